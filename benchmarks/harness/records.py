@@ -1,0 +1,138 @@
+"""Measurements to the records of results/<workload>.json.
+
+Law: a record holds everything its row of the tables shows, and no name of a machine or path on it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import statistics
+from benchmarks.harness.catalogue import FLOOR, OURS, Variant, Workload
+from benchmarks.harness.rounds import Measurement
+
+ROOT = Path(__file__).resolve().parents[2]
+CLOCKS = ("cpu_s", "wall_s")
+
+
+def commit() -> str:
+    """Short name of the commit that was measured, with + if the tree differs from it."""
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    head = git("rev-parse", "--short", "HEAD")
+    if head.returncode:
+        return "uncommitted"
+    changed = git("status", "--porcelain", "--", ".", ":(exclude)benchmarks/results").stdout.strip()
+    return head.stdout.strip() + ("+" if changed else "")
+
+
+def usable_cores(cores: int | None) -> int:
+    """Cores that a worker may use."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, available) if cores else available
+
+
+def record(
+    workload: Workload, variant: Variant, measurement: Measurement, ours: Measurement | None, cores: int
+) -> dict[str, Any]:
+    """One contestant in one variant."""
+    entry: dict[str, Any] = {
+        "workload": workload.name,
+        "variant": variant.name,
+        "contestant": measurement.contestant,
+        "settings": dict(variant.settings),
+        "architecture": platform.machine(),
+        "cores": cores,
+        "commit": commit(),
+        "versions": measurement.description.get("versions", {}),
+        "dtype": measurement.description.get("dtype"),
+        "failure": measurement.failure,
+        "bar": variant.bars.get(measurement.contestant),
+    }
+    if not measurement.complete or measurement.first is None:
+        return entry
+    runs, first = measurement.runs, measurement.first
+    cpu = [run["cpu_s"] for run in runs]
+    wall = [run["wall_s"] for run in runs]
+    peak = max(run["peak_mb"] for run in [first, *runs])
+    entry |= {
+        "rounds": len(runs),
+        "first_cpu_s": first["cpu_s"],
+        "first_wall_s": first["wall_s"],
+        **{stage: first["stages"].get(stage) for stage in ("trace_s", "lower_s", "compile_s")},
+        "cpu_s": cpu,
+        "wall_s": wall,
+        "cpu_min_s": min(cpu),
+        "cpu_median_s": float(np.median(cpu)),
+        "wall_min_s": min(wall),
+        "wall_median_s": float(np.median(wall)),
+        "work_units": variant.work_units,
+        "work_per_cpu_s": variant.work_units / min(cpu),
+        "work_per_wall_s": variant.work_units / min(wall),
+        "accuracy": accuracy(variant, measurement),
+        "peak_mb": peak,
+        "above_bare_mb": peak - measurement.description["bare_mb"],
+    }
+    if ours is not None and ours.complete and measurement.contestant != OURS:
+        entry |= against_ours(variant, measurement, ours)
+    return entry
+
+
+def accuracy(variant: Variant, measurement: Measurement) -> dict[str, Any]:
+    """Errors of the outputs against the exact answers."""
+    exact = variant.exact()
+    return {
+        "log_evidence": statistics.evidence_accuracy(measurement.outputs("log_evidence"), exact["log_evidence"]),
+        "filtered_mean": statistics.mean_accuracy(measurement.outputs("filtered_mean"), exact["filtered_mean"]),
+    }
+
+
+def against_ours(variant: Variant, measurement: Measurement, ours: Measurement) -> dict[str, Any]:
+    """Ratios of both clocks; the bar is read on CPU seconds."""
+    ratios = {
+        clock: statistics.ratio([run[clock] for run in measurement.runs], [run[clock] for run in ours.runs])
+        for clock in CLOCKS
+    }
+    bar = variant.bars.get(measurement.contestant)
+    return {
+        "ratio_to_ours": asdict(ratios["cpu_s"]),
+        "wall_ratio_to_ours": asdict(ratios["wall_s"]),
+        "verdict": statistics.verdict(bar, ratios["cpu_s"]),
+        "bar_met": None if bar is None else statistics.meets(bar, ratios["cpu_s"]),
+        "decided": len(measurement.runs) >= statistics.DECISIVE_ROUNDS,
+    }
+
+
+def floor_check(variant: Variant, measurements: Mapping[str, Measurement]) -> dict[str, Any]:
+    """Whether the floor reaches nine tenths of its published ratio to a peer; a row without that is void."""
+    floor = measurements.get(FLOOR)
+    found: dict[str, Any] = {}
+    for peer, least in variant.floor_check.items():
+        other = measurements.get(peer)
+        if floor is None or other is None or not (floor.complete and other.complete):
+            continue
+        measured = statistics.ratio([r["cpu_s"] for r in other.runs], [r["cpu_s"] for r in floor.runs])
+        found[peer] = {"least": least, **asdict(measured), "valid": statistics.meets(least, measured)}
+    return found
+
+
+def records(
+    workload: Workload, variant: Variant, measurements: Mapping[str, Measurement], cores: int
+) -> list[dict[str, Any]]:
+    """All contestants of one variant; the floor's record carries the floor's check."""
+    ours = measurements.get(OURS)
+    entries = [record(workload, variant, m, ours, cores) for m in measurements.values()]
+    for entry in entries:
+        if entry["contestant"] == FLOOR:
+            entry["floor_check"] = floor_check(variant, measurements)
+    return entries

@@ -1,0 +1,122 @@
+"""Records to Markdown.
+
+Law: a contestant that fails its accuracy test shows no time; one that failed or is not available is shown with the
+reason; nothing is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from benchmarks.harness.catalogue import FLOOR, OURS, WORKLOADS
+
+HEADER = (
+    "contestant", "CPU ms, min (median)", "wall ms, min", "M {unit} / CPU s", "first, CPU s (trace + lower + compile)",
+    "log Z: bias ± error, sd", "mean Z-hat/Z ± error", "peak MB (above bare)", "time / ours: min [low, median, high]",
+    "in wall time", "bar", "verdict",
+)  # fmt: skip
+BLANK = "–"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, the first row its header."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def _ratio(r: Mapping[str, float] | None) -> str:
+    return BLANK if r is None else f"{r['min']:.2f} [{r['low']:.2f}, {r['median']:.2f}, {r['high']:.2f}]"
+
+
+def _first(entry: Mapping[str, Any]) -> str:
+    stages = [entry[name] for name in ("trace_s", "lower_s", "compile_s")]
+    split = "" if None in stages else " (" + " + ".join(f"{stage:.2f}" for stage in stages) + ")"
+    return f"{entry['first_cpu_s']:.2f}{split}"
+
+
+def _verdict(entry: Mapping[str, Any]) -> str:
+    if "verdict" not in entry:
+        return BLANK
+    if entry["bar_met"] is None:
+        return str(entry["verdict"])
+    missed = "" if entry["bar_met"] else ", bar missed"
+    return f"{entry['verdict']}{missed}" + ("" if entry["decided"] else " (too few rounds)")
+
+
+def row(entry: Mapping[str, Any]) -> list[str]:
+    """One contestant."""
+    if entry["failure"]:
+        return [entry["contestant"], entry["failure"].replace("|", "/"), *[BLANK] * (len(HEADER) - 2)]
+    z = entry["accuracy"]["log_evidence"]
+    evidence = [
+        f"{z['bias']:+.3f} ± {z['bias_error']:.3f}, {z['sd']:.3f}",
+        f"{z['ratio']:.3f} ± {z['ratio_error']:.3f}",
+    ]
+    memory = f"{entry['peak_mb']:.0f} ({entry['above_bare_mb']:.0f})"
+    bar = BLANK if entry["bar"] is None else f"{entry['bar']:.2f}"
+    if not z["passed"]:
+        wrong = [entry["contestant"], "no time: wrong evidence", *[BLANK] * 3, *evidence, memory]
+        return [*wrong, BLANK, BLANK, bar, BLANK]
+    return [
+        entry["contestant"],
+        f"{1e3 * entry['cpu_min_s']:.1f} ({1e3 * entry['cpu_median_s']:.1f})",
+        f"{1e3 * entry['wall_min_s']:.1f}",
+        f"{entry['work_per_cpu_s'] / 1e6:.1f}",
+        _first(entry),
+        *evidence,
+        memory,
+        _ratio(entry.get("ratio_to_ours")),
+        _ratio(entry.get("wall_ratio_to_ours")),
+        bar,
+        _verdict(entry),
+    ]
+
+
+def variant_section(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Heading, table and floor check of one variant."""
+    head = entries[0]
+    unit = WORKLOADS[head["workload"]].work_unit
+    done = [entry for entry in entries if not entry["failure"]]
+    rounds = max((entry["rounds"] for entry in done), default=0)
+    condition = (
+        f"{rounds} interleaved rounds, {head['cores']} core(s), {head['architecture']}, commit {head['commit']}."
+    )
+    rows = [[name.format(unit=unit) for name in HEADER], *[row(entry) for entry in entries]]
+    parts = [f"### {head['variant']}", condition, table(rows), *_remarks(entries)]
+    return "\n\n".join(parts)
+
+
+def _remarks(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    remarks = []
+    by_name = {entry["contestant"]: entry for entry in entries}
+    ours = by_name.get(OURS)
+    if ours and not ours["failure"] and not ours["accuracy"]["log_evidence"]["passed"]:
+        remarks.append("**Void**: our evidence is wrong, so no ratio counts.")
+    for peer, check in by_name.get(FLOOR, {}).get("floor_check", {}).items():
+        state = "valid" if check["valid"] else "**too slow: the bar against it is void**"
+        remarks.append(f"Floor check: {peer} / floor = {_ratio(check)}, at least {check['least']:.2f} wanted: {state}.")
+    return remarks
+
+
+def versions_section(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Versions of every contestant, once."""
+    lines = {e["contestant"]: e for e in entries if e["versions"]}
+    rows = [["contestant", "number type", "versions"]]
+    for name, entry in lines.items():
+        rows.append([name, entry["dtype"], ", ".join(f"{k} {v}" for k, v in entry["versions"].items())])
+    return table(rows)
+
+
+def markdown(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The whole report: workload name to its records."""
+    parts = [
+        "# Results",
+        "Written by `python benchmarks/run.py`; how to read the columns stands in [README.md](../README.md).",
+    ]
+    for name, entries in results.items():
+        parts.append(f"## {name}: {WORKLOADS[name].title}")
+        parts += [variant_section(list(group)) for _, group in groupby(entries, key=lambda entry: entry["variant"])]
+        parts.append(versions_section(entries))
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,83 @@
+"""Run one variant: first calls, then interleaved rounds.
+
+Law: each contestant is one process; one process works at a time; round r asks every contestant for one run with key r,
+in an order rotated by r. A contestant that fails leaves the rest untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.harness.catalogue import Variant, Workload
+from benchmarks.harness.environments import NotAvailableError, interpreter
+from benchmarks.harness.process import ContestantError, Worker
+
+Start = Callable[[str], Worker]
+
+
+@dataclass
+class Measurement:
+    """What one contestant did in one variant."""
+
+    contestant: str
+    description: dict[str, Any] = field(default_factory=dict)
+    first: dict[str, Any] | None = None
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    failure: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether it answered every request."""
+        return self.failure is None
+
+    def outputs(self, name: str) -> list[float]:
+        """One output of the first call and of every round, two-float sums added up in float64."""
+        records = ([self.first] if self.first else []) + self.runs
+        return [r["outputs"][name] + r["outputs"].get(f"{name}_remainder", 0.0) for r in records]
+
+
+def starter(workload: Workload, variant: Variant, limit_s: float, cores: int | None) -> Start:
+    """How to start the worker of a contestant."""
+
+    def start(contestant: str) -> Worker:
+        python = interpreter(workload.environments.get(contestant))
+        return Worker(python, workload.module(contestant), variant.settings, limit_s, cores)
+
+    return start
+
+
+def measure(contestants: Sequence[str], start: Start, rounds: int) -> Mapping[str, Measurement]:
+    """First call of each contestant, then the rounds."""
+    measurements = {name: Measurement(name) for name in contestants}
+    workers: dict[str, Worker] = {}
+
+    def attempt(name: str, action: Callable[[Measurement], None]) -> None:
+        measurement = measurements[name]
+        try:
+            action(measurement)
+        except NotAvailableError as error:
+            measurement.failure = f"not available: {error}"
+        except ContestantError as error:
+            measurement.failure = f"failed: {error}"
+        if measurement.failure and name in workers:
+            workers.pop(name).close()
+
+    def begin(measurement: Measurement) -> None:
+        workers[measurement.contestant] = worker = start(measurement.contestant)
+        measurement.description = worker.description
+        measurement.first = worker.run(0)
+
+    try:
+        for name in contestants:
+            attempt(name, begin)
+        for i in range(1, rounds + 1):
+            alive = list(workers)
+            shift = i % max(len(alive), 1)
+            for name in alive[shift:] + alive[:shift]:
+                attempt(name, lambda m: m.runs.append(workers[m.contestant].run(i)))
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return measurements

@@ -1,0 +1,94 @@
+"""Times to ratios and verdicts, outputs to accuracy.
+
+Laws: a ratio is peer / ours of the minima, beside it the smallest, median and largest ratio of one round. A bar is
+met when the ratio of minima or the median ratio reaches it, so that it is missed only where both miss. An accuracy
+test fails beyond three standard errors, widened for few runs by Student's t: a false alarm in 370 rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+TIE = 1.3
+DECISIVE_ROUNDS = 20
+FALSE_ALARM = 2 * stats.norm.sf(3.0)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """peer / ours of one clock, over rounds that both ran."""
+
+    min: float
+    low: float
+    median: float
+    high: float
+
+
+def ratio(peer: Sequence[float], ours: Sequence[float]) -> Ratio:
+    """Ratio of the minima, and the spread of the ratios round by round.
+
+    >>> ratio([3.0, 4.0, 3.5], [1.0, 2.0, 1.0])
+    Ratio(min=3.0, low=2.0, median=3.0, high=3.5)
+    """
+    rounds = [p / o for p, o in zip(peer, ours, strict=True)]
+    return Ratio(min(peer) / min(ours), min(rounds), float(np.median(rounds)), max(rounds))
+
+
+def meets(bar: float, measured: Ratio) -> bool:
+    """Whether the bar is met: missed only if the ratio of minima and the median ratio both miss it.
+
+    >>> meets(2.0, Ratio(min=1.9, low=1.0, median=2.1, high=3.0)), meets(2.2, Ratio(1.9, 1.0, 2.1, 3.0))
+    (True, False)
+    """
+    return measured.min >= bar or measured.median >= bar
+
+
+def verdict(bar: float | None, measured: Ratio) -> str:
+    """`win` where the bar is met (without one, where we lead by more than a tie), else `tie` or `short`.
+
+    >>> verdict(2.0, Ratio(2.4, 2.0, 2.3, 3.0)), verdict(2.0, Ratio(1.2, 1.0, 1.1, 1.5))
+    ('win', 'tie')
+    >>> verdict(None, Ratio(0.5, 0.4, 0.5, 0.6))
+    'short'
+    """
+    if meets(TIE if bar is None else bar, measured):
+        return "win"
+    return "tie" if 1 / TIE <= measured.min <= TIE else "short"
+
+
+def evidence_accuracy(log_evidence: Sequence[float], exact: float) -> dict[str, float | bool]:
+    """Bias and spread of log Z-hat, the mean of Z-hat / Z, and the test that this mean is one.
+
+    `ratio` is the plain mean with its standard error, which is honest only while the spread is well below one. The
+    test reads the mean of a lognormal instead: e = log Z-hat - log Z is close to normal for a long filter, where
+    E[Z-hat / Z] = exp(mean + variance / 2), and the error of that exponent is sqrt(s^2 / n + s^4 / (2 (n - 1))).
+    """
+    errors = np.asarray(log_evidence, dtype=float) - exact
+    n = errors.size
+    ratios = np.exp(errors)
+    sd = float(errors.std(ddof=1)) if n > 1 else float("nan")
+    exponent = float(errors.mean()) + sd**2 / 2
+    exponent_error = float(np.sqrt(sd**2 / n + sd**4 / (2 * max(n - 1, 1))))
+    return {
+        "runs": n,
+        "bias": float(errors.mean()),
+        "bias_error": sd / n**0.5,
+        "sd": sd,
+        "ratio": float(ratios.mean()),
+        "ratio_error": float(ratios.std(ddof=1)) / n**0.5 if n > 1 else float("nan"),
+        "log_mean_ratio": exponent,
+        "log_mean_ratio_error": exponent_error,
+        "passed": bool(abs(exponent) <= stats.t.isf(FALSE_ALARM / 2, max(n - 1, 1)) * exponent_error),
+    }
+
+
+def mean_accuracy(estimates: Sequence[float], exact: float) -> dict[str, float]:
+    """Bias of an estimate with its standard error."""
+    errors = np.asarray(estimates, dtype=float) - exact
+    n = errors.size
+    spread = float(errors.std(ddof=1)) / n**0.5 if n > 1 else float("nan")
+    return {"bias": float(errors.mean()), "bias_error": spread}

@@ -1,0 +1,51 @@
+"""Sphinx builds these pages: MyST Markdown, notebooks run at every build, the reference from the docstrings."""
+
+import importlib.metadata
+import os
+
+project = "lawful"
+author = copyright = "The lawful developers"
+version = release = importlib.metadata.version("lawful")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+    "sphinx_design",
+]
+exclude_patterns = ["_build", "jupyter_execute"]
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+# A page shows what the library of today does: its cells run at every build, and a cell that fails fails the build.
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
+nb_merge_streams = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True}
+default_role = "code"  # `name` in a docstring
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+# Links into other projects need their inventories, so a build without network goes without them.
+intersphinx_mapping = (
+    {
+        "python": ("https://docs.python.org/3", None),
+        "jax": ("https://docs.jax.dev/en/latest", None),
+        "numpyro": ("https://num.pyro.ai/en/stable", None),
+        "arviz": ("https://python.arviz.org/en/stable", None),
+    }
+    if os.environ.get("DOCS_ONLINE")
+    else {}
+)
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"lawful {version}"
+html_theme_options = {"show_prev_next": True, "navigation_with_keys": False, "secondary_sidebar_items": ["page-toc"]}
+html_show_sourcelink = False

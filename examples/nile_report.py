@@ -1,0 +1,147 @@
+"""Tables, pictures and files of the Nile example: what examples/nile.py shows, without the inference."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import arviz as az
+import matplotlib
+import numpy as np
+import xarray
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402  the display is chosen first
+
+OUT = Path("out")
+UNIT = 100.0  # the programs see the flow in units of 100
+
+
+class Change(NamedTuple):
+    """The posterior of the first year of the new level, found in three ways."""
+
+    years: np.ndarray
+    exact: np.ndarray
+    chains: np.ndarray
+    smc: np.ndarray
+    smc_error: np.ndarray
+
+    @classmethod
+    def of(cls, years: np.ndarray, exact: np.ndarray, mcmc: Any, smc: Any) -> Change:
+        """Collect the posterior from an enumeration, from chains that carry the probabilities, and from runs."""
+        chains = np.asarray(mcmc.posterior["change_probability"]).mean(axis=(0, 1))
+        draws = np.asarray(smc.posterior["change"])
+        by_run = np.array([np.bincount(run, minlength=len(years))[1:] / len(run) for run in draws])
+        error = by_run.std(axis=0, ddof=1) / math.sqrt(len(by_run))
+        return cls(years[1:], np.asarray(exact), chains, by_run.mean(axis=0), error)
+
+
+def say(text: str) -> None:
+    """Print a paragraph, wrapped anew."""
+    print("\n" + textwrap.fill(" ".join(text.split()), 112) + "\n", flush=True)
+
+
+def print_evidence(smc: dict[str, Any], exact: dict[str, float]) -> None:
+    """Print the table of evidences."""
+    print(f"  {'log evidence':<14}{'sequential Monte Carlo':>24}{'exact':>10}{'z':>6}{'Bayes factor to one level':>28}")
+    for name, result in smc.items():
+        pooled, error = result.log_evidence_pooled, result.log_evidence_error
+        best = exact.get(name, pooled)
+        known, z = (f"{best:.3f}", f"{(pooled - best) / error:+.1f}") if name in exact else ("-", "-")
+        ratio = math.exp(best - exact["one level"])
+        print(f"  {name:<14}{pooled:>15.3f} +- {error:.3f}{known:>10}{z:>6}{ratio:>28.2f}")
+    print()
+
+
+def print_variances(mcmc: dict[str, Any]) -> None:
+    """Print posterior medians of the variances beside the maximum of the likelihood."""
+    print(f"  {'variances':<34}{'noise':>9}{'step':>9}")
+    for name, result in mcmc.items():
+        noise, step = (UNIT * np.median(np.asarray(result.posterior[scale])) for scale in ("noise_sd", "step_sd"))
+        print(f"  {name + ', posterior median':<34}{noise**2:>9.0f}{step**2:>9.0f}")
+    print(f"  {'one level, maximum likelihood':<34}{15099:>9}{1469:>9}   (Durbin and Koopman 2012, section 2.10)")
+
+
+def print_verdict(change: Change, log_ratio: float) -> None:
+    """Say what follows."""
+    best = int(np.argmax(change.exact))
+    more, less, side = ("with", "without", "for") if log_ratio > 0 else ("without", "with", "against")
+    say(
+        f"""
+        The data are {math.exp(abs(log_ratio)):.1f} times as probable {more} a change as {less} one: some evidence
+        {side} a change, beside a level that may wander anyway. If there was one, the first year of the new level was
+        most probably {change.years[best]}, with probability {change.exact[best]:.3f} by enumeration,
+        {change.chains[best]:.3f} by Markov chains and {change.smc[best]:.3f} +- {change.smc_error[best]:.3f} by
+        sequential Monte Carlo. (The first dam at Aswan was built from 1899 to 1902.)"""
+    )
+
+
+def write(
+    years: np.ndarray, flow: Any, levels: dict[str, Any], smc: dict[str, Any], mcmc: dict[str, Any], change: Change
+) -> list[Path]:
+    """Write the pictures and the results."""
+    OUT.mkdir(exist_ok=True)
+    return [
+        draw_levels(years, flow, levels),
+        draw_change(change),
+        draw_ranks(mcmc["one change"]),
+        write_trees(years, smc, mcmc),
+    ]
+
+
+def draw_levels(years: np.ndarray, flow: Any, levels: dict[str, Any]) -> Path:
+    """Draw the flow with each program's band of the level, from draws (draws, years)."""
+    figure, axes = plt.subplots(len(levels), 1, figsize=(9, 8), sharex=True, sharey=True, layout="constrained")
+    for axis, (name, draws) in zip(axes, levels.items(), strict=True):
+        low, middle, high = UNIT * np.quantile(np.asarray(draws), [0.055, 0.5, 0.945], axis=0)
+        axis.plot(years, UNIT * np.asarray(flow), ".", color="0.4", markersize=4)
+        axis.fill_between(years, low, high, alpha=0.3, linewidth=0)
+        axis.plot(years, middle)
+        axis.set_title(f"{name}: median and 89 % band of the level", loc="left", fontsize="medium")
+        axis.set_ylabel("flow, $10^8$ m$^3$")
+    return saved(figure, "levels.png")
+
+
+def draw_change(change: Change) -> Path:
+    """Draw the posterior of the year of the change."""
+    figure, axis = plt.subplots(figsize=(9, 3.5), layout="constrained")
+    axis.bar(change.years, change.exact, color="0.8", label="enumeration")
+    axis.plot(change.years, change.chains, "_", markersize=14, label="Markov chains")
+    axis.errorbar(change.years, change.smc, change.smc_error, fmt=".", label="sequential Monte Carlo, +- s.e.")
+    axis.set_xlim(1889.5, 1909.5)
+    axis.set_xticks(range(1890, 1910, 2))
+    axis.set_ylabel("probability")
+    axis.set_xlabel("first year of the new level")
+    axis.legend()
+    return saved(figure, "change_year.png")
+
+
+def draw_ranks(result: Any) -> Path:
+    """Draw ranks over chains: flat within the bands where the chains agree."""
+    az.plot_rank(result.to_datatree(), var_names=["noise_sd", "step_sd"], backend="matplotlib").savefig(
+        OUT / "ranks.png"
+    )
+    plt.close("all")
+    return OUT / "ranks.png"
+
+
+def write_trees(years: np.ndarray, smc: dict[str, Any], mcmc: dict[str, Any]) -> Path:
+    """Write every result into one netCDF file, a branch each; a population by 1000 of its shuffled draws."""
+    names = {"dims": {"level": ["year"], "change_probability": ["change_year"]}}
+    names |= {"coords": {"year": years, "change_year": years[1:]}}
+    trees = {f"mcmc_{name.replace(' ', '_')}": result.to_datatree(**names) for name, result in mcmc.items()}
+    for name, result in smc.items():
+        whole = result.to_datatree(**names)
+        del whole["weighted_posterior"]
+        trees[f"smc_{name.replace(' ', '_')}"] = whole.isel(draw=slice(1000), missing_dims="ignore")
+    xarray.DataTree(children=trees).to_netcdf(OUT / "nile.nc", engine="netcdf4")
+    return OUT / "nile.nc"
+
+
+def saved(figure: Any, name: str) -> Path:
+    """Write a figure and close it."""
+    figure.savefig(OUT / name, dpi=120)
+    plt.close(figure)
+    return OUT / name

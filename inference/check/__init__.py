@@ -1,0 +1,29 @@
+"""The law: every claim of a transformer, kernel or estimator as a test with a false-alarm rate and a stated power."""
+
+from . import strategies as strategies
+from .atoms import Atoms as Atoms
+from .contracts import Contract as Contract
+from .estimates import one as one
+from .grammar import random_program as random_program
+from .keys import ALPHA as ALPHA
+from .keys import CAPACITY as CAPACITY
+from .keys import REGISTRY as REGISTRY
+from .keys import SUITE_ALPHA as SUITE_ALPHA
+from .keys import Registry as Registry
+from .keys import key_of as key_of
+from .keys import stage_keys as stage_keys
+from .limits import Limits as Limits
+from .measure import Comparison as Comparison
+from .measure import Measure as Measure
+from .measure import Trace as Trace
+from .measure import compare as compare
+from .measure import freeze as freeze
+from .power import min_detectable as min_detectable
+from .power import min_samples as min_samples
+from .programs import FiniteProgram as FiniteProgram
+from .reference import decision as decision
+from .reference import enumerate_measure as enumerate_measure
+from .report import Report as Report
+from .sequential import SequentialRule as SequentialRule
+from .sequential import Verdict as Verdict
+from .statistical import unbiased as unbiased

@@ -1,0 +1,73 @@
+"""Contract: the law that a transformer, kernel, resampler or estimator claims, in a form that a check can read.
+
+Law: an approximate method has the kind "bound"; nothing of that kind can pass as exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lawful.errors import LawfulError
+
+KINDS = {
+    "preserves_measure": "m(t(a)) = m(a), as unnormalised measures",
+    "properly_weighted": "E[sum_i w_i f(x_i)] is the integral of f, for every f",
+    "invariant_kernel": "pi K = pi",
+    "conditional_kernel": "a kernel on reference paths that keeps the smoothing law",
+    "involution": "phi(phi(z)) = z, with the declared Jacobian",
+    "score_difference": "weight = log p(new) - log p(old)",
+    "bound": "a bound, never an equality",
+}
+KERNELS = ("invariant_kernel", "conditional_kernel", "involution")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What its bearer claims.
+
+    Attributes:
+        kind: one of the seven kinds in `KINDS`.
+        target: the measure that a kernel keeps, or what a bound bounds; None where the argument fixes it.
+        reversible: for kernels, whether pi(dx) K(x, dy) is symmetric; None where nothing is claimed.
+        parametric: distributions are touched only through "draw" and "log density", so that finite instances speak for
+            continuous ones.
+        remarks: what a reader needs besides.
+
+    >>> Contract("invariant_kernel", target="posterior", reversible=True).law
+    'pi K = pi'
+    >>> Contract("bound", target="log Z").exact
+    False
+    """
+
+    kind: str
+    target: Any = None
+    reversible: bool | None = None
+    parametric: bool = False
+    remarks: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown kind, and claims that the kind cannot make."""
+        if self.kind not in KINDS:
+            raise LawfulError(
+                f"Contract: unknown kind {self.kind!r}; expected one of {', '.join(KINDS)}. "
+                "Fix: an approximate method takes kind='bound'.",
+                kind=self.kind,
+            )
+        if self.reversible is not None and self.kind not in KERNELS:
+            raise LawfulError(
+                f"Contract: only kernels can be reversible ({', '.join(KERNELS)}), not {self.kind!r}. "
+                "Fix: leave reversible=None.",
+                kind=self.kind,
+                reversible=self.reversible,
+            )
+
+    @property
+    def law(self) -> str:
+        """The claim in words."""
+        return KINDS[self.kind]
+
+    @property
+    def exact(self) -> bool:
+        """Whether the claim is an equality, which an exact check can refute."""
+        return self.kind != "bound"

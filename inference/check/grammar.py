@@ -1,0 +1,308 @@
+"""The grammar's generator: one source of small integers turns into a finite program.
+
+Law: the number of choice sequences never exceeds `max_paths`, by counting while the program grows; and the integer 0
+always means the simplest alternative, so a shrinking source shrinks towards fewer statements, two values, uniform rows
+and factors of 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from .limits import KINDS, Limits
+from .programs import FiniteProgram
+from .statements import Assign, Block, Branch, Call, Family, Loop, Plate, Site, Statement, Table, Variable, Weight
+
+type Pick = Callable[[int], int]
+CARDINALITIES = (2, 3, 4, 1)
+SEEDS = 1 << 16
+
+
+def random_program(seed: int, **limits: object) -> FiniteProgram:
+    """Generate a program from a seed.
+
+    Args:
+        seed: any integer; equal seeds and limits give equal programs.
+        limits: fields of `Limits`.
+
+    >>> program = random_program(3, statements=3, loops=False)
+    >>> program == random_program(3, statements=3, loops=False), program.path_count() <= 4096
+    (True, True)
+    >>> random_program(0, loops="exactly one", include=["guard"]).features >= {"scan", "guard"}
+    True
+    """
+    rng = np.random.default_rng(seed)
+    return generate(lambda n: int(rng.integers(n)), Limits(**limits))  # type: ignore[arg-type]
+
+
+def generate(pick: Pick, limits: Limits) -> FiniteProgram:
+    """Generate a program from a source of integers: `pick(n)` lies in 0..n-1."""
+    return _Generator(pick, limits).program()
+
+
+@dataclass
+class _Scope:
+    """What stands at one place of the program.
+
+    `scalars` and `arrays` are visible; `mates` are the arrays of the plates around, whose elements a site may depend
+    on; `plate` is the shape of these plates; `copies` counts how often each site runs; `depth` counts branches.
+    """
+
+    scalars: list[Variable]
+    arrays: list[Variable] = field(default_factory=list)
+    mates: list[Variable] = field(default_factory=list)
+    plate: tuple[int, ...] = ()
+    copies: int = 1
+    depth: int = 0
+
+    def inner(self, *more: Variable, copies: int = 1, deeper: int = 0) -> _Scope:
+        return _Scope([*self.scalars, *more], copies=self.copies * copies, depth=self.depth + deeper)
+
+
+class _Generator:
+    def __init__(self, pick: Pick, limits: Limits) -> None:
+        self.pick = pick
+        self.limits = limits
+        self.budget = limits.max_paths
+        self.count = 0
+        self.may_be_extreme = limits.extreme
+
+    def program(self) -> FiniteProgram:
+        scope = _Scope([])
+        statements = [statement for kind in self.schedule() for statement in self.statements(kind, scope)]
+        visible = [*scope.scalars, *scope.arrays]
+        returned = tuple(variable for variable in visible if self.pick(3)) or tuple(visible[-1:])
+        return FiniteProgram(tuple(statements), returned)
+
+    def schedule(self) -> list[str]:
+        """Choose the kinds of the outermost statements."""
+        limits, one = self.limits, self.limits.loops == "exactly one"
+        allowed = [kind for kind in KINDS if kind in limits.kinds and not (kind == "loop" and limits.loops is not True)]
+        count = self.pick(limits.statements) + (not one)
+        kinds: list[str] = [allowed[self.pick(len(allowed))] for _ in range(count)]
+        for kind in limits.include:
+            if kind not in kinds and kind != "loop":
+                kinds.insert(len(kinds) - self.pick(len(kinds) + 1), kind)
+        if one or ("loop" in limits.include and "loop" not in kinds):
+            kinds.insert(len(kinds) - (0 if limits.loop_last else self.pick(len(kinds) + 1)), "loop")
+        return kinds
+
+    def statements(self, kind: str, scope: _Scope) -> list[Statement]:
+        """Generate one statement of a kind, after a site where it needs a variable that is not there yet."""
+        needs = {"branch": 2, "guard": 2, "assign": 1, "call": 1}.get(kind, 0)
+        before: list[Statement] = []
+        if needs and not _any_of_card(scope, needs):
+            before = [self.site(scope, at_least=needs)]
+            # Where the budget of paths is spent, no variable can have two values any more.
+            kind = kind if _any_of_card(scope, needs) else "factor"
+        makers: dict[str, Callable[[_Scope], Statement]] = {
+            "site": self.site,
+            "factor": self.factor,
+            "observe": self.observe,
+            "assign": self.assign,
+            "branch": self.branch,
+            "guard": self.guard,
+            "plate": self.plate,
+            "loop": self.loop,
+            "call": self.call,
+        }
+        return [*before, makers[kind](scope)]
+
+    def perhaps(self, kinds: Sequence[str], scope: _Scope) -> list[Statement]:
+        """Generate a statement of one of the kinds, or none."""
+        allowed = [kind for kind in kinds if kind in self.limits.kinds]
+        return self.statements(allowed[self.pick(len(allowed))], scope) if allowed and self.pick(2) else []
+
+    # Pieces.
+
+    def name(self, prefix: str) -> str:
+        self.count += 1
+        return f"{prefix}{self.count}"
+
+    def spend(self, wanted: int, copies: int) -> int:
+        """Take as many values as the budget of paths allows."""
+        card = min(wanted, self.limits.max_cardinality)
+        while card**copies > self.budget:
+            card -= 1
+        self.budget //= card**copies
+        return card
+
+    def parents(self, pool: list[Variable], most: int) -> tuple[Variable, ...]:
+        """Choose up to `most` variables, recent ones first."""
+        chosen: list[Variable] = []
+        for _ in range(self.pick(most + 1)):
+            rest = [variable for variable in pool if variable not in chosen]
+            if rest:
+                chosen.append(rest[-1 - self.pick(len(rest))])
+        return tuple(chosen)
+
+    def table(self, name: str, kind: Literal["rows", "log_factor"], shape: tuple[int, ...]) -> Table:
+        extreme = kind == "log_factor" and self.may_be_extreme and self.pick(4) == 3
+        self.may_be_extreme = self.may_be_extreme and not extreme
+        return Table(name, kind, shape, seed=self.pick(SEEDS), extreme=extreme)
+
+    def integers(self, name: str, shape: tuple[int, ...], low: int, card: int) -> Table:
+        return Table(name, "integers", shape, low, card, seed=self.pick(SEEDS))
+
+    # Statements. Each notes in its scope what it defines.
+
+    def site(self, scope: _Scope, at_least: int = 1) -> Site:
+        size = int(np.prod(scope.plate))
+        wanted = max(CARDINALITIES[self.pick(len(CARDINALITIES))], at_least)
+        card = self.spend(wanted, scope.copies * size)
+        site = self.distribution(scope, self.name("x"), card)
+        (scope.mates if scope.plate else scope.scalars).append(site.variable)
+        return site
+
+    def distribution(self, scope: _Scope, name: str, card: int) -> Site:
+        kinds: tuple[Family, ...] = ("categorical", "bernoulli", "uniform") if card == 2 else ("categorical", "uniform")
+        family = kinds[self.pick(len(kinds))]
+        low = self.pick(2) if family == "uniform" else 0
+        variable = Variable(name, card, low, scope.plate)
+        if family == "uniform":
+            return Site(variable, family)
+        parents = self.parents([*scope.scalars, *scope.mates], most=2)
+        each = len(scope.plate) == 1 and not any(parent.shape for parent in parents) and self.pick(2) == 1
+        shape = (*(scope.plate if each else ()), *(parent.card for parent in parents), card)
+        return Site(variable, family, parents, self.table(name, "rows", shape), each)
+
+    def factor(self, scope: _Scope) -> Weight:
+        name = self.name("f")
+        arrays = scope.arrays and [scope.arrays[-1 - self.pick(len(scope.arrays))]]
+        parents = self.parents([*scope.scalars, *arrays], most=3)
+        return Weight(name, parents, self.table(name, "log_factor", tuple(parent.card for parent in parents)))
+
+    def observe(self, scope: _Scope) -> Site:
+        name = self.name("y")
+        card = min(CARDINALITIES[self.pick(2)], self.limits.max_cardinality)
+        site = self.distribution(scope, name, card)
+        variable = Variable(name, card, 0, scope.plate)
+        data = self.integers(f"{name}_data", scope.plate, 0, card)
+        return Site(variable, site.family, site.parents, site.table, site.each, f'tables["{name}_data"]', data)
+
+    def assign(self, scope: _Scope) -> Assign:
+        name = self.name("d")
+        operation: Literal["table", "sum", "equal"] = ("table", "sum", "equal")[self.pick(3)]
+        first = scope.scalars[-1 - self.pick(len(scope.scalars))]
+        pool = [*scope.scalars, *scope.arrays] if operation == "sum" else scope.scalars
+        operands = (first, pool[-1 - self.pick(len(pool))])
+        card = 2 if operation == "equal" else min(CARDINALITIES[self.pick(2)], self.limits.max_cardinality)
+        variable = Variable(name, card)
+        table = None
+        if operation == "table":
+            table = self.integers(name, tuple(operand.card for operand in operands), 0, card)
+        scope.scalars.append(variable)
+        return Assign(variable, operation, operands, table)
+
+    def branch(self, scope: _Scope) -> Branch:
+        return self.cond(scope, guard=False)
+
+    def guard(self, scope: _Scope) -> Branch:
+        return self.cond(scope, guard=True)
+
+    def cond(self, scope: _Scope, guard: bool) -> Branch:
+        name = self.name("b")
+        tests = [variable for variable in scope.scalars if variable.card >= 2]
+        test = tests[-1 - self.pick(len(tests))]
+        value = test.low + self.pick(test.card)
+        before = self.budget
+        first = self.arm(scope)
+        left, self.budget = self.budget, before
+        second = Block((), scope.scalars[-1 - self.pick(len(scope.scalars))]) if guard else self.arm(scope)
+        self.budget = min(left, self.budget)
+        arms = (second, first) if guard and self.pick(2) else (first, second)
+        variable = Variable(name, max(arm.result.card for arm in arms))
+        scope.scalars.append(variable)
+        return Branch(variable, test, value, arms)
+
+    def arm(self, scope: _Scope) -> Block:
+        """Generate an arm: a site of its own, and perhaps a factor or one more branch."""
+        inner = scope.inner(deeper=1)
+        statements: list[Statement] = [self.site(inner)]
+        nested = ("guard", "branch") if inner.depth < 2 else ()
+        statements += self.perhaps(("factor", "observe", "assign", *nested), inner)
+        return Block(tuple(statements), inner.scalars[-1])
+
+    def plate(self, scope: _Scope) -> Plate:
+        name, size = self.name("p"), (2, 1, 3, 0)[self.pick(4)]
+        # Where plates nest, the inner one is the axis further to the left.
+        inner = _Scope(scope.scalars, scope.arrays, list(scope.mates), (size, *scope.plate), scope.copies, scope.depth)
+        statements: list[Statement] = [self.site(inner)]
+        if "observe" in self.limits.kinds and self.pick(2):
+            statements.append(self.observe(inner))
+        if len(inner.plate) < 2 and self.pick(3) == 2:
+            statements.append(self.plate(inner))
+        scope.arrays += [mate for mate in inner.mates if mate.shape == inner.plate and mate not in scope.mates]
+        return Plate(name, size, tuple(statements))
+
+    def loop(self, scope: _Scope) -> Loop:
+        one = self.limits.loops == "exactly one"
+        lengths = [length for length in ((2, 3, 1) if one else (2, 1, 3, 0)) if length <= self.limits.max_length]
+        name, length = self.name("s"), lengths[self.pick(len(lengths))]
+        card = self.carried_card(length * scope.copies)
+        carry = [Variable(f"{name}_state", card)]
+        if self.pick(3) == 2:
+            carry.append(Variable(f"{name}_memory", 2))
+        starts = tuple(self.integers(f"{variable.name}_start", (), 0, variable.card) for variable in carry)
+        inner = scope.inner(*carry, copies=length)
+        state = self.transition(inner, carry[0])
+        statements: list[Statement] = [state]
+        datum = one or ("observe" in self.limits.kinds and self.pick(2) == 1)
+        data = self.integers(f"{name}_data", (length,), 0, 2) if datum else None
+        if datum:
+            statements.append(self.emission(state.variable, f"{name}_data"))
+        # An eager scan of no steps finds the shape of its output from abstract values, which a branch cannot test.
+        possible = ("factor", "guard", "branch", "assign") if length else ("factor", "assign")
+        statements += self.perhaps(possible, inner)
+        following = [state.variable]
+        if len(carry) > 1:
+            memory = Variable(f"{name}_next", 2)
+            statements.append(Assign(memory, "sum", (carry[1], inner.scalars[-1])))
+            following.append(memory)
+        output = inner.scalars[-1]
+        ends = tuple(Variable(f"{variable.name}_end", variable.card) for variable in carry)
+        history = Variable(f"{name}_history", output.card, 0, (length,))
+        scope.scalars += ends
+        scope.arrays.append(history)
+        body = tuple(statements)
+        return Loop(name, length, tuple(carry), starts, body, tuple(following), ends, output, history, data)
+
+    def carried_card(self, copies: int) -> int:
+        """Choose the number of values of a carried variable; its transition spends them from the budget."""
+        return self.spend(CARDINALITIES[self.pick(3)], max(copies, 1))
+
+    def transition(self, inner: _Scope, carried: Variable) -> Site:
+        """Draw the next state given the carried one and perhaps one more variable."""
+        name = self.name("x")
+        others = [variable for variable in inner.scalars if variable != carried]
+        parents = (carried, others[-1 - self.pick(len(others))]) if others and self.pick(2) else (carried,)
+        shape = (*(parent.card for parent in parents), carried.card)
+        variable = Variable(name, carried.card)
+        inner.scalars.append(variable)
+        return Site(variable, "categorical", parents, self.table(name, "rows", shape))
+
+    def emission(self, state: Variable, datum: str) -> Site:
+        """Observe a step's datum, given the state."""
+        name = self.name("y")
+        table = self.table(name, "rows", (state.card, 2))
+        return Site(Variable(name, 2), "bernoulli", (state,), table, observed=datum)
+
+    def call(self, scope: _Scope) -> Call:
+        name = self.name("c")
+        arguments = tuple(scope.scalars[-1 - self.pick(len(scope.scalars))] for _ in range(2))
+        parameter = Variable(f"{name}_argument", max(argument.card for argument in arguments))
+        inner = scope.inner(parameter, copies=2)
+        statements: list[Statement] = [self.site(inner)]
+        statements += self.perhaps(("factor", "observe", "assign"), inner)
+        body = Block(tuple(statements), inner.scalars[-1])
+        results = tuple(Variable(f"{name}_{prefix}", body.result.card) for prefix in "ab")
+        scope.scalars += results
+        return Call(name, parameter, body, arguments, results)  # type: ignore[arg-type]
+
+
+def _any_of_card(scope: _Scope, card: int) -> bool:
+    return any(variable.card >= card for variable in scope.scalars)

@@ -1,0 +1,88 @@
+"""Suite: the random finite programs that exact checks run on, chosen once and kept.
+
+Law: the same arguments give the same programs in every process; each fits the path budget of the algorithm that it serves.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .grammar import random_program
+from .measure import Measure
+from .programs import FiniteProgram
+from .reference import enumerate_measure
+
+
+@dataclass(eq=False)
+class Instance:
+    """A program with its arguments, and its true measure."""
+
+    program: Any
+    args: tuple[Any, ...]
+    name: str
+    features: frozenset[str] = frozenset()
+    _truth: Measure | None = field(default=None, repr=False)
+
+    def truth(self) -> Measure:
+        """Enumerate the source program through the eager interpreter, once."""
+        if self._truth is None:
+            self._truth = enumerate_measure(self.program, *self.args)
+        return self._truth
+
+
+def instance(program: FiniteProgram, tables: Any = None) -> Instance:
+    """Make an instance of a finite program, with its own tables or with others."""
+    return Instance(
+        program.program, (program.default_tables() if tables is None else tables,), repr(program), program.features
+    )
+
+
+def instances_of(
+    count: int, *, particles: int = 2, loops: bool = False, max_paths: int = 3000, structured: float = 0.5
+) -> list[Instance]:
+    """Choose random programs whose algorithm stays within a path budget.
+
+    Args:
+        count: number of programs.
+        particles: number of particles of the algorithm.
+        loops: whether every program has exactly one loop with weights.
+        max_paths: budget of choice sequences of the algorithm.
+        structured: smallest fraction of programs with a branch, guard, plate or call.
+    """
+    return list(_chosen(count, particles, loops, max_paths, structured))
+
+
+@functools.cache
+def _chosen(count: int, particles: int, loops: bool, max_paths: int, structured: float) -> tuple[Instance, ...]:
+    found: list[Instance] = []
+    plain = count - int(np.ceil(structured * count))
+    seed = 0
+    while len(found) < count:
+        program = random_program(
+            seed,
+            statements=2 if particles > 1 or loops else 4,
+            max_paths=12 if particles > 1 else 200,
+            max_cardinality=3,
+            max_length=2,
+            loops="exactly one" if loops else False if seed % 3 else True,
+        )
+        seed += 1
+        rich = bool(program.features & {"branch", "guard", "plate", "call"})
+        if program.path_count() < 2 or not fits(program, particles, max_paths):
+            continue
+        if not rich and plain <= 0:
+            continue
+        plain -= not rich
+        found.append(instance(program))
+    return tuple(found)
+
+
+def fits(program: FiniteProgram, particles: int, max_paths: int) -> bool:
+    """Tell whether an algorithm with this many particles can be enumerated on a program."""
+    if particles == 1:
+        return program.path_count() <= max_paths
+    return program.population_path_count(particles) <= max_paths

@@ -1,0 +1,130 @@
+"""Kernels: Markov kernels on the choices of a program, written as Forms.
+
+Law: pi K = pi, where pi is the program's measure on its choices. A kernel's own randomness (which site, which value, accept or not)
+is made of sites, so its transition matrix on a finite program can be enumerated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import jax.numpy as jnp
+
+from lawful.analysis import without_dead_code
+from lawful.block import Block
+from lawful.form import Branch, Det, Factor, Form, Loop, Node, Site, Var
+from lawful.interpose import score
+from lawful.record import Choice, record
+
+from ..check.contracts import Contract
+
+INVARIANT = Contract("invariant_kernel", target="the program's posterior", reversible=True, parametric=True)
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the state of a chain lies among a Form's values: one value per choice, one flag per conditional choice, log density.
+
+    The value of a choice whose arm does not run is kept but means nothing.
+    """
+
+    values: tuple[Var, ...]
+    flags: tuple[Var, ...]
+    log_density: Var
+
+    @property
+    def flat(self) -> tuple[Var, ...]:
+        """All of it, in this order."""
+        return (*self.values, *self.flags, self.log_density)
+
+
+@dataclass(frozen=True)
+class KernelForm:
+    """A kernel built for a program.
+
+    Inputs of the form: the program's, then the state. Outputs: the new state, then the numbers named in `info`.
+    """
+
+    form: Form
+    choices: tuple[Choice, ...]
+    info: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of values of the state."""
+        return state_size(self.choices)
+
+
+class Kernel(Protocol):
+    """A Markov kernel that can be built for a program."""
+
+    @property
+    def contract(self) -> Contract:
+        """What the kernel claims."""
+
+    def build(self, program: Form) -> KernelForm:
+        """Write the kernel for a program."""
+
+    def plan(self, program: Form) -> list[str]:
+        """Say in words which site is moved how."""
+
+
+def state_size(choices: Sequence[Choice]) -> int:
+    """Number of values of a state."""
+    return len(choices) + sum(c.conditional for c in choices) + 1
+
+
+def state_inputs(choices: Sequence[Choice]) -> State:
+    """Make fresh values for the state that a kernel receives."""
+    values = tuple(Var(c.full_shape, c.dtype) for c in choices)
+    flags = tuple(Var(c.loops, jnp.dtype(bool)) for c in choices if c.conditional)
+    return State(values, flags, Var((), jnp.result_type(float)))
+
+
+def flag_per_choice(block: Block, choices: Sequence[Choice], flags: Sequence[Var]) -> list[Var]:
+    """Give every choice a flag; those outside branches always run."""
+    rest = iter(flags)
+    return [next(rest) if c.conditional else block.constant(jnp.ones(c.loops, bool)) for c in choices]
+
+
+def scored(block: Block, program: Form, inputs: Sequence[Var], values: Sequence[Var]) -> tuple[Var, tuple[Var, ...]]:
+    """Append the log density of a program at given choices; returns it with the flags of the conditional choices."""
+    scoring = score(program)
+    outputs = block.splice(scoring.form, [*inputs, *values])[scoring.own :]
+    log_density = block.det(jnp.add, outputs[0], outputs[1], label="log density")
+    return log_density, outputs[2:]
+
+
+def initial_state(program: Form) -> Form:
+    """The Form that draws a state from the prior: outputs are the state's values; inputs the program's."""
+    unobserved = without_weights(program)
+    recorded = record(unobserved, ("sample",))
+    block = Block()
+    inputs = tuple(v.like() for v in program.inputs)
+    outputs = block.splice(recorded.form, inputs)
+    values = outputs[recorded.own : recorded.own + len(recorded.choices)]
+    log_density, flags = scored(block, program, inputs, values)
+    return without_dead_code(block.form(inputs, (*values, *flags, log_density)))
+
+
+def without_weights(program: Form) -> Form:
+    """Drop factors and observations, which leaves the prior."""
+    nodes: list[Node] = []
+    for node in program.nodes:
+        if isinstance(node, Factor):
+            continue
+        if isinstance(node, Site) and node.observed is not None:
+            nodes.append(Det(_same, (node.observed,), (node.out,), "observed"))
+        elif isinstance(node, Loop):
+            nodes.append(replace(node, body=without_weights(node.body)))
+        elif isinstance(node, Branch):
+            nodes.append(replace(node, forms=tuple(without_weights(form) for form in node.forms)))
+        else:
+            nodes.append(node)
+    return replace(program, nodes=tuple(nodes))
+
+
+def _same(value: Var) -> tuple[Var]:
+    return (value,)

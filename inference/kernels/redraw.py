@@ -1,0 +1,161 @@
+"""Redraw: run a program with most choices kept and some drawn again from their prior.
+
+Law: given which parts are drawn again, the new value of such a part has its prior law given its new parents, and every other part
+keeps its value; a part that was not active before is always drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.block import Block
+from lawful.errors import UnsupportedProgramError
+from lawful.form import Site, Var
+from lawful.interpose import Answer
+from lawful.laws import BoundLaw, product_grid
+from lawful.record import Choice
+
+PREFIX = "~mh"
+
+
+def expand(mask: jax.Array, rank: int) -> jax.Array:
+    """Give a mask over the parts of a value the value's event axes."""
+    return mask.reshape(mask.shape + (1,) * (rank - mask.ndim))
+
+
+@dataclass(frozen=True)
+class RedrawLaw:
+    """The law of a value some parts of which are drawn again: parameters are (again, old, *parameters of the base)."""
+
+    base: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the base."""
+        return self.base.shape
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the base."""
+        return self.base.dtype
+
+    @property
+    def atoms(self) -> int | None:
+        """Number of values of the base; with nothing drawn again only one has mass."""
+        return self.base.atoms
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return f"again {self.base.label}"
+
+    def draw(self, key: jax.Array, again: jax.Array, old: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Draw all parts and keep the old ones where they are not wanted."""
+        fresh = self.base.draw(key, *parameters)
+        return jnp.where(expand(again, fresh.ndim), fresh, old)
+
+    def enumerate(self, again: jax.Array, old: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """List the values; a kept part has its old value in all, with the mass on the first of its equal copies."""
+        if not self.base.shape:
+            values, masses = self.base.enumerate(*parameters)
+            first = jnp.where(jnp.arange(self.base.atoms) == 0, 0.0, -jnp.inf)
+            return jnp.where(again, values, old), jnp.where(again, masses, first)
+        support, table = self.base.element_table(*parameters)
+        grid = product_grid(len(support), math.prod(self.shape))
+        wanted = jnp.broadcast_to(again, self.shape).reshape(-1)
+        first = jnp.where(jnp.arange(len(support)) == 0, 0.0, -jnp.inf)[:, None]
+        masses = jnp.where(wanted[None], table, first)
+        values = jnp.where(wanted[None], support[grid], old.reshape(-1)[None])
+        chosen = masses[grid, jnp.arange(grid.shape[1])]
+        return values.reshape((-1, *self.shape)), jnp.sum(chosen, axis=1, dtype=chosen.dtype)
+
+    def finite_elements(self, site_of: Callable[[Any], Any], again: Any, old: Any, *parameters: Any) -> Any:
+        """List the elements of the base; a kept element has its old value only."""
+        elements, assemble = BoundLaw(self.base, parameters).finite_elements(site_of)
+        wanted = np.broadcast_to(expand(np.asarray(again), len(self.shape)), self.shape).reshape(-1)
+        if len(elements) != len(wanted):
+            raise UnsupportedProgramError(f"{self.label}: the value is not a product of its elements.")
+        kept = np.asarray(old).reshape(-1)
+        chosen = [e if w else ([kept[i]], [1.0]) for i, (e, w) in enumerate(zip(elements, wanted, strict=True))]
+        return chosen, assemble
+
+    def log_prob(self, value: jax.Array, again: jax.Array, old: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Score the parts drawn again; a kept part must have its old value."""
+        scores = jnp.where(again, self.base.log_prob_units(value, *parameters), 0.0)
+        same = jnp.all(expand(again, value.ndim) | (value == old))
+        return jnp.where(same, jnp.sum(scores), -jnp.inf)
+
+
+@dataclass(frozen=True)
+class KeptScore:
+    """The log density of the parts of a value that are kept: a function of (value, kept, *parameters)."""
+
+    law: Any
+
+    def __call__(self, value: jax.Array, kept: jax.Array, *parameters: jax.Array) -> tuple[jax.Array]:
+        """Sum over the kept parts."""
+        return (jnp.sum(jnp.where(kept, self.law.log_prob_units(value, *parameters), 0.0)),)
+
+
+def units(choice: Choice) -> tuple[int, ...]:
+    """Shape of the independent parts of one run of a site."""
+    return tuple(choice.law.units)
+
+
+@dataclass(frozen=True)
+class Redraw:
+    """The rule of a move: inputs (old value, was active, draw again), outputs (new value, kept parts)."""
+
+    def inputs(self, choice: Choice) -> list[Var]:
+        """Old value, whether it was active, which parts to draw again."""
+        boolean = jnp.dtype(bool)
+        return [Var(choice.shape, choice.dtype), Var((), boolean), Var(units(choice), boolean)]
+
+    def outputs(self, choice: Choice) -> list[Var]:
+        """New value, and which of its parts are kept."""
+        return [Var(choice.shape, choice.dtype), Var(units(choice), jnp.dtype(bool))]
+
+    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        """Append the draw and the score of what is kept."""
+        old, was, again = given
+        drawn = block.det(lambda a, w: a | ~w, again, was, label="draw again?")
+        value = block.site((PREFIX, "value", *site.address), RedrawLaw(site.law), (drawn, old, *parameters))
+        kept = block.det(jnp.logical_not, drawn, label="kept?")
+        label = f"log p({site.address[-1]})"
+        (term,) = block.det(KeptScore(site.law), value, kept, *parameters, label=label)
+        return Answer(value, term, (value, kept))
+
+    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        """The old value, nothing kept."""
+        return [given[0], block.constant(jnp.zeros((*choice.loops, *units(choice)), bool))]
+
+
+@dataclass(frozen=True)
+class ScoreKept:
+    """The rule that scores given choices on some of their parts: inputs (value, kept parts)."""
+
+    def inputs(self, choice: Choice) -> list[Var]:
+        """The value and the parts to score."""
+        return [Var(choice.shape, choice.dtype), Var(units(choice), jnp.dtype(bool))]
+
+    def outputs(self, choice: Choice) -> list[Var]:
+        """Nothing."""
+        return []
+
+    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        """Append the score."""
+        value, kept = given
+        label = f"log p({site.address[-1]})"
+        (term,) = block.det(KeptScore(site.law), value, kept, *parameters, label=label)
+        return Answer(value, term, ())
+
+    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        """Nothing."""
+        return []

@@ -1,0 +1,228 @@
+"""Laws of the sites that algorithms add: ancestors, picks, coins and orders.
+
+Law: the draw and the list of all values come from one pure function of a uniform, so both describe one distribution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclass(frozen=True)
+class ResampleLaw:
+    """Ancestors of `offspring` particles drawn from `size` weights by a resampling scheme."""
+
+    scheme: Any
+    size: int
+    offspring: int
+    weight_dtype: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One ancestor per offspring."""
+        return (self.offspring,)
+
+    @property
+    def dtype(self) -> Any:
+        """Indices."""
+        return jnp.dtype("int32")
+
+    @property
+    def atoms(self) -> int:
+        """Number of cells of the scheme's partition of its uniforms."""
+        weights = jax.ShapeDtypeStruct((self.size,), self.weight_dtype)
+        return jax.eval_shape(lambda w: self.scheme.enumerate(w, self.offspring)[1], weights).shape[0]
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return str(self.scheme)
+
+    def draw(self, key: jax.Array, weights: jax.Array) -> jax.Array:
+        """Draw ancestors."""
+        return self.scheme.draw(key, weights, self.offspring).astype(jnp.int32)
+
+    def enumerate(self, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """List the cells with their log masses."""
+        ancestors, masses = self.scheme.enumerate(weights, self.offspring)
+        return ancestors.astype(jnp.int32), masses
+
+    def log_prob(self, value: jax.Array, weights: jax.Array) -> jax.Array:
+        """Sum the masses of the cells that give these ancestors."""
+        ancestors, masses = self.enumerate(weights)
+        same = jnp.all(ancestors == value, axis=1)
+        return jax.scipy.special.logsumexp(jnp.where(same, masses, -jnp.inf))
+
+
+@dataclass(frozen=True)
+class PickLaw:
+    """One index with probability proportional to a non-negative weight; all-zero weights pick uniformly."""
+
+    size: int
+    weight_dtype: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A scalar."""
+        return ()
+
+    @property
+    def dtype(self) -> Any:
+        """An index."""
+        return jnp.dtype("int32")
+
+    @property
+    def atoms(self) -> int:
+        """One value per item."""
+        return self.size
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return "pick"
+
+    def draw(self, key: jax.Array, weights: jax.Array) -> jax.Array:
+        """Draw by the inverse distribution function of the cumulative weights."""
+        edges = jnp.cumsum(weights)
+        u = jax.random.uniform(key, (), edges.dtype) * edges[-1]
+        return jnp.minimum(jnp.sum(edges <= u), _last_positive(weights)).astype(jnp.int32)
+
+    def log_masses(self, weights: jax.Array) -> jax.Array:
+        """Log probabilities."""
+        whole = jnp.sum(weights)
+        return jnp.where(whole > 0, jnp.log(weights) - jnp.log(whole), -jnp.log(float(self.size)))
+
+    def enumerate(self, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """List the indices."""
+        return jnp.arange(self.size, dtype=jnp.int32), self.log_masses(weights)
+
+    def log_prob(self, value: jax.Array, weights: jax.Array) -> jax.Array:
+        """Log probability of an index."""
+        return self.log_masses(weights)[value]
+
+
+def _last_positive(weights: jax.Array) -> jax.Array:
+    size = weights.shape[0]
+    return size - 1 - jnp.argmax(weights[::-1] > 0)
+
+
+@dataclass(frozen=True)
+class CoinLaw:
+    """A coin that shows heads with a given probability: acceptance decisions are coins, so that they can be enumerated."""
+
+    probability_dtype: str = "float64"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A scalar."""
+        return ()
+
+    @property
+    def dtype(self) -> Any:
+        """A truth value."""
+        return jnp.dtype(bool)
+
+    @property
+    def atoms(self) -> int:
+        """Tails and heads."""
+        return 2
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return "coin"
+
+    def draw(self, key: jax.Array, probability: jax.Array) -> jax.Array:
+        """Compare a uniform with the probability."""
+        return jax.random.uniform(key, (), probability.dtype) < probability
+
+    def enumerate(self, probability: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """List both sides."""
+        return jnp.array([False, True]), jnp.log(jnp.stack([1.0 - probability, probability]))
+
+    def log_prob(self, value: jax.Array, probability: jax.Array) -> jax.Array:
+        """Log probability of a side."""
+        return jnp.log(jnp.where(value, probability, 1.0 - probability))
+
+
+@dataclass(frozen=True)
+class UniformIndexLaw:
+    """One of `count` indices, all equally likely; `count` may vary up to `size`."""
+
+    size: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A scalar."""
+        return ()
+
+    @property
+    def dtype(self) -> Any:
+        """An index."""
+        return jnp.dtype("int32")
+
+    @property
+    def atoms(self) -> int:
+        """The largest count."""
+        return self.size
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return "uniform index"
+
+    def draw(self, key: jax.Array, count: jax.Array) -> jax.Array:
+        """Draw an index below the count."""
+        return jax.random.randint(key, (), 0, jnp.maximum(count, 1), jnp.int32)
+
+    def enumerate(self, count: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """List all indices; those at or above the count have probability zero."""
+        index = jnp.arange(self.size, dtype=jnp.int32)
+        return index, jnp.where(index < count, -jnp.log(count * 1.0), -jnp.inf)
+
+    def log_prob(self, value: jax.Array, count: jax.Array) -> jax.Array:
+        """Log probability of an index."""
+        return jnp.where(value < count, -jnp.log(count * 1.0), -jnp.inf)
+
+
+@dataclass(frozen=True)
+class OrderLaw:
+    """A uniform permutation of `size` items."""
+
+    size: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """All positions."""
+        return (self.size,)
+
+    @property
+    def dtype(self) -> Any:
+        """Indices."""
+        return jnp.dtype("int32")
+
+    @property
+    def atoms(self) -> int | None:
+        """Not listed: an order is drawn only after the measure is fixed."""
+        return None
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return "order"
+
+    def draw(self, key: jax.Array) -> jax.Array:
+        """Draw a permutation."""
+        return jax.random.permutation(key, self.size).astype(jnp.int32)
+
+    def log_prob(self, value: jax.Array) -> jax.Array:
+        """Log probability of any permutation."""
+        return -jax.scipy.special.gammaln(self.size + 1.0)
+
+    def enumerate(self) -> tuple[jax.Array, jax.Array]:
+        """Refuse: there are factorially many."""
+        raise NotImplementedError("permutations are not enumerated")

@@ -1,0 +1,85 @@
+"""Move: apply an invariant kernel to every particle of a population whose values are a program's choices.
+
+Law: a kernel that keeps the program's measure keeps the population's, whatever the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from lawful.analysis import without_dead_code
+from lawful.block import Block
+from lawful.errors import LawfulError
+from lawful.form import Branch, Form, Loop, Node, Site, Var
+from lawful.interpose import score
+from lawful.lift import lift
+
+from .kernels.base import scored
+from .representations.population import Population
+from .transformer import Transformer
+from .transformers import PRESERVES
+
+
+def move(kernel: Any) -> Transformer:
+    """Apply a kernel once to each particle of a population that was spawned from a traced program.
+
+    >>> from lawful.inference import kernels
+    >>> move(kernels.mh())
+    move(mh(single_site()))
+    """
+    return Transformer(f"move({kernel!r})", lambda population: _move(population, kernel), PRESERVES)
+
+
+def _move(population: Population, kernel: Any) -> Population:
+    view = population.source
+    if view is None:
+        raise LawfulError(
+            "move: the population has no choices to move. Fix: spawn it from a traced program, as in "
+            "Trace >> spawn(n) >> resample(scheme) >> move(kernel)."
+        )
+    block, plate = population.block, population.plate
+    values = population.values[view.recorded.own :]
+    plated = [False] * len(population.inputs) + [plate in v.plates for v in values]
+    lifted = lift(moved(view.program, kernel), plate, plated)
+    form = _scoped(lifted.form, (*population.scope, f"move{population.stage}"))
+    outputs = block.splice(form, [*population.inputs, *values])
+    return population.next_stage(values=tuple(outputs))
+
+
+def moved(program: Form, kernel: Any) -> Form:
+    """Write one step of a kernel on the choices of a program.
+
+    Inputs: the program's, then values and flags of its choices. Outputs: what the program returns, values, flags.
+    """
+    built = kernel.build(program)
+    block = Block()
+    inputs = tuple(v.like() for v in program.inputs)
+    state = built.form.inputs[len(inputs) : len(inputs) + built.size - 1]
+    given = tuple(v.like() for v in state)
+    values = given[: len(built.choices)]
+    log_density, _ = scored(block, program, inputs, values)
+    after = block.splice(built.form, [*inputs, *given, log_density])[: built.size - 1]
+    returned = _returned(block, program, inputs, after[: len(built.choices)])
+    return without_dead_code(block.form((*inputs, *given), (*returned, *after)))
+
+
+def _returned(block: Block, program: Form, inputs: Sequence[Var], values: Sequence[Var]) -> Sequence[Var]:
+    answered = score(program)
+    return block.splice(answered.form, [*inputs, *values])[: answered.own]
+
+
+def _scoped(form: Form, scope: tuple[str, ...]) -> Form:
+    """Put a scope before the addresses of the sites of a kernel, so that it can be applied more than once."""
+    nodes: list[Node] = []
+    for node in form.nodes:
+        if isinstance(node, Site):
+            nodes.append(replace(node, address=(*scope, *node.address)))
+        elif isinstance(node, Loop):
+            nodes.append(replace(node, body=_scoped(node.body, scope)))
+        elif isinstance(node, Branch):
+            nodes.append(replace(node, forms=tuple(_scoped(arm, scope) for arm in node.forms)))
+        else:
+            nodes.append(node)
+    return replace(form, nodes=tuple(nodes))

@@ -1,0 +1,21 @@
+"""Numerics: the kernels in which rounding and speed decide, resampling and effective sample sizes.
+
+Law: what an algorithm draws here it can also enumerate, from the same function of the same uniforms.
+"""
+
+from .ess import EssBelow, ess, ess_below, log_ess
+from .resampling import SCHEMES, multinomial, residual, stratified, systematic
+from .scheme import Scheme
+
+__all__ = [
+    "SCHEMES",
+    "EssBelow",
+    "Scheme",
+    "ess",
+    "ess_below",
+    "log_ess",
+    "multinomial",
+    "residual",
+    "stratified",
+    "systematic",
+]

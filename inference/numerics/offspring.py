@@ -1,0 +1,131 @@
+"""Expected offspring: the running sum of M w_i / sum(w), in fixed point, so that counts are exact to one at every size.
+
+Law: the sums ascend, stay equal across an item of weight zero, and end at exactly M; equal weights with M = N give 1, 2, ..., N
+exactly. Integers add without rounding, in any order: a float32 sum of 1e5 weights is off by a hundredth of an offspring between
+neighbours, at 1e7 by a whole one. Up to 2**17 items one word holds both parts, above them float32 has a word for each.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from lawful.errors import IndexRangeError
+from lawful.masses import running_sum
+
+ONE_WORD = 1 << 17
+WORD = 2.0**32
+
+
+class Expected(NamedTuple):
+    """Running sums whole + fraction / 2**bits of the expected offspring, and whether the weights allow any."""
+
+    whole: jax.Array
+    fraction: jax.Array
+    usable: jax.Array
+
+    def ends(self, uniform: jax.Array) -> Int[Array, " N"]:
+        """Count the points j + uniform, j = 0, 1, ..., below each sum; the uniform in the units of the fraction."""
+        ends = self.whole + (self.fraction > uniform).astype(self.whole.dtype)
+        # In two words the float32 correction can swap neighbours by 1e-7: an item of weight zero must not win by that.
+        return jax.lax.cummax(ends) if self.fraction.dtype == jnp.uint32 else ends
+
+
+def fraction_bits(weights: Float[Array, " N"], n_offspring: int) -> int:
+    """Return the number of binary digits behind the point, a static number."""
+    size = max(weights.shape[0], n_offspring)
+    if weights.dtype == jnp.float64:
+        return min(52, 62 - n_offspring.bit_length())
+    return 30 - n_offspring.bit_length() if size <= ONE_WORD else 32
+
+
+def expected_offspring(weights: Float[Array, " N"], n_offspring: int) -> Expected:
+    """Sum the expected offspring up to each item.
+
+    Weights without a finite positive sum (all zero, or one NaN or infinite) are not usable: they count as equal weights here.
+    """
+    if not 1 <= n_offspring < 1 << 31:
+        raise IndexRangeError(
+            f"resampling to {n_offspring} offspring: give a number from 1 to 2**31 - 1.", given=n_offspring
+        )
+    if weights.dtype == jnp.float64:
+        return _one_word(weights, n_offspring, jnp.int64)
+    if max(weights.shape[0], n_offspring) <= ONE_WORD:
+        return _one_word(weights.astype(jnp.float32), n_offspring, jnp.int32)
+    return _two_words(weights.astype(jnp.float32), n_offspring)
+
+
+def _one_word(weights: Float[Array, " N"], n_offspring: int, dtype: jax.typing.DTypeLike) -> Expected:
+    bits = fraction_bits(weights, n_offspring)
+    end = n_offspring << bits
+    usable, total = _total(weights)
+    units = jnp.where(usable, jnp.rint(weights * (1 / total) * float(end)), float(end // weights.shape[0])).astype(dtype)
+    sums = running_sum(units)
+    last = sums[-1]
+    # The rounding of the total and of the units is spread over the items in proportion, so that the sums end at M.
+    excess = (last - end).astype(weights.dtype) / jnp.maximum(last, 1).astype(weights.dtype)
+    sums = sums - jnp.rint(sums.astype(weights.dtype) * excess).astype(dtype)
+    sums = jnp.where(sums == sums[-1], end, sums)
+    return Expected((sums >> bits).astype(jnp.int32), sums & ((1 << bits) - 1), usable)
+
+
+def _two_words(weights: Float[Array, " N"], n_offspring: int) -> Expected:
+    top = jnp.max(weights)
+    weights = weights / jnp.where(top > 0, top, 1)  # equal weights become exactly one
+    usable, total = _total(weights)
+    each = jnp.where(usable, weights * (n_offspring / total), n_offspring / weights.shape[0])
+    floors = jnp.floor(each)
+    parts = _to_word(each - floors)
+    fraction = running_sum(parts)
+    whole = running_sum(floors.astype(jnp.int32) + (fraction < parts))
+    excess = (whole[-1] - n_offspring).astype(jnp.float32) + fraction[-1].astype(jnp.float32) / WORD
+    correction = (whole.astype(jnp.float32) + fraction.astype(jnp.float32) / WORD) * (excess / (n_offspring + excess))
+    down = jnp.floor(correction)
+    cut = _to_word(correction - down)
+    at_end = (whole == whole[-1]) & (fraction == fraction[-1])
+    whole = whole - down.astype(jnp.int32) - (fraction < cut)
+    whole = jnp.where(at_end, n_offspring, jnp.minimum(whole, n_offspring))
+    fraction = jnp.where(whole == n_offspring, 0, fraction - cut)
+    return Expected(whole, fraction, usable)
+
+
+def _total(weights: Float[Array, " N"]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
+    total = jnp.sum(weights)
+    usable = (total > 0) & (total < jnp.inf)
+    return usable, jnp.where(usable, total, 1)
+
+
+def _to_word(part: Float[Array, " N"]) -> jax.Array:
+    """Write fractions in [0, 1] as words; 1, a rounding of less, becomes the largest float32 below it."""
+    return (jnp.minimum(part, 1 - 2.0**-24) * WORD).astype(jnp.uint32)
+
+
+def uniform_units(uniform: jax.Array, weights: Float[Array, " N"], n_offspring: int) -> jax.Array:
+    """Convert uniforms to the units and the type of `Expected.fraction`: floats in [0, 1), or words read as word / 2**width."""
+    bits = fraction_bits(weights, n_offspring)
+    dtype = jnp.uint32 if bits == 32 else jnp.int64 if weights.dtype == jnp.float64 else jnp.int32
+    if jnp.issubdtype(uniform.dtype, jnp.floating):
+        below_one = 1 - float(jnp.finfo(uniform.dtype).epsneg)
+        return (jnp.minimum(uniform, below_one) * 2.0**bits).astype(dtype)
+    width = jnp.iinfo(uniform.dtype).bits
+    if width >= bits:
+        return (uniform >> (width - bits)).astype(dtype)
+    return uniform.astype(dtype) << (bits - width)
+
+
+def ancestors_from_ends(ends: Int[Array, " N"], n_offspring: int) -> Int[Array, " M"]:
+    """Turn running offspring counts into ancestors: slot k belongs to the first item whose count exceeds k.
+
+    >>> ancestors_from_ends(jnp.array([2, 2, 3]), 3).tolist()
+    [0, 0, 2]
+    """
+    steps = jnp.zeros(n_offspring, jnp.int32).at[ends].add(1, mode="drop")
+    return running_sum(steps)
+
+
+def untouched(n_weights: int, n_offspring: int) -> Int[Array, " M"]:
+    """Return the ancestors of a population that is left as it is: slot k comes from k modulo N."""
+    return jnp.arange(n_offspring, dtype=jnp.int32) % n_weights

@@ -1,0 +1,108 @@
+"""Plan: an inference that was built from a model and waits for a key and the model's arguments.
+
+Law: a second call with equal shapes runs the compiled program of the first; nothing is traced again.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.errors import LawfulError
+from lawful.form import Form
+from lawful.observed import check_data
+from lawful.record import Choice
+from lawful.tracing import split_arguments, trace
+
+
+@dataclass
+class Prepared:
+    """A model traced on its arguments, with what an inference compiled for it."""
+
+    form: Form
+    inputs: list[Any]
+    args: tuple[Any, ...]
+    built: Any
+
+
+@dataclass
+class Builder:
+    """Traces a model, checks its data, and builds once per Form."""
+
+    model: Callable[..., Any] | Form
+    build: Callable[[Form], Any]
+    _built: dict[Form, Any] = field(default_factory=dict)
+
+    def __call__(self, args: tuple[Any, ...]) -> Prepared:
+        """Prepare a call."""
+        form = trace(self.model, *args)
+        inputs, _, _ = split_arguments(args)
+        if len(inputs) != len(form.inputs):
+            raise LawfulError(f"the traced form takes {len(form.inputs)} arrays, but was called with {len(inputs)}.")
+        check_data(form, inputs)
+        if form not in self._built:
+            self._built[form] = self.build(form)
+        return Prepared(form, inputs, args, self._built[form])
+
+
+def one_key(key: Any) -> jax.Array:
+    """Read a user's key: a typed key, or a seed as an integer."""
+    if isinstance(key, int):
+        return jax.random.key(key)
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
+        return key
+    raise LawfulError(f"key: expected one typed key, jax.random.key(0), or an integer seed, got {type(key).__name__}.")
+
+
+def timed(function: Callable[..., Any], *operands: Any) -> tuple[Any, float]:
+    """Run a function to its end and give the wall time in seconds."""
+    start = time.perf_counter()
+    out = jax.block_until_ready(function(*operands))
+    return out, time.perf_counter() - start
+
+
+def environment(settings: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Describe a run: settings, versions and device."""
+    return {
+        **settings,
+        "seconds": seconds,
+        "lawful": importlib.metadata.version("lawful"),
+        "jax": jax.__version__,
+        "device": jax.default_backend(),
+        "x64": bool(jax.config.read("jax_enable_x64")),
+    }
+
+
+def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:
+    """Name the axes of each choice: loops, plates, then unnamed event axes."""
+    dims = {}
+    for choice in choices:
+        loops = [f"time{i}" if i else "time" for i in range(len(choice.loops))]
+        own: list[str | None] = [None] * len(choice.shape)
+        event = len(choice.shape) - len(getattr(choice.law, "batch_shape", ()))
+        for frame in choice.frames:
+            own[frame.dim - event] = frame.name
+        named = [name or f"{choice.name}_dim_{axis}" for axis, name in enumerate(own)]
+        dims[choice.name] = (*loops, *named)
+    return dims
+
+
+def masked(values: Mapping[str, Any], active: Mapping[str, Any]) -> dict[str, Any]:
+    """Put NaN where the arm of a conditional choice did not run."""
+    out = {}
+    for name, value in values.items():
+        array = np.asarray(value)
+        if name in active:
+            flag = np.asarray(active[name])
+            flag = flag.reshape(flag.shape + (1,) * (array.ndim - flag.ndim))
+            array = np.where(flag, array, np.nan)
+        out[name] = array
+    return out
+

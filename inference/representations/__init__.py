@@ -1,0 +1,1 @@
+"""Representations of a measure, one a file: each says what a value means and which law its transformers obey."""

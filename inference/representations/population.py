@@ -1,0 +1,127 @@
+"""Population(N): N weighted values meaning E[ sum_i w_i delta(x_i) ] / N, times the evidence that was already put forward.
+
+Law: [[resample(p)]] = [[push_evidence(p)]] = [[p]] as unnormalised measures. A population is written as nodes of a Form: its
+randomness (ancestors, picks) is made of sites, so a finite population can be enumerated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lawful.addresses import Address
+from lawful.block import Block
+from lawful.form import Form, Plate, Var
+
+from .traced import Traced
+
+PREFIX = "~population"
+
+
+@dataclass
+class Trail:
+    """What a population leaves behind at each step: ancestors for the lineages, numbers for the diagnostics."""
+
+    ancestors: list[Var] = field(default_factory=list)
+    emitted: list[Var] = field(default_factory=list)
+    stats: dict[str, Var] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Population:
+    """A population under construction.
+
+    Attributes:
+        block: the nodes written so far.
+        inputs: the inputs of the Form.
+        plate: the particle axis.
+        log_weight: natural log of the weights, with the plate.
+        weight: the same weights with mean one, or None before `push_evidence`.
+        ess: their effective sample size, or None before `push_evidence`.
+        values: the current value of each output of the program, by position; those without the plate are shared.
+        pending: the suspended rest of the program, or None when it has run to its end.
+        trail: what the steps leave behind.
+        scope: what stands before the addresses of the population's own sites.
+        source: the traced program whose outputs and choices the values are, or None.
+        stage: how many transformers have added sites, for their addresses.
+    """
+
+    block: Block
+    inputs: tuple[Var, ...]
+    plate: Plate
+    log_weight: Var
+    values: tuple[Var, ...]
+    weight: Var | None = None
+    ess: Var | None = None
+    pending: Any = None
+    trail: Trail = field(default_factory=Trail)
+    source: Traced | None = None
+    scope: tuple[str, ...] = (PREFIX,)
+    stage: int = 0
+
+    def address(self, name: str) -> Address:
+        """Name a site of the population."""
+        return (*self.scope, f"{name}{self.stage}" if self.stage else name)
+
+    def next_stage(self, **changes: Any) -> Population:
+        """Return the population after a transformer that added sites."""
+        return replace(self, stage=self.stage + 1, **changes)
+
+    @property
+    def moving(self) -> tuple[int, ...]:
+        """Positions of the values that vary with the particle."""
+        return tuple(i for i, v in enumerate(self.values) if self.plate in v.plates)
+
+
+def mean_weights(log_weight: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Normalise log weights: (weights of mean one, their logs, log mean weight, effective sample size).
+
+    A population whose weights are all zero gets equal weights and the log mean -inf, so nothing after it is NaN; a NaN weight
+    makes the log mean NaN.
+
+    >>> w, lw, log_mean, ess = mean_weights(jnp.log(jnp.array([1.0, 3.0])))
+    >>> w.tolist(), round(float(jnp.exp(log_mean)), 6), round(float(ess), 6)
+    ([0.5, 1.5], 2.0, 1.6)
+    """
+    size = log_weight.shape[0]
+    top = jnp.max(log_weight)
+    shift = jnp.where(jnp.isfinite(top), top, 0.0)
+    scaled = jnp.exp(log_weight - shift)
+    mean = jnp.sum(scaled) / size
+    alive = mean > 0
+    log_mean = jnp.where(
+        alive, shift + jnp.log(jnp.where(alive, mean, 1.0)), jnp.where(jnp.isnan(mean), jnp.nan, -jnp.inf)
+    )
+    factor = jnp.where(alive, 1.0 / jnp.where(alive, mean, 1.0), 0.0)
+    weight = jnp.where(alive, scaled * factor, 1.0)
+    logs = jnp.where(alive, log_weight - log_mean, 0.0)
+    ess = size / (jnp.sum(weight * weight) / size)
+    return weight, logs, log_mean, ess
+
+
+def take(values: jax.Array, index: jax.Array) -> jax.Array:
+    """Gather particles along the leading axis; indices are in range by construction."""
+    return values.at[index].get(mode="promise_in_bounds", indices_are_sorted=False)
+
+
+def gather(block: Block, values: Sequence[Var], index: Var, plate: Plate, adds: tuple[Plate, ...]) -> tuple[Var, ...]:
+    """Append the gathers of all values that have the plate; the others are shared and stay."""
+    return tuple(block.det(take, v, index, label="gather", adds=adds) if plate in v.plates else v for v in values)
+
+
+def equal_log_weight(block: Block, plate: Plate) -> tuple[Var, Var]:
+    """Append log weights zero and weights one."""
+    shape = (plate.size,)
+    dtype = jnp.result_type(float)
+    zeros = block.det(lambda: jnp.zeros(shape, dtype), label="zeros", adds=(plate,))
+    ones = block.det(lambda: jnp.ones(shape, dtype), label="ones", adds=(plate,))
+    return zeros, ones
+
+
+def closed(population: Population, outputs: Sequence[Var]) -> Form:
+    """Close the population's block into a Form."""
+    return population.block.form(population.inputs, outputs)

@@ -1,0 +1,44 @@
+"""Traced: a program with its choices in view: what it returns, the choices, and the log density of both.
+
+Meaning: the marginal of what it returns, over weighted traces. Law: replaying the recorded choices gives the same output and
+density, so both views describe one measure; `marginal` forgets the choices and keeps the measure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lawful.form import Form
+from lawful.interpose import Interposed, score
+from lawful.record import Recorded, record
+
+from ..check.contracts import Contract
+from ..transformer import Transformer
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A program with its record (choices as outputs) and its density (choices as inputs)."""
+
+    program: Form
+    recorded: Recorded
+    scored: Interposed
+
+
+def traced(form: Form) -> Traced:
+    """Bring the choices of a program into view.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> view = traced(lawful.trace(lambda: lawful.sample("x", dist.Bernoulli(0.5))))
+    >>> [choice.name for choice in view.recorded.choices]
+    ['x']
+    """
+    return Traced(form, record(form, ("sample",)), score(form))
+
+
+def marginal(view: Traced) -> Form:
+    """Forget the choices."""
+    return replace(view.recorded.form, outputs=view.recorded.form.outputs[: view.recorded.own])
+
+
+Trace = Transformer("traced", traced, Contract("preserves_measure", parametric=True))

@@ -1,0 +1,269 @@
+"""Result: what every inference returns, plain dictionaries of arrays with a verdict.
+
+Law: `posterior` holds equal-weight draws, one chain a run; `weighted` and `log_evidence` hold the unnormalised measure
+that the run estimated, E[exp(log_evidence)] being the evidence. A run that died refuses samples.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from lawful.errors import DeadPopulationError
+
+from .evidence import kish_ess, pooled_evidence
+from .findings import Finding, Limits, Status, chain_findings, population_findings
+
+if TYPE_CHECKING:
+    import pandas  # type: ignore[import-untyped]
+    import xarray
+
+type Arrays = Mapping[str, Any]
+
+
+class WeightedParticles(NamedTuple):
+    """Particles before the last resampling: values (chain, particle, ...) and natural log weights (chain, particle)."""
+
+    values: Arrays
+    log_weight: Any
+
+
+class Warmup(NamedTuple):
+    """Draws and statistics of a warmup, which are never draws of the posterior."""
+
+    posterior: Arrays
+    stats: Arrays
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """The outcome of an inference; made by `from_population` or `from_chains`.
+
+    Attributes:
+        sampler: the name of the method, as "smc" or "mcmc".
+        stats: arrays (chain, draw) or (chain, stage), and (chain,).
+        warmup: None, or draws and statistics of the warmup.
+        log_evidence: None, or the natural log of each run's evidence estimate (chain,).
+        groups: further ArviZ groups, as observed_data, constant_data and log_likelihood.
+        found: findings of the run itself; `reasons` adds those of the checks.
+        limits: limits of the checks behind `ok`.
+        interrupted: whether the run was stopped early.
+        finished: number of draws or stages that are complete.
+        state: what a continuation needs.
+        form: the traced program.
+        dims: dimension names of each variable, after chain and draw.
+        coords: coordinate values of each dimension.
+        run: settings, seed, versions, device and times.
+    """
+
+    sampler: str
+    _posterior: Arrays
+    _weighted: WeightedParticles | None = None
+    stats: Arrays = field(default_factory=dict)
+    warmup: Warmup | None = None
+    log_evidence: Any = None
+    groups: Mapping[str, Arrays] = field(default_factory=dict)
+    found: tuple[Finding, ...] = ()
+    limits: Limits = Limits()
+    interrupted: bool = False
+    finished: int = 0
+    state: Any = None
+    form: Any = None
+    dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    coords: Mapping[str, Any] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def posterior(self) -> Arrays:
+        """Equal-weight draws: variable name to array (chain, draw, ...).
+
+        Raises:
+            DeadPopulationError: a run died; `surviving()` holds the others.
+        """
+        self._refuse_dead_runs()
+        return self._posterior
+
+    @property
+    def weighted(self) -> WeightedParticles | None:
+        """Weighted particles before the last resampling, or None; raises as `posterior` does."""
+        self._refuse_dead_runs()
+        return self._weighted
+
+    @functools.cached_property
+    def reasons(self) -> tuple[Finding, ...]:
+        """Findings of the run and of the checks, computed once, when they are first asked for."""
+        found = list(self.found)
+        if self.interrupted:
+            found.append(
+                Finding(
+                    "INTERRUPTED", f"stopped after {self.finished} draws or stages.", value=self.finished, limit=None
+                )
+            )
+        if self._weighted is None:
+            found.extend(chain_findings(self.limits, self._posterior, self.stats))
+        else:
+            checks = population_findings(
+                self.limits, self.log_evidence, self._weighted.log_weight, self._surviving_draws(), self.stats
+            )
+            found.extend(checks)
+        return tuple(found)
+
+    @property
+    def status(self) -> Status:
+        """Bits of all findings; 0 is ok."""
+        return functools.reduce(operator.or_, (finding.status for finding in self.reasons), Status(0))
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed; a remark is no failure."""
+        return self.status == Status(0)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The findings as text, each with what to do."""
+        return tuple(f"{finding.code}: {finding.message}" for finding in self.reasons)
+
+    @property
+    def log_evidence_pooled(self) -> float | None:
+        """Log of the mean evidence over runs, or None where the method gives no evidence."""
+        return None if self.log_evidence is None else pooled_evidence(self.log_evidence)[0]
+
+    @property
+    def log_evidence_error(self) -> float | None:
+        """Standard error of the pooled log evidence; NaN for one run."""
+        return None if self.log_evidence is None else pooled_evidence(self.log_evidence)[1]
+
+    @property
+    def runs(self) -> tuple[int, ...]:
+        """Numbers of the runs or chains that the draws come from."""
+        return tuple(map(int, self.coords.get("chain", range(leading(self._posterior)[0]))))
+
+    def surviving(self) -> Result:
+        """Return the result with the draws of the runs that did not die; evidence and findings still count every run.
+
+        >>> import numpy as np
+        >>> from lawful.inference.collect import from_population
+        >>> log_w = np.array([[0.0, 0.0], [-np.inf, -np.inf]])
+        >>> result = from_population({"x": np.ones((2, 2))}, log_w, [0.0, -np.inf], draws={"x": np.ones((2, 2))})
+        >>> result.surviving().posterior["x"].shape, bool(np.exp(result.log_evidence_pooled) == 0.5)
+        ((1, 2), True)
+        """
+        alive = [place for place, run in enumerate(self.runs) if self._dead_at(run) < 0]
+        if not alive:
+            self._refuse_dead_runs()
+        kept = np.asarray(alive)
+        weighted = self._weighted and WeightedParticles(
+            _rows(self._weighted.values, kept), np.asarray(self._weighted.log_weight)[kept]
+        )
+        rest = replace(
+            self,
+            _posterior=_rows(self._posterior, kept),
+            _weighted=weighted,
+            coords={**self.coords, "chain": [self.runs[place] for place in alive]},
+            groups={name: _rows(group, kept) if "data" not in name else group for name, group in self.groups.items()},
+        )
+        rest.__dict__["reasons"] = self.reasons  # the verdict is that of all runs
+        return rest
+
+    def to_datatree(
+        self,
+        *,
+        dims: Mapping[str, Sequence[str]] | None = None,
+        coords: Mapping[str, Any] | None = None,
+        save_warmup: bool = False,
+    ) -> xarray.DataTree:
+        """Convert to the DataTree of ArviZ 1.x.
+
+        Groups: posterior, observed_data, constant_data and others where known; sample_stats of chains; for populations
+        sample_stats_smc and weighted_posterior, whose particles are used as
+        `x.weighted(exp(log_weight - log_weight.max()))`.
+
+        Args:
+            dims: names of the axes of variables, after chain and draw, in place of the result's own.
+            coords: values of dimensions, in place of the result's own.
+            save_warmup: whether to add warmup_posterior and warmup_sample_stats.
+
+        Raises:
+            DeadPopulationError: a run died.
+        """
+        from .datatree import to_datatree
+
+        named = replace(
+            self,
+            dims={**self.dims, **{name: tuple(axes) for name, axes in (dims or {}).items()}},
+            coords={**self.coords, **(coords or {})},
+        )
+        named.__dict__["reasons"] = self.reasons  # names change no verdict
+        return to_datatree(named, save_warmup=save_warmup)
+
+    def summary(self, **options: Any) -> pandas.DataFrame:
+        """Return ArviZ's table of the variables.
+
+        Draws of a population are resampled, so its table leaves out the effective sizes of chains, whose meaning
+        duplicates break, and takes the Monte Carlo error from the spread over runs.
+
+        Args:
+            options: arguments of `arviz_stats.summary`, as `var_names`.
+        """
+        from .datatree import summary
+
+        return summary(self, **options)
+
+    def __repr__(self) -> str:
+        """Describe in at most 12 lines, the verdict first."""
+        verdict = "ok" if self.ok else "NOT OK: " + ", ".join(bit.name or "" for bit in Status if bit in self.status)
+        count = f"{len(self.runs)} {'chains' if self._weighted is None else 'runs'}"
+        lines = [f"Result: {verdict}   [{self.sampler}, {count} x {leading(self._posterior)[1]} draws]"]
+        lines += [_short(f"  {text}") for text in self.warnings[:4]]
+        lines += [f"  ... and {len(self.warnings) - 4} more in .warnings"] if len(self.warnings) > 4 else []
+        if self.log_evidence is not None:
+            pooled, error = pooled_evidence(self.log_evidence)
+            lines.append(f"  log evidence  {pooled:.3f} +- {error:.3f} over {len(np.asarray(self.log_evidence))} runs")
+        if self._weighted is not None:
+            ess = kish_ess(self._weighted.log_weight)
+            lines.append(
+                f"  Kish ESS      {ess.min():.0f} to {ess.max():.0f} of {np.shape(self._weighted.log_weight)[1]}"
+            )
+        if "acceptance_rate" in self.stats:
+            rate = np.nanmean(np.asarray(self.stats["acceptance_rate"]))
+            lines.append(f"  acceptance    {rate:.2f}")
+        shapes = ", ".join(f"{name} {tuple(np.shape(a)[2:])}" for name, a in self._posterior.items())
+        return "\n".join([*lines, _short(f"  variables     {shapes}")])
+
+    def _dead_at(self, run: int) -> int:
+        dead_at = self.stats.get("dead_at")
+        return -1 if dead_at is None else int(np.asarray(dead_at)[run])
+
+    def _surviving_draws(self) -> Arrays:
+        alive = np.asarray([place for place, run in enumerate(self.runs) if self._dead_at(run) < 0], dtype=int)
+        return self._posterior if len(alive) == len(self.runs) else _rows(self._posterior, alive)
+
+    def _refuse_dead_runs(self) -> None:
+        dead = {run: self._dead_at(run) for run in self.runs if self._dead_at(run) >= 0}
+        if dead:
+            where = ", ".join(f"run {run} at stage {stage}" for run, stage in dead.items())
+            raise DeadPopulationError(
+                f"samples refused: every particle had weight zero in {where} of {len(self.runs)} runs. The evidence "
+                "is readable (log_evidence is -inf for these runs). Check the observations of that stage against the "
+                "model, use more particles, or read the other runs by result.surviving().",
+                dead_at=dead,
+                runs=tuple(dead),
+            )
+
+
+def _rows(arrays: Arrays, rows: np.ndarray) -> Arrays:
+    return {name: np.asarray(array)[rows] for name, array in arrays.items()}
+
+
+def _short(text: str, width: int = 120) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def leading(draws: Arrays) -> tuple[int, ...]:
+    """Return the numbers of chains and draws; 0 where there is no variable."""
+    return tuple(np.shape(next(iter(draws.values()), np.empty((0, 0)))))[:2]

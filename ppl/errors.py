@@ -1,0 +1,105 @@
+"""Errors: every failure says what was given, what was expected, where, and what to do.
+
+Law: an error carries its fields as attributes and survives transport between processes (it pickles by its arguments).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class LawfulError(Exception):
+    """Base class of every error that the library raises on purpose.
+
+    Keyword arguments become attributes, so that programs can read them.
+
+    >>> LawfulError("site 'mu' has no key", site="mu").site
+    'mu'
+    """
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        """Keep the message and set each field as an attribute."""
+        super().__init__(message)
+        self.fields = fields
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild from the message and the fields, so that errors cross process boundaries whole."""
+        return _rebuild, (type(self), self.args[0], self.fields)
+
+
+def _rebuild(kind: type[LawfulError], message: str, fields: dict[str, Any]) -> LawfulError:
+    return kind(message, **fields)
+
+
+class NonFiniteError(LawfulError):
+    """A density or a weight is NaN or +inf."""
+
+
+class DeadPopulationError(LawfulError):
+    """Every particle has weight zero: the evidence is readable (-inf), samples are refused."""
+
+
+class NoFiniteStartError(LawfulError):
+    """No starting point with a finite log density was found."""
+
+
+class ObservationError(LawfulError):
+    """Data do not fit their site: shape, support, or NaN."""
+
+
+class DuplicateSiteError(LawfulError):
+    """Two sites of one program have the same address."""
+
+
+class SingularScaleError(LawfulError):
+    """A scale is zero or a covariance is singular."""
+
+
+class IndexRangeError(LawfulError):
+    """A size does not fit the index type."""
+
+
+class KeyReuseError(LawfulError):
+    """A random key was consumed twice."""
+
+
+class ImpureProgramError(LawfulError):
+    """A program changed something outside itself while it was traced."""
+
+
+class ImproperPriorError(LawfulError):
+    """A method that starts from the prior met a prior that does not integrate to one."""
+
+
+class UnsupportedProgramError(LawfulError):
+    """The program uses a construct that this mode or this algorithm cannot run."""
+
+
+class MemoryLimitError(LawfulError):
+    """A run would need more memory than is available."""
+
+
+class PathLimitError(LawfulError):
+    """An enumeration would need more paths than its budget."""
+
+
+class CheckpointError(LawfulError):
+    """A checkpoint cannot be used."""
+
+
+class CorruptCheckpoint(CheckpointError):
+    """A checkpoint is damaged."""
+
+
+class CheckpointMismatch(CheckpointError):
+    """A checkpoint belongs to another program, data set or algorithm."""
+
+
+class UnsafeCheckpoint(CheckpointError):
+    """A checkpoint holds something that is never loaded."""
+
+
+class ValidationFailure(LawfulError):
+    """A law does not hold: the message holds the key, the worst statistic and a line that repeats the check."""

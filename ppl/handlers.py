@@ -1,0 +1,265 @@
+"""Handlers: functions on programs that answer some of their messages.
+
+Law: a handler changes the measure exactly as its name says: `seed`, `substitute`, `replay`, `block` and `trace` keep the density
+function of the program, `condition` turns choices into observations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .addresses import Address, as_address, indices_of, key_at, names_of, show_address
+from .errors import DuplicateSiteError, LawfulError
+from .messages import (
+    DecisionMessage,
+    DeterministicMessage,
+    FactorMessage,
+    Handler,
+    Message,
+    SampleMessage,
+    Source,
+    Surroundings,
+    installed,
+    only,
+    placed,
+)
+from .observations import checked_observation
+
+type Program = Callable[..., Any]
+
+
+def _handled(program: Program, make: Callable[[], Handler]) -> Program:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with installed(make()):
+            return program(*args, **kwargs)
+
+    return run
+
+
+def seed(program: Program, key: jax.Array, *, alone: bool = False) -> Program:
+    """Draw every choice that no inner handler decides, with a key derived from its address.
+
+    Args:
+        program: the program.
+        key: a typed key of `jax.random.key`.
+        alone: hide the run from all handlers outside.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> model = lambda: lawful.sample("x", dist.Normal(0.0, 1.0)) + lawful.sample("y", dist.Normal(0.0, 1.0))
+    >>> bool(seed(model, jax.random.key(1))() == seed(model, jax.random.key(1))())
+    True
+    """
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
+        raise LawfulError(f"seed: expected one typed key, jax.random.key(0), got {type(key).__name__}.")
+
+    if not alone:
+        return _handled(program, lambda: _Seed(key))
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with only(_Seed(key)):
+            return program(*args, **kwargs)
+
+    return run
+
+
+class _Seed(Handler):
+    def __init__(self, key: jax.Array) -> None:
+        self.key = key
+        self.used: dict[Address, Source] = {}
+
+    def process(self, message: Message) -> None:
+        if isinstance(message, SampleMessage) and message.value is None:
+            refuse_duplicate(self.used, message.address, message.source)
+            message.value = draw(message.distribution, key_at(self.key, message.address))
+
+
+def draw(distribution: Any, key: jax.Array) -> Any:
+    """Draw from a distribution in the way that the compiled program draws, so that both give the same values."""
+    from .laws import law_of
+
+    law, parameters = law_of(distribution)
+    return law.draw(key, *parameters)
+
+
+def condition(program: Program, data: Mapping[Any, Any]) -> Program:
+    """Observe the named sites: their density becomes a weight.
+
+    Args:
+        program: the program.
+        data: values by name or address; a loop's site takes an array whose leading axis is the steps.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> model = condition(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)), {"x": 0.0})
+    >>> round(float(trace(model)().log_density), 4)
+    -0.9189
+    """
+    return _handled(program, lambda: _Fix(data, observe=True))
+
+
+def substitute(program: Program, data: Mapping[Any, Any]) -> Program:
+    """Fix the values of the named sites; they stay choices and keep their density.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> model = substitute(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)), {"x": 2.0})
+    >>> float(model())
+    2.0
+    """
+    return _handled(program, lambda: _Fix(data, observe=False))
+
+
+def replay(program: Program, recorded: TraceRecord | Mapping[Any, Any]) -> Program:
+    """Repeat the choices of a recorded run; observations and deterministic values are computed again."""
+    choices = recorded.choices if isinstance(recorded, TraceRecord) else recorded
+    return _handled(program, lambda: _Fix(choices, observe=False))
+
+
+class _Fix(Handler):
+    def __init__(self, data: Mapping[Any, Any], observe: bool) -> None:
+        self.data = {as_address(name): value for name, value in data.items()}
+        self.observe = observe
+
+    def process(self, message: Message) -> None:
+        if not isinstance(message, SampleMessage) or message.value is not None:
+            return
+        value = lookup(self.data, message.address)
+        if value is None:
+            return
+        message.value = checked_observation(
+            value, message.distribution, message.address, message.plates, message.source
+        )
+        message.observed = self.observe
+
+
+def lookup(data: Mapping[Address, Any], address: Address) -> Any:
+    """Find a site's value: under its full address, or under its names with the loop indices as leading axes."""
+    indices = tuple(part for part in address if not isinstance(part, str))
+    if all(isinstance(i, int) for i in indices) and address in data:
+        return data[address]
+    value = data.get(names_of(address))
+    if value is not None and indices:
+        value = jnp.asarray(value)
+        for index in indices:
+            value = value[index]
+    return value
+
+
+def block(program: Program, hide: Iterable[Any] | Callable[[Message], bool] | None = None) -> Program:
+    """Hide sites from the handlers outside; what is hidden needs its value from inside.
+
+    Args:
+        program: the program.
+        hide: names or addresses to hide, a predicate on messages, or None for all.
+    """
+    if callable(hide):
+        hidden = hide
+    elif hide is None:
+        hidden = _everything
+    else:
+        names = {as_address(name) for name in hide}
+
+        def hidden(message: Message) -> bool:
+            return message.address in names or names_of(message.address) in names
+
+    return _handled(program, lambda: _Block(hidden))
+
+
+def _everything(message: Message) -> bool:
+    return True
+
+
+class _Block(Handler):
+    def __init__(self, hidden: Callable[[Message], bool]) -> None:
+        self.hidden = hidden
+
+    def process(self, message: Message) -> None:
+        if self.hidden(message):
+            message.stop = True
+
+
+@dataclass
+class TraceRecord:
+    """The record of one eager run: choices, observations, factors, deterministic values and the returned value."""
+
+    choices: dict[Address, Any] = field(default_factory=dict)
+    observations: dict[Address, Any] = field(default_factory=dict)
+    deterministics: dict[Address, Any] = field(default_factory=dict)
+    log_probs: dict[Address, Any] = field(default_factory=dict)
+    sources: dict[Address, Source] = field(default_factory=dict)
+    value: Any = None
+
+    @property
+    def log_density(self) -> Any:
+        """The log density of the run: sum over sites, observations and factors."""
+        return sum(self.log_probs.values(), jnp.zeros(()))
+
+    @property
+    def log_prior(self) -> Any:
+        """The part of the log density that belongs to the choices."""
+        return sum((self.log_probs[a] for a in self.choices), jnp.zeros(()))
+
+
+def trace(program: Program) -> Callable[..., TraceRecord]:
+    """Record an eager run: `trace(program)(*args)` gives its choices, log densities and returned value.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> model = lambda: lawful.sample("x", dist.Bernoulli(0.25))
+    >>> record = trace(substitute(model, {"x": 1}))()
+    >>> {show_address(a): int(v) for a, v in record.choices.items()}, round(float(record.log_density), 4)
+    ({'x': 1}, -1.3863)
+    """
+
+    def run(*args: Any, **kwargs: Any) -> TraceRecord:
+        handler = _Trace()
+        with installed(handler):
+            handler.record.value = program(*args, **kwargs)
+        return handler.record
+
+    return run
+
+
+class _Trace(Handler):
+    def __init__(self) -> None:
+        self.record = TraceRecord()
+
+    def postprocess(self, message: Message) -> None:
+        if isinstance(message, DecisionMessage):
+            return
+        record = self.record
+        refuse_duplicate(record.sources, message.address, message.source)
+        if isinstance(message, SampleMessage):
+            target = record.observations if message.observed else record.choices
+            target[message.address] = message.value
+            if message.value is not None:
+                record.log_probs[message.address] = jnp.sum(message.distribution.log_prob(message.value))
+        elif isinstance(message, FactorMessage):
+            record.log_probs[message.address] = message.log_weight
+        elif isinstance(message, DeterministicMessage):
+            record.deterministics[message.address] = message.value
+
+
+def refuse_duplicate(used: dict[Address, Source], address: Address, source: Source) -> None:
+    """Note an address; a second use is an error that shows both places."""
+    if address in used:
+        names, indices = names_of(address), indices_of(address)
+        step = f" at step {indices}" if indices else ""
+        raise DuplicateSiteError(
+            f"site '{show_address(names)}'{step} is used twice: at {used[address]} and at {source}. "
+            "Fix: rename one, or call the program inside lawful.scope(prefix).",
+            site=address, first=used[address], second=source,
+        )  # fmt: skip
+    used[address] = source
+
+
+def log_density(program: Program, choices: Mapping[Any, Any]) -> Callable[..., Any]:
+    """Score an eager run at given choices: `log_density(program, choices)(*args)`; every active site must be given."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with placed(Surroundings()):
+            return trace(replay(program, choices))(*args, **kwargs).log_density
+
+    return run

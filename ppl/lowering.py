@@ -1,0 +1,366 @@
+"""Lowering: from a traced JAX program to a Form. The one module that touches JAX's extension interface.
+
+Law: the Form denotes the measure of the program. Sites are JAX primitives while a program is traced, so scan, cond, jit, checkpoint
+and grad around them work; a plain vmap over a site gives independent draws, because the batching rule of a site fires whether or
+not its parameters are batched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal, Primitive, get_opaque_trace_state
+from jax.interpreters import ad, batching
+
+from .addresses import Address, names_of, show_address
+from .errors import LawfulError, UnsupportedProgramError
+from .form import Branch, Det, Factor, Form, Loop, Node, Site, Var
+from .laws import LanesLaw, law_of
+from .messages import DeterministicMessage, FactorMessage, Handler, Message, PlateFrame, SampleMessage, Source
+
+site_p = Primitive("lawful_site")
+factor_p = Primitive("lawful_factor")
+label_p = Primitive("lawful_deterministic")
+OURS = (site_p, factor_p, label_p)
+CALLS = ("jit", "pjit", "closed_call", "core_call", "remat2", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call",
+         "custom_vjp_call_jaxpr", "custom_lin")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a primitive carries beside its operands."""
+
+    address: Address
+    source: Source
+    law: Any = None
+    observed: bool = False
+    frames: tuple[PlateFrame, ...] = ()
+
+
+class Stage(Handler):
+    """The handler that records a program: each message becomes an equation of the traced JAX program."""
+
+    staged = True
+
+    def process(self, message: Message) -> None:
+        """Bind the primitive of a message."""
+        mark = Mark(_static(message.address), message.source)
+        if isinstance(message, SampleMessage):
+            law, parameters = law_of(message.distribution)
+            observed = message.value is not None
+            mark = Mark(mark.address, mark.source, law, observed, message.plates)
+            operands = (*parameters, message.value) if observed else parameters
+            lanes: tuple[tuple[bool, ...], ...] = ((),) * len(operands)
+            value = site_p.bind(*operands, mark=mark, lanes=(), laned=lanes)
+            if not observed:
+                message.value = value
+        elif isinstance(message, FactorMessage):
+            factor_p.bind(message.log_weight, mark=mark)
+        elif isinstance(message, DeterministicMessage):
+            leaves, tree = jax.tree.flatten(message.value)
+            bound = [
+                label_p.bind(jnp.asarray(leaf), mark=Mark((*mark.address, *_part(i, leaves)), mark.source))
+                for i, leaf in enumerate(leaves)
+            ]
+            message.value = jax.tree.unflatten(tree, bound)
+
+
+def _part(index: int, leaves: Sequence[Any]) -> tuple[str, ...]:
+    return () if len(leaves) == 1 else (str(index),)
+
+
+def _static(address: Address) -> Address:
+    return names_of(address)
+
+
+@site_p.def_abstract_eval
+def _site_type(*operands: Any, mark: Mark, lanes: tuple[int, ...], laned: Any) -> Any:
+    return jax.core.ShapedArray((*lanes, *mark.law.shape), mark.law.dtype)
+
+
+@factor_p.def_abstract_eval
+def _factor_type(term: Any, *, mark: Mark) -> Any:
+    return jax.core.ShapedArray((), term.dtype)
+
+
+@label_p.def_abstract_eval
+def _label_type(value: Any, *, mark: Mark) -> Any:
+    return jax.core.ShapedArray(value.shape, value.dtype)
+
+
+def _outside(*operands: Any, mark: Mark, **params: Any) -> Any:
+    raise UnsupportedProgramError(
+        f"site '{show_address(mark.address)}' ({mark.source}) ran outside a traced program: call lawful.trace(program, "
+        "*args), an inference, or an eager handler such as handlers.seed.",
+        site=mark.address,
+    )
+
+
+for _primitive in OURS:
+    _primitive.def_impl(_outside)
+
+
+def _batch_site(axis: Any, operands: Any, dims: Any, *, mark: Mark, lanes: tuple[int, ...], laned: Any) -> Any:
+    moved = [x if d is None else jnp.moveaxis(x, d, 0) for x, d in zip(operands, dims, strict=True)]
+    flags = tuple((d is not None, *old) for d, old in zip(dims, laned, strict=True))
+    return site_p.bind(*moved, mark=mark, lanes=(axis.size, *lanes), laned=flags), 0
+
+
+def _batch_factor(axis: Any, operands: Any, dims: Any, *, mark: Mark) -> Any:
+    (term,), (dim,) = operands, dims
+    total = term * axis.size if dim is None else jnp.sum(term, axis=dim)
+    return factor_p.bind(total, mark=mark), None
+
+
+def _batch_label(axis: Any, operands: Any, dims: Any, *, mark: Mark) -> Any:
+    return label_p.bind(*operands, mark=mark), dims[0]
+
+
+def _constant_in_derivatives(primitive: Any) -> Callable[..., Any]:
+    """A drawn value is a constant of any derivative taken inside a program."""
+
+    def rule(primals: Any, tangents: Any, **params: Any) -> Any:
+        out = primitive.bind(*primals, **params)
+        return out, _no_tangent(out)
+
+    return rule
+
+
+def _no_tangent(out: Any) -> Any:
+    if jnp.issubdtype(out.dtype, jnp.inexact):
+        return jnp.zeros_like(out)
+    return np.zeros(out.shape, jax.dtypes.float0)
+
+
+def _label_derivative(primals: Any, tangents: Any, **params: Any) -> Any:
+    return label_p.bind(*primals, **params), tangents[0]
+
+
+batching.fancy_primitive_batchers[site_p] = _batch_site
+batching.fancy_primitive_batchers[factor_p] = _batch_factor
+batching.fancy_primitive_batchers[label_p] = _batch_label
+ad.primitive_jvps[site_p] = _constant_in_derivatives(site_p)
+ad.primitive_jvps[factor_p] = _constant_in_derivatives(factor_p)
+ad.primitive_jvps[label_p] = _label_derivative
+
+
+@dataclass(frozen=True, eq=False)
+class Equation:
+    """One JAX operation as a function of its non-literal operands."""
+
+    primitive: Any
+    params: dict[str, Any]
+    literals: tuple[Any, ...]
+    multiple: bool
+
+    def __call__(self, *values: Any) -> tuple[Any, ...]:
+        """Apply the operation; always a tuple."""
+        rest = iter(values)
+        operands = [next(rest) if literal is None else literal[0] for literal in self.literals]
+        bind = getattr(self.primitive, "get_bind_params", None)
+        if bind is None:
+            out = self.primitive.bind(*operands, **self.params)
+        else:
+            out = self._call(bind, operands)
+        return tuple(out) if self.multiple else (out,)
+
+    def _call(self, bind: Callable[..., Any], operands: list[Any]) -> Any:
+        bound = bind(self.params)
+        if isinstance(bound, dict):
+            return self.primitive.bind(*operands, **bound)
+        subfunctions, params = bound
+        return self.primitive.bind(*subfunctions, *operands, **params)
+
+
+def current_trace() -> Any:
+    """Return a token of the JAX transformation that is running; equal tokens mean the same one."""
+    return get_opaque_trace_state()
+
+
+def lower(program: Callable[..., Any], *args: Any) -> tuple[Form, Any]:
+    """Trace a program on the shapes of its arguments and return its Form and the structure of its output."""
+    trees: list[Any] = []
+
+    def flat(*leaves: Any) -> list[Any]:
+        out = program(*jax.tree.unflatten(in_tree, leaves))
+        flat_out, tree = jax.tree.flatten(out)
+        trees.append(tree)
+        return [jnp.asarray(leaf) for leaf in flat_out]
+
+    leaves, in_tree = jax.tree.flatten(args)
+    closed = jax.make_jaxpr(flat)(*leaves)
+    form = _Lowering().form(closed, in_tree=in_tree, out_tree=trees[-1])
+    return form, trees[-1]
+
+
+class _Lowering:
+    """The walk over a traced program; it keeps no state between programs."""
+
+    def form(self, closed: Any, *, in_tree: Any = None, out_tree: Any = None) -> Form:
+        jaxpr, consts = getattr(closed, "jaxpr", closed), tuple(getattr(closed, "consts", ()))
+        values: dict[Any, Var] = {}
+        constants: list[tuple[Var, Any]] = []
+        for variable, array in zip(jaxpr.constvars, consts, strict=True):
+            values[variable] = _new(variable)
+            constants.append((values[variable], array))
+        inputs = tuple(values.setdefault(v, _new(v)) for v in jaxpr.invars)
+        nodes: list[Node] = []
+        frame = _Frame(values, constants, nodes)
+        self.equations(jaxpr.eqns, frame)
+        outputs = tuple(frame.read(v) for v in jaxpr.outvars)
+        return Form(inputs, tuple(nodes), outputs, tuple(constants), in_tree, out_tree)
+
+    def equations(self, equations: Sequence[Any], frame: _Frame) -> None:
+        for equation in equations:
+            self.equation(equation, frame)
+
+    def equation(self, eqn: Any, frame: _Frame) -> None:
+        name = eqn.primitive.name
+        if eqn.primitive is site_p:
+            self.site(eqn, frame)
+        elif eqn.primitive is factor_p:
+            mark = eqn.params["mark"]
+            frame.nodes.append(Factor(mark.address, frame.read(eqn.invars[0]), source=mark.source))
+        elif eqn.primitive is label_p:
+            (source,), out = eqn.invars, frame.new(eqn.outvars[0])
+            mark = eqn.params["mark"]
+            frame.nodes.append(Det(_identity, (frame.read(source),), (out,), mark.address[-1], address=mark.address))
+        elif not _holds_sites(eqn.params):
+            self.det(eqn, frame)
+        elif name == "scan":
+            self.loop(eqn, frame)
+        elif name == "cond":
+            self.branch(eqn, frame)
+        elif name in CALLS:
+            self.inline(eqn, frame)
+        else:
+            mark = _first_mark(eqn.params)
+            raise UnsupportedProgramError(
+                f"site '{show_address(mark.address)}' ({mark.source}) stands inside jax '{name}', which has no density "
+                "there. Fix: use lawful.scan or lawful.cond, or run the program eagerly.",
+                site=mark.address, construct=name,
+            )  # fmt: skip
+
+    def det(self, eqn: Any, frame: _Frame) -> None:
+        literals = tuple((v.val,) if isinstance(v, Literal) else None for v in eqn.invars)
+        ins = tuple(frame.read(v) for v in eqn.invars if not isinstance(v, Literal))
+        outs = tuple(frame.new(v) for v in eqn.outvars)
+        label = eqn.params.get("name", eqn.primitive.name)
+        function = Equation(eqn.primitive, dict(eqn.params), literals, eqn.primitive.multiple_results)
+        frame.nodes.append(Det(function, ins, outs, str(label)))
+
+    def site(self, eqn: Any, frame: _Frame) -> None:
+        mark, lanes, laned = (eqn.params[k] for k in ("mark", "lanes", "laned"))
+        operands = tuple(frame.read(v) for v in eqn.invars)
+        parameters = operands[:-1] if mark.observed else operands
+        law = LanesLaw(mark.law, lanes, laned[: len(parameters)]) if lanes else mark.law
+        observed = operands[-1] if mark.observed else None
+        if observed is not None and observed.shape != law.shape:
+            raise LawfulError(
+                f"site '{show_address(mark.address)}' ({mark.source}) is observed under jax.vmap with one value for all "
+                "lanes: use plate(name, size) and observe an array.",
+                site=mark.address,
+            )
+        out = frame.new(eqn.outvars[0])
+        frame.nodes.append(Site(mark.address, law, parameters, out, observed, frames=mark.frames, source=mark.source))
+
+    def loop(self, eqn: Any, frame: _Frame) -> None:
+        consts, carry = _scan_counts(eqn)
+        body = self.form(eqn.params["jaxpr"])
+        operands = [frame.read(v) for v in eqn.invars]
+        outs = [frame.new(v) for v in eqn.outvars]
+        frame.nodes.append(
+            Loop(
+                body,
+                int(eqn.params["length"]),
+                tuple(operands[:consts]),
+                tuple(operands[consts : consts + carry]),
+                tuple(operands[consts + carry :]),
+                tuple(outs[:carry]),
+                tuple(outs[carry:]),
+                bool(eqn.params["reverse"]),
+            )
+        )
+
+    def branch(self, eqn: Any, frame: _Frame) -> None:
+        forms = tuple(self.form(arm) for arm in eqn.params["branches"])
+        index, *operands = (frame.read(v) for v in eqn.invars)
+        outs = tuple(frame.new(v) for v in eqn.outvars)
+        frame.nodes.append(Branch(index, forms, tuple(operands), outs))
+
+    def inline(self, eqn: Any, frame: _Frame) -> None:
+        closed = next(eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params)
+        jaxpr, consts = getattr(closed, "jaxpr", closed), tuple(getattr(closed, "consts", ()))
+        values: dict[Any, Var] = {}
+        for variable, array in zip(jaxpr.constvars, consts, strict=True):
+            values[variable] = frame.constant(array)
+        values |= {inner: frame.read(outer) for inner, outer in zip(jaxpr.invars, eqn.invars, strict=True)}
+        inside = _Frame(values, frame.constants, frame.nodes)
+        self.equations(jaxpr.eqns, inside)
+        for outer, inner in zip(eqn.outvars, jaxpr.outvars, strict=True):
+            frame.values[outer] = inside.read(inner)
+
+
+@dataclass(eq=False)
+class _Frame:
+    values: dict[Any, Var]
+    constants: list[tuple[Var, Any]]
+    nodes: list[Node]
+
+    def read(self, variable: Any) -> Var:
+        return self.constant(variable.val) if isinstance(variable, Literal) else self.values[variable]
+
+    def new(self, variable: Any) -> Var:
+        self.values[variable] = _new(variable)
+        return self.values[variable]
+
+    def constant(self, array: Any) -> Var:
+        value = Var(np.shape(array), jnp.asarray(array).dtype)
+        self.constants.append((value, array))
+        return value
+
+
+def _new(variable: Any) -> Var:
+    return Var(tuple(variable.aval.shape), variable.aval.dtype)
+
+
+def _identity(value: Any) -> tuple[Any]:
+    return (value,)
+
+
+def _scan_counts(eqn: Any) -> tuple[int, int]:
+    """Number of constants and carries of a scan; the parameters changed in jax 0.11."""
+    if "num_consts" in eqn.params:
+        return eqn.params["num_consts"], eqn.params["num_carry"]
+    consts, carry, _ = eqn.params["ft_in"].update(tuple(eqn.invars)).unpack()
+    return len(list(consts)), len(list(carry))
+
+
+def _jaxprs(params: dict[str, Any]) -> list[Any]:
+    found = []
+    for value in params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            inner = getattr(item, "jaxpr", item)
+            if hasattr(inner, "eqns"):
+                found.append(inner)
+    return found
+
+
+def _first_mark(params: dict[str, Any]) -> Any:
+    for jaxpr in _jaxprs(params):
+        for eqn in jaxpr.eqns:
+            if eqn.primitive in OURS:
+                return eqn.params["mark"]
+            mark = _first_mark(eqn.params)
+            if mark is not None:
+                return mark
+    return None
+
+
+def _holds_sites(params: dict[str, Any]) -> bool:
+    return _first_mark(params) is not None

@@ -1,0 +1,188 @@
+"""Messages and the handler stack: what a program says while it runs, and who listens.
+
+Law: a message passes the handlers from the innermost to the outermost, and back once its value is known. The stack lives in a
+context variable, so threads and tasks never mix, and leaving a handler restores the stack also after an exception.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .addresses import Address
+
+
+@dataclass(frozen=True)
+class Source:
+    """The place in the user's code that made a site: file and line."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        """Show as file:line."""
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class PlateFrame:
+    """A declared batch axis: its name, its size and its position counted from the right (negative)."""
+
+    name: str
+    size: int
+    dim: int
+
+
+@dataclass
+class SampleMessage:
+    """One random choice, or one observation, that a running program announces."""
+
+    address: Address
+    distribution: Any
+    value: Any
+    observed: bool
+    plates: tuple[PlateFrame, ...]
+    source: Source
+    stop: bool = False
+    fixed: bool = False
+
+
+@dataclass
+class FactorMessage:
+    """One factor of the density: its log weight, a scalar."""
+
+    address: Address
+    log_weight: Any
+    source: Source
+    stop: bool = False
+
+
+@dataclass
+class DeterministicMessage:
+    """One named value that is a function of the choices."""
+
+    address: Address
+    value: Any
+    source: Source
+    stop: bool = False
+
+
+@dataclass
+class DecisionMessage:
+    """A branch of a Form that runs eagerly: its name and which arm was taken; it carries no density."""
+
+    decision: tuple[str, Any]
+    address: Address = ("~decision",)
+    stop: bool = False
+
+
+type Message = SampleMessage | FactorMessage | DeterministicMessage | DecisionMessage
+
+
+class Handler:
+    """A listener: both methods may be left as they are.
+
+    `staged` is true for the one handler that records a program for JAX instead of running it.
+    """
+
+    staged: bool = False
+
+    def process(self, message: Message) -> None:
+        """See a message on its way out; may set its value or stop it."""
+
+    def postprocess(self, message: Message) -> None:
+        """See a message on its way back, when its value is known."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where in the program a statement stands: scopes, loop indices and plates."""
+
+    scopes: tuple[str, ...] = ()
+    indices: tuple[Any, ...] = ()
+    plates: tuple[PlateFrame, ...] = field(default=())
+
+
+_stack: ContextVar[tuple[Handler, ...]] = ContextVar("lawful_handlers", default=())
+_surroundings: ContextVar[Surroundings] = ContextVar("lawful_surroundings", default=Surroundings())
+_PACKAGE = str(Path(__file__).parent)
+
+
+def handlers() -> tuple[Handler, ...]:
+    """Return the current stack, outermost first."""
+    return _stack.get()
+
+
+@contextlib.contextmanager
+def installed(handler: Handler) -> Iterator[Handler]:
+    """Push a handler for the time of a block.
+
+    >>> with installed(Handler()) as handler:
+    ...     handlers()[-1] is handler
+    True
+    """
+    token = _stack.set((*_stack.get(), handler))
+    try:
+        yield handler
+    finally:
+        _stack.reset(token)
+
+
+@contextlib.contextmanager
+def only(handler: Handler) -> Iterator[Handler]:
+    """Make a handler the whole stack, with fresh surroundings: a program inside means what it means alone."""
+    token, place = _stack.set((handler,)), _surroundings.set(Surroundings())
+    try:
+        yield handler
+    finally:
+        _surroundings.reset(place)
+        _stack.reset(token)
+
+
+def is_staged() -> bool:
+    """Tell whether the running program is being recorded into a Form."""
+    return any(handler.staged for handler in _stack.get())
+
+
+def surroundings() -> Surroundings:
+    """Return the scopes, indices and plates around the running statement."""
+    return _surroundings.get()
+
+
+@contextlib.contextmanager
+def placed(place: Surroundings) -> Iterator[None]:
+    """Run a block in other surroundings."""
+    token = _surroundings.set(place)
+    try:
+        yield
+    finally:
+        _surroundings.reset(token)
+
+
+def send(message: Message) -> None:
+    """Show a message to the handlers, innermost first, then back in the opposite order."""
+    seen = []
+    for handler in reversed(_stack.get()):
+        seen.append(handler)
+        handler.process(message)
+        if message.stop:
+            break
+    for handler in reversed(seen):
+        handler.postprocess(message)
+
+
+def caller() -> Source:
+    """Find the innermost frame outside this package: the user's line."""
+    frame = sys._getframe(1)
+    while frame is not None and (
+        frame.f_code.co_filename.startswith(_PACKAGE) or "contextlib" in frame.f_code.co_filename
+    ):
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is None:
+        return Source("<unknown>", 0)
+    return Source(frame.f_code.co_filename, frame.f_lineno)

@@ -1,0 +1,161 @@
+"""Observed data of a traced program: their values, and whether they fit their sites, at every call.
+
+Law: data that reach a site through the program's arguments meet the same rules as concrete data at the site: no NaN, and inside a
+support that no choice can move.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from .addresses import show_address
+from .analysis import random_values, without_dead_code
+from .block import Block
+from .emitter import emit
+from .errors import ObservationError
+from .form import Form, Loop, Node, Site, Var
+from .observations import nan_message, support_message
+
+
+@dataclass(frozen=True)
+class Datum:
+    """An observed site whose value depends on the arguments alone."""
+
+    site: Site
+    value: Var
+    inside: Var | None
+
+
+_cache: weakref.WeakKeyDictionary[Form, tuple[list[Datum], Callable[..., Any]]] = weakref.WeakKeyDictionary()
+
+
+def _reader(form: Form) -> tuple[list[Datum], Callable[..., Any]]:
+    if form not in _cache:
+        found, reading = _read(form)
+        run = emit(without_dead_code(reading))
+        _cache[form] = found, jax.jit(lambda *inputs: run(jax.random.key(0), *inputs)[0])
+    return _cache[form]
+
+
+def _read(form: Form) -> tuple[list[Datum], Form]:
+    """Write the Form that computes all observations that depend on the arguments alone, and their support tests."""
+    random = random_values(form)
+    block = Block()
+    block.constants.extend(form.constants)
+    found: list[Datum] = []
+    outputs: list[Var] = []
+    for node in form.nodes:
+        if isinstance(node, Site) and node.observed is not None:
+            if node.observed in random:
+                continue
+            inside = _support(block, node, random)
+            found.append(Datum(node, node.observed, inside))
+            outputs.extend([node.observed, *([] if inside is None else [inside])])
+        elif isinstance(node, Loop):
+            _read_loop(node, block, random, found, outputs)
+        elif _settled(node, random):
+            block.nodes.append(node)
+    return found, block.form(form.inputs, outputs)
+
+
+def _settled(node: Node, random: set[Var]) -> bool:
+    """Tell whether a node gives values, and none that a choice can move; a factor gives none."""
+    return bool(node.outs) and not any(out in random for out in node.outs)
+
+
+def _support(block: Block, node: Site, random: set[Var]) -> Var | None:
+    if any(v in random for v in node.parameters) or not hasattr(node.law, "inside"):
+        return None
+    assert node.observed is not None
+    try:
+        return block.det(node.law.inside, node.observed, *node.parameters, label="in support?")
+    except NotImplementedError:
+        return None
+
+
+def _read_loop(node: Loop, block: Block, random: set[Var], found: list[Datum], outputs: list[Var]) -> None:
+    n_const, n_carry = len(node.constants), len(node.init)
+    body = node.body
+    start = [
+        inner
+        for inner, outer in zip(body.inputs, node.ins, strict=True)
+        if outer in random
+    ] + list(body.inputs[n_const : n_const + n_carry])
+    # A carry may depend on choices of earlier steps: treat it as random.
+    inner_random = random_values(body, start)
+    inside_block = Block()
+    inside_block.constants.extend(body.constants)
+    wanted: list[Var] = []
+    data: list[tuple[Site, bool]] = []
+    for inner in body.nodes:
+        if isinstance(inner, Site) and inner.observed is not None:
+            if inner.observed in inner_random:
+                continue
+            inside = _support(inside_block, inner, inner_random)
+            data.append((inner, inside is not None))
+            wanted.extend([inner.observed, *([] if inside is None else [inside])])
+        elif not isinstance(inner, Loop) and _settled(inner, inner_random):
+            inside_block.nodes.append(inner)
+    if not data:
+        return
+    kept = [i for i, outer in enumerate(node.ins) if outer not in random and not n_const <= i < n_const + n_carry]
+    constants = [node.ins[i] for i in kept if i < n_const]
+    xs = [node.ins[i] for i in kept if i >= n_const]
+    reading = inside_block.form([body.inputs[i] for i in kept], wanted)
+    _, ys = block.loop(reading, node.length, constants, (), xs, node.reverse)
+    rest = iter(ys)
+    for site, has_support in data:
+        value = next(rest)
+        inside = next(rest) if has_support else None
+        found.append(Datum(site, value, inside))
+        outputs.extend([value, *([] if inside is None else [inside])])
+
+
+def check_data(form: Form, inputs: Sequence[Any]) -> None:
+    """Refuse arguments whose observations are NaN or outside their support.
+
+    Raises: ObservationError naming site, index, value and support.
+    """
+    found, run = _reader(form)
+    if not found or any(isinstance(x, jax.core.Tracer) for x in inputs):
+        return
+    values = iter(run(*inputs))
+    for datum in found:
+        value = np.asarray(next(values))
+        inside = None if datum.inside is None else np.asarray(next(values))
+        site = datum.site
+        if np.issubdtype(value.dtype, np.inexact) and np.isnan(value).any():
+            where = tuple(int(i) for i in np.argwhere(np.isnan(value))[0])
+            raise ObservationError(
+                nan_message(site.address, where, site.source), site=site.address, index=where, source=site.source
+            )
+        if inside is not None and not inside.all():
+            where = tuple(int(i) for i in np.argwhere(~inside)[0])
+            raise ObservationError(
+                support_message(site.address, where, value[where], _support_of(site.law), site.source),
+                site=site.address, index=where, value=value[where], source=site.source,
+            )  # fmt: skip
+
+
+def observed_values(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Return the observations that depend on the arguments alone, by name."""
+    found, run = _reader(form)
+    values = iter(run(*inputs))
+    out = {}
+    for datum in found:
+        out[show_address(datum.site.address)] = np.asarray(next(values))
+        if datum.inside is not None:
+            next(values)
+    return out
+
+
+def _support_of(law: Any) -> str:
+    base = getattr(law, "base", law)
+    return f"the support of {base.label}"
+

@@ -1,0 +1,167 @@
+"""Record: a Form that also gives its choices.
+
+Law: the recorded form has the measure of the form, on choices and outputs together. The choices of a loop are stacked along the steps; the choices of a branch carry a flag that tells whether their arm ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+
+from .addresses import Address, show_address
+from .block import Block
+from .errors import UnsupportedProgramError
+from .form import Branch, Det, Factor, Form, Loop, Site, Var
+from .messages import PlateFrame, Source
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A place in a Form where a value is chosen (or named): its address, type and surroundings."""
+
+    address: Address
+    shape: tuple[int, ...]
+    dtype: Any
+    kind: str
+    loops: tuple[int, ...] = ()
+    conditional: bool = False
+    law: Any = None
+    frames: tuple[PlateFrame, ...] = ()
+    source: Source = Source("<algorithm>", 0)
+
+    @property
+    def full_shape(self) -> tuple[int, ...]:
+        """Loop lengths, then the shape of one value."""
+        return (*self.loops, *self.shape)
+
+    @property
+    def name(self) -> str:
+        """Name in results."""
+        return show_address(self.address)
+
+
+def choices_of(form: Form, kinds: Sequence[str] = ("sample",)) -> tuple[Choice, ...]:
+    """List the choices of a form in the order of evaluation, those of exclusive arms merged by address.
+
+    Kinds: "sample" for latent sites, "deterministic" for named values.
+    """
+    return tuple(_choices(form, kinds).values())
+
+
+def _choices(form: Form, kinds: Sequence[str]) -> dict[Address, Choice]:
+    found: dict[Address, Choice] = {}
+    for node in form.nodes:
+        if isinstance(node, Site) and node.observed is None and "sample" in kinds:
+            out = node.out
+            found[node.address] = Choice(
+                node.address, out.shape, out.dtype, "sample", (), False, node.law, node.frames, node.source
+            )
+        elif isinstance(node, Det) and node.address is not None and "deterministic" in kinds:
+            out = node.outs[0]
+            found[node.address] = Choice(node.address, out.shape, out.dtype, "deterministic")
+        elif isinstance(node, Loop):
+            for address, inner in _choices(node.body, kinds).items():
+                found[address] = replace(inner, loops=(node.length, *inner.loops))
+        elif isinstance(node, Branch):
+            for arm in node.forms:
+                for address, inner in _choices(arm, kinds).items():
+                    _agree(found.get(address), inner)
+                    found[address] = replace(inner, conditional=True)
+    return found
+
+
+def _agree(first: Choice | None, second: Choice) -> None:
+    if first is not None and (first.shape, first.dtype, first.loops) != (second.shape, second.dtype, second.loops):
+        raise UnsupportedProgramError(
+            f"site '{second.name}' has shape {first.full_shape} and type {first.dtype} in one arm ({first.source}) and "
+            f"{second.full_shape}, {second.dtype} in another ({second.source}): give the two different names.",
+            site=second.address,
+        )
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A form whose outputs are the form's own, then the values of `choices`, then one flag for each conditional one."""
+
+    form: Form
+    choices: tuple[Choice, ...]
+    own: int
+
+    @property
+    def values(self) -> tuple[Var, ...]:
+        """The outputs that hold the choices."""
+        return self.form.outputs[self.own : self.own + len(self.choices)]
+
+    @property
+    def flags(self) -> tuple[Var, ...]:
+        """The outputs that hold the flags of conditional choices, in order."""
+        return self.form.outputs[self.own + len(self.choices) :]
+
+
+def record(form: Form, kinds: Sequence[str] = ("sample", "deterministic")) -> Recorded:
+    """Add the choices of a form to its outputs."""
+    block = Block()
+    block.constants.extend(form.constants)
+    values: dict[Address, Var] = {}
+    flags: dict[Address, Var] = {}
+    for node in form.nodes:
+        if isinstance(node, Loop):
+            inner = record(node.body, kinds)
+            fresh = [Var((node.length, *v.shape), v.dtype, v.plates) for v in inner.form.outputs[inner.own :]]
+            block.nodes.append(replace(node, body=inner.form, ys=(*node.ys, *fresh)))
+            _note(inner, fresh, values, flags)
+            continue
+        if isinstance(node, Branch):
+            _record_branch(node, block, kinds, values, flags)
+            continue
+        block.nodes.append(node)
+        if isinstance(node, Site) and node.observed is None and "sample" in kinds:
+            values[node.address] = node.out
+        elif isinstance(node, Det) and node.address is not None and "deterministic" in kinds:
+            values[node.address] = node.outs[0]
+    choices = choices_of(form, kinds)
+    conditional = [c.address for c in choices if c.conditional]
+    outputs = (*form.outputs, *(values[c.address] for c in choices), *(flags[a] for a in conditional))
+    recorded = block.form(form.inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree)
+    return Recorded(recorded, choices, len(form.outputs))
+
+
+def _note(inner: Recorded, fresh: Sequence[Var], values: dict[Address, Var], flags: dict[Address, Var]) -> None:
+    for choice, out in zip(inner.choices, fresh, strict=False):
+        values[choice.address] = out
+    conditional = [c for c in inner.choices if c.conditional]
+    for choice, out in zip(conditional, fresh[len(inner.choices) :], strict=True):
+        flags[choice.address] = out
+
+
+def _record_branch(
+    node: Branch, block: Block, kinds: Sequence[str], values: dict[Address, Var], flags: dict[Address, Var]
+) -> None:
+    arms = [record(arm, kinds) for arm in node.forms]
+    merged: dict[Address, Choice] = {}
+    for arm in arms:
+        for choice in arm.choices:
+            merged.setdefault(choice.address, choice)
+    forms = []
+    for arm in arms:
+        inside = Block()
+        outs = list(inside.splice(arm.form, arm.form.inputs))
+        held: dict[Address, Var] = {}
+        active: dict[Address, Var] = {}
+        _note(arm, outs[arm.own :], held, active)
+        extra_values, extra_flags = [], []
+        for address, choice in merged.items():
+            there = address in held
+            value = held.get(address) or inside.constant(jnp.zeros(choice.full_shape, choice.dtype))
+            flag = active.get(address)
+            extra_values.append(value)
+            extra_flags.append(flag if flag is not None else inside.constant(jnp.full(choice.loops, there)))
+        forms.append(inside.form(arm.form.inputs, (*outs[: arm.own], *extra_values, *extra_flags)))
+    fresh_values = [Var(c.full_shape, c.dtype) for c in merged.values()]
+    fresh_flags = [Var(c.loops, jnp.dtype(bool)) for c in merged.values()]
+    block.nodes.append(replace(node, forms=tuple(forms), outs=(*node.outs, *fresh_values, *fresh_flags)))
+    values |= dict(zip(merged, fresh_values, strict=True))
+    flags |= dict(zip(merged, fresh_flags, strict=True))

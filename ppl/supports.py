@@ -1,0 +1,134 @@
+"""Supports: the set that each latent site takes its values in, and coordinates without bounds on it.
+
+Law: a site never draws outside its support, and `to_support` maps the whole space one to one onto it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from numpyro.distributions import biject_to, constraints
+
+from .addresses import Address, show_address
+from .errors import UnsupportedProgramError
+from .form import Form, Site, Var, constant_arrays
+from .laws import DistributionLaw, LanesLaw
+from .record import choices_of
+
+
+def supports(form: Form) -> dict[Address, Any]:
+    """Return the constraint of numpyro that holds for each latent site, by address.
+
+    A bound that is computed from inputs or choices has no value before the run: such a site has `constraints.dependent`,
+    with the right `is_discrete` and `event_dim`. Of a site under a plain `jax.vmap` the constraint of one copy is given.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> form = lawful.trace(lambda: lawful.sample("x", dist.HalfNormal(1.0)))
+    >>> supports(form)
+    {('x',): Positive(lower_bound=0.0)}
+    """
+    constants = constant_arrays(form)
+    latent = {choice.address for choice in choices_of(form)}
+    return {site.address: _support(site, constants) for site in form.sites() if site.address in latent}
+
+
+def _support(site: Site, constants: dict[Var, Any]) -> Any:
+    law = site.law.base if isinstance(site.law, LanesLaw) else site.law
+    if not isinstance(law, DistributionLaw):
+        return constraints.dependent
+    known = [constants.get(v) for v in site.parameters]
+    if all(array is not None for array in known):
+        return law.distribution(*map(jnp.asarray, known)).support
+    found: list[Any] = []
+
+    def read(*parameters: Any) -> None:
+        rest = iter(parameters)
+        full = [next(rest) if array is None else jnp.asarray(array) for array in known]
+        support = law.distribution(*full).support
+        moving = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(support))
+        found.append(
+            constraints.dependent(is_discrete=support.is_discrete, event_dim=support.event_dim) if moving else support
+        )
+
+    jax.eval_shape(read, *_structs(site, [v for v, array in zip(site.parameters, known, strict=True) if array is None]))
+    return found[0]
+
+
+def free_shape(site: Site) -> tuple[int, ...]:
+    """Shape of the coordinates without bounds of a site.
+
+    Raises: UnsupportedProgramError for a site that is discrete or has no density.
+    """
+    shapes: list[tuple[int, ...]] = []
+    law = site.law.base if isinstance(site.law, LanesLaw) else site.law
+    lanes = site.law.lanes if isinstance(site.law, LanesLaw) else ()
+
+    def read(*parameters: Any) -> None:
+        shapes.append(tuple(_bijection(law, parameters).inverse_shape(law.shape)))
+
+    _require_density(site, law)
+    parameters = _structs(site, site.parameters)
+    if lanes:
+        parameters = [
+            jax.ShapeDtypeStruct(p.shape[sum(flag) :], p.dtype)
+            for p, flag in zip(parameters, site.law.laned, strict=True)
+        ]
+    jax.eval_shape(read, *parameters)
+    return (*lanes, *shapes[0])
+
+
+def to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """Return the function (coordinates, *parameters) -> (value, log density of the coordinates).
+
+    The density of the coordinates is that of the value times the Jacobian, so that it integrates to the same.
+    """
+    if isinstance(law, LanesLaw):
+        inner = law.mapped(to_support(law.base), (True,) * len(law.lanes))
+
+        def lanes(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+            value, score = inner(free, *parameters)
+            return value, jnp.sum(score)
+
+        return lanes
+
+    def one(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+        bijection = _bijection(law, parameters)
+        value = bijection(free)
+        jacobian = jnp.sum(bijection.log_abs_det_jacobian(free, value))
+        return jnp.broadcast_to(value, law.shape), law.log_prob(value, *parameters) + jacobian
+
+    return one
+
+
+def from_support(law: Any) -> Callable[..., jax.Array]:
+    """Return the inverse of `to_support` on values: (value, *parameters) -> coordinates."""
+    if isinstance(law, LanesLaw):
+        return law.mapped(from_support(law.base), (True,) * len(law.lanes))
+    return lambda value, *parameters: _bijection(law, parameters)._inverse(value)
+
+
+def is_discrete(site: Site) -> bool:
+    """Tell whether the values of a site are counts, classes or flags."""
+    return not jnp.issubdtype(site.out.dtype, jnp.floating)
+
+
+def _bijection(law: Any, parameters: Sequence[Any]) -> Any:
+    return biject_to(law.distribution(*parameters).support)
+
+
+def _structs(site: Site, values: Sequence[Var]) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in values]
+
+
+def _require_density(site: Site, law: Any) -> None:
+    point = getattr(law, "is_point_mass", False)
+    if not isinstance(law, DistributionLaw) or point or is_discrete(site):
+        what = "is a point mass" if point else "is discrete" if is_discrete(site) else f"has the law {law.label}"
+        raise UnsupportedProgramError(
+            f"site '{show_address(site.address)}' ({site.source}) {what}, so it has no density in coordinates without "
+            "bounds. Fix: use lawful.deterministic for a known value, or sum a discrete site out first.",
+            site=site.address,
+        )

@@ -1,0 +1,112 @@
+"""Tracing: `trace(program, *args)` gives the Form of a program, once per program and argument shapes.
+
+Law: two calls with equal functions, shapes, types and x64 setting give the same Form object.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from .analysis import without_dead_code
+from .errors import LawfulError, UnsupportedProgramError
+from .form import Form
+from .lowering import Stage, lower
+from .messages import only
+
+_LIMIT = 256
+_forms: OrderedDict[Any, Form] = OrderedDict()
+
+
+def trace(program: Callable[..., Any] | Form, *args: Any) -> Form:
+    """Trace a program into its Form; only shapes and types of array arguments matter.
+
+    Args:
+        program: a function written with `sample`, `factor`, ...; a Form is returned as it is.
+        args: its arguments. Arrays, floats and pytrees of them become inputs of the Form; integers, booleans, strings, None and
+            functions stay Python values, so that they can be sizes.
+
+    Raises:
+        DuplicateSiteError: two sites have one address.
+        UnsupportedProgramError: Python control flow on a drawn value, or a site where it has no density.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def model(y):
+    ...     x = lawful.sample("x", dist.Normal(0.0, 1.0))
+    ...     lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+    >>> trace(model, 1.0)
+    Form(1 inputs, 1 latent sites, 1 observed, 2 nodes)
+    """
+    if isinstance(program, Form):
+        return program
+    arrays, rebuild, key = split_arguments(args)
+    key = (program, key, bool(jax.config.read("jax_enable_x64")))
+    try:
+        hash(key)
+    except TypeError as error:
+        raise LawfulError(
+            f"trace: the program or an argument that is not an array is not hashable: {error}."
+        ) from error
+    if key not in _forms:
+        _forms[key] = _trace(program, arrays, rebuild)
+        while len(_forms) > _LIMIT:
+            _forms.popitem(last=False)
+    _forms.move_to_end(key)
+    return _forms[key]
+
+
+def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[Any], tuple[Any, ...]]) -> Form:
+    def run(*leaves: Any) -> Any:
+        with only(Stage()):
+            return program(*rebuild(leaves))
+
+    try:
+        form, _ = lower(run, *arrays)
+    except (jax.errors.TracerBoolConversionError, jax.errors.TracerIntegerConversionError,
+            jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:  # fmt: skip
+        where = _user_line(error)
+        raise UnsupportedProgramError(
+            f"the program uses a drawn or traced value as a Python value{where}: {str(error).splitlines()[0]} "
+            "Fix: use lawful.cond for a choice and lawful.scan for a sequence, or run the program eagerly "
+            "(handlers.seed, inference.enumerate(..., mode='eager')). Sizes may be Python integers among the arguments.",
+            line=where,
+        ) from error
+    return without_dead_code(form, keep_sites=True)
+
+
+def _user_line(error: BaseException) -> str:
+    trace, found = error.__traceback__, ""
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if "site-packages" not in name and "/ppl/" not in name:
+            found = f" at {name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+def is_array(leaf: Any) -> bool:
+    """Tell whether an argument becomes an input of the Form."""
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | float | complex | jax.ShapeDtypeStruct)
+
+
+def split_arguments(args: Any) -> tuple[list[Any], Callable[[Any], tuple[Any, ...]], Any]:
+    """Split arguments into array leaves and the rest: (arrays, rebuild, a hashable key of shapes and static values)."""
+    leaves, tree = jax.tree.flatten(args)
+    dynamic = [is_array(leaf) for leaf in leaves]
+    arrays = [_as_array(leaf) for leaf, is_dynamic in zip(leaves, dynamic, strict=True) if is_dynamic]
+    static = tuple(leaf for leaf, is_dynamic in zip(leaves, dynamic, strict=True) if not is_dynamic)
+
+    def rebuild(values: Any) -> tuple[Any, ...]:
+        rest, still = iter(values), iter(static)
+        return jax.tree.unflatten(tree, [next(rest) if is_dynamic else next(still) for is_dynamic in dynamic])
+
+    shapes = tuple((np.shape(a) if not hasattr(a, "shape") else a.shape, str(a.dtype)) for a in arrays)
+    return arrays, rebuild, (tree, tuple(dynamic), static, shapes)
+
+
+def _as_array(leaf: Any) -> Any:
+    return leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jax.numpy.asarray(leaf)

@@ -1,0 +1,283 @@
+"""Worlds: the emitter's second algebra, which runs a Form through every value of every site at once.
+
+Law: the sum over worlds of exp(log mass) delta(outputs) is exactly the measure of the Form. A world is one combination of choices;
+worlds are a leading axis that each site multiplies by its number of atoms. A site of an arm that does not run has one world.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .addresses import show_address
+from .emitter import broadcast_plates, laned_flags, map_over, select_arms
+from .errors import PathLimitError, UnsupportedProgramError
+from .form import Branch, Det, Factor, Form, Loop, Site, Var
+from .laws import LanesLaw
+
+
+@dataclass(frozen=True)
+class Worlds:
+    """The result of an enumeration: outputs and flags (worlds, ...), log masses (worlds,), and the decisions seen."""
+
+    outputs: list[jax.Array]
+    log_mass: jax.Array
+    log_probability: jax.Array
+    decisions: dict[str, jax.Array]
+
+
+@dataclass
+class _Value:
+    """An array, with a leading axis of `worlds` worlds, or none where it is the same in all."""
+
+    array: jax.Array
+    worlds: int | None
+
+
+@dataclass
+class _State:
+    count: int = 1
+    log_probability: Any = None
+    log_weight: Any = None
+    decisions: list[tuple[str, Any, Any, int]] = field(default_factory=list)
+
+
+def count_worlds(form: Form) -> int:
+    """Count the worlds of an enumeration without running it.
+
+    Raises: UnsupportedProgramError where a site is not finite.
+    """
+    total = 1
+    for node in form.nodes:
+        if isinstance(node, Site) and node.observed is None:
+            total *= site_atoms(node)
+        elif isinstance(node, Loop):
+            total *= count_worlds(node.body) ** node.length
+        elif isinstance(node, Branch):
+            for arm in node.forms:
+                total *= count_worlds(arm)
+    return total
+
+
+def site_atoms(node: Site) -> int:
+    """Number of values of a site over all its plates."""
+    if node.law.atoms is None:
+        raise UnsupportedProgramError(
+            f"site '{show_address(node.address)}' ({node.source}) with law {node.law.label} is not finite: give breakpoints, "
+            "or use level='statistical'.",
+            site=node.address,
+        )
+    return node.law.atoms ** math.prod(p.size for p in node.plates)
+
+
+def emit_worlds(form: Form, max_worlds: int = 1 << 22) -> Callable[..., Worlds]:
+    """Return the function `run(*inputs) -> Worlds` of a finite form; its shapes are static, so it can be jitted and vmapped.
+
+    Raises: PathLimitError with the number needed where it exceeds `max_worlds`.
+    """
+    needed = count_worlds(form)
+    if needed > max_worlds:
+        raise PathLimitError(
+            f"enumeration needs {needed} worlds, more than the budget of {max_worlds}: fewer or smaller sites, or a larger "
+            "budget.",
+            needed=needed, cap=max_worlds,
+        )  # fmt: skip
+
+    def run(*inputs: jax.Array) -> Worlds:
+        zero = jnp.zeros((1,), jnp.result_type(float))
+        state = _State(1, zero, zero)
+        outputs = _run(form, [_Value(jnp.asarray(x), None) for x in inputs], state, None)
+        full = [_spread(v, state.count) for v in outputs]
+        decisions: dict[str, jax.Array] = {}
+        for label, index, guard, worlds in state.decisions:
+            seen = _seen(
+                _spread_array(index, worlds, state.count), _guard(guard, state.count), state.log_probability
+            )
+            decisions[label] = decisions.get(label, 0.0) + seen
+        return Worlds(full, state.log_probability + state.log_weight, state.log_probability, decisions)
+
+    return run
+
+
+jax.tree_util.register_dataclass(
+    Worlds, data_fields=["outputs", "log_mass", "log_probability", "decisions"], meta_fields=[]
+)
+
+
+def _seen(index: jax.Array, guard: jax.Array, log_probability: jax.Array) -> jax.Array:
+    """Probability of each of the values 0 and 1 (and more) of a decision, as a vector of two."""
+    p = jnp.where(guard, jnp.exp(log_probability), 0.0)
+    return jnp.stack([jnp.sum(jnp.where(index == k, p, 0.0)) for k in range(2)])
+
+
+def _guard(guard: _Value | None, count: int) -> jax.Array:
+    return jnp.ones((count,), bool) if guard is None else _spread(guard, count)
+
+
+def _spread(value: _Value, count: int) -> jax.Array:
+    """Give a value the leading axis of all worlds; worlds multiply on the right, so older values repeat."""
+    if value.worlds is None:
+        return jnp.broadcast_to(value.array, (count, *value.array.shape))
+    return _spread_array(value.array, value.worlds, count)
+
+
+def _spread_array(array: jax.Array, worlds: int, count: int) -> jax.Array:
+    return array if worlds == count else jnp.repeat(array, count // worlds, axis=0)
+
+
+def _align(values: Sequence[_Value], count: int) -> tuple[list[jax.Array], list[int | None]]:
+    arrays = [v.array if v.worlds is None else _spread_array(v.array, v.worlds, count) for v in values]
+    return arrays, [None if v.worlds is None else 0 for v in values]
+
+
+def _map_worlds(function: Callable[..., Any], axes: Sequence[int | None]) -> Callable[..., Any]:
+    return function if all(a is None for a in axes) else jax.vmap(function, in_axes=tuple(axes))
+
+
+def _run(form: Form, inputs: Sequence[_Value], state: _State, guard: _Value | None) -> list[_Value]:
+    values: dict[Var, _Value] = dict(zip(form.inputs, inputs, strict=True))
+    for variable, array in form.constants:
+        values[variable] = _Value(jnp.asarray(array), None)
+    for node in form.nodes:
+        if isinstance(node, Det):
+            results = _det(node, [values[v] for v in node.ins], state)
+        elif isinstance(node, Site):
+            results = [_site(node, values, state, guard)]
+        elif isinstance(node, Factor):
+            _weigh(values[node.term], state, guard)
+            results = []
+        elif isinstance(node, Loop):
+            results = _loop(node, values, state, guard)
+        else:
+            results = _branch(node, values, state, guard)
+        values.update(zip(node.outs, results, strict=True))
+    return [values[v] for v in form.outputs]
+
+
+def _det(node: Det, operands: Sequence[_Value], state: _State) -> list[_Value]:
+    arrays, axes = _align(operands, state.count)
+    function = _map_worlds(map_over(node.function, node.plates, [v.plates for v in node.ins]), axes)
+    worlds = None if all(a is None for a in axes) else state.count
+    return [_Value(x, worlds) for x in function(*arrays)]
+
+
+def _weigh(term: _Value, state: _State, guard: _Value | None) -> None:
+    add = _spread(term, state.count)
+    if guard is not None:
+        add = jnp.where(_spread(guard, state.count), add, 0.0)
+    state.log_weight = state.log_weight + add
+
+
+def _site(node: Site, values: dict[Var, _Value], state: _State, guard: _Value | None) -> _Value:
+    operands = [values[v] for v in node.parameters]
+    if node.observed is not None:
+        arrays, axes = _align([values[node.observed], *operands], state.count)
+        term = _map_worlds(node.law.log_prob, axes)(*arrays)
+        _weigh(_Value(term, None if all(a is None for a in axes) else state.count), state, guard)
+        return values[node.observed]
+    law = node.law
+    if node.plates:
+        law = LanesLaw(law, tuple(p.size for p in node.plates), laned_flags(node.plates, node.parameters))
+    arrays, axes = _align(operands, state.count)
+    listed, masses = _map_worlds(law.enumerate, axes)(*arrays)
+    old, atoms = state.count, site_atoms(node)
+    shape = tuple(law.shape)
+    listed = jnp.broadcast_to(listed, (old, atoms, *shape)).reshape((old * atoms, *shape))
+    masses = jnp.broadcast_to(masses, (old, atoms))
+    if guard is not None:
+        one = jnp.where(jnp.arange(atoms) == 0, 0.0, -jnp.inf)
+        masses = jnp.where(_spread(guard, old)[:, None], masses, one)
+    state.count = old * atoms
+    state.log_probability = jnp.repeat(state.log_probability, atoms) + masses.reshape(-1)
+    state.log_weight = jnp.repeat(state.log_weight, atoms)
+    return _Value(listed, state.count)
+
+
+def _loop(node: Loop, values: dict[Var, _Value], state: _State, guard: _Value | None) -> list[_Value]:
+    n_carry = len(node.init)
+    constants = [values[v] for v in node.constants]
+    expected = node.body.inputs[len(constants) : len(constants) + n_carry]
+    carry = [_replated(values[v], v, want) for v, want in zip(node.init, expected, strict=True)]
+    order = range(node.length - 1, -1, -1) if node.reverse else range(node.length)
+    stacked: dict[int, list[_Value]] = {}
+    for step in order:
+        xs = [_step(values[v], v, step) for v in node.xs]
+        outputs = _run(node.body, [*constants, *carry, *xs], state, guard)
+        carry = [
+            _replated(v, have, want)
+            for v, have, want in zip(outputs[:n_carry], node.body.outputs[:n_carry], expected, strict=True)
+        ]
+        stacked[step] = outputs[n_carry:]
+    return [*carry, *(_stack(node, position, stacked, state) for position in range(len(node.ys)))]
+
+
+def _replated(value: _Value, have: Var, want: Var) -> _Value:
+    if have.plates == want.plates:
+        return value
+    function = _map_worlds(lambda x: broadcast_plates(x, have, want), [None if value.worlds is None else 0])
+    return _Value(function(value.array), value.worlds)
+
+
+def _step(value: _Value, variable: Var, step: int) -> _Value:
+    axis = len(variable.plates) + (0 if value.worlds is None else 1)
+    return _Value(jnp.take(value.array, step, axis=axis), value.worlds)
+
+
+def _stack(node: Loop, position: int, stacked: dict[int, list[_Value]], state: _State) -> _Value:
+    out, inner = node.ys[position], node.body.outputs[len(node.init) + position]
+    if node.length == 0:
+        return _Value(jnp.zeros(out.full_shape, out.dtype), None)
+    parts = [stacked[step][position] for step in range(node.length)]
+    axis = len(inner.plates)
+    if all(p.worlds is None for p in parts):
+        return _Value(jnp.stack([p.array for p in parts], axis=axis), None)
+    return _Value(jnp.stack([_spread(p, state.count) for p in parts], axis=axis + 1), state.count)
+
+
+def _branch(node: Branch, values: dict[Var, _Value], state: _State, guard: _Value | None) -> list[_Value]:
+    index = values[node.index]
+    if node.index.plates:
+        return _plated_branch(node, values, state, guard)
+    index = _Value(jnp.clip(index.array.astype(jnp.int32), 0, len(node.forms) - 1), index.worlds)
+    state.decisions.append((node.label, _spread(index, state.count), guard, state.count))
+    operands = [values[v] for v in node.operands]
+    arms = []
+    for number, form in enumerate(node.forms):
+        runs = _Value(index.array == number, index.worlds)
+        outputs = _run(form, operands, state, _both(runs, guard, state))
+        arms.append([_replated(v, have, want) for v, have, want in zip(outputs, form.outputs, node.outs, strict=True)])
+    return [_select(index, [arm[i] for arm in arms], state) for i in range(len(node.outs))]
+
+
+def _both(first: _Value, second: _Value | None, state: _State) -> _Value:
+    if second is None:
+        return first
+    return _Value(_spread(first, state.count) & _spread(second, state.count), state.count)
+
+
+def _select(index: _Value, arms: Sequence[_Value], state: _State) -> _Value:
+    arrays, axes = _align([index, *arms], state.count)
+
+    def choose(which: jax.Array, *options: jax.Array) -> jax.Array:
+        return jax.lax.select_n(jnp.broadcast_to(which, options[0].shape), *options)
+
+    worlds = None if all(a is None for a in axes) else state.count
+    return _Value(_map_worlds(choose, axes)(*arrays), worlds)
+
+
+def _plated_branch(node: Branch, values: dict[Var, _Value], state: _State, guard: _Value | None) -> list[_Value]:
+    """Run all arms; the sites of the arms not taken by a lane are drawn too, and their mass sums to one."""
+    operands = [values[v] for v in node.operands]
+    arms = [_run(form, operands, state, guard) for form in node.forms]
+    results = []
+    for position, out in enumerate(node.outs):
+        parts = [_replated(arm[position], f.outputs[position], out) for arm, f in zip(arms, node.forms, strict=True)]
+        arrays, axes = _align([values[node.index], *parts], state.count)
+        pick = _map_worlds(lambda which, *options, out=out: select_arms(node.index, which, out, list(options)), axes)
+        results.append(_Value(pick(*arrays), None if all(a is None for a in axes) else state.count))
+    return results

@@ -1,0 +1,36 @@
+"""What every test runs under: float64, derandomised properties, no display, the reference data or a clear reason."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+jax.config.update("jax_enable_x64", True)  # exact laws hold to 1e-12
+
+# A change is judged on the same examples every time; `--hypothesis-profile=nightly` looks for new ones.
+settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
+settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
+settings.load_profile("ci")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's root folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of reference data: LAWFUL_DATA, or ../shared/data beside the project."""
+    folder = Path(os.environ.get("LAWFUL_DATA") or ROOT.parent / "shared" / "data")
+    if folder.is_dir():
+        return folder
+    reason = f"no reference data: {folder} is not a folder; put them there, or set LAWFUL_DATA to their folder"
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

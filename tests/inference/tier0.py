@@ -1,0 +1,66 @@
+"""The exact expected measure of a population method on a finite program: every value of every site of the algorithm is listed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from lawful.analysis import without_dead_code
+from lawful.inference.check import Comparison, Measure, compare, enumerate_measure
+from lawful.inference.smc import PopulationPlan
+from lawful.worlds import emit_worlds
+
+ABSENT = -(2**31)  # stands for a choice whose arm did not run
+
+
+def law_error(plan: PopulationPlan, program: Callable[..., Any], *args: Any) -> Comparison:
+    """Compare E[ Z-hat mean_i w_i delta(x_i) ] with the program's measure, on all choices or on what it returns."""
+    paths = plan.settings["keep"] == "paths"
+    ours = population_measure(plan, *args)
+    truth = enumerate_measure(program, *args).marginal(lambda trace: trace.choices if paths else trace.output)
+    return compare(ours, truth)
+
+
+def population_measure(plan: PopulationPlan, *args: Any) -> Measure:
+    """The expected measure of the last particles; an outcome holds the active choices, or is the returned value."""
+    prepared = plan.prepare(args)
+    built = prepared.built
+    count = len(built.names) + len(built.conditional)
+    form = without_dead_code(replace(built.form, outputs=built.form.outputs[: count + 1]))
+    worlds = jax.jit(emit_worlds(form))(*prepared.inputs)
+    *held, log_weight = (np.asarray(x) for x in worlds.outputs)
+    mass = np.exp(np.asarray(worlds.log_mass))
+    weight = (mass[:, None] * np.exp(log_weight) / log_weight.shape[1]).reshape(-1)
+    values = [array.reshape(len(weight), *array.shape[2:]) for array in held]
+    columns, names = _columns(plan, built, values)
+    rows, place = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
+    totals = np.bincount(place.reshape(-1), weights=weight)
+    outcomes = [_outcome(row.tolist(), names, prepared.form.out_tree) for row in rows]
+    return Measure(dict(zip(outcomes, totals.tolist(), strict=True)))
+
+
+def _columns(plan: PopulationPlan, built: Any, values: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[Any] | None]:
+    """One column per scalar choice; without paths, one per scalar that is returned."""
+    if plan.settings["keep"] == "last":
+        assert all(array.ndim == 1 for array in values), "return scalars"
+        return [*values], None
+    active = dict(zip(built.conditional, values[len(built.names) :], strict=True))
+    columns, names = [], []
+    for choice, array in zip(built.choices, values, strict=False):
+        assert choice.kind == "sample" and choice.shape == (), "draw scalars, name nothing"
+        for cell in np.ndindex(*choice.loops):
+            column = array[:, *cell]
+            if choice.name in active:
+                column = np.where(active[choice.name][:, *cell], column, ABSENT)
+            columns.append(column)
+            names.append((*choice.address, *cell))
+    return columns, names
+
+
+def _outcome(row: list[Any], names: list[Any] | None, out_tree: Any) -> Any:
+    if names is not None:
+        return frozenset((name, value) for name, value in zip(names, row, strict=True) if value != ABSENT)
+    value = jax.tree.unflatten(out_tree, row)
+    return tuple(sorted(value.items())) if isinstance(value, dict) else value

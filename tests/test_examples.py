@@ -1,0 +1,35 @@
+"""Every example in a docstring runs and prints what it says; every block of Python on a page of docs/ runs."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import lawful
+import lawful.inference
+import lawful.models
+
+ROOTS = (lawful, lawful.inference, lawful.models)
+NAMES = {root.__name__ for root in ROOTS} | {
+    module.name for root in ROOTS for module in pkgutil.walk_packages(root.__path__, root.__name__ + ".")
+}
+PAGES = sorted((Path(__file__).resolve().parents[1] / "docs").glob("*.md"))
+BLOCK = re.compile(r"^```(?:\{code-cell\}|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in NAMES if not name.endswith("__main__")))
+def test_docstring_examples_run(name):
+    assert doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS).failed == 0
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: page.name)
+def test_blocks_of_a_page_run(page, tmp_path, monkeypatch):
+    """As `make docs` runs them, without building the page."""
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "page.py"
+    program.write_text("\n".join(BLOCK.findall(page.read_text())))
+    runpy.run_path(str(program))
