@@ -210,7 +210,7 @@ def main() -> None:
     say(
         f"""
         3. By Markov chains, on the two scales, with the rest summed inside the program: {CHAINS} chains of a random
-        walk. Every {THIN}th state is kept, so that the draws are nearly independent, which the plot of ranks assumes."""
+        walk. Every {THIN}th state is kept, so that the draws are nearly independent, as the plot of ranks assumes."""
     )
     walk = inference.kernels.mh(inference.kernels.random_walk({"noise_sd": 0.15, "step_sd": 0.8}))
     mcmc = {}

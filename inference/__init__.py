@@ -16,7 +16,12 @@ from .findings import Finding as Finding
 from .findings import Limits as Limits
 from .findings import Status as Status
 from .mcmc import mcmc as mcmc
+from .moving import move as move
+from .representations.enumerated import Enumerated as Enumerated
+from .representations.enumerated import enumerate as enumerate
+from .representations.sequential import Suspend as Suspend
 from .representations.sequential import sequential as sequential
+from .representations.traced import Trace as Trace
 from .result import Result as Result
 from .smc import importance as importance
 from .smc import particle_filter as particle_filter

@@ -5,6 +5,7 @@ Law: a second call with equal shapes runs the compiled program of the first; not
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -73,11 +74,16 @@ def environment(settings: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     return {
         **settings,
         "seconds": seconds,
-        "lawful": importlib.metadata.version("lawful"),
+        "lawful": _own_version(),
         "jax": jax.__version__,
         "device": jax.default_backend(),
         "x64": bool(jax.config.read("jax_enable_x64")),
     }
+
+
+@functools.cache
+def _own_version() -> str:
+    return importlib.metadata.version("lawful")
 
 
 def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:

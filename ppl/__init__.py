@@ -3,16 +3,32 @@
 if __name__ == "ppl":
     raise ImportError("import lawful, not ppl: the folder ppl/ is installed as the package lawful (run make setup)")
 
-from . import handlers as handlers
-from . import messages as messages
-from .errors import LawfulError as LawfulError
-from .language import cond as cond
-from .language import deterministic as deterministic
-from .language import factor as factor
-from .language import plate as plate
-from .language import program as program
-from .language import sample as sample
-from .language import scan as scan
-from .language import scope as scope
-from .form import Form as Form
-from .tracing import trace as trace
+from importlib.metadata import version as _version
+
+from . import errors, handlers, messages
+from .errors import LawfulError
+from .export import Density, density
+from .form import Form
+from .language import cond, deterministic, factor, plate, program, sample, scan, scope
+from .tracing import trace
+
+__version__ = _version("lawful")
+
+__all__ = [
+    "Density",
+    "Form",
+    "LawfulError",
+    "cond",
+    "density",
+    "deterministic",
+    "errors",
+    "factor",
+    "handlers",
+    "messages",
+    "plate",
+    "program",
+    "sample",
+    "scan",
+    "scope",
+    "trace",
+]

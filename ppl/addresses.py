@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 
-type Address = tuple[str | int, ...]
+from .errors import KeyReuseError
+
+type Index = int | jax.Array  # an array while the loop is traced
+type Address = tuple[str | Index, ...]
 
 
 def as_address(name: str | Address) -> Address:
@@ -31,7 +35,7 @@ def names_of(address: Address) -> tuple[str, ...]:
     return tuple(part for part in address if isinstance(part, str))
 
 
-def indices_of(address: Address) -> tuple[int, ...]:
+def indices_of(address: Address) -> tuple[Index, ...]:
     """Keep the loop indices of an address, outermost first.
 
     >>> indices_of(("group", "x", 3))
@@ -63,6 +67,16 @@ def colliding(addresses: Iterable[Address]) -> tuple[Address, Address] | None:
         if names_of(other) != names_of(address):
             return other, address
     return None
+
+
+def shared_key(first: Address, second: Address) -> KeyReuseError:
+    """Make the error of two addresses whose names have one code."""
+    names = f"'{show_address(names_of(first))}' and '{show_address(names_of(second))}'"
+    return KeyReuseError(
+        f"sites {names} would draw with one random key: their names have the same code. Fix: rename one of them.",
+        first=first,
+        second=second,
+    )
 
 
 def key_at(root: jax.Array, address: Address) -> jax.Array:

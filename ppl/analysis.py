@@ -1,6 +1,7 @@
 """Analyses of a Form: liveness, dead code and dependence.
 
-Law: removing dead code keeps the measure on the outputs: sites that nothing reads integrate to one, factors and observations stay.
+Law: removing dead code keeps the measure on the outputs: sites that nothing reads integrate to one, factors and
+observations stay.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from .form import Branch, Factor, Form, Loop, Node, Site, Var, walk
+from .form import Branch, Det, Factor, Form, Loop, Node, Site, Var, subforms, walk
 
 
 def has_weight(form: Form) -> bool:
@@ -22,6 +23,15 @@ def is_random(node: Node) -> bool:
         return node.observed is None
     inner = (node.body,) if isinstance(node, Loop) else node.forms if isinstance(node, Branch) else ()
     return any(isinstance(n, Site) and n.observed is None for form in inner for n in walk(form))
+
+
+def _is_recorded(node: Node) -> bool:
+    """Tell whether a node draws or names a value, or holds such a node: what the record of a program lists."""
+    inner = (n for form in subforms(node) for n in walk(form))
+    return any(
+        (isinstance(n, Site) and n.observed is None) or (isinstance(n, Det) and n.address is not None)
+        for n in (node, *inner)
+    )
 
 
 def _weighs(node: Node) -> bool:
@@ -39,7 +49,7 @@ def without_dead_code(form: Form, *, keep_sites: bool = False) -> Form:
 
     Args:
         form: the form.
-        keep_sites: keep random sites that nothing reads, as the record of a program's choices needs.
+        keep_sites: keep random sites and named values that nothing reads, as the record of a program needs.
     """
     return _prune(form, set(form.outputs), keep_sites)[0]
 
@@ -48,7 +58,7 @@ def _prune(form: Form, live: set[Var], keep_sites: bool) -> tuple[Form, set[Var]
     nodes: list[Node] = []
     live = set(live)
     for node in reversed(form.nodes):
-        needed = any(out in live for out in node.outs) or _weighs(node) or (keep_sites and is_random(node))
+        needed = any(out in live for out in node.outs) or _weighs(node) or (keep_sites and _is_recorded(node))
         if not needed:
             continue
         node = _shrink(node, live, keep_sites)

@@ -1,7 +1,8 @@
 """Categorical draws by inverse CDF on exact sums: rare items get their probability in float32 too.
 
-Law: P(i) = exp(logits_i) / sum(exp(logits)) to 1e-4 of itself for items down to 1e-12, in both float types. The Gumbel trick
-of `jax.random.categorical` is wrong in float32 below 1e-7; a float32 cumulative sum misplaces such items by tens of percent.
+Law: P(i) = exp(logits_i) / sum(exp(logits)) to 1e-4 of itself for items down to 1e-12, in both float types. The Gumbel
+trick of `jax.random.categorical` is wrong in float32 below 1e-7; a float32 cumulative sum misplaces such items by tens of
+percent.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def sample_categorical(
         shape: leading axes of independent draws, as `sample_shape` of a distribution.
 
     Returns:
-        (*shape, *batch) indices in 0..K-1, or -1, which is no index, where the logits are all -inf or one is NaN or +inf.
+        (*shape, *batch) indices in 0..K-1; -1, which is no index, where the logits are all -inf or one is NaN or +inf.
 
     >>> logits = jnp.array([-jnp.inf, 0.0, -jnp.inf])
     >>> sample_categorical(jax.random.key(0), logits, (4,)).tolist()

@@ -143,8 +143,7 @@ class _Walk:
             details = {"observed": node.observed is not None, "shape": node.out.shape, "label": node.law.label}
         elif isinstance(node, Det):
             details = {"shape": node.outs[0].shape}
-        source = {} if isinstance(node, Det) else {"source": node.source}
-        self.graph.vertices.setdefault(address, Vertex(address, kind, boxes=boxes, **details, **source))
+        self.graph.vertices.setdefault(address, Vertex(address, kind, boxes=boxes, source=node.source, **details))
         for tail in sorted(read | place.guards):
             self.graph.edges.setdefault((tail, address), place.carried)
 

@@ -18,10 +18,17 @@ from .array_math import evaluate
 from .emitter import apply_det, broadcast_plates, select_arms
 from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
 from .laws import BoundLaw, DistributionLaw, LanesLaw
-from .messages import DecisionMessage, DeterministicMessage, FactorMessage, SampleMessage, Source, is_staged, placed, send, surroundings
+from .messages import (
+    DecisionMessage,
+    DeterministicMessage,
+    FactorMessage,
+    SampleMessage,
+    is_staged,
+    placed,
+    send,
+    surroundings,
+)
 from .tracing import split_arguments
-
-_NOWHERE = Source("<deterministic>", 0)
 
 
 def run_form(form: Form, *args: Any) -> Any:
@@ -91,7 +98,7 @@ def _det(node: Det, operands: Sequence[Any]) -> Sequence[Any]:
     else:
         results = _lanes(node, operands)
     if node.address is not None:
-        send(DeterministicMessage(_here(node.address), results[0], _NOWHERE))
+        send(DeterministicMessage(_here(node.address), results[0], node.source))
     return results
 
 

@@ -7,6 +7,28 @@ from __future__ import annotations
 
 from typing import Any
 
+__all__ = [
+    "CheckpointError",
+    "CheckpointMismatch",
+    "CorruptCheckpoint",
+    "DeadPopulationError",
+    "DuplicateSiteError",
+    "ImproperPriorError",
+    "ImpureProgramError",
+    "IndexRangeError",
+    "KeyReuseError",
+    "LawfulError",
+    "MemoryLimitError",
+    "NoFiniteStartError",
+    "NonFiniteError",
+    "ObservationError",
+    "PathLimitError",
+    "SingularScaleError",
+    "UnsafeCheckpoint",
+    "UnsupportedProgramError",
+    "ValidationFailure",
+]
+
 
 class LawfulError(Exception):
     """Base class of every error that the library raises on purpose.

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .addresses import Address, colliding, names_of, show_address
-from .errors import DuplicateSiteError, LawfulError
+from .addresses import Address, colliding, names_of, shared_key, show_address
+from .errors import DuplicateSiteError
 from .messages import PlateFrame, Source
 
 _ids = itertools.count()
@@ -58,6 +58,7 @@ class Det:
     label: str
     plates: tuple[Plate, ...] = ()
     address: Address | None = None
+    source: Source = Source("<algorithm>", 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,11 +252,9 @@ def constant_arrays(form: Form) -> dict[Var, np.ndarray]:
 
 
 def _check_addresses(form: Form) -> None:
-    found = _addresses(form)
-    pair = colliding(found)
+    pair = colliding(_addresses(form))
     if pair is not None:
-        first, second = (show_address(a) for a in pair)
-        raise LawfulError(f"sites '{first}' and '{second}' have the same address code: rename one of them.", sites=pair)
+        raise shared_key(*pair)
 
 
 def _addresses(form: Form) -> dict[Address, Source]:
@@ -264,7 +263,7 @@ def _addresses(form: Form) -> dict[Address, Source]:
         if isinstance(node, Site | Factor):
             _merge(found, {node.address: node.source})
         elif isinstance(node, Det) and node.address is not None:
-            _merge(found, {node.address: Source("<deterministic>", 0)})
+            _merge(found, {node.address: node.source})
         elif isinstance(node, Loop):
             _merge(found, _addresses(node.body))
         elif isinstance(node, Branch):

@@ -6,15 +6,19 @@ function of the program, `condition` turns choices into observations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from .addresses import Address, as_address, indices_of, key_at, names_of, show_address
-from .errors import DuplicateSiteError, LawfulError
+from .addresses import Address, address_code, as_address, indices_of, key_at, names_of, shared_key, show_address
+from .errors import DuplicateSiteError, KeyReuseError, LawfulError, UnsupportedProgramError
+from .lowering import current_trace
 from .messages import (
     DecisionMessage,
     DeterministicMessage,
@@ -29,6 +33,18 @@ from .messages import (
     placed,
 )
 from .observations import checked_observation
+
+__all__ = [
+    "TraceRecord",
+    "block",
+    "condition",
+    "key_guard",
+    "log_density",
+    "replay",
+    "seed",
+    "substitute",
+    "trace",
+]
 
 type Program = Callable[..., Any]
 
@@ -70,12 +86,77 @@ def seed(program: Program, key: jax.Array, *, alone: bool = False) -> Program:
 class _Seed(Handler):
     def __init__(self, key: jax.Array) -> None:
         self.key = key
+        self.started = current_trace()
         self.used: dict[Address, Source] = {}
+        self.codes: dict[int, Address] = {}
 
     def process(self, message: Message) -> None:
         if isinstance(message, SampleMessage) and message.value is None:
+            _refuse_inside(self.started, message)
             refuse_duplicate(self.used, message.address, message.source)
-            message.value = draw(message.distribution, key_at(self.key, message.address))
+            first = self.codes.setdefault(address_code(message.address), message.address)
+            if names_of(first) != names_of(message.address):
+                raise shared_key(first, message.address)
+            key = key_at(self.key, message.address)
+            _consume(key, message)
+            message.value = draw(message.distribution, key)
+
+
+def _refuse_inside(started: Any, message: SampleMessage) -> None:
+    """Refuse a site in a JAX transformation that began after the handler: it runs once, for all steps or lanes."""
+    if current_trace() != started:
+        raise UnsupportedProgramError(
+            f"site '{show_address(message.address)}' ({message.source}) stands inside a JAX transformation (scan, vmap, "
+            "jit, grad, ...) of an eager run, so it would be drawn once for all its steps. Fix: use lawful.scan or "
+            "lawful.cond, or trace the program with lawful.trace(program, *args) or by calling an inference.",
+            site=message.address,
+        )
+
+
+_consumed: ContextVar[dict[bytes, str] | None] = ContextVar("lawful_consumed_keys", default=None)
+
+
+@contextlib.contextmanager
+def key_guard() -> Iterator[None]:
+    """Refuse the second use of a random key while a block runs.
+
+    Keys of eager draws are compared by value. Programs that are compiled inside the block are checked by JAX, which sees
+    a key that two operations consume.
+
+    Raises: KeyReuseError naming the sites, or the operation.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> model = seed(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)), jax.random.key(0))
+    >>> with key_guard():
+    ...     _ = model()
+    ...     _ = model()
+    Traceback (most recent call last):
+    lawful.errors.KeyReuseError: site 'x' (...) draws with a key that was used before, by site 'x' (...)...
+    """
+    token = _consumed.set({})
+    try:
+        with jax.debug_key_reuse(True):
+            yield
+    except jax.errors.KeyReuseError as error:
+        reason = str(error).splitlines()[0]
+        raise KeyReuseError(f"a random key is used twice: {reason} Fix: split the key, one part per use.") from error
+    finally:
+        _consumed.reset(token)
+
+
+def _consume(key: jax.Array, message: SampleMessage) -> None:
+    used = _consumed.get()
+    if used is None or isinstance(key, jax.core.Tracer):
+        return
+    site = f"site '{show_address(message.address)}' ({message.source})"
+    words = np.asarray(jax.random.key_data(key)).tobytes()
+    if words in used:
+        raise KeyReuseError(
+            f"{site} draws with a key that was used before, by {used[words]}. Fix: give each run its own key, by "
+            "jax.random.split.",
+            site=message.address,
+        )
+    used[words] = site
 
 
 def draw(distribution: Any, key: jax.Array) -> Any:
@@ -84,6 +165,14 @@ def draw(distribution: Any, key: jax.Array) -> Any:
 
     law, parameters = law_of(distribution)
     return law.draw(key, *parameters)
+
+
+def score(distribution: Any, value: Any) -> Any:
+    """Score a value in the way that the compiled program scores, summed over its axes; -inf outside the support."""
+    from .laws import law_of
+
+    law, parameters = law_of(distribution)
+    return law.log_prob(value, *parameters)
 
 
 def condition(program: Program, data: Mapping[Any, Any]) -> Program:
@@ -225,17 +314,20 @@ def trace(program: Program) -> Callable[..., TraceRecord]:
 class _Trace(Handler):
     def __init__(self) -> None:
         self.record = TraceRecord()
+        self.started = current_trace()
 
     def postprocess(self, message: Message) -> None:
         if isinstance(message, DecisionMessage):
             return
+        if isinstance(message, SampleMessage):
+            _refuse_inside(self.started, message)
         record = self.record
         refuse_duplicate(record.sources, message.address, message.source)
         if isinstance(message, SampleMessage):
             target = record.observations if message.observed else record.choices
             target[message.address] = message.value
             if message.value is not None:
-                record.log_probs[message.address] = jnp.sum(message.distribution.log_prob(message.value))
+                record.log_probs[message.address] = score(message.distribution, message.value)
         elif isinstance(message, FactorMessage):
             record.log_probs[message.address] = message.log_weight
         elif isinstance(message, DeterministicMessage):
@@ -243,15 +335,18 @@ class _Trace(Handler):
 
 
 def refuse_duplicate(used: dict[Address, Source], address: Address, source: Source) -> None:
-    """Note an address; a second use is an error that shows both places."""
-    if address in used:
-        names, indices = names_of(address), indices_of(address)
-        step = f" at step {indices}" if indices else ""
-        raise DuplicateSiteError(
-            f"site '{show_address(names)}'{step} is used twice: at {used[address]} and at {source}. "
-            "Fix: rename one, or call the program inside lawful.scope(prefix).",
-            site=address, first=used[address], second=source,
-        )  # fmt: skip
+    """Note an address; a second use is an error that shows both places, also one of them in a loop and one outside."""
+    names, indices = names_of(address), indices_of(address)
+    outside = [(*names, *indices[:depth]) for depth in range(len(indices) + 1)]
+    inside = [(*address, *(0,) * depth) for depth in range(1, 4)]
+    for other in (*outside, *inside):
+        if other in used:
+            step = f" at step {indices}" if indices else ""
+            raise DuplicateSiteError(
+                f"site '{show_address(names)}'{step} is used twice: at {used[other]} and at {source}. "
+                "Fix: rename one, or call the program inside lawful.scope(prefix).",
+                site=address, first=used[other], second=source,
+            )  # fmt: skip
     used[address] = source
 
 

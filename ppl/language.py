@@ -107,9 +107,10 @@ def factor(name: str, log_weight: Any) -> None:
     """
     place = surroundings()
     if isinstance(log_weight, np.ndarray | np.generic | float):
-        total = np.sum(log_weight, dtype=np.result_type(log_weight, float))
+        total: Any = np.sum(np.asarray(log_weight, np.result_type(log_weight, float)))
     else:
-        total = jnp.sum(jnp.asarray(log_weight, dtype=jnp.result_type(log_weight, float)))
+        weight = jnp.asarray(log_weight)
+        total = jnp.sum(weight, dtype=jnp.result_type(weight, float))
     send(FactorMessage(_address(name, place), total, caller()))
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from .errors import LawfulError, PathLimitError, UnsupportedProgramError
+from .rewrites import log_prob
 
 MAX_ATOMS = 1 << 20
 
@@ -80,7 +81,7 @@ class DistributionLaw:
     is_point_mass: bool = False
     is_categorical: bool = False
 
-    def distribution(self, *parameters: jax.Array) -> dist.Distribution:
+    def distribution(self, *parameters: Any) -> dist.Distribution:
         """Rebuild the distribution from unbatched parameters."""
         return jax.tree.unflatten(self.tree, parameters)
 
@@ -118,7 +119,7 @@ class DistributionLaw:
     def log_prob_units(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Score each independent part."""
         distribution = self.distribution(*parameters)
-        scores = distribution.log_prob(value)
+        scores = log_prob(distribution, value)
         return jnp.where(distribution.support(value), scores, -jnp.inf) if _needs_guard(distribution) else scores
 
     def finite_elements(self, site_of: Callable[[Any], Any], *parameters: Any) -> Any:
@@ -134,7 +135,7 @@ class DistributionLaw:
         assert self.support_table is not None
         support = jnp.asarray(self.support_table.array)
         column = jnp.broadcast_to(support.reshape((-1,) + (1,) * len(self.shape)), (len(support), *self.shape))
-        table = _element_distribution(self.distribution(*parameters)).log_prob(column)
+        table = log_prob(_element_distribution(self.distribution(*parameters)), column)
         return support.astype(self.dtype), table.reshape(len(support), self.elements)
 
     def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -402,7 +403,7 @@ def _support_table(distribution: Any) -> _Table | None:
     try:
         with jax.ensure_compile_time_eval():
             values = core.enumerate_support(expand=False)
-    except NotImplementedError:
+    except (NotImplementedError, jax.errors.ConcretizationTypeError):  # a support that values of the program bound
         return None
     if isinstance(values, jax.core.Tracer):
         return None

@@ -16,7 +16,7 @@ import numpy as np
 from .addresses import Address, show_address
 from .analysis import has_weight
 from .dependence import dependence
-from .form import Branch, Form, Loop, Site, constant_arrays, walk
+from .form import Branch, Form, Loop, Site, constant_arrays, subforms, walk
 from .laws import LanesLaw
 from .messages import Source
 
@@ -89,7 +89,7 @@ def _unused_latents(form: Form) -> Iterator[LintFinding]:
 
 
 def _unrolled_loops(form: Form) -> Iterator[LintFinding]:
-    for inner in (form, *_subforms(form)):
+    for inner in (form, *(inner for node in walk(form) for inner in subforms(node))):
         sites = [node for node in inner.nodes if isinstance(node, Site)]
         counts = Counter((site.source, site.law) for site in sites)
         for (source, law), count in counts.items():
@@ -123,11 +123,6 @@ def _float32_hazards(form: Form) -> Iterator[LintFinding]:
                     f"it reads the constant {worst:.9g}; above 2**24 a 32-bit float holds no longer every integer.",
                     "subtract an origin or change the unit, as for time stamps, or enable 64 bits.",
                 )  # fmt: skip
-
-
-def _subforms(form: Form) -> Iterator[Form]:
-    for node in walk(form):
-        yield from (node.body,) if isinstance(node, Loop) else node.forms if isinstance(node, Branch) else ()
 
 
 def _sites_with_steps(form: Form, steps: int) -> Iterator[tuple[Site, int]]:

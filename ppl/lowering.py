@@ -21,7 +21,7 @@ from .addresses import Address, names_of, show_address
 from .errors import LawfulError, UnsupportedProgramError
 from .form import Branch, Det, Factor, Form, Loop, Node, Site, Var
 from .laws import LanesLaw, law_of
-from .messages import DeterministicMessage, FactorMessage, Handler, Message, PlateFrame, SampleMessage, Source
+from .messages import DecisionMessage, DeterministicMessage, FactorMessage, Handler, Message, PlateFrame, SampleMessage, Source
 
 site_p = Primitive("lawful_site")
 factor_p = Primitive("lawful_factor")
@@ -49,7 +49,9 @@ class Stage(Handler):
 
     def process(self, message: Message) -> None:
         """Bind the primitive of a message."""
-        mark = Mark(_static(message.address), message.source)
+        if isinstance(message, DecisionMessage):
+            return
+        mark = Mark(names_of(message.address), message.source)
         if isinstance(message, SampleMessage):
             law, parameters = law_of(message.distribution)
             observed = message.value is not None
@@ -72,10 +74,6 @@ class Stage(Handler):
 
 def _part(index: int, leaves: Sequence[Any]) -> tuple[str, ...]:
     return () if len(leaves) == 1 else (str(index),)
-
-
-def _static(address: Address) -> Address:
-    return names_of(address)
 
 
 @site_p.def_abstract_eval
@@ -229,7 +227,9 @@ class _Lowering:
         elif eqn.primitive is label_p:
             (source,), out = eqn.invars, frame.new(eqn.outvars[0])
             mark = eqn.params["mark"]
-            frame.nodes.append(Det(_identity, (frame.read(source),), (out,), mark.address[-1], address=mark.address))
+            frame.nodes.append(
+                Det(_identity, (frame.read(source),), (out,), mark.address[-1], address=mark.address, source=mark.source)
+            )
         elif not _holds_sites(eqn.params):
             self.det(eqn, frame)
         elif name == "scan":

@@ -1,14 +1,14 @@
 """Masses: weights as integers, so that their sums are exact and an inverse CDF gives every item its own probability.
 
-Law: item i is found with probability q_i / sum(q), where q_i is w_i in units of 2**-58 of the sum, rounded down. Integers add
-without rounding, so the order of a parallel sum is of no account, and an item of weight zero is never found.
+Law: item i is found with probability q_i / sum(q), where q_i is w_i in units of 2**-58 of the sum, rounded down. Integers
+add without rounding, so the order of a parallel sum is of no account, and an item of weight zero is never found.
 """
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Float, Num
 
 from . import wide
 from .wide import Wide
@@ -62,7 +62,7 @@ def cumulative(masses: Wide) -> Wide:
     return Wide(running_sum(masses.high + carry), low)
 
 
-def find(sums: Wide, fraction: Wide) -> Int[Array, "..."]:
+def find(sums: Wide, fraction: Wide) -> jax.Array:
     """Find for each fraction U of 2**64 the item i with sums[i - 1] <= U total < sums[i].
 
     Args:

@@ -7,14 +7,29 @@ context variable, so threads and tasks never mix, and leaving a handler restores
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from .addresses import Address
+
+__all__ = [
+    "DecisionMessage",
+    "DeterministicMessage",
+    "FactorMessage",
+    "Handler",
+    "Message",
+    "PlateFrame",
+    "SampleMessage",
+    "Source",
+    "installed",
+    "send",
+]
 
 
 @dataclass(frozen=True)
@@ -110,7 +125,8 @@ class Surroundings:
 
 _stack: ContextVar[tuple[Handler, ...]] = ContextVar("lawful_handlers", default=())
 _surroundings: ContextVar[Surroundings] = ContextVar("lawful_surroundings", default=Surroundings())
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = str(Path(__file__).parent) + os.sep
+_WRAPPERS = ("contextlib.py", "jaxtyping", "beartype")  # a file, or the folder of one
 
 
 def handlers() -> tuple[Handler, ...]:
@@ -177,12 +193,12 @@ def send(message: Message) -> None:
 
 
 def caller() -> Source:
-    """Find the innermost frame outside this package: the user's line."""
-    frame = sys._getframe(1)
-    while frame is not None and (
-        frame.f_code.co_filename.startswith(_PACKAGE) or "contextlib" in frame.f_code.co_filename
-    ):
-        frame = frame.f_back  # type: ignore[assignment]
-    if frame is None:
-        return Source("<unknown>", 0)
-    return Source(frame.f_code.co_filename, frame.f_lineno)
+    """Find the innermost frame outside this package and the wrappers of its functions: the user's line."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_ours(frame.f_code.co_filename):
+        frame = frame.f_back
+    return Source("<unknown>", 0) if frame is None else Source(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith((_PACKAGE, "<@beartype")) or any(part in _WRAPPERS for part in file.split(os.sep)[-2:])

@@ -23,13 +23,7 @@ def checked_observation(
 
     Raises: ObservationError naming site, axis or index, what was given, what was expected and the user's line.
     """
-    array = jnp.asarray(value)
-    expected = tuple(distribution.shape())
-    if array.shape != expected:
-        raise ObservationError(
-            _shape_message(array.shape, expected, address, plates, source),
-            site=address, given=array.shape, expected=expected, source=source,
-        )  # fmt: skip
+    array = of_its_shape(value, distribution, address, plates, source)
     if isinstance(array, jax.core.Tracer):
         return array
     concrete = np.asarray(array)
@@ -37,6 +31,20 @@ def checked_observation(
         where = tuple(int(i) for i in np.argwhere(np.isnan(concrete))[0])
         raise ObservationError(nan_message(address, where, source), site=address, index=where, source=source)
     _check_support(array, concrete, distribution, address, source)
+    return array
+
+
+def of_its_shape(
+    value: Any, distribution: Any, address: Address, plates: tuple[PlateFrame, ...], source: Source
+) -> jax.Array:
+    """Return a value as an array of exactly the shape of its site; its density may be zero."""
+    array = jnp.asarray(value)
+    expected = tuple(distribution.shape())
+    if array.shape != expected:
+        raise ObservationError(
+            _shape_message(array.shape, expected, address, plates, source),
+            site=address, given=array.shape, expected=expected, source=source,
+        )  # fmt: skip
     return array
 
 

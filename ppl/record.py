@@ -1,6 +1,7 @@
 """Record: a Form that also gives its choices.
 
-Law: the recorded form has the measure of the form, on choices and outputs together. The choices of a loop are stacked along the steps; the choices of a branch carry a flag that tells whether their arm ran.
+Law: the recorded form has the measure of the form, on choices and outputs together. The choices of a loop are stacked
+along the steps; the choices of a branch carry a flag that tells whether their arm ran.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from .addresses import Address, show_address
 from .block import Block
 from .errors import UnsupportedProgramError
-from .form import Branch, Det, Factor, Form, Loop, Site, Var
+from .form import Branch, Det, Form, Loop, Site, Var
 from .messages import PlateFrame, Source
 
 
@@ -80,6 +81,19 @@ def _agree(first: Choice | None, second: Choice) -> None:
             f"{second.full_shape}, {second.dtype} in another ({second.source}): give the two different names.",
             site=second.address,
         )
+
+
+def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:
+    """Name the axes of each choice: loops are time, time1, ..., plates have their names, others are numbered."""
+    dims = {}
+    for choice in choices:
+        loops = [f"time{i}" if i else "time" for i in range(len(choice.loops))]
+        own = [f"{choice.name}_dim_{axis}" for axis in range(len(choice.shape))]
+        event = len(choice.shape) - len(getattr(choice.law, "units", ()))
+        for frame in choice.frames:
+            own[frame.dim - event] = frame.name
+        dims[choice.name] = (*loops, *own)
+    return dims
 
 
 @dataclass(frozen=True)

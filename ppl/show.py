@@ -31,15 +31,14 @@ def show_form(form: Form) -> str:
     stacked over the steps.
 
     >>> import numpyro.distributions as dist, lawful
-    >>> def chain(y):
+    >>> def chain():
     ...     x = lawful.sample("x", dist.Normal(0.0, 1.0))
-    ...     lawful.sample("y", dist.Normal(2 * x, 0.5), obs=y)
+    ...     lawful.sample("y", dist.Normal(2 * x, 0.5), obs=1.5)
     ...     return x
-    >>> print(show_form(lawful.trace(chain, 1.0)))
+    >>> print(show_form(lawful.trace(chain)))
     form
-      in0: float64[]
       x ~ Normal(0, 1)
-      y ~ Normal(2 * x, 0.5)  observed in0
+      y ~ Normal(2 * x, 0.5)  observed 1.5
       return x
     """
     writer = _Writer(_site_names(form))
@@ -207,7 +206,7 @@ def _plates(plates: tuple[Plate, ...]) -> str:
     return "".join(f"  plate[{p.name} {p.size}]" for p in plates)
 
 
-def _law_text(law: Any, parameters: Sequence[str]) -> str:
+def _law_text(law: Any, parameters: Sequence[Any]) -> str:
     """Write a law with the arguments of its distribution, under a plain vmap with its lanes."""
     if isinstance(law, LanesLaw):
         return f"{_law_text(law.base, parameters)} for each of {list(law.lanes)}"

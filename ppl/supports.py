@@ -103,13 +103,6 @@ def to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
     return one
 
 
-def from_support(law: Any) -> Callable[..., jax.Array]:
-    """Return the inverse of `to_support` on values: (value, *parameters) -> coordinates."""
-    if isinstance(law, LanesLaw):
-        return law.mapped(from_support(law.base), (True,) * len(law.lanes))
-    return lambda value, *parameters: _bijection(law, parameters)._inverse(value)
-
-
 def is_discrete(site: Site) -> bool:
     """Tell whether the values of a site are counts, classes or flags."""
     return not jnp.issubdtype(site.out.dtype, jnp.floating)

@@ -1,9 +1,9 @@
 """Widening: from a draw of one value to a draw of many independent values, with one random key for all.
 
-Law: each lane of the widened draw has the law of the scalar draw at that lane's arguments, and the lanes are independent given
-the arguments. Why: in the trace of the scalar draw random numbers enter at `random_bits` and `random_gamma` alone, and these
-give each lane its own; all that follows is a function of them, mapped over the lanes. A draw for which that cannot be seen,
-because it loops over keys or looks inside one, falls back to a key per lane, which is right for every draw.
+Law: each lane of the widened draw has the law of the scalar draw at that lane's arguments, and the lanes are independent
+given the arguments. Why: in the trace of the scalar draw random numbers enter at `random_bits` and `random_gamma` alone, and
+these give each lane its own; all that follows is a function of them, mapped over the lanes. A draw for which that cannot be
+seen, because it loops over keys or looks inside one, falls back to a key per lane, which is right for every draw.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from .errors import LawfulError
+from .threefry import is_threefry, words
 
 # Calls that mean their body: the parameter that holds it.
 CALLS = {
@@ -46,7 +47,8 @@ def widen(draw: Callable[..., jax.Array], arguments: Sequence[Any], laned: Seque
         the widened draw; its value has a leading axis of lanes.
 
     Raises:
-        LawfulError: the draw returns something else than one array of numbers, or consumes randomness without using it.
+        LawfulError: the draw returns something else than one array of numbers, uses a key that it was not given, or
+            consumes randomness without using it.
 
     >>> import numpyro.distributions as dist
     >>> normal = lambda key, loc: dist.Normal(loc, 1.0).sample(key)
@@ -67,6 +69,13 @@ def widen(draw: Callable[..., jax.Array], arguments: Sequence[Any], laned: Seque
         mapped = jax.vmap(draw, in_axes=axes, axis_size=lanes)
         return Widened(_checked(lambda key, *values: mapped(jax.random.split(key, lanes), *values), key, many), True)
     return Widened(_checked(lambda key, *values: _evaluate(wide, key, *values)[0], key, many), False)
+
+
+def _foreign_key() -> LawfulError:
+    return LawfulError(
+        "a draw uses a key that it was not given: all lanes would share one value. Derive every key from the argument "
+        "`key`, by jax.random.split or fold_in."
+    )
 
 
 class _KeyPerLane(Exception):
@@ -102,7 +111,7 @@ def _run(jaxpr: Any, constants: Sequence[Any], inputs: Sequence[_Value], lanes: 
         return known[atom] if _is_variable(atom) else _Value(atom.val, False)
 
     if any(_is_key(constant.aval) for constant in jaxpr.constvars):
-        raise _KeyPerLane
+        raise _foreign_key()
     known.update(zip(jaxpr.constvars, (_Value(c, False) for c in constants), strict=True))
     known.update(zip(jaxpr.invars, inputs, strict=True))
     for equation in _live(jaxpr):
@@ -127,8 +136,12 @@ def _step(equation: Any, inputs: Sequence[_Value], lanes: int) -> list[_Value]:
     if not _touches_keys(equation):
         return _map(equation, inputs)
     keys = [value for value, atom in zip(inputs, equation.invars, strict=True) if _is_key(atom.aval)]
-    if not keys or any(key.laned for key in keys):  # a key from elsewhere, or already one per lane
+    if not keys:
+        raise _foreign_key()
+    if any(key.laned for key in keys):
         raise _KeyPerLane
+    if name == "random_bits" and equation.params["bit_width"] == 32 and is_threefry(keys[0].array):
+        return [_Value(words(keys[0].array, (lanes, *equation.params["shape"])), True)]
     if name == "random_bits":
         bits = equation.primitive.bind(
             keys[0].array, **{**equation.params, "shape": (lanes, *equation.params["shape"])}
@@ -146,7 +159,7 @@ def _step(equation: Any, inputs: Sequence[_Value], lanes: int) -> list[_Value]:
 
 
 def _gamma(equation: Any, key: _Value, parameter: _Value, lanes: int) -> Any:
-    """Draw the gamma variates of all lanes: the parameter gets the lanes as the first axis behind the axes of the key."""
+    """Draw the gamma variates of all lanes: the parameter gets its lanes right behind the axes of the key."""
     array, axes = parameter.array, key.array.ndim
     if not parameter.laned:
         array = jnp.broadcast_to(array, (lanes, *array.shape))
@@ -193,9 +206,10 @@ def _checked(function: Callable[..., Any], key: Any, structs: Sequence[Any]) -> 
     def checked(given: jax.Array, *values: Any) -> jax.Array:
         if getattr(given, "dtype", None) != key.dtype or given.shape != ():
             raise LawfulError(
-                f"a widened draw takes one key of type {key.dtype}, got {_show([given])}. Make it by jax.random.key(seed)."
+                f"a widened draw takes one key of type {key.dtype}, got {_show([given])}: "
+                "make it by jax.random.key(seed)."
             )
-        arrays = [jnp.asarray(v, s.dtype) for v, s in zip(values, structs, strict=True)]
+        arrays = [v if _is_key(s) else jnp.asarray(v, s.dtype) for v, s in zip(values, structs, strict=True)]
         for position, (array, struct) in enumerate(zip(arrays, structs, strict=True)):
             if array.shape != struct.shape:
                 raise LawfulError(
@@ -244,7 +258,8 @@ def _is_key(aval: Any) -> bool:
 
 
 def _struct(argument: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(jnp.shape(argument), jnp.result_type(argument))
+    dtype = argument.dtype if hasattr(argument, "dtype") else jnp.result_type(argument)
+    return jax.ShapeDtypeStruct(jnp.shape(argument), dtype)
 
 
 def _show(values: Sequence[Any]) -> str:

@@ -4,7 +4,10 @@ from . import strategies as strategies
 from .atoms import Atoms as Atoms
 from .contracts import Contract as Contract
 from .estimates import one as one
+from .exact import invariant as invariant
+from .exact import preserves as preserves
 from .grammar import random_program as random_program
+from .identities import mh_symmetry as mh_symmetry
 from .keys import ALPHA as ALPHA
 from .keys import CAPACITY as CAPACITY
 from .keys import REGISTRY as REGISTRY

@@ -42,7 +42,7 @@ class Row:
     subject: Any
     loops: bool = False
     particles: int = 2
-    structures: int = 12
+    max_paths: int = 2000
 
     @property
     def is_kernel(self) -> bool:
@@ -66,7 +66,7 @@ ROWS: tuple[Row, ...] = (
     Row("smc systematic adaptive, N = 2", _filter("systematic", 2, 0.9), loops=True),
     Row("smc systematic adaptive, N = 3", _filter("systematic", 3, 0.9), loops=True, particles=3),
     Row("smc multinomial adaptive, collapsed", _filter("multinomial", 2, 0.9) >> Collapse, loops=True),
-    Row("move: mh after resampling", Trace >> spawn(2) >> resample(scheme("systematic")) >> move(mh())),
+    Row("move: mh after resampling", Trace >> spawn(2) >> resample(scheme("systematic")) >> move(mh()), max_paths=40),
     Row("mh single site", mh(), particles=1),
 )
 

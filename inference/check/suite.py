@@ -25,7 +25,9 @@ class Instance:
     args: tuple[Any, ...]
     name: str
     features: frozenset[str] = frozenset()
+    finite: FiniteProgram | None = None
     _truth: Measure | None = field(default=None, repr=False)
+    _siblings: dict[bytes, Instance] = field(default_factory=dict, repr=False)
 
     def truth(self) -> Measure:
         """Enumerate the source program through the eager interpreter, once."""
@@ -33,12 +35,24 @@ class Instance:
             self._truth = enumerate_measure(self.program, *self.args)
         return self._truth
 
+    def random_tables(self, rng: np.random.Generator) -> Any:
+        """Draw other tables for the same structure."""
+        assert self.finite is not None
+        return self.finite.random_tables(rng)
+
+    def with_tables(self, tables: Any) -> Instance:
+        """The same structure with other tables; asked for twice with equal tables, it is the same instance."""
+        assert self.finite is not None
+        code = b"".join(np.ascontiguousarray(tables[name]).tobytes() for name in sorted(tables))
+        if code not in self._siblings:
+            self._siblings[code] = instance(self.finite, tables)
+        return self._siblings[code]
+
 
 def instance(program: FiniteProgram, tables: Any = None) -> Instance:
     """Make an instance of a finite program, with its own tables or with others."""
-    return Instance(
-        program.program, (program.default_tables() if tables is None else tables,), repr(program), program.features
-    )
+    arguments = (program.default_tables() if tables is None else tables,)
+    return Instance(program.program, arguments, repr(program), program.features, program)
 
 
 def instances_of(

@@ -1,7 +1,7 @@
 """Kernels: Markov kernels on the choices of a program, written as Forms.
 
-Law: pi K = pi, where pi is the program's measure on its choices. A kernel's own randomness (which site, which value, accept or not)
-is made of sites, so its transition matrix on a finite program can be enumerated.
+Law: pi K = pi, where pi is the program's measure on its choices. A kernel's own randomness (which site, which value,
+accept or not) is made of sites, so its transition matrix on a finite program can be enumerated.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ INVARIANT = Contract("invariant_kernel", target="the program's posterior", rever
 
 @dataclass(frozen=True)
 class State:
-    """Where the state of a chain lies among a Form's values: one value per choice, one flag per conditional choice, log density.
+    """Where the state of a chain lies among a Form's values.
 
-    The value of a choice whose arm does not run is kept but means nothing.
+    It has one value per choice, one flag per conditional choice, and the log density. The value of a choice whose arm
+    does not run is kept but means nothing.
     """
 
     values: tuple[Var, ...]

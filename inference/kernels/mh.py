@@ -106,10 +106,12 @@ def mh(proposal: Any = None) -> MH:
 
 @dataclass(frozen=True)
 class SingleSite:
-    """Draw one part again from its prior, chosen uniformly among the active ones (Wingate, Stuhlmueller and Goodman 2011).
+    """Draw one part again from its prior, chosen uniformly among the active ones.
 
-    A part is one element of a site's batch at one step of its loops. Parts that become active are drawn from the prior too. In the
-    ratio stay only the parts that are kept, the likelihood, and the numbers of active parts.
+    A part is one element of a site's batch at one step of its loops. Parts that become active are drawn from the prior
+    too. In the ratio stay only the parts that are kept, the likelihood, and the numbers of active parts.
+
+    Reference: Wingate, Stuhlmueller and Goodman (2011), Lightweight implementations of probabilistic programming languages.
     """
 
     contract: Contract = INVARIANT
@@ -135,9 +137,7 @@ class SingleSite:
         old = interpose(program, ScoreKept())
         before = [v for i in range(len(choices)) for v in (state.values[i], kept[i])]
         kept_old, likelihood_old = block.splice(old.form, [*inputs, *before])[old.own : old.own + 2]
-        after = [
-            _active(block, c, f) for c, f in zip(choices, flag_per_choice(block, choices, new_flags), strict=True)
-        ]
+        after = [_active(block, c, f) for c, f in zip(choices, flag_per_choice(block, choices, new_flags), strict=True)]
         new_count = block.det(count_active, *after, label="active parts")
         ratio = block.det(
             hastings_ratio, kept_new, likelihood_new, kept_old, likelihood_old, count, new_count, label="log ratio"

@@ -1,6 +1,7 @@
 """Random walk: a symmetric normal step in unconstrained space.
 
-Law: the proposal density is symmetric in the unconstrained coordinates u, so the ratio is pi(x') |dx'/du'| / (pi(x) |dx/du|).
+Law: the proposal density is symmetric in the unconstrained coordinates u, so the ratio is
+pi(x') |dx'/du'| / (pi(x) |dx/du|).
 """
 
 from __future__ import annotations
@@ -72,9 +73,7 @@ class RandomWalk:
 
     def _moved(self, choices: Sequence[Choice]) -> dict[Any, Any]:
         """Map the addresses that move to their scales."""
-        scales = (
-            {as_address(k): v for k, v in self.scale.items()} if isinstance(self.scale, Mapping) else None
-        )
+        scales = {as_address(k): v for k, v in self.scale.items()} if isinstance(self.scale, Mapping) else None
         wanted = set(map(as_address, self.sites)) if self.sites is not None else None
         wanted = set(scales) if wanted is None and scales is not None else wanted
         known = {c.address: c for c in choices}
@@ -96,6 +95,16 @@ class RandomWalk:
             moved[address] = self.scale if scales is None else scales[address]
         return moved
 
+    def log_jacobian(self, choices: Sequence[Choice], values: Sequence[Any]) -> float:
+        """Log |dx/du| at the values of the choices that move."""
+        moved = self._moved(choices)
+        total = 0.0
+        for choice, value in zip(choices, values, strict=False):
+            if choice.address in moved:
+                bijector = _bijector(choice)
+                total += float(jnp.sum(bijector.log_abs_det_jacobian(bijector.inv(value), value)))
+        return total
+
     def __repr__(self) -> str:
         """Show the scale."""
         return f"random_walk({self.scale})"
@@ -105,7 +114,8 @@ def random_walk(scale: Any, *, sites: Sequence[Any] | None = None) -> RandomWalk
     """Propose x' = T(T^-1(x) + scale * normal), with T onto the support of each site.
 
     Args:
-        scale: one number for all sites, or a mapping from site name to a number or an array of the site's unconstrained shape.
+        scale: one number for all sites, or a mapping from site name to a number or an array of the site's unconstrained
+            shape.
         sites: names of the sites to move; default: all, or those in the mapping.
 
     Raises: UnsupportedProgramError for a discrete site or one that only runs in a branch.
@@ -145,11 +155,12 @@ def _bijector(choice: Choice) -> Any:
 
 def static_support(law: Any) -> Any:
     """The support of a law where it is the same for all parameters, else None."""
-    tree = getattr(law, "tree", None)
+    tree = getattr(getattr(law, "base", law), "tree", None)  # lanes have the support of their base
     if tree is None:
         return None
     distribution = jax.tree.unflatten(tree, [0.0] * tree.num_leaves)
     while isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
         distribution = distribution.base_dist
     support = type(distribution).support
-    return support if isinstance(support, constraints.Constraint) else None
+    fixed = isinstance(support, constraints.Constraint) and not isinstance(support, type(constraints.dependent))
+    return support if fixed else None

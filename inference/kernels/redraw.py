@@ -1,7 +1,7 @@
 """Redraw: run a program with most choices kept and some drawn again from their prior.
 
-Law: given which parts are drawn again, the new value of such a part has its prior law given its new parents, and every other part
-keeps its value; a part that was not active before is always drawn.
+Law: given which parts are drawn again, the new value of such a part has its prior law given its new parents, and every
+other part keeps its value; a part that was not active before is always drawn.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class RedrawLaw:
         masses = jnp.where(wanted[None], table, first)
         values = jnp.where(wanted[None], support[grid], old.reshape(-1)[None])
         chosen = masses[grid, jnp.arange(grid.shape[1])]
-        return values.reshape((-1, *self.shape)), jnp.sum(chosen, axis=1, dtype=chosen.dtype)
+        return values.reshape((len(grid), *self.shape)), jnp.sum(chosen, axis=1, dtype=chosen.dtype)
 
     def finite_elements(self, site_of: Callable[[Any], Any], again: Any, old: Any, *parameters: Any) -> Any:
         """List the elements of the base; a kept element has its old value only."""

@@ -4,8 +4,10 @@ Law: what an algorithm draws here it can also enumerate, from the same function 
 """
 
 from .ess import EssBelow, ess, ess_below, log_ess
-from .resampling import SCHEMES, multinomial, residual, stratified, systematic
+from .picks import multinomial, residual
+from .resampling import SCHEMES
 from .scheme import Scheme
+from .strata import stratified, systematic
 
 __all__ = [
     "SCHEMES",

@@ -1,8 +1,9 @@
 """Expected offspring: the running sum of M w_i / sum(w), in fixed point, so that counts are exact to one at every size.
 
-Law: the sums ascend, stay equal across an item of weight zero, and end at exactly M; equal weights with M = N give 1, 2, ..., N
-exactly. Integers add without rounding, in any order: a float32 sum of 1e5 weights is off by a hundredth of an offspring between
-neighbours, at 1e7 by a whole one. Up to 2**17 items one word holds both parts, above them float32 has a word for each.
+Law: the sums ascend, stay equal across an item of weight zero, and end at exactly M; equal weights with M = N give
+1, 2, ..., N exactly. Integers add without rounding, in any order: a float32 sum of 1e5 weights is off by a hundredth of an
+offspring between neighbours, one of 1e7 by a whole one. Up to 2**17 items one word holds the whole part and the fraction,
+above them float32 has a word for each.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def fraction_bits(weights: Float[Array, " N"], n_offspring: int) -> int:
 def expected_offspring(weights: Float[Array, " N"], n_offspring: int) -> Expected:
     """Sum the expected offspring up to each item.
 
-    Weights without a finite positive sum (all zero, or one NaN or infinite) are not usable: they count as equal weights here.
+    Weights without a finite positive sum (all zero, or one NaN or infinite) are not usable: here they count as equal.
     """
     if not 1 <= n_offspring < 1 << 31:
         raise IndexRangeError(
@@ -62,7 +63,9 @@ def _one_word(weights: Float[Array, " N"], n_offspring: int, dtype: jax.typing.D
     bits = fraction_bits(weights, n_offspring)
     end = n_offspring << bits
     usable, total = _total(weights)
-    units = jnp.where(usable, jnp.rint(weights * (1 / total) * float(end)), float(end // weights.shape[0])).astype(dtype)
+    units = jnp.where(usable, jnp.rint(weights * (1 / total) * float(end)), float(end // weights.shape[0])).astype(
+        dtype
+    )
     sums = running_sum(units)
     last = sums[-1]
     # The rounding of the total and of the units is spread over the items in proportion, so that the sums end at M.
@@ -104,7 +107,7 @@ def _to_word(part: Float[Array, " N"]) -> jax.Array:
 
 
 def uniform_units(uniform: jax.Array, weights: Float[Array, " N"], n_offspring: int) -> jax.Array:
-    """Convert uniforms to the units and the type of `Expected.fraction`: floats in [0, 1), or words read as word / 2**width."""
+    """Convert uniforms, floats in [0, 1) or words read as word / 2**width, to the units of `Expected.fraction`."""
     bits = fraction_bits(weights, n_offspring)
     dtype = jnp.uint32 if bits == 32 else jnp.int64 if weights.dtype == jnp.float64 else jnp.int32
     if jnp.issubdtype(uniform.dtype, jnp.floating):

@@ -1,8 +1,10 @@
 """Multinomial and residual resampling: offspring picked independently, all of them or what is left after whole shares.
 
-Law: a pick is item i with probability proportional to its mass. Multinomial picks all M offspring from the weights. Residual
-gives item i floor(M w_i / sum(w)) offspring for certain, in the first slots, and picks the others from the remainders. The floors
-are exact, by integers: M w_i equal to a whole number is never lost to rounding, and equal weights with M = N give the identity.
+Law: a pick is item i with probability proportional to its mass. Multinomial picks all M offspring from the weights.
+Residual gives item i floor(M w_i / sum(w)) offspring for certain, in the first slots, and picks the others from the
+remainders. The floors are those of integers, which hold the weights to 2**-58 of their sum: a share equal to a whole number
+is never lost to rounding, one that is closer below a whole number than that is taken for whole, and equal weights with
+M = N give the identity.
 
 Reference: Liu and Chen (1998), Sequential Monte Carlo methods for dynamic systems; Douc, Cappe and Moulines (2005).
 """

@@ -1,10 +1,11 @@
 """Systematic and stratified resampling: one point in each of M equal strata of the running weights.
 
-Law: with x_i = M (w_1 + ... + w_i) / sum(w), item i gets the points j + u_j in [x_{i-1}, x_i). Systematic has one u for all
-strata, so |offspring_i - M w_i| < 1; stratified one for each, so |offspring_i - M w_i| < 2. Ancestors ascend. Offspring are
-counted from the sums, without a search or a sort. Equal weights with M = N give the identity.
+Law: with x_i = M (w_1 + ... + w_i) / sum(w), item i gets the points j + u_j in [x_{i-1}, x_i). Systematic has one u for
+all strata, so |offspring_i - M w_i| < 1; stratified one for each, so |offspring_i - M w_i| < 2. Ancestors ascend. Offspring
+are counted from the sums, without a search or a sort. Equal weights with M = N give the identity.
 
-Reference: Kitagawa (1996), Monte Carlo filter and smoother; Douc, Cappe and Moulines (2005), Comparison of resampling schemes.
+Reference: Kitagawa (1996), Monte Carlo filter and smoother; Douc, Cappe and Moulines (2005), Comparison of resampling
+schemes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from jaxtyping import Array, Float, Int, Shaped
 from lawful.errors import PathLimitError
 from lawful.laws import product_grid
 
-from .offspring import ONE_WORD, Expected, ancestors_from_ends, expected_offspring, fraction_bits, uniform_units, untouched
+from .offspring import (
+    ONE_WORD,
+    Expected,
+    ancestors_from_ends,
+    expected_offspring,
+    fraction_bits,
+    uniform_units,
+    untouched,
+)
 from .scheme import Scheme
 
 
@@ -50,9 +59,7 @@ def _ancestors(expected: Expected, ends: Int[Array, " N"], n_offspring: int) -> 
     return jnp.where(expected.usable, ancestors, untouched(n_weights, n_offspring))
 
 
-def enumerate_systematic(
-    weights: Float[Array, " N"], n_offspring: int
-) -> tuple[Int[Array, "C M"], Float[Array, " C"]]:
+def enumerate_systematic(weights: Float[Array, " N"], n_offspring: int) -> tuple[Int[Array, "C M"], Float[Array, " C"]]:
     """List the N + 1 cells between consecutive fractional parts of the sums; ancestors are those of the midpoint.
 
     >>> ancestors, log_masses = enumerate_systematic(jnp.array([1.0, 3.0]), 2)
@@ -69,9 +76,7 @@ def enumerate_systematic(
     return ancestors, _log_mass(lengths, bits, weights)
 
 
-def enumerate_stratified(
-    weights: Float[Array, " N"], n_offspring: int
-) -> tuple[Int[Array, "C M"], Float[Array, " C"]]:
+def enumerate_stratified(weights: Float[Array, " N"], n_offspring: int) -> tuple[Int[Array, "C M"], Float[Array, " C"]]:
     """List the N**M choices of an item in each stratum, with the product of their shares of the strata.
 
     >>> ancestors, log_masses = enumerate_stratified(jnp.array([1.0, 3.0]), 2)

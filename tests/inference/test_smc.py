@@ -1,7 +1,7 @@
 """E[Z-hat f] = Z E[f] for particle filters on models with exact evidence and smoother moments.
 
-Each check runs at a false-alarm rate of 1e-6 / 512 (normal approximation, five stages, fixed key) and finds the stated bias with
-probability 0.99.
+Each check runs at a false-alarm rate of 1e-6 / 512 (normal approximation, five stages, fixed key) and finds the stated
+bias with probability 0.99.
 """
 
 import math
@@ -65,7 +65,8 @@ def reader(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "particles", "runs"), [("local level", 2000, 1200), ("tracking", 3000, 1400), ("hidden Markov", 2000, 1200)]
+    ("name", "particles", "runs"),
+    [("local level", 2000, 1200), ("tracking", 3000, 1400), ("hidden Markov", 2000, 1200)],
 )
 def test_the_evidence_of_the_whole_series_is_unbiased(name, particles, runs, data):
     case = CASES[name](data)
@@ -132,7 +133,7 @@ def test_what_is_kept_does_not_change_the_run(data):
 
 
 def test_runs_differ_and_are_independent(data):
-    """Four columns of runs: each is unbiased, and no two are correlated (false-alarm rate 1e-6 by Bonferroni over ten z)."""
+    """Each of four columns of runs is unbiased, and no two are correlated (false-alarm rate 1e-6 over ten z)."""
     case = CASES["local level"](data).first(8)
     plan = inference.smc(case.program, particles=200, runs=4, keep="last")
     keys = jax.random.split(key_of("smc/four runs"), 400)

@@ -1,4 +1,4 @@
-"""The exact expected measure of a population method on a finite program: every value of every site of the algorithm is listed."""
+"""The exact expected measure of a population method on a finite program: all values of all its sites are listed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -41,26 +41,34 @@ def population_measure(plan: PopulationPlan, *args: Any) -> Measure:
     return Measure(dict(zip(outcomes, totals.tolist(), strict=True)))
 
 
-def _columns(plan: PopulationPlan, built: Any, values: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[Any] | None]:
-    """One column per scalar choice; without paths, one per scalar that is returned."""
+def _columns(
+    plan: PopulationPlan, built: Any, values: Sequence[np.ndarray]
+) -> tuple[list[np.ndarray], list[Any] | None]:
+    """One column per element of a choice; without paths, one per scalar that is returned."""
     if plan.settings["keep"] == "last":
         assert all(array.ndim == 1 for array in values), "return scalars"
         return [*values], None
     active = dict(zip(built.conditional, values[len(built.names) :], strict=True))
     columns, names = [], []
     for choice, array in zip(built.choices, values, strict=False):
-        assert choice.kind == "sample" and choice.shape == (), "draw scalars, name nothing"
+        if choice.kind != "sample":
+            continue
         for cell in np.ndindex(*choice.loops):
-            column = array[:, *cell]
-            if choice.name in active:
-                column = np.where(active[choice.name][:, *cell], column, ABSENT)
-            columns.append(column)
-            names.append((*choice.address, *cell))
+            for element in np.ndindex(*choice.shape):
+                column = array[:, *cell, *element]
+                if choice.name in active:
+                    column = np.where(active[choice.name][:, *cell], column, ABSENT)
+                columns.append(column)
+                names.append(((*choice.address, *cell), element))
     return columns, names
 
 
 def _outcome(row: list[Any], names: list[Any] | None, out_tree: Any) -> Any:
-    if names is not None:
-        return frozenset((name, value) for name, value in zip(names, row, strict=True) if value != ABSENT)
-    value = jax.tree.unflatten(out_tree, row)
-    return tuple(sorted(value.items())) if isinstance(value, dict) else value
+    if names is None:
+        value = jax.tree.unflatten(out_tree, row)
+        return tuple(sorted(value.items())) if isinstance(value, dict) else value
+    found: dict[Any, Any] = {}
+    for (address, element), value in zip(names, row, strict=True):
+        if value != ABSENT:
+            found[address] = value if element == () else (*found.get(address, ()), value)
+    return frozenset(found.items())

@@ -105,7 +105,7 @@ LAWS = {"systematic": systematic, "stratified": stratified, "multinomial": multi
 
 
 def ancestors_at(name, uniforms, weights, m):
-    """The ancestors at given rational uniforms, and whether one lies within 1e-12 of an edge, where rounding decides."""
+    """The ancestors at rational uniforms, and whether one lies within 1e-12 of an edge, where rounding decides."""
     edges = sums(weights, m)
     if name in ("systematic", "stratified"):
         points = [j + u for j, u in enumerate([uniforms[0]] * m if name == "systematic" else uniforms)]

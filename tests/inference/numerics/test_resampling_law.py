@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from lawful.inference.numerics import SCHEMES
-
 from tests.inference.numerics.exact import BATTERY, CASES, EDGE, LAWS, ancestors_at, expected_counts
 
 pytestmark = pytest.mark.tier0
@@ -19,9 +18,7 @@ every_case = pytest.mark.parametrize(("case", "m"), CASES)
 
 ENUMERATE = {name: jax.jit(SCHEMES[name].enumerate, static_argnums=1) for name in NAMES}
 PUSH = {name: jax.jit(SCHEMES[name].push, static_argnums=2) for name in NAMES}
-PUSH_ALL = {
-    name: jax.jit(jax.vmap(SCHEMES[name].push, in_axes=(0, None, None)), static_argnums=2) for name in NAMES
-}
+PUSH_ALL = {name: jax.jit(jax.vmap(SCHEMES[name].push, in_axes=(0, None, None)), static_argnums=2) for name in NAMES}
 
 
 def cells(name, weights, m):
@@ -86,7 +83,9 @@ def test_push_at_random_uniforms_falls_on_the_representative_of_its_cell(name, c
     rng = np.random.default_rng(7)
     dtype = np.uint32 if scheme.paired else np.uint64
     words = rng.integers(0, np.iinfo(dtype).max, (50, *shape), dtype=dtype, endpoint=True)
-    for given, pushed in zip(words, np.asarray(PUSH_ALL[name](jnp.asarray(words), jnp.asarray(weights), m)), strict=True):
+    for given, pushed in zip(
+        words, np.asarray(PUSH_ALL[name](jnp.asarray(words), jnp.asarray(weights), m)), strict=True
+    ):
         truth, near = ancestors_at(name, as_fractions(given, scheme.paired), weights, m)
         assert near or tuple(pushed.tolist()) == truth
         assert tuple(pushed.tolist()) in possible
@@ -126,3 +125,11 @@ def test_multinomial_is_equivariant_under_permutations():
     law = law_of("multinomial", weights, 4)
     permuted = law_of("multinomial", weights[order], 4)
     assert distance({tuple(order[i] for i in cell): mass for cell, mass in permuted.items()}, law) < EDGE
+
+
+@every_scheme
+def test_draws_tell_float64_weights_apart(name):
+    """The second item is below the resolution of float32; a false alarm has probability 4e-8."""
+    weights = jnp.array([1.0, 1e-9])
+    draw = jax.jit(lambda key: jnp.sum(SCHEMES[name].draw(key, weights, 2) == 1))
+    assert sum(int(draw(key)) for key in jax.random.split(jax.random.key(9), 20)) == 0

@@ -1,0 +1,176 @@
+"""The law of every row: random programs by the reference enumerator, compiled structures with many parameter sets by the emitter.
+
+Law: a row holds when its largest error of the unnormalised measure (for kernels, of pi K - pi) is at most 1e-12 and every
+data-dependent decision of the algorithm was seen with both outcomes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+
+import lawful
+from lawful.tracing import split_arguments, trace
+from lawful.worlds import emit_worlds
+
+from ..kernels.base import KernelForm
+from .exact import TOLERANCE, Tally, check_instance, invariant, state_arrays, transformed_form
+from .identities import mh_symmetry
+from .measure import Trace
+from .outcomes import QUICK, Layout, compiled_measure
+from .report import Report
+from .rows import IDENTITIES, ROWS, Row
+from .suite import Instance, instances_of
+
+REFERENCE_PROGRAMS = 50
+STRUCTURES = 12
+PARAMETER_SETS = 100
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one row."""
+
+    row: Row
+    report: Report
+    programs: int
+    parameter_sets: int
+    structured: int
+    seconds: float
+
+
+def check_row(
+    row: Row,
+    programs: int = REFERENCE_PROGRAMS,
+    structures: int = STRUCTURES,
+    parameter_sets: int = PARAMETER_SETS,
+) -> Verdict:
+    """Check one row by both enumerators."""
+    start = time.perf_counter()
+    check = _kernel_report if row.is_kernel else _transformer_report
+    by_hand = instances_of(programs, particles=row.particles, loops=row.loops, max_paths=row.max_paths)
+    compiled = by_hand[-structures:] if structures else []
+    report = check(row, by_hand, compiled, parameter_sets)
+    structured = sum(1 for i in by_hand if i.features & {"branch", "guard", "plate"})
+    return Verdict(row, report, len(by_hand), len(compiled) * parameter_sets, structured, time.perf_counter() - start)
+
+
+def _transformer_report(
+    row: Row, by_hand: Sequence[Instance], compiled: Sequence[Instance], parameter_sets: int
+) -> Report:
+    tally = Tally(TOLERANCE)
+    for instance in by_hand:
+        check_instance(row.subject, instance, tally, 100_000, "reference")
+    for instance in compiled:
+        form = trace(instance.program, *instance.args)
+        transformed, layout = transformed_form(row.subject, form)
+        for tables in _parameter_sets(instance, parameter_sets):
+            other = instance.with_tables(tables)
+            inputs, _, _ = split_arguments((tables,))
+            tally.add(compiled_measure(transformed, layout, inputs), other.truth(), other.name)
+    return tally.report(f"{row.name} keeps the measure", True, f"lawful.inference.check.check_row({row.name!r})")
+
+
+def _parameter_sets(instance: Instance, count: int) -> Iterator[Any]:
+    rng = np.random.default_rng(20_260 + count)
+    for _ in range(count):
+        yield instance.random_tables(rng)
+
+
+def _kernel_report(row: Row, by_hand: Sequence[Instance], compiled: Sequence[Instance], parameter_sets: int) -> Report:
+    worst: Report | None = None
+    paths = 0
+    for instance in by_hand:
+        report = invariant(row.subject, instance.program, *instance.args, max_paths=100_000)
+        paths += report.paths
+        if not report.passed:
+            return report
+        if worst is None or (report.tv or 0.0) >= (worst.tv or 0.0):
+            worst = report
+    error = worst.tv if worst is not None and worst.tv is not None else 0.0
+    for instance in compiled:
+        form = trace(instance.program, *instance.args)
+        built = row.subject.build(form)
+        run = _compiled_rows(built)
+        for tables in _parameter_sets(instance, parameter_sets):
+            error = max(error, _row_error(run, built, instance.with_tables(tables), tables))
+    return Report(
+        status="passed" if error <= TOLERANCE else "failed",
+        law=f"{row.name}: pi K = pi",
+        level="exact",
+        tv=error,
+        measure_error=error,
+        paths=paths,
+        instances=len(by_hand) + len(compiled) * parameter_sets,
+        worst=("total variation", error),
+        repro=f"lawful.inference.check.check_row({row.name!r})",
+    )
+
+
+def _compiled_rows(kernel: KernelForm) -> Any:
+    """Compile the rows of a kernel's transition matrix, for many states at once."""
+    run = emit_worlds(kernel.form)
+    n = len(kernel.form.inputs) - kernel.size
+
+    def rows(inputs: Any, states: Any) -> Any:
+        return jax.vmap(lambda s: run(*inputs, *s))(states)
+
+    compiled = jax.jit(rows, compiler_options=QUICK)
+    return lambda inputs, states: compiled(inputs[:n], states)
+
+
+def _row_error(run: Any, kernel: KernelForm, instance: Instance, tables: Any) -> float:
+    """Total variation of pi K and pi for one parameter set."""
+    truth = instance.truth().marginal(lambda t: Trace(t.choices, None))
+    states = [t for t, w in truth.weights.items() if w > 0]
+    if not states:
+        return 0.0
+    weights = np.array([float(truth.weights[t]) for t in states])
+    pi = weights / weights.sum()
+    inputs, _, _ = split_arguments((tables,))
+    size = 1 << (len(states) - 1).bit_length()  # few shapes, so few compilations
+    padded = [*states, *states[:1] * (size - len(states))]
+    columns = [np.stack(c) for c in zip(*(state_arrays(kernel, s) for s in padded), strict=True)]
+    densities = np.log(np.concatenate([weights, weights[:1].repeat(size - len(states))])) + truth.log_scale
+    worlds = jax.device_get(run(inputs, [*columns, densities]))
+    layout = Layout(kernel.choices, 0, jax.tree.structure(()))
+    place = {t.choices: i for i, t in enumerate(states)}
+    after = np.zeros(len(states) + 1)
+    probability = np.exp(np.asarray(worlds.log_mass, np.float64))
+    cache: dict[bytes, int] = {}
+    for row in range(len(states)):
+        for world in np.flatnonzero(probability[row] > 0):
+            outputs = [np.asarray(x[row, world]) for x in worlds.outputs[: kernel.size - 1]]
+            code = b"".join(x.tobytes() for x in outputs)
+            if code not in cache:
+                cache[code] = place.get(layout.trace(outputs).choices, len(states))
+            after[cache[code]] += pi[row] * probability[row, world]
+    return float(np.abs(after[:-1] - pi).sum() / 2 + after[-1])
+
+
+def identity_rows() -> Iterator[tuple[Row, Report]]:
+    """Check the rows that cannot be enumerated, by their density identities."""
+    for row in IDENTITIES:
+        yield row, mh_symmetry(row.subject, _continuous, points=50)
+
+
+def _continuous() -> Any:
+    rate = lawful.sample("rate", dist.Gamma(2.0, 1.0))
+    share = lawful.sample("share", dist.Beta(2.0, 3.0))
+    weights = lawful.sample("weights", dist.Dirichlet(np.array([1.0, 2.0, 3.0])))
+    level = lawful.sample("level", dist.LogNormal(0.0, 0.5))
+    below = lawful.sample("below", dist.Uniform(0.0, level))
+    lawful.sample("y", dist.Normal(rate * share + weights[0] - below, 1.0), obs=0.3)
+
+
+def rows_named(names: Sequence[str]) -> list[Row]:
+    """Choose rows by parts of their names; none chooses all."""
+    return [row for row in ROWS if not names or any(name in row.name for name in names)]
+
+

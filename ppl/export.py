@@ -1,0 +1,237 @@
+"""Export: the log density of a program in coordinates without bounds, for samplers and optimisers from elsewhere.
+
+Law: exp(logp(u)) du is the measure of the program carried to the coordinates, Jacobian included; its gradient is exact. A support
+that depends on other choices moves with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from . import handlers
+from .addresses import Address, show_address
+from .analysis import without_dead_code
+from .block import Block
+from .density import log_density
+from .emitter import emit
+from .errors import LawfulError, NoFiniteStartError, UnsupportedProgramError
+from .form import Branch, Det, Form, Loop, Site, Var
+from .interpose import Answer, interpose
+from .observed import check_data
+from .record import Choice, choices_of, dims_of
+from .supports import free_shape, is_discrete, to_support
+from .tracing import split_arguments, trace
+
+TRIES = 100
+
+type Position = Mapping[str, jax.Array]
+
+
+def density(program: Callable[..., Any] | Form, *args: Any) -> Density:
+    """Export the log density of a program at given arguments.
+
+    Args:
+        program: a program or a Form.
+        args: its arguments, data among them.
+
+    Returns: a `Density`, whose `logp` takes a dict from site names to arrays without bounds.
+
+    Raises:
+        UnsupportedProgramError: a site is discrete, is a point mass, or exists in one arm of a branch only.
+        ObservationError: the data do not fit their sites.
+
+    >>> import jax, numpyro.distributions as dist, lawful
+    >>> def model(y):
+    ...     sigma = lawful.sample("sigma", dist.HalfNormal(1.0))
+    ...     lawful.sample("y", dist.Normal(0.0, sigma), obs=y)
+    >>> d = lawful.density(model, 0.5)
+    >>> u = {"sigma": jax.numpy.zeros(())}
+    >>> float(d.constrain(u)["sigma"]), round(float(d.logp(u)), 4), round(float(jax.grad(d.logp)(u)["sigma"]), 4)
+    (1.0, -1.7697, -0.75)
+    """
+    form = trace(program, *args)
+    inputs, _, _ = split_arguments(args)
+    check_data(form, inputs)
+    _refuse_discrete(form)
+    _refuse_conditional(form)
+    return Density(form, tuple(args), tuple(inputs), choices_of(form))
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """The log density of a form at fixed arguments, in constrained and in unconstrained coordinates."""
+
+    form: Form
+    args: tuple[Any, ...]
+    inputs: tuple[Any, ...]
+    choices: tuple[Choice, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the latent sites, in the order of evaluation."""
+        return tuple(choice.name for choice in self.choices)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each site's value, loops first."""
+        return {choice.name: choice.full_shape for choice in self.choices}
+
+    @property
+    def dtypes(self) -> dict[str, Any]:
+        """Type of each site's value."""
+        return {choice.name: choice.dtype for choice in self.choices}
+
+    @property
+    def dims(self) -> dict[str, tuple[str, ...]]:
+        """Names of the axes of each site's value."""
+        return dims_of(self.choices)
+
+    def log_density(self, choices: Mapping[Any, Any]) -> jax.Array:
+        """Score values in their own space, without Jacobian; see `Form.log_density`."""
+        return log_density(self.form, choices, *self.args)
+
+    def logp(self, position: Position) -> jax.Array:
+        """Score coordinates without bounds, Jacobian included."""
+        return self._run(self._flat(position))[0]
+
+    def constrain(self, position: Position) -> dict[str, jax.Array]:
+        """Map coordinates without bounds to values of the sites."""
+        return dict(zip(self.names, self._run(self._flat(position))[1], strict=True))
+
+    def ravel(self, position: Position | None = None) -> tuple[jax.Array, Callable[[jax.Array], dict[str, jax.Array]]]:
+        """Return a position as one vector (default: the origin), and the function from vectors to positions."""
+        if position is None:
+            position = {name: jnp.zeros(shape, self.dtypes[name]) for name, shape in self._free_shapes.items()}
+        return ravel_pytree(dict(position))
+
+    def initial(self, key: jax.Array) -> dict[str, jax.Array]:
+        """Draw a position from the cube [-2, 2], again until log density and gradient are finite.
+
+        Raises: NoFiniteStartError after 100 tries, naming the sites whose log density is not finite.
+        """
+        origin, unravel = self.ravel()
+        judge = jax.jit(jax.value_and_grad(lambda flat: self.logp(unravel(flat))))
+        for attempt in range(TRIES):
+            flat = jax.random.uniform(jax.random.fold_in(key, attempt), origin.shape, origin.dtype, -2.0, 2.0)
+            value, gradient = judge(flat)
+            if bool(jnp.isfinite(value) & jnp.isfinite(gradient).all()):
+                return unravel(flat)
+        raise self._no_start(unravel(flat))
+
+    @cached_property
+    def _sites(self) -> dict[Address, Site]:
+        return {site.address: site for site in self.form.sites() if site.observed is None}
+
+    @cached_property
+    def _free_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {c.name: (*c.loops, *free_shape(self._sites[c.address])) for c in self.choices}
+
+    @cached_property
+    def _run(self) -> Callable[[Sequence[jax.Array]], tuple[jax.Array, list[jax.Array]]]:
+        shapes = {c.address: free_shape(self._sites[c.address]) for c in self.choices}
+        found = interpose(self.form, _Free(shapes))
+        small = without_dead_code(_from(found.form, found.own))
+        run = emit(small)
+
+        def score(free: Sequence[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
+            (prior, likelihood, *values), _ = run(jax.random.key(0), *self.inputs, *free)
+            return prior + likelihood, values
+
+        return jax.jit(score)
+
+    def _flat(self, position: Position) -> list[jax.Array]:
+        if set(position) != set(self.names):
+            raise LawfulError(
+                f"position: expected the sites {', '.join(self.names)}, got {', '.join(map(str, position))}.",
+                expected=self.names,
+            )
+        arrays = []
+        for name, shape in self._free_shapes.items():
+            array = jnp.asarray(position[name], self.dtypes[name])
+            if array.shape != shape:
+                raise LawfulError(
+                    f"position: site '{name}' has {shape} coordinates without bounds, got shape {array.shape}.", site=name
+                )
+            arrays.append(array)
+        return arrays
+
+    def _no_start(self, position: Position) -> NoFiniteStartError:
+        values = {c.address: value for c, value in zip(self.choices, self.constrain(position).values(), strict=True)}
+        record = handlers.trace(handlers.replay(self.form, values))(*self.args)
+        bad = {a: float(p) for a, p in record.log_probs.items() if not np.isfinite(float(p))}
+        named = "; ".join(f"site '{show_address(a)}' ({record.sources[a]}): log density {p}" for a, p in bad.items())
+        at = ", ".join(f"{show_address(a)} = {np.asarray(v)}" for a, v in values.items())
+        return NoFiniteStartError(
+            f"{TRIES} starts in [-2, 2], none with finite log density and gradient. At the last, {at}: "
+            f"{named or 'the gradient is not finite'}. Fix: start from a position of your own, or check these sites.",
+            sites=tuple(bad), values=values,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Free:
+    """The rule that reads each choice from coordinates without bounds and gives out its value."""
+
+    shapes: Mapping[Address, tuple[int, ...]]
+
+    def inputs(self, choice: Choice) -> list[Var]:
+        return [Var(self.shapes[choice.address], choice.dtype)]
+
+    def outputs(self, choice: Choice) -> list[Var]:
+        return [Var(choice.shape, choice.dtype)]
+
+    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        value, term = site.out.like(), Var((), jnp.result_type(float))
+        label = f"value and log p({site.address[-1]})"
+        block.nodes.append(Det(to_support(site.law), (given[0], *parameters), (value, term), label))
+        return Answer(value, term, (value,))
+
+    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        return [block.constant(jnp.zeros(choice.full_shape, choice.dtype))]
+
+
+def _from(form: Form, start: int) -> Form:
+    return Form(form.inputs, form.nodes, form.outputs[start:], form.constants)
+
+
+def _refuse_discrete(form: Form) -> None:
+    sites = [site for site in form.sites() if site.observed is None and is_discrete(site)]
+    if sites:
+        named = ", ".join(f"'{show_address(site.address)}' ({site.source})" for site in sites)
+        raise UnsupportedProgramError(
+            f"discrete sites {named} have no coordinates without bounds. Fix: sum them out first, with "
+            "inference.enumerate or a term written by logsumexp, or use a method that moves them, as inference.mcmc.",
+            sites=tuple(site.address for site in sites),
+        )
+
+
+def _refuse_conditional(form: Form) -> None:
+    always = _always(form)
+    for site in form.sites():
+        if site.observed is None and site.address not in always:
+            raise UnsupportedProgramError(
+                f"site '{show_address(site.address)}' ({site.source}) exists in one arm of a branch only, so the number of "
+                "coordinates is not fixed. Fix: sample it in every arm, or outside the branch.",
+                site=site.address,
+            )
+
+
+def _always(form: Form) -> set[Address]:
+    """Addresses of the latent sites that run whichever arms are taken."""
+    found: set[Address] = set()
+    for node in form.nodes:
+        if isinstance(node, Site) and node.observed is None:
+            found.add(node.address)
+        elif isinstance(node, Loop):
+            found |= _always(node.body)
+        elif isinstance(node, Branch):
+            found |= set.intersection(*map(_always, node.forms))
+    return found

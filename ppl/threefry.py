@@ -1,0 +1,54 @@
+"""Random words for many lanes from one key: threefry written out, two words from each block.
+
+Law: the words are those of threefry-2x32 on counters that are all different under the key, as `jax.random.bits` draws them with
+`jax_threefry_partitionable` off for an even number of words. Why: on CPUs JAX lowers threefry as a rolled loop that nothing fuses
+with, and by default spends one block on each word; written out it costs half (benchmarks/README.md has the figures).
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+PARITY = np.uint32(0x1BD11BDA)
+
+
+def blocks(key: jax.Array, x0: jax.Array, x1: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Threefry-2x32, twenty rounds (Salmon, Moraes, Dror and Shaw 2011), elementwise on two counters."""
+    schedule = (key[0], key[1], key[0] ^ key[1] ^ PARITY)
+    x0, x1 = x0 + schedule[0], x1 + schedule[1]
+    for group in range(5):
+        for r in ROTATIONS[group % 2]:
+            x0 = x0 + x1
+            x1 = x0 ^ ((x1 << np.uint32(r)) | (x1 >> np.uint32(32 - r)))
+        x0 = x0 + schedule[(group + 1) % 3]
+        x1 = x1 + schedule[(group + 2) % 3] + np.uint32(group + 1)
+    return x0, x1
+
+
+def is_threefry(key: jax.Array) -> bool:
+    """Tell whether a scalar typed key is of this generator."""
+    return key.ndim == 0 and "threefry2x32" in str(jax.random.key_impl(key))
+
+
+def words(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Draw 32-bit words with one key.
+
+    >>> with jax.threefry_partitionable(False):
+    ...     same = words(jax.random.key(1), (4,)) == jax.random.bits(jax.random.key(1), (4,))
+    >>> bool(same.all())
+    True
+    """
+    count = math.prod(shape)
+    half = (count + 1) // 2
+    if half >= 1 << 31:
+        raise OverflowError(f"one key serves at most 2^32 words, got {count}.")
+    counter = lax.iota(jnp.uint32, half)
+    pair = blocks(jax.random.key_data(key), counter, counter + np.uint32(half))
+    # Without the barrier XLA computes each block once for each of its words.
+    return jnp.concatenate(lax.optimization_barrier(pair))[:count].reshape(shape)

@@ -1,0 +1,181 @@
+"""Chains as runs: warm-up stays apart, thinning skips, starts are finite, and equal keys give equal chains whatever is kept."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import cond, deterministic, factor, inference, plate, sample
+from lawful.errors import LawfulError, NoFiniteStartError, UnsupportedProgramError
+from lawful.inference import kernels
+
+WALK = kernels.random_walk(0.8)
+KEY = jax.random.key(4)
+
+
+def model(y):
+    mu = sample("mu", dist.Normal(0.0, 2.0))
+    sd = sample("sd", dist.Gamma(2.0, 1.0))
+    deterministic("twice", 2 * mu)
+    with plate("person", 3):
+        theta = sample("theta", dist.Normal(mu, sd))
+        sample("y", dist.Normal(theta, 0.5), obs=y)
+
+
+Y = jnp.array([0.3, -0.2, 1.1])
+
+
+def run(kernel=WALK, key=KEY, program=model, args=(Y,), **settings):
+    settings = {"chains": 3, "warmup": 0, "draws": 20, **settings}
+    return inference.mcmc(program, kernel, **settings)(key, *args)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return run()
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def test_warmup_draws_are_kept_apart_and_change_no_draw(whole):
+    result = run(warmup=5, draws=15)
+    assert whole.warmup is None
+    assert_same(result.posterior, {name: array[:, 5:] for name, array in whole.posterior.items()})
+    assert_same(result.warmup.posterior, {name: array[:, :5] for name, array in whole.posterior.items()})
+    assert_same(result.warmup.stats, {name: array[:, :5] for name, array in whole.stats.items()})
+    assert result.stats["lp"].shape == (3, 15)
+
+
+def test_warmup_of_everything_leaves_no_draw():
+    result = run(warmup=5, draws=0)
+    assert {name: array.shape[:2] for name, array in result.posterior.items()} == dict.fromkeys(
+        ("mu", "sd", "theta", "twice"), (3, 0)
+    )
+    assert not result.ok
+
+
+def test_thinning_keeps_the_last_of_every_group_of_steps(whole):
+    result = run(warmup=2, draws=6, thin=3)
+    assert_same(result.posterior, {name: array[:, 4::3] for name, array in whole.posterior.items()})
+    assert_same(result.stats, {name: array[:, 4::3] for name, array in whole.stats.items()})
+
+
+def test_chains_differ_and_equal_keys_give_equal_chains(whole):
+    for name, array in whole.posterior.items():
+        assert all(len(np.unique(array[:, draw], axis=0)) == 3 for draw in (0, -1)), name
+    assert_same(run().posterior, whole.posterior)
+    assert not np.array_equal(run(key=jax.random.key(5)).posterior["mu"], whole.posterior["mu"])
+
+
+def test_every_choice_and_named_value_has_its_shape_and_dims(whole):
+    shapes = {name: array.shape[2:] for name, array in whole.posterior.items()}
+    assert shapes == {"mu": (), "sd": (), "theta": (3,), "twice": ()}
+    assert whole.dims["theta"] == ("person",)
+    np.testing.assert_array_equal(whole.posterior["twice"], 2 * whole.posterior["mu"])
+
+
+def test_the_recorded_log_density_is_that_of_the_draw(whole):
+    form = lawful.trace(model, Y)
+    for chain, draw in [(0, 0), (1, 7), (2, 19)]:
+        choices = {name: whole.posterior[name][chain, draw] for name in ("mu", "sd", "theta")}
+        assert whole.stats["lp"][chain, draw] == pytest.approx(float(form.log_density(choices, Y)), abs=1e-10)
+
+
+@pytest.mark.parametrize("kernel", [WALK, kernels.mh()], ids=repr)
+def test_a_chain_moves_exactly_where_it_accepts(kernel):
+    start = {"mu": 0.5, "sd": 1.5, "theta": jnp.array([0.1, 0.2, 0.3])}
+    result = run(kernel, init=start, draws=50)
+    path = {name: np.insert(result.posterior[name], 0, start[name], axis=1) for name in start}
+    moved = np.zeros((3, 50), bool)
+    for array in path.values():
+        moved |= (array[:, 1:] != array[:, :-1]).reshape(3, 50, -1).any(axis=-1)
+    np.testing.assert_array_equal(moved, result.stats["accepted"])
+    rate = result.stats["acceptance_rate"]
+    assert (rate >= 0).all() and (rate <= 1).all()
+    assert (rate[result.stats["accepted"]] > 0).all()
+
+
+def test_one_part_moves_at_a_time():
+    result = run(kernels.mh(), draws=50)
+    parts = np.concatenate([np.atleast_3d(result.posterior[name]) for name in ("mu", "sd", "theta")], axis=-1)
+    assert ((parts[:, 1:] != parts[:, :-1]).sum(axis=-1) <= 1).all()
+
+
+def test_the_kernel_defaults_to_single_site_moves_and_a_bare_proposal_is_wrapped():
+    assert repr(inference.mcmc(model)) == "mcmc(mh(single_site()))"
+    assert repr(inference.mcmc(model, WALK)) == "mcmc(mh(random_walk(0.8)))"
+    assert_same(run(kernels.mh(WALK)).posterior, run(WALK).posterior)
+
+
+def test_the_plan_names_the_move_of_each_site():
+    text = inference.mcmc(model, kernels.random_walk({"mu": 0.3})).plan(Y)
+    assert text.splitlines()[1:] == [
+        "  mu: normal step of scale 0.3 (identity coordinates)",
+        "  sd: not moved",
+        "  theta: not moved",
+    ]
+
+
+def test_a_branch_shows_which_arm_ran():
+    def program():
+        b = sample("b", dist.Bernoulli(0.5))
+        cond(b == 1, lambda: sample("left", dist.Normal(0.0, 1.0)), lambda: sample("right", dist.Normal(5.0, 1.0)))
+
+    draws = run(None, program=program, args=(), draws=40).posterior
+    np.testing.assert_array_equal(np.isnan(draws["left"]), draws["b"] == 0)
+    np.testing.assert_array_equal(np.isnan(draws["right"]), draws["b"] == 1)
+
+
+def test_a_program_without_observations_and_discrete_sites_runs():
+    result = run(None, program=lambda: sample("k", dist.Poisson(3.0)), args=())
+    assert np.issubdtype(result.posterior["k"].dtype, np.integer)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"chains": 0}, {"warmup": -1}, {"draws": -1}, {"thin": 0}, {"chains": 2.5}], ids=str
+)
+def test_a_wrong_setting_is_named_when_the_plan_is_built(setting):
+    with pytest.raises(LawfulError, match=f"{next(iter(setting))}: expected an integer"):
+        inference.mcmc(model, WALK, **setting)
+
+
+@pytest.mark.parametrize(
+    ("init", "named"),
+    [
+        ({"mu": 0.0, "sd": 1.0}, "'theta'"),
+        ({"mu": 0.0, "sd": 1.0, "theta": jnp.zeros(2)}, r"'theta'.*\(2,\), expected \(3,\)"),
+        ({"mu": 0.0, "sd": 1.0, "theta": jnp.zeros(3), "tau": 1.0}, "no latent site has the name tau"),
+    ],
+)
+def test_a_wrong_start_is_named(init, named):
+    with pytest.raises(LawfulError, match=named):
+        run(init=init)
+
+
+def test_a_start_without_density_is_refused_naming_its_sites():
+    with pytest.raises(NoFiniteStartError, match="given start.*'sd'.*-1.0") as caught:
+        run(init={"mu": 0.0, "sd": -1.0, "theta": jnp.zeros(3)})
+    assert ("sd",) in caught.value.sites
+
+
+def test_a_program_without_latent_sites_is_refused():
+    with pytest.raises(UnsupportedProgramError, match="no latent site"):
+        run(None, program=lambda: factor("weight", -1.0), args=())
+
+
+def test_starts_without_density_are_drawn_again():
+    """Half of the prior draws are impossible; every chain starts in the other half."""
+
+    def program():
+        x = sample("x", dist.Normal(0.0, 1.0))
+        factor("positive", jnp.where(x > 0, 0.0, -jnp.inf))
+
+    result = run(kernels.random_walk(0.1), program=program, args=(), chains=64, draws=5)
+    assert (result.posterior["x"] > 0).all()
+    assert len(np.unique(result.posterior["x"][:, 0])) == 64

@@ -1,0 +1,100 @@
+"""What a particle filter gives back: names, shapes, numbers of every stage, and errors that say what to do."""
+
+import jax
+import numpy as np
+import pytest
+
+import lawful
+from lawful import inference
+from lawful.errors import LawfulError
+from tests.inference.programs import (
+    Y,
+    branch_in_the_body,
+    constant_per_particle,
+    factor_in_the_loop,
+    factor_only,
+    plain,
+    plate_in_the_body,
+    returns_a_dict,
+    weighed_before_and_after,
+)
+
+
+def test_paths_hold_every_choice_with_its_steps_and_named_values():
+    result = inference.smc(plate_in_the_body, particles=5, runs=2)(jax.random.key(0), Y)
+    assert {name: array.shape for name, array in result.posterior.items()} == {"z": (2, 5, 2, 2), "total": (2, 5, 2)}
+    np.testing.assert_array_equal(result.posterior["total"], result.posterior["z"].sum(axis=-1))
+    assert result.dims["z"] == ("time", "pair")
+
+
+def test_the_value_of_an_arm_that_did_not_run_is_not_a_number():
+    """The right arm, which draws `extra`, runs in a step that starts from 0, as the first one does."""
+    result = inference.smc(branch_in_the_body, particles=20)(jax.random.key(1), Y)
+    shared, extra = result.posterior["shared"], result.posterior["extra"]
+    after = np.minimum(shared + np.nan_to_num(extra), 1)
+    np.testing.assert_array_equal(np.isnan(extra[..., 1]), after[..., 0] == 1)
+    assert not np.isnan(extra[..., 0]).any() and not np.isnan(shared).any()
+    assert 0 < np.isnan(extra[..., 1]).sum() < 20
+
+
+def test_a_returned_dict_gives_its_keys_and_other_returns_numbered_names():
+    key = jax.random.key(0)
+    result = inference.smc(returns_a_dict, particles=4, keep="last")(key, Y)
+    assert {name: array.shape for name, array in result.posterior.items()} == {"last": (1, 4), "other": (1, 4)}
+    np.testing.assert_array_equal(result.posterior["other"], 3 - result.posterior["last"])
+    one = inference.smc(plain, particles=4, keep="last")(key, Y)
+    assert list(one.posterior) == ["returned"]
+
+    def pair(y):
+        z = plain(y)
+        return z, {"twice": 2 * z}
+
+    assert list(inference.smc(pair, particles=4, keep="last")(key, Y).posterior) == ["returned_0", "1.twice"]
+
+
+def test_numbers_of_every_stage_are_kept():
+    """Stage 0 is before the loop, then one stage a step, then one for what is weighed after it."""
+    result = inference.smc(weighed_before_and_after, particles=10, runs=3)(jax.random.key(0), Y)
+    increments = result.stats["log_evidence_increment"]
+    assert increments.shape == result.stats["ess"].shape == (3, 4)
+    np.testing.assert_allclose(increments.sum(axis=1), result.log_evidence, rtol=1e-12)
+    assert (result.stats["ess"] >= 1 - 1e-12).all() and (result.stats["ess"] <= 10 + 1e-12).all()
+
+
+def test_a_program_without_latent_sites_has_its_exact_evidence():
+    for program in (factor_only, factor_in_the_loop):
+        result = inference.smc(program, particles=3, runs=2, keep="last")(jax.random.key(0), Y)
+        exact = float(lawful.handlers.trace(program)(Y).log_density)
+        np.testing.assert_allclose(result.log_evidence, exact, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"particles": 0}, "particles: expected an integer of 1 or more, got 0"),
+        ({"particles": 2.0}, "particles"),
+        ({"particles": 2, "runs": 0}, "runs"),
+        ({"particles": 2, "keep": "all"}, "keep: expected 'paths' or 'last', got 'all'"),
+        ({"particles": 2, "nonfinite": "ignore"}, "nonfinite"),
+        ({"particles": 2, "resampling": "sorted"}, "'sorted': choose one of multinomial, residual"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_named_when_the_plan_is_built(settings, named):
+    with pytest.raises(LawfulError, match=named):
+        inference.smc(plain, **settings)
+
+
+def test_a_key_is_a_typed_key_or_an_integer():
+    plan = inference.smc(plain, particles=3, keep="last")
+    np.testing.assert_array_equal(plan(3, Y).log_evidence, plan(jax.random.key(3), Y).log_evidence)
+    with pytest.raises(LawfulError, match="expected one typed key"):
+        plan(jax.random.split(jax.random.key(0), 2), Y)
+
+
+def test_a_plan_prints_its_composition_and_its_sites():
+    plan = inference.smc(constant_per_particle, particles=3)
+    assert repr(plan) == f"smc({plan.transformer.name})"
+    text = plan.plan(Y)
+    assert "resample(systematic, when ess < 0.5 N)" in text
+    assert "theta: drawn from its prior" in text and "z: drawn from its prior" in text

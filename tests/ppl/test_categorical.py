@@ -1,0 +1,119 @@
+"""Categorical draws have the probabilities of their logits, rare items included, in float32.
+
+False alarms: ALPHA = 1e-8 for each of about ten tests of a p-value.
+"""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from lawful.categorical import sample_categorical
+from lawful.masses import cumulative, integer_masses
+from lawful.widening import widen
+
+ALPHA = 1e-8
+KEY = jax.random.key(154)
+ROOT = Path(__file__).resolve().parents[2]
+DRAW = jax.jit(sample_categorical, static_argnums=2)
+
+
+@pytest.fixture(params=[jnp.float32, jnp.float64], ids=["float32", "float64"])
+def dtype(request):
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", request.param == jnp.float64)
+    yield request.param
+    jax.config.update("jax_enable_x64", before)
+
+
+def rare_logits(dtype):
+    """A head of weight 0.9 and a million items of 1e-7 each: the tail has 0.1."""
+    return np.log(np.concatenate([[0.9], np.full(1_000_000, 1e-7)])).astype(dtype)
+
+
+def expected_counts(logits, draws):
+    weights = np.exp(logits.astype(np.float64))
+    return weights / weights.sum() * draws
+
+
+def test_the_tail_of_a_million_rare_items_has_its_mass(dtype):
+    """A binomial test; a tail of 0.0575, as the Gumbel trick gives, would be found with a probability above 0.999."""
+    logits = rare_logits(dtype)
+    draws = DRAW(KEY, jnp.asarray(logits), (4000,))
+    assert stats.binomtest(int((draws > 0).sum()), 4000, 1 - expected_counts(logits, 1)[0]).pvalue > ALPHA
+    assert stats.binom.cdf(stats.binom.ppf(ALPHA, 4000, 0.1), 4000, 0.0575) > 0.999
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_the_implied_probability_of_every_item_is_right(dtype, shuffled):
+    logits = rare_logits(dtype)
+    if shuffled:
+        logits = np.random.default_rng(0).permutation(logits)
+    sums = jax.jit(lambda x: cumulative(integer_masses(jnp.exp(x - jnp.max(x)))))(jnp.asarray(logits))
+    edges = np.asarray(sums.high).astype(np.int64) * 2**32 + np.asarray(sums.low).astype(np.int64)
+    implied = np.diff(edges, prepend=0) / edges[-1]
+    np.testing.assert_allclose(implied, expected_counts(logits, 1), rtol=1e-4)
+
+
+def test_no_module_uses_the_biased_sampler():
+    for folder in ("ppl", "inference", "models"):
+        for file in (ROOT / folder).rglob("*.py"):
+            for call in re.findall(r"(?<!sample_)categorical\(.*", file.read_text()):
+                assert "random." not in call or 'mode="high"' in call, file
+            assert not re.search(r'random\.categorical\((?!.*mode="high")', file.read_text()), file
+
+
+def test_every_item_of_a_row_has_its_probability(dtype):
+    logits = np.array([0.5, -np.inf, -3.0, 2.0, 1.0], dtype)
+    draws = DRAW(KEY, jnp.asarray(logits), (20_000,))
+    expected = expected_counts(logits, 20_000)
+    counts = np.bincount(draws, minlength=5)
+    assert counts[1] == 0
+    assert stats.chisquare(counts[expected > 0], expected[expected > 0]).pvalue > ALPHA
+
+
+@pytest.mark.parametrize(
+    ("batch", "shape"), [((), ()), ((2,), ()), ((2, 3), ()), ((), (4,)), ((2,), (4,)), ((2, 3), (4, 5))]
+)
+def test_shapes_are_those_of_a_distribution(dtype, batch, shape):
+    logits = jnp.zeros((*batch, 6), dtype)
+    draws = jax.eval_shape(lambda x: sample_categorical(KEY, x, shape), logits)
+    assert draws.shape == (*shape, *batch)
+    assert draws.dtype == jnp.result_type(int)
+
+
+def test_each_row_of_a_batch_has_its_own_probabilities(dtype):
+    rows = np.random.default_rng(1).normal(size=(2, 3, 4)).astype(dtype)
+    draws = np.asarray(DRAW(KEY, jnp.asarray(rows), (8000,)))
+    for i, j in np.ndindex(2, 3):
+        counts = np.bincount(draws[:, i, j], minlength=4)
+        assert stats.chisquare(counts, expected_counts(rows[i, j], 8000)).pvalue > ALPHA
+    assert abs(np.corrcoef(draws.reshape(8000, -1).T) - np.eye(6)).max() < 0.07  # five sigma and more
+
+
+@pytest.mark.parametrize("offset", [-1e4, 1e4, -800.0])
+def test_a_common_offset_changes_nothing(dtype, offset):
+    logits = jnp.array([0.0, 1.0, 2.0, -8.0], dtype)
+    np.testing.assert_array_equal(DRAW(KEY, logits + offset, (1000,)), DRAW(KEY, logits, (1000,)))
+
+
+@pytest.mark.parametrize("bad", [[-np.inf] * 3, [0.0, np.nan, 0.0], [0.0, np.inf, 0.0]])
+def test_logits_without_a_distribution_give_no_index(dtype, bad):
+    rows = jnp.asarray([bad, [0.0, -np.inf, -np.inf]], dtype)
+    np.testing.assert_array_equal(DRAW(KEY, rows, (3,)), [[-1, 0]] * 3)
+
+
+@pytest.mark.parametrize("k", [3, 100])
+@pytest.mark.parametrize("laned", [False, True])
+def test_draws_widen_to_lanes_with_one_key(dtype, k, laned):
+    lanes = 9000
+    logits = np.random.default_rng(2).normal(size=k).astype(dtype)
+    widened = widen(sample_categorical, [jnp.zeros(k, dtype)], [laned], lanes)
+    assert not widened.fallback
+    given = jnp.broadcast_to(jnp.asarray(logits), (lanes, k)) if laned else jnp.asarray(logits)
+    counts = np.bincount(jax.jit(widened.function)(KEY, given), minlength=k)
+    assert stats.chisquare(counts, expected_counts(logits, lanes)).pvalue > ALPHA
