@@ -196,7 +196,10 @@ def _r_hat_findings(limits: Limits, posterior: Mapping[str, Any], remedy: str) -
 
 
 def _ess_findings(limits: Limits, posterior: Mapping[str, Any]) -> Iterator[Finding]:
-    chains = len(next(iter(posterior.values()), ()))
+    chains, draws = np.shape(next(iter(posterior.values()), np.empty((0, 1))))[:2]
+    if not draws:
+        enough = limits.ess_per_chain * chains
+        yield Finding("LOW_ESS", "there is no draw: ask for draws=1000 or so.", value=0, limit=enough)
     for kind, options in (("bulk", {}), ("tail", {"prob": (0.05, 0.95)})):
         worst = _worst(posterior, "ess", method=kind, **options)
         if worst is not None and not worst[1] >= limits.ess_per_chain * chains:
@@ -218,7 +221,7 @@ def _worst(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> tup
     found: list[tuple[float, str]] = []
     for name, draws in posterior.items():
         array = np.asarray(draws, dtype=float)
-        flat = array.reshape(*array.shape[:2], -1)
+        flat = array.reshape(*array.shape[:2], math.prod(array.shape[2:]))  # -1 fails where there is no element
         # Where an arm did not run a value is NaN: chains that visit it differently often have no common diagnostic.
         always = ~np.any(np.isnan(flat), axis=(0, 1))
         varying = np.flatnonzero(always & np.any(flat != flat[:1, :1], axis=(0, 1)))
@@ -242,7 +245,7 @@ def _worst(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> tup
 
 def _stuck_chains(posterior: Mapping[str, Any]) -> np.ndarray:
     """Find chains of two or more draws in which no variable ever changes."""
-    arrays = [np.asarray(draws, dtype=float) for draws in posterior.values()]
+    arrays = [np.asarray(draws, dtype=float) for draws in posterior.values() if np.size(draws)]
     if not arrays or arrays[0].shape[1] < 2:
         return np.array([], dtype=int)
     differs = [(a != a[:, :1]) & ~(np.isnan(a) & np.isnan(a[:, :1])) for a in arrays]

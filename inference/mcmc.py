@@ -1,11 +1,12 @@
 """Markov chain Monte Carlo: many chains of one kernel in one compiled loop.
 
-Law: the kernel keeps the posterior; the chains start at prior draws of finite density, and warm-up draws are never posterior draws.
+Law: the kernel keeps the posterior; the chains start at prior draws of finite density, and warm-up draws are never
+posterior draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful import handlers
-from lawful.addresses import show_address
+from lawful.addresses import Address, show_address
 from lawful.analysis import without_dead_code
 from lawful.block import Block
 from lawful.density import gather_choices
@@ -23,6 +24,7 @@ from lawful.errors import LawfulError, NoFiniteStartError
 from lawful.form import Form, Plate
 from lawful.interpose import score
 from lawful.lift import lift
+from lawful.messages import Handler, Message, SampleMessage, only
 from lawful.observed import observed_values
 from lawful.record import Choice, record
 
@@ -40,8 +42,8 @@ TRIES = 100
 def chains_form(kernel: KernelForm, chains: int, steps: int) -> Form:
     """Write the loop of a kernel over many chains as one Form.
 
-    Inputs: the program's, then the state of each chain. Outputs: the last state, then every state and the kernel's numbers
-    stacked along the steps.
+    Inputs: the program's, then the state of each chain. Outputs: the last state, then every state and the kernel's
+    numbers stacked along the steps.
     """
     plate = Plate("chain", chains)
     n_state = kernel.size
@@ -125,7 +127,6 @@ class ChainPlan:
     def _start(self, prepared: Prepared, key: jax.Array) -> list[jax.Array]:
         """Draw starts from the prior until every chain has one of finite density."""
         built: _Built = prepared.built
-        chains = self.settings["chains"]
         if self.init is not None:
             return self._given_start(prepared, built)
         state = built.start(key, prepared.inputs)
@@ -159,8 +160,8 @@ class ChainPlan:
         choices = prepared.built.kernel.choices
         chain = int(np.argmax(~np.isfinite(np.asarray(state[-1]))))
         values = {c.address: np.asarray(state[i])[chain] for i, c in enumerate(choices)}
-        run = handlers.trace(handlers.seed(handlers.replay(prepared.form, values), jax.random.key(0)))
-        traced = run(*prepared.args)
+        with only(_At(values)):
+            traced = handlers.trace(prepared.form)(*prepared.args)
         bad = {a: float(p) for a, p in traced.log_probs.items() if not np.isfinite(float(p))}
         named = "; ".join(
             f"site '{show_address(a)}' ({traced.sources[a]}): log density {p}" for a, p in list(bad.items())[:5]
@@ -203,6 +204,17 @@ class ChainPlan:
         )
 
 
+class _At(Handler):
+    """Gives every choice the value that it has in a state, unchecked: a start may lie outside a support."""
+
+    def __init__(self, values: Mapping[Address, Any]) -> None:
+        self.values = values
+
+    def process(self, message: Message) -> None:
+        if isinstance(message, SampleMessage) and message.value is None:
+            message.value = handlers.lookup(self.values, message.address)
+
+
 def _counted(stats: dict[str, np.ndarray]) -> tuple[Finding, ...]:
     count = int(np.sum(stats.get("n_nonfinite", 0)))
     if not count:
@@ -237,7 +249,8 @@ def mcmc(
 
     Args:
         model: a program.
-        kernel: a kernel, as `kernels.mh(kernels.random_walk(0.5))`; a bare proposal is wrapped in `mh`; default: single-site moves.
+        kernel: a kernel, as `kernels.mh(kernels.random_walk(0.5))`; a bare proposal is wrapped in `mh`; default:
+            single-site moves.
         chains: number of chains, run side by side in one program.
         warmup: steps before the first draw; kept apart in `result.warmup`.
         draws: number of draws per chain.
@@ -251,7 +264,8 @@ def mcmc(
     >>> def model(y):
     ...     mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
     ...     lawful.sample("y", dist.Normal(mu, 1.0), obs=y)
-    >>> result = mcmc(model, kernels.mh(kernels.random_walk(1.0)), chains=2, warmup=10, draws=20)(jax.random.key(0), 0.3)
+    >>> walk = kernels.mh(kernels.random_walk(1.0))
+    >>> result = mcmc(model, walk, chains=2, warmup=10, draws=20)(jax.random.key(0), 0.3)
     >>> result.posterior["mu"].shape
     (2, 20)
     """

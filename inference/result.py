@@ -229,7 +229,7 @@ class Result:
             lines.append(
                 f"  Kish ESS      {ess.min():.0f} to {ess.max():.0f} of {np.shape(self._weighted.log_weight)[1]}"
             )
-        if "acceptance_rate" in self.stats:
+        if np.size(self.stats.get("acceptance_rate", ())):
             rate = np.nanmean(np.asarray(self.stats["acceptance_rate"]))
             lines.append(f"  acceptance    {rate:.2f}")
         shapes = ", ".join(f"{name} {tuple(np.shape(a)[2:])}" for name, a in self._posterior.items())

@@ -137,7 +137,7 @@ def _resample(population: Population, scheme: Any, when: Callable[[jax.Array, in
     block, plate = population.block, population.plate
     moving = [population.values[i] for i in population.moving]
     if when is None:
-        outs = _offspring(block, population, scheme, population.weight, moving)
+        outs = _offspring(block, population, scheme, population.weight, population.ess, moving)
     else:
         size = plate.size
         rule = when
@@ -146,13 +146,13 @@ def _resample(population: Population, scheme: Any, when: Callable[[jax.Array, in
             return rule(ess, size).astype(jnp.int32)
 
         index = block.det(decide, population.ess, label=f"{when!r}?")
-        operands = (population.weight, population.log_weight, *moving)
+        operands = (population.weight, population.log_weight, population.ess, *moving)
         keep, again = Block(), Block()
         kept_in = tuple(v.like() for v in operands)
         identity = keep.det(lambda: jnp.arange(size, dtype=jnp.int32), label="identity")
-        kept = keep.form(kept_in, (*kept_in, identity))
+        kept = keep.form(kept_in, (*kept_in[:2], *kept_in[3:], identity))
         drawn_in = tuple(v.like() for v in operands)
-        drawn = _offspring(again, population, scheme, drawn_in[0], drawn_in[2:])
+        drawn = _offspring(again, population, scheme, drawn_in[0], drawn_in[2], drawn_in[3:])
         again_form = again.form(drawn_in, drawn)
         outs = block.branch(index, (kept, again_form), operands, kept.outputs, label="resample?")
         population.trail.stats["resampled"] = index
@@ -166,12 +166,19 @@ def _resample(population: Population, scheme: Any, when: Callable[[jax.Array, in
 
 
 def _offspring(
-    block: Block, population: Population, scheme: Any, weight: Var, moving: Sequence[Var]
+    block: Block, population: Population, scheme: Any, weight: Var, ess: Var, moving: Sequence[Var]
 ) -> tuple[Var, ...]:
+    """Draw ancestors; offspring weigh one, but those of a population without weight (ess 0) are dead, too."""
     plate = population.plate
     law = ResampleLaw(scheme, plate.size, plate.size, str(weight.dtype))
     ancestors = block.site(population.address("ancestors"), law, (weight,))
-    zeros, ones = equal_log_weight(block, plate)
+    size = plate.size
+
+    def equal(ess: jax.Array) -> tuple[jax.Array, jax.Array]:
+        dead = ess == 0
+        return jnp.full(size, jnp.where(dead, 0.0, 1.0)), jnp.full(size, jnp.where(dead, -jnp.inf, 0.0))
+
+    ones, zeros = block.det(equal, ess, label="equal weights", adds=(plate,))
     return (ones, zeros, *gather(block, moving, ancestors, plate, (plate,)), ancestors)
 
 

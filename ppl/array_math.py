@@ -64,7 +64,7 @@ def _call(closed: Any, operands: list[np.ndarray]) -> list[Any]:
     values |= dict(zip(jaxpr.invars, operands, strict=True))
 
     def read(variable: Any) -> Any:
-        return np.asarray(variable.val) if hasattr(variable, "val") else values[variable]
+        return np.asarray(variable.val if hasattr(variable, "val") else values[variable])
 
     for eqn in jaxpr.eqns:
         inside = [read(v) for v in eqn.invars]

@@ -1,8 +1,8 @@
 """Categorical draws by inverse CDF on exact sums: rare items get their probability in float32 too.
 
-Law: P(i) = exp(logits_i) / sum(exp(logits)) to 1e-4 of itself for items down to 1e-12, in both float types. The Gumbel
-trick of `jax.random.categorical` is wrong in float32 below 1e-7; a float32 cumulative sum misplaces such items by tens of
-percent.
+Law: P(i) = exp(logits_i) / sum(exp(logits)) to 1e-4 of itself for items down to 1e-12, in both float types. The
+Gumbel trick of `jax.random.categorical` is wrong in float32 below 1e-7; a float32 cumulative sum misplaces such
+items by tens of percent.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ by NumPy, lane by lane, so that a handler (an enumerator, a tracer) sees an algo
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -102,14 +103,31 @@ def _det(node: Det, operands: Sequence[Any]) -> Sequence[Any]:
     return results
 
 
+# Dets are pure, and an enumeration meets the same operands again at every run of a prefix.
+_seen: weakref.WeakKeyDictionary[Det, dict[Any, list[Any]]] = weakref.WeakKeyDictionary()
+_REMEMBERED = 4096
+
+
 def _lanes(node: Det, operands: Sequence[Any]) -> list[Any]:
-    return _over(node, node.plates, operands, [list(v.plates) for v in node.ins])
+    arrays = [np.asarray(x) for x in operands]
+    if any(x.dtype == object or x.size > 64 for x in arrays):
+        return _over(node, node.plates, arrays, [list(v.plates) for v in node.ins])
+    known = _seen.setdefault(node, {})
+    key = tuple((x.tobytes(), x.dtype.char, x.shape) for x in arrays)
+    if key not in known:
+        if len(known) >= _REMEMBERED:
+            known.clear()
+        known[key] = _over(node, node.plates, arrays, [list(v.plates) for v in node.ins])
+        for result in known[key]:
+            if isinstance(result, np.ndarray):
+                result.flags.writeable = False
+    return known[key]
 
 
 def _over(node: Det, plates: tuple[Plate, ...], operands: Sequence[Any], own: list[list[Plate]]) -> list[Any]:
     """Evaluate once per element of the plates, in plain Python, and stack."""
     if not plates:
-        return [np.asarray(x) for x in evaluate(node.function, operands)]
+        return [np.array(x) for x in evaluate(node.function, operands)]
     plate, rest = plates[0], plates[1:]
     axes = [o.index(plate) if plate in o else None for o in own]
     left = [[p for p in o if p != plate] for o in own]
@@ -125,7 +143,14 @@ def _over(node: Det, plates: tuple[Plate, ...], operands: Sequence[Any], own: li
 def _spread(array: Any, have: Var, want: Var) -> Any:
     if have.plates == want.plates:
         return array
-    return broadcast_plates(array, have, want) if is_staged() else np.asarray(broadcast_plates(array, have, want))
+    if is_staged():
+        return broadcast_plates(array, have, want)
+    return np.broadcast_to(_aligned(array, have.plates, want), want.full_shape)
+
+
+def _aligned(array: Any, plates: tuple[Plate, ...], want: Var) -> Any:
+    """Give an array an axis of size one for each plate that it lacks."""
+    return np.asarray(array)[tuple(slice(None) if p in plates else None for p in want.plates)]
 
 
 def _loop(node: Loop, values: dict[Var, Any]) -> list[Any]:
@@ -190,5 +215,13 @@ def _branch(node: Branch, values: dict[Var, Any]) -> list[Any]:
 
 
 def _plated_branch(node: Branch, index: Any, arms: list[list[Any]]) -> list[Any]:
-    chosen = [select_arms(node.index, index, out, [a[k] for a in arms]) for k, out in enumerate(node.outs)]
-    return chosen if is_staged() else [np.asarray(x) for x in chosen]
+    chosen = []
+    for k, out in enumerate(node.outs):
+        options = [arm[k] for arm in arms]
+        if is_staged():
+            chosen.append(select_arms(node.index, index, out, options))
+        else:
+            which = _aligned(index, node.index.plates, out)
+            which = which.reshape(which.shape + (1,) * len(out.shape))
+            chosen.append(np.choose(np.broadcast_to(which, out.full_shape), options))
+    return chosen

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 
 from .addresses import Address, colliding, names_of, shared_key, show_address
 from .errors import DuplicateSiteError
@@ -242,7 +241,7 @@ def walk(form: Form) -> Iterator[Node]:
             yield from walk(inner)
 
 
-def constant_arrays(form: Form) -> dict[Var, np.ndarray]:
+def constant_arrays(form: Form) -> dict[Var, Any]:
     """Collect the closed-over arrays of a form and of the forms inside it."""
     found = dict(form.constants)
     for node in form.nodes:

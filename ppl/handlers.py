@@ -18,6 +18,7 @@ import numpy as np
 
 from .addresses import Address, address_code, as_address, indices_of, key_at, names_of, shared_key, show_address
 from .errors import DuplicateSiteError, KeyReuseError, LawfulError, UnsupportedProgramError
+from .laws import law_of
 from .lowering import current_trace
 from .messages import (
     DecisionMessage,
@@ -32,7 +33,7 @@ from .messages import (
     only,
     placed,
 )
-from .observations import checked_observation
+from .observations import checked_observation, of_its_shape
 
 __all__ = [
     "TraceRecord",
@@ -161,18 +162,14 @@ def _consume(key: jax.Array, message: SampleMessage) -> None:
 
 def draw(distribution: Any, key: jax.Array) -> Any:
     """Draw from a distribution in the way that the compiled program draws, so that both give the same values."""
-    from .laws import law_of
-
     law, parameters = law_of(distribution)
     return law.draw(key, *parameters)
 
 
 def score(distribution: Any, value: Any) -> Any:
     """Score a value in the way that the compiled program scores, summed over its axes; -inf outside the support."""
-    from .laws import law_of
-
     law, parameters = law_of(distribution)
-    return law.log_prob(value, *parameters)
+    return law.log_prob(jnp.asarray(value), *parameters)
 
 
 def condition(program: Program, data: Mapping[Any, Any]) -> Program:
@@ -218,9 +215,8 @@ class _Fix(Handler):
         value = lookup(self.data, message.address)
         if value is None:
             return
-        message.value = checked_observation(
-            value, message.distribution, message.address, message.plates, message.source
-        )
+        check = checked_observation if self.observe else of_its_shape
+        message.value = check(value, message.distribution, message.address, message.plates, message.source)
         message.observed = self.observe
 
 

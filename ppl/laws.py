@@ -353,14 +353,22 @@ class BoundLaw:
         own = getattr(self.law, "finite_elements", None)
         if own is not None:
             return own(site_of, *self.parameters)
-        values, masses = _listing(self.law)(*self.parameters)
-        masses = np.asarray(masses, dtype=np.float64)
-        kept = np.flatnonzero(masses > -np.inf)
-        return [(list(np.asarray(values)[kept]), np.exp(masses[kept]).tolist())], _first
+        arrays = [np.asarray(p) for p in self.parameters]
+        return [_listed(self.law, tuple((x.tobytes(), x.dtype.str, x.shape) for x in arrays))], _first
 
 
 def _first(values: Sequence[Any]) -> Any:
     return values[0]
+
+
+@functools.lru_cache(maxsize=4096)
+def _listed(law: Any, coded: tuple[tuple[bytes, str, tuple[int, ...]], ...]) -> tuple[list[Any], list[float]]:
+    """List the values of positive mass; an enumeration asks for the same law with the same parameters many times."""
+    parameters = [np.frombuffer(raw, kind).reshape(shape) for raw, kind, shape in coded]
+    values, masses = _listing(law)(*parameters)
+    masses = np.asarray(masses, dtype=np.float64)
+    kept = np.flatnonzero(masses > -np.inf)
+    return list(np.asarray(values)[kept]), np.exp(masses[kept]).tolist()
 
 
 @functools.lru_cache(maxsize=256)

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from numpyro.distributions import biject_to, constraints
 
 from .addresses import Address, show_address
+from .array_math import evaluate
 from .errors import UnsupportedProgramError
-from .form import Form, Site, Var, constant_arrays
+from .form import Det, Form, Site, Var, subforms
 from .laws import DistributionLaw, LanesLaw
-from .record import choices_of
 
 
 def supports(form: Form) -> dict[Address, Any]:
@@ -30,9 +30,16 @@ def supports(form: Form) -> dict[Address, Any]:
     >>> supports(form)
     {('x',): Positive(lower_bound=0.0)}
     """
-    constants = constant_arrays(form)
-    latent = {choice.address for choice in choices_of(form)}
-    return {site.address: _support(site, constants) for site in form.sites() if site.address in latent}
+    found: dict[Address, Any] = {}
+    known = dict(form.constants)
+    for node in form.nodes:
+        if isinstance(node, Site) and node.observed is None:
+            found[node.address] = _support(node, known)
+        elif isinstance(node, Det) and not node.plates and all(v in known for v in node.ins):
+            known |= zip(node.outs, evaluate(node.function, [known[v] for v in node.ins]), strict=True)
+        for inner in subforms(node):
+            found |= supports(inner)
+    return found
 
 
 def _support(site: Site, constants: dict[Var, Any]) -> Any:

@@ -1,9 +1,10 @@
 """Widening: from a draw of one value to a draw of many independent values, with one random key for all.
 
-Law: each lane of the widened draw has the law of the scalar draw at that lane's arguments, and the lanes are independent
-given the arguments. Why: in the trace of the scalar draw random numbers enter at `random_bits` and `random_gamma` alone, and
-these give each lane its own; all that follows is a function of them, mapped over the lanes. A draw for which that cannot be
-seen, because it loops over keys or looks inside one, falls back to a key per lane, which is right for every draw.
+Law: each lane of the widened draw has the law of the scalar draw at that lane's arguments, and the lanes are
+independent given the arguments. Why: in the trace of the scalar draw random numbers enter at `random_bits` and
+`random_gamma` alone, and these give each lane its own; all that follows is a function of them, mapped over the
+lanes. A draw for which that cannot be seen, because it loops over keys or looks inside one, falls back to a key per
+lane, which is right for every draw.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def _step(equation: Any, inputs: Sequence[_Value], lanes: int) -> list[_Value]:
         )
         return [_Value(jnp.moveaxis(bits, keys[0].array.ndim, 0), True)]
     if name == "random_gamma":
-        return [_Value(_gamma(equation, *inputs, lanes), True)]
+        return [_Value(_gamma(equation, inputs[0], inputs[1], lanes), True)]
     if name in CALLS:
         body = equation.params[CALLS[name]]
         jaxpr, constants = (body.jaxpr, body.consts) if hasattr(body, "consts") else (body, ())
@@ -254,7 +255,7 @@ def _is_variable(atom: Any) -> bool:
 
 
 def _is_key(aval: Any) -> bool:
-    return jax.dtypes.issubdtype(getattr(aval, "dtype", None), jax.dtypes.prng_key)
+    return hasattr(aval, "dtype") and jnp.issubdtype(aval.dtype, jax.dtypes.prng_key)
 
 
 def _struct(argument: Any) -> jax.ShapeDtypeStruct:

@@ -8,7 +8,7 @@ import time
 
 import jax
 
-from .law import check_row, identity_rows, rows_named
+from .law import identity_rows, rows_named, verdicts
 
 
 def main() -> int:
@@ -18,14 +18,16 @@ def main() -> int:
     parser.add_argument("--programs", type=int, default=50, help="random programs by the reference enumerator")
     parser.add_argument("--structures", type=int, default=12, help="compiled structures")
     parser.add_argument("--parameters", type=int, default=100, help="parameter sets of each compiled structure")
+    parser.add_argument("--workers", type=int, default=2, help="processes that share the rows")
     chosen = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     start = time.perf_counter()
     held, worst, programs = True, 0.0, 0
     print(f"{'row':<44} {'programs':>8} {'sets':>6} {'branch':>6} {'paths':>9} {'error':>9} {'s':>6}  verdict")
-    for row in rows_named(chosen.rows):
-        verdict = check_row(row, chosen.programs, chosen.structures, chosen.parameters)
-        report = verdict.report
+    names = [row.name for row in rows_named(chosen.rows)]
+    sizes = (chosen.programs, chosen.structures, chosen.parameters)
+    for verdict in verdicts(names, sizes, chosen.workers):
+        row, report = verdict.row, verdict.report
         held, worst = held and report.passed, max(worst, report.measure_error or 0.0)
         programs += verdict.programs
         print(

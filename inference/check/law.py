@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from typing import Any
 
 import jax
@@ -23,7 +25,7 @@ from ..kernels.base import KernelForm
 from .exact import TOLERANCE, Tally, check_instance, invariant, state_arrays, transformed_form
 from .identities import mh_symmetry
 from .measure import Trace
-from .outcomes import QUICK, Layout, compiled_measure
+from .outcomes import QUICK, Layout, compiled_measures
 from .report import Report
 from .rows import IDENTITIES, ROWS, Row
 from .suite import Instance, instances_of
@@ -70,10 +72,10 @@ def _transformer_report(
     for instance in compiled:
         form = trace(instance.program, *instance.args)
         transformed, layout = transformed_form(row.subject, form)
-        for tables in _parameter_sets(instance, parameter_sets):
-            other = instance.with_tables(tables)
-            inputs, _, _ = split_arguments((tables,))
-            tally.add(compiled_measure(transformed, layout, inputs), other.truth(), other.name)
+        tables = list(_parameter_sets(instance, parameter_sets))
+        for other, measure in zip(tables, compiled_measures(transformed, layout, tables), strict=True):
+            sibling = instance.with_tables(other)
+            tally.add(measure, sibling.truth(), sibling.name)
     return tally.report(f"{row.name} keeps the measure", True, f"lawful.inference.check.check_row({row.name!r})")
 
 
@@ -152,6 +154,23 @@ def _row_error(run: Any, kernel: KernelForm, instance: Instance, tables: Any) ->
                 cache[code] = place.get(layout.trace(outputs).choices, len(states))
             after[cache[code]] += pi[row] * probability[row, world]
     return float(np.abs(after[:-1] - pi).sum() / 2 + after[-1])
+
+
+def verdicts(names: list[str], sizes: tuple[int, int, int], workers: int) -> Iterator[Verdict]:
+    """Check the rows, in several processes, in the order of the rows."""
+    if workers <= 1 or len(names) == 1:
+        yield from (_one(name, *sizes) for name in names)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting = [pool.submit(_one, name, *sizes) for name in names]
+        for future in waiting:
+            yield future.result()
+
+
+def _one(name: str, programs: int, structures: int, parameter_sets: int) -> Verdict:
+    jax.config.update("jax_enable_x64", True)
+    (row,) = (row for row in rows_named([]) if row.name == name)
+    return replace(check_row(row, programs, structures, parameter_sets), row=Row(row.name, None))
 
 
 def identity_rows() -> Iterator[tuple[Row, Report]]:

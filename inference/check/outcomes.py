@@ -7,7 +7,7 @@ with their values, and the returned value.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from lawful.form import Form
 from lawful.record import Choice, Recorded, record
+from lawful.tracing import split_arguments
 from lawful.worlds import Worlds, count_worlds, emit_worlds
 
 from ..representations.population import Population
@@ -108,6 +109,21 @@ def compiled_measure(form: Form, layout: Layout, inputs: Sequence[Any]) -> Measu
     """Enumerate a form through the emitter."""
     worlds = jax.device_get(compiled_worlds(form)(*inputs))
     return measure_of_worlds(worlds, layout, count_worlds(form))
+
+
+def compiled_measures(form: Form, layout: Layout, arguments: Sequence[Any]) -> Iterator[Measure]:
+    """Enumerate a form through the emitter at many argument values of equal shapes, in one compiled call."""
+    flat = [split_arguments((argument,))[0] for argument in arguments]
+    stacked = [np.stack(column) for column in zip(*flat, strict=True)]
+    run = jax.jit(jax.vmap(emit_worlds(form)), compiler_options=QUICK)
+    if stacked:
+        worlds = jax.device_get(run(*stacked))
+        lanes = [jax.tree.map(lambda x, i=i: x[i], worlds) for i in range(len(flat))]
+    else:
+        lanes = [jax.device_get(compiled_worlds(form)())] * len(flat)
+    paths = count_worlds(form)
+    for lane in lanes:
+        yield measure_of_worlds(lane, layout, paths)
 
 
 def measure_of_worlds(worlds: Worlds, layout: Layout, paths: int) -> Measure:

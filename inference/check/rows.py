@@ -42,7 +42,7 @@ class Row:
     subject: Any
     loops: bool = False
     particles: int = 2
-    max_paths: int = 2000
+    max_paths: int = 800
 
     @property
     def is_kernel(self) -> bool:
@@ -56,7 +56,7 @@ def _filter(name: str, n: int, below: float | None) -> Any:
 
 
 ROWS: tuple[Row, ...] = (
-    Row("enumerate", Enumerate, particles=1),
+    Row("enumerate", Enumerate, particles=1, max_paths=60),
     Row("spawn", spawn(2)),
     Row("importance: collapse . push_evidence . spawn", spawn(2) >> PushEvidence >> Collapse),
     *(Row(f"resample {name}", spawn(2) >> resample(scheme(name))) for name in SCHEMES),
@@ -67,7 +67,7 @@ ROWS: tuple[Row, ...] = (
     Row("smc systematic adaptive, N = 3", _filter("systematic", 3, 0.9), loops=True, particles=3),
     Row("smc multinomial adaptive, collapsed", _filter("multinomial", 2, 0.9) >> Collapse, loops=True),
     Row("move: mh after resampling", Trace >> spawn(2) >> resample(scheme("systematic")) >> move(mh()), max_paths=40),
-    Row("mh single site", mh(), particles=1),
+    Row("mh single site", mh(), particles=1, max_paths=16),
 )
 
 IDENTITIES: tuple[Row, ...] = (Row("mh random walk", mh(random_walk(0.7))),)

@@ -1,9 +1,9 @@
 """Expected offspring: the running sum of M w_i / sum(w), in fixed point, so that counts are exact to one at every size.
 
 Law: the sums ascend, stay equal across an item of weight zero, and end at exactly M; equal weights with M = N give
-1, 2, ..., N exactly. Integers add without rounding, in any order: a float32 sum of 1e5 weights is off by a hundredth of an
-offspring between neighbours, one of 1e7 by a whole one. Up to 2**17 items one word holds the whole part and the fraction,
-above them float32 has a word for each.
+1, 2, ..., N exactly. Integers add without rounding, in any order: a float32 sum of 1e5 weights is off by a hundredth
+of an offspring between neighbours, one of 1e7 by a whole one. Up to 2**17 items one word holds the whole part and
+the fraction, above them float32 has a word for each.
 """
 
 from __future__ import annotations
@@ -83,13 +83,13 @@ def _two_words(weights: Float[Array, " N"], n_offspring: int) -> Expected:
     floors = jnp.floor(each)
     parts = _to_word(each - floors)
     fraction = running_sum(parts)
-    whole = running_sum(floors.astype(jnp.int32) + (fraction < parts))
+    whole = running_sum(floors.astype(jnp.int32) + (fraction < parts).astype(jnp.int32))
     excess = (whole[-1] - n_offspring).astype(jnp.float32) + fraction[-1].astype(jnp.float32) / WORD
     correction = (whole.astype(jnp.float32) + fraction.astype(jnp.float32) / WORD) * (excess / (n_offspring + excess))
     down = jnp.floor(correction)
     cut = _to_word(correction - down)
     at_end = (whole == whole[-1]) & (fraction == fraction[-1])
-    whole = whole - down.astype(jnp.int32) - (fraction < cut)
+    whole = whole - down.astype(jnp.int32) - (fraction < cut).astype(jnp.int32)
     whole = jnp.where(at_end, n_offspring, jnp.minimum(whole, n_offspring))
     fraction = jnp.where(whole == n_offspring, 0, fraction - cut)
     return Expected(whole, fraction, usable)

@@ -2,9 +2,9 @@
 
 Law: a pick is item i with probability proportional to its mass. Multinomial picks all M offspring from the weights.
 Residual gives item i floor(M w_i / sum(w)) offspring for certain, in the first slots, and picks the others from the
-remainders. The floors are those of integers, which hold the weights to 2**-58 of their sum: a share equal to a whole number
-is never lost to rounding, one that is closer below a whole number than that is taken for whole, and equal weights with
-M = N give the identity.
+remainders. The floors are those of integers, which hold the weights to 2**-58 of their sum: a share equal to a whole
+number is never lost to rounding, one that is closer below a whole number than that is taken for whole, and equal
+weights with M = N give the identity.
 
 Reference: Liu and Chen (1998), Sequential Monte Carlo methods for dynamic systems; Douc, Cappe and Moulines (2005).
 """
@@ -126,7 +126,7 @@ def enumerate_residual(weights: Float[Array, " N"], n_offspring: int) -> tuple[I
     grid = jnp.asarray(product_grid(size, n_offspring))
     whole, remainders, usable = _whole_shares(weights, n_offspring)
     whole = jnp.where(usable, whole, 0)
-    certain = jnp.arange(n_offspring, dtype=jnp.int32) < jnp.sum(whole)
+    certain = jnp.arange(n_offspring, dtype=jnp.int32) < jnp.sum(whole, dtype=jnp.int32)
     probabilities = jnp.where(usable, shares(integer_masses(remainders), weights.dtype), 1 / size)
     own = grid == _place(whole, grid)
     log_masses = jnp.where(certain, jnp.where(own, 0, -jnp.inf), _log(probabilities)[grid])

@@ -1,9 +1,9 @@
 """Resampling schemes: how N weighted items get M offspring, as one structured random choice.
 
-Law: E[offspring_i] = M w_i / sum(w); an item of weight zero never has offspring. A draw places the offspring by `push`, a
-pure function of uniforms, and `enumerate` lists the exact law of that. Weights without a finite positive sum leave the
-population untouched, slot k from item k modulo N: whoever calls flags dead weights (all zero), and NaN or infinite ones,
-from the weights themselves.
+Law: E[offspring_i] = M w_i / sum(w); an item of weight zero never has offspring. A draw places the offspring by
+`push`, a pure function of uniforms, and `enumerate` lists the exact law of that. Weights without a finite positive
+sum leave the population untouched, slot k from item k modulo N: whoever calls flags dead weights (all zero), and NaN
+or infinite ones, from the weights themselves.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Systematic and stratified resampling: one point in each of M equal strata of the running weights.
 
-Law: with x_i = M (w_1 + ... + w_i) / sum(w), item i gets the points j + u_j in [x_{i-1}, x_i). Systematic has one u for
-all strata, so |offspring_i - M w_i| < 1; stratified one for each, so |offspring_i - M w_i| < 2. Ancestors ascend. Offspring
-are counted from the sums, without a search or a sort. Equal weights with M = N give the identity.
+Law: with x_i = M (w_1 + ... + w_i) / sum(w), item i gets the points j + u_j in [x_{i-1}, x_i). Systematic has one u
+for all strata, so |offspring_i - M w_i| < 1; stratified one for each, so |offspring_i - M w_i| < 2. Ancestors
+ascend. Offspring are counted from the sums, without a search or a sort. Equal weights with M = N give the identity.
 
 Reference: Kitagawa (1996), Monte Carlo filter and smoother; Douc, Cappe and Moulines (2005), Comparison of resampling
 schemes.
@@ -81,7 +81,7 @@ def enumerate_stratified(weights: Float[Array, " N"], n_offspring: int) -> tuple
 
     >>> ancestors, log_masses = enumerate_stratified(jnp.array([1.0, 3.0]), 2)
     >>> ancestors.tolist(), jnp.exp(log_masses).tolist()
-    ([[0, 1], [1, 1], [1, 1], [1, 1]], [0.0, 0.5, 0.0, 0.5])
+    ([[0, 1], [0, 1], [1, 1], [1, 1]], [0.0, 0.5, 0.0, 0.5])
     """
     expected = expected_offspring(weights, n_offspring)
     bits = fraction_bits(weights, n_offspring)

@@ -1,7 +1,7 @@
-"""Population(N): N weighted values meaning E[ sum_i w_i delta(x_i) ] / N, times the evidence that was already put forward.
+"""Population(N): N weighted values meaning E[ sum_i w_i delta(x_i) ] / N, times the evidence already put forward.
 
-Law: [[resample(p)]] = [[push_evidence(p)]] = [[p]] as unnormalised measures. A population is written as nodes of a Form: its
-randomness (ancestors, picks) is made of sites, so a finite population can be enumerated.
+Law: [[resample(p)]] = [[push_evidence(p)]] = [[p]] as unnormalised measures. A population is written as nodes of a
+Form: its randomness (ancestors, picks) is made of sites, so a finite population can be enumerated.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class Population:
 def mean_weights(log_weight: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Normalise log weights: (weights of mean one, their logs, log mean weight, effective sample size).
 
-    A population whose weights are all zero gets equal weights and the log mean -inf, so nothing after it is NaN; a NaN weight
-    makes the log mean NaN.
+    A population whose weights are all zero keeps them, with the log mean -inf and the effective sample size 0; a NaN
+    weight makes the log mean NaN.
 
     >>> w, lw, log_mean, ess = mean_weights(jnp.log(jnp.array([1.0, 3.0])))
     >>> w.tolist(), round(float(jnp.exp(log_mean)), 6), round(float(ess), 6)
@@ -93,14 +93,12 @@ def mean_weights(log_weight: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array
     scaled = jnp.exp(log_weight - shift)
     mean = jnp.sum(scaled) / size
     alive = mean > 0
-    log_mean = jnp.where(
-        alive, shift + jnp.log(jnp.where(alive, mean, 1.0)), jnp.where(jnp.isnan(mean), jnp.nan, -jnp.inf)
-    )
-    factor = jnp.where(alive, 1.0 / jnp.where(alive, mean, 1.0), 0.0)
-    weight = jnp.where(alive, scaled * factor, 1.0)
-    logs = jnp.where(alive, log_weight - log_mean, 0.0)
-    ess = size / (jnp.sum(weight * weight) / size)
-    return weight, logs, log_mean, ess
+    scale = jnp.where(alive, mean, 1.0)
+    log_mean = jnp.where(alive, shift + jnp.log(scale), jnp.where(jnp.isnan(mean), jnp.nan, -jnp.inf))
+    weight = scaled * (1.0 / scale)
+    logs = log_weight - jnp.where(alive, log_mean, 0.0)
+    squares = jnp.where(alive, jnp.sum(weight * weight) / size, 1.0)
+    return weight, logs, log_mean, jnp.where(alive, size / squares, 0.0)
 
 
 def take(values: jax.Array, index: jax.Array) -> jax.Array:

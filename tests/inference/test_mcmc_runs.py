@@ -1,4 +1,4 @@
-"""Chains as runs: warm-up stays apart, thinning skips, starts are finite, and equal keys give equal chains whatever is kept."""
+"""Chains as runs: warm-up stays apart, thinning skips, starts are finite, and equal keys give equal chains."""
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,7 @@ def test_warmup_of_everything_leaves_no_draw():
         ("mu", "sd", "theta", "twice"), (3, 0)
     )
     assert not result.ok
+    assert "NOT OK: LOW_ESS" in repr(result)
 
 
 def test_thinning_keeps_the_last_of_every_group_of_steps(whole):

@@ -1,6 +1,6 @@
 """A widened draw has the scalar draw's law in every lane, its lanes are independent, and it uses one key.
 
-False alarms: ALPHA = 1e-8 for each of about 230 tests of a p-value, so at most 3e-6 for the file. With 10,000 lanes a
+False alarms: ALPHA = 1e-8 for each of about 180 tests of a p-value, so at most 2e-6 for the file. With 10,000 lanes a
 Kolmogorov distance of 0.04 is found with a probability above 0.99.
 """
 
@@ -30,7 +30,6 @@ CONTINUOUS = {
     "Laplace": (dist.Laplace, ((-1, 1), (0.5, 2)), lambda x, m, s: stats.laplace.cdf(x, m, s)),
     "Cauchy": (dist.Cauchy, ((-1, 1), (0.5, 2)), lambda x, m, s: stats.cauchy.cdf(x, m, s)),
     "HalfNormal": (dist.HalfNormal, ((0.5, 2),), lambda x, s: stats.halfnorm.cdf(x, scale=s)),
-    "HalfCauchy": (dist.HalfCauchy, ((0.5, 2),), lambda x, s: stats.halfcauchy.cdf(x, scale=s)),
     "Uniform": (dist.Uniform, ((-1, 0), (1, 2)), lambda x, a, b: (x - a) / (b - a)),
     "TruncatedNormal": (
         lambda m, s: dist.TruncatedNormal(m, s, low=0.0),
@@ -40,15 +39,11 @@ CONTINUOUS = {
     "Weibull": (dist.Weibull, ((0.5, 2), (0.7, 3)), lambda x, s, c: stats.weibull_min.cdf(x, c, scale=s)),
     "Pareto": (dist.Pareto, ((0.5, 2), (1, 4)), lambda x, s, a: stats.pareto.cdf(x, a, scale=s)),
     "InverseGamma": (dist.InverseGamma, ((1, 4), (0.5, 2)), lambda x, a, b: stats.invgamma.cdf(x, a, scale=b)),
-    "Gumbel": (dist.Gumbel, ((-1, 1), (0.5, 2)), lambda x, m, s: stats.gumbel_r.cdf(x, m, s)),
-    "Logistic": (dist.Logistic, ((-1, 1), (0.5, 2)), lambda x, m, s: stats.logistic.cdf(x, m, s)),
-    "Chi2": (dist.Chi2, ((1, 6),), lambda x, d: stats.chi2.cdf(x, d)),
     "VonMises": (dist.VonMises, ((-1, 1), (0.5, 3)), lambda x, m, k: turned(x, m, k)),
 }
 DISCRETE = {
     "BernoulliProbs": (dist.BernoulliProbs, ((0.1, 0.9),), lambda x, p: stats.bernoulli.cdf(x, p)),
     "BernoulliLogits": (dist.BernoulliLogits, ((-2, 2),), lambda x, t: stats.bernoulli.cdf(x, 1 / (1 + np.exp(-t)))),
-    "Geometric": (dist.GeometricProbs, ((0.2, 0.8),), lambda x, p: stats.geom.cdf(x + 1, p)),
     "Poisson": (dist.Poisson, ((0.5, 12),), lambda x, r: stats.poisson.cdf(x, r)),
     "Binomial": (lambda p: dist.BinomialProbs(p, 9), ((0.1, 0.9),), lambda x, p: stats.binom.cdf(x, 9, p)),
 }
@@ -184,7 +179,7 @@ def equations(jaxpr):
 
 
 def is_key(aval):
-    return jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(aval.dtype, jax.dtypes.prng_key)
 
 
 @pytest.mark.parametrize("name", ["Normal", "LogNormal", "Laplace", "TruncatedNormal"])

@@ -1,0 +1,153 @@
+"""One density: the eager run, the Form, its compiled function and its vmap give the same number."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from scipy import stats
+
+import lawful
+from lawful import handlers, plate, sample, scan
+from lawful.errors import LawfulError
+from lawful.record import choices_of
+
+from .families import FAMILIES
+from .programs import PROGRAMS
+
+SEEDS = range(3)
+
+
+def eager(name, seed):
+    program, args = PROGRAMS[name]
+    return handlers.trace(handlers.seed(program, jax.random.key(seed)))(*args)
+
+
+def full(form, record):
+    """All choices of a form as whole arrays; steps and arms that did not run are zero."""
+    values = {c.address: np.zeros(c.full_shape, c.dtype) for c in choices_of(form)}
+    for address, value in record.choices.items():
+        names = tuple(part for part in address if isinstance(part, str))
+        values[names][address[len(names) :]] = value
+    return values
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_eager_and_staged_density_are_equal(name, seed):
+    program, args = PROGRAMS[name]
+    record = eager(name, seed)
+    assert np.isfinite(record.log_density)
+    form = lawful.trace(program, *args)
+    np.testing.assert_allclose(form.log_density(record.choices, *args), record.log_density, rtol=1e-12)
+    np.testing.assert_allclose(form.log_density(full(form, record), *args), record.log_density, rtol=1e-12)
+    np.testing.assert_allclose(handlers.log_density(program, record.choices)(*args), record.log_density, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_form_run_eagerly_has_the_density_of_its_program(name):
+    program, args = PROGRAMS[name]
+    record = eager(name, 0)
+    again = handlers.trace(handlers.replay(lawful.trace(program, *args), record))(*args)
+    assert set(again.choices) == set(record.choices) and set(again.deterministics) == set(record.deterministics)
+    np.testing.assert_allclose(again.log_density, record.log_density, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_jit_and_vmap_keep_the_density(name):
+    program, args = PROGRAMS[name]
+    form = lawful.trace(program, *args)
+    records = [eager(name, seed) for seed in SEEDS]
+    names = [c.address for c in choices_of(form)]
+    stacked = {a: jnp.stack([full(form, record)[a] for record in records]) for a in names}
+    jitted = jax.jit(lambda values: form.log_density(values, *args))
+    one = jitted({a: x[0] for a, x in stacked.items()})
+    np.testing.assert_allclose(one, records[0].log_density, rtol=1e-12)
+    many = jax.vmap(jitted, axis_size=len(records))(stacked) if names else jnp.stack([one] * len(records))
+    np.testing.assert_allclose(many, [record.log_density for record in records], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_value_outside_the_support_has_density_zero(name):
+    family = FAMILIES[name]
+    program = lambda: sample("x", family.make())
+    form = lawful.trace(program)
+    assert np.isfinite(form.log_density({"x": family.inside}))
+    for value in (family.inside, *family.outside):
+        staged = form.log_density({"x": value})
+        np.testing.assert_allclose(handlers.log_density(program, {"x": value})(), staged, rtol=1e-12)
+        np.testing.assert_allclose(jax.jit(lambda v: form.log_density({"x": v}))(value), staged, rtol=1e-12)
+    assert all(form.log_density({"x": value}) == -jnp.inf for value in family.outside)
+
+
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if np.ndim(family.inside) == 0])
+def test_one_element_outside_the_support_makes_a_plate_impossible(name):
+    family = FAMILIES[name]
+
+    def program():
+        with plate("a", 2):
+            sample("x", family.make())
+
+    form = lawful.trace(program)
+    good = jnp.asarray(family.inside)
+    single = lawful.trace(lambda: sample("x", family.make())).log_density({"x": good})
+    np.testing.assert_allclose(form.log_density({"x": jnp.stack([good, good])}), 2 * single, rtol=1e-12)
+    for value in family.outside:
+        assert form.log_density({"x": jnp.stack([good, jnp.asarray(value, good.dtype)])}) == -jnp.inf
+
+
+def test_densities_are_those_of_an_independent_library():
+    def program():
+        sample("n", dist.Normal(1.0, 2.0))
+        sample("g", dist.Gamma(2.0, 3.0))
+        sample("p", dist.Poisson(2.5))
+        sample("b", dist.Beta(2.0, 3.0))
+        sample("k", dist.Binomial(5, 0.3))
+        sample("t", dist.StudentT(3.0, 0.5, 2.0))
+
+    values = {"n": 0.3, "g": 0.7, "p": 4, "b": 0.2, "k": 2, "t": -1.0}
+    expected = (
+        stats.norm(1, 2).logpdf(0.3)
+        + stats.gamma(2, scale=1 / 3).logpdf(0.7)
+        + stats.poisson(2.5).logpmf(4)
+        + stats.beta(2, 3).logpdf(0.2)
+        + stats.binom(5, 0.3).logpmf(2)
+        + stats.t(3, 0.5, 2).logpdf(-1.0)
+    )
+    np.testing.assert_allclose(lawful.trace(program).log_density(values), expected, rtol=1e-12)
+
+
+def test_the_density_is_differentiable_in_choices_and_arguments():
+    def program(y):
+        sample("y", dist.Normal(sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+
+    form = lawful.trace(program, 0.0)
+    slopes = jax.grad(lambda x, y: form.log_density({"x": x}, y), argnums=(0, 1))(0.5, 2.0)
+    np.testing.assert_allclose(slopes, (-0.5 + 1.5, -1.5), rtol=1e-15)
+
+
+def walk():
+    return scan(lambda c, _: (c, sample("x", dist.Normal(0.0, 1.0))), 0.0, length=2)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({}, r"site 'x' \(.*test_density\.py:\d+\).*choices\['x'\] of shape \(2,\)"),
+        ({("x", 0): 1.0}, "site 'x'"),
+        ({"x": 1.0}, r"given shape \(\), expected \(2,\)"),
+        ({"x": [1.0, 2.0], "y": 1.0}, "no latent site has the name y; the program has: x"),
+    ],
+)
+def test_choices_that_do_not_fit_are_named(choices, message):
+    with pytest.raises(LawfulError, match=message):
+        lawful.trace(walk).log_density(choices)
+
+
+def test_a_choice_of_the_arm_that_runs_is_required_and_no_other():
+    program, args = PROGRAMS["branches"]
+    form = lawful.trace(program, *args)
+    choices = {"b": 0, "x": 0.0, "k": 1}
+    with pytest.raises(LawfulError, match="site 'only'.*is active"):
+        form.log_density(choices, *args)
+    assert np.isfinite(form.log_density(choices | {"b": 1}, *args))
