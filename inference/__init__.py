@@ -1,7 +1,7 @@
 """lawful.inference: algorithms as short compositions of lawful transformers.
 
-`inference.smc(model, particles=1000)(key, *args)`: an inference is built from a model and called with a key and the model's
-arguments.
+`inference.smc(model, particles=1000)(key, *args)`: an inference is built from a model and called with a key and the
+model's arguments.
 """
 
 if __name__ == "inference":

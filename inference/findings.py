@@ -45,6 +45,7 @@ BITS = {str(bit.name): bit for bit in Status} | {
     "EVIDENCE_SPREAD": Status.NOT_CONVERGED,
     "NEVER_MOVED": Status.NOT_CONVERGED,
     "ONE_RUN": Status(0),
+    "IDLE_RESAMPLING": Status(0),
 }
 
 ENOUGH = 2000  # draws a run that the comparison of runs looks at
@@ -101,7 +102,7 @@ def population_findings(
     """Check runs of a population method; runs that died are left out of the other checks."""
     log_z, log_w = np.asarray(log_evidence, dtype=float), np.asarray(log_weight)
     dead_at = np.asarray(stats.get("dead_at", np.full(len(log_z), -1)))
-    for run in np.flatnonzero(dead_at >= 0):
+    for run in np.flatnonzero((dead_at >= 0) & ~np.isnan(log_z)):
         yield Finding(
             "DEAD",
             f"run {run}: every particle has weight zero at stage {dead_at[run]}, so its evidence estimate is 0; check "

@@ -112,7 +112,7 @@ def _last_positive(weights: jax.Array) -> jax.Array:
 
 @dataclass(frozen=True)
 class CoinLaw:
-    """A coin that shows heads with a given probability: acceptance decisions are coins, so that they can be enumerated."""
+    """A coin with a given probability of heads: acceptance decisions are coins, so that they can be enumerated."""
 
     probability_dtype: str = "float64"
 

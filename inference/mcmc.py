@@ -278,4 +278,3 @@ def mcmc(
             raise LawfulError(f"{name}: expected an integer of {least} or more, got {value!r}.")
     settings = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "kernel": repr(kernel)}
     return ChainPlan(model, kernel, settings, init)
-

@@ -111,4 +111,3 @@ def masked(values: Mapping[str, Any], active: Mapping[str, Any]) -> dict[str, An
             array = np.where(flag, array, np.nan)
         out[name] = array
     return out
-

@@ -248,9 +248,10 @@ class Result:
         if dead:
             where = ", ".join(f"run {run} at stage {stage}" for run, stage in dead.items())
             raise DeadPopulationError(
-                f"samples refused: every particle had weight zero in {where} of {len(self.runs)} runs. The evidence "
-                "is readable (log_evidence is -inf for these runs). Check the observations of that stage against the "
-                "model, use more particles, or read the other runs by result.surviving().",
+                f"samples refused: every particle had weight zero, or one had no weight, in {where} of "
+                f"{len(self.runs)} runs. The evidence is readable (log_evidence is -inf or NaN for these runs). Check "
+                "the observations of that stage against the model, use more particles, or read the other runs by "
+                "result.surviving().",
                 dead_at=dead,
                 runs=tuple(dead),
             )

@@ -15,20 +15,20 @@ import numpy as np
 
 from lawful.analysis import without_dead_code
 from lawful.emitter import emit
-from lawful.errors import LawfulError, NonFiniteError
-from lawful.form import Factor, Form, Site, walk
+from lawful.errors import LawfulError
+from lawful.form import Form
 from lawful.observed import observed_values
 from lawful.record import Choice, record
 
 from .check.contracts import Contract
 from .collect import from_population
-from .findings import Finding
 from .laws import ResampleLaw
 from .numerics.resampling import scheme as scheme_named
 from .plan import Builder, Prepared, dims_of, environment, masked, one_key, timed
 from .representations.population import Population
 from .representations.sequential import sequential
 from .result import Result
+from .stages import joined, weight_findings
 from .transformer import Transformer
 from .transformers import Advance, EssBelow, Finish, push_evidence_with, repeat_to_end, resample, spawn
 
@@ -64,9 +64,7 @@ class PopulationPlan:
 
     contract = PROPERLY_WEIGHTED
 
-    def __init__(
-        self, name: str, model: Any, transformer: Transformer, settings: dict[str, Any], cut: bool
-    ) -> None:
+    def __init__(self, name: str, model: Any, transformer: Transformer, settings: dict[str, Any], cut: bool) -> None:
         """Keep the parts; nothing is traced before the first call."""
         self.name, self.transformer, self.settings, self.cut = name, transformer, settings, cut
         self.prepare = Builder(model, self._build)
@@ -129,13 +127,14 @@ class PopulationPlan:
         active = dict(zip(built.conditional, outputs[n : n + k], strict=True))
         values = masked(values, active)
         log_weight, index = outputs[n + k : n + k + 2]
-        stats = _stages(dict(zip(built.stats, outputs[n + k + 2 :], strict=True)))
-        found = self._faults(prepared.form, log_evidence, stats)
+        stats = joined(dict(zip(built.stats, outputs[n + k + 2 :], strict=True)))
+        found = weight_findings(prepared.form, log_evidence, stats, self.settings["nonfinite"], self.cut)
         rows = np.arange(len(index))[:, None]
         draws = {name: array[rows, index] for name, array in values.items()}
         increments = stats["log_evidence_increment"]
-        dead = np.isneginf(increments)
-        dead_at = np.where(dead.any(axis=1), dead.argmax(axis=1), -1)
+        gone = np.isneginf(increments) | np.isnan(increments)
+        gone[:, -1] |= np.isneginf(log_evidence) | np.isnan(log_evidence)  # by a weight that all particles share
+        dead_at = np.where(gone.any(axis=1), gone.argmax(axis=1), -1)
         return from_population(
             values,
             log_weight,
@@ -150,51 +149,6 @@ class PopulationPlan:
             dims=dims_of(built.choices),
             run=environment(self.settings, seconds),
         )
-
-    def _faults(self, form: Form, log_evidence: np.ndarray, stats: dict[str, np.ndarray]) -> tuple[Finding, ...]:
-        increments = stats["log_evidence_increment"]
-        sites = tuple(
-            dict.fromkeys(
-                ".".join(map(str, n.address))
-                for n in walk(form)
-                if isinstance(n, Factor) or (isinstance(n, Site) and n.observed is not None)
-            )
-        )
-        where = " or ".join(f"'{s}'" for s in sites)
-        for bad, word in ((np.isposinf(increments), "+inf"), (np.isnan(increments), "NaN")):
-            if not bad.any():
-                continue
-            run, stage = (int(i) for i in np.argwhere(bad)[0])
-            message = (
-                f"a weight is {word} at stage {stage} of run {run} (site {where}). Fix: check the parameters of that site "
-                "at values its parents can take"
-            )
-            if word == "NaN":
-                message += "; nonfinite='dead' reads NaN as weight zero and counts it, nonfinite='flag' returns a flagged result"
-            if word == "+inf" or self.settings["nonfinite"] != "flag":
-                raise NonFiniteError(message + ".", sites=sites, stage=stage, run=run, value=word)
-            return (Finding("NONFINITE_WEIGHT", message + ".", sites, word, None),)
-        count = int(np.nansum(stats.get("n_nonfinite", np.zeros(1))))
-        if count:
-            message = f"{count} weights were NaN (site {where}) and were read as zero: the target is restricted to the rest."
-            return (Finding("NONFINITE_WEIGHT", message, sites, count, 0),)
-        return ()
-
-
-def _stages(stats: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Join what was noted before the loop, at each of its steps, and after it."""
-    out: dict[str, np.ndarray] = {}
-    for name, array in stats.items():
-        if name.startswith(("initial_", "final_")):
-            continue
-        parts = [stats.get(f"initial_{name}"), array, stats.get(f"final_{name}")]
-        out[name] = np.concatenate([p if p.ndim == 2 else p[:, None] for p in parts if p is not None], axis=1)
-    length = max(a.shape[1] for a in out.values())
-    for name, array in out.items():
-        if array.shape[1] < length:
-            missing = length - array.shape[1]
-            out[name] = np.concatenate([np.full((len(array), missing), np.nan), array], axis=1)
-    return out
 
 
 def _spread(block: Any, value: Any, plate: Any) -> Any:
@@ -249,12 +203,15 @@ def smc(
     """Build a particle filter that pauses after every step of the model's loop (Gordon, Salmond and Smith 1993).
 
     Args:
-        model: a program whose sequence is a `lawful.scan` (or `jax.lax.scan`); without a loop it is importance sampling.
+        model: a program whose sequence is a `lawful.scan` (or `jax.lax.scan`); without a loop it is importance
+            sampling.
         particles: number of particles.
         runs: number of independent runs; they are ArviZ's chains and give the error of the evidence.
         resampling: "multinomial", "systematic", "stratified", "residual", or a scheme object.
-        resample_below: resample when the effective sample size is below this fraction of the particles; None: at every step.
-        keep: "paths" gives every choice with its history; "last" gives only what the program returns, in memory O(particles).
+        resample_below: resample when the effective sample size is below this fraction of the particles; None: at every
+            step.
+        keep: "paths" gives every choice with its history; "last" gives only what the program returns, in memory
+            O(particles).
         nonfinite: what a NaN weight means: "error"; "dead", weight zero and counted; "flag", a result that is not ok.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`.
@@ -297,7 +254,8 @@ def importance(
     """
     _check(particles, runs, keep, nonfinite)
     settings = {
-        "particles": particles, "runs": runs, "scheme": scheme_named("systematic"), "keep": keep, "nonfinite": nonfinite,
+        "particles": particles, "runs": runs, "scheme": scheme_named("systematic"), "keep": keep,
+        "nonfinite": nonfinite,
     }  # fmt: skip
     transformer = spawn(particles) >> push_evidence_with(nonfinite)
     return PopulationPlan("importance", model, transformer, settings, cut=False)

@@ -38,8 +38,8 @@ PRESERVES = Contract("preserves_measure", parametric=True)
 def spawn(n: int) -> Transformer:
     """Run n independent copies of a program, each with weight 1/n.
 
-    Takes a Form (run to its end), a Traced (likewise, with its choices among the values) or a Sequential (run to its first
-    pause); gives a Population.
+    Takes a Form (run to its end), a Traced (likewise, with its choices among the values) or a Sequential (run to its
+    first pause); gives a Population.
     """
     if n < 1:
         raise LawfulError(f"spawn: expected at least one particle, got {n}.", particles=n)

@@ -1,6 +1,7 @@
 """Array math: the operations of a traced program on concrete arrays, by NumPy where its meaning is plain, else by JAX.
 
-Law: `evaluate` gives what the operation gives when compiled, to rounding. NumPy serves here because an eager run is one small
+Law: `evaluate` gives what the operation gives when compiled, to rounding. NumPy serves here because an eager run is one
+    small
 operation at a time, and as an evaluation that shares nothing with the compiler.
 """
 
@@ -20,8 +21,8 @@ from .lowering import CALLS, Equation
 _ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "max": np.maximum, "min": np.minimum, "neg": np.negative,
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
-    "exp": np.exp, "log1p": np.log1p, "expm1": np.expm1, "abs": np.abs, "sign": np.sign, "floor": np.floor, "ceil": np.ceil,
-    "sqrt": np.sqrt, "tanh": np.tanh, "is_finite": np.isfinite, "and": np.bitwise_and, "or": np.bitwise_or,
+    "exp": np.exp, "log1p": np.log1p, "expm1": np.expm1, "abs": np.abs, "sign": np.sign, "floor": np.floor, "ceil":
+    np.ceil, "sqrt": np.sqrt, "tanh": np.tanh, "is_finite": np.isfinite, "and": np.bitwise_and, "or": np.bitwise_or,
     "xor": np.bitwise_xor, "not": np.invert,
 }  # fmt: skip
 

@@ -47,7 +47,8 @@ def log_density(form: Form, choices: Mapping[Any, Any], *args: Any) -> jax.Array
 
     Args:
         form: the form.
-        choices: values by name or address; a loop's site takes one array with the steps as leading axis, or one entry per
+        choices: values by name or address; a loop's site takes one array with the steps as leading axis, or one entry
+            per
             step under the address with its index.
         args: the arguments that the program was traced with.
 

@@ -1,6 +1,7 @@
 """Export: the log density of a program in coordinates without bounds, for samplers and optimisers from elsewhere.
 
-Law: exp(logp(u)) du is the measure of the program carried to the coordinates, Jacobian included; its gradient is exact. A support
+Law: exp(logp(u)) du is the measure of the program carried to the coordinates, Jacobian included; its gradient is exact.
+    A support
 that depends on other choices moves with them.
 """
 
@@ -158,7 +159,8 @@ class Density:
             array = jnp.asarray(position[name], self.dtypes[name])
             if array.shape != shape:
                 raise LawfulError(
-                    f"position: site '{name}' has {shape} coordinates without bounds, got shape {array.shape}.", site=name
+                    f"position: site '{name}' has {shape} coordinates without bounds, got shape {array.shape}.",
+                    site=name,
                 )
             arrays.append(array)
         return arrays

@@ -1,8 +1,8 @@
 """Form: the intermediate form of a program, an immutable list of nodes over typed values.
 
-Meaning: the measure whose density is the product of its sites' laws, its observations and its factors, pushed to its outputs.
-A plate is not a node but a mark: a `Var`'s shape leaves plate axes out, and a node with fewer plates than an operand sees the
-operand whole. So a reduction over particles is a plain `Det`.
+Meaning: the measure whose density is the product of its sites' laws, its observations and its factors, pushed to its
+outputs. A plate is not a node but a mark: a `Var`'s shape leaves plate axes out, and a node with fewer plates than an
+operand sees the operand whole. So a reduction over particles is a plain `Det`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
-
 
 from .addresses import Address, colliding, names_of, shared_key, show_address
 from .errors import DuplicateSiteError

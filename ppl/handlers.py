@@ -1,6 +1,7 @@
 """Handlers: functions on programs that answer some of their messages.
 
-Law: a handler changes the measure exactly as its name says: `seed`, `substitute`, `replay`, `block` and `trace` keep the density
+Law: a handler changes the measure exactly as its name says: `seed`, `substitute`, `replay`, `block` and `trace` keep
+    the density
 function of the program, `condition` turns choices into observations.
 """
 
@@ -121,8 +122,8 @@ _consumed: ContextVar[dict[bytes, str] | None] = ContextVar("lawful_consumed_key
 def key_guard() -> Iterator[None]:
     """Refuse the second use of a random key while a block runs.
 
-    Keys of eager draws are compared by value. Programs that are compiled inside the block are checked by JAX, which sees
-    a key that two operations consume.
+    Keys of eager draws are compared by value. Programs that are compiled inside the block are checked by JAX, which
+    sees a key that two operations consume.
 
     Raises: KeyReuseError naming the sites, or the operation.
 

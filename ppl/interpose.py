@@ -1,7 +1,8 @@
 """Interpose: a Form in which every choice is answered by a rule, with inputs and outputs of its own per choice.
 
-This is the one place that carries per-choice values through loops and branches: scoring given choices and drawing some of them
-again are two rules. Law: the nodes that are not choices keep their meaning; terms are summed over the sites of the arms that run.
+This is the one place that carries per-choice values through loops and branches: scoring given choices and drawing some
+of them again are two rules. Law: the nodes that are not choices keep their meaning; terms are summed over the sites of
+the arms that run.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Answer:
 class Interposed:
     """A form whose choices are answered.
 
-    Inputs: the form's own, then for each choice the rule's inputs. Outputs: the form's own, then log prior and log likelihood, then
+    Inputs: the form's own, then for each choice the rule's inputs. Outputs: the form's own, then log prior and log
+        likelihood, then
     for each choice the rule's outputs, then one flag for each conditional choice.
     """
 

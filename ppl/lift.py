@@ -1,6 +1,7 @@
 """Lift: many independent runs of a Form at once, by marking what varies with a plate.
 
-Law: the lifted form run at one element of the plate has the measure of the form. Factors and observations that vary with the plate
+Law: the lifted form run at one element of the plate has the measure of the form. Factors and observations that vary
+    with the plate
 are taken out of the density and given as one log weight per element; whoever lifts must put them back.
 """
 
@@ -38,7 +39,8 @@ def lift(
         form: the form.
         plate: the new axis, outermost.
         plated: for each input, whether it varies with the plate.
-        carried: for each output, whether it must vary with the plate (it is repeated where it does not); default: as it falls.
+        carried: for each output, whether it must vary with the plate (it is repeated where it does not); default: as it
+            falls.
         consume_all: take out also the factors that do not vary, as an arm under a varying index needs.
     """
     lifting = _Lifting(plate, consume_all)
@@ -184,7 +186,6 @@ class _Lifting:
         chosen = self.plate in index.plates
         arms = [lift(arm, self.plate, plated, consume_all=chosen or self.consume_all) for arm in node.forms]
         all_varies = chosen or any(is_random(n) for arm in node.forms for n in arm.nodes)
-        n_out = len(node.outs)
         outs = []
         for position, out in enumerate(node.outs):
             varies = all_varies or any(self.plate in arm.form.outputs[position].plates for arm in arms)

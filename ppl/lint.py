@@ -1,6 +1,7 @@
 """The linter: what a Form alone shows to be a likely mistake.
 
-Law: a finding never changes a program; each one says the code, the level, the site and its line, what was found and what to do.
+Law: a finding never changes a program; each one says the code, the level, the site and its line, what was found and
+    what to do.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ class LintFinding:
 def check_form(form: Form) -> tuple[LintFinding, ...]:
     """Return the findings of a form, in the order of evaluation within each rule.
 
-    The rules: missing-plate, a batch axis that no plate declares; unused-latent, a choice that no observation or factor depends
-    on, in a program that has any; unrolled-loop, more than 50 equal sites of one line; float32-hazard, a score of more than
-    10**6 terms, or an integer above 2**24, in 32 bits.
+    The rules: missing-plate, a batch axis that no plate declares; unused-latent, a choice that no observation or factor
+    depends on, in a program that has any; unrolled-loop, more than 50 equal sites of one line; float32-hazard, a score
+    of more than 10**6 terms, or an integer above 2**24, in 32 bits.
 
     >>> import jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> form = lawful.trace(lambda: lawful.sample("x", dist.Normal(jnp.zeros(3), 1.0)))

@@ -1,8 +1,8 @@
 """Lowering: from a traced JAX program to a Form. The one module that touches JAX's extension interface.
 
-Law: the Form denotes the measure of the program. Sites are JAX primitives while a program is traced, so scan, cond, jit, checkpoint
-and grad around them work; a plain vmap over a site gives independent draws, because the batching rule of a site fires whether or
-not its parameters are batched.
+Law: the Form denotes the measure of the program. Sites are JAX primitives while a program is traced, so scan, cond,
+jit, checkpoint and grad around them work; a plain vmap over a site gives independent draws, because the batching rule
+of a site fires whether or not its parameters are batched.
 """
 
 from __future__ import annotations
@@ -21,14 +21,23 @@ from .addresses import Address, names_of, show_address
 from .errors import LawfulError, UnsupportedProgramError
 from .form import Branch, Det, Factor, Form, Loop, Node, Site, Var
 from .laws import LanesLaw, law_of
-from .messages import DecisionMessage, DeterministicMessage, FactorMessage, Handler, Message, PlateFrame, SampleMessage, Source
+from .messages import (
+    DecisionMessage,
+    DeterministicMessage,
+    FactorMessage,
+    Handler,
+    Message,
+    PlateFrame,
+    SampleMessage,
+    Source,
+)
 
 site_p = Primitive("lawful_site")
 factor_p = Primitive("lawful_factor")
 label_p = Primitive("lawful_deterministic")
 OURS = (site_p, factor_p, label_p)
-CALLS = ("jit", "pjit", "closed_call", "core_call", "remat2", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call",
-         "custom_vjp_call_jaxpr", "custom_lin")  # fmt: skip
+CALLS = ("jit", "pjit", "closed_call", "core_call", "remat2", "remat", "checkpoint", "custom_jvp_call",
+         "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -228,7 +237,9 @@ class _Lowering:
             (source,), out = eqn.invars, frame.new(eqn.outvars[0])
             mark = eqn.params["mark"]
             frame.nodes.append(
-                Det(_identity, (frame.read(source),), (out,), mark.address[-1], address=mark.address, source=mark.source)
+                Det(
+                    _identity, (frame.read(source),), (out,), mark.address[-1], address=mark.address, source=mark.source
+                )
             )
         elif not _holds_sites(eqn.params):
             self.det(eqn, frame)
@@ -262,8 +273,8 @@ class _Lowering:
         observed = operands[-1] if mark.observed else None
         if observed is not None and observed.shape != law.shape:
             raise LawfulError(
-                f"site '{show_address(mark.address)}' ({mark.source}) is observed under jax.vmap with one value for all "
-                "lanes: use plate(name, size) and observe an array.",
+                f"site '{show_address(mark.address)}' ({mark.source}) is observed under jax.vmap with one value "
+                "for all lanes: use plate(name, size) and observe an array.",
                 site=mark.address,
             )
         out = frame.new(eqn.outvars[0])

@@ -1,6 +1,7 @@
 """Observed data of a traced program: their values, and whether they fit their sites, at every call.
 
-Law: data that reach a site through the program's arguments meet the same rules as concrete data at the site: no NaN, and inside a
+Law: data that reach a site through the program's arguments meet the same rules as concrete data at the site: no NaN,
+    and inside a
 support that no choice can move.
 """
 
@@ -82,11 +83,9 @@ def _support(block: Block, node: Site, random: set[Var]) -> Var | None:
 def _read_loop(node: Loop, block: Block, random: set[Var], found: list[Datum], outputs: list[Var]) -> None:
     n_const, n_carry = len(node.constants), len(node.init)
     body = node.body
-    start = [
-        inner
-        for inner, outer in zip(body.inputs, node.ins, strict=True)
-        if outer in random
-    ] + list(body.inputs[n_const : n_const + n_carry])
+    start = [inner for inner, outer in zip(body.inputs, node.ins, strict=True) if outer in random] + list(
+        body.inputs[n_const : n_const + n_carry]
+    )
     # A carry may depend on choices of earlier steps: treat it as random.
     inner_random = random_values(body, start)
     inside_block = Block()
@@ -158,4 +157,3 @@ def observed_values(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
 def _support_of(law: Any) -> str:
     base = getattr(law, "base", law)
     return f"the support of {base.label}"
-

@@ -1,6 +1,7 @@
 """Text of a Form: one line per meaning, not one per operation.
 
-Law: equal Forms give equal text in every process: values are numbered in the order in which they are shown. Short formulas are
+Law: equal Forms give equal text in every process: values are numbered in the order in which they are shown. Short
+    formulas are
 written out; a longer run of operations becomes one line that says what it reads.
 """
 
@@ -26,9 +27,9 @@ INDICES = "tsrqp"
 def show_form(form: Form) -> str:
     """Write a form as text.
 
-    A line `x[t] ~ Normal(c0, 1)` is a site of a loop at step t, `plate[school 8]` an axis of independent elements, `in0` the first
-    input, `v0`, `v1`, ... are values of longer formulas and of branches, `c0`, ... are carried from step to step, and `s0`, ... are
-    stacked over the steps.
+    A line `x[t] ~ Normal(c0, 1)` is a site of a loop at step t, `plate[school 8]` an axis of independent elements,
+    `in0` the first input, `v0`, `v1`, ... are values of longer formulas and of branches, `c0`, ... are carried from
+    step to step, and `s0`, ... are stacked over the steps.
 
     >>> import numpyro.distributions as dist, lawful
     >>> def chain():

@@ -22,8 +22,9 @@ from .laws import DistributionLaw, LanesLaw
 def supports(form: Form) -> dict[Address, Any]:
     """Return the constraint of numpyro that holds for each latent site, by address.
 
-    A bound that is computed from inputs or choices has no value before the run: such a site has `constraints.dependent`,
-    with the right `is_discrete` and `event_dim`. Of a site under a plain `jax.vmap` the constraint of one copy is given.
+    A bound that is computed from inputs or choices has no value before the run: such a site has
+    `constraints.dependent`, with the right `is_discrete` and `event_dim`. Of a site under a plain `jax.vmap` the
+    constraint of one copy is given.
 
     >>> import numpyro.distributions as dist, lawful
     >>> form = lawful.trace(lambda: lawful.sample("x", dist.HalfNormal(1.0)))

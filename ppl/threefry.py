@@ -1,8 +1,9 @@
 """Random words for many lanes from one key: threefry written out, two words from each block.
 
-Law: the words are those of threefry-2x32 on counters that are all different under the key, as `jax.random.bits` draws them with
-`jax_threefry_partitionable` off for an even number of words. Why: on CPUs JAX lowers threefry as a rolled loop that nothing fuses
-with, and by default spends one block on each word; written out it costs half (benchmarks/README.md has the figures).
+Law: the words are those of threefry-2x32 on counters that are all different under the key, as `jax.random.bits` draws
+them with `jax_threefry_partitionable` off for an even number of words. Why: on CPUs JAX lowers threefry as a rolled
+loop that nothing fuses with, and by default spends one block on each word; written out it costs half
+(benchmarks/README.md has the figures).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Worlds: the emitter's second algebra, which runs a Form through every value of every site at once.
 
-Law: the sum over worlds of exp(log mass) delta(outputs) is exactly the measure of the Form. A world is one combination of choices;
-worlds are a leading axis that each site multiplies by its number of atoms. A site of an arm that does not run has one world.
+Law: the sum over worlds of exp(log mass) delta(outputs) is exactly the measure of the Form. A world is one combination
+of choices; worlds are a leading axis that each site multiplies by its number of atoms. A site of an arm that does not
+run has one world.
 """
 
 from __future__ import annotations
@@ -68,23 +69,23 @@ def site_atoms(node: Site) -> int:
     """Number of values of a site over all its plates."""
     if node.law.atoms is None:
         raise UnsupportedProgramError(
-            f"site '{show_address(node.address)}' ({node.source}) with law {node.law.label} is not finite: give breakpoints, "
-            "or use level='statistical'.",
+            f"site '{show_address(node.address)}' ({node.source}) with law {node.law.label} is not finite: "
+            "give breakpoints, or use level='statistical'.",
             site=node.address,
         )
     return node.law.atoms ** math.prod(p.size for p in node.plates)
 
 
 def emit_worlds(form: Form, max_worlds: int = 1 << 22) -> Callable[..., Worlds]:
-    """Return the function `run(*inputs) -> Worlds` of a finite form; its shapes are static, so it can be jitted and vmapped.
+    """Return the function `run(*inputs) -> Worlds` of a finite form; shapes are static, so it can be jitted.
 
     Raises: PathLimitError with the number needed where it exceeds `max_worlds`.
     """
     needed = count_worlds(form)
     if needed > max_worlds:
         raise PathLimitError(
-            f"enumeration needs {needed} worlds, more than the budget of {max_worlds}: fewer or smaller sites, or a larger "
-            "budget.",
+            f"enumeration needs {needed} worlds, more than the budget of {max_worlds}: use fewer or smaller sites, "
+            "or a larger budget.",
             needed=needed, cap=max_worlds,
         )  # fmt: skip
 
@@ -95,9 +96,7 @@ def emit_worlds(form: Form, max_worlds: int = 1 << 22) -> Callable[..., Worlds]:
         full = [_spread(v, state.count) for v in outputs]
         decisions: dict[str, jax.Array] = {}
         for label, index, guard, worlds in state.decisions:
-            seen = _seen(
-                _spread_array(index, worlds, state.count), _guard(guard, state.count), state.log_probability
-            )
+            seen = _seen(_spread_array(index, worlds, state.count), _guard(guard, state.count), state.log_probability)
             decisions[label] = decisions.get(label, 0.0) + seen
         return Worlds(full, state.log_probability + state.log_weight, state.log_probability, decisions)
 

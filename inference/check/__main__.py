@@ -1,4 +1,4 @@
-"""`python -m lawful.inference.check [ROW ...]`: check the law of every registered row, and print rows, programs and errors."""
+"""`python -m lawful.inference.check [ROW ...]`: check the law of every registered row; print programs and errors."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Exact checks (tier 0): an algorithm is a program, so its measure is enumerated and compared, unnormalised, on full traces.
+"""Exact checks (tier 0): an algorithm is a program, so its measure is enumerated and compared.
 
-Law: `preserves` passes only when the largest error of the measure is within the tolerance, no path was lost, and every
-data-dependent decision was seen with both outcomes.
+Law: `preserves` compares unnormalised measures on full traces; it passes only when the largest error is within the
+tolerance, no path was lost, and every data-dependent decision was seen with both outcomes.
 """
 
 from __future__ import annotations

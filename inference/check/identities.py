@@ -26,14 +26,15 @@ TOLERANCE = 1e-10
 
 
 def mh_symmetry(kernel: Any, model: Any, *args: Any, points: int = 20, tolerance: float = TOLERANCE) -> Report:
-    """Check a random-walk kernel by detailed balance of densities, at states drawn from the prior and steps drawn by the kernel.
+    """Check a random-walk kernel by detailed balance of densities, at prior states and steps of the kernel's kind.
 
     The kernel is opened: its step e and its coin become inputs. From x the step e leads to y and -e leads back, so in
     unconstrained coordinates log pi(x) + log |dx/du| + log q(e) + log a(x, y) must equal the same with (y, -e).
 
     Args:
         kernel: `mh(random_walk(...))`.
-        model: a program, with its `args`.
+        model: a program.
+        args: its arguments.
         points: number of generated points.
         tolerance: largest difference, relative to the larger of 1 and the density.
 
@@ -47,7 +48,9 @@ def mh_symmetry(kernel: Any, model: Any, *args: Any, points: int = 20, tolerance
     """
     walk = getattr(kernel, "proposal", None)
     if not isinstance(walk, RandomWalk):
-        raise UnsupportedProgramError(f"mh_symmetry: expected a random-walk kernel, got {kernel!r}; see check.invariant.")
+        raise UnsupportedProgramError(
+            f"mh_symmetry: expected a random-walk kernel, got {kernel!r}; see check.invariant."
+        )
     form = trace(model, *args)
     inputs, _, _ = split_arguments(args)
     built = kernel.build(form)
@@ -67,7 +70,9 @@ def mh_symmetry(kernel: Any, model: Any, *args: Any, points: int = 20, tolerance
         if np.isneginf(left) and np.isneginf(right):
             continue  # the step leaves the support: no flux either way
         seen += 1
-        gaps = [np.max(np.abs(np.asarray(a) - np.asarray(b)), initial=0.0) for a, b in zip(returned, state, strict=True)]
+        gaps = [
+            np.max(np.abs(np.asarray(a) - np.asarray(b)), initial=0.0) for a, b in zip(returned, state, strict=True)
+        ]
         worst = max(worst, abs(left - right) / max(1.0, abs(left)), float(max(gaps[:-1], default=0.0)))
     return Report(
         status="inconclusive" if not seen else "passed" if worst <= tolerance else "failed",

@@ -1,7 +1,8 @@
-"""The law of every row: random programs by the reference enumerator, compiled structures with many parameter sets by the emitter.
+"""The law of every row, by both enumerators.
 
-Law: a row holds when its largest error of the unnormalised measure (for kernels, of pi K - pi) is at most 1e-12 and every
-data-dependent decision of the algorithm was seen with both outcomes.
+Law: a row holds when its largest error of the unnormalised measure (for kernels, of pi K - pi) is at most 1e-12 and
+every data-dependent decision of the algorithm was seen with both outcomes. The reference enumerator runs many random
+programs; the emitter runs some compiled structures with many parameter sets each.
 """
 
 from __future__ import annotations
@@ -191,5 +192,3 @@ def _continuous() -> Any:
 def rows_named(names: Sequence[str]) -> list[Row]:
     """Choose rows by parts of their names; none chooses all."""
     return [row for row in ROWS if not names or any(name in row.name for name in names)]
-
-

@@ -1,6 +1,7 @@
-"""Rows: what `make law` checks, one row per transformer, composition or kernel. A newcomer adds one row and gets all laws.
+"""Rows: what `make law` checks, one row per transformer, composition or kernel.
 
-Law: a row whose contract is exact is checked by both enumerators; a row that cannot be enumerated says by which check it is.
+Law: a row whose contract is exact is checked by both enumerators; a row that cannot be enumerated says by which check
+it is. A newcomer adds one row and gets all laws.
 """
 
 from __future__ import annotations

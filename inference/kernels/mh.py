@@ -111,7 +111,8 @@ class SingleSite:
     A part is one element of a site's batch at one step of its loops. Parts that become active are drawn from the prior
     too. In the ratio stay only the parts that are kept, the likelihood, and the numbers of active parts.
 
-    Reference: Wingate, Stuhlmueller and Goodman (2011), Lightweight implementations of probabilistic programming languages.
+    Reference: Wingate, Stuhlmueller and Goodman (2011), Lightweight implementations of probabilistic programming
+        languages.
     """
 
     contract: Contract = INVARIANT

@@ -1,6 +1,7 @@
 """Enumerated: a finite list of (x, w), the whole measure of a finite program.
 
-Meaning: the sum of w delta_x. Law: it is exact; a program that is not finite, or larger than the budget, is an error, never a
+Meaning: the sum of w delta_x. Law: it is exact; a program that is not finite, or larger than the budget, is an error,
+    never a
 partial sum.
 """
 
@@ -34,7 +35,8 @@ class Enumerated:
     """All paths of positive weight.
 
     Attributes:
-        support: name -> array (paths, ...); a choice that is not active on a path holds zero there. The value that the program
+        support: name -> array (paths, ...); a choice that is not active on a path holds zero there. The value that the
+            program
             returns stands under "return" where it is one array.
         active: name -> array (paths,) or (paths, steps), for choices that are not active on all paths.
         log_weights: natural log of the unnormalised weights (paths,).
@@ -79,7 +81,9 @@ class Enumerated:
         Array values are tuples. Raises: LawfulError for an unknown name.
         """
         if name not in self.support:
-            raise LawfulError(f"enumerate: no choice is called '{name}'; there are: {', '.join(self.support)}.", site=name)
+            raise LawfulError(
+                f"enumerate: no choice is called '{name}'; there are: {', '.join(self.support)}.", site=name
+            )
         values, weights = self.support[name], self.probabilities
         on = self.active.get(name)
         found: dict[Any, float] = {}
@@ -115,8 +119,10 @@ def enumerate(
 
     Args:
         model: a program whose sites are all finite.
-        mode: "staged", all paths at once in one compiled program; "eager", one path at a time in plain Python, which needs no
-            bound on the number of choices and follows only paths of positive probability; "auto", the first where it applies.
+        mode: "staged", all paths at once in one compiled program; "eager", one path at a time in plain Python, which
+            needs no
+            bound on the number of choices and follows only paths of positive probability; "auto", the first where it
+            applies.
         max_paths: budget of paths.
 
     Returns: `plan(*args) -> Enumerated`.

@@ -1,6 +1,7 @@
 """Sampler: a program without factors and observations, whose value is a draw.
 
-Meaning: the law of the draw, a probability measure. Law: `sampler` refuses a program whose measure its draws would not have.
+Meaning: the law of the draw, a probability measure. Law: `sampler` refuses a program whose measure its draws would not
+    have.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def sampler(form: Form) -> Sampler:
     for node in walk(form):
         if isinstance(node, Factor) or (isinstance(node, Site) and node.observed is not None):
             raise LawfulError(
-                f"sampler: '{show_address(node.address)}' ({node.source}) weighs the program, and a sampler would forget the "
-                "weight. Fix: use inference.importance or another inference.",
+                f"sampler: '{show_address(node.address)}' ({node.source}) weighs the program, and a sampler "
+                "would forget the weight. Fix: use inference.importance or another inference.",
                 site=node.address,
             )
     return Sampler(form)

@@ -35,7 +35,9 @@ def weighted(form: Form) -> Weighted:
     block = Block()
     outputs = block.splice(lifted.form, lifted.form.inputs)
     values = [_first(block, v, one) for v in outputs[: len(form.outputs)]]
-    weight = _first(block, outputs[-1], one) if lifted.weighted else block.constant(jnp.zeros((), jnp.result_type(float)))
+    weight = (
+        _first(block, outputs[-1], one) if lifted.weighted else block.constant(jnp.zeros((), jnp.result_type(float)))
+    )
     return Weighted(block.form(lifted.form.inputs, (*values, weight), in_tree=form.in_tree, out_tree=form.out_tree))
 
 
