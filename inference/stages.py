@@ -123,8 +123,8 @@ def _nonfinite(place: Place, word: str, run: int, stage: int, policy: str) -> Fi
     """Raise or report a weight that is not finite, whichever the policy says."""
     where = f" {place.words}" if place.words else ""
     message = (
-        f"a weight is {word}{where} in run {run} (site {_either(place.sites)}). Fix: check the parameters of that site at "
-        "values its parents can take"
+        f"a weight is {word}{where} in run {run} (site {_either(place.sites)}). Fix: check the parameters of that site "
+        "at values its parents can take"
     )
     if word == "NaN":
         message += "; nonfinite='dead' reads NaN as weight zero and counts it, nonfinite='flag' flags the result"

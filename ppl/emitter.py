@@ -71,7 +71,7 @@ def emit(form: Form) -> Callable[..., tuple[list[jax.Array], jax.Array]]:
     -0.9189
     """
 
-    def run(key: jax.Array, *inputs: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+    def run(key: jax.Array, *inputs: Any) -> tuple[list[jax.Array], jax.Array]:
         keys = {site.address: key_at(key, site.address) for site in form.sites() if site.observed is None}
         outputs, weight = run_nodes(form, [jnp.asarray(x) for x in inputs], keys)
         return outputs, jnp.zeros((), jnp.result_type(float)) if weight is None else weight.value()

@@ -89,7 +89,7 @@ def emit_worlds(form: Form, max_worlds: int = 1 << 22) -> Callable[..., Worlds]:
             needed=needed, cap=max_worlds,
         )  # fmt: skip
 
-    def run(*inputs: jax.Array) -> Worlds:
+    def run(*inputs: Any) -> Worlds:
         zero = jnp.zeros((1,), jnp.result_type(float))
         state = _State(1, zero, zero)
         outputs = _run(form, [_Value(jnp.asarray(x), None) for x in inputs], state, None)
