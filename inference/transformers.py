@@ -252,7 +252,7 @@ def _repeat(population: Population, step: Transformer) -> Population:
     suspended = _Step(lifted.form, lifted.weighted, c_in, x_in, len(k_in), order)
     w_in, l_in, e_in = population.weight.like(), population.log_weight.like(), population.ess.like()
     inside = Population(
-        inner, (), plate, l_in, (*k_in, *s_in), w_in, e_in, suspended, Trail(), (*population.scope, "step")
+        inner, (), plate, l_in, (*k_in, *s_in), w_in, e_in, pending=suspended, scope=(*population.scope, "step")
     )
     after = step(inside)
     if after.weight is None or after.ess is None:

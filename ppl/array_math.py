@@ -61,7 +61,7 @@ def _apply(primitive: Any, params: dict[str, Any], operands: list[np.ndarray], e
 def _call(closed: Any, operands: list[np.ndarray]) -> list[Any]:
     """Walk a traced function, one operation after the other."""
     jaxpr = getattr(closed, "jaxpr", closed)
-    values = dict(zip(jaxpr.constvars, map(np.asarray, getattr(closed, "consts", ())), strict=True))
+    values = dict(zip(jaxpr.constvars, [np.asarray(c) for c in getattr(closed, "consts", ())], strict=True))
     values |= dict(zip(jaxpr.invars, operands, strict=True))
 
     def read(variable: Any) -> Any:
@@ -155,7 +155,7 @@ def _gather(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     array, index = operands
     numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
     axes = tuple(numbers.start_index_map)
-    if index.ndim != 1 or tuple(numbers.collapsed_slice_dims) != axes or getattr(numbers, "operand_batching_dims", ()):
+    if index.ndim != 1 or tuple(numbers.collapsed_slice_dims) != axes or getattr(numbers, "operand_batching_dims", False):
         return NotImplemented
     if any(sizes[a] != (1 if a in axes else array.shape[a]) for a in range(array.ndim)):
         return NotImplemented

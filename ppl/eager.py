@@ -216,7 +216,7 @@ def _branch(node: Branch, values: dict[Var, Any]) -> list[Any]:
 
 
 def _plated_branch(node: Branch, index: Any, arms: list[list[Any]]) -> list[Any]:
-    chosen = []
+    chosen: list[Any] = []
     for k, out in enumerate(node.outs):
         options = [arm[k] for arm in arms]
         if is_staged():

@@ -63,7 +63,7 @@ def formula(node: Det, operands: Sequence[Formula]) -> list[Formula] | None:
         return [operands[0]] if node.address is not None else None
     rest = iter(operands)
     every = [next(rest) if x is None else Formula(number_text(x[0])) for x in function.literals]
-    if node.label in _SILENT and len(every) == 1:
+    if (node.label in _SILENT or function.params.get("axes") == ()) and len(every) == 1:
         return [every[0]]
     if node.label == "iota" and len(node.outs[0].shape) == 1:
         return [Formula.name(f"arange({node.outs[0].shape[0]})")]
@@ -90,7 +90,7 @@ def _written(label: str, params: dict[str, Any], operands: Sequence[Formula]) ->
 
 
 def number_text(value: Any) -> str:
-    """Write a constant: scalars exactly, arrays element by element.
+    """Write a constant: numbers exactly, arrays element by element.
 
     >>> number_text(2.0), number_text(np.float32(0.1)), number_text(np.array([1, 2]))
     ('2', '0.1', '[1, 2]')
@@ -98,6 +98,7 @@ def number_text(value: Any) -> str:
     if not hasattr(value, "dtype") and not isinstance(value, int | float | complex):
         return str(value)
     array = np.asarray(value)
+    array = array.reshape(()) if array.size == 1 else array
     if array.ndim:
         return f"[{', '.join(number_text(x) for x in array)}]"
     return str(array[()]).removesuffix(".0")

@@ -121,7 +121,7 @@ def _float32_hazards(form: Form) -> Iterator[LintFinding]:
                 worst = array.flat[np.abs(array).argmax()]
                 yield LintFinding(
                     "float32-hazard", "warning", site.address, site.source,
-                    f"it reads the constant {worst:.9g}; above 2**24 a 32-bit float holds no longer every integer.",
+                    f"it reads the constant {worst:.0f}; above 2**24 a 32-bit float holds no longer every integer.",
                     "subtract an origin or change the unit, as for time stamps, or enable 64 bits.",
                 )  # fmt: skip
 

@@ -7,6 +7,7 @@ written out; a longer run of operations becomes one line that says what it reads
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from numpyro.distributions import Distribution
 
 from .addresses import Address, show_address
 from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
-from .formulas import Formula, formula, is_number, number_text
+from .formulas import Formula, formula, number_text
 from .laws import DistributionLaw, LanesLaw, core_of, law_name
 
 SHORT = 6  # operations that are written out
@@ -219,20 +220,22 @@ def _law_text(law: Any, parameters: Sequence[Any]) -> str:
 def _arguments(distribution: Any) -> list[str]:
     """List the arguments of a distribution whose parameters are texts.
 
-    numpyro keeps parameters in no fixed order, and more than it was given; so they are read by name.
+    numpyro keeps parameters in no fixed order, and more than it was given; so they are read by the names of the constructor,
+    and where those do not tell all, by the names of the fields.
     """
     core = core_of(distribution)
-    fields = {name: value for name, value in sorted(vars(core).items()) if _texts(value) and name != "_support"}
-    given = [fields[name] for name in core.arg_constraints if isinstance(fields.get(name), str)]
-    inner = {name: value for name, value in fields.items() if isinstance(value, Distribution)}
-    told = {text for value in inner.values() for text in _texts(value) if not is_number(text)} <= set(given)
-    if given and (told or (len(given) == len(core.arg_constraints) and "base_dist" not in inner)):
-        return given
-    parts = []
-    for name, value in fields.items():
-        text = f"{law_name(value)}({', '.join(_arguments(value))})" if name in inner else ", ".join(_texts(value))
-        parts.append(f"{name.strip('_')}={text}")
-    return parts
+    fields = {name.strip("_"): value for name, value in sorted(vars(core).items()) if _texts(value)}
+    given = {name: fields[name] for name in inspect.signature(type(core).__init__).parameters if name in fields}
+    told = {text for value in given.values() for text in _texts(value)}
+    if given and (set(core.arg_constraints) <= set(given) or set(_texts(core)) <= told):
+        return [_argument(value) for value in given.values()]
+    return [f"{name}={_argument(value)}" for name, value in fields.items() if name != "support"]
+
+
+def _argument(value: Any) -> str:
+    if isinstance(value, Distribution):
+        return f"{law_name(value)}({', '.join(_arguments(value))})"
+    return ", ".join(_texts(value))
 
 
 def _texts(value: Any) -> list[str]:

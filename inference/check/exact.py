@@ -219,7 +219,7 @@ def transition_matrix(
     kernel: KernelForm, form: Form, inputs: Sequence[Any], truth: Measure, max_paths: int
 ) -> tuple[np.ndarray, list[Trace], np.ndarray, int]:
     """Enumerate every row of a kernel on the support of a measure: (matrix, states, pi, paths)."""
-    states = [t for t, w in truth.weights.items() if w > 0]
+    states = [t for t, w in truth.traces() if w > 0]
     weights = np.array([float(truth.weights[t]) for t in states])
     pi = weights / weights.sum() if len(states) else weights
     place = {t: i for i, t in enumerate(states)}
@@ -234,8 +234,9 @@ def transition_matrix(
             lambda flat=flat, lp=log_density: kernel.form(*arrays, *flat, lp), max_paths=max_paths
         )
         paths += measure.paths
-        for outcome, weight in measure.weights.items():
-            there = layout.trace([np.asarray(x) for x in outcome.output[: kernel.size - 1]])
+        for outcome, weight in measure.traces():
+            outputs: Any = outcome.output
+            there = layout.trace([np.asarray(x) for x in outputs[: kernel.size - 1]])
             column = place.get(Trace(there.choices, None))
             if column is not None:
                 matrix[row, column] += float(weight)

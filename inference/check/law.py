@@ -131,7 +131,7 @@ def _compiled_rows(kernel: KernelForm) -> Any:
 def _row_error(run: Any, kernel: KernelForm, instance: Instance, tables: Any) -> float:
     """Total variation of pi K and pi for one parameter set."""
     truth = instance.truth().marginal(lambda t: Trace(t.choices, None))
-    states = [t for t, w in truth.weights.items() if w > 0]
+    states = [t for t, w in truth.traces() if w > 0]
     if not states:
         return 0.0
     weights = np.array([float(truth.weights[t]) for t in states])

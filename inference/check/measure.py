@@ -76,6 +76,10 @@ class Measure(Mapping[Hashable, Weight]):
         """Count the outcomes."""
         return len(self.weights)
 
+    def traces(self) -> Iterator[tuple[Trace, Weight]]:
+        """Iterate over the outcomes that are traces, with their weights in units of exp(log_scale)."""
+        return ((outcome, weight) for outcome, weight in self.weights.items() if isinstance(outcome, Trace))
+
     def total(self) -> Weight:
         """Return Z, the sum of all weights."""
         return self._scaled(exact_sum(self.weights.values()))

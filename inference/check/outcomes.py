@@ -83,7 +83,7 @@ def reference_measure(form: Form, layout: Layout, inputs: Sequence[Any], max_pat
     if layout.particles is None:
         return raw.marginal(lambda trace: layout.trace(_arrays(trace.output)))
     parts: dict[Hashable, list[Any]] = {}
-    for outcome, weight in raw.weights.items():
+    for outcome, weight in raw.traces():
         *values, log_weight = _arrays(outcome.output)
         for i in range(layout.particles):
             share = weight * float(np.exp(log_weight[i])) / layout.particles

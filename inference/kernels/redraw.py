@@ -25,7 +25,7 @@ from lawful.record import Choice
 PREFIX = "~mh"
 
 
-def expand(mask: jax.Array, rank: int) -> jax.Array:
+def expand(mask: Any, rank: int) -> Any:
     """Give a mask over the parts of a value the value's event axes."""
     return mask.reshape(mask.shape + (1,) * (rank - mask.ndim))
 

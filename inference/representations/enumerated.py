@@ -177,7 +177,7 @@ def _staged(form: Form, args: tuple[Any, ...], runs: dict[Form, Any], max_paths:
 
 def _eager(measure: Measure) -> Enumerated:
     """Lay the paths of an eager enumeration out as columns; names carry the index of their loop."""
-    items = [(dict(t.choices), t.output, w) for t, w in measure.weights.items() if w > 0]
+    items = [(dict(t.choices), t.output, w) for t, w in measure.traces() if w > 0]
     addresses = dict.fromkeys(a for choices, _, _ in items for a in choices)
     support, active = {}, {}
     for address in sorted(addresses, key=repr):

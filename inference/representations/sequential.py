@@ -36,12 +36,12 @@ class Sequential:
 
 def sequential(form: Form) -> Sequential:
     """Cut a form at its first loop that holds observations or factors, else at its first loop with random sites."""
-    loops = [i for i, node in enumerate(form.nodes) if isinstance(node, Loop) and node.length > 0]
-    weighted = [i for i in loops if has_weight(form.nodes[i].body)]
-    random = [i for i in loops if is_random(form.nodes[i])]
-    cut = (weighted or random or [None])[0]
+    loops = {i: node for i, node in enumerate(form.nodes) if isinstance(node, Loop) and node.length > 0}
+    weighted = [i for i, loop in loops.items() if has_weight(loop.body)]
+    random = [i for i, loop in loops.items() if is_random(loop)]
+    cut = next(iter(weighted or random), None)
     before = form.nodes if cut is None else form.nodes[:cut]
-    loop = None if cut is None else form.nodes[cut]
+    loop = None if cut is None else loops[cut]
     after: tuple[Node, ...] = () if cut is None else form.nodes[cut + 1 :]
     made = {v for node in before for v in node.outs} | set(form.inputs)
     reads = [v for node in after for v in node.ins] + list(form.outputs)
