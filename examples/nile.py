@@ -16,7 +16,7 @@ from nile_report import UNIT, Change, say
 from statsmodels.datasets import nile
 
 import lawful
-from lawful import deterministic, factor, inference, sample
+from lawful import factor, inference, sample
 from lawful.models.kalman import LinearGaussian, kalman_log_evidence, local_level, rts_smoother
 
 # Weakly informative priors. The programs see the flow in units of 100, so that levels are near 10 and changes near 1.
@@ -27,8 +27,8 @@ NOISE = dist.LogNormal(0.0, 0.5)
 STEP = dist.LogNormal(math.log(0.5), 1.0)
 
 NOISE_CELLS, STEP_CELLS = 51, 41
-PARTICLES, RUNS, BOLD = 100_000, 8, 0.3
-CHAINS, WARMUP, DRAWS, THIN = 4, 500, 500, 10
+PARTICLES, RUNS, BOLD = 50_000, 8, 0.3
+CHAINS, WARMUP, DRAWS, THIN = 4, 500, 500, 20
 
 
 # --- The programs ----------------------------------------------------------------------------------------------------
@@ -102,19 +102,28 @@ def exact(flow: jax.Array, noise: jax.Array, step: jax.Array, change: jax.Array 
     return kalman_log_evidence(gaussian(flow, noise, step, change), flow[:, None])
 
 
-def smoothed_levels(flow: jax.Array, posterior: Any, count: int = 500) -> jax.Array:
-    """Draw the level of every year from its exact posterior at `count` draws of a chain's scales, (count, years)."""
-    noise, step = (jnp.asarray(posterior[name]).ravel() for name in ("noise_sd", "step_sd"))
-    kept = jnp.linspace(0, len(noise) - 1, count).astype(int)
-    change = jnp.full(count, NEVER)
-    year_key, level_key = jax.random.split(jax.random.key(20))
-    if "change_probability" in posterior:
-        probability = jnp.asarray(posterior["change_probability"]).reshape(len(noise), -1)[kept]
-        cumulative = jnp.cumsum(probability, axis=1)
-        change = 1 + jnp.sum(cumulative < jax.random.uniform(year_key, (count, 1)), axis=1)
+def each_year(flow: jax.Array, noise: jax.Array, step: jax.Array) -> jax.Array:
+    """Return the log evidence at given scales of a change in each year but the first."""
+    return jax.vmap(lambda year: exact(flow, noise, step, year))(jnp.arange(1, len(flow)))
+
+
+def scales_of(posterior: Any) -> tuple[jax.Array, jax.Array]:
+    """Return the draws of both scales, the chains one after the other."""
+    return jnp.asarray(posterior["noise_sd"]).ravel(), jnp.asarray(posterior["step_sd"]).ravel()
+
+
+def change_probability(flow: jax.Array, posterior: Any) -> jax.Array:
+    """Return the probability of each year at each draw of the scales, (draws, years - 1)."""
+    at_draw = jax.jit(lambda scales: jax.lax.map(lambda s: jax.nn.softmax(each_year(flow, *s)), scales))
+    return at_draw(scales_of(posterior))
+
+
+def smoothed_levels(flow: jax.Array, posterior: Any, change: jax.Array | int = NEVER) -> jax.Array:
+    """Draw the level of every year from its exact posterior, once for each draw of the scales, (draws, years)."""
+    noise, step = scales_of(posterior)
     smooth = jax.jit(jax.vmap(lambda *scales: rts_smoother(gaussian(flow, *scales), flow[:, None])))
-    mean, cov = smooth(noise[kept], step[kept], change)
-    return mean[..., 0] + jnp.sqrt(cov[..., 0, 0]) * jax.random.normal(level_key, mean.shape[:2])
+    mean, cov = smooth(noise, step, jnp.broadcast_to(change, noise.shape))
+    return mean[..., 0] + jnp.sqrt(cov[..., 0, 0]) * jax.random.normal(jax.random.key(20), mean.shape[:2])
 
 
 def one_level_scales(flow: jax.Array) -> None:
@@ -122,12 +131,10 @@ def one_level_scales(flow: jax.Array) -> None:
     factor("flow", exact(flow, sample("noise_sd", NOISE), sample("step_sd", STEP)))
 
 
-def one_change_scales(flow: jax.Array) -> jax.Array:
+def one_change_scales(flow: jax.Array) -> None:
     """`one_change` with two choices left, the scales: the year is summed out."""
-    noise, step = sample("noise_sd", NOISE), sample("step_sd", STEP)
-    each = jax.vmap(lambda year: exact(flow, noise, step, year))(jnp.arange(1, len(flow)))
+    each = each_year(flow, sample("noise_sd", NOISE), sample("step_sd", STEP))
     factor("flow", jax.nn.logsumexp(each) - jnp.log(len(each)))
-    return deterministic("change_probability", jax.nn.softmax(each))
 
 
 class Grid(NamedTuple):
@@ -223,11 +230,16 @@ def main() -> None:
     say("4. What the data say.")
     report.print_evidence(smc, log_evidence)
     report.print_variances(mcmc)
-    change = Change.of(years, change_exact.marginal("change"), mcmc["one change"], smc["one change"])
+    by_draw = change_probability(flow, mcmc["one change"].posterior)
+    change = Change.of(years, change_exact.marginal("change"), by_draw, smc["one change"])
     report.print_verdict(change, log_evidence["one change"] - log_evidence["one level"])
 
-    levels = {name: smoothed_levels(flow, mcmc[name].posterior) for name in mcmc}
-    levels["robust level"] = smc["robust level"].posterior["level"].reshape(-1, len(flow))
+    year = 1 + jax.random.categorical(jax.random.key(21), jnp.log(by_draw))
+    levels = {
+        "one level": smoothed_levels(flow, mcmc["one level"].posterior),
+        "one change": smoothed_levels(flow, mcmc["one change"].posterior, year),
+        "robust level": smc["robust level"].posterior["level"].reshape(-1, len(flow)),
+    }
     paths = report.write(years, flow, levels, smc, mcmc, change)
     say(f"5. Written: {', '.join(map(str, paths))}. All took {time.perf_counter() - started:.0f} s.")
 

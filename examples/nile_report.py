@@ -29,13 +29,20 @@ class Change(NamedTuple):
     smc_error: np.ndarray
 
     @classmethod
-    def of(cls, years: np.ndarray, exact: np.ndarray, mcmc: Any, smc: Any) -> Change:
-        """Collect the posterior from an enumeration, from chains that carry the probabilities, and from runs."""
-        chains = np.asarray(mcmc.posterior["change_probability"]).mean(axis=(0, 1))
+    def of(cls, years: np.ndarray, enumerated: dict[int, float], by_draw: Any, smc: Any) -> Change:
+        """Collect the posterior from an enumeration, from draws of the scales, and from particles.
+
+        Args:
+            years: the years of the data; the first cannot be the year of the change.
+            enumerated: probability of each choice; choice 0 is the second year.
+            by_draw: probability of each choice at each draw of the scales, (draws, years - 1).
+            smc: the result with "change", the place of the year in the data.
+        """
+        exact = np.array([enumerated.get(choice, 0.0) for choice in range(len(years) - 1)])
         draws = np.asarray(smc.posterior["change"])
         by_run = np.array([np.bincount(run, minlength=len(years))[1:] / len(run) for run in draws])
         error = by_run.std(axis=0, ddof=1) / math.sqrt(len(by_run))
-        return cls(years[1:], np.asarray(exact), chains, by_run.mean(axis=0), error)
+        return cls(years[1:], exact, np.asarray(by_draw).mean(axis=0), by_run.mean(axis=0), error)
 
 
 def say(text: str) -> None:
@@ -129,8 +136,7 @@ def draw_ranks(result: Any) -> Path:
 
 def write_trees(years: np.ndarray, smc: dict[str, Any], mcmc: dict[str, Any]) -> Path:
     """Write every result into one netCDF file, a branch each; a population by 1000 of its shuffled draws."""
-    names = {"dims": {"level": ["year"], "change_probability": ["change_year"]}}
-    names |= {"coords": {"year": years, "change_year": years[1:]}}
+    names: dict[str, Any] = {"dims": {"level": ["year"]}, "coords": {"year": years}}
     trees = {f"mcmc_{name.replace(' ', '_')}": result.to_datatree(**names) for name, result in mcmc.items()}
     for name, result in smc.items():
         whole = result.to_datatree(**names)

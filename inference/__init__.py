@@ -10,28 +10,42 @@ if __name__ == "inference":
         "the folder inference/ is installed as the package lawful.inference (run make setup)"
     )
 
-from . import check as check
-from . import kernels as kernels
-from .findings import Finding as Finding
-from .findings import Limits as Limits
-from .findings import Status as Status
-from .mcmc import mcmc as mcmc
-from .moving import move as move
-from .representations.enumerated import Enumerated as Enumerated
-from .representations.enumerated import enumerate as enumerate
-from .representations.sequential import Suspend as Suspend
-from .representations.sequential import sequential as sequential
-from .representations.traced import Trace as Trace
-from .result import Result as Result
-from .smc import importance as importance
-from .smc import particle_filter as particle_filter
-from .smc import smc as smc
-from .transformer import Transformer as Transformer
-from .transformers import Advance as Advance
-from .transformers import Collapse as Collapse
-from .transformers import Finish as Finish
-from .transformers import PushEvidence as PushEvidence
-from .transformers import ess_below as ess_below
-from .transformers import repeat_to_end as repeat_to_end
-from .transformers import resample as resample
-from .transformers import spawn as spawn
+from . import check, kernels
+from .findings import Finding, Limits, Status
+from .mcmc import mcmc
+from .moving import move
+from .representations.enumerated import Enumerated, enumerate
+from .representations.sequential import Suspend, sequential
+from .representations.traced import Trace
+from .result import Result
+from .smc import importance, particle_filter, smc
+from .transformer import Transformer
+from .transformers import Advance, Collapse, Finish, PushEvidence, ess_below, repeat_to_end, resample, spawn
+
+__all__ = [
+    "Advance",
+    "Collapse",
+    "Enumerated",
+    "Finding",
+    "Finish",
+    "Limits",
+    "PushEvidence",
+    "Result",
+    "Status",
+    "Suspend",
+    "Trace",
+    "Transformer",
+    "check",
+    "enumerate",
+    "ess_below",
+    "importance",
+    "kernels",
+    "mcmc",
+    "move",
+    "particle_filter",
+    "repeat_to_end",
+    "resample",
+    "sequential",
+    "smc",
+    "spawn",
+]

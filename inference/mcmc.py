@@ -25,7 +25,6 @@ from lawful.form import Form, Plate
 from lawful.interpose import score
 from lawful.lift import lift
 from lawful.messages import Handler, Message, SampleMessage, only
-from lawful.observed import observed_values
 from lawful.record import Choice, record
 
 from .check.contracts import Contract
@@ -195,7 +194,7 @@ class ChainPlan:
             kept,
             stats=kept_stats,
             warmup=Warmup(*first) if warm else None,
-            observed=observed_values(prepared.form, prepared.inputs),
+            observed=prepared.observed,
             found=_counted(stats),
             state=list(out[:n]),
             form=prepared.form,

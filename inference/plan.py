@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.observed import check_data
+from lawful.observed import checked_data
 from lawful.record import Choice
 from lawful.tracing import split_arguments, trace
 
@@ -31,6 +32,7 @@ class Prepared:
     inputs: list[Any]
     args: tuple[Any, ...]
     built: Any
+    observed: dict[str, np.ndarray]
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Builder:
     model: Callable[..., Any] | Form
     build: Callable[[Form], Any]
     _built: dict[Form, Any] = field(default_factory=dict)
+    _last: tuple[Form, list[Any], dict[str, np.ndarray]] | None = None
 
     def __call__(self, args: tuple[Any, ...]) -> Prepared:
         """Prepare a call."""
@@ -47,10 +50,16 @@ class Builder:
         inputs, _, _ = split_arguments(args)
         if len(inputs) != len(form.inputs):
             raise LawfulError(f"the traced form takes {len(form.inputs)} arrays, but was called with {len(inputs)}.")
-        check_data(form, inputs)
+        observed = self._checked(form, inputs)
         if form not in self._built:
             self._built[form] = self.build(form)
-        return Prepared(form, inputs, args, self._built[form])
+        return Prepared(form, inputs, args, self._built[form], observed)
+
+    def _checked(self, form: Form, inputs: list[Any]) -> dict[str, np.ndarray]:
+        """Check the data; arrays of JAX do not change, so the same ones need no second look."""
+        if self._last is None or self._last[0] is not form or not all(map(operator.is_, self._last[1], inputs)):
+            self._last = form, inputs, checked_data(form, inputs)
+        return self._last[2]
 
 
 def one_key(key: Any) -> jax.Array:

@@ -17,8 +17,8 @@ from lawful.analysis import without_dead_code
 from lawful.emitter import emit
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.observed import observed_values
 from lawful.record import Choice, record
+from lawful.simplify import simplified
 
 from .check.contracts import Contract
 from .collect import from_population
@@ -113,7 +113,7 @@ class PopulationPlan:
         values = tuple(_spread(block, v, plate) for v in population.values)
         stats = population.trail.stats
         outputs = (*values, population.log_weight, draws, *stats.values())
-        algorithm = without_dead_code(block.form(population.inputs, outputs))
+        algorithm = without_dead_code(simplified(block.form(population.inputs, outputs)))
         conditional = tuple(c.name for c in recorded.choices if c.conditional) if paths else ()
         return _Built(
             _runner(algorithm, self.settings["runs"]), names, conditional, tuple(stats), recorded.choices, algorithm
@@ -142,7 +142,7 @@ class PopulationPlan:
             draws=draws,
             stats=stats,
             dead_at=dead_at,
-            observed=observed_values(prepared.form, prepared.inputs),
+            observed=prepared.observed,
             sampler=self.name,
             found=found,
             form=prepared.form,

@@ -103,9 +103,10 @@ def weight_findings(
     for bad, word in ((np.isposinf(numbers), "+inf"), (np.isnan(numbers), "NaN")):
         if bad.any():
             run, stage = (int(i) for i in np.argwhere(bad)[0])
-            place = Place("in all particles at once", None, weighing_sites(form))
-            if stage < increments.shape[1] and paused:
-                place = place_of(form, stage)
+            if stage == increments.shape[1]:
+                place = Place("in all particles at once", None, weighing_sites(form))
+            else:
+                place = place_of(form, stage) if paused else Place("", None, weighing_sites(form))
             return (_nonfinite(place, word, run, stage, nonfinite),)
     count = int(np.nansum(stats.get("n_nonfinite", 0)))
     if count:

@@ -19,6 +19,7 @@ from lawful.lift import lift
 
 from .check.contracts import Contract
 from .laws import PickLaw, ResampleLaw
+from .numerics.resampling import scheme as scheme_named
 from .representations.population import (
     Population,
     Trail,
@@ -123,9 +124,13 @@ def resample(scheme: Any, when: Callable[[jax.Array, int], jax.Array] | None = N
     """Replace the particles by their offspring, with equal weights.
 
     Args:
-        scheme: a resampling scheme with E[offspring_i] = N w_i, as `numerics.resampling` has them.
+        scheme: a resampling scheme with E[offspring_i] = N w_i, or the name of one that `numerics.resampling` has.
         when: a rule of (effective sample size, N); None resamples always.
+
+    >>> resample("systematic", when=ess_below(0.5)).name
+    'resample(systematic, when ess < 0.5 N)'
     """
+    scheme = scheme_named(scheme) if isinstance(scheme, str) else scheme
     name = f"resample({scheme}{'' if when is None else f', when {when!r}'})"
     return Transformer(name, lambda population: _resample(population, scheme, when), PRESERVES)
 

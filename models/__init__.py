@@ -6,4 +6,22 @@ if __name__ == "models":
         "the folder models/ is installed as the package lawful.models (run make setup)"
     )
 
-__all__: list[str] = []
+from .kalman import (
+    Filtered,
+    LinearGaussian,
+    Smoothed,
+    kalman_filter,
+    kalman_log_evidence,
+    local_level,
+    rts_smoother,
+)
+
+__all__ = [
+    "Filtered",
+    "LinearGaussian",
+    "Smoothed",
+    "kalman_filter",
+    "kalman_log_evidence",
+    "local_level",
+    "rts_smoother",
+]

@@ -29,7 +29,8 @@ _scored: weakref.WeakKeyDictionary[Form, tuple[Interposed, Callable[..., Any]]] 
 def scored(form: Form) -> tuple[Interposed, Callable[..., Any]]:
     """Return the scoring form and its compiled function `f(inputs, values) -> (log prior, log likelihood, flags)`."""
     if form not in _scored:
-        result = score(form)
+        with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
+            result = score(form)
         small = without_dead_code(replace(result.form, outputs=result.form.outputs[result.own :]))
         run = emit(small)
 

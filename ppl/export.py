@@ -8,7 +8,7 @@ that depends on other choices moves with them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,14 +26,14 @@ from .emitter import emit
 from .errors import LawfulError, NoFiniteStartError, UnsupportedProgramError
 from .form import Branch, Det, Form, Loop, Site, Var
 from .interpose import Answer, interpose
-from .observed import check_data
+from .observed import checked_data
 from .record import Choice, choices_of, dims_of
 from .supports import free_shape, is_discrete, to_support
 from .tracing import split_arguments, trace
 
 TRIES = 100
 
-type Position = Mapping[str, jax.Array]
+type Position = Mapping[str, Any]
 
 
 def density(program: Callable[..., Any] | Form, *args: Any) -> Density:
@@ -60,7 +60,7 @@ def density(program: Callable[..., Any] | Form, *args: Any) -> Density:
     """
     form = trace(program, *args)
     inputs, _, _ = split_arguments(args)
-    check_data(form, inputs)
+    checked_data(form, inputs)
     _refuse_discrete(form)
     _refuse_conditional(form)
     return Density(form, tuple(args), tuple(inputs), choices_of(form))
@@ -138,8 +138,10 @@ class Density:
     @cached_property
     def _run(self) -> Callable[[Sequence[jax.Array]], tuple[jax.Array, list[jax.Array]]]:
         shapes = {c.address: free_shape(self._sites[c.address]) for c in self.choices}
-        found = interpose(self.form, _Free(shapes))
-        small = without_dead_code(_from(found.form, found.own))
+        with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
+            found = interpose(self.form, _Free(shapes))
+        wanted = found.form.outputs[found.own : found.own + 2 + len(self.choices)]
+        small = without_dead_code(replace(found.form, outputs=wanted))
         run = emit(small)
 
         def score(free: Sequence[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
@@ -198,10 +200,6 @@ class _Free:
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
         return [block.constant(jnp.zeros(choice.full_shape, choice.dtype))]
-
-
-def _from(form: Form, start: int) -> Form:
-    return Form(form.inputs, form.nodes, form.outputs[start:], form.constants)
 
 
 def _refuse_discrete(form: Form) -> None:

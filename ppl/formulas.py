@@ -52,7 +52,7 @@ class Formula:
         """Say what a long formula reads and how long it is."""
         labels = list(dict.fromkeys(label for _, label in self.used))
         kinds = ", ".join(labels[:4]) + (", ..." if len(labels) > 4 else "")
-        read = [name for name in self.read if not is_number(name)]
+        read = [name for name in self.read if not _is_number(name)]
         return f"f({', '.join(read)})  {self.operations} operations: {kinds}"
 
 
@@ -104,6 +104,6 @@ def number_text(value: Any) -> str:
     return str(array[()]).removesuffix(".0")
 
 
-def is_number(text: str) -> bool:
+def _is_number(text: str) -> bool:
     """Tell whether a text is a constant."""
     return text[0].isdigit() or text[0] in "-["

@@ -39,7 +39,8 @@ def of_its_shape(
     value: Any, distribution: Any, address: Address, plates: tuple[PlateFrame, ...], source: Source
 ) -> jax.Array:
     """Return a value as an array of exactly the shape of its site; its density may be zero."""
-    array = jnp.asarray(value)
+    with jax.ensure_compile_time_eval():  # a constant of a program that is being traced is known now
+        array = jnp.asarray(value)
     expected = tuple(distribution.shape())
     if array.shape != expected:
         raise ObservationError(

@@ -116,42 +116,33 @@ def _read_loop(node: Loop, block: Block, random: set[Var], found: list[Datum], o
         outputs.extend([value, *([] if inside is None else [inside])])
 
 
-def check_data(form: Form, inputs: Sequence[Any]) -> None:
-    """Refuse arguments whose observations are NaN or outside their support.
+def checked_data(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Return the observations that depend on the arguments alone, by name; refuse NaN and values outside their support.
 
     Raises: ObservationError naming site, index, value and support.
     """
     found, run = _reader(form)
     if not found or any(isinstance(x, jax.core.Tracer) for x in inputs):
-        return
+        return {}
     values = iter(run(*inputs))
+    observed = {}
     for datum in found:
         value = np.asarray(next(values))
         inside = None if datum.inside is None else np.asarray(next(values))
-        site = datum.site
-        if np.issubdtype(value.dtype, np.inexact) and np.isnan(value).any():
-            where = tuple(int(i) for i in np.argwhere(np.isnan(value))[0])
-            raise ObservationError(
-                nan_message(site.address, where, site.source), site=site.address, index=where, source=site.source
-            )
-        if inside is not None and not inside.all():
-            where = tuple(int(i) for i in np.argwhere(~inside)[0])
-            raise ObservationError(
-                support_message(site.address, where, value[where], _support_of(site.law), site.source),
-                site=site.address, index=where, value=value[where], source=site.source,
-            )  # fmt: skip
+        _refuse(datum.site, value, inside)
+        observed[show_address(datum.site.address)] = value
+    return observed
 
 
-def observed_values(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Return the observations that depend on the arguments alone, by name."""
-    found, run = _reader(form)
-    values = iter(run(*inputs))
-    out = {}
-    for datum in found:
-        out[show_address(datum.site.address)] = np.asarray(next(values))
-        if datum.inside is not None:
-            next(values)
-    return out
+def _refuse(site: Site, value: np.ndarray, inside: np.ndarray | None) -> None:
+    if np.issubdtype(value.dtype, np.inexact) and np.isnan(value).any():
+        where = tuple(int(i) for i in np.argwhere(np.isnan(value))[0])
+        message = nan_message(site.address, where, site.source)
+        raise ObservationError(message, site=site.address, index=where, source=site.source)
+    if inside is not None and not inside.all():
+        where = tuple(int(i) for i in np.argwhere(~inside)[0])
+        message = support_message(site.address, where, value[where], _support_of(site.law), site.source)
+        raise ObservationError(message, site=site.address, index=where, value=value[where], source=site.source)
 
 
 def _support_of(law: Any) -> str:

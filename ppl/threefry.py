@@ -38,13 +38,15 @@ def is_threefry(key: jax.Array) -> bool:
 
 
 def words(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Draw 32-bit words with one key.
+    """Draw 32-bit words with one key; another generator's key draws them by `jax.random.bits`.
 
     >>> with jax.threefry_partitionable(False):
     ...     same = words(jax.random.key(1), (4,)) == jax.random.bits(jax.random.key(1), (4,))
     >>> bool(same.all())
     True
     """
+    if not is_threefry(key):
+        return jax.random.bits(key, shape, jnp.uint32)
     count = math.prod(shape)
     half = (count + 1) // 2
     if half >= 1 << 31:

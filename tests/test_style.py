@@ -12,7 +12,11 @@ PACKAGES = {"ppl": "lawful", "inference": "lawful.inference", "models": "lawful.
 FILES = sorted(file for folder in PACKAGES for file in (ROOT / folder).rglob("*.py"))
 
 # The closure rule: an algorithm's randomness is made of sites, so only these turn keys into numbers.
-BACKENDS = {"inference/laws.py": "the laws of the algorithms' own sites: draw beside the enumeration of the same law"}
+BACKENDS = {
+    "inference/laws.py": "the laws of the algorithms' own sites: draw beside the enumeration of the same law",
+    "inference/numerics/scheme.py": "the uniforms of a resampling scheme, which its enumeration integrates out",
+    "inference/check/identities.py": "points at which density identities are tested; no algorithm runs on them",
+}
 KEY_HANDLING = {"key", "split", "fold_in", "clone", "key_data", "wrap_key_data", "key_impl"}
 
 # A package imports only those after it. The command line, ppl/__main__.py, stands outside the order.

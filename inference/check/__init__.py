@@ -1,32 +1,51 @@
 """The law: every claim of a transformer, kernel or estimator as a test with a false-alarm rate and a stated power."""
 
-from . import strategies as strategies
-from .atoms import Atoms as Atoms
-from .contracts import Contract as Contract
-from .estimates import one as one
-from .exact import invariant as invariant
-from .exact import preserves as preserves
-from .grammar import random_program as random_program
-from .identities import mh_symmetry as mh_symmetry
-from .keys import ALPHA as ALPHA
-from .keys import CAPACITY as CAPACITY
-from .keys import REGISTRY as REGISTRY
-from .keys import SUITE_ALPHA as SUITE_ALPHA
-from .keys import Registry as Registry
-from .keys import key_of as key_of
-from .keys import stage_keys as stage_keys
-from .limits import Limits as Limits
-from .measure import Comparison as Comparison
-from .measure import Measure as Measure
-from .measure import Trace as Trace
-from .measure import compare as compare
-from .measure import freeze as freeze
-from .power import min_detectable as min_detectable
-from .power import min_samples as min_samples
-from .programs import FiniteProgram as FiniteProgram
-from .reference import decision as decision
-from .reference import enumerate_measure as enumerate_measure
-from .report import Report as Report
-from .sequential import SequentialRule as SequentialRule
-from .sequential import Verdict as Verdict
-from .statistical import unbiased as unbiased
+from . import strategies
+from .atoms import Atoms
+from .contracts import Contract
+from .estimates import one
+from .exact import invariant, preserves
+from .grammar import random_program
+from .identities import mh_symmetry
+from .keys import ALPHA, CAPACITY, REGISTRY, SUITE_ALPHA, Registry, key_of, stage_keys
+from .limits import Limits
+from .measure import Comparison, Measure, Trace, compare, freeze
+from .power import min_detectable, min_samples
+from .programs import FiniteProgram
+from .reference import decision, enumerate_measure
+from .report import Report
+from .sequential import SequentialRule, Verdict
+from .statistical import unbiased
+
+__all__ = [
+    "ALPHA",
+    "Atoms",
+    "CAPACITY",
+    "Comparison",
+    "Contract",
+    "FiniteProgram",
+    "Limits",
+    "Measure",
+    "REGISTRY",
+    "Registry",
+    "Report",
+    "SUITE_ALPHA",
+    "SequentialRule",
+    "Trace",
+    "Verdict",
+    "compare",
+    "decision",
+    "enumerate_measure",
+    "freeze",
+    "invariant",
+    "key_of",
+    "mh_symmetry",
+    "min_detectable",
+    "min_samples",
+    "one",
+    "preserves",
+    "random_program",
+    "stage_keys",
+    "strategies",
+    "unbiased",
+]

@@ -57,7 +57,7 @@ def check_row(
     """Check one row by both enumerators."""
     start = time.perf_counter()
     check = _kernel_report if row.is_kernel else _transformer_report
-    by_hand = instances_of(programs, particles=row.particles, loops=row.loops, max_paths=row.max_paths)
+    by_hand = instances_of(programs, particles=row.particles, loops=row.loops, steps=row.steps, max_paths=row.max_paths)
     compiled = by_hand[-structures:] if structures else []
     report = check(row, by_hand, compiled, parameter_sets)
     structured = sum(1 for i in by_hand if i.features & {"branch", "guard", "plate"})

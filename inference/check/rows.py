@@ -44,6 +44,7 @@ class Row:
     loops: bool = False
     particles: int = 2
     max_paths: int = 800
+    steps: int = 0
 
     @property
     def is_kernel(self) -> bool:
@@ -65,7 +66,14 @@ ROWS: tuple[Row, ...] = (
     Row("advance, finish", Suspend >> spawn(2) >> repeat_to_end(Advance) >> Finish, loops=True),
     *(Row(f"smc {name}", _filter(name, 2, None), loops=True) for name in SCHEMES),
     Row("smc systematic adaptive, N = 2", _filter("systematic", 2, 0.9), loops=True),
-    Row("smc systematic adaptive, N = 3", _filter("systematic", 3, 0.9), loops=True, particles=3),
+    Row(
+        "smc systematic adaptive, N = 3",
+        _filter("systematic", 3, 0.9),
+        loops=True,
+        particles=3,
+        max_paths=6000,
+        steps=2,
+    ),
     Row("smc multinomial adaptive, collapsed", _filter("multinomial", 2, 0.9) >> Collapse, loops=True),
     Row("move: mh after resampling", Trace >> spawn(2) >> resample(scheme("systematic")) >> move(mh()), max_paths=40),
     Row("mh single site", mh(), particles=1, max_paths=16),

@@ -57,7 +57,13 @@ def instance(program: FiniteProgram, tables: Any = None) -> Instance:
 
 
 def instances_of(
-    count: int, *, particles: int = 2, loops: bool = False, max_paths: int = 3000, structured: float = 0.5
+    count: int,
+    *,
+    particles: int = 2,
+    loops: bool = False,
+    steps: int = 0,
+    max_paths: int = 3000,
+    structured: float = 0.5,
 ) -> list[Instance]:
     """Choose random programs whose algorithm stays within a path budget.
 
@@ -65,14 +71,17 @@ def instances_of(
         count: number of programs.
         particles: number of particles of the algorithm.
         loops: whether every program has exactly one loop with weights.
+        steps: smallest number of steps of that loop; with 2, the weights of the first meet the decision at the second.
         max_paths: budget of choice sequences of the algorithm.
         structured: smallest fraction of programs with a branch, guard, plate or call.
     """
-    return list(_chosen(count, particles, loops, max_paths, structured))
+    return list(_chosen(count, particles, loops, steps, max_paths, structured))
 
 
 @functools.cache
-def _chosen(count: int, particles: int, loops: bool, max_paths: int, structured: float) -> tuple[Instance, ...]:
+def _chosen(
+    count: int, particles: int, loops: bool, steps: int, max_paths: int, structured: float
+) -> tuple[Instance, ...]:
     found: list[Instance] = []
     plain = count - int(np.ceil(structured * count))
     seed = 0
@@ -87,7 +96,7 @@ def _chosen(count: int, particles: int, loops: bool, max_paths: int, structured:
         )
         seed += 1
         rich = bool(program.features & {"branch", "guard", "plate", "call"})
-        if program.path_count() < 2 or not fits(program, particles, max_paths):
+        if program.path_count() < 2 or program.loop_length < steps or not fits(program, particles, max_paths):
             continue
         if not rich and plain <= 0:
             continue

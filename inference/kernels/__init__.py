@@ -1,6 +1,12 @@
 """Kernels: invariant Markov kernels, one family a file."""
 
-from .base import Kernel as Kernel
-from .mh import mh as mh
-from .mh import single_site as single_site
-from .random_walk import random_walk as random_walk
+from .base import Kernel
+from .mh import mh, single_site
+from .random_walk import random_walk
+
+__all__ = [
+    "Kernel",
+    "mh",
+    "random_walk",
+    "single_site",
+]

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lawful.threefry import words as random_words
+
 
 @dataclass(frozen=True)
 class Scheme:
@@ -42,8 +44,9 @@ class Scheme:
         """Draw ancestors (M,), int32, with random words as wide as the weights can tell apart."""
         wide = weights.dtype == jnp.float64 and not self.paired
         shape = self.uniforms_shape(weights.shape[0], n_offspring)
-        words = jax.random.bits(key, shape, jnp.uint64 if wide else jnp.uint32)
-        return self.push(words, weights, n_offspring)
+        if wide:
+            return self.push(jax.random.bits(key, shape, jnp.uint64), weights, n_offspring)
+        return self.push(random_words(key, shape), weights, n_offspring)
 
     def __str__(self) -> str:
         """Show the name."""

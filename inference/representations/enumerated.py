@@ -18,7 +18,7 @@ import numpy as np
 from lawful.addresses import show_address
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form
-from lawful.observed import check_data
+from lawful.observed import checked_data
 from lawful.record import Recorded, record
 from lawful.tracing import split_arguments, trace
 from lawful.worlds import count_worlds, emit_worlds
@@ -159,7 +159,7 @@ def enumerate(
 
 def _staged(form: Form, args: tuple[Any, ...], runs: dict[Form, Any], max_paths: int) -> Enumerated:
     inputs, _, _ = split_arguments(args)
-    check_data(form, inputs)
+    checked_data(form, inputs)
     if form not in runs:
         recorded = record(form, ("sample",))
         runs[form] = recorded, jax.jit(emit_worlds(recorded.form, max_paths))

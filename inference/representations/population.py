@@ -80,8 +80,8 @@ class Population:
 def mean_weights(log_weight: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Normalise log weights: (weights of mean one, their logs, log mean weight, effective sample size).
 
-    A population whose weights are all zero keeps them, with the log mean -inf and the effective sample size 0; a NaN
-    weight makes the log mean NaN.
+    Weights that are all zero stay zero, with log mean -inf and effective sample size 0, so that nothing after them is
+    NaN and resampling knows them; a NaN weight makes the log mean NaN.
 
     >>> w, lw, log_mean, ess = mean_weights(jnp.log(jnp.array([1.0, 3.0])))
     >>> w.tolist(), round(float(jnp.exp(log_mean)), 6), round(float(ess), 6)
@@ -91,14 +91,14 @@ def mean_weights(log_weight: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array
     top = jnp.max(log_weight)
     shift = jnp.where(jnp.isfinite(top), top, 0.0)
     scaled = jnp.exp(log_weight - shift)
-    mean = jnp.sum(scaled) / size
-    alive = mean > 0
-    scale = jnp.where(alive, mean, 1.0)
-    log_mean = jnp.where(alive, shift + jnp.log(scale), jnp.where(jnp.isnan(mean), jnp.nan, -jnp.inf))
-    weight = scaled * (1.0 / scale)
-    logs = log_weight - jnp.where(alive, log_mean, 0.0)
-    squares = jnp.where(alive, jnp.sum(weight * weight) / size, 1.0)
-    return weight, logs, log_mean, jnp.where(alive, size / squares, 0.0)
+    total = jnp.sum(scaled)
+    alive = total > 0
+    mean = jnp.where(alive, total / size, 1.0)
+    finite = shift + jnp.log(mean)
+    log_mean = jnp.where(alive, finite, jnp.where(jnp.isnan(total), jnp.nan, -jnp.inf))
+    ess = jnp.where(alive, total * total / jnp.sum(scaled * scaled), 0.0)
+    # The guards are on numbers, not on arrays: a dead population keeps log weights of -inf.
+    return scaled * (1.0 / mean), log_weight - jnp.where(alive, finite, 0.0), log_mean, ess
 
 
 def take(values: jax.Array, index: jax.Array) -> jax.Array:

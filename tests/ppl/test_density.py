@@ -67,6 +67,12 @@ def test_jit_and_vmap_keep_the_density(name):
     np.testing.assert_allclose(many, [record.log_density for record in records], rtol=1e-12)
 
 
+def test_a_density_that_is_first_asked_for_inside_jit_can_be_asked_for_outside():
+    form = lawful.trace(lambda: sample("x", dist.Normal(0.0, 1.0)))
+    inside = jax.jit(lambda x: form.log_density({"x": x}))(0.5)
+    assert inside == form.log_density({"x": 0.5}) == form.log_density({"x": 0.5})
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_value_outside_the_support_has_density_zero(name):
     family = FAMILIES[name]

@@ -28,9 +28,9 @@ def float32_mode():
 @pytest.mark.parametrize("name", ["systematic", "stratified", "residual"])
 @pytest.mark.parametrize("n", SIZES)
 def test_equal_weights_give_the_identity(name, n):
-    for common in (1.0, 0.1) if n < 10**7 else (0.1,):
-        ancestors = DRAW[name](KEY, jnp.full(n, common, jnp.float32), n)
-        np.testing.assert_array_equal(ancestors, np.arange(n))
+    """A tenth is no binary fraction: its sums round."""
+    ancestors = DRAW[name](KEY, jnp.full(n, 0.1, jnp.float32), n)
+    np.testing.assert_array_equal(ancestors, np.arange(n))
 
 
 def weights_of(kind, n):
@@ -74,7 +74,7 @@ def test_stratified_and_residual_counts_keep_their_bounds(n):
 @pytest.mark.parametrize("scheme", [systematic, stratified], ids=str)
 def test_group_counts_are_unbiased_in_two_words(scheme):
     """The count of the first items exceeds its floor with the probability that the fraction says."""
-    n, group, repeats = ONE_WORD + 1, 1000, 200
+    n, group, repeats = ONE_WORD + 1, 1000, 100
     weights = weights_of("exponential", n)
     exact = n * weights.astype(np.float64) / weights.sum(dtype=np.float64)
     expected = exact[:group].sum()

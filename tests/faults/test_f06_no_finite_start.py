@@ -1,0 +1,121 @@
+"""Row 6: without a finite start the search ends after a bounded number of tries and names sites, values and observations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+from lawful import cond, factor, inference, plate, sample, scan
+from lawful.errors import NoFiniteStartError, ObservationError
+from lawful.inference import kernels, mcmc
+
+KEY = jax.random.key(0)
+
+
+def outside_the_support(y):
+    """The datum is larger than any bound that the prior can draw."""
+    top = sample("top", dist.Uniform(0.0, 1.0))
+    sample("scale", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Uniform(0.0, top), obs=y)
+
+
+def contradiction():
+    x = sample("x", dist.Uniform(0.0, 1.0))
+    factor("at least two", jnp.where(x >= 2.0, 0.0, -jnp.inf))
+
+
+def overflow(y):
+    x = sample("x", dist.Normal(0.0, 1.0))
+    rate = jnp.exp(1000.0 + x)
+    with plate("count", 2):
+        sample("y", dist.Poisson(rate), obs=y)
+
+
+def missing_number(y, offset):
+    """The data are fine, but an argument of the program is not a number."""
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+
+    def step(carry, y):
+        sample("y", dist.Normal(mu + offset, 1.0), obs=y)
+        return carry, None
+
+    scan(step, 0.0, y)
+
+
+def impossible_branch():
+    b = sample("b", dist.Bernoulli(0.5))
+
+    def left():
+        sample("z", dist.Bernoulli(0.0), obs=1)
+        return 0.0
+
+    def right():
+        v = sample("v", dist.Normal(0.0, 1.0))
+        factor("never", jnp.log(0.0 * v))
+        return v
+
+    cond(b == 1, left, right)
+
+
+MODELS = [
+    (outside_the_support, (5.0,), {"y"}, "top"),
+    (contradiction, (), {"at least two"}, "x"),
+    (overflow, (jnp.array([1, 2]),), {"y"}, "x"),
+    (missing_number, (jnp.array([0.1, 0.2]), jnp.nan), {"y"}, "mu"),
+    (impossible_branch, (), {"z", "never"}, "b"),
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "args", "sites", "parent"), MODELS, ids=lambda value: getattr(value, "__name__", None)
+)
+def test_f06_the_sites_without_density_are_named_with_the_values_at_them(model, args, sites, parent):
+    with pytest.raises(
+        NoFiniteStartError, match="no start of finite log density in 100 tries from the prior"
+    ) as caught:
+        inference.mcmc(model, chains=3)(KEY, *args)
+    error = caught.value
+    found = {address[0] for address in error.sites}
+    assert found and found <= sites
+    for site in found:
+        assert f"site '{site}" in str(error) and "log density -inf" in str(error) or "log density nan" in str(error)
+    assert f"{parent} = " in str(error) and (parent,) in error.values
+    assert __file__ in str(error) and "init={name: value}" in str(error)
+
+
+def test_f06_the_step_of_a_loop_is_named():
+    with pytest.raises(NoFiniteStartError, match=r"site 'y\[0\]'.*log density nan; site 'y\[1\]'") as caught:
+        inference.mcmc(missing_number)(KEY, jnp.array([0.1, 0.2]), jnp.nan)
+    assert caught.value.sites == (("y", 0), ("y", 1))
+
+
+def test_f06_data_that_are_not_numbers_are_refused_before_the_search():
+    with pytest.raises(ObservationError, match=r"site 'y'.*NaN at index \(1,\)"):
+        inference.mcmc(missing_number)(KEY, jnp.array([0.1, jnp.nan]), 0.0)
+
+
+@pytest.mark.parametrize("kernel", [None, kernels.random_walk(0.1)], ids=repr)
+def test_f06_every_chain_is_tried_as_often_as_stated_and_no_more(kernel, monkeypatch):
+    """The draws of a start are counted, whatever the number of chains."""
+    monkeypatch.setattr(mcmc.__globals__["ChainPlan"]._start.__globals__["__name__"] and _module(), "TRIES", 7)
+    plan = inference.mcmc(contradiction, kernel, chains=50)
+    built = plan.prepare(()).built
+    calls = []
+    start = built.start
+    object.__setattr__(built, "start", lambda *operands: (calls.append(1), start(*operands))[1])
+    with pytest.raises(NoFiniteStartError, match="7 tries"):
+        plan(KEY)
+    assert len(calls) == 7
+
+
+def test_f06_a_rare_start_is_found():
+    """Three percent of the prior have density: a hundred tries find a start for each of many chains."""
+
+    def rare():
+        x = sample("x", dist.Uniform(0.0, 1.0))
+        factor("small", jnp.where(x < 0.2, 0.0, -jnp.inf))
+
+    result = inference.mcmc(rare, kernels.random_walk(0.1), chains=100, warmup=0, draws=2)(KEY)
+    assert (result.posterior["x"] < 0.2).all()
+    assert len(np.unique(result.posterior["x"][:, 0])) == 100

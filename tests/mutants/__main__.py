@@ -1,0 +1,31 @@
+"""`python -m tests.mutants [FILE]`: plant every fault, print what found it, and write FILE as JSON."""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+
+from tests.mutants.registry import MUTANTS, run, run_clean
+from tests.mutants.table import HEADER, last_line
+
+
+def main() -> int:
+    jax.config.update("jax_enable_x64", True)
+    print(HEADER)
+    outcomes = []
+    for mutant in MUTANTS:
+        outcomes.append(run(mutant))
+        print(outcomes[-1], flush=True)
+    for row, programs in dict.fromkeys((mutant.row, mutant.programs) for mutant in MUTANTS):
+        outcomes.append(run_clean(row, programs))
+        print(outcomes[-1], flush=True)
+    line, clean = last_line(outcomes)
+    if sys.argv[1:]:
+        Path(sys.argv[1]).write_text(json.dumps([outcome.record() for outcome in outcomes], indent=1) + "\n")
+    print(line)
+    return 0 if clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""Patching: replace a part of the library for a while, and count how often the replacement ran.
+
+Law: inside the context the patched code is what runs, compiled or remembered results of the old code included; outside
+nothing of it is left.
+"""
+
+import contextlib
+from unittest import mock
+
+from lawful import array_math, eager, laws
+from lawful.inference.check import outcomes
+
+
+class Reached:
+    """Counts the calls of patched code; a mutant whose code never ran has proved nothing."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self):
+        self.count += 1
+
+
+def forget():
+    """Drop what was compiled or remembered under the name of a function whose meaning changes."""
+    laws._listed.cache_clear()
+    laws._listing.cache_clear()
+    array_math._compiled.cache_clear()
+    eager._seen.clear()
+    outcomes._compiled.clear()
+
+
+@contextlib.contextmanager
+def patched(owner, name, make):
+    """Replace `owner.name` by `make(original)`, whose calls are counted; gives the counter."""
+    reached = Reached()
+    replacement = make(getattr(owner, name))
+
+    def counted(*args, **kwargs):
+        reached()
+        return replacement(*args, **kwargs)
+
+    forget()
+    try:
+        with mock.patch.object(owner, name, counted):
+            yield reached
+    finally:
+        forget()

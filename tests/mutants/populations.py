@@ -1,0 +1,250 @@
+"""Mutants of populations: how weights are averaged, reset and pushed forward, and how a step weighs its particles."""
+
+from dataclasses import replace
+from unittest import mock
+
+import jax.numpy as jnp
+
+from lawful.block import Block
+from lawful.form import Det
+from lawful.inference import laws, transformers
+from lawful.inference.numerics import picks, strata
+from lawful.inference.representations.population import equal_log_weight, mean_weights, take
+from tests.mutants.patching import patched
+
+# ---- resampling schemes
+
+
+def fixed_offset():
+    """The one uniform of systematic resampling is 1/2."""
+
+    def make(original):
+        return lambda uniform, weights, m: jnp.full_like(
+            original(uniform, weights, m), 1 << (strata.fraction_bits(weights, m) - 1)
+        )
+
+    return patched(strata, "uniform_units", make)
+
+
+def off_by_one():
+    """Every offspring comes from the neighbour of its ancestor."""
+
+    def make(original):
+        return lambda ends, m: (original(ends, m) + 1) % ends.shape[0]
+
+    return patched(strata, "ancestors_from_ends", make)
+
+
+def uniform_remainder():
+    """Residual resampling draws what is left after the whole shares uniformly."""
+
+    def make(original):
+        def whole_shares(weights, m):
+            whole, rest, usable = original(weights, m)
+            return whole, jnp.ones_like(rest), usable
+
+        return whole_shares
+
+    return patched(picks, "_whole_shares", make)
+
+
+def arg_max():
+    """Every offspring comes from the heaviest particle."""
+
+    def make(original):
+        return lambda weights: original((jnp.arange(weights.shape[0]) == jnp.argmax(weights)) * 1.0)
+
+    return patched(picks, "integer_masses", make)
+
+
+def uniform_weights():
+    """The ancestors are drawn as if all weights were equal."""
+
+    def make(original):
+        return lambda weights: original(jnp.ones_like(weights))
+
+    return patched(picks, "integer_masses", make)
+
+
+# ---- what resampling does with values and weights
+
+
+def _offspring(change):
+    """Patch `_offspring`: `change(block, (weight, moving), (ones, zeros, *moved, ancestors))` gives other results."""
+
+    def make(original):
+        def offspring(block, population, scheme, weight, ess, moving):
+            return change(block, weight, moving, original(block, population, scheme, weight, ess, moving))
+
+        return offspring
+
+    return patched(transformers, "_offspring", make)
+
+
+def not_applied():
+    """Ancestors are drawn, and the particles stay where they are."""
+    return _offspring(lambda block, weight, moving, outs: (*outs[:2], *moving, outs[-1]))
+
+
+def kept_weights():
+    """The old weights stay in their slots."""
+
+    def change(block, weight, moving, outs):
+        return (weight, block.det(jnp.log, weight, label="log", adds=weight.plates), *outs[2:])
+
+    return _offspring(change)
+
+
+def permuted_weights():
+    """The old weights follow the ancestors."""
+
+    def change(block, weight, moving, outs):
+        permuted = block.det(take, weight, outs[-1], label="gather", adds=weight.plates)
+        return (permuted, block.det(jnp.log, permuted, label="log", adds=weight.plates), *outs[2:])
+
+    return _offspring(change)
+
+
+def reset_to_n():
+    """The weights are reset to N times what they should be."""
+
+    def change(block, weight, moving, outs):
+        ones, zeros, *rest = outs
+        adds = weight.plates
+        return (
+            block.det(lambda w: w * w.shape[0], ones, label="N w", adds=adds),
+            block.det(lambda lw: lw + jnp.log(1.0 * lw.shape[0]), zeros, label="log N w", adds=adds),
+            *rest,
+        )
+
+    return _offspring(change)
+
+
+def reset_anyway():
+    """Adaptive resampling resets the weights also where it has not resampled."""
+
+    def make(original):
+        def resample(population, scheme, when):
+            after = original(population, scheme, when)
+            if when is None:
+                return after
+            zeros, ones = equal_log_weight(after.block, after.plate)
+            return replace(after, log_weight=zeros, weight=ones)
+
+        return resample
+
+    return patched(transformers, "_resample", make)
+
+
+# ---- the evidence
+
+
+def _mean(change):
+    """Patch `mean_weights`: `change(log_weight, (weight, logs, log_mean, ess))` gives other results."""
+    return patched(transformers, "mean_weights", lambda original: lambda lw: change(lw, original(lw)))
+
+
+def not_divided():
+    """The evidence takes the sum of the weights for their mean."""
+    return _mean(lambda lw, out: (*out[:2], out[2] + jnp.log(1.0 * lw.shape[0]), out[3]))
+
+
+def largest_weight():
+    """The evidence takes the largest weight for the mean."""
+    return _mean(lambda lw, out: (*out[:2], jnp.max(lw), out[3]))
+
+
+def zeros_left_out():
+    """The mean is that of the particles whose weight is positive."""
+
+    def change(log_weight, out):
+        alive = jnp.maximum(jnp.sum(log_weight > -jnp.inf), 1)
+        return *out[:2], out[2] + jnp.log(log_weight.shape[0] / alive), out[3]
+
+    return _mean(change)
+
+
+def incoming_ignored():
+    """The evidence of a step is the plain mean of the new factors; the weights before the step do not enter it."""
+
+    def make(original):
+        def push(population, nonfinite="error"):
+            own = getattr(population.trail, "own_log_weight", None)
+            if own is None:
+                return original(population, nonfinite)
+            factor = Block.factor
+
+            def wrong(block, address, term):
+                factor(block, address, block.det(lambda lw: mean_weights(lw)[2], own, label="log mean"))
+
+            with mock.patch.object(Block, "factor", wrong):
+                return original(population, nonfinite)
+
+        return push
+
+    class _Both:
+        """Two patches: the step leaves its own factor for the push."""
+
+        def __enter__(self):
+            self.step = mock.patch.object(transformers._Step, "advance", _noting(transformers._Step.advance))
+            self.push = patched(transformers, "push_evidence", make)
+            self.step.__enter__()
+            return self.push.__enter__()
+
+        def __exit__(self, *error):
+            self.push.__exit__(*error)
+            self.step.__exit__(*error)
+
+    return _Both()
+
+
+def _noting(advance):
+    def noting(step, population):
+        after = advance(step, population)
+        if step.weighted:
+            before = population.log_weight
+            after.trail.own_log_weight = after.block.det(
+                _difference, after.log_weight, before, label="own", adds=before.plates
+            )
+        return after
+
+    return noting
+
+
+def _difference(after, before):
+    return jnp.where(before > -jnp.inf, after - before, -jnp.inf)
+
+
+def old_state():
+    """The weight of a step is computed from the state before the move."""
+
+    def make(original):
+        return lambda step, population: original(replace(step, body=_weighing_the_old(step, population)), population)
+
+    return patched(transformers._Step, "advance", make)
+
+
+def _weighing_the_old(step, population):
+    """Compute the log weight of a body a second time, with the state that came in where the new state was read."""
+    body = step.body
+    n_carry = len(population.values) - step.n_state_constants
+    first = len(step.constants) + step.n_state_constants
+    states = zip(body.outputs[:n_carry], body.inputs[first : first + n_carry], strict=True)
+    old = {new: came for new, came in states if (new.shape, new.plates) == (came.shape, came.plates)}
+    again = []
+    for node in body.nodes:
+        if isinstance(node, Det) and any(v in old for v in node.ins):
+            outs = tuple(v.like() for v in node.outs)
+            again.append(replace(node, ins=tuple(old.get(v, v) for v in node.ins), outs=outs, address=None))
+            old |= {v: o for v, o in zip(node.outs, outs, strict=True) if v not in old}
+    last = old.get(body.outputs[-1], body.outputs[-1]) if step.weighted else body.outputs[-1]
+    return replace(body, nodes=(*body.nodes, *again), outputs=(*body.outputs[:-1], last))
+
+
+def any_particle():
+    """The final pick ignores the weights."""
+
+    def make(original):
+        return lambda law, weights: jnp.full(law.size, -jnp.log(1.0 * law.size))
+
+    return patched(laws.PickLaw, "log_masses", make)

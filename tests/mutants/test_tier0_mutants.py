@@ -1,0 +1,38 @@
+"""Every planted fault is found by the check that should find it, and the library as it is raises no alarm there."""
+
+import pytest
+
+from tests.mutants.registry import MUTANTS, run, run_clean
+
+pytestmark = [pytest.mark.mutants, pytest.mark.tier0]
+ROWS = list(dict.fromkeys((mutant.row, mutant.programs) for mutant in MUTANTS))
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if not m.equivalent], ids=lambda m: m.id)
+def test_a_planted_fault_is_found(mutant, note):
+    outcome = run(mutant)
+    note(outcome)
+    assert outcome.verdict == "killed", f"{mutant.description}: {outcome}\n{outcome.report.remarks}"
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.equivalent], ids=lambda m: m.id)
+def test_a_change_that_keeps_every_expectation_raises_no_alarm(mutant, note):
+    outcome = run(mutant)
+    note(outcome)
+    assert outcome.reached
+    assert outcome.report.passed, outcome.report
+
+
+@pytest.mark.parametrize(("row", "programs"), ROWS)
+def test_the_library_raises_no_alarm_where_faults_are_found(row, programs, note):
+    outcome = run_clean(row, programs)
+    note(outcome)
+    assert outcome.report.passed, outcome.report
+
+
+def test_evidence_faults_leave_the_normalised_measure_alone():
+    """Why measures are compared unnormalised: these two double the evidence and nothing else."""
+    (mutant,) = (m for m in MUTANTS if m.id == "25b")
+    report = run(mutant).report
+    assert report.evidence_ratio == pytest.approx(2.0, rel=1e-12)
+    assert report.tv < 1e-12
