@@ -5,6 +5,7 @@ Law: nothing is averaged or dropped; the draws of a run are only put in random o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -145,5 +146,10 @@ def _check_lead(arrays: Arrays, lead: tuple[int, ...], second: str) -> None:
 
 def _shuffled(draws: Arrays, seed: int) -> Arrays:
     runs, length = leading(draws)
-    order = np.argsort(np.random.default_rng(seed).random((runs, length)), axis=1)
+    order = _order(runs, length, seed)
     return {name: array[np.arange(runs)[:, None], order] for name, array in draws.items()}
+
+
+@functools.lru_cache(maxsize=8)
+def _order(runs: int, length: int, seed: int) -> np.ndarray:
+    return np.argsort(np.random.default_rng(seed).random((runs, length)), axis=1)

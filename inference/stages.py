@@ -6,6 +6,7 @@ move.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -48,6 +49,7 @@ def place_of(form: Form, stage: int) -> Place:
     return Place(f"at step {step} of the loop", step, weighing_sites(cut.loop.body))
 
 
+@functools.lru_cache(maxsize=64)
 def weighings(form: Form) -> int:
     """Count the stages of a program that have a factor or an observation.
 

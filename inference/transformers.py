@@ -19,6 +19,8 @@ from lawful.lift import lift
 
 from .check.contracts import Contract
 from .laws import PickLaw, ResampleLaw
+from .numerics.ess import EssBelow as EssBelow
+from .numerics.ess import ess_below as ess_below
 from .numerics.resampling import scheme as scheme_named
 from .representations.population import (
     Population,
@@ -98,26 +100,6 @@ def push_evidence_with(nonfinite: str = "error", *, again: bool = True) -> Trans
 
 
 PushEvidence = Transformer("push_evidence", push_evidence, PRESERVES)
-
-
-@dataclass(frozen=True)
-class EssBelow:
-    """The rule "resample when the effective sample size is below a fraction of N"."""
-
-    fraction: float
-
-    def __call__(self, ess: jax.Array, size: int) -> jax.Array:
-        """Decide."""
-        return ess < self.fraction * size
-
-    def __repr__(self) -> str:
-        """Show the rule."""
-        return f"ess < {self.fraction:g} N"
-
-
-def ess_below(fraction: float) -> EssBelow:
-    """Resample when the effective sample size is below a fraction of the number of particles."""
-    return EssBelow(fraction)
 
 
 def resample(scheme: Any, when: Callable[[jax.Array, int], jax.Array] | None = None) -> Transformer:

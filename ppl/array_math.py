@@ -155,7 +155,11 @@ def _gather(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     array, index = operands
     numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
     axes = tuple(numbers.start_index_map)
-    if index.ndim != 1 or tuple(numbers.collapsed_slice_dims) != axes or getattr(numbers, "operand_batching_dims", False):
+    if (
+        index.ndim != 1
+        or tuple(numbers.collapsed_slice_dims) != axes
+        or getattr(numbers, "operand_batching_dims", False)
+    ):
         return NotImplemented
     if any(sizes[a] != (1 if a in axes else array.shape[a]) for a in range(array.ndim)):
         return NotImplemented

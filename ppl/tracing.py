@@ -109,4 +109,4 @@ def split_arguments(args: Any) -> tuple[list[Any], Callable[[Any], tuple[Any, ..
 
 
 def _as_array(leaf: Any) -> Any:
-    return leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jax.numpy.asarray(leaf)
+    return leaf if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct) else jax.numpy.asarray(leaf)

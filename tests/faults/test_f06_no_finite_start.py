@@ -1,4 +1,4 @@
-"""Row 6: without a finite start the search ends after a bounded number of tries and names sites, values and observations."""
+"""Row 6: without a finite start the search ends after a bounded number of tries and names sites and their values."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import pytest
 
 from lawful import cond, factor, inference, plate, sample, scan
 from lawful.errors import NoFiniteStartError, ObservationError
-from lawful.inference import kernels, mcmc
+from lawful.inference import kernels
 
 KEY = jax.random.key(0)
 
@@ -96,21 +96,20 @@ def test_f06_data_that_are_not_numbers_are_refused_before_the_search():
 
 
 @pytest.mark.parametrize("kernel", [None, kernels.random_walk(0.1)], ids=repr)
-def test_f06_every_chain_is_tried_as_often_as_stated_and_no_more(kernel, monkeypatch):
-    """The draws of a start are counted, whatever the number of chains."""
-    monkeypatch.setattr(mcmc.__globals__["ChainPlan"]._start.__globals__["__name__"] and _module(), "TRIES", 7)
+def test_f06_starts_are_drawn_a_hundred_times_and_no_more(kernel):
+    """All chains are tried at once, so that their number does not prolong the search."""
     plan = inference.mcmc(contradiction, kernel, chains=50)
     built = plan.prepare(()).built
     calls = []
     start = built.start
     object.__setattr__(built, "start", lambda *operands: (calls.append(1), start(*operands))[1])
-    with pytest.raises(NoFiniteStartError, match="7 tries"):
+    with pytest.raises(NoFiniteStartError, match="100 tries"):
         plan(KEY)
-    assert len(calls) == 7
+    assert len(calls) == 100
 
 
 def test_f06_a_rare_start_is_found():
-    """Three percent of the prior have density: a hundred tries find a start for each of many chains."""
+    """A fifth of the prior has density: a hundred tries find a start for each of many chains (all but 2e-8 of keys)."""
 
     def rare():
         x = sample("x", dist.Uniform(0.0, 1.0))

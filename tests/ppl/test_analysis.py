@@ -85,7 +85,9 @@ def test_operands_that_no_arm_reads_leave_their_branch():
 def test_removing_dead_code_keeps_outputs_and_weight(name):
     program, args = PROGRAMS[name]
     form = lawful.trace(program, *args)
-    with_dead = Form(form.inputs, (*form.nodes, Det(lambda: (jnp.zeros(()),), (), (_fresh(),), "dead")), form.outputs, form.constants)
+    with_dead = Form(
+        form.inputs, (*form.nodes, Det(lambda: (jnp.zeros(()),), (), (_fresh(),), "dead")), form.outputs, form.constants
+    )
     key, args = jax.random.key(3), [jnp.asarray(a) for a in args]
     (ours, weight), (small, small_weight) = emit(with_dead)(key, *args), emit(without_dead_code(with_dead))(key, *args)
     assert len(without_dead_code(with_dead).nodes) < len(with_dead.nodes)
@@ -227,7 +229,12 @@ def test_supports_are_found_in_loops_arms_and_lanes():
         jax.vmap(lambda _: sample("d", dist.Gamma(1.0, 1.0)))(jnp.zeros(3))
 
     found = supports(lawful.trace(model))
-    wanted = {"a": constraints.positive, "b": constraints.boolean, "c": constraints.unit_interval, "d": constraints.positive}
+    wanted = {
+        "a": constraints.positive,
+        "b": constraints.boolean,
+        "c": constraints.unit_interval,
+        "d": constraints.positive,
+    }
     assert found == {(name,): value for name, value in wanted.items()}
 
 

@@ -43,7 +43,9 @@ def test_without_loops_the_graph_has_no_cycle():
 
 
 def test_dot():
-    assert lawful.trace(everything, np.zeros(2)).to_dot() == r"""digraph form {
+    assert (
+        lawful.trace(everything, np.zeros(2)).to_dot()
+        == r"""digraph form {
   n0 [label="mu\nNormal" shape=ellipse];
   n2 [label="twice" shape=ellipse style=dashed];
   n5 [label="" xlabel="soft" shape=square style=filled fillcolor=black width=0.12];
@@ -63,10 +65,13 @@ def test_dot():
   n4 -> n4 [style=dashed];
   n0 -> n5;
 }"""
+    )
 
 
 def test_mermaid():
-    assert lawful.trace(everything, np.zeros(2)).to_mermaid() == """flowchart TD
+    assert (
+        lawful.trace(everything, np.zeros(2)).to_mermaid()
+        == """flowchart TD
   n0(["mu ~ Normal"])
   n2(["twice"]):::named
   n5["soft"]
@@ -85,6 +90,7 @@ def test_mermaid():
   n0 --> n5
   classDef observed fill:#ccc
   classDef named stroke-dasharray:4"""
+    )
 
 
 def crossing():

@@ -69,6 +69,9 @@ def fail():
 
 @pytest.mark.slow
 def test_an_error_of_another_process_arrives_with_its_fields():
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, pytest.raises(errors.DuplicateSiteError) as caught:
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+        pytest.raises(errors.DuplicateSiteError) as caught,
+    ):
         pool.submit(fail).result()
     assert caught.value.site == ("x",)

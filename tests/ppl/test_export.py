@@ -114,7 +114,9 @@ def test_the_density_of_every_continuous_family_is_carried(name):
     assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(jax.grad(density.logp)(position)))
 
 
-@pytest.mark.parametrize("name", ["Beta", "Gamma", "HalfCauchy", "LogNormal", "Pareto", "TruncatedNormal", "Uniform", "Weibull"])
+@pytest.mark.parametrize(
+    "name", ["Beta", "Gamma", "HalfCauchy", "LogNormal", "Pareto", "TruncatedNormal", "Uniform", "Weibull"]
+)
 def test_the_density_in_coordinates_integrates_to_one(name):
     density = lawful.density(lambda: sample("x", FAMILIES[name].make()))
     function = jax.jit(lambda u: jnp.exp(density.logp({"x": u})))
@@ -162,7 +164,9 @@ def test_a_form_is_exported_as_its_program_is():
 
 def test_discrete_sites_are_named_and_enumeration_is_offered():
     program, args = PROGRAMS["branches"]
-    with pytest.raises(UnsupportedProgramError, match=r"discrete sites 'b' \(.*\), 'k' \(.*inference\.enumerate") as caught:
+    with pytest.raises(
+        UnsupportedProgramError, match=r"discrete sites 'b' \(.*\), 'k' \(.*inference\.enumerate"
+    ) as caught:
         lawful.density(program, *args)
     assert caught.value.sites == (("b",), ("k",))
 

@@ -28,7 +28,9 @@ def test_a_finding_says_where_and_what_to_do():
     (finding,) = lawful.trace(lambda: sample("x", dist.Normal(jnp.zeros(3), 1.0))).check()
     assert (finding.code, finding.level, finding.site) == ("missing-plate", "warning", ("x",))
     assert finding.source.file == __file__ and finding.source.line > 0
-    assert str(finding).startswith("warning missing-plate: site 'x' (") and "Fix: put the site under plate" in str(finding)
+    assert str(finding).startswith("warning missing-plate: site 'x' (") and "Fix: put the site under plate" in str(
+        finding
+    )
     assert "axis -1 (size 3) of batch shape (3,)" in finding.found
 
 
@@ -46,7 +48,12 @@ def test_a_batch_axis_without_a_plate_is_found():
 
 @pytest.mark.parametrize(
     "distribution",
-    [NORMAL, dist.Normal(jnp.zeros(3), 1.0).to_event(1), dist.MultivariateNormal(jnp.zeros(2), jnp.eye(2)), dist.Dirichlet(jnp.ones(3))],
+    [
+        NORMAL,
+        dist.Normal(jnp.zeros(3), 1.0).to_event(1),
+        dist.MultivariateNormal(jnp.zeros(2), jnp.eye(2)),
+        dist.Dirichlet(jnp.ones(3)),
+    ],
 )
 def test_axes_of_the_value_need_no_plate(distribution):
     assert codes(lambda: sample("x", distribution)) == []
@@ -82,7 +89,9 @@ def test_many_equal_sites_of_one_line_are_found_once():
 
     assert codes(model, 50) == []
     (finding,) = lawful.trace(model, 60).check()
-    assert finding.code == "unrolled-loop" and "60 equal sites Normal" in finding.found and "lawful.scan" in finding.remedy
+    assert (
+        finding.code == "unrolled-loop" and "60 equal sites Normal" in finding.found and "lawful.scan" in finding.remedy
+    )
 
 
 def test_large_sums_and_large_integers_in_32_bits_are_found():

@@ -133,8 +133,9 @@ def test_lax_cond_is_the_cond_of_the_language(truth):
     "loop",
     [
         lambda: jax.lax.while_loop(lambda c: c < 3, lambda c: c + sample("x", NORMAL) ** 2, 0.0),
-        lambda: jax.lax.fori_loop(0, jnp.asarray(sample("n", dist.Poisson(3.0))), lambda i, c: c + sample("x", NORMAL),
-            0.0),
+        lambda: jax.lax.fori_loop(
+            0, jnp.asarray(sample("n", dist.Poisson(3.0))), lambda i, c: c + sample("x", NORMAL), 0.0
+        ),
     ],
     ids=["while_loop", "fori_loop"],
 )

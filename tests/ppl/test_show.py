@@ -108,19 +108,31 @@ def test_formulas_keep_their_brackets():
         sample("x", dist.Normal((a - b) - (a - (b + 1)), (a + b) * 2))
         sample("z", dist.Normal(-(a + b) / (a * b), 1.0))
 
-    assert shown(model, 1.0, 2.0)[2:4] == ["x ~ Normal(in0 - in1 - (in0 - (in1 + 1)), (in0 + in1) * 2)", "z ~ Normal(-(in0 + in1) / (in0 * in1), 1)"]
+    assert shown(model, 1.0, 2.0)[2:4] == [
+        "x ~ Normal(in0 - in1 - (in0 - (in1 + 1)), (in0 + in1) * 2)",
+        "z ~ Normal(-(in0 + in1) / (in0 * in1), 1)",
+    ]
 
 
 def test_small_constants_are_written_and_large_ones_named():
     table, short = np.arange(12.0).reshape(3, 4), np.array([0.1, 0.2])
-    lines = shown(lambda: (sample("x", dist.Normal(jnp.asarray(table), 1.0)), sample("y", dist.Normal(jnp.asarray(short), 1.0))))
+    lines = shown(
+        lambda: (sample("x", dist.Normal(jnp.asarray(table), 1.0)), sample("y", dist.Normal(jnp.asarray(short), 1.0)))
+    )
     assert lines[0] == "k0  float64[3, 4]  constant"
     assert lines[1] == "x ~ Normal(k0, 1)  float64[3, 4]"
     assert lines[2] == "y ~ Normal([0.1, 0.2], 1)  float64[2]"
 
 
 def test_numbers_are_written_exactly():
-    assert [number_text(x) for x in (2.0, -1, True, np.float32(0.1), 1e-7, np.inf)] == ["2", "-1", "True", "0.1", "1e-07", "inf"]
+    assert [number_text(x) for x in (2.0, -1, True, np.float32(0.1), 1e-7, np.inf)] == [
+        "2",
+        "-1",
+        "True",
+        "0.1",
+        "1e-07",
+        "inf",
+    ]
 
 
 def test_a_site_under_vmap_shows_its_lanes():

@@ -1,0 +1,54 @@
+"""Row 44: one particle works and is exact in expectation; none, or less, is an error."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lawful import inference
+from lawful.errors import LawfulError
+from tests.inference.programs import PROGRAMS, Y, impossible_values, no_loop, plain
+from tests.inference.tier0 import law_error
+
+SCHEMES = ["multinomial", "residual", "stratified", "systematic"]
+
+
+@pytest.mark.tier0
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
+def test_f44_one_particle_is_exact_in_expectation(program):
+    plan = inference.smc(program, particles=1, keep="last")
+    assert law_error(plan, program, Y).error < 1e-12
+
+
+@pytest.mark.tier0
+@pytest.mark.parametrize("resample_below", [0.5, None], ids=["adaptive", "always"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_f44_one_particle_is_exact_under_every_scheme(scheme, resample_below):
+    plan = inference.smc(impossible_values, particles=1, resampling=scheme, resample_below=resample_below)
+    assert law_error(plan, impossible_values, Y).error < 1e-12
+
+
+@pytest.mark.tier0
+def test_f44_importance_sampling_with_one_particle_is_exact_in_expectation():
+    plan = inference.importance(no_loop, particles=1)
+    assert law_error(plan, no_loop, Y).error < 1e-12
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_f44_one_particle_runs_and_is_its_own_ancestor(scheme):
+    result = inference.smc(plain, particles=1, runs=3, resampling=scheme)(jax.random.key(0), Y)
+    assert result.posterior["z"].shape == (3, 1, 2)
+    np.testing.assert_array_equal(result.posterior["z"], result.weighted.values["z"])
+    np.testing.assert_allclose(result.stats["ess"], 1.0, rtol=1e-14)
+
+
+@pytest.mark.parametrize("particles", [0, -1, 1.0, None, "10", jnp.array(3)], ids=repr)
+@pytest.mark.parametrize("build", [inference.smc, inference.importance], ids=lambda b: b.__name__)
+def test_f44_no_particle_is_an_error_that_tells_what_was_given(build, particles):
+    with pytest.raises(LawfulError, match="particles: expected an integer of 1 or more, got"):
+        build(plain, particles=particles)
+
+
+def test_f44_a_composition_of_no_particle_is_an_error_too():
+    with pytest.raises(LawfulError, match="spawn: expected at least one particle, got 0"):
+        inference.spawn(0)

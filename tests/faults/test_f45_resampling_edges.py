@@ -1,0 +1,110 @@
+"""Row 45: a particle without weight is never chosen, whatever the weights' form, also at u = 0 and at the largest u below 1."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+from lawful import factor, inference, sample, scan
+from lawful.inference.laws import PickLaw, ResampleLaw
+from lawful.inference.numerics import SCHEMES
+
+WEIGHTS = {
+    "first only": [1.0, 0.0, 0.0, 0.0],
+    "last only": [0.0, 0.0, 0.0, 1.0],
+    "middle only": [0.0, 0.0, 1.0, 0.0],
+    "zero first": [0.0, 0.3, 0.2, 0.5],
+    "zero last": [0.3, 0.2, 0.5, 0.0],
+    "zeros around ties": [0.0, 0.5, 0.5, 0.0],
+    "ties": [0.25, 0.25, 0.25, 0.25],
+    "whole shares": [0.5, 0.25, 0.25, 0.0],
+    "a tiny one beside zeros": [0.0, 1e-30, 0.0, 1.0],
+    "tiny ones alone": [0.0, 1e-30, 1e-30, 0.0],
+    "huge ones": [0.0, 1e30, 3e30, 0.0],
+}
+LAST = {jnp.float32: np.nextafter(np.float32(1), np.float32(0)), jnp.float64: np.nextafter(1.0, 0.0)}
+
+
+def chosen(ancestors, weights):
+    """Check that every ancestor is in range and has weight."""
+    ancestors = np.asarray(ancestors)
+    assert ancestors.min() >= 0 and ancestors.max() < len(weights)
+    assert (np.asarray(weights)[ancestors] > 0).all(), (ancestors, weights)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=lambda d: d.__name__)
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_f45_the_ends_of_the_uniform_land_on_particles_with_weight(scheme, dtype):
+    scheme = SCHEMES[scheme]
+    push = jax.jit(scheme.push, static_argnums=2)
+    for weights, offspring in itertools.product(WEIGHTS.values(), (1, 3, 4, 7)):
+        weights = jnp.array(weights, dtype)
+        shape = scheme.uniforms_shape(4, offspring)
+        words = jnp.uint64 if dtype == jnp.float64 and not scheme.paired else jnp.uint32
+        for u in (
+            jnp.zeros((), dtype),
+            jnp.array(LAST[dtype]),
+            jnp.zeros((), words),
+            jnp.array(jnp.iinfo(words).max, words),
+        ):
+            chosen(push(jnp.full(shape, u), weights, offspring), weights)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=lambda d: d.__name__)
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_f45_no_draw_and_no_cell_chooses_a_particle_without_weight(scheme, dtype):
+    law = ResampleLaw(SCHEMES[scheme], 4, 4, jnp.dtype(dtype).name)
+    draw = jax.jit(jax.vmap(law.draw, (0, None)))
+    keys = jax.random.split(jax.random.key(0), 200)
+    for weights in WEIGHTS.values():
+        weights = jnp.array(weights, dtype)
+        chosen(draw(keys, weights), weights)
+        ancestors, log_masses = law.enumerate(weights)
+        possible = np.asarray(log_masses) > -np.inf
+        chosen(np.asarray(ancestors)[possible], weights)
+        assert np.exp(np.asarray(log_masses, np.float64)[possible]).sum() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_f45_one_hot_weights_have_one_ancestor_and_equal_ones_all(scheme):
+    law = ResampleLaw(SCHEMES[scheme], 4, 4, "float64")
+    for place in range(4):
+        weights = jnp.zeros(4).at[place].set(2.0)
+        assert law.draw(jax.random.key(place), weights).tolist() == [place] * 4
+    if scheme != "multinomial":
+        assert law.draw(jax.random.key(0), jnp.full(4, 0.7)).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=lambda d: d.__name__)
+def test_f45_a_pick_has_weight(dtype):
+    law = PickLaw(4, jnp.dtype(dtype).name)
+    draw = jax.jit(jax.vmap(law.draw, (0, None)))
+    keys = jax.random.split(jax.random.key(1), 500)
+    for weights in WEIGHTS.values():
+        weights = jnp.array(weights, dtype)
+        chosen(draw(keys, weights), weights)
+
+
+@pytest.mark.parametrize("resample_below", [0.5, None], ids=["adaptive", "always"])
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_f45_no_path_of_weight_zero_is_in_the_posterior(scheme, resample_below):
+    """Each step forbids one value: no draw and no lineage may hold it."""
+
+    def program():
+        def step(x, t):
+            x = sample("x", dist.Categorical(jnp.array([0.3, 0.4, 0.3])))
+            factor("allowed", jnp.where(x == t % 3, -jnp.inf, -0.1 * x))
+            return x, None
+
+        scan(step, 0, jnp.arange(6))
+
+    plan = inference.smc(program, particles=40, runs=5, resampling=scheme, resample_below=resample_below)
+    result = plan(jax.random.key(0))
+    assert np.isfinite(result.log_evidence).all()
+    assert (result.posterior["x"] != np.arange(6) % 3).all()
+    dead = np.isneginf(result.weighted.log_weight)
+    assert dead.any()
+    np.testing.assert_array_equal(dead, result.weighted.values["x"][:, :, 5] == 2)
