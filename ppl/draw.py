@@ -1,7 +1,7 @@
 """Pictures of a Form: DOT, Mermaid and a networkx graph, from its dependences; nothing but text is made here.
 
-Law: two vertices are joined where one reads the other directly, and equal Forms give equal text in every process. Observed sites
-are filled, named values dashed, factors small squares; a plate or a loop is a box with its size.
+Law: two vertices are joined where one reads the other directly, and equal Forms give equal text in every process.
+Observed sites are filled, named values dashed, factors small squares; a plate or a loop is a box with its size.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from .form import Form
 def to_networkx(form: Form) -> Any:
     """Return the networkx.DiGraph of sites and factors, under their names in results.
 
-    Vertex attributes: kind ("sample" or "factor"), observed, shape (of one value), loops (lengths), plates ((name, size) pairs),
-    label (of the law), address. Edge attribute: carried, True where only a later step of a loop reads the value.
+    Vertex attributes: kind ("sample" or "factor"), observed, shape (of one value), loops (lengths), plates ((name,
+    size) pairs), label (of the law), address. Edge attribute: carried, True where only a later step of a loop reads the value.
 
     >>> import numpyro.distributions as dist, lawful
     >>> def chain():
@@ -49,12 +49,12 @@ def to_networkx(form: Form) -> Any:
 
 
 def to_dot(form: Form) -> str:
-    """Write the graph of sites, factors and named values in the DOT language.
+    r"""Write the graph of sites, factors and named values in the DOT language.
 
     >>> import numpyro.distributions as dist, lawful
     >>> print(to_dot(lawful.trace(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)))))
     digraph form {
-      n0 [label="x\\nNormal" shape=ellipse];
+      n0 [label="x\nNormal" shape=ellipse];
     }
     """
     found = dependence(form, named=True)
@@ -105,7 +105,7 @@ def _ids(found: Dependence) -> dict[Address, str]:
 
 
 def _drawable(found: Dependence) -> Callable[[Box], bool]:
-    """Tell which boxes nest: a plate that stands inside another one only at some sites is marked in the labels instead."""
+    """Tell which boxes nest; a plate inside another one only at some sites is marked in the labels instead."""
     above: dict[str, set[tuple[str, ...]]] = {}
     for vertex in found.vertices.values():
         for depth, box in enumerate(vertex.boxes):

@@ -218,8 +218,8 @@ def _refuse_conditional(form: Form) -> None:
     for site in form.sites():
         if site.observed is None and site.address not in always:
             raise UnsupportedProgramError(
-                f"site '{show_address(site.address)}' ({site.source}) exists in one arm of a branch only, so the number of "
-                "coordinates is not fixed. Fix: sample it in every arm, or outside the branch.",
+                f"site '{show_address(site.address)}' ({site.source}) exists in one arm of a branch only, so "
+                "the number of coordinates is not fixed. Fix: sample it in every arm, or outside the branch.",
                 site=site.address,
             )
 

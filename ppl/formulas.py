@@ -57,7 +57,7 @@ class Formula:
 
 
 def formula(node: Det, operands: Sequence[Formula]) -> list[Formula] | None:
-    """Write the values of a traced operation; None for an operation that a transformer wrote, which has a meaning of its own."""
+    """Write the values of a traced operation; None for one that a transformer wrote, which has its own meaning."""
     function = node.function
     if not isinstance(function, Equation):
         return [operands[0]] if node.address is not None else None

@@ -256,7 +256,7 @@ class LanesLaw:
         return [element for elements, _ in parts for element in elements], assemble
 
     def mapped(self, function: Any, *first: tuple[bool, ...]) -> Any:
-        """Map a function of a copy's parameters over the lanes; `first` says which lanes its arguments before them have."""
+        """Map a function of a copy's parameters over the lanes; `first` holds the flags of arguments before them."""
         flags = (*first, *self.laned)
         for depth in reversed(range(len(self.lanes))):
             function = jax.vmap(

@@ -56,11 +56,15 @@ class Stage(Handler):
 
     staged = True
 
+    def __init__(self) -> None:
+        """Start before the first statement."""
+        self.last: Mark | None = None
+
     def process(self, message: Message) -> None:
         """Bind the primitive of a message."""
         if isinstance(message, DecisionMessage):
             return
-        mark = Mark(names_of(message.address), message.source)
+        mark = self.last = Mark(names_of(message.address), message.source)
         if isinstance(message, SampleMessage):
             law, parameters = law_of(message.distribution)
             observed = message.value is not None

@@ -201,5 +201,16 @@ def caller() -> Source:
     return Source("<unknown>", 0) if frame is None else Source(frame.f_code.co_filename, frame.f_lineno)
 
 
+def user_line(error: BaseException) -> Source:
+    """Find the innermost line of the user's code in the traceback of an error."""
+    found, trace = Source("<unknown>", 0), error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not _is_ours(file) and f"{os.sep}site-packages{os.sep}" not in file:
+            found = Source(file, trace.tb_lineno)
+        trace = trace.tb_next
+    return found
+
+
 def _is_ours(file: str) -> bool:
     return file.startswith((_PACKAGE, "<@beartype")) or any(part in _WRAPPERS for part in file.split(os.sep)[-2:])

@@ -61,8 +61,8 @@ def nan_message(address: Address, index: tuple[int, ...], source: Source) -> str
 def support_message(address: Address, index: tuple[int, ...], value: Any, support: str, source: Source) -> str:
     """Word the complaint about a datum outside the support."""
     return (
-        f"site '{show_address(address)}' ({source}): the observation {value} at index {index} lies outside the support, "
-        f"{support}. Fix: correct the datum, or choose a distribution whose support holds it."
+        f"site '{show_address(address)}' ({source}): the observation {value} at index {index} lies outside the "
+        f"support, {support}. Fix: correct the datum, or choose a distribution whose support holds it."
     )
 
 

@@ -220,8 +220,8 @@ def _law_text(law: Any, parameters: Sequence[Any]) -> str:
 def _arguments(distribution: Any) -> list[str]:
     """List the arguments of a distribution whose parameters are texts.
 
-    numpyro keeps parameters in no fixed order, and more than it was given; so they are read by the names of the constructor,
-    and where those do not tell all, by the names of the fields.
+    numpyro keeps parameters in no fixed order, and more than it was given; so they are read by the names of the
+    constructor, and where those do not tell all, by the names of the fields.
     """
     core = core_of(distribution)
     fields = {name.strip("_"): value for name, value in sorted(vars(core).items()) if _texts(value)}

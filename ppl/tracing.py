@@ -12,11 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from .addresses import show_address
 from .analysis import without_dead_code
 from .errors import LawfulError, UnsupportedProgramError
 from .form import Form
 from .lowering import Stage, lower
-from .messages import only
+from .messages import only, user_line
 
 _LIMIT = 256
 _forms: OrderedDict[Any, Form] = OrderedDict()
@@ -27,8 +28,8 @@ def trace(program: Callable[..., Any] | Form, *args: Any) -> Form:
 
     Args:
         program: a function written with `sample`, `factor`, ...; a Form is returned as it is.
-        args: its arguments. Arrays, floats and pytrees of them become inputs of the Form; integers, booleans, strings, None and
-            functions stay Python values, so that they can be sizes.
+        args: its arguments. Arrays, floats and pytrees of them become inputs of the Form; integers, booleans, strings, None
+            and functions stay Python values, so that they can be sizes.
 
     Raises:
         DuplicateSiteError: two sites have one address.
@@ -60,32 +61,27 @@ def trace(program: Callable[..., Any] | Form, *args: Any) -> Form:
 
 
 def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[Any], tuple[Any, ...]]) -> Form:
+    stage = Stage()
+
     def run(*leaves: Any) -> Any:
-        with only(Stage()):
+        with only(stage):
             return program(*rebuild(leaves))
 
     try:
         form, _ = lower(run, *arrays)
     except (jax.errors.TracerBoolConversionError, jax.errors.TracerIntegerConversionError,
-            jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:  # fmt: skip
-        where = _user_line(error)
+            jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError,
+            jax.errors.NonConcreteBooleanIndexError) as error:  # fmt: skip
+        source, last = user_line(error), stage.last
+        drawn = "" if last is None else f" after site '{show_address(last.address)}' ({last.source})"
         raise UnsupportedProgramError(
-            f"the program uses a drawn or traced value as a Python value{where}: {str(error).splitlines()[0]} "
-            "Fix: use lawful.cond for a choice and lawful.scan for a sequence, or run the program eagerly "
-            "(handlers.seed, inference.enumerate(..., mode='eager')). Sizes may be Python integers among the arguments.",
-            line=where,
+            f"the program uses a traced value as a Python value at {source}{drawn}: {str(error).splitlines()[0]} "
+            "Fix: use lawful.cond for a choice and lawful.scan for a sequence, or run the program eagerly, by "
+            "handlers.seed. Sizes may be Python integers among the arguments.",
+            source=source,
+            site=None if last is None else last.address,
         ) from error
     return without_dead_code(form, keep_sites=True)
-
-
-def _user_line(error: BaseException) -> str:
-    trace, found = error.__traceback__, ""
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if "site-packages" not in name and "/ppl/" not in name:
-            found = f" at {name}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return found
 
 
 def is_array(leaf: Any) -> bool:
@@ -99,13 +95,14 @@ def split_arguments(args: Any) -> tuple[list[Any], Callable[[Any], tuple[Any, ..
     dynamic = [is_array(leaf) for leaf in leaves]
     arrays = [_as_array(leaf) for leaf, is_dynamic in zip(leaves, dynamic, strict=True) if is_dynamic]
     static = tuple(leaf for leaf, is_dynamic in zip(leaves, dynamic, strict=True) if not is_dynamic)
+    kinds = tuple(map(type, static))  # True equals 1, and is another argument
 
     def rebuild(values: Any) -> tuple[Any, ...]:
         rest, still = iter(values), iter(static)
         return jax.tree.unflatten(tree, [next(rest) if is_dynamic else next(still) for is_dynamic in dynamic])
 
     shapes = tuple((np.shape(a) if not hasattr(a, "shape") else a.shape, str(a.dtype)) for a in arrays)
-    return arrays, rebuild, (tree, tuple(dynamic), static, shapes)
+    return arrays, rebuild, (tree, tuple(dynamic), kinds, static, shapes)
 
 
 def _as_array(leaf: Any) -> Any:

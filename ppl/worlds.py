@@ -26,10 +26,10 @@ from .laws import LanesLaw
 class Worlds:
     """The result of an enumeration: outputs and flags (worlds, ...), log masses (worlds,), and the decisions seen."""
 
-    outputs: list[jax.Array]
-    log_mass: jax.Array
-    log_probability: jax.Array
-    decisions: dict[str, jax.Array]
+    outputs: list[Any]
+    log_mass: Any
+    log_probability: Any
+    decisions: dict[str, Any]
 
 
 @dataclass

@@ -1,8 +1,7 @@
 """Outcomes: the measure of a Form on the traces of its source program, by either enumerator.
 
 Law: both enumerators give the same measure, and the outcome of an algorithm is a trace of the source program: the
-    active choices
-with their values, and the returned value.
+active choices with their values, and the returned value.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 Law: depth first over prefixes of choices, the eager program is run again under each prefix; the weight of a run is the
 product of the probabilities of its choices, of the densities of its observations, and of its factors. Nothing here
-knows the staged
-form: this is the oracle that staged code is compared with. The probabilities of all runs sum to 1, so that no run was
-    lost.
+knows the staged form: this is the oracle that staged code is compared with. The probabilities of all runs sum to 1,
+so that no run was lost.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Row:
     subject: Any
     loops: bool = False
     particles: int = 2
-    max_paths: int = 800
+    max_paths: int = 500
     steps: int = 0
 
     @property

@@ -112,7 +112,7 @@ class SingleSite:
     too. In the ratio stay only the parts that are kept, the likelihood, and the numbers of active parts.
 
     Reference: Wingate, Stuhlmueller and Goodman (2011), Lightweight implementations of probabilistic programming
-        languages.
+    languages.
     """
 
     contract: Contract = INVARIANT

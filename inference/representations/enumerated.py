@@ -1,8 +1,7 @@
 """Enumerated: a finite list of (x, w), the whole measure of a finite program.
 
-Meaning: the sum of w delta_x. Law: it is exact; a program that is not finite, or larger than the budget, is an error,
-    never a
-partial sum.
+Meaning: the sum of w delta_x. Law: it is exact; a program that is not finite, or larger than the budget, is an
+error, never a partial sum.
 """
 
 from __future__ import annotations
@@ -36,8 +35,7 @@ class Enumerated:
 
     Attributes:
         support: name -> array (paths, ...); a choice that is not active on a path holds zero there. The value that the
-            program
-            returns stands under "return" where it is one array.
+            program returns stands under "return" where it is one array.
         active: name -> array (paths,) or (paths, steps), for choices that are not active on all paths.
         log_weights: natural log of the unnormalised weights (paths,).
         paths: number of paths before those of weight zero were dropped.
@@ -120,9 +118,8 @@ def enumerate(
     Args:
         model: a program whose sites are all finite.
         mode: "staged", all paths at once in one compiled program; "eager", one path at a time in plain Python, which
-            needs no
-            bound on the number of choices and follows only paths of positive probability; "auto", the first where it
-            applies.
+            needs no bound on the number of choices and follows only paths of positive probability; "auto", the first
+            where it applies.
         max_paths: budget of paths.
 
     Returns: `plan(*args) -> Enumerated`.

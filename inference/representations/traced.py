@@ -1,8 +1,7 @@
 """Traced: a program with its choices in view: what it returns, the choices, and the log density of both.
 
 Meaning: the marginal of what it returns, over weighted traces. Law: replaying the recorded choices gives the same
-    output and
-density, so both views describe one measure; `marginal` forgets the choices and keeps the measure.
+output and density, so both views describe one measure; `marginal` forgets the choices and keeps the measure.
 """
 
 from __future__ import annotations

@@ -2,10 +2,9 @@
 
 import pytest
 
-from tests.mutants.registry import MUTANTS, run, run_clean
+from tests.mutants.registry import MUTANTS, clean_rows, run, run_clean
 
 pytestmark = [pytest.mark.mutants, pytest.mark.tier0]
-ROWS = list(dict.fromkeys((mutant.row, mutant.programs) for mutant in MUTANTS))
 
 
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if not m.equivalent], ids=lambda m: m.id)
@@ -23,7 +22,7 @@ def test_a_change_that_keeps_every_expectation_raises_no_alarm(mutant, note):
     assert outcome.report.passed, outcome.report
 
 
-@pytest.mark.parametrize(("row", "programs"), ROWS)
+@pytest.mark.parametrize(("row", "programs"), clean_rows().items())
 def test_the_library_raises_no_alarm_where_faults_are_found(row, programs, note):
     outcome = run_clean(row, programs)
     note(outcome)
