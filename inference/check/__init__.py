@@ -14,12 +14,14 @@ from .power import min_detectable, min_samples
 from .programs import FiniteProgram
 from .reference import decision, enumerate_measure
 from .report import Report
+from .resamplers import BATTERY, resampler
 from .sequential import SequentialRule, Verdict
 from .statistical import unbiased
 
 __all__ = [
     "ALPHA",
     "Atoms",
+    "BATTERY",
     "CAPACITY",
     "Comparison",
     "Contract",
@@ -45,6 +47,7 @@ __all__ = [
     "one",
     "preserves",
     "random_program",
+    "resampler",
     "stage_keys",
     "strategies",
     "unbiased",

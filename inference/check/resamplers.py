@@ -1,7 +1,7 @@
 """Resamplers: the law of a resampling scheme by its own enumeration and by breakpoints computed here, in fractions.
 
-Law: E[count_i] = M w_i / sum(w) for M offspring of N weights; the counts sum to M, an item of weight zero has none, each
-scheme keeps its bounds on a count, and a population without weight is left untouched.
+Law: E[count_i] = M w_i / sum(w) for M offspring of N weights; the counts sum to M, an item of weight zero has none,
+each scheme keeps its bounds on a count, and a population without weight is left untouched.
 """
 
 from __future__ import annotations

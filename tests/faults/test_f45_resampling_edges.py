@@ -1,4 +1,4 @@
-"""Row 45: a particle without weight is never chosen, whatever the weights' form, also at u = 0 and at the largest u below 1."""
+"""Row 45: a particle without weight is never chosen: one-hot weights, ties, zeros at the ends, u = 0 and u -> 1."""
 
 import itertools
 
@@ -40,16 +40,12 @@ def chosen(ancestors, weights):
 def test_f45_the_ends_of_the_uniform_land_on_particles_with_weight(scheme, dtype):
     scheme = SCHEMES[scheme]
     push = jax.jit(scheme.push, static_argnums=2)
-    for weights, offspring in itertools.product(WEIGHTS.values(), (1, 3, 4, 7)):
+    for weights, offspring in itertools.product(WEIGHTS.values(), (1, 4, 6)):
         weights = jnp.array(weights, dtype)
         shape = scheme.uniforms_shape(4, offspring)
         words = jnp.uint64 if dtype == jnp.float64 and not scheme.paired else jnp.uint32
-        for u in (
-            jnp.zeros((), dtype),
-            jnp.array(LAST[dtype]),
-            jnp.zeros((), words),
-            jnp.array(jnp.iinfo(words).max, words),
-        ):
+        ends = (jnp.zeros((), dtype), jnp.array(LAST[dtype]), jnp.zeros((), words), ~jnp.zeros((), words))
+        for u in ends:
             chosen(push(jnp.full(shape, u), weights, offspring), weights)
 
 
@@ -107,4 +103,4 @@ def test_f45_no_path_of_weight_zero_is_in_the_posterior(scheme, resample_below):
     assert (result.posterior["x"] != np.arange(6) % 3).all()
     dead = np.isneginf(result.weighted.log_weight)
     assert dead.any()
-    np.testing.assert_array_equal(dead, result.weighted.values["x"][:, :, 5] == 2)
+    np.testing.assert_array_equal(dead, (result.weighted.values["x"] == np.arange(6) % 3).any(axis=-1))

@@ -1,0 +1,118 @@
+"""Row 7: an observation outside the support is an error where it is known, and has density zero where it is not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import handlers, inference, plate, sample, scan
+from lawful.errors import ObservationError
+from tests.ppl.families import FAMILIES
+
+BOUNDED = [name for name, family in FAMILIES.items() if family.outside]
+COUNTS = [
+    "Bernoulli",
+    "BetaBinomial",
+    "Binomial",
+    "Categorical",
+    "DiscreteUniform",
+    "Geometric",
+    "Poisson",
+    "ZeroInflatedPoisson",
+]
+
+
+def run_eagerly(program, *args):
+    return handlers.trace(handlers.seed(program, jax.random.key(0)))(*args)
+
+
+MODES = pytest.mark.parametrize("run", [lawful.trace, run_eagerly], ids=["staged", "eager"])
+
+
+@MODES
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_known_observation_is_refused_with_site_index_value_and_line(name, run):
+    family = FAMILIES[name]
+    for value in family.outside:
+        with pytest.raises(ObservationError) as caught:
+            run(lambda value=value: sample("y", family.make(), obs=value))
+        error, message = caught.value, str(caught.value)
+        assert error.site == ("y",) and error.index == () and error.source.file == __file__
+        assert "site 'y' (" in message and "outside the support" in message and "Fix:" in message
+        np.testing.assert_array_equal(error.value, value)
+
+
+@MODES
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_value_inside_is_accepted(name, run):
+    run(lambda: sample("y", FAMILIES[name].make(), obs=FAMILIES[name].inside))
+
+
+@MODES
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_count_is_a_whole_number(name, run):
+    with pytest.raises(ObservationError, match=r"the observation 1\.5 .*outside the support"):
+        run(lambda: sample("y", FAMILIES[name].make(), obs=1.5))
+
+
+@MODES
+def test_the_element_of_a_plate_is_named(run):
+    def program():
+        with plate("a", 3):
+            sample("y", dist.Gamma(2.0, 1.0), obs=jnp.array([1.0, 0.5, -2.0]))
+
+    with pytest.raises(ObservationError, match=r"the observation -2\.0 at index \(2,\).*[Pp]ositive") as caught:
+        run(program)
+    assert caught.value.index == (2,)
+
+
+def plated(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    with plate("a", len(y)):
+        sample("y", dist.Poisson(rate), obs=y)
+
+
+def looped(y):
+    rate = sample("rate", dist.Gamma(2.0, 1.0))
+    scan(lambda c, y: (c, sample("y", dist.Poisson(rate), obs=y)), 0.0, y)
+
+
+ALGORITHMS = {
+    "importance": lambda m, *a: inference.importance(m, particles=4)(jax.random.key(0), *a),
+    "smc": lambda m, *a: inference.smc(m, particles=4)(jax.random.key(0), *a),
+    "mcmc": lambda m, *a: inference.mcmc(m, chains=1, warmup=1, draws=1)(jax.random.key(0), *a),
+    "density": lambda m, *a: lawful.density(m, *a),
+}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("program", [plated, looped])
+def test_data_that_come_as_arguments_are_refused_at_the_call(program, algorithm):
+    with pytest.raises(ObservationError, match=r"site 'y' \(.*the observation -1 at index \(1,\).*support") as caught:
+        ALGORITHMS[algorithm](program, np.array([2, -1, 0]))
+    assert caught.value.index == (1,) and caught.value.value == -1
+
+
+def test_a_support_that_choices_move_gives_density_zero():
+    def program(y):
+        high = sample("high", dist.Exponential(1.0))
+        sample("y", dist.Uniform(0.0, high), obs=y)
+
+    form = lawful.trace(program, 2.0)
+    assert form.log_density({"high": 1.0}, 2.0) == -jnp.inf
+    assert jax.jit(lambda high: form.log_density({"high": high}, 2.0))(1.0) == -jnp.inf
+    np.testing.assert_allclose(form.log_density({"high": 4.0}, 2.0), -4.0 - np.log(4.0), rtol=1e-15)
+    assert handlers.log_density(program, {"high": 4.0})(2.0) == form.log_density({"high": 4.0}, 2.0)
+    result = inference.importance(program, particles=500)(jax.random.key(1), 2.0)
+    high, weight = result.weighted.values["high"], result.weighted.log_weight
+    np.testing.assert_array_equal(weight > -np.inf, high > 2.0)
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_choice_outside_is_no_error_but_impossible(name):
+    """A proposal may leave the support; only data are refused."""
+    family = FAMILIES[name]
+    for value in family.outside:
+        assert handlers.log_density(lambda: sample("x", family.make()), {"x": value})() == -jnp.inf
