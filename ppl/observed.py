@@ -1,8 +1,7 @@
 """Observed data of a traced program: their values, and whether they fit their sites, at every call.
 
 Law: data that reach a site through the program's arguments meet the same rules as concrete data at the site: no NaN,
-    and inside a
-support that no choice can move.
+and inside a support that no choice can move.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from .block import Block
 from .emitter import emit
 from .errors import ObservationError
 from .form import Form, Loop, Node, Site, Var
+from .lowering import lower
 from .observations import nan_message, support_message
 
 
@@ -71,13 +71,20 @@ def _settled(node: Node, random: set[Var]) -> bool:
 
 
 def _support(block: Block, node: Site, random: set[Var]) -> Var | None:
-    if any(v in random for v in node.parameters) or not hasattr(node.law, "inside"):
-        return None
+    """Append the test whether data lie in the support, where no choice moves it: only the bounds have to be settled."""
     assert node.observed is not None
+    if not hasattr(node.law, "inside"):
+        return None
+    operands = (node.observed, *node.parameters)
     try:
-        return block.det(node.law.inside, node.observed, *node.parameters, label="in support?")
+        test, _ = lower(node.law.inside, *(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in operands))
     except NotImplementedError:
         return None
+    test = without_dead_code(test)
+    read = {v for inner in test.nodes for v in inner.ins} | set(test.outputs)
+    if any(v in read and operand in random for v, operand in zip(test.inputs, operands, strict=True)):
+        return None
+    return block.splice(test, operands)[0]
 
 
 def _read_loop(node: Loop, block: Block, random: set[Var], found: list[Datum], outputs: list[Var]) -> None:

@@ -54,8 +54,9 @@ def _support(site: Site, constants: dict[Var, Any]) -> Any:
 
     def read(*parameters: Any) -> None:
         rest = iter(parameters)
-        full = [next(rest) if array is None else jnp.asarray(array) for array in known]
-        support = law.distribution(*full).support
+        with jax.ensure_compile_time_eval():
+            full = [next(rest) if array is None else jnp.asarray(array) for array in known]
+            support = law.distribution(*full).support
         moving = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(support))
         found.append(
             constraints.dependent(is_discrete=support.is_discrete, event_dim=support.event_dim) if moving else support

@@ -61,7 +61,7 @@ def test_a_count_is_a_whole_number(name, run):
 def test_the_element_of_a_plate_is_named(run):
     def program():
         with plate("a", 3):
-            sample("y", dist.Gamma(2.0, 1.0), obs=jnp.array([1.0, 0.5, -2.0]))
+            sample("y", dist.Gamma(2.0, 1.0), obs=np.array([1.0, 0.5, -2.0]))
 
     with pytest.raises(ObservationError, match=r"the observation -2\.0 at index \(2,\).*[Pp]ositive") as caught:
         run(program)
@@ -87,8 +87,25 @@ ALGORITHMS = {
 }
 
 
+def trials(y):
+    """The bound is known, the probability is not."""
+    p = sample("p", dist.Beta(1.0, 1.0))
+    with plate("a", len(y)):
+        sample("y", dist.Binomial(jnp.array([5, 5, 5]), p), obs=y)
+
+
+def test_a_bound_from_an_argument_is_known_beside_a_latent_parameter():
+    def bounded(y, n):
+        sample("y", dist.Binomial(n, sample("p", dist.Beta(1.0, 1.0))), obs=y)
+
+    for y in (-1, 6):
+        with pytest.raises(ObservationError, match=f"the observation {y} "):
+            inference.importance(bounded, particles=4)(jax.random.key(0), np.array(y), np.array(5))
+    inference.importance(bounded, particles=4)(jax.random.key(0), np.array(5), np.array(5))
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("program", [plated, looped])
+@pytest.mark.parametrize("program", [plated, looped, trials])
 def test_data_that_come_as_arguments_are_refused_at_the_call(program, algorithm):
     with pytest.raises(ObservationError, match=r"site 'y' \(.*the observation -1 at index \(1,\).*support") as caught:
         ALGORITHMS[algorithm](program, np.array([2, -1, 0]))
