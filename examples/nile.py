@@ -27,7 +27,7 @@ NOISE = dist.LogNormal(0.0, 0.5)
 STEP = dist.LogNormal(math.log(0.5), 1.0)
 
 NOISE_CELLS, STEP_CELLS = 51, 41
-PARTICLES, RUNS, BOLD = 50_000, 8, 0.3
+PARTICLES, RUNS, BOLD, PATIENCE = 100_000, 8, 0.3, 0.2
 CHAINS, WARMUP, DRAWS, THIN = 4, 500, 500, 20
 
 
@@ -64,6 +64,7 @@ def one_change(flow: jax.Array) -> dict[str, jax.Array]:
 
     The year is the first success of coins, one a year, so that a particle that has survived the data so far can still
     choose it. At the fair probability few would; the coins are tossed more boldly, and a factor puts the measure right.
+    That makes a particle light in the year of its change, so it is resampled late, at `PATIENCE`.
     """
     noise, step = sample("noise_sd", NOISE), sample("step_sd", STEP)
     years = len(flow)
@@ -208,9 +209,9 @@ def main() -> None:
         and needs none here."""
     )
     smc = {}
-    for number, program in enumerate((one_level, robust_level, one_change)):
+    for number, (program, below) in enumerate(((one_level, 0.5), (robust_level, 0.5), (one_change, PATIENCE))):
         name = program.__name__.replace("_", " ")
-        plan = inference.smc(program, particles=PARTICLES, runs=RUNS, keep="last")
+        plan = inference.smc(program, particles=PARTICLES, runs=RUNS, resample_below=below, keep="last")
         smc[name] = plan(jax.random.key(number), flow)
         print(f"  {name}\n{smc[name]!r}\n")
 

@@ -16,7 +16,7 @@ Cell = tuple[Fraction, Fraction]
 NEAR_WHOLE = Fraction(1, 10**13)
 
 
-def expected_counts(weights: Sequence[float], offspring: int) -> list[Fraction]:
+def expected_counts(weights: Sequence[float | Fraction], offspring: int) -> list[Fraction]:
     """Return M w_i / sum(w).
 
     >>> expected_counts([1.0, 3.0], 2)

@@ -6,14 +6,24 @@ from tests.mutants.registry import MUTANTS, clean_rows, run, run_clean
 
 pytestmark = [pytest.mark.mutants, pytest.mark.tier0]
 
+# One fault of each kind in `make test`; all of them, and the library as it is, in `make mutants`.
+QUICK = {"4", "7", "16", "17", "20", "21", "23", "24", "25b", "27", "29b", "45"}
 
-@pytest.mark.parametrize("mutant", [m for m in MUTANTS if not m.equivalent], ids=lambda m: m.id)
+
+def faults():
+    for mutant in MUTANTS:
+        if not mutant.equivalent:
+            yield pytest.param(mutant, id=mutant.id, marks=() if mutant.id in QUICK else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("mutant", faults())
 def test_a_planted_fault_is_found(mutant, note):
     outcome = run(mutant)
     note(outcome)
     assert outcome.verdict == "killed", f"{mutant.description}: {outcome}\n{outcome.report.remarks}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.equivalent], ids=lambda m: m.id)
 def test_a_change_that_keeps_every_expectation_raises_no_alarm(mutant, note):
     outcome = run(mutant)
@@ -22,6 +32,7 @@ def test_a_change_that_keeps_every_expectation_raises_no_alarm(mutant, note):
     assert outcome.report.passed, outcome.report
 
 
+@pytest.mark.slow  # the rows have tests of their own in tests/tier0
 @pytest.mark.parametrize(("row", "programs"), clean_rows().items())
 def test_the_library_raises_no_alarm_where_faults_are_found(row, programs, note):
     outcome = run_clean(row, programs)
@@ -30,8 +41,7 @@ def test_the_library_raises_no_alarm_where_faults_are_found(row, programs, note)
 
 
 def test_evidence_faults_leave_the_normalised_measure_alone():
-    """Why measures are compared unnormalised: these two double the evidence and nothing else."""
-    (mutant,) = (m for m in MUTANTS if m.id == "25b")
-    report = run(mutant).report
+    """Why measures are compared unnormalised: this one doubles the evidence and changes nothing else."""
+    report = run(next(m for m in MUTANTS if m.id == "25b")).report
     assert report.evidence_ratio == pytest.approx(2.0, rel=1e-12)
     assert report.tv < 1e-12

@@ -1,0 +1,157 @@
+"""Row 15: no random key is consumed twice; a guard refuses the second use, and two draws never share their randomness."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import cond, handlers, inference, plate, sample, scan, scope
+from lawful.emitter import compiled
+from lawful.errors import KeyReuseError
+from tests.ppl.families import FAMILIES
+from tests.ppl.programs import PROGRAMS
+
+KEY = jax.random.key(15)
+NORMAL = dist.Normal(0.0, 1.0)
+
+
+class Reusing(dist.Normal):
+    """A planted fault: its draw consumes its key twice, so that it has variance 4 and not 2."""
+
+    def sample(self, key, sample_shape=()):
+        return super().sample(key, sample_shape) + super().sample(key, sample_shape)
+
+
+def planted(y):
+    x = sample("x", Reusing(0.0, 1.0))
+    sample("y", dist.Normal(x, 1.0), obs=y)
+
+
+ALGORITHMS = {
+    "eager": lambda: handlers.seed(planted, KEY)(0.5),
+    "compiled": lambda: compiled(lawful.trace(planted, 0.5))(KEY, 0.5),
+    "importance": lambda: inference.importance(planted, particles=4)(KEY, 0.5),
+    "smc": lambda: inference.smc(planted, particles=4)(KEY, 0.5),
+    "mcmc": lambda: inference.mcmc(planted, chains=1, warmup=1, draws=1)(KEY, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_planted_reuse_is_found_in_each_algorithm(name):
+    with pytest.raises(KeyReuseError, match="key"), handlers.key_guard():
+        ALGORITHMS[name]()
+
+
+def test_two_eager_runs_with_one_key_are_refused_with_both_sites():
+    model = handlers.seed(lambda: sample("x", NORMAL), KEY)
+    with pytest.raises(KeyReuseError, match=r"site 'x' \(.*\) draws with a key that was used before, by site 'x'"), handlers.key_guard():
+        model()
+        model()
+
+
+def test_nested_runs_with_one_key_are_refused():
+    def outer():
+        sample("x", NORMAL)
+        return handlers.seed(lambda: sample("x", NORMAL), KEY, alone=True)()
+
+    with pytest.raises(KeyReuseError), handlers.key_guard():
+        handlers.seed(outer, KEY)()
+
+
+def test_split_keys_pass_the_guard_and_the_guard_ends_with_its_block():
+    model = lambda key: handlers.seed(lambda: sample("x", NORMAL), key)()
+    with handlers.key_guard():
+        draws = [model(key) for key in jax.random.split(KEY, 3)]
+    assert len(set(map(float, draws))) == 3
+    assert model(KEY) == model(KEY)
+
+
+def test_a_guard_is_gone_after_an_error():
+    with pytest.raises(ZeroDivisionError), handlers.key_guard():
+        raise ZeroDivisionError
+    model = handlers.seed(lambda: sample("x", NORMAL), KEY)
+    assert model() == model()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_shipped_family_uses_its_key_twice(name):
+    def program():
+        return sample("x", FAMILIES[name].make())
+
+    with handlers.key_guard():
+        handlers.seed(program, KEY)()
+        compiled(lawful.trace(lambda: program()))(KEY)
+
+
+@pytest.mark.parametrize("name", ["plates", "chain", "branches", "scopes"])
+def test_no_program_uses_a_key_twice(name):
+    program, args = PROGRAMS[name]
+    with handlers.key_guard():
+        handlers.seed(program, KEY)(*args)
+        compiled(lawful.trace(lambda *a: program(*a), *args))(KEY, *args)
+        inference.smc(lambda *a: program(*a), particles=4)(KEY, *args)
+
+
+def two_sites():
+    return sample("x", NORMAL) + sample("y", NORMAL)
+
+
+def two_scopes():
+    with scope("a"):
+        first = sample("x", NORMAL)
+    with scope("b"):
+        return first + sample("x", NORMAL)
+
+
+def two_elements():
+    with plate("a", 2):
+        return sample("x", NORMAL).sum()
+
+
+def two_steps():
+    return scan(lambda c, _: (c, sample("x", NORMAL)), 0.0, length=2)[1].sum()
+
+
+def two_lanes():
+    return jax.vmap(lambda _: sample("x", NORMAL))(jnp.zeros(2)).sum()
+
+
+def inside_and_outside():
+    return sample("x", NORMAL) + cond(jnp.array(True), lambda: sample("y", NORMAL), lambda: 0.0)
+
+
+DRAWS = 20_000
+# A mean of n squares of N(0, 2) has standard deviation sqrt(8 / n); 7 of them are exceeded with probability 3e-12 each.
+BOUND = 7 * (8 / DRAWS) ** 0.5
+
+
+@pytest.mark.parametrize("program", [two_sites, two_scopes, two_elements, two_steps, two_lanes, inside_and_outside])
+def test_the_sum_of_two_draws_has_variance_two(program):
+    """Shared randomness would give 4."""
+    run = jax.vmap(compiled(lawful.trace(program)))
+    (sums,), _ = run(jax.random.split(KEY, DRAWS))
+    assert abs(np.mean(np.square(sums)) - 2) < BOUND
+
+
+@pytest.mark.parametrize("build", [inference.importance, inference.smc], ids=["importance", "smc"])
+@pytest.mark.parametrize("program", [two_sites, two_elements, two_steps])
+def test_the_particles_of_a_population_are_independent_draws(program, build):
+    def named():
+        return {"sum": program()}
+
+    result = build(named, particles=DRAWS)(KEY)
+    sums = sum(np.asarray(v).reshape(DRAWS, -1).sum(1) for name, v in result.weighted.values.items() if name != "sum")
+    assert abs(np.mean(np.square(sums)) - 2) < BOUND
+    # Neighbours share nothing: the sum over a pair of particles has variance 4.
+    pairs = sums[0::2] + sums[1::2]
+    assert abs(np.mean(np.square(pairs)) - 4) < 2 * BOUND * 2**0.5
+
+
+def test_steps_of_a_chain_draw_anew():
+    result = inference.mcmc(lambda: sample("x", NORMAL), chains=50, warmup=0, draws=200)(KEY)
+    draws = result.posterior["x"].reshape(-1)
+    # Moves from the prior are always accepted: all draws are independent.
+    assert len(np.unique(draws)) == draws.size
+    assert abs(np.mean(np.square(draws)) - 1) < 7 * (2 / draws.size) ** 0.5

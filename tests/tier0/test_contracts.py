@@ -1,0 +1,112 @@
+"""Every public transformer, kernel and plan says what it claims, and every exact claim has a row of the law."""
+
+import functools
+import inspect
+import re
+
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import inference
+from lawful.inference import kernels
+from lawful.inference.check import Contract
+from lawful.inference.check.rows import IDENTITIES, ROWS, SCHEMES
+from lawful.inference.numerics import SCHEMES as KNOWN_SCHEMES
+from lawful.inference.numerics.resampling import scheme
+from lawful.inference.transformer import Transformer
+
+pytestmark = pytest.mark.tier0
+
+
+def coin():
+    lawful.factor("f", 0.5 * lawful.sample("x", dist.Bernoulli(0.3)))
+
+
+# How to make one of each public maker that takes arguments; a new one gets a line here and a row in ROWS.
+MADE = {
+    "spawn": lambda: inference.spawn(2),
+    "resample": lambda: inference.resample(scheme("systematic"), inference.ess_below(0.5)),
+    "repeat_to_end": lambda: inference.repeat_to_end(inference.Advance),
+    "particle_filter": lambda: inference.particle_filter(2, scheme("systematic"), None),
+    "move": lambda: inference.move(kernels.mh()),
+    "smc": lambda: inference.smc(coin, particles=2),
+    "importance": lambda: inference.importance(coin, particles=2),
+    "mcmc": lambda: inference.mcmc(coin, kernels.mh(), draws=2, warmup=0, chains=1),
+    "mh": kernels.mh,
+}
+KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_site()),
+           "random_walk": lambda: kernels.mh(kernels.random_walk(0.5))}  # fmt: skip
+# What is neither a transformer, nor a kernel, nor a plan, and so claims nothing by itself.
+CLAIM_NOTHING = {"ess_below", "enumerate", "sequential", "scored"}
+# The plans, and the rows that are their algorithm without the collection of results.
+PLANS = {"smc": "smc systematic", "importance": "importance: collapse", "mcmc": "mh single site"}
+
+
+def public(module):
+    return {
+        name: value
+        for name in module.__all__
+        if callable(value := getattr(module, name)) and not inspect.isclass(value)
+    }
+
+
+def bearers():
+    """Every public object that must claim something, by name."""
+    found = {}
+    for name, value in public(inference).items():
+        if isinstance(value, Transformer):
+            found[name] = value
+        elif name not in CLAIM_NOTHING:
+            assert name in MADE, f"inference.{name} is public: add it to MADE (and a row to ROWS), or to CLAIM_NOTHING"
+            found[name] = MADE[name]()
+    for name in public(kernels).keys() - CLAIM_NOTHING:
+        assert name in KERNELS, f"kernels.{name} is public: add it to KERNELS (and a row to ROWS or IDENTITIES)"
+        found[f"kernels.{name}"] = KERNELS[name]()
+    return found
+
+
+@functools.cache
+def words_of_rows():
+    """Every word in the names of the steps of all rows."""
+    shown = (repr(row.subject) if row.is_kernel else row.subject.name for row in (*ROWS, *IDENTITIES))
+    return set(re.findall(r"\w+", " ".join(shown)))
+
+
+@pytest.mark.parametrize("name", sorted(bearers()))
+def test_every_public_algorithm_states_its_contract(name):
+    contract = getattr(bearers()[name], "contract", None)
+    assert isinstance(contract, Contract), f"{name} has no contract: say what it claims (inference.check.Contract)"
+    assert contract.law
+
+
+@pytest.mark.parametrize("name", sorted(bearers()))
+def test_every_exact_claim_has_a_row_of_the_law(name):
+    bearer = bearers()[name]
+    if not bearer.contract.exact:
+        return
+    if name in PLANS:
+        assert any(row.name.startswith(PLANS[name]) for row in ROWS)
+        return
+    word = repr(bearer) if hasattr(bearer, "build") else bearer.name
+    for part in word.split(" >> "):
+        step = re.match(r"\(*(\w+)", part)[1]
+        assert step in words_of_rows(), f"{name}: no row of inference.check.rows.ROWS holds {step!r}"
+
+
+def test_every_scheme_has_its_rows():
+    assert set(SCHEMES) == set(KNOWN_SCHEMES)
+    names = {row.name for row in ROWS}
+    assert {f"{kind} {name}" for kind in ("resample", "smc") for name in SCHEMES} <= names
+
+
+def test_rows_have_different_names_and_exact_claims():
+    names = [row.name for row in (*ROWS, *IDENTITIES)]
+    assert len(set(names)) == len(names)
+    assert all(row.subject.contract.exact for row in (*ROWS, *IDENTITIES))
+
+
+def test_a_composition_claims_no_more_than_its_weakest_part():
+    rough = Transformer("rough", lambda x: x, Contract("bound", target="log Z"))
+    for composition in (rough >> inference.PushEvidence, inference.PushEvidence >> rough):
+        assert not composition.contract.exact

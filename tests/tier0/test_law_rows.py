@@ -1,0 +1,215 @@
+"""The law of every registered row on random finite programs, and what the exact checks say when something is wrong."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import inference
+from lawful.errors import NonFiniteError
+from lawful.inference import kernels
+from lawful.inference.check import enumerate_measure, invariant, preserves
+from lawful.inference.check.exact import transformed_form
+from lawful.inference.check.law import check_row
+from lawful.inference.check.measure import compare
+from lawful.inference.check.outcomes import compiled_measure, reference_measure
+from lawful.inference.check.rows import ROWS
+from lawful.inference.check.suite import instances_of
+from lawful.inference.kernels.mh import Proposed
+from lawful.inference.numerics.resampling import scheme
+from lawful.inference.transformer import Transformer
+from lawful.inference.transformers import PRESERVES, collapse, push_evidence
+from lawful.tracing import split_arguments, trace
+
+pytestmark = pytest.mark.tier0
+IMPORTANCE = inference.spawn(2) >> inference.PushEvidence >> inference.Collapse
+
+# `make law` runs 50 programs, 12 of them compiled with 100 parameter sets each.
+PROGRAMS, STRUCTURES, SETS = 10, 1, 5
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_row_keeps_its_law(row):
+    verdict = check_row(row, PROGRAMS, STRUCTURES, SETS)
+    verdict.report.raise_if_failed()
+    assert verdict.report.measure_error < 1e-12
+    assert verdict.parameter_sets == STRUCTURES * SETS
+
+
+# ---- both enumerators
+
+
+@pytest.mark.parametrize("instance", instances_of(3), ids=["first", "second", "third"])
+def test_both_enumerators_give_one_measure(instance):
+    form = trace(instance.program, *instance.args)
+    inputs, _, _ = split_arguments(instance.args)
+    transformed, layout = transformed_form(inference.spawn(2), form)
+    eager = reference_measure(transformed, layout, [np.asarray(x) for x in inputs], 100_000)
+    staged = compiled_measure(transformed, layout, inputs)
+    comparison = compare(staged, eager)
+    assert comparison.error < 1e-12
+    assert staged.probability == pytest.approx(1, abs=1e-12)
+    assert eager.probability == pytest.approx(1, abs=1e-12)
+
+
+# ---- wrong transformers
+
+
+def coins():
+    a = lawful.sample("a", dist.Bernoulli(0.3))
+    b = lawful.sample("b", dist.Bernoulli(jnp.where(a == 1, 0.8, 0.4)))
+    lawful.factor("f", jnp.log(jnp.where(b == 1, 2.0, 0.5)))
+    return a
+
+
+def without_evidence(population):
+    """Push the evidence and lose it."""
+    after = push_evidence(population)
+    after.block.nodes[:] = [n for n in after.block.nodes if not hasattr(n, "term")]
+    return after
+
+
+def twice_the_weight(form):
+    """A form that weighs twice."""
+    block = lawful.block.Block()
+    outputs = block.splice(form, form.inputs)
+    block.factor(("~twice",), block.constant(jnp.log(2.0)))
+    return block.form(form.inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree)
+
+
+@pytest.mark.parametrize("enumerator", ["reference", "compiled"])
+def test_a_factor_of_two_is_seen_though_the_posterior_is_right(enumerator):
+    report = preserves(Transformer("twice", twice_the_weight, PRESERVES), coins, enumerator=enumerator)
+    assert report.status == "failed"
+    assert report.evidence_ratio == pytest.approx(2.0)
+    assert report.tv < 1e-12
+    assert "worst instance" in report.remarks
+
+
+def test_a_lost_evidence_is_seen_on_random_programs():
+    lossy = inference.spawn(2) >> Transformer("lossy", without_evidence, PRESERVES) >> inference.Collapse
+    report = preserves(lossy, instances=6, enumerator="reference")
+    assert report.status == "failed"
+    assert report.measure_error > 1e-3
+
+
+def test_a_pick_that_ignores_the_weights_has_the_right_evidence_and_fails():
+    def first(population):
+        population = push_evidence(population)
+        equal = population.block.det(jnp.ones_like, population.weight, label="equal", adds=(population.plate,))
+        return collapse(replace(population, weight=equal))
+
+    report = preserves(inference.spawn(2) >> Transformer("any", first, PRESERVES), coins, enumerator="reference")
+    assert report.status == "failed"
+    assert report.evidence_ratio == pytest.approx(1.0, abs=1e-12)
+
+
+# ---- a user's own kernel
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Propose the other side of every coin, accept by the density ratio; `wrong` adds to the log ratio."""
+
+    wrong: float = 0.0
+    contract: inference.check.Contract = kernels.mh().contract
+
+    def propose(self, block, program, inputs, choices, state):
+        values = [block.det(lambda v: 1 - v, v, label="flip") for v in state.values]
+        log_density, flags = kernels.scored(block, program, inputs, values)
+        ratio = block.det(lambda new, old: new - old + self.wrong, log_density, state.log_density, label="log ratio")
+        return Proposed(kernels.State(tuple(values), flags, log_density), ratio)
+
+    def plan(self, program):
+        return ["flip"]
+
+
+def one_coin():
+    a = lawful.sample("a", dist.Bernoulli(0.3))
+    lawful.factor("f", 0.5 * a)
+
+
+def test_a_users_kernel_is_checked_as_the_librarys_own():
+    assert invariant(kernels.mh(Flip()), one_coin).passed
+    report = invariant(kernels.mh(Flip(wrong=-0.3)), one_coin)
+    assert report.status == "failed"
+    assert report.tv > 1e-3
+    assert "pi K" in report.remarks
+
+
+def test_a_kernel_that_cannot_reach_every_state_fails_though_it_keeps_the_target():
+    report = invariant(kernels.mh(Flip()), coins)
+    assert report.tv < 1e-12
+    assert report.status == "failed"
+    assert "never reached" in report.remarks
+    assert invariant(kernels.mh(Flip()), coins, irreducible=False).passed
+
+
+def test_mass_that_leaves_the_support_is_seen():
+    def edge():
+        lawful.factor("f", jnp.where(lawful.sample("a", dist.Bernoulli(0.3)) == 1, -jnp.inf, 0.0))
+
+    report = invariant(kernels.mh(Flip(wrong=np.inf)), edge)
+    assert report.status == "failed"
+
+
+# ---- checks that did not run in full
+
+
+def test_a_budget_that_is_too_small_is_inconclusive_and_says_what_it_needs():
+    report = preserves(IMPORTANCE, coins, max_paths=3, enumerator="reference")
+    assert report.status == "inconclusive"
+    assert not report
+    assert "max_paths=3" in report.remarks
+
+
+def test_a_decision_of_which_one_outcome_was_seen_is_inconclusive():
+    never = inference.spawn(2) >> inference.resample(scheme("systematic"), inference.ess_below(-1.0))
+    report = preserves(never, instances=3, enumerator="reference")
+    assert report.status == "inconclusive"
+    assert "one outcome only" in report.remarks
+    assert preserves(never, instances=3, enumerator="reference", require_coverage=False).passed
+
+
+# ---- programs without weight, and weights that are not finite
+
+
+@pytest.mark.parametrize("transformer", [IMPORTANCE, inference.spawn(2) >> inference.resample(scheme("residual"))])
+def test_an_impossible_program_has_measure_zero_after_every_transformer(transformer):
+    def impossible():
+        a = lawful.sample("a", dist.Bernoulli(0.5))
+        lawful.factor("never", jnp.where(a >= 0, -jnp.inf, 0.0))
+        return a
+
+    assert enumerate_measure(impossible).total() == 0
+    report = preserves(transformer, impossible)
+    assert report.passed
+    assert report.measure_error == 0
+    assert report.evidence_ratio == 1
+
+
+def test_a_kernel_of_an_impossible_program_has_nothing_to_keep():
+    report = invariant(
+        kernels.mh(), lambda: lawful.factor("f", -jnp.inf * (1 + lawful.sample("a", dist.Bernoulli(0.5))))
+    )
+    assert report.passed
+    assert "empty" in report.remarks
+
+
+@pytest.mark.parametrize(("value", "text"), [(np.nan, "nan"), (np.inf, "inf")])
+def test_a_weight_that_is_not_finite_names_its_factor_and_line(value, text):
+    def program():
+        a = lawful.sample("a", dist.Bernoulli(0.5))
+        lawful.factor("broken", jnp.where(a == 1, value, 0.0))
+
+    with pytest.raises(NonFiniteError, match=rf"factor 'broken' \(.*test_law_rows.*\): the log weight is {text}"):
+        enumerate_measure(program)
+
+
+def test_in_fractions_the_two_coins_have_their_measure():
+    measure = enumerate_measure(coins, arithmetic="rational")
+    assert measure.marginal(lambda t: t.output).weights == {0: Fraction(77, 100), 1: Fraction(51, 100)}
