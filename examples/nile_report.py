@@ -116,7 +116,7 @@ def draw_change(change: Change) -> Path:
     figure, axis = plt.subplots(figsize=(9, 3.5), layout="constrained")
     axis.bar(change.years, change.exact, color="0.8", label="enumeration")
     axis.plot(change.years, change.chains, "_", markersize=14, label="Markov chains")
-    axis.errorbar(change.years, change.smc, change.smc_error, fmt=".", label="sequential Monte Carlo, +- s.e.")
+    axis.errorbar(change.years, change.smc, change.smc_error, fmt=".", label="sequential Monte Carlo, ± standard error")
     axis.set_xlim(1889.5, 1909.5)
     axis.set_xticks(range(1890, 1910, 2))
     axis.set_ylabel("probability")
@@ -126,17 +126,25 @@ def draw_change(change: Change) -> Path:
 
 
 def draw_ranks(result: Any) -> Path:
-    """Draw ranks over chains: flat within the bands where the chains agree."""
-    az.plot_rank(result.to_datatree(), var_names=["noise_sd", "step_sd"], backend="matplotlib").savefig(
-        OUT / "ranks.png"
+    """Draw, chain by chain, how the ranks of its draws among all draws differ from even ones."""
+    collection = az.plot_rank(
+        result.to_datatree(),
+        var_names=["noise_sd", "step_sd"],
+        backend="matplotlib",
+        figure_kwargs={"figsize": (9, 3.5)},
+        visuals={"xlabel": {"text": "rank among all draws, as a share"}},
     )
-    plt.close("all")
-    return OUT / "ranks.png"
+    figure = collection.viz["figure"].item()
+    figure.suptitle(
+        "one change: ranks of each chain's draws, cumulative share less the even one; p is that of even ranks"
+    )
+    figure.set_layout_engine("constrained")
+    return saved(figure, "ranks.png")
 
 
 def write_trees(years: np.ndarray, smc: dict[str, Any], mcmc: dict[str, Any]) -> Path:
     """Write every result into one netCDF file, a branch each; a population by 1000 of its shuffled draws."""
-    names: dict[str, Any] = {"dims": {"level": ["year"]}, "coords": {"year": years}}
+    names: dict[str, Any] = {"dims": {"level": ["year"], "flow": ["year"]}, "coords": {"year": years}}
     trees = {f"mcmc_{name.replace(' ', '_')}": result.to_datatree(**names) for name, result in mcmc.items()}
     for name, result in smc.items():
         whole = result.to_datatree(**names)

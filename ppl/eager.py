@@ -207,12 +207,19 @@ def _branch(node: Branch, values: dict[Var, Any]) -> list[Any]:
 
     index = values[node.index]
     if node.index.plates:
-        return _plated_branch(node, index, [arm(form)(*operands) for form in node.forms])
+        return _plated_branch(node, index, [_in_arm(k, arm(form), operands) for k, form in enumerate(node.forms)])
     if is_staged():
         return list(jax.lax.switch(jnp.asarray(index, jnp.int32), [arm(form) for form in node.forms], *operands))
     taken = int(np.clip(int(index), 0, len(node.forms) - 1))
     send(DecisionMessage((node.label, taken)))
     return arm(node.forms[taken])(*operands)
+
+
+def _in_arm(number: int, run: Any, operands: Sequence[Any]) -> list[Any]:
+    """Run one arm of several that all run: its number is a part of the addresses, so that no two sites share one."""
+    place = surroundings()
+    with placed(replace(place, indices=(*place.indices, number))):
+        return run(*operands)
 
 
 def _plated_branch(node: Branch, index: Any, arms: list[list[Any]]) -> list[Any]:

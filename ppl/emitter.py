@@ -241,7 +241,11 @@ def _branch(node: Branch, values: dict[Var, jax.Array], keys: Keys) -> tuple[lis
         raise LawfulError(
             "a factor still stands inside a branch whose index has plates: its transformer must consume it."
         )
-    results = [arm(form)(operands, inner)[0] for form in node.forms]
+    # All arms run, so a site of two arms must not draw with one key.
+    results = [
+        arm(form)(operands, {a: jax.random.fold_in(key, number) for a, key in _inner_keys([form], keys).items()})[0]
+        for number, form in enumerate(node.forms)
+    ]
     chosen = []
     for position, out in enumerate(node.outs):
         arms = [result[position] for result in results]

@@ -301,7 +301,7 @@ def draw_lanes(
     return widened.function(key, *flat).reshape((*lanes, *law.shape))
 
 
-def law_of(distribution: Any) -> tuple[Any, tuple[jax.Array, ...]]:
+def law_of(distribution: Any) -> tuple[Any, tuple[Any, ...]]:
     """Split a distribution into its law and its parameters; a bound algorithm law gives itself."""
     if isinstance(distribution, BoundLaw):
         return distribution.law, distribution.parameters

@@ -29,7 +29,7 @@ def mh_symmetry(kernel: Any, model: Any, *args: Any, points: int = 20, tolerance
     """Check a random-walk kernel by detailed balance of densities, at prior states and steps of the kernel's kind.
 
     The kernel is opened: its step e and its coin become inputs. From x the step e leads to y and -e leads back, so in
-    unconstrained coordinates log pi(x) + log |dx/du| + log q(e) + log a(x, y) must equal the same with (y, -e).
+    unconstrained coordinates `log pi(x) + log |dx/du| + log q(e) + log a(x, y)` must equal the same with (y, -e).
 
     Args:
         kernel: `mh(random_walk(...))`.

@@ -64,8 +64,8 @@ ROWS: tuple[Row, ...] = (
     *(Row(f"resample {name}", spawn(2) >> resample(scheme(name))) for name in SCHEMES),
     Row("resample adaptive, N = 3", spawn(3) >> resample(scheme("systematic"), ess_below(0.9)), particles=3),
     Row("advance, finish", Suspend >> spawn(2) >> repeat_to_end(Advance) >> Finish, loops=True),
-    *(Row(f"smc {name}", _filter(name, 2, None), loops=True) for name in SCHEMES),
-    Row("smc systematic adaptive, N = 2", _filter("systematic", 2, 0.9), loops=True),
+    *(Row(f"smc {name}", _filter(name, 2, None), loops=True, steps=2) for name in SCHEMES),
+    Row("smc systematic adaptive, N = 2", _filter("systematic", 2, 0.9), loops=True, steps=2),
     Row(
         "smc systematic adaptive, N = 3",
         _filter("systematic", 3, 0.9),
@@ -74,7 +74,7 @@ ROWS: tuple[Row, ...] = (
         max_paths=6000,
         steps=2,
     ),
-    Row("smc multinomial adaptive, collapsed", _filter("multinomial", 2, 0.9) >> Collapse, loops=True),
+    Row("smc multinomial adaptive, collapsed", _filter("multinomial", 2, 0.9) >> Collapse, loops=True, steps=2),
     Row("move: mh after resampling", Trace >> spawn(2) >> resample(scheme("systematic")) >> move(mh()), max_paths=40),
     Row("mh single site", mh(), particles=1, max_paths=16),
 )

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 import pytest
 
@@ -127,5 +128,8 @@ def test_a_sample_in_each_arm_is_one_site_of_the_results():
 
     exact = inference.enumerate(program)()
     assert exact.marginal("k") == pytest.approx({0: 0.45, 1: 0.55}, rel=1e-12)
-    result = inference.importance(program, particles=64)(KEY)
-    assert set(result.posterior) >= {"b", "k"}
+    plan = inference.importance(program, particles=64)
+    assert set(plan(KEY).posterior) >= {"b", "k"}
+    # In a population both arms run, for different particles: eagerly too, and with the same draws.
+    ours, compiled_draws = handlers.seed(plan.form(), KEY)(), compiled(plan.form())(KEY)[0]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), list(ours), list(compiled_draws))

@@ -1,5 +1,7 @@
 """Every planted fault is found by the check that should find it, and the library as it is raises no alarm there."""
 
+import functools
+
 import pytest
 
 from tests.mutants.registry import MUTANTS, clean_rows, run, run_clean
@@ -10,15 +12,17 @@ pytestmark = [pytest.mark.mutants, pytest.mark.tier0]
 QUICK = {"4", "7", "16", "17", "20", "21", "23", "24", "25b", "27", "29b", "45"}
 
 
-def faults():
-    for mutant in MUTANTS:
-        if not mutant.equivalent:
-            yield pytest.param(mutant, id=mutant.id, marks=() if mutant.id in QUICK else pytest.mark.slow)
+outcome_of = functools.cache(run)
+FAULTS = [
+    pytest.param(mutant, id=mutant.id, marks=() if mutant.id in QUICK else pytest.mark.slow)
+    for mutant in MUTANTS
+    if not mutant.equivalent
+]
 
 
-@pytest.mark.parametrize("mutant", faults())
+@pytest.mark.parametrize("mutant", FAULTS)
 def test_a_planted_fault_is_found(mutant, note):
-    outcome = run(mutant)
+    outcome = outcome_of(mutant)
     note(outcome)
     assert outcome.verdict == "killed", f"{mutant.description}: {outcome}\n{outcome.report.remarks}"
 
@@ -26,7 +30,7 @@ def test_a_planted_fault_is_found(mutant, note):
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.equivalent], ids=lambda m: m.id)
 def test_a_change_that_keeps_every_expectation_raises_no_alarm(mutant, note):
-    outcome = run(mutant)
+    outcome = outcome_of(mutant)
     note(outcome)
     assert outcome.reached
     assert outcome.report.passed, outcome.report
@@ -42,6 +46,6 @@ def test_the_library_raises_no_alarm_where_faults_are_found(row, programs, note)
 
 def test_evidence_faults_leave_the_normalised_measure_alone():
     """Why measures are compared unnormalised: this one doubles the evidence and changes nothing else."""
-    report = run(next(m for m in MUTANTS if m.id == "25b")).report
+    report = outcome_of(next(m for m in MUTANTS if m.id == "25b")).report
     assert report.evidence_ratio == pytest.approx(2.0, rel=1e-12)
     assert report.tv < 1e-12
