@@ -301,10 +301,10 @@ def draw_lanes(
     return widened.function(key, *flat).reshape((*lanes, *law.shape))
 
 
-def law_of(distribution: Any) -> tuple[Any, tuple[Any, ...]]:
+def law_of(distribution: Any) -> tuple[Any, tuple[jax.Array, ...]]:
     """Split a distribution into its law and its parameters; a bound algorithm law gives itself."""
     if isinstance(distribution, BoundLaw):
-        return distribution.law, distribution.parameters
+        return distribution.law, tuple(map(jnp.asarray, distribution.parameters))
     leaves, tree = jax.tree.flatten(distribution)
     parameters = tuple(jnp.asarray(leaf) for leaf in leaves)
     shape = tuple(distribution.shape())

@@ -66,7 +66,7 @@ def reader(name):
 
 @pytest.mark.parametrize(
     ("name", "particles", "runs"),
-    [("local level", 2000, 1200), ("tracking", 3000, 1400), ("hidden Markov", 2000, 1200)],
+    [("local level", 1000, 2400), ("tracking", 1600, 2800), ("hidden Markov", 1000, 2400)],
 )
 def test_the_evidence_of_the_whole_series_is_unbiased(name, particles, runs, data):
     case = CASES[name](data)

@@ -10,12 +10,15 @@ from lawful.errors import LawfulError
 from tests.inference.programs import (
     PROGRAMS,
     Y,
+    branch_in_the_body,
     chain,
     constant_per_particle,
     from_the_end,
     no_loop,
     observe,
     plain,
+    plate_in_the_body,
+    returns_a_dict,
     weighed_before_and_after,
 )
 from tests.inference.tier0 import law_error
@@ -24,12 +27,20 @@ TOLERANCE = 1e-12
 
 
 @pytest.mark.tier0
-@pytest.mark.parametrize("keep", ["paths", "last"])
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
-def test_the_expected_population_is_the_measure_of_the_program(program, keep):
-    if keep == "paths" and not [s for s in lawful.trace(program, Y).sites() if s.observed is None]:
-        keep = "last"  # nothing is chosen
-    plan = inference.smc(program, particles=2, keep=keep, resample_below=0.9)
+def test_the_expected_paths_have_the_measure_of_the_program(program):
+    chosen = [s for s in lawful.trace(program, Y).sites() if s.observed is None]
+    plan = inference.smc(program, particles=2, keep="paths" if chosen else "last", resample_below=0.9)
+    assert law_error(plan, program, Y).error < TOLERANCE
+
+
+RETURNING = [weighed_before_and_after, constant_per_particle, branch_in_the_body, plate_in_the_body, returns_a_dict]
+
+
+@pytest.mark.tier0
+@pytest.mark.parametrize("program", RETURNING, ids=lambda program: program.__name__)
+def test_the_expected_returned_values_have_the_measure_of_the_program(program):
+    plan = inference.smc(program, particles=2, keep="last", resample_below=0.9)
     assert law_error(plan, program, Y).error < TOLERANCE
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 NOT_SOURCE = shutil.ignore_patterns(
-    ".git", ".venv", ".tool", "build", "dist", "out", "_build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis"
-)
+    ".git", ".venv", ".tool", "build", "dist", "out", "_build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis",
+    ".environments", ".partial",
+)  # fmt: skip
 
 # Runs in the folder and environment that hold the wheel and its dependencies, nothing else of the project.
 USES_THE_WHEEL = """
