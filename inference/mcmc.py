@@ -173,6 +173,16 @@ class ChainPlan:
             sites=tuple(bad), values=values,
         )  # fmt: skip
 
+    def _named(self, prepared: Prepared, values: Any, flags: Any, part: slice) -> dict[str, np.ndarray]:
+        """Give a part of the draws, NaN where an arm did not run, with the named values computed at each draw."""
+        built: _Built = prepared.built
+        chosen = {name: array[:, part] for name, array in values.items()}
+        draws = masked(chosen, {name: array[:, part] for name, array in flags.items()})
+        if built.named is not None:
+            extra = built.named(prepared.inputs, list(chosen.values()))
+            draws |= {c.name: np.asarray(x) for c, x in zip(built.named_choices, extra, strict=True)}
+        return draws
+
     def _collect(self, prepared: Prepared, out: Any, seconds: float) -> Result:
         built: _Built = prepared.built
         kernel, warm, thin = built.kernel, self.settings["warmup"], self.settings["thin"]
@@ -183,13 +193,10 @@ class ChainPlan:
         values = dict(zip(names, stacked[: len(names)], strict=True))
         flags = dict(zip(conditional, stacked[len(names) : n - 1], strict=True))
         stats = {"lp": stacked[n - 1], **dict(zip(kernel.info, stacked[n:], strict=True))}
-        posterior = masked(values, flags)
-        if built.named is not None:
-            extra = built.named(prepared.inputs, [values[name] for name in names])
-            posterior |= {c.name: np.asarray(x) for c, x in zip(built.named_choices, extra, strict=True)}
-        first = {k: v[:, :warm] for k, v in posterior.items()}, {k: v[:, :warm] for k, v in stats.items()}
-        kept = {k: v[:, warm + thin - 1 :: thin] for k, v in posterior.items()}
-        kept_stats = {k: v[:, warm + thin - 1 :: thin] for k, v in stats.items()}
+        early, late = slice(0, warm), slice(warm + thin - 1, None, thin)
+        first = self._named(prepared, values, flags, early), {k: v[:, early] for k, v in stats.items()}
+        kept = self._named(prepared, values, flags, late)
+        kept_stats = {k: v[:, late] for k, v in stats.items()}
         return from_chains(
             kept,
             stats=kept_stats,

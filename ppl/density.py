@@ -49,8 +49,7 @@ def log_density(form: Form, choices: Mapping[Any, Any], *args: Any) -> jax.Array
     Args:
         form: the form.
         choices: values by name or address; a loop's site takes one array with the steps as leading axis, or one entry
-            per
-            step under the address with its index.
+            per step under the address with its index.
         args: the arguments that the program was traced with.
 
     Raises: LawfulError for a missing site that is active, an unknown name, or a wrong shape.

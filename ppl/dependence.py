@@ -1,8 +1,7 @@
 """Dependence: which sites, factors and named values read which others directly.
 
 Law: where no path leads from a to b, the law of b stays the same whatever the value of a. The graph has one vertex per
-    address,
-so a site of a loop stands for all its steps, and an edge from one step to a later one is marked as carried.
+address, so a site of a loop stands for all its steps, and an edge from one step to a later one is marked as carried.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Eager runs of a Form: the Form as a program, node by node, announcing every site to the handlers.
 
 Law: a Form run eagerly denotes the measure of the Form. Nothing here is compiled: with concrete values each operation
-    is computed
-by NumPy, lane by lane, so that a handler (an enumerator, a tracer) sees an algorithm as it sees any program.
+is computed by NumPy, lane by lane, so that a handler (an enumerator, a tracer) sees an algorithm as it sees any
+program.
 """
 
 from __future__ import annotations

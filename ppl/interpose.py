@@ -50,8 +50,7 @@ class Interposed:
     """A form whose choices are answered.
 
     Inputs: the form's own, then for each choice the rule's inputs. Outputs: the form's own, then log prior and log
-        likelihood, then
-    for each choice the rule's outputs, then one flag for each conditional choice.
+    likelihood, then for each choice the rule's outputs, then one flag for each conditional choice.
     """
 
     form: Form

@@ -1,8 +1,7 @@
 """Lift: many independent runs of a Form at once, by marking what varies with a plate.
 
 Law: the lifted form run at one element of the plate has the measure of the form. Factors and observations that vary
-    with the plate
-are taken out of the density and given as one log weight per element; whoever lifts must put them back.
+with the plate are taken out of the density and given as one log weight per element; whoever lifts must put them back.
 """
 
 from __future__ import annotations

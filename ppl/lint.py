@@ -1,7 +1,7 @@
 """The linter: what a Form alone shows to be a likely mistake.
 
 Law: a finding never changes a program; each one says the code, the level, the site and its line, what was found and
-    what to do.
+what to do.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Messages and the handler stack: what a program says while it runs, and who listens.
 
 Law: a message passes the handlers from the innermost to the outermost, and back once its value is known. The stack
-    lives in a
-context variable, so threads and tasks never mix, and leaving a handler restores the stack also after an exception.
+lives in a context variable, so threads and tasks never mix, and leaving a handler restores the stack also after an
+exception.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Observations: data meet their site at the earliest moment, and never by silent broadcasting.
 
 Law: an accepted observation has exactly the shape of its site, holds no NaN, and lies in the support wherever both are
-    concrete.
+concrete.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Text of a Form: one line per meaning, not one per operation.
 
 Law: equal Forms give equal text in every process: values are numbered in the order in which they are shown. Short
-    formulas are
-written out; a longer run of operations becomes one line that says what it reads.
+formulas are written out; a longer run of operations becomes one line that says what it reads.
 """
 
 from __future__ import annotations

@@ -67,4 +67,4 @@ def _log_scale(node: Det, made: dict[Var, Det]) -> Det:
 def _is_normal(law: Any) -> bool:
     if not isinstance(law, DistributionLaw) or law.tree.num_leaves != 2:
         return False
-    return type(law.distribution(0.0, 1.0)) is dist.Normal  # type: ignore[arg-type]
+    return type(law.distribution(0.0, 1.0)) is dist.Normal

@@ -28,8 +28,8 @@ def trace(program: Callable[..., Any] | Form, *args: Any) -> Form:
 
     Args:
         program: a function written with `sample`, `factor`, ...; a Form is returned as it is.
-        args: its arguments. Arrays, floats and pytrees of them become inputs of the Form; integers, booleans, strings, None
-            and functions stay Python values, so that they can be sizes.
+        args: its arguments. Arrays, floats and pytrees of them become inputs of the Form; integers, booleans, strings,
+            None and functions stay Python values, so that they can be sizes.
 
     Raises:
         DuplicateSiteError: two sites have one address.

@@ -135,8 +135,8 @@ def _check_group(subject: Scheme, claimed: str, group: dict[str, list[float]], m
     dead, stay = np.zeros(n), np.arange(m) % n
     ancestors, log_masses = jax.device_get(listed(jnp.zeros_like(rows)))
     alive = ancestors[0][log_masses[0] > -np.inf]
-    middles = [middle for middle, _ in cells[next(iter(group))]]
-    if (alive != stay).any() or (pushed(middles, dead) != stay).any():
+    centres = [middle for middle, _ in cells[next(iter(group))]]
+    if (alive != stay).any() or (pushed(centres, dead) != stay).any():
         tally.problems.append(f"N = {n}, M = {m}: a population without weight is not left untouched")
 
 

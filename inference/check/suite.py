@@ -1,7 +1,7 @@
 """Suite: the random finite programs that exact checks run on, chosen once and kept.
 
 Law: the same arguments give the same programs in every process; each fits the path budget of the algorithm that it
-    serves.
+serves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sampler: a program without factors and observations, whose value is a draw.
 
 Meaning: the law of the draw, a probability measure. Law: `sampler` refuses a program whose measure its draws would not
-    have.
+have.
 """
 
 from __future__ import annotations

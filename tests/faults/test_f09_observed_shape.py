@@ -25,7 +25,10 @@ def observe(site, data):
 def test_of_all_pairs_of_shapes_only_equal_ones_are_accepted(site):
     distribution = dist.Normal(np.zeros(site), 1.0)
     for data in SHAPES:
-        program = lambda data=data: sample("y", distribution, obs=np.ones(data))
+
+        def program(data=data):
+            return sample("y", distribution, obs=np.ones(data))
+
         if data == site:
             score = handlers.trace(program)().log_density
             np.testing.assert_allclose(score, np.prod(site) * float(dist.Normal(0.0, 1.0).log_prob(1.0)), rtol=1e-12)
@@ -69,7 +72,9 @@ def test_the_shape_of_a_site_in_plates_is_that_of_its_plates(sizes, data):
 
 @given(st.sampled_from([s for s in SHAPES if s]), st.sampled_from([s for s in SHAPES if s]))
 def test_arguments_of_another_shape_are_refused_when_traced(site, data):
-    program = lambda y: sample("y", dist.Normal(jnp.zeros(site), 1.0), obs=y)
+    def program(y):
+        return sample("y", dist.Normal(jnp.zeros(site), 1.0), obs=y)
+
     if data == site:
         lawful.trace(program, np.ones(data))
     else:
@@ -84,7 +89,7 @@ def schools(y):
 
 
 def test_a_column_for_a_vector_is_refused_and_the_message_says_what_it_would_do():
-    """numpyro broadcasts (3, 1) against (3,): the log density becomes -9.19 instead of -3.68."""
+    """Numpyro broadcasts (3, 1) against (3,): the log density becomes -9.19 instead of -3.68."""
     with pytest.raises(ObservationError) as caught:
         lawful.trace(schools, np.zeros((3, 1)))
     message = str(caught.value)
@@ -111,7 +116,9 @@ def test_the_remedy_fits_the_mistake(data, remedy):
 
 
 def test_conditioning_follows_the_same_rule():
-    model = lambda: sample("y", dist.Normal(jnp.zeros(3), 1.0))
+    def model():
+        return sample("y", dist.Normal(jnp.zeros(3), 1.0))
+
     for handler in (handlers.condition, handlers.substitute):
         with pytest.raises(ObservationError, match=r"observed shape \(3, 1\), expected \(3,\)"):
             handler(model, {"y": np.zeros((3, 1))})()

@@ -130,4 +130,6 @@ def test_the_exact_law_of_a_population_on_no_data_is_the_prior(program):
 def test_a_program_without_any_statement_is_the_unit():
     form = lawful.trace(lambda: None)
     assert not form.nodes and form.log_density({}) == 0.0
-    assert inference.enumerate(lambda: sample("heads", dist.Bernoulli(BIAS)))().log_evidence == pytest.approx(0.0, abs=1e-15)
+    assert inference.enumerate(lambda: sample("heads", dist.Bernoulli(BIAS)))().log_evidence == pytest.approx(
+        0.0, abs=1e-15
+    )

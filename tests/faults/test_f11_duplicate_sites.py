@@ -1,4 +1,4 @@
-"""Row 11: two sites of one address are an error that shows both lines, unless they stand in different arms of a branch."""
+"""Row 11: two sites of one address are an error that shows both lines, unless they stand in two arms of a branch."""
 
 import jax
 import jax.numpy as jnp

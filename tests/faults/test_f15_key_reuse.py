@@ -1,4 +1,4 @@
-"""Row 15: no random key is consumed twice; a guard refuses the second use, and two draws never share their randomness."""
+"""Row 15: no random key is consumed twice: a guard refuses the second use, and no two draws share randomness."""
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,10 @@ def test_a_planted_reuse_is_found_in_each_algorithm(name):
 
 def test_two_eager_runs_with_one_key_are_refused_with_both_sites():
     model = handlers.seed(lambda: sample("x", NORMAL), KEY)
-    with pytest.raises(KeyReuseError, match=r"site 'x' \(.*\) draws with a key that was used before, by site 'x'"), handlers.key_guard():
+    with (
+        pytest.raises(KeyReuseError, match=r"site 'x' \(.*\) draws with a key that was used before, by site 'x'"),
+        handlers.key_guard(),
+    ):
         model()
         model()
 
@@ -61,7 +64,9 @@ def test_nested_runs_with_one_key_are_refused():
 
 
 def test_split_keys_pass_the_guard_and_the_guard_ends_with_its_block():
-    model = lambda key: handlers.seed(lambda: sample("x", NORMAL), key)()
+    def model(key):
+        return handlers.seed(lambda: sample("x", NORMAL), key)()
+
     with handlers.key_guard():
         draws = [model(key) for key in jax.random.split(KEY, 3)]
     assert len(set(map(float, draws))) == 3

@@ -12,8 +12,8 @@ from lawful.emitter import compiled
 
 KEY = jax.random.key(31)
 KEYS = 4096
-# Correlations of independent lanes have standard deviation 1 / sqrt(4096); of 66 pairs one exceeds 7 of them with probability
-# below 2e-10.
+# Correlations of independent lanes have standard deviation 1 / sqrt(4096); of 66 pairs one exceeds 7 of them with
+# probability below 2e-10.
 BOUND = 7 / KEYS**0.5
 
 

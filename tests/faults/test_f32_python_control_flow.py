@@ -1,4 +1,4 @@
-"""Row 32: Python control flow on a drawn value runs eagerly; staged, the error names line and site and says what to do."""
+"""Row 32: Python control flow on a drawn value runs eagerly; staged, an error names line and site and the remedy."""
 
 import jax
 import jax.numpy as jnp

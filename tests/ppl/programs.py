@@ -91,7 +91,10 @@ def branch_in_loop(y):
 
 def loop_in_branch(y):
     b = sample("b", dist.Bernoulli(0.5))
-    walk = lambda: scan(lambda x, _: (sample("x", dist.Normal(x, 1.0)),) * 2, 0.0, length=3)[1].sum()
+
+    def walk():
+        return scan(lambda x, _: (sample("x", dist.Normal(x, 1.0)),) * 2, 0.0, length=3)[1].sum()
+
     total = cond(b == 1, walk, lambda: jnp.array(0.0))
     sample("y", dist.Normal(total, 1.0), obs=y)
 

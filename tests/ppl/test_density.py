@@ -76,7 +76,10 @@ def test_a_density_that_is_first_asked_for_inside_jit_can_be_asked_for_outside()
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_value_outside_the_support_has_density_zero(name):
     family = FAMILIES[name]
-    program = lambda: sample("x", family.make())
+
+    def program():
+        return sample("x", family.make())
+
     form = lawful.trace(program)
     assert np.isfinite(form.log_density({"x": family.inside}))
     for value in (family.inside, *family.outside):

@@ -1,4 +1,4 @@
-"""Pictures of a Form: the vertices are its sites and factors, the edges its dependences, the boxes its plates and loops."""
+"""Pictures of a Form: the vertices are its sites and factors, the edges its dependences, boxes its plates and loops."""
 
 import re
 
@@ -111,7 +111,9 @@ def test_plates_that_cross_are_marked_and_not_drawn():
 
 def test_boxes_nest_and_two_loops_are_two_boxes():
     def model():
-        step = lambda name: lambda c, _: (c, sample(name, NORMAL))
+        def step(name):
+            return lambda c, _: (c, sample(name, NORMAL))
+
         scan(lambda c, _: scan(step("inner"), c, length=2), 0.0, length=3)
         cond(sample("b", dist.Bernoulli(0.5)) == 1, lambda: scan(step("arm"), 0.0, length=2)[0], lambda: 0.0)
         scan(step("last"), 0.0, length=2)

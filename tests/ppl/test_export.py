@@ -1,4 +1,4 @@
-"""The exported density: the measure of the program in coordinates without bounds, with the gradient of finite differences."""
+"""The exported density: the measure of the program in coordinates without bounds, and its gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -67,9 +67,12 @@ def start(request):
 def test_a_density_is_the_one_of_the_program_plus_the_jacobian(start):
     density, position = start
     flat, unravel = density.ravel(position)
-    constrained = lambda flat: jnp.concatenate(
-        [jnp.ravel(_coordinates(name, value)) for name, value in density.constrain(unravel(flat)).items()]
-    )
+
+    def constrained(flat):
+        return jnp.concatenate(
+            [jnp.ravel(_coordinates(name, value)) for name, value in density.constrain(unravel(flat)).items()]
+        )
+
     jacobian = jnp.linalg.slogdet(jax.jacobian(constrained)(flat))[1]
     expected = density.log_density(density.constrain(position)) + jacobian
     np.testing.assert_allclose(density.logp(position), expected, rtol=1e-12)
@@ -96,7 +99,10 @@ def test_the_gradient_equals_finite_differences(start):
 def test_jit_and_vmap_keep_the_density(start):
     density, position = start
     flat, unravel = density.ravel(position)
-    score = lambda flat: density.logp(unravel(flat))
+
+    def score(flat):
+        return density.logp(unravel(flat))
+
     points = flat + jnp.linspace(-0.5, 0.5, 4)[:, None]
     one_by_one = [score(point) for point in points]
     np.testing.assert_allclose(jax.vmap(score)(points), one_by_one, rtol=1e-12)
@@ -172,7 +178,9 @@ def test_discrete_sites_are_named_and_enumeration_is_offered():
 
 
 def test_a_point_mass_has_no_density():
-    density = lambda: lawful.density(lambda: sample("x", dist.Delta(1.0))).logp({"x": 0.0})
+    def density():
+        return lawful.density(lambda: sample("x", dist.Delta(1.0))).logp({"x": 0.0})
+
     with pytest.raises(UnsupportedProgramError, match=r"site 'x' .*point mass.*lawful\.deterministic"):
         density()
 

@@ -206,8 +206,12 @@ def test_a_scan_stands_outside_plates():
 @pytest.mark.parametrize("truth", [0, 1])
 def test_cond_runs_the_sites_of_one_arm(truth):
     def model():
-        yes = lambda scale: sample("yes", dist.Normal(0.0, scale))
-        no = lambda scale: sample("no", dist.Normal(0.0, scale))
+        def yes(scale):
+            return sample("yes", dist.Normal(0.0, scale))
+
+        def no(scale):
+            return sample("no", dist.Normal(0.0, scale))
+
         return cond(truth == 1, yes, no, 2.0)
 
     assert list(record(model).choices) == [(("no", "yes")[truth],)]

@@ -81,7 +81,9 @@ def test_loops_and_branches_are_indented():
 
 def test_the_index_of_a_step_is_shown_as_such():
     def model():
-        inner = lambda c, j: (c, sample("x", dist.Normal(c + j, 1.0)))
+        def inner(c, j):
+            return (c, sample("x", dist.Normal(c + j, 1.0)))
+
         scan(lambda c, i: scan(inner, i, jnp.arange(2.0)), 0.0, jnp.arange(3.0))
         jax.lax.scan(lambda c, i: (c, sample("z", NORMAL)), 0.0, None, length=2, reverse=True)
         scan(lambda c, _: (c, sample("w", NORMAL)), 0.0, length=0)
