@@ -17,8 +17,8 @@ from .form import Form
 def to_networkx(form: Form) -> Any:
     """Return the networkx.DiGraph of sites and factors, under their names in results.
 
-    Vertex attributes: kind ("sample" or "factor"), observed, shape (of one value), loops (lengths), plates ((name, size)
-    pairs), label (of the law), address. Edge attribute: carried, True where only a later step of a loop reads the
+    Vertex attributes: kind ("sample" or "factor"), observed, shape (of one value), loops (lengths), plates (names and
+    sizes), label (of the law), address. Edge attribute: carried, True where only a later step of a loop reads the
     value.
 
     >>> import numpyro.distributions as dist, lawful

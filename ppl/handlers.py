@@ -107,8 +107,8 @@ def _refuse_inside(started: Any, message: SampleMessage) -> None:
     """Refuse a site in a JAX transformation that began after the handler: it runs once, for all steps or lanes."""
     if current_trace() != started:
         raise UnsupportedProgramError(
-            f"site '{show_address(message.address)}' ({message.source}) stands inside a JAX transformation (scan, vmap, "
-            "jit, grad, ...) of an eager run, so it would be drawn once for all its steps. Fix: use lawful.scan or "
+            f"site '{show_address(message.address)}' ({message.source}) stands inside a JAX transformation (scan, "
+            "vmap, jit, grad, ...) of an eager run, so it is drawn once for all its steps. Fix: use lawful.scan or "
             "lawful.cond, or trace the program with lawful.trace(program, *args) or by calling an inference.",
             site=message.address,
         )

@@ -16,6 +16,7 @@ import numpy as np
 from lawful.errors import PathLimitError
 from lawful.form import Form
 from lawful.tracing import split_arguments, trace
+from lawful.worlds import emit_worlds
 
 from ..kernels.base import KernelForm
 from .measure import Measure, Trace, compare
@@ -132,6 +133,8 @@ def check_instance(transformer: Any, instance: Instance, tally: Tally, max_paths
     inputs, _, _ = split_arguments(instance.args)
     truth = instance.truth()
     transformed, layout = transformed_form(transformer, form)
+    if enumerator in ("compiled", "both"):
+        emit_worlds(transformed)  # refuses what is too large before any work is done
     if enumerator in ("reference", "both"):
         measure = reference_measure(transformed, layout, [np.asarray(x) for x in inputs], max_paths)
         tally.add(measure, truth, instance.name)
