@@ -44,7 +44,7 @@ def test_every_row_keeps_its_law(row):
 # ---- both enumerators
 
 
-@pytest.mark.parametrize("instance", instances_of(3), ids=["first", "second", "third"])
+@pytest.mark.parametrize("instance", instances_of(3, max_paths=PATHS), ids=["first", "second", "third"])
 def test_both_enumerators_give_one_measure(instance):
     form = trace(instance.program, *instance.args)
     inputs, _, _ = split_arguments(instance.args)
@@ -93,7 +93,7 @@ def test_a_factor_of_two_is_seen_though_the_posterior_is_right(enumerator):
 
 def test_a_lost_evidence_is_seen_on_random_programs():
     lossy = inference.spawn(2) >> Transformer("lossy", without_evidence, PRESERVES) >> inference.Collapse
-    report = preserves(lossy, instances=3, enumerator="reference")
+    report = preserves(lossy, instances=6, enumerator="reference", max_paths=PATHS)
     assert report.status == "failed"
     assert report.measure_error > 1e-3
 
@@ -172,10 +172,11 @@ def test_a_budget_that_is_too_small_is_inconclusive_and_says_what_it_needs():
 
 def test_a_decision_of_which_one_outcome_was_seen_is_inconclusive():
     never = inference.spawn(2) >> inference.resample(scheme("systematic"), inference.ess_below(-1.0))
-    report = preserves(never, instances=3, enumerator="reference")
+    few = {"instances": 3, "enumerator": "reference", "max_paths": PATHS}
+    report = preserves(never, **few)
     assert report.status == "inconclusive"
     assert "one outcome only" in report.remarks
-    assert preserves(never, instances=3, enumerator="reference", require_coverage=False).passed
+    assert preserves(never, **few, require_coverage=False).passed
 
 
 # ---- programs without weight, and weights that are not finite
