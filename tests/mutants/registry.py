@@ -87,6 +87,7 @@ class Outcome:
     report: Report
     reached: int
     seconds: float
+    equivalent: bool = False
 
     @property
     def verdict(self) -> str:
@@ -95,6 +96,8 @@ class Outcome:
             return "passed" if self.report.passed else "alarm"
         if not self.reached:
             return "not reached"
+        if self.equivalent and self.report.passed:
+            return "equivalent"
         return "survived" if self.report.status in ("passed", "inconclusive") else "killed"
 
     @property
@@ -141,7 +144,7 @@ def run(mutant: Mutant) -> Outcome:
     start = time.perf_counter()
     with mutant.patch() as reached:
         report = check(row_of(mutant.row), mutant.programs)
-    return Outcome(mutant.id, mutant.row, report, reached.count, time.perf_counter() - start)
+    return Outcome(mutant.id, mutant.row, report, reached.count, time.perf_counter() - start, bool(mutant.equivalent))
 
 
 def clean_rows() -> dict[str, int]:
