@@ -101,8 +101,11 @@ def test_enumeration_gives_the_prior_and_evidence_one(program):
     assert exact.marginal("heads") == pytest.approx({0: 1 - BIAS, 1: BIAS}, rel=1e-12)
 
 
-@pytest.mark.parametrize("build", [inference.importance, inference.smc], ids=["importance", "smc"])
-@programs
+@pytest.mark.parametrize(
+    ("program", "build"),
+    [(plated, inference.importance), *((program, inference.smc) for program in PROGRAMS)],
+    ids=["importance", *(f"smc-{program.__name__}" for program in PROGRAMS)],
+)
 def test_populations_have_evidence_one_and_equal_weights(program, build):
     result = build(program, particles=32, runs=2)(KEY, NONE)
     np.testing.assert_allclose(result.log_evidence, 0.0, atol=1e-15)
@@ -111,7 +114,7 @@ def test_populations_have_evidence_one_and_equal_weights(program, build):
     assert set(np.unique(result.posterior["heads"])) <= {0, 1}
 
 
-@programs
+@pytest.mark.parametrize("program", [plated, nested], ids=lambda p: p.__name__)
 def test_chains_score_the_prior(program):
     result = inference.mcmc(program, chains=2, warmup=2, draws=20)(KEY, NONE)
     heads = result.posterior["heads"]

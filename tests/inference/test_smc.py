@@ -66,7 +66,7 @@ def reader(name):
 
 @pytest.mark.parametrize(
     ("name", "particles", "runs"),
-    [("local level", 1000, 2400), ("tracking", 1600, 2800), ("hidden Markov", 1000, 2400)],
+    [("local level", 1200, 2400), ("tracking", 1600, 2800), ("hidden Markov", 1000, 2400)],
 )
 def test_the_evidence_of_the_whole_series_is_unbiased(name, particles, runs, data):
     case = CASES[name](data)
@@ -81,7 +81,7 @@ def test_the_evidence_of_the_whole_series_is_unbiased(name, particles, runs, dat
 def test_every_scheme_gives_an_unbiased_evidence(scheme, resample_below, data):
     case = CASES["local level"](data).first(8)
     estimator = evidence(case, particles=1000, resampling=scheme, resample_below=resample_below)
-    report = unbiased(estimator, case.log_evidence, n=800, key=key_of(f"smc/scheme/{scheme}/{resample_below}"))
+    report = unbiased(estimator, case.log_evidence, n=1000, key=key_of(f"smc/scheme/{scheme}/{resample_below}"))
     assert report.passed, report
     assert report.detects(BIAS), report
 

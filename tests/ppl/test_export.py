@@ -16,7 +16,16 @@ from .families import FAMILIES
 from .programs import PROGRAMS
 
 KEY = jax.random.key(7)
-CONTINUOUS = [name for name, family in FAMILIES.items() if not family.discrete]
+CARRIED = [
+    "Beta",
+    "Dirichlet",
+    "LKJCholesky",
+    "LogUniform",
+    "MultivariateNormal",
+    "Pareto",
+    "TruncatedNormal",
+    "VonMises",
+]
 
 
 def model(y):
@@ -109,8 +118,8 @@ def test_jit_and_vmap_keep_the_density(start):
     np.testing.assert_allclose(jax.jit(score)(points[0]), one_by_one[0], rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", CONTINUOUS)
-def test_the_density_of_every_continuous_family_is_carried(name):
+@pytest.mark.parametrize("name", CARRIED)
+def test_each_kind_of_support_is_carried(name):
     family = FAMILIES[name]
     density = lawful.density(lambda: sample("x", family.make()))
     position = density.initial(KEY)
