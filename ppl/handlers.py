@@ -93,7 +93,7 @@ class _Seed(Handler):
 
     def process(self, message: Message) -> None:
         if isinstance(message, SampleMessage) and message.value is None:
-            _refuse_inside(self.started, message)
+            refuse_inside(self.started, message)
             refuse_duplicate(self.used, message.address, message.source)
             first = self.codes.setdefault(address_code(message.address), message.address)
             if names_of(first) != names_of(message.address):
@@ -103,7 +103,7 @@ class _Seed(Handler):
             message.value = draw(message.distribution, key)
 
 
-def _refuse_inside(started: Any, message: SampleMessage) -> None:
+def refuse_inside(started: Any, message: SampleMessage) -> None:
     """Refuse a site in a JAX transformation that began after the handler: it runs once, for all steps or lanes."""
     if current_trace() != started:
         raise UnsupportedProgramError(
@@ -316,7 +316,7 @@ class _Trace(Handler):
         if isinstance(message, DecisionMessage):
             return
         if isinstance(message, SampleMessage):
-            _refuse_inside(self.started, message)
+            refuse_inside(self.started, message)
         record = self.record
         refuse_duplicate(record.sources, message.address, message.source)
         if isinstance(message, SampleMessage):

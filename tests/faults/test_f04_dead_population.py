@@ -125,8 +125,7 @@ def dead_from_the_start():
     return theta
 
 
-@pytest.mark.parametrize("resample_below", [0.5, None], ids=["adaptive", "always"])
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("scheme", "resample_below"), [*((scheme, None) for scheme in SCHEMES), ("systematic", 0.5)])
 def test_f04_a_dead_population_is_resampled_by_the_identity(scheme, resample_below):
     """Every particle keeps its own parameter, also where every step resamples, and no weight comes back."""
     plan = inference.smc(

@@ -9,8 +9,9 @@ from scipy import stats
 
 import lawful
 from lawful import handlers, plate, sample, scan
+from lawful.emitter import compiled
 from lawful.errors import LawfulError
-from lawful.record import choices_of
+from lawful.record import choices_of, record
 
 from .families import FAMILIES
 from .programs import PROGRAMS
@@ -23,10 +24,10 @@ def eager(name, seed):
     return handlers.trace(handlers.seed(program, jax.random.key(seed)))(*args)
 
 
-def full(form, record):
+def full(form, run):
     """All choices of a form as whole arrays; steps and arms that did not run are zero."""
     values = {c.address: np.zeros(c.full_shape, c.dtype) for c in choices_of(form)}
-    for address, value in record.choices.items():
+    for address, value in run.choices.items():
         names = tuple(part for part in address if isinstance(part, str))
         values[names][address[len(names) :]] = value
     return values
@@ -36,21 +37,46 @@ def full(form, record):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_eager_and_staged_density_are_equal(name, seed):
     program, args = PROGRAMS[name]
-    record = eager(name, seed)
-    assert np.isfinite(record.log_density)
+    run = eager(name, seed)
+    assert np.isfinite(run.log_density)
     form = lawful.trace(program, *args)
-    np.testing.assert_allclose(form.log_density(record.choices, *args), record.log_density, rtol=1e-12)
-    np.testing.assert_allclose(form.log_density(full(form, record), *args), record.log_density, rtol=1e-12)
-    np.testing.assert_allclose(handlers.log_density(program, record.choices)(*args), record.log_density, rtol=1e-14)
+    np.testing.assert_allclose(form.log_density(run.choices, *args), run.log_density, rtol=1e-12)
+    np.testing.assert_allclose(form.log_density(full(form, run), *args), run.log_density, rtol=1e-12)
+    np.testing.assert_allclose(handlers.log_density(program, run.choices)(*args), run.log_density, rtol=1e-14)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_form_run_eagerly_has_the_density_of_its_program(name):
     program, args = PROGRAMS[name]
-    record = eager(name, 0)
-    again = handlers.trace(handlers.replay(lawful.trace(program, *args), record))(*args)
-    assert set(again.choices) == set(record.choices) and set(again.deterministics) == set(record.deterministics)
-    np.testing.assert_allclose(again.log_density, record.log_density, rtol=1e-12)
+    run = eager(name, 0)
+    again = handlers.trace(handlers.replay(lawful.trace(program, *args), run))(*args)
+    assert set(again.choices) == set(run.choices) and set(again.deterministics) == set(run.deterministics)
+    np.testing.assert_allclose(again.log_density, run.log_density, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_eager_and_compiled_runs_draw_the_same_values(name):
+    program, args = PROGRAMS[name]
+    recorded = record(lawful.trace(program, *args), ("sample",))
+    outputs, _ = compiled(recorded.form)(jax.random.key(0), *args)
+    values = {c.address: outputs[recorded.own + i] for i, c in enumerate(recorded.choices)}
+    for address, value in eager(name, 0).choices.items():
+        names = tuple(part for part in address if isinstance(part, str))
+        np.testing.assert_allclose(values[names][address[len(names) :]], value, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["chain", "moving support", "branches"])
+def test_in_32_bits_the_density_is_the_same_to_rounding(name):
+    program, args = PROGRAMS[name]
+    run = eager(name, 0)
+    with jax.enable_x64(False):
+        types = [np.float32 if np.issubdtype(np.asarray(a).dtype, np.floating) else np.int32 for a in args]
+        args = [np.asarray(a, kind) for a, kind in zip(args, types, strict=True)]
+        narrow = lawful.trace(program, *args).log_density(
+            {a: np.asarray(v, np.float32) for a, v in run.choices.items()}, *args
+        )
+        assert narrow.dtype == jnp.float32
+    np.testing.assert_allclose(narrow, run.log_density, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -59,12 +85,12 @@ def test_jit_and_vmap_keep_the_density(name):
     form = lawful.trace(program, *args)
     records = [eager(name, seed) for seed in SEEDS]
     names = [c.address for c in choices_of(form)]
-    stacked = {a: jnp.stack([full(form, record)[a] for record in records]) for a in names}
+    stacked = {a: jnp.stack([full(form, run)[a] for run in records]) for a in names}
     jitted = jax.jit(lambda values: form.log_density(values, *args))
     one = jitted({a: x[0] for a, x in stacked.items()})
     np.testing.assert_allclose(one, records[0].log_density, rtol=1e-12)
     many = jax.vmap(jitted, axis_size=len(records))(stacked) if names else jnp.stack([one] * len(records))
-    np.testing.assert_allclose(many, [record.log_density for record in records], rtol=1e-12)
+    np.testing.assert_allclose(many, [run.log_density for run in records], rtol=1e-12)
 
 
 def test_a_density_that_is_first_asked_for_inside_jit_can_be_asked_for_outside():

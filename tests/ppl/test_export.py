@@ -17,15 +17,8 @@ from .programs import PROGRAMS
 
 KEY = jax.random.key(7)
 CARRIED = [
-    "Beta",
-    "Dirichlet",
-    "LKJCholesky",
-    "LogUniform",
-    "MultivariateNormal",
-    "Pareto",
-    "TruncatedNormal",
-    "VonMises",
-]
+    "Beta", "Dirichlet", "LKJCholesky", "LogUniform", "MultivariateNormal", "Pareto", "TruncatedNormal", "VonMises",
+]  # fmt: skip
 
 
 def model(y):
