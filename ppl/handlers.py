@@ -6,18 +6,16 @@ the density function of the program, `condition` turns choices into observations
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .addresses import Address, address_code, as_address, indices_of, key_at, names_of, shared_key, show_address
-from .errors import DuplicateSiteError, KeyReuseError, LawfulError, UnsupportedProgramError
+from .errors import DuplicateSiteError, LawfulError, UnsupportedProgramError
+from .guard import consume, key_guard
 from .laws import law_of
 from .lowering import current_trace
 from .messages import (
@@ -99,7 +97,7 @@ class _Seed(Handler):
             if names_of(first) != names_of(message.address):
                 raise shared_key(first, message.address)
             key = key_at(self.key, message.address)
-            _consume(key, message)
+            consume(key, message)
             message.value = draw(message.distribution, key)
 
 
@@ -112,52 +110,6 @@ def refuse_inside(started: Any, message: SampleMessage) -> None:
             "lawful.cond, or trace the program with lawful.trace(program, *args) or by calling an inference.",
             site=message.address,
         )
-
-
-_consumed: ContextVar[dict[bytes, str] | None] = ContextVar("lawful_consumed_keys", default=None)
-
-
-@contextlib.contextmanager
-def key_guard() -> Iterator[None]:
-    """Refuse the second use of a random key while a block runs.
-
-    Keys of eager draws are compared by value. Programs that are compiled inside the block are checked by JAX, which
-    sees a key that two operations consume.
-
-    Raises: KeyReuseError naming the sites, or the operation.
-
-    >>> import numpyro.distributions as dist, lawful
-    >>> model = seed(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)), jax.random.key(0))
-    >>> with key_guard():
-    ...     _ = model()
-    ...     _ = model()
-    Traceback (most recent call last):
-    lawful.errors.KeyReuseError: site 'x' (...) draws with a key that was used before, by site 'x' (...)...
-    """
-    token = _consumed.set({})
-    try:
-        with jax.debug_key_reuse(True):
-            yield
-    except jax.errors.KeyReuseError as error:
-        reason = str(error).splitlines()[0]
-        raise KeyReuseError(f"a random key is used twice: {reason} Fix: split the key, one part per use.") from error
-    finally:
-        _consumed.reset(token)
-
-
-def _consume(key: jax.Array, message: SampleMessage) -> None:
-    used = _consumed.get()
-    if used is None or isinstance(key, jax.core.Tracer):
-        return
-    site = f"site '{show_address(message.address)}' ({message.source})"
-    words = np.asarray(jax.random.key_data(key)).tobytes()
-    if words in used:
-        raise KeyReuseError(
-            f"{site} draws with a key that was used before, by {used[words]}. Fix: give each run its own key, by "
-            "jax.random.split.",
-            site=message.address,
-        )
-    used[words] = site
 
 
 def draw(distribution: Any, key: jax.Array) -> Any:
