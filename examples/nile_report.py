@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import arviz as az
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  the display is chosen first
+plt.switch_backend("Agg")  # files only, no display
 
 OUT = Path("out")
 UNIT = 100.0  # the programs see the flow in units of 100

@@ -14,7 +14,7 @@ import numpy as np
 from .evidence import pooled_evidence
 
 if TYPE_CHECKING:
-    import pandas  # type: ignore[import-untyped]
+    import pandas
     import xarray
 
     from .result import Result

@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lawful.categorical import sample_categorical
+
 
 @dataclass(frozen=True)
 class ResampleLaw:
@@ -86,10 +88,10 @@ class PickLaw:
         return "pick"
 
     def draw(self, key: jax.Array, weights: jax.Array) -> jax.Array:
-        """Draw by the inverse distribution function of the cumulative weights."""
-        edges = jnp.cumsum(weights)
-        u = jax.random.uniform(key, (), edges.dtype) * edges[-1]
-        return jnp.minimum(jnp.sum(edges <= u), _last_positive(weights)).astype(jnp.int32)
+        """Draw by exact sums, so that in float32 an item of small weight is picked as often as it should be."""
+        weights = jnp.where(jnp.sum(weights) > 0, weights, jnp.ones_like(weights))
+        picked = sample_categorical(key, jnp.log(weights))
+        return jnp.maximum(picked, 0).astype(jnp.int32)
 
     def log_masses(self, weights: jax.Array) -> jax.Array:
         """Log probabilities."""
@@ -103,11 +105,6 @@ class PickLaw:
     def log_prob(self, value: jax.Array, weights: jax.Array) -> jax.Array:
         """Log probability of an index."""
         return self.log_masses(weights)[value]
-
-
-def _last_positive(weights: jax.Array) -> jax.Array:
-    size = weights.shape[0]
-    return size - 1 - jnp.argmax(weights[::-1] > 0)
 
 
 @dataclass(frozen=True)
@@ -187,42 +184,3 @@ class UniformIndexLaw:
     def log_prob(self, value: jax.Array, count: jax.Array) -> jax.Array:
         """Log probability of an index."""
         return jnp.where(value < count, -jnp.log(count * 1.0), -jnp.inf)
-
-
-@dataclass(frozen=True)
-class OrderLaw:
-    """A uniform permutation of `size` items."""
-
-    size: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """All positions."""
-        return (self.size,)
-
-    @property
-    def dtype(self) -> Any:
-        """Indices."""
-        return jnp.dtype("int32")
-
-    @property
-    def atoms(self) -> int | None:
-        """Not listed: an order is drawn only after the measure is fixed."""
-        return None
-
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return "order"
-
-    def draw(self, key: jax.Array) -> jax.Array:
-        """Draw a permutation."""
-        return jax.random.permutation(key, self.size).astype(jnp.int32)
-
-    def log_prob(self, value: jax.Array) -> jax.Array:
-        """Log probability of any permutation."""
-        return -jax.scipy.special.gammaln(self.size + 1.0)
-
-    def enumerate(self) -> tuple[jax.Array, jax.Array]:
-        """Refuse: there are factorially many."""
-        raise NotImplementedError("permutations are not enumerated")

@@ -18,21 +18,21 @@ from lawful import handlers
 from lawful.addresses import Address, show_address
 from lawful.analysis import without_dead_code
 from lawful.block import Block
-from lawful.density import gather_choices
 from lawful.emitter import emit
 from lawful.errors import LawfulError, NoFiniteStartError
 from lawful.form import Form, Plate
 from lawful.interpose import score
 from lawful.lift import lift
 from lawful.messages import Handler, Message, SampleMessage, only
-from lawful.record import Choice, record
+from lawful.record import Choice, dims_of, record
+from lawful.scoring import gather_choices
 
 from .check.contracts import Contract
 from .collect import from_chains
 from .findings import Finding
 from .kernels.base import KernelForm, initial_state, state_size
 from .kernels.mh import MH, mh
-from .plan import Builder, Prepared, dims_of, environment, masked, one_key, timed
+from .plan import Builder, Prepared, environment, masked, one_key, timed
 from .result import Result, Warmup
 
 TRIES = 100
@@ -87,7 +87,7 @@ class ChainPlan:
             ObservationError: the data do not fit their sites.
         """
         prepared = self.prepare(args)
-        start_key, run_key = jax.random.split(one_key(key))
+        start_key, run_key = (jax.random.fold_in(one_key(key), part) for part in range(2))
         state = self._start(prepared, start_key)
         out, seconds = timed(prepared.built.run, run_key, prepared.inputs, state)
         return self._collect(prepared, out, seconds)

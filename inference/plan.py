@@ -9,7 +9,7 @@ import functools
 import importlib.metadata
 import operator
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,6 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.observed import checked_data
-from lawful.record import Choice
 from lawful.tracing import split_arguments, trace
 
 
@@ -93,20 +92,6 @@ def environment(settings: Mapping[str, Any], seconds: float) -> dict[str, Any]:
 @functools.cache
 def _own_version() -> str:
     return importlib.metadata.version("lawful")
-
-
-def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:
-    """Name the axes of each choice: loops, plates, then unnamed event axes."""
-    dims = {}
-    for choice in choices:
-        loops = [f"time{i}" if i else "time" for i in range(len(choice.loops))]
-        own: list[str | None] = [None] * len(choice.shape)
-        event = len(choice.shape) - len(getattr(choice.law, "batch_shape", ()))
-        for frame in choice.frames:
-            own[frame.dim - event] = frame.name
-        named = [name or f"{choice.name}_dim_{axis}" for axis, name in enumerate(own)]
-        dims[choice.name] = (*loops, *named)
-    return dims
 
 
 def masked(values: Mapping[str, Any], active: Mapping[str, Any]) -> dict[str, Any]:

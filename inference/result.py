@@ -20,7 +20,7 @@ from .evidence import kish_ess, pooled_evidence
 from .findings import Finding, Limits, Status, chain_findings, population_findings
 
 if TYPE_CHECKING:
-    import pandas  # type: ignore[import-untyped]
+    import pandas
     import xarray
 
 type Arrays = Mapping[str, Any]

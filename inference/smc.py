@@ -17,14 +17,14 @@ from lawful.analysis import without_dead_code
 from lawful.emitter import emit
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.record import Choice, record
+from lawful.record import Choice, dims_of, record
 from lawful.simplify import simplified
 
 from .check.contracts import Contract
 from .collect import from_population
 from .laws import ResampleLaw
 from .numerics.resampling import scheme as scheme_named
-from .plan import Builder, Prepared, dims_of, environment, masked, one_key, timed
+from .plan import Builder, Prepared, environment, masked, one_key, timed
 from .representations.population import Population
 from .representations.sequential import sequential
 from .result import Result
@@ -172,7 +172,7 @@ def _runner(algorithm: Form, runs: int) -> Callable[..., Any]:
 
     @jax.jit
     def many(key: jax.Array, inputs: list[jax.Array]) -> Any:
-        keys = jax.random.split(key, runs)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(runs))
         if runs == 1:
             return jax.tree.map(lambda x: x[None], run(keys[0], *inputs))
         return jax.lax.map(lambda k: run(k, *inputs), keys)

@@ -19,7 +19,8 @@ import numpy as np
 from .array_math import evaluate
 from .emitter import apply_det, broadcast_plates, select_arms
 from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
-from .laws import BoundLaw, DistributionLaw, LanesLaw
+from .lanes import LanesLaw
+from .laws import BoundLaw, DistributionLaw
 from .messages import (
     DecisionMessage,
     DeterministicMessage,

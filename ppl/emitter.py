@@ -18,7 +18,7 @@ from .addresses import Address, key_at
 from .analysis import has_weight
 from .errors import LawfulError
 from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
-from .laws import draw_lanes
+from .lanes import draw_lanes
 
 type Keys = dict[Address, jax.Array]
 

@@ -20,13 +20,13 @@ from . import handlers
 from .addresses import Address, show_address
 from .analysis import without_dead_code
 from .block import Block
-from .density import log_density
 from .emitter import emit
 from .errors import LawfulError, NoFiniteStartError, UnsupportedProgramError
 from .form import Branch, Det, Form, Loop, Site, Var
 from .interpose import Answer, interpose
 from .observed import checked_data
 from .record import Choice, choices_of, dims_of
+from .scoring import log_density
 from .supports import free_shape, is_discrete, to_support
 from .tracing import split_arguments, trace
 

@@ -213,8 +213,8 @@ class Form:
         return to_networkx(self)
 
     def log_density(self, choices: Any, *args: Any) -> Any:
-        """Score the form at given choices: see `density.log_density`."""
-        from .density import log_density
+        """Score the form at given choices: see `scoring.log_density`."""
+        from .scoring import log_density
 
         return log_density(self, choices, *args)
 

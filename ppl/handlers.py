@@ -85,13 +85,13 @@ def seed(program: Program, key: jax.Array, *, alone: bool = False) -> Program:
 class _Seed(Handler):
     def __init__(self, key: jax.Array) -> None:
         self.key = key
-        self.started = current_trace()
+        self.boundary = Boundary()
         self.used: dict[Address, Source] = {}
         self.codes: dict[int, Address] = {}
 
     def process(self, message: Message) -> None:
         if isinstance(message, SampleMessage) and message.value is None:
-            refuse_inside(self.started, message)
+            self.boundary.refuse_inside(message)
             refuse_duplicate(self.used, message.address, message.source)
             first = self.codes.setdefault(address_code(message.address), message.address)
             if names_of(first) != names_of(message.address):
@@ -101,15 +101,25 @@ class _Seed(Handler):
             message.value = draw(message.distribution, key)
 
 
-def refuse_inside(started: Any, message: SampleMessage) -> None:
-    """Refuse a site in a JAX transformation that began after the handler: it runs once, for all steps or lanes."""
-    if current_trace() != started:
-        raise UnsupportedProgramError(
-            f"site '{show_address(message.address)}' ({message.source}) stands inside a JAX transformation (scan, "
-            "vmap, jit, grad, ...) of an eager run, so it is drawn once for all its steps. Fix: use lawful.scan or "
-            "lawful.cond, or trace the program with lawful.trace(program, *args) or by calling an inference.",
-            site=message.address,
-        )
+class Boundary:
+    """The JAX transformation in which a handler was installed; a site inside a later one is out of its reach."""
+
+    def __init__(self) -> None:
+        """Note the transformation that is running."""
+        self._started = current_trace()
+
+    def refuse_inside(self, message: SampleMessage) -> None:
+        """Refuse a site in a transformation that began after the handler.
+
+        Raises: UnsupportedProgramError naming the site and the remedy.
+        """
+        if current_trace() != self._started:
+            raise UnsupportedProgramError(
+                f"site '{show_address(message.address)}' ({message.source}) stands inside a JAX transformation (scan, "
+                "vmap, jit, grad, ...) of an eager run, so it is drawn once for all its steps. Fix: use lawful.scan "
+                "or lawful.cond, or trace the program with lawful.trace(program, *args) or by calling an inference.",
+                site=message.address,
+            )
 
 
 def draw(distribution: Any, key: jax.Array) -> Any:
@@ -262,13 +272,13 @@ def trace(program: Program) -> Callable[..., TraceRecord]:
 class _Trace(Handler):
     def __init__(self) -> None:
         self.record = TraceRecord()
-        self.started = current_trace()
+        self.boundary = Boundary()
 
     def postprocess(self, message: Message) -> None:
         if isinstance(message, DecisionMessage):
             return
         if isinstance(message, SampleMessage):
-            refuse_inside(self.started, message)
+            self.boundary.refuse_inside(message)
         record = self.record
         refuse_duplicate(record.sources, message.address, message.source)
         if isinstance(message, SampleMessage):

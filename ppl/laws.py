@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+from .categorical import sample_categorical
 from .errors import LawfulError, PathLimitError, UnsupportedProgramError
 from .rewrites import log_prob
 
@@ -101,8 +102,6 @@ class DistributionLaw:
         """Draw one value."""
         distribution = self.distribution(*parameters)
         if self.is_categorical:
-            from .categorical import sample_categorical
-
             base = core_of(distribution)
             return sample_categorical(key, jnp.broadcast_to(base.logits, (*self.shape, base.logits.shape[-1])))
         return distribution.sample(key)
@@ -169,136 +168,6 @@ def product_grid(values: int, elements: int) -> np.ndarray:
     if elements == 0:
         return np.zeros((1, 0), dtype=np.int32)
     return np.array(list(itertools.product(range(values), repeat=elements)), dtype=np.int32).reshape(count, elements)
-
-
-@dataclass(frozen=True)
-class LanesLaw:
-    """Independent copies of a law along new leading axes: what a plain `jax.vmap` over a site means.
-
-    `laned[i]` says which of the lane axes parameter i has, outermost first; it lacks the others.
-    """
-
-    base: Any
-    lanes: tuple[int, ...]
-    laned: tuple[tuple[bool, ...], ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Lanes, then the shape of one copy."""
-        return (*self.lanes, *self.base.shape)
-
-    @property
-    def dtype(self) -> Any:
-        """Type of one value."""
-        return self.base.dtype
-
-    @property
-    def atoms(self) -> int | None:
-        """Values of one copy to the power of the number of copies."""
-        return None if self.base.atoms is None else self.base.atoms ** math.prod(self.lanes)
-
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return f"{self.base.label}{list(self.lanes)}"
-
-    def draw(self, key: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Draw all copies with one key."""
-        return draw_lanes(self.base, key, self.lanes, parameters, self.laned)
-
-    def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Sum the scores of the copies."""
-        return jnp.sum(self.mapped(self.base.log_prob, (True,) * len(self.lanes))(value, *parameters))
-
-    @property
-    def units(self) -> tuple[int, ...]:
-        """Lanes, then the parts of one copy."""
-        return (*self.lanes, *self.base.units)
-
-    def log_prob_units(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Score each independent part."""
-        return self.mapped(self.base.log_prob_units, (True,) * len(self.lanes))(value, *parameters)
-
-    def element_table(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """List the values of one element (values,) and the log masses of all elements (values, elements)."""
-        support, table = self.mapped(self.base.element_table)(*parameters)
-        lanes = len(self.lanes)
-        table = jnp.moveaxis(table, lanes, 0)
-        return support[(0,) * lanes], table.reshape(table.shape[0], -1)
-
-    def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Tell for each copy whether it lies in the support."""
-        return self.mapped(self.base.inside, (True,) * len(self.lanes))(value, *parameters)
-
-    def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """List the product over the copies."""
-        values, masses = self.mapped(self.base.enumerate)(*parameters)
-        return product_of_lanes(values, masses, self.lanes)
-
-    def finite_elements(self, site_of: Callable[[Any], Any], *parameters: Any) -> Any:
-        """List the elements of all copies, one copy after the other."""
-        parts = []
-        for cell in np.ndindex(*self.lanes):
-            own = [
-                np.asarray(p)[tuple(i for i, has in zip(cell, flag, strict=True) if has)]
-                for p, flag in zip(parameters, self.laned, strict=True)
-            ]
-            parts.append(BoundLaw(self.base, tuple(own)).finite_elements(site_of))
-        counts = [len(elements) for elements, _ in parts]
-
-        def assemble(chosen: Sequence[Any]) -> Any:
-            values, start = [], 0
-            for count, (_, join) in zip(counts, parts, strict=True):
-                values.append(join(chosen[start : start + count]))
-                start += count
-            return np.asarray(values, self.dtype).reshape(self.shape)
-
-        return [element for elements, _ in parts for element in elements], assemble
-
-    def mapped(self, function: Any, *first: tuple[bool, ...]) -> Any:
-        """Map a function of a copy's parameters over the lanes; `first` holds the flags of arguments before them."""
-        flags = (*first, *self.laned)
-        for depth in reversed(range(len(self.lanes))):
-            function = jax.vmap(
-                function, in_axes=tuple(0 if flag[depth] else None for flag in flags), axis_size=self.lanes[depth]
-            )
-        return function
-
-
-def product_of_lanes(values: jax.Array, masses: jax.Array, lanes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """Combine per-lane lists (*lanes, atoms, *shape), (*lanes, atoms) into the list of joint values."""
-    copies, atoms = math.prod(lanes), masses.shape[len(lanes)]
-    shape = values.shape[len(lanes) + 1 :]
-    values = values.reshape((copies, atoms, *shape))
-    masses = masses.reshape((copies, atoms))
-    grid = product_grid(atoms, copies)
-    which = jnp.arange(copies)
-    joint = values[which, grid].reshape((len(grid), *lanes, *shape))
-    return joint, jnp.sum(masses[which, grid], axis=1, dtype=masses.dtype)
-
-
-def draw_lanes(
-    law: Any, key: jax.Array, lanes: tuple[int, ...], parameters: Sequence[jax.Array], laned: Sequence[tuple[bool, ...]]
-) -> jax.Array:
-    """Draw independent copies along new leading axes with one key, by widening the scalar draw."""
-    from .widening import widen
-
-    count = math.prod(lanes)
-    arguments, flags, flat = [], [], []
-    for parameter, flag in zip(parameters, laned, strict=True):
-        own = parameter.shape[sum(flag) :]
-        if any(flag):
-            index = tuple(slice(None) if has else None for has in flag)
-            full = jnp.broadcast_to(parameter[index], (*lanes, *own))
-            flat.append(full.reshape((count, *own)))
-        else:
-            flat.append(parameter)
-        arguments.append(jax.ShapeDtypeStruct(own, parameter.dtype))
-        flags.append(any(flag))
-    if count == 0:
-        return jnp.zeros((*lanes, *law.shape), law.dtype)
-    widened = widen(law.draw, arguments, flags, count)
-    return widened.function(key, *flat).reshape((*lanes, *law.shape))
 
 
 def law_of(distribution: Any) -> tuple[Any, tuple[jax.Array, ...]]:

@@ -18,7 +18,7 @@ from .addresses import Address, show_address
 from .analysis import has_weight
 from .dependence import dependence
 from .form import Branch, Form, Loop, Site, constant_arrays, subforms, walk
-from .laws import LanesLaw
+from .lanes import LanesLaw
 from .messages import Source
 
 MANY_SITES = 50

@@ -20,7 +20,8 @@ from jax.interpreters import ad, batching
 from .addresses import Address, names_of, show_address
 from .errors import LawfulError, UnsupportedProgramError
 from .form import Branch, Det, Factor, Form, Loop, Node, Site, Var
-from .laws import LanesLaw, law_of
+from .lanes import LanesLaw
+from .laws import law_of
 from .messages import (
     DecisionMessage,
     DeterministicMessage,

@@ -18,7 +18,8 @@ from numpyro.distributions import Distribution
 from .addresses import Address, show_address
 from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
 from .formulas import Formula, formula, number_text
-from .laws import DistributionLaw, LanesLaw, core_of, law_name
+from .lanes import LanesLaw
+from .laws import DistributionLaw, core_of, law_name
 
 SHORT = 6  # operations that are written out
 INDICES = "tsrqp"

@@ -16,7 +16,8 @@ from .addresses import Address, show_address
 from .array_math import evaluate
 from .errors import UnsupportedProgramError
 from .form import Det, Form, Site, Var, subforms
-from .laws import DistributionLaw, LanesLaw
+from .lanes import LanesLaw
+from .laws import DistributionLaw
 
 
 def supports(form: Form) -> dict[Address, Any]:

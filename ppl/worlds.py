@@ -19,7 +19,7 @@ from .addresses import show_address
 from .emitter import broadcast_plates, laned_flags, map_over, select_arms
 from .errors import PathLimitError, UnsupportedProgramError
 from .form import Branch, Det, Factor, Form, Loop, Site, Var
-from .laws import LanesLaw
+from .lanes import LanesLaw
 
 
 @dataclass(frozen=True)

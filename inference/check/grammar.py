@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ CARDINALITIES = (2, 3, 4, 1)
 SEEDS = 1 << 16
 
 
-def random_program(seed: int, **limits: object) -> FiniteProgram:
+def random_program(seed: int, **limits: Any) -> FiniteProgram:
     """Generate a program from a seed.
 
     Args:
@@ -36,7 +36,7 @@ def random_program(seed: int, **limits: object) -> FiniteProgram:
     True
     """
     rng = np.random.default_rng(seed)
-    return generate(lambda n: int(rng.integers(n)), Limits(**limits))  # type: ignore[arg-type]
+    return generate(lambda n: int(rng.integers(n)), Limits(**limits))
 
 
 def generate(pick: Pick, limits: Limits) -> FiniteProgram:
@@ -299,7 +299,7 @@ class _Generator:
         statements: list[Statement] = [self.site(inner)]
         statements += self.perhaps(("factor", "observe", "assign"), inner)
         body = Block(tuple(statements), inner.scalars[-1])
-        results = tuple(Variable(f"{name}_{prefix}", body.result.card) for prefix in "ab")
+        results = (Variable(f"{name}_a", body.result.card), Variable(f"{name}_b", body.result.card))
         scope.scalars += results
         return Call(name, parameter, body, arguments, results)  # type: ignore[arg-type]
 

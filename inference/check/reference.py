@@ -22,7 +22,7 @@ import numpy as np
 
 from lawful.addresses import Address, show_address
 from lawful.errors import ImpureProgramError, LawfulError, NonFiniteError, PathLimitError
-from lawful.handlers import refuse_duplicate
+from lawful.handlers import Boundary, refuse_duplicate
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, Source, only
 
 from .atoms import FiniteSite, finite_site, probabilities_at, rational
@@ -182,9 +182,11 @@ class _Run(Handler):
         self.used: dict[Address, Source] = {}
         self.log_weights: list[float] = []
         self.exact_weight = Fraction(1)
+        self.boundary = Boundary()
 
     def process(self, message: Message) -> None:
         if isinstance(message, SampleMessage):
+            self.boundary.refuse_inside(message)
             refuse_duplicate(self.used, message.address, message.source)
             if message.value is None:
                 message.value = self._choose(message)

@@ -281,7 +281,7 @@ def test_any_program_of_keys_widens_or_falls_back(draw, fallback):
 
 def test_a_key_per_lane_as_an_argument_falls_back():
     keys = jax.random.split(KEY, 3)
-    draw = lambda key, own: jax.random.normal(own) + jax.random.normal(key)  # noqa: E731
+    draw = lambda key, own: jax.random.normal(own) + jax.random.normal(key)
     widened = widen(draw, [KEY], [True], 3)
     assert widened.fallback
     assert len(np.unique(widened.function(KEY, keys))) == 3

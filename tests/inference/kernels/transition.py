@@ -9,9 +9,9 @@ import numpy as np
 
 import lawful
 from lawful.addresses import as_address
-from lawful.density import scored
 from lawful.emitter import emit
 from lawful.interpose import score
+from lawful.scoring import scored
 from lawful.tracing import split_arguments
 from lawful.worlds import emit_worlds
 

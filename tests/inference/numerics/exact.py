@@ -1,39 +1,13 @@
-"""Exact laws of the resampling schemes, in rationals of the given weights; nothing of the library is used."""
+"""Exact laws of the resampling schemes, in rationals; of the library only the list of weights is used."""
 
 import itertools
 import math
 from fractions import Fraction
 
-import numpy as np
+from lawful.inference.check.resamplers import BATTERY
 
 EDGE = 1e-12
 
-_rng = np.random.default_rng(20_261)
-BATTERY = {
-    "one item": [0.3],
-    "two equal halves": [0.5, 0.5],
-    "rare": [1 - 1e-3, 1e-3],
-    "very rare": [1 - 1e-12, 1e-12],
-    "equal": [0.1, 0.1, 0.1],
-    "one-hot first": [1.0, 0.0, 0.0],
-    "one-hot middle": [0.0, 1.0, 0.0],
-    "one-hot last": [0.0, 0.0, 1.0],
-    "zero first": [0.0, 0.3, 0.7],
-    "zero between": [0.3, 0.0, 0.7],
-    "zero last": [0.3, 0.7, 0.0],
-    "ties": [0.2, 0.4, 0.4],
-    "whole shares": [0.25, 0.25, 1.0],
-    "just below whole shares": [1 - 1e-9, 1.0, 1.0],
-    "just above whole shares": [1 + 1e-9, 1.0, 1.0],
-    "rounded whole shares": [0.1, 0.2, 0.7],
-    "one tiny": [1.0, 1e-300, 2.0],
-    "tiny scale": [1e-300, 2e-300, 4e-300],
-    "huge scale": [1e300, 2e300, 4e300],
-    "dirichlet 1": _rng.dirichlet([0.1] * 3).tolist(),
-    "dirichlet 2": _rng.dirichlet([0.1] * 4).tolist(),
-    "dirichlet 3": _rng.dirichlet([0.1] * 4).tolist(),
-    "exponential": _rng.exponential(size=4).tolist(),
-}
 CASES = [(name, m) for name, w in BATTERY.items() for m in {1: (3,), 2: (2,), 3: (3, 2), 4: (4,)}[len(w)]]
 
 
