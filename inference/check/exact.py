@@ -256,7 +256,7 @@ def state_arrays(kernel: KernelForm, state: Trace) -> list[np.ndarray]:
         for cell in np.ndindex(*choice.loops):
             address = (*choice.address, *map(int, cell))
             if address in known:
-                value[cell] = known[address]
+                value[cell] = np.reshape(known[address], choice.shape)  # an empty array froze into an empty tuple
                 flag[cell] = True
         values.append(value)
         if choice.conditional:

@@ -152,6 +152,17 @@ def test_a_kernel_that_cannot_reach_every_state_fails_though_it_keeps_the_target
     assert invariant(kernels.mh(Flip()), coins, irreducible=False).passed
 
 
+def test_a_kernel_keeps_a_program_with_a_plate_of_no_elements():
+    """Nested plates of sizes 0 and 1: the site is an array without elements, and no part of it can be chosen."""
+
+    def program():
+        with lawful.plate("outer", 1), lawful.plate("inner", 0, dim=-2):
+            lawful.sample("none", dist.Bernoulli(0.5))
+        lawful.factor("weight", 0.5 * lawful.sample("one", dist.Bernoulli(0.25)))
+
+    assert invariant(kernels.mh(), program).passed
+
+
 def test_mass_that_leaves_the_support_is_seen():
     def edge():
         lawful.factor("f", jnp.where(lawful.sample("a", dist.Bernoulli(0.3)) == 1, -jnp.inf, 0.0))
