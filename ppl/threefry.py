@@ -37,6 +37,15 @@ def is_threefry(key: jax.Array) -> bool:
     return key.ndim == 0 and "threefry2x32" in str(jax.random.key_impl(key))
 
 
+def pairs(key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+    """Compute the blocks for `count` words, the two words of each apart; an odd count leaves one word unused."""
+    half = (count + 1) // 2
+    if half >= 1 << 31:
+        raise OverflowError(f"one key serves at most 2^32 words, got {count}.")
+    counter = lax.iota(jnp.uint32, half)
+    return blocks(jax.random.key_data(key), counter, counter + np.uint32(half))
+
+
 def words(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Draw 32-bit words with one key; another generator's key draws them by `jax.random.bits`.
 
@@ -48,10 +57,5 @@ def words(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     if not is_threefry(key):
         return jax.random.bits(key, shape, jnp.uint32)
     count = math.prod(shape)
-    half = (count + 1) // 2
-    if half >= 1 << 31:
-        raise OverflowError(f"one key serves at most 2^32 words, got {count}.")
-    counter = lax.iota(jnp.uint32, half)
-    pair = blocks(jax.random.key_data(key), counter, counter + np.uint32(half))
     # Without the barrier XLA computes each block once for each of its words.
-    return jnp.concatenate(lax.optimization_barrier(pair))[:count].reshape(shape)
+    return jnp.concatenate(lax.optimization_barrier(pairs(key, count)))[:count].reshape(shape)

@@ -2,9 +2,9 @@
 
 Law: each lane of the widened draw has the law of the scalar draw at that lane's arguments, and the lanes are
 independent given the arguments. Why: in the trace of the scalar draw random numbers enter at `random_bits` and
-`random_gamma` alone, and these give each lane its own; all that follows is a function of them, mapped over the
-lanes. A draw for which that cannot be seen, because it loops over keys or looks inside one, falls back to a key per
-lane, which is right for every draw.
+`random_gamma` alone, and at the standard normals that are made of them; these give each lane its own, and all that
+follows is a function of them, mapped over the lanes. A draw for which that cannot be seen, because it loops over keys
+or looks inside one, falls back to a key per lane, which is right for every draw.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from .errors import LawfulError
+from .normals import standard_normals
 from .threefry import is_threefry, words
 
 # Calls that mean their body: the parameter that holds it.
@@ -150,6 +151,8 @@ def _step(equation: Any, inputs: Sequence[_Value], lanes: int) -> list[_Value]:
         return [_Value(jnp.moveaxis(bits, keys[0].array.ndim, 0), True)]
     if name == "random_gamma":
         return [_Value(_gamma(equation, inputs[0], inputs[1], lanes), True)]
+    if _is_standard_normal(equation) and is_threefry(keys[0].array):
+        return [_Value(standard_normals(keys[0].array, (lanes, *equation.outvars[0].aval.shape)), True)]
     if name in CALLS:
         body = equation.params[CALLS[name]]
         jaxpr, constants = (body.jaxpr, body.consts) if hasattr(body, "consts") else (body, ())
@@ -228,6 +231,15 @@ def _touches_keys(equation: Any) -> bool:
     if any(_is_key(atom.aval) for atom in atoms):
         return True
     return any(_touches_keys(inner) for body in _bodies(equation) for inner in body.eqns)
+
+
+def _is_standard_normal(equation: Any) -> bool:
+    """Tell whether an equation is the function of JAX that draws standard normals, in float32.
+
+    It is known by its name; under another name it would be widened through its body, which is right, too.
+    """
+    named = equation.primitive.name in ("jit", "pjit") and equation.params["name"] == "_normal_real"
+    return named and len(equation.invars) == 1 and equation.outvars[0].aval.dtype == jnp.float32
 
 
 def _draws(equation: Any) -> bool:

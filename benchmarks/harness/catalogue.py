@@ -61,7 +61,16 @@ W1 = Workload(
     name="W1",
     title="bootstrap particle filter, T = 1000, systematic resampling when ESS < N/2",
     work_unit="particle-steps",
-    contestants=(OURS, FLOOR, "floor_jax_random", "blackjax", "blackjax_batched", "particles", "cuthbert"),
+    contestants=(
+        OURS,
+        FLOOR,
+        "floor_pairs",
+        "floor_jax_random",
+        "blackjax",
+        "blackjax_batched",
+        "particles",
+        "cuthbert",
+    ),
     environments={
         "blackjax": "blackjax",
         "blackjax_batched": "blackjax",

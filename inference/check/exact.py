@@ -256,7 +256,9 @@ def state_arrays(kernel: KernelForm, state: Trace) -> list[np.ndarray]:
         for cell in np.ndindex(*choice.loops):
             address = (*choice.address, *map(int, cell))
             if address in known:
-                value[cell] = np.reshape(known[address], choice.shape)  # an empty array froze into an empty tuple
+                value[cell] = np.asarray(known[address]).reshape(
+                    choice.shape
+                )  # an empty array froze into an empty tuple
                 flag[cell] = True
         values.append(value)
         if choice.conditional:

@@ -40,7 +40,7 @@ class Population:
         inputs: the inputs of the Form.
         plate: the particle axis.
         log_weight: natural log of the weights, with the plate.
-        weight: the same weights with mean one, or None before `push_evidence`.
+        weight: the same weights up to a factor, the largest being one, or None before `push_evidence`.
         ess: their effective sample size, or None before `push_evidence`.
         values: the current value of each output of the program, by position; those without the plate are shared.
         pending: the suspended rest of the program, or None when it has run to its end.
@@ -78,14 +78,16 @@ class Population:
 
 
 def mean_weights(log_weight: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Normalise log weights: (weights of mean one, their logs, log mean weight, effective sample size).
+    """Normalise log weights: (weights with largest one, log weights of mean one, log mean weight, effective size).
+
+    The two scales save an array operation a step: schemes and picks need the weights only up to a factor.
 
     Weights that are all zero stay zero, with log mean -inf and effective sample size 0, so that nothing after them is
     NaN and resampling knows them; a NaN weight makes the log mean NaN.
 
     >>> w, lw, log_mean, ess = mean_weights(jnp.log(jnp.array([1.0, 3.0])))
     >>> w.tolist(), round(float(jnp.exp(log_mean)), 6), round(float(ess), 6)
-    ([0.5, 1.5], 2.0, 1.6)
+    ([0.333..., 1.0], 2.0, 1.6)
     """
     size = log_weight.shape[0]
     top = jnp.max(log_weight)
@@ -98,7 +100,7 @@ def mean_weights(log_weight: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array
     log_mean = jnp.where(alive, finite, jnp.where(jnp.isnan(total), jnp.nan, -jnp.inf))
     ess = jnp.where(alive, total * total / jnp.sum(scaled * scaled), 0.0)
     # The guards are on numbers, not on arrays: a dead population keeps log weights of -inf.
-    return scaled * (1.0 / mean), log_weight - jnp.where(alive, finite, 0.0), log_mean, ess
+    return scaled, log_weight - jnp.where(alive, finite, 0.0), log_mean, ess
 
 
 def take(values: jax.Array, index: jax.Array) -> jax.Array:
