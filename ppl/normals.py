@@ -45,7 +45,8 @@ def cosine(angle: jax.Array) -> jax.Array:
     True
     """
     s = (QUARTER - jnp.abs(angle)).astype(jnp.float32) * np.float32(2.0**-30)  # cos x = sin(pi/2 - |x|)
-    square, value = s * s, SINE[-1]
+    square = s * s
+    value: jax.Array | np.float32 = SINE[-1]
     for coefficient in SINE[-2::-1]:
         value = value * square + coefficient
     return value * s
