@@ -1,18 +1,20 @@
 """The programs that `ours` runs: ordinary lawful programs, written as a user would write them.
 
-Law: with the constants of workloads.MODELS they denote the models of workloads.py.
+Law: with the constants of workloads.py they denote its models.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
 import lawful
-from benchmarks.workloads import MODELS
+from benchmarks.workloads import MODELS, PREDICTORS, ROWS
 
 
 def lg(ys: jax.Array) -> jax.Array:
@@ -43,3 +45,24 @@ def sv(ys: jax.Array) -> jax.Array:
 
     x, _ = lawful.scan(step, x, ys[1:])
     return x
+
+
+def unrolled_chain() -> Callable[[jax.Array], None]:
+    """The chain of W7 as a Python loop of named sites; a new function each time, so that nothing is cached."""
+
+    def chain(y: jax.Array) -> None:
+        mean: Any = 0.0
+        for i in range(len(y)):
+            x = lawful.sample(f"x{i}", dist.Normal(mean, 1.0))
+            lawful.sample(f"y{i}", dist.Normal(x, 1.0), obs=y[i])
+            mean = 0.5 * x
+
+    return chain
+
+
+def logistic(covariates: jax.Array, labels: jax.Array) -> jax.Array:
+    """Logistic regression of W2; returns the coefficients."""
+    coefficients = lawful.sample("coefficients", dist.Normal(jnp.zeros(PREDICTORS), 1.0).to_event(1))
+    with lawful.plate("row", ROWS):
+        lawful.sample("label", dist.Bernoulli(logits=covariates @ coefficients), obs=labels)
+    return coefficients

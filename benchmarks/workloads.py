@@ -5,10 +5,13 @@ Law: the check values of the data and the exact log evidences are fixed numbers,
 W1 is the bootstrap particle filter on a stationary autoregression x_0 ~ N(m, q^2 / (1 - a^2)),
 x_t = m + a (x_{t-1} - m) + q e_t, observed at every step, the first one included:
 LG (linear Gaussian) y_t = x_t + r n_t, and SV (stochastic volatility) y_t = exp(x_t / 2) n_t.
+
+W2 is Bayesian logistic regression: y_i ~ Bernoulli(logit x_i b), b ~ N(0, I) in 20 dimensions, 1000 observations.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -108,10 +111,115 @@ def point_mass_filter(
     return float(log_evidence), float(mass @ x)
 
 
+PREDICTORS, ROWS = 20, 1000
+
+
+@cache
+def regression() -> tuple[np.ndarray, np.ndarray]:
+    """Covariates and labels of W2: `default_rng(1)`, correlated normals behind a column of ones.
+
+    >>> covariates, labels = regression()
+    >>> covariates.shape, int(labels.sum())
+    ((1000, 20), 521)
+    """
+    rng = np.random.default_rng(1)
+    place = np.arange(PREDICTORS - 1)
+    correlation = 0.5 ** np.abs(place[:, None] - place[None, :])
+    drawn = rng.standard_normal((ROWS, PREDICTORS - 1)) @ np.linalg.cholesky(correlation).T
+    covariates = np.column_stack([np.ones(ROWS), drawn])
+    true = 0.7 * rng.standard_normal(PREDICTORS)
+    labels = (rng.random(ROWS) < 1 / (1 + np.exp(-covariates @ true))).astype(np.int32)
+    for array in (covariates, labels):
+        array.setflags(write=False)
+    return covariates, labels
+
+
+# Posterior of W2, by importance sampling; `regression_evidence` computes them again.
+REGRESSION_LOG_EVIDENCE = -349.600
+REGRESSION_MEAN = (
+    0.1312, 0.9117, -0.8577, -0.0465, 1.0142, -0.5816, -1.6551, 0.1646, -1.4664, 0.1232,
+    -0.5394, 0.2614, -0.8954, -1.2151, 1.2310, 1.0898, 0.5351, -0.1699, -0.0686, -1.1806,
+)  # fmt: skip
+REGRESSION_SCALE = (
+    0.1027, 0.1293, 0.1448, 0.1341, 0.1443, 0.1389, 0.1575, 0.1275, 0.1531, 0.1347,
+    0.1361, 0.1314, 0.1475, 0.1471, 0.1540, 0.1377, 0.1425, 0.1359, 0.1254, 0.1367,
+)  # fmt: skip
+
+
+def regression_evidence(draws: int = 200_000, seed: int = 123) -> tuple[float, np.ndarray, np.ndarray]:
+    """Log evidence, posterior means and standard deviations of W2, by importance sampling.
+
+    The proposal is a Student t of 7 degrees of freedom at the mode, with the curvature there.
+    """
+    x, y = regression()
+    mode, d, freedom = np.zeros(PREDICTORS), PREDICTORS, 7.0
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-x @ mode))
+        curvature = (x * (p * (1 - p))[:, None]).T @ x + np.eye(d)
+        mode = mode + np.linalg.solve(curvature, x.T @ (y - p) - mode)
+    root = np.linalg.cholesky(np.linalg.inv(curvature))
+    rng = np.random.default_rng(seed)
+    log_weights, points = [], []
+    for start in range(0, draws, 10_000):
+        count = min(10_000, draws - start)
+        z = rng.standard_normal((count, d)) / np.sqrt(rng.chisquare(freedom, count) / freedom)[:, None]
+        b = mode + z @ root.T
+        eta = b @ x.T
+        likelihood = eta @ y - np.logaddexp(0.0, eta).sum(axis=1)
+        prior = -0.5 * (b * b).sum(axis=1) - 0.5 * d * LOG_TWO_PI
+        proposal = -0.5 * (freedom + d) * np.log1p((z * z).sum(axis=1) / freedom)
+        log_weights.append(likelihood + prior - proposal)
+        points.append(b)
+    constant = math.lgamma((freedom + d) / 2) - math.lgamma(freedom / 2) - 0.5 * d * math.log(freedom * math.pi)
+    constant -= float(np.log(np.diagonal(root)).sum())
+    log_weight, b = np.concatenate(log_weights), np.concatenate(points)
+    top = log_weight.max()
+    weight = np.exp(log_weight - top)
+    share = weight / weight.sum()
+    mean = share @ b
+    return float(top + np.log(weight.mean()) - constant), mean, np.sqrt(share @ (b - mean) ** 2)
+
+
 @cache
 def exact_answers(model: str) -> dict[str, float]:
-    """Exact log evidence and filtered mean of a W1 model on its own observations."""
+    """Exact answers by the name of the output: the log evidence, and means of the posterior."""
+    if model == "logistic":
+        means = {f"mean_{i}": mean for i, mean in enumerate(REGRESSION_MEAN)}
+        return {"log_evidence": REGRESSION_LOG_EVIDENCE, **means}
     constants = MODELS[model]
     exact = kalman_filter if constants.observation == "gaussian" else point_mass_filter
     log_evidence, filtered_mean = exact(constants, observations(model))
     return {"log_evidence": log_evidence, "filtered_mean": filtered_mean}
+
+
+def posterior_scales(model: str) -> dict[str, float]:
+    """Posterior standard deviations of the outputs whose errors are told in them."""
+    return {f"mean_{i}": scale for i, scale in enumerate(REGRESSION_SCALE)} if model == "logistic" else {}
+
+
+# ---- W7: n latent and n observed scalar sites, x_0 ~ N(0, 1), x_i ~ N(x_{i-1} / 2, 1), y_i ~ N(x_i, 1), at x_i = 0.1
+
+CHAIN_VALUE = 0.1
+
+
+def chain_data(latents: int) -> np.ndarray:
+    """The observations of W7.
+
+    >>> chain_data(3).tolist()
+    [-1.0, 0.0, 1.0]
+    """
+    return np.linspace(-1.0, 1.0, latents)
+
+
+@cache
+def chain_answers(latents: int) -> dict[str, float]:
+    """Log density of the chain at x_i = 0.1, and the sum of its gradient there.
+
+    >>> round(chain_answers(10)["log_density"], 6)
+    -20.482058
+    """
+    x, y = np.full(latents, CHAIN_VALUE), chain_data(latents)
+    steps = x - 0.5 * np.concatenate([[0.0], x[:-1]])
+    log_density = -0.5 * float(steps @ steps + (y - x) @ (y - x)) - latents * LOG_TWO_PI
+    gradient = (y - x) - steps + 0.5 * np.concatenate([steps[1:], [0.0]])
+    return {"log_density": log_density, "gradient_sum": float(gradient.sum())}

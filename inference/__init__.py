@@ -11,14 +11,24 @@ if __name__ == "inference":
     )
 
 from . import check, kernels
+from .enumerate_sites import Enumeration, enumerate_sites, enumeration
 from .findings import Finding, Limits, Status
+from .ladders import by_ess
 from .mcmc import mcmc
 from .moving import move
+from .paths import data_by_data, prior_to_posterior
+from .population_walk import population_walk
+from .predictive import Predictive, predictive
+from .propose import propose, propose_each
+from .recovery import EnumeratedPlan, recover
+from .rejuvenation import rejuvenate, waste_free
 from .representations.enumerated import Enumerated, enumerate
-from .representations.sequential import Suspend, sequential
+from .representations.sequential import Suspend, sequential, suspend
 from .representations.traced import Trace
 from .result import Result
 from .smc import importance, particle_filter, smc
+from .tempered_smc import tempered_smc
+from .tempering import temper
 from .transformer import Transformer
 from .transformers import Advance, Collapse, Finish, PushEvidence, ess_below, repeat_to_end, resample, spawn
 
@@ -26,26 +36,44 @@ __all__ = [
     "Advance",
     "Collapse",
     "Enumerated",
+    "EnumeratedPlan",
+    "Enumeration",
     "Finding",
     "Finish",
     "Limits",
+    "Predictive",
     "PushEvidence",
     "Result",
     "Status",
     "Suspend",
     "Trace",
     "Transformer",
+    "by_ess",
     "check",
+    "data_by_data",
     "enumerate",
+    "enumerate_sites",
+    "enumeration",
     "ess_below",
     "importance",
     "kernels",
     "mcmc",
     "move",
     "particle_filter",
+    "population_walk",
+    "predictive",
+    "prior_to_posterior",
+    "propose",
+    "propose_each",
+    "recover",
+    "rejuvenate",
     "repeat_to_end",
     "resample",
     "sequential",
     "smc",
     "spawn",
+    "suspend",
+    "temper",
+    "tempered_smc",
+    "waste_free",
 ]

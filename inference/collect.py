@@ -13,6 +13,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
+from .overflow import overflow_findings
 from .result import Arrays, Result, Warmup, WeightedParticles, leading
 
 
@@ -83,7 +84,7 @@ def from_population(
         stats,
         log_evidence=log_evidence,
         groups=_groups(observed, constants, log_likelihood),
-        **{"finished": stages, **fields},
+        **_noticed({"finished": stages, **fields}),
     )
 
 
@@ -125,8 +126,16 @@ def from_chains(
         dict(stats or {}),
         warmup=None if warmup is None else Warmup(*warmup),
         groups=_groups(observed, constants, log_likelihood),
-        **{"finished": lead[1], **fields},
+        **_noticed({"finished": lead[1], **fields}),
     )
+
+
+def _noticed(fields: dict[str, Any]) -> dict[str, Any]:
+    """Add what the bounds of the program's loops cut off to what was found."""
+    if fields.get("form") is None or fields.get("args") is None:
+        return fields
+    cut = overflow_findings(fields["form"], fields["args"])
+    return {**fields, "found": (*fields.get("found", ()), *cut)} if cut else fields
 
 
 def _groups(observed: Arrays | None, constants: Arrays | None, log_likelihood: Arrays | None) -> Mapping[str, Arrays]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,7 @@ class Status(enum.IntFlag):
 # Codes that say more than their bit; a remark sets no bit.
 BITS = {str(bit.name): bit for bit in Status} | {
     "ONE_ANCESTOR": Status.LOW_ESS,
+    "NO_FINITE_START": Status.NONFINITE_DENSITY,
     "EVIDENCE_SPREAD": Status.NOT_CONVERGED,
     "NEVER_MOVED": Status.NOT_CONVERGED,
     "ONE_RUN": Status(0),
@@ -86,6 +87,8 @@ class Limits:
         ess_fraction: smallest Kish effective sample size of the last weights, as a fraction of the particles.
         root_share: largest fraction of the last particles that descend from one particle at the start.
         log_evidence_sd: largest standard deviation of the log evidence over runs.
+        out_of_support: largest fraction of a run's particles for which an observation lies outside a support that
+            choices move; a model that means this, as of a maximum, takes 1.
     """
 
     divergences: int = 0
@@ -94,6 +97,7 @@ class Limits:
     ess_fraction: float = 0.1
     root_share: float = 0.5
     log_evidence_sd: float = 1.0
+    out_of_support: float = 0.0
 
 
 def population_findings(
@@ -148,6 +152,22 @@ def population_findings(
         # Draws are in random order, so a few of them are a sample; r-hat sees effective sizes far below this number.
         some = {name: draws[:, :ENOUGH] for name, draws in posterior.items()}
         yield from _r_hat_findings(limits, some, "use more particles, or move them by a kernel")
+
+
+def outside_findings(limits: Limits, counts: Mapping[str, Any], particles: int) -> Iterator[Finding]:
+    """Check for how many particles an observation lies outside its support."""
+    for name, by_run in counts.items():
+        count = int(np.sum(by_run))
+        if np.max(by_run, initial=0) > limits.out_of_support * particles:
+            yield Finding(
+                "OUT_OF_SUPPORT",
+                f"the observation of '{name}' lies outside its support, so has density zero, for {count} of "
+                f"{particles * np.size(by_run)} particles (limit {limits.out_of_support:.0%} of a run): check the "
+                "datum against the bounds that the choices put on it, or let a proposal respect it.",
+                sites=(name,),
+                value=count,
+                limit=limits.out_of_support * particles,
+            )
 
 
 def chain_findings(limits: Limits, posterior: Mapping[str, Any], stats: Mapping[str, Any]) -> Iterator[Finding]:
@@ -242,6 +262,35 @@ def _worst(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> tup
     sign = 1.0 if diagnostic == "rhat" else -1.0
     value, label = max(found, key=lambda pair: math.inf if math.isnan(pair[0]) else sign * pair[0])
     return label, value
+
+
+def never_moved(names: Sequence[str], start: Sequence[Any], *parts: Sequence[Any]) -> Iterator[Finding]:
+    """Find chains none of whose moves was ever accepted, but for moves to where they were.
+
+    Args:
+        names: the sites.
+        start: values and flags (chain, 1, ...) at the start.
+        parts: the same (chain, step, ...) at the steps, part after part.
+    """
+    steps = sum(np.shape(part[0])[1] for part in parts if part)
+    moved = np.zeros(len(start[0]), bool) if start else np.ones(1, bool)
+    for part in parts:
+        for first, array in zip(start, part, strict=True):
+            differs = np.asarray(array) != np.asarray(first)
+            moved |= np.any(differs.reshape(len(moved), -1), axis=1) if differs.size else False
+    stuck = np.flatnonzero(~moved)
+    if steps < 2 or not len(stuck):
+        return
+    yield Finding(
+        "NEVER_MOVED",
+        f"chains {', '.join(map(str, stuck))} never moved in {steps} steps: acceptance rate 0, {len(names)} of "
+        f"{len(names)} sites never accepted another value ({', '.join(names[:5])}{', ...' if names[5:] else ''}). "
+        "Fix: move sites that determine each other together (kernels.mh of a proposal program), take smaller steps, or "
+        "another start.",
+        sites=tuple(names),
+        value=len(names),
+        limit=0,
+    )
 
 
 def _stuck_chains(posterior: Mapping[str, Any]) -> np.ndarray:

@@ -62,10 +62,14 @@ class ResampleLaw:
 
 @dataclass(frozen=True)
 class PickLaw:
-    """One index with probability proportional to a non-negative weight; all-zero weights pick uniformly."""
+    """One index with probability proportional to a non-negative weight; all-zero weights pick uniformly.
+
+    Where it is `shared` and its weights are the same for runs side by side, these take one index for all.
+    """
 
     size: int
     weight_dtype: str
+    shared: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -148,9 +152,14 @@ class CoinLaw:
 
 @dataclass(frozen=True)
 class UniformIndexLaw:
-    """One of `count` indices, all equally likely; `count` may vary up to `size`."""
+    """One of `count` indices, all equally likely; `count` may vary up to `size`.
+
+    Where it is `shared`, runs side by side draw one index for all: each of them has the law, and what it decides is the
+    same branch for all.
+    """
 
     size: int
+    shared: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -179,8 +188,9 @@ class UniformIndexLaw:
     def enumerate(self, count: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List all indices; those at or above the count have probability zero."""
         index = jnp.arange(self.size, dtype=jnp.int32)
-        return index, jnp.where(index < count, -jnp.log(count * 1.0), -jnp.inf)
+        return index, self.log_prob(index, count)
 
     def log_prob(self, value: jax.Array, count: jax.Array) -> jax.Array:
-        """Log probability of an index."""
+        """Log probability of an index; of none, the first is drawn."""
+        count = jnp.maximum(count, 1)
         return jnp.where(value < count, -jnp.log(count * 1.0), -jnp.inf)

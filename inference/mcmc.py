@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,57 +18,45 @@ import numpy as np
 from lawful import handlers
 from lawful.addresses import Address, show_address
 from lawful.analysis import without_dead_code
-from lawful.block import Block
 from lawful.emitter import emit
 from lawful.errors import LawfulError, NoFiniteStartError
 from lawful.form import Form, Plate
+from lawful.given import lookup
 from lawful.interpose import score
 from lawful.lift import lift
 from lawful.messages import Handler, Message, SampleMessage, only
 from lawful.record import Choice, dims_of, record
-from lawful.scoring import gather_choices
+from lawful.scoring import gather_choices, scored
 
+from .broken import describe, first_broken
+from .chain_loop import ChainLoop, chain_loop, loop_form
 from .check.contracts import Contract
 from .collect import from_chains
-from .findings import Finding
-from .kernels.base import KernelForm, initial_state, state_size
-from .kernels.mh import MH, mh
+from .eager.chains import EagerChainPlan
+from .eager.plans import Mode, checked_mode, refuse
+from .enumerate_sites import Sites
+from .faults import OnFault, checked_policy
+from .findings import Finding, never_moved
+from .kernels.base import KernelForm, initial_state
+from .kernels.mh import as_kernel, mh
 from .plan import Builder, Prepared, environment, masked, one_key, timed
+from .recovery import EnumeratedPlan
 from .result import Result, Warmup
 
 TRIES = 100
-
-
-def chains_form(kernel: KernelForm, chains: int, steps: int) -> Form:
-    """Write the loop of a kernel over many chains as one Form.
-
-    Inputs: the program's, then the state of each chain. Outputs: the last state, then every state and the kernel's
-    numbers stacked along the steps.
-    """
-    plate = Plate("chain", chains)
-    n_state = kernel.size
-    n_inputs = len(kernel.form.inputs) - n_state
-    plated = [False] * n_inputs + [True] * n_state
-    carried = [True] * n_state + [False] * len(kernel.info)
-    body = lift(kernel.form, plate, plated, carried=carried).form
-    inner = Block()
-    outputs = inner.splice(body, body.inputs)
-    closed = inner.form(body.inputs, (*outputs[:n_state], *outputs))
-    block = Block()
-    constants = tuple(v.like() for v in body.inputs[:n_inputs])
-    init = tuple(v.like() for v in body.inputs[n_inputs:])
-    last, ys = block.loop(closed, steps, constants, init, ())
-    return block.form((*constants, *init), (*last, *ys))
+LANES = 1024  # draws that are scored side by side
 
 
 @dataclass(frozen=True)
 class _Built:
     kernel: KernelForm
+    loop: ChainLoop
     run: Callable[..., Any]
     start: Callable[..., Any]
     named: Callable[..., Any] | None
     named_choices: tuple[Choice, ...]
     form: Form
+    log_densities: Callable[..., Any] | None
 
 
 class ChainPlan:
@@ -83,14 +72,20 @@ class ChainPlan:
         """Run the chains.
 
         Raises:
-            NoFiniteStartError: no start of finite density was found, naming the sites.
+            NoFiniteStartError: no start of finite density was found, naming the sites; with on_fault="flag" the result
+                has no draw, and says so.
             ObservationError: the data do not fit their sites.
         """
         prepared = self.prepare(args)
         start_key, run_key = (jax.random.fold_in(one_key(key), part) for part in range(2))
-        state = self._start(prepared, start_key)
+        try:
+            state = self._start(prepared, start_key)
+        except NoFiniteStartError as error:
+            if self.settings["on_fault"] == "raise":
+                raise
+            return self._without_draws(prepared, error)
         out, seconds = timed(prepared.built.run, run_key, prepared.inputs, state)
-        return self._collect(prepared, out, seconds)
+        return self._collect(prepared, out, seconds, (run_key, state))
 
     def plan(self, *args: Any) -> str:
         """Say which site is moved how, for the given arguments."""
@@ -108,19 +103,19 @@ class ChainPlan:
     def _build(self, form: Form) -> _Built:
         kernel = self.kernel.build(form)
         chains = self.settings["chains"]
-        steps = self.settings["warmup"] + self.settings["draws"] * self.settings["thin"]
-        algorithm = chains_form(kernel, chains, steps)
-        run = emit(algorithm)
+        loop = chain_loop(kernel, *(self.settings[name] for name in ("chains", "warmup", "draws", "thin")))
         start = emit(lift(initial_state(form), Plate("chain", chains), [False] * len(form.inputs)).form)
         named = record(form, ("deterministic",))
         function = _deterministics(named.form, named.own) if named.choices else None
         return _Built(
             kernel,
-            jax.jit(lambda key, inputs, state: run(key, *inputs, *state)[0]),
+            loop,
+            jax.jit(loop),
             jax.jit(lambda key, inputs: start(key, *inputs)[0]),
             function,
             named.choices,
-            algorithm,
+            loop_form(loop),
+            _log_densities(form) if kernel.incremental else None,
         )
 
     def _start(self, prepared: Prepared, key: jax.Array) -> list[jax.Array]:
@@ -141,6 +136,21 @@ class ChainPlan:
         if bool((~jnp.isfinite(state[-1])).any()):
             raise self._no_start(prepared, state)
         return state
+
+    def _without_draws(self, prepared: Prepared, error: NoFiniteStartError) -> Result:
+        """Report that no chain could start."""
+        choices: tuple[Choice, ...] = prepared.built.kernel.choices
+        sites = tuple(show_address(address) for address in error.fields["sites"])
+        return from_chains(
+            {c.name: np.empty((self.settings["chains"], 0, *c.full_shape), c.dtype) for c in choices},
+            observed=prepared.observed,
+            model=self.prepare.model,
+            args=prepared.args,
+            found=(Finding("NO_FINITE_START", str(error), sites, TRIES),),
+            form=prepared.form,
+            dims=dims_of(choices),
+            run=environment(self.settings, 0.0),
+        )
 
     def _given_start(self, prepared: Prepared, built: _Built) -> list[jax.Array]:
         chains = self.settings["chains"]
@@ -173,41 +183,68 @@ class ChainPlan:
             sites=tuple(bad), values=values,
         )  # fmt: skip
 
-    def _named(self, prepared: Prepared, values: Any, flags: Any, part: slice) -> dict[str, np.ndarray]:
-        """Give a part of the draws, NaN where an arm did not run, with the named values computed at each draw."""
+    def _part(self, prepared: Prepared, states: list[np.ndarray], numbers: Mapping[str, np.ndarray]) -> Warmup:
+        """Give some draws, NaN where an arm did not run, with the values named at each, and the numbers of each."""
         built: _Built = prepared.built
-        chosen = {name: array[:, part] for name, array in values.items()}
-        draws = masked(chosen, {name: array[:, part] for name, array in flags.items()})
+        choices = built.kernel.choices
+        values = dict(zip((c.name for c in choices), states, strict=False))
+        flags = dict(zip((c.name for c in choices if c.conditional), states[len(choices) : -1], strict=True))
+        draws = masked(values, flags)
         if built.named is not None:
-            extra = built.named(prepared.inputs, list(chosen.values()))
+            extra = built.named(prepared.inputs, list(values.values()))
             draws |= {c.name: np.asarray(x) for c, x in zip(built.named_choices, extra, strict=True)}
-        return draws
+        lp = states[-1]
+        if built.log_densities is not None and lp.size:  # differences were added up: compute it anew
+            columns = [v.reshape(lp.size, *v.shape[2:]) for v in values.values()]
+            lp = np.asarray(built.log_densities(prepared.inputs, columns)).reshape(lp.shape)
+        return Warmup(draws, {"lp": lp, **numbers})
 
-    def _collect(self, prepared: Prepared, out: Any, seconds: float) -> Result:
+    def _collect(self, prepared: Prepared, out: Any, seconds: float, begun: tuple[jax.Array, Any]) -> Result:
         built: _Built = prepared.built
-        kernel, warm, thin = built.kernel, self.settings["warmup"], self.settings["thin"]
-        n = state_size(kernel.choices)
-        stacked = [np.asarray(x) for x in out[n:]]
+        kernel, warm = built.kernel, self.settings["warmup"]
+        early, late = ([_chains_first(x) for x in out[part]] for part in ("warmup", "draws"))
+        numbers = {name: _chains_first(x) for name, x in zip(kernel.info, out["numbers"], strict=True)}
+        kept = self._part(prepared, late, {k: self._thinned(k, v[:, warm:]) for k, v in numbers.items()})
+        first = self._part(prepared, early, {k: v[:, :warm] for k, v in numbers.items()}) if warm else None
         names = [c.name for c in kernel.choices]
-        conditional = [c.name for c in kernel.choices if c.conditional]
-        values = dict(zip(names, stacked[: len(names)], strict=True))
-        flags = dict(zip(conditional, stacked[len(names) : n - 1], strict=True))
-        stats = {"lp": stacked[n - 1], **dict(zip(kernel.info, stacked[n:], strict=True))}
-        early, late = slice(0, warm), slice(warm + thin - 1, None, thin)
-        first = self._named(prepared, values, flags, early), {k: v[:, early] for k, v in stats.items()}
-        kept = self._named(prepared, values, flags, late)
-        kept_stats = {k: v[:, late] for k, v in stats.items()}
+        found = (
+            *self._broken(prepared, out, numbers.get("n_nonfinite"), begun),
+            *never_moved(names, [np.asarray(x)[:, None] for x in begun[1][:-1]], early[:-1], late[:-1]),
+        )
         return from_chains(
-            kept,
-            stats=kept_stats,
-            warmup=Warmup(*first) if warm else None,
+            kept.posterior,
+            stats=kept.stats,
+            warmup=first,
             observed=prepared.observed,
-            found=_counted(stats),
-            state=list(out[:n]),
+            model=self.prepare.model,
+            args=prepared.args,
+            found=found,
+            state=list(out["last"]),
             form=prepared.form,
             dims=dims_of((*kernel.choices, *built.named_choices)),
             run=environment(self.settings, seconds),
         )
+
+    def _thinned(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Give a number of every step one value for each draw: counts add up, of others the last step tells."""
+        grouped = values.reshape(*values.shape[:1], self.settings["draws"], self.settings["thin"])
+        return np.sum(grouped, axis=-1) if name.startswith("n_") else grouped[..., -1]
+
+    def _broken(
+        self, prepared: Prepared, out: Any, counts: np.ndarray | None, begun: tuple[jax.Array, Any]
+    ) -> tuple[Finding, ...]:
+        """Report proposals whose log density was not a number, with the place of the first."""
+        count = 0 if counts is None else int(np.sum(counts))
+        if counts is None or not count:
+            return ()
+        message = f"{count} proposals had a log density that is not a number; they were rejected, so the chains target "
+        message += "the posterior restricted to the rest"
+        run = prepared.inputs, begun[1], out
+        place = first_broken(prepared.form, prepared.args, self.kernel, prepared.built.loop, begun[0], run, counts.T)
+        if place is None:
+            return (Finding("NONFINITE_DENSITY", f"{message}.", (), count, 0),)
+        text = f"{message}: {describe(place)}. Fix: guard the model's arithmetic there."
+        return (Finding("NONFINITE_DENSITY", text, (place.site,), count, 0),)
 
 
 class _At(Handler):
@@ -218,15 +255,22 @@ class _At(Handler):
 
     def process(self, message: Message) -> None:
         if isinstance(message, SampleMessage) and message.value is None:
-            message.value = handlers.lookup(self.values, message.address)
+            message.value = lookup(self.values, message.address)
 
 
-def _counted(stats: dict[str, np.ndarray]) -> tuple[Finding, ...]:
-    count = int(np.sum(stats.get("n_nonfinite", 0)))
-    if not count:
-        return ()
-    message = f"{count} proposals had a NaN density; they were rejected, so the target is restricted to the rest."
-    return (Finding("NONFINITE_DENSITY", message, (), count, 0),)
+def _chains_first(x: Any) -> np.ndarray:
+    return np.moveaxis(np.asarray(x), 1, 0)
+
+
+def _log_densities(form: Form) -> Callable[..., Any]:
+    """Compile the log density of many draws."""
+    function = scored(form)[1]
+
+    @jax.jit
+    def run(inputs: Any, columns: Any) -> Any:
+        return jax.lax.map(lambda values: sum(function(inputs, values)[:2]), columns, batch_size=LANES)
+
+    return run
 
 
 def _deterministics(form: Form, own: int) -> Callable[..., Any]:
@@ -250,7 +294,10 @@ def mcmc(
     draws: int = 1000,
     thin: int = 1,
     init: Any = None,
-) -> ChainPlan:
+    on_fault: OnFault = "raise",
+    mode: Mode = "staged",
+    enumerate: Sites = None,
+) -> ChainPlan | EagerChainPlan | EnumeratedPlan:
     """Build Markov chains of a kernel.
 
     Args:
@@ -262,6 +309,11 @@ def mcmc(
         draws: number of draws per chain.
         thin: steps per draw.
         init: a start by site name, the same for all chains; default: prior draws of finite density.
+        on_fault: "raise" an error where no chain can start, or "flag": a result without draws that is not ok.
+        mode: "staged" compiles the program; "eager" runs it in plain Python, whatever its structure, and moves one
+            choice at a time. Then `result.traces` holds the runs, and a choice that a run did not make is NaN.
+        enumerate: names of finite sites to sum out exactly, or "all": the kernel moves the others, on the marginal, and
+            the result holds draws of the summed sites from their exact conditional (see `enumerate_sites`).
 
     Returns: a plan; `plan(key, *args)` gives a `Result`.
 
@@ -275,12 +327,18 @@ def mcmc(
     >>> result.posterior["mu"].shape
     (2, 20)
     """
-    if kernel is None:
-        kernel = mh()
-    if hasattr(kernel, "propose"):
-        kernel = MH(kernel)
+    checked_policy(on_fault)
+    kernel = as_kernel(kernel)
     for name, value, least in (("chains", chains, 1), ("warmup", warmup, 0), ("draws", draws, 0), ("thin", thin, 1)):
         if not isinstance(value, int | np.integer) or value < least:
             raise LawfulError(f"{name}: expected an integer of {least} or more, got {value!r}.")
     settings = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "kernel": repr(kernel)}
+    settings["on_fault"] = on_fault
+    if enumerate is not None:
+        refuse("mcmc", {"enumerate": (enumerate if checked_mode(mode) == "eager" else None, (None,))})
+        given = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "init": init, "on_fault": on_fault}
+        return EnumeratedPlan(model, enumerate, partial(mcmc, kernel=kernel, **given))
+    if checked_mode(mode) == "eager":
+        refuse("mcmc", {"kernel": (kernel, (kernel if kernel == mh() else mh(),)), "on_fault": (on_fault, ("raise",))})
+        return EagerChainPlan(model, settings, init)
     return ChainPlan(model, kernel, settings, init)

@@ -6,20 +6,28 @@ Law: a kernel that keeps the program's measure keeps the population's, whatever 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lawful.analysis import without_dead_code
 from lawful.block import Block
 from lawful.errors import LawfulError
-from lawful.form import Branch, Form, Loop, Node, Site, Var
+from lawful.form import Form, Var
 from lawful.interpose import score
 from lawful.lift import lift
 
-from .kernels.base import scored
+from .kernels.base import scoped, scored
+from .kernels.mh import as_kernel
 from .representations.population import Population
 from .transformer import Transformer
 from .transformers import PRESERVES
+
+
+@runtime_checkable
+class Moving(Protocol):
+    """What stands at a pause and has a target of its own for kernels, as a point on a path of measures."""
+
+    def move(self, population: Population, kernel: Any) -> Population:
+        """Apply a kernel once to each particle."""
 
 
 def move(kernel: Any) -> Transformer:
@@ -29,10 +37,13 @@ def move(kernel: Any) -> Transformer:
     >>> move(kernels.mh())
     move(mh(single_site()))
     """
+    kernel = as_kernel(kernel)
     return Transformer(f"move({kernel!r})", lambda population: _move(population, kernel), PRESERVES)
 
 
 def _move(population: Population, kernel: Any) -> Population:
+    if isinstance(population.pending, Moving):
+        return population.pending.move(population, kernel)
     view = population.source
     if view is None:
         raise LawfulError(
@@ -43,7 +54,7 @@ def _move(population: Population, kernel: Any) -> Population:
     values = population.values[view.recorded.own :]
     plated = [False] * len(population.inputs) + [plate in v.plates for v in values]
     lifted = lift(moved(view.program, kernel), plate, plated)
-    form = _scoped(lifted.form, (*population.scope, f"move{population.stage}"))
+    form = scoped(lifted.form, (*population.scope, f"move{population.stage}"))
     outputs = block.splice(form, [*population.inputs, *values])
     return population.next_stage(values=tuple(outputs))
 
@@ -68,18 +79,3 @@ def moved(program: Form, kernel: Any) -> Form:
 def _returned(block: Block, program: Form, inputs: Sequence[Var], values: Sequence[Var]) -> Sequence[Var]:
     answered = score(program)
     return block.splice(answered.form, [*inputs, *values])[: answered.own]
-
-
-def _scoped(form: Form, scope: tuple[str, ...]) -> Form:
-    """Put a scope before the addresses of the sites of a kernel, so that it can be applied more than once."""
-    nodes: list[Node] = []
-    for node in form.nodes:
-        if isinstance(node, Site):
-            nodes.append(replace(node, address=(*scope, *node.address)))
-        elif isinstance(node, Loop):
-            nodes.append(replace(node, body=_scoped(node.body, scope)))
-        elif isinstance(node, Branch):
-            nodes.append(replace(node, forms=tuple(_scoped(arm, scope) for arm in node.forms)))
-        else:
-            nodes.append(node)
-    return replace(form, nodes=tuple(nodes))

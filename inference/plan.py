@@ -20,7 +20,10 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.observed import checked_data
+from lawful.scales import checked_scales
 from lawful.tracing import split_arguments, trace
+
+from .sizes import in_index_range
 
 
 @dataclass
@@ -40,6 +43,7 @@ class Builder:
 
     model: Callable[..., Any] | Form
     build: Callable[[Form], Any]
+    runs: int = 1
     _built: dict[Form, Any] = field(default_factory=dict)
     _last: tuple[Form, list[Any], dict[str, np.ndarray]] | None = None
 
@@ -51,12 +55,16 @@ class Builder:
             raise LawfulError(f"the traced form takes {len(form.inputs)} arrays, but was called with {len(inputs)}.")
         observed = self._checked(form, inputs)
         if form not in self._built:
-            self._built[form] = self.build(form)
+            built = self.build(form)
+            if isinstance(getattr(built, "form", None), Form):
+                in_index_range(built.form, self.runs)
+            self._built[form] = built
         return Prepared(form, inputs, args, self._built[form], observed)
 
     def _checked(self, form: Form, inputs: list[Any]) -> dict[str, np.ndarray]:
         """Check the data; arrays of JAX do not change, so the same ones need no second look."""
         if self._last is None or self._last[0] is not form or not all(map(operator.is_, self._last[1], inputs)):
+            checked_scales(form, inputs)
             self._last = form, inputs, checked_data(form, inputs)
         return self._last[2]
 

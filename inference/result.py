@@ -8,26 +8,34 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lawful.errors import DeadPopulationError
+from lawful.form import Form
 
 from .evidence import kish_ess, pooled_evidence
-from .findings import Finding, Limits, Status, chain_findings, population_findings
+from .findings import Finding, Limits, Status, chain_findings, outside_findings, population_findings
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 
+    from .batches import BatchSize
+    from .predictive import Predictive
+
 type Arrays = Mapping[str, Any]
 
 
 class WeightedParticles(NamedTuple):
-    """Particles before the last resampling: values (chain, particle, ...) and natural log weights (chain, particle)."""
+    """Particles before the last resampling: values (chain, particle, ...) and natural log weights (chain, particle).
+
+    The weights of a run have mean one: times exp(log_evidence) / particles they are the unnormalised measure.
+    """
 
     values: Arrays
     log_weight: Any
@@ -56,6 +64,9 @@ class Result:
         finished: number of draws or stages that are complete.
         state: what a continuation needs.
         form: the traced program.
+        model: the program as a function, or None where it is not known.
+        args: its arguments, or None where they are not known.
+        traces: of an eager inference, the runs behind the draws, traces[chain][draw], each with its choices and value.
         dims: dimension names of each variable, after chain and draw.
         coords: coordinate values of each dimension.
         run: settings, seed, versions, device and times.
@@ -74,6 +85,9 @@ class Result:
     finished: int = 0
     state: Any = None
     form: Any = None
+    model: Any = None
+    args: tuple[Any, ...] | None = None
+    traces: tuple[tuple[Any, ...], ...] | None = None
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     coords: Mapping[str, Any] = field(default_factory=dict)
     run: Mapping[str, Any] = field(default_factory=dict)
@@ -105,12 +119,15 @@ class Result:
                 )
             )
         if self._weighted is None:
-            found.extend(chain_findings(self.limits, self._posterior, self.stats))
+            known = {finding.code for finding in self.found}  # the run itself says more
+            checks = chain_findings(self.limits, self._posterior, self.stats)
+            found.extend(finding for finding in checks if finding.code not in known)
         else:
             checks = population_findings(
                 self.limits, self.log_evidence, self._weighted.log_weight, self._surviving_draws(), self.stats
             )
             found.extend(checks)
+            found.extend(self._outside_findings())
         return tuple(found)
 
     @property
@@ -165,7 +182,8 @@ class Result:
             _posterior=_rows(self._posterior, kept),
             _weighted=weighted,
             coords={**self.coords, "chain": [self.runs[place] for place in alive]},
-            groups={name: _rows(group, kept) if "data" not in name else group for name, group in self.groups.items()},
+            traces=None if self.traces is None else tuple(self.traces[place] for place in alive),
+            groups={name: _surviving_rows(name, group, kept) for name, group in self.groups.items()},
         )
         rest.__dict__["reasons"] = self.reasons  # the verdict is that of all runs
         return rest
@@ -175,31 +193,110 @@ class Result:
         *,
         dims: Mapping[str, Sequence[str]] | None = None,
         coords: Mapping[str, Any] | None = None,
+        log_likelihood: bool | None = None,
+        log_prior: bool | None = None,
+        predictive: bool | Predictive | Sequence[Predictive] = False,
         save_warmup: bool = False,
+        batch_size: BatchSize = "auto",
     ) -> xarray.DataTree:
         """Convert to the DataTree of ArviZ 1.x.
 
         Groups: posterior, observed_data, constant_data and others where known; sample_stats of chains; for populations
         sample_stats_smc and weighted_posterior, whose particles are used as
-        `x.weighted(exp(log_weight - log_weight.max()))`.
+        `x.weighted(exp(log_weight - log_weight.max()))`; log_likelihood and log_prior, one variable a site; prior,
+        prior_predictive, posterior_predictive and predictions.
 
         Args:
             dims: names of the axes of variables, after chain and draw, in place of the result's own.
             coords: values of dimensions, in place of the result's own.
+            log_likelihood: whether to score each observed site and factor at each draw, with one number for each
+                element of a plate; None: where the result has the draws of every choice.
+            log_prior: whether to score each choice at each draw, likewise.
+            predictive: True for draws of the prior and of the posterior predictive; or what `inference.predictive`
+                returned, one or several.
             save_warmup: whether to add warmup_posterior and warmup_sample_stats.
+            batch_size: draws scored or predicted at once, or "auto".
 
         Raises:
             DeadPopulationError: a run died.
+            LawfulError: log densities are asked for, and the result has not the draws that they need.
         """
-        from .datatree import to_datatree
+        from .datatree import tree_of
 
-        named = replace(
+        self._refuse_dead_runs()
+        return tree_of(
             self,
-            dims={**self.dims, **{name: tuple(axes) for name, axes in (dims or {}).items()}},
-            coords={**self.coords, **(coords or {})},
+            dims=dims,
+            coords=coords,
+            log_likelihood=log_likelihood,
+            log_prior=log_prior,
+            predictive=predictive,
+            save_warmup=save_warmup,
+            batch_size=batch_size,
         )
-        named.__dict__["reasons"] = self.reasons  # names change no verdict
-        return to_datatree(named, save_warmup=save_warmup)
+
+    def predict(self, model: Any, *args: Any, **options: Any) -> Predictive:
+        """Run a program again at these draws; the same as `inference.predictive(result, model, *args)`."""
+        from .predictive import predictive
+
+        return predictive(self, model, *args, **options)
+
+    def loo(self, var_name: str | None = None, **options: Any) -> Any:
+        """Estimate leave-one-out predictive accuracy; an ELPDData of ArviZ.
+
+        Args:
+            var_name: the observed site or factor, where there are several.
+            options: arguments of `arviz_stats.loo`, as `pointwise`.
+        """
+        from arviz_stats.loo import loo
+
+        return loo(self.to_datatree(log_likelihood=True, log_prior=False), var_name=var_name, **options)
+
+    def psense(self, **options: Any) -> pandas.DataFrame:
+        """Tabulate how much the posterior follows the prior and the likelihood (power scaling).
+
+        Args:
+            options: arguments of `arviz_stats.psense_summary`, as `var_names`.
+        """
+        from arviz_stats.psense import psense_summary
+
+        return psense_summary(self.to_datatree(log_likelihood=True, log_prior=True), **options)
+
+    def save(self, path: str | os.PathLike[str], **options: Any) -> None:
+        """Write to a file: netCDF where the name ends in .nc, a zarr store where it ends in .zarr.
+
+        The file is the DataTree of `to_datatree(**options)`, which ArviZ and xarray read, together with what `load`
+        needs: log likelihoods and predictions included, the program not. Its text and fingerprint are in `run`, where
+        settings that are objects become their text, too. Runs that died are stored as well, and stay refused.
+
+        Args:
+            path: where to write.
+            options: arguments of `to_datatree`, as `predictive`.
+        """
+        from .files import save
+
+        save(self, path, **options)
+
+    def report(self, path: str | os.PathLike[str], **options: Any) -> None:
+        """Write one page of HTML: verdict, variables, evidence, program, settings; it refers to nothing outside itself.
+
+        Args:
+            path: where to write.
+            options: `plan` and `command`, texts, and `images`, PNG files that the page takes in.
+        """
+        from .report import write_report
+
+        write_report(self, os.fspath(path), **options)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Result:
+        """Read what `save` wrote: every array bit for bit, and the verdict.
+
+        Raises: ResultFileError where the file is damaged, or is no file of a result.
+        """
+        from .files import load
+
+        return load(path)
 
     def summary(self, **options: Any) -> pandas.DataFrame:
         """Return ArviZ's table of the variables.
@@ -235,6 +332,13 @@ class Result:
         shapes = ", ".join(f"{name} {tuple(np.shape(a)[2:])}" for name, a in self._posterior.items())
         return "\n".join([*lines, _short(f"  variables     {shapes}")])
 
+    def _outside_findings(self) -> Iterator[Finding]:
+        from .outside import outside_counts
+
+        if isinstance(self.form, Form) and self.args is not None and self._weighted is not None:
+            counts = outside_counts(self.form, self.args, self._weighted.values)
+            yield from outside_findings(self.limits, counts, np.shape(self._weighted.log_weight)[1])
+
     def _dead_at(self, run: int) -> int:
         dead_at = self.stats.get("dead_at")
         return -1 if dead_at is None else int(np.asarray(dead_at)[run])
@@ -259,6 +363,13 @@ class Result:
 
 def _rows(arrays: Arrays, rows: np.ndarray) -> Arrays:
     return {name: np.asarray(array)[rows] for name, array in arrays.items()}
+
+
+def _surviving_rows(name: str, group: Any, rows: np.ndarray) -> Any:
+    """Keep some runs of a group; data and draws of the prior belong to no run."""
+    if "data" in name or name.startswith("prior"):
+        return group
+    return group.isel(chain=rows) if hasattr(group, "isel") else _rows(group, rows)
 
 
 def _short(text: str, width: int = 120) -> str:

@@ -6,188 +6,80 @@ Law: both are properly weighted: E[Z-hat] = Z and E[ sum_i w_i f(x_i) ] is the i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from lawful.analysis import without_dead_code
-from lawful.emitter import emit
 from lawful.errors import LawfulError
-from lawful.form import Form
-from lawful.record import Choice, dims_of, record
-from lawful.simplify import simplified
 
-from .check.contracts import Contract
-from .collect import from_population
-from .laws import ResampleLaw
+from .eager.plans import EagerPopulationPlan, Mode, checked_mode, refuse
+from .enumerate_sites import Sites
+from .faults import OnFault, checked_policy
+from .kernels.mh import mh
+from .moving import move as move_with
 from .numerics.resampling import scheme as scheme_named
-from .plan import Builder, Prepared, environment, masked, one_key, timed
-from .representations.population import Population
-from .representations.sequential import sequential
-from .result import Result
-from .stages import joined, weight_findings
+from .population_plan import PROPERLY_WEIGHTED as PROPERLY_WEIGHTED
+from .population_plan import PopulationPlan as PopulationPlan
+from .propose import propose
+from .recovery import EnumeratedPlan
+from .representations.sequential import Cuts
+from .sizes import countable
 from .transformer import Transformer
 from .transformers import Advance, EssBelow, Finish, push_evidence_with, repeat_to_end, resample, spawn
 
 type Keep = Literal["paths", "last"]
 type NonFinite = Literal["error", "dead", "flag"]
 
-PROPERLY_WEIGHTED = Contract("properly_weighted", target="the program's measure", parametric=True)
 
-
-def particle_filter(particles: int, scheme: Any, when: Any, nonfinite: NonFinite = "error") -> Transformer:
-    """The composition: spawn, then at every pause resample and advance, then finish.
+def particle_filter(
+    particles: int, scheme: Any, when: Any, nonfinite: NonFinite = "error", kernel: Any = None
+) -> Transformer:
+    """The composition: spawn, then at every pause resample, move if there is a kernel, and advance; then finish.
 
     >>> particle_filter(10, scheme_named("systematic"), EssBelow(0.5)).contract.kind
     'preserves_measure'
     """
     push = push_evidence_with(nonfinite)
-    step = resample(scheme, when) >> Advance >> push
+    rejuvenate = resample(scheme, when) if kernel is None else resample(scheme, when) >> move_with(kernel)
+    step = rejuvenate >> Advance >> push
     return spawn(particles) >> push >> repeat_to_end(step) >> Finish >> push_evidence_with(nonfinite, again=False)
 
 
-@dataclass(frozen=True)
-class _Built:
-    run: Callable[..., Any]
-    names: tuple[str, ...]
-    conditional: tuple[str, ...]
-    stats: tuple[str, ...]
-    choices: tuple[Choice, ...]
-    form: Form
-
-
-class PopulationPlan:
-    """A population method built from a model: call it with a key and the model's arguments."""
-
-    contract = PROPERLY_WEIGHTED
-
-    def __init__(self, name: str, model: Any, transformer: Transformer, settings: dict[str, Any], cut: bool) -> None:
-        """Keep the parts; nothing is traced before the first call."""
-        self.name, self.transformer, self.settings, self.cut = name, transformer, settings, cut
-        self.prepare = Builder(model, self._build)
-
-    def __call__(self, key: Any, *args: Any) -> Result:
-        """Run: the result holds equal-weight draws, weighted particles, and the evidence of every run.
-
-        Raises:
-            NonFiniteError: a weight is NaN (by default) or +inf.
-            ObservationError: the data do not fit their sites.
-        """
-        prepared = self.prepare(args)
-        out, seconds = timed(prepared.built.run, one_key(key), prepared.inputs)
-        return self._collect(prepared, out, seconds)
-
-    def plan(self, *args: Any) -> str:
-        """Say what will be done, for the given arguments."""
-        prepared = self.prepare(args)
-        lines = [f"{self.name}: {self.transformer.name}"]
-        lines += [f"  {c.name}: drawn from its prior" for c in prepared.built.choices if c.kind == "sample"]
-        return "\n".join(lines)
-
-    def form(self, *args: Any) -> Form:
-        """Return the algorithm itself as a Form."""
-        return self.prepare(args).built.form
-
-    def __repr__(self) -> str:
-        """Show name and composition."""
-        return f"{self.name}({self.transformer.name})"
-
-    def _build(self, form: Form) -> _Built:
-        paths = self.settings["keep"] == "paths"
-        recorded = record(form) if paths else record(form, ())
-        own = recorded.own
-        source = recorded.form
-        if paths:
-            source = replace(source, outputs=source.outputs[own:])
-            names = tuple(c.name for c in recorded.choices)
-        else:
-            names = _returned_names(form)
-        population: Population = self.transformer(sequential(source) if self.cut else source)
-        block, plate = population.block, population.plate
-        assert population.weight is not None
-        law = ResampleLaw(self.settings["scheme"], plate.size, plate.size, str(population.weight.dtype))
-        draws = block.site(population.address("draws"), law, (population.weight,))
-        values = tuple(_spread(block, v, plate) for v in population.values)
-        stats = population.trail.stats
-        outputs = (*values, population.log_weight, draws, *stats.values())
-        algorithm = without_dead_code(simplified(block.form(population.inputs, outputs)))
-        conditional = tuple(c.name for c in recorded.choices if c.conditional) if paths else ()
-        return _Built(
-            _runner(algorithm, self.settings["runs"]), names, conditional, tuple(stats), recorded.choices, algorithm
-        )
-
-    def _collect(self, prepared: Prepared, out: Any, seconds: float) -> Result:
-        built: _Built = prepared.built
-        outputs, log_evidence = [np.asarray(x) for x in out[0]], np.asarray(out[1], dtype=np.float64)
-        n, k = len(built.names), len(built.conditional)
-        values = dict(zip(built.names, outputs[:n], strict=True))
-        active = dict(zip(built.conditional, outputs[n : n + k], strict=True))
-        values = masked(values, active)
-        log_weight, index = outputs[n + k : n + k + 2]
-        stats = joined(dict(zip(built.stats, outputs[n + k + 2 :], strict=True)))
-        found = weight_findings(prepared.form, log_evidence, stats, self.settings["nonfinite"], self.cut)
-        rows = np.arange(len(index))[:, None]
-        draws = {name: array[rows, index] for name, array in values.items()}
-        increments = stats["log_evidence_increment"]
-        gone = np.isneginf(increments) | np.isnan(increments)
-        gone[:, -1] |= np.isneginf(log_evidence) | np.isnan(log_evidence)  # by a weight that all particles share
-        dead_at = np.where(gone.any(axis=1), gone.argmax(axis=1), -1)
-        return from_population(
-            values,
-            log_weight,
-            log_evidence,
-            draws=draws,
-            stats=stats,
-            dead_at=dead_at,
-            observed=prepared.observed,
-            sampler=self.name,
-            found=found,
-            form=prepared.form,
-            dims=dims_of(built.choices),
-            run=environment(self.settings, seconds),
-        )
-
-
-def _spread(block: Any, value: Any, plate: Any) -> Any:
-    """Repeat a value that all particles share."""
-    if plate in value.plates:
-        return value
-    size = plate.size
-    return block.det(lambda x: jnp.broadcast_to(x, (size, *x.shape)), value, label="repeat", adds=(plate,))
-
-
-def _returned_names(form: Form) -> tuple[str, ...]:
-    if form.out_tree is None:
-        return tuple(f"returned_{i}" for i in range(len(form.outputs)))
-    paths = jax.tree_util.tree_flatten_with_path(jax.tree.unflatten(form.out_tree, range(form.out_tree.num_leaves)))[0]
-    names = [".".join(str(getattr(p, "key", getattr(p, "idx", p))) for p in path) for path, _ in paths]
-    return tuple(name if name and not name.isdigit() else f"returned{name and '_'}{name}" for name in names)
-
-
-def _runner(algorithm: Form, runs: int) -> Callable[..., Any]:
-    run = emit(algorithm)
-
-    @jax.jit
-    def many(key: jax.Array, inputs: list[jax.Array]) -> Any:
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(runs))
-        if runs == 1:
-            return jax.tree.map(lambda x: x[None], run(keys[0], *inputs))
-        return jax.lax.map(lambda k: run(k, *inputs), keys)
-
-    return many
-
-
-def _check(particles: int, runs: int, keep: str, nonfinite: str) -> None:
+def _check(particles: int, runs: int, keep: str, nonfinite: str, on_fault: str) -> None:
+    checked_policy(on_fault)
     for name, value in (("particles", particles), ("runs", runs)):
         if not isinstance(value, int | np.integer) or value < 1:
             raise LawfulError(f"{name}: expected an integer of 1 or more, got {value!r}.")
+        countable(name, int(value))
     if keep not in ("paths", "last"):
         raise LawfulError(f"keep: expected 'paths' or 'last', got {keep!r}.")
     if nonfinite not in ("error", "dead", "flag"):
         raise LawfulError(f"nonfinite: expected 'error', 'dead' or 'flag', got {nonfinite!r}.")
+
+
+def _asked(**settings: Any) -> dict[str, Any]:
+    """Keep the settings that were given, in the form that the plan reads."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if "proposal" in given:
+        given["proposal"] = propose(given["proposal"])
+    if "move" in given and not hasattr(given["move"], "build"):
+        if not hasattr(given["move"], "propose"):
+            raise LawfulError(f"move: expected a kernel of inference.kernels, got {given['move']!r}.")
+        given["move"] = mh(given["move"])  # a proposal stands for its Metropolis-Hastings kernel
+    if not isinstance(given.get("cuts", ""), str):
+        given["cuts"] = tuple(given["cuts"])
+    return given
+
+
+def _enumerated(
+    method: str, build: Callable[..., Any], model: Any, sites: Sites, keep: Keep, mode: Mode, given: dict[str, Any]
+) -> EnumeratedPlan:
+    """Build a population method on the marginal of the sites that are not summed."""
+    refuse(method, {"enumerate": (sites if checked_mode(mode) == "eager" else None, (None,))})
+    if keep != "paths":
+        raise LawfulError(f"{method}: enumerate= draws the summed sites back from the paths. Fix: keep='paths'.")
+    return EnumeratedPlan(model, sites, partial(build, **given))
 
 
 def smc(
@@ -199,12 +91,18 @@ def smc(
     resample_below: float | None = 0.5,
     keep: Keep = "paths",
     nonfinite: NonFinite = "error",
-) -> PopulationPlan:
-    """Build a particle filter that pauses after every step of the model's loop (Gordon, Salmond and Smith 1993).
+    on_fault: OnFault = "raise",
+    mode: Mode = "staged",
+    proposal: Any = None,
+    cuts: Cuts = None,
+    move: Any = None,
+    enumerate: Sites = None,
+) -> PopulationPlan | EagerPopulationPlan | EnumeratedPlan:
+    """Build a particle filter that pauses at every step of the model's loops (Gordon, Salmond and Smith 1993).
 
     Args:
-        model: a program whose sequence is a `lawful.scan` (or `jax.lax.scan`); without a loop it is importance
-            sampling.
+        model: a program, whose sequences are `lawful.scan` (or `jax.lax.scan`); where it is not weighed in a loop it
+            pauses between a factor or observation and the next draw.
         particles: number of particles.
         runs: number of independent runs; they are ArviZ's chains and give the error of the evidence.
         resampling: "multinomial", "systematic", "stratified", "residual", or a scheme object.
@@ -213,10 +111,24 @@ def smc(
         keep: "paths" gives every choice with its history; "last" gives only what the program returns, in memory
             O(particles).
         nonfinite: what a NaN weight means: "error"; "dead", weight zero and counted; "flag", a result that is not ok.
+        on_fault: "raise" an error where a weight has no meaning, or "flag": a result that is not ok, in which the runs
+            concerned have no samples.
+        mode: "staged" compiles the program; "eager" runs it in plain Python, whatever its structure, and pauses at
+            every observation and factor. Then `result.traces` holds the runs, and a choice that a run did not make is
+            NaN.
+        proposal: what to draw from in place of the prior, a program or several (see `propose`): guided SMC.
+        cuts: further pauses: "factors" after every factor and observation outside loops, "draws" before every draw that
+            follows one, or a sequence of their names; "loops" pauses in weighed loops alone.
+        move: a kernel of `inference.kernels`, applied to every particle at every pause between resampling and the next
+            step, with the program up to the pause as its target: resample-move (Gilks and Berzuini 2001). Each move
+            scores the whole past again. In a loop, the sites of later steps do not run yet: a kernel that refuses such
+            sites is given the names of others.
+        enumerate: names of finite sites to sum out exactly, or "all": the particles carry the others, weighed by the
+            marginal, and the result holds draws of the summed sites given each particle (see `enumerate_sites`).
 
     Returns: a plan; `plan(key, *args)` gives a `Result`.
 
-    >>> import jax, numpyro.distributions as dist, lawful
+    >>> import jax, jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> def walk(y):
     ...     def step(x, y):
     ...         x = lawful.sample("x", dist.Normal(x, 1.0))
@@ -227,24 +139,46 @@ def smc(
     >>> result.posterior["x"].shape, result.log_evidence.shape
     ((2, 100, 2), (2,))
     """
-    _check(particles, runs, keep, nonfinite)
+    _check(particles, runs, keep, nonfinite, on_fault)
+    if enumerate is not None:
+        given = {
+            "particles": particles, "runs": runs, "resampling": resampling, "resample_below": resample_below,
+            "nonfinite": nonfinite, "on_fault": on_fault, "proposal": proposal, "cuts": cuts, "move": move,
+        }  # fmt: skip
+        return _enumerated("smc", smc, model, enumerate, keep, mode, given)
+    if checked_mode(mode) == "eager":
+        refuse("smc", {"nonfinite": (nonfinite, ("error", "dead")), "on_fault": (on_fault, ("raise",))})
     scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
     when = None if resample_below is None else EssBelow(resample_below)
     settings = {
         "particles": particles, "runs": runs, "scheme": scheme, "resample_below": resample_below, "keep": keep,
-        "nonfinite": nonfinite,
+        "nonfinite": nonfinite, "on_fault": on_fault, **_asked(proposal=proposal, cuts=cuts, move=move),
     }  # fmt: skip
-    return PopulationPlan("smc", model, particle_filter(particles, scheme, when, nonfinite), settings, cut=True)
+    if mode == "eager":
+        refuse("smc", {"cuts": (cuts, (None,)), "move": (move, (None,))})
+        program = model if proposal is None else settings["proposal"](model)
+        return EagerPopulationPlan("smc", program, settings, pauses=True)
+    transformer = particle_filter(particles, scheme, when, nonfinite, settings.get("move"))
+    return PopulationPlan("smc", model, transformer, settings, cut=True)
 
 
 def importance(
-    model: Any, *, particles: int, runs: int = 1, keep: Keep = "paths", nonfinite: NonFinite = "error"
-) -> PopulationPlan:
-    """Build importance sampling from the prior: spawn alone.
+    model: Any,
+    *,
+    particles: int,
+    runs: int = 1,
+    keep: Keep = "paths",
+    nonfinite: NonFinite = "error",
+    on_fault: OnFault = "raise",
+    mode: Mode = "staged",
+    proposal: Any = None,
+    enumerate: Sites = None,
+) -> PopulationPlan | EagerPopulationPlan | EnumeratedPlan:
+    """Build importance sampling, from the prior or from a proposal program: spawn alone.
 
     Args: as for `smc`.
 
-    >>> import jax, numpyro.distributions as dist, lawful
+    >>> import jax, jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> def coin():
     ...     p = lawful.sample("p", dist.Beta(1.0, 1.0))
     ...     lawful.sample("heads", dist.Bernoulli(p), obs=1)
@@ -252,10 +186,20 @@ def importance(
     >>> bool(abs(result.log_evidence_pooled - jnp.log(0.5)) < 0.1)
     True
     """
-    _check(particles, runs, keep, nonfinite)
+    _check(particles, runs, keep, nonfinite, on_fault)
+    if enumerate is not None:
+        given = {
+            "particles": particles, "runs": runs, "nonfinite": nonfinite, "on_fault": on_fault, "proposal": proposal
+        }  # fmt: skip
+        return _enumerated("importance", importance, model, enumerate, keep, mode, given)
+    if checked_mode(mode) == "eager":
+        refuse("importance", {"nonfinite": (nonfinite, ("error", "dead")), "on_fault": (on_fault, ("raise",))})
     settings = {
         "particles": particles, "runs": runs, "scheme": scheme_named("systematic"), "keep": keep,
-        "nonfinite": nonfinite,
+        "nonfinite": nonfinite, "on_fault": on_fault, **_asked(proposal=proposal),
     }  # fmt: skip
+    if mode == "eager":
+        program = model if proposal is None else settings["proposal"](model)
+        return EagerPopulationPlan("importance", program, settings, pauses=False)
     transformer = spawn(particles) >> push_evidence_with(nonfinite)
     return PopulationPlan("importance", model, transformer, settings, cut=False)

@@ -1,4 +1,4 @@
-"""Stages: the moments at which a population is weighed: before the loop, at each of its steps, and after it.
+"""Stages: the moments at which a population is weighed: at the start, at every pause, and at the end.
 
 Law: the log evidence of a run is the sum of its increments over the stages, and of the factors that no particle can
 move.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from lawful.errors import NonFiniteError
 from lawful.form import Factor, Form, Site, walk
 
 from .findings import Finding
-from .representations.sequential import sequential
+from .representations.sequential import Cuts, sequential
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Place:
     sites: tuple[str, ...]
 
 
-def place_of(form: Form, stage: int) -> Place:
+def place_of(form: Form, stage: int, cuts: Cuts = None) -> Place:
     """Find the place of a stage of a particle filter.
 
     >>> import jax.numpy as jnp, lawful
@@ -38,29 +39,34 @@ def place_of(form: Form, stage: int) -> Place:
     >>> place_of(form, 2)
     Place(words='at step 1 of the loop', step=1, sites=('f',))
     """
-    cut = sequential(form)
-    if cut.loop is None:
-        return Place("", None, weighing_sites(form))
-    if stage == 0:
-        return Place("before the loop", None, weighing_sites(cut.prefix))
-    if stage > cut.loop.length:
-        return Place("after the loop", None, weighing_sites(cut.suffix))
-    step = cut.loop.length - stage if cut.loop.reverse else stage - 1
-    return Place(f"at step {step} of the loop", step, weighing_sites(cut.loop.body))
+    cut = sequential(form, cuts)
+    if not stage:
+        return Place("before the loop" if cut.loops else "", None, weighing_sites(cut.prefix))
+    left, number = stage - 1, 0
+    for segment in cut.segments[1:-1]:
+        loop, sites = segment.loop, weighing_sites(segment.form)
+        number += loop is not None
+        if left < segment.stages:
+            if loop is None:
+                return Place("", None, sites)
+            step = loop.length - 1 - left if loop.reverse else left
+            name = f"loop {number}" if len(cut.loops) > 1 else "the loop"
+            return Place(f"at step {step} of {name}", step, sites)
+        left -= segment.stages
+    return Place("after the loop" if cut.loops else "", None, weighing_sites(cut.suffix))
 
 
 @functools.lru_cache(maxsize=64)
-def weighings(form: Form) -> int:
+def weighings(form: Form, cuts: Cuts = None) -> int:
     """Count the stages of a program that have a factor or an observation.
 
     >>> import lawful
     >>> weighings(lawful.trace(lambda: lawful.factor("once", -1.0)))
     1
     """
-    cut = sequential(form)
-    if cut.loop is None:
-        return int(has_weight(form))
-    return has_weight(cut.prefix) + cut.loop.length * has_weight(cut.loop.body) + has_weight(cut.suffix)
+    cut = sequential(form, cuts)
+    paused = sum(segment.stages * has_weight(segment.form) for segment in cut.segments[1:-1])
+    return has_weight(cut.prefix) + paused + has_weight(cut.suffix)
 
 
 def weighing_sites(form: Form) -> tuple[str, ...]:
@@ -69,24 +75,33 @@ def weighing_sites(form: Form) -> tuple[str, ...]:
     return tuple(dict.fromkeys(show_address(node.address) for node in nodes))
 
 
-def joined(stats: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Join what was noted before the loop, at each of its steps, and after it: arrays (run, stage).
+def joined(stats: Mapping[tuple[int, str], np.ndarray]) -> dict[str, np.ndarray]:
+    """Join what was noted at the stages, by (part of the program, name), in order: arrays (run, stage).
 
     What is not noted at a stage, as whether it resampled, is NaN there.
+
+    >>> {name: array.tolist() for name, array in joined({(0, "ess"): np.ones(1), (1, "ess"): np.ones((1, 2))}).items()}
+    {'ess': [[1.0, 1.0, 1.0]]}
     """
-    parts = [part for part in ("initial_", "", "final_") if f"{part}log_evidence_increment" in stats]
-    names = [name for name in stats if not name.startswith(("initial_", "final_"))]
-    runs = len(stats["log_evidence_increment"])
-    absent = np.full((runs, 1), np.nan)
-    out = {}
-    for name in names:
-        columns = [stats.get(f"{part}{name}", absent) for part in parts]
-        out[name] = np.concatenate([c.reshape(runs, -1) for c in columns], axis=1)
-    return out
+    parts: dict[int, dict[str, np.ndarray]] = {}
+    for (part, name), array in stats.items():
+        parts.setdefault(part, {})[name] = array.reshape(len(array), -1)
+    joined_stats: dict[str, np.ndarray] = {}
+    for name in dict.fromkeys(name for _, name in stats):
+        columns = []
+        for noted in parts.values():
+            other = next(iter(noted.values()))
+            columns.append(noted.get(name, np.full(other.shape, np.nan)))
+        joined_stats[name] = np.concatenate(columns, axis=1)
+    return joined_stats
 
 
 def weight_findings(
-    form: Form, log_evidence: np.ndarray, stats: Mapping[str, np.ndarray], nonfinite: str, paused: bool
+    form: Form,
+    log_evidence: np.ndarray,
+    stats: Mapping[str, np.ndarray],
+    settings: Mapping[str, Any],
+    paused: bool,
 ) -> tuple[Finding, ...]:
     """Check the weights of all runs for NaN and +inf, and whether resampling could have an effect.
 
@@ -94,10 +109,10 @@ def weight_findings(
         form: the program.
         log_evidence: (run,).
         stats: numbers by stage, from `joined`.
-        nonfinite: what a NaN weight means, as in `smc`.
-        paused: whether the population pauses in the loop of the program.
+        settings: those of `smc`: `nonfinite`, `on_fault` and `cuts`.
+        paused: whether the population pauses in the program.
 
-    Raises: NonFiniteError for +inf, and for NaN unless the policy is "flag".
+    Raises: NonFiniteError for +inf, and for NaN unless the policy is "flag"; for neither where faults are flagged.
     """
     increments = stats["log_evidence_increment"]
     # A weight that the arguments fix is no particle's: it shows in the evidence alone.
@@ -108,21 +123,22 @@ def weight_findings(
             if stage == increments.shape[1]:
                 place = Place("in all particles at once", None, weighing_sites(form))
             else:
-                place = place_of(form, stage) if paused else Place("", None, weighing_sites(form))
-            return (_nonfinite(place, word, run, stage, nonfinite),)
+                place = place_of(form, stage, settings.get("cuts")) if paused else Place("", None, weighing_sites(form))
+            return (_nonfinite(place, word, run, stage, settings),)
     count = int(np.nansum(stats.get("n_nonfinite", 0)))
     if count:
         sites = weighing_sites(form)
         message = f"{count} weights were NaN (site {_either(sites)}) and were read as zero"
         return (Finding("NONFINITE_WEIGHT", f"{message}: the target is restricted to the rest.", sites, count, 0),)
-    if paused and weighings(form) < 2:
-        weighed = "weighed once" if weighings(form) else "never weighed"
+    times = weighings(form, settings.get("cuts")) if paused else 2
+    if times < 2:
+        weighed = "weighed once" if times else "never weighed"
         message = f"the program is {weighed}, so resampling had no effect: importance sampling gives the same."
         return (Finding("IDLE_RESAMPLING", message),)
     return ()
 
 
-def _nonfinite(place: Place, word: str, run: int, stage: int, policy: str) -> Finding:
+def _nonfinite(place: Place, word: str, run: int, stage: int, settings: Mapping[str, Any]) -> Finding:
     """Raise or report a weight that is not finite, whichever the policy says."""
     where = f" {place.words}" if place.words else ""
     message = (
@@ -131,7 +147,8 @@ def _nonfinite(place: Place, word: str, run: int, stage: int, policy: str) -> Fi
     )
     if word == "NaN":
         message += "; nonfinite='dead' reads NaN as weight zero and counts it, nonfinite='flag' flags the result"
-    if word == "+inf" or policy != "flag":
+    reported = settings.get("on_fault", "raise") == "flag" or (word == "NaN" and settings["nonfinite"] == "flag")
+    if not reported:
         raise NonFiniteError(f"{message}.", sites=place.sites, stage=stage, step=place.step, run=run, value=word)
     return Finding("NONFINITE_WEIGHT", f"{message}.", place.sites, word, None)
 

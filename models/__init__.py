@@ -6,6 +6,7 @@ if __name__ == "models":
         "the folder models/ is installed as the package lawful.models (run make setup)"
     )
 
+from . import dynamic
 from .kalman import (
     Filtered,
     LinearGaussian,
@@ -20,6 +21,7 @@ __all__ = [
     "Filtered",
     "LinearGaussian",
     "Smoothed",
+    "dynamic",
     "kalman_filter",
     "kalman_log_evidence",
     "local_level",

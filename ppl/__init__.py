@@ -6,10 +6,14 @@ if __name__ == "ppl":
 from importlib.metadata import version as _version
 
 from . import errors, handlers, messages
+from .check import check_program
+from .control import bounded_loop, cond, scan, switch
 from .errors import LawfulError
 from .export import Density, density
 from .form import Form
-from .language import cond, deterministic, factor, plate, program, sample, scan, scope
+from .incomplete import missing
+from .language import deterministic, factor, mask, plate, program, sample, scale, scope
+from .memoise import mem
 from .tracing import trace
 
 __version__ = _version("lawful")
@@ -18,17 +22,24 @@ __all__ = [
     "Density",
     "Form",
     "LawfulError",
+    "bounded_loop",
+    "check_program",
     "cond",
     "density",
     "deterministic",
     "errors",
     "factor",
     "handlers",
+    "mask",
+    "mem",
     "messages",
+    "missing",
     "plate",
     "program",
     "sample",
+    "scale",
     "scan",
     "scope",
+    "switch",
     "trace",
 ]

@@ -29,7 +29,8 @@ def _is_recorded(node: Node) -> bool:
     """Tell whether a node draws or names a value, or holds such a node: what the record of a program lists."""
     inner = (n for form in subforms(node) for n in walk(form))
     return any(
-        (isinstance(n, Site) and n.observed is None) or (isinstance(n, Det) and n.address is not None)
+        (isinstance(n, Site) and n.observed is None and not n.droppable)
+        or (isinstance(n, Det) and n.address is not None)
         for n in (node, *inner)
     )
 

@@ -96,12 +96,14 @@ class Block:
         init: Sequence[Var],
         xs: Sequence[Var],
         reverse: bool = False,
+        addresses: tuple[tuple[Address, tuple[Address, ...]], ...] | None = None,
     ) -> tuple[tuple[Var, ...], tuple[Var, ...]]:
         """Append a loop; returns the final carry and the stacked outputs."""
         n_const, n_carry = len(constants), len(init)
         carry_out = tuple(v.like() for v in body.inputs[n_const : n_const + n_carry])
         ys = tuple(Var((length, *v.shape), v.dtype, v.plates) for v in body.outputs[n_carry:])
-        self.nodes.append(Loop(body, length, tuple(constants), tuple(init), tuple(xs), carry_out, ys, reverse))
+        ins = tuple(constants), tuple(init), tuple(xs)
+        self.nodes.append(Loop(body, length, *ins, carry_out, ys, reverse, addresses=addresses))
         return carry_out, ys
 
     def branch(
@@ -170,6 +172,10 @@ def total(block: Block, terms: Sequence[Var], plates: tuple[Plate, ...] = ()) ->
         return block.constant(jnp.zeros((), jnp.result_type(float)))
     if len(terms) == 1 and terms[0].plates == plates:
         return terms[0]
+    if all(v.shape == () and v.dtype == terms[0].dtype and set(v.plates) <= set(plates) for v in terms):
+        out = Var((), terms[0].dtype, plates)  # the type is known, so a long sum need not be traced
+        block.nodes.append(Det(Tupled(add), tuple(terms), (out,), "sum", plates))
+        return out
     return block.det(add, *terms, label="sum", plates=plates)
 
 

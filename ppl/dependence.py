@@ -95,6 +95,20 @@ def dependence(form: Form, *, named: bool = False) -> Dependence:
     return walk.graph
 
 
+def dependence_on(form: Form, inputs: Sequence[frozenset[Address]]) -> tuple[Dependence, list[frozenset[Address]]]:
+    """Find the dependences of a form whose inputs stand for given vertices.
+
+    Args:
+        form: the form, as the body of a loop.
+        inputs: what each input reads; the names are the caller's own.
+
+    Returns: the graph, and what each output reads.
+    """
+    walk = _Walk(False)
+    outputs = walk.form(form, inputs, _Place())
+    return walk.graph, outputs
+
+
 type _Reads = frozenset[Address]
 
 

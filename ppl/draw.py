@@ -67,7 +67,7 @@ def to_dot(form: Form) -> str:
             lines.append(f"{space}{ids[item.address]} [{_dot_style(item, boxed)}];")
         elif opens:
             lines.append(f"{space}subgraph cluster_{opens} {{")
-            lines.append(f'{space}  label="{_quoted(_box_title(item))}";')
+            lines.append(f'{space}  label="{quoted(_box_title(item))}";')
         else:
             lines.append(f"{space}}}")
     for (tail, head), carried in found.edges.items():
@@ -146,12 +146,12 @@ def _marks(vertex: Vertex, boxed: Callable[[Box], bool]) -> str:
 
 
 def _dot_style(vertex: Vertex, boxed: Callable[[Box], bool]) -> str:
-    name = _quoted(vertex.name + _marks(vertex, boxed))
+    name = quoted(vertex.name + _marks(vertex, boxed))
     if vertex.kind == "factor":
         return f'label="" xlabel="{name}" shape=square style=filled fillcolor=black width=0.12'
     if vertex.kind == "deterministic":
         return f'label="{name}" shape=ellipse style=dashed'
-    label = f"{name}\\n{_quoted(vertex.label)}"
+    label = f"{name}\\n{quoted(vertex.label)}"
     return f'label="{label}" shape=ellipse' + (" style=filled fillcolor=lightgrey" if vertex.observed else "")
 
 
@@ -165,7 +165,8 @@ def _mermaid_shape(vertex: Vertex, boxed: Callable[[Box], bool]) -> str:
     return f'(["{text}"])' + (":::observed" if vertex.observed else "")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Write a text inside DOT's quotes."""
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 

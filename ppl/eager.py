@@ -18,7 +18,9 @@ import numpy as np
 
 from .array_math import evaluate
 from .emitter import apply_det, broadcast_plates, select_arms
+from .errors import UnsupportedProgramError
 from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
+from .incomplete import complete
 from .lanes import LanesLaw
 from .laws import BoundLaw, DistributionLaw
 from .messages import (
@@ -26,11 +28,13 @@ from .messages import (
     DeterministicMessage,
     FactorMessage,
     SampleMessage,
+    caller,
     is_staged,
     placed,
     send,
     surroundings,
 )
+from .steps import step_of
 from .tracing import split_arguments
 
 
@@ -43,6 +47,11 @@ def run_form(form: Form, *args: Any) -> Any:
     >>> list(record.choices)
     [('x',)]
     """
+    if surroundings().mask is not None or surroundings().scale is not None:
+        raise UnsupportedProgramError(
+            f"{form!r}: a Form is run inside lawful.mask or lawful.scale ({caller()}), which weigh the statements of "
+            "programs only. Fix: put them inside the program before it is traced."
+        )
     arrays, _, _ = split_arguments(args)
     outputs = run_nodes(form, arrays if is_staged() else [np.asarray(a) for a in arrays])
     if form.out_tree is not None and form.out_tree.num_leaves == len(outputs):
@@ -62,7 +71,7 @@ def run_nodes(form: Form, inputs: Sequence[Any]) -> list[Any]:
         elif isinstance(node, Site):
             results = (_site(node, values),)
         elif isinstance(node, Factor):
-            send(FactorMessage(_here(node.address), values[node.term], node.source))
+            send(FactorMessage(_here(node.address), values[node.term], node.source, role=node.role))
         elif isinstance(node, Loop):
             results = _loop(node, values)
         else:
@@ -80,7 +89,10 @@ def _site(node: Site, values: dict[Var, Any]) -> Any:
     distribution = _bound(node, [values[v] for v in node.parameters])
     observed = None if node.observed is None else values[node.observed]
     message = SampleMessage(_here(node.address), distribution, observed, observed is not None, node.frames, node.source)
+    message.droppable = node.droppable
     send(message)
+    if message.present is not None:
+        complete(message, distribution)
     return message.value if is_staged() else np.asarray(message.value)
 
 
@@ -164,19 +176,23 @@ def _loop(node: Loop, values: dict[Var, Any]) -> list[Any]:
     place = surroundings()
 
     def step(carry: list[Any], index: Any, xs: list[Any]) -> tuple[list[Any], list[Any]]:
-        with placed(replace(place, indices=(*place.indices, index))):
-            outputs = run_nodes(node.body, [*constants, *carry, *xs])
+        if node.unrolled:
+            outputs = run_nodes(step_of(node, index), [*constants, *carry, *xs])
+        else:
+            with placed(replace(place, indices=(*place.indices, index))):
+                outputs = run_nodes(node.body, [*constants, *carry, *xs])
         return [_spread(x, h, w) for x, h, w in zip(outputs[:n_carry], have, want, strict=True)], outputs[n_carry:]
 
-    if is_staged():
+    if is_staged() and not node.unrolled:
         return _staged_loop(node, values, carry, step)
     order = range(node.length - 1, -1, -1) if node.reverse else range(node.length)
     stacked: dict[int, list[Any]] = {}
+    math = jnp if is_staged() else np
     for index in order:
-        xs = [np.take(values[v], index, axis=len(v.plates)) for v in node.xs]
+        xs = [math.take(values[v], index, axis=len(v.plates)) for v in node.xs]
         carry, stacked[index] = step(carry, index, xs)
     ys = [
-        np.stack([stacked[i][k] for i in range(node.length)], axis=len(inner.plates))
+        math.stack([stacked[i][k] for i in range(node.length)], axis=len(inner.plates))
         if node.length
         else np.zeros(out.full_shape, out.dtype)
         for k, (out, inner) in enumerate(zip(node.ys, node.body.outputs[n_carry:], strict=True))
@@ -219,7 +235,11 @@ def _branch(node: Branch, values: dict[Var, Any]) -> list[Any]:
 def _in_arm(number: int, run: Any, operands: Sequence[Any]) -> list[Any]:
     """Run one arm of several that all run: its number is a part of the addresses, so that no two sites share one."""
     place = surroundings()
-    with placed(replace(place, indices=(*place.indices, number))):
+    if is_staged():  # a site of a traced program has its loops beside it, not in its name
+        place = replace(place, scopes=(*place.scopes, f"~arm{number}"))
+    else:
+        place = replace(place, indices=(*place.indices, number))
+    with placed(place):
         return run(*operands)
 
 

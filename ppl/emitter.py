@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from .addresses import Address, key_at
+from .addresses import Address, address_code, key_at
 from .analysis import has_weight
 from .errors import LawfulError
-from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
+from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var, subforms
 from .lanes import draw_lanes
+from .straight import warn_straight
 
 type Keys = dict[Address, jax.Array]
 
@@ -70,9 +73,13 @@ def emit(form: Form) -> Callable[..., tuple[list[jax.Array], jax.Array]]:
     >>> round(float(log_weight), 4)
     -0.9189
     """
+    from .rolling import rolled  # which reads the operations of JAX, and lowering them needs this module
+
+    form = rolled(form)
+    warn_straight(form)
 
     def run(key: jax.Array, *inputs: Any) -> tuple[list[jax.Array], jax.Array]:
-        keys = {site.address: key_at(key, site.address) for site in form.sites() if site.observed is None}
+        keys = _root_keys(form, key)
         outputs, weight = run_nodes(form, [jnp.asarray(x) for x in inputs], keys)
         return outputs, jnp.zeros((), jnp.result_type(float)) if weight is None else weight.value()
 
@@ -171,8 +178,36 @@ def _site(
     return [draw_lanes(node.law, key, lanes, parameters, laned_flags(node.plates, node.parameters))], weight
 
 
+def _root_keys(form: Form, key: jax.Array) -> Keys:
+    """Derive the key of every latent site; that of a rolled loop has a row of keys, by the addresses of its steps."""
+    keys: Keys = {}
+    for node in form.nodes:
+        if isinstance(node, Site) and node.observed is None:
+            keys[node.address] = key_at(key, node.address)
+        if isinstance(node, Loop) and node.addresses is not None:
+            steps = dict(node.addresses)
+            keys |= {a: jax.vmap(partial(jax.random.fold_in, key))(_codes(steps[a])) for a in _latent(node.body)}
+        else:
+            for inner in subforms(node):
+                keys |= _root_keys(inner, key)
+    return keys
+
+
+def _codes(addresses: Sequence[Address]) -> jax.Array:
+    return jnp.asarray(np.array([address_code(address) for address in addresses], np.uint32))
+
+
+def _folded(keys: jax.Array, index: jax.Array) -> jax.Array:
+    """Fold a number into a key, or into each of a row of keys."""
+    return jax.random.fold_in(keys, index) if keys.ndim == 0 else jax.vmap(_folded, (0, None))(keys, index)
+
+
+def _latent(form: Form) -> list[Address]:
+    return [site.address for site in form.sites() if site.observed is None]
+
+
 def _inner_keys(forms: Sequence[Form], keys: Keys) -> Keys:
-    return {s.address: keys[s.address] for form in forms for s in form.sites() if s.observed is None}
+    return {address: keys[address] for form in forms for address in _latent(form)}
 
 
 def _loop(node: Loop, values: dict[Var, jax.Array], keys: Keys) -> tuple[list[jax.Array], Sum | None]:
@@ -185,10 +220,10 @@ def _loop(node: Loop, values: dict[Var, jax.Array], keys: Keys) -> tuple[list[ja
     ]
     xs = [jnp.moveaxis(values[v], len(v.plates), 0) for v in node.xs]
     steps = jnp.arange(node.length)
-    step_keys = {
-        address: jax.vmap(jax.random.fold_in, (None, 0))(key, steps)
-        for address, key in _inner_keys([node.body], keys).items()
-    }
+    inner_keys = _inner_keys([node.body], keys)
+    step_keys = inner_keys
+    if not node.unrolled:
+        step_keys = {a: jax.vmap(_folded, (None, 0))(k, steps) for a, k in inner_keys.items()}
     weighted = has_weight(node.body)
 
     def step(carry: Any, x: Any) -> Any:
@@ -204,6 +239,9 @@ def _loop(node: Loop, values: dict[Var, jax.Array], keys: Keys) -> tuple[list[ja
         return (state, weight.plus(increment) if weighted else None), outputs[n_carry:]
 
     start = (init, Sum.zero() if weighted else None)
+    if node.unrolled and not init and not weighted:  # steps that a Python loop wrote apart from each other
+        _, ys = jax.vmap(lambda x: step(start, x), axis_size=node.length)((xs, step_keys))
+        return [jnp.moveaxis(y, 0, len(v.plates)) for y, v in zip(ys, node.body.outputs, strict=True)], None
     (carry, weight), ys = jax.lax.scan(step, start, (xs, step_keys), length=node.length, reverse=node.reverse)
     moved = [
         jnp.moveaxis(y, 0, len(v.plates)) if v.plates else y
@@ -243,7 +281,7 @@ def _branch(node: Branch, values: dict[Var, jax.Array], keys: Keys) -> tuple[lis
         )
     # All arms run, so a site of two arms must not draw with one key.
     results = [
-        arm(form)(operands, {a: jax.random.fold_in(key, number) for a, key in _inner_keys([form], keys).items()})[0]
+        arm(form)(operands, {a: _folded(key, jnp.asarray(number)) for a, key in _inner_keys([form], keys).items()})[0]
         for number, form in enumerate(node.forms)
     ]
     chosen = []

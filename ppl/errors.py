@@ -23,6 +23,7 @@ __all__ = [
     "NonFiniteError",
     "ObservationError",
     "PathLimitError",
+    "ResultFileError",
     "SingularScaleError",
     "UnsafeCheckpoint",
     "UnsupportedProgramError",
@@ -80,7 +81,7 @@ class SingularScaleError(LawfulError):
 
 
 class IndexRangeError(LawfulError):
-    """A size does not fit the index type."""
+    """A size does not fit the index type, or an index names nothing."""
 
 
 class KeyReuseError(LawfulError):
@@ -121,6 +122,10 @@ class CheckpointMismatch(CheckpointError):
 
 class UnsafeCheckpoint(CheckpointError):
     """A checkpoint holds something that is never loaded."""
+
+
+class ResultFileError(LawfulError):
+    """A file of a result is damaged, or is none."""
 
 
 class ValidationFailure(LawfulError):

@@ -6,6 +6,8 @@ exact. A support that depends on other choices moves with them.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,6 +29,7 @@ from .interpose import Answer, interpose
 from .observed import checked_data
 from .record import Choice, choices_of, dims_of
 from .scoring import log_density
+from .stacks import Cut
 from .supports import free_shape, is_discrete, to_support
 from .tracing import split_arguments, trace
 
@@ -102,6 +105,14 @@ class Density:
         """Score coordinates without bounds, Jacobian included."""
         return self._run(self._flat(position))[0]
 
+    def logp_vector(self, vector: jax.Array) -> jax.Array:
+        """Score all coordinates without bounds in one vector, in the order of `ravel`, Jacobian included.
+
+        A program of very many small sites compiles much faster by this function than by `logp`, whose position has an
+        entry for each.
+        """
+        return self._run_vector(vector)
+
     def constrain(self, position: Position) -> dict[str, jax.Array]:
         """Map coordinates without bounds to values of the sites."""
         return dict(zip(self.names, self._run(self._flat(position))[1], strict=True))
@@ -109,7 +120,8 @@ class Density:
     def ravel(self, position: Position | None = None) -> tuple[jax.Array, Callable[[jax.Array], dict[str, jax.Array]]]:
         """Return a position as one vector (default: the origin), and the function from vectors to positions."""
         if position is None:
-            position = {name: jnp.zeros(shape, self.dtypes[name]) for name, shape in self._free_shapes.items()}
+            shapes, types = self._free_shapes, self.dtypes
+            position = {name: jnp.zeros(shape, types[name]) for name, shape in shapes.items()}
         return ravel_pytree(dict(position))
 
     def initial(self, key: jax.Array) -> dict[str, jax.Array]:
@@ -135,19 +147,40 @@ class Density:
         return {c.name: (*c.loops, *free_shape(self._sites[c.address])) for c in self.choices}
 
     @cached_property
-    def _run(self) -> Callable[[Sequence[jax.Array]], tuple[jax.Array, list[jax.Array]]]:
+    def _answered(self) -> Form:
+        """The form with coordinates for choices: its outputs are log prior, log likelihood and the values."""
         shapes = {c.address: free_shape(self._sites[c.address]) for c in self.choices}
         with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
             found = interpose(self.form, _Free(shapes))
         wanted = found.form.outputs[found.own : found.own + 2 + len(self.choices)]
-        small = without_dead_code(replace(found.form, outputs=wanted))
-        run = emit(small)
+        return without_dead_code(replace(found.form, outputs=wanted))
+
+    @cached_property
+    def _run(self) -> Callable[[Sequence[jax.Array]], tuple[jax.Array, list[jax.Array]]]:
+        run = emit(self._answered)
 
         def score(free: Sequence[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
             (prior, likelihood, *values), _ = run(jax.random.key(0), *self.inputs, *free)
             return prior + likelihood, values
 
         return jax.jit(score)
+
+    @cached_property
+    def _run_vector(self) -> Callable[[jax.Array], jax.Array]:
+        if len({choice.dtype for choice in self.choices}) != 1:
+            _, unravel = self.ravel()
+            return jax.jit(lambda vector: self.logp(unravel(vector)))
+        sizes = {name: math.prod(shape) for name, shape in sorted(self._free_shapes.items())}  # the order of `ravel`
+        starts = dict(zip(sizes, itertools.accumulate(sizes.values(), initial=0), strict=False))
+        block, vector = Block(), Var((sum(sizes.values()),), self.choices[0].dtype)
+        free = []
+        for name, shape in self._free_shapes.items():
+            free.append(Var(shape, vector.dtype))
+            block.nodes.append(Det(Cut(starts[name], shape), (vector,), (free[-1],), "coordinates"))
+        inputs = tuple(v.like() for v in self.form.inputs)
+        outputs = block.splice(self._answered, [*inputs, *free])
+        run = emit(without_dead_code(block.form((*inputs, vector), outputs[:2])))
+        return jax.jit(lambda vector: sum(run(jax.random.key(0), *self.inputs, vector)[0]))
 
     def _flat(self, position: Position) -> list[jax.Array]:
         if set(position) != set(self.names):
@@ -156,8 +189,8 @@ class Density:
                 expected=self.names,
             )
         arrays = []
-        for name, shape in self._free_shapes.items():
-            array = jnp.asarray(position[name], self.dtypes[name])
+        for choice, (name, shape) in zip(self.choices, self._free_shapes.items(), strict=True):
+            array = jnp.asarray(position[name], choice.dtype)
             if array.shape != shape:
                 raise LawfulError(
                     f"position: site '{name}' has {shape} coordinates without bounds, got shape {array.shape}.",

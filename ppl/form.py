@@ -61,7 +61,10 @@ class Det:
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """A random choice, or an observation where `observed` is a value."""
+    """A random choice, or an observation where `observed` is a value.
+
+    A `droppable` choice is summed out where nothing reads it.
+    """
 
     address: Address
     law: Any
@@ -71,6 +74,7 @@ class Site:
     plates: tuple[Plate, ...] = ()
     frames: tuple[PlateFrame, ...] = ()
     source: Source = Source("<algorithm>", 0)
+    droppable: bool = False
 
     @property
     def ins(self) -> tuple[Var, ...]:
@@ -85,12 +89,13 @@ class Site:
 
 @dataclass(frozen=True, eq=False)
 class Factor:
-    """A factor exp(term) of the density."""
+    """A factor exp(term) of the density; its `role` says whether results count it as likelihood or as prior."""
 
     address: Address
     term: Var
     plates: tuple[Plate, ...] = ()
     source: Source = Source("<algorithm>", 0)
+    role: str = "likelihood"
 
     @property
     def ins(self) -> tuple[Var, ...]:
@@ -107,7 +112,8 @@ class Factor:
 class Loop:
     """`length` runs of a body Form whose inputs are (constants, carry, x) and outputs (carry, y).
 
-    The values of the loop's `ys` have the steps as their first axis, after the plates.
+    The values of the loop's `ys` have the steps as their first axis, after the plates. Where a Python loop wrote the
+    steps (see `rolling`), `addresses` lists each address of the body with the addresses that its steps have.
     """
 
     body: Form
@@ -119,6 +125,12 @@ class Loop:
     ys: tuple[Var, ...]
     reverse: bool = False
     plates: tuple[Plate, ...] = ()
+    addresses: tuple[tuple[Address, tuple[Address, ...]], ...] | None = None
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether a Python loop wrote the steps."""
+        return self.addresses is not None
 
     @property
     def ins(self) -> tuple[Var, ...]:
@@ -194,11 +206,12 @@ class Form:
         observed = sum(1 for s in self.sites() if s.observed is not None)
         return f"Form({len(self.inputs)} inputs, {latent} latent sites, {observed} observed, {len(self.nodes)} nodes)"
 
-    def to_dot(self) -> str:
-        """Write the graph of sites and factors in the DOT language."""
+    def to_dot(self, *, factors: bool = False) -> str:
+        """Write the graph of sites and factors in the DOT language; with `factors`, the factor graph."""
         from .draw import to_dot
+        from .factor_graph import factor_graph_to_dot
 
-        return to_dot(self)
+        return factor_graph_to_dot(self) if factors else to_dot(self)
 
     def to_mermaid(self) -> str:
         """Write the graph of sites and factors as a Mermaid flowchart."""
@@ -211,6 +224,12 @@ class Form:
         from .draw import to_networkx
 
         return to_networkx(self)
+
+    def to_factor_graph(self) -> Any:
+        """Return the bipartite networkx.Graph of sites and of the terms of the density."""
+        from .factor_graph import to_factor_graph
+
+        return to_factor_graph(self)
 
     def log_density(self, choices: Any, *args: Any) -> Any:
         """Score the form at given choices: see `scoring.log_density`."""
@@ -263,7 +282,10 @@ def _addresses(form: Form) -> dict[Address, Source]:
         elif isinstance(node, Det) and node.address is not None:
             _merge(found, {node.address: node.source})
         elif isinstance(node, Loop):
-            _merge(found, _addresses(node.body))
+            body = _addresses(node.body)
+            if node.addresses is not None:
+                body = {own: body[first] for first, steps in node.addresses for own in steps}
+            _merge(found, body)
         elif isinstance(node, Branch):
             arms: dict[Address, Source] = {}
             for arm in node.forms:

@@ -1,7 +1,8 @@
 """Handlers: functions on programs that answer some of their messages.
 
 Law: a handler changes the measure exactly as its name says: `seed`, `substitute`, `replay`, `block` and `trace` keep
-the density function of the program, `condition` turns choices into observations.
+the density function of the program, `condition` turns choices into observations, `do` cuts them off from their causes,
+`mask` and `scale` weigh the density, `scope` renames.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import jax.numpy as jnp
 
 from .addresses import Address, address_code, as_address, indices_of, key_at, names_of, shared_key, show_address
 from .errors import DuplicateSiteError, LawfulError, UnsupportedProgramError
+from .given import lookup, split_masks
 from .guard import consume, key_guard
+from .interventions import do, mask, scale, scope
 from .laws import law_of
 from .lowering import current_trace
 from .messages import (
@@ -31,29 +34,25 @@ from .messages import (
     only,
     placed,
 )
-from .observations import checked_observation, of_its_shape
+from .observations import of_its_shape
+from .weighting import observe
+from .wrapping import Giving, Program, checked, handled
 
 __all__ = [
     "TraceRecord",
     "block",
     "condition",
+    "do",
     "key_guard",
     "log_density",
+    "mask",
     "replay",
+    "scale",
+    "scope",
     "seed",
     "substitute",
     "trace",
 ]
-
-type Program = Callable[..., Any]
-
-
-def _handled(program: Program, make: Callable[[], Handler]) -> Program:
-    def run(*args: Any, **kwargs: Any) -> Any:
-        with installed(make()):
-            return program(*args, **kwargs)
-
-    return run
 
 
 def seed(program: Program, key: jax.Array, *, alone: bool = False) -> Program:
@@ -73,7 +72,7 @@ def seed(program: Program, key: jax.Array, *, alone: bool = False) -> Program:
         raise LawfulError(f"seed: expected one typed key, jax.random.key(0), got {type(key).__name__}.")
 
     if not alone:
-        return _handled(program, lambda: _Seed(key))
+        return handled(program, lambda: _Seed(key))
 
     def run(*args: Any, **kwargs: Any) -> Any:
         with only(_Seed(key)):
@@ -139,14 +138,19 @@ def condition(program: Program, data: Mapping[Any, Any]) -> Program:
 
     Args:
         program: the program.
-        data: values by name or address; a loop's site takes an array whose leading axis is the steps.
+        data: values by name or address; a loop's site takes an array whose leading axis is the steps. A pair (values,
+            mask) says by True which elements were observed.
+
+    Raises:
+        ObservationError: data do not fit their site, or are None.
+        LawfulError: a name is no site; the message lists names that look alike.
 
     >>> import numpyro.distributions as dist, lawful
     >>> model = condition(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)), {"x": 0.0})
     >>> round(float(trace(model)().log_density), 4)
     -0.9189
     """
-    return _handled(program, lambda: _Fix(data, observe=True))
+    return checked(program, "condition", lambda: _Fix(data, observe=True))
 
 
 def substitute(program: Program, data: Mapping[Any, Any]) -> Program:
@@ -157,42 +161,40 @@ def substitute(program: Program, data: Mapping[Any, Any]) -> Program:
     >>> float(model())
     2.0
     """
-    return _handled(program, lambda: _Fix(data, observe=False))
+    return handled(program, lambda: _Fix(data, observe=False))
 
 
 def replay(program: Program, recorded: TraceRecord | Mapping[Any, Any]) -> Program:
     """Repeat the choices of a recorded run; observations and deterministic values are computed again."""
     choices = recorded.choices if isinstance(recorded, TraceRecord) else recorded
-    return _handled(program, lambda: _Fix(choices, observe=False))
+    return handled(program, lambda: _Fix(choices, observe=False))
 
 
-class _Fix(Handler):
+class _Fix(Giving):
+    """Gives values to the choices that are named; with `observe` they become observations."""
+
     def __init__(self, data: Mapping[Any, Any], observe: bool) -> None:
-        self.data = {as_address(name): value for name, value in data.items()}
+        values, self.masks = split_masks(data) if observe else (_addressed(data), {})
+        super().__init__(values)
         self.observe = observe
 
     def process(self, message: Message) -> None:
-        if not isinstance(message, SampleMessage) or message.value is not None:
+        if not isinstance(message, SampleMessage):
+            return
+        self.meet(message)
+        if message.value is not None:
             return
         value = lookup(self.data, message.address)
         if value is None:
             return
-        check = checked_observation if self.observe else of_its_shape
-        message.value = check(value, message.distribution, message.address, message.plates, message.source)
-        message.observed = self.observe
+        if self.observe:
+            observe(message, value, lookup(self.masks, message.address))
+        else:
+            message.value = of_its_shape(value, message.distribution, message.address, message.plates, message.source)
 
 
-def lookup(data: Mapping[Address, Any], address: Address) -> Any:
-    """Find a site's value: under its full address, or under its names with the loop indices as leading axes."""
-    indices = tuple(part for part in address if not isinstance(part, str))
-    if all(isinstance(i, int) for i in indices) and address in data:
-        return data[address]
-    value = data.get(names_of(address))
-    if value is not None and indices:
-        value = jnp.asarray(value)
-        for index in indices:
-            value = value[index]
-    return value
+def _addressed(data: Mapping[Any, Any]) -> dict[Address, Any]:
+    return {as_address(name): value for name, value in data.items()}
 
 
 def block(program: Program, hide: Iterable[Any] | Callable[[Message], bool] | None = None) -> Program:
@@ -212,7 +214,7 @@ def block(program: Program, hide: Iterable[Any] | Callable[[Message], bool] | No
         def hidden(message: Message) -> bool:
             return message.address in names or names_of(message.address) in names
 
-    return _handled(program, lambda: _Block(hidden))
+    return handled(program, lambda: _Block(hidden))
 
 
 def _everything(message: Message) -> bool:
@@ -222,9 +224,12 @@ def _everything(message: Message) -> bool:
 class _Block(Handler):
     def __init__(self, hidden: Callable[[Message], bool]) -> None:
         self.hidden = hidden
+        self.gone: Address | None = None
 
     def process(self, message: Message) -> None:
-        if self.hidden(message):
+        follows = isinstance(message, FactorMessage) and message.weighs is self.gone
+        if follows or self.hidden(message):
+            self.gone = message.address
             message.stop = True
 
 
@@ -237,6 +242,7 @@ class TraceRecord:
     deterministics: dict[Address, Any] = field(default_factory=dict)
     log_probs: dict[Address, Any] = field(default_factory=dict)
     sources: dict[Address, Source] = field(default_factory=dict)
+    prior: set[Address] = field(default_factory=set)
     value: Any = None
 
     @property
@@ -246,8 +252,8 @@ class TraceRecord:
 
     @property
     def log_prior(self) -> Any:
-        """The part of the log density that belongs to the choices."""
-        return sum((self.log_probs[a] for a in self.choices), jnp.zeros(()))
+        """The part of the log density that belongs to the choices, and to factors of the prior."""
+        return sum((self.log_probs[a] for a in (*self.choices, *self.prior)), jnp.zeros(()))
 
 
 def trace(program: Program) -> Callable[..., TraceRecord]:
@@ -288,6 +294,8 @@ class _Trace(Handler):
                 record.log_probs[message.address] = score(message.distribution, message.value)
         elif isinstance(message, FactorMessage):
             record.log_probs[message.address] = message.log_weight
+            if message.role == "prior":
+                record.prior.add(message.address)
         elif isinstance(message, DeterministicMessage):
             record.deterministics[message.address] = message.value
 

@@ -7,7 +7,7 @@ the arms that run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -15,8 +15,9 @@ import jax.numpy as jnp
 
 from .addresses import Address
 from .block import Block, LogProb, total
-from .form import Branch, Det, Factor, Form, Loop, Site, Var
+from .form import Branch, Det, Factor, Form, Loop, Site, Var, walk
 from .record import Choice, choices_of
+from .uncollected import uncollected
 
 
 @runtime_checkable
@@ -71,9 +72,16 @@ class Interposed:
         return self.form.outputs[self.own + 2 + self.per_choice * len(self.choices) :]
 
 
-def interpose(form: Form, rule: Rule) -> Interposed:
-    """Answer every choice of a form by a rule."""
-    return _Walk(form, rule).run()
+@uncollected()
+def interpose(form: Form, rule: Rule, terms: Collection[Address] | None = None) -> Interposed:
+    """Answer every choice of a form by a rule.
+
+    Args:
+        form: the form.
+        rule: how a choice is answered.
+        terms: the sites, observations and factors whose terms are summed; default: all of them.
+    """
+    return _Walk(form, rule, terms).run()
 
 
 def _stacked(value: Var, loops: tuple[int, ...]) -> Var:
@@ -89,9 +97,10 @@ def _per_choice(inner: Interposed, rest: Sequence[Var]) -> tuple[dict[Address, S
 
 
 class _Walk:
-    def __init__(self, form: Form, rule: Rule) -> None:
+    def __init__(self, form: Form, rule: Rule, terms: Collection[Address] | None) -> None:
         self.form = form
         self.rule = rule
+        self.terms = terms
         self.block = Block()
         self.choices = choices_of(form)
         self.given = {c.address: [_stacked(v, c.loops) for v in rule.inputs(c)] for c in self.choices}
@@ -107,7 +116,8 @@ class _Walk:
             if isinstance(node, Site):
                 self.site(node)
             elif isinstance(node, Factor):
-                self.likelihood.append(self.read(node.term))
+                if self.counts(node):
+                    self.likelihood.append(self.read(node.term))
             elif isinstance(node, Loop):
                 self.loop(node)
             elif isinstance(node, Branch):
@@ -124,6 +134,19 @@ class _Walk:
         closed = self.block.form(inputs, outputs, in_tree=self.form.in_tree)
         return Interposed(closed, self.choices, len(self.form.outputs), per_choice)
 
+    def counts(self, node: Site | Factor) -> bool:
+        """Tell whether the term of a node is summed."""
+        return self.terms is None or node.address in self.terms
+
+    def sums(self, *forms: Form) -> tuple[bool, bool]:
+        """Tell whether any term of the prior, and any of the likelihood, is summed inside a node."""
+        found = [False, False]
+        for form in forms:
+            for node in walk(form):
+                if isinstance(node, Site | Factor) and self.counts(node):
+                    found[isinstance(node, Factor) or node.observed is not None] = True
+        return found[0], found[1]
+
     def read(self, value: Var) -> Var:
         return self.names.get(value, value)
 
@@ -136,17 +159,21 @@ class _Walk:
             answer = self.rule.answer(self.block, node, parameters, self.given[node.address])
             self.names[node.out] = answer.value
             self.out[node.address] = answer.outputs
-            self.prior.append(answer.term)
+            if self.counts(node):
+                self.prior.append(answer.term)
             return
         observed = self.read(node.observed)
         self.names[node.out] = observed
+        if not self.counts(node):
+            return
         term = Var((), jnp.result_type(float))
-        scorer = Det(LogProb(node.law), (observed, *parameters), (term,), f"log p({node.address[-1]})")
+        label = f"log p({node.address[-1]})"
+        scorer = Det(LogProb(node.law), (observed, *parameters), (term,), label, source=node.source)
         self.block.nodes.append(scorer)
         self.likelihood.append(term)
 
     def loop(self, node: Loop) -> None:
-        inner = interpose(node.body, self.rule)
+        inner = interpose(node.body, self.rule, self.terms)
         fresh = [_stacked(v, (node.length,)) for v in inner.form.outputs[inner.own :]]
         xs = (*self.all(node.xs), *(v for c in inner.choices for v in self.given[c.address]))
         new = replace(
@@ -158,14 +185,15 @@ class _Walk:
             ys=(*node.ys, *fresh),
         )
         self.block.nodes.append(new)
-        self.prior.append(self.block.det(jnp.sum, fresh[0], label="sum over steps"))
-        self.likelihood.append(self.block.det(jnp.sum, fresh[1], label="sum over steps"))
+        for summed, kind, term in zip(self.sums(node.body), (self.prior, self.likelihood), fresh, strict=False):
+            if summed:
+                kind.append(self.block.det(jnp.sum, term, label="sum over steps"))
         held, active = _per_choice(inner, fresh[2:])
         self.out |= held
         self.flags |= active
 
     def branch(self, node: Branch) -> None:
-        arms = [interpose(arm, self.rule) for arm in node.forms]
+        arms = [interpose(arm, self.rule, self.terms) for arm in node.forms]
         merged: dict[Address, Choice] = {}
         for arm in arms:
             for choice in arm.choices:
@@ -179,8 +207,9 @@ class _Walk:
         self.block.nodes.append(
             replace(node, index=self.read(node.index), forms=tuple(forms), operands=operands, outs=outs)
         )
-        self.prior.append(terms[0])
-        self.likelihood.append(terms[1])
+        for summed, kind, term in zip(self.sums(*node.forms), (self.prior, self.likelihood), terms, strict=True):
+            if summed:
+                kind.append(term)
         self.out |= outputs
         self.flags |= flags
 
@@ -218,7 +247,7 @@ class Given:
         """Score the value."""
         term = Var((), jnp.result_type(float))
         label = f"log p({site.address[-1]})"
-        block.nodes.append(Det(LogProb(site.law), (given[0], *parameters), (term,), label))
+        block.nodes.append(Det(LogProb(site.law), (given[0], *parameters), (term,), label, source=site.source))
         return Answer(given[0], term, ())
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:

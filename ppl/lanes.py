@@ -74,6 +74,10 @@ class LanesLaw:
         table = jnp.moveaxis(table, lanes, 0)
         return support[(0,) * lanes], table.reshape(table.shape[0], -1)
 
+    def element_masses(self, *parameters: jax.Array) -> jax.Array:
+        """Log masses (values, *shape): of each value, for each element of each copy."""
+        return jnp.moveaxis(self.mapped(self.base.element_masses)(*parameters), len(self.lanes), 0)
+
     def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Tell for each copy whether it lies in the support."""
         return self.mapped(self.base.inside, (True,) * len(self.lanes))(value, *parameters)

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .addresses import Address, show_address
-from .errors import LawfulError, UnsupportedProgramError
+from .errors import LawfulError
+from .incomplete import complete
 from .messages import (
     DeterministicMessage,
     FactorMessage,
@@ -24,12 +25,12 @@ from .messages import (
     SampleMessage,
     Surroundings,
     caller,
-    is_staged,
+    note_choice,
     placed,
     send,
     surroundings,
 )
-from .observations import checked_observation
+from .weighting import announce, both, observe, times, truth, weighed_factor
 
 RESERVED = ("chain", "draw", "sample", "stage", "particle", "pred_id")
 
@@ -47,15 +48,19 @@ def program[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     return function
 
 
-def sample(name: str, distribution: Any, obs: Any = None) -> Any:
+def sample(name: str, distribution: Any, obs: Any = None, *, obs_mask: Any = None) -> Any:
     """Make a random choice, or observe one.
 
     Args:
         name: the name of the site, unique in its scope; scopes and loops are added to its address.
         distribution: one of `numpyro.distributions`.
-        obs: an observed value of exactly the site's shape (batch shape, then event shape), or None.
+        obs: an observed value of exactly the site's shape (batch shape, then event shape), or None. Integers, truth
+            values of Bernoulli sites and floats of low precision are converted where their value is kept.
+        obs_mask: which elements of the batch were observed, True = observed. The others are missing: whatever `obs`
+            holds there, NaN included, has no influence; they are drawn at a site of their own, `<name>.missing`, which
+            a traced program drops where nothing reads them, so that they are summed out.
 
-    Returns: the value, of the site's shape; `obs` itself when observed.
+    Returns: the value, of the site's shape; `obs` itself when observed, completed by the missing elements.
 
     Raises:
         ObservationError: the observation has another shape, is NaN, or lies outside the support.
@@ -70,33 +75,40 @@ def sample(name: str, distribution: Any, obs: Any = None) -> Any:
     """
     place, source = surroundings(), caller()
     address = _address(name, place)
+    where = f"site '{show_address(address)}' ({source})"
     if not hasattr(distribution, "log_prob"):
         raise LawfulError(
-            f"site '{show_address(_names(name, place))}' ({source}): expected a distribution of numpyro.distributions, "
-            f"got {type(distribution).__name__}.",
+            f"{where}: expected a distribution of numpyro.distributions, got {type(distribution).__name__}.",
             site=address,
         )
     distribution = _in_plates(distribution, address, place.plates, source)
-    value = None
+    message = SampleMessage(
+        address, distribution, None, obs is not None, place.plates, source, mask=place.mask, scale=place.scale
+    )
     if obs is not None:
-        value = checked_observation(obs, distribution, address, place.plates, source)
-    message = SampleMessage(address, distribution, value, obs is not None, place.plates, source)
-    send(message)
+        observe(message, obs, None if obs_mask is None else truth(obs_mask, where))
+    elif obs_mask is not None:
+        raise LawfulError(f"{where}: obs_mask is given without obs.", site=address)
+    announce(message)
+    if not message.observed:
+        note_choice()
+    if message.present is not None:
+        complete(message, distribution)
     if message.value is None:
         raise LawfulError(
-            f"site '{show_address(_names(name, place))}' ({source}) has no value: wrap the program in "
-            "handlers.seed(program, key), or call an inference with a key.",
+            f"{where} has no value: wrap the program in handlers.seed(program, key), or call an inference with a key.",
             site=address,
         )
     return message.value
 
 
-def factor(name: str, log_weight: Any) -> None:
+def factor(name: str, log_weight: Any, *, role: str = "likelihood") -> None:
     """Multiply the density by exp(log_weight); an array of weights is summed.
 
     Args:
         name: the name of the factor.
         log_weight: natural logarithm of the weight; -inf makes the run impossible.
+        role: "likelihood" or "prior": which part of the log density results count it in; no inference reads it.
 
     >>> import jax
     >>> from lawful import handlers
@@ -106,12 +118,16 @@ def factor(name: str, log_weight: Any) -> None:
     -0.69...
     """
     place = surroundings()
+    if role not in ("likelihood", "prior"):
+        raise LawfulError(f"factor '{name}' ({caller()}): expected role 'likelihood' or 'prior', got {role!r}.")
+    if place.mask is not None or place.scale is not None:
+        log_weight = weighed_factor(log_weight, place.mask, place.scale, name, caller())
     if isinstance(log_weight, np.ndarray | np.generic | float):
         total: Any = np.sum(np.asarray(log_weight, np.result_type(log_weight, float)))
     else:
         weight = jnp.asarray(log_weight)
         total = jnp.sum(weight, dtype=jnp.result_type(weight, float))
-    send(FactorMessage(_address(name, place), total, caller()))
+    send(FactorMessage(_address(name, place), total, caller(), role=role))
 
 
 def deterministic(name: str, value: Any) -> Any:
@@ -174,121 +190,61 @@ def scope(prefix: str) -> Iterator[None]:
         yield
 
 
-def scan(body: Callable[..., Any], init: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
-    """Run a sequence of steps; the sites of step i have i at the end of their address.
+@contextlib.contextmanager
+def mask(mask: Any) -> Iterator[None]:
+    """Drop the densities of the statements inside where the mask is False, element by element of their batch.
+
+    An observation or a factor that is masked out counts as absent. Data that are masked out have no influence on value
+    or gradient, NaN included; a factor is computed before it is masked, so its gradient is NaN where its arithmetic is.
+    A choice that is masked out is still made, on its support, with density one there: on an unbounded support that is
+    refused.
 
     Args:
-        body: `(carry, x) -> (carry, y)`, as for `jax.lax.scan`; may contain sites, factors, plates and loops.
-        init: the first carry.
-        xs: a pytree of arrays whose leading axis is the steps, or None.
-        length: the number of steps where `xs` is None.
+        mask: truth values of the batch shape of the statements, or one for all.
 
-    Returns: the last carry and the stacked y.
-
-    >>> import jax, numpyro.distributions as dist
-    >>> from lawful import handlers
-    >>> def walk():
-    ...     def step(x, _):
-    ...         x = sample("x", dist.Normal(x, 1.0))
-    ...         return x, x
-    ...     return scan(step, 0.0, None, length=3)[1]
-    >>> handlers.seed(walk, jax.random.key(0))().shape
-    (3,)
-    """
-    place, source = surroundings(), caller()
-    if place.plates:
-        raise UnsupportedProgramError(
-            f"scan ({source}) inside plate '{place.plates[-1].name}': put the plate inside the body instead.",
-            plate=place.plates[-1].name,
-        )
-    lengths = {np.shape(leaf)[0] for leaf in jax.tree.leaves(xs)} | ({length} if length is not None else set())
-    if len(lengths) != 1:
-        raise LawfulError(f"scan ({source}): expected one number of steps from xs and length, got {sorted(lengths)}.")
-    (steps,) = lengths
-
-    def step(carry: Any, indexed: tuple[Any, Any]) -> tuple[Any, Any]:
-        index, x = indexed
-        with placed(replace(place, indices=(*place.indices, index))):
-            return body(carry, x)
-
-    if is_staged():
-        return jax.lax.scan(step, jax.tree.map(_strong, init), (jnp.arange(steps), xs))
-    return _python_scan(step, init, xs, steps)
-
-
-def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any) -> Any:
-    """Run one of two arms, whose sites may differ; only the sites of the arm that runs are active.
-
-    Args:
-        pred: a scalar truth value, which may depend on choices.
-        true_fun: the arm of a true `pred`, called with the operands.
-        false_fun: the arm of a false `pred`; both arms return equal structures, shapes and types.
-        operands: arguments of the arms.
-
-    >>> import jax, numpyro.distributions as dist
+    >>> import numpyro.distributions as dist
     >>> from lawful import handlers
     >>> def program():
-    ...     b = sample("b", dist.Bernoulli(0.5))
-    ...     return cond(b == 1, lambda: sample("x", dist.Normal(0.0, 1.0)), lambda: 0.0)
-    >>> handlers.seed(program, jax.random.key(0))().shape
-    ()
+    ...     with plate("row", 2), mask(jnp.array([True, False])):
+    ...         sample("y", dist.Normal(0.0, 1.0), obs=jnp.array([0.0, jnp.nan]))
+    >>> round(float(handlers.trace(program)().log_density), 4)
+    -0.9189
     """
-    if is_staged():
-        return jax.lax.cond(jnp.asarray(pred, dtype=bool), true_fun, false_fun, *operands)
-    if isinstance(pred, jax.core.Tracer):
-        raise UnsupportedProgramError(
-            f"cond ({caller()}): an eager run met a value traced by jit or vmap; trace the program with lawful.trace, "
-            "or call the inference instead of compiling handlers by hand."
-        )
-    return jax.tree.map(_array, (true_fun if bool(pred) else false_fun)(*operands))
+    place, source = surroundings(), caller()
+    with placed(replace(place, mask=both(place.mask, truth(mask, f"mask ({source})")))):
+        yield
 
 
-def _array(leaf: Any) -> Any:
-    """Read a leaf as an array; NumPy stays NumPy, since one small operation at a time is its strength."""
-    return leaf if isinstance(leaf, np.ndarray | np.generic) else jnp.asarray(leaf)
+@contextlib.contextmanager
+def scale(scale: Any) -> Iterator[None]:
+    """Raise the densities of the statements inside to a power, element by element of their batch.
 
+    Args:
+        scale: positive numbers of the batch shape of the statements, or one for all; scales inside each other multiply.
 
-def _stack(*leaves: Any) -> Any:
-    if all(isinstance(leaf, np.ndarray | np.generic) for leaf in leaves):
-        return np.stack(leaves)
-    return jnp.stack([jnp.asarray(leaf) for leaf in leaves])
-
-
-def _python_scan(step: Callable[..., Any], carry: Any, xs: Any, steps: int) -> tuple[Any, Any]:
-    if steps == 0:
-        return _empty_scan(step, carry, xs)
-    outputs = []
-    for index in range(steps):
-        carry, y = step(carry, (index, jax.tree.map(lambda leaf: leaf[index], xs)))
-        outputs.append(y)
-    return carry, jax.tree.map(_stack, *outputs)
-
-
-def _empty_scan(step: Callable[..., Any], carry: Any, xs: Any) -> tuple[Any, Any]:
-    """Find the shapes of the outputs of a scan of no steps by running its body on no world at all."""
-    from .handlers import seed
-
-    def once(carry: Any, x: Any) -> Any:
-        return seed(lambda: step(carry, (0, x))[1], jax.random.key(0), alone=True)()
-
-    examples = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf)[1:], jnp.asarray(leaf).dtype), xs)
-    shapes = jax.eval_shape(once, carry, examples)
-    return carry, jax.tree.map(lambda s: jnp.zeros((0, *s.shape), s.dtype), shapes)
-
-
-def _strong(leaf: Any) -> jax.Array:
-    array = jnp.asarray(leaf)
-    return jax.lax.convert_element_type(array, array.dtype)
-
-
-def _names(name: str, place: Surroundings) -> Address:
-    return (*place.scopes, name)
+    >>> import numpyro.distributions as dist
+    >>> from lawful import handlers
+    >>> def program():
+    ...     with scale(10.0):
+    ...         sample("y", dist.Bernoulli(0.5), obs=1)
+    >>> round(float(handlers.trace(program)().log_density), 4)
+    -6.9315
+    """
+    place, source = surroundings(), caller()
+    dtype = jnp.result_type(scale)
+    known = not isinstance(scale, jax.core.Tracer)
+    fits = jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating)
+    if not fits or (known and not bool(np.all((np.asarray(scale) > 0) & np.isfinite(scale)))):
+        raise LawfulError(f"scale ({source}): expected positive numbers, got {scale!r}. Fix: use lawful.mask for zero.")
+    product = scale if place.scale is None else times(place.scale, scale)
+    with placed(replace(place, scale=product)):
+        yield
 
 
 def _address(name: str, place: Surroundings) -> Address:
     if not isinstance(name, str) or not name:
         raise LawfulError(f"site name: expected a non-empty string, got {name!r} ({caller()}).")
-    return (*place.scopes, name, *place.indices)
+    return (*place.scopes, name + place.suffix, *place.indices)
 
 
 def _in_plates(distribution: Any, address: Address, plates: tuple[PlateFrame, ...], source: Any) -> Any:

@@ -19,10 +19,11 @@ import numpy as np
 import numpyro.distributions as dist
 
 from .categorical import sample_categorical
-from .errors import LawfulError, PathLimitError, UnsupportedProgramError
-from .rewrites import log_prob
+from .errors import ImproperPriorError, LawfulError, PathLimitError, UnsupportedProgramError
+from .rewrites import log_prob, total_log_prob
 
 MAX_ATOMS = 1 << 20
+IMPROPER = "ImproperUniform"  # the one family that has a density and no draw
 
 
 @runtime_checkable
@@ -101,6 +102,11 @@ class DistributionLaw:
     def draw(self, key: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Draw one value."""
         distribution = self.distribution(*parameters)
+        if self.label == IMPROPER:
+            raise ImproperPriorError(
+                "a flat prior (ImproperUniform) does not integrate to one, so nothing can be drawn from it. Fix: give "
+                "a proper prior, a proposal for the site, or a start."
+            )
         if self.is_categorical:
             base = core_of(distribution)
             return sample_categorical(key, jnp.broadcast_to(base.logits, (*self.shape, base.logits.shape[-1])))
@@ -108,7 +114,11 @@ class DistributionLaw:
 
     def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Score one value; a value outside the support scores -inf."""
-        return jnp.sum(self.log_prob_units(value, *parameters))
+        distribution = self.distribution(*parameters)
+        total = total_log_prob(distribution, value)
+        if total is None:
+            return jnp.sum(self.log_prob_units(value, *parameters))
+        return jnp.where(jnp.all(distribution.support(value)), total, -jnp.inf)
 
     @property
     def units(self) -> tuple[int, ...]:
@@ -132,10 +142,15 @@ class DistributionLaw:
     def element_table(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List the values of one element (values,) and the log masses of all elements (values, elements)."""
         assert self.support_table is not None
+        table = self.element_masses(*parameters)
+        return jnp.asarray(self.support_table.array).astype(self.dtype), table.reshape(len(table), self.elements)
+
+    def element_masses(self, *parameters: jax.Array) -> jax.Array:
+        """Log masses (values, *shape): of each value, for each element."""
+        assert self.support_table is not None
         support = jnp.asarray(self.support_table.array)
         column = jnp.broadcast_to(support.reshape((-1,) + (1,) * len(self.shape)), (len(support), *self.shape))
-        table = log_prob(_element_distribution(self.distribution(*parameters)), column)
-        return support.astype(self.dtype), table.reshape(len(support), self.elements)
+        return log_prob(_element_distribution(self.distribution(*parameters)), column)
 
     def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List every value of the array: the product over its elements."""
@@ -176,9 +191,37 @@ def law_of(distribution: Any) -> tuple[Any, tuple[jax.Array, ...]]:
         return distribution.law, tuple(map(jnp.asarray, distribution.parameters))
     leaves, tree = jax.tree.flatten(distribution)
     parameters = tuple(jnp.asarray(leaf) for leaf in leaves)
+    core = core_of(distribution)
+    if getattr(core, "has_enumerate_support", False) and not isinstance(core, _FIXED_SUPPORT):
+        return _law(distribution, tree), parameters
+    kind = tree, tuple(map(_kind, leaves)), bool(jax.config.read("jax_enable_x64"))
+    try:
+        known = _laws.get(kind)
+    except TypeError:  # a distribution with an array in its structure
+        return _law(distribution, tree), parameters
+    if known is None:
+        if len(_laws) >= _REMEMBERED:
+            _laws.clear()
+        known = _laws[kind] = _law(distribution, tree)
+    return known, parameters
+
+
+# A support whose size is that of the parameters, not their value.
+_FIXED_SUPPORT = (dist.BernoulliProbs, dist.BernoulliLogits, dist.CategoricalProbs, dist.CategoricalLogits)
+_laws: dict[Any, DistributionLaw] = {}  # the law depends on structure and types alone
+_REMEMBERED = 1024
+
+
+def _kind(leaf: Any) -> Any:
+    if not hasattr(leaf, "dtype"):
+        return type(leaf)
+    return leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)
+
+
+def _law(distribution: Any, tree: Any) -> DistributionLaw:
     shape = tuple(distribution.shape())
     base = _element_distribution(distribution)
-    law = DistributionLaw(
+    return DistributionLaw(
         tree=tree,
         shape=shape,
         batch_shape=tuple(distribution.batch_shape),
@@ -188,7 +231,6 @@ def law_of(distribution: Any) -> tuple[Any, tuple[jax.Array, ...]]:
         is_point_mass=isinstance(core_of(distribution), dist.Delta),
         is_categorical=isinstance(core_of(distribution), dist.CategoricalLogits),
     )
-    return law, parameters
 
 
 @dataclass(frozen=True)
@@ -208,7 +250,7 @@ class BoundLaw:
 
     def log_prob(self, value: Any) -> Any:
         """Score one value."""
-        return self.law.log_prob(value, *self.parameters)
+        return self.law.log_prob(jnp.asarray(value), *map(jnp.asarray, self.parameters))
 
     def support(self, value: Any) -> Any:
         """Algorithm sites never reject a value by its support."""
@@ -288,6 +330,8 @@ def _support_table(distribution: Any) -> _Table | None:
 
 
 def _value_dtype(distribution: Any) -> Any:
+    if law_name(distribution) == IMPROPER:
+        return jnp.result_type(float)
     try:
         return jax.eval_shape(lambda: distribution.sample(jax.random.key(0))).dtype
     except NotImplementedError as error:

@@ -2,6 +2,7 @@
 
 Law: the lifted form run at one element of the plate has the measure of the form. Factors and observations that vary
 with the plate are taken out of the density and given as one log weight per element; whoever lifts must put them back.
+A site whose law is `shared` is drawn once for all elements: each of them alone has the law.
 """
 
 from __future__ import annotations
@@ -113,6 +114,9 @@ class _Lifting:
 
     def site(self, node: Site) -> None:
         parameters = self.get(node.parameters)
+        if node.observed is None and getattr(node.law, "shared", False) and not self.varies(parameters):
+            self.block.nodes.append(replace(node, parameters=parameters, out=self.fresh(node.out, False)))
+            return
         if node.observed is None:
             out = self.fresh(node.out, True)
             self.block.nodes.append(replace(node, parameters=parameters, out=out, plates=(self.plate, *node.plates)))
@@ -127,7 +131,14 @@ class _Lifting:
         plates = (self.plate,) if varies else ()
         term = Var((), jnp.result_type(float), plates)
         self.block.nodes.append(
-            Det(LogProb(node.law), (observed, *parameters), (term,), f"log p({node.address[-1]})", plates)
+            Det(
+                LogProb(node.law),
+                (observed, *parameters),
+                (term,),
+                f"log p({node.address[-1]})",
+                plates,
+                source=node.source,
+            )  # fmt: skip
         )
         self.terms.append(term)
 

@@ -7,7 +7,6 @@ what to do.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,11 +16,12 @@ import numpy as np
 from .addresses import Address, show_address
 from .analysis import has_weight
 from .dependence import dependence
-from .form import Branch, Form, Loop, Site, constant_arrays, subforms, walk
+from .form import Branch, Form, Loop, Site, constant_arrays
 from .lanes import LanesLaw
 from .messages import Source
+from .rolling import rolled
+from .straight import REMEDY, straight
 
-MANY_SITES = 50
 MANY_TERMS = 10**6
 EXACT_FLOAT32 = 2**24
 
@@ -47,8 +47,8 @@ def check_form(form: Form) -> tuple[LintFinding, ...]:
     """Return the findings of a form, in the order of evaluation within each rule.
 
     The rules: missing-plate, a batch axis that no plate declares; unused-latent, a choice that no observation or factor
-    depends on, in a program that has any; unrolled-loop, more than 50 equal sites of one line; float32-hazard, a score
-    of more than 10**6 terms, or an integer above 2**24, in 32 bits.
+    depends on, in a program that has any; unrolled-loop, more than 50 equal sites of one line that cannot be rolled
+    into a loop; float32-hazard, a score of more than 10**6 terms, or an integer above 2**24, in 32 bits.
 
     >>> import jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> form = lawful.trace(lambda: lawful.sample("x", dist.Normal(jnp.zeros(3), 1.0)))
@@ -90,17 +90,8 @@ def _unused_latents(form: Form) -> Iterator[LintFinding]:
 
 
 def _unrolled_loops(form: Form) -> Iterator[LintFinding]:
-    for inner in (form, *(inner for node in walk(form) for inner in subforms(node))):
-        sites = [node for node in inner.nodes if isinstance(node, Site)]
-        counts = Counter((site.source, site.law) for site in sites)
-        for (source, law), count in counts.items():
-            if count > MANY_SITES:
-                first = next(site for site in sites if (site.source, site.law) == (source, law))
-                yield LintFinding(
-                    "unrolled-loop", "warning", first.address, source,
-                    f"{count} equal sites {law.label} come from one line; each costs 25 to 40 ms of compile time.",
-                    "write the sequence with lawful.scan, or independent sites with one site in a plate.",
-                )  # fmt: skip
+    for group in straight(rolled(form)):
+        yield LintFinding("unrolled-loop", "warning", group.address, group.source, group.found, REMEDY)
 
 
 def _float32_hazards(form: Form) -> Iterator[LintFinding]:

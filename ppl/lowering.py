@@ -7,8 +7,9 @@ of a site fires whether or not its parameters are batched.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ from jax.interpreters import ad, batching
 from .addresses import Address, names_of, show_address
 from .errors import LawfulError, UnsupportedProgramError
 from .form import Branch, Det, Factor, Form, Loop, Node, Site, Var
+from .forward import ForwardLoop, SeedLaw
 from .lanes import LanesLaw
 from .laws import law_of
 from .messages import (
@@ -50,6 +52,8 @@ class Mark:
     law: Any = None
     observed: bool = False
     frames: tuple[PlateFrame, ...] = ()
+    role: str = "likelihood"
+    droppable: bool = False
 
 
 class Stage(Handler):
@@ -60,6 +64,7 @@ class Stage(Handler):
     def __init__(self) -> None:
         """Start before the first statement."""
         self.last: Mark | None = None
+        self.drawn_values: list[tuple[Any, Mark]] = []  # weak references: a trace that is over must be free to go
 
     def process(self, message: Message) -> None:
         """Bind the primitive of a message."""
@@ -69,14 +74,15 @@ class Stage(Handler):
         if isinstance(message, SampleMessage):
             law, parameters = law_of(message.distribution)
             observed = message.value is not None
-            mark = Mark(mark.address, mark.source, law, observed, message.plates)
+            mark = Mark(mark.address, mark.source, law, observed, message.plates, droppable=message.droppable)
             operands = (*parameters, message.value) if observed else parameters
             lanes: tuple[tuple[bool, ...], ...] = ((),) * len(operands)
             value = site_p.bind(*operands, mark=mark, lanes=(), laned=lanes)
             if not observed:
                 message.value = value
+                self.drawn_values.append((weakref.ref(value), mark))
         elif isinstance(message, FactorMessage):
-            factor_p.bind(message.log_weight, mark=mark)
+            factor_p.bind(message.log_weight, mark=replace(mark, role=message.role))
         elif isinstance(message, DeterministicMessage):
             leaves, tree = jax.tree.flatten(message.value)
             bound = [
@@ -181,6 +187,11 @@ class Equation:
             out = self._call(bind, operands)
         return tuple(out) if self.multiple else (out,)
 
+    @property
+    def calls(self) -> bool:
+        """Whether it calls a traced function of its own."""
+        return bool(_jaxprs(self.params))
+
     def _call(self, bind: Callable[..., Any], operands: list[Any]) -> Any:
         bound = bind(self.params)
         if isinstance(bound, dict):
@@ -194,6 +205,11 @@ def current_trace() -> Any:
     return get_opaque_trace_state()
 
 
+def holds_statements(function: Callable[..., Any], *args: Any) -> bool:
+    """Tell whether a function announces sites, factors or named values when it is traced on the given arguments."""
+    return _holds_sites({"jaxpr": jax.make_jaxpr(function)(*args)})
+
+
 def lower(program: Callable[..., Any], *args: Any) -> tuple[Form, Any]:
     """Trace a program on the shapes of its arguments and return its Form and the structure of its output."""
     trees: list[Any] = []
@@ -202,7 +218,7 @@ def lower(program: Callable[..., Any], *args: Any) -> tuple[Form, Any]:
         out = program(*jax.tree.unflatten(in_tree, leaves))
         flat_out, tree = jax.tree.flatten(out)
         trees.append(tree)
-        return [jnp.asarray(leaf) for leaf in flat_out]
+        return [_output(leaf) for leaf in flat_out]
 
     leaves, in_tree = jax.tree.flatten(args)
     closed = jax.make_jaxpr(flat)(*leaves)
@@ -210,8 +226,34 @@ def lower(program: Callable[..., Any], *args: Any) -> tuple[Form, Any]:
     return form, trees[-1]
 
 
+def unfold(function: Callable[..., Any], *args: Any) -> Form:
+    """Write a pure function of arrays as a Form of single operations: calls inside it are opened.
+
+    >>> form = unfold(jax.jit(lambda x: jax.nn.softplus(2 * x)), 1.0)
+    >>> form.nodes[0].label
+    'mul'
+    """
+    return _Lowering(opened=True).form(jax.make_jaxpr(lambda *xs: jax.tree.leaves(function(*xs)))(*args))
+
+
+def _output(leaf: Any) -> Any:
+    if callable(leaf) and not hasattr(leaf, "dtype"):
+        name = getattr(leaf, "__name__", repr(leaf))
+        raise UnsupportedProgramError(
+            f"the program returns the function '{name}', which is no value of a traced program. Fix: call it inside "
+            "the program that receives it, or run the program eagerly, by handlers.seed."
+        )
+    return jnp.asarray(leaf)
+
+
 class _Lowering:
-    """The walk over a traced program; it keeps no state between programs."""
+    """The walk over a traced program; it keeps no state between programs.
+
+    With `opened`, calls are opened also where they hold no statement of the language.
+    """
+
+    def __init__(self, opened: bool = False) -> None:
+        self.opened = opened
 
     def form(self, closed: Any, *, in_tree: Any = None, out_tree: Any = None) -> Form:
         jaxpr, consts = getattr(closed, "jaxpr", closed), tuple(getattr(closed, "consts", ()))
@@ -237,7 +279,7 @@ class _Lowering:
             self.site(eqn, frame)
         elif eqn.primitive is factor_p:
             mark = eqn.params["mark"]
-            frame.nodes.append(Factor(mark.address, frame.read(eqn.invars[0]), source=mark.source))
+            frame.nodes.append(Factor(mark.address, frame.read(eqn.invars[0]), source=mark.source, role=mark.role))
         elif eqn.primitive is label_p:
             (source,), out = eqn.invars, frame.new(eqn.outvars[0])
             mark = eqn.params["mark"]
@@ -246,7 +288,7 @@ class _Lowering:
                     _identity, (frame.read(source),), (out,), mark.address[-1], address=mark.address, source=mark.source
                 )
             )
-        elif not _holds_sites(eqn.params):
+        elif not _holds_sites(eqn.params) and not (self.opened and name in CALLS):
             self.det(eqn, frame)
         elif name == "scan":
             self.loop(eqn, frame)
@@ -254,16 +296,18 @@ class _Lowering:
             self.branch(eqn, frame)
         elif name in CALLS:
             self.inline(eqn, frame)
+        elif name == "while" and not _weighs(eqn.params):
+            self.forward(eqn, frame)
         else:
             mark = _first_mark(eqn.params)
             raise UnsupportedProgramError(
                 f"site '{show_address(mark.address)}' ({mark.source}) stands inside jax '{name}', which has no density "
-                "there. Fix: use lawful.scan or lawful.cond, or run the program eagerly.",
+                "there. Fix: use lawful.scan, lawful.cond or lawful.bounded_loop, or run the program eagerly.",
                 site=mark.address, construct=name,
             )  # fmt: skip
 
     def det(self, eqn: Any, frame: _Frame) -> None:
-        literals = tuple((v.val,) if isinstance(v, Literal) else None for v in eqn.invars)
+        literals = tuple((v.val, getattr(v.aval, "dtype")) if isinstance(v, Literal) else None for v in eqn.invars)
         ins = tuple(frame.read(v) for v in eqn.invars if not isinstance(v, Literal))
         outs = tuple(frame.new(v) for v in eqn.outvars)
         label = eqn.params.get("name", eqn.primitive.name)
@@ -283,7 +327,19 @@ class _Lowering:
                 site=mark.address,
             )
         out = frame.new(eqn.outvars[0])
-        frame.nodes.append(Site(mark.address, law, parameters, out, observed, frames=mark.frames, source=mark.source))
+        droppable = mark.droppable and observed is None
+        frame.nodes.append(
+            Site(
+                mark.address,
+                law,
+                parameters,
+                out,
+                observed,
+                frames=mark.frames,
+                source=mark.source,
+                droppable=droppable,
+            )
+        )
 
     def loop(self, eqn: Any, frame: _Frame) -> None:
         consts, carry = _scan_counts(eqn)
@@ -309,12 +365,24 @@ class _Lowering:
         outs = tuple(frame.new(v) for v in eqn.outvars)
         frame.nodes.append(Branch(index, forms, tuple(operands), outs))
 
+    def forward(self, eqn: Any, frame: _Frame) -> None:
+        """Draw a loop without a bound as a whole, from one seed."""
+        params, mark = eqn.params, _first_mark(eqn.params)
+        seed = Var((2,), jnp.dtype(jnp.uint32))
+        law = SeedLaw(mark.address, mark.source)
+        frame.nodes.append(Site((*mark.address, "while"), law, (), seed, source=mark.source))
+        counts = int(params["cond_nconsts"]), int(params["body_nconsts"])
+        function = ForwardLoop(self.form(params["cond_jaxpr"]), self.form(params["body_jaxpr"]), counts)
+        operands = tuple(frame.read(v) for v in eqn.invars)
+        outs = tuple(frame.new(v) for v in eqn.outvars)
+        frame.nodes.append(Det(function, (seed, *operands), outs, "while"))
+
     def inline(self, eqn: Any, frame: _Frame) -> None:
         closed = next(eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params)
         jaxpr, consts = getattr(closed, "jaxpr", closed), tuple(getattr(closed, "consts", ()))
         values: dict[Any, Var] = {}
         for variable, array in zip(jaxpr.constvars, consts, strict=True):
-            values[variable] = frame.constant(array)
+            values[variable] = frame.constant(variable, array)
         values |= {inner: frame.read(outer) for inner, outer in zip(jaxpr.invars, eqn.invars, strict=True)}
         inside = _Frame(values, frame.constants, frame.nodes)
         self.equations(jaxpr.eqns, inside)
@@ -329,16 +397,23 @@ class _Frame:
     nodes: list[Node]
 
     def read(self, variable: Any) -> Var:
-        return self.constant(variable.val) if isinstance(variable, Literal) else self.values[variable]
+        if isinstance(variable, Literal):
+            return self.constant(variable, literal_array(variable))
+        return self.values[variable]
 
     def new(self, variable: Any) -> Var:
         self.values[variable] = _new(variable)
         return self.values[variable]
 
-    def constant(self, array: Any) -> Var:
-        value = Var(np.shape(array), jnp.asarray(array).dtype)
+    def constant(self, variable: Any, array: Any) -> Var:
+        value = _new(variable)
         self.constants.append((value, array))
         return value
+
+
+def literal_array(literal: Any) -> np.ndarray:
+    """Read a number that the program wrote as an array of the type it was traced with."""
+    return np.asarray(literal.val, literal.aval.dtype)
 
 
 def _new(variable: Any) -> Var:
@@ -367,6 +442,34 @@ def _jaxprs(params: dict[str, Any]) -> list[Any]:
     return found
 
 
+def traced_parts(value: Any) -> tuple[Any, ...] | None:
+    """Take a traced function apart: constants, types, operations and how they are wired; None for anything else."""
+    jaxpr = getattr(value, "jaxpr", value)
+    if not hasattr(jaxpr, "eqns"):
+        return None
+    numbers: dict[Any, int] = {}
+
+    def wired(variables: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(
+            ("literal", literal_array(v)) if isinstance(v, Literal) else numbers.setdefault(v, len(numbers))
+            for v in variables
+        )
+
+    heads = wired(jaxpr.constvars), wired(jaxpr.invars)
+    shapes = tuple((v.aval.shape, v.aval.dtype) for v in jaxpr.invars)
+    steps = tuple((eqn.primitive, eqn.params, wired(eqn.invars), wired(eqn.outvars)) for eqn in jaxpr.eqns)
+    return tuple(getattr(value, "consts", ())), heads, shapes, steps, wired(jaxpr.outvars)
+
+
+def count_equations(function: Callable[..., Any], *args: Any) -> int:
+    """Count the operations of a function on arguments of given shapes, with those of the functions that it calls."""
+    return _count(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _count(jaxpr: Any) -> int:
+    return sum(1 + sum(map(_count, _jaxprs(eqn.params))) for eqn in jaxpr.eqns)
+
+
 def _first_mark(params: dict[str, Any]) -> Any:
     for jaxpr in _jaxprs(params):
         for eqn in jaxpr.eqns:
@@ -380,3 +483,13 @@ def _first_mark(params: dict[str, Any]) -> Any:
 
 def _holds_sites(params: dict[str, Any]) -> bool:
     return _first_mark(params) is not None
+
+
+def _weighs(params: dict[str, Any]) -> bool:
+    """Tell whether factors, observations or named values stand inside."""
+    for jaxpr in _jaxprs(params):
+        for eqn in jaxpr.eqns:
+            ours = eqn.primitive in OURS
+            if (ours and (eqn.primitive is not site_p or eqn.params["mark"].observed)) or _weighs(eqn.params):
+                return True
+    return False

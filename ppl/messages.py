@@ -56,7 +56,12 @@ class PlateFrame:
 
 @dataclass
 class SampleMessage:
-    """One random choice, or one observation, that a running program announces."""
+    """One random choice, or one observation, that a running program announces.
+
+    `mask` and `scale` are those around the statement, as long as the distribution does not hold them itself. `present`
+    tells which elements were observed, where some are missing. A `droppable` choice is summed out where nothing reads
+    it: the missing part of an observation, or a choice that an intervention has cut off.
+    """
 
     address: Address
     distribution: Any
@@ -65,17 +70,28 @@ class SampleMessage:
     plates: tuple[PlateFrame, ...]
     source: Source
     stop: bool = False
-    fixed: bool = False
+    mask: Any = None
+    scale: Any = None
+    present: Any = None
+    droppable: bool = False
+
+
+OVERFLOW = "overflow"  # the role of the factor by which a bounded loop cuts off runs: its weight is one or zero
 
 
 @dataclass
 class FactorMessage:
-    """One factor of the density: its log weight, a scalar."""
+    """One factor of the density: its log weight, a scalar, and the part of the density that it belongs to.
+
+    `weighs` is the choice whose mask or scale the factor stands for.
+    """
 
     address: Address
     log_weight: Any
     source: Source
     stop: bool = False
+    role: str = "likelihood"
+    weighs: Address | None = None
 
 
 @dataclass
@@ -103,10 +119,12 @@ type Message = SampleMessage | FactorMessage | DeterministicMessage | DecisionMe
 class Handler:
     """A listener: both methods may be left as they are.
 
-    `staged` is true for the one handler that records a program for JAX instead of running it.
+    `staged` is true for the one handler that records a program for JAX instead of running it. `drawn` is set on the
+    outermost handler when the program has made a choice, so that later values may depend on it.
     """
 
     staged: bool = False
+    drawn: bool = False
 
     def process(self, message: Message) -> None:
         """See a message on its way out; may set its value or stop it."""
@@ -117,11 +135,21 @@ class Handler:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where in the program a statement stands: scopes, loop indices and plates."""
+    """Where in the program a statement stands.
+
+    Scopes stand before names, a suffix (the argument of a random function) ends them, loop indices follow, one
+    for each of the `lengths` of the loops; plates add axes; mask and scale weigh the density; `steps` holds
+    what each loop gives to the function that runs.
+    """
 
     scopes: tuple[str, ...] = ()
     indices: tuple[Any, ...] = ()
     plates: tuple[PlateFrame, ...] = field(default=())
+    mask: Any = None
+    scale: Any = None
+    suffix: str = ""
+    lengths: tuple[int, ...] = ()
+    steps: tuple[tuple[Any, ...], ...] = ()
 
 
 _stack: ContextVar[tuple[Handler, ...]] = ContextVar("lawful_handlers", default=())
@@ -147,6 +175,17 @@ def installed(handler: Handler) -> Iterator[Handler]:
     try:
         yield handler
     finally:
+        _stack.reset(token)
+
+
+@contextlib.contextmanager
+def reinstalled(stack: tuple[Handler, ...], place: Surroundings) -> Iterator[None]:
+    """Run a block under the handlers and in the surroundings of an earlier statement."""
+    token, before = _stack.set(stack), _surroundings.set(place)
+    try:
+        yield
+    finally:
+        _surroundings.reset(before)
         _stack.reset(token)
 
 
@@ -179,6 +218,13 @@ def placed(place: Surroundings) -> Iterator[None]:
         yield
     finally:
         _surroundings.reset(token)
+
+
+def note_choice() -> None:
+    """Note that the running program has made a choice."""
+    stack = _stack.get()
+    if stack:
+        stack[0].drawn = True
 
 
 def send(message: Message) -> None:

@@ -47,7 +47,7 @@ class Choice:
 def choices_of(form: Form, kinds: Sequence[str] = ("sample",)) -> tuple[Choice, ...]:
     """List the choices of a form in the order of evaluation, those of exclusive arms merged by address.
 
-    Kinds: "sample" for latent sites, "deterministic" for named values.
+    Kinds: "sample" for latent sites, "observed" for observed ones, "deterministic" for named values.
     """
     return tuple(_choices(form, kinds).values())
 
@@ -59,6 +59,11 @@ def _choices(form: Form, kinds: Sequence[str]) -> dict[Address, Choice]:
             out = node.out
             found[node.address] = Choice(
                 node.address, out.shape, out.dtype, "sample", (), False, node.law, node.frames, node.source
+            )
+        elif isinstance(node, Site) and node.observed is not None and "observed" in kinds:
+            out = node.out
+            found[node.address] = Choice(
+                node.address, out.shape, out.dtype, "observed", (), False, node.law, node.frames, node.source
             )
         elif isinstance(node, Det) and node.address is not None and "deterministic" in kinds:
             out = node.outs[0]

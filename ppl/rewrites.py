@@ -59,6 +59,52 @@ REWRITES: dict[type, Callable[[Any, jax.Array], jax.Array]] = {
 }
 
 
+GROUP = 8  # factors under one logarithm; each is at most 2, so their product is at most 256
+
+
+def bernoulli_logits_total(distribution: Any, value: jax.Array) -> jax.Array:
+    """Sum of the log densities of Bernoulli sites by log odds: one logarithm for each eight factors.
+
+    With z = (1 - 2 value) logits the log density is -softplus(z) = -max(z, 0) - log(1 + exp(-|z|)), and the logarithms
+    of eight factors are the one of their product. It is carried as product - 1, so that small terms are not lost.
+
+    >>> eta = jnp.linspace(-3.0, 3.0, 21)
+    >>> flips = dist.Bernoulli(logits=eta)
+    >>> abs(float(bernoulli_logits_total(flips, eta > 0) - flips.log_prob(eta > 0).sum())) < 1e-5
+    True
+    """
+    logits = jnp.asarray(distribution.logits)
+    sign = 1 - 2 * jnp.asarray(value).astype(logits.dtype)
+    z = (sign * logits).reshape(-1)
+    up = z >= 0
+    positive, small = jnp.where(up, z, 0.0), jnp.exp(-jnp.where(up, z, -z))  # one convention for both slopes at zero
+    groups = -(-z.size // GROUP)
+    if z.size % GROUP:
+        small = jnp.pad(small, (0, groups * GROUP - z.size))
+    small = small.reshape(GROUP, groups)
+    while len(small) > 1:
+        half = len(small) // 2
+        first, second = small[:half], small[half:]
+        small = first + second + first * second  # (1 + first) (1 + second) - 1
+    return -(jnp.sum(positive) + jnp.sum(jnp.log1p(small)))
+
+
+TOTALS: dict[type, Callable[[Any, jax.Array], jax.Array]] = {dist.BernoulliLogits: bernoulli_logits_total}
+ENOUGH = 2 * GROUP  # elements from which a total pays
+
+
+def total_log_prob(distribution: Any, value: jax.Array) -> jax.Array | None:
+    """Sum the log densities of all elements of a value at once, or None where there is no shorter way.
+
+    The value has the full shape of the distribution.
+    """
+    core = distribution
+    while isinstance(core, dist.Independent | dist.ExpandedDistribution):
+        core = core.base_dist
+    total = TOTALS.get(type(core))
+    return None if total is None or jnp.size(value) < ENOUGH else total(core, value)
+
+
 def log_prob(distribution: Any, value: jax.Array) -> jax.Array:
     """Score a value by the rewrite of the distribution's family, or by the distribution itself."""
     rewrite = REWRITES.get(type(distribution))

@@ -20,6 +20,7 @@ from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
 from .formulas import Formula, formula, number_text
 from .lanes import LanesLaw
 from .laws import DistributionLaw, core_of, law_name
+from .weighting import WeightedLaw
 
 SHORT = 6  # operations that are written out
 INDICES = "tsrqp"
@@ -212,6 +213,10 @@ def _law_text(law: Any, parameters: Sequence[Any]) -> str:
     """Write a law with the arguments of its distribution, under a plain vmap with its lanes."""
     if isinstance(law, LanesLaw):
         return f"{_law_text(law.base, parameters)} for each of {list(law.lanes)}"
+    if isinstance(law, WeightedLaw):
+        mask, scale, own = law.split(tuple(parameters))
+        power = f" to the power {scale}" if scale is not None else ""
+        return _law_text(law.base, own) + power + (f" where {mask}" if mask is not None else "")
     if isinstance(law, DistributionLaw):
         return f"{law.label}({', '.join(_arguments(law.distribution(*parameters)))})"
     return f"{law.label}({', '.join(parameters)})"

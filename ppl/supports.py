@@ -5,6 +5,7 @@ Law: a site never draws outside its support, and `to_support` maps the whole spa
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,12 +73,8 @@ def free_shape(site: Site) -> tuple[int, ...]:
 
     Raises: UnsupportedProgramError for a site that is discrete or has no density.
     """
-    shapes: list[tuple[int, ...]] = []
     law = site.law.base if isinstance(site.law, LanesLaw) else site.law
     lanes = site.law.lanes if isinstance(site.law, LanesLaw) else ()
-
-    def read(*parameters: Any) -> None:
-        shapes.append(tuple(_bijection(law, parameters).inverse_shape(law.shape)))
 
     _require_density(site, law)
     parameters = _structs(site, site.parameters)
@@ -86,8 +83,18 @@ def free_shape(site: Site) -> tuple[int, ...]:
             jax.ShapeDtypeStruct(p.shape[sum(flag) :], p.dtype)
             for p, flag in zip(parameters, site.law.laned, strict=True)
         ]
+    return (*lanes, *_free_shape(law, tuple(parameters)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _free_shape(law: Any, parameters: tuple[jax.ShapeDtypeStruct, ...]) -> tuple[int, ...]:
+    shapes: list[tuple[int, ...]] = []
+
+    def read(*parameters: Any) -> None:
+        shapes.append(tuple(_bijection(law, parameters).inverse_shape(law.shape)))
+
     jax.eval_shape(read, *parameters)
-    return (*lanes, *shapes[0])
+    return shapes[0]
 
 
 def to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:

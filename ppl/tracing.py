@@ -17,7 +17,11 @@ from .analysis import without_dead_code
 from .errors import LawfulError, UnsupportedProgramError
 from .form import Form
 from .lowering import Stage, lower
-from .messages import only, user_line
+from .messages import Source, only, user_line
+from .misfits import singular_scale
+from .purity import met_escaped, refuse_dead, refuse_escaped, traced_values
+from .quick_checks import quick_checks
+from .uncollected import uncollected
 
 _LIMIT = 256
 _forms: OrderedDict[Any, Form] = OrderedDict()
@@ -60,11 +64,12 @@ def trace(program: Callable[..., Any] | Form, *args: Any) -> Form:
     return _forms[key]
 
 
+@uncollected()
 def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[Any], tuple[Any, ...]]) -> Form:
-    stage = Stage()
+    stage, before = Stage(), traced_values(program)
 
     def run(*leaves: Any) -> Any:
-        with only(stage):
+        with only(stage), quick_checks():
             return program(*rebuild(leaves))
 
     try:
@@ -76,11 +81,21 @@ def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[An
         drawn = "" if last is None else f" after site '{show_address(last.address)}' ({last.source})"
         raise UnsupportedProgramError(
             f"the program uses a traced value as a Python value at {source}{drawn}: {str(error).splitlines()[0]} "
-            "Fix: use lawful.cond for a choice and lawful.scan for a sequence, or run the program eagerly, by "
-            "handlers.seed. Sizes may be Python integers among the arguments.",
+            "Fix: use lawful.cond for a choice, lawful.scan or lawful.bounded_loop for a sequence, or run the program "
+            "eagerly, by an inference with mode='eager', or by handlers.seed. Sizes may be Python integers among "
+            "the arguments.",
             source=source,
             site=None if last is None else last.address,
         ) from error
+    except jax.errors.UnexpectedTracerError as error:
+        raise met_escaped(user_line(error), error) from error
+    except ValueError as error:
+        reason = singular_scale(error)
+        if reason is None:
+            raise
+        raise reason from error
+    refuse_escaped(program, before, stage.drawn_values)
+    refuse_dead(form, stage.last.source if stage.last else Source("<program>", 0))
     return without_dead_code(form, keep_sites=True)
 
 

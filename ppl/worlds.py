@@ -20,16 +20,23 @@ from .emitter import broadcast_plates, laned_flags, map_over, select_arms
 from .errors import PathLimitError, UnsupportedProgramError
 from .form import Branch, Det, Factor, Form, Loop, Site, Var
 from .lanes import LanesLaw
+from .messages import OVERFLOW
 
 
 @dataclass(frozen=True)
 class Worlds:
-    """The result of an enumeration: outputs and flags (worlds, ...), log masses (worlds,), and the decisions seen."""
+    """The result of an enumeration: outputs and flags (worlds, ...), log masses (worlds,), and the decisions seen.
+
+    `log_overflow` is the log mass that the worlds had when a bounded loop cut them off, None without such loops.
+    `broken` tells for each term, where that was asked, in which worlds it is NaN or +inf.
+    """
 
     outputs: list[Any]
     log_mass: Any
     log_probability: Any
     decisions: dict[str, Any]
+    log_overflow: Any = None
+    broken: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -46,6 +53,9 @@ class _State:
     log_probability: Any = None
     log_weight: Any = None
     decisions: list[tuple[str, Any, Any, int]] = field(default_factory=list)
+    overflow: Any = None
+    blame: bool = False
+    broken: list[tuple[str, Any, int]] = field(default_factory=list)
 
 
 def count_worlds(form: Form) -> int:
@@ -76,8 +86,13 @@ def site_atoms(node: Site) -> int:
     return node.law.atoms ** math.prod(p.size for p in node.plates)
 
 
-def emit_worlds(form: Form, max_worlds: int = 1 << 22) -> Callable[..., Worlds]:
+def emit_worlds(form: Form, max_worlds: int = 1 << 22, *, blame: bool = False) -> Callable[..., Worlds]:
     """Return the function `run(*inputs) -> Worlds` of a finite form; shapes are static, so it can be jitted.
+
+    Args:
+        form: the form.
+        max_worlds: budget.
+        blame: look for the terms that are NaN or +inf.
 
     Raises: PathLimitError with the number needed where it exceeds `max_worlds`.
     """
@@ -91,20 +106,32 @@ def emit_worlds(form: Form, max_worlds: int = 1 << 22) -> Callable[..., Worlds]:
 
     def run(*inputs: Any) -> Worlds:
         zero = jnp.zeros((1,), jnp.result_type(float))
-        state = _State(1, zero, zero)
+        state = _State(1, zero, zero, blame=blame)
         outputs = _run(form, [_Value(jnp.asarray(x), None) for x in inputs], state, None)
         full = [_spread(v, state.count) for v in outputs]
         decisions: dict[str, jax.Array] = {}
         for label, index, guard, worlds in state.decisions:
             seen = _seen(_spread_array(index, worlds, state.count), _guard(guard, state.count), state.log_probability)
             decisions[label] = decisions.get(label, 0.0) + seen
-        return Worlds(full, state.log_probability + state.log_weight, state.log_probability, decisions)
+        possible = state.log_probability > -jnp.inf
+        log_mass = jnp.where(possible, state.log_probability + state.log_weight, -jnp.inf)
+        log_overflow = None
+        if state.overflow is not None:
+            log_overflow = jnp.where(state.overflow, log_mass, -jnp.inf)
+            log_mass = jnp.where(state.overflow, -jnp.inf, log_mass)
+        broken: dict[str, jax.Array] = {}
+        for name, flags, worlds in state.broken:
+            here = _spread_array(flags, worlds, state.count)
+            broken[name] = broken[name] | here if name in broken else here
+        return Worlds(full, log_mass, state.log_probability, decisions, log_overflow, broken)
 
     return run
 
 
 jax.tree_util.register_dataclass(
-    Worlds, data_fields=["outputs", "log_mass", "log_probability", "decisions"], meta_fields=[]
+    Worlds,
+    data_fields=["outputs", "log_mass", "log_probability", "decisions", "log_overflow", "broken"],
+    meta_fields=[],
 )
 
 
@@ -148,7 +175,8 @@ def _run(form: Form, inputs: Sequence[_Value], state: _State, guard: _Value | No
         elif isinstance(node, Site):
             results = [_site(node, values, state, guard)]
         elif isinstance(node, Factor):
-            _weigh(values[node.term], state, guard)
+            weigh = _cut_off if node.role == OVERFLOW else _weigh
+            weigh(node, values[node.term], state, guard)
             results = []
         elif isinstance(node, Loop):
             results = _loop(node, values, state, guard)
@@ -165,11 +193,25 @@ def _det(node: Det, operands: Sequence[_Value], state: _State) -> list[_Value]:
     return [_Value(x, worlds) for x in function(*arrays)]
 
 
-def _weigh(term: _Value, state: _State, guard: _Value | None) -> None:
+def _weigh(node: Site | Factor, term: _Value, state: _State, guard: _Value | None) -> None:
     add = _spread(term, state.count)
     if guard is not None:
         add = jnp.where(_spread(guard, state.count), add, 0.0)
+    if state.overflow is not None:
+        add = jnp.where(state.overflow, 0.0, add)
+    if state.blame:
+        kind = "site" if isinstance(node, Site) else "factor"
+        bad = (jnp.isnan(add) | (add == jnp.inf)) & (state.log_probability > -jnp.inf)
+        state.broken.append((f"{kind} '{show_address(node.address)}' ({node.source})", bad, state.count))
     state.log_weight = state.log_weight + add
+
+
+def _cut_off(node: Factor, term: _Value, state: _State, guard: _Value | None) -> None:
+    """Note the worlds in which a bounded loop has not ended; their mass is measured apart."""
+    over = _spread(term, state.count) == -jnp.inf
+    if guard is not None:
+        over = over & _spread(guard, state.count)
+    state.overflow = over if state.overflow is None else over | state.overflow
 
 
 def _site(node: Site, values: dict[Var, _Value], state: _State, guard: _Value | None) -> _Value:
@@ -177,7 +219,7 @@ def _site(node: Site, values: dict[Var, _Value], state: _State, guard: _Value | 
     if node.observed is not None:
         arrays, axes = _align([values[node.observed], *operands], state.count)
         term = _map_worlds(node.law.log_prob, axes)(*arrays)
-        _weigh(_Value(term, None if all(a is None for a in axes) else state.count), state, guard)
+        _weigh(node, _Value(term, None if all(a is None for a in axes) else state.count), state, guard)
         return values[node.observed]
     law = node.law
     if node.plates:
@@ -194,6 +236,7 @@ def _site(node: Site, values: dict[Var, _Value], state: _State, guard: _Value | 
     state.count = old * atoms
     state.log_probability = jnp.repeat(state.log_probability, atoms) + masses.reshape(-1)
     state.log_weight = jnp.repeat(state.log_weight, atoms)
+    state.overflow = None if state.overflow is None else jnp.repeat(state.overflow, atoms)
     return _Value(listed, state.count)
 
 

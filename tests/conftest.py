@@ -1,6 +1,7 @@
 """What every test runs under: float64, derandomised properties, no display, the reference data or a clear reason."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -16,6 +17,19 @@ settings.register_profile("nightly", deadline=None, max_examples=2000, print_blo
 settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parents[1]
+WATCHED = (ROOT / "tests" / "ppl", ROOT / "tests" / "check")
+
+
+@pytest.fixture(autouse=True)
+def keys_are_consumed_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The guard of row 15 stands over the tests of the language and of the checks.
+
+    A test that draws with one key many times says so by its marker. Elsewhere tests raise the guard themselves: JAX
+    0.11 fails to run some watched programs, and takes keys that vmap has moved for used ones.
+    """
+    watched = request.path.parent in WATCHED and request.node.get_closest_marker("reuses_keys") is None
+    with jax.debug_key_reuse(watched):
+        yield
 
 
 @pytest.fixture(scope="session")

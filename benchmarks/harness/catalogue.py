@@ -24,10 +24,18 @@ class Variant:
     bars: Mapping[str, float]
     floor_check: Mapping[str, float] = field(default_factory=dict)  # least floor-to-peer ratio of a valid floor
     quick: bool = False
+    rmse_limit: float | None = None  # of log Z, for samplers that adapt: they are consistent, not unbiased
+    limit_s: float | None = None  # absolute bar: most CPU seconds of one run of ours
 
     def exact(self) -> Mapping[str, float]:
         """Exact answers of the outputs that have one."""
+        if "latents" in self.settings:
+            return workloads.chain_answers(self.settings["latents"])
         return workloads.exact_answers(self.settings["model"])
+
+    def scales(self) -> Mapping[str, float]:
+        """Posterior standard deviations of the outputs whose errors are told in them."""
+        return workloads.posterior_scales(self.settings["model"])
 
 
 @dataclass(frozen=True)
@@ -85,4 +93,68 @@ W1 = Workload(
     ),
 )
 
-WORKLOADS: Mapping[str, Workload] = {workload.name: workload for workload in (W1,)}
+
+def _tempered_variant(
+    name: str, settings: Mapping[str, Any], bars: Mapping[str, float], floor_to_blackjax: float, rmse_limit: float
+) -> Variant:
+    return Variant(
+        name=name,
+        settings={"model": "logistic", **settings},
+        work_units=float(17 * settings["particles"] * (settings["steps"] or 1)),
+        bars=bars,
+        floor_check={"blackjax": 0.9 * floor_to_blackjax},
+        quick=settings["chains"] is None,
+        rmse_limit=rmse_limit,
+    )
+
+
+W2 = Workload(
+    name="W2",
+    title="adaptive tempered SMC, Bayesian logistic regression, 1000 observations of 20 predictors",
+    work_unit="likelihoods",
+    contestants=(OURS, FLOOR, "floor_plain", "blackjax", "particles"),
+    environments={"blackjax": "blackjax", "particles": "particles"},
+    variants=(
+        _tempered_variant(
+            "RW N=1000",
+            {"particles": 1000, "steps": 10, "chains": None},
+            {FLOOR: 1 / 1.2, "blackjax": 3.0, "particles": 40.0},
+            1.074 / 0.298,
+            2.0,
+        ),
+        _tempered_variant(
+            "waste-free N=10000",
+            {"particles": 10_000, "steps": None, "chains": 100},
+            {"blackjax": 4.0},
+            2.48 / 0.833,
+            0.8,
+        ),
+    ),
+)
+
+
+def _chain_variant(latents: int, bars: Mapping[str, float], limit_s: float | None = None) -> Variant:
+    return Variant(
+        name=f"sites={2 * latents}",
+        settings={"latents": latents},
+        work_units=2.0 * latents,
+        bars=bars,
+        quick=latents <= 100,
+        limit_s=limit_s,
+    )
+
+
+W7 = Workload(
+    name="W7",
+    title="trace, lower and compile the gradient of a chain of named sites, from nothing at each run",
+    work_unit="sites",
+    contestants=(OURS, "ours_named", FLOOR, "by_hand", "numpyro", "genjax"),
+    environments={"genjax": "genjax"},
+    variants=(
+        _chain_variant(100, {}),
+        _chain_variant(500, {"numpyro": 35.0, "genjax": 32.0}, limit_s=0.5),  # peers measured at 17.7 and 16.0 s
+        _chain_variant(2500, {}, limit_s=1.0),
+    ),
+)
+
+WORKLOADS: Mapping[str, Workload] = {workload.name: workload for workload in (W1, W2, W7)}

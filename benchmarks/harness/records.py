@@ -58,6 +58,7 @@ def record(
         "dtype": measurement.description.get("dtype"),
         "failure": measurement.failure,
         "bar": variant.bars.get(measurement.contestant),
+        "limit_s": variant.limit_s if measurement.contestant == OURS else None,
     }
     if not measurement.complete or measurement.first is None:
         return entry
@@ -89,12 +90,26 @@ def record(
 
 
 def accuracy(variant: Variant, measurement: Measurement) -> dict[str, Any]:
-    """Errors of the outputs against the exact answers."""
+    """Errors of the outputs against the exact answers; those told in posterior scales also together, as one rmse."""
     exact = variant.exact()
-    return {
-        "log_evidence": statistics.evidence_accuracy(measurement.outputs("log_evidence"), exact["log_evidence"]),
-        "filtered_mean": statistics.mean_accuracy(measurement.outputs("filtered_mean"), exact["filtered_mean"]),
+    if "log_density" in exact:  # not estimates: every run gives the number itself
+        return {name: statistics.value_accuracy(measurement.outputs(name), answer) for name, answer in exact.items()}
+    scales = variant.scales()
+    found: dict[str, Any] = {
+        name: statistics.evidence_accuracy(measurement.outputs(name), answer)
+        if name == "log_evidence"
+        else statistics.mean_accuracy(measurement.outputs(name), answer)
+        for name, answer in exact.items()
     }
+    if variant.rmse_limit is not None:
+        errors = np.asarray(measurement.outputs("log_evidence")) - exact["log_evidence"]
+        rmse = float(np.sqrt(np.mean(np.square(errors))))
+        found["log_evidence"] |= {"rmse": rmse, "passed": rmse <= variant.rmse_limit}
+    if scales:
+        errors = [(np.asarray(measurement.outputs(name)) - exact[name]) / scale for name, scale in scales.items()]
+        found["mean_rmse"] = float(np.sqrt(np.mean(np.square(errors))))
+        found["temperatures"] = float(np.mean(measurement.outputs("temperatures")))
+    return found
 
 
 def against_ours(variant: Variant, measurement: Measurement, ours: Measurement) -> dict[str, Any]:

@@ -45,19 +45,29 @@ def _verdict(entry: Mapping[str, Any]) -> str:
     return f"{entry['verdict']}{missed}" + ("" if entry["decided"] else " (too few rounds)")
 
 
-def row(entry: Mapping[str, Any]) -> list[str]:
-    """One contestant."""
-    if entry["failure"]:
-        return [entry["contestant"], entry["failure"].replace("|", "/"), *[BLANK] * (len(HEADER) - 2)]
+def _accuracy(entry: Mapping[str, Any]) -> tuple[bool, list[str]]:
+    """Whether the numbers of a contestant are right, and how near they are: of an estimate, or of a fixed value."""
+    if "log_density" in entry["accuracy"]:
+        values = entry["accuracy"].values()
+        return all(v["passed"] for v in values), [f"error {max(v['error'] for v in values):.0e}", BLANK]
     z = entry["accuracy"]["log_evidence"]
     evidence = [
         f"{z['bias']:+.3f} ± {z['bias_error']:.3f}, {z['sd']:.3f}",
         f"{z['ratio']:.3f} ± {z['ratio_error']:.3f}",
     ]
+    return bool(z["passed"]), evidence
+
+
+def row(entry: Mapping[str, Any]) -> list[str]:
+    """One contestant."""
+    if entry["failure"]:
+        return [entry["contestant"], entry["failure"].replace("|", "/"), *[BLANK] * (len(HEADER) - 2)]
+    passed, evidence = _accuracy(entry)
     memory = f"{entry['peak_mb']:.0f} ({entry['above_bare_mb']:.0f})"
     bar = BLANK if entry["bar"] is None else f"{entry['bar']:.2f}"
-    if not z["passed"]:
-        wrong = [entry["contestant"], "no time: wrong evidence", *[BLANK] * 3, *evidence, memory]
+    if not passed:
+        what = "value" if "log_density" in entry["accuracy"] else "evidence"
+        wrong = [entry["contestant"], f"no time: wrong {what}", *[BLANK] * 3, *evidence, memory]
         return [*wrong, BLANK, BLANK, bar, BLANK]
     return [
         entry["contestant"],
@@ -92,12 +102,26 @@ def _remarks(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     remarks = []
     by_name = {entry["contestant"]: entry for entry in entries}
     ours = by_name.get(OURS)
-    if ours and not ours["failure"] and not ours["accuracy"]["log_evidence"]["passed"]:
-        remarks.append("**Void**: our evidence is wrong, so no ratio counts.")
+    if ours and not ours["failure"] and not _accuracy(ours)[0]:
+        remarks.append("**Void**: our numbers are wrong, so no ratio counts.")
+    if ours and not ours["failure"] and ours.get("limit_s"):
+        met = "met" if ours["cpu_min_s"] <= ours["limit_s"] else "**missed**"
+        remarks.append(f"Absolute bar: at most {ours['limit_s']:.2f} CPU s a run: {ours['cpu_min_s']:.2f} s, {met}.")
     for peer, check in by_name.get(FLOOR, {}).get("floor_check", {}).items():
         state = "valid" if check["valid"] else "**too slow: the bar against it is void**"
         remarks.append(f"Floor check: {peer} / floor = {_ratio(check)}, at least {check['least']:.2f} wanted: {state}.")
+    told = [entry for entry in entries if not entry["failure"] and "mean_rmse" in entry["accuracy"]]
+    if told:
+        head = ["contestant", "temperatures", "log Z rmse", "rmse of the means, in sd", "log Z mse x CPU s"]
+        remarks.append(table([head, *map(_tempered_row, told)]))
     return remarks
+
+
+def _tempered_row(entry: Mapping[str, Any]) -> list[str]:
+    """Errors and work-normalised error of one sampler."""
+    accuracy, z = entry["accuracy"], entry["accuracy"]["log_evidence"]
+    numbers = accuracy["temperatures"], z["rmse"], accuracy["mean_rmse"], z["rmse"] ** 2 * entry["cpu_median_s"]
+    return [entry["contestant"], *(f"{number:.3g}" for number in numbers)]
 
 
 def versions_section(entries: Sequence[Mapping[str, Any]]) -> str:

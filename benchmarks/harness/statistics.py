@@ -15,6 +15,7 @@ from scipy import stats
 
 TIE = 1.3
 DECISIVE_ROUNDS = 20
+VALUE_TOLERANCE = 1e-4  # a sum of thousands of terms in float32
 FALSE_ALARM = 2 * stats.norm.sf(3.0)
 
 
@@ -84,6 +85,16 @@ def evidence_accuracy(log_evidence: Sequence[float], exact: float) -> dict[str, 
         "log_mean_ratio_error": exponent_error,
         "passed": bool(abs(exponent) <= stats.t.isf(FALSE_ALARM / 2, max(n - 1, 1)) * exponent_error),
     }
+
+
+def value_accuracy(values: Sequence[float], exact: float) -> dict[str, float | bool]:
+    """Largest error of a number that every run should give, relative to the larger of it and one.
+
+    >>> value_accuracy([2.0, 2.0002], 2.0)["passed"]
+    True
+    """
+    error = float(np.max(np.abs(np.asarray(values, dtype=float) - exact)) / max(abs(exact), 1.0))
+    return {"error": error, "passed": bool(error <= VALUE_TOLERANCE)}
 
 
 def mean_accuracy(estimates: Sequence[float], exact: float) -> dict[str, float]:

@@ -8,6 +8,7 @@ import time
 
 import jax
 
+from .eager import eager_verdicts
 from .law import identity_rows, rows_named, verdicts
 
 
@@ -33,6 +34,15 @@ def main() -> int:
         print(
             f"{row.name:<44} {verdict.programs:>8} {verdict.parameter_sets:>6} {verdict.structured:>6} "
             f"{report.paths:>9} {report.measure_error:>9.1e} {verdict.seconds:>6.1f}  {report.status}",
+            flush=True,
+        )
+        if not report.passed:
+            print(report.remarks, file=sys.stderr)
+    for eager, report, structured, seconds in eager_verdicts(chosen.rows):
+        held, worst = held and report.passed, max(worst, report.measure_error or 0.0)
+        print(
+            f"{eager.name:<44} {report.instances:>8} {'':>6} {structured:>6} {report.paths:>9} "
+            f"{report.measure_error:>9.1e} {seconds:>6.1f}  {report.status}",
             flush=True,
         )
         if not report.passed:

@@ -15,7 +15,23 @@ import numpy as np
 
 from .limits import KINDS, Limits
 from .programs import FiniteProgram
-from .statements import Assign, Block, Branch, Call, Family, Loop, Plate, Site, Statement, Table, Variable, Weight
+from .statements import (
+    Assign,
+    Block,
+    Branch,
+    Call,
+    Family,
+    Loop,
+    Plate,
+    Repeat,
+    Site,
+    Statement,
+    Switch,
+    Table,
+    Variable,
+    Weighed,
+    Weight,
+)
 
 type Pick = Callable[[int], int]
 CARDINALITIES = (2, 3, 4, 1)
@@ -82,6 +98,7 @@ class _Generator:
         """Choose the kinds of the outermost statements."""
         limits, one = self.limits, self.limits.loops == "exactly one"
         allowed = [kind for kind in KINDS if kind in limits.kinds and not (kind == "loop" and limits.loops is not True)]
+        allowed = [kind for kind in allowed if not (kind == "repeat" and one)]
         count = self.pick(limits.statements) + (not one)
         kinds: list[str] = [allowed[self.pick(len(allowed))] for _ in range(count)]
         for kind in limits.include:
@@ -93,7 +110,7 @@ class _Generator:
 
     def statements(self, kind: str, scope: _Scope) -> list[Statement]:
         """Generate one statement of a kind, after a site where it needs a variable that is not there yet."""
-        needs = {"branch": 2, "guard": 2, "assign": 1, "call": 1}.get(kind, 0)
+        needs = {"branch": 2, "guard": 2, "switch": 2, "assign": 1, "call": 1, "repeat": 1}.get(kind, 0)
         before: list[Statement] = []
         if needs and not _any_of_card(scope, needs):
             before = [self.site(scope, at_least=needs)]
@@ -109,6 +126,9 @@ class _Generator:
             "plate": self.plate,
             "loop": self.loop,
             "call": self.call,
+            "switch": self.switch,
+            "repeat": self.repeat,
+            "weigh": self.weigh,
         }
         return [*before, makers[kind](scope)]
 
@@ -224,8 +244,58 @@ class _Generator:
         inner = scope.inner(deeper=1)
         statements: list[Statement] = [self.site(inner)]
         nested = ("guard", "branch") if inner.depth < 2 else ()
-        statements += self.perhaps(("factor", "observe", "assign", *nested), inner)
+        statements += self.perhaps(("factor", "observe", "assign", *nested, "weigh"), inner)
         return Block(tuple(statements), inner.scalars[-1])
+
+    def switch(self, scope: _Scope) -> Switch:
+        name = self.name("w")
+        tests = [variable for variable in scope.scalars if variable.card >= 2]
+        test = tests[-1 - self.pick(len(tests))]
+        before, left, arms = self.budget, [], []
+        for _ in range(min(test.card, 3)):
+            self.budget = before
+            arms.append(self.arm(scope))
+            left.append(self.budget)
+        self.budget = min(left)
+        variable = Variable(name, max(arm.result.card for arm in arms))
+        scope.scalars.append(variable)
+        return Switch(variable, test, tuple(arms))
+
+    def repeat(self, scope: _Scope) -> Statement:
+        """Generate a bounded loop, or a factor where the budget of paths does not hold its coins."""
+        bound = min((1, 2, 3, 0)[self.pick(4)], self.limits.max_length)
+        while bound >= 0 and 2 ** ((bound + 1) * scope.copies) > self.budget:
+            bound -= 1
+        if bound < 0:
+            return self.factor(scope)
+        self.budget //= 2 ** ((bound + 1) * scope.copies)
+        name, start = self.name("r"), scope.scalars[-1 - self.pick(len(scope.scalars))]
+        state = Variable(f"{name}_state", start.card)
+        coin = self.table(f"{name}_coin", "rows", (start.card, 2))
+        inner = scope.inner(state, copies=max(bound, 1))
+        body: list[Statement] = []
+        if self.pick(2):
+            drawn = Variable(self.name("x"), self.spend(start.card, inner.copies))
+            rows = self.table(drawn.name, "rows", (start.card, drawn.card))
+            body = [Site(drawn, "categorical", (state,), rows)]
+            inner.scalars.append(drawn)
+        else:
+            following = Variable(self.name("d"), start.card)
+            body = [Assign(following, "sum", (state, state))]
+            inner.scalars.append(following)
+        result = inner.scalars[-1]
+        body += self.perhaps(("factor", "observe"), inner)
+        variable = Variable(name, start.card)
+        scope.scalars.append(variable)
+        return Repeat(variable, state, bound, start, coin, Block(tuple(body), result))
+
+    def weigh(self, scope: _Scope) -> Weighed:
+        """Generate a mask, or a scale of 1 or 2, around a few statements."""
+        how: Literal["mask", "scale"] = ("mask", "scale")[self.pick(2)]
+        table = self.integers(self.name("m"), (), 0 if how == "mask" else 1, 2)
+        statements = self.perhaps(("site",), scope)
+        statements += [self.observe(scope) if "observe" in self.limits.kinds and self.pick(2) else self.factor(scope)]
+        return Weighed(how, table, tuple(statements))
 
     def plate(self, scope: _Scope) -> Plate:
         name, size = self.name("p"), (2, 1, 3, 0)[self.pick(4)]
@@ -255,9 +325,7 @@ class _Generator:
         data = self.integers(f"{name}_data", (length,), 0, 2) if datum else None
         if datum:
             statements.append(self.emission(state.variable, f"{name}_data"))
-        # An eager scan of no steps finds the shape of its output from abstract values, which a branch cannot test.
-        possible = ("factor", "guard", "branch", "assign") if length else ("factor", "assign")
-        statements += self.perhaps(possible, inner)
+        statements += self.perhaps(("factor", "guard", "branch", "assign"), inner)
         following = [state.variable]
         if len(carry) > 1:
             memory = Variable(f"{name}_next", 2)

@@ -52,6 +52,7 @@ class Measure(Mapping[Hashable, Weight]):
         probability: the sum of the probabilities of all paths, which must be 1.
         paths: number of choice sequences.
         coverage: each declared decision with the outcomes seen with positive probability.
+        overflow: the mass that runs had when a bounded loop cut them off; it is not a part of the measure.
 
     >>> measure = Measure({(0, 0): 0.1, (0, 1): 0.2, (1, 0): 0.4})
     >>> dict(measure.marginal(lambda pair: pair[1])), round(measure.total(), 12)
@@ -63,6 +64,7 @@ class Measure(Mapping[Hashable, Weight]):
     probability: Weight = 1.0
     paths: int = 0
     coverage: Mapping[str, frozenset[bool]] = field(default_factory=dict)
+    overflow: Weight = 0.0
 
     def __getitem__(self, outcome: Hashable) -> Weight:
         """Return the weight of an outcome that was met; infinite beyond the range of float64."""
@@ -92,7 +94,7 @@ class Measure(Mapping[Hashable, Weight]):
         for outcome, weight in self.weights.items():
             parts.setdefault(function(outcome), []).append(weight)
         weights = {outcome: exact_sum(list_) for outcome, list_ in parts.items()}
-        return Measure(weights, self.log_scale, self.probability, self.paths, self.coverage)
+        return Measure(weights, self.log_scale, self.probability, self.paths, self.coverage, self.overflow)
 
     def integral(self, function: Callable[[Any], Any]) -> Weight:
         """Integrate a number-valued function of the outcome against the unnormalised measure.

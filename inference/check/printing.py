@@ -8,14 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .statements import Assign, Block, Branch, Call, Loop, Plate, Site, Statement, Table, Weight
+from .statements import (
+    Assign,
+    Block,
+    Branch,
+    Call,
+    Loop,
+    Plate,
+    Repeat,
+    Site,
+    Statement,
+    Switch,
+    Table,
+    Weighed,
+    Weight,
+)
 
 HEADER = """\
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from lawful import cond, deterministic, factor, plate, sample, scan, scope
+from lawful import bounded_loop, cond, deterministic, factor, mask, plate, sample, scale, scan, scope, switch
 
 
 """
@@ -39,6 +53,14 @@ def lines(statement: Statement) -> list[str]:
             return [f'{statement.variable.name} = deterministic("{statement.variable.name}", {_value(statement)})']
         case Branch():
             return _branch(statement)
+        case Switch():
+            return _switch(statement)
+        case Repeat():
+            return _repeat(statement)
+        case Weighed():
+            power = _look_up(statement.table, [])
+            argument = f"{power} == 1" if statement.how == "mask" else power
+            return [f"with {statement.how}({argument}):", *indented(statement.statements)]
         case Plate():
             return [f'with plate("{statement.name}", {statement.size}):', *indented(statement.statements)]
         case Loop():
@@ -100,6 +122,26 @@ def _branch(branch: Branch) -> list[str]:
         *_function(f"{name}_then", "", branch.arms[0]),
         *_function(f"{name}_else", "", branch.arms[1]),
         f"{name} = cond({branch.test.name} == {branch.value}, {name}_then, {name}_else)",
+    ]
+
+
+def _switch(switch: Switch) -> list[str]:
+    name, text = switch.variable.name, []
+    arms = [f"{name}_arm{number}" for number in range(len(switch.arms))]
+    for arm, block in zip(arms, switch.arms, strict=True):
+        text += _function(arm, "", block)
+    return [*text, f"{name} = switch(({switch.test.index}) % {len(arms)}, [{', '.join(arms)}])"]
+
+
+def _repeat(repeat: Repeat) -> list[str]:
+    name, state = repeat.variable.name, repeat.state.name
+    return [
+        f"def {name}_more({state}):",
+        f'    return sample("{name}_coin", dist.Bernoulli(probs={_look_up(repeat.coin, [state, "1"])})) == 1',
+        *_function(f"{name}_body", state, repeat.body),
+        f"{name} = bounded_loop(",
+        f'    {name}_more, {name}_body, {repeat.start.index}, max_steps={repeat.bound}, name="{name}"',
+        ")",
     ]
 
 

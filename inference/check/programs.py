@@ -17,7 +17,22 @@ from typing import Any
 import numpy as np
 
 from .printing import HEADER, indented, tuple_text
-from .statements import Branch, Call, Loop, Plate, Site, Statement, Table, Variable, Weight, inner, own_tables
+from .statements import (
+    Branch,
+    Call,
+    Loop,
+    Plate,
+    Repeat,
+    Site,
+    Statement,
+    Switch,
+    Table,
+    Variable,
+    Weighed,
+    Weight,
+    inner,
+    own_tables,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,7 +100,8 @@ class FiniteProgram:
         """The constructs that occur.
 
         "site", "factor", "observation", "deterministic", "branch" (sites in both arms), "guard" (in at most one),
-        "plate", "scan", "loop" (a scan of two steps or more), "call", and "nested" (a branch or plate inside another).
+        "switch", "repeat" (a bounded loop), "weigh" (and "mask" or "scale"), "plate", "scan",
+        "loop" (a scan of two steps or more), "call", and "nested" (a branch or plate inside another).
         """
         return _features(self.statements)
 
@@ -119,13 +135,15 @@ def _paths_through(statement: Statement) -> int:
     match statement:
         case Site():
             return 1 if statement.observed else statement.variable.card ** math.prod(statement.variable.shape)
-        case Branch():
+        case Branch() | Switch():
             return max(_paths(block) for block in inner(statement))
+        case Repeat():
+            return 2 ** (statement.bound + 1) * _paths(statement.body.statements) ** statement.bound
         case Loop():
             return _paths(statement.statements) ** statement.length
         case Call():
             return _paths(statement.body.statements) ** 2
-        case Plate():
+        case Plate() | Weighed():
             return _paths(statement.statements)
         case _:
             return 1
@@ -146,6 +164,12 @@ def _features_of(statement: Statement) -> frozenset[str]:
         case Branch():
             kind = "branch" if all("site" in block for block in blocks) else "guard"
             return inside | {kind} | ({"nested"} if inside & {"branch", "guard"} else set())
+        case Switch():
+            return inside | {"switch"}
+        case Repeat():
+            return inside | {"site", "repeat"}
+        case Weighed():
+            return inside | {"weigh", statement.how}
         case Plate():
             return inside | {"plate"} | ({"nested"} if "plate" in inside else set())
         case Loop():

@@ -23,10 +23,10 @@ import numpy as np
 from lawful.addresses import Address, show_address
 from lawful.errors import ImpureProgramError, LawfulError, NonFiniteError, PathLimitError
 from lawful.handlers import Boundary, refuse_duplicate
-from lawful.messages import FactorMessage, Handler, Message, SampleMessage, Source, only
+from lawful.messages import OVERFLOW, FactorMessage, Handler, Message, SampleMessage, Source, only
 
 from .atoms import FiniteSite, finite_site, probabilities_at, rational
-from .measure import Measure, Trace, Weight, exact_sum, freeze
+from .measure import LARGEST_LOG, Measure, Trace, Weight, exact_sum, freeze
 
 # Beyond this, weights are kept in units of exp(log_scale), so that neither they nor their sums leave the range of
 # float64.
@@ -76,6 +76,7 @@ def enumerate_measure(
     prefix: list[_Choice] = []
     coverage: dict[str, set[bool]] = {}
     found: dict[Hashable, list[tuple[Weight, Any]]] = {}
+    cut_off: list[tuple[Weight, Any]] = []
     probabilities: list[Weight] = []
     while True:
         run = _Run(prefix, exact, jax_values, coverage)
@@ -85,7 +86,9 @@ def enumerate_measure(
             raise ImpureProgramError(_diverged(prefix[run.position].address, "was not reached"))
         trace = Trace(frozenset(run.choices.items()), freeze(output))
         probability = run.probability()
-        found.setdefault(trace, []).append((probability, run.weight()))
+        if run.overflow:
+            cut_off.append((probability, run.weight()))
+        found.setdefault(trace, []).append((probability, run.zero() if run.overflow else run.weight()))
         probabilities.append(probability)
         while prefix and not prefix[-1].advance():
             prefix.pop()
@@ -100,8 +103,9 @@ def enumerate_measure(
                 cap=max_paths,
             )
     weights, log_scale = _collect(found, exact)
+    overflow = exact_sum([p * (w if exact else math.exp(min(w, LARGEST_LOG))) for p, w in cut_off])
     seen = {name: frozenset(outcomes) for name, outcomes in coverage.items()}
-    return Measure(weights, log_scale, exact_sum(probabilities), len(probabilities), seen)
+    return Measure(weights, log_scale, exact_sum(probabilities), len(probabilities), seen, overflow)
 
 
 def decision(name: str, predicate: Any) -> Any:
@@ -182,6 +186,7 @@ class _Run(Handler):
         self.used: dict[Address, Source] = {}
         self.log_weights: list[float] = []
         self.exact_weight = Fraction(1)
+        self.overflow = False
         self.boundary = Boundary()
 
     def process(self, message: Message) -> None:
@@ -194,6 +199,8 @@ class _Run(Handler):
                 self._score(message)
             if not message.observed:
                 self.choices[message.address] = freeze(message.value)
+        elif isinstance(message, FactorMessage) and message.role == OVERFLOW:
+            self.overflow = self.overflow or float(message.log_weight) == -math.inf
         elif isinstance(message, FactorMessage):
             self._weigh(float(message.log_weight), message)
         named = getattr(message, "decision", None)
@@ -212,6 +219,8 @@ class _Run(Handler):
 
     def _score(self, message: SampleMessage) -> None:
         """Weigh by the density of a value that is given: an observation, or a choice that an inner handler made."""
+        if self.overflow:
+            return
         probabilities = probabilities_at(message.distribution, message.value, _Place(message))
         if probabilities is None:
             scores = np.asarray(message.distribution.log_prob(message.value), np.float64)
@@ -223,6 +232,8 @@ class _Run(Handler):
             self.log_weights += [math.log(p) if p > 0 else -math.inf for p in probabilities]
 
     def _weigh(self, log_weight: float, message: SampleMessage | FactorMessage) -> None:
+        if self.overflow:
+            return
         if not log_weight < math.inf:
             raise NonFiniteError(f"{_Place(message)}: the log weight is {log_weight}.", log_weight=log_weight)
         if self.exact:
@@ -240,6 +251,10 @@ class _Run(Handler):
     def weight(self) -> Weight:
         """The weight of this run: a fraction, or a logarithm in float64."""
         return self.exact_weight if self.exact else math.fsum(self.log_weights)
+
+    def zero(self) -> Weight:
+        """The weight of a run that a bounded loop cut off."""
+        return Fraction(0) if self.exact else -math.inf
 
 
 @dataclass(frozen=True)

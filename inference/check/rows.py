@@ -9,12 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..kernels import mh, random_walk
+from ..enumerate_sites import enumerate_sites
+from ..kernels import mh, random_walk, repeat
 from ..moving import move
 from ..numerics.resampling import scheme
-from ..representations.sequential import Suspend
+from ..paths import data_by_data
+from ..propose import propose_each
+from ..rejuvenation import rejuvenate
+from ..representations.sequential import Suspend, suspend
 from ..representations.traced import Trace
 from ..smc import particle_filter
+from ..tempered_smc import tempered
+from ..tempering import temper
 from ..transformer import Transformer
 from ..transformers import (
     PRESERVES,
@@ -27,6 +33,11 @@ from ..transformers import (
     resample,
     spawn,
 )
+from .halves import SumHalf, SumOutside
+from .kernel_rows import CYCLE, INDEPENDENCE, ON, PROGRAM, nested, nested_steps
+from .reflect import reflect
+from .tilted import tilted
+from .unrolled import Roll
 
 SCHEMES = ("multinomial", "systematic", "stratified", "residual")
 
@@ -37,7 +48,7 @@ Enumerate = Transformer("enumerate", lambda form: form, PRESERVES)
 
 @dataclass(frozen=True)
 class Row:
-    """One row: a name, what is checked, and what kind of programs it needs."""
+    """One row: a name, what is checked, and what kind of programs it needs, or its own, which take no argument."""
 
     name: str
     subject: Any
@@ -45,6 +56,7 @@ class Row:
     particles: int = 2
     max_paths: int = 500
     steps: int = 0
+    programs: tuple[Any, ...] = ()
 
     @property
     def is_kernel(self) -> bool:
@@ -59,6 +71,11 @@ def _filter(name: str, n: int, below: float | None) -> Any:
 
 ROWS: tuple[Row, ...] = (
     Row("enumerate", Enumerate, particles=1, max_paths=60),
+    Row("roll . unroll", Roll, loops=True, particles=1, max_paths=60, steps=2),
+    Row("enumerate_sites", enumerate_sites(), particles=1, max_paths=60),
+    Row("enumerate_sites, chains", enumerate_sites(), loops=True, particles=1, max_paths=60, steps=2),
+    Row("enumerate_sites, every other site", SumHalf, particles=1, max_paths=60),
+    Row("smc . enumerate_sites", SumOutside >> _filter("systematic", 2, 0.9), loops=True, steps=2),
     Row("spawn", spawn(2)),
     Row("importance: collapse . push_evidence . spawn", spawn(2) >> PushEvidence >> Collapse),
     *(Row(f"resample {name}", spawn(2) >> resample(scheme(name))) for name in SCHEMES),
@@ -76,7 +93,47 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("smc multinomial adaptive, collapsed", _filter("multinomial", 2, 0.9) >> Collapse, loops=True, steps=2),
     Row("move: mh after resampling", Trace >> spawn(2) >> resample(scheme("systematic")) >> move(mh()), max_paths=40),
+    Row(
+        "tempered smc, N = 2",
+        tempered(2, scheme("systematic"), reflect(), ladder=[0.4, 1.0], steps=1),
+        max_paths=32,
+    ),
+    Row("tempered smc, waste-free, N = 2", tempered(2, scheme("systematic"), reflect(), ladder=[0.4, 1.0], chains=1)),
+    Row(
+        "tempered smc, waste-free, N = 4",
+        tempered(4, scheme("multinomial"), reflect(), ladder=[1.0], chains=2),
+        particles=4,
+        max_paths=1100,
+    ),
+    Row(
+        "temper data by data",
+        Trace
+        >> temper(data_by_data(block=2), [1.0])
+        >> spawn(2)
+        >> repeat_to_end(Advance >> PushEvidence >> resample(scheme("systematic")) >> rejuvenate(reflect(), 1))
+        >> Finish,
+        loops=True,
+        max_paths=72,
+    ),
+    Row("propose", propose_each(tilted), particles=1, max_paths=60),
+    Row("guided smc", propose_each(tilted) >> _filter("systematic", 2, None), loops=True, max_paths=160, steps=2),
+    Row(
+        "smc with a pause at every factor",
+        suspend("factors") >> particle_filter(2, scheme("stratified"), None),
+        max_paths=60,
+    ),
+    Row(
+        "resample-move: reflect at every pause",
+        suspend(hold=True) >> particle_filter(2, scheme("systematic"), None, kernel=reflect()),
+        max_paths=60,
+    ),
     Row("mh single site", mh(), particles=1, max_paths=16),
+    Row("mh single site, nested branches", mh(), programs=(nested, nested_steps)),
+    Row("mh program, mixture", PROGRAM, particles=1, max_paths=8),
+    Row("mh independence", INDEPENDENCE, particles=1, max_paths=16),
+    Row("on sites, mixture", ON, particles=1, max_paths=8),
+    Row("on sites, cycle", CYCLE, particles=1, max_paths=6),
+    Row("repeat mh", repeat(mh(), 2), particles=1, max_paths=6),
 )
 
 IDENTITIES: tuple[Row, ...] = (Row("mh random walk", mh(random_walk(0.7))),)

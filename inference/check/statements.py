@@ -142,6 +142,36 @@ class Branch:
 
 
 @dataclass(frozen=True)
+class Switch:
+    """A choice among two arms or more, by a variable modulo their number."""
+
+    variable: Variable
+    test: Variable
+    arms: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A bounded loop: a coin whose bias depends on the state decides before each step whether it goes on."""
+
+    variable: Variable
+    state: Variable
+    bound: int
+    start: Variable
+    coin: Table
+    body: Block
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Statements under a mask or a scale, whose number stands in a table."""
+
+    how: Literal["mask", "scale"]
+    table: Table
+    statements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
 class Plate:
     """A batch axis around sites and further plates."""
 
@@ -181,17 +211,17 @@ class Call:
     results: tuple[Variable, Variable]
 
 
-type Statement = Site | Weight | Assign | Branch | Plate | Loop | Call
+type Statement = Site | Weight | Assign | Branch | Switch | Repeat | Weighed | Plate | Loop | Call
 
 
 def inner(statement: Statement) -> tuple[tuple[Statement, ...], ...]:
     """Return the sequences of statements inside a statement."""
     match statement:
-        case Branch():
+        case Branch() | Switch():
             return tuple(arm.statements for arm in statement.arms)
-        case Plate() | Loop():
+        case Plate() | Loop() | Weighed():
             return (statement.statements,)
-        case Call():
+        case Call() | Repeat():
             return (statement.body.statements,)
         case _:
             return ()
@@ -203,8 +233,10 @@ def own_tables(statement: Statement) -> tuple[Table, ...]:
     match statement:
         case Site():
             tables = (statement.table, statement.data)
-        case Weight() | Assign():
+        case Weight() | Assign() | Weighed():
             tables = (statement.table,)
+        case Repeat():
+            tables = (statement.coin,)
         case Loop():
             tables = (*statement.starts, statement.data)
         case _:

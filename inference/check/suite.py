@@ -95,7 +95,7 @@ def _chosen(
             loops="exactly one" if loops else False if seed % 3 else True,
         )
         seed += 1
-        rich = bool(program.features & {"branch", "guard", "plate", "call"})
+        rich = bool(program.features & {"branch", "guard", "plate", "call", "switch", "repeat"})
         if program.path_count() < 2 or program.loop_length < steps or not fits(program, particles, max_paths):
             continue
         if not rich and plain <= 0:

@@ -1,16 +1,25 @@
 """Kernels: invariant Markov kernels, one family a file."""
 
-from .base import Kernel, State, scored
-from .mh import Proposal, Proposed, mh, single_site
+from .base import Kernel, Proposed, State, scored
+from .compose import cycle, mixture, repeat
+from .mh import Proposal, mh
+from .on import on
+from .program_proposal import independence
 from .random_walk import random_walk
+from .single_site import single_site
 
 __all__ = [
     "Kernel",
     "Proposal",
     "Proposed",
     "State",
+    "cycle",
+    "independence",
     "mh",
+    "mixture",
+    "on",
     "random_walk",
+    "repeat",
     "scored",
     "single_site",
 ]

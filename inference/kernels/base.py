@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 
@@ -42,15 +42,30 @@ class State:
 
 
 @dataclass(frozen=True)
+class Proposed:
+    """A proposal: the new state, and the log of the Hastings ratio."""
+
+    state: State
+    log_ratio: Var
+
+
+@dataclass(frozen=True)
 class KernelForm:
     """A kernel built for a program.
 
     Inputs of the form: the program's, then the state. Outputs: the new state, then the numbers named in `info`.
+
+    Attributes:
+        form: the kernel.
+        choices: the program's choices, in the order of the state.
+        info: names of the numbers.
+        incremental: whether the new log density is the old one plus a difference, so that rounding adds up.
     """
 
     form: Form
     choices: tuple[Choice, ...]
     info: tuple[str, ...]
+    incremental: bool = False
 
     @property
     def size(self) -> int:
@@ -58,6 +73,7 @@ class KernelForm:
         return state_size(self.choices)
 
 
+@runtime_checkable
 class Kernel(Protocol):
     """A Markov kernel that can be built for a program."""
 
@@ -96,6 +112,21 @@ def scored(block: Block, program: Form, inputs: Sequence[Var], values: Sequence[
     outputs = block.splice(scoring.form, [*inputs, *values])[scoring.own :]
     log_density = block.det(jnp.add, outputs[0], outputs[1], label="log density")
     return log_density, outputs[2:]
+
+
+def scoped(form: Form, scope: tuple[str, ...]) -> Form:
+    """Put a scope before the addresses of a kernel's own sites, so that it can be applied more than once."""
+    nodes: list[Node] = []
+    for node in form.nodes:
+        if isinstance(node, Site):
+            nodes.append(replace(node, address=(*scope, *node.address)))
+        elif isinstance(node, Loop):
+            nodes.append(replace(node, body=scoped(node.body, scope)))
+        elif isinstance(node, Branch):
+            nodes.append(replace(node, forms=tuple(scoped(arm, scope) for arm in node.forms)))
+        else:
+            nodes.append(node)
+    return replace(form, nodes=tuple(nodes))
 
 
 def initial_state(program: Form) -> Form:

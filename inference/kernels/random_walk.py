@@ -24,8 +24,7 @@ from lawful.laws import law_of
 from lawful.record import Choice, choices_of
 
 from ..check.contracts import Contract
-from .base import INVARIANT, State, scored
-from .mh import Proposed
+from .base import INVARIANT, Proposed, State, scored
 from .redraw import PREFIX
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.addresses import Address
 from lawful.block import Block
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Site, Var
@@ -94,14 +95,15 @@ class RedrawLaw:
 
 
 @dataclass(frozen=True)
-class KeptScore:
-    """The log density of the parts of a value that are kept: a function of (value, kept, *parameters)."""
+class SplitScore:
+    """The log density of a value in two sums: over the parts that are kept, and over the others."""
 
     law: Any
 
-    def __call__(self, value: jax.Array, kept: jax.Array, *parameters: jax.Array) -> tuple[jax.Array]:
-        """Sum over the kept parts."""
-        return (jnp.sum(jnp.where(kept, self.law.log_prob_units(value, *parameters), 0.0)),)
+    def __call__(self, value: jax.Array, kept: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Score the parts once, and sum them apart."""
+        scores = self.law.log_prob_units(value, *parameters)
+        return jnp.sum(jnp.where(kept, scores, 0.0)), jnp.sum(jnp.where(kept, 0.0, scores))
 
 
 def units(choice: Choice) -> tuple[int, ...]:
@@ -111,7 +113,15 @@ def units(choice: Choice) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Redraw:
-    """The rule of a move: inputs (old value, was active, draw again), outputs (new value, kept parts)."""
+    """The rule of a move: inputs (old value, was active, draw again), outputs (new value, kept parts, density drawn).
+
+    Attributes:
+        prefix: stands before the addresses of the sites that draw.
+        fixed: choices that keep their value whatever happens.
+    """
+
+    prefix: tuple[str, ...] = (PREFIX, "value")
+    fixed: frozenset[Address] = frozenset()
 
     def inputs(self, choice: Choice) -> list[Var]:
         """Old value, whether it was active, which parts to draw again."""
@@ -119,43 +129,51 @@ class Redraw:
         return [Var(choice.shape, choice.dtype), Var((), boolean), Var(units(choice), boolean)]
 
     def outputs(self, choice: Choice) -> list[Var]:
-        """New value, and which of its parts are kept."""
-        return [Var(choice.shape, choice.dtype), Var(units(choice), jnp.dtype(bool))]
+        """New value, which of its parts are kept, and the log density of the parts drawn again."""
+        return [Var(choice.shape, choice.dtype), Var(units(choice), jnp.dtype(bool)), Var((), jnp.result_type(float))]
 
     def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
-        """Append the draw and the score of what is kept."""
+        """Append the draw and the scores of what is kept and of what is drawn."""
         old, was, again = given
-        drawn = block.det(lambda a, w: a | ~w, again, was, label="draw again?")
-        value = block.site((PREFIX, "value", *site.address), RedrawLaw(site.law), (drawn, old, *parameters))
-        kept = block.det(jnp.logical_not, drawn, label="kept?")
+        if site.address in self.fixed:
+            value, kept = old, block.constant(jnp.ones(again.shape, bool))
+        else:
+            drawn = block.det(_drawn, again, was, label="draw again?")
+            value = block.site((*self.prefix, *site.address), RedrawLaw(site.law), (drawn, old, *parameters))
+            kept = block.det(jnp.logical_not, drawn, label="kept?")
         label = f"log p({site.address[-1]})"
-        (term,) = block.det(KeptScore(site.law), value, kept, *parameters, label=label)
-        return Answer(value, term, (value, kept))
+        term, rest = block.det(SplitScore(site.law), value, kept, *parameters, label=label)
+        return Answer(value, term, (value, kept, rest))
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        """The old value, nothing kept."""
-        return [given[0], block.constant(jnp.zeros((*choice.loops, *units(choice)), bool))]
+        """The old value, nothing kept and nothing drawn."""
+        none = block.constant(jnp.zeros((*choice.loops, *units(choice)), bool))
+        return [given[0], none, block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
 
 
 @dataclass(frozen=True)
 class ScoreKept:
-    """The rule that scores given choices on some of their parts: inputs (value, kept parts)."""
+    """The rule that scores given choices in two sums: inputs (value, kept parts), outputs (density of the others)."""
 
     def inputs(self, choice: Choice) -> list[Var]:
         """The value and the parts to score."""
         return [Var(choice.shape, choice.dtype), Var(units(choice), jnp.dtype(bool))]
 
     def outputs(self, choice: Choice) -> list[Var]:
-        """Nothing."""
-        return []
+        """The log density of the parts that are not kept."""
+        return [Var((), jnp.result_type(float))]
 
     def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
-        """Append the score."""
+        """Append the scores."""
         value, kept = given
         label = f"log p({site.address[-1]})"
-        (term,) = block.det(KeptScore(site.law), value, kept, *parameters, label=label)
-        return Answer(value, term, ())
+        term, rest = block.det(SplitScore(site.law), value, kept, *parameters, label=label)
+        return Answer(value, term, (rest,))
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
         """Nothing."""
-        return []
+        return [block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
+
+
+def _drawn(again: jax.Array, was: jax.Array) -> jax.Array:
+    return again | ~was

@@ -1,12 +1,13 @@
 """Enumerated: a finite list of (x, w), the whole measure of a finite program.
 
-Meaning: the sum of w delta_x. Law: it is exact; a program that is not finite, or larger than the budget, is an
-error, never a partial sum.
+Meaning: the sum of w delta_x. Law: it is exact; a program that is not finite, or larger than the budget, is an error,
+never a partial sum. Only where a remainder is accepted in so many words may paths be missing; then the list is a bound,
+and says how much is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import show_address
-from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
 from lawful.form import Form
 from lawful.observed import checked_data
 from lawful.record import Recorded, record
 from lawful.tracing import split_arguments, trace
-from lawful.worlds import count_worlds, emit_worlds
+from lawful.worlds import Worlds, count_worlds, emit_worlds
 
-from ..check.measure import Measure
-from ..check.reference import enumerate_measure
+from ..eager.columns import numbers
+from ..eager.exploration import Explored, explore
 
 MAX_WORLDS = 1 << 20
 RETURNED = "return"
@@ -39,12 +40,19 @@ class Enumerated:
         active: name -> array (paths,) or (paths, steps), for choices that are not active on all paths.
         log_weights: natural log of the unnormalised weights (paths,).
         paths: number of paths before those of weight zero were dropped.
+        log_unexplored: natural log of the mass of the paths that are missing, counted without the weight that they
+            would still meet; -inf where none is.
+        traces: the runs of an eager enumeration, path by path, with all that they chose and returned.
+        log_overflow: natural log of the mass that the runs had which a bounded loop cut off; they are not in the list.
     """
 
     support: Mapping[str, np.ndarray]
     active: Mapping[str, np.ndarray]
     log_weights: np.ndarray
     paths: int
+    log_unexplored: float = -np.inf
+    traces: tuple[Any, ...] = ()
+    log_overflow: float = -np.inf
 
     @property
     def log_evidence(self) -> float:
@@ -55,6 +63,11 @@ class Enumerated:
         return float(top + np.log(np.sum(np.exp(self.log_weights - top))))
 
     @property
+    def overflow(self) -> float:
+        """The mass that bounded loops cut off: the probability of going beyond the bound, times the weights before."""
+        return float(np.exp(self.log_overflow))
+
+    @property
     def probabilities(self) -> np.ndarray:
         """Normalised weights (paths,).
 
@@ -63,6 +76,24 @@ class Enumerated:
         if not len(self.log_weights):
             raise LawfulError("enumerate: the program is impossible (evidence 0), so it has no posterior.")
         return np.exp(self.log_weights - self.log_evidence)
+
+    def log_evidence_bounds(self, largest: float = 1.0) -> tuple[float, float]:
+        """Bound the log evidence where paths are missing.
+
+        Args:
+            largest: the largest weight that a missing path can still meet: the product of its later factors and
+                densities of data. 1 is right where data are discrete and factors at most 1.
+        """
+        missing = self.log_unexplored + np.log(largest)
+        return self.log_evidence, float(np.logaddexp(self.log_evidence, missing))
+
+    def posterior_error(self, largest: float = 1.0) -> float:
+        """Bound what a posterior probability may be off by, because paths are missing; 0 where none is.
+
+        Args: largest: as for `log_evidence_bounds`.
+        """
+        low, high = self.log_evidence_bounds(largest)
+        return float(-np.expm1(low - high)) if high > -np.inf else 0.0
 
     def expectation(self, function: Callable[[dict[str, Any]], Any]) -> Any:
         """Posterior mean of a function of the choices of one path, given as a dict from name to value.
@@ -103,7 +134,9 @@ class Enumerated:
 
     def __repr__(self) -> str:
         """Short description."""
-        return f"Enumerated({len(self.log_weights)} paths of {self.paths}, log evidence {self.log_evidence:.6f})"
+        missing = "" if np.isneginf(self.log_unexplored) else f", unexplored mass {np.exp(self.log_unexplored):.1e}"
+        count = f"{len(self.log_weights)} paths of {self.paths}"
+        return f"Enumerated({count}, log evidence {self.log_evidence:.6f}{missing})"
 
 
 def _tuples(array: np.ndarray) -> Any:
@@ -111,7 +144,11 @@ def _tuples(array: np.ndarray) -> Any:
 
 
 def enumerate(
-    model: Callable[..., Any] | Form, *, mode: str = "auto", max_paths: int = MAX_WORLDS
+    model: Callable[..., Any] | Form,
+    *,
+    mode: str = "auto",
+    max_paths: int = MAX_WORLDS,
+    unexplored: float = 0.0,
 ) -> Callable[..., Enumerated]:
     """Build the exact enumeration of a finite program.
 
@@ -120,7 +157,10 @@ def enumerate(
         mode: "staged", all paths at once in one compiled program; "eager", one path at a time in plain Python, which
             needs no bound on the number of choices and follows only paths of positive probability; "auto", the first
             where it applies.
-        max_paths: budget of paths.
+        max_paths: budget of paths; with `unexplored`, of runs.
+        unexplored: how much may be missing, as a share of the evidence: then the paths are listed one by one, the
+            heaviest first, until no more is left. This is how a program without a bound on its choices is enumerated.
+            The result is a bound and says how much is missing; see `Enumerated.log_evidence_bounds`.
 
     Returns: `plan(*args) -> Enumerated`.
 
@@ -138,10 +178,14 @@ def enumerate(
     """
     if mode not in ("auto", "staged", "eager"):
         raise LawfulError(f"enumerate: expected mode 'auto', 'staged' or 'eager', got {mode!r}.")
+    if not 0 <= unexplored < 1:
+        raise LawfulError(f"enumerate: expected 0 <= unexplored < 1, a share of the evidence, got {unexplored!r}.")
+    if unexplored and mode == "staged":
+        raise LawfulError("enumerate: unexplored needs mode='eager' or 'auto': a staged enumeration lists all paths.")
     runs: dict[Form, tuple[Recorded, Callable[..., Any]]] = {}
 
     def plan(*args: Any) -> Enumerated:
-        if mode != "eager":
+        if mode != "eager" and not unexplored:
             try:
                 form = trace(model, *args)
                 if mode == "staged" or count_worlds(form) <= max_paths:
@@ -149,7 +193,7 @@ def enumerate(
             except UnsupportedProgramError:
                 if mode == "staged":
                     raise
-        return _eager(enumerate_measure(model, *args, max_paths=max_paths))
+        return _eager(explore(model, args, max_paths, unexplored))
 
     return plan
 
@@ -162,6 +206,7 @@ def _staged(form: Form, args: tuple[Any, ...], runs: dict[Form, Any], max_paths:
         runs[form] = recorded, jax.jit(emit_worlds(recorded.form, max_paths))
     recorded, run = runs[form]
     worlds = jax.device_get(run(*inputs))
+    _refuse_broken(worlds, recorded, inputs, max_paths)
     kept = np.flatnonzero(worlds.log_mass > -np.inf)
     outputs = [np.asarray(x)[kept] for x in worlds.outputs]
     values = dict(zip([c.name for c in recorded.choices], outputs[recorded.own :], strict=False))
@@ -169,24 +214,50 @@ def _staged(form: Form, args: tuple[Any, ...], runs: dict[Form, Any], max_paths:
     active = dict(zip([c.name for c in recorded.choices if c.conditional], flags, strict=True))
     if recorded.own == 1:
         values[RETURNED] = outputs[0]
-    return Enumerated(values, active, np.asarray(worlds.log_mass)[kept], len(worlds.log_mass))
+    log_overflow = -np.inf if worlds.log_overflow is None else float(np.logaddexp.reduce(worlds.log_overflow))
+    log_weights = np.asarray(worlds.log_mass)[kept]
+    return Enumerated(values, active, log_weights, len(worlds.log_mass), log_overflow=log_overflow)
 
 
-def _eager(measure: Measure) -> Enumerated:
+def _refuse_broken(worlds: Worlds, recorded: Recorded, inputs: Sequence[Any], max_paths: int) -> None:
+    """Refuse a measure that is not finite.
+
+    Raises: NonFiniteError naming the factor or the observation, and the choices where it is NaN or +inf.
+    """
+    log_mass = np.asarray(worlds.log_mass)
+    bad = np.flatnonzero(np.isnan(log_mass) | (log_mass == np.inf))
+    if not len(bad):
+        return
+    found = jax.device_get(jax.jit(emit_worlds(recorded.form, max_paths, blame=True))(*inputs))
+    term = next((name for name, flags in found.broken.items() if flags[bad[0]]), "a probability of a choice")
+    values = zip(recorded.choices, worlds.outputs[recorded.own :], strict=False)
+    at = ", ".join(f"{choice.name} = {np.asarray(value[bad[0]]).tolist()}" for choice, value in values)
+    kind = "not a number" if np.isnan(log_mass[bad[0]]) else "+inf"
+    raise NonFiniteError(
+        f"enumerate: the log weight of {term} is {kind} at {at or 'every run'}. Fix: guard its "
+        "arithmetic there; a run that is impossible has log weight -inf.",
+        term=term,
+        value=float(log_mass[bad[0]]),
+    )
+
+
+def _eager(explored: Explored) -> Enumerated:
     """Lay the paths of an eager enumeration out as columns; names carry the index of their loop."""
-    items = [(dict(t.choices), t.output, w) for t, w in measure.traces() if w > 0]
-    addresses = dict.fromkeys(a for choices, _, _ in items for a in choices)
+    runs = [path.run for path in explored.paths]
+    addresses = dict.fromkeys(address for run in runs for address in run.choices)
     support, active = {}, {}
     for address in sorted(addresses, key=repr):
-        there = np.array([address in choices for choices, _, _ in items])
-        example = next(choices[address] for choices, _, _ in items if address in choices)
+        there = np.array([address in run.choices for run in runs])
+        example = next(run.choices[address] for run in runs if address in run.choices)
         zero = np.zeros_like(np.asarray(example))
         name = show_address(address)
-        support[name] = np.array([np.asarray(choices.get(address, zero)) for choices, _, _ in items])
+        support[name] = np.array([np.asarray(run.choices.get(address, zero)) for run in runs])
         if not there.all():
             active[name] = there
-    returned = [np.asarray(output) for _, output, _ in items if isinstance(output, int | float)]
-    if len(returned) == len(items):
-        support[RETURNED] = np.array(returned)
-    log_weights = np.array([np.log(float(w)) + measure.log_scale for _, _, w in items])
-    return Enumerated(support, active, log_weights, measure.paths)
+    returned = numbers([run.value for run in runs])
+    if returned is not None and len(runs):
+        support[RETURNED] = returned
+    log_weights = np.array([path.log_mass for path in explored.paths])
+    return Enumerated(
+        support, active, log_weights, explored.listed, explored.log_unexplored, tuple(runs), explored.log_cut
+    )

@@ -24,11 +24,27 @@ PREFIX = "~population"
 
 @dataclass
 class Trail:
-    """What a population leaves behind at each step: ancestors for the lineages, numbers for the diagnostics."""
+    """What a population leaves behind on its way.
 
-    ancestors: list[Var] = field(default_factory=list)
+    Attributes:
+        ancestors: its lineage: the ancestors of each resampling, and of each loop what `lineage.History` keeps.
+        emitted: in a step of a loop, what the step gives out.
+        emitted_at: how many resamplings of the step came before that.
+        stats: numbers for the diagnostics, one dictionary a stage; those of a loop have an axis of steps.
+        roots: which particle of the start each one descends from; None before the end, or where nothing resampled.
+    """
+
+    ancestors: list[Any] = field(default_factory=list)
     emitted: list[Var] = field(default_factory=list)
-    stats: dict[str, Var] = field(default_factory=dict)
+    emitted_at: int = 0
+    stats: list[dict[str, Var]] = field(default_factory=lambda: [{}])
+    roots: Var | None = None
+
+    def note(self, name: str, value: Var) -> None:
+        """Leave a number of the stage; a second number of one name belongs to the next stage."""
+        if name in self.stats[-1]:
+            self.stats.append({})
+        self.stats[-1][name] = value
 
 
 @dataclass(frozen=True)

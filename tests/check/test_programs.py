@@ -100,6 +100,11 @@ def test_the_grammar_reaches_every_construct():
             "loop",
             "call",
             "nested",
+            "switch",
+            "repeat",
+            "weigh",
+            "mask",
+            "scale",
         )
     }
 
@@ -146,7 +151,17 @@ def test_extreme_factors_occur_only_on_demand():
 
 @pytest.mark.parametrize(
     ("feature", "statements"),
-    [("site", 1), ("factor", 1), ("guard", 2), ("branch", 2), ("plate", 1), ("loop", 1), ("call", 2)],
+    [
+        ("site", 1),
+        ("factor", 1),
+        ("guard", 2),
+        ("branch", 2),
+        ("plate", 1),
+        ("loop", 1),
+        ("call", 2),
+        ("switch", 2),
+        ("repeat", 2),
+    ],
 )
 def test_failures_shrink_to_few_statements_with_uniform_tables(feature, statements):
     smallest = find(strategies.finite_programs(), lambda program: feature in program.features)

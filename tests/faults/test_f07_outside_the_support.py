@@ -1,5 +1,7 @@
 """Row 7: an observation outside the support is an error where it is known, and has density zero where it is not."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,10 @@ import numpyro.distributions as dist
 import pytest
 
 import lawful
-from lawful import handlers, inference, plate, sample, scan
+from lawful import cond, handlers, inference, plate, sample, scan
 from lawful.errors import ObservationError
+from lawful.inference import Limits, Status
+from lawful.inference.outside import moving_supports
 from tests.ppl.families import FAMILIES
 
 BOUNDED = [name for name, family in FAMILIES.items() if family.outside]
@@ -133,3 +137,48 @@ def test_a_choice_outside_is_no_error_but_impossible(name):
     family = FAMILIES[name]
     for value in family.outside:
         assert handlers.log_density(lambda: sample("x", family.make()), {"x": value})() == -jnp.inf
+
+
+def below(y):
+    high = sample("high", dist.Exponential(1.0))
+    sample("y", dist.Uniform(0.0, high), obs=y)
+
+
+def test_f07_the_particles_that_cannot_have_made_a_datum_are_counted_and_flagged():
+    result = inference.importance(below, particles=500, runs=2)(jax.random.key(1), 2.0)
+    (finding,) = [f for f in result.reasons if f.code == "OUT_OF_SUPPORT"]
+    assert finding.sites == ("y",) and finding.value == int((result.weighted.values["high"] < 2.0).sum())
+    assert Status.OUT_OF_SUPPORT in result.status and not result.ok
+    assert "the observation of 'y' lies outside its support" in finding.message
+    meant = replace(result, limits=Limits(out_of_support=1.0))
+    assert Status.OUT_OF_SUPPORT not in meant.status
+
+
+def test_f07_nothing_is_counted_where_every_particle_can_have_made_the_data():
+    result = inference.importance(below, particles=50)(jax.random.key(1), 1e-9)
+    assert Status.OUT_OF_SUPPORT not in result.status
+    assert not moving_supports(lawful.trace(plated, np.array([1])))
+
+
+def test_f07_data_in_loops_and_arms_are_counted():
+    def program(ys):
+        high = sample("high", dist.Exponential(1.0))
+        b = sample("b", dist.Bernoulli(0.5))
+
+        def step(c, y):
+            sample("y", dist.Uniform(0.0, high), obs=y)
+            return c, None
+
+        scan(step, 0.0, ys)
+        cond(b == 1, lambda: sample("z", dist.Uniform(0.0, high), obs=3.0), lambda: 3.0)
+
+    result = inference.importance(program, particles=200)(jax.random.key(2), np.array([0.5, 1.0]))
+    counts = {f.sites[0]: f.value for f in result.reasons if f.code == "OUT_OF_SUPPORT"}
+    high, b = result.weighted.values["high"], result.weighted.values["b"]
+    assert counts == {"y": int((high < 1.0).sum()), "z": int(((b == 1) & (high < 3.0)).sum())}
+
+
+def test_f07_a_population_that_died_of_its_data_says_so():
+    result = inference.importance(below, particles=20)(jax.random.key(1), 1e6)
+    assert {Status.DEAD, Status.OUT_OF_SUPPORT} <= set(result.status)
+    assert [f.value for f in result.reasons if f.code == "OUT_OF_SUPPORT"] == [20]

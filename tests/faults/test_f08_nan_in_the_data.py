@@ -77,3 +77,52 @@ def test_a_second_call_with_other_data_is_checked_too():
     with pytest.raises(ObservationError, match="NaN"):
         plan(jax.random.key(0), DATA)
     assert plan(jax.random.key(0), np.ones(5)).ok is not None
+
+
+def masked(y, m):
+    mu = sample("mu", dist.Normal(0.0, 1.0))
+    with plate("a", len(y)):
+        sample("y", dist.Normal(mu, 1.0), obs=y, obs_mask=m)
+
+
+def masked_steps(y, m):
+    def step(x, data):
+        y, m = data
+        x = sample("x", dist.Normal(x, 1.0))
+        sample("y", dist.Normal(x, 1.0), obs=y, obs_mask=m)
+        return x, None
+
+    scan(step, 0.0, (y, m))
+
+
+SEEN = ~np.isnan(DATA)
+
+
+@pytest.mark.parametrize("program", [masked, masked_steps])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_masked_nan_is_accepted_and_another_refused(program, algorithm):
+    ALGORITHMS[algorithm](program, DATA, SEEN)
+    mask = SEEN.copy()
+    mask[2] = True
+    with pytest.raises(ObservationError, match=r"site 'y' \(.*is NaN at index \(2,\)"):
+        ALGORITHMS[algorithm](program, DATA, mask)
+
+
+@pytest.mark.parametrize("program", [masked, masked_steps])
+@pytest.mark.parametrize("junk", [np.nan, np.inf, 1e30])
+def test_a_masked_nan_changes_no_bit_of_value_and_gradient(program, junk):
+    form = lawful.trace(program, DATA, SEEN)
+    name = "mu" if program is masked else "x"
+    choices = {name: jnp.asarray(0.25) if program is masked else jnp.linspace(0.0, 1.0, 5)}
+
+    def density(choices, y):
+        return form.log_density(choices, y, SEEN)
+
+    plain, spoilt = np.where(SEEN, DATA, 0.5), np.where(SEEN, DATA, junk)
+    one, other = (jax.value_and_grad(density, (0, 1))(choices, jnp.asarray(y)) for y in (plain, spoilt))
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), one, other))
+
+
+def test_the_message_points_to_the_mask():
+    with pytest.raises(ObservationError, match=r"obs_mask \(lawful\.missing\(y\) reads NaN as missing\)"):
+        handlers.seed(plated, jax.random.key(0))(DATA)

@@ -7,14 +7,19 @@ import numpyro.distributions as dist
 import pytest
 
 import lawful
-from lawful import cond, inference, sample, scan
+from lawful import bounded_loop, cond, inference, mem, sample, scale, scan, switch
 from lawful.emitter import compiled
+from lawful.errors import LawfulError
 
-KEY = jax.random.key(31)
+pytestmark = pytest.mark.reuses_keys  # the check takes a scan over keys under vmap for a second use
 KEYS = 4096
 # Correlations of independent lanes have standard deviation 1 / sqrt(4096); of 66 pairs one exceeds 7 of them with
 # probability below 2e-10.
 BOUND = 7 / KEYS**0.5
+
+
+def keys():
+    return jax.random.split(jax.random.key(31), KEYS)
 
 
 def lanes(program, shape):
@@ -41,7 +46,7 @@ LAWS = {
 @pytest.mark.parametrize("law", LAWS)
 def test_lanes_are_independent_also_nested(law):
     form = lawful.trace(lanes(lambda: sample("x", LAWS[law]()), (3, 4)))
-    (draws,), _ = jax.jit(jax.vmap(compiled(form)))(jax.random.split(KEY, KEYS))
+    (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
     assert draws.shape == (KEYS, 3, 4)
     assert np.abs(correlations(np.asarray(draws, float))).max() < BOUND
 
@@ -61,7 +66,7 @@ def after_a_site():
 @pytest.mark.parametrize("inner", [in_a_branch, in_a_loop, after_a_site])
 def test_lanes_stay_independent_inside_other_constructs(inner):
     form = lawful.trace(lanes(inner, (2, 3)))
-    (draws,), _ = jax.jit(jax.vmap(compiled(form)))(jax.random.split(KEY, KEYS))
+    (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
     assert np.abs(correlations(np.asarray(draws))).max() < BOUND
 
 
@@ -76,7 +81,9 @@ def test_the_exact_law_of_the_lanes_is_the_product():
 
 
 def test_the_particles_of_a_population_have_independent_lanes():
-    result = inference.importance(lanes(lambda: sample("x", dist.Normal(0.0, 1.0)), (3, 4)), particles=KEYS)(KEY)
+    result = inference.importance(lanes(lambda: sample("x", dist.Normal(0.0, 1.0)), (3, 4)), particles=KEYS)(
+        jax.random.key(31)
+    )
     draws = np.asarray(result.weighted.values["x"])[0]
     assert draws.shape == (KEYS, 3, 4)
     assert np.abs(correlations(draws)).max() < BOUND
@@ -85,6 +92,79 @@ def test_the_particles_of_a_population_have_independent_lanes():
 def test_mapped_and_unmapped_parameters_keep_their_lanes():
     locs = jnp.array([0.0, 10.0, 20.0])
     form = lawful.trace(lambda: jax.vmap(lambda loc: sample("x", dist.Normal(loc, 1.0)))(locs))
-    (draws,), _ = jax.jit(jax.vmap(compiled(form)))(jax.random.split(KEY, KEYS))
+    (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
     assert np.abs(draws.mean(0) - locs).max() < BOUND
     assert np.abs(correlations(np.asarray(draws))).max() < BOUND
+
+
+def in_a_switch():
+    return switch(jnp.array(1), [lambda: 0.0, lambda: sample("x", dist.Normal(0.0, 1.0))])
+
+
+def in_a_bounded_loop():
+    def step(state):
+        return state[0] + 1, state[1] + sample("x", dist.Normal(0.0, 1.0))
+
+    return bounded_loop(lambda state: state[0] < 2, step, (0, 0.0), max_steps=2)[1]
+
+
+def in_a_scale():
+    with scale(2.0):
+        return sample("x", dist.Normal(0.0, 1.0))
+
+
+def of_a_random_function():
+    return mem(lambda n: sample("x", dist.Normal(0.0, 1.0)))(0)
+
+
+@pytest.mark.parametrize("inner", [in_a_switch, in_a_scale, of_a_random_function])
+def test_lanes_stay_independent_in_every_statement(inner):
+    form = lawful.trace(lanes(inner, (2, 3)))
+    (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
+    assert np.abs(correlations(np.asarray(draws))).max() < BOUND
+
+
+def test_a_bounded_loop_in_a_lane_says_what_it_needs():
+    """Its lanes would go on for different numbers of steps."""
+    try:
+        form = lawful.trace(lanes(in_a_bounded_loop, (3,)))
+    except LawfulError as error:
+        assert "bounded_loop" in str(error) or "vmap" in str(error)
+        return
+    (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
+    assert np.abs(correlations(np.asarray(draws))).max() < BOUND
+
+
+def test_the_weights_of_the_lanes_multiply():
+    def model(y):
+        def lane(y):
+            x = sample("x", dist.Bernoulli(0.25))
+            with scale(2.0):
+                sample("y", dist.Bernoulli(0.5 + 0.25 * x), obs=y)
+            return x
+
+        return jax.vmap(lane)(y)
+
+    exact = inference.enumerate(model)(jnp.array([1, 1]))
+    one = 0.75 * 0.5**2 + 0.25 * 0.75**2
+    assert np.exp(exact.log_evidence) == pytest.approx(one**2, rel=1e-12)
+    assert exact.marginal("x")[(1, 1)] == pytest.approx((0.25 * 0.75**2 / one) ** 2, rel=1e-12)
+
+
+def test_missing_elements_are_independent_over_lanes():
+    def model():
+        def lane(_):
+            return sample("y", dist.Normal(0.0, 1.0), obs=0.0, obs_mask=False)
+
+        return jax.vmap(lane)(jnp.zeros(3))
+
+    with pytest.raises(LawfulError, match=r"site 'y' .*observed under jax\.vmap with one value.*plate"):
+        lawful.trace(model)
+
+    def mapped(y, m):
+        return jax.vmap(lambda y, m: sample("y", dist.Normal(0.0, 1.0), obs=y, obs_mask=m))(y, m)
+
+    y, m = jnp.array([np.nan, 1.0, np.nan]), jnp.array([False, True, False])
+    (draws,), _ = jax.jit(jax.vmap(compiled(lawful.trace(mapped, y, m)), (0, None, None)))(keys(), y, m)
+    assert (draws[:, 1] == 1.0).all()
+    assert np.abs(correlations(np.asarray(draws)[:, [0, 2]])).max() < BOUND

@@ -34,6 +34,12 @@ def weighed_after_a_loop():
     return z
 
 
+def weighed_once_then_drawn():
+    """No pause: what is drawn after the only factor has no weight of its own."""
+    a = weighed_once()
+    return a + 3 * sample("b", dist.Bernoulli(0.2 + 0.3 * a))
+
+
 def weighed_twice():
     a = weighed_once()
     scan(lambda carry, _: (carry, factor("again", 0.2 * a)), 0, None, length=1)
@@ -64,6 +70,7 @@ def test_f43_without_a_factor_the_evidence_is_exactly_one(program):
         (never_weighed_loop, "never weighed"),
         (weighed_once, "weighed once"),
         (weighed_after_a_loop, "weighed once"),
+        (weighed_once_then_drawn, "weighed once"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -78,6 +85,12 @@ def test_f43_a_remark_says_that_resampling_had_no_effect(program, words):
 def test_f43_there_is_no_remark_where_resampling_may_matter():
     assert inference.smc(weighed_twice, particles=4)(KEY).found == ()
     assert inference.importance(weighed_once, particles=4)(KEY).found == ()
+
+
+@pytest.mark.tier0
+def test_f43_a_program_without_a_factor_that_is_guided_has_evidence_one_in_expectation():
+    plan = inference.smc(never_weighed, particles=2, proposal=lambda: sample("b", dist.Bernoulli(0.5)))
+    assert law_error(plan, never_weighed).error < 1e-12
 
 
 def test_f43_one_weighing_gives_importance_sampling_with_the_same_key():

@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 from jaxtyping import TypeCheckError
 
-from lawful import inference
+from lawful import inference, sample
 from lawful.errors import LawfulError
+from lawful.inference import kernels
 from tests.inference.programs import PROGRAMS, Y, impossible_values, no_loop, plain
 from tests.inference.tier0 import law_error
 
@@ -33,6 +35,25 @@ def test_f44_one_particle_is_exact_under_every_scheme(scheme, resample_below):
 def test_f44_importance_sampling_with_one_particle_is_exact_in_expectation():
     plan = inference.importance(no_loop, particles=1)
     assert law_error(plan, no_loop, Y).error < 1e-12
+
+
+def steered(y):
+    a = sample("a", dist.Bernoulli(0.3))
+    sample("first", dist.Bernoulli(0.2 + 0.5 * a), obs=y[0])
+    b = sample("b", dist.Bernoulli(0.3 + 0.4 * a))
+    sample("second", dist.Bernoulli(0.2 + 0.5 * b), obs=y[1])
+    return a + 2 * b
+
+
+@pytest.mark.tier0
+@pytest.mark.parametrize(
+    "settings",
+    [{"proposal": lambda y: sample("b", dist.Bernoulli(0.6))}, {"move": kernels.mh()}, {"cuts": "factors"}],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_f44_one_particle_is_exact_however_it_is_steered(settings):
+    plan = inference.smc(steered, particles=1, keep="last", **settings)
+    assert law_error(plan, steered, Y).error < 1e-12
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -104,3 +104,27 @@ def test_f45_no_path_of_weight_zero_is_in_the_posterior(scheme, resample_below):
     dead = np.isneginf(result.weighted.log_weight)
     assert dead.any()
     np.testing.assert_array_equal(dead, (result.weighted.values["x"] == np.arange(6) % 3).any(axis=-1))
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_f45_no_lane_of_a_batch_chooses_a_particle_without_weight(scheme):
+    """All the weights at once, each with its own uniform: a lane is what it is alone."""
+    scheme = SCHEMES[scheme]
+    weights = jnp.array(list(WEIGHTS.values()), jnp.float32)
+    law = ResampleLaw(scheme, 4, 4, "float32")
+    keys = jax.random.split(jax.random.key(2), len(weights))
+    together = jax.jit(jax.vmap(law.draw))(keys, weights)
+    for lane, key in enumerate(keys):
+        chosen(together[lane], weights[lane])
+        np.testing.assert_array_equal(together[lane], law.draw(key, weights[lane]))
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_f45_zeros_around_many_particles_stay_without_offspring(scheme):
+    """Above 2**17 particles the counts are made of integer and fraction parts."""
+    size = 2**17 + 3
+    weights = np.zeros(size, np.float32)
+    weights[5:-7] = 1.0
+    weights[1000::1000] = 0.0
+    law = ResampleLaw(SCHEMES[scheme], size, size, "float32")
+    chosen(jax.jit(law.draw)(jax.random.key(3), jnp.array(weights)), weights)

@@ -1,12 +1,10 @@
 """Particle filters on programs of every shape keep the unnormalised measure exactly."""
 
-import jax
 import numpyro.distributions as dist
 import pytest
 
 import lawful
 from lawful import inference, sample, scan
-from lawful.errors import LawfulError
 from tests.inference.programs import (
     PROGRAMS,
     Y,
@@ -77,6 +75,7 @@ def random_data(y):
     return scan(step, 0, data)[0]
 
 
-def test_a_loop_over_drawn_values_is_refused_with_a_remedy():
-    with pytest.raises(LawfulError, match="draw them inside the body"):
-        inference.smc(random_data, particles=2)(jax.random.key(0), Y)
+@pytest.mark.tier0
+def test_a_loop_over_drawn_values_is_filtered_too():
+    plan = inference.smc(random_data, particles=2, keep="last", resample_below=0.9)
+    assert law_error(plan, random_data, Y).error < TOLERANCE

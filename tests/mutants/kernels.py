@@ -4,42 +4,44 @@ import importlib
 
 import jax.numpy as jnp
 
-from lawful.inference.kernels import redraw
+from lawful.inference.kernels import acceptance
 from tests.mutants.patching import patched
 
-mh = importlib.import_module("lawful.inference.kernels.mh")  # the package gives this name to a function of the module
+single_site = importlib.import_module(
+    "lawful.inference.kernels.single_site"
+)  # the package gives the name to a function
 
 
 def _ratio(change):
-    """Patch the ratio; `change` is given (kept_new, likelihood_new, kept_old, likelihood_old, count_old, count_new)."""
-    return patched(mh, "hastings_ratio", lambda original: lambda *terms: change(original, *terms))
+    """Patch the ratio: `change(original, terms)` gives other weights.
+
+    Terms: kept_new, likelihood_new, drawn_new, kept_old, likelihood_old, drawn_old, count_old, count_new.
+    """
+    return patched(single_site, "move_weights", lambda original: lambda *terms: change(original, terms))
 
 
 def _acceptance(change):
-    return patched(mh, "acceptance", lambda original: lambda log_ratio: change(original(log_ratio)))
+    return patched(acceptance, "acceptance", lambda original: lambda log_ratio: change(original(log_ratio)))
+
+
+def _with_drawn(times):
+    """Let the densities of what is drawn enter the ratio."""
+
+    def change(original, terms):
+        ratio, difference = original(*terms)
+        return ratio + times * (terms[2] - terms[5]), difference
+
+    return _ratio(change)
 
 
 def proposal_forgotten():
     """The ratio of the joint densities, prior of the redrawn parts included, without the proposal's."""
-
-    def make(original):
-        return lambda score, value, kept, *parameters: original(score, value, jnp.ones_like(kept), *parameters)
-
-    return patched(redraw.KeptScore, "__call__", make)
+    return _with_drawn(1.0)
 
 
 def proposal_inverted():
     """The proposal's ratio enters upside down: the redrawn parts count twice."""
-
-    def make(original):
-        def score(self, value, kept, *parameters):
-            (all_parts,) = original(self, value, jnp.ones_like(kept), *parameters)
-            (kept_parts,) = original(self, value, kept, *parameters)
-            return (2 * all_parts - kept_parts,)
-
-        return score
-
-    return patched(redraw.KeptScore, "__call__", make)
+    return _with_drawn(2.0)
 
 
 def always_accept():
@@ -59,19 +61,19 @@ def slack():
 
 def tempered():
     """The likelihood has the power 1.02."""
-    return _ratio(lambda original, kn, ln, ko, lo, n, m: original(kn, 1.02 * ln, ko, 1.02 * lo, n, m))
+    return _ratio(lambda original, t: original(t[0], 1.02 * t[1], t[2], t[3], 1.02 * t[4], *t[5:]))
 
 
 def likelihood_dropped():
     """The ratio has no likelihood: the posterior becomes the prior."""
-    return _ratio(lambda original, kn, ln, ko, lo, n, m: original(kn, jnp.zeros_like(ln), ko, jnp.zeros_like(lo), n, m))
+    return _ratio(lambda original, t: original(t[0], 0 * t[1], t[2], t[3], 0 * t[4], *t[5:]))
 
 
 def children_forgotten():
     """Only factors and observations are in the ratio; the children of what was redrawn are not scored again."""
-    return _ratio(lambda original, kn, ln, ko, lo, n, m: original(jnp.zeros_like(kn), ln, jnp.zeros_like(ko), lo, n, m))
+    return _ratio(lambda original, t: original(jnp.zeros_like(t[0]), *t[1:3], jnp.zeros_like(t[3]), *t[4:]))
 
 
 def counts_forgotten():
-    """The ratio lacks n / n', the numbers of active parts."""
-    return _ratio(lambda original, *terms: original(*terms[:4], terms[4], terms[4]))
+    """The ratio lacks n / n', the numbers of active parts of a branch."""
+    return _ratio(lambda original, t: original(*t[:6], t[6], t[6]))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from lawful.block import Block
 from lawful.form import Det
-from lawful.inference import laws, transformers
+from lawful.inference import laws, steps, transformers, weights
 from lawful.inference.numerics import picks, strata
 from lawful.inference.representations.population import equal_log_weight, mean_weights, take
 from tests.mutants.patching import patched
@@ -141,7 +141,7 @@ def reset_anyway():
 
 def _mean(change):
     """Patch `mean_weights`: `change(log_weight, (weight, logs, log_mean, ess))` gives other results."""
-    return patched(transformers, "mean_weights", lambda original: lambda lw: change(lw, original(lw)))
+    return patched(weights, "mean_weights", lambda original: lambda lw: change(lw, original(lw)))
 
 
 def not_divided():
@@ -186,8 +186,8 @@ def incoming_ignored():
         """Two patches: the step leaves its own factor for the push."""
 
         def __enter__(self):
-            self.step = mock.patch.object(transformers._Step, "advance", _noting(transformers._Step.advance))
-            self.push = patched(transformers, "push_evidence", make)
+            self.step = mock.patch.object(steps.Step, "advance", _noting(steps.Step.advance))
+            self.push = patched(weights, "push_evidence", make)
             self.step.__enter__()
             return self.push.__enter__()
 
@@ -221,7 +221,7 @@ def old_state():
     def make(original):
         return lambda step, population: original(replace(step, body=_weighing_the_old(step, population)), population)
 
-    return patched(transformers._Step, "advance", make)
+    return patched(steps.Step, "advance", make)
 
 
 def _weighing_the_old(step, population):

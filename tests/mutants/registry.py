@@ -14,9 +14,10 @@ from lawful.inference.check.exact import TOLERANCE, Tally, check_instance
 from lawful.inference.check.law import check_row
 from lawful.inference.check.rows import ROWS, Row
 from lawful.inference.check.suite import instances_of
-from tests.mutants import kernels, populations
+from tests.mutants import kernels, populations, proposals
 
-MH, IMPORTANCE, MULTINOMIAL = "mh single site", "importance: collapse . push_evidence . spawn", "smc multinomial"
+MH, NESTED = "mh single site", "mh single site, nested branches"
+IMPORTANCE, MULTINOMIAL = "importance: collapse . push_evidence . spawn", "smc multinomial"
 SYSTEMATIC, ADAPTIVE, ADAPTIVE_3 = (
     "smc systematic",
     "smc systematic adaptive, N = 2",
@@ -73,7 +74,9 @@ MUTANTS = (
     Mutant("29b", "weight computed from the state before the move", populations.old_state, SYSTEMATIC),
     Mutant("43", "likelihood dropped", kernels.likelihood_dropped, MH),
     Mutant("45", "children of the redrawn site not scored again", kernels.children_forgotten, MH),
-    Mutant("46", "trans-dimensional move without n / n'", kernels.counts_forgotten, MH, programs=20),
+    Mutant("46", "trans-dimensional move without n / n'", kernels.counts_forgotten, NESTED),
+    Mutant("53", "proposal weight forgotten", proposals.weight_forgotten, "propose"),
+    Mutant("53b", "proposal weight forgotten in a filter", proposals.weight_forgotten, "guided smc"),
     Mutant("52", "kernel that never moves", kernels.never_accept, MH),
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ from lawful.widening import widen
 
 ALPHA = 1e-8
 KEY = jax.random.key(154)
+pytestmark = pytest.mark.reuses_keys
 ROOT = Path(__file__).resolve().parents[2]
 DRAW = jax.jit(sample_categorical, static_argnums=2)
 

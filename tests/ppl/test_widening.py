@@ -18,6 +18,7 @@ from lawful.widening import widen
 ALPHA = 1e-8
 LANES = 10_000
 KEY = jax.random.key(20_262)
+pytestmark = pytest.mark.reuses_keys
 
 # name: (distribution of its arguments, (low, high) of each argument, distribution function)
 CONTINUOUS = {

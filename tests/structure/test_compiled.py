@@ -37,6 +37,10 @@ def switching(y):
     return scan(step, 0.0, y)[0]
 
 
+def guide(x, y):
+    sample("x", dist.Normal(y, 1.0))
+
+
 def traced(plan, steps):
     """The whole traced program of a plan, runs or chains included."""
     prepared = plan.prepare((jnp.linspace(-1.0, 1.0, steps),))
@@ -51,7 +55,10 @@ PLANS = {
     "smc, last": inference.smc(level, particles=300, runs=2, keep="last"),
     "smc, dead": inference.smc(level, particles=300, nonfinite="dead"),
     "smc, branch": inference.smc(switching, particles=300),
+    "smc, guided": inference.smc(level, particles=300, proposal=guide),
+    "smc, moved": inference.smc(level, particles=300, move=kernels.mh()),
     "importance": inference.importance(level, particles=300, runs=2),
+    "tempered": inference.tempered_smc(level, particles=300),
     "single site": inference.mcmc(level, kernels.mh(), chains=3, warmup=4, draws=6),
     "single site, branch": inference.mcmc(switching, kernels.mh(), chains=3, warmup=4, draws=6),
     "random walk": inference.mcmc(level, kernels.random_walk(0.3), chains=3, warmup=4, draws=6),
@@ -148,6 +155,7 @@ BUILDERS = {
     "smc": lambda model: inference.smc(model, particles=20, runs=3),
     "smc, last": lambda model: inference.smc(model, particles=20, keep="last"),
     "importance": lambda model: inference.importance(model, particles=20),
+    "tempered": lambda model: inference.tempered_smc(model, particles=20, chains=5, runs=2),
     "single site": lambda model: inference.mcmc(model, chains=2, warmup=3, draws=5, thin=2),
     "random walk": lambda model: inference.mcmc(model, kernels.random_walk(0.3), chains=2, warmup=3, draws=5),
 }

@@ -12,6 +12,7 @@ from lawful import inference
 from lawful.inference import kernels
 from lawful.inference.check import Contract
 from lawful.inference.check.rows import IDENTITIES, ROWS, SCHEMES
+from lawful.inference.check.tilted import tilted
 from lawful.inference.numerics import SCHEMES as KNOWN_SCHEMES
 from lawful.inference.numerics.resampling import scheme
 from lawful.inference.transformer import Transformer
@@ -23,24 +24,58 @@ def coin():
     lawful.factor("f", 0.5 * lawful.sample("x", dist.Bernoulli(0.3)))
 
 
+def fair():
+    lawful.sample("x", dist.Bernoulli(0.5))
+
+
 # How to make one of each public maker that takes arguments; a new one gets a line here and a row in ROWS.
 MADE = {
     "spawn": lambda: inference.spawn(2),
+    "enumerate_sites": lambda: inference.enumerate_sites(["x"]),
     "resample": lambda: inference.resample(scheme("systematic"), inference.ess_below(0.5)),
     "repeat_to_end": lambda: inference.repeat_to_end(inference.Advance),
     "particle_filter": lambda: inference.particle_filter(2, scheme("systematic"), None),
+    "propose": lambda: inference.propose(fair),
+    "propose_each": lambda: inference.propose_each(tilted),
+    "suspend": lambda: inference.suspend("factors"),
     "move": lambda: inference.move(kernels.mh()),
     "smc": lambda: inference.smc(coin, particles=2),
     "importance": lambda: inference.importance(coin, particles=2),
     "mcmc": lambda: inference.mcmc(coin, kernels.mh(), draws=2, warmup=0, chains=1),
     "mh": kernels.mh,
+    "temper": lambda: inference.temper(ladder=[0.5, 1.0]),
+    "rejuvenate": lambda: inference.rejuvenate(kernels.mh(), 1),
+    "waste_free": lambda: inference.waste_free(kernels.mh(), 1),
+    "population_walk": inference.population_walk,
+    "tempered_smc": lambda: inference.tempered_smc(coin, particles=2, kernel=kernels.mh(), ladder=[0.5, 1.0], steps=1),
 }
 KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_site()),
-           "random_walk": lambda: kernels.mh(kernels.random_walk(0.5))}  # fmt: skip
+           "random_walk": lambda: kernels.mh(kernels.random_walk(0.5)),
+           "independence": lambda: kernels.mh(kernels.independence()), "on": lambda: kernels.on("x"),
+           "cycle": lambda: kernels.cycle(kernels.mh()), "mixture": lambda: kernels.mixture([1.0], kernels.mh()),
+           "repeat": lambda: kernels.repeat(kernels.mh(), 2)}  # fmt: skip
 # What is neither a transformer, nor a kernel, nor a plan, and so claims nothing by itself.
-CLAIM_NOTHING = {"ess_below", "enumerate", "sequential", "scored"}
-# The plans, and the rows that are their algorithm without the collection of results.
-PLANS = {"smc": "smc systematic", "importance": "importance: collapse", "mcmc": "mh single site"}
+CLAIM_NOTHING = {
+    "predictive",
+    "by_ess",
+    "enumeration",
+    "recover",
+    "data_by_data",
+    "prior_to_posterior",
+    "ess_below",
+    "enumerate",
+    "sequential",
+    "scored",
+}
+# The plans, and the rows that are their algorithm without the collection of results; `propose_each` is `propose` with
+# a proposal for every site that it meets.
+PLANS = {
+    "smc": "smc systematic",
+    "importance": "importance: collapse",
+    "mcmc": "mh single site",
+    "tempered_smc": "tempered smc",
+    "propose": "propose",
+}
 
 
 def public(module):

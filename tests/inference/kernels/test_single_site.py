@@ -7,7 +7,7 @@ import pytest
 
 from lawful import cond, factor, plate, sample, scan
 from lawful.inference import kernels
-from lawful.inference.check import enumerate_measure
+from lawful.inference.check import enumerate_measure, invariant
 from tests.inference.kernels.transition import Transition
 
 TOLERANCE = 1e-12
@@ -130,3 +130,25 @@ def test_the_plan_names_each_site_and_its_move():
         "b: one part at a time, proposed from its prior",
         "v: one part at a time, proposed from its prior",
     ]
+
+
+READ_AFTER_A_LOOP = {
+    "first": lambda carry, path: path[0],
+    "last": lambda carry, path: path[-1],
+    "sum": lambda carry, path: path.sum(),
+    "carry": lambda carry, path: carry,
+}
+
+
+@pytest.mark.parametrize("read", READ_AFTER_A_LOOP)
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_factor_that_reads_the_history_of_a_loop_is_scored_at_its_old_values(read: str, length: int) -> None:
+    def program():
+        def step(carry, _):
+            x = 1.0 * coin("x", 0.3 + 0.4 * carry)
+            return x, x
+
+        carry, path = scan(step, 0.0, jnp.arange(length))
+        factor("f", -0.4 * READ_AFTER_A_LOOP[read](carry, path))
+
+    assert invariant(kernels.mh(), program).passed

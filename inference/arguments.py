@@ -1,0 +1,69 @@
+"""Arguments of a program as data: their names, and a digest that tells whether two calls had equal ones.
+
+Law: two calls with equal digests had equal arrays, numbers and texts, bit for bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from lawful.form import Form
+
+
+def constant_arguments(
+    model: Callable[..., Any] | Form | None, args: tuple[Any, ...], observed: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Name the numbers and arrays among the arguments of a program, without those that are observed as they stand.
+
+    >>> constant_arguments(lambda x, n: None, (np.ones(2), 3), {})
+    {'x': array([1., 1.]), 'n': array(3)}
+    """
+    found: dict[str, np.ndarray] = {}
+    for top, arg in _named(model, args).items():
+        for path, leaf in jax.tree_util.tree_flatten_with_path(arg)[0]:
+            if isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int):
+                if not any(np.array_equal(leaf, value) for value in observed.values()):
+                    found[".".join([top, *map(_part, path)])] = np.asarray(leaf)
+    return found
+
+
+def _part(part: Any) -> str:
+    """Name a step of a path into nested arguments."""
+    return str(next((getattr(part, key) for key in ("key", "idx", "name") if hasattr(part, key)), part))
+
+
+def _named(model: Callable[..., Any] | Form | None, args: tuple[Any, ...]) -> dict[str, Any]:
+    if model is not None and not isinstance(model, Form):
+        try:
+            return dict(inspect.signature(model).bind(*args).arguments)
+        except (TypeError, ValueError):
+            pass
+    return {f"argument_{place}": arg for place, arg in enumerate(args)}
+
+
+def digest_of(args: tuple[Any, ...] | None) -> str | None:
+    """Digest the arguments of a call; functions and other objects count by their type alone.
+
+    >>> digest_of((np.ones(2), 3)) == digest_of((np.ones(2), 3)) != digest_of((np.ones(2), 4))
+    True
+    """
+    if args is None:
+        return None
+    leaves, tree = jax.tree.flatten(args)
+    code = hashlib.sha256(str(tree).encode())
+    for leaf in leaves:
+        if isinstance(leaf, jax.Array | np.ndarray | np.generic | float | complex):
+            array = np.ascontiguousarray(np.asarray(leaf))
+            code.update(f"|{array.dtype} {array.shape}|".encode())
+            code.update(array.tobytes())
+        elif isinstance(leaf, str | int | bytes | None):
+            code.update(f"|{type(leaf).__name__} {leaf!r}|".encode())
+        else:
+            code.update(f"|{type(leaf).__qualname__}|".encode())
+    return code.hexdigest()

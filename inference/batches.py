@@ -1,0 +1,59 @@
+"""Batches: one compiled function over many draws, a batch at a time, each batch moved to the host before the next.
+
+Law: the batch size changes memory and time, and values by no more than rounding, since each draw is computed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from lawful.errors import LawfulError
+
+BYTES = 1 << 26  # of values and answers in a batch of automatic size
+
+type BatchSize = int | Literal["auto"]
+
+
+def in_batches(
+    function: Callable[[list[Any]], Sequence[jax.Array]], columns: Sequence[Any], count: int, size: BatchSize = "auto"
+) -> list[np.ndarray]:
+    """Apply a function of many draws to all of them.
+
+    Args:
+        function: takes columns of some draws and gives columns of as many answers; compiled once.
+        columns: arrays (count, ...).
+        count: number of draws.
+        size: draws a batch; "auto" takes as many as fit into 64 MiB.
+
+    Returns: arrays (count, ...) on the host.
+
+    >>> import jax.numpy as jnp
+    >>> (double,) = in_batches(lambda columns: [2 * columns[0]], [jnp.arange(5)], 5, size=2)
+    >>> double.tolist()
+    [0, 2, 4, 6, 8]
+    """
+    if size != "auto" and (not isinstance(size, int | np.integer) or size < 1):
+        raise LawfulError(f"batch_size: expected 'auto' or an integer of 1 or more, got {size!r}.")
+    arrays = [np.asarray(column) for column in columns]
+    with jax.debug_key_reuse(False):  # it takes keys that vmap has moved for used ones, as of a loop in a batch
+        return _in_batches(function, arrays, count, size)
+
+
+def _in_batches(
+    function: Callable[[list[Any]], Sequence[jax.Array]], arrays: list[np.ndarray], count: int, size: BatchSize
+) -> list[np.ndarray]:
+    shapes = jax.eval_shape(function, [jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype) for a in arrays])
+    answers = [np.empty((count, *shape.shape[1:]), shape.dtype) for shape in shapes]
+    row = sum(a.dtype.itemsize * int(np.prod(a.shape[1:])) for a in (*arrays, *answers))
+    length = max(1, min(count, BYTES // max(row, 1) if size == "auto" else int(size)))
+    for start in range(0, count, length):
+        stop = min(start + length, count)
+        rows = np.minimum(np.arange(start, start + length), count - 1)  # the last batch is filled up: one shape
+        parts = jax.device_get(function([a[rows] for a in arrays]))
+        for answer, part in zip(answers, parts, strict=True):
+            answer[start:stop] = part[: stop - start]
+    return answers

@@ -1,0 +1,153 @@
+"""Broken proposals: where the log density of a rejected proposal was not a number.
+
+Law: looking changes nothing: the first such step is run again with the same keys, this once accepted, and the state
+that it leads to is scored site by site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.addresses import Address, show_address
+from lawful.form import Form
+from lawful.given import lookup
+from lawful.laws import BoundLaw, core_of
+from lawful.messages import FactorMessage, Handler, Message, SampleMessage, only
+
+from .chain_loop import ChainLoop, chain_loop, stepper
+from .kernels.acceptance import revealing
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A place where a log density is not a number.
+
+    Attributes:
+        site: name of the site or factor, with its step.
+        source: its line.
+        parameter: name and value of the first parameter of its law that is not finite there, or of the first; for a
+            factor the log weight.
+        value: its value there; None for a factor.
+        chain: the chain.
+        step: the step, warm-up included.
+    """
+
+    site: str
+    source: str
+    parameter: tuple[str, Any]
+    value: Any
+    chain: int
+    step: int
+
+
+def first_broken(
+    form: Form,
+    args: Sequence[Any],
+    kernel: Any,
+    loop: ChainLoop,
+    key: jax.Array,
+    run: tuple[Sequence[Any], Sequence[Any], Mapping[str, Any]],
+    counts: np.ndarray,
+) -> Broken | None:
+    """Find the first proposal of a run whose log density is not a number.
+
+    Args:
+        form: the program.
+        args: its arguments.
+        kernel: the kernel, not built.
+        loop: the loop that ran.
+        key: its key.
+        run: the program's inputs, the state at the start, and what the loop gave.
+        counts: (step, chain) how many proposals were broken.
+
+    Returns: the place; None where no single site shows it.
+    """
+    inputs, start, out = run
+    step, chain = (int(i) for i in np.argwhere(counts > 0)[0])
+    state, first = _before(loop, start, out, step)
+    take = stepper(loop)
+    for t in range(first, step):
+        state = take(key, inputs, state, jnp.asarray(t))
+    with revealing():
+        built = kernel.build(form)
+    reveal = stepper(chain_loop(built, loop.plate.size, 0, 0, 1))
+    after = reveal(key, inputs, state, jnp.asarray(step))
+    values = {c.address: np.asarray(x)[chain] for c, x in zip(built.choices, after, strict=False)}
+    probe = _Probe(values)
+    with only(probe):
+        form(*args)
+    if probe.found is None:
+        return None
+    return Broken(*probe.found, chain, step)
+
+
+def _before(loop: ChainLoop, start: Sequence[Any], out: Mapping[str, Any], step: int) -> tuple[Sequence[Any], int]:
+    """Give the last kept state before a step, and the step that comes after it."""
+    if step <= loop.warmup:
+        return ([x[step - 1] for x in out["warmup"]], step) if step else (start, 0)
+    draws = (step - loop.warmup) // loop.thin
+    if draws:
+        return [x[draws - 1] for x in out["draws"]], loop.warmup + draws * loop.thin
+    return ([x[-1] for x in out["warmup"]] if loop.warmup else start), loop.warmup
+
+
+class _Probe(Handler):
+    """Gives every choice its value in a state, and notes the first statement whose log density is not a number."""
+
+    def __init__(self, values: Mapping[Address, Any]) -> None:
+        self.values = values
+        self.found: tuple[str, str, tuple[str, Any], Any] | None = None
+
+    def process(self, message: Message) -> None:
+        if isinstance(message, SampleMessage) and message.value is None:
+            message.value = lookup(self.values, message.address)
+        if self.found is not None:
+            return
+        if isinstance(message, FactorMessage) and np.any(np.isnan(np.asarray(message.log_weight))):
+            weight = "log weight", np.asarray(message.log_weight)
+            self.found = show_address(message.address), str(message.source), weight, None
+        elif isinstance(message, SampleMessage):
+            scores = np.asarray(message.distribution.log_prob(message.value))
+            if np.any(np.isnan(scores)):
+                parameter = telling_parameter(message.distribution)
+                self.found = show_address(message.address), str(message.source), parameter, np.asarray(message.value)
+
+
+def telling_parameter(distribution: Any) -> tuple[str, Any]:
+    """Give the first parameter of a distribution that is not finite, with its name; else the first one.
+
+    >>> import numpyro.distributions as dist
+    >>> telling_parameter(dist.Normal(2.0, float("nan"), validate_args=False))[0]
+    'scale'
+    >>> telling_parameter(dist.Normal(2.0, 1.0).expand([3]))[0]
+    'loc'
+    """
+    if isinstance(distribution, BoundLaw):
+        named = {f"parameter {i}": np.asarray(p) for i, p in enumerate(distribution.parameters)}
+    else:
+        core = core_of(distribution)
+        given = {name: getattr(core, name, None) for name in core.arg_constraints}
+        named = {name: np.asarray(value) for name, value in given.items() if value is not None}
+    broken = [name for name, value in named.items() if not np.all(np.isfinite(value))]
+    name = next(iter(broken), next(iter(named), ""))
+    return name, named.get(name)
+
+
+def describe(broken: Broken) -> str:
+    """Write a place for people."""
+    at = "" if broken.value is None else f" at value {_short(broken.value)}"
+    name, parameter = broken.parameter
+    return (
+        f"the first was at '{broken.site}' ({broken.source}), {name} = {_short(parameter)}{at}, "
+        f"in chain {broken.chain} at step {broken.step}"
+    )
+
+
+def _short(value: Any) -> str:
+    return np.array2string(np.asarray(value), precision=6, threshold=6, separator=", ")

@@ -1,0 +1,134 @@
+"""Chain loop: many chains of one kernel in one compiled loop that keeps the states it is asked for.
+
+Law: the chains are those of a loop over all steps, state by state; between two draws no state is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lawful.addresses import key_at
+from lawful.block import Block
+from lawful.emitter import broadcast_plates, run_nodes
+from lawful.form import Form, Plate
+from lawful.lift import lift
+
+from .kernels.base import KernelForm
+
+
+@dataclass(frozen=True)
+class ChainLoop:
+    """One step of many chains, and how often to take it.
+
+    Attributes:
+        body: the step: inputs are the program's, then the state of each chain; outputs the state, then numbers.
+        inputs: how many inputs are the program's.
+        size: number of values of the state.
+        plate: the chains.
+        warmup: steps before the first draw, all of whose states are kept.
+        draws: states kept after that.
+        thin: steps per draw.
+    """
+
+    body: Form
+    inputs: int
+    size: int
+    plate: Plate
+    warmup: int
+    draws: int
+    thin: int
+
+    @property
+    def steps(self) -> int:
+        """All steps."""
+        return self.warmup + self.draws * self.thin
+
+    def __call__(self, key: jax.Array, inputs: Sequence[Any], state: Sequence[Any]) -> dict[str, list[jax.Array]]:
+        """Run all steps.
+
+        Returns: the "last" state; "warmup" and "draws", its values (step, chain, ...); "numbers" (step, chain), of all.
+        """
+        rows = self.keys(key, jnp.arange(self.steps))
+
+        def step(state: Any, keys: Any) -> Any:
+            return self.step(inputs, state, keys)
+
+        def kept(state: Any, keys: Any) -> Any:
+            state, numbers = step(state, keys)
+            return state, (state, numbers)
+
+        def draw(state: Any, keys: Any) -> Any:
+            state, numbers = jax.lax.scan(step, state, keys)
+            return state, (state, numbers)
+
+        early = {a: k[: self.warmup] for a, k in rows.items()}
+        late = {a: k[self.warmup :] for a, k in rows.items()}
+        state = [jnp.asarray(x) for x in state]
+        state, (warm, first) = jax.lax.scan(kept, state, early, length=self.warmup)
+        if self.thin == 1:
+            state, (drawn, second) = jax.lax.scan(kept, state, late, length=self.draws)
+        else:
+            grouped = {a: k.reshape((self.draws, self.thin)) for a, k in late.items()}
+            state, (drawn, second) = jax.lax.scan(draw, state, grouped, length=self.draws)
+            second = [x.reshape((self.draws * self.thin, *x.shape[2:])) for x in second]
+        numbers = [jnp.concatenate([a, b]) for a, b in zip(first, second, strict=True)]
+        return {"last": state, "warmup": warm, "draws": drawn, "numbers": numbers}
+
+    def keys(self, key: jax.Array, steps: Any) -> dict[Any, jax.Array]:
+        """Give the keys of the sites at some steps, as a loop gives them."""
+        sites = [site.address for site in self.body.sites() if site.observed is None]
+        return {a: jax.vmap(jax.random.fold_in, (None, 0))(key_at(key, a), steps) for a in sites}
+
+    def step(
+        self, inputs: Sequence[Any], state: Sequence[Any], keys: dict[Any, jax.Array]
+    ) -> tuple[list[jax.Array], list[jax.Array]]:
+        """Take one step of all chains."""
+        outputs, _ = run_nodes(self.body, [*inputs, *state], keys)
+        out = self.body.outputs[self.size :]
+        numbers = [
+            broadcast_plates(x, v, v.like((self.plate, *v.plates)) if self.plate not in v.plates else v)
+            for x, v in zip(outputs[self.size :], out, strict=True)
+        ]
+        return outputs[: self.size], numbers
+
+
+def chain_loop(kernel: KernelForm, chains: int, warmup: int, draws: int, thin: int) -> ChainLoop:
+    """Lift a kernel to many chains."""
+    plate = Plate("chain", chains)
+    own = len(kernel.form.inputs) - kernel.size
+    plated = [False] * own + [True] * kernel.size
+    carried = [True] * kernel.size + [False] * len(kernel.info)
+    body = lift(kernel.form, plate, plated, carried=carried).form
+    return ChainLoop(body, own, kernel.size, plate, warmup, draws, thin)
+
+
+def loop_form(loop: ChainLoop) -> Form:
+    """Write the loop as one Form: the algorithm as a program, every state kept.
+
+    Inputs: the program's, then the state of each chain. Outputs: the last state, then every state and the kernel's
+    numbers stacked along the steps.
+    """
+    inner = Block()
+    outputs = inner.splice(loop.body, loop.body.inputs)
+    closed = inner.form(loop.body.inputs, (*outputs[: loop.size], *outputs))
+    block = Block()
+    constants = tuple(v.like() for v in loop.body.inputs[: loop.inputs])
+    init = tuple(v.like() for v in loop.body.inputs[loop.inputs :])
+    last, ys = block.loop(closed, loop.steps, constants, init, ())
+    return block.form((*constants, *init), (*last, *ys))
+
+
+def stepper(loop: ChainLoop) -> Callable[..., list[jax.Array]]:
+    """Compile one step of a loop by its number: `(key, inputs, state, step) -> state`."""
+
+    @jax.jit
+    def run(key: jax.Array, inputs: Any, state: Any, step: Any) -> list[jax.Array]:
+        keys = {a: k[0] for a, k in loop.keys(key, step[None]).items()}
+        return loop.step(inputs, state, keys)[0]
+
+    return run

@@ -1,0 +1,200 @@
+"""Eager algorithms under the law: each is a program, so the reference enumerator lists its picks, coins and choices.
+
+Law: on random finite programs a population means the program's measure, before and after one particle is picked, and
+the trace kernel keeps the posterior and is reversible; to 1e-12, every decision seen with both outcomes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lawful.addresses import Address
+from lawful.messages import SampleMessage
+
+from ..eager.population import Settings, collapsed, filtered
+from ..eager.run import Run
+from ..eager.running import placed_in, run
+from ..eager.trace_mh import move
+from ..numerics.resampling import scheme
+from .exact import TOLERANCE, Tally
+from .measure import Measure, Trace, exact_sum, freeze
+from .reference import enumerate_measure
+from .report import Report
+from .suite import Instance, instances_of
+
+MAX_PATHS = 200_000
+
+
+@dataclass(frozen=True)
+class EagerRow:
+    """One row: a name, the settings of a population or None for the trace kernel, and the programs that it needs."""
+
+    name: str
+    settings: Settings | None
+    particles: int = 2
+    max_paths: int = 60
+    programs: int = 12
+
+
+EAGER_ROWS = (
+    EagerRow("eager importance", Settings(2, scheme("systematic"), pauses=False)),
+    EagerRow("eager smc multinomial", Settings(2, scheme("multinomial"), None), max_paths=16),
+    EagerRow("eager smc systematic adaptive", Settings(2, scheme("systematic"), 0.9)),
+    EagerRow("eager smc residual, N = 3", Settings(3, scheme("residual"), 0.9), 3, 64),
+    EagerRow("eager mh single site", None, 1, 40, 40),
+)
+
+
+def check_eager_row(row: EagerRow, share: float = 1.0) -> tuple[Report, int, float]:
+    """Check one row on a share of its programs: the report, how many had structure, and the seconds it took."""
+    start = time.perf_counter()
+    chosen = instances_of(math.ceil(share * row.programs), particles=row.particles, max_paths=row.max_paths)
+    settings = row.settings
+    report = kernel_report(chosen) if settings is None else population_report(row.name, settings, chosen)
+    structured = sum(1 for instance in chosen if instance.features & {"branch", "guard", "plate"})
+    return report, structured, time.perf_counter() - start
+
+
+def eager_verdicts(names: Sequence[str]) -> Iterator[tuple[EagerRow, Report, int, float]]:
+    """Check the rows whose names have one of these parts; none chooses all."""
+    for row in EAGER_ROWS:
+        if not names or any(name in row.name for name in names):
+            yield (row, *check_eager_row(row))
+
+
+def population_report(name: str, settings: Settings, instances: Iterable[Instance]) -> Report:
+    """Compare the measure of a population, and of one particle picked from it, with that of its program."""
+    tally = Tally(TOLERANCE)
+    for instance in instances:
+        for measure in (population_measure, collapsed_measure):
+            tally.add(measure(instance.program, instance.args, settings), instance.truth(), instance.name)
+    return tally.report(f"{name} keeps the measure", True, f"lawful.inference.check.eager.check_eager_row({name!r})")
+
+
+def trace_of(record: Run) -> Trace:
+    """Read a run as an outcome of the program."""
+    choices = frozenset((address, freeze(value)) for address, value in record.choices.items())
+    return Trace(choices, freeze(record.value))
+
+
+def collapsed_measure(program: Callable[..., Any], args: tuple[Any, ...], settings: Settings) -> Measure:
+    """Enumerate a population that is collapsed to one particle: the measure of what it picks.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> coin = lambda: lawful.sample("coin", dist.Bernoulli(0.25))
+    >>> measure = collapsed_measure(coin, (), Settings(2, scheme("systematic")))
+    >>> {trace.output: round(float(weight), 12) for trace, weight in measure.items()} == {0: 0.75, 1: 0.25}
+    True
+    """
+
+    def algorithm() -> Any:
+        picked = collapsed(filtered(program, args, settings))
+        return trace_of(picked) if picked.finished else None
+
+    measure = enumerate_measure(algorithm, max_paths=MAX_PATHS)
+    return _of_traces(measure.marginal(lambda outcome: outcome.output))
+
+
+def population_measure(program: Callable[..., Any], args: tuple[Any, ...], settings: Settings) -> Measure:
+    """Enumerate a population: E[ Z-hat mean_i w_i delta(x_i) ]."""
+
+    def algorithm() -> Any:
+        end = filtered(program, args, settings)
+        mass = 0.0 if end.dead else np.exp(end.log_evidence) / len(end.runs)
+        weights = np.where(np.isneginf(end.log_weight), 0.0, np.exp(end.log_weight)) * mass
+        return tuple((trace_of(r), float(w)) for r, w in zip(end.runs, weights, strict=True) if r.finished)
+
+    measure = enumerate_measure(algorithm, max_paths=MAX_PATHS)
+    parts: dict[Any, list[float]] = {}
+    for outcome, probability in measure.traces():
+        particles: Any = outcome.output
+        for (choices, output), weight in particles:
+            parts.setdefault(Trace(choices, output), []).append(float(probability) * weight)
+    totals = {trace: exact_sum(weights) for trace, weights in parts.items()}
+    return Measure(totals, 0.0, measure.probability, measure.paths, measure.coverage)
+
+
+def _of_traces(measure: Measure) -> Measure:
+    """Read outcomes as traces; a population that died gives none, and has no weight."""
+    pairs: list[Any] = [(outcome, weight) for outcome, weight in measure.weights.items() if outcome is not None]
+    weights: Any = {Trace(*outcome): weight for outcome, weight in pairs}
+    return Measure(weights, measure.log_scale, measure.probability, measure.paths, measure.coverage)
+
+
+def kernel_report(instances: Iterable[Instance]) -> Report:
+    """Check the trace kernel on each program: pi K = pi, and that the flux is symmetric."""
+    error = asymmetry = 0.0
+    paths = count = 0
+    coverage: set[bool] = set()
+    worst = ""
+    for instance in instances:
+        matrix, pi, seen, rows = transition(instance.program, instance.args, instance.truth())
+        if not len(pi):
+            continue
+        flux = pi[:, None] * matrix
+        lost = float(np.abs(matrix.sum(axis=1) - 1).max())
+        this = max(float(np.abs(pi @ matrix - pi).sum() / 2), lost)
+        if this >= error:
+            error, worst = this, instance.name
+        asymmetry = max(asymmetry, float(np.abs(flux - flux.T).max()))
+        coverage |= seen
+        paths, count = paths + rows, count + 1
+    passed = error <= TOLERANCE and asymmetry <= TOLERANCE
+    return Report(
+        status="failed" if not passed else "passed" if len(coverage) == 2 else "inconclusive",
+        law="single-site trace moves: pi K = pi, reversible",
+        level="exact",
+        tv=error,
+        measure_error=max(error, asymmetry),
+        paths=paths,
+        instances=count,
+        coverage={"accept?": frozenset(coverage)},
+        worst=("total variation", error),
+        repro="lawful.inference.check.eager.check_eager_row('eager mh single site')",
+        remarks="" if passed else f"flux asymmetric by {asymmetry:.3g}; worst instance:\n{worst}",
+    )
+
+
+def transition(
+    program: Callable[..., Any], args: tuple[Any, ...], truth: Measure
+) -> tuple[np.ndarray, np.ndarray, set[bool], int]:
+    """Enumerate every row of the trace kernel: (matrix, pi, outcomes of the coin that were seen, paths)."""
+    states = [trace for trace, weight in truth.traces() if weight > 0]
+    weights = np.array([float(truth.weights[trace]) for trace in states])
+    pi = weights / weights.sum() if len(states) else weights
+    place = {trace: index for index, trace in enumerate(states)}
+    matrix = np.zeros((len(states), len(states)))
+    seen: set[bool] = set()
+    paths = 0
+    for row, state in enumerate(states):
+        here = run_of(program, args, state)
+        if not here.free:
+            matrix[row, row] = 1.0
+            continue
+        measure = enumerate_measure(lambda here=here: trace_of(move(program, args, here, 0).run), max_paths=MAX_PATHS)
+        paths += measure.paths
+        seen |= measure.coverage.get("accept?", frozenset())
+        for outcome, probability in measure.traces():
+            column = place.get(outcome.output)  # type: ignore[call-overload]
+            if column is not None:
+                matrix[row, column] += float(probability)
+    return matrix, pi, seen, paths
+
+
+def run_of(program: Callable[..., Any], args: tuple[Any, ...], state: Trace) -> Run:
+    """Run a program at the choices of an outcome, and score it."""
+    choices: dict[Address, Any] = {address: np.asarray(value) for address, value in state.choices}
+
+    def keep(message: SampleMessage) -> bool:
+        """Give a value its shape: an empty array froze into an empty tuple, and lost shape and type."""
+        array = choices[message.address].reshape(message.distribution.shape())
+        choices[message.address] = (array if array.size else array.astype(int))[()]
+        return True
+
+    return run(program, args, placed_in(last=0), after=Run(choices), keep=keep, scored=True)

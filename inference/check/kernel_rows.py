@@ -1,0 +1,104 @@
+"""Kernel rows: kernels that a row can run on any finite program, whatever its sites are called.
+
+Law: each of them claims what the kernel that it builds claims; names are read from the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from lawful import cond, factor, sample, scan
+from lawful.form import Form
+from lawful.record import choices_of
+
+from ..kernels import cycle, independence, mh, mixture, on
+from ..kernels.base import INVARIANT, KernelForm
+from .contracts import Contract
+
+_SHIFT = jnp.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
+
+
+@dataclass(frozen=True)
+class Named:
+    """A kernel made for the names of a program's sites: those that always run, and all."""
+
+    label: str
+    make: Callable[[list[str], list[str]], Any]
+    contract: Contract = INVARIANT
+
+    def build(self, program: Form) -> KernelForm:
+        """Make the kernel, and build it."""
+        choices = choices_of(program)
+        kernel = self.make([c.name for c in choices if not c.conditional], [c.name for c in choices])
+        built: KernelForm = kernel.build(program)
+        return built
+
+    def plan(self, program: Form) -> list[str]:
+        """Say what it is."""
+        return [self.label]
+
+    def __repr__(self) -> str:
+        """Show the label."""
+        return self.label
+
+
+def _shift(names: list[str]) -> Any:
+    """Propose new values of some sites, by a table of the old ones; values out of the support are rejected."""
+
+    def shift(current: Mapping[str, Any]) -> None:
+        for name in names:
+            sample(name, dist.Categorical(_SHIFT[current[name]]))
+
+    return mh(shift)
+
+
+def _halves(names: list[str]) -> tuple[list[str], list[str]]:
+    middle = (len(names) + 1) // 2
+    return names[:middle], names[middle:] or names
+
+
+PROGRAM = Named(
+    "mixture([2, 1], on(first, mh(program)), mh(single_site()))",
+    lambda always, every: mixture([2, 1], on(always[:2], _shift(always[:2])), mh()) if always else mh(),
+)
+ON = Named(
+    "mixture([1, 2], on(first, mh(single_site())), on(second, mh(single_site())))",
+    lambda always, every: mixture([1, 2], on(_halves(every)[0]), on(_halves(every)[1])),
+)
+CYCLE = Named(
+    "cycle(on(first, mh(single_site())), on(second, mh(single_site())))",
+    lambda always, every: cycle(on(_halves(every)[0]), on(_halves(every)[1])),
+    cycle(mh(), mh()).contract,
+)
+INDEPENDENCE = mh(independence())
+
+
+def nested() -> None:
+    """A branch in a branch: the move of a site inside changes how many of them are active."""
+    a = sample("a", dist.Bernoulli(0.4))
+
+    def inner() -> Any:
+        c = sample("c", dist.Bernoulli(0.3))
+        return cond(c == 1, lambda: sample("d", dist.Bernoulli(0.6)), lambda: 0)
+
+    factor("weight", cond(a == 1, inner, lambda: sample("e", dist.Bernoulli(0.9))) * -0.5)
+
+
+def nested_steps() -> None:
+    """A loop whose steps draw one site or two, depending on the step before and on a site of their own."""
+
+    def step(z: Any, y: Any) -> tuple[Any, None]:
+        def two() -> Any:
+            more = sample("more", dist.Bernoulli(0.6))
+            return cond(more == 1, lambda: sample("extra", dist.Bernoulli(0.5)), lambda: 0)
+
+        z = cond(z == 1, two, lambda: sample("z", dist.Bernoulli(0.2)))
+        sample("y", dist.Bernoulli(0.2 + 0.6 * z), obs=y)
+        return z, None
+
+    scan(step, jnp.asarray(1), jnp.array([1, 0]))

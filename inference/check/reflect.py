@@ -1,0 +1,73 @@
+"""Reflect: the smallest kernel for exact checks of what is built around kernels: one coin a move, no draw.
+
+Law: pi K = pi. Every finite choice is mirrored within its support, which undoes itself, so acceptance by the ratio of
+the densities keeps the target. A program with branches is left as it is: its arms would change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.block import Block
+from lawful.form import Form, Var
+from lawful.record import Choice
+
+from ..kernels.base import INVARIANT, Proposed, State, scored
+from ..kernels.mh import MH
+from .contracts import Contract
+
+
+@dataclass(frozen=True)
+class Reflect:
+    """Propose the mirror image of every finite choice."""
+
+    contract: Contract = INVARIANT
+
+    def propose(
+        self, block: Block, program: Form, inputs: Sequence[Var], choices: Sequence[Choice], state: State
+    ) -> Proposed:
+        """Append the mirror images and the ratio."""
+        still = any(choice.conditional for choice in choices)
+        values = [v if still else mirrored(block, c, v) for c, v in zip(choices, state.values, strict=True)]
+        log_density, flags = scored(block, program, inputs, values)
+        ratio = block.det(jnp.subtract, log_density, state.log_density, label="log ratio")
+        return Proposed(State(tuple(values), flags, log_density), ratio)
+
+    def plan(self, program: Form) -> list[str]:
+        """Say what is proposed."""
+        return ["every finite choice: its mirror image"]
+
+    def __repr__(self) -> str:
+        """Show the name."""
+        return "reflect()"
+
+
+def reflect() -> MH:
+    """Make the kernel.
+
+    >>> reflect()
+    mh(reflect())
+    """
+    return MH(Reflect())
+
+
+def mirrored(block: Block, choice: Choice, value: Var) -> Var:
+    """Append the mirror image of a value whose support is a row of integers; another value stays."""
+    law: Any = choice.law
+    while hasattr(law, "base"):
+        law = law.base
+    table = getattr(law, "support_table", None)
+    if table is None or not (np.diff(np.sort(table.array)) == 1).all():
+        return value
+    ends = int(table.array.min() + table.array.max())
+
+    def mirror(value: jax.Array) -> jax.Array:
+        return (ends - value).astype(value.dtype)
+
+    return block.det(mirror, value, label=f"mirror {choice.name}")

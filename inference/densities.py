@@ -1,0 +1,107 @@
+"""Densities of draws: log_likelihood and log_prior, site by site, at every draw of a result.
+
+Law: at each draw the terms of both groups sum to the log density of the program, `form.log_density`.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from lawful.errors import LawfulError
+from lawful.form import Form
+from lawful.probes import pointwise
+from lawful.record import Choice
+from lawful.tracing import split_arguments
+
+from .batches import BatchSize, in_batches
+
+type Arrays = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Densities:
+    """Terms (chain, draw, ...) by the name of the site or factor, and the names of their further axes."""
+
+    log_likelihood: dict[str, np.ndarray]
+    log_prior: dict[str, np.ndarray]
+    dims: dict[str, tuple[str, ...]]
+
+
+def densities(form: Form, args: tuple[Any, ...], draws: Arrays, batch_size: BatchSize = "auto") -> Densities:
+    """Score draws part by part.
+
+    Args:
+        form: the program.
+        args: its arguments.
+        draws: (chain, draw, ...) of every choice of the program, by name; NaN where an arm did not run.
+        batch_size: draws scored at once, or "auto".
+
+    Raises: LawfulError where a choice has no draws.
+    """
+    parts = pointwise(form)
+    missing = absent_choices(form, draws)
+    if missing:
+        raise LawfulError(
+            f"log densities need the draws of every choice; the result has none of {', '.join(missing)}. Fix: keep "
+            "them (keep='paths' of inference.smc), or leave the groups out with log_likelihood=False, "
+            "log_prior=False.",
+            names=missing,
+        )
+    lead = leading_axes(draws)
+    columns = [as_choice(choice, draws[choice.name]) for choice in parts.choices]
+    inputs, _, _ = split_arguments(args)
+    flat = [column.reshape(-1, *column.shape[2:]) for column in columns]
+    count = int(np.prod(lead))
+    answers = in_batches(functools.partial(_scores(form), inputs), [np.arange(count), *flat], count, batch_size)
+    found: dict[str, dict[str, np.ndarray]] = {"likelihood": {}, "prior": {}}
+    dims = dict(parts.dims)
+    for part, answer in zip(parts.asked, answers, strict=True):
+        found[part.kind][part.name] = answer.reshape(*lead, *answer.shape[1:])
+        dims.setdefault(part.name, tuple(f"time{i or ''}" for i in range(answer.ndim - 1)))  # factors in loops
+    return Densities(found["likelihood"], found["prior"], dims)
+
+
+def absent_choices(form: Form, draws: Arrays) -> tuple[str, ...]:
+    """Name the choices of a form that have no draws of their shape."""
+    names = []
+    for choice in pointwise(form).choices:
+        if choice.name not in draws or tuple(np.shape(draws[choice.name])[2:]) != choice.full_shape:
+            names.append(choice.name)
+    return tuple(names)
+
+
+def as_choice(choice: Choice, draws: Any) -> np.ndarray:
+    """Give draws the type of their choice; an integer without a value, where an arm did not run, reads as zero."""
+    array = np.asarray(draws)
+    if array.dtype == choice.dtype:
+        return array
+    return np.where(np.isnan(array), 0, array).astype(choice.dtype)
+
+
+def leading_axes(draws: Arrays) -> tuple[int, int]:
+    """Return the numbers of chains and draws."""
+    chains, length = next((np.shape(array)[:2] for array in draws.values()), (0, 0))
+    return chains, length
+
+
+_compiled: weakref.WeakKeyDictionary[Form, Callable[..., Any]] = weakref.WeakKeyDictionary()
+
+
+def _scores(form: Form) -> Callable[[Sequence[Any], Sequence[Any]], list[jax.Array]]:
+    """Compile the scores of many draws; the first column counts them, since a program may have no choice."""
+    if form not in _compiled:
+        function = pointwise(form).function
+
+        def one(inputs: Sequence[Any], index: Any, values: Sequence[Any]) -> list[jax.Array]:
+            return function(inputs, values)
+
+        many = jax.vmap(one, (None, 0, 0))
+        _compiled[form] = jax.jit(lambda inputs, columns: many(inputs, columns[0], columns[1:]))
+    return _compiled[form]

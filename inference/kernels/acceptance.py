@@ -1,0 +1,62 @@
+"""Acceptance: the coin of Metropolis-Hastings, and what every such kernel reports.
+
+Law: min(1, r) keeps the target when r is the ratio of the two flows; a ratio that is not a number rejects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+
+import jax
+import jax.numpy as jnp
+
+from lawful.block import Block
+from lawful.errors import UnsupportedProgramError
+from lawful.form import Var
+from lawful.record import Choice
+
+from ..laws import CoinLaw
+from .redraw import PREFIX
+
+_revealing: ContextVar[bool] = ContextVar("lawful_revealing", default=False)
+INFO = ("acceptance_rate", "accepted", "n_nonfinite")
+
+
+def acceptance(log_ratio: jax.Array) -> jax.Array:
+    """Metropolis acceptance min(1, ratio); a NaN ratio rejects.
+
+    >>> acceptance(jnp.log(jnp.array([0.5, 2.0]))).tolist(), float(acceptance(jnp.array(jnp.nan)))
+    ([0.5, 1.0], 0.0)
+    """
+    return jnp.where(jnp.isnan(log_ratio), 0.0, jnp.exp(jnp.minimum(log_ratio, 0.0)))
+
+
+def refuse_nothing_to_move(choices: Sequence[Choice]) -> None:
+    """Refuse a program without choices."""
+    if not choices:
+        raise UnsupportedProgramError("mcmc: the program has no latent site to move.")
+
+
+def accept(block: Block, log_ratio: Var) -> tuple[Var, Var, Var]:
+    """Append the coin of a move.
+
+    Returns: the probability of acceptance, whether the move is accepted, and whether its ratio is not a number.
+    """
+    probability = block.det(acceptance, log_ratio, label="acceptance")
+    coin = block.site((PREFIX, "accept"), CoinLaw(str(probability.dtype)), (probability,))
+    broken = block.det(jnp.isnan, log_ratio, label="not a number?")
+    if _revealing.get():
+        coin = block.det(jnp.logical_or, coin, broken, label="reveal")
+    return probability, coin, broken
+
+
+@contextlib.contextmanager
+def revealing() -> Iterator[None]:
+    """Build kernels that accept what is not a number, so that it can be looked at: they keep no law."""
+    token = _revealing.set(True)
+    try:
+        yield
+    finally:
+        _revealing.reset(token)

@@ -1,0 +1,61 @@
+"""Prior proposal: all choices drawn again from the prior, whatever they were.
+
+Law: prior and proposal cancel, so the acceptance ratio is that of the likelihoods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+
+from lawful.block import Block
+from lawful.form import Form, Var
+from lawful.interpose import interpose
+from lawful.record import Choice, choices_of
+
+from ..check.contracts import Contract
+from .base import INVARIANT, Proposed, State
+from .redraw import Redraw, ScoreKept, units
+
+
+@dataclass(frozen=True)
+class PriorProposal:
+    """Independent draws of all choices from the prior."""
+
+    contract: Contract = INVARIANT
+
+    def propose(
+        self, block: Block, program: Form, inputs: Sequence[Var], choices: Sequence[Choice], state: State
+    ) -> Proposed:
+        """Append a run of the program, and the likelihoods of both states."""
+        redraw = interpose(program, Redraw())
+        given: list[Var] = []
+        for choice, old in zip(choices, state.values, strict=True):
+            all_parts = block.constant(jnp.ones((*choice.loops, *units(choice)), bool))
+            given += [old, block.constant(jnp.ones(choice.loops, bool)), all_parts]
+        outs = block.splice(redraw.form, [*inputs, *given])
+        names = dict(zip(redraw.form.outputs, outs, strict=True))
+        values, _, drawn = ([names[group[k]] for group in redraw.outputs] for k in range(3))
+        flags = tuple(names[v] for v in redraw.flags)
+        likelihood = outs[redraw.own + 1]
+        scores = interpose(program, ScoreKept())
+        none = [block.constant(jnp.zeros((*c.loops, *units(c)), bool)) for c in choices]
+        pairs = [v for pair in zip(state.values, none, strict=True) for v in pair]
+        before = block.splice(scores.form, [*inputs, *pairs])[scores.own + 1]
+        ratio = block.det(jnp.subtract, likelihood, before, label="log ratio")
+        log_density = block.det(_total, likelihood, *drawn, label="log density")
+        return Proposed(State(tuple(values), flags, log_density), ratio)
+
+    def plan(self, program: Form) -> list[str]:
+        """Say which site is proposed how."""
+        return [f"{c.name}: drawn from its prior, with all others" for c in choices_of(program)]
+
+    def __repr__(self) -> str:
+        """Show the name."""
+        return "independence()"
+
+
+def _total(likelihood: jnp.ndarray, *drawn: jnp.ndarray) -> jnp.ndarray:
+    return sum((jnp.sum(d) for d in drawn), likelihood)

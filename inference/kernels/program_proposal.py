@@ -1,0 +1,353 @@
+"""Program proposals: a program of the current choices that draws new values for some of them.
+
+Law: with q the density of what the program draws, the acceptance ratio is pi(y) q(x | y) / (pi(x) q(y | x)), both
+directions scored by running the program again. Sites that begin to run and are not proposed are drawn from their prior,
+and those that stop and would not be proposed on the way back are dropped with theirs: these densities cancel.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.addresses import Address
+from lawful.analysis import has_weight
+from lawful.blanket import reached
+from lawful.block import Block, LogProb, total
+from lawful.dependence import dependence
+from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.form import Form, Site, Var
+from lawful.interpose import Answer, interpose
+from lawful.record import Choice, choices_of
+from lawful.tracing import trace
+
+from ..check.contracts import Contract
+from .base import INVARIANT, Proposed, State, flag_per_choice
+from .prior_proposal import PriorProposal
+from .redraw import PREFIX, RedrawLaw, ScoreKept, SplitScore, units
+
+
+@dataclass(frozen=True)
+class ProgramProposal:
+    """New values drawn by a program; `current` says whether it is given the current choices."""
+
+    program: Callable[..., Any]
+    current: bool = True
+    contract: Contract = INVARIANT
+    incremental = True
+
+    def propose(
+        self, block: Block, program: Form, inputs: Sequence[Var], choices: Sequence[Choice], state: State
+    ) -> Proposed:
+        """Append the draws, both scores of them, and the terms of the target that they reach."""
+        q = self.trace(program)
+        drawn = choices_of(q)
+        flags = flag_per_choice(block, choices, state.flags)
+        data = _Data(block, choices, inputs if self._takes_arrays() else ())
+        forth = interpose(q, _Draw())
+        outs = block.splice(forth.form, data.operands(self.current, state.values, flags))
+        names = dict(zip(forth.form.outputs, outs, strict=True))
+        values, scores_forth = ([names[group[k]] for group in forth.outputs] for k in range(2))
+        runs_forth = flag_per_choice(block, drawn, [names[v] for v in forth.flags])
+        where = {c.name: i for i, c in enumerate(drawn)}
+        offered = [(values[where[c.name]], runs_forth[where[c.name]]) if c.name in where else None for c in choices]
+
+        reach = reached(program, [c.address for c in choices if c.name in where])
+        rule = _Replace(frozenset(c.address for c in choices if c.name in where), reach.switched)
+        given: list[Var] = []
+        for choice, old, was, offer in zip(choices, state.values, flags, offered, strict=True):
+            there = offer or (old, block.constant(np.zeros(choice.loops, bool)))
+            given += [old, was, there[0], self._spread(block, there[1], choice)]
+        new = interpose(program, rule, reach.terms)
+        outs = block.splice(new.form, [*inputs, *given])
+        names = dict(zip(new.form.outputs, outs, strict=True))
+        after, rest_new = ([names[group[k]] for group in new.outputs] for k in range(2))
+        new_flags = tuple(names[v] for v in new.flags)
+        flags_after = flag_per_choice(block, choices, new_flags)
+        kept_new, likelihood_new = outs[new.own : new.own + 2]
+
+        back = interpose(q, _Score())
+        olds = [state.values[next(i for i, c in enumerate(choices) if c.name == d.name)] for d in drawn]
+        outs = block.splice(back.form, [*data.operands(self.current, after, flags_after), *olds])
+        names = dict(zip(back.form.outputs, outs, strict=True))
+        scores_back = [names[group[0]] for group in back.outputs]
+        runs_back = flag_per_choice(block, drawn, [names[v] for v in back.flags])
+
+        before: list[Var] = []
+        for choice, old, now, later in zip(choices, state.values, flags, flags_after, strict=True):
+            kept = block.constant(np.ones((*choice.loops, *units(choice)), bool))
+            if choice.conditional:
+                again = block.constant(np.zeros(choice.loops, bool))
+                if choice.name in where:
+                    again = self._spread(block, runs_back[where[choice.name]], choice)
+                kept = block.det(_Kept((*choice.loops, *units(choice))), now, later, again, label="kept?")
+            before += [old, kept]
+        scoring = interpose(program, ScoreKept(), reach.terms)
+        outs = block.splice(scoring.form, [*inputs, *before])
+        names = dict(zip(scoring.form.outputs, outs, strict=True))
+        kept_old, likelihood_old = outs[scoring.own : scoring.own + 2]
+        rest_old = [
+            names[group[0]] for c, group in zip(choices, scoring.outputs, strict=True) if c.address in reach.terms
+        ]
+        rest_new = [r for c, r in zip(choices, rest_new, strict=True) if c.address in reach.terms]
+
+        position = {c.name: i for i, c in enumerate(choices)}
+        q_forth = [self._counted(block, s, flags_after[position[d.name]], choices[position[d.name]])
+                   for s, d in zip(scores_forth, drawn, strict=True)]  # fmt: skip
+        q_back = [self._counted(block, s, flags[position[d.name]], choices[position[d.name]])
+                  for s, d in zip(scores_back, drawn, strict=True)]  # fmt: skip
+        target = block.det(_difference, kept_new, likelihood_new, kept_old, likelihood_old, label="target")
+        ratio = block.det(proposal_ratio, target, _total(block, q_forth), _total(block, q_back), label="log ratio")
+        for d, forth_runs, back_runs in zip(drawn, runs_forth, runs_back, strict=True):
+            if d.conditional:
+                i = position[d.name]
+                both = (self._spread(block, runs, choices[i]) for runs in (forth_runs, back_runs))
+                ratio = block.det(_matched, ratio, *both, flags[i], flags_after[i], label="same move back?")
+        log_density = block.det(
+            _density, state.log_density, target, _total(block, rest_new), _total(block, rest_old), label="log density"
+        )
+        return Proposed(State(tuple(after), new_flags, log_density), ratio)
+
+    def plan(self, program: Form) -> list[str]:
+        """Say which site is proposed how."""
+        drawn = {c.name: c for c in choices_of(self.trace(program))}
+        lines = []
+        for choice in choices_of(program):
+            if choice.name in drawn:
+                lines.append(f"{choice.name}: proposed by {self!r} from {drawn[choice.name].law.label}")
+            else:
+                lines.append(f"{choice.name}: not moved")
+        return lines
+
+    def trace(self, program: Form) -> Form:
+        """Trace the proposal for the choices of a program.
+
+        Raises: LawfulError where it draws what is not a choice of the program, or weighs.
+        """
+        choices = choices_of(program)
+        state = {c.name: jax.ShapeDtypeStruct(c.full_shape, c.dtype) for c in choices}
+        arrays = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in program.inputs] if self._takes_arrays() else []
+        form = trace(self.program, *((state,) if self.current else ()), *arrays)
+        check_proposal(form, choices, repr(self))
+        return form
+
+    def _takes_arrays(self) -> bool:
+        """Tell whether the proposal takes the arrays of the model's arguments behind the current choices."""
+        kinds = [p.kind for p in inspect.signature(self.program).parameters.values()]
+        positional = [
+            k for k in kinds if k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        ]
+        return inspect.Parameter.VAR_POSITIONAL in kinds or len(positional) > int(self.current)
+
+    def _spread(self, block: Block, flag: Var, choice: Choice) -> Var:
+        """Give each step of a loop the flag of a proposal that draws all steps at once."""
+        return flag if flag.shape == choice.loops else block.det(_Broadcast(choice.loops), flag, label="offered?")
+
+    def _counted(self, block: Block, score: Var, flag: Var, choice: Choice) -> Var:
+        """Count the score of a value that the state has."""
+        if choice.conditional:
+            score = block.det(_where_active, flag, score, label="counted?")
+        return block.det(jnp.sum, score, label="sum") if score.shape else score
+
+    def __repr__(self) -> str:
+        """Show the name of the program."""
+        name = getattr(self.program, "__name__", "program")
+        return f"{name}" if self.current else f"independence({name})"
+
+
+def check_proposal(form: Form, choices: Sequence[Choice], name: str) -> None:
+    """Refuse a proposal that draws what is not a choice of the program, or in another shape, or that weighs."""
+    known = {c.name: c for c in choices}
+    drawn = choices_of(form)
+    if has_weight(form):
+        raise LawfulError(f"proposal {name}: it observes or weighs. Fix: a proposal only samples new values.")
+    if not drawn:
+        raise LawfulError(f"proposal {name}: it samples nothing. Fix: sample new values under the names of sites.")
+    children: dict[Address, set[Address]] = {}
+    for tail, head in dependence(form).edges:
+        children.setdefault(tail, set()).add(head)
+    for choice in drawn:
+        own = known.get(choice.name)
+        if own is None:
+            raise LawfulError(
+                f"proposal {name}: it samples '{choice.name}' ({choice.source}), which is no choice of the program; "
+                f"these are: {', '.join(known)}. Fix: use the site's name; other randomness has no way back.",
+                site=choice.address,
+            )
+        if choice.full_shape != own.full_shape or choice.dtype != own.dtype:
+            raise LawfulError(
+                f"proposal {name}: '{choice.name}' ({choice.source}) has shape {choice.full_shape} and type "
+                f"{choice.dtype}, but the program's site ({own.source}) has {own.full_shape}, {own.dtype}.",
+                site=choice.address,
+            )
+        if own.conditional and (children.get(choice.address) or choice.loops != own.loops):
+            why = "others depend on it" if children.get(choice.address) else "it draws all steps at once"
+            raise UnsupportedProgramError(
+                f"proposal {name}: '{choice.name}' ({choice.source}) only runs in a branch of the program, and in the "
+                f"proposal {why}, so what is drawn in vain has no density of its own. Fix: let the program's prior "
+                "draw it, or propose it apart.",
+                site=choice.address,
+            )
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What a proposal is given."""
+
+    block: Block
+    choices: Sequence[Choice]
+    arrays: Sequence[Var]
+
+    def operands(self, current: bool, values: Sequence[Var], flags: Sequence[Var]) -> list[Var]:
+        """List the operands of the traced proposal: choices by name, zero where they do not run, then arrays."""
+        given = {}
+        for choice, value, flag in zip(self.choices, values, flags, strict=True):
+            given[choice.name] = (
+                self.block.det(_where_active, flag, value, label="current") if choice.conditional else value
+            )
+        return [*(given[name] for name in sorted(given) if current), *self.arrays]
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """The rule of the way forth: no inputs; outputs (value, log density)."""
+
+    def inputs(self, choice: Choice) -> list[Var]:
+        return []
+
+    def outputs(self, choice: Choice) -> list[Var]:
+        return [Var(choice.shape, choice.dtype), Var((), jnp.result_type(float))]
+
+    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        value = block.site((PREFIX, "proposal", *site.address), site.law, parameters)
+        (term,) = block.det(LogProb(site.law), value, *parameters, label="log q")
+        return Answer(value, term, (value, term))
+
+    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        zero = block.constant(np.zeros(choice.full_shape, choice.dtype))
+        return [zero, block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
+
+
+@dataclass(frozen=True)
+class _Score:
+    """The rule of the way back: input the value; output its log density."""
+
+    def inputs(self, choice: Choice) -> list[Var]:
+        return [Var(choice.shape, choice.dtype)]
+
+    def outputs(self, choice: Choice) -> list[Var]:
+        return [Var((), jnp.result_type(float))]
+
+    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        (term,) = block.det(LogProb(site.law), given[0], *parameters, label="log q")
+        return Answer(given[0], term, (term,))
+
+    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        return [block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
+
+
+@dataclass(frozen=True)
+class _Replace:
+    """The rule of the target: inputs (old, was active, offered, is offered); outputs (value, density drawn)."""
+
+    offered: frozenset[Address]
+    switched: Collection[Address]
+
+    def inputs(self, choice: Choice) -> list[Var]:
+        boolean = jnp.dtype(bool)
+        value = Var(choice.shape, choice.dtype)
+        return [value, Var((), boolean), value.like(), Var((), boolean)]
+
+    def outputs(self, choice: Choice) -> list[Var]:
+        return [Var(choice.shape, choice.dtype), Var((), jnp.result_type(float))]
+
+    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        old, was, offered, is_offered = given
+        shape = tuple(site.law.units)
+        value = old
+        if site.address in self.offered:
+            value = block.det(jnp.where, is_offered, offered, old, label="offered?")
+        kept = block.constant(np.ones(shape, bool))
+        if site.address in self.switched:
+            drawn = block.det(_Fresh(shape), was, is_offered, label="draw?")
+            value = block.site((PREFIX, "value", *site.address), RedrawLaw(site.law), (drawn, value, *parameters))
+            kept = block.det(jnp.logical_not, drawn, label="kept?")
+        term, rest = block.det(SplitScore(site.law), value, kept, *parameters, label=f"log p({site.address[-1]})")
+        return Answer(value, term, (value, rest))
+
+    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        return [given[0], block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
+
+
+@dataclass(frozen=True)
+class _Fresh:
+    shape: tuple[int, ...]
+
+    def __call__(self, was: jax.Array, offered: jax.Array) -> jax.Array:
+        return jnp.broadcast_to(~was & ~offered, self.shape)
+
+
+@dataclass(frozen=True)
+class _Broadcast:
+    shape: tuple[int, ...]
+
+    def __call__(self, flag: jax.Array) -> jax.Array:
+        return jnp.broadcast_to(flag, self.shape)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Which parts of the old value are scored: all but those dropped as prior draws."""
+
+    shape: tuple[int, ...]
+
+    def __call__(self, now: jax.Array, later: jax.Array, again: jax.Array) -> jax.Array:
+        kept = now & (later | again)
+        return jnp.broadcast_to(kept.reshape(kept.shape + (1,) * (len(self.shape) - kept.ndim)), self.shape)
+
+
+def proposal_ratio(target: jax.Array, forth: jax.Array, back: jax.Array) -> jax.Array:
+    """Log Hastings ratio: target ratio times q(x | y) / q(y | x)."""
+    return target + (back - forth)
+
+
+def _difference(kept_new: Any, likelihood_new: Any, kept_old: Any, likelihood_old: Any) -> Any:
+    return (kept_new + likelihood_new) - (kept_old + likelihood_old)
+
+
+def _density(old: jax.Array, target: jax.Array, new: jax.Array, gone: jax.Array) -> jax.Array:
+    return old + target + (new - gone)
+
+
+def _where_active(flag: jax.Array, value: jax.Array) -> jax.Array:
+    return jnp.where(flag.reshape(flag.shape + (1,) * (value.ndim - flag.ndim)), value, jnp.zeros_like(value))
+
+
+def _matched(ratio: Any, forth: Any, back: Any, now: Any, later: Any) -> Any:
+    """Reject where a site that stays is proposed in one direction only: there is no way back."""
+    return jnp.where(jnp.all(~(now & later) | (forth == back)), ratio, -jnp.inf)
+
+
+def _total(block: Block, terms: Sequence[Var]) -> Var:
+    flat = [block.det(jnp.sum, t, label="sum") if t.shape else t for t in terms]
+    return total(block, flat)
+
+
+def independence(program: Callable[..., Any] | None = None) -> Any:
+    """Propose new values without a look at the current ones.
+
+    Args:
+        program: samples new values under the names of sites; its arguments, if it has any, are the arrays among the
+            model's arguments. Default: the prior of all sites, so that the ratio is that of the likelihoods.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> independence(), independence(lambda: lawful.sample("x", dist.Normal(0.0, 2.0)))
+    (independence(), independence(<lambda>))
+    """
+    return PriorProposal() if program is None else ProgramProposal(program, current=False)

@@ -1,0 +1,119 @@
+"""Data outside a support that choices move: how many particles could not have made them.
+
+Law: such a datum has density zero, so that its particle has weight zero; the count says which site was the reason. Data
+outside a support that no choice moves are refused before the run.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.addresses import Address
+from lawful.analysis import random_values, without_dead_code
+from lawful.form import Branch, Factor, Form, Loop, Site, Var
+from lawful.lowering import lower
+from lawful.probes import Probe, ask_at_choices
+from lawful.record import choices_of
+from lawful.tracing import split_arguments
+
+from .batches import in_batches
+from .densities import absent_choices, as_choice
+
+
+def outside_counts(form: Form, args: tuple[Any, ...], particles: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Count the particles of each run that an observed site lies outside its support for, where that can happen.
+
+    Args:
+        form: the program.
+        args: its arguments.
+        particles: (run, particle, ...) of every choice; where some are missing nothing is counted.
+
+    Returns: site name to (run,).
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def model(y):
+    ...     lawful.sample("y", dist.Uniform(0.0, lawful.sample("high", dist.Exponential(1.0))), obs=y)
+    >>> args = (2.0,)
+    >>> outside_counts(lawful.trace(model, *args), args, {"high": np.array([[1.0, 3.0, 1.5]])})
+    {'y': array([2])}
+    """
+    sites = moving_supports(form)
+    if not sites or absent_choices(form, particles):
+        return {}
+    names, function = _compiled(form, sites)
+    columns = [as_choice(choice, particles[choice.name]) for choice in choices_of(form)]
+    lead = next(iter(columns)).shape[:2]
+    inputs, _, _ = split_arguments(args)
+    flat = [column.reshape(-1, *column.shape[2:]) for column in columns]
+    answers = in_batches(lambda rows: function(inputs, rows), flat, int(np.prod(lead)))
+    return {name: answer.reshape(lead).sum(axis=1) for name, answer in zip(names, answers, strict=True)}
+
+
+def moving_supports(form: Form) -> frozenset[Address]:
+    """Find the observed sites whose support the choices move."""
+    if form not in _moving:
+        _moving[form] = frozenset(_sites(form, ()))
+    return _moving[form]
+
+
+_moving: weakref.WeakKeyDictionary[Form, frozenset[Address]] = weakref.WeakKeyDictionary()
+_functions: weakref.WeakKeyDictionary[Form, tuple[tuple[str, ...], Callable[..., Any]]] = weakref.WeakKeyDictionary()
+
+
+def _sites(form: Form, start: Sequence[Var]) -> Iterable[Address]:
+    random = random_values(form, start)
+    for node in form.nodes:
+        if isinstance(node, Site) and node.observed is not None:
+            if any(v in random for v in _bounds(node)):
+                yield node.address
+        elif isinstance(node, Loop):
+            n = len(node.constants)
+            carries = range(n, n + len(node.init))  # may read choices of earlier steps
+            inner = [v for i, v in enumerate(node.body.inputs) if i in carries or node.ins[i] in random]
+            yield from _sites(node.body, inner)
+        elif isinstance(node, Branch):
+            for arm in node.forms:
+                yield from _sites(arm, [v for v, o in zip(arm.inputs, node.operands, strict=True) if o in random])
+
+
+def _bounds(site: Site) -> list[Var]:
+    """List the parameters that the support of an observed site reads."""
+    if not hasattr(site.law, "inside"):
+        return []
+    try:
+        operands = (site.out, *site.parameters)
+        test, _ = lower(site.law.inside, *(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in operands))
+    except NotImplementedError:
+        return []
+    test = without_dead_code(test)
+    read = {v for inner in test.nodes for v in inner.ins} | set(test.outputs)
+    return [outer for inner, outer in zip(test.inputs[1:], site.parameters, strict=True) if inner in read]
+
+
+def _compiled(form: Form, sites: frozenset[Address]) -> tuple[tuple[str, ...], Callable[..., Any]]:
+    if form not in _functions:
+
+        def question(node: Site | Factor) -> Iterable[Probe]:
+            if isinstance(node, Site) and node.observed is not None and node.address in sites:
+                yield Probe("outside", _Outside(node.law), (node.observed, *node.parameters))
+
+        asked, function = ask_at_choices(form, question)
+        many = jax.jit(jax.vmap(lambda inputs, values: [jnp.any(a) for a in function(inputs, values)], (None, 0)))
+        _functions[form] = tuple(part.name for part in asked), many
+    return _functions[form]
+
+
+class _Outside:
+    """Whether a part of a value lies outside the support of its law."""
+
+    def __init__(self, law: Any) -> None:
+        self.law = law
+
+    def __call__(self, value: Any, *parameters: Any) -> Any:
+        return ~jnp.all(self.law.inside(value, *parameters))

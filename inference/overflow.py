@@ -1,0 +1,87 @@
+"""Overflow: how much mass the bounds of a program's loops cut off.
+
+Law: an estimate is a mean of independent draws from the prior, of the indicator that a loop goes on at its bound; it is
+unbiased for the probability of that. A loop that no draw takes beyond its bound has no finding.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.addresses import show_address
+from lawful.form import Factor, Form, Site, walk
+from lawful.messages import OVERFLOW
+from lawful.probes import Asked, Probe, ask_at_prior
+from lawful.tracing import split_arguments
+
+from .findings import Finding
+
+DRAWS = 2048
+
+type _Reader = tuple[tuple[Asked, ...], Callable[..., list[jax.Array]]]
+_readers: weakref.WeakKeyDictionary[Form, _Reader] = weakref.WeakKeyDictionary()
+
+
+def overflow_findings(form: Form, args: tuple[Any, ...]) -> tuple[Finding, ...]:
+    """Estimate for each bounded loop the probability that a run of the prior goes beyond the bound.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def geometric():
+    ...     def heads(n):
+    ...         return lawful.sample("heads", dist.Bernoulli(0.5)) == 1
+    ...     return lawful.bounded_loop(heads, lambda n: n + 1, 0, max_steps=1)
+    >>> (finding,) = overflow_findings(lawful.trace(geometric), ())
+    >>> finding.code, finding.sites, abs(finding.value - 0.25) < 0.05
+    ('OVERFLOW', ('loop',), True)
+    """
+    loops = {node.address: node for node in walk(form) if isinstance(node, Factor) and node.role == OVERFLOW}
+    if not loops:
+        return ()
+    if form not in _readers:
+        _readers[form] = _reader(form)
+    asked, run = _readers[form]
+    inputs, _, _ = split_arguments(args)
+    found = []
+    for place, share in zip(asked, run(inputs), strict=True):
+        if share > 0:
+            node = loops[place.address]
+            name = show_address(place.address[:-1])
+            found.append(
+                Finding(
+                    "OVERFLOW",
+                    f"bounded_loop '{name}' ({node.source}): {float(share):.2%} of {DRAWS} runs of the prior go beyond "
+                    "its bound and are cut off, so the result is restricted to the runs that end within it; raise "
+                    "max_steps until this is negligible.",
+                    sites=(name,),
+                    value=float(np.asarray(share)),
+                    limit=0.0,
+                )
+            )
+    return tuple(found)
+
+
+def _reader(form: Form) -> _Reader:
+    asked, ask = ask_at_prior(form, _question)
+
+    def one(key: jax.Array, inputs: Any) -> list[jax.Array]:
+        return [jnp.any(answer) for answer in ask(key, inputs)]
+
+    @jax.jit
+    def run(inputs: Any) -> list[jax.Array]:
+        def draw(index: jax.Array) -> list[jax.Array]:
+            return one(jax.random.fold_in(jax.random.key(0), index), inputs)
+
+        return [jnp.mean(cut, dtype=jnp.result_type(float)) for cut in jax.lax.map(draw, jnp.arange(DRAWS))]
+
+    return asked, run
+
+
+def _question(node: Site | Factor) -> Iterable[Probe]:
+    if isinstance(node, Factor) and node.role == OVERFLOW:
+        yield Probe(OVERFLOW, jnp.isneginf, (node.term,))

@@ -1,0 +1,190 @@
+"""Population plan: a population method built from a model, its compiled program, and how a run becomes a result.
+
+Law: a plan is properly weighted: E[Z-hat] = Z and E[ sum_i w_i f(x_i) ] is the integral of f, for every f.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.analysis import without_dead_code
+from lawful.emitter import emit
+from lawful.form import Form
+from lawful.record import Choice, choices_of, dims_of, record
+from lawful.simplify import simplified
+from lawful.tracing import trace
+
+from .check.contracts import Contract
+from .collect import from_population
+from .laws import ResampleLaw
+from .plan import Builder, Prepared, environment, masked, one_key, timed
+from .priors import refuse_improper
+from .propose import proposed_sites
+from .representations.population import Population
+from .representations.sequential import sequential
+from .result import Result
+from .stages import joined, weight_findings
+from .transformer import Transformer
+
+ROOTS = (-1, "roots")
+PROPERLY_WEIGHTED = Contract("properly_weighted", target="the program's measure", parametric=True)
+
+
+@dataclass(frozen=True)
+class _Built:
+    run: Callable[..., Any]
+    names: tuple[str, ...]
+    conditional: tuple[str, ...]
+    stats: tuple[tuple[int, str], ...]
+    choices: tuple[Choice, ...]
+    form: Form
+
+
+class PopulationPlan:
+    """A population method built from a model: call it with a key and the model's arguments."""
+
+    contract = PROPERLY_WEIGHTED
+
+    def __init__(self, name: str, model: Any, transformer: Transformer, settings: dict[str, Any], cut: bool) -> None:
+        """Keep the parts; nothing is traced before the first call."""
+        self.name, self.model, self.transformer, self.settings, self.cut = name, model, transformer, settings, cut
+        proposal = settings.get("proposal")
+        program = model if proposal is None else proposal(model)
+        self.prepare = Builder(program, self._build, settings.get("runs", 1))
+
+    def __call__(self, key: Any, *args: Any) -> Result:
+        """Run: the result holds equal-weight draws, weighted particles, and the evidence of every run.
+
+        Raises:
+            NonFiniteError: a weight is NaN (by default) or +inf.
+            ObservationError: the data do not fit their sites.
+        """
+        prepared = self.prepare(args)
+        out, seconds = timed(prepared.built.run, one_key(key), prepared.inputs)
+        return self._collect(prepared, out, seconds)
+
+    def plan(self, *args: Any) -> str:
+        """Say what will be done, for the given arguments."""
+        prepared = self.prepare(args)
+        lines = [f"{self.name}: {self.transformer.name}"]
+        proposed = proposed_sites(prepared.form)
+        for choice in prepared.built.choices:
+            if choice.kind == "sample":
+                source = "a proposal" if choice.address in proposed else "its prior"
+                lines.append(f"  {choice.name}: drawn from {source}")
+        return "\n".join(lines)
+
+    def form(self, *args: Any) -> Form:
+        """Return the algorithm itself as a Form."""
+        return self.prepare(args).built.form
+
+    def __repr__(self) -> str:
+        """Show name and composition."""
+        return f"{self.name}({self.transformer.name})"
+
+    def _build(self, form: Form) -> _Built:
+        paths = self.settings["keep"] == "paths"
+        recorded = record(form) if paths else record(form, ())
+        own = recorded.own
+        source = recorded.form
+        if paths:
+            source = replace(source, outputs=source.outputs[own:])
+            names = tuple(c.name for c in recorded.choices)
+        else:
+            names = _returned_names(form)
+        refuse_improper(form, self.name)
+        hold = self.settings.get("move") is not None
+        suspended = sequential(source, self.settings.get("cuts"), hold=hold) if self.cut else source
+        population: Population = self.transformer(suspended)
+        block, plate = population.block, population.plate
+        assert population.weight is not None
+        law = ResampleLaw(self.settings["scheme"], plate.size, plate.size, str(population.weight.dtype))
+        draws = block.site(population.address("draws"), law, (population.weight,))
+        values = tuple(_spread(block, v, plate) for v in population.values)
+        trail = population.trail
+        stats = {(part, name): v for part, stage in enumerate(trail.stats) for name, v in stage.items()}
+        if paths and trail.roots is not None:
+            stats[ROOTS] = trail.roots
+        outputs = (*values, population.log_weight, draws, *stats.values())
+        algorithm = without_dead_code(simplified(block.form(population.inputs, outputs)))
+        conditional = tuple(c.name for c in recorded.choices if c.conditional) if paths else ()
+        return _Built(
+            _runner(algorithm, self.settings["runs"]), names, conditional, tuple(stats), recorded.choices, algorithm
+        )
+
+    def _collect(self, prepared: Prepared, out: Any, seconds: float) -> Result:
+        built: _Built = prepared.built
+        outputs, log_evidence = [np.asarray(x) for x in out[0]], np.asarray(out[1], dtype=np.float64)
+        n, k = len(built.names), len(built.conditional)
+        values = dict(zip(built.names, outputs[:n], strict=True))
+        active = dict(zip(built.conditional, outputs[n : n + k], strict=True))
+        values = masked(values, active)
+        log_weight, index = outputs[n + k : n + k + 2]
+        noted = dict(zip(built.stats, outputs[n + k + 2 :], strict=True))
+        roots, stats = noted.pop(ROOTS, None), joined(noted)
+        found = weight_findings(prepared.form, log_evidence, stats, self.settings, self.cut)
+        log_evidence = np.where(np.isposinf(log_evidence), np.nan, log_evidence)  # an infinity is no estimate
+        rows = np.arange(len(index))[:, None]
+        draws = {name: array[rows, index] for name, array in values.items()}
+        increments = stats["log_evidence_increment"]
+        gone = ~np.isfinite(increments)
+        gone[:, -1] |= ~np.isfinite(log_evidence)  # by a weight that all particles share
+        dead_at = np.where(gone.any(axis=1), gone.argmax(axis=1), -1)
+        form = prepared.form if self.settings.get("proposal") is None else trace(self.model, *prepared.args)
+        return from_population(
+            values,
+            log_weight,
+            log_evidence,
+            draws=draws,
+            stats=stats,
+            dead_at=dead_at,
+            roots=roots,
+            observed=prepared.observed,
+            model=self.model,
+            args=prepared.args,
+            sampler=self.name,
+            found=found,
+            form=form,
+            dims=dims_of(choices_of(form, ("sample", "deterministic"))),
+            run=environment(_described(self.settings), seconds),
+        )
+
+
+def _described(settings: dict[str, Any]) -> dict[str, Any]:
+    """Write what steers the population as text, which a file can hold."""
+    return {name: repr(value) if name in ("proposal", "move", "cuts") else value for name, value in settings.items()}
+
+
+def _spread(block: Any, value: Any, plate: Any) -> Any:
+    """Repeat a value that all particles share."""
+    if plate in value.plates:
+        return value
+    size = plate.size
+    return block.det(lambda x: jnp.broadcast_to(x, (size, *x.shape)), value, label="repeat", adds=(plate,))
+
+
+def _returned_names(form: Form) -> tuple[str, ...]:
+    if form.out_tree is None:
+        return tuple(f"returned_{i}" for i in range(len(form.outputs)))
+    paths = jax.tree_util.tree_flatten_with_path(jax.tree.unflatten(form.out_tree, range(form.out_tree.num_leaves)))[0]
+    names = [".".join(str(getattr(p, "key", getattr(p, "idx", p))) for p in path) for path, _ in paths]
+    return tuple(name if name and not name.isdigit() else f"returned{name and '_'}{name}" for name in names)
+
+
+def _runner(algorithm: Form, runs: int) -> Callable[..., Any]:
+    run = emit(algorithm)
+
+    @jax.jit
+    def many(key: jax.Array, inputs: list[jax.Array]) -> Any:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(runs))
+        if runs == 1:
+            return jax.tree.map(lambda x: x[None], run(keys[0], *inputs))
+        return jax.lax.map(lambda k: run(k, *inputs), keys)
+
+    return many

@@ -1,0 +1,253 @@
+"""Rejuvenation: apply a kernel to the particles of a population on a path, many times, keeping the last state or all.
+
+Law: a kernel that keeps the measure of the point keeps the population's. Keeping every state of a chain that starts at
+a resampled particle keeps it too, each state being one particle of the same weight: nothing is wasted (Dau and Chopin
+2022, Waste-free sequential Monte Carlo).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+
+from lawful.block import Block
+from lawful.errors import LawfulError
+from lawful.form import Branch, Form, Loop, Node, Plate, Site, Var
+from lawful.lift import lift
+
+from .check.contracts import Contract
+from .laws import ResampleLaw
+from .numerics.resampling import scheme as scheme_named
+from .powers import times
+from .representations.population import Population, gather
+from .tempering import GIVEN, OnPath
+from .transformer import Transformer
+
+
+@dataclass(frozen=True)
+class Move:
+    """One application of a kernel to one particle.
+
+    Attributes:
+        form: inputs are the shared values, then the state; outputs the new state, then the numbers of `info`.
+        shared: the shared values, in the population's block.
+        info: names of the kernel's numbers.
+        carries_parts: whether the state ends with rest and slope, or with their sum, the log density.
+    """
+
+    form: Form
+    shared: tuple[Var, ...]
+    info: tuple[str, ...]
+    carries_parts: bool
+
+
+@runtime_checkable
+class PopulationKernel(Protocol):
+    """A kernel whose parameters are fitted to the particles before they are resampled."""
+
+    def fit(self, block: Block, on: OnPath, plate: Plate) -> Move:
+        """Append the fit, and write the kernel at the fitted parameters."""
+
+
+def is_fitted(kernel: Any) -> bool:
+    """Tell whether a kernel looks at the population."""
+    return isinstance(kernel, PopulationKernel)
+
+
+def contract_of(kernel: Any) -> Contract:
+    """Say what moves by a kernel claim: those of a fitted one are consistent, the others exact."""
+    if is_fitted(kernel):
+        return kernel.contract
+    return GIVEN
+
+
+def rejuvenate(kernel: Any, steps: int) -> Transformer:
+    """Apply a kernel so many times to every particle of a population on a path; the last states remain.
+
+    >>> from lawful.inference import kernels
+    >>> rejuvenate(kernels.mh(), 3)
+    rejuvenate(mh(single_site()), 3 steps)
+    """
+    return Transformer(
+        f"rejuvenate({kernel!r}, {steps} steps)",
+        lambda population: moved(_path_of(population, "rejuvenate"), population, kernel, steps),
+        contract_of(kernel),
+    )
+
+
+def waste_free(kernel: Any, chains: int, scheme: Any = "systematic") -> Transformer:
+    """Resample so many particles, run a chain of a kernel from each, and keep all states as the new population.
+
+    Args:
+        kernel: an invariant kernel, as for `move`.
+        chains: how many; the number of particles must be a multiple of it.
+        scheme: the resampling scheme, or its name.
+
+    >>> from lawful.inference import kernels
+    >>> waste_free(kernels.mh(), 10)
+    waste_free(mh(single_site()), 10 chains, systematic)
+    """
+    scheme = scheme_named(scheme) if isinstance(scheme, str) else scheme
+    return Transformer(
+        f"waste_free({kernel!r}, {chains} chains, {scheme})",
+        lambda population: _waste_free(population, kernel, chains, scheme),
+        contract_of(kernel),
+    )
+
+
+def _path_of(population: Population, name: str) -> OnPath:
+    if not isinstance(population.pending, OnPath):
+        raise LawfulError(f"{name}: expected a population on a path. Fix: Trace >> temper() >> spawn(n) >> ...")
+    return population.pending
+
+
+def moved(on: OnPath, population: Population, kernel: Any, steps: int) -> Population:
+    """Append the moves of every particle."""
+    move, state = _start(on, population, kernel, population.values, population.plate)
+    chain = _Chain(move, population.plate, (*population.scope, f"move{population.stage}"))
+    last, _, info = chain.run(population.block, state, steps, collect=False)
+    values = _with_parts(on, population.block, move, last, population.plate)
+    for name, number in info.items():
+        population.trail.note(name, number)
+    return population.next_stage(values=values)
+
+
+def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -> Population:
+    on, block, plate = _path_of(population, "waste_free"), population.block, population.plate
+    if chains < 1 or plate.size % chains:
+        raise LawfulError(
+            f"waste_free: {plate.size} particles are not a multiple of {chains} chains, so the chains would differ in "
+            "length. Fix: give a number of chains that divides the number of particles.",
+            particles=plate.size, chains=chains,
+        )  # fmt: skip
+    assert population.weight is not None and population.ess is not None
+    chain, length = Plate("chain", chains), plate.size // chains
+    law = ResampleLaw(scheme, plate.size, chains, str(population.weight.dtype))
+    ancestors = block.site(population.address("ancestors"), law, (population.weight,))
+    first = gather(block, population.values, ancestors, plate, (chain,))
+    move, state = _start(on, population, kernel, first, chain)
+    scope = (*population.scope, f"chain{population.stage}")
+    _, later, info = _Chain(move, chain, scope).run(block, state, length - 1, collect=True)
+    joined = tuple(
+        block.det(_join, start, rest, label="all states", adds=(plate,))
+        for start, rest in zip(state, later, strict=True)
+    )
+    values = _with_parts(on, block, move, joined, plate)
+    weight, log_weight, ess = block.det(
+        _equal(plate.size), population.ess, label="equal weights", adds=[(plate,), (plate,), ()]
+    )
+    for name, number in info.items():
+        population.trail.note(name, number)
+    return population.next_stage(values=values, weight=weight, log_weight=log_weight, ess=ess)
+
+
+def _join(start: jax.Array, later: jax.Array) -> jax.Array:
+    """Put the states of the chains (chains, ...) and (chains, steps, ...) into one row of particles."""
+    states = jnp.concatenate([start[:, None], later], axis=1)
+    return states.reshape((states.shape[0] * states.shape[1], *states.shape[2:]))
+
+
+def _equal(size: int) -> Callable[[jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
+    """Give equal weights; those of a population without weight (ess 0) stay zero."""
+
+    def weights(ess: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        dead = ess == 0
+        ones = jnp.full(size, jnp.where(dead, 0.0, 1.0))
+        return ones, jnp.full(size, jnp.where(dead, -jnp.inf, 0.0)), jnp.where(dead, 0.0, jnp.full((), float(size)))
+
+    return weights
+
+
+def _start(
+    on: OnPath, population: Population, kernel: Any, values: Sequence[Var], plate: Plate
+) -> tuple[Move, tuple[Var, ...]]:
+    """Write the kernel at this point, and its state for the given particles."""
+    block = population.block
+    if isinstance(kernel, PopulationKernel):
+        return kernel.fit(block, on, population.plate), tuple(values)
+    built = kernel.build(on.tempered.target())
+    move = Move(built.form, (*on.inputs, on.block, on.power), built.info, carries_parts=False)
+    *state, rest, slope = values
+    log_density = block.det(density, on.power, rest, slope, label="log density", plates=(plate,))
+    return move, (*state, log_density)
+
+
+def density(power: jax.Array, rest: jax.Array, slope: jax.Array) -> jax.Array:
+    """Give the log density at a power.
+
+    >>> float(density(jnp.array(0.0), jnp.array(-1.0), jnp.array(-jnp.inf)))
+    -1.0
+    """
+    return rest + times(power, slope)
+
+
+def _with_parts(on: OnPath, block: Block, move: Move, state: Sequence[Var], plate: Plate) -> tuple[Var, ...]:
+    """End a state with rest and slope; a kernel that does not carry them has its particles scored once more."""
+    if move.carries_parts:
+        return tuple(state)
+    values = state[: len(on.tempered.choices)]
+    return (*state[:-1], *on.parts(block, on.block, values, plate))
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """A kernel applied again and again, for every element of a plate at once."""
+
+    move: Move
+    plate: Plate
+    scope: tuple[str, ...]
+
+    def run(
+        self, block: Block, state: Sequence[Var], steps: int, collect: bool
+    ) -> tuple[tuple[Var, ...], tuple[Var, ...], dict[str, Var]]:
+        """Append the loop; gives the last state, all states along a first axis (or nothing), and the mean numbers."""
+        n_shared, n_state = len(self.move.shared), len(state)
+        names = [name for name in self.move.info if name in _MEANS]
+        places = [n_state + self.move.info.index(name) for name in names]
+        form = _scoped(self.move.form, self.scope)
+        outputs = tuple(form.outputs[i] for i in (*range(n_state), *places))
+        plated = [False] * n_shared + [True] * n_state
+        body = lift(replace(form, outputs=outputs), self.plate, plated, carried=[True] * len(outputs)).form
+        inner = Block()
+        inputs = tuple(v.like() for v in body.inputs)
+        out = inner.splice(body, inputs)
+        numbers = [inner.det(_MEANS[name], x, label=name) for name, x in zip(names, out[n_state:], strict=True)]
+        kept = out[:n_state] if collect else ()
+        step = inner.form(inputs, (*out[:n_state], *kept, *numbers))
+        last, ys = block.loop(step, steps, self.move.shared, state, ())
+        info = {
+            _NAMES.get(name, name): block.det(_MEANS[name], y, label=name)
+            for name, y in zip(names, ys[len(kept) :], strict=True)
+        }
+        return last, ys[: len(kept)], info
+
+
+def _mean(x: jax.Array) -> jax.Array:
+    return jnp.mean(x, dtype=jnp.result_type(float))
+
+
+def _count(x: jax.Array) -> jax.Array:
+    return jnp.sum(x, dtype=jnp.int32)
+
+
+_MEANS: dict[str, Callable[[jax.Array], jax.Array]] = {"acceptance_rate": _mean, "n_nonfinite": _count}
+_NAMES = {"n_nonfinite": "n_nonfinite_moves"}
+
+
+def _scoped(form: Form, scope: tuple[str, ...]) -> Form:
+    """Put a scope before the addresses of the sites of a kernel, so that it can be applied more than once."""
+    nodes: list[Node] = []
+    for node in form.nodes:
+        if isinstance(node, Site):
+            nodes.append(replace(node, address=(*scope, *node.address)))
+        elif isinstance(node, Loop):
+            nodes.append(replace(node, body=_scoped(node.body, scope)))
+        elif isinstance(node, Branch):
+            nodes.append(replace(node, forms=tuple(_scoped(arm, scope) for arm in node.forms)))
+        else:
+            nodes.append(node)
+    return replace(form, nodes=tuple(nodes))

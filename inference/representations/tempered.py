@@ -1,0 +1,151 @@
+"""Tempered: a program on a path of measures from its prior to itself; the last measure is the program's.
+
+Meaning: the measure of the program. A point of the path is (block, power): the observations of the blocks before
+`block` are in, those of `block` are raised to `power`, the later ones are out. Law: at (0, 0) the measure is the prior,
+at (number of blocks, 0) the program's, and 0 * (-inf) = 0, so an observation that is out never counts. Inside a block
+the log density is rest + power * slope, and a particle carries both numbers: no move from one power to the next scores
+the program again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lawful.analysis import without_dead_code
+from lawful.block import Block
+from lawful.form import Form, Plate, Var
+from lawful.interpose import score
+from lawful.lift import lift
+from lawful.record import Choice, record
+
+from ..kernels.base import without_weights
+from ..paths import Path
+from ..powers import Before, Entered, Entering, Entries, powered
+from .population import Population
+from .traced import Traced
+
+
+@dataclass(frozen=True)
+class Tempered:
+    """A traced program on a path, with a ladder.
+
+    Attributes:
+        view: the program with its choices in view.
+        path: how the observations enter.
+        ladder: where a population stops on the path.
+        entries: for each weighing address, the blocks in which its parts enter.
+        blocks: number of blocks.
+    """
+
+    view: Traced
+    path: Path
+    ladder: Any
+    entries: Entries
+    blocks: int
+
+    @property
+    def program(self) -> Form:
+        """The program itself."""
+        return self.view.program
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The choices of the program, which the particles hold."""
+        return self.view.recorded.choices
+
+    @property
+    def flags(self) -> int:
+        """Number of conditional choices."""
+        return sum(choice.conditional for choice in self.choices)
+
+    def target(self) -> Form:
+        """Write the measure at a point as a program; its inputs are the program's, then block and power."""
+        return powered(self.program, self.entries, Entered())
+
+    def parts(self) -> Form:
+        """Write the density as a form: inputs are the program's, the block, and the values of the choices.
+
+        Outputs: `rest`, the log density with nothing of the block; `slope`, the log likelihood of the whole block; and
+        the flags of the conditional choices.
+        """
+        block = Block()
+        inputs = tuple(v.like() for v in self.program.inputs)
+        at = Var((), jnp.dtype("int32"))
+        values = tuple(Var(c.full_shape, c.dtype) for c in self.choices)
+        if self.blocks == 1:
+            scored = score(self.program)
+            prior, likelihood, *flags = block.splice(scored.form, (*inputs, *values))[scored.own :]
+            rest, slope = block.det(split, at, prior, likelihood, label="in or entering")
+        else:
+            power = block.constant(jnp.zeros((), jnp.result_type(float)))
+            before, entering = (score(powered(self.program, self.entries, which)) for which in (Before(), Entering()))
+            prior, likelihood, *flags = block.splice(before.form, (*inputs, at, power, *values))[before.own :]
+            slope = block.splice(entering.form, (*inputs, at, power, *values))[entering.own + 1]
+            rest = block.det(jnp.add, prior, likelihood, label="log density")
+        return without_dead_code(block.form((*inputs, at, *values), (rest, slope, *flags)))
+
+    def start(self) -> Form:
+        """Write a draw from the prior: values, flags, and the parts of the density in the first block."""
+        prior = record(without_weights(self.program), ("sample",))
+        block = Block()
+        inputs = tuple(v.like() for v in self.program.inputs)
+        state = block.splice(prior.form, inputs)[prior.own :]
+        first = block.constant(jnp.zeros((), jnp.int32))
+        rest, slope = block.splice(self.parts(), (*inputs, first, *state[: len(self.choices)]))[:2]
+        return without_dead_code(block.form(inputs, (*state, rest, slope)))
+
+    def returned(self) -> Form:
+        """Write what the program returns, from its inputs and the values of its choices."""
+        scored = score(self.program)
+        block = Block()
+        inputs = tuple(v.like() for v in scored.form.inputs)
+        return without_dead_code(block.form(inputs, block.splice(scored.form, inputs)[: scored.own]))
+
+    def spawned(self, plate: Plate) -> Population:
+        """Draw a population from the prior, at the start of the path."""
+        from ..tempering import OnPath
+
+        form = self.start()
+        lifted = lift(form, plate, [False] * len(form.inputs), carried=[True] * len(form.outputs)).form
+        block, size = Block(), plate.size
+        values = block.splice(lifted, lifted.inputs)
+        dtype = jnp.result_type(float)
+        zeros, ones = (
+            block.det(lambda x=x: jnp.full(size, x, dtype), label="equal weights", adds=(plate,)) for x in (0.0, 1.0)
+        )
+        ess = block.constant(jnp.asarray(size, dtype))
+        at, power = block.constant(jnp.zeros((), jnp.int32)), block.constant(jnp.zeros((), dtype))
+        pending = OnPath(self, lifted.inputs, at, power)
+        return Population(block, lifted.inputs, plate, zeros, values, ones, ess, pending=pending)
+
+
+def split(block: jax.Array, prior: jax.Array, likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Give rest and slope of a program whose observations are one block.
+
+    >>> [float(x) for x in split(jnp.array(0), jnp.array(-1.0), jnp.array(-jnp.inf))]
+    [-1.0, -inf]
+    >>> [float(x) for x in split(jnp.array(1), jnp.array(-1.0), jnp.array(-2.0))]
+    [-3.0, 0.0]
+    """
+    inside = block > 0
+    return prior + jnp.where(inside, likelihood, 0.0), jnp.where(inside, 0.0, likelihood)
+
+
+def tempered(view: Traced, path: Path, ladder: Any) -> Tempered:
+    """Lay a path through a traced program.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> from lawful.inference.ladders import by_ess
+    >>> from lawful.inference.paths import prior_to_posterior
+    >>> from lawful.inference.representations.traced import traced
+    >>> def coin():
+    ...     lawful.sample("heads", dist.Bernoulli(lawful.sample("p", dist.Beta(1.0, 1.0))), obs=1)
+    >>> tempered(traced(lawful.trace(coin)), prior_to_posterior(), by_ess()).blocks
+    1
+    """
+    entries, blocks = path.entries(view.program)
+    return Tempered(view, path, ladder, entries, blocks)

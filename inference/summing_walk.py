@@ -1,0 +1,432 @@
+"""Walk: computes what depends on summed sites for all their values at once.
+
+Law: the tables and factors that a walk writes have, summed over the plates of its sites, the measure of the form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.addresses import Address, show_address
+from lawful.block import Block, LogProb, Tupled, renamed, total
+from lawful.errors import UnsupportedProgramError
+from lawful.form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
+from lawful.lanes import LanesLaw
+from lawful.laws import DistributionLaw
+from lawful.lowering import CALLS, Equation, unfold
+from lawful.record import Choice
+
+from .summing_axes import SUM, UNCHANGED, Axes, Mixed, flow
+from .summing_control import branch, loop
+from .summing_laws import MixtureLaw
+from .summing_parts import Found, Frame, Job, Terms, Value, is_observed, parts
+from .summing_tables import PREFIX, Conflict, Picks, Pool, Summand, flat, pick, too_many
+
+
+class Walk:
+    """The walk over a form that computes what depends on summed sites for all their values."""
+
+    def __init__(self, job: Job, scope: Callable[[Form, Job], Form]) -> None:
+        """Start with nothing written; `scope` sums a form whose sites do not reach beyond it."""
+        self.job, self.scope = job, scope
+        self.block = Block()
+        self.pool = Pool(self.block, job.cap)
+        self.axes: dict[Var, dict[Plate, Axes]] = {}
+        self.sites: list[Found] = []
+        self.stacked: dict[Address, Var] = {}
+
+    # What is read.
+
+    def live(self, form: Form, outputs: Collection[Var], every: bool) -> tuple[set[Node], set[Var]]:
+        """Find the nodes that the weights, the sites that stay and the given outputs read, and the values they read.
+
+        Args:
+            form: the form.
+            outputs: outputs that are read.
+            every: whether all summed sites count as read.
+        """
+        job, need, live = self.job, set(outputs), set[Node]()
+        for node in reversed(form.nodes):
+            weighs = job.any_inside(node, lambda n: isinstance(n, Factor) or is_observed(n) or job.keeps(n))
+            weighs = weighs or (every and job.any_inside(node, job.sums))
+            if weighs or any(out in need for out in node.outs):
+                live.add(node)
+                need.update(node.ins)
+        return live, need
+
+    def run(
+        self,
+        form: Form,
+        inputs: Sequence[Value],
+        outputs: Collection[Var],
+        guard: Var | None = None,
+        steps: tuple[int, ...] | None = None,
+    ) -> Frame:
+        """Walk a form that is written out in place of a node."""
+        live, need = self.live(form, outputs, every=True)
+        env: dict[Var, Value] = dict(zip(form.inputs, inputs, strict=True))
+        for variable, array in form.constants:
+            fresh = variable.like()
+            self.block.constants.append((fresh, array))
+            env[variable] = fresh
+        frame = Frame(env, guard, steps, need)
+        self.nodes(form, frame, live)
+        return frame
+
+    def nodes(self, form: Form, frame: Frame, live: set[Node]) -> None:
+        """Walk the nodes that are read."""
+        for node in form.nodes:
+            if node not in live:
+                continue
+            if isinstance(node, Det):
+                self.det(node, frame)
+            elif isinstance(node, Factor):
+                self.factor(node, frame)
+            elif isinstance(node, Loop):
+                loop(self, node, frame)
+            elif isinstance(node, Branch):
+                branch(self, node, frame)
+            elif node.observed is not None:
+                self.observe(node, frame)
+            elif self.job.sums(node):
+                self.summand(node, frame)
+            else:
+                self.keep(node, frame)
+
+    # Values.
+
+    def plates(self, values: Sequence[Value]) -> tuple[Plate, ...]:
+        """The summed sites that some values depend on."""
+        return self.pool.ordered(p for value in values for v in parts(value) for p in v.plates)
+
+    def axes_of(self, value: Var, plate: Plate) -> Axes | None:
+        """Where the elements of a site stand in a value; None where it does not depend on the site."""
+        if plate not in value.plates:
+            return None
+        return self.axes.get(value, {}).get(plate, ())
+
+    def copy(self, node: Node, frame: Frame) -> None:
+        """Write a node that no summed site reaches."""
+        mapping = {v: x for v in node.ins if isinstance(x := frame.env[v], Var)}
+        self.block.nodes.append(renamed(node, mapping))
+        frame.env |= {v: mapping[v] for v in node.outs}
+
+    def det(self, node: Det, frame: Frame) -> None:
+        """Compute a function for all values of the sites that it depends on."""
+        values = [frame.env[v] for v in node.ins]
+        if not self.plates(values):
+            inline = frame.steps is not None
+            self.copy(replace(node, address=None) if inline else node, frame)
+            return
+        frame.env |= zip(node.outs, self.compute(node.function, values, node.label), strict=True)
+
+    def compute(self, function: Any, values: Sequence[Value], label: str) -> list[Value]:
+        """Apply a function of arrays that gives a tuple, by the plates of its operands."""
+        plates = self.plates(values)
+        single = isinstance(function, Equation) and function.primitive.name not in CALLS
+        if any(isinstance(value, Terms) for value in values):
+            return self.of_sums(function, values) if single else self.unfolded(function, values)
+        arrays = [v for value in values for v in parts(value)]
+        abstract = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in arrays]
+        shapes = [tuple(v.shape) for v in arrays]
+        kinds: dict[Plate, list[Axes | None]] = {}
+        for plate in plates:
+            if self.pool.summands[plate].shape:
+                try:
+                    kinds[plate] = flow(function, shapes, [self.axes_of(v, plate) for v in arrays], abstract)
+                except Mixed as error:
+                    raise Conflict(self.pool.summands[plate], str(error)) from error
+        if any(SUM in own for own in kinds.values()):
+            return [self.before_sum(arrays[0], kinds)] if single else self.unfolded(function, values)
+        outs = self.block.det(function, *arrays, label=label, plates=plates)
+        for position, out in enumerate(outs):
+            known = {p: own[position] for p, own in kinds.items()}
+            self.axes[out] = {p: axes for p, axes in known.items() if axes is not None}
+        return list(outs)
+
+    def derive(self, function: Callable[..., Any], *values: Value, label: str) -> Value:
+        """Apply a function of arrays that gives one array."""
+        return self.compute(Tupled(function), values, label)[0]
+
+    def unfolded(self, function: Any, values: Sequence[Value]) -> list[Value]:
+        """Apply a function operation by operation."""
+        shapes = [((), parts(v)[0].dtype) if isinstance(v, Terms) else (v.shape, v.dtype) for v in values]
+        form = unfold(function, *(jax.ShapeDtypeStruct(*s) for s in shapes))
+        frame = self.run(form, values, form.outputs, None, ())
+        return [frame.env[v] for v in form.outputs]
+
+    def before_sum(self, value: Var, kinds: dict[Plate, list[Axes | None]]) -> Terms:
+        """Sum the axes that are no elements, and hold the others."""
+        held = {a for p in kinds for a in self.axes_of(value, p) or ()}
+        spare = tuple(a for a in range(len(value.shape)) if a not in held)
+        out = self.block.det(lambda x: jnp.sum(x, axis=spare), value, label="sum", plates=value.plates)
+        moved = {p: self.axes_of(value, p) or () for p in kinds}
+        self.axes[out] = {p: tuple(a - sum(s < a for s in spare) for a in own) for p, own in moved.items()}
+        return Terms((out,))
+
+    def of_sums(self, equation: Equation, values: Sequence[Value]) -> list[Value]:
+        """Apply an operation that is linear in the sums among its operands, term by term."""
+        rest = iter(values)
+        full = [next(rest) if x is None else self.number(x) for x in equation.literals]
+        name = equation.primitive.name
+        sums = [v for v in full if isinstance(v, Terms)]
+        if name in ("add", "add_any"):
+            return [Terms(tuple(v for value in full for v in parts(value)))]
+        if name == "sub":
+            return [Terms((*parts(full[0]), *(self.map(jnp.negative, v) for v in parts(full[1]))))]
+        if name == "select_n" and isinstance(full[0], Var):
+            which = full[0]
+            cases = [self.map(_case(k), v, which) for k, case in enumerate(full[1:]) for v in parts(case)]
+            return [Terms(tuple(cases))]
+        if name in ("mul", "div") and len(sums) == 1 and isinstance(full[1], Var | Terms):
+            other = full[1] if isinstance(full[0], Terms) else full[0]
+            function: Any = jnp.multiply if name == "mul" else jnp.divide
+            if isinstance(other, Var) and (name == "mul" or isinstance(full[0], Terms)):
+                return [Terms(tuple(self.map(function, v, other) for v in sums[0].terms))]
+        if name in UNCHANGED and len(full) == 1:
+            return [sums[0]]
+        if name in ("neg", "convert_element_type"):
+            dtype = equation.params.get("new_dtype")
+            change: Any = jnp.negative if name == "neg" else lambda x: x.astype(dtype)
+            return [Terms(tuple(self.map(change, v) for v in sums[0].terms))]
+        plate = next(p for v in sums[0].terms for p in v.plates if self.pool.summands[p].shape)
+        raise Conflict(self.pool.summands[plate], f"'{name}' reads a sum over its elements")
+
+    def number(self, literal: Sequence[Any]) -> Var:
+        """Write a number of the program."""
+        dtype = literal[1] if len(literal) > 1 else None
+        return self.block.constant(np.asarray(literal[0], dtype))
+
+    def map(self, function: Callable[..., Any], term: Var, *scalars: Var) -> Var:
+        """Apply a function to a term and to scalars beside it."""
+        out = self.block.det(function, term, *scalars, label="term", plates=self.plates([term, *scalars]))
+        self.axes[out] = dict(self.axes.get(term, {}))
+        return out
+
+    # Statements.
+
+    def weigh(self, value: Value, guard: Var | None) -> None:
+        """Add a log weight, counted where the guard holds."""
+        for term in parts(value):
+            if guard is not None:
+                term = self.map(lambda x, runs: jnp.where(runs, x, 0), term, guard)
+            if term.plates:
+                self.pool.add(term, self.axes.get(term, {}))
+            else:
+                self.pool.totals.append(self.block.det(jnp.sum, term, label="sum") if term.shape else term)
+
+    def factor(self, node: Factor, frame: Frame) -> None:
+        """A factor of the program."""
+        term = frame.env[node.term]
+        if isinstance(term, Var) and not term.plates and frame.steps is None:
+            self.block.nodes.append(replace(node, term=term))
+        else:
+            self.weigh(term, frame.guard)
+
+    def observe(self, node: Site, frame: Frame) -> None:
+        """An observation."""
+        assert node.observed is not None
+        observed = frame.env[node.observed]
+        parameters = [frame.env[v] for v in node.parameters]
+        if frame.steps is None and not self.plates([observed, *parameters]):
+            self.copy(node, frame)
+            return
+        frame.env[node.out] = observed
+        self.weigh(self.density(node.law, [observed, *parameters], node), frame.guard)
+
+    def density(self, law: Any, operands: Sequence[Value], node: Site) -> Value:
+        """The log density of a value, kept apart for each element of the sites that it depends on."""
+        label = f"log p({show_address(node.address)})"
+        units = getattr(law, "log_prob_units", None)
+        if units is not None and law.units:
+            try:
+                return self.compute(Tupled(units), operands, label)[0]
+            except Conflict:
+                pass
+        return self.compute(LogProb(law), operands, label)[0]
+
+    def summand(self, node: Site, frame: Frame) -> None:
+        """A site that is summed: its values are a plate, its law a table."""
+        law, shape = node.law, tuple(node.out.shape)
+        parameters = [frame.env[v] for v in node.parameters]
+        together = node.address in self.job.together or not _has_elements(law)
+        size = len(_support(law)) if not together else law.atoms
+        if size > self.job.cap:
+            why = self.job.together.get(node.address, f"its law is {law.label}")
+            raise too_many(show_address(node.address), size, self.job.cap, why)
+        label = self.job.label(node.address)
+        plate = Plate(f"values of {show_address(label)}", size)
+        units = () if together else shape
+        summand = Summand(node.address, plate, units, label)
+        values, masses = self._listed(law, parameters, together)
+        self.pool.declare(summand)
+        inner = tuple(p for p in masses.plates if p != plate)
+        prior = self._spread(masses, inner, plate, range(len(units)))
+        value = self._spread(values, values.plates, plate, range(len(units)))
+        frame.env[node.out] = value
+        if frame.guard is not None:
+            prior = self.map(_where_it_runs(size), prior, frame.guard, self._index(plate))
+        self.pool.add(prior, self.axes[prior])
+        self.sites.append(Found(node.address, frame.steps or (), summand, value, frame.guard))
+
+    def _listed(self, law: Any, parameters: Sequence[Value], together: bool) -> tuple[Var, Var]:
+        """List the values of a site, and their log masses, along a first axis."""
+        if together:
+            values, masses = self.compute(Tupled(law.enumerate), parameters, "values")
+        else:
+            support = np.asarray(_support(law)).astype(law.dtype)
+            column = support.reshape((-1,) + (1,) * len(law.shape))
+            values = self.block.constant(np.broadcast_to(column, (len(support), *law.shape)))
+            masses = self.compute(Tupled(law.element_masses), parameters, "log masses")[0]
+        if isinstance(values, Terms) or isinstance(masses, Terms):
+            raise UnsupportedProgramError(f"a law of {law.label} depends on a sum over elements.")
+        return values, masses
+
+    def _spread(self, value: Var, inner: tuple[Plate, ...], plate: Plate, own: Sequence[int]) -> Var:
+        """Turn the first axis of a value into the plate of a site."""
+        out = self.block.det(lambda x: x, value, label="values", plates=inner, adds=(plate,))
+        before = self.axes.get(value, {})
+        if any(0 in axes for axes in before.values()):
+            first = next(p for p, axes in before.items() if 0 in axes)
+            raise Conflict(self.pool.summands[first], "the values of another site depend on it")
+        self.axes[out] = {p: tuple(a - 1 for a in axes) for p, axes in before.items()} | {plate: tuple(own)}
+        return out
+
+    def _index(self, plate: Plate) -> Var:
+        return self.block.det(lambda: jnp.arange(plate.size), label="index", adds=(plate,))
+
+    def keep(self, node: Site, frame: Frame) -> None:
+        """A site that stays; where its parameters depend on summed sites, its law is a mixture."""
+        values = [frame.env[v] for v in node.parameters]
+        plates = self.plates(values)
+        if not plates:
+            self.copy(node, frame)
+            return
+        parameters = [v for value in values for v in parts(value)]
+        out, written = node.out.like(), len(self.block.nodes)
+        terms = self.density(node.law, [out, *values], node)
+        later = self.block.nodes[written:]
+        del self.block.nodes[written:]
+        if isinstance(terms, Terms) or len(parameters) < len(values):
+            raise Conflict(self._elements(plates), f"the law of '{show_address(node.address)}' reads a sum over them")
+        weights, own = self.pool.onto(plates), self.pool.summands[plates[0]].shape
+        if own:
+            places = self.axes_of(terms, plates[0]) or ()
+            if sorted(places) != list(range(len(terms.shape))):
+                raise Conflict(
+                    self._elements(plates), f"'{show_address(node.address)}' has parts that share an element"
+                )
+            order = tuple(places.index(a) for a in range(len(places)))
+            weights = self.block.det(lambda x: jnp.transpose(x, order), weights, label="order", plates=plates)
+        weights = flat(self.block, weights, plates)
+        many = tuple(bool(v.plates) for v in parameters)
+        law = MixtureLaw(node.law, weights.shape[0], many, tuple(node.law.units) if own else ())
+        spread = [flat(self.block, v, plates) if v.plates else v for v in parameters]
+        self.block.nodes.append(replace(node, law=law, parameters=(weights, *spread), out=out))
+        self.block.nodes.extend(later)
+        frame.env[node.out] = out
+        self.weigh(terms, None)
+        self.pool.totals.append(self.block.det(_minus(law), out, weights, *spread, label="minus its mixture"))
+
+    def _elements(self, plates: Sequence[Plate]) -> Summand:
+        first = next((p for p in plates if self.pool.summands[p].shape), plates[0])
+        return self.pool.summands[first]
+
+    # The end of a scope.
+
+    def finish(self) -> None:
+        """Eliminate all sites that are left, and write what remains as one factor."""
+        self.pool.eliminate({p for t in self.pool.tables for p in t.term.plates})
+        if self.pool.totals:
+            label = self.job.label(("~total", *(self.sites[0].summand.label if self.sites else ())))
+            self.block.factor((PREFIX, *label), total(self.block, self.pool.totals))
+
+    # Values drawn back.
+
+    def value_of(self, block: Block, found: Found, picks: Picks) -> Var:
+        """The value of a site at its pick."""
+        value = found.values
+        for plate in value.plates:
+            places = self.axes_of(value, plate) or ()
+            value = pick(block, value, plate, picks[plate], places)
+        return value
+
+    def merged(self, block: Block, same: Sequence[Found], picks: Picks) -> Var:
+        """The value of a site that stands in several arms: that of the arm that runs."""
+        value = self.value_of(block, same[0], picks)
+        for other in same[1:]:
+            assert other.guard is not None
+            runs = other.guard
+            for plate in runs.plates:
+                runs = pick(block, runs, plate, picks[plate], ())
+            value = block.det(_choose, runs, self.value_of(block, other, picks), value, label="of the arm that runs")
+        return value
+
+    def choice(self, block: Block, choice: Choice, picks: Picks) -> Var:
+        """The value of a choice of a node that was written out."""
+        if choice.address in self.stacked:
+            return self.stacked[choice.address]
+        cells = list(np.ndindex(*choice.loops))
+        found = {cell: [f for f in self.sites if f.address == choice.address and f.steps == cell] for cell in cells}
+        if not cells:
+            return block.constant(np.zeros(choice.full_shape, choice.dtype))
+        values = [self.merged(block, found[cell], picks) for cell in cells]
+        if not choice.loops:
+            return values[0]
+        shape = choice.full_shape
+        return block.det(lambda *xs: jnp.stack(xs).reshape(shape), *values, label="steps")
+
+    def child(self) -> Walk:
+        """Start a walk over a body."""
+        return Walk(self.job, self.scope)
+
+
+def _base(law: Any) -> Any:
+    return law.base if isinstance(law, LanesLaw) else law
+
+
+def _has_elements(law: Any) -> bool:
+    base = _base(law)
+    return isinstance(base, DistributionLaw) and base.support_table is not None and not base.is_point_mass
+
+
+def _support(law: Any) -> np.ndarray:
+    table = _base(law).support_table
+    assert table is not None
+    return table.array
+
+
+def _case(number: int) -> Callable[..., Any]:
+    def case(term: jax.Array, which: jax.Array) -> jax.Array:
+        return jnp.where(which == number, term, 0)
+
+    return case
+
+
+def _where_it_runs(size: int) -> Callable[..., Any]:
+    """The law of a site whose arm may not run: it has one value then."""
+
+    def masses(prior: jax.Array, runs: jax.Array, index: jax.Array) -> jax.Array:
+        return jnp.where(runs, prior, jnp.where(index == 0, 0.0, -jnp.inf))
+
+    return masses
+
+
+def _choose(runs: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+    return jnp.where(runs, new, old)
+
+
+def _minus(law: MixtureLaw) -> Callable[..., Any]:
+    """Take back the density of a mixture, which the sum over the tables holds too; an impossible value stays so."""
+
+    def minus(value: jax.Array, *parameters: jax.Array) -> jax.Array:
+        term = law.log_prob(value, *parameters)
+        return jnp.where(jnp.isneginf(term), 0.0, -term)
+
+    return minus

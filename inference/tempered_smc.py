@@ -1,0 +1,238 @@
+"""Tempered sequential Monte Carlo: (move . resample . advance)^T . spawn on a path from the prior to the posterior.
+
+Law: with a given ladder and a given kernel it is properly weighted, E[Z-hat] = Z. A ladder chosen by the effective
+sample size, or scales taken from the particles, leave it consistent in their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lawful.errors import LawfulError
+from lawful.form import Form
+from lawful.record import choices_of
+
+from .check.contracts import Contract
+from .faults import OnFault, checked_policy
+from .findings import Finding
+from .kernels.mh import MH
+from .ladders import ladder_of
+from .numerics.resampling import scheme as scheme_named
+from .paths import Path, prior_to_posterior
+from .population_walk import population_walk
+from .rejuvenation import rejuvenate, waste_free
+from .representations.traced import Trace
+from .result import Result
+from .smc import PROPERLY_WEIGHTED, Keep, NonFinite, PopulationPlan
+from .tempering import ADAPTIVE, temper
+from .transformer import Transformer
+from .transformers import Advance, Finish, push_evidence_with, repeat_to_end, resample, spawn
+
+
+def tempered(
+    particles: int,
+    scheme: Any,
+    kernel: Any,
+    *,
+    path: Path | None = None,
+    ladder: Any = None,
+    steps: int | None = None,
+    chains: int | None = None,
+    nonfinite: NonFinite = "error",
+) -> Transformer:
+    """The composition: spawn from the prior, then at every point of the path weigh, resample and move.
+
+    >>> from lawful.inference import kernels
+    >>> tempered(10, scheme_named("systematic"), kernels.mh(), ladder=[0.5, 1.0], steps=1).contract.kind
+    'preserves_measure'
+    """
+    if steps is not None:
+        renew = resample(scheme) >> rejuvenate(kernel, steps)
+    else:
+        renew = waste_free(kernel, chains_of(particles) if chains is None else chains, scheme)
+    stage = Advance >> push_evidence_with(nonfinite) >> renew
+    return Trace >> temper(path, ladder) >> spawn(particles) >> repeat_to_end(stage) >> Finish
+
+
+def chains_of(particles: int) -> int:
+    """Choose a number of chains: 10 or more, with about 100 states each; a divisor of the particles.
+
+    >>> chains_of(10_000), chains_of(1000), chains_of(250), chains_of(12)
+    (100, 10, 10, 6)
+    """
+    divisors = [n for n in range(1, particles // 2 + 1) if particles % n == 0]
+    if particles > 3 and divisors == [1]:
+        raise LawfulError(
+            f"tempered_smc: {particles} particles make no equal chains. Fix: give a round number of particles, or "
+            "steps=10 for moves of every particle.",
+            particles=particles,
+        )
+    wanted = max(particles / 100, 10)
+    return next((n for n in divisors if n >= wanted), divisors[-1] if divisors else 1)
+
+
+@dataclass(frozen=True)
+class TemperedPlan:
+    """Tempered SMC built from a model: call it with a key and the model's arguments."""
+
+    inner: PopulationPlan
+    kernel: Any
+    contract: Contract
+
+    def __call__(self, key: Any, *args: Any) -> Result:
+        """Run: the result holds draws of the posterior, and the evidence of every run.
+
+        `result.stats` holds for each stage, (run, stage): `temperature`, the point of the path that was reached;
+        `ess`, the effective sample size there; `acceptance_rate` of the moves; `ess_residual`, what was left of the
+        equation that chose the temperature; and for each run `n_stages`. Stages after the end of a run are NaN.
+
+        Raises:
+            NonFiniteError: a weight is NaN (by default) or +inf.
+            UnsupportedProgramError: the kernel cannot move a choice of the model.
+        """
+        return _told(self.inner(key, *args))
+
+    @property
+    def prepare(self) -> Any:
+        """What traces the model and builds the algorithm for given arguments."""
+        return self.inner.prepare
+
+    def plan(self, *args: Any) -> str:
+        """Say what will be done, for the given arguments."""
+        prepared = self.inner.prepare(args)
+        lines = [f"tempered_smc: {self.inner.transformer.name}"]
+        lines += [f"  {c.name}: drawn from its prior at the start" for c in choices_of(prepared.form)]
+        return "\n".join([*lines, *(f"  {line}" for line in self.kernel.plan(prepared.form))])
+
+    def form(self, *args: Any) -> Form:
+        """Return the algorithm itself as a Form."""
+        return self.inner.form(*args)
+
+    def __repr__(self) -> str:
+        """Show name and composition."""
+        return f"tempered_smc({self.inner.transformer.name})"
+
+
+def _told(result: Result) -> Result:
+    """Cut the stages that no run needed, and say which temperatures were not solved for."""
+    reached = np.asarray(result.stats["temperature"])
+    n_stages = np.sum(~np.isnan(reached), axis=1)
+    longest = max(int(n_stages.max(initial=0)), 1)
+    stats = {name: _first(array, longest, reached) for name, array in result.stats.items()}
+    unsolved = stats.pop("unsolved")
+    stats["n_stages"] = n_stages
+    found = (*result.found, *_unsolved(unsolved, stats))
+    return replace(result, stats=stats, found=found, finished=longest)
+
+
+def _first(array: Any, longest: int, reached: np.ndarray) -> Any:
+    """Keep the stages up to the longest run."""
+    values = np.asarray(array)
+    if values.shape != reached.shape:
+        return array
+    kept = values[:, :longest]
+    return np.where(np.isnan(reached[:, :longest]), np.nan, kept) if kept.dtype.kind == "f" else kept
+
+
+def _unsolved(unsolved: Any, stats: Mapping[str, Any]) -> tuple[Finding, ...]:
+    count = int(np.sum(unsolved))
+    if not count:
+        return ()
+    residual = float(np.nanmax(np.abs(np.asarray(stats["ess_residual"], float))))
+    message = (
+        f"{count} temperatures do not solve their equation: the effective sample size is off by up to {residual:.2g} "
+        "N, or the stages ran out. The estimates hold, with more spread; allow more stages, as ladder=by_ess(0.5, "
+        "max_stages=500), or give the ladder."
+    )
+    return (Finding("NOT_CONVERGED", message, (), residual, 1e-6),)
+
+
+def tempered_smc(
+    model: Any,
+    *,
+    particles: int,
+    kernel: Any = None,
+    path: Path | None = None,
+    ladder: Any = None,
+    chains: int | None = None,
+    steps: int | None = None,
+    runs: int = 1,
+    resampling: str | Any = "systematic",
+    keep: Keep = "paths",
+    nonfinite: NonFinite = "error",
+    on_fault: OnFault = "raise",
+) -> TemperedPlan:
+    """Build sequential Monte Carlo on a path from the prior to the posterior (Del Moral, Doucet and Jasra 2006).
+
+    It needs no sequence in the model. At each point of the path the particles are weighed, resampled, and moved by a
+    kernel that keeps the measure of that point. By default the moves are waste-free (Dau and Chopin 2022): few
+    particles are resampled, each starts a chain, and all states of the chains are the next particles.
+
+    Args:
+        model: a program.
+        particles: number of particles. In a waste-free run all states of the chains count: 10 000 particles cost what
+            1000 particles with steps=10 cost, and tell much more.
+        kernel: a kernel that keeps the posterior, as `kernels.mh()`; default: `population_walk()`, a random walk of
+            all choices with covariance 2.38^2/d x weighted covariance of the particles.
+        path: how the observations enter: `prior_to_posterior()`, the default, raises all of them to a power;
+            `data_by_data(...)` lets them enter in blocks.
+        ladder: where to stop: `by_ess(0.5)`, the default, chooses the powers at which half of the effective sample
+            size is left; or a sequence of powers, the last of them 1.
+        chains: number of chains of a waste-free run, a divisor of `particles`; default: chains of about
+            100 states.
+        steps: instead of waste-free moves, move every particle so many times and keep its last state.
+        runs: number of independent runs; they are ArviZ's chains and give the error of the evidence.
+        resampling: "multinomial", "systematic", "stratified", "residual", or a scheme object.
+        keep: "paths" gives every choice; "last" gives only what the program returns.
+        nonfinite: what a NaN weight means: "error"; "dead", weight zero and counted; "flag", a result that is not ok.
+        on_fault: "raise" an error where a weight has no meaning, or "flag": a result that is not ok.
+
+    Returns: a plan; `plan(key, *args)` gives a `Result`.
+
+    >>> import jax, numpyro.distributions as dist, lawful
+    >>> def model(y):
+    ...     mu = lawful.sample("mu", dist.Normal(0.0, 10.0))
+    ...     with lawful.plate("row", 20):
+    ...         lawful.sample("y", dist.Normal(mu, 1.0), obs=y)
+    >>> result = tempered_smc(model, particles=1000, runs=2)(jax.random.key(0), np.linspace(2.0, 4.0, 20))
+    >>> abs(float(result.posterior["mu"].mean()) - 3.0) < 0.1, float(np.nanmax(result.stats["temperature"]))
+    (True, 1.0)
+    """
+    _check(particles, runs, keep, nonfinite, chains, steps)
+    checked_policy(on_fault)
+    scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
+    kernel = population_walk() if kernel is None else MH(kernel) if hasattr(kernel, "propose") else kernel
+    path = prior_to_posterior() if path is None else path
+    ladder = ladder_of(ladder)
+    transformer = tempered(
+        particles, scheme, kernel, path=path, ladder=ladder, steps=steps, chains=chains, nonfinite=nonfinite
+    )
+    settings = {
+        "particles": particles, "runs": runs, "scheme": scheme, "keep": keep, "nonfinite": nonfinite,
+        "on_fault": on_fault,
+        "kernel": repr(kernel), "path": repr(path), "ladder": repr(ladder), "chains": chains, "steps": steps,
+    }  # fmt: skip
+    contract = PROPERLY_WEIGHTED if transformer.contract.exact else ADAPTIVE
+    inner = PopulationPlan("tempered_smc", model, transformer, settings, cut=False)
+    return TemperedPlan(inner, kernel, contract)
+
+
+def _check(particles: Any, runs: Any, keep: str, nonfinite: str, chains: Any, steps: Any) -> None:
+    numbers = {"particles": particles, "runs": runs, "chains": chains, "steps": steps}
+    for name, value in numbers.items():
+        optional = name in ("chains", "steps") and value is None
+        if not optional and (not isinstance(value, int | np.integer) or value < 1):
+            raise LawfulError(f"{name}: expected an integer of 1 or more, got {value!r}.")
+    if keep not in ("paths", "last"):
+        raise LawfulError(f"keep: expected 'paths' or 'last', got {keep!r}.")
+    if nonfinite not in ("error", "dead", "flag"):
+        raise LawfulError(f"nonfinite: expected 'error', 'dead' or 'flag', got {nonfinite!r}.")
+    if chains is not None and steps is not None:
+        raise LawfulError(
+            "tempered_smc: chains keep all their states, steps keep the last one only. Fix: give chains (waste-free) "
+            "or steps (the standard moves), not both."
+        )

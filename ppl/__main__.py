@@ -1,0 +1,145 @@
+"""The command line: `python -m lawful run FILE.py:model` and `python -m lawful check FILE.py:model`.
+
+Exit codes of `run`: 0 the result is ok, 1 the inference failed, 2 the program or its data cannot be used, 3 the result
+is there and not ok. Exit codes of `check`: 0 no error was found, 1 errors (with --strict also warnings), 2 the program
+or its data cannot be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+OK, FAILED, UNUSABLE, NOT_OK = range(4)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    import jax
+
+    if options.x64:
+        jax.config.update("jax_enable_x64", True)
+    return options.command(options, list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lawful", description="Probabilistic programs and inference.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="infer, and write posterior, diagnostics, plot and report")
+    check = commands.add_parser("check", help="look for likely mistakes, without an inference")
+    for command in (run, check):
+        command.add_argument("program", metavar="FILE.py:NAME", help="the program; module:NAME works as well")
+        command.add_argument("--data", metavar="FILE", help="JSON: the program's arguments by name, or a list of them")
+        command.add_argument("--x64", action="store_true", help="compute in 64 bits")
+    run.add_argument("--out", metavar="FOLDER", default="out", help="where to write (default: out)")
+    run.add_argument("--method", choices=("smc", "mcmc", "importance"), help="default: what suits the program")
+    run.add_argument("--seed", type=int, default=0)
+    for name, value, what in (
+        ("particles", 1000, "particles of smc and importance"), ("runs", 4, "independent runs of smc and importance"),
+        ("chains", 4, "chains of mcmc"), ("warmup", 1000, "steps before the first draw"),
+        ("draws", 1000, "draws a chain"),
+        ("thin", 1, "steps a draw"),
+    ):  # fmt: skip
+        run.add_argument(f"--{name}", type=int, default=value, help=f"{what} (default: {value})")
+    run.set_defaults(command=_run)
+    check.add_argument("--algorithm", metavar="NAME", help="importance, smc, mcmc or random_walk: can it run?")
+    check.add_argument("--json", action="store_true", help="write the findings as JSON")
+    check.add_argument("--strict", action="store_true", help="count warnings as errors")
+    check.set_defaults(command=_check)
+    return parser
+
+
+def _complain(error: Exception) -> None:
+    """Tell what went wrong; an error that is not ours comes with the place where it arose."""
+    from lawful.errors import LawfulError
+
+    if isinstance(error, LawfulError | OSError):
+        print(f"lawful: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+
+
+def _run(options: argparse.Namespace, words: list[str]) -> int:
+    from lawful import trace
+    from lawful.inference.advice import suited
+    from lawful.inference.report import draw, write_diagnostics, write_report
+    from lawful.loading import load_program, read_arguments
+
+    try:
+        program = load_program(options.program)
+        args = read_arguments(program, options.data)
+        method = options.method or suited(trace(program, *args))
+        out = Path(options.out)
+        out.mkdir(parents=True, exist_ok=True)
+    except Exception as error:
+        _complain(error)
+        return UNUSABLE
+    try:
+        plan = _plan(program, method, options)
+        text = plan.plan(*args)
+        print(text)
+        result = plan(options.seed, *args)
+        result.save(out / "posterior.nc")
+    except Exception as error:
+        _complain(error)
+        return FAILED
+    images = [out / "trace.png"] if draw(result, out / "trace.png") else []
+    write_diagnostics(result, out / "diagnostics.json")
+    write_report(result, out / "report.html", plan=text, command=f"python -m lawful {shlex.join(words)}", images=images)
+    print(result)
+    print(f"written: {', '.join(str(out / name) for name in ('posterior.nc', 'diagnostics.json', 'report.html'))}")
+    return OK if result.ok else NOT_OK
+
+
+def _plan(program: Any, method: str, options: argparse.Namespace) -> Any:
+    from lawful import inference
+
+    if method == "mcmc":
+        numbers = {"chains": options.chains, "warmup": options.warmup, "draws": options.draws, "thin": options.thin}
+        return inference.mcmc(program, **numbers, on_fault="flag")
+    build: Any = inference.smc if method == "smc" else inference.importance
+    return build(program, particles=options.particles, runs=options.runs, on_fault="flag")
+
+
+def _check(options: argparse.Namespace, words: list[str]) -> int:
+    from lawful.check import check_program
+    from lawful.loading import load_program, read_arguments
+
+    try:
+        program = load_program(options.program)
+        args = read_arguments(program, options.data)
+        found = list(check_program(program, *args))
+        if options.algorithm and not any(finding.level == "error" for finding in found):
+            from lawful.inference.advice import plan_findings
+
+            found += plan_findings(program, args, options.algorithm)
+    except Exception as error:
+        _complain(error)
+        return UNUSABLE
+    if options.json:
+        print(json.dumps([_record(finding) for finding in found], indent=2))
+    else:
+        for finding in found:
+            print(finding)
+        errors = sum(finding.level == "error" for finding in found)
+        print(f"{errors} errors, {len(found) - errors} warnings")
+    failing = found if options.strict else [finding for finding in found if finding.level == "error"]
+    return FAILED if failing else OK
+
+
+def _record(finding: Any) -> dict[str, Any]:
+    return {
+        "code": finding.code, "level": finding.level, "site": ".".join(map(str, finding.site)),
+        "file": finding.source.file, "line": finding.source.line, "found": finding.found, "remedy": finding.remedy,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

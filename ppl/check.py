@@ -1,0 +1,67 @@
+"""Check: all that the linter knows of a program with its arguments, before any inference.
+
+Law: a finding never changes a program. Errors that tracing raises are findings too, so that one look shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .errors import DuplicateSiteError, LawfulError, ObservationError, SingularScaleError
+from .form import Form
+from .lint import LintFinding
+from .messages import Source
+from .observed import checked_data
+from .rehearsal import rehearse
+from .scales import checked_scales
+from .tracing import split_arguments, trace
+
+FOUND = (DuplicateSiteError, ObservationError, SingularScaleError)
+
+
+def check_program(program: Callable[..., Any] | Form, *args: Any) -> tuple[LintFinding, ...]:
+    """Return the findings of a program with its data: of its text, its data, and of 32 draws from its prior.
+
+    Codes beside those of `Form.check`: name-clash, observed-shape, outside-support, nan-data, invalid-parameter and
+    nonfinite-start.
+
+    Raises: LawfulError where the program cannot be traced for another reason.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def model(y):
+    ...     lawful.sample("y", dist.Gamma(2.0, 1.0), obs=y)
+    >>> print(check_program(model, -1.0)[0])
+    error outside-support: site 'y' (...): the observation -1.0 at index () lies outside ... Fix: correct the datum...
+    """
+    try:
+        form = trace(program, *args)
+    except FOUND as error:
+        return (finding_of(error),)
+    found, inputs = list(form.check()), split_arguments(args)[0]
+    try:
+        checked_scales(form, inputs)
+        checked_data(form, inputs)
+    except FOUND as error:
+        return (finding_of(error), *found)
+    return (*found, *rehearse(form, inputs))
+
+
+def finding_of(error: LawfulError) -> LintFinding:
+    """Read an error as a finding."""
+    fields = error.fields
+    if isinstance(error, DuplicateSiteError):
+        code = "name-clash"
+    elif isinstance(error, SingularScaleError):
+        code = "invalid-parameter"
+    else:
+        code = "observed-shape" if "expected" in fields else "outside-support" if "value" in fields else "nan-data"
+    return found_error(code, error)
+
+
+def found_error(code: str, error: LawfulError) -> LintFinding:
+    """Make a finding of a code from the message of an error."""
+    found, _, remedy = str(error).partition("Fix: ")
+    site, source = error.fields.get("site") or (), error.fields.get("source") or error.fields.get("second")
+    found = found.partition("): ")[2] or found.partition(": ")[2] or found  # the place is told by the finding itself
+    return LintFinding(code, "error", tuple(site), source or Source("<unknown>", 0), " ".join(found.split()), remedy)

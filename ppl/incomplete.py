@@ -1,0 +1,61 @@
+"""Incomplete data: the elements of an observation that were not observed, as a site of their own.
+
+Law: with missing elements the density is that of the observed ones, times that of the missing ones at the site
+`<name>.missing`. Where nothing reads the completed value, the missing elements integrate to one, so a traced program
+drops that site; where something does, they are imputed. What the data hold at missing elements has no influence on any
+value or gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .addresses import indices_of, names_of, show_address
+from .errors import LawfulError
+from .laws import law_of
+from .messages import SampleMessage, send
+
+
+def missing(data: Any) -> tuple[jax.Array, jax.Array]:
+    """Read NaN as missing: the data with zero in place of NaN, and the mask of what is present.
+
+    >>> values, present = missing([1.0, float("nan")])
+    >>> values.tolist(), present.tolist()
+    ([1.0, 0.0], [True, False])
+    """
+    array = jnp.asarray(data)
+    present = ~jnp.isnan(array)
+    return jnp.where(present, array, jnp.zeros((), array.dtype)), present
+
+
+def complete(message: SampleMessage, distribution: Any) -> None:
+    """Draw the missing elements of an observation and put them into its value.
+
+    Args:
+        message: the observation.
+        distribution: its distribution as it was before the mask.
+
+    Raises: LawfulError where no handler gives the missing elements a value.
+    """
+    present = message.present
+    if not isinstance(present, jax.core.Tracer) and bool(np.all(np.asarray(present))):
+        return
+    address = (*names_of(message.address), "missing", *indices_of(message.address))
+    rest = SampleMessage(address, distribution, None, False, message.plates, message.source, droppable=True)
+    send(rest)
+    if rest.value is None:
+        raise LawfulError(
+            f"site '{show_address(message.address)}' ({message.source}): its missing elements have no value: wrap the "
+            "program in handlers.seed(program, key), or call an inference with a key.",
+            site=address,
+        )
+    batch, shape = law_of(distribution)[0].units, tuple(distribution.shape())
+    math = np if isinstance(rest.value, np.ndarray | np.generic) and not isinstance(present, jax.Array) else jnp
+    mask = math.broadcast_to(math.asarray(present), batch).reshape((*batch, *(1,) * (len(shape) - len(batch))))
+    given, drawn = math.asarray(message.value), math.asarray(rest.value)
+    dtype = np.promote_types(given.dtype, drawn.dtype)
+    message.value = math.where(mask, given.astype(dtype), drawn.astype(dtype))

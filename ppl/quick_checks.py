@@ -1,0 +1,51 @@
+"""Quick checks: while a program is traced, NumPyro checks parameters of distributions only where they are known.
+
+Law: every parameter that NumPyro would refuse is refused. It throws away the outcome of a check on a traced value, so
+such checks need not be traced; they are half of the time that tracing a site takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpyro.distributions as dist
+
+_whole = dist.Distribution.validate_args
+_lock = threading.Lock()
+_open = 0
+
+
+def _known_arguments(self: Any, strict: bool = True) -> None:
+    """Check the arguments; those that are traced only where the caller insists, which is an error."""
+    arguments = self.get_args()
+    if strict or not any(isinstance(value, jax.core.Tracer) for value in arguments.values()):
+        _whole(self, strict)
+        return
+    known = {name: value for name, value in arguments.items() if not isinstance(value, jax.core.Tracer)}
+    _whole(_part(self, known), strict)
+
+
+def _part(distribution: Any, known: dict[str, Any]) -> Any:
+    """Stand in for a distribution with some of its arguments; its class has the name that messages show."""
+    parts = {"arg_constraints": distribution.arg_constraints, "get_args": lambda self: known}
+    return type(type(distribution).__name__, (), parts)()
+
+
+@contextlib.contextmanager
+def quick_checks() -> Iterator[None]:
+    """Check known parameters only, for the time of a block; threads may overlap."""
+    global _open
+    with _lock:
+        _open += 1
+        setattr(dist.Distribution, "validate_args", _known_arguments)
+    try:
+        yield
+    finally:
+        with _lock:
+            _open -= 1
+            if not _open:
+                setattr(dist.Distribution, "validate_args", _whole)

@@ -1,0 +1,141 @@
+"""Rehearsal: a program run at a few draws from its prior, where every parameter must be valid and every score finite.
+
+Law: a site without a finding had valid parameters and a score that is a number at each of the draws; nothing is said of
+values that the prior gave none of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro.distributions import Distribution, constraints
+
+from .addresses import Address, show_address
+from .dependence import dependence
+from .errors import ImproperPriorError
+from .form import Factor, Form, Site, walk
+from .laws import DistributionLaw
+from .lint import LintFinding
+from .messages import Source
+from .probes import Probe, ask_at_prior
+
+DRAWS = 32
+
+
+def rehearse(form: Form, inputs: Sequence[Any], draws: int = DRAWS) -> tuple[LintFinding, ...]:
+    """Return the findings of some prior draws: invalid-parameter and nonfinite-start.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def model():
+    ...     lawful.sample("y", dist.Normal(0.0, lawful.sample("sd", dist.Normal(0.0, 1.0))), obs=1.0)
+    >>> [(finding.code, finding.site) for finding in rehearse(lawful.trace(model), [])]
+    [('invalid-parameter', ('y',))]
+    """
+    try:
+        asked, function = ask_at_prior(form, _question)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(draws))
+        with jax.debug_key_reuse(False):  # it takes keys that vmap has moved for used ones, as of a loop
+            answers = jax.jit(jax.vmap(function, (0, None)))(keys, list(inputs))
+    except ImproperPriorError:
+        return ()  # no draws to look at; an algorithm that needs them says so itself
+    rows: dict[tuple[str, Address], np.ndarray] = {
+        (part.kind, part.address): np.asarray(answer).reshape(draws, -1)
+        for part, answer in zip(asked, answers, strict=True)
+    }
+    return tuple(_findings(form, rows))
+
+
+def _question(node: Site | Factor) -> Iterable[Probe]:
+    if isinstance(node, Factor):
+        yield Probe("score", jnp.asarray, (node.term,))
+        return
+    value = node.out if node.observed is None else node.observed
+    yield Probe("score", node.law.log_prob, (value, *node.parameters))
+    if _names(node.law):
+        yield Probe("invalid", _Invalid(node.law), node.parameters)
+    if node.observed is None and node.out.shape == ():
+        yield Probe("value", jnp.asarray, (node.out,))
+
+
+def _findings(form: Form, rows: dict[tuple[str, Address], np.ndarray]) -> Iterator[LintFinding]:
+    nodes = {node.address: node for node in walk(form) if isinstance(node, Site | Factor)}
+    graph = dependence(form)
+    for address, node in nodes.items():
+        parents = [show_address(tail) for tail, head in graph.edges if head == address]
+        reads = f" It reads {', '.join(parents)}." if parents else ""
+        invalid = rows.get(("invalid", address))
+        if invalid is not None and invalid.any():
+            assert isinstance(node, Site)
+            yield _invalid(node, invalid, reads)
+        else:
+            yield from _scores(address, node.source, rows["score", address], rows.get(("value", address)), reads)
+
+
+def _invalid(node: Site, invalid: np.ndarray, reads: str) -> LintFinding:
+    names = _names(node.law)
+    by_name = invalid.reshape(len(invalid), -1, len(names)).any(axis=1)  # over the steps of loops
+    place = int(by_name.any(axis=0).argmax())
+    name, constraint = names[place]
+    return LintFinding(
+        "invalid-parameter", "error", node.address, node.source,
+        f"the parameter '{name}' of {node.law.label} is not {constraint} at {int(by_name[:, place].sum())} of "
+        f"{len(invalid)} draws from the prior.{reads}",
+        "choose a prior or a function whose values lie inside, as an exponential for a scale.",
+    )  # fmt: skip
+
+
+def _scores(
+    address: Address, source: Source, scores: np.ndarray, values: np.ndarray | None, reads: str
+) -> Iterator[LintFinding]:
+    draws = len(scores)
+    for bad, word in ((np.isnan(scores), "NaN"), (np.isposinf(scores), "+inf"), (np.isneginf(scores), "-inf")):
+        rows = bad.any(axis=1)
+        if not rows.any() or (word == "-inf" and not rows.all()):
+            continue
+        shown = "" if values is None else f", as at the value {values[rows.argmax()].flat[0]:g}"
+        yield LintFinding(
+            "nonfinite-start", "error", address, source,
+            f"its log density is {word} at {int(rows.sum())} of {draws} draws from the prior{shown}.{reads}",
+            "check the arithmetic of its parameters, and the data against what the prior can give.",
+        )  # fmt: skip
+        return
+
+
+def _parameters(distribution: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Walk name, constraint and value of the parameters of a distribution and of those that it is made of."""
+    for name, constraint in type(distribution).arg_constraints.items():
+        value = vars(distribution).get(name)
+        if value is not None and not isinstance(value, Distribution) and not constraints.is_dependent(constraint):
+            yield name, constraint, value
+    for value in vars(distribution).values():
+        if isinstance(value, Distribution):
+            yield from _parameters(value)
+
+
+def _names(law: Any) -> list[tuple[str, str]]:
+    """Name the parameters of a law that have a constraint, and the constraints."""
+    if not isinstance(law, DistributionLaw):
+        return []
+    distribution = law.distribution(*range(law.tree.num_leaves))
+    return [(name, _words(constraint)) for name, constraint, _ in _parameters(distribution)]
+
+
+def _words(constraint: Any) -> str:
+    text = repr(constraint) if "object at" not in repr(constraint) else type(constraint).__name__
+    return text.strip("_").split("(")[0].replace("_", " ").lower()
+
+
+@dataclass(frozen=True)
+class _Invalid:
+    """Which parameters of a law lie outside their constraint."""
+
+    law: DistributionLaw
+
+    def __call__(self, *parameters: Any) -> Any:
+        distribution = self.law.distribution(*parameters)
+        return jnp.stack([~jnp.all(constraint(value)) for _, constraint, value in _parameters(distribution)])

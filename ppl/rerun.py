@@ -1,0 +1,131 @@
+"""Rerun: a program run again with some of its choices given, its observations drawn, and its named values recomputed.
+
+Law: given no choice the values have the joint law of the prior and of the data that it predicts; given draws of the
+posterior, that of the posterior and of its predictions. A named value is computed, never given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+
+from .addresses import Address
+from .analysis import without_dead_code
+from .block import Block
+from .form import Branch, Det, Factor, Form, Loop, Node, Site, Var
+from .interpose import Answer, interpose
+from .record import Choice, choices_of, record
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A program that runs again.
+
+    Inputs of the form: the program's, then for each of `given` its value and, where its arm may not run, a flag that
+    says whether the value is one. Outputs: the values of `named` and of `drawn`, then one flag for each conditional
+    one among them.
+    """
+
+    form: Form
+    given: tuple[Choice, ...]
+    named: tuple[Choice, ...]
+    drawn: tuple[Choice, ...]
+    observed: frozenset[Address]
+
+
+def rerun(form: Form, given: Iterable[Address]) -> Rerun:
+    """Write the form that runs a program again.
+
+    Args:
+        form: the program.
+        given: addresses of the choices that keep their values; all others are drawn, as are the observed sites.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def model(y):
+    ...     mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
+    ...     lawful.sample("y", dist.Normal(lawful.deterministic("twice", 2 * mu), 1.0), obs=y)
+    >>> again = rerun(lawful.trace(model, 0.5), [("mu",)])
+    >>> [c.name for c in again.named], [c.name for c in again.drawn]
+    (['twice'], ['y'])
+    """
+    observed = frozenset(c.address for c in choices_of(form, ("observed",)))
+    recorded = record(_unobserved(form), ("deterministic",))
+    choices = choices_of(recorded.form)
+    kept = frozenset(given)
+    guarded = frozenset(c.address for c in choices if c.conditional)
+    found = interpose(recorded.form, _Replay(kept, guarded))
+    n, own = len(recorded.choices), recorded.own
+    named, named_flags = found.form.outputs[own : own + n], found.form.outputs[own + n : found.own]
+    drawn = tuple(c for c in choices if c.address not in kept)
+    values = {c.address: outs[0] for c, outs in zip(choices, found.outputs, strict=True)}
+    flags = dict(zip([c.address for c in choices if c.conditional], found.flags, strict=True))
+    outputs = [*named, *(values[c.address] for c in drawn), *named_flags]
+    outputs += [flags[c.address] for c in drawn if c.conditional]
+    again = without_dead_code(replace(found.form, outputs=tuple(outputs), out_tree=None))
+    return Rerun(again, tuple(c for c in choices if c.address in kept), recorded.choices, drawn, observed)
+
+
+def _unobserved(form: Form) -> Form:
+    """Turn observations into choices and drop the factors; what read an observed value reads the choice from there on.
+
+    A value that the program reads from its data in another way, as a lagged column, stays data.
+    """
+    names: dict[Var, Var] = {}
+
+    def get(values: Sequence[Var]) -> tuple[Var, ...]:
+        return tuple(names.get(v, v) for v in values)
+
+    nodes: list[Node] = []
+    for node in form.nodes:
+        if isinstance(node, Factor):
+            continue
+        if isinstance(node, Site):
+            nodes.append(replace(node, parameters=get(node.parameters), observed=None))
+            if node.observed is not None:
+                names[node.observed] = node.out
+        elif isinstance(node, Det):
+            nodes.append(replace(node, ins=get(node.ins)))
+        elif isinstance(node, Loop):
+            ins = get(node.constants), get(node.init), get(node.xs)
+            nodes.append(replace(node, body=_unobserved(node.body), constants=ins[0], init=ins[1], xs=ins[2]))
+        elif isinstance(node, Branch):
+            forms = tuple(_unobserved(arm) for arm in node.forms)
+            nodes.append(replace(node, index=get((node.index,))[0], forms=forms, operands=get(node.operands)))
+    return replace(form, nodes=tuple(nodes), outputs=get(form.outputs))
+
+
+@dataclass(frozen=True)
+class _Replay:
+    """The rule that reads given choices and draws the others; `guarded` ones come with a flag."""
+
+    given: frozenset[Address]
+    guarded: frozenset[Address]
+
+    def inputs(self, choice: Choice) -> list[Var]:
+        if choice.address not in self.given:
+            return []
+        value = Var(choice.shape, choice.dtype)
+        return [value, Var((), jnp.dtype(bool))] if choice.address in self.guarded else [value]
+
+    def outputs(self, choice: Choice) -> list[Var]:
+        return [Var(choice.shape, choice.dtype)]
+
+    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        zero = block.constant(jnp.zeros((), jnp.result_type(float)))
+        if len(given) == 1:
+            return Answer(given[0], zero, (given[0],))
+        value = site.out.like()
+        block.nodes.append(replace(site, parameters=tuple(parameters), out=value))
+        if given:
+            value = block.det(_either, given[1], given[0], value, label=f"{site.address[-1]}, given or drawn")
+        return Answer(value, zero, (value,))
+
+    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        return [block.constant(jnp.zeros(choice.full_shape, choice.dtype))]
+
+
+def _either(there: Any, given: Any, drawn: Any) -> Any:
+    return jnp.where(there, given, drawn)

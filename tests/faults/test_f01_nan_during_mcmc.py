@@ -1,0 +1,142 @@
+"""Row 1: a log density that is not a number during MCMC rejects the proposal, is counted exactly and is named."""
+
+import math
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from scipy import stats
+
+from lawful import factor, inference, plate, sample, scan
+from lawful.inference import kernels
+from lawful.inference.check import ALPHA, key_of
+from lawful.inference.findings import Status
+
+
+def half_space():
+    """The logarithm of a negative number where x < 0."""
+    x = sample("x", dist.Normal(0.5, 1.0))
+    sample("y", dist.Normal(jnp.log(x), 1.0), obs=0.2)
+
+
+def twin(_):
+    """The same, as a blind draw: every proposal is the prior's, so that those with x < 0 can be counted apart."""
+    x = sample("x", dist.Normal(0.5, 1.0))
+    factor("broken", jnp.where(x < 0, jnp.nan, 0.0))
+
+
+def label_broken():
+    """The scale of one element in three is not a number."""
+    with plate("item", 3):
+        z = sample("z", dist.Bernoulli(0.3))
+        sample("y", dist.Normal(0.0, jnp.where(z == 1, jnp.nan, 1.0)), obs=jnp.zeros(3))
+
+
+def step_broken():
+    def step(x, y):
+        x = sample("x", dist.Normal(0.3 * x, 1.0))
+        sample("y", dist.Normal(0.0, jnp.sqrt(x)), obs=y)
+        return x, None
+
+    scan(step, 0.0, jnp.array([0.5, -0.3]))
+
+
+KERNELS = [
+    kernels.random_walk(0.8),
+    kernels.mh(),
+    kernels.mh(kernels.independence()),
+    kernels.cycle(kernels.mh(), kernels.random_walk(0.5)),
+]
+
+
+@pytest.mark.tier1
+@pytest.mark.parametrize(
+    "kernel", [*KERNELS[:2], *(pytest.param(kernel, marks=pytest.mark.slow) for kernel in KERNELS[2:])], ids=repr
+)
+def test_f01_the_chain_targets_the_posterior_where_it_is_a_number(kernel):
+    """False-alarm rate 1e-6 / 512 by Student's t on the means of 100 independent chains (fixed key)."""
+    chains = 100
+    plan = inference.mcmc(half_space, kernel, chains=chains, warmup=100, draws=200, init={"x": 1.0})
+    result = plan(key_of(f"f01/{kernel!r}"))
+    assert (result.posterior["x"] > 0).all()
+    grid = np.linspace(1e-6, 8, 400_001)
+    density = stats.norm.pdf(grid, 0.5) * stats.norm.pdf(0.2, np.log(grid))
+    exact = float(np.sum(grid * density) / np.sum(density))
+    means = result.posterior["x"].mean(axis=1)
+    error = means.std(ddof=1) / math.sqrt(chains)
+    assert abs(means.mean() - exact) < stats.t.isf(ALPHA / 2, chains - 1) * error
+    assert error < 0.03
+
+
+def test_f01_the_count_is_that_of_the_proposals():
+    """A blind proposal is broken where its draw is negative; the same draws are seen where nothing is."""
+    plan = inference.mcmc(twin, kernels.mh(kernels.independence()), chains=5, warmup=0, draws=60, init={"x": 1.0})
+    result = plan(jax.random.key(3), 0.0)
+    clean = inference.mcmc(
+        lambda _: sample("x", dist.Normal(0.5, 1.0)), kernels.mh(kernels.independence()),
+        chains=5, warmup=0, draws=60, init={"x": 1.0},
+    )(jax.random.key(3), 0.0)  # fmt: skip
+    injected = clean.posterior["x"] < 0
+    assert 20 < injected.sum() < 280
+    np.testing.assert_array_equal(result.stats["n_nonfinite"], injected)
+    assert (result.stats["acceptance_rate"][injected] == 0).all()
+
+
+def test_f01_thinning_and_warmup_lose_no_count():
+    thin = inference.mcmc(half_space, kernels.random_walk(2.0), chains=3, warmup=7, draws=11, thin=4, init={"x": 1.0})
+    every = inference.mcmc(half_space, kernels.random_walk(2.0), chains=3, warmup=0, draws=51, init={"x": 1.0})
+    thin, every = thin(jax.random.key(5)), every(jax.random.key(5))
+    assert thin.warmup.stats["n_nonfinite"].sum() + thin.stats["n_nonfinite"].sum() == every.stats["n_nonfinite"].sum()
+    (finding,) = [f for f in thin.reasons if f.code == "NONFINITE_DENSITY"]
+    assert finding.value == every.stats["n_nonfinite"].sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("program", "kernel", "start", "site", "pattern"),
+    [
+        (half_space, KERNELS[0], {"x": 1.0}, "y", r"'y' \(.*test_f01.*\), loc = nan at value 0\.2"),
+        (half_space, KERNELS[3], {"x": 1.0}, "y", r"'y' \(.*test_f01.*\), loc = nan at value 0\.2"),
+        (label_broken, KERNELS[1], {"z": jnp.zeros(3, int)}, "y", r"scale = \[.*nan.*\] at value \[0"),
+        (step_broken, KERNELS[1], {"x": jnp.ones(2)}, "y[", r"'y\[[01]\]' .* scale = nan at value"),
+    ],
+    ids=lambda p: getattr(p, "__name__", None),
+)
+def test_f01_the_site_and_its_parameter_are_named(program, kernel, start, site, pattern):
+    result = inference.mcmc(program, kernel, chains=4, warmup=3, draws=30, thin=2, init=start)(jax.random.key(2))
+    assert not result.ok and Status.NONFINITE_DENSITY in result.status
+    (finding,) = [f for f in result.reasons if f.code == "NONFINITE_DENSITY"]
+    assert finding.sites[0].startswith(site)
+    assert re.search(pattern, finding.message), finding.message
+    assert "in chain" in finding.message and "at step" in finding.message
+
+
+def test_f01_a_factor_is_named_with_its_weight():
+    result = inference.mcmc(twin, kernels.random_walk(1.0), chains=2, warmup=0, draws=50, init={"x": 1.0})(
+        jax.random.key(0), 0.0
+    )
+    (finding,) = [f for f in result.reasons if f.code == "NONFINITE_DENSITY"]
+    assert finding.sites == ("broken",)
+    assert "log weight = nan" in finding.message
+
+
+def test_f01_the_other_chains_stay_bit_identical():
+    """One chain starts next to the edge; chains whose proposals were numbers are those of a model without the fault."""
+
+    def sound():
+        x = sample("x", dist.Normal(0.5, 1.0))
+        sample("y", dist.Normal(jnp.log(jnp.where(x > 0, x, 1.0)), 1.0), obs=0.2)
+
+    settings = {"chains": 6, "warmup": 0, "draws": 12, "init": {"x": 2.0}}
+    broken = inference.mcmc(half_space, kernels.random_walk(0.6), **settings)(jax.random.key(7))
+    clean = inference.mcmc(sound, kernels.random_walk(0.6), **settings)(jax.random.key(7))
+    whole = broken.stats["n_nonfinite"].sum(axis=1) == 0
+    assert 0 < whole.sum() < 6
+    np.testing.assert_array_equal(broken.posterior["x"][whole], clean.posterior["x"][whole])
+
+
+def test_f01_without_a_fault_there_is_no_finding():
+    result = inference.mcmc(lambda: sample("x", dist.Normal(0.0, 1.0)), draws=50, warmup=0)(jax.random.key(0))
+    assert not [f for f in result.reasons if f.code == "NONFINITE_DENSITY"]

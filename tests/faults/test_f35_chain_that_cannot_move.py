@@ -1,0 +1,65 @@
+"""Row 35: a chain in a set that no move can leave is flagged, with acceptance rate 0 and the sites never accepted."""
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+import pytest
+
+from lawful import factor, inference, sample
+from lawful.errors import NoFiniteStartError
+from lawful.inference import kernels
+from lawful.inference.findings import Status
+
+
+def correlated():
+    """Two coins that always agree: no move of one of them can leave."""
+    a, b = sample("a", dist.Bernoulli(0.5)), sample("b", dist.Bernoulli(0.5))
+    factor("agree", jnp.where(a == b, 0.0, -jnp.inf))
+
+
+def needle():
+    """A hard constraint around the start that hardly any draw from the prior meets."""
+    x = sample("x", dist.Normal(0.0, 1e6))
+    factor("inside", jnp.where(jnp.abs(x - 1.0) < 1e-3, 0.0, -jnp.inf))
+
+
+def joint(current):
+    side = sample("a", dist.Bernoulli(0.5))
+    sample("b", dist.Bernoulli(0.0 + side))
+
+
+@pytest.mark.parametrize(
+    ("program", "start", "sites"), [(correlated, {"a": 1, "b": 1}, ("a", "b")), (needle, {"x": 1.0}, ("x",))]
+)
+def test_f35_a_chain_that_never_moves_is_flagged(program, start, sites):
+    result = inference.mcmc(program, chains=3, warmup=5, draws=40, init=start)(jax.random.key(0))
+    assert not result.ok and Status.NOT_CONVERGED in result.status
+    (finding,) = [f for f in result.reasons if f.code == "NEVER_MOVED"]
+    assert finding.sites == sites
+    assert finding.value == len(sites)
+    assert f"{len(sites)} of {len(sites)} sites never accepted another value" in finding.message
+    assert "acceptance rate 0" in finding.message and "chains 0, 1, 2 never moved in 45 steps" in finding.message
+    assert any("Fix:" in text for text in result.warnings)
+
+
+def test_f35_a_walk_that_is_too_wide_for_a_hard_constraint_has_acceptance_zero():
+    result = inference.mcmc(needle, kernels.random_walk(1e5), chains=2, warmup=0, draws=50, init={"x": 1.0})(
+        jax.random.key(1)
+    )
+    (finding,) = [f for f in result.reasons if f.code == "NEVER_MOVED"]
+    assert (result.stats["acceptance_rate"] == 0).all()
+    assert finding.value == 1
+
+
+def test_f35_a_start_without_density_is_row_6():
+    with pytest.raises(NoFiniteStartError, match="'inside'"):
+        inference.mcmc(needle, chains=2, warmup=0, draws=5, init={"x": 3.0})(jax.random.key(0))
+
+
+def test_f35_a_joint_proposal_moves_what_single_sites_cannot():
+    result = inference.mcmc(correlated, kernels.mh(joint), chains=3, warmup=0, draws=40, init={"a": 1, "b": 1})(
+        jax.random.key(0)
+    )
+    assert not [f for f in result.reasons if f.code == "NEVER_MOVED"]
+    assert (result.posterior["a"] == result.posterior["b"]).all()
+    assert result.stats["accepted"].all()

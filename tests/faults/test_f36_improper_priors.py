@@ -1,0 +1,58 @@
+"""Row 36: a prior that does not integrate to one is refused by what starts from the prior, naming the sites."""
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import inference, sample, scan
+from lawful.errors import ImproperPriorError
+
+KEY = jax.random.key(0)
+LINE = dist.ImproperUniform(dist.constraints.real, (), ())
+HALF_LINE = dist.ImproperUniform(dist.constraints.positive, (), ())
+
+
+def flat(y):
+    mu = sample("mu", LINE)
+    sigma = sample("sigma", HALF_LINE)
+    sample("nu", dist.Gamma(2.0, 1.0))
+    sample("y", dist.Normal(mu, sigma), obs=y)
+
+
+def flat_step(y):
+    def step(x, y):
+        x = sample("x", LINE)
+        sample("y", dist.Normal(x, 1.0), obs=y)
+        return x, None
+
+    return scan(step, 0.0, y)[0]
+
+
+@pytest.mark.parametrize("keep", ["paths", "last"])
+@pytest.mark.parametrize("build", [inference.smc, inference.importance], ids=lambda build: build.__name__)
+def test_f36_smc_and_importance_sampling_name_all_improper_sites(build, keep):
+    with pytest.raises(ImproperPriorError, match="'mu'.*'sigma'.*does not integrate to one.*Fix") as caught:
+        build(flat, particles=10, keep=keep)(KEY, 0.3)
+    assert caught.value.sites == (("mu",), ("sigma",))
+    assert "nu" not in str(caught.value)
+
+
+def test_f36_a_site_in_a_loop_is_named_too():
+    with pytest.raises(ImproperPriorError, match="'x'"):
+        inference.smc(flat_step, particles=10)(KEY, jnp.zeros(2))
+
+
+def test_f36_the_transformer_refuses_as_the_plan_does():
+    with pytest.raises(ImproperPriorError, match="spawn.*'mu'"):
+        inference.spawn(2)(lawful.trace(flat, 0.3))
+
+
+def test_f36_the_density_of_a_flat_prior_is_one_on_its_support():
+    form = lawful.trace(flat, 0.3)
+    at = {"mu": 0.1, "sigma": 2.0, "nu": 1.0}
+    expected = dist.Gamma(2.0, 1.0).log_prob(1.0) + dist.Normal(0.1, 2.0).log_prob(0.3)
+    assert abs(float(form.log_density(at, 0.3)) - float(expected)) < 1e-12
+    half = lawful.trace(lambda: sample("sigma", HALF_LINE))
+    assert [float(half.log_density({"sigma": x})) for x in (2.0, -2.0)] == [0.0, -jnp.inf]

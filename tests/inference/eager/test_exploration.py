@@ -1,0 +1,117 @@
+"""Eager enumeration: what it lists, what it leaves out, and how large that is."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import inference
+from lawful.errors import ImpureProgramError, UnsupportedProgramError
+from lawful.inference.check import enumerate_measure, random_program
+from lawful.inference.eager.exploration import explore
+from lawful.models import dynamic
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_it_gives_the_measure_of_the_reference_enumerator(seed):
+    finite = random_program(seed, statements=4, max_paths=200)
+    program, args = finite.program, (finite.default_tables(),)
+    truth = enumerate_measure(program, *args)
+    exact = inference.enumerate(program, mode="eager")(*args)
+    mine = math.fsum(np.exp(exact.log_weights).tolist())
+    assert mine == pytest.approx(float(truth.total()), rel=1e-12, abs=1e-300)
+    some = explore(program, args, 10_000, unexplored=0.3)
+    found = math.fsum(math.exp(path.log_mass) for path in some.paths)
+    assert found <= mine * (1 + 1e-12)
+
+
+def test_the_geometric_distribution_and_its_remainder():
+    exact = inference.enumerate(dynamic.geometric, unexplored=1e-6)(0.5)
+    levels = max(run.value for run in exact.traces) + 1
+    assert np.exp(exact.log_evidence) == pytest.approx(1 - 0.5**levels, abs=1e-15)
+    assert np.exp(exact.log_unexplored) == pytest.approx(0.5**levels, rel=1e-12)
+    marginal = exact.marginal("return")
+    assert marginal[0] == pytest.approx(0.5 / (1 - 0.5**levels), rel=1e-12)
+
+
+def test_the_bounds_hold_the_evidence():
+    def costly(level=0):
+        if lawful.sample(f"stop{level}", dynamic.coin(0.25)) == 1:
+            return level
+        lawful.factor(f"cost{level}", math.log(0.5))
+        return costly(level + 1)
+
+    truth = 0.25 / (1 - 0.75 * 0.5)
+    for share in (0.3, 0.1, 1e-3, 1e-6):
+        exact = inference.enumerate(costly, unexplored=share)()
+        low, high = np.exp(exact.log_evidence_bounds())
+        assert low <= truth * (1 + 1e-12) and truth <= high * (1 + 1e-12)
+        assert exact.posterior_error() <= share
+        first = exact.marginal("return")[0]
+        assert abs(first - 0.25 / truth) <= exact.posterior_error() + 1e-12
+
+
+def test_an_endless_branch_of_high_probability_is_left_in_time():
+    """The most probable choices never end a run; the lighter siblings do."""
+
+    def patient():
+        n = 0
+        while lawful.sample(f"more{n}", dynamic.coin(0.95)) == 1:
+            n += 1
+        return n
+
+    exact = inference.enumerate(patient, unexplored=0.01)()
+    assert np.exp(exact.log_evidence) >= 0.99
+    assert exact.marginal("return")[0] == pytest.approx(0.05, abs=0.01)
+
+
+def test_choices_of_a_path_that_did_not_make_them_are_marked():
+    def either():
+        if lawful.sample("a", dynamic.coin(0.5)) == 1:
+            return lawful.sample("b", dynamic.coin(0.25))
+        return 5
+
+    exact = inference.enumerate(either)()
+    assert exact.marginal("b") == pytest.approx({None: 0.5, 0: 0.375, 1: 0.125})
+    assert exact.marginal("return") == pytest.approx({0: 0.375, 1: 0.125, 5: 0.5})
+    assert [len(run.choices) for run in exact.traces] == [1 + int(run["a"]) for run in exact.traces]
+
+
+def test_elements_of_a_plate_are_choices_of_their_own():
+    def plated():
+        with lawful.plate("i", 3):
+            x = lawful.sample("x", dist.Bernoulli(jnp.array([0.2, 0.5, 0.9])))
+        lawful.factor("sum", -0.1 * float(np.sum(x)))
+        return int(np.sum(x))
+
+    exact = inference.enumerate(plated)()
+    assert exact.paths == 8
+    staged = inference.enumerate(lambda: lawful.factor("w", -0.1 * jnp.sum(_plated())), mode="staged")()
+    assert exact.log_evidence == pytest.approx(staged.log_evidence, abs=1e-12)
+
+
+def _plated():
+    with lawful.plate("i", 3):
+        return lawful.sample("x", dist.Bernoulli(jnp.array([0.2, 0.5, 0.9])))
+
+
+def test_a_continuous_choice_is_named():
+    def continuous():
+        return 0.0 if lawful.sample("x", dist.Normal(0.0, 1.0)) > 0 else 1.0
+
+    with pytest.raises(UnsupportedProgramError, match=r"site 'x' .*Normal is not finite"):
+        inference.enumerate(continuous)()
+
+
+def test_a_program_that_changes_between_runs_is_found():
+    calls = []
+
+    def impure():
+        calls.append(1)
+        lawful.sample(f"x{len(calls)}", dynamic.coin(0.5))
+
+    with pytest.raises(ImpureProgramError, match="became"):
+        inference.enumerate(impure, mode="eager")()

@@ -1,0 +1,178 @@
+"""The command line: what it writes, what it says, and its exit codes."""
+
+import html.parser
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lawful import loading
+from lawful.__main__ import main
+from lawful.errors import LawfulError
+from lawful.inference import Result
+from lawful.inference.collect import from_chains
+from lawful.inference.report import write_diagnostics, write_report
+
+PROGRAMS = """
+import numpyro.distributions as dist
+import lawful
+
+
+def walk(y, sd=1.0):
+    def step(x, y):
+        x = lawful.sample("x", dist.Normal(x, sd))
+        lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+        return x, None
+
+    return lawful.scan(step, 0.0, y)[0]
+
+
+def mean(y):
+    mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
+    with lawful.plate("row", len(y)):
+        lawful.sample("y", dist.Normal(mu, 1.0), obs=y)
+
+
+def coin():
+    lawful.sample("heads", dist.Bernoulli(0.5))
+
+
+def broken(y):
+    raise RuntimeError("a mistake of the user")
+
+
+number = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("programs")
+    (folder / "some_programs.py").write_text(PROGRAMS)
+    (folder / "data.json").write_text('{"y": [0.5, 1.0, -0.2]}')
+    (folder / "bad.json").write_text('{"y": [0.5, NaN, -0.2]}')
+    return folder
+
+
+def test_run_writes_posterior_diagnostics_plot_and_report(folder):
+    """In a process of its own, as users call it."""
+    words = ["run", f"{folder}/some_programs.py:walk", "--data", f"{folder}/data.json", "--out", f"{folder}/out"]
+    call = [sys.executable, "-m", "lawful", *words, "--x64", "--particles", "2000", "--seed", "1"]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("smc: ") and "Result: ok" in done.stdout
+    result = Result.load(folder / "out" / "posterior.nc")
+    assert result.ok and result.posterior["x"].shape == (4, 2000, 3) and result.posterior["x"].dtype == np.float64
+    diagnostics = json.loads((folder / "out" / "diagnostics.json").read_text())
+    assert diagnostics["ok"] and diagnostics["log_evidence"] == result.log_evidence_pooled
+    assert (folder / "out" / "trace.png").stat().st_size > 1000
+    page = (folder / "out" / "report.html").read_text()
+    assert "x ~ Normal" in page and "flowchart TD" in page and " ".join(words[:2]) in page
+    assert "http" not in page.replace("http://www.w3.org", "") and len(page) < 2_000_000
+
+
+def test_a_result_that_is_not_ok_has_code_3(folder):
+    words = ["run", f"{folder}/some_programs.py:mean", "--data", f"{folder}/data.json", "--out", str(folder / "short")]
+    assert main([*words, "--warmup", "2", "--draws", "5", "--chains", "2"]) == 3
+    assert json.loads((folder / "short" / "diagnostics.json").read_text())["status"]
+
+
+def test_check_finds_and_counts(folder, capsys):
+    place = f"{folder}/some_programs.py"
+    data, bad = ["--data", f"{folder}/data.json"], ["--data", f"{folder}/bad.json"]
+    assert main(["check", f"{place}:mean", *data]) == 0
+    assert capsys.readouterr().out == "0 errors, 0 warnings\n"
+    assert main(["check", f"{place}:mean", *bad, "--json"]) == 1
+    (finding,) = json.loads(capsys.readouterr().out)
+    assert (finding["code"], finding["site"], finding["level"]) == ("nan-data", "y", "error")
+    assert finding["file"] == place and PROGRAMS.splitlines()[finding["line"] - 1].strip().startswith("lawful.sample")
+    assert main(["check", f"{place}:coin", "--algorithm", "random_walk"]) == 1
+    assert "error discrete-no-plan: site 'heads'" in capsys.readouterr().out
+
+
+def test_strict_counts_warnings(folder, tmp_path):
+    idle = '    lawful.sample("idle", dist.Normal(0.0, 1.0))\n'
+    (tmp_path / "idle_program.py").write_text(PROGRAMS.replace("    mu =", f"{idle}    mu ="))
+    words = ["check", f"{tmp_path}/idle_program.py:mean", "--data", f"{folder}/data.json"]
+    assert main(words) == 0 and main([*words, "--strict"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("some_programs.py", "expected FILE.py:name"),
+        ("nowhere.py:walk", "no such file"),
+        ("some_programs.py:wlak", "has no name 'wlak'. Did you mean walk"),
+        ("some_programs.py:number", "is no function but int"),
+        ("some_programs.py:walk", "missing a required argument: 'y'"),
+        ("no_such_module:walk", "cannot be imported"),
+    ],
+)
+def test_what_cannot_be_used_has_code_2_and_says_why(folder, place, message, capsys):
+    place = f"{folder}/{place}" if ".py" in place else place
+    for command in ("check", "run"):
+        assert main([command, place]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_an_error_of_the_program_shows_its_place(folder, capsys):
+    assert main(["check", f"{folder}/some_programs.py:broken", "--data", f"{folder}/data.json"]) == 2
+    error = capsys.readouterr().err
+    assert "a mistake of the user" in error and "some_programs.py" in error
+
+
+def test_an_inference_that_fails_has_code_1(folder, capsys):
+    words = ["run", f"{folder}/some_programs.py:mean", "--data", f"{folder}/bad.json", "--out", str(folder / "failed")]
+    assert main(words) == 1
+    assert "the observation is NaN at index (1,)" in capsys.readouterr().err
+
+
+def test_arguments_are_those_of_python(tmp_path):
+    def program(y, n, mask=None, *, name="a"):
+        pass
+
+    def read(text):
+        (tmp_path / "data.json").write_text(text)
+        return loading.read_arguments(program, tmp_path / "data.json")
+
+    with pytest.raises(LawfulError, match="arguments that have to be named"):
+        read('{"y": 1, "n": 2}')
+
+    def program(y, n, mask=None):  # noqa: F811
+        pass
+
+    y, n, mask = read('{"n": 3, "y": {"a": [[1, 2], [3, 4]], "b": 0.5}}')
+    assert n == 3 and isinstance(n, int) and mask is None and y["b"] == 0.5
+    assert y["a"].dtype == np.int64 and y["a"].shape == (2, 2)
+    assert read("[1.5, 2, [true, false]]")[2].dtype == bool
+    for text, message in (
+        ('{"z": 1}', "the data give z"),
+        ("3", "expected an object of arguments"),
+        ("{", "is no JSON"),
+        ('{"y": [[1], [1, 2]], "n": 1}', "rows of different lengths"),
+        ('{"y": [1, null], "n": 1}', "texts, nulls or objects"),
+    ):
+        with pytest.raises(LawfulError, match=message):
+            read(text)
+    with pytest.raises(LawfulError, match="No such file"):
+        loading.read_arguments(program, tmp_path / "nothing.json")
+
+
+def test_names_are_shown_as_text_and_the_page_refers_to_nothing(tmp_path):
+    draws = np.random.default_rng(0).normal(size=(2, 100))
+    result = from_chains({"<b>x": draws}, run={"kernel": "<script>alert(1)</script>"})
+    write_report(result, tmp_path / "report.html", plan="<i>plan", command="lawful 'run' <u>")
+    page = (tmp_path / "report.html").read_text()
+    tags = []
+
+    class Reader(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            tags.append(tag)
+            assert not [value for name, value in attributes if name in ("src", "href")]
+
+    Reader().feed(page)
+    assert not {"b", "script", "i", "u"} & set(tags) and "&lt;b&gt;x" in page
+    write_diagnostics(result, tmp_path / "d.json")
+    json.loads((tmp_path / "d.json").read_text(), parse_constant=pytest.fail)

@@ -1,0 +1,88 @@
+"""The product of eight Bernoulli factors under one logarithm is the sum of their log densities, for every value."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful.laws import law_of
+from lawful.rewrites import bernoulli_logits_total, total_log_prob
+from tests.structure.programs import equations
+
+
+def softplus_sum(logits, value):
+    """The same in NumPy, term by term."""
+    z = np.where(np.asarray(value) == 1, -np.asarray(logits), np.asarray(logits))
+    return -np.logaddexp(0.0, z.astype(np.float64)).sum()
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 40])
+@pytest.mark.parametrize("scale", [0.1, 3.0, 60.0])
+def test_the_product_is_the_sum_of_log_densities(size, scale):
+    rng = np.random.default_rng(size)
+    logits, value = rng.normal(scale=scale, size=size), rng.integers(0, 2, size)
+    total = bernoulli_logits_total(dist.Bernoulli(logits=jnp.asarray(logits)), jnp.asarray(value))
+    np.testing.assert_allclose(total, softplus_sum(logits, value), rtol=1e-13, atol=1e-300)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 10.0, 80.0])
+def test_single_precision_loses_nothing(scale):
+    """Small terms are carried as product - 1: the error is relative, also where all labels are predicted well."""
+    logits = np.float32(scale) * np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    for value in ((logits > 0).astype(np.int32), (logits < 0).astype(np.int32)):
+        total = bernoulli_logits_total(dist.Bernoulli(logits=jnp.asarray(logits)), jnp.asarray(value))
+        assert total.dtype == jnp.float32
+        np.testing.assert_allclose(total, softplus_sum(logits, value), rtol=3e-6)
+
+
+def test_infinite_log_odds_are_certain():
+    logits = jnp.array([jnp.inf, -jnp.inf] * 8)
+    certain, wrong = jnp.array([1, 0] * 8), jnp.array([1, 1] * 8)
+    assert float(bernoulli_logits_total(dist.Bernoulli(logits=logits, validate_args=False), certain)) == 0.0
+    assert float(bernoulli_logits_total(dist.Bernoulli(logits=logits, validate_args=False), wrong)) == -np.inf
+    unknown = dist.Bernoulli(logits=logits.at[3].set(jnp.nan), validate_args=False)
+    assert np.isnan(float(bernoulli_logits_total(unknown, certain)))
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        dist.Bernoulli(logits=jnp.linspace(-2, 2, 21)),
+        dist.Bernoulli(logits=jnp.linspace(-2, 2, 21)).to_event(1),
+        dist.Bernoulli(logits=jnp.array(0.7)).expand([3, 7]),
+        dist.Bernoulli(logits=jnp.linspace(-2, 2, 7)).expand([3, 7]).to_event(2),
+    ],
+    ids=["batch", "event", "expanded", "expanded event"],
+)
+def test_every_shape_of_site_has_the_density_of_its_elements(site):
+    value = site.sample(jax.random.key(0))
+    law, parameters = law_of(site)
+    assert total_log_prob(site, value) is not None
+    np.testing.assert_allclose(law.log_prob(value, *parameters), site.log_prob(value).sum(), rtol=1e-13)
+    outside = value.at[(0,) * value.ndim].set(2)
+    assert float(law.log_prob(outside, *parameters)) == -np.inf
+
+
+def test_gradients_are_those_of_the_log_densities():
+    value = jnp.arange(40) % 2
+
+    def total(eta):
+        return bernoulli_logits_total(dist.Bernoulli(logits=eta), value)
+
+    for eta in (jnp.linspace(-30.0, 30.0, 40), jnp.zeros(40)):
+        np.testing.assert_allclose(jax.grad(total)(eta), value - jax.nn.sigmoid(eta), atol=1e-12)
+
+
+def test_the_program_takes_one_logarithm_for_eight_observations():
+    def model(x, y):
+        b = lawful.sample("b", dist.Normal(jnp.zeros(3), 1.0).to_event(1))
+        with lawful.plate("row", 80):
+            lawful.sample("y", dist.Bernoulli(logits=x @ b), obs=y)
+
+    x, y = jnp.ones((80, 3)), jnp.zeros(80, jnp.int32)
+    form = lawful.trace(model, x, y)
+    traced = jax.make_jaxpr(lambda b: form.log_density({"b": b}, x, y))(jnp.zeros(3))
+    logs = [e.outvars[0].aval.size for e in equations(traced) if e.primitive.name in ("log", "log1p")]
+    assert 10 in logs and max(logs) == 10
