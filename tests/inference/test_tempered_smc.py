@@ -91,6 +91,7 @@ def constrained(y):
     scan(step, 0.0, y)
 
 
+@pytest.mark.slow
 def test_all_supports_move_together():
     """The answer of importance sampling with many particles, within five standard errors of both."""
     y = jnp.array([0.5, 1.0, 0.3])
