@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 from lawful import cond, factor, sample, scan
@@ -20,7 +21,8 @@ from ..kernels import cycle, independence, mh, mixture, on
 from ..kernels.base import INVARIANT, KernelForm
 from .contracts import Contract
 
-_SHIFT = jnp.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
+# Of NumPy, so that it has the precision in use when the kernel is built, not when this file is imported.
+_SHIFT = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def _shift(names: list[str]) -> Any:
 
     def shift(current: Mapping[str, Any]) -> None:
         for name in names:
-            sample(name, dist.Categorical(_SHIFT[current[name]]))
+            sample(name, dist.Categorical(jnp.asarray(_SHIFT)[current[name]]))
 
     return mh(shift)
 
