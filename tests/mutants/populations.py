@@ -86,11 +86,17 @@ def not_applied():
     return _offspring(lambda block, weight, moving, outs: (*outs[:2], *moving, outs[-1]))
 
 
+def _of_mean_one(weight):
+    """Log weights, on the scale on which the population carries them: their weights have mean one, or are all zero."""
+    mean = jnp.mean(weight)
+    return jnp.log(weight / jnp.where(mean > 0, mean, 1.0))
+
+
 def kept_weights():
     """The old weights stay in their slots."""
 
     def change(block, weight, moving, outs):
-        return (weight, block.det(jnp.log, weight, label="log", adds=weight.plates), *outs[2:])
+        return (weight, block.det(_of_mean_one, weight, label="log", adds=weight.plates), *outs[2:])
 
     return _offspring(change)
 
@@ -99,8 +105,9 @@ def permuted_weights():
     """The old weights follow the ancestors."""
 
     def change(block, weight, moving, outs):
-        permuted = block.det(take, weight, outs[-1], label="gather", adds=weight.plates)
-        return (permuted, block.det(jnp.log, permuted, label="log", adds=weight.plates), *outs[2:])
+        log_weight = block.det(_of_mean_one, weight, label="log", adds=weight.plates)
+        permuted = [block.det(take, x, outs[-1], label="gather", adds=weight.plates) for x in (weight, log_weight)]
+        return (*permuted, *outs[2:])
 
     return _offspring(change)
 
