@@ -89,7 +89,7 @@ def _bounds(site: Site) -> list[Var]:
     try:
         operands = (site.out, *site.parameters)
         test, _ = lower(site.law.inside, *(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in operands))
-    except NotImplementedError:
+    except NotImplementedError:  # a constraint without a test, as that of a law of an algorithm: nothing is outside
         return []
     test = without_dead_code(test)
     read = {v for inner in test.nodes for v in inner.ins} | set(test.outputs)

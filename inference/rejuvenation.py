@@ -16,10 +16,11 @@ import jax.numpy as jnp
 
 from lawful.block import Block
 from lawful.errors import LawfulError
-from lawful.form import Branch, Form, Loop, Node, Plate, Site, Var
+from lawful.form import Form, Plate, Var
 from lawful.lift import lift
 
 from .check.contracts import Contract
+from .kernels.base import scoped
 from .laws import ResampleLaw
 from .numerics.resampling import scheme as scheme_named
 from .powers import times
@@ -208,7 +209,7 @@ class _Chain:
         n_shared, n_state = len(self.move.shared), len(state)
         names = [name for name in self.move.info if name in _MEANS]
         places = [n_state + self.move.info.index(name) for name in names]
-        form = _scoped(self.move.form, self.scope)
+        form = scoped(self.move.form, self.scope)
         outputs = tuple(form.outputs[i] for i in (*range(n_state), *places))
         plated = [False] * n_shared + [True] * n_state
         body = lift(replace(form, outputs=outputs), self.plate, plated, carried=[True] * len(outputs)).form
@@ -236,18 +237,3 @@ def _count(x: jax.Array) -> jax.Array:
 
 _MEANS: dict[str, Callable[[jax.Array], jax.Array]] = {"acceptance_rate": _mean, "n_nonfinite": _count}
 _NAMES = {"n_nonfinite": "n_nonfinite_moves"}
-
-
-def _scoped(form: Form, scope: tuple[str, ...]) -> Form:
-    """Put a scope before the addresses of the sites of a kernel, so that it can be applied more than once."""
-    nodes: list[Node] = []
-    for node in form.nodes:
-        if isinstance(node, Site):
-            nodes.append(replace(node, address=(*scope, *node.address)))
-        elif isinstance(node, Loop):
-            nodes.append(replace(node, body=_scoped(node.body, scope)))
-        elif isinstance(node, Branch):
-            nodes.append(replace(node, forms=tuple(_scoped(arm, scope) for arm in node.forms)))
-        else:
-            nodes.append(node)
-    return replace(form, nodes=tuple(nodes))

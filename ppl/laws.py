@@ -335,4 +335,7 @@ def _value_dtype(distribution: Any) -> Any:
     try:
         return jax.eval_shape(lambda: distribution.sample(jax.random.key(0))).dtype
     except NotImplementedError as error:
-        raise LawfulError(f"{type(distribution).__name__} cannot be sampled: {error}") from error
+        raise LawfulError(
+            f"{type(distribution).__name__} gives no draws (its `sample` is not implemented), so its type is unknown. "
+            "Fix: use a distribution that can be sampled, or score the value with lawful.factor."
+        ) from error

@@ -192,7 +192,7 @@ def _check_support(
     try:
         with jax.ensure_compile_time_eval():
             inside = distribution.support(array)
-    except NotImplementedError:
+    except NotImplementedError:  # numpyro has constraints without a test; such values are scored, not refused
         return
     if isinstance(inside, jax.core.Tracer):
         return

@@ -106,7 +106,7 @@ def _written(law: Any, name: str, operands: tuple[Any, ...]) -> Form | None:
     try:
         with jax.ensure_compile_time_eval():  # the caller may be traced; what is remembered never is
             return without_dead_code(lower(_ask(law, name), *operands)[0])
-    except NotImplementedError:
+    except NotImplementedError:  # a constraint without a test: nothing is written
         return None
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from .addresses import Address
 from .block import Block, Tupled
+from .errors import UnsupportedProgramError
 from .form import Branch, Det, Loop, Var
 from .reach import Reach
 from .slicing import Put, Take
@@ -135,8 +136,12 @@ class Scene:
         return self.emit(jnp.logical_and, (first, second), (), jnp.dtype(bool), "both")
 
     def opaque(self, frame: Any, node: Branch | Loop, k: int, new: bool) -> Var:
-        """Give result k of a branch or a loop that runs as a whole."""
-        raise NotImplementedError
+        """Give result k of a branch or a loop that runs as a whole; a scene of one draw has no choices to run it at."""
+        kind = type(node).__name__.lower()
+        raise UnsupportedProgramError(
+            f"a {kind} inside the draw of a distribution cannot be cut into its elements. Fix: move the site with "
+            "kernels.random_walk or a proposal program, which draw all its elements together."
+        )
 
 
 def ones(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:

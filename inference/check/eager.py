@@ -168,7 +168,7 @@ def transition(
     states = [trace for trace, weight in truth.traces() if weight > 0]
     weights = np.array([float(truth.weights[trace]) for trace in states])
     pi = weights / weights.sum() if len(states) else weights
-    place = {trace: index for index, trace in enumerate(states)}
+    place: dict[Any, int] = {trace: index for index, trace in enumerate(states)}
     matrix = np.zeros((len(states), len(states)))
     seen: set[bool] = set()
     paths = 0
@@ -181,7 +181,7 @@ def transition(
         paths += measure.paths
         seen |= measure.coverage.get("accept?", frozenset())
         for outcome, probability in measure.traces():
-            column = place.get(outcome.output)  # type: ignore[call-overload]
+            column = place.get(outcome.output)
             if column is not None:
                 matrix[row, column] += float(probability)
     return matrix, pi, seen, paths

@@ -361,15 +361,15 @@ class _Generator:
 
     def call(self, scope: _Scope) -> Call:
         name = self.name("c")
-        arguments = tuple(scope.scalars[-1 - self.pick(len(scope.scalars))] for _ in range(2))
-        parameter = Variable(f"{name}_argument", max(argument.card for argument in arguments))
+        first, second = (scope.scalars[-1 - self.pick(len(scope.scalars))] for _ in range(2))
+        parameter = Variable(f"{name}_argument", max(first.card, second.card))
         inner = scope.inner(parameter, copies=2)
         statements: list[Statement] = [self.site(inner)]
         statements += self.perhaps(("factor", "observe", "assign"), inner)
         body = Block(tuple(statements), inner.scalars[-1])
         results = (Variable(f"{name}_a", body.result.card), Variable(f"{name}_b", body.result.card))
         scope.scalars += results
-        return Call(name, parameter, body, arguments, results)  # type: ignore[arg-type]
+        return Call(name, parameter, body, (first, second), results)
 
 
 def _any_of_card(scope: _Scope, card: int) -> bool:

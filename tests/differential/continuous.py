@@ -55,8 +55,8 @@ def _class(name, x, y):
 
 
 def _branch(name, x, y):
-    first = lambda: lawful.sample(f"{name}_first", dist.Normal(x, 1.0))  # noqa: E731
-    second = lambda: lawful.sample(f"{name}_second", dist.Exponential(1.0 + x**2))  # noqa: E731
+    first = lambda: lawful.sample(f"{name}_first", dist.Normal(x, 1.0))
+    second = lambda: lawful.sample(f"{name}_second", dist.Exponential(1.0 + x**2))
     return lawful.cond(_coin(f"{name}_which", x, y) == 1, first, second)
 
 
