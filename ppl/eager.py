@@ -34,6 +34,7 @@ from .messages import (
     send,
     surroundings,
 )
+from .remembered import fixed, remembered
 from .steps import step_of
 from .tracing import split_arguments
 
@@ -61,13 +62,13 @@ def run_form(form: Form, *args: Any) -> Any:
 
 def run_nodes(form: Form, inputs: Sequence[Any]) -> list[Any]:
     """Run the nodes of a form in order."""
-    values: dict[Var, Any] = dict(zip(form.inputs, inputs, strict=True))
-    for variable, array in form.constants:
-        values[variable] = array if is_staged() else np.asarray(array)
+    staged = is_staged()
+    values: dict[Var, Any] = dict(form.constants if staged else _constants(form))
+    values.update(zip(form.inputs, inputs, strict=True))
     for node in form.nodes:
         results: Sequence[Any] = ()
         if isinstance(node, Det):
-            results = _det(node, [values[v] for v in node.ins])
+            results = _det(node, tuple([values[v] for v in node.ins]), staged)
         elif isinstance(node, Site):
             results = (_site(node, values),)
         elif isinstance(node, Factor):
@@ -78,6 +79,16 @@ def run_nodes(form: Form, inputs: Sequence[Any]) -> list[Any]:
             results = _branch(node, values)
         values.update(zip(node.outs, results, strict=True))
     return [values[v] for v in form.outputs]
+
+
+_constants_seen: weakref.WeakKeyDictionary[Form, dict[Var, Any]] = weakref.WeakKeyDictionary()
+
+
+def _constants(form: Form) -> dict[Var, Any]:
+    """The closed-over arrays of a form; read-only, so that what reads them is remembered."""
+    if form not in _constants_seen:
+        _constants_seen[form] = {variable: fixed(variable, array) for variable, array in form.constants}
+    return _constants_seen[form]
 
 
 def _here(address: Any) -> Any:
@@ -93,7 +104,7 @@ def _site(node: Site, values: dict[Var, Any]) -> Any:
     send(message)
     if message.present is not None:
         complete(message, distribution)
-    return message.value if is_staged() else np.asarray(message.value)
+    return message.value if is_staged() else fixed(node, message.value)
 
 
 def _bound(node: Site, parameters: Sequence[Any]) -> Any:
@@ -107,35 +118,19 @@ def _bound(node: Site, parameters: Sequence[Any]) -> Any:
     return BoundLaw(law, tuple(parameters))
 
 
-def _det(node: Det, operands: Sequence[Any]) -> Sequence[Any]:
-    if is_staged():
-        results: Sequence[Any] = apply_det(node, operands)
+def _det(node: Det, operands: tuple[Any, ...], staged: bool) -> Sequence[Any]:
+    results: Sequence[Any]
+    if staged:
+        results = apply_det(node, operands)
     else:
-        results = _lanes(node, operands)
+        results = remembered(node, None, operands, lambda arrays: _over(node, node.plates, arrays, _plates_of(node)))
     if node.address is not None:
         send(DeterministicMessage(_here(node.address), results[0], node.source))
     return results
 
 
-# Dets are pure, and an enumeration meets the same operands again at every run of a prefix.
-_seen: weakref.WeakKeyDictionary[Det, dict[Any, list[Any]]] = weakref.WeakKeyDictionary()
-_REMEMBERED = 4096
-
-
-def _lanes(node: Det, operands: Sequence[Any]) -> list[Any]:
-    arrays = [np.asarray(x) for x in operands]
-    if any(x.dtype == object or x.size > 64 for x in arrays):
-        return _over(node, node.plates, arrays, [list(v.plates) for v in node.ins])
-    known = _seen.setdefault(node, {})
-    key = tuple((x.tobytes(), x.dtype.char, x.shape) for x in arrays)
-    if key not in known:
-        if len(known) >= _REMEMBERED:
-            known.clear()
-        known[key] = _over(node, node.plates, arrays, [list(v.plates) for v in node.ins])
-        for result in known[key]:
-            if isinstance(result, np.ndarray):
-                result.flags.writeable = False
-    return known[key]
+def _plates_of(node: Det) -> list[list[Plate]]:
+    return [list(v.plates) for v in node.ins]
 
 
 def _over(node: Det, plates: tuple[Plate, ...], operands: Sequence[Any], own: list[list[Plate]]) -> list[Any]:
@@ -154,12 +149,22 @@ def _over(node: Det, plates: tuple[Plate, ...], operands: Sequence[Any], own: li
     return [np.stack([lane[k] for lane in lanes]) for k in range(len(node.outs))]
 
 
-def _spread(array: Any, have: Var, want: Var) -> Any:
-    if have.plates == want.plates:
-        return array
+def _spread(
+    node: Loop | Branch, part: Any, arrays: Sequence[Any], have: Sequence[Var], want: Sequence[Var]
+) -> list[Any]:
+    """Give arrays the plates that the variables after a loop or branch have, and those inside have not."""
+    if all(h.plates == w.plates for h, w in zip(have, want, strict=True)):
+        return list(arrays)
     if is_staged():
-        return broadcast_plates(array, have, want)
-    return np.broadcast_to(_aligned(array, have.plates, want), want.full_shape)
+        return [broadcast_plates(x, h, w) for x, h, w in zip(arrays, have, want, strict=True)]
+
+    def spread(arrays: list[Any]) -> list[Any]:
+        return [
+            np.array(np.broadcast_to(_aligned(x, h.plates, w), w.full_shape))
+            for x, h, w in zip(arrays, have, want, strict=True)
+        ]
+
+    return remembered(node, (_spread, part), tuple(arrays), spread)
 
 
 def _aligned(array: Any, plates: tuple[Plate, ...], want: Var) -> Any:
@@ -172,7 +177,7 @@ def _loop(node: Loop, values: dict[Var, Any]) -> list[Any]:
     constants = [values[v] for v in node.constants]
     want = node.body.inputs[n_const : n_const + n_carry]
     have = node.body.outputs[:n_carry]
-    carry = [_spread(values[v], v, w) for v, w in zip(node.init, want, strict=True)]
+    carry = _spread(node, "init", [values[v] for v in node.init], node.init, want)
     place = surroundings()
 
     def step(carry: list[Any], index: Any, xs: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -181,23 +186,35 @@ def _loop(node: Loop, values: dict[Var, Any]) -> list[Any]:
         else:
             with placed(replace(place, indices=(*place.indices, index))):
                 outputs = run_nodes(node.body, [*constants, *carry, *xs])
-        return [_spread(x, h, w) for x, h, w in zip(outputs[:n_carry], have, want, strict=True)], outputs[n_carry:]
+        return _spread(node, "step", outputs[:n_carry], have, want), outputs[n_carry:]
 
     if is_staged() and not node.unrolled:
         return _staged_loop(node, values, carry, step)
     order = range(node.length - 1, -1, -1) if node.reverse else range(node.length)
     stacked: dict[int, list[Any]] = {}
-    math = jnp if is_staged() else np
     for index in order:
-        xs = [math.take(values[v], index, axis=len(v.plates)) for v in node.xs]
-        carry, stacked[index] = step(carry, index, xs)
-    ys = [
-        math.stack([stacked[i][k] for i in range(node.length)], axis=len(inner.plates))
-        if node.length
-        else np.zeros(out.full_shape, out.dtype)
-        for k, (out, inner) in enumerate(zip(node.ys, node.body.outputs[n_carry:], strict=True))
-    ]
-    return [*carry, *ys]
+        carry, stacked[index] = step(carry, index, [_step_of(node, v, values[v], index) for v in node.xs])
+    rows = [[stacked[i][k] for i in range(node.length)] for k in range(len(node.ys))]
+    return [*carry, *(_stacked(node, k, row) for k, row in enumerate(rows))]
+
+
+def _step_of(node: Loop, variable: Var, array: Any, index: int) -> Any:
+    """Take what a loop reads at one step."""
+    axis = len(variable.plates)
+    if is_staged():
+        return jnp.take(array, index, axis=axis)
+    return remembered(node, (variable, index), (array,), lambda arrays: [np.take(arrays[0], index, axis=axis)])[0]
+
+
+def _stacked(node: Loop, position: int, rows: Sequence[Any]) -> Any:
+    """Stack what the steps of a loop gave."""
+    out, inner = node.ys[position], node.body.outputs[len(node.init) + position]
+    if not rows:
+        return np.zeros(out.full_shape, out.dtype)
+    axis = len(inner.plates)
+    if is_staged():
+        return jnp.stack(rows, axis=axis)
+    return remembered(node, position, tuple(rows), lambda arrays: [np.stack(arrays, axis=axis)])[0]
 
 
 def _staged_loop(node: Loop, values: dict[Var, Any], carry: list[Any], step: Any) -> list[Any]:
@@ -215,21 +232,29 @@ def _staged_loop(node: Loop, values: dict[Var, Any], carry: list[Any], step: Any
 def _branch(node: Branch, values: dict[Var, Any]) -> list[Any]:
     operands = [values[v] for v in node.operands]
 
-    def arm(form: Form) -> Any:
+    def arm(number: int) -> Any:
+        form = node.forms[number]
+
         def run(*inside: Any) -> list[Any]:
-            outputs = run_nodes(form, inside)
-            return [_spread(x, h, w) for x, h, w in zip(outputs, form.outputs, node.outs, strict=True)]
+            return _spread(node, number, run_nodes(form, inside), form.outputs, node.outs)
 
         return run
 
     index = values[node.index]
     if node.index.plates:
-        return _plated_branch(node, index, [_in_arm(k, arm(form), operands) for k, form in enumerate(node.forms)])
+        arms = [_in_arm(k, arm(k), operands) for k in range(len(node.forms))]
+        if is_staged():
+            return [select_arms(node.index, index, v, [a[k] for a in arms]) for k, v in enumerate(node.outs)]
+        count = len(node.outs)
+        return remembered(
+            node, None, (index, *(x for a in arms for x in a)),
+            lambda xs: _selected(node, xs[0], [xs[1 + k :: count] for k in range(count)]),
+        )  # fmt: skip
     if is_staged():
-        return list(jax.lax.switch(jnp.asarray(index, jnp.int32), [arm(form) for form in node.forms], *operands))
+        return list(jax.lax.switch(jnp.asarray(index, jnp.int32), [arm(k) for k in range(len(node.forms))], *operands))
     taken = int(np.clip(int(index), 0, len(node.forms) - 1))
     send(DecisionMessage((node.label, taken)))
-    return arm(node.forms[taken])(*operands)
+    return arm(taken)(*operands)
 
 
 def _in_arm(number: int, run: Any, operands: Sequence[Any]) -> list[Any]:
@@ -243,14 +268,11 @@ def _in_arm(number: int, run: Any, operands: Sequence[Any]) -> list[Any]:
         return run(*operands)
 
 
-def _plated_branch(node: Branch, index: Any, arms: list[list[Any]]) -> list[Any]:
-    chosen: list[Any] = []
-    for k, out in enumerate(node.outs):
-        options = [arm[k] for arm in arms]
-        if is_staged():
-            chosen.append(select_arms(node.index, index, out, options))
-        else:
-            which = _aligned(index, node.index.plates, out)
-            which = which.reshape(which.shape + (1,) * len(out.shape))
-            chosen.append(np.choose(np.broadcast_to(which, out.full_shape), options))
+def _selected(node: Branch, index: Any, options: Sequence[Sequence[Any]]) -> list[Any]:
+    """Take each lane's value from the arm that it runs: one list of options for each value."""
+    chosen = []
+    for out, arms in zip(node.outs, options, strict=True):
+        which = _aligned(index, node.index.plates, out)
+        which = which.reshape(which.shape + (1,) * len(out.shape))
+        chosen.append(np.choose(np.broadcast_to(which, out.full_shape), arms))
     return chosen

@@ -1,19 +1,21 @@
 """Worlds: the emitter's second algebra, which runs a Form through every value of every site at once.
 
 Law: the sum over worlds of exp(log mass) delta(outputs) is exactly the measure of the Form. A world is one combination
-of choices; worlds are a leading axis that each site multiplies by its number of atoms. A site of an arm that does not
-run has one world.
+of choices; worlds are a leading axis that each site multiplies by its number of atoms. The arms of a branch share their
+worlds: a branch multiplies by the largest number that an arm needs, and a site of an arm that does not run has one
+world.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .addresses import show_address
 from .emitter import broadcast_plates, laned_flags, map_over, select_arms
@@ -70,8 +72,8 @@ def count_worlds(form: Form) -> int:
         elif isinstance(node, Loop):
             total *= count_worlds(node.body) ** node.length
         elif isinstance(node, Branch):
-            for arm in node.forms:
-                total *= count_worlds(arm)
+            counts = [count_worlds(arm) for arm in node.forms]
+            total *= math.prod(counts) if node.index.plates else max(counts)
     return total
 
 
@@ -288,12 +290,45 @@ def _branch(node: Branch, values: dict[Var, _Value], state: _State, guard: _Valu
     index = _Value(jnp.clip(index.array.astype(jnp.int32), 0, len(node.forms) - 1), index.worlds)
     state.decisions.append((node.label, _spread(index, state.count), guard, state.count))
     operands = [values[v] for v in node.operands]
-    arms = []
+    states, arms = [], []
     for number, form in enumerate(node.forms):
-        runs = _Value(index.array == number, index.worlds)
-        outputs = _run(form, operands, state, _both(runs, guard, state))
+        arm, runs = replace(state, decisions=[], broken=[]), _Value(index.array == number, index.worlds)
+        outputs = _run(form, operands, arm, _both(runs, guard, arm))
         arms.append([_replated(v, have, want) for v, have, want in zip(outputs, form.outputs, node.outs, strict=True)])
-    return [_select(index, [arm[i] for arm in arms], state) for i in range(len(node.outs))]
+        states.append(arm)
+    places = _join(states, index, state)
+    return [_select(index, [arm[i] for arm in arms], states, places, state) for i in range(len(node.outs))]
+
+
+def _join(arms: Sequence[_State], index: _Value, state: _State) -> list[Any]:
+    """Go on from a branch: of the worlds that its arms share, each keeps what the arm that runs in it has found.
+
+    Returns, for each arm, the place of every shared world among its own, and which of the shared worlds it has.
+    """
+    old = state.count
+    share = max(arm.count for arm in arms) // old
+    state.count = old * share
+    before, within = np.divmod(np.arange(state.count), share)
+    places = []
+    for arm in arms:
+        own = arm.count // old
+        places.append((before * own + np.minimum(within, own - 1), within < own))
+
+    def shared(parts: Sequence[Any], absent: Any) -> Any:
+        found = [jnp.where(has, part[at], absent) for part, (at, has) in zip(parts, places, strict=True)]
+        return jax.lax.select_n(_spread(index, state.count), *found)
+
+    state.log_probability = shared([arm.log_probability for arm in arms], -jnp.inf)
+    state.log_weight = shared([arm.log_weight for arm in arms], 0.0)
+    if any(arm.overflow is not None for arm in arms):
+        state.overflow = shared([jnp.zeros(a.count, bool) if a.overflow is None else a.overflow for a in arms], False)
+    for arm, (at, has) in zip(arms, places, strict=True):
+        for label, which, guard, worlds in arm.decisions:
+            runs = _Value(_guard(guard, arm.count)[at] & has, state.count)
+            state.decisions.append((label, _spread_array(which, worlds, arm.count)[at], runs, state.count))
+        for name, flags, worlds in arm.broken:
+            state.broken.append((name, _spread_array(flags, worlds, arm.count)[at] & has, state.count))
+    return places
 
 
 def _both(first: _Value, second: _Value | None, state: _State) -> _Value:
@@ -302,14 +337,22 @@ def _both(first: _Value, second: _Value | None, state: _State) -> _Value:
     return _Value(_spread(first, state.count) & _spread(second, state.count), state.count)
 
 
-def _select(index: _Value, arms: Sequence[_Value], state: _State) -> _Value:
-    arrays, axes = _align([index, *arms], state.count)
+def _select(
+    index: _Value, outputs: Sequence[_Value], arms: Sequence[_State], places: Sequence[Any], state: _State
+) -> _Value:
+    """Take a value from the arm that runs."""
 
     def choose(which: jax.Array, *options: jax.Array) -> jax.Array:
         return jax.lax.select_n(jnp.broadcast_to(which, options[0].shape), *options)
 
-    worlds = None if all(a is None for a in axes) else state.count
-    return _Value(_map_worlds(choose, axes)(*arrays), worlds)
+    if index.worlds is None and all(v.worlds is None for v in outputs):
+        return _Value(choose(index.array, *(v.array for v in outputs)), None)
+    moved = [
+        v if v.worlds is None else _Value(_spread(v, arm.count)[at], state.count)
+        for v, arm, (at, _) in zip(outputs, arms, places, strict=True)
+    ]
+    arrays, axes = _align([index, *moved], state.count)
+    return _Value(_map_worlds(choose, axes)(*arrays), state.count)
 
 
 def _plated_branch(node: Branch, values: dict[Var, _Value], state: _State, guard: _Value | None) -> list[_Value]:

@@ -13,6 +13,7 @@ import jax
 import networkx
 import numpy as np
 
+from lawful.eager import run_nodes
 from lawful.errors import PathLimitError
 from lawful.form import Form
 from lawful.tracing import split_arguments, trace
@@ -233,11 +234,8 @@ def transition_matrix(
     paths = 0
     arrays = [np.asarray(x) for x in inputs]
     for row, state in enumerate(states):
-        flat = state_arrays(kernel, state)
-        log_density = np.asarray(np.log(weights[row]) + truth.log_scale)
-        measure = enumerate_measure(
-            lambda flat=flat, lp=log_density: kernel.form(*arrays, *flat, lp), max_paths=max_paths
-        )
+        here = [*arrays, *state_arrays(kernel, state), np.asarray(np.log(weights[row]) + truth.log_scale)]
+        measure = enumerate_measure(lambda here=here: tuple(run_nodes(kernel.form, here)), max_paths=max_paths)
         paths += measure.paths
         for outcome, weight in measure.traces():
             outputs: Any = outcome.output

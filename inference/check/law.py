@@ -19,14 +19,12 @@ import numpy as np
 import numpyro.distributions as dist
 
 import lawful
-from lawful.tracing import split_arguments, trace
-from lawful.worlds import emit_worlds
+from lawful.tracing import trace
 
-from ..kernels.base import KernelForm
-from .exact import TOLERANCE, UNREACHED, Tally, check_instance, invariant, state_arrays, transformed_form
+from .exact import TOLERANCE, UNREACHED, Tally, check_instance, invariant, transformed_form
 from .identities import mh_symmetry
-from .measure import Trace
-from .outcomes import QUICK, Layout, compiled_measures
+from .matrix import stationary_errors
+from .outcomes import compiled_measures
 from .report import Report
 from .rows import IDENTITIES, ROWS, Row
 from .suite import Instance, instances_of
@@ -106,10 +104,8 @@ def _kernel_report(row: Row, by_hand: Sequence[Instance], compiled: Sequence[Ins
     error = worst.tv if worst is not None and worst.tv is not None else 0.0
     for instance in compiled:
         form = trace(instance.program, *instance.args)
-        built = row.subject.build(form)
-        run = _compiled_rows(built)
-        for tables in _parameter_sets(instance, parameter_sets):
-            error = max(error, _row_error(run, built, instance.with_tables(tables), tables))
+        siblings = [instance.with_tables(tables) for tables in _parameter_sets(instance, parameter_sets)]
+        error = max(error, *stationary_errors(row.subject.build(form), siblings))
     return Report(
         status="passed" if error <= TOLERANCE else "failed",
         law=f"{row.name}: pi K = pi",
@@ -121,47 +117,6 @@ def _kernel_report(row: Row, by_hand: Sequence[Instance], compiled: Sequence[Ins
         worst=("total variation", error),
         repro=f"lawful.inference.check.check_row({row.name!r})",
     )
-
-
-def _compiled_rows(kernel: KernelForm) -> Any:
-    """Compile the rows of a kernel's transition matrix, for many states at once."""
-    run = emit_worlds(kernel.form)
-    n = len(kernel.form.inputs) - kernel.size
-
-    def rows(inputs: Any, states: Any) -> Any:
-        return jax.vmap(lambda s: run(*inputs, *s))(states)
-
-    compiled = jax.jit(rows, compiler_options=QUICK)
-    return lambda inputs, states: compiled(inputs[:n], states)
-
-
-def _row_error(run: Any, kernel: KernelForm, instance: Instance, tables: Any) -> float:
-    """Total variation of pi K and pi for one parameter set."""
-    truth = instance.truth().marginal(lambda t: Trace(t.choices, None))
-    states = [t for t, w in truth.traces() if w > 0]
-    if not states:
-        return 0.0
-    weights = np.array([float(truth.weights[t]) for t in states])
-    pi = weights / weights.sum()
-    inputs, _, _ = split_arguments((tables,))
-    size = 1 << (len(states) - 1).bit_length()  # few shapes, so few compilations
-    padded = [*states, *states[:1] * (size - len(states))]
-    columns = [np.stack(c) for c in zip(*(state_arrays(kernel, s) for s in padded), strict=True)]
-    densities = np.log(np.concatenate([weights, weights[:1].repeat(size - len(states))])) + truth.log_scale
-    worlds = jax.device_get(run(inputs, [*columns, densities]))
-    layout = Layout(kernel.choices, 0, jax.tree.structure(()))
-    place = {t.choices: i for i, t in enumerate(states)}
-    after = np.zeros(len(states) + 1)
-    probability = np.exp(np.asarray(worlds.log_mass, np.float64))
-    cache: dict[bytes, int] = {}
-    for row in range(len(states)):
-        for world in np.flatnonzero(probability[row] > 0):
-            outputs = [np.asarray(x[row, world]) for x in worlds.outputs[: kernel.size - 1]]
-            code = b"".join(x.tobytes() for x in outputs)
-            if code not in cache:
-                cache[code] = place.get(layout.trace(outputs).choices, len(states))
-            after[cache[code]] += pi[row] * probability[row, world]
-    return float(np.abs(after[:-1] - pi).sum() / 2 + after[-1])
 
 
 def verdicts(names: list[str], sizes: tuple[int, int, int], workers: int) -> Iterator[Verdict]:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.eager import run_nodes
 from lawful.form import Form
 from lawful.record import Choice, Recorded, record
 from lawful.tracing import split_arguments
@@ -78,7 +79,7 @@ def outcome_form(result: Form | Population, layout: Layout) -> tuple[Form, Layou
 
 def reference_measure(form: Form, layout: Layout, inputs: Sequence[Any], max_paths: int) -> Measure:
     """Enumerate a form through the eager interpreter."""
-    raw = enumerate_measure(lambda: form(*inputs), max_paths=max_paths)
+    raw = enumerate_measure(lambda: tuple(run_nodes(form, inputs)), max_paths=max_paths)
     if layout.particles is None:
         return raw.marginal(lambda trace: layout.trace(_arrays(trace.output)))
     parts: dict[Hashable, list[Any]] = {}

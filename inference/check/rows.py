@@ -98,7 +98,11 @@ ROWS: tuple[Row, ...] = (
         tempered(2, scheme("systematic"), reflect(), ladder=[0.4, 1.0], steps=1),
         max_paths=32,
     ),
-    Row("tempered smc, waste-free, N = 2", tempered(2, scheme("systematic"), reflect(), ladder=[0.4, 1.0], chains=1)),
+    Row(
+        "tempered smc, waste-free, N = 2",
+        tempered(2, scheme("systematic"), reflect(), ladder=[0.4, 1.0], chains=1),
+        max_paths=160,
+    ),
     Row(
         "tempered smc, waste-free, N = 4",
         tempered(4, scheme("multinomial"), reflect(), ladder=[1.0], chains=2),
