@@ -7,6 +7,7 @@ one small operation at a time, and as an evaluation that shares nothing with the
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,16 +33,33 @@ def evaluate(function: Any, operands: Sequence[Any]) -> Sequence[Any]:
         rest = iter(operands)
         full = [np.asarray(next(rest) if literal is None else literal[0]) for literal in function.literals]
         return _apply(function.primitive, function.params, full, function)
+    arrays = [np.asarray(x) for x in operands]
+    return _call(_traced(function, arrays), arrays)
+
+
+_of_closures: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
+
+
+def _traced(function: Any, arrays: Sequence[np.ndarray]) -> Any:
+    """Trace a function, once for operands of these shapes and types."""
+    shapes = tuple((x.shape, x.dtype) for x in arrays)
     target = function.function if isinstance(function, Tupled) else function
-    if "<locals>" in getattr(target, "__qualname__", ""):
-        return function(*(jnp.asarray(x) for x in operands))
-    return _compiled(function)(*operands)
+    if "<locals>" not in getattr(target, "__qualname__", ""):
+        return _of_module(function, shapes)
+    known = _of_closures.setdefault(function, {})
+    if shapes not in known:
+        known[shapes] = _trace(function, shapes)
+    return known[shapes]
 
 
 @functools.lru_cache(maxsize=4096)
-def _compiled(function: Any) -> Callable[..., Any]:
-    """Compile a function that lives in a module, or a record of one: these are few, and met again and again."""
-    return jax.jit(function)
+def _of_module(function: Any, shapes: Any) -> Any:
+    """The same for a function that lives in a module, or a record of one: these are few, and met again and again."""
+    return _trace(function, shapes)
+
+
+def _trace(function: Any, shapes: Any) -> Any:
+    return jax.make_jaxpr(function)(*(jax.ShapeDtypeStruct(*shape) for shape in shapes))
 
 
 def _apply(primitive: Any, params: dict[str, Any], operands: list[np.ndarray], equation: Equation) -> Sequence[Any]:
@@ -150,24 +168,21 @@ def _dynamic_slice(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
 
 
 def _gather(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Take rows at one index: what `table[i]` with a scalar index becomes."""
+    """Take rows: what `table[i]` becomes, for a scalar or an array `i`."""
     array, index = operands
     numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
-    axes = tuple(numbers.start_index_map)
-    if (
-        index.ndim != 1
-        or tuple(numbers.collapsed_slice_dims) != axes
-        or getattr(numbers, "operand_batching_dims", False)
-    ):
+    axes, rest = tuple(numbers.start_index_map), array.ndim - len(numbers.start_index_map)
+    batch = index.ndim - 1
+    if tuple(numbers.collapsed_slice_dims) != axes or numbers.operand_batching_dims:
+        return NotImplemented
+    if tuple(numbers.offset_dims) != tuple(range(batch, batch + rest)):
         return NotImplemented
     if any(sizes[a] != (1 if a in axes else array.shape[a]) for a in range(array.ndim)):
         return NotImplemented
-    if any(not 0 <= int(i) < array.shape[a] for i, a in zip(index, axes, strict=True)):
+    if not all(((index[..., k] >= 0) & (index[..., k] < array.shape[a])).all() for k, a in enumerate(axes)):
         return NotImplemented
-    where: list[Any] = [slice(None)] * array.ndim
-    for i, a in zip(index, axes, strict=True):
-        where[a] = int(i)
-    return array[tuple(where)]
+    first = np.moveaxis(array, axes, range(len(axes)))
+    return first[tuple(index[..., k] for k in range(len(axes)))]
 
 
 def _iota(operands: list[np.ndarray], params: dict[str, Any]) -> Any:

@@ -192,9 +192,11 @@ def law_of(distribution: Any) -> tuple[Any, tuple[jax.Array, ...]]:
     leaves, tree = jax.tree.flatten(distribution)
     parameters = tuple(jnp.asarray(leaf) for leaf in leaves)
     core = core_of(distribution)
+    kind: tuple[Any, ...] = tree, tuple(map(_kind, leaves)), bool(jax.config.read("jax_enable_x64"))
     if getattr(core, "has_enumerate_support", False) and not isinstance(core, _FIXED_SUPPORT):
-        return _law(distribution, tree), parameters
-    kind = tree, tuple(map(_kind, leaves)), bool(jax.config.read("jax_enable_x64"))
+        if any(isinstance(leaf, jax.core.Tracer) or np.size(leaf) > _SMALL for leaf in leaves):
+            return _law(distribution, tree), parameters
+        kind = *kind, tuple(np.asarray(leaf).tobytes() for leaf in leaves)
     try:
         known = _laws.get(kind)
     except TypeError:  # a distribution with an array in its structure
@@ -208,7 +210,9 @@ def law_of(distribution: Any) -> tuple[Any, tuple[jax.Array, ...]]:
 
 # A support whose size is that of the parameters, not their value.
 _FIXED_SUPPORT = (dist.BernoulliProbs, dist.BernoulliLogits, dist.CategoricalProbs, dist.CategoricalLogits)
-_laws: dict[Any, DistributionLaw] = {}  # the law depends on structure and types alone
+# The law depends on structure and types alone, but for a support that parameters bound: there on their values too.
+_laws: dict[Any, DistributionLaw] = {}
+_SMALL = 64
 _REMEMBERED = 1024
 
 

@@ -57,7 +57,7 @@ def check_eager_row(row: EagerRow, share: float = 1.0) -> tuple[Report, int, flo
     chosen = instances_of(math.ceil(share * row.programs), particles=row.particles, max_paths=row.max_paths)
     settings = row.settings
     report = kernel_report(chosen) if settings is None else population_report(row.name, settings, chosen)
-    structured = sum(1 for instance in chosen if instance.features & {"branch", "guard", "plate"})
+    structured = sum(instance.structured for instance in chosen)
     return report, structured, time.perf_counter() - start
 
 

@@ -58,12 +58,10 @@ def check_row(
     if row.programs:
         by_hand = [Instance(program, (), program.__name__) for program in row.programs]
     else:
-        by_hand = instances_of(
-            programs, particles=row.particles, loops=row.loops, steps=row.steps, max_paths=row.max_paths
-        )
+        by_hand = instances_of(programs, **row.suite)
     compiled = by_hand[-structures:] if structures and not row.programs else []
     report = check(row, by_hand, compiled, parameter_sets)
-    structured = sum(1 for i in by_hand if i.features & {"branch", "guard", "plate"})
+    structured = sum(i.structured for i in by_hand)
     return Verdict(row, report, len(by_hand), len(compiled) * parameter_sets, structured, time.perf_counter() - start)
 
 
@@ -120,14 +118,25 @@ def _kernel_report(row: Row, by_hand: Sequence[Instance], compiled: Sequence[Ins
 
 
 def verdicts(names: list[str], sizes: tuple[int, int, int], workers: int) -> Iterator[Verdict]:
-    """Check the rows, in several processes, in the order of the rows."""
+    """Check the rows, in several processes, the largest groups of rows first.
+
+    Rows that need the same programs are a group and share a process, so that the true measures are enumerated once.
+    """
     if workers <= 1 or len(names) == 1:
         yield from (_one(name, *sizes) for name in names)
         return
+    groups: dict[Any, list[str]] = {}
+    for row in rows_named([]):
+        if row.name in names:
+            groups.setdefault(tuple(row.suite.items()), []).append(row.name)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(_one, name, *sizes) for name in names]
-        for future in waiting:
-            yield future.result()
+        largest_first = sorted(groups.values(), key=len, reverse=True)
+        for future in [pool.submit(_group, group, sizes) for group in largest_first]:
+            yield from future.result()
+
+
+def _group(names: list[str], sizes: tuple[int, int, int]) -> list[Verdict]:
+    return [_one(name, *sizes) for name in names]
 
 
 def _one(name: str, programs: int, structures: int, parameter_sets: int) -> Verdict:

@@ -13,16 +13,12 @@ import jax
 import numpy as np
 
 from lawful.tracing import split_arguments
-from lawful.worlds import count_worlds, emit_worlds
 
 from ..kernels.base import KernelForm
 from .exact import state_arrays
 from .measure import Trace
-from .outcomes import QUICK, Layout
+from .outcomes import Layout, compiled_worlds
 from .suite import Instance
-
-# Numbers of a chunk of rows: worlds times rows.
-CHUNK = 1 << 16
 
 
 def stationary_errors(kernel: KernelForm, instances: Sequence[Instance]) -> list[float]:
@@ -48,19 +44,13 @@ def stationary_errors(kernel: KernelForm, instances: Sequence[Instance]) -> list
 
 def _rows(kernel: KernelForm, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[np.ndarray, list[Trace], np.ndarray]]:
     """Enumerate one step from each state: which of the listed traces each world ends in, and its probability."""
-    size = max(1, min(len(rows), CHUNK // count_worlds(kernel.form)))
-    run = jax.jit(jax.vmap(emit_worlds(kernel.form)), compiler_options=QUICK)
+    run = compiled_worlds(kernel.form)
     layout = Layout(kernel.choices, 0, jax.tree.structure(()))
-    for first in range(0, len(rows), size):
-        part = rows[first : first + size]
-        padded = [*part, *[part[0]] * (size - len(part))]  # one shape, so one compilation
-        worlds = jax.device_get(run(*(np.stack(column) for column in zip(*padded, strict=True))))
-        probability = np.exp(np.asarray(worlds.log_mass, np.float64))[: len(part)]
-        at, world = np.nonzero(probability > 0)
-        outputs = [np.asarray(x)[at, world] for x in worlds.outputs[: kernel.size - 1]]
-        table = np.concatenate([x.reshape(len(at), -1).astype(np.float64) for x in outputs], axis=1)
+    for row in rows:
+        worlds = jax.device_get(run(*row))
+        probability = np.exp(np.asarray(worlds.log_mass, np.float64))
+        alive = np.flatnonzero(probability > 0)
+        outputs = [np.asarray(x)[alive] for x in worlds.outputs[: kernel.size - 1]]
+        table = np.concatenate([x.reshape(len(alive), -1).astype(np.float64) for x in outputs], axis=1)
         _, example, codes = np.unique(table, axis=0, return_index=True, return_inverse=True)
-        traces = [layout.trace([x[i] for x in outputs]) for i in example]
-        for row in range(len(part)):
-            here = at == row
-            yield codes[here], traces, probability[row, world[here]]
+        yield codes, [layout.trace([x[i] for x in outputs]) for i in example], probability[alive]

@@ -113,18 +113,10 @@ def compiled_measure(form: Form, layout: Layout, inputs: Sequence[Any]) -> Measu
 
 
 def compiled_measures(form: Form, layout: Layout, arguments: Sequence[Any]) -> Iterator[Measure]:
-    """Enumerate a form through the emitter at many argument values of equal shapes, in one compiled call."""
-    flat = [split_arguments((argument,))[0] for argument in arguments]
-    stacked = [np.stack(column) for column in zip(*flat, strict=True)]
-    run = jax.jit(jax.vmap(emit_worlds(form)), compiler_options=QUICK)
-    if stacked:
-        worlds = jax.device_get(run(*stacked))
-        lanes = [jax.tree.map(lambda x, i=i: x[i], worlds) for i in range(len(flat))]
-    else:
-        lanes = [jax.device_get(compiled_worlds(form)())] * len(flat)
-    paths = count_worlds(form)
-    for lane in lanes:
-        yield measure_of_worlds(lane, layout, paths)
+    """Enumerate a form through the emitter at many argument values of equal shapes; it is compiled once."""
+    run, paths = compiled_worlds(form), count_worlds(form)
+    for argument in arguments:
+        yield measure_of_worlds(jax.device_get(run(*split_arguments((argument,))[0])), layout, paths)
 
 
 def measure_of_worlds(worlds: Worlds, layout: Layout, paths: int) -> Measure:

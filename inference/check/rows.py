@@ -63,6 +63,11 @@ class Row:
         """Whether the subject is a Markov kernel."""
         return hasattr(self.subject, "build")
 
+    @property
+    def suite(self) -> dict[str, Any]:
+        """Which random programs it needs: the arguments of `instances_of`."""
+        return {"particles": self.particles, "loops": self.loops, "steps": self.steps, "max_paths": self.max_paths}
+
 
 def _filter(name: str, n: int, below: float | None) -> Any:
     when = None if below is None else ess_below(below)
@@ -107,7 +112,7 @@ ROWS: tuple[Row, ...] = (
         "tempered smc, waste-free, N = 4",
         tempered(4, scheme("multinomial"), reflect(), ladder=[1.0], chains=2),
         particles=4,
-        max_paths=1100,
+        max_paths=260,
     ),
     Row(
         "temper data by data",
@@ -117,7 +122,7 @@ ROWS: tuple[Row, ...] = (
         >> repeat_to_end(Advance >> PushEvidence >> resample(scheme("systematic")) >> rejuvenate(reflect(), 1))
         >> Finish,
         loops=True,
-        max_paths=72,
+        max_paths=40,
     ),
     Row("propose", propose_each(tilted), particles=1, max_paths=60),
     Row("guided smc", propose_each(tilted) >> _filter("systematic", 2, None), loops=True, max_paths=160, steps=2),

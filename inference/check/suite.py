@@ -17,6 +17,9 @@ from .measure import Measure
 from .programs import FiniteProgram
 from .reference import enumerate_measure
 
+# What makes a site run on some runs only, or more than once; a switch is a branch, and a bounded loop has guards.
+STRUCTURE = frozenset({"branch", "guard", "plate", "switch", "repeat"})
+
 
 @dataclass(eq=False)
 class Instance:
@@ -29,6 +32,11 @@ class Instance:
     finite: FiniteProgram | None = None
     _truth: Measure | None = field(default=None, repr=False)
     _siblings: dict[bytes, Instance] = field(default_factory=dict, repr=False)
+
+    @property
+    def structured(self) -> bool:
+        """Whether the program has a branch, guard or plate."""
+        return bool(self.features & STRUCTURE)
 
     def truth(self) -> Measure:
         """Enumerate the source program through the eager interpreter, once."""
@@ -73,7 +81,7 @@ def instances_of(
         loops: whether every program has exactly one loop with weights.
         steps: smallest number of steps of that loop; with 2, the weights of the first meet the decision at the second.
         max_paths: budget of choice sequences of the algorithm.
-        structured: smallest fraction of programs with a branch, guard, plate or call.
+        structured: smallest fraction of programs with a branch, guard or plate.
     """
     return list(_chosen(count, particles, loops, steps, max_paths, structured))
 
@@ -95,7 +103,7 @@ def _chosen(
             loops="exactly one" if loops else False if seed % 3 else True,
         )
         seed += 1
-        rich = bool(program.features & {"branch", "guard", "plate", "call", "switch", "repeat"})
+        rich = bool(program.features & STRUCTURE)
         if program.path_count() < 2 or program.loop_length < steps or not fits(program, particles, max_paths):
             continue
         if not rich and plain <= 0:
