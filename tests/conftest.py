@@ -8,16 +8,33 @@ import jax
 import pytest
 from hypothesis import settings
 
+import tests.typecheck  # noqa: F401 - pyproject.toml names it as the checker; only its package is imported by itself
+
 os.environ.setdefault("MPLBACKEND", "Agg")
 jax.config.update("jax_enable_x64", True)  # exact laws hold to 1e-12
+
+# Compiling is most of what tests do. What was compiled once is kept, also between runs and workers.
+ROOT = Path(__file__).resolve().parents[1]
+jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "compiled"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # A change is judged on the same examples every time; `--hypothesis-profile=nightly` looks for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
 settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile("ci")
 
-ROOT = Path(__file__).resolve().parents[1]
 WATCHED = (ROOT / "tests" / "ppl", ROOT / "tests" / "check")
+
+
+# These read what the compiler makes: its memory, its operations, its time.
+OPTIMISED = (ROOT / "tests" / "structure", ROOT / "tests" / "benchmarks")
+
+
+@pytest.fixture(autouse=True)
+def programs_are_compiled_quickly(request: pytest.FixtureRequest) -> None:
+    """Compile without the optimisations that cost more than they save on the small programs of tests."""
+    jax.config.update("jax_disable_most_optimizations", request.path.parent not in OPTIMISED)
 
 
 @pytest.fixture(autouse=True)
