@@ -40,7 +40,7 @@ demo: .venv/.ready-demo   ## the main job on real data; writes into out/
 	$(BIN)/python examples/nile.py
 
 test: .venv/.ready-dev    ## the test suite, without the tests marked slow
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: .venv/.ready-dev    ## the tests marked slow
 	$(BIN)/python -m pytest -m slow

@@ -193,12 +193,12 @@ def _loop(node: Loop, values: dict[Var, Any]) -> list[Any]:
     order = range(node.length - 1, -1, -1) if node.reverse else range(node.length)
     stacked: dict[int, list[Any]] = {}
     for index in order:
-        carry, stacked[index] = step(carry, index, [_step_of(node, v, values[v], index) for v in node.xs])
+        carry, stacked[index] = step(carry, index, [_at_step(node, v, values[v], index) for v in node.xs])
     rows = [[stacked[i][k] for i in range(node.length)] for k in range(len(node.ys))]
     return [*carry, *(_stacked(node, k, row) for k, row in enumerate(rows))]
 
 
-def _step_of(node: Loop, variable: Var, array: Any, index: int) -> Any:
+def _at_step(node: Loop, variable: Var, array: Any, index: int) -> Any:
     """Take what a loop reads at one step."""
     axis = len(variable.plates)
     if is_staged():

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 LARGEST = 64
@@ -41,7 +42,7 @@ def remembered(
     results = equal.get(contents)
     if results is None:
         results = _room(equal)[contents] = [_fixed(x) for x in compute(arrays)]
-    if not any(isinstance(x, np.ndarray) and x.flags.writeable for x in operands):
+    if all(_is_constant(x) for x in operands):
         _room(same)[identity] = (operands, results)  # holds the operands, so that their identities stay theirs
     return results
 
@@ -55,6 +56,13 @@ def fixed(owner: Any, value: Any) -> Any:
     True
     """
     return remembered(owner, fixed, (value,), lambda arrays: [arrays[0].copy()])[0]
+
+
+def _is_constant(value: Any) -> bool:
+    """Tell whether nobody can change the elements of an array, not even through another array."""
+    if isinstance(value, np.ndarray):
+        return not value.flags.writeable and not (isinstance(value.base, np.ndarray) and value.base.flags.writeable)
+    return isinstance(value, jax.Array | np.generic | bool | int | float)
 
 
 def _fixed(value: Any) -> Any:

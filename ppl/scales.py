@@ -97,11 +97,13 @@ def _fault_of_matrix(matrix: np.ndarray) -> tuple[str, float] | None:
     except np.linalg.LinAlgError:
         ratios = np.zeros(size)
     if not (ratios > size * precision).all():
-        return _first_minor(exact, size * precision * np.abs(diagonal))
+        found = _first_minor(exact.copy(), size * precision * np.abs(diagonal))
+        if found is not None:  # elimination rounds otherwise than the root, and may pass it
+            return found
     if size and ratios.min() < precision**0.5:  # else far from singular
         scale = np.sqrt(diagonal)
         values = np.linalg.eigvalsh(exact / np.outer(scale, scale))
-        if values[0] < 4 * precision * values[-1]:
+        if values[0] < max(4, size) * precision * values[-1]:  # as a numerical rank is counted
             least = float(values[0])
             return f"singular: the smallest eigenvalue of its correlation matrix is {least:g}", least
     return None
