@@ -7,7 +7,7 @@ nothing of it is left.
 import contextlib
 from unittest import mock
 
-from lawful import array_math, eager, laws
+from lawful import array_math, laws, remembered
 from lawful.inference.check import outcomes
 
 
@@ -25,8 +25,9 @@ def forget():
     """Drop what was compiled or remembered under the name of a function whose meaning changes."""
     laws._listed.cache_clear()
     laws._listing.cache_clear()
-    array_math._compiled.cache_clear()
-    eager._seen.clear()
+    array_math._of_module.cache_clear()
+    array_math._of_closures.clear()
+    remembered._seen.clear()
     outcomes._compiled.clear()
 
 
