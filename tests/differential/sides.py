@@ -130,3 +130,15 @@ def _same(first, second):
     if np.issubdtype(first.dtype, np.floating):
         return np.allclose(first, second, rtol=1e-11, atol=1e-12)
     return np.array_equal(first, second)
+
+
+def same_runs(sides, keys):
+    """Tell whether one key gives one run on every side, for each of the keys (D4); node by node for the first alone."""
+    lanes = sides.mapped(keys)
+    for i, key in enumerate(keys):
+        first = sides.eager(key).choices
+        others = [sides.active(sides.compiled(key)), sides.lane(lanes, i)]
+        others += [sides.node_by_node(key).choices] if i == 0 else []
+        if not all(same_draws(first, other) for other in others):
+            return False
+    return True

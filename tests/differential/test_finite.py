@@ -16,7 +16,7 @@ from lawful.record import choices_of
 from lawful.supports import supports
 from lawful.tracing import split_arguments
 
-from .sides import Sides, same_density, same_draws
+from .sides import Sides, same_density, same_runs
 
 SMALL = {"max_paths": 48, "statements": 4, "max_length": 2}
 PAIRS = (("branch", "plate"), ("guard", "loop"), ("switch", "weigh"), ("call", "repeat"))
@@ -81,13 +81,7 @@ def test_d3_addresses_shapes_and_supports_are_those_of_an_eager_run(sides):
 
 
 def test_d4_one_key_gives_one_run_on_every_side(sides):
-    keys = jax.random.split(jax.random.key(4), 3)
-    lanes = sides.mapped(keys)
-    for i, key in enumerate(keys):
-        first = sides.eager(key).choices
-        others = [sides.active(sides.compiled(key)), sides.lane(lanes, i)]
-        others += [sides.node_by_node(key).choices] if i == 0 else []
-        assert all(same_draws(first, other) for other in others)
+    assert same_runs(sides, jax.random.split(jax.random.key(4), 3))
 
 
 def test_d6_a_run_scored_again_has_the_density_it_was_drawn_with(sides):

@@ -130,18 +130,18 @@ def test_an_inference_that_fails_has_code_1(folder, capsys):
 
 
 def test_arguments_are_those_of_python(tmp_path):
-    def program(y, n, mask=None, *, name="a"):
+    def named(y, n, mask=None, *, name="a"):
         pass
 
-    def read(text):
+    def program(y, n, mask=None):
+        pass
+
+    def read(text, of=program):
         (tmp_path / "data.json").write_text(text)
-        return loading.read_arguments(program, tmp_path / "data.json")
+        return loading.read_arguments(of, tmp_path / "data.json")
 
     with pytest.raises(LawfulError, match="arguments that have to be named"):
-        read('{"y": 1, "n": 2}')
-
-    def program(y, n, mask=None):  # noqa: F811
-        pass
+        read('{"y": 1, "n": 2}', named)
 
     y, n, mask = read('{"n": 3, "y": {"a": [[1, 2], [3, 4]], "b": 0.5}}')
     assert n == 3 and isinstance(n, int) and mask is None and y["b"] == 0.5

@@ -171,7 +171,7 @@ def test_a_population_that_dies_has_no_samples_and_a_readable_evidence():
     assert np.isneginf(result.log_evidence).all()
     assert not result.ok
     with pytest.raises(DeadPopulationError):
-        result.posterior  # noqa: B018
+        _ = result.posterior
 
 
 def test_a_chain_needs_a_start_and_says_where_the_weight_vanished():
