@@ -13,9 +13,11 @@ import tests.typecheck  # noqa: F401 - pyproject.toml names it as the checker; o
 os.environ.setdefault("MPLBACKEND", "Agg")
 jax.config.update("jax_enable_x64", True)  # exact laws hold to 1e-12
 
-# Compiling is most of what tests do. What was compiled once is kept, also between runs and workers.
+# Compiling is most of what tests do. What was compiled once is kept, also between runs. Each worker has a folder of its
+# own: JAX writes without a lock, and one worker would read what another has half written.
 ROOT = Path(__file__).resolve().parents[1]
-jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "compiled"))
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "compiled" / WORKER))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
