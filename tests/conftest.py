@@ -29,14 +29,14 @@ settings.load_profile("ci")
 WATCHED = (ROOT / "tests" / "ppl", ROOT / "tests" / "check")
 
 
-# These read what the compiler makes: its memory, its operations, its time.
-OPTIMISED = (ROOT / "tests" / "structure", ROOT / "tests" / "benchmarks")
+# These read what the compiler makes (its memory, operations and time), or run for longer than they compile.
+OPTIMISED = (ROOT / "tests/structure", ROOT / "tests/benchmarks", ROOT / "tests/inference/test_smc.py")
 
 
 @pytest.fixture(autouse=True)
 def programs_are_compiled_quickly(request: pytest.FixtureRequest) -> None:
     """Compile without the optimisations that cost more than they save on the small programs of tests."""
-    jax.config.update("jax_disable_most_optimizations", request.path.parent not in OPTIMISED)
+    jax.config.update("jax_disable_most_optimizations", not {request.path, request.path.parent} & set(OPTIMISED))
 
 
 @pytest.fixture(autouse=True)
