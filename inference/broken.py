@@ -89,12 +89,13 @@ def first_broken(
 
 def _before(loop: ChainLoop, start: Sequence[Any], out: Mapping[str, Any], step: int) -> tuple[Sequence[Any], int]:
     """Give the last kept state before a step, and the step that comes after it."""
+    warm, drawn = loop.parts(out["kept"])
     if step <= loop.warmup:
-        return ([x[step - 1] for x in out["warmup"]], step) if step else (start, 0)
+        return ([x[step - 1] for x in warm], step) if step else (start, 0)
     draws = (step - loop.warmup) // loop.thin
     if draws:
-        return [x[draws - 1] for x in out["draws"]], loop.warmup + draws * loop.thin
-    return ([x[-1] for x in out["warmup"]] if loop.warmup else start), loop.warmup
+        return [x[draws - 1] for x in drawn], loop.warmup + draws * loop.thin
+    return ([x[-1] for x in warm] if loop.warmup else start), loop.warmup
 
 
 class _Probe(Handler):

@@ -11,12 +11,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from lawful.addresses import key_at
 from lawful.block import Block
 from lawful.emitter import broadcast_plates, run_nodes
 from lawful.form import Form, Plate
 from lawful.lift import lift
+from lawful.site_keys import Keys, keys_of, step_keys
 
 from .kernels.base import KernelForm
 
@@ -48,41 +49,45 @@ class ChainLoop:
         """All steps."""
         return self.warmup + self.draws * self.thin
 
-    def __call__(self, key: jax.Array, inputs: Sequence[Any], state: Sequence[Any]) -> dict[str, list[jax.Array]]:
+    def __call__(self, key: jax.Array, inputs: Sequence[Any], state: Sequence[Any]) -> dict[str, Any]:
         """Run all steps.
 
-        Returns: the "last" state; "warmup" and "draws", its values (step, chain, ...); "numbers" (step, chain), of all.
+        Returns: the "last" state; "kept", the states (step, chain, ...) for `parts`; "numbers" (step, chain), of all.
         """
-        rows = self.keys(key, jnp.arange(self.steps))
-
-        def step(state: Any, keys: Any) -> Any:
-            return self.step(inputs, state, keys)
+        rows, unstack = self.keys(key, jnp.arange(self.steps))
 
         def kept(state: Any, keys: Any) -> Any:
-            state, numbers = step(state, keys)
+            state, numbers = self.step(inputs, state, unstack(keys))
             return state, (state, numbers)
 
         def draw(state: Any, keys: Any) -> Any:
-            state, numbers = jax.lax.scan(step, state, keys)
+            state, numbers = jax.lax.scan(lambda s, k: self.step(inputs, s, unstack(k)), state, keys)
             return state, (state, numbers)
 
-        early = {a: k[: self.warmup] for a, k in rows.items()}
-        late = {a: k[self.warmup :] for a, k in rows.items()}
         state = [jnp.asarray(x) for x in state]
-        state, (warm, first) = jax.lax.scan(kept, state, early, length=self.warmup)
         if self.thin == 1:
-            state, (drawn, second) = jax.lax.scan(kept, state, late, length=self.draws)
-        else:
-            grouped = {a: k.reshape((self.draws, self.thin)) for a, k in late.items()}
-            state, (drawn, second) = jax.lax.scan(draw, state, grouped, length=self.draws)
-            second = [x.reshape((self.draws * self.thin, *x.shape[2:])) for x in second]
+            state, (states, numbers) = jax.lax.scan(kept, state, rows, length=self.steps)
+            return {"last": state, "kept": [states], "numbers": numbers}
+        early = [k[: self.warmup] for k in rows]
+        late = [k[self.warmup :].reshape((self.draws, self.thin, *k.shape[1:])) for k in rows]
+        state, (warm, first) = jax.lax.scan(kept, state, early, length=self.warmup)
+        state, (drawn, second) = jax.lax.scan(draw, state, late, length=self.draws)
+        second = [x.reshape((self.draws * self.thin, *x.shape[2:])) for x in second]
         numbers = [jnp.concatenate([a, b]) for a, b in zip(first, second, strict=True)]
-        return {"last": state, "warmup": warm, "draws": drawn, "numbers": numbers}
+        return {"last": state, "kept": [warm, drawn], "numbers": numbers}
 
-    def keys(self, key: jax.Array, steps: Any) -> dict[Any, jax.Array]:
+    def parts(self, kept: Sequence[Sequence[Any]]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Give the states of the warmup and the draws, from what a run kept."""
+        if len(kept) == 1:
+            states = [np.asarray(x) for x in kept[0]]
+            return [x[: self.warmup] for x in states], [x[self.warmup :] for x in states]
+        warm, drawn = ([np.asarray(x) for x in part] for part in kept)
+        return warm, drawn
+
+    def keys(self, key: jax.Array, steps: Any) -> tuple[list[jax.Array], Callable[[Sequence[jax.Array]], Keys]]:
         """Give the keys of the sites at some steps, as a loop gives them."""
         sites = [site.address for site in self.body.sites() if site.observed is None]
-        return {a: jax.vmap(jax.random.fold_in, (None, 0))(key_at(key, a), steps) for a in sites}
+        return step_keys(keys_of(key, sites), steps)
 
     def step(
         self, inputs: Sequence[Any], state: Sequence[Any], keys: dict[Any, jax.Array]
@@ -128,7 +133,7 @@ def stepper(loop: ChainLoop) -> Callable[..., list[jax.Array]]:
 
     @jax.jit
     def run(key: jax.Array, inputs: Any, state: Any, step: Any) -> list[jax.Array]:
-        keys = {a: k[0] for a, k in loop.keys(key, step[None]).items()}
-        return loop.step(inputs, state, keys)[0]
+        rows, unstack = loop.keys(key, step[None])
+        return loop.step(inputs, state, unstack([k[0] for k in rows]))[0]
 
     return run

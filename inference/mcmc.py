@@ -202,7 +202,7 @@ class ChainPlan:
     def _collect(self, prepared: Prepared, out: Any, seconds: float, begun: tuple[jax.Array, Any]) -> Result:
         built: _Built = prepared.built
         kernel, warm = built.kernel, self.settings["warmup"]
-        early, late = ([_chains_first(x) for x in out[part]] for part in ("warmup", "draws"))
+        early, late = ([_chains_first(x) for x in part] for part in built.loop.parts(out["kept"]))
         numbers = {name: _chains_first(x) for name, x in zip(kernel.info, out["numbers"], strict=True)}
         kept = self._part(prepared, late, {k: self._thinned(k, v[:, warm:]) for k, v in numbers.items()})
         first = self._part(prepared, early, {k: v[:, :warm] for k, v in numbers.items()}) if warm else None

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from .addresses import Address, address_code, key_at
+from .addresses import Address
 from .analysis import has_weight
 from .errors import LawfulError
 from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var, subforms
 from .lanes import draw_lanes
+from .site_keys import Keys, folded, keys_of, row_keys, step_keys
 from .straight import warn_straight
-
-type Keys = dict[Address, jax.Array]
 
 
 class Sum(NamedTuple):
@@ -180,26 +177,29 @@ def _site(
 
 def _root_keys(form: Form, key: jax.Array) -> Keys:
     """Derive the key of every latent site; that of a rolled loop has a row of keys, by the addresses of its steps."""
-    keys: Keys = {}
-    for node in form.nodes:
-        if isinstance(node, Site) and node.observed is None:
-            keys[node.address] = key_at(key, node.address)
-        if isinstance(node, Loop) and node.addresses is not None:
-            steps = dict(node.addresses)
-            keys |= {a: jax.vmap(partial(jax.random.fold_in, key))(_codes(steps[a])) for a in _latent(node.body)}
-        else:
-            for inner in subforms(node):
-                keys |= _root_keys(inner, key)
+    single, rows = _sites(form)
+    keys = keys_of(key, single)
+    for group in rows:
+        keys |= row_keys(key, group)
     return keys
 
 
-def _codes(addresses: Sequence[Address]) -> jax.Array:
-    return jnp.asarray(np.array([address_code(address) for address in addresses], np.uint32))
-
-
-def _folded(keys: jax.Array, index: jax.Array) -> jax.Array:
-    """Fold a number into a key, or into each of a row of keys."""
-    return jax.random.fold_in(keys, index) if keys.ndim == 0 else jax.vmap(_folded, (0, None))(keys, index)
+def _sites(form: Form) -> tuple[list[Address], list[dict[Address, Sequence[Address]]]]:
+    """List the latent sites with a key each, and for each rolled loop those with a row of keys."""
+    single: list[Address] = []
+    rows: list[dict[Address, Sequence[Address]]] = []
+    for node in form.nodes:
+        if isinstance(node, Site) and node.observed is None:
+            single.append(node.address)
+        if isinstance(node, Loop) and node.addresses is not None:
+            steps = dict(node.addresses)
+            rows.append({a: steps[a] for a in _latent(node.body)})
+        else:
+            for inner in subforms(node):
+                below, inner_rows = _sites(inner)
+                single += below
+                rows += inner_rows
+    return single, rows
 
 
 def _latent(form: Form) -> list[Address]:
@@ -221,15 +221,13 @@ def _loop(node: Loop, values: dict[Var, jax.Array], keys: Keys) -> tuple[list[ja
     xs = [jnp.moveaxis(values[v], len(v.plates), 0) for v in node.xs]
     steps = jnp.arange(node.length)
     inner_keys = _inner_keys([node.body], keys)
-    step_keys = inner_keys
-    if not node.unrolled:
-        step_keys = {a: jax.vmap(_folded, (None, 0))(k, steps) for a, k in inner_keys.items()}
+    rows, unstack = (inner_keys, dict) if node.unrolled else step_keys(inner_keys, steps)
     weighted = has_weight(node.body)
 
     def step(carry: Any, x: Any) -> Any:
         state, weight = carry
         x_values, x_keys = x
-        outputs, increment = run_nodes(node.body, [*constants, *state, *x_values], x_keys)
+        outputs, increment = run_nodes(node.body, [*constants, *state, *x_values], unstack(x_keys))
         state = [
             broadcast_plates(array, have, want)
             for array, have, want in zip(
@@ -240,9 +238,9 @@ def _loop(node: Loop, values: dict[Var, jax.Array], keys: Keys) -> tuple[list[ja
 
     start = (init, Sum.zero() if weighted else None)
     if node.unrolled and not init and not weighted:  # steps that a Python loop wrote apart from each other
-        _, ys = jax.vmap(lambda x: step(start, x), axis_size=node.length)((xs, step_keys))
+        _, ys = jax.vmap(lambda x: step(start, x), axis_size=node.length)((xs, rows))
         return [jnp.moveaxis(y, 0, len(v.plates)) for y, v in zip(ys, node.body.outputs, strict=True)], None
-    (carry, weight), ys = jax.lax.scan(step, start, (xs, step_keys), length=node.length, reverse=node.reverse)
+    (carry, weight), ys = jax.lax.scan(step, start, (xs, rows), length=node.length, reverse=node.reverse)
     moved = [
         jnp.moveaxis(y, 0, len(v.plates)) if v.plates else y
         for y, v in zip(ys, node.body.outputs[n_carry:], strict=True)
@@ -281,7 +279,7 @@ def _branch(node: Branch, values: dict[Var, jax.Array], keys: Keys) -> tuple[lis
         )
     # All arms run, so a site of two arms must not draw with one key.
     results = [
-        arm(form)(operands, {a: _folded(key, jnp.asarray(number)) for a, key in _inner_keys([form], keys).items()})[0]
+        arm(form)(operands, {a: folded(key, jnp.asarray(number)) for a, key in _inner_keys([form], keys).items()})[0]
         for number, form in enumerate(node.forms)
     ]
     chosen = []

@@ -85,7 +85,7 @@ ROWS: tuple[Row, ...] = (
     Row("importance: collapse . push_evidence . spawn", spawn(2) >> PushEvidence >> Collapse),
     *(Row(f"resample {name}", spawn(2) >> resample(scheme(name))) for name in SCHEMES),
     Row("resample adaptive, N = 3", spawn(3) >> resample(scheme("systematic"), ess_below(0.9)), particles=3),
-    Row("advance, finish", Suspend >> spawn(2) >> repeat_to_end(Advance) >> Finish, loops=True),
+    Row("advance, finish", Suspend >> spawn(2) >> repeat_to_end(Advance) >> Finish, loops=True, max_paths=40),
     *(Row(f"smc {name}", _filter(name, 2, None), loops=True, steps=2) for name in SCHEMES),
     Row("smc systematic adaptive, N = 2", _filter("systematic", 2, 0.9), loops=True, steps=2),
     Row(
@@ -101,12 +101,12 @@ ROWS: tuple[Row, ...] = (
     Row(
         "tempered smc, N = 2",
         tempered(2, scheme("systematic"), reflect(), ladder=[0.4, 1.0], steps=1),
-        max_paths=32,
+        max_paths=40,
     ),
     Row(
         "tempered smc, waste-free, N = 2",
         tempered(2, scheme("systematic"), reflect(), ladder=[0.4, 1.0], chains=1),
-        max_paths=160,
+        max_paths=40,
     ),
     Row(
         "tempered smc, waste-free, N = 4",
@@ -129,20 +129,20 @@ ROWS: tuple[Row, ...] = (
     Row(
         "smc with a pause at every factor",
         suspend("factors") >> particle_filter(2, scheme("stratified"), None),
-        max_paths=60,
+        max_paths=40,
     ),
     Row(
         "resample-move: reflect at every pause",
         suspend(hold=True) >> particle_filter(2, scheme("systematic"), None, kernel=reflect()),
-        max_paths=60,
+        max_paths=40,
     ),
-    Row("mh single site", mh(), particles=1, max_paths=16),
+    Row("mh single site", mh(), particles=1, max_paths=8),
     Row("mh single site, nested branches", mh(), programs=(nested, nested_steps)),
     Row("mh program, mixture", PROGRAM, particles=1, max_paths=8),
-    Row("mh independence", INDEPENDENCE, particles=1, max_paths=16),
+    Row("mh independence", INDEPENDENCE, particles=1, max_paths=8),
     Row("on sites, mixture", ON, particles=1, max_paths=8),
-    Row("on sites, cycle", CYCLE, particles=1, max_paths=6),
-    Row("repeat mh", repeat(mh(), 2), particles=1, max_paths=6),
+    Row("on sites, cycle", CYCLE, particles=1, max_paths=8),
+    Row("repeat mh", repeat(mh(), 2), particles=1, max_paths=8),
 )
 
 IDENTITIES: tuple[Row, ...] = (Row("mh random walk", mh(random_walk(0.7))),)

@@ -12,10 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from lawful.errors import LawfulError
+
 from .grammar import random_program
 from .measure import Measure
 from .programs import FiniteProgram
 from .reference import enumerate_measure
+
+# Programs tried for each one that is asked for; the rows of `make law` need at most 17.
+SEARCH = 500
 
 # What makes a site run on some runs only, or more than once; a switch is a branch, and a bounded loop has guards.
 STRUCTURE = frozenset({"branch", "guard", "plate", "switch", "repeat"})
@@ -94,6 +99,11 @@ def _chosen(
     plain = count - int(np.ceil(structured * count))
     seed = 0
     while len(found) < count:
+        if seed >= SEARCH * count:
+            raise LawfulError(
+                f"only {len(found)} of {count} random programs fit {particles} particles in max_paths={max_paths} "
+                f"(steps={steps}) among {seed} tried. Fix: raise max_paths, or ask for fewer particles or steps."
+            )
         program = random_program(
             seed,
             statements=2 if particles > 1 or loops else 4,

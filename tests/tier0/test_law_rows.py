@@ -10,7 +10,7 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.errors import NonFiniteError
+from lawful.errors import LawfulError, NonFiniteError
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, invariant, preserves
 from lawful.inference.check.exact import transformed_form
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.tier0
 IMPORTANCE = inference.spawn(2) >> inference.PushEvidence >> inference.Collapse
 
 # `make law` runs 50 programs, 12 of them compiled with 100 parameter sets each.
-PROGRAMS, STRUCTURES, SETS, PATHS = 6, 1, 5, 160
+PROGRAMS, STRUCTURES, SETS, PATHS = 4, 1, 3, 160
 # Half a minute each; `make law` and the slow tier run them.
 DEAR = ("tempered smc, waste-free, N = 2", "tempered smc, waste-free, N = 4", "temper data by data")
 
@@ -232,3 +232,10 @@ def test_a_weight_that_is_not_finite_names_its_factor_and_line(value, text):
 def test_in_fractions_the_two_coins_have_their_measure():
     measure = enumerate_measure(coins, arithmetic="rational")
     assert measure.marginal(lambda t: t.output).weights == {0: Fraction(77, 100), 1: Fraction(51, 100)}
+
+
+def test_a_budget_that_no_program_fits_is_an_error_and_no_endless_search():
+    with pytest.raises(
+        LawfulError, match=r"only 0 of 2 random programs fit 4 particles in max_paths=3 .*raise max_paths"
+    ):
+        instances_of(2, particles=4, max_paths=3)

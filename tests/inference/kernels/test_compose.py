@@ -81,8 +81,9 @@ def test_the_log_density_that_is_carried_is_that_of_the_state(kernel):
     inputs, _, _ = split_arguments((Y,))
     start = [jnp.full((5,), 0.3), jnp.full((5,), 1.2), jnp.zeros((5, 3))]
     score = jax.vmap(lambda *values: sum(scored(form)[1](inputs, list(values))[:2]))
-    out = jax.jit(chain_loop(kernel.build(form), 5, 0, 40, 1))(jax.random.key(0), inputs, [*start, score(*start)])
-    *values, carried = out["draws"]
+    loop = chain_loop(kernel.build(form), 5, 0, 40, 1)
+    out = jax.jit(loop)(jax.random.key(0), inputs, [*start, score(*start)])
+    *values, carried = loop.parts(out["kept"])[1]
     whole = jax.vmap(score)(*values)
     np.testing.assert_allclose(carried, whole, rtol=0, atol=1e-11)
     assert len(np.unique(np.asarray(values[0])[:, 0])) > 5

@@ -129,8 +129,10 @@ def run(program):
     start = emit(lift(initial_state(form), Plate("chain", CHAINS), [False] * len(form.inputs)).form)
     k_start, k_run = jax.random.split(key_of(f"incremental/{program.__name__}"))
     first = start(k_start, *inputs)[0]
-    out = jax.jit(chain_loop(kernel, CHAINS, 0, STEPS, 1))(k_run, inputs, first)
-    states = [np.concatenate([np.asarray(a)[None], np.asarray(b)]) for a, b in zip(first, out["draws"], strict=True)]
+    loop = chain_loop(kernel, CHAINS, 0, STEPS, 1)
+    out = jax.jit(loop)(k_run, inputs, first)
+    _, drawn = loop.parts(out["kept"])
+    states = [np.concatenate([np.asarray(a)[None], np.asarray(b)]) for a, b in zip(first, drawn, strict=True)]
     values = states[: len(kernel.choices)]
     score = jax.jit(jax.vmap(jax.vmap(lambda *v: sum(scored(form)[1](inputs, list(v))[:2]))))
     accepted = np.asarray(out["numbers"][1])
