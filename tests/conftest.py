@@ -8,7 +8,7 @@ import jax
 import pytest
 from hypothesis import settings
 
-import tests.typecheck  # noqa: F401 - pyproject.toml names it as the checker; only its package is imported by itself
+import tests.typecheck  # noqa: F401 - what is imported after it is checked
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 jax.config.update("jax_enable_x64", True)  # exact laws hold to 1e-12
