@@ -1,7 +1,7 @@
 """Run-time type checks of the library while tests run: importing this module checks all of it that is imported later.
 
 Functions of modules and classes are checked, and what dataclasses are made of; where a module annotates shapes, also
-that axes of one name are equally long. Functions that are made inside functions are left to mypy: a check of them is
+that axes of one name are equally long. Functions that are made inside functions are left to mypy, as a check of them is
 compiled anew whenever they are made. Why not the import hook of jaxtyping: it binds the arguments of every call, and
 most modules have no shapes; that took a tenth of the time of all tests.
 """
@@ -14,11 +14,12 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import Any
 
-from beartype import beartype
-from jaxtyping import jaxtyped
+from beartype import BeartypeConf, beartype
+from jaxtyping import TypeCheckError, jaxtyped
 
 PACKAGE = "lawful"
 NAME = "__checked__"
+types_checked = beartype(conf=BeartypeConf(violation_type=TypeCheckError))  # one error, with shapes or without
 
 
 class CheckedFinder(PathFinder):
@@ -41,13 +42,26 @@ class CheckedLoader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         tree = ast.parse(self.get_data(self.path), self.path)
+        leave_to_mypy(tree)
         decorate(tree.body)
         return compile(ast.fix_missing_locations(tree), self.path, "exec", dont_inherit=True)
 
     def exec_module(self, module: ModuleType) -> None:
         shapes = b"from jaxtyping import" in self.get_data(self.path)
-        setattr(module, NAME, checked_with(jaxtyped(typechecker=beartype) if shapes else beartype))
+        setattr(module, NAME, checked_with(jaxtyped(typechecker=beartype) if shapes else types_checked))
         super().exec_module(module)
+
+
+def leave_to_mypy(tree: ast.Module) -> None:
+    """Widen what is annotated with a name that is imported under `if TYPE_CHECKING`: at run time it is not known."""
+    blocks = [n for n in tree.body if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]
+    imports = [n for block in blocks for n in block.body if isinstance(n, ast.Import | ast.ImportFrom)]
+    names = {alias.asname or alias.name for n in imports for alias in n.names}
+    for node in ast.walk(tree):
+        for field in ("annotation", "returns"):
+            hint = getattr(node, field, None)
+            if hint is not None and names & {n.id for n in ast.walk(hint) if isinstance(n, ast.Name)}:
+                setattr(node, field, ast.Name("object", ast.Load()))
 
 
 def decorate(body: Sequence[ast.stmt]) -> None:
@@ -67,7 +81,7 @@ def checked_with(check: Callable[..., Any]) -> Callable[[Any], Any]:
         if not isinstance(made, type):
             return check(made)
         if dataclasses.is_dataclass(made) and "__init__" in vars(made):
-            made.__init__ = beartype(made.__init__)
+            made.__init__ = types_checked(made.__init__)
         return made
 
     return decorator

@@ -59,7 +59,7 @@ def test_evidence_and_unnormalised_expectations_are_unbiased(build, case, partic
 @pytest.mark.parametrize(
     ("case", "length"),
     [
-        (LEVELS, 950),
+        pytest.param(LEVELS, 950, marks=pytest.mark.slow),
         pytest.param(FUNCTION, 650, marks=pytest.mark.slow),
         pytest.param(PROCESS, 1200, marks=pytest.mark.slow),
     ],

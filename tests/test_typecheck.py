@@ -1,0 +1,20 @@
+"""The library's annotations are checked while tests run: arguments, what dataclasses are made of, and shapes."""
+
+import jax.numpy as jnp
+import pytest
+from jaxtyping import TypeCheckError
+
+from lawful.addresses import as_address, key_at
+from lawful.form import Plate
+from lawful.inference.numerics.ess import ess
+from lawful.inference.numerics.picks import pick
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda: key_at(1, ("x",)), lambda: Plate(3, 4), lambda: as_address(2), lambda: ess(jnp.zeros((2, 2), bool))],
+    ids=["function", "dataclass", "union", "kind of number"],
+)
+def test_a_wrong_type_is_an_error(call):
+    with pytest.raises(TypeCheckError):
+        call()
