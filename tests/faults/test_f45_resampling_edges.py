@@ -84,8 +84,9 @@ def test_f45_a_pick_has_weight(dtype):
         chosen(draw(keys, weights), weights)
 
 
-@pytest.mark.parametrize("resample_below", [0.5, None], ids=["adaptive", "always"])
-@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+@pytest.mark.parametrize(
+    ("scheme", "resample_below"), [*((scheme, None) for scheme in sorted(SCHEMES)), ("systematic", 0.5)]
+)
 def test_f45_no_path_of_weight_zero_is_in_the_posterior(scheme, resample_below):
     """Each step forbids one value: no draw and no lineage may hold it."""
 

@@ -3,6 +3,8 @@
 False alarms: the binomial tests have level 1e-7 each, three of them; the other statements are exact.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from lawful.inference.numerics import SCHEMES, multinomial, stratified, systemat
 from lawful.inference.numerics.offspring import ONE_WORD, _one_word, _two_words
 
 DRAW = {name: jax.jit(SCHEMES[name].draw, static_argnums=2) for name in SCHEMES}
-SIZES = [10**3, 10**4, 10**5, ONE_WORD + 1, 10**6, 10**7]
+SIZES = [10**3, 10**4, 10**5, ONE_WORD + 1, 10**6]
 KEY = jax.random.key(156)
 
 
@@ -25,9 +27,10 @@ def float32_mode():
     jax.config.update("jax_enable_x64", before)
 
 
-@pytest.mark.parametrize("name", ["systematic", "stratified", "residual"])
-@pytest.mark.parametrize("n", SIZES)
-def test_equal_weights_give_the_identity(name, n):
+@pytest.mark.parametrize(
+    ("n", "name"), [*itertools.product(SIZES, ["systematic", "stratified", "residual"]), (10**7, "systematic")]
+)
+def test_equal_weights_give_the_identity(n, name):
     """A tenth is no binary fraction: its sums round."""
     ancestors = DRAW[name](KEY, jnp.full(n, 0.1, jnp.float32), n)
     np.testing.assert_array_equal(ancestors, np.arange(n))
