@@ -7,7 +7,6 @@ from jaxtyping import TypeCheckError
 from lawful.addresses import as_address, key_at
 from lawful.form import Plate
 from lawful.inference.numerics.ess import ess
-from lawful.inference.numerics.picks import pick
 
 
 @pytest.mark.parametrize(
