@@ -1,5 +1,6 @@
 """What every test runs under: float64, derandomised properties, no display, the reference data or a clear reason."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,12 @@ WATCHED = (ROOT / "tests" / "ppl", ROOT / "tests" / "check")
 
 # These read what the compiler makes (its memory, operations and time), or run for longer than they compile.
 OPTIMISED = (ROOT / "tests/structure", ROOT / "tests/benchmarks", ROOT / "tests/inference/test_smc.py")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of every later search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

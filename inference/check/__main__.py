@@ -27,7 +27,9 @@ def main() -> int:
     print(f"{'row':<44} {'programs':>8} {'sets':>6} {'branch':>6} {'paths':>9} {'error':>9} {'s':>6}  verdict")
     names = [row.name for row in rows_named(chosen.rows)]
     sizes = (chosen.programs, chosen.structures, chosen.parameters)
-    for verdict in verdicts(names, sizes, chosen.workers):
+    processes = verdicts(names, sizes, chosen.workers)
+    eager_rows, identities = list(eager_verdicts(chosen.rows)), list(identity_rows())  # meanwhile
+    for verdict in processes:
         row, report = verdict.row, verdict.report
         held, worst = held and report.passed, max(worst, report.measure_error or 0.0)
         programs += verdict.programs
@@ -38,7 +40,7 @@ def main() -> int:
         )
         if not report.passed:
             print(report.remarks, file=sys.stderr)
-    for eager, report, structured, seconds in eager_verdicts(chosen.rows):
+    for eager, report, structured, seconds in eager_rows:
         held, worst = held and report.passed, max(worst, report.measure_error or 0.0)
         print(
             f"{eager.name:<44} {report.instances:>8} {'':>6} {structured:>6} {report.paths:>9} "
@@ -47,7 +49,7 @@ def main() -> int:
         )
         if not report.passed:
             print(report.remarks, file=sys.stderr)
-    for row, report in identity_rows():
+    for row, report in identities:
         held = held and report.passed
         print(
             f"{row.name:<44} {'':>8} {report.instances:>6} {'':>6} {'':>9} {report.measure_error:>9.1e} {'':>6}  "

@@ -118,21 +118,21 @@ def _kernel_report(row: Row, by_hand: Sequence[Instance], compiled: Sequence[Ins
 
 
 def verdicts(names: list[str], sizes: tuple[int, int, int], workers: int) -> Iterator[Verdict]:
-    """Check the rows, in several processes, the largest groups of rows first.
+    """Check the rows, in several processes, the largest groups of rows first; these processes start at once.
 
     Rows that need the same programs are a group and share a process, so that the true measures are enumerated once.
     """
     if workers <= 1 or len(names) == 1:
-        yield from (_one(name, *sizes) for name in names)
-        return
+        return (_one(name, *sizes) for name in names)
     groups: dict[Any, list[str]] = {}
     for row in rows_named([]):
         if row.name in names:
             groups.setdefault(tuple(row.suite.items()), []).append(row.name)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        largest_first = sorted(groups.values(), key=len, reverse=True)
-        for future in [pool.submit(_group, group, sizes) for group in largest_first]:
-            yield from future.result()
+    largest_first = sorted(groups.values(), key=len, reverse=True)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    futures = [pool.submit(_group, group, sizes) for group in largest_first]
+    pool.shutdown(wait=False)  # it ends with its last group
+    return (verdict for future in futures for verdict in future.result())
 
 
 def _group(names: list[str], sizes: tuple[int, int, int]) -> list[Verdict]:

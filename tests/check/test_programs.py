@@ -18,7 +18,7 @@ from lawful.inference.check.limits import KINDS
 SMALL = {"max_paths": 64, "statements": 4}
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(strategies.finite_programs(**SMALL), st.integers(0, 2**32 - 1))
 def test_float64_and_fractions_agree_on_random_programs(program, seed):
     for tables in (program.default_tables(), program.random_tables(np.random.default_rng(seed))):
@@ -30,7 +30,7 @@ def test_float64_and_fractions_agree_on_random_programs(program, seed):
         assert compare(measure, exact).error <= 1e-12
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(strategies.finite_programs(**SMALL))
 def test_the_staged_program_scores_each_trace_as_the_eager_one(program):
     tables = jax.tree.map(jnp.asarray, program.default_tables())
@@ -61,7 +61,7 @@ def test_tables_hold_small_rationals(program, seed):
             assert ((table.low <= array) & (array < table.low + table.card)).all()
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(strategies.finite_programs())
 def test_the_printed_text_is_the_program(program):
     assert program.source() in repr(program)

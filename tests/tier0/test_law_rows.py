@@ -29,7 +29,7 @@ pytestmark = pytest.mark.tier0
 IMPORTANCE = inference.spawn(2) >> inference.PushEvidence >> inference.Collapse
 
 # `make law` runs 50 programs, 12 of them compiled with 100 parameter sets each.
-PROGRAMS, STRUCTURES, SETS, PATHS = 4, 1, 3, 160
+PROGRAMS, STRUCTURES, SETS, PATHS = 3, 1, 2, 160
 # Half a minute each; `make law` and the slow tier run them.
 DEAR = ("tempered smc, waste-free, N = 2", "tempered smc, waste-free, N = 4", "temper data by data")
 
