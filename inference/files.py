@@ -74,12 +74,13 @@ def _format_of(path: Path) -> _Format:
     formats: dict[str, _Format] = {".nc": (_write_netcdf, _read_netcdf), ".zarr": (_write_zarr, _read_zarr)}
     if path.suffix not in formats:
         raise LawfulError(f"{path}: expected a name that ends in .nc (netCDF) or .zarr, got '{path.suffix}'.")
-    needs = {".nc": ("netCDF4", "pip install 'lawful[io]'"), ".zarr": ("zarr", "pip install zarr")}
-    module, remedy = needs[path.suffix]
+    module = {".nc": "netCDF4", ".zarr": "zarr"}[path.suffix]
     try:
         __import__(module)
     except ImportError as error:
-        raise LawfulError(f"{path}: files of this kind need {module}. Fix: {remedy}.", module=module) from error
+        raise LawfulError(
+            f"{path}: files of this kind need {module}. Fix: pip install 'lawful[io]'.", module=module
+        ) from error
     return formats[path.suffix]
 
 

@@ -1,7 +1,6 @@
 """Laws of files: what was saved comes back bit for bit with its verdict; a damaged file says so; nothing is run."""
 
 import functools
-import importlib.util
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +17,7 @@ from lawful.inference.collect import from_chains, from_population
 from lawful.inference.findings import Finding, Limits
 
 KEY = jax.random.key(5)
-FORMATS = [
-    ".nc",
-    pytest.param(".zarr", marks=pytest.mark.skipif(not importlib.util.find_spec("zarr"), reason="needs zarr")),
-]
+FORMATS = [".nc", ".zarr"]
 
 
 def everything(y):
