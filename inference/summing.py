@@ -19,6 +19,7 @@ from lawful.record import Choice, choices_of
 
 from .summing_parts import Frame, Job
 from .summing_tables import MAX_TABLE, Conflict, NotChain, Picks
+from .summing_values import picked, picked_choice
 from .summing_walk import Walk
 
 
@@ -80,13 +81,13 @@ def _draw(node: Node, scope: Walk, frame: Frame, live: set[Node], picks: Picks, 
         drawn[node.out] = drawn[node.observed]
     elif node in live and isinstance(node, Site):
         (found,) = (f for f in scope.sites if f.address == node.address)
-        drawn[node.out] = scope.value_of(block, found, picks)
+        drawn[node.out] = picked(scope, block, found, picks)
     elif isinstance(node, Det | Site) or node not in live:
         block.nodes.append(renamed(node, drawn))
     else:
         ins = tuple(dict.fromkeys(node.ins))
         alone = score(Form(ins, (node,), node.outs))
-        chosen = [scope.choice(block, c, picks) for c in alone.choices]
+        chosen = [picked_choice(scope, block, c, picks) for c in alone.choices]
         outputs = block.splice(alone.form, [*(drawn[v] for v in ins), *chosen])[: alone.own]
         drawn |= dict(zip(node.outs, outputs, strict=True))
         drawn |= plain

@@ -24,6 +24,7 @@ from .summing_axes import Axes
 from .summing_laws import log_sum
 from .summing_parts import Frame, Terms, Value, reached
 from .summing_tables import PREFIX, Elimination, NotChain, Picks, Pool, Summand, flat, unflat
+from .summing_values import picked_choice
 
 if TYPE_CHECKING:
     from .summing_walk import Walk
@@ -343,7 +344,7 @@ class ChainStep:
             view.sites.append(moved)
         summed = {found.address for found in walk.sites}
         wanted = [c for c in setting.body.choices if c.address in summed]
-        values = [view.choice(own, c, inner) for c in wanted]
+        values = [picked_choice(view, own, c, inner) for c in wanted]
         form = own.form((state, *stored), (inner[self.body.previous], *values))
         length, reverse = setting.node.length, not setting.node.reverse
         (first,), ys = block.loop(form, length, (), (picks[self.after],), self.stacked, reverse)

@@ -20,13 +20,12 @@ from lawful.form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 from lawful.lanes import LanesLaw
 from lawful.laws import DistributionLaw
 from lawful.lowering import CALLS, Equation, unfold
-from lawful.record import Choice
 
 from .summing_axes import SUM, UNCHANGED, Axes, Mixed, flow
 from .summing_control import branch, loop
 from .summing_laws import MixtureLaw
 from .summing_parts import Found, Frame, Job, Terms, Value, is_observed, parts
-from .summing_tables import PREFIX, Conflict, Picks, Pool, Summand, flat, pick, too_many
+from .summing_tables import PREFIX, Conflict, Pool, Summand, flat, too_many
 
 
 class Walk:
@@ -347,41 +346,6 @@ class Walk:
             label = self.job.label(("~total", *(self.sites[0].summand.label if self.sites else ())))
             self.block.factor((PREFIX, *label), total(self.block, self.pool.totals))
 
-    # Values drawn back.
-
-    def value_of(self, block: Block, found: Found, picks: Picks) -> Var:
-        """The value of a site at its pick."""
-        value = found.values
-        for plate in value.plates:
-            places = self.axes_of(value, plate) or ()
-            value = pick(block, value, plate, picks[plate], places)
-        return value
-
-    def merged(self, block: Block, same: Sequence[Found], picks: Picks) -> Var:
-        """The value of a site that stands in several arms: that of the arm that runs."""
-        value = self.value_of(block, same[0], picks)
-        for other in same[1:]:
-            assert other.guard is not None
-            runs = other.guard
-            for plate in runs.plates:
-                runs = pick(block, runs, plate, picks[plate], ())
-            value = block.det(_choose, runs, self.value_of(block, other, picks), value, label="of the arm that runs")
-        return value
-
-    def choice(self, block: Block, choice: Choice, picks: Picks) -> Var:
-        """The value of a choice of a node that was written out."""
-        if choice.address in self.stacked:
-            return self.stacked[choice.address]
-        cells = list(np.ndindex(*choice.loops))
-        found = {cell: [f for f in self.sites if f.address == choice.address and f.steps == cell] for cell in cells}
-        if not cells:
-            return block.constant(np.zeros(choice.full_shape, choice.dtype))
-        values = [self.merged(block, found[cell], picks) for cell in cells]
-        if not choice.loops:
-            return values[0]
-        shape = choice.full_shape
-        return block.det(lambda *xs: jnp.stack(xs).reshape(shape), *values, label="steps")
-
     def child(self) -> Walk:
         """Start a walk over a body."""
         return Walk(self.job, self.scope)
@@ -416,10 +380,6 @@ def _where_it_runs(size: int) -> Callable[..., Any]:
         return jnp.where(runs, prior, jnp.where(index == 0, 0.0, -jnp.inf))
 
     return masses
-
-
-def _choose(runs: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-    return jnp.where(runs, new, old)
 
 
 def _minus(law: MixtureLaw) -> Callable[..., Any]:
