@@ -89,9 +89,7 @@ class ChainLoop:
         sites = [site.address for site in self.body.sites() if site.observed is None]
         return step_keys(keys_of(key, sites), steps)
 
-    def step(
-        self, inputs: Sequence[Any], state: Sequence[Any], keys: dict[Any, jax.Array]
-    ) -> tuple[list[jax.Array], list[jax.Array]]:
+    def step(self, inputs: Sequence[Any], state: Sequence[Any], keys: Keys) -> tuple[list[jax.Array], list[jax.Array]]:
         """Take one step of all chains."""
         outputs, _ = run_nodes(self.body, [*inputs, *state], keys)
         out = self.body.outputs[self.size :]

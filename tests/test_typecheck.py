@@ -7,12 +7,19 @@ from jaxtyping import TypeCheckError
 from lawful.addresses import as_address, key_at
 from lawful.form import Plate
 from lawful.inference.numerics.ess import ess
+from lawful.inference.numerics.strata import push_stratified
 
 
 @pytest.mark.parametrize(
     "call",
-    [lambda: key_at(1, ("x",)), lambda: Plate(3, 4), lambda: as_address(2), lambda: ess(jnp.zeros((2, 2), bool))],
-    ids=["function", "dataclass", "union", "kind of number"],
+    [
+        lambda: key_at(1, ("x",)),
+        lambda: Plate(3, 4),
+        lambda: as_address(2),
+        lambda: ess(jnp.zeros((2, 2))),
+        lambda: push_stratified(jnp.zeros(3, jnp.uint32), jnp.ones(4), 5),  # three uniforms for five offspring
+    ],
+    ids=["function", "dataclass", "union", "rank", "axes of one name"],
 )
 def test_a_wrong_type_is_an_error(call):
     with pytest.raises(TypeCheckError):

@@ -87,6 +87,9 @@ def instances_of(
         steps: smallest number of steps of that loop; with 2, the weights of the first meet the decision at the second.
         max_paths: budget of choice sequences of the algorithm.
         structured: smallest fraction of programs with a branch, guard or plate.
+
+    Raises:
+        LawfulError: too few of many random programs fit the budget.
     """
     return list(_chosen(count, particles, loops, steps, max_paths, structured))
 

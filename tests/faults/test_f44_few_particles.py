@@ -24,7 +24,14 @@ def test_f44_one_particle_is_exact_in_expectation(program):
 
 
 @pytest.mark.tier0
-@pytest.mark.parametrize(("scheme", "resample_below"), [*((scheme, None) for scheme in SCHEMES), ("systematic", 0.5)])
+@pytest.mark.parametrize(
+    ("scheme", "resample_below"),
+    [
+        *((scheme, None) for scheme in SCHEMES),
+        ("systematic", 0.5),
+        *(pytest.param(scheme, 0.5, marks=pytest.mark.slow) for scheme in SCHEMES if scheme != "systematic"),
+    ],
+)
 def test_f44_one_particle_is_exact_under_every_scheme(scheme, resample_below):
     plan = inference.smc(impossible_values, particles=1, resampling=scheme, resample_below=resample_below)
     assert law_error(plan, impossible_values, Y).error < 1e-12

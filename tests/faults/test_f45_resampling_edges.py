@@ -85,7 +85,12 @@ def test_f45_a_pick_has_weight(dtype):
 
 
 @pytest.mark.parametrize(
-    ("scheme", "resample_below"), [*((scheme, None) for scheme in sorted(SCHEMES)), ("systematic", 0.5)]
+    ("scheme", "resample_below"),
+    [
+        *((scheme, None) for scheme in sorted(SCHEMES)),
+        ("systematic", 0.5),
+        *(pytest.param(scheme, 0.5, marks=pytest.mark.slow) for scheme in sorted(SCHEMES) if scheme != "systematic"),
+    ],
 )
 def test_f45_no_path_of_weight_zero_is_in_the_posterior(scheme, resample_below):
     """Each step forbids one value: no draw and no lineage may hold it."""

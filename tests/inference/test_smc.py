@@ -76,7 +76,14 @@ def test_the_evidence_of_the_whole_series_is_unbiased(name, particles, runs, dat
     assert report.detects(BIAS), report
 
 
-@pytest.mark.parametrize(("scheme", "resample_below"), [*((scheme, None) for scheme in SCHEMES), ("systematic", 0.5)])
+@pytest.mark.parametrize(
+    ("scheme", "resample_below"),
+    [
+        *((scheme, None) for scheme in SCHEMES),
+        ("systematic", 0.5),
+        *(pytest.param(scheme, 0.5, marks=pytest.mark.slow) for scheme in SCHEMES if scheme != "systematic"),
+    ],
+)
 def test_every_scheme_gives_an_unbiased_evidence(scheme, resample_below, data):
     case = CASES["local level"](data).first(8)
     estimator = evidence(case, particles=1000, resampling=scheme, resample_below=resample_below)

@@ -45,7 +45,11 @@ def test_the_expected_returned_values_have_the_measure_of_the_program(program):
 @pytest.mark.tier0
 @pytest.mark.parametrize(
     ("scheme", "resample_below"),
-    [("multinomial", None), ("residual", None), ("stratified", None), ("systematic", None), ("systematic", 0.9)],
+    [
+        *((scheme, None) for scheme in ("multinomial", "residual", "stratified", "systematic")),
+        ("systematic", 0.9),
+        *(pytest.param(scheme, 0.9, marks=pytest.mark.slow) for scheme in ("multinomial", "residual", "stratified")),
+    ],
 )
 def test_every_scheme_keeps_the_measure_of_a_program(scheme, resample_below):
     plan = inference.smc(constant_per_particle, particles=2, resampling=scheme, resample_below=resample_below)

@@ -30,13 +30,9 @@ IMPORTANCE = inference.spawn(2) >> inference.PushEvidence >> inference.Collapse
 
 # `make law` runs 50 programs, 12 of them compiled with 100 parameter sets each.
 PROGRAMS, STRUCTURES, SETS, PATHS = 3, 1, 2, 160
-# Half a minute each; `make law` and the slow tier run them.
-DEAR = ("tempered smc, waste-free, N = 2", "tempered smc, waste-free, N = 4", "temper data by data")
 
 
-@pytest.mark.parametrize(
-    "row", [pytest.param(row, marks=[pytest.mark.slow] * (row.name in DEAR)) for row in ROWS], ids=lambda row: row.name
-)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_row_keeps_its_law(row):
     small = row if row.particles == 3 else replace(row, max_paths=min(row.max_paths, PATHS))
     verdict = check_row(small, PROGRAMS, STRUCTURES, SETS)

@@ -28,7 +28,12 @@ def float32_mode():
 
 
 @pytest.mark.parametrize(
-    ("n", "name"), [*itertools.product(SIZES, ["systematic", "stratified", "residual"]), (10**7, "systematic")]
+    ("n", "name"),
+    [
+        *itertools.product(SIZES, ["systematic", "stratified", "residual"]),
+        (10**7, "systematic"),
+        *(pytest.param(10**7, name, marks=pytest.mark.slow) for name in ("stratified", "residual")),
+    ],
 )
 def test_equal_weights_give_the_identity(n, name):
     """A tenth is no binary fraction: its sums round."""
