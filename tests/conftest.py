@@ -12,6 +12,7 @@ from hypothesis import settings
 import tests.typecheck  # noqa: F401 - what is imported after it is checked
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # of the programs that tests start
 jax.config.update("jax_enable_x64", True)  # exact laws hold to 1e-12
 
 # Compiling is most of what tests do. What was compiled once is kept, also between runs. Each worker has a folder of its
@@ -30,10 +31,6 @@ settings.load_profile("ci")
 WATCHED = (ROOT / "tests" / "ppl", ROOT / "tests" / "check")
 
 
-# These read what the compiler makes (its memory, operations and time), or run for longer than they compile.
-OPTIMISED = (ROOT / "tests/structure", ROOT / "tests/benchmarks", ROOT / "tests/inference/test_smc.py")
-
-
 def pytest_collection_finish() -> None:
     """Leave what was imported and collected out of every later search for garbage."""
     gc.collect()
@@ -42,8 +39,8 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def programs_are_compiled_quickly(request: pytest.FixtureRequest) -> None:
-    """Compile without the optimisations that cost more than they save on the small programs of tests."""
-    jax.config.update("jax_disable_most_optimizations", not {request.path, request.path.parent} & set(OPTIMISED))
+    """Compile without the optimisations that cost more than they save on the small programs of most tests."""
+    jax.config.update("jax_disable_most_optimizations", request.node.get_closest_marker("optimised") is None)
 
 
 @pytest.fixture(autouse=True)

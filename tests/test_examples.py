@@ -19,6 +19,7 @@ NAMES = {root.__name__ for root in ROOTS} | {
 }
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(set(DOCS.glob("*.md")) - {DOCS / "coming_from.md"})  # which test_coming_from.py runs model by model
+OFTEN = {"tour.md", "language.md", "law.md"}  # `make docs` and the slow tier run every page
 BLOCK = re.compile(r"^```(?:\{code-cell\}|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -27,7 +28,14 @@ def test_docstring_examples_run(name):
     assert doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS).failed == 0
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=() if page.name in OFTEN else pytest.mark.slow)
+        for page in PAGES
+        if BLOCK.search(page.read_text())
+    ],
+)
 def test_blocks_of_a_page_run(page, tmp_path, monkeypatch):
     """As `make docs` runs them, without building the page."""
     monkeypatch.chdir(tmp_path)

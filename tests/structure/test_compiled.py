@@ -104,6 +104,7 @@ def test_the_program_does_not_grow_with_chains_and_draws():
     assert first == second
 
 
+@pytest.mark.optimised
 def test_the_scratch_memory_without_paths_is_that_of_the_particles():
     """Not more than 24 numbers a particle, and 100 bytes a step for keys and diagnostics."""
 
@@ -117,6 +118,7 @@ def test_the_scratch_memory_without_paths_is_that_of_the_particles():
     assert long - small <= 100 * 1_000
 
 
+@pytest.mark.optimised
 def test_paths_are_kept_as_one_value_a_step():
     def used(steps):
         prepared = inference.smc(level, particles=2_000).prepare((jnp.zeros(steps),))
