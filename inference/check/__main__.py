@@ -40,11 +40,13 @@ def main() -> int:
         )
         if not report.passed:
             print(report.remarks, file=sys.stderr)
-    for eager, report, structured, seconds in eager_rows:
+    for eager in eager_rows:
+        report = eager.report
         held, worst = held and report.passed, max(worst, report.measure_error or 0.0)
+        programs += eager.programs
         print(
-            f"{eager.name:<44} {report.instances:>8} {'':>6} {structured:>6} {report.paths:>9} "
-            f"{report.measure_error:>9.1e} {seconds:>6.1f}  {report.status}",
+            f"{eager.row.name:<44} {eager.programs:>8} {'':>6} {eager.structured:>6} {report.paths:>9} "
+            f"{report.measure_error:>9.1e} {eager.seconds:>6.1f}  {report.status}",
             flush=True,
         )
         if not report.passed:

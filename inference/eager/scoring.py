@@ -82,7 +82,7 @@ def log_prob(distribution: Any, value: Any, where: object) -> float:
     """
     probabilities = probabilities_at(distribution, value, where)
     if probabilities is not None:
-        return sum(math.log(p) if p > 0 else -math.inf for p in probabilities)
+        return sum((math.log(p) if p > 0 else -math.inf for p in probabilities), 0.0)  # a plate may be empty
     law, parameters, _ = bound(distribution)
     return float(_scorer(law)(np.asarray(value), *parameters))
 
