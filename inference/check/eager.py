@@ -26,6 +26,7 @@ from .exact import TOLERANCE, Tally
 from .measure import Measure, Trace, exact_sum, freeze
 from .reference import enumerate_measure
 from .report import Report
+from .row_verdict import RowVerdict, is_chosen
 from .suite import Instance, instances_of
 
 MAX_PATHS = 200_000
@@ -42,17 +43,6 @@ class EagerRow:
     programs: int = 50
 
 
-@dataclass(frozen=True)
-class EagerVerdict:
-    """One row with its report, the numbers of its programs and of those with structure, and the seconds it took."""
-
-    row: EagerRow
-    report: Report
-    programs: int
-    structured: int
-    seconds: float
-
-
 EAGER_ROWS = (
     EagerRow("eager importance", Settings(2, scheme("systematic"), pauses=False)),
     EagerRow("eager smc multinomial", Settings(2, scheme("multinomial"), None), max_paths=8),
@@ -62,22 +52,24 @@ EAGER_ROWS = (
 )
 
 
-def check_eager_row(row: EagerRow, share: float = 1.0) -> EagerVerdict:
-    """Check one row on a share of its programs."""
+def check_eager_row(row: EagerRow, share: float = 1.0) -> RowVerdict:
+    """Check one row on a share of its programs; a kernel on those of them that have a posterior."""
     start = time.perf_counter()
     chosen = instances_of(math.ceil(share * row.programs), particles=row.particles, max_paths=row.max_paths)
-    settings = row.settings
-    if settings is None:
+    if row.settings is None:
         chosen = [instance for instance in chosen if any(weight > 0 for _, weight in instance.truth().traces())]
-    report = kernel_report(chosen) if settings is None else population_report(row.name, settings, chosen)
+        report = kernel_report(chosen)
+    else:
+        report = population_report(row.name, row.settings, chosen)
     structured = sum(instance.structured for instance in chosen)
-    return EagerVerdict(row, report, len(chosen), structured, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return RowVerdict(row.name, report, len(chosen), structured=structured, seconds=seconds)
 
 
-def eager_verdicts(names: Sequence[str]) -> Iterator[EagerVerdict]:
-    """Check the rows whose names have one of these parts; none chooses all."""
+def eager_verdicts(parts: Sequence[str]) -> Iterator[RowVerdict]:
+    """Check the rows whose names have one of these parts."""
     for row in EAGER_ROWS:
-        if not names or any(name in row.name for name in names):
+        if is_chosen(row.name, parts):
             yield check_eager_row(row)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import Any
 
@@ -26,6 +25,7 @@ from .identities import mh_symmetry
 from .matrix import stationary_errors
 from .outcomes import compiled_measures
 from .report import Report
+from .row_verdict import RowVerdict, is_chosen
 from .rows import IDENTITIES, ROWS, Row
 from .suite import Instance, instances_of
 
@@ -34,24 +34,12 @@ STRUCTURES = 12
 PARAMETER_SETS = 100
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The outcome of one row."""
-
-    row: Row
-    report: Report
-    programs: int
-    parameter_sets: int
-    structured: int
-    seconds: float
-
-
 def check_row(
     row: Row,
     programs: int = REFERENCE_PROGRAMS,
     structures: int = STRUCTURES,
     parameter_sets: int = PARAMETER_SETS,
-) -> Verdict:
+) -> RowVerdict:
     """Check one row by both enumerators."""
     start = time.perf_counter()
     check = _kernel_report if row.is_kernel else _transformer_report
@@ -62,7 +50,8 @@ def check_row(
     compiled = by_hand[-structures:] if structures and not row.programs else []
     report = check(row, by_hand, compiled, parameter_sets)
     structured = sum(i.structured for i in by_hand)
-    return Verdict(row, report, len(by_hand), len(compiled) * parameter_sets, structured, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return RowVerdict(row.name, report, len(by_hand), len(compiled) * parameter_sets, structured, seconds)
 
 
 def _transformer_report(
@@ -117,15 +106,17 @@ def _kernel_report(row: Row, by_hand: Sequence[Instance], compiled: Sequence[Ins
     )
 
 
-def verdicts(names: list[str], sizes: tuple[int, int, int], workers: int) -> Iterator[Verdict]:
-    """Check the rows, in several processes, the largest groups of rows first; these processes start at once.
+def verdicts(parts: Sequence[str], sizes: tuple[int, int, int], workers: int) -> Iterator[RowVerdict]:
+    """Check the rows whose names have one of these parts, in several processes that start at once.
 
-    Rows that need the same programs are a group and share a process, so that the true measures are enumerated once.
+    Rows that need the same programs are a group and share a process, so that the true measures are enumerated once; the
+    largest groups go first.
     """
+    names = [row.name for row in ROWS if is_chosen(row.name, parts)]
     if workers <= 1 or len(names) == 1:
         return (_one(name, *sizes) for name in names)
     groups: dict[Any, list[str]] = {}
-    for row in rows_named([]):
+    for row in ROWS:
         if row.name in names:
             groups.setdefault(tuple(row.suite.items()), []).append(row.name)
     largest_first = sorted(groups.values(), key=len, reverse=True)
@@ -135,20 +126,25 @@ def verdicts(names: list[str], sizes: tuple[int, int, int], workers: int) -> Ite
     return (verdict for future in futures for verdict in future.result())
 
 
-def _group(names: list[str], sizes: tuple[int, int, int]) -> list[Verdict]:
+def _group(names: list[str], sizes: tuple[int, int, int]) -> list[RowVerdict]:
     return [_one(name, *sizes) for name in names]
 
 
-def _one(name: str, programs: int, structures: int, parameter_sets: int) -> Verdict:
+def _one(name: str, programs: int, structures: int, parameter_sets: int) -> RowVerdict:
     jax.config.update("jax_enable_x64", True)
-    (row,) = (row for row in rows_named([]) if row.name == name)
-    return replace(check_row(row, programs, structures, parameter_sets), row=Row(row.name, None))
+    (row,) = (row for row in ROWS if row.name == name)
+    return check_row(row, programs, structures, parameter_sets)
 
 
-def identity_rows() -> Iterator[tuple[Row, Report]]:
+def identity_verdicts(parts: Sequence[str]) -> Iterator[RowVerdict]:
     """Check the rows that cannot be enumerated, by their density identities."""
     for row in IDENTITIES:
-        yield row, mh_symmetry(row.subject, _continuous, points=50)
+        if not is_chosen(row.name, parts):
+            continue
+        start = time.perf_counter()
+        report = mh_symmetry(row.subject, _continuous, points=50)
+        seconds = time.perf_counter() - start
+        yield RowVerdict(f"{row.name} (density identities)", report, parameter_sets=report.instances, seconds=seconds)
 
 
 def _continuous() -> Any:
@@ -158,8 +154,3 @@ def _continuous() -> Any:
     level = lawful.sample("level", dist.LogNormal(0.0, 0.5))
     below = lawful.sample("below", dist.Uniform(0.0, level))
     lawful.sample("y", dist.Normal(rate * share + weights[0] - below, 1.0), obs=0.3)
-
-
-def rows_named(names: Sequence[str]) -> list[Row]:
-    """Choose rows by parts of their names; none chooses all."""
-    return [row for row in ROWS if not names or any(name in row.name for name in names)]
