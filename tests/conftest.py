@@ -55,6 +55,13 @@ def keys_are_consumed_once(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def single_precision() -> Iterator[None]:
+    """What users run unless they ask for more."""
+    with jax.enable_x64(False):
+        yield
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The project's root folder."""

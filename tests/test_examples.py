@@ -19,7 +19,7 @@ NAMES = {root.__name__ for root in ROOTS} | {
 }
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(set(DOCS.glob("*.md")) - {DOCS / "coming_from.md"})  # which test_coming_from.py runs model by model
-OFTEN = {"tour.md", "language.md", "law.md"}  # `make docs` and the slow tier run every page
+OFTEN = {"tour.md", "language.md"}  # `make docs` and the slow tier run every page
 BLOCK = re.compile(r"^```(?:\{code-cell\}|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 

@@ -9,12 +9,7 @@ from benchmarks import workloads
 from benchmarks.contestants import threefry
 from benchmarks.contestants.w1 import floor
 
-
-@pytest.fixture(autouse=True)
-def single_precision():
-    """The floor is a float32 program."""
-    with jax.enable_x64(False):
-        yield
+pytestmark = pytest.mark.usefixtures("single_precision")  # the floor is a float32 program
 
 
 @pytest.mark.parametrize("n", [2, 7, 1000, 2**17])

@@ -10,14 +10,7 @@ from benchmarks.contestants.w2 import floor
 from benchmarks.harness.catalogue import WORKLOADS
 from lawful import trace
 
-
-@pytest.fixture(autouse=True)
-def single_precision():
-    """The floor is a float32 program."""
-    with jax.enable_x64(False):
-        yield
-
-
+pytestmark = pytest.mark.usefixtures("single_precision")  # the floor is a float32 program
 PARTICLES = {None: 400, 40: 4000}  # chains of 20 steps hardly move in 20 dimensions
 
 

@@ -12,8 +12,8 @@ from lawful import factor, inference, sample, scan
 from lawful.errors import DeadPopulationError, NonFiniteError
 from lawful.inference import Status
 from tests.inference.tier0 import law_error
+from tests.schemes import SCHEMES
 
-SCHEMES = ["multinomial", "residual", "stratified", "systematic"]
 STEPS = 3
 KEY = jax.random.key(3)
 SOME, ALL = 1, 0  # the smallest value without a weight

@@ -9,8 +9,8 @@ import pytest
 from lawful import factor, inference, sample, scan
 from lawful.errors import DeadPopulationError
 from lawful.inference import Status
+from tests.schemes import SCHEMES
 
-SCHEMES = ["multinomial", "residual", "stratified", "systematic"]
 STEPS = 4
 NEVER = STEPS + 1
 

@@ -8,9 +8,9 @@ import pytest
 
 from lawful import factor, inference, sample, scan
 from tests.inference.tier0 import law_error
+from tests.schemes import SCHEMES
 
 KEY = jax.random.key(0)
-SCHEMES = ["multinomial", "residual", "stratified", "systematic"]
 
 
 def never_weighed():

@@ -12,8 +12,7 @@ from lawful.errors import LawfulError
 from lawful.inference import kernels
 from tests.inference.programs import PROGRAMS, Y, impossible_values, no_loop, plain
 from tests.inference.tier0 import law_error
-
-SCHEMES = ["multinomial", "residual", "stratified", "systematic"]
+from tests.schemes import SCHEMES, schemes_and_thresholds
 
 
 @pytest.mark.tier0
@@ -24,14 +23,7 @@ def test_f44_one_particle_is_exact_in_expectation(program):
 
 
 @pytest.mark.tier0
-@pytest.mark.parametrize(
-    ("scheme", "resample_below"),
-    [
-        *((scheme, None) for scheme in SCHEMES),
-        ("systematic", 0.5),
-        *(pytest.param(scheme, 0.5, marks=pytest.mark.slow) for scheme in SCHEMES if scheme != "systematic"),
-    ],
-)
+@pytest.mark.parametrize(("scheme", "resample_below"), schemes_and_thresholds(0.5))
 def test_f44_one_particle_is_exact_under_every_scheme(scheme, resample_below):
     plan = inference.smc(impossible_values, particles=1, resampling=scheme, resample_below=resample_below)
     assert law_error(plan, impossible_values, Y).error < 1e-12

@@ -9,6 +9,7 @@ import pytest
 from lawful import factor, inference, sample, scan
 from lawful.inference.laws import PickLaw, ResampleLaw
 from lawful.inference.numerics import SCHEMES
+from tests.schemes import schemes_and_thresholds
 
 WEIGHTS = {
     "first only": [1.0, 0.0, 0.0, 0.0],
@@ -84,14 +85,7 @@ def test_f45_a_pick_has_weight(dtype):
         chosen(draw(keys, weights), weights)
 
 
-@pytest.mark.parametrize(
-    ("scheme", "resample_below"),
-    [
-        *((scheme, None) for scheme in sorted(SCHEMES)),
-        ("systematic", 0.5),
-        *(pytest.param(scheme, 0.5, marks=pytest.mark.slow) for scheme in sorted(SCHEMES) if scheme != "systematic"),
-    ],
-)
+@pytest.mark.parametrize(("scheme", "resample_below"), schemes_and_thresholds(0.5))
 def test_f45_no_path_of_weight_zero_is_in_the_posterior(scheme, resample_below):
     """Each step forbids one value: no draw and no lineage may hold it."""
 

@@ -13,9 +13,9 @@ from lawful.inference.representations.sequential import sequential
 from lawful.inference.stages import place_of, weighings
 from tests.inference.programs import Y, chain, observe, plain
 from tests.inference.tier0 import law_error
+from tests.schemes import SCHEMES
 
 TOLERANCE = 1e-12
-SCHEMES = ["multinomial", "residual", "stratified", "systematic"]
 
 
 def straight(y):

@@ -20,6 +20,7 @@ from tests.inference.programs import (
     weighed_before_and_after,
 )
 from tests.inference.tier0 import law_error
+from tests.schemes import schemes_and_thresholds
 
 TOLERANCE = 1e-12
 
@@ -43,14 +44,7 @@ def test_the_expected_returned_values_have_the_measure_of_the_program(program):
 
 
 @pytest.mark.tier0
-@pytest.mark.parametrize(
-    ("scheme", "resample_below"),
-    [
-        *((scheme, None) for scheme in ("multinomial", "residual", "stratified", "systematic")),
-        ("systematic", 0.9),
-        *(pytest.param(scheme, 0.9, marks=pytest.mark.slow) for scheme in ("multinomial", "residual", "stratified")),
-    ],
-)
+@pytest.mark.parametrize(("scheme", "resample_below"), schemes_and_thresholds(0.9))
 def test_every_scheme_keeps_the_measure_of_a_program(scheme, resample_below):
     plan = inference.smc(constant_per_particle, particles=2, resampling=scheme, resample_below=resample_below)
     assert law_error(plan, constant_per_particle, Y).error < TOLERANCE

@@ -10,10 +10,10 @@ import pytest
 
 from lawful import cond, inference, sample, scan
 from lawful.inference import kernels
+from tests.schemes import SCHEMES
 from tests.structure.programs import equations, largest, primitives, scratch
 
 KEY = jax.random.key(0)
-SCHEMES = ["multinomial", "residual", "stratified", "systematic"]
 
 
 def level(y):

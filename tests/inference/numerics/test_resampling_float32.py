@@ -18,13 +18,7 @@ DRAW = {name: jax.jit(SCHEMES[name].draw, static_argnums=2) for name in SCHEMES}
 SIZES = [10**3, 10**4, 10**5, ONE_WORD + 1, 10**6]
 KEY = jax.random.key(156)
 
-
-@pytest.fixture(autouse=True)
-def float32_mode():
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", False)
-    yield
-    jax.config.update("jax_enable_x64", before)
+pytestmark = pytest.mark.usefixtures("single_precision")
 
 
 @pytest.mark.parametrize(
