@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 import tests.typecheck  # noqa: F401 - what is imported after it is checked
+from lawful.compiling import use_plain_emitter
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # of the programs that tests start
@@ -29,6 +30,12 @@ settings.register_profile("nightly", deadline=None, max_examples=2000, print_blo
 settings.load_profile("ci")
 
 WATCHED = (ROOT / "tests" / "ppl", ROOT / "tests" / "check")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how the whole process compiles: quickly, where the tests that are compiled as for users are left out."""
+    if "not optimised" in config.option.markexpr:
+        use_plain_emitter()
 
 
 def pytest_collection_finish() -> None:

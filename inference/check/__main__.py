@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import jax
 
+from lawful.compiling import use_plain_emitter
+
 from .eager import EAGER_ROWS, eager_verdicts
 from .law import identity_verdicts, verdicts
 from .row_verdict import HEADING, is_chosen
@@ -29,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for part in chosen.rows:
         if not any(is_chosen(name, [part]) for name in names):
             parser.error(f"no row has {part!r} in its name. Fix: give a part of one of these: {'; '.join(names)}.")
+    use_plain_emitter()
     jax.config.update("jax_enable_x64", True)
     start = time.perf_counter()
     held, worst, programs = True, 0.0, 0

@@ -7,6 +7,7 @@ programs; the emitter runs some compiled structures with many parameter sets eac
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -43,15 +44,24 @@ def check_row(
     """Check one row by both enumerators."""
     start = time.perf_counter()
     check = _kernel_report if row.is_kernel else _transformer_report
-    if row.programs:
-        by_hand = [Instance(program, (), program.__name__) for program in row.programs]
-    else:
-        by_hand = instances_of(programs, **row.suite)
+    by_hand = programs_of(row, programs)
     compiled = by_hand[-structures:] if structures and not row.programs else []
     report = check(row, by_hand, compiled, parameter_sets)
     structured = sum(i.structured for i in by_hand)
     seconds = time.perf_counter() - start
     return RowVerdict(row.name, report, len(by_hand), len(compiled) * parameter_sets, structured, seconds)
+
+
+def programs_of(row: Row, count: int) -> list[Instance]:
+    """The programs that a row is checked on: its own, or random ones that are chosen once."""
+    if row.programs:
+        return [_by_hand(program) for program in row.programs]
+    return instances_of(count, **row.suite)
+
+
+@functools.cache
+def _by_hand(program: Any) -> Instance:
+    return Instance(program, (), program.__name__)
 
 
 def _transformer_report(
@@ -109,8 +119,8 @@ def _kernel_report(row: Row, by_hand: Sequence[Instance], compiled: Sequence[Ins
 def verdicts(parts: Sequence[str], sizes: tuple[int, int, int], workers: int) -> Iterator[RowVerdict]:
     """Check the rows whose names have one of these parts, in several processes that start at once.
 
-    Rows that need the same programs are a group and share a process, so that the true measures are enumerated once; the
-    largest groups go first.
+    Rows that run on the same programs are a group and share a process, so that the true measures are enumerated once;
+    the largest groups go first.
     """
     names = [row.name for row in ROWS if is_chosen(row.name, parts)]
     if workers <= 1 or len(names) == 1:
@@ -118,7 +128,7 @@ def verdicts(parts: Sequence[str], sizes: tuple[int, int, int], workers: int) ->
     groups: dict[Any, list[str]] = {}
     for row in ROWS:
         if row.name in names:
-            groups.setdefault(tuple(row.suite.items()), []).append(row.name)
+            groups.setdefault(tuple(programs_of(row, sizes[0])), []).append(row.name)
     largest_first = sorted(groups.values(), key=len, reverse=True)
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     futures = [pool.submit(_group, group, sizes) for group in largest_first]

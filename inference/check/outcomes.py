@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.compiling import QUICK
 from lawful.eager import run_nodes
 from lawful.form import Form
 from lawful.record import Choice, Recorded, record
@@ -25,9 +26,6 @@ from ..representations.population import Population
 from ..transformers import finish
 from .measure import Measure, Trace, exact_sum, freeze
 from .reference import enumerate_measure
-
-# Compiling is most of the cost of an exact check; these programs run once or a hundred times on small arrays.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 @dataclass(frozen=True)

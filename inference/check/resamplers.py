@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.compiling import QUICK
 from lawful.errors import LawfulError
 
 from ..numerics.resampling import scheme as scheme_named
 from ..numerics.scheme import Scheme
 from .breakpoints import BREAKPOINTS, expected_counts, points
-from .outcomes import QUICK
 from .report import Report
 
 TOLERANCE = 1e-12

@@ -54,7 +54,7 @@ class Row:
     subject: Any
     loops: bool = False
     particles: int = 2
-    max_paths: int = 500
+    max_paths: int = 160
     steps: int = 0
     programs: tuple[Any, ...] = ()
 
@@ -75,11 +75,11 @@ def _filter(name: str, n: int, below: float | None) -> Any:
 
 
 ROWS: tuple[Row, ...] = (
-    Row("enumerate", Enumerate, particles=1, max_paths=60),
-    Row("roll . unroll", Roll, loops=True, particles=1, max_paths=60, steps=2),
-    Row("enumerate_sites", enumerate_sites(), particles=1, max_paths=60),
-    Row("enumerate_sites, chains", enumerate_sites(), loops=True, particles=1, max_paths=60, steps=2),
-    Row("enumerate_sites, every other site", SumHalf, particles=1, max_paths=60),
+    Row("enumerate", Enumerate, particles=1, max_paths=24),
+    Row("roll . unroll", Roll, loops=True, particles=1, max_paths=24, steps=2),
+    Row("enumerate_sites", enumerate_sites(), particles=1, max_paths=24),
+    Row("enumerate_sites, chains", enumerate_sites(), loops=True, particles=1, max_paths=24, steps=2),
+    Row("enumerate_sites, every other site", SumHalf, particles=1, max_paths=24),
     Row("smc . enumerate_sites", SumOutside >> _filter("systematic", 2, 0.9), loops=True, steps=2),
     Row("spawn", spawn(2)),
     Row("importance: collapse . push_evidence . spawn", spawn(2) >> PushEvidence >> Collapse),
@@ -124,8 +124,8 @@ ROWS: tuple[Row, ...] = (
         loops=True,
         max_paths=40,
     ),
-    Row("propose", propose_each(tilted), particles=1, max_paths=60),
-    Row("guided smc", propose_each(tilted) >> _filter("systematic", 2, None), loops=True, max_paths=160, steps=2),
+    Row("propose", propose_each(tilted), particles=1, max_paths=24),
+    Row("guided smc", propose_each(tilted) >> _filter("systematic", 2, None), loops=True, steps=2),
     Row(
         "smc with a pause at every factor",
         suspend("factors") >> particle_filter(2, scheme("stratified"), None),

@@ -107,23 +107,31 @@ def _chosen(
                 f"only {len(found)} of {count} random programs fit {particles} particles in max_paths={max_paths} "
                 f"(steps={steps}) among {seed} tried. Fix: raise max_paths, or ask for fewer particles or steps."
             )
-        program = random_program(
-            seed,
-            statements=2 if particles > 1 or loops else 4,
-            max_paths=12 if particles > 1 else 200,
-            max_cardinality=3,
-            max_length=2,
-            loops="exactly one" if loops else False if seed % 3 else True,
-        )
+        candidate = _candidate(seed, particles > 1, loops)
+        program = candidate.finite
+        assert program is not None
         seed += 1
-        rich = bool(program.features & STRUCTURE)
         if program.path_count() < 2 or program.loop_length < steps or not fits(program, particles, max_paths):
             continue
-        if not rich and plain <= 0:
+        if not candidate.structured and plain <= 0:
             continue
-        plain -= not rich
-        found.append(instance(program))
+        plain -= not candidate.structured
+        found.append(candidate)
     return tuple(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def _candidate(seed: int, several: bool, loops: bool) -> Instance:
+    """The program of a seed, small for several particles; suites that choose it share it, and its truth with it."""
+    program = random_program(
+        seed,
+        statements=2 if several or loops else 4,
+        max_paths=12 if several else 200,
+        max_cardinality=3,
+        max_length=2,
+        loops="exactly one" if loops else False if seed % 3 else True,
+    )
+    return instance(program)
 
 
 def fits(program: FiniteProgram, particles: int, max_paths: int) -> bool:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, address_code, indices_of, names_of, shared_key
+from lawful.compiling import QUICK
 from lawful.messages import Handler, Message, SampleMessage
 
 from .scoring import Bound, bound
@@ -24,8 +25,6 @@ from .scoring import Bound, bound
 LANES = 256  # drawn in one call
 _LARGE = 64  # values with more elements are drawn one at a time
 _KEPT = 1 << 14
-# A law is compiled to be drawn from a few thousand times, so the time to compile counts most.
-_QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 class Draws(Handler):
@@ -94,7 +93,7 @@ class Draws(Handler):
         return value
 
 
-@functools.partial(jax.jit, compiler_options=_QUICK)
+@functools.partial(jax.jit, compiler_options=QUICK)
 def _key_words(key: jax.Array, code: Any, indices: tuple[Any, ...], start: Any) -> jax.Array:
     """Fold in the code of the names and the indices, as `lawful.addresses.key_at` does, and then each lane."""
     key = jax.random.fold_in(key, code)
@@ -113,4 +112,4 @@ def _drawers(law: Any, implementation: Any) -> tuple[Callable[..., Any], Callabl
         return law.draw(jax.random.wrap_key_data(words, impl=implementation), *parameters)
 
     many = jax.vmap(one, (0, None))
-    return jax.jit(one, compiler_options=_QUICK), jax.jit(many, compiler_options=_QUICK)
+    return jax.jit(one, compiler_options=QUICK), jax.jit(many, compiler_options=QUICK)

@@ -10,8 +10,8 @@ import numpy as np
 import lawful
 from lawful import handlers
 from lawful.addresses import as_address
+from lawful.compiling import QUICK
 from lawful.emitter import emit
-from lawful.inference.check.outcomes import QUICK
 from lawful.record import record
 from lawful.scoring import gather_choices, scored
 from lawful.tracing import split_arguments

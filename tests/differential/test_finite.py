@@ -7,11 +7,12 @@ import pytest
 
 import lawful
 from lawful import inference
+from lawful.compiling import QUICK
 from lawful.emitter import emit
 from lawful.errors import LawfulError
 from lawful.inference.check import compare, enumerate_measure, preserves, random_program
 from lawful.inference.check.exact import TOLERANCE, transformed_form
-from lawful.inference.check.outcomes import QUICK, compiled_measure, reference_measure
+from lawful.inference.check.outcomes import compiled_measure, reference_measure
 from lawful.record import choices_of
 from lawful.supports import supports
 from lawful.tracing import split_arguments

@@ -19,6 +19,8 @@ from lawful.inference.check import ALPHA, key_of
 from lawful.models.kalman import LinearGaussian, rts_smoother
 from tests.inference.cases import local_level, read
 
+pytestmark = pytest.mark.optimised
+
 CHAINS = 200
 
 

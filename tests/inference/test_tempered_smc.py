@@ -59,6 +59,7 @@ def test_the_posterior_and_its_evidence_are_reached(name):
     assert draws.std() == pytest.approx(sd, rel=0.06)
 
 
+@pytest.mark.optimised
 @pytest.mark.tier2
 @pytest.mark.parametrize("settings", [{"steps": 1}, {"chains": 5}], ids=["standard", "waste-free"])
 def test_with_a_given_ladder_and_kernel_the_evidence_is_unbiased(settings):

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("single_precision")
     ("n", "name"),
     [
         *itertools.product(SIZES, ["systematic", "stratified", "residual"]),
-        (10**7, "systematic"),
+        pytest.param(10**7, "systematic", marks=pytest.mark.optimised),
         *(pytest.param(10**7, name, marks=pytest.mark.slow) for name in ("stratified", "residual")),
     ],
 )
@@ -49,7 +49,11 @@ KINDS = ["exponential", "heavy", "half dead"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "n"), [*((kind, n) for kind in KINDS for n in (10**3, 10**5, 10**6)), ("half dead", 10**7)]
+    ("kind", "n"),
+    [
+        *((kind, n) for kind in KINDS for n in (10**3, 10**5, 10**6)),
+        pytest.param("half dead", 10**7, marks=pytest.mark.optimised),
+    ],
 )
 def test_systematic_counts_are_within_one_of_the_expected_counts(kind, n):
     weights = weights_of(kind, n)
@@ -73,6 +77,7 @@ def test_stratified_and_residual_counts_keep_their_bounds(n):
         assert not counts[weights == 0].any()
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("scheme", [systematic, stratified], ids=str)
 def test_group_counts_are_unbiased_in_two_words(scheme):
     """The count of the first items exceeds its floor with the probability that the fraction says."""

@@ -1,0 +1,24 @@
+"""Quick compilation is chosen for a whole process: most tests run so, and those marked `optimised` as users do."""
+
+import os
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from lawful.compiling import PLAIN_EMITTER
+
+
+def fused():
+    """Whether XLA makes a fusion, and so a kernel by MLIR, of a single operation."""
+    return "fusion(" in jax.jit(jnp.sin).lower(jnp.ones(3)).compile().as_text()
+
+
+def test_the_plain_emitter_is_used_where_it_was_chosen():
+    assert fused() == (PLAIN_EMITTER not in os.environ.get("XLA_FLAGS", ""))
+
+
+@pytest.mark.optimised
+def test_what_is_compiled_as_for_users_is_fused():
+    assert PLAIN_EMITTER not in os.environ.get("XLA_FLAGS", "")
+    assert fused()
