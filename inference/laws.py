@@ -5,6 +5,7 @@ Law: the draw and the list of all values come from one pure function of a unifor
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,14 @@ import jax.numpy as jnp
 
 from lawful.categorical import sample_categorical
 
+from .numerics.scheme import Scheme
+
 
 @dataclass(frozen=True)
 class ResampleLaw:
     """Ancestors of `offspring` particles drawn from `size` weights by a resampling scheme."""
 
-    scheme: Any
+    scheme: Scheme
     size: int
     offspring: int
     weight_dtype: str
@@ -36,8 +39,7 @@ class ResampleLaw:
     @property
     def atoms(self) -> int:
         """Number of cells of the scheme's partition of its uniforms."""
-        weights = jax.ShapeDtypeStruct((self.size,), self.weight_dtype)
-        return jax.eval_shape(lambda w: self.scheme.enumerate(w, self.offspring)[1], weights).shape[0]
+        return self.scheme.cells(self.size, self.offspring)
 
     @property
     def label(self) -> str:
@@ -50,14 +52,19 @@ class ResampleLaw:
 
     def enumerate(self, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List the cells with their log masses."""
-        ancestors, masses = self.scheme.enumerate(weights, self.offspring)
-        return ancestors.astype(jnp.int32), masses
+        return _cells(self.scheme, weights, self.offspring)
 
     def log_prob(self, value: jax.Array, weights: jax.Array) -> jax.Array:
         """Sum the masses of the cells that give these ancestors."""
         ancestors, masses = self.enumerate(weights)
         same = jnp.all(ancestors == value, axis=1)
         return jax.scipy.special.logsumexp(jnp.where(same, masses, -jnp.inf))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))  # traced once for all the sites of an enumeration
+def _cells(scheme: Scheme, weights: jax.Array, offspring: int) -> tuple[jax.Array, jax.Array]:
+    ancestors, masses = scheme.enumerate(weights, offspring)
+    return ancestors.astype(jnp.int32), masses
 
 
 @dataclass(frozen=True)
