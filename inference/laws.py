@@ -5,7 +5,6 @@ Law: the draw and the list of all values come from one pure function of a unifor
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,19 +51,14 @@ class ResampleLaw:
 
     def enumerate(self, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List the cells with their log masses."""
-        return _cells(self.scheme, weights, self.offspring)
+        ancestors, masses = self.scheme.enumerate(weights, self.offspring)
+        return ancestors.astype(jnp.int32), masses
 
     def log_prob(self, value: jax.Array, weights: jax.Array) -> jax.Array:
         """Sum the masses of the cells that give these ancestors."""
         ancestors, masses = self.enumerate(weights)
         same = jnp.all(ancestors == value, axis=1)
         return jax.scipy.special.logsumexp(jnp.where(same, masses, -jnp.inf))
-
-
-@functools.partial(jax.jit, static_argnums=(0, 2))  # traced once for all the sites of an enumeration
-def _cells(scheme: Scheme, weights: jax.Array, offspring: int) -> tuple[jax.Array, jax.Array]:
-    ancestors, masses = scheme.enumerate(weights, offspring)
-    return ancestors.astype(jnp.int32), masses
 
 
 @dataclass(frozen=True)
