@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 import tests.typecheck  # noqa: F401 - what is imported after it is checked
-from lawful.compiling import use_plain_emitter
+from lawful.compiling import compile_quickly
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # of the programs that tests start
@@ -35,7 +35,7 @@ WATCHED = (ROOT / "tests" / "ppl", ROOT / "tests" / "check")
 def pytest_configure(config: pytest.Config) -> None:
     """Choose how the whole process compiles: quickly, where the tests that are compiled as for users are left out."""
     if "not optimised" in config.option.markexpr:
-        use_plain_emitter()
+        compile_quickly()
 
 
 def pytest_collection_finish() -> None:

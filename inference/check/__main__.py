@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import jax
 
-from lawful.compiling import use_plain_emitter
+from lawful.compiling import compile_quickly
 
 from .eager import EAGER_ROWS, eager_verdicts
 from .law import identity_verdicts, verdicts
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for part in chosen.rows:
         if not any(is_chosen(name, [part]) for name in names):
             parser.error(f"no row has {part!r} in its name. Fix: give a part of one of these: {'; '.join(names)}.")
-    use_plain_emitter()
+    compile_quickly()
     jax.config.update("jax_enable_x64", True)
     start = time.perf_counter()
     held, worst, programs = True, 0.0, 0
