@@ -6,6 +6,7 @@ Law: how a program is compiled changes the time that it takes, and its results b
 from __future__ import annotations
 
 import os
+from collections.abc import MutableMapping
 
 # Options of one compilation, as `jax.jit(..., compiler_options=QUICK)`.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -17,12 +18,13 @@ PLAIN_EMITTER = "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters
 ONE_PART = "--xla_cpu_parallel_codegen_split_count=1"
 
 
-def compile_quickly() -> None:
+def compile_quickly(environment: MutableMapping[str, str] = os.environ) -> None:
     """Compile quickly on CPU in this process, if nothing was compiled in it yet, and in the processes that it starts.
 
-    >>> compile_quickly()
-    >>> os.environ["XLA_FLAGS"].count(PLAIN_EMITTER)
-    1
+    >>> environment = {"XLA_FLAGS": "--xla_dump_to=out"}
+    >>> compile_quickly(environment)
+    >>> environment["XLA_FLAGS"].split() == ["--xla_dump_to=out", PLAIN_EMITTER, ONE_PART]
+    True
     """
-    flags = os.environ.get("XLA_FLAGS", "").split()
-    os.environ["XLA_FLAGS"] = " ".join([*flags, *(flag for flag in (PLAIN_EMITTER, ONE_PART) if flag not in flags)])
+    flags = environment.get("XLA_FLAGS", "").split()
+    environment["XLA_FLAGS"] = " ".join([*flags, *(flag for flag in (PLAIN_EMITTER, ONE_PART) if flag not in flags)])

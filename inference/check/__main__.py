@@ -31,7 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for part in chosen.rows:
         if not any(is_chosen(name, [part]) for name in names):
             parser.error(f"no row has {part!r} in its name. Fix: give a part of one of these: {'; '.join(names)}.")
-    compile_quickly()
     jax.config.update("jax_enable_x64", True)
     start = time.perf_counter()
     held, worst, programs = True, 0.0, 0
@@ -51,4 +50,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    compile_quickly()  # before anything is compiled; not for a process that calls main for itself
     sys.exit(main())

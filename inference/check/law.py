@@ -7,7 +7,6 @@ programs; the emitter runs some compiled structures with many parameter sets eac
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -44,7 +43,7 @@ def check_row(
     """Check one row by both enumerators."""
     start = time.perf_counter()
     check = _kernel_report if row.is_kernel else _transformer_report
-    by_hand = programs_of(row, programs)
+    by_hand = _programs_of(row, programs)
     compiled = by_hand[-structures:] if structures and not row.programs else []
     report = check(row, by_hand, compiled, parameter_sets)
     structured = sum(i.structured for i in by_hand)
@@ -52,16 +51,11 @@ def check_row(
     return RowVerdict(row.name, report, len(by_hand), len(compiled) * parameter_sets, structured, seconds)
 
 
-def programs_of(row: Row, count: int) -> list[Instance]:
-    """The programs that a row is checked on: its own, or random ones that are chosen once."""
+def _programs_of(row: Row, count: int) -> list[Instance]:
+    """The programs that a row is checked on: its own, or random ones, which rows share."""
     if row.programs:
-        return [_by_hand(program) for program in row.programs]
+        return [Instance(program, (), program.__name__) for program in row.programs]
     return instances_of(count, **row.suite)
-
-
-@functools.cache
-def _by_hand(program: Any) -> Instance:
-    return Instance(program, (), program.__name__)
 
 
 def _transformer_report(
@@ -128,7 +122,7 @@ def verdicts(parts: Sequence[str], sizes: tuple[int, int, int], workers: int) ->
     groups: dict[Any, list[str]] = {}
     for row in ROWS:
         if row.name in names:
-            groups.setdefault(tuple(programs_of(row, sizes[0])), []).append(row.name)
+            groups.setdefault(tuple(_programs_of(row, sizes[0])), []).append(row.name)
     largest_first = sorted(groups.values(), key=len, reverse=True)
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     futures = [pool.submit(_group, group, sizes) for group in largest_first]
