@@ -23,7 +23,6 @@ class ResampleLaw:
     scheme: Scheme
     size: int
     offspring: int
-    weight_dtype: str
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,7 +68,6 @@ class PickLaw:
     """
 
     size: int
-    weight_dtype: str
     shared: bool = False
 
     @property

@@ -104,7 +104,7 @@ class PopulationPlan:
         population: Population = self.transformer(suspended)
         block, plate = population.block, population.plate
         assert population.weight is not None
-        law = ResampleLaw(self.settings["scheme"], plate.size, plate.size, str(population.weight.dtype))
+        law = ResampleLaw(self.settings["scheme"], plate.size, plate.size)
         draws = block.site(population.address("draws"), law, (population.weight,))
         values = tuple(_spread(block, v, plate) for v in population.values)
         trail = population.trail

@@ -127,7 +127,7 @@ def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -
         )  # fmt: skip
     assert population.weight is not None and population.ess is not None
     chain, length = Plate("chain", chains), plate.size // chains
-    law = ResampleLaw(scheme, plate.size, chains, str(population.weight.dtype))
+    law = ResampleLaw(scheme, plate.size, chains)
     ancestors = block.site(population.address("ancestors"), law, (population.weight,))
     first = gather(block, population.values, ancestors, plate, (chain,))
     move, state = _start(on, population, kernel, first, chain)

@@ -123,7 +123,7 @@ def _offspring(
 ) -> tuple[Var, ...]:
     """Draw ancestors; offspring weigh one, but those of a population without weight (ess 0) are dead, too."""
     plate = population.plate
-    law = ResampleLaw(scheme, plate.size, plate.size, str(weight.dtype))
+    law = ResampleLaw(scheme, plate.size, plate.size)
     ancestors = block.site(population.address("ancestors"), law, (weight,))
     size = plate.size
 
@@ -143,9 +143,7 @@ def collapse(population: Population) -> Form:
         population = push_evidence(population)
     assert population.weight is not None
     block, plate = population.block, population.plate
-    pick = block.site(
-        population.address("pick"), PickLaw(plate.size, str(population.weight.dtype)), (population.weight,)
-    )
+    pick = block.site(population.address("pick"), PickLaw(plate.size), (population.weight,))
     outputs = gather(block, population.values, pick, plate, ())
     return closed(population, outputs)
 

@@ -124,7 +124,7 @@ def _resampled(population: Population, settings: Settings, stage: int) -> Popula
 
 def indices_by_weight(name: str, weight: np.ndarray, settings: Settings, *indices: int) -> np.ndarray:
     """Draw as many indices as there are particles, by the resampling scheme: one site of the algorithm."""
-    law = ResampleLaw(settings.scheme, len(weight), len(weight), str(weight.dtype))
+    law = ResampleLaw(settings.scheme, len(weight), len(weight))
     return np.asarray(own_site(SCOPE, name, BoundLaw(law, (weight,)), *indices))
 
 
@@ -176,7 +176,7 @@ def _log(number: float) -> float:
 
 def collapsed(population: Population) -> Run:
     """Pick one run by its weight, and put the evidence forward as a factor: then the algorithm denotes the program."""
-    law = PickLaw(len(population.runs), str(population.weight.dtype))
+    law = PickLaw(len(population.runs))
     pick = int(own_site(SCOPE, "pick", BoundLaw(law, (population.weight,))))
     own_factor(SCOPE, "evidence", population.log_evidence)
     return population.runs[pick]

@@ -75,7 +75,7 @@ class Mixture:
         block, inputs, state = _start(program, built[0])
         names = tuple(dict.fromkeys(name for part in built for name in part.info))
         weights = block.constant(jnp.asarray(self.weights, jnp.result_type(float)))
-        law = PickLaw(len(built), str(weights.dtype), shared=True)
+        law = PickLaw(len(built), shared=True)
         pick = block.site(("~mixture", "pick"), law, (weights,))
         rough = any(part.incremental for part in built)
         arms = []

@@ -53,7 +53,7 @@ def test_f45_the_ends_of_the_uniform_land_on_particles_with_weight(scheme, dtype
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=lambda d: d.__name__)
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 def test_f45_no_draw_and_no_cell_chooses_a_particle_without_weight(scheme, dtype):
-    law = ResampleLaw(SCHEMES[scheme], 4, 4, jnp.dtype(dtype).name)
+    law = ResampleLaw(SCHEMES[scheme], 4, 4)
     draw, listed = jax.jit(jax.vmap(law.draw, (0, None))), jax.jit(law.enumerate)
     keys = jax.random.split(jax.random.key(0), 200)
     for weights in WEIGHTS.values():
@@ -67,7 +67,7 @@ def test_f45_no_draw_and_no_cell_chooses_a_particle_without_weight(scheme, dtype
 
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 def test_f45_one_hot_weights_have_one_ancestor_and_equal_ones_all(scheme):
-    law = ResampleLaw(SCHEMES[scheme], 4, 4, "float64")
+    law = ResampleLaw(SCHEMES[scheme], 4, 4)
     for place in range(4):
         weights = jnp.zeros(4).at[place].set(2.0)
         assert law.draw(jax.random.key(place), weights).tolist() == [place] * 4
@@ -77,7 +77,7 @@ def test_f45_one_hot_weights_have_one_ancestor_and_equal_ones_all(scheme):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=lambda d: d.__name__)
 def test_f45_a_pick_has_weight(dtype):
-    law = PickLaw(4, jnp.dtype(dtype).name)
+    law = PickLaw(4)
     draw = jax.jit(jax.vmap(law.draw, (0, None)))
     keys = jax.random.split(jax.random.key(1), 500)
     for weights in WEIGHTS.values():
@@ -111,7 +111,7 @@ def test_f45_no_lane_of_a_batch_chooses_a_particle_without_weight(scheme):
     """All the weights at once, each with its own uniform: a lane is what it is alone."""
     scheme = SCHEMES[scheme]
     weights = jnp.array(list(WEIGHTS.values()), jnp.float32)
-    law = ResampleLaw(scheme, 4, 4, "float32")
+    law = ResampleLaw(scheme, 4, 4)
     keys = jax.random.split(jax.random.key(2), len(weights))
     together = jax.jit(jax.vmap(law.draw))(keys, weights)
     for lane, key in enumerate(keys):
@@ -126,5 +126,5 @@ def test_f45_zeros_around_many_particles_stay_without_offspring(scheme):
     weights = np.zeros(size, np.float32)
     weights[5:-7] = 1.0
     weights[1000::1000] = 0.0
-    law = ResampleLaw(SCHEMES[scheme], size, size, "float32")
+    law = ResampleLaw(SCHEMES[scheme], size, size)
     chosen(jax.jit(law.draw)(jax.random.key(3), jnp.array(weights)), weights)
