@@ -5,6 +5,7 @@ Law: the random key of a choice depends on its address alone, never on the order
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Iterable
 
@@ -31,7 +32,7 @@ def names_of(address: Address) -> tuple[str, ...]:
     >>> names_of(("group", "x", 3))
     ('group', 'x')
     """
-    return tuple(part for part in address if isinstance(part, str))
+    return tuple([part for part in address if isinstance(part, str)])
 
 
 def indices_of(address: Address) -> tuple[Index, ...]:
@@ -55,7 +56,12 @@ def show_address(address: Address) -> str:
 
 def address_code(address: Address) -> int:
     """Return the 31-bit code of the names, which is folded into the root key."""
-    return zlib.crc32("\x1f".join(names_of(address)).encode()) & 0x7FFFFFFF
+    return _code_of(names_of(address))
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _code_of(names: tuple[str, ...]) -> int:
+    return zlib.crc32("\x1f".join(names).encode()) & 0x7FFFFFFF
 
 
 def colliding(addresses: Iterable[Address]) -> tuple[Address, Address] | None:
@@ -63,7 +69,7 @@ def colliding(addresses: Iterable[Address]) -> tuple[Address, Address] | None:
     seen: dict[int, Address] = {}
     for address in addresses:
         other = seen.setdefault(address_code(address), address)
-        if names_of(other) != names_of(address):
+        if other is not address and names_of(other) != names_of(address):
             return other, address
     return None
 

@@ -59,10 +59,13 @@ def _prune(form: Form, live: set[Var], keep_sites: bool) -> tuple[Form, set[Var]
     nodes: list[Node] = []
     live = set(live)
     for node in reversed(form.nodes):
-        needed = any(out in live for out in node.outs) or _weighs(node) or (keep_sites and _is_recorded(node))
-        if not needed:
+        unread = live.isdisjoint(node.outs)
+        if unread and not _weighs(node) and not (keep_sites and _is_recorded(node)):
             continue
-        node = _shrink(node, live, keep_sites)
+        if isinstance(node, Loop):
+            node = _shrink_loop(node, live, keep_sites)
+        elif isinstance(node, Branch):
+            node = _shrink_branch(node, live, keep_sites)
         nodes.append(node)
         live.update(node.ins)
     nodes.reverse()
@@ -70,24 +73,20 @@ def _prune(form: Form, live: set[Var], keep_sites: bool) -> tuple[Form, set[Var]
     return replace(form, nodes=tuple(nodes), constants=constants), live
 
 
-def _shrink(node: Node, live: set[Var], keep_sites: bool) -> Node:
-    if isinstance(node, Loop):
-        return _shrink_loop(node, live, keep_sites)
-    if isinstance(node, Branch):
-        kept = [i for i, out in enumerate(node.outs) if out in live]
-        forms = []
-        used = [False] * len(node.operands)
-        pruned = []
-        for arm in node.forms:
-            small = replace(arm, outputs=tuple(arm.outputs[i] for i in kept))
-            small, inside = _prune(small, set(small.outputs), keep_sites)
-            pruned.append(small)
-            used = [u or v in inside for u, v in zip(used, arm.inputs, strict=True)]
-        for small in pruned:
-            forms.append(replace(small, inputs=tuple(v for v, u in zip(small.inputs, used, strict=True) if u)))
-        operands = tuple(v for v, u in zip(node.operands, used, strict=True) if u)
-        return replace(node, forms=tuple(forms), operands=operands, outs=tuple(node.outs[i] for i in kept))
-    return node
+def _shrink_branch(node: Branch, live: set[Var], keep_sites: bool) -> Branch:
+    kept = [i for i, out in enumerate(node.outs) if out in live]
+    forms = []
+    used = [False] * len(node.operands)
+    pruned = []
+    for arm in node.forms:
+        small = replace(arm, outputs=tuple(arm.outputs[i] for i in kept))
+        small, inside = _prune(small, set(small.outputs), keep_sites)
+        pruned.append(small)
+        used = [u or v in inside for u, v in zip(used, arm.inputs, strict=True)]
+    for small in pruned:
+        forms.append(replace(small, inputs=tuple(v for v, u in zip(small.inputs, used, strict=True) if u)))
+    operands = tuple(v for v, u in zip(node.operands, used, strict=True) if u)
+    return replace(node, forms=tuple(forms), operands=operands, outs=tuple(node.outs[i] for i in kept))
 
 
 def _shrink_loop(node: Loop, live: set[Var], keep_sites: bool) -> Loop:

@@ -24,14 +24,16 @@ from .analysis import without_dead_code
 from .block import Block
 from .emitter import emit
 from .errors import LawfulError, NoFiniteStartError, UnsupportedProgramError
+from .folded import Folded, folded
 from .form import Branch, Det, Form, Loop, Site, Var
-from .interpose import Answer, interpose
+from .interpose import Answer, Interposed, interpose
 from .observed import checked_data
 from .record import Choice, choices_of, dims_of
 from .scoring import log_density
-from .stacks import Cut
+from .stacks import Cut, Window, Windows
 from .supports import free_shape, is_discrete, to_support
 from .tracing import split_arguments, trace
+from .unchained import unchained
 
 TRIES = 100
 
@@ -63,9 +65,9 @@ def density(program: Callable[..., Any] | Form, *args: Any) -> Density:
     form = trace(program, *args)
     inputs, _, _ = split_arguments(args)
     checked_data(form, inputs)
-    _refuse_discrete(form)
+    _refuse_discrete(folded(form))
     _refuse_conditional(form)
-    return Density(form, tuple(args), tuple(inputs), choices_of(form))
+    return Density(form, tuple(args), tuple(inputs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +77,11 @@ class Density:
     form: Form
     args: tuple[Any, ...]
     inputs: tuple[Any, ...]
-    choices: tuple[Choice, ...]
+
+    @cached_property
+    def choices(self) -> tuple[Choice, ...]:
+        """The latent sites, in the order of evaluation."""
+        return choices_of(self.form)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -139,48 +145,55 @@ class Density:
         raise self._no_start(unravel(flat))
 
     @cached_property
-    def _sites(self) -> dict[Address, Site]:
-        return {site.address: site for site in self.form.sites() if site.observed is None}
-
-    @cached_property
     def _free_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {c.name: (*c.loops, *free_shape(self._sites[c.address])) for c in self.choices}
+        """Shape of the coordinates of each site, loops first."""
+        shapes = _free_parts(self.form)
+        return {c.name: (*c.loops, *shapes[c.address]) for c in self.choices}
 
     @cached_property
     def _answered(self) -> Form:
-        """The form with coordinates for choices: its outputs are log prior, log likelihood and the values."""
-        shapes = {c.address: free_shape(self._sites[c.address]) for c in self.choices}
-        with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
-            found = interpose(self.form, _Free(shapes))
-        wanted = found.form.outputs[found.own : found.own + 2 + len(self.choices)]
+        """The form with coordinates for choices: its outputs are the log density and the values."""
+        found = _answered(self.form)
+        wanted = found.form.outputs[found.own], *(value for (value,) in found.outputs)
         return without_dead_code(replace(found.form, outputs=wanted))
 
     @cached_property
     def _run(self) -> Callable[[Sequence[jax.Array]], tuple[jax.Array, list[jax.Array]]]:
-        run = emit(self._answered)
+        run = emit(unchained(self._answered))
 
         def score(free: Sequence[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
-            (prior, likelihood, *values), _ = run(jax.random.key(0), *self.inputs, *free)
-            return prior + likelihood, values
+            (score, *values), _ = run(jax.random.key(0), *self.inputs, *free)
+            return score, values
 
         return jax.jit(score)
 
     @cached_property
     def _run_vector(self) -> Callable[[jax.Array], jax.Array]:
-        if len({choice.dtype for choice in self.choices}) != 1:
+        found = folded(self.form)
+        shapes, choices = _free_parts(found.form), choices_of(found.form)
+        if len({choice.dtype for choice in choices}) != 1:
             _, unravel = self.ravel()
             return jax.jit(lambda vector: self.logp(unravel(vector)))
-        sizes = {name: math.prod(shape) for name, shape in sorted(self._free_shapes.items())}  # the order of `ravel`
-        starts = dict(zip(sizes, itertools.accumulate(sizes.values(), initial=0), strict=False))
-        block, vector = Block(), Var((sum(sizes.values()),), self.choices[0].dtype)
+        pieces: dict[Address, tuple[int, ...]] = {}  # for each choice of the form the shape of its coordinates
+        for c in choices:
+            piece = (*c.loops[c.address in found.steps :], *shapes[c.address])
+            pieces |= dict.fromkeys(found.names(c.address), piece)
+        order = sorted(pieces, key=show_address)  # the order of `ravel`
+        ends = list(itertools.accumulate(math.prod(pieces[address]) for address in order))
+        starts = dict(zip(order, [0, *ends], strict=False))
+        block, vector = Block(), Var((ends[-1],), choices[0].dtype)
         free = []
-        for name, shape in self._free_shapes.items():
+        for c in choices:
+            piece = pieces[c.address]
+            where = [starts[address] for address in found.names(c.address)]
+            window = Windows(Window((math.prod(piece),), piece), tuple((start,) for start in where))
+            read, shape = (window, (len(where), *piece)) if c.address in found.steps else (Cut(where[0], piece), piece)
             free.append(Var(shape, vector.dtype))
-            block.nodes.append(Det(Cut(starts[name], shape), (vector,), (free[-1],), "coordinates"))
-        inputs = tuple(v.like() for v in self.form.inputs)
-        outputs = block.splice(self._answered, [*inputs, *free])
-        run = emit(without_dead_code(block.form((*inputs, vector), outputs[:2])))
-        return jax.jit(lambda vector: sum(run(jax.random.key(0), *self.inputs, vector)[0]))
+            block.nodes.append(Det(read, (vector,), (free[-1],), "coordinates"))
+        inputs, answered = tuple(v.like() for v in self.form.inputs), _answered(found.form)
+        score = block.splice(answered.form, [*inputs, *free])[answered.own]
+        run = emit(unchained(without_dead_code(block.form((*inputs, vector), [score]))))
+        return jax.jit(lambda vector: run(jax.random.key(0), *self.inputs, vector)[0][0])
 
     def _flat(self, position: Position) -> list[jax.Array]:
         if set(position) != set(self.names):
@@ -212,6 +225,17 @@ class Density:
         )  # fmt: skip
 
 
+def _free_parts(form: Form) -> dict[Address, tuple[int, ...]]:
+    """Shape of the coordinates of each latent site, without loops."""
+    return {site.address: free_shape(site) for site in form.sites() if site.observed is None}
+
+
+def _answered(form: Form) -> Interposed:
+    """Return a form with coordinates for choices; its term of the prior is the whole log density."""
+    with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
+        return interpose(form, _Free(_free_parts(form)), apart=False)
+
+
 @dataclass(frozen=True)
 class _Free:
     """The rule that reads each choice from coordinates without bounds and gives out its value."""
@@ -234,14 +258,14 @@ class _Free:
         return [block.constant(jnp.zeros(choice.full_shape, choice.dtype))]
 
 
-def _refuse_discrete(form: Form) -> None:
-    sites = [site for site in form.sites() if site.observed is None and is_discrete(site)]
+def _refuse_discrete(found: Folded) -> None:
+    sites = [site for site in found.form.sites() if site.observed is None and is_discrete(site)]
     if sites:
-        named = ", ".join(f"'{show_address(site.address)}' ({site.source})" for site in sites)
+        named = ", ".join(f"'{show_address(a)}' ({site.source})" for site in sites for a in found.names(site.address))
         raise UnsupportedProgramError(
             f"discrete sites {named} have no coordinates without bounds. Fix: sum them out first, with "
             "inference.enumerate or a term written by logsumexp, or use a method that moves them, as inference.mcmc.",
-            sites=tuple(site.address for site in sites),
+            sites=tuple(address for site in sites for address in found.names(site.address)),
         )
 
 

@@ -19,7 +19,7 @@ from .messages import PlateFrame, Source
 _ids = itertools.count()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Plate:
     """An axis that an algorithm added: particles, chains, worlds."""
 
@@ -27,7 +27,7 @@ class Plate:
     size: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Var:
     """A value: shape and type without plate axes, and the plates it has, outermost first."""
 
@@ -46,7 +46,7 @@ class Var:
         return Var(self.shape, self.dtype, self.plates if plates is None else plates)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Det:
     """A pure function of values, mapped over the plates of the node."""
 
@@ -59,7 +59,7 @@ class Det:
     source: Source = Source("<algorithm>", 0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Site:
     """A random choice, or an observation where `observed` is a value.
 
@@ -87,7 +87,7 @@ class Site:
         return (self.out,)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Factor:
     """A factor exp(term) of the density; its `role` says whether results count it as likelihood or as prior."""
 

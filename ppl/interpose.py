@@ -73,15 +73,16 @@ class Interposed:
 
 
 @uncollected()
-def interpose(form: Form, rule: Rule, terms: Collection[Address] | None = None) -> Interposed:
+def interpose(form: Form, rule: Rule, terms: Collection[Address] | None = None, *, apart: bool = True) -> Interposed:
     """Answer every choice of a form by a rule.
 
     Args:
         form: the form.
         rule: how a choice is answered.
         terms: the sites, observations and factors whose terms are summed; default: all of them.
+        apart: whether prior and likelihood are summed apart; else all terms count as the prior.
     """
-    return _Walk(form, rule, terms).run()
+    return _Walk(form, rule, terms, apart).run()
 
 
 def _stacked(value: Var, loops: tuple[int, ...]) -> Var:
@@ -97,17 +98,18 @@ def _per_choice(inner: Interposed, rest: Sequence[Var]) -> tuple[dict[Address, S
 
 
 class _Walk:
-    def __init__(self, form: Form, rule: Rule, terms: Collection[Address] | None) -> None:
+    def __init__(self, form: Form, rule: Rule, terms: Collection[Address] | None, apart: bool) -> None:
         self.form = form
         self.rule = rule
         self.terms = terms
+        self.apart = apart
         self.block = Block()
         self.choices = choices_of(form)
         self.given = {c.address: [_stacked(v, c.loops) for v in rule.inputs(c)] for c in self.choices}
         self.out: dict[Address, Sequence[Var]] = {}
         self.flags: dict[Address, Var] = {}
         self.prior: list[Var] = []
-        self.likelihood: list[Var] = []
+        self.likelihood: list[Var] = [] if apart else self.prior
         self.names: dict[Var, Var] = {}
 
     def run(self) -> Interposed:
@@ -124,7 +126,8 @@ class _Walk:
                 self.branch(node)
             else:
                 self.block.nodes.append(replace(node, ins=self.all(node.ins), address=None))
-        outputs = [*self.all(self.form.outputs), total(self.block, self.prior), total(self.block, self.likelihood)]
+        outputs = [*self.all(self.form.outputs), total(self.block, self.prior)]
+        outputs.append(total(self.block, self.likelihood if self.apart else []))
         per_choice = 0
         for choice in self.choices:
             outputs.extend(self.out[choice.address])
@@ -144,7 +147,7 @@ class _Walk:
         for form in forms:
             for node in walk(form):
                 if isinstance(node, Site | Factor) and self.counts(node):
-                    found[isinstance(node, Factor) or node.observed is not None] = True
+                    found[self.apart and (isinstance(node, Factor) or node.observed is not None)] = True
         return found[0], found[1]
 
     def read(self, value: Var) -> Var:
@@ -173,7 +176,7 @@ class _Walk:
         self.likelihood.append(term)
 
     def loop(self, node: Loop) -> None:
-        inner = interpose(node.body, self.rule, self.terms)
+        inner = interpose(node.body, self.rule, self.terms, apart=self.apart)
         fresh = [_stacked(v, (node.length,)) for v in inner.form.outputs[inner.own :]]
         xs = (*self.all(node.xs), *(v for c in inner.choices for v in self.given[c.address]))
         new = replace(
@@ -193,7 +196,7 @@ class _Walk:
         self.flags |= active
 
     def branch(self, node: Branch) -> None:
-        arms = [interpose(arm, self.rule, self.terms) for arm in node.forms]
+        arms = [interpose(arm, self.rule, self.terms, apart=self.apart) for arm in node.forms]
         merged: dict[Address, Choice] = {}
         for arm in arms:
             for choice in arm.choices:

@@ -52,10 +52,14 @@ def opened(function: Any) -> Any:
     if not isinstance(function, Equation):
         return function
     if _is_slice(function):
-        bounds = zip(function.params["start_indices"], function.params["limit_indices"], strict=True)
-        sizes = tuple(int(limit) - int(start) for start, limit in bounds)
+        sizes = _sizes(function)
         return Window(sizes, sizes)
     return replace(function, literals=(None,) * len(function.literals))
+
+
+def _sizes(function: Equation) -> tuple[int, ...]:
+    params = function.params
+    return tuple([int(b) - int(a) for a, b in zip(params["start_indices"], params["limit_indices"], strict=True)])
 
 
 def _is_slice(function: Equation) -> bool:
@@ -108,7 +112,7 @@ class Describer:
         if not isinstance(function, Equation):
             return self.content(function)
         if _is_slice(function):
-            return opened(function)
+            return "slice", _sizes(function)
         held = tuple(None if held is None else (np.shape(held[0]), held[1]) for held in function.literals)
         return function.primitive, self.content(function.params) if function.params else (), held
 

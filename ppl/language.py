@@ -23,6 +23,7 @@ from .messages import (
     FactorMessage,
     PlateFrame,
     SampleMessage,
+    Source,
     Surroundings,
     caller,
     note_choice,
@@ -75,10 +76,10 @@ def sample(name: str, distribution: Any, obs: Any = None, *, obs_mask: Any = Non
     """
     place, source = surroundings(), caller()
     address = _address(name, place)
-    where = f"site '{show_address(address)}' ({source})"
     if not hasattr(distribution, "log_prob"):
         raise LawfulError(
-            f"{where}: expected a distribution of numpyro.distributions, got {type(distribution).__name__}.",
+            f"{_where(address, source)}: expected a distribution of numpyro.distributions, got "
+            f"{type(distribution).__name__}.",
             site=address,
         )
     distribution = _in_plates(distribution, address, place.plates, source)
@@ -86,9 +87,9 @@ def sample(name: str, distribution: Any, obs: Any = None, *, obs_mask: Any = Non
         address, distribution, None, obs is not None, place.plates, source, mask=place.mask, scale=place.scale
     )
     if obs is not None:
-        observe(message, obs, None if obs_mask is None else truth(obs_mask, where))
+        observe(message, obs, None if obs_mask is None else truth(obs_mask, _where(address, source)))
     elif obs_mask is not None:
-        raise LawfulError(f"{where}: obs_mask is given without obs.", site=address)
+        raise LawfulError(f"{_where(address, source)}: obs_mask is given without obs.", site=address)
     announce(message)
     if not message.observed:
         note_choice()
@@ -96,7 +97,8 @@ def sample(name: str, distribution: Any, obs: Any = None, *, obs_mask: Any = Non
         complete(message, distribution)
     if message.value is None:
         raise LawfulError(
-            f"{where} has no value: wrap the program in handlers.seed(program, key), or call an inference with a key.",
+            f"{_where(address, source)} has no value: wrap the program in handlers.seed(program, key), or call an "
+            "inference with a key.",
             site=address,
         )
     return message.value
@@ -239,6 +241,10 @@ def scale(scale: Any) -> Iterator[None]:
     product = scale if place.scale is None else times(place.scale, scale)
     with placed(replace(place, scale=product)):
         yield
+
+
+def _where(address: Address, source: Source) -> str:
+    return f"site '{show_address(address)}' ({source})"
 
 
 def _address(name: str, place: Surroundings) -> Address:

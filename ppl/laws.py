@@ -187,25 +187,33 @@ def product_grid(values: int, elements: int) -> np.ndarray:
 
 def law_of(distribution: Any) -> tuple[Any, tuple[jax.Array, ...]]:
     """Split a distribution into its law and its parameters; a bound algorithm law gives itself."""
+    law, leaves = split(distribution)
+    return law, tuple(leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in leaves)
+
+
+def split(distribution: Any) -> tuple[Any, Sequence[Any]]:
+    """Split a distribution into its law and its parameters as they were given, numbers among them."""
     if isinstance(distribution, BoundLaw):
-        return distribution.law, tuple(map(jnp.asarray, distribution.parameters))
+        return distribution.law, distribution.parameters
     leaves, tree = jax.tree.flatten(distribution)
-    parameters = tuple(jnp.asarray(leaf) for leaf in leaves)
-    core = core_of(distribution)
     kind: tuple[Any, ...] = tree, tuple(map(_kind, leaves)), bool(jax.config.read("jax_enable_x64"))
-    if getattr(core, "has_enumerate_support", False) and not isinstance(core, _FIXED_SUPPORT):
-        if any(isinstance(leaf, jax.core.Tracer) or np.size(leaf) > _SMALL for leaf in leaves):
-            return _law(distribution, tree), parameters
-        kind = *kind, tuple(np.asarray(leaf).tobytes() for leaf in leaves)
     try:
         known = _laws.get(kind)
+        if known is not None:
+            return known, leaves
     except TypeError:  # a distribution with an array in its structure
-        return _law(distribution, tree), parameters
-    if known is None:
-        if len(_laws) >= _REMEMBERED:
-            _laws.clear()
-        known = _laws[kind] = _law(distribution, tree)
-    return known, parameters
+        return _law(distribution, tree), leaves
+    core = core_of(distribution)
+    if getattr(core, "has_enumerate_support", False) and not isinstance(core, _FIXED_SUPPORT):
+        if any(isinstance(leaf, jax.core.Tracer) or np.size(leaf) > _SMALL for leaf in leaves):
+            return _law(distribution, tree), leaves
+        kind = *kind, tuple(np.asarray(leaf).tobytes() for leaf in leaves)
+        if kind in _laws:
+            return _laws[kind], leaves
+    if len(_laws) >= _REMEMBERED:
+        _laws.clear()
+    known = _laws[kind] = _law(distribution, tree)
+    return known, leaves
 
 
 # A support whose size is that of the parameters, not their value.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from .errors import LawfulError, UnsupportedProgramError
 from .form import Branch, Det, Factor, Form, Loop, Node, Site, Var
 from .forward import ForwardLoop, SeedLaw
 from .lanes import LanesLaw
-from .laws import law_of
+from .laws import split
 from .messages import (
     DecisionMessage,
     DeterministicMessage,
@@ -43,9 +43,12 @@ CALLS = ("jit", "pjit", "closed_call", "core_call", "remat2", "remat", "checkpoi
          "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin")  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Mark:
-    """What a primitive carries beside its operands."""
+    """What a primitive carries beside its operands.
+
+    Marks of one law are equal: JAX remembers the type of an operation by its parameters, and so finds it for all sites.
+    """
 
     address: Address
     source: Source
@@ -55,6 +58,14 @@ class Mark:
     role: str = "likelihood"
     droppable: bool = False
 
+    def __hash__(self) -> int:
+        """By the law."""
+        return hash(self.law)
+
+    def __eq__(self, other: object) -> bool:
+        """By the law."""
+        return isinstance(other, Mark) and (self.law is other.law or self.law == other.law)
+
 
 class Stage(Handler):
     """The handler that records a program: each message becomes an equation of the traced JAX program."""
@@ -63,18 +74,21 @@ class Stage(Handler):
 
     def __init__(self) -> None:
         """Start before the first statement."""
-        self.last: Mark | None = None
+        self.last: tuple[Address, Source] | None = None
         self.drawn_values: list[tuple[Any, Mark]] = []  # weak references: a trace that is over must be free to go
 
     def process(self, message: Message) -> None:
         """Bind the primitive of a message."""
         if isinstance(message, DecisionMessage):
             return
-        mark = self.last = Mark(names_of(message.address), message.source)
+        names = names_of(message.address)
+        self.last = names, message.source
         if isinstance(message, SampleMessage):
-            law, parameters = law_of(message.distribution)
+            law, leaves = split(message.distribution)
+            # A number becomes a literal as it is; to make it an array first takes longer.
+            parameters = [x if type(x) is float or isinstance(x, jax.Array) else jnp.asarray(x) for x in leaves]
             observed = message.value is not None
-            mark = Mark(mark.address, mark.source, law, observed, message.plates, droppable=message.droppable)
+            mark = Mark(names, message.source, law, observed, message.plates, droppable=message.droppable)
             operands = (*parameters, message.value) if observed else parameters
             lanes: tuple[tuple[bool, ...], ...] = ((),) * len(operands)
             value = site_p.bind(*operands, mark=mark, lanes=(), laned=lanes)
@@ -82,11 +96,11 @@ class Stage(Handler):
                 message.value = value
                 self.drawn_values.append((weakref.ref(value), mark))
         elif isinstance(message, FactorMessage):
-            factor_p.bind(message.log_weight, mark=replace(mark, role=message.role))
+            factor_p.bind(message.log_weight, mark=Mark(names, message.source, role=message.role))
         elif isinstance(message, DeterministicMessage):
             leaves, tree = jax.tree.flatten(message.value)
             bound = [
-                label_p.bind(jnp.asarray(leaf), mark=Mark((*mark.address, *_part(i, leaves)), mark.source))
+                label_p.bind(jnp.asarray(leaf), mark=Mark((*names, *_part(i, leaves)), message.source))
                 for i, leaf in enumerate(leaves)
             ]
             message.value = jax.tree.unflatten(tree, bound)
@@ -167,7 +181,7 @@ ad.primitive_jvps[factor_p] = _constant_in_derivatives(factor_p)
 ad.primitive_jvps[label_p] = _label_derivative
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Equation:
     """One JAX operation as a function of its non-literal operands."""
 
@@ -395,10 +409,15 @@ class _Frame:
     values: dict[Any, Var]
     constants: list[tuple[Var, Any]]
     nodes: list[Node]
+    numbers: dict[Any, Var] = field(default_factory=dict)  # a number that many operations read is one value
 
     def read(self, variable: Any) -> Var:
         if isinstance(variable, Literal):
-            return self.constant(variable, literal_array(variable))
+            array = literal_array(variable)
+            number = array.dtype, array.tobytes()
+            if number not in self.numbers:
+                self.numbers[number] = self.constant(variable, array)
+            return self.numbers[number]
         return self.values[variable]
 
     def new(self, variable: Any) -> Var:
@@ -435,6 +454,8 @@ def _scan_counts(eqn: Any) -> tuple[int, int]:
 def _jaxprs(params: dict[str, Any]) -> list[Any]:
     found = []
     for value in params.values():
+        if value is None or isinstance(value, int | str):
+            continue
         for item in value if isinstance(value, tuple | list) else (value,):
             inner = getattr(item, "jaxpr", item)
             if hasattr(inner, "eqns"):

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """The place in the user's code that made a site: file and line."""
 
@@ -45,7 +45,7 @@ class Source:
         return f"{self.file}:{self.line}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlateFrame:
     """A declared batch axis: its name, its size and its position counted from the right (negative)."""
 
@@ -54,7 +54,7 @@ class PlateFrame:
     dim: int
 
 
-@dataclass
+@dataclass(slots=True)
 class SampleMessage:
     """One random choice, or one observation, that a running program announces.
 
@@ -79,7 +79,7 @@ class SampleMessage:
 OVERFLOW = "overflow"  # the role of the factor by which a bounded loop cuts off runs: its weight is one or zero
 
 
-@dataclass
+@dataclass(slots=True)
 class FactorMessage:
     """One factor of the density: its log weight, a scalar, and the part of the density that it belongs to.
 
@@ -94,7 +94,7 @@ class FactorMessage:
     weighs: Address | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class DeterministicMessage:
     """One named value that is a function of the choices."""
 
@@ -104,7 +104,7 @@ class DeterministicMessage:
     stop: bool = False
 
 
-@dataclass
+@dataclass(slots=True)
 class DecisionMessage:
     """A branch of a Form that runs eagerly: its name and which arm was taken; it carries no density."""
 

@@ -7,6 +7,7 @@ of low precision become wider, truth values belong to sites of two values alone.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -83,13 +84,12 @@ def of_its_shape(
         discrete = support.is_discrete
     except (AttributeError, NotImplementedError):  # a law of an algorithm, or a support that only its parameters know
         return jnp.asarray(raw)
-    kind = _kind(raw.dtype)
+    kind, target = _kind(raw.dtype), _target(discrete, bool(jax.config.read("jax_enable_x64")))
     wrong: tuple[str, str, str] | None = None
     if kind == "bool" and support is not constraints.boolean:
         wrong = "truth values", "numbers", "write y.astype(int), or use a Bernoulli distribution"
     elif kind == "other":
         wrong = f"data of type {raw.dtype}", "numbers", "convert the data to integers or floats"
-    target = np.dtype(jnp.result_type(int if discrete else float))
     if wrong is None and not isinstance(raw, jax.core.Tracer):
         array, lost = _converted(np.asarray(raw), kind, target, wanted)
         if lost is None and isinstance(raw, jax.Array) and array.dtype == raw.dtype:
@@ -117,6 +117,13 @@ def _raw(value: Any) -> Any:
         return jnp.asarray(value)
 
 
+@functools.lru_cache(maxsize=4)
+def _target(discrete: bool, x64: bool) -> np.dtype:
+    """Return the type of whole numbers, or of all."""
+    return np.dtype(jnp.result_type(int if discrete else float))
+
+
+@functools.lru_cache(maxsize=64)
 def _kind(dtype: Any) -> str:
     for kind, name in ((bool, "bool"), (jnp.integer, "integer"), (jnp.floating, "float")):
         if jnp.issubdtype(dtype, kind):

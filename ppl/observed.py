@@ -8,41 +8,53 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
-from .addresses import show_address
-from .analysis import random_values, without_dead_code
+from .addresses import Address, show_address
+from .analysis import is_random, random_values, without_dead_code
 from .block import Block
+from .compiling import QUICK
 from .emitter import emit
 from .errors import ObservationError
-from .form import Form, Loop, Node, Site, Var
+from .folded import folded
+from .form import Form, Loop, Site, Var
 from .lanes import LanesLaw
+from .laws import DistributionLaw
 from .lowering import lower
 from .observations import nan_message, support_message
 from .packing import packed
+from .supports import fixed_support
 from .uncollected import uncollected
-
-TESTS = ("inside", "broken")
 
 
 @dataclass(frozen=True)
 class Datum:
-    """An observed site whose value depends on the arguments alone, and the tests of it that no choice can move."""
+    """An observed site whose value depends on the arguments alone, and the tests of it that no choice can move.
+
+    A `support` that is fixed needs no test in the program: it is asked about the value.
+    """
 
     site: Site
     value: Var
     inside: Var | None
     broken: Var | None
+    support: Any = None
 
     @property
     def outputs(self) -> list[Var]:
         """What has to be computed for it."""
         return [v for v in (self.value, self.inside, self.broken) if v is not None]
+
+    def renamed(self, names: Mapping[Var, Var]) -> Datum:
+        """Return the datum of other values."""
+        tests = (None if v is None else names[v] for v in (self.inside, self.broken))
+        inside, broken = tests
+        return Datum(self.site, names[self.value], inside, broken, self.support)
 
 
 _cache: weakref.WeakKeyDictionary[Form, tuple[list[Datum], Callable[..., Any]]] = weakref.WeakKeyDictionary()
@@ -51,37 +63,53 @@ _cache: weakref.WeakKeyDictionary[Form, tuple[list[Datum], Callable[..., Any]]] 
 @uncollected()
 def _reader(form: Form) -> tuple[list[Datum], Callable[..., Any]]:
     if form not in _cache:
-        found, reading = _read(form)
-        small = packed(without_dead_code(reading))
-        run = jax.jit(emit(small.form))
-        _cache[form] = found, lambda *inputs: small.unpack(run(jax.random.key(0), *inputs)[0])
+        small = folded(form).form
+        found, block, _ = _read(small, ())
+        reading = packed(without_dead_code(block.form(small.inputs, [v for datum in found for v in datum.outputs])))
+        run = jax.jit(emit(reading.form), compiler_options=QUICK)
+        _cache[form] = found, lambda *inputs: reading.unpack(run(jax.random.key(0), *inputs)[0])
     return _cache[form]
 
 
-def _read(form: Form) -> tuple[list[Datum], Form]:
-    """Write the Form that computes all observations that depend on the arguments alone, and their support tests."""
-    random = random_values(form)
+def _read(form: Form, start: Iterable[Var]) -> tuple[list[Datum], Block, set[Var]]:
+    """Write what computes the observations that choices cannot move, and the tests of them by their laws.
+
+    Args:
+        form: the form.
+        start: the inputs that choices can move.
+
+    Returns: the data, what computes them, and the values that choices can move, or that are not computed.
+    """
+    random = set(start)
     block = Block()
     block.constants.extend(form.constants)
     found: list[Datum] = []
-    outputs: list[Var] = []
     for node in form.nodes:
         if isinstance(node, Site) and node.observed is not None:
-            if node.observed in random:
-                continue
-            inside, broken = (_test(block, node, random, name) for name in TESTS)
-            found.append(Datum(node, node.observed, inside, broken))
-            outputs.extend(found[-1].outputs)
+            if node.observed not in random:
+                support = _fixed(node)
+                inside = _test(block, node, random, "inside") if support is None else None
+                found.append(Datum(node, node.observed, inside, _test(block, node, random, "broken"), support))
+            random.add(node.out)
         elif isinstance(node, Loop):
-            _read_loop(node, block, random, found, outputs)
-        elif _settled(node, random):
+            found += _read_loop(node, block, random)
+        elif is_random(node) or any(v in random for v in node.ins):
+            random.update(node.outs)
+        elif node.outs:  # a factor gives nothing
             block.nodes.append(node)
-    return found, block.form(form.inputs, outputs)
+    return found, block, random
 
 
-def _settled(node: Node, random: set[Var]) -> bool:
-    """Tell whether a node gives values, and none that a choice can move; a factor gives none."""
-    return bool(node.outs) and not any(out in random for out in node.outs)
+def _fixed(node: Site) -> Any | None:
+    """Return the support of a site where it is known and can be asked about an array of numbers."""
+    if not isinstance(node.law, DistributionLaw):
+        return None
+    support = fixed_support(node.law, tuple(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in node.parameters))
+    try:
+        tested = None if support is None else support(np.zeros(node.law.shape, node.law.dtype))
+    except NotImplementedError:  # a constraint without a test
+        return None
+    return support if isinstance(tested, np.ndarray | np.generic) else None
 
 
 def _test(block: Block, node: Site, random: set[Var], name: str) -> Var | None:
@@ -118,40 +146,42 @@ def _ask(law: Any, name: str) -> Any:
     return getattr(law, name, None)
 
 
-def _read_loop(node: Loop, block: Block, random: set[Var], found: list[Datum], outputs: list[Var]) -> None:
-    n_const, n_carry = len(node.constants), len(node.init)
-    body = node.body
-    start = [inner for inner, outer in zip(body.inputs, node.ins, strict=True) if outer in random] + list(
-        body.inputs[n_const : n_const + n_carry]
+def _read_loop(node: Loop, block: Block, random: set[Var]) -> list[Datum]:
+    """Write a loop that gives the data of all steps, and those of its results that choices cannot move."""
+    body, n_const, n_carry = node.body, len(node.constants), len(node.init)
+    found, inside, moved = _read(body, _moved(node, random))
+    random.update(v for v, inner in zip(node.outs, body.outputs, strict=True) if inner in moved)
+    kept = [i for i, v in enumerate(body.inputs) if v not in moved]
+    carried = [i - n_const for i in kept if n_const <= i < n_const + n_carry]
+    stacked = {v: Var((node.length, *v.shape), v.dtype, v.plates) for datum in found for v in datum.outputs}
+    ys = [(v, y) for v, y in zip(body.outputs[n_carry:], node.ys, strict=True) if v not in moved]
+    ys += stacked.items()
+    block.nodes.append(
+        Loop(
+            inside.form([body.inputs[i] for i in kept], [*(body.outputs[i] for i in carried), *(v for v, _ in ys)]),
+            node.length,
+            tuple(node.constants[i] for i in kept if i < n_const),
+            tuple(node.init[i] for i in carried),
+            tuple(node.xs[i - n_const - n_carry] for i in kept if i >= n_const + n_carry),
+            tuple(node.carry_out[i] for i in carried),
+            tuple(y for _, y in ys),
+            node.reverse,
+        )
     )
-    # A carry may depend on choices of earlier steps: treat it as random.
-    inner_random = random_values(body, start)
-    inside_block = Block()
-    inside_block.constants.extend(body.constants)
-    wanted: list[Var] = []
-    data: list[Datum] = []
-    for inner in body.nodes:
-        if isinstance(inner, Site) and inner.observed is not None:
-            if inner.observed in inner_random:
-                continue
-            inside, broken = (_test(inside_block, inner, inner_random, name) for name in TESTS)
-            data.append(Datum(inner, inner.observed, inside, broken))
-            wanted.extend(data[-1].outputs)
-        elif not isinstance(inner, Loop) and _settled(inner, inner_random):
-            inside_block.nodes.append(inner)
-    if not data:
-        return
-    kept = [i for i, outer in enumerate(node.ins) if outer not in random and not n_const <= i < n_const + n_carry]
-    constants = [node.ins[i] for i in kept if i < n_const]
-    xs = [node.ins[i] for i in kept if i >= n_const]
-    reading = inside_block.form([body.inputs[i] for i in kept], wanted)
-    _, ys = block.loop(reading, node.length, constants, (), xs, node.reverse)
-    rest = iter(ys)
-    for datum in data:
-        stacked = [None if v is None else next(rest) for v in (datum.value, datum.inside, datum.broken)]
-        assert stacked[0] is not None
-        found.append(replace(datum, value=stacked[0], inside=stacked[1], broken=stacked[2]))
-        outputs.extend(found[-1].outputs)
+    return [datum.renamed(stacked) for datum in found]
+
+
+def _moved(node: Loop, random: set[Var]) -> set[Var]:
+    """Find the inputs of a body that choices can move, in the first step or later."""
+    body, first = node.body, len(node.constants)
+    carry = list(zip(body.inputs[first : first + len(node.init)], body.outputs, strict=False))
+    start = {inner for inner, outer in zip(body.inputs, node.ins, strict=True) if outer in random}
+    while True:
+        reached = random_values(body, start)
+        grown = start | {inner for inner, out in carry if out in reached}
+        if grown == start:
+            return start
+        start = grown
 
 
 def checked_data(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
@@ -162,14 +192,21 @@ def checked_data(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
     found, run = _reader(form)
     if not found or any(isinstance(x, jax.core.Tracer) for x in inputs):
         return {}
-    values = iter(run(*inputs))
+    values, steps = iter(run(*inputs)), folded(form).steps
     observed = {}
     for datum in found:
         value = np.asarray(next(values))
-        inside = None if datum.inside is None else np.asarray(next(values))
+        inside = None if datum.support is None else np.asarray(datum.support(value))
+        if datum.inside is not None:
+            inside = np.asarray(next(values))
         broken = np.asarray(next(values)) if datum.broken is not None else _nan(value)
-        _refuse(datum.site, value, inside, broken)
-        observed[show_address(datum.site.address)] = value
+        addresses = steps.get(datum.site.address)
+        if broken.any() or (inside is not None and not inside.all()):
+            raise _refusal(form, datum.site, addresses, value, inside, broken)
+        if addresses is None:
+            observed[show_address(datum.site.address)] = value
+        else:
+            observed |= {show_address(address): value[k, ...] for k, address in enumerate(addresses)}
     return observed
 
 
@@ -177,15 +214,24 @@ def _nan(value: np.ndarray) -> np.ndarray:
     return np.asarray(np.isnan(value)) if np.issubdtype(value.dtype, np.inexact) else np.zeros(value.shape, bool)
 
 
-def _refuse(site: Site, value: np.ndarray, inside: np.ndarray | None, broken: np.ndarray) -> None:
-    if broken.any():
-        where = tuple(int(i) for i in np.argwhere(broken)[0])
+def _refusal(
+    form: Form,
+    site: Site,
+    addresses: Sequence[Address] | None,
+    value: np.ndarray,
+    inside: np.ndarray | None,
+    broken: np.ndarray,
+) -> ObservationError:
+    """Make the error of a site, or of the sites with given addresses that it stands for."""
+    bad = broken if broken.any() or inside is None else ~inside
+    place = where = tuple(int(i) for i in np.argwhere(bad)[0])
+    if addresses is not None:
+        site, where = next(s for s in form.sites() if s.address == addresses[place[0]]), place[1:]
+    if bad is broken:
         message = nan_message(site.address, where, site.source)
-        raise ObservationError(message, site=site.address, index=where, source=site.source)
-    if inside is not None and not inside.all():
-        where = tuple(int(i) for i in np.argwhere(~inside)[0])
-        message = support_message(site.address, where, value[where], _support_of(site.law), site.source)
-        raise ObservationError(message, site=site.address, index=where, value=value[where], source=site.source)
+        return ObservationError(message, site=site.address, index=where, source=site.source)
+    message = support_message(site.address, where, value[place], _support_of(site.law), site.source)
+    return ObservationError(message, site=site.address, index=where, value=value[place], source=site.source)
 
 
 def _support_of(law: Any) -> str:

@@ -1,7 +1,8 @@
 """Quick checks: while a program is traced, NumPyro checks parameters of distributions only where they are known.
 
 Law: every parameter that NumPyro would refuse is refused. It throws away the outcome of a check on a traced value, so
-such checks need not be traced; they are half of the time that tracing a site takes.
+such checks need not be traced; they are half of the time that tracing a site takes. A number that passed once is not
+checked again.
 """
 
 from __future__ import annotations
@@ -17,16 +18,32 @@ import numpyro.distributions as dist
 _whole = dist.Distribution.validate_args
 _lock = threading.Lock()
 _open = 0
+_passed: set[tuple[type, str, type, float]] = set()  # numbers that a family took for a parameter, by its name
+_REMEMBERED = 4096
 
 
 def _known_arguments(self: Any, strict: bool = True) -> None:
     """Check the arguments; those that are traced only where the caller insists, which is an error."""
-    arguments = self.get_args()
-    if strict or not any(isinstance(value, jax.core.Tracer) for value in arguments.values()):
+    if strict:
         _whole(self, strict)
         return
-    known = {name: value for name, value in arguments.items() if not isinstance(value, jax.core.Tracer)}
-    _whole(_part(self, known), strict)
+    family = type(self)
+    fixed = isinstance(family.arg_constraints, dict) and "arg_constraints" not in vars(self)
+    known, numbers = {}, []
+    for name, value in self.get_args().items():
+        if isinstance(value, jax.core.Tracer):
+            continue
+        if fixed and type(value) in (float, int):
+            number = family, name, type(value), value
+            if number in _passed:
+                continue
+            numbers.append(number)
+        known[name] = value
+    if known:
+        _whole(_part(self, known), strict)
+        if len(_passed) > _REMEMBERED:
+            _passed.clear()
+        _passed.update(numbers)
 
 
 def _part(distribution: Any, known: dict[str, Any]) -> Any:

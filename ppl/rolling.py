@@ -45,13 +45,20 @@ def rolled(form: Form, least: int = LEAST, *, always: bool = False) -> Form:
     >>> len(form.nodes), [(type(node).__name__, node.length) for node in rolled(form).nodes]
     (100, [('Loop', 100)])
     """
-    if len(form.nodes) >= least:
-        found = _runs(form, least)
-        found = found if always else worthwhile(form, found, least)
-        form = _written(form, found, least) if found else form
+    form = rolled_here(form, least, always=always)
     nodes = tuple(_inside(node, least, always) for node in form.nodes)
     changed = any(new is not old for new, old in zip(nodes, form.nodes, strict=True))
     return replace(form, nodes=nodes) if changed else form
+
+
+@uncollected()
+def rolled_here(form: Form, least: int = LEAST, *, always: bool = False) -> Form:
+    """Roll the steps of a form, but not those of the forms inside it."""
+    if len(form.nodes) < least:
+        return form
+    found = _runs(form, least)
+    found = found if always else worthwhile(form, found, least)
+    return _written(form, found, least) if found else form
 
 
 def _inside(node: Node, least: int, always: bool) -> Node:

@@ -68,6 +68,20 @@ def _support(site: Site, constants: dict[Var, Any]) -> Any:
     return found[0]
 
 
+@functools.lru_cache(maxsize=1024)
+def fixed_support(law: DistributionLaw, parameters: tuple[jax.ShapeDtypeStruct, ...]) -> Any | None:
+    """Return the constraint of a law where parameters of these types cannot move it, else None."""
+    found: list[Any] = []
+
+    def read(*parameters: Any) -> None:
+        support = law.distribution(*parameters).support
+        moving = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(support))
+        found.append(None if moving else support)
+
+    jax.eval_shape(read, *parameters)
+    return found[0]
+
+
 def free_shape(site: Site) -> tuple[int, ...]:
     """Shape of the coordinates without bounds of a site.
 

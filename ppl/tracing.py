@@ -77,15 +77,16 @@ def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[An
     except (jax.errors.TracerBoolConversionError, jax.errors.TracerIntegerConversionError,
             jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError,
             jax.errors.NonConcreteBooleanIndexError) as error:  # fmt: skip
-        source, last = user_line(error), stage.last
-        drawn = "" if last is None else f" after site '{show_address(last.address)}' ({last.source})"
+        source = user_line(error)
+        site, line = stage.last or (None, None)
+        drawn = "" if site is None else f" after site '{show_address(site)}' ({line})"
         raise UnsupportedProgramError(
             f"the program uses a traced value as a Python value at {source}{drawn}: {str(error).splitlines()[0]} "
             "Fix: use lawful.cond for a choice, lawful.scan or lawful.bounded_loop for a sequence, or run the program "
             "eagerly, by an inference with mode='eager', or by handlers.seed. Sizes may be Python integers among "
             "the arguments.",
             source=source,
-            site=None if last is None else last.address,
+            site=site,
         ) from error
     except jax.errors.UnexpectedTracerError as error:
         raise met_escaped(user_line(error), error) from error
@@ -95,7 +96,7 @@ def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[An
             raise
         raise reason from error
     refuse_escaped(program, before, stage.drawn_values)
-    refuse_dead(form, stage.last.source if stage.last else Source("<program>", 0))
+    refuse_dead(form, stage.last[1] if stage.last else Source("<program>", 0))
     return without_dead_code(form, keep_sites=True)
 
 

@@ -76,13 +76,13 @@ class Unrolled:
         return 1 + self.steps * sum(s.kind in ("latent", "branch") for s in self.statements)
 
 
-def random_unrolled(seed, steps, finite, most=6):
+def random_unrolled(seed, steps, finite, most=6, kinds=KINDS):
     """Draw a program; a finite one has at most `most` choices."""
     rng = np.random.default_rng(seed)
     while True:
         statements = []
         for j in range(rng.integers(1, 4)):
-            kind = "latent" if j == 0 else str(rng.choice(KINDS))
+            kind = "latent" if j == 0 else str(rng.choice(kinds))
             reads = [
                 (int(rng.integers(0, 1 if back else j)), int(back), float(rng.choice([-1.0, 0.5])))
                 for back in rng.choice(3, size=rng.integers(0, 3), replace=False)

@@ -1,0 +1,87 @@
+"""Unchained loops give what the loops gave; a carry that comes back to itself stays a carry."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import sample, scan, unchained
+from lawful.emitter import emit
+from lawful.form import Loop
+from lawful.interpose import score
+from lawful.unchained import unchained as rewritten
+
+
+def carries(form):
+    return [len(node.init) for node in form.nodes if isinstance(node, Loop)]
+
+
+def memory(delays, reverse=False):
+    """Steps that read the values of several steps before."""
+
+    def program(y):
+        def step(past, y):
+            x = sample("x", dist.Normal(0.5 * past[-1] + sum(past), jnp.exp(0.1 * y)))
+            sample("y", dist.Normal(x * past[0], 1.0), obs=y)
+            return (x, *past[:-1]), x * y
+
+        return jax.lax.scan(step, (0.3,) * delays, y, reverse=reverse)
+
+    return program
+
+
+def walk(y):
+    """A sum of choices: it comes back to itself."""
+
+    def step(total, y):
+        x = sample("x", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(total, 1.0), obs=y)
+        return total + x, None
+
+    return scan(step, 0.0, y)[0]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("delays", [1, 2, 3])
+@pytest.mark.parametrize("length", [2, 7])
+def test_scores_and_outputs_are_those_of_the_loop(delays, reverse, length):
+    y = jnp.linspace(-1.0, 1.0, length)
+    form = score(lawful.trace(memory(delays, reverse), y)).form
+    small = rewritten(form)
+    assert carries(form) == [delays] and carries(small) == [0] * (delays + 1)
+    x = jax.random.normal(jax.random.key(2), (length,))
+    results = [emit(f)(jax.random.key(i), y, x)[0] for i, f in enumerate((small, form))]
+    for ours, theirs in zip(*results, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("length", [1, 7])
+def test_a_carry_that_comes_back_to_itself_stays_and_so_does_a_single_step(length):
+    y = jnp.linspace(-1.0, 1.0, length)
+    form = score(lawful.trace(walk if length > 1 else memory(1), y)).form
+    assert carries(rewritten(form)) == carries(form) == [1]
+
+
+def test_a_loop_of_many_numbers_stays_a_loop(monkeypatch):
+    y = jnp.linspace(-1.0, 1.0, 7)
+    form = score(lawful.trace(memory(1), y)).form
+    monkeypatch.setattr(unchained, "MOST", 50)
+    assert carries(rewritten(form)) == [1]
+
+
+def test_a_loop_that_draws_stays_a_loop():
+    form = lawful.trace(memory(1), jnp.zeros(7))
+    assert carries(rewritten(form)) == [1]
+
+
+def test_the_density_of_a_chain_has_no_loop_and_the_same_gradient():
+    y = jnp.linspace(-1.0, 1.0, 20)
+    density = lawful.density(memory(2), y)
+    vector = jax.random.normal(jax.random.key(3), (20,))
+    assert "scan" not in str(jax.make_jaxpr(jax.grad(density.logp_vector))(vector))
+    direct = jax.grad(lambda x: density.form.log_density({"x": x}, y))(vector)
+    np.testing.assert_allclose(jax.grad(density.logp_vector)(vector), direct, rtol=1e-10)
+    np.testing.assert_allclose(jax.grad(density.logp)({"x": vector})["x"], direct, rtol=1e-10)
