@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from operator import is_
 
 from .form import Branch, Det, Factor, Form, Loop, Node, Site, Var, subforms, walk
 
@@ -70,6 +71,8 @@ def _prune(form: Form, live: set[Var], keep_sites: bool) -> tuple[Form, set[Var]
         live.update(node.ins)
     nodes.reverse()
     constants = tuple((v, a) for v, a in form.constants if v in live)
+    if len(constants) == len(form.constants) and len(nodes) == len(form.nodes) and all(map(is_, nodes, form.nodes)):
+        return form, live
     return replace(form, nodes=tuple(nodes), constants=constants), live
 
 

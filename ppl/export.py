@@ -174,22 +174,7 @@ class Density:
         if len({choice.dtype for choice in choices}) != 1:
             _, unravel = self.ravel()
             return jax.jit(lambda vector: self.logp(unravel(vector)))
-        pieces: dict[Address, tuple[int, ...]] = {}  # for each choice of the form the shape of its coordinates
-        for c in choices:
-            piece = (*c.loops[c.address in found.steps :], *shapes[c.address])
-            pieces |= dict.fromkeys(found.names(c.address), piece)
-        order = sorted(pieces, key=show_address)  # the order of `ravel`
-        ends = list(itertools.accumulate(math.prod(pieces[address]) for address in order))
-        starts = dict(zip(order, [0, *ends], strict=False))
-        block, vector = Block(), Var((ends[-1],), choices[0].dtype)
-        free = []
-        for c in choices:
-            piece = pieces[c.address]
-            where = [starts[address] for address in found.names(c.address)]
-            window = Windows(Window((math.prod(piece),), piece), tuple((start,) for start in where))
-            read, shape = (window, (len(where), *piece)) if c.address in found.steps else (Cut(where[0], piece), piece)
-            free.append(Var(shape, vector.dtype))
-            block.nodes.append(Det(read, (vector,), (free[-1],), "coordinates"))
+        block, vector, free = _coordinates(found, choices, shapes)
         inputs, answered = tuple(v.like() for v in self.form.inputs), _answered(found.form)
         score = block.splice(answered.form, [*inputs, *free])[answered.own]
         run = emit(unchained(without_dead_code(block.form((*inputs, vector), [score]))))
@@ -228,6 +213,29 @@ class Density:
 def _free_parts(form: Form) -> dict[Address, tuple[int, ...]]:
     """Shape of the coordinates of each latent site, without loops."""
     return {site.address: free_shape(site) for site in form.sites() if site.observed is None}
+
+
+def _coordinates(
+    found: Folded, choices: Sequence[Choice], shapes: Mapping[Address, tuple[int, ...]]
+) -> tuple[Block, Var, list[Var]]:
+    """Write how the coordinates of each choice are read from one vector, which has the order of `ravel`."""
+    pieces: dict[Address, tuple[int, ...]] = {}  # for each choice of the program the shape of its coordinates
+    for c in choices:
+        piece = (*c.loops[c.address in found.steps :], *shapes[c.address])
+        pieces |= dict.fromkeys(found.names(c.address), piece)
+    order = sorted(pieces, key=show_address)
+    ends = list(itertools.accumulate(math.prod(pieces[address]) for address in order))
+    starts = dict(zip(order, [0, *ends], strict=False))
+    block, vector = Block(), Var((ends[-1],), choices[0].dtype)
+    free = []
+    for c in choices:
+        piece = pieces[c.address]
+        where = [starts[address] for address in found.names(c.address)]
+        windows = Windows(Window((math.prod(piece),), piece), tuple((start,) for start in where))
+        read, shape = (windows, (len(where), *piece)) if c.address in found.steps else (Cut(where[0], piece), piece)
+        free.append(Var(shape, vector.dtype))
+        block.nodes.append(Det(read, (vector,), (free[-1],), "coordinates"))
+    return block, vector, free
 
 
 def _answered(form: Form) -> Interposed:

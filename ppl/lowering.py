@@ -321,16 +321,16 @@ class _Lowering:
             )  # fmt: skip
 
     def det(self, eqn: Any, frame: _Frame) -> None:
-        literals = tuple((v.val, getattr(v.aval, "dtype")) if isinstance(v, Literal) else None for v in eqn.invars)
-        ins = tuple(frame.read(v) for v in eqn.invars if not isinstance(v, Literal))
-        outs = tuple(frame.new(v) for v in eqn.outvars)
+        literals = tuple([(v.val, getattr(v.aval, "dtype")) if isinstance(v, Literal) else None for v in eqn.invars])
+        ins = tuple([frame.read(v) for v in eqn.invars if not isinstance(v, Literal)])
+        outs = tuple([frame.new(v) for v in eqn.outvars])
         label = eqn.params.get("name", eqn.primitive.name)
         function = Equation(eqn.primitive, dict(eqn.params), literals, eqn.primitive.multiple_results)
         frame.nodes.append(Det(function, ins, outs, str(label)))
 
     def site(self, eqn: Any, frame: _Frame) -> None:
         mark, lanes, laned = (eqn.params[k] for k in ("mark", "lanes", "laned"))
-        operands = tuple(frame.read(v) for v in eqn.invars)
+        operands = tuple([frame.read(v) for v in eqn.invars])
         parameters = operands[:-1] if mark.observed else operands
         law = LanesLaw(mark.law, lanes, laned[: len(parameters)]) if lanes else mark.law
         observed = operands[-1] if mark.observed else None

@@ -8,6 +8,7 @@ exception.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -258,5 +259,6 @@ def user_line(error: BaseException) -> Source:
     return found
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_ours(file: str) -> bool:
     return file.startswith((_PACKAGE, "<@beartype")) or any(part in _WRAPPERS for part in file.split(os.sep)[-2:])
