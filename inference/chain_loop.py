@@ -16,8 +16,10 @@ import numpy as np
 from lawful.block import Block
 from lawful.emitter import broadcast_plates, run_nodes
 from lawful.form import Form, Plate
+from lawful.isomorphism import addresses_of
 from lawful.lift import lift
 from lawful.site_keys import Keys, keys_of, step_keys
+from lawful.steps import renamed_form
 
 from .kernels.base import KernelForm
 
@@ -111,19 +113,52 @@ def chain_loop(kernel: KernelForm, chains: int, warmup: int, draws: int, thin: i
 
 
 def loop_form(loop: ChainLoop) -> Form:
-    """Write the loop as one Form: the algorithm as a program, every state kept.
+    """Write the loop as one Form: the algorithm as a program.
 
-    Inputs: the program's, then the state of each chain. Outputs: the last state, then every state and the kernel's
-    numbers stacked along the steps.
+    Inputs: the program's, then the state of each chain. Outputs: the last state, then the states that are kept and the
+    kernel's numbers of all steps, stacked along the steps. Where draws are thinned the warmup is a loop of its own, with
+    `warmup` before the names of its sites.
     """
-    inner = Block()
-    outputs = inner.splice(loop.body, loop.body.inputs)
-    closed = inner.form(loop.body.inputs, (*outputs[: loop.size], *outputs))
     block = Block()
     constants = tuple(v.like() for v in loop.body.inputs[: loop.inputs])
     init = tuple(v.like() for v in loop.body.inputs[loop.inputs :])
-    last, ys = block.loop(closed, loop.steps, constants, init, ())
-    return block.form((*constants, *init), (*last, *ys))
+    step = _step(loop, loop.size)
+    if loop.thin == 1:
+        last, kept = block.loop(step, loop.steps, constants, init, ())
+        return block.form((*constants, *init), (*last, *kept))
+    state, warm = init, ()
+    if loop.warmup:
+        names = {address: ("warmup", *address) for node in step.nodes for address in addresses_of(node)}
+        state, warm = block.loop(renamed_form(step, names), loop.warmup, constants, init, ())
+    inner = Block()
+    shared, before = (tuple(v.like() for v in values) for values in (constants, init))
+    after, numbers = inner.loop(_step(loop, 0), loop.thin, shared, before, ())
+    draw = inner.form((*shared, *before), (*after, *after, *numbers))
+    last, late = block.loop(draw, loop.draws, constants, state, ())
+    flat = [block.det(_joined, v, label="steps", plates=v.plates) for v in late[loop.size :]]
+    kept = (*late[: loop.size], *flat)
+    if warm:
+        kept = tuple(
+            block.det(_after, *pair, label="kept", plates=pair[0].plates) for pair in zip(warm, kept, strict=True)
+        )
+    return block.form((*constants, *init), (*last, *kept))
+
+
+def _step(loop: ChainLoop, kept: int) -> Form:
+    """Return one step as the body of a loop, which stacks the first `kept` values of the state and its numbers."""
+    block = Block()
+    outputs = block.splice(loop.body, loop.body.inputs)
+    state, numbers = outputs[: loop.size], outputs[loop.size :]
+    return block.form(loop.body.inputs, (*state, *state[:kept], *numbers))
+
+
+def _joined(steps: jax.Array) -> jax.Array:
+    """Make one axis of draws and of their steps."""
+    return steps.reshape((-1, *steps.shape[2:]))
+
+
+def _after(first: jax.Array, second: jax.Array) -> jax.Array:
+    return jnp.concatenate([first, second])
 
 
 def stepper(loop: ChainLoop) -> Callable[..., list[jax.Array]]:

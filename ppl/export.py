@@ -136,7 +136,7 @@ class Density:
         Raises: NoFiniteStartError after 100 tries, naming the sites whose log density is not finite.
         """
         origin, unravel = self.ravel()
-        judge = jax.jit(jax.value_and_grad(lambda flat: self.logp(unravel(flat))))
+        judge = jax.jit(jax.value_and_grad(self.logp_vector))
         for attempt in range(TRIES):
             flat = jax.random.uniform(jax.random.fold_in(key, attempt), origin.shape, origin.dtype, -2.0, 2.0)
             value, gradient = judge(flat)

@@ -188,3 +188,29 @@ def test_starts_without_density_are_drawn_again():
     result = run(kernels.random_walk(0.1), program=program, args=(), chains=64, draws=5)
     assert (result.posterior["x"] > 0).all()
     assert len(np.unique(result.posterior["x"][:, 0])) == 64
+
+
+def coin():
+    x = sample("x", dist.Bernoulli(0.3))
+    sample("y", dist.Bernoulli(jnp.where(x == 1, 0.9, 0.2)), obs=1)
+
+
+def law_of_states(rows, **settings):
+    """Exact probabilities of what some rows of the kept states are, for the algorithm as a Form."""
+    prepared = inference.mcmc(coin, chains=1, **settings).prepare(())
+    loop, form, start = prepared.built.loop, prepared.built.form, [jnp.zeros(1, int), jnp.log(jnp.full(1, 0.7 * 0.2))]
+    assert [v.full_shape for v in form.inputs] == [x.shape for x in start]
+
+    def states():
+        kept = form(*start)[loop.size]
+        sample("states", dist.Delta((kept[jnp.array(rows), 0] @ jnp.array([1, 2, 4])).astype(float)))
+
+    return inference.enumerate(states)().marginal("states")
+
+
+def test_the_form_of_thinned_draws_has_the_law_of_the_rows_that_are_kept():
+    whole = law_of_states([0, 2, 4], warmup=0, draws=5)
+    assert len(whole) == 8
+    for settings in ({"warmup": 1, "draws": 2, "thin": 2}, {"warmup": 3, "draws": 2}):
+        rows = [0, 1, 2] if "thin" in settings else [0, 2, 4]
+        assert law_of_states(rows, **settings) == pytest.approx(whole, abs=1e-14)
