@@ -15,7 +15,7 @@ import numpy as np
 
 from lawful.block import Block
 from lawful.emitter import broadcast_plates, run_nodes
-from lawful.form import Form, Plate
+from lawful.form import Form, Plate, Var
 from lawful.isomorphism import addresses_of
 from lawful.lift import lift
 from lawful.site_keys import Keys, keys_of, step_keys
@@ -116,8 +116,8 @@ def loop_form(loop: ChainLoop) -> Form:
     """Write the loop as one Form: the algorithm as a program.
 
     Inputs: the program's, then the state of each chain. Outputs: the last state, then the states that are kept and the
-    kernel's numbers of all steps, stacked along the steps. Where draws are thinned the warmup is a loop of its own, with
-    `warmup` before the names of its sites.
+    kernel's numbers of all steps, stacked along the steps. Where draws are thinned the warmup is a loop of its own, and
+    `warmup` stands before the names of its sites.
     """
     block = Block()
     constants = tuple(v.like() for v in loop.body.inputs[: loop.inputs])
@@ -126,7 +126,7 @@ def loop_form(loop: ChainLoop) -> Form:
     if loop.thin == 1:
         last, kept = block.loop(step, loop.steps, constants, init, ())
         return block.form((*constants, *init), (*last, *kept))
-    state, warm = init, ()
+    state, warm = init, tuple[Var, ...]()
     if loop.warmup:
         names = {address: ("warmup", *address) for node in step.nodes for address in addresses_of(node)}
         state, warm = block.loop(renamed_form(step, names), loop.warmup, constants, init, ())

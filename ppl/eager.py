@@ -63,7 +63,7 @@ def run_form(form: Form, *args: Any) -> Any:
 def run_nodes(form: Form, inputs: Sequence[Any]) -> list[Any]:
     """Run the nodes of a form in order."""
     staged = is_staged()
-    values: dict[Var, Any] = dict(form.constants if staged else _constants(form))
+    values = {v: jnp.asarray(array) for v, array in form.constants} if staged else dict(_constants(form))
     values.update(zip(form.inputs, inputs, strict=True))
     for node in form.nodes:
         results: Sequence[Any] = ()

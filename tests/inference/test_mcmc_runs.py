@@ -203,7 +203,7 @@ def law_of_states(rows, **settings):
 
     def states():
         kept = form(*start)[loop.size]
-        sample("states", dist.Delta((kept[jnp.array(rows), 0] @ jnp.array([1, 2, 4])).astype(float)))
+        sample("states", dist.Delta((kept[0, jnp.array(rows)] @ jnp.array([1, 2, 4])).astype(float)))
 
     return inference.enumerate(states)().marginal("states")
 
