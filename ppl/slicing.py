@@ -198,6 +198,9 @@ class Take:
         """Slice an array."""
         starts, sizes = self.place(array.shape, indices)
         taken = jax.lax.dynamic_slice(array, starts, sizes)
+        # Read once, before anything is written: else the slices are read again by all that use them, and a write in
+        # place finds the array still in use and copies it.
+        taken = jax.lax.optimization_barrier(taken)
         return taken.reshape((*sizes[: self.lanes], *sizes[self.lanes + self.drop :]))
 
     def place(self, shape: Shape, indices: Sequence[Any]) -> tuple[list[Any], list[int]]:
@@ -224,7 +227,8 @@ class Put:
     def plain(self, array: Any, part: Any, *indices: Any) -> Any:
         """Write a slice."""
         starts, sizes = Take(self.drop, self.axes, self.lanes).place(array.shape, indices)
-        return jax.lax.dynamic_update_slice(array, part.reshape(sizes), starts)
+        # Written once: else a later read computes the write again, of the array as it was, which then must be copied.
+        return jax.lax.optimization_barrier(jax.lax.dynamic_update_slice(array, part.reshape(sizes), starts))
 
 
 def _for_all_lanes(operation: Take | Put, plain: Callable[..., Any]) -> Callable[..., Any]:
