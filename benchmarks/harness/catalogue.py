@@ -112,14 +112,13 @@ W2 = Workload(
     name="W2",
     title="adaptive tempered SMC, Bayesian logistic regression, 1000 observations of 20 predictors",
     work_unit="likelihoods",
-    contestants=(OURS, FLOOR, "floor_plain", "blackjax", "particles", "particles_by_datum"),
-    environments={"blackjax": "blackjax", "particles": "particles", "particles_by_datum": "particles"},
+    contestants=(OURS, FLOOR, "floor_plain", "blackjax", "particles"),
+    environments={"blackjax": "blackjax", "particles": "particles"},
     variants=(
         _tempered_variant(
             "RW N=1000",
             {"particles": 1000, "steps": 10, "chains": None},
-            # Published for the likelihood datum by datum; the floor itself is some 10 times as fast as the other form.
-            {FLOOR: 1 / 1.2, "blackjax": 3.0, "particles_by_datum": 40.0},
+            {FLOOR: 1 / 1.2, "blackjax": 3.0, "particles": 40.0},
             1.074 / 0.298,
             2.0,
         ),

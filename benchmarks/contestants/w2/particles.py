@@ -37,12 +37,7 @@ class Logistic(ssps.StaticModel):
 
 def build(settings: dict[str, Any]) -> Callable[[int], dict[str, float]]:
     """The contestant for one variant."""
-    return runner(Logistic(), settings)
-
-
-def runner(model: ssps.StaticModel, settings: dict[str, Any]) -> Callable[[int], dict[str, float]]:
-    """Temper a model."""
-    chains, n = settings["chains"], settings["particles"]
+    model, chains, n = Logistic(), settings["chains"], settings["particles"]
 
     def run(i: int) -> dict[str, float]:
         np.random.seed(i)  # the package draws from NumPy's global generator
