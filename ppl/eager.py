@@ -63,7 +63,7 @@ def run_form(form: Form, *args: Any) -> Any:
 def run_nodes(form: Form, inputs: Sequence[Any]) -> list[Any]:
     """Run the nodes of a form in order."""
     staged = is_staged()
-    values = {v: jnp.asarray(array) for v, array in form.constants} if staged else dict(_constants(form))
+    values = _known(form) if staged else dict(_constants(form))
     values.update(zip(form.inputs, inputs, strict=True))
     for node in form.nodes:
         results: Sequence[Any] = ()
@@ -82,6 +82,12 @@ def run_nodes(form: Form, inputs: Sequence[Any]) -> list[Any]:
 
 
 _constants_seen: weakref.WeakKeyDictionary[Form, dict[Var, Any]] = weakref.WeakKeyDictionary()
+
+
+def _known(form: Form) -> dict[Var, Any]:
+    """The closed-over arrays of a form, as arrays that are known while a program is traced."""
+    with jax.ensure_compile_time_eval():
+        return {variable: jnp.asarray(array) for variable, array in form.constants}
 
 
 def _constants(form: Form) -> dict[Var, Any]:
