@@ -153,7 +153,7 @@ class Density:
     @cached_property
     def _answered(self) -> Form:
         """The form with coordinates for choices: its outputs are the log density and the values."""
-        found = _answered(self.form)
+        found = _in_coordinates(self.form)
         wanted = found.form.outputs[found.own], *(value for (value,) in found.outputs)
         return without_dead_code(replace(found.form, outputs=wanted))
 
@@ -175,7 +175,7 @@ class Density:
             _, unravel = self.ravel()
             return jax.jit(lambda vector: self.logp(unravel(vector)))
         block, vector, free = _coordinates(found, choices, shapes)
-        inputs, answered = tuple(v.like() for v in self.form.inputs), _answered(found.form)
+        inputs, answered = tuple(v.like() for v in self.form.inputs), _in_coordinates(found.form)
         score = block.splice(answered.form, [*inputs, *free])[answered.own]
         run = emit(unchained(without_dead_code(block.form((*inputs, vector), [score]))))
         return jax.jit(lambda vector: run(jax.random.key(0), *self.inputs, vector)[0][0])
@@ -238,7 +238,7 @@ def _coordinates(
     return block, vector, free
 
 
-def _answered(form: Form) -> Interposed:
+def _in_coordinates(form: Form) -> Interposed:
     """Return a form with coordinates for choices; its term of the prior is the whole log density."""
     with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
         return interpose(form, _Free(_free_parts(form)), apart=False)

@@ -414,7 +414,7 @@ class _Frame:
     def read(self, variable: Any) -> Var:
         if isinstance(variable, Literal):
             array = literal_array(variable)
-            number = array.dtype, array.tobytes()
+            number = array.dtype, array.shape, array.tobytes()
             if number not in self.numbers:
                 self.numbers[number] = self.constant(variable, array)
             return self.numbers[number]

@@ -52,8 +52,7 @@ class Datum:
 
     def renamed(self, names: Mapping[Var, Var]) -> Datum:
         """Return the datum of other values."""
-        tests = (None if v is None else names[v] for v in (self.inside, self.broken))
-        inside, broken = tests
+        inside, broken = (None if v is None else names[v] for v in (self.inside, self.broken))
         return Datum(self.site, names[self.value], inside, broken, self.support)
 
 

@@ -59,13 +59,16 @@ def _support(site: Site, constants: dict[Var, Any]) -> Any:
         with jax.ensure_compile_time_eval():
             full = [next(rest) if array is None else jnp.asarray(array) for array in known]
             support = law.distribution(*full).support
-        moving = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(support))
-        found.append(
-            constraints.dependent(is_discrete=support.is_discrete, event_dim=support.event_dim) if moving else support
-        )
+        moves = constraints.dependent(is_discrete=support.is_discrete, event_dim=support.event_dim)
+        found.append(moves if _moving(support) else support)
 
     jax.eval_shape(read, *_structs(site, [v for v, array in zip(site.parameters, known, strict=True) if array is None]))
     return found[0]
+
+
+def _moving(support: Any) -> bool:
+    """Tell whether a constraint has a bound that is traced."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(support))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -75,8 +78,7 @@ def fixed_support(law: DistributionLaw, parameters: tuple[jax.ShapeDtypeStruct, 
 
     def read(*parameters: Any) -> None:
         support = law.distribution(*parameters).support
-        moving = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(support))
-        found.append(None if moving else support)
+        found.append(None if _moving(support) else support)
 
     jax.eval_shape(read, *parameters)
     return found[0]

@@ -214,3 +214,9 @@ def test_the_form_of_thinned_draws_has_the_law_of_the_rows_that_are_kept():
     for settings in ({"warmup": 1, "draws": 2, "thin": 2}, {"warmup": 3, "draws": 2}):
         rows = [0, 1, 2] if "thin" in settings else [0, 2, 4]
         assert law_of_states(rows, **settings) == pytest.approx(whole, abs=1e-14)
+
+
+def test_the_form_of_a_warmup_alone_keeps_what_the_warmup_does():
+    prepared = inference.mcmc(coin, chains=2, warmup=3, draws=0, thin=2).prepare(())
+    loop, form = prepared.built.loop, prepared.built.form
+    assert {v.full_shape for v in form.outputs[loop.size : 2 * loop.size]} == {(2, 3)}
