@@ -19,6 +19,7 @@ from .analysis import has_weight
 from .errors import LawfulError
 from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var, subforms
 from .lanes import draw_lanes
+from .product_layout import product_of_lanes
 from .site_keys import Keys, folded, keys_of, row_keys, step_keys
 from .straight import warn_straight
 
@@ -124,6 +125,9 @@ def _refuse_plated(node: Factor | Site) -> None:
 
 def apply_det(node: Det, operands: Sequence[jax.Array]) -> list[jax.Array]:
     """Map the function of a Det over the plates of the node; other plates of its operands are seen whole."""
+    product = product_of_lanes(node, operands)
+    if product is not None:
+        return product
     function = map_over(node.function, node.plates, [v.plates for v in node.ins])
     return list(function(*operands))
 

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
+from .softplus import GROUP, softplus_sum
+
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -59,14 +61,8 @@ REWRITES: dict[type, Callable[[Any, jax.Array], jax.Array]] = {
 }
 
 
-GROUP = 8  # factors under one logarithm; each is at most 2, so their product is at most 256
-
-
 def bernoulli_logits_total(distribution: Any, value: jax.Array) -> jax.Array:
-    """Sum of the log densities of Bernoulli sites by log odds: one logarithm for each eight factors.
-
-    With z = (1 - 2 value) logits the log density is -softplus(z) = -max(z, 0) - log(1 + exp(-|z|)), and the logarithms
-    of eight factors are the one of their product. It is carried as product - 1, so that small terms are not lost.
+    """Sum of the log densities of Bernoulli sites by log odds: -softplus(z) with z = (1 - 2 value) logits.
 
     >>> eta = jnp.linspace(-3.0, 3.0, 21)
     >>> flips = dist.Bernoulli(logits=eta)
@@ -75,18 +71,7 @@ def bernoulli_logits_total(distribution: Any, value: jax.Array) -> jax.Array:
     """
     logits = jnp.asarray(distribution.logits)
     sign = 1 - 2 * jnp.asarray(value).astype(logits.dtype)
-    z = (sign * logits).reshape(-1)
-    up = z >= 0
-    positive, small = jnp.where(up, z, 0.0), jnp.exp(-jnp.where(up, z, -z))  # one convention for both slopes at zero
-    groups = -(-z.size // GROUP)
-    if z.size % GROUP:
-        small = jnp.pad(small, (0, groups * GROUP - z.size))
-    small = small.reshape(GROUP, groups)
-    while len(small) > 1:
-        half = len(small) // 2
-        first, second = small[:half], small[half:]
-        small = first + second + first * second  # (1 + first) (1 + second) - 1
-    return -(jnp.sum(positive) + jnp.sum(jnp.log1p(small)))
+    return -softplus_sum((sign * logits).reshape(-1))
 
 
 TOTALS: dict[type, Callable[[Any, jax.Array], jax.Array]] = {dist.BernoulliLogits: bernoulli_logits_total}
