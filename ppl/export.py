@@ -34,12 +34,14 @@ from .stacks import Cut, Window, Windows
 from .supports import free_shape, is_discrete, to_support
 from .tracing import split_arguments, trace
 from .unchained import unchained
+from .uncollected import uncollected
 
 TRIES = 100
 
 type Position = Mapping[str, Any]
 
 
+@uncollected()
 def density(program: Callable[..., Any] | Form, *args: Any) -> Density:
     """Export the log density of a program at given arguments.
 

@@ -10,6 +10,7 @@ import functools
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -30,6 +31,7 @@ from .observations import nan_message, support_message
 from .packing import packed
 from .supports import fixed_support
 from .uncollected import uncollected
+from .views import is_view, view
 
 
 @dataclass(frozen=True)
@@ -56,18 +58,26 @@ class Datum:
         return Datum(self.site, names[self.value], inside, broken, self.support)
 
 
-_cache: weakref.WeakKeyDictionary[Form, tuple[list[Datum], Callable[..., Any]]] = weakref.WeakKeyDictionary()
+_cache: weakref.WeakKeyDictionary[Form, tuple[list[Datum], Callable[[Sequence[Any]], list[Any]]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 @uncollected()
-def _reader(form: Form) -> tuple[list[Datum], Callable[..., Any]]:
+def _reader(form: Form) -> tuple[list[Datum], Callable[[Sequence[Any]], list[Any]]]:
     if form not in _cache:
         small = folded(form).form
         found, block, _ = _read(small, ())
-        reading = packed(without_dead_code(block.form(small.inputs, [v for datum in found for v in datum.outputs])))
-        run = jax.jit(emit(reading.form), compiler_options=QUICK)
-        _cache[form] = found, lambda *inputs: reading.unpack(run(jax.random.key(0), *inputs)[0])
+        reading = without_dead_code(block.form(small.inputs, [v for datum in found for v in datum.outputs]))
+        _cache[form] = found, partial(view, reading) if is_view(reading) else _compiled(reading)
     return _cache[form]
+
+
+def _compiled(reading: Form) -> Callable[[Sequence[Any]], list[Any]]:
+    """Compile what computes the data; thousands of them leave the program together."""
+    small = packed(reading)
+    run = jax.jit(emit(small.form), compiler_options=QUICK)
+    return lambda inputs: small.unpack(run(jax.random.key(0), *inputs)[0])
 
 
 def _read(form: Form, start: Iterable[Var]) -> tuple[list[Datum], Block, set[Var]]:
@@ -191,7 +201,7 @@ def checked_data(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
     found, run = _reader(form)
     if not found or any(isinstance(x, jax.core.Tracer) for x in inputs):
         return {}
-    values, steps = iter(run(*inputs)), folded(form).steps
+    values, steps = iter(run(inputs)), folded(form).steps
     observed = {}
     for datum in found:
         value = np.asarray(next(values))
