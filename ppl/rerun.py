@@ -52,7 +52,7 @@ def rerun(form: Form, given: Iterable[Address]) -> Rerun:
     (['twice'], ['y'])
     """
     observed = frozenset(c.address for c in choices_of(form, ("observed",)))
-    recorded = record(_unobserved(form), ("deterministic",))
+    recorded = record(unobserved(form), ("deterministic",))
     choices = choices_of(recorded.form)
     kept = frozenset(given)
     guarded = frozenset(c.address for c in choices if c.conditional)
@@ -68,7 +68,7 @@ def rerun(form: Form, given: Iterable[Address]) -> Rerun:
     return Rerun(again, tuple(c for c in choices if c.address in kept), recorded.choices, drawn, observed)
 
 
-def _unobserved(form: Form) -> Form:
+def unobserved(form: Form) -> Form:
     """Turn observations into choices and drop the factors; what read an observed value reads the choice from there on.
 
     A value that the program reads from its data in another way, as a lagged column, stays data.
@@ -90,9 +90,9 @@ def _unobserved(form: Form) -> Form:
             nodes.append(replace(node, ins=get(node.ins)))
         elif isinstance(node, Loop):
             ins = get(node.constants), get(node.init), get(node.xs)
-            nodes.append(replace(node, body=_unobserved(node.body), constants=ins[0], init=ins[1], xs=ins[2]))
+            nodes.append(replace(node, body=unobserved(node.body), constants=ins[0], init=ins[1], xs=ins[2]))
         elif isinstance(node, Branch):
-            forms = tuple(_unobserved(arm) for arm in node.forms)
+            forms = tuple(unobserved(arm) for arm in node.forms)
             nodes.append(replace(node, index=get((node.index,))[0], forms=forms, operands=get(node.operands)))
     return replace(form, nodes=tuple(nodes), outputs=get(form.outputs))
 

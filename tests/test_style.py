@@ -16,6 +16,8 @@ BACKENDS = {
     "inference/laws.py": "the laws of the algorithms' own sites: draw beside the enumeration of the same law",
     "inference/numerics/scheme.py": "the uniforms of a resampling scheme, which its enumeration integrates out",
     "inference/check/identities.py": "points at which density identities are tested; no algorithm runs on them",
+    "inference/check/coordinates.py": "points at which Jacobians are tested",
+    "inference/check/paired.py": "places and ties of ranks, which belong to the test and not to the kernel",
 }
 KEY_HANDLING = {"key", "split", "fold_in", "clone", "key_data", "wrap_key_data", "key_impl"}
 

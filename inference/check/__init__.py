@@ -3,10 +3,12 @@
 from . import strategies
 from .atoms import Atoms
 from .contracts import Contract
+from .coordinates import coordinates
 from .estimates import one
-from .exact import invariant, preserves
+from .exact import preserves
 from .grammar import random_program
 from .identities import mh_symmetry
+from .invariance import invariant
 from .keys import ALPHA, CAPACITY, REGISTRY, SUITE_ALPHA, Registry, key_of, stage_keys
 from .limits import Limits
 from .measure import Comparison, Measure, Trace, compare, freeze
@@ -36,6 +38,7 @@ __all__ = [
     "Trace",
     "Verdict",
     "compare",
+    "coordinates",
     "decision",
     "enumerate_measure",
     "freeze",

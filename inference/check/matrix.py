@@ -15,10 +15,10 @@ import numpy as np
 from lawful.tracing import split_arguments
 
 from ..kernels.base import KernelForm
-from .exact import state_arrays
 from .measure import Trace
 from .outcomes import Layout, compiled_worlds
 from .suite import Instance
+from .transition import state_arrays
 
 
 def stationary_errors(kernel: KernelForm, instances: Sequence[Instance]) -> list[float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from tests.mutants.registry import MUTANTS, clean_rows, run, run_clean
+from tests.mutants.registry import MUTANTS, clean_checks, run, run_clean
 from tests.mutants.table import HEADER, last_line
 
 
@@ -17,8 +17,8 @@ def main() -> int:
     for mutant in MUTANTS:
         outcomes.append(run(mutant))
         print(outcomes[-1], flush=True)
-    for row, programs in clean_rows().items():
-        outcomes.append(run_clean(row, programs))
+    for check in clean_checks():
+        outcomes.append(run_clean(check))
         print(outcomes[-1], flush=True)
     line, clean = last_line(outcomes)
     if sys.argv[1:]:

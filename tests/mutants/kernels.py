@@ -44,6 +44,17 @@ def proposal_inverted():
     return _with_drawn(2.0)
 
 
+def capped_too_early():
+    """The ratio of the joint densities is cut off at one before the proposal's ratio is multiplied."""
+
+    def change(original, terms):
+        ratio, difference = original(*terms)
+        drawn = terms[2] - terms[5]
+        return jnp.minimum(ratio + drawn, 0.0) - drawn, difference
+
+    return _ratio(change)
+
+
 def always_accept():
     """Every proposal is accepted."""
     return _acceptance(jnp.ones_like)
@@ -77,3 +88,20 @@ def children_forgotten():
 def counts_forgotten():
     """The ratio lacks n / n', the numbers of active parts of a branch."""
     return _ratio(lambda original, t: original(*t[:6], t[6], t[6]))
+
+
+def inactive_counted():
+    """The number of parts after a move, in n / n', counts those that do not run."""
+    seen = set()
+
+    def make(original):
+        def active(self, inner, flags):
+            found = original(self, inner, flags)
+            if self in seen:  # the first count chooses a part, the second is that of the state after
+                return [self.block.det(jnp.ones_like, flag, label="all") for flag in found]
+            seen.add(self)
+            return found
+
+        return active
+
+    return patched(single_site._Arm, "_active", make)

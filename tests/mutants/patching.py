@@ -7,7 +7,9 @@ nothing of it is left.
 import contextlib
 from unittest import mock
 
-from lawful import array_math, laws, remembered
+import jax
+
+from lawful import array_math, laws, remembered, tracing
 from lawful.inference.check import outcomes
 
 
@@ -23,12 +25,14 @@ class Reached:
 
 def forget():
     """Drop what was compiled or remembered under the name of a function whose meaning changes."""
+    tracing._forms.clear()
     laws._listed.cache_clear()
     laws._listing.cache_clear()
     array_math._of_module.cache_clear()
     array_math._of_closures.clear()
     remembered._seen.clear()
     outcomes._compiled.clear()
+    jax.clear_caches()
 
 
 @contextlib.contextmanager

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from unittest import mock
 
+import jax
 import jax.numpy as jnp
 
 from lawful.block import Block
 from lawful.form import Det
-from lawful.inference import laws, steps, transformers, weights
+from lawful.inference import ladders, laws, steps, transformers, weights
 from lawful.inference.numerics import picks, strata
 from lawful.inference.representations.population import equal_log_weight, mean_weights, take
 from tests.mutants.patching import patched
@@ -246,6 +247,66 @@ def _weighing_the_old(step, population):
             old |= {v: o for v, o in zip(node.outs, outs, strict=True) if v not in old}
     last = old.get(body.outputs[-1], body.outputs[-1]) if step.weighted else body.outputs[-1]
     return replace(body, nodes=(*body.nodes, *again), outputs=(*body.outputs[:-1], last))
+
+
+def wrong_size():
+    """The effective sample size is one over the largest share."""
+    return _mean(lambda lw, out: (*out[:3], 1 / jnp.max(jnp.exp(lw - jax.nn.logsumexp(lw)))))
+
+
+def step_before():
+    """Every step reads the observation of the step before."""
+
+    def make(original):
+        def loop(self, body, length, shared, start, xs, reverse):
+            rolled = [self.det(lambda x: jnp.roll(x, 1, 0), x, label="roll") for x in xs]
+            return original(self, body, length, shared, start, rolled, reverse)
+
+        return loop
+
+    return patched(Block, "loop", make)
+
+
+def next_measure():
+    """Moves at a pause have the program up to the next one as their target."""
+
+    def make(original):
+        def until(cut, position, loop):
+            form = original(cut, position, loop)
+            *before, last = form.nodes
+            now = last.constants[0]
+            later = now.like()
+            shift = Det(lambda i: (i + 1,), (now,), (later,), "later")
+            return replace(form, nodes=(*before, shift, replace(last, constants=(later, *last.constants[1:]))))
+
+        return until
+
+    return patched(steps, "until", make)
+
+
+def wrong_direction():
+    """The solver of the next temperature weighs by the inverse of the likelihood."""
+
+    def make(original):
+        return lambda log_weight, slope, power, fraction: original(log_weight, -slope, power, fraction)
+
+    return patched(ladders, "next_increase", make)
+
+
+def single_precision_sums():
+    """Expected offspring are added up in single precision."""
+
+    def make(original):
+        def expected(weights, m):
+            exact, bits = original(weights, m), strata.fraction_bits(weights, m)
+            sums = jnp.cumsum((weights / jnp.sum(weights)).astype(jnp.float32)) * m
+            whole = jnp.floor(sums)
+            fraction = ((sums - whole) * 2.0**bits).astype(exact.fraction.dtype)
+            return exact._replace(whole=whole.astype(exact.whole.dtype), fraction=fraction)
+
+        return expected
+
+    return patched(strata, "expected_offspring", make)
 
 
 def any_particle():

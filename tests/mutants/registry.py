@@ -10,19 +10,38 @@ from dataclasses import dataclass
 from typing import Any
 
 from lawful.inference.check import Report
-from lawful.inference.check.exact import TOLERANCE, Tally, check_instance
-from lawful.inference.check.law import check_row
-from lawful.inference.check.rows import ROWS, Row
-from lawful.inference.check.suite import instances_of
-from tests.mutants import kernels, populations, proposals
+from tests.mutants import kernels, maps, populations, programs, proposals, randomness, small_checks
+from tests.mutants.checks import Reported, RowCheck, Tested
 
-MH, NESTED = "mh single site", "mh single site, nested branches"
-IMPORTANCE, MULTINOMIAL = "importance: collapse . push_evidence . spawn", "smc multinomial"
-SYSTEMATIC, ADAPTIVE, ADAPTIVE_3 = (
-    "smc systematic",
-    "smc systematic adaptive, N = 2",
-    "smc systematic adaptive, N = 3",
-)
+
+def _rows(name: str, programs: int = 12) -> RowCheck:
+    return RowCheck(name, programs)
+
+
+MH, NESTED = _rows("mh single site"), _rows("mh single site, nested branches")
+IMPORTANCE, MULTINOMIAL = _rows("importance: collapse . push_evidence . spawn"), _rows("smc multinomial")
+SYSTEMATIC, ADAPTIVE = _rows("smc systematic"), _rows("smc systematic adaptive, N = 2")
+ADAPTIVE_3, ENUMERATE = _rows("smc systematic adaptive, N = 3", 24), _rows("enumerate", 40)
+RESAMPLE_MOVE = _rows("resample-move: reflect at every pause")
+WALK = Reported("random walk from exact draws", "1", small_checks.walk_keeps_exact_draws)
+BOUNDS = Reported("Jacobian of dependent bounds", "0b", small_checks.jacobian_of_dependent_bounds)
+ESS = Reported("ESS is its definition", "0b", small_checks.ess_is_its_definition)
+LADDER = Reported("residual of the next temperature", "0b", small_checks.ladder_solves_its_equation)
+MILLION = Reported("ten million equal weights", "0b", small_checks.equal_weights_give_the_identity)
+LANES = Reported("lanes are independent", "0b", small_checks.lanes_are_independent)
+TAIL = Reported("rare items of a categorical site", "2", small_checks.rare_items_get_their_share)
+CHAINS = Reported("chains of a coin", "3", small_checks.chains_have_the_posterior)
+DIFFER = Reported("no two chains are alike", "0b", small_checks.chains_are_independent)
+EDITS = Reported("1,000 edits against score differences", "0b", small_checks.edits_are_score_differences)
+SCALE = Tested("tests.ppl.test_weighting", "test_a_scaled_choice_has_the_power_of_its_density")
+OVERFLOW = Tested(
+    "tests.faults.test_f39_loop_bound", "test_the_deficit_is_the_probability_of_overflow",
+    (("mode", "staged"), ("p", 0.5)),
+)  # fmt: skip
+STRATA = Tested(
+    "tests.inference.numerics.test_resampling_law", "test_enumeration_is_the_exact_law_of_the_ancestors",
+    (("name", "stratified"), ("case", "ties"), ("m", 3)),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,28 +52,33 @@ class Mutant:
         id: its number in the list of the validation document.
         description: the fault in words.
         patch: makes the context in which the fault is there; entering gives a counter of its calls.
-        row: the row that must find it.
-        programs: number of random programs of that row.
+        check: what must find it.
         equivalent: why no check of expectations can see it; empty for a fault.
     """
 
     id: str
     description: str
     patch: Callable[[], Any]
-    row: str
-    programs: int = 12
+    check: RowCheck | Reported | Tested
     equivalent: str = ""
 
 
 MUTANTS = (
+    Mutant("1", "Jacobian missing at a bounded site", maps.jacobian_missing, WALK),
+    Mutant("2", "Jacobian of the inverse map", maps.jacobian_inverted, WALK),
+    Mutant("3", "dependent bound without its factor", maps.dependent_bound_forgotten, BOUNDS),
     Mutant("4", "proposal ratio forgotten", kernels.proposal_forgotten, MH),
     Mutant("5", "proposal ratio inverted", kernels.proposal_inverted, MH),
+    Mutant("6", "acceptance capped before the proposal ratio", kernels.capped_too_early, MH),
     Mutant("7", "always accept", kernels.always_accept, MH),
     Mutant("8", "wrong temperature, 1.02", kernels.tempered, MH),
     Mutant("9", "slack 0.05 in the acceptance", kernels.slack, MH),
+    Mutant("10", "rejected states dropped from the chain", programs.rejected_dropped, CHAINS),
+    Mutant("11", "one key for proposal and acceptance", randomness.one_key, WALK),
+    Mutant("12", "same random numbers in every chain", randomness.one_draw_for_all_chains, DIFFER),
     Mutant("16", "systematic resampling with a fixed offset", populations.fixed_offset, SYSTEMATIC),
     Mutant("17", "ancestor index off by one", populations.off_by_one, SYSTEMATIC),
-    Mutant("18", "residual remainder drawn uniformly", populations.uniform_remainder, "smc residual"),
+    Mutant("18", "residual remainder drawn uniformly", populations.uniform_remainder, _rows("smc residual")),
     Mutant("19", "resampling by arg max", populations.arg_max, MULTINOMIAL),
     Mutant("20", "resampling with uniform weights", populations.uniform_weights, MULTINOMIAL),
     Mutant("21", "ancestors computed, not applied", populations.not_applied, SYSTEMATIC),
@@ -64,20 +88,35 @@ MUTANTS = (
         equivalent="the slots of multinomial resampling are exchangeable and independent of the old weights of others",
     ),
     Mutant("22c", "weights permuted with the ancestors and kept", populations.permuted_weights, MULTINOMIAL),
-    Mutant("23", "weights reset although not resampled", populations.reset_anyway, ADAPTIVE_3, programs=24),
+    Mutant("23", "weights reset although not resampled", populations.reset_anyway, ADAPTIVE_3),
     Mutant("24", "evidence increment ignores incoming weights", populations.incoming_ignored, ADAPTIVE),
-    Mutant("25", "evidence not divided by N", populations.not_divided, SYSTEMATIC),
-    Mutant("25b", "no 1/N when weights are reset", populations.reset_to_n, "resample systematic"),
+    Mutant("25", "evidence not divided by N at each step", populations.not_divided, SYSTEMATIC),
+    Mutant("25b", "no 1/N when weights are reset", populations.reset_to_n, _rows("resample systematic")),
+    Mutant("25c", "no 1/N at the end", populations.not_divided, IMPORTANCE),
     Mutant("26", "largest instead of mean weight", populations.largest_weight, SYSTEMATIC),
     Mutant("27", "zero weights left out of the mean", populations.zeros_left_out, SYSTEMATIC),
     Mutant("28", "final weights ignored", populations.any_particle, IMPORTANCE),
+    Mutant("29", "observation of the step before", populations.step_before, SYSTEMATIC),
     Mutant("29b", "weight computed from the state before the move", populations.old_state, SYSTEMATIC),
+    Mutant("30", "next temperature solved in the wrong direction", populations.wrong_direction, LADDER),
+    Mutant("31", "effective sample size by the largest share", populations.wrong_size, ESS),
+    Mutant("41", "enumeration forgets a branch", programs.branch_forgotten, ENUMERATE),
+    Mutant("41b", "scale of a choice applied twice", programs.scaled_twice, SCALE),
     Mutant("43", "likelihood dropped", kernels.likelihood_dropped, MH),
+    Mutant("44", "weights added up in single precision", populations.single_precision_sums, MILLION),
     Mutant("45", "children of the redrawn site not scored again", kernels.children_forgotten, MH),
     Mutant("46", "trans-dimensional move without n / n'", kernels.counts_forgotten, NESTED),
-    Mutant("53", "proposal weight forgotten", proposals.weight_forgotten, "propose"),
-    Mutant("53b", "proposal weight forgotten in a filter", proposals.weight_forgotten, "guided smc"),
+    Mutant("47", "n / n' counts parts that do not run", kernels.inactive_counted, NESTED),
+    Mutant("48", "update does not subtract the old density", maps.old_density_kept, EDITS),
+    Mutant("49", "update over a branch compares with the arm that did not run", maps.inactive_arm, NESTED),
+    Mutant("50", "one draw for all lanes of a mapped site", randomness.one_draw_for_all_lanes, LANES),
+    Mutant("51", "default categorical sampler in single precision", randomness.gumbel, TAIL),
     Mutant("52", "kernel that never moves", kernels.never_accept, MH),
+    Mutant("53", "proposal weight forgotten", proposals.weight_forgotten, _rows("propose")),
+    Mutant("53b", "proposal weight forgotten in a filter", proposals.weight_forgotten, _rows("guided smc")),
+    Mutant("54", "moves between steps target the next measure", populations.next_measure, RESAMPLE_MOVE),
+    Mutant("55", "overflow of a bounded loop kept", programs.overflow_kept, OVERFLOW),
+    Mutant("56", "one uniform for all strata", randomness.one_uniform_for_all_strata, STRATA),
 )  # fmt: skip
 
 
@@ -86,7 +125,8 @@ class Outcome:
     """What became of a mutant; `id` is "clean" for the library as it is."""
 
     id: str
-    row: str
+    check: str
+    tier: str
     report: Report
     reached: int
     seconds: float
@@ -112,53 +152,33 @@ class Outcome:
         """The outcome as JSON."""
         shown = {"error": self.error, "evidence_ratio": self.report.evidence_ratio, "paths": self.report.paths}
         return {
-            "id": self.id, "check": self.row, "tier": 0, "verdict": self.verdict, "reached": self.reached,
+            "id": self.id, "check": self.check, "tier": self.tier, "verdict": self.verdict, "reached": self.reached,
             "instances": self.report.instances, "seconds": round(self.seconds, 2), **shown,
         }  # fmt: skip
 
     def __str__(self) -> str:
         """One line of the table."""
         ratio = "" if self.report.evidence_ratio is None else f"Z x {self.report.evidence_ratio:.4g}"
-        return f"{self.id:<6} {self.row:<44} {self.error:>9.1e}  {ratio:<12} {self.seconds:>6.1f}  {self.verdict}"
-
-
-def row_of(name: str) -> Row:
-    """Find a row by its name."""
-    (row,) = (row for row in ROWS if row.name == name)
-    return row
-
-
-def check(row: Row, programs: int) -> Report:
-    """Check a row by the reference enumerator, which compiles nothing, up to the first program that shows an error."""
-    if row.is_kernel:
-        return check_row(row, programs, structures=0).report
-    tally = Tally(TOLERANCE)
-    for instance in instances_of(
-        programs, particles=row.particles, loops=row.loops, steps=row.steps, max_paths=row.max_paths
-    ):
-        check_instance(row.subject, instance, tally, 100_000, "reference")
-        if not tally.error <= TOLERANCE:
-            break
-    return tally.report(row.name, True, f"lawful.inference.check.law.check_row({row.name!r})")
+        shown = f"p {self.report.p_value:.0e}" if self.report.p_value is not None else f"{self.error:.1e}"
+        head = f"{self.id:<6} {self.check:<52} {self.tier:<3}"
+        return f"{head} {shown:>9}  {ratio:<12} {self.seconds:>6.1f}  {self.verdict}"
 
 
 def run(mutant: Mutant) -> Outcome:
-    """Plant a fault and check its row."""
+    """Plant a fault and run its check."""
     start = time.perf_counter()
     with mutant.patch() as reached:
-        report = check(row_of(mutant.row), mutant.programs)
-    return Outcome(mutant.id, mutant.row, report, reached.count, time.perf_counter() - start, bool(mutant.equivalent))
+        report = mutant.check.run()
+    seconds, check = time.perf_counter() - start, mutant.check
+    return Outcome(mutant.id, check.name, check.tier, report, reached.count, seconds, bool(mutant.equivalent))
 
 
-def clean_rows() -> dict[str, int]:
-    """The rows that some mutant is checked by, each with the largest number of programs."""
-    found: dict[str, int] = {}
-    for mutant in MUTANTS:
-        found[mutant.row] = max(mutant.programs, found.get(mutant.row, 0))
-    return found
+def clean_checks() -> list[RowCheck | Reported | Tested]:
+    """The checks that some mutant is found by, each once."""
+    return list(dict.fromkeys(mutant.check for mutant in MUTANTS))
 
 
-def run_clean(row: str, programs: int) -> Outcome:
-    """Check a row of the library as it is."""
+def run_clean(check: RowCheck | Reported | Tested) -> Outcome:
+    """Run a check on the library as it is."""
     start = time.perf_counter()
-    return Outcome("clean", row, check(row_of(row), programs), 1, time.perf_counter() - start)
+    return Outcome("clean", check.name, check.tier, check.run(), 1, time.perf_counter() - start)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tests.mutants.registry import MUTANTS, Outcome
 
-HEADER = f"{'id':<6} {'check that must find it':<44} {'error':>9}  {'evidence':<12} {'s':>6}  outcome"
+HEADER = f"{'id':<6} {'check that must find it':<52} {'tier':<3}{'error':>9}  {'evidence':<12} {'s':>6}  outcome"
 EQUIVALENT = {mutant.id for mutant in MUTANTS if mutant.equivalent}
 
 

@@ -1,0 +1,85 @@
+"""Joint: a program as the law of its choices and its data together, whose draws are exact posterior draws.
+
+Law: choices that were drawn with the data are one draw from the posterior of the program at these data.
+
+Reference: Geweke (2004), Getting it right: joint distribution tests of posterior simulators.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lawful.analysis import without_dead_code
+from lawful.block import Block
+from lawful.conditioned import conditioned
+from lawful.errors import ImproperPriorError, UnsupportedProgramError
+from lawful.form import Factor, Form, walk
+from lawful.laws import IMPROPER
+from lawful.record import Choice, choices_of, record
+from lawful.rerun import unobserved
+
+from ..kernels.base import scored
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A program that draws its own data.
+
+    Attributes:
+        draw: inputs are the program's; outputs the data, then a state of the posterior (`kernels.base.State`).
+        posterior: the program that observes them; inputs are the program's, then the data.
+        data: the observed sites.
+        choices: the choices of the posterior.
+    """
+
+    draw: Form
+    posterior: Form
+    data: tuple[Choice, ...]
+    choices: tuple[Choice, ...]
+
+
+def joint(form: Form) -> Joint:
+    """Split a program into draws of choices and data, and the posterior at such data.
+
+    Raises:
+        UnsupportedProgramError: a factor has no law from which data could be drawn.
+        ImproperPriorError: a prior cannot be drawn from.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def model(y):
+    ...     mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
+    ...     lawful.sample("y", dist.Normal(mu, 1.0), obs=y)
+    >>> both = joint(lawful.trace(model, 0.3))
+    >>> [c.name for c in both.data], [c.name for c in both.choices], len(both.posterior.inputs)
+    (['y'], ['mu'], 2)
+    """
+    _refuse(form)
+    alone = unobserved(form)
+    observed = {c.address for c in choices_of(form, ("observed",))}
+    posterior = conditioned(alone, observed)
+    recorded = record(alone, ("sample",))
+    block = Block()
+    inputs = tuple(v.like() for v in form.inputs)
+    values = block.splice(recorded.form, inputs)[recorded.own : recorded.own + len(recorded.choices)]
+    data = [v for c, v in zip(recorded.choices, values, strict=True) if c.address in observed]
+    latent = [v for c, v in zip(recorded.choices, values, strict=True) if c.address not in observed]
+    log_density, flags = scored(block, posterior.form, [*inputs, *data], latent)
+    draw = without_dead_code(block.form(inputs, (*data, *latent, *flags, log_density)))
+    return Joint(draw, posterior.form, posterior.fixed, choices_of(posterior.form))
+
+
+def _refuse(form: Form) -> None:
+    for node in walk(form):
+        if isinstance(node, Factor):
+            raise UnsupportedProgramError(
+                f"factor '{node.address[-1]}' ({node.source}) has no law, so no data can be drawn that fit it, and no "
+                "exact start. Fix: write it as an observed site, or check a finite program with level='exact'.",
+                site=node.address,
+            )
+    for site in form.sites():
+        if getattr(site.law, "label", "") == IMPROPER:
+            raise ImproperPriorError(
+                f"site '{site.address[-1]}' ({site.source}) has a flat prior (ImproperUniform), which does not "
+                "integrate to one, so there is no exact start. Fix: give a proper prior.",
+                site=site.address,
+            )

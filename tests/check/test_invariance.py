@@ -1,0 +1,139 @@
+"""Kernels are started from exact draws of choices and data: lawful ones keep their law, planted faults do not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful.errors import ImproperPriorError, LawfulError, UnsupportedProgramError
+from lawful.inference import kernels
+from lawful.inference.check import invariant
+from lawful.inference.check.paired import _Batch, _Tally
+from lawful.inference.check.quantities import Quantities
+from tests.mutants import kernels as kernel_mutants
+from tests.mutants import maps, randomness
+
+pytestmark = pytest.mark.tier1
+Y = jnp.array([0.3, 1.2])
+
+
+def positive(y):
+    """A scale with a bound, in data of two values."""
+    scale = lawful.sample("scale", dist.Gamma(2.0, 1.0))
+    with lawful.plate("i", 2):
+        lawful.sample("y", dist.Normal(0.0, scale), obs=y)
+
+
+def chain(y):
+    """A latent walk seen with noise."""
+
+    def step(x, y):
+        x = lawful.sample("x", dist.Normal(0.9 * x, 1.0))
+        lawful.sample("y", dist.Normal(x, 0.5), obs=y)
+        return x, None
+
+    lawful.scan(step, 0.0, y)
+
+
+def switch(y):
+    """A choice between two arms with sites of their own."""
+    b = lawful.sample("b", dist.Bernoulli(0.4))
+    mean = lawful.cond(
+        b == 1,
+        lambda: lawful.sample("left", dist.Normal(-1.0, 1.0)),
+        lambda: 1.0 + lawful.sample("right", dist.Exponential(1.0)),
+    )
+    lawful.sample("y", dist.Normal(mean, 1.0), obs=y[0])
+
+
+WALK = kernels.mh(kernels.random_walk(0.7))
+SMALL = {"n": 2_000, "steps": (1, 5)}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "model"),
+    [
+        (WALK, positive),
+        (kernels.mh(), positive),
+        (WALK, chain),
+        (kernels.cycle(kernels.mh(), WALK), chain),
+        (kernels.mh(), switch),
+        (kernels.mh(kernels.independence()), positive),
+    ],
+    ids=["walk on a bounded site", "single site", "walk in a loop", "cycle", "branches", "independence"],
+)
+def test_a_lawful_kernel_passes(kernel, model):
+    report = invariant(kernel, model, Y, **SMALL)
+    assert report.passed, report
+    assert report.level == "statistical" and report.alpha_spent == 1e-6 / 512
+    assert report.detects(0.2)
+    assert report.repro in repr(report)
+
+
+FAULTS = {
+    "always accept": kernel_mutants.always_accept,
+    "no Jacobian": maps.jacobian_missing,
+    "Jacobian upside down": maps.jacobian_inverted,
+    "one key": randomness.one_key,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_fails(fault):
+    with FAULTS[fault]() as reached:
+        report = invariant(WALK, positive, Y, **SMALL)
+    assert report.status == "failed", report
+    assert reached.count and report.p_value < 1e-6 and report.worst[0]
+
+
+def test_finite_programs_are_enumerated_unless_told_otherwise():
+    def coins(y):
+        a = lawful.sample("a", dist.Bernoulli(0.3))
+        lawful.sample("y", dist.Bernoulli(0.2 + 0.5 * a), obs=y)
+
+    assert invariant(kernels.mh(), coins, 1).level == "exact"
+    report = invariant(kernels.mh(), coins, jnp.array(1), level="statistical", **SMALL)
+    assert report.passed and report.level == "statistical"
+    with kernel_mutants.always_accept():
+        assert invariant(kernels.mh(), coins, jnp.array(1), level="statistical", **SMALL).status == "failed"
+
+
+def test_the_line_that_repeats_a_check_repeats_it():
+    report = invariant(WALK, positive, Y, **SMALL)
+    scope = {"lawful": lawful, "jax": jax, "positive": positive, "args": (Y,)}
+    line = report.repro.replace(repr(WALK), "kernel")
+    again = eval(line, scope | {"kernel": WALK})  # noqa: S307
+    assert (again.p_value, again.worst, again.n_used) == (report.p_value, report.worst, report.n_used)
+
+
+def test_what_cannot_be_drawn_is_refused_by_name():
+    def weighed():
+        lawful.factor("f", -(lawful.sample("x", dist.Normal(0.0, 1.0)) ** 2))
+
+    def flat():
+        lawful.sample("x", dist.ImproperUniform(dist.constraints.real, (), ()))
+
+    with pytest.raises(UnsupportedProgramError, match=r"factor 'f' .*no exact start"):
+        invariant(WALK, weighed)
+    with pytest.raises(ImproperPriorError, match=r"site 'x' .*flat prior"):
+        invariant(WALK, flat)
+    with pytest.raises(LawfulError, match="expected level in"):
+        invariant(WALK, positive, Y, level="certain")
+    with pytest.raises(LawfulError, match="steps of at least 1"):
+        invariant(WALK, positive, Y, steps=(0,))
+
+
+def test_false_alarms_are_as_rare_as_stated():
+    """Exchangeable pairs, 2,000 times at 1 %: more than 42 alarms has probability 1e-6."""
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(2_000):
+        pairs = rng.normal(size=(2, 60, 2))
+        pairs[..., 1] = rng.integers(0, 3, (2, 60))
+        ranks = rng.integers(0, 6, (60, 2))
+        tally = _Tally(["a", "b"], Quantities(["a", "b"], pairs[0]), (1,), 6)
+        tally.add(_Batch(pairs[0], [pairs[1]], ranks))
+        alarms += tally.p_value()[0] <= 0.01
+    assert alarms <= 42

@@ -1,0 +1,94 @@
+"""Checks: what has to find a planted fault, as a row of the law, a check with a report, or a test of the suite.
+
+Law: a check passes on the library as it is, and says so by a Report; a test that fails, or that raises, counts as a
+fault that was found.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from _pytest.outcomes import Failed
+
+from lawful.inference.check import Report
+from lawful.inference.check.exact import TOLERANCE, Tally, check_instance
+from lawful.inference.check.law import check_row
+from lawful.inference.check.rows import ROWS, Row
+from lawful.inference.check.suite import instances_of
+
+
+@dataclass(frozen=True)
+class RowCheck:
+    """A row of `make law`, by the reference enumerator, which compiles nothing.
+
+    Attributes:
+        name: the row.
+        programs: number of random programs.
+    """
+
+    name: str
+    programs: int = 12
+    tier = "0"
+
+    def run(self) -> Report:
+        """Check programs up to the first that shows an error."""
+        row = row_of(self.name)
+        if row.is_kernel:
+            return check_row(row, self.programs, structures=0).report
+        tally = Tally(TOLERANCE)
+        for instance in instances_of(
+            self.programs, particles=row.particles, loops=row.loops, steps=row.steps, max_paths=row.max_paths
+        ):
+            check_instance(row.subject, instance, tally, 100_000, "reference")
+            if not tally.error <= TOLERANCE:
+                break
+        return tally.report(row.name, True, f"lawful.inference.check.law.check_row({row.name!r})")
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A check of `lawful.inference.check` on a program of its own."""
+
+    name: str
+    tier: str
+    make: Callable[[], Report]
+
+    def run(self) -> Report:
+        """Make the report."""
+        return self.make()
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A test of the suite, called with some arguments.
+
+    Attributes:
+        module: its module.
+        test: the function.
+        arguments: by keyword.
+    """
+
+    module: str
+    test: str
+    arguments: tuple[tuple[str, Any], ...] = ()
+    tier: str = "0b"
+
+    @property
+    def name(self) -> str:
+        """Name of the test."""
+        return self.test.removeprefix("test_").replace("_", " ")
+
+    def run(self) -> Report:
+        """Run the test; whatever it raises is a failure."""
+        try:
+            getattr(importlib.import_module(self.module), self.test)(**dict(self.arguments))
+        except (Exception, Failed) as error:
+            return Report(status="failed", law=self.name, level="identities", remarks=repr(error)[:200])
+        return Report(status="passed", law=self.name, level="identities", instances=1)
+
+
+def row_of(name: str) -> Row:
+    """Find a row by its name."""
+    (row,) = (row for row in ROWS if row.name == name)
+    return row

@@ -1,0 +1,50 @@
+"""Mutants of programs and chains: branches, scales and loops of the language, and what a chain keeps."""
+
+import numpy as np
+
+from lawful import control, eager, weighting
+from lawful.inference.chain_loop import ChainLoop
+from tests.mutants.patching import patched
+
+
+def branch_forgotten():
+    """Enumeration runs the first arm of a branch, whatever its index."""
+
+    def make(original):
+        return lambda node, values: original(node, {**values, node.index: np.zeros_like(values[node.index])})
+
+    return patched(eager, "_branch", make)
+
+
+def scaled_twice():
+    """The scale of a choice is applied twice."""
+
+    def make(original):
+        return lambda law, value, parameters, mask, scale: original(
+            law, value, parameters, mask, None if scale is None else scale * scale
+        )
+
+    return patched(weighting, "correction", make)
+
+
+def overflow_kept():
+    """Runs that a bounded loop cuts off keep their weight."""
+    return patched(control, "_cut", lambda original: lambda overflow: 0.0 * original(overflow * False))
+
+
+def rejected_dropped():
+    """A chain keeps the states that it moved to, and not those where it stayed."""
+
+    def make(original):
+        def parts(self, kept):
+            early, late = (list(map(np.copy, part)) for part in original(self, kept))
+            values, length = late[0], len(late[0])
+            for chain in range(values.shape[1]):
+                moved = np.flatnonzero(np.r_[True, values[1:, chain] != values[:-1, chain]])
+                for array in late:
+                    array[:, chain] = array[np.resize(moved, length), chain]
+            return early, late
+
+        return parts
+
+    return patched(ChainLoop, "parts", make)
