@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from lawful import cond, factor, sample, scan
+from lawful import cond, factor, plate, sample, scan
+from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
 from lawful.record import choices_of
 
-from ..kernels import cycle, independence, mh, mixture, on
+from ..kernels import cycle, gibbs, independence, mh, mixture, on
 from ..kernels.base import INVARIANT, KernelForm
 from .contracts import Contract
 
@@ -47,6 +48,36 @@ class Named:
     def __repr__(self) -> str:
         """Show the label."""
         return self.label
+
+
+@dataclass(frozen=True)
+class Conditionals:
+    """Gibbs draws of the sites that have a conditional, mixed with moves of all sites."""
+
+    contract: Contract = INVARIANT
+
+    def build(self, program: Form) -> KernelForm:
+        """Find the sites, and build the kernel."""
+        names = [c.name for c in choices_of(program) if not c.conditional and _has_conditional(program, c.name)]
+        kernel: Any = mixture([2, 1], on(names, gibbs()), mh()) if names else mh()
+        built: KernelForm = kernel.build(program)
+        return built
+
+    def plan(self, program: Form) -> list[str]:
+        """Say what it is."""
+        return [repr(self)]
+
+    def __repr__(self) -> str:
+        """Show the kernels."""
+        return "mixture([2, 1], on(sites with a conditional, gibbs()), mh(single_site()))"
+
+
+def _has_conditional(program: Form, name: str) -> bool:
+    try:
+        on([name], gibbs()).build(program)
+    except UnsupportedProgramError:
+        return False
+    return True
 
 
 def _shift(names: list[str]) -> Any:
@@ -104,3 +135,26 @@ def nested_steps() -> None:
         return z, None
 
     scan(step, jnp.asarray(1), jnp.array([1, 0]))
+
+
+def labels() -> None:
+    """A mixture: labels in a plate, a choice that all of them share, and two that a factor ties together."""
+    p = sample("p", dist.Bernoulli(0.3))
+    with plate("pairs", 2):
+        pair = sample("pair", dist.Bernoulli(0.4))
+    with plate("i", 2):
+        z = sample("z", dist.Bernoulli(0.2 + 0.5 * p))
+        sample("y", dist.Normal(2.0 * z - p + pair[0], 1.0), obs=jnp.array([0.3, -1.0]))
+    factor("both", -0.9 * pair[0] * pair[1])
+
+
+def hidden() -> None:
+    """A hidden chain that is read after its end, too."""
+
+    def step(z: Any, y: Any) -> tuple[Any, Any]:
+        z = sample("z", dist.Categorical(jnp.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.3, 0.3, 0.4]])[z]))
+        sample("y", dist.Normal(1.0 * z, 1.0), obs=y)
+        return z, z
+
+    last, path = scan(step, jnp.asarray(0), jnp.array([0.3, 1.2]))
+    factor("end", -0.3 * last + 0.1 * jnp.sum(path))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..enumerate_sites import enumerate_sites
-from ..kernels import mh, random_walk, repeat
+from ..kernels import gibbs, mh, random_walk, repeat
 from ..moving import move
 from ..numerics.resampling import scheme
 from ..paths import data_by_data
@@ -34,7 +34,7 @@ from ..transformers import (
     spawn,
 )
 from .halves import SumHalf, SumOutside
-from .kernel_rows import CYCLE, INDEPENDENCE, ON, PROGRAM, nested, nested_steps
+from .kernel_rows import CYCLE, INDEPENDENCE, ON, PROGRAM, Conditionals, hidden, labels, nested, nested_steps
 from .reflect import reflect
 from .tilted import tilted
 from .unrolled import Roll
@@ -143,6 +143,8 @@ ROWS: tuple[Row, ...] = (
     Row("on sites, mixture", ON, particles=1, max_paths=8),
     Row("on sites, cycle", CYCLE, particles=1, max_paths=8),
     Row("repeat mh", repeat(mh(), 2), particles=1, max_paths=8),
+    Row("gibbs", gibbs(), programs=(labels, hidden)),
+    Row("gibbs, mixture", Conditionals(), particles=1, max_paths=8),
 )
 
 IDENTITIES: tuple[Row, ...] = (Row("mh random walk", mh(random_walk(0.7))),)

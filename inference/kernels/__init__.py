@@ -2,6 +2,7 @@
 
 from .base import Kernel, Proposed, State, scored
 from .compose import cycle, mixture, repeat
+from .gibbs import gibbs
 from .mh import Proposal, mh
 from .on import on
 from .program_proposal import independence
@@ -14,6 +15,7 @@ __all__ = [
     "Proposed",
     "State",
     "cycle",
+    "gibbs",
     "independence",
     "mh",
     "mixture",

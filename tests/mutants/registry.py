@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lawful.inference.check import Report
-from tests.mutants import kernels, maps, populations, programs, proposals, randomness, small_checks
+from tests.mutants import kernels, maps, populations, programs, proposals, randomness, scans, small_checks
 from tests.mutants.checks import Reported, RowCheck, Tested
 
 
@@ -22,6 +22,7 @@ MH, NESTED = _rows("mh single site"), _rows("mh single site, nested branches")
 IMPORTANCE, MULTINOMIAL = _rows("importance: collapse . push_evidence . spawn"), _rows("smc multinomial")
 SYSTEMATIC, ADAPTIVE = _rows("smc systematic"), _rows("smc systematic adaptive, N = 2")
 ADAPTIVE_3, ENUMERATE = _rows("smc systematic adaptive, N = 3", 24), _rows("enumerate", 40)
+GIBBS = _rows("gibbs")
 RESAMPLE_MOVE = _rows("resample-move: reflect at every pause")
 WALK = Reported("random walk from exact draws", "1", small_checks.walk_keeps_exact_draws)
 BOUNDS = Reported("Jacobian of dependent bounds", "0b", small_checks.jacobian_of_dependent_bounds)
@@ -76,6 +77,9 @@ MUTANTS = (
     Mutant("10", "rejected states dropped from the chain", programs.rejected_dropped, CHAINS),
     Mutant("11", "one key for proposal and acceptance", randomness.one_key, WALK),
     Mutant("12", "same random numbers in every chain", randomness.one_draw_for_all_chains, DIFFER),
+    Mutant("13", "Gibbs with stale conditionals", scans.stale, GIBBS),
+    Mutant("14", "Gibbs draws the marginal instead of the conditional", scans.marginal, GIBBS),
+    Mutant("15", "order of the scan depends on the state", scans.order_by_state, GIBBS),
     Mutant("16", "systematic resampling with a fixed offset", populations.fixed_offset, SYSTEMATIC),
     Mutant("17", "ancestor index off by one", populations.off_by_one, SYSTEMATIC),
     Mutant("18", "residual remainder drawn uniformly", populations.uniform_remainder, _rows("smc residual")),

@@ -34,6 +34,6 @@ def test_a_law_that_does_not_hold_is_told_by_the_exit_code(capsys, monkeypatch):
 
 def test_a_name_of_no_row_is_an_error(capsys):
     with pytest.raises(SystemExit) as caught:
-        command.main(["nested branches", "gibbs"])
+        command.main(["nested branches", "slice"])
     assert caught.value.code == 2
-    assert "no row has 'gibbs' in its name. Fix: give a part of one of these: " in capsys.readouterr().err
+    assert "no row has 'slice' in its name. Fix: give a part of one of these: " in capsys.readouterr().err

@@ -1,0 +1,230 @@
+"""Gibbs: draw finite parts one after the other, each from its exact conditional given all others.
+
+Law: pi K = pi, whatever the order of the parts, since each draw keeps pi. A part is one element of a site's batch at
+one step of its loops. The conditional is that of the densities which the part reaches, at each of its values.
+
+Reference: Geman and Geman (1984), Stochastic relaxation, Gibbs distributions, and the Bayesian restoration of images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.analysis import without_dead_code
+from lawful.block import Block
+from lawful.conditioned import conditioned
+from lawful.errors import UnsupportedProgramError
+from lawful.form import Det, Form, Plate, Site, Var
+from lawful.inlining import inlined
+from lawful.lift import lift
+from lawful.reach import Target, targets
+from lawful.record import Choice, choices_of
+
+from ..check.contracts import Contract
+from ..laws import PickLaw
+from .base import KernelForm, State, state_inputs
+from .local import Local, write_move
+from .local import State as Old
+from .redraw import PREFIX
+from .slots import Slot, Starts, Unravel, apply, slots_of, table_of
+
+INFO = ("n_changed",)
+LATER = "is read by all later steps of its loop"
+
+
+@dataclass(frozen=True)
+class Gibbs:
+    """A scan over all parts of the finite sites; see `gibbs`."""
+
+    contract: Contract = Contract("invariant_kernel", target="the program's posterior", parametric=True)
+
+    def build(self, program: Form) -> KernelForm:
+        """Write one loop over the parts of each site."""
+        choices = choices_of(program)
+        form = inlined(program)
+        block, inputs, start = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
+        state, changed = start, block.constant(np.zeros((), np.int32))
+        for target in _moved(form):
+            state, count = scan(block, _Part(form, choices, target), inputs, state)
+            changed = block.det(jnp.add, changed, count, label="changed")
+        closed = block.form((*inputs, *start.flat), (*state.flat, changed))
+        return KernelForm(without_dead_code(closed), choices, INFO, True)
+
+    def plan(self, program: Form) -> list[str]:
+        """Say which site is drawn how."""
+        moved = {target.node.address for target in _moved(inlined(program))}
+        return [
+            f"{c.name}: " + ("drawn from its conditional" if c.address in moved else "not moved")
+            for c in choices_of(program)
+        ]
+
+    def __repr__(self) -> str:
+        """Show the name."""
+        return "gibbs()"
+
+
+def gibbs() -> Gibbs:
+    """Gibbs sampling of finite sites: a step draws each of their parts once, in the order of the program.
+
+    Sites that are not finite and sites inside branches stay; move them by another kernel, as in
+    `cycle(gibbs(), random_walk(0.5))`. To move some finite sites only, use `on(sites, gibbs())`.
+
+    Raises: UnsupportedProgramError when the kernel is built, where a finite site decides which others run, or where all
+        later steps of a loop read it: there is no conditional that a few values show.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def mixture(y):
+    ...     mean = lawful.sample("mean", dist.Normal(0.0, 3.0))
+    ...     with lawful.plate("i", 4):
+    ...         z = lawful.sample("z", dist.Bernoulli(0.3))
+    ...         lawful.sample("y", dist.Normal(z * mean, 1.0), obs=y)
+    >>> gibbs().plan(lawful.trace(mixture, np.zeros(4)))
+    ['mean: not moved', 'z: drawn from its conditional']
+    """
+    return Gibbs()
+
+
+def _moved(form: Form) -> list[Target]:
+    """List the sites that are drawn."""
+    found = [t for t in targets(form) if isinstance(t.node, Site) and 0 not in t.sizes]
+    return [t for t in found if t.node.law.atoms is not None]
+
+
+class _Part:
+    """What one part of a target needs: the weights of its values, the values, and where the state holds it.
+
+    Attributes:
+        weigh: from position, inputs, values, flags and a value of the part to the change of the log density.
+        values: from position, inputs, values and flags to all values of the part.
+        count: number of values.
+        slot: where it is written.
+        starts: how its place follows from the position.
+    """
+
+    def __init__(self, form: Form, choices: Sequence[Choice], target: Target) -> None:
+        block, state = Block(), state_inputs(choices)
+        self.target, self.choices = target, choices
+        position, inputs = Var((), jnp.dtype("int32")), tuple(v.like() for v in form.inputs)
+        indices = block.det(Unravel(target.sizes), position, label="indices") if target.sizes else ()
+        old = Old(dict(zip((c.address for c in choices), state.values, strict=True)), _flags(choices, state))
+
+        def build(whole: Any) -> Local:
+            if whole:
+                raise _refused(target.node, LATER)
+            return Local(block, form, target, indices, inputs, old, {}, whole)
+
+        local = write_move(block, build)
+        if len(local.edits) != 1:
+            raise _refused(target.node, "decides which other sites run")
+        change = block.det(log_weight, *local.sums(True), *local.sums(False), label="change")
+        operands = (position, *inputs, *state.values, *state.flags)
+        move = block.form(operands, (change,))
+        drawn = next((node for node in move.nodes if isinstance(node, Site) and node.observed is None), None)
+        if drawn is None:
+            raise _refused(target.node, LATER)
+        self.count = int(drawn.law.atoms)
+        self.weigh = without_dead_code(conditioned(move, {drawn.address}, ()).form)
+        listed = Var((self.count, *drawn.out.shape), drawn.out.dtype)
+        before = move.nodes[: move.nodes.index(drawn)]
+        lister = Det(_Values(drawn.law), drawn.parameters, (listed,), "values")
+        self.values = without_dead_code(replace(move, nodes=(*before, lister), outputs=(listed,)))
+        ((self.slot, (edit,)),) = slots_of([local])
+        axes = self.slot.drop + len(self.slot.axes)
+        self.starts = Starts((table_of(local, edit),), axes) if axes else None
+
+
+def scan(block: Block, part: _Part, inputs: Sequence[Var], state: State) -> tuple[State, Var]:
+    """Append draws of all parts of a site, one after the other; returns the state and how many parts changed."""
+    inner, now = Block(), state_inputs(part.choices)
+    given, position = tuple(v.like() for v in inputs), Var((), jnp.dtype("int32"))
+    after, changed = _drawn(inner, part, given, now, position)
+    body = inner.form((*given, *now.flat, position), (*after.flat, changed))
+    length = math.prod(part.target.sizes)
+    positions = block.constant(np.arange(length, dtype=np.int32))
+    flat, (counts,) = block.loop(body, length, inputs, state.flat, (positions,))
+    n = len(part.choices)
+    return State(flat[:n], flat[n:-1], flat[-1]), block.det(_total, counts, label="changed")
+
+
+def _drawn(block: Block, part: _Part, inputs: Sequence[Var], state: State, position: Var) -> tuple[State, Var]:
+    """Append the draw of one part from its conditional."""
+    operands = (position, *inputs, *state.values, *state.flags)
+    plate = Plate("value", part.count)
+    (values,) = block.splice(part.values, operands)
+    each = block.det(_same, values, label="each value", adds=(plate,))
+    lifted = lift(part.weigh, plate, [False] * len(operands) + [True], carried=[True]).form
+    (change,) = block.splice(lifted, (*operands, each))
+    weights = block.det(relative, change, label="weights")
+    pick = block.site((PREFIX, "gibbs", *part.target.node.address), PickLaw(part.count), (weights,))
+    value, added = (block.det(_at, x, pick, label="picked") for x in (values, change))
+    slot: Slot = part.slot
+    zero, yes = block.constant(np.zeros((), np.int32)), block.constant(np.ones((), bool))
+    starts = block.det(part.starts, zero, position, label="where") if part.starts is not None else ()
+    k = next(i for i, c in enumerate(part.choices) if c.address == slot.address)
+    written = apply(block, slot, starts, state.values[k], value, yes)
+    differs = block.det(_differs, state.values[k], written, label="changed?")
+    log_density = block.det(jnp.add, state.log_density, added, label="log density")
+    return State((*state.values[:k], written, *state.values[k + 1 :]), state.flags, log_density), differs
+
+
+def log_weight(
+    kept_new: jax.Array,
+    likelihood_new: jax.Array,
+    drawn_new: jax.Array,
+    kept_old: jax.Array,
+    likelihood_old: jax.Array,
+    drawn_old: jax.Array,
+) -> jax.Array:
+    """Change of the log density by a new value of the part."""
+    return (kept_new + likelihood_new + drawn_new) - (kept_old + likelihood_old + drawn_old)
+
+
+def relative(log_weights: jax.Array) -> jax.Array:
+    """Weights of values on a scale where the largest is 1; what is not a number has none."""
+    known = jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights)
+    return jnp.exp(known - jnp.max(known))
+
+
+@dataclass(frozen=True)
+class _Values:
+    """All values of a part, along a new first axis."""
+
+    law: Any
+
+    def __call__(self, *parameters: jax.Array) -> tuple[jax.Array]:
+        return (self.law.enumerate(*parameters)[0],)
+
+
+def _flags(choices: Sequence[Choice], state: State) -> dict[Any, Var]:
+    return dict(zip((c.address for c in choices if c.conditional), state.flags, strict=True))
+
+
+def _refused(site: Site, why: str) -> UnsupportedProgramError:
+    return UnsupportedProgramError(
+        f"gibbs: site '{site.address[-1]}' ({site.source}) {why}, so its conditional is not a table of values. Fix: "
+        "move it by kernels.mh(), and the others by on(sites, gibbs()).",
+        site=site.address,
+    )
+
+
+def _same(values: jax.Array) -> jax.Array:
+    return values
+
+
+def _at(values: jax.Array, index: jax.Array) -> jax.Array:
+    return values[index]
+
+
+def _total(counts: jax.Array) -> jax.Array:
+    return jnp.sum(counts, dtype=jnp.int32)
+
+
+def _differs(before: jax.Array, after: jax.Array) -> jax.Array:
+    return jnp.any(before != after).astype(jnp.int32)
