@@ -11,6 +11,7 @@ Reference: Gandy and Scott (2020), Unit testing for MCMC and other Monte Carlo m
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -52,8 +53,8 @@ def keeps_exact_draws(
         key: a random key.
         repro: the line that repeats the check.
     """
-    runs = _Runs(kernel, form, inputs, tuple(steps), reversible)
-    pilot = runs(keys.stage_keys(key, 0, min(PILOT, rule.n)))
+    runs = _runs(kernel, form, tuple(steps), reversible, bool(jax.config.read("jax_enable_x64")))
+    pilot = runs(keys.stage_keys(key, 0, min(PILOT, rule.n)), inputs)
     quantities = Quantities(runs.columns.names, pilot.start)
     places = max(steps) + 1 if reversible else 0
     found: dict[str, Any] = {}
@@ -62,7 +63,7 @@ def keeps_exact_draws(
         tally = _Tally(runs.columns.names, quantities, steps, places)
         fresh = keys.stage_keys(key, stage, size)
         for begin in range(0, size, rule.n):
-            tally.add(runs(fresh[begin : begin + rule.n]))
+            tally.add(runs(fresh[begin : begin + rule.n], inputs))
         p, found["worst"] = tally.p_value()
         return p
 
@@ -100,9 +101,7 @@ class _Batch:
 class _Runs:
     """Draws data and choices, and runs the kernel on them; one compiled program for each number of keys."""
 
-    def __init__(
-        self, kernel: Any, form: Form, inputs: Sequence[Any], steps: tuple[int, ...], reversible: bool
-    ) -> None:
+    def __init__(self, kernel: Any, form: Form, steps: tuple[int, ...], reversible: bool) -> None:
         both = joint(form)
         built = kernel.build(both.posterior)
         self.columns = Columns(both.choices)
@@ -111,7 +110,7 @@ class _Runs:
         wanted = scoring.form.outputs[scoring.own : scoring.own + 2]
         densities = emit(without_dead_code(replace(scoring.form, outputs=wanted)))
 
-        def one(key: jax.Array) -> Any:
+        def one(key: jax.Array, inputs: Sequence[Any]) -> Any:
             start_key, forth, back, place, ties = jax.random.split(key, 5)
             drawn, _ = draw(start_key, *inputs)
             observed, state = drawn[:data], drawn[data:]
@@ -136,12 +135,26 @@ class _Runs:
             others = jnp.concatenate([path, run(back)])
             return first, ends, _rank(first, others, used, jax.random.uniform(ties, first.shape))
 
-        self._many = jax.jit(jax.vmap(one))
+        self._many = jax.jit(jax.vmap(one, (0, None)))
 
-    def __call__(self, keys: jax.Array) -> _Batch:
+    def __call__(self, keys: jax.Array, inputs: Sequence[Any]) -> _Batch:
         with jax.debug_key_reuse(False):  # it takes keys that vmap has moved for used ones, as of a loop in a batch
-            start, ends, ranks = self._many(keys)
+            start, ends, ranks = self._many(keys, list(inputs))
         return _Batch(start, ends, None if ranks is None else np.asarray(ranks))
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled(kernel: Any, form: Form, steps: tuple[int, ...], reversible: bool, x64: bool) -> _Runs:
+    return _Runs(kernel, form, steps, reversible)
+
+
+def _runs(kernel: Any, form: Form, steps: tuple[int, ...], reversible: bool, x64: bool) -> _Runs:
+    """Write the runs of a kernel, once; a kernel that is no key of a table, as one with arrays, each time."""
+    try:
+        hash(kernel)
+    except TypeError:
+        return _Runs(kernel, form, steps, reversible)
+    return _compiled(kernel, form, steps, reversible, x64)
 
 
 def _rank(first: jax.Array, others: jax.Array, used: jax.Array, u: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from tests.mutants.registry import MUTANTS, clean_checks, run, run_clean
+from tests.mutants.registry import MUTANTS, STATISTICAL, clean_checks, run, run_clean, run_seeds
 from tests.mutants.table import HEADER, last_line
 
 
@@ -19,6 +19,9 @@ def main() -> int:
         print(outcomes[-1], flush=True)
     for check in clean_checks():
         outcomes.append(run_clean(check))
+        print(outcomes[-1], flush=True)
+    for statistical in STATISTICAL:
+        outcomes.append(run_seeds(statistical))
         print(outcomes[-1], flush=True)
     line, clean = last_line(outcomes)
     if sys.argv[1:]:

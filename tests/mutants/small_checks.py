@@ -7,11 +7,12 @@ import numpyro.distributions as dist
 from scipy.stats import binomtest
 
 import lawful
-from lawful import inference
+from lawful import inference, lanes
 from lawful.emitter import emit
 from lawful.inference import kernels, ladders, weights
 from lawful.inference.check import ALPHA, Report, coordinates, invariant, key_of
 from lawful.inference.numerics import strata
+from lawful.laws import law_of
 from tests.inference.kernels import test_incremental
 
 WALK = kernels.mh(kernels.random_walk(0.7))
@@ -42,9 +43,10 @@ def told(law: str, level: str, error: float, tolerance: float) -> Report:
     return Report(status=status, law=law, level=level, measure_error=float(error), instances=1)
 
 
-def walk_keeps_exact_draws() -> Report:
+def walk_keeps_exact_draws(fresh: int | None = None) -> Report:
     """Tier 1: a random walk on a bounded site."""
-    return invariant(WALK, positive, jnp.array(0.3), n=4_000, steps=(1, 5))
+    key = key_of("mutants/walk", fresh)
+    return invariant(WALK, positive, jnp.array(0.3), n=4_000, steps=(1, 5), key=key)
 
 
 def jacobian_of_dependent_bounds() -> Report:
@@ -102,24 +104,26 @@ def lanes_are_independent() -> Report:
     return told("lanes differ", "identities", 12 - len(np.unique(np.asarray(drawn))), 0)
 
 
-def rare_items_get_their_share() -> Report:
+def rare_items_get_their_share(fresh: int | None = None) -> Report:
     """Tier 2: 2,000 draws of a site whose tail of 10^6 items has the probability 0.1, in single precision."""
     logits = jnp.full(1_000_001, np.log(1e-7), jnp.float32).at[0].set(np.float32(np.log(0.9)))
-    law, parameters = lawful.laws.law_of(dist.Categorical(logits=logits))
-    keys = jax.random.split(key_of("rare items"), 2_000)
-    draw = jax.jit(lambda key: law.draw(key, *parameters))
-    hits = int(sum(int(draw(key)) > 0 for key in keys))
-    p = binomtest(hits, len(keys), 0.1).pvalue
+    law, parameters = law_of(dist.Categorical(logits=logits))
+    keys = jax.random.split(key_of("mutants/rare items", fresh), 40)
+    draw = jax.jit(lambda key, logits: lanes.draw_lanes(law, key, (50,), [logits], [(False,)]))
+    hits = sum(int(np.sum(np.asarray(draw(key, *parameters)) > 0)) for key in keys)
+    p = binomtest(hits, 50 * len(keys), 0.1).pvalue
     return Report(
         status="failed" if p <= ALPHA else "passed", law="the tail has its mass", level="statistical",
-        bound="finite-sample", p_value=float(p), n_used=len(keys), alpha_spent=ALPHA,
+        bound="finite-sample", p_value=float(p), n_used=50 * len(keys), alpha_spent=ALPHA,
     )  # fmt: skip
 
 
-def chains_have_the_posterior() -> Report:
+COINS = inference.mcmc(coin, kernels.mh(), chains=4_000, warmup=20, draws=20)
+
+
+def chains_have_the_posterior(fresh: int | None = None) -> Report:
     """Tier 3: the share of heads in 4,000 chains; chains are independent, so it has a standard error."""
-    plan = inference.mcmc(coin, kernels.mh(), chains=4_000, warmup=20, draws=20)
-    heads = plan(key_of("chains of a coin"), 0.8).posterior["x"].mean(axis=1)
+    heads = COINS(key_of("mutants/chains of a coin", fresh), 0.8).posterior["x"].mean(axis=1)
     odds = 0.3 * np.exp(-0.5 * 1.2**2) / (0.7 * np.exp(-0.5 * 0.8**2))
     z = (heads.mean() - odds / (1 + odds)) * np.sqrt(len(heads)) / heads.std()
     p = float(2 * (1 - dist.Normal(0.0, 1.0).cdf(abs(z))))

@@ -12,5 +12,7 @@ def last_line(outcomes: Sequence[Outcome]) -> tuple[str, bool]:
     """The count of kills and alarms, and whether all is as it should be."""
     faults = [o for o in outcomes if o.id != "clean" and o.id not in EQUIVALENT]
     killed = sum(o.verdict == "killed" for o in faults)
-    alarms = sum(not o.report.passed for o in outcomes if o.id == "clean" or o.id in EQUIVALENT)
-    return f"{killed} of {len(faults)} killed, {alarms} alarms", killed == len(faults) and not alarms
+    alarms = sum(o.alarms for o in outcomes) + sum(not o.report.passed for o in outcomes if o.id in EQUIVALENT)
+    seeds = max((o.seeds for o in outcomes), default=1)
+    line = f"{killed} of {len(faults)} killed, {alarms} alarms" + (f" in {seeds} clean seeds" if seeds > 1 else "")
+    return line, killed == len(faults) and not alarms

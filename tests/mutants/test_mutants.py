@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from tests.mutants.registry import MUTANTS, clean_checks, run, run_clean
+from tests.mutants.registry import MUTANTS, STATISTICAL, clean_checks, run, run_clean, run_seeds
 
 pytestmark = pytest.mark.mutants
 
@@ -42,6 +42,15 @@ def test_the_library_raises_no_alarm_where_faults_are_found(check, note):
     outcome = run_clean(check)
     note(outcome)
     assert outcome.report.passed, outcome.report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", STATISTICAL, ids=lambda check: check.__name__)
+def test_fresh_seeds_raise_no_alarm(check, note):
+    """Each check alone may alarm with probability 1e-6 / 512 a seed."""
+    outcome = run_seeds(check)
+    note(outcome)
+    assert not outcome.alarms, outcome
 
 
 def test_evidence_faults_leave_the_normalised_measure_alone():
