@@ -17,6 +17,7 @@ BACKENDS = {
     "inference/numerics/scheme.py": "the uniforms of a resampling scheme, which its enumeration integrates out",
     "inference/check/identities.py": "points at which density identities are tested; no algorithm runs on them",
     "inference/check/coordinates.py": "points at which Jacobians are tested",
+    "inference/check/sbc.py": "ties of ranks",
     "inference/check/paired.py": "places and ties of ranks, which belong to the test and not to the kernel",
 }
 KEY_HANDLING = {"key", "split", "fold_in", "clone", "key_data", "wrap_key_data", "key_impl"}

@@ -17,6 +17,7 @@ from .programs import FiniteProgram
 from .reference import decision, enumerate_measure
 from .report import Report
 from .resamplers import BATTERY, resampler
+from .sbc import sbc
 from .sequential import SequentialRule, Verdict
 from .statistical import unbiased
 
@@ -51,6 +52,7 @@ __all__ = [
     "preserves",
     "random_program",
     "resampler",
+    "sbc",
     "stage_keys",
     "strategies",
     "unbiased",

@@ -159,7 +159,7 @@ def _runs(kernel: Any, form: Form, steps: tuple[int, ...], reversible: bool, x64
 
 def _rank(first: jax.Array, others: jax.Array, used: jax.Array, u: jax.Array) -> jax.Array:
     """Rank each column of a state among others (states, k), ties broken at random; a NaN counts as smallest."""
-    first, others = (jnp.nan_to_num(x, nan=-jnp.inf, posinf=jnp.inf, neginf=-jnp.inf) for x in (first, others))
+    first, others = (jnp.where(jnp.isnan(x), -jnp.inf, x) for x in (first, others))
     below = jnp.sum((others < first) & used[:, None], axis=0)
     equal = jnp.sum((others == first) & used[:, None], axis=0)
     return below + jnp.floor(u * (equal + 1)).astype(below.dtype)
