@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from lawful.errors import PathLimitError
@@ -20,6 +21,7 @@ from .measure import Measure, compare
 from .outcomes import Layout, compiled_measure, outcome_form, reference_measure, source
 from .report import Report
 from .suite import Instance, instances_of
+from .transition import SINGLE
 
 TOLERANCE = 1e-12
 
@@ -54,7 +56,8 @@ class Tally:
         missing = [label for label, seen in self.coverage.items() if len(seen) < 2 and not label.startswith("~")]
         status, remarks = "passed", ""
         if not (self.error <= self.tolerance and self.lost <= TOLERANCE):
-            status, remarks = "failed", f"worst instance:\n{self.worst}"
+            single = "" if jax.config.read("jax_enable_x64") else f"{SINGLE}; "
+            status, remarks = "failed", f"{single}worst instance:\n{self.worst}"
         elif require_coverage and missing:
             status = "inconclusive"
             remarks = f"one outcome only was seen of: {', '.join(missing)}; give instances that reach the other."

@@ -23,6 +23,7 @@ from .reference import enumerate_measure
 from .report import Report
 
 TOLERANCE = 1e-12
+SINGLE = "single precision; exact checks need jax.config.update('jax_enable_x64', True)"
 UNREACHED = "some state of the support is never reached from another"
 
 
@@ -59,6 +60,8 @@ def stationary(
         problems.append(f"the flux pi_x K_xy is asymmetric by {asymmetry:.3g}")
     if irreducible and not _irreducible(matrix):
         problems.append(UNREACHED)
+    if problems and not jax.config.read("jax_enable_x64"):
+        problems.append(SINGLE)
     return Report(
         status="failed" if problems else "passed",
         law=f"{kernel!r} keeps pi",

@@ -137,3 +137,14 @@ def test_false_alarms_are_as_rare_as_stated():
         tally.add(_Batch(pairs[0], [pairs[1]], ranks))
         alarms += tally.p_value()[0] <= 0.01
     assert alarms <= 42
+
+
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype")
+def test_an_exact_check_in_single_precision_says_so():
+    def coins():
+        a = lawful.sample("a", dist.Bernoulli(0.3))
+        lawful.sample("y", dist.Bernoulli(0.2 + 0.5 * a), obs=1)
+
+    with jax.enable_x64(False):
+        report = invariant(kernels.mh(), coins, tolerance=0.0)
+    assert report.status == "failed" and "jax_enable_x64" in report.remarks
