@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.addresses import show_address
 from lawful.analysis import without_dead_code
 from lawful.block import Block
 from lawful.conditioned import conditioned
@@ -35,7 +36,7 @@ from .local import State as Old
 from .redraw import PREFIX
 from .slots import Slot, Starts, Unravel, apply, slots_of, table_of
 
-INFO = ("n_changed",)
+INFO = ("n_changed", "n_nonfinite")
 LATER = "is read by all later steps of its loop"
 
 
@@ -50,11 +51,11 @@ class Gibbs:
         choices = choices_of(program)
         form = inlined(program)
         block, inputs, start = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
-        state, changed = start, block.constant(np.zeros((), np.int32))
+        state, numbers = start, [block.constant(np.zeros((), np.int32)) for _ in INFO]
         for target in _moved(form):
-            state, count = scan(block, _Part(form, choices, target), inputs, state)
-            changed = block.det(jnp.add, changed, count, label="changed")
-        closed = block.form((*inputs, *start.flat), (*state.flat, changed))
+            state, counts = scan(block, _Part(form, choices, target), inputs, state)
+            numbers = [block.det(jnp.add, a, b, label=name) for name, a, b in zip(INFO, numbers, counts, strict=True)]
+        closed = block.form((*inputs, *start.flat), (*state.flat, *numbers))
         return KernelForm(without_dead_code(closed), choices, INFO, True)
 
     def plan(self, program: Form) -> list[str]:
@@ -140,20 +141,22 @@ class _Part:
         self.starts = Starts((table_of(local, edit),), axes) if axes else None
 
 
-def scan(block: Block, part: _Part, inputs: Sequence[Var], state: State) -> tuple[State, Var]:
-    """Append draws of all parts of a site, one after the other; returns the state and how many parts changed."""
+def scan(block: Block, part: _Part, inputs: Sequence[Var], state: State) -> tuple[State, list[Var]]:
+    """Append draws of all parts of a site, one after the other; returns the state and the numbers of `INFO`."""
     inner, now = Block(), state_inputs(part.choices)
     given, position = tuple(v.like() for v in inputs), Var((), jnp.dtype("int32"))
-    after, changed = _drawn(inner, part, given, now, position)
-    body = inner.form((*given, *now.flat, position), (*after.flat, changed))
+    after, numbers = _drawn(inner, part, given, now, position)
+    body = inner.form((*given, *now.flat, position), (*after.flat, *numbers))
     length = math.prod(part.target.sizes)
     positions = block.constant(np.arange(length, dtype=np.int32))
-    flat, (counts,) = block.loop(body, length, inputs, state.flat, (positions,))
+    flat, counts = block.loop(body, length, inputs, state.flat, (positions,))
     n = len(part.choices)
-    return State(flat[:n], flat[n:-1], flat[-1]), block.det(_total, counts, label="changed")
+    return State(flat[:n], flat[n:-1], flat[-1]), [block.det(_total, x, label="total") for x in counts]
 
 
-def _drawn(block: Block, part: _Part, inputs: Sequence[Var], state: State, position: Var) -> tuple[State, Var]:
+def _drawn(
+    block: Block, part: _Part, inputs: Sequence[Var], state: State, position: Var
+) -> tuple[State, tuple[Var, Var]]:
     """Append the draw of one part from its conditional."""
     operands = (position, *inputs, *state.values, *state.flags)
     plate = Plate("value", part.count)
@@ -169,27 +172,24 @@ def _drawn(block: Block, part: _Part, inputs: Sequence[Var], state: State, posit
     starts = block.det(part.starts, zero, position, label="where") if part.starts is not None else ()
     k = next(i for i, c in enumerate(part.choices) if c.address == slot.address)
     written = apply(block, slot, starts, state.values[k], value, yes)
-    differs = block.det(_differs, state.values[k], written, label="changed?")
+    numbers = (
+        block.det(_differs, state.values[k], written, label="changed?"),
+        block.det(_broken, change, label="not a number?"),
+    )
     log_density = block.det(jnp.add, state.log_density, added, label="log density")
-    return State((*state.values[:k], written, *state.values[k + 1 :]), state.flags, log_density), differs
+    return State((*state.values[:k], written, *state.values[k + 1 :]), state.flags, log_density), numbers
 
 
-def log_weight(
-    kept_new: jax.Array,
-    likelihood_new: jax.Array,
-    drawn_new: jax.Array,
-    kept_old: jax.Array,
-    likelihood_old: jax.Array,
-    drawn_old: jax.Array,
-) -> jax.Array:
-    """Change of the log density by a new value of the part."""
-    return (kept_new + likelihood_new + drawn_new) - (kept_old + likelihood_old + drawn_old)
+def log_weight(*terms: jax.Array) -> jax.Array:
+    """Change of the log density by a new value: the sums of the new state (see `Local.sums`) less those of the old."""
+    return sum(terms[:3], jnp.zeros(())) - sum(terms[3:], jnp.zeros(()))
 
 
 def relative(log_weights: jax.Array) -> jax.Array:
     """Weights of values on a scale where the largest is 1; what is not a number has none."""
     known = jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights)
-    return jnp.exp(known - jnp.max(known))
+    top = jnp.max(known)
+    return jnp.exp(known - jnp.where(top == -jnp.inf, 0.0, top))
 
 
 @dataclass(frozen=True)
@@ -208,8 +208,8 @@ def _flags(choices: Sequence[Choice], state: State) -> dict[Any, Var]:
 
 def _refused(site: Site, why: str) -> UnsupportedProgramError:
     return UnsupportedProgramError(
-        f"gibbs: site '{site.address[-1]}' ({site.source}) {why}, so its conditional is not a table of values. Fix: "
-        "move it by kernels.mh(), and the others by on(sites, gibbs()).",
+        f"gibbs: site '{show_address(site.address)}' ({site.source}) {why}, so its values alone do not show its "
+        "conditional. Fix: move it by kernels.mh(), and the others by on(sites, gibbs()).",
         site=site.address,
     )
 
@@ -224,6 +224,10 @@ def _at(values: jax.Array, index: jax.Array) -> jax.Array:
 
 def _total(counts: jax.Array) -> jax.Array:
     return jnp.sum(counts, dtype=jnp.int32)
+
+
+def _broken(log_weights: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.isnan(log_weights), dtype=jnp.int32)
 
 
 def _differs(before: jax.Array, after: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ from lawful.inference import kernels
 from lawful.inference.check import invariant
 from lawful.inference.check.kernel_rows import hidden, labels
 from lawful.inference.check.transition import transition_matrix
+from lawful.inference.kernels.gibbs import relative
 from tests.structure.programs import equations
 
 GIBBS = kernels.gibbs()
@@ -63,6 +64,21 @@ def test_the_log_density_that_it_carries_is_that_of_the_state():
         state = {name: v[chain, draw] for name, v in values.items()}
         assert abs(float(form.log_density(state, y)) - float(result.stats["lp"][chain, draw])) < 1e-12
     assert result.stats["n_changed"].shape == (3, 20)
+
+
+def test_a_value_whose_density_is_no_number_is_left_out_and_counted():
+    def model():
+        x = lawful.sample("x", dist.Categorical(jnp.array([0.2, 0.3, 0.5])))
+        lawful.factor("f", jnp.array([0.0, 0.0, jnp.nan])[x])
+
+    result = inference.mcmc(model, GIBBS, chains=2, warmup=0, draws=200, init={"x": 0})(0)
+    assert not (np.asarray(result.posterior["x"]) == 2).any()
+    assert (np.asarray(result.stats["n_nonfinite"]) == 1).all()
+    assert "NONFINITE_DENSITY" in {finding.code for finding in result.reasons}
+
+
+def test_weights_of_impossible_values_alone_are_no_weights():
+    assert not np.isnan(relative(jnp.full(3, -jnp.inf))).any()
 
 
 def test_what_has_no_table_is_refused_by_name_and_the_rest_is_told():
