@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lawful.addresses import show_address
 from lawful.analysis import without_dead_code
 from lawful.block import Block
 from lawful.conditioned import conditioned
@@ -42,7 +43,7 @@ def joint(form: Form) -> Joint:
     """Split a program into draws of choices and data, and the posterior at such data.
 
     Raises:
-        UnsupportedProgramError: a factor has no law from which data could be drawn.
+        UnsupportedProgramError: a factor, or an observation under a scale, has no law from which data could be drawn.
         ImproperPriorError: a prior cannot be drawn from.
 
     >>> import numpyro.distributions as dist, lawful
@@ -72,14 +73,21 @@ def _refuse(form: Form) -> None:
     for node in walk(form):
         if isinstance(node, Factor):
             raise UnsupportedProgramError(
-                f"factor '{node.address[-1]}' ({node.source}) has no law, so no data can be drawn that fit it, and no "
-                "exact start. Fix: write it as an observed site, or check a finite program with level='exact'.",
+                f"factor '{show_address(node.address)}' ({node.source}) has no law, so no data can be drawn for it, "
+                "and there is no exact start. Fix: write it as an observed site, or check a finite program with "
+                "level='exact'.",
                 site=node.address,
             )
     for site in form.sites():
+        if any(getattr(law, "scaled", False) for law in (site.law, getattr(site.law, "base", None))):
+            raise UnsupportedProgramError(
+                f"site '{show_address(site.address)}' ({site.source}) is observed under a scale: a power of a density "
+                "is no law, so no data can be drawn for it. Fix: check the program without the scale.",
+                site=site.address,
+            )
         if getattr(site.law, "label", "") == IMPROPER:
             raise ImproperPriorError(
-                f"site '{site.address[-1]}' ({site.source}) has a flat prior (ImproperUniform), which does not "
-                "integrate to one, so there is no exact start. Fix: give a proper prior.",
+                f"site '{show_address(site.address)}' ({site.source}) has a flat prior (ImproperUniform), which does "
+                "not integrate to one, so there is no exact start. Fix: give a proper prior.",
                 site=site.address,
             )

@@ -21,7 +21,7 @@ from scipy.stats import binom, chi2
 
 from lawful.analysis import without_dead_code
 from lawful.emitter import emit
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, NonFiniteError
 from lawful.form import Form
 from lawful.interpose import score
 from lawful.tracing import split_arguments, trace
@@ -154,7 +154,21 @@ def _ranks(
         else:
             each = [_taken(infer(k, *inputs, *(x[i] for x in data)), both, draws) for i, k in enumerate(second)]
             taken = [jnp.stack(column) for column in zip(*each, strict=True)]
+        _refuse_nan(both, taken)
         return names, np.asarray(jax.jit(jax.vmap(rank))(third, data, truth, taken))
+
+
+def _refuse_nan(both: Joint, taken: Sequence[Any]) -> None:
+    """Refuse draws that are no numbers; of a choice in a branch NaN says that its arm did not run."""
+    for choice, drawn in zip(both.choices, taken, strict=True):
+        if not choice.conditional and jnp.issubdtype(drawn.dtype, jnp.floating):
+            bad = np.isnan(np.asarray(drawn)).reshape(len(drawn), -1).any(axis=1)
+            if bad.any():
+                raise NonFiniteError(
+                    f"sbc: the draws of '{choice.name}' are NaN in {bad.sum()} of {len(bad)} simulations, first in "
+                    f"number {int(np.argmax(bad))}. Fix: look at that run of the algorithm.",
+                    site=choice.address,
+                )
 
 
 def _taken(found: Any, both: Joint, draws: int) -> list[Any]:

@@ -104,7 +104,7 @@ def test_the_line_that_repeats_a_check_repeats_it():
     report = invariant(WALK, positive, Y, **SMALL)
     scope = {"lawful": lawful, "jax": jax, "positive": positive, "args": (Y,)}
     line = report.repro.replace(repr(WALK), "kernel")
-    again = eval(line, scope | {"kernel": WALK})  # noqa: S307
+    again = eval(line, scope | {"kernel": WALK})
     assert (again.p_value, again.worst, again.n_used) == (report.p_value, report.worst, report.n_used)
 
 
@@ -112,13 +112,20 @@ def test_what_cannot_be_drawn_is_refused_by_name():
     def weighed():
         lawful.factor("f", -(lawful.sample("x", dist.Normal(0.0, 1.0)) ** 2))
 
+    def scaled(y):
+        x = lawful.sample("x", dist.Normal(0.0, 1.0))
+        with lawful.scale(0.5):
+            lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+
     def flat():
         lawful.sample("x", dist.ImproperUniform(dist.constraints.real, (), ()))
 
-    with pytest.raises(UnsupportedProgramError, match=r"factor 'f' .*no exact start"):
+    with pytest.raises(UnsupportedProgramError, match=r"factor 'f' .*there is no exact start"):
         invariant(WALK, weighed)
     with pytest.raises(ImproperPriorError, match=r"site 'x' .*flat prior"):
         invariant(WALK, flat)
+    with pytest.raises(UnsupportedProgramError, match=r"site 'y' .*under a scale"):
+        invariant(WALK, scaled, 0.3)
     with pytest.raises(LawfulError, match="expected level in"):
         invariant(WALK, positive, Y, level="certain")
     with pytest.raises(LawfulError, match="steps of at least 1"):

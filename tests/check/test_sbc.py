@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, NonFiniteError
 from lawful.inference import kernels
 from lawful.inference.check import sbc
 from lawful.inference.check.sbc import _bins, _shapes
@@ -58,7 +58,7 @@ def test_a_posterior_that_ignores_its_data_is_seen_by_the_densities_alone():
 def test_the_line_that_repeats_a_check_repeats_it():
     report = sbc(normal, conjugate(), jnp.zeros(2), batched=True, **SIZES)
     scope = {"lawful": lawful, "jax": jax, "normal": normal, "algorithm": conjugate(), "args": (jnp.zeros(2),)}
-    again = eval(report.repro, scope)  # noqa: S307
+    again = eval(report.repro, scope)
     assert (again.p_value, again.worst) == (report.p_value, report.worst)
 
 
@@ -84,6 +84,14 @@ def test_settings_without_meaning_are_refused():
         sbc(normal, conjugate(), jnp.zeros(2), draws=99, bins=30)
     with pytest.raises(LawfulError, match="no draws of 'mu'"):
         sbc(normal, lambda program: lambda key, *args: {"m": jnp.zeros(19)}, jnp.zeros(2), batched=True, **SIZES)
+    with pytest.raises(NonFiniteError, match=r"draws of 'mu' are NaN in 1000 of 1000 simulations, first in number 0"):
+        sbc(
+            normal,
+            lambda program: lambda key, *args: {"mu": jnp.full(19, jnp.nan)},
+            jnp.zeros(2),
+            batched=True,
+            **SIZES,
+        )
     with pytest.raises(LawfulError, match="at least 19 draws"):
         sbc(normal, lambda program: lambda key, *args: {"mu": jnp.zeros(5)}, jnp.zeros(2), batched=True, **SIZES)
 
