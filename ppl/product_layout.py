@@ -9,6 +9,7 @@ a quarter for d = 20 and 1000 rows. It does not turn an operand around by itself
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ ROWS = 64  # rows of the matrix from which turning the vectors around costs next
 
 def product_of_lanes(node: Det, operands: Sequence[jax.Array]) -> list[jax.Array] | None:
     """Multiply a matrix that all lanes share with one vector per lane; None where a node does something else."""
-    function = node.function
+    function: Any = node.function
     if getattr(function, "primitive", None) is not jax.lax.dot_general_p or not node.plates or len(operands) != 2:
         return None
     laned = [bool(v.plates) for v in node.ins]
@@ -28,7 +29,7 @@ def product_of_lanes(node: Det, operands: Sequence[jax.Array]) -> list[jax.Array
         return None
     at = laned.index(True)
     vector, matrix = operands[at], operands[1 - at]
-    contracted, batched = function.params["dimension_numbers"]  # type: ignore[attr-defined]
+    contracted, batched = function.params["dimension_numbers"]
     if vector.ndim != len(node.plates) + 1 or tuple(contracted[at]) != (0,) or batched[at]:
         return None
     if matrix.size < ROWS * vector.shape[-1]:

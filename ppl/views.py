@@ -78,9 +78,10 @@ def _view(form: Form, inputs: Sequence[Any], steps: tuple[int, ...]) -> list[np.
             values |= zip(node.ys, ys, strict=True)
         else:
             assert isinstance(node, Det)
-            (source,), (out,), function = node.ins, node.outs, node.function
+            (source,), (out,) = node.ins, node.outs
+            function: Any = node.function
             if isinstance(function, Windows):
                 values[out] = function.on_host(values[source])
             else:
-                values[out] = VIEWS[function.primitive.name](values[source], lead, function.params)  # type: ignore[attr-defined]
+                values[out] = VIEWS[function.primitive.name](values[source], lead, function.params)
     return [values[v] for v in form.outputs]
