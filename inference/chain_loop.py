@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lawful.block import Block
 from lawful.emitter import broadcast_plates, run_nodes
@@ -78,13 +77,12 @@ class ChainLoop:
         numbers = [jnp.concatenate([a, b]) for a, b in zip(first, second, strict=True)]
         return {"last": state, "kept": [warm, drawn], "numbers": numbers}
 
-    def parts(self, kept: Sequence[Sequence[Any]]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def parts(self, kept: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Any]]:
         """Give the states of the warmup and the draws, from what a run kept."""
         if len(kept) == 1:
-            states = [np.asarray(x) for x in kept[0]]
-            return [x[: self.warmup] for x in states], [x[self.warmup :] for x in states]
-        warm, drawn = ([np.asarray(x) for x in part] for part in kept)
-        return warm, drawn
+            return [x[: self.warmup] for x in kept[0]], [x[self.warmup :] for x in kept[0]]
+        warm, drawn = kept
+        return list(warm), list(drawn)
 
     def keys(self, key: jax.Array, steps: Any) -> tuple[list[jax.Array], Callable[[Sequence[jax.Array]], Keys]]:
         """Give the keys of the sites at some steps, as a loop gives them."""

@@ -6,7 +6,7 @@ posterior draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -49,6 +49,7 @@ LANES = 1024  # draws that are scored side by side
 
 @dataclass(frozen=True)
 class _Built:
+    program: Form
     kernel: KernelForm
     loop: ChainLoop
     run: Callable[..., Any]
@@ -77,7 +78,7 @@ class ChainPlan:
             ObservationError: the data do not fit their sites.
         """
         prepared = self.prepare(args)
-        start_key, run_key = (jax.random.fold_in(one_key(key), part) for part in range(2))
+        start_key, run_key = _two(one_key(key))
         try:
             state = self._start(prepared, start_key)
         except NoFiniteStartError as error:
@@ -86,6 +87,27 @@ class ChainPlan:
             return self._without_draws(prepared, error)
         out, seconds = timed(prepared.built.run, run_key, prepared.inputs, state)
         return self._collect(prepared, out, seconds, (run_key, state))
+
+    def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
+        """Return the plan as a function that JAX can map, compile or combine with others.
+
+        Returns: takes a key and the arrays among the arguments; gives draws by name, (chains * draws, ...), those of a
+            chain side by side. Draws of a chain that found no start of finite density are NaN.
+        """
+        built: _Built = self.prepare(args).built
+        choices = built.kernel.choices
+
+        def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
+            start_key, run_key = _two(key)
+            state = built.start(start_key, inputs) if self.init is None else self._given_state(built, inputs)
+            late = built.loop.parts(built.loop(run_key, inputs, state)["kept"])[1]
+            flat = [jnp.moveaxis(x, 1, 0).reshape(-1, *x.shape[2:]) for x in late]
+            flags = dict(zip((c.name for c in choices if c.conditional), flat[len(choices) : -1], strict=True))
+            started = jnp.repeat(jnp.isfinite(state[-1]), self.settings["draws"])
+            broken = {c.name: started for c in choices if jnp.issubdtype(c.dtype, jnp.floating)}
+            return masked(masked(dict(zip((c.name for c in choices), flat, strict=False)), broken), flags)
+
+        return draw
 
     def plan(self, *args: Any) -> str:
         """Say which site is moved how, for the given arguments."""
@@ -108,10 +130,11 @@ class ChainPlan:
         named = record(form, ("deterministic",))
         function = _deterministics(named.form, named.own) if named.choices else None
         return _Built(
+            form,
             kernel,
             loop,
             jax.jit(loop),
-            jax.jit(lambda key, inputs: start(key, *inputs)[0]),
+            jax.jit(partial(_starts, start)),
             function,
             named.choices,
             loop_form(loop),
@@ -123,16 +146,7 @@ class ChainPlan:
         built: _Built = prepared.built
         if self.init is not None:
             return self._given_start(prepared, built)
-        state = built.start(key, prepared.inputs)
-        for attempt in range(1, TRIES):
-            bad = ~jnp.isfinite(state[-1])
-            if not bool(bad.any()):
-                return state
-            fresh = built.start(jax.random.fold_in(key, attempt), prepared.inputs)
-            state = [
-                jnp.where(bad.reshape((-1,) + (1,) * (old.ndim - 1)), new, old)
-                for old, new in zip(state, fresh, strict=True)
-            ]
+        state: list[jax.Array] = built.start(key, prepared.inputs)
         if bool((~jnp.isfinite(state[-1])).any()):
             raise self._no_start(prepared, state)
         return state
@@ -153,16 +167,18 @@ class ChainPlan:
         )
 
     def _given_start(self, prepared: Prepared, built: _Built) -> list[jax.Array]:
-        chains = self.settings["chains"]
-        values, _ = gather_choices(built.kernel.choices, self.init)
-        scoring = score(prepared.form)
-        outputs, _ = emit(without_dead_code(scoring.form))(jax.random.key(0), *prepared.inputs, *values)
-        prior, likelihood, *flags = outputs[scoring.own :]
-        state = [*values, *flags, prior + likelihood]
-        state = [jnp.broadcast_to(x, (chains, *jnp.shape(x))) for x in state]
+        state = self._given_state(built, prepared.inputs)
         if not bool(jnp.isfinite(state[-1]).all()):
             raise self._no_start(prepared, state, given=True)
         return state
+
+    def _given_state(self, built: _Built, inputs: Sequence[Any]) -> list[jax.Array]:
+        values, _ = gather_choices(built.kernel.choices, self.init)
+        scoring = score(built.program)
+        outputs, _ = emit(without_dead_code(scoring.form))(jax.random.key(0), *inputs, *values)
+        prior, likelihood, *flags = outputs[scoring.own :]
+        state = [*values, *flags, prior + likelihood]
+        return [jnp.broadcast_to(x, (self.settings["chains"], *jnp.shape(x))) for x in state]
 
     def _no_start(self, prepared: Prepared, state: list[jax.Array], given: bool = False) -> NoFiniteStartError:
         """Name the sites whose log density is not finite at the last try."""
@@ -245,6 +261,34 @@ class ChainPlan:
             return (Finding("NONFINITE_DENSITY", f"{message}.", (), count, 0),)
         text = f"{message}: {describe(place)}. Fix: guard the model's arithmetic there."
         return (Finding("NONFINITE_DENSITY", text, (place.site,), count, 0),)
+
+
+def _two(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Give the keys of the starts and of the run."""
+    return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+
+
+def _starts(start: Callable[..., Any], key: jax.Array, inputs: Sequence[Any]) -> list[jax.Array]:
+    """Draw starts again and again, until every chain has one of finite density or the tries are used up."""
+
+    def unfinished(carry: Any) -> jax.Array:
+        attempt, state = carry
+        return (attempt < TRIES) & ~jnp.isfinite(state[-1]).all()
+
+    def redraw(carry: Any) -> Any:
+        attempt, state = carry
+        fresh = start(jnp.where(attempt == 0, key, jax.random.fold_in(key, attempt)), *inputs)[0]
+        bad = ~jnp.isfinite(state[-1])
+        return attempt + 1, [
+            jnp.where(bad.reshape((-1,) + (1,) * (old.ndim - 1)), new, old)
+            for old, new in zip(state, fresh, strict=True)
+        ]
+
+    shapes = jax.eval_shape(lambda key: start(key, *inputs)[0], key)
+    nowhere = [jnp.zeros(x.shape, x.dtype) for x in shapes]
+    nowhere[-1] = jnp.full_like(nowhere[-1], -jnp.inf)
+    state: list[jax.Array] = jax.lax.while_loop(unfinished, redraw, (jnp.zeros((), jnp.int32), nowhere))[1]
+    return state
 
 
 class _At(Handler):

@@ -106,10 +106,11 @@ def masked(values: Mapping[str, Any], active: Mapping[str, Any]) -> dict[str, An
     """Put NaN where the arm of a conditional choice did not run."""
     out = {}
     for name, value in values.items():
-        array = np.asarray(value)
+        xp: Any = jnp if isinstance(value, jax.core.Tracer) else np
+        array = xp.asarray(value)
         if name in active:
-            flag = np.asarray(active[name])
+            flag = xp.asarray(active[name])
             flag = flag.reshape(flag.shape + (1,) * (array.ndim - flag.ndim))
-            array = np.where(flag, array, np.nan)
+            array = xp.where(flag, array, xp.nan)
         out[name] = array
     return out

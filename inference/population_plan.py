@@ -69,6 +69,27 @@ class PopulationPlan:
         out, seconds = timed(prepared.built.run, one_key(key), prepared.inputs)
         return self._collect(prepared, out, seconds)
 
+    def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
+        """Return the plan as a function that JAX can map, compile or combine with others.
+
+        Returns: takes a key and the arrays among the arguments; gives equal-weight draws by name, (runs * particles,
+            ...), those of one run side by side, so that copies made by resampling are neighbours.
+        """
+        built: _Built = self.prepare(args).built
+        n, k = len(built.names), len(built.conditional)
+
+        def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
+            outputs, _ = built.run(key, list(inputs))
+            index = outputs[n + k + 1]
+            values = masked(
+                dict(zip(built.names, outputs[:n], strict=True)),
+                dict(zip(built.conditional, outputs[n : n + k], strict=True)),
+            )
+            rows = jnp.arange(len(index))[:, None]
+            return {name: (x := array[rows, index]).reshape(-1, *x.shape[2:]) for name, array in values.items()}
+
+        return draw
+
     def plan(self, *args: Any) -> str:
         """Say what will be done, for the given arguments."""
         prepared = self.prepare(args)

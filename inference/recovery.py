@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lawful.analysis import without_dead_code
@@ -100,8 +101,29 @@ class EnumeratedPlan:
         result = plan(run_key, *prepared.inputs)
         return self._with_sites(prepared, summed, result, back_key)
 
+    def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
+        """Return the plan as a function that JAX can map, compile or combine with others.
+
+        Returns: takes a key and the arrays among the arguments; gives draws by name, (draws, ...), of all sites.
+        """
+        prepared = self.prepare(args)
+        summed, plan = prepared.built
+        inner, kept = plan.sampler(*prepared.inputs), choices_of(summed.marginal)
+        back = _drawing(summed.full, tuple(c.address for c in kept))
+        names, flagged = [c.name for c in summed.choices], [c.name for c in summed.choices if c.conditional]
+
+        def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
+            run_key, back_key = (jax.random.fold_in(key, part) for part in range(2))
+            found = inner(run_key, *inputs)
+            columns = [jnp.nan_to_num(found[c.name]).astype(c.dtype) for c in kept]
+            answers = back(back_key, inputs, [jnp.arange(len(columns[0])), *columns])
+            flags = dict(zip(flagged, answers[len(names) :], strict=True))
+            return masked(dict(zip(names, answers, strict=False)), flags)
+
+        return draw
+
     def plan(self, *args: Any) -> str:
-        """Say which sites are summed, and what is done to the others."""
+        """Say which sites, and what is done to the others."""
         summed, plan = self.prepare(args).built
         return "\n".join([plan.plan(*self.prepare(args).inputs), *(f"  {line}" for line in summed.plan())])
 

@@ -6,10 +6,11 @@ sample size, or scales taken from the particles, leave it consistent in their nu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from lawful.errors import LawfulError
@@ -95,6 +96,10 @@ class TemperedPlan:
             UnsupportedProgramError: the kernel cannot move a choice of the model.
         """
         return _told(self.inner(key, *args))
+
+    def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
+        """Return the plan as a function that JAX can map, compile or combine with others; see `PopulationPlan`."""
+        return self.inner.sampler(*args)
 
     @property
     def prepare(self) -> Any:

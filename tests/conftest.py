@@ -12,6 +12,8 @@ from hypothesis import settings
 import tests.typecheck  # noqa: F401 - what is imported after it is checked
 from lawful.compiling import compile_quickly
 
+pytest_plugins = ["lawful.inference.check.pytest_plugin"]  # the account of false alarms, and --validate-fresh
+
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # of the programs that tests start
 jax.config.update("jax_enable_x64", True)  # exact laws hold to 1e-12

@@ -6,6 +6,7 @@ from .contracts import Contract
 from .coordinates import coordinates
 from .estimates import one
 from .exact import preserves
+from .geweke import geweke
 from .grammar import random_program
 from .identities import mh_symmetry
 from .invariance import invariant
@@ -20,6 +21,7 @@ from .resamplers import BATTERY, resampler
 from .sbc import sbc
 from .sequential import SequentialRule, Verdict
 from .statistical import unbiased
+from .two_sample import two_sample
 
 __all__ = [
     "ALPHA",
@@ -43,6 +45,7 @@ __all__ = [
     "decision",
     "enumerate_measure",
     "freeze",
+    "geweke",
     "invariant",
     "key_of",
     "mh_symmetry",
@@ -55,5 +58,6 @@ __all__ = [
     "sbc",
     "stage_keys",
     "strategies",
+    "two_sample",
     "unbiased",
 ]

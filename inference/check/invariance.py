@@ -6,7 +6,8 @@ exact draws of choices and data to start from, which a lawful kernel leaves as t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,14 +16,16 @@ from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.tracing import split_arguments, trace
 
-from . import keys
+from .claims import claim
 from .measure import Trace
-from .paired import keeps_exact_draws
+from .paired import Runs, keeps_exact_draws
 from .programs import FiniteProgram
+from .quantities import Statistic
 from .reference import enumerate_measure
 from .report import Report
 from .sequential import SequentialRule
 from .transition import TOLERANCE, stationary
+from .walks import posterior_walk
 
 LEVELS = ("auto", "exact", "statistical")
 
@@ -37,6 +40,7 @@ def invariant(
     irreducible: bool = True,
     max_paths: int = 100_000,
     steps: Sequence[int] = (1, 10),
+    statistics: Mapping[str, Statistic] | None = None,
     n: int | None = None,
     stages: int = 5,
     key: jax.Array | None = None,
@@ -56,6 +60,8 @@ def invariant(
         irreducible: exact: whether every state of the support must be reachable from every other.
         max_paths: exact: path budget of one row.
         steps: statistical: numbers of steps after which the states are compared with their starts.
+        statistics: statistical: further functions of the state by name, each from its choices by name to a number.
+            Choices (of many, some), products of pairs, log densities and the number of active sites are always there.
         n: statistical: runs of the first stage, 10,000 by default; each further stage doubles.
         stages: statistical: stages of the sequential rule.
         key: statistical: a random key; default: from the names of kernel and model.
@@ -96,15 +102,32 @@ def invariant(
     if not steps or min(steps) < 1:
         raise LawfulError(f"invariant: expected steps of at least 1, got {tuple(steps)}.", steps=tuple(steps))
     name = getattr(model, "__name__", type(model).__name__)
-    key = keys.key_of(f"invariant/{kernel!r}/{name}") if key is None else key
-    rule = SequentialRule(keys.ALPHA if alpha is None else alpha, stages, 10_000 if n is None else n)
+    made = claim(f"invariant/{kernel!r}/{name}", key, alpha)
+    rule = SequentialRule(made.alpha, stages, 10_000 if n is None else n)
     claims = kernel.contract.reversible if reversible is None else reversible
-    words = f"key=jax.random.wrap_key_data(jax.numpy.array({list(keys.key_words(key))}, dtype='uint32'))"
+    call = f"invariant({kernel!r}, {name}, *args"
+    repro = made.repeat(call, level="statistical", steps=tuple(steps), n=rule.n, stages=stages)
+    runs = _runs(kernel, form, tuple(steps), bool(claims), tuple((statistics or {}).items()))
     return keeps_exact_draws(
-        kernel, form, inputs, steps=steps, reversible=bool(claims), rule=rule, key=key,
-        repro=f"lawful.inference.check.invariant({kernel!r}, {name}, *args, level='statistical', "
-        f"steps={tuple(steps)}, n={rule.n}, stages={stages}, alpha={rule.alpha!r}, {words})",
-    )  # fmt: skip
+        runs, inputs, rule=rule, made=made, law=f"{kernel!r} keeps pi", repro=repro, level="statistical"
+    )
+
+
+type Named = tuple[tuple[str, Statistic], ...]
+
+
+def _runs(kernel: Any, form: Form, steps: tuple[int, ...], reversible: bool, statistics: Named) -> Runs:
+    """Write the runs of a kernel, once; a kernel that is no key of a table, as one with arrays, each time."""
+    try:
+        hash(kernel)
+    except TypeError:
+        return Runs(posterior_walk(kernel, form, reversible, dict(statistics)), steps)
+    return _kept(kernel, form, steps, reversible, statistics, bool(jax.config.read("jax_enable_x64")))
+
+
+@functools.lru_cache(maxsize=32)
+def _kept(kernel: Any, form: Form, steps: tuple[int, ...], reversible: bool, statistics: Named, x64: bool) -> Runs:
+    return Runs(posterior_walk(kernel, form, reversible, dict(statistics)), steps)
 
 
 def _is_finite(form: Form) -> bool:

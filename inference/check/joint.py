@@ -43,7 +43,8 @@ def joint(form: Form) -> Joint:
     """Split a program into draws of choices and data, and the posterior at such data.
 
     Raises:
-        UnsupportedProgramError: a factor, or an observation under a scale, has no law from which data could be drawn.
+        UnsupportedProgramError: a factor, or an observation under a scale or in one arm of a branch, has no law from
+            which data could be drawn.
         ImproperPriorError: a prior cannot be drawn from.
 
     >>> import numpyro.distributions as dist, lawful
@@ -77,6 +78,14 @@ def _refuse(form: Form) -> None:
                 "and there is no exact start. Fix: write it as an observed site, or check a finite program with "
                 "level='exact'.",
                 site=node.address,
+            )
+    for data in choices_of(form, ("observed",)):
+        if data.conditional:
+            raise UnsupportedProgramError(
+                f"site '{data.name}' ({data.source}) is observed in one arm of a branch: where another arm runs there "
+                "are no data to draw, but the posterior has them all the same. Fix: observe it outside the branch, "
+                "with parameters from its arms.",
+                site=data.address,
             )
     for site in form.sites():
         if any(getattr(law, "scaled", False) for law in (site.law, getattr(site.law, "base", None))):

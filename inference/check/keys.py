@@ -6,6 +6,7 @@ Law: key and share of a check never change when other checks are added; two chec
 from __future__ import annotations
 
 import zlib
+from contextvars import ContextVar
 
 import jax
 
@@ -14,6 +15,8 @@ from lawful.errors import LawfulError
 SUITE_ALPHA = 1e-6
 CAPACITY = 512
 ALPHA = SUITE_ALPHA / CAPACITY
+
+FRESH: ContextVar[int | None] = ContextVar("fresh", default=None)  # a number mixed into the key of every check
 
 
 def id_code(check_id: str) -> int:
@@ -30,12 +33,18 @@ def key_of(check_id: str, fresh: int | None = None) -> jax.Array:
 
     Args:
         check_id: the id under which the check is registered.
-        fresh: a number mixed into the key, for runs that validate the false-alarm rate; None in ordinary runs.
+        fresh: a number mixed into the key, for runs that validate the false-alarm rate; default: that of the run, which
+            ordinary runs have not.
 
     >>> bool((key_of("a") == key_of("a")).all()), bool((key_of("a") == key_of("a", fresh=1)).all())
     (True, False)
     """
-    key = jax.random.key(id_code(check_id))
+    return freshened(jax.random.key(id_code(check_id)), fresh)
+
+
+def freshened(key: jax.Array, fresh: int | None = None) -> jax.Array:
+    """Mix the number of a validating run into a key; in ordinary runs the key stays as it is."""
+    fresh = FRESH.get() if fresh is None else fresh
     return key if fresh is None else jax.random.fold_in(key, fresh)
 
 

@@ -7,8 +7,9 @@ stands for its prior distribution function. Indicators have tests with a proof, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,15 +22,22 @@ ATOMS = 8  # a coordinate of at most so many values is followed value by value
 PAIRS = 10
 QUARTILES = (0.25, 0.5, 0.75)
 
+type Statistic = Callable[[Mapping[str, jax.Array]], Any]
+
 
 @dataclass(frozen=True)
 class Columns:
     """Reads the followed coordinates of a state: those of its choices, how many of them run, and its densities.
 
     A coordinate of a choice that does not run is NaN.
+
+    Attributes:
+        choices: the choices of the state.
+        statistics: further columns by name: functions from the choices by name to a number.
     """
 
     choices: tuple[Choice, ...]
+    statistics: tuple[tuple[str, Statistic], ...] = ()
 
     @property
     def places(self) -> list[tuple[int, int]]:
@@ -46,7 +54,8 @@ class Columns:
             self.choices[i].name + (f"[{k}]" if int(np.prod(self.choices[i].full_shape)) > 1 else "")
             for i, k in self.places
         ]
-        return [*named, *(["active sites"] if self._conditional else []), "log likelihood", "log joint density"]
+        counts = ["active sites"] if self._conditional else []
+        return [*named, *(name for name, _ in self.statistics), *counts, "log likelihood", "log joint density"]
 
     @property
     def _conditional(self) -> bool:
@@ -56,6 +65,8 @@ class Columns:
         """Read one state, whose last value is its log density."""
         flags = iter(state[len(self.choices) : -1])
         shown, active = [], []
+        named = {c.name: value for c, value in zip(self.choices, state, strict=False)}
+        told = [jnp.asarray(function(named), float).reshape(()) for _, function in self.statistics]
         for choice, value in zip(self.choices, state, strict=False):
             value = jnp.asarray(value, float)
             if choice.conditional:
@@ -65,7 +76,7 @@ class Columns:
             shown.append(value.reshape(-1))
         coordinates = [shown[i][k] for i, k in self.places]
         counts = [jnp.asarray(sum(active), float)] if active else []
-        return jnp.stack([*coordinates, *counts, likelihood, prior + likelihood])
+        return jnp.stack([*coordinates, *told, *counts, likelihood, prior + likelihood])
 
 
 class Quantities:

@@ -27,15 +27,16 @@ from lawful.interpose import score
 from lawful.tracing import split_arguments, trace
 
 from ..result import Result
-from . import keys
+from . import ecdf, keys
+from .claims import claim
 from .joint import Joint, joint
 from .power import min_detectable, z_p_value
-from .quantities import Columns
+from .quantities import Columns, Statistic
 from .report import Report, environment
 
 POWER = 0.99
 
-type Algorithm = Callable[[Form], Callable[..., Any]]
+type Algorithm = Callable[[Form], Any]
 
 
 def sbc(
@@ -45,7 +46,8 @@ def sbc(
     n_sims: int = 1_000,
     draws: int = 99,
     bins: int = 20,
-    batched: bool = False,
+    quantities: Mapping[str, Statistic] | None = None,
+    batched: bool | None = None,
     key: jax.Array | None = None,
     alpha: float | None = None,
 ) -> Report:
@@ -53,20 +55,24 @@ def sbc(
 
     Args:
         model: a program with proper priors and no factors.
-        algorithm: takes the program that observes drawn data, and gives a function of a key and its arguments that
-            returns posterior draws: a `Result`, as every plan of `inference`, or a mapping from names to arrays
-            (draws, ...). The draws have to be independent, so chains have to be thinned; of more than are asked for,
-            evenly spaced ones are taken.
+        algorithm: takes the program that observes drawn data, and gives a plan of `inference`, or a function of a key
+            and its arguments that returns posterior draws: a `Result`, or a mapping from names to arrays (draws, ...).
+            The draws have to be independent, so chains have to be thinned; of more than are asked for, evenly spaced
+            ones are taken.
         args: arguments of the model; the data among them give shapes alone.
         n_sims: number of simulated data sets.
         draws: posterior draws a data set.
         bins: bins of the ranks; must divide draws + 1.
-        batched: whether the function can be mapped by `jax.vmap`; then all data sets run side by side.
+        quantities: further quantities by name, each a function from the choices by name to a number. Every choice (of
+            many coordinates, some), the log densities and a product of two coordinates are always there.
+        batched: whether all data sets run side by side, by `jax.vmap`; default: where the algorithm gives a plan that
+            has a `sampler`.
         key: a random key; default: from the name of the model.
         alpha: false-alarm rate; default: the share of one registered check.
 
     Returns: a Report whose effects are shifts of a posterior in its standard deviations. Half of alpha goes to exact
-        tests of the bins, half to z tests of mean and spread of the ranks and a chi-square test of the bins.
+        tests of the bins and of the whole distribution function (`ecdf`), half to z tests of mean and spread of the
+        ranks and a chi-square test of the bins.
 
     >>> import numpyro.distributions as dist, lawful
     >>> def normal(y):
@@ -88,41 +94,41 @@ def sbc(
     form = trace(model, *args)
     inputs, _, _ = split_arguments(args)
     name = getattr(model, "__name__", type(model).__name__)
-    key = keys.key_of(f"sbc/{name}") if key is None else key
-    alpha = keys.ALPHA if alpha is None else alpha
-    names, ranks = _ranks(joint(form), algorithm, inputs, keys.stage_keys(key, 1, n_sims), draws, batched)
+    made = claim(f"sbc/{name}", key, alpha)
+    columns = tuple((quantities or {}).items())
+    fresh = keys.stage_keys(made.key, 1, n_sims)
+    names, ranks = _ranks(joint(form), columns, algorithm, inputs, fresh, draws, batched)
     proved, normal = _bins(names, ranks, draws + 1, bins), _shapes(names, ranks, draws + 1, bins)
     least = [min(zip(p_values, what, strict=True)) for what, p_values in (proved, normal)]
     shares = [2 * len(kind[0]) * p for kind, (p, _) in zip((proved, normal), least, strict=True)]
     p, worst = least[int(np.argmin(shares))]
     p_value = min(1.0, *shares)
-    words = f"key=jax.random.wrap_key_data(jax.numpy.array({list(keys.key_words(key))}, dtype='uint32'))"
     return Report(
-        status="failed" if p_value <= alpha else "passed",
+        status="failed" if p_value <= made.alpha else "passed",
         law=f"{name}: ranks of the truth are uniform",
         level="end_to_end",
         bound="normal",
         p_value=p_value,
         stage=1,
         n_used=n_sims,
-        alpha_spent=alpha,
-        min_detectable_effect=min_detectable("mean_rank", n_sims, alpha / 2, POWER, m=len(normal[0])),
+        alpha_spent=made.alpha,
+        min_detectable_effect=min_detectable("mean_rank", n_sims, made.alpha / 2, POWER, m=len(normal[0])),
         power=POWER,
         instances=1,
         worst=(worst, p),
-        key=keys.key_words(key),
-        repro=f"lawful.inference.check.sbc({name}, algorithm, *args, n_sims={n_sims}, draws={draws}, bins={bins}, "
-        f"batched={batched}, alpha={alpha!r}, {words})",
+        key=made.words,
+        repro=made.repeat(f"sbc({name}, algorithm, *args", n_sims=n_sims, draws=draws, bins=bins, batched=batched),
         remarks=f"{len(names)} quantities, {draws} draws taken as independent",
         environment=environment(str(jnp.result_type(float))),
     )
 
 
 def _ranks(
-    both: Joint, algorithm: Algorithm, inputs: Sequence[Any], fresh: jax.Array, draws: int, batched: bool
-) -> tuple[list[str], np.ndarray]:
+    both: Joint, quantities: tuple[tuple[str, Statistic], ...], algorithm: Algorithm, inputs: Sequence[Any],
+    fresh: jax.Array, draws: int, batched: bool | None,
+) -> tuple[list[str], np.ndarray]:  # fmt: skip
     """Simulate, infer and rank: names of the quantities, and ranks (simulations, quantities)."""
-    columns, draw, infer = Columns(both.choices), emit(both.draw), algorithm(both.posterior)
+    columns, draw, infer = Columns(both.choices, quantities), emit(both.draw), algorithm(both.posterior)
     scoring, n_data, n = score(both.posterior), len(both.data), len(both.choices)
     outputs = scoring.form.outputs[scoring.own :]
     scored = emit(without_dead_code(replace(scoring.form, outputs=outputs)))
@@ -149,7 +155,8 @@ def _ranks(
     with jax.debug_key_reuse(False):  # it takes keys that vmap has moved for used ones
         first, second, third = jnp.moveaxis(jax.vmap(lambda k: jax.random.split(k, 3))(fresh), 1, 0)
         data, truth = jax.jit(jax.vmap(simulate))(first)
-        if batched:
+        if batched or (batched is None and hasattr(infer, "sampler")):
+            infer = infer.sampler(*inputs, *(x[0] for x in data)) if hasattr(infer, "sampler") else infer
             taken = jax.jit(jax.vmap(lambda k, d: _taken(infer(k, *inputs, *d), both, draws)))(second, data)
         else:
             each = [_taken(infer(k, *inputs, *(x[i] for x in data)), both, draws) for i, k in enumerate(second)]
@@ -191,12 +198,13 @@ def _taken(found: Any, both: Joint, draws: int) -> list[Any]:
 
 
 def _bins(names: Sequence[str], ranks: np.ndarray, places: int, bins: int) -> tuple[list[str], list[float]]:
-    """Test each bin of each quantity by its exact binomial law."""
+    """Test each bin of each quantity, and its path of counts, by their exact laws."""
     n, width = len(ranks), places // bins
     counts = np.stack([np.bincount(column // width, minlength=bins) for column in ranks.T])
     tails = np.minimum(binom.cdf(counts, n, 1 / bins), binom.sf(counts - 1, n, 1 / bins))
     what = [f"{name}, bin {b + 1} of {bins}" for name in names for b in range(bins)]
-    return what, np.minimum(1.0, 2 * tails).ravel().tolist()
+    what += [f"distribution function of ranks of {name}" for name in names]
+    return what, [*np.minimum(1.0, 2 * tails).ravel().tolist(), *map(ecdf.p_value, counts)]
 
 
 def _shapes(names: Sequence[str], ranks: np.ndarray, places: int, bins: int) -> tuple[list[str], list[float]]:

@@ -17,6 +17,7 @@ import numpy as np
 from lawful.errors import LawfulError
 
 from . import keys
+from .claims import Claim, claim
 from .estimates import (
     Estimator,
     Function,
@@ -77,9 +78,9 @@ def unbiased(
     (True, True)
     """
     integrals = integrals_of(truth, functions)
-    rule = SequentialRule(keys.ALPHA if alpha is None else alpha, stages, 10_000 if n is None else n)
     name = getattr(estimator, "__qualname__", type(estimator).__qualname__)
-    key = keys.key_of(f"unbiased/{getattr(estimator, '__module__', '')}.{name}") if key is None else key
+    made = claim(f"unbiased/{getattr(estimator, '__module__', '')}.{name}", key, alpha)
+    key, rule = made.key, SequentialRule(made.alpha, stages, 10_000 if n is None else n)
     pilot = estimator(keys.stage_keys(key, 0, min(PILOT, rule.n)))
     spread = relative_sd(log_weights_of(pilot))
     report = Report(
@@ -92,8 +93,8 @@ def unbiased(
         power=0.0,
         instances=1,
         worst=("relative sd of Z-hat", spread),
-        key=keys.key_words(key),
-        repro=_repro(name, integrals, rule, key, upper),
+        key=made.words,
+        repro=_repro(made, name, integrals, rule, upper),
         environment=environment(str(dtype_of(pilot))),
     )
     if not spread <= MAX_RELATIVE_SD:
@@ -170,11 +171,8 @@ def _refusal(spread: float, runs: int) -> str:
     )
 
 
-def _repro(name: str, integrals: list[Integral], rule: SequentialRule, key: jax.Array, upper: float | None) -> str:
+def _repro(made: Claim, name: str, integrals: list[Integral], rule: SequentialRule, upper: float | None) -> str:
     pairs = ", ".join(f"{i.function.__name__}: {i.sign * math.exp(i.log)!r}" for i in integrals)
     truth = repr(integrals[0].log) if [i.function for i in integrals] == [one] else f"{{{pairs}}}"
-    bound = "" if upper is None else f", upper={upper!r}"
-    return (
-        f"unbiased({name}, {truth}, n={rule.n}, stages={rule.stages}, alpha={rule.alpha!r}{bound}, "
-        f"key=jax.random.wrap_key_data(jax.numpy.array({list(keys.key_words(key))}, dtype='uint32')))"
-    )
+    bound = {} if upper is None else {"upper": upper}
+    return made.repeat(f"unbiased({name}, {truth}", n=rule.n, stages=rule.stages, **bound)

@@ -10,7 +10,7 @@ import lawful
 from lawful.errors import ImproperPriorError, LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import invariant
-from lawful.inference.check.paired import _Batch, _Tally
+from lawful.inference.check.paired import Batch, Tally
 from lawful.inference.check.quantities import Quantities
 from tests.mutants import kernels as kernel_mutants
 from tests.mutants import maps, randomness
@@ -140,8 +140,8 @@ def test_false_alarms_are_as_rare_as_stated():
         pairs = rng.normal(size=(2, 60, 2))
         pairs[..., 1] = rng.integers(0, 3, (2, 60))
         ranks = rng.integers(0, 6, (60, 2))
-        tally = _Tally(["a", "b"], Quantities(["a", "b"], pairs[0]), (1,), 6)
-        tally.add(_Batch(pairs[0], [pairs[1]], ranks))
+        tally = Tally(Quantities(["a", "b"], pairs[0]), (1,), 6)
+        tally.add(Batch(pairs[0], [pairs[1]], ranks))
         alarms += tally.p_value()[0] <= 0.01
     assert alarms <= 42
 

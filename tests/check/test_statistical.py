@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import lawful
 from lawful.errors import LawfulError, NonFiniteError
 from lawful.inference.check import key_of, one, unbiased
 
@@ -125,7 +126,7 @@ def test_the_repro_line_gives_the_same_verdict_and_statistic():
     estimator = evidence_only()
     report = unbiased(estimator, LOG_Z, n=500)
     name = estimator.__qualname__
-    again = eval(report.repro.replace(name, "estimator"), {"estimator": estimator, "unbiased": unbiased, "jax": jax})
+    again = eval(report.repro.replace(name, "estimator"), {"estimator": estimator, "lawful": lawful, "jax": jax})
     assert (again.status, again.p_value, again.worst) == (report.status, report.p_value, report.worst)
 
 

@@ -125,7 +125,8 @@ def inside_and_outside():
 
 
 DRAWS = 20_000
-# A mean of n squares of N(0, 2) has standard deviation sqrt(8 / n); 7 of them are exceeded with probability 3e-12 each.
+# A mean of n squares of N(0, 2) has standard deviation sqrt(8 / n); 7 of them are exceeded with probability 3e-12 each,
+# far below the share of a registered check.
 BOUND = 7 * (8 / DRAWS) ** 0.5
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from lawful import inference
 from lawful.inference.check import key_of, one, unbiased
+from lawful.inference.check.power import z_critical
 from tests.inference.cases import CASES
 from tests.schemes import schemes_and_thresholds
 
@@ -140,14 +141,14 @@ def test_what_is_kept_does_not_change_the_run(data):
     np.testing.assert_array_equal(runs[0].weighted.values["z"][:, :, -1], runs[1].weighted.values["returned"])
 
 
-def test_runs_differ_and_are_independent(data):
-    """Each of four columns of runs is unbiased, and no two are correlated (false-alarm rate 1e-6 over ten z)."""
+def test_runs_differ_and_are_independent(data, false_alarm):
+    """Each of four columns of runs is unbiased, and no two are correlated: ten z."""
     case = CASES["local level"](data).first(8)
     plan = inference.smc(case.program, particles=200, runs=4, keep="last")
     keys = jax.random.split(key_of("smc/four runs"), 400)
     ratios = np.exp(np.stack([plan(key, *case.args).log_evidence for key in keys]) - case.log_evidence)
     assert all(len(set(row)) == 4 for row in ratios)
-    critical = 5.33  # two-sided normal quantile of 1e-6 / 10
+    critical = z_critical(false_alarm, 10)
     z = (ratios.mean(axis=0) - 1) / ratios.std(axis=0, ddof=1) * math.sqrt(len(keys))
     assert np.abs(z).max() < critical
     standard = (ratios - ratios.mean(axis=0)) / ratios.std(axis=0)

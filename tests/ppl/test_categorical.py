@@ -1,6 +1,6 @@
 """Categorical draws have the probabilities of their logits, rare items included, in float32.
 
-False alarms: ALPHA = 1e-8 for each of about ten tests of a p-value.
+False alarms: each test of a p-value has a tenth of the share of a registered check, ten of them together one share.
 """
 
 import re
@@ -13,10 +13,11 @@ import pytest
 from scipy import stats
 
 from lawful.categorical import sample_categorical
+from lawful.inference.check import ALPHA as SHARE
 from lawful.masses import cumulative, integer_masses
 from lawful.widening import widen
 
-ALPHA = 1e-8
+ALPHA = SHARE / 10
 KEY = jax.random.key(154)
 pytestmark = pytest.mark.reuses_keys
 ROOT = Path(__file__).resolve().parents[2]

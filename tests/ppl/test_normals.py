@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 from jax import lax
 
+from lawful.inference.check.power import z_critical
 from lawful.normals import cosine, standard_normals
 from lawful.threefry import pairs
 from lawful.widening import widen
@@ -42,26 +43,26 @@ def test_the_extreme_words_give_finite_numbers(monkeypatch):
     assert 6 < np.abs(z).max() < 7
 
 
-def test_the_numbers_are_normal(draws):
-    """Kolmogorov-Smirnov on 2**20 draws: false alarm 1e-6; a scale wrong by 2 % is found with power 0.99."""
-    assert scipy.stats.kstest(draws, "norm").pvalue > 1e-6
-    assert scipy.stats.kstest(draws * 1.02, "norm").pvalue < 1e-6
+def test_the_numbers_are_normal(draws, false_alarm):
+    """Kolmogorov-Smirnov on 2**20 draws; a scale wrong by 2 % is found with power 0.99."""
+    assert scipy.stats.kstest(draws, "norm").pvalue > false_alarm
+    assert scipy.stats.kstest(draws * 1.02, "norm").pvalue < false_alarm
 
 
-def test_the_numbers_of_a_pair_and_neighbours_are_independent(draws):
-    """Correlations of numbers and of their squares, eight at |z| < 5.5: false alarm 3e-7; 0.8 % is found at 0.99."""
+def test_the_numbers_of_a_pair_and_neighbours_are_independent(draws, false_alarm):
+    """Eight correlations of numbers and of their squares; 1 % is found with power 0.99."""
     half = COUNT // 2
     for one, two in ((draws[:half], draws[half:]), (draws[:-1], draws[1:])):
         for f in (lambda x: x, np.square):
             for g in (lambda x: x, np.square):
-                assert abs(np.corrcoef(f(one), g(two))[0, 1]) < 5.5 / np.sqrt(len(one))
+                assert abs(np.corrcoef(f(one), g(two))[0, 1]) < z_critical(false_alarm, 8) / np.sqrt(len(one))
 
 
-def test_tails_weigh_what_they_should(draws):
-    """Counts beyond 3 and 4 on both sides, four tests at 1e-7 each."""
+def test_tails_weigh_what_they_should(draws, false_alarm):
+    """Counts beyond 3 and 4 on both sides."""
     for bound in (3.0, 4.0):
         for count in ((draws > bound).sum(), (draws < -bound).sum()):
-            assert scipy.stats.binomtest(int(count), COUNT, scipy.stats.norm.sf(bound)).pvalue > 1e-7
+            assert scipy.stats.binomtest(int(count), COUNT, scipy.stats.norm.sf(bound)).pvalue > false_alarm / 4
 
 
 @pytest.mark.parametrize("make", [dist.Normal, dist.LogNormal])

@@ -1,8 +1,8 @@
 """Every eager inference agrees with the exact answer of programs whose structure has no bound.
 
 A check compares a mean of independent (for chains: batched) ratios, estimate to exact value, with 1. Its false-alarm
-rate is ALPHA (two-sided, normal approximation; keys are fixed), and it finds a relative error of 2 % with probability
-0.95 at least: each check asserts that its own standard error is small enough for that.
+rate is the share of a registered check (two-sided, normal approximation; keys are fixed), and it finds a relative error
+of 3 % with probability 0.95 at least: each check asserts that its own standard error is small enough for that.
 """
 
 import math
@@ -17,15 +17,15 @@ from lawful.inference.check.power import z_critical
 from tests.inference.eager.cases import FUNCTION, LEVELS, NOISY_LIST, PROCESS, SENTENCE
 
 pytestmark = [pytest.mark.tier2, pytest.mark.usefixtures("unchecked_types")]
-ALPHA, ERROR = 1e-4, 0.02
-CRITICAL, SURE = z_critical(ALPHA), 1.6449  # power 0.95
+ERROR = 0.03
+SURE = 1.6449  # power 0.95
 
 
-def assert_agrees(ratios, what):
-    """The mean ratio is 1, and a mean of 0.98 or 1.02 would have been found."""
-    error = np.std(ratios, ddof=1) / math.sqrt(len(ratios))
-    assert abs(np.mean(ratios) - 1) < CRITICAL * error + 1e-12, f"{what}: {np.mean(ratios)} +- {error}"
-    assert (CRITICAL + SURE) * error < ERROR, f"{what}: the error {error} is too large to find 2 %"
+def assert_agrees(ratios, what, alpha):
+    """The mean ratio is 1, and a mean of 0.97 or 1.03 would have been found."""
+    error, critical = np.std(ratios, ddof=1) / math.sqrt(len(ratios)), z_critical(alpha)
+    assert abs(np.mean(ratios) - 1) < critical * error + 1e-12, f"{what}: {np.mean(ratios)} +- {error}"
+    assert (critical + SURE) * error < ERROR, f"{what}: the error {error} is too large to find 3 %"
 
 
 def weighted_events(case, result):
@@ -48,12 +48,12 @@ def weighted_events(case, result):
     ],
     ids=lambda value: getattr(value, "__name__", repr(value)),
 )
-def test_evidence_and_unnormalised_expectations_are_unbiased(build, case, particles):
+def test_evidence_and_unnormalised_expectations_are_unbiased(build, case, particles, false_alarm):
     plan = build(case.program, particles=particles, runs=50, mode="eager")
     result = plan(key_of(f"eager/{build.__name__}/{case!r}"))
     evidence, event = weighted_events(case, result)
-    assert_agrees(evidence, "evidence")
-    assert_agrees(event, "event")
+    assert_agrees(evidence, "evidence", false_alarm / 2)
+    assert_agrees(event, "event", false_alarm / 2)
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def test_evidence_and_unnormalised_expectations_are_unbiased(build, case, partic
     ],
     ids=repr,
 )
-def test_chains_reach_the_posterior(case, length):
+def test_chains_reach_the_posterior(case, length, false_alarm):
     batches = 40
     plan = inference.mcmc(case.program, chains=2, warmup=100, draws=batches * length // 2, mode="eager")
     result = plan(key_of(f"eager/mcmc/{case!r}"))
     events = np.array([[case.event(run) for run in chain] for chain in result.traces], dtype=float)
-    assert_agrees(events.reshape(batches, length).mean(axis=1) / case.probability, "event")
+    assert_agrees(events.reshape(batches, length).mean(axis=1) / case.probability, "event", false_alarm)
 
 
 @pytest.mark.parametrize(
