@@ -31,7 +31,7 @@ from .observed import checked_data
 from .record import Choice, choices_of, dims_of
 from .scoring import log_density
 from .stacks import Cut, Window, Windows
-from .supports import free_shape, is_discrete, to_support
+from .supports import free_shape, from_support, is_discrete, to_support
 from .tracing import split_arguments, trace
 from .unchained import unchained
 from .uncollected import uncollected
@@ -240,6 +240,42 @@ def _coordinates(
     return block, vector, free
 
 
+@dataclass(frozen=True)
+class Coordinates:
+    """A program in coordinates without bounds, as Forms.
+
+    Attributes:
+        values: inputs are the program's, then coordinates of each choice; outputs their log density, Jacobian included,
+            then the values of the choices.
+        free: inputs are the program's, then values of each choice; outputs their coordinates.
+        choices: the choices.
+    """
+
+    values: Form
+    free: Form
+    choices: tuple[Choice, ...]
+
+
+def coordinates_of(form: Form) -> Coordinates:
+    """Write a program in coordinates without bounds, and the way there.
+
+    Raises: UnsupportedProgramError as `density`.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> form = lawful.trace(lambda: lawful.sample("x", dist.HalfNormal(1.0)))
+    >>> found = coordinates_of(form)
+    >>> float(emit(found.free)(jax.random.key(0), jnp.array(1.0))[0][0])
+    0.0
+    """
+    _refuse_discrete(folded(form))
+    _refuse_conditional(form)
+    found = _in_coordinates(form)
+    back = interpose(form, _Back(_free_parts(form)), apart=False)
+    values = replace(found.form, outputs=(found.form.outputs[found.own], *(value for (value,) in found.outputs)))
+    free = replace(back.form, outputs=tuple(value for (value,) in back.outputs))
+    return Coordinates(without_dead_code(values), without_dead_code(free), found.choices)
+
+
 def _in_coordinates(form: Form) -> Interposed:
     """Return a form with coordinates for choices; its term of the prior is the whole log density."""
     with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
@@ -266,6 +302,32 @@ class _Free:
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
         return [block.constant(jnp.zeros(choice.full_shape, choice.dtype))]
+
+
+@dataclass(frozen=True)
+class _Back:
+    """The rule that gives out the coordinates of a given value."""
+
+    shapes: Mapping[Address, tuple[int, ...]]
+
+    def inputs(self, choice: Choice) -> list[Var]:
+        return [Var(choice.shape, choice.dtype)]
+
+    def outputs(self, choice: Choice) -> list[Var]:
+        return [Var(self.shapes[choice.address], choice.dtype)]
+
+    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        free = Var(self.shapes[site.address], site.out.dtype)
+        label = f"coordinates of {site.address[-1]}"
+        block.nodes.append(Det(_listed(from_support(site.law)), (given[0], *parameters), (free,), label))
+        return Answer(given[0], block.constant(jnp.zeros((), float)), (free,))
+
+    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        return [block.constant(jnp.zeros((*choice.loops, *self.shapes[choice.address]), choice.dtype))]
+
+
+def _listed(function: Callable[..., jax.Array]) -> Callable[..., tuple[jax.Array]]:
+    return lambda *operands: (function(*operands),)
 
 
 def _refuse_discrete(found: Folded) -> None:

@@ -136,6 +136,18 @@ def to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
     return one
 
 
+def from_support(law: Any) -> Callable[..., jax.Array]:
+    """Return the function (value, *parameters) -> coordinates, the inverse of the map of `to_support`."""
+    if isinstance(law, LanesLaw):
+        lanes: Callable[..., jax.Array] = law.mapped(from_support(law.base), (True,) * len(law.lanes))
+        return lanes
+
+    def one(value: jax.Array, *parameters: jax.Array) -> jax.Array:
+        return jnp.asarray(_bijection(law, parameters).inv(value))
+
+    return one
+
+
 def is_discrete(site: Site) -> bool:
     """Tell whether the values of a site are counts, classes or flags."""
     return not jnp.issubdtype(site.out.dtype, jnp.floating)

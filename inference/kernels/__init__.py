@@ -2,6 +2,7 @@
 
 from .base import Kernel, Proposed, State, scored
 from .compose import cycle, mixture, repeat
+from .foreign import foreign
 from .gibbs import gibbs
 from .mh import Proposal, mh
 from .on import on
@@ -15,6 +16,7 @@ __all__ = [
     "Proposed",
     "State",
     "cycle",
+    "foreign",
     "gibbs",
     "independence",
     "mh",
