@@ -18,6 +18,7 @@ from .programs import FiniteProgram
 from .reference import decision, enumerate_measure
 from .report import Report
 from .resamplers import BATTERY, resampler
+from .sandwich import Sandwich, evidence_sandwich
 from .sbc import sbc
 from .sequential import SequentialRule, Verdict
 from .statistical import unbiased
@@ -37,6 +38,7 @@ __all__ = [
     "Registry",
     "Report",
     "SUITE_ALPHA",
+    "Sandwich",
     "SequentialRule",
     "Trace",
     "Verdict",
@@ -44,6 +46,7 @@ __all__ = [
     "coordinates",
     "decision",
     "enumerate_measure",
+    "evidence_sandwich",
     "freeze",
     "geweke",
     "invariant",

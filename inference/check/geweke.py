@@ -89,6 +89,6 @@ def geweke(
     made = claim(f"geweke/{kernel!r}/{name}", key, alpha)
     rule = SequentialRule(made.alpha, stages, 10_000 if n is None else n)
     runs = Runs(joint_walk(kernel, traced, form == "exact_rank", statistics or {}), (steps,))
-    repro = made.repeat(f"geweke({name}, {kernel!r}, *args", steps=steps, form=form, n=rule.n, stages=stages)
+    repro = made.repeat(f"geweke({name}, kernel, *args", steps=steps, form=form, n=rule.n, stages=stages)
     law = f"{name} and {kernel!r}: data in turn with choices keep their joint law"
     return keeps_exact_draws(runs, inputs, rule=rule, made=made, law=law, repro=repro, level="end_to_end")

@@ -105,7 +105,7 @@ def invariant(
     made = claim(f"invariant/{kernel!r}/{name}", key, alpha)
     rule = SequentialRule(made.alpha, stages, 10_000 if n is None else n)
     claims = kernel.contract.reversible if reversible is None else reversible
-    call = f"invariant({kernel!r}, {name}, *args"
+    call = f"invariant(kernel, {name}, *args"
     repro = made.repeat(call, level="statistical", steps=tuple(steps), n=rule.n, stages=stages)
     runs = _runs(kernel, form, tuple(steps), bool(claims), tuple((statistics or {}).items()))
     return keeps_exact_draws(
