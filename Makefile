@@ -15,7 +15,7 @@ INPUTS  = pyproject.toml constraints.txt $(DIRS) $(RELINK)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test slow check format law mutants bench bench-quick docs constraints FORCE
+.PHONY: help setup demo test slow check format law mutants evidence bench bench-quick docs constraints FORCE
 
 help:             ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' Makefile | expand -t 14
@@ -57,6 +57,9 @@ law: .venv/.ready-dev     ## every registered transformer on random finite progr
 
 mutants: .venv/.ready-dev ## planted faults, each of which a check must find
 	$(BIN)/python -m pytest -m mutants
+
+evidence: .venv/.ready-dev ## the same, written into docs/evidence with a fingerprint of the code
+	$(BIN)/python -m tests.mutants docs/evidence/mutants.json
 
 bench: .venv/.ready-dev   ## side by side with peers; make bench WORKLOADS="W1 W3" runs a part
 	$(BIN)/python benchmarks/run.py $(WORKLOADS)

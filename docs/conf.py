@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+from pathlib import Path
 
 project = "lawful"
 author = copyright = "The lawful developers"
@@ -25,6 +26,8 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 nb_merge_streams = True
+
+os.environ["LAWFUL_EVIDENCE"] = str(Path(__file__).parent / "evidence")  # cells run in a folder of their own
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"

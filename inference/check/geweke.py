@@ -18,7 +18,7 @@ from lawful.errors import LawfulError
 from lawful.tracing import split_arguments, trace
 
 from .claims import claim
-from .paired import Runs, keeps_exact_draws
+from .paired import keeps_exact_draws, runs_of
 from .quantities import Statistic
 from .report import Report
 from .sequential import SequentialRule
@@ -88,7 +88,7 @@ def geweke(
     inputs, _, _ = split_arguments(args)
     made = claim(f"geweke/{kernel!r}/{name}", key, alpha)
     rule = SequentialRule(made.alpha, stages, 10_000 if n is None else n)
-    runs = Runs(joint_walk(kernel, traced, form == "exact_rank", statistics or {}), (steps,))
+    runs = runs_of(joint_walk, kernel, traced, form == "exact_rank", statistics, (steps,))
     repro = made.repeat(f"geweke({name}, kernel, *args", steps=steps, form=form, n=rule.n, stages=stages)
     law = f"{name} and {kernel!r}: data in turn with choices keep their joint law"
     return keeps_exact_draws(runs, inputs, rule=rule, made=made, law=law, repro=repro, level="end_to_end")

@@ -6,7 +6,6 @@ exact draws of choices and data to start from, which a lawful kernel leaves as t
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from lawful.tracing import split_arguments, trace
 
 from .claims import claim
 from .measure import Trace
-from .paired import Runs, keeps_exact_draws
+from .paired import keeps_exact_draws, runs_of
 from .programs import FiniteProgram
 from .quantities import Statistic
 from .reference import enumerate_measure
@@ -107,27 +106,10 @@ def invariant(
     claims = kernel.contract.reversible if reversible is None else reversible
     call = f"invariant(kernel, {name}, *args"
     repro = made.repeat(call, level="statistical", steps=tuple(steps), n=rule.n, stages=stages)
-    runs = _runs(kernel, form, tuple(steps), bool(claims), tuple((statistics or {}).items()))
+    runs = runs_of(posterior_walk, kernel, form, bool(claims), statistics, steps)
     return keeps_exact_draws(
         runs, inputs, rule=rule, made=made, law=f"{kernel!r} keeps pi", repro=repro, level="statistical"
     )
-
-
-type Named = tuple[tuple[str, Statistic], ...]
-
-
-def _runs(kernel: Any, form: Form, steps: tuple[int, ...], reversible: bool, statistics: Named) -> Runs:
-    """Write the runs of a kernel, once; a kernel that is no key of a table, as one with arrays, each time."""
-    try:
-        hash(kernel)
-    except TypeError:
-        return Runs(posterior_walk(kernel, form, reversible, dict(statistics)), steps)
-    return _kept(kernel, form, steps, reversible, statistics, bool(jax.config.read("jax_enable_x64")))
-
-
-@functools.lru_cache(maxsize=32)
-def _kept(kernel: Any, form: Form, steps: tuple[int, ...], reversible: bool, statistics: Named, x64: bool) -> Runs:
-    return Runs(posterior_walk(kernel, form, reversible, dict(statistics)), steps)
 
 
 def _is_finite(form: Form) -> bool:

@@ -13,7 +13,8 @@ Reference: Gandy and Scott (2020), Unit testing for MCMC and other Monte Carlo m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,11 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import binom
 
+from lawful.form import Form
+
 from . import keys
 from .claims import Claim
 from .mmd import mmd_p_value
 from .power import detectable_shift, z_p_value
-from .quantities import Quantities
+from .quantities import Quantities, Statistic
 from .report import Report, environment
 from .sequential import SequentialRule
 from .two_sample import ks_p_value
@@ -71,6 +74,30 @@ class Runs:
         with jax.debug_key_reuse(False):  # it takes keys that vmap has moved for used ones, as of a loop in a batch
             start, ends, ranks = self._many(keys, list(inputs))
         return Batch(start, ends, None if ranks is None else np.asarray(ranks))
+
+
+type Maker = Callable[[Any, Form, bool, Mapping[str, Statistic]], Walk]
+
+
+def runs_of(
+    walk: Maker, kernel: Any, form: Form, reversible: bool, statistics: Mapping[str, Statistic] | None,
+    steps: Sequence[int],
+) -> Runs:  # fmt: skip
+    """Write the runs of a kernel, once; a kernel that is no key of a table, as one with arrays, each time."""
+    named = tuple((statistics or {}).items())
+    try:
+        hash(kernel)
+    except TypeError:
+        return Runs(walk(kernel, form, reversible, dict(named)), tuple(steps))
+    return _kept(walk, kernel, form, reversible, named, tuple(steps), bool(jax.config.read("jax_enable_x64")))
+
+
+@functools.lru_cache(maxsize=32)
+def _kept(
+    walk: Maker, kernel: Any, form: Form, reversible: bool, statistics: tuple[tuple[str, Statistic], ...],
+    steps: tuple[int, ...], x64: bool,
+) -> Runs:  # fmt: skip
+    return Runs(walk(kernel, form, reversible, dict(statistics)), steps)
 
 
 class Batch:

@@ -1,6 +1,5 @@
 """Choices and data in turn keep their joint law, for lawful kernels alone."""
 
-import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 import pytest
@@ -46,13 +45,6 @@ def test_the_data_are_among_the_statistics_and_others_can_be_added():
     fewer = geweke(positive, WALK, Y, n=500)
     count = [int(r.remarks.split()[0]) for r in (report, fewer)]
     assert count[0] > count[1]
-
-
-def test_the_line_that_repeats_a_check_repeats_it():
-    report = geweke(positive, WALK, Y, n=500)
-    scope = {"lawful": lawful, "jax": jax, "positive": positive, "args": (Y,), "kernel": WALK}
-    again = eval(report.repro, scope)
-    assert (again.p_value, again.worst) == (report.p_value, report.worst)
 
 
 def test_data_that_decide_about_choices_are_refused_by_name():

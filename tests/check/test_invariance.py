@@ -100,13 +100,6 @@ def test_finite_programs_are_enumerated_unless_told_otherwise():
         assert invariant(kernels.mh(), coins, jnp.array(1), level="statistical", **SMALL).status == "failed"
 
 
-def test_the_line_that_repeats_a_check_repeats_it():
-    report = invariant(WALK, positive, Y, **SMALL)
-    scope = {"lawful": lawful, "jax": jax, "positive": positive, "args": (Y,)}
-    again = eval(report.repro, scope | {"kernel": WALK})
-    assert (again.p_value, again.worst, again.n_used) == (report.p_value, report.worst, report.n_used)
-
-
 def test_what_cannot_be_drawn_is_refused_by_name():
     def weighed():
         lawful.factor("f", -(lawful.sample("x", dist.Normal(0.0, 1.0)) ** 2))

@@ -55,13 +55,6 @@ def test_a_posterior_that_ignores_its_data_is_seen_by_the_densities_alone():
     assert "log" in report.worst[0]
 
 
-def test_the_line_that_repeats_a_check_repeats_it():
-    report = sbc(normal, conjugate(), jnp.zeros(2), batched=True, **SIZES)
-    scope = {"lawful": lawful, "jax": jax, "normal": normal, "algorithm": conjugate(), "args": (jnp.zeros(2),)}
-    again = eval(report.repro, scope)
-    assert (again.p_value, again.worst) == (report.p_value, report.worst)
-
-
 def mixed(y):
     """A label and a level; what the arm of the label draws exists in half of the runs."""
     b = lawful.sample("b", dist.Bernoulli(0.5))

@@ -1,11 +1,11 @@
-"""`python -m tests.mutants [FILE]`: plant every fault, print what found it, and write FILE as JSON."""
+"""`python -m tests.mutants [FILE]`: plant every fault, print what found it, and write FILE as evidence."""
 
-import json
 import sys
 from pathlib import Path
 
 import jax
 
+from tests.mutants.evidence import write
 from tests.mutants.registry import MUTANTS, STATISTICAL, clean_checks, run, run_clean, run_seeds
 from tests.mutants.table import HEADER, last_line
 
@@ -25,7 +25,7 @@ def main() -> int:
         print(outcomes[-1], flush=True)
     line, clean = last_line(outcomes)
     if sys.argv[1:]:
-        Path(sys.argv[1]).write_text(json.dumps([outcome.record() for outcome in outcomes], indent=1) + "\n")
+        write(outcomes, Path(sys.argv[1]))
     print(line)
     return 0 if clean else 1
 

@@ -10,7 +10,7 @@ from unittest import mock
 import jax
 
 from lawful import array_math, laws, remembered, tracing
-from lawful.inference.check import invariance, outcomes
+from lawful.inference.check import outcomes, paired
 
 
 class Reached:
@@ -32,7 +32,7 @@ def forget():
     array_math._of_closures.clear()
     remembered._seen.clear()
     outcomes._compiled.clear()
-    invariance._kept.cache_clear()
+    paired._kept.cache_clear()
     jax.clear_caches()
 
 

@@ -4,6 +4,7 @@ Law: a mutant counts as killed when its patched code ran and the check of its ro
 the clean code must pass.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -156,10 +157,13 @@ class Outcome:
 
     def record(self) -> dict[str, Any]:
         """The outcome as JSON."""
-        shown = {"error": self.error, "evidence_ratio": self.report.evidence_ratio, "paths": self.report.paths}
+        report = self.report
+        shown = {"error": self.error, "evidence_ratio": report.evidence_ratio, "paths": report.paths}
+        shown = {name: x if x is None or math.isfinite(x) else str(x) for name, x in shown.items()}
+        shown |= {"p_value": report.p_value, "n_used": report.n_used, "seeds": self.seeds, "alarms": self.alarms}
         return {
             "id": self.id, "check": self.check, "tier": self.tier, "verdict": self.verdict, "reached": self.reached,
-            "instances": self.report.instances, "seconds": round(self.seconds, 2), **shown,
+            "instances": report.instances, "seconds": round(self.seconds, 2), **shown,
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -182,8 +186,13 @@ def run(mutant: Mutant) -> Outcome:
 SEEDS = 200
 # The checks that can raise a false alarm: each takes a number that is mixed into its key.
 STATISTICAL = (
-    small_checks.walk_keeps_exact_draws, small_checks.rare_items_get_their_share, small_checks.chains_have_the_posterior
-)  # fmt: skip
+    small_checks.walk_keeps_exact_draws,
+    small_checks.choices_and_data_keep_their_law,
+    small_checks.evidence_of_a_filter_is_unbiased,
+    small_checks.exact_draws_are_calibrated,
+    small_checks.rare_items_get_their_share,
+    small_checks.chains_have_the_posterior,
+)
 
 
 def clean_checks() -> list[RowCheck | Reported | Tested]:

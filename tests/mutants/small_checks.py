@@ -1,5 +1,7 @@
 """Small checks: claims that need a few lines, each as a Report; what they call is looked up when they run."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ import lawful
 from lawful import inference, lanes
 from lawful.emitter import emit
 from lawful.inference import kernels, ladders, weights
-from lawful.inference.check import ALPHA, Report, coordinates, invariant, key_of
+from lawful.inference.check import ALPHA, Report, coordinates, geweke, invariant, key_of, sbc, unbiased
 from lawful.inference.numerics import strata
 from lawful.laws import law_of
 from tests.inference.kernels import test_incremental
@@ -116,6 +118,56 @@ def rare_items_get_their_share(fresh: int | None = None) -> Report:
         status="failed" if p <= ALPHA else "passed", law="the tail has its mass", level="statistical",
         bound="finite-sample", p_value=float(p), n_used=50 * len(keys), alpha_spent=ALPHA,
     )  # fmt: skip
+
+
+def choices_and_data_keep_their_law(fresh: int | None = None) -> Report:
+    """Tier 3: choices and data in turn, by a random walk on a bounded site."""
+    return geweke(positive, WALK, jnp.array(0.3), n=4_000, key=key_of("mutants/geweke", fresh))
+
+
+def walk(y):
+    """A latent walk seen with noise."""
+
+    def step(x, y):
+        x = lawful.sample("x", dist.Normal(x, 1.0))
+        lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+        return x, None
+
+    lawful.scan(step, 0.0, y)
+
+
+SERIES = np.array([0.5, -0.3, 1.2, 2.0])
+
+
+@functools.cache
+def filters():
+    """Many particle filters side by side: log evidence for each key."""
+    run = emit(inference.smc(walk, particles=30, keep="last").form(SERIES))
+    return jax.jit(jax.vmap(lambda key: run(key, SERIES)[1]))
+
+
+def evidence_of_a_filter_is_unbiased(fresh: int | None = None) -> Report:
+    """Tier 2: the evidence of a particle filter against that of the multivariate normal law of its data."""
+    level = np.minimum.outer(np.arange(1, 5), np.arange(1, 5))
+    truth = float(dist.MultivariateNormal(jnp.zeros(4), level + jnp.eye(4)).log_prob(SERIES))
+    return unbiased(filters(), truth, n=4_000, key=key_of("mutants/filter", fresh))
+
+
+def exact_posterior(program):
+    """The posterior of a mean, N(y / 2, 1 / 2), by formula."""
+    return lambda key, shape, y: {"mu": y / 2 + jax.random.normal(key, (19,)) / jnp.sqrt(2.0)}
+
+
+def mean(y):
+    """A mean that is seen once."""
+    mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
+    lawful.sample("y", dist.Normal(mu, 1.0), obs=y)
+
+
+def exact_draws_are_calibrated(fresh: int | None = None) -> Report:
+    """Tier 3: calibration of draws from a posterior that is known."""
+    key = key_of("mutants/calibration", fresh)
+    return sbc(mean, exact_posterior, jnp.array(0.0), draws=19, bins=10, batched=True, key=key)
 
 
 COINS = inference.mcmc(coin, kernels.mh(), chains=4_000, warmup=20, draws=20)

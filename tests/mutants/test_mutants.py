@@ -4,6 +4,7 @@ import functools
 
 import pytest
 
+from tests.mutants.evidence import is_fresh
 from tests.mutants.registry import MUTANTS, STATISTICAL, clean_checks, run, run_clean, run_seeds
 
 pytestmark = pytest.mark.mutants
@@ -51,6 +52,11 @@ def test_fresh_seeds_raise_no_alarm(check, note):
     outcome = run_seeds(check)
     note(outcome)
     assert not outcome.alarms, outcome
+
+
+@pytest.mark.slow
+def test_the_evidence_in_the_documentation_is_of_this_code():
+    assert is_fresh(), "the evidence is stale: run make evidence"
 
 
 def test_evidence_faults_leave_the_normalised_measure_alone():

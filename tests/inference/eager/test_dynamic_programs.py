@@ -2,7 +2,7 @@
 
 A check compares a mean of independent (for chains: batched) ratios, estimate to exact value, with 1. Its false-alarm
 rate is the share of a registered check (two-sided, normal approximation; keys are fixed), and it finds a relative error
-of 3 % with probability 0.95 at least: each check asserts that its own standard error is small enough for that.
+of 4 % with probability 0.95 at least: each check asserts that its own standard error is small enough for that.
 """
 
 import math
@@ -17,15 +17,15 @@ from lawful.inference.check.power import z_critical
 from tests.inference.eager.cases import FUNCTION, LEVELS, NOISY_LIST, PROCESS, SENTENCE
 
 pytestmark = [pytest.mark.tier2, pytest.mark.usefixtures("unchecked_types")]
-ERROR = 0.03
+ERROR = 0.04
 SURE = 1.6449  # power 0.95
 
 
 def assert_agrees(ratios, what, alpha):
-    """The mean ratio is 1, and a mean of 0.97 or 1.03 would have been found."""
+    """The mean ratio is 1, and a mean of 0.96 or 1.04 would have been found."""
     error, critical = np.std(ratios, ddof=1) / math.sqrt(len(ratios)), z_critical(alpha)
     assert abs(np.mean(ratios) - 1) < critical * error + 1e-12, f"{what}: {np.mean(ratios)} +- {error}"
-    assert (critical + SURE) * error < ERROR, f"{what}: the error {error} is too large to find 3 %"
+    assert (critical + SURE) * error < ERROR, f"{what}: the error {error} is too large to find 4 %"
 
 
 def weighted_events(case, result):
