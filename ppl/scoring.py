@@ -85,10 +85,7 @@ def gather_choices(wanted: tuple[Choice, ...], given: Mapping[Any, Any]) -> tupl
             value = np.zeros(choice.full_shape, choice.dtype)
         array = jnp.asarray(value)
         if array.shape != choice.full_shape:
-            raise LawfulError(
-                f"site '{choice.name}' ({choice.source}): given shape {array.shape}, expected {choice.full_shape}.",
-                site=choice.address,
-            )
+            raise _misshapen(choice, choice.name, array.shape, choice.full_shape)
         values.append(array.astype(choice.dtype))
     if data:
         names = ", ".join(".".join(map(str, a)) for a in data)
@@ -103,11 +100,18 @@ def _steps(choice: Choice, data: dict[Any, Any]) -> Any:
     absent = [cell for cell, value in entries.items() if value is None]
     if len(absent) == len(cells) or (absent and not choice.conditional):
         return None
-    full = np.zeros(choice.full_shape, choice.dtype)
-    for cell, value in entries.items():
-        if value is not None:
-            full[cell] = value
-    return full
+    parts = [np.zeros(choice.shape, choice.dtype) if value is None else value for value in entries.values()]
+    for cell, part in zip(cells, parts, strict=True):
+        if np.shape(part) != choice.shape:
+            raise _misshapen(choice, f"{choice.name}[{', '.join(map(str, cell))}]", np.shape(part), choice.shape)
+    stack = jnp.stack if any(isinstance(part, jax.Array) for part in parts) else np.stack
+    return stack(parts).reshape(choice.full_shape)
+
+
+def _misshapen(choice: Choice, name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> LawfulError:
+    return LawfulError(
+        f"site '{name}' ({choice.source}): given shape {given}, expected {expected}.", site=choice.address
+    )
 
 
 def _missing(choice: Choice) -> LawfulError:

@@ -11,6 +11,7 @@ from .grammar import random_program
 from .identities import mh_symmetry
 from .invariance import invariant
 from .keys import ALPHA, CAPACITY, REGISTRY, SUITE_ALPHA, Registry, key_of, stage_keys
+from .law import check_row
 from .limits import Limits
 from .measure import Comparison, Measure, Trace, compare, freeze
 from .power import min_detectable, min_samples
@@ -42,6 +43,7 @@ __all__ = [
     "SequentialRule",
     "Trace",
     "Verdict",
+    "check_row",
     "compare",
     "coordinates",
     "decision",

@@ -17,6 +17,7 @@ from lawful.export import density
 
 from .keys import key_of
 from .report import Report
+from .repro import line, named
 
 TOLERANCE = 1e-10
 
@@ -64,5 +65,5 @@ def coordinates(model: Any, *args: Any, points: int = 20, tolerance: float = TOL
         measure_error=worst,
         instances=points,
         worst=("relative difference", worst),
-        repro=f"lawful.inference.check.coordinates({name})",
+        repro=line(coordinates, named(model, "model"), "*args", points=points, tolerance=tolerance),
     )

@@ -6,7 +6,6 @@ the trace kernel keeps the posterior and is reversible; to 1e-12, every decision
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from .exact import TOLERANCE, Tally
 from .measure import Measure, Trace, exact_sum, freeze
 from .reference import enumerate_measure
 from .report import Report
+from .repro import line
 from .row_verdict import RowVerdict, is_chosen
 from .suite import Instance, instances_of
 
@@ -52,15 +52,17 @@ EAGER_ROWS = (
 )
 
 
-def check_eager_row(row: EagerRow, share: float = 1.0) -> RowVerdict:
-    """Check one row on a share of its programs; a kernel on those of them that have a posterior."""
-    start = time.perf_counter()
-    chosen = instances_of(math.ceil(share * row.programs), particles=row.particles, max_paths=row.max_paths)
+def check_eager_row(row: EagerRow, programs: int | None = None) -> RowVerdict:
+    """Check one row on some programs, its own number of them by default; a kernel on those that have a posterior."""
+    from .law import check_row
+
+    start, repro = time.perf_counter(), line(check_row, repr(row.name), programs=programs)
+    chosen = instances_of(programs or row.programs, particles=row.particles, max_paths=row.max_paths)
     if row.settings is None:
         chosen = [instance for instance in chosen if any(weight > 0 for _, weight in instance.truth().traces())]
-        report = kernel_report(chosen)
+        report = kernel_report(chosen, repro)
     else:
-        report = population_report(row.name, row.settings, chosen)
+        report = population_report(row.name, row.settings, chosen, repro)
     structured = sum(instance.structured for instance in chosen)
     seconds = time.perf_counter() - start
     return RowVerdict(row.name, report, len(chosen), structured=structured, seconds=seconds)
@@ -73,13 +75,13 @@ def eager_verdicts(parts: Sequence[str]) -> Iterator[RowVerdict]:
             yield check_eager_row(row)
 
 
-def population_report(name: str, settings: Settings, instances: Iterable[Instance]) -> Report:
+def population_report(name: str, settings: Settings, instances: Iterable[Instance], repro: str) -> Report:
     """Compare the measure of a population, and of one particle picked from it, with that of its program."""
     tally = Tally(TOLERANCE)
     for instance in instances:
         for measure in (population_measure, collapsed_measure):
             tally.add(measure(instance.program, instance.args, settings), instance.truth(), instance.name)
-    return tally.report(f"{name} keeps the measure", True, f"lawful.inference.check.eager.check_eager_row({name!r})")
+    return tally.report(f"{name} keeps the measure", True, repro)
 
 
 def trace_of(record: Run) -> Trace:
@@ -132,7 +134,7 @@ def _of_traces(measure: Measure) -> Measure:
     return Measure(weights, measure.log_scale, measure.probability, measure.paths, measure.coverage)
 
 
-def kernel_report(instances: Iterable[Instance]) -> Report:
+def kernel_report(instances: Iterable[Instance], repro: str) -> Report:
     """Check the trace kernel on programs that have a posterior: pi K = pi, and that the flux is symmetric."""
     error = asymmetry = 0.0
     paths = count = 0
@@ -159,7 +161,7 @@ def kernel_report(instances: Iterable[Instance]) -> Report:
         instances=count,
         coverage={"accept?": frozenset(coverage)},
         worst=("total variation", error),
-        repro="lawful.inference.check.eager.check_eager_row('eager mh single site')",
+        repro=repro,
         remarks="" if passed else f"flux asymmetric by {asymmetry:.3g}; worst instance:\n{worst}",
     )
 

@@ -20,6 +20,7 @@ from lawful.worlds import emit_worlds
 from .measure import Measure, compare
 from .outcomes import Layout, compiled_measure, outcome_form, reference_measure, source
 from .report import Report
+from .repro import line, named
 from .suite import Instance, instances_of
 from .transition import SINGLE
 
@@ -114,16 +115,22 @@ def preserves(
         found = instances_of(instances or 12, particles=particles, loops=loops, max_paths=max_paths)
     else:
         found = [Instance(program, args, getattr(program, "__name__", "program"))]
+    subjects = [named(transformer, "transformer"), *([] if program is None else [named(program, "program"), "*args"])]
+    repro = line(
+        preserves, *subjects, instances=instances, tolerance=tolerance, max_paths=max_paths,
+        require_coverage=require_coverage, enumerator=enumerator, loops=loops, particles=particles,
+    )  # fmt: skip
     tally = Tally(tolerance)
     for instance in found:
         try:
             check_instance(transformer, instance, tally, max_paths, enumerator)
         except PathLimitError as error:
             return Report(
-                status="inconclusive", law="m(t(p)) = m(p)", level="exact", paths=tally.paths, remarks=str(error)
-            )
+                status="inconclusive", law="m(t(p)) = m(p)", level="exact", paths=tally.paths, remarks=str(error),
+                repro=repro,
+            )  # fmt: skip
     name = getattr(transformer, "name", repr(transformer))
-    return tally.report(f"{name} keeps the measure", require_coverage and program is None, _repro("preserves", name))
+    return tally.report(f"{name} keeps the measure", require_coverage and program is None, repro)
 
 
 def check_instance(transformer: Any, instance: Instance, tally: Tally, max_paths: int, enumerator: str) -> None:
@@ -145,7 +152,3 @@ def transformed_form(transformer: Any, form: Form) -> tuple[Form, Layout]:
     """Apply a transformer to a program whose choices are outputs."""
     recorded, layout = source(form)
     return outcome_form(transformer(recorded.form), layout)
-
-
-def _repro(check: str, name: str) -> str:
-    return f"lawful.inference.check.{check}({name})"

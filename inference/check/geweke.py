@@ -21,6 +21,7 @@ from .claims import claim
 from .paired import keeps_exact_draws, runs_of
 from .quantities import Statistic
 from .report import Report
+from .repro import kernel_text, named
 from .sequential import SequentialRule
 from .walks import joint_walk
 
@@ -89,6 +90,8 @@ def geweke(
     made = claim(f"geweke/{kernel!r}/{name}", key, alpha)
     rule = SequentialRule(made.alpha, stages, 10_000 if n is None else n)
     runs = runs_of(joint_walk, kernel, traced, form == "exact_rank", statistics, (steps,))
-    repro = made.repeat(f"geweke({name}, kernel, *args", steps=steps, form=form, n=rule.n, stages=stages)
+    call = f"geweke({named(model, 'model')}, {kernel_text(kernel)}, *args"
+    call += ", statistics=statistics" if statistics else ""
+    repro = made.repeat(call, steps=steps, form=form, n=rule.n, stages=stages)
     law = f"{name} and {kernel!r}: data in turn with choices keep their joint law"
     return keeps_exact_draws(runs, inputs, rule=rule, made=made, law=law, repro=repro, level="end_to_end")

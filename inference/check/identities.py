@@ -21,6 +21,7 @@ from ..kernels.base import initial_state
 from ..kernels.random_walk import RandomWalk
 from .keys import key_of
 from .report import Report
+from .repro import kernel_text, line, named
 
 TOLERANCE = 1e-10
 
@@ -81,7 +82,9 @@ def mh_symmetry(kernel: Any, model: Any, *args: Any, points: int = 20, tolerance
         measure_error=worst,
         instances=seen,
         worst=("relative asymmetry", worst),
-        repro=f"lawful.inference.check.mh_symmetry({kernel!r}, model)",
+        repro=line(
+            mh_symmetry, kernel_text(kernel), named(model, "model"), "*args", points=points, tolerance=tolerance
+        ),
     )
 
 

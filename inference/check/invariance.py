@@ -22,6 +22,7 @@ from .programs import FiniteProgram
 from .quantities import Statistic
 from .reference import enumerate_measure
 from .report import Report
+from .repro import kernel_text, named
 from .sequential import SequentialRule
 from .transition import TOLERANCE, stationary
 from .walks import posterior_walk
@@ -104,8 +105,10 @@ def invariant(
     made = claim(f"invariant/{kernel!r}/{name}", key, alpha)
     rule = SequentialRule(made.alpha, stages, 10_000 if n is None else n)
     claims = kernel.contract.reversible if reversible is None else reversible
-    call = f"invariant(kernel, {name}, *args"
-    repro = made.repeat(call, level="statistical", steps=tuple(steps), n=rule.n, stages=stages)
+    call = f"invariant({kernel_text(kernel)}, {named(model, 'model')}, *args"
+    call += ", statistics=statistics" if statistics else ""
+    settings = {"level": "statistical", "steps": tuple(steps), "reversible": bool(claims)}
+    repro = made.repeat(call, **settings, n=rule.n, stages=stages)
     runs = runs_of(posterior_walk, kernel, form, bool(claims), statistics, steps)
     return keeps_exact_draws(
         runs, inputs, rule=rule, made=made, law=f"{kernel!r} keeps pi", repro=repro, level="statistical"

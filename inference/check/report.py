@@ -20,6 +20,7 @@ import jax
 from lawful.errors import LawfulError, ValidationFailure
 
 STATUSES = ("passed", "failed", "inconclusive", "refused")
+RAN = STATUSES[:2]
 BOUNDS = ("exact", "finite-sample", "normal")
 
 
@@ -66,7 +67,8 @@ class Report:
         coverage: each data-dependent decision with the outcomes seen with positive probability.
         worst: name and value of the statistic nearest to failing.
         key: the words of the random key.
-        repro: one line that repeats the verdict.
+        repro: a line that repeats the verdict and its numbers, in the same precision: an expression that needs `import
+            jax, lawful.inference` and, under the names that stand in it, what the check was given.
         remarks: what a reader needs besides, as the reason of a refusal.
         environment: versions, backend, precision and compiler flags.
 
@@ -117,7 +119,7 @@ class Report:
 
         A check that did not run in full detects nothing.
         """
-        return self.status in ("passed", "failed") and self.min_detectable_effect <= effect
+        return self.status in RAN and self.min_detectable_effect <= effect
 
     def raise_if_failed(self) -> Report:
         """Return the report if it passed.
@@ -155,7 +157,10 @@ class Report:
             seen = (f"{name}: {sorted(map(str, outcomes))}" for name, outcomes in sorted(self.coverage.items()))
             details.append(f"decisions seen {{{', '.join(seen)}}}")
         details.append(f"false alarm <= {self.alpha_spent:.3g} ({self.bound})")
-        details.append(f"detects {self.min_detectable_effect:.3g} with probability {self.power:.3g}")
+        if self.status in RAN:
+            details.append(f"detects {self.min_detectable_effect:.3g} with probability {self.power:.3g}")
+        else:
+            details.append("detects nothing: it did not run in full")
         if self.remarks:
             details.append(self.remarks)
         if self.key is not None:

@@ -17,10 +17,12 @@ import numpy as np
 from lawful.compiling import QUICK
 from lawful.errors import LawfulError
 
+from ..numerics.resampling import SCHEMES
 from ..numerics.resampling import scheme as scheme_named
 from ..numerics.scheme import Scheme
 from .breakpoints import BREAKPOINTS, expected_counts, points
 from .report import Report
+from .repro import line
 
 TOLERANCE = 1e-12
 SHORTEST = Fraction(1, 10**14)  # shorter cells are left out: rounding decides there
@@ -78,7 +80,7 @@ def resampler(
         scheme: which named scheme it claims to be; default: its own name.
         tolerance: largest error of a probability or of an expected count.
 
-    Returns: a Report; it is refused for a scheme whose breakpoints are not known.
+    Returns: a Report; it is refused for a scheme whose breakpoints are not known, or that draws other uniforms.
 
     >>> report = resampler("systematic", sizes=(2,))
     >>> report.passed, report.measure_error < 1e-12
@@ -86,10 +88,18 @@ def resampler(
     """
     subject = scheme_named(resample)
     claimed = subject.name if scheme is None else scheme
+    repro = line(
+        resampler, repr(subject.name) if SCHEMES.get(subject.name) == subject else "resample",
+        weights=weights, sizes=sizes, offspring=offspring, scheme=scheme, tolerance=tolerance,
+    )  # fmt: skip
     if claimed not in BREAKPOINTS:
         known = ", ".join(sorted(BREAKPOINTS))
         remarks = f"the breakpoints of {claimed!r} are not known: name the scheme that it claims to be, one of {known}."
-        return Report(status="refused", law=LAW, level="exact", remarks=remarks)
+        return Report(status="refused", law=LAW, level="exact", remarks=remarks, repro=repro)
+    shapes = subject.uniforms_shape(3, 5), SCHEMES[claimed].uniforms_shape(3, 5)
+    if shapes[0] != shapes[1]:
+        remarks = f"it takes uniforms of shape {shapes[0]} for 5 offspring of 3 items, and {claimed!r} {shapes[1]}."
+        return Report(status="refused", law=LAW, level="exact", remarks=remarks, repro=repro)
     chosen = {name: list(w) for name, w in weights.items() if len(w) in sizes}
     if not chosen:
         raise LawfulError(f"resampler: no weights of sizes {tuple(sizes)} among {', '.join(weights)}.")
@@ -98,7 +108,7 @@ def resampler(
         group = {name: w for name, w in chosen.items() if len(w) == n}
         for m in sorted({max(1, n - 1), n, n + 1} if offspring is None else set(offspring)):
             _check_group(subject, claimed, group, m, tally)
-    return tally.report(subject, claimed)
+    return tally.report(subject, repro)
 
 
 def _check_group(subject: Scheme, claimed: str, group: dict[str, list[float]], m: int, tally: _Tally) -> None:
@@ -196,7 +206,7 @@ class _Tally:
         for counts in law.keys() | other.keys():
             self.note(abs(law.get(counts, 0.0) - other.get(counts, 0.0)), f"probability of counts {counts}, {where}")
 
-    def report(self, subject: Scheme, claimed: str) -> Report:
+    def report(self, subject: Scheme, repro: str) -> Report:
         """Give the verdict."""
         held = self.error <= self.tolerance and not self.problems
         shown = "; ".join(self.problems[:5])
@@ -208,7 +218,7 @@ class _Tally:
             paths=self.cells,
             instances=self.instances,
             worst=(self.worst, self.error),
-            repro=f"lawful.inference.check.resampler({str(subject)!r}, scheme={claimed!r})",
+            repro=repro,
             remarks=shown,
         )
 

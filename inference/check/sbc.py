@@ -33,6 +33,7 @@ from .joint import Joint, joint
 from .power import min_detectable, z_p_value
 from .quantities import Columns, Statistic
 from .report import Report, environment
+from .repro import named
 
 POWER = 0.99
 
@@ -103,6 +104,7 @@ def sbc(
     shares = [2 * len(kind[0]) * p for kind, (p, _) in zip((proved, normal), least, strict=True)]
     p, worst = least[int(np.argmin(shares))]
     p_value = min(1.0, *shares)
+    call = f"sbc({named(model, 'model')}, algorithm, *args" + (", quantities=quantities" if quantities else "")
     return Report(
         status="failed" if p_value <= made.alpha else "passed",
         law=f"{name}: ranks of the truth are uniform",
@@ -117,7 +119,7 @@ def sbc(
         instances=1,
         worst=(worst, p),
         key=made.words,
-        repro=made.repeat(f"sbc({name}, algorithm, *args", n_sims=n_sims, draws=draws, bins=bins, batched=batched),
+        repro=made.repeat(call, n_sims=n_sims, draws=draws, bins=bins, batched=batched),
         remarks=f"{len(names)} quantities, {draws} draws taken as independent",
         environment=environment(str(jnp.result_type(float))),
     )

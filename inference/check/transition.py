@@ -21,6 +21,7 @@ from .measure import Measure, Trace
 from .outcomes import Layout
 from .reference import enumerate_measure
 from .report import Report
+from .repro import kernel_text, line
 
 TOLERANCE = 1e-12
 SINGLE = "single precision; exact checks need jax.config.update('jax_enable_x64', True)"
@@ -39,12 +40,14 @@ def stationary(
     max_paths: int = 100_000,
 ) -> Report:
     """Check that pi K = pi by the full transition matrix of a kernel on a finite program; see `check.invariant`."""
+    repro = _repro(kernel, tolerance, reversible, irreducible, max_paths)
     built = kernel.build(form)
     matrix, states, pi, paths = transition_matrix(built, form, inputs, truth, max_paths)
     if not states:
         return Report(
-            status="passed", law=f"{kernel!r} keeps pi", level="exact", tv=0.0, remarks="the support is empty"
-        )
+            status="passed", law=f"{kernel!r} keeps pi", level="exact", measure_error=0.0, tv=0.0, repro=repro,
+            remarks="the support is empty",
+        )  # fmt: skip
     after = pi @ matrix
     tv = float(np.abs(after - pi).sum() / 2)
     rows = float(np.abs(matrix.sum(axis=1) - 1).max())
@@ -71,9 +74,18 @@ def stationary(
         paths=paths,
         instances=1,
         worst=("total variation", tv),
-        repro=f"lawful.inference.check.invariant({kernel!r}, model)",
+        repro=repro,
         remarks="; ".join(problems),
     )
+
+
+def _repro(kernel: Any, tolerance: float, reversible: bool | None, irreducible: bool, max_paths: int) -> str:
+    from .invariance import invariant
+
+    return line(
+        invariant, kernel_text(kernel), "model", "*args", level="exact", tolerance=tolerance, reversible=reversible,
+        irreducible=irreducible, max_paths=max_paths,
+    )  # fmt: skip
 
 
 def transition_matrix(

@@ -13,7 +13,7 @@ from _pytest.outcomes import Failed
 
 from lawful.inference.check import Report
 from lawful.inference.check.exact import TOLERANCE, Tally, check_instance
-from lawful.inference.check.law import check_row
+from lawful.inference.check.law import row_verdict
 from lawful.inference.check.rows import ROWS, Row
 from lawful.inference.check.suite import instances_of
 
@@ -35,7 +35,7 @@ class RowCheck:
         """Check programs up to the first that shows an error."""
         row = row_of(self.name)
         if row.is_kernel:
-            return check_row(row, self.programs, structures=0).report
+            return row_verdict(row, self.programs, structures=0).report
         tally = Tally(TOLERANCE)
         for instance in instances_of(
             self.programs, particles=row.particles, loops=row.loops, steps=row.steps, max_paths=row.max_paths
@@ -43,7 +43,8 @@ class RowCheck:
             check_instance(row.subject, instance, tally, 100_000, "reference")
             if not tally.error <= TOLERANCE:
                 break
-        return tally.report(row.name, True, f"lawful.inference.check.law.check_row({row.name!r})")
+        repro = f"lawful.inference.check.check_row({row.name!r}, programs={self.programs}, structures=0)"
+        return tally.report(row.name, True, repro)
 
 
 @dataclass(frozen=True)

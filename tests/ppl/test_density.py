@@ -99,6 +99,17 @@ def test_a_density_that_is_first_asked_for_inside_jit_can_be_asked_for_outside()
     assert inside == form.log_density({"x": 0.5}) == form.log_density({"x": 0.5})
 
 
+def test_the_steps_of_a_loop_are_scored_one_by_one_under_jit_too():
+    form = lawful.trace(lambda: scan(lambda c, _: (sample("x", dist.Normal(c, 1.0)),) * 2, 0.0, length=3))
+    steps = {("x", 0): 0.1, ("x", 1): -0.4, ("x", 2): 1.0}
+    whole = form.log_density({"x": jnp.array([0.1, -0.4, 1.0])})
+    assert form.log_density(steps) == whole
+    assert jax.jit(form.log_density)(steps) == whole
+    assert jax.vmap(lambda x: form.log_density({**steps, ("x", 1): x}))(jnp.array([-0.4]))[0] == whole
+    with pytest.raises(LawfulError, match=r"site 'x\[1\]' .*given shape \(1,\), expected \(\)"):
+        form.log_density({**steps, ("x", 1): jnp.zeros(1)})
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_value_outside_the_support_has_density_zero(name):
     family = FAMILIES[name]
