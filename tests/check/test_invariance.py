@@ -72,6 +72,14 @@ def test_a_lawful_kernel_passes(kernel, model):
     assert report.repro in repr(report)
 
 
+@pytest.mark.usefixtures("single_precision")
+@pytest.mark.parametrize("kernel", [WALK, kernels.mh()], ids=repr)
+def test_a_lawful_kernel_passes_in_single_precision(kernel):
+    report = invariant(kernel, positive, np.float32(Y), **SMALL)
+    assert report.passed, report
+    assert report.environment["dtype"] == "float32"
+
+
 FAULTS = {
     "always accept": kernel_mutants.always_accept,
     "no Jacobian": maps.jacobian_missing,
