@@ -6,8 +6,9 @@ density: a site with the law p that is drawn from q has the weight p / q.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from lawful.form import Factor, Form, walk
 from lawful.laws import law_of
 from lawful.lowering import Stage, lower
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, installed, is_staged, only, send
+from lawful.ratio import log_ratio
 
 from .covering import require_cover
 from .proposals import Memory, Proposal, Proposals
@@ -142,14 +144,18 @@ def _names(key: Any) -> frozenset[tuple[str, ...]]:
     return frozenset(names_of(as_address(name)) for name in ((key,) if isinstance(key, str) else key))
 
 
-def log_ratio(own: jax.Array, proposed: jax.Array) -> jax.Array:
-    """Log weight of a proposed value, from its log densities; a value without mass has none.
+def _log_prob(law: Any, value: jax.Array, parameters: Sequence[Any]) -> Any:
+    """Score a value; in a traced program that is one operation, and equal ones are known to be equal."""
+    score = law.log_prob
+    if is_staged():
+        with contextlib.suppress(TypeError):  # a law with an array in its structure cannot be remembered
+            score = _compiled(law)
+    return score(value, *parameters)
 
-    >>> log_ratio(jnp.log(jnp.array([0.5, 0.0])), jnp.log(jnp.array([0.25, 0.0]))).round(3).tolist()
-    [0.693..., -inf]
-    """
-    possible = own > -jnp.inf
-    return jnp.where(possible, own - jnp.where(possible, proposed, 0.0), -jnp.inf)
+
+@functools.lru_cache(maxsize=1024)
+def _compiled(law: Any) -> Callable[..., Any]:
+    return jax.jit(law.log_prob)
 
 
 class _Proposer(Handler):
@@ -171,7 +177,7 @@ class _Proposer(Handler):
             require_cover(message.distribution, drawn, message.address, message.source)
             self.memory.covered.add(pair)
         scored = jnp.asarray(value, law.dtype)
-        ratio = log_ratio(law.log_prob(scored, *parameters), own.log_prob(scored, *own_parameters))
+        ratio = log_ratio(_log_prob(law, scored, parameters), _log_prob(own, scored, own_parameters))
         message.value, message.stop = scored if isinstance(value, jax.Array) else value, True
         address = (*names_of(message.address), PROPOSAL, *indices_of(message.address))
         send(FactorMessage(address, ratio, message.source, role="prior"))

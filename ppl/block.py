@@ -15,6 +15,7 @@ import numpy as np
 
 from .addresses import Address
 from .form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
+from .messages import Source
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,14 @@ class Block:
         out = Var(tuple(law.shape), law.dtype, plates)
         self.nodes.append(Site(address, law, tuple(parameters), out, plates=plates))
         return out
+
+    def log_prob(
+        self, law: Any, value: Var, parameters: Sequence[Var], *, label: str, source: Source = Source("<algorithm>", 0)
+    ) -> Var:
+        """Append the log density of a value."""
+        term = Var((), jnp.result_type(float))
+        self.nodes.append(Det(LogProb(law), (value, *parameters), (term,), label, source=source))
+        return term
 
     def factor(self, address: Address, term: Var) -> None:
         """Append a factor."""

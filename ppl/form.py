@@ -8,8 +8,9 @@ operand sees the operand whole. So a reduction over particles is a plain `Det`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from operator import is_
 from typing import Any
 
 from .addresses import Address, colliding, names_of, shared_key, show_address
@@ -249,6 +250,23 @@ def subforms(node: Node) -> tuple[Form, ...]:
     if isinstance(node, Loop):
         return (node.body,)
     return node.forms if isinstance(node, Branch) else ()
+
+
+def with_subforms(node: Node, rule: Callable[[Form], Form]) -> Node:
+    """Apply a rule to the Forms inside a node; where it changes none of them the node is returned itself."""
+    old = subforms(node)
+    new = tuple(map(rule, old))
+    if not old or all(after is before for after, before in zip(new, old, strict=True)):
+        return node
+    if isinstance(node, Loop):
+        return replace(node, body=new[0])
+    return replace(node, forms=new) if isinstance(node, Branch) else node
+
+
+def with_nodes(form: Form, nodes: Sequence[Node]) -> Form:
+    """Return a Form with other nodes; where they are its own it is returned itself."""
+    same = len(nodes) == len(form.nodes) and all(map(is_, nodes, form.nodes))
+    return form if same else replace(form, nodes=tuple(nodes))
 
 
 def walk(form: Form) -> Iterator[Node]:

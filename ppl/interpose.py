@@ -14,8 +14,8 @@ from typing import Protocol, runtime_checkable
 import jax.numpy as jnp
 
 from .addresses import Address
-from .block import Block, LogProb, total
-from .form import Branch, Det, Factor, Form, Loop, Site, Var, walk
+from .block import Block, total
+from .form import Branch, Factor, Form, Loop, Site, Var, walk
 from .record import Choice, choices_of
 from .uncollected import uncollected
 
@@ -169,11 +169,8 @@ class _Walk:
         self.names[node.out] = observed
         if not self.counts(node):
             return
-        term = Var((), jnp.result_type(float))
         label = f"log p({node.address[-1]})"
-        scorer = Det(LogProb(node.law), (observed, *parameters), (term,), label, source=node.source)
-        self.block.nodes.append(scorer)
-        self.likelihood.append(term)
+        self.likelihood.append(self.block.log_prob(node.law, observed, parameters, label=label, source=node.source))
 
     def loop(self, node: Loop) -> None:
         inner = interpose(node.body, self.rule, self.terms, apart=self.apart)
@@ -248,10 +245,8 @@ class Given:
 
     def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
         """Score the value."""
-        term = Var((), jnp.result_type(float))
         label = f"log p({site.address[-1]})"
-        block.nodes.append(Det(LogProb(site.law), (given[0], *parameters), (term,), label, source=site.source))
-        return Answer(given[0], term, ())
+        return Answer(given[0], block.log_prob(site.law, given[0], parameters, label=label, source=site.source), ())
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
         """Nothing."""

@@ -126,11 +126,12 @@ class Describer:
         head = number(form.inputs), number([v for v, _ in form.constants])
         constants = tuple(self.content(array) for _, array in form.constants)
         body = tuple(
-            (self.signature(node), self._literals(node), number(node.ins), number(node.outs)) for node in form.nodes
+            (self.signature(node), self.literals(node), number(node.ins), number(node.outs)) for node in form.nodes
         )
         return tuple(map(_type, form.inputs)), head, constants, body, number(form.outputs)
 
-    def _literals(self, node: Node) -> Hashable:
+    def literals(self, node: Node) -> Hashable:
+        """Describe the numbers that the program wrote into an operation."""
         return tuple(map(self.content, literals(node.function).values())) if isinstance(node, Det) else ()
 
     def content(self, value: Any) -> Hashable:

@@ -306,6 +306,19 @@ def core_of(distribution: Any) -> Any:
     return distribution
 
 
+def position_of(law: DistributionLaw, name: str) -> int | None:
+    """Return the place that an argument of the distribution's family has among the parameters of a law.
+
+    Places are looked up by name, since the order of the parameters is another one in each process of Python.
+
+    >>> law, parameters = law_of(dist.Normal(0.5, 2.0))
+    >>> float(parameters[position_of(law, "scale")])
+    2.0
+    """
+    place = getattr(core_of(law.distribution(*range(law.tree.num_leaves))), name, None)
+    return place if type(place) is int else None
+
+
 def law_name(distribution: Any) -> str:
     """Name a distribution for people: its family."""
     return type(core_of(distribution)).__name__.removesuffix("Probs").removesuffix("Logits")

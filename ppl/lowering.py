@@ -206,6 +206,11 @@ class Equation:
         """Whether it calls a traced function of its own."""
         return bool(_jaxprs(self.params))
 
+    @property
+    def acts(self) -> bool:
+        """Whether it does more than give its results, as a callback may."""
+        return "callback" in self.primitive.name or any(jaxpr.effects for jaxpr in _jaxprs(self.params))
+
     def _call(self, bind: Callable[..., Any], operands: list[Any]) -> Any:
         bound = bind(self.params)
         if isinstance(bound, dict):
@@ -298,9 +303,7 @@ class _Lowering:
             (source,), out = eqn.invars, frame.new(eqn.outvars[0])
             mark = eqn.params["mark"]
             frame.nodes.append(
-                Det(
-                    _identity, (frame.read(source),), (out,), mark.address[-1], address=mark.address, source=mark.source
-                )
+                Det(identity, (frame.read(source),), (out,), mark.address[-1], address=mark.address, source=mark.source)
             )
         elif not _holds_sites(eqn.params) and not (self.opened and name in CALLS):
             self.det(eqn, frame)
@@ -439,7 +442,8 @@ def _new(variable: Any) -> Var:
     return Var(tuple(variable.aval.shape), variable.aval.dtype)
 
 
-def _identity(value: Any) -> tuple[Any]:
+def identity(value: Any) -> tuple[Any]:
+    """Return a value as it is: the operation of a named value."""
     return (value,)
 
 

@@ -1,70 +1,28 @@
-"""Simplify: algebra on the densities of a Form before it is compiled.
+"""Simplify: algebra on a Form before it is compiled: equal operations once, and nothing that cancels.
 
 Law: each rule is an identity, so the simplified form has the same measure; the rules change rounding only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
-
-import jax
-import jax.numpy as jnp
-import numpyro.distributions as dist
-
-from .block import LogProb
-from .form import Branch, Det, Form, Loop, Node, Var
-from .laws import DistributionLaw
-from .lowering import Equation
-from .rewrites import HALF_LOG_2PI
+from .cancel import cancelled
+from .common import common
+from .form import Form
+from .inverses import without_inverses
+from .log_scales import by_log_scales
+from .uncollected import uncollected
 
 
-@dataclass(frozen=True)
-class NormalOfLogScale:
-    """Log density of a normal whose scale is exp(s): one exponential, no division and no logarithm."""
-
-    def __call__(self, value: jax.Array, loc: jax.Array, log_scale: jax.Array) -> tuple[jax.Array]:
-        """Score the value.
-
-        >>> score = NormalOfLogScale()(jnp.array(1.0), jnp.array(0.0), jnp.log(2.0))[0]
-        >>> abs(float(score - dist.Normal(0.0, 2.0).log_prob(1.0))) < 1e-6
-        True
-        """
-        z = (value - loc) * jnp.exp(-log_scale)
-        return (jnp.sum(-0.5 * (z * z) - log_scale - HALF_LOG_2PI),)
-
-
+@uncollected()
 def simplified(form: Form) -> Form:
-    """Apply the rules everywhere in a form."""
-    made: dict[Var, Det] = {}
-    nodes: list[Node] = []
-    for node in form.nodes:
-        if isinstance(node, Det):
-            node = _log_scale(node, made)
-            made.update(dict.fromkeys(node.outs, node))
-        elif isinstance(node, Loop):
-            node = replace(node, body=simplified(node.body))
-        elif isinstance(node, Branch):
-            node = replace(node, forms=tuple(simplified(arm) for arm in node.forms))
-        nodes.append(node)
-    return replace(form, nodes=tuple(nodes))
+    """Apply the rules everywhere in a form; it is returned itself where none applies.
 
-
-def _log_scale(node: Det, made: dict[Var, Det]) -> Det:
-    """Score a normal with scale exp(s) by s itself."""
-    if not isinstance(node.function, LogProb) or not _is_normal(node.function.law):
-        return node
-    value, loc, scale = node.ins
-    source = made.get(scale)
-    if source is None or not isinstance(source.function, Equation) or source.function.primitive.name != "exp":
-        return node
-    (log_scale,) = source.ins or (None,)
-    if log_scale is None or log_scale.plates != scale.plates:
-        return node
-    return replace(node, function=NormalOfLogScale(), ins=(value, loc, log_scale))
-
-
-def _is_normal(law: Any) -> bool:
-    if not isinstance(law, DistributionLaw) or law.tree.num_leaves != 2:
-        return False
-    return type(law.distribution(0.0, 1.0)) is dist.Normal
+    >>> import jax.numpy as jnp, lawful
+    >>> from lawful.analysis import without_dead_code
+    >>> form = lawful.trace(lambda x: jnp.sin(x) * jnp.cos(jnp.log(jnp.exp(jnp.sin(x)))), 0.5)
+    >>> [node.label for node in without_dead_code(simplified(form)).nodes]
+    ['sin', 'cos', 'mul']
+    """
+    shared = common(without_inverses(form))
+    rest = cancelled(shared)
+    return by_log_scales(rest if rest is shared else common(rest))

@@ -33,6 +33,7 @@ from ..transformers import (
     resample,
     spawn,
 )
+from .doubled import Double, Simplify
 from .halves import SumHalf, SumOutside
 from .kernel_rows import CYCLE, INDEPENDENCE, ON, PROGRAM, Conditionals, hidden, labels, nested, nested_steps
 from .reflect import reflect
@@ -77,6 +78,8 @@ def _filter(name: str, n: int, below: float | None) -> Any:
 ROWS: tuple[Row, ...] = (
     Row("enumerate", Enumerate, particles=1, max_paths=24),
     Row("roll . unroll", Roll, loops=True, particles=1, max_paths=24, steps=2),
+    Row("simplify . double", Double >> Simplify, particles=1, max_paths=24),
+    Row("simplify . double, loops", Double >> Simplify, loops=True, particles=1, max_paths=24, steps=2),
     Row("enumerate_sites", enumerate_sites(), particles=1, max_paths=24),
     Row("enumerate_sites, chains", enumerate_sites(), loops=True, particles=1, max_paths=24, steps=2),
     Row("enumerate_sites, every other site", SumHalf, particles=1, max_paths=24),
@@ -126,6 +129,12 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("propose", propose_each(tilted), particles=1, max_paths=24),
     Row("guided smc", propose_each(tilted) >> _filter("systematic", 2, None), loops=True, steps=2),
+    Row(
+        "guided smc by the prior, simplified",
+        propose_each(lambda address, prior: prior) >> _filter("systematic", 2, None) >> Simplify,
+        loops=True,
+        steps=2,
+    ),
     Row(
         "smc with a pause at every factor",
         suspend("factors") >> particle_filter(2, scheme("stratified"), None),

@@ -17,6 +17,7 @@ from lawful.block import Block
 from lawful.form import Branch, Det, Factor, Form, Loop, Node, Site, Var
 from lawful.interpose import score
 from lawful.record import Choice, record
+from lawful.simplify import simplified
 
 from ..check.contracts import Contract
 
@@ -86,6 +87,11 @@ class Kernel(Protocol):
 
     def plan(self, program: Form) -> list[str]:
         """Say in words which site is moved how."""
+
+
+def finished(form: Form) -> Form:
+    """Return the form of a kernel without what nothing reads, what is done twice, and what cancels."""
+    return without_dead_code(simplified(without_dead_code(form)))
 
 
 def state_size(choices: Sequence[Choice]) -> int:

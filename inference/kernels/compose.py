@@ -21,7 +21,7 @@ from lawful.form import Form, Var
 
 from ..check.contracts import Contract
 from ..laws import PickLaw
-from .base import Kernel, KernelForm, scoped, scored, state_inputs
+from .base import Kernel, KernelForm, finished, scoped, scored, state_inputs
 from .mh import as_kernel
 
 
@@ -227,7 +227,7 @@ def _close(
     numbers: Mapping[str, Var],
     rough: bool,
 ) -> KernelForm:
-    form = without_dead_code(block.form(given, (*state, *numbers.values())))
+    form = finished(block.form(given, (*state, *numbers.values())))
     return KernelForm(form, built.choices, tuple(numbers), rough)
 
 

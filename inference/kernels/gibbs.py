@@ -30,7 +30,7 @@ from lawful.record import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..laws import PickLaw
-from .base import KernelForm, State, state_inputs
+from .base import KernelForm, State, finished, state_inputs
 from .local import Local, write_move
 from .local import State as Old
 from .redraw import PREFIX
@@ -56,7 +56,7 @@ class Gibbs:
             state, counts = scan(block, _Part(form, choices, target), inputs, state)
             numbers = [block.det(jnp.add, a, b, label=name) for name, a, b in zip(INFO, numbers, counts, strict=True)]
         closed = block.form((*inputs, *start.flat), (*state.flat, *numbers))
-        return KernelForm(without_dead_code(closed), choices, INFO, True)
+        return KernelForm(finished(closed), choices, INFO, True)
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is drawn how."""

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import jax.numpy as jnp
 
-from lawful.analysis import without_dead_code
 from lawful.block import Block
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
@@ -20,7 +19,7 @@ from lawful.record import Choice, choices_of
 from ..check.contracts import Contract
 from .acceptance import INFO, accept, refuse_nothing_to_move
 from .acceptance import acceptance as acceptance
-from .base import KernelForm, Proposed, State, state_inputs
+from .base import KernelForm, Proposed, State, finished, state_inputs
 from .program_proposal import ProgramProposal
 from .single_site import SingleSite, single_site
 
@@ -67,7 +66,7 @@ class MH:
         pairs = zip(proposed.state.flat, state.flat, strict=True)
         new = [block.det(jnp.where, coin, there, here, label="accept?") for there, here in pairs]
         form = block.form((*inputs, *state.flat), (*new, probability, coin, broken))
-        return KernelForm(without_dead_code(form), choices, INFO, getattr(self.proposal, "incremental", False))
+        return KernelForm(finished(form), choices, INFO, getattr(self.proposal, "incremental", False))
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is moved how."""

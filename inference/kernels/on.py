@@ -13,7 +13,6 @@ from typing import Any
 import jax
 
 from lawful.addresses import Address, as_address
-from lawful.analysis import without_dead_code
 from lawful.blanket import Blanket, reached
 from lawful.block import Block
 from lawful.conditioned import conditioned
@@ -22,7 +21,7 @@ from lawful.form import Form
 from lawful.record import choices_of
 
 from ..check.contracts import Contract
-from .base import KernelForm, scored, state_inputs
+from .base import KernelForm, finished, scored, state_inputs
 from .mh import as_kernel
 
 
@@ -62,7 +61,7 @@ class On:
         values |= dict(zip((c.address for c in built.choices), outs[:n], strict=True))
         flags |= dict(zip((c.address for c in built.choices if c.conditional), outs[n : size - 1], strict=True))
         there = (*values.values(), *flags.values(), after)
-        form = without_dead_code(block.form((*inputs, *state.flat), (*there, *outs[size:])))
+        form = finished(block.form((*inputs, *state.flat), (*there, *outs[size:])))
         return KernelForm(form, choices, built.info, True)
 
     def plan(self, program: Form) -> list[str]:

@@ -19,12 +19,13 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.analysis import has_weight
 from lawful.blanket import reached
-from lawful.block import Block, LogProb, total
+from lawful.block import Block, total
 from lawful.dependence import dependence
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Site, Var
 from lawful.interpose import Answer, interpose
 from lawful.record import Choice, choices_of
+from lawful.sums import signed
 from lawful.tracing import trace
 
 from ..check.contracts import Contract
@@ -59,7 +60,8 @@ class ProgramProposal:
         offered = [(values[where[c.name]], runs_forth[where[c.name]]) if c.name in where else None for c in choices]
 
         reach = reached(program, [c.address for c in choices if c.name in where])
-        rule = _Replace(frozenset(c.address for c in choices if c.name in where), reach.switched)
+        always = frozenset(c.address for c in choices if c.name in where and not drawn[where[c.name]].conditional)
+        rule = _Replace(frozenset(c.address for c in choices if c.name in where), always, reach.switched)
         given: list[Var] = []
         for choice, old, was, offer in zip(choices, state.values, flags, offered, strict=True):
             there = offer or (old, block.constant(np.zeros(choice.loops, bool)))
@@ -88,30 +90,31 @@ class ProgramProposal:
                     again = self._spread(block, runs_back[where[choice.name]], choice)
                 kept = block.det(_Kept((*choice.loops, *units(choice))), now, later, again, label="kept?")
             before += [old, kept]
-        scoring = interpose(program, ScoreKept(), reach.terms)
+        scoring = interpose(program, ScoreKept(frozenset(c.address for c in choices if not c.conditional)), reach.terms)
         outs = block.splice(scoring.form, [*inputs, *before])
         names = dict(zip(scoring.form.outputs, outs, strict=True))
         kept_old, likelihood_old = outs[scoring.own : scoring.own + 2]
         rest_old = [
-            names[group[0]] for c, group in zip(choices, scoring.outputs, strict=True) if c.address in reach.terms
+            names[group[0]]
+            for c, group in zip(choices, scoring.outputs, strict=True)
+            if c.conditional and c.address in reach.terms
         ]
-        rest_new = [r for c, r in zip(choices, rest_new, strict=True) if c.address in reach.terms]
+        rest_new = [r for c, r in zip(choices, rest_new, strict=True) if c.address in reach.terms & reach.switched]
 
         position = {c.name: i for i, c in enumerate(choices)}
         q_forth = [self._counted(block, s, flags_after[position[d.name]], choices[position[d.name]])
                    for s, d in zip(scores_forth, drawn, strict=True)]  # fmt: skip
         q_back = [self._counted(block, s, flags[position[d.name]], choices[position[d.name]])
                   for s, d in zip(scores_back, drawn, strict=True)]  # fmt: skip
-        target = block.det(_difference, kept_new, likelihood_new, kept_old, likelihood_old, label="target")
-        ratio = block.det(proposal_ratio, target, _total(block, q_forth), _total(block, q_back), label="log ratio")
+        target = signed(block, (kept_new, likelihood_new), (kept_old, likelihood_old), "target")
+        ratio = signed(block, (target, _total(block, q_back)), (_total(block, q_forth),), "log ratio")
         for d, forth_runs, back_runs in zip(drawn, runs_forth, runs_back, strict=True):
             if d.conditional:
                 i = position[d.name]
                 both = (self._spread(block, runs, choices[i]) for runs in (forth_runs, back_runs))
                 ratio = block.det(_matched, ratio, *both, flags[i], flags_after[i], label="same move back?")
-        log_density = block.det(
-            _density, state.log_density, target, _total(block, rest_new), _total(block, rest_old), label="log density"
-        )
+        drawn_new, dropped = _total(block, rest_new), _total(block, rest_old)
+        log_density = signed(block, (state.log_density, target, drawn_new), (dropped,), "log density")
         return Proposed(State(tuple(after), new_flags, log_density), ratio)
 
     def plan(self, program: Form) -> list[str]:
@@ -226,7 +229,7 @@ class _Draw:
 
     def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
         value = block.site((PREFIX, "proposal", *site.address), site.law, parameters)
-        (term,) = block.det(LogProb(site.law), value, *parameters, label="log q")
+        term = block.log_prob(site.law, value, parameters, label="log q")
         return Answer(value, term, (value, term))
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
@@ -245,7 +248,7 @@ class _Score:
         return [Var((), jnp.result_type(float))]
 
     def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
-        (term,) = block.det(LogProb(site.law), given[0], *parameters, label="log q")
+        term = block.log_prob(site.law, given[0], parameters, label="log q")
         return Answer(given[0], term, (term,))
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
@@ -254,9 +257,16 @@ class _Score:
 
 @dataclass(frozen=True)
 class _Replace:
-    """The rule of the target: inputs (old, was active, offered, is offered); outputs (value, density drawn)."""
+    """The rule of the target: inputs (old, was active, offered, is offered); outputs (value, density drawn).
+
+    Attributes:
+        offered: choices for which a value may be offered.
+        always: those for which it always is.
+        switched: choices that may begin to run.
+    """
 
     offered: frozenset[Address]
+    always: frozenset[Address]
     switched: Collection[Address]
 
     def inputs(self, choice: Choice) -> list[Var]:
@@ -269,16 +279,18 @@ class _Replace:
 
     def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
         old, was, offered, is_offered = given
-        shape = tuple(site.law.units)
-        value = old
-        if site.address in self.offered:
+        value, label = old, f"log p({site.address[-1]})"
+        if site.address in self.always:
+            value = offered
+        elif site.address in self.offered:
             value = block.det(jnp.where, is_offered, offered, old, label="offered?")
-        kept = block.constant(np.ones(shape, bool))
-        if site.address in self.switched:
-            drawn = block.det(_Fresh(shape), was, is_offered, label="draw?")
-            value = block.site((PREFIX, "value", *site.address), RedrawLaw(site.law), (drawn, value, *parameters))
-            kept = block.det(jnp.logical_not, drawn, label="kept?")
-        term, rest = block.det(SplitScore(site.law), value, kept, *parameters, label=f"log p({site.address[-1]})")
+        if site.address not in self.switched:
+            term = block.log_prob(site.law, value, parameters, label=label)
+            return Answer(value, term, (value, block.constant(jnp.zeros((), term.dtype))))
+        drawn = block.det(_Fresh(tuple(site.law.units)), was, is_offered, label="draw?")
+        value = block.site((PREFIX, "value", *site.address), RedrawLaw(site.law), (drawn, value, *parameters))
+        kept = block.det(jnp.logical_not, drawn, label="kept?")
+        term, rest = block.det(SplitScore(site.law), value, kept, *parameters, label=label)
         return Answer(value, term, (value, rest))
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
@@ -310,19 +322,6 @@ class _Kept:
     def __call__(self, now: jax.Array, later: jax.Array, again: jax.Array) -> jax.Array:
         kept = now & (later | again)
         return jnp.broadcast_to(kept.reshape(kept.shape + (1,) * (len(self.shape) - kept.ndim)), self.shape)
-
-
-def proposal_ratio(target: jax.Array, forth: jax.Array, back: jax.Array) -> jax.Array:
-    """Log Hastings ratio: target ratio times q(x | y) / q(y | x)."""
-    return target + (back - forth)
-
-
-def _difference(kept_new: Any, likelihood_new: Any, kept_old: Any, likelihood_old: Any) -> Any:
-    return (kept_new + likelihood_new) - (kept_old + likelihood_old)
-
-
-def _density(old: jax.Array, target: jax.Array, new: jax.Array, gone: jax.Array) -> jax.Array:
-    return old + target + (new - gone)
 
 
 def _where_active(flag: jax.Array, value: jax.Array) -> jax.Array:

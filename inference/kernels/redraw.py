@@ -153,7 +153,13 @@ class Redraw:
 
 @dataclass(frozen=True)
 class ScoreKept:
-    """The rule that scores given choices in two sums: inputs (value, kept parts), outputs (density of the others)."""
+    """The rule that scores given choices in two sums: inputs (value, kept parts), outputs (density of the others).
+
+    Attributes:
+        whole: choices all of whose parts are kept, whatever the inputs say.
+    """
+
+    whole: frozenset[Address] = frozenset()
 
     def inputs(self, choice: Choice) -> list[Var]:
         """The value and the parts to score."""
@@ -167,6 +173,9 @@ class ScoreKept:
         """Append the scores."""
         value, kept = given
         label = f"log p({site.address[-1]})"
+        if site.address in self.whole:
+            term = block.log_prob(site.law, value, parameters, label=label)
+            return Answer(value, term, (block.constant(jnp.zeros((), term.dtype)),))
         term, rest = block.det(SplitScore(site.law), value, kept, *parameters, label=label)
         return Answer(value, term, (rest,))
 

@@ -29,7 +29,7 @@ from lawful.slicing import Take
 from ..check.contracts import Contract
 from ..laws import UniformIndexLaw
 from .acceptance import INFO, accept, refuse_nothing_to_move
-from .base import INVARIANT, KernelForm, state_inputs
+from .base import INVARIANT, KernelForm, finished, state_inputs
 from .local import Local, State, write_move
 from .redraw import PREFIX, units
 from .slots import Starts, Unravel, apply, shape_in, slots_of, table_of
@@ -90,7 +90,7 @@ class SingleSite:
         values = [whole[c.address, False] for c in choices]
         flags = [whole[c.address, True] for c in choices if c.conditional]
         closed = block.form((*inputs, *state.flat), (*values, *flags, log_density, probability, coin, broken))
-        return KernelForm(without_dead_code(closed), choices, INFO, True)
+        return KernelForm(finished(closed), choices, INFO, True)
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is proposed how."""
@@ -160,12 +160,20 @@ class _Arm:
 
     def close(self, slots: Sequence[tuple[tuple[int, ...], Any, Any]]) -> Form:
         """Close the block: log ratio, change of the log density, then part and validity of each slot."""
+        zeros: dict[Any, Var] = {}
+
+        def zero(shape: tuple[int, ...], dtype: Any) -> Var:
+            if (shape, dtype) not in zeros:
+                zeros[shape, dtype] = self.block.constant(np.zeros(shape, dtype))
+            return zeros[shape, dtype]
+
+        yes = self.block.constant(np.ones((), bool))
         written = []
         for shape, dtype, edit in slots:
             if edit is None:
-                written += [self.block.constant(np.zeros(shape, dtype)), self.block.constant(np.zeros((), bool))]
+                written += [zero(shape, dtype), zero((), jnp.dtype(bool))]
             else:
-                written += [edit.part, edit.valid or self.block.constant(np.ones((), bool))]
+                written += [edit.part, edit.valid or yes]
         return without_dead_code(self.block.form((self.position, *self.operands), (*self.outputs, *written)))
 
 
