@@ -26,7 +26,7 @@ from lawful.interpose import score
 from lawful.lift import lift
 from lawful.messages import Handler, Message, SampleMessage, only
 from lawful.record import Choice, dims_of, record
-from lawful.scoring import gather_choices, scored
+from lawful.scoring import scored
 
 from .broken import describe, first_broken
 from .chain_loop import ChainLoop, chain_loop, loop_form
@@ -42,6 +42,7 @@ from .kernels.mh import as_kernel, mh
 from .plan import Builder, Prepared, environment, masked, one_key, timed
 from .recovery import EnumeratedPlan
 from .result import Result, Warmup
+from .starts import spread, state_at
 
 TRIES = 100
 LANES = 1024  # draws that are scored side by side
@@ -53,6 +54,7 @@ class _Built:
     loop: ChainLoop
     run: Callable[..., Any]
     start: Callable[..., Any]
+    state_at: Callable[..., list[jax.Array]]
     named: Callable[..., Any] | None
     named_choices: tuple[Choice, ...]
     form: Form
@@ -112,6 +114,7 @@ class ChainPlan:
             loop,
             jax.jit(loop),
             jax.jit(lambda key, inputs: start(key, *inputs)[0]),
+            state_at(form),
             function,
             named.choices,
             loop_form(loop),
@@ -153,13 +156,8 @@ class ChainPlan:
         )
 
     def _given_start(self, prepared: Prepared, built: _Built) -> list[jax.Array]:
-        chains = self.settings["chains"]
-        values, _ = gather_choices(built.kernel.choices, self.init)
-        scoring = score(prepared.form)
-        outputs, _ = emit(without_dead_code(scoring.form))(jax.random.key(0), *prepared.inputs, *values)
-        prior, likelihood, *flags = outputs[scoring.own :]
-        state = [*values, *flags, prior + likelihood]
-        state = [jnp.broadcast_to(x, (chains, *jnp.shape(x))) for x in state]
+        values = spread(built.kernel.choices, self.init, self.settings["chains"])
+        state = built.state_at(prepared.inputs, values)
         if not bool(jnp.isfinite(state[-1]).all()):
             raise self._no_start(prepared, state, given=True)
         return state
@@ -308,7 +306,8 @@ def mcmc(
         warmup: steps before the first draw; kept apart in `result.warmup`.
         draws: number of draws per chain.
         thin: steps per draw.
-        init: a start by site name, the same for all chains; default: prior draws of finite density.
+        init: a start by site name; a value with the chains as a further first axis has an entry for each, any other is
+            the same for all (in mode "eager" all are). Default: prior draws of finite density.
         on_fault: "raise" an error where no chain can start, or "flag": a result without draws that is not ok.
         mode: "staged" compiles the program; "eager" runs it in plain Python, whatever its structure, and moves one
             choice at a time. Then `result.traces` holds the runs, and a choice that a run did not make is NaN.
