@@ -14,6 +14,8 @@ import jax.numpy as jnp
 
 from lawful.categorical import sample_categorical
 from lawful.errors import UnsupportedProgramError
+from lawful.threefry import words
+from lawful.wide import Wide, portion
 
 from .numerics.scheme import Scheme
 
@@ -183,8 +185,9 @@ class UniformIndexLaw:
         return "uniform index"
 
     def draw(self, key: jax.Array, count: jax.Array) -> jax.Array:
-        """Draw an index below the count."""
-        return jax.random.randint(key, (), 0, jnp.maximum(count, 1), jnp.int32)
+        """Draw an index below the count, from 64 random bits: a shared one by the short way, which has no lanes."""
+        bits = words(key, (2,)) if self.shared else jax.random.bits(key, (2,), jnp.uint32)
+        return portion(jnp.maximum(count, 1).astype(jnp.uint32), Wide(bits[0], bits[1])).astype(jnp.int32)
 
     def enumerate(self, count: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List all indices; those at or above the count have probability zero."""

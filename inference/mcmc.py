@@ -26,7 +26,7 @@ from lawful.interpose import score
 from lawful.lift import lift
 from lawful.messages import Handler, Message, SampleMessage, only
 from lawful.record import Choice, dims_of, record
-from lawful.scoring import gather_choices, scored
+from lawful.scoring import scored
 
 from .broken import describe, first_broken
 from .chain_loop import ChainLoop, chain_loop, loop_form
@@ -42,18 +42,18 @@ from .kernels.mh import as_kernel, mh
 from .plan import Builder, Prepared, environment, masked, one_key, timed
 from .recovery import EnumeratedPlan
 from .result import Result, Warmup
+from .starts import TRIES, drawn, spread, state_at
 
-TRIES = 100
 LANES = 1024  # draws that are scored side by side
 
 
 @dataclass(frozen=True)
 class _Built:
-    program: Form
     kernel: KernelForm
     loop: ChainLoop
     run: Callable[..., Any]
     start: Callable[..., Any]
+    state_at: Callable[..., list[jax.Array]]
     named: Callable[..., Any] | None
     named_choices: tuple[Choice, ...]
     form: Form
@@ -130,11 +130,11 @@ class ChainPlan:
         named = record(form, ("deterministic",))
         function = _deterministics(named.form, named.own) if named.choices else None
         return _Built(
-            form,
             kernel,
             loop,
             jax.jit(loop),
-            jax.jit(partial(_starts, start)),
+            jax.jit(partial(drawn, start)),
+            state_at(form),
             function,
             named.choices,
             loop_form(loop),
@@ -173,12 +173,7 @@ class ChainPlan:
         return state
 
     def _given_state(self, built: _Built, inputs: Sequence[Any]) -> list[jax.Array]:
-        values, _ = gather_choices(built.kernel.choices, self.init)
-        scoring = score(built.program)
-        outputs, _ = emit(without_dead_code(scoring.form))(jax.random.key(0), *inputs, *values)
-        prior, likelihood, *flags = outputs[scoring.own :]
-        state = [*values, *flags, prior + likelihood]
-        return [jnp.broadcast_to(x, (self.settings["chains"], *jnp.shape(x))) for x in state]
+        return built.state_at(inputs, spread(built.kernel.choices, self.init, self.settings["chains"]))
 
     def _no_start(self, prepared: Prepared, state: list[jax.Array], given: bool = False) -> NoFiniteStartError:
         """Name the sites whose log density is not finite at the last try."""
@@ -268,29 +263,6 @@ def _two(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
 
 
-def _starts(start: Callable[..., Any], key: jax.Array, inputs: Sequence[Any]) -> list[jax.Array]:
-    """Draw starts again and again, until every chain has one of finite density or the tries are used up."""
-
-    def unfinished(carry: Any) -> jax.Array:
-        attempt, state = carry
-        return (attempt < TRIES) & ~jnp.isfinite(state[-1]).all()
-
-    def redraw(carry: Any) -> Any:
-        attempt, state = carry
-        fresh = start(jnp.where(attempt == 0, key, jax.random.fold_in(key, attempt)), *inputs)[0]
-        bad = ~jnp.isfinite(state[-1])
-        return attempt + 1, [
-            jnp.where(bad.reshape((-1,) + (1,) * (old.ndim - 1)), new, old)
-            for old, new in zip(state, fresh, strict=True)
-        ]
-
-    shapes = jax.eval_shape(lambda key: start(key, *inputs)[0], key)
-    nowhere = [jnp.zeros(x.shape, x.dtype) for x in shapes]
-    nowhere[-1] = jnp.full_like(nowhere[-1], -jnp.inf)
-    state: list[jax.Array] = jax.lax.while_loop(unfinished, redraw, (jnp.zeros((), jnp.int32), nowhere))[1]
-    return state
-
-
 class _At(Handler):
     """Gives every choice the value that it has in a state, unchecked: a start may lie outside a support."""
 
@@ -352,7 +324,8 @@ def mcmc(
         warmup: steps before the first draw; kept apart in `result.warmup`.
         draws: number of draws per chain.
         thin: steps per draw.
-        init: a start by site name, the same for all chains; default: prior draws of finite density.
+        init: a start by site name; a value with the chains as a further first axis has an entry for each, any other is
+            the same for all (in mode "eager" all are). Default: prior draws of finite density.
         on_fault: "raise" an error where no chain can start, or "flag": a result without draws that is not ok.
         mode: "staged" compiles the program; "eager" runs it in plain Python, whatever its structure, and moves one
             choice at a time. Then `result.traces` holds the runs, and a choice that a run did not make is NaN.

@@ -9,13 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from numpyro.distributions import constraints
-from numpyro.distributions.transforms import biject_to
 
 from lawful.block import Block
 from lawful.errors import LawfulError, UnsupportedProgramError
@@ -25,7 +22,7 @@ from lawful.record import Choice, choices_of
 
 from .check.contracts import Contract
 from .kernels.acceptance import acceptance
-from .kernels.random_walk import static_support
+from .kernels.coordinates import JointStep, Map, map_of
 from .laws import CoinLaw
 from .rejuvenation import Move, density
 from .tempering import OnPath
@@ -85,33 +82,11 @@ def population_walk(scale: float | int = OPTIMAL) -> PopulationWalk:
     return PopulationWalk(float(scale))
 
 
-@dataclass(frozen=True)
-class Map:
-    """The map from unconstrained coordinates to the values of a choice."""
-
-    bijector: Any
-    size: int
-    shape: tuple[int, ...]
-
-    def coordinates(self, value: jax.Array) -> jax.Array:
-        """Give the coordinates of a value, as a vector."""
-        return jnp.reshape(self.bijector.inv(value), (self.size,))
-
-    def value(self, coordinates: jax.Array) -> jax.Array:
-        """Give the value at given coordinates."""
-        return self.bijector(jnp.reshape(coordinates, self.shape))
-
-    def log_jacobian(self, coordinates: jax.Array, value: jax.Array) -> jax.Array:
-        """Log |d value / d coordinates|."""
-        return jnp.sum(self.bijector.log_abs_det_jacobian(jnp.reshape(coordinates, self.shape), value))
-
-
 def unconstrained(choices: Sequence[Choice]) -> list[Map]:
     """Map every choice to unconstrained coordinates.
 
     Raises: UnsupportedProgramError for a choice that is discrete, or that is made in a branch only.
     """
-    maps = []
     for choice in choices:
         if not jnp.issubdtype(choice.dtype, jnp.floating) or choice.conditional:
             why = "is made in a branch only" if choice.conditional else "is discrete"
@@ -120,11 +95,7 @@ def unconstrained(choices: Sequence[Choice]) -> list[Map]:
                 "Fix: give a kernel that moves it, as kernel=kernels.mh() for single-site moves.",
                 site=choice.address,
             )
-        support = static_support(choice.law)
-        bijector = biject_to(constraints.real if support is None else support)
-        shape = jax.eval_shape(bijector.inv, jax.ShapeDtypeStruct(choice.full_shape, choice.dtype)).shape
-        maps.append(Map(bijector, math.prod(shape), tuple(shape)))
-    return maps
+    return [map_of(choice) for choice in choices]
 
 
 @dataclass(frozen=True)
@@ -156,26 +127,6 @@ class _Spread:
         return (self.scale / math.sqrt(max(d, 1))) * jnp.where(jnp.all(jnp.isfinite(root)), root, alone)
 
 
-@dataclass(frozen=True)
-class _Step:
-    """Propose: from values and a standard normal step, new values and the difference of the log Jacobians."""
-
-    maps: tuple[Map, ...]
-
-    def __call__(self, factor: jax.Array, noise: jax.Array, *values: jax.Array) -> tuple[jax.Array, ...]:
-        """Take the step."""
-        step = factor @ noise.astype(factor.dtype)
-        new, difference, start = [], jnp.zeros((), factor.dtype), 0
-        for m, value in zip(self.maps, values, strict=True):
-            here = m.coordinates(value)
-            there = here + step[start : start + m.size].astype(here.dtype)
-            proposed = m.value(there)
-            difference += m.log_jacobian(there, proposed) - m.log_jacobian(here, value)
-            new.append(proposed)
-            start += m.size
-        return (*new, difference)
-
-
 def walk_ratio(power: jax.Array, jacobian: jax.Array, *parts: jax.Array) -> jax.Array:
     """Log ratio of densities in unconstrained coordinates; parts: rest and slope of the proposal, then of the old."""
     there, slope_there, here, slope_here = parts
@@ -193,7 +144,7 @@ def _step_form(on: OnPath, maps: Sequence[Map], factor: Var) -> Form:
     d = sum(m.size for m in maps)
     law, parameters = law_of(dist.Normal(jnp.zeros(d, dtype), jnp.ones((), dtype)))
     noise = block.site((PREFIX, "step"), law, [block.constant(p) for p in parameters])
-    *new, jacobian = block.det(_Step(tuple(maps)), root, noise, *values, label="step")
+    *new, jacobian = block.det(JointStep(tuple(maps)), root, noise, *values, label="step")
     new_rest, new_slope = block.splice(tempered.parts(), (*inputs, at, *new))[:2]
     ratio = block.det(walk_ratio, power, jacobian, new_rest, new_slope, rest, slope, label="log ratio")
     probability = block.det(acceptance, ratio, label="acceptance")

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from .softplus import GROUP, softplus_sum
+from .softplus import GROUP, softplus, softplus_sum
 
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -40,6 +40,15 @@ def bernoulli(distribution: Any, value: jax.Array) -> jax.Array:
     return jnp.log(jnp.where(one, probs, 1.0 - probs))
 
 
+def bernoulli_logits(distribution: Any, value: jax.Array) -> jax.Array:
+    """Bernoulli by log odds: -softplus(z) with z = (1 - 2 value) logits, one number less to compute than numpyro has.
+
+    >>> round(float(bernoulli_logits(dist.Bernoulli(logits=0.0), jnp.array(0))), 4)
+    -0.6931
+    """
+    return -softplus(_against(distribution, value))
+
+
 def categorical(distribution: Any, value: jax.Array) -> jax.Array:
     """Categorical by probabilities: an item of probability 0 scores -inf, where numpyro gives a finite number.
 
@@ -57,6 +66,7 @@ def categorical(distribution: Any, value: jax.Array) -> jax.Array:
 REWRITES: dict[type, Callable[[Any, jax.Array], jax.Array]] = {
     dist.Normal: normal,
     dist.BernoulliProbs: bernoulli,
+    dist.BernoulliLogits: bernoulli_logits,
     dist.CategoricalProbs: categorical,
 }
 
@@ -69,9 +79,13 @@ def bernoulli_logits_total(distribution: Any, value: jax.Array) -> jax.Array:
     >>> abs(float(bernoulli_logits_total(flips, eta > 0) - flips.log_prob(eta > 0).sum())) < 1e-5
     True
     """
+    return -softplus_sum(_against(distribution, value).reshape(-1))
+
+
+def _against(distribution: Any, value: jax.Array) -> jax.Array:
+    """Log odds against the value that was observed."""
     logits = jnp.asarray(distribution.logits)
-    sign = 1 - 2 * jnp.asarray(value).astype(logits.dtype)
-    return -softplus_sum((sign * logits).reshape(-1))
+    return (1 - 2 * jnp.asarray(value).astype(logits.dtype)) * logits
 
 
 TOTALS: dict[type, Callable[[Any, jax.Array], jax.Array]] = {dist.BernoulliLogits: bernoulli_logits_total}

@@ -1,6 +1,6 @@
-"""The sum of softplus(z) = log(1 + exp(z)) over many numbers: the log likelihood of Bernoulli sites by log odds.
+"""Softplus(z) = log(1 + exp(z)), and its sum over many numbers: the log likelihood of Bernoulli sites by log odds.
 
-Law: it is the sum of the terms, to rounding, with the derivatives of the terms.
+Law: the sum is that of the terms, to rounding, with the derivatives of the terms.
 
 What makes it fast: softplus(z) = max(z, 0) + log(1 + exp(-|z|)), and the logarithms of eight terms are the one of their
 product. The numbers are read as eight slices whose length is a multiple of what a processor adds at once, so that no
@@ -18,6 +18,22 @@ import numpy as np
 
 GROUP = 8  # factors under one logarithm; each is at most 2, so their product is at most 256
 LANES = 8  # numbers in a register, at least
+
+
+@jax.custom_jvp
+def softplus(z: jax.Array) -> jax.Array:
+    """Compute log(1 + exp(z)) of each number.
+
+    >>> softplus(jnp.array([-jnp.inf, 0.0, jnp.inf])).tolist() == [0.0, float(jnp.log1p(1.0)), float("inf")]
+    True
+    """
+    return one_logarithm([z])
+
+
+@softplus.defjvp
+def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Push a tangent forward: the derivative is the logistic function."""
+    return softplus(*primals), jax.nn.sigmoid(primals[0]) * tangents[0]
 
 
 @jax.custom_jvp

@@ -63,6 +63,16 @@ def scaled(total: Wide, fraction: Wide) -> Wide:
     return add(product(total.high, fraction.high), carried)
 
 
+def portion(count: jax.Array, fraction: Wide) -> jax.Array:
+    """Return count * fraction / 2**64 rounded down, for counts of uint32: an index below the count.
+
+    >>> portion(jnp.uint32(6), Wide(jnp.uint32(1 << 31), jnp.uint32(0))).item()
+    3
+    """
+    zero = jnp.zeros_like(fraction.high)
+    return add(product(fraction.high, count), Wide(zero, product(fraction.low, count).high)).high
+
+
 def less(a: Wide, b: Wide) -> jax.Array:
     """Tell where a < b."""
     return (a.high < b.high) | ((a.high == b.high) & (a.low < b.low))

@@ -18,6 +18,7 @@ from lawful.interpose import score
 from lawful.tracing import split_arguments, trace
 
 from ..kernels.base import initial_state
+from ..kernels.joint_walk import JointWalk
 from ..kernels.random_walk import RandomWalk
 from .keys import key_of
 from .report import Report
@@ -48,7 +49,7 @@ def mh_symmetry(kernel: Any, model: Any, *args: Any, points: int = 20, tolerance
     ('identities', 20)
     """
     walk = getattr(kernel, "proposal", None)
-    if not isinstance(walk, RandomWalk):
+    if not isinstance(walk, RandomWalk | JointWalk):
         raise UnsupportedProgramError(
             f"mh_symmetry: expected a random-walk kernel, got {kernel!r}; see check.invariant."
         )

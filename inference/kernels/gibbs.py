@@ -1,7 +1,8 @@
 """Gibbs: draw finite parts one after the other, each from its exact conditional given all others.
 
 Law: pi K = pi, whatever the order of the parts, since each draw keeps pi. A part is one element of a site's batch at
-one step of its loops. The conditional is that of the densities which the part reaches, at each of its values.
+one step of its loops. The conditional is that of the densities which the part reaches, at each of its values. Parts of
+a site whose conditionals do not read each other are drawn at once, which is the same as in any order.
 
 Reference: Geman and Geman (1984), Stochastic relaxation, Gibbs distributions, and the Bayesian restoration of images.
 """
@@ -19,7 +20,7 @@ import numpy as np
 
 from lawful.addresses import show_address
 from lawful.analysis import without_dead_code
-from lawful.block import Block
+from lawful.block import Block, Tupled
 from lawful.conditioned import conditioned
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Det, Form, Plate, Site, Var
@@ -27,6 +28,7 @@ from lawful.inlining import inlined
 from lawful.lift import lift
 from lawful.reach import Target, targets
 from lawful.record import Choice, choices_of
+from lawful.slicing import Take
 
 from ..check.contracts import Contract
 from ..laws import PickLaw
@@ -34,7 +36,7 @@ from .base import KernelForm, State, finished, state_inputs
 from .local import Local, write_move
 from .local import State as Old
 from .redraw import PREFIX
-from .slots import Slot, Starts, Unravel, apply, slots_of, table_of
+from .slots import Starts, Unravel, apply, slots_of, table_of
 
 INFO = ("n_changed", "n_nonfinite")
 LATER = "is read by all later steps of its loop"
@@ -74,6 +76,8 @@ class Gibbs:
 def gibbs() -> Gibbs:
     """Gibbs sampling of finite sites: a step draws each of their parts once, in the order of the program.
 
+    Parts of a site that are independent of each other given all else, as the labels of a mixture, are drawn at once.
+
     Sites that are not finite and sites inside branches stay; move them by another kernel, as in
     `cycle(gibbs(), random_walk(0.5))`. To move some finite sites only, use `on(sites, gibbs())`.
 
@@ -107,6 +111,7 @@ class _Part:
         count: number of values.
         slot: where it is written.
         starts: how its place follows from the position.
+        apart: whether what it reaches reads no other part of its site.
     """
 
     def __init__(self, form: Form, choices: Sequence[Choice], target: Target) -> None:
@@ -139,14 +144,74 @@ class _Part:
         ((self.slot, (edit,)),) = slots_of([local])
         axes = self.slot.drop + len(self.slot.axes)
         self.starts = Starts((table_of(local, edit),), axes) if axes else None
+        assert edit is not None
+        own, place = old.values[target.node.address], (*edit.steps, *(q for _, q in edit.at))
+        self.apart = bool(indices) and _reads_only(
+            without_dead_code(move), own, Take(self.slot.drop, self.slot.axes), tuple(indices[q] for q in place)
+        )
+
+    @property
+    def choice(self) -> Choice:
+        """The site among the choices."""
+        return self.choices[self._number]
+
+    def value(self, state: State) -> Var:
+        """The value of the site in a state."""
+        return state.values[self._number]
+
+    def written(self, state: State, value: Var, log_density: Var) -> State:
+        """Put a value of the site, and the log density, into a state."""
+        k = self._number
+        return State((*state.values[:k], value, *state.values[k + 1 :]), state.flags, log_density)
+
+    @property
+    def _number(self) -> int:
+        return next(i for i, c in enumerate(self.choices) if c.address == self.slot.address)
+
+
+def _reads_only(move: Form, whole: Var, take: Take, indices: tuple[Var, ...]) -> bool:
+    """Tell whether a move reads of a value the slice at its own indices alone."""
+    readers = [node for node in move.nodes if whole in node.ins]
+    return all(
+        isinstance(node, Det)
+        and isinstance(node.function, Tupled)
+        and node.function.function == take
+        and node.ins == (whole, *indices)
+        for node in readers
+    )
 
 
 def scan(block: Block, part: _Part, inputs: Sequence[Var], state: State) -> tuple[State, list[Var]]:
-    """Append draws of all parts of a site, one after the other; returns the state and the numbers of `INFO`."""
+    """Append draws of all parts of a site; returns the state and the numbers of `INFO`."""
+    return (_at_once if part.apart else _in_turn)(block, part, inputs, state)
+
+
+def _at_once(block: Block, part: _Part, inputs: Sequence[Var], state: State) -> tuple[State, list[Var]]:
+    """Append the draws of parts that do not read each other, each of them at the same state."""
     inner, now = Block(), state_inputs(part.choices)
     given, position = tuple(v.like() for v in inputs), Var((), jnp.dtype("int32"))
-    after, numbers = _drawn(inner, part, given, now, position)
-    body = inner.form((*given, *now.flat, position), (*after.flat, *numbers))
+    drawn = _drawn(inner, part, given, now, position)
+    one = inner.form((position, *given, *now.flat), (drawn.value, drawn.change, *drawn.numbers))
+    parts = Plate("part", math.prod(part.target.sizes))
+    each = block.det(_same, block.constant(np.arange(parts.size, dtype=np.int32)), label="each part", adds=(parts,))
+    plated = [True] + [False] * (len(inputs) + len(now.flat))
+    lifted = lift(one, parts, plated, carried=[True] * len(one.outputs)).form
+    values, changes, *numbers = block.splice(lifted, (each, *inputs, *state.flat))
+    whole = block.det(_Joined(part.choice.full_shape), values, label="all parts")
+    log_density = block.det(_with_all, state.log_density, changes, label="log density")
+    return part.written(state, whole, log_density), [block.det(_total, x, label="total") for x in numbers]
+
+
+def _in_turn(block: Block, part: _Part, inputs: Sequence[Var], state: State) -> tuple[State, list[Var]]:
+    """Append the draws one after the other, each at the state that the last one left."""
+    inner, now = Block(), state_inputs(part.choices)
+    given, position = tuple(v.like() for v in inputs), Var((), jnp.dtype("int32"))
+    drawn = _drawn(inner, part, given, now, position)
+    whole, yes = part.value(now), inner.constant(np.ones((), bool))
+    whole = apply(inner, part.slot, drawn.starts, whole, drawn.value, yes)
+    log_density = inner.det(jnp.add, now.log_density, drawn.change, label="log density")
+    after = part.written(now, whole, log_density)
+    body = inner.form((*given, *now.flat, position), (*after.flat, *drawn.numbers))
     length = math.prod(part.target.sizes)
     positions = block.constant(np.arange(length, dtype=np.int32))
     flat, counts = block.loop(body, length, inputs, state.flat, (positions,))
@@ -154,9 +219,17 @@ def scan(block: Block, part: _Part, inputs: Sequence[Var], state: State) -> tupl
     return State(flat[:n], flat[n:-1], flat[-1]), [block.det(_total, x, label="total") for x in counts]
 
 
-def _drawn(
-    block: Block, part: _Part, inputs: Sequence[Var], state: State, position: Var
-) -> tuple[State, tuple[Var, Var]]:
+@dataclass(frozen=True)
+class _Drawn:
+    """A part's new value, the change of the log density, where the part lies, and the numbers of `INFO`."""
+
+    value: Var
+    change: Var
+    starts: Sequence[Var]
+    numbers: tuple[Var, Var]
+
+
+def _drawn(block: Block, part: _Part, inputs: Sequence[Var], state: State, position: Var) -> _Drawn:
     """Append the draw of one part from its conditional."""
     operands = (position, *inputs, *state.values, *state.flags)
     plate = Plate("value", part.count)
@@ -167,17 +240,15 @@ def _drawn(
     weights = block.det(relative, change, label="weights")
     pick = block.site((PREFIX, "gibbs", *part.target.node.address), PickLaw(part.count), (weights,))
     value, added = (block.det(_at, x, pick, label="picked") for x in (values, change))
-    slot: Slot = part.slot
-    zero, yes = block.constant(np.zeros((), np.int32)), block.constant(np.ones((), bool))
+    zero, slot = block.constant(np.zeros((), np.int32)), part.slot
     starts = block.det(part.starts, zero, position, label="where") if part.starts is not None else ()
-    k = next(i for i, c in enumerate(part.choices) if c.address == slot.address)
-    written = apply(block, slot, starts, state.values[k], value, yes)
+    old = part.value(state)
+    old = block.det(Take(slot.drop, slot.axes), old, *starts, label="slice") if starts else old
     numbers = (
-        block.det(_differs, state.values[k], written, label="changed?"),
+        block.det(_differs, old, value, label="changed?"),  # of the part: a loop writes the whole in place
         block.det(_broken, change, label="not a number?"),
     )
-    log_density = block.det(jnp.add, state.log_density, added, label="log density")
-    return State((*state.values[:k], written, *state.values[k + 1 :]), state.flags, log_density), numbers
+    return _Drawn(value, added, starts, numbers)
 
 
 def log_weight(*terms: jax.Array) -> jax.Array:
@@ -220,6 +291,20 @@ def _same(values: jax.Array) -> jax.Array:
 
 def _at(values: jax.Array, index: jax.Array) -> jax.Array:
     return values[index]
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """The value of a site from all its parts, which come in the order of their indices."""
+
+    shape: tuple[int, ...]
+
+    def __call__(self, parts: jax.Array) -> jax.Array:
+        return parts.reshape(self.shape)
+
+
+def _with_all(log_density: jax.Array, changes: jax.Array) -> jax.Array:
+    return log_density + jnp.sum(changes)
 
 
 def _total(counts: jax.Array) -> jax.Array:

@@ -13,18 +13,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from numpyro.distributions import constraints
-from numpyro.distributions.transforms import biject_to
 
 from lawful.addresses import as_address
 from lawful.block import Block
-from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.laws import law_of
 from lawful.record import Choice, choices_of
 
 from ..check.contracts import Contract
 from .base import INVARIANT, Proposed, State, scored
+from .coordinates import bijector_of, walk_ratio, walking
+from .joint_walk import JointWalk, joint_walk
 from .redraw import PREFIX
 
 
@@ -46,7 +45,7 @@ class RandomWalk:
         for position, choice in enumerate(choices):
             if choice.address not in moved:
                 continue
-            bijector = _bijector(choice)
+            bijector = bijector_of(choice)
             shape = jax.eval_shape(bijector.inv, jax.ShapeDtypeStruct(choice.full_shape, choice.dtype)).shape
             law, parameters = law_of(dist.Normal(jnp.zeros(shape, choice.dtype), moved[choice.address]))
             constants = [block.constant(p) for p in parameters]
@@ -64,7 +63,7 @@ class RandomWalk:
         lines = []
         for choice in choices_of(program):
             if choice.address in moved:
-                space = type(_bijector(choice)).__name__.removesuffix("Transform").lower()
+                space = type(bijector_of(choice)).__name__.removesuffix("Transform").lower()
                 lines.append(f"{choice.name}: normal step of scale {moved[choice.address]} ({space} coordinates)")
             else:
                 lines.append(f"{choice.name}: not moved")
@@ -73,26 +72,9 @@ class RandomWalk:
     def _moved(self, choices: Sequence[Choice]) -> dict[Any, Any]:
         """Map the addresses that move to their scales."""
         scales = {as_address(k): v for k, v in self.scale.items()} if isinstance(self.scale, Mapping) else None
-        wanted = set(map(as_address, self.sites)) if self.sites is not None else None
-        wanted = set(scales) if wanted is None and scales is not None else wanted
-        known = {c.address: c for c in choices}
-        for address in wanted or ():
-            if address not in known:
-                names = ", ".join(c.name for c in choices)
-                raise LawfulError(f"random_walk: no latent site {address}; the program has: {names}.", site=address)
-        moved = {}
-        for address, choice in known.items():
-            if wanted is not None and address not in wanted:
-                continue
-            if not jnp.issubdtype(choice.dtype, jnp.floating) or choice.conditional:
-                why = "is conditional on a branch" if choice.conditional else "is discrete"
-                raise UnsupportedProgramError(
-                    f"random_walk: site '{choice.name}' ({choice.source}) {why}. Fix: name the sites to move, "
-                    "random_walk(scale, sites=[...]), or use kernels.mh() for single-site moves.",
-                    site=address,
-                )
-            moved[address] = self.scale if scales is None else scales[address]
-        return moved
+        wanted = self.sites if self.sites is not None or scales is None else tuple(scales)
+        moved = walking(choices, wanted)
+        return {c.address: self.scale if scales is None else scales[c.address] for c in choices if c.address in moved}
 
     def log_jacobian(self, choices: Sequence[Choice], values: Sequence[Any]) -> float:
         """Log |dx/du| at the values of the choices that move."""
@@ -100,7 +82,7 @@ class RandomWalk:
         total = 0.0
         for choice, value in zip(choices, values, strict=False):
             if choice.address in moved:
-                bijector = _bijector(choice)
+                bijector = bijector_of(choice)
                 total += float(jnp.sum(bijector.log_abs_det_jacobian(bijector.inv(value), value)))
         return total
 
@@ -109,20 +91,30 @@ class RandomWalk:
         return f"random_walk({self.scale})"
 
 
-def random_walk(scale: Any, *, sites: Sequence[Any] | None = None) -> RandomWalk:
+def random_walk(scale: Any, *, covariance: Any = None, sites: Sequence[Any] | None = None) -> RandomWalk | JointWalk:
     """Propose x' = T(T^-1(x) + scale * normal), with T onto the support of each site.
 
     Args:
         scale: one number for all sites, or a mapping from site name to a number or an array of the site's unconstrained
-            shape.
+            shape; with a covariance, one number.
+        covariance: (d, d), of the step before it is scaled, across the d unconstrained coordinates of all sites that
+            move, in the order of the program; default: independent steps. A good scale is then 2.38 / sqrt(d), for the
+            covariance of the posterior.
         sites: names of the sites to move; default: all, or those in the mapping.
 
-    Raises: UnsupportedProgramError for a discrete site or one that only runs in a branch.
+    Raises:
+        UnsupportedProgramError: a site is discrete or only runs in a branch.
+        LawfulError: the covariance is not symmetric and positive definite, or of another size than the sites.
+
+    Reference: Gelman, Roberts and Gilks (1996), Efficient Metropolis jumping rules.
 
     >>> random_walk(0.5)
     random_walk(0.5)
+    >>> random_walk(1.7, covariance=[[1.0, 0.9], [0.9, 1.0]])
+    random_walk(1.7, covariance of 2 coordinates)
     """
-    return RandomWalk(scale, None if sites is None else tuple(sites))
+    chosen = None if sites is None else tuple(sites)
+    return RandomWalk(scale, chosen) if covariance is None else joint_walk(scale, covariance, chosen)
 
 
 @dataclass(frozen=True)
@@ -136,30 +128,3 @@ class _Walk:
         new = self.bijector(there)
         log_jacobian = self.bijector.log_abs_det_jacobian
         return new, jnp.sum(log_jacobian(there, new)) - jnp.sum(log_jacobian(here, value))
-
-
-def walk_ratio(new: jax.Array, old: jax.Array, *jacobians: jax.Array) -> jax.Array:
-    """Log ratio of densities in unconstrained coordinates."""
-    return sum(jacobians, new - old)
-
-
-def _bijector(choice: Choice) -> Any:
-    """Map the whole space onto the support where it does not depend on parameters; else walk in the space itself.
-
-    In the second case a step out of the support is rejected.
-    """
-    support = static_support(choice.law)
-    return biject_to(constraints.real if support is None else support)
-
-
-def static_support(law: Any) -> Any:
-    """The support of a law where it is the same for all parameters, else None."""
-    tree = getattr(getattr(law, "base", law), "tree", None)  # lanes have the support of their base
-    if tree is None:
-        return None
-    distribution = jax.tree.unflatten(tree, [0.0] * tree.num_leaves)
-    while isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
-        distribution = distribution.base_dist
-    support = type(distribution).support
-    fixed = isinstance(support, constraints.Constraint) and not isinstance(support, type(constraints.dependent))
-    return support if fixed else None

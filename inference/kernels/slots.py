@@ -39,12 +39,14 @@ class Unravel:
     sizes: tuple[int, ...]
 
     def __call__(self, position: jax.Array) -> tuple[jax.Array, ...]:
-        """Split a position, the last index fastest."""
+        """Split a position, the last index fastest; the first one takes what is left."""
+        if not self.sizes:
+            return ()
         found = []
-        for n in reversed(self.sizes):
+        for n in reversed(self.sizes[1:]):
             found.append((position % n).astype(jnp.int32))
             position = position // n
-        return tuple(reversed(found))
+        return (position.astype(jnp.int32), *reversed(found))
 
 
 @dataclass(frozen=True)

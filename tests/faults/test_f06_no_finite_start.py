@@ -9,7 +9,7 @@ import pytest
 from lawful import cond, factor, inference, plate, sample, scan
 from lawful.errors import NoFiniteStartError, ObservationError
 from lawful.inference import kernels
-from lawful.inference.mcmc import _starts
+from lawful.inference.starts import drawn
 
 KEY = jax.random.key(0)
 
@@ -110,7 +110,7 @@ def test_f06_every_try_has_a_key_of_its_own():
         jax.debug.callback(lambda words: tried.append(tuple(words.tolist())), jax.random.key_data(key))
         return [jnp.zeros(50), jnp.full(50, -jnp.inf)], None
 
-    jax.block_until_ready(_starts(hopeless, KEY, ()))
+    jax.block_until_ready(drawn(hopeless, KEY, ()))
     assert len(set(tried)) == len(tried) == 100
 
 

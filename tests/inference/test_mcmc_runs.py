@@ -154,9 +154,32 @@ def test_a_wrong_setting_is_named_when_the_plan_is_built(setting):
         inference.mcmc(model, WALK, **setting)
 
 
+def test_each_chain_starts_where_it_is_told():
+    """Sites that do not move stay at the start of their chain; a start that is given once is that of all chains."""
+    start = {"mu": np.array([0.1, 0.2, 0.3]), "sd": 1.5, "theta": np.arange(9.0).reshape(3, 3)}
+    result = run(kernels.random_walk({"sd": 1e-6}), init=start, draws=4)
+    np.testing.assert_array_equal(result.posterior["mu"], np.repeat(start["mu"][:, None], 4, axis=1))
+    np.testing.assert_array_equal(result.posterior["theta"], np.repeat(start["theta"][:, None], 4, axis=1))
+    np.testing.assert_allclose(result.posterior["sd"], 1.5, rtol=1e-4)
+    form = lawful.trace(model, Y)
+    for chain in range(3):
+        choices = {name: result.posterior[name][chain, -1] for name in start}
+        assert result.stats["lp"][chain, -1] == pytest.approx(float(form.log_density(choices, Y)), abs=1e-10)
+
+
+def test_chains_start_apart_in_loops_too():
+    def walk(y):
+        lawful.scan(lambda x, y: (sample("x", dist.Normal(x, 1.0)), None), 0.0, y)
+
+    start = {"x": np.arange(6.0).reshape(2, 3)}
+    result = run(kernels.random_walk(1e-6), program=walk, args=(jnp.zeros(3),), chains=2, draws=1, init=start)
+    np.testing.assert_allclose(result.posterior["x"][:, 0], start["x"], atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("init", "named"),
     [
+        ({"mu": jnp.zeros(4), "sd": 1.0, "theta": jnp.zeros(3)}, r"'mu'.*\(4,\), expected \(\)"),
         ({"mu": 0.0, "sd": 1.0}, "'theta'"),
         ({"mu": 0.0, "sd": 1.0, "theta": jnp.zeros(2)}, r"'theta'.*\(2,\), expected \(3,\)"),
         ({"mu": 0.0, "sd": 1.0, "theta": jnp.zeros(3), "tau": 1.0}, "no latent site has the name tau"),

@@ -79,6 +79,7 @@ MUTANTS = (
     Mutant("11", "one key for proposal and acceptance", randomness.one_key, WALK),
     Mutant("12", "same random numbers in every chain", randomness.one_draw_for_all_chains, DIFFER),
     Mutant("13", "Gibbs with stale conditionals", scans.stale, GIBBS),
+    Mutant("13b", "Gibbs draws parts at once that read each other", scans.all_at_once, GIBBS),
     Mutant("14", "Gibbs draws the marginal instead of the conditional", scans.marginal, GIBBS),
     Mutant("15", "order of the scan depends on the state", scans.order_by_state, GIBBS),
     Mutant("16", "systematic resampling with a fixed offset", populations.fixed_offset, SYSTEMATIC),

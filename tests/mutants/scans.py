@@ -29,6 +29,15 @@ def stale():
     return patched(gibbs, "scan", make)
 
 
+def all_at_once():
+    """All parts of a site are drawn at one state, also where they read each other."""
+
+    def make(original):
+        return lambda move, whole, take, indices: True
+
+    return patched(gibbs, "_reads_only", make)
+
+
 def marginal():
     """A part is drawn by its own density alone, as if nothing else depended on it."""
 

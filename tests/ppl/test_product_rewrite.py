@@ -8,8 +8,8 @@ import pytest
 
 import lawful
 from lawful.laws import law_of
-from lawful.rewrites import bernoulli_logits_total, total_log_prob
-from lawful.softplus import GROUP, LANES, exp_minus
+from lawful.rewrites import bernoulli_logits_total, log_prob, total_log_prob
+from lawful.softplus import GROUP, LANES, exp_minus, softplus
 from tests.structure.programs import equations
 
 
@@ -46,6 +46,24 @@ def test_the_short_exponential_is_right_to_rounding():
     assert error.max() < 1e-7 and (error / exact / np.maximum(x, 1)).max() < 1.2e-7
     ends = exp_minus(jnp.array([0.0, 88.5, 1e30, np.inf, np.nan], jnp.float32))
     np.testing.assert_array_equal(ends, np.array([1.0, 0.0, 0.0, 0.0, np.nan], np.float32))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_single_terms_are_right_to_rounding(dtype):
+    logits = jnp.concatenate([jnp.linspace(-90, 90, 2001), jnp.array([0.0, 1e-30, 1e30])]).astype(dtype)
+    for value in (0, 1):
+        terms = log_prob(dist.Bernoulli(logits=logits), jnp.full(logits.shape, value))
+        exact = -np.logaddexp(0.0, (1 - 2 * value) * np.asarray(logits, np.float64))
+        assert terms.dtype == dtype
+        rounding = 3 * float(jnp.finfo(dtype).eps) * np.maximum(np.abs(logits), 1)  # of the argument
+        assert (np.abs(terms - exact) <= rounding * np.abs(exact) + 2e-38).all()
+
+
+def test_single_terms_have_their_derivatives_of_first_and_second_order():
+    eta = jnp.linspace(-30.0, 30.0, 41)
+    np.testing.assert_allclose(jax.vmap(jax.grad(softplus))(eta), jax.nn.sigmoid(eta), rtol=1e-14)
+    curvature = jax.vmap(jax.grad(jax.grad(softplus)))(eta)
+    np.testing.assert_allclose(curvature, jax.nn.sigmoid(eta) * jax.nn.sigmoid(-eta), atol=1e-15)
 
 
 def test_infinite_log_odds_are_certain():

@@ -49,3 +49,9 @@ def test_scaling_by_a_fraction_stays_below_and_within_two(a, b):
 def test_floats_are_the_nearest_of_the_signed_value(a):
     signed = [x - WHOLE if x >= WHOLE // 2 else x for x in a]
     np.testing.assert_allclose(wide.to_float(pair(a), jnp.float64), np.array(signed, float), rtol=1e-15, atol=0)
+
+
+@given(longs, words)
+def test_a_portion_of_a_count_is_their_product_over_two_to_the_64_rounded_down(a, b):
+    count = jnp.asarray(np.array(b, np.uint32))
+    assert wide.portion(count, pair(a)).tolist() == [x * y >> 64 for x, y in zip(a, b, strict=True)]

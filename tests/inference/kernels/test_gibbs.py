@@ -1,5 +1,7 @@
 """Finite parts are drawn from their exact conditionals: exactly invariant, and right beside continuous sites."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.errors import UnsupportedProgramError
+from lawful.form import Loop
 from lawful.inference import kernels
 from lawful.inference.check import invariant
 from lawful.inference.check.kernel_rows import hidden, labels
@@ -17,6 +20,7 @@ from lawful.inference.kernels.gibbs import relative
 from tests.structure.programs import equations
 
 GIBBS = kernels.gibbs()
+gibbs_module = importlib.import_module("lawful.inference.kernels.gibbs")  # the package gives the name to a function
 
 
 @pytest.mark.tier0
@@ -103,6 +107,35 @@ def test_what_has_no_table_is_refused_by_name_and_the_rest_is_told():
 
     with pytest.raises(UnsupportedProgramError, match=r"site 'x' .* read by all later steps"):
         GIBBS.build(lawful.trace(sums))
+
+
+def loops(program, *args):
+    """Lengths of the loops that the kernel writes for a program."""
+    return [node.length for node in GIBBS.build(lawful.trace(program, *args)).form.nodes if isinstance(node, Loop)]
+
+
+def test_parts_that_do_not_read_each_other_are_drawn_at_once_and_others_in_turn():
+    assert loops(clusters, jnp.zeros(4)) == []
+    assert loops(labels) == [1, 2]  # p alone, the tied pair; not z
+    assert loops(hidden) == [2]
+
+
+@pytest.mark.tier0b
+@pytest.mark.parametrize("together", [False, True], ids=["in turn", "at once"])
+def test_labels_have_their_exact_conditionals_in_either_way(together, monkeypatch):
+    """The matrix of one sweep over two labels is the product of their conditionals."""
+    monkeypatch.setattr(gibbs_module, "_reads_only", lambda *_: together)
+
+    def two():
+        with lawful.plate("i", 2):
+            z = lawful.sample("z", dist.Bernoulli(jnp.array([0.3, 0.6])))
+            lawful.sample("y", dist.Normal(2.0 * z, 1.0), obs=jnp.array([0.5, 1.5]))
+
+    form = lawful.trace(two)
+    assert len([node for node in GIBBS.build(form).form.nodes if isinstance(node, Loop)]) == 1 - together
+    truth = inference.check.enumerate_measure(two).marginal(lambda t: inference.check.Trace(t.choices, None))
+    matrix, _, pi, _ = transition_matrix(GIBBS.build(form), form, [], truth, 100)
+    np.testing.assert_allclose(matrix, np.broadcast_to(pi, (4, 4)), atol=1e-15)
 
 
 def test_a_draw_reads_its_neighbours_alone():

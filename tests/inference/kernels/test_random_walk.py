@@ -179,6 +179,86 @@ def test_loops_and_plates_move_as_a_whole():
         assert forth == pytest.approx(backward, abs=TOLERANCE)
 
 
+D = 7  # unconstrained coordinates of the model; the simplex has two
+ROOT = np.tril(np.random.default_rng(1).normal(size=(D, D)), -1) + np.diag(np.arange(1.0, D + 1) / 2)
+
+
+@pytest.mark.tier0b
+@pytest.mark.parametrize("sites", [None, ["p", "w", "z"]], ids=["all", "some"])
+def test_a_joint_step_of_a_given_covariance_is_symmetric(sites):
+    names = [name for name in MAPS if sites is None or name in sites]  # in the order of the program
+    sizes = [np.size(MAPS[name][0](next(points(3, 1))[name])) for name in names]
+    root = ROOT[: sum(sizes), : sum(sizes)]
+    transition = Transition(model, kernels.mh(kernels.random_walk(SCALE, covariance=root @ root.T, sites=sites)), Y)
+    generator = np.random.default_rng(13)
+    accepted = 0.0
+    for x in points(17, 20):
+        noise = 0.2 * generator.normal(size=len(root))
+        parts = np.split(SCALE * root @ noise, np.cumsum(sizes)[:-1])
+        steps = {name: part.reshape(np.shape(MAPS[name][0](x[name]))) for name, part in zip(names, parts, strict=True)}
+        y, a_forth, carried = joint_move(transition, x, noise)
+        for name in MAPS:
+            expected = MAPS[name][1](MAPS[name][0](x[name]) + steps[name]) if name in steps else x[name]
+            np.testing.assert_allclose(y[name], expected, rtol=1e-12)
+        if not 0 <= y["inside"] <= y["theta"]:
+            assert a_forth == 0
+            continue
+        assert carried == pytest.approx(log_pi(y), abs=TOLERANCE)
+        back, a_back, _ = joint_move(transition, y, -noise)
+        for name in MAPS:
+            np.testing.assert_allclose(back[name], x[name], rtol=1e-10)
+        forth = log_pi(x) - sum(MAPS[name][2](y[name]) for name in names) + np.log(a_forth)
+        backward = log_pi(y) - sum(MAPS[name][2](x[name]) for name in names) + np.log(a_back)
+        assert forth == pytest.approx(backward, abs=TOLERANCE)
+        accepted += a_forth
+    assert accepted > 1
+
+
+def joint_move(transition, x, noise):
+    given = {("~mh", "step"): noise, ("~mh", "accept"): True}
+    state, info = transition.step(transition.state(x), given)
+    names = [choice.name for choice in transition.choices]
+    return dict(zip(names, state, strict=False)), float(info["acceptance_rate"]), float(state[-1])
+
+
+@pytest.mark.tier0b
+def test_the_density_identity_holds_for_joint_steps():
+    covariance = ROOT @ ROOT.T / 20
+    assert inference.check.mh_symmetry(kernels.mh(kernels.random_walk(1.0, covariance=covariance)), model, Y).passed
+
+
+def test_steps_have_the_covariance_that_is_given():
+    """On flat densities: the whitened steps are standard normal, by two exact Kolmogorov-Smirnov tests at 5e-10."""
+
+    def flat():
+        sample("a", dist.Normal(0.0, 1e9))
+        sample("b", dist.LogNormal(0.0, 1e9))
+
+    covariance = np.array([[1.0, -0.9], [-0.9, 2.0]])
+    kernel = kernels.random_walk(0.3, covariance=covariance)
+    draws = inference.mcmc(flat, kernel, chains=2000, warmup=0, draws=2, init={"a": 1.0, "b": 2.0})(jax.random.key(2))
+    steps = np.stack([np.diff(draws.posterior["a"])[:, 0], np.diff(np.log(draws.posterior["b"]))[:, 0]])
+    for white in np.linalg.solve(0.3 * np.linalg.cholesky(covariance), steps):
+        assert stats.kstest(white, "norm").pvalue > 5e-10
+
+
+@pytest.mark.parametrize(
+    ("scale", "covariance", "sites", "named"),
+    [
+        (1.0, np.eye(3), ["theta"], r"covariance of 3 coordinates for 1, those of theta \(1\)"),
+        (1.0, np.ones(3), None, r"expected a square covariance, got shape \(3,\)"),
+        (1.0, [[1.0, 0.5], [0.4, 1.0]], None, "not a symmetric matrix"),
+        (1.0, [[1.0, np.nan], [np.nan, 1.0]], None, "not a symmetric matrix"),
+        (1.0, [[1.0, 2.0], [2.0, 1.0]], None, "not positive definite"),
+        ({"theta": 1.0}, np.eye(1), None, "expected a positive number as scale"),
+        (-1.0, np.eye(1), None, "expected a positive number as scale"),
+    ],
+)
+def test_a_wrong_covariance_is_named(scale, covariance, sites, named):
+    with pytest.raises(LawfulError, match=named):
+        inference.mcmc(model, kernels.random_walk(scale, covariance=covariance, sites=sites))(jax.random.key(0), Y)
+
+
 def test_each_site_takes_normal_steps_of_its_own_scale_and_flat_densities_accept_them_all():
     """False-alarm rate 1e-9, by two exact Kolmogorov-Smirnov tests."""
 
@@ -217,6 +297,12 @@ def test_the_plan_tells_the_coordinates_of_each_site():
     assert lines[0] == "theta: normal step of scale 0.5 (exp coordinates)"
     assert lines[1] == "inside: not moved"
     assert lines[2] == "p: normal step of scale 0.1 (sigmoid coordinates)"
+
+
+def test_the_plan_of_a_joint_step_tells_its_coordinates():
+    lines = kernels.random_walk(0.5, covariance=np.eye(2), sites=["theta", "z"]).plan(lawful.trace(model, Y))
+    assert lines[0] == "theta: in a joint normal step of 0.5 x the root of the given covariance (exp coordinates)"
+    assert lines[1] == "inside: not moved"
 
 
 def test_a_site_under_a_plain_vmap_walks_on_its_own_support():

@@ -1,0 +1,85 @@
+"""Starts: where chains begin, from values given by name, or from draws of finite density.
+
+Law: every chain starts at the values that are given for it; one that is given once is that of all chains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lawful.addresses import Address, as_address
+from lawful.form import Form
+from lawful.record import Choice
+from lawful.scoring import gather_choices, scored
+
+TRIES = 100
+
+
+def spread(choices: Sequence[Choice], given: Mapping[Any, Any], chains: int) -> list[jax.Array]:
+    """Arrange given values in the order of the choices, with the chains as a first axis.
+
+    Args:
+        choices: those of the program.
+        given: values by name; one of shape (chains, *shape of the site) has an entry for each chain.
+        chains: how many.
+
+    Raises: LawfulError for a missing site, an unknown name, or a wrong shape.
+    """
+    named = {as_address(name): value for name, value in given.items()}
+    own: dict[Address, Any] = {
+        c.address: named[c.address]
+        for c in choices
+        if c.address in named and jnp.shape(named[c.address]) == (chains, *c.full_shape)
+    }
+    shared, _ = gather_choices(tuple(choices), named | {address: value[0] for address, value in own.items()})
+    return [
+        jnp.asarray(own[c.address]).astype(c.dtype)
+        if c.address in own
+        else jnp.broadcast_to(x, (chains, *jnp.shape(x)))
+        for c, x in zip(choices, shared, strict=True)
+    ]
+
+
+def state_at(form: Form) -> Callable[..., list[jax.Array]]:
+    """Compile `(inputs, values of each chain) -> state`: the values, the flags of conditional ones, the log density."""
+    function = scored(form)[1]
+
+    @jax.jit
+    def state(inputs: Any, values: Any) -> Any:
+        prior, likelihood, flags = jax.vmap(function, (None, 0))(inputs, values)
+        return [*values, *flags, prior + likelihood]
+
+    return state
+
+
+def drawn(start: Callable[..., Any], key: jax.Array, inputs: Sequence[Any]) -> list[jax.Array]:
+    """Draw starts again and again, until every chain has one of finite density or the tries are used up.
+
+    Args:
+        start: `(key, *inputs) -> (state, ...)` of all chains; the last value of a state is its log density.
+        key: a random key.
+        inputs: the inputs of the program.
+    """
+
+    def unfinished(carry: Any) -> jax.Array:
+        attempt, state = carry
+        return (attempt < TRIES) & ~jnp.isfinite(state[-1]).all()
+
+    def redraw(carry: Any) -> Any:
+        attempt, state = carry
+        fresh = start(jnp.where(attempt == 0, key, jax.random.fold_in(key, attempt)), *inputs)[0]
+        bad = ~jnp.isfinite(state[-1])
+        return attempt + 1, [
+            jnp.where(bad.reshape((-1,) + (1,) * (old.ndim - 1)), new, old)
+            for old, new in zip(state, fresh, strict=True)
+        ]
+
+    shapes = jax.eval_shape(lambda key: start(key, *inputs)[0], key)
+    nowhere = [jnp.zeros(x.shape, x.dtype) for x in shapes]
+    nowhere[-1] = jnp.full_like(nowhere[-1], -jnp.inf)
+    state: list[jax.Array] = jax.lax.while_loop(unfinished, redraw, (jnp.zeros((), jnp.int32), nowhere))[1]
+    return state
