@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lawful.inference.check import Report
-from tests.mutants import kernels, maps, populations, programs, proposals, randomness, scans, small_checks
+from tests.mutants import kernels, maps, populations, programs, proposals, randomness, rewrites, scans, small_checks
 from tests.mutants.checks import Reported, RowCheck, Tested
 
 
@@ -43,6 +43,10 @@ OVERFLOW = Tested(
 STRATA = Tested(
     "tests.inference.numerics.test_resampling_law", "test_enumeration_is_the_exact_law_of_the_ancestors",
     (("name", "stratified"), ("case", "ties"), ("m", 3)),
+)  # fmt: skip
+WITNESS = Tested(
+    "tests.inference.kernels.test_cancellation", "test_a_density_that_is_no_number_is_told_although_it_cancels",
+    (("x", -0.5), ("z", 0.1), ("broken", 1)),
 )  # fmt: skip
 
 
@@ -123,6 +127,8 @@ MUTANTS = (
     Mutant("54", "moves between steps target the next measure", populations.next_measure, RESAMPLE_MOVE),
     Mutant("55", "overflow of a bounded loop kept", programs.overflow_kept, OVERFLOW),
     Mutant("56", "one uniform for all strata", randomness.one_uniform_for_all_strata, STRATA),
+    Mutant("57", "operations on other operands merged", rewrites.operands_ignored, _rows("simplify . double")),
+    Mutant("58", "densities that cancel not looked at", rewrites.witnesses_ignored, WITNESS),
 )  # fmt: skip
 
 
