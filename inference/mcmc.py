@@ -79,7 +79,7 @@ class ChainPlan:
             ObservationError: the data do not fit their sites.
         """
         prepared = self.prepare(args)
-        start_key, run_key = (jax.random.fold_in(one_key(key), part) for part in range(2))
+        start_key, run_key = _two_keys(one_key(key))
         try:
             state = self._start(prepared, start_key)
         except NoFiniteStartError as error:
@@ -254,6 +254,12 @@ class _At(Handler):
     def process(self, message: Message) -> None:
         if isinstance(message, SampleMessage) and message.value is None:
             message.value = lookup(self.values, message.address)
+
+
+@jax.jit
+def _two_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Derive the key of the starts and that of the run, in one call."""
+    return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
 
 
 def _chains_first(x: Any) -> np.ndarray:
