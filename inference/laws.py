@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.categorical import sample_categorical
+from lawful.categorical import sample_categorical, sample_rows
 from lawful.errors import UnsupportedProgramError
 from lawful.threefry import words
 from lawful.wide import Wide, portion
@@ -98,6 +98,12 @@ class PickLaw:
         """Draw by exact sums, so that in float32 an item of small weight is picked as often as it should be."""
         weights = jnp.where(jnp.sum(weights) > 0, weights, jnp.ones_like(weights))
         picked = sample_categorical(key, jnp.log(weights))
+        return jnp.maximum(picked, 0).astype(jnp.int32)
+
+    def draw_many(self, key: jax.Array, weights: jax.Array) -> jax.Array:
+        """Draw from each row of weights with one key."""
+        usable = jnp.sum(weights, axis=1, keepdims=True) > 0
+        picked = sample_rows(key, jnp.where(usable, weights, jnp.ones_like(weights)))
         return jnp.maximum(picked, 0).astype(jnp.int32)
 
     def log_masses(self, weights: jax.Array) -> jax.Array:

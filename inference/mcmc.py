@@ -78,7 +78,7 @@ class ChainPlan:
             ObservationError: the data do not fit their sites.
         """
         prepared = self.prepare(args)
-        start_key, run_key = _two(one_key(key))
+        start_key, run_key = _two_keys(one_key(key))
         try:
             state = self._start(prepared, start_key)
         except NoFiniteStartError as error:
@@ -98,7 +98,7 @@ class ChainPlan:
         choices = built.kernel.choices
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
-            start_key, run_key = _two(key)
+            start_key, run_key = _two_keys(key)
             state = built.start(start_key, inputs) if self.init is None else self._given_state(built, inputs)
             late = built.loop.parts(built.loop(run_key, inputs, state)["kept"])[1]
             flat = [jnp.moveaxis(x, 1, 0).reshape(-1, *x.shape[2:]) for x in late]
@@ -258,11 +258,6 @@ class ChainPlan:
         return (Finding("NONFINITE_DENSITY", text, (place.site,), count, 0),)
 
 
-def _two(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Give the keys of the starts and of the run."""
-    return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-
-
 class _At(Handler):
     """Gives every choice the value that it has in a state, unchecked: a start may lie outside a support."""
 
@@ -272,6 +267,12 @@ class _At(Handler):
     def process(self, message: Message) -> None:
         if isinstance(message, SampleMessage) and message.value is None:
             message.value = lookup(self.values, message.address)
+
+
+@jax.jit
+def _two_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Derive the key of the starts and that of the run, in one call."""
+    return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
 
 
 def _chains_first(x: Any) -> np.ndarray:

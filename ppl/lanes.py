@@ -132,7 +132,10 @@ def product_of_lanes(values: jax.Array, masses: jax.Array, lanes: tuple[int, ...
 def draw_lanes(
     law: Any, key: jax.Array, lanes: tuple[int, ...], parameters: Sequence[jax.Array], laned: Sequence[tuple[bool, ...]]
 ) -> jax.Array:
-    """Draw independent copies along new leading axes with one key, by widening the scalar draw."""
+    """Draw independent copies along new leading axes with one key, by widening the scalar draw.
+
+    A law whose `draw_many(key, *parameters)` gives many draws, each with parameters of its own, does so itself.
+    """
     count = math.prod(lanes)
     arguments, flags, flat = [], [], []
     for parameter, flag in zip(parameters, laned, strict=True):
@@ -147,5 +150,7 @@ def draw_lanes(
         flags.append(any(flag))
     if count == 0:
         return jnp.zeros((*lanes, *law.shape), law.dtype)
+    if flags and all(flags) and hasattr(law, "draw_many"):
+        return law.draw_many(key, *flat).reshape((*lanes, *law.shape))
     widened = widen(law.draw, arguments, flags, count)
     return widened.function(key, *flat).reshape((*lanes, *law.shape))

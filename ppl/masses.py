@@ -49,7 +49,11 @@ def integer_masses(weights: Float[Array, " N"]) -> Wide:
 
     All q are zero where the weights have no finite positive sum: all zero, or one NaN or infinite.
     """
-    total = jnp.sum(weights)
+    return in_units(weights, jnp.sum(weights))
+
+
+def in_units(weights: Float[Array, "*shape"], total: Float[Array, "*shape_of_total"]) -> Wide:
+    """Return weights in units of the power of two that puts their sum into [2**58, 2**59]."""
     usable = (total > 0) & (total < jnp.inf)
     _, exponent = jnp.frexp(jnp.where(usable, total, 1))
     shift = TOTAL_BITS - exponent

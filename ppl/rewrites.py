@@ -16,6 +16,7 @@ import numpyro.distributions as dist
 from .softplus import GROUP, softplus, softplus_sum
 
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+FEW_ITEMS = 8
 
 
 def normal(distribution: Any, value: jax.Array) -> jax.Array:
@@ -57,9 +58,14 @@ def categorical(distribution: Any, value: jax.Array) -> jax.Array:
     """
     probs = jnp.asarray(distribution.probs)
     value = jnp.asarray(value)
-    shape = jnp.broadcast_shapes(value.shape, probs.shape[:-1])
-    index = jnp.clip(jnp.broadcast_to(value, shape), 0, probs.shape[-1] - 1)[..., None]
-    taken = jnp.take_along_axis(jnp.broadcast_to(probs, (*shape, probs.shape[-1])), index, axis=-1)
+    items, shape = probs.shape[-1], jnp.broadcast_shapes(value.shape, probs.shape[:-1])
+    if items <= FEW_ITEMS:  # a choice among a few numbers fuses with what follows, a gather does not
+        taken = jnp.broadcast_to(probs[..., 0], shape)
+        for item in range(1, items):
+            taken = jnp.where(value >= item, probs[..., item], taken)
+        return jnp.log(taken)
+    index = jnp.clip(jnp.broadcast_to(value, shape), 0, items - 1)[..., None]
+    taken = jnp.take_along_axis(jnp.broadcast_to(probs, (*shape, items)), index, axis=-1)
     return jnp.log(taken[..., 0])
 
 

@@ -6,11 +6,13 @@ False alarms: each test of a p-value has a tenth of the share of a registered ch
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
-from lawful.categorical import sample_categorical
+from lawful.categorical import FEW, sample_categorical, sample_rows
 from lawful.inference.check import ALPHA as SHARE
+from lawful.rewrites import FEW_ITEMS, categorical
 from lawful.widening import widen
 
 ALPHA = SHARE / 10
@@ -82,3 +84,47 @@ def test_draws_widen_to_lanes_with_one_key(dtype, k, laned):
     given = jnp.broadcast_to(jnp.asarray(logits), (lanes, k)) if laned else jnp.asarray(logits)
     counts = np.bincount(jax.jit(widened.function)(KEY, given), minlength=k)
     assert stats.chisquare(counts, expected_counts(logits, lanes)).pvalue > ALPHA
+
+
+@pytest.mark.parametrize("items", [1, 2, 3, FEW, FEW + 1, 40])
+def test_draws_of_many_rows_are_those_of_each_row_widened(dtype, items):
+    weights = np.random.default_rng(items).gamma(0.5, size=(500, items)).astype(dtype)
+    weights[::7, 0] = 0.0
+    widened = widen(lambda key, w: sample_categorical(key, jnp.log(w)), [jnp.zeros(items, dtype)], [True], 500)
+    drawn = jax.jit(sample_rows)(KEY, jnp.asarray(weights))
+    np.testing.assert_array_equal(drawn, widened.function(KEY, jnp.asarray(weights)))
+    assert items == 1 or (weights[np.arange(500), drawn] > 0).all()
+
+
+@pytest.mark.parametrize("items", [3, FEW + 1])
+def test_a_row_without_usable_weights_has_no_index(dtype, items):
+    row = np.ones(items)
+    rows = np.array([0 * row, row, np.where(np.arange(items) == 1, np.nan, 1.0), np.where(row > 0, np.inf, 1.0)], dtype)
+    drawn = np.asarray(sample_rows(KEY, jnp.asarray(rows)))
+    assert (drawn[[0, 2, 3]] == -1).all() and 0 <= drawn[1] < items
+
+
+def test_rows_of_any_scale_keep_their_proportions(dtype):
+    """Two items of ratio 3, on scales from the least to the largest number: a binomial test of each."""
+    for scale in (1e-37, 1e-20, 1.0, 1e20, 1e38):
+        rows = jnp.broadcast_to(jnp.asarray([0.25 * scale, 0.75 * scale], dtype), (4000, 2))
+        second = int(jax.jit(sample_rows)(KEY, rows).sum())
+        assert stats.binomtest(second, 4000, 0.75).pvalue > ALPHA
+
+
+@pytest.mark.parametrize("items", [1, 2, FEW_ITEMS, FEW_ITEMS + 1])
+@pytest.mark.parametrize("batch", [(), (3, 1)], ids=str)
+def test_the_density_of_an_item_is_the_logarithm_of_its_probability(items, batch):
+    probs = np.random.default_rng(items).dirichlet(np.ones(items), batch)
+    value = np.random.default_rng(1).integers(0, items, (3, 5))
+    exact = np.log(np.take_along_axis(np.broadcast_to(probs, (3, 5, items)), value[..., None], -1)[..., 0])
+    found = categorical(dist.Categorical(jnp.asarray(probs)), jnp.asarray(value))
+    np.testing.assert_allclose(found, exact, rtol=1e-15)
+
+
+@pytest.mark.parametrize("items", [3, FEW_ITEMS + 1])
+def test_an_impossible_item_has_no_density_and_leaves_no_trace_in_the_derivative_of_others(items):
+    probs = jnp.full(items, 1 / (items - 1)).at[1].set(0.0)
+    assert categorical(dist.Categorical(probs), jnp.array(1)) == -jnp.inf
+    slope = jax.grad(lambda p: categorical(dist.Categorical(p, validate_args=False), jnp.array(2)))(probs)
+    np.testing.assert_allclose(slope, np.where(np.arange(items) == 2, items - 1.0, 0.0), rtol=1e-15)
