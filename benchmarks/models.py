@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 import lawful
-from benchmarks.workloads import MODELS, PREDICTORS, ROWS
+from benchmarks.workloads import LABELLED, MIXTURE_PRIOR, MIXTURE_WEIGHT, MODELS, PREDICTORS, ROWS
 
 
 def lg(ys: jax.Array) -> jax.Array:
@@ -66,3 +66,11 @@ def logistic(covariates: jax.Array, labels: jax.Array) -> jax.Array:
     with lawful.plate("row", ROWS):
         lawful.sample("label", dist.Bernoulli(logits=covariates @ coefficients), obs=labels)
     return coefficients
+
+
+def labelled_mixture(y: jax.Array) -> None:
+    """Mixture of W3b with a label for each observation."""
+    mean = lawful.sample("mean", dist.Normal(jnp.asarray(MIXTURE_PRIOR), 1.0))
+    with lawful.plate("item", LABELLED):
+        label = lawful.sample("label", dist.Categorical(jnp.asarray(MIXTURE_WEIGHT)))
+        lawful.sample("y", dist.Normal(mean[label], 1.0), obs=y)

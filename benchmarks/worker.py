@@ -3,8 +3,9 @@
     python -m benchmarks.worker benchmarks.contestants.w1.floor '{"model": "LG", "particles": 1000}' 0
 
 The last argument pins the process to that many cores; 0 leaves it all it may use.
-Law: the clocks enclose `run(i)` alone. CPU seconds are user + system of all threads of the process. Requests and
-answers are JSON, one a line; whatever a library prints goes to the error stream instead.
+Law: the clocks enclose `run(i)` alone; where `run` has a function `told`, it makes named scalars of the result
+afterwards. CPU seconds are user + system of all threads of the process. Requests and answers are JSON, one a line;
+whatever a library prints goes to the error stream instead.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def measured(run: Any, i: int) -> dict[str, Any]:
     wall, cpu = time.perf_counter(), time.process_time()
     outputs = run(i)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    return {"cpu_s": cpu, "wall_s": wall, "outputs": plain(outputs)}
+    peak = peak_bytes() / MIB
+    outputs = getattr(run, "told", plain)(outputs)
+    return {"cpu_s": cpu, "wall_s": wall, "peak_mb": peak, "outputs": plain(outputs)}
 
 
 def serve(module: str, settings: dict[str, Any], requests: TextIO, answers: TextIO) -> None:
@@ -66,10 +69,17 @@ def serve(module: str, settings: dict[str, Any], requests: TextIO, answers: Text
     try:
         contestant = importlib.import_module(module)
         run = contestant.build(settings)
-        answer({"versions": versions(contestant.PACKAGES), "dtype": contestant.DTYPE, "bare_mb": peak_bytes() / MIB})
+        answer(
+            {
+                "versions": versions(contestant.PACKAGES),
+                "dtype": contestant.DTYPE,
+                "bare_mb": peak_bytes() / MIB,
+                "work_units": getattr(run, "work_units", None),
+            }
+        )
         for line in requests:
             record = measured(run, json.loads(line)["run"])
-            answer(record | {"stages": dict(getattr(run, "stages", {})), "peak_mb": peak_bytes() / MIB})
+            answer(record | {"stages": dict(getattr(run, "stages", {}))})
     except Exception as error:  # the driver shows a failed contestant, with its reason, instead of stopping
         answer({"error": f"{type(error).__name__}: {error}".strip()})
 

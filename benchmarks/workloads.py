@@ -7,6 +7,9 @@ x_t = m + a (x_{t-1} - m) + q e_t, observed at every step, the first one include
 LG (linear Gaussian) y_t = x_t + r n_t, and SV (stochastic volatility) y_t = exp(x_t / 2) n_t.
 
 W2 is Bayesian logistic regression: y_i ~ Bernoulli(logit x_i b), b ~ N(0, I) in 20 dimensions, 1000 observations.
+
+W3a is that posterior again, for random-walk chains. W3b is a mixture with its labels: m_k ~ N(-3, 0, 3; 1),
+z_i ~ Categorical(0.3, 0.3, 0.4), y_i ~ N(m_{z_i}, 1), 100 observations.
 """
 
 from __future__ import annotations
@@ -146,18 +149,38 @@ REGRESSION_SCALE = (
 )  # fmt: skip
 
 
+@cache
+def regression_laplace() -> tuple[np.ndarray, np.ndarray]:
+    """Mode of the posterior of W2, and the covariance of the normal with the curvature there."""
+    x, y = regression()
+    mode = np.zeros(PREDICTORS)
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-x @ mode))
+        curvature = (x * (p * (1 - p))[:, None]).T @ x + np.eye(PREDICTORS)
+        mode = mode + np.linalg.solve(curvature, x.T @ (y - p) - mode)
+    return mode, np.linalg.inv(curvature)
+
+
+def regression_starts(chains: int) -> np.ndarray:
+    """Starts of W3a (chain, coefficient): draws of that normal by `default_rng(0)`."""
+    mode, covariance = regression_laplace()
+    noise = np.random.default_rng(0).standard_normal((chains, PREDICTORS))
+    return mode + noise @ np.linalg.cholesky(covariance).T
+
+
+def regression_walk() -> np.ndarray:
+    """Root L of the covariance of the steps of W3a: L L^T = 2.38^2/d times the covariance of that normal."""
+    return 2.38 / math.sqrt(PREDICTORS) * np.linalg.cholesky(regression_laplace()[1])
+
+
 def regression_evidence(draws: int = 200_000, seed: int = 123) -> tuple[float, np.ndarray, np.ndarray]:
     """Log evidence, posterior means and standard deviations of W2, by importance sampling.
 
     The proposal is a Student t of 7 degrees of freedom at the mode, with the curvature there.
     """
     x, y = regression()
-    mode, d, freedom = np.zeros(PREDICTORS), PREDICTORS, 7.0
-    for _ in range(30):
-        p = 1 / (1 + np.exp(-x @ mode))
-        curvature = (x * (p * (1 - p))[:, None]).T @ x + np.eye(d)
-        mode = mode + np.linalg.solve(curvature, x.T @ (y - p) - mode)
-    root = np.linalg.cholesky(np.linalg.inv(curvature))
+    mode, covariance = regression_laplace()
+    d, freedom, root = PREDICTORS, 7.0, np.linalg.cholesky(covariance)
     rng = np.random.default_rng(seed)
     log_weights, points = [], []
     for start in range(0, draws, 10_000):
@@ -180,12 +203,69 @@ def regression_evidence(draws: int = 200_000, seed: int = 123) -> tuple[float, n
     return float(top + np.log(weight.mean()) - constant), mean, np.sqrt(share @ (b - mean) ** 2)
 
 
+LABELLED = 100
+MIXTURE_WEIGHT, MIXTURE_PRIOR = (0.3, 0.3, 0.4), (-3.0, 0.0, 3.0)
+MIXTURE_START = (-2.2, 0.3, 2.5)
+
+# Posterior of the means of W3b, the labels summed out; `mixture_moments` computes them again.
+MIXTURE_MEAN, MIXTURE_SCALE = (-2.19262, 0.32991, 2.42497), (0.23637, 0.33538, 0.26039)
+
+
+@cache
+def mixture() -> np.ndarray:
+    """The observations of W3b: `default_rng(2)`, labels, then normals around -2.2, 0.3 and 2.6.
+
+    >>> mixture()[:2].round(6).tolist()
+    [-2.877886, -3.02116]
+    """
+    rng = np.random.default_rng(2)
+    labels = rng.choice(3, LABELLED, p=MIXTURE_WEIGHT)
+    observed = rng.normal(np.array([-2.2, 0.3, 2.6])[labels], 1.0)
+    observed.setflags(write=False)
+    return observed
+
+
+def mixture_starts(chains: int) -> tuple[np.ndarray, np.ndarray]:
+    """Starts of W3b: the means (chain, component), all alike, and uniform labels (chain, observation)."""
+    labels = np.random.default_rng(1).integers(0, 3, (chains, LABELLED))
+    return np.tile(MIXTURE_START, (chains, 1)), labels.astype(np.int32)
+
+
+def mixture_moments(points: int = 90, ordered: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior means and standard deviations of the means of W3b, by sums over a grid of +-4 around (-2.3, 0.2, 2.6).
+
+    The integrand is smooth and vanishes at the ends, so the sums converge faster than any power of the spacing. With
+    `ordered` they are those given that the means are in order: 0.7 % of the posterior has two of them exchanged.
+    """
+    grids = [centre + np.linspace(-4, 4, points) for centre in (-2.3, 0.2, 2.6)]
+    prior = [np.exp(-0.5 * (grid - m) ** 2) for grid, m in zip(grids, MIXTURE_PRIOR)]
+    first, second, third = (
+        w * np.exp(-0.5 * (mixture() - grid[:, None]) ** 2) for w, grid in zip(MIXTURE_WEIGHT, grids)
+    )
+    rest = second[:, None] + third
+    log_mass = np.array([np.log(one + rest).sum(axis=2) for one in first])
+    mass = np.exp(log_mass - log_mass.max()) * np.einsum("i,j,k->ijk", *prior)
+    if ordered:
+        low, middle, high = np.meshgrid(*grids, indexing="ij")
+        mass = mass * ((low < middle) & (middle < high))
+    sides = [mass.sum(axis=tuple(b for b in range(3) if b != a)) / mass.sum() for a in range(3)]
+    mean = np.array([side @ grid for side, grid in zip(sides, grids)])
+    return mean, np.array([side @ (grid - m) ** 2 for side, grid, m in zip(sides, grids, mean)]) ** 0.5
+
+
+MOMENTS = {"logistic": (REGRESSION_MEAN, REGRESSION_SCALE), "mixture": (MIXTURE_MEAN, MIXTURE_SCALE)}
+
+
+def posterior_means(model: str) -> dict[str, float]:
+    """Exact posterior means by the name of the output."""
+    return {f"mean_{i}": mean for i, mean in enumerate(MOMENTS[model][0])}
+
+
 @cache
 def exact_answers(model: str) -> dict[str, float]:
     """Exact answers by the name of the output: the log evidence, and means of the posterior."""
     if model == "logistic":
-        means = {f"mean_{i}": mean for i, mean in enumerate(REGRESSION_MEAN)}
-        return {"log_evidence": REGRESSION_LOG_EVIDENCE, **means}
+        return {"log_evidence": REGRESSION_LOG_EVIDENCE, **posterior_means(model)}
     constants = MODELS[model]
     exact = kalman_filter if constants.observation == "gaussian" else point_mass_filter
     log_evidence, filtered_mean = exact(constants, observations(model))
@@ -194,7 +274,7 @@ def exact_answers(model: str) -> dict[str, float]:
 
 def posterior_scales(model: str) -> dict[str, float]:
     """Posterior standard deviations of the outputs whose errors are told in them."""
-    return {f"mean_{i}": scale for i, scale in enumerate(REGRESSION_SCALE)} if model == "logistic" else {}
+    return {f"mean_{i}": scale for i, scale in enumerate(MOMENTS[model][1])} if model in MOMENTS else {}
 
 
 # ---- W7: n latent and n observed scalar sites, x_0 ~ N(0, 1), x_i ~ N(x_{i-1} / 2, 1), y_i ~ N(x_i, 1), at x_i = 0.1

@@ -66,6 +66,7 @@ def record(
     cpu = [run["cpu_s"] for run in runs]
     wall = [run["wall_s"] for run in runs]
     peak = max(run["peak_mb"] for run in [first, *runs])
+    work_units = measurement.work_units(variant.work_units)
     entry |= {
         "rounds": len(runs),
         "first_cpu_s": first["cpu_s"],
@@ -77,9 +78,9 @@ def record(
         "cpu_median_s": float(np.median(cpu)),
         "wall_min_s": min(wall),
         "wall_median_s": float(np.median(wall)),
-        "work_units": variant.work_units,
-        "work_per_cpu_s": variant.work_units / min(cpu),
-        "work_per_wall_s": variant.work_units / min(wall),
+        "work_units": work_units,
+        "work_per_cpu_s": work_units / min(cpu),
+        "work_per_wall_s": work_units / min(wall),
         "accuracy": accuracy(variant, measurement),
         "peak_mb": peak,
         "above_bare_mb": peak - measurement.description["bare_mb"],
@@ -95,6 +96,14 @@ def accuracy(variant: Variant, measurement: Measurement) -> dict[str, Any]:
     if "log_density" in exact:  # not estimates: every run gives the number itself
         return {name: statistics.value_accuracy(measurement.outputs(name), answer) for name, answer in exact.items()}
     scales = variant.scales()
+    if variant.start_error is not None:
+        errors = {name: (np.asarray(measurement.outputs(name)) - exact[name]) / scale for name, scale in scales.items()}
+        size = statistics.mean_accuracy(measurement.outputs("ess"), 0.0)
+        return {
+            **{name: statistics.mean_accuracy(measurement.outputs(name), answer) for name, answer in exact.items()},
+            "means": statistics.means_accuracy(np.array(list(errors.values())), variant.start_error),
+            "ess": {"mean": size["bias"], "error": size["bias_error"]},
+        }
     found: dict[str, Any] = {
         name: statistics.evidence_accuracy(measurement.outputs(name), answer)
         if name == "log_evidence"
@@ -113,18 +122,19 @@ def accuracy(variant: Variant, measurement: Measurement) -> dict[str, Any]:
 
 
 def against_ours(variant: Variant, measurement: Measurement, ours: Measurement) -> dict[str, Any]:
-    """Ratios of both clocks; the bar is read on CPU seconds."""
-    ratios = {
-        clock: statistics.ratio([run[clock] for run in measurement.runs], [run[clock] for run in ours.runs])
-        for clock in CLOCKS
-    }
-    bar = variant.bars.get(measurement.contestant)
+    """Ratios of both clocks for equal work; the bar is read on CPU seconds."""
+    return against(variant, measurement, ours, variant.bars.get(measurement.contestant))
+
+
+def against(variant: Variant, peer: Measurement, ours: Measurement, bar: float | None) -> dict[str, Any]:
+    """Ratios of a peer to one line of ours, and its bar."""
+    ratios = {clock: statistics.ratio(*(m.costs(clock, variant.work_units) for m in (peer, ours))) for clock in CLOCKS}
     return {
         "ratio_to_ours": asdict(ratios["cpu_s"]),
         "wall_ratio_to_ours": asdict(ratios["wall_s"]),
         "verdict": statistics.verdict(bar, ratios["cpu_s"]),
         "bar_met": None if bar is None else statistics.meets(bar, ratios["cpu_s"]),
-        "decided": len(measurement.runs) >= statistics.DECISIVE_ROUNDS,
+        "decided": len(peer.runs) >= statistics.DECISIVE_ROUNDS,
     }
 
 
@@ -136,18 +146,30 @@ def floor_check(variant: Variant, measurements: Mapping[str, Measurement]) -> di
         other = measurements.get(peer)
         if floor is None or other is None or not (floor.complete and other.complete):
             continue
-        measured = statistics.ratio([r["cpu_s"] for r in other.runs], [r["cpu_s"] for r in floor.runs])
+        measured = statistics.ratio(*(m.costs("cpu_s", variant.work_units) for m in (other, floor)))
         found[peer] = {"least": least, **asdict(measured), "valid": statistics.meets(least, measured)}
+    return found
+
+
+def line_bars(variant: Variant, name: str, measurements: Mapping[str, Measurement]) -> list[dict[str, Any]]:
+    """Bars that stand for a further line of ours: one record a peer."""
+    line, found = measurements[name], []
+    for peer, bar in variant.lines.get(name, {}).items():
+        other = measurements.get(peer)
+        if other is not None and line.complete and other.complete:
+            found.append({"peer": peer, "bar": bar, **against(variant, other, line, bar)})
     return found
 
 
 def records(
     workload: Workload, variant: Variant, measurements: Mapping[str, Measurement], cores: int
 ) -> list[dict[str, Any]]:
-    """All contestants of one variant; the floor's record carries the floor's check."""
+    """All contestants of one variant; the floor's record carries its check, a further line of ours its own bars."""
     ours = measurements.get(OURS)
     entries = [record(workload, variant, m, ours, cores) for m in measurements.values()]
     for entry in entries:
         if entry["contestant"] == FLOOR:
             entry["floor_check"] = floor_check(variant, measurements)
+        if entry["contestant"] in variant.lines:
+            entry["line_bars"] = line_bars(variant, entry["contestant"], measurements)
     return entries

@@ -14,10 +14,12 @@ from benchmarks.harness.catalogue import FLOOR, OURS, WORKLOADS
 
 HEADER = (
     "contestant", "CPU ms, min (median)", "wall ms, min", "M {unit} / CPU s", "first, CPU s (trace + lower + compile)",
-    "log Z: bias ± error, sd", "mean Z-hat/Z ± error", "peak MB (above bare)", "time / ours: min [low, median, high]",
+    "{first}", "{second}", "peak MB (above bare)", "time / ours: min [low, median, high]",
     "in wall time", "bar", "verdict",
 )  # fmt: skip
 BLANK = "–"
+EVIDENCE = "log Z: bias ± error, sd", "mean Z-hat/Z ± error"
+CHAINS = "means: largest bias ± error (of one run), in sd", "least bulk ESS of a run (per CPU s)"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -47,6 +49,11 @@ def _verdict(entry: Mapping[str, Any]) -> str:
 
 def _accuracy(entry: Mapping[str, Any]) -> tuple[bool, list[str]]:
     """Whether the numbers of a contestant are right, and how near they are: of an estimate, or of a fixed value."""
+    if "means" in entry["accuracy"]:
+        means, size = entry["accuracy"]["means"], entry["accuracy"]["ess"]["mean"]
+        passed = bool(means["passed"])
+        bias = f"{means['largest']:.3f} ± {means['largest_error']:.3f} ({means['largest_of_a_run']:.2f})"
+        return passed, [bias, f"{size:.0f}" + (f" ({size / entry['cpu_min_s']:.0f})" if passed else "")]
     if "log_density" in entry["accuracy"]:
         values = entry["accuracy"].values()
         return all(v["passed"] for v in values), [f"error {max(v['error'] for v in values):.0e}", BLANK]
@@ -66,7 +73,8 @@ def row(entry: Mapping[str, Any]) -> list[str]:
     memory = f"{entry['peak_mb']:.0f} ({entry['above_bare_mb']:.0f})"
     bar = BLANK if entry["bar"] is None else f"{entry['bar']:.2f}"
     if not passed:
-        what = "value" if "log_density" in entry["accuracy"] else "evidence"
+        tested = {"log_density": "value", "means": "means"}
+        what = next((what for name, what in tested.items() if name in entry["accuracy"]), "evidence")
         wrong = [entry["contestant"], f"no time: wrong {what}", *[BLANK] * 3, *evidence, memory]
         return [*wrong, BLANK, BLANK, bar, BLANK]
     return [
@@ -93,7 +101,9 @@ def variant_section(entries: Sequence[Mapping[str, Any]]) -> str:
     condition = (
         f"{rounds} interleaved rounds, {head['cores']} core(s), {head['architecture']}, commit {head['commit']}."
     )
-    rows = [[name.format(unit=unit) for name in HEADER], *[row(entry) for entry in entries]]
+    first, second = CHAINS if any("means" in entry["accuracy"] for entry in done) else EVIDENCE
+    header = [name.format(unit=unit, first=first, second=second) for name in HEADER]
+    rows = [header, *[row(entry) for entry in entries]]
     parts = [f"### {head['variant']}", condition, table(rows), *_remarks(entries)]
     return "\n\n".join(parts)
 
@@ -110,6 +120,10 @@ def _remarks(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     for peer, check in by_name.get(FLOOR, {}).get("floor_check", {}).items():
         state = "valid" if check["valid"] else "**too slow: the bar against it is void**"
         remarks.append(f"Floor check: {peer} / floor = {_ratio(check)}, at least {check['least']:.2f} wanted: {state}.")
+    for line in entries:
+        for bar in line.get("line_bars", ()):
+            ratio = f"{bar['peer']} / {line['contestant']} = {_ratio(bar['ratio_to_ours'])}"
+            remarks.append(f"Bar of {line['contestant']}: {ratio}, at least {bar['bar']:.2f} wanted: {_verdict(bar)}.")
     told = [entry for entry in entries if not entry["failure"] and "mean_rmse" in entry["accuracy"]]
     if told:
         head = ["contestant", "temperatures", "log Z rmse", "rmse of the means, in sd", "log Z mse x CPU s"]

@@ -32,6 +32,15 @@ class Measurement:
         """Whether it answered every request."""
         return self.failure is None
 
+    def work_units(self, usual: float) -> float:
+        """Work of one run: what the contestant says, or what is usual in the variant."""
+        return float(self.description.get("work_units") or usual)
+
+    def costs(self, clock: str, usual: float) -> list[float]:
+        """Seconds of every round for a usual run's work."""
+        share = usual / self.work_units(usual)
+        return [run[clock] * share for run in self.runs]
+
     def outputs(self, name: str) -> list[float]:
         """One output of the first call and of every round, two-float sums added up in float64."""
         records = ([self.first] if self.first else []) + self.runs

@@ -103,3 +103,24 @@ def mean_accuracy(estimates: Sequence[float], exact: float) -> dict[str, float]:
     n = errors.size
     spread = float(errors.std(ddof=1)) / n**0.5 if n > 1 else float("nan")
     return {"bias": float(errors.mean()), "bias_error": spread}
+
+
+def means_accuracy(errors: np.ndarray, allowed: float) -> dict[str, float | bool]:
+    """Errors (coordinate, run) of posterior means in posterior sd, and the test that their means are small.
+
+    Chains of a given length keep something of their starts. A coordinate fails beyond `allowed` and three standard
+    errors, widened for few runs by Student's t and for many coordinates by their number (Bonferroni).
+    """
+    coordinates, n = errors.shape
+    bias = np.abs(errors.mean(axis=1))
+    spread = errors.std(axis=1, ddof=1) / n**0.5 if n > 1 else np.full(coordinates, np.nan)
+    worst = int(np.argmax(bias))
+    bound = allowed + stats.t.isf(FALSE_ALARM / (2 * coordinates), max(n - 1, 1)) * spread
+    return {
+        "runs": n,
+        "largest": float(bias[worst]),
+        "largest_error": float(spread[worst]),
+        "largest_of_a_run": float(np.median(np.abs(errors).max(axis=0))),
+        "allowed": allowed,
+        "passed": bool((bias <= bound).all()),
+    }

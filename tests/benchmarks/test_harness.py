@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks import worker
 from benchmarks.harness import records, report, statistics
 from benchmarks.harness.catalogue import WORKLOADS
 from benchmarks.harness.driver import PARTIAL, RESULTS, arguments
@@ -16,22 +17,22 @@ VARIANT = WORKLOADS["W1"].variants[0]
 
 
 class ScriptedWorker:
-    """A worker with given CPU seconds whose evidence is right unless told otherwise."""
+    """A worker with given CPU seconds whose numbers are right unless told otherwise."""
 
-    def __init__(self, name, log, cpu_s=1.0, bias=0.0, fails_at=None):
+    def __init__(self, name, log, cpu_s=1.0, bias=0.0, fails_at=None, work_units=None, variant=VARIANT):
         self.name, self.log, self.cpu_s, self.bias, self.fails_at = name, log, cpu_s, bias, fails_at
         self.description = {"versions": {"python": "3.13"}, "dtype": "float32", "bare_mb": 100.0}
-        self.closed = False
+        self.description["work_units"] = work_units
+        self.variant, self.closed = variant, False
 
     def run(self, i):
         if i == self.fails_at:
             raise ContestantError("its process ended")
         self.log.append((self.name, i))
         sign = 0.01 if i % 2 else -0.01
-        outputs = {
-            "log_evidence": VARIANT.exact()["log_evidence"] + self.bias + sign,
-            "filtered_mean": VARIANT.exact()["filtered_mean"] + sign,
-        }
+        first, *others = self.variant.exact().items()
+        outputs = {first[0]: first[1] + self.bias + sign, **{name: exact + sign for name, exact in others}}
+        outputs["ess"] = 500.0
         cpu = self.cpu_s * (1 + 0.1 * (i % 3))
         return {"cpu_s": cpu, "wall_s": cpu, "outputs": outputs, "stages": {}, "peak_mb": 150.0}
 
@@ -39,13 +40,13 @@ class ScriptedWorker:
         self.closed = True
 
 
-def played(log, **cast):
+def played(log, variant=VARIANT, **cast):
     """Measurements of 20 rounds by scripted workers; a string in the cast is a reason not to be available."""
 
     def start(name):
         if isinstance(cast[name], str):
             raise NotAvailableError(cast[name])
-        return ScriptedWorker(name, log, **cast[name])
+        return ScriptedWorker(name, log, variant=variant, **cast[name])
 
     return measure(list(cast), start, rounds=20)
 
@@ -89,6 +90,77 @@ def test_ratios_are_of_minima_and_a_slow_floor_voids_its_bar():
     assert "void" in report.variant_section(list(entries.values()))
 
 
+WALK, LABELS = WORKLOADS["W3a"].variants[0], WORKLOADS["W3b"].variants[0]
+
+
+def entries_of(workload, variant, **cast):
+    found = records.records(WORKLOADS[workload], variant, played([], variant, **cast), cores=2)
+    return {entry["contestant"]: entry for entry in found}
+
+
+def test_ratios_are_for_equal_work():
+    """The peer takes 40 times as long and does four times the work."""
+    peer = {"cpu_s": 40.0, "work_units": 4 * LABELS.work_units}
+    entries = entries_of("W3b", LABELS, ours={}, floor={"cpu_s": 0.5}, numpyro=peer)
+    assert entries["numpyro"]["ratio_to_ours"]["min"] == pytest.approx(10.0)
+    assert entries["numpyro"]["bar_met"]
+    assert entries["numpyro"]["work_per_cpu_s"] == pytest.approx(4 * LABELS.work_units / 40.0)
+    assert entries["floor"]["floor_check"]["numpyro"]["min"] == pytest.approx(20.0)
+
+
+def test_a_further_line_of_ours_has_bars_of_its_own():
+    entries = entries_of("W3a", WALK, ours={"cpu_s": 0.4}, ours_plain={"cpu_s": 1.1}, blackjax={"cpu_s": 1.0})
+    assert entries["blackjax"]["bar_met"] and entries["blackjax"]["bar"] == 1.8
+    assert entries["ours_plain"]["bar"] is None and "line_bars" not in entries["ours"]
+    (bar,) = entries["ours_plain"]["line_bars"]
+    assert bar["ratio_to_ours"]["min"] == pytest.approx(1 / 1.1) and bar["bar"] == 0.95
+    assert not bar["bar_met"] and bar["decided"]
+    assert "Bar of ours_plain: blackjax / ours_plain = 0.91" in report.variant_section(list(entries.values()))
+
+
+def test_chains_with_wrong_means_show_no_time():
+    entries = entries_of("W3a", WALK, ours={}, blackjax={"bias": 0.1})
+    assert report.row(entries["ours"])[1] != "no time: wrong means"
+    assert report.row(entries["ours"])[6] == "500 (500)"
+    assert report.row(entries["blackjax"])[1] == "no time: wrong means"
+    assert "(" not in report.row(entries["blackjax"])[6]
+
+
+def test_the_test_of_means_has_the_false_alarm_rate_it_states():
+    """4000 rows of 20 coordinates and 21 runs; six binomial standard errors. A bias as large as is allowed counts."""
+    errors = np.random.default_rng(20264).normal(size=(4000, 20, 21))
+    failed = np.mean([not statistics.means_accuracy(rows, 0.0)["passed"] for rows in errors])
+    assert failed < 0.0027 + 6 * (0.0027 / 4000) ** 0.5
+    assert statistics.means_accuracy(np.full((3, 21), 0.1) + 1e-9 * errors[0, :3], 0.11)["passed"]
+    assert not statistics.means_accuracy(np.full((3, 21), 0.1) + 1e-9 * errors[0, :3], 0.09)["passed"]
+
+
+def test_what_is_told_of_draws_is_worked_out_off_the_clock(monkeypatch):
+    class Clock:
+        now = 0.0
+
+        def process_time(self):
+            return self.now
+
+        perf_counter = process_time
+
+    class Run:
+        def __call__(self, i):
+            clock.now += 1.0
+            return i
+
+        def told(self, draws):
+            clock.now += 10.0
+            return {"mean_0": draws}
+
+    clock = Clock()
+    monkeypatch.setattr(worker, "time", clock)
+    record = worker.measured(Run(), 3)
+    assert record["outputs"] == {"mean_0": 3.0}
+    assert (record["cpu_s"], record["wall_s"]) == (1.0, 1.0)
+    assert worker.measured(lambda i: {"x": i}, 2)["outputs"] == {"x": 2.0}
+
+
 def test_a_bar_is_missed_only_if_minima_and_median_both_miss_it():
     assert statistics.meets(2.0, statistics.Ratio(min=2.1, low=1.0, median=1.5, high=3.0))
     assert statistics.meets(2.0, statistics.Ratio(min=1.5, low=1.0, median=2.1, high=3.0))
@@ -112,5 +184,5 @@ def test_only_whole_runs_write_the_results():
 def test_records_are_json_and_every_environment_pins_its_versions():
     entries = records.records(WORKLOADS["W1"], VARIANT, played([], ours={}, floor={}), cores=2)
     assert json.loads(json.dumps(entries))[0]["contestant"] == "ours"
-    for name in set(WORKLOADS["W1"].environments.values()):
+    for name in {name for workload in WORKLOADS.values() for name in workload.environments.values()}:
         assert requirements(name)

@@ -64,3 +64,44 @@ def test_the_exact_answers_of_w2_are_those_of_importance_sampling():
     published = np.array(workloads.REGRESSION_SCALE)
     assert np.abs((mean - [exact[f"mean_{i}"] for i in range(20)]) / published).max() < 0.05
     assert np.abs(scale / published - 1).max() < 0.05
+
+
+def test_the_normal_at_the_mode_of_w2_is_near_its_posterior():
+    mode, covariance = workloads.regression_laplace()
+    scale = np.array(workloads.REGRESSION_SCALE)
+    assert np.abs((mode - workloads.REGRESSION_MEAN) / scale).max() < 0.4
+    assert np.abs(np.sqrt(np.diagonal(covariance)) / scale - 1).max() < 0.03
+    root = workloads.regression_walk()
+    np.testing.assert_allclose(root @ root.T, 2.38**2 / 20 * covariance, atol=1e-15)
+
+
+def test_the_starts_of_w3_are_fixed_and_chains_start_apart():
+    starts = workloads.regression_starts(64)
+    assert starts.shape == (64, 20) and len(np.unique(starts[:, 0])) == 64
+    np.testing.assert_array_equal(starts[:10], workloads.regression_starts(10))
+    means, labels = workloads.mixture_starts(64)
+    assert means.shape == (64, 3) and labels.shape == (64, 100)
+    assert set(np.unique(labels)) == {0, 1, 2}
+    assert np.abs(np.bincount(labels.ravel()) / labels.size - 1 / 3).max() < 0.02
+
+
+def test_the_data_of_w3b_have_their_check_values():
+    observed = workloads.mixture()
+    assert observed[0] == pytest.approx(-2.8778861907, abs=5e-11)
+    assert observed.sum() == pytest.approx(35.6207428, abs=5e-8)
+
+
+def test_the_exact_moments_of_w3b_are_the_published_numbers():
+    """Half of the points of the published grid: sums of a smooth integrand gain nothing from more."""
+    mean, scale = workloads.mixture_moments(45)
+    np.testing.assert_allclose(mean, workloads.MIXTURE_MEAN, atol=6e-6)
+    np.testing.assert_allclose(scale, workloads.MIXTURE_SCALE, atol=6e-6)
+    assert workloads.posterior_means("mixture")["mean_1"] == workloads.MIXTURE_MEAN[1]
+    assert workloads.posterior_scales("mixture")["mean_2"] == workloads.MIXTURE_SCALE[2]
+
+
+def test_exchanged_means_move_the_moments_of_w3b_by_a_twentieth_of_a_scale():
+    """What chains of a few thousand moves leave out: the error that the benchmark allows them holds it."""
+    inner, _ = workloads.mixture_moments(60, ordered=True)
+    shift = (inner - workloads.MIXTURE_MEAN) / workloads.MIXTURE_SCALE
+    np.testing.assert_allclose(shift, [-0.009, -0.036, 0.043], atol=0.002)
