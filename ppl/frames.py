@@ -260,8 +260,8 @@ class Steps:
             for run in self.reached():
                 if run.marks.get(out) is not None:
                     row = run.get(out, (), True)
-                    if run.valid is not None:
-                        row = self.scene.choose(run.valid, row, run.get(out, (), False))
+                    if run.valid is not None:  # a step that does not exist leaves what the steps before it wrote
+                        row = self.scene.choose(run.valid, row, self.scene.take(whole, (), run.steps[-1:]))
                     whole = self.scene.put(whole, row, (), run.steps[-1:])
         return self.scene.take(whole, at)
 

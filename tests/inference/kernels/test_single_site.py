@@ -1,10 +1,12 @@
 """Single-site moves keep the posterior exactly, and reversibly, also where a move changes which sites are active."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
 
+import lawful
 from lawful import cond, factor, plate, sample, scan
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, invariant
@@ -152,3 +154,22 @@ def test_a_factor_that_reads_the_history_of_a_loop_is_scored_at_its_old_values(r
         factor("f", -0.4 * READ_AFTER_A_LOOP[read](carry, path))
 
     assert invariant(kernels.mh(), program).passed
+
+
+@pytest.mark.parametrize("kernel", [kernels.mh(), kernels.gibbs()], ids=repr)
+@pytest.mark.parametrize("length", [1, 2, 3])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_history_that_holds_a_step_and_the_one_before_it_changes_at_both(kernel, length, reverse):
+    """A value at the last step changes the last row alone; there is no step after it that could take that back."""
+
+    def program():
+        def step(before, _):
+            x = 1.0 * coin("x", 0.3 + 0.4 * before)
+            return x, jnp.stack([x + 2 * before, x * before])
+
+        _, path = jax.lax.scan(step, 0.0, jnp.arange(length), reverse=reverse)
+        factor("f", jnp.sum(jnp.array([0.7, -1.3]) * path) - 0.5 * path[0, 0] * path[-1, 0])
+
+    report = invariant(kernel, lawful.trace(program))  # an eager run has no scan of JAX
+    report.raise_if_failed()
+    assert report.tv < 1e-12
