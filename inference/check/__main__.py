@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         programs += verdict.programs
         print(verdict, flush=True)
         if not report.passed:
-            print(report.remarks, file=sys.stderr)
+            print(f"{report.remarks}\nrepeat with: {report.repro}", file=sys.stderr)
     print(f"{programs} programs, largest error {worst:.1e}, {time.perf_counter() - start:.0f} s")
     return 0 if held else 1
 

@@ -22,12 +22,13 @@ from ..eager.running import placed_in, run
 from ..eager.trace_mh import move
 from ..numerics.resampling import scheme
 from .exact import TOLERANCE, Tally
-from .measure import Measure, Trace, exact_sum, freeze
+from .measure import Measure, Trace, differences, exact_sum, freeze
 from .reference import enumerate_measure
 from .report import Report
 from .repro import line
 from .row_verdict import RowVerdict, is_chosen
-from .suite import Instance, instances_of
+from .shrinking import smallest_failure
+from .suite import Instance, Needs, instances_of
 
 MAX_PATHS = 200_000
 
@@ -52,17 +53,19 @@ EAGER_ROWS = (
 )
 
 
-def check_eager_row(row: EagerRow, programs: int | None = None) -> RowVerdict:
+def check_eager_row(row: EagerRow, programs: int | None = None, shrink: bool = True) -> RowVerdict:
     """Check one row on some programs, its own number of them by default; a kernel on those that have a posterior."""
     from .law import check_row
 
-    start, repro = time.perf_counter(), line(check_row, repr(row.name), programs=programs)
-    chosen = instances_of(programs or row.programs, particles=row.particles, max_paths=row.max_paths)
+    start, repro = time.perf_counter(), line(check_row, repr(row.name), programs=programs, shrink=shrink)
+    needs = Needs(row.particles, max_paths=row.max_paths)
+    chosen = instances_of(programs or row.programs, **vars(needs))
+    wanted = needs if shrink else None
     if row.settings is None:
         chosen = [instance for instance in chosen if any(weight > 0 for _, weight in instance.truth().traces())]
-        report = kernel_report(chosen, repro)
+        report = kernel_report(chosen, repro, wanted)
     else:
-        report = population_report(row.name, row.settings, chosen, repro)
+        report = population_report(row.name, row.settings, chosen, repro, wanted)
     structured = sum(instance.structured for instance in chosen)
     seconds = time.perf_counter() - start
     return RowVerdict(row.name, report, len(chosen), structured=structured, seconds=seconds)
@@ -75,13 +78,26 @@ def eager_verdicts(parts: Sequence[str]) -> Iterator[RowVerdict]:
             yield check_eager_row(row)
 
 
-def population_report(name: str, settings: Settings, instances: Iterable[Instance], repro: str) -> Report:
-    """Compare the measure of a population, and of one particle picked from it, with that of its program."""
-    tally = Tally(TOLERANCE)
-    for instance in instances:
-        for measure in (population_measure, collapsed_measure):
-            tally.add(measure(instance.program, instance.args, settings), instance.truth(), instance.name)
-    return tally.report(f"{name} keeps the measure", True, repro)
+def population_report(
+    name: str, settings: Settings, instances: Iterable[Instance], repro: str, needs: Needs | None = None
+) -> Report:
+    """Compare the measure of a population, and of one particle picked from it, with that of its program.
+
+    Where `needs` are given, a random program on which they differ is made as small as these allow.
+    """
+
+    def tally(chosen: Iterable[Instance]) -> Tally:
+        found = Tally(TOLERANCE)
+        for instance in chosen:
+            for measure in (population_measure, collapsed_measure):
+                found.add(measure(instance.program, instance.args, settings), instance.truth(), instance)
+        return found
+
+    found, smallest = tally(instances), ""
+    if found.failed and needs is not None:
+        start = min(found.failed, key=lambda instance: len(instance.name))
+        smallest = smallest_failure(start, needs, lambda instance: tally([instance]).differs)
+    return found.report(f"{name} keeps the measure", True, repro, smallest)
 
 
 def trace_of(record: Run) -> Trace:
@@ -134,23 +150,26 @@ def _of_traces(measure: Measure) -> Measure:
     return Measure(weights, measure.log_scale, measure.probability, measure.paths, measure.coverage)
 
 
-def kernel_report(instances: Iterable[Instance], repro: str) -> Report:
-    """Check the trace kernel on programs that have a posterior: pi K = pi, and that the flux is symmetric."""
+def kernel_report(instances: Iterable[Instance], repro: str, needs: Needs | None = None) -> Report:
+    """Check the trace kernel on programs that have a posterior: pi K = pi, and that the flux is symmetric.
+
+    Where `needs` are given, a random program on which it fails is made as small as these allow.
+    """
     error = asymmetry = 0.0
     paths = count = 0
     coverage: set[bool] = set()
-    worst = ""
+    remarks = ""
     for instance in instances:
-        matrix, pi, seen, rows = transition(instance.program, instance.args, instance.truth())
-        flux = pi[:, None] * matrix
-        lost = float(np.abs(matrix.sum(axis=1) - 1).max())
-        this = max(float(np.abs(pi @ matrix - pi).sum() / 2), lost)
-        if this >= error:
-            error, worst = this, instance.name
-        asymmetry = max(asymmetry, float(np.abs(flux - flux.T).max()))
+        this, unequal, seen, rows, differ = _errors(instance)
+        if max(this, unequal) > max(TOLERANCE, error, asymmetry):
+            remarks = f"worst instance:\n{instance.name}\n{differ}"
+            worst = instance
+        error, asymmetry = max(error, this), max(asymmetry, unequal)
         coverage |= seen
         paths, count = paths + rows, count + 1
     passed = error <= TOLERANCE and asymmetry <= TOLERANCE
+    if not passed and needs is not None:
+        remarks = smallest_failure(worst, needs, lambda instance: _errors(instance)[-1])
     return Report(
         status="failed" if not passed else "passed" if len(coverage) == 2 else "inconclusive",
         law="single-site trace moves: pi K = pi, reversible",
@@ -162,8 +181,21 @@ def kernel_report(instances: Iterable[Instance], repro: str) -> Report:
         coverage={"accept?": frozenset(coverage)},
         worst=("total variation", error),
         repro=repro,
-        remarks="" if passed else f"flux asymmetric by {asymmetry:.3g}; worst instance:\n{worst}",
+        remarks=remarks if passed else f"flux asymmetric by {asymmetry:.3g}; {remarks}",
     )
+
+
+def _errors(instance: Instance) -> tuple[float, float, set[bool], int, str]:
+    """Error of pi K, asymmetry of the flux, outcomes of the coin, paths, and how pi K and pi differ."""
+    truth = instance.truth()
+    matrix, pi, seen, rows = transition(instance.program, instance.args, truth)
+    flux, after = pi[:, None] * matrix, pi @ matrix
+    asymmetry = float(np.abs(flux - flux.T).max(initial=0.0))
+    error = max(float(np.abs(after - pi).sum() / 2), float(np.abs(matrix.sum(axis=1) - 1).max(initial=0.0)))
+    states = [trace for trace, weight in truth.traces() if weight > 0]
+    moved, kept = (Measure(dict(zip(states, weights.tolist(), strict=True))) for weights in (after, pi))
+    lines = differences(moved, kept, TOLERANCE) or [f"flux asymmetric by {asymmetry:.3g}"] * (asymmetry > TOLERANCE)
+    return error, asymmetry, seen, rows, "\n".join(lines)
 
 
 def transition(

@@ -2,13 +2,14 @@
 
 Law: the number of choice sequences never exceeds `max_paths`, by counting while the program grows; and the integer 0
 always means the simplest alternative, so a shrinking source shrinks towards fewer statements, two values, uniform rows
-and factors of 1.
+and factors of 1. What belongs to a statement is picked together, so that it can be left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -34,8 +35,11 @@ from .statements import (
 )
 
 type Pick = Callable[[int], int]
+type Whole = Callable[[Callable[[], list[Statement]]], list[Statement]]
 CARDINALITIES = (2, 3, 4, 1)
 SEEDS = 1 << 16
+RESERVE = 4  # choice sequences that are kept for each statement that must occur
+FAMILIES: tuple[Family, ...] = ("categorical", "uniform", "bernoulli")
 
 
 def random_program(seed: int, **limits: Any) -> FiniteProgram:
@@ -55,9 +59,28 @@ def random_program(seed: int, **limits: Any) -> FiniteProgram:
     return generate(lambda n: int(rng.integers(n)), Limits(**limits))
 
 
-def generate(pick: Pick, limits: Limits) -> FiniteProgram:
-    """Generate a program from a source of integers: `pick(n)` lies in 0..n-1."""
-    return _Generator(pick, limits).program()
+def picks(seed: int, limits: Limits) -> list[int]:
+    """List the integers that the program of a seed was generated from; where there was no choice, none."""
+    rng, taken = np.random.default_rng(seed), []
+
+    def pick(n: int) -> int:
+        drawn = int(rng.integers(n))
+        taken.extend([drawn] if n > 1 else [])
+        return drawn
+
+    generate(pick, limits)
+    return taken
+
+
+def generate(pick: Pick, limits: Limits, whole: Whole = lambda make: make()) -> FiniteProgram:
+    """Generate a program from a source of integers.
+
+    Args:
+        pick: `pick(n)` lies in 0..n-1.
+        limits: what the program may contain.
+        whole: makes a statement; all that is picked meanwhile belongs to it, and could be left out together.
+    """
+    return _Generator(pick, limits, whole).program()
 
 
 @dataclass
@@ -80,33 +103,47 @@ class _Scope:
 
 
 class _Generator:
-    def __init__(self, pick: Pick, limits: Limits) -> None:
+    def __init__(self, pick: Pick, limits: Limits, whole: Whole) -> None:
         self.pick = pick
+        self.whole = whole
         self.limits = limits
         self.budget = limits.max_paths
         self.count = 0
+        self.reserved = 1
         self.may_be_extreme = limits.extreme
 
     def program(self) -> FiniteProgram:
-        scope = _Scope([])
-        statements = [statement for kind in self.schedule() for statement in self.statements(kind, scope)]
+        scope, statements = _Scope([]), []
+        count, demanded = self.schedule()
+        self.reserved = RESERVE ** sum(map(len, demanded))
+        for place in range(count + 1):
+            for kind in demanded[place]:
+                self.reserved //= RESERVE
+                statements += self.whole(partial(self.statements, kind, scope))
+            if place < count:
+                statements += self.whole(lambda: self.statements(self.kind(), scope))
         visible = [*scope.scalars, *scope.arrays]
         returned = tuple(variable for variable in visible if self.pick(3)) or tuple(visible[-1:])
         return FiniteProgram(tuple(statements), returned)
 
-    def schedule(self) -> list[str]:
-        """Choose the kinds of the outermost statements."""
+    def schedule(self) -> tuple[int, list[list[str]]]:
+        """Choose the number of statements of any kind, and which others stand before each of them and at the end."""
         limits, one = self.limits, self.limits.loops == "exactly one"
-        allowed = [kind for kind in KINDS if kind in limits.kinds and not (kind == "loop" and limits.loops is not True)]
-        allowed = [kind for kind in allowed if not (kind == "repeat" and one)]
         count = self.pick(limits.statements) + (not one)
-        kinds: list[str] = [allowed[self.pick(len(allowed))] for _ in range(count)]
+        demanded: list[list[str]] = [[] for _ in range(count + 1)]
         for kind in limits.include:
-            if kind not in kinds and kind != "loop":
-                kinds.insert(len(kinds) - self.pick(len(kinds) + 1), kind)
-        if one or ("loop" in limits.include and "loop" not in kinds):
-            kinds.insert(len(kinds) - (0 if limits.loop_last else self.pick(len(kinds) + 1)), "loop")
-        return kinds
+            if kind != "loop":
+                demanded[count - self.pick(count + 1)].append(kind)
+        if one or "loop" in limits.include:
+            demanded[count - (0 if limits.loop_last else self.pick(count + 1))].append("loop")
+        return count, demanded
+
+    def kind(self) -> str:
+        """Choose the kind of an outermost statement."""
+        limits = self.limits
+        allowed = [kind for kind in KINDS if kind in limits.kinds and not (kind == "loop" and limits.loops is not True)]
+        allowed = [kind for kind in allowed if not (kind == "repeat" and limits.loops == "exactly one")]
+        return allowed[self.pick(len(allowed))]
 
     def statements(self, kind: str, scope: _Scope) -> list[Statement]:
         """Generate one statement of a kind, after a site where it needs a variable that is not there yet."""
@@ -146,7 +183,7 @@ class _Generator:
     def spend(self, wanted: int, copies: int) -> int:
         """Take as many values as the budget of paths allows."""
         card = min(wanted, self.limits.max_cardinality)
-        while card**copies > self.budget:
+        while card > 1 and card**copies * self.reserved > self.budget:
             card -= 1
         self.budget //= card**copies
         return card
@@ -179,7 +216,7 @@ class _Generator:
         return site
 
     def distribution(self, scope: _Scope, name: str, card: int) -> Site:
-        kinds: tuple[Family, ...] = ("categorical", "bernoulli", "uniform") if card == 2 else ("categorical", "uniform")
+        kinds = FAMILIES[: 3 if card == 2 else 2]
         family = kinds[self.pick(len(kinds))]
         low = self.pick(2) if family == "uniform" else 0
         variable = Variable(name, card, low, scope.plate)
@@ -264,7 +301,7 @@ class _Generator:
     def repeat(self, scope: _Scope) -> Statement:
         """Generate a bounded loop, or a factor where the budget of paths does not hold its coins."""
         bound = min((1, 2, 3, 0)[self.pick(4)], self.limits.max_length)
-        while bound >= 0 and 2 ** ((bound + 1) * scope.copies) > self.budget:
+        while bound >= 0 and 2 ** ((bound + 1) * scope.copies) * self.reserved > self.budget:
             bound -= 1
         if bound < 0:
             return self.factor(scope)

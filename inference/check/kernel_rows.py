@@ -54,11 +54,14 @@ class Named:
 class Conditionals:
     """Gibbs draws of the sites that have a conditional, mixed with moves of all sites."""
 
-    contract: Contract = INVARIANT
+    contract: Contract = mixture([2, 1], gibbs(), mh()).contract
 
     def build(self, program: Form) -> KernelForm:
         """Find the sites, and build the kernel."""
-        names = [c.name for c in choices_of(program) if not c.conditional and _has_conditional(program, c.name)]
+        names: list[str] = []
+        for choice in choices_of(program):
+            if not choice.conditional and _have_conditionals(program, [*names, choice.name]):
+                names.append(choice.name)
         kernel: Any = mixture([2, 1], on(names, gibbs()), mh()) if names else mh()
         built: KernelForm = kernel.build(program)
         return built
@@ -72,9 +75,9 @@ class Conditionals:
         return "mixture([2, 1], on(sites with a conditional, gibbs()), mh(single_site()))"
 
 
-def _has_conditional(program: Form, name: str) -> bool:
+def _have_conditionals(program: Form, names: list[str]) -> bool:
     try:
-        on([name], gibbs()).build(program)
+        on(names, gibbs()).build(program)
     except UnsupportedProgramError:
         return False
     return True

@@ -21,20 +21,15 @@ import numpyro.distributions as dist
 
 import lawful
 from lawful.errors import LawfulError
-from lawful.tracing import trace
 
 from .eager import EAGER_ROWS, check_eager_row
-from .exact import TOLERANCE, Tally, check_instance, transformed_form
 from .identities import mh_symmetry
-from .invariance import invariant
-from .matrix import stationary_errors
-from .outcomes import compiled_measures
 from .report import Report
 from .repro import line
+from .row_reports import kernel_report, transformer_report
 from .row_verdict import RowVerdict, is_chosen
 from .rows import IDENTITIES, ROWS, Row
 from .suite import Instance, instances_of
-from .transition import UNREACHED
 
 REFERENCE_PROGRAMS = 50
 STRUCTURES = 12
@@ -47,6 +42,7 @@ def check_row(
     programs: int | None = None,
     structures: int = STRUCTURES,
     parameter_sets: int = PARAMETER_SETS,
+    shrink: bool = True,
 ) -> Report:
     """Check one row of `make law`, by its name.
 
@@ -55,6 +51,8 @@ def check_row(
         programs: random programs by the reference enumerator; default: what `make law` runs.
         structures: how many of them are compiled; rows of eager algorithms compile nothing.
         parameter_sets: sets of tables of each compiled program.
+        shrink: whether Hypothesis, where it is installed, makes a random program on which the law fails as small as it
+            can.
 
     Raises: LawfulError: no row has this name.
 
@@ -64,10 +62,10 @@ def check_row(
     """
     for row in ROWS:
         if row.name == name:
-            return row_verdict(row, programs or REFERENCE_PROGRAMS, structures, parameter_sets).report
+            return row_verdict(row, programs or REFERENCE_PROGRAMS, structures, parameter_sets, shrink).report
     for eager in EAGER_ROWS:
         if eager.name == name:
-            return check_eager_row(eager, programs).report
+            return check_eager_row(eager, programs, shrink).report
     for row in IDENTITIES:
         if row.name == name:
             return _identity_report(row)
@@ -81,13 +79,19 @@ def row_verdict(
     programs: int = REFERENCE_PROGRAMS,
     structures: int = STRUCTURES,
     parameter_sets: int = PARAMETER_SETS,
+    shrink: bool = True,
 ) -> RowVerdict:
     """Check one row by both enumerators."""
     start = time.perf_counter()
-    check = _kernel_report if row.is_kernel else _transformer_report
+    check = kernel_report if row.is_kernel else transformer_report
     by_hand = _programs_of(row, programs)
     compiled = by_hand[-structures:] if structures and not row.programs else []
-    report = check(row, by_hand, compiled, parameter_sets, _line(row.name, programs, structures, parameter_sets))
+    repro = line(
+        check_row, repr(row.name), programs=None if programs == REFERENCE_PROGRAMS else programs, structures=structures,
+        parameter_sets=parameter_sets, shrink=shrink,
+    )  # fmt: skip
+    shrink = shrink and not row.programs
+    report = check(row, by_hand, compiled, parameter_sets, repro, shrink)
     structured = sum(i.structured for i in by_hand)
     seconds = time.perf_counter() - start
     return RowVerdict(row.name, report, len(by_hand), len(compiled) * parameter_sets, structured, seconds)
@@ -97,65 +101,7 @@ def _programs_of(row: Row, count: int) -> list[Instance]:
     """The programs that a row is checked on: its own, or random ones, which rows share."""
     if row.programs:
         return [Instance(program, (), program.__name__) for program in row.programs]
-    return instances_of(count, **row.suite)
-
-
-def _transformer_report(
-    row: Row, by_hand: Sequence[Instance], compiled: Sequence[Instance], parameter_sets: int, repro: str
-) -> Report:
-    tally = Tally(TOLERANCE)
-    for instance in by_hand:
-        check_instance(row.subject, instance, tally, 100_000, "reference")
-    for instance in compiled:
-        form = trace(instance.program, *instance.args)
-        transformed, layout = transformed_form(row.subject, form)
-        tables = list(_parameter_sets(instance, parameter_sets))
-        for other, measure in zip(tables, compiled_measures(transformed, layout, tables), strict=True):
-            sibling = instance.with_tables(other)
-            tally.add(measure, sibling.truth(), sibling.name)
-    return tally.report(f"{row.name} keeps the measure", True, repro)
-
-
-def _line(name: str, programs: int, structures: int, parameter_sets: int) -> str:
-    asked = None if programs == REFERENCE_PROGRAMS else programs
-    return line(check_row, repr(name), programs=asked, structures=structures, parameter_sets=parameter_sets)
-
-
-def _parameter_sets(instance: Instance, count: int) -> Iterator[Any]:
-    rng = np.random.default_rng(20_260 + count)
-    for _ in range(count):
-        yield instance.random_tables(rng)
-
-
-def _kernel_report(
-    row: Row, by_hand: Sequence[Instance], compiled: Sequence[Instance], parameter_sets: int, repro: str
-) -> Report:
-    """Check that a kernel keeps the posterior; zeros may cut a program apart for it, but not every second one."""
-    error, paths, apart, remarks = 0.0, 0, 0, ""
-    for instance in by_hand:
-        report = invariant(row.subject, instance.program, *instance.args, level="exact", max_paths=100_000)
-        paths += report.paths
-        apart += report.remarks == UNREACHED
-        error = max(error, report.tv or 0.0)
-        if not report.passed and (report.remarks != UNREACHED or 2 * apart > len(by_hand)):
-            remarks = f"{report.remarks}; on the program:\n{instance.name}"
-            break
-    for instance in compiled if not remarks else ():
-        form = trace(instance.program, *instance.args)
-        siblings = [instance.with_tables(tables) for tables in _parameter_sets(instance, parameter_sets)]
-        error = max(error, *stationary_errors(row.subject.build(form), siblings))
-    return Report(
-        status="failed" if remarks or not error <= TOLERANCE else "passed",
-        law=f"{row.name}: pi K = pi",
-        level="exact",
-        tv=error,
-        measure_error=error,
-        paths=paths,
-        instances=len(by_hand) + len(compiled) * parameter_sets,
-        worst=("total variation", error),
-        repro=repro,
-        remarks=remarks,
-    )
+    return instances_of(count, structured=row.structured, **vars(row.needs))
 
 
 def verdicts(parts: Sequence[str], sizes: tuple[int, int, int], workers: int) -> Iterator[RowVerdict]:

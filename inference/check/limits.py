@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lawful.errors import LawfulError
 
-KINDS = ("site", "factor", "observe", "assign", "branch", "guard", "plate", "loop", "call", "switch", "repeat", "weigh")
+KINDS = ("site", "factor", "observe", "assign", "guard", "branch", "plate", "loop", "call", "switch", "repeat", "weigh")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lawful.addresses import Address, as_address
+from lawful.addresses import Address, as_address, show_address
 from lawful.errors import LawfulError
 
 type Weight = float | Fraction
@@ -145,6 +145,35 @@ def compare(measure: Measure, truth: Measure) -> Comparison:
         return Comparison(float(largest if true_z == 0 else largest / true_z), ratio, 0.0 if vanish else 1.0)
     tv = sum(abs(ours / z - theirs / true_z) for ours, theirs in pairs) / 2
     return Comparison(float(largest / true_z), float(z / true_z), float(tv))
+
+
+def differences(measure: Measure, truth: Measure, tolerance: float, most: int = 6) -> list[str]:
+    """Write the outcomes whose weights differ by more than a share of the true Z, the largest first, with both weights.
+
+    >>> differences(Measure({0: 0.5, 1: 1.5}), Measure({0: 0.5, 1: 0.5, 2: 0.25}), 1e-12)
+    ['outcome 1: 1.5 instead of 0.5', 'outcome 2: 0 instead of 0.25']
+    """
+    scale = math.exp(min(measure.log_scale - truth.log_scale, 700.0)) if measure.log_scale != truth.log_scale else 1
+    ours = {outcome: weight * scale for outcome, weight in measure.weights.items()}
+    pairs = [(o, float(ours.get(o, 0)), float(truth.weights.get(o, 0))) for o in ours.keys() | truth.weights.keys()]
+    bound = tolerance * (float(exact_sum(truth.weights.values())) or 1.0)
+    apart = [(outcome, here, there) for outcome, here, there in pairs if not abs(here - there) <= bound]
+    apart.sort(key=lambda item: (-round(abs(item[1] - item[2]), 12), show_outcome(item[0])))
+    lines = [f"{show_outcome(outcome)}: {here:.10g} instead of {there:.10g}" for outcome, here, there in apart[:most]]
+    unit = [] if not apart or not truth.log_scale else [f"(in units of exp({truth.log_scale:.6g}))"]
+    return [*lines, *([f"and {len(apart) - most} more"] if len(apart) > most else []), *unit]
+
+
+def show_outcome(outcome: Hashable) -> str:
+    """Write an outcome for people.
+
+    >>> show_outcome(Trace(frozenset({(("x", 0), 1), (("b",), 0)}), (1,)))
+    'b = 0, x[0] = 1, returns (1,)'
+    """
+    if not isinstance(outcome, Trace):
+        return f"outcome {outcome!r}"
+    shown = [f"{show_address(a)} = {value}" for a, value in sorted(outcome.choices, key=lambda c: show_address(c[0]))]
+    return ", ".join([*shown, *([] if outcome.output is None else [f"returns {outcome.output!r}"])]) or "no choice"
 
 
 def exact_sum(weights: Any) -> Weight:

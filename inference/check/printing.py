@@ -27,6 +27,7 @@ from .statements import (
 HEADER = """\
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 from lawful import bounded_loop, cond, deterministic, factor, mask, plate, sample, scale, scan, scope, switch

@@ -91,6 +91,11 @@ class FiniteProgram:
         return self.path_count() ** particles * particles ** (particles * resampled) * particles
 
     @property
+    def site_count(self) -> int:
+        """Number of sites in the text, observed ones and the coins of bounded loops among them."""
+        return _sites(self.statements)
+
+    @property
     def loop_length(self) -> int:
         """Steps of all loops at the outermost level."""
         return sum(statement.length for statement in self.statements if isinstance(statement, Loop))
@@ -99,7 +104,8 @@ class FiniteProgram:
     def features(self) -> frozenset[str]:
         """The constructs that occur.
 
-        "site", "factor", "observation", "deterministic", "branch" (sites in both arms), "guard" (in at most one),
+        "site", "dependence" (of a site on one before it), "factor", "observation", "deterministic", "branch" (sites in
+        both arms), "guard" (in at most one),
         "switch", "repeat" (a bounded loop), "weigh" (and "mask" or "scale"), "plate", "scan",
         "loop" (a scan of two steps or more), "call", and "nested" (a branch or plate inside another).
         """
@@ -107,12 +113,19 @@ class FiniteProgram:
 
     def __repr__(self) -> str:
         """Show the text and the default tables, so that a failure can be repeated by hand."""
-        shown = {name: array.tolist() for name, array in self.default_tables().items()}
-        return f"{self.source()}\ntables = {shown}"
+        shown = [f"{name!r}: {_array(array)}" for name, array in self.default_tables().items()]
+        return f"{self.source()}\ntables = {{{', '.join(shown)}}}"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Show the same text where Hypothesis or IPython prints a failure."""
         printer.text(repr(self))
+
+
+def _array(array: np.ndarray) -> str:
+    """Write an array so that it is read to the bit; an empty one keeps its shape."""
+    if not array.size:
+        return f"np.zeros({array.shape}, {array.dtype.name!r})"
+    return f"np.array({array.tolist()})".replace("inf", "np.inf")
 
 
 def _tables(statements: Sequence[Statement]) -> tuple[Table, ...]:
@@ -121,6 +134,11 @@ def _tables(statements: Sequence[Statement]) -> tuple[Table, ...]:
         for statement in statements
         for table in (*own_tables(statement), *(t for block in inner(statement) for t in _tables(block)))
     )
+
+
+def _sites(statements: Sequence[Statement]) -> int:
+    own = sum(isinstance(statement, Site | Repeat) for statement in statements)
+    return own + sum(_sites(block) for statement in statements for block in inner(statement))
 
 
 def _has_empty_loop(statements: Sequence[Statement]) -> bool:
@@ -158,7 +176,9 @@ def _features_of(statement: Statement) -> frozenset[str]:
     inside = frozenset().union(*blocks)
     match statement:
         case Site():
-            return frozenset({"observation" if statement.observed else "site"})
+            several = statement.variable.card > 1 and any(parent.card > 1 for parent in statement.parents)
+            kind = "observation" if statement.observed else "site"
+            return frozenset({kind} | ({"dependence"} if several and kind == "site" else set()))
         case Weight():
             return frozenset({"factor"})
         case Branch():

@@ -36,7 +36,9 @@ from ..transformers import (
 from .doubled import Double, Simplify
 from .halves import SumHalf, SumOutside
 from .kernel_rows import CYCLE, INDEPENDENCE, ON, PROGRAM, Conditionals, hidden, labels, nested, nested_steps
+from .limits import KINDS
 from .reflect import reflect
+from .suite import Needs
 from .tilted import tilted
 from .unrolled import Roll
 
@@ -49,7 +51,10 @@ Enumerate = Transformer("enumerate", lambda form: form, PRESERVES)
 
 @dataclass(frozen=True)
 class Row:
-    """One row: a name, what is checked, and what kind of programs it needs, or its own, which take no argument."""
+    """One row: a name, what is checked, and what kind of programs it needs, or its own, which take no argument.
+
+    `structured` is the smallest share of programs with a branch, guard or plate.
+    """
 
     name: str
     subject: Any
@@ -58,6 +63,9 @@ class Row:
     max_paths: int = 160
     steps: int = 0
     programs: tuple[Any, ...] = ()
+    kinds: tuple[str, ...] = KINDS
+    features: frozenset[str] = frozenset()
+    structured: float = 0.5
 
     @property
     def is_kernel(self) -> bool:
@@ -65,9 +73,19 @@ class Row:
         return hasattr(self.subject, "build")
 
     @property
-    def suite(self) -> dict[str, Any]:
-        """Which random programs it needs: the arguments of `instances_of`."""
-        return {"particles": self.particles, "loops": self.loops, "steps": self.steps, "max_paths": self.max_paths}
+    def needs(self) -> Needs:
+        """What random programs have to be like."""
+        return Needs(self.particles, self.loops, self.steps, self.max_paths, self.kinds, self.features)
+
+
+# Programs for kernels in which a move has something to get wrong: every site runs, and some depend on others.
+DEPENDENT: dict[str, Any] = {
+    "particles": 1,
+    "max_paths": 12,
+    "kinds": ("site", "factor", "observe", "assign", "plate", "loop", "weigh"),
+    "features": frozenset({"dependence"}),
+    "structured": 0.0,
+}
 
 
 def _filter(name: str, n: int, below: float | None) -> Any:
@@ -145,8 +163,15 @@ ROWS: tuple[Row, ...] = (
         suspend(hold=True) >> particle_filter(2, scheme("systematic"), None, kernel=reflect()),
         max_paths=40,
     ),
+    Row(
+        "resample-move: reflect at every step of a loop",
+        suspend(hold=True) >> particle_filter(2, scheme("systematic"), None, kernel=reflect()),
+        loops=True,
+        steps=2,
+    ),
     Row("mh single site", mh(), particles=1, max_paths=8),
     Row("mh single site, nested branches", mh(), programs=(nested, nested_steps)),
+    Row("mh single site, sites that depend on each other", mh(), **DEPENDENT),
     Row("mh program, mixture", PROGRAM, particles=1, max_paths=8),
     Row("mh independence", INDEPENDENCE, particles=1, max_paths=8),
     Row("on sites, mixture", ON, particles=1, max_paths=8),
@@ -154,6 +179,7 @@ ROWS: tuple[Row, ...] = (
     Row("repeat mh", repeat(mh(), 2), particles=1, max_paths=8),
     Row("gibbs", gibbs(), programs=(labels, hidden)),
     Row("gibbs, mixture", Conditionals(), particles=1, max_paths=8),
+    Row("gibbs, sites that depend on each other", Conditionals(), **DEPENDENT),
 )
 
 IDENTITIES: tuple[Row, ...] = (Row("mh random walk", mh(random_walk(0.7))),)

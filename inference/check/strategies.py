@@ -40,7 +40,11 @@ def finite_programs(**limits: Any) -> SearchStrategy[FiniteProgram]:
         # A type checker at run time may use `random` to look into containers; Hypothesis must not take that for a draw.
         state = random.getstate()
         try:
-            return generate(lambda n: draw(strategies.integers(0, n - 1)), checked)
+            return generate(
+                lambda n: draw(strategies.integers(0, n - 1)) if n > 1 else 0,
+                checked,
+                lambda make: draw(strategies.builds(make)),
+            )
         finally:
             random.setstate(state)
 

@@ -6,7 +6,9 @@ serves.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 from lawful.errors import LawfulError
 
 from .grammar import random_program
+from .limits import KINDS, Limits
 from .measure import Measure
 from .programs import FiniteProgram
 from .reference import enumerate_measure
@@ -26,15 +29,58 @@ SEARCH = 500
 STRUCTURE = frozenset({"branch", "guard", "plate", "switch", "repeat"})
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What an algorithm needs of a random program.
+
+    Attributes:
+        particles: number of particles of the algorithm.
+        loops: whether every program has exactly one loop with weights.
+        steps: smallest number of steps of that loop; with 2, the weights of the first meet the decision at the second.
+        max_paths: budget of choice sequences of the algorithm.
+        kinds: statements that may occur, of `limits.KINDS`.
+        features: what must occur, of `FiniteProgram.features`.
+    """
+
+    particles: int = 2
+    loops: bool = False
+    steps: int = 0
+    max_paths: int = 3000
+    kinds: tuple[str, ...] = KINDS
+    features: frozenset[str] = frozenset()
+
+    def limits(self, seed: int) -> Limits:
+        """Limits of the program of a seed, small for several particles."""
+        several = self.particles > 1
+        return Limits(
+            statements=2 if several or self.loops else 4,
+            max_paths=12 if several else 200,
+            max_cardinality=3,
+            max_length=2,
+            kinds=self.kinds,
+            loops="exactly one" if self.loops else False if seed % 3 else True,
+        )
+
+    def admit(self, program: FiniteProgram) -> bool:
+        """Tell whether the algorithm can be enumerated on a program, and has something to do there."""
+        if program.path_count() < 2 or program.loop_length < self.steps or not self.features <= program.features:
+            return False
+        if self.particles == 1:
+            return program.path_count() <= self.max_paths
+        return program.population_path_count(self.particles) <= self.max_paths
+
+
 @dataclass(eq=False)
 class Instance:
-    """A program with its arguments, and its true measure."""
+    """A program with its arguments, and its true measure; a random program knows what its structure came from."""
 
     program: Any
     args: tuple[Any, ...]
     name: str
     features: frozenset[str] = frozenset()
     finite: FiniteProgram | None = None
+    seed: int | None = None
+    limits: Limits | None = None
     _truth: Measure | None = field(default=None, repr=False)
     _siblings: dict[bytes, Instance] = field(default_factory=dict, repr=False)
 
@@ -59,8 +105,20 @@ class Instance:
         assert self.finite is not None
         code = b"".join(np.ascontiguousarray(tables[name]).tobytes() for name in sorted(tables))
         if code not in self._siblings:
-            self._siblings[code] = instance(self.finite, tables)
+            sibling = instance(self.finite, tables)
+            sibling.seed, sibling.limits = self.seed, self.limits
+            self._siblings[code] = sibling
         return self._siblings[code]
+
+
+@contextlib.contextmanager
+def blamed(instance: Instance) -> Iterator[None]:
+    """Add the program to whatever is raised inside: a check that breaks off has to say on which one."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"on the program:\n{instance.name}")
+        raise
 
 
 def instance(program: FiniteProgram, tables: Any = None) -> Instance:
@@ -69,51 +127,37 @@ def instance(program: FiniteProgram, tables: Any = None) -> Instance:
     return Instance(program.program, arguments, repr(program), program.features, program)
 
 
-def instances_of(
-    count: int,
-    *,
-    particles: int = 2,
-    loops: bool = False,
-    steps: int = 0,
-    max_paths: int = 3000,
-    structured: float = 0.5,
-) -> list[Instance]:
+def instances_of(count: int, *, structured: float = 0.5, **needs: Any) -> list[Instance]:
     """Choose random programs whose algorithm stays within a path budget.
 
     Args:
         count: number of programs.
-        particles: number of particles of the algorithm.
-        loops: whether every program has exactly one loop with weights.
-        steps: smallest number of steps of that loop; with 2, the weights of the first meet the decision at the second.
-        max_paths: budget of choice sequences of the algorithm.
         structured: smallest fraction of programs with a branch, guard or plate.
+        needs: fields of `Needs`.
 
     Raises:
         LawfulError: too few of many random programs fit the budget.
     """
-    return list(_chosen(count, particles, loops, steps, max_paths, structured))
+    return list(_chosen(count, Needs(**needs), structured))
 
 
 @functools.cache
-def _chosen(
-    count: int, particles: int, loops: bool, steps: int, max_paths: int, structured: float
-) -> tuple[Instance, ...]:
+def _chosen(count: int, needs: Needs, structured: float) -> tuple[Instance, ...]:
     found: list[Instance] = []
     plain = count - int(np.ceil(structured * count))
     seed = 0
     while len(found) < count:
         if seed >= SEARCH * count:
             raise LawfulError(
-                f"only {len(found)} of {count} random programs fit {particles} particles in max_paths={max_paths} "
-                f"(steps={steps}) among {seed} tried. Fix: raise max_paths, or ask for fewer particles or steps."
+                f"only {len(found)} of {count} random programs fit {needs.particles} particles in "
+                f"max_paths={needs.max_paths} (steps={needs.steps}) among {seed} tried. Fix: raise max_paths, or ask "
+                "for fewer particles or steps."
             )
-        candidate = _candidate(seed, particles > 1, loops)
+        candidate = _candidate(seed, needs.limits(seed))
         program = candidate.finite
         assert program is not None
         seed += 1
-        if program.path_count() < 2 or program.loop_length < steps or not fits(program, particles, max_paths):
-            continue
-        if not candidate.structured and plain <= 0:
+        if not needs.admit(program) or (not candidate.structured and plain <= 0):
             continue
         plain -= not candidate.structured
         found.append(candidate)
@@ -121,21 +165,8 @@ def _chosen(
 
 
 @functools.lru_cache(maxsize=4096)
-def _candidate(seed: int, several: bool, loops: bool) -> Instance:
-    """The program of a seed, small for several particles; suites that choose it share it, and its truth with it."""
-    program = random_program(
-        seed,
-        statements=2 if several or loops else 4,
-        max_paths=12 if several else 200,
-        max_cardinality=3,
-        max_length=2,
-        loops="exactly one" if loops else False if seed % 3 else True,
-    )
-    return instance(program)
-
-
-def fits(program: FiniteProgram, particles: int, max_paths: int) -> bool:
-    """Tell whether an algorithm with this many particles can be enumerated on a program."""
-    if particles == 1:
-        return program.path_count() <= max_paths
-    return program.population_path_count(particles) <= max_paths
+def _candidate(seed: int, limits: Limits) -> Instance:
+    """The program of a seed; suites that choose it share it, and its truth with it."""
+    made = instance(random_program(seed, **vars(limits)))
+    made.seed, made.limits = seed, limits
+    return made

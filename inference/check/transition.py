@@ -17,7 +17,7 @@ from lawful.eager import run_nodes
 from lawful.form import Form
 
 from ..kernels.base import KernelForm
-from .measure import Measure, Trace
+from .measure import Measure, Trace, differences, show_outcome
 from .outcomes import Layout
 from .reference import enumerate_measure
 from .report import Report
@@ -54,13 +54,18 @@ def stationary(
     flux = pi[:, None] * matrix
     asymmetry = float(np.abs(flux - flux.T).max())
     claims = kernel.contract.reversible if reversible is None else reversible
-    problems = []
+    problems: list[str] = []
+    differ: list[str] = []
     if not tv <= tolerance:
+        differ += differences(_measure(states, after), _measure(states, pi), tolerance)
         problems.append(f"total variation of pi K and pi is {tv:.3g}")
     if not rows <= tolerance:
         problems.append(f"a row sums to 1 only within {rows:.3g}: mass left the support, or a path was lost")
     if claims and not asymmetry <= tolerance:
         problems.append(f"the flux pi_x K_xy is asymmetric by {asymmetry:.3g}")
+        x, y = (int(i) for i in np.unravel_index(np.argmax(np.abs(flux - flux.T)), flux.shape))
+        here, there = show_outcome(states[x]), show_outcome(states[y])
+        differ.append(f"from [{here}] to [{there}]: {flux[x, y]:.10g}, and back {flux[y, x]:.10g}")
     if irreducible and not _irreducible(matrix):
         problems.append(UNREACHED)
     if problems and not jax.config.read("jax_enable_x64"):
@@ -75,8 +80,12 @@ def stationary(
         instances=1,
         worst=("total variation", tv),
         repro=repro,
-        remarks="; ".join(problems),
+        remarks="\n".join(["; ".join(problems), *differ]),
     )
+
+
+def _measure(states: Sequence[Trace], weights: np.ndarray) -> Measure:
+    return Measure(dict(zip(states, weights.tolist(), strict=True)))
 
 
 def _repro(kernel: Any, tolerance: float, reversible: bool | None, irreducible: bool, max_paths: int) -> str:

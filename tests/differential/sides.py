@@ -19,10 +19,11 @@ from lawful.tracing import split_arguments
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """A program with its arguments."""
+    """A program with its arguments, and its text."""
 
     program: object
     args: tuple
+    text: str = ""
 
     @cached_property
     def form(self):

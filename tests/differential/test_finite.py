@@ -12,6 +12,7 @@ from lawful.emitter import emit
 from lawful.errors import LawfulError
 from lawful.inference.check import compare, enumerate_measure, preserves, random_program
 from lawful.inference.check.exact import TOLERANCE, transformed_form
+from lawful.inference.check.measure import differences
 from lawful.inference.check.outcomes import compiled_measure, reference_measure
 from lawful.record import choices_of
 from lawful.supports import supports
@@ -27,7 +28,13 @@ PAIRS = (("branch", "plate"), ("guard", "loop"), ("switch", "weigh"), ("call", "
 def sides(request):
     """Programs that hold every construct of the grammar, two in each, with others at random."""
     program = random_program(request.param, include=PAIRS[request.param], **SMALL)
-    return Sides(program.program, (jax.tree.map(jnp.asarray, program.default_tables()),))
+    return Sides(program.program, (jax.tree.map(jnp.asarray, program.default_tables()),), repr(program))
+
+
+@pytest.fixture(autouse=True)
+def the_program_is_shown_where_a_test_fails(request):
+    if "sides" in request.fixturenames:
+        print(request.getfixturevalue("sides").text)
 
 
 def chosen(trace):
@@ -53,8 +60,8 @@ def test_d1_both_enumerators_give_one_measure(sides):
     transformed, layout = transformed_form(lambda form: form, sides.form)
     node_by_node = reference_measure(transformed, layout, [np.asarray(x) for x in sides.inputs], 100_000)
     staged = compiled_measure(transformed, layout, sides.inputs)
-    assert compare(staged, eager).error <= TOLERANCE
-    assert compare(node_by_node, eager).error <= TOLERANCE
+    for measure in (staged, node_by_node):
+        assert compare(measure, eager).error <= TOLERANCE, "\n".join(differences(measure, eager, TOLERANCE))
     assert staged.probability == pytest.approx(1, abs=1e-12)
 
 

@@ -35,15 +35,13 @@ class RowCheck:
         """Check programs up to the first that shows an error."""
         row = row_of(self.name)
         if row.is_kernel:
-            return row_verdict(row, self.programs, structures=0).report
+            return row_verdict(row, self.programs, structures=0, shrink=False).report
         tally = Tally(TOLERANCE)
-        for instance in instances_of(
-            self.programs, particles=row.particles, loops=row.loops, steps=row.steps, max_paths=row.max_paths
-        ):
+        for instance in instances_of(self.programs, structured=row.structured, **vars(row.needs)):
             check_instance(row.subject, instance, tally, 100_000, "reference")
             if not tally.error <= TOLERANCE:
                 break
-        repro = f"lawful.inference.check.check_row({row.name!r}, programs={self.programs}, structures=0)"
+        repro = f"lawful.inference.check.check_row({row.name!r}, programs={self.programs}, structures=0, shrink=False)"
         return tally.report(row.name, True, repro)
 
 

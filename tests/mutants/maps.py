@@ -87,10 +87,10 @@ class _NewArm(Frame):
 
     def __init__(self, frame, index):
         vars(self).update(vars(frame))
-        self.index = index
+        self.whole, self.index = frame, index
 
     def get(self, value, at=(), new=False):
-        return super().get(value, at, new or value is self.index)
+        return self.whole.get(value, at, new or value is self.index)
 
 
 def inactive_arm():

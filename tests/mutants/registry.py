@@ -24,7 +24,7 @@ IMPORTANCE, MULTINOMIAL = _rows("importance: collapse . push_evidence . spawn"),
 SYSTEMATIC, ADAPTIVE = _rows("smc systematic"), _rows("smc systematic adaptive, N = 2")
 ADAPTIVE_3, ENUMERATE = _rows("smc systematic adaptive, N = 3", 24), _rows("enumerate", 40)
 GIBBS = _rows("gibbs")
-RESAMPLE_MOVE = _rows("resample-move: reflect at every pause")
+RESAMPLE_MOVE = _rows("resample-move: reflect at every step of a loop")
 WALK = Reported("random walk from exact draws", "1", small_checks.walk_keeps_exact_draws)
 BOUNDS = Reported("Jacobian of dependent bounds", "0b", small_checks.jacobian_of_dependent_bounds)
 ESS = Reported("ESS is its definition", "0b", small_checks.ess_is_its_definition)

@@ -16,6 +16,7 @@ from tests.ppl.unrolled import random_unrolled, traced
 @pytest.mark.parametrize("seed", range(10))
 def test_the_measure_stays_on_random_programs(seed):
     form, y = traced(random_unrolled(seed, steps=(5, 3)[seed % 2], finite=True))
+    print(form)  # shown where the test fails
     small = rolled(form, 3, always=True)
     assert compare(enumerate_measure(small, y), enumerate_measure(form, y)).error < 1e-12
 

@@ -18,6 +18,7 @@ from lawful.models import dynamic
 @pytest.mark.parametrize("seed", range(12))
 def test_it_gives_the_measure_of_the_reference_enumerator(seed):
     finite = random_program(seed, statements=4, max_paths=200)
+    print(finite)  # shown where the test fails
     program, args = finite.program, (finite.default_tables(),)
     truth = enumerate_measure(program, *args)
     exact = inference.enumerate(program, mode="eager")(*args)
