@@ -71,7 +71,7 @@ def drawn(start: Callable[..., Any], key: jax.Array, inputs: Sequence[Any]) -> l
 
     def redraw(carry: Any) -> Any:
         attempt, state = carry
-        fresh = start(jnp.where(attempt == 0, key, jax.random.fold_in(key, attempt)), *inputs)[0]
+        fresh = start(jax.random.fold_in(key, attempt), *inputs)[0]
         bad = ~jnp.isfinite(state[-1])
         return attempt + 1, [
             jnp.where(bad.reshape((-1,) + (1,) * (old.ndim - 1)), new, old)
