@@ -207,7 +207,7 @@ W3B = Workload(
                 "sweeps": 500,
             },
             work_units=64.0 * 5000,
-            bars={"numpyro": 10.0, "numpyro_jit": 10.0},
+            bars={"numpyro": 10.0},
             floor_check={"numpyro": 0.9 * 4.6 / 0.38},
             start_error=0.11,  # measured over 300 runs: 0.10, of which 0.04 is a mode that these chains do not visit
         ),
