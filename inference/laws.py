@@ -5,7 +5,6 @@ Law: the draw and the list of all values come from one pure function of a unifor
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,6 @@ import jax
 import jax.numpy as jnp
 
 from lawful.categorical import sample_categorical, sample_rows
-from lawful.errors import UnsupportedProgramError
 from lawful.threefry import words
 from lawful.wide import Wide, portion
 
@@ -204,45 +202,3 @@ class UniformIndexLaw:
         """Log probability of an index; of none, the first is drawn."""
         count = jnp.maximum(count, 1)
         return jnp.where(value < count, -jnp.log(count * 1.0), -jnp.inf)
-
-
-@dataclass(frozen=True)
-class SeedLaw:
-    """Random words, for a step whose own draws are not sites: it has no finite support, so it cannot be enumerated."""
-
-    words: int = 2
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """A vector of words."""
-        return (self.words,)
-
-    @property
-    def dtype(self) -> Any:
-        """Words of 32 bits."""
-        return jnp.dtype("uint32")
-
-    @property
-    def atoms(self) -> None:
-        """Too many to list."""
-        return None
-
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return "seed"
-
-    def draw(self, key: jax.Array) -> jax.Array:
-        """Draw independent uniform words."""
-        return jax.random.bits(key, self.shape, jnp.uint32)
-
-    def log_prob(self, value: jax.Array) -> jax.Array:
-        """Log mass, the same for all words."""
-        return jnp.asarray(-32.0 * self.words * math.log(2.0), float)
-
-    def enumerate(self) -> tuple[jax.Array, jax.Array]:
-        """Refuse: 2^64 values are not listed."""
-        raise UnsupportedProgramError(
-            "a step of another library draws its own random numbers, so it cannot be enumerated. Fix: check it with "
-            "level='statistical'."
-        )

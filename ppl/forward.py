@@ -8,68 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from .addresses import Address, show_address
 from .emitter import emit
-from .errors import UnsupportedProgramError
 from .form import Form
 from .messages import Source
+from .seeds import SeedLaw, key_of_seed
 
 
-@dataclass(frozen=True)
-class SeedLaw:
-    """The law of the seed of a loop, which stands for all of its choices."""
-
-    site: Address
-    source: Source
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Two words."""
-        return (2,)
-
-    @property
-    def dtype(self) -> Any:
-        """Random bits."""
-        return jnp.dtype(jnp.uint32)
-
-    @property
-    def atoms(self) -> int | None:
-        """No finite number of values."""
-        return None
-
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return "while loop"
-
-    @property
-    def units(self) -> tuple[int, ...]:
-        """One part."""
-        return ()
-
-    def draw(self, key: jax.Array) -> jax.Array:
-        """Draw a seed."""
-        return jax.random.bits(key, (2,), jnp.uint32)
-
-    def log_prob(self, value: jax.Array) -> NoReturn:
-        """Refuse.
-
-        Raises: UnsupportedProgramError naming the site in the loop.
-        """
-        raise UnsupportedProgramError(
-            f"site '{show_address(self.site)}' ({self.source}) stands inside jax.lax.while_loop, so it can be drawn "
-            "but has no density. Fix: use lawful.bounded_loop, which has one for a bound that you state.",
-            site=self.site,
-            construct="while",
-        )
-
-    log_prob_units = log_prob
-    enumerate = log_prob
+def seed_law(site: Address, source: Source) -> SeedLaw:
+    """Return the law of the seed of a loop, which stands for all of its choices, of which one is named."""
+    return SeedLaw(
+        "while loop",
+        f"site '{show_address(site)}' ({source}) stands inside jax.lax.while_loop, so it can be drawn but has no "
+        "density. Fix: use lawful.bounded_loop, which has one for a bound that you state.",
+        site,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +40,7 @@ class ForwardLoop:
 
     def __call__(self, seed: jax.Array, *operands: Any) -> tuple[jax.Array, ...]:
         """Run the loop; each step has keys of its own."""
-        key = jax.random.wrap_key_data(seed, impl="threefry2x32")
+        key = key_of_seed(seed)
         first, second = self.counts
         test = _under(self.condition, operands[:first], jax.random.fold_in(key, 0))
         step = _under(self.body, operands[first : first + second], jax.random.fold_in(key, 1))

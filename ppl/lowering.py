@@ -21,7 +21,7 @@ from jax.interpreters import ad, batching
 from .addresses import Address, names_of, show_address
 from .errors import LawfulError, UnsupportedProgramError
 from .form import Branch, Det, Factor, Form, Loop, Node, Site, Var
-from .forward import ForwardLoop, SeedLaw
+from .forward import ForwardLoop, seed_law
 from .lanes import LanesLaw
 from .laws import split
 from .messages import (
@@ -386,7 +386,7 @@ class _Lowering:
         """Draw a loop without a bound as a whole, from one seed."""
         params, mark = eqn.params, _first_mark(eqn.params)
         seed = Var((2,), jnp.dtype(jnp.uint32))
-        law = SeedLaw(mark.address, mark.source)
+        law = seed_law(mark.address, mark.source)
         frame.nodes.append(Site((*mark.address, "while"), law, (), seed, source=mark.source))
         counts = int(params["cond_nconsts"]), int(params["body_nconsts"])
         function = ForwardLoop(self.form(params["cond_jaxpr"]), self.form(params["body_jaxpr"]), counts)

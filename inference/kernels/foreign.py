@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +20,18 @@ from lawful.errors import LawfulError
 from lawful.export import Coordinates, coordinates_of
 from lawful.form import Form
 from lawful.record import choices_of
+from lawful.seeds import SeedLaw, key_of_seed
 
 from ..check.contracts import Contract
-from ..laws import SeedLaw
 from .acceptance import refuse_nothing_to_move
 from .base import KernelForm, scored, state_inputs
 
 type Position = Mapping[str, jax.Array]
 type Step = Callable[[jax.Array, Position], Position]
+REFUSAL = (
+    "a step of another library draws its own random numbers, so it cannot be enumerated. Fix: check it with "
+    "level='statistical'."
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Foreign:
         found = coordinates_of(program)
         block = Block()
         inputs, state = tuple(v.like() for v in program.inputs), state_inputs(choices)
-        seed = block.site(("foreign", self.name), SeedLaw(), ())
+        seed = block.site(("foreign", self.name), SeedLaw(f"seed of {self.name}", REFUSAL), ())
         here = block.splice(found.free, [*inputs, *state.values])
         there = block.det(_Move(self.make, found, len(inputs)), seed, *inputs, *here, label=f"step of {self.name}")
         values = block.splice(found.values, [*inputs, *there])[1:]
@@ -54,7 +59,7 @@ class Foreign:
     @property
     def name(self) -> str:
         """Name of what makes the step."""
-        return str(getattr(self.make, "__name__", type(self.make).__name__))
+        return _name(self.make)
 
     def plan(self, program: Form) -> list[str]:
         """Say what moves the sites."""
@@ -65,6 +70,10 @@ class Foreign:
         return f"foreign({self.name})"
 
 
+def _name(make: Any) -> str:
+    return str(getattr(make, "__name__", type(make).__name__))
+
+
 @dataclass(frozen=True)
 class _Move:
     """Takes the step; operands are the words of its key, the program's inputs, the coordinates."""
@@ -72,6 +81,10 @@ class _Move:
     make: Callable[[Callable[[Position], jax.Array]], Step]
     found: Coordinates
     inputs: int
+
+    @property
+    def name(self) -> str:
+        return _name(self.make)
 
     def __call__(self, seed: jax.Array, *operands: jax.Array) -> tuple[jax.Array, ...]:
         inputs, free = operands[: self.inputs], operands[self.inputs :]
@@ -81,14 +94,21 @@ class _Move:
             return run(jax.random.key(0), *inputs, *(position[name] for name in names))[0][0]
 
         step = self.make(log_density)
-        moved = step(jax.random.wrap_key_data(seed), dict(zip(names, free, strict=True)))
+        moved = step(key_of_seed(seed), dict(zip(names, free, strict=True)))
         if not isinstance(moved, Mapping) or set(moved) != set(names):
             got = ", ".join(map(str, moved)) if isinstance(moved, Mapping) else type(moved).__name__
-            raise LawfulError(f"foreign: expected the step to return a position with {', '.join(names)}, got {got}.")
+            raise LawfulError(
+                f"foreign: expected the step of {self.name} to return a position with {', '.join(names)}, got {got}. "
+                "Fix: return a mapping from every name of the position that it was given."
+            )
         new = [jnp.asarray(moved[name]) for name in names]
         for name, before, after in zip(names, free, new, strict=True):
             if after.shape != before.shape:
-                raise LawfulError(f"foreign: the step gave '{name}' the shape {after.shape}, expected {before.shape}.")
+                raise LawfulError(
+                    f"foreign: the step of {self.name} gave '{name}' the shape {after.shape}, expected {before.shape}, "
+                    "that of its coordinates without bounds. Fix: move the coordinates that it was given.",
+                    site=name,
+                )
         return tuple(after.astype(before.dtype) for before, after in zip(free, new, strict=True))
 
 
@@ -114,5 +134,8 @@ def foreign(make: Callable[[Callable[[Position], jax.Array]], Step], *, reversib
     foreign(walk)
     """
     if not callable(make):
-        raise LawfulError(f"foreign: expected a function from a log density to a step, got {type(make).__name__}.")
+        raise LawfulError(
+            f"foreign: expected a function from a log density to a step, got {type(make).__name__}. "
+            "Fix: write `def make(log_density): return step`, with step(key, position) -> position."
+        )
     return Foreign(make, Contract("invariant_kernel", target="the program's posterior", reversible=reversible))
