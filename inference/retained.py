@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +19,7 @@ from lawful.analysis import without_dead_code
 from lawful.block import Tupled
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Det, Form, Loop, Node, Plate, Site, Var
+from lawful.laws import DerivedLaw
 from lawful.record import Choice
 
 from .laws import PickLaw, ResampleLaw
@@ -27,25 +27,10 @@ from .numerics.picks import multinomial
 
 
 @dataclass(frozen=True)
-class RetainedLaw:
+class RetainedLaw(DerivedLaw):
     """Ancestors of which the first is the first particle; the others are independent, as multinomial ancestors are."""
 
     base: ResampleLaw
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """One ancestor per offspring."""
-        return self.base.shape
-
-    @property
-    def dtype(self) -> Any:
-        """Indices."""
-        return self.base.dtype
-
-    @property
-    def atoms(self) -> int:
-        """Those of the unconditional law, of which many coincide."""
-        return self.base.atoms
 
     @property
     def label(self) -> str:

@@ -245,6 +245,27 @@ def _law(distribution: Any, tree: Any) -> DistributionLaw:
     )
 
 
+class DerivedLaw:
+    """A law on the values of another one, the field `base` of the law."""
+
+    base: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the base."""
+        return tuple(self.base.shape)
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the base."""
+        return self.base.dtype
+
+    @property
+    def atoms(self) -> int | None:
+        """Number of values that the base lists; how much mass each has is up to the law."""
+        return self.base.atoms
+
+
 @dataclass(frozen=True)
 class BoundLaw:
     """A law with its parameters: what an eager run of a Form announces as the distribution of a site."""

@@ -19,13 +19,13 @@ from numpyro.distributions import constraints
 
 from .addresses import Address, indices_of, names_of, show_address
 from .errors import ImproperPriorError, LawfulError
-from .laws import BoundLaw, law_of
+from .laws import BoundLaw, DerivedLaw, law_of
 from .messages import FactorMessage, SampleMessage, Source, send
 from .observations import checked_observation
 
 
 @dataclass(frozen=True)
-class WeightedLaw:
+class WeightedLaw(DerivedLaw):
     """The law of an observed site whose elements are weighed.
 
     Its parameters are the mask where `masked`, the scale where `scaled`, then those of the base.
@@ -34,21 +34,6 @@ class WeightedLaw:
     base: Any
     masked: bool
     scaled: bool
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the base."""
-        return tuple(self.base.shape)
-
-    @property
-    def dtype(self) -> Any:
-        """Type of the base."""
-        return self.base.dtype
-
-    @property
-    def atoms(self) -> int | None:
-        """Number of values of the base."""
-        return self.base.atoms
 
     @property
     def label(self) -> str:

@@ -20,7 +20,7 @@ from lawful.block import Block
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Site, Var
 from lawful.interpose import Answer
-from lawful.laws import BoundLaw, product_grid
+from lawful.laws import BoundLaw, DerivedLaw, product_grid
 from lawful.record import Choice
 
 PREFIX = "~mh"
@@ -32,25 +32,10 @@ def expand(mask: Any, rank: int) -> Any:
 
 
 @dataclass(frozen=True)
-class RedrawLaw:
+class RedrawLaw(DerivedLaw):
     """The law of a value some parts of which are drawn again: parameters are (again, old, *parameters of the base)."""
 
     base: Any
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the base."""
-        return self.base.shape
-
-    @property
-    def dtype(self) -> Any:
-        """Type of the base."""
-        return self.base.dtype
-
-    @property
-    def atoms(self) -> int | None:
-        """Number of values of the base; with nothing drawn again only one has mass."""
-        return self.base.atoms
 
     @property
     def label(self) -> str:
