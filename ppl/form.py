@@ -8,7 +8,7 @@ operand sees the operand whole. So a reduction over particles is a plain `Det`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import is_
 from typing import Any
@@ -267,6 +267,21 @@ def with_nodes(form: Form, nodes: Sequence[Node]) -> Form:
     """Return a Form with other nodes; where they are its own it is returned itself."""
     same = len(nodes) == len(form.nodes) and all(map(is_, nodes, form.nodes))
     return form if same else replace(form, nodes=tuple(nodes))
+
+
+def with_operations(form: Form, rule: Callable[[Det, Mapping[Var, Det]], Det]) -> Form:
+    """Apply a rule to each operation, given the operations before it by their results, also inside loops and branches.
+
+    Where the rule changes none of them the form is returned itself.
+    """
+    made: dict[Var, Det] = {}
+    nodes: list[Node] = []
+    for node in form.nodes:
+        if isinstance(node, Det):
+            node = rule(node, made)
+            made.update(dict.fromkeys(node.outs, node))
+        nodes.append(with_subforms(node, lambda inner: with_operations(inner, rule)))
+    return with_nodes(form, nodes)
 
 
 def walk(form: Form) -> Iterator[Node]:

@@ -6,11 +6,12 @@ right side alone is right. The reverse stays: exp(log(x)) is NaN where x is nega
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import jax.numpy as jnp
 
-from .form import Det, Form, Node, Var, with_nodes, with_subforms
+from .form import Det, Form, Var, with_operations
 from .lowering import Equation
 from .sums import SAME
 
@@ -23,17 +24,10 @@ def without_inverses(form: Form) -> Form:
     >>> [node.function == SAME for node in without_inverses(form).nodes]
     [False, True, False]
     """
-    made: dict[Var, Det] = {}
-    nodes: list[Node] = []
-    for node in form.nodes:
-        if isinstance(node, Det):
-            node = _undone(node, made)
-            made.update(dict.fromkeys(node.outs, node))
-        nodes.append(with_subforms(node, without_inverses))
-    return with_nodes(form, nodes)
+    return with_operations(form, _undone)
 
 
-def _undone(node: Det, made: dict[Var, Det]) -> Det:
+def _undone(node: Det, made: Mapping[Var, Det]) -> Det:
     source = made.get(node.ins[0]) if _name(node) == "log" else None
     if source is None or _name(source) != "exp" or source.plates != node.plates:
         return node

@@ -5,6 +5,7 @@ Law: it is the log density, to rounding, wherever that is finite.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from .block import LogProb
-from .form import Det, Form, Node, Var, with_nodes, with_subforms
+from .form import Det, Form, Var, with_operations
 from .laws import DistributionLaw, position_of
 from .lowering import Equation
 from .rewrites import HALF_LOG_2PI
@@ -36,17 +37,10 @@ class NormalOfLogScale:
 
 def by_log_scales(form: Form) -> Form:
     """Score normals by their log scales, also inside loops and branches."""
-    made: dict[Var, Det] = {}
-    nodes: list[Node] = []
-    for node in form.nodes:
-        if isinstance(node, Det):
-            node = _log_scale(node, made)
-            made.update(dict.fromkeys(node.outs, node))
-        nodes.append(with_subforms(node, by_log_scales))
-    return with_nodes(form, nodes)
+    return with_operations(form, _log_scale)
 
 
-def _log_scale(node: Det, made: dict[Var, Det]) -> Det:
+def _log_scale(node: Det, made: Mapping[Var, Det]) -> Det:
     """Score a normal with scale exp(s) by s itself."""
     if not isinstance(node.function, LogProb) or not _is_normal(node.function.law):
         return node
