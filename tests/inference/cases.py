@@ -102,3 +102,29 @@ def hidden_markov(data: Path) -> Case:
 
 
 CASES = {"local level": local_level, "tracking": tracking, "hidden Markov": hidden_markov}
+
+
+def branching(total):
+    """A number of draws that grows while a coin shows heads; what is seen is how many of the draws succeed."""
+    n = lawful.sample("start", dist.DiscreteUniform(1, 6))
+
+    def step(carry, _):
+        n, going = carry
+        heads = lawful.cond(going & (n < 12), lambda: lawful.sample("coin", dist.Bernoulli(1 / 3)), lambda: 0)
+        return (n + heads, heads == 1), None
+
+    (n, _), _ = lawful.scan(step, (n, True), None, length=11)
+    lawful.sample("total", dist.Binomial(n, jnp.where(n % 2 == 0, 1 / 4, 2 / 3)), obs=total)
+    lawful.deterministic("n", n)
+
+
+def regression(given):
+    """Normal regression whose coefficients and variance have their conjugate prior."""
+
+    def model(x, y):
+        variance = lawful.sample("variance", dist.InverseGamma(given["a0"], given["b0"]))
+        covariance = variance * jnp.array(given["V0"])
+        beta = lawful.sample("beta", dist.MultivariateNormal(jnp.array(given["m0"]), covariance))
+        lawful.sample("y", dist.Normal(x @ beta, jnp.sqrt(variance)), obs=y)
+
+    return model

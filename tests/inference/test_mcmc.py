@@ -13,11 +13,11 @@ import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
-from lawful import cond, deterministic, inference, plate, sample, scan
+from lawful import cond, inference, plate, sample
 from lawful.inference import kernels
 from lawful.inference.check import ALPHA, key_of
 from lawful.models.kalman import LinearGaussian, rts_smoother
-from tests.inference.cases import local_level, read
+from tests.inference.cases import branching, local_level, read, regression
 
 pytestmark = pytest.mark.optimised
 
@@ -84,17 +84,11 @@ def test_a_regression_has_its_normal_inverse_gamma_posterior(data):
     case = read(data, "linreg_nig")
     given, exact = case["model"], case["exact"]
 
-    def model(x, y):
-        variance = sample("variance", dist.InverseGamma(given["a0"], given["b0"]))
-        cov = variance * jnp.array(given["V0"])
-        beta = sample("beta", dist.MultivariateNormal(jnp.array(given["m0"]), cov))
-        sample("y", dist.Normal(x @ beta, jnp.sqrt(variance)), obs=y)
-
     kernel = kernels.random_walk({"beta": 0.12, "variance": 0.3})
     arguments = (jnp.array(case["data"][k]) for k in ("X", "y"))
     # The prior's tail has no variance: a chain that starts in it needs very long to come back.
     start = {"variance": 1.0, "beta": jnp.zeros(3)}
-    result = run("regression", model, kernel, *arguments, warmup=1000, draws=1500, init=start)
+    result = run("regression", regression(given), kernel, *arguments, warmup=1000, draws=1500, init=start)
     mean, cov, sigma2 = np.array(exact["beta_mean"]), np.array(exact["beta_cov"]), exact["sigma2_mean"]
     expected = {f"beta[{i}]": (lambda draws, i=i: draws["beta"][..., i], mean[i]) for i in range(3)}
     for i in range(3):
@@ -114,19 +108,7 @@ def test_a_program_that_draws_as_often_as_it_likes_has_its_posterior(data):
     """Single-site moves where each step of a loop decides whether the next one draws at all."""
     case = read(data, "branching_program")
 
-    def model(total):
-        n = sample("start", dist.DiscreteUniform(1, 6))
-
-        def step(carry, _):
-            n, going = carry
-            heads = cond(going & (n < 12), lambda: sample("coin", dist.Bernoulli(1 / 3)), lambda: 0)
-            return (n + heads, heads == 1), None
-
-        (n, _), _ = scan(step, (n, True), None, length=11)
-        sample("total", dist.Binomial(n, jnp.where(n % 2 == 0, 1 / 4, 2 / 3)), obs=total)
-        deterministic("n", n)
-
-    result = run("branching", model, kernels.mh(), jnp.array(case["data"]["sum_of_draws"]), warmup=300, draws=1500)
+    result = run("branching", branching, kernels.mh(), jnp.array(case["data"]["sum_of_draws"]), warmup=300, draws=1500)
     exact = {int(n): p for n, p in case["exact"]["posterior_n"].items()}
     assert exact.keys() >= set(np.unique(result.posterior["n"]).tolist())
     likely = [n for n, p in exact.items() if p > 0.02]

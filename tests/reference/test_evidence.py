@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 import pytest
 
-from lawful import cond, inference, plate, sample, scan
+from lawful import inference, plate, sample, scan
 from lawful.emitter import emit
 from lawful.inference import kernels
 from lawful.inference.check import unbiased
-from tests.inference.cases import read
+from tests.inference.cases import branching, read, regression
 
 pytestmark = [pytest.mark.reference, pytest.mark.tier2, pytest.mark.optimised]
 
@@ -35,16 +35,8 @@ def rate(case):
     return model, (jnp.array(case["data"]["y"]),)
 
 
-def regression(case):
-    given = case["model"]
-
-    def model(x, y):
-        variance = sample("variance", dist.InverseGamma(given["a0"], given["b0"]))
-        covariance = variance * jnp.array(given["V0"])
-        beta = sample("beta", dist.MultivariateNormal(jnp.array(given["m0"]), covariance))
-        sample("y", dist.Normal(x @ beta, jnp.sqrt(variance)), obs=y)
-
-    return model, tuple(jnp.array(case["data"][k]) for k in ("X", "y"))
+def conjugate_regression(case):
+    return regression(case["model"]), tuple(jnp.array(case["data"][k]) for k in ("X", "y"))
 
 
 def mixture(case):
@@ -65,19 +57,8 @@ def mixture(case):
     return model, (jnp.array(case["data"]["y"]),)
 
 
-def branching(case):
-    def model(total):
-        n = sample("start", dist.DiscreteUniform(1, 6))
-
-        def step(carry, _):
-            n, going = carry
-            heads = cond(going & (n < 12), lambda: sample("coin", dist.Bernoulli(1 / 3)), lambda: 0)
-            return (n + heads, heads == 1), None
-
-        (n, _), _ = scan(step, (n, True), None, length=11)
-        sample("total", dist.Binomial(n, jnp.where(n % 2 == 0, 1 / 4, 2 / 3)), obs=total)
-
-    return model, (jnp.array(case["data"]["sum_of_draws"]),)
+def as_many_as_it_likes(case):
+    return branching, (jnp.array(case["data"]["sum_of_draws"]),)
 
 
 def least_squares(x, y):
@@ -95,9 +76,9 @@ guided = functools.partial(inference.importance, proposal=least_squares)
 CASES = {
     "beta_bernoulli": (coin, inference.importance, 50),
     "gamma_poisson": (rate, tempered, 50),
-    "linreg_nig": (regression, guided, 100),
+    "linreg_nig": (conjugate_regression, guided, 100),
     "mixture_enumerated": (mixture, functools.partial(inference.smc, resampling="stratified"), 300),
-    "branching_program": (branching, inference.importance, 50),
+    "branching_program": (as_many_as_it_likes, inference.importance, 50),
 }
 
 
