@@ -10,7 +10,7 @@ from .geweke import geweke
 from .grammar import random_program
 from .identities import mh_symmetry
 from .invariance import invariant
-from .keys import ALPHA, CAPACITY, REGISTRY, SUITE_ALPHA, Registry, key_of, stage_keys
+from .keys import ALPHA, CAPACITY, SUITE_ALPHA, Registry, key_of, stage_keys
 from .law import check_row
 from .limits import Limits
 from .measure import Comparison, Measure, Trace, compare, freeze
@@ -35,7 +35,6 @@ __all__ = [
     "FiniteProgram",
     "Limits",
     "Measure",
-    "REGISTRY",
     "Registry",
     "Report",
     "SUITE_ALPHA",

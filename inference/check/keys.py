@@ -107,6 +107,3 @@ class Registry:
             )
         self._ids[code] = check_id
         return self.alpha / self.capacity
-
-
-REGISTRY = Registry()

@@ -2,7 +2,7 @@
 
 Law: on data that the program drew, E[log Z-hat] <= log Z <= E[log Z-hat, one path retained], where the retained path is
 the one that the data were drawn with: an exact draw from the posterior. The gap is the symmetrised Kullback-Leibler
-divergence of the algorithm and its target, a number for quality; it is no test.
+divergence of the two runs, which bounds that of the draws and the posterior: a number for quality; it is no test.
 
 Reference: Grosse, Ghahramani and Adams (2015), Sandwiching the marginal likelihood using bidirectional Monte Carlo,
 arXiv 1511.02543.
@@ -37,7 +37,8 @@ class Sandwich:
         lower_error: its standard error.
         upper: mean of log Z-hat with the true path retained.
         upper_error: its standard error.
-        gap: mean difference of the two on the same data; bounds the symmetrised divergence from above and is one.
+        gap: mean difference of the two on the same data: the symmetrised divergence of the free and the retained run,
+            which bounds that of the draws and the posterior from above.
         gap_error: its standard error.
         runs: number of data sets.
     """

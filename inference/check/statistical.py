@@ -31,6 +31,7 @@ from .estimates import (
 )
 from .power import detectable_shift, smallest, z_p_value
 from .report import Report, environment
+from .repro import named
 from .sequential import SequentialRule
 
 PILOT = 1_000
@@ -94,7 +95,7 @@ def unbiased(
         instances=1,
         worst=("relative sd of Z-hat", spread),
         key=made.words,
-        repro=_repro(made, name, integrals, rule, upper),
+        repro=_repro(made, named(estimator, "estimator"), integrals, rule, upper),
         environment=environment(str(dtype_of(pilot))),
     )
     if not spread <= MAX_RELATIVE_SD:
@@ -172,7 +173,7 @@ def _refusal(spread: float, runs: int) -> str:
 
 
 def _repro(made: Claim, name: str, integrals: list[Integral], rule: SequentialRule, upper: float | None) -> str:
-    pairs = ", ".join(f"{i.function.__name__}: {i.sign * math.exp(i.log)!r}" for i in integrals)
+    pairs = ", ".join(f"{named(i.function, 'function')}: {i.sign * math.exp(i.log)!r}" for i in integrals)
     truth = repr(integrals[0].log) if [i.function for i in integrals] == [one] else f"{{{pairs}}}"
     bound = {} if upper is None else {"upper": upper}
     return made.repeat(f"unbiased({name}, {truth}", n=rule.n, stages=rule.stages, **bound)

@@ -5,14 +5,14 @@ import jax
 import pytest
 
 from lawful.errors import LawfulError
-from lawful.inference.check import ALPHA, CAPACITY, REGISTRY, SUITE_ALPHA, Registry, key_of, stage_keys
+from lawful.inference.check import ALPHA, CAPACITY, SUITE_ALPHA, Registry, key_of, stage_keys
 from lawful.inference.check.keys import id_code, key_words
 
 
 def test_each_check_has_an_equal_share_of_the_false_alarm_rate():
     assert CAPACITY == 512
     assert pytest.approx(SUITE_ALPHA / 512, rel=1e-15) == ALPHA
-    assert REGISTRY.capacity * ALPHA == pytest.approx(1e-6, rel=1e-15)
+    assert Registry().capacity * ALPHA == pytest.approx(1e-6, rel=1e-15)
 
 
 def test_a_key_is_the_same_in_every_process():
