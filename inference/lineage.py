@@ -21,12 +21,13 @@ from .representations.population import gather, take
 class History:
     """The steps of one loop: the ancestors of each step, and what each step gave out, by particle of that step.
 
-    Where the choices are held, nothing is given out.
+    Where the choices are held, nothing is given out. `reads` are the loop's constants and what it scans over.
     """
 
     loop: Loop
     ancestors: Var
     emitted: tuple[Var, ...]
+    reads: tuple[Var, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from lawful.form import Form, Var
 from lawful.interpose import score
 from lawful.lift import lift
 
-from .kernels.base import scoped, scored
 from .kernels.mh import as_kernel
+from .parts import scoped, scored
 from .representations.population import Population
 from .transformer import Transformer
 from .transformers import PRESERVES

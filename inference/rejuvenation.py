@@ -20,9 +20,9 @@ from lawful.form import Form, Plate, Var
 from lawful.lift import lift
 
 from .check.contracts import Contract
-from .kernels.base import scoped
 from .laws import ResampleLaw
 from .numerics.resampling import scheme as scheme_named
+from .parts import scoped
 from .powers import times
 from .representations.population import Population, gather
 from .tempering import GIVEN, OnPath

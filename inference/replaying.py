@@ -20,7 +20,7 @@ from lawful.interpose import score
 from lawful.lift import lift
 from lawful.record import choices_of
 
-from .kernels.base import scoped, scored
+from .parts import scoped, scored
 from .representations.population import Population
 from .representations.sequential import Sequential
 

@@ -21,6 +21,7 @@ from lawful.record import choices_of
 
 from .lineage import History, Shed, follow, one_ancestry
 from .replaying import Target, rejuvenated, replayed, until
+from .representations.conditional import ahead, on_reference
 from .representations.population import Population, Trail, gather
 from .representations.sequential import Sequential
 from .suspension import Suspended, settled
@@ -34,7 +35,8 @@ class Step:
 
     Attributes:
         cut: the program in segments.
-        body: the lifted body of the program's loop.
+        loop: the program's loop.
+        body: its lifted body.
         weighted: whether its last output is a log weight.
         constants: the loop's constants that all particles share.
         xs: the values that the loop scans over, at this step.
@@ -45,6 +47,7 @@ class Step:
     """
 
     cut: Sequential
+    loop: Loop
     body: Form
     weighted: bool
     constants: tuple[Var, ...]
@@ -72,6 +75,12 @@ class Step:
         population.trail.emitted = list(ys)
         population.trail.emitted_at = len(population.trail.ancestors)
         return replace(population, values=(*values[: self.n_state_constants], *carry, *buffers), pending=None)
+
+    def on_reference(self, population: Population) -> Var:
+        """Append the log density of this step at the reference, from where each particle stands."""
+        plate = population.plate
+        inputs = [*self.constants, *population.values, *self.xs]
+        return ahead(population.block, on_reference(self.loop.body), plate, [inputs[i] for i in self.order])
 
     def move(self, population: Population, kernel: Any) -> Population:
         """Move the choices made so far by a kernel that keeps the program up to here."""
@@ -150,7 +159,7 @@ def through_loop(population: Population, step: Transformer, before: Suspended) -
     carry, ys = block.loop(body, loop.length, shared, start, xs, loop.reverse)
     state, (log_weight, weight, ess) = carry[:-3], carry[-3:]
     trail = population.trail
-    entry = History(loop, ys[0], ys[1 + len(stats) :])
+    entry = History(loop, ys[0], ys[1 + len(stats) :], (*constants, *xs))
     trail = Trail([*trail.ancestors, entry], stats=[*trail.stats, dict(zip(stats, ys[1:], strict=False))])
     after = replace(
         population, log_weight=log_weight, weight=weight, ess=ess, values=(), trail=trail, stage=population.stage + 1
@@ -203,7 +212,7 @@ def _body(
     name = f"step{before.position}" if before.position else "step"
     inside = Population(
         inner, (), plate, weights_in[0], (*k_in, *s_in, *b_in), weights_in[1], weights_in[2],
-        pending=Step(before.cut, lifted.form, lifted.weighted, c_in, x_in, len(k_in), order, held),
+        pending=Step(before.cut, loop, lifted.form, lifted.weighted, c_in, x_in, len(k_in), order, held),
         scope=(*population.scope, name),
     )  # fmt: skip
     after = step(inside)

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lawful.addresses import Address
 from lawful.block import Block
 from lawful.errors import LawfulError
 from lawful.form import Form, Plate, Var
@@ -37,6 +38,9 @@ from .weights import PRESERVES as PRESERVES
 from .weights import PushEvidence as PushEvidence
 from .weights import push_evidence as push_evidence
 from .weights import push_evidence_with as push_evidence_with
+
+type When = Callable[[jax.Array, int], jax.Array]
+type Draw = Callable[..., Var]
 
 
 def spawn(n: int) -> Transformer:
@@ -68,7 +72,7 @@ def _spawn(source: Form | Sequential | Traced | Tempered, plate: Plate) -> Popul
     return replace(population, source=source) if isinstance(source, Traced) else population
 
 
-def resample(scheme: Any, when: Callable[[jax.Array, int], jax.Array] | None = None) -> Transformer:
+def resample(scheme: Any, when: When | None = None) -> Transformer:
     """Replace the particles by their offspring, with equal weights.
 
     Args:
@@ -80,17 +84,30 @@ def resample(scheme: Any, when: Callable[[jax.Array, int], jax.Array] | None = N
     """
     scheme = scheme_named(scheme) if isinstance(scheme, str) else scheme
     name = f"resample({scheme}{'' if when is None else f', when {when!r}'})"
-    return Transformer(name, lambda population: _resample(population, scheme, when), PRESERVES)
+
+    def draw(block: Block, address: Address, weight: Var, *beside: Var) -> Var:
+        size = weight.plates[0].size
+        return block.site(address, ResampleLaw(scheme, size, size), (weight,))
+
+    return Transformer(name, lambda population: resampled(population, draw, when), PRESERVES)
 
 
-def _resample(population: Population, scheme: Any, when: Callable[[jax.Array, int], jax.Array] | None) -> Population:
+def resampled(population: Population, draw: Draw, when: When | None, beside: Sequence[Var] = ()) -> Population:
+    """Replace the particles by their offspring.
+
+    Args:
+        population: the population.
+        draw: appends the draw of the ancestors, from their address, the weights, and what stands beside them.
+        when: a rule of (effective sample size, N); None resamples always.
+        beside: further values that the draw reads.
+    """
     if population.weight is None:
         population = push_evidence(population)
     assert population.weight is not None and population.ess is not None
     block, plate = population.block, population.plate
     moving = [population.values[i] for i in population.moving]
     if when is None:
-        outs = _offspring(block, population, scheme, population.weight, population.ess, moving)
+        outs = _offspring(block, population, draw, (population.weight, population.ess, *beside), moving)
     else:
         size = plate.size
         rule = when
@@ -99,13 +116,14 @@ def _resample(population: Population, scheme: Any, when: Callable[[jax.Array, in
             return rule(ess, size).astype(jnp.int32)
 
         index = block.det(decide, population.ess, label=f"{when!r}?")
-        operands = (population.weight, population.log_weight, population.ess, *moving)
+        operands = (population.weight, population.log_weight, *moving, population.ess, *beside)
         keep, again = Block(), Block()
         kept_in = tuple(v.like() for v in operands)
         identity = keep.det(lambda: jnp.arange(size, dtype=jnp.int32), label="identity")
-        kept = keep.form(kept_in, (*kept_in[:2], *kept_in[3:], identity))
+        kept = keep.form(kept_in, (*kept_in[: 2 + len(moving)], identity))
         drawn_in = tuple(v.like() for v in operands)
-        drawn = _offspring(again, population, scheme, drawn_in[0], drawn_in[2], drawn_in[3:])
+        own = drawn_in[2 : 2 + len(moving)]
+        drawn = _offspring(again, population, draw, (drawn_in[0], *drawn_in[2 + len(moving) :]), own)
         again_form = again.form(drawn_in, drawn)
         outs = block.branch(index, (kept, again_form), operands, kept.outputs, label="resample?")
         population.trail.note("resampled", index)
@@ -119,12 +137,15 @@ def _resample(population: Population, scheme: Any, when: Callable[[jax.Array, in
 
 
 def _offspring(
-    block: Block, population: Population, scheme: Any, weight: Var, ess: Var, moving: Sequence[Var]
+    block: Block, population: Population, draw: Draw, reads: Sequence[Var], moving: Sequence[Var]
 ) -> tuple[Var, ...]:
-    """Draw ancestors; offspring weigh one, but those of a population without weight (ess 0) are dead, too."""
+    """Draw ancestors; offspring weigh one, but those of a population without weight (ess 0) are dead, too.
+
+    What is read: the weights, their effective sample size, and what stands beside them.
+    """
     plate = population.plate
-    law = ResampleLaw(scheme, plate.size, plate.size)
-    ancestors = block.site(population.address("ancestors"), law, (weight,))
+    weight, ess, *beside = reads
+    ancestors = draw(block, population.address("ancestors"), weight, *beside)
     size = plate.size
 
     def equal(ess: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -6,13 +6,15 @@ the form's, given those choices. A choice whose arm does not run is not scored, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .addresses import Address
 from .form import Branch, Det, Factor, Form, Loop, Node, Site, Var
 from .record import Choice, choices_of
+
+type Rule = Callable[[Site | Factor, Var | None], tuple[Node, ...]]
 
 
 @dataclass(frozen=True)
@@ -38,35 +40,50 @@ def conditioned(form: Form, addresses: Collection[Address], terms: Collection[Ad
     >>> conditioned(lawful.trace(pair), {("x",)}).form
     Form(1 inputs, 1 latent sites, 1 observed, 2 nodes)
     """
-    fixed = tuple(c for c in choices_of(form) if c.address in addresses)
-    given = {c.address: Var(c.full_shape, c.dtype) for c in fixed}
-    nodes = tuple(found for node in form.nodes for found in _observe(node, given, terms))
-    return Conditioned(replace(form, inputs=(*form.inputs, *given.values()), nodes=nodes), fixed)
 
-
-def _observe(node: Node, given: Mapping[Address, Var], terms: Collection[Address] | None) -> tuple[Node, ...]:
-    left_out = terms is not None and isinstance(node, Site | Factor) and node.address not in terms
-    if isinstance(node, Factor):
-        return () if left_out else (node,)
-    if isinstance(node, Site):
-        fixed = node.observed is None and node.address in given
-        observed = given[node.address] if fixed else node.observed
+    def observe(node: Site | Factor, given: Var | None) -> tuple[Node, ...]:
+        left_out = terms is not None and node.address not in terms
+        if isinstance(node, Factor):
+            return () if left_out else (node,)
+        observed = node.observed if given is None else given
         if observed is not None and left_out:
             return (Det(_same, (observed,), (node.out,), "given"),)
         return (replace(node, observed=observed),)
+
+    return fed(form, addresses, observe)
+
+
+def fed(form: Form, addresses: Collection[Address], rule: Rule) -> Conditioned:
+    """Bring one value for each of some choices to its site, through loops and branches.
+
+    Args:
+        form: the form.
+        addresses: the choices; their values become inputs.
+        rule: what a site or factor becomes, given the value that was brought to it, or None.
+    """
+    fixed = tuple(c for c in choices_of(form) if c.address in addresses)
+    given = {c.address: Var(c.full_shape, c.dtype) for c in fixed}
+    nodes = tuple(found for node in form.nodes for found in _fed(node, given, rule))
+    return Conditioned(replace(form, inputs=(*form.inputs, *given.values()), nodes=nodes), fixed)
+
+
+def _fed(node: Node, given: Mapping[Address, Var], rule: Rule) -> tuple[Node, ...]:
+    if isinstance(node, Site | Factor):
+        latent = isinstance(node, Site) and node.observed is None
+        return rule(node, given.get(node.address) if latent else None)
     if isinstance(node, Loop):
-        inner = conditioned(node.body, given, terms)
+        inner = fed(node.body, given, rule)
         return (replace(node, body=inner.form, xs=(*node.xs, *(given[c.address] for c in inner.fixed))),)
     if isinstance(node, Branch):
         wanted = {c.address: c for arm in node.forms for c in choices_of(arm) if c.address in given}
-        forms = tuple(_arm(arm, wanted, terms) for arm in node.forms)
+        forms = tuple(_arm(arm, wanted, rule) for arm in node.forms)
         return (replace(node, forms=forms, operands=(*node.operands, *(given[a] for a in wanted))),)
     return (node,)
 
 
-def _arm(arm: Form, wanted: Mapping[Address, Choice], terms: Collection[Address] | None) -> Form:
-    """Give an arm the inputs of all arms' fixed choices."""
-    inner = conditioned(arm, wanted, terms)
+def _arm(arm: Form, wanted: Mapping[Address, Choice], rule: Rule) -> Form:
+    """Give an arm the inputs of all arms' choices."""
+    inner = fed(arm, wanted, rule)
     own = dict(zip((c.address for c in inner.fixed), inner.form.inputs[len(arm.inputs) :], strict=True))
     given = [own[a] if a in own else Var(c.full_shape, c.dtype) for a, c in wanted.items()]
     return replace(inner.form, inputs=(*arm.inputs, *given))

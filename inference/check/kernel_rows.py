@@ -161,3 +161,14 @@ def hidden() -> None:
 
     last, path = scan(step, jnp.asarray(0), jnp.array([0.3, 1.2]))
     factor("end", -0.3 * last + 0.1 * jnp.sum(path))
+
+
+def two_steps() -> None:
+    """A hidden chain of two states and two steps, which populations of two particles can be enumerated on."""
+
+    def step(z: Any, y: Any) -> tuple[Any, None]:
+        z = sample("z", dist.Bernoulli(0.3 + 0.4 * z))
+        sample("y", dist.Bernoulli(0.2 + 0.5 * z), obs=y)
+        return z, None
+
+    scan(step, jnp.asarray(0), jnp.array([1, 0]))

@@ -23,7 +23,7 @@ from lawful.form import Form
 from lawful.tracing import split_arguments, trace
 
 from ..population_plan import PopulationPlan
-from ..retained import retained
+from ..representations.conditional import reference, retained
 from . import keys
 from .joint import joint
 
@@ -63,8 +63,8 @@ def evidence_sandwich(
 
     Args:
         model: a program with proper priors and no factors.
-        algorithm: takes the program that observes drawn data, and gives `inference.importance`, or `inference.smc` with
-            resampling="multinomial" and without moves.
+        algorithm: takes the program that observes drawn data, and gives `inference.importance`, or `inference.smc` without
+            moves and not with residual resampling.
         args: arguments of the model; the data among them give shapes alone.
         runs: number of data sets, each with one run from either end.
         key: a random key; default: from the name of the model.
@@ -99,8 +99,9 @@ def evidence_sandwich(
     with jax.debug_key_reuse(False):  # it takes keys that vmap has moved for used ones
         first, second, third = (jax.vmap(lambda k, i=i: jax.random.fold_in(k, i))(fresh) for i in range(3))
         data, path = jax.jit(jax.vmap(simulate))(first)
-        form = plan.form(*inputs, *(x[0] for x in data))
-        free, held = emit(form), emit(retained(form, both.choices))
+        shapes = *(x[0] for x in data), *(x[0] for x in path)
+        known = algorithm(reference(both.posterior).form)
+        free, held = emit(plan.form(*inputs, *shapes[:n])), emit(retained(known.form(*inputs, *shapes)))
         forward = jax.jit(jax.vmap(lambda k, d: free(k, *inputs, *d)[1]))(second, data)
         backward = jax.jit(jax.vmap(lambda k, d, p: held(k, *inputs, *d, *p)[1]))(third, data, path)
     lower, upper, gap = (_mean(np.asarray(x, np.float64)) for x in (forward, backward, backward - forward))

@@ -6,6 +6,7 @@ from .foreign import foreign
 from .gibbs import gibbs
 from .mh import Proposal, mh
 from .on import on
+from .particle_gibbs import particle_gibbs
 from .program_proposal import independence
 from .random_walk import random_walk
 from .single_site import single_site
@@ -22,6 +23,7 @@ __all__ = [
     "mh",
     "mixture",
     "on",
+    "particle_gibbs",
     "random_walk",
     "repeat",
     "scored",

@@ -7,19 +7,21 @@ accept or not) is made of sites, so its transition matrix on a finite program ca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 
 from lawful.analysis import without_dead_code
 from lawful.block import Block
-from lawful.form import Branch, Det, Factor, Form, Loop, Node, Site, Var
-from lawful.interpose import score
+from lawful.form import Form, Var
 from lawful.record import Choice, record
 from lawful.simplify import simplified
 
 from ..check.contracts import Contract
+from ..parts import scoped as scoped
+from ..parts import scored as scored
+from ..parts import without_weights as without_weights
 
 INVARIANT = Contract("invariant_kernel", target="the program's posterior", reversible=True, parametric=True)
 
@@ -112,29 +114,6 @@ def flag_per_choice(block: Block, choices: Sequence[Choice], flags: Sequence[Var
     return [next(rest) if c.conditional else block.constant(jnp.ones(c.loops, bool)) for c in choices]
 
 
-def scored(block: Block, program: Form, inputs: Sequence[Var], values: Sequence[Var]) -> tuple[Var, tuple[Var, ...]]:
-    """Append the log density of a program at given choices; returns it with the flags of the conditional choices."""
-    scoring = score(program)
-    outputs = block.splice(scoring.form, [*inputs, *values])[scoring.own :]
-    log_density = block.det(jnp.add, outputs[0], outputs[1], label="log density")
-    return log_density, outputs[2:]
-
-
-def scoped(form: Form, scope: tuple[str, ...]) -> Form:
-    """Put a scope before the addresses of a kernel's own sites, so that it can be applied more than once."""
-    nodes: list[Node] = []
-    for node in form.nodes:
-        if isinstance(node, Site):
-            nodes.append(replace(node, address=(*scope, *node.address)))
-        elif isinstance(node, Loop):
-            nodes.append(replace(node, body=scoped(node.body, scope)))
-        elif isinstance(node, Branch):
-            nodes.append(replace(node, forms=tuple(scoped(arm, scope) for arm in node.forms)))
-        else:
-            nodes.append(node)
-    return replace(form, nodes=tuple(nodes))
-
-
 def initial_state(program: Form) -> Form:
     """The Form that draws a state from the prior: outputs are the state's values; inputs the program's."""
     unobserved = without_weights(program)
@@ -145,24 +124,3 @@ def initial_state(program: Form) -> Form:
     values = outputs[recorded.own : recorded.own + len(recorded.choices)]
     log_density, flags = scored(block, program, inputs, values)
     return without_dead_code(block.form(inputs, (*values, *flags, log_density)))
-
-
-def without_weights(program: Form) -> Form:
-    """Drop factors and observations, which leaves the prior."""
-    nodes: list[Node] = []
-    for node in program.nodes:
-        if isinstance(node, Factor):
-            continue
-        if isinstance(node, Site) and node.observed is not None:
-            nodes.append(Det(_same, (node.observed,), (node.out,), "observed"))
-        elif isinstance(node, Loop):
-            nodes.append(replace(node, body=without_weights(node.body)))
-        elif isinstance(node, Branch):
-            nodes.append(replace(node, forms=tuple(without_weights(form) for form in node.forms)))
-        else:
-            nodes.append(node)
-    return replace(program, nodes=tuple(nodes))
-
-
-def _same(value: Var) -> tuple[Var]:
-    return (value,)

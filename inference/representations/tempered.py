@@ -22,7 +22,7 @@ from lawful.interpose import score
 from lawful.lift import lift
 from lawful.record import Choice, record
 
-from ..kernels.base import without_weights
+from ..parts import without_weights
 from ..paths import Path
 from ..powers import Before, Entered, Entering, Entries, powered
 from .population import Population

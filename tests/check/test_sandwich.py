@@ -11,7 +11,7 @@ from lawful import inference
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, evidence_sandwich
-from lawful.inference.retained import retained
+from lawful.inference.representations.conditional import reference, retained
 from lawful.record import choices_of
 from lawful.worlds import emit_worlds
 
@@ -43,6 +43,7 @@ CASES = {
     "importance": (coins, jnp.array(1), lambda p: inference.importance(p, particles=3)),
     "smc": (hidden, jnp.array([1, 0]), filtered(None)),
     "adaptive smc": (hidden, jnp.array([1, 0]), filtered(0.9)),
+    "systematic smc": (hidden, jnp.array([1, 0]), lambda p: inference.smc(p, particles=3, resample_below=None)),
 }
 
 
@@ -57,7 +58,8 @@ def test_the_mean_of_one_over_the_estimate_is_exact(name):
     form, choices = plan.form(y), choices_of(lawful.trace(program, y))
     free = jax.jit(emit_worlds(form))(y)
     alive = np.exp(free.log_probability)[np.asarray(free.log_mass) > -np.inf].sum()
-    held = jax.jit(emit_worlds(retained(form, choices)))
+    known = build(reference(lawful.trace(program, y)).form)
+    held = jax.jit(emit_worlds(retained(known.form(y, *(jnp.zeros(c.full_shape, c.dtype) for c in choices)))))
     total = 0.0
     for choices_made, weight in truth.weights.items():
         if not weight:
@@ -112,8 +114,8 @@ def level(y):
 
 
 def test_what_has_no_retained_path_is_refused():
-    with pytest.raises(UnsupportedProgramError, match="multinomial ancestors, but .* by systematic"):
-        evidence_sandwich(hidden, lambda p: inference.smc(p, particles=4), jnp.array([1, 0]))
+    with pytest.raises(UnsupportedProgramError, match="cannot be retained by residual resampling"):
+        evidence_sandwich(hidden, lambda p: inference.smc(p, particles=4, resampling="residual"), jnp.array([1, 0]))
     move = lambda p: inference.smc(p, particles=4, resampling="multinomial", move=kernels.random_walk(0.5))
     with pytest.raises(UnsupportedProgramError, match="neither a choice of the program nor an ancestor"):
         evidence_sandwich(level, move, jnp.zeros(4))

@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from lawful.inference.check import Report
-from tests.mutants import kernels, maps, populations, programs, proposals, randomness, rewrites, scans, small_checks
+from tests.mutants import (
+    conditional,
+    kernels,
+    maps,
+    populations,
+    programs,
+    proposals,
+    randomness,
+    rewrites,
+    scans,
+    small_checks,
+)
 from tests.mutants.checks import Reported, RowCheck, Tested
 
 
@@ -24,6 +35,7 @@ IMPORTANCE, MULTINOMIAL = _rows("importance: collapse . push_evidence . spawn"),
 SYSTEMATIC, ADAPTIVE = _rows("smc systematic"), _rows("smc systematic adaptive, N = 2")
 ADAPTIVE_3, ENUMERATE = _rows("smc systematic adaptive, N = 3", 24), _rows("enumerate", 40)
 GIBBS = _rows("gibbs")
+AIMED, BACKWARD = _rows("particle gibbs, ancestors sampled"), _rows("particle gibbs, backward")
 RESAMPLE_MOVE = _rows("resample-move: reflect at every step of a loop")
 WALK = Reported("random walk from exact draws", "1", small_checks.walk_keeps_exact_draws)
 BOUNDS = Reported("Jacobian of dependent bounds", "0b", small_checks.jacobian_of_dependent_bounds)
@@ -110,6 +122,9 @@ MUTANTS = (
     Mutant("29b", "weight computed from the state before the move", populations.old_state, SYSTEMATIC),
     Mutant("30", "next temperature solved in the wrong direction", populations.wrong_direction, LADDER),
     Mutant("31", "effective sample size by the largest share", populations.wrong_size, ESS),
+    Mutant("32", "reference of conditional SMC not kept", conditional.reference_lost, _rows("particle gibbs")),
+    Mutant("33", "ancestor sampling without the transition", conditional.ancestors_by_weight, AIMED),
+    Mutant("34", "backward simulation by filter weights", conditional.backward_by_weight, BACKWARD),
     Mutant("41", "enumeration forgets a branch", programs.branch_forgotten, ENUMERATE),
     Mutant("41b", "scale of a choice applied twice", programs.scaled_twice, SCALE),
     Mutant("43", "likelihood dropped", kernels.likelihood_dropped, MH),
@@ -122,13 +137,13 @@ MUTANTS = (
     Mutant("50", "one draw for all lanes of a mapped site", randomness.one_draw_for_all_lanes, LANES),
     Mutant("51", "default categorical sampler in single precision", randomness.gumbel, TAIL),
     Mutant("52", "kernel that never moves", kernels.never_accept, MH),
-    Mutant("53", "proposal weight forgotten", proposals.weight_forgotten, _rows("propose")),
-    Mutant("53b", "proposal weight forgotten in a filter", proposals.weight_forgotten, _rows("guided smc")),
     Mutant("54", "moves between steps target the next measure", populations.next_measure, RESAMPLE_MOVE),
     Mutant("55", "overflow of a bounded loop kept", programs.overflow_kept, OVERFLOW),
     Mutant("56", "one uniform for all strata", randomness.one_uniform_for_all_strata, STRATA),
     Mutant("57", "operations on other operands merged", rewrites.operands_ignored, _rows("simplify . double")),
     Mutant("58", "densities that cancel not looked at", rewrites.witnesses_ignored, WITNESS),
+    Mutant("59", "proposal weight forgotten", proposals.weight_forgotten, _rows("propose")),
+    Mutant("59b", "proposal weight forgotten in a filter", proposals.weight_forgotten, _rows("guided smc")),
 )  # fmt: skip
 
 

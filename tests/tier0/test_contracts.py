@@ -56,6 +56,7 @@ KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_si
            "independence": lambda: kernels.mh(kernels.independence()), "on": lambda: kernels.on("x"),
            "cycle": lambda: kernels.cycle(kernels.mh()), "mixture": lambda: kernels.mixture([1.0], kernels.mh()),
            "repeat": lambda: kernels.repeat(kernels.mh(), 2), "gibbs": kernels.gibbs,
+           "particle_gibbs": lambda: kernels.particle_gibbs(2),
            "foreign": lambda: kernels.foreign(lambda log_density: lambda key, position: position)}  # fmt: skip
 # What is neither a transformer, nor a kernel, nor a plan, and so claims nothing by itself.
 CLAIM_NOTHING = {

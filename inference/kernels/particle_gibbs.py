@@ -1,0 +1,133 @@
+"""Particle Gibbs: a move of all choices by conditional SMC, with the choices of the state as the reference.
+
+Law: pi K = pi, for any number of particles; with more of them the new path depends less on the old one.
+
+Reference: Andrieu, Doucet and Holenstein (2010), Particle Markov chain Monte Carlo methods, section 2.4.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.block import Block
+from lawful.errors import LawfulError
+from lawful.form import Form
+from lawful.record import choices_of, record
+
+from ..backward import backward
+from ..check.contracts import Contract
+from ..conditional_smc import Ancestors, conditional_filter, refuse_memory
+from ..laws import PickLaw
+from ..numerics.ess import EssBelow
+from ..numerics.resampling import scheme as scheme_named
+from ..repeating import finish
+from ..representations.conditional import reference, retained, without_factors
+from ..representations.population import Population, gather
+from ..representations.sequential import Cuts, sequential
+from .acceptance import refuse_nothing_to_move
+from .base import KernelForm, finished, scored, state_inputs
+
+
+@dataclass(frozen=True)
+class ParticleGibbs:
+    """Conditional SMC on the program; see `particle_gibbs`."""
+
+    particles: int
+    scheme: Any
+    resample_below: float | None
+    ancestors: Ancestors
+    cuts: Cuts = None
+    contract: Contract = Contract("conditional_kernel", target="the program's posterior", parametric=True)
+
+    def build(self, program: Form) -> KernelForm:
+        """Write the filter around the state."""
+        choices = choices_of(program)
+        refuse_nothing_to_move(choices)
+        filtered = without_factors(retained(self._run(reference(program).form)))
+        block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
+        values = block.splice(filtered, [*inputs, *state.values])[: len(choices)]
+        log_density, flags = scored(block, program, inputs, values)
+        pairs = zip(values, state.values, strict=True)
+        changed = block.det(
+            lambda *x: _changed(x[::2], x[1::2]), *(v for pair in pairs for v in pair), label="n_changed"
+        )
+        form = block.form((*inputs, *state.flat), (*values, *flags, log_density, changed))
+        return KernelForm(finished(form), choices, ("n_changed",))
+
+    def _run(self, known: Form) -> Form:
+        """Write the filter of a program that knows its reference: the choices of one path."""
+        recorded = record(known, ("sample",))
+        source = replace(recorded.form, outputs=recorded.form.outputs[recorded.own :], out_tree=None)
+        cut = sequential(source, self.cuts)
+        if self.ancestors != "retained":
+            refuse_memory(cut)
+        when = None if self.resample_below is None else EssBelow(self.resample_below)
+        population: Population = conditional_filter(self.particles, self.scheme, when, self.ancestors)(cut)
+        if self.ancestors == "backward":
+            block, outputs = backward(population)
+            return block.form(population.inputs, outputs)
+        population = finish(population)
+        assert population.weight is not None
+        pick = population.block.site(population.address("pick"), PickLaw(self.particles), (population.weight,))
+        outputs = gather(population.block, population.values, pick, population.plate, ())
+        return population.block.form(population.inputs, outputs)
+
+    def plan(self, program: Form) -> list[str]:
+        """Say what is moved how."""
+        how = {"retained": "", "sampled": ", ancestors sampled", "backward": ", drawn backwards"}[self.ancestors]
+        return [f"{c.name}: by conditional SMC of {self.particles} particles{how}" for c in choices_of(program)]
+
+    def __repr__(self) -> str:
+        """Show the settings."""
+        return f"particle_gibbs({self.particles}, {self.scheme}, ancestors={self.ancestors!r})"
+
+
+def particle_gibbs(
+    particles: int,
+    *,
+    ancestors: Ancestors = "sampled",
+    resampling: str | Any = "multinomial",
+    resample_below: float | None = None,
+    cuts: Cuts = None,
+) -> ParticleGibbs:
+    """Move all choices of a sequence at once, by conditional SMC; parameters are moved beside, by `cycle` and `on`.
+
+    Args:
+        particles: number of particles, the reference among them.
+        ancestors: "sampled" draws an ancestor of the reference anew at every step (Lindsten, Jordan and Schön 2014);
+            "backward" draws a path from the last step to the first (Whiteley 2010); both let a path change early with
+            few particles, and need a sequence whose state is made of choices. "retained" is plain conditional SMC, for
+            any program.
+        resampling: "multinomial"; with "retained" also "systematic" or "stratified", or a scheme object.
+        resample_below: resample when the effective sample size is below this fraction; None: at every step.
+        cuts: where a program without a weighed loop pauses, as in `smc`.
+
+    Raises:
+        UnsupportedProgramError: the path cannot get new ancestors, with the reason.
+
+    >>> from lawful.inference import kernels
+    >>> kernels.cycle(kernels.on("x", particle_gibbs(20)), kernels.on("sigma", kernels.random_walk(0.1)))
+    cycle(on(['x'], particle_gibbs(20, multinomial, ancestors='sampled')), on(['sigma'], mh(random_walk(0.1))))
+    """
+    if not isinstance(particles, int | np.integer) or particles < 1:
+        raise LawfulError(f"particle_gibbs: particles: expected an integer of 1 or more, got {particles!r}.")
+    if ancestors not in ("retained", "sampled", "backward"):
+        raise LawfulError(
+            f"particle_gibbs: ancestors: expected 'retained', 'sampled' or 'backward', got {ancestors!r}."
+        )
+    scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
+    if ancestors != "retained" and scheme.name != "multinomial":
+        raise LawfulError(
+            f"particle_gibbs: new ancestors need independent ones, but got {scheme} resampling. Fix: "
+            "resampling='multinomial', or ancestors='retained'."
+        )
+    return ParticleGibbs(int(particles), scheme, resample_below, ancestors, cuts)
+
+
+def _changed(new: Any, old: Any) -> Any:
+    """Count the elements that changed."""
+    return sum((jnp.sum(a != b, dtype=jnp.int32) for a, b in zip(new, old, strict=True)), jnp.int32(0))

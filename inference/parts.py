@@ -1,0 +1,59 @@
+"""Parts: what algorithms write of a program into their own Forms: its log density, its prior, its sites under a scope.
+
+Law: at any choices the log density is that of the program; without weights the prior is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import jax.numpy as jnp
+
+from lawful.block import Block
+from lawful.form import Branch, Det, Factor, Form, Loop, Node, Site, Var
+from lawful.interpose import score
+
+
+def scored(block: Block, program: Form, inputs: Sequence[Var], values: Sequence[Var]) -> tuple[Var, tuple[Var, ...]]:
+    """Append the log density of a program at given choices; returns it with the flags of the conditional choices."""
+    scoring = score(program)
+    outputs = block.splice(scoring.form, [*inputs, *values])[scoring.own :]
+    log_density = block.det(jnp.add, outputs[0], outputs[1], label="log density")
+    return log_density, outputs[2:]
+
+
+def scoped(form: Form, scope: tuple[str, ...]) -> Form:
+    """Put a scope before the addresses of a kernel's own sites, so that it can be applied more than once."""
+    nodes: list[Node] = []
+    for node in form.nodes:
+        if isinstance(node, Site):
+            nodes.append(replace(node, address=(*scope, *node.address)))
+        elif isinstance(node, Loop):
+            nodes.append(replace(node, body=scoped(node.body, scope)))
+        elif isinstance(node, Branch):
+            nodes.append(replace(node, forms=tuple(scoped(arm, scope) for arm in node.forms)))
+        else:
+            nodes.append(node)
+    return replace(form, nodes=tuple(nodes))
+
+
+def without_weights(program: Form) -> Form:
+    """Drop factors and observations, which leaves the prior."""
+    nodes: list[Node] = []
+    for node in program.nodes:
+        if isinstance(node, Factor):
+            continue
+        if isinstance(node, Site) and node.observed is not None:
+            nodes.append(Det(_same, (node.observed,), (node.out,), "observed"))
+        elif isinstance(node, Loop):
+            nodes.append(replace(node, body=without_weights(node.body)))
+        elif isinstance(node, Branch):
+            nodes.append(replace(node, forms=tuple(without_weights(form) for form in node.forms)))
+        else:
+            nodes.append(node)
+    return replace(program, nodes=tuple(nodes))
+
+
+def _same(value: Var) -> tuple[Var]:
+    return (value,)
