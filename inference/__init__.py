@@ -16,6 +16,7 @@ from .findings import Finding, Limits, Status
 from .ladders import by_ess
 from .mcmc import mcmc
 from .moving import move
+from .particle_mcmc import particle_gibbs, pmmh
 from .paths import data_by_data, prior_to_posterior
 from .population_walk import population_walk
 from .predictive import Predictive, predictive
@@ -60,6 +61,8 @@ __all__ = [
     "mcmc",
     "move",
     "particle_filter",
+    "particle_gibbs",
+    "pmmh",
     "population_walk",
     "predictive",
     "prior_to_posterior",

@@ -61,7 +61,7 @@ def fetch(block: Block, plate: Plate, values: dict[Var, Var], index: Var | None)
     """Append the values that the particles' ancestors had; without an index each is its own ancestor."""
     if index is None:
         return dict(values)
-    return {v: gather(block, (x,), index, plate, (plate,))[0] for v, x in values.items()}
+    return {v: gather(block, (x,), index, plate, _axes(index, plate))[0] for v, x in values.items()}
 
 
 def follow(block: Block, plate: Plate, history: History, index: Var | None = None) -> tuple[Var, dict[Var, Var]]:
@@ -73,13 +73,13 @@ def follow(block: Block, plate: Plate, history: History, index: Var | None = Non
     emitted, loop = history.emitted, history.loop
     inner = Block()
     moving = [i for i, y in enumerate(emitted) if plate in y.plates]
-    index_in = Var((plate.size,), history.ancestors.dtype)
+    start = identity(block, plate) if index is None else index
+    index_in = Var(start.shape, history.ancestors.dtype)
     ancestors_in = Var((plate.size,), history.ancestors.dtype)
     y_in = tuple(Var(emitted[i].shape[1:], emitted[i].dtype, emitted[i].plates) for i in moving)
-    picked = gather(inner, y_in, index_in, plate, (plate,))
+    picked = gather(inner, y_in, index_in, plate, _axes(start, plate))
     before = inner.det(take, ancestors_in, index_in, label="parents")
     body = inner.form((index_in, ancestors_in, *y_in), (before, *picked))
-    start = identity(block, plate) if index is None else index
     (root,), ys = block.loop(
         body, loop.length, (), (start,), (history.ancestors, *(emitted[i] for i in moving)), not loop.reverse
     )
@@ -87,14 +87,20 @@ def follow(block: Block, plate: Plate, history: History, index: Var | None = Non
     return root, own | {loop.ys[i]: y for i, y in zip(moving, ys, strict=True)}
 
 
-def unwind(block: Block, plate: Plate, lineage: Lineage, shed: Sequence[Shed]) -> tuple[dict[Var, Var], Var | None]:
-    """Go back through a lineage.
+def _axes(index: Var, plate: Plate) -> tuple[Plate, ...]:
+    """Give what a gather makes: particles by the indices of many, one value by that of one."""
+    return (plate,) if index.shape else ()
+
+
+def unwind(
+    block: Block, plate: Plate, lineage: Lineage, shed: Sequence[Shed], index: Var | None = None
+) -> tuple[dict[Var, Var], Var | None]:
+    """Go back through a lineage, from all particles or from the one with a given index.
 
     Returns: every value that was left behind, by last particle, and which particle of the start each descends from
     (None where nothing resampled).
     """
     found: dict[Var, Var] = {}
-    index: Var | None = None
     for depth in range(len(lineage), -1, -1):
         for left in shed:
             if left.depth == depth:

@@ -41,8 +41,9 @@ from .kernels.base import KernelForm, initial_state
 from .kernels.mh import as_kernel, mh
 from .plan import Builder, Prepared, environment, masked, one_key, timed
 from .recovery import EnumeratedPlan
+from .representations.conditional import without_factors
 from .result import Result, Warmup
-from .starts import TRIES, drawn, spread, state_at
+from .starts import TRIES, drawn, drawn_around, spread, state_at
 
 LANES = 1024  # draws that are scored side by side
 
@@ -99,7 +100,7 @@ class ChainPlan:
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
             start_key, run_key = _two_keys(key)
-            state = built.start(start_key, inputs) if self.init is None else self._given_state(built, inputs)
+            state = built.start(start_key, inputs) if self.init is None else self._given_state(built, inputs, start_key)
             late = built.loop.parts(built.loop(run_key, inputs, state)["kept"])[1]
             flat = [jnp.moveaxis(x, 1, 0).reshape(-1, *x.shape[2:]) for x in late]
             flags = dict(zip((c.name for c in choices if c.conditional), flat[len(choices) : -1], strict=True))
@@ -126,7 +127,8 @@ class ChainPlan:
         kernel = self.kernel.build(form)
         chains = self.settings["chains"]
         loop = chain_loop(kernel, *(self.settings[name] for name in ("chains", "warmup", "draws", "thin")))
-        start = emit(lift(initial_state(form), Plate("chain", chains), [False] * len(form.inputs)).form)
+        states = initial_state(form) if kernel.states is None else without_factors(kernel.states)
+        start = emit(lift(states, Plate("chain", chains), [False] * len(form.inputs)).form)
         named = record(form, ("deterministic",))
         function = _deterministics(named.form, named.own) if named.choices else None
         return _Built(
@@ -134,7 +136,7 @@ class ChainPlan:
             loop,
             jax.jit(loop),
             jax.jit(partial(drawn, start)),
-            state_at(form),
+            self._state_at(form, kernel, states),
             function,
             named.choices,
             loop_form(loop),
@@ -145,7 +147,7 @@ class ChainPlan:
         """Draw starts from the prior until every chain has one of finite density."""
         built: _Built = prepared.built
         if self.init is not None:
-            return self._given_start(prepared, built)
+            return self._given_start(prepared, built, key)
         state: list[jax.Array] = built.start(key, prepared.inputs)
         if bool((~jnp.isfinite(state[-1])).any()):
             raise self._no_start(prepared, state)
@@ -166,14 +168,22 @@ class ChainPlan:
             run=environment(self.settings, 0.0),
         )
 
-    def _given_start(self, prepared: Prepared, built: _Built) -> list[jax.Array]:
-        state = self._given_state(built, prepared.inputs)
+    def _given_start(self, prepared: Prepared, built: _Built, key: jax.Array) -> list[jax.Array]:
+        state = self._given_state(built, prepared.inputs, key)
         if not bool(jnp.isfinite(state[-1]).all()):
             raise self._no_start(prepared, state, given=True)
         return state
 
-    def _given_state(self, built: _Built, inputs: Sequence[Any]) -> list[jax.Array]:
-        return built.state_at(inputs, spread(built.kernel.choices, self.init, self.settings["chains"]))
+    def _state_at(self, form: Form, kernel: KernelForm, states: Form) -> Callable[..., list[jax.Array]]:
+        """Compile `(key, inputs, init) -> state`; where the state has an estimate, what is not given is drawn."""
+        chains = self.settings["chains"]
+        if kernel.states is not None and self.init is not None:
+            return drawn_around(states, self.init, chains)
+        found = state_at(form)
+        return lambda key, inputs, init: found(inputs, spread(kernel.choices, init, chains))
+
+    def _given_state(self, built: _Built, inputs: Sequence[Any], key: jax.Array) -> list[jax.Array]:
+        return built.state_at(key, inputs, self.init)
 
     def _no_start(self, prepared: Prepared, state: list[jax.Array], given: bool = False) -> NoFiniteStartError:
         """Name the sites whose log density is not finite at the last try."""

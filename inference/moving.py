@@ -16,7 +16,7 @@ from lawful.interpose import score
 from lawful.lift import lift
 
 from .kernels.mh import as_kernel
-from .parts import scoped, scored
+from .parts import exact, scoped, scored
 from .representations.population import Population
 from .transformer import Transformer
 from .transformers import PRESERVES
@@ -64,7 +64,7 @@ def moved(program: Form, kernel: Any) -> Form:
 
     Inputs: the program's, then values and flags of its choices. Outputs: what the program returns, values, flags.
     """
-    built = kernel.build(program)
+    built = exact(kernel.build(program), "move")
     block = Block()
     inputs = tuple(v.like() for v in program.inputs)
     state = built.form.inputs[len(inputs) : len(inputs) + built.size - 1]

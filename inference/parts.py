@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax.numpy as jnp
 
 from lawful.block import Block
+from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Det, Factor, Form, Loop, Node, Site, Var
 from lawful.interpose import score
 
@@ -57,3 +59,13 @@ def without_weights(program: Form) -> Form:
 
 def _same(value: Var) -> tuple[Var]:
     return (value,)
+
+
+def exact(built: Any, where: str) -> Any:
+    """Refuse a kernel whose state ends with an estimate, where others move the choices that it belongs to."""
+    if built.states is not None:
+        raise UnsupportedProgramError(
+            f"{where}: a pseudo-marginal kernel keeps an estimate with its state, which moves by others would leave "
+            "behind. Fix: use it alone or in `repeat`; beside other kernels, use kernels.particle_gibbs."
+        )
+    return built

@@ -22,7 +22,7 @@ from lawful.lift import lift
 from .check.contracts import Contract
 from .laws import ResampleLaw
 from .numerics.resampling import scheme as scheme_named
-from .parts import scoped
+from .parts import exact, scoped
 from .powers import times
 from .representations.population import Population, gather
 from .tempering import GIVEN, OnPath
@@ -170,7 +170,7 @@ def _start(
     block = population.block
     if isinstance(kernel, PopulationKernel):
         return kernel.fit(block, on, population.plate), tuple(values)
-    built = kernel.build(on.tempered.target())
+    built = exact(kernel.build(on.tempered.target()), "tempered_smc")
     move = Move(built.form, (*on.inputs, on.block, on.power), built.info, carries_parts=False)
     *state, rest, slope = values
     log_density = block.det(density, on.power, rest, slope, label="log density", plates=(plate,))

@@ -20,7 +20,7 @@ from lawful.interpose import score
 from lawful.lift import lift
 from lawful.record import choices_of
 
-from .parts import scoped, scored
+from .parts import exact, scoped, scored
 from .representations.population import Population
 from .representations.sequential import Sequential
 
@@ -74,7 +74,7 @@ def rejuvenated(population: Population, target: Target, kernel: Any) -> Populati
 
 def _step(program: Form, kernel: Any) -> Form:
     """Write one step of a kernel: from inputs and choices of a program to its outputs and the moved choices."""
-    built = kernel.build(program)
+    built = exact(kernel.build(program), "move")
     block = Block()
     inputs = tuple(v.like() for v in program.inputs)
     values = tuple(Var(choice.full_shape, choice.dtype) for choice in built.choices)

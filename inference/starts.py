@@ -10,10 +10,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.addresses import Address, as_address
-from lawful.form import Form
-from lawful.record import Choice
+from lawful.conditioned import conditioned
+from lawful.emitter import emit
+from lawful.form import Form, Plate
+from lawful.lift import lift
+from lawful.record import Choice, choices_of
 from lawful.scoring import gather_choices, scored
 
 TRIES = 100
@@ -29,7 +33,7 @@ def spread(choices: Sequence[Choice], given: Mapping[Any, Any], chains: int) -> 
 
     Raises: LawfulError for a missing site, an unknown name, or a wrong shape.
     """
-    named = {as_address(name): value for name, value in given.items()}
+    named = {as_address(name): np.asarray(x) if isinstance(x, list | tuple) else x for name, x in given.items()}
     own: dict[Address, Any] = {
         c.address: named[c.address]
         for c in choices
@@ -54,6 +58,25 @@ def state_at(form: Form) -> Callable[..., list[jax.Array]]:
         return [*values, *flags, prior + likelihood]
 
     return state
+
+
+def drawn_around(states: Form, given: Mapping[Any, Any], chains: int) -> Callable[..., list[jax.Array]]:
+    """Compile `(key, inputs, given) -> state` from a form that draws states: some choices are given, the others drawn.
+
+    Args:
+        states: draws a state; without weights.
+        given: values by name, as for `spread`; what the form does not draw itself cannot be given.
+        chains: how many.
+    """
+    wanted = {as_address(name) for name in given}
+    choices = tuple(c for c in choices_of(states) if c.address in wanted)
+    around = conditioned(states, {c.address for c in choices}, ()).form
+    n = len(states.inputs)
+    lifted = lift(
+        around, Plate("chain", chains), [False] * n + [True] * len(choices), carried=[True] * len(states.outputs)
+    )
+    run = jax.jit(emit(lifted.form))
+    return lambda key, inputs, init: run(key, *inputs, *spread(choices, init, chains))[0]
 
 
 def drawn(start: Callable[..., Any], key: jax.Array, inputs: Sequence[Any]) -> list[jax.Array]:

@@ -13,12 +13,14 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address
+from lawful.analysis import is_random
 from lawful.block import Block
 from lawful.errors import LawfulError
-from lawful.form import Form, Plate, Var
+from lawful.form import Factor, Form, Plate, Site, Var, walk
 from lawful.lift import lift
 
 from .laws import PickLaw, ResampleLaw
+from .lineage import unwind
 from .numerics.ess import EssBelow as EssBelow
 from .numerics.ess import ess_below as ess_below
 from .numerics.resampling import scheme as scheme_named
@@ -31,8 +33,8 @@ from .representations.sequential import Sequential
 from .representations.tempered import Tempered
 from .representations.traced import Traced
 from .suspension import Advance as Advance
+from .suspension import Suspended, settled
 from .suspension import advance as advance
-from .suspension import settled
 from .transformer import Transformer
 from .weights import PRESERVES as PRESERVES
 from .weights import PushEvidence as PushEvidence
@@ -157,16 +159,32 @@ def _offspring(
 
 
 def collapse(population: Population) -> Form:
-    """Pick one particle with probability proportional to its weight: a Form whose weight is the evidence estimate."""
-    if population.pending is not None:
+    """Pick one particle with probability proportional to its weight: a Form whose weight is the evidence estimate.
+
+    Where only values are left to compute, those of the picked particle are, with its history alone.
+    """
+    pending = population.pending
+    if pending is not None and not _ended(pending):
         population = finish(population)
     if population.weight is None:
         population = push_evidence(population)
     assert population.weight is not None
     block, plate = population.block, population.plate
     pick = block.site(population.address("pick"), PickLaw(plate.size), (population.weight,))
-    outputs = gather(block, population.values, pick, plate, ())
-    return closed(population, outputs)
+    values = gather(block, population.values, pick, plate, ())
+    if not isinstance(population.pending, Suspended):
+        return closed(population, values)
+    found, _ = unwind(block, plate, population.trail.ancestors, population.pending.shed, pick)
+    found |= zip(population.pending.names, values, strict=True)
+    form = population.pending.cut.suffix
+    return closed(population, block.splice(form, [found[v] for v in form.inputs]))
+
+
+def _ended(pending: Any) -> bool:
+    """Tell whether only values are left to compute at a pause, from what each particle has at hand."""
+    if not isinstance(pending, Suspended) or not pending.at_the_end or pending.cut.hold:
+        return False
+    return not any(is_random(node) or isinstance(node, Factor | Site) for node in walk(pending.cut.suffix))
 
 
 Collapse = Transformer("collapse", collapse, PRESERVES)

@@ -18,7 +18,7 @@ from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
 from lawful.record import choices_of
 
-from ..kernels import cycle, gibbs, independence, mh, mixture, on
+from ..kernels import cycle, gibbs, independence, mh, mixture, on, pseudo_marginal
 from ..kernels.base import INVARIANT, KernelForm
 from .contracts import Contract
 
@@ -172,3 +172,22 @@ def two_steps() -> None:
         return z, None
 
     scan(step, jnp.asarray(0), jnp.array([1, 0]))
+
+
+def known_steps() -> None:
+    """The same with a parameter."""
+    p = sample("p", dist.Bernoulli(0.4))
+
+    def step(z: Any, y: Any) -> tuple[Any, None]:
+        z = sample("z", dist.Bernoulli(0.3 + 0.4 * z - 0.2 * p))
+        sample("y", dist.Bernoulli(0.2 + 0.5 * z), obs=y)
+        return z, None
+
+    scan(step, jnp.asarray(0), jnp.array([1, 0]))
+
+
+def _flip(current: Mapping[str, Any]) -> None:
+    sample("p", dist.Bernoulli(0.3 + 0.3 * current["p"]))
+
+
+PMMH = pseudo_marginal(mh(_flip).proposal, ["p"], particles=2, resample_below=0.95)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..enumerate_sites import enumerate_sites
-from ..kernels import gibbs, mh, particle_gibbs, random_walk, repeat
+from ..kernels import gibbs, mh, particle_gibbs, pseudo_marginal, random_walk, repeat
 from ..moving import move
 from ..numerics.resampling import scheme
 from ..paths import data_by_data
@@ -35,7 +35,20 @@ from ..transformers import (
 )
 from .doubled import Double, Simplify
 from .halves import SumHalf, SumOutside
-from .kernel_rows import CYCLE, INDEPENDENCE, ON, PROGRAM, Conditionals, hidden, labels, nested, nested_steps, two_steps
+from .kernel_rows import (
+    CYCLE,
+    INDEPENDENCE,
+    ON,
+    PMMH,
+    PROGRAM,
+    Conditionals,
+    hidden,
+    known_steps,
+    labels,
+    nested,
+    nested_steps,
+    two_steps,
+)
 from .limits import KINDS
 from .reflect import reflect
 from .suite import Needs
@@ -188,6 +201,8 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("particle gibbs, ancestors sampled", particle_gibbs(2), programs=(two_steps,)),
     Row("particle gibbs, backward", particle_gibbs(2, ancestors="backward"), programs=(two_steps,)),
+    Row("pseudo-marginal", PMMH, programs=(known_steps,)),
+    Row("pseudo-marginal, no parameters", pseudo_marginal(particles=2), programs=(two_steps,)),
 )
 
 IDENTITIES: tuple[Row, ...] = (Row("mh random walk", mh(random_walk(0.7))),)

@@ -63,8 +63,8 @@ def evidence_sandwich(
 
     Args:
         model: a program with proper priors and no factors.
-        algorithm: takes the program that observes drawn data, and gives `inference.importance`, or `inference.smc` without
-            moves and not with residual resampling.
+        algorithm: takes the program that observes drawn data, and gives `inference.importance`, or `inference.smc`
+            without moves and not with residual resampling.
         args: arguments of the model; the data among them give shapes alone.
         runs: number of data sets, each with one run from either end.
         key: a random key; default: from the name of the model.

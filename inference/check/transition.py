@@ -17,6 +17,7 @@ from lawful.eager import run_nodes
 from lawful.form import Form
 
 from ..kernels.base import KernelForm
+from .extended import extended_matrix
 from .measure import Measure, Trace, differences, show_outcome
 from .outcomes import Layout
 from .reference import enumerate_measure
@@ -42,7 +43,10 @@ def stationary(
     """Check that pi K = pi by the full transition matrix of a kernel on a finite program; see `check.invariant`."""
     repro = _repro(kernel, tolerance, reversible, irreducible, max_paths)
     built = kernel.build(form)
-    matrix, states, pi, paths = transition_matrix(built, form, inputs, truth, max_paths)
+    if built.states is None:
+        matrix, states, pi, paths = transition_matrix(built, form, inputs, truth, max_paths)
+    else:
+        matrix, states, pi, paths = extended_matrix(built, inputs)
     if not states:
         return Report(
             status="passed", law=f"{kernel!r} keeps pi", level="exact", measure_error=0.0, tv=0.0, repro=repro,

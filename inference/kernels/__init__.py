@@ -8,6 +8,7 @@ from .mh import Proposal, mh
 from .on import on
 from .particle_gibbs import particle_gibbs
 from .program_proposal import independence
+from .pseudo_marginal import pseudo_marginal
 from .random_walk import random_walk
 from .single_site import single_site
 
@@ -24,6 +25,7 @@ __all__ = [
     "mixture",
     "on",
     "particle_gibbs",
+    "pseudo_marginal",
     "random_walk",
     "repeat",
     "scored",

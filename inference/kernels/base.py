@@ -19,6 +19,7 @@ from lawful.record import Choice, record
 from lawful.simplify import simplified
 
 from ..check.contracts import Contract
+from ..parts import exact as exact
 from ..parts import scoped as scoped
 from ..parts import scored as scored
 from ..parts import without_weights as without_weights
@@ -63,12 +64,15 @@ class KernelForm:
         choices: the program's choices, in the order of the state.
         info: names of the numbers.
         incremental: whether the new log density is the old one plus a difference, so that rounding adds up.
+        states: where a state ends with an estimate in place of the log density: draws a state, weighed so that its
+            measure is what the kernel keeps.
     """
 
     form: Form
     choices: tuple[Choice, ...]
     info: tuple[str, ...]
     incremental: bool = False
+    states: Form | None = None
 
     @property
     def size(self) -> int:

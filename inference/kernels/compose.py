@@ -21,7 +21,7 @@ from lawful.form import Form, Var
 
 from ..check.contracts import Contract
 from ..laws import PickLaw
-from .base import Kernel, KernelForm, finished, scoped, scored, state_inputs
+from .base import Kernel, KernelForm, exact, finished, scoped, scored, state_inputs
 from .mh import as_kernel
 
 
@@ -38,7 +38,7 @@ class Cycle:
 
     def build(self, program: Form) -> KernelForm:
         """Write the kernels in a row."""
-        built = [kernel.build(program) for kernel in self.kernels]
+        built = [exact(kernel.build(program), "cycle") for kernel in self.kernels]
         block, inputs, state = _start(program, built[0])
         given = (*inputs, *state)
         numbers: list[Mapping[str, Var]] = []
@@ -71,7 +71,7 @@ class Mixture:
 
     def build(self, program: Form) -> KernelForm:
         """Write the pick and the branch."""
-        built = [kernel.build(program) for kernel in self.kernels]
+        built = [exact(kernel.build(program), "mixture") for kernel in self.kernels]
         block, inputs, state = _start(program, built[0])
         names = tuple(dict.fromkeys(name for part in built for name in part.info))
         weights = block.constant(jnp.asarray(self.weights, jnp.result_type(float)))
@@ -228,7 +228,7 @@ def _close(
     rough: bool,
 ) -> KernelForm:
     form = finished(block.form(given, (*state, *numbers.values())))
-    return KernelForm(form, built.choices, tuple(numbers), rough)
+    return KernelForm(form, built.choices, tuple(numbers), rough, built.states)
 
 
 def _plans(kernels: Sequence[Kernel], program: Form, marks: Sequence[str]) -> list[str]:

@@ -21,7 +21,7 @@ from lawful.form import Form
 from lawful.record import choices_of
 
 from ..check.contracts import Contract
-from .base import KernelForm, finished, scored, state_inputs
+from .base import KernelForm, exact, finished, scored, state_inputs
 from .mh import as_kernel
 
 
@@ -42,7 +42,7 @@ class On:
         """Build the kernel for the program given the other choices, and put these around it."""
         moved, reach = self._moved(program)
         part = conditioned(program, {c.address for c in choices_of(program)} - moved, reach.terms)
-        built: KernelForm = self.kernel.build(part.form)
+        built: KernelForm = exact(self.kernel.build(part.form), "on")
         choices = choices_of(program)
         block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
         values = dict(zip((c.address for c in choices), state.values, strict=True))

@@ -1,8 +1,14 @@
 """Mutants of particle Markov chain Monte Carlo: what becomes of the reference and of its ancestors."""
 
+import importlib
+
+from lawful.block import Block
 from lawful.inference import backward, conditional_smc
+from lawful.inference.parts import scoped
 from lawful.inference.representations import conditional
 from tests.mutants.patching import patched
+
+pseudo_marginal = importlib.import_module("lawful.inference.kernels.pseudo_marginal")  # the package has a function so
 
 
 def reference_lost():
@@ -18,3 +24,18 @@ def ancestors_by_weight():
 def backward_by_weight():
     """The walk back picks ancestors by the weights of the filter alone."""
     return patched(backward, "aimed", lambda original: lambda weight, density: original(weight, 0.0 * density))
+
+
+def estimated_anew():
+    """A pseudo-marginal kernel estimates the likelihood of the current parameters anew at every step."""
+
+    def make(original):
+        def kept(block, parts, inputs, here, state):
+            inner, given = Block(), tuple(v.like() for v in (*inputs, *here))
+            _, estimate = parts.estimated(inner, given[: len(inputs)], given[len(inputs) :])
+            (fresh,) = block.splice(scoped(inner.form(given, (estimate,)), ("~anew",)), [*inputs, *here])
+            return fresh
+
+        return kept
+
+    return patched(pseudo_marginal, "kept_estimate", make)

@@ -36,6 +36,7 @@ SYSTEMATIC, ADAPTIVE = _rows("smc systematic"), _rows("smc systematic adaptive, 
 ADAPTIVE_3, ENUMERATE = _rows("smc systematic adaptive, N = 3", 24), _rows("enumerate", 40)
 GIBBS = _rows("gibbs")
 AIMED, BACKWARD = _rows("particle gibbs, ancestors sampled"), _rows("particle gibbs, backward")
+PSEUDO_MARGINAL = _rows("pseudo-marginal")
 RESAMPLE_MOVE = _rows("resample-move: reflect at every step of a loop")
 WALK = Reported("random walk from exact draws", "1", small_checks.walk_keeps_exact_draws)
 BOUNDS = Reported("Jacobian of dependent bounds", "0b", small_checks.jacobian_of_dependent_bounds)
@@ -137,6 +138,7 @@ MUTANTS = (
     Mutant("50", "one draw for all lanes of a mapped site", randomness.one_draw_for_all_lanes, LANES),
     Mutant("51", "default categorical sampler in single precision", randomness.gumbel, TAIL),
     Mutant("52", "kernel that never moves", kernels.never_accept, MH),
+    Mutant("53", "pseudo-marginal estimate of the state made anew", conditional.estimated_anew, PSEUDO_MARGINAL),
     Mutant("54", "moves between steps target the next measure", populations.next_measure, RESAMPLE_MOVE),
     Mutant("55", "overflow of a bounded loop kept", programs.overflow_kept, OVERFLOW),
     Mutant("56", "one uniform for all strata", randomness.one_uniform_for_all_strata, STRATA),

@@ -45,6 +45,8 @@ MADE = {
     "importance": lambda: inference.importance(coin, particles=2),
     "mcmc": lambda: inference.mcmc(coin, kernels.mh(), draws=2, warmup=0, chains=1),
     "mh": kernels.mh,
+    "pmmh": lambda: inference.pmmh(coin, particles=2),
+    "particle_gibbs": lambda: inference.particle_gibbs(coin, "x", particles=2),
     "temper": lambda: inference.temper(ladder=[0.5, 1.0]),
     "rejuvenate": lambda: inference.rejuvenate(kernels.mh(), 1),
     "waste_free": lambda: inference.waste_free(kernels.mh(), 1),
@@ -57,6 +59,7 @@ KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_si
            "cycle": lambda: kernels.cycle(kernels.mh()), "mixture": lambda: kernels.mixture([1.0], kernels.mh()),
            "repeat": lambda: kernels.repeat(kernels.mh(), 2), "gibbs": kernels.gibbs,
            "particle_gibbs": lambda: kernels.particle_gibbs(2),
+           "pseudo_marginal": lambda: kernels.pseudo_marginal(particles=2),
            "foreign": lambda: kernels.foreign(lambda log_density: lambda key, position: position)}  # fmt: skip
 # What is neither a transformer, nor a kernel, nor a plan, and so claims nothing by itself.
 CLAIM_NOTHING = {
@@ -80,6 +83,8 @@ PLANS = {
     "importance": "importance: collapse",
     "mcmc": "mh single site",
     "tempered_smc": "tempered smc",
+    "pmmh": "pseudo-marginal",
+    "particle_gibbs": "particle gibbs",
     "propose": "propose",
 }
 

@@ -1,4 +1,4 @@
-"""Conditional SMC keeps the posterior of paths, however the reference gets its ancestors, exactly on finite programs."""
+"""Conditional SMC keeps the posterior of paths, however the reference gets its ancestors: exact on finite programs."""
 
 import collections
 from typing import Any

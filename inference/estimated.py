@@ -1,0 +1,81 @@
+"""Estimated: the evidence of a program as a value that a particle filter estimates, with one path picked by weight.
+
+Law: E[Z-hat f(path)] is the integral of f over the program's measure, so Z-hat may stand for a density wherever only
+its mean counts: as a factor of another program, or in the ratio of a pseudo-marginal kernel.
+
+Reference: Andrieu and Roberts (2009), The pseudo-marginal approach for efficient Monte Carlo computations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+
+from lawful.addresses import Address
+from lawful.analysis import without_dead_code
+from lawful.block import Block
+from lawful.form import Factor, Form, Site, Var, walk
+from lawful.interpose import Answer, interpose
+from lawful.record import Choice, choices_of, record
+from lawful.simplify import simplified
+
+from .representations.sequential import Cuts, sequential
+from .transformers import Advance, Collapse, PushEvidence, When, repeat_to_end, resample, spawn
+
+
+@dataclass(frozen=True)
+class Filter:
+    """How to estimate: the settings of a particle filter."""
+
+    particles: int
+    scheme: Any
+    when: When | None
+    cuts: Cuts = None
+
+    def __call__(self, program: Form) -> Form:
+        """Write the filter: outputs are the choices of one path, its flags, and the log of the estimate."""
+        if not choices_of(program):
+            return with_evidence(replace(program, outputs=(), out_tree=None))
+        recorded = record(program, ("sample",))
+        source = replace(recorded.form, outputs=recorded.form.outputs[recorded.own :], out_tree=None)
+        step = resample(self.scheme, self.when) >> Advance >> PushEvidence
+        run = spawn(self.particles) >> PushEvidence >> repeat_to_end(step) >> Collapse
+        return with_evidence(simplified(run(sequential(source, self.cuts))))
+
+
+def with_evidence(form: Form) -> Form:
+    """Turn the weight of a form into its last output, as natural log; what it draws stays drawn."""
+    found = interpose(form, _Drawn(), weighing(form))
+    outputs = (*found.form.outputs[: found.own], found.form.outputs[found.own + 1])
+    return without_dead_code(replace(found.form, outputs=outputs))
+
+
+def weighing(form: Form) -> set[Address]:
+    """Give the addresses of all factors and observations."""
+    return {n.address for n in walk(form) if isinstance(n, Factor) or (isinstance(n, Site) and n.observed is not None)}
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The rule that leaves every choice as it is."""
+
+    def inputs(self, choice: Choice) -> list[Var]:
+        """Nothing."""
+        return []
+
+    def outputs(self, choice: Choice) -> list[Var]:
+        """Nothing."""
+        return []
+
+    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        """Append the site."""
+        out = site.out.like()
+        block.nodes.append(replace(site, parameters=tuple(parameters), out=out))
+        return Answer(out, block.constant(jnp.zeros((), jnp.result_type(float))), ())
+
+    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        """Nothing."""
+        return []

@@ -1,0 +1,116 @@
+"""Particle MCMC: chains whose moves run a particle filter, as compositions of kernels.
+
+Law: both keep the posterior for any number of particles. `pmmh` moves parameters by their estimated likelihood;
+`particle_gibbs` moves a sequence by conditional SMC, then the parameters given the sequence.
+
+Reference: Andrieu, Doucet and Holenstein (2010), Particle Markov chain Monte Carlo methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lawful.errors import LawfulError
+
+from .faults import OnFault
+from .kernels.compose import cycle
+from .kernels.mh import as_kernel
+from .kernels.on import on
+from .kernels.particle_gibbs import particle_gibbs as conditional_smc
+from .kernels.pseudo_marginal import pseudo_marginal
+from .mcmc import mcmc
+
+
+def pmmh(
+    model: Any,
+    proposal: Any = None,
+    sites: Sequence[Any] | None = None,
+    *,
+    particles: int,
+    resampling: str | Any = "systematic",
+    resample_below: float | None = 0.5,
+    chains: int = 4,
+    warmup: int = 500,
+    draws: int = 1000,
+    thin: int = 1,
+    init: Any = None,
+    on_fault: OnFault = "raise",
+) -> Any:
+    """Build particle marginal Metropolis-Hastings; without a proposal, particle independent Metropolis-Hastings.
+
+    Args:
+        model: a program with a sequence, as for `smc`.
+        proposal: how the parameters are proposed, as `kernels.random_walk(0.1)`.
+        sites: names of the parameters; all other sites are drawn by the filter.
+        particles: number of particles of each filter.
+        resampling: a scheme, as for `smc`.
+        resample_below: resample when the effective sample size is below this fraction; None: at every step.
+        chains: number of chains, run side by side; other settings as for `mcmc`.
+        warmup: steps before the first draw.
+        draws: number of draws per chain.
+        thin: steps per draw.
+        init: a start of the parameters by name; default: prior draws.
+        on_fault: as for `mcmc`.
+
+    Returns: a plan; `plan(key, *args)` gives a `Result`, whose `lp` is the log of the parameters' density x estimate.
+
+    >>> import jax, jax.numpy as jnp, numpyro.distributions as dist, lawful
+    >>> from lawful.inference import kernels
+    >>> def walk(y):
+    ...     sigma = lawful.sample("sigma", dist.LogNormal(0.0, 1.0))
+    ...     def step(x, y):
+    ...         x = lawful.sample("x", dist.Normal(x, sigma))
+    ...         lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+    ...         return x, None
+    ...     lawful.scan(step, 0.0, y)
+    >>> plan = pmmh(walk, kernels.random_walk(0.5), ["sigma"], particles=20, chains=2, warmup=5, draws=10)
+    >>> plan(jax.random.key(0), jnp.array([0.5, 1.0, 0.2])).posterior["x"].shape
+    (2, 10, 3)
+    """
+    kernel = pseudo_marginal(proposal, sites, particles=particles, resampling=resampling, resample_below=resample_below)
+    return mcmc(model, kernel, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault)
+
+
+def particle_gibbs(
+    model: Any,
+    states: Any,
+    kernel: Any = None,
+    *,
+    particles: int,
+    ancestors: Any = "sampled",
+    chains: int = 4,
+    warmup: int = 500,
+    draws: int = 1000,
+    thin: int = 1,
+    init: Any = None,
+    on_fault: OnFault = "raise",
+) -> Any:
+    """Build particle Gibbs: a sequence by conditional SMC, then everything else by another kernel.
+
+    Args:
+        model: a program with a sequence.
+        states: the name of the sequence's site, or several.
+        kernel: moves the other sites given the sequence, as `kernels.on("sigma", kernels.random_walk(0.1))`; None where
+            there are none.
+        particles: number of particles, the retained path among them.
+        ancestors: how the retained path gets new ancestors, see `kernels.particle_gibbs`.
+        chains: number of chains, run side by side; other settings as for `mcmc`.
+        warmup: steps before the first draw.
+        draws: number of draws per chain.
+        thin: steps per draw.
+        init: a start by site name, as for `mcmc`.
+        on_fault: as for `mcmc`.
+
+    Raises:
+        LawfulError: no site is named.
+
+    >>> from lawful.inference import kernels
+    >>> particle_gibbs(lambda y: None, "x", kernels.on("sigma", kernels.random_walk(0.1)), particles=20)
+    mcmc(cycle(on(['x'], particle_gibbs(20, multinomial, ancestors='sampled')), on(['sigma'], mh(random_walk(0.1)))))
+    """
+    if not states:
+        raise LawfulError("particle_gibbs: expected the name of a site or more, got none.")
+    path = on(states, conditional_smc(particles, ancestors=ancestors))
+    both = path if kernel is None else cycle(path, as_kernel(kernel))
+    return mcmc(model, both, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault)

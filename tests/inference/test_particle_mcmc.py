@@ -1,0 +1,141 @@
+"""Particle MCMC has the posterior of parameters and path, for few particles and for many."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import inference
+from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.inference import kernels
+from lawful.inference.check import sbc
+
+
+def walk(y):
+    """A local level whose step size is unknown."""
+    sigma = lawful.sample("sigma", dist.LogNormal(-0.5, 0.7))
+
+    def step(x, y):
+        x = lawful.sample("x", dist.Normal(x, sigma))
+        lawful.sample("y", dist.Normal(x, 0.5), obs=y)
+        return x, None
+
+    lawful.scan(step, 0.0, y)
+
+
+Y = jnp.array([0.4, 1.1, 0.8, 1.9, 2.4, 1.7])
+
+
+def exact():
+    """Posterior mean and sd of log sigma, and of the last state, by quadrature over sigma of a Kalman filter."""
+    grid = np.linspace(-4.0, 3.0, 2_001)
+    weight, last = [], []
+    for log_sigma in grid:
+        mean, variance, log_evidence = 0.0, 0.0, 0.0
+        for y in np.asarray(Y):
+            variance += np.exp(2 * log_sigma)
+            total = variance + 0.25
+            log_evidence += -0.5 * (np.log(2 * np.pi * total) + (y - mean) ** 2 / total)
+            gain = variance / total
+            mean, variance = mean + gain * (y - mean), variance * (1 - gain)
+        weight.append(log_evidence - 0.5 * ((log_sigma + 0.5) / 0.7) ** 2)
+        last.append(mean)
+    p = np.exp(np.array(weight) - max(weight))
+    p /= p.sum()
+    first = p @ grid
+    return first, np.sqrt(p @ grid**2 - first**2), p @ np.array(last)
+
+
+def plans():
+    walk_sigma = kernels.random_walk(0.8)
+    settings = {"chains": 200, "warmup": 100, "draws": 200}
+    return {
+        "pmmh": inference.pmmh(walk, walk_sigma, ["sigma"], particles=10, **settings),
+        "particle gibbs, sampled": inference.particle_gibbs(
+            walk, "x", kernels.on("sigma", walk_sigma), particles=5, **settings
+        ),
+        "particle gibbs, backward": inference.particle_gibbs(
+            walk, "x", kernels.on("sigma", walk_sigma), particles=5, ancestors="backward", **settings
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ["pmmh", "particle gibbs, sampled", "particle gibbs, backward"])
+def test_the_posterior_of_a_parameter_and_of_a_state_is_exact(name):
+    """200 independent chains: their means are independent, so 6.2 standard errors are a false alarm in 10^9."""
+    result = plans()[name](jax.random.key(0), Y)
+    mean, sd, last = exact()
+    for found, truth in ((np.log(result.posterior["sigma"]), mean), (result.posterior["x"][..., -1], last)):
+        each = np.asarray(found, np.float64).mean(axis=1)
+        error = each.std(ddof=1) / np.sqrt(len(each))
+        assert abs(each.mean() - truth) < 6.2 * error
+        assert error < 0.05 * sd
+
+
+def test_the_estimate_is_kept_with_the_state():
+    """`lp` moves exactly where the parameters do: an estimate that is made anew would move alone."""
+    result = inference.pmmh(walk, kernels.random_walk(0.8), ["sigma"], particles=5, chains=8, draws=200)(
+        jax.random.key(1), Y
+    )
+    sigma, lp = np.asarray(result.posterior["sigma"]), np.asarray(result.stats["lp"])
+    assert np.array_equal(sigma[:, 1:] != sigma[:, :-1], lp[:, 1:] != lp[:, :-1])
+    assert 0.1 < np.asarray(result.stats["acceptance_rate"]).mean() < 0.9
+
+
+def test_a_chain_starts_where_it_is_told():
+    plan = inference.pmmh(
+        walk, kernels.random_walk(1e-9), ["sigma"], particles=5, chains=2, warmup=0, draws=1, init={"sigma": [0.3, 0.7]}
+    )
+    sigma = plan(jax.random.key(0), Y).posterior["sigma"][:, 0]
+    np.testing.assert_allclose(sigma, [0.3, 0.7], rtol=1e-6)
+
+
+def test_independent_paths_have_no_parameters():
+    result = inference.pmmh(lambda y: known(y), particles=20, chains=4, warmup=5, draws=50)(jax.random.key(0), Y)
+    assert result.posterior["x"].shape == (4, 50, 6)
+
+
+def known(y):
+    def step(x, y):
+        x = lawful.sample("x", dist.Normal(x, 0.5))
+        lawful.sample("y", dist.Normal(x, 0.5), obs=y)
+        return x, None
+
+    lawful.scan(step, 0.0, y)
+
+
+def nested_prior(y):
+    scale = lawful.sample("scale", dist.LogNormal(0.0, 1.0))
+    sigma = lawful.sample("sigma", dist.HalfNormal(scale))
+    lawful.scan(lambda x, y: (lawful.sample("x", dist.Normal(x, sigma)), lawful.factor("f", -y)), 0.0, y)
+
+
+def test_what_cannot_be_a_parameter_is_refused():
+    walk_sigma = kernels.random_walk(0.5)
+    with pytest.raises(UnsupportedProgramError, match="'scale' .* decides the law of a parameter"):
+        inference.pmmh(nested_prior, walk_sigma, ["sigma"], particles=5).plan(Y)
+    with pytest.raises(LawfulError, match="no latent site 'tau'"):
+        inference.pmmh(walk, walk_sigma, ["tau"], particles=5).plan(Y)
+    with pytest.raises(LawfulError, match="expected a proposal and the names"):
+        inference.pmmh(walk, walk_sigma, particles=5)
+    kernel = kernels.pseudo_marginal(walk_sigma, ["sigma"], particles=5)
+    with pytest.raises(UnsupportedProgramError, match="cycle: a pseudo-marginal kernel keeps an estimate"):
+        inference.mcmc(walk, kernels.cycle(kernel, kernels.mh())).form(Y)
+    with pytest.raises(UnsupportedProgramError, match="on: a pseudo-marginal kernel"):
+        inference.mcmc(walk, kernels.on(["x", "sigma"], kernel)).form(Y)
+    with pytest.raises(LawfulError, match="expected the name of a site"):
+        inference.particle_gibbs(walk, (), particles=5)
+
+
+@pytest.mark.tier3
+@pytest.mark.optimised
+def test_pmmh_is_calibrated():
+    """1,000 simulations of a local level, four steps; draws of one chain, thinned."""
+    algorithm = lambda p: inference.pmmh(
+        p, kernels.random_walk(1.0), ["sigma"], particles=10, chains=1, warmup=50, draws=49, thin=8
+    )
+    report = sbc(walk, algorithm, Y[:4], n_sims=1_000, draws=49, bins=25)
+    report.raise_if_failed()
+    assert report.detects(0.3)
