@@ -16,6 +16,7 @@ from .findings import Finding, Limits, Status
 from .ladders import by_ess
 from .mcmc import mcmc
 from .moving import move
+from .nesting import nested
 from .particle_mcmc import particle_gibbs, pmmh
 from .paths import data_by_data, prior_to_posterior
 from .population_walk import population_walk
@@ -28,6 +29,7 @@ from .representations.sequential import Suspend, sequential, suspend
 from .representations.traced import Trace
 from .result import Result
 from .smc import importance, particle_filter, smc
+from .smc2 import ibis, smc2
 from .tempered_smc import tempered_smc
 from .tempering import temper
 from .transformer import Transformer
@@ -56,10 +58,12 @@ __all__ = [
     "enumerate_sites",
     "enumeration",
     "ess_below",
+    "ibis",
     "importance",
     "kernels",
     "mcmc",
     "move",
+    "nested",
     "particle_filter",
     "particle_gibbs",
     "pmmh",
@@ -74,6 +78,7 @@ __all__ = [
     "resample",
     "sequential",
     "smc",
+    "smc2",
     "spawn",
     "suspend",
     "temper",

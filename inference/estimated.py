@@ -37,13 +37,17 @@ class Filter:
 
     def __call__(self, program: Form) -> Form:
         """Write the filter: outputs are the choices of one path, its flags, and the log of the estimate."""
-        if not choices_of(program):
-            return with_evidence(replace(program, outputs=(), out_tree=None))
         recorded = record(program, ("sample",))
-        source = replace(recorded.form, outputs=recorded.form.outputs[recorded.own :], out_tree=None)
+        return with_evidence(self.collapsed(replace(recorded.form, outputs=recorded.form.outputs[recorded.own :])))
+
+    def collapsed(self, program: Form) -> Form:
+        """Write the filter: outputs are those of the program on one path; its weight is the estimate."""
+        program = replace(program, in_tree=None, out_tree=None)
+        if not choices_of(program):
+            return program
         step = resample(self.scheme, self.when) >> Advance >> PushEvidence
         run = spawn(self.particles) >> PushEvidence >> repeat_to_end(step) >> Collapse
-        return with_evidence(simplified(run(sequential(source, self.cuts))))
+        return simplified(run(sequential(program, self.cuts)))
 
 
 def with_evidence(form: Form) -> Form:

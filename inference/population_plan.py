@@ -114,9 +114,14 @@ class PopulationPlan:
         recorded = record(form) if paths else record(form, ())
         own = recorded.own
         source = recorded.form
+        choices = tuple(c for c in recorded.choices if not _own(c))
         if paths:
-            source = replace(source, outputs=source.outputs[own:])
-            names = tuple(c.name for c in recorded.choices)
+            shown = [not _own(c) for c in recorded.choices]
+            shown += [not _own(c) for c in recorded.choices if c.conditional]
+            source = replace(
+                source, outputs=tuple(v for v, seen in zip(source.outputs[own:], shown, strict=True) if seen)
+            )
+            names = tuple(c.name for c in choices)
         else:
             names = _returned_names(form)
         refuse_improper(form, self.name)
@@ -134,10 +139,8 @@ class PopulationPlan:
             stats[ROOTS] = trail.roots
         outputs = (*values, population.log_weight, draws, *stats.values())
         algorithm = without_dead_code(simplified(block.form(population.inputs, outputs)))
-        conditional = tuple(c.name for c in recorded.choices if c.conditional) if paths else ()
-        return _Built(
-            _runner(algorithm, self.settings["runs"]), names, conditional, tuple(stats), recorded.choices, algorithm
-        )
+        conditional = tuple(c.name for c in choices if c.conditional) if paths else ()
+        return _Built(_runner(algorithm, self.settings["runs"]), names, conditional, tuple(stats), choices, algorithm)
 
     def _collect(self, prepared: Prepared, out: Any, seconds: float) -> Result:
         built: _Built = prepared.built
@@ -180,6 +183,11 @@ class PopulationPlan:
 def _described(settings: dict[str, Any]) -> dict[str, Any]:
     """Write what steers the population as text, which a file can hold."""
     return {name: repr(value) if name in ("proposal", "move", "cuts") else value for name, value in settings.items()}
+
+
+def _own(choice: Choice) -> bool:
+    """Tell whether an algorithm inside the program made a choice, which no result shows."""
+    return any(isinstance(part, str) and part.startswith("~") for part in choice.address)
 
 
 def _spread(block: Any, value: Any, plate: Any) -> Any:

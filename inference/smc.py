@@ -46,7 +46,8 @@ def particle_filter(
     return spawn(particles) >> push >> repeat_to_end(step) >> Finish >> push_evidence_with(nonfinite, again=False)
 
 
-def _check(particles: int, runs: int, keep: str, nonfinite: str, on_fault: str) -> None:
+def check_settings(particles: int, runs: int, keep: str, nonfinite: str, on_fault: str) -> None:
+    """Refuse settings of a population method that make no sense."""
     checked_policy(on_fault)
     for name, value in (("particles", particles), ("runs", runs)):
         if not isinstance(value, int | np.integer) or value < 1:
@@ -139,7 +140,7 @@ def smc(
     >>> result.posterior["x"].shape, result.log_evidence.shape
     ((2, 100, 2), (2,))
     """
-    _check(particles, runs, keep, nonfinite, on_fault)
+    check_settings(particles, runs, keep, nonfinite, on_fault)
     if enumerate is not None:
         given = {
             "particles": particles, "runs": runs, "resampling": resampling, "resample_below": resample_below,
@@ -186,7 +187,7 @@ def importance(
     >>> bool(abs(result.log_evidence_pooled - jnp.log(0.5)) < 0.1)
     True
     """
-    _check(particles, runs, keep, nonfinite, on_fault)
+    check_settings(particles, runs, keep, nonfinite, on_fault)
     if enumerate is not None:
         given = {
             "particles": particles, "runs": runs, "nonfinite": nonfinite, "on_fault": on_fault, "proposal": proposal

@@ -18,7 +18,7 @@ from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
 from lawful.record import choices_of
 
-from ..kernels import cycle, gibbs, independence, mh, mixture, on, pseudo_marginal
+from ..kernels import cycle, gibbs, independence, mh, mixture, on, pseudo_marginal, refresh
 from ..kernels.base import INVARIANT, KernelForm
 from .contracts import Contract
 
@@ -190,4 +190,5 @@ def _flip(current: Mapping[str, Any]) -> None:
     sample("p", dist.Bernoulli(0.3 + 0.3 * current["p"]))
 
 
+REFRESH = refresh(_flip, ["p"])
 PMMH = pseudo_marginal(mh(_flip).proposal, ["p"], particles=2, resample_below=0.95)

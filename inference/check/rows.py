@@ -33,6 +33,7 @@ from ..transformers import (
     resample,
     spawn,
 )
+from .called import Called
 from .doubled import Double, Simplify
 from .halves import SumHalf, SumOutside
 from .kernel_rows import (
@@ -41,6 +42,7 @@ from .kernel_rows import (
     ON,
     PMMH,
     PROGRAM,
+    REFRESH,
     Conditionals,
     hidden,
     known_steps,
@@ -131,6 +133,13 @@ ROWS: tuple[Row, ...] = (
         steps=2,
     ),
     Row("smc multinomial adaptive, collapsed", _filter("multinomial", 2, 0.9) >> Collapse, loops=True, steps=2),
+    Row(
+        "smc inside a program",
+        _filter("systematic", 2, 0.9) >> Collapse >> Called,
+        loops=True,
+        max_paths=24,
+        steps=2,
+    ),
     Row("move: mh after resampling", Trace >> spawn(2) >> resample(scheme("systematic")) >> move(mh()), max_paths=40),
     Row(
         "tempered smc, N = 2",
@@ -201,6 +210,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("particle gibbs, ancestors sampled", particle_gibbs(2), programs=(two_steps,)),
     Row("particle gibbs, backward", particle_gibbs(2, ancestors="backward"), programs=(two_steps,)),
+    Row("refresh", REFRESH, programs=(known_steps,)),
     Row("pseudo-marginal", PMMH, programs=(known_steps,)),
     Row("pseudo-marginal, no parameters", pseudo_marginal(particles=2), programs=(two_steps,)),
 )

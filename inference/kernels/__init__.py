@@ -10,6 +10,7 @@ from .particle_gibbs import particle_gibbs
 from .program_proposal import independence
 from .pseudo_marginal import pseudo_marginal
 from .random_walk import random_walk
+from .refresh import refresh
 from .single_site import single_site
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "particle_gibbs",
     "pseudo_marginal",
     "random_walk",
+    "refresh",
     "repeat",
     "scored",
     "single_site",

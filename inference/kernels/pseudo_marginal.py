@@ -10,20 +10,17 @@ References: Andrieu, Doucet and Holenstein (2010), Particle Markov chain Monte C
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.addresses import Address, as_address
-from lawful.analysis import without_dead_code
 from lawful.block import Block
 from lawful.conditioned import conditioned
-from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.errors import LawfulError
 from lawful.form import Form, Var
-from lawful.record import Choice, choices_of, record
 
 from ..check.contracts import Contract
 from ..estimated import Filter, weighing
@@ -31,8 +28,9 @@ from ..numerics.ess import EssBelow
 from ..numerics.resampling import scheme as scheme_named
 from ..representations.sequential import Cuts
 from .acceptance import INFO, accept, refuse_nothing_to_move
-from .base import KernelForm, Proposed, State, finished, scoped, scored, state_inputs, without_weights
-from .mh import mh
+from .base import KernelForm, Proposed, State, finished, scoped, scored, state_inputs
+from .parameters import Parameters, parameters_of
+from .refresh import joint_proposal
 
 
 @dataclass(frozen=True)
@@ -48,47 +46,36 @@ class PseudoMarginal:
 
     def build(self, program: Form) -> KernelForm:
         """Write proposal, filter, coin and choice; and how states are drawn."""
-        parts = self._parts(program)
-        choices = parts.choices
+        known = self._parameters(program)
+        choices = known.choices
+        refuse_nothing_to_move(choices)
         block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
-        here = tuple(v for c, v in zip(choices, state.values, strict=True) if c.address in parts.moved)
-        proposed = self._proposed(block, parts, inputs, here)
-        old = kept_estimate(block, parts, inputs, here, state)
-        there, estimate = parts.estimated(block, inputs, proposed.state.values)
+        here = known.among(state.values)
+        proposed = self._proposed(block, known, inputs, here)
+        old = kept_estimate(block, known, inputs, here, state)
+        there, estimate = estimated(block, known, self.estimate, inputs, proposed.state.values)
         new = (*there, block.det(jnp.add, proposed.state.log_density, estimate, label="log density x estimate"))
         ratio = block.det(_ratio, proposed.log_ratio, estimate, old, label="log ratio")
         probability, coin, broken = accept(block, ratio)
         after = [block.det(jnp.where, coin, x, y, label="accept?") for x, y in zip(new, state.flat, strict=True)]
         form = block.form((*inputs, *state.flat), (*after, probability, coin, broken))
-        return KernelForm(finished(form), choices, INFO, states=parts.states())
+        return KernelForm(finished(form), choices, INFO, states=_states(known, self.estimate))
 
-    def _proposed(self, block: Block, parts: _Parts, inputs: Sequence[Var], here: tuple[Var, ...]) -> Proposed:
-        log_density, _ = scored(block, parts.prior, inputs, here)
-        state = State(here, (), log_density)
-        if not parts.moved:
-            return Proposed(state, block.constant(jnp.zeros((), jnp.result_type(float))))
-        proposed: Proposed = self.proposal.propose(block, parts.prior, inputs, parts.parameters, state)
-        return proposed
+    def _parameters(self, program: Form) -> Parameters:
+        return parameters_of(program, self.sites, "pseudo_marginal")
 
-    def _parts(self, program: Form) -> _Parts:
-        choices = choices_of(program)
-        refuse_nothing_to_move(choices)
-        known = {c.address: c.address for c in choices} | {c.name: c.address for c in choices}
-        moved: dict[Address, Choice] = {}
-        for site in self.sites:
-            address = known.get(site, known.get(as_address(site)))
-            if address is None:
-                names = ", ".join(c.name for c in choices)
-                raise LawfulError(f"pseudo_marginal: no latent site {site!r}; the program has: {names}.", site=site)
-            moved[address] = next(c for c in choices if c.address == address)
-        return _Parts(program, choices, frozenset(moved), self.estimate)
+    def _proposed(self, block: Block, known: Parameters, inputs: Sequence[Var], here: tuple[Var, ...]) -> Proposed:
+        if known.moved:
+            return known.propose(block, self.proposal, inputs, here)
+        none = block.constant(jnp.zeros((), jnp.result_type(float)))
+        return Proposed(State((), (), scored(block, known.prior, inputs, ())[0]), none)
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is moved how."""
-        parts = self._parts(program)
-        lines = dict(line.split(": ", 1) for line in (self.proposal.plan(parts.prior) if parts.moved else []))
+        known = self._parameters(program)
+        lines = dict(line.split(": ", 1) for line in (self.proposal.plan(known.prior) if known.moved else []))
         how = f"a path of a particle filter, {self.estimate.particles} particles"
-        return [f"{c.name}: {lines.get(c.name, how)}" for c in parts.choices]
+        return [f"{c.name}: {lines.get(c.name, how)}" for c in known.choices]
 
     def __repr__(self) -> str:
         """Show the proposal and the number of particles."""
@@ -97,56 +84,34 @@ class PseudoMarginal:
         return f"pseudo_marginal({self.proposal!r}, {list(self.sites)}, particles={self.estimate.particles})"
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """A program split into parameters and the rest, whose evidence is estimated."""
+def estimated(
+    block: Block, known: Parameters, estimate: Filter, inputs: Sequence[Var], values: Sequence[Var]
+) -> tuple[tuple[Var, ...], Var]:
+    """Append the filter at given parameters: gives a state but for its last value, and the log estimate."""
+    given = conditioned(known.program, known.moved, weighing(known.program))
+    order = dict(zip((c.address for c in known.chosen), values, strict=True))
+    run = scoped(estimate(given.form), ("~estimate",))
+    *outs, log_estimate = block.splice(run, [*inputs, *(order[c.address] for c in given.fixed)])
+    order |= zip((c.address for c in known.rest), outs, strict=False)
+    return (*(order[c.address] for c in known.choices), *outs[len(known.rest) :]), log_estimate
 
-    program: Form
-    choices: tuple[Choice, ...]
-    moved: frozenset[Address]
-    estimate: Filter
 
-    @property
-    def parameters(self) -> tuple[Choice, ...]:
-        """The parameters, in the order of the state."""
-        return tuple(c for c in self.choices if c.address in self.moved)
+def kept_estimate(block: Block, known: Parameters, inputs: Sequence[Var], here: tuple[Var, ...], state: State) -> Var:
+    """Append the log estimate of the current state, which is the one that it was accepted with."""
+    before, _ = scored(block, known.prior, inputs, here)
+    kept: Var = block.det(jnp.subtract, state.log_density, before, label="estimate")
+    return kept
 
-    @property
-    def prior(self) -> Form:
-        """The program of the parameters alone."""
-        recorded = record(without_weights(self.program), ("sample",))
-        values = dict(zip((c.address for c in recorded.choices), recorded.values, strict=True))
-        outputs = tuple(values[c.address] for c in self.parameters)
-        prior = without_dead_code(replace(recorded.form, outputs=outputs, out_tree=None))
-        found = {c.address: c for c in choices_of(prior)}
-        for choice in (*self.parameters, *(c for a, c in found.items() if a not in self.moved)):
-            if choice.conditional or choice.address not in self.moved:
-                why = "is made in one arm only" if choice.conditional else "decides the law of a parameter"
-                raise UnsupportedProgramError(
-                    f"pseudo_marginal: site '{choice.name}' ({choice.source}) {why}. Fix: name sites that always run, "
-                    "with all sites that their laws read.",
-                    site=choice.address,
-                )
-        return prior
 
-    def estimated(self, block: Block, inputs: Sequence[Var], values: Sequence[Var]) -> tuple[tuple[Var, ...], Var]:
-        """Append the filter at given parameters: gives a state but for its last value, and the log estimate."""
-        given = conditioned(self.program, self.moved, weighing(self.program))
-        filtered = scoped(self.estimate(given.form), ("~estimate",))
-        order = {c.address: v for c, v in zip(self.parameters, values, strict=True)}
-        *outs, estimate = block.splice(filtered, [*inputs, *(order[c.address] for c in given.fixed)])
-        rest = [c for c in self.choices if c.address not in self.moved]
-        order |= zip((c.address for c in rest), outs, strict=False)
-        return (*(order[c.address] for c in self.choices), *outs[len(rest) :]), estimate
-
-    def states(self) -> Form:
-        """Draw parameters from their prior and a path by the filter, weighed by the estimate."""
-        block, inputs = Block(), tuple(v.like() for v in self.program.inputs)
-        values = block.splice(self.prior, inputs)
-        log_density, _ = scored(block, self.prior, inputs, values)
-        state, estimate = self.estimated(block, inputs, values)
-        block.factor(("~estimate", "evidence"), estimate)
-        return finished(block.form(inputs, (*state, block.det(jnp.add, log_density, estimate, label="log density"))))
+def _states(known: Parameters, estimate: Filter) -> Form:
+    """Draw parameters from their prior and a path by the filter, weighed by the estimate."""
+    block, inputs = Block(), tuple(v.like() for v in known.program.inputs)
+    values = block.splice(known.prior, inputs)
+    log_density, _ = scored(block, known.prior, inputs, values)
+    state, log_estimate = estimated(block, known, estimate, inputs, values)
+    block.factor(("~estimate", "evidence"), log_estimate)
+    both = block.det(jnp.add, log_density, log_estimate, label="log density x estimate")
+    return finished(block.form(inputs, (*state, both)))
 
 
 def pseudo_marginal(
@@ -184,12 +149,7 @@ def pseudo_marginal(
     """
     if not isinstance(particles, int | np.integer) or particles < 1:
         raise LawfulError(f"pseudo_marginal: particles: expected an integer of 1 or more, got {particles!r}.")
-    if proposal is not None and not hasattr(proposal, "propose"):
-        proposal = mh(proposal).proposal
-        if not hasattr(proposal, "propose"):
-            raise LawfulError(
-                f"pseudo_marginal: {proposal!r} moves a site at a time. Fix: a joint proposal, as kernels.random_walk."
-            )
+    proposal = None if proposal is None else joint_proposal(proposal, "pseudo_marginal")
     named = tuple(sites) if sites is not None else tuple(getattr(proposal, "sites", None) or ())
     if (proposal is None) != (not named):
         raise LawfulError(
@@ -199,13 +159,6 @@ def pseudo_marginal(
     scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
     when = None if resample_below is None else EssBelow(resample_below)
     return PseudoMarginal(proposal, named, Filter(int(particles), scheme, when, cuts))
-
-
-def kept_estimate(block: Block, parts: _Parts, inputs: Sequence[Var], here: tuple[Var, ...], state: State) -> Var:
-    """Append the log estimate of the current state, which is the one that it was accepted with."""
-    before, _ = scored(block, parts.prior, inputs, here)
-    estimate: Var = block.det(jnp.subtract, state.log_density, before, label="estimate")
-    return estimate
 
 
 def _ratio(proposed: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:

@@ -4,6 +4,9 @@ import importlib
 
 from lawful.block import Block
 from lawful.inference import backward, conditional_smc
+from lawful.inference.estimated import Filter
+from lawful.inference.numerics.ess import EssBelow
+from lawful.inference.numerics.resampling import scheme
 from lawful.inference.parts import scoped
 from lawful.inference.representations import conditional
 from tests.mutants.patching import patched
@@ -30,11 +33,11 @@ def estimated_anew():
     """A pseudo-marginal kernel estimates the likelihood of the current parameters anew at every step."""
 
     def make(original):
-        def kept(block, parts, inputs, here, state):
+        def kept(block, known, inputs, here, state):
             inner, given = Block(), tuple(v.like() for v in (*inputs, *here))
-            _, estimate = parts.estimated(inner, given[: len(inputs)], given[len(inputs) :])
-            (fresh,) = block.splice(scoped(inner.form(given, (estimate,)), ("~anew",)), [*inputs, *here])
-            return fresh
+            filter_ = Filter(2, scheme("systematic"), EssBelow(0.95))
+            _, fresh = pseudo_marginal.estimated(inner, known, filter_, given[: len(inputs)], given[len(inputs) :])
+            return block.splice(scoped(inner.form(given, (fresh,)), ("~anew",)), [*inputs, *here])[0]
 
         return kept
 

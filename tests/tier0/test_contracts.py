@@ -46,6 +46,8 @@ MADE = {
     "mcmc": lambda: inference.mcmc(coin, kernels.mh(), draws=2, warmup=0, chains=1),
     "mh": kernels.mh,
     "pmmh": lambda: inference.pmmh(coin, particles=2),
+    "smc2": lambda: inference.smc2(coin, kernels.random_walk(1.0), ["x"], particles=2, inner=2),
+    "ibis": lambda: inference.ibis(coin, kernels.mh(), particles=2, ladder=[1.0], steps=1),
     "particle_gibbs": lambda: inference.particle_gibbs(coin, "x", particles=2),
     "temper": lambda: inference.temper(ladder=[0.5, 1.0]),
     "rejuvenate": lambda: inference.rejuvenate(kernels.mh(), 1),
@@ -60,6 +62,7 @@ KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_si
            "repeat": lambda: kernels.repeat(kernels.mh(), 2), "gibbs": kernels.gibbs,
            "particle_gibbs": lambda: kernels.particle_gibbs(2),
            "pseudo_marginal": lambda: kernels.pseudo_marginal(particles=2),
+           "refresh": lambda: kernels.refresh(kernels.random_walk(1.0), ["x"]),
            "foreign": lambda: kernels.foreign(lambda log_density: lambda key, position: position)}  # fmt: skip
 # What is neither a transformer, nor a kernel, nor a plan, and so claims nothing by itself.
 CLAIM_NOTHING = {
@@ -73,6 +76,7 @@ CLAIM_NOTHING = {
     "enumerate",
     "sequential",
     "scored",
+    "nested",
 }
 # What cannot be enumerated, since its draws are not sites, and the tests that check it by statistics.
 BY_STATISTICS = {"kernels.foreign": "tests/inference/kernels/test_foreign.py"}
@@ -84,6 +88,8 @@ PLANS = {
     "mcmc": "mh single site",
     "tempered_smc": "tempered smc",
     "pmmh": "pseudo-marginal",
+    "smc2": "refresh",
+    "ibis": "temper data by data",
     "particle_gibbs": "particle gibbs",
     "propose": "propose",
 }
