@@ -133,13 +133,7 @@ ROWS: tuple[Row, ...] = (
         steps=2,
     ),
     Row("smc multinomial adaptive, collapsed", _filter("multinomial", 2, 0.9) >> Collapse, loops=True, steps=2),
-    Row(
-        "smc inside a program",
-        _filter("systematic", 2, 0.9) >> Collapse >> Called,
-        loops=True,
-        max_paths=24,
-        steps=2,
-    ),
+    Row("importance inside a program", spawn(2) >> PushEvidence >> Collapse >> Called, max_paths=80),
     Row("move: mh after resampling", Trace >> spawn(2) >> resample(scheme("systematic")) >> move(mh()), max_paths=40),
     Row(
         "tempered smc, N = 2",
