@@ -14,6 +14,7 @@ from .keys import ALPHA, CAPACITY, SUITE_ALPHA, Registry, key_of, stage_keys
 from .law import check_row
 from .limits import Limits
 from .measure import Comparison, Measure, Trace, compare, freeze
+from .orbit import orbit
 from .power import min_detectable, min_samples
 from .programs import FiniteProgram
 from .reference import decision, enumerate_measure
@@ -56,6 +57,7 @@ __all__ = [
     "min_detectable",
     "min_samples",
     "one",
+    "orbit",
     "preserves",
     "random_program",
     "resampler",
