@@ -280,3 +280,20 @@ def replaced(kernel: Any, change: Callable[[Gradient], Gradient]) -> Any:
         elif field.name == "kernels":
             new[field.name] = tuple(replaced(part, change) for part in value)
     return replace(kernel, **new) if new else kernel
+
+
+def with_gradient(kernel: Any, program: Form, state: Form) -> Form:
+    """Give a draw of a state the log density NaN where the gradient there is not finite."""
+    if not isinstance(kernel, Gradient):
+        return state
+    frame, block = frame_of(program, kernel.move.name), Block()
+    inputs = tuple(v.like() for v in program.inputs)
+    *values, log_density = block.splice(state, inputs)
+    vector = frame.enter(block, inputs, values)
+    _, gradient = frame.weigh(block, inputs, vector)
+    checked_density = block.det(_where_finite, log_density, gradient, label="gradient finite?")
+    return block.form(inputs, (*values, checked_density))
+
+
+def _where_finite(log_density: jax.Array, gradient: jax.Array) -> jax.Array:
+    return jnp.where(jnp.all(jnp.isfinite(gradient)), log_density, jnp.nan)
