@@ -9,6 +9,7 @@ from .exact import preserves
 from .geweke import geweke
 from .grammar import random_program
 from .identities import mh_symmetry
+from .integrator import integrator
 from .invariance import invariant
 from .keys import ALPHA, CAPACITY, SUITE_ALPHA, Registry, key_of, stage_keys
 from .law import check_row
@@ -51,6 +52,7 @@ __all__ = [
     "evidence_sandwich",
     "freeze",
     "geweke",
+    "integrator",
     "invariant",
     "key_of",
     "mh_symmetry",

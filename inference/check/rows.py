@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..enumerate_sites import enumerate_sites
-from ..kernels import gibbs, mh, random_walk, repeat
+from ..kernels import gibbs, hmc, mala, mh, nuts, random_walk, repeat
 from ..moving import move
 from ..numerics.resampling import scheme
 from ..paths import data_by_data
@@ -182,4 +182,9 @@ ROWS: tuple[Row, ...] = (
     Row("gibbs, sites that depend on each other", Conditionals(), **DEPENDENT),
 )
 
-IDENTITIES: tuple[Row, ...] = (Row("mh random walk", mh(random_walk(0.7))),)
+IDENTITIES: tuple[Row, ...] = (
+    Row("mh random walk", mh(random_walk(0.7))),
+    Row("mala", mala(0.3)),
+    Row("hmc", hmc(0.3, 3)),
+    Row("nuts", nuts(0.3, max_depth=3)),
+)

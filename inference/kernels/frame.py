@@ -15,8 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.addresses import show_address
-from lawful.analysis import without_dead_code
 from lawful.block import Block
 from lawful.emitter import emit
 from lawful.errors import UnsupportedProgramError
@@ -133,9 +131,5 @@ def frame_of(program: Form, name: str) -> Frame:
                 f"kernel, cycle(on({rest}, {name}(...)), on([{other}], gibbs())), {ways}.",
                 site=bad[0].address,
             )
-    return Frame(coordinates_of(without_dead_code(program)), len(program.inputs))
+    return Frame(coordinates_of(program), len(program.inputs))
 
-
-def names_of(choices: Sequence[Choice]) -> str:
-    """Name choices for people."""
-    return ", ".join(show_address(c.address) for c in choices)

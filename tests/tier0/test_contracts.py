@@ -55,7 +55,8 @@ KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_si
            "random_walk": lambda: kernels.mh(kernels.random_walk(0.5)),
            "independence": lambda: kernels.mh(kernels.independence()), "on": lambda: kernels.on("x"),
            "cycle": lambda: kernels.cycle(kernels.mh()), "mixture": lambda: kernels.mixture([1.0], kernels.mh()),
-           "repeat": lambda: kernels.repeat(kernels.mh(), 2), "gibbs": kernels.gibbs,
+           "repeat": lambda: kernels.repeat(kernels.mh(), 2), "gibbs": kernels.gibbs, "mala": kernels.mala,
+           "hmc": kernels.hmc, "nuts": kernels.nuts,
            "foreign": lambda: kernels.foreign(lambda log_density: lambda key, position: position)}  # fmt: skip
 # What is neither a transformer, nor a kernel, nor a plan, and so claims nothing by itself.
 CLAIM_NOTHING = {
