@@ -80,8 +80,8 @@ def orbit(kernel: Any, *, tables: int = 24, sizes: tuple[int, ...] = SIZES, seed
 class Table:
     """Energies of a row of integers from 0, infinite at the end, and whether the stretch from one to another turns."""
 
-    energies: np.ndarray
-    turns: np.ndarray
+    energies: np.ndarray | jax.Array
+    turns: np.ndarray | jax.Array
 
     def start(self, place: Any) -> Phase:
         """Stand at a place; its momentum is its number."""
@@ -119,12 +119,12 @@ def random_table(rng: np.random.Generator, size: int, turning: float, room: int)
 class _Coins:
     """Answers coins by a given sequence, then by the first outcome that has a probability; notes all of them."""
 
-    def __init__(self, given: jax.Array, fixed: jax.Array) -> None:
+    def __init__(self, given: jax.Array, fixed: Any) -> None:
         self.given, self.fixed = given, fixed
         self.odds: list[jax.Array] = []
         self.answers: list[jax.Array] = []
 
-    def __call__(self, odds: jax.Array) -> list[jax.Array]:
+    def __call__(self, odds: Any) -> list[jax.Array]:
         answers = []
         for p in odds:
             at = len(self.odds)

@@ -1,5 +1,7 @@
 """The choice of a point on finite orbits: exact for the kernels of the library, and power against wrong choices."""
 
+import importlib
+
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -9,8 +11,12 @@ import lawful
 from lawful.errors import LawfulError
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, orbit
-from lawful.inference.check.orbit import Table, random_table, shifted, transitions
 from lawful.inference.kernels import orbit as tree
+
+table_of = importlib.import_module("lawful.inference.check.orbit")
+Table, random_table, shifted, transitions = (
+    getattr(table_of, name) for name in ("Table", "random_table", "shifted", "transitions")
+)
 
 pytestmark = pytest.mark.tier0
 FEW = {"tables": 6, "sizes": (6, 9, 12)}
@@ -71,11 +77,8 @@ def test_turns_cut_trajectories_and_a_window_ends_them():
     ids=["ratio inverted", "always the new half", "the last leaves alike", "only the shortest halves checked"],
 )
 def test_a_wrong_choice_is_found(name, wrong, monkeypatch):
-    from lawful.inference.check import orbit as check_orbit  # noqa: F401
-    import sys
-
     monkeypatch.setattr(tree, name, wrong)
-    monkeypatch.setattr(sys.modules["lawful.inference.check.orbit"], "_functions", {})
+    monkeypatch.setattr(table_of, "_functions", {})
     report = orbit(kernels.nuts(0.1, max_depth=3), tables=6, sizes=(12,))
     assert report.status == "failed" and report.tv > 1e-4, report
 

@@ -1,5 +1,7 @@
 """The leapfrog: reversible, of volume one, of second order, and the same by fused steps as one by one."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,6 +101,6 @@ def test_the_check_of_the_integrator_passes_and_finds_a_step_without_its_last_ha
         end, least = kept(target, root, step, phase, steps)
         return end._replace(momentum=end.momentum - leapfrog.kicked(root, end.gradient, 0.5 * step)), least
 
-    monkeypatch.setattr("lawful.inference.kernels.hmc.flow", lame)
+    monkeypatch.setattr(importlib.import_module("lawful.inference.kernels.hmc"), "flow", lame)
     report = check.integrator(bounded, points=2)
     assert report.status == "failed" and report.worst[0] == "involution"
