@@ -17,6 +17,8 @@ from .ladders import by_ess
 from .mcmc import mcmc
 from .moving import move
 from .paths import data_by_data, prior_to_posterior
+from .peers import blackjax_nuts, numpyro_nuts
+from .population_hmc import population_hmc
 from .population_walk import population_walk
 from .predictive import Predictive, predictive
 from .propose import propose, propose_each
@@ -48,6 +50,7 @@ __all__ = [
     "Suspend",
     "Trace",
     "Transformer",
+    "blackjax_nuts",
     "by_ess",
     "check",
     "data_by_data",
@@ -59,7 +62,9 @@ __all__ = [
     "kernels",
     "mcmc",
     "move",
+    "numpyro_nuts",
     "particle_filter",
+    "population_hmc",
     "population_walk",
     "predictive",
     "prior_to_posterior",

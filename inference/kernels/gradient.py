@@ -163,6 +163,9 @@ class Gradient:
         here = Point(vector, *frame.weigh(block, inputs, vector))
         there, numbers = self._moved(block, frame, inputs, here)
         after = frame.leave(block, inputs, there.vector, there.log_density)
+        moved = numbers[self.move.info.index("accepted")]  # what stays is not carried to coordinates and back
+        pairs = zip(after, (*state.values, state.log_density), strict=True)
+        after = tuple(block.det(jnp.where, moved, new, old, label="accept?") for new, old in pairs)
         form = block.form((*inputs, *state.flat), (*after, *numbers))
         return KernelForm(without_dead_code(form), frame.choices, self._info)
 

@@ -49,6 +49,9 @@ MADE = {
     "rejuvenate": lambda: inference.rejuvenate(kernels.mh(), 1),
     "waste_free": lambda: inference.waste_free(kernels.mh(), 1),
     "population_walk": inference.population_walk,
+    "population_hmc": inference.population_hmc,
+    "numpyro_nuts": lambda: inference.numpyro_nuts(coin),
+    "blackjax_nuts": lambda: inference.blackjax_nuts(coin),
     "tempered_smc": lambda: inference.tempered_smc(coin, particles=2, kernel=kernels.mh(), ladder=[0.5, 1.0], steps=1),
 }
 KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_site()),
