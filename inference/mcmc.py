@@ -43,8 +43,8 @@ from .kernels.mh import as_kernel, mh
 from .plan import Builder, Prepared, environment, masked, one_key, timed
 from .recovery import EnumeratedPlan
 from .result import Result, Warmup
-from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
 from .starts import TRIES, drawn, spread, state_at
+from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
 
 LANES = 1024  # draws that are scored side by side
 
@@ -199,7 +199,7 @@ class ChainPlan:
         at = ", ".join(f"{c.name} = {np.asarray(values[c.address])!s}" for c in choices[:5])
         tries = "the given start" if given else f"{TRIES} tries from the prior"
         return NoFiniteStartError(
-            f"no start of finite log density in {tries}. {named or 'total is not finite'}. At: {at}. "
+            f"no start of finite log density in {tries}. {named or 'total or its gradient is not finite'}. At: {at}. "
             "Fix: give init={name: value}, or check the observations and the supports of these sites.",
             sites=tuple(bad), values=values,
         )  # fmt: skip

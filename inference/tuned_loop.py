@@ -157,9 +157,7 @@ class _Writer:
         carried, late = self.drawn(block, fixed, carried, draws, thin)
         last = self.lifted(block, native.leave, fixed, carried)
         size = len(state)
-        shown = [
-            block.det(_inverse_mass, v, label="inverse mass") if i % 2 else v for i, v in enumerate(settings)
-        ]
+        shown = [block.det(_inverse_mass, v, label="inverse mass") if i % 2 else v for i, v in enumerate(settings)]
         outputs = (*last, *early[:size], *late[:size], *early[size:], *late[size:], *shown)
         return without_dead_code(block.form((*inputs, *state), outputs))
 
@@ -191,9 +189,18 @@ class _Writer:
         return outs[: native.size], tuple(numbers.values()), signals
 
     def warm(
-        self, block: Block, inputs: Sequence[Var], carried: Sequence[Var], learnt: Sequence[Var], steps: int
+        self,
+        block: Block,
+        inputs: Sequence[Var],
+        carried: Sequence[Var],
+        learnt: Sequence[Var],
+        steps: int,
+        name: str = "warmup",
     ) -> tuple[tuple[Var, ...], tuple[Var, ...], tuple[Var, ...]]:
-        """Append the warm-up; gives what is carried, what is learnt, and states and numbers of all steps."""
+        """Append the warm-up; gives what is carried, what is learnt, and states and numbers of all steps.
+
+        `name` stands before the addresses of its sites.
+        """
         inner = Block()
         shared, state, known = (tuple(v.like() for v in group) for group in (inputs, carried, learnt))
         row = Var((2,), jnp.result_type(float))
@@ -204,7 +211,7 @@ class _Writer:
             new += inner.det(tuner.update, row, signal, *own, label="tune")
         kept = self.lifted(inner, self.native.leave, fixed, after)
         body = inner.form((*shared, *state, *known, row), (*after, *new, *kept, *numbers))
-        names = {address: ("warmup", *address) for node in body.nodes for address in addresses_of(node)}
+        names = {address: (name, *address) for node in body.nodes for address in addresses_of(node)}
         rows = block.constant(jnp.asarray(schedule(steps), row.dtype))
         last, early = block.loop(renamed_form(body, names), steps, inputs, (*carried, *learnt), (rows,))
         return last[: len(carried)], last[len(carried) :], early

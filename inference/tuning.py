@@ -34,7 +34,7 @@ class Learnt(NamedTuple):
     error: jax.Array
     time: jax.Array
     anchor: jax.Array
-    count: jax.Array
+    points: jax.Array
     mean: jax.Array
     squares: jax.Array
     root: jax.Array
@@ -94,7 +94,7 @@ class Tuner:
             now = jax.tree.map(lambda new, old: jnp.where(jnp.any(ran > 0), new, old), self._followed(now, rate), now)
         if self.root is None:
             now = self._measured(now, ran * row[0], signal[:, 2:])
-            ends = (row[1] > 0) & (now.count > 1)
+            ends = (row[1] > 0) & (now.points > 1)
             now = jax.tree.map(lambda new, old: jnp.where(ends, new, old), self._renewed(now), now)
         return now
 
@@ -112,29 +112,29 @@ class Tuner:
         use = ((weight > 0) & jnp.all(jnp.isfinite(vectors), -1)).astype(vectors.dtype)
         vectors = jnp.where(use[:, None] > 0, vectors, 0.0)
         fresh = jnp.sum(use)
-        count = jnp.maximum(now.count + fresh, 1.0)
+        count = jnp.maximum(now.points + fresh, 1.0)
         centre = jnp.sum(vectors, 0) / jnp.maximum(fresh, 1.0)
         apart = use[:, None] * (vectors - centre)
         gap = centre - now.mean
-        scale = now.count * fresh / count
+        scale = now.points * fresh / count
         squares = now.squares + (
             apart.T @ apart + scale * jnp.outer(gap, gap) if self.dense else jnp.sum(apart**2, 0) + scale * gap**2
         )
-        return now._replace(count=now.count + fresh, mean=now.mean + fresh / count * gap, squares=squares)
+        return now._replace(points=now.points + fresh, mean=now.mean + fresh / count * gap, squares=squares)
 
     def _renewed(self, now: Learnt) -> Learnt:
         """Take the window's covariance, drawn a little to small scales, and begin the next one."""
-        known = now.count / (now.count + PULL)
-        covariance = known * now.squares / jnp.maximum(now.count - 1, 1.0)
+        known = now.points / (now.points + PULL)
+        covariance = known * now.squares / jnp.maximum(now.points - 1, 1.0)
         extra = GUESS * (1 - known)
         if self.dense:
             root = jnp.linalg.cholesky(covariance + extra * jnp.eye(self.size, dtype=covariance.dtype))
             root = jnp.where(jnp.all(jnp.isfinite(root)), root, now.root)
         else:
             root = jnp.sqrt(covariance + extra)
-        zero = jnp.zeros_like(now.count)
+        zero = jnp.zeros_like(now.points)
         return now._replace(
-            root=root, count=zero, mean=jnp.zeros_like(now.mean), squares=jnp.zeros_like(now.squares), error=zero,
+            root=root, points=zero, mean=jnp.zeros_like(now.mean), squares=jnp.zeros_like(now.squares), error=zero,
             time=zero, anchor=jnp.log(10.0) + now.log_step, log_mean=now.log_step,
         )  # fmt: skip
 

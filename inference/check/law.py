@@ -22,8 +22,8 @@ import numpyro.distributions as dist
 import lawful
 from lawful.errors import LawfulError
 
-from .eager import EAGER_ROWS, check_eager_row
 from ..kernels.gradient import Gradient
+from .eager import EAGER_ROWS, check_eager_row
 from .identities import mh_symmetry
 from .integrator import integrator
 from .orbit import orbit

@@ -150,7 +150,9 @@ def transitions(move: Any, table: Table) -> tuple[np.ndarray, int]:
         now, todo = todo[:BATCH], todo[BATCH:]
         padded = now + [now[0]] * (BATCH - len(now))
         places, given, fixed = (np.array([row[i] for row in padded]) for i in range(3))
-        ends, odds, answers = (np.asarray(x)[: len(now)] for x in run(table.energies, table.turns, places, given, fixed))
+        ends, odds, answers = (
+            np.asarray(x)[: len(now)] for x in run(table.energies, table.turns, places, given, fixed)
+        )
         for (place, _, known), end, p, taken in zip(now, ends, odds, answers, strict=True):
             matrix[place, int(round(end))] += np.prod(np.where(taken, p, 1.0 - p))
             for coin in np.flatnonzero((p > 0) & (p < 1)):

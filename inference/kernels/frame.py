@@ -132,4 +132,3 @@ def frame_of(program: Form, name: str) -> Frame:
                 site=bad[0].address,
             )
     return Frame(coordinates_of(program), len(program.inputs))
-

@@ -206,14 +206,14 @@ class Gradient:
             self.seen(frame.size)
         return frame
 
-    def _moved(
-        self, block: Block, frame: Frame, inputs: Sequence[Var], here: Point
-    ) -> tuple[Point, tuple[Var, ...]]:
+    def _moved(self, block: Block, frame: Frame, inputs: Sequence[Var], here: Point) -> tuple[Point, tuple[Var, ...]]:
         """Append the move at its settings, and what a warm-up wants to know."""
         if self.slot is not None:
             step, root = inputs[self.slot], inputs[self.slot + 1]
         elif self.seen is not None or not self.tuned:
-            step = block.constant(jnp.asarray(1.0 if self.step_size is None else self.step_size, jnp.result_type(float)))
+            step = block.constant(
+                jnp.asarray(1.0 if self.step_size is None else self.step_size, jnp.result_type(float))
+            )
             root = block.constant(self.root(frame.size))
         else:
             raise LawfulError(

@@ -22,10 +22,10 @@ from lawful.form import Var
 from lawful.laws import law_of
 
 from ..check.contracts import Contract
-from .acceptance import acceptance, accept
+from .acceptance import accept, acceptance
 from .frame import Frame
 from .gradient import Gradient, Point, checked
-from .leapfrog import Phase, Target, energy, flipped, flow
+from .leapfrog import Passed, Phase, Target, energy, flipped, flow
 from .orbit import LARGEST_ERROR
 
 PREFIX = "~gradient"
@@ -51,13 +51,12 @@ class Hamiltonian:
         """Append momentum, flow, coin and choice."""
         momentum = refreshed(block, frame.size)
         flow_of = _Flow(frame, len(inputs), self.steps)
-        *there, ratio, here_energy, there_energy, lost = block.det(
+        *there, ratio, here_energy, there_energy, lost, slope = block.det(
             flow_of, *inputs, *point.flat, momentum, step, root, label=f"{self.steps} leapfrogs"
         )
         probability, coin, broken = accept(block, ratio)
-        broken = block.det(_by_the_model, broken, lost, label="not a number?")
+        broken = block.det(_by_the_model, broken, lost, slope, label="not a number?")
         chosen = block.det(_choose, coin, *there, there_energy, *point.flat, here_energy, label="accept?")
-        slope = block.det(_bad_gradient, there[1], there[2], label="gradient not finite?")
         count = block.constant(jnp.asarray(self.steps, jnp.int32))
         numbers = (probability, coin, broken, slope, lost, chosen[3], step, count)
         return Point(*chosen[:3]), numbers
@@ -100,18 +99,16 @@ class _Flow:
     def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
         inputs, (position, score, gradient, momentum, step, root) = operands[: self.inputs], operands[self.inputs :]
         start = Phase(position, momentum, score, gradient)
-        end, least = involution(lambda x: self.frame.value_and_grad(inputs, x), root, step, start, self.steps)
+        end, passed = involution(lambda x: self.frame.value_and_grad(inputs, x), root, step, start, self.steps)
         here, there = energy(start), energy(end)
-        lost = (-least - here > LARGEST_ERROR) | (there - here > LARGEST_ERROR)
-        return end.position, end.log_density, end.gradient, here - there, here, there, lost
+        lost = (-passed.least - here > LARGEST_ERROR) | (there - here > LARGEST_ERROR)
+        return end.position, end.log_density, end.gradient, here - there, here, there, lost, passed.no_slope
 
 
-def involution(
-    target: Target, root: jax.Array, step: jax.Array, phase: Phase, steps: int
-) -> tuple[Phase, jax.Array]:
+def involution(target: Target, root: jax.Array, step: jax.Array, phase: Phase, steps: int) -> tuple[Phase, Passed]:
     """Go along the flow and turn round; twice leads back."""
-    end, least = flow(target, root, step, phase, steps)
-    return flipped(end), least
+    end, passed = flow(target, root, step, phase, steps)
+    return flipped(end), passed
 
 
 def _choose(coin: jax.Array, *both: jax.Array) -> tuple[jax.Array, ...]:
@@ -119,13 +116,9 @@ def _choose(coin: jax.Array, *both: jax.Array) -> tuple[jax.Array, ...]:
     return tuple(jnp.where(coin, a, b) for a, b in zip(both[:half], both[half:], strict=True))
 
 
-def _by_the_model(broken: jax.Array, lost: jax.Array) -> jax.Array:
-    """Tell a density that is no number by itself from one where only a lost integrator goes."""
-    return broken & ~lost
-
-
-def _bad_gradient(log_density: jax.Array, gradient: jax.Array) -> jax.Array:
-    return jnp.isfinite(log_density) & ~jnp.all(jnp.isfinite(gradient))
+def _by_the_model(broken: jax.Array, lost: jax.Array, slope: jax.Array) -> jax.Array:
+    """Tell a density that is no number by itself from one where a lost integrator, or one without a gradient, goes."""
+    return broken & ~lost & ~slope
 
 
 def hmc(

@@ -62,23 +62,31 @@ def leapfrog(target: Target, root: jax.Array, step: jax.Array, phase: Phase) -> 
     return after._replace(momentum=half_kick(root, after, step))
 
 
-def flow(
-    target: Target, root: jax.Array, step: jax.Array, phase: Phase, steps: int
-) -> tuple[Phase, jax.Array]:
-    """Take several steps; the half kicks between two drifts are one.
+class Passed(NamedTuple):
+    """What was met on the way: the least log density that is a number, and a value whose gradient is not finite."""
 
-    Returns: the end, and the least log density on the way that is a number.
-    """
+    least: jax.Array
+    no_slope: jax.Array
 
-    def whole(_: jax.Array, carry: tuple[Phase, jax.Array]) -> tuple[Phase, jax.Array]:
-        now, least = carry
+
+def flow(target: Target, root: jax.Array, step: jax.Array, phase: Phase, steps: int) -> tuple[Phase, Passed]:
+    """Take several steps; the half kicks between two drifts are one."""
+
+    def whole(_: jax.Array, carry: tuple[Phase, Passed]) -> tuple[Phase, Passed]:
+        now, passed = carry
         after = drifted(target, root, now.position, now.momentum, step)
-        least = jnp.fmin(least, after.log_density)
-        return after._replace(momentum=after.momentum + kicked(root, after.gradient, step)), least
+        least = jnp.fmin(passed.least, after.log_density)
+        passed = Passed(least, passed.no_slope | lacks_slope(after))
+        return after._replace(momentum=after.momentum + kicked(root, after.gradient, step)), passed
 
     start = phase._replace(momentum=half_kick(root, phase, step))
-    last, least = jax.lax.fori_loop(0, steps, whole, (start, phase.log_density))
-    return last._replace(momentum=half_kick(root, last, -step)), least
+    last, passed = jax.lax.fori_loop(0, steps, whole, (start, Passed(phase.log_density, jnp.zeros((), bool))))
+    return last._replace(momentum=half_kick(root, last, -step)), passed
+
+
+def lacks_slope(phase: Phase) -> jax.Array:
+    """Tell whether the log density is finite and its gradient is not."""
+    return jnp.isfinite(phase.log_density) & ~jnp.all(jnp.isfinite(phase.gradient))
 
 
 def flipped(phase: Phase) -> Phase:

@@ -23,7 +23,7 @@ from ..check.contracts import Contract
 from .frame import Frame
 from .gradient import Gradient, Point, checked
 from .hmc import PREFIX, refreshed
-from .leapfrog import Phase, energy, leapfrog
+from .leapfrog import Phase, energy, lacks_slope, leapfrog
 from .orbit import Chosen, Tree, grown, met, planted, turns
 
 INVARIANT = Contract("invariant_kernel", target="the program's posterior")
@@ -96,8 +96,7 @@ class OrbitLaw:
             leaf = leapfrog(target, root, tree.direction * size, tree.here)
             found = met(tree, leaf, here - energy(leaf), turns, self.max_depth)
             after = grown(tree, found, _coins(blocks(stream, lane, number), found.odds))
-            slope = jnp.isfinite(leaf.log_density) & ~jnp.all(jnp.isfinite(leaf.gradient))
-            return after, bad + (tree.going & jnp.stack([jnp.isnan(leaf.log_density), slope]))
+            return after, bad + (tree.going & jnp.stack([jnp.isnan(leaf.log_density), lacks_slope(leaf)]))
 
         def more(carry: Any) -> jax.Array:
             return jnp.any(carry[1].going)

@@ -53,7 +53,7 @@ def test_points_that_are_not_finite_are_left_out():
     tuner = Tuner(1, False, 0.8, None, None)
     signal = jnp.array([[1.0, 0.5, jnp.inf], [1.0, 0.5, 2.0]])
     learnt = tuner.update(jnp.array([1.0, 0.0]), signal, *tuner.start())
-    assert float(learnt.count) == 1.0 and float(learnt.mean[0]) == 2.0
+    assert float(learnt.points) == 1.0 and float(learnt.mean[0]) == 2.0
 
 
 def test_the_step_size_finds_a_known_rate():

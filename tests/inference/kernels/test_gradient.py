@@ -77,7 +77,7 @@ def test_moves_in_turn_with_new_data_keep_the_joint_law():
 
 
 def test_the_flow_and_its_coin_balance_densities_at_every_point():
-    """log pi(x) + log N(p) + log a(x, p) is the same at both ends: the identity of Metropolis on the phase space."""
+    """Log pi(x) + log N(p) + log a(x, p) is the same at both ends: the identity of Metropolis on the phase space."""
     frame = frame_of(lawful.trace(positive, Y), "test")
     target = jax.jit(lambda x: frame.value_and_grad((jnp.asarray(Y),), x))
     rng = np.random.default_rng(0)
@@ -194,9 +194,7 @@ def test_a_population_takes_gradient_moves(false_alarm):
         with lawful.plate("i", 3):
             lawful.sample("y", dist.Normal(mu, 1.0), obs=y)
 
-    exact = float(
-        dist.MultivariateNormal(jnp.zeros(3), jnp.eye(3) + 1.0).log_prob(jnp.asarray(y))
-    )
+    exact = float(dist.MultivariateNormal(jnp.zeros(3), jnp.eye(3) + 1.0).log_prob(jnp.asarray(y)))
     plan = inference.tempered_smc(model, particles=200, kernel=NUTS, ladder=[0.3, 1.0], steps=2, runs=60)
     ratio = np.exp(np.asarray(plan(0, y).log_evidence) - exact)
     assert abs(ratio.mean() - 1) < 6 * ratio.std(ddof=1) / np.sqrt(60)

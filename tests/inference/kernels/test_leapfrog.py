@@ -54,7 +54,9 @@ def test_steps_with_the_momentum_negated_lead_back(root, seed):
 @pytest.mark.parametrize("root", ROOTS, ids=["diagonal", "dense"])
 def test_a_step_keeps_volume(root):
     def one(both):
-        return jnp.concatenate(leapfrog.leapfrog(target, root, jnp.array(0.1), Phase(both[:D], both[D:], *target(both[:D])))[:2])
+        return jnp.concatenate(
+            leapfrog.leapfrog(target, root, jnp.array(0.1), Phase(both[:D], both[D:], *target(both[:D])))[:2]
+        )
 
     here = start(2)
     jacobian = jax.jacfwd(one)(jnp.concatenate(here[:2]))
