@@ -6,6 +6,7 @@ is theirs. Their draws are those of the values, under the names of the sites.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -138,7 +139,7 @@ def _numpyro(found: Density, key: jax.Array, settings: Mapping[str, Any]) -> tup
 
 def _blackjax(found: Density, key: jax.Array, settings: Mapping[str, Any]) -> tuple[Any, Any]:
     try:
-        import blackjax
+        blackjax = importlib.import_module("blackjax")
     except ImportError as error:
         raise LawfulError("blackjax_nuts: BlackJAX is not installed. Fix: pip install blackjax.") from error
 

@@ -46,7 +46,7 @@ def orbit(kernel: Any, *, tables: int = 24, sizes: tuple[int, ...] = SIZES, seed
     >>> report.passed, report.tv < 1e-12
     (True, True)
     """
-    move = getattr(kernel, "move", None)
+    move: Any = getattr(kernel, "move", None)
     if not hasattr(move, "on_integers"):
         raise LawfulError(
             f"orbit: {kernel!r} does not move along orbits. Fix: give kernels.hmc, kernels.mala or kernels.nuts, or an "

@@ -265,7 +265,12 @@ def checked(name: str, step_size: Any, inverse_mass: Any, target: Any) -> None:
 def leaves_of(kernel: Any) -> list[Gradient]:
     """List the gradient kernels inside a kernel."""
     found: list[Gradient] = []
-    replaced(kernel, lambda leaf: (found.append(leaf), leaf)[1])
+
+    def seen(leaf: Gradient) -> Gradient:
+        found.append(leaf)
+        return leaf
+
+    replaced(kernel, seen)
     return found
 
 
