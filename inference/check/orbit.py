@@ -32,7 +32,7 @@ def orbit(kernel: Any, *, tables: int = 24, sizes: tuple[int, ...] = SIZES, seed
 
     Args:
         kernel: a kernel of `kernels.hmc`, `kernels.mala` or `kernels.nuts` of max_depth 3 or less; or any object whose
-            `move.on_integers(start, shifted, log_weight, turning, coins)` moves along an orbit by coins.
+            `move.on_integers(start, shifted, log_weight, turning, flip)` moves along an orbit by coins.
         tables: number of random tables of energies and turns.
         sizes: numbers of points of the window, in turn.
         seed: of the tables.
@@ -124,14 +124,12 @@ class _Coins:
         self.odds: list[jax.Array] = []
         self.answers: list[jax.Array] = []
 
-    def __call__(self, odds: Any) -> list[jax.Array]:
-        answers = []
-        for p in odds:
-            at = len(self.odds)
-            answers.append(jnp.where(at < self.fixed, self.given[min(at, len(self.given) - 1)], p > 0))
-            self.odds.append(p)
-            self.answers.append(answers[-1])
-        return answers
+    def __call__(self, odds: Any) -> jax.Array:
+        at = len(self.odds)
+        answer = jnp.where(at < self.fixed, self.given[min(at, len(self.given) - 1)], odds > 0)
+        self.odds.append(jnp.asarray(odds, float))
+        self.answers.append(answer)
+        return answer
 
 
 def transitions(move: Any, table: Table) -> tuple[np.ndarray, int]:

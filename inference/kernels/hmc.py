@@ -66,14 +66,14 @@ class Hamiltonian:
         return f"{self.steps} leapfrogs" if self.name == "hmc" else "Langevin step"
 
     def on_integers(
-        self, start: Any, shifted: Callable[[Any, Any], Any], log_weight: Callable[[Any], Any], turning: Any, coins: Any
+        self, start: Any, shifted: Callable[[Any, Any], Any], log_weight: Callable[[Any], Any], turning: Any, flip: Any
     ) -> Any:
         """Move on an orbit that is a row of integers, by coins of given probabilities; see `check.orbit`."""
-        (forward,) = coins(jnp.full((1,), 0.5))
+        forward = flip(jnp.asarray(0.5))
         there = start
         for _ in range(self.steps):
             there = shifted(there, jnp.where(forward, 1, -1))
-        (taken,) = coins(acceptance(log_weight(there) - log_weight(start))[None])
+        taken = flip(acceptance(log_weight(there) - log_weight(start)))
         return Phase(*(jnp.where(taken, a, b) for a, b in zip(there, start, strict=True)))
 
     def __repr__(self) -> str:

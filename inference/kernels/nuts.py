@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import jax
@@ -24,7 +25,7 @@ from .frame import Frame
 from .gradient import Gradient, Point, checked
 from .hmc import PREFIX, refreshed
 from .leapfrog import Phase, energy, lacks_slope, leapfrog
-from .orbit import Chosen, Tree, grown, met, planted, turns
+from .orbit import Chosen, Flip, Half, Tree, Turning, added, begun, joined, planted, turns
 
 INVARIANT = Contract("invariant_kernel", target="the program's posterior")
 INFO = (
@@ -33,6 +34,7 @@ INFO = (
 )  # fmt: skip
 TOLD = 8  # numbers of a draw after its point
 DEEPEST = 20
+FAR = 1 << 31  # counters from here on are those of doublings, below are leaves
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,37 +81,55 @@ class OrbitLaw:
     def draw_side_by_side(
         self, key: jax.Array, count: int, flags: tuple[bool, ...], *parameters: jax.Array
     ) -> jax.Array:
-        """Draw a point on each of several trajectories; those that ended wait for the longest."""
+        """Draw a point on each of several trajectories, all doubled at once; those that ended wait for the others."""
         axes = tuple(0 if flag else None for flag in flags)
         stream, lanes = words(key, (2,)), jnp.arange(count, dtype=jnp.uint32)
+        position, score, gradient, momentum, _, _ = parameters[self.inputs :]
 
-        def started(lane: jax.Array, *own: jax.Array) -> tuple[Tree, jax.Array]:
-            start = Phase(*(own[self.inputs + i] for i in (0, 3, 1, 2)))
-            first, _ = blocks(stream, lane, jnp.zeros((), jnp.uint32))
-            direction = jnp.where(first & 1 == 1, 1.0, -1.0)
-            return planted(start, direction, self.max_depth), jnp.zeros(2, jnp.int32)
+        def mapped(function: Callable[..., Any], own: tuple[int | None, ...], *operands: Any) -> Any:
+            return jax.vmap(function, in_axes=own, axis_size=count)(*operands)
 
-        def step(number: jax.Array, lane: jax.Array, tree: Tree, bad: jax.Array, *own: jax.Array) -> Any:
-            inputs, (position, score, _, momentum, size, root) = own[: self.inputs], own[self.inputs :]
-            here = energy(Phase(position, momentum, score, score))
-            target = lambda x: self.frame.value_and_grad(inputs, x)  # noqa: E731
-            leaf = leapfrog(target, root, tree.direction * size, tree.here)
-            found = met(tree, leaf, here - energy(leaf), turns, self.max_depth)
-            after = grown(tree, found, _coins(blocks(stream, lane, number), found.odds))
-            return after, bad + (tree.going & jnp.stack([jnp.isnan(leaf.log_density), lacks_slope(leaf)]))
-
-        def more(carry: Any) -> jax.Array:
-            return jnp.any(carry[1].going)
+        def leaf(number: Any, lane: Any, half: Half, bad: Any, forward: Any, here: Any, *own: Any) -> Any:
+            inputs, (*_, size, root) = own[: self.inputs], own[self.inputs :]
+            target = partial(self.frame.value_and_grad, inputs)
+            new = leapfrog(target, root, jnp.where(forward, size, -size), half.here)
+            word, _ = blocks(stream, lane, number[0])
+            after = added(half, new, here - energy(new), number[1], turns, partial(coin, word))
+            return after, bad + (half.growing & jnp.stack([jnp.isnan(new.log_density), lacks_slope(new)]))
 
         def longer(carry: Any) -> Any:
-            number, tree, bad = carry
-            mapped = jax.vmap(step, in_axes=(None, 0, 0, 0, *axes), axis_size=count)
-            return number + 1, *mapped(number, lanes, tree, bad, *parameters)
+            depth, tree, bad = carry
+            size = jnp.left_shift(jnp.ones((), jnp.int32), depth)
+            first, second = blocks(stream, lanes, jnp.asarray(FAR, jnp.uint32) + depth.astype(jnp.uint32))
+            forward = first & 1 == 1
+            half = mapped(partial(begun, max_depth=self.max_depth), (0, 0), tree, forward)
 
-        tree, bad = jax.vmap(started, in_axes=(0, *axes), axis_size=count)(lanes, *parameters)
-        _, tree, bad = jax.lax.while_loop(more, longer, (jnp.ones((), jnp.uint32), tree, bad))
-        packed = jax.vmap(_packed, in_axes=(0, 0, *axes[self.inputs :]), axis_size=count)
-        return packed(tree, bad, *parameters[self.inputs :])
+            def grow(inner: Any) -> Any:
+                number, half, bad = inner
+                numbers = (size + number).astype(jnp.uint32), number
+                own = (None, 0, 0, 0, 0, 0, *axes)
+                return number + 1, *mapped(leaf, own, numbers, lanes, half, bad, forward, here, *parameters)
+
+            def grows(inner: Any) -> jax.Array:
+                return (inner[0] < size) & jnp.any(inner[1].growing)
+
+            _, half, bad = jax.lax.while_loop(grows, grow, (jnp.zeros((), jnp.int32), half, bad))
+
+            def join(tree: Tree, half: Half, forward: jax.Array, word: jax.Array) -> Tree:
+                return joined(tree, half, forward, turns, partial(coin, word), self.max_depth)
+
+            return depth + 1, mapped(join, (0, 0, 0, 0), tree, half, forward, second), bad
+
+        def goes(carry: Any) -> jax.Array:
+            return jnp.any(carry[1].going)
+
+        phases = tuple(Phase(*(axes[self.inputs + i] for i in (0, 3, 1, 2))))
+        start = Phase(position, momentum, score, gradient)
+        tree = mapped(lambda *phase: planted(Phase(*phase)), phases, *start)
+        here = mapped(lambda *phase: energy(Phase(*phase)), phases, *start)
+        bad = jnp.zeros((count, 2), jnp.int32)
+        _, tree, bad = jax.lax.while_loop(goes, longer, (jnp.zeros((), jnp.int32), tree, bad))
+        return mapped(_packed, (0, 0, 0, phases[0]), tree, bad, here, position)
 
     def log_prob(self, *_: Any) -> NoReturn:
         """Refuse.
@@ -125,23 +145,23 @@ class OrbitLaw:
     enumerate = log_prob
 
 
-def _coins(drawn: tuple[jax.Array, jax.Array], odds: jax.Array) -> jax.Array:
-    """Make three coins of two words; the last bit of the second word is a coin of its own."""
-    dtype = odds.dtype
-    leaf, half = drawn[0].astype(dtype) * 2.0**-32, (drawn[1] >> 1).astype(dtype) * 2.0**-31
-    return jnp.stack([leaf, half, 0.5 * (drawn[1] & 1).astype(dtype)]) < odds
+def coin(word: jax.Array, odds: jax.Array) -> jax.Array:
+    """Make a coin of a word, as exactly as its probability can be told.
+
+    >>> bool(coin(jnp.array(2**32 - 1, jnp.uint32), jnp.array(1.0)))
+    True
+    """
+    bits = 24 if odds.dtype == jnp.float32 else 32
+    return (word >> (32 - bits)).astype(odds.dtype) * 2.0**-bits < odds
 
 
-def _packed(tree: Tree, bad: jax.Array, position: jax.Array, score: jax.Array, *rest: jax.Array) -> jax.Array:
-    momentum = rest[1]
+def _packed(tree: Tree, bad: jax.Array, here: jax.Array, position: jax.Array) -> jax.Array:
     chosen: Chosen = tree.chosen
-    here = energy(Phase(position, momentum, score, score)) - chosen.log_weight
     told = [
-        tree.acceptance / jnp.maximum(tree.steps, 1), jnp.any(chosen.position != position), *bad, tree.diverging, here,
-        tree.steps, tree.depth,
+        tree.acceptance / jnp.maximum(tree.steps, 1), jnp.any(chosen.position != position), *bad, tree.diverging,
+        here - chosen.log_weight, tree.steps, tree.depth,
     ]  # fmt: skip
-    dtype = position.dtype
-    scalars = [jnp.asarray(x).astype(dtype) for x in (chosen.log_density, *told)]
+    scalars = [jnp.asarray(x).astype(position.dtype) for x in (chosen.log_density, *told)]
     return jnp.concatenate([chosen.position, chosen.gradient, jnp.stack(scalars)])
 
 
@@ -175,25 +195,33 @@ class NoUTurn:
         start: Phase,
         shifted: Callable[[Phase, Any], Phase],
         log_weight: Callable[[Phase], jax.Array],
-        turning: Any,
-        coins: Callable[[jax.Array], Any],
+        turning: Turning,
+        flip: Flip,
     ) -> Phase:
         """Move on an orbit that is a row of integers, by coins of given probabilities; see `check.orbit`."""
-        (forward,) = coins(jnp.full((1,), 0.5))
-        tree = planted(start, jnp.where(forward, 1.0, -1.0), self.max_depth)
-        here = log_weight(start)
-        for _ in range(2**self.max_depth - 1):
-            if not isinstance(tree.going, jax.core.Tracer) and not tree.going:
+        tree, here = planted(start), log_weight(start)
+        for depth in range(self.max_depth):
+            if ended(tree.going):
                 break
-            leaf = shifted(tree.here, tree.direction)
-            found = met(tree, leaf, log_weight(leaf) - here, turning, self.max_depth)
-            tree = grown(tree, found, jnp.stack(coins(found.odds)))
+            forward = flip(jnp.where(tree.going, 0.5, 0.0))
+            half = begun(tree, forward, self.max_depth)
+            for number in range(2**depth):
+                if ended(half.growing):
+                    break
+                leaf = shifted(half.here, jnp.where(forward, 1, -1))
+                half = added(half, leaf, log_weight(leaf) - here, number, turning, flip)
+            tree = joined(tree, half, forward, turning, flip, self.max_depth)
         chosen = tree.chosen
         return Phase(chosen.position, chosen.position, chosen.log_density, chosen.gradient)
 
     def __repr__(self) -> str:
         """Show the depth."""
         return f"nuts(max_depth={self.max_depth})"
+
+
+def ended(going: Any) -> bool:
+    """Tell whether a loop that is run step by step may stop; while JAX traces it may not."""
+    return not isinstance(going, jax.core.Tracer) and not bool(going)
 
 
 def _unpacked(x: jax.Array, d: int) -> tuple[jax.Array, ...]:

@@ -1,4 +1,4 @@
-"""Orbit: how the no-U-turn sampler picks a point of a trajectory, as pure functions of a tree that grows leaf by leaf.
+"""Orbit: how the no-U-turn sampler picks a point of a trajectory, as pure functions of a tree that grows by halves.
 
 Law: on any orbit of a map that keeps volume, with any energies and any symmetric rule on where trajectories turn, the
 choice of a point keeps exp(-energy) on the orbit; `check.orbit` enumerates this.
@@ -25,6 +25,7 @@ from .leapfrog import Phase
 LARGEST_ERROR = 1000.0  # of the energy: beyond, the integrator has lost its way
 
 type Turning = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+type Flip = Callable[[jax.Array], Any]
 
 
 class Chosen(NamedTuple):
@@ -40,108 +41,136 @@ class Tree(NamedTuple):
     """A trajectory while it grows.
 
     Attributes:
-        here: the end that moves.
-        there: the other one.
-        direction: of the end that moves, 1 or -1.
-        chosen: the point chosen from what is complete.
-        log_weight: log of the sum of the weights there.
-        total: sum of the momenta there.
-        half_chosen: the same three of the half that grows.
-        half_log_weight: the same.
-        half_total: the same.
-        firsts: (depth, d), momentum at the first leaf of the halves that a later leaf may end.
-        totals: (depth, d), sum of the momenta up to it.
-        leaf: leaves of the half so far.
+        left: the end that is reached by steps back.
+        right: the end that is reached by steps forward.
+        chosen: the point chosen from it.
+        log_weight: log of the sum of the weights of its points.
+        total: sum of their momenta.
         depth: doublings that are complete.
-        steps: all leaves.
-        acceptance: sum of min(1, weight) of all leaves.
-        diverging: whether a leaf's energy was too large.
         going: whether it grows on.
+        diverging: whether a leaf's energy was too large.
+        steps: all leaves, those of a half that was given up included.
+        acceptance: sum of min(1, weight) of these.
     """
 
-    here: Phase
-    there: Phase
-    direction: jax.Array
+    left: Phase
+    right: Phase
     chosen: Chosen
     log_weight: jax.Array
     total: jax.Array
-    half_chosen: Chosen
-    half_log_weight: jax.Array
-    half_total: jax.Array
-    firsts: jax.Array
-    totals: jax.Array
-    leaf: jax.Array
     depth: jax.Array
+    going: jax.Array
+    diverging: jax.Array
     steps: jax.Array
     acceptance: jax.Array
-    diverging: jax.Array
-    going: jax.Array
 
 
-class Met(NamedTuple):
-    """What a new leaf means: the half with it, what follows, and the probabilities of three coins.
+class Half(NamedTuple):
+    """A new half while it grows.
 
-    `odds` are those of taking the leaf as the point of its half, of taking the point of the half as that of the tree,
-    and of turning to the other end.
+    Attributes:
+        here: its last leaf, at first the end of the tree that it grows from.
+        chosen: the point chosen from it.
+        log_weight: as that of a tree.
+        total: the same.
+        firsts: (depth, d), momentum at the first leaf of the parts that a later leaf may end.
+        totals: (depth, d), sum of the momenta up to that leaf.
+        growing: whether nothing turned in it and no leaf diverged.
+        diverging: as that of a tree.
+        steps: the same.
+        acceptance: the same.
     """
 
-    leaf: Phase
+    here: Phase
+    chosen: Chosen
     log_weight: jax.Array
-    half_log_weight: jax.Array
-    half_total: jax.Array
+    total: jax.Array
     firsts: jax.Array
     totals: jax.Array
-    complete: jax.Array
-    going: jax.Array
+    growing: jax.Array
     diverging: jax.Array
-    odds: jax.Array
+    steps: jax.Array
+    acceptance: jax.Array
 
 
-def planted(start: Phase, direction: Any, max_depth: int) -> Tree:
+def planted(start: Phase) -> Tree:
     """A tree of one leaf."""
-    dtype, zero = start.position.dtype, jnp.zeros((), jnp.int32)
-    none = jnp.zeros((), dtype)
+    none, no = jnp.zeros((), start.position.dtype), jnp.zeros((), bool)
     chosen = Chosen(start.position, start.log_density, start.gradient, none)
-    slots = jnp.zeros((max(max_depth, 1), *start.momentum.shape), start.momentum.dtype)
-    nothing, no = jnp.full((), -jnp.inf, dtype), jnp.zeros((), bool)
-    return Tree(
-        start, start, jnp.asarray(direction, dtype), chosen, none, start.momentum, chosen, nothing,
-        jnp.zeros_like(start.momentum), slots, slots, zero, zero, zero, none, no, jnp.full((), max_depth > 0),
+    zero = jnp.zeros((), jnp.int32)
+    return Tree(start, start, chosen, none, start.momentum, zero, ~no, no, zero, none)
+
+
+def begun(tree: Tree, forward: jax.Array, max_depth: int) -> Half:
+    """An empty half at one end of a tree; one of a tree that ended does not grow."""
+    here = _either(forward, tree.right, tree.left)
+    none, no = jnp.zeros((), here.position.dtype), jnp.zeros((), bool)
+    slots = jnp.zeros((max(max_depth - 1, 1), *here.momentum.shape), here.momentum.dtype)
+    return Half(
+        here, tree.chosen, none - jnp.inf, jnp.zeros_like(here.momentum), slots, slots, tree.going, no,
+        jnp.zeros((), jnp.int32), none,
     )  # fmt: skip
 
 
-def met(tree: Tree, leaf: Phase, log_weight: jax.Array, turning: Turning, max_depth: int) -> Met:
-    """Look at the next leaf; nothing is random here.
+def added(half: Half, leaf: Phase, log_weight: jax.Array, number: Any, turning: Turning, flip: Flip) -> Half:
+    """Add a leaf to a half.
 
     Args:
-        tree: the tree.
-        leaf: what the map makes of its moving end.
+        half: the half.
+        leaf: what the map makes of its last leaf.
         log_weight: the energy of the start minus that of the leaf; what is not a number weighs nothing.
-        turning: (first momenta, last momentum, sums of momenta) -> whether each trajectory turns; symmetric in the two.
-        max_depth: most doublings.
+        number: of the leaf, from 0.
+        turning: (first momenta, last momentum, sums of momenta) -> whether each stretch turns; symmetric in the two.
+        flip: gives a coin of a given probability.
     """
     log_weight = jnp.where(jnp.isnan(log_weight), -jnp.inf, log_weight)
-    diverging = ~(log_weight > -LARGEST_ERROR)
-    half_log_weight = jnp.logaddexp(tree.half_log_weight, log_weight)
-    half_total = tree.half_total + leaf.momentum
-    odd = (tree.leaf & 1) == 1
-    last = jax.lax.population_count(tree.leaf >> 1)
-    slots = jnp.arange(len(tree.firsts), dtype=tree.leaf.dtype)
-    stored = ((slots == last) & ~odd)[:, None]
-    firsts = jnp.where(stored, leaf.momentum, tree.firsts)
-    totals = jnp.where(stored, half_total, tree.totals)
-    ending = (slots > last - trailing_ones(tree.leaf)) & (slots <= last) & odd
-    turned = jnp.any(ending & turning(firsts, leaf.momentum, half_total - totals + firsts))
-    size = jnp.left_shift(jnp.ones((), tree.leaf.dtype), tree.depth)
-    complete = (tree.leaf + 1 == size) & ~diverging & ~turned
-    whole_turns = turning(tree.there.momentum, leaf.momentum, tree.total + half_total)
-    going = ~diverging & ~turned & ~(complete & (whole_turns | (tree.depth + 1 >= max_depth)))
-    odds = jnp.stack([leaf_share(log_weight, half_log_weight), half_share(half_log_weight, tree.log_weight), 0.5])
-    odds = jnp.where(jnp.stack([tree.going, tree.going & complete, tree.going & complete & going]), odds, 0.0)
-    return Met(
-        leaf, log_weight, half_log_weight, half_total, firsts, totals, complete, going, diverging,
-        odds.astype(tree.log_weight.dtype),
-    )  # fmt: skip
+    diverging = half.growing & ~(log_weight > -LARGEST_ERROR)
+    total_weight = jnp.logaddexp(half.log_weight, log_weight)
+    total = half.total + leaf.momentum
+    number = jnp.asarray(number, jnp.int32)
+    slot, ending = jax.lax.population_count(number >> 1), trailing_ones(number)
+    even = number & 1 == 0
+    firsts = jnp.where(even, half.firsts.at[slot].set(leaf.momentum), half.firsts)
+    totals = jnp.where(even, half.totals.at[slot].set(total), half.totals)
+    slots = jnp.arange(len(firsts), dtype=jnp.int32)
+    ends = (slots > slot - ending) & (slots <= slot)
+    turned = jnp.any(ends & turning(firsts, leaf.momentum, total - totals + firsts))
+    taken = flip(jnp.where(half.growing, leaf_share(log_weight, total_weight), 0.0))
+    fresh = Chosen(leaf.position, leaf.log_density, leaf.gradient, log_weight)
+    return Half(
+        here=leaf,
+        chosen=_either(taken, fresh, half.chosen),
+        log_weight=total_weight,
+        total=total,
+        firsts=firsts,
+        totals=totals,
+        growing=half.growing & ~diverging & ~turned,
+        diverging=half.diverging | diverging,
+        steps=half.steps + half.growing,
+        acceptance=half.acceptance + jnp.where(half.growing, jnp.exp(jnp.minimum(log_weight, 0.0)), 0.0),
+    )
+
+
+def joined(tree: Tree, half: Half, forward: jax.Array, turning: Turning, flip: Flip, max_depth: int) -> Tree:
+    """Join a half to its tree, if all of it grew; else the tree ends as it is."""
+    whole = tree.going & half.growing
+    taken = flip(jnp.where(whole, half_share(half.log_weight, tree.log_weight), 0.0))
+    left, right = _either(forward, tree.left, half.here), _either(forward, half.here, tree.right)
+    total = tree.total + half.total
+    turned = turning(left.momentum, right.momentum, total)
+    depth = tree.depth + whole
+    return Tree(
+        left=left,
+        right=right,
+        chosen=_either(taken, half.chosen, tree.chosen),
+        log_weight=jnp.where(whole, jnp.logaddexp(tree.log_weight, half.log_weight), tree.log_weight),
+        total=total,
+        depth=depth,
+        going=whole & ~turned & (depth < max_depth),
+        diverging=tree.diverging | half.diverging,
+        steps=tree.steps + half.steps,
+        acceptance=tree.acceptance + half.acceptance,
+    )
 
 
 def leaf_share(leaf: jax.Array, half: jax.Array) -> jax.Array:
@@ -163,42 +192,8 @@ def trailing_ones(number: jax.Array) -> jax.Array:
     return jax.lax.population_count(number & ~(number + 1))
 
 
-def grown(tree: Tree, found: Met, coins: jax.Array) -> Tree:
-    """Add the leaf, by three coins of the probabilities `found.odds`; a tree that ended stays as it is."""
-    take_leaf, take_half, swap = coins[0], coins[1], coins[2]
-    active, complete = tree.going, tree.going & found.complete
-    leaf = found.leaf
-    fresh = Chosen(leaf.position, leaf.log_density, leaf.gradient, found.log_weight)
-    half_chosen = chosen_by(take_leaf, fresh, tree.half_chosen)
-    here, there = leaf, tree.there
-    return Tree(
-        here=_swapped(swap, there, here),
-        there=_swapped(swap, here, there),
-        direction=jnp.where(swap, -tree.direction, tree.direction),
-        chosen=chosen_by(take_half, half_chosen, tree.chosen),
-        log_weight=jnp.where(complete, jnp.logaddexp(tree.log_weight, found.half_log_weight), tree.log_weight),
-        total=jnp.where(complete, tree.total + found.half_total, tree.total),
-        half_chosen=half_chosen,
-        half_log_weight=jnp.where(complete, -jnp.inf, found.half_log_weight),
-        half_total=jnp.where(complete, 0.0, found.half_total),
-        firsts=found.firsts,
-        totals=found.totals,
-        leaf=jnp.where(complete, 0, tree.leaf + 1),
-        depth=tree.depth + complete,
-        steps=tree.steps + active,
-        acceptance=tree.acceptance + jnp.where(active, jnp.exp(jnp.minimum(found.log_weight, 0.0)), 0.0),
-        diverging=tree.diverging | (active & found.diverging),
-        going=active & found.going,
-    )
-
-
-def chosen_by(coin: jax.Array, new: Chosen, old: Chosen) -> Chosen:
-    """Take the new point where the coin says so."""
-    return Chosen(*(jnp.where(coin, a, b) for a, b in zip(new, old, strict=True)))
-
-
-def _swapped(swap: jax.Array, a: Phase, b: Phase) -> Phase:
-    return Phase(*(jnp.where(swap, x, y) for x, y in zip(a, b, strict=True)))
+def _either[T: (Phase, Chosen)](coin: jax.Array, a: T, b: T) -> T:
+    return type(a)(*(jnp.where(coin, x, y) for x, y in zip(a, b, strict=True)))
 
 
 def turns(first: jax.Array, last: jax.Array, total: jax.Array) -> jax.Array:

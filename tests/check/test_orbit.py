@@ -44,10 +44,10 @@ def test_the_reference_enumerator_gives_the_same_transitions():
         def program(place=place):
             count = iter(range(99))
 
-            def coins(odds):
-                return [lawful.sample(f"coin{next(count)}", dist.Bernoulli(float(p))) == 1 for p in odds]
+            def flip(odds):
+                return lawful.sample(f"coin{next(count)}", dist.Bernoulli(float(odds))) == 1
 
-            end = move.on_integers(table.start(place), shifted, table.log_weight, table.turning, coins)
+            end = move.on_integers(table.start(place), shifted, table.log_weight, table.turning, flip)
             return round(float(end.position[0]))
 
         measure = enumerate_measure(program, jax_values=True)
