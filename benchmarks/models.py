@@ -68,6 +68,15 @@ def logistic(covariates: jax.Array, labels: jax.Array) -> jax.Array:
     return coefficients
 
 
+def schools(observed: jax.Array, scales: jax.Array) -> None:
+    """Eight schools of W4, non-centred."""
+    mu = lawful.sample("mu", dist.Normal(0.0, 5.0))
+    tau = lawful.sample("tau", dist.HalfCauchy(5.0))
+    with lawful.plate("school", 8):
+        t = lawful.sample("t", dist.Normal(0.0, 1.0))
+        lawful.sample("y", dist.Normal(mu + tau * t, scales), obs=observed)
+
+
 def labelled_mixture(y: jax.Array) -> None:
     """Mixture of W3b with a label for each observation."""
     mean = lawful.sample("mean", dist.Normal(jnp.asarray(MIXTURE_PRIOR), 1.0))

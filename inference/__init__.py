@@ -19,6 +19,8 @@ from .moving import move
 from .nesting import nested
 from .particle_mcmc import particle_gibbs, pmmh
 from .paths import data_by_data, prior_to_posterior
+from .peers import blackjax_nuts, numpyro_nuts
+from .population_hmc import population_hmc
 from .population_walk import population_walk
 from .predictive import Predictive, predictive
 from .propose import propose, propose_each
@@ -51,6 +53,7 @@ __all__ = [
     "Suspend",
     "Trace",
     "Transformer",
+    "blackjax_nuts",
     "by_ess",
     "check",
     "data_by_data",
@@ -64,9 +67,11 @@ __all__ = [
     "mcmc",
     "move",
     "nested",
+    "numpyro_nuts",
     "particle_filter",
     "particle_gibbs",
     "pmmh",
+    "population_hmc",
     "population_walk",
     "predictive",
     "prior_to_posterior",

@@ -38,12 +38,14 @@ from .enumerate_sites import Sites
 from .faults import OnFault, checked_policy
 from .findings import Finding, never_moved
 from .kernels.base import KernelForm, initial_state
+from .kernels.gradient import with_gradient
 from .kernels.mh import as_kernel, mh
 from .plan import Builder, Prepared, environment, masked, one_key, timed
 from .recovery import EnumeratedPlan
 from .representations.conditional import without_factors
 from .result import Result, Warmup
 from .starts import TRIES, drawn, drawn_around, spread, state_at
+from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
 
 LANES = 1024  # draws that are scored side by side
 
@@ -51,7 +53,7 @@ LANES = 1024  # draws that are scored side by side
 @dataclass(frozen=True)
 class _Built:
     kernel: KernelForm
-    loop: ChainLoop
+    loop: ChainLoop | TunedLoop
     run: Callable[..., Any]
     start: Callable[..., Any]
     state_at: Callable[..., list[jax.Array]]
@@ -124,11 +126,19 @@ class ChainPlan:
         return f"mcmc({self.kernel!r})"
 
     def _build(self, form: Form) -> _Built:
-        kernel = self.kernel.build(form)
-        chains = self.settings["chains"]
-        loop = chain_loop(kernel, *(self.settings[name] for name in ("chains", "warmup", "draws", "thin")))
-        states = initial_state(form) if kernel.states is None else without_factors(kernel.states)
-        start = emit(lift(states, Plate("chain", chains), [False] * len(form.inputs)).form)
+        sizes = tuple(self.settings[name] for name in ("chains", "warmup", "draws", "thin"))
+        loop: ChainLoop | TunedLoop
+        states = initial_state(form)
+        if needs_tuned_loop(self.kernel):
+            loop = tuned_loop(self.kernel, form, *sizes)
+            kernel, whole = loop.kernel, loop.form
+            states = with_gradient(self.kernel, form, states)
+        else:
+            kernel = self.kernel.build(form)
+            states = states if kernel.states is None else without_factors(kernel.states)
+            loop = chain_loop(kernel, *sizes)
+            whole = loop_form(loop)
+        start = emit(lift(states, Plate("chain", sizes[0]), [False] * len(form.inputs)).form)
         named = record(form, ("deterministic",))
         function = _deterministics(named.form, named.own) if named.choices else None
         return _Built(
@@ -139,7 +149,7 @@ class ChainPlan:
             self._state_at(form, kernel, states),
             function,
             named.choices,
-            loop_form(loop),
+            whole,
             _log_densities(form) if kernel.incremental else None,
         )
 
@@ -199,7 +209,7 @@ class ChainPlan:
         at = ", ".join(f"{c.name} = {np.asarray(values[c.address])!s}" for c in choices[:5])
         tries = "the given start" if given else f"{TRIES} tries from the prior"
         return NoFiniteStartError(
-            f"no start of finite log density in {tries}. {named or 'total is not finite'}. At: {at}. "
+            f"no start of finite log density in {tries}. {named or 'total or its gradient is not finite'}. At: {at}. "
             "Fix: give init={name: value}, or check the observations and the supports of these sites.",
             sites=tuple(bad), values=values,
         )  # fmt: skip
@@ -228,8 +238,11 @@ class ChainPlan:
         kept = self._part(prepared, late, {k: self._thinned(k, v[:, warm:]) for k, v in numbers.items()})
         first = self._part(prepared, early, {k: v[:, :warm] for k, v in numbers.items()}) if warm else None
         names = [c.name for c in kernel.choices]
+        told = numbers.get("n_nonfinite")
+        if isinstance(built.loop, TunedLoop) and told is not None:  # a warm-up tries steps that are too long
+            told = np.where(np.arange(told.shape[1]) < warm, 0, told)
         found = (
-            *self._broken(prepared, out, numbers.get("n_nonfinite"), begun),
+            *self._broken(prepared, out, told, begun),
             *never_moved(names, [np.asarray(x)[:, None] for x in begun[1][:-1]], early[:-1], late[:-1]),
         )
         return from_chains(
@@ -243,7 +256,7 @@ class ChainPlan:
             state=list(out["last"]),
             form=prepared.form,
             dims=dims_of((*kernel.choices, *built.named_choices)),
-            run=environment(self.settings, seconds),
+            run={**environment(self.settings, seconds), **{k: np.asarray(v) for k, v in out.get("tuned", {}).items()}},
         )
 
     def _thinned(self, name: str, values: np.ndarray) -> np.ndarray:
@@ -260,8 +273,9 @@ class ChainPlan:
             return ()
         message = f"{count} proposals had a log density that is not a number; they were rejected, so the chains target "
         message += "the posterior restricted to the rest"
-        run = prepared.inputs, begun[1], out
-        place = first_broken(prepared.form, prepared.args, self.kernel, prepared.built.loop, begun[0], run, counts.T)
+        run, loop, place = (prepared.inputs, begun[1], out), prepared.built.loop, None
+        if isinstance(loop, ChainLoop):
+            place = first_broken(prepared.form, prepared.args, self.kernel, loop, begun[0], run, counts.T)
         if place is None:
             return (Finding("NONFINITE_DENSITY", f"{message}.", (), count, 0),)
         text = f"{message}: {describe(place)}. Fix: guard the model's arithmetic there."

@@ -31,7 +31,7 @@ from .observed import checked_data
 from .record import Choice, choices_of, dims_of
 from .scoring import log_density
 from .stacks import Cut, Window, Windows
-from .supports import free_shape, from_support, is_discrete, to_support
+from .supports import free_shape, from_support, is_discrete, jacobian_to_support, to_support
 from .tracing import split_arguments, trace
 from .unchained import unchained
 from .uncollected import uncollected
@@ -155,9 +155,7 @@ class Density:
     @cached_property
     def _answered(self) -> Form:
         """The form with coordinates for choices: its outputs are the log density and the values."""
-        found = _in_coordinates(self.form)
-        wanted = found.form.outputs[found.own], *(value for (value,) in found.outputs)
-        return without_dead_code(replace(found.form, outputs=wanted))
+        return _first_and_values(_in_coordinates(self.form))
 
     @cached_property
     def _run(self) -> Callable[[Sequence[jax.Array]], tuple[jax.Array, list[jax.Array]]]:
@@ -247,11 +245,13 @@ class Coordinates:
     Attributes:
         values: inputs are the program's, then coordinates of each choice; outputs their log density, Jacobian included,
             then the values of the choices.
+        jacobian: inputs are the same; outputs log |d values / d coordinates|, then the values.
         free: inputs are the program's, then values of each choice; outputs their coordinates.
         choices: the choices.
     """
 
     values: Form
+    jacobian: Form
     free: Form
     choices: tuple[Choice, ...]
 
@@ -270,10 +270,18 @@ def coordinates_of(form: Form) -> Coordinates:
     _refuse_discrete(folded(form))
     _refuse_conditional(form)
     found = _in_coordinates(form)
-    back = interpose(form, _Back(_free_parts(form)), apart=False)
-    values = replace(found.form, outputs=(found.form.outputs[found.own], *(value for (value,) in found.outputs)))
+    shapes = _free_parts(form)
+    with jax.ensure_compile_time_eval():
+        volume = interpose(form, _Free(shapes, jacobian_to_support), apart=True)
+        back = interpose(form, _Back(shapes), apart=False)
     free = replace(back.form, outputs=tuple(value for (value,) in back.outputs))
-    return Coordinates(without_dead_code(values), without_dead_code(free), found.choices)
+    return Coordinates(_first_and_values(found), _first_and_values(volume), without_dead_code(free), found.choices)
+
+
+def _first_and_values(found: Interposed) -> Form:
+    """Keep the first term of an answered form, and the values of its choices."""
+    wanted = found.form.outputs[found.own], *(value for (value,) in found.outputs)
+    return without_dead_code(replace(found.form, outputs=wanted))
 
 
 def _in_coordinates(form: Form) -> Interposed:
@@ -284,9 +292,13 @@ def _in_coordinates(form: Form) -> Interposed:
 
 @dataclass(frozen=True)
 class _Free:
-    """The rule that reads each choice from coordinates without bounds and gives out its value."""
+    """The rule that reads each choice from coordinates without bounds and gives out its value.
+
+    `term_of` says what the term of a choice is: its log density there, or the log Jacobian alone.
+    """
 
     shapes: Mapping[Address, tuple[int, ...]]
+    term_of: Callable[[Any], Callable[..., tuple[jax.Array, jax.Array]]] = to_support
 
     def inputs(self, choice: Choice) -> list[Var]:
         return [Var(self.shapes[choice.address], choice.dtype)]
@@ -297,7 +309,7 @@ class _Free:
     def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
         value, term = site.out.like(), Var((), jnp.result_type(float))
         label = f"value and log p({site.address[-1]})"
-        block.nodes.append(Det(to_support(site.law), (given[0], *parameters), (value, term), label))
+        block.nodes.append(Det(self.term_of(site.law), (given[0], *parameters), (value, term), label))
         return Answer(value, term, (value,))
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:

@@ -134,7 +134,8 @@ def draw_lanes(
 ) -> jax.Array:
     """Draw independent copies along new leading axes with one key, by widening the scalar draw.
 
-    A law whose `draw_many(key, *parameters)` gives many draws, each with parameters of its own, does so itself.
+    A law whose `draw_many(key, *parameters)` gives many draws, each with parameters of its own, does so itself; and one
+    whose `draw_side_by_side(key, count, flags, *parameters)` does, too, where lanes share some parameters.
     """
     count = math.prod(lanes)
     arguments, flags, flat = [], [], []
@@ -152,5 +153,7 @@ def draw_lanes(
         return jnp.zeros((*lanes, *law.shape), law.dtype)
     if flags and all(flags) and hasattr(law, "draw_many"):
         return law.draw_many(key, *flat).reshape((*lanes, *law.shape))
+    if hasattr(law, "draw_side_by_side"):
+        return law.draw_side_by_side(key, count, tuple(flags), *flat).reshape((*lanes, *law.shape))
     widened = widen(law.draw, arguments, flags, count)
     return widened.function(key, *flat).reshape((*lanes, *law.shape))

@@ -136,6 +136,26 @@ def to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
     return one
 
 
+def jacobian_to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """Return the function (coordinates, *parameters) -> (value, log |d value / d coordinates|)."""
+    if isinstance(law, LanesLaw):
+        inner = law.mapped(jacobian_to_support(law.base), (True,) * len(law.lanes))
+
+        def lanes(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+            value, jacobian = inner(free, *parameters)
+            return value, jnp.sum(jacobian)
+
+        return lanes
+
+    def one(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+        bijection = _bijection(law, parameters)
+        value = bijection(free)
+        jacobian = jnp.sum(bijection.log_abs_det_jacobian(free, value))
+        return jnp.broadcast_to(value, law.shape), jacobian.astype(jnp.result_type(float))
+
+    return one
+
+
 def from_support(law: Any) -> Callable[..., jax.Array]:
     """Return the function (value, *parameters) -> coordinates, the inverse of the map of `to_support`."""
     if isinstance(law, LanesLaw):

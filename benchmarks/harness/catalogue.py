@@ -28,6 +28,7 @@ class Variant:
     rmse_limit: float | None = None  # of log Z, for samplers that adapt: they are consistent, not unbiased
     limit_s: float | None = None  # absolute bar: most CPU seconds of one run of ours
     lines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # further lines of ours, with their bars
+    by_size: bool = False  # whether work is counted in effective draws
     start_error: float | None = None  # of chains: most that their starts leave in a posterior mean, in posterior sd
 
     def exact(self) -> Mapping[str, float]:
@@ -214,4 +215,29 @@ W3B = Workload(
     ),
 )
 
-WORKLOADS: Mapping[str, Workload] = {workload.name: workload for workload in (W1, W2, W3A, W3B, W7)}
+
+def _no_u_turn_variant(model: str, bars: Mapping[str, float]) -> Variant:
+    return Variant(
+        name=model,
+        settings={"model": model, "chains": 4, "warmup": 1000, "draws": 1000},
+        work_units=2000.0,
+        bars=bars,
+        quick=model == "schools",
+        start_error=0.01,  # chains begin 1000 steps before their first draw
+        by_size=True,
+    )
+
+
+W4 = Workload(
+    name="W4",
+    title="NUTS, 4 chains, 1000 steps of warm-up and 1000 draws",
+    work_unit="effective draws",
+    contestants=(OURS, "blackjax", "numpyro", "numpyro_jit", "nutpie"),
+    environments={"blackjax": "blackjax", "nutpie": "nutpie"},
+    variants=(
+        _no_u_turn_variant("schools", {"blackjax": 0.95, "numpyro": 30.0}),
+        _no_u_turn_variant("logistic", {"blackjax": 0.95}),
+    ),
+)
+
+WORKLOADS: Mapping[str, Workload] = {workload.name: workload for workload in (W1, W2, W3A, W3B, W4, W7)}

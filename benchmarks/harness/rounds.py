@@ -6,6 +6,7 @@ in an order rotated by r. A contestant that fails leaves the rest untouched.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ class Measurement:
     """What one contestant did in one variant."""
 
     contestant: str
+    by_size: bool = False  # whether the work of a run is its effective sample size, the median over the rounds
     description: dict[str, Any] = field(default_factory=dict)
     first: dict[str, Any] | None = None
     runs: list[dict[str, Any]] = field(default_factory=list)
@@ -34,6 +36,8 @@ class Measurement:
 
     def work_units(self, usual: float) -> float:
         """Work of one run: what the contestant says, or what is usual in the variant."""
+        if self.by_size:
+            return statistics.median(run["outputs"]["ess"] for run in self.runs)
         return float(self.description.get("work_units") or usual)
 
     def costs(self, clock: str, usual: float) -> list[float]:
@@ -57,9 +61,9 @@ def starter(workload: Workload, variant: Variant, limit_s: float, cores: int | N
     return start
 
 
-def measure(contestants: Sequence[str], start: Start, rounds: int) -> Mapping[str, Measurement]:
+def measure(contestants: Sequence[str], start: Start, rounds: int, by_size: bool = False) -> Mapping[str, Measurement]:
     """First call of each contestant, then the rounds."""
-    measurements = {name: Measurement(name) for name in contestants}
+    measurements = {name: Measurement(name, by_size) for name in contestants}
     workers: dict[str, Worker] = {}
 
     def attempt(name: str, action: Callable[[Measurement], None]) -> None:

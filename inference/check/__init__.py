@@ -9,11 +9,13 @@ from .exact import preserves
 from .geweke import geweke
 from .grammar import random_program
 from .identities import mh_symmetry
+from .integrator import integrator
 from .invariance import invariant
 from .keys import ALPHA, CAPACITY, SUITE_ALPHA, Registry, key_of, stage_keys
 from .law import check_row
 from .limits import Limits
 from .measure import Comparison, Measure, Trace, compare, freeze
+from .orbit import orbit
 from .power import min_detectable, min_samples
 from .programs import FiniteProgram
 from .reference import decision, enumerate_measure
@@ -50,12 +52,14 @@ __all__ = [
     "evidence_sandwich",
     "freeze",
     "geweke",
+    "integrator",
     "invariant",
     "key_of",
     "mh_symmetry",
     "min_detectable",
     "min_samples",
     "one",
+    "orbit",
     "preserves",
     "random_program",
     "resampler",

@@ -22,8 +22,11 @@ import numpyro.distributions as dist
 import lawful
 from lawful.errors import LawfulError
 
+from ..kernels.gradient import Gradient
 from .eager import EAGER_ROWS, check_eager_row
 from .identities import mh_symmetry
+from .integrator import integrator
+from .orbit import orbit
 from .report import Report
 from .repro import line
 from .row_reports import kernel_report, transformer_report
@@ -34,6 +37,7 @@ from .suite import Instance, instances_of
 REFERENCE_PROGRAMS = 50
 STRUCTURES = 12
 PARAMETER_SETS = 100
+ORBITS = 12
 
 
 def check_row(
@@ -146,7 +150,12 @@ def identity_verdicts(parts: Sequence[str]) -> Iterator[RowVerdict]:
 
 
 def _identity_report(row: Row) -> Report:
-    report = mh_symmetry(row.subject, _continuous, points=50)
+    """Check a walk by its symmetry; a move along gradients by its integrator, and its choice of a point on orbits."""
+    if isinstance(row.subject, Gradient):
+        report = integrator(_continuous)
+        report = orbit(row.subject, tables=ORBITS) if report.passed else report
+    else:
+        report = mh_symmetry(row.subject, _continuous, points=50)
     return replace(report, repro=line(check_row, repr(row.name)))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..enumerate_sites import enumerate_sites
-from ..kernels import gibbs, mh, particle_gibbs, pseudo_marginal, random_walk, repeat
+from ..kernels import gibbs, hmc, mala, mh, nuts, particle_gibbs, pseudo_marginal, random_walk, repeat
 from ..moving import move
 from ..numerics.resampling import scheme
 from ..paths import data_by_data
@@ -209,4 +209,9 @@ ROWS: tuple[Row, ...] = (
     Row("pseudo-marginal, no parameters", pseudo_marginal(particles=2), programs=(two_steps,)),
 )
 
-IDENTITIES: tuple[Row, ...] = (Row("mh random walk", mh(random_walk(0.7))),)
+IDENTITIES: tuple[Row, ...] = (
+    Row("mh random walk", mh(random_walk(0.7))),
+    Row("mala", mala(0.3)),
+    Row("hmc", hmc(0.3, 3)),
+    Row("nuts", nuts(0.3, max_depth=3)),
+)

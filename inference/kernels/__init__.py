@@ -4,7 +4,9 @@ from .base import Kernel, Proposed, State, scored
 from .compose import cycle, mixture, repeat
 from .foreign import foreign
 from .gibbs import gibbs
+from .hmc import hmc, mala
 from .mh import Proposal, mh
+from .nuts import nuts
 from .on import on
 from .particle_gibbs import particle_gibbs
 from .program_proposal import independence
@@ -21,8 +23,11 @@ __all__ = [
     "cycle",
     "foreign",
     "gibbs",
+    "hmc",
     "independence",
+    "mala",
     "mh",
+    "nuts",
     "mixture",
     "on",
     "particle_gibbs",

@@ -73,7 +73,8 @@ class Mixture:
         """Write the pick and the branch."""
         built = [exact(kernel.build(program), "mixture") for kernel in self.kernels]
         block, inputs, state = _start(program, built[0])
-        names = tuple(dict.fromkeys(name for part in built for name in part.info))
+        shapes = {n: v.shape for part in built for n, v in zip(part.info, part.form.outputs[part.size :], strict=True)}
+        names = tuple(shapes)
         weights = block.constant(jnp.asarray(self.weights, jnp.result_type(float)))
         law = PickLaw(len(built), shared=True)
         pick = block.site(("~mixture", "pick"), law, (weights,))
@@ -84,8 +85,12 @@ class Mixture:
             own_inputs, own_state = tuple(v.like() for v in inputs), tuple(v.like() for v in state)
             where = ("~mixture", str(position))
             after, info, _ = _step(inside, program, part, own_inputs, own_state, where, rough)
-            none = inside.constant(jnp.zeros(()))
-            found = [inside.det(_number, info[name], label=name) if name in info else none for name in names]
+            found = [
+                inside.det(_number, info[name], label=name)
+                if name in info
+                else inside.constant(jnp.zeros(shapes[name], jnp.result_type(float)))
+                for name in names
+            ]
             arms.append(without_dead_code(inside.form((*own_inputs, *own_state), (*after, *found))))
         outs = block.branch(pick, arms, (*inputs, *state), arms[0].outputs, label="which kernel")
         numbers = dict(zip(names, outs[len(state) :], strict=True))
@@ -246,9 +251,14 @@ def _summed(block: Block, numbers: Sequence[Mapping[str, Var]]) -> dict[str, Var
 
 
 def _reduction(name: str, kind: Any) -> Callable[..., jax.Array]:
-    """How numbers of several steps become one: counts add up, truths hold where any does, others are averaged."""
+    """How numbers of several steps become one: counts add up, truths hold where any does, others are averaged.
+
+    What a warm-up reads is that of the last step.
+    """
     if name.startswith("n_"):
         return lambda x: jnp.sum(x, axis=0, dtype=jnp.int32)
+    if name.startswith("~"):
+        return lambda x: x[-1]
     return (lambda x: jnp.any(x, axis=0)) if kind == jnp.dtype(bool) else (lambda x: jnp.mean(x, axis=0))
 
 

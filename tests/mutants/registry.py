@@ -13,6 +13,7 @@ from typing import Any
 from lawful.inference.check import Report
 from tests.mutants import (
     conditional,
+    gradients,
     kernels,
     maps,
     populations,
@@ -39,6 +40,10 @@ AIMED, BACKWARD = _rows("particle gibbs, ancestors sampled"), _rows("particle gi
 PSEUDO_MARGINAL = _rows("pseudo-marginal")
 RESAMPLE_MOVE = _rows("resample-move: reflect at every step of a loop")
 WALK = Reported("random walk from exact draws", "1", small_checks.walk_keeps_exact_draws)
+FLOW = Reported("integrator on two parts of a whole", "0b", small_checks.leapfrogs_lead_back)
+HAMILTONIAN = Reported("hmc from exact draws", "1", small_checks.hamiltonian_moves_keep_exact_draws)
+ORBITS = Reported("points of finite orbits", "0", small_checks.points_of_orbits_have_their_weights)
+SETTLED = Tested("tests.inference.test_tuning", "test_nothing_is_tuned_once_draws_begin")
 BOUNDS = Reported("Jacobian of dependent bounds", "0b", small_checks.jacobian_of_dependent_bounds)
 ESS = Reported("ESS is its definition", "0b", small_checks.ess_is_its_definition)
 LADDER = Reported("residual of the next temperature", "0b", small_checks.ladder_solves_its_equation)
@@ -126,6 +131,11 @@ MUTANTS = (
     Mutant("32", "reference of conditional SMC not kept", conditional.reference_lost, _rows("particle gibbs")),
     Mutant("33", "ancestor sampling without the transition", conditional.ancestors_by_weight, AIMED),
     Mutant("34", "backward simulation by filter weights", conditional.backward_by_weight, BACKWARD),
+    Mutant("35", "adaptation goes on during the draws", gradients.tuning_goes_on, SETTLED),
+    Mutant("36", "leapfrog without its last half step", gradients.half_step_missing, FLOW),
+    Mutant("36b", "momentum not negated at the end of the flow", gradients.momentum_not_negated, FLOW),
+    Mutant("36c", "momentum not refreshed", gradients.momentum_not_refreshed, HAMILTONIAN),
+    Mutant("37", "biased-progressive choice of the point inverted", gradients.progressive_choice_wrong, ORBITS),
     Mutant("41", "enumeration forgets a branch", programs.branch_forgotten, ENUMERATE),
     Mutant("41b", "scale of a choice applied twice", programs.scaled_twice, SCALE),
     Mutant("43", "likelihood dropped", kernels.likelihood_dropped, MH),
@@ -211,6 +221,7 @@ SEEDS = 200
 # The checks that can raise a false alarm: each takes a number that is mixed into its key.
 STATISTICAL = (
     small_checks.walk_keeps_exact_draws,
+    small_checks.hamiltonian_moves_keep_exact_draws,
     small_checks.choices_and_data_keep_their_law,
     small_checks.evidence_of_a_filter_is_unbiased,
     small_checks.exact_draws_are_calibrated,

@@ -12,7 +12,18 @@ import lawful
 from lawful import inference, lanes
 from lawful.emitter import emit
 from lawful.inference import kernels, ladders, weights
-from lawful.inference.check import ALPHA, Report, coordinates, geweke, invariant, key_of, sbc, unbiased
+from lawful.inference.check import (
+    ALPHA,
+    Report,
+    coordinates,
+    geweke,
+    integrator,
+    invariant,
+    key_of,
+    orbit,
+    sbc,
+    unbiased,
+)
 from lawful.inference.numerics import strata
 from lawful.laws import law_of
 from tests.inference.kernels import test_incremental
@@ -49,6 +60,22 @@ def walk_keeps_exact_draws(fresh: int | None = None) -> Report:
     """Tier 1: a random walk on a bounded site."""
     key = key_of("mutants/walk", fresh)
     return invariant(WALK, positive, jnp.array(0.3), n=4_000, steps=(1, 5), key=key)
+
+
+def hamiltonian_moves_keep_exact_draws(fresh: int | None = None) -> Report:
+    """Tier 1: Hamiltonian moves of a bounded site."""
+    key = key_of("mutants/hmc", fresh)
+    return invariant(kernels.hmc(0.3, 3), positive, jnp.array(0.3), n=4_000, steps=(1, 5), key=key)
+
+
+def leapfrogs_lead_back() -> Report:
+    """Tier 0b: reversibility, volume and order of the integrator on two parts of a whole."""
+    return integrator(simplex, 0.3, points=3)
+
+
+def points_of_orbits_have_their_weights() -> Report:
+    """Tier 0: the choice of a point of the no-U-turn sampler on random finite orbits."""
+    return orbit(kernels.nuts(0.1, max_depth=2), tables=9)
 
 
 def jacobian_of_dependent_bounds() -> Report:

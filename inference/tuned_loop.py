@@ -1,0 +1,246 @@
+"""Tuned loop: many chains of a kernel, a warm-up that tunes it and draws by what it found, as one Form.
+
+Law: the settings are part of what the warm-up carries and a constant of the draws; the draws are a chain of one kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lawful.analysis import without_dead_code
+from lawful.block import Block
+from lawful.emitter import emit
+from lawful.form import Form, Plate, Var
+from lawful.isomorphism import addresses_of
+from lawful.lift import lift
+from lawful.steps import renamed_form
+
+from .kernels.base import KernelForm, state_inputs
+from .kernels.gradient import SIGNAL, Gradient, Native, leaves_of, replaced
+from .tuning import Tuner, schedule, tuned_names
+
+
+@dataclass(frozen=True, eq=False)
+class TunedLoop:
+    """The chains as a Form.
+
+    Attributes:
+        form: inputs are the program's, then the state of each chain; outputs the last state, the states of the warm-up
+            and of the draws, the numbers of both, and the settings.
+        kernel: names, choices and state of the kernel.
+        warmup: steps before the first draw.
+        draws: states kept after that.
+        thin: steps per draw.
+        names: names of the settings.
+    """
+
+    form: Form
+    kernel: KernelForm
+    warmup: int
+    draws: int
+    thin: int
+    names: tuple[str, ...]
+
+    @cached_property
+    def _run(self) -> Callable[..., Any]:
+        return emit(self.form)
+
+    def __call__(self, key: jax.Array, inputs: Sequence[Any], state: Sequence[Any]) -> dict[str, Any]:
+        """Run all steps.
+
+        Returns: the "last" state; "kept", the states (step, chain, ...) for `parts`; "numbers" (step, chain), of all;
+            "tuned", the settings by name.
+        """
+        outputs, _ = self._run(key, *inputs, *state)
+        size, info = self.kernel.size, len(self.kernel.info)
+        rest = iter(outputs)
+        last, *groups = ([next(rest) for _ in range(n)] for n in (size, size, size, info, info))
+        warm, drawn, first, second = ([jnp.swapaxes(x, 0, 1) for x in group] for group in groups)
+        numbers = [jnp.concatenate([a, b]) for a, b in zip(first, second, strict=True)]
+        tuned = dict(zip(self.names, rest, strict=True))
+        return {"last": last, "kept": [warm, drawn], "numbers": numbers, "tuned": tuned}
+
+    def parts(self, kept: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Any]]:
+        """Give the states of the warmup and the draws, from what a run kept."""
+        warm, drawn = kept
+        return list(warm), list(drawn)
+
+
+def needs_tuned_loop(kernel: Any) -> bool:
+    """Tell whether a kernel has coordinates of its own, or is tuned."""
+    return isinstance(kernel, Gradient) or any(leaf.tuned for leaf in leaves_of(kernel))
+
+
+def tuned_loop(kernel: Any, program: Form, chains: int, warmup: int, draws: int, thin: int) -> TunedLoop:
+    """Write warm-up and draws of many chains."""
+    slotted, tuners = _with_slots(kernel, program)
+    own = len(program.inputs)
+    settings = [v for tuner in tuners for v in _settings_of(tuner)]
+    extended = replace(program, inputs=(*program.inputs, *settings))
+    native = slotted.native(extended) if isinstance(slotted, Gradient) else _plain(slotted.build(extended))
+    slots = [own + 2 * i for i in range(len(tuners))]
+    writer = _Writer(native, own, tuners, slots, Plate("chain", chains))
+    info = tuple(name for name in native.info if not name.startswith(SIGNAL))
+    kernel_form = KernelForm(native.step, native.choices, info, native.incremental)
+    names = [f"{name}{suffix}" for suffix in tuned_names(slots) for name in ("step_size", "inverse_mass")]
+    form = writer.write(warmup, draws, thin)
+    return TunedLoop(form, kernel_form, warmup, draws, thin, tuple(names))
+
+
+def _with_slots(kernel: Any, program: Form) -> tuple[Any, list[Tuner]]:
+    """Give the kernels that are tuned a place among the program's inputs; the sizes are seen by building once."""
+    sizes: dict[int, int] = {}
+    leaves: list[Gradient] = []
+
+    def looked_at(leaf: Gradient) -> Gradient:
+        number = len(leaves)
+        leaves.append(leaf)
+        return replace(leaf, seen=lambda size: sizes.__setitem__(number, size))
+
+    replaced(kernel, looked_at).build(program)
+    tuned = [i for i, leaf in enumerate(leaves) if leaf.tuned and i in sizes]
+    tuners = [
+        Tuner(
+            sizes[i], leaves[i].dense, leaves[i].target, leaves[i].step_size,
+            None if leaves[i].tunes_mass else leaves[i].root(sizes[i]),
+        )
+        for i in tuned
+    ]  # fmt: skip
+    places = {i: len(program.inputs) + 2 * number for number, i in enumerate(tuned)}
+    count = iter(range(len(leaves)))
+
+    def placed(leaf: Gradient) -> Gradient:
+        return replace(leaf, slot=places.get(next(count)))
+
+    return replaced(kernel, placed), tuners
+
+
+def _settings_of(tuner: Tuner) -> tuple[Var, Var]:
+    dtype = jnp.result_type(float)
+    return Var((), dtype), Var((tuner.size,) * (2 if tuner.dense else 1), dtype)
+
+
+def _plain(built: KernelForm) -> Native:
+    """A kernel whose own coordinates are the state."""
+    block, count = Block(), len(built.form.inputs) - built.size
+    inputs = tuple(v.like() for v in built.form.inputs[:count])
+    state = state_inputs(built.choices).flat
+    same = block.form((*inputs, *state), state)
+    return Native(same, built.form, same, built.size, built.choices, built.info, built.incremental)
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Writes the loops; `own` counts the program's inputs, which the settings of the tuners follow."""
+
+    native: Native
+    own: int
+    tuners: Sequence[Tuner]
+    slots: Sequence[int]
+    plate: Plate
+
+    def write(self, warmup: int, draws: int, thin: int) -> Form:
+        block, native = Block(), self.native
+        inputs = tuple(v.like() for v in native.enter.inputs[: self.own])
+        state = tuple(v.like((self.plate,)) for v in state_inputs(native.choices).flat)
+        learnt = tuple(block.constant(x) for tuner in self.tuners for x in tuner.start())
+        carried = self.lifted(block, native.enter, (*inputs, *self.settings(block, learnt, "current")), state)
+        carried, learnt, early = self.warm(block, inputs, carried, learnt, warmup)
+        settings = self.settings(block, learnt, "fixed")
+        fixed = (*inputs, *settings)
+        carried, late = self.drawn(block, fixed, carried, draws, thin)
+        last = self.lifted(block, native.leave, fixed, carried)
+        size = len(state)
+        shown = [block.det(_inverse_mass, v, label="inverse mass") if i % 2 else v for i, v in enumerate(settings)]
+        outputs = (*last, *early[:size], *late[:size], *early[size:], *late[size:], *shown)
+        return without_dead_code(block.form((*inputs, *state), outputs))
+
+    def lifted(self, block: Block, form: Form, shared: Sequence[Var], own: Sequence[Var]) -> tuple[Var, ...]:
+        """Append a form for every chain."""
+        plated = [False] * len(shared) + [True] * len(own)
+        copied = lift(form, self.plate, plated, carried=[True] * len(form.outputs)).form
+        return block.splice(copied, (*shared, *own))
+
+    def settings(self, block: Block, learnt: Sequence[Var], kind: str) -> list[Var]:
+        """Append step size and root of every tuner."""
+        found: list[Var] = []
+        for tuner, known in zip(self.tuners, self.each(learnt), strict=True):
+            found += block.det(getattr(tuner, kind), *known, label=f"{kind} settings")
+        return found
+
+    def each(self, learnt: Sequence[Var]) -> list[Sequence[Var]]:
+        """Split what is known by tuner."""
+        count = len(self.tuners)
+        size = len(learnt) // count if count else 0
+        return [learnt[i * size : (i + 1) * size] for i in range(count)]
+
+    def step(self, block: Block, fixed: Sequence[Var], carried: Sequence[Var]) -> tuple[Any, Any, Any]:
+        """Append a step; gives what is carried, numbers by name, and the signals of the tuners."""
+        native = self.native
+        outs = self.lifted(block, native.step, fixed, carried)
+        numbers = dict(zip(native.info, outs[native.size :], strict=True))
+        signals = [numbers.pop(f"{SIGNAL}{slot}") for slot in self.slots]
+        return outs[: native.size], tuple(numbers.values()), signals
+
+    def warm(
+        self,
+        block: Block,
+        inputs: Sequence[Var],
+        carried: Sequence[Var],
+        learnt: Sequence[Var],
+        steps: int,
+        name: str = "warmup",
+    ) -> tuple[tuple[Var, ...], tuple[Var, ...], tuple[Var, ...]]:
+        """Append the warm-up; gives what is carried, what is learnt, and states and numbers of all steps.
+
+        `name` stands before the addresses of its sites.
+        """
+        inner = Block()
+        shared, state, known = (tuple(v.like() for v in group) for group in (inputs, carried, learnt))
+        row = Var((2,), jnp.result_type(float))
+        fixed = (*shared, *self.settings(inner, known, "current"))
+        after, numbers, signals = self.step(inner, fixed, state)
+        new: list[Var] = []
+        for tuner, own, signal in zip(self.tuners, self.each(known), signals, strict=True):
+            new += inner.det(tuner.update, row, signal, *own, label="tune")
+        kept = self.lifted(inner, self.native.leave, fixed, after)
+        body = inner.form((*shared, *state, *known, row), (*after, *new, *kept, *numbers))
+        names = {address: (name, *address) for node in body.nodes for address in addresses_of(node)}
+        rows = block.constant(jnp.asarray(schedule(steps), row.dtype))
+        last, early = block.loop(renamed_form(body, names), steps, inputs, (*carried, *learnt), (rows,))
+        return last[: len(carried)], last[len(carried) :], early
+
+    def drawn(
+        self, block: Block, fixed: Sequence[Var], carried: Sequence[Var], draws: int, thin: int
+    ) -> tuple[tuple[Var, ...], tuple[Var, ...]]:
+        """Append the draws; gives what is carried, the states that are kept, and the numbers of all steps."""
+        inner = Block()
+        shared, state = (tuple(v.like() for v in group) for group in (fixed, carried))
+        after, numbers, _ = self.step(inner, shared, state)
+        if thin == 1:
+            kept = self.lifted(inner, self.native.leave, shared, after)
+            return block.loop(inner.form((*shared, *state), (*after, *kept, *numbers)), draws, fixed, carried, ())
+        one, outer = inner.form((*shared, *state), (*after, *numbers)), Block()
+        shared, state = (tuple(v.like() for v in group) for group in (fixed, carried))
+        after, stacked = outer.loop(one, thin, shared, state, ())
+        kept = self.lifted(outer, self.native.leave, shared, after)
+        body = outer.form((*shared, *state), (*after, *kept, *stacked))
+        last, late = block.loop(body, draws, fixed, carried, ())
+        size = len(kept)
+        flat = [block.det(_joined, v, label="steps", plates=v.plates) for v in late[size:]]
+        return last, (*late[:size], *flat)
+
+
+def _joined(steps: jax.Array) -> jax.Array:
+    """Make one axis of draws and of their steps."""
+    return steps.reshape((-1, *steps.shape[2:]))
+
+
+def _inverse_mass(root: jax.Array) -> jax.Array:
+    return root**2 if root.ndim == 1 else root @ root.T

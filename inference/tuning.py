@@ -1,0 +1,170 @@
+"""Tuning: step size and scales of gradient kernels, learnt during a warm-up and fixed afterwards.
+
+Law: a warm-up changes where draws begin and by which kernel they are made, never what a draw means: each value of the
+settings gives a kernel that keeps the posterior, and no draw is made before they are fixed.
+
+The step size follows the acceptance rate by dual averaging (Hoffman and Gelman 2014, section 3.2, after Nesterov 2009).
+The inverse mass is the covariance of the coordinates over windows that double, as in Stan's manual: a first part moves
+into place, a last one sets the step for the last scales. All chains share both: the acceptance is their mean, the
+covariance that of all their states, so a few chains learn as much in a third of the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Hoffman and Gelman (2014): how fast the step follows, how many steps the beginning counts, how averages forget.
+FOLLOWS, BEGINNING, FORGETS = 0.05, 10.0, 0.75
+FIRST, LAST, WINDOW = 75, 50, 25  # of 1000 steps: moving into place, the last step sizes, the first window
+PULL = 5.0  # observations that the unit-free guess 1e-3 counts in a window's covariance
+GUESS = 1e-3
+
+
+class Learnt(NamedTuple):
+    """What a warm-up knows: the step size and its averages, the window's moments, the root of the inverse mass."""
+
+    log_step: jax.Array
+    log_mean: jax.Array
+    error: jax.Array
+    time: jax.Array
+    anchor: jax.Array
+    points: jax.Array
+    mean: jax.Array
+    squares: jax.Array
+    root: jax.Array
+
+
+@dataclass(frozen=True)
+class Tuner:
+    """Tunes one kernel.
+
+    Attributes:
+        size: number of coordinates.
+        dense: whether the inverse mass is a matrix.
+        target: acceptance rate.
+        step: the step size, where it is given.
+        root: the root of the inverse mass, where it is given.
+    """
+
+    size: int
+    dense: bool
+    target: float
+    step: float | None
+    root: jax.Array | None
+
+    def start(self) -> Learnt:
+        """Begin with a step of one, in units of one."""
+        dtype = jnp.result_type(float)
+        zero = jnp.zeros((), dtype)
+        log_step = jnp.log(jnp.asarray(1.0 if self.step is None else self.step, dtype))
+        moments = jnp.zeros((self.size, self.size) if self.dense else (self.size,), dtype)
+        root = jnp.eye(self.size, dtype=dtype) if self.dense else jnp.ones(self.size, dtype)
+        root = root if self.root is None else jnp.asarray(self.root, dtype)
+        anchor = jnp.log(10.0) + log_step
+        return Learnt(log_step, log_step, zero, zero, anchor, zero, jnp.zeros(self.size, dtype), moments, root)
+
+    def current(self, *learnt: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Settings of the next step of the warm-up."""
+        now = Learnt(*learnt)
+        return jnp.exp(now.log_step), now.root
+
+    def fixed(self, *learnt: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Settings of all draws."""
+        now = Learnt(*learnt)
+        return jnp.exp(now.log_mean if self.step is None else now.log_step), now.root
+
+    def update(self, row: jax.Array, signal: jax.Array, *learnt: jax.Array) -> Learnt:
+        """Learn from one step of all chains.
+
+        Args:
+            row: whether the step lies in a window, and whether it ends one.
+            signal: (chain, 2 + d): whether the kernel ran, its acceptance, and its coordinates.
+            learnt: what is known.
+        """
+        now = Learnt(*learnt)
+        ran = signal[:, 0]
+        if self.step is None:
+            rate = jnp.sum(jnp.where(ran > 0, signal[:, 1], 0.0)) / jnp.maximum(jnp.sum(ran), 1.0)
+            now = jax.tree.map(lambda new, old: jnp.where(jnp.any(ran > 0), new, old), self._followed(now, rate), now)
+        if self.root is None:
+            now = self._measured(now, ran * row[0], signal[:, 2:])
+            ends = (row[1] > 0) & (now.points > 1)
+            now = jax.tree.map(lambda new, old: jnp.where(ends, new, old), self._renewed(now), now)
+        return now
+
+    def _followed(self, now: Learnt, rate: jax.Array) -> Learnt:
+        time = now.time + 1
+        share = 1 / (time + BEGINNING)
+        error = (1 - share) * now.error + share * (self.target - rate)
+        log_step = now.anchor - jnp.sqrt(time) / FOLLOWS * error
+        weight = time**-FORGETS
+        log_mean = weight * log_step + (1 - weight) * now.log_mean
+        return now._replace(log_step=log_step, log_mean=log_mean, error=error, time=time)
+
+    def _measured(self, now: Learnt, weight: jax.Array, vectors: jax.Array) -> Learnt:
+        """Add points to the moments (Chan, Golub and LeVeque 1983, a batch at a time)."""
+        use = ((weight > 0) & jnp.all(jnp.isfinite(vectors), -1)).astype(vectors.dtype)
+        vectors = jnp.where(use[:, None] > 0, vectors, 0.0)
+        fresh = jnp.sum(use)
+        count = jnp.maximum(now.points + fresh, 1.0)
+        centre = jnp.sum(vectors, 0) / jnp.maximum(fresh, 1.0)
+        apart = use[:, None] * (vectors - centre)
+        gap = centre - now.mean
+        scale = now.points * fresh / count
+        squares = now.squares + (
+            apart.T @ apart + scale * jnp.outer(gap, gap) if self.dense else jnp.sum(apart**2, 0) + scale * gap**2
+        )
+        return now._replace(points=now.points + fresh, mean=now.mean + fresh / count * gap, squares=squares)
+
+    def _renewed(self, now: Learnt) -> Learnt:
+        """Take the window's covariance, drawn a little to small scales, and begin the next one."""
+        known = now.points / (now.points + PULL)
+        covariance = known * now.squares / jnp.maximum(now.points - 1, 1.0)
+        extra = GUESS * (1 - known)
+        if self.dense:
+            root = jnp.linalg.cholesky(covariance + extra * jnp.eye(self.size, dtype=covariance.dtype))
+            root = jnp.where(jnp.all(jnp.isfinite(root)), root, now.root)
+        else:
+            root = jnp.sqrt(covariance + extra)
+        zero = jnp.zeros_like(now.points)
+        return now._replace(
+            root=root, points=zero, mean=jnp.zeros_like(now.mean), squares=jnp.zeros_like(now.squares), error=zero,
+            time=zero, anchor=jnp.log(10.0) + now.log_step, log_mean=now.log_step,
+        )  # fmt: skip
+
+
+def schedule(steps: int) -> np.ndarray:
+    """Give a row for each step of a warm-up: whether it counts for the scales, and whether a window ends with it.
+
+    >>> [int(i) for i in np.flatnonzero(schedule(1000)[:, 1])]
+    [99, 149, 249, 449, 949]
+    >>> schedule(10).sum()
+    np.float64(0.0)
+    """
+    rows = np.zeros((steps, 2))
+    first, last, window = FIRST, LAST, WINDOW
+    if steps < 20:
+        return rows
+    if steps < first + last + window:
+        first, last = int(0.15 * steps), int(0.1 * steps)
+        window = steps - first - last
+    rows[first : steps - last, 0] = 1.0
+    end = first
+    while end < steps - last:
+        end += window
+        window *= 2
+        if end + window > steps - last:
+            end = steps - last
+        rows[end - 1, 1] = 1.0
+    return rows
+
+
+def tuned_names(slots: Sequence[int]) -> list[str]:
+    """Name the kernels that were tuned, by their place in the kernel."""
+    return ["" if len(slots) == 1 else f"_{number}" for number in range(len(slots))]

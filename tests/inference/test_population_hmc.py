@@ -1,0 +1,80 @@
+"""Population HMC: the scales are those of the particles, each move keeps the measure of its point."""
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import inference
+from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.inference import kernels
+from lawful.inference.kernels.coordinates import map_of
+from lawful.inference.population_hmc import _Scales
+from lawful.record import choices_of
+
+
+def conjugate(y):
+    """A normal mean with variance 4 and data of variance 1."""
+    mu = lawful.sample("mu", dist.Normal(0.0, 2.0))
+    with lawful.plate("i", 4):
+        lawful.sample("y", dist.Normal(mu, 1.0), obs=y)
+
+
+Y = np.array([2.4, 3.1, 1.9, 2.2])
+EXACT = float(dist.MultivariateNormal(jnp.zeros(4), jnp.eye(4) + 4.0).log_prob(jnp.asarray(Y)))
+
+
+def test_scales_are_weighted_standard_deviations_and_dead_particles_do_not_count():
+    def program():
+        lawful.sample("a", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+        lawful.sample("s", dist.LogNormal(0.0, 1.0))
+
+    maps = tuple(map_of(c) for c in choices_of(lawful.trace(program)))
+    rng = np.random.default_rng(0)
+    a, log_s, weight = rng.normal(size=(50, 2)) * [1.0, 7.0], rng.normal(size=50), rng.random(50)
+    weight[3], a[3] = 0.0, np.inf
+    found = _Scales(maps)(jnp.log(jnp.asarray(weight)), jnp.asarray(a), jnp.exp(jnp.asarray(log_s)))
+    alive = weight > 0
+    points = np.column_stack([a, log_s])[alive]
+    share = weight[alive] / weight.sum()
+    mean = share @ points
+    np.testing.assert_allclose(found, np.sqrt(share @ (points - mean) ** 2), rtol=1e-10)
+
+
+@pytest.mark.tier2
+@pytest.mark.parametrize("options", [{"steps": 2}, {"chains": 20}], ids=["steps", "waste-free"])
+def test_evidence_and_moments_of_a_conjugate_program(options):
+    """40 runs; within six standard errors of the exact numbers, which a bound of 1e-8 allows."""
+    plan = inference.tempered_smc(
+        conjugate, particles=400, kernel=inference.population_hmc(0.5, 4), ladder=[0.2, 1.0], runs=40, **options
+    )
+    result = plan(0, Y)
+    ratio = np.exp(np.asarray(result.log_evidence) - EXACT)
+    assert abs(ratio.mean() - 1) < 6 * ratio.std(ddof=1) / np.sqrt(40)
+    means = result.posterior["mu"].mean(axis=1) - Y.sum() / (4 + 0.25)
+    assert abs(means.mean()) < 6 * means.std(ddof=1) / np.sqrt(40)
+    assert 0.5 < np.nanmean(result.stats["acceptance_rate"]) <= 1.0
+
+
+def test_what_it_cannot_move_is_told():
+    def coins():
+        lawful.factor("f", 0.1 * lawful.sample("x", dist.Bernoulli(0.5)))
+
+    plan = inference.tempered_smc(coins, particles=10, kernel=inference.population_hmc(), steps=1)
+    with pytest.raises(UnsupportedProgramError, match="population_hmc: site 'x' .* is discrete"):
+        plan(0)
+    with pytest.raises(LawfulError, match="positive number as step_size"):
+        inference.population_hmc(0.0)
+    with pytest.raises(LawfulError, match="n_steps: expected an integer of 1 or more"):
+        inference.population_hmc(0.1, 0)
+
+
+def test_the_plan_says_how_it_moves():
+    plan = inference.tempered_smc(conjugate, particles=10, kernel=inference.population_hmc(0.3, 5), steps=1)
+    assert "mu: 5 leapfrogs of 0.3 x the standard deviations of the particles" in plan.plan(Y)
+
+
+def test_a_kernel_of_given_scales_serves_too():
+    result = inference.tempered_smc(conjugate, particles=100, kernel=kernels.hmc(0.3, 4), ladder=[1.0], steps=2)(0, Y)
+    assert result.posterior["mu"].shape[1] == 100

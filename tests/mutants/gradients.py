@@ -1,0 +1,73 @@
+"""Mutants of moves along gradients: the flow, its end, the momentum, the choice of a point, and the end of tuning."""
+
+import contextlib
+import importlib
+
+import jax.numpy as jnp
+
+from lawful.inference import tuned_loop
+from lawful.inference.kernels import leapfrog, orbit
+from tests.mutants.patching import patched
+
+hmc = importlib.import_module("lawful.inference.kernels.hmc")  # the package gives the names to functions
+finite_orbits = importlib.import_module("lawful.inference.check.orbit")
+
+
+def half_step_missing():
+    """The momentum after the last drift lacks its half kick."""
+
+    def make(original):
+        def flow(target, root, step, phase, steps):
+            end, passed = original(target, root, step, phase, steps)
+            return end._replace(momentum=end.momentum - leapfrog.kicked(root, end.gradient, 0.5 * step)), passed
+
+        return flow
+
+    return patched(hmc, "flow", make)
+
+
+def momentum_not_negated():
+    """The flow does not turn round at its end, so that twice does not lead back."""
+    return patched(hmc, "flipped", lambda original: lambda phase: phase)
+
+
+def momentum_not_refreshed():
+    """Every move starts with the same momentum."""
+
+    def make(original):
+        def refreshed(block, size):
+            return block.constant(jnp.ones(size, jnp.result_type(float)))
+
+        return refreshed
+
+    return patched(hmc, "refreshed", make)
+
+
+@contextlib.contextmanager
+def progressive_choice_wrong():
+    """A new half is taken with the inverse of the ratio of weights."""
+
+    def make(original):
+        return lambda half, tree: jnp.exp(jnp.minimum(tree - half, 0.0))
+
+    finite_orbits._functions.clear()
+    try:
+        with patched(orbit, "half_share", make) as reached:
+            yield reached
+    finally:
+        finite_orbits._functions.clear()
+
+
+def tuning_goes_on():
+    """Draws are made in a loop that learns, as the warm-up."""
+
+    def make(original):
+        def drawn(self, block, fixed, carried, draws, thin):
+            inputs = fixed[: self.own]
+            learnt = tuple(block.constant(x) for tuner in self.tuners for x in tuner.start())
+            last, _, kept = self.warm(block, inputs, carried, learnt, draws, name="draws")
+            return last, kept
+
+        return drawn
+
+    return patched(tuned_loop._Writer, "drawn", make)
