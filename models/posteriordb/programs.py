@@ -19,7 +19,9 @@ import numpyro.distributions as dist
 from jax.scipy.stats import norm
 
 import lawful
-from lawful.models.populations import lotka_volterra as lotka_volterra
+
+from ..hierarchical import eight_schools_noncentered as eight_schools_noncentered
+from ..populations import lotka_volterra as lotka_volterra
 
 POSITIVE = dist.ImproperUniform(dist.constraints.positive, (), ())
 
@@ -90,17 +92,7 @@ def hmm_example(y: Any) -> None:
     lawful.factor("y", jax.nn.logsumexp(log_mass))
 
 
-# ---- Hierarchies, mixtures, processes
-
-
-def eight_schools_noncentered(y: Any, sigma: Any) -> None:
-    """Effects of eight schools with a common law (eight_schools-eight_schools_noncentered); mu has the scale 5."""
-    mu = lawful.sample("mu", dist.Normal(0.0, 5.0))
-    tau = lawful.sample("tau", dist.HalfCauchy(5.0))
-    with lawful.plate("school", len(y)):
-        z = lawful.sample("z", dist.Normal(0.0, 1.0))
-        theta = lawful.deterministic("theta", mu + tau * z)
-        lawful.sample("y", dist.Normal(theta, sigma), obs=y)
+# ---- Mixtures, processes
 
 
 def gp_pois_regr(x: Any, k: Any) -> None:
