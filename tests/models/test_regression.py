@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -44,18 +45,16 @@ def pieces(x, y, shortest=2, longest=6, spread=2.0, noise=0.5):
 @pytest.mark.tier2
 @pytest.mark.optimised
 def test_the_evidence_of_the_pieces_is_unbiased():
-    plan = inference.smc(regression.piecewise_linear, particles=2000, keep="last")
-    check_evidence(plan, (jnp.array(X), jnp.array(Y)), math.log(sum(pieces(X, Y).values())), n=2000)
+    plan = inference.smc(regression.piecewise_linear, particles=1000, keep="last")
+    check_evidence(plan, (jnp.array(X), jnp.array(Y)), math.log(sum(pieces(X, Y).values())), n=1000, error=0.1)
 
 
 @pytest.mark.tier2
 @pytest.mark.optimised
 def test_the_number_of_segments_has_its_exact_law():
     """64 runs: the share of runs' weight on two segments, within five standard errors."""
-    import jax
-
     mass = pieces(X, Y)
-    plan = inference.smc(regression.piecewise_linear, particles=4000, runs=64)
+    plan = inference.smc(regression.piecewise_linear, particles=2000, runs=64)
     drawn = np.asarray(plan(jax.random.key(20262), X, Y).posterior["segments"])
     for count in (2, 3):
         shares = (drawn == count).mean(axis=1)
