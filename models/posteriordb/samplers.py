@@ -56,7 +56,7 @@ def nuts(posterior: Posterior, args: tuple[Any, ...], key: jax.Array, size: Size
     init = jax.vmap(density.constrain)(starts(density, first, size.chains))
     plan = inference.mcmc(
         posterior.program,
-        inference.kernels.nuts(),
+        inference.kernels.nuts(inverse_mass="dense"),
         chains=size.chains,
         warmup=size.warmup,
         draws=size.draws,
