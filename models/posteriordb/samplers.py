@@ -56,7 +56,7 @@ def nuts(posterior: Posterior, args: tuple[Any, ...], key: jax.Array, size: Size
     init = jax.vmap(density.constrain)(starts(density, first, size.chains))
     plan = inference.mcmc(
         posterior.program,
-        inference.kernels.nuts(inverse_mass="dense"),
+        inference.kernels.nuts(inverse_mass="dense", target_acceptance=0.95),
         chains=size.chains,
         warmup=size.warmup,
         draws=size.draws,
@@ -71,7 +71,7 @@ def numpyro(posterior: Posterior, args: tuple[Any, ...], key: jax.Array, size: S
 
     density = lawful.density(posterior.program, *args)
     first, second = jax.random.split(key)
-    kernel = NUTS(potential_fn=lambda position: -density.logp(position), dense_mass=True)
+    kernel = NUTS(potential_fn=lambda position: -density.logp(position), dense_mass=True, target_accept_prob=0.95)
     chain = MCMC(
         kernel,
         num_warmup=size.warmup,
