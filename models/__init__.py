@@ -6,7 +6,17 @@ if __name__ == "models":
         "the folder models/ is installed as the package lawful.models (run make setup)"
     )
 
-from . import dynamic
+from . import (
+    dynamic,
+    grammar,
+    hierarchical,
+    mixtures,
+    monad_bayes,
+    networks,
+    populations,
+    regression,
+    state_space,
+)
 from .kalman import (
     Filtered,
     LinearGaussian,
@@ -22,8 +32,16 @@ __all__ = [
     "LinearGaussian",
     "Smoothed",
     "dynamic",
+    "grammar",
+    "hierarchical",
     "kalman_filter",
     "kalman_log_evidence",
     "local_level",
+    "mixtures",
+    "monad_bayes",
+    "networks",
+    "populations",
+    "regression",
     "rts_smoother",
+    "state_space",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks import workloads
+from benchmarks import monad_bayes, workloads
 
 OURS, FLOOR = "ours", "floor"
 
@@ -29,12 +29,15 @@ class Variant:
     limit_s: float | None = None  # absolute bar: most CPU seconds of one run of ours
     lines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # further lines of ours, with their bars
     by_size: bool = False  # whether work is counted in effective draws
+    published: Mapping[str, float] = field(default_factory=dict)  # seconds of one run that others have published
     start_error: float | None = None  # of chains: most that their starts leave in a posterior mean, in posterior sd
 
     def exact(self) -> Mapping[str, float]:
         """Exact answers of the outputs that have one."""
         if "latents" in self.settings:
             return workloads.chain_answers(self.settings["latents"])
+        if "algorithm" in self.settings:
+            return monad_bayes.exact_answers(**self.settings)
         if self.start_error is not None:
             return workloads.posterior_means(self.settings["model"])
         return workloads.exact_answers(self.settings["model"])
@@ -240,4 +243,36 @@ W4 = Workload(
     ),
 )
 
-WORKLOADS: Mapping[str, Workload] = {workload.name: workload for workload in (W1, W2, W3A, W3B, W4, W7)}
+
+def _monad_bayes_variant(model: str, length: int, algorithm: str) -> Variant:
+    factors = monad_bayes.factors(model, length)
+    steps = {"SMC100": 100.0 * factors, "MH100": 100.0, "RMSMC10-1": 10.0 * factors}[algorithm]
+    told = monad_bayes.PUBLISHED.get((model, length, algorithm), (None, None))
+    published = {name: s for name, s in zip(("pull request 132", "June 2022"), told) if s is not None}
+    bar = (model, length, algorithm) == ("HMM", 800, "SMC100")
+    return Variant(
+        name=f"{model} {length} {algorithm}",
+        settings={"model": model, "length": length, "algorithm": algorithm},
+        work_units=steps,
+        bars={},
+        quick=length <= 100,
+        limit_s=0.61e-6 * steps if bar else None,  # a third of the 1.82 us a particle-step of pull request 132
+        published=published,
+    )
+
+
+MB = Workload(
+    name="MB",
+    title="the models of monad-bayes, data drawn apart from them",
+    work_unit="particle-steps or moves",
+    contestants=(OURS,),
+    environments={},
+    variants=(
+        *(_monad_bayes_variant("LR", n, a) for n in (100, 500, 1000) for a in ("SMC100", "MH100")),
+        *(_monad_bayes_variant("HMM", n, a) for n in (100, 500, 800, 1000) for a in ("SMC100", "MH100")),
+        *(_monad_bayes_variant("LDA", n, a) for n in (5, 50, 500) for a in ("SMC100", "MH100")),
+        *(_monad_bayes_variant(m, n, "RMSMC10-1") for m, n in (("LR", 100), ("HMM", 100), ("LDA", 10))),
+    ),
+)
+
+WORKLOADS: Mapping[str, Workload] = {workload.name: workload for workload in (W1, W2, W3A, W3B, W4, W7, MB)}

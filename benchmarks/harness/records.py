@@ -59,6 +59,7 @@ def record(
         "failure": measurement.failure,
         "bar": variant.bars.get(measurement.contestant),
         "limit_s": variant.limit_s if measurement.contestant == OURS else None,
+        "published": dict(variant.published),
     }
     if not measurement.complete or measurement.first is None:
         return entry

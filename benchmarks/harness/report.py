@@ -49,6 +49,8 @@ def _verdict(entry: Mapping[str, Any]) -> str:
 
 def _accuracy(entry: Mapping[str, Any]) -> tuple[bool, list[str]]:
     """Whether the numbers of a contestant are right, and how near they are: of an estimate, or of a fixed value."""
+    if not entry["accuracy"]:  # nothing is known exactly
+        return True, [BLANK, BLANK]
     if "means" in entry["accuracy"]:
         means, size = entry["accuracy"]["means"], entry["accuracy"]["ess"]["mean"]
         passed = bool(means["passed"])
@@ -81,7 +83,7 @@ def row(entry: Mapping[str, Any]) -> list[str]:
         entry["contestant"],
         f"{1e3 * entry['cpu_min_s']:.1f} ({1e3 * entry['cpu_median_s']:.1f})",
         f"{1e3 * entry['wall_min_s']:.1f}",
-        f"{entry['work_per_cpu_s'] / 1e6:.1f}",
+        f"{entry['work_per_cpu_s'] / 1e6:.3g}",
         _first(entry),
         *evidence,
         memory,
@@ -116,7 +118,9 @@ def _remarks(entries: Sequence[Mapping[str, Any]]) -> list[str]:
         remarks.append("**Void**: our numbers are wrong, so no ratio counts.")
     if ours and not ours["failure"] and ours.get("limit_s"):
         met = "met" if ours["cpu_min_s"] <= ours["limit_s"] else "**missed**"
-        remarks.append(f"Absolute bar: at most {ours['limit_s']:.2f} CPU s a run: {ours['cpu_min_s']:.2f} s, {met}.")
+        remarks.append(f"Absolute bar: at most {ours['limit_s']:.3g} CPU s a run: {ours['cpu_min_s']:.3g} s, {met}.")
+    if ours and not ours["failure"] and ours.get("published"):
+        remarks.append(_published(ours))
     for peer, check in by_name.get(FLOOR, {}).get("floor_check", {}).items():
         state = "valid" if check["valid"] else "**too slow: the bar against it is void**"
         remarks.append(f"Floor check: {peer} / floor = {_ratio(check)}, at least {check['least']:.2f} wanted: {state}.")
@@ -129,6 +133,17 @@ def _remarks(entries: Sequence[Mapping[str, Any]]) -> list[str]:
         head = ["contestant", "temperatures", "log Z rmse", "rmse of the means, in sd", "log Z mse x CPU s"]
         remarks.append(table([head, *map(_tempered_row, told)]))
     return remarks
+
+
+def _published(ours: Mapping[str, Any]) -> str:
+    """Times that others have published, on their machines, and ours as a share of a unit of work."""
+    unit = 1e6 / ours["work_units"]
+    told = [
+        f"{seconds:g} s ({name}; {seconds * unit:.3g} us, {seconds / ours['cpu_min_s']:.0f} times ours)"
+        for name, seconds in ours["published"].items()
+    ]
+    own = f"ours {ours['cpu_min_s']:.3g} CPU s, {ours['cpu_min_s'] * unit:.3g} us a unit of work"
+    return f"Published, on other machines: {', '.join(told)}; {own}."
 
 
 def _tempered_row(entry: Mapping[str, Any]) -> list[str]:

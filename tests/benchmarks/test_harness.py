@@ -135,6 +135,29 @@ def test_the_test_of_means_has_the_false_alarm_rate_it_states():
     assert not statistics.means_accuracy(np.full((3, 21), 0.1) + 1e-9 * errors[0, :3], 0.09)["passed"]
 
 
+class MovingWorker(ScriptedWorker):
+    """A worker of a variant without exact answers."""
+
+    def run(self, i):
+        return {"cpu_s": 0.005, "wall_s": 0.005, "outputs": {"log_density": -1.0}, "stages": {}, "peak_mb": 150.0}
+
+
+def test_published_times_stand_beside_ours_and_no_exact_answer_is_no_failure():
+    variant = next(v for v in WORKLOADS["MB"].variants if v.name == "HMM 800 MH100")
+    found = measure(["ours"], lambda name: MovingWorker(name, [], variant=variant), rounds=20)
+    entries = records.records(WORKLOADS["MB"], variant, found, cores=2)
+    text = report.variant_section(entries)
+    assert report.row(entries[0])[1] == "5.0 (5.0)" and report.row(entries[0])[5] == report.BLANK
+    assert "0.685 s (pull request 132; 6.85e+03 us, 137 times ours)" in text
+
+
+def test_the_bar_of_mb_is_a_third_of_the_published_time_of_a_step():
+    (variant,) = (v for v in WORKLOADS["MB"].variants if v.limit_s is not None)
+    assert variant.name == "HMM 800 SMC100" and variant.limit_s == pytest.approx(0.0488)
+    found = {"ours": {"cpu_s": 0.1}}
+    assert "**missed**" in report.variant_section(list(entries_of("MB", variant, **found).values()))
+
+
 def test_what_is_told_of_draws_is_worked_out_off_the_clock(monkeypatch):
     class Clock:
         now = 0.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import workloads
+from benchmarks import monad_bayes, workloads
 
 
 @pytest.mark.parametrize(
@@ -105,3 +105,19 @@ def test_exchanged_means_move_the_moments_of_w3b_by_a_twentieth_of_a_scale():
     inner, _ = workloads.mixture_moments(60, ordered=True)
     shift = (inner - workloads.MIXTURE_MEAN) / workloads.MIXTURE_SCALE
     np.testing.assert_allclose(shift, [-0.009, -0.036, 0.043], atol=0.002)
+
+
+@pytest.mark.parametrize(("length", "expected"), [(10, -13.8107473318), (800, -1168.2839027), (1000, -1455.2138675)])
+def test_the_exact_evidence_of_the_hidden_markov_model_of_mb_is_the_published_number(length, expected):
+    found = monad_bayes.exact_answers("HMM", length, "SMC100")["log_evidence"]
+    assert found == pytest.approx(expected, abs=5e-8, rel=0)
+
+
+def test_the_quadrature_of_the_line_of_mb_has_converged():
+    x, label = monad_bayes.data("LR", 20)
+    few, many = (monad_bayes.line_evidence(x, label, points) for points in (31, 45))
+    assert few == pytest.approx(many, abs=1e-5)
+
+
+def test_algorithms_without_an_evidence_have_no_exact_answer():
+    assert monad_bayes.exact_answers("HMM", 10, "MH100") == monad_bayes.exact_answers("LDA", 5, "SMC100") == {}

@@ -1,0 +1,98 @@
+"""Populations: prey and predators whose numbers follow a differential equation.
+
+Law: the program has the density of its equations, up to the tolerance of the solver, which is an argument. A
+trajectory that the solver cannot finish has density zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+import lawful
+from lawful.errors import LawfulError
+
+__all__ = ["lotka_volterra", "predation"]
+
+
+def predation(
+    rates: Any, start: Any, times: Any, *, rtol: float = 1e-6, atol: float = 1e-6, max_steps: int = 1000
+) -> jax.Array:
+    """Solve du/dt = (a - b v) u, dv/dt = (-c + d u) v (Lotka 1925, Volterra 1926); return log numbers.
+
+    The equations are solved for log u and log v, which keeps both numbers positive.
+
+    Args:
+        rates: (4,), a, b, c and d, all positive: growth of the prey, loss to predators, loss of the predators, growth
+            by prey; per unit of time, b and d also per animal.
+        start: (2,), u and v at time 0, positive.
+        times: (T,), when they are wanted, ascending, above 0.
+        rtol: relative tolerance of a step of the solver, in log numbers.
+        atol: absolute tolerance of a step.
+        max_steps: the most steps; what they do not reach is infinite.
+
+    Returns: (T, 2), log u and log v.
+
+    Raises: LawfulError where diffrax is not installed.
+
+    >>> rest = predation(jnp.array([0.5, 0.1, 0.5, 0.1]), jnp.array([5.0, 5.0]), jnp.array([1.0, 2.0]))
+    >>> [round(float(x), 6) for x in jnp.exp(rest[-1])]
+    [5.0, 5.0]
+    """
+    try:
+        import diffrax
+    except ImportError as error:
+        raise LawfulError(
+            "predation: the solver of differential equations comes from diffrax, which is not installed. "
+            "Fix: pip install 'lawful[ode]'."
+        ) from error
+
+    def slope(t: Any, logs: jax.Array, rates: jax.Array) -> jax.Array:
+        a, b, c, d = rates
+        return jnp.stack([a - b * jnp.exp(logs[1]), -c + d * jnp.exp(logs[0])])
+
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(slope),
+        diffrax.Tsit5(),
+        t0=0.0,
+        t1=times[-1],
+        dt0=None,
+        y0=jnp.log(start),
+        args=jnp.asarray(rates),
+        saveat=diffrax.SaveAt(ts=times),
+        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+        max_steps=max_steps,
+        throw=False,
+    )
+    return jnp.asarray(solution.ys)
+
+
+def lotka_volterra(times: Any, first: Any = None, later: Any = None, **tolerances: Any) -> jax.Array:
+    """Counts of prey and predators with log-normal noise (posteriordb: hudson_lynx_hare-lotka_volterra).
+
+    Args:
+        times: (T,), when the later counts were made, ascending, above 0.
+        first: (2,), counts of prey and predators at time 0; None to draw them.
+        later: (T, 2), counts at `times`; None to draw them.
+        tolerances: of the solver, as for `predation`.
+
+    Returns: (T, 2), the later counts.
+
+    Reference: Carpenter (2018), Predator-prey population dynamics: the Lotka-Volterra model in Stan.
+
+    >>> from lawful import handlers
+    >>> counts = handlers.seed(lotka_volterra, jax.random.key(3))(jnp.arange(1.0, 6.0))
+    >>> counts.shape, bool((counts > 0).all())
+    ((5, 2), True)
+    """
+    centre, spread = jnp.array([1.0, 0.05, 1.0, 0.05]), jnp.array([0.5, 0.05, 0.5, 0.05])
+    rates = lawful.sample("theta", dist.TruncatedNormal(centre, spread, low=0.0).to_event(1))
+    sigma = lawful.sample("sigma", dist.LogNormal(-1.0, 1.0).expand([2]).to_event(1))
+    start = lawful.sample("z_init", dist.LogNormal(jnp.log(10.0), 1.0).expand([2]).to_event(1))
+    lawful.sample("y_init", dist.LogNormal(jnp.log(start), sigma).to_event(1), obs=first)
+    logs = predation(rates, start, times, **tolerances)
+    counts: jax.Array = lawful.sample("y", dist.LogNormal(logs, sigma).to_event(2), obs=later)
+    return counts
