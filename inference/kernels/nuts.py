@@ -101,7 +101,7 @@ class OrbitLaw:
             depth, tree, bad = carry
             size = jnp.left_shift(jnp.ones((), jnp.int32), depth)
             first, second = blocks(stream, lanes, jnp.asarray(FAR, jnp.uint32) + depth.astype(jnp.uint32))
-            forward = first & 1 == 1
+            forward, second = jax.lax.optimization_barrier((first & 1 == 1, second))
             half = mapped(partial(begun, max_depth=self.max_depth), (0, 0), tree, forward)
 
             def grow(inner: Any) -> Any:
@@ -152,7 +152,9 @@ def coin(word: jax.Array, odds: jax.Array) -> jax.Array:
     True
     """
     bits = 24 if odds.dtype == jnp.float32 else 32
-    return (word >> (32 - bits)).astype(odds.dtype) * 2.0**-bits < odds
+    heads = (word >> (32 - bits)).astype(odds.dtype) * 2.0**-bits < odds
+    # Without the barrier XLA makes the coin, its word included, once for each number that it chooses.
+    return jax.lax.optimization_barrier(heads)
 
 
 def _packed(tree: Tree, bad: jax.Array, here: jax.Array, position: jax.Array) -> jax.Array:
