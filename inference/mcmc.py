@@ -39,6 +39,7 @@ from .faults import OnFault, checked_policy
 from .findings import Finding, never_moved
 from .kernels.base import KernelForm, initial_state
 from .kernels.mh import as_kernel, mh
+from .map_findings import map_findings
 from .plan import Builder, Prepared, environment, masked, one_key, timed
 from .recovery import EnumeratedPlan
 from .result import Result, Warmup
@@ -220,6 +221,7 @@ class ChainPlan:
         names = [c.name for c in kernel.choices]
         found = (
             *self._broken(prepared, out, numbers.get("n_nonfinite"), begun),
+            *map_findings(numbers),
             *never_moved(names, [np.asarray(x)[:, None] for x in begun[1][:-1]], early[:-1], late[:-1]),
         )
         return from_chains(

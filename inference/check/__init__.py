@@ -10,6 +10,7 @@ from .geweke import geweke
 from .grammar import random_program
 from .identities import mh_symmetry
 from .invariance import invariant
+from .involutions import involution
 from .keys import ALPHA, CAPACITY, SUITE_ALPHA, Registry, key_of, stage_keys
 from .law import check_row
 from .limits import Limits
@@ -51,6 +52,7 @@ __all__ = [
     "freeze",
     "geweke",
     "invariant",
+    "involution",
     "key_of",
     "mh_symmetry",
     "min_detectable",

@@ -4,6 +4,7 @@ from .base import Kernel, Proposed, State, scored
 from .compose import cycle, mixture, repeat
 from .foreign import foreign
 from .gibbs import gibbs
+from .involutive import involutive
 from .mh import Proposal, mh
 from .on import on
 from .program_proposal import independence
@@ -19,6 +20,7 @@ __all__ = [
     "foreign",
     "gibbs",
     "independence",
+    "involutive",
     "mh",
     "mixture",
     "on",
