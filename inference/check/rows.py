@@ -35,7 +35,20 @@ from ..transformers import (
 )
 from .doubled import Double, Simplify
 from .halves import SumHalf, SumOutside
-from .kernel_rows import CYCLE, INDEPENDENCE, ON, PROGRAM, Conditionals, hidden, labels, nested, nested_steps
+from .kernel_rows import (
+    CYCLE,
+    INDEPENDENCE,
+    INVOLUTIVE,
+    JUMPS,
+    ON,
+    PROGRAM,
+    Conditionals,
+    hidden,
+    labels,
+    models,
+    nested,
+    nested_steps,
+)
 from .limits import KINDS
 from .reflect import reflect
 from .suite import Needs
@@ -176,6 +189,8 @@ ROWS: tuple[Row, ...] = (
     Row("mh independence", INDEPENDENCE, particles=1, max_paths=8),
     Row("on sites, mixture", ON, particles=1, max_paths=8),
     Row("on sites, cycle", CYCLE, particles=1, max_paths=8),
+    Row("involutive, mixture", INVOLUTIVE, particles=1, max_paths=8),
+    Row("reversible jump", JUMPS, programs=(models,)),
     Row("repeat mh", repeat(mh(), 2), particles=1, max_paths=8),
     Row("gibbs", gibbs(), programs=(labels, hidden)),
     Row("gibbs, mixture", Conditionals(), particles=1, max_paths=8),

@@ -5,6 +5,7 @@ from .compose import cycle, mixture, repeat
 from .foreign import foreign
 from .gibbs import gibbs
 from .involutive import involutive
+from .jump import jump
 from .mh import Proposal, mh
 from .on import on
 from .program_proposal import independence
@@ -21,6 +22,7 @@ __all__ = [
     "gibbs",
     "independence",
     "involutive",
+    "jump",
     "mh",
     "mixture",
     "on",

@@ -56,6 +56,8 @@ KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_si
            "independence": lambda: kernels.mh(kernels.independence()), "on": lambda: kernels.on("x"),
            "cycle": lambda: kernels.cycle(kernels.mh()), "mixture": lambda: kernels.mixture([1.0], kernels.mh()),
            "repeat": lambda: kernels.repeat(kernels.mh(), 2), "gibbs": kernels.gibbs,
+           "involutive": lambda: kernels.involutive(lambda choices, auxiliary: ({"x": 1 - choices["x"]}, {})),
+           "jump": lambda: kernels.jump("x", (0, 1), auxiliary=lambda current: None),
            "foreign": lambda: kernels.foreign(lambda log_density: lambda key, position: position)}  # fmt: skip
 # What is neither a transformer, nor a kernel, nor a plan, and so claims nothing by itself.
 CLAIM_NOTHING = {

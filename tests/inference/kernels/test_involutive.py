@@ -9,7 +9,6 @@ import numpyro.distributions as dist
 import pytest
 
 from lawful import cond, factor, inference, plate, sample, trace
-from lawful.block import Block
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, invariant, involution
@@ -154,7 +153,7 @@ def test_the_log_density_that_it_carries_is_that_of_the_state():
 
 
 def test_single_precision_leads_back_within_rounding(single_precision):
-    run = inference.mcmc(level, kernels.involutive(stretch, step), chains=2, warmup=0, draws=200)(0, Y)
+    run = inference.mcmc(level, kernels.involutive(stretch, step), chains=2, warmup=0, draws=200)(0, np.float32(Y))
     assert run.stats["n_no_return"].sum() == 0 and run.stats["acceptance_rate"].mean() > 0.05
 
 
@@ -254,11 +253,6 @@ def test_what_does_not_fit_is_refused_by_name(function, auxiliary, words):
         kernels.involutive(function, auxiliary).build(trace(coins))
 
 
-def test_what_is_no_function_is_refused():
-    with pytest.raises(LawfulError, match="expected a function as map, got int"):
-        kernels.involutive(3)
-
-
 def test_a_point_of_a_simplex_has_no_jacobian_unless_it_is_swapped():
     def shares():
         sample("p", dist.Dirichlet(jnp.ones(3)))
@@ -316,8 +310,9 @@ def test_a_discrete_site_that_stops_and_is_not_kept_has_no_way_back():
     report = invariant(kernels.involutive(lossy), guarded, irreducible=False)
     report.raise_if_failed()
     rows = Transition(guarded, kernels.involutive(lossy))
-    assert len(rows.outcomes(rows.state({"b": 1, "w": 0}))) == 2
-    assert len(rows.outcomes(rows.state({"b": 1, "w": 2}))) == 1
+    off = frozenset({(("b",), 0)})
+    assert rows.outcomes(rows.state({"b": 1, "w": 0}))[off] > 0
+    assert off not in rows.outcomes(rows.state({"b": 1, "w": 2}))
 
 
 def one_or_two(y):
@@ -347,7 +342,10 @@ def test_the_jacobian_of_a_jump_runs_over_what_is_there():
     assert report.instances == 40
     transition = Transition(one_or_two, kernel, Y)
     given = {("~mh", "proposal", "d"): 0.5, ("~mh", "accept"): True}
-    _, _ = transition.step(transition.state({"two": 0, "low": 0.2}, absent=0.0), given)
+    after = [transition.step(transition.state({"two": 0, "low": 0.2}, absent=k), given) for k in (0, 7)]
+    for state, info in after:
+        assert [float(x) for x in state[:3]] == pytest.approx([1.0, -0.3, 0.7])
+        assert info["acceptance_rate"] == after[0][1]["acceptance_rate"] > 0
 
 
 @pytest.mark.tier0b
@@ -369,7 +367,3 @@ def test_the_determinant_of_the_active_part_is_that_of_the_small_matrix():
     found = float(jacobian_module.active_log_abs_det(matrix, rows, columns))
     assert found == pytest.approx(np.linalg.slogdet(small)[1], abs=1e-12)
     assert float(jacobian_module.active_log_abs_det(matrix, rows[:4] & False, columns & False)) == 0.0
-
-
-def test_a_block_of_no_auxiliary_program_has_the_inputs_of_one():
-    assert isinstance(kernels.involutive(inverse).parts(trace(level, Y)).auxiliary, type(Block().form((), ())))
