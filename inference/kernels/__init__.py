@@ -11,6 +11,7 @@ from .on import on
 from .program_proposal import independence
 from .random_walk import random_walk
 from .single_site import single_site
+from .split_merge import split_merge
 
 __all__ = [
     "Kernel",
@@ -30,4 +31,5 @@ __all__ = [
     "repeat",
     "scored",
     "single_site",
+    "split_merge",
 ]

@@ -20,11 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.analysis import has_weight
-from lawful.blanket import Blanket, all_terms, reached
+from lawful.blanket import Blanket, reached
 from lawful.block import Block, total
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
-from lawful.interpose import Given, interpose
+from lawful.interpose import interpose
 from lawful.record import Choice, choices_of
 from lawful.sums import signed
 from lawful.tracing import trace
@@ -35,6 +35,7 @@ from .base import INVARIANT, KernelForm, State, finished, flag_per_choice, state
 from .log_jacobian import LogJacobian, log_jacobian_of
 from .maps import MapForm, map_form
 from .program_proposal import Data, Draw, Score, takes_arrays, where_active
+from .rescore import rescored
 
 NUMBERS = ("n_no_return", "n_unmatched")
 
@@ -152,16 +153,8 @@ class Involutive:
         start = _active(block, parts, [*state.values, *drawn], [*flags, *here])
         there = block.splice(parts.map.form, start)
         values = tuple(there[:n])
-        terms = None if parts.reach.terms == all_terms(program) else parts.reach.terms
-        scoring = interpose(program, Given(), terms, apart=False)
-        outs = block.splice(scoring.form, [*inputs, *values])
-        names = dict(zip(scoring.form.outputs, outs, strict=True))
-        new_flags, after = tuple(names[v] for v in scoring.flags), outs[scoring.own]
-        before = state.log_density
-        if terms is not None:
-            before = block.splice(scoring.form, [*inputs, *state.values])[scoring.own]
-        log_density = after if terms is None else signed(block, (state.log_density, after), (before,), "log density")
-        flags_after = flag_per_choice(block, choices, new_flags)
+        new = rescored(block, program, parts.reach, inputs, state.values, state.log_density, values)
+        flags_after = flag_per_choice(block, choices, new.flags)
 
         back = interpose(parts.auxiliary, Score())
         auxiliary = there[n:]
@@ -174,11 +167,11 @@ class Involutive:
         all_before, all_after = [*flags, *here], [*flags_after, *there_flags]
         log_jacobian, matched = self._jacobian(block, parts, start, all_before, all_after)
         q_forth, q_back = (_total(block, s) for s in (scores, scores_back))
-        plain = signed(block, (after, q_back, log_jacobian), (before, q_forth), "log ratio")
+        plain = signed(block, (new.after, q_back, log_jacobian), (new.before, q_forth), "log ratio")
         error = self._error(block, parts, start, _active(block, parts, there, all_after), all_before)
         checked = block.det(_Checked(self.tolerance_in_use()), plain, error, matched, label="way back?")
         ratio, no_return, unmatched = checked
-        state = State(values, new_flags, log_density)
+        state = State(values, new.flags, new.log_density)
         flags_of = tuple(all_before), tuple(all_after)
         return Moved(state, tuple(auxiliary), ratio, log_jacobian, error, no_return, unmatched, *flags_of)
 
