@@ -2,6 +2,7 @@
 
 from .base import Kernel, Proposed, State, scored
 from .compose import cycle, mixture, repeat
+from .elliptical import elliptical_slice
 from .foreign import foreign
 from .gibbs import gibbs
 from .involutive import involutive
@@ -11,6 +12,7 @@ from .on import on
 from .program_proposal import independence
 from .random_walk import random_walk
 from .single_site import single_site
+from .slice import slice
 from .split_merge import split_merge
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Proposed",
     "State",
     "cycle",
+    "elliptical_slice",
     "foreign",
     "gibbs",
     "independence",
@@ -31,5 +34,6 @@ __all__ = [
     "repeat",
     "scored",
     "single_site",
+    "slice",
     "split_merge",
 ]
