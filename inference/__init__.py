@@ -16,6 +16,7 @@ from .findings import Finding, Limits, Status
 from .ladders import by_ess
 from .mcmc import mcmc
 from .moving import move
+from .parallel_tempering import parallel_tempering
 from .paths import data_by_data, prior_to_posterior
 from .population_walk import population_walk
 from .predictive import Predictive, predictive
@@ -59,6 +60,7 @@ __all__ = [
     "kernels",
     "mcmc",
     "move",
+    "parallel_tempering",
     "particle_filter",
     "population_walk",
     "predictive",

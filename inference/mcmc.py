@@ -281,6 +281,13 @@ def _chains_first(x: Any) -> np.ndarray:
     return np.moveaxis(np.asarray(x), 1, 0)
 
 
+def scored_draws(form: Form, inputs: Sequence[Any], values: Sequence[Any]) -> np.ndarray:
+    """Score draws: values (chain, draw, ...) of the choices in order give log densities (chain, draw)."""
+    lead = np.shape(values[0])[:2]
+    columns = [np.reshape(v, (-1, *np.shape(v)[2:])) for v in values]
+    return np.asarray(_log_densities(form)(list(inputs), columns)).reshape(lead) if np.prod(lead) else np.zeros(lead)
+
+
 def _log_densities(form: Form) -> Callable[..., Any]:
     """Compile the log density of many draws."""
     function = scored(form)[1]

@@ -2,6 +2,7 @@
 
 from .base import Kernel, Proposed, State, scored
 from .compose import cycle, mixture, repeat
+from .delayed import delayed_acceptance
 from .elliptical import elliptical_slice
 from .foreign import foreign
 from .gibbs import gibbs
@@ -21,6 +22,7 @@ __all__ = [
     "Proposed",
     "State",
     "cycle",
+    "delayed_acceptance",
     "elliptical_slice",
     "foreign",
     "gibbs",
