@@ -2,6 +2,7 @@
 
 from .base import Kernel, Proposed, State, scored
 from .compose import cycle, mixture, repeat
+from .conjugate import conjugate
 from .delayed import delayed_acceptance
 from .elliptical import elliptical_slice
 from .foreign import foreign
@@ -21,6 +22,7 @@ __all__ = [
     "Proposal",
     "Proposed",
     "State",
+    "conjugate",
     "cycle",
     "delayed_acceptance",
     "elliptical_slice",
