@@ -28,7 +28,6 @@ from lawful.block import Block
 from lawful.emitter import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
-from lawful.laws import law_of, position_of
 from lawful.record import Choice, choices_of
 
 from ..check.contracts import Contract
@@ -184,7 +183,7 @@ class _Density:
     def __init__(self, program: Form, reach: Blanket, places: tuple[int, ...], choices: Sequence[Choice]) -> None:
         scoring, _ = reached_score(program, reach)
         self.run, self.own, self.places = emit(scoring.form), scoring.own, places
-        self.inputs = len(program.inputs)
+        self.inputs, self.choices = len(program.inputs), len(choices)
         self.shapes = [choices[p].full_shape for p in places]
         self.dtypes = [choices[p].dtype for p in places]
         self.size = sum(map(math.prod, self.shapes))
@@ -220,14 +219,8 @@ def _drawn(
     operands = (*inputs, *state.values)
     parameters = block.det(_Parameters(density, family), *operands, label=f"{group.family} conditional")
     names = "~".join(choices[p].name for p in group.places)
-    template = family.law(choices[group.places[0]].full_shape, density.size)
-    law, leaves = law_of(template)
-    given = [block.constant(leaf) for leaf in leaves]
-    for name, value in zip(family.arguments, parameters, strict=False):
-        place = position_of(law, name)
-        assert place is not None
-        given[place] = value
-    draw = block.site((PREFIX, "conjugate", names), law, given)
+    law = FreshLaw(family.made, family.shape(choices[group.places[0]].full_shape, density.size))
+    draw = block.site((PREFIX, "conjugate", names), law, parameters[: family.drawn])
     *values, change, error, wrong = block.det(_Placed(density, family), draw, *parameters, *operands, label="drawn")
     there = list(state.values)
     for place, value in zip(group.places, values, strict=True):
@@ -237,20 +230,75 @@ def _drawn(
 
 
 @dataclass(frozen=True)
+class FreshLaw:
+    """The law of a distribution that is made anew from its arguments, all of them parameters."""
+
+    made: Callable[..., Any]
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> Any:
+        """Floating point."""
+        return jnp.result_type(float)
+
+    @property
+    def atoms(self) -> None:
+        """Not finite."""
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """One part."""
+        return ()
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return str(getattr(self.made, "__name__", "law"))
+
+    def draw(self, key: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Draw a value."""
+        return jnp.asarray(self.made(*parameters).expand(self._batch(parameters)).sample(key))
+
+    def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Score a value."""
+        return jnp.sum(self.made(*parameters).log_prob(value))
+
+    log_prob_units = log_prob
+
+    def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Refuse.
+
+        Raises: UnsupportedProgramError: there is no finite list.
+        """
+        raise UnsupportedProgramError(f"{self.label} is not finite: use level='statistical'.", law=self.label)
+
+    def _batch(self, parameters: Sequence[jax.Array]) -> tuple[int, ...]:
+        event = self.made(*parameters).event_shape
+        return self.shape[: len(self.shape) - len(event)]
+
+
+def standard_normal() -> dist.Distribution:
+    """The law of noise."""
+    return dist.Normal(jnp.zeros((), jnp.result_type(float)), jnp.ones((), jnp.result_type(float)))
+
+
+@dataclass(frozen=True)
 class Family:
     """A family of conditionals.
 
     Attributes:
         parameters: from a density of a vector, the current vector and the shape of the site to the parameters.
-        law: of a shape and a size, the distribution that is drawn from.
-        arguments: its arguments that take parameters, in their order.
+        made: from the first `drawn` parameters to the distribution that is drawn from.
+        drawn: how many of them it takes.
+        shape: of a draw, from the shape of the site and the size of the vector.
         placed: from a draw and the parameters to the vector.
         log_prob: log density of a vector under the parameters, but for a constant.
     """
 
     parameters: Callable[..., tuple[jax.Array, ...]]
-    law: Callable[..., Any]
-    arguments: tuple[str, ...]
+    made: Callable[..., Any]
+    drawn: int
+    shape: Callable[..., tuple[int, ...]]
     placed: Callable[..., jax.Array]
     log_prob: Callable[..., jax.Array]
 
@@ -314,31 +362,25 @@ def _summed(law: Callable[..., Any]) -> Callable[..., jax.Array]:
     return log_prob
 
 
-def _ones(shape: tuple[int, ...]) -> jax.Array:
-    return jnp.ones(shape, jnp.result_type(float))
+def _turned(draw: jax.Array, *parameters: jax.Array) -> jax.Array:
+    return 1 / draw.reshape(-1)
+
+
+def _own(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
+    return shape
+
+
+def _vector(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
+    return (size,)
 
 
 FAMILIES = {
-    "normal": Family(
-        _normal, lambda shape, size: dist.Normal(0 * _ones((size,)), _ones((size,))), (), _normal_placed,
-        _normal_log_prob,
-    ),
-    "gamma": Family(
-        _gamma, lambda shape, size: dist.Gamma(_ones(shape), _ones(shape)), ("concentration", "rate"), _flat,
-        _summed(dist.Gamma),
-    ),
-    "inverse gamma": Family(
-        _inverse_gamma, lambda shape, size: dist.InverseGamma(_ones(shape), _ones(shape)),
-        ("concentration", "rate"), _flat, _summed(dist.InverseGamma),
-    ),
-    "beta": Family(
-        _beta, lambda shape, size: dist.Beta(_ones(shape), _ones(shape)), ("concentration1", "concentration0"), _flat,
-        _summed(dist.Beta),
-    ),
-    "Dirichlet": Family(
-        _dirichlet, lambda shape, size: dist.Dirichlet(_ones(shape)), ("concentration",), _flat, _summed(dist.Dirichlet)
-    ),
-}  # fmt: skip
+    "normal": Family(_normal, standard_normal, 0, _vector, _normal_placed, _normal_log_prob),
+    "gamma": Family(_gamma, dist.Gamma, 2, _own, _flat, _summed(dist.Gamma)),
+    "inverse gamma": Family(_inverse_gamma, dist.Gamma, 2, _own, _turned, _summed(dist.InverseGamma)),
+    "beta": Family(_beta, dist.Beta, 2, _own, _flat, _summed(dist.Beta)),
+    "Dirichlet": Family(_dirichlet, dist.Dirichlet, 1, _own, _flat, _summed(dist.Dirichlet)),
+}
 
 
 @dataclass(frozen=True)
@@ -361,8 +403,8 @@ class _Placed:
     family: Family
 
     def __call__(self, draw: jax.Array, *operands: jax.Array) -> tuple[jax.Array, ...]:
-        n = 2 if self.family.arguments != ("concentration",) else 1
-        parameters, rest = operands[:n], operands[n:]
+        count = len(operands) - self.density.inputs - self.density.choices
+        parameters, rest = operands[:count], operands[count:]
         old = self.density.vector(rest[self.density.inputs :])
         new = self.family.placed(draw, *parameters)
         change = self.density(new, *rest) - self.density(old, *rest)

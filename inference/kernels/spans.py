@@ -80,7 +80,7 @@ def span(
     >>> span(lambda s: jnp.sin(s), 0, [jax.ShapeDtypeStruct((), float)], polynomial=True) is None
     True
     """
-    form = unfold(function, *arguments)
+    form = unfold(function, *arguments, loops=True)
     one = int(np.prod(arguments[place].shape)) == 1
     start = [Span(frozenset({Fraction(1)}), own=True) if i == place else CONSTANT for i in range(len(form.inputs))]
     (found,) = _Walk(polynomial, one).run(form, start)

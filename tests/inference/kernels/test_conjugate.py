@@ -30,7 +30,7 @@ def parameters(program, site, values, *args):
     family = family_of(form, choices, (place,))
     density = _Density(form, module.reached(form, [choices[place].address]), (place,), choices)
     state = [jnp.asarray(values[c.name], c.dtype) for c in choices]
-    return family, [np.asarray(x) for x in _Parameters(density, FAMILIES[family])(*args, *state)]
+    return family, [np.asarray(x) for x in _Parameters(density, FAMILIES[family])(*map(jnp.asarray, args), *state)]
 
 
 # ---- the exact answers of the reference cases
@@ -151,6 +151,7 @@ def test_the_log_ratio_of_the_joint_is_that_of_the_conditional(site):
         old, other = start(jax.random.fold_in(key, 2 * point)), start(jax.random.fold_in(key, 2 * point + 1))
         new = {**old, site: other[site]}
         _, given = parameters(everything, site, old, *DATA)
+        given = list(map(jnp.asarray, given))
         joint = float(form.log_density(new, *DATA)) - float(form.log_density(old, *DATA))
         score = FAMILIES[FOUND[site]].log_prob
         conditional = float(score(new[site].reshape(-1), *given)) - float(score(old[site].reshape(-1), *given))
@@ -166,16 +167,25 @@ def lawful_prior(form, key):
 
 
 @pytest.mark.tier1
-def test_exact_draws_stay_exact_draws():
-    def model(y, z):
-        mu = sample("mu", dist.Normal(0.0, 1.0))
-        tau = sample("tau", dist.Gamma(3.0, 2.0))
-        rate = sample("rate", dist.Gamma(2.0, tau))
-        with plate("i", 2):
-            sample("y", dist.Normal(mu, tau**-0.5), obs=y)
-            sample("z", dist.Poisson(rate), obs=z)
+@pytest.mark.parametrize("sites", [["mu", "tau", "rate"], ["variance", "effect"], ["chance", "shares"]], ids=repr)
+def test_exact_draws_stay_exact_draws(sites):
+    def model(y, k, n, z):
+        """Without the factor, so that data can be drawn."""
+        mu = sample("mu", dist.Normal(1.0, 3.0))
+        tau = sample("tau", dist.Gamma(2.0, 2.0))
+        variance = sample("variance", dist.InverseGamma(3.0, 2.0))
+        shares = sample("shares", dist.Dirichlet(jnp.array([1.0, 2.0, 0.5])))
+        with plate("g", 2):
+            effect = sample("effect", dist.Normal(0.5 * mu - 1.0, tau**-0.5))
+            chance = sample("chance", dist.Beta(2.0, 3.0))
+            rate = sample("rate", dist.Gamma(2.0, 1.0))
+            sample("y", dist.Normal(effect + mu, jnp.sqrt(variance)), obs=y)
+            sample("n", dist.Binomial(10, chance), obs=n)
+            sample("k", dist.Categorical(shares), obs=k)
+            sample("z", dist.Poisson(2.5 * rate), obs=z)
 
-    assert invariant(KERNEL, model, jnp.zeros(2), jnp.zeros(2, int), n=2_000, steps=(1, 3)).passed
+    data = (jnp.zeros(2), jnp.zeros(2, int), jnp.zeros(2, int), jnp.zeros(2, int))
+    invariant(kernels.conjugate(sites), model, *data, n=1_000, steps=(1, 3)).raise_if_failed()
 
 
 @pytest.mark.tier1
