@@ -18,8 +18,9 @@ from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
 from lawful.record import choices_of
 
-from ..kernels import cycle, gibbs, independence, involutive, jump, mh, mixture, on
+from ..kernels import cycle, delayed_acceptance, gibbs, independence, involutive, jump, mh, mixture, on
 from ..kernels.base import INVARIANT, KernelForm
+from ..replicas import Tempering
 from .contracts import Contract
 
 # Of NumPy, so that it has the precision in use when the kernel is built, not when this file is imported.
@@ -157,6 +158,50 @@ def _born_b(current: Mapping[str, Any]) -> None:
 
 
 JUMPS = cycle(mixture([1, 2], jump("k", (0, 1), auxiliary=_born_a), jump("k", (1, 2), auxiliary=_born_b)), on("shared"))
+
+
+def clusters() -> None:
+    """Labels of three items with unequal weights, two of which a factor ties together."""
+    with plate("i", 3):
+        z = sample("z", dist.Categorical(jnp.array([0.2, 0.5, 0.3])))
+    factor("together", 0.7 * (z[0] == z[2]) - 0.2 * z[1])
+
+
+def rough() -> None:
+    """The sites of `nested` with other laws and another weight."""
+    a = sample("a", dist.Bernoulli(0.7))
+
+    def inner() -> Any:
+        c = sample("c", dist.Bernoulli(0.5))
+        return cond(c == 1, lambda: sample("d", dist.Bernoulli(0.3)), lambda: 0)
+
+    factor("weight", cond(a == 1, inner, lambda: sample("e", dist.Bernoulli(0.5))) * 0.3)
+
+
+DELAYED = delayed_acceptance(rough)
+POWERS = (0.25, 1.0)
+
+
+def guarded() -> None:
+    """A site that decides whether another runs, with a likelihood."""
+    b = sample("b", dist.Bernoulli(0.3))
+    w = cond(b == 1, lambda: sample("w", dist.Bernoulli(0.6)), lambda: 0)
+    factor("weight", 1.2 * w - 0.9 * b)
+
+
+def copies() -> None:
+    """The copies of `guarded` at the powers, as a loop."""
+
+    def copy(carry: None, power: Any) -> tuple[None, None]:
+        b = sample("b", dist.Bernoulli(0.3))
+        w = cond(b == 1, lambda: sample("w", dist.Bernoulli(0.6)), lambda: 0)
+        factor("weight", power * (1.2 * w - 0.9 * b))
+        return None, None
+
+    scan(copy, None, jnp.array(POWERS))
+
+
+TEMPERING = Tempering(guarded, mh(), POWERS)
 
 
 def nested() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..enumerate_sites import enumerate_sites
-from ..kernels import gibbs, mh, random_walk, repeat
+from ..kernels import barker, gibbs, mh, random_walk, repeat, split_merge
 from ..moving import move
 from ..numerics.resampling import scheme
 from ..paths import data_by_data
@@ -37,12 +37,16 @@ from .doubled import Double, Simplify
 from .halves import SumHalf, SumOutside
 from .kernel_rows import (
     CYCLE,
+    DELAYED,
     INDEPENDENCE,
     INVOLUTIVE,
     JUMPS,
     ON,
     PROGRAM,
+    TEMPERING,
     Conditionals,
+    clusters,
+    copies,
     hidden,
     labels,
     models,
@@ -191,6 +195,10 @@ ROWS: tuple[Row, ...] = (
     Row("on sites, cycle", CYCLE, particles=1, max_paths=8),
     Row("involutive, mixture", INVOLUTIVE, particles=1, max_paths=8),
     Row("reversible jump", JUMPS, programs=(models,)),
+    Row("split-merge", mh(split_merge("z")), programs=(clusters,)),
+    Row("delayed acceptance", DELAYED, programs=(nested,)),
+    Row("parallel tempering", TEMPERING, programs=(copies,)),
+    Row("Barker's rule", barker(), programs=(nested, nested_steps)),
     Row("repeat mh", repeat(mh(), 2), particles=1, max_paths=8),
     Row("gibbs", gibbs(), programs=(labels, hidden)),
     Row("gibbs, mixture", Conditionals(), particles=1, max_paths=8),

@@ -1,5 +1,6 @@
 """Kernels: invariant Markov kernels, one family a file."""
 
+from .barker import barker
 from .base import Kernel, Proposed, State, scored
 from .compose import cycle, mixture, repeat
 from .conjugate import conjugate
@@ -22,6 +23,7 @@ __all__ = [
     "Proposal",
     "Proposed",
     "State",
+    "barker",
     "conjugate",
     "cycle",
     "delayed_acceptance",

@@ -49,6 +49,7 @@ MADE = {
     "rejuvenate": lambda: inference.rejuvenate(kernels.mh(), 1),
     "waste_free": lambda: inference.waste_free(kernels.mh(), 1),
     "population_walk": inference.population_walk,
+    "parallel_tempering": lambda: inference.parallel_tempering(coin, powers=[0.5, 1.0], chains=1, warmup=0, draws=2),
     "tempered_smc": lambda: inference.tempered_smc(coin, particles=2, kernel=kernels.mh(), ladder=[0.5, 1.0], steps=1),
 }
 KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_site()),
@@ -57,6 +58,9 @@ KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_si
            "cycle": lambda: kernels.cycle(kernels.mh()), "mixture": lambda: kernels.mixture([1.0], kernels.mh()),
            "repeat": lambda: kernels.repeat(kernels.mh(), 2), "gibbs": kernels.gibbs,
            "involutive": lambda: kernels.involutive(lambda choices, auxiliary: ({"x": 1 - choices["x"]}, {})),
+           "split_merge": lambda: kernels.mh(kernels.split_merge("x")), "barker": kernels.barker,
+           "delayed_acceptance": lambda: kernels.delayed_acceptance(coin), "slice": kernels.slice,
+           "elliptical_slice": kernels.elliptical_slice, "conjugate": kernels.conjugate,
            "jump": lambda: kernels.jump("x", (0, 1), auxiliary=lambda current: None),
            "foreign": lambda: kernels.foreign(lambda log_density: lambda key, position: position)}  # fmt: skip
 # What is neither a transformer, nor a kernel, nor a plan, and so claims nothing by itself.
@@ -72,8 +76,13 @@ CLAIM_NOTHING = {
     "sequential",
     "scored",
 }
-# What cannot be enumerated, since its draws are not sites, and the tests that check it by statistics.
-BY_STATISTICS = {"kernels.foreign": "tests/inference/kernels/test_foreign.py"}
+# What cannot be enumerated, since its draws are not sites or not finite, and the tests that check it by statistics.
+BY_STATISTICS = {
+    "kernels.foreign": "tests/inference/kernels/test_foreign.py",
+    "kernels.slice": "tests/inference/kernels/test_slice.py",
+    "kernels.elliptical_slice": "tests/inference/kernels/test_slice.py",
+    "kernels.conjugate": "tests/inference/kernels/test_conjugate.py",
+}
 # The plans, and the rows that are their algorithm without the collection of results; `propose_each` is `propose` with
 # a proposal for every site that it meets.
 PLANS = {
@@ -81,6 +90,7 @@ PLANS = {
     "importance": "importance: collapse",
     "mcmc": "mh single site",
     "tempered_smc": "tempered smc",
+    "parallel_tempering": "parallel tempering",
     "propose": "propose",
 }
 
