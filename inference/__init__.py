@@ -17,6 +17,7 @@ from .ladders import by_ess
 from .mcmc import mcmc
 from .moving import move
 from .nesting import nested
+from .parallel_tempering import parallel_tempering
 from .particle_mcmc import particle_gibbs, pmmh
 from .paths import data_by_data, prior_to_posterior
 from .peers import blackjax_nuts, numpyro_nuts
@@ -68,6 +69,7 @@ __all__ = [
     "move",
     "nested",
     "numpyro_nuts",
+    "parallel_tempering",
     "particle_filter",
     "particle_gibbs",
     "pmmh",

@@ -45,6 +45,8 @@ BITS = {str(bit.name): bit for bit in Status} | {
     "NO_FINITE_START": Status.NONFINITE_DENSITY,
     "EVIDENCE_SPREAD": Status.NOT_CONVERGED,
     "NEVER_MOVED": Status.NOT_CONVERGED,
+    "NO_RETURN": Status.NOT_CONVERGED,
+    "UNMATCHED": Status.NOT_CONVERGED,
     "ONE_RUN": Status(0),
     "IDLE_RESAMPLING": Status(0),
 }

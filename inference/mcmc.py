@@ -40,6 +40,7 @@ from .findings import Finding, never_moved
 from .kernels.base import KernelForm, initial_state
 from .kernels.gradient import with_gradient
 from .kernels.mh import as_kernel, mh
+from .map_findings import map_findings
 from .plan import Builder, Prepared, environment, masked, one_key, timed
 from .recovery import EnumeratedPlan
 from .representations.conditional import without_factors
@@ -243,6 +244,7 @@ class ChainPlan:
             told = np.where(np.arange(told.shape[1]) < warm, 0, told)
         found = (
             *self._broken(prepared, out, told, begun),
+            *map_findings(numbers),
             *never_moved(names, [np.asarray(x)[:, None] for x in begun[1][:-1]], early[:-1], late[:-1]),
         )
         return from_chains(
@@ -301,6 +303,13 @@ def _two_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _chains_first(x: Any) -> np.ndarray:
     return np.moveaxis(np.asarray(x), 1, 0)
+
+
+def scored_draws(form: Form, inputs: Sequence[Any], values: Sequence[Any]) -> np.ndarray:
+    """Score draws: values (chain, draw, ...) of the choices in order give log densities (chain, draw)."""
+    lead = np.shape(values[0])[:2]
+    columns = [np.reshape(v, (-1, *np.shape(v)[2:])) for v in values]
+    return np.asarray(_log_densities(form)(list(inputs), columns)).reshape(lead) if np.prod(lead) else np.zeros(lead)
 
 
 def _log_densities(form: Form) -> Callable[..., Any]:

@@ -245,14 +245,19 @@ def lower(program: Callable[..., Any], *args: Any) -> tuple[Form, Any]:
     return form, trees[-1]
 
 
-def unfold(function: Callable[..., Any], *args: Any) -> Form:
+def unfold(function: Callable[..., Any], *args: Any, loops: bool = False) -> Form:
     """Write a pure function of arrays as a Form of single operations: calls inside it are opened.
+
+    Args:
+        function: a pure function.
+        args: arrays, or their shapes and types.
+        loops: whether scans and choices become loops and branches of the Form, instead of one operation each.
 
     >>> form = unfold(jax.jit(lambda x: jax.nn.softplus(2 * x)), 1.0)
     >>> form.nodes[0].label
     'mul'
     """
-    return _Lowering(opened=True).form(jax.make_jaxpr(lambda *xs: jax.tree.leaves(function(*xs)))(*args))
+    return _Lowering(opened=True, loops=loops).form(jax.make_jaxpr(lambda *xs: jax.tree.leaves(function(*xs)))(*args))
 
 
 def _output(leaf: Any) -> Any:
@@ -268,11 +273,11 @@ def _output(leaf: Any) -> Any:
 class _Lowering:
     """The walk over a traced program; it keeps no state between programs.
 
-    With `opened`, calls are opened also where they hold no statement of the language.
+    With `opened`, calls are opened also where they hold no statement of the language; with `loops`, scans and choices.
     """
 
-    def __init__(self, opened: bool = False) -> None:
-        self.opened = opened
+    def __init__(self, opened: bool = False, loops: bool = False) -> None:
+        self.opened = (*(CALLS if opened else ()), *(("scan", "cond") if loops else ()))
 
     def form(self, closed: Any, *, in_tree: Any = None, out_tree: Any = None) -> Form:
         jaxpr, consts = getattr(closed, "jaxpr", closed), tuple(getattr(closed, "consts", ()))
@@ -305,7 +310,7 @@ class _Lowering:
             frame.nodes.append(
                 Det(identity, (frame.read(source),), (out,), mark.address[-1], address=mark.address, source=mark.source)
             )
-        elif not _holds_sites(eqn.params) and not (self.opened and name in CALLS):
+        elif not _holds_sites(eqn.params) and name not in self.opened:
             self.det(eqn, frame)
         elif name == "scan":
             self.loop(eqn, frame)

@@ -11,6 +11,7 @@ from .grammar import random_program
 from .identities import mh_symmetry
 from .integrator import integrator
 from .invariance import invariant
+from .involutions import involution
 from .keys import ALPHA, CAPACITY, SUITE_ALPHA, Registry, key_of, stage_keys
 from .law import check_row
 from .limits import Limits
@@ -54,6 +55,7 @@ __all__ = [
     "geweke",
     "integrator",
     "invariant",
+    "involution",
     "key_of",
     "mh_symmetry",
     "min_detectable",

@@ -13,13 +13,26 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from lawful import cond, factor, plate, sample, scan
+from lawful import cond, factor, plate, sample, scan, switch
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
 from lawful.record import choices_of
 
-from ..kernels import cycle, gibbs, independence, mh, mixture, on, pseudo_marginal, refresh
+from ..kernels import (
+    cycle,
+    delayed_acceptance,
+    gibbs,
+    independence,
+    involutive,
+    jump,
+    mh,
+    mixture,
+    on,
+    pseudo_marginal,
+    refresh,
+)
 from ..kernels.base import INVARIANT, KernelForm
+from ..replicas import Tempering
 from .contracts import Contract
 
 # Of NumPy, so that it has the precision in use when the kernel is built, not when this file is imported.
@@ -93,6 +106,20 @@ def _shift(names: list[str]) -> Any:
     return mh(shift)
 
 
+def _exchange(names: list[str]) -> Any:
+    """Exchange some sites with auxiliary values that a table of the old ones proposes."""
+
+    def fresh(current: Mapping[str, Any]) -> None:
+        for name in names:
+            sample(f"new.{name}", dist.Categorical(jnp.asarray(_SHIFT)[current[name]]))
+
+    def swap(choices: Mapping[str, Any], auxiliary: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        there = {name: auxiliary[f"new.{name}"].astype(choices[name].dtype) for name in names}
+        return there, {f"new.{name}": choices[name].astype(auxiliary[f"new.{name}"].dtype) for name in names}
+
+    return involutive(swap, fresh)
+
+
 def _halves(names: list[str]) -> tuple[list[str], list[str]]:
     middle = (len(names) + 1) // 2
     return names[:middle], names[middle:] or names
@@ -101,6 +128,10 @@ def _halves(names: list[str]) -> tuple[list[str], list[str]]:
 PROGRAM = Named(
     "mixture([2, 1], on(first, mh(program)), mh(single_site()))",
     lambda always, every: mixture([2, 1], on(always[:2], _shift(always[:2])), mh()) if always else mh(),
+)
+INVOLUTIVE = Named(
+    "mixture([2, 1], involutive(swap of the first), mh(single_site()))",
+    lambda always, every: mixture([2, 1], _exchange(always[:2]), mh()) if always else mh(),
 )
 ON = Named(
     "mixture([1, 2], on(first, mh(single_site())), on(second, mh(single_site())))",
@@ -112,6 +143,77 @@ CYCLE = Named(
     cycle(mh(), mh()).contract,
 )
 INDEPENDENCE = mh(independence())
+
+
+def models() -> None:
+    """Three models: nothing, `a`, or `a` and a `b` that depends on it; `shared` runs in all."""
+    k = sample("k", dist.Categorical(jnp.array([0.3, 0.5, 0.2])))
+    shared = sample("shared", dist.Bernoulli(0.4))
+
+    def one() -> Any:
+        return sample("a", dist.Bernoulli(0.3))
+
+    def two() -> Any:
+        a = one()
+        return a + sample("b", dist.Bernoulli(0.2 + 0.5 * a))
+
+    total = switch(k, [lambda: 0, one, two])
+    factor("weight", 0.3 * total * shared - 0.5 * (k == 1))
+
+
+def _born_a(current: Mapping[str, Any]) -> None:
+    sample("a", dist.Bernoulli(0.6 - 0.4 * current["shared"]))
+
+
+def _born_b(current: Mapping[str, Any]) -> None:
+    sample("b", dist.Bernoulli(0.3 + 0.2 * current["a"]))
+
+
+JUMPS = cycle(mixture([1, 2], jump("k", (0, 1), auxiliary=_born_a), jump("k", (1, 2), auxiliary=_born_b)), on("shared"))
+
+
+def clusters() -> None:
+    """Labels of three items with unequal weights, two of which a factor ties together."""
+    with plate("i", 3):
+        z = sample("z", dist.Categorical(jnp.array([0.2, 0.5, 0.3])))
+    factor("together", 0.7 * (z[0] == z[2]) - 0.2 * z[1])
+
+
+def rough() -> None:
+    """The sites of `nested` with other laws and another weight."""
+    a = sample("a", dist.Bernoulli(0.7))
+
+    def inner() -> Any:
+        c = sample("c", dist.Bernoulli(0.5))
+        return cond(c == 1, lambda: sample("d", dist.Bernoulli(0.3)), lambda: 0)
+
+    factor("weight", cond(a == 1, inner, lambda: sample("e", dist.Bernoulli(0.5))) * 0.3)
+
+
+DELAYED = delayed_acceptance(rough)
+POWERS = (0.25, 1.0)
+
+
+def guarded() -> None:
+    """A site that decides whether another runs, with a likelihood."""
+    b = sample("b", dist.Bernoulli(0.3))
+    w = cond(b == 1, lambda: sample("w", dist.Bernoulli(0.6)), lambda: 0)
+    factor("weight", 1.2 * w - 0.9 * b)
+
+
+def copies() -> None:
+    """The copies of `guarded` at the powers, as a loop."""
+
+    def copy(carry: None, power: Any) -> tuple[None, None]:
+        b = sample("b", dist.Bernoulli(0.3))
+        w = cond(b == 1, lambda: sample("w", dist.Bernoulli(0.6)), lambda: 0)
+        factor("weight", power * (1.2 * w - 0.9 * b))
+        return None, None
+
+    scan(copy, None, jnp.array(POWERS))
+
+
+TEMPERING = Tempering(guarded, mh(), POWERS)
 
 
 def nested() -> None:

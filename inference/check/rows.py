@@ -10,7 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..enumerate_sites import enumerate_sites
-from ..kernels import gibbs, hmc, mala, mh, nuts, particle_gibbs, pseudo_marginal, random_walk, repeat
+from ..kernels import (
+    barker,
+    gibbs,
+    hmc,
+    mala,
+    mh,
+    nuts,
+    particle_gibbs,
+    pseudo_marginal,
+    random_walk,
+    repeat,
+    split_merge,
+)
 from ..moving import move
 from ..numerics.resampling import scheme
 from ..paths import data_by_data
@@ -38,15 +50,22 @@ from .doubled import Double, Simplify
 from .halves import SumHalf, SumOutside
 from .kernel_rows import (
     CYCLE,
+    DELAYED,
     INDEPENDENCE,
+    INVOLUTIVE,
+    JUMPS,
     ON,
     PMMH,
     PROGRAM,
     REFRESH,
+    TEMPERING,
     Conditionals,
+    clusters,
+    copies,
     hidden,
     known_steps,
     labels,
+    models,
     nested,
     nested_steps,
     two_steps,
@@ -192,6 +211,12 @@ ROWS: tuple[Row, ...] = (
     Row("mh independence", INDEPENDENCE, particles=1, max_paths=8),
     Row("on sites, mixture", ON, particles=1, max_paths=8),
     Row("on sites, cycle", CYCLE, particles=1, max_paths=8),
+    Row("involutive, mixture", INVOLUTIVE, particles=1, max_paths=8),
+    Row("reversible jump", JUMPS, programs=(models,)),
+    Row("split-merge", mh(split_merge("z")), programs=(clusters,)),
+    Row("delayed acceptance", DELAYED, programs=(nested,)),
+    Row("parallel tempering", TEMPERING, programs=(copies,)),
+    Row("Barker's rule", barker(), programs=(nested, nested_steps)),
     Row("repeat mh", repeat(mh(), 2), particles=1, max_paths=8),
     Row("gibbs", gibbs(), programs=(labels, hidden)),
     Row("gibbs, mixture", Conditionals(), particles=1, max_paths=8),

@@ -1,10 +1,16 @@
 """Kernels: invariant Markov kernels, one family a file."""
 
+from .barker import barker
 from .base import Kernel, Proposed, State, scored
 from .compose import cycle, mixture, repeat
+from .conjugate import conjugate
+from .delayed import delayed_acceptance
+from .elliptical import elliptical_slice
 from .foreign import foreign
 from .gibbs import gibbs
 from .hmc import hmc, mala
+from .involutive import involutive
+from .jump import jump
 from .mh import Proposal, mh
 from .nuts import nuts
 from .on import on
@@ -14,18 +20,26 @@ from .pseudo_marginal import pseudo_marginal
 from .random_walk import random_walk
 from .refresh import refresh
 from .single_site import single_site
+from .slice import slice
+from .split_merge import split_merge
 
 __all__ = [
     "Kernel",
     "Proposal",
     "Proposed",
     "State",
+    "barker",
+    "conjugate",
     "cycle",
+    "delayed_acceptance",
+    "elliptical_slice",
     "foreign",
     "gibbs",
     "hmc",
     "independence",
     "mala",
+    "involutive",
+    "jump",
     "mh",
     "nuts",
     "mixture",
@@ -37,4 +51,6 @@ __all__ = [
     "repeat",
     "scored",
     "single_site",
+    "slice",
+    "split_merge",
 ]

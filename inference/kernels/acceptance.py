@@ -1,6 +1,7 @@
 """Acceptance: the coin of Metropolis-Hastings, and what every such kernel reports.
 
-Law: min(1, r) keeps the target when r is the ratio of the two flows; a ratio that is not a number rejects.
+Law: min(1, r) keeps the target when r is the ratio of the two flows, and so does any g with g(r) = r g(1 / r), as
+Barker's r / (1 + r); a ratio that is not a number rejects.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..laws import CoinLaw
 from .redraw import PREFIX
 
 _revealing: ContextVar[bool] = ContextVar("lawful_revealing", default=False)
+_barkers: ContextVar[bool] = ContextVar("lawful_barker", default=False)
 INFO = ("acceptance_rate", "accepted", "n_nonfinite")
 
 
@@ -31,6 +33,15 @@ def acceptance(log_ratio: jax.Array) -> jax.Array:
     ([0.5, 1.0], 0.0)
     """
     return jnp.where(jnp.isnan(log_ratio), 0.0, jnp.exp(jnp.minimum(log_ratio, 0.0)))
+
+
+def barkers_acceptance(log_ratio: jax.Array) -> jax.Array:
+    """Barker's acceptance, ratio / (1 + ratio); a NaN ratio rejects.
+
+    >>> barkers_acceptance(jnp.log(jnp.array([1.0, 3.0]))).tolist(), float(barkers_acceptance(jnp.array(jnp.nan)))
+    ([0.5, 0.75], 0.0)
+    """
+    return jnp.where(jnp.isnan(log_ratio), 0.0, jax.nn.sigmoid(log_ratio))
 
 
 def refuse_nothing_to_move(choices: Sequence[Choice]) -> None:
@@ -44,12 +55,23 @@ def accept(block: Block, log_ratio: Var) -> tuple[Var, Var, Var]:
 
     Returns: the probability of acceptance, whether the move is accepted, and whether its ratio is not a number.
     """
-    probability = block.det(acceptance, log_ratio, label="acceptance")
+    rule = barkers_acceptance if _barkers.get() else acceptance
+    probability = block.det(rule, log_ratio, label="acceptance")
     coin = block.site((PREFIX, "accept"), CoinLaw(str(probability.dtype)), (probability,))
     broken = block.det(jnp.isnan, log_ratio, label="not a number?")
     if _revealing.get():
         coin = block.det(jnp.logical_or, coin, broken, label="reveal")
     return probability, coin, broken
+
+
+@contextlib.contextmanager
+def by_barkers_rule() -> Iterator[None]:
+    """Build kernels that accept with Barker's probability."""
+    token = _barkers.set(True)
+    try:
+        yield
+    finally:
+        _barkers.reset(token)
 
 
 @contextlib.contextmanager

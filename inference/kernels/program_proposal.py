@@ -50,8 +50,8 @@ class ProgramProposal:
         q = self.trace(program)
         drawn = choices_of(q)
         flags = flag_per_choice(block, choices, state.flags)
-        data = _Data(block, choices, inputs if self._takes_arrays() else ())
-        forth = interpose(q, _Draw())
+        data = Data(block, choices, inputs if self._takes_arrays() else ())
+        forth = interpose(q, Draw())
         outs = block.splice(forth.form, data.operands(self.current, state.values, flags))
         names = dict(zip(forth.form.outputs, outs, strict=True))
         values, scores_forth = ([names[group[k]] for group in forth.outputs] for k in range(2))
@@ -74,7 +74,7 @@ class ProgramProposal:
         flags_after = flag_per_choice(block, choices, new_flags)
         kept_new, likelihood_new = outs[new.own : new.own + 2]
 
-        back = interpose(q, _Score())
+        back = interpose(q, Score())
         olds = [state.values[next(i for i, c in enumerate(choices) if c.name == d.name)] for d in drawn]
         outs = block.splice(back.form, [*data.operands(self.current, after, flags_after), *olds])
         names = dict(zip(back.form.outputs, outs, strict=True))
@@ -142,11 +142,7 @@ class ProgramProposal:
 
     def _takes_arrays(self) -> bool:
         """Tell whether the proposal takes the arrays of the model's arguments behind the current choices."""
-        kinds = [p.kind for p in inspect.signature(self.program).parameters.values()]
-        positional = [
-            k for k in kinds if k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        ]
-        return inspect.Parameter.VAR_POSITIONAL in kinds or len(positional) > int(self.current)
+        return takes_arrays(self.program, int(self.current))
 
     def _spread(self, block: Block, flag: Var, choice: Choice) -> Var:
         """Give each step of a loop the flag of a proposal that draws all steps at once."""
@@ -155,13 +151,20 @@ class ProgramProposal:
     def _counted(self, block: Block, score: Var, flag: Var, choice: Choice) -> Var:
         """Count the score of a value that the state has."""
         if choice.conditional:
-            score = block.det(_where_active, flag, score, label="counted?")
+            score = block.det(where_active, flag, score, label="counted?")
         return block.det(jnp.sum, score, label="sum") if score.shape else score
 
     def __repr__(self) -> str:
         """Show the name of the program."""
         name = getattr(self.program, "__name__", "program")
         return f"{name}" if self.current else f"independence({name})"
+
+
+def takes_arrays(function: Callable[..., Any], first: int) -> bool:
+    """Tell whether a function takes the arrays of the model's arguments behind its first arguments."""
+    kinds = [p.kind for p in inspect.signature(function).parameters.values()]
+    positional = [k for k in kinds if k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    return inspect.Parameter.VAR_POSITIONAL in kinds or len(positional) > first
 
 
 def check_proposal(form: Form, choices: Sequence[Choice], name: str) -> None:
@@ -200,8 +203,8 @@ def check_proposal(form: Form, choices: Sequence[Choice], name: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Data:
-    """What a proposal is given."""
+class Data:
+    """What a program of the current choices is given."""
 
     block: Block
     choices: Sequence[Choice]
@@ -212,46 +215,54 @@ class _Data:
         given = {}
         for choice, value, flag in zip(self.choices, values, flags, strict=True):
             given[choice.name] = (
-                self.block.det(_where_active, flag, value, label="current") if choice.conditional else value
+                self.block.det(where_active, flag, value, label="current") if choice.conditional else value
             )
         return [*(given[name] for name in sorted(given) if current), *self.arrays]
 
 
 @dataclass(frozen=True)
-class _Draw:
+class Draw:
     """The rule of the way forth: no inputs; outputs (value, log density)."""
 
     def inputs(self, choice: Choice) -> list[Var]:
+        """Nothing."""
         return []
 
     def outputs(self, choice: Choice) -> list[Var]:
+        """The value and its log density."""
         return [Var(choice.shape, choice.dtype), Var((), jnp.result_type(float))]
 
     def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        """Append the draw and its score."""
         value = block.site((PREFIX, "proposal", *site.address), site.law, parameters)
         term = block.log_prob(site.law, value, parameters, label="log q")
         return Answer(value, term, (value, term))
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        """Zero, and a term of zero."""
         zero = block.constant(np.zeros(choice.full_shape, choice.dtype))
         return [zero, block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
 
 
 @dataclass(frozen=True)
-class _Score:
+class Score:
     """The rule of the way back: input the value; output its log density."""
 
     def inputs(self, choice: Choice) -> list[Var]:
+        """The value."""
         return [Var(choice.shape, choice.dtype)]
 
     def outputs(self, choice: Choice) -> list[Var]:
+        """Its log density."""
         return [Var((), jnp.result_type(float))]
 
     def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        """Append the score."""
         term = block.log_prob(site.law, given[0], parameters, label="log q")
         return Answer(given[0], term, (term,))
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        """A term of zero."""
         return [block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
 
 
@@ -324,7 +335,8 @@ class _Kept:
         return jnp.broadcast_to(kept.reshape(kept.shape + (1,) * (len(self.shape) - kept.ndim)), self.shape)
 
 
-def _where_active(flag: jax.Array, value: jax.Array) -> jax.Array:
+def where_active(flag: jax.Array, value: jax.Array) -> jax.Array:
+    """Give zero where a choice does not run."""
     return jnp.where(flag.reshape(flag.shape + (1,) * (value.ndim - flag.ndim)), value, jnp.zeros_like(value))
 
 

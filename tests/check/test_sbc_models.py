@@ -1,7 +1,7 @@
 """Whole inferences are calibrated on models of the field: data drawn from the model, ranks of the truth uniform.
 
 Each check simulates 1,000 data sets side by side and would find a posterior that is off by 0.35 of its sd at its share
-of the false-alarm rate with probability 0.99. The state-space model stands in tests/inference/test_particle_mcmc.py, the
+of the false-alarm rate with probability 0.99. The state-space model is in tests/inference/test_particle_mcmc.py, the
 discrete and the trans-dimensional one with all samplers in test_sbc_samplers.py.
 """
 

@@ -56,6 +56,7 @@ MADE = {
     "population_hmc": inference.population_hmc,
     "numpyro_nuts": lambda: inference.numpyro_nuts(coin),
     "blackjax_nuts": lambda: inference.blackjax_nuts(coin),
+    "parallel_tempering": lambda: inference.parallel_tempering(coin, powers=[0.5, 1.0], chains=1, warmup=0, draws=2),
     "tempered_smc": lambda: inference.tempered_smc(coin, particles=2, kernel=kernels.mh(), ladder=[0.5, 1.0], steps=1),
 }
 KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_site()),
@@ -67,6 +68,11 @@ KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_si
            "particle_gibbs": lambda: kernels.particle_gibbs(2),
            "pseudo_marginal": lambda: kernels.pseudo_marginal(particles=2),
            "refresh": lambda: kernels.refresh(kernels.random_walk(1.0), ["x"]),
+           "involutive": lambda: kernels.involutive(lambda choices, auxiliary: ({"x": 1 - choices["x"]}, {})),
+           "split_merge": lambda: kernels.mh(kernels.split_merge("x")), "barker": kernels.barker,
+           "delayed_acceptance": lambda: kernels.delayed_acceptance(coin), "slice": kernels.slice,
+           "elliptical_slice": kernels.elliptical_slice, "conjugate": kernels.conjugate,
+           "jump": lambda: kernels.jump("x", (0, 1), auxiliary=lambda current: None),
            "foreign": lambda: kernels.foreign(lambda log_density: lambda key, position: position)}  # fmt: skip
 # What is neither a transformer, nor a kernel, nor a plan, and so claims nothing by itself.
 CLAIM_NOTHING = {
@@ -82,8 +88,13 @@ CLAIM_NOTHING = {
     "scored",
     "nested",
 }
-# What cannot be enumerated, since its draws are not sites, and the tests that check it by statistics.
-BY_STATISTICS = {"kernels.foreign": "tests/inference/kernels/test_foreign.py"}
+# What cannot be enumerated, since its draws are not sites or not finite, and the tests that check it by statistics.
+BY_STATISTICS = {
+    "kernels.foreign": "tests/inference/kernels/test_foreign.py",
+    "kernels.slice": "tests/inference/kernels/test_slice.py",
+    "kernels.elliptical_slice": "tests/inference/kernels/test_slice.py",
+    "kernels.conjugate": "tests/inference/kernels/test_conjugate.py",
+}
 # The plans, and the rows that are their algorithm without the collection of results; `propose_each` is `propose` with
 # a proposal for every site that it meets.
 PLANS = {
@@ -95,6 +106,7 @@ PLANS = {
     "smc2": "refresh",
     "ibis": "temper data by data",
     "particle_gibbs": "particle gibbs",
+    "parallel_tempering": "parallel tempering",
     "propose": "propose",
 }
 

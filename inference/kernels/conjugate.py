@@ -1,0 +1,424 @@
+"""Conjugate: continuous sites drawn from their exact conditional, where the log density shows its family.
+
+Law: a site whose log density given all else is a quadratic form is normal; one that is a combination of log s and s has
+a gamma law, of log s and 1 / s an inverse gamma law. Which of them it is follows from the operations of the density
+(see `spans`), whatever the program calls its parts; the parameters follow from its first two derivatives at one point.
+A probability, or a row of them, that its children read as it is has a beta or a Dirichlet law. Each draw keeps the
+posterior, so the draws one after the other do.
+
+Reference: Geman and Geman (1984); Gelman et al. (2013), Bayesian Data Analysis, chapters 2 and 3, for the families.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+
+from lawful.addresses import as_address
+from lawful.blanket import Blanket, reached
+from lawful.block import Block
+from lawful.emitter import emit
+from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.form import Form, Var
+from lawful.record import Choice, choices_of
+
+from ..check.contracts import Contract
+from .base import KernelForm, State, finished, state_inputs
+from .coordinates import static_support
+from .direct import probability_of
+from .redraw import PREFIX
+from .rescore import reached_score
+from .spans import LOG, span
+
+INFO = ("conjugate_error", "n_nonfinite")
+ZERO, ONE, TWO = Fraction(0), Fraction(1), Fraction(2)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sites that are drawn together, and the family of their conditional."""
+
+    places: tuple[int, ...]
+    family: str
+
+
+@dataclass(frozen=True)
+class Conjugate:
+    """Draws of sites from conditionals of a known family; see `conjugate`."""
+
+    sites: tuple[Any, ...] | None = None
+    contract: Contract = Contract("invariant_kernel", target="the program's posterior")
+
+    def build(self, program: Form) -> KernelForm:
+        """Write one draw after the other."""
+        choices = choices_of(program)
+        block, inputs, start = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
+        state, errors, broken = start, list[Var](), list[Var]()
+        for group in self._groups(program, choices):
+            state, error, wrong = _drawn(block, program, choices, group, inputs, state)
+            errors.append(error)
+            broken.append(wrong)
+        numbers = block.det(_worst, *errors, label=INFO[0]), block.det(_total, *broken, label=INFO[1])
+        form = block.form((*inputs, *start.flat), (*state.flat, *numbers))
+        return KernelForm(finished(form), choices, INFO, True)
+
+    def plan(self, program: Form) -> list[str]:
+        """Say which site is drawn by which conditional."""
+        choices = choices_of(program)
+        said = {}
+        for group in self._groups(program, choices):
+            names = [choices[p].name for p in group.places]
+            for name in names:
+                others = ", ".join(n for n in names if n != name)
+                said[name] = f"drawn from its {group.family} conditional" + (f", with {others}" if others else "")
+        return [f"{c.name}: {said.get(c.name, 'not moved')}" for c in choices]
+
+    def _groups(self, program: Form, choices: Sequence[Choice]) -> list[Group]:
+        """Find the families; refuse a named site that has none."""
+        known = {c.address: i for i, c in enumerate(choices)}
+        if self.sites is None:
+            groups = [Group((i,), family) for i in range(len(choices)) if (family := family_of(program, choices, (i,)))]
+            if not groups:
+                raise UnsupportedProgramError(
+                    "conjugate: no site has a conditional of a known family; the sites are: "
+                    f"{', '.join(c.name for c in choices)}. Fix: move them by another kernel."
+                )
+            return groups
+        groups = []
+        for named in self.sites:
+            addresses = [as_address(n) for n in named] if isinstance(named, list) else [as_address(named)]
+            for address in addresses:
+                if address not in known:
+                    names = ", ".join(c.name for c in choices)
+                    raise LawfulError(f"conjugate: no latent site {address}; the program has: {names}.", site=address)
+            places = tuple(known[a] for a in addresses)
+            family = family_of(program, choices, places)
+            if family is None:
+                names = ", ".join(f"'{choices[p].name}' ({choices[p].source})" for p in places)
+                raise UnsupportedProgramError(
+                    f"conjugate: the conditional of {names} is not seen to be normal, gamma, inverse gamma, beta or "
+                    "Dirichlet. Fix: move it by another kernel, as on(site, slice()).",
+                    site=choices[places[0]].address,
+                )
+            groups.append(Group(places, family))
+        return groups
+
+    def __repr__(self) -> str:
+        """Show the sites."""
+        return f"conjugate({'' if self.sites is None else list(self.sites)})"
+
+
+def conjugate(sites: Sequence[Any] | None = None) -> Conjugate:
+    """Draw continuous sites from their exact conditionals, each given all others.
+
+    Normal conditionals are found wherever the log density is a quadratic form of a site: means, effects and regression
+    coefficients with normal priors, in hierarchies and chains, whatever the means are computed from, as long as they
+    are affine. Gamma and inverse gamma ones where it is made of log s and s, or 1 / s: rates, precisions, variances.
+    Beta and Dirichlet ones where Bernoulli, binomial, geometric, categorical or multinomial sites read the site as it
+    is. `plan` says which site has which; `stats["conjugate_error"]` is how far the draw's log density ratio is from
+    that of the program, which is rounding.
+
+    Args:
+        sites: names; a list of names within it is drawn jointly, which takes normal conditionals. Default: all sites
+            for which a family is found, one after the other.
+
+    Raises: when the kernel is built, UnsupportedProgramError for a named site without such a conditional.
+
+    Reference: Gelman et al. (2013), Bayesian Data Analysis, chapters 2 and 3.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def model(y):
+    ...     mu = lawful.sample("mu", dist.Normal(0.0, 10.0))
+    ...     precision = lawful.sample("precision", dist.Gamma(2.0, 2.0))
+    ...     with lawful.plate("i", 3):
+    ...         lawful.sample("y", dist.Normal(mu, precision**-0.5), obs=y)
+    >>> conjugate().plan(lawful.trace(model, jnp.zeros(3)))
+    ['mu: drawn from its normal conditional', 'precision: drawn from its gamma conditional']
+    """
+    return Conjugate(None if sites is None else tuple(sites))
+
+
+def family_of(program: Form, choices: Sequence[Choice], places: tuple[int, ...]) -> str | None:
+    """Find the family of the conditional of some sites, drawn together; None where none is seen."""
+    chosen = [choices[p] for p in places]
+    supports = [static_support(c.law) for c in chosen]
+    if any(c.conditional or not jnp.issubdtype(c.dtype, jnp.floating) or s is None
+           for c, s in zip(chosen, supports, strict=True)):  # fmt: skip
+        return None
+    if not all(math.prod(c.full_shape) for c in chosen):
+        return None
+    reach = reached(program, [c.address for c in chosen])
+    if len(chosen) == 1 and supports[0] in (constraints.unit_interval, constraints.simplex):
+        return probability_of(program, chosen[0], reach)
+    density = _Density(program, reach, places, choices)
+    shapes = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in (*program.inputs, *map(_as_var, choices))]
+    whole = [jax.ShapeDtypeStruct((density.size,), jnp.result_type(float)), *shapes]
+    if all(s in (constraints.real, constraints.real_vector) for s in supports):
+        terms = span(density, 0, whole, polynomial=True)
+        return "normal" if terms is not None and terms <= {ZERO, ONE, TWO} else None
+    if len(chosen) > 1 or supports[0] is not constraints.positive:
+        return None
+    terms = span(density, 0, whole, polynomial=False)
+    for family, own in (("gamma", ONE), ("inverse gamma", -ONE)):
+        if terms is not None and terms <= {ZERO, own, LOG}:
+            return family
+    return None
+
+
+def _as_var(choice: Choice) -> Var:
+    return Var(choice.full_shape, choice.dtype)
+
+
+class _Density:
+    """The log density as a function of a vector of the chosen sites, then the program's inputs and all choices."""
+
+    def __init__(self, program: Form, reach: Blanket, places: tuple[int, ...], choices: Sequence[Choice]) -> None:
+        scoring, _ = reached_score(program, reach)
+        self.run, self.own, self.places = emit(scoring.form), scoring.own, places
+        self.inputs, self.choices = len(program.inputs), len(choices)
+        self.shapes = [choices[p].full_shape for p in places]
+        self.dtypes = [choices[p].dtype for p in places]
+        self.size = sum(map(math.prod, self.shapes))
+
+    def __call__(self, vector: jax.Array, *operands: jax.Array) -> jax.Array:
+        inputs, values = operands[: self.inputs], list(operands[self.inputs :])
+        for place, value in zip(self.places, self.parts(vector), strict=True):
+            values[place] = value
+        return self.run(jax.random.key(0), *inputs, *values)[0][self.own]
+
+    def parts(self, vector: jax.Array) -> list[jax.Array]:
+        """Cut a vector into the values of the sites."""
+        found, start = [], 0
+        for shape, dtype in zip(self.shapes, self.dtypes, strict=True):
+            size = math.prod(shape)
+            found.append(vector[start : start + size].reshape(shape).astype(dtype))
+            start += size
+        return found
+
+    def vector(self, values: Sequence[jax.Array]) -> jax.Array:
+        """Join the values of the sites."""
+        dtype = jnp.result_type(float)
+        return jnp.concatenate([values[p].reshape(-1).astype(dtype) for p in self.places])
+
+
+def _drawn(
+    block: Block, program: Form, choices: Sequence[Choice], group: Group, inputs: Sequence[Var], state: State
+) -> tuple[State, Var, Var]:
+    """Append the draw of one group; gives the state, the error of the ratio, and whether it is no number."""
+    reach = reached(program, [choices[p].address for p in group.places])
+    density = _Density(program, reach, group.places, choices)
+    family = FAMILIES[group.family]
+    operands = (*inputs, *state.values)
+    parameters = block.det(_Parameters(density, family), *operands, label=f"{group.family} conditional")
+    names = "~".join(choices[p].name for p in group.places)
+    law = FreshLaw(family.made, family.shape(choices[group.places[0]].full_shape, density.size))
+    draw = block.site((PREFIX, "conjugate", names), law, parameters[: family.drawn])
+    *values, change, error, wrong = block.det(_Placed(density, family), draw, *parameters, *operands, label="drawn")
+    there = list(state.values)
+    for place, value in zip(group.places, values, strict=True):
+        there[place] = value
+    log_density = block.det(jnp.add, state.log_density, change, label="log density")
+    return State(tuple(there), state.flags, log_density), error, wrong
+
+
+@dataclass(frozen=True)
+class FreshLaw:
+    """The law of a distribution that is made anew from its arguments, all of them parameters."""
+
+    made: Callable[..., Any]
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> Any:
+        """Floating point."""
+        return jnp.result_type(float)
+
+    @property
+    def atoms(self) -> None:
+        """Not finite."""
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """One part."""
+        return ()
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return str(getattr(self.made, "__name__", "law"))
+
+    def draw(self, key: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Draw a value."""
+        return jnp.asarray(self.made(*parameters).expand(self._batch(parameters)).sample(key))
+
+    def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Score a value."""
+        return jnp.sum(self.made(*parameters).log_prob(value))
+
+    log_prob_units = log_prob
+
+    def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Refuse.
+
+        Raises: UnsupportedProgramError: there is no finite list.
+        """
+        raise UnsupportedProgramError(f"{self.label} is not finite: use level='statistical'.", law=self.label)
+
+    def _batch(self, parameters: Sequence[jax.Array]) -> tuple[int, ...]:
+        event = self.made(*parameters).event_shape
+        return self.shape[: len(self.shape) - len(event)]
+
+
+def standard_normal() -> dist.Distribution:
+    """The law of noise."""
+    return dist.Normal(jnp.zeros((), jnp.result_type(float)), jnp.ones((), jnp.result_type(float)))
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of conditionals.
+
+    Attributes:
+        parameters: from a density of a vector, the current vector and the shape of the site to the parameters.
+        made: from the first `drawn` parameters to the distribution that is drawn from.
+        drawn: how many of them it takes.
+        shape: of a draw, from the shape of the site and the size of the vector.
+        placed: from a draw and the parameters to the vector.
+        log_prob: log density of a vector under the parameters, but for a constant.
+    """
+
+    parameters: Callable[..., tuple[jax.Array, ...]]
+    made: Callable[..., Any]
+    drawn: int
+    shape: Callable[..., tuple[int, ...]]
+    placed: Callable[..., jax.Array]
+    log_prob: Callable[..., jax.Array]
+
+
+def _slopes(density: Callable[..., jax.Array], at: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """First and second derivatives by each element, of a sum of functions of one element each."""
+    return jax.jvp(jax.grad(density), (at,), (jnp.ones_like(at),))
+
+
+def _normal(density: Any, at: jax.Array, shape: Any) -> tuple[jax.Array, ...]:
+    precision = -jax.hessian(density)(at)
+    root = jnp.linalg.cholesky(precision)
+    mean = at + jax.scipy.linalg.cho_solve((root, True), jax.grad(density)(at))
+    return mean, root
+
+
+def _normal_placed(draw: jax.Array, mean: jax.Array, root: jax.Array) -> jax.Array:
+    return mean + jax.scipy.linalg.solve_triangular(root.T, draw, lower=False)
+
+
+def _normal_log_prob(x: jax.Array, mean: jax.Array, root: jax.Array) -> jax.Array:
+    return -0.5 * jnp.sum((root.T @ (x - mean)) ** 2)
+
+
+def _gamma(density: Any, at: jax.Array, shape: Any) -> tuple[jax.Array, ...]:
+    """From f = A log s - b s: with t = log s, f_t = A - b s and f_tt = -b s."""
+    first, second = _slopes(density, at)
+    by_log, twice = at * first, at**2 * second + at * first
+    return (by_log - twice + 1).reshape(shape), (-twice / at).reshape(shape)
+
+
+def _inverse_gamma(density: Any, at: jax.Array, shape: Any) -> tuple[jax.Array, ...]:
+    """From f = -A log s - b / s: with t = log s, f_t = -A + b / s and f_tt = -b / s."""
+    first, second = _slopes(density, at)
+    by_log, twice = at * first, at**2 * second + at * first
+    return (-by_log - twice - 1).reshape(shape), (-twice * at).reshape(shape)
+
+
+def _beta(density: Any, at: jax.Array, shape: Any) -> tuple[jax.Array, ...]:
+    """From f = A log s + B log(1 - s) at s = 1 / 2, where f' = 2 (A - B) and f'' = -4 (A + B)."""
+    first, second = _slopes(density, jnp.full_like(at, 0.5))
+    return (1 - second / 8 + first / 4).reshape(shape), (1 - second / 8 - first / 4).reshape(shape)
+
+
+def _dirichlet(density: Any, at: jax.Array, shape: Any) -> tuple[jax.Array, ...]:
+    """From f = sum_k A_k log s_k at the middle of the simplex, where df / ds_k = K A_k."""
+    size = shape[-1]
+    slope = jax.grad(density)(jnp.full_like(at, 1 / size))
+    return ((1 + slope / size).reshape(shape),)
+
+
+def _flat(draw: jax.Array, *parameters: jax.Array) -> jax.Array:
+    return draw.reshape(-1)
+
+
+def _summed(law: Callable[..., Any]) -> Callable[..., jax.Array]:
+    def log_prob(x: jax.Array, *parameters: jax.Array) -> jax.Array:
+        distribution = law(*parameters)
+        return jnp.sum(distribution.log_prob(x.reshape(distribution.shape())))
+
+    return log_prob
+
+
+def _turned(draw: jax.Array, *parameters: jax.Array) -> jax.Array:
+    return 1 / draw.reshape(-1)
+
+
+def _own(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
+    return shape
+
+
+def _vector(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
+    return (size,)
+
+
+FAMILIES = {
+    "normal": Family(_normal, standard_normal, 0, _vector, _normal_placed, _normal_log_prob),
+    "gamma": Family(_gamma, dist.Gamma, 2, _own, _flat, _summed(dist.Gamma)),
+    "inverse gamma": Family(_inverse_gamma, dist.Gamma, 2, _own, _turned, _summed(dist.InverseGamma)),
+    "beta": Family(_beta, dist.Beta, 2, _own, _flat, _summed(dist.Beta)),
+    "Dirichlet": Family(_dirichlet, dist.Dirichlet, 1, _own, _flat, _summed(dist.Dirichlet)),
+}
+
+
+@dataclass(frozen=True)
+class _Parameters:
+    """The parameters of a conditional at a state."""
+
+    density: _Density
+    family: Family
+
+    def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
+        at = self.density.vector(operands[self.density.inputs :])
+        return self.family.parameters(lambda x: self.density(x, *operands), at, self.density.shapes[0])
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """The values of a draw, the change of the log density, and how far its ratio is from that of the conditional."""
+
+    density: _Density
+    family: Family
+
+    def __call__(self, draw: jax.Array, *operands: jax.Array) -> tuple[jax.Array, ...]:
+        count = len(operands) - self.density.inputs - self.density.choices
+        parameters, rest = operands[:count], operands[count:]
+        old = self.density.vector(rest[self.density.inputs :])
+        new = self.family.placed(draw, *parameters)
+        change = self.density(new, *rest) - self.density(old, *rest)
+        ratio = self.family.log_prob(new, *parameters) - self.family.log_prob(old, *parameters)
+        error = jnp.abs(change - ratio) / (1 + jnp.abs(change))
+        broken = jnp.isnan(change)
+        kept = jnp.where(broken, old, new)
+        change = jnp.where(broken, 0.0, change)
+        return (*self.density.parts(kept), change, jnp.where(broken, 0.0, error), broken.astype(jnp.int32))
+
+
+def _worst(*errors: jax.Array) -> jax.Array:
+    return jnp.max(jnp.stack(errors))
+
+
+def _total(*counts: jax.Array) -> jax.Array:
+    return sum(counts, jnp.zeros((), jnp.int32))

@@ -1,0 +1,54 @@
+"""Rescore: the log density of a new state from that of the old one and the terms that the moved choices reach.
+
+Law: the log density is that of the program at the new choices, to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lawful.blanket import Blanket, all_terms
+from lawful.block import Block
+from lawful.form import Form, Var
+from lawful.interpose import Given, Interposed, interpose
+from lawful.sums import signed
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """A new state, scored: `after` and `before` are the terms that change, whose difference is that of the states."""
+
+    flags: tuple[Var, ...]
+    after: Var
+    before: Var
+    log_density: Var
+
+
+def reached_score(program: Form, reach: Blanket) -> tuple[Interposed, bool]:
+    """Write the form that scores what a move reaches, and tell whether that is all of the density."""
+    whole = reach.terms == all_terms(program)
+    return interpose(program, Given(), None if whole else reach.terms, apart=False), whole
+
+
+def rescored(
+    block: Block,
+    program: Form,
+    reach: Blanket,
+    inputs: Sequence[Var],
+    old: Sequence[Var],
+    log_density: Var,
+    new: Sequence[Var],
+) -> Rescored:
+    """Append the log density at new values of the choices.
+
+    Args: reach: what the move reaches; old: the old values, of the given log density.
+    """
+    scoring, whole = reached_score(program, reach)
+    outs = block.splice(scoring.form, [*inputs, *new])
+    names = dict(zip(scoring.form.outputs, outs, strict=True))
+    flags, after = tuple(names[v] for v in scoring.flags), outs[scoring.own]
+    if whole:
+        return Rescored(flags, after, log_density, after)
+    before = block.splice(scoring.form, [*inputs, *old])[scoring.own]
+    return Rescored(flags, after, before, signed(block, (log_density, after), (before,), "log density"))

@@ -1,0 +1,262 @@
+"""Spans: which powers of a value, and its logarithm, a log density is made of: a proof that a conditional has a family.
+
+Law: where the span of a function of s is a set of terms, the function is a linear combination of them, with weights
+that do not depend on s, wherever s lies in its support. What is not understood has no span, and proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.block import Tupled
+from lawful.form import Branch, Det, Form, Loop, Var
+from lawful.lowering import Equation, unfold
+
+LOG = "log"
+type Term = Fraction | str
+
+
+@dataclass(frozen=True)
+class Span:
+    """A set of powers of s, and perhaps its logarithm.
+
+    Attributes:
+        terms: exponents, and "log".
+        mixed: whether one number may depend on several elements of s.
+        own: whether the numbers are elements of s as they are.
+        never: whether it is -inf or NaN wherever it is reached.
+        guard: whether it is a truth value that holds all over the support of s.
+        value: the number that all elements of a constant are, where it is known.
+    """
+
+    terms: frozenset[Term]
+    mixed: bool = False
+    own: bool = False
+    never: bool = False
+    guard: bool = False
+    value: float | None = None
+
+    @property
+    def constant(self) -> bool:
+        """Whether s does not enter."""
+        return self.terms <= {Fraction(0)} and not self.guard
+
+    @property
+    def power(self) -> Fraction | None:
+        """The exponent where there is one, of one element."""
+        (term,) = self.terms if len(self.terms) == 1 and not self.mixed and not self.guard else (None,)
+        return term if isinstance(term, Fraction) else None
+
+
+CONSTANT = Span(frozenset({Fraction(0)}))
+SAME = {"broadcast_in_dim", "reshape", "squeeze", "transpose", "copy", "copy_p", "slice", "rev", "convert_element_type",
+        "expand_dims", "gather", "dynamic_slice", "neg", "reduce_and"}  # fmt: skip
+SUMS = {"add", "sub", "add_any", "concatenate", "pad"}
+MIXING = {"reduce_sum", "cumsum"}
+
+
+def span(
+    function: Callable[..., Any], place: int, arguments: Sequence[Any], *, polynomial: bool
+) -> frozenset[Term] | None:
+    """Find the terms of a function's single result, as a function of its argument at a place; None where it has none.
+
+    Args:
+        function: of arrays.
+        place: which argument is s.
+        arguments: shapes and types.
+        polynomial: whether products of different elements of s count, as they do for a normal vector.
+
+    >>> import jax, jax.numpy as jnp
+    >>> terms = span(lambda s: jnp.log(s) - 2 * s, 0, [jax.ShapeDtypeStruct((), float)], polynomial=False)
+    >>> sorted(map(str, terms))
+    ['0', '1', 'log']
+    >>> span(lambda s: jnp.sin(s), 0, [jax.ShapeDtypeStruct((), float)], polynomial=True) is None
+    True
+    """
+    form = unfold(function, *arguments, loops=True)
+    one = int(np.prod(arguments[place].shape)) == 1
+    start = [Span(frozenset({Fraction(1)}), own=True) if i == place else CONSTANT for i in range(len(form.inputs))]
+    (found,) = _Walk(polynomial, one).run(form, start)
+    return None if found is None or found.guard else found.terms | {Fraction(0)}
+
+
+class _Walk:
+    """Interprets a form; `one` says that s has a single element, so that nothing mixes."""
+
+    def __init__(self, polynomial: bool, one: bool) -> None:
+        self.polynomial, self.one = polynomial, one
+
+    def run(self, form: Form, inputs: Sequence[Span | None]) -> list[Span | None]:
+        known: dict[Var, Span | None] = dict(zip(form.inputs, inputs, strict=True))
+        known |= {v: _constant(array) for v, array in form.constants}
+        for node in form.nodes:
+            given = [known[v] for v in node.ins]
+            if isinstance(node, Det):
+                out = self.equation(node, given)
+                known |= dict.fromkeys(node.outs, out)
+            elif isinstance(node, Loop):
+                known |= zip(node.outs, self.loop(node, given), strict=True)
+            elif isinstance(node, Branch) and given[0] is not None and given[0].constant:
+                arms = [self.run(arm, given[1:]) for arm in node.forms]
+                known |= {v: self.sum([arm[i] for arm in arms]) for i, v in enumerate(node.outs)}
+            else:
+                known |= dict.fromkeys(node.outs, None)
+        return [known[v] for v in form.outputs]
+
+    def loop(self, node: Loop, given: Sequence[Span | None]) -> list[Span | None]:
+        """Widen the carry until it stays."""
+        n, m = len(node.constants), len(node.init)
+        carry = list(given[n : n + m])
+        for _ in range(6):
+            outs = self.run(node.body, [*given[:n], *carry, *given[n + m :]])
+            wider = [self.sum([a, b]) for a, b in zip(carry, outs[:m], strict=True)]
+            if wider == carry:
+                return [*outs[:m], *outs[m:]]
+            carry = wider
+        return [None] * len(node.outs)
+
+    def equation(self, node: Det, given: Sequence[Span | None]) -> Span | None:
+        function: Any = node.function.function if isinstance(node.function, Tupled) else node.function
+        if any(x is None for x in given):
+            return None
+        if not isinstance(function, Equation):
+            return CONSTANT if all(x is not None and x.constant for x in given) else None
+        name = function.primitive.name
+        if name in ("ne", "eq") and len(node.ins) == 2 and node.ins[0] is node.ins[1]:
+            return CONSTANT  # whether it is a number, which all of the support is
+        if name not in SAME and all(x is not None and x.value is not None for x in given) and _plain(node):
+            return _evaluated(node, given)
+        rest = iter(given)
+        operands = [next(rest) if literal is None else _constant(literal[0]) for literal in function.literals]
+        spans = [x for x in operands if x is not None]
+        literals = [None if literal is None else literal[0] for literal in function.literals]
+        return self.operation(name, function.params, spans, literals)
+
+    def operation(
+        self, name: str, params: Mapping[str, Any], spans: Sequence[Span], literals: Sequence[Any]
+    ) -> Span | None:
+        """Give the span of one operation; None where it is not understood."""
+        first = spans[0] if spans else CONSTANT
+        if name in SAME and all(x.constant for x in spans[1:]):
+            if name == "convert_element_type" and not first.constant and not _floating(params["new_dtype"]):
+                return first if first.guard else None
+            minus = name == "neg" and first.value is not None
+            return replace(
+                first, own=first.own and name != "neg", value=-(first.value or 0.0) if minus else first.value
+            )
+        if all(x.constant for x in spans):
+            return CONSTANT
+        if any(x.guard for x in spans):
+            return self.guarded(name, spans)
+        if name in ("gt", "ge", "lt", "le"):
+            return _bound(name, spans, literals)
+        if name in SUMS:
+            return self.sum(spans)
+        if name in MIXING:
+            return replace(first, mixed=not self.one, own=False)
+        if name == "select_n" and first.constant:
+            return self.sum(spans[1:])
+        if name in ("mul", "dot_general", "div"):
+            return self.product(name, *spans)
+        if name in ("integer_pow", "square"):
+            return self.raised(first, 2 if name == "square" else params["y"])
+        power = first.power
+        if power is None or self.polynomial:  # a root of a square is no power of a number that may be negative
+            return None
+        if name == "abs":
+            return Span(first.terms)
+        if name == "log":
+            return Span(frozenset({Fraction(0), LOG}))
+        exponents = {"sqrt": Fraction(1, 2), "rsqrt": Fraction(-1, 2)}
+        if name == "pow" and spans[1].value is not None:
+            exponents["pow"] = Fraction(spans[1].value).limit_denominator(1000)
+        return Span(frozenset({power * exponents[name]})) if name in exponents else None
+
+    def guarded(self, name: str, spans: Sequence[Span]) -> Span | None:
+        """Combine truth values that hold on the support, and choose by them."""
+        if name == "and" and all(x.guard or x.constant for x in spans):
+            return next(x for x in spans if x.guard)
+        if name == "select_n" and spans[0].guard and spans[1].never and not any(x.guard for x in spans[1:]):
+            return replace(spans[2], own=False)
+        return None
+
+    def sum(self, spans: Sequence[Span | None]) -> Span | None:
+        """Give the span of a sum, or of a choice by what s does not enter."""
+        if any(x is None or x.guard for x in spans):
+            return None
+        several = [x for x in spans if x is not None]
+        moving = [x for x in several if not x.constant]
+        mixed = any(x.mixed for x in several) or (len(moving) > 1 and not self.one)
+        return Span(frozenset().union(*(x.terms for x in several)), mixed, never=all(x.never for x in several))
+
+    def product(self, name: str, first: Span, second: Span) -> Span | None:
+        """Give the span of a product or a quotient."""
+        mixing = name == "dot_general" and not self.one
+        if second.constant or (first.constant and name != "div"):
+            moving = first if second.constant else second
+            return replace(moving, own=False, mixed=moving.mixed or mixing, never=False)
+        if LOG in first.terms | second.terms or not (self.one or self.polynomial or first.constant):
+            return None
+        if name == "div":
+            power = second.power
+            if power is None or (self.polynomial and power != 0):
+                return None
+            return Span(frozenset(t - power for t in first.terms if isinstance(t, Fraction)), first.mixed)
+        terms = frozenset(
+            a + b for a in first.terms for b in second.terms if not isinstance(a, str) and not isinstance(b, str)
+        )
+        return Span(terms, first.mixed or second.mixed or not self.one)
+
+    def raised(self, base: Span, exponent: int) -> Span | None:
+        """Give the span of a whole power."""
+        if LOG in base.terms or (base.mixed and not self.polynomial):
+            return None
+        if exponent < 0:
+            return None if base.power is None or self.polynomial else Span(frozenset({base.power * exponent}))
+        terms = {Fraction(0)}
+        for _ in range(exponent):
+            terms = {a + b for a in terms for b in base.terms if not isinstance(b, str)}
+        return Span(frozenset(terms), base.mixed)
+
+
+def _constant(array: Any) -> Span:
+    if not isinstance(getattr(array, "dtype", np.dtype(float)), np.dtype):
+        return CONSTANT  # a random key, of which the emitter makes one though nothing is drawn
+    numbers = np.asarray(array)
+    never = _floating(numbers.dtype) and numbers.size > 0 and bool(np.all(np.isnan(numbers) | np.isneginf(numbers)))
+    same = numbers.size > 0 and numbers.dtype.kind in "iufb" and bool(np.all(numbers == numbers.flat[0]))
+    return replace(CONSTANT, never=never, value=float(numbers.flat[0]) if same else None)
+
+
+def _evaluated(node: Det, given: Sequence[Span | None]) -> Span:
+    """Compute an operation on known numbers."""
+    with jax.ensure_compile_time_eval():
+        values = [
+            jnp.full(v.full_shape, x.value, v.dtype) for v, x in zip(node.ins, given, strict=True) if x is not None
+        ]
+        outs = node.function(*values)
+    return _constant(outs[0]) if len(outs) == 1 else CONSTANT
+
+
+def _plain(node: Det) -> bool:
+    """Tell whether an operation gives numbers and calls nothing."""
+    function: Any = node.function.function if isinstance(node.function, Tupled) else node.function
+    return not function.calls and all(isinstance(v.dtype, np.dtype) for v in node.outs)
+
+
+def _floating(dtype: Any) -> bool:
+    return bool(np.issubdtype(np.dtype(dtype), np.floating))
+
+
+def _bound(name: str, spans: Sequence[Span], literals: Sequence[Any]) -> Span | None:
+    """Know the bounds of positive numbers: s > 0, or 0 < s; no other bound."""
+    low, high = (0, 1) if name in ("lt", "le") else (1, 0)
+    zero = literals[low] is not None and np.ndim(literals[low]) == 0 and float(literals[low]) == 0.0
+    return Span(frozenset({Fraction(0)}), guard=True) if zero and spans[high].own else None

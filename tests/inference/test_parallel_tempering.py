@@ -1,0 +1,141 @@
+"""Parallel tempering: exact on the product of all copies; the copy at power 1 has the posterior."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+from lawful import cond, factor, inference, plate, sample, trace
+from lawful.errors import LawfulError
+from lawful.inference import kernels
+from lawful.inference.check import enumerate_measure, invariant
+from lawful.inference.replicas import Tempering, replicated
+
+module = importlib.import_module("lawful.inference.replicas")
+
+
+def guarded():
+    b = sample("b", dist.Bernoulli(0.3))
+    w = cond(b == 1, lambda: sample("w", dist.Bernoulli(0.6)), lambda: 0)
+    factor("f", 1.2 * w - 0.9 * b)
+    sample("y", dist.Bernoulli(0.2 + 0.5 * b), obs=1)
+
+
+def checked(program, powers, kernel=None):
+    form = trace(program)
+    made = Tempering(form, kernel or kernels.mh(), powers)
+    return invariant(made, replicated(form, powers))
+
+
+@pytest.mark.tier0
+def test_moves_and_swaps_keep_the_product_of_all_copies_exactly():
+    report = checked(guarded, (0.4, 1.0))
+    report.raise_if_failed()
+    assert report.tv < 1e-14
+
+
+def coin():
+    factor("f", 0.9 * sample("a", dist.Bernoulli(0.3)))
+
+
+@pytest.mark.tier0
+def test_even_and_odd_pairs_swap_in_turn():
+    report = checked(coin, (0.0, 0.3, 1.0))
+    report.raise_if_failed()
+    assert report.tv < 1e-14
+
+
+@pytest.mark.tier0
+def test_a_likelihood_of_zero_is_met_at_power_zero_alone():
+    def edge():
+        a = sample("a", dist.Categorical(jnp.array([0.2, 0.5, 0.3])))
+        factor("f", jnp.where(a == 1, -jnp.inf, 0.4 * a))
+
+    report = checked(edge, (0.0, 1.0))
+    report.raise_if_failed()
+    assert report.tv < 1e-14
+
+
+@pytest.mark.tier0
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda right: lambda self, likelihood: right(self, -likelihood),
+        lambda right: lambda self, likelihood: right(self, likelihood) ** 0.5,
+        lambda right: lambda self, likelihood: jnp.ones_like(right(self, likelihood)),
+    ],
+    ids=["inverted", "half", "always"],
+)
+def test_a_wrong_swap_is_seen(wrong, monkeypatch):
+    monkeypatch.setattr(module.SwapChance, "__call__", wrong(module.SwapChance.__call__))
+    assert checked(coin, (0.3, 1.0)).status == "failed"
+
+
+@pytest.mark.tier0
+def test_a_copy_that_is_not_tempered_is_seen(monkeypatch):
+    """The copies are moved for the program itself, whatever their power."""
+    monkeypatch.setattr(module, "_raised", lambda prior, likelihood, power: prior + likelihood)
+    right = module.at_power
+    powers = (0.4, 1.0)
+    copies = replicated(trace(coin), powers)
+
+    def untempered(program):
+        made = right(program)
+        factors = [n for n in made.nodes if hasattr(n, "term")]
+        assert factors
+        return right(trace(lambda: factor("f", 1.8 * sample("a", dist.Bernoulli(0.3)))))
+
+    monkeypatch.setattr(module, "at_power", untempered)
+    assert invariant(Tempering(trace(coin), kernels.mh(), powers), copies).status == "failed"
+
+
+def modes(y):
+    x = sample("x", dist.Normal(0.0, 3.0))
+    shift = sample("shift", dist.Normal(0.0, 0.1))
+    with plate("i", 3):
+        sample("y", dist.Normal(jnp.abs(x) + shift, 0.1), obs=y)
+
+
+@pytest.mark.tier3
+def test_a_chain_crosses_between_modes_that_its_kernel_cannot_leave():
+    """Both signs of x have probability one half; without copies a chain keeps the sign of its start."""
+    y = jnp.array([3.0, 3.1, 2.9])
+    walk = kernels.random_walk({"x": 0.3, "shift": 0.05})
+    alone = inference.mcmc(modes, kernels.repeat(walk, 2), chains=16, warmup=50, draws=200)(0, y)
+    assert set((np.asarray(alone.posterior["x"]) > 0).mean(axis=1)) <= {0.0, 1.0}
+    powers = [0.0, 0.001, 0.005, 0.02, 0.1, 0.35, 1.0]
+    plan = inference.parallel_tempering(modes, walk, powers=powers, chains=16, warmup=200, draws=2000)
+    result = plan(1, y)
+    means = (np.asarray(result.posterior["x"]) > 0).mean(axis=1)
+    error = means.std(ddof=1) / 4
+    assert error < 0.08 and abs(means.mean() - 0.5) < 5 * error
+    swaps = [float(np.mean(result.stats[f"swap_{p}_{p + 1}"])) for p in range(6)]
+    assert all(0.1 < s < 1 for s in swaps), swaps
+    form = trace(modes, y)
+    state = {name: np.asarray(v)[3, 7] for name, v in result.posterior.items()}
+    assert float(form.log_density(state, y)) == pytest.approx(float(result.stats["lp"][3, 7]), abs=1e-10)
+
+
+@pytest.mark.tier3
+def test_the_draws_have_the_posterior_of_a_finite_program():
+    result = inference.parallel_tempering(guarded, powers=[0.0, 0.5, 1.0], chains=32, warmup=10, draws=500)(3)
+    exact = enumerate_measure(guarded).marginal(lambda t: dict(t.choices)[("b",)])
+    means = (np.asarray(result.posterior["b"]) == 1).mean(axis=1)
+    assert abs(means.mean() - exact[1] / exact.total()) < 5 * means.std(ddof=1) / 32**0.5
+    assert np.isnan(np.asarray(result.posterior["w"])[np.asarray(result.posterior["b"]) == 0]).all()
+
+
+def test_the_plan_and_its_settings():
+    plan = inference.parallel_tempering(guarded, powers=[0.25, 1.0], chains=2, warmup=3, draws=5, init={"b": 0})
+    assert repr(plan) == "parallel_tempering(mh(single_site()), [0.25, 1.0])"
+    assert "at powers 0.25, 1" in plan.plan()
+    result = plan(0)
+    assert result.posterior["b"].shape == (2, 5) and result.warmup.posterior["b"].shape == (2, 3)
+    assert result.stats["swap_0_1"].shape == (2, 5) and result.stats["lp"].shape == (2, 5)
+    assert plan.sampler()(jax.random.key(0))["b"].shape == (10,)
+    for powers in ([1.0], [0.5, 0.2, 1.0], [0.0, 0.9], [-0.1, 1.0]):
+        with pytest.raises(LawfulError, match="two powers or more, increasing"):
+            inference.parallel_tempering(guarded, powers=powers)
