@@ -61,9 +61,7 @@ def starter(workload: Workload, variant: Variant, limit_s: float, cores: int | N
     return start
 
 
-def measure(
-    contestants: Sequence[str], start: Start, rounds: int, by_size: bool = False
-) -> Mapping[str, Measurement]:
+def measure(contestants: Sequence[str], start: Start, rounds: int, by_size: bool = False) -> Mapping[str, Measurement]:
     """First call of each contestant, then the rounds."""
     measurements = {name: Measurement(name, by_size) for name in contestants}
     workers: dict[str, Worker] = {}

@@ -62,7 +62,9 @@ def test_the_step_size_finds_a_known_rate():
     learnt = tuner.start()
     for _ in range(2000):
         rate = jnp.exp(-jnp.exp(learnt.log_step))
-        learnt = tuner.update(jnp.array([0.0, 0.0, 1.0, 0.0]), jnp.stack([jnp.ones(()), rate, jnp.zeros(())])[None], *learnt)
+        learnt = tuner.update(
+            jnp.array([0.0, 0.0, 1.0, 0.0]), jnp.stack([jnp.ones(()), rate, jnp.zeros(())])[None], *learnt
+        )
     learnt = tuner.update(jnp.array([0.0, 0.0, 1.0, 1.0]), jnp.array([[0.0, 0.0, 0.0]]), *learnt)
     assert float(tuner.settings(*learnt)[0]) == pytest.approx(-np.log(0.8), rel=0.02)
 
