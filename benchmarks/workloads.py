@@ -268,8 +268,7 @@ def schools() -> tuple[np.ndarray, np.ndarray]:
 def schools_moments(points: int = 801) -> tuple[np.ndarray, np.ndarray]:
     """Posterior means and standard deviations of mu, log tau and t, by sums over a grid of mu and log tau.
 
-    Given these, t_j is normal; the integrand is smooth and vanishes at the ends but for log tau, whose lower tail is
-    that of tau itself.
+    Given these, t_j is normal. The integrand is smooth and vanishes at the ends; log tau has the lower tail of tau.
     """
     y, s = schools()
     mu, log_tau = np.linspace(-30, 40, points)[:, None], np.linspace(-14, 7, 2 * points)[None]

@@ -1,6 +1,7 @@
 """Tuned loop: many chains of a kernel, a warm-up that tunes it and draws by what it found, as one Form.
 
-Law: the settings are part of what the warm-up carries and a constant of the draws; the draws are a chain of one kernel.
+Law: the steps of the warm-up alone learn, so that the draws are a chain of one kernel. Warm-up and draws are one loop,
+which is compiled once: its input says which steps learn. Only where draws are thinned they have a loop of their own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from lawful.steps import renamed_form
 
 from .kernels.base import KernelForm, state_inputs
 from .kernels.gradient import SIGNAL, Gradient, Native, leaves_of, replaced
-from .tuning import Tuner, schedule, tuned_names
+from .tuning import ROW, Tuner, schedule, tuned_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +32,8 @@ class TunedLoop:
     """The chains as a Form.
 
     Attributes:
-        form: inputs are the program's, then the state of each chain; outputs the last state, the states of the warm-up
-            and of the draws, the numbers of both, and the settings.
+        form: inputs are the program's, then the state of each chain; outputs the last state, states and numbers of
+            all steps (where draws are thinned: of the warm-up, then of the draws), and the settings.
         kernel: names, choices and state of the kernel.
         warmup: steps before the first draw.
         draws: states kept after that.
@@ -60,14 +61,19 @@ class TunedLoop:
         outputs, _ = self._run(key, *inputs, *state)
         size, info = self.kernel.size, len(self.kernel.info)
         rest = iter(outputs)
-        last, *groups = ([next(rest) for _ in range(n)] for n in (size, size, size, info, info))
-        warm, drawn, first, second = ([jnp.swapaxes(x, 0, 1) for x in group] for group in groups)
-        numbers = [jnp.concatenate([a, b]) for a, b in zip(first, second, strict=True)]
+        last = [next(rest) for _ in range(size)]
+        kept, counted = [], []
+        for _ in range(1 if self.thin == 1 else 2):
+            kept.append([jnp.swapaxes(next(rest), 0, 1) for _ in range(size)])
+            counted.append([jnp.swapaxes(next(rest), 0, 1) for _ in range(info)])
+        numbers = [jnp.concatenate(parts) for parts in zip(*counted, strict=True)]
         tuned = dict(zip(self.names, rest, strict=True))
-        return {"last": last, "kept": [warm, drawn], "numbers": numbers, "tuned": tuned}
+        return {"last": last, "kept": kept, "numbers": numbers, "tuned": tuned}
 
     def parts(self, kept: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Any]]:
         """Give the states of the warmup and the draws, from what a run kept."""
+        if len(kept) == 1:
+            return [x[: self.warmup] for x in kept[0]], [x[self.warmup :] for x in kept[0]]
         warm, drawn = kept
         return list(warm), list(drawn)
 
@@ -150,16 +156,19 @@ class _Writer:
         inputs = tuple(v.like() for v in native.enter.inputs[: self.own])
         state = tuple(v.like((self.plate,)) for v in state_inputs(native.choices).flat)
         learnt = tuple(block.constant(x) for tuner in self.tuners for x in tuner.start())
-        carried = self.lifted(block, native.enter, (*inputs, *self.settings(block, learnt, "current")), state)
-        carried, learnt, early = self.warm(block, inputs, carried, learnt, warmup)
-        settings = self.settings(block, learnt, "fixed")
-        fixed = (*inputs, *settings)
-        carried, late = self.drawn(block, fixed, carried, draws, thin)
-        last = self.lifted(block, native.leave, fixed, carried)
-        size = len(state)
+        carried = self.lifted(block, native.enter, (*inputs, *self.settings(block, learnt)), state)
+        if thin == 1:
+            carried, learnt, kept = self.learning(block, inputs, carried, learnt, warmup, draws)
+            groups = [kept]
+        else:
+            carried, learnt, early = self.learning(block, inputs, carried, learnt, warmup, 0, ("warmup",))
+            fixed = (*inputs, *self.settings(block, learnt))
+            carried, late = self.drawn(block, fixed, carried, draws, thin)
+            groups = [early, late]
+        settings = self.settings(block, learnt)
+        last = self.lifted(block, native.leave, (*inputs, *settings), carried)
         shown = [block.det(_inverse_mass, v, label="inverse mass") if i % 2 else v for i, v in enumerate(settings)]
-        outputs = (*last, *early[:size], *late[:size], *early[size:], *late[size:], *shown)
-        return without_dead_code(block.form((*inputs, *state), outputs))
+        return without_dead_code(block.form((*inputs, *state), (*last, *(v for g in groups for v in g), *shown)))
 
     def lifted(self, block: Block, form: Form, shared: Sequence[Var], own: Sequence[Var]) -> tuple[Var, ...]:
         """Append a form for every chain."""
@@ -167,11 +176,11 @@ class _Writer:
         copied = lift(form, self.plate, plated, carried=[True] * len(form.outputs)).form
         return block.splice(copied, (*shared, *own))
 
-    def settings(self, block: Block, learnt: Sequence[Var], kind: str) -> list[Var]:
+    def settings(self, block: Block, learnt: Sequence[Var]) -> list[Var]:
         """Append step size and root of every tuner."""
         found: list[Var] = []
         for tuner, known in zip(self.tuners, self.each(learnt), strict=True):
-            found += block.det(getattr(tuner, kind), *known, label=f"{kind} settings")
+            found += block.det(tuner.settings, *known, label="settings")
         return found
 
     def each(self, learnt: Sequence[Var]) -> list[Sequence[Var]]:
@@ -188,33 +197,47 @@ class _Writer:
         signals = [numbers.pop(f"{SIGNAL}{slot}") for slot in self.slots]
         return outs[: native.size], tuple(numbers.values()), signals
 
-    def warm(
+    def learning(
         self,
         block: Block,
         inputs: Sequence[Var],
         carried: Sequence[Var],
         learnt: Sequence[Var],
-        steps: int,
-        name: str = "warmup",
+        warmup: int,
+        draws: int,
+        name: tuple[str, ...] = (),
     ) -> tuple[tuple[Var, ...], tuple[Var, ...], tuple[Var, ...]]:
-        """Append the warm-up; gives what is carried, what is learnt, and states and numbers of all steps.
+        """Append a loop whose first steps learn; gives what is carried, what is learnt, and states and numbers of all.
 
         `name` stands before the addresses of its sites.
         """
         inner = Block()
         shared, state, known = (tuple(v.like() for v in group) for group in (inputs, carried, learnt))
-        row = Var((2,), jnp.result_type(float))
-        fixed = (*shared, *self.settings(inner, known, "current"))
+        row = Var((ROW,), jnp.result_type(float))
+        fixed = (*shared, *self.settings(inner, known))
         after, numbers, signals = self.step(inner, fixed, state)
         new: list[Var] = []
         for tuner, own, signal in zip(self.tuners, self.each(known), signals, strict=True):
-            new += inner.det(tuner.update, row, signal, *own, label="tune")
+            new += self.learnt(inner, tuner, row, signal, own)
         kept = self.lifted(inner, self.native.leave, fixed, after)
         body = inner.form((*shared, *state, *known, row), (*after, *new, *kept, *numbers))
-        names = {address: (name, *address) for node in body.nodes for address in addresses_of(node)}
-        rows = block.constant(jnp.asarray(schedule(steps), row.dtype))
-        last, early = block.loop(renamed_form(body, names), steps, inputs, (*carried, *learnt), (rows,))
-        return last[: len(carried)], last[len(carried) :], early
+        if name:
+            names = {address: (*name, *address) for node in body.nodes for address in addresses_of(node)}
+            body = renamed_form(body, names)
+        rows = block.constant(jnp.asarray(schedule(warmup, draws), row.dtype))
+        last, stacked = block.loop(body, warmup + draws, inputs, (*carried, *learnt), (rows,))
+        return last[: len(carried)], last[len(carried) :], stacked
+
+    def learnt(self, block: Block, tuner: Tuner, row: Var, signal: Var, own: Sequence[Var]) -> tuple[Var, ...]:
+        """Append what a step teaches, in a branch that draws do not enter."""
+        index = block.det(_learns, row, label="does the step learn?")
+        arms = []
+        for learns in (False, True):
+            inside = Block()
+            given = tuple(v.like() for v in (row, signal, *own))
+            found = inside.det(tuner.update, *given, label="tune") if learns else given[2:]
+            arms.append(inside.form(given, tuple(found)))
+        return block.branch(index, arms, (row, signal, *own), own, label="does the step learn?")
 
     def drawn(
         self, block: Block, fixed: Sequence[Var], carried: Sequence[Var], draws: int, thin: int
@@ -223,9 +246,6 @@ class _Writer:
         inner = Block()
         shared, state = (tuple(v.like() for v in group) for group in (fixed, carried))
         after, numbers, _ = self.step(inner, shared, state)
-        if thin == 1:
-            kept = self.lifted(inner, self.native.leave, shared, after)
-            return block.loop(inner.form((*shared, *state), (*after, *kept, *numbers)), draws, fixed, carried, ())
         one, outer = inner.form((*shared, *state), (*after, *numbers)), Block()
         shared, state = (tuple(v.like() for v in group) for group in (fixed, carried))
         after, stacked = outer.loop(one, thin, shared, state, ())
@@ -240,6 +260,10 @@ class _Writer:
 def _joined(steps: jax.Array) -> jax.Array:
     """Make one axis of draws and of their steps."""
     return steps.reshape((-1, *steps.shape[2:]))
+
+
+def _learns(row: jax.Array) -> jax.Array:
+    return (row[2] > 0).astype(jnp.int32)
 
 
 def _inverse_mass(root: jax.Array) -> jax.Array:

@@ -22,6 +22,7 @@ import numpy as np
 # Hoffman and Gelman (2014): how fast the step follows, how many steps the beginning counts, how averages forget.
 FOLLOWS, BEGINNING, FORGETS = 0.05, 10.0, 0.75
 FIRST, LAST, WINDOW = 75, 50, 25  # of 1000 steps: moving into place, the last step sizes, the first window
+ROW = 4  # numbers that the schedule gives a step
 PULL = 5.0  # observations that the unit-free guess 1e-3 counts in a window's covariance
 GUESS = 1e-3
 
@@ -69,21 +70,16 @@ class Tuner:
         anchor = jnp.log(10.0) + log_step
         return Learnt(log_step, log_step, zero, zero, anchor, zero, jnp.zeros(self.size, dtype), moments, root)
 
-    def current(self, *learnt: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Settings of the next step of the warm-up."""
+    def settings(self, *learnt: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Step size and root of the inverse mass."""
         now = Learnt(*learnt)
         return jnp.exp(now.log_step), now.root
-
-    def fixed(self, *learnt: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Settings of all draws."""
-        now = Learnt(*learnt)
-        return jnp.exp(now.log_mean if self.step is None else now.log_step), now.root
 
     def update(self, row: jax.Array, signal: jax.Array, *learnt: jax.Array) -> Learnt:
         """Learn from one step of all chains.
 
         Args:
-            row: whether the step lies in a window, and whether it ends one.
+            row: whether the step lies in a window, whether it ends one, whether it learns, and whether it is the last.
             signal: (chain, 2 + d): whether the kernel ran, its acceptance, and its coordinates.
             learnt: what is known.
         """
@@ -96,6 +92,8 @@ class Tuner:
             now = self._measured(now, ran * row[0], signal[:, 2:])
             ends = (row[1] > 0) & (now.points > 1)
             now = jax.tree.map(lambda new, old: jnp.where(ends, new, old), self._renewed(now), now)
+        if self.step is None:  # draws have the mean of the last step sizes
+            now = now._replace(log_step=jnp.where(row[3] > 0, now.log_mean, now.log_step))
         return now
 
     def _followed(self, now: Learnt, rate: jax.Array) -> Learnt:
@@ -139,28 +137,31 @@ class Tuner:
         )  # fmt: skip
 
 
-def schedule(steps: int) -> np.ndarray:
-    """Give a row for each step of a warm-up: whether it counts for the scales, and whether a window ends with it.
+def schedule(warmup: int, draws: int = 0) -> np.ndarray:
+    """Give a row for each step: whether it counts for the scales, ends a window, learns, and is the last that does.
 
     >>> [int(i) for i in np.flatnonzero(schedule(1000)[:, 1])]
     [99, 149, 249, 449, 949]
-    >>> schedule(10).sum()
-    np.float64(0.0)
+    >>> schedule(1, 2).tolist()
+    [[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
     """
-    rows = np.zeros((steps, 2))
+    rows = np.zeros((warmup + draws, ROW))
+    rows[:warmup, 2] = 1.0
+    if warmup:
+        rows[warmup - 1, 3] = 1.0
     first, last, window = FIRST, LAST, WINDOW
-    if steps < 20:
+    if warmup < 20:
         return rows
-    if steps < first + last + window:
-        first, last = int(0.15 * steps), int(0.1 * steps)
-        window = steps - first - last
-    rows[first : steps - last, 0] = 1.0
+    if warmup < first + last + window:
+        first, last = int(0.15 * warmup), int(0.1 * warmup)
+        window = warmup - first - last
+    rows[first : warmup - last, 0] = 1.0
     end = first
-    while end < steps - last:
+    while end < warmup - last:
         end += window
         window *= 2
-        if end + window > steps - last:
-            end = steps - last
+        if end + window > warmup - last:
+            end = warmup - last
         rows[end - 1, 1] = 1.0
     return rows
 

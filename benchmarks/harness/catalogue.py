@@ -219,6 +219,25 @@ W3B = Workload(
 )
 
 
+W2HMC = Workload(
+    name="W2hmc",
+    title="adaptive tempered SMC as W2, with Hamiltonian moves: two of 8 leapfrogs, step 0.35, mass of the particles",
+    work_unit="gradients",
+    contestants=(OURS, "blackjax"),
+    environments={"blackjax": "blackjax"},
+    variants=(
+        Variant(
+            name="N=1000",
+            settings={"model": "logistic", "particles": 1000, "steps": 2, "chains": None, "leapfrogs": 8},
+            work_units=17.0 * 1000 * 2 * 8,
+            bars={"blackjax": 1.3},
+            quick=True,
+            rmse_limit=2.0,
+        ),
+    ),
+)
+
+
 def _no_u_turn_variant(model: str, bars: Mapping[str, float]) -> Variant:
     return Variant(
         name=model,
@@ -275,4 +294,4 @@ MB = Workload(
     ),
 )
 
-WORKLOADS: Mapping[str, Workload] = {workload.name: workload for workload in (W1, W2, W3A, W3B, W4, W7, MB)}
+WORKLOADS: Mapping[str, Workload] = {workload.name: workload for workload in (W1, W2, W2HMC, W3A, W3B, W4, W7, MB)}

@@ -58,7 +58,7 @@ def run_workload(workload: Workload, options: argparse.Namespace) -> list[dict[s
             continue
         print(f"{workload.name} {variant.name}: {', '.join(wanted)}", flush=True)
         start = starter(workload, variant, options.limit, options.cores)
-        measurements = measure(wanted, start, options.rounds)
+        measurements = measure(wanted, start, options.rounds, variant.by_size)
         found = records.records(workload, variant, measurements, records.usable_cores(options.cores))
         print(report.variant_section(found), end="\n\n", flush=True)
         entries += found

@@ -296,11 +296,12 @@ def with_gradient(kernel: Any, program: Form, state: Form) -> Form:
         return state
     frame, block = frame_of(program, kernel.move.name), Block()
     inputs = tuple(v.like() for v in program.inputs)
-    *values, log_density = block.splice(state, inputs)
+    *values, _ = block.splice(state, inputs)
     vector = frame.enter(block, inputs, values)
-    _, gradient = frame.weigh(block, inputs, vector)
+    value, gradient = frame.weigh(block, inputs, vector)
+    log_density = frame.leave(block, inputs, vector, value)[-1]  # so that the program is scored once
     checked_density = block.det(_where_finite, log_density, gradient, label="gradient finite?")
-    return block.form(inputs, (*values, checked_density))
+    return without_dead_code(block.form(inputs, (*values, checked_density)))
 
 
 def _where_finite(log_density: jax.Array, gradient: jax.Array) -> jax.Array:

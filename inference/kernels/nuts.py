@@ -123,7 +123,7 @@ class OrbitLaw:
         def goes(carry: Any) -> jax.Array:
             return jnp.any(carry[1].going)
 
-        phases = tuple(Phase(*(axes[self.inputs + i] for i in (0, 3, 1, 2))))
+        phases = tuple(axes[self.inputs + i] for i in (0, 3, 1, 2))
         start = Phase(position, momentum, score, gradient)
         tree = mapped(lambda *phase: planted(Phase(*phase)), phases, *start)
         here = mapped(lambda *phase: energy(Phase(*phase)), phases, *start)

@@ -10,7 +10,7 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.form import Loop
+from lawful.form import Branch, Loop
 from lawful.inference import kernels
 from lawful.inference.tuning import Learnt, Tuner, schedule
 
@@ -35,7 +35,7 @@ def test_the_moments_of_a_window_are_those_of_its_points():
         learnt = tuner.start()
         for step in points:
             signal = jnp.concatenate([jnp.ones((4, 1)), jnp.full((4, 1), 0.8), jnp.asarray(step)], 1)
-            learnt = tuner.update(jnp.array([1.0, 0.0]), signal, *learnt)
+            learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0]), signal, *learnt)
         flat = points.reshape(-1, 3)
         np.testing.assert_allclose(learnt.mean, flat.mean(0), rtol=1e-12)
         exact = np.cov(flat.T) * (len(flat) - 1)
@@ -44,7 +44,7 @@ def test_the_moments_of_a_window_are_those_of_its_points():
 
 def test_chains_that_did_not_run_teach_nothing():
     tuner = Tuner(2, False, 0.8, None, None)
-    learnt = tuner.update(jnp.array([1.0, 0.0]), jnp.zeros((3, 4)), *tuner.start())
+    learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0]), jnp.zeros((3, 4)), *tuner.start())
     for new, old in zip(learnt, tuner.start(), strict=True):
         np.testing.assert_array_equal(new, old)
 
@@ -52,7 +52,7 @@ def test_chains_that_did_not_run_teach_nothing():
 def test_points_that_are_not_finite_are_left_out():
     tuner = Tuner(1, False, 0.8, None, None)
     signal = jnp.array([[1.0, 0.5, jnp.inf], [1.0, 0.5, 2.0]])
-    learnt = tuner.update(jnp.array([1.0, 0.0]), signal, *tuner.start())
+    learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0]), signal, *tuner.start())
     assert float(learnt.points) == 1.0 and float(learnt.mean[0]) == 2.0
 
 
@@ -62,15 +62,18 @@ def test_the_step_size_finds_a_known_rate():
     learnt = tuner.start()
     for _ in range(2000):
         rate = jnp.exp(-jnp.exp(learnt.log_step))
-        learnt = tuner.update(jnp.zeros(2), jnp.stack([jnp.ones(()), rate, jnp.zeros(())])[None], *learnt)
-    assert float(tuner.fixed(*learnt)[0]) == pytest.approx(-np.log(0.8), rel=0.02)
+        learnt = tuner.update(
+            jnp.array([0.0, 0.0, 1.0, 0.0]), jnp.stack([jnp.ones(()), rate, jnp.zeros(())])[None], *learnt
+        )
+    learnt = tuner.update(jnp.array([0.0, 0.0, 1.0, 1.0]), jnp.array([[0.0, 0.0, 0.0]]), *learnt)
+    assert float(tuner.settings(*learnt)[0]) == pytest.approx(-np.log(0.8), rel=0.02)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 19, 20, 100, 150, 151, 500, 1000, 1234])
 def test_windows_lie_inside_the_warm_up_and_the_last_one_is_the_longest(steps):
     rows = schedule(steps)
     ends = np.flatnonzero(rows[:, 1])
-    assert rows.shape == (steps, 2) and (rows[ends, 0] == 1).all()
+    assert rows.shape == (steps, 4) and (rows[ends, 0] == 1).all()
     if steps >= 20:
         assert ends[-1] == np.flatnonzero(rows[:, 0])[-1] < steps - 1
         assert np.argmax(np.diff([np.flatnonzero(rows[:, 0])[0] - 1, *ends])) == len(ends) - 1
@@ -102,14 +105,15 @@ def test_nothing_is_tuned_once_draws_begin():
     assert fingerprint(result) != fingerprint(run(kernels.nuts(), seed=1, draws=50))
 
 
-def test_the_draws_are_those_of_the_kernel_with_its_settings_fixed():
-    """The draws of a tuned run are a chain of the fixed kernel: the same form with constants for settings."""
+def test_warm_up_and_draws_are_one_loop_whose_input_says_which_steps_learn():
     plan = inference.mcmc(normal, kernels.hmc(n_steps=3), chains=2, warmup=50, draws=20)
     result = plan(0)
     form = plan.form()
-    loops = [node for node in form.nodes if isinstance(node, Loop)]
-    assert [loop.length for loop in loops] == [50, 20]
-    assert len(loops[1].init) == 3, "the draws carry a point and no settings"
+    (loop,) = (node for node in form.nodes if isinstance(node, Loop))
+    (rows,) = (dict(form.constants)[v] for v in loop.xs)
+    assert loop.length == 70 and (rows[:50, 2] == 1).all() and (np.asarray(rows[50:]) == 0).all()
+    (branch,) = (node for node in loop.body.nodes if isinstance(node, Branch))
+    assert branch.forms[0].nodes == (), "a step that does not learn keeps what is known"
     assert result.posterior["x"].shape == (2, 20, 3) and result.warmup.posterior["x"].shape == (2, 50, 3)
 
 

@@ -23,8 +23,10 @@ PACKAGES = ("blackjax", "jax", "jaxlib")
 DTYPE = "float32"
 
 
-def tempered_program(particles: int, steps: int | None, chains: int | None) -> Callable[..., Any]:
-    """The sampler as a function of a key and the data."""
+def tempered_program(
+    particles: int, steps: int | None, chains: int | None, leapfrogs: int | None = None
+) -> Callable[..., Any]:
+    """The sampler as a function of a key and the data: random-walk moves, or Hamiltonian ones of so many leapfrogs."""
     additive = random_walk.build_additive_step()
 
     def walk(key: jax.Array, state: Any, log_density: Any, root: jax.Array) -> Any:
@@ -44,16 +46,35 @@ def tempered_program(particles: int, steps: int | None, chains: int | None) -> C
             covariance = jnp.cov(state.particles, rowvar=False, ddof=0, aweights=state.weights)
             return {"root": 2.38 / math.sqrt(d) * jnp.linalg.cholesky(covariance)[None]}
 
+        def scaled(_: jax.Array, state: Any, info: Any) -> dict[str, jax.Array]:
+            mean = state.weights @ state.particles
+            return {"inverse_mass_matrix": (state.weights @ (state.particles - mean) ** 2)[None]}
+
+        moves: dict[str, Any] = {
+            "mcmc_step_fn": walk,
+            "mcmc_init_fn": random_walk.init,
+            "mcmc_parameter_update_fn": fitted,
+            "initial_parameter_value": {"root": 2.38 / math.sqrt(d) * jnp.eye(d)[None]},
+        }
+        if leapfrogs is not None:
+            kernel = blackjax.hmc.build_kernel()
+
+            def flow(key: jax.Array, state: Any, log_density: Any, inverse_mass_matrix: jax.Array) -> Any:
+                return kernel(key, state, log_density, 0.35, inverse_mass_matrix, leapfrogs)
+
+            moves = {
+                "mcmc_step_fn": flow,
+                "mcmc_init_fn": blackjax.hmc.init,
+                "mcmc_parameter_update_fn": scaled,
+                "initial_parameter_value": {"inverse_mass_matrix": jnp.ones((1, d))},
+            }
         options = {} if chains is None else {"update_strategy": waste_free_smc(particles, particles // chains)}
         algorithm = blackjax.inner_kernel_tuning(
             smc_algorithm=blackjax.adaptive_tempered_smc,
             logprior_fn=log_prior,
             loglikelihood_fn=log_likelihood,
-            mcmc_step_fn=walk,
-            mcmc_init_fn=random_walk.init,
             resampling_fn=resampling.systematic,
-            mcmc_parameter_update_fn=fitted,
-            initial_parameter_value={"root": 2.38 / math.sqrt(d) * jnp.eye(d)[None]},
+            **moves,
             num_mcmc_steps=steps,
             target_ess=0.5,
             **options,
@@ -97,4 +118,6 @@ class Run:
 
 def build(settings: dict[str, Any]) -> Run:
     """The contestant for one variant."""
-    return Run(tempered_program(settings["particles"], settings["steps"], settings["chains"]))
+    return Run(
+        tempered_program(settings["particles"], settings["steps"], settings["chains"], settings.get("leapfrogs"))
+    )

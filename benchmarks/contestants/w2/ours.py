@@ -22,6 +22,7 @@ def build(settings: dict[str, Any]) -> Callable[[int], dict[str, float]]:
         models.logistic,
         particles=settings["particles"],
         steps=settings["steps"],
+        kernel=inference.population_hmc(0.35, settings["leapfrogs"]) if settings.get("leapfrogs") else None,
         chains=settings["chains"],
         keep="last",
     )
