@@ -1,7 +1,7 @@
 """Barker: a kernel whose moves are accepted with Barker's probability r / (1 + r) instead of min(1, r).
 
-Law: g(r) = r g(1 / r), so the flow of each move is as symmetric as under Metropolis. A move is accepted at least half as
-often as there, and never more often.
+Law: g(r) = r g(1 / r), so the flow of each move is as symmetric as under Metropolis. A move is accepted at least half
+as often as there, and never more often.
 
 Reference: Barker (1965), Monte Carlo calculations of the radial distribution functions for a proton-electron plasma.
 """

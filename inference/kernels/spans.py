@@ -238,9 +238,8 @@ def _constant(array: Any) -> Span:
 def _evaluated(node: Det, given: Sequence[Span | None]) -> Span:
     """Compute an operation on known numbers."""
     with jax.ensure_compile_time_eval():
-        values = [
-            jnp.full(v.full_shape, x.value, v.dtype) for v, x in zip(node.ins, given, strict=True) if x is not None
-        ]
+        numbers = [0.0 if x is None or x.value is None else x.value for x in given]
+        values = [jnp.full(v.full_shape, x, v.dtype) for v, x in zip(node.ins, numbers, strict=True)]
         outs = node.function(*values)
     return _constant(outs[0]) if len(outs) == 1 else CONSTANT
 
