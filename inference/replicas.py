@@ -169,10 +169,10 @@ class _Copies:
 class SwapChance:
     """The probability that the copies at two neighbouring powers change places.
 
-    >>> float(SwapChance(0, 0.5, 1.0)(jnp.log(jnp.array([1.0, 4.0]))))
-    1.0
-    >>> round(float(SwapChance(0, 0.5, 1.0)(jnp.log(jnp.array([4.0, 1.0])))), 3)
+    >>> round(float(SwapChance(0, 0.5, 1.0)(jnp.log(jnp.array([1.0, 4.0])))), 3)
     0.5
+    >>> float(SwapChance(0, 0.5, 1.0)(jnp.log(jnp.array([4.0, 1.0]))))
+    1.0
     """
 
     pair: int

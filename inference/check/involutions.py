@@ -139,6 +139,8 @@ class _Opened:
         outputs = (*numbers, *moved.state.flat, *moved.auxiliary, *moved.before, *moved.after)
         self.run = jax.jit(emit(block.form((*inputs, *state.flat, *drawn), outputs)))
         self.size = len(state.flat)
+        self.free = [i for i, e in enumerate(parts.map.entries) if e.continuous]
+        self.differentiate, self.applied = jax.jit(self._blocks), jax.jit(self._applied)
 
     def point(self, key: jax.Array, inputs: Sequence[Any]) -> _Point:
         """Draw a state from the prior and auxiliary choices at it."""
@@ -198,7 +200,7 @@ class _Opened:
 
     def _distance(self, z: _Point, new: _Point, before: Sequence[Any], after: Sequence[Any]) -> float:
         """Measure how far the user's function, applied to the new point, ends from the start."""
-        again = self._applied(self._both(new, after))
+        again = self.applied(self._both(new, after))
         n, worst = len(self.parts.choices), 0.0
         for entry, old, value, flag in zip(
             self.parts.map.entries, [*z.state[:n], *z.values], again, before, strict=True
@@ -211,18 +213,10 @@ class _Opened:
     def _jacobian(self, z: _Point, before: Sequence[Any], after: Sequence[Any]) -> np.ndarray:
         """Differentiate the user's own function over the coordinates that are there before and after."""
         entries, both = self.parts.map.entries, self._both(z, before)
-        free = [i for i, e in enumerate(entries) if e.continuous]
+        free = self.free
         if not free:
             return np.zeros((0, 0))
-
-        def rows(values: list[jax.Array]) -> list[jax.Array]:
-            moved = [dict(group) for group in both]
-            for i, value in zip(free, values, strict=True):
-                moved[entries[i].group][entries[i].choice.name] = value
-            out = self._applied(moved)
-            return [out[i] for i in free]
-
-        blocks = jax.jacfwd(rows)([both[entries[i].group][entries[i].choice.name] for i in free])
+        blocks = self.differentiate(both)
         sizes = [math.prod(entries[i].choice.full_shape) for i in free]
         matrix = np.zeros((sum(sizes), sum(sizes)))
         ends = np.cumsum([0, *sizes])
@@ -233,6 +227,19 @@ class _Opened:
                                                 entries[i].choice.full_shape).reshape(-1) for i in free] or
                                [np.zeros(0, bool)]) for flags in (after, before)]  # fmt: skip
         return matrix[keep[0]][:, keep[1]]
+
+    def _blocks(self, both: list[dict[str, jax.Array]]) -> Any:
+        """Differentiate each continuous result by each continuous value."""
+        entries = self.parts.map.entries
+
+        def rows(values: list[jax.Array]) -> list[jax.Array]:
+            moved = [dict(group) for group in both]
+            for i, value in zip(self.free, values, strict=True):
+                moved[entries[i].group][entries[i].choice.name] = value
+            out = self._applied(moved)
+            return [out[i] for i in self.free]
+
+        return jax.jacfwd(rows)([both[entries[i].group][entries[i].choice.name] for i in self.free])
 
     def _log_density(self, z: _Point, inputs: Sequence[Any]) -> float:
         """Score both programs at a point."""

@@ -79,7 +79,8 @@ def gibbs() -> Gibbs:
     Parts of a site that are independent of each other given all else, as the labels of a mixture, are drawn at once.
 
     Sites that are not finite and sites inside branches stay; move them by another kernel, as in
-    `cycle(gibbs(), random_walk(0.5))`. To move some finite sites only, use `on(sites, gibbs())`.
+    `cycle(gibbs(), random_walk(0.5))`, or `cycle(gibbs(), conjugate())` where they have conditionals of a known family.
+    To move some finite sites only, use `on(sites, gibbs())`.
 
     Raises: UnsupportedProgramError when the kernel is built, where a finite site decides which others run, or where all
         later steps of a loop read it: there is no conditional that a few values show.

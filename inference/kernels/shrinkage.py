@@ -61,7 +61,7 @@ def shrunk(
         high = jnp.where(~inside & ~below, place, high)
         return low, high, place, found, tries + 1, inside, broken + jnp.isnan(found)
 
-    start = (*interval, here, level, zero, jnp.zeros((), bool), zero)
+    start: tuple[jax.Array, ...] = (*interval, here, level, zero, jnp.zeros((), bool), zero)
     _, _, place, found, tries, inside, broken = jax.lax.while_loop(going, tried, start)
     return Found(jnp.where(inside, place, here), jnp.where(inside, found, level), tries, ~inside, broken)
 

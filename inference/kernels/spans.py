@@ -71,7 +71,8 @@ def span(
         function: of arrays.
         place: which argument is s.
         arguments: shapes and types.
-        polynomial: whether products of different elements of s count, as they do for a normal vector.
+        polynomial: whether s is a vector of any numbers, whose elements may be multiplied, as those of a normal vector;
+            else its elements are positive.
 
     >>> import jax, jax.numpy as jnp
     >>> terms = span(lambda s: jnp.log(s) - 2 * s, 0, [jax.ShapeDtypeStruct((), float)], polynomial=False)
@@ -156,7 +157,7 @@ class _Walk:
         if any(x.guard for x in spans):
             return self.guarded(name, spans)
         if name in ("gt", "ge", "lt", "le"):
-            return _bound(name, spans, literals)
+            return None if self.polynomial else _bound(name, spans, literals)
         if name in SUMS:
             return self.sum(spans)
         if name in MIXING:
@@ -238,9 +239,8 @@ def _constant(array: Any) -> Span:
 def _evaluated(node: Det, given: Sequence[Span | None]) -> Span:
     """Compute an operation on known numbers."""
     with jax.ensure_compile_time_eval():
-        values = [
-            jnp.full(v.full_shape, x.value, v.dtype) for v, x in zip(node.ins, given, strict=True) if x is not None
-        ]
+        numbers = [0.0 if x is None or x.value is None else x.value for x in given]
+        values = [jnp.full(v.full_shape, x, v.dtype) for v, x in zip(node.ins, numbers, strict=True)]
         outs = node.function(*values)
     return _constant(outs[0]) if len(outs) == 1 else CONSTANT
 
@@ -256,7 +256,7 @@ def _floating(dtype: Any) -> bool:
 
 
 def _bound(name: str, spans: Sequence[Span], literals: Sequence[Any]) -> Span | None:
-    """Know the bounds of positive numbers: s > 0, or 0 < s; no other bound."""
+    """Know what holds for positive numbers: s > 0, or 0 < s; no other bound."""
     low, high = (0, 1) if name in ("lt", "le") else (1, 0)
     zero = literals[low] is not None and np.ndim(literals[low]) == 0 and float(literals[low]) == 0.0
     return Span(frozenset({Fraction(0)}), guard=True) if zero and spans[high].own else None

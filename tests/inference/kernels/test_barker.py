@@ -3,7 +3,6 @@
 import importlib
 
 import jax.numpy as jnp
-import numpy as np
 import numpyro.distributions as dist
 import pytest
 
@@ -44,7 +43,7 @@ def test_another_function_of_the_ratio_is_seen(monkeypatch):
 
 @pytest.mark.tier0
 def test_it_accepts_between_half_of_metropolis_and_all_of_it_and_only_where_it_is_asked_for():
-    ratios = np.linspace(-5, 5, 41)
+    ratios = jnp.linspace(-5, 5, 41)
     metropolis, barkers = acceptance.acceptance(ratios), acceptance.barkers_acceptance(ratios)
     assert (barkers >= metropolis / 2).all() and (barkers <= metropolis).all()
     start = {"a": 0}

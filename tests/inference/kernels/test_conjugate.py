@@ -252,13 +252,15 @@ def test_what_is_not_seen_to_have_a_family_is_left_or_refused_by_name():
         factor("above", jnp.where(d > 1.0, 0.0, -jnp.inf))
         p = sample("p", dist.Beta(1.0, 1.0))
         sample("y", dist.Bernoulli(0.5 * p), obs=1)
+        g = sample("g", dist.Normal(0.0, 1.0))
+        factor("positive", jnp.where(g > 0, 0.0, -jnp.inf))
         e = sample("e", dist.Gamma(2.0, 1.0).expand([2]).to_event(1))
         sample("sum", dist.Poisson(e[0] + e[1]), obs=3)
 
     form = trace(model, 0.3)
     assert [line.split(": ")[1] for line in KERNEL.plan(form)] == [
-        "not moved", "drawn from its normal conditional", *["not moved"] * 4]  # fmt: skip
-    for name in ("a", "c", "d", "p", "e"):
+        "not moved", "drawn from its normal conditional", *["not moved"] * 5]  # fmt: skip
+    for name in ("a", "c", "d", "p", "g", "e"):
         with pytest.raises(UnsupportedProgramError, match=f"the conditional of '{name}' .* is not seen to be"):
             kernels.conjugate([name]).build(form)
     with pytest.raises(LawfulError, match="no latent site"):
@@ -306,3 +308,4 @@ def test_elements_that_mix_have_no_powers():
     assert set(map(str, span(apart, 0, vector, polynomial=False))) == {"0", "1", "log"}
     assert set(map(str, span(lambda v: v[0] * v[1], 0, vector, polynomial=True))) == {"0", "2"}
     assert span(lambda v: jnp.sqrt(v[0] ** 2), 0, vector, polynomial=True) is None
+    assert span(lambda v: jnp.where(v[0] > 0, v[0], -jnp.inf), 0, vector, polynomial=True) is None

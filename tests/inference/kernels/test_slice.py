@@ -167,6 +167,17 @@ def test_ellipses_find_the_conjugate_posterior():
     assert np.asarray(result.posterior["x"]).std(axis=(0, 1)) == pytest.approx([0.8**0.5] * 2, abs=0.03)
 
 
+@pytest.mark.parametrize("kernel", [kernels.slice(1.0), kernels.elliptical_slice()], ids=repr)
+def test_places_whose_density_is_no_number_are_left_out_and_told(kernel):
+    def broken():
+        x = sample("x", dist.Normal(0.5, 1.0))
+        sample("y", dist.Normal(jnp.log(x), 1.0), obs=0.2)
+
+    result = inference.mcmc(broken, kernel, chains=2, warmup=0, draws=50, init={"x": 1.0})(jax.random.key(4))
+    assert (np.asarray(result.posterior["x"]) > 0).all()
+    assert "NONFINITE_DENSITY" in {f.code for f in result.reasons}
+
+
 def test_what_has_no_line_or_no_ellipse_is_refused_by_name():
     def other():
         b = sample("b", dist.Bernoulli(0.5))
