@@ -36,6 +36,7 @@ from .log_jacobian import LogJacobian, log_jacobian_of
 from .maps import MapForm, map_form
 from .program_proposal import Data, Draw, Score, takes_arrays, where_active
 from .rescore import rescored
+from .way_back import Checked, Declared, Distance
 
 NUMBERS = ("n_no_return", "n_unmatched")
 
@@ -169,7 +170,7 @@ class Involutive:
         q_forth, q_back = (_total(block, s) for s in (scores, scores_back))
         plain = signed(block, (new.after, q_back, log_jacobian), (new.before, q_forth), "log ratio")
         error = self._error(block, parts, start, _active(block, parts, there, all_after), all_before)
-        checked = block.det(_Checked(self.tolerance_in_use()), plain, error, matched, label="way back?")
+        checked = block.det(Checked(self.tolerance_in_use()), plain, error, matched, label="way back?")
         ratio, no_return, unmatched = checked
         state = State(values, new.flags, new.log_density)
         flags_of = tuple(all_before), tuple(all_after)
@@ -219,7 +220,7 @@ class Involutive:
         if self.log_jacobian is not None:
             n = len(parts.choices)
             names = [tuple(c.name for c in group) for group in (parts.choices, parts.drawn)]
-            log_jacobian = block.det(_Declared(self.log_jacobian, names[0], names[1], n), *start, label="declared")
+            log_jacobian = block.det(Declared(self.log_jacobian, names[0], names[1], n), *start, label="declared")
         return log_jacobian, matched
 
     def _error(
@@ -300,61 +301,6 @@ def _active(block: Block, parts: Parts, values: Sequence[Var], flags: Sequence[V
 
 def _total(block: Block, scores: Sequence[Var]) -> Var:
     return total(block, [block.det(jnp.sum, s, label="sum") if s.shape else s for s in scores])
-
-
-@dataclass(frozen=True)
-class Distance:
-    """The largest distance of values from others, relative to 1 + |value|, over what is active.
-
-    Operands: all values, all others, all flags.
-
-    >>> float(Distance((True,))(jnp.array(3.0), jnp.array(3.5), jnp.array(True)))
-    0.125
-    """
-
-    continuous: tuple[bool, ...]
-
-    def __call__(self, *operands: jax.Array) -> jax.Array:
-        """Compare."""
-        n, dtype = len(self.continuous), jnp.result_type(float)
-        worst = jnp.zeros((), dtype)
-        for continuous, old, new, flag in zip(
-            self.continuous, operands[:n], operands[n : 2 * n], operands[2 * n :], strict=True
-        ):
-            off = jnp.abs(new - old) / (1 + jnp.abs(old)) if continuous else jnp.where(new == old, 0.0, jnp.inf)
-            there = flag.reshape(flag.shape + (1,) * (old.ndim - flag.ndim))
-            off = jnp.where(there & (new != old), off.astype(dtype), 0.0)
-            worst = jnp.maximum(worst, jnp.max(off, initial=0.0))
-        return worst
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """The ratio where the map leads back to the start, and what is wrong elsewhere."""
-
-    tolerance: float
-
-    def __call__(
-        self, ratio: jax.Array, error: jax.Array, matched: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        returns, possible = error <= self.tolerance, ratio > -jnp.inf
-        allowed = jnp.where(returns & matched, ratio, jnp.where(jnp.isnan(ratio), ratio, -jnp.inf))
-        return allowed, possible & ~returns, possible & returns & ~matched
-
-
-@dataclass(frozen=True)
-class _Declared:
-    """The user's log Jacobian, as a function of all values."""
-
-    function: Callable[..., Any]
-    choices: tuple[str, ...]
-    drawn: tuple[str, ...]
-    split: int
-
-    def __call__(self, *values: jax.Array) -> jax.Array:
-        groups = (dict(zip(self.choices, values[: self.split], strict=True)),
-                  dict(zip(self.drawn, values[self.split :], strict=True)))  # fmt: skip
-        return jnp.asarray(self.function(*groups), jnp.result_type(float)).reshape(())
 
 
 def _count(flag: jax.Array) -> jax.Array:
