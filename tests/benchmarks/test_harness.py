@@ -11,7 +11,7 @@ from benchmarks.harness.catalogue import WORKLOADS
 from benchmarks.harness.driver import PARTIAL, RESULTS, arguments
 from benchmarks.harness.environments import NotAvailableError, requirements
 from benchmarks.harness.process import ContestantError
-from benchmarks.harness.rounds import measure
+from benchmarks.harness.rounds import Measurement, measure
 
 VARIANT = WORKLOADS["W1"].variants[0]
 
@@ -209,3 +209,10 @@ def test_records_are_json_and_every_environment_pins_its_versions():
     assert json.loads(json.dumps(entries))[0]["contestant"] == "ours"
     for name in {name for workload in WORKLOADS.values() for name in workload.environments.values()}:
         assert requirements(name)
+
+
+def test_work_may_be_counted_in_effective_draws():
+    """Equal times, twice the effective draws: half the cost for a usual run's work."""
+    runs = [{"cpu_s": 1.0, "outputs": {"ess": size}} for size in (900.0, 1000.0, 5000.0)]
+    assert Measurement("ours", by_size=True, runs=runs).costs("cpu_s", 2000.0) == [2.0, 2.0, 2.0]
+    assert Measurement("ours", runs=runs).costs("cpu_s", 2000.0) == [1.0, 1.0, 1.0]

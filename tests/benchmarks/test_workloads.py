@@ -1,5 +1,7 @@
 """The data and the exact answers of the benchmarks are the published numbers."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -121,3 +123,14 @@ def test_the_quadrature_of_the_line_of_mb_has_converged():
 
 def test_algorithms_without_an_evidence_have_no_exact_answer():
     assert monad_bayes.exact_answers("HMM", 10, "MH100") == monad_bayes.exact_answers("LDA", 5, "SMC100") == {}
+
+
+def test_the_moments_of_w4_are_those_of_the_reference_posterior(data):
+    """Mu within 5.7 standard errors of the published draws, its spread within 4 %; a coarser grid changes nothing."""
+    folder = data / "posteriordb" / "eight_schools-eight_schools_noncentered"
+    reference = json.loads((folder / "reference.json").read_text())["parameters"]["mu"]
+    assert abs(workloads.SCHOOLS_MEAN[0] - reference["mean"]) < 5.7 * reference["mcse_mean"]
+    assert workloads.SCHOOLS_SCALE[0] == pytest.approx(reference["sd"], rel=0.04)
+    mean, scale = workloads.schools_moments(401)
+    np.testing.assert_allclose(mean, workloads.SCHOOLS_MEAN, atol=2e-4)
+    np.testing.assert_allclose(scale, workloads.SCHOOLS_SCALE, atol=2e-4)
