@@ -15,7 +15,7 @@ from lawful import inference
 from lawful.inference import kernels
 from lawful.inference.check import sbc
 
-pytestmark = [pytest.mark.tier3, pytest.mark.optimised]
+pytestmark = [pytest.mark.tier3, pytest.mark.optimised, pytest.mark.slow]
 
 X = np.random.default_rng(0).normal(size=(10, 2))
 SD = np.array([15.0, 10.0, 16.0, 11.0])

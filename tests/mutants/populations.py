@@ -74,8 +74,8 @@ def _offspring(change):
     """Patch `_offspring`: `change(block, (weight, moving), (ones, zeros, *moved, ancestors))` gives other results."""
 
     def make(original):
-        def offspring(block, population, scheme, weight, ess, moving):
-            return change(block, weight, moving, original(block, population, scheme, weight, ess, moving))
+        def offspring(block, population, draw, reads, moving):
+            return change(block, reads[0], moving, original(block, population, draw, reads, moving))
 
         return offspring
 
@@ -132,8 +132,8 @@ def reset_anyway():
     """Adaptive resampling resets the weights also where it has not resampled."""
 
     def make(original):
-        def resample(population, scheme, when):
-            after = original(population, scheme, when)
+        def resample(population, draw, when, beside=()):
+            after = original(population, draw, when, beside)
             if when is None:
                 return after
             zeros, ones = equal_log_weight(after.block, after.plate)
@@ -141,7 +141,7 @@ def reset_anyway():
 
         return resample
 
-    return patched(transformers, "_resample", make)
+    return patched(transformers, "resampled", make)
 
 
 # ---- the evidence

@@ -166,6 +166,7 @@ def lawful_prior(form, key):
     return {c.name: v for c, v in zip(choices_of(form), values, strict=False)}
 
 
+@pytest.mark.slow
 @pytest.mark.tier1
 @pytest.mark.parametrize("sites", [["mu", "tau", "rate"], ["variance", "effect"], ["chance", "shares"]], ids=repr)
 def test_exact_draws_stay_exact_draws(sites):

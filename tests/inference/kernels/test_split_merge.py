@@ -163,6 +163,7 @@ def test_split_merge_agrees_with_the_enumerated_mixture(case):
     assert error.max() < 5e-3
 
 
+@pytest.mark.slow
 @pytest.mark.tier3
 def test_the_number_of_clusters_has_its_exact_law():
     """Four labels for six items: the number of occupied ones against the sum over all 4,096 allocations."""
@@ -211,6 +212,7 @@ def together(x, u):
 JUMP = kernels.jump("two", (0, 1), apart, together, auxiliary=gap)
 
 
+@pytest.mark.slow
 @pytest.mark.tier3
 def test_the_evidence_for_a_second_component_is_that_of_the_enumerated_mixture(case):
     """Log Bayes factor of two components, from the share of time in each and the prior odds, within 0.1."""
