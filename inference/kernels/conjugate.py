@@ -21,11 +21,10 @@ import jax
 import jax.numpy as jnp
 from numpyro.distributions import constraints
 
-from lawful.addresses import as_address
 from lawful.blanket import Blanket, reached
 from lawful.block import Block
 from lawful.emitter import emit
-from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.record import Choice, choices_of
 
@@ -34,6 +33,7 @@ from .base import KernelForm, State, finished, state_inputs
 from .coordinates import static_support
 from .direct import probability_of
 from .families import FAMILIES, Family, FreshLaw
+from .naming import named_sites
 from .redraw import PREFIX
 from .rescore import reached_score
 from .spans import LOG, span
@@ -94,12 +94,8 @@ class Conjugate:
             return groups
         groups = []
         for named in self.sites:
-            addresses = [as_address(n) for n in named] if isinstance(named, list) else [as_address(named)]
-            for address in addresses:
-                if address not in known:
-                    names = ", ".join(c.name for c in choices)
-                    raise LawfulError(f"conjugate: no latent site {address}; the program has: {names}.", site=address)
-            places = tuple(known[a] for a in addresses)
+            together = named if isinstance(named, list) else [named]
+            places = tuple(known[a] for a in named_sites(choices, together, "conjugate"))
             family = family_of(program, choices, places)
             if family is None:
                 names = ", ".join(f"'{choices[p].name}' ({choices[p].source})" for p in places)

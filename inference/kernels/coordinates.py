@@ -17,9 +17,11 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import biject_to
 
-from lawful.addresses import Address, as_address
-from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.addresses import Address
+from lawful.errors import UnsupportedProgramError
 from lawful.record import Choice
+
+from .naming import named_sites
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,8 @@ def walking(choices: Sequence[Choice], wanted: Iterable[Any] | None) -> set[Addr
         LawfulError: a name is no choice.
         UnsupportedProgramError: a choice takes no normal step, being discrete or made in a branch only.
     """
-    known = {c.address: c for c in choices}
-    moved = set(known) if wanted is None else set(map(as_address, wanted))
-    for address in moved - set(known):
-        names = ", ".join(c.name for c in choices)
-        raise LawfulError(f"random_walk: no latent site {address}; the program has: {names}.", site=address)
+    every = wanted is None
+    moved = {c.address for c in choices} if every else set(named_sites(choices, wanted or (), "random_walk"))
     for choice in choices:
         if choice.address in moved and (not jnp.issubdtype(choice.dtype, jnp.floating) or choice.conditional):
             why = "is conditional on a branch" if choice.conditional else "is discrete"

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from lawful.addresses import Address, as_address
+from lawful.addresses import Address
 from lawful.blanket import reached
 from lawful.block import Block
 from lawful.dependence import dependence
@@ -30,6 +30,7 @@ from lawful.record import Choice, choices_of
 
 from ..check.contracts import Contract
 from .base import INVARIANT, KernelForm, State, finished, state_inputs
+from .naming import named_sites
 from .redraw import PREFIX
 from .rescore import reached_score
 from .shrinkage import shrunk
@@ -88,11 +89,13 @@ class EllipticalSlice:
         known = {c.address: c for c in choices}
         wanted = {c.address for c in choices if _refusal(c) is None}
         if self.sites is not None:
-            wanted = set(map(as_address, self.sites))
-        if not wanted or wanted - set(known):
+            wanted = set(named_sites(choices, self.sites, "elliptical_slice"))
+        if not wanted:
             names = ", ".join(c.name for c in choices)
-            what = f"no latent site {sorted(wanted - set(known))[0]}" if wanted else "no site with a normal prior"
-            raise LawfulError(f"elliptical_slice: {what}; the program has: {names}. Fix: name such sites.")
+            raise LawfulError(
+                f"elliptical_slice: no site has a normal prior; the program has: {names}. Fix: move them by another "
+                "kernel, as slice()."
+            )
         edges = [(a, b) for a, b in dependence(program).edges if a in wanted and b in wanted]
         for address in wanted:
             why = _refusal(known[address])

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from lawful.addresses import Address, as_address
+from lawful.addresses import Address
 from lawful.blanket import Blanket, reached
 from lawful.block import Block
 from lawful.conditioned import conditioned
@@ -23,6 +23,7 @@ from lawful.record import choices_of
 from ..check.contracts import Contract
 from .base import KernelForm, exact, finished, scored, state_inputs
 from .mh import as_kernel
+from .naming import named_sites
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,7 @@ class On:
     def _moved(self, program: Form) -> tuple[set[Address], Blanket]:
         """Find the sites, with those that they switch on or off."""
         choices = choices_of(program)
-        known = {c.address: c.address for c in choices} | {c.name: c.address for c in choices}
-        wanted = set()
-        for site in self.sites:
-            found = known.get(site, known.get(as_address(site)))
-            if found is None:
-                names = ", ".join(c.name for c in choices)
-                raise LawfulError(f"on: no latent site {site!r}; the program has: {names}.", site=site)
-            wanted.add(found)
+        wanted = set(named_sites(choices, self.sites, "on"))
         reach = reached(program, wanted)
         return wanted | reach.switched, reach
 

@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from lawful.addresses import Address, as_address
+from lawful.addresses import Address
 from lawful.analysis import without_dead_code
 from lawful.block import Block
-from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.record import Choice, choices_of, record
 
 from .base import Proposed, State, scored, without_weights
+from .naming import named_sites
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,4 @@ def parameters_of(program: Form, sites: Sequence[Any], who: str) -> Parameters:
     Raises: LawfulError for a name that is no latent site.
     """
     choices = choices_of(program)
-    known = {c.address: c.address for c in choices} | {c.name: c.address for c in choices}
-    moved = set()
-    for site in sites:
-        address = known.get(site, known.get(as_address(site)))
-        if address is None:
-            names = ", ".join(c.name for c in choices)
-            raise LawfulError(f"{who}: no latent site {site!r}; the program has: {names}.", site=site)
-        moved.add(address)
-    return Parameters(program, choices, frozenset(moved), who)
+    return Parameters(program, choices, frozenset(named_sites(choices, sites, who)), who)

@@ -34,6 +34,7 @@ from ..check.contracts import Contract
 from .acceptance import refuse_nothing_to_move
 from .base import KernelForm, State, finished, state_inputs
 from .coordinates import Map, map_of
+from .naming import named_sites
 from .redraw import PREFIX
 from .rescore import reached_score
 from .shrinkage import shrunk, stepped_out
@@ -93,15 +94,11 @@ class Slice:
 
     def _moved(self, choices: Sequence[Choice]) -> list[Choice]:
         """Find the sites, and refuse those that have no line."""
-        known = {c.address: c for c in choices}
         wanted = self.sites
         if wanted is None and isinstance(self.width, Mapping):
             wanted = tuple(self.width)
-        found = set(known) if wanted is None else set(map(as_address, wanted))
-        for address in found - set(known):
-            names = ", ".join(c.name for c in choices)
-            raise LawfulError(f"slice: no latent site {address}; the program has: {names}.", site=address)
-        moved = [c for c in choices if c.address in found]
+        found = None if wanted is None else set(named_sites(choices, wanted, "slice"))
+        moved = [c for c in choices if found is None or c.address in found]
         for c in moved:
             if c.conditional or c.dtype == jnp.dtype(bool):
                 why = "only runs in a branch" if c.conditional else "has truth values"

@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from lawful.addresses import as_address
 from lawful.blanket import Blanket, reached
 from lawful.block import Block
 from lawful.errors import LawfulError, UnsupportedProgramError
@@ -31,6 +30,7 @@ from lawful.record import Choice, choices_of
 from ..check.contracts import Contract
 from ..laws import CoinLaw, UniformIndexLaw
 from .base import INVARIANT, Proposed, State
+from .naming import named_sites
 from .redraw import PREFIX, RedrawLaw
 from .rescore import reached_score, rescored
 
@@ -78,13 +78,9 @@ class SplitMerge:
 
     def _place(self, choices: Sequence[Choice]) -> int:
         """Find the site, and refuse one whose values are no labels."""
-        found = [
-            k for k, c in enumerate(choices) if self.site in (c.name, c.address) or c.address == as_address(self.site)
-        ]
-        if not found:
-            names = ", ".join(c.name for c in choices)
-            raise LawfulError(f"split_merge: no latent site {self.site!r}; the program has: {names}.", site=self.site)
-        choice = choices[found[0]]
+        (address,) = named_sites(choices, [self.site], "split_merge")
+        (place,) = (k for k, c in enumerate(choices) if c.address == address)
+        choice = choices[place]
         if len(choice.full_shape) != 1 or choice.full_shape[0] < 2 or choice.conditional or _labels(choice) < 2:
             raise UnsupportedProgramError(
                 f"split_merge: site '{choice.name}' ({choice.source}) of shape {choice.full_shape} is no row of labels "
@@ -92,7 +88,7 @@ class SplitMerge:
                 "Categorical in a plate or in a scan.",
                 site=choice.address,
             )
-        return found[0]
+        return place
 
     def __repr__(self) -> str:
         """Show the settings."""

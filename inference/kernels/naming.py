@@ -1,0 +1,46 @@
+"""Naming: the sites that a kernel is told to move, found among the choices of a program.
+
+Law: a name or an address stands for one choice, or is refused with the names that there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lawful.addresses import Address, as_address, show_address
+from lawful.errors import LawfulError
+from lawful.record import Choice
+
+
+def named_sites(choices: Sequence[Choice], sites: Iterable[Any], who: str) -> list[Address]:
+    """Find choices by name.
+
+    Args:
+        choices: those of the program.
+        sites: names as results show them, or addresses.
+        who: the kernel that asks, for the error.
+
+    Returns: their addresses, in the order of the names.
+
+    Raises: LawfulError for a name that is no choice.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> from lawful.record import choices_of
+    >>> form = lawful.trace(lambda: lawful.sample("mu", dist.Normal(0.0, 1.0)))
+    >>> named_sites(choices_of(form), ["mu"], "on")
+    [('mu',)]
+    """
+    known = {c.address: c.address for c in choices} | {c.name: c.address for c in choices}
+    found = []
+    for site in sites:
+        address = known.get(site, known.get(as_address(site)))
+        if address is None:
+            there = ", ".join(c.name for c in choices) or "none"
+            raise LawfulError(
+                f"{who}: no latent site '{show_address(as_address(site))}'; the program has: {there}. Fix: name one of "
+                "these.",
+                site=site,
+            )
+        found.append(address)
+    return found
