@@ -28,7 +28,7 @@ from lawful.tracing import trace
 
 from .check.contracts import Contract
 from .kernels.acceptance import acceptance
-from .kernels.base import KernelForm, finished, scoped, state_inputs
+from .kernels.base import KernelForm, exact, finished, scoped, state_inputs
 from .laws import CoinLaw
 from .paths import prior_to_posterior
 from .powers import Entered, powered, times
@@ -102,7 +102,7 @@ class Tempering:
                 block.det(_permuted, v, order, label="swap", adds=(plate,)) for v in (prior, likelihood)
             )
         log_density = block.det(_product, prior, likelihood, powers, label="log density of all copies")
-        after = [block.det(_together, v, label="all copies") for v in flat]
+        after = [block.det(_as_it_is, v, label="all copies") for v in flat]
         cold = {name: block.det(_Last(name), *(n[name] for n in numbers), label=name) for name in numbers[0]}
         swaps = {f"swap_{p}_{p + 1}": chances[p] for p in range(size - 1)}
         form = block.form((*inputs, *state.flat), (*after, log_density, *cold.values(), *swaps.values()))
@@ -128,7 +128,7 @@ class _Copies:
     ) -> None:  # fmt: skip
         self.block, self.choices, self.inputs, self.plate, self.power = block, choices, inputs, plate, power
         self.size = len(kernel.powers)
-        self.built: KernelForm = kernel.kernel.build(at_power(program))
+        self.built: KernelForm = exact(kernel.kernel.build(at_power(program)), "parallel_tempering")
         self.powers = kernel.powers
         self.scoring = score(program)
 
@@ -220,15 +220,11 @@ class _Last:
 
 
 def _apart(block: Block, value: Var, plate: Plate) -> Var:
-    out: Var = block.det(_same, value, label="copies", adds=(plate,))
+    out: Var = block.det(_as_it_is, value, label="copies", adds=(plate,))
     return out
 
 
-def _same(value: jax.Array) -> jax.Array:
-    return value
-
-
-def _together(value: jax.Array) -> jax.Array:
+def _as_it_is(value: jax.Array) -> jax.Array:
     return value
 
 

@@ -9,7 +9,6 @@ in Scientific Computing, section 9.4.3, for several cheap steps.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,9 +27,10 @@ from lawful.tracing import trace
 
 from ..check.contracts import Contract
 from .acceptance import INFO, accept
-from .base import INVARIANT, KernelForm, finished, scoped, scored, state_inputs
+from .base import INVARIANT, KernelForm, exact, finished, scoped, scored, state_inputs
 from .compose import repeat
 from .mh import as_kernel
+from .program_proposal import positional
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class DelayedAcceptance:
         choices = choices_of(program)
         cheap = self._cheap(program)
         moves = self.kernel if self.steps == 1 else repeat(self.kernel, self.steps)
-        built = moves.build(cheap)
+        built = exact(moves.build(cheap), "delayed_acceptance")
         block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
         given = inputs[: len(cheap.inputs)]
         before, _ = scored(block, cheap, given, state.values)
@@ -107,7 +107,7 @@ class DelayedAcceptance:
         Raises: LawfulError where these differ.
         """
         arrays = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in program.inputs]
-        form = trace(self.cheap, *arrays[: _positional(self.cheap, len(arrays))])
+        form = trace(self.cheap, *arrays[: positional(self.cheap, len(arrays))])
         wanted, found = (
             [(c.name, c.full_shape, c.dtype, c.conditional) for c in choices_of(f)] for f in (program, form)
         )
@@ -159,14 +159,6 @@ def delayed_acceptance(cheap: Callable[..., Any], kernel: Any = None, *, steps: 
     if not isinstance(steps, int | np.integer) or steps < 1:
         raise LawfulError(f"delayed_acceptance: expected steps as an integer of 1 or more, got {steps!r}.")
     return DelayedAcceptance(cheap, made, int(steps))
-
-
-def _positional(program: Callable[..., Any], most: int) -> int:
-    """Number of arrays that a program takes."""
-    kinds = [p.kind for p in inspect.signature(program).parameters.values()]
-    if inspect.Parameter.VAR_POSITIONAL in kinds:
-        return most
-    return sum(k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds)
 
 
 def _in_order(form: Form, addresses: Sequence[Any]) -> Form:

@@ -162,9 +162,19 @@ class ProgramProposal:
 
 def takes_arrays(function: Callable[..., Any], first: int) -> bool:
     """Tell whether a function takes the arrays of the model's arguments behind its first arguments."""
+    return positional(function, first + 1) > first
+
+
+def positional(function: Callable[..., Any], most: int) -> int:
+    """Count the positional arguments that a function takes; one that takes any number takes `most`.
+
+    >>> positional(lambda current, y: None, 5), positional(lambda *arrays: None, 5)
+    (2, 5)
+    """
     kinds = [p.kind for p in inspect.signature(function).parameters.values()]
-    positional = [k for k in kinds if k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    return inspect.Parameter.VAR_POSITIONAL in kinds or len(positional) > first
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return most
+    return sum(k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds)
 
 
 def check_proposal(form: Form, choices: Sequence[Choice], name: str) -> None:

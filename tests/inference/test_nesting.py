@@ -20,6 +20,8 @@ from lawful.inference.estimated import Filter
 from lawful.inference.nesting import Nest
 from lawful.inference.numerics.resampling import scheme
 from lawful.worlds import emit_worlds
+from tests.inference.unknown_step import Y as Y6
+from tests.inference.unknown_step import exact, walk
 
 Y = jnp.array([1, 0])
 
@@ -117,47 +119,13 @@ def test_smc2_with_two_inner_particles_keeps_the_measure_exactly():
     assert found == pytest.approx(of_model(Y), rel=1e-12)
 
 
-def walk(y):
-    sigma = lawful.sample("sigma", dist.LogNormal(-0.5, 0.7))
-
-    def step(x, y):
-        x = lawful.sample("x", dist.Normal(x, sigma))
-        lawful.sample("y", dist.Normal(x, 0.5), obs=y)
-        return x, None
-
-    lawful.scan(step, 0.0, y)
-
-
-DATA = np.array([0.4, 1.1, 0.8, 1.9, 2.4, 1.7])
-
-
-def kalman(sigma):
-    mean, variance, log_evidence = 0.0, 0.0, 0.0
-    for y in DATA:
-        variance += sigma**2
-        total = variance + 0.25
-        log_evidence += -0.5 * (np.log(2 * np.pi * total) + (y - mean) ** 2 / total)
-        gain = variance / total
-        mean, variance = mean + gain * (y - mean), variance * (1 - gain)
-    return log_evidence
-
-
-def exact():
-    """Log evidence, and posterior mean of log sigma, by quadrature."""
-    grid = np.linspace(-6.0, 4.0, 4_001)
-    logs = np.array([kalman(np.exp(g)) for g in grid]) - 0.5 * ((grid + 0.5) / 0.7) ** 2
-    logs -= np.log(0.7 * np.sqrt(2 * np.pi))
-    mass = np.exp(logs) * (grid[1] - grid[0])
-    return np.log(mass.sum()), mass @ grid / mass.sum()
-
-
 @pytest.mark.tier2
 @pytest.mark.optimised
 def test_the_evidence_of_smc2_is_unbiased():
     """The bias that would be found is stated by the report: at most 5 %."""
     plan = inference.smc2(walk, kernels.random_walk(0.6), ["sigma"], particles=32, inner=16)
-    run = emit(plan.form(jnp.asarray(DATA)))
-    estimator = jax.jit(lambda keys: jax.lax.map(lambda key: run(key, jnp.asarray(DATA))[1], keys))
+    run = emit(plan.form(jnp.asarray(Y6)))
+    estimator = jax.jit(lambda keys: jax.lax.map(lambda key: run(key, jnp.asarray(Y6))[1], keys))
     report = unbiased(estimator, exact()[0], n=1_000, key=key_of("smc2/evidence"))
     report.raise_if_failed()
     assert report.detects(0.1)
@@ -165,7 +133,7 @@ def test_the_evidence_of_smc2_is_unbiased():
 
 def test_smc2_finds_the_posterior():
     result = inference.smc2(walk, kernels.random_walk(0.6), ["sigma"], particles=200, inner=30, runs=20)(
-        jax.random.key(0), jnp.asarray(DATA)
+        jax.random.key(0), jnp.asarray(Y6)
     )
     means = np.log(np.asarray(result.posterior["sigma"], np.float64)).mean(axis=1)
     assert abs(means.mean() - exact()[1]) < 6 * means.std(ddof=1) / np.sqrt(len(means)) + 0.02

@@ -11,41 +11,10 @@ from lawful import inference
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import sbc
+from tests.inference.unknown_step import Y as SERIES
+from tests.inference.unknown_step import exact, walk
 
-
-def walk(y):
-    """A local level whose step size is unknown."""
-    sigma = lawful.sample("sigma", dist.LogNormal(-0.5, 0.7))
-
-    def step(x, y):
-        x = lawful.sample("x", dist.Normal(x, sigma))
-        lawful.sample("y", dist.Normal(x, 0.5), obs=y)
-        return x, None
-
-    lawful.scan(step, 0.0, y)
-
-
-Y = jnp.array([0.4, 1.1, 0.8, 1.9, 2.4, 1.7])
-
-
-def exact():
-    """Posterior mean and sd of log sigma, and of the last state, by quadrature over sigma of a Kalman filter."""
-    grid = np.linspace(-4.0, 3.0, 2_001)
-    weight, last = [], []
-    for log_sigma in grid:
-        mean, variance, log_evidence = 0.0, 0.0, 0.0
-        for y in np.asarray(Y):
-            variance += np.exp(2 * log_sigma)
-            total = variance + 0.25
-            log_evidence += -0.5 * (np.log(2 * np.pi * total) + (y - mean) ** 2 / total)
-            gain = variance / total
-            mean, variance = mean + gain * (y - mean), variance * (1 - gain)
-        weight.append(log_evidence - 0.5 * ((log_sigma + 0.5) / 0.7) ** 2)
-        last.append(mean)
-    p = np.exp(np.array(weight) - max(weight))
-    p /= p.sum()
-    first = p @ grid
-    return first, np.sqrt(p @ grid**2 - first**2), p @ np.array(last)
+Y = jnp.asarray(SERIES)
 
 
 def plans():
@@ -66,7 +35,7 @@ def plans():
 def test_the_posterior_of_a_parameter_and_of_a_state_is_exact(name):
     """200 independent chains: their means are independent, so 6.2 standard errors are a false alarm in 10^9."""
     result = plans()[name](jax.random.key(0), Y)
-    mean, sd, last = exact()
+    _, mean, sd, last = exact()
     for found, truth in ((np.log(result.posterior["sigma"]), mean), (result.posterior["x"][..., -1], last)):
         each = np.asarray(found, np.float64).mean(axis=1)
         error = each.std(ddof=1) / np.sqrt(len(each))
@@ -125,6 +94,10 @@ def test_what_cannot_be_a_parameter_is_refused():
         inference.mcmc(walk, kernels.cycle(kernel, kernels.mh())).form(Y)
     with pytest.raises(UnsupportedProgramError, match="on: a pseudo-marginal kernel"):
         inference.mcmc(walk, kernels.on(["x", "sigma"], kernel)).form(Y)
+    with pytest.raises(UnsupportedProgramError, match="parallel_tempering: a pseudo-marginal kernel"):
+        inference.parallel_tempering(walk, kernel, powers=[0.5, 1.0]).form(Y)
+    with pytest.raises(UnsupportedProgramError, match="delayed_acceptance: a pseudo-marginal kernel"):
+        inference.mcmc(walk, kernels.delayed_acceptance(walk, kernel)).form(Y)
     with pytest.raises(LawfulError, match="expected the name of a site"):
         inference.particle_gibbs(walk, (), particles=5)
 
