@@ -118,22 +118,13 @@ def to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
 
     The density of the coordinates is that of the value times the Jacobian, so that it integrates to the same.
     """
-    if isinstance(law, LanesLaw):
-        inner = law.mapped(to_support(law.base), (True,) * len(law.lanes))
+    place = jacobian_to_support(law)
 
-        def lanes(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
-            value, score = inner(free, *parameters)
-            return value, jnp.sum(score)
+    def scored(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+        value, jacobian = place(free, *parameters)
+        return value, law.log_prob(value, *parameters) + jacobian
 
-        return lanes
-
-    def one(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
-        bijection = _bijection(law, parameters)
-        value = bijection(free)
-        jacobian = jnp.sum(bijection.log_abs_det_jacobian(free, value))
-        return jnp.broadcast_to(value, law.shape), law.log_prob(value, *parameters) + jacobian
-
-    return one
+    return scored
 
 
 def jacobian_to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:

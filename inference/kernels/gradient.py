@@ -55,10 +55,6 @@ class Move(Protocol):
         """Name of the kernel."""
 
     @property
-    def target(self) -> float:
-        """The acceptance rate to tune the step size for."""
-
-    @property
     def contract(self) -> Contract:
         """What the move claims."""
 

@@ -41,7 +41,6 @@ class Hamiltonian:
 
     steps: int
     name: str = "hmc"
-    target: float = 0.8
     contract: Contract = REVERSIBLE
     info: tuple[str, ...] = INFO
 
@@ -166,7 +165,7 @@ def mala(step_size: float | None = None, *, inverse_mass: Any = None, target_acc
     mala() with step 0.5, unit mass
     """
     checked("mala", step_size, inverse_mass, target_acceptance)
-    return Gradient(Hamiltonian(1, "mala", 0.574), step_size, inverse_mass, target_acceptance)
+    return Gradient(Hamiltonian(1, "mala"), step_size, inverse_mass, target_acceptance)
 
 
 def _check_steps(name: str, steps: Any) -> None:

@@ -173,7 +173,6 @@ class NoUTurn:
 
     max_depth: int
     name: str = "nuts"
-    target: float = 0.8
     contract: Contract = INVARIANT
     info: tuple[str, ...] = INFO
 

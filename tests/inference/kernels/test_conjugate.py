@@ -108,12 +108,13 @@ def test_coefficients_and_variance_have_the_conditionals_of_the_reference(case):
 # ---- the identity of conditionals: log joint ratio = log conditional ratio
 
 
-def everything(y, k, n, z):
+def families(y, k, n, z):
+    """A site of each family, and data for each; gives mu and the effects."""
     mu = sample("mu", dist.Normal(1.0, 3.0))
     tau = sample("tau", dist.Gamma(2.0, 2.0))
     variance = sample("variance", dist.InverseGamma(3.0, 2.0))
     shares = sample("shares", dist.Dirichlet(jnp.array([1.0, 2.0, 0.5])))
-    with plate("g", 3):
+    with plate("g", len(y)):
         effect = sample("effect", dist.Normal(0.5 * mu - 1.0, tau**-0.5))
         chance = sample("chance", dist.Beta(2.0, 3.0))
         rate = sample("rate", dist.Gamma(2.0, 1.0))
@@ -121,6 +122,11 @@ def everything(y, k, n, z):
         sample("n", dist.Binomial(10, chance), obs=n)
         sample("k", dist.Categorical(shares), obs=k)
         sample("z", dist.Poisson(2.5 * rate), obs=z)
+    return mu, effect
+
+
+def everything(y, k, n, z):
+    mu, effect = families(y, k, n, z)
     factor("also", -0.3 * (mu - effect[0]) ** 2)
 
 
@@ -170,23 +176,9 @@ def lawful_prior(form, key):
 @pytest.mark.tier1
 @pytest.mark.parametrize("sites", [["mu", "tau", "rate"], ["variance", "effect"], ["chance", "shares"]], ids=repr)
 def test_exact_draws_stay_exact_draws(sites):
-    def model(y, k, n, z):
-        """Without the factor, so that data can be drawn."""
-        mu = sample("mu", dist.Normal(1.0, 3.0))
-        tau = sample("tau", dist.Gamma(2.0, 2.0))
-        variance = sample("variance", dist.InverseGamma(3.0, 2.0))
-        shares = sample("shares", dist.Dirichlet(jnp.array([1.0, 2.0, 0.5])))
-        with plate("g", 2):
-            effect = sample("effect", dist.Normal(0.5 * mu - 1.0, tau**-0.5))
-            chance = sample("chance", dist.Beta(2.0, 3.0))
-            rate = sample("rate", dist.Gamma(2.0, 1.0))
-            sample("y", dist.Normal(effect + mu, jnp.sqrt(variance)), obs=y)
-            sample("n", dist.Binomial(10, chance), obs=n)
-            sample("k", dist.Categorical(shares), obs=k)
-            sample("z", dist.Poisson(2.5 * rate), obs=z)
-
+    # without the factor, so that data can be drawn
     data = (jnp.zeros(2), jnp.zeros(2, int), jnp.zeros(2, int), jnp.zeros(2, int))
-    invariant(kernels.conjugate(sites), model, *data, n=1_000, steps=(1, 3)).raise_if_failed()
+    invariant(kernels.conjugate(sites), families, *data, n=1_000, steps=(1, 3)).raise_if_failed()
 
 
 @pytest.mark.tier1

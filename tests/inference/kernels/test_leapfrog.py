@@ -86,7 +86,10 @@ def test_the_flow_of_a_normal_goes_round():
     """Exact: an oscillator of unit frequency, whatever the scales; second order in the step."""
     covariance = np.array([[4.0, 1.2], [1.2, 0.9]])
     precision, root = jnp.asarray(np.linalg.inv(covariance)), jnp.asarray(np.linalg.cholesky(covariance))
-    normal = lambda x: (-0.5 * x @ precision @ x, -precision @ x)  # noqa: E731
+
+    def normal(x):
+        return -0.5 * x @ precision @ x, -precision @ x
+
     position, momentum = jnp.array([1.0, -0.5]), jnp.array([0.3, 0.8])
     n = 2000
     end, _ = flow(normal, root, jnp.array(1.0 / n), Phase(position, momentum, *normal(position)), n)
