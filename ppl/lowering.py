@@ -34,10 +34,12 @@ from .messages import (
     SampleMessage,
     Source,
 )
+from .shortcuts import shortcuts
 
 site_p = Primitive("lawful_site")
 factor_p = Primitive("lawful_factor")
 label_p = Primitive("lawful_deterministic")
+entry_p = Primitive("lawful_entry")  # y[3], of the outermost trace alone: the walk writes it as JAX does
 OURS = (site_p, factor_p, label_p)
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat2", "remat", "checkpoint", "custom_jvp_call",
          "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin")  # fmt: skip
@@ -65,6 +67,21 @@ class Mark:
     def __eq__(self, other: object) -> bool:
         """By the law."""
         return isinstance(other, Mark) and (self.law is other.law or self.law == other.law)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Place:
+    """Which element of an array is read; equal to all others, so that JAX finds the type of the result for all."""
+
+    index: int
+
+    def __hash__(self) -> int:
+        """One for all."""
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        """Equal to every place."""
+        return isinstance(other, Place)
 
 
 class Stage(Handler):
@@ -123,6 +140,11 @@ def _factor_type(term: Any, *, mark: Mark) -> Any:
 @label_p.def_abstract_eval
 def _label_type(value: Any, *, mark: Mark) -> Any:
     return jax.core.ShapedArray(value.shape, value.dtype)
+
+
+@entry_p.def_abstract_eval
+def _entry_type(array: Any, *, place: Place) -> Any:
+    return jax.core.ShapedArray(array.shape[1:], array.dtype, weak_type=array.weak_type)
 
 
 def _outside(*operands: Any, mark: Mark, **params: Any) -> Any:
@@ -239,8 +261,13 @@ def lower(program: Callable[..., Any], *args: Any) -> tuple[Form, Any]:
         trees.append(tree)
         return [_output(leaf) for leaf in flat_out]
 
+    def recorded(*leaves: Any) -> list[Any]:
+        outermost = current_trace()
+        with shortcuts(lambda: current_trace() == outermost, lambda y, i: entry_p.bind(y, place=Place(i))):
+            return flat(*leaves)
+
     leaves, in_tree = jax.tree.flatten(args)
-    closed = jax.make_jaxpr(flat)(*leaves)
+    closed = jax.make_jaxpr(recorded)(*leaves)
     form = _Lowering().form(closed, in_tree=in_tree, out_tree=trees[-1])
     return form, trees[-1]
 
@@ -310,6 +337,8 @@ class _Lowering:
             frame.nodes.append(
                 Det(identity, (frame.read(source),), (out,), mark.address[-1], address=mark.address, source=mark.source)
             )
+        elif eqn.primitive is entry_p:
+            self.entry(eqn, frame)
         elif not _holds_sites(eqn.params) and name not in self.opened:
             self.det(eqn, frame)
         elif name == "scan":
@@ -335,6 +364,17 @@ class _Lowering:
         label = eqn.params.get("name", eqn.primitive.name)
         function = Equation(eqn.primitive, dict(eqn.params), literals, eqn.primitive.multiple_results)
         frame.nodes.append(Det(function, ins, outs, str(label)))
+
+    def entry(self, eqn: Any, frame: _Frame) -> None:
+        """Write an element of an array as JAX does: a slice of one row, without its axis."""
+        array, index = frame.read(eqn.invars[0]), eqn.params["place"].index
+        rest = array.shape[1:]
+        row, out = Var((1, *rest), array.dtype), frame.new(eqn.outvars[0])
+        start, limit = (index, *(0,) * len(rest)), (index + 1, *rest)
+        bounds = {"limit_indices": limit, "start_indices": start, "strides": None}
+        frame.nodes.append(Det(Equation(jax.lax.slice_p, bounds, (None,), False), (array,), (row,), "slice"))
+        squeezed = Equation(jax.lax.squeeze_p, {"dimensions": (0,)}, (None,), False)
+        frame.nodes.append(Det(squeezed, (row,), (out,), "squeeze"))
 
     def site(self, eqn: Any, frame: _Frame) -> None:
         mark, lanes, laned = (eqn.params[k] for k in ("mark", "lanes", "laned"))
