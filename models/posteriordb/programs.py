@@ -20,8 +20,8 @@ from jax.scipy.stats import norm
 
 import lawful
 
+from .. import populations
 from ..hierarchical import eight_schools_noncentered as eight_schools_noncentered
-from ..populations import lotka_volterra as lotka_volterra
 
 POSITIVE = dist.ImproperUniform(dist.constraints.positive, (), ())
 
@@ -90,6 +90,11 @@ def hmm_example(y: Any) -> None:
 
     log_mass, _ = jax.lax.scan(step, log_density[0], log_density[1:])  # no factor for the first state
     lawful.factor("y", jax.nn.logsumexp(log_mass))
+
+
+def lotka_volterra(ts: Any, y_init: Any, y: Any) -> None:
+    """Hares and lynxes (hudson_lynx_hare-lotka_volterra), by 16 steps a year: log numbers are right to five digits."""
+    populations.lotka_volterra(ts, y_init, y, steps=16)
 
 
 # ---- Mixtures, processes

@@ -27,6 +27,20 @@ def test_trajectories_are_those_of_another_solver():
     np.testing.assert_allclose(solved(), other, rtol=1e-4)
 
 
+def test_equal_steps_have_an_error_of_fourth_order():
+    exact = solved(rtol=1e-11, atol=1e-11, max_steps=20_000)
+    errors = [np.abs(np.log(solved(steps=n) / exact)).max() for n in (8, 16, 32)]
+    assert errors[1] < 1e-4
+    np.testing.assert_allclose([errors[0] / errors[1], errors[1] / errors[2]], 16.0, rtol=0.25)
+
+
+def test_a_trajectory_that_equal_steps_cannot_follow_is_infinite_not_a_number():
+    rates = jnp.array([5.0, 5.0, 5.0, 50.0])
+    path = populations.predation(rates, jnp.array([100.0, 100.0]), jnp.array([1.0, 2.0]), steps=2)
+    assert (path == jnp.inf).any()
+    assert not jnp.isnan(path).any()
+
+
 def test_a_trajectory_keeps_what_the_equations_keep():
     a, b, c, d = RATES
     kept = lambda u, v: d * u - c * np.log(u) + b * v - a * np.log(v)
