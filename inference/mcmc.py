@@ -37,7 +37,7 @@ from .eager.plans import Mode, checked_mode, refuse
 from .enumerate_sites import Sites
 from .faults import OnFault, checked_policy
 from .findings import Finding, never_moved
-from .kernels.base import KernelForm, initial_state
+from .kernels.base import KernelForm, initial_state, unweighed
 from .kernels.gradient import with_gradient
 from .kernels.mh import as_kernel, mh
 from .map_findings import map_findings
@@ -135,7 +135,7 @@ class ChainPlan:
             kernel, whole = loop.kernel, loop.form
             states = with_gradient(self.kernel, form, states)
         else:
-            kernel = self.kernel.build(form)
+            kernel = unweighed(self.kernel.build(form), "mcmc")
             states = states if kernel.states is None else without_factors(kernel.states)
             loop = chain_loop(kernel, *sizes)
             whole = loop_form(loop)

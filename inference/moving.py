@@ -1,6 +1,7 @@
-"""Move: apply an invariant kernel to every particle of a population whose values are a program's choices.
+"""Move: apply a kernel to every particle of a population whose values are a program's choices.
 
-Law: a kernel that keeps the program's measure keeps the population's, whatever the weights.
+Law: a kernel that keeps the program's measure, by itself or by weights of its own, keeps the population's, whatever
+weights the particles have.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lawful.lift import lift
 
 from .kernels.mh import as_kernel
 from .parts import exact, scoped, scored
-from .representations.population import Population
+from .representations.population import Population, weighed_by
 from .transformer import Transformer
 from .transformers import PRESERVES
 
@@ -56,15 +57,17 @@ def _move(population: Population, kernel: Any) -> Population:
     lifted = lift(moved(view.program, kernel), plate, plated)
     form = scoped(lifted.form, (*population.scope, f"move{population.stage}"))
     outputs = block.splice(form, [*population.inputs, *values])
-    return population.next_stage(values=tuple(outputs))
+    if lifted.weighted:
+        outputs, population = outputs[:-1], weighed_by(population, outputs[-1])
+    return population.next_stage(values=outputs)
 
 
 def moved(program: Form, kernel: Any) -> Form:
-    """Write one step of a kernel on the choices of a program.
+    """Write one step of a kernel on the choices of a program; its factors, if it has any, weigh the step.
 
     Inputs: the program's, then values and flags of its choices. Outputs: what the program returns, values, flags.
     """
-    built = exact(kernel.build(program), "move")
+    built = exact(kernel.build(program), "move", weighs=True)
     block = Block()
     inputs = tuple(v.like() for v in program.inputs)
     state = built.form.inputs[len(inputs) : len(inputs) + built.size - 1]

@@ -61,11 +61,24 @@ def _same(value: Var) -> tuple[Var]:
     return (value,)
 
 
-def exact(built: Any, where: str) -> Any:
-    """Refuse a kernel whose state ends with an estimate, where others move the choices that it belongs to."""
+def unweighed(built: Any, where: str) -> Any:
+    """Refuse a kernel that weighs what it moves, where nothing has a weight."""
+    if built.weighs:
+        raise UnsupportedProgramError(
+            f"{where}: an smcp3 move keeps the measure by weights, which only particles have. Fix: use it as "
+            "smc(model, move=...); for chains, kernels.mh(program) accepts or rejects instead."
+        )
+    return built
+
+
+def exact(built: Any, where: str, *, weighs: bool = False) -> Any:
+    """Refuse a kernel whose state ends with an estimate, where others move the choices that it belongs to.
+
+    One that weighs is refused too, unless `weighs` says that weights are kept.
+    """
     if built.states is not None:
         raise UnsupportedProgramError(
             f"{where}: a pseudo-marginal kernel keeps an estimate with its state, which moves by others would leave "
             "behind. Fix: use it alone or in `repeat`; beside other kernels, use kernels.particle_gibbs."
         )
-    return built
+    return built if weighs else unweighed(built, where)

@@ -21,7 +21,7 @@ from lawful.lift import lift
 from lawful.record import choices_of
 
 from .parts import exact, scoped, scored
-from .representations.population import Population
+from .representations.population import Population, equal_log_weight, weighed_by
 from .representations.sequential import Sequential
 
 
@@ -61,20 +61,24 @@ def rejuvenated(population: Population, target: Target, kernel: Any) -> Populati
     form = _step(replace(target.program, outputs=others), kernel)
     operands = [*target.inputs, *(now[v] for v in chosen)]
     plated = [plate in v.plates for v in operands]
-    lifted = lift(form, plate, plated, carried=[True] * len(form.outputs)).form
-    lifted = scoped(lifted, (*population.scope, f"move{population.stage}"))
+    lifted = lift(form, plate, plated, carried=[True] * len(form.outputs))
+    moved = scoped(lifted.form, (*population.scope, f"move{population.stage}"))
     given = [now[v] for v in (*others, *chosen)]
+    if lifted.weighted:
+        given.append(equal_log_weight(population.block, plate)[0])
     if target.started is None:
-        after = population.block.splice(lifted, operands)
+        after = population.block.splice(moved, operands)
     else:
-        after = _where_started(population.block, target.started, lifted, operands, given)
-    now |= zip((*others, *chosen), after, strict=True)
+        after = _where_started(population.block, target.started, moved, operands, given)
+    if lifted.weighted:
+        population = weighed_by(population, after[-1])
+    now |= zip((*others, *chosen), after, strict=False)  # where it weighs, a weight is left over
     return population.next_stage(values=tuple(now[v] for v in target.names))
 
 
 def _step(program: Form, kernel: Any) -> Form:
     """Write one step of a kernel: from inputs and choices of a program to its outputs and the moved choices."""
-    built = exact(kernel.build(program), "move")
+    built = exact(kernel.build(program), "move", weighs=True)
     block = Block()
     inputs = tuple(v.like() for v in program.inputs)
     values = tuple(Var(choice.full_shape, choice.dtype) for choice in built.choices)

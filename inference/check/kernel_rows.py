@@ -30,13 +30,18 @@ from ..kernels import (
     on,
     pseudo_marginal,
     refresh,
+    smcp3,
 )
 from ..kernels.base import INVARIANT, KernelForm
 from ..replicas import Tempering
+from ..weights import PRESERVES
 from .contracts import Contract
 
 # Of NumPy, so that it has the precision in use when the kernel is built, not when this file is imported.
 _SHIFT = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
+# Of a site with two values, each of which is reached from the other, forth and back.
+_FORTH = np.array([[0.1, 0.9], [0.4, 0.6]])
+_BACK = np.array([[0.7, 0.3], [0.2, 0.8]])
 
 
 @dataclass(frozen=True)
@@ -96,14 +101,14 @@ def _have_conditionals(program: Form, names: list[str]) -> bool:
     return True
 
 
-def _shift(names: list[str]) -> Any:
-    """Propose new values of some sites, by a table of the old ones; values out of the support are rejected."""
+def _shift(names: list[str], table: np.ndarray = _SHIFT) -> Any:
+    """Draw new values of some sites, by a table of the old ones; values out of the support have density zero."""
 
     def shift(current: Mapping[str, Any]) -> None:
         for name in names:
-            sample(name, dist.Categorical(jnp.asarray(_SHIFT)[current[name]]))
+            sample(name, dist.Categorical(jnp.asarray(table)[current[name]]))
 
-    return mh(shift)
+    return shift
 
 
 def _exchange(names: list[str]) -> Any:
@@ -127,7 +132,7 @@ def _halves(names: list[str]) -> tuple[list[str], list[str]]:
 
 PROGRAM = Named(
     "mixture([2, 1], on(first, mh(program)), mh(single_site()))",
-    lambda always, every: mixture([2, 1], on(always[:2], _shift(always[:2])), mh()) if always else mh(),
+    lambda always, every: mixture([2, 1], on(always[:2], mh(_shift(always[:2]))), mh()) if always else mh(),
 )
 INVOLUTIVE = Named(
     "mixture([2, 1], involutive(swap of the first), mh(single_site()))",
@@ -143,6 +148,11 @@ CYCLE = Named(
     cycle(mh(), mh()).contract,
 )
 INDEPENDENCE = mh(independence())
+SMCP3 = Named(
+    "smcp3 of the first site, by another table back than forth",
+    lambda always, every: smcp3(_shift(always[:1], _FORTH), _shift(always[:1], _BACK)) if always else mh(),
+    PRESERVES,
+)
 
 
 def models() -> None:

@@ -21,6 +21,7 @@ from .random_walk import random_walk
 from .refresh import refresh
 from .single_site import single_site
 from .slice import slice
+from .smcp3 import smcp3
 from .split_merge import split_merge
 
 __all__ = [
@@ -52,5 +53,6 @@ __all__ = [
     "scored",
     "single_site",
     "slice",
+    "smcp3",
     "split_merge",
 ]

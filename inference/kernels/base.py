@@ -22,6 +22,7 @@ from ..check.contracts import Contract
 from ..parts import exact as exact
 from ..parts import scoped as scoped
 from ..parts import scored as scored
+from ..parts import unweighed as unweighed
 from ..parts import without_weights as without_weights
 
 INVARIANT = Contract("invariant_kernel", target="the program's posterior", reversible=True, parametric=True)
@@ -66,6 +67,7 @@ class KernelForm:
         incremental: whether the new log density is the old one plus a difference, so that rounding adds up.
         states: where a state ends with an estimate in place of the log density: draws a state, weighed so that its
             measure is what the kernel keeps.
+        weighs: whether a step also weighs, by the factors of its form: then only a population can take it.
     """
 
     form: Form
@@ -73,6 +75,7 @@ class KernelForm:
     info: tuple[str, ...]
     incremental: bool = False
     states: Form | None = None
+    weighs: bool = False
 
     @property
     def size(self) -> int:

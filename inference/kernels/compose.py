@@ -21,7 +21,7 @@ from lawful.form import Form, Var
 
 from ..check.contracts import Contract
 from ..laws import PickLaw
-from .base import Kernel, KernelForm, exact, finished, scoped, scored, state_inputs
+from .base import Kernel, KernelForm, exact, finished, scoped, scored, state_inputs, unweighed
 from .mh import as_kernel
 
 
@@ -120,7 +120,7 @@ class Repeat:
 
     def build(self, program: Form) -> KernelForm:
         """Write the loop."""
-        part = self.kernel.build(program)
+        part = unweighed(self.kernel.build(program), "repeat")
         block, inputs, state = _start(program, part)
         inner = Block()
         constants, carry = tuple(v.like() for v in inputs), tuple(v.like() for v in state)

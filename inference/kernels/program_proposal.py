@@ -36,11 +36,15 @@ from .redraw import PREFIX, RedrawLaw, ScoreKept, SplitScore, units
 
 @dataclass(frozen=True)
 class ProgramProposal:
-    """New values drawn by a program; `current` says whether it is given the current choices."""
+    """New values drawn by a program; `current` says whether it is given the current choices.
+
+    The way back is scored by the same program, or by another one, `back`.
+    """
 
     program: Callable[..., Any]
     current: bool = True
     contract: Contract = INVARIANT
+    back: ProgramProposal | None = None
     incremental = True
 
     def propose(
@@ -49,6 +53,8 @@ class ProgramProposal:
         """Append the draws, both scores of them, and the terms of the target that they reach."""
         q = self.trace(program)
         drawn = choices_of(q)
+        if self.back is not None:
+            self._refuse_other_sites(drawn, choices_of(self.back.trace(program)))
         flags = flag_per_choice(block, choices, state.flags)
         data = Data(block, choices, inputs if self._takes_arrays() else ())
         forth = interpose(q, Draw())
@@ -74,12 +80,7 @@ class ProgramProposal:
         flags_after = flag_per_choice(block, choices, new_flags)
         kept_new, likelihood_new = outs[new.own : new.own + 2]
 
-        back = interpose(q, Score())
-        olds = [state.values[next(i for i, c in enumerate(choices) if c.name == d.name)] for d in drawn]
-        outs = block.splice(back.form, [*data.operands(self.current, after, flags_after), *olds])
-        names = dict(zip(back.form.outputs, outs, strict=True))
-        scores_back = [names[group[0]] for group in back.outputs]
-        runs_back = flag_per_choice(block, drawn, [names[v] for v in back.flags])
+        scores_back, runs_back = (self.back or self)._scores(block, program, inputs, choices, state, after, flags_after)
 
         before: list[Var] = []
         for choice, old, now, later in zip(choices, state.values, flags, flags_after, strict=True):
@@ -87,7 +88,7 @@ class ProgramProposal:
             if choice.conditional:
                 again = block.constant(np.zeros(choice.loops, bool))
                 if choice.name in where:
-                    again = self._spread(block, runs_back[where[choice.name]], choice)
+                    again = self._spread(block, runs_back[choice.name], choice)
                 kept = block.det(_Kept((*choice.loops, *units(choice))), now, later, again, label="kept?")
             before += [old, kept]
         scoring = interpose(program, ScoreKept(frozenset(c.address for c in choices if not c.conditional)), reach.terms)
@@ -104,18 +105,49 @@ class ProgramProposal:
         position = {c.name: i for i, c in enumerate(choices)}
         q_forth = [self._counted(block, s, flags_after[position[d.name]], choices[position[d.name]])
                    for s, d in zip(scores_forth, drawn, strict=True)]  # fmt: skip
-        q_back = [self._counted(block, s, flags[position[d.name]], choices[position[d.name]])
-                  for s, d in zip(scores_back, drawn, strict=True)]  # fmt: skip
+        q_back = [self._counted(block, scores_back[d.name], flags[position[d.name]], choices[position[d.name]])
+                  for d in drawn]  # fmt: skip
         target = signed(block, (kept_new, likelihood_new), (kept_old, likelihood_old), "target")
         ratio = signed(block, (target, _total(block, q_back)), (_total(block, q_forth),), "log ratio")
-        for d, forth_runs, back_runs in zip(drawn, runs_forth, runs_back, strict=True):
+        for d, forth_runs in zip(drawn, runs_forth, strict=True):
             if d.conditional:
                 i = position[d.name]
-                both = (self._spread(block, runs, choices[i]) for runs in (forth_runs, back_runs))
+                both = (self._spread(block, runs, choices[i]) for runs in (forth_runs, runs_back[d.name]))
                 ratio = block.det(_matched, ratio, *both, flags[i], flags_after[i], label="same move back?")
         drawn_new, dropped = _total(block, rest_new), _total(block, rest_old)
         log_density = signed(block, (state.log_density, target, drawn_new), (dropped,), "log density")
         return Proposed(State(tuple(after), new_flags, log_density), ratio)
+
+    def _scores(
+        self,
+        block: Block,
+        program: Form,
+        inputs: Sequence[Var],
+        choices: Sequence[Choice],
+        old: State,
+        values: Sequence[Var],
+        flags: Sequence[Var],
+    ) -> tuple[dict[str, Var], dict[str, Var]]:
+        """Append, by name, the log densities of drawing an old state from a new one, and whether each is drawn."""
+        scoring = interpose(self.trace(program), Score())
+        data = Data(block, choices, inputs if self._takes_arrays() else ())
+        olds = {c.name: value for c, value in zip(choices, old.values, strict=True)}
+        drawn = scoring.choices
+        outs = block.splice(scoring.form, [*data.operands(self.current, values, flags), *(olds[d.name] for d in drawn)])
+        names = dict(zip(scoring.form.outputs, outs, strict=True))
+        runs = flag_per_choice(block, drawn, [names[v] for v in scoring.flags])
+        scores = {d.name: names[group[0]] for d, group in zip(drawn, scoring.outputs, strict=True)}
+        return scores, {d.name: flag for d, flag in zip(drawn, runs, strict=True)}
+
+    def _refuse_other_sites(self, forth: Sequence[Choice], back: Sequence[Choice]) -> None:
+        """Refuse a way back that draws other sites than the way forth, since it could not come from where it went."""
+        there, here = {c.name for c in forth}, {c.name for c in back}
+        if there != here:
+            raise LawfulError(
+                f"proposal {self!r}: it samples {', '.join(sorted(there))}, and its way back {self.back!r} samples "
+                f"{', '.join(sorted(here))}. Fix: both sample the same sites; what one leaves alone it samples from a "
+                "point mass at its value."
+            )
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is proposed how."""

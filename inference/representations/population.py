@@ -138,6 +138,16 @@ def equal_log_weight(block: Block, plate: Plate) -> tuple[Var, Var]:
     return zeros, ones
 
 
+def weighed_by(population: Population, term: Var) -> Population:
+    """Add a term to the log weight of each particle; one without weight stays so."""
+    log_weight = population.block.det(_gained, population.log_weight, term, label="weigh", plates=(population.plate,))
+    return replace(population, log_weight=log_weight, weight=None, ess=None)
+
+
+def _gained(log_weight: jax.Array, term: jax.Array) -> jax.Array:
+    return jnp.where(log_weight == -jnp.inf, -jnp.inf, log_weight + term)
+
+
 def closed(population: Population, outputs: Sequence[Var]) -> Form:
     """Close the population's block into a Form."""
     return population.block.form(population.inputs, outputs)

@@ -30,7 +30,7 @@ class Size:
     warmup: int = 1000
     draws: int = 2500
     runs: int = 32
-    particles: int = 4000
+    particles: int = 16_000
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_si
            "split_merge": lambda: kernels.mh(kernels.split_merge("x")), "barker": kernels.barker,
            "delayed_acceptance": lambda: kernels.delayed_acceptance(coin), "slice": kernels.slice,
            "elliptical_slice": kernels.elliptical_slice, "conjugate": kernels.conjugate,
+           "smcp3": lambda: kernels.smcp3(lambda current: lawful.sample("x", dist.Bernoulli(0.5))),
            "jump": lambda: kernels.jump("x", (0, 1), auxiliary=lambda current: None),
            "foreign": lambda: kernels.foreign(lambda log_density: lambda key, position: position)}  # fmt: skip
 # What is neither a transformer, nor a kernel, nor a plan, and so claims nothing by itself.
