@@ -14,6 +14,7 @@ from . import check, kernels
 from .enumerate_sites import Enumeration, enumerate_sites, enumeration
 from .findings import Finding, Limits, Status
 from .ladders import by_ess
+from .local_proposals import local_proposals
 from .mcmc import mcmc
 from .moving import move
 from .nesting import nested
@@ -77,6 +78,7 @@ __all__ = [
     "population_walk",
     "predictive",
     "prior_to_posterior",
+    "local_proposals",
     "propose",
     "propose_each",
     "recover",
