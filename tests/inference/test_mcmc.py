@@ -18,6 +18,7 @@ from lawful.inference import kernels
 from lawful.inference.check import ALPHA, key_of
 from lawful.models.kalman import LinearGaussian, rts_smoother
 from tests.inference.cases import branching, local_level, read, regression
+from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.optimised
 
@@ -51,7 +52,7 @@ KERNELS = [kernels.random_walk(0.6), kernels.mh()]
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+@pytest.mark.parametrize("kernel", rest_slow(KERNELS), ids=repr)
 def test_a_coin_has_its_beta_posterior(kernel, data):
     case = read(data, "beta_bernoulli")
 
@@ -65,7 +66,7 @@ def test_a_coin_has_its_beta_posterior(kernel, data):
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+@pytest.mark.parametrize("kernel", rest_slow(KERNELS), ids=repr)
 def test_a_rate_has_its_gamma_posterior(kernel, data):
     case = read(data, "gamma_poisson")
 
@@ -104,6 +105,7 @@ def test_a_regression_has_its_normal_inverse_gamma_posterior(data):
 
 
 @pytest.mark.reference
+@pytest.mark.slow
 def test_a_program_that_draws_as_often_as_it_likes_has_its_posterior(data):
     """Single-site moves where each step of a loop decides whether the next one draws at all."""
     case = read(data, "branching_program")
@@ -135,7 +137,7 @@ def test_a_branch_with_continuous_arms_has_its_posterior():
     assert_means(run("branch", model, kernels.mh(), 3.0, draws=1000), expected)
 
 
-@pytest.mark.parametrize("kernel", [kernels.random_walk(0.55), kernels.mh()], ids=repr)
+@pytest.mark.parametrize("kernel", rest_slow([kernels.random_walk(0.55), kernels.mh()]), ids=repr)
 def test_a_hierarchy_in_a_plate_has_its_normal_posterior(kernel):
     y, sd = np.array([1.2, -0.3, 0.8]), np.array([0.5, 1.0, 0.8])
 
@@ -165,7 +167,7 @@ def test_a_hierarchy_in_a_plate_has_its_normal_posterior(kernel):
     assert_means(result, expected)
 
 
-@pytest.mark.parametrize("kernel", [kernels.random_walk(0.13), kernels.mh()], ids=repr)
+@pytest.mark.parametrize("kernel", rest_slow([kernels.random_walk(0.13), kernels.mh()]), ids=repr)
 def test_a_path_has_its_smoother(kernel, data):
     case = local_level(data).first(6)
     given = read(data, "lgssm_local_level")["model"]

@@ -121,6 +121,7 @@ def test_smc2_with_two_inner_particles_keeps_the_measure_exactly():
 
 @pytest.mark.tier2
 @pytest.mark.optimised
+@pytest.mark.slow
 def test_the_evidence_of_smc2_is_unbiased():
     """The bias that would be found is stated by the report: at most 5 %."""
     plan = inference.smc2(walk, kernels.random_walk(0.6), ["sigma"], particles=32, inner=16)

@@ -100,6 +100,7 @@ def modes(y):
 
 
 @pytest.mark.tier3
+@pytest.mark.slow
 def test_a_chain_crosses_between_modes_that_its_kernel_cannot_leave():
     """Both signs of x have probability one half; without copies a chain keeps the sign of its start."""
     y = jnp.array([3.0, 3.1, 2.9])

@@ -13,6 +13,7 @@ from lawful.inference import kernels
 from lawful.inference.check import sbc
 from tests.inference.unknown_step import Y as SERIES
 from tests.inference.unknown_step import exact, walk
+from tests.tiers import rest_slow
 
 Y = jnp.asarray(SERIES)
 
@@ -31,7 +32,7 @@ def plans():
     }
 
 
-@pytest.mark.parametrize("name", ["pmmh", "particle gibbs, sampled", "particle gibbs, backward"])
+@pytest.mark.parametrize("name", rest_slow(["pmmh", "particle gibbs, sampled", "particle gibbs, backward"], 2))
 def test_the_posterior_of_a_parameter_and_of_a_state_is_exact(name):
     """200 independent chains: their means are independent, so 6.2 standard errors are a false alarm in 10^9."""
     result = plans()[name](jax.random.key(0), Y)
@@ -104,6 +105,7 @@ def test_what_cannot_be_a_parameter_is_refused():
 
 @pytest.mark.tier3
 @pytest.mark.optimised
+@pytest.mark.slow
 def test_pmmh_is_calibrated():
     """1,000 simulations of a local level, four steps; draws of one chain, thinned."""
     algorithm = lambda p: inference.pmmh(

@@ -76,6 +76,7 @@ def mixture(y):
 DATA = np.random.default_rng(1).normal(np.repeat([-2.2, 1.6], [5, 7]), 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kernel", "options"),
     [

@@ -16,6 +16,7 @@ from lawful.inference.check import key_of, one, unbiased
 from lawful.inference.check.power import z_critical
 from tests.inference.cases import CASES
 from tests.schemes import schemes_and_thresholds
+from tests.tiers import rest_slow
 
 CHUNK = 200  # runs a call; calls have their own keys
 BIAS = 0.02
@@ -70,7 +71,7 @@ def reader(name):
 @pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize(
     ("name", "particles", "runs"),
-    [("local level", 1200, 2400), ("tracking", 1600, 2800), ("hidden Markov", 1000, 2400)],
+    rest_slow([("local level", 1200, 2400), ("tracking", 1600, 2800), ("hidden Markov", 1000, 2400)]),
 )
 def test_the_evidence_of_the_whole_series_is_unbiased(name, particles, runs, data):
     case = CASES[name](data)

@@ -119,6 +119,7 @@ def test_the_scratch_memory_without_paths_is_that_of_the_particles():
 
 
 @pytest.mark.optimised
+@pytest.mark.slow
 def test_paths_are_kept_as_one_value_a_step():
     def used(steps):
         prepared = inference.smc(level, particles=2_000).prepare((jnp.zeros(steps),))

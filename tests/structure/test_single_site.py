@@ -15,6 +15,7 @@ from lawful import cond, inference, plate, sample, scan
 from lawful.emitter import emit
 from lawful.inference import kernels
 from tests.structure.programs import equations
+from tests.tiers import rest_slow
 
 
 def chain(y):
@@ -105,7 +106,7 @@ def test_all_chains_move_the_same_part_so_that_one_arm_of_the_program_runs():
 
 
 @pytest.mark.optimised
-@pytest.mark.parametrize("program", [chain, switching, labels])
+@pytest.mark.parametrize("program", rest_slow([switching, chain, labels]))
 def test_the_chains_are_written_in_place(program):
     """The loop over the steps copies no state: each array is copied once at most, when the run begins."""
     prepared = inference.mcmc(program, chains=8, warmup=0, draws=2, thin=10).prepare((jnp.zeros(1000),))

@@ -41,7 +41,7 @@ def weighted_events(case, result):
     ("build", "case", "particles"),
     [
         (inference.importance, NOISY_LIST, 180),
-        (inference.importance, PROCESS, 270),
+        pytest.param(inference.importance, PROCESS, 270, marks=pytest.mark.slow),
         (inference.importance, SENTENCE, 160),
         (inference.smc, LEVELS, 360),
         pytest.param(inference.smc, FUNCTION, 190, marks=pytest.mark.slow),

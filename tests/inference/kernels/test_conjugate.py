@@ -17,6 +17,7 @@ from lawful.inference.kernels.conjugate import FAMILIES, _Density, _Parameters, 
 from lawful.inference.kernels.spans import span
 from lawful.record import choices_of
 from tests.inference.kernels.transition import Transition
+from tests.tiers import rest_slow
 
 module = importlib.import_module("lawful.inference.kernels.conjugate")
 KERNEL = kernels.conjugate()
@@ -148,7 +149,7 @@ def test_every_family_is_found_and_told():
 
 
 @pytest.mark.tier0b
-@pytest.mark.parametrize("site", FOUND)
+@pytest.mark.parametrize("site", rest_slow(FOUND, 3))
 def test_the_log_ratio_of_the_joint_is_that_of_the_conditional(site):
     form = trace(everything, *DATA)
     key = jax.random.key(5)

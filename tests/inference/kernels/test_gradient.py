@@ -18,6 +18,7 @@ from lawful.inference.kernels.frame import frame_of
 from lawful.inference.kernels.hmc import involution
 from lawful.inference.kernels.leapfrog import Phase, energy
 from tests.check.test_invariance import Y, chain, positive, switch
+from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.tier1
 MALA, HMC, NUTS = kernels.mala(0.7), kernels.hmc(0.3, 4), kernels.nuts(0.4, max_depth=4)
@@ -37,7 +38,7 @@ def test_exact_draws_are_kept(kernel, model):
 
 
 @pytest.mark.usefixtures("single_precision")
-@pytest.mark.parametrize("kernel", [MALA, HMC, NUTS], ids=repr)
+@pytest.mark.parametrize("kernel", rest_slow([NUTS, MALA, HMC]), ids=repr)
 def test_exact_draws_are_kept_in_single_precision(kernel):
     report = invariant(kernel, positive, np.float32(Y), **SMALL)
     assert report.passed, report

@@ -204,6 +204,7 @@ def test_exact_draws_of_both_models_stay_exact_draws():
 
 
 @pytest.mark.tier3
+@pytest.mark.slow
 def test_change_points_have_their_exact_probabilities():
     moves = kernels.cycle(CHANGE, kernels.on(["left"], kernels.random_walk(0.5)), kernels.mh())
     result = inference.mcmc(changes, moves, chains=64, warmup=50, draws=800)(jax.random.key(5), STEPS)

@@ -21,6 +21,7 @@ from lawful.inference.check.suite import Instance
 from lawful.inference.conditional_resampling import ConditionalLaw
 from lawful.inference.laws import ResampleLaw
 from lawful.inference.numerics import SCHEMES
+from tests.tiers import rest_slow
 
 P = jnp.array([[0.7, 0.3], [0.2, 0.8]])
 START = jnp.array([0.6, 0.4])
@@ -145,7 +146,7 @@ def walk(y):
     lawful.scan(step, 0.0, y)
 
 
-@pytest.mark.parametrize("ancestors", ["retained", "sampled", "backward"])
+@pytest.mark.parametrize("ancestors", rest_slow(["sampled", "retained", "backward"]))
 def test_particle_gibbs_with_a_parameter_keeps_exact_draws(ancestors):
     kernel = kernels.cycle(
         kernels.on("x", kernels.particle_gibbs(5, ancestors=ancestors)),
