@@ -221,7 +221,7 @@ class ChainPlan:
         choices = built.kernel.choices
         values = dict(zip((c.name for c in choices), states, strict=False))
         flags = dict(zip((c.name for c in choices if c.conditional), states[len(choices) : -1], strict=True))
-        draws = masked(values, flags)
+        draws = {name: x for name, x in masked(values, flags).items() if not _is_hidden(name)}
         if built.named is not None:
             extra = built.named(prepared.inputs, list(values.values()))
             draws |= {c.name: np.asarray(x) for c, x in zip(built.named_choices, extra, strict=True)}
@@ -282,6 +282,11 @@ class ChainPlan:
             return (Finding("NONFINITE_DENSITY", f"{message}.", (), count, 0),)
         text = f"{message}: {describe(place)}. Fix: guard the model's arithmetic there."
         return (Finding("NONFINITE_DENSITY", text, (place.site,), count, 0),)
+
+
+def _is_hidden(name: str) -> bool:
+    """Tell whether a site belongs to an algorithm inside the program, as the noise of a filter."""
+    return name.startswith("~")
 
 
 class _At(Handler):

@@ -17,6 +17,7 @@ from lawful.form import Form
 from lawful.record import record
 from lawful.tracing import split_arguments, trace
 
+from .by_normals import by_normals
 from .estimated import Filter, weighing
 from .kernels.parameters import parameters_of
 from .numerics.ess import EssBelow
@@ -39,11 +40,12 @@ class Nested:
         return run(form, self.estimate, inputs)
 
 
-def run(form: Form, estimate: Filter, inputs: Any) -> dict[str, Any]:
-    """Run a filter on a form, as a part of the program that calls."""
+def run(form: Form, estimate: Filter, inputs: Any, normals: bool = False) -> dict[str, Any]:
+    """Run a filter on a form, as a part of the program that calls; by `normals`, its draws are functions of them."""
     recorded = record(form, ("sample",))
+    filtered = estimate.collapsed(replace(recorded.form, outputs=recorded.values))
     with scope(ESTIMATE):
-        values = estimate.collapsed(replace(recorded.form, outputs=recorded.values))(*inputs)
+        values = (by_normals(filtered) if normals else filtered)(*inputs)
     return dict(zip((c.name for c in recorded.choices), values, strict=True))
 
 
@@ -89,6 +91,7 @@ class Nest:
     sites: tuple[Any, ...]
     estimate: Filter
     who: str = "nest"
+    normals: bool = False
 
     def __call__(self, *args: Any) -> None:
         """Draw parameters from their prior, and a path by the filter given them."""
@@ -99,6 +102,6 @@ class Nest:
         given = conditioned(form, known.moved, weighing(form))
         drawn = dict(zip((c.address for c in known.chosen), values, strict=True))
         inner = replace(given.form, outputs=(), out_tree=None)
-        path = run(inner, self.estimate, [*inputs, *(drawn[c.address] for c in given.fixed)])
+        path = run(inner, self.estimate, [*inputs, *(drawn[c.address] for c in given.fixed)], self.normals)
         for name, value in path.items():
             deterministic(name, value)

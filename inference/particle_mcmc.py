@@ -9,6 +9,7 @@ Reference: Andrieu, Doucet and Holenstein (2010), Particle Markov chain Monte Ca
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from lawful.errors import LawfulError
@@ -19,7 +20,9 @@ from .kernels.mh import as_kernel
 from .kernels.on import on
 from .kernels.particle_gibbs import particle_gibbs as conditional_smc
 from .kernels.pseudo_marginal import pseudo_marginal
+from .kernels.refresh import refresh
 from .mcmc import mcmc
+from .nesting import Nest
 
 
 def pmmh(
@@ -30,6 +33,7 @@ def pmmh(
     particles: int,
     resampling: str | Any = "systematic",
     resample_below: float | None = 0.5,
+    correlation: float = 0.0,
     chains: int = 4,
     warmup: int = 500,
     draws: int = 1000,
@@ -46,6 +50,10 @@ def pmmh(
         particles: number of particles of each filter.
         resampling: a scheme, as for `smc`.
         resample_below: resample when the effective sample size is below this fraction; None: at every step.
+        correlation: of the random numbers of two estimates that follow each other, below 1; more than 0 is the
+            correlated pseudo-marginal method (Deligiannidis, Doucet and Pitt 2018). Every move then resamples at
+            every step, in the order of the first site's values; the numbers are part of a chain's state, of length
+            particles x numbers drawn in a run.
         chains: number of chains, run side by side; other settings as for `mcmc`.
         warmup: steps before the first draw.
         draws: number of draws per chain.
@@ -68,7 +76,14 @@ def pmmh(
     >>> plan(jax.random.key(0), jnp.array([0.5, 1.0, 0.2])).posterior["x"].shape
     (2, 10, 3)
     """
-    kernel = pseudo_marginal(proposal, sites, particles=particles, resampling=resampling, resample_below=resample_below)
+    kernel: Any = pseudo_marginal(
+        proposal, sites, particles=particles, resampling=resampling, resample_below=resample_below
+    )
+    if correlation:
+        if not kernel.sites:
+            raise LawfulError("pmmh: a correlation needs parameters. Fix: name a proposal and its sites.")
+        model = Nest(model, kernel.sites, replace(kernel.estimate, when=None), "pmmh", normals=True)
+        kernel = refresh(kernel.proposal, kernel.sites, correlation=correlation)
     return mcmc(model, kernel, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault)
 
 

@@ -23,6 +23,7 @@ def plans():
     settings = {"chains": 200, "warmup": 100, "draws": 200}
     return {
         "pmmh": inference.pmmh(walk, walk_sigma, ["sigma"], particles=10, **settings),
+        "pmmh, correlated": inference.pmmh(walk, walk_sigma, ["sigma"], particles=10, correlation=0.95, **settings),
         "particle gibbs, sampled": inference.particle_gibbs(
             walk, "x", kernels.on("sigma", walk_sigma), particles=5, **settings
         ),
@@ -32,7 +33,9 @@ def plans():
     }
 
 
-@pytest.mark.parametrize("name", rest_slow(["pmmh", "particle gibbs, sampled", "particle gibbs, backward"], 2))
+@pytest.mark.parametrize(
+    "name", rest_slow(["pmmh", "pmmh, correlated", "particle gibbs, sampled", "particle gibbs, backward"], 3)
+)
 def test_the_posterior_of_a_parameter_and_of_a_state_is_exact(name):
     """200 independent chains: their means are independent, so 6.2 standard errors are a false alarm in 10^9."""
     result = plans()[name](jax.random.key(0), Y)
