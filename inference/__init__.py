@@ -11,6 +11,7 @@ if __name__ == "inference":
     )
 
 from . import check, kernels
+from .annealed_importance import annealed_importance
 from .enumerate_sites import Enumeration, enumerate_sites, enumeration
 from .findings import Finding, Limits, Status
 from .ladders import by_ess
@@ -40,6 +41,7 @@ from .transformer import Transformer
 from .transformers import Advance, Collapse, Finish, PushEvidence, ess_below, repeat_to_end, resample, spawn
 
 __all__ = [
+    "annealed_importance",
     "Advance",
     "Collapse",
     "Enumerated",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..annealed_importance import annealed
 from ..enumerate_sites import enumerate_sites
 from ..kernels import (
     barker,
@@ -171,6 +172,7 @@ ROWS: tuple[Row, ...] = (
         particles=4,
         max_paths=260,
     ),
+    Row("annealed importance", annealed(2, reflect(), [0.4, 1.0]), max_paths=40),
     Row(
         "temper data by data",
         Trace

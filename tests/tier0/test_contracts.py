@@ -58,6 +58,7 @@ MADE = {
     "numpyro_nuts": lambda: inference.numpyro_nuts(coin),
     "blackjax_nuts": lambda: inference.blackjax_nuts(coin),
     "parallel_tempering": lambda: inference.parallel_tempering(coin, powers=[0.5, 1.0], chains=1, warmup=0, draws=2),
+    "annealed_importance": lambda: inference.annealed_importance(coin, particles=2, kernel=kernels.mh(), ladder=2),
     "tempered_smc": lambda: inference.tempered_smc(coin, particles=2, kernel=kernels.mh(), ladder=[0.5, 1.0], steps=1),
 }
 KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_site()),
@@ -106,6 +107,7 @@ PLANS = {
     "importance": "importance: collapse",
     "mcmc": "mh single site",
     "tempered_smc": "tempered smc",
+    "annealed_importance": "annealed importance",
     "pmmh": "pseudo-marginal",
     "smc2": "refresh",
     "ibis": "temper data by data",
