@@ -57,6 +57,7 @@ SUITE_OF_A_USER = """
 """
 
 
+@pytest.mark.slow
 def test_a_users_suite_prints_its_account_over_all_workers(tmp_path):
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["lawful.inference.check.pytest_plugin"]\n')
     (tmp_path / "test_mine.py").write_text(textwrap.dedent(SUITE_OF_A_USER))

@@ -11,6 +11,7 @@ from lawful.inference.check import geweke
 from tests.check.test_invariance import WALK, Y, chain, positive, switch
 from tests.mutants import kernels as kernel_mutants
 from tests.mutants import maps
+from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.tier3
 CYCLE = kernels.cycle(kernels.mh(), WALK)
@@ -18,7 +19,7 @@ CYCLE = kernels.cycle(kernels.mh(), WALK)
 
 @pytest.mark.parametrize(
     ("model", "kernel", "form"),
-    [(positive, WALK, "exact_rank"), (chain, CYCLE, "two_sample"), (switch, kernels.mh(), "exact_rank")],
+    rest_slow([(positive, WALK, "exact_rank"), (chain, CYCLE, "two_sample"), (switch, kernels.mh(), "exact_rank")], 2),
     ids=["reversible", "cycle in a loop", "branches"],
 )
 def test_a_lawful_kernel_passes(model, kernel, form):

@@ -57,10 +57,10 @@ SMALL = {"n": 2_000, "steps": (1, 5)}
     [
         (WALK, positive),
         (kernels.mh(), positive),
-        (WALK, chain),
-        (kernels.cycle(kernels.mh(), WALK), chain),
+        pytest.param(WALK, chain, marks=pytest.mark.slow),
+        pytest.param(kernels.cycle(kernels.mh(), WALK), chain, marks=pytest.mark.slow),
         (kernels.mh(), switch),
-        (kernels.mh(kernels.independence()), positive),
+        pytest.param(kernels.mh(kernels.independence()), positive, marks=pytest.mark.slow),
     ],
     ids=["walk on a bounded site", "single site", "walk in a loop", "cycle", "branches", "independence"],
 )

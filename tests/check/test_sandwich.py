@@ -14,6 +14,7 @@ from lawful.inference.check import enumerate_measure, evidence_sandwich
 from lawful.inference.representations.conditional import reference, retained
 from lawful.record import choices_of
 from lawful.worlds import emit_worlds
+from tests.tiers import rest_slow
 
 P = jnp.array([[0.7, 0.3], [0.2, 0.8]])
 
@@ -48,7 +49,7 @@ CASES = {
 
 
 @pytest.mark.tier0
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", rest_slow(CASES, 2))
 def test_the_mean_of_one_over_the_estimate_is_exact(name):
     """E[1 / Z-hat] = P(Z-hat > 0) / Z, all choices of the run enumerated from every path of the posterior."""
     program, y, build = CASES[name]

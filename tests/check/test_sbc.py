@@ -12,6 +12,7 @@ from lawful.errors import LawfulError, NonFiniteError
 from lawful.inference import kernels
 from lawful.inference.check import sbc
 from lawful.inference.check.sbc import _bins, _shapes
+from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.tier3
 SIZES = {"n_sims": 1_000, "draws": 19, "bins": 20}
@@ -44,7 +45,7 @@ def test_an_exact_posterior_passes_and_the_report_says_what_it_would_find():
     assert 0.2 < report.min_detectable_effect < 0.35
 
 
-@pytest.mark.parametrize("fault", [{"shift": 0.4}, {"scale": 1.4}, {"scale": 0.7}], ids=str)
+@pytest.mark.parametrize("fault", rest_slow([{"shift": 0.4}, {"scale": 1.4}, {"scale": 0.7}], 2), ids=str)
 def test_a_posterior_that_is_off_fails(fault):
     assert sbc(normal, conjugate(**fault), jnp.zeros(2), batched=True, **SIZES).status == "failed"
 
@@ -89,6 +90,7 @@ def test_settings_without_meaning_are_refused():
         sbc(normal, lambda program: lambda key, *args: {"mu": jnp.zeros(5)}, jnp.zeros(2), batched=True, **SIZES)
 
 
+@pytest.mark.slow
 def test_false_alarms_are_as_rare_as_stated():
     """Uniform ranks, 2,000 times at 1 %: more than 42 alarms has probability 1e-6."""
     rng = np.random.default_rng(0)

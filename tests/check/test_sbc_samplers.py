@@ -76,8 +76,8 @@ SAMPLERS = {
 
 # One of each kind every time; the others are dear, and check parts that these have too.
 EVERY_TIME = {
-    (scale, "single site"), (scale, "random walk and gibbs"), (scale, "proposal program"), (scale, "smc"),
-    (branch, "importance"), (branch, "tempered"), (branch, "waste-free"),
+    (scale, "single site"), (scale, "random walk and gibbs"), (scale, "smc"),
+    (branch, "importance"), (branch, "waste-free"),
 }  # fmt: skip
 CASES = [pytest.param(case, marks=[] if case in EVERY_TIME else pytest.mark.slow) for case in SAMPLERS]
 

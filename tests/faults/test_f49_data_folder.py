@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiers import rest_slow
+
 READS_THE_DATA = """
 def test_reads_the_data(data):
     assert data.is_dir()
@@ -29,7 +31,7 @@ def run_with(root: Path, folder: Path, tests: Path, ci: str | None) -> str:
     return run.stdout + run.stderr
 
 
-@pytest.mark.parametrize(("ci", "outcome"), [("1", "1 error"), (None, "1 skipped")])
+@pytest.mark.parametrize(("ci", "outcome"), rest_slow([("1", "1 error"), (None, "1 skipped")]))
 def test_f49_missing_data_fail_in_ci_and_skip_elsewhere(root, tmp_path, ci, outcome):
     missing = tmp_path / "nowhere"
     report = run_with(root, missing, tmp_path, ci)

@@ -132,6 +132,7 @@ def test_the_evidence_of_smc2_is_unbiased():
     assert report.detects(0.1)
 
 
+@pytest.mark.slow
 def test_smc2_finds_the_posterior():
     result = inference.smc2(walk, kernels.random_walk(0.6), ["sigma"], particles=200, inner=30, runs=20)(
         jax.random.key(0), jnp.asarray(Y6)

@@ -42,10 +42,11 @@ def columns(result):
     "make",
     [
         lambda **o: inference.mcmc(model, kernels.nuts(target_acceptance=0.9), **o),
-        lambda **o: inference.numpyro_nuts(model, target_acceptance=0.9, **o),
+        pytest.param(lambda **o: inference.numpyro_nuts(model, target_acceptance=0.9, **o), marks=pytest.mark.slow),
         pytest.param(
             lambda **o: pytest.importorskip("blackjax") and inference.blackjax_nuts(model, target_acceptance=0.9, **o),
             id="blackjax",
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["ours", "numpyro", None],

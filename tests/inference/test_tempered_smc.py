@@ -18,6 +18,7 @@ from lawful import cond, factor, inference, plate, sample, scan, trace
 from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
 from lawful.inference import Status, kernels
 from lawful.inference.check import key_of, unbiased
+from tests.tiers import rest_slow
 
 Y = jnp.linspace(2.0, 4.0, 20)
 
@@ -47,7 +48,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", rest_slow(SETTINGS, 2))
 def test_the_posterior_and_its_evidence_are_reached(name, false_alarm):
     """32 runs of 1000 particles: the pooled evidence agrees by Student's t, and its error is below 0.05."""
     result = inference.tempered_smc(normal, particles=1000, runs=32, **SETTINGS[name])(key_of(f"tempered/{name}"), Y)

@@ -56,6 +56,7 @@ def test_points_that_are_not_finite_are_left_out():
     assert float(learnt.points) == 1.0 and float(learnt.mean[0]) == 2.0
 
 
+@pytest.mark.slow
 def test_the_step_size_finds_a_known_rate():
     """Dual averaging against an acceptance rate of exp(-step): the step for 0.8 is -log 0.8."""
     tuner = Tuner(1, False, 0.8, None, jnp.ones(1))

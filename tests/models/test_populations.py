@@ -56,6 +56,7 @@ def test_a_trajectory_that_cannot_be_finished_has_density_zero():
     assert float(form.log_density(at, TIMES, START, counts)) == -np.inf
 
 
+@pytest.mark.slow
 def test_the_slope_of_the_density_is_that_of_its_differences():
     counts = np.full((20, 2), 20.0)
     program = lambda times, first, later: populations.lotka_volterra(times, first, later, rtol=1e-10, atol=1e-10)

@@ -20,6 +20,7 @@ from lawful.inference.eager import trace_mh
 from tests.mutants import populations
 from tests.mutants.patching import patched
 from tests.mutants.registry import MUTANTS
+from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.mutants
 PATCHES = {mutant.id: mutant.patch for mutant in MUTANTS}
@@ -32,7 +33,7 @@ PLANTED = {
 }
 
 
-@pytest.fixture(scope="module", params=PLANTED)
+@pytest.fixture(scope="module", params=rest_slow(PLANTED, 2))
 def failure(request):
     """The message of a row that fails, and the context in which it does."""
     with PATCHES[request.param]() as reached:
@@ -133,7 +134,7 @@ def forgets_evidence(original):
     ("row", "owner", "name", "make"),
     [
         ("eager mh single site", trace_mh, "log_ratio", forgets_counts),
-        ("eager importance", eager, "filtered", forgets_evidence),
+        pytest.param("eager importance", eager, "filtered", forgets_evidence, marks=pytest.mark.slow),
     ],
     ids=["kernel", "population"],
 )

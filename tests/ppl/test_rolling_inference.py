@@ -11,6 +11,7 @@ from lawful.form import Loop, walk
 from lawful.inference import kernels
 from lawful.rolling import rolled
 from tests.structure.programs import equations
+from tests.tiers import rest_slow
 
 Y = jnp.linspace(-1.0, 1.0, 11)
 
@@ -29,7 +30,7 @@ PLANS = {
 }
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", rest_slow(PLANS))
 def test_the_result_is_that_of_the_program_as_written(name, monkeypatch):
     y = Y if name == "smc" else Y[:9]
     ours = PLANS[name]()(jax.random.key(0), y)

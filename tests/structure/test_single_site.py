@@ -81,7 +81,15 @@ def step_of(program, y):
 
 @pytest.mark.parametrize(
     ("program", "shape"),
-    [(chain, lambda n: (n,)), (switching, lambda n: (n,)), (labels, lambda n: (n,)), (rows, lambda n: (n // 10, 10))],
+    rest_slow(
+        [
+            (chain, lambda n: (n,)),
+            (rows, lambda n: (n // 10, 10)),
+            (switching, lambda n: (n,)),
+            (labels, lambda n: (n,)),
+        ],
+        2,
+    ),
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_the_step_of_100_parts_is_that_of_1000(program, shape):

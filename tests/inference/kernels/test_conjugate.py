@@ -82,6 +82,7 @@ def regression(x, y, v0, a0, b0):
 
 
 @pytest.mark.reference
+@pytest.mark.slow
 def test_coefficients_and_variance_have_the_conditionals_of_the_reference(case):
     """The conditional of the coefficients is N(m, variance V) of the reference, and Gibbs finds its moments."""
     found = case("linreg_nig")

@@ -62,8 +62,11 @@ LABELS = kernels.on(["z"], kernels.gibbs())
     "kernel",
     [
         kernels.cycle(SITES, LABELS),
-        kernels.mixture([2, 1], kernels.on(["mean", "share"], HMC), LABELS),
-        kernels.repeat(kernels.cycle(kernels.on(["mean"], MALA), kernels.on(["share"], HMC), LABELS), 2),
+        pytest.param(kernels.mixture([2, 1], kernels.on(["mean", "share"], HMC), LABELS), marks=pytest.mark.slow),
+        pytest.param(
+            kernels.repeat(kernels.cycle(kernels.on(["mean"], MALA), kernels.on(["share"], HMC), LABELS), 2),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["cycle", "mixture", "repeat"],
 )
@@ -186,6 +189,7 @@ def test_moves_side_by_side_are_those_of_each_alone():
     assert len(np.unique(np.asarray(together)[:, 0])) == 5
 
 
+@pytest.mark.slow
 def test_a_population_takes_gradient_moves(false_alarm):
     """Conjugate: a normal mean; between the steps of a filter and on a path of temperatures."""
     y = np.array([0.9, 1.7, 0.4])

@@ -199,6 +199,7 @@ def test_a_split_of_levels_is_what_it_has_to_be_and_a_wrong_jacobian_is_seen(mon
 
 
 @pytest.mark.tier1
+@pytest.mark.slow
 def test_exact_draws_of_both_models_stay_exact_draws():
     assert invariant(CHANGE, changes, STEPS, n=2_000, steps=(1, 5)).passed
 

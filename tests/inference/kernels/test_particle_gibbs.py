@@ -157,6 +157,7 @@ def test_particle_gibbs_with_a_parameter_keeps_exact_draws(ancestors):
     assert report.detects(0.1)
 
 
+@pytest.mark.slow
 def test_new_ancestors_let_early_states_move_where_retained_ones_stick():
     """50 steps, 6 particles: how often the first state changes, over 400 moves of 4 chains."""
     y = jnp.asarray(np.random.default_rng(0).normal(size=50))
