@@ -207,11 +207,7 @@ ROWS: tuple[Row, ...] = (
         loops=True,
         steps=2,
     ),
-    Row(
-        "move: smcp3 after resampling",
-        Trace >> spawn(2) >> resample(scheme("systematic")) >> move(SMCP3),
-        programs=(nested,),
-    ),
+    Row("move: smcp3", Trace >> spawn(1) >> move(SMCP3) >> PushEvidence >> Collapse, programs=(nested,)),
     Row(
         "smcp3 at every pause",
         suspend(hold=True) >> particle_filter(2, scheme("systematic"), None, kernel=SMCP3),
