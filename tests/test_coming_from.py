@@ -27,9 +27,10 @@ def test_there_are_ten_models(page):
 LONG = {9}  # runs for longer than it compiles
 
 
-@pytest.mark.parametrize(
-    "number", [pytest.param(n, marks=[pytest.mark.optimised] if n in LONG else []) for n in range(1, 11)]
-)
+NUMBERS = [pytest.param(n, marks=[pytest.mark.optimised, pytest.mark.slow] if n in LONG else []) for n in range(1, 11)]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
 def test_a_model_runs_and_its_numbers_are_right(page, number):
     title = next(title for title in page[1] if title.startswith(f"{number}."))
     with warnings.catch_warnings():

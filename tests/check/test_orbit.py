@@ -71,8 +71,8 @@ def test_turns_cut_trajectories_and_a_window_ends_them():
     [
         ("half_share", lambda half, whole: jnp.exp(jnp.minimum(whole - half, 0.0))),
         ("half_share", lambda half, whole: jnp.ones_like(half)),
-        ("leaf_share", lambda leaf, half: jnp.where(half == leaf, 1.0, 0.5)),
-        ("trailing_ones", lambda number: jnp.minimum(number & 1, 1)),
+        pytest.param("leaf_share", lambda leaf, half: jnp.where(half == leaf, 1.0, 0.5), marks=pytest.mark.slow),
+        pytest.param("trailing_ones", lambda number: jnp.minimum(number & 1, 1), marks=pytest.mark.slow),
     ],
     ids=["ratio inverted", "always the new half", "the last leaves alike", "only the shortest halves checked"],
 )

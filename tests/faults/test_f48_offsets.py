@@ -8,6 +8,7 @@ import pytest
 
 from lawful import factor, inference, sample, scan
 from lawful.inference import kernels
+from tests.tiers import rest_slow
 
 KEY = jax.random.key(0)
 Y = jnp.array([0.3, -0.4, 1.1])
@@ -53,7 +54,7 @@ METHODS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", rest_slow(METHODS, 5))
 def test_f48_an_offset_changes_the_evidence_by_itself_and_nothing_else(method):
     model, times, build = METHODS[method]
     plan = build(model)

@@ -94,7 +94,7 @@ def test_every_scheme_gives_an_unbiased_evidence(scheme, resample_below, data):
 
 @pytest.mark.optimised
 @pytest.mark.usefixtures("single_precision")
-@pytest.mark.parametrize("name", ["local level", "tracking"])
+@pytest.mark.parametrize("name", rest_slow(["local level", "tracking"]))
 def test_paths_have_the_moments_of_the_smoother(name, data):
     """Functions of mean 1, 1 + (x - m) / s and ((x - m) / s)^2: a relative bias is one in smoother sds."""
     case = CASES[name](data)

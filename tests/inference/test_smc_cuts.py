@@ -14,6 +14,7 @@ from lawful.inference.stages import place_of, weighings
 from tests.inference.programs import Y, chain, observe, plain
 from tests.inference.tier0 import law_error
 from tests.schemes import SCHEMES
+from tests.tiers import rest_slow
 
 TOLERANCE = 1e-12
 
@@ -79,7 +80,7 @@ def test_the_expected_population_has_the_measure_of_the_program(program, keep):
 
 
 @pytest.mark.tier0
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", rest_slow(SCHEMES, 2))
 def test_every_scheme_keeps_the_measure_of_a_program_without_a_loop(scheme):
     plan = inference.smc(straight, particles=2, keep="last", resampling=scheme, resample_below=None)
     assert law_error(plan, straight, Y).error < TOLERANCE

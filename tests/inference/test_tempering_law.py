@@ -15,6 +15,7 @@ from lawful.inference.check.reflect import reflect
 from lawful.inference.numerics.resampling import scheme
 from lawful.inference.tempered_smc import tempered
 from lawful.tracing import trace
+from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.tier0
 
@@ -81,7 +82,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", rest_slow(CASES, 5))
 def test_the_unnormalised_measure_is_kept(name):
     program, transformer = CASES[name]
     report = preserves(transformer, program, enumerator="compiled", max_paths=1 << 22)

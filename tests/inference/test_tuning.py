@@ -118,6 +118,7 @@ def test_warm_up_and_draws_are_one_loop_whose_input_says_which_steps_learn():
     assert result.posterior["x"].shape == (2, 20, 3) and result.warmup.posterior["x"].shape == (2, 50, 3)
 
 
+@pytest.mark.slow
 def test_given_settings_stay():
     result = run(kernels.nuts(0.3))
     assert set(np.unique(result.stats["step_size"])) == {0.3} and "step_size" not in result.run
@@ -163,6 +164,7 @@ def test_tuned_chains_have_the_moments_of_their_target(false_alarm):
             assert (np.abs(means.mean(0)) < bound * means.std(0, ddof=1) / np.sqrt(200)).all(), kernel
 
 
+@pytest.mark.slow
 def test_without_chains_steps_or_draws_there_is_no_fault():
     assert run(kernels.nuts(0.5), warmup=0, draws=3).posterior["x"].shape == (4, 3, 3)
     assert run(kernels.nuts(), warmup=5, draws=0).posterior["x"].shape == (4, 0, 3)

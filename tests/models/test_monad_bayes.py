@@ -156,6 +156,7 @@ def test_the_topics_have_their_exact_evidence():
 
 @pytest.mark.tier2
 @pytest.mark.optimised
+@pytest.mark.slow
 def test_a_filter_of_the_topics_is_unbiased():
     plan = inference.smc(monad_bayes.latent_dirichlet, particles=50, keep="last")
     counts = ((2, 1, 0, 0), (0, 0, 2, 1))

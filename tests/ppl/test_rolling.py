@@ -13,6 +13,7 @@ from lawful.form import Loop, walk
 from lawful.rolling import rolled
 from tests.ppl.unrolled import random_unrolled, traced
 from tests.structure.programs import equations
+from tests.tiers import rest_slow
 
 KEY = jax.random.key(3)
 
@@ -43,7 +44,7 @@ def agree(form, *inputs):
 
 
 @pytest.mark.parametrize("finite", [True, False])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", rest_slow(range(4), 2))
 def test_outputs_weights_and_draws_stay_with_equal_keys(seed, finite):
     form, y = traced(random_unrolled(100 + seed, steps=9, finite=finite, most=100))
     small = agree(form, y)

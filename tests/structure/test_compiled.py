@@ -12,6 +12,7 @@ from lawful import cond, inference, sample, scan
 from lawful.inference import kernels
 from tests.schemes import SCHEMES
 from tests.structure.programs import equations, largest, primitives, scratch
+from tests.tiers import rest_slow
 
 KEY = jax.random.key(0)
 
@@ -164,7 +165,7 @@ BUILDERS = {
 }
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("name", rest_slow(BUILDERS, 4))
 def test_a_second_call_traces_and_compiles_nothing(name, compiled):
     calls = []
 

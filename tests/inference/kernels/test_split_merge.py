@@ -145,6 +145,7 @@ def case(data):
 
 
 @pytest.mark.reference
+@pytest.mark.slow
 def test_split_merge_agrees_with_the_enumerated_mixture(case):
     """Same-cluster probabilities of the reference, within 5 standard errors.
 

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from lawful.inference.numerics import SCHEMES, multinomial, stratified, systematic
 from lawful.inference.numerics.offspring import ONE_WORD, _one_word, _two_words
+from tests.tiers import rest_slow
 
 DRAW = {name: jax.jit(SCHEMES[name].draw, static_argnums=2) for name in SCHEMES}
 SIZES = [10**3, 10**4, 10**5, ONE_WORD + 1, 10**6]
@@ -78,7 +79,7 @@ def test_stratified_and_residual_counts_keep_their_bounds(n):
 
 
 @pytest.mark.optimised
-@pytest.mark.parametrize("scheme", [systematic, stratified], ids=str)
+@pytest.mark.parametrize("scheme", rest_slow([systematic, stratified]), ids=str)
 def test_group_counts_are_unbiased_in_two_words(scheme, false_alarm):
     """The count of the first items exceeds its floor with the probability that the fraction says."""
     n, group, repeats = ONE_WORD + 1, 1000, 100
