@@ -33,6 +33,7 @@ OBJECTS = """
 """
 
 
+@pytest.mark.slow
 def test_statistical_verdicts_are_repeated_in_a_fresh_process():
     scope: dict = {}
     exec(textwrap.dedent(OBJECTS), scope)

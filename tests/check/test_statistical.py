@@ -7,7 +7,6 @@ import pytest
 
 from lawful.errors import LawfulError, NonFiniteError
 from lawful.inference.check import key_of, one, unbiased
-from tests.tiers import rest_slow
 
 # x ~ Bernoulli(1/3), weight 1 for 0 and 2 for 1: Z = 4/3, the integral of x is 2/3.
 LOG_Z = math.log(4 / 3)
@@ -122,7 +121,8 @@ def test_a_wrong_bound_is_an_error():
 
 
 @pytest.mark.tier2
-@pytest.mark.parametrize("upper", rest_slow([1.5, None]))
+@pytest.mark.slow
+@pytest.mark.parametrize("upper", [1.5, None])
 def test_simulated_false_alarms_stay_below_alpha(upper):
     # 1,000 keys at alpha 1e-2: a lawful check gives more than 25 alarms with probability below 2e-5.
     sample = jax.jit(evidence_only())

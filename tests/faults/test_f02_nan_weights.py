@@ -13,6 +13,7 @@ from lawful.errors import DeadPopulationError, NonFiniteError
 from lawful.inference import Status
 from tests.inference.tier0 import law_error
 from tests.schemes import SCHEMES
+from tests.tiers import rest_slow
 
 STEPS = 3
 KEY = jax.random.key(3)
@@ -37,7 +38,7 @@ def filter_of(scheme="systematic", **settings):
     return lambda bad, when, key=KEY: plan(key, jnp.array(bad), jnp.array(when), jnp.array(jnp.nan))
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", rest_slow(SCHEMES, 2))
 def test_f02_an_error_names_the_step_and_the_site(scheme):
     run = filter_of(scheme, particles=16)
     for bad, when in itertools.product([ALL, SOME], range(STEPS)):
@@ -98,7 +99,7 @@ def test_f02_dead_weights_that_all_are_nan_end_the_run():
         assert result.status & Status.DEAD
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", rest_slow(SCHEMES, 2))
 def test_f02_a_flagged_run_has_no_evidence_and_no_samples_and_changes_no_other_run(scheme):
     """Of the runs of two particles some meet the NaN; the others are those of a program without it, bit by bit."""
     run = filter_of(scheme, particles=2, runs=12, nonfinite="flag")

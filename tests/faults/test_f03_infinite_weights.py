@@ -7,6 +7,7 @@ import pytest
 
 from lawful import factor, inference, sample, scan
 from lawful.errors import NonFiniteError
+from tests.tiers import rest_slow
 
 KEY = jax.random.key(1)
 POLICIES = ["error", "dead", "flag"]
@@ -26,7 +27,7 @@ def program(when):
     factor("after", jnp.where(when == 4, jnp.inf, 0.1 * x))
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", rest_slow(POLICIES, 2))
 def test_f03_the_error_names_site_and_step_under_every_policy(policy):
     plan = inference.smc(program, particles=5, runs=2, nonfinite=policy)
     places = [

@@ -10,6 +10,7 @@ from lawful import factor, inference, sample, scan
 from lawful.errors import DeadPopulationError
 from lawful.inference import Status
 from tests.schemes import SCHEMES
+from tests.tiers import rest_slow
 
 STEPS = 4
 NEVER = STEPS + 1
@@ -48,7 +49,9 @@ def assert_equal(first, second, rows):
         np.testing.assert_array_equal(np.asarray(first[name])[rows], np.asarray(second[name])[rows], err_msg=name)
 
 
-@pytest.mark.parametrize(("scheme", "keep"), [*((scheme, "paths") for scheme in SCHEMES), ("systematic", "last")])
+@pytest.mark.parametrize(
+    ("scheme", "keep"), rest_slow([("systematic", "last"), *((scheme, "paths") for scheme in SCHEMES)], 2)
+)
 def test_f04_runs_that_die_change_no_other_run(scheme, keep):
     """Two particles, twelve runs, one compiled program for all steps: survivors are equal to the bit."""
     plan = inference.smc(program, particles=2, runs=12, resampling=scheme, keep=keep)
@@ -90,7 +93,7 @@ def test_f04_exactly_one_run_dies_and_the_others_are_equal_to_the_bit():
         )
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", rest_slow(SCHEMES, 2))
 def test_f04_nothing_of_a_dead_run_looks_plausible(scheme):
     plan = inference.smc(impossible, particles=5, runs=2, resampling=scheme)
     for when in range(STEPS):
@@ -125,7 +128,9 @@ def dead_from_the_start():
     return theta
 
 
-@pytest.mark.parametrize(("scheme", "resample_below"), [*((scheme, None) for scheme in SCHEMES), ("systematic", 0.5)])
+@pytest.mark.parametrize(
+    ("scheme", "resample_below"), rest_slow([("systematic", 0.5), *((scheme, None) for scheme in SCHEMES)], 3)
+)
 def test_f04_a_dead_population_is_resampled_by_the_identity(scheme, resample_below):
     """Every particle keeps its own parameter, also where every step resamples, and no weight comes back."""
     plan = inference.smc(

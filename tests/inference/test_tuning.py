@@ -151,6 +151,7 @@ def test_thinned_draws_are_every_second_of_all():
     assert result.stats["acceptance_rate"].shape == (2, 6)
 
 
+@pytest.mark.slow
 def test_tuned_chains_have_the_moments_of_their_target(false_alarm):
     """200 chains of 50 draws: means and squares by Student's t over chains."""
     from scipy import stats

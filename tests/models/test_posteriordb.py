@@ -16,6 +16,7 @@ from lawful.errors import ImproperPriorError, LawfulError
 from lawful.models.populations import lotka_volterra
 from lawful.models.posteriordb import POSTERIORS, read
 from lawful.models.posteriordb.reference import bound, comparisons, scalar_draws
+from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.reference
 
@@ -181,7 +182,7 @@ def test_every_posterior_of_the_database_has_a_program(data):
         assert posterior.proper == (told["priors"] == "proper")
 
 
-@pytest.mark.parametrize("name", EQUATIONS)
+@pytest.mark.parametrize("name", rest_slow(EQUATIONS, 5))
 def test_the_program_has_the_density_of_its_equations_in_both_coordinates(name, data):
     """Differences between points, so that constants drop out: of values, and of coordinates with their Jacobian."""
     density, reference = case(name, data)

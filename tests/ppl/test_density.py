@@ -12,6 +12,7 @@ from lawful import handlers, plate, sample, scan
 from lawful.emitter import compiled
 from lawful.errors import LawfulError
 from lawful.record import choices_of, record
+from tests.tiers import rest_slow
 
 from .families import FAMILIES
 from .programs import PROGRAMS
@@ -34,7 +35,7 @@ def full(form, run):
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", rest_slow(SEEDS))
 def test_eager_and_staged_density_are_equal(name, seed):
     program, args = PROGRAMS[name]
     run = eager(name, seed)

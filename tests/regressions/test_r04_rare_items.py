@@ -23,6 +23,7 @@ from lawful.inference.check import ALPHA, key_of
 from lawful.inference.laws import PickLaw
 from lawful.inference.numerics import SCHEMES
 from lawful.masses import cumulative, integer_masses
+from tests.tiers import rest_slow
 
 DRAWS, ITEMS = 4_000, 1_000_000
 WEIGHTS = np.concatenate([[0.9], np.full(ITEMS, 1e-7)])
@@ -75,7 +76,7 @@ def the_sampler(key, logits):
 SAMPLERS = [the_sampler, mapped_site, particles, ancestors, final_pick, eager_site]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: s.__name__)
+@pytest.mark.parametrize("sampler", rest_slow(SAMPLERS, 4), ids=lambda s: s.__name__)
 def test_a_tail_of_a_million_rare_items_has_its_mass(sampler, dtype):
     draws = np.asarray(sampler(key_of(f"r04/{sampler.__name__}"), jnp.asarray(np.log(WEIGHTS), dtype)))
     assert draws.shape == (DRAWS,) and draws.min() == 0 and draws.max() <= ITEMS

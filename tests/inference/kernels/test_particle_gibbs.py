@@ -89,7 +89,7 @@ CASES = {
 
 
 @pytest.mark.tier0
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", rest_slow(CASES, 7))
 def test_two_particles_keep_the_posterior_of_paths_exactly(name):
     program, args, settings = CASES[name]
     built = kernels.particle_gibbs(2, **settings).build(lawful.trace(program, *args))
