@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     here = [*eager_verdicts(chosen.rows), *identity_verdicts(chosen.rows)]  # while the other processes run
     for verdict in itertools.chain(elsewhere, here):
         report = verdict.report
-        held, worst = held and report.passed, max(worst, report.measure_error or 0.0)
+        held, worst = held and report.passed, max(worst, verdict.error)
         programs += verdict.programs
         print(verdict, flush=True)
         if not report.passed:

@@ -46,7 +46,7 @@ class EagerRow:
 
 EAGER_ROWS = (
     EagerRow("eager importance", Settings(2, scheme("systematic"), pauses=False)),
-    EagerRow("eager smc multinomial", Settings(2, scheme("multinomial"), None), max_paths=8),
+    EagerRow("eager smc multinomial", Settings(2, scheme("multinomial"), None), max_paths=8, programs=12),
     EagerRow("eager smc systematic adaptive", Settings(2, scheme("systematic"), 0.9)),
     EagerRow("eager smc residual, N = 3", Settings(3, scheme("residual"), 0.9), 3, 24),
     EagerRow("eager mh single site", None, 1, 24, 60),  # some have evidence zero, and no posterior to keep

@@ -21,10 +21,16 @@ class RowVerdict:
     structured: int = 0
     seconds: float = 0.0
 
+    @property
+    def error(self) -> float:
+        """The error of the measure, or of the probabilities where no measure was compared."""
+        found = self.report.measure_error if self.report.measure_error is not None else self.report.tv
+        return 0.0 if found is None else found
+
     def __str__(self) -> str:
         counts = (self.programs, 8), (self.parameter_sets, 6), (self.structured, 6), (self.report.paths, 9)
         cells = " ".join(f"{count or '':>{width}}" for count, width in counts)
-        return f"{self.name:<44} {cells} {self.report.measure_error:>9.1e} {self.seconds:>6.1f}  {self.report.status}"
+        return f"{self.name:<44} {cells} {self.error:>9.1e} {self.seconds:>6.1f}  {self.report.status}"
 
 
 def is_chosen(name: str, parts: Sequence[str]) -> bool:

@@ -155,7 +155,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("smc multinomial adaptive, collapsed", _filter("multinomial", 2, 0.9) >> Collapse, loops=True, steps=2),
     Row("importance inside a program", spawn(2) >> PushEvidence >> Collapse >> Called, max_paths=80),
-    Row("move: mh after resampling", Trace >> spawn(2) >> resample(scheme("systematic")) >> move(mh()), max_paths=40),
+    Row("move: mh after resampling", Trace >> spawn(2) >> resample(scheme("systematic")) >> move(mh()), max_paths=25),
     Row(
         "tempered smc, N = 2",
         tempered(2, scheme("systematic"), reflect(), ladder=[0.4, 1.0], steps=1),

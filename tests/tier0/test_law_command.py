@@ -6,6 +6,7 @@ import pytest
 
 from lawful.inference.check import __main__ as command
 from lawful.inference.check.law import identity_verdicts
+from lawful.inference.check.rows import IDENTITIES
 
 pytestmark = pytest.mark.tier0
 
@@ -17,6 +18,15 @@ def test_the_chosen_rows_are_printed_and_the_exit_code_is_zero(capsys):
     assert nested.startswith("mh single site, nested branches") and nested.endswith("passed")
     assert walk.startswith("mh random walk (density identities)") and walk.endswith("passed")
     assert total.startswith("2 programs, largest error ")
+
+
+def test_every_identity_has_a_line_with_its_error(capsys):
+    """Also those that compare probabilities and no measure."""
+    names = [row.name for row in IDENTITIES]
+    assert command.main(names) == 0
+    lines = capsys.readouterr().out.splitlines()[1:-1]
+    assert [line.split(" (density")[0] for line in lines] == names
+    assert all(float(line.split()[-3]) < 1.0 and line.endswith("passed") for line in lines)
 
 
 def test_a_law_that_does_not_hold_is_told_by_the_exit_code(capsys, monkeypatch):
