@@ -40,5 +40,6 @@ def test_f49_missing_data_fail_in_ci_and_skip_elsewhere(root, tmp_path, ci, outc
     assert "LAWFUL_DATA" in report
 
 
+@pytest.mark.slow
 def test_f49_data_that_are_there_are_used(root, tmp_path):
     assert "1 passed" in run_with(root, tmp_path, tmp_path, ci="1")

@@ -15,6 +15,7 @@ from lawful.errors import DeadPopulationError, LawfulError, ResultFileError
 from lawful.inference import Result
 from lawful.inference.collect import from_chains, from_population
 from lawful.inference.findings import Finding, Limits
+from tests.tiers import rest_slow
 
 KEY = jax.random.key(5)
 FORMATS = [".nc", ".zarr"]
@@ -75,7 +76,7 @@ def arrays(result):
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", rest_slow(CASES))
 def test_every_array_comes_back_bit_for_bit(name, suffix, tmp_path):
     result = made(name)
     path = tmp_path / f"result{suffix}"

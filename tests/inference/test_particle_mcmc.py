@@ -34,7 +34,7 @@ def plans():
 
 
 @pytest.mark.parametrize(
-    "name", rest_slow(["pmmh", "pmmh, correlated", "particle gibbs, sampled", "particle gibbs, backward"], 2)
+    "name", rest_slow(["pmmh", "pmmh, correlated", "particle gibbs, sampled", "particle gibbs, backward"])
 )
 def test_the_posterior_of_a_parameter_and_of_a_state_is_exact(name):
     """200 independent chains: their means are independent, so 6.2 standard errors are a false alarm in 10^9."""

@@ -48,7 +48,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", rest_slow(SETTINGS, 2))
+@pytest.mark.parametrize("name", rest_slow(SETTINGS))
 def test_the_posterior_and_its_evidence_are_reached(name, false_alarm):
     """32 runs of 1000 particles: the pooled evidence agrees by Student's t, and its error is below 0.05."""
     result = inference.tempered_smc(normal, particles=1000, runs=32, **SETTINGS[name])(key_of(f"tempered/{name}"), Y)

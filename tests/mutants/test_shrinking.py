@@ -33,7 +33,7 @@ PLANTED = {
 }
 
 
-@pytest.fixture(scope="module", params=rest_slow(PLANTED, 2))
+@pytest.fixture(scope="module", params=rest_slow(PLANTED))
 def failure(request):
     """The message of a row that fails, and the context in which it does."""
     with PATCHES[request.param]() as reached:

@@ -140,7 +140,7 @@ def run(program):
 @pytest.mark.parametrize(
     ("programs", "least"),
     [
-        pytest.param([switching, nested], (1000, 100), id="branches", marks=pytest.mark.slow),
+        pytest.param([switching, nested], (1000, 100), id="branches"),
         pytest.param([plates, carries], (1000, 0), id="plates and carries", marks=pytest.mark.slow),
     ],
 )
