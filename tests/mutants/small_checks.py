@@ -29,6 +29,7 @@ from lawful.laws import law_of
 from tests.inference.kernels import test_incremental
 
 WALK = kernels.mh(kernels.random_walk(0.7))
+HAMILTONIAN = kernels.hmc(0.3, 3)  # one object, so that 200 seeds compile it once
 
 
 def positive(y):
@@ -65,7 +66,7 @@ def walk_keeps_exact_draws(fresh: int | None = None) -> Report:
 def hamiltonian_moves_keep_exact_draws(fresh: int | None = None) -> Report:
     """Tier 1: Hamiltonian moves of a bounded site."""
     key = key_of("mutants/hmc", fresh)
-    return invariant(kernels.hmc(0.3, 3), positive, jnp.array(0.3), n=4_000, steps=(1, 5), key=key)
+    return invariant(HAMILTONIAN, positive, jnp.array(0.3), n=4_000, steps=(1, 5), key=key)
 
 
 def leapfrogs_lead_back() -> Report:
