@@ -106,8 +106,16 @@ def _ancestors(law: ResampleLaw, noise: jax.Array, weights: jax.Array, *key: jax
 def _picked(noise: jax.Array, weights: jax.Array) -> jax.Array:
     """Pick an index by its weight; weights that are all zero pick uniformly."""
     usable = jnp.where(jnp.sum(weights) > 0, weights, jnp.ones_like(weights))
-    sums = jnp.cumsum(usable)
-    return jnp.sum(ndtr(noise) * sums[-1] > sums[:-1]).astype(jnp.int32)
+    return _index(noise, usable).astype(jnp.int32)
+
+
+def _index(noise: jax.Array, weights: jax.Array) -> jax.Array:
+    """Find the index whose share of the weights, along the last axis, holds the probability below a noise.
+
+    An item of weight zero at the end has no share, although a rounded probability may be one.
+    """
+    sums = jnp.cumsum(weights, axis=-1)
+    return jnp.sum((ndtr(noise) * sums[..., -1])[..., None] > sums[..., :-1], axis=-1)
 
 
 def _value(law: DistributionLaw, noise: jax.Array, *parameters: jax.Array) -> jax.Array:
@@ -128,15 +136,17 @@ def quantile(distribution: Any, noise: jax.Array) -> jax.Array:
     if isinstance(distribution, dist.MultivariateNormal):
         return distribution.loc + jnp.squeeze(distribution.scale_tril @ noise[..., None], -1)
     if isinstance(distribution, dist.TransformedDistribution):
+        if distribution.base_dist.shape() != distribution.shape():
+            raise NotImplementedError("there are not as many normals as numbers")
         value = quantile(distribution.base_dist, noise)
         for transform in distribution.transforms:
             value = transform(value)
         return value
     if isinstance(distribution, dist.BernoulliProbs | dist.BernoulliLogits):
-        return ndtr(noise) >= 1.0 - distribution.probs
+        p = distribution.probs  # each tail by its own small numbers: what is impossible stays so
+        return jnp.where(p > 0.5, ndtr(noise) >= 1.0 - p, ndtr(-noise) < p)
     if isinstance(distribution, dist.CategoricalProbs | dist.CategoricalLogits):
-        sums = jnp.cumsum(distribution.probs, axis=-1)
-        return jnp.sum(ndtr(noise)[..., None] > sums[..., :-1], axis=-1)
+        return _index(noise, distribution.probs)
     found: jax.Array = distribution.icdf(ndtr(noise))
     return found
 

@@ -41,6 +41,7 @@ from .kernels.base import KernelForm, initial_state, unweighed
 from .kernels.gradient import with_gradient
 from .kernels.mh import as_kernel, mh
 from .map_findings import map_findings
+from .parts import is_own
 from .plan import Builder, Prepared, environment, masked, one_key, timed
 from .recovery import EnumeratedPlan
 from .representations.conditional import without_factors
@@ -109,7 +110,8 @@ class ChainPlan:
             flags = dict(zip((c.name for c in choices if c.conditional), flat[len(choices) : -1], strict=True))
             started = jnp.repeat(jnp.isfinite(state[-1]), self.settings["draws"])
             broken = {c.name: started for c in choices if jnp.issubdtype(c.dtype, jnp.floating)}
-            return masked(masked(dict(zip((c.name for c in choices), flat, strict=False)), broken), flags)
+            draws = dict(zip((c.name for c in choices), flat, strict=False))
+            return _shown(masked(masked(draws, broken), flags), choices)
 
         return draw
 
@@ -186,9 +188,9 @@ class ChainPlan:
         return state
 
     def _state_at(self, form: Form, kernel: KernelForm, states: Form) -> Callable[..., list[jax.Array]]:
-        """Compile `(key, inputs, init) -> state`; where the state has an estimate, what is not given is drawn."""
+        """Compile `(key, inputs, init) -> state`; where an algorithm is a part of it, what is not given is drawn."""
         chains = self.settings["chains"]
-        if kernel.states is not None and self.init is not None:
+        if self.init is not None and (kernel.states is not None or any(map(is_own, kernel.choices))):
             return drawn_around(states, self.init, chains)
         found = state_at(form)
         return lambda key, inputs, init: found(inputs, spread(kernel.choices, init, chains))
@@ -221,7 +223,7 @@ class ChainPlan:
         choices = built.kernel.choices
         values = dict(zip((c.name for c in choices), states, strict=False))
         flags = dict(zip((c.name for c in choices if c.conditional), states[len(choices) : -1], strict=True))
-        draws = {name: x for name, x in masked(values, flags).items() if not _is_hidden(name)}
+        draws = _shown(masked(values, flags), choices)
         if built.named is not None:
             extra = built.named(prepared.inputs, list(values.values()))
             draws |= {c.name: np.asarray(x) for c, x in zip(built.named_choices, extra, strict=True)}
@@ -284,9 +286,10 @@ class ChainPlan:
         return (Finding("NONFINITE_DENSITY", text, (place.site,), count, 0),)
 
 
-def _is_hidden(name: str) -> bool:
-    """Tell whether a site belongs to an algorithm inside the program, as the noise of a filter."""
-    return name.startswith("~")
+def _shown[T](values: Mapping[str, T], choices: Sequence[Choice]) -> dict[str, T]:
+    """Leave out what an algorithm inside the program drew, as the noise of a filter."""
+    own = {c.name for c in choices if is_own(c)}
+    return {name: value for name, value in values.items() if name not in own}
 
 
 class _At(Handler):

@@ -15,6 +15,7 @@ from lawful.block import Block
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Det, Factor, Form, Loop, Node, Site, Var
 from lawful.interpose import score
+from lawful.record import Choice
 
 
 def scored(block: Block, program: Form, inputs: Sequence[Var], values: Sequence[Var]) -> tuple[Var, tuple[Var, ...]]:
@@ -59,6 +60,11 @@ def without_weights(program: Form) -> Form:
 
 def _same(value: Var) -> tuple[Var]:
     return (value,)
+
+
+def is_own(choice: Choice) -> bool:
+    """Tell whether an algorithm inside the program made a choice, which no result shows."""
+    return any(isinstance(part, str) and part.startswith("~") for part in choice.address)
 
 
 def unweighed(built: Any, where: str) -> Any:

@@ -23,6 +23,7 @@ from lawful.tracing import trace
 from .check.contracts import Contract
 from .collect import from_population
 from .laws import ResampleLaw
+from .parts import is_own
 from .plan import Builder, Prepared, environment, masked, one_key, timed
 from .priors import refuse_improper
 from .propose import proposed_sites
@@ -114,10 +115,10 @@ class PopulationPlan:
         recorded = record(form) if paths else record(form, ())
         own = recorded.own
         source = recorded.form
-        choices = tuple(c for c in recorded.choices if not _own(c))
+        choices = tuple(c for c in recorded.choices if not is_own(c))
         if paths:
-            shown = [not _own(c) for c in recorded.choices]
-            shown += [not _own(c) for c in recorded.choices if c.conditional]
+            shown = [not is_own(c) for c in recorded.choices]
+            shown += [not is_own(c) for c in recorded.choices if c.conditional]
             source = replace(
                 source, outputs=tuple(v for v, seen in zip(source.outputs[own:], shown, strict=True) if seen)
             )
@@ -183,11 +184,6 @@ class PopulationPlan:
 def _described(settings: dict[str, Any]) -> dict[str, Any]:
     """Write what steers the population as text, which a file can hold."""
     return {name: repr(value) if name in ("proposal", "move", "cuts") else value for name, value in settings.items()}
-
-
-def _own(choice: Choice) -> bool:
-    """Tell whether an algorithm inside the program made a choice, which no result shows."""
-    return any(isinstance(part, str) and part.startswith("~") for part in choice.address)
 
 
 def _spread(block: Any, value: Any, plate: Any) -> Any:

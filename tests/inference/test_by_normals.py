@@ -50,6 +50,16 @@ def test_a_discrete_value_has_its_probability(law):
     np.testing.assert_allclose(found / len(GRID), expected, atol=2e-5)
 
 
+@pytest.mark.usefixtures("single_precision")
+@pytest.mark.parametrize("u", [-40.0, -6.0, 6.0, 40.0])
+def test_what_is_impossible_is_never_made_also_where_probabilities_round_to_one(u):
+    noise = jnp.float32(u)
+    assert not quantile(dist.Bernoulli(jnp.float32(0.0)), noise)
+    assert quantile(dist.Bernoulli(jnp.float32(1.0)), noise)
+    law = dist.Categorical(jnp.array([0.1] * 7 + [0.3, 0.0], jnp.float32))
+    assert float(law.log_prob(quantile(law, noise))) > -10.0
+
+
 def test_picks_and_ancestors_have_their_laws():
     weights = jnp.array([0.5, 0.0, 1.5, 2.0])
     picks = np.bincount(np.asarray(jax.vmap(lambda u: _picked(u, weights))(ndtri(GRID))), minlength=4)
@@ -123,12 +133,25 @@ def test_the_noise_of_a_filter_is_no_part_of_the_posterior():
     result = plan(jax.random.key(0), Y)
     assert {name: x.shape for name, x in result.posterior.items()} == {"sigma": (2, 3), "x": (2, 3, 4)}
     assert "a step of correlation 0.9" in plan.plan(Y)
+    assert set(plan.sampler(Y)(jax.random.key(0), Y)) == {"sigma"}
+
+
+def test_a_start_of_the_parameters_is_taken_and_the_noise_is_drawn():
+    plan = inference.pmmh(
+        walk, kernels.random_walk(1e-9), ["sigma"], particles=4, correlation=0.9, chains=2, warmup=0, draws=1,
+        init={"sigma": 0.7},
+    )  # fmt: skip
+    np.testing.assert_allclose(plan(jax.random.key(0), Y).posterior["sigma"], 0.7, rtol=1e-6)
 
 
 def test_what_cannot_be_done_by_normals_is_refused():
     form = lawful.trace(lambda: lawful.sample("x", dist.Dirichlet(jnp.ones(3))))
     with pytest.raises(UnsupportedProgramError, match="by_normals: site 'x' .* has the law Dirichlet, whose quantile"):
         by_normals(form)
+    sticks = dist.transforms.StickBreakingTransform()
+    longer = dist.TransformedDistribution(dist.Normal(jnp.zeros(2), 1.0).to_event(1), sticks)
+    with pytest.raises(UnsupportedProgramError, match="by_normals: site 'x' .* whose quantile"):
+        by_normals(lawful.trace(lambda: lawful.sample("x", longer)))
     with pytest.raises(UnsupportedProgramError, match="with a correlation, site 'x' .* has to be a noise"):
         kernels.refresh(kernels.random_walk(0.3), ["sigma"], correlation=0.5).build(lawful.trace(walk, Y))
     with pytest.raises(LawfulError, match="a correlation needs parameters"):
