@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lawful.errors import LawfulError
+
 from .kernels.mh import as_kernel
 from .ladders import ladder_of
 from .numerics.resampling import scheme as scheme_named
@@ -58,6 +60,8 @@ def annealed_importance(
         path: how the observations enter, as for `tempered_smc`.
         runs: number of independent runs.
 
+    Raises: LawfulError for a ladder that does not end at 1, and for numbers below 1.
+
     Returns: a plan; `plan(key, *args)` gives a `Result`: draws by the last weights, and the evidence of every run.
 
     >>> import jax, numpy as np, numpyro.distributions as dist, lawful
@@ -70,6 +74,9 @@ def annealed_importance(
     True
     """
     check_settings(particles, runs, "paths", "error", "raise")
+    for name, number in (("steps", steps), *([("ladder", ladder)] if isinstance(ladder, int) else [])):
+        if number < 1:
+            raise LawfulError(f"annealed_importance: {name}: expected an integer of 1 or more, got {number!r}.")
     kernel = population_walk() if kernel is None else kernel if is_fitted(kernel) else as_kernel(kernel)
     powers = ladder_of([(k / ladder) ** 4 for k in range(1, ladder + 1)] if isinstance(ladder, int) else ladder)
     path = prior_to_posterior() if path is None else path

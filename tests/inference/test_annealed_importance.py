@@ -28,6 +28,10 @@ def test_the_evidence_is_unbiased_and_weighted_moments_are_exact():
     ratios = np.exp(np.asarray(result.log_evidence) - EXACT)
     assert abs(ratios.mean() - 1.0) < 6 * ratios.std() / np.sqrt(len(ratios))
     assert ratios.std() < 1.0
+    precision = len(Y) + 0.25  # of the posterior
+    for power, expected in ((1, Y.sum() / precision), (2, 1 / precision + (Y.sum() / precision) ** 2)):
+        terms = ratios * (np.asarray(result.posterior["mu"]) ** power).mean(axis=1)
+        assert abs(terms.mean() - float(expected)) < 6 * terms.std() / np.sqrt(len(terms))
 
 
 def test_more_powers_give_more_even_weights():
@@ -42,5 +46,9 @@ def test_ladders_are_a_number_of_powers_or_the_powers():
     run = lambda ladder: inference.annealed_importance(level, particles=10, ladder=ladder)(jax.random.key(0), Y)
     np.testing.assert_allclose(np.asarray(run(2).stats["temperature"])[0], [0.5**4, 1.0])
     np.testing.assert_allclose(np.asarray(run([0.3, 1.0]).stats["temperature"])[0], [0.3, 1.0], rtol=1e-6)
-    with pytest.raises(LawfulError):
+    with pytest.raises(LawfulError, match="ladder"):
         run([0.3, 0.9])
+    with pytest.raises(LawfulError, match="ladder: expected an integer of 1 or more, got 0"):
+        run(0)
+    with pytest.raises(LawfulError, match="steps: expected an integer of 1 or more, got 0"):
+        inference.annealed_importance(level, particles=10, steps=0)
