@@ -10,6 +10,7 @@ the optimal importance function and its local linearisation.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -77,7 +78,7 @@ def local_proposals(iterations: int = 6, scale: float = 1.0) -> Transformer:
     def apply(program: Callable[..., Any] | Form) -> Callable[..., Any] | Form:
         if isinstance(program, Form):
             return rewrite(program)
-        return lambda *args: rewrite(trace(program, *args))(*args)
+        return functools.wraps(program, updated=())(lambda *args: rewrite(trace(program, *args))(*args))
 
     return Transformer(f"local_proposals({iterations}, {scale:g})", apply, PRESERVES)
 
@@ -126,9 +127,9 @@ def _refuse(choice: Choice, stands_here: bool) -> None:
 def _draw(block: Block, node: Site, step: _Step, normal: tuple[Var, Var], noise: list[Var]) -> None:
     """Append the draw of a site, and the factor that weighs it."""
     number = len(noise)
-    place, coordinates = step.maps[number], step.choices[number]
+    place, choice = step.maps[number], step.choices[number]
     given = block.det(partial(step.conditional, number), *normal, *noise, label="given those before")
-    drawn = trace(partial(_sample, place, coordinates.full_shape), *(jnp.zeros(v.shape, v.dtype) for v in given))
+    drawn = trace(partial(_sample, place, choice.full_shape), *(jnp.zeros(v.shape, v.dtype) for v in given))
     *parts, site = drawn.nodes
     assert isinstance(site, Site)
     inner = Form(drawn.inputs, tuple(parts), site.parameters, drawn.constants)

@@ -46,12 +46,14 @@ def predation(
 
     Returns: (T, 2), log u and log v.
 
-    Raises: LawfulError where diffrax, which chooses steps, is not installed.
+    Raises: LawfulError for less than one step, and where diffrax, which chooses steps, is not installed.
 
     >>> rest = predation(jnp.array([0.5, 0.1, 0.5, 0.1]), jnp.array([5.0, 5.0]), jnp.array([1.0, 2.0]))
     >>> [round(float(x), 6) for x in jnp.exp(rest[-1])]
     [5.0, 5.0]
     """
+    if steps is not None and steps < 1:
+        raise LawfulError(f"predation: steps: expected a number of 1 or more, or None, got {steps!r}.")
     if steps is not None:
         return _by_equal_steps(_slope, jnp.asarray(rates), jnp.log(start), jnp.asarray(times), steps)
     try:

@@ -93,7 +93,7 @@ def hmm_example(y: Any) -> None:
 
 
 def lotka_volterra(ts: Any, y_init: Any, y: Any) -> None:
-    """Hares and lynxes (hudson_lynx_hare-lotka_volterra), by 16 steps a year: log numbers are right to five digits."""
+    """Hares and lynxes (hudson_lynx_hare-lotka_volterra), by 16 steps a year: log numbers are right to 1e-4."""
     populations.lotka_volterra(ts, y_init, y, steps=16)
 
 

@@ -51,6 +51,12 @@ def two_sites(x, y):
     return level + share, level
 
 
+def shares(x, y):
+    s = lawful.sample("s", dist.Dirichlet(jnp.array([1.0, 2.0, 3.0])))
+    lawful.sample("y", dist.Normal(x + s[0] - s[2], 0.3), obs=y)
+    return s[1], s
+
+
 def parameter(y):
     scale = lawful.sample("scale", dist.HalfNormal(1.0))
 
@@ -68,6 +74,7 @@ PROGRAMS = {
     "positive": scanned(positive, 1.0),
     "plane": scanned(plane, jnp.zeros(2)),
     "two sites": scanned(two_sites, 0.0),
+    "shares": scanned(shares, 0.0),
     "parameter": parameter,
 }
 

@@ -41,6 +41,11 @@ def test_a_trajectory_that_equal_steps_cannot_follow_is_infinite_not_a_number():
     assert not jnp.isnan(path).any()
 
 
+def test_no_steps_are_refused():
+    with pytest.raises(LawfulError, match="steps: expected a number of 1 or more, or None, got 0"):
+        solved(steps=0)
+
+
 def test_a_trajectory_keeps_what_the_equations_keep():
     a, b, c, d = RATES
     kept = lambda u, v: d * u - c * np.log(u) + b * v - a * np.log(v)
