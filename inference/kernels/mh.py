@@ -40,6 +40,14 @@ class Proposal(Protocol):
         """Say which site is proposed how."""
 
 
+def written(proposal: Any, program: Form) -> tuple[tuple[Choice, ...], Block, tuple[Var, ...], State, Proposed]:
+    """Write a proposal for a program: gives its choices, the block, inputs and state before, and what is proposed."""
+    choices = choices_of(program)
+    refuse_nothing_to_move(choices)
+    block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
+    return choices, block, inputs, state, proposal.propose(block, program, inputs, choices, state)
+
+
 @dataclass(frozen=True)
 class MH:
     """The kernel of a proposal."""
@@ -56,12 +64,7 @@ class MH:
         if hasattr(self.proposal, "build"):
             built: KernelForm = self.proposal.build(program)
             return built
-        choices = choices_of(program)
-        refuse_nothing_to_move(choices)
-        block = Block()
-        inputs = tuple(v.like() for v in program.inputs)
-        state = state_inputs(choices)
-        proposed = self.proposal.propose(block, program, inputs, choices, state)
+        choices, block, inputs, state, proposed = written(self.proposal, program)
         probability, coin, broken = accept(block, proposed.log_ratio)
         pairs = zip(proposed.state.flat, state.flat, strict=True)
         new = [block.det(jnp.where, coin, there, here, label="accept?") for there, here in pairs]

@@ -15,14 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lawful.block import Block
 from lawful.form import Form
-from lawful.record import choices_of
 
 from ..check.contracts import Contract
 from ..weights import PRESERVES
-from .acceptance import refuse_nothing_to_move
-from .base import KernelForm, finished, state_inputs
+from .base import KernelForm, finished
+from .mh import written
 from .program_proposal import ProgramProposal
 from .redraw import PREFIX
 
@@ -36,12 +34,7 @@ class Weighing:
 
     def build(self, program: Form) -> KernelForm:
         """Write the move and the factor that weighs it."""
-        choices = choices_of(program)
-        refuse_nothing_to_move(choices)
-        block = Block()
-        inputs = tuple(v.like() for v in program.inputs)
-        state = state_inputs(choices)
-        proposed = self.proposal.propose(block, program, inputs, choices, state)
+        choices, block, inputs, state, proposed = written(self.proposal, program)
         block.factor((PREFIX, "smcp3"), proposed.log_ratio)
         form = block.form((*inputs, *state.flat), proposed.state.flat)
         return KernelForm(finished(form), choices, (), self.proposal.incremental, weighs=True)

@@ -18,6 +18,7 @@ from lawful.inference.laws import ResampleLaw
 from lawful.inference.nesting import Nest
 from lawful.inference.numerics.resampling import scheme
 from lawful.record import choices_of
+from tests.inference.unknown_step import walk
 
 CONTINUOUS = {
     "normal": dist.Normal(1.0, 2.0),
@@ -73,17 +74,6 @@ def test_picks_and_ancestors_have_their_laws():
 
 
 Y = jnp.array([0.4, -0.7, 1.5, 0.9])
-
-
-def walk(y):
-    sigma = lawful.sample("sigma", dist.LogNormal(-0.5, 0.5))
-
-    def step(x, y):
-        x = lawful.sample("x", dist.Normal(0.9 * x, sigma))
-        lawful.sample("y", dist.Normal(x, 0.5), obs=y)
-        return x, None
-
-    lawful.scan(step, 0.0, y)
 
 
 def evidence():
