@@ -26,7 +26,8 @@ from lawful.tracing import split_arguments, trace
 
 from ..kernels.base import flag_per_choice, initial_state, state_inputs
 from ..kernels.involutive import Involutive, Parts
-from ..kernels.program_proposal import Data, Score
+from ..kernels.program_proposal import Data
+from ..kernels.proposal_rules import Score
 from .keys import key_of
 from .report import Report
 from .repro import line, named

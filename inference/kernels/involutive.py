@@ -34,7 +34,8 @@ from .acceptance import INFO, accept, refuse_nothing_to_move
 from .base import INVARIANT, KernelForm, State, finished, flag_per_choice, state_inputs
 from .log_jacobian import LogJacobian, log_jacobian_of
 from .maps import MapForm, map_form
-from .program_proposal import Data, Draw, Score, takes_arrays, where_active
+from .program_proposal import Data, takes_arrays, where_active
+from .proposal_rules import Draw, Score
 from .rescore import rescored
 from .way_back import Checked, Declared, Distance
 

@@ -8,7 +8,7 @@ and those that stop and would not be proposed on the way back are dropped with t
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,8 @@ from lawful.blanket import reached
 from lawful.block import Block, total
 from lawful.dependence import dependence
 from lawful.errors import LawfulError, UnsupportedProgramError
-from lawful.form import Form, Site, Var
-from lawful.interpose import Answer, interpose
+from lawful.form import Form, Var
+from lawful.interpose import interpose
 from lawful.record import Choice, choices_of
 from lawful.sums import signed
 from lawful.tracing import trace
@@ -31,7 +31,8 @@ from lawful.tracing import trace
 from ..check.contracts import Contract
 from .base import INVARIANT, Proposed, State, flag_per_choice
 from .prior_proposal import PriorProposal
-from .redraw import PREFIX, RedrawLaw, ScoreKept, SplitScore, units
+from .proposal_rules import Draw, Replace, Score
+from .redraw import ScoreKept, units
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class ProgramProposal:
 
         reach = reached(program, [c.address for c in choices if c.name in where])
         always = frozenset(c.address for c in choices if c.name in where and not drawn[where[c.name]].conditional)
-        rule = _Replace(frozenset(c.address for c in choices if c.name in where), always, reach.switched)
+        rule = Replace(frozenset(c.address for c in choices if c.name in where), always, reach.switched)
         given: list[Var] = []
         for choice, old, was, offer in zip(choices, state.values, flags, offered, strict=True):
             there = offer or (old, block.constant(np.zeros(choice.loops, bool)))
@@ -260,102 +261,6 @@ class Data:
                 self.block.det(where_active, flag, value, label="current") if choice.conditional else value
             )
         return [*(given[name] for name in sorted(given) if current), *self.arrays]
-
-
-@dataclass(frozen=True)
-class Draw:
-    """The rule of the way forth: no inputs; outputs (value, log density)."""
-
-    def inputs(self, choice: Choice) -> list[Var]:
-        """Nothing."""
-        return []
-
-    def outputs(self, choice: Choice) -> list[Var]:
-        """The value and its log density."""
-        return [Var(choice.shape, choice.dtype), Var((), jnp.result_type(float))]
-
-    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
-        """Append the draw and its score."""
-        value = block.site((PREFIX, "proposal", *site.address), site.law, parameters)
-        term = block.log_prob(site.law, value, parameters, label="log q")
-        return Answer(value, term, (value, term))
-
-    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        """Zero, and a term of zero."""
-        zero = block.constant(np.zeros(choice.full_shape, choice.dtype))
-        return [zero, block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
-
-
-@dataclass(frozen=True)
-class Score:
-    """The rule of the way back: input the value; output its log density."""
-
-    def inputs(self, choice: Choice) -> list[Var]:
-        """The value."""
-        return [Var(choice.shape, choice.dtype)]
-
-    def outputs(self, choice: Choice) -> list[Var]:
-        """Its log density."""
-        return [Var((), jnp.result_type(float))]
-
-    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
-        """Append the score."""
-        term = block.log_prob(site.law, given[0], parameters, label="log q")
-        return Answer(given[0], term, (term,))
-
-    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        """A term of zero."""
-        return [block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
-
-
-@dataclass(frozen=True)
-class _Replace:
-    """The rule of the target: inputs (old, was active, offered, is offered); outputs (value, density drawn).
-
-    Attributes:
-        offered: choices for which a value may be offered.
-        always: those for which it always is.
-        switched: choices that may begin to run.
-    """
-
-    offered: frozenset[Address]
-    always: frozenset[Address]
-    switched: Collection[Address]
-
-    def inputs(self, choice: Choice) -> list[Var]:
-        boolean = jnp.dtype(bool)
-        value = Var(choice.shape, choice.dtype)
-        return [value, Var((), boolean), value.like(), Var((), boolean)]
-
-    def outputs(self, choice: Choice) -> list[Var]:
-        return [Var(choice.shape, choice.dtype), Var((), jnp.result_type(float))]
-
-    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
-        old, was, offered, is_offered = given
-        value, label = old, f"log p({site.address[-1]})"
-        if site.address in self.always:
-            value = offered
-        elif site.address in self.offered:
-            value = block.det(jnp.where, is_offered, offered, old, label="offered?")
-        if site.address not in self.switched:
-            term = block.log_prob(site.law, value, parameters, label=label)
-            return Answer(value, term, (value, block.constant(jnp.zeros((), term.dtype))))
-        drawn = block.det(_Fresh(tuple(site.law.units)), was, is_offered, label="draw?")
-        value = block.site((PREFIX, "value", *site.address), RedrawLaw(site.law), (drawn, value, *parameters))
-        kept = block.det(jnp.logical_not, drawn, label="kept?")
-        term, rest = block.det(SplitScore(site.law), value, kept, *parameters, label=label)
-        return Answer(value, term, (value, rest))
-
-    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        return [given[0], block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
-
-
-@dataclass(frozen=True)
-class _Fresh:
-    shape: tuple[int, ...]
-
-    def __call__(self, was: jax.Array, offered: jax.Array) -> jax.Array:
-        return jnp.broadcast_to(~was & ~offered, self.shape)
 
 
 @dataclass(frozen=True)

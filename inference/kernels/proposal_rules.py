@@ -1,0 +1,121 @@
+"""Rules of proposal programs: how a choice is answered on the way forth, on the way back, and in the target.
+
+Law: the density that a rule gives out is that of the value that it gives, or was given, under the law of the site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.addresses import Address
+from lawful.block import Block
+from lawful.form import Site, Var
+from lawful.interpose import Answer
+from lawful.record import Choice
+
+from .redraw import PREFIX, RedrawLaw, SplitScore
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The rule of the way forth: no inputs; outputs (value, log density)."""
+
+    def inputs(self, choice: Choice) -> list[Var]:
+        """Nothing."""
+        return []
+
+    def outputs(self, choice: Choice) -> list[Var]:
+        """The value and its log density."""
+        return [Var(choice.shape, choice.dtype), Var((), jnp.result_type(float))]
+
+    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        """Append the draw and its score."""
+        value = block.site((PREFIX, "proposal", *site.address), site.law, parameters)
+        term = block.log_prob(site.law, value, parameters, label="log q")
+        return Answer(value, term, (value, term))
+
+    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        """Zero, and a term of zero."""
+        zero = block.constant(np.zeros(choice.full_shape, choice.dtype))
+        return [zero, block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The rule of the way back: input the value; output its log density."""
+
+    def inputs(self, choice: Choice) -> list[Var]:
+        """The value."""
+        return [Var(choice.shape, choice.dtype)]
+
+    def outputs(self, choice: Choice) -> list[Var]:
+        """Its log density."""
+        return [Var((), jnp.result_type(float))]
+
+    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        """Append the score."""
+        term = block.log_prob(site.law, given[0], parameters, label="log q")
+        return Answer(given[0], term, (term,))
+
+    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        """A term of zero."""
+        return [block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
+
+
+@dataclass(frozen=True)
+class Replace:
+    """The rule of the target: inputs (old, was active, offered, is offered); outputs (value, density drawn).
+
+    Attributes:
+        offered: choices for which a value may be offered.
+        always: those for which it always is.
+        switched: choices that may begin to run.
+    """
+
+    offered: frozenset[Address]
+    always: frozenset[Address]
+    switched: Collection[Address]
+
+    def inputs(self, choice: Choice) -> list[Var]:
+        """The old value, whether it ran, the value offered, whether it is."""
+        boolean = jnp.dtype(bool)
+        value = Var(choice.shape, choice.dtype)
+        return [value, Var((), boolean), value.like(), Var((), boolean)]
+
+    def outputs(self, choice: Choice) -> list[Var]:
+        """The value, and the log density of what was drawn from the prior."""
+        return [Var(choice.shape, choice.dtype), Var((), jnp.result_type(float))]
+
+    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        """Append the choice between what is offered, what was there, and a draw."""
+        old, was, offered, is_offered = given
+        value, label = old, f"log p({site.address[-1]})"
+        if site.address in self.always:
+            value = offered
+        elif site.address in self.offered:
+            value = block.det(jnp.where, is_offered, offered, old, label="offered?")
+        if site.address not in self.switched:
+            term = block.log_prob(site.law, value, parameters, label=label)
+            return Answer(value, term, (value, block.constant(jnp.zeros((), term.dtype))))
+        drawn = block.det(_Fresh(tuple(site.law.units)), was, is_offered, label="draw?")
+        value = block.site((PREFIX, "value", *site.address), RedrawLaw(site.law), (drawn, value, *parameters))
+        kept = block.det(jnp.logical_not, drawn, label="kept?")
+        term, rest = block.det(SplitScore(site.law), value, kept, *parameters, label=label)
+        return Answer(value, term, (value, rest))
+
+    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        """The old value, and a term of zero."""
+        return [given[0], block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
+
+
+@dataclass(frozen=True)
+class _Fresh:
+    shape: tuple[int, ...]
+
+    def __call__(self, was: jax.Array, offered: jax.Array) -> jax.Array:
+        return jnp.broadcast_to(~was & ~offered, self.shape)
