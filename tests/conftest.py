@@ -18,13 +18,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # of the programs that tests start
 jax.config.update("jax_enable_x64", True)  # exact laws hold to 1e-12
 
-# Compiling is most of what tests do. What was compiled once is kept, also between runs. Each worker has a folder of its
-# own: JAX writes without a lock, and one worker would read what another has half written.
 ROOT = Path(__file__).resolve().parents[1]
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "compiled" / WORKER))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # A change is judged on the same examples every time; `--hypothesis-profile=nightly` looks for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import subprocess
 import sys
 
@@ -94,7 +93,7 @@ def reports():
 
 
 @pytest.fixture(scope="module")
-def repeated(reports, root):
+def repeated(reports):
     """What the lines give in one fresh process."""
     lines = {name: (report.repro, ARGUMENTS.get(name, 1)) for name, report in reports.items()}
     program = f"""
@@ -108,9 +107,7 @@ for name, (line, datum) in {lines!r}.items():
     report = eval(line)
     print(json.dumps([name, {{field: repr(getattr(report, field)) for field in {FIELDS!r}}}]), flush=True)
 """
-    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(root / ".pytest_cache" / "compiled" / "repro"))
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": folder}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(json.loads(text) for text in done.stdout.splitlines() if text.startswith("["))
 

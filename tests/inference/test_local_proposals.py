@@ -12,6 +12,7 @@ from lawful.emitter import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Loop
 from lawful.record import choices_of
+from tests.tiers import rest_slow
 
 Y = jnp.array([0.7, -1.1, 2.0])
 
@@ -80,7 +81,7 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
-@pytest.mark.parametrize("scale", [1.0, 1.7])
+@pytest.mark.parametrize("scale", rest_slow([1.0, 1.7]))
 def test_the_density_of_the_program_stays_everywhere(program, scale):
     """Draws of the prior are far from where the proposals draw."""
     local = inference.local_proposals(scale=scale)(program)

@@ -82,7 +82,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+SLOW = {"gamma_poisson", "linreg_nig"}  # tempering and proposals have tests of their own
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in CASES])
 def test_the_evidence_is_unbiased(name, data):
     build, algorithm, particles = CASES[name]
     case = read(data, name)
