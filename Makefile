@@ -40,7 +40,7 @@ demo: .venv/.ready-demo   ## the main job on real data; writes into out/
 	$(BIN)/python examples/nile.py
 
 test: .venv/.ready-dev    ## the test suite without the tests marked slow: those compiled as for users, then all others
-	$(BIN)/python -m pytest -n 2 -m 'optimised and not slow' $$(grep -rl mark.optimised tests)
+	$(BIN)/python -m pytest -n 2 -m 'optimised and not slow' $$(grep -rlF --include='*.py' mark.optimised tests)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: .venv/.ready-dev    ## the tests marked slow

@@ -15,6 +15,7 @@ from lawful.emitter import emit
 from lawful.inference import kernels
 from lawful.inference.check import unbiased
 from tests.inference.cases import branching, read, regression
+from tests.tiers import rest_slow
 
 pytestmark = [pytest.mark.reference, pytest.mark.tier2, pytest.mark.optimised]
 
@@ -75,17 +76,14 @@ tempered = functools.partial(inference.tempered_smc, kernel=WALK, ladder=[0.3, 1
 guided = functools.partial(inference.importance, proposal=least_squares)
 CASES = {
     "beta_bernoulli": (coin, inference.importance, 50),
-    "gamma_poisson": (rate, tempered, 50),
-    "linreg_nig": (conjugate_regression, guided, 100),
     "mixture_enumerated": (mixture, functools.partial(inference.smc, resampling="stratified"), 300),
     "branching_program": (as_many_as_it_likes, inference.importance, 50),
+    "gamma_poisson": (rate, tempered, 50),
+    "linreg_nig": (conjugate_regression, guided, 100),
 }
 
 
-SLOW = {"gamma_poisson", "linreg_nig"}  # tempering and proposals have tests of their own
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in CASES])
+@pytest.mark.parametrize("name", rest_slow(CASES, 3))  # tempering and proposals have tests of their own in every run
 def test_the_evidence_is_unbiased(name, data):
     build, algorithm, particles = CASES[name]
     case = read(data, name)
