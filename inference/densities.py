@@ -1,4 +1,4 @@
-"""Densities of draws: log_likelihood and log_prior, site by site, at every draw of a result.
+"""Densities of draws: in total, and site by site as the groups log_likelihood and log_prior of a result.
 
 Law: at each draw the terms of both groups sum to the log density of the program, `form.log_density`.
 """
@@ -18,9 +18,12 @@ from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.probes import pointwise
 from lawful.record import Choice
+from lawful.scoring import scored
 from lawful.tracing import split_arguments
 
 from .batches import BatchSize, in_batches
+
+LANES = 1024  # draws whose totals are scored side by side
 
 type Arrays = Mapping[str, Any]
 
@@ -105,3 +108,21 @@ def _scores(form: Form) -> Callable[[Sequence[Any], Sequence[Any]], list[jax.Arr
         many = jax.vmap(one, (None, 0, 0))
         _compiled[form] = jax.jit(lambda inputs, columns: many(inputs, columns[0], columns[1:]))
     return _compiled[form]
+
+
+def scored_draws(form: Form, inputs: Sequence[Any], values: Sequence[Any]) -> np.ndarray:
+    """Score draws in total: values (chain, draw, ...) of the choices in order give log densities (chain, draw)."""
+    lead = np.shape(values[0])[:2]
+    columns = [np.reshape(v, (-1, *np.shape(v)[2:])) for v in values]
+    return np.asarray(log_densities(form)(list(inputs), columns)).reshape(lead) if np.prod(lead) else np.zeros(lead)
+
+
+def log_densities(form: Form) -> Callable[..., Any]:
+    """Compile `(inputs, values) -> log densities`: values (draw, ...) of the choices in order."""
+    function = scored(form)[1]
+
+    @jax.jit
+    def run(inputs: Any, columns: Any) -> Any:
+        return jax.lax.map(lambda values: sum(function(inputs, values)[:2]), columns, batch_size=LANES)
+
+    return run

@@ -26,12 +26,12 @@ from lawful.interpose import score
 from lawful.lift import lift
 from lawful.messages import Handler, Message, SampleMessage, only
 from lawful.record import Choice, dims_of, record
-from lawful.scoring import scored
 
 from .broken import describe, first_broken
 from .chain_loop import ChainLoop, chain_loop, loop_form
 from .check.contracts import Contract
 from .collect import from_chains
+from .densities import log_densities
 from .eager.chains import EagerChainPlan
 from .eager.plans import Mode, checked_mode, refuse
 from .enumerate_sites import Sites
@@ -48,8 +48,6 @@ from .representations.conditional import without_factors
 from .result import Result, Warmup
 from .starts import TRIES, drawn, drawn_around, spread, state_at
 from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
-
-LANES = 1024  # draws that are scored side by side
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ class ChainPlan:
             function,
             named.choices,
             whole,
-            _log_densities(form) if kernel.incremental else None,
+            log_densities(form) if kernel.incremental else None,
         )
 
     def _start(self, prepared: Prepared, key: jax.Array) -> list[jax.Array]:
@@ -311,24 +309,6 @@ def _two_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _chains_first(x: Any) -> np.ndarray:
     return np.moveaxis(np.asarray(x), 1, 0)
-
-
-def scored_draws(form: Form, inputs: Sequence[Any], values: Sequence[Any]) -> np.ndarray:
-    """Score draws: values (chain, draw, ...) of the choices in order give log densities (chain, draw)."""
-    lead = np.shape(values[0])[:2]
-    columns = [np.reshape(v, (-1, *np.shape(v)[2:])) for v in values]
-    return np.asarray(_log_densities(form)(list(inputs), columns)).reshape(lead) if np.prod(lead) else np.zeros(lead)
-
-
-def _log_densities(form: Form) -> Callable[..., Any]:
-    """Compile the log density of many draws."""
-    function = scored(form)[1]
-
-    @jax.jit
-    def run(inputs: Any, columns: Any) -> Any:
-        return jax.lax.map(lambda values: sum(function(inputs, values)[:2]), columns, batch_size=LANES)
-
-    return run
 
 
 def _deterministics(form: Form, own: int) -> Callable[..., Any]:
