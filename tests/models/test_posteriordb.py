@@ -15,7 +15,9 @@ from lawful import inference
 from lawful.errors import ImproperPriorError, LawfulError
 from lawful.models.populations import lotka_volterra
 from lawful.models.posteriordb import POSTERIORS, read
+from lawful.models.posteriordb import __main__ as table
 from lawful.models.posteriordb.reference import bound, comparisons, scalar_draws
+from lawful.models.posteriordb.samplers import Sampler
 from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.reference
@@ -247,3 +249,24 @@ def test_a_shift_of_a_tenth_of_a_standard_deviation_is_found():
         assert found[0].mcse_share == pytest.approx(200**-1 / 1.0, rel=0.4)
         shifted = comparisons({"x": draws + 0.1}, {"x": told}, independent=independent)
         assert abs(shifted[0].z) > bound(6)
+
+
+def test_the_table_has_a_row_for_each_sampler_and_posterior_or_says_why_not(data, capsys, monkeypatch):
+    """Draws far from the reference fail the table; a sampler that begins at the prior has no row for a flat one."""
+
+    def far(posterior, args, key, size):
+        return {
+            "alpha": np.zeros((2, 50)),
+            "beta": np.zeros((2, 50, 9)),
+            "sigma": np.random.default_rng(0).random((2, 50)),
+        }
+
+    monkeypatch.setattr(table, "SAMPLERS", {"nuts": Sampler(far), "tempered": Sampler(far, independent=True)})
+    assert table.main(["--data", str(data), "arK", "earnings"]) == 1
+    heading, *rows, last = capsys.readouterr().out.splitlines()
+    assert heading.startswith("sampler") and [row.split()[0] for row in rows] == ["nuts"] * 2 + ["tempered"] * 2
+    assert "not run: its prior is flat" in rows[3]
+    assert "comparisons, bound 5." in last or "comparisons, bound 6." in last
+    with pytest.raises(SystemExit):
+        table.main(["--data", str(data), "--sampler", "tempered", "earnings"])
+    assert "no sampler can run these: earnings-logearn_interaction: its prior is flat" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 
 import lawful
 from lawful import cond, deterministic, handlers, plate, sample, scan
-from lawful.errors import KeyReuseError, LawfulError
+from lawful.errors import KeyReuseError, LawfulError, UnsupportedProgramError
 from lawful.form import Branch, Det, Loop
 
 KEY = jax.random.key(0)
@@ -134,3 +134,12 @@ def test_a_form_runs_as_a_program_with_the_structure_of_its_output():
     ours, plain = handlers.seed(form, KEY)(0.5), handlers.seed(program, KEY)(0.5)
     assert jax.tree.structure(ours) == jax.tree.structure(plain)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14), ours, plain)
+
+
+def test_a_form_inside_a_transformation_of_jax_is_refused_and_its_density_is_not():
+    form = lawful.trace(model, 0.3)
+    drawn = jax.vmap(lambda key: handlers.trace(handlers.seed(form, key))(0.3).choices)
+    with pytest.raises(UnsupportedProgramError, match=r"run eagerly inside jax.jit.*test_form.*lawful.density"):
+        drawn(jax.random.split(KEY, 3))
+    scores = jax.vmap(lambda x: lawful.density(form, 0.3).log_density({"x": x}))(jnp.arange(3.0))
+    np.testing.assert_allclose(scores[1], NORMAL.log_prob(1.0) + dist.Normal(1.0, 1.0).log_prob(0.3), rtol=1e-12)
