@@ -1,7 +1,7 @@
 """Samplers by name, as functions from a posterior to draws: what the table of references is made with.
 
-Law: each targets the posterior of the program as it stands. Chains start where the density exports its starts, since a
-flat prior has no draws; a particle method draws from the prior, so it is for proper ones.
+Law: each targets the posterior of the program as it stands. Chains start at maxima of the density, since a flat prior
+has no draws; a particle method draws from the prior, so it is for proper ones.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 import lawful
 from lawful import handlers, inference
 from lawful.errors import LawfulError
 
 from . import Posterior
+from .starts import starts
 
 type Draws = Mapping[str, Any]
 
@@ -28,7 +28,7 @@ class Size:
 
     chains: int = 4
     warmup: int = 1000
-    draws: int = 2500
+    draws: int = 5000
     runs: int = 32
     particles: int = 16_000
 
@@ -39,12 +39,6 @@ class Sampler:
 
     run: Callable[[Posterior, tuple[Any, ...], jax.Array, Size], Draws]
     independent: bool = False
-
-
-def starts(density: lawful.Density, key: jax.Array, chains: int) -> dict[str, jax.Array]:
-    """Give each chain a start in coordinates without bounds: from the cube [-2, 2], of finite density and gradient."""
-    found = [density.initial(k) for k in jax.random.split(key, chains)]
-    return {name: jnp.stack([start[name] for start in found]) for name in density.names}
 
 
 def nuts(posterior: Posterior, args: tuple[Any, ...], key: jax.Array, size: Size) -> Draws:

@@ -28,7 +28,7 @@ def coins(y):
     return a
 
 def level(y):
-    scale = sample("scale", dist.Gamma(2.0, 1.0))
+    scale = sample("scale", dist.LogNormal(0.5, 0.8))
     sample("y", dist.Normal(0.0, scale), obs=y)
 
 def estimator(keys):
@@ -36,7 +36,7 @@ def estimator(keys):
 
 def algorithm(program):
     def infer(key, *args):
-        return {"scale": jax.random.gamma(key, 2.0, (9,))}
+        return {"scale": jnp.exp(0.5 + 0.8 * jax.random.normal(key, (9,)))}
     return infer
 
 model, args = coins, (1,)

@@ -5,6 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 from scipy import stats
 from scipy.integrate import solve_ivp
@@ -18,6 +19,7 @@ from lawful.models.posteriordb import POSTERIORS, read
 from lawful.models.posteriordb import __main__ as table
 from lawful.models.posteriordb.reference import bound, comparisons, scalar_draws
 from lawful.models.posteriordb.samplers import Sampler
+from lawful.models.posteriordb.starts import starts
 from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.reference
@@ -249,6 +251,17 @@ def test_a_shift_of_a_tenth_of_a_standard_deviation_is_found():
         assert found[0].mcse_share == pytest.approx(200**-1 / 1.0, rel=0.4)
         shifted = comparisons({"x": draws + 0.1}, {"x": told}, independent=independent)
         assert abs(shifted[0].z) > bound(6)
+
+
+def test_no_chain_starts_in_a_mode_that_holds_no_draws():
+    """Half of the cube leads to a maximum that is 60 below the other."""
+
+    def two():
+        x = lawful.sample("x", dist.Normal(0.0, 3.0))
+        lawful.factor("modes", jnp.logaddexp(-(((x - 1.5) / 0.5) ** 2), -60.0 - ((x + 1.5) / 0.5) ** 2))
+
+    for seed in range(3):
+        np.testing.assert_allclose(starts(lawful.density(two), jax.random.key(seed), 4)["x"], 1.5, atol=0.1)
 
 
 def test_the_table_has_a_row_for_each_sampler_and_posterior_or_says_why_not(data, capsys, monkeypatch):
