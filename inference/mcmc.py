@@ -25,7 +25,7 @@ from lawful.given import lookup
 from lawful.interpose import score
 from lawful.lift import lift
 from lawful.messages import Handler, Message, SampleMessage, only
-from lawful.record import Choice, dims_of, record
+from lawful.record import Choice, choices_of, dims_of, record
 
 from .broken import describe, first_broken
 from .chain_loop import ChainLoop, chain_loop, loop_form
@@ -61,6 +61,7 @@ class _Built:
     named_choices: tuple[Choice, ...]
     form: Form
     log_densities: Callable[..., Any] | None
+    whole: bool  # whether a state has a value for every choice of the program
 
 
 class ChainPlan:
@@ -132,16 +133,18 @@ class ChainPlan:
         states = initial_state(form)
         if needs_tuned_loop(self.kernel):
             loop = tuned_loop(self.kernel, form, *sizes)
-            kernel, whole = loop.kernel, loop.form
+            kernel, algorithm = loop.kernel, loop.form
             states = with_gradient(self.kernel, form, states)
         else:
             kernel = unweighed(self.kernel.build(form), "mcmc")
             states = states if kernel.states is None else without_factors(kernel.states)
             loop = chain_loop(kernel, *sizes)
-            whole = loop_form(loop)
+            algorithm = loop_form(loop)
         start = emit(lift(states, Plate("chain", sizes[0]), [False] * len(form.inputs)).form)
+        whole = {c.address for c in choices_of(form)} <= {c.address for c in kernel.choices}
         named = record(form, ("deterministic",))
-        function = _deterministics(named.form, named.own) if named.choices else None
+        named_choices = named.choices if whole else ()
+        function = _deterministics(named.form, named.own) if named_choices else None
         return _Built(
             kernel,
             loop,
@@ -149,9 +152,10 @@ class ChainPlan:
             jax.jit(partial(drawn, start)),
             self._state_at(form, kernel, states),
             function,
-            named.choices,
-            whole,
+            named_choices,
+            algorithm,
             log_densities(form) if kernel.incremental else None,
+            whole,
         )
 
     def _start(self, prepared: Prepared, key: jax.Array) -> list[jax.Array]:
@@ -201,12 +205,7 @@ class ChainPlan:
         choices = prepared.built.kernel.choices
         chain = int(np.argmax(~np.isfinite(np.asarray(state[-1]))))
         values = {c.address: np.asarray(state[i])[chain] for i, c in enumerate(choices)}
-        with only(_At(values)):
-            traced = handlers.trace(prepared.form)(*prepared.args)
-        bad = {a: float(p) for a, p in traced.log_probs.items() if not np.isfinite(float(p))}
-        named = "; ".join(
-            f"site '{show_address(a)}' ({traced.sources[a]}): log density {p}" for a, p in list(bad.items())[:5]
-        )
+        bad, named = self._infinite(prepared, values)
         at = ", ".join(f"{c.name} = {np.asarray(values[c.address])!s}" for c in choices[:5])
         tries = "the given start" if given else f"{TRIES} tries from the prior"
         return NoFiniteStartError(
@@ -214,6 +213,17 @@ class ChainPlan:
             "Fix: give init={name: value}, or check the observations and the supports of these sites.",
             sites=tuple(bad), values=values,
         )  # fmt: skip
+
+    def _infinite(self, prepared: Prepared, values: Mapping[Address, Any]) -> tuple[dict[Address, float], str]:
+        """Find the sites whose log density is not finite in a state, and tell of the first."""
+        if not prepared.built.whole:
+            return {}, "the estimate of a filter is zero or no number"
+        with only(_At(values)):
+            traced = handlers.trace(prepared.form)(*prepared.args)
+        bad = {a: float(p) for a, p in traced.log_probs.items() if not np.isfinite(float(p))}
+        return bad, "; ".join(
+            f"site '{show_address(a)}' ({traced.sources[a]}): log density {p}" for a, p in list(bad.items())[:5]
+        )
 
     def _part(self, prepared: Prepared, states: list[np.ndarray], numbers: Mapping[str, np.ndarray]) -> Warmup:
         """Give some draws, NaN where an arm did not run, with the values named at each, and the numbers of each."""
@@ -275,8 +285,9 @@ class ChainPlan:
             return ()
         message = f"{count} proposals had a log density that is not a number; they were rejected, so the chains target "
         message += "the posterior restricted to the rest"
-        run, loop, place = (prepared.inputs, begun[1], out), prepared.built.loop, None
-        if isinstance(loop, ChainLoop):
+        built: _Built = prepared.built
+        run, loop, place = (prepared.inputs, begun[1], out), built.loop, None
+        if isinstance(loop, ChainLoop) and built.whole:
             place = first_broken(prepared.form, prepared.args, self.kernel, loop, begun[0], run, counts.T)
         if place is None:
             return (Finding("NONFINITE_DENSITY", f"{message}.", (), count, 0),)

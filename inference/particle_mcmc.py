@@ -34,6 +34,7 @@ def pmmh(
     resampling: str | Any = "systematic",
     resample_below: float | None = 0.5,
     correlation: float = 0.0,
+    keep: str = "paths",
     chains: int = 4,
     warmup: int = 500,
     draws: int = 1000,
@@ -54,6 +55,8 @@ def pmmh(
             correlated pseudo-marginal method (Deligiannidis, Doucet and Pitt 2018). Every move then resamples at
             every step, in the order of the first site's values; the numbers are part of a chain's state, of length
             particles x numbers drawn in a run.
+        keep: "paths": a draw is parameters and a path; "parameters": parameters alone, in about half the time and with
+            memory that does not grow with the length of the sequence (see `kernels.pseudo_marginal`).
         chains: number of chains, run side by side; other settings as for `mcmc`.
         warmup: steps before the first draw.
         draws: number of draws per chain.
@@ -77,9 +80,14 @@ def pmmh(
     (2, 10, 3)
     """
     kernel: Any = pseudo_marginal(
-        proposal, sites, particles=particles, resampling=resampling, resample_below=resample_below
+        proposal, sites, particles=particles, resampling=resampling, resample_below=resample_below, keep=keep
     )
     if correlation:
+        if keep != "paths":
+            raise LawfulError(
+                f"pmmh: with a correlation a chain keeps all numbers that its filter draws, so keep={keep!r} saves "
+                "nothing. Fix: leave keep out."
+            )
         if not kernel.sites:
             raise LawfulError("pmmh: a correlation needs parameters. Fix: name a proposal and its sites.")
         model = Nest(model, kernel.sites, replace(kernel.estimate, when=None), "pmmh", normals=True)

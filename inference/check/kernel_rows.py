@@ -6,7 +6,7 @@ Law: each of them claims what the kernel that it builds claims; names are read f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -304,3 +304,4 @@ def _flip(current: Mapping[str, Any]) -> None:
 
 REFRESH = refresh(_flip, ["p"])
 PMMH = pseudo_marginal(mh(_flip).proposal, ["p"], particles=2, resample_below=0.95)
+PMMH_ALONE = replace(PMMH, keep="parameters")

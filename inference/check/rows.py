@@ -57,6 +57,7 @@ from .kernel_rows import (
     JUMPS,
     ON,
     PMMH,
+    PMMH_ALONE,
     PROGRAM,
     REFRESH,
     SMCP3,
@@ -240,6 +241,7 @@ ROWS: tuple[Row, ...] = (
     Row("particle gibbs, backward", particle_gibbs(2, ancestors="backward"), programs=(two_steps,)),
     Row("refresh", REFRESH, programs=(known_steps,)),
     Row("pseudo-marginal", PMMH, programs=(known_steps,)),
+    Row("pseudo-marginal, parameters alone", PMMH_ALONE, programs=(known_steps,)),
     Row("pseudo-marginal, no parameters", pseudo_marginal(particles=2), programs=(two_steps,)),
 )
 

@@ -40,8 +40,8 @@ class Parameters:
         """The other choices, in the order of the program."""
         return tuple(c for c in self.choices if c.address not in self.moved)
 
-    def among(self, values: Sequence[Var]) -> tuple[Var, ...]:
-        """Give the values of the parameters among those of all choices."""
+    def among[T](self, values: Sequence[T]) -> tuple[T, ...]:
+        """Give what belongs to the parameters, of something for each choice."""
         return tuple(v for c, v in zip(self.choices, values, strict=True) if c.address in self.moved)
 
     @cached_property

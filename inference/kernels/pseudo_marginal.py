@@ -32,6 +32,8 @@ from .base import KernelForm, Proposed, State, finished, scoped, scored, state_i
 from .parameters import Parameters, parameters_of
 from .refresh import joint_proposal
 
+KEEP = ("paths", "parameters")
+
 
 @dataclass(frozen=True)
 class PseudoMarginal:
@@ -40,6 +42,7 @@ class PseudoMarginal:
     proposal: Any
     sites: tuple[Any, ...]
     estimate: Filter
+    keep: str = "paths"
     contract: Contract = Contract(
         "invariant_kernel", target="parameters, path and estimate", reversible=True, parametric=True
     )
@@ -47,19 +50,36 @@ class PseudoMarginal:
     def build(self, program: Form) -> KernelForm:
         """Write proposal, filter, coin and choice; and how states are drawn."""
         known = self._parameters(program)
-        choices = known.choices
-        refuse_nothing_to_move(choices)
+        refuse_nothing_to_move(known.choices)
+        choices = self._kept(known, known.choices)
         block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
-        here = known.among(state.values)
+        here = known.among(state.values) if self.keep == "paths" else state.values
         proposed = self._proposed(block, known, inputs, here)
         old = kept_estimate(block, known, inputs, here, state)
         there, estimate = estimated(block, known, self.estimate, inputs, proposed.state.values)
-        new = (*there, block.det(jnp.add, proposed.state.log_density, estimate, label="log density x estimate"))
+        new = (
+            *self._kept(known, there),
+            block.det(jnp.add, proposed.state.log_density, estimate, label="log density x estimate"),
+        )
         ratio = block.det(_ratio, proposed.log_ratio, estimate, old, label="log ratio")
         probability, coin, broken = accept(block, ratio)
         after = [block.det(jnp.where, coin, x, y, label="accept?") for x, y in zip(new, state.flat, strict=True)]
         form = block.form((*inputs, *state.flat), (*after, probability, coin, broken))
-        return KernelForm(finished(form), choices, INFO, states=_states(known, self.estimate))
+        return KernelForm(finished(form), choices, INFO, states=self._states(known))
+
+    def _kept[T](self, known: Parameters, state: Sequence[T]) -> tuple[T, ...]:
+        """Give what chains keep of all values and flags; a parameter has no flag."""
+        return tuple(state) if self.keep == "paths" else known.among(state[: len(known.choices)])
+
+    def _states(self, known: Parameters) -> Form:
+        """Draw parameters from their prior and a path by the filter, weighed by the estimate."""
+        block, inputs = Block(), tuple(v.like() for v in known.program.inputs)
+        values = block.splice(known.prior, inputs)
+        log_density, _ = scored(block, known.prior, inputs, values)
+        state, log_estimate = estimated(block, known, self.estimate, inputs, values)
+        block.factor(("~estimate", "evidence"), log_estimate)
+        both = block.det(jnp.add, log_density, log_estimate, label="log density x estimate")
+        return finished(block.form(inputs, (*self._kept(known, state), both)))
 
     def _parameters(self, program: Form) -> Parameters:
         return parameters_of(program, self.sites, "pseudo_marginal")
@@ -81,7 +101,8 @@ class PseudoMarginal:
         """Show the proposal and the number of particles."""
         if not self.sites:
             return f"pseudo_marginal(particles={self.estimate.particles})"
-        return f"pseudo_marginal({self.proposal!r}, {list(self.sites)}, particles={self.estimate.particles})"
+        keep = "" if self.keep == "paths" else f", keep={self.keep!r}"
+        return f"pseudo_marginal({self.proposal!r}, {list(self.sites)}, particles={self.estimate.particles}{keep})"
 
 
 def estimated(
@@ -103,17 +124,6 @@ def kept_estimate(block: Block, known: Parameters, inputs: Sequence[Var], here: 
     return kept
 
 
-def _states(known: Parameters, estimate: Filter) -> Form:
-    """Draw parameters from their prior and a path by the filter, weighed by the estimate."""
-    block, inputs = Block(), tuple(v.like() for v in known.program.inputs)
-    values = block.splice(known.prior, inputs)
-    log_density, _ = scored(block, known.prior, inputs, values)
-    state, log_estimate = estimated(block, known, estimate, inputs, values)
-    block.factor(("~estimate", "evidence"), log_estimate)
-    both = block.det(jnp.add, log_density, log_estimate, label="log density x estimate")
-    return finished(block.form(inputs, (*state, both)))
-
-
 def pseudo_marginal(
     proposal: Any = None,
     sites: Sequence[Any] | None = None,
@@ -122,6 +132,7 @@ def pseudo_marginal(
     resampling: str | Any = "systematic",
     resample_below: float | None = 0.5,
     cuts: Cuts = None,
+    keep: str = "paths",
 ) -> PseudoMarginal:
     """Move parameters by a proposal and everything else by a particle filter: particle marginal Metropolis-Hastings.
 
@@ -138,9 +149,12 @@ def pseudo_marginal(
         resampling: a scheme, as for `smc`.
         resample_below: resample when the effective sample size is below this fraction; None: at every step.
         cuts: where the program pauses, as for `smc`.
+        keep: "paths": a draw is parameters and a path. "parameters": a draw is parameters alone, and what a model names
+            by `deterministic` is left out; then the filters store no history, so that memory does not grow with the
+            length of the sequence, and a step takes about half the time.
 
     Raises:
-        LawfulError: a name is no site, or no parameters are named.
+        LawfulError: a name is no site, no parameters are named, or `keep` is none of these.
         UnsupportedProgramError: a parameter is made in one arm only, or its law reads a site that is no parameter.
 
     >>> from lawful.inference import kernels
@@ -156,9 +170,13 @@ def pseudo_marginal(
             "pseudo_marginal: expected a proposal and the names of the sites that it moves, or neither. Fix: "
             "pseudo_marginal(random_walk(0.1), ['sigma'], particles=100)."
         )
+    if keep not in KEEP or (keep == "parameters" and not named):
+        raise LawfulError(
+            f"pseudo_marginal: keep: expected 'paths', or 'parameters' where there are some, got {keep!r}."
+        )
     scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
     when = None if resample_below is None else EssBelow(resample_below)
-    return PseudoMarginal(proposal, named, Filter(int(particles), scheme, when, cuts))
+    return PseudoMarginal(proposal, named, Filter(int(particles), scheme, when, cuts), keep)
 
 
 def _ratio(proposed: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:

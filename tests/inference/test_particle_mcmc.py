@@ -8,11 +8,12 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.errors import LawfulError, NoFiniteStartError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import sbc
 from tests.inference.unknown_step import Y as SERIES
 from tests.inference.unknown_step import exact, walk
+from tests.structure.programs import equations
 from tests.tiers import rest_slow
 
 Y = jnp.asarray(SERIES)
@@ -45,6 +46,37 @@ def test_the_posterior_of_a_parameter_and_of_a_state_is_exact(name):
         error = each.std(ddof=1) / np.sqrt(len(each))
         assert abs(each.mean() - truth) < 6.2 * error
         assert error < 0.05 * sd
+
+
+def test_parameters_alone_are_those_of_the_chain_that_keeps_its_paths():
+    """The same keys, with and without paths; no number of the compiled program grows with particles x steps."""
+    settings = {"particles": 50, "chains": 3, "warmup": 2, "draws": 20}
+    plan = inference.pmmh(walk, kernels.random_walk(0.8), ["sigma"], keep="parameters", **settings)
+    both = inference.pmmh(walk, kernels.random_walk(0.8), ["sigma"], **settings)(jax.random.key(3), Y)
+    alone = plan(jax.random.key(3), Y)
+    assert set(alone.posterior) == {"sigma"} and set(both.posterior) == {"sigma", "x"}
+    np.testing.assert_allclose(alone.posterior["sigma"], both.posterior["sigma"], rtol=1e-12)
+    np.testing.assert_allclose(alone.stats["lp"], both.stats["lp"], rtol=1e-12)
+    assert set(plan.sampler(Y)(jax.random.key(3), Y)) == {"sigma"}
+    long = jnp.zeros(40)
+    prepared = plan.prepare((long,))
+    state = prepared.built.start(jax.random.key(0), prepared.inputs)
+    traced = jax.make_jaxpr(prepared.built.run)(jax.random.key(0), prepared.inputs, state)
+    assert max(np.prod(v.aval.shape, dtype=int) for e in equations(traced) for v in e.outvars) < 3 * 50 * 40
+
+
+def test_what_parameters_alone_cannot_tell_is_said():
+    plan = inference.pmmh(walk, kernels.random_walk(0.8), ["sigma"], particles=5, chains=2, warmup=0, draws=2,
+                          keep="parameters")  # fmt: skip
+    with pytest.raises(LawfulError, match="the result has none of x"):
+        plan(jax.random.key(0), Y).to_datatree(log_likelihood=True)
+    with pytest.raises(NoFiniteStartError, match="the estimate of a filter is zero or no number. At: sigma = "):
+        plan(jax.random.key(0), Y.at[2].set(1e200))
+    for keep, sites, proposal in (("last", ["sigma"], kernels.random_walk(0.8)), ("parameters", None, None)):
+        with pytest.raises(LawfulError, match="keep: expected 'paths', or 'parameters' where there are some, got"):
+            kernels.pseudo_marginal(proposal, sites, particles=5, keep=keep)
+    with pytest.raises(LawfulError, match="with a correlation .* keep='parameters' saves nothing"):
+        inference.pmmh(walk, kernels.random_walk(0.8), ["sigma"], particles=5, correlation=0.5, keep="parameters")
 
 
 def test_the_estimate_is_kept_with_the_state():
