@@ -55,7 +55,7 @@ def pmmh(
             correlated pseudo-marginal method (Deligiannidis, Doucet and Pitt 2018). Every move then resamples at
             every step, in the order of the first site's values; the numbers are part of a chain's state, of length
             particles x numbers drawn in a run.
-        keep: "paths": a draw is parameters and a path; "parameters": parameters alone, in about half the time and with
+        keep: "paths": a draw is parameters and a path; "parameters": parameters alone, in less time and with
             memory that does not grow with the length of the sequence (see `kernels.pseudo_marginal`).
         chains: number of chains, run side by side; other settings as for `mcmc`.
         warmup: steps before the first draw.

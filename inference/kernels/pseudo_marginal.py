@@ -150,8 +150,8 @@ def pseudo_marginal(
         resample_below: resample when the effective sample size is below this fraction; None: at every step.
         cuts: where the program pauses, as for `smc`.
         keep: "paths": a draw is parameters and a path. "parameters": a draw is parameters alone, and what a model names
-            by `deterministic` is left out; then the filters store no history, so that memory does not grow with the
-            length of the sequence, and a step takes about half the time.
+            by `deterministic` is left out; then the filters store no history, so that a step takes less time and its
+            memory does not grow with the length of the sequence.
 
     Raises:
         LawfulError: a name is no site, no parameters are named, or `keep` is none of these.
