@@ -14,7 +14,6 @@ import jax
 
 import lawful
 from lawful import handlers, inference
-from lawful.errors import LawfulError
 
 from . import Posterior
 from .starts import starts
@@ -43,8 +42,6 @@ class Sampler:
 
 def nuts(posterior: Posterior, args: tuple[Any, ...], key: jax.Array, size: Size) -> Draws:
     """Run the library's no-U-turn sampler."""
-    if not hasattr(inference.kernels, "nuts"):
-        raise LawfulError("this version of lawful has no kernels.nuts. Fix: --sampler numpyro, or tempered.")
     density = lawful.density(posterior.program, *args)
     first, second = jax.random.split(key)
     init = jax.vmap(density.constrain)(starts(density, first, size.chains))

@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 import lawful
 
 TRIES = 4  # for each chain
-NEAR = 20.0  # what is farther below the highest maximum holds no draws
+NEAR = 20.0  # a mode farther below would need e^20 times the volume of the highest to hold as many draws
 STEPS = 300
 
 
@@ -30,7 +30,7 @@ def starts(density: lawful.Density, key: jax.Array, chains: int) -> dict[str, ja
     >>> starts(coin, jax.random.key(0), 3)["p"].shape
     (3,)
     """
-    _, unravel = density.ravel(density.initial(key))
+    _, unravel = density.ravel()
     downhill = jax.jit(jax.value_and_grad(lambda x: -density.logp(unravel(x))))
 
     def climb(key: jax.Array) -> tuple[float, np.ndarray]:
