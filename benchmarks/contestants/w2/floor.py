@@ -72,7 +72,10 @@ def product(x: jax.Array, signed: jax.Array) -> jax.Array:
 
 
 def exp_minus(x: jax.Array) -> jax.Array:
-    """exp(-x) for x >= 0: 2^f by a polynomial, and the integer part of the exponent added to its bits."""
+    """exp(-x) for x >= 0: 2^f by a polynomial, and the integer part of the exponent added to its bits.
+
+    The library has one too; a floor is written by hand and shares no code with what it is compared with.
+    """
     power = jnp.maximum(x * jnp.float32(-1 / math.log(2)), -126)
     floor = jnp.floor(power)
     f = power - floor
