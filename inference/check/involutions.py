@@ -38,7 +38,7 @@ TOLERANCE = 1e-9
 def involution(kernel: Any, model: Any, *args: Any, points: int = 20, tolerance: float = TOLERANCE) -> Report:
     """Check the map of an involutive kernel: it leads back, and its Jacobian and ratio are what they have to be.
 
-    At points z = (x, v), with x from the prior and v from the auxiliary program: `map(map(z)) = z`; the log |det J|
+    At points z = (x, v), with x from the prior and v from the auxiliary program: `map(map(z)) = z`; the `log |det J|`
     that the kernel uses, computed or declared, is the slogdet of the Jacobian of the user's own function over the
     coordinates that are there, which have to be as many after the map as before; and the kernel's log ratio is
     `log pi(x') + log q(v' | x') - log pi(x) - log q(v | x) + log |det J|`, where each density is computed apart.

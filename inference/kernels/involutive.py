@@ -266,9 +266,9 @@ def involutive(
             out is kept. Discrete values stay discrete. A site that does not run is given as zero.
         auxiliary: a program of the current choices by name, or of these and the arrays among the model's arguments,
             that samples auxiliary choices under names of its own. Default: none.
-        log_jacobian: (choices, auxiliary) -> log |det J| of the map there, taken instead of the computed one: for maps
-            of very many coordinates whose determinant is known.
-        tolerance: largest distance of map(map(z)) from z, relative to 1 + |z|; default: the root of the precision.
+        log_jacobian: (choices, auxiliary) -> `log |det J|` of the map there, taken instead of the computed one: for
+            maps of very many coordinates whose determinant is known.
+        tolerance: largest distance of map(map(z)) from z, relative to `1 + |z|`; default: the root of the precision.
 
     Raises: when the kernel is built, LawfulError for names, shapes and types that are not those of the sites, and for a
         map that is seen to be no involution.

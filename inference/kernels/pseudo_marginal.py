@@ -172,7 +172,8 @@ def pseudo_marginal(
         )
     if keep not in KEEP or (keep == "parameters" and not named):
         raise LawfulError(
-            f"pseudo_marginal: keep: expected 'paths', or 'parameters' where there are some, got {keep!r}."
+            f"pseudo_marginal: keep: expected 'paths', or 'parameters' where there are some, got {keep!r}. Fix: "
+            "keep='paths', or name the sites that are parameters, as in pseudo_marginal(random_walk(0.1), ['sigma'])."
         )
     scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
     when = None if resample_below is None else EssBelow(resample_below)

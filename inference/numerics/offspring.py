@@ -8,6 +8,7 @@ the fraction, above them float32 has a word for each.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -122,11 +123,35 @@ def uniform_units(uniform: jax.Array, weights: Float[Array, " N"], n_offspring: 
 def ancestors_from_ends(ends: Int[Array, " N"], n_offspring: int) -> Int[Array, " M"]:
     """Turn running offspring counts into ancestors: slot k belongs to the first item whose count exceeds k.
 
+    Under `jax.vmap` the populations stand one behind the other as one large population, which CPUs fill almost twice as
+    fast as many small ones.
+
+    Args:
+        ends: ascending counts (N,), the last at most the number of slots.
+        n_offspring: number of slots M.
+
     >>> ancestors_from_ends(jnp.array([2, 2, 3]), 3).tolist()
     [0, 0, 2]
     """
-    steps = jnp.zeros(n_offspring, jnp.int32).at[ends].add(1, mode="drop")
-    return running_sum(steps)
+
+    def plain(ends: jax.Array) -> jax.Array:
+        steps = jnp.zeros(n_offspring, jnp.int32).at[ends].add(1, mode="drop")
+        return running_sum(steps)
+
+    fill = jax.custom_batching.custom_vmap(plain)
+
+    @fill.def_vmap
+    def rule(size: int, batched: Sequence[bool], ends: jax.Array) -> tuple[jax.Array, bool]:
+        items = ends.shape[1]
+        if size * max(items, n_offspring) > jnp.iinfo(jnp.int32).max:
+            return jax.vmap(plain)(ends), True
+        before = jnp.arange(size, dtype=jnp.int32)[:, None]
+        # The barrier keeps XLA from computing the ends in the flat loop, where each finds its row by a division.
+        ends = jax.lax.optimization_barrier(ends + before * n_offspring)
+        joined = ancestors_from_ends(ends.reshape(-1), size * n_offspring)
+        return joined.reshape(size, n_offspring) - before * items, True
+
+    return fill(ends)
 
 
 def untouched(n_weights: int, n_offspring: int) -> Int[Array, " M"]:

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from tests.mutants.evidence import is_fresh
+from tests.mutants.evidence import INVOLVED, fingerprint, is_fresh
 from tests.mutants.registry import MUTANTS, STATISTICAL, clean_checks, run, run_clean, run_seeds
 
 pytestmark = pytest.mark.mutants
@@ -57,6 +57,31 @@ def test_fresh_seeds_raise_no_alarm(check, note):
 @pytest.mark.slow
 def test_the_evidence_in_the_documentation_is_of_this_code():
     assert is_fresh(), "the evidence is stale: run make evidence"
+
+
+@pytest.mark.parametrize("folder", INVOLVED)
+def test_evidence_speaks_for_what_the_code_does_and_not_for_its_words(folder, tmp_path):
+    (tmp_path / folder).mkdir(parents=True)
+    file = tmp_path / folder / "one.py"
+
+    def of(source):
+        file.write_text(source)
+        return fingerprint(tmp_path)
+
+    code = 'x = """a"""\n\ndef f(y):\n    """Words."""\n    return y + 1\n'
+    silent = [
+        "# why\n" + code,
+        '"""Opening."""\n' + code,
+        code.replace('    """Words."""\n', ""),
+        code.replace("Words.", "Other\n    words.").replace("+ 1", "+ 1  # one more"),
+    ]
+    assert {of(other) for other in silent} == {of(code)}
+    for changed in (code.replace("a", "b"), code.replace("+ 1", "+ 2"), code.replace("    return", "return")):
+        assert of(changed) != of(code)
+    of(code)
+    before = fingerprint(tmp_path)
+    file.rename(file.with_name("two.py"))
+    assert fingerprint(tmp_path) != before
 
 
 def test_evidence_faults_leave_the_normalised_measure_alone():

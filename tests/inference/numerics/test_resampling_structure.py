@@ -1,5 +1,6 @@
 """What a scheme compiles to, and that it can serve as a static value: hashable, equal by name, portable."""
 
+import functools
 import pickle
 
 import jax
@@ -8,17 +9,22 @@ import numpy as np
 import pytest
 
 from lawful.inference.numerics import SCHEMES, stratified, systematic
+from lawful.inference.numerics.offspring import ancestors_from_ends
 
 NAMES = sorted(SCHEMES)
 
 
-def primitives(jaxpr):
+def equations(jaxpr):
     for equation in jaxpr.eqns:
-        yield equation.primitive.name
+        yield equation
         for parameter in equation.params.values():
             inner = getattr(parameter, "jaxpr", parameter)
             if hasattr(inner, "eqns"):
-                yield from primitives(inner)
+                yield from equations(inner)
+
+
+def primitives(jaxpr):
+    return (equation.primitive.name for equation in equations(jaxpr))
 
 
 def program(scheme, n, m):
@@ -29,7 +35,7 @@ def program(scheme, n, m):
 def test_no_draw_sorts_and_none_makes_a_square(name):
     closed = program(SCHEMES[name], 1000, 1000)
     assert not {"sort", "top_k", "pure_callback", "io_callback"} & set(primitives(closed.jaxpr))
-    assert max(v.aval.size for e in closed.jaxpr.eqns for v in e.outvars) <= 2 * 1000
+    assert max(v.aval.size for e in equations(closed.jaxpr) for v in e.outvars) <= 2 * 1000
 
 
 @pytest.mark.parametrize("scheme", [systematic, stratified], ids=str)
@@ -53,6 +59,40 @@ def test_a_scheme_is_a_static_value(name):
     draw = jax.jit(lambda s, key, w: s.draw(key, w, 5), static_argnums=0)
     weights = jnp.array([0.2, 0.5, 0.3])
     np.testing.assert_array_equal(draw(scheme, jax.random.key(0), weights), scheme.draw(jax.random.key(0), weights, 5))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("n, m", [(7, 3), (3, 8), (1000, 1000)])
+@pytest.mark.parametrize("name", NAMES)
+def test_resampling_populations_side_by_side_resamples_each_alone(name, n, m, dtype):
+    """Bit by bit, also in a map of maps; among them are populations without weight and with all weight on one item."""
+    weights = np.random.default_rng(0).exponential(size=(2, 3, n)) ** 4
+    weights[0, 1], weights[1, 0, 1:], weights[1, 2, :-1] = 0, 0, 0
+    weights, keys = jnp.asarray(weights, dtype), jax.random.split(jax.random.key(0), (2, 3))
+    draw = functools.partial(SCHEMES[name].draw, n_offspring=m)
+    mapped = jax.jit(jax.vmap(jax.vmap(draw)))(keys, weights)
+    alone = jax.jit(draw)
+    for at in np.ndindex(2, 3):
+        np.testing.assert_array_equal(mapped[at], alone(keys[at], weights[at]))
+
+
+@pytest.mark.parametrize("rows, axes", [(2047, 1), (2048, 2)])
+def test_populations_side_by_side_stand_in_one_row_while_its_slots_can_be_counted(rows, axes):
+    fill = jax.vmap(functools.partial(ancestors_from_ends, n_offspring=1 << 20))
+    closed = jax.make_jaxpr(fill)(jax.ShapeDtypeStruct((rows, 4), jnp.int32))
+    (filled,) = (e for e in equations(closed.jaxpr) if e.primitive.name == "scatter-add")
+    assert filled.outvars[0].aval.ndim == axes
+    assert closed.out_avals[0].shape == (rows, 1 << 20)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_gradient_passes_a_resampling_step(name):
+    def total(weights):
+        return jnp.sum(weights[SCHEMES[name].draw(jax.random.key(0), weights, 3)])
+
+    rows = jnp.array([[1.0, 2.0, 3.0], [3.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(jax.vmap(jax.grad(total))(rows)[1], [3.0, 0.0, 0.0])
+    np.testing.assert_array_equal(jax.grad(lambda rows: jnp.sum(jax.vmap(total)(rows)))(rows)[1], [3.0, 0.0, 0.0])
 
 
 @pytest.mark.parametrize("name", NAMES)
