@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _row(name: str, posterior: Posterior, folder: Path, key: jax.Array, size: Size) -> list[Comparison]:
     """Run one sampler on one posterior and print its row, or why it has none."""
     sampler = SAMPLERS[name]
-    if sampler.independent and not posterior.proper:
+    if sampler.from_prior and not posterior.proper:
         print(f"{name:10}{posterior.name:40}  not run: {IMPROPER}", flush=True)
         return []
     reference = read(folder, posterior.name)

@@ -34,9 +34,10 @@ class Size:
 
 @dataclass(frozen=True)
 class Sampler:
-    """A sampler; `independent` says that its chains are runs of their own."""
+    """A sampler: whether it starts at draws from the prior, and whether its chains are independent runs."""
 
     run: Callable[[Posterior, tuple[Any, ...], jax.Array, Size], Draws]
+    from_prior: bool = False
     independent: bool = False
 
 
@@ -84,7 +85,7 @@ def tempered(posterior: Posterior, args: tuple[Any, ...], key: jax.Array, size: 
 SAMPLERS: Mapping[str, Sampler] = {
     "nuts": Sampler(nuts),
     "numpyro": Sampler(numpyro),
-    "tempered": Sampler(tempered, independent=True),
+    "tempered": Sampler(tempered, from_prior=True, independent=True),
 }
 
 
