@@ -274,7 +274,7 @@ def test_the_table_has_a_row_for_each_sampler_and_posterior_or_says_why_not(data
             "sigma": np.random.default_rng(0).random((2, 50)),
         }
 
-    monkeypatch.setattr(table, "SAMPLERS", {"nuts": Sampler(far), "tempered": Sampler(far, independent=True)})
+    monkeypatch.setattr(table, "SAMPLERS", {"nuts": Sampler(far), "tempered": Sampler(far, from_prior=True)})
     assert table.main(["--data", str(data), "arK", "earnings"]) == 1
     heading, *rows, last = capsys.readouterr().out.splitlines()
     assert heading.startswith("sampler") and [row.split()[0] for row in rows] == ["nuts"] * 2 + ["tempered"] * 2
