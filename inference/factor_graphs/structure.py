@@ -1,0 +1,127 @@
+"""Structure: the variables of a factor graph and the scopes of its factors, without a number of the potentials.
+
+Law: two graphs with equal structures differ in their potentials alone, so whatever was planned or compiled for one holds
+for the other. A structure is hashable, and its hash is that of its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Family:
+    """An array of variables under one name.
+
+    Attributes:
+        name: the name.
+        shape: of the array; () for a single variable.
+        cardinality: number of states of each.
+        offset: number of the first one among all variables of the graph; the others follow in row-major order.
+        states: names of the states, or None where they are 0, 1, ...
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    cardinality: int
+    offset: int
+    states: tuple[str, ...] | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of variables."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Factors whose scopes have the same numbers of states, under one name.
+
+    Attributes:
+        name: the name.
+        scopes: variables of each factor by number (G, r), in the order of the axes of its table.
+        cardinalities: number of states of each variable in a scope (r,).
+        shared: whether one table serves all factors.
+    """
+
+    name: str
+    scopes: np.ndarray
+    cardinalities: tuple[int, ...]
+    shared: bool
+
+    @property
+    def size(self) -> int:
+        """Number of factors."""
+        return len(self.scopes)
+
+    @property
+    def arity(self) -> int:
+        """Number of variables of each factor."""
+        return len(self.cardinalities)
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """Variables and scopes.
+
+    Attributes:
+        families: the variables.
+        groups: the factors.
+    """
+
+    families: tuple[Family, ...]
+    groups: tuple[Group, ...]
+
+    @cached_property
+    def size(self) -> int:
+        """Number of variables."""
+        return sum(family.size for family in self.families)
+
+    @cached_property
+    def cardinalities(self) -> np.ndarray:
+        """Number of states of each variable."""
+        sizes = [np.full(family.size, family.cardinality, np.int64) for family in self.families]
+        return np.concatenate([np.zeros(0, np.int64), *sizes])
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the content."""
+        found = hashlib.sha256(repr(self.families).encode())
+        for group in self.groups:
+            head = (group.name, group.scopes.shape, group.cardinalities, group.shared)
+            found.update(repr(head).encode() + np.ascontiguousarray(group.scopes, np.int64).tobytes())
+        return found.hexdigest()
+
+    def __hash__(self) -> int:
+        """Hash the content."""
+        return int(self.digest[:15], 16)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the content."""
+        return isinstance(other, Structure) and self.digest == other.digest
+
+    def family(self, name: str) -> Family | None:
+        """Find variables by name."""
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Family]:
+        return {family.name: family for family in self.families}
+
+    @cached_property
+    def _offsets(self) -> np.ndarray:
+        return np.array([family.offset for family in self.families], np.int64)
+
+    def name_of(self, variable: int) -> str:
+        """Name one variable for people, as `z[3, 4]`."""
+        # A family without elements has the offset of the next one, so the last with this offset or less is meant.
+        family = self.families[int(np.searchsorted(self._offsets, variable, side="right")) - 1]
+        if not family.shape:
+            return family.name
+        place = np.unravel_index(variable - family.offset, family.shape)
+        return f"{family.name}[{', '.join(str(int(k)) for k in place)}]"
