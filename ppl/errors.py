@@ -28,6 +28,7 @@ __all__ = [
     "UnsafeCheckpoint",
     "UnsupportedProgramError",
     "ValidationFailure",
+    "WidthError",
 ]
 
 
@@ -126,6 +127,10 @@ class UnsafeCheckpoint(CheckpointError):
 
 class ResultFileError(LawfulError):
     """A file of a result is damaged, or is none."""
+
+
+class WidthError(LawfulError):
+    """An exact sum would need a table over its budget."""
 
 
 class ValidationFailure(LawfulError):

@@ -78,6 +78,7 @@ class Steps:
     Attributes:
         families: of variables: number of the first one, how many, number of states.
         cardinalities: numbers of states, with the number of variables that have as many.
+        constants: groups whose factors have no variable.
         singles: groups whose factors have one variable each, with its number of states.
         entries: groups of other factors, by the order of their axes.
         pools: shapes of tables, with the number of tables.
@@ -86,6 +87,7 @@ class Steps:
 
     families: tuple[tuple[int, int, int], ...]
     cardinalities: tuple[tuple[int, int], ...]
+    constants: tuple[int, ...]
     singles: tuple[tuple[int, int], ...]
     entries: tuple[Entry, ...]
     pools: tuple[tuple[Shape, int], ...]
@@ -199,7 +201,8 @@ def planned(structure: Structure, order: Order) -> Plan:
     places = Places(joined, chosen, of, rows, tuple(slots), targets, scopes_of)
     families = tuple((f.offset, f.size, f.cardinality) for f in structure.families)
     ones = tuple((k, structure.groups[k].cardinalities[0]) for k in singles)
-    steps = Steps(families, counted, ones, entries, tuple(pools.counts.items()), tuple(batches))
+    constants = tuple(k for k, group in enumerate(structure.groups) if not group.arity)
+    steps = Steps(families, counted, constants, ones, entries, tuple(pools.counts.items()), tuple(batches))
     sizes = order.entries(size)
     return Plan(order, steps, places, len(rounds), max(sizes, default=0), sum(sizes))
 

@@ -1,8 +1,8 @@
 """Elimination: the sum over all variables of a factor graph, batch by batch, and back again.
 
-Law: the total is the log of the graph's mass. Going back, the weight of each joint table is that of its result spread by
-the conditional of the variable, so every table gets its exact marginal, and drawing the variables in the reverse order
-gives the exact conditional of all of them. With a maximum in place of the sum the total is the largest log score.
+Law: the total is the log of the graph's mass. Going back, the weight of each joint table is that of its result spread
+by the conditional of the variable, so every table gets its exact marginal, and drawing the variables in the reverse
+order gives the exact conditional of all. With a maximum in place of the sum the total is the largest log score.
 
 One source serves NumPy, for a query that is asked once, and JAX, for those that are asked again.
 
@@ -25,7 +25,7 @@ type Mode = Literal["sum", "max"]
 
 
 class Joint(NamedTuple):
-    """The table of a batch before its variables went: log scores (B, K, *scope), and what is left of each (B, *scope)."""
+    """The tables of a batch before its variables went: log scores (B, K, *scope), and what is left (B, *scope)."""
 
     scores: Any
     result: Any
@@ -39,7 +39,7 @@ class Forward(NamedTuple):
 
 
 class Marginals(NamedTuple):
-    """Probabilities: of the variables by number of states (n, K), and of the tables that entered, by shape (P, *shape)."""
+    """Probabilities: of the variables by number of states (n, K), and of the tables by shape (P, *shape)."""
 
     variables: dict[int, Any]
     tables: dict[Shape, Any]
@@ -48,9 +48,10 @@ class Marginals(NamedTuple):
 def forward(steps: Steps, places: Places, potentials: Potentials, mode: Mode = "sum") -> Forward:
     """Eliminate all variables."""
     xp = _namespace(potentials)
-    unary = _unary(steps, places, potentials, xp)
-    pools = _pools(steps, places, potentials, xp)
-    totals, joints = [], []
+    unary, totals = _unary(steps, places, potentials, xp)
+    pools = _pools(steps, places, potentials, totals, xp)
+    totals += [xp.sum(potentials.tables[group]) for group in steps.constants]
+    joints = []
     for batch, rows, slots, targets in zip(steps.batches, places.rows, places.slots, places.targets, strict=True):
         size = batch.shape[0]
         scores = _expanded(unary[size][rows], (0,), len(batch.shape))
@@ -62,26 +63,25 @@ def forward(steps: Steps, places: Places, potentials: Potentials, mode: Mode = "
         if not batch.rest:
             totals.append(xp.sum(result))
             continue
-        top = xp.max(result, axis=tuple(range(1, result.ndim)), keepdims=True)
-        top = _constant(xp.where(xp.isfinite(top), top, xp.zeros_like(top)))
-        totals.append(xp.sum(top))
+        message = _levelled(result, totals, xp)
         if len(batch.rest) == 1:
-            unary[batch.rest[0]] = _add(unary[batch.rest[0]], targets, result - top)
+            unary[batch.rest[0]] = _add(unary[batch.rest[0]], targets, message)
         else:
-            pools[batch.rest] = _put(pools[batch.rest], slice(batch.start, batch.start + len(rows)), result - top)
-    return Forward(xp.sum(xp.stack(totals)) if totals else xp.zeros((), xp.float64), joints)
+            pools[batch.rest] = _put(pools[batch.rest], slice(batch.start, batch.start + len(rows)), message)
+    return Forward(xp.sum(xp.stack(totals)) if totals else xp.zeros((), _dtype(potentials)), joints)
 
 
 def backward(steps: Steps, places: Places, run: Forward) -> Marginals:
     """Give the marginals of all variables and tables of a sum; all zero where the total is zero."""
     xp = jnp if isinstance(run.log_total, jax.Array) else np
     dtype = run.log_total.dtype
+    possible = xp.isfinite(run.log_total).astype(dtype)
     variables = {card: xp.zeros((count, card), dtype) for card, count in steps.cardinalities}
     tables = {shape: xp.zeros((count, *shape), dtype) for shape, count in steps.pools}
     for k in reversed(range(len(steps.batches))):
         batch, joint, rows = steps.batches[k], run.joints[k], places.rows[k]
         if not batch.rest:
-            weight = xp.ones(len(rows), dtype)
+            weight = xp.broadcast_to(possible, (len(rows),))
         elif len(batch.rest) == 1:
             weight = variables[batch.rest[0]][places.targets[k]]
         else:
@@ -140,7 +140,7 @@ def _last_positive(weights: Any, xp: Any) -> Any:
     return count - 1 - xp.argmax(weights[:, ::-1] > 0, axis=1)
 
 
-def _unary(steps: Steps, places: Places, potentials: Potentials, xp: Any) -> dict[int, Any]:
+def _unary(steps: Steps, places: Places, potentials: Potentials, xp: Any) -> tuple[dict[int, Any], list[Any]]:
     """Give the scores of the variables with as many states, those of factors with one variable among them."""
     found: dict[int, list[Any]] = {card: [] for card, _ in steps.cardinalities}
     for (_, _, card), scores in zip(steps.families, potentials.unary, strict=True):
@@ -149,20 +149,30 @@ def _unary(steps: Steps, places: Places, potentials: Potentials, xp: Any) -> dic
     for (group, card), rows in zip(steps.singles, places.singles, strict=True):
         scores = xp.broadcast_to(potentials.tables[group], (len(rows), card))
         unary[card] = _add(unary[card], rows, scores)
-    return unary
+    totals: list[Any] = []
+    return {card: _levelled(scores, totals, xp) for card, scores in unary.items()}, totals
 
 
-def _pools(steps: Steps, places: Places, potentials: Potentials, xp: Any) -> dict[Shape, Any]:
+def _pools(steps: Steps, places: Places, potentials: Potentials, totals: list[Any], xp: Any) -> dict[Shape, Any]:
     """Give the tables by shape, those that come from factors filled in."""
-    dtype = xp.result_type(*potentials.unary, *potentials.tables)
+    dtype = _dtype(potentials)
     pools = {shape: xp.zeros((count, *shape), dtype) for shape, count in steps.pools}
     for entry, rows in zip(steps.entries, places.entries, strict=True):
         tables = potentials.tables[entry.group]
         tables = xp.transpose(tables if len(tables) == 1 else tables[rows], (0, *(k + 1 for k in entry.order)))
         shape = tables.shape[1:]
         spread = xp.broadcast_to(tables, (entry.count, *shape))
-        pools[shape] = _put(pools[shape], slice(entry.start, entry.start + entry.count), spread)
+        rows_of = slice(entry.start, entry.start + entry.count)
+        pools[shape] = _put(pools[shape], rows_of, _levelled(spread, totals, xp))
     return pools
+
+
+def _levelled(tables: Any, totals: list[Any], xp: Any) -> Any:
+    """Put the largest entry of each table (B, ...) at zero, so that large scores cost no digits; the total gets it."""
+    top = xp.max(tables, axis=tuple(range(1, tables.ndim)), keepdims=True)
+    top = _constant(xp.where(xp.isfinite(top), top, xp.zeros_like(top)))
+    totals.append(xp.sum(top))
+    return tables - top
 
 
 def _expanded(tables: Any, axes: Sequence[int], ndim: int) -> Any:
@@ -189,6 +199,11 @@ def _log_sum(scores: Any, xp: Any) -> Any:
 
 def _namespace(potentials: Potentials) -> Any:
     return np if all(isinstance(x, np.ndarray) for x in (*potentials.unary, *potentials.tables)) else jnp
+
+
+def _dtype(potentials: Potentials) -> Any:
+    arrays = (*potentials.unary, *potentials.tables)
+    return jnp.result_type(*arrays) if arrays else jnp.result_type(float)
 
 
 def _constant(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +66,7 @@ class FactorGraph:
         self._groups: list[Group] = []
         self._unary: list[Any] = []
         self._tables: list[Any] = []
-        self._evidence: dict[int, np.ndarray] = {}
+        self._evidence: dict[int, Any] = {}
         self._structure: Structure | None = None
 
     def variables(
@@ -119,7 +119,7 @@ class FactorGraph:
         """
         for family in self._families:
             if family.name == name:
-                return Variables(family, family.offset + np.arange(family.size).reshape(family.shape))
+                return Variables(family, np.asarray(family.offset + np.arange(family.size).reshape(family.shape)))
         raise LawfulError(
             f"no variables are called {name!r}. Known are: {', '.join(f.name for f in self._families) or 'none'}.",
             site=name,
@@ -178,7 +178,7 @@ class FactorGraph:
                 site=name,
             ) from error
 
-    def observe(self, evidence: Mapping[str, Any]) -> Self:
+    def observe(self, evidence: Mapping[str, Any]) -> FactorGraph:
         """Return the graph with evidence, on top of what it has; the structure stays, so nothing is compiled again.
 
         Args:
@@ -201,20 +201,20 @@ class FactorGraph:
             seen = other._evidence.get(place, np.full(family.size, -1))
             states = _numbered(family, states)
             where, states = (numbers - family.offset).reshape(-1), _spread(states, numbers.shape).reshape(-1)
-            other._evidence[place] = jnp.asarray(seen).at[where].set(states) if _traced(seen, states) else _put(
-                seen, where, states
+            other._evidence[place] = (
+                jnp.asarray(seen).at[where].set(states) if _traced(seen, states) else _put(seen, where, states)
             )
         return other
 
-    def copy(self) -> Self:
+    def copy(self) -> FactorGraph:
         """Return a graph of its own that shares the arrays."""
-        other = type(self)()
+        other = FactorGraph()
         for name in ("_families", "_groups", "_unary", "_tables"):
             setattr(other, name, list(getattr(self, name)))
         other._evidence, other._structure = dict(self._evidence), self._structure
         return other
 
-    def replace(self, potentials: Potentials) -> Self:
+    def replace(self, potentials: Potentials) -> FactorGraph:
         """Return the graph with other potentials, as a gradient or a parameter sweep needs."""
         other = self.copy()
         other._unary, other._tables = list(potentials.unary), list(potentials.tables)
@@ -306,9 +306,9 @@ def _refuse_not_finite(scores: Any, what: str) -> None:
 
 
 def _joined(name: str, columns: Sequence[np.ndarray]) -> np.ndarray:
-    """Put the variables of each axis side by side (G, r)."""
+    """Put the variables of each axis side by side (G, r); a factor without variables is one number."""
     if not columns:
-        raise LawfulError(f"factors {name!r}: expected at least one variable in the scope.", site=name)
+        return np.zeros((1, 0), np.int64)
     sizes = {column.size for column in columns if column.size != 1}
     count = max(sizes) if sizes else min((c.size for c in columns), default=1)
     if len(sizes) > 1:

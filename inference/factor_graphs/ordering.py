@@ -103,7 +103,7 @@ def _fill(v: int, near: Neighbours, cards: np.ndarray) -> float:
 
 
 def _degree(v: int, near: Neighbours, cards: np.ndarray) -> float:
-    return len(near[v])
+    return float(len(near[v]))
 
 
 def _weight(v: int, near: Neighbours, cards: np.ndarray) -> float:

@@ -1,6 +1,6 @@
 """Structure: the variables of a factor graph and the scopes of its factors, without a number of the potentials.
 
-Law: two graphs with equal structures differ in their potentials alone, so whatever was planned or compiled for one holds
+Law: two graphs with equal structures differ in their potentials alone, so what was planned or compiled for one holds
 for the other. A structure is hashable, and its hash is that of its content.
 """
 

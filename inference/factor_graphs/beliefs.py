@@ -1,0 +1,114 @@
+"""Beliefs: what inference on a factor graph returns, exact or not, with its verdict and its certificate.
+
+Law: beliefs of a variable sum to one, and where the certificate is "exact" they are its marginals. A graph without any
+possible assignment has log_z -inf, beliefs zero, and the verdict "infeasible".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.errors import LawfulError
+
+from .structure import Structure
+from .verdicts import GOOD, VERDICTS, Certificate, Kind
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """The answer of an inference on a factor graph; a pytree, so that it passes `jax.jit` and `jax.vmap`.
+
+    Attributes:
+        structure: of the graph.
+        variables: for each family, probabilities (*shape, K).
+        factors: for each group, probabilities (G, K_1, ..., K_r).
+        log_z: natural log of the total mass, or what stands for it: see `log_z_kind`.
+        verdict_number: number of the verdict.
+        messages: what a warm start needs; None for exact methods.
+        info: numbers on the run, such as iterations and the residual.
+        log_z_kind: "exact", "bethe", "trw" or "fractional".
+        certificate: what is guaranteed.
+        method: how it was found.
+    """
+
+    structure: Structure
+    variables: tuple[Any, ...]
+    factors: tuple[Any, ...]
+    log_z: Any
+    verdict_number: Any
+    messages: Any = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+    log_z_kind: Kind = "exact"
+    certificate: Certificate = "exact"
+    method: str = "elimination"
+
+    @property
+    def verdict(self) -> Any:
+        """How the run ended; an array of names where several graphs were run at once."""
+        numbers = np.asarray(self.verdict_number)
+        return VERDICTS[int(numbers)] if numbers.ndim == 0 else np.array(VERDICTS)[numbers]
+
+    @property
+    def converged(self) -> bool:
+        """Whether the answer is exact or a fixed point, in all graphs."""
+        return bool(np.isin(np.atleast_1d(self.verdict), GOOD).all())
+
+    @property
+    def beliefs(self) -> dict[str, Any]:
+        """Probabilities by the name of the variables (*shape, K)."""
+        return {f.name: b for f, b in zip(self.structure.families, self.variables, strict=True)}
+
+    @property
+    def log_beliefs(self) -> dict[str, Any]:
+        """Natural logs of the same; -inf for what cannot be."""
+        return {name: _log(b) for name, b in self.beliefs.items()}
+
+    def factor_beliefs(self, name: str) -> Any:
+        """Probabilities of the joint states of a group's factors (G, K_1, ..., K_r).
+
+        Raises: LawfulError for a name that is not known.
+        """
+        for group, found in zip(self.structure.groups, self.factors, strict=True):
+            if group.name == name:
+                return found
+        known = ", ".join(group.name for group in self.structure.groups)
+        raise LawfulError(f"no factors are called {name!r}. Known are: {known or 'none'}.", site=name)
+
+    # The names under which `inference.bp` shows the same on a model.
+    @property
+    def marginals(self) -> dict[str, Any]:
+        """The beliefs."""
+        return self.beliefs
+
+    @property
+    def log_evidence(self) -> Any:
+        """The log of the total mass."""
+        return self.log_z
+
+    def __repr__(self) -> str:
+        """Say how it ended and what it is worth."""
+        shown = f"{float(self.log_z):.6g}" if np.ndim(self.log_z) == 0 else f"{len(self.log_z)} values"
+        return (
+            f"Beliefs({self.structure.size} variables, log_z {shown} ({self.log_z_kind}), verdict {self.verdict}, "
+            f"certificate {self.certificate}, by {self.method})"
+        )
+
+
+jax.tree_util.register_dataclass(
+    Beliefs,
+    data_fields=["variables", "factors", "log_z", "verdict_number", "messages", "info"],
+    meta_fields=["structure", "log_z_kind", "certificate", "method"],
+)
+
+
+def _log(probabilities: Any) -> Any:
+    if isinstance(probabilities, np.ndarray):
+        return np.log(probabilities, out=np.full_like(probabilities, -np.inf), where=probabilities > 0)
+    positive = probabilities > 0
+    return jnp.where(positive, jnp.log(jnp.where(positive, probabilities, 1.0)), -jnp.inf)

@@ -1,0 +1,111 @@
+"""Truth for small factor graphs: every assignment is listed, and its measure summed, in NumPy."""
+
+import itertools
+
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import strategies as st
+
+from lawful.inference.factor_graphs import FactorGraph
+
+
+def assignments(graph):
+    """All assignments (A, n), in the order of the numbers of the variables."""
+    sizes = [range(k) for k in graph.structure.cardinalities.tolist()]
+    listed = list(itertools.product(*sizes))
+    return np.array(listed, np.int64).reshape((len(listed), graph.structure.size))
+
+
+def log_scores(graph):
+    """Natural log of the measure of each assignment, term by term."""
+    x, potentials = assignments(graph), graph.potentials
+    total = np.zeros(len(x))
+    for family, scores in zip(graph.structure.families, potentials.unary, strict=True):
+        for k in range(family.size):
+            total += np.asarray(scores)[k, x[:, family.offset + k]]
+    for group, tables in zip(graph.structure.groups, potentials.tables, strict=True):
+        for k, scope in enumerate(group.scopes):
+            total += np.asarray(tables)[(0 if group.shared else k, *x[:, scope].T)]
+    return total
+
+
+class Truth:
+    """Exact answers by listing.
+
+    Attributes:
+        log_z: log of the total mass.
+        variables: name -> marginals (*shape, K).
+        factors: name -> marginals (G, K_1, ..., K_r).
+        largest: the largest log score.
+    """
+
+    def __init__(self, graph):
+        x, scores = assignments(graph), log_scores(graph)
+        self.largest = scores.max()
+        top = self.largest if np.isfinite(self.largest) else 0.0
+        mass = np.exp(scores - top)
+        self.log_z = top + np.log(mass.sum()) if mass.sum() > 0 else -np.inf
+        p = mass / mass.sum() if mass.sum() > 0 else mass
+        self.probabilities = p
+        self.variables = {
+            f.name: np.array(
+                [[p[x[:, f.offset + k] == s].sum() for s in range(f.cardinality)] for k in range(f.size)]
+            ).reshape((*f.shape, f.cardinality))
+            for f in graph.structure.families
+        }
+        self.factors = {}
+        for group in graph.structure.groups:
+            found = np.zeros((group.size, *group.cardinalities))
+            for k, scope in enumerate(group.scopes):
+                for row, mass in zip(x, p, strict=True):
+                    found[(k, *row[scope])] += mass
+            self.factors[group.name] = found
+
+
+def random_graph(seed, variables, factors, zeros=0.15, most=3, tree=False):
+    """A graph of a few families and groups, some tables shared, some with hard zeros."""
+    rng = np.random.default_rng(seed)
+    graph = FactorGraph()
+    left, handles = variables, []
+    while left > 0:
+        size = int(rng.integers(1, left + 1))
+        shape = () if size == 1 and rng.random() < 0.5 else (size,)
+        card = int(rng.integers(1, most + 1))
+        scores = holed(rng, (*shape, card), zeros / 3)
+        handles.append(graph.variables(f"v{len(handles)}", shape, card, scores if rng.random() < 0.8 else None))
+        left -= size
+    elements = [(h, k) for h in handles for k in range(h.numbers.size)]
+    parts = list(range(len(elements)))
+    for number in range(factors):
+        arity = int(rng.integers(0, 4)) if elements else 0
+        chosen = rng.choice(len(elements), size=min(arity, len(elements)), replace=not tree) if arity else []
+        if tree:  # join different parts alone
+            chosen = [c for j, c in enumerate(chosen) if parts[c] not in {parts[d] for d in chosen[:j]}]
+            joined = {parts[c] for c in chosen}
+            parts = [min(joined) if p in joined else p for p in parts]
+        scope = [elements[c] for c in chosen]
+        cards = tuple(h.family.cardinality for h, _ in scope)
+        picked = [(h, [k]) if h.family.shape else h for h, k in scope]
+        graph.factors(f"f{number}", picked, holed(rng, cards if rng.random() < 0.5 else (1, *cards), zeros))
+    return graph
+
+
+def holed(rng, shape, zeros):
+    """Random scores, some of them -inf."""
+    return np.where(rng.random(shape) < zeros, -np.inf, 1.5 * rng.normal(size=shape))
+
+
+def cases(variables=5, factors=5, least=0):
+    """Arguments of `random_graph`: the seed of its numbers, and how many variables and factors."""
+    return st.tuples(st.integers(0, 2**32 - 1), st.integers(least, variables), st.integers(0, factors))
+
+
+def grid(rng, rows, cols, card=2, strength=1.0, dtype=None):
+    """A Potts grid with random fields: one family, a group for each direction."""
+    scores = rng.normal(size=(rows, cols, card))
+    table = strength * np.eye(card)
+    graph = FactorGraph()
+    z = graph.variables("z", (rows, cols), card, jnp.asarray(scores, dtype))
+    graph.factors("down", [z[:-1], z[1:]], jnp.asarray(table, dtype))
+    graph.factors("right", [z[:, :-1], z[:, 1:]], jnp.asarray(table, dtype))
+    return graph
