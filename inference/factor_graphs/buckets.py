@@ -10,8 +10,8 @@ Reference: Dechter (1999), Bucket elimination: a unifying framework for reasonin
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -144,67 +144,67 @@ class Plan:
         )
 
 
-@dataclass
-class _Pools:
-    """Places for tables, by shape."""
+type Filed = tuple[Shape, int, tuple[int, ...]]
 
-    counts: dict[Shape, int] = field(default_factory=lambda: defaultdict(int))
 
-    def take(self, shape: Shape, count: int) -> int:
+class _Buckets:
+    """Tables that wait for the first variable of their scope: their shape, place in the pool, and scope."""
+
+    def __init__(self, size: int) -> None:
+        self.counts: dict[Shape, int] = defaultdict(int)
+        self._waiting: list[list[Filed]] = [[] for _ in range(size)]
+
+    def file(self, shape: Shape, scopes: np.ndarray) -> int:
+        """Take places in a pool for tables with these scopes (B, r), in the order of elimination."""
         start = self.counts[shape]
-        self.counts[shape] += count
+        self.counts[shape] += len(scopes)
+        for k, scope in enumerate(scopes.tolist()):
+            self._waiting[scope[0]].append((shape, start + k, tuple(scope)))
         return start
+
+    def meet(self, variable: int, scope: tuple[int, ...]) -> tuple[tuple[Source, ...], list[int]]:
+        """Take the tables of a variable, by the axes at which they enter the joint table, with their places."""
+        axis = {u: k for k, u in enumerate((variable, *scope))}
+        found = sorted(
+            ((tuple(axis[u] for u in of), shape, slot) for shape, slot, of in self._waiting[variable]),
+            key=lambda table: table[:2],
+        )
+        self._waiting[variable] = []
+        return tuple(Source(shape, axes) for axes, shape, _ in found), [slot for _, _, slot in found]
 
 
 def planned(structure: Structure, order: Order) -> Plan:
     """Write an elimination in an order as batches."""
-    cards = structure.cardinalities
-    turn = np.empty(structure.size, np.int64)
+    cards, turn = structure.cardinalities, np.empty(structure.size, np.int64)
     turn[list(order.variables)] = np.arange(structure.size)
     row, counted = _rows(cards)
-    pools = _Pools()
-    bucket: list[list[tuple[Source, int, tuple[int, ...]]]] = [[] for _ in range(structure.size)]
-    entries, chosen = _entered(structure, turn, pools, bucket)
+    buckets = _Buckets(structure.size)
+    entries, chosen = _entered(structure, turn, buckets)
+    size, rounds = cards.tolist(), rounds_of(order)
     batches: list[Batch] = []
-    found: list[tuple[np.ndarray, ...]] = []
-    slots: list[tuple[np.ndarray, ...]] = []
-    rounds = rounds_of(order)
-    size = cards.tolist()
+    places: list[tuple[Any, ...]] = []
     for variables in rounds:
-        kinds: dict[tuple[Shape, tuple[Source, ...]], list[tuple[int, list[int]]]] = defaultdict(list)
+        alike: dict[tuple[Shape, tuple[Source, ...]], list[tuple[int, list[int]]]] = defaultdict(list)
         for v in variables:
-            scope = order.scopes[v]
-            place = {u: k + 1 for k, u in enumerate(scope)}
-            place[v] = 0
-            met = sorted(
-                ((Source(s.shape, tuple(place[u] for u in of)), slot) for s, slot, of in bucket[v]),
-                key=lambda pair: (pair[0].axes, pair[0].shape),
-            )
-            bucket[v] = []
-            shape = (size[v], *(size[u] for u in scope))
-            kinds[shape, tuple(s for s, _ in met)].append((v, [slot for _, slot in met]))
-        for (shape, sources), members in kinds.items():
+            sources, slots = buckets.meet(v, order.scopes[v])
+            alike[(size[v], *(size[u] for u in order.scopes[v])), sources].append((v, slots))
+        for (shape, sources), members in alike.items():
             own = np.array([v for v, _ in members])
             scopes = np.array([order.scopes[v] for v in own.tolist()], np.int64).reshape((len(own), len(shape) - 1))
-            start = pools.take(shape[1:], len(own)) if len(shape) > 2 else 0
-            if len(shape) > 2:
-                source = Source(shape[1:], ())
-                for k, scope in enumerate(scopes.tolist()):
-                    bucket[scope[0]].append((source, start + k, tuple(scope)))
+            start = buckets.file(shape[1:], scopes) if len(shape) > 2 else 0
             batches.append(Batch(shape, sources, start))
             target = row[scopes[:, 0]] if len(shape) == 2 else np.zeros(0, np.int64)
-            found.append((own, row[own], target, scopes))
-            slots.append(tuple(np.array(column) for column in zip(*(s for _, s in members), strict=True)))
-    of, rows, targets, scopes_of = zip(*found, strict=True) if found else ((), (), (), ())
+            slots_of = tuple(np.array(column) for column in zip(*(s for _, s in members), strict=True))
+            places.append((own, row[own], slots_of, target, scopes))
+    constants = tuple(k for k, group in enumerate(structure.groups) if not group.arity)
     singles = [k for k, group in enumerate(structure.groups) if group.arity == 1]
     joined = tuple(row[structure.groups[k].scopes[:, 0]] for k in singles)
-    places = Places(joined, chosen, of, rows, tuple(slots), targets, scopes_of)
     families = tuple((f.offset, f.size, f.cardinality) for f in structure.families)
     ones = tuple((k, structure.groups[k].cardinalities[0]) for k in singles)
-    constants = tuple(k for k, group in enumerate(structure.groups) if not group.arity)
-    steps = Steps(families, counted, constants, ones, entries, tuple(pools.counts.items()), tuple(batches))
+    steps = Steps(families, counted, constants, ones, entries, tuple(buckets.counts.items()), tuple(batches))
+    columns = zip(*places, strict=True) if places else [()] * 5
     sizes = order.entries(size)
-    return Plan(order, steps, places, len(rounds), max(sizes, default=0), sum(sizes))
+    return Plan(order, steps, Places(joined, chosen, *columns), len(rounds), max(sizes, default=0), sum(sizes))
 
 
 def _rows(cards: np.ndarray) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
@@ -219,7 +219,7 @@ def _rows(cards: np.ndarray) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
 
 
 def _entered(
-    structure: Structure, turn: np.ndarray, pools: _Pools, bucket: list[list[tuple[Source, int, tuple[int, ...]]]]
+    structure: Structure, turn: np.ndarray, buckets: _Buckets
 ) -> tuple[tuple[Entry, ...], tuple[np.ndarray, ...]]:
     """Give each factor of two or more variables a place, with its axes in the order of elimination."""
     entries: list[Entry] = []
@@ -231,10 +231,7 @@ def _entered(
         for order in np.unique(orders, axis=0):
             rows = np.flatnonzero((orders == order).all(axis=1))
             shape = tuple(group.cardinalities[k] for k in order)
-            start = pools.take(shape, len(rows))
-            source = Source(shape, ())
-            for k, scope in enumerate(group.scopes[rows][:, order].tolist()):
-                bucket[scope[0]].append((source, start + k, tuple(scope)))
+            start = buckets.file(shape, group.scopes[rows][:, order])
             entries.append(Entry(number, tuple(int(k) for k in order), start, len(rows)))
             chosen.append(rows)
     return tuple(entries), tuple(chosen)

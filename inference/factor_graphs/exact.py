@@ -158,7 +158,8 @@ def _runner(structure: Structure, order: str | None, what: str) -> _Runner:
         run = forward(steps, places, potentials)
         return decode(steps, places, run, structure.size, by_uniform(uniforms))
 
-    return _Runner(plan, {"marginals": marginals, "map": largest, "draw": draw}[what])
+    questions: dict[str, Callable[..., Any]] = {"marginals": marginals, "map": largest, "draw": draw}
+    return _Runner(plan, questions[what])
 
 
 def _split(
