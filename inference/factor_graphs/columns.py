@@ -1,0 +1,146 @@
+"""Columns: where the variables on one axis of a group of factors stand among all variables with as many states.
+
+Law: `read` gives each factor the values of its variable, and `add` is its transpose: the sum over variables of what was
+added times x equals the sum over factors of what was given times `read(x)`. Where the variables form a box of an array,
+both are slices; else an index, the sum by one flat scatter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .structure import Group, Structure
+
+
+@dataclass(frozen=True)
+class Box:
+    """Elements start, start + step, ... along each axis of an array that lies in a row of all variables.
+
+    Attributes:
+        count: number of all variables.
+        offset: number of the first one of the array among them.
+        shape: of the array.
+        starts: first element on each axis.
+        steps: distance of two elements.
+        sizes: number of elements on each axis.
+    """
+
+    count: int
+    offset: int
+    shape: tuple[int, ...]
+    starts: tuple[int, ...]
+    steps: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    def read(self, values: Any) -> Any:
+        """Take the elements (K, n) -> (K, *sizes)."""
+        own = values if self._whole else values[:, self.offset : self.offset + math.prod(self.shape)]
+        where = zip(self.starts, self.steps, self.sizes, strict=True)
+        slices = tuple(slice(a, a + (n - 1) * s + 1, s) for a, s, n in where)
+        return own.reshape((-1, *self.shape))[(slice(None), *slices)]
+
+    def add(self, values: Any, given: Any) -> Any:
+        """Add to the elements (K, n), (K, *sizes) -> (K, n)."""
+        where = zip(self.shape, self.starts, self.steps, self.sizes, strict=True)
+        pads = [(a, n - a - ((m - 1) * s + 1), s - 1) for n, a, s, m in where]
+        spread = _padded(given, pads).reshape((len(given), -1))
+        if not self._whole:
+            behind = self.count - self.offset - spread.shape[1]
+            spread = _padded(spread, [(self.offset, behind, 0)])
+        return values + spread
+
+    @property
+    def _whole(self) -> bool:
+        return math.prod(self.shape) == self.count
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """Any variables, by their numbers (G,)."""
+
+    count: int
+    rows: np.ndarray
+
+    def read(self, values: Any) -> Any:
+        """Take the elements (K, n) -> (K, G)."""
+        return values[:, self.rows]
+
+    def add(self, values: Any, given: Any) -> Any:
+        """Add to the elements (K, n), (K, G) -> (K, n)."""
+        card = len(given)
+        flat = (np.arange(card)[:, None] * self.count + self.rows).reshape(-1)
+        return values.reshape(-1).at[flat].add(given.reshape(-1)).reshape((card, self.count))
+
+
+type Column = Box | Index
+
+
+def _padded(values: Any, pads: list[tuple[int, int, int]]) -> Any:
+    """Put zeros before, behind and between the elements along all axes but the first."""
+    if all(pad == (0, 0, 0) for pad in pads):
+        return values
+    return jax.lax.pad(values, jnp.zeros((), values.dtype), [(0, 0, 0), *pads])
+
+
+def columns_of(structure: Structure, group: Group) -> tuple[tuple[Column, ...], tuple[int, ...]]:
+    """Find the columns of a group, and the shape in which its factors are best kept: that of a box, or (G,).
+
+    All columns of a group are boxes of one shape, or none is.
+    """
+    rows, counts = class_rows(structure)
+    found: list[Box] = []
+    for axis, card in enumerate(group.cardinalities):
+        box = _box(structure, group.scopes[:, axis], rows, counts[card])
+        if box is None or (found and box.sizes != found[0].sizes):
+            break
+        found.append(box)
+    if len(found) == group.arity and found:
+        return tuple(found), found[0].sizes
+    indices = [
+        Index(counts[card], rows[group.scopes[:, axis]]) for axis, card in enumerate(group.cardinalities)
+    ]
+    return tuple(indices), (group.size,)
+
+
+def class_rows(structure: Structure) -> tuple[np.ndarray, dict[int, int]]:
+    """Number the variables among those with as many states, and count these."""
+    cards = structure.cardinalities
+    rows, counts = np.zeros(len(cards), np.int64), {}
+    for card in np.unique(cards).tolist():
+        same = np.flatnonzero(cards == card)
+        rows[same], counts[card] = np.arange(len(same)), len(same)
+    return rows, counts
+
+
+def _box(structure: Structure, numbers: np.ndarray, rows: np.ndarray, count: int) -> Box | None:
+    """Recognise a box of one family, its elements in row-major order."""
+    if not len(numbers):
+        return None
+    offsets = np.array([family.offset for family in structure.families])
+    family = structure.families[int(np.searchsorted(offsets, numbers.min(), side="right")) - 1]
+    if numbers.max() >= family.offset + family.size:
+        return None
+    shape = family.shape or (1,)
+    places = np.stack(np.unravel_index(numbers - family.offset, shape))
+    starts, steps, sizes = [], [], []
+    for along in places:
+        values = np.unique(along)
+        step = int(values[1] - values[0]) if len(values) > 1 else 1
+        if np.any(np.diff(values) != step):
+            return None
+        starts.append(int(values[0]))
+        steps.append(step)
+        sizes.append(len(values))
+    if math.prod(sizes) != len(numbers):
+        return None
+    grid = np.indices(sizes).reshape((len(sizes), -1))
+    if np.any(places != np.array(starts)[:, None] + grid * np.array(steps)[:, None]):
+        return None
+    first = int(rows[family.offset])
+    return Box(count, first, shape, tuple(starts), tuple(steps), tuple(sizes))

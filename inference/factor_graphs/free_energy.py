@@ -1,0 +1,111 @@
+"""Free energy: beliefs at given messages, and the two forms of the log of the total mass that they stand for.
+
+Law: at a fixed point both forms agree for all counting numbers; on a forest with counting numbers one they are exact. The
+message form does not depend on how messages are scaled, and is stationary in them.
+
+Reference: Yedidia, Freeman and Weiss (2005), Constructing free-energy approximations and generalized belief propagation
+algorithms; Wainwright, Jaakkola and Willsky (2005), A new class of upper bounds on the log partition function.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from .messages import Messages, Net, Scores, Totals, incoming, joint, reduced, totals_of
+
+ONE = 1.0
+
+
+class Point(NamedTuple):
+    """What messages amount to.
+
+    Attributes:
+        variables: log beliefs by number of states (K, n), up to a constant for each variable.
+        factors: for each group, log beliefs (K_1, ..., K_r, *shape), up to a constant for each factor.
+        sent: for each group, what its variables send to it.
+    """
+
+    variables: dict[int, Any]
+    factors: tuple[Any, ...]
+    sent: tuple[tuple[Any, ...], ...]
+
+
+def point_at(net: Net, scores: Scores, messages: Messages, hard: bool) -> Point:
+    """Read the beliefs at messages."""
+    totals: Totals = totals_of(net, scores, messages, hard)
+    sent = tuple(incoming(net, totals, messages, k) for k in range(len(net.groups)))
+    factors = tuple(joint(table, of) for table, of in zip(scores.tables, sent, strict=True))
+    return Point({card: totals.scores(card) for card, _ in net.cardinalities}, factors, sent)
+
+
+def log_z(net: Net, scores: Scores, messages: Messages, point: Point) -> Any:
+    """Give the log of the total mass in the message form; -inf where a variable or a factor has no state left."""
+    total = scores.constant
+    for card, _ in net.cardinalities:
+        total = total + _sum(reduced(point.variables[card], (0,), ONE))
+    for k, factors in enumerate(point.factors):
+        own = reduced(factors, tuple(range(len(point.sent[k]))), ONE)
+        for message, sent in zip(messages[k], point.sent[k], strict=True):
+            shared = reduced(message + sent, (0,), ONE)
+            own = own - jnp.where(jnp.isneginf(shared), 0.0, shared)
+        total = total + _sum(scores.counting[k] * own)
+    return total
+
+
+def free_energy(net: Net, scores: Scores, point: Point) -> Any:
+    """Give the same in the form of beliefs: expected scores, and entropies by their counting numbers."""
+    total, weights = scores.constant, {card: jnp.ones(count) for card, count in net.cardinalities}
+    for k, factors in enumerate(point.factors):
+        arity, counting = len(point.sent[k]), scores.counting[k]
+        shape = factors.shape[arity:]
+        beliefs = probabilities(factors, arity)
+        theta = counting * scores.tables[k]
+        expected = jnp.sum(_weighed(beliefs, jnp.broadcast_to(theta, beliefs.shape)), axis=tuple(range(arity)))
+        total = total + _sum(expected + counting * _entropy(beliefs, arity))
+        for axis, column in enumerate(net.columns[k]):
+            card = net.card(k, axis)
+            taken = jnp.broadcast_to(jnp.asarray(counting, factors.dtype), shape)[None]
+            weights[card] = column.add(weights[card][None].astype(factors.dtype), -taken)[0]
+    for card, _ in net.cardinalities:
+        beliefs = probabilities(point.variables[card], 1)
+        expected = jnp.sum(_weighed(beliefs, scores.unary[card]), axis=0)
+        total = total + _sum(expected + weights[card] * _entropy(beliefs, 1))
+    return total
+
+
+def probabilities(log_beliefs: Any, axes: int) -> Any:
+    """Normalise log beliefs over their first axes; zero where nothing is possible."""
+    along = tuple(range(axes))
+    top = jnp.max(log_beliefs, axis=along, keepdims=True)
+    weights = jnp.exp(log_beliefs - jnp.where(jnp.isneginf(top), 0.0, top))
+    whole = jnp.sum(weights, axis=along, keepdims=True)
+    return weights / jnp.where(whole > 0, whole, 1.0)
+
+
+def inconsistency(net: Net, point: Point) -> Any:
+    """Give the largest difference between the belief of a variable and that of a factor about it."""
+    worst = jnp.zeros(())
+    beliefs = {card: probabilities(point.variables[card], 1) for card, _ in net.cardinalities}
+    for k, factors in enumerate(point.factors):
+        arity = len(point.sent[k])
+        own = probabilities(factors, arity)
+        for axis, column in enumerate(net.columns[k]):
+            about = jnp.sum(own, axis=tuple(j for j in range(arity) if j != axis))
+            off = jnp.max(jnp.abs(about - column.read(beliefs[net.card(k, axis)])), initial=0.0)
+            worst = jnp.maximum(worst.astype(off.dtype), off)
+    return worst
+
+
+def _entropy(beliefs: Any, axes: int) -> Any:
+    logs = jnp.log(jnp.where(beliefs > 0, beliefs, 1.0))
+    return -jnp.sum(beliefs * logs, axis=tuple(range(axes)))
+
+
+def _weighed(beliefs: Any, scores: Any) -> Any:
+    return jnp.where(beliefs > 0, beliefs * jnp.where(jnp.isneginf(scores), 0.0, scores), 0.0)
+
+
+def _sum(terms: Any) -> Any:
+    return jnp.sum(terms)
