@@ -5,7 +5,25 @@ what they guarantee.
 """
 
 from .beliefs import Beliefs
+from .bounds import Bracket, bracket
 from .exact import eliminated, most_probable
+from .from_program import to_factor_graph
 from .graph import FactorGraph, Potentials, Variables
+from .infer import Plan, infer, plan
+from .propagation import propagated
 
-__all__ = ["Beliefs", "FactorGraph", "Potentials", "Variables", "eliminated", "most_probable"]
+__all__ = [
+    "Beliefs",
+    "Bracket",
+    "FactorGraph",
+    "Plan",
+    "Potentials",
+    "Variables",
+    "bracket",
+    "eliminated",
+    "infer",
+    "most_probable",
+    "plan",
+    "propagated",
+    "to_factor_graph",
+]

@@ -88,24 +88,16 @@ def _padded(values: Any, pads: list[tuple[int, int, int]]) -> Any:
     return jax.lax.pad(values, jnp.zeros((), values.dtype), [(0, 0, 0), *pads])
 
 
-def columns_of(structure: Structure, group: Group) -> tuple[tuple[Column, ...], tuple[int, ...]]:
-    """Find the columns of a group, and the shape in which its factors are best kept: that of a box, or (G,).
-
-    All columns of a group are boxes of one shape, or none is.
-    """
+def boxes_of(structure: Structure, group: Group) -> tuple[Box, ...] | None:
+    """Find the columns of a group as boxes of one shape; None where they are not."""
     rows, counts = class_rows(structure)
     found: list[Box] = []
     for axis, card in enumerate(group.cardinalities):
         box = _box(structure, group.scopes[:, axis], rows, counts[card])
         if box is None or (found and box.sizes != found[0].sizes):
-            break
+            return None
         found.append(box)
-    if len(found) == group.arity and found:
-        return tuple(found), found[0].sizes
-    indices = [
-        Index(counts[card], rows[group.scopes[:, axis]]) for axis, card in enumerate(group.cardinalities)
-    ]
-    return tuple(indices), (group.size,)
+    return tuple(found)
 
 
 def class_rows(structure: Structure) -> tuple[np.ndarray, dict[int, int]]:

@@ -1,7 +1,7 @@
 """Free energy: beliefs at given messages, and the two forms of the log of the total mass that they stand for.
 
-Law: at a fixed point both forms agree for all counting numbers; on a forest with counting numbers one they are exact. The
-message form does not depend on how messages are scaled, and is stationary in them.
+Law: at a fixed point both forms agree for all counting numbers; on a forest with counting numbers one they are exact.
+The message form does not depend on how messages are scaled, and is stationary in them.
 
 Reference: Yedidia, Freeman and Weiss (2005), Constructing free-energy approximations and generalized belief propagation
 algorithms; Wainwright, Jaakkola and Willsky (2005), A new class of upper bounds on the log partition function.
@@ -23,8 +23,8 @@ class Point(NamedTuple):
 
     Attributes:
         variables: log beliefs by number of states (K, n), up to a constant for each variable.
-        factors: for each group, log beliefs (K_1, ..., K_r, *shape), up to a constant for each factor.
-        sent: for each group, what its variables send to it.
+        factors: for each block, log beliefs (K_1, ..., K_r, *shape), up to a constant for each factor.
+        sent: for each block, what its variables send to it.
     """
 
     variables: dict[int, Any]
@@ -35,7 +35,7 @@ class Point(NamedTuple):
 def point_at(net: Net, scores: Scores, messages: Messages, hard: bool) -> Point:
     """Read the beliefs at messages."""
     totals: Totals = totals_of(net, scores, messages, hard)
-    sent = tuple(incoming(net, totals, messages, k) for k in range(len(net.groups)))
+    sent = tuple(incoming(net, totals, messages, k) for k in range(len(net.blocks)))
     factors = tuple(joint(table, of) for table, of in zip(scores.tables, sent, strict=True))
     return Point({card: totals.scores(card) for card, _ in net.cardinalities}, factors, sent)
 
@@ -64,8 +64,7 @@ def free_energy(net: Net, scores: Scores, point: Point) -> Any:
         theta = counting * scores.tables[k]
         expected = jnp.sum(_weighed(beliefs, jnp.broadcast_to(theta, beliefs.shape)), axis=tuple(range(arity)))
         total = total + _sum(expected + counting * _entropy(beliefs, arity))
-        for axis, column in enumerate(net.columns[k]):
-            card = net.card(k, axis)
+        for column, card in zip(net.blocks[k].columns, net.blocks[k].cardinalities, strict=True):
             taken = jnp.broadcast_to(jnp.asarray(counting, factors.dtype), shape)[None]
             weights[card] = column.add(weights[card][None].astype(factors.dtype), -taken)[0]
     for card, _ in net.cardinalities:
@@ -91,9 +90,9 @@ def inconsistency(net: Net, point: Point) -> Any:
     for k, factors in enumerate(point.factors):
         arity = len(point.sent[k])
         own = probabilities(factors, arity)
-        for axis, column in enumerate(net.columns[k]):
+        for axis, (column, card) in enumerate(zip(net.blocks[k].columns, net.blocks[k].cardinalities, strict=True)):
             about = jnp.sum(own, axis=tuple(j for j in range(arity) if j != axis))
-            off = jnp.max(jnp.abs(about - column.read(beliefs[net.card(k, axis)])), initial=0.0)
+            off = jnp.max(jnp.abs(about - column.read(beliefs[card])), initial=0.0)
             worst = jnp.maximum(worst.astype(off.dtype), off)
     return worst
 

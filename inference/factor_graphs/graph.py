@@ -141,8 +141,6 @@ class FactorGraph:
         >>> z = graph.variables("z", shape=(4,), cardinality=3)
         >>> graph.factors("field", [(z, [0, 2])], jnp.zeros((2, 3)))
         """
-        if any(group.name == name for group in self._groups):
-            raise DuplicateSiteError(f"factors {name!r}: the name is taken. Fix: give another one.", site=name)
         parts = [self._part(name, axis, scope) for axis, scope in enumerate(scopes)]
         numbers = _joined(name, [part.numbers for part in parts])
         cards = tuple(part.family.cardinality for part in parts)
@@ -156,8 +154,15 @@ class FactorGraph:
         _refuse_not_finite(tables, f"log_table of {name!r}")
         shared = tables.ndim == len(cards)
         tables = tables[None] if shared else tables
-        numbers, cards, tables = _diagonal(numbers, cards, tables)
-        self._groups.append(Group(name, numbers, cards, shared))
+        self.add(name, *_diagonal(numbers, cards, tables), shared=shared)
+
+    def add(
+        self, name: str, scopes: np.ndarray, cardinalities: tuple[int, ...], tables: Any, *, shared: bool = False
+    ) -> None:
+        """Add factors by the numbers of their variables (G, r), all different in a scope; tables (G or 1, K_1, ...)."""
+        if any(group.name == name for group in self._groups):
+            raise DuplicateSiteError(f"factors {name!r}: the name is taken. Fix: give another one.", site=name)
+        self._groups.append(Group(name, np.asarray(scopes, np.int64), cardinalities, shared))
         self._tables.append(tables)
         self._structure = None
 
@@ -230,12 +235,7 @@ class FactorGraph:
     @property
     def potentials(self) -> Potentials:
         """Its numbers, with the evidence in the unary scores."""
-        unary = list(self._unary)
-        for place, seen in self._evidence.items():
-            states = np.arange(self._families[place].cardinality)
-            allowed = (seen[:, None] < 0) | (seen[:, None] == states)
-            unary[place] = jnp.where(allowed, unary[place], -jnp.inf)
-        return Potentials(tuple(unary), tuple(self._tables))
+        return Potentials(with_evidence(self._unary, self._evidence), tuple(self._tables))
 
     @property
     def evidence(self) -> dict[str, Any]:
@@ -268,6 +268,15 @@ class FactorGraph:
         """Count variables and factors."""
         count = sum(group.size for group in self._groups)
         return f"FactorGraph({self.structure.size} variables, {count} factors)"
+
+
+def with_evidence(unary: Sequence[Any], evidence: Mapping[int, Any]) -> tuple[Any, ...]:
+    """Exclude the states that were not observed: evidence is states (n,) by the number of the family, -1 for none."""
+    found = list(unary)
+    for place, seen in evidence.items():
+        allowed = (seen[:, None] < 0) | (seen[:, None] == np.arange(found[place].shape[1]))
+        found[place] = jnp.where(allowed, found[place], -jnp.inf)
+    return tuple(found)
 
 
 def _scores(given: Any) -> Any:

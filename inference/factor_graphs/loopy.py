@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .messages import Messages, Net, Scores, incoming, normalised, outgoing, start, totals_of
+from .exchange import Exchange
+from .messages import Messages, Net, Scores
 
 CHECK = 10
 TAIL = 20
@@ -27,19 +28,15 @@ CEILING = 1e-3  # no residual above it is ever called converged
 
 @dataclass(frozen=True)
 class Settings:
-    """How messages are sent.
+    """How a run goes on.
 
     Attributes:
-        hard: whether scores may hold -inf.
-        temperature: 1 for sums of products, None for largest products, other values between.
         adaptive: whether the share of the old message grows whenever the residual does not fall.
         max_iters: largest number of sweeps.
         schedule: "flooding" sends all messages at once, "residual" the share of them that would change most.
         share: that share.
     """
 
-    hard: bool = True
-    temperature: float | None = 1.0
     adaptive: bool = False
     max_iters: int = 500
     schedule: str = "flooding"
@@ -50,7 +47,7 @@ class Run(NamedTuple):
     """Messages at the end.
 
     Attributes:
-        messages: for each group, for each axis (K, *shape).
+        messages: for each block, for each axis, as logs (K, *shape).
         iterations: sweeps done.
         residual: the largest change that an undamped update would make.
         tail: residuals of the last sweeps where they did not stay, the last at the end.
@@ -66,99 +63,78 @@ class Run(NamedTuple):
     damping: Any
 
 
-def sweep(net: Net, scores: Scores, messages: Messages, settings: Settings) -> Messages:
-    """Send all messages once, undamped."""
-    totals = totals_of(net, scores, messages, settings.hard)
-    return tuple(
-        outgoing(table, incoming(net, totals, messages, k), settings.temperature)
-        for k, table in enumerate(scores.tables)
-    )
+class _State(NamedTuple):
+    """What a run carries: `checked` is the residual at the last tenth sweep, which decides on the damping."""
+
+    messages: Messages
+    sweeps: Any
+    residual: Any
+    checked: Any
+    tail: Any
+    trace: Any
+    damping: Any
 
 
-def damped(new: Any, old: Any, damping: Any) -> Any:
-    """Mix a message with the old one; a state that either of them excludes is as the new one has it."""
-    either = jnp.isneginf(new) | jnp.isneginf(old)
-    mixed = (1 - damping) * jnp.where(either, 0.0, new) + damping * jnp.where(either, 0.0, old)
-    return normalised(jnp.where(either, new, mixed))
-
-
-def changes(new: Any, old: Any) -> Any:
-    """Give the range over states of new - old, one for each message; inf where the states possible differ."""
-    out, gone = jnp.isneginf(new), jnp.isneginf(old)
-    both = out & gone
-    step = jnp.where(both, 0.0, jnp.where(out | gone, jnp.inf, new - old))
-    top = jnp.max(jnp.where(both, -jnp.inf, step), axis=0)
-    low = jnp.min(jnp.where(both, jnp.inf, step), axis=0)
-    some = jnp.any(out != gone, axis=0)
-    return jnp.where(some, jnp.inf, jnp.where(top >= low, top - low, 0.0))
-
-
-def run(net: Net, scores: Scores, settings: Settings, tol: Any, damping: Any, first: Messages | None = None) -> Run:
+def run(
+    net: Net,
+    scores: Scores,
+    exchange: Exchange,
+    settings: Settings,
+    tol: Any,
+    damping: Any,
+    first: Messages | None = None,
+) -> Run:
     """Send messages until their residual is at most `tol`, looked at every ten sweeps.
 
     Args:
-        net: the groups and their variables.
+        net: the factors and their variables.
         scores: the potentials.
-        settings: how messages are sent.
-        tol: the residual that ends the run.
+        exchange: how messages are kept and sent.
+        settings: how the run goes on.
+        tol: the residual that ends it.
         damping: share of the old message in the new one; the first one where it is adaptive.
-        first: the first messages; None says nothing.
+        first: the first messages, as logs; None says nothing.
     """
     dtype = next(iter(scores.unary.values())).dtype if scores.unary else jnp.result_type(float)
-    messages = start(net, dtype) if first is None else first
-    damping = jnp.asarray(damping, dtype)
-    blocks = max(settings.max_iters - TAIL, 0) // CHECK
-    inf = jnp.asarray(jnp.inf, dtype)
+    messages = exchange.start(net, dtype) if first is None else exchange.of_logs(first)
+    prepared = exchange.prepared(net, scores)
+    inf, nan = jnp.asarray(jnp.inf, dtype), jnp.asarray(jnp.nan, dtype)
 
-    def one(messages: Messages, damping: Any) -> tuple[Messages, Any]:
-        new = sweep(net, scores, messages, settings)
-        moved = [[changes(a, b) for a, b in zip(*pair, strict=True)] for pair in zip(new, messages, strict=True)]
-        mixed = _mixed(new, messages, damping)
+    def step(state: _State) -> _State:
+        new = exchange.sweep(net, scores, prepared, state.messages)
+        last = state.sweeps + 1
+        checked = last % CHECK == 0
+        asked = checked | (last > settings.max_iters - TAIL)
+        pairs = [tuple(zip(*pair, strict=True)) for pair in zip(new, state.messages, strict=True)]
+        mixed = tuple(tuple(exchange.damped(a, b, state.damping) for a, b in block) for block in pairs)
+
+        def moved() -> list[list[Any]]:
+            return [[exchange.changes(a, b) for a, b in block] for block in pairs]
+
         if settings.schedule == "residual":
-            mixed = _most_changed(mixed, messages, moved, settings.share)
-        return mixed, _largest(moved, dtype)
-
-    def block(carry: Any) -> Any:
-        messages, k, residual, trace, damping = carry
-        if settings.schedule == "flooding":
-            messages = jax.lax.fori_loop(
-                0, CHECK - 1, lambda _, m: _mixed(sweep(net, scores, m, settings), m, damping), messages
-            )
+            every = moved()
+            mixed, now = _most_changed(mixed, state.messages, every, settings.share), _largest(every, dtype)
         else:
-            messages = jax.lax.fori_loop(0, CHECK - 1, lambda _, m: one(m, damping)[0], messages)
-        messages, now = one(messages, damping)
-        if settings.adaptive:
-            damping = jnp.where(now > 0.9 * residual, _next_damping(damping), damping)
-        return messages, k + 1, now, trace.at[k].set(now), damping
+            now = jax.lax.cond(asked, lambda: _largest(moved(), dtype), lambda: nan)
+        grown = jnp.where(now > 0.9 * state.checked, _next_damping(state.damping), state.damping)
+        return _State(
+            mixed,
+            last,
+            jnp.where(asked, now, state.residual),
+            jnp.where(checked, now, state.checked),
+            jnp.where(asked, jnp.concatenate([state.tail[1:], now[None]]), state.tail),
+            jnp.where(checked, state.trace.at[last // CHECK - 1].set(now), state.trace),
+            jnp.where(checked, grown, state.damping) if settings.adaptive else state.damping,
+        )
 
-    def going(carry: Any) -> Any:
-        _, k, residual, _, _ = carry
-        return (k < blocks) & (residual > tol) & ~jnp.isnan(residual)
+    def going(state: _State) -> Any:
+        return (state.sweeps < settings.max_iters) & (state.residual > tol) & ~jnp.isnan(state.residual)
 
-    trace = jnp.full(max(blocks, 1), jnp.nan, dtype)
-    messages, k, residual, trace, damping = jax.lax.while_loop(
-        going, block, (messages, jnp.zeros((), jnp.int32), inf, trace, damping)
-    )
-    rest = settings.max_iters - blocks * CHECK
-
-    def last(_: None) -> Any:
-        def step(carry: Messages, _: None) -> tuple[Messages, Any]:
-            return one(carry, damping)
-
-        after, found = jax.lax.scan(step, messages, None, length=rest)
-        return after, k * CHECK + rest, jnp.concatenate([jnp.full(max(TAIL - rest, 0), jnp.nan, dtype), found[-TAIL:]])
-
-    def done(_: None) -> Any:
-        return messages, k * CHECK, jnp.full(TAIL, jnp.nan, dtype).at[-1].set(residual)
-
-    messages, iterations, tail = jax.lax.cond((residual > tol) & (rest > 0), last, done, None)
-    return Run(messages, iterations, tail[-1], tail, trace, damping)
-
-
-def _mixed(new: Messages, old: Messages, damping: Any) -> Messages:
-    return tuple(
-        tuple(damped(a, b, damping) for a, b in zip(*pair, strict=True)) for pair in zip(new, old, strict=True)
-    )
+    tail, trace = jnp.full(TAIL, nan), jnp.full(settings.max_iters // CHECK + 1, nan)
+    begun = _State(messages, jnp.zeros((), jnp.int32), inf, inf, tail, trace, jnp.asarray(damping, dtype))
+    ended = jax.lax.while_loop(going, step, begun)
+    logs = exchange.as_logs(ended.messages)
+    return Run(logs, ended.sweeps, ended.residual, ended.tail, ended.trace, ended.damping)
 
 
 def _next_damping(damping: Any) -> Any:

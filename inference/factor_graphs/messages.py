@@ -12,6 +12,7 @@ Reference: Kschischang, Frey and Loeliger (2001), Factor graphs and the sum-prod
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,50 +20,101 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from .columns import Column, class_rows, columns_of
+from .columns import Column, Index, boxes_of, class_rows
 from .graph import Potentials
 from .structure import Structure
 
 type Messages = tuple[tuple[Any, ...], ...]
 
 
+@dataclass(frozen=True)
+class Part:
+    """Factors of one group in a block: its number, its size, and the axes of its tables in the block's order."""
+
+    group: int
+    size: int
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Factors that are updated at once: a group whose variables form boxes, or all others with as many states.
+
+    Attributes:
+        cardinalities: numbers of states on the axes.
+        columns: where the variables on each axis stand.
+        shape: in which the factors are kept.
+        parts: the groups that they come from, one behind the other.
+    """
+
+    cardinalities: tuple[int, ...]
+    columns: tuple[Column, ...]
+    shape: tuple[int, ...]
+    parts: tuple[Part, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of factors."""
+        return sum(part.size for part in self.parts)
+
+
 @dataclass(frozen=True, eq=False)
 class Net:
-    """Which groups exchange messages with which variables.
+    """Which factors exchange messages with which variables.
 
     Attributes:
         structure: of the graph.
-        groups: numbers of the groups with two or more variables a factor.
-        columns: for each, where its variables stand.
-        shapes: for each, the shape of its factors.
-        singles: numbers of the groups with one variable a factor, which join its scores, and their columns.
+        blocks: the factors of two or more variables.
+        singles: the groups of one variable a factor, which join its scores: number, variables, number of states.
         cardinalities: numbers of states, with the number of variables that have as many.
     """
 
     structure: Structure
-    groups: tuple[int, ...]
-    columns: tuple[tuple[Column, ...], ...]
-    shapes: tuple[tuple[int, ...], ...]
-    singles: tuple[tuple[int, Column], ...]
+    blocks: tuple[Block, ...]
+    singles: tuple[tuple[int, Index, int], ...]
     cardinalities: tuple[tuple[int, int], ...]
 
-    def card(self, k: int, axis: int) -> int:
-        """Number of states on an axis of a group."""
-        return self.structure.groups[self.groups[k]].cardinalities[axis]
+    def by_block(self, numbers: Sequence[Any]) -> tuple[Any, ...]:
+        """Arrange numbers of the factors, for each group one or an array (G,), by block."""
+        found = []
+        for block in self.blocks:
+            own = [numbers[part.group] for part in block.parts]
+            if all(np.ndim(x) == 0 for x in own) and len({float(x) for x in own}) == 1:
+                found.append(own[0])
+                continue
+            spread = [jnp.broadcast_to(x, (part.size,)) for x, part in zip(own, block.parts, strict=True)]
+            found.append(jnp.concatenate(spread).reshape(block.shape))
+        return tuple(found)
 
 
 @lru_cache(maxsize=128)
 def net_of(structure: Structure) -> Net:
-    """Find the columns of a structure, once."""
-    numbers = tuple(k for k, g in enumerate(structure.groups) if g.arity > 1 and g.size)
-    found = [columns_of(structure, structure.groups[k]) for k in numbers]
+    """Find the blocks of a structure, once."""
+    rows, counts = class_rows(structure)
+    blocks: list[Block] = []
+    others: dict[tuple[int, ...], list[Part]] = defaultdict(list)
+    for number, group in enumerate(structure.groups):
+        if group.arity < 2 or not group.size:
+            continue
+        boxes = boxes_of(structure, group)
+        if boxes is not None:
+            part = Part(number, group.size, tuple(range(group.arity)))
+            blocks.append(Block(group.cardinalities, boxes, boxes[0].sizes, (part,)))
+            continue
+        order = tuple(int(k) for k in np.argsort(group.cardinalities, kind="stable"))
+        others[tuple(group.cardinalities[k] for k in order)].append(Part(number, group.size, order))
+    for cards, parts in others.items():
+        scopes = np.concatenate([structure.groups[part.group].scopes[:, part.order] for part in parts])
+        columns = tuple(Index(counts[card], rows[scopes[:, axis]]) for axis, card in enumerate(cards))
+        blocks.append(Block(cards, columns, (len(scopes),), tuple(parts)))
     singles = tuple(
-        (k, columns_of(structure, g)[0][0]) for k, g in enumerate(structure.groups) if g.arity == 1 and g.size
+        (k, Index(counts[g.cardinalities[0]], rows[g.scopes[:, 0]]), g.cardinalities[0])
+        for k, g in enumerate(structure.groups)
+        if g.arity == 1 and g.size
     )
-    _, counts = class_rows(structure)
-    columns, shapes = tuple(c for c, _ in found), tuple(s for _, s in found)
-    return Net(structure, numbers, columns, shapes, singles, tuple(sorted(counts.items())))
+    return Net(structure, tuple(blocks), singles, tuple(sorted(counts.items())))
 
 
 class Scores(NamedTuple):
@@ -70,8 +122,8 @@ class Scores(NamedTuple):
 
     Attributes:
         unary: by number of states, (K, n).
-        tables: for each group, (K_1, ..., K_r, *shape), or with axes of one where all factors share a table.
-        counting: for each group, its counting numbers, an array that spreads over `shape`.
+        tables: for each block, (K_1, ..., K_r, *shape), or with axes of one where all its factors share a table.
+        counting: for each block, its counting numbers, a number or an array of its shape.
         constant: the factors without variables.
     """
 
@@ -82,36 +134,55 @@ class Scores(NamedTuple):
 
 
 def scores_of(net: Net, potentials: Potentials, counting: Sequence[Any]) -> Scores:
-    """Arrange potentials; tables are divided by the counting numbers."""
-    dtype = jnp.result_type(float, *potentials.unary, *potentials.tables)
-    dtype = jnp.result_type(*potentials.unary, *potentials.tables) if potentials.unary else dtype
+    """Arrange potentials; tables are divided by the counting numbers, which are given by block."""
+    arrays = (*potentials.unary, *potentials.tables)
+    dtype = jnp.result_type(*arrays) if arrays else jnp.result_type(float)
     parts: dict[int, list[Any]] = {card: [] for card, _ in net.cardinalities}
     for family, scores in zip(net.structure.families, potentials.unary, strict=True):
         if family.size:
             parts[family.cardinality].append(jnp.asarray(scores, dtype).T)
     unary = {card: jnp.concatenate(found, axis=1) for card, found in parts.items()}
-    for number, column in net.singles:
-        group = net.structure.groups[number]
-        card = group.cardinalities[0]
-        shape = column.sizes if hasattr(column, "sizes") else (group.size,)
-        spread = jnp.broadcast_to(potentials.tables[number], (group.size, card)).T.reshape((card, *shape))
-        unary[card] = column.add(unary[card], spread)
+    for number, column, card in net.singles:
+        unary[card] = column.add(unary[card], jnp.broadcast_to(potentials.tables[number], (len(column.rows), card)).T)
     tables = []
-    for number, shape, c in zip(net.groups, net.shapes, counting, strict=True):
-        table = jnp.moveaxis(jnp.asarray(potentials.tables[number], dtype), 0, -1)
-        cards = table.shape[:-1]
-        own = shape if table.shape[-1] == net.structure.groups[number].size else (1,) * len(shape)
-        tables.append(table.reshape((*cards, *own)) / c)
+    for block, numbers in zip(net.blocks, counting, strict=True):
+        own = [_last(potentials.tables[part.group], part.order) for part in block.parts]
+        if len(own) == 1 and own[0].shape[-1] == 1:
+            table = own[0].reshape((*block.cardinalities, *(1,) * len(block.shape)))
+        else:
+            spread = [
+                jnp.broadcast_to(t, (*block.cardinalities, part.size)) for t, part in zip(own, block.parts, strict=True)
+            ]
+            table = jnp.concatenate(spread, axis=-1).reshape((*block.cardinalities, *block.shape))
+        tables.append(jnp.asarray(table, dtype) / numbers)
     constants = [jnp.sum(potentials.tables[k]) for k, g in enumerate(net.structure.groups) if not g.arity]
     return Scores(unary, tuple(tables), tuple(counting), sum(constants, jnp.zeros((), dtype)))
 
 
+def _last(tables: Any, order: Sequence[int]) -> Any:
+    """Put the factors last (G, K_1, ...) -> (..., G), the axes of the tables in an order."""
+    return jnp.transpose(tables, (*(k + 1 for k in order), 0))
+
+
+def by_group(net: Net, found: Sequence[Any]) -> dict[int, Any]:
+    """Give arrays of the blocks (K_1, ..., K_r, *shape) by the number of the group, (G, K_1, ..., K_r)."""
+    groups = {}
+    for block, values in zip(net.blocks, found, strict=True):
+        flat = jnp.broadcast_to(values, (*block.cardinalities, *block.shape)).reshape(
+            (*block.cardinalities, block.size)
+        )
+        start = 0
+        for part in block.parts:
+            back = np.argsort(part.order)
+            own = flat[..., start : start + part.size]
+            groups[part.group] = jnp.transpose(own, (len(back), *(int(k) for k in back)))
+            start += part.size
+    return groups
+
+
 def start(net: Net, dtype: Any) -> Messages:
     """Give messages that say nothing."""
-    return tuple(
-        tuple(jnp.zeros((net.card(k, axis), *shape), dtype) for axis in range(len(columns)))
-        for k, (columns, shape) in enumerate(zip(net.columns, net.shapes, strict=True))
-    )
+    return tuple(tuple(jnp.zeros((card, *block.shape), dtype) for card in block.cardinalities) for block in net.blocks)
 
 
 class Totals(NamedTuple):
@@ -131,9 +202,8 @@ def totals_of(net: Net, scores: Scores, messages: Messages, hard: bool) -> Total
     """Add up scores and messages at each variable, each message times the counting number of its factor."""
     finite = {card: _finite(s) if hard else s for card, s in scores.unary.items()}
     excluded = {card: jnp.isneginf(s).astype(jnp.int32) for card, s in scores.unary.items()} if hard else None
-    for k, columns in enumerate(net.columns):
-        for axis, column in enumerate(columns):
-            card, message = net.card(k, axis), messages[k][axis]
+    for k, block in enumerate(net.blocks):
+        for column, card, message in zip(block.columns, block.cardinalities, messages[k], strict=True):
             weighed = scores.counting[k] * (_finite(message) if hard else message)
             finite[card] = column.add(finite[card], weighed)
             if excluded is not None:
@@ -142,10 +212,9 @@ def totals_of(net: Net, scores: Scores, messages: Messages, hard: bool) -> Total
 
 
 def incoming(net: Net, totals: Totals, messages: Messages, k: int) -> tuple[Any, ...]:
-    """Give what the variables of a group's factors send to them, one array for each axis (K, *shape)."""
-    found = []
-    for axis, column in enumerate(net.columns[k]):
-        card, own = net.card(k, axis), messages[k][axis]
+    """Give what the variables of a block's factors send to them, one array for each axis (K, *shape)."""
+    found, block = [], net.blocks[k]
+    for column, card, own in zip(block.columns, block.cardinalities, messages[k], strict=True):
         if totals.excluded is None:
             found.append(column.read(totals.finite[card]) - own)
             continue
@@ -163,8 +232,26 @@ def outgoing(table: Any, sent: Sequence[Any], temperature: Any) -> tuple[Any, ..
         for other, message in enumerate(sent):
             if other != axis:
                 total = total + _along(message, other, arity)
-        found.append(normalised(reduced(total, tuple(j for j in range(arity) if j != axis), temperature)))
+        found.append(normalised(reduced(total, _without(axis, arity), temperature)))
     return tuple(found)
+
+
+def outgoing_weights(weights: Any, sent: Sequence[Any]) -> tuple[Any, ...]:
+    """Give the same for sums of products of finite scores, from tables of weights: an exponential for each state."""
+    arity = len(sent)
+    each = [_along(jnp.exp(normalised(message)), axis, arity) for axis, message in enumerate(sent)]
+    found = []
+    for axis in range(arity):
+        total = weights
+        for other, weight in enumerate(each):
+            if other != axis:
+                total = total * weight
+        found.append(normalised(jnp.log(jnp.sum(total, axis=_without(axis, arity)))))
+    return tuple(found)
+
+
+def _without(axis: int, arity: int) -> tuple[int, ...]:
+    return tuple(j for j in range(arity) if j != axis)
 
 
 def joint(table: Any, sent: Sequence[Any]) -> Any:

@@ -19,11 +19,14 @@ from scipy.sparse.csgraph import connected_components
 from lawful.errors import LawfulError
 
 from .beliefs import Beliefs
-from .columns import class_rows
+from .certificates import attractive, contracts
+from .counting import tree_shares
+from .exchange import Exchange, Logs
 from .free_energy import inconsistency, log_z, point_at, probabilities
 from .graph import FactorGraph, Potentials
+from .log_odds import RANGE, LogOdds
 from .loopy import CEILING, Run, Settings, run
-from .messages import Messages, Net, net_of, scores_of
+from .messages import Messages, Net, by_group, net_of, scores_of
 from .structure import Structure
 from .verdicts import Certificate, Kind, number_of
 
@@ -34,26 +37,36 @@ def propagated(
     graph: FactorGraph,
     *,
     temperature: float | None = 1.0,
-    counting: Sequence[Any] | None = None,
+    counting: str | Sequence[Any] = "bethe",
     damping: float | None = None,
     max_iters: int = 500,
     tol: float | None = None,
     schedule: str = "flooding",
     init: Beliefs | None = None,
+    certify: bool = True,
 ) -> Beliefs:
     """Send messages until they stay.
 
     Args:
         graph: the graph, with its evidence.
         temperature: 1 for sums of products; None for largest products, whose beliefs are those of the best states.
-        counting: for each group of factors, counting numbers: one, or an array (G,). Default: one, the Bethe numbers.
+        counting: "bethe" for ones, "trw" for shares of random forests, or for each group of factors a number or an
+            array (G,).
         damping: share of the old message in the new one, in [0, 1); None raises it whenever the residual does not fall.
         max_iters: largest number of sweeps.
         tol: the residual at which the run ends; default 1e-4 in float32 and 1e-9 in float64.
         schedule: "flooding" or "residual".
         init: an answer of the same structure, whose messages are the first.
+        certify: whether to look for a proof that the fixed point is the only one.
 
     Raises: LawfulError for settings out of range, and for an `init` of another structure.
+
+    >>> graph = FactorGraph()
+    >>> z = graph.variables("z", shape=(3,), cardinality=2)
+    >>> graph.factors("same", [z, z[[1, 2, 0]]], np.eye(2) / 4)
+    >>> found = propagated(graph)
+    >>> found.verdict, found.certificate
+    ('converged', 'unique-fixed-point')
     """
     structure, potentials = graph.structure, graph.potentials
     if schedule not in SCHEDULES:
@@ -67,17 +80,37 @@ def propagated(
             "init: expected the answer of belief propagation on a graph of this structure "
             f"({structure.digest[:12]}), got {'no messages' if init.messages is None else init.structure.digest[:12]}."
         )
-    numbers = _counting(structure, counting)
-    settings = Settings(_may_exclude(potentials), temperature, damping is None, max_iters, schedule)
+    ones, numbers = counting == "bethe", _counting(structure, counting)
+    exchange, settings = (
+        exchange_for(structure, potentials, temperature, ones),
+        Settings(damping is None, max_iters, schedule),
+    )
     eps = 1e-4 if _precision(potentials) == np.float32 else 1e-9
     limit = min(eps if tol is None else tol, CEILING)
-    found = _program(structure, settings)(
+    found = _program(structure, exchange, settings)(
         potentials, numbers, limit, damping or 0.0, None if init is None else init.messages
     )
-    kind: Kind = "max" if temperature is None else "bethe" if counting is None else "fractional"
-    forest = counting is None and is_forest(structure)
-    certificate: Certificate = "exact" if forest and _converged(found[3]) else "none"
+    named = counting if isinstance(counting, str) else "fractional"
+    kind: Kind = "max" if temperature is None else named
+    certificate = "none"
+    if temperature == 1 and _converged(found[3]):
+        certificate = _certificate(structure, potentials, named, certify)
     return Beliefs(structure, *found, log_z_kind=kind, certificate=certificate, method=f"loopy ({schedule})")
+
+
+def _certificate(structure: Structure, potentials: Potentials, counting: str, certify: bool) -> Certificate:
+    """Say what a converged answer is worth."""
+    if counting == "trw":
+        return "upper-bound"
+    if counting != "bethe":
+        return "none"
+    if is_forest(structure):
+        return "exact"
+    if not certify:
+        return "none"
+    if contracts(structure, potentials):
+        return "unique-fixed-point"
+    return "lower-bound" if attractive(structure, potentials) else "none"
 
 
 def is_forest(structure: Structure) -> bool:
@@ -98,32 +131,34 @@ def _forest(structure: Structure) -> bool:
     return bool(connected_components(whole, directed=False)[0] == number - pairs.shape[1])
 
 
-def _counting(structure: Structure, counting: Sequence[Any] | None) -> tuple[Any, ...]:
-    net = net_of(structure)
-    if counting is None:
-        return (1.0,) * len(net.groups)
+def _counting(structure: Structure, counting: str | Sequence[Any]) -> tuple[Any, ...]:
+    """Give counting numbers by block."""
+    if isinstance(counting, str):
+        if counting not in ("bethe", "trw"):
+            raise LawfulError(f"counting: expected 'bethe', 'trw' or numbers for each group, got {counting!r}.")
+        ones = [1.0] * len(structure.groups)
+        return net_of(structure).by_block(ones if counting == "bethe" else _tree_shares(structure))
     if len(counting) != len(structure.groups):
         raise LawfulError(f"counting: expected numbers for {len(structure.groups)} groups, got {len(counting)}.")
-    found = []
-    for k, shape in zip(net.groups, net.shapes, strict=True):
-        numbers = jnp.asarray(counting[k])
-        found.append(numbers if numbers.ndim == 0 else numbers.reshape(shape))
-    return tuple(found)
+    return net_of(structure).by_block(list(counting))
+
+
+_tree_shares = lru_cache(maxsize=64)(tree_shares)
 
 
 @lru_cache(maxsize=256)
-def _program(structure: Structure, settings: Settings) -> Any:
+def _program(structure: Structure, exchange: Exchange, settings: Settings) -> Any:
     """Compile a run for a structure; potentials, counting numbers, tolerance and damping are given to it."""
     net = net_of(structure)
 
     @jax.jit
     def program(potentials: Potentials, counting: Any, tol: Any, damping: Any, first: Messages | None) -> Any:
         scores = scores_of(net, potentials, counting)
-        ended = run(net, scores, settings, tol, damping, first)
-        point = point_at(net, scores, ended.messages, settings.hard)
+        ended = run(net, scores, exchange, settings, tol, damping, first)
+        point = point_at(net, scores, ended.messages, not isinstance(exchange, LogOdds) and exchange.hard)
         total = log_z(net, scores, ended.messages, point)
-        variables = _by_family(net, {card: probabilities(b, 1) for card, b in point.variables.items()})
-        factors = _by_group(net, point.factors, variables)
+        beliefs = {card: probabilities(b, 1) for card, b in point.variables.items()}
+        variables, factors = _by_family(net, beliefs), _by_group(net, point.factors, beliefs)
         info = {
             "iterations": ended.iterations,
             "residual": ended.residual,
@@ -165,39 +200,40 @@ def _by_family(net: Net, beliefs: dict[int, Any]) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _by_group(net: Net, log_beliefs: Sequence[Any], variables: Sequence[Any]) -> tuple[Any, ...]:
-    flat = {f.name: v.reshape((f.size, f.cardinality)) for f, v in zip(net.structure.families, variables, strict=True)}
-    found: list[Any] = []
-    for number, group in enumerate(net.structure.groups):
-        if number in net.groups:
-            own = log_beliefs[net.groups.index(number)]
-            beliefs = probabilities(own, group.arity)
-            spread = jnp.broadcast_to(
-                beliefs, (*group.cardinalities, *net.shapes[net.groups.index(number)])
-            ).reshape((*group.cardinalities, group.size))
-            found.append(jnp.moveaxis(spread, -1, 0))
-        elif group.arity == 1 and group.size:
-            whole = _rows_of(net.structure, flat, group.cardinalities[0])
-            found.append(whole[_numbers_within(net.structure, group.scopes[:, 0])])
-        else:
-            found.append(jnp.ones((group.size, *group.cardinalities)))
-    return tuple(found)
+def _by_group(net: Net, log_beliefs: Sequence[Any], variables: dict[int, Any]) -> tuple[Any, ...]:
+    """Give beliefs of the factors (G, K_1, ..., K_r); those of factors with one variable are the variable's."""
+    own = [probabilities(b, len(block.cardinalities)) for b, block in zip(log_beliefs, net.blocks, strict=True)]
+    found = by_group(net, own) | {number: column.read(variables[card]).T for number, column, card in net.singles}
+    groups = enumerate(net.structure.groups)
+    return tuple(found[k] if k in found else jnp.ones((g.size, *g.cardinalities)) for k, g in groups)
 
 
-def _rows_of(structure: Structure, flat: dict[str, Any], card: int) -> Any:
-    return jnp.concatenate([flat[f.name] for f in structure.families if f.cardinality == card])
+def exchange_for(
+    structure: Structure, potentials: Potentials, temperature: float | None, ones: bool = True
+) -> Logs | LogOdds:
+    """Choose how messages are kept: as simple as the numbers allow; of traced ones nothing is known.
 
-
-def _numbers_within(structure: Structure, variables: np.ndarray) -> np.ndarray:
-    return class_rows(structure)[0][variables]
-
-
-def _may_exclude(potentials: Potentials) -> bool:
-    """Tell whether a score may be -inf; of traced scores that is not known."""
+    Args:
+        structure: of the graph.
+        potentials: its numbers.
+        temperature: that of the messages.
+        ones: whether all counting numbers are one.
+    """
     arrays = (*potentials.unary, *potentials.tables)
     if any(isinstance(x, jax.core.Tracer) for x in arrays):
-        return True
-    return any(bool(np.isneginf(np.asarray(x)).any()) for x in arrays)
+        return Logs(True, temperature)
+    hard = any(bool(np.isneginf(np.asarray(x)).any()) for x in arrays)
+    narrow = not hard and all(_range(np.asarray(t)) <= RANGE for t in potentials.tables)
+    if not narrow or temperature != 1 or not ones:
+        return Logs(hard, temperature)
+    pairs = all(group.arity <= 2 for group in structure.groups) and set(structure.cardinalities.tolist()) == {2}
+    return LogOdds() if pairs else Logs(hard, temperature, weights=True)
+
+
+def _range(tables: np.ndarray) -> float:
+    """Give the largest difference of two scores in one table."""
+    flat = tables.reshape((len(tables), -1)) if tables.size else np.zeros((1, 1))
+    return float((flat.max(axis=1) - flat.min(axis=1)).max())
 
 
 def _precision(potentials: Potentials) -> Any:

@@ -11,6 +11,7 @@ import jax
 
 from lawful import array_math, laws, remembered, tracing
 from lawful.inference.check import outcomes, paired
+from lawful.inference.factor_graphs import exact, propagation
 
 
 class Reached:
@@ -33,6 +34,8 @@ def forget():
     remembered._seen.clear()
     outcomes._compiled.clear()
     paired._kept.cache_clear()
+    exact._runner.cache_clear()
+    propagation._program.cache_clear()
     jax.clear_caches()
 
 

@@ -16,6 +16,7 @@ from tests.mutants import (
     gradients,
     kernels,
     maps,
+    messages,
     populations,
     programs,
     proposals,
@@ -66,6 +67,11 @@ WITNESS = Tested(
     "tests.inference.kernels.test_cancellation", "test_a_density_that_is_no_number_is_told_although_it_cancels",
     (("x", -0.5), ("z", 0.1), ("broken", 1)),
 )  # fmt: skip
+PROPAGATION = "tests.inference.factor_graphs.test_propagation"
+DAMPED = Tested(PROPAGATION, "test_a_converged_run_on_a_forest_is_exact")
+SWEEP = Tested(PROPAGATION, "test_one_sweep_is_the_textbook_update", (("temperature", 1.0),))
+EXCLUDED = Tested(PROPAGATION, "test_hard_zeros_on_a_loop_are_kept_and_no_possible_state_is_lost")
+EVIDENCE = Tested("tests.inference.factor_graphs.test_elimination", "test_evidence_is_what_is_left_of_the_graph")
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,11 @@ MUTANTS = (
     Mutant("36b", "momentum not negated at the end of the flow", gradients.momentum_not_negated, FLOW),
     Mutant("36c", "momentum not refreshed", gradients.momentum_not_refreshed, HAMILTONIAN),
     Mutant("37", "biased-progressive choice of the point inverted", gradients.progressive_choice_wrong, ORBITS),
+    Mutant("38", "weights of old and new message do not sum to one", messages.damping_weights_too_large, DAMPED),
+    Mutant("39", "message includes the receiver's own", messages.receiver_included, SWEEP),
+    Mutant("39b", "exclusion counted as a floor", messages.floor_for_zero, EXCLUDED),
+    Mutant("39c", "counting number applied twice", messages.counting_twice, SWEEP),
+    Mutant("39d", "evidence ignored on some variables", messages.evidence_of_one_name, EVIDENCE),
     Mutant("41", "enumeration forgets a branch", programs.branch_forgotten, ENUMERATE),
     Mutant("41b", "scale of a choice applied twice", programs.scaled_twice, SCALE),
     Mutant("43", "likelihood dropped", kernels.likelihood_dropped, MH),

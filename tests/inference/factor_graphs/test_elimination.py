@@ -81,6 +81,21 @@ def test_the_draws_have_the_law_of_the_graph(case):
     np.testing.assert_allclose(shares, truth.probabilities, atol=n * 2 / points)
 
 
+def test_evidence_is_what_is_left_of_the_graph():
+    """Listed: the mass of the assignments that agree with it, on two components and an array."""
+    graph = random_graph(5, 5, 4, zeros=0.0)
+    names = [f.name for f in graph.structure.families]
+    evidence = {name: np.zeros(f.shape, int) for name, f in zip(names, graph.structure.families, strict=True)}
+    for count in range(len(names) + 1):
+        seen = dict(list(evidence.items())[:count])
+        x, scores = assignments(graph), log_scores(graph)
+        agrees = np.ones(len(x), bool)
+        for family in graph.structure.families[:count]:
+            agrees &= (x[:, family.offset : family.offset + family.size] == 0).all(axis=1)
+        wanted = np.log(np.exp(scores[agrees]).sum())
+        assert float(eliminated(graph.observe(seen)).log_z) == pytest.approx(wanted, abs=1e-12)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-10), (np.float32, 2e-5)], ids=["float64", "float32"])
 def test_bp_1_networks_are_exact_with_all_their_evidence(data, name, dtype, tolerance):

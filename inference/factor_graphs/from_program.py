@@ -1,0 +1,320 @@
+"""From a program to a factor graph: finite sites become variables, and the terms of the density tables.
+
+Law: the graph has the measure of the program on its finite sites, given the arguments and the sites that are fixed. An
+element of an array is a variable of its own; a term is a factor on the elements that it reads. Checked on every build:
+scores of the graph at random assignments are those of the program.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.addresses import Address, as_address, show_address
+from lawful.block import LogProb, Tupled
+from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
+from lawful.record import Choice, choices_of
+from lawful.tracing import split_arguments, trace
+
+from ..summing import finite_sites
+from ..summing_walk import _has_elements, _support
+from .graph import FactorGraph, Variables
+from .lifted import TABLE, Budget, Table, Terms, aligned, terms, too_large
+from .lifting import Lifting, Value
+
+CHECKS = 8
+
+
+def to_factor_graph(
+    program: Any,
+    *args: Any,
+    sites: Collection[str | Address] | None = None,
+    given: Mapping[str, Any] | None = None,
+    max_table: int = TABLE,
+) -> FactorGraph:
+    """Read the factor graph off a program.
+
+    Args:
+        program: a program or its Form.
+        args: its arguments.
+        sites: names of the finite sites that become variables; default: all of them.
+        given: values of all other latent sites, by name.
+        max_table: largest number of entries of a factor's table.
+
+    Returns: a graph whose families have the names of the sites, with an axis of steps for those of a loop.
+
+    Raises:
+        LawfulError: a name is no finite site, or a latent site is neither a variable nor given.
+        PathLimitError: a term reads too many variables at once; says which.
+        UnsupportedProgramError: a construct that cannot be followed.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def ring():
+    ...     with lawful.plate("site", 5):
+    ...         z = lawful.sample("z", dist.Bernoulli(0.5))
+    ...     lawful.factor("pull", jnp.sum(jnp.where(z == jnp.roll(z, 1), 0.3, 0.0)))
+    >>> to_factor_graph(ring)
+    FactorGraph(5 variables, 10 factors)
+    """
+    form = program if isinstance(program, Form) else trace(program, *args)
+    inputs, _, _ = split_arguments(args)
+    chosen = _chosen(form, sites)
+    reader = _Reader(form, chosen, _fixed(form, chosen, given or {}), max_table)
+    graph = reader.read(inputs)
+    _compare(graph, form, reader, args)
+    return graph
+
+
+def _chosen(form: Form, sites: Collection[str | Address] | None) -> dict[Address, Choice]:
+    finite = {c.address: c for c in finite_sites(form)}
+    if sites is None:
+        return finite
+    names = {as_address(name) for name in sites}
+    missing = names - set(finite)
+    if missing:
+        raise LawfulError(
+            f"to_factor_graph: {', '.join(map(show_address, sorted(missing)))}: no finite site of the program. "
+            f"The finite sites are: {', '.join(c.name for c in finite.values()) or 'none'}."
+        )
+    return {address: c for address, c in finite.items() if address in names}
+
+
+def _fixed(form: Form, chosen: Collection[Address], given: Mapping[str, Any]) -> dict[Address, Any]:
+    """Find the values of the sites that are no variables."""
+    values = {as_address(name): value for name, value in given.items()}
+    rest = [c for c in choices_of(form) if c.address not in chosen]
+    missing = [c.name for c in rest if c.address not in values]
+    if missing:
+        raise LawfulError(
+            f"to_factor_graph: {', '.join(missing)}: neither a variable of the graph nor given. Fix: pass values of "
+            "all other latent sites as given={'name': value}.",
+            sites=tuple(missing),
+        )
+    return {c.address: jnp.asarray(values[c.address], c.dtype) for c in rest}
+
+
+@dataclass
+class _Reader:
+    """The walk over a program.
+
+    Attributes:
+        form: the program.
+        chosen: the sites that become variables.
+        fixed: values of the others.
+        budget: largest number of entries of a table.
+        graph: what was read so far.
+        parts: tables by the name of their term, before they become groups.
+        supports: values of the states of each family.
+    """
+
+    form: Form
+    chosen: Mapping[Address, Choice]
+    fixed: Mapping[Address, Any]
+    budget: int
+    graph: FactorGraph = field(default_factory=FactorGraph)
+    parts: dict[str, list[Table]] = field(default_factory=dict)
+    supports: dict[str, np.ndarray] = field(default_factory=dict)
+    handles: dict[Address, Variables] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Declare the variables."""
+        self.lifting = Lifting(self.budget)
+        for address, choice in self.chosen.items():
+            if not _has_elements(choice.law):
+                raise UnsupportedProgramError(
+                    f"site '{choice.name}': its law {choice.law.label} has no independent finite elements. Fix: leave "
+                    "it out of sites=[...], and give its value.",
+                    site=address,
+                )
+            support = np.asarray(_support(choice.law)).astype(choice.dtype)
+            states = None if np.array_equal(support, np.arange(len(support))) else [str(v) for v in support.tolist()]
+            self.handles[address] = self.graph.variables(choice.name, choice.full_shape, len(support), states=states)
+            self.supports[choice.name] = support
+
+    def read(self, inputs: Sequence[Any]) -> FactorGraph:
+        """Walk the program and make its tables groups of factors."""
+        self.nodes(self.form, dict(zip(self.form.inputs, inputs, strict=True)), (), None)
+        for name, parts in self.parts.items():
+            _add_groups(self.graph, name, parts)
+        return self.graph
+
+    def nodes(self, form: Form, env: dict[Var, Value], steps: tuple[int, ...], guard: Value | None) -> list[Value]:
+        """Walk nodes, at some steps of the loops around them, where a guard holds."""
+        env |= dict(form.constants)
+        for node in form.nodes:
+            if isinstance(node, Det):
+                found = self.tried(node.label, self.lifting.apply, node.function, [env[v] for v in node.ins])
+                env |= zip(node.outs, found, strict=True)
+            elif isinstance(node, Factor):
+                self.weigh(show_address(node.address), env[node.term], guard)
+            elif isinstance(node, Site):
+                env[node.out] = self.site(node, env, steps, guard)
+            elif isinstance(node, Loop):
+                self.loop(node, env, steps, guard)
+            else:
+                self.branch(node, env, steps, guard)
+        return [env[v] for v in form.outputs]
+
+    def tried(self, what: str, function: Any, *args: Any) -> Any:
+        """Run a rule; a table over budget becomes an error that names its variables."""
+        try:
+            return function(*args)
+        except Budget as error:
+            raise too_large(error, self.graph.structure.name_of, f"'{what}'", self.budget) from error
+
+    def site(self, node: Site, env: dict[Var, Value], steps: tuple[int, ...], guard: Value | None) -> Value:
+        """Add the density of a site, and give its value."""
+        parameters = [env[v] for v in node.parameters]
+        name = f"p({show_address(node.address)})"
+        if node.observed is None and node.address in self.chosen:
+            return self.variable(node, name, parameters, steps, guard)
+        value = env[node.observed] if node.observed is not None else self.fixed[node.address][steps]
+        units = getattr(node.law, "log_prob_units", None)
+        density = Tupled(units) if units is not None and node.law.units else LogProb(node.law)
+        (score,) = self.tried(name, self.lifting.apply, density, [value, *parameters])
+        self.weigh(name, score, guard)
+        return value
+
+    def variable(
+        self, node: Site, name: str, parameters: Sequence[Value], steps: tuple[int, ...], guard: Value | None
+    ) -> Value:
+        """Give a site's value by its states, and add its prior; where its arm does not run it has its first state."""
+        numbers = np.asarray(self.handles[node.address].numbers[steps])
+        support = self.supports[show_address(node.address)]
+        (masses,) = self.tried(name, self.lifting.apply, Tupled(node.law.element_masses), parameters)
+        table = masses.single(self.budget) if isinstance(masses, Terms) else _plain(masses)
+        prior = Table(table.array, np.concatenate([table.scopes[0], numbers[..., None]], axis=-1))
+        assert all(np.array_equal(table.scopes[0], other) for other in table.scopes[1:]), "states differ in scope"
+        if guard is not None:
+            idle = jnp.where(jnp.arange(len(support)) == 0, 0.0, -jnp.inf).astype(table.array.dtype)
+            idle = jnp.broadcast_to(idle.reshape((-1, *[1] * numbers.ndim)), (len(support), *numbers.shape))
+            prior = _chosen_by(guard, prior, Table(idle, numbers[..., None]), self.budget)
+        self.parts.setdefault(name, []).append(prior)
+        values = jnp.asarray(support).reshape((-1, *[1] * numbers.ndim))
+        return terms(Table(jnp.broadcast_to(values, (len(support), *numbers.shape)), numbers[..., None]))
+
+    def weigh(self, name: str, value: Value, guard: Value | None) -> None:
+        """Add a log weight, counted where the guard holds."""
+        parts = value.parts if isinstance(value, Terms) else (_plain(value),)
+        for part in parts:
+            if guard is not None:
+                part = _chosen_by(guard, part, part.map(jnp.zeros_like), self.budget)
+            self.parts.setdefault(name, []).append(part)
+
+    def loop(self, node: Loop, env: dict[Var, Value], steps: tuple[int, ...], guard: Value | None) -> None:
+        """Walk a loop step by step."""
+        if node.plates or node.unrolled:
+            raise UnsupportedProgramError("to_factor_graph: a loop of an algorithm cannot be read.")
+        constants, carry = [env[v] for v in node.constants], [env[v] for v in node.init]
+        outs: list[list[Value]] = []
+        order = range(node.length)
+        for t in reversed(order) if node.reverse else order:
+            xs = [self._step(env[v], t) for v in node.xs]
+            inner = dict(zip(node.body.inputs, [*constants, *carry, *xs], strict=True))
+            found = self.nodes(node.body, inner, (*steps, t), guard)
+            carry, ys = found[: len(carry)], found[len(carry) :]
+            outs.append(ys)
+        env |= zip(node.carry_out, carry, strict=True)
+        rows = list(zip(*(reversed(outs) if node.reverse else outs), strict=True))
+        for variable, values in zip(node.ys, rows, strict=False):
+            env[variable] = self._stacked(values)
+        for variable in node.ys[len(rows) :]:
+            env[variable] = jnp.zeros(variable.shape, variable.dtype)
+
+    def _step(self, value: Value, t: int) -> Value:
+        if not isinstance(value, Terms):
+            return value[t]
+        return self.lifting.apply(lambda x: (x[t],), [value])[0]
+
+    def _stacked(self, values: Sequence[Value]) -> Value:
+        if not any(isinstance(v, Terms) for v in values):
+            return jnp.stack(values)
+        return self.lifting.apply(lambda *xs: (jnp.stack(xs),), values)[0]
+
+    def branch(self, node: Branch, env: dict[Var, Value], steps: tuple[int, ...], guard: Value | None) -> None:
+        """Walk all arms, each where the index says so, and choose among their results."""
+        index = env[node.index]
+        arms = []
+        for number, arm in enumerate(node.forms):
+            runs = self.lifting.apply(lambda i, k=number: (i == k,), [index])[0]
+            both = runs if guard is None else self.lifting.apply(lambda a, b: (a & b,), [guard, runs])[0]
+            arms.append(
+                self.nodes(arm, dict(zip(arm.inputs, [env[v] for v in node.operands], strict=True)), steps, both)
+            )
+        for k, out in enumerate(node.outs):
+            cases = [arm[k] for arm in arms]
+
+            def choose(i: Any, *xs: Any) -> tuple[Any]:
+                return (jax.lax.select_n(jnp.broadcast_to(i.astype(jnp.int32), jnp.shape(xs[0])), *xs),)
+
+            env[out] = self.tried("a branch", self.lifting.apply, choose, [index, *cases])[0]
+
+
+def _plain(value: Any) -> Table:
+    return Table(jnp.asarray(value), np.zeros((*jnp.shape(value), 0), np.int64))
+
+
+def _chosen_by(guard: Value, there: Table, idle: Table, budget: int) -> Table:
+    """Take one table where a guard holds and another where it does not."""
+    which = guard.single(budget) if isinstance(guard, Terms) else _plain(guard)
+    arrays, scopes = aligned([which.spread(there.shape), there, idle], budget)
+    states = tuple(max(a.shape[k] for a in arrays) for k in range(scopes.shape[-1]))
+    chosen = jnp.where(arrays[0], arrays[1], arrays[2].astype(arrays[1].dtype))
+    return Table(jnp.broadcast_to(chosen, (*states, *there.shape)), scopes)
+
+
+def _add_groups(graph: FactorGraph, name: str, parts: Sequence[Table]) -> None:
+    """Add the tables of a term: a group for each number of states, and for each way in which variables are repeated."""
+    found: dict[tuple[Any, ...], list[tuple[np.ndarray, Any]]] = {}
+    for part in parts:
+        count = math.prod(part.shape)
+        scopes = part.scopes.reshape((count, part.arity))
+        tables = jnp.moveaxis(part.array.reshape((*part.cardinalities, count)), -1, 0)
+        first = np.argmax(scopes[:, :, None] == scopes[:, None, :], axis=2) if part.arity else scopes
+        for pattern in np.unique(first, axis=0):
+            rows = np.flatnonzero((first == pattern).all(axis=1))
+            kind = (part.cardinalities, tuple(pattern.tolist()))
+            found.setdefault(kind, []).append((scopes[rows], tables if len(rows) == count else tables[rows]))
+    number = 0
+    for (cards, pattern), pieces in found.items():
+        scopes = np.concatenate([s for s, _ in pieces])
+        tables = jnp.concatenate([t for _, t in pieces])
+        kept = [k for k, j in enumerate(pattern) if j == k]
+        for axis in reversed([k for k, j in enumerate(pattern) if j != k]):
+            tables = jnp.moveaxis(jnp.diagonal(tables, axis1=pattern[axis] + 1, axis2=axis + 1), -1, pattern[axis] + 1)
+        if not len(scopes):
+            continue
+        if not kept:
+            tables = jnp.sum(tables)
+        shown = name if not number else f"{name} #{number + 1}"
+        graph.add(shown, scopes[:, kept], tuple(cards[k] for k in kept), tables)
+        number += 1
+
+
+def _compare(graph: FactorGraph, form: Form, reader: _Reader, args: Sequence[Any]) -> None:
+    """Compare scores at random assignments with those of the program.
+
+    Raises: LawfulError, a fault of this module, with both numbers.
+    """
+    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((graph.potentials, args, dict(reader.fixed)))):
+        return
+    rng = np.random.default_rng(0)
+    rest = dict(reader.fixed)
+    for _ in range(CHECKS):
+        states = {f.name: rng.integers(0, f.cardinality, size=f.shape) for f in graph.structure.families}
+        values = {c.address: reader.supports[c.name][states[c.name]] for c in reader.chosen.values()}
+        ours, theirs = float(graph.log_score(states)), float(form.log_density(values | rest, *args))
+        scale = 1e-5 if jnp.result_type(float) == jnp.float32 else 1e-10
+        if ours != theirs and not abs(ours - theirs) <= scale * max(1.0, abs(theirs)):
+            raise LawfulError(
+                f"to_factor_graph: at {states} the graph scores {ours} and the program {theirs}: please report this "
+                "program.",
+                ours=ours, theirs=theirs,
+            )  # fmt: skip

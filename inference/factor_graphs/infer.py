@@ -1,0 +1,126 @@
+"""Infer: one call for every method, which says what it would do before it does it.
+
+Law: an exact method is taken where its tables fit the budget; an approximation is taken only where it was asked for or
+allowed, and the answer says so.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from lawful.errors import LawfulError, WidthError
+
+from .beliefs import Beliefs
+from .exact import BUDGET, eliminated, elimination_plan
+from .graph import FactorGraph
+from .propagation import is_forest, propagated
+
+METHODS = ("auto", "exact", "tree", "loopy")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an inference on a graph would do.
+
+    Attributes:
+        method: "exact" or "loopy".
+        reason: why.
+        forest: whether the graph has no cycle.
+        width: induced width of the best order found.
+        largest: entries of the largest table of an elimination.
+        entries: entries of all its tables.
+        bytes: memory of these in double precision.
+        rounds: rounds of an elimination.
+    """
+
+    method: str
+    reason: str
+    forest: bool
+    width: int
+    largest: int
+    entries: int
+    bytes: int
+    rounds: int
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        shape = "a forest" if self.forest else "with cycles"
+        return (
+            f"{self.method}: {self.reason}. The graph is {shape}; elimination has width {self.width}, {self.rounds} "
+            f"rounds and {self.entries} table entries ({_shown(self.bytes)}), the largest table {self.largest}."
+        )
+
+
+def plan(graph: FactorGraph, method: str = "auto", width_budget: int = BUDGET) -> Plan:
+    """Plan an inference, without touching a number.
+
+    >>> graph = FactorGraph()
+    >>> z = graph.variables("z", shape=(4,), cardinality=3)
+    >>> graph.factors("step", [z[:-1], z[1:]], [[0.0] * 3] * 3)
+    >>> plan(graph).method
+    'exact'
+    """
+    if method not in METHODS:
+        raise LawfulError(f"method: expected one of {', '.join(METHODS)}, got {method!r}.")
+    found, forest = elimination_plan(graph.structure, None), is_forest(graph.structure)
+    fits = found.largest <= width_budget
+    if method == "tree" and not forest:
+        raise LawfulError("method='tree': the graph has a cycle. Fix: method='exact', or method='loopy'.")
+    if method == "loopy":
+        chosen, reason = "loopy", "it was asked for"
+    elif fits or method in ("exact", "tree"):
+        chosen, reason = "exact", f"its largest table fits the budget of {width_budget} entries"
+    else:
+        chosen, reason = "loopy", f"the largest table is over the budget of {width_budget} entries"
+    size = 8 * found.entries
+    return Plan(chosen, reason, forest, found.order.width, found.largest, found.entries, size, found.rounds)
+
+
+def infer(
+    graph: FactorGraph,
+    method: str = "auto",
+    *,
+    width_budget: int = BUDGET,
+    approximate: bool = True,
+    compiled: bool | None = None,
+    **loopy: Any,
+) -> Beliefs:
+    """Give marginals and the total mass of a graph.
+
+    Args:
+        graph: the graph, with its evidence.
+        method: "exact" eliminates the variables, "tree" does so on a forest, "loopy" passes messages until they stay;
+            "auto" is exact where the largest table fits the budget.
+        width_budget: largest number of entries of a table.
+        approximate: whether "auto" may pass messages instead.
+        compiled: see `eliminated`.
+        loopy: settings of `propagated`.
+
+    Raises: WidthError where an exact answer is over budget and nothing else was allowed; LawfulError for a method that
+        is not known or does not fit the graph.
+
+    >>> graph = FactorGraph()
+    >>> rain = graph.variables("rain", log_potential=[math.log(0.8), math.log(0.2)])
+    >>> wet = graph.variables("wet")
+    >>> graph.factors("p(wet | rain)", [rain, wet], [[math.log(p) for p in row] for row in ([0.9, 0.1], [0.2, 0.8])])
+    >>> infer(graph.observe({"wet": 1})).beliefs["rain"].round(4).tolist()
+    [0.3333, 0.6667]
+    """
+    chosen = plan(graph, method, width_budget)
+    if chosen.method == "loopy" and method == "auto" and not approximate:
+        raise WidthError(
+            f"an exact answer was asked for, and {chosen.reason}: {chosen.largest} entries, width {chosen.width}. Fix: "
+            "raise width_budget=, give evidence that cuts the graph, or allow approximate=True.",
+            largest=chosen.largest, budget=width_budget, width=chosen.width,
+        )  # fmt: skip
+    if chosen.method == "loopy":
+        return propagated(graph, **loopy)
+    return eliminated(graph, budget=width_budget, compiled=compiled)
+
+
+def _shown(size: int) -> str:
+    """Write a number of bytes for people."""
+    step = min(int(math.log(max(size, 1), 1024)), 3)
+    return f"{size / 1024**step:.3g} {('B', 'KiB', 'MiB', 'GiB')[step]}"

@@ -1,0 +1,310 @@
+"""Lifting: follows a program operation by operation, each element with the finite variables that it depends on.
+
+Law: sums stay sums: an operation that is linear in a sum acts on its summands, so a factor sum_e f(z[I_e], z[J_e])
+becomes one table for each e. Operations that only rearrange elements rearrange their scopes. Where elements meet in any
+other way, their variables meet in one table, under a budget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.form import Det, Form, Var
+from lawful.lowering import CALLS, Equation, unfold
+
+from ..summing_axes import ELEMENTWISE
+from .lifted import TABLE, Budget, Table, Terms, aligned, joint, terms
+
+type Shape = tuple[int, ...]
+type Value = Any  # an array that depends on no variable, or Terms
+
+REARRANGING = frozenset("reshape broadcast_in_dim squeeze expand_dims transpose slice rev dynamic_slice".split())
+
+
+class Lifting:
+    """The rules, under a budget of table entries."""
+
+    def __init__(self, budget: int = TABLE) -> None:
+        """Keep the budget."""
+        self.budget = budget
+
+    def form(self, form: Form, inputs: Sequence[Value]) -> list[Value]:
+        """Follow a form of pure functions."""
+        known: dict[Var, Value] = dict(zip(form.inputs, inputs, strict=True)) | dict(form.constants)
+        for node in form.nodes:
+            assert isinstance(node, Det)
+            known |= zip(node.outs, self.apply(node.function, [known[v] for v in node.ins]), strict=True)
+        return [known[v] for v in form.outputs]
+
+    def apply(self, function: Callable[..., Any], values: Sequence[Value]) -> tuple[Value, ...]:
+        """Apply a function of arrays that gives a tuple."""
+        if not any(isinstance(v, Terms) for v in values):
+            return tuple(function(*values))
+        if isinstance(function, Equation) and function.primitive.name not in CALLS:
+            return self.equation(function, values)
+        return tuple(self.form(unfold(function, *(abstract(v) for v in values)), values))
+
+    def equation(self, equation: Equation, values: Sequence[Value]) -> tuple[Value, ...]:
+        """Apply one operation."""
+        rest = iter(values)
+        full = [next(rest) if literal is None else jnp.asarray(literal[0]) for literal in equation.literals]
+        shape = tuple(jax.eval_shape(equation, *(abstract(v) for v in values))[0].shape)
+        name, found = equation.primitive.name, None
+        if name in RULES:
+            found = RULES[name](self, equation, full, shape)
+        elif name in REARRANGING and isinstance(full[0], Terms):
+            found = self._rearranged(equation, full)
+        if found is None and name in ELEMENTWISE:
+            found = self._elementwise(equation, values, shape)
+        return self._meeting(equation, values) if found is None else (found,)
+
+    # Linear operations act on the summands.
+
+    def _linear(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value | None:
+        several = len(full[0].parts) > 1 or full[0].parts[0].shape != full[0].shape
+        if several and not jnp.issubdtype(equation.params.get("new_dtype", float), jnp.floating):
+            return None
+        return self._each(full[0], lambda x: equation(x)[0])
+
+    def _each(self, value: Terms, function: Callable[[Any], Any]) -> Terms:
+        return Terms(value.shape, tuple(part.map(function) for part in value.parts))
+
+    def _add(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value:
+        parts = [self._spread(value, shape) for value in full]
+        return Terms(shape, tuple(p for value in parts for p in value.parts))
+
+    def _sub(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value:
+        second = full[1]
+        minus = self._each(second, jnp.negative) if isinstance(second, Terms) else jnp.negative(second)
+        return self._add(equation, [full[0], minus], shape)
+
+    def _mul(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value | None:
+        return self._scaled(full, shape, jnp.multiply)
+
+    def _div(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value | None:
+        return self._scaled(full, shape, jnp.divide) if isinstance(full[0], Terms) else None
+
+    def _scaled(self, full: Sequence[Value], shape: Shape, function: Any) -> Value | None:
+        if all(isinstance(v, Terms) for v in full):
+            return None
+        value, other = full if isinstance(full[0], Terms) else (full[1], full[0])
+        value, other = self._spread(value, shape), jnp.broadcast_to(other, shape)
+        return Terms(shape, tuple(p.map(lambda x, p=p: function(x, _behind(other, p, shape))) for p in value.parts))
+
+    def _select_n(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value | None:
+        which, *cases = full
+        if isinstance(which, Terms):
+            return None
+        which, parts = jnp.broadcast_to(which, shape), []
+        for number, case in enumerate(cases):
+            for p in self._spread(case, shape).parts:
+                here = _behind(which.astype(jnp.int32) == number, p, shape)
+                parts.append(p.map(lambda x, here=here: jnp.where(here, x, jnp.zeros((), x.dtype))))
+        return Terms(shape, tuple(parts))
+
+    def _reduce_sum(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value:
+        value, axes = full[0], [int(a) for a in equation.params["axes"]]
+        kept = [a for a in range(len(value.shape)) if a not in axes]
+        parts = []
+        for part in value.parts:
+            extra = range(len(value.shape), len(part.shape))
+            order = [*kept, *axes, *extra]
+            moved = (*range(part.arity), *(part.arity + a for a in order))
+            parts.append(Table(jnp.transpose(part.array, moved), np.transpose(part.scopes, (*order, len(order)))))
+        return Terms(tuple(value.shape[a] for a in kept), tuple(parts))
+
+    def _dot_general(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value:
+        (left_in, right_in), (left_with, right_with) = equation.params["dimension_numbers"]
+        ids = []
+        for value, inside, beside in ((full[0], left_in, left_with), (full[1], right_in, right_with)):
+            own = np.arange(math.prod(value.shape)).reshape(value.shape)
+            free = [d for d in range(own.ndim) if d not in inside and d not in beside]
+            ids.append((own, list(beside), free, list(inside)))
+        (a, a_beside, a_free, a_in), (b, b_beside, b_free, b_in) = ids
+        n, m, k = len(a_beside), len(a_free), len(b_free)
+        a = np.transpose(a, (*a_beside, *a_free, *a_in))
+        b = np.transpose(b, (*b_beside, *b_free, *b_in))
+        a = a.reshape((*a.shape[: n + m], *[1] * k, *a.shape[n + m :]))
+        b = b.reshape((*b.shape[:n], *[1] * m, *b.shape[n:]))
+        a, b = np.broadcast_arrays(a, b)
+        left, right = self._at(full[0], a), self._at(full[1], b)
+        wide = tuple(a.shape)
+        if isinstance(left, Terms) and isinstance(right, Terms):
+            arrays, scopes = aligned([left.single(self.budget), right.single(self.budget)], self.budget)
+            product = terms(Table(_spread_states(arrays[0] * arrays[1], arrays, wide), scopes))
+        else:
+            value, other = (left, right) if isinstance(left, Terms) else (right, left)
+            product = self._scaled([value, other], wide, jnp.multiply)
+        return Terms(shape, product.parts)  # the axes behind the shape are summed
+
+    # Rearranging operations take elements by their numbers.
+
+    def _at(self, value: Value, ids: np.ndarray) -> Value:
+        if not isinstance(value, Terms):
+            return jnp.take(jnp.asarray(value).reshape(-1), ids.reshape(-1)).reshape(ids.shape)
+        return Terms(tuple(ids.shape), tuple(part.take(ids, len(value.shape)) for part in value.parts))
+
+    def _rearranged(self, equation: Equation, full: Sequence[Value]) -> Value | None:
+        value, others = full[0], full[1:]
+        if any(isinstance(x, Terms) or isinstance(x, jax.core.Tracer) for x in others):
+            return None
+        with jax.ensure_compile_time_eval():
+            numbers = jnp.arange(math.prod(value.shape)).reshape(value.shape)
+            operands = [numbers, *others]
+            given = [x for x, literal in zip(operands, equation.literals, strict=True) if literal is None]
+            ids = np.asarray(equation(*given)[0])
+        if ids.size and (ids.min() < 0 or ids.max() >= max(math.prod(value.shape), 1)):
+            return None
+        return self._at(value, ids)
+
+    def _concatenate(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value | None:
+        axis = int(equation.params["dimension"])
+        tables = [v.single(self.budget) if isinstance(v, Terms) else _plain(v) for v in full]
+        if len({t.cardinalities for t in tables}) == 1:
+            array = jnp.concatenate([t.array for t in tables], axis=tables[0].arity + axis)
+            return terms(Table(array, np.concatenate([t.scopes for t in tables], axis=axis)))
+        if any(
+            t.shape[:axis] + t.shape[axis + 1 :] != tables[0].shape[:axis] + tables[0].shape[axis + 1 :] for t in tables
+        ):
+            return None
+        pieces = [
+            Table(jnp.take(t.array, k, axis=t.arity + axis), np.take(t.scopes, k, axis=axis))
+            for t in tables
+            for k in range(t.shape[axis])
+        ]
+        arrays, scopes = aligned(pieces, self.budget)
+        small = tuple(s for a, s in enumerate(shape) if a != axis)
+        array = jnp.stack([_spread_states(x, arrays, small) for x in arrays], axis=scopes.shape[-1] + axis)
+        return terms(Table(array, np.broadcast_to(np.expand_dims(scopes, axis), (*shape, scopes.shape[-1]))))
+
+    def _gather(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value | None:
+        """Take elements of an array that depends on nothing, at an index that does."""
+        operand, index = full
+        if isinstance(operand, Terms):
+            return None if isinstance(index, Terms) else self._rearranged(equation, full)
+        table = index.single(self.budget)
+        pieces = [Table(table.array[..., k], table.scopes[..., k, :]) for k in range(table.shape[-1])]
+        if not pieces:
+            return None
+        arrays, scopes = aligned(pieces, self.budget)
+        batch = table.shape[:-1]
+        stacked = jnp.stack([_spread_states(x, arrays, batch) for x in arrays], axis=-1)
+        cards = stacked.shape[: scopes.shape[-1]]
+        found = jax.vmap(lambda at: equation(operand, at)[0])(stacked.reshape((-1, *table.shape)))
+        offset = tuple(int(d) for d in equation.params["dimension_numbers"].offset_dims)
+        sizes = [1 if d in offset else shape[d] for d in range(len(shape))]
+        spread = np.broadcast_to(scopes.reshape((*sizes, scopes.shape[-1])), (*shape, scopes.shape[-1]))
+        return terms(Table(found.reshape((*cards, *shape)), spread))
+
+    # Everything else.
+
+    def _elementwise(self, equation: Equation, values: Sequence[Value], shape: Shape) -> Value:
+        tables = [self._spread(v, shape).single(self.budget) if isinstance(v, Terms) else None for v in values]
+        arrays, scopes = aligned([t for t in tables if t is not None], self.budget)
+        states = tuple(max(a.shape[k] for a in arrays) for k in range(scopes.shape[-1]))
+        lifted = iter(arrays)
+        operands = [
+            jnp.broadcast_to(next(lifted) if t is not None else jnp.broadcast_to(v, shape), (*states, *shape))
+            for t, v in zip(tables, values, strict=True)
+        ]
+        return terms(Table(equation(*operands)[0], scopes))
+
+    def _meeting(self, equation: Equation, values: Sequence[Value]) -> tuple[Value, ...]:
+        """All variables of all operands meet in one table."""
+        tables = [v.single(self.budget) if isinstance(v, Terms) else None for v in values]
+        lifted = [t for t in tables if t is not None]
+        cards: dict[int, int] = {}
+        for table in lifted:
+            for k, card in enumerate(table.cardinalities):
+                cards |= dict.fromkeys(np.unique(table.scopes[..., k]).tolist(), card)
+        variables = np.array(sorted(cards), np.int64)
+        sizes = [cards[v] for v in variables.tolist()]
+        if math.prod(sizes) > self.budget:
+            raise Budget(math.prod(sizes), variables.tolist())
+        operands = [v if t is None else joint(t, variables, sizes) for t, v in zip(tables, values, strict=True)]
+        axes = [None if t is None else 0 for t in tables]
+        found = jax.vmap(lambda *xs: equation(*xs), in_axes=tuple(axes))(*operands)
+        return tuple(
+            terms(Table(x.reshape((*sizes, *x.shape[1:])), np.broadcast_to(variables, (*x.shape[1:], len(variables)))))
+            for x in found
+        )
+
+    def _reduced(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value:
+        """Reduce along axes: the variables of each slice meet, those of different slices do not."""
+        table, axes = full[0].single(self.budget), [int(a) for a in equation.params["axes"]]
+        kept = [a for a in range(len(table.shape)) if a not in axes]
+        order = [*kept, *axes]
+        along = tuple(table.shape[a] for a in axes)
+        moved = Table(
+            jnp.transpose(table.array, (*range(table.arity), *(table.arity + a for a in order))).reshape(
+                (*table.cardinalities, *shape, math.prod(along))
+            ),
+            np.transpose(table.scopes, (*order, len(order))).reshape((*shape, math.prod(along), table.arity)),
+        )
+        pieces = [Table(moved.array[..., k], moved.scopes[..., k, :]) for k in range(math.prod(along))]
+        arrays, scopes = aligned(pieces, self.budget)
+        stacked = jnp.stack([_spread_states(x, arrays, shape) for x in arrays], axis=-1)
+        states = stacked.shape[: scopes.shape[-1]]
+        back = np.argsort(order)
+        whole = jnp.transpose(stacked.reshape((-1, *shape, *along)), (0, *(int(k) + 1 for k in back)))
+        found = jax.vmap(lambda x: equation(x)[0])(whole)
+        return terms(Table(found.reshape((*states, *shape)), scopes))
+
+    def _spread(self, value: Value, shape: tuple[int, ...]) -> Terms:
+        """Give a value the shape of a result: scalars are repeated."""
+        if not isinstance(value, Terms):
+            return terms(_plain(jnp.broadcast_to(value, shape)))
+        if value.shape == shape:
+            return value
+        return terms(value.single(self.budget).spread(shape))
+
+
+def abstract(value: Value) -> Any:
+    """Shape and type of a value."""
+    if isinstance(value, Terms):
+        return jax.ShapeDtypeStruct(value.shape, value.parts[0].array.dtype)
+    return jax.ShapeDtypeStruct(jnp.shape(value), jnp.result_type(value))
+
+
+def _plain(array: Any) -> Table:
+    """See an array as a table without variables."""
+    return Table(jnp.asarray(array), np.zeros((*jnp.shape(array), 0), np.int64))
+
+
+def _behind(array: Any, part: Table, shape: tuple[int, ...]) -> Any:
+    """Give an array of a value's shape axes for the states before, and for what is summed behind."""
+    return array.reshape((*[1] * part.arity, *shape, *[1] * (len(part.shape) - len(shape))))
+
+
+def _spread_states(array: Any, arrays: Sequence[Any], shape: tuple[int, ...]) -> Any:
+    """Repeat an array over the states of all that it was aligned with."""
+    count = array.ndim - len(shape)
+    states = tuple(max(x.shape[k] for x in arrays) for k in range(count))
+    return jnp.broadcast_to(array, (*states, *shape))
+
+
+type Rule = Callable[[Lifting, Equation, Sequence[Value], Shape], Value | None]
+
+# A rule that gives None leaves the operation to those that follow.
+RULES: Mapping[str, Rule] = {
+    "add": Lifting._add,
+    "add_any": Lifting._add,
+    "sub": Lifting._sub,
+    "neg": Lifting._linear,
+    "convert_element_type": Lifting._linear,
+    "copy": Lifting._linear,
+    "mul": Lifting._mul,
+    "div": Lifting._div,
+    "select_n": Lifting._select_n,
+    "reduce_sum": Lifting._reduce_sum,
+    "dot_general": Lifting._dot_general,
+    "concatenate": Lifting._concatenate,
+    "gather": Lifting._gather,
+    **{f"reduce_{name}": Lifting._reduced for name in ("max", "min", "prod", "and", "or", "xor")},
+}

@@ -1,0 +1,43 @@
+"""One call for every method: exact where it fits, approximate only where that was allowed, and said so."""
+
+import numpy as np
+import pytest
+
+from lawful.errors import LawfulError, WidthError
+from lawful.inference.factor_graphs import infer, plan
+from tests.inference.factor_graphs.networks import exact, largest_error, network
+from tests.inference.factor_graphs.truth import grid
+
+
+def test_the_method_follows_the_budget():
+    graph = grid(np.random.default_rng(0), 5, 5, strength=0.3)
+    assert (plan(graph).method, infer(graph).certificate) == ("exact", "exact")
+    narrow = plan(graph, width_budget=8)
+    assert narrow.method == "loopy" and "the largest table is over the budget of 8 entries" in str(narrow)
+    assert infer(graph, width_budget=8).method == "loopy (flooding)"
+    assert infer(graph, "loopy").method == "loopy (flooding)"
+
+
+def test_an_approximation_that_was_not_allowed_is_refused():
+    graph = grid(np.random.default_rng(0), 5, 5)
+    with pytest.raises(
+        WidthError, match=r"an exact answer was asked for, and the largest table is over the budget of 8"
+    ):
+        infer(graph, width_budget=8, approximate=False)
+    with pytest.raises(WidthError, match="more than the budget of 8"):
+        infer(graph, "exact", width_budget=8)
+
+
+def test_a_tree_has_to_be_one(data):
+    chain = network(data, "tree_chain_potts")
+    assert largest_error(infer(chain, "tree").beliefs, exact(data, "tree_chain_potts")["marginals"]) <= 1e-10
+    with pytest.raises(LawfulError, match="method='tree': the graph has a cycle. Fix: method='exact', or"):
+        infer(grid(np.random.default_rng(0), 2, 2), "tree")
+    with pytest.raises(LawfulError, match="method: expected one of auto, exact, tree, loopy, got 'best'"):
+        infer(chain, "best")
+
+
+def test_a_plan_says_what_it_would_take():
+    shown = str(plan(grid(np.random.default_rng(0), 3, 4)))
+    assert shown.startswith("exact: its largest table fits the budget of 16777216 entries. The graph is with cycles;")
+    assert "table entries (" in shown

@@ -1,0 +1,69 @@
+"""Planted faults in factor graphs: messages, counting numbers, exclusions and evidence."""
+
+import jax.numpy as jnp
+
+from lawful.inference.factor_graphs import exchange, graph, messages, propagation
+from tests.mutants.patching import patched
+
+
+def damping_weights_too_large():
+    """The old message is added to the new one, which keeps its whole weight."""
+
+    def make(original):
+        def damped(self, new, old, damping):
+            return messages.normalised(new + damping * jnp.where(jnp.isneginf(old), 0.0, old))
+
+        return damped
+
+    return patched(exchange.Logs, "damped", make)
+
+
+def receiver_included():
+    """A variable sends a factor what the factor itself has sent, too."""
+
+    def make(original):
+        def incoming(net, totals, given, k):
+            block = net.blocks[k]
+            columns = zip(block.columns, block.cardinalities, strict=True)
+            return tuple(column.read(totals.scores(card)) for column, card in columns)
+
+        return incoming
+
+    return patched(exchange, "incoming", make)
+
+
+def floor_for_zero():
+    """A state that is excluded gets the score -10."""
+
+    def make(original):
+        def scores_of(net, potentials, counting):
+            floor = [[jnp.maximum(x, -10.0) for x in part] for part in potentials]
+            return original(net, graph.Potentials(*map(tuple, floor)), counting)
+
+        return scores_of
+
+    return patched(propagation, "scores_of", make)
+
+
+def counting_twice():
+    """Messages count with the square of their factor's counting number."""
+
+    def make(original):
+        def totals_of(net, scores, given, hard):
+            return original(net, scores._replace(counting=tuple(c * c for c in scores.counting)), given, hard)
+
+        return totals_of
+
+    return patched(exchange, "totals_of", make)
+
+
+def evidence_of_one_name():
+    """Evidence on the variables that were observed last is left out."""
+
+    def make(original):
+        def allowed(unary, evidence):
+            return original(unary, dict(list(evidence.items())[:-1]))
+
+        return allowed
+
+    return patched(graph, "with_evidence", make)
