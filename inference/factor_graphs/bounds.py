@@ -9,6 +9,7 @@ and 7.2.1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -112,7 +113,7 @@ def mean_field(graph: FactorGraph, sweeps: int = SWEEPS) -> float:
     return best
 
 
-def _expected(table: np.ndarray, scope: list[int], q: list[np.ndarray], keep: int | None = None) -> np.ndarray:
+def _expected(table: Any, scope: list[int], q: list[np.ndarray], keep: int | None = None) -> Any:
     """Give the expectation of a table over all of its variables but one; an exclusion of positive mass gives -inf."""
     for axis in reversed(range(len(scope))):
         if scope[axis] != keep:
@@ -122,7 +123,7 @@ def _expected(table: np.ndarray, scope: list[int], q: list[np.ndarray], keep: in
     return table
 
 
-def _bound(unary: list[np.ndarray], factors: list[tuple[list[int], np.ndarray]], q: list[np.ndarray]) -> float:
+def _bound(unary: list[np.ndarray], factors: list[tuple[list[int], Any]], q: list[np.ndarray]) -> float:
     total = 0.0
     for scores, p in zip(unary, q, strict=True):
         some = p > 0

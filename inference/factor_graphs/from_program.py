@@ -8,7 +8,7 @@ scores of the graph at random assignments are those of the program.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +21,14 @@ from lawful.block import LogProb, Tupled
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
 from lawful.record import Choice, choices_of
+from lawful.scoring import gather_choices, scored
 from lawful.tracing import split_arguments, trace
 
 from ..summing import finite_sites
 from ..summing_walk import _has_elements, _support
 from .graph import FactorGraph, Variables
 from .lifted import TABLE, Budget, Table, Terms, aligned, terms, too_large
-from .lifting import Lifting, Value
+from .lifting import Lifting
 
 CHECKS = 8
 
@@ -112,6 +113,8 @@ class _Reader:
         graph: what was read so far.
         parts: tables by the name of their term, before they become groups.
         supports: values of the states of each family.
+        handles: the variables of each site.
+        states: the variables that stand for states of loops, and which state each has given the others.
     """
 
     form: Form
@@ -122,6 +125,7 @@ class _Reader:
     parts: dict[str, list[Table]] = field(default_factory=dict)
     supports: dict[str, np.ndarray] = field(default_factory=dict)
     handles: dict[Address, Variables] = field(default_factory=dict)
+    states: list[tuple[Variables, Table]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Declare the variables."""
@@ -141,13 +145,18 @@ class _Reader:
     def read(self, inputs: Sequence[Any]) -> FactorGraph:
         """Walk the program and make its tables groups of factors."""
         self.nodes(self.form, dict(zip(self.form.inputs, inputs, strict=True)), (), None)
-        for name, parts in self.parts.items():
-            _add_groups(self.graph, name, parts)
+        constants = [_add_groups(self.graph, name, parts) for name, parts in self.parts.items()]
+        if constants:
+            self.graph.add("~constant", np.zeros((1, 0), np.int64), (), jnp.sum(jnp.stack(constants))[None])
         return self.graph
 
-    def nodes(self, form: Form, env: dict[Var, Value], steps: tuple[int, ...], guard: Value | None) -> list[Value]:
+    def values(self, states: Mapping[str, np.ndarray]) -> dict[Address, Any]:
+        """Give the values of the sites at states."""
+        return {c.address: self.supports[c.name][states[c.name]] for c in self.chosen.values()}
+
+    def nodes(self, form: Form, env: dict[Var, Any], steps: tuple[int, ...], guard: Any) -> list[Any]:
         """Walk nodes, at some steps of the loops around them, where a guard holds."""
-        env |= dict(form.constants)
+        env |= {variable: jnp.asarray(array) for variable, array in form.constants}
         for node in form.nodes:
             if isinstance(node, Det):
                 found = self.tried(node.label, self.lifting.apply, node.function, [env[v] for v in node.ins])
@@ -169,7 +178,7 @@ class _Reader:
         except Budget as error:
             raise too_large(error, self.graph.structure.name_of, f"'{what}'", self.budget) from error
 
-    def site(self, node: Site, env: dict[Var, Value], steps: tuple[int, ...], guard: Value | None) -> Value:
+    def site(self, node: Site, env: dict[Var, Any], steps: tuple[int, ...], guard: Any) -> Any:
         """Add the density of a site, and give its value."""
         parameters = [env[v] for v in node.parameters]
         name = f"p({show_address(node.address)})"
@@ -182,9 +191,7 @@ class _Reader:
         self.weigh(name, score, guard)
         return value
 
-    def variable(
-        self, node: Site, name: str, parameters: Sequence[Value], steps: tuple[int, ...], guard: Value | None
-    ) -> Value:
+    def variable(self, node: Site, name: str, parameters: Sequence[Any], steps: tuple[int, ...], guard: Any) -> Any:
         """Give a site's value by its states, and add its prior; where its arm does not run it has its first state."""
         numbers = np.asarray(self.handles[node.address].numbers[steps])
         support = self.supports[show_address(node.address)]
@@ -200,7 +207,7 @@ class _Reader:
         values = jnp.asarray(support).reshape((-1, *[1] * numbers.ndim))
         return terms(Table(jnp.broadcast_to(values, (len(support), *numbers.shape)), numbers[..., None]))
 
-    def weigh(self, name: str, value: Value, guard: Value | None) -> None:
+    def weigh(self, name: str, value: Any, guard: Any) -> None:
         """Add a log weight, counted where the guard holds."""
         parts = value.parts if isinstance(value, Terms) else (_plain(value),)
         for part in parts:
@@ -208,18 +215,19 @@ class _Reader:
                 part = _chosen_by(guard, part, part.map(jnp.zeros_like), self.budget)
             self.parts.setdefault(name, []).append(part)
 
-    def loop(self, node: Loop, env: dict[Var, Value], steps: tuple[int, ...], guard: Value | None) -> None:
+    def loop(self, node: Loop, env: dict[Var, Any], steps: tuple[int, ...], guard: Any) -> None:
         """Walk a loop step by step."""
         if node.plates or node.unrolled:
             raise UnsupportedProgramError("to_factor_graph: a loop of an algorithm cannot be read.")
         constants, carry = [env[v] for v in node.constants], [env[v] for v in node.init]
-        outs: list[list[Value]] = []
+        outs: list[list[Any]] = []
         order = range(node.length)
         for t in reversed(order) if node.reverse else order:
             xs = [self._step(env[v], t) for v in node.xs]
             inner = dict(zip(node.body.inputs, [*constants, *carry, *xs], strict=True))
             found = self.nodes(node.body, inner, (*steps, t), guard)
             carry, ys = found[: len(carry)], found[len(carry) :]
+            carry = [self.state(value) for value in carry]
             outs.append(ys)
         env |= zip(node.carry_out, carry, strict=True)
         rows = list(zip(*(reversed(outs) if node.reverse else outs), strict=True))
@@ -228,17 +236,41 @@ class _Reader:
         for variable in node.ys[len(rows) :]:
             env[variable] = jnp.zeros(variable.shape, variable.dtype)
 
-    def _step(self, value: Value, t: int) -> Value:
+    def state(self, value: Any) -> Any:
+        """Make the state of a loop a variable where it has fewer values than the variables that it depends on.
+
+        Later steps then read the state, not all that led to it; a factor says which value it has.
+        """
+        if not isinstance(value, Terms) or isinstance(value.parts[0].array, jax.core.Tracer):
+            return value
+        table = self.tried("the state of a loop", value.single, self.budget)
+        values = np.asarray(table.array)
+        support = np.unique(values)
+        if table.arity < 2 or len(support) >= math.prod(table.cardinalities):
+            return value
+        name = f"~state {len(self.states)}"
+        handle = self.graph.variables(name, table.shape, len(support), states=[str(v) for v in support.tolist()])
+        index = np.searchsorted(support, values)
+        self.states.append((handle, Table(index, table.scopes)))
+        own = np.arange(len(support)).reshape((-1, *[1] * len(table.shape)))
+        link = np.where(np.expand_dims(index, table.arity) == own, 0.0, -np.inf)
+        scopes = np.concatenate([table.scopes, handle.numbers[..., None]], axis=-1)
+        self.parts[name] = [Table(jnp.asarray(link, jnp.result_type(float)), scopes)]
+        return terms(
+            Table(jnp.broadcast_to(support.reshape(own.shape), (len(support), *table.shape)), scopes[..., -1:])
+        )
+
+    def _step(self, value: Any, t: int) -> Any:
         if not isinstance(value, Terms):
             return value[t]
         return self.lifting.apply(lambda x: (x[t],), [value])[0]
 
-    def _stacked(self, values: Sequence[Value]) -> Value:
+    def _stacked(self, values: Sequence[Any]) -> Any:
         if not any(isinstance(v, Terms) for v in values):
             return jnp.stack(values)
         return self.lifting.apply(lambda *xs: (jnp.stack(xs),), values)[0]
 
-    def branch(self, node: Branch, env: dict[Var, Value], steps: tuple[int, ...], guard: Value | None) -> None:
+    def branch(self, node: Branch, env: dict[Var, Any], steps: tuple[int, ...], guard: Any) -> None:
         """Walk all arms, each where the index says so, and choose among their results."""
         index = env[node.index]
         arms = []
@@ -261,7 +293,7 @@ def _plain(value: Any) -> Table:
     return Table(jnp.asarray(value), np.zeros((*jnp.shape(value), 0), np.int64))
 
 
-def _chosen_by(guard: Value, there: Table, idle: Table, budget: int) -> Table:
+def _chosen_by(guard: Any, there: Table, idle: Table, budget: int) -> Table:
     """Take one table where a guard holds and another where it does not."""
     which = guard.single(budget) if isinstance(guard, Terms) else _plain(guard)
     arrays, scopes = aligned([which.spread(there.shape), there, idle], budget)
@@ -270,32 +302,50 @@ def _chosen_by(guard: Value, there: Table, idle: Table, budget: int) -> Table:
     return Table(jnp.broadcast_to(chosen, (*states, *there.shape)), scopes)
 
 
-def _add_groups(graph: FactorGraph, name: str, parts: Sequence[Table]) -> None:
-    """Add the tables of a term: a group for each number of states, and for each way in which variables are repeated."""
-    found: dict[tuple[Any, ...], list[tuple[np.ndarray, Any]]] = {}
+def _looked_up(table: Table, graph: FactorGraph, states: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Read a table at states of all variables."""
+    x = np.concatenate([states[family.name].reshape(-1) for family in graph.structure.families])
+    size = math.prod(table.shape)
+    at = tuple(x[table.scopes.reshape((size, table.arity))].T)
+    return np.asarray(table.array).reshape((*table.cardinalities, size))[(*at, np.arange(size))].reshape(table.shape)
+
+
+def _add_groups(graph: FactorGraph, name: str, parts: Sequence[Table]) -> Any:
+    """Add the tables of a term, a group for each number of states; give what depends on no variable."""
+    found: dict[tuple[int, ...], list[tuple[np.ndarray, Any]]] = {}
     for part in parts:
-        count = math.prod(part.shape)
-        scopes = part.scopes.reshape((count, part.arity))
-        tables = jnp.moveaxis(part.array.reshape((*part.cardinalities, count)), -1, 0)
-        first = np.argmax(scopes[:, :, None] == scopes[:, None, :], axis=2) if part.arity else scopes
-        for pattern in np.unique(first, axis=0):
-            rows = np.flatnonzero((first == pattern).all(axis=1))
-            kind = (part.cardinalities, tuple(pattern.tolist()))
-            found.setdefault(kind, []).append((scopes[rows], tables if len(rows) == count else tables[rows]))
+        for cards, scopes, tables in _without_repeats(part):
+            found.setdefault(cards, []).append((scopes, tables))
+    constant = sum((jnp.sum(tables) for _, tables in found.pop((), [])), jnp.zeros((), jnp.result_type(float)))
     number = 0
-    for (cards, pattern), pieces in found.items():
+    for cards, pieces in sorted(found.items(), key=lambda item: -len(item[0])):
         scopes = np.concatenate([s for s, _ in pieces])
         tables = jnp.concatenate([t for _, t in pieces])
-        kept = [k for k, j in enumerate(pattern) if j == k]
-        for axis in reversed([k for k, j in enumerate(pattern) if j != k]):
-            tables = jnp.moveaxis(jnp.diagonal(tables, axis1=pattern[axis] + 1, axis2=axis + 1), -1, pattern[axis] + 1)
         if not len(scopes):
             continue
-        if not kept:
-            tables = jnp.sum(tables)
-        shown = name if not number else f"{name} #{number + 1}"
-        graph.add(shown, scopes[:, kept], tuple(cards[k] for k in kept), tables)
+        if len(pieces) > 1:  # what was said of the same variables more than once is added up
+            same, place = np.unique(scopes, axis=0, return_inverse=True)
+            if len(same) < len(scopes):
+                scopes, tables = same, jax.ops.segment_sum(tables, place.reshape(-1), len(same))
         number += 1
+        graph.add(name if number == 1 else f"{name} #{number}", scopes, cards, tables)
+    return constant
+
+
+def _without_repeats(part: Table) -> Iterator[tuple[tuple[int, ...], np.ndarray, Any]]:
+    """Split a table by which of its axes hold the same variable, and take the diagonal of these."""
+    count = math.prod(part.shape)
+    scopes = part.scopes.reshape((count, part.arity))
+    tables = jnp.moveaxis(part.array.reshape((*part.cardinalities, count)), -1, 0)
+    first = np.argmax(scopes[:, :, None] == scopes[:, None, :], axis=2) if part.arity else scopes
+    for pattern in np.unique(first, axis=0):
+        rows = np.flatnonzero((first == pattern).all(axis=1))
+        own = tables if len(rows) == count else tables[rows]
+        kept = [k for k, j in enumerate(pattern) if j == k]
+        for axis in reversed([k for k, j in enumerate(pattern) if j != k]):
+            drawn = jnp.diagonal(own, axis1=int(pattern[axis]) + 1, axis2=axis + 1)
+            own = jnp.moveaxis(drawn, -1, int(pattern[axis]) + 1)
+        yield tuple(part.cardinalities[k] for k in kept), scopes[rows][:, kept], own
 
 
 def _compare(graph: FactorGraph, form: Form, reader: _Reader, args: Sequence[Any]) -> None:
@@ -306,10 +356,20 @@ def _compare(graph: FactorGraph, form: Form, reader: _Reader, args: Sequence[Any
     if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((graph.potentials, args, dict(reader.fixed)))):
         return
     rng = np.random.default_rng(0)
-    rest = dict(reader.fixed)
+    rest, arms = dict(reader.fixed), {c.address for c in reader.chosen.values() if c.conditional}
+    inputs, _, _ = split_arguments(args)
+    scores, function = scored(form)
     for _ in range(CHECKS):
         states = {f.name: rng.integers(0, f.cardinality, size=f.shape) for f in graph.structure.families}
-        values = {c.address: reader.supports[c.name][states[c.name]] for c in reader.chosen.values()}
+        if arms:  # a site whose arm does not run counts with its first state
+            given, _ = gather_choices(scores.choices, reader.values(states) | rest)
+            running = [c for c in scores.choices if c.conditional]
+            for choice, runs in zip(running, function(inputs, given)[2], strict=True):
+                if choice.address in arms:
+                    states[choice.name] = np.where(np.asarray(runs), states[choice.name], 0)
+        for handle, table in reader.states:
+            states[handle.family.name] = _looked_up(table, graph, states)
+        values = reader.values(states)
         ours, theirs = float(graph.log_score(states)), float(form.log_density(values | rest, *args))
         scale = 1e-5 if jnp.result_type(float) == jnp.float32 else 1e-10
         if ours != theirs and not abs(ours - theirs) <= scale * max(1.0, abs(theirs)):

@@ -3,6 +3,8 @@
 Law: sums stay sums: an operation that is linear in a sum acts on its summands, so a factor sum_e f(z[I_e], z[J_e])
 becomes one table for each e. Operations that only rearrange elements rearrange their scopes. Where elements meet in any
 other way, their variables meet in one table, under a budget.
+
+A value is an array, where it depends on no variable, or `Terms`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ from ..summing_axes import ELEMENTWISE
 from .lifted import TABLE, Budget, Table, Terms, aligned, joint, terms
 
 type Shape = tuple[int, ...]
-type Value = Any  # an array that depends on no variable, or Terms
 
 REARRANGING = frozenset("reshape broadcast_in_dim squeeze expand_dims transpose slice rev dynamic_slice".split())
 
@@ -34,15 +35,17 @@ class Lifting:
         """Keep the budget."""
         self.budget = budget
 
-    def form(self, form: Form, inputs: Sequence[Value]) -> list[Value]:
+    def form(self, form: Form, inputs: Sequence[Any]) -> list[Any]:
         """Follow a form of pure functions."""
-        known: dict[Var, Value] = dict(zip(form.inputs, inputs, strict=True)) | dict(form.constants)
+        known: dict[Var, Any] = dict(zip(form.inputs, inputs, strict=True)) | {
+            v: jnp.asarray(x) for v, x in form.constants
+        }
         for node in form.nodes:
             assert isinstance(node, Det)
             known |= zip(node.outs, self.apply(node.function, [known[v] for v in node.ins]), strict=True)
         return [known[v] for v in form.outputs]
 
-    def apply(self, function: Callable[..., Any], values: Sequence[Value]) -> tuple[Value, ...]:
+    def apply(self, function: Callable[..., Any], values: Sequence[Any]) -> tuple[Any, ...]:
         """Apply a function of arrays that gives a tuple."""
         if not any(isinstance(v, Terms) for v in values):
             return tuple(function(*values))
@@ -50,7 +53,7 @@ class Lifting:
             return self.equation(function, values)
         return tuple(self.form(unfold(function, *(abstract(v) for v in values)), values))
 
-    def equation(self, equation: Equation, values: Sequence[Value]) -> tuple[Value, ...]:
+    def equation(self, equation: Equation, values: Sequence[Any]) -> tuple[Any, ...]:
         """Apply one operation."""
         rest = iter(values)
         full = [next(rest) if literal is None else jnp.asarray(literal[0]) for literal in equation.literals]
@@ -66,7 +69,7 @@ class Lifting:
 
     # Linear operations act on the summands.
 
-    def _linear(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value | None:
+    def _linear(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         several = len(full[0].parts) > 1 or full[0].parts[0].shape != full[0].shape
         if several and not jnp.issubdtype(equation.params.get("new_dtype", float), jnp.floating):
             return None
@@ -75,29 +78,47 @@ class Lifting:
     def _each(self, value: Terms, function: Callable[[Any], Any]) -> Terms:
         return Terms(value.shape, tuple(part.map(function) for part in value.parts))
 
-    def _add(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value:
+    def _add(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         parts = [self._spread(value, shape) for value in full]
         return Terms(shape, tuple(p for value in parts for p in value.parts))
 
-    def _sub(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value:
+    def _sub(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         second = full[1]
         minus = self._each(second, jnp.negative) if isinstance(second, Terms) else jnp.negative(second)
         return self._add(equation, [full[0], minus], shape)
 
-    def _mul(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value | None:
+    def _mul(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
+        if all(isinstance(v, Terms) for v in full):
+            return self._product(*(self._spread(v, shape) for v in full))
         return self._scaled(full, shape, jnp.multiply)
 
-    def _div(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value | None:
-        return self._scaled(full, shape, jnp.divide) if isinstance(full[0], Terms) else None
+    def _div(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
+        both = isinstance(full[0], Terms) and not isinstance(full[1], Terms)
+        return self._scaled(full, shape, jnp.divide) if both else None
 
-    def _scaled(self, full: Sequence[Value], shape: Shape, function: Any) -> Value | None:
-        if all(isinstance(v, Terms) for v in full):
-            return None
+    def _scaled(self, full: Sequence[Any], shape: Shape, function: Any) -> Any:
         value, other = full if isinstance(full[0], Terms) else (full[1], full[0])
         value, other = self._spread(value, shape), jnp.broadcast_to(other, shape)
         return Terms(shape, tuple(p.map(lambda x, p=p: function(x, _behind(other, p, shape))) for p in value.parts))
 
-    def _select_n(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value | None:
+    def _product(self, left: Terms, right: Terms) -> Terms:
+        """Multiply summand by summand, as long as the products are not too many."""
+        lead = len(left.shape)
+        extra = [math.prod(p.shape[lead:]) for p in (*left.parts, *right.parts)]
+        if math.prod(left.shape) * sum(extra[: len(left.parts)]) * sum(extra[len(left.parts) :]) > self.budget:
+            left, right = terms(left.single(self.budget)), terms(right.single(self.budget))
+        parts = []
+        for p in left.parts:
+            for q in right.parts:
+                behind, more = p.shape[lead:], q.shape[lead:]
+                first, second = _beside(p, lead, (), more), _beside(q, lead, behind, ())
+                arrays, scopes = aligned([first, second], self.budget)
+                parts.append(
+                    Table(_spread_states(arrays[0] * arrays[1], arrays, (*left.shape, *behind, *more)), scopes)
+                )
+        return Terms(left.shape, tuple(parts))
+
+    def _select_n(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         which, *cases = full
         if isinstance(which, Terms):
             return None
@@ -108,7 +129,7 @@ class Lifting:
                 parts.append(p.map(lambda x, here=here: jnp.where(here, x, jnp.zeros((), x.dtype))))
         return Terms(shape, tuple(parts))
 
-    def _reduce_sum(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value:
+    def _reduce_sum(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         value, axes = full[0], [int(a) for a in equation.params["axes"]]
         kept = [a for a in range(len(value.shape)) if a not in axes]
         parts = []
@@ -119,7 +140,7 @@ class Lifting:
             parts.append(Table(jnp.transpose(part.array, moved), np.transpose(part.scopes, (*order, len(order)))))
         return Terms(tuple(value.shape[a] for a in kept), tuple(parts))
 
-    def _dot_general(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value:
+    def _dot_general(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         (left_in, right_in), (left_with, right_with) = equation.params["dimension_numbers"]
         ids = []
         for value, inside, beside in ((full[0], left_in, left_with), (full[1], right_in, right_with)):
@@ -136,8 +157,7 @@ class Lifting:
         left, right = self._at(full[0], a), self._at(full[1], b)
         wide = tuple(a.shape)
         if isinstance(left, Terms) and isinstance(right, Terms):
-            arrays, scopes = aligned([left.single(self.budget), right.single(self.budget)], self.budget)
-            product = terms(Table(_spread_states(arrays[0] * arrays[1], arrays, wide), scopes))
+            product = self._product(left, right)
         else:
             value, other = (left, right) if isinstance(left, Terms) else (right, left)
             product = self._scaled([value, other], wide, jnp.multiply)
@@ -145,12 +165,12 @@ class Lifting:
 
     # Rearranging operations take elements by their numbers.
 
-    def _at(self, value: Value, ids: np.ndarray) -> Value:
+    def _at(self, value: Any, ids: np.ndarray) -> Any:
         if not isinstance(value, Terms):
             return jnp.take(jnp.asarray(value).reshape(-1), ids.reshape(-1)).reshape(ids.shape)
         return Terms(tuple(ids.shape), tuple(part.take(ids, len(value.shape)) for part in value.parts))
 
-    def _rearranged(self, equation: Equation, full: Sequence[Value]) -> Value | None:
+    def _rearranged(self, equation: Equation, full: Sequence[Any]) -> Any:
         value, others = full[0], full[1:]
         if any(isinstance(x, Terms) or isinstance(x, jax.core.Tracer) for x in others):
             return None
@@ -163,7 +183,7 @@ class Lifting:
             return None
         return self._at(value, ids)
 
-    def _concatenate(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value | None:
+    def _concatenate(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         axis = int(equation.params["dimension"])
         tables = [v.single(self.budget) if isinstance(v, Terms) else _plain(v) for v in full]
         if len({t.cardinalities for t in tables}) == 1:
@@ -183,7 +203,7 @@ class Lifting:
         array = jnp.stack([_spread_states(x, arrays, small) for x in arrays], axis=scopes.shape[-1] + axis)
         return terms(Table(array, np.broadcast_to(np.expand_dims(scopes, axis), (*shape, scopes.shape[-1]))))
 
-    def _gather(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value | None:
+    def _gather(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         """Take elements of an array that depends on nothing, at an index that does."""
         operand, index = full
         if isinstance(operand, Terms):
@@ -204,7 +224,7 @@ class Lifting:
 
     # Everything else.
 
-    def _elementwise(self, equation: Equation, values: Sequence[Value], shape: Shape) -> Value:
+    def _elementwise(self, equation: Equation, values: Sequence[Any], shape: Shape) -> Any:
         tables = [self._spread(v, shape).single(self.budget) if isinstance(v, Terms) else None for v in values]
         arrays, scopes = aligned([t for t in tables if t is not None], self.budget)
         states = tuple(max(a.shape[k] for a in arrays) for k in range(scopes.shape[-1]))
@@ -215,7 +235,7 @@ class Lifting:
         ]
         return terms(Table(equation(*operands)[0], scopes))
 
-    def _meeting(self, equation: Equation, values: Sequence[Value]) -> tuple[Value, ...]:
+    def _meeting(self, equation: Equation, values: Sequence[Any]) -> tuple[Any, ...]:
         """All variables of all operands meet in one table."""
         tables = [v.single(self.budget) if isinstance(v, Terms) else None for v in values]
         lifted = [t for t in tables if t is not None]
@@ -235,7 +255,7 @@ class Lifting:
             for x in found
         )
 
-    def _reduced(self, equation: Equation, full: Sequence[Value], shape: Shape) -> Value:
+    def _reduced(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         """Reduce along axes: the variables of each slice meet, those of different slices do not."""
         table, axes = full[0].single(self.budget), [int(a) for a in equation.params["axes"]]
         kept = [a for a in range(len(table.shape)) if a not in axes]
@@ -256,7 +276,7 @@ class Lifting:
         found = jax.vmap(lambda x: equation(x)[0])(whole)
         return terms(Table(found.reshape((*states, *shape)), scopes))
 
-    def _spread(self, value: Value, shape: tuple[int, ...]) -> Terms:
+    def _spread(self, value: Any, shape: tuple[int, ...]) -> Terms:
         """Give a value the shape of a result: scalars are repeated."""
         if not isinstance(value, Terms):
             return terms(_plain(jnp.broadcast_to(value, shape)))
@@ -265,7 +285,7 @@ class Lifting:
         return terms(value.single(self.budget).spread(shape))
 
 
-def abstract(value: Value) -> Any:
+def abstract(value: Any) -> Any:
     """Shape and type of a value."""
     if isinstance(value, Terms):
         return jax.ShapeDtypeStruct(value.shape, value.parts[0].array.dtype)
@@ -282,6 +302,16 @@ def _behind(array: Any, part: Table, shape: tuple[int, ...]) -> Any:
     return array.reshape((*[1] * part.arity, *shape, *[1] * (len(part.shape) - len(shape))))
 
 
+def _beside(part: Table, lead: int, before: tuple[int, ...], behind: tuple[int, ...]) -> Table:
+    """Repeat a table along new axes: some after the first ones, some at the end."""
+    first, last = part.shape[:lead], part.shape[lead:]
+    small = (*first, *[1] * len(before), *last, *[1] * len(behind))
+    shape = (*first, *before, *last, *behind)
+    array = jnp.broadcast_to(part.array.reshape((*part.cardinalities, *small)), (*part.cardinalities, *shape))
+    scopes = np.broadcast_to(part.scopes.reshape((*small, part.arity)), (*shape, part.arity))
+    return Table(array, scopes)
+
+
 def _spread_states(array: Any, arrays: Sequence[Any], shape: tuple[int, ...]) -> Any:
     """Repeat an array over the states of all that it was aligned with."""
     count = array.ndim - len(shape)
@@ -289,7 +319,7 @@ def _spread_states(array: Any, arrays: Sequence[Any], shape: tuple[int, ...]) ->
     return jnp.broadcast_to(array, (*states, *shape))
 
 
-type Rule = Callable[[Lifting, Equation, Sequence[Value], Shape], Value | None]
+type Rule = Callable[[Lifting, Equation, Sequence[Any], Shape], Any]
 
 # A rule that gives None leaves the operation to those that follow.
 RULES: Mapping[str, Rule] = {

@@ -163,7 +163,8 @@ def test_bp_5_loopy_runs_reach_the_known_fixed_points(data, name, query, margina
     asked = truth["queries"][query] if "queries" in truth else truth | {"log_evidence": truth["log_partition"]}
     for damping in (0.0, 0.5):
         found = propagated(graph.observe(asked.get("evidence", {})), damping=damping, tol=1e-12)
-        assert (found.verdict, found.certificate) == ("converged", "none")
+        unique = name == "ising_grid_6x8"
+        assert (found.verdict, found.certificate) == ("converged", "unique-fixed-point" if unique else "none")
         assert largest_error(found.beliefs, asked["marginals"]) == pytest.approx(marginal_error, abs=1e-4)
         assert float(found.log_z) - asked["log_evidence"] == pytest.approx(log_z_error, abs=1e-4)
         assert float(found.info["inconsistency"]) < 1e-10
