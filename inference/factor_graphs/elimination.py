@@ -143,8 +143,9 @@ def _last_positive(weights: Any, xp: Any) -> Any:
 def _unary(steps: Steps, places: Places, potentials: Potentials, xp: Any) -> tuple[dict[int, Any], list[Any]]:
     """Give the scores of the variables with as many states, those of factors with one variable among them."""
     found: dict[int, list[Any]] = {card: [] for card, _ in steps.cardinalities}
-    for (_, _, card), scores in zip(steps.families, potentials.unary, strict=True):
-        found[card].append(scores)
+    for (_, size, card), scores in zip(steps.families, potentials.unary, strict=True):
+        if size:
+            found[card].append(scores)
     unary = {card: xp.concatenate(parts) for card, parts in found.items()}
     for (group, card), rows in zip(steps.singles, places.singles, strict=True):
         scores = xp.broadcast_to(potentials.tables[group], (len(rows), card))

@@ -6,6 +6,7 @@ the first queries of a structure are computed by NumPy, since few queries do not
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
@@ -166,15 +167,14 @@ def _split(
     structure: Structure, plan: Plan, places: Any, found: Marginals, log_total: Any
 ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Give marginals by family and by group."""
-    begun = dict.fromkeys(found.variables, 0)
+    xp, dtype = (jnp if isinstance(log_total, jax.Array) else np), log_total.dtype
+    begun: dict[int, int] = defaultdict(int)
     variables = []
     for family in structure.families:
-        start = begun[family.cardinality]
-        begun[family.cardinality] = start + family.size
-        own = found.variables[family.cardinality][start : start + family.size]
-        variables.append(own.reshape((*family.shape, family.cardinality)))
-    xp = np if all(isinstance(x, np.ndarray) for x in found.variables.values()) else jnp
-    dtype = next(iter(found.variables.values())).dtype if found.variables else np.float64
+        card, start = family.cardinality, begun[family.cardinality]
+        begun[card] = start + family.size
+        own = found.variables[card][start : start + family.size] if family.size else xp.zeros((0, card), dtype)
+        variables.append(own.reshape((*family.shape, card)))
     factors = [xp.zeros((g.size, *g.cardinalities), dtype) for g in structure.groups]
     for number in plan.steps.constants:
         factors[number] = factors[number] + xp.isfinite(log_total)

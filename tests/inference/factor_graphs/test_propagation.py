@@ -157,7 +157,10 @@ FIXED_POINTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name, query, marginal_error, log_z_error", FIXED_POINTS)
+@pytest.mark.parametrize(
+    "name, query, marginal_error, log_z_error",
+    [pytest.param(*point, marks=[pytest.mark.slow] if point[0] == "alarm" else []) for point in FIXED_POINTS],
+)
 def test_bp_5_loopy_runs_reach_the_known_fixed_points(data, name, query, marginal_error, log_z_error):
     graph, truth = network(data, name), exact(data, name)
     asked = truth["queries"][query] if "queries" in truth else truth | {"log_evidence": truth["log_partition"]}

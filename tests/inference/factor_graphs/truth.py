@@ -74,6 +74,7 @@ def random_graph(seed, variables, factors, zeros=0.15, most=3, tree=False):
         scores = holed(rng, (*shape, card), zeros / 3)
         handles.append(graph.variables(f"v{len(handles)}", shape, card, scores if rng.random() < 0.8 else None))
         left -= size
+    graph.variables("none", (0,), 7)
     elements = [(h, k) for h in handles for k in range(h.numbers.size)]
     parts = list(range(len(elements)))
     for number in range(factors):
