@@ -10,8 +10,9 @@ if __name__ == "inference":
         "the folder inference/ is installed as the package lawful.inference (run make setup)"
     )
 
-from . import check, kernels
+from . import check, factor_graphs, kernels
 from .annealed_importance import annealed_importance
+from .bp import BeliefPlan, bp
 from .enumerate_sites import Enumeration, enumerate_sites, enumeration
 from .findings import Finding, Limits, Status
 from .ladders import by_ess
@@ -41,6 +42,7 @@ from .transformer import Transformer
 from .transformers import Advance, Collapse, Finish, PushEvidence, ess_below, repeat_to_end, resample, spawn
 
 __all__ = [
+    "BeliefPlan",
     "annealed_importance",
     "Advance",
     "Collapse",
@@ -58,12 +60,14 @@ __all__ = [
     "Trace",
     "Transformer",
     "blackjax_nuts",
+    "bp",
     "by_ess",
     "check",
     "data_by_data",
     "enumerate",
     "enumerate_sites",
     "enumeration",
+    "factor_graphs",
     "ess_below",
     "ibis",
     "importance",

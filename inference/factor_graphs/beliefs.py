@@ -83,8 +83,8 @@ class Beliefs:
     # The names under which `inference.bp` shows the same on a model.
     @property
     def marginals(self) -> dict[str, Any]:
-        """The beliefs."""
-        return self.beliefs
+        """The beliefs of all variables that have a name of the model's."""
+        return {name: b for name, b in self.beliefs.items() if not name.startswith("~")}
 
     @property
     def log_evidence(self) -> Any:

@@ -28,6 +28,10 @@ from .messages import (
 class Exchange(Protocol):
     """How messages are kept and sent; one form for each kind of graph."""
 
+    @property
+    def hard(self) -> bool:
+        """Whether scores may hold -inf."""
+
     def start(self, net: Net, dtype: Any) -> Messages:
         """Give messages that say nothing."""
 
@@ -88,8 +92,8 @@ class Logs:
 
     def damped(self, new: Any, old: Any, damping: Any) -> Any:
         """Mix; a state that either message excludes is as the new one has it."""
-        if not self.hard:
-            return normalised(new + damping * (old - new))
+        if not self.hard:  # of two levelled messages, so no mixture has to be levelled again
+            return new + damping * (old - new)
         either = jnp.isneginf(new) | jnp.isneginf(old)
         mixed = (1 - damping) * jnp.where(either, 0.0, new) + damping * jnp.where(either, 0.0, old)
         return normalised(jnp.where(either, new, mixed))
@@ -105,9 +109,9 @@ class Logs:
         return jnp.where(some, jnp.inf, jnp.where(top >= low, top - low, 0.0))
 
     def as_logs(self, messages: Messages) -> Messages:
-        """They are."""
-        return messages
+        """Level them."""
+        return tuple(tuple(normalised(m) for m in block) for block in messages)
 
     def of_logs(self, messages: Messages) -> Messages:
-        """They are."""
+        """They are logs."""
         return messages

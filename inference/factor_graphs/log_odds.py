@@ -24,6 +24,11 @@ RANGE = 40.0
 class LogOdds:
     """How binary variables in pairs exchange messages."""
 
+    @property
+    def hard(self) -> bool:
+        """Every state is possible."""
+        return False
+
     def start(self, net: Net, dtype: Any) -> Messages:
         """Give messages that say nothing."""
         return tuple((jnp.zeros((1, *block.shape), dtype),) * 2 for block in net.blocks)

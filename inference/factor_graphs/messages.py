@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +25,8 @@ import numpy as np
 from .columns import Column, Index, boxes_of, class_rows
 from .graph import Potentials
 from .structure import Structure
+
+UNROLLED = 64  # entries of a table of pairs up to which its sums are written out
 
 type Messages = tuple[tuple[Any, ...], ...]
 
@@ -239,6 +241,8 @@ def outgoing(table: Any, sent: Sequence[Any], temperature: Any) -> tuple[Any, ..
 def outgoing_weights(weights: Any, sent: Sequence[Any]) -> tuple[Any, ...]:
     """Give the same for sums of products of finite scores, from tables of weights: an exponential for each state."""
     arity = len(sent)
+    if arity == 2 and weights.shape[0] * weights.shape[1] <= UNROLLED:
+        return _summed_out(jnp.swapaxes(weights, 0, 1), sent[1]), _summed_out(weights, sent[0])
     each = [_along(jnp.exp(normalised(message)), axis, arity) for axis, message in enumerate(sent)]
     found = []
     for axis in range(arity):
@@ -248,6 +252,20 @@ def outgoing_weights(weights: Any, sent: Sequence[Any]) -> tuple[Any, ...]:
                 total = total * weight
         found.append(normalised(jnp.log(jnp.sum(total, axis=_without(axis, arity)))))
     return tuple(found)
+
+
+def _summed_out(weights: Any, message: Any) -> Any:
+    """Sum out the first variable of pairs, state by state: the loops over factors stay free of short axes.
+
+    The barrier keeps XLA from computing each exponential once for every sum that it enters.
+    """
+    states = list(message)
+    each = jax.lax.optimization_barrier([jnp.exp(x - reduce(jnp.maximum, states)) for x in states])
+    sums = [
+        reduce(jnp.add, [w * e for w, e in zip(column, each, strict=True)]) for column in jnp.swapaxes(weights, 0, 1)
+    ]
+    top = reduce(jnp.maximum, sums)
+    return jnp.log(jnp.stack([total / top for total in sums]))
 
 
 def _without(axis: int, arity: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -90,12 +90,21 @@ def propagated(
     found = _program(structure, exchange, settings)(
         potentials, numbers, limit, damping or 0.0, None if init is None else init.messages
     )
-    named = counting if isinstance(counting, str) else "fractional"
-    kind: Kind = "max" if temperature is None else named
-    certificate = "none"
+    kind, certificate = _kind(counting, temperature), cast(Certificate, "none")
     if temperature == 1 and _converged(found[3]):
-        certificate = _certificate(structure, potentials, named, certify)
-    return Beliefs(structure, *found, log_z_kind=kind, certificate=certificate, method=f"loopy ({schedule})")
+        certificate = _certificate(structure, potentials, kind, certify)
+    variables, factors, total, verdict, messages, info = found
+    method = f"loopy ({schedule})"
+    return Beliefs(structure, variables, factors, total, verdict, messages, info, kind, certificate, method)
+
+
+def _kind(counting: str | Sequence[Any], temperature: float | None) -> Kind:
+    """Say what stands for log Z."""
+    if temperature is None:
+        return "max"
+    if not isinstance(counting, str):
+        return "fractional"
+    return "trw" if counting == "trw" else "bethe"
 
 
 def _certificate(structure: Structure, potentials: Potentials, counting: str, certify: bool) -> Certificate:
@@ -155,7 +164,7 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
     def program(potentials: Potentials, counting: Any, tol: Any, damping: Any, first: Messages | None) -> Any:
         scores = scores_of(net, potentials, counting)
         ended = run(net, scores, exchange, settings, tol, damping, first)
-        point = point_at(net, scores, ended.messages, not isinstance(exchange, LogOdds) and exchange.hard)
+        point = point_at(net, scores, ended.messages, exchange.hard)
         total = log_z(net, scores, ended.messages, point)
         beliefs = {card: probabilities(b, 1) for card, b in point.variables.items()}
         variables, factors = _by_family(net, beliefs), _by_group(net, point.factors, beliefs)

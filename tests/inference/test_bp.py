@@ -1,0 +1,61 @@
+"""bp on programs and graphs: exact where it fits, marginals by site, and the plan says what is done."""
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import inference
+from lawful.errors import LawfulError
+from lawful.inference.factor_graphs import FactorGraph
+
+
+def chain(y):
+    def step(z, y):
+        z = lawful.sample("z", dist.Categorical(jnp.array([[0.9, 0.1], [0.2, 0.8]])[z]))
+        lawful.sample("y", dist.Normal(2.0 * z, 1.0), obs=y)
+        return z, None
+
+    lawful.scan(step, jnp.array(0), y)
+
+
+Y = jnp.array([0.1, 1.9, 2.2, -0.3])
+
+
+def test_bp_on_a_program_gives_its_marginals_and_evidence():
+    found = inference.bp(chain)(Y)
+    truth = inference.enumerate(chain)(Y)
+    assert found.certificate == "exact" and found.converged
+    assert float(found.log_evidence) == pytest.approx(truth.log_evidence, abs=1e-12)
+    on = np.tensordot(truth.probabilities, truth.support["z"] == 1, axes=1)
+    np.testing.assert_allclose(found.marginals["z"][:, 1], on, atol=1e-12)
+
+
+def test_bp_leaves_out_what_only_holds_the_state_of_a_loop():
+    def counted():
+        def step(total, _):
+            return total + lawful.sample("d", dist.Bernoulli(0.3)), None
+
+        total, _ = lawful.scan(step, jnp.array(0), None, length=6)
+        lawful.factor("three", jnp.where(total == 3, 0.0, -jnp.inf))
+
+    found = inference.bp(counted)()
+    assert list(found.marginals) == ["d"] and len(found.beliefs) > 1
+    np.testing.assert_allclose(found.marginals["d"][:, 1], 0.5, atol=1e-12)
+
+
+def test_bp_on_a_graph_takes_no_arguments():
+    graph = FactorGraph()
+    graph.variables("x", (2,), 3)
+    assert inference.bp(graph)().marginals["x"].shape == (2, 3)
+    with pytest.raises(LawfulError, match="a factor graph takes no arguments, got 1"):
+        inference.bp(graph)(1)
+
+
+def test_a_plan_tells_the_method():
+    assert inference.bp(chain).plan(Y).method == "exact"
+    assert inference.bp(chain, method="loopy", damping=0.5).plan(Y).method == "loopy"
+    found = inference.bp(chain, method="loopy", damping=0.5)(Y)
+    assert found.certificate == "exact"  # the graph is a forest
+    assert float(found.log_evidence) == pytest.approx(float(inference.bp(chain)(Y).log_evidence), abs=1e-8)
