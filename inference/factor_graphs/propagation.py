@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +90,8 @@ def propagated(
     found = _program(structure, exchange, settings)(
         potentials, numbers, limit, damping or 0.0, None if init is None else init.messages
     )
-    kind, certificate = _kind(counting, temperature), cast(Certificate, "none")
+    kind = _kind(counting, temperature)
+    certificate: Certificate = "none"
     if temperature == 1 and _converged(found[3]):
         certificate = _certificate(structure, potentials, kind, certify)
     variables, factors, total, verdict, messages, info = found
