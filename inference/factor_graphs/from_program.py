@@ -145,7 +145,7 @@ class _Reader:
     def read(self, inputs: Sequence[Any]) -> FactorGraph:
         """Walk the program and make its tables groups of factors."""
         self.nodes(self.form, dict(zip(self.form.inputs, inputs, strict=True)), (), None)
-        constants = [_add_groups(self.graph, name, parts) for name, parts in self.parts.items()]
+        constants = [c for name, parts in self.parts.items() for c in _add_groups(self.graph, name, parts)]
         if constants:
             self.graph.add("~constant", np.zeros((1, 0), np.int64), (), jnp.sum(jnp.stack(constants))[None])
         return self.graph
@@ -310,13 +310,13 @@ def _looked_up(table: Table, graph: FactorGraph, states: Mapping[str, np.ndarray
     return np.asarray(table.array).reshape((*table.cardinalities, size))[(*at, np.arange(size))].reshape(table.shape)
 
 
-def _add_groups(graph: FactorGraph, name: str, parts: Sequence[Table]) -> Any:
-    """Add the tables of a term, a group for each number of states; give what depends on no variable."""
+def _add_groups(graph: FactorGraph, name: str, parts: Sequence[Table]) -> list[Any]:
+    """Add the tables of a term, a group for each number of states; give the numbers that depend on no variable."""
     found: dict[tuple[int, ...], list[tuple[np.ndarray, Any]]] = {}
     for part in parts:
         for cards, scopes, tables in _without_repeats(part):
             found.setdefault(cards, []).append((scopes, tables))
-    constant = sum((jnp.sum(tables) for _, tables in found.pop((), [])), jnp.zeros((), jnp.result_type(float)))
+    constants = [jnp.sum(tables) for _, tables in found.pop((), [])]
     number = 0
     for cards, pieces in sorted(found.items(), key=lambda item: -len(item[0])):
         scopes = np.concatenate([s for s, _ in pieces])
@@ -329,7 +329,7 @@ def _add_groups(graph: FactorGraph, name: str, parts: Sequence[Table]) -> Any:
                 scopes, tables = same, jax.ops.segment_sum(tables, place.reshape(-1), len(same))
         number += 1
         graph.add(name if number == 1 else f"{name} #{number}", scopes, cards, tables)
-    return constant
+    return constants
 
 
 def _without_repeats(part: Table) -> Iterator[tuple[tuple[int, ...], np.ndarray, Any]]:

@@ -80,6 +80,7 @@ KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_si
 # What is neither a transformer, nor a kernel, nor a plan, and so claims nothing by itself.
 CLAIM_NOTHING = {
     "predictive",
+    "bp",
     "by_ess",
     "enumeration",
     "recover",
