@@ -1,9 +1,9 @@
 """The two passes as products of matrices in a tree: O(T K^3) operations in O(log T) steps, for wide devices.
 
 Law: an element is the matrix of a stretch of steps, up to a constant; the product of two neighbours is that of the
-whole stretch, so all prefixes give the forward messages and all suffixes the backward ones. Fast elements are a log
-offset for each row and a matrix whose rows have largest entry 1, multiplied in the linear domain and floored as in
-`linear`, with a bound of the same form; exact ones are log matrices.
+whole stretch, so all prefixes give the forward messages, and those of the transposed steps backwards the others. Fast
+elements are a log offset for each row and a matrix whose rows have largest entry 1, multiplied in the linear domain
+and floored as in `linear`, with a bound of the same form; exact ones are log matrices.
 
 Reference: Särkkä and García-Fernández (2021), Temporal parallelization of Bayesian smoothers; Hassan, Särkkä and
 García-Fernández (2021), Temporal parallelization of inference in hidden Markov models.
@@ -71,12 +71,18 @@ def _common(offset: jax.Array) -> jax.Array:
     return lowered(offset, jnp.max(offset, axis=-1, keepdims=True))
 
 
-def stretches(given: Chain) -> tuple[Float[Array, "T K K"], Float[Array, "T K K"]]:
-    """Log matrices whose prefixes are the forward messages (in every row), and whose suffixes are the backward ones."""
-    evidence, shape = given.evidence(), (1, given.states, given.states)
-    steps = given.moves() + evidence[1:, None, :]
-    first = jnp.broadcast_to(evidence[:1, None, :], shape)
-    return jnp.concatenate([first, steps]), jnp.concatenate([steps, jnp.zeros(shape, steps.dtype)])
+def forward_stretches(given: Chain) -> Float[Array, "T K K"]:
+    """Log matrices of the steps, whose prefixes have the forward messages in every row."""
+    evidence = given.evidence()
+    first = jnp.broadcast_to(evidence[:1, None, :], (1, given.states, given.states))
+    return jnp.concatenate([first, given.moves() + evidence[1:, None, :]])
+
+
+def stretches(given: Chain) -> Float[Array, "T 2 K K"]:
+    """The same beside the transposed ones from the last step back, whose prefixes have the backward messages."""
+    forward = forward_stretches(given)
+    backward = jnp.concatenate([jnp.zeros_like(forward[:1]), jnp.swapaxes(forward[:0:-1], 1, 2)])
+    return jnp.stack([forward, backward], axis=1)
 
 
 def prefixes(combine: Callable[[Any, Any], Any], elements: Any) -> Any:
@@ -84,9 +90,10 @@ def prefixes(combine: Callable[[Any, Any], Any], elements: Any) -> Any:
     return lax.associative_scan(combine, elements)
 
 
-def suffixes(combine: Callable[[Any, Any], Any], elements: Any) -> Any:
-    """All products up to the last element."""
-    return lax.associative_scan(lambda later, earlier: combine(earlier, later), elements, reverse=True)
+def _both_ways(rows: Float[Array, "T 2 K"]) -> tuple[Float[Array, "T K"], Float[Array, "T K"]]:
+    """Messages from the rows of the prefixes, largest 0."""
+    rows = lowered(rows, jnp.max(rows, axis=-1, keepdims=True))
+    return rows[:, 0], rows[::-1, 1]
 
 
 def with_terms(given: Chain, forward: Float[Array, "T K"], backward: Float[Array, "T K"]) -> Messages:
@@ -103,10 +110,8 @@ def with_terms(given: Chain, forward: Float[Array, "T K"], backward: Float[Array
 
 def fast_messages(given: Chain) -> tuple[Messages, Bool[Array, ""]]:
     """Both passes by fast elements, and whether what floors add is below rounding."""
-    before, after = stretches(given)
-    forward = safe_log(prefixes(product, element(before))[1][:, 0])
-    backward = suffixes(product, element(after))[0]
-    forward, backward = (lowered(x, jnp.max(x, axis=1, keepdims=True)) for x in (forward, backward))
+    rows = prefixes(product, element(stretches(given)))[1][:, :, 0]
+    forward, backward = _both_ways(safe_log(rows))
     k, depth = given.states, 1 + math.ceil(math.log2(given.steps))
     dots = lax.stop_gradient(jnp.sum(jnp.exp(forward + backward), axis=1))
     gap = floor_for(forward.dtype, k) * 2 * k * k * (k + 1) * depth * jnp.sum(1 / dots)
@@ -116,10 +121,9 @@ def fast_messages(given: Chain) -> tuple[Messages, Bool[Array, ""]]:
 
 def exact_forward(given: Chain) -> Float[Array, "T K"]:
     """Forward messages by log matrices."""
-    return prefixes(log_product, stretches(given)[0])[:, 0]
+    return prefixes(log_product, forward_stretches(given))[:, 0]
 
 
 def exact_messages(given: Chain) -> Messages:
     """Both passes by log matrices."""
-    backward = suffixes(log_product, stretches(given)[1])[:, :, 0]
-    return with_terms(given, exact_forward(given), lowered(backward, jnp.max(backward, axis=1, keepdims=True)))
+    return with_terms(given, *_both_ways(prefixes(log_product, stretches(given))[:, :, 0]))

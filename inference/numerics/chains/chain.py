@@ -22,7 +22,7 @@ from lawful.errors import LawfulError, NonFiniteError
 
 from .sums import Total, total
 
-METHODS = ("auto", "sequential", "associative")
+METHODS = ("auto", "sequential", "associative", "logs")
 FEW_STATES = 32  # beyond them T K^3 operations cost more than the depth of log T saves
 
 

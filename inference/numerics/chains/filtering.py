@@ -31,7 +31,8 @@ class Filtered(NamedTuple):
         log_z: log of the sum of gamma over all paths; -inf where no path is feasible.
         remainder: what `log_z` lacks by rounding.
         increments: of log Z by each step (T,); their sum is log Z. 0 at steps that are masked out.
-        log_law: log P(x_t = i | scores up to t), (T, K); minus infinity from the step on where no path is feasible.
+        log_law: log P(x_t = i | scores up to t), (T, K); minus infinity from the step on where no path is feasible. The
+            probabilities are right to rounding beside 1; to have the logs of tiny ones right too, ask for "logs".
     """
 
     log_z: Float[Array, ""]
@@ -77,6 +78,8 @@ def _filtered(given: Chain, method: str) -> Filtered:
     if not given.steps:
         zero = jnp.zeros((), given.node.dtype)
         return Filtered(zero, zero, jnp.zeros(0, zero.dtype), given.node)
+    if method == "logs":
+        return _in_logs(given)
     if method == "associative":
         forward = associative.exact_forward(given)
         found = associative.with_terms(given, forward, forward)
@@ -99,15 +102,18 @@ def _linear(given: Chain) -> tuple[Filtered, jax.Array]:
         weight, here, scores = step
         reached, totals = moves.forward(both, scores)
         scale = linear.divisor(totals[0])
-        held = linear.held(reached[0] / scale, weight, floor)
+        held, out = linear.held(reached[0] / scale, weight, floor), linear.kept(reached[0] / scale, weight)
         added = jnp.where(held > 0, reached[1] / scale * weight + 2 * floor, 0)  # by this floor, by that of the matrix
         after = jnp.stack([held, lax.stop_gradient(added)])
-        return (after if here is None else jnp.where(here, after, both / scale)), (both[0], totals)
+        if here is not None:
+            after, out = jnp.where(here, after, both / scale), jnp.where(here, out, both[0] / scale)
+        return after, (out, totals)
 
-    first = linear.held(jnp.ones_like(evidence.weight[0]), evidence.weight[0], floor)
+    free, weight = jnp.ones_like(evidence.weight[0]), evidence.weight[0]
+    first = linear.held(free, weight, floor)
     start = jnp.stack([first, jnp.where(first > 0, floor, 0)])
     last, (v, totals) = lax.scan(step, start, (evidence.weight[1:], live, moves.inputs))
-    v, totals = jnp.concatenate([v, last[:1]]), jnp.concatenate([totals, last.sum(1)[None]])
+    v, totals = jnp.concatenate([linear.kept(free, weight)[None], v]), jnp.concatenate([totals, last.sum(1)[None]])
     total_of_step = linear.divisor(totals[:, 0])
     share = jnp.max(totals[:, 1] / total_of_step)
     terms = linear.terms_of(given, moves, evidence, totals[:, 0])

@@ -1,15 +1,17 @@
 """The two passes in the linear domain: a rescaled product of vector and matrix a step, and a proof of what is lost.
 
 Law: a feasible state never has weight zero, and an infeasible one always has. Weights that would vanish beside the
-others of their step are held at a floor f, so the passes bound the exact messages from above; with v the forward
-weights, u the backward weights, and d_t = v_t . u_t, log Z and every marginal are off by at most f (2 C + R) sum_t 1
-/ d_t, where C and R bound the sums of columns and rows of the scaled transitions. Where that is not below rounding
-(states that are hopeless now and forced by later evidence), `certified` is False and the result must come from
-`logs`.
+others of their step are held at a floor f where the pass goes on, so the passes bound the exact messages from above.
+With v the forward weights, u the backward weights, and d_t = v_t . u_t, log Z and every marginal are off by at most
 
-Why the bound holds: a floor at step t adds paths whose weight is at most f u_t(j) (forward), f pred_t(j) (backward:
-pred is the prediction of step t) or f times the total of w_t (an entry of the matrix), all relative to a total of
-d_t; u sums to C at most, as it is a matrix times weights of sum one; likewise pred to R.
+    3 K f sum_t 1 / d_t.
+
+Where that is not below rounding (states that are hopeless now and forced by later evidence), `certified` is False, and
+the result must come from `logs`.
+
+Why the bound holds: no evidence, no entry of a scaled matrix and no u is above 1. So what a floor adds at step t weighs
+at most f sum(u_t) <= K f (forward), f sum(prediction) <= K f (backward), or f sum(w) <= K f (an entry of the matrix, w
+being evidence times u), beside a total of d_t; and exact messages are at most those that it is compared with.
 """
 
 from __future__ import annotations
@@ -56,14 +58,12 @@ class Products(NamedTuple):
         backward: the same for matrix times weights.
         inputs: what the products of each step need, or None.
         tops: what the log scores of each move were lowered by (T - 1,).
-        spread: 2 C + R of the bound.
     """
 
     forward: Product
     backward: Product
     inputs: Float[Array, "S K K"] | None
     tops: Float[Array, " S"]
-    spread: Float[Array, ""]
 
 
 def matrix_of(scores: Float[Array, "K K"]) -> tuple[Float[Array, "K K"], Float[Array, ""]]:
@@ -84,7 +84,7 @@ def products(given: Chain) -> Products:
             return matrix_of(scores)[0] @ w, w.sum()
 
         tops = scaled(given.transition, (1, 2))[1]
-        return Products(forward, backward, given.transition, tops, jnp.asarray(3.0 * k, dtype))
+        return Products(forward, backward, given.transition, tops)
     matrix, top = matrix_of(given.transition)
     right = jnp.concatenate([matrix, jnp.ones((k, 1), dtype)], axis=1)
     below = jnp.concatenate([matrix, jnp.ones((1, k), dtype)], axis=0)
@@ -97,9 +97,7 @@ def products(given: Chain) -> Products:
         both = below @ w
         return both[:k], both[k]
 
-    fixed = lax.stop_gradient(matrix)
-    spread = 2 * jnp.max(fixed.sum(0)) + jnp.max(fixed.sum(1))
-    return Products(shared_forward, shared_backward, None, jnp.broadcast_to(top, (moves,)), spread)
+    return Products(shared_forward, shared_backward, None, jnp.broadcast_to(top, (moves,)))
 
 
 class Evidence(NamedTuple):
@@ -119,6 +117,11 @@ def evidence_of(given: Chain) -> Evidence:
 def held(weight: jax.Array, evidence: jax.Array, floor: float) -> jax.Array:
     """Weights times evidence, held above the floor where both are feasible."""
     return jnp.where((weight > 0) & (evidence >= 0), jnp.maximum(weight * evidence, floor), 0)
+
+
+def kept(weight: jax.Array, evidence: jax.Array) -> jax.Array:
+    """The same as it is given out: held above the least normal number alone."""
+    return held(weight, evidence, float(jnp.finfo(weight.dtype).tiny))
 
 
 def divisor(total: jax.Array) -> jax.Array:
@@ -154,8 +157,10 @@ def passes(given: Chain, moves: Products, evidence: Evidence) -> Passes:
         weight, here, scores = step
         reached, total = moves.forward(v, scores)
         scale = divisor(total)
-        after = held(reached / scale, weight, floor)
-        return (after if here is None else jnp.where(here, after, v / scale)), (v, total)
+        after, out = held(reached / scale, weight, floor), kept(reached / scale, weight)
+        if here is not None:
+            after, out = (jnp.where(here, x, v / scale) for x in (after, out))
+        return after, (out, total)
 
     def backward(u: jax.Array, step: Any) -> tuple[jax.Array, jax.Array]:
         weight, here, scores = step
@@ -163,13 +168,13 @@ def passes(given: Chain, moves: Products, evidence: Evidence) -> Passes:
         before = seen / divisor(total)
         return (before if here is None else jnp.where(here, before, u)), u
 
-    start = held(jnp.ones_like(evidence.weight[0]), evidence.weight[0], floor)
-    last, (v, totals) = lax.scan(forward, start, steps)
-    v, totals = jnp.concatenate([v, last[None]]), jnp.concatenate([totals, last.sum()[None]])
-    first, u = lax.scan(backward, jnp.ones_like(last), steps, reverse=True)
+    free, first = jnp.ones_like(evidence.weight[0]), evidence.weight[0]
+    last, (v, totals) = lax.scan(forward, held(free, first, floor), steps)
+    v, totals = jnp.concatenate([kept(free, first)[None], v]), jnp.concatenate([totals, last.sum()[None]])
+    first, u = lax.scan(backward, free, steps, reverse=True)
     u = jnp.concatenate([first[None], u])
     dots = jnp.sum(v * u, axis=1)
-    gap = floor * moves.spread * jnp.sum(1 / lax.stop_gradient(dots))
+    gap = 3 * given.states * floor * jnp.sum(1 / lax.stop_gradient(dots))
     certified = gap <= rounding_for(given.node.dtype)
     return Passes(v, totals, u, jnp.where(certified, dots, 1), certified | (totals[-1] == 0))
 

@@ -28,7 +28,8 @@ def log_z(given: Chain, method: str = "auto") -> Float[Array, ""]:
 
     Args:
         given: a chain.
-        method: "sequential", T matrix-vector products; "associative", products of matrices in a tree; or "auto".
+        method: "sequential", T matrix-vector products; "associative", products of matrices in a tree; "auto", the one
+            for the device; or "logs", steps in the log domain, which the others turn to by themselves where they must.
 
     Returns: log Z; -inf where no path is feasible, and then with gradient 0.
 

@@ -33,7 +33,7 @@ def push_path(u: Float[Array, " T"], given: Chain, method: str = "auto") -> Int[
     Args:
         u: uniforms in [0, 1), one a step (T,).
         given: a chain.
-        method: "sequential", "associative" or "auto", as of `log_z`.
+        method: as of `log_z`, for the filter; and "associative" composes the draws in a tree.
 
     Returns: states in 0..K-1 (T,), int32; -1 where no path is feasible. Many paths of one chain: `jax.vmap` over `u`
         alone filters once.

@@ -1,8 +1,8 @@
 """Marginals of a chain and its log Z, by the fast passes where these are certified and by exact ones elsewhere.
 
 Law: node marginals are P(x_t = i), pair marginals P(x_{t-1} = i, x_t = j) under gamma / Z. A chain without a feasible
-path has log Z = -inf, and all its marginals are 0. Which passes ran changes nothing beyond rounding, and over a batch
-each chain keeps its own, bit by bit; the exact passes run only if a chain of the batch needs them.
+path has log Z = -inf, and all its marginals are 0. Which passes ran changes nothing beyond rounding. In a batch the
+exact passes run only if one of its chains needs them, and then change the results of that chain alone.
 """
 
 from __future__ import annotations
@@ -62,10 +62,14 @@ def plain_marginals(given: Chain, method: str, pairs: str) -> Marginals:
     """Marginals whose log Z has no derivative of its own."""
     if not given.steps:
         return _of_nothing(given, pairs)
+    if method == "logs":
+        return from_messages(given, logs.messages(given), pairs)
     if method == "associative":
         found, certified = associative.fast_messages(given)
-        fast = from_messages(given, found, pairs, certified=True)
-        return where_certified(certified, fast, lambda: from_messages(given, associative.exact_messages(given), pairs))
+        fast = from_messages(given, found, pairs, at_once=True)
+        return where_certified(
+            certified, fast, lambda: from_messages(given, associative.exact_messages(given), pairs, at_once=True)
+        )
     moves, evidence = linear.products(given), linear.evidence_of(given)
     passes = linear.passes(given, moves, evidence)
     fast = from_passes(given, moves, evidence, passes, pairs)
@@ -110,8 +114,8 @@ def _counted(given: Chain, each: Float[Array, "S K K"]) -> Float[Array, "K K"]:
     return each.sum(0) if given.live is None else jnp.sum(jnp.where(given.live[1:, None, None], each, 0), axis=0)
 
 
-def from_messages(given: Chain, found: Messages, pairs: str, certified: bool = False) -> Marginals:
-    """Marginals from log messages."""
+def from_messages(given: Chain, found: Messages, pairs: str, at_once: bool = False) -> Marginals:
+    """Marginals from log messages; pairs are added up step by step, with less memory, unless `at_once`."""
     summed = total(found.terms)
     node = _softmax(found.forward + found.backward)
     if pairs == "none":
@@ -121,7 +125,7 @@ def from_messages(given: Chain, found: Messages, pairs: str, certified: bool = F
     def pair(before: jax.Array, after: jax.Array, move: jax.Array) -> jax.Array:
         return _softmax((before[:, None] + move + after[None]).reshape(1, -1)).reshape(move.shape)
 
-    if pairs == "each" or not given.shared or certified:
+    if pairs == "each" or not given.shared or at_once:
         each = jax.vmap(pair)(found.forward[:-1], after, given.moves())
         return Marginals(*summed, node, each if pairs == "each" else _counted(given, each))
     live = jnp.ones(given.steps - 1, bool) if given.live is None else given.live[1:]

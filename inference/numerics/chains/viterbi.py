@@ -35,7 +35,7 @@ def best_path(given: Chain, method: str = "auto") -> BestPath:
 
     Args:
         given: a chain.
-        method: "sequential", "associative" or "auto", as of `log_z`.
+        method: as of `log_z`; the maxima are always those of logs.
 
     Returns: BestPath. The derivative of its value is 1 at the scores along the path, also among ties.
 
@@ -79,7 +79,7 @@ def _step_by_step(given: Chain) -> Int[Array, " T"]:
 
 
 def _by_products(given: Chain) -> Int[Array, " T"]:
-    best = associative.prefixes(associative.max_product, associative.stretches(given)[0])[:, 0]
+    best = associative.prefixes(associative.max_product, associative.forward_stretches(given))[:, 0]
     best = lowered(best, jnp.max(best, axis=1, keepdims=True))
     maps = _argmax(best[:-1, :, None] + given.moves(), axis=1)
     return follow(maps, _argmax(best[-1]))
