@@ -29,6 +29,7 @@ def test_the_exact_log_likelihood_of_w5b_is_the_published_number():
     np.testing.assert_allclose(marginals.sum(1), 1, rtol=1e-13)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("contestant", [ours, floor], ids=["ours", "floor"])
 def test_contestants_give_the_answer(contestant):
     model = workloads.hidden()
@@ -58,7 +59,7 @@ def measured(name, error):
 
 def test_the_report_tells_errors_and_refuses_wrong_values():
     (variant,) = WORKLOADS["W5b"].variants
-    found = {"ours": measured("ours", 8e-4), "dynamax": measured("dynamax", -0.0125), "floor": measured("floor", 0.2)}
+    found = {"ours": measured("ours", 8e-4), "dynamax": measured("dynamax", -0.012), "floor": measured("floor", 0.2)}
     entries = {e["contestant"]: e for e in records.records(WORKLOADS["W5b"], variant, found, cores=1)}
     assert report.row(entries["ours"])[5:7] == ["8.0e-04", "1.0e-07"]
     assert report.row(entries["dynamax"])[5] == "1.2e-02" and entries["dynamax"]["bar"] == 1.3

@@ -73,6 +73,7 @@ def _log_z(given: Chain, method: str) -> jax.Array:
 def _log_z_rule(method: str, primals: tuple[Chain], tangents: tuple[Any]) -> tuple[jax.Array, jax.Array]:
     (given,), (moved,) = primals, tangents
     found = _attached(given, method, _needed(given, "none"))
+    assert found.pairs is not None
     return found.log_z, _along(given, found.node, found.pairs, moved)
 
 
@@ -98,6 +99,7 @@ def _needed(given: Chain, pairs: str) -> str:
 def _attached(given: Chain, method: str, pairs: str) -> Marginals:
     """Marginals whose log Z has its derivative."""
     found = plain_marginals(given, method, pairs)
+    assert found.pairs is not None
     return found._replace(log_z=_by_envelope(found.log_z, given, found.node, found.pairs))
 
 
