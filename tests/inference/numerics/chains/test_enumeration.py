@@ -86,3 +86,19 @@ def test_steps_that_are_masked_out_leave_the_chain_without_them(method):
     np.testing.assert_allclose(found.pairs, exact.pairs, rtol=1e-12)
     path = np.asarray(best_path(chain(node, short.transition, mask=there), method).path)
     assert path.tolist() == np.asarray(best_path(short).path)[before].tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ties_go_to_the_lowest_index_from_the_last_state_back(method):
+    """Scores that are small integers: floats add them exactly, so ties are ties."""
+    tied = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        given = chain(rng.integers(0, 2, (4, 3)).astype(float), rng.integers(0, 2, (3, 3)).astype(float))
+        paths, scores = enumerated(given)
+        best = paths[scores == scores.max()]
+        tied += len(best) > 1
+        lowest = min(best.tolist(), key=lambda path: path[::-1])
+        found = best_path(given, method)
+        assert found.path.tolist() == lowest and float(found.value) == scores.max()
+    assert tied > 10
