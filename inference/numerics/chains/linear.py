@@ -11,7 +11,8 @@ the result must come from `logs`.
 
 Why the bound holds: no evidence, no entry of a scaled matrix and no u is above 1. So what a floor adds at step t weighs
 at most f sum(u_t) <= K f (forward), f sum(prediction) <= K f (backward), or f sum(w) <= K f (an entry of the matrix, w
-being evidence times u), beside a total of d_t; and exact messages are at most those that it is compared with.
+being evidence times u), beside a total of d_t; and exact messages are at most those that it is compared with. The floor
+of one pass would be enough for this; both keep the zeros of both exact.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from lawful.inference.numerics.chains import Chain, best_path, chain, filtered, log_z, marginals, path_score, predict
+from lawful.inference.numerics.chains import Chain, best_path, chain, filtered, marginals, path_score, predict
 from tests.inference.numerics.chains.exact import by_enumeration, enumerated, random_chain
 
 METHODS = ["sequential", "associative"]
@@ -30,7 +30,6 @@ def test_all_answers_are_those_of_the_list_of_paths(kind, method):
     there = np.ones(given.steps, bool) if given.live is None else np.asarray(given.live)
     summed = marginals(given, "sum", method)
     np.testing.assert_allclose(summed.pairs, pairs[there[1:]].sum(0), rtol=1e-12, atol=1e-300)
-    assert float(log_z(given, method)) == pytest.approx(exact, rel=1e-13)
 
     forward = filtered(given, method)
     for t in range(given.steps):

@@ -67,6 +67,20 @@ def test_a_state_that_is_hopeless_now_and_wins_later_is_not_lost(name, method, d
     assert path.tolist() == best_path(given, method).path.tolist() == [1] * given.steps
 
 
+def test_a_state_that_wins_slowly_is_not_lost_by_the_filter():
+    """Each step changes little, and none is hard evidence: what the first floor added has to be followed on its way."""
+    given = narrow(fought_over(100.0, 40))
+    given = given._replace(node=given.node.at[-1].set(0))
+    exact, node = by_logs(given)
+    assert not certified(given)
+    forward, slow = filtered(given), filtered(given, "logs")
+    np.testing.assert_allclose(np.exp(forward.log_law), np.exp(slow.log_law), atol=1e-5)
+    assert float(np.exp(forward.log_law[:, 1]).max()) > 0.99 > 1e-6 > float(np.exp(forward.log_law[3, 1]))
+    for value in (forward.log_z, slow.log_z, marginals(given).log_z):
+        assert float(value) == pytest.approx(exact, rel=1e-6)
+    np.testing.assert_allclose(marginals(given).node, node, atol=1e-5)
+
+
 def test_the_fast_passes_know_where_they_are_right():
     assert not any(certified(narrow(given)) for given in HARD.values())
     assert not certified(forced(1e4)) and certified(forced(300.0))  # float64 holds exp(-300)
