@@ -33,7 +33,7 @@ Product = Callable[[jax.Array, Any], tuple[jax.Array, jax.Array]]
 def floor_for(dtype: Any, states: int) -> float:
     """Least weight of a feasible state: a product of two, divided by K, is still a normal number.
 
-    >>> floor_for(jnp.float32, 2) ** 2 / 2 >= jnp.finfo(jnp.float32).tiny
+    >>> floor_for(jnp.float32, 2) ** 2 / 2 >= float(jnp.finfo(jnp.float32).tiny)
     True
     """
     return 2.0 ** -((-int(jnp.finfo(dtype).minexp) - states.bit_length()) // 2)

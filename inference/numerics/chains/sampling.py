@@ -40,7 +40,7 @@ def push_path(u: Float[Array, " T"], given: Chain, method: str = "auto") -> Int[
 
     >>> from lawful.inference.numerics.chains import chain
     >>> given = chain(jnp.log(jnp.array([[1.0, 1.0], [1.0, 3.0]])), jnp.log(jnp.array([[0.5, 0.5], [0.0, 1.0]])))
-    >>> push_path(jnp.array([0.1, 0.1]), given).tolist(), push_path(jnp.array([0.5, 0.9]), given).tolist()
+    >>> push_path(jnp.array([0.1, 0.05]), given).tolist(), push_path(jnp.array([0.5, 0.9]), given).tolist()
     ([0, 0], [1, 1])
     """
     if u.shape != (given.steps,):
