@@ -90,7 +90,7 @@ def chain(node: Any, transition: Any, initial: Any | None = None, mask: Any | No
             or (T - 1, K, K), where the matrix t scores the move from step t to step t + 1.
         initial: log scores of the first state (K,); none are zeros.
         mask: which steps are there (T,); none are all. The score of a step that is masked out counts as zero, also in
-            derivatives; `initial` stays.
+            derivatives; `initial` stays. Pad at the end: a move leads into every step that is there but step 0.
 
     Returns: a Chain, in float64 if one of the scores is, else in float32.
 
@@ -107,12 +107,12 @@ def chain(node: Any, transition: Any, initial: Any | None = None, mask: Any | No
     lawful.errors.LawfulError: chain: transition: expected shape (2, 2) or (2, 2, 2), got (3, 2, 2). Fix: ...
     """
     scores = {"node": node, "transition": transition} | ({} if initial is None else {"initial": initial})
+    for name, value in scores.items():
+        _check_values(name, value)
     scores = {name: jnp.asarray(value) for name, value in scores.items()}
     wide = any(value.dtype == jnp.float64 for value in scores.values())
     scores = {name: value.astype(jnp.float64 if wide else jnp.float32) for name, value in scores.items()}
     _check_shapes({name: value.shape for name, value in scores.items()})
-    for name, value in scores.items():
-        _check_values(name, value)
     node, transition = scores["node"], scores["transition"]
     live = None if mask is None else jnp.asarray(mask)
     if live is not None:
@@ -144,10 +144,12 @@ def _check_shapes(shapes: dict[str, tuple[int, ...]]) -> None:
         )
 
 
-def _check_values(name: str, value: Array) -> None:
+def _check_values(name: str, value: Any) -> None:
+    """Refuse known scores that are none; by NumPy, as inside a trace JAX would not know them."""
     if isinstance(value, jax.core.Tracer):
         return
-    wrong = np.asarray(~(value < jnp.inf))
+    value = np.asarray(value)
+    wrong = ~(value < np.inf)
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise NonFiniteError(

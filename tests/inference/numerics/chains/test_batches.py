@@ -142,6 +142,14 @@ def test_scores_that_do_not_fit_are_refused(arguments, error, words):
         chain(*arguments)
 
 
+def test_a_chain_can_be_made_inside_a_trace_of_scores_that_are_known_and_others():
+    given = random_chain(0)
+    inside = jax.jit(lambda node: log_z(chain(node, given.transition, np.zeros(3))))(given.node)
+    assert float(inside) == pytest.approx(float(log_z(given)), rel=1e-14)
+    with pytest.raises(NonFiniteError, match="transition: "):
+        jax.jit(lambda node: chain(node, np.full((3, 3), np.nan)))(given.node)
+
+
 def test_options_that_do_not_exist_are_refused():
     given = random_chain(0)
     with pytest.raises(LawfulError, match="method: expected one of"):

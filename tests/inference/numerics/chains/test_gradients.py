@@ -18,8 +18,7 @@ def of_scores(given, function):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("each", [False, True])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("each", "masked"), [(False, False), (False, True), (True, True)])
 def test_the_gradient_of_log_z_is_the_marginals(method, each, masked):
     given = random_chain(3, each=each, masked=masked, zeros=True)
     _, node, pairs = by_enumeration(given)

@@ -40,8 +40,8 @@ def test_the_box_of_a_path_has_its_probability_and_gives_it(kind, method):
 
 
 def test_both_methods_draw_the_same_path():
-    given = random_chain(10, steps=300, states=4, scale=1.0)
-    u = np.random.default_rng(0).random((20, 300))
+    given = random_chain(10, steps=60, states=4, scale=1.0)
+    u = np.random.default_rng(0).random((20, 60))
     step, tree = (jax.vmap(lambda u, m=m: push_path(u, given, m))(u) for m in ("sequential", "associative"))
     np.testing.assert_array_equal(step, tree)
     assert len({tuple(path) for path in np.asarray(step).tolist()}) == 20
