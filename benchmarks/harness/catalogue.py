@@ -30,6 +30,8 @@ class Variant:
     lines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # further lines of ours, with their bars
     by_size: bool = False  # whether work is counted in effective draws
     published: Mapping[str, float] = field(default_factory=dict)  # seconds of one run that others have published
+    tolerances: Mapping[str, float] = field(default_factory=dict)  # of fixed values: largest error of a right answer
+    error_bars: Mapping[str, float] = field(default_factory=dict)  # of fixed values: largest error of ours
     start_error: float | None = None  # of chains: most that their starts leave in a posterior mean, in posterior sd
 
     def exact(self) -> Mapping[str, float]:
@@ -294,4 +296,24 @@ MB = Workload(
     ),
 )
 
-WORKLOADS: Mapping[str, Workload] = {workload.name: workload for workload in (W1, W2, W2HMC, W3A, W3B, W4, W7, MB)}
+W5B = Workload(
+    name="W5b",
+    title="log likelihood and all marginals of a hidden Markov model of 100 states and 10,000 steps",
+    work_unit="steps",
+    contestants=(OURS, FLOOR, "dynamax", "dynamax_constant"),
+    environments={"dynamax": "dynamax", "dynamax_constant": "dynamax"},
+    variants=(
+        Variant(
+            name="K=100",
+            settings={"model": "hidden"},
+            work_units=float(workloads.HIDDEN_STEPS),
+            bars={"dynamax": 1.3, "dynamax_constant": 1.3},
+            floor_check={"dynamax_constant": 0.9 * 27.9 / 20.6},
+            quick=True,
+            tolerances={"log_likelihood": 0.05, "marginal_error": 1e-5},
+            error_bars={"log_likelihood": 1e-3},
+        ),
+    ),
+)
+
+WORKLOADS: Mapping[str, Workload] = {workload.name: workload for workload in (W1, W2, W2HMC, W3A, W3B, W4, W5B, W7, MB)}

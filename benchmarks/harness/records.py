@@ -60,6 +60,7 @@ def record(
         "bar": variant.bars.get(measurement.contestant),
         "limit_s": variant.limit_s if measurement.contestant == OURS else None,
         "published": dict(variant.published),
+        "error_bars": dict(variant.error_bars) if measurement.contestant == OURS else {},
     }
     if not measurement.complete or measurement.first is None:
         return entry
@@ -94,6 +95,11 @@ def record(
 def accuracy(variant: Variant, measurement: Measurement) -> dict[str, Any]:
     """Errors of the outputs against the exact answers; those told in posterior scales also together, as one rmse."""
     exact = variant.exact()
+    if variant.tolerances:
+        return {
+            name: statistics.value_accuracy(measurement.outputs(name), exact[name], tolerance)
+            for name, tolerance in variant.tolerances.items()
+        }
     if "log_density" in exact:  # not estimates: every run gives the number itself
         return {name: statistics.value_accuracy(measurement.outputs(name), answer) for name, answer in exact.items()}
     scales = variant.scales()

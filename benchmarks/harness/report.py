@@ -19,6 +19,7 @@ HEADER = (
 )  # fmt: skip
 BLANK = "–"
 EVIDENCE = "log Z: bias ± error, sd", "mean Z-hat/Z ± error"
+VALUES = "error of the value", "largest error of the marginals"
 CHAINS = "means: largest bias ± error (of one run), in sd", "least bulk ESS of a run (per CPU s)"
 
 
@@ -59,6 +60,9 @@ def _accuracy(entry: Mapping[str, Any]) -> tuple[bool, list[str]]:
     if "log_density" in entry["accuracy"]:
         values = entry["accuracy"].values()
         return all(v["passed"] for v in values), [f"error {max(v['error'] for v in values):.0e}", BLANK]
+    if "log_likelihood" in entry["accuracy"]:
+        values = entry["accuracy"].values()
+        return all(v["passed"] for v in values), [f"{v['error']:.1e}" for v in values]
     z = entry["accuracy"]["log_evidence"]
     evidence = [
         f"{z['bias']:+.3f} ± {z['bias_error']:.3f}, {z['sd']:.3f}",
@@ -75,7 +79,7 @@ def row(entry: Mapping[str, Any]) -> list[str]:
     memory = f"{entry['peak_mb']:.0f} ({entry['above_bare_mb']:.0f})"
     bar = BLANK if entry["bar"] is None else f"{entry['bar']:.2f}"
     if not passed:
-        tested = {"log_density": "value", "means": "means"}
+        tested = {"log_density": "value", "log_likelihood": "value", "means": "means"}
         what = next((what for name, what in tested.items() if name in entry["accuracy"]), "evidence")
         wrong = [entry["contestant"], f"no time: wrong {what}", *[BLANK] * 3, *evidence, memory]
         return [*wrong, BLANK, BLANK, bar, BLANK]
@@ -103,7 +107,8 @@ def variant_section(entries: Sequence[Mapping[str, Any]]) -> str:
     condition = (
         f"{rounds} interleaved rounds, {head['cores']} core(s), {head['architecture']}, commit {head['commit']}."
     )
-    first, second = CHAINS if any("means" in entry["accuracy"] for entry in done) else EVIDENCE
+    told = {name for entry in done for name in entry["accuracy"]}
+    first, second = CHAINS if "means" in told else VALUES if "log_likelihood" in told else EVIDENCE
     header = [name.format(unit=unit, first=first, second=second) for name in HEADER]
     rows = [header, *[row(entry) for entry in entries]]
     parts = [f"### {head['variant']}", condition, table(rows), *_remarks(entries)]
@@ -119,6 +124,10 @@ def _remarks(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     if ours and not ours["failure"] and ours.get("limit_s"):
         met = "met" if ours["cpu_min_s"] <= ours["limit_s"] else "**missed**"
         remarks.append(f"Absolute bar: at most {ours['limit_s']:.3g} CPU s a run: {ours['cpu_min_s']:.3g} s, {met}.")
+    for name, bar in (ours.get("error_bars") or {}).items() if ours and not ours["failure"] else ():
+        error = ours["accuracy"][name]["error"]
+        met = "met" if error <= bar else "**missed**"
+        remarks.append(f"Bar of our error, {name.replace('_', ' ')}: at most {bar:g}: {error:.2g}, {met}.")
     if ours and not ours["failure"] and ours.get("published"):
         remarks.append(_published(ours))
     for peer, check in by_name.get(FLOOR, {}).get("floor_check", {}).items():

@@ -87,14 +87,16 @@ def evidence_accuracy(log_evidence: Sequence[float], exact: float) -> dict[str, 
     }
 
 
-def value_accuracy(values: Sequence[float], exact: float) -> dict[str, float | bool]:
-    """Largest error of a number that every run should give, relative to the larger of it and one.
+def value_accuracy(values: Sequence[float], exact: float, absolute: float | None = None) -> dict[str, float | bool]:
+    """Largest error of a number that every run should give, relative to the larger of it and one; or the absolute one.
 
-    >>> value_accuracy([2.0, 2.0002], 2.0)["passed"]
-    True
+    >>> value_accuracy([2.0, 2.0002], 2.0)["passed"], value_accuracy([3000.0, 3000.1], 3000.0, absolute=0.01)["passed"]
+    (True, False)
     """
-    error = float(np.max(np.abs(np.asarray(values, dtype=float) - exact)) / max(abs(exact), 1.0))
-    return {"error": error, "passed": bool(error <= VALUE_TOLERANCE)}
+    error = float(np.max(np.abs(np.asarray(values, dtype=float) - exact)))
+    if absolute is None:
+        error = error / max(abs(exact), 1.0)
+    return {"error": error, "passed": bool(error <= (VALUE_TOLERANCE if absolute is None else absolute))}
 
 
 def mean_accuracy(estimates: Sequence[float], exact: float) -> dict[str, float]:
