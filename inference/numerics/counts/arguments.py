@@ -34,7 +34,7 @@ class Rows(NamedTuple):
         return self.bags(x if self.sign is None else x * self.sign)
 
 
-def rows(h: Float[Array, "... B"], g: Float[Array, "... S"], negated: Bool[Array, ...] | None, where: str) -> Rows:
+def rows(h: Float[Array, "... B"], g: Float[Array, "... S"], negated: Bool[Array, " ..."] | None, where: str) -> Rows:
     """Check log odds and log potentials, and bring them to rows."""
     check(h, g, where, h.shape[-1] + 1 if h.ndim else 1)
     shape = h.shape[:-1] if g.ndim == 1 else g.shape[:-1] if h.ndim == 1 else h.shape[:-1]
@@ -53,7 +53,7 @@ def rows(h: Float[Array, "... B"], g: Float[Array, "... S"], negated: Bool[Array
     return Rows(flat_h * sign, flat_g, sign, shape)
 
 
-def check(h: Float[Array, ...], g: Float[Array, ...], where: str, length: int) -> None:
+def check(h: Float[Array, " ..."], g: Float[Array, " ..."], where: str, length: int) -> None:
     """Refuse shapes that do not fit, and values that are no log odds or no log potential."""
     if h.ndim == 0 or g.ndim == 0:
         raise ObservationError(

@@ -26,13 +26,12 @@ def sums(one: Float[Array, "B G"], zero: Float[Array, "B G"], weights: Float[Arr
     blocks = max(-(-size // BLOCK), 1)
     length = blocks * BLOCK + 1
     fill = ((0, blocks * BLOCK - size), (0, 0))
-    order = jnp.array(product_tree.order(BLOCK))
 
     def in_blocks(x: jax.Array) -> jax.Array:
-        return x.reshape(blocks, BLOCK, bags).swapaxes(0, 1)[order].reshape(BLOCK, -1)
+        return x.reshape(blocks, BLOCK, bags).swapaxes(0, 1).reshape(BLOCK, -1)
 
     levels = product_tree.grow(in_blocks(jnp.pad(one, fill)), in_blocks(jnp.pad(zero, fill, constant_values=1)))
-    laws = product_tree.root(levels, BLOCK).reshape(BLOCK + 1, blocks, bags).swapaxes(0, 1)
+    laws = product_tree.root(levels).reshape(BLOCK + 1, blocks, bags).swapaxes(0, 1)
 
     def forward(alpha: jax.Array, law: jax.Array) -> tuple[jax.Array, jax.Array]:
         return multiply(law, alpha)[:length], alpha
@@ -48,5 +47,4 @@ def sums(one: Float[Array, "B G"], zero: Float[Array, "B G"], weights: Float[Arr
     end = jnp.pad(weights, ((0, max(length - len(weights), 0)), (0, 0)))[:length]
     _, own = jax.lax.scan(backward, end, (laws, alphas), reverse=True)
     members = product_tree.hand_down(levels, own.swapaxes(0, 1).reshape(BLOCK + 1, -1))
-    members = members.reshape(2, BLOCK, blocks, bags)[:, order]  # reversing bits twice changes nothing
-    return members.swapaxes(1, 2).reshape(2, -1, bags)[:, :size]
+    return members.reshape(2, BLOCK, blocks, bags).swapaxes(1, 2).reshape(2, -1, bags)[:, :size]

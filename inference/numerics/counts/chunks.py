@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .product_tree import padded_size
+
 LANES = 1 << 16  # members in a chunk
 
 Kernel = Callable[[jax.Array, jax.Array], Any]
@@ -24,7 +26,7 @@ def over_chunks(kernel: Kernel, h: Float[Array, "G B"], g: Float[Array, "G S"], 
     """Apply a kernel of (members, bags) and (counts, bags) to all bags; its results, bags last, are put bags first.
 
     Args:
-        kernel: a function of log odds and potentials of a chunk.
+        kernel: a function of log odds and potentials of a chunk, which may pad both to a power of two of members.
         h: log odds, a row for each bag.
         g: log potentials, a row for each bag.
         lanes: number of members in a chunk, about.
@@ -32,17 +34,19 @@ def over_chunks(kernel: Kernel, h: Float[Array, "G B"], g: Float[Array, "G S"], 
     bags, size = h.shape
     once = max(lanes // max(size, 1), 1)
     pieces = max(-(-bags // once), 1)
-    run = jax.checkpoint(lambda pair: jax.tree.map(_bags_first, kernel(pair[0].T, pair[1].T)))
+
+    def rows(x: jax.Array) -> jax.Array:
+        """Drop what a kernel has padded, and put the bags first."""
+        kept = {padded_size(size): size, padded_size(size) + 1: size + 1}.get(len(x), len(x)) if x.ndim > 1 else len(x)
+        return jnp.moveaxis(x[:kept], -1, 0)
+
+    run = jax.checkpoint(lambda pair: jax.tree.map(rows, kernel(pair[0].T, pair[1].T)))
     if pieces == 1:
         return run((h, g))
     once = -(-bags // pieces)
     fill = ((0, pieces * once - bags), (0, 0))
     split = tuple(jnp.pad(x, fill).reshape(pieces, once, -1) for x in (h, g))
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:bags], jax.lax.map(run, split))
-
-
-def _bags_first(x: jax.Array) -> jax.Array:
-    return jnp.moveaxis(x, -1, 0)
 
 
 def side_by_side(kernel: Kernel, lanes: int = LANES) -> Any:

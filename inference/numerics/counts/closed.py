@@ -28,8 +28,8 @@ def others(
     edge = jnp.full((*x.shape[:-1], 1), empty, x.dtype)
     if not x.shape[-1]:
         return x
-    left = jnp.concatenate([edge, jax.lax.associative_scan(combine, x, axis=-1)[..., :-1]], axis=-1)
-    right = jnp.concatenate([jax.lax.associative_scan(combine, x, axis=-1, reverse=True)[..., 1:], edge], axis=-1)
+    up, down = (jax.lax.associative_scan(combine, x, axis=x.ndim - 1, reverse=back) for back in (False, True))
+    left, right = jnp.concatenate([edge, up[..., :-1]], axis=-1), jnp.concatenate([down[..., 1:], edge], axis=-1)
     return combine(left, right)
 
 
@@ -77,7 +77,7 @@ def all_of(h: Float[Array, "... B"]) -> Float[Array, "... B"]:
     return -none_of(-h)
 
 
-def any_of_odds(h: Float[Array, "... B"]) -> Float[Array, ...]:
+def any_of_odds(h: Float[Array, "... B"]) -> Float[Array, " ..."]:
     """Return the log odds of o = or(y), the message to an output variable.
 
     >>> round(float(any_of_odds(jnp.zeros(2))), 4) == round(float(jnp.log(3.0)), 4)
@@ -87,7 +87,7 @@ def any_of_odds(h: Float[Array, "... B"]) -> Float[Array, ...]:
 
 
 def noisy_or(
-    h: Float[Array, "... B"], log_fail: Float[Array, "... B"], output: Float[Array, ...], leak: float = 0.0
+    h: Float[Array, "... B"], log_fail: Float[Array, "... B"], output: Float[Array, " ..."], leak: float = 0.0
 ) -> Float[Array, "... B"]:
     """Return the messages to the causes of a noisy or, P(o = 0 | y) = (1 - leak) prod_i fail_i^{y_i}.
 
@@ -116,7 +116,7 @@ def noisy_or(
     return jnp.where(both, log_weight(with_cause) - jnp.where(both, log_weight(without), 0), 0)
 
 
-def noisy_or_odds(h: Float[Array, "... B"], fail: Float[Array, "... B"], leak: float = 0.0) -> Float[Array, ...]:
+def noisy_or_odds(h: Float[Array, "... B"], fail: Float[Array, "... B"], leak: float = 0.0) -> Float[Array, " ..."]:
     """Return the log odds of the effect of a noisy or, the message to its variable.
 
     Args:
@@ -129,7 +129,7 @@ def noisy_or_odds(h: Float[Array, "... B"], fail: Float[Array, "... B"], leak: f
     return -_neg_log1mexp(-absent) - absent
 
 
-def parity(h: Float[Array, "... B"], odd: Bool[Array, ...]) -> Float[Array, "... B"]:
+def parity(h: Float[Array, "... B"], odd: Bool[Array, " ..."]) -> Float[Array, "... B"]:
     """Return the messages of an odd or even number of ones: +-2 atanh prod_{j != i} tanh(h_j / 2).
 
     Magnitudes are kept as -log |tanh(h / 2)|, which is exact for members that are nearly known, and signs apart.
@@ -165,7 +165,7 @@ def _neg_log_tanh(x: jax.Array) -> jax.Array:
     return jnp.where(x > 0, jnp.where(x < jnp.inf, value, 0), jnp.inf)
 
 
-def log_one_of(h: Float[Array, "... B"]) -> Float[Array, ...]:
+def log_one_of(h: Float[Array, "... B"]) -> Float[Array, " ..."]:
     """Return the log evidence of "exactly one" with normalised members.
 
     >>> round(float(jnp.exp(log_one_of(jnp.zeros(2)))), 6)
@@ -178,7 +178,7 @@ def log_one_of(h: Float[Array, "... B"]) -> Float[Array, ...]:
     return jnp.where(ones == 0, with_one - rest, jnp.where(ones == 1, -rest, -jnp.inf))
 
 
-def log_parity(h: Float[Array, "... B"], odd: Bool[Array, ...]) -> Float[Array, ...]:
+def log_parity(h: Float[Array, "... B"], odd: Bool[Array, " ..."]) -> Float[Array, " ..."]:
     """Return the log evidence of an odd or even number of ones with normalised members: (1 -+ prod tanh(-h/2)) / 2.
 
     >>> round(float(jnp.exp(log_parity(jnp.zeros(2), jnp.array(True)))), 6)

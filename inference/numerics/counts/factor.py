@@ -32,14 +32,14 @@ class Solved(NamedTuple):
     """Messages (..., B) to the members and the log evidence (...)."""
 
     messages: Float[Array, "... B"]
-    log_evidence: Float[Array, ...]
+    log_evidence: Float[Array, " ..."]
 
 
 def messages(
     h: Float[Array, "... B"],
     g: Float[Array, "... S"],
     *,
-    negated: Bool[Array, ...] | None = None,
+    negated: Bool[Array, " ..."] | None = None,
     method: str = "auto",
     accuracy: float = ACCURACY,
 ) -> Float[Array, "... B"]:
@@ -73,11 +73,11 @@ def log_evidence(
     h: Float[Array, "... B"],
     g: Float[Array, "... S"],
     *,
-    negated: Bool[Array, ...] | None = None,
+    negated: Bool[Array, " ..."] | None = None,
     normalised: bool = True,
     method: str = "auto",
     accuracy: float = ACCURACY,
-) -> Float[Array, ...]:
+) -> Float[Array, " ..."]:
     """Return log E exp(g(sum_i y_i)) with independent y_i ~ Bernoulli(sigma(h_i)); -inf for an impossible bag.
 
     Args:
@@ -106,7 +106,7 @@ def solve(
     h: Float[Array, "... B"],
     g: Float[Array, "... S"],
     *,
-    negated: Bool[Array, ...] | None = None,
+    negated: Bool[Array, " ..."] | None = None,
     method: str = "auto",
     accuracy: float = ACCURACY,
 ) -> Solved:

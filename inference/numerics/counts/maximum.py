@@ -24,8 +24,8 @@ class Best(NamedTuple):
     """The best assignment (..., B), its score g(s) + sum of h over its ones, and their number."""
 
     assignment: Bool[Array, "... B"]
-    score: Float[Array, ...]
-    ones: Int[Array, ...]
+    score: Float[Array, " ..."]
+    ones: Int[Array, " ..."]
 
 
 class _Sorted(NamedTuple):
@@ -39,7 +39,7 @@ class _Sorted(NamedTuple):
 
 
 def max_messages(
-    h: Float[Array, "... B"], g: Float[Array, "... S"], *, negated: Bool[Array, ...] | None = None
+    h: Float[Array, "... B"], g: Float[Array, "... S"], *, negated: Bool[Array, " ..."] | None = None
 ) -> Float[Array, "... B"]:
     """Return the max-product log odds to each member: best score of the others with it one minus with it zero.
 
@@ -62,7 +62,7 @@ def max_messages(
 
 
 def best_assignment(
-    h: Float[Array, "... B"], g: Float[Array, "... S"], *, negated: Bool[Array, ...] | None = None
+    h: Float[Array, "... B"], g: Float[Array, "... S"], *, negated: Bool[Array, " ..."] | None = None
 ) -> Best:
     """Return the most probable assignment; among equals the smallest count, then the members of lowest index.
 
@@ -81,7 +81,7 @@ def best_assignment(
 
     def one_bag(h: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         bag = _sort(h, g)
-        chosen = jnp.zeros(len(h), bool).at[bag.order].set(jnp.arange(len(h)) < bag.best)
+        chosen = jnp.zeros(len(h), bool).at[bag.order].set(jnp.arange(len(h), dtype=jnp.int32) < bag.best)
         real = jnp.any(jnp.isfinite(bag.prefix + _within(bag, g)))
         score = jnp.sum(jnp.where(chosen & jnp.isfinite(h), h, 0)) + g[bag.best]
         return chosen, jnp.where(real, score, -jnp.inf), bag.best
@@ -108,13 +108,13 @@ def _sort(h: Float[Array, " B"], g: Float[Array, " S"]) -> _Sorted:
 
 
 def _within(bag: _Sorted, g: Float[Array, " S"]) -> Float[Array, " S"]:
-    s = jnp.arange(len(g))
+    s = jnp.arange(len(g), dtype=jnp.int32)
     return jnp.where((s >= bag.ones) & (s <= bag.ones + bag.free), g, -jnp.inf)
 
 
 def _from(h: Float[Array, " B"], best: jax.Array) -> Float[Array, " S"]:
     """Return the score of the first s members minus that of the first `best`, summed from there to either side."""
-    place = jnp.arange(len(h))
+    place = jnp.arange(len(h), dtype=jnp.int32)
     after = jnp.cumsum(jnp.where(place >= best, h, 0))
     before = jnp.cumsum(jnp.where(place < best, h, 0)[::-1])[::-1]
     zero = jnp.zeros(1, h.dtype)
@@ -126,7 +126,7 @@ def _max_row(h: Float[Array, " B"], g: Float[Array, " S"]) -> Float[Array, " B"]
     bag = _sort(h, g)
     rank = jnp.zeros(size, jnp.int32).at[bag.order].set(jnp.arange(size, dtype=jnp.int32))
     own = jnp.where(jnp.isfinite(h), h, 0)
-    s = jnp.arange(size)
+    s = jnp.arange(size, dtype=jnp.int32)
 
     def best_with(potential: jax.Array) -> jax.Array:
         """Return max over s = 0..B-1 others of potential(s) plus the best s of them."""

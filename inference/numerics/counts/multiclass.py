@@ -29,11 +29,11 @@ class MulticlassSolved(NamedTuple):
     """Messages (..., B, K), logs with maximum 0 over the classes, and the log evidence of the counts (...)."""
 
     messages: Float[Array, "... B K"]
-    log_evidence: Float[Array, ...]
+    log_evidence: Float[Array, " ..."]
 
 
 def multiclass_solve(
-    logits: Float[Array, "... B K"], counts: Int[Array, ...], most: Sequence[int] | None = None
+    logits: Float[Array, "... B K"], counts: Int[Array, " ..."], most: Sequence[int] | None = None
 ) -> MulticlassSolved:
     """Return the exact messages and log evidence of given numbers of members in each class.
 
@@ -68,7 +68,7 @@ def multiclass_solve(
     return MulticlassSolved(told.reshape(logits.shape), log_z.reshape(shape))
 
 
-def check_counts(logits: Float[Array, "... B K"], counts: Int[Array, ...], where: str) -> tuple[int, int]:
+def check_counts(logits: Float[Array, "... B K"], counts: Int[Array, " ..."], where: str) -> tuple[int, int]:
     """Refuse shapes that do not fit and counts that cannot be; return the numbers of members and classes."""
     if logits.ndim < 2 or counts.ndim < 1 or counts.shape[-1] != logits.shape[-1]:
         raise ObservationError(
@@ -87,7 +87,7 @@ def check_counts(logits: Float[Array, "... B K"], counts: Int[Array, ...], where
     return logits.shape[-2], logits.shape[-1]
 
 
-def _bounds(counts: Int[Array, ...], most: Sequence[int] | None) -> tuple[int, ...]:
+def _bounds(counts: Int[Array, " ..."], most: Sequence[int] | None) -> tuple[int, ...]:
     if most is not None:
         if len(most) != counts.shape[-1]:
             raise ObservationError(

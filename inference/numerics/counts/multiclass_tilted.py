@@ -20,7 +20,7 @@ FITTING, NEWTON = 8, 25
 
 
 def multiclass_approximate(
-    logits: Float[Array, "... B K"], counts: Int[Array, ...], correction: bool = True
+    logits: Float[Array, "... B K"], counts: Int[Array, " ..."], correction: bool = True
 ) -> MulticlassSolved:
     """Approximate messages and log evidence of given numbers of members in each class; `multiclass_solve` is exact.
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Shaped
 
 from lawful.errors import ObservationError
 
-Number = int | float | Shaped[Array, ...]
+Number = int | float | Shaped[Array, " ..."]
 
 
 def hard_count(count: Number, size: int, dtype: Any = None) -> Float[Array, "... S"]:
@@ -89,8 +89,8 @@ def parity(odd: Number, size: int, dtype: Any = None) -> Float[Array, "... S"]:
 def soft_count(count: Number, strength: Number, size: int, dtype: Any = None) -> Float[Array, "... S"]:
     """About this many ones: -strength (s - count)^2.
 
-    >>> soft_count(1.0, 2.0, 2).tolist()
-    [-2.0, 0.0, -2.0]
+    >>> soft_count(0.5, 4.0, 2).tolist()
+    [-1.0, -1.0, -9.0]
     """
     s, count, strength = _counts(size, dtype, count, strength)
     return -strength * (s - count) ** 2
@@ -164,7 +164,7 @@ def _dtype(dtype: Any, *parameters: Any) -> Any:
     return jnp.result_type(*given) if given else jnp.result_type(float)
 
 
-def _counts(size: int, dtype: Any, *parameters: Number) -> tuple[jax.Array, ...]:
+def _counts(size: int, dtype: Any, *parameters: Number) -> tuple[jax.Array, " ..."]:
     """Return the counts and the parameters with an axis for the counts, all of one type and one shape."""
     if size < 0:
         raise ObservationError(f"a bag of {size} members. Fix: give a size of 0 or more.", size=size)

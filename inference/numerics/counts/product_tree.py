@@ -40,9 +40,19 @@ def order(size: int) -> list[int]:
     return [int(f"{i:0{bits}b}"[::-1], 2) if bits else 0 for i in range(padded_size(size))]
 
 
+def filled(h: Float[Array, "B G"], g: Float[Array, "S G"]) -> tuple[Float[Array, "L G"], Float[Array, "M G"]]:
+    """Pad members by known zeros, and their counts by excluded ones, to a power of two.
+
+    Sizes up to one power of two are then one program, so that padding by the caller cannot change how it rounds.
+    """
+    more = ((0, padded_size(len(h)) - len(h)), (0, 0))
+    return jnp.pad(h, more, constant_values=-jnp.inf), jnp.pad(g, more, constant_values=-jnp.inf)
+
+
 def grow(one: Float[Array, "B G"], zero: Float[Array, "B G"], fourier: bool = False) -> Levels:
-    """Multiply upwards, to the two children of the root; members must fill the leaves in `order`."""
-    levels = [jnp.stack([zero, one])]
+    """Multiply upwards, to the two children of the root; the members must be a power of two."""
+    leaves = jnp.array(order(len(one)), dtype=jnp.int32)
+    levels = [jnp.stack([zero[leaves], one[leaves]])]
     while levels[-1].shape[1] > 2:
         levels.append(join(levels[-1], fourier))
     return levels
@@ -53,44 +63,27 @@ def join(level: Float[Array, "M nodes G"], fourier: bool = False) -> Float[Array
     half = level.shape[1] // 2
     first, second = _lanes(level[:, :half]), _lanes(level[:, half:])
     product = (multiply_by_fourier if _long(fourier, level) else multiply)(first, second)
-    return product.reshape(-1, half, level.shape[2])
+    return jax.lax.optimization_barrier(product.reshape(-1, half, level.shape[2]))
 
 
 def hand_down(levels: Levels, weights: Float[Array, "S G"], fourier: bool = False) -> Float[Array, "2 B G"]:
-    """Average the potential downwards, to the sums with each leaf zero and one.
-
-    The weights have a row for each count of the members that are not padding, whose number is read off: the second
-    child of the root holds what the first has no room for.
-    """
-    if levels[-1].shape[1] == 1:
-        return jnp.pad(weights, ((0, 2 - len(weights)), (0, 0)))[:, None]
-    potential = _to_children(levels[-1], weights, fourier)
-    for level in reversed(levels[:-1]):
+    """Average the potential downwards, to the sums with each member zero and one."""
+    potential = weights[:, None]
+    for level in reversed(levels):
         half, parent = level.shape[1] // 2, _lanes(potential)
-        average = correlate_by_fourier if _long(fourier, level) else correlate
-        both = [average(_lanes(level[:, k]), parent, len(level)) for k in (slice(half, None), slice(0, half))]
-        potential = jnp.concatenate([x.reshape(-1, half, level.shape[2]) for x in both], axis=1)
-    return potential
+        if half:  # a single leaf is its own root
+            average = correlate_by_fourier if _long(fourier, level) else correlate
+            both = [average(_lanes(level[:, k]), parent, len(level)) for k in (slice(half, None), slice(0, half))]
+            potential = jnp.concatenate([x.reshape(-1, half, level.shape[2]) for x in both], axis=1)
+            # Merged with the next level it would be rounded otherwise in a tree of another height.
+            potential = jax.lax.optimization_barrier(potential)
+    return potential[:, jnp.array(order(potential.shape[1]), dtype=jnp.int32)]  # reversing bits twice changes nothing
 
 
-def _to_children(level: Float[Array, "M 2 G"], weights: Float[Array, "S G"], fourier: bool) -> Float[Array, "M 2 G"]:
-    first, second = _children(level, len(weights) - 1)
-    average = correlate_by_fourier if _long(fourier, level) else correlate
-    to_first, to_second = average(second, weights, len(first)), average(first, weights, len(second))
-    return jnp.stack([to_first, jnp.pad(to_second, ((0, len(first) - len(second)), (0, 0)))], axis=1)
-
-
-def root(levels: Levels, size: int, fourier: bool = False) -> Float[Array, "S G"]:
-    """Return the law of the count of all `size` members."""
+def root(levels: Levels, fourier: bool = False) -> Float[Array, "S G"]:
+    """Return the law of the count of the whole bag."""
     last = levels[-1]
-    if last.shape[1] == 1:
-        return last[: size + 1, 0]
-    return (multiply_by_fourier if _long(fourier, last) else multiply)(*_children(last, size))
-
-
-def _children(level: Float[Array, "M 2 G"], size: int) -> tuple[Float[Array, "M G"], Float[Array, "N G"]]:
-    """Return the laws of the two children of the root, the second without its padding."""
-    return level[:, 0], level[: size - len(level) + 2, 1]
+    return (join(last, fourier) if last.shape[1] == 2 else last)[:, 0]
 
 
 def uses_fourier(size: int) -> bool:

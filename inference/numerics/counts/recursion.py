@@ -37,7 +37,7 @@ def _(primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array
 
 
 @jax.custom_jvp
-def log_total(x: Float[Array, "S ..."]) -> Float[Array, ...]:
+def log_total(x: Float[Array, "S ..."]) -> Float[Array, " ..."]:
     """Return log sum exp over the first axis; of nothing or of -inf alone it is -inf, with derivative 0.
 
     >>> float(log_total(jnp.full(3, -jnp.inf)))
@@ -80,7 +80,7 @@ def _nothing(x: jax.Array, length: int) -> jax.Array:
     return jnp.full((length, x.shape[1]), -jnp.inf, x.dtype).at[0].set(0)
 
 
-def _add(alpha: jax.Array, member: tuple[jax.Array, ...]) -> jax.Array:
+def _add(alpha: jax.Array, member: tuple[jax.Array, " ..."]) -> jax.Array:
     log_one, log_zero = -softplus(-member[0]), -softplus(member[0])
     moved = _up(alpha, member[1] if len(member) > 1 else None)
     return log_add(alpha + log_zero[None], moved + log_one[None])
@@ -92,7 +92,7 @@ def log_sums(
     """Return the log sums with each member one, and with it zero."""
     alphas = forward(x, len(log_weights), weights)
 
-    def take(beta: jax.Array, member: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    def take(beta: jax.Array, member: tuple[jax.Array, " ..."]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         at, alpha = member[:2]
         after_one = _down(beta, member[2] if len(member) > 2 else None)
         sums = log_total(alpha + after_one), log_total(alpha + beta)

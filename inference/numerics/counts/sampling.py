@@ -36,7 +36,7 @@ def push_members(
     h: Float[Array, "... B"],
     g: Float[Array, "... S"],
     *,
-    negated: Bool[Array, ...] | None = None,
+    negated: Bool[Array, " ..."] | None = None,
 ) -> Bool[Array, "... B"]:
     """Turn uniforms into the members of each bag.
 
@@ -72,8 +72,8 @@ def push_members(
 def _draw(u: Float[Array, "D G U"], h: Float[Array, "G B"], g: Float[Array, "G S"]) -> Bool[Array, "D G B"]:
     problem = solving.pose(h.T, g.T)
     size = h.shape[1]
-    levels = solving.leaves(problem.tilted.one, problem.tilted.zero)
-    mass = product_tree.root(levels, size) * jnp.where(problem.tilted.clipped, 0, problem.tilted.weights)
+    levels = product_tree.grow(problem.tilted.one, problem.tilted.zero)
+    mass = product_tree.root(levels) * jnp.where(problem.tilted.clipped, 0, problem.tilted.weights)
     enough = jnp.sum(mass, axis=0) >= solving.FLOOR[h.dtype]
     trusted = jnp.all(enough | ~problem.possible.bag)
 
@@ -105,19 +105,17 @@ def split(
         left = pick(u[used : used + nodes], jnp.where(inside, first * other, 0))
         used += nodes
         counts = jnp.concatenate([left, counts - left])
-    if len(levels) == 1 and levels[0].shape[1] == 1:
-        return counts[:size] > 0
     return counts[jnp.array(product_tree.order(size)[:size], dtype=jnp.int32)] > 0
 
 
-def pick(u: Float[Array, ...], mass: Float[Array, "S ..."]) -> jax.Array:
+def pick(u: Float[Array, " ..."], mass: Float[Array, "S ..."]) -> jax.Array:
     """Return the entry in whose part of the running mass the uniform falls; never one of mass zero.
 
     >>> int(pick(jnp.array(0.0), jnp.array([0.0, 1.0])))
     1
     """
     sums = jnp.cumsum(mass, axis=0)
-    found = jnp.sum((sums <= (u * sums[-1])[None], axis=0, dtype=jnp.int32)
+    found = jnp.sum(sums <= (u * sums[-1])[None], axis=0, dtype=jnp.int32)
     last = len(mass) - 1 - jnp.argmax(mass[::-1] > 0, axis=0).astype(jnp.int32)  # rounding may run past the end
     return jnp.minimum(found, last)
 
@@ -132,7 +130,7 @@ def backward(u: Float[Array, "D G U"], h: Float[Array, "G B"], g: Float[Array, "
     alphas = recursion.forward(x, g.shape[1])
 
     def draw(u: jax.Array) -> jax.Array:
-        def member(count: jax.Array, at: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        def member(count: jax.Array, at: tuple[jax.Array, " ..."]) -> tuple[jax.Array, jax.Array]:
             x, alpha, uniform = at
             stay = jnp.take_along_axis(alpha, count[None], axis=0)[0]
             less = jnp.take_along_axis(alpha, jnp.maximum(count - 1, 0)[None], axis=0)[0]

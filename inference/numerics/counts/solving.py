@@ -45,7 +45,8 @@ class Problem(NamedTuple):
 
 
 def pose(h: Float[Array, "B G"], g: Float[Array, "S G"]) -> Problem:
-    """Tilt a chunk and find what is possible in it."""
+    """Pad a chunk to a power of two, tilt it and find what is possible in it."""
+    h, g = product_tree.filled(h, g)
     members = known(h)
     return Problem(h, g, members, tilt(h, g, members), possible(h, g, members))
 
@@ -93,7 +94,8 @@ def least_sum(problem: Problem, method: str, accuracy: float) -> Float[Array, " 
     if method != "fourier" or not product_tree.uses_fourier(len(problem.h)):
         return least
     norm = jnp.sqrt(jnp.sum(jnp.minimum(problem.tilted.weights, 1) ** 2, axis=0))
-    return jnp.maximum(least, 0.1 * jnp.finfo(dtype).eps / accuracy * norm)
+    accuracy = min(accuracy, 1e-5 if dtype == jnp.float32 else 1e-11)
+    return jnp.maximum(least, 0.1 * float(jnp.finfo(dtype).eps) / accuracy * norm)
 
 
 def linear_sums(problem: Problem, method: str) -> Float[Array, "2 B G"]:
@@ -101,17 +103,8 @@ def linear_sums(problem: Problem, method: str) -> Float[Array, "2 B G"]:
     one, zero, weights = problem.tilted.one, problem.tilted.zero, problem.tilted.weights
     if method == "blocks":
         return blocks.sums(one, zero, weights)
-    size = len(one)
-    return product_tree.hand_down(leaves(one, zero, method == "fourier"), weights, method == "fourier")[
-        :, jnp.array(product_tree.order(size)[:size], dtype=jnp.int32)
-    ]
-
-
-def leaves(one: Float[Array, "B G"], zero: Float[Array, "B G"], fourier: bool = False) -> product_tree.Levels:
-    """Pad to a power of two, order and multiply upwards."""
-    size = len(one)
-    fill, order = ((0, product_tree.padded_size(size) - size), (0, 0)), jnp.array(product_tree.order(size))
-    return product_tree.grow(jnp.pad(one, fill)[order], jnp.pad(zero, fill, constant_values=1)[order], fourier)
+    fourier = method == "fourier"
+    return product_tree.hand_down(product_tree.grow(one, zero, fourier), weights, fourier)
 
 
 def trusted(problem: Problem, sums: Float[Array, "2 B G"], floor: Float[Array, " G"]) -> Bool[Array, ""]:
@@ -133,15 +126,13 @@ def in_products(problem: Problem, sums: Float[Array, "2 B G"]) -> Sums:
     both = problem.possible.one & problem.possible.zero
     ratio = jnp.log(jnp.where(both, sums[1], 1) / jnp.where(both, sums[0], 1))
     mean = problem.tilted.zero[:1] * sums[0, :1] + problem.tilted.one[:1] * sums[1, :1]
-    if not len(problem.h):
-        mean = problem.tilted.weights[:1]
     return Sums(_told(problem, ratio), _log_mean(problem, jnp.log(jnp.where(problem.possible.bag, mean[0], 1))))
 
 
 def in_logs(problem: Problem) -> Sums:
     """Solve in the log domain, a few bags at a time."""
     size, bags = problem.h.shape
-    per_bag = 4 * max(size, 1) * len(problem.g) * problem.h.dtype.itemsize
+    per_bag = 4 * size * len(problem.g) * problem.h.dtype.itemsize
     at_once = min(max(LOG_BAGS_BYTES // per_bag, 1), max(bags, 1))
     theta, centre = problem.tilted.theta, problem.tilted.centre
     x = problem.h + theta[None]
@@ -158,10 +149,7 @@ def in_logs(problem: Problem) -> Sums:
         one, zero = (a.swapaxes(0, 1).reshape(size, -1)[:, :bags] for a in (one, zero))
     both = problem.possible.one & problem.possible.zero
     ratio = jnp.where(both, one, 0) - jnp.where(both, zero, 0)
-    if size:
-        mean = recursion.log_add(zero[0] - softplus(x[0]), one[0] - softplus(-x[0]))
-    else:
-        mean = log_weights[0]
+    mean = recursion.log_add(zero[0] - softplus(x[0]), one[0] - softplus(-x[0]))
     return Sums(_told(problem, ratio), _log_mean(problem, mean))
 
 

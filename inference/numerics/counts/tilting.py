@@ -98,7 +98,8 @@ def tilt_by(h: Float[Array, "B G"], g: Float[Array, "S G"], members: Known, thet
     log_top = jnp.where(at_centre == -jnp.inf, 0, at_centre)
     exponent = g - log_top[None] - theta[None] * (s - centre[None])
     one, zero = chances(h + theta[None])
-    return Tilted(theta, one, zero, jnp.exp(jnp.minimum(exponent, LARGEST)), log_top, centre, exponent > LARGEST)
+    one, zero, weights = jax.lax.optimization_barrier((one, zero, jnp.exp(jnp.minimum(exponent, LARGEST))))
+    return Tilted(theta, one, zero, weights, log_top, centre, exponent > LARGEST)
 
 
 def choose(h: Float[Array, "B G"], g: Float[Array, "S G"], members: Known) -> Float[Array, " G"]:
@@ -106,8 +107,8 @@ def choose(h: Float[Array, "B G"], g: Float[Array, "S G"], members: Known) -> Fl
     ones, free = members
     some = (free > 0) & jnp.any(g > -jnp.inf, axis=0)
     is_free = jnp.isfinite(h)
-    highest = jnp.max(jnp.where(is_free, h, -jnp.inf), axis=0)
-    lowest = jnp.min(jnp.where(is_free, h, jnp.inf), axis=0)
+    highest = jnp.max(h, axis=0, where=is_free, initial=-jnp.inf)
+    lowest = jnp.min(h, axis=0, where=is_free, initial=jnp.inf)
     edge = jnp.log(2 * jnp.maximum(free, 1) - 1)  # the log odds of all but half a member
     low = jnp.where(some, -edge - highest, 0)
     high = jnp.where(some, edge - lowest, 0)

@@ -12,7 +12,7 @@ def log_sigma(x):
 
 
 def assignments(size):
-    return np.array(list(itertools.product((0, 1), repeat=size)), int).reshape(-1, size)
+    return np.array(list(itertools.product((0, 1), repeat=size)), int).reshape(2**size, size)
 
 
 def log_weights(h, g, weights=None):
@@ -25,8 +25,7 @@ def log_weights(h, g, weights=None):
 
 
 def log_sum(x):
-    with np.errstate(divide="ignore"):
-        return np.log(np.sum(np.exp(x))) if len(x) else -np.inf
+    return np.logaddexp.reduce(x) if len(x) else -np.inf
 
 
 def difference(one, zero):

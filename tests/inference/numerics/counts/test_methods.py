@@ -15,7 +15,7 @@ SIZE = 100  # more than 64: transforms are used
 def large_bags():
     rng = np.random.default_rng(0)
     h = rng.normal(size=(6, SIZE)) * 1.5
-    h[4] = rng.uniform(-20, 20, SIZE)
+    h[4] = np.where(rng.random(SIZE) < 0.3, 20.0, -20.0)
     mean = (1 / (1 + np.exp(-h))).sum(axis=1)
     s = np.arange(SIZE + 1)
     g = np.stack(
@@ -46,9 +46,9 @@ def test_transforms_are_replaced_where_they_would_lose_digits():
     h, g = (jnp.asarray(x[4:5]) for x in large_bags())
     told = exact.recursion(h[0], g[0])[0]
     problem = solving.pose(h.T, g.T)
-    alone = solving.in_products(problem, solving.linear_sums(problem, "fourier")).messages[:, 0]
-    assert exact.error(alone, told) > 1e-9
-    assert exact.error(counts.messages(h, g, method="fourier")[0], told) < 1e-11
+    alone = solving.in_products(problem, solving.linear_sums(problem, "fourier")).messages[:SIZE, 0]
+    assert exact.error(alone, told) > 1e-11
+    assert exact.error(counts.messages(h, g, method="fourier")[0], told) < 1e-13
 
 
 def test_what_underflows_is_answered_in_logs():
@@ -114,7 +114,14 @@ def test_padding_changes_no_bit(size):
                 jnp.pad(h, ((0, 0), (0, more)), constant_values=-jnp.inf),
                 jnp.pad(g, ((0, 0), (0, more)), constant_values=-jnp.inf),
             )
-            assert (padded.messages[:, :size] == alone.messages).all(), (dtype, more)
+            changed = np.argwhere(np.asarray(padded.messages[:, :size] != alone.messages))
+            assert not len(changed), (
+                dtype,
+                more,
+                changed,
+                padded.messages[changed[0][0]],
+                alone.messages[changed[0][0]],
+            )
             assert (padded.log_evidence == alone.log_evidence).all(), (dtype, more)
 
 
