@@ -48,7 +48,7 @@ def _sliding(a: jax.Array, g: jax.Array, length: int) -> jax.Array:
         some = jax.lax.dynamic_slice_in_dim(a, k * GROUP, GROUP)
         window = jax.lax.dynamic_slice_in_dim(g, k * GROUP, length + GROUP - 1)
         # Without the barrier each term would slice for itself, which takes several times as long.
-        some, window = jax.lax.optimization_barrier((some, window))
+        some, window = (jax.lax.optimization_barrier(x) for x in (some, window))
         return _terms(some, window, length, total), None
 
     start = jnp.zeros((length, a.shape[1]), a.dtype)

@@ -98,7 +98,9 @@ def tilt_by(h: Float[Array, "B G"], g: Float[Array, "S G"], members: Known, thet
     log_top = jnp.where(at_centre == -jnp.inf, 0, at_centre)
     exponent = g - log_top[None] - theta[None] * (s - centre[None])
     one, zero = chances(h + theta[None])
-    one, zero, weights = jax.lax.optimization_barrier((one, zero, jnp.exp(jnp.minimum(exponent, LARGEST))))
+    weights = jnp.exp(jnp.minimum(exponent, LARGEST))
+    # Computed apart, or they would be rounded as what uses them is compiled; one barrier each, as some may be unused.
+    one, zero, weights = (jax.lax.optimization_barrier(x) for x in (one, zero, weights))
     return Tilted(theta, one, zero, weights, log_top, centre, exponent > LARGEST)
 
 

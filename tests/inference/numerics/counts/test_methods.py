@@ -52,9 +52,9 @@ def test_transforms_are_replaced_where_they_would_lose_digits():
 
 
 def test_what_underflows_is_answered_in_logs():
-    """None or all of 40 members that are all improbable either way: no tilt brings both ends near."""
-    h = jnp.asarray(np.random.default_rng(1).normal(size=(2, 40)) * 60)
-    g = jnp.stack([potentials.soft_count(0.0, 500.0, 40), jnp.where(jnp.arange(41) % 40 == 0, 0.0, -jnp.inf)])
+    """None or all of 12 members that are all improbable either way: no tilt brings both ends near."""
+    h = jnp.asarray(np.random.default_rng(1).normal(size=(2, 12)) * 60)
+    g = jnp.stack([potentials.soft_count(0.0, 500.0, 12), jnp.where(jnp.arange(13) % 12 == 0, 0.0, -jnp.inf)])
     problem = solving.pose(h.T, g.T)
     sums = solving.linear_sums(problem, "tree")
     assert not solving.trusted(problem, sums, solving.least_sum(problem, "tree", 1e-5))
@@ -103,13 +103,13 @@ def test_the_variance_rule_keeps_its_accuracy_and_is_taken():
 def test_padding_changes_no_bit(size):
     """A bag among larger ones is padded by members that are known to be zero."""
     rng = np.random.default_rng(size)
-    for dtype in (np.float32, np.float64):
+    for dtype in (np.float32, np.float64)[: 2 if size == 5 else 1]:
         h = jnp.asarray(rng.normal(size=(40, size)) * 2, dtype)
         k = jnp.asarray(rng.integers(0, size + 1, 40))
         g = jnp.where(jnp.arange(40)[:, None] % 2 == 0, 0.5, 50.0).astype(dtype)
         g = -g * (jnp.arange(size + 1)[None] - k[:, None]).astype(dtype) ** 2
         alone = counts.solve(h, g)
-        for more in (1, 4, 35):
+        for more in (1, 4) if size == 5 else (35,):
             padded = counts.solve(
                 jnp.pad(h, ((0, 0), (0, more)), constant_values=-jnp.inf),
                 jnp.pad(g, ((0, 0), (0, more)), constant_values=-jnp.inf),
@@ -126,19 +126,20 @@ def test_padding_changes_no_bit(size):
 
 
 def test_chunks_change_nothing():
-    h, g = large_bags()
-    h, g = jnp.asarray(np.tile(h, (3, 1))), jnp.asarray(np.tile(g, (3, 1)))
+    rng = np.random.default_rng(8)
+    h, g = jnp.asarray(rng.normal(size=(18, 10))), jnp.asarray(rng.normal(size=(18, 11)))
 
     def kernel(h, g):
         return solving.solve(solving.pose(h, g), "tree", 1e-5).messages
 
     whole = counts.chunks.over_chunks(kernel, h, g)
-    pieces = counts.chunks.over_chunks(kernel, h, g, lanes=4 * SIZE)
+    pieces = counts.chunks.over_chunks(kernel, h, g, lanes=4 * 10)
     assert exact.error(pieces, whole) < 1e-13
 
 
 def test_bags_under_vmap_are_bags_side_by_side():
-    h, g = (jnp.asarray(x) for x in large_bags())
+    rng = np.random.default_rng(7)
+    h, g = jnp.asarray(rng.normal(size=(5, 6))), jnp.asarray(rng.normal(size=(5, 7)))
     rows = counts.solve(h, g)
     mapped = jax.vmap(counts.solve)(h, g)
     assert (mapped.messages == rows.messages).all() and (mapped.log_evidence == rows.log_evidence).all()

@@ -28,7 +28,7 @@ def chi_square_fits(draws, h, g):
     assert statistic <= stats.chi2.isf(ALPHA, max(keep.sum() - 1, 1)), statistic
 
 
-@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("size", [1, 5])
 def test_draws_have_the_law_of_the_table(size):
     g = potentials(size)[[0, 3, 5, 12, 18]]
     h = np.stack([members(size, kind) for kind in ("plain", "plain", "known", "plain", "wide")])
@@ -64,10 +64,10 @@ def test_a_uniform_is_cut_where_the_probabilities_say():
 
 def test_counts_of_a_large_bag_are_as_asked():
     rng = np.random.default_rng(11)
-    h = jnp.asarray(rng.normal(size=(2, 100)), jnp.float32)
-    g = counts.potentials.hard_count(jnp.asarray([17, 95]), 100, jnp.float32)
-    u = jnp.asarray(rng.random((3, 2, counts.uniforms_needed(100))), jnp.float32)
-    assert (counts.push_members(u, h, g).sum(axis=-1) == jnp.asarray([17, 95])[None]).all()
+    h = jnp.asarray(rng.normal(size=(2, 40)), jnp.float32)
+    g = counts.potentials.hard_count(jnp.asarray([17, 38]), 40, jnp.float32)
+    u = jnp.asarray(rng.random((3, 2, counts.uniforms_needed(40))), jnp.float32)
+    assert (counts.push_members(u, h, g).sum(axis=-1) == jnp.asarray([17, 38])[None]).all()
 
 
 def test_negated_members_are_drawn_turned():
