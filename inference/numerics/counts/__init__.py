@@ -1,0 +1,41 @@
+"""Counts: the factor f(y) = exp(g(sum_i y_i)) over binary members, its messages, evidence, best assignment and draws.
+
+Law: the answers are those of the table of all 2^B assignments, at the price of the table of B + 1 counts. `messages`
+and `log_evidence` take many bags at once, as rows, and run inside jitted loops; `potentials` says what can be known of
+a count. Padding a bag with members of log odds -inf changes no other number.
+"""
+
+from . import closed, potentials
+from .factor import Solved, log_evidence, messages, solve
+from .maximum import Best, best_assignment, max_messages
+from .multiclass import MulticlassSolved, multiclass_solve
+from .multiclass_tilted import multiclass_approximate
+from .pairs import marginals, pair_marginals
+from .posterior import count_law, count_posterior
+from .sampling import push_members, uniforms_needed
+from .solving import METHODS
+from .weighted import weighted_solve, weighted_sums
+
+__all__ = [
+    "METHODS",
+    "Best",
+    "MulticlassSolved",
+    "Solved",
+    "best_assignment",
+    "closed",
+    "count_law",
+    "count_posterior",
+    "log_evidence",
+    "marginals",
+    "max_messages",
+    "messages",
+    "multiclass_approximate",
+    "multiclass_solve",
+    "pair_marginals",
+    "potentials",
+    "push_members",
+    "solve",
+    "uniforms_needed",
+    "weighted_solve",
+    "weighted_sums",
+]
