@@ -93,7 +93,7 @@ def to_mermaid(form: Form) -> str:
         if isinstance(item, Vertex):
             lines.append(f"{space}{ids[item.address]}{_mermaid_shape(item, boxed)}")
         elif opens:
-            lines.append(f'{space}subgraph b{opens}["{_escaped(_box_title(item))}"]')
+            lines.append(f'{space}subgraph b{opens}["{escaped(_box_title(item))}"]')
         else:
             lines.append(f"{space}end")
     for (tail, head), carried in found.edges.items():
@@ -158,10 +158,10 @@ def _dot_style(vertex: Vertex, boxed: Callable[[Box], bool]) -> str:
 def _mermaid_shape(vertex: Vertex, boxed: Callable[[Box], bool]) -> str:
     name = vertex.name + _marks(vertex, boxed)
     if vertex.kind == "factor":
-        return f'["{_escaped(name)}"]'
+        return f'["{escaped(name)}"]'
     if vertex.kind == "deterministic":
-        return f'(["{_escaped(name)}"]):::named'
-    text = _escaped(f"{name} ~ {vertex.label}")
+        return f'(["{escaped(name)}"]):::named'
+    text = escaped(f"{name} ~ {vertex.label}")
     return f'(["{text}"])' + (":::observed" if vertex.observed else "")
 
 
@@ -170,7 +170,7 @@ def quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Write a text inside Mermaid's quotes; its entities begin with a number sign."""
     plain = text.replace("#", "#35;").replace("\n", " ")
     return plain.replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")

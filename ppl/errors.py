@@ -18,6 +18,7 @@ __all__ = [
     "IndexRangeError",
     "KeyReuseError",
     "LawfulError",
+    "MalformedFileError",
     "MemoryLimitError",
     "NoFiniteStartError",
     "NonFiniteError",
@@ -127,6 +128,10 @@ class UnsafeCheckpoint(CheckpointError):
 
 class ResultFileError(LawfulError):
     """A file of a result is damaged, or is none."""
+
+
+class MalformedFileError(LawfulError):
+    """A file of a network, or a graph of another library, does not follow its format."""
 
 
 class WidthError(LawfulError):

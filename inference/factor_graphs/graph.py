@@ -7,6 +7,7 @@ what agrees with it and nothing else, so the total mass is then that of the evid
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,7 +18,12 @@ import numpy as np
 
 from lawful.errors import DuplicateSiteError, IndexRangeError, LawfulError, NonFiniteError
 
+from .evidence import indexed, seen_with, traced
+from .notes import Notes
+from .scopes import diagonal, joined
 from .structure import Family, Group, Structure
+
+type Path = str | os.PathLike[str]
 
 
 class Potentials(NamedTuple):
@@ -41,7 +47,7 @@ class Variables:
 
     def __getitem__(self, index: Any) -> Variables:
         """Select elements."""
-        return Variables(self.family, np.asarray(self.numbers[index]))
+        return Variables(self.family, indexed(self.numbers, index))
 
 
 type Scope = Variables | tuple[Variables, Any]
@@ -51,6 +57,9 @@ class FactorGraph:
     """Finite variables and factors.
 
     Variables are added in arrays, factors in groups, so a graph of a million factors takes a few calls.
+
+    Attributes:
+        notes: what a file said of the graph beyond its measure.
 
     >>> import numpy as np
     >>> graph = FactorGraph()
@@ -68,6 +77,7 @@ class FactorGraph:
         self._tables: list[Any] = []
         self._evidence: dict[int, Any] = {}
         self._structure: Structure | None = None
+        self.notes = Notes()
 
     def variables(
         self,
@@ -94,6 +104,8 @@ class FactorGraph:
         """
         if any(family.name == name for family in self._families):
             raise DuplicateSiteError(f"variables {name!r}: the name is taken. Fix: give another one.", site=name)
+        if any(size < 0 for size in shape):
+            raise LawfulError(f"variables {name!r}: expected a shape without negative sizes, got {shape}.", site=name)
         named = None if states is None else tuple(map(str, states))
         count = len(named) if named is not None else int(cardinality)
         if count < 1 or (named is not None and len(set(named)) < count):
@@ -142,8 +154,48 @@ class FactorGraph:
         >>> graph.factors("field", [(z, [0, 2])], jnp.zeros((2, 3)))
         """
         parts = [self._part(name, axis, scope) for axis, scope in enumerate(scopes)]
-        numbers = _joined(name, [part.numbers for part in parts])
-        cards = tuple(part.family.cardinality for part in parts)
+        numbers = joined(name, [part.numbers for part in parts])
+        self._checked(name, numbers, tuple(part.family.cardinality for part in parts), log_table)
+
+    def factors_by_number(self, name: str, numbers: np.ndarray, log_table: Any) -> None:
+        """Add a group of factors on variables of any families.
+
+        Args:
+            name: a new name.
+            numbers: of the variables among all of the graph (G, r), G at least 1; those on one axis have as many
+                states. Factors without variables (G, 0) are numbers.
+            log_table: as for `factors`.
+
+        Raises: as `factors`.
+
+        >>> graph = FactorGraph()
+        >>> rain, wet = graph.variables("rain"), graph.variables("wet")
+        >>> graph.factors_by_number("unlike", np.array([[0, 1]]), jnp.array([[-jnp.inf, 0.0], [0.0, -jnp.inf]]))
+        """
+        numbers, known = np.asarray(numbers), self.structure.cardinalities
+        if numbers.ndim != 2 or not len(numbers) or numbers.dtype.kind not in "iu":
+            raise LawfulError(
+                f"factors {name!r}: expected numbers of variables of shape (factors, variables of each), got "
+                f"{numbers.dtype} of shape {numbers.shape}.",
+                site=name,
+            )
+        outside = (numbers < 0) | (numbers >= len(known))
+        if outside.any():
+            raise IndexRangeError(
+                f"factors {name!r}: the graph has {len(known)} variables, there is no number {numbers[outside][0]}.",
+                site=name,
+            )
+        cards = known[numbers]
+        if (cards != cards[:1]).any():
+            axis = int(np.flatnonzero((cards != cards[:1]).any(axis=0))[0])
+            raise LawfulError(
+                f"factors {name!r}: the variables on axis {axis} have different numbers of states "
+                f"{sorted(set(cards[:, axis].tolist()))}. Fix: add a group for each.",
+                site=name,
+            )
+        self._checked(name, numbers.astype(np.int64), tuple(cards[0].tolist()), log_table)
+
+    def _checked(self, name: str, numbers: np.ndarray, cards: tuple[int, ...], log_table: Any) -> None:
         tables = _scores(log_table)
         if tuple(tables.shape) not in (cards, (len(numbers), *cards)):
             raise LawfulError(
@@ -152,9 +204,10 @@ class FactorGraph:
                 site=name,
             )
         _refuse_not_finite(tables, f"log_table of {name!r}")
+        tables = _spread(tables, (len(numbers),)) if not cards else tables
         shared = tables.ndim == len(cards)
         tables = tables[None] if shared else tables
-        self.add(name, *_diagonal(numbers, cards, tables), shared=shared)
+        self.add(name, *diagonal(name, numbers, cards, tables), shared=shared)
 
     def add(
         self, name: str, scopes: np.ndarray, cardinalities: tuple[int, ...], tables: Any, *, shared: bool = False
@@ -167,7 +220,7 @@ class FactorGraph:
         self._structure = None
 
     def _part(self, name: str, axis: int, scope: Scope) -> Variables:
-        variables, index = scope if isinstance(scope, tuple) else (scope, ...)
+        variables, index = scope if isinstance(scope, tuple) and len(scope) == 2 else (scope, ...)
         if not isinstance(variables, Variables) or variables.family not in self._families:
             raise LawfulError(
                 f"factors {name!r}: scope of axis {axis}: expected variables of this graph, as graph['z'] or z[index], "
@@ -175,7 +228,7 @@ class FactorGraph:
                 site=name,
             )
         try:
-            return variables[index if isinstance(index, slice | tuple) or index is ... else np.asarray(index)]
+            return variables[index]
         except IndexError as error:
             raise IndexRangeError(
                 f"factors {name!r}: scope of axis {axis}: {error}; {variables.family.name!r} has shape "
@@ -190,7 +243,7 @@ class FactorGraph:
             evidence: name -> state, by its number or its name, for a single variable; for an array, name -> (index,
                 states). Numbers may be traced, as for a map over evidence. What is observed again takes the new state.
 
-        Raises: LawfulError for a name or a state that is not known.
+        Raises: LawfulError for a name or a state that is not known; IndexRangeError for an index that names nothing.
 
         >>> graph = FactorGraph()
         >>> rain = graph.variables("rain", states=["no", "yes"], log_potential=jnp.log(jnp.array([0.8, 0.2])))
@@ -199,16 +252,16 @@ class FactorGraph:
         """
         other = self.copy()
         for name, given in evidence.items():
-            variables = self[name]
-            family, index, states = variables.family, *(given if isinstance(given, tuple) else (..., given))
-            numbers = variables[index].numbers
+            family = self[name].family
             place = self._families.index(family)
             seen = other._evidence.get(place, np.full(family.size, -1))
-            states = _numbered(family, states)
-            where, states = (numbers - family.offset).reshape(-1), _spread(states, numbers.shape).reshape(-1)
-            other._evidence[place] = (
-                jnp.asarray(seen).at[where].set(states) if _traced(seen, states) else _put(seen, where, states)
-            )
+            other._evidence[place] = seen_with(family, seen, given)
+        return other
+
+    def without_evidence(self) -> FactorGraph:
+        """Return the graph as it was before anything was observed."""
+        other = self.copy()
+        other._evidence = {}
         return other
 
     def copy(self) -> FactorGraph:
@@ -216,11 +269,19 @@ class FactorGraph:
         other = FactorGraph()
         for name in ("_families", "_groups", "_unary", "_tables"):
             setattr(other, name, list(getattr(self, name)))
-        other._evidence, other._structure = dict(self._evidence), self._structure
+        # The structure is made now, so that all copies share it, and the hash of it.
+        other._evidence, other._structure, other.notes = dict(self._evidence), self.structure, self.notes
         return other
 
     def replace(self, potentials: Potentials) -> FactorGraph:
-        """Return the graph with other potentials, as a gradient or a parameter sweep needs."""
+        """Return the graph with other potentials, as a gradient or a parameter sweep needs.
+
+        Raises: LawfulError for arrays of other shapes than those of the graph.
+        """
+        for what, own, given in (("unary", self._unary, potentials.unary), ("tables", self._tables, potentials.tables)):
+            shapes, found = ([tuple(x.shape) for x in arrays] for arrays in (own, given))
+            if shapes != found:
+                raise LawfulError(f"replace: {what}: expected arrays of shapes {shapes}, got {found}.")
         other = self.copy()
         other._unary, other._tables = list(potentials.unary), list(potentials.tables)
         return other
@@ -248,21 +309,110 @@ class FactorGraph:
     def log_score(self, assignment: Mapping[str, Any]) -> jax.Array:
         """Log of the measure of one assignment, name -> states (*shape), as numbers.
 
-        Raises: LawfulError for a name that is missing or not known.
+        Raises: LawfulError for a name that is missing or not known, for states of another shape, and for a number that
+            is no state.
         """
         names = [family.name for family in self._families]
         if set(assignment) != set(names):
             raise LawfulError(f"log_score: expected states of {', '.join(names)}, got those of {list(assignment)}.")
-        potentials, total = self.potentials, jnp.zeros((), jnp.result_type(float))
-        flat = [jnp.asarray(assignment[f.name]).reshape(-1) for f in self._families]
-        x = jnp.concatenate([jnp.zeros(0, jnp.int32), *(s.astype(jnp.int32) for s in flat)])
+        potentials, dtype = self.potentials, jnp.result_type(float)
+        total = jnp.zeros((), dtype)
+        flat = [_states_of(family, assignment[family.name]) for family in self._families]
+        x = jnp.concatenate([jnp.zeros(0, jnp.int32), *flat])
         for family, scores in zip(self._families, potentials.unary, strict=True):
             own = x[family.offset : family.offset + family.size]
-            total = total + jnp.sum(jnp.take_along_axis(scores, own[:, None], axis=1))
+            total = total + jnp.sum(jnp.take_along_axis(scores, own[:, None], axis=1), dtype=dtype)
         for group, tables in zip(self._groups, potentials.tables, strict=True):
             rows = np.zeros(group.size, np.int32) if group.shared else np.arange(group.size)
-            total = total + jnp.sum(tables[(rows, *(x[group.scopes[:, k]] for k in range(group.arity)))])
+            found = tables[(rows, *(x[group.scopes[:, k]] for k in range(group.arity)))]
+            total = total + jnp.sum(found, dtype=dtype)
         return total
+
+    def factor_name(self, group: int, factor: int) -> str:
+        """Name one factor for people: as its file does, or by its place there, or as `edge[3]`."""
+        name = self._groups[group].name
+        note = self.notes.on(name)
+        if note.names is not None:
+            return note.names[factor]
+        return f"{name}[{factor}]" if note.places is None else f"factor {note.places[factor]}"
+
+    @staticmethod
+    def from_uai(source: Path, evidence: Path | Mapping[int, int] | None = None) -> FactorGraph:
+        """Read the UAI format: a file or its text, and evidence if there is any; see `uai.from_uai`."""
+        from .uai import from_uai
+
+        return from_uai(source, evidence)
+
+    def to_uai(self, path: Path | None = None, evidence: Path | None = None) -> str:
+        """Return the graph in the UAI format, written where a path is given; see `uai.to_uai`."""
+        from .uai import to_uai
+
+        return to_uai(self, path, evidence)
+
+    @staticmethod
+    def from_json(source: Path | Mapping[str, Any]) -> FactorGraph:
+        """Read the project's JSON: a file, its text, or the object in it; see `json_networks`."""
+        from .json_networks import from_json
+
+        return from_json(source)
+
+    def to_json(self, path: Path | None = None) -> str:
+        """Return the graph as the project's JSON, written where a path is given; see `json_networks`."""
+        from .json_networks import to_json
+
+        return to_json(self, path)
+
+    @staticmethod
+    def from_networkx(graph: Any) -> FactorGraph:
+        """Read a bipartite networkx graph; see `networkx_graphs.from_networkx`."""
+        from .networkx_graphs import from_networkx
+
+        return from_networkx(graph)
+
+    def to_networkx(self) -> Any:
+        """Return the graph as a bipartite networkx.Graph; see `networkx_graphs.to_networkx`."""
+        from .networkx_graphs import to_networkx
+
+        return to_networkx(self)
+
+    def save(self, path: Path) -> None:
+        """Write the graph as one .npz file, bit for bit; see `arrays.save`."""
+        from .arrays import save
+
+        save(self, path)
+
+    @staticmethod
+    def load(path: Path) -> FactorGraph:
+        """Read a graph that `save` wrote; see `arrays.load`."""
+        from .arrays import load
+
+        return load(path)
+
+    @staticmethod
+    def from_pgmpy(model: Any) -> FactorGraph:
+        """Read a network of pgmpy; see `pgmpy_models.from_pgmpy`."""
+        from .pgmpy_models import from_pgmpy
+
+        return from_pgmpy(model)
+
+    @staticmethod
+    def from_bif(path: Path) -> FactorGraph:
+        """Read a BIF, XMLBIF or XDSL file through pgmpy; see `pgmpy_models.from_bif`."""
+        from .pgmpy_models import from_bif
+
+        return from_bif(path)
+
+    def to_dot(self, singly: bool | None = None) -> str:
+        """Draw the graph in the DOT language; see `drawing.to_dot`."""
+        from .drawing import to_dot
+
+        return to_dot(self, singly)
+
+    def to_mermaid(self, singly: bool | None = None) -> str:
+        """Draw the graph as a Mermaid flowchart; see `drawing.to_mermaid`."""
+        from .drawing import to_mermaid
+
+        return to_mermaid(self, singly)
 
     def __repr__(self) -> str:
         """Count variables and factors."""
@@ -274,7 +424,7 @@ def with_evidence(unary: Sequence[Any], evidence: Mapping[int, Any]) -> tuple[An
     """Exclude the states that were not observed: evidence is states (n,) by the number of the family, -1 for none."""
     found = list(unary)
     for place, seen in evidence.items():
-        allowed = (seen[:, None] < 0) | (seen[:, None] == np.arange(found[place].shape[1]))
+        allowed = (seen[:, None] < 0) | (seen[:, None] == np.arange(found[place].shape[1])[None])
         found[place] = jnp.where(allowed, found[place], -jnp.inf)
     return tuple(found)
 
@@ -285,8 +435,22 @@ def _scores(given: Any) -> Any:
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
 
 
-def _traced(*arrays: Any) -> bool:
-    return any(isinstance(x, jax.core.Tracer) for x in arrays)
+def _states_of(family: Family, given: Any) -> Any:
+    """Check the states of a family in an assignment; traced ones by their shape alone."""
+    states = jnp.asarray(given)
+    whole = jnp.issubdtype(states.dtype, jnp.integer) or states.dtype == jnp.bool_
+    if tuple(states.shape) != family.shape or not whole:
+        raise LawfulError(
+            f"log_score: {family.name!r}: expected numbers of states of shape {family.shape}, got {states.dtype} of "
+            f"shape {tuple(states.shape)}.",
+            site=family.name,
+        )
+    if not traced(states) and np.any((np.asarray(states) < 0) | (np.asarray(states) >= family.cardinality)):
+        raise LawfulError(
+            f"log_score: {family.name!r}: expected states from 0 to {family.cardinality - 1}, got {given!r}.",
+            site=family.name,
+        )
+    return states.reshape(-1).astype(jnp.int32)
 
 
 def _spread(array: Any, full: tuple[int, ...]) -> Any:
@@ -295,15 +459,9 @@ def _spread(array: Any, full: tuple[int, ...]) -> Any:
     return np.broadcast_to(array, full) if isinstance(array, np.ndarray) else jnp.broadcast_to(array, full)
 
 
-def _put(seen: np.ndarray, where: np.ndarray, states: np.ndarray) -> np.ndarray:
-    seen = seen.copy()
-    seen[where] = states
-    return seen
-
-
 def _refuse_not_finite(scores: Any, what: str) -> None:
     """Refuse NaN and +inf in concrete scores; traced ones are found by the verdict of the run."""
-    if _traced(scores):
+    if traced(scores):
         return
     found = np.argwhere(~(np.asarray(scores) < np.inf))
     if len(found):
@@ -312,58 +470,6 @@ def _refuse_not_finite(scores: Any, what: str) -> None:
             f"{what}: element {at} is {float(scores[at])}; expected natural logs, where -inf excludes a state.",
             index=at,
         )
-
-
-def _joined(name: str, columns: Sequence[np.ndarray]) -> np.ndarray:
-    """Put the variables of each axis side by side (G, r); a factor without variables is one number."""
-    if not columns:
-        return np.zeros((1, 0), np.int64)
-    sizes = {column.size for column in columns if column.size != 1}
-    count = max(sizes) if sizes else min((c.size for c in columns), default=1)
-    if len(sizes) > 1:
-        shapes = ", ".join(str(c.shape) for c in columns)
-        raise LawfulError(f"factors {name!r}: the axes of the scope have {shapes} variables: expected as many each.")
-    return np.stack([np.broadcast_to(c.reshape(-1), (count,)) for c in columns], axis=1).astype(np.int64)
-
-
-def _diagonal(numbers: np.ndarray, cards: tuple[int, ...], tables: Any) -> tuple[np.ndarray, tuple[int, ...], Any]:
-    """Take the diagonal of tables whose scopes have one variable on two axes.
-
-    All factors of a group have to do so on the same axes.
-    """
-    for later in range(len(cards)):
-        for earlier in range(later):
-            same = numbers[:, later] == numbers[:, earlier]
-            if same.any():
-                if not same.all():
-                    raise LawfulError(
-                        "factors: some scopes of the group hold a variable twice and others do not. Fix: add those "
-                        f"with a repeated variable as a group of their own (factors {np.flatnonzero(same)[:5]}).",
-                    )
-                kept = [axis for axis in range(len(cards)) if axis != later]
-                drawn = jnp.diagonal(tables, axis1=earlier + 1, axis2=later + 1)
-                tables = jnp.moveaxis(drawn, -1, earlier + 1)
-                return _diagonal(numbers[:, kept], tuple(cards[k] for k in kept), tables)
-    return numbers, cards, tables
-
-
-def _numbered(family: Family, states: Any) -> Any:
-    """Turn names of states into numbers, and check that each is a state; traced ones are taken as they are."""
-    if _traced(states):
-        return states
-    given = np.asarray(states)
-    if given.dtype.kind in "US":
-        known = family.states or tuple(map(str, range(family.cardinality)))
-        unknown = [str(s) for s in given.reshape(-1) if str(s) not in known]
-        if unknown:
-            raise LawfulError(f"{family.name!r} has no state {unknown[0]!r}: its states are {', '.join(known)}.")
-        return np.array([known.index(str(s)) for s in given.reshape(-1)]).reshape(given.shape)
-    if given.dtype.kind not in "iub" or np.any((given < 0) | (given >= family.cardinality)):
-        raise LawfulError(
-            f"{family.name!r}: expected a state from 0 to {family.cardinality - 1}, or its name, got {states!r}.",
-            site=family.name,
-        )
-    return given.astype(np.int64)
 
 
 def table_entries(structure: Structure) -> int:
