@@ -73,6 +73,6 @@ docs: .venv/.ready-docs   ## the documentation into docs/_build/html; warnings a
 # pip freeze in an environment of its own; JAX stays where the whole suite was run last.
 constraints:      ## refresh constraints.txt
 	"$(PYTHON)" -m venv --clear .tool/constraints
-	.tool/constraints/bin/python -m pip install -q 'jax==$(JAX)' 'jaxlib==$(JAX)' -e '.[dev,demo,docs]'
+	.tool/constraints/bin/python -m pip install -q 'jax==$(JAX)' 'jaxlib==$(JAX)' -e '.[dev,demo,docs,pgmpy]'
 	.tool/constraints/bin/python -m pip freeze --exclude-editable > constraints.txt
 	rm -rf .tool/constraints
