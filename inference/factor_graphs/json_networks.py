@@ -10,7 +10,7 @@ elements of, in order; `evidence`, pairs of a variable and the number of its sta
 Schema *pairwise*: `n_variables`, `cardinality`, `unary_log`, `edges`, `coupling`; the log score of an edge is +J where
 the two states are equal and -J elsewhere. Its variables are the array `x`.
 
-Law: reading what was written gives the same logs, bit for bit, and the same names, states and arrays.
+Law: reading what was written gives exactly the same logs, and the same names, states and arrays.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ Law, for a number x in a file, its log t in a graph, and the number w(t) that is
 - an entry that was read is written again as the same float64 number, as long as its log is still that of the entry;
 - elsewhere w(t) is the float64 number whose log is nearest to t. Its log is t itself where |t| >= 1, and within 2**-53
   of t otherwise: near one, float64 has fewer numbers than logs;
-- numbers beyond the normal range of float64, from 2.2e-308 to 1.8e308, are read and written as decimals, by whose logs
-  the same holds.
+- numbers beyond the normal range of float64, from 2.2e-308 to 1.8e308, are read and written as decimals, so that the
+  same holds of their logs.
 
 Why an entry has to be kept: for |t| > 1 many numbers share one log, 16 of them at t = -20.
 """
@@ -30,8 +30,13 @@ def logs_of(entries: np.ndarray) -> np.ndarray:
 
     NumPy's, not those of an accelerator: these are equal wherever a number stands, and see numbers below 2.2e-308.
     """
+    flat = np.asarray(entries, np.float64).reshape(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log(np.ascontiguousarray(entries, np.float64))
+        logs = np.log(np.ascontiguousarray(flat))
+    for place in np.flatnonzero((flat > 0) & (flat < SMALLEST)).tolist():
+        # Rounded correctly, so that a number and the decimals that it is written with have one log.
+        logs[place] = float(CONTEXT.create_decimal_from_float(float(flat[place])).ln(CONTEXT))
+    return logs.reshape(np.shape(entries))
 
 
 def log_of_word(word: str) -> float:
@@ -41,6 +46,18 @@ def log_of_word(word: str) -> float:
     -921.0340371976183
     """
     return float(CONTEXT.create_decimal(word).ln(CONTEXT))
+
+
+def same_number(word: str, entry: float) -> bool:
+    """Tell whether a float64 number is the number that a word means, within its digits.
+
+    >>> same_number("5e-324", 5e-324), same_number("1.1125369292536007e-308", 1.1125369292536007e-308)
+    (False, True)
+    """
+    if not 0 < entry < np.inf:
+        return False
+    exact = CONTEXT.create_decimal_from_float(entry)
+    return abs(CONTEXT.create_decimal(word) - exact) <= exact * decimal.Decimal("1e-16")
 
 
 def beyond(entries: np.ndarray) -> np.ndarray:

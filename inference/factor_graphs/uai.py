@@ -21,7 +21,7 @@ import numpy as np
 
 from .assembling import MOST_AXES, Ragged, with_factors
 from .graph import FactorGraph
-from .linear import beyond, entries_of, is_zero, log_of_word, logs_of, words_of
+from .linear import beyond, entries_of, is_zero, log_of_word, logs_of, same_number, words_of
 from .listing import concrete
 from .notes import Notes
 from .uai_evidence import chosen_evidence, evidence_text, observed
@@ -154,7 +154,7 @@ def _checked(words: Words, start: int, found: np.ndarray, is_entry: np.ndarray) 
     zeros = {word for word in {words.words[start + place] for place in there} if is_zero(word)}
     for place in there:
         word = words.words[start + place]
-        if word not in zeros:
+        if word not in zeros and not same_number(word, float(found[place])):
             logs[place], found[place] = log_of_word(word), np.nan
             if not np.isfinite(logs[place]):
                 words.fail(start + place, "an entry that is finite")

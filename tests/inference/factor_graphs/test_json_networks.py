@@ -33,7 +33,7 @@ PAIR = {"n_variables": 3, "cardinality": 2, "unary_log": [[0, 1], [2, 3], [4, No
 def terms(graph):
     """The tables of all factors, by name and scope, and the scores of single variables that are not zero."""
     found = [
-        (graph.structure.name_of(v), scores.tolist())
+        (graph.structure.name_of(v), (scores + 0.0).tolist())
         for f, rows in zip(graph.structure.families, graph.without_evidence().potentials.unary, strict=True)
         for v, scores in enumerate(np.asarray(rows), f.offset)
         if np.any(scores != 0)
@@ -42,7 +42,7 @@ def terms(graph):
         for row, scope in enumerate(group.scopes.tolist()):
             table = np.asarray(graph.potentials.tables[k])[0 if group.shared else row]
             names = " ".join(map(graph.structure.name_of, scope))
-            found.append((names, table.tolist()))
+            found.append((names, (table + 0.0).tolist()))  # zeros without a sign
     return sorted(found, key=repr)
 
 

@@ -38,6 +38,14 @@ def test_an_entry_that_was_read_is_written_again(x):
     assert float(words_of(kept, logs_of(one(x)))[0]) == x
 
 
+@given(st.floats(5e-324, 2.3e-308))
+@example(1.1125369292536007e-308)
+def test_numbers_below_the_normal_range_are_kept_with_the_logs_of_their_decimals(x):
+    logs = logs_of(one(x))
+    assert x >= SMALLEST or logs[0] == log_of_word(str(decimal.Decimal(x)))
+    assert entries_of(logs, one(x)).tolist() == [x]
+
+
 @given(NORMAL)
 def test_without_it_another_number_with_its_log_is_written(x):
     logs = logs_of(one(x))

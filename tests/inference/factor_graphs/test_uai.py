@@ -24,9 +24,12 @@ from tests.inference.factor_graphs.written_graphs import (
     joint,
 )
 
-ENTRIES = st.sampled_from(["0", "1", "0.5", "1e-3", "5e-324", "2.2250738585072014e-308"]) | st.floats(
-    0.0, allow_infinity=False
-).map("{:.17g}".format)
+TINY = ["5e-324", "1.1125369292536007e-308", "2.2250738585072014e-308"]
+ENTRIES = (
+    st.sampled_from(["0", "1", "0.5", "1e-3", *TINY])
+    | st.floats(0.0, allow_infinity=False).map("{:.17g}".format)
+    | st.floats(5e-324, 1e-307).map("{:.17g}".format)
+)
 
 
 @st.composite
@@ -210,6 +213,8 @@ def test_a_network_is_called_bayes_only_where_it_still_is_one():
     graph.factors("more", [graph["x"][0]], np.zeros(2))
     assert graph.to_uai().startswith("MARKOV")
     assert FactorGraph.from_uai(text_of(network)).to_uai().startswith("MARKOV")
+    constant = ([2], [[0], []], [["0.5", "0.5"], ["1"]])
+    assert FactorGraph.from_uai(text_of(constant, "BAYES")).to_uai().startswith("MARKOV")
     circle = ([2, 2], [[1, 0], [0, 1]], [["1"] * 4] * 2)
     assert FactorGraph.from_uai(text_of(circle, "BAYES")).to_uai().startswith("MARKOV")
 
