@@ -1,8 +1,10 @@
-"""Planted faults in factor graphs: messages, counting numbers, exclusions and evidence."""
+"""Planted faults in factor graphs: messages, counting numbers, exclusions, evidence, files and counts."""
 
 import jax.numpy as jnp
+import numpy as np
 
-from lawful.inference.factor_graphs import exchange, graph, messages, propagation
+from lawful.inference.factor_graphs import assembling, exchange, graph, messages, propagation
+from lawful.inference.numerics.counts import factor, solving
 from tests.mutants.patching import patched
 
 
@@ -67,3 +69,42 @@ def evidence_of_one_name():
         return allowed
 
     return patched(graph, "with_evidence", make)
+
+
+def first_variable_fastest():
+    """Tables of a file are read with their first variable fastest."""
+
+    def make(original):
+        def add_group(target, name, scopes, shape, places, where, factors):
+            turned = where.reshape((len(where), *shape[::-1]))
+            turned = np.transpose(turned, (0, *range(len(shape), 0, -1))).reshape(where.shape)
+            return original(target, name, scopes, shape, places, turned, factors)
+
+        return add_group
+
+    return patched(assembling, "_add_group", make)
+
+
+def count_off_by_one():
+    """The potential of a count is that of the count before it."""
+
+    def make(original):
+        def rows(*given):
+            found = original(*given)
+            return found._replace(g=jnp.roll(found.g, 1, axis=1))
+
+        return rows
+
+    return patched(factor, "rows", make)
+
+
+def tilt_not_undone():
+    """Messages of the tilted members are given as those of the members."""
+
+    def make(original):
+        def told(problem, ratio):
+            return original(problem, ratio - problem.tilted.theta[None])
+
+        return told
+
+    return patched(solving, "_told", make)

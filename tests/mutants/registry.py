@@ -71,6 +71,11 @@ PROPAGATION = "tests.inference.factor_graphs.test_propagation"
 DAMPED = Tested(PROPAGATION, "test_a_converged_run_on_a_forest_is_exact")
 SWEEP = Tested(PROPAGATION, "test_one_sweep_is_the_textbook_update", (("temperature", 1.0),))
 EXCLUDED = Tested(PROPAGATION, "test_hard_zeros_on_a_loop_are_kept_and_no_possible_state_is_lost")
+AXES = Tested("tests.inference.factor_graphs.test_uai", "test_the_last_variable_of_a_scope_runs_fastest")
+COUNTS = Tested(
+    "tests.inference.numerics.counts.test_table", "test_messages_and_evidence_are_those_of_the_table",
+    (("size", 5), ("method", "auto")),
+)  # fmt: skip
 EVIDENCE = Tested("tests.inference.factor_graphs.test_elimination", "test_evidence_is_what_is_left_of_the_graph")
 
 
@@ -147,6 +152,9 @@ MUTANTS = (
     Mutant("39b", "exclusion counted as a floor", messages.floor_for_zero, EXCLUDED),
     Mutant("39c", "counting number applied twice", messages.counting_twice, SWEEP),
     Mutant("39d", "evidence ignored on some variables", messages.evidence_of_one_name, EVIDENCE),
+    Mutant("39e", "axes of a table in a file in the wrong order", messages.first_variable_fastest, AXES),
+    Mutant("40", "count off by one", messages.count_off_by_one, COUNTS),
+    Mutant("40b", "tilt not undone", messages.tilt_not_undone, COUNTS),
     Mutant("41", "enumeration forgets a branch", programs.branch_forgotten, ENUMERATE),
     Mutant("41b", "scale of a choice applied twice", programs.scaled_twice, SCALE),
     Mutant("43", "likelihood dropped", kernels.likelihood_dropped, MH),
