@@ -164,7 +164,7 @@ def _dtype(dtype: Any, *parameters: Any) -> Any:
     return jnp.result_type(*given) if given else jnp.result_type(float)
 
 
-def _counts(size: int, dtype: Any, *parameters: Number) -> tuple[jax.Array, " ..."]:
+def _counts(size: int, dtype: Any, *parameters: Number) -> tuple[jax.Array, ...]:
     """Return the counts and the parameters with an axis for the counts, all of one type and one shape."""
     if size < 0:
         raise ObservationError(f"a bag of {size} members. Fix: give a size of 0 or more.", size=size)

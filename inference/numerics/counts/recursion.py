@@ -80,7 +80,7 @@ def _nothing(x: jax.Array, length: int) -> jax.Array:
     return jnp.full((length, x.shape[1]), -jnp.inf, x.dtype).at[0].set(0)
 
 
-def _add(alpha: jax.Array, member: tuple[jax.Array, " ..."]) -> jax.Array:
+def _add(alpha: jax.Array, member: tuple[jax.Array, ...]) -> jax.Array:
     log_one, log_zero = -softplus(-member[0]), -softplus(member[0])
     moved = _up(alpha, member[1] if len(member) > 1 else None)
     return log_add(alpha + log_zero[None], moved + log_one[None])
@@ -92,7 +92,7 @@ def log_sums(
     """Return the log sums with each member one, and with it zero."""
     alphas = forward(x, len(log_weights), weights)
 
-    def take(beta: jax.Array, member: tuple[jax.Array, " ..."]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    def take(beta: jax.Array, member: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         at, alpha = member[:2]
         after_one = _down(beta, member[2] if len(member) > 2 else None)
         sums = log_total(alpha + after_one), log_total(alpha + beta)

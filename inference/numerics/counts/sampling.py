@@ -130,7 +130,7 @@ def backward(u: Float[Array, "D G U"], h: Float[Array, "G B"], g: Float[Array, "
     alphas = recursion.forward(x, g.shape[1])
 
     def draw(u: jax.Array) -> jax.Array:
-        def member(count: jax.Array, at: tuple[jax.Array, " ..."]) -> tuple[jax.Array, jax.Array]:
+        def member(count: jax.Array, at: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
             x, alpha, uniform = at
             stay = jnp.take_along_axis(alpha, count[None], axis=0)[0]
             less = jnp.take_along_axis(alpha, jnp.maximum(count - 1, 0)[None], axis=0)[0]

@@ -69,6 +69,7 @@ def test_second_derivatives_are_covariances():
     assert_allclose(curvature, np.cov(y.T, aweights=p, ddof=0), atol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_variance_rule_has_the_derivatives_of_the_exact_method():
     h = jnp.asarray(np.random.default_rng(3).normal(size=60))
     g = potentials.hard_count(25, 60)

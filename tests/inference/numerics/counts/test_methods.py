@@ -1,5 +1,7 @@
 """Methods: all agree with the recursion in extended precision, and what one cannot vouch for another answers."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,23 +43,34 @@ def test_methods_agree_with_extended_precision(method):
         assert exact.error(solved.log_evidence[row], log_z) < 1e-10, row
 
 
+@partial(jax.jit, static_argnums=2)
+def unguarded(h, g, method):
+    """A linear method without a look at what it may have lost."""
+    problem = solving.pose(h.T, g.T)
+    return solving.in_products(problem, solving.linear_sums(problem, method))
+
+
+@jax.jit
+def is_trusted(h, g):
+    problem = solving.pose(h.T, g.T)
+    return solving.trusted(problem, solving.linear_sums(problem, "tree"), solving.least_sum(problem, "tree", 1e-5))
+
+
 def test_transforms_are_replaced_where_they_would_lose_digits():
     """With logits of +-20 a sum of 1e-9 beside one of 1 is lost in the rounding of a transform."""
     h, g = (jnp.asarray(x[4:5]) for x in large_bags())
     told = exact.recursion(h[0], g[0])[0]
-    problem = solving.pose(h.T, g.T)
-    alone = solving.in_products(problem, solving.linear_sums(problem, "fourier")).messages[:SIZE, 0]
+    alone = unguarded(h, g, "fourier").messages[:SIZE, 0]
     assert exact.error(alone, told) > 1e-11
     assert exact.error(counts.messages(h, g, method="fourier")[0], told) < 1e-13
 
 
 def test_what_underflows_is_answered_in_logs():
     """None or all of 12 members that are all improbable either way: no tilt brings both ends near."""
-    h = jnp.asarray(np.random.default_rng(1).normal(size=(2, 12)) * 60)
+    h = jnp.asarray(np.random.default_rng(1).normal(size=(2, 12)) * 300)
     g = jnp.stack([potentials.soft_count(0.0, 500.0, 12), jnp.where(jnp.arange(13) % 12 == 0, 0.0, -jnp.inf)])
-    problem = solving.pose(h.T, g.T)
-    sums = solving.linear_sums(problem, "tree")
-    assert not solving.trusted(problem, sums, solving.least_sum(problem, "tree", 1e-5))
+    assert is_trusted(h * 1e-3, potentials.soft_count(6.0, 1.0, 12)[None] * jnp.ones((2, 1)))
+    assert not is_trusted(h, g)
     solved = counts.solve(h, g)
     for row in range(2):
         told, log_z = log_recursion(np.asarray(h[row]), np.asarray(g[row]))
@@ -132,8 +145,8 @@ def test_chunks_change_nothing():
     def kernel(h, g):
         return solving.solve(solving.pose(h, g), "tree", 1e-5).messages
 
-    whole = counts.chunks.over_chunks(kernel, h, g)
-    pieces = counts.chunks.over_chunks(kernel, h, g, lanes=4 * 10)
+    run = jax.jit(counts.chunks.over_chunks, static_argnums=(0, 3))
+    whole, pieces = run(kernel, h, g, 1 << 16), run(kernel, h, g, 4 * 10)
     assert exact.error(pieces, whole) < 1e-13
 
 
@@ -167,7 +180,7 @@ def test_tilts_are_found_in_eight_steps():
     h = rng.normal(size=(200, 50)) * rng.choice([0.1, 1.5, 6.0], (200, 1))
     target = rng.integers(0, 51, 200)
     g = np.where(np.arange(51)[None] == target[:, None], 0, -np.inf)
-    tilted = solving.pose(jnp.asarray(h.T), jnp.asarray(g.T)).tilted
+    tilted = jax.jit(solving.pose)(jnp.asarray(h.T), jnp.asarray(g.T)).tilted
     spread = np.sqrt((tilted.one * tilted.zero).sum(axis=0))
     assert (np.abs(np.asarray(tilted.one.sum(axis=0)) - np.clip(target, 0.5, 49.5)) < 1 + 2 * spread).all()
 
