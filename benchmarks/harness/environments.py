@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LISTS, FOLDER = ROOT / "environments", ROOT / ".environments"
+WHOLE = ("pgmax",)  # lists of all that is needed, where a package names much more that it does not import
 
 
 class NotAvailableError(Exception):
@@ -58,6 +59,7 @@ def interpreter(name: str | None) -> str:
         print(f"  making the environment of {name} ({', '.join(pins.split())})", flush=True)
         venv.create(folder, with_pip=True, clear=True)
         command = [str(python), "-m", "pip", "install", "--quiet", "-r", str(LISTS / f"{name}.txt")]
+        command += ["--no-deps"] if name in WHOLE else []
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]

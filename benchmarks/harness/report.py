@@ -60,9 +60,10 @@ def _accuracy(entry: Mapping[str, Any]) -> tuple[bool, list[str]]:
     if "log_density" in entry["accuracy"]:
         values = entry["accuracy"].values()
         return all(v["passed"] for v in values), [f"error {max(v['error'] for v in values):.0e}", BLANK]
-    if "log_likelihood" in entry["accuracy"]:
-        values = entry["accuracy"].values()
-        return all(v["passed"] for v in values), [f"{v['error']:.1e}" for v in values]
+    if "marginal_error" in entry["accuracy"]:
+        values = [entry["accuracy"].get(name) for name in ("log_likelihood", "marginal_error")]
+        passed = all(v["passed"] for v in values if v is not None)
+        return passed, [BLANK if v is None else f"{v['error']:.1e}" for v in values]
     z = entry["accuracy"]["log_evidence"]
     evidence = [
         f"{z['bias']:+.3f} ± {z['bias_error']:.3f}, {z['sd']:.3f}",
@@ -79,7 +80,7 @@ def row(entry: Mapping[str, Any]) -> list[str]:
     memory = f"{entry['peak_mb']:.0f} ({entry['above_bare_mb']:.0f})"
     bar = BLANK if entry["bar"] is None else f"{entry['bar']:.2f}"
     if not passed:
-        tested = {"log_density": "value", "log_likelihood": "value", "means": "means"}
+        tested = {"log_density": "value", "marginal_error": "value", "means": "means"}
         what = next((what for name, what in tested.items() if name in entry["accuracy"]), "evidence")
         wrong = [entry["contestant"], f"no time: wrong {what}", *[BLANK] * 3, *evidence, memory]
         return [*wrong, BLANK, BLANK, bar, BLANK]
@@ -108,7 +109,7 @@ def variant_section(entries: Sequence[Mapping[str, Any]]) -> str:
         f"{rounds} interleaved rounds, {head['cores']} core(s), {head['architecture']}, commit {head['commit']}."
     )
     told = {name for entry in done for name in entry["accuracy"]}
-    first, second = CHAINS if "means" in told else VALUES if "log_likelihood" in told else EVIDENCE
+    first, second = CHAINS if "means" in told else VALUES if "marginal_error" in told else EVIDENCE
     header = [name.format(unit=unit, first=first, second=second) for name in HEADER]
     rows = [header, *[row(entry) for entry in entries]]
     parts = [f"### {head['variant']}", condition, table(rows), *_remarks(entries)]
