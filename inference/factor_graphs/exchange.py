@@ -62,11 +62,13 @@ class Logs:
         hard: whether scores may hold -inf.
         temperature: 1 for sums of products, None for largest products, other values between.
         weights: whether tables are finite, and lie within a range whose exponentials can be added up.
+        potts: whether they are also of pairs, with one weight for all states that differ, and no less for equal ones.
     """
 
     hard: bool = True
     temperature: float | None = 1.0
     weights: bool = False
+    potts: bool = False
 
     def start(self, net: Net, dtype: Any) -> Messages:
         """Give messages that say nothing."""
@@ -87,7 +89,7 @@ class Logs:
         totals = totals_of(net, scores, messages, self.hard)
         sent = [incoming(net, totals, messages, k) for k in range(len(net.blocks))]
         if self.weights:
-            return tuple(outgoing_weights(table, of) for table, of in zip(prepared, sent, strict=True))
+            return tuple(outgoing_weights(table, of, self.potts) for table, of in zip(prepared, sent, strict=True))
         return tuple(outgoing(table, of, self.temperature) for table, of in zip(prepared, sent, strict=True))
 
     def damped(self, new: Any, old: Any, damping: Any) -> Any:

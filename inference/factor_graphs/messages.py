@@ -238,9 +238,17 @@ def outgoing(table: Any, sent: Sequence[Any], temperature: Any) -> tuple[Any, ..
     return tuple(found)
 
 
-def outgoing_weights(weights: Any, sent: Sequence[Any]) -> tuple[Any, ...]:
-    """Give the same for sums of products of finite scores, from tables of weights: an exponential for each state."""
+def outgoing_weights(weights: Any, sent: Sequence[Any], potts: bool = False) -> tuple[Any, ...]:
+    """Give the same for sums of products of finite scores, from tables of weights: an exponential for each state.
+
+    Args:
+        weights: tables (K_1, ..., K_r, *shape).
+        sent: what the variables send.
+        potts: whether all tables are of pairs, with one weight for all states that differ, and no less for equal ones.
+    """
     arity = len(sent)
+    if potts:
+        return _met(weights, sent[1]), _met(weights, sent[0])
     if arity == 2 and weights.shape[0] * weights.shape[1] <= UNROLLED:
         return _summed_out(jnp.swapaxes(weights, 0, 1), sent[1]), _summed_out(weights, sent[0])
     each = [_along(jnp.exp(normalised(message)), axis, arity) for axis, message in enumerate(sent)]
@@ -252,6 +260,14 @@ def outgoing_weights(weights: Any, sent: Sequence[Any]) -> tuple[Any, ...]:
                 total = total * weight
         found.append(normalised(jnp.log(jnp.sum(total, axis=_without(axis, arity)))))
     return tuple(found)
+
+
+def _met(weights: Any, message: Any) -> Any:
+    """Sum out one variable of Potts pairs, whose message is the sum of all states and more of the same state."""
+    each = jnp.exp(normalised(message))
+    apart, equal = weights[0, 1], jnp.stack([weights[k, k] for k in range(len(weights))])
+    sums = apart * jnp.sum(each, axis=0) + (equal - apart) * each
+    return normalised(jnp.log(sums))
 
 
 def _summed_out(weights: Any, message: Any) -> Any:

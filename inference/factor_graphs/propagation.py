@@ -237,7 +237,24 @@ def exchange_for(
     if not narrow or temperature != 1 or not ones:
         return Logs(hard, temperature)
     pairs = all(group.arity <= 2 for group in structure.groups) and set(structure.cardinalities.tolist()) == {2}
-    return LogOdds() if pairs else Logs(hard, temperature, weights=True)
+    if pairs:
+        return LogOdds()
+    potts = all(
+        _is_potts(np.asarray(t)) for g, t in zip(structure.groups, potentials.tables, strict=True) if g.arity > 1
+    )
+    return Logs(hard, temperature, weights=True, potts=potts)
+
+
+def _is_potts(tables: np.ndarray) -> bool:
+    """Tell whether all tables are of pairs that draw equal states together, all states that differ with one score.
+
+    Where they push equal states apart the sum that makes the form fast would be a difference, and lose digits.
+    """
+    if tables.ndim != 3 or tables.shape[1] != tables.shape[2] or tables.shape[1] < 2:
+        return False
+    equal = np.eye(tables.shape[1], dtype=bool)
+    apart = tables[:, ~equal]
+    return bool((apart == apart[:, :1]).all() and (tables[:, equal] >= apart[:, :1]).all())
 
 
 def _range(tables: np.ndarray) -> float:

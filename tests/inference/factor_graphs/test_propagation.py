@@ -95,16 +95,19 @@ def _level(message):
     return message - np.where(np.isfinite(top), top, 0)
 
 
-@pytest.mark.parametrize("card, arity", [(2, 2), (3, 2), (2, 3)])
-def test_every_form_of_messages_sends_the_same(card, arity):
+@pytest.mark.parametrize("card, arity, potts", [(2, 2, False), (3, 2, False), (2, 3, False), (4, 2, True)])
+def test_every_form_of_messages_sends_the_same(card, arity, potts):
     rng = np.random.default_rng(card)
     graph = FactorGraph()
     x = graph.variables("x", (6,), card, 3 * rng.normal(size=(6, card)))
     scopes = np.array([rng.permutation(6)[:arity] for _ in range(8)])
-    graph.factors("f", [x[scopes[:, axis]] for axis in range(arity)], 4 * rng.normal(size=(8, *[card] * arity)))
+    tables = (
+        4 * rng.exponential(size=(8, 1, card)) * np.eye(card) if potts else 4 * rng.normal(size=(8, *[card] * arity))
+    )
+    graph.factors("f", [x[scopes[:, axis]] for axis in range(arity)], tables)
     net, plain = net_of(graph.structure), Logs()
     fast = exchange_for(graph.structure, graph.potentials, 1.0)
-    assert fast == (LogOdds() if (card, arity) == (2, 2) else Logs(False, 1.0, weights=True))
+    assert fast == (LogOdds() if (card, arity) == (2, 2) else Logs(False, 1.0, weights=True, potts=potts))
     scores = scores_of(net, graph.potentials, net.by_block([1.0]))
     messages = tuple(
         tuple(jnp.asarray(_level(5 * rng.normal(size=(8, card))).T) for _ in range(arity)) for _ in range(1)
