@@ -55,7 +55,7 @@ class BeliefPlan:
         return plan(self.graph(*args), self.method, self.width_budget)
 
     def __call__(self, *args: Any) -> Beliefs:
-        """Give marginals by the names of the sites (*shape, states), and the log evidence."""
+        """Give marginals by the names of the sites `(*shape, states)`, and the log evidence."""
         return infer(self.graph(*args), self.method, width_budget=self.width_budget, **self.settings)
 
 

@@ -26,7 +26,7 @@ class Beliefs:
 
     Attributes:
         structure: of the graph.
-        variables: for each family, probabilities (*shape, K).
+        variables: for each family, probabilities `(*shape, K)`.
         factors: for each group, probabilities (G, K_1, ..., K_r).
         log_z: natural log of the total mass, or what stands for it: see `log_z_kind`.
         verdict_number: number of the verdict.
@@ -61,7 +61,7 @@ class Beliefs:
 
     @property
     def beliefs(self) -> dict[str, Any]:
-        """Probabilities by the name of the variables (*shape, K)."""
+        """Probabilities by the name of the variables `(*shape, K)`."""
         return {f.name: b for f, b in zip(self.structure.families, self.variables, strict=True)}
 
     @property

@@ -23,7 +23,7 @@ def seen_with(family: Family, seen: Any, given: Any) -> Any:
     Args:
         family: the variables.
         seen: states by number, -1 where nothing was seen.
-        given: a state, by its number or its name, or an array of them (*shape); or a pair (index, states).
+        given: a state, by its number or its name, or an array of them `(*shape)`; or a pair (index, states).
 
     Raises: LawfulError for a state that is none, or a shape that does not fit; IndexRangeError for an index that names
         no variable.

@@ -86,7 +86,7 @@ def eliminated(
 def most_probable(
     graph: FactorGraph, order: str | None = None, budget: int = BUDGET, compiled: bool | None = None
 ) -> tuple[dict[str, Any], Any]:
-    """Find an assignment of the highest score, by states (*shape), and the natural log of its measure.
+    """Find an assignment of the highest score, by states `(*shape)`, and the natural log of its measure.
 
     Of several the one with the lowest states, in the reverse order of elimination, is taken.
 
@@ -101,7 +101,7 @@ def most_probable(
 def pushed(
     graph: FactorGraph, uniforms: Any, order: str | None = None, budget: int = BUDGET, compiled: bool | None = None
 ) -> dict[str, Any]:
-    """Turn uniforms, one for each variable (n,), into an exact draw of all variables, by states (*shape)."""
+    """Turn uniforms, one for each variable (n,), into an exact draw of all variables, by states `(*shape)`."""
     structure = graph.structure
     refuse_too_wide(elimination_plan(structure, order), budget)
     return by_name(structure, _run(structure, order, "draw", compiled, graph.potentials, uniforms))

@@ -93,8 +93,8 @@ class FactorGraph:
             name: a new name.
             shape: of the array.
             cardinality: number of states; left out where `states` are given.
-            log_potential: scores of the states as natural logs (*shape, cardinality), or (cardinality,) for all alike;
-                -inf excludes a state. Default: zero.
+            log_potential: scores of the states as natural logs `(*shape, cardinality)`, or (cardinality,) for all
+                alike; -inf excludes a state. Default: zero.
             states: names of the states.
 
         Returns: a handle, for scopes.
@@ -300,14 +300,14 @@ class FactorGraph:
 
     @property
     def evidence(self) -> dict[str, Any]:
-        """States observed, name -> (*shape), -1 where nothing is."""
+        """States observed, name -> `(*shape)`, -1 where nothing is."""
         return {
             self._families[place].name: seen.reshape(self._families[place].shape)
             for place, seen in self._evidence.items()
         }
 
     def log_score(self, assignment: Mapping[str, Any]) -> jax.Array:
-        """Log of the measure of one assignment, name -> states (*shape), as numbers.
+        """Log of the measure of one assignment, name -> states `(*shape)`, as numbers.
 
         Raises: LawfulError for a name that is missing or not known, for states of another shape, and for a number that
             is no state.

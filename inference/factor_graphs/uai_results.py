@@ -147,7 +147,7 @@ def in_file_order(graph: FactorGraph, values: Mapping[str, Any]) -> list[Any]:
 
     Args:
         graph: the graph.
-        values: for the variables of each name an array (*shape, ...), such as beliefs or states.
+        values: for the variables of each name an array `(*shape, ...)`, such as beliefs or states.
 
     Returns: for each variable of the file, its part.
 
