@@ -91,6 +91,13 @@ def _fixed(form: Form, chosen: Collection[Address], given: Mapping[str, Any]) ->
     """Find the values of the sites that are no variables."""
     values = {as_address(name): value for name, value in given.items()}
     rest = [c for c in choices_of(form) if c.address not in chosen]
+    unknown = set(values) - {c.address for c in rest}
+    if unknown:
+        raise LawfulError(
+            f"to_factor_graph: given: {', '.join(map(show_address, sorted(unknown)))}: no latent site beside the "
+            f"variables. These are: {', '.join(c.name for c in rest) or 'none'}.",
+            sites=tuple(unknown),
+        )
     missing = [c.name for c in rest if c.address not in values]
     if missing:
         raise LawfulError(

@@ -6,6 +6,7 @@ what agrees with it and nothing else, so the total mass is then that of the evid
 
 from __future__ import annotations
 
+import html
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -413,6 +414,16 @@ class FactorGraph:
         from .drawing import to_mermaid
 
         return to_mermaid(self, singly)
+
+    def summary(self) -> str:
+        """Write what the graph holds and what an inference would do; see `summary.summary`."""
+        from .summary import summary
+
+        return summary(self)
+
+    def _repr_html_(self) -> str:
+        """Show the summary in a notebook."""
+        return f"<pre>{html.escape(self.summary())}</pre>"
 
     def __repr__(self) -> str:
         """Count variables and factors."""

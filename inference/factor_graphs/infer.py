@@ -15,7 +15,7 @@ from lawful.errors import LawfulError, WidthError
 from .beliefs import Beliefs
 from .exact import BUDGET, eliminated, elimination_plan
 from .graph import FactorGraph
-from .propagation import is_forest, propagated
+from .propagation import propagated
 
 METHODS = ("auto", "exact", "tree", "loopy")
 
@@ -49,7 +49,7 @@ class Plan:
         shape = "a forest" if self.forest else "with cycles"
         return (
             f"{self.method}: {self.reason}. The graph is {shape}; elimination has width {self.width}, {self.rounds} "
-            f"rounds and {self.entries} table entries ({_shown(self.bytes)}), the largest table {self.largest}."
+            f"rounds and {self.entries} table entries ({shown_bytes(self.bytes)}), the largest table {self.largest}."
         )
 
 
@@ -64,7 +64,7 @@ def plan(graph: FactorGraph, method: str = "auto", width_budget: int = BUDGET) -
     """
     if method not in METHODS:
         raise LawfulError(f"method: expected one of {', '.join(METHODS)}, got {method!r}.")
-    found, forest = elimination_plan(graph.structure, None), is_forest(graph.structure)
+    found, forest = elimination_plan(graph.structure, None), graph.structure.is_forest
     fits = found.largest <= width_budget
     if method == "tree" and not forest:
         raise LawfulError("method='tree': the graph has a cycle. Fix: method='exact', or method='loopy'.")
@@ -120,7 +120,7 @@ def infer(
     return eliminated(graph, budget=width_budget, compiled=compiled)
 
 
-def _shown(size: int) -> str:
+def shown_bytes(size: int) -> str:
     """Write a number of bytes for people."""
     step = min(int(math.log(max(size, 1), 1024)), 3)
     return f"{size / 1024**step:.3g} {('B', 'KiB', 'MiB', 'GiB')[step]}"

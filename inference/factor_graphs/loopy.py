@@ -35,12 +35,14 @@ class Settings:
         max_iters: largest number of sweeps.
         schedule: "flooding" sends all messages at once, "residual" the share of them that would change most.
         share: that share.
+        watched: whether the last sweeps are all looked at, to tell a run that oscillates from a slow one.
     """
 
     adaptive: bool = False
     max_iters: int = 500
     schedule: str = "flooding"
     share: float = 0.1
+    watched: bool = True
 
 
 class Run(NamedTuple):
@@ -104,7 +106,7 @@ def run(
         new = exchange.sweep(net, scores, prepared, state.messages)
         last = state.sweeps + 1
         checked = last % CHECK == 0
-        asked = checked | (last > settings.max_iters - TAIL)
+        asked = checked | (last > settings.max_iters - (TAIL if settings.watched else 1))
         pairs = [tuple(zip(*pair, strict=True)) for pair in zip(new, state.messages, strict=True)]
         mixed = tuple(tuple(exchange.damped(a, b, state.damping) for a, b in block) for block in pairs)
 

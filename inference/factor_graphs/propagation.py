@@ -13,8 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from lawful.errors import LawfulError
 
@@ -54,7 +52,7 @@ def propagated(
             array (G,).
         damping: share of the old message in the new one, in [0, 1); None raises it whenever the residual does not fall.
         max_iters: largest number of sweeps.
-        tol: the residual at which the run ends; default 1e-4 in float32 and 1e-9 in float64.
+        tol: the residual at which the run ends; default 1e-4 in float32 and 1e-9 in float64. Zero asks for all sweeps.
         schedule: "flooding" or "residual".
         init: an answer of the same structure, whose messages are the first.
         certify: whether to look for a proof that the fixed point is the only one.
@@ -81,10 +79,8 @@ def propagated(
             f"({structure.digest[:12]}), got {'no messages' if init.messages is None else init.structure.digest[:12]}."
         )
     ones, numbers = counting == "bethe", _counting(structure, counting)
-    exchange, settings = (
-        exchange_for(structure, potentials, temperature, ones),
-        Settings(damping is None, max_iters, schedule),
-    )
+    exchange = exchange_for(structure, potentials, temperature, ones)
+    settings = Settings(damping is None, max_iters, schedule, watched=tol is None or tol > 0)
     eps = 1e-4 if _precision(potentials) == np.float32 else 1e-9
     limit = min(eps if tol is None else tol, CEILING)
     found = _program(structure, exchange, settings)(
@@ -114,31 +110,13 @@ def _certificate(structure: Structure, potentials: Potentials, counting: str, ce
         return "upper-bound"
     if counting != "bethe":
         return "none"
-    if is_forest(structure):
+    if structure.is_forest:
         return "exact"
     if not certify:
         return "none"
     if contracts(structure, potentials):
         return "unique-fixed-point"
     return "lower-bound" if attractive(structure, potentials) else "none"
-
-
-def is_forest(structure: Structure) -> bool:
-    """Tell whether no cycle of variables and factors exists."""
-    return _forest(structure)
-
-
-@lru_cache(maxsize=128)
-def _forest(structure: Structure) -> bool:
-    number, ends = structure.size, [np.zeros((2, 0), np.int64)]
-    for group in structure.groups:
-        factor = np.repeat(number + np.arange(group.size), group.arity)
-        ends.append(np.stack([group.scopes.reshape(-1), factor]))
-        number += group.size
-    pairs = np.concatenate(ends, axis=1)
-    whole = coo_matrix((np.ones(pairs.shape[1]), tuple(pairs)), shape=(number, number))
-    # A forest has as many components as it has vertices more than edges; every other graph has more.
-    return bool(connected_components(whole, directed=False)[0] == number - pairs.shape[1])
 
 
 def _counting(structure: Structure, counting: str | Sequence[Any]) -> tuple[Any, ...]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,25 @@ class Structure:
         """Number of states of each variable."""
         sizes = [np.full(family.size, family.cardinality, np.int64) for family in self.families]
         return np.concatenate([np.zeros(0, np.int64), *sizes])
+
+    @cached_property
+    def components(self) -> int:
+        """Number of parts that hang together; a factor without variables is one of its own."""
+        number = self.size + sum(group.size for group in self.groups)
+        starts = np.cumsum([self.size, *(group.size for group in self.groups)])
+        ends = [np.zeros((2, 0), np.int64)]
+        for group, start in zip(self.groups, starts[:-1], strict=True):
+            factor = np.repeat(start + np.arange(group.size), group.arity)
+            ends.append(np.stack([group.scopes.reshape(-1), factor]))
+        pairs = np.concatenate(ends, axis=1)
+        whole = coo_matrix((np.ones(pairs.shape[1]), tuple(pairs)), shape=(number, number))
+        return int(connected_components(whole, directed=False)[0])
+
+    @cached_property
+    def is_forest(self) -> bool:
+        """Whether no cycle of variables and factors exists: there are as many parts as vertices more than edges."""
+        vertices = self.size + sum(group.size for group in self.groups)
+        return self.components == vertices - sum(group.scopes.size for group in self.groups)
 
     @cached_property
     def digest(self) -> str:

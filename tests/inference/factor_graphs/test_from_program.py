@@ -160,6 +160,8 @@ def test_sites_that_are_no_variables_are_given():
     form = lawful.trace(program, y)
     total = [form.log_density({"mu": 0.7, "z": z}, y) for z in np.ndindex(2, 2, 2)]
     assert float(found.log_z) == pytest.approx(float(jax.nn.logsumexp(jnp.array(total))), abs=1e-12)
+    with pytest.raises(LawfulError, match="given: nu: no latent site beside the variables. These are: mu"):
+        to_factor_graph(program, y, given={"mu": 0.7, "nu": 1.0})
     with pytest.raises(LawfulError, match="w: no finite site of the program. The finite sites are: z"):
         to_factor_graph(program, y, sites=["w"])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError, WidthError
-from lawful.inference.factor_graphs import infer, plan
+from lawful.inference.factor_graphs import FactorGraph, infer, plan
 from tests.inference.factor_graphs.networks import exact, largest_error, network
 from tests.inference.factor_graphs.truth import grid
 
@@ -41,3 +41,24 @@ def test_a_plan_says_what_it_would_take():
     shown = str(plan(grid(np.random.default_rng(0), 3, 4)))
     assert shown.startswith("exact: its largest table fits the budget of 16777216 entries. The graph is with cycles;")
     assert "table entries (" in shown
+
+
+def test_a_summary_has_a_line_for_each_name_and_the_plan():
+    graph = grid(np.random.default_rng(0), 3, 4).observe({"z": ([0, 1], [[1, 1, 0, 0], [0, 0, 1, 1]])})
+    shown = graph.summary().splitlines()
+    assert shown[0] == "FactorGraph(12 variables, 17 factors)"
+    assert shown[1].split() == "z 12 variables (3, 4), 2 states, 8 observed".split()
+    assert shown[2].split() == "down 8 factors of 2 variables, tables of 32 B in all".split()
+    assert shown[-1].startswith("1 component. exact: its largest table fits the budget")
+    assert graph._repr_html_().startswith("<pre>FactorGraph(12 variables")
+
+
+def test_parts_that_hang_together_are_counted_and_forests_are_told():
+    graph = FactorGraph()
+    x = graph.variables("x", (5,), 2)
+    graph.factors("pair", [x[[0, 1]], x[[1, 2]]], np.zeros((2, 2)))
+    assert (graph.structure.components, graph.structure.is_forest) == (3, True)
+    graph.factors("constant", [], 0.5)
+    assert (graph.structure.components, graph.structure.is_forest) == (4, True)
+    graph.factors("again", [x[0], x[2]], np.zeros((2, 2)))
+    assert (graph.structure.components, graph.structure.is_forest) == (4, False)
