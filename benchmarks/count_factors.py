@@ -91,7 +91,7 @@ def numba_floor() -> Callable[..., Any] | None:
         return None
 
     @numba.njit(fastmath=True)
-    def one(h, g, alpha, told):  # type: ignore[no-untyped-def]
+    def one(h: Any, g: Any, alpha: Any, told: Any) -> None:
         size, theta = len(h), np.float32(0)
         low, high = np.float32(-60), np.float32(60)
         centre = np.argmax(g)

@@ -254,8 +254,8 @@ class Walk:
         """A site that is summed: its values are a plate, its law a table."""
         law, shape = node.law, tuple(node.out.shape)
         parameters = [frame.env[v] for v in node.parameters]
-        together = node.address in self.job.together or not _has_elements(law)
-        size = len(_support(law)) if not together else law.atoms
+        together = node.address in self.job.together or not has_elements(law)
+        size = len(support_of(law)) if not together else law.atoms
         if size > self.job.cap:
             why = self.job.together.get(node.address, f"its law is {law.label}")
             raise too_many(show_address(node.address), size, self.job.cap, why)
@@ -279,7 +279,7 @@ class Walk:
         if together:
             values, masses = self.compute(Tupled(law.enumerate), parameters, "values")
         else:
-            support = np.asarray(_support(law)).astype(law.dtype)
+            support = np.asarray(support_of(law)).astype(law.dtype)
             column = support.reshape((-1,) + (1,) * len(law.shape))
             values = self.block.constant(np.broadcast_to(column, (len(support), *law.shape)))
             masses = self.compute(Tupled(law.element_masses), parameters, "log masses")[0]
@@ -355,12 +355,14 @@ def _base(law: Any) -> Any:
     return law.base if isinstance(law, LanesLaw) else law
 
 
-def _has_elements(law: Any) -> bool:
+def has_elements(law: Any) -> bool:
+    """Tell whether a value of a law is made of independent elements, each with the same finite support."""
     base = _base(law)
     return isinstance(base, DistributionLaw) and base.support_table is not None and not base.is_point_mass
 
 
-def _support(law: Any) -> np.ndarray:
+def support_of(law: Any) -> np.ndarray:
+    """Values of one element."""
     table = _base(law).support_table
     assert table is not None
     return table.array

@@ -177,7 +177,7 @@ def planned(structure: Structure, order: Order) -> Plan:
     """Write an elimination in an order as batches."""
     cards, turn = structure.cardinalities, np.empty(structure.size, np.int64)
     turn[list(order.variables)] = np.arange(structure.size)
-    row, counted = _rows(cards)
+    row, counted = structure.rows, tuple(structure.counts.items())
     buckets = _Buckets(structure.size)
     entries, chosen = _entered(structure, turn, buckets)
     size, rounds = cards.tolist(), rounds_of(order)
@@ -205,17 +205,6 @@ def planned(structure: Structure, order: Order) -> Plan:
     columns = zip(*places, strict=True) if places else [()] * 5
     sizes = order.entries(size)
     return Plan(order, steps, Places(joined, chosen, *columns), len(rounds), max(sizes, default=0), sum(sizes))
-
-
-def _rows(cards: np.ndarray) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
-    """Number the variables with as many states."""
-    row = np.zeros(len(cards), np.int64)
-    counted = []
-    for card in sorted(set(cards.tolist())):
-        same = np.flatnonzero(cards == card)
-        row[same] = np.arange(len(same))
-        counted.append((card, len(same)))
-    return row, tuple(counted)
 
 
 def _entered(

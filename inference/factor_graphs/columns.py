@@ -90,7 +90,7 @@ def _padded(values: Any, pads: list[tuple[int, int, int]]) -> Any:
 
 def boxes_of(structure: Structure, group: Group) -> tuple[Box, ...] | None:
     """Find the columns of a group as boxes of one shape; None where they are not."""
-    rows, counts = class_rows(structure)
+    rows, counts = structure.rows, structure.counts
     found: list[Box] = []
     for axis, card in enumerate(group.cardinalities):
         box = _box(structure, group.scopes[:, axis], rows, counts[card])
@@ -98,16 +98,6 @@ def boxes_of(structure: Structure, group: Group) -> tuple[Box, ...] | None:
             return None
         found.append(box)
     return tuple(found)
-
-
-def class_rows(structure: Structure) -> tuple[np.ndarray, dict[int, int]]:
-    """Number the variables among those with as many states, and count these."""
-    cards = structure.cardinalities
-    rows, counts = np.zeros(len(cards), np.int64), {}
-    for card in np.unique(cards).tolist():
-        same = np.flatnonzero(cards == card)
-        rows[same], counts[card] = np.arange(len(same)), len(same)
-    return rows, counts
 
 
 def _box(structure: Structure, numbers: np.ndarray, rows: np.ndarray, count: int) -> Box | None:

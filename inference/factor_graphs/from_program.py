@@ -25,9 +25,9 @@ from lawful.scoring import gather_choices, scored
 from lawful.tracing import split_arguments, trace
 
 from ..summing import finite_sites
-from ..summing_walk import _has_elements, _support
+from ..summing_walk import has_elements, support_of
 from .graph import FactorGraph, Variables
-from .lifted import TABLE, Budget, Table, Terms, aligned, terms, too_large
+from .lifted import TABLE, Budget, Table, Terms, aligned, plain, terms, too_large
 from .lifting import Lifting
 
 CHECKS = 8
@@ -138,13 +138,13 @@ class _Reader:
         """Declare the variables."""
         self.lifting = Lifting(self.budget)
         for address, choice in self.chosen.items():
-            if not _has_elements(choice.law):
+            if not has_elements(choice.law):
                 raise UnsupportedProgramError(
                     f"site '{choice.name}': its law {choice.law.label} has no independent finite elements. Fix: leave "
                     "it out of sites=[...], and give its value.",
                     site=address,
                 )
-            support = np.asarray(_support(choice.law)).astype(choice.dtype)
+            support = np.asarray(support_of(choice.law)).astype(choice.dtype)
             states = None if np.array_equal(support, np.arange(len(support))) else [str(v) for v in support.tolist()]
             self.handles[address] = self.graph.variables(choice.name, choice.full_shape, len(support), states=states)
             self.supports[choice.name] = support
@@ -203,7 +203,7 @@ class _Reader:
         numbers = np.asarray(self.handles[node.address].numbers[steps])
         support = self.supports[show_address(node.address)]
         (masses,) = self.tried(name, self.lifting.apply, Tupled(node.law.element_masses), parameters)
-        table = masses.single(self.budget) if isinstance(masses, Terms) else _plain(masses)
+        table = masses.single(self.budget) if isinstance(masses, Terms) else plain(masses)
         prior = Table(table.array, np.concatenate([table.scopes[0], numbers[..., None]], axis=-1))
         assert all(np.array_equal(table.scopes[0], other) for other in table.scopes[1:]), "states differ in scope"
         if guard is not None:
@@ -216,7 +216,7 @@ class _Reader:
 
     def weigh(self, name: str, value: Any, guard: Any) -> None:
         """Add a log weight, counted where the guard holds."""
-        parts = value.parts if isinstance(value, Terms) else (_plain(value),)
+        parts = value.parts if isinstance(value, Terms) else (plain(value),)
         for part in parts:
             if guard is not None:
                 part = _chosen_by(guard, part, part.map(jnp.zeros_like), self.budget)
@@ -296,13 +296,9 @@ class _Reader:
             env[out] = self.tried("a branch", self.lifting.apply, choose, [index, *cases])[0]
 
 
-def _plain(value: Any) -> Table:
-    return Table(jnp.asarray(value), np.zeros((*jnp.shape(value), 0), np.int64))
-
-
 def _chosen_by(guard: Any, there: Table, idle: Table, budget: int) -> Table:
     """Take one table where a guard holds and another where it does not."""
-    which = guard.single(budget) if isinstance(guard, Terms) else _plain(guard)
+    which = guard.single(budget) if isinstance(guard, Terms) else plain(guard)
     arrays, scopes = aligned([which.spread(there.shape), there, idle], budget)
     states = tuple(max(a.shape[k] for a in arrays) for k in range(scopes.shape[-1]))
     chosen = jnp.where(arrays[0], arrays[1], arrays[2].astype(arrays[1].dtype))

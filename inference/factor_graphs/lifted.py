@@ -109,6 +109,11 @@ def terms(table: Table) -> Terms:
     return Terms(table.shape, (table,))
 
 
+def plain(array: Any) -> Table:
+    """See an array as a table without variables."""
+    return Table(jnp.asarray(array), np.zeros((*jnp.shape(array), 0), np.int64))
+
+
 def _pieces(part: Table, lead: int) -> list[Table]:
     """Split a table along the axes that are summed."""
     shape, extra = part.shape[:lead], part.shape[lead:]

@@ -21,7 +21,7 @@ from lawful.form import Det, Form, Var
 from lawful.lowering import CALLS, Equation, unfold
 
 from ..summing_axes import ELEMENTWISE
-from .lifted import TABLE, Budget, Table, Terms, aligned, joint, terms
+from .lifted import TABLE, Budget, Table, Terms, aligned, joint, plain, terms
 
 type Shape = tuple[int, ...]
 
@@ -185,7 +185,7 @@ class Lifting:
 
     def _concatenate(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         axis = int(equation.params["dimension"])
-        tables = [v.single(self.budget) if isinstance(v, Terms) else _plain(v) for v in full]
+        tables = [v.single(self.budget) if isinstance(v, Terms) else plain(v) for v in full]
         if len({t.cardinalities for t in tables}) == 1:
             array = jnp.concatenate([t.array for t in tables], axis=tables[0].arity + axis)
             return terms(Table(array, np.concatenate([t.scopes for t in tables], axis=axis)))
@@ -279,7 +279,7 @@ class Lifting:
     def _spread(self, value: Any, shape: tuple[int, ...]) -> Terms:
         """Give a value the shape of a result: scalars are repeated."""
         if not isinstance(value, Terms):
-            return terms(_plain(jnp.broadcast_to(value, shape)))
+            return terms(plain(jnp.broadcast_to(value, shape)))
         if value.shape == shape:
             return value
         return terms(value.single(self.budget).spread(shape))
@@ -290,11 +290,6 @@ def abstract(value: Any) -> Any:
     if isinstance(value, Terms):
         return jax.ShapeDtypeStruct(value.shape, value.parts[0].array.dtype)
     return jax.ShapeDtypeStruct(jnp.shape(value), jnp.result_type(value))
-
-
-def _plain(array: Any) -> Table:
-    """See an array as a table without variables."""
-    return Table(jnp.asarray(array), np.zeros((*jnp.shape(array), 0), np.int64))
 
 
 def _behind(array: Any, part: Table, shape: tuple[int, ...]) -> Any:

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .columns import Column, Index, boxes_of, class_rows
+from .columns import Column, Index, boxes_of
 from .graph import Potentials
 from .structure import Structure
 
@@ -94,7 +94,7 @@ class Net:
 @lru_cache(maxsize=128)
 def net_of(structure: Structure) -> Net:
     """Find the blocks of a structure, once."""
-    rows, counts = class_rows(structure)
+    rows, counts = structure.rows, structure.counts
     blocks: list[Block] = []
     others: dict[tuple[int, ...], list[Part]] = defaultdict(list)
     for number, group in enumerate(structure.groups):
@@ -116,7 +116,7 @@ def net_of(structure: Structure) -> Net:
         for k, g in enumerate(structure.groups)
         if g.arity == 1 and g.size
     )
-    return Net(structure, tuple(blocks), singles, tuple(sorted(counts.items())))
+    return Net(structure, tuple(blocks), singles, tuple(counts.items()))
 
 
 class Scores(NamedTuple):

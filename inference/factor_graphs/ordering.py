@@ -80,12 +80,9 @@ def greedy(structure: Structure, rule: str) -> Order:
         if current.get(v) != value:
             continue
         del current[v]
-        around = near[v]
+        around = _taken_out(v, near)
         variables.append(v)
         scopes[v] = tuple(around)
-        for u in around:
-            near[u] |= around
-            near[u] -= {u, v}
         touched = set(around)
         if rule == "min-fill":
             touched.update(*(near[u] for u in around))
@@ -131,15 +128,20 @@ def in_rounds(structure: Structure, seed: int = 0) -> Order:
         ready = {v for v in left if len(near[v]) <= least}
         taken = [v for v in ready if all(u not in ready or rank[v] < rank[u] for u in near[v])]
         for v in sorted(taken):
-            around = near[v]
             variables.append(v)
-            scopes[v] = tuple(around)
-            for u in around:
-                near[u] |= around
-                near[u] -= {u, v}
+            scopes[v] = tuple(_taken_out(v, near))
         gone = set(taken)
         left = [v for v in left if v not in gone]
     return _sorted("rounds", variables, scopes)
+
+
+def _taken_out(v: int, near: Neighbours) -> set[int]:
+    """Join the neighbours of a variable, which meet in the table that it leaves, and give them."""
+    around = near[v]
+    for u in around:
+        near[u] |= around
+        near[u] -= {u, v}
+    return around
 
 
 def _sorted(rule: str, variables: Sequence[int], scopes: Mapping[int, Iterable[int]]) -> Order:

@@ -91,6 +91,20 @@ class Structure:
         return np.concatenate([np.zeros(0, np.int64), *sizes])
 
     @cached_property
+    def counts(self) -> dict[int, int]:
+        """Number of variables by their number of states, in ascending order."""
+        found, many = np.unique(self.cardinalities, return_counts=True)
+        return dict(zip(found.tolist(), many.tolist(), strict=True))
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """Number of each variable among those with as many states."""
+        rows = np.zeros(self.size, np.int64)
+        for card, many in self.counts.items():
+            rows[self.cardinalities == card] = np.arange(many)
+        return rows
+
+    @cached_property
     def components(self) -> int:
         """Number of parts that hang together; a factor without variables is one of its own."""
         number = self.size + sum(group.size for group in self.groups)

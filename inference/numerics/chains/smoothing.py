@@ -53,7 +53,10 @@ def _any_of_batch(size: int, batched: Sequence[bool], flags: Bool[Array, " B"]) 
 
 def where_certified(certified: Bool[Array, ""], fast: Any, exact: Callable[[], Any]) -> Any:
     """Take the fast result where it is certified, else the exact one, which is computed only if it is needed."""
-    keep = lambda new, old: jnp.where(certified, old, new)  # noqa: E731
+
+    def keep(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(certified, old, new)
+
     return lax.cond(_any(~certified), lambda: jax.tree.map(keep, exact(), fast), lambda: fast)
 
 
