@@ -170,7 +170,7 @@ def families(
         own = range(place, place + math.prod(shape))
         if not own:
             continue
-        kinds = {states[k] if isinstance(states[k], int) else tuple(map(str, states[k])) for k in own}  # type: ignore[arg-type]
+        kinds = {s if isinstance(s, int) else tuple(map(str, s)) for s in (states[k] for k in own)}
         if len(kinds) != 1:
             raise LawfulError(f"variables {name!r}: expected the same states of all its elements.", site=name)
         kind = kinds.pop()
