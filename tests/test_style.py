@@ -14,6 +14,7 @@ FILES = sorted(file for folder in PACKAGES for file in (ROOT / folder).rglob("*.
 # The closure rule: an algorithm's randomness is made of sites, so only these turn keys into numbers.
 BACKENDS = {
     "inference/laws.py": "the laws of the algorithms' own sites: draw beside the enumeration of the same law",
+    "inference/factor_graphs/graph_law.py": "the law of variables of a factor graph: draw beside the enumeration",
     "inference/conditional_resampling.py": "the law of ancestors given the first: draw beside the enumeration",
     "inference/numerics/scheme.py": "the uniforms of a resampling scheme, which its enumeration integrates out",
     "inference/check/identities.py": "points at which density identities are tested; no algorithm runs on them",

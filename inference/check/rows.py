@@ -13,6 +13,7 @@ from ..annealed_importance import annealed
 from ..enumerate_sites import enumerate_sites
 from ..kernels import (
     barker,
+    block_gibbs,
     gibbs,
     hmc,
     mala,
@@ -231,6 +232,9 @@ ROWS: tuple[Row, ...] = (
     Row("gibbs", gibbs(), programs=(labels, hidden)),
     Row("gibbs, mixture", Conditionals(), particles=1, max_paths=8),
     Row("gibbs, sites that depend on each other", Conditionals(), **DEPENDENT),
+    Row("block gibbs", block_gibbs(), particles=1, max_paths=8),
+    Row("block gibbs, small blocks", block_gibbs(width_budget=4), particles=1, max_paths=8),
+    Row("block gibbs, sites that depend on each other", block_gibbs(width_budget=6), **DEPENDENT),
     Row("particle gibbs", particle_gibbs(2, ancestors="retained"), programs=(two_steps,)),
     Row(
         "particle gibbs, systematic",

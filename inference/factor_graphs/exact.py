@@ -107,6 +107,16 @@ def pushed(
     return by_name(structure, _run(structure, order, "draw", compiled, graph.potentials, uniforms))
 
 
+def log_mass(structure: Structure, potentials: Potentials, compiled: bool | None = None) -> Any:
+    """Give the natural log of the total mass; its gradient is exact, and zero at what is excluded."""
+    return _run(structure, None, "total", compiled, potentials)
+
+
+def drawn_states(structure: Structure, potentials: Potentials, uniforms: Any, compiled: bool | None = None) -> Any:
+    """Turn uniforms (n,) into an exact draw of the states of all variables (n,)."""
+    return _run(structure, None, "draw", compiled, potentials, uniforms)
+
+
 def by_name(structure: Structure, states: Any) -> dict[str, Any]:
     """Split states of all variables (n,) by name."""
     return {
@@ -134,11 +144,12 @@ class _Runner:
 
     def __init__(self, plan: Plan, plain: Callable[..., Any]) -> None:
         self.queries = 0
-        self.plain: Callable[..., Any] = partial(plain, plan.places)
-        if sum(x.size for x in jax.tree.leaves(plan.places)) <= CONSTANTS_UP_TO:
+        places = jax.tree.map(lambda x: x.astype(np.int32), plan.places)  # single precision has no longer indices
+        self.plain: Callable[..., Any] = partial(plain, places)
+        if sum(x.size for x in jax.tree.leaves(places)) <= CONSTANTS_UP_TO:
             self.compiled: Callable[..., Any] = jax.jit(self.plain)
         else:  # as constants they would make compilation slow
-            self.compiled = partial(jax.jit(plain), plan.places)
+            self.compiled = partial(jax.jit(plain), places)
 
 
 @lru_cache(maxsize=256)
@@ -151,6 +162,9 @@ def _runner(structure: Structure, order: str | None, what: str) -> _Runner:
         found = backward(steps, places, run)
         return run.log_total, *_split(structure, plan, places, found, run.log_total)
 
+    def total(places: Any, potentials: Potentials) -> Any:
+        return forward(steps, places, potentials).log_total
+
     def largest(places: Any, potentials: Potentials) -> Any:
         run = forward(steps, places, potentials, "max")
         return decode(steps, places, run, structure.size, highest), run.log_total
@@ -159,7 +173,7 @@ def _runner(structure: Structure, order: str | None, what: str) -> _Runner:
         run = forward(steps, places, potentials)
         return decode(steps, places, run, structure.size, by_uniform(uniforms))
 
-    questions: dict[str, Callable[..., Any]] = {"marginals": marginals, "map": largest, "draw": draw}
+    questions: dict[str, Callable[..., Any]] = {"marginals": marginals, "total": total, "map": largest, "draw": draw}
     return _Runner(plan, questions[what])
 
 

@@ -2,6 +2,7 @@
 
 from .barker import barker
 from .base import Kernel, Proposed, State, scored
+from .block_gibbs import block_gibbs
 from .compose import cycle, mixture, repeat
 from .conjugate import conjugate
 from .delayed import delayed_acceptance
@@ -30,6 +31,7 @@ __all__ = [
     "Proposed",
     "State",
     "barker",
+    "block_gibbs",
     "conjugate",
     "cycle",
     "delayed_acceptance",

@@ -38,7 +38,7 @@ DEAR = (
     "repeat mh", "on sites, mixture", "smc multinomial adaptive, collapsed", "smc systematic adaptive, N = 3",
     "gibbs, mixture", "smc . enumerate_sites", "tempered smc, waste-free, N = 4", "smc residual",
     "guided smc by the prior, simplified", "resample-move: reflect at every step of a loop", "smc multinomial",
-    "gibbs, sites that depend on each other",
+    "gibbs, sites that depend on each other", "block gibbs, sites that depend on each other",
 )  # fmt: skip
 assert set(DEAR) < {row.name for row in ROWS}
 EACH = [pytest.param(row, marks=[pytest.mark.slow] if row.name in DEAR else [], id=row.name) for row in ROWS]

@@ -1,0 +1,182 @@
+"""GraphLaw: the law of some variables of a factor graph, all others summed out, as the law of a site.
+
+Law: for states x of the variables, log p(x) = log Z(x observed) - log Z. The draw is a forward elimination and a draw
+of each variable given those that were eliminated later. Of a graph without mass the first states are taken, so nothing
+is ever NaN.
+
+What is known of other variables is observed in the potentials. So the sites of a program can be drawn one after the
+other, each given those before, and a block of variables given all that is held.
+
+Reference: Dechter (1999), Bucket elimination: a unifying framework for reasoning, section on sampling.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.errors import PathLimitError
+from lawful.laws import MAX_ATOMS
+
+from .exact import drawn_states, log_mass
+from .graph import Potentials
+from .structure import Family, Structure
+
+
+@dataclass(frozen=True)
+class GraphLaw:
+    """States of some families of variables, one family after the other, as a vector.
+
+    Its parameters are the arrays of the graph's potentials, `jax.tree.leaves` of them.
+
+    Attributes:
+        structure: of the graph.
+        tree: that of the potentials.
+        names: the families.
+    """
+
+    structure: Structure
+    tree: Any
+    names: tuple[str, ...]
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families that are drawn."""
+        return tuple(f for name in self.names if (f := self.structure.family(name)) is not None)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One state a variable."""
+        return (sum(family.size for family in self.families),)
+
+    @property
+    def dtype(self) -> Any:
+        """Numbers of states."""
+        return jnp.dtype("int32")
+
+    @property
+    def atoms(self) -> int:
+        """Number of joint states."""
+        return math.prod(family.cardinality**family.size for family in self.families)
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return "factor graph"
+
+    def draw(self, key: jax.Array, *leaves: jax.Array) -> jax.Array:
+        """Draw states, given those that the potentials hold."""
+        return self.push(jax.random.uniform(key, (self.structure.size,), jnp.result_type(float)), *leaves)
+
+    def push(self, uniforms: jax.Array, *leaves: jax.Array) -> jax.Array:
+        """Turn uniforms, one for each variable of the graph (n,), into states of those that are drawn."""
+        potentials = self._potentials(leaves)
+        states = jnp.asarray(drawn_states(self.structure, potentials, uniforms, compiled=True))
+        possible = jnp.isfinite(log_mass(self.structure, potentials, compiled=True))
+        own = [states[f.offset : f.offset + f.size] for f in self.families]
+        return jnp.where(possible, jnp.concatenate([jnp.zeros(0, states.dtype), *own]), 0).astype(self.dtype)
+
+    def log_prob(self, value: jax.Array, *leaves: jax.Array) -> jax.Array:
+        """Give the log probability of states."""
+        potentials = self._potentials(leaves)
+        whole = jnp.asarray(log_mass(self.structure, potentials, compiled=True))
+        own = jnp.asarray(log_mass(self.structure, self._observed(potentials, value), compiled=True))
+        possible = jnp.isfinite(whole)
+        first = jnp.where(jnp.all(value == 0), 0.0, -jnp.inf).astype(own.dtype)
+        return jnp.where(possible, own - jnp.where(possible, whole, 0.0), first)
+
+    def enumerate(self, *leaves: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """List the joint states, the last variable fastest, with their log probabilities.
+
+        Raises: PathLimitError for too many.
+        """
+        if self.atoms > MAX_ATOMS:
+            raise PathLimitError(
+                f"{', '.join(self.names)}: {self.atoms} joint states, more than {MAX_ATOMS}.",
+                needed=self.atoms, cap=MAX_ATOMS,
+            )  # fmt: skip
+        cards = [f.cardinality for f in self.families for _ in range(f.size)]
+        grid = np.indices(tuple(cards), np.int32).reshape((len(cards), -1)).T if cards else np.zeros((1, 0), np.int32)
+        return jnp.asarray(grid), jax.vmap(lambda x: self.log_prob(x, *leaves))(jnp.asarray(grid))
+
+    def _potentials(self, leaves: Any) -> Potentials:
+        potentials: Potentials = jax.tree.unflatten(self.tree, leaves)
+        return potentials
+
+    def _observed(self, potentials: Potentials, value: jax.Array) -> Potentials:
+        start = 0
+        for family in self.families:
+            states = value[start : start + family.size]
+            potentials, start = observed(self.structure, potentials, family.name, states), start + family.size
+        return potentials
+
+
+def observed(structure: Structure, potentials: Potentials, name: str, states: Any) -> Potentials:
+    """Exclude all states of a family but those observed (n,): what is left of the measure is that of the evidence."""
+    (place,) = (k for k, family in enumerate(structure.families) if family.name == name)
+    unary = list(potentials.unary)
+    seen = jnp.asarray(states)[:, None] == np.arange(unary[place].shape[1])[None]
+    unary[place] = jnp.where(seen, unary[place], -jnp.inf)
+    return potentials._replace(unary=tuple(unary))
+
+
+@dataclass(frozen=True)
+class SiteLaw:
+    """A site of a program that is a family of variables: its values stand for their states.
+
+    Attributes:
+        base: the law of the family's states.
+        shape: of the site.
+        kind: type of its values, by name.
+        support: the values of the states.
+    """
+
+    base: GraphLaw
+    shape: tuple[int, ...]
+    kind: str
+    support: tuple[Any, ...]
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the values."""
+        return jnp.dtype(self.kind)
+
+    @property
+    def atoms(self) -> int:
+        """Number of joint values."""
+        return self.base.atoms
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return self.base.label
+
+    def draw(self, key: jax.Array, *leaves: jax.Array) -> jax.Array:
+        """Draw the values."""
+        return values_of(self.base.draw(key, *leaves), self.support, self.shape, self.dtype)
+
+    def log_prob(self, value: jax.Array, *leaves: jax.Array) -> jax.Array:
+        """Give the log probability of values; one that is no state has none."""
+        states, known = states_of(value, self.support)
+        return jnp.where(jnp.all(known), self.base.log_prob(states, *leaves), -jnp.inf)
+
+    def enumerate(self, *leaves: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """List the joint values with their log probabilities."""
+        states, masses = self.base.enumerate(*leaves)
+        return jax.vmap(lambda x: values_of(x, self.support, self.shape, self.dtype))(states), masses
+
+
+def values_of(states: jax.Array, support: Any, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Give the values of a site from the states of its variables (n,)."""
+    return jnp.asarray(np.asarray(support, dtype))[states].reshape(shape)
+
+
+def states_of(value: jax.Array, support: Any) -> tuple[jax.Array, jax.Array]:
+    """Give the states of the variables of a site (n,), and whether each value is one of a state."""
+    same = jnp.asarray(value).reshape(-1)[:, None] == np.asarray(support, value.dtype)[None]
+    return jnp.argmax(same, axis=1).astype(jnp.int32), jnp.any(same, axis=1)

@@ -1,0 +1,82 @@
+"""Restriction: the graph of some variables where all others are held at given states.
+
+Law: its measure at states of the variables is that of the graph at these and the held states, up to a factor that does
+not depend on them. Held variables cut the graph, so that a block of variables can be a forest where the graph is none.
+A part of the factors is no restriction: it forgets what the others say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from .graph import Potentials
+from .structure import Family, Group, Structure
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """Factors of a group whose scopes have the same axes among the variables that stay."""
+
+    group: int
+    rows: np.ndarray
+    kept: tuple[int, ...]
+
+
+class Restriction:
+    """A graph restricted to some variables.
+
+    Attributes:
+        source: structure of the graph.
+        variables: numbers of the variables that stay (m,), ascending.
+        structure: of the restricted graph; its families have the names of those of the graph.
+    """
+
+    def __init__(self, source: Structure, variables: np.ndarray) -> None:
+        """Find the factors that read the variables, and cut their scopes."""
+        self.source, self.variables = source, np.unique(np.asarray(variables, np.int64))
+        number = np.full(source.size, -1, np.int64)
+        number[self.variables] = np.arange(len(self.variables))
+        families, self._unary = [], list[tuple[int, np.ndarray]]()
+        for place, family in enumerate(source.families):
+            own = np.flatnonzero(number[family.offset : family.offset + family.size] >= 0)
+            if len(own):
+                offset = int(number[family.offset + own[0]])
+                families.append(Family(family.name, (len(own),), family.cardinality, offset, family.states))
+                self._unary.append((place, own.astype(np.int32)))
+        groups, self._pieces = [], list[_Piece]()
+        for place, group in enumerate(source.groups):
+            inside = number[group.scopes] >= 0
+            for pattern in np.unique(inside, axis=0):
+                kept = tuple(np.flatnonzero(pattern).tolist())
+                if not kept:
+                    continue
+                rows = np.flatnonzero((inside == pattern).all(axis=1))
+                shared = group.shared and len(kept) == group.arity
+                cards = tuple(group.cardinalities[k] for k in kept)
+                name = f"{group.name} {kept}"
+                groups.append(Group(name, number[group.scopes[rows][:, list(kept)]], cards, shared))
+                self._pieces.append(_Piece(place, rows.astype(np.int32), kept))
+        self.structure = Structure(tuple(families), tuple(groups))
+
+    def potentials(self, potentials: Potentials, states: Any) -> Potentials:
+        """Give the numbers of the restricted graph, from those of the graph and the states of all its variables (n,).
+
+        Only the states of held variables are read.
+        """
+        unary = tuple(potentials.unary[place][own] for place, own in self._unary)
+        tables = []
+        for piece, group in zip(self._pieces, self.structure.groups, strict=True):
+            source = self.source.groups[piece.group]
+            own = potentials.tables[piece.group]
+            if group.shared:
+                tables.append(own)
+                continue
+            rows = np.zeros(len(piece.rows), np.int32) if source.shared else piece.rows
+            held = [k for k in range(source.arity) if k not in piece.kept]
+            moved = jnp.moveaxis(own, [k + 1 for k in held], list(range(1, len(held) + 1)))
+            tables.append(moved[(rows, *(states[source.scopes[piece.rows, k]] for k in held))])
+        return Potentials(unary, tuple(tables))
