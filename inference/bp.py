@@ -28,7 +28,7 @@ class BeliefPlan:
         model: a program, its Form, or a FactorGraph.
         sites: the finite sites that become variables; None for all.
         given: values of the other latent sites.
-        method: "auto", "exact", "tree" or "loopy".
+        method: "auto", "exact", "tree", "chain" or "loopy".
         width_budget: largest number of entries of a table of an elimination.
         max_table: largest number of entries of a factor's table.
         settings: of the messages.
@@ -75,7 +75,7 @@ def bp(
         model: a program, its Form, or a `factor_graphs.FactorGraph`.
         sites: names of the finite sites that become variables; default: all of them.
         given: values of all other latent sites, by name.
-        method: "exact", "tree", "loopy", or "auto": exact where the largest table fits the budget.
+        method: "exact", "tree", "chain", "loopy", or "auto": exact where the largest table fits the budget.
         width_budget: largest number of entries of a table of an elimination.
         max_table: largest number of entries of a factor's table.
         settings: of `factor_graphs.propagated`, as `damping=0.5`.

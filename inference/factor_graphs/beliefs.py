@@ -27,7 +27,7 @@ class Beliefs:
     Attributes:
         structure: of the graph.
         variables: for each family, probabilities `(*shape, K)`.
-        factors: for each group, probabilities (G, K_1, ..., K_r).
+        factors: for each group, probabilities (G, K_1, ..., K_r); None where they were too many to make.
         log_z: natural log of the total mass, or what stands for it: see `log_z_kind`.
         verdict_number: number of the verdict.
         messages: what a warm start needs; None for exact methods.
@@ -72,9 +72,16 @@ class Beliefs:
     def factor_beliefs(self, name: str) -> Any:
         """Probabilities of the joint states of a group's factors (G, K_1, ..., K_r).
 
-        Raises: LawfulError for a name that is not known.
+        Raises: LawfulError for a name that is not known, and for pairs in long chains that have too many entries.
         """
         for group, found in zip(self.structure.groups, self.factors, strict=True):
+            if group.name == name and found is None:
+                raise LawfulError(
+                    f"factor_beliefs: {name!r} has {group.size} factors with tables {group.cardinalities} in chains: "
+                    "their beliefs were left out, since they would take more memory than all else. Fix: the gradient "
+                    "of log_z by a table that all share is their sum.",
+                    site=name,
+                )
             if group.name == name:
                 return found
         known = ", ".join(group.name for group in self.structure.groups)

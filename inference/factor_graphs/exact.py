@@ -6,7 +6,6 @@ the first queries of a structure are computed by NumPy, since few queries do not
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
@@ -19,15 +18,20 @@ from lawful.errors import LawfulError, WidthError
 
 from .beliefs import Beliefs
 from .buckets import Plan, planned
-from .elimination import Marginals, backward, by_uniform, decode, forward, highest
+from .chained import Chained
+from .elimination import backward, by_uniform, decode, forward, highest
 from .graph import FactorGraph, Potentials
 from .ordering import RULES, best_order, greedy, in_rounds
+from .pendants import pendants_of
+from .results import by_family, by_group
 from .structure import Structure
 from .verdicts import number_of
 
 BUDGET = 1 << 24
 CONSTANTS_UP_TO = 1 << 16
 NUMPY_QUERIES = 100
+CHAIN_WORK = 1 << 22  # entries that rounds would sum; fewer take less time than a loop takes to compile
+CHAIN_VARIABLES = 1 << 14  # more take longer to plan as rounds
 
 
 @lru_cache(maxsize=256)
@@ -47,6 +51,23 @@ def elimination_plan(structure: Structure, rule: str | None) -> Plan:
     return planned(structure, greedy(structure, rule))
 
 
+@lru_cache(maxsize=64)
+def chained_plan(structure: Structure, always: bool = False) -> Chained | None:
+    """Split a graph into a core and chains, once for each structure; None where rounds are as good.
+
+    Rounds sum K^3 entries for each variable of a chain, a loop K^2, but it has to be compiled.
+    """
+    found = pendants_of(structure)
+    if found is None:
+        return None
+    work = sum(
+        int(places.lengths.sum()) * batch.states**3 for batch, places in zip(found.batches, found.places, strict=True)
+    )
+    if not always and work < CHAIN_WORK and found.variables < CHAIN_VARIABLES:
+        return None
+    return Chained(found, elimination_plan(found.core, None))
+
+
 def refuse_too_wide(plan: Plan, budget: int) -> None:
     """Refuse a plan over budget before anything is allocated.
 
@@ -62,7 +83,11 @@ def refuse_too_wide(plan: Plan, budget: int) -> None:
 
 
 def eliminated(
-    graph: FactorGraph, order: str | None = None, budget: int = BUDGET, compiled: bool | None = None
+    graph: FactorGraph,
+    order: str | None = None,
+    budget: int = BUDGET,
+    compiled: bool | None = None,
+    chains: bool | None = None,
 ) -> Beliefs:
     """Give exact marginals and the total mass.
 
@@ -71,20 +96,27 @@ def eliminated(
         order: the rule of the order; None compares them.
         budget: largest number of entries of a table.
         compiled: whether to compile now; None compiles after a hundred queries. Traced numbers are always compiled.
+        chains: whether long paths that hang from the rest are summed by loops, which are always compiled; None where
+            that takes less time, and no `order` was asked for.
 
     Raises: WidthError for a graph that needs more.
     """
     structure, potentials = graph.structure, graph.potentials
-    refuse_too_wide(elimination_plan(structure, order), budget)
-    log_z, variables, factors = _run(structure, order, "marginals", compiled, potentials)
+    runner = _ready(structure, order, "marginals", budget, chains)
+    log_z, variables, factors = _run(runner, compiled, potentials)
     numbers = number_of("exact"), number_of("infeasible"), number_of("nonfinite")
     xp = jnp if isinstance(log_z, jax.Array) else np
     verdict = xp.where(xp.isfinite(log_z), numbers[0], xp.where(log_z == -np.inf, numbers[1], numbers[2]))
-    return Beliefs(structure, variables, factors, log_z, verdict)
+    method = "chains" if isinstance(runner, _Loops) else "elimination"
+    return Beliefs(structure, variables, factors, log_z, verdict, method=method)
 
 
 def most_probable(
-    graph: FactorGraph, order: str | None = None, budget: int = BUDGET, compiled: bool | None = None
+    graph: FactorGraph,
+    order: str | None = None,
+    budget: int = BUDGET,
+    compiled: bool | None = None,
+    chains: bool | None = None,
 ) -> tuple[dict[str, Any], Any]:
     """Find an assignment of the highest score, by states `(*shape)`, and the natural log of its measure.
 
@@ -92,19 +124,22 @@ def most_probable(
 
     Raises: WidthError as `eliminated`.
     """
-    structure = graph.structure
-    refuse_too_wide(elimination_plan(structure, order), budget)
-    states, log_score = _run(structure, order, "map", compiled, graph.potentials)
-    return by_name(structure, states), log_score
+    runner = _ready(graph.structure, order, "map", budget, chains)
+    states, log_score = _run(runner, compiled, graph.potentials)
+    return by_name(graph.structure, states), log_score
 
 
 def pushed(
-    graph: FactorGraph, uniforms: Any, order: str | None = None, budget: int = BUDGET, compiled: bool | None = None
+    graph: FactorGraph,
+    uniforms: Any,
+    order: str | None = None,
+    budget: int = BUDGET,
+    compiled: bool | None = None,
+    chains: bool | None = None,
 ) -> dict[str, Any]:
     """Turn uniforms, one for each variable (n,), into an exact draw of all variables, by states `(*shape)`."""
-    structure = graph.structure
-    refuse_too_wide(elimination_plan(structure, order), budget)
-    return by_name(structure, _run(structure, order, "draw", compiled, graph.potentials, uniforms))
+    runner = _ready(graph.structure, order, "draw", budget, chains)
+    return by_name(graph.structure, _run(runner, compiled, graph.potentials, uniforms))
 
 
 def log_mass(structure: Structure, potentials: Potentials, compiled: bool | None = None) -> Any:
@@ -125,15 +160,19 @@ def by_name(structure: Structure, states: Any) -> dict[str, Any]:
     }
 
 
-def _run(
-    structure: Structure, order: str | None, what: str, compiled: bool | None, potentials: Potentials, *more: Any
-) -> Any:
+def _ready(structure: Structure, order: str | None, what: str, budget: int, chains: bool | None = None) -> Any:
+    """Find what answers a question, if it fits the budget."""
+    split = None if chains is False or order is not None else chained_plan(structure, bool(chains))
+    refuse_too_wide(elimination_plan(structure, order) if split is None else split.plan, budget)
+    return _runner(structure, order, what) if split is None else _loops(structure, bool(chains), what)
+
+
+def _run(runner: Any, compiled: bool | None, potentials: Potentials, *more: Any) -> Any:
     """Run by NumPy or compiled."""
-    runner = _runner(structure, order, what)
     arrays = (*potentials.unary, *potentials.tables, *more)
     traced = any(isinstance(x, jax.core.Tracer) for x in arrays)
     runner.queries += 1
-    if traced or (runner.queries > NUMPY_QUERIES if compiled is None else compiled):
+    if traced or runner.plain is None or (runner.queries > NUMPY_QUERIES if compiled is None else compiled):
         return runner.compiled(potentials, *more)
     concrete = Potentials(tuple(map(np.asarray, potentials.unary)), tuple(map(np.asarray, potentials.tables)))
     return runner.plain(concrete, *map(np.asarray, more))
@@ -152,6 +191,28 @@ class _Runner:
             self.compiled = partial(jax.jit(plain), places)
 
 
+class _Loops:
+    """One question to one structure with chains."""
+
+    plain = None
+
+    def __init__(self, split: Chained, what: str) -> None:
+        self.queries = 0
+        questions: dict[str, Callable[..., Any]] = {
+            "marginals": split.marginals,
+            "map": split.largest,
+            "draw": split.draw,
+        }
+        self.compiled = partial(jax.jit(questions[what]), split.where)
+
+
+@lru_cache(maxsize=256)
+def _loops(structure: Structure, always: bool, what: str) -> _Loops:
+    split = chained_plan(structure, always)
+    assert split is not None, "asked for a structure that has chains"
+    return _Loops(split, what)
+
+
 @lru_cache(maxsize=256)
 def _runner(structure: Structure, order: str | None, what: str) -> _Runner:
     plan = elimination_plan(structure, order)
@@ -160,7 +221,8 @@ def _runner(structure: Structure, order: str | None, what: str) -> _Runner:
     def marginals(places: Any, potentials: Potentials) -> Any:
         run = forward(steps, places, potentials)
         found = backward(steps, places, run)
-        return run.log_total, *_split(structure, plan, places, found, run.log_total)
+        variables = by_family(structure, found.variables, run.log_total.dtype)
+        return run.log_total, variables, by_group(structure, plan, places, found, run.log_total)
 
     def total(places: Any, potentials: Potentials) -> Any:
         return forward(steps, places, potentials).log_total
@@ -175,32 +237,3 @@ def _runner(structure: Structure, order: str | None, what: str) -> _Runner:
 
     questions: dict[str, Callable[..., Any]] = {"marginals": marginals, "total": total, "map": largest, "draw": draw}
     return _Runner(plan, questions[what])
-
-
-def _split(
-    structure: Structure, plan: Plan, places: Any, found: Marginals, log_total: Any
-) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Give marginals by family and by group."""
-    xp, dtype = (jnp if isinstance(log_total, jax.Array) else np), log_total.dtype
-    begun: dict[int, int] = defaultdict(int)
-    variables = []
-    for family in structure.families:
-        card, start = family.cardinality, begun[family.cardinality]
-        begun[card] = start + family.size
-        own = found.variables[card][start : start + family.size] if family.size else xp.zeros((0, card), dtype)
-        variables.append(own.reshape((*family.shape, card)))
-    factors = [xp.zeros((g.size, *g.cardinalities), dtype) for g in structure.groups]
-    for number in plan.steps.constants:
-        factors[number] = factors[number] + xp.isfinite(log_total)
-    for (number, card), rows in zip(plan.steps.singles, places.singles, strict=True):
-        factors[number] = found.variables[card][rows]
-    for entry, rows in zip(plan.steps.entries, places.entries, strict=True):
-        cards = structure.groups[entry.group].cardinalities
-        shape = tuple(cards[k] for k in entry.order)
-        back = np.argsort(entry.order)
-        own = xp.transpose(found.tables[shape][entry.start : entry.start + entry.count], (0, *(back + 1)))
-        if isinstance(own, np.ndarray):
-            factors[entry.group][rows] = own
-        else:
-            factors[entry.group] = factors[entry.group].at[rows].set(own)
-    return tuple(variables), tuple(factors)

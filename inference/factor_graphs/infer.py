@@ -13,11 +13,12 @@ from typing import Any
 from lawful.errors import LawfulError, WidthError
 
 from .beliefs import Beliefs
-from .exact import BUDGET, eliminated, elimination_plan
+from .exact import BUDGET, chained_plan, eliminated, elimination_plan
 from .graph import FactorGraph
+from .pendants import LEAST
 from .propagation import propagated
 
-METHODS = ("auto", "exact", "tree", "loopy")
+METHODS = ("auto", "exact", "tree", "chain", "loopy")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Plan:
         entries: entries of all its tables.
         bytes: memory of these in double precision.
         rounds: rounds of an elimination.
+        chains: number of long paths that loops sum; the numbers above are then those of the rest.
+        chained: number of variables in them.
     """
 
     method: str
@@ -43,13 +46,20 @@ class Plan:
     entries: int
     bytes: int
     rounds: int
+    chains: int = 0
+    chained: int = 0
 
     def __str__(self) -> str:
         """Say it in words."""
         shape = "a forest" if self.forest else "with cycles"
+        rest = ""
+        if self.chains:
+            many = "1 chain" if self.chains == 1 else f"{self.chains} chains"
+            rest = f"{many} of {self.chained} variables in all, summed by loops; of the rest "
         return (
-            f"{self.method}: {self.reason}. The graph is {shape}; elimination has width {self.width}, {self.rounds} "
-            f"rounds and {self.entries} table entries ({shown_bytes(self.bytes)}), the largest table {self.largest}."
+            f"{self.method}: {self.reason}. The graph is {shape}; {rest}elimination has width {self.width}, "
+            f"{self.rounds} rounds and {self.entries} table entries ({shown_bytes(self.bytes)}), the largest table "
+            f"{self.largest}."
         )
 
 
@@ -64,18 +74,25 @@ def plan(graph: FactorGraph, method: str = "auto", width_budget: int = BUDGET) -
     """
     if method not in METHODS:
         raise LawfulError(f"method: expected one of {', '.join(METHODS)}, got {method!r}.")
-    found, forest = elimination_plan(graph.structure, None), graph.structure.is_forest
+    split, forest = chained_plan(graph.structure, method == "chain"), graph.structure.is_forest
+    if method == "chain" and split is None:
+        raise LawfulError(
+            f"method='chain': no path of {LEAST} variables or more, with equal numbers of states and factors of two "
+            "variables, hangs from the graph at one end or stands alone. Fix: method='exact'."
+        )
+    found = elimination_plan(graph.structure, None) if split is None else split.plan
     fits = found.largest <= width_budget
     if method == "tree" and not forest:
         raise LawfulError("method='tree': the graph has a cycle. Fix: method='exact', or method='loopy'.")
     if method == "loopy":
         chosen, reason = "loopy", "it was asked for"
-    elif fits or method in ("exact", "tree"):
+    elif fits or method in ("exact", "tree", "chain"):
         chosen, reason = "exact", f"its largest table fits the budget of {width_budget} entries"
     else:
         chosen, reason = "loopy", f"the largest table is over the budget of {width_budget} entries"
     size = 8 * found.entries
-    return Plan(chosen, reason, forest, found.order.width, found.largest, found.entries, size, found.rounds)
+    chains = (0, 0) if split is None or chosen == "loopy" else (split.pendants.paths, split.pendants.variables)
+    return Plan(chosen, reason, forest, found.order.width, found.largest, found.entries, size, found.rounds, *chains)
 
 
 def infer(
@@ -91,8 +108,9 @@ def infer(
 
     Args:
         graph: the graph, with its evidence.
-        method: "exact" eliminates the variables, "tree" does so on a forest, "loopy" passes messages until they stay;
-            "auto" is exact where the largest table fits the budget.
+        method: "exact" eliminates the variables, "tree" does so on a forest, "chain" sums long paths that hang from the
+            rest by loops, as the others do where it pays, "loopy" passes messages until they stay; "auto" is exact
+            where the largest table fits the budget.
         width_budget: largest number of entries of a table.
         approximate: whether "auto" may pass messages instead.
         compiled: see `eliminated`.
@@ -117,7 +135,7 @@ def infer(
         )  # fmt: skip
     if chosen.method == "loopy":
         return propagated(graph, **loopy)
-    return eliminated(graph, budget=width_budget, compiled=compiled)
+    return eliminated(graph, budget=width_budget, compiled=compiled, chains=True if method == "chain" else None)
 
 
 def shown_bytes(size: int) -> str:

@@ -9,6 +9,7 @@ pairs="each").pairs`).
 """
 
 from .chain import Chain, chain, path_score
+from .ending import Ending, best_ending, ending
 from .filtering import Filtered, filtered, predict
 from .posterior import log_z, marginals
 from .sampling import push_path
@@ -18,10 +19,13 @@ from .viterbi import BestPath, best_path
 __all__ = [
     "BestPath",
     "Chain",
+    "Ending",
     "Filtered",
     "Marginals",
+    "best_ending",
     "best_path",
     "chain",
+    "ending",
     "filtered",
     "log_z",
     "marginals",

@@ -84,8 +84,16 @@ def _filtered(given: Chain, method: str) -> Filtered:
         forward = associative.exact_forward(given)
         found = associative.with_terms(given, forward, forward)
         return Filtered(*total(found.terms), found.terms, found.forward)
-    fast, certified = _linear(given)
-    return where_certified(certified, fast, lambda: _in_logs(given))
+    fast, bounds = _linear(given)
+    return where_certified(jnp.max(bounds.of_step) <= bounds.rounding, fast, lambda: _in_logs(given))
+
+
+@jax.jit
+def last_law(given: Chain) -> Float[Array, " K"]:
+    """Log weights of the last state given all scores, right to rounding for each state, not only beside 1."""
+    fast, bounds = _linear(given)
+    certified = jnp.max(bounds.of_last) <= bounds.rounding
+    return where_certified(certified, fast.log_law[-1], lambda: logs.forward_logs(given)[0][-1])
 
 
 def _in_logs(given: Chain) -> Filtered:
@@ -93,7 +101,15 @@ def _in_logs(given: Chain) -> Filtered:
     return Filtered(*total(terms), terms, forward)
 
 
-def _linear(given: Chain) -> tuple[Filtered, jax.Array]:
+class _Bounds(NamedTuple):
+    """Bounds of the relative error by floors: of each filtered law (T,), and of each weight of the last one (K,)."""
+
+    of_step: jax.Array
+    of_last: jax.Array
+    rounding: float
+
+
+def _linear(given: Chain) -> tuple[Filtered, _Bounds]:
     moves, evidence = linear.products(given), linear.evidence_of(given)
     floor = linear.floor_for(given.node.dtype, given.states)
     live = None if given.live is None else given.live[1:]
@@ -115,8 +131,9 @@ def _linear(given: Chain) -> tuple[Filtered, jax.Array]:
     last, (v, totals) = lax.scan(step, start, (evidence.weight[1:], live, moves.inputs))
     v, totals = jnp.concatenate([linear.kept(free, weight)[None], v]), jnp.concatenate([totals, last.sum(1)[None]])
     total_of_step = linear.divisor(totals[:, 0])
-    share = jnp.max(totals[:, 1] / total_of_step)
+    of_last = last[1] / linear.divisor(last[0])
+    bounds = _Bounds(totals[:, 1] / total_of_step, of_last, linear.rounding_for(v.dtype))
     terms = linear.terms_of(given, moves, evidence, totals[:, 0])
     law = logs.safe_log(v) - jnp.log(jnp.where(totals[:, 0] == 0, 1, totals[:, 0]))[:, None]
     increments = (terms[0] + terms[1]).at[1:].add(terms[2])
-    return Filtered(*total(jnp.concatenate(terms)), increments, law), share <= linear.rounding_for(v.dtype)
+    return Filtered(*total(jnp.concatenate(terms)), increments, law), bounds

@@ -33,7 +33,7 @@ def test_a_tree_has_to_be_one(data):
     assert largest_error(infer(chain, "tree").beliefs, exact(data, "tree_chain_potts")["marginals"]) <= 1e-10
     with pytest.raises(LawfulError, match="method='tree': the graph has a cycle. Fix: method='exact', or"):
         infer(grid(np.random.default_rng(0), 2, 2), "tree")
-    with pytest.raises(LawfulError, match="method: expected one of auto, exact, tree, loopy, got 'best'"):
+    with pytest.raises(LawfulError, match="method: expected one of auto, exact, tree, chain, loopy, got 'best'"):
         infer(chain, "best")
 
 
