@@ -101,6 +101,14 @@ class Chained:
         factors = self._factors(where, possible, of_core, variables, pairs_of)
         return log_z, by_family(self.pendants.structure, variables, log_z.dtype), factors
 
+    def total(self, where: Where, potentials: Potentials) -> Any:
+        """Give the log of the mass alone."""
+        ready, ends = self._forward(where, potentials, False)
+        found = forward(self.plan.steps, where.core, ready.core).log_total.astype(_dtype(potentials))
+        for batch, given, end in zip(self.pendants.batches, ready.chains, ends, strict=True):
+            found = found + (jnp.sum(_each(chains.log_z, batch, given)) if end is None else end.log_z)
+        return found
+
     def largest(self, where: Where, potentials: Potentials) -> tuple[Any, Any]:
         """Give states of all variables (n,) of the highest score, and the score."""
         ready, ends = self._forward(where, potentials, True)

@@ -144,12 +144,12 @@ def pushed(
 
 def log_mass(structure: Structure, potentials: Potentials, compiled: bool | None = None) -> Any:
     """Give the natural log of the total mass; its gradient is exact, and zero at what is excluded."""
-    return _run(structure, None, "total", compiled, potentials)
+    return _run(_ready(structure, None, "total", BUDGET), compiled, potentials)
 
 
 def drawn_states(structure: Structure, potentials: Potentials, uniforms: Any, compiled: bool | None = None) -> Any:
     """Turn uniforms (n,) into an exact draw of the states of all variables (n,)."""
-    return _run(structure, None, "draw", compiled, potentials, uniforms)
+    return _run(_ready(structure, None, "draw", BUDGET), compiled, potentials, uniforms)
 
 
 def by_name(structure: Structure, states: Any) -> dict[str, Any]:
@@ -200,6 +200,7 @@ class _Loops:
         self.queries = 0
         questions: dict[str, Callable[..., Any]] = {
             "marginals": split.marginals,
+            "total": split.total,
             "map": split.largest,
             "draw": split.draw,
         }

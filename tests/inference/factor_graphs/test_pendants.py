@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError
-from lawful.inference.factor_graphs import FactorGraph, Potentials, chained, eliminated, infer, most_probable, plan
+from lawful.inference.factor_graphs import (
+    FactorGraph,
+    Potentials,
+    chained,
+    eliminated,
+    exact,
+    infer,
+    most_probable,
+    plan,
+)
 from lawful.inference.factor_graphs.exact import pushed
 from lawful.inference.factor_graphs.pendants import pendants_of
 from tests.inference.factor_graphs.truth import holed
@@ -205,3 +214,10 @@ def test_a_long_chain_is_taken_by_loops_and_keeps_its_digits_in_float32():
     assert abs(float(single.log_z) / float(double.log_z) - 1) <= 1e-6
     assert np.abs(np.asarray(single.beliefs["z"]) - np.asarray(double.beliefs["z"])).max() <= 1e-5
     assert np.all(np.isfinite(single.factor_beliefs("step")))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_mass_alone_is_that_of_the_marginals(seed):
+    graph = hanging(seed)
+    split = exact.chained_plan(graph.structure, True)
+    assert float(split.total(split.where, graph.potentials)) == pytest.approx(float(by_rounds(graph).log_z), rel=1e-13)
