@@ -29,6 +29,8 @@ from ..summing_walk import has_elements, support_of
 from .graph import FactorGraph, Variables
 from .lifted import TABLE, Budget, Table, Terms, aligned, plain, terms, too_large
 from .lifting import Lifting
+from .loops import LoopReader
+from .templates import Lanes, mapped, spread
 
 CHECKS = 8
 
@@ -122,6 +124,7 @@ class _Reader:
         supports: values of the states of each family.
         handles: the variables of each site.
         states: the variables that stand for states of loops, and which state each has given the others.
+        weighing: whether densities are added, and not values looked up alone.
     """
 
     form: Form
@@ -133,6 +136,7 @@ class _Reader:
     supports: dict[str, np.ndarray] = field(default_factory=dict)
     handles: dict[Address, Variables] = field(default_factory=dict)
     states: list[tuple[Variables, Table]] = field(default_factory=list)
+    weighing: bool = True
 
     def __post_init__(self) -> None:
         """Declare the variables."""
@@ -161,22 +165,29 @@ class _Reader:
         """Give the values of the sites at states."""
         return {c.address: self.supports[c.name][states[c.name]] for c in self.chosen.values()}
 
-    def nodes(self, form: Form, env: dict[Var, Any], steps: tuple[int, ...], guard: Any) -> list[Any]:
-        """Walk nodes, at some steps of the loops around them, where a guard holds."""
+    def nodes(self, form: Form, env: dict[Var, Any], steps: tuple[Any, ...], guard: Any) -> list[Any]:
+        """Walk nodes, at some steps of the loops around them, where a guard holds.
+
+        The last of the steps may be many, (T,), whose values are `Lanes`.
+        """
         env |= {variable: jnp.asarray(array) for variable, array in form.constants}
         for node in form.nodes:
             if isinstance(node, Det):
-                found = self.tried(node.label, self.lifting.apply, node.function, [env[v] for v in node.ins])
+                found = self.apply(node.label, node.function, [env[v] for v in node.ins])
                 env |= zip(node.outs, found, strict=True)
             elif isinstance(node, Factor):
-                self.weigh(show_address(node.address), env[node.term], guard)
+                self.weigh(show_address(node.address), env[node.term], steps, guard)
             elif isinstance(node, Site):
                 env[node.out] = self.site(node, env, steps, guard)
             elif isinstance(node, Loop):
-                self.loop(node, env, steps, guard)
+                LoopReader(self, node, steps, guard).read(env)
             else:
                 self.branch(node, env, steps, guard)
         return [env[v] for v in form.outputs]
+
+    def apply(self, what: str, function: Any, values: Sequence[Any], out_axis: int = 0) -> tuple[Any, ...]:
+        """Apply a function of arrays to values of one step, or of many."""
+        return self.tried(what, mapped, self.lifting, function, values, out_axis)
 
     def tried(self, what: str, function: Any, *args: Any) -> Any:
         """Run a rule; a table over budget becomes an error that names its variables."""
@@ -185,105 +196,70 @@ class _Reader:
         except Budget as error:
             raise too_large(error, self.graph.structure.name_of, f"'{what}'", self.budget) from error
 
-    def site(self, node: Site, env: dict[Var, Any], steps: tuple[int, ...], guard: Any) -> Any:
+    def site(self, node: Site, env: dict[Var, Any], steps: tuple[Any, ...], guard: Any) -> Any:
         """Add the density of a site, and give its value."""
-        parameters = [env[v] for v in node.parameters]
         name = f"p({show_address(node.address)})"
         if node.observed is None and node.address in self.chosen:
-            return self.variable(node, name, parameters, steps, guard)
-        value = env[node.observed] if node.observed is not None else self.fixed[node.address][steps]
-        units = getattr(node.law, "log_prob_units", None)
-        density = Tupled(units) if units is not None and node.law.units else LogProb(node.law)
-        (score,) = self.tried(name, self.lifting.apply, density, [value, *parameters])
-        self.weigh(name, score, guard)
+            return self.variable(node, name, env, steps, guard)
+        value = env[node.observed] if node.observed is not None else _own(self.fixed[node.address], steps)
+        if self.weighing:
+            units = getattr(node.law, "log_prob_units", None)
+            density = Tupled(units) if units is not None and node.law.units else LogProb(node.law)
+            (score,) = self.apply(name, density, [value, *(env[v] for v in node.parameters)])
+            self.weigh(name, score, steps, guard)
         return value
 
-    def variable(self, node: Site, name: str, parameters: Sequence[Any], steps: tuple[int, ...], guard: Any) -> Any:
+    def variable(self, node: Site, name: str, env: dict[Var, Any], steps: tuple[Any, ...], guard: Any) -> Any:
         """Give a site's value by its states, and add its prior; where its arm does not run it has its first state."""
         numbers = np.asarray(self.handles[node.address].numbers[steps])
         support = self.supports[show_address(node.address)]
-        (masses,) = self.tried(name, self.lifting.apply, Tupled(node.law.element_masses), parameters)
+        if self.weighing:
+            masses = Tupled(node.law.element_masses)
+            (masses,) = self.apply(name, masses, [env[v] for v in node.parameters], out_axis=1)
+            if _many(steps):
+                masses = spread(masses, len(steps[-1]), axis=1)
+            self.parts.setdefault(name, []).append(self.prior(masses, numbers, len(support), guard))
+        values = jnp.asarray(support).reshape((-1, *[1] * numbers.ndim))
+        own = terms(Table(jnp.broadcast_to(values, (len(support), *numbers.shape)), numbers[..., None]))
+        return Lanes(own) if _many(steps) else own
+
+    def prior(self, masses: Any, numbers: np.ndarray, count: int, guard: Any) -> Table:
+        """Make the masses of the states of variables (count, *shape) a table."""
         table = masses.single(self.budget) if isinstance(masses, Terms) else plain(masses)
         prior = Table(table.array, np.concatenate([table.scopes[0], numbers[..., None]], axis=-1))
         assert all(np.array_equal(table.scopes[0], other) for other in table.scopes[1:]), "states differ in scope"
-        if guard is not None:
-            idle = jnp.where(jnp.arange(len(support)) == 0, 0.0, -jnp.inf).astype(table.array.dtype)
-            idle = jnp.broadcast_to(idle.reshape((-1, *[1] * numbers.ndim)), (len(support), *numbers.shape))
-            prior = _chosen_by(guard, prior, Table(idle, numbers[..., None]), self.budget)
-        self.parts.setdefault(name, []).append(prior)
-        values = jnp.asarray(support).reshape((-1, *[1] * numbers.ndim))
-        return terms(Table(jnp.broadcast_to(values, (len(support), *numbers.shape)), numbers[..., None]))
+        if guard is None:
+            return prior
+        idle = jnp.where(jnp.arange(count) == 0, 0.0, -jnp.inf).astype(table.array.dtype)
+        idle = jnp.broadcast_to(idle.reshape((-1, *[1] * numbers.ndim)), (count, *numbers.shape))
+        return _chosen_by(guard, prior, Table(idle, numbers[..., None]), self.budget)
 
-    def weigh(self, name: str, value: Any, guard: Any) -> None:
+    def weigh(self, name: str, value: Any, steps: tuple[Any, ...], guard: Any) -> None:
         """Add a log weight, counted where the guard holds."""
+        if not self.weighing:
+            return
+        value = spread(value, len(steps[-1])) if _many(steps) else value
         parts = value.parts if isinstance(value, Terms) else (plain(value),)
         for part in parts:
             if guard is not None:
                 part = _chosen_by(guard, part, part.map(jnp.zeros_like), self.budget)
             self.parts.setdefault(name, []).append(part)
 
-    def loop(self, node: Loop, env: dict[Var, Any], steps: tuple[int, ...], guard: Any) -> None:
-        """Walk a loop step by step."""
-        if node.plates or node.unrolled:
-            raise UnsupportedProgramError("to_factor_graph: a loop of an algorithm cannot be read.")
-        constants, carry = [env[v] for v in node.constants], [env[v] for v in node.init]
-        outs: list[list[Any]] = []
-        order = range(node.length)
-        for t in reversed(order) if node.reverse else order:
-            xs = [self._step(env[v], t) for v in node.xs]
-            inner = dict(zip(node.body.inputs, [*constants, *carry, *xs], strict=True))
-            found = self.nodes(node.body, inner, (*steps, t), guard)
-            carry, ys = found[: len(carry)], found[len(carry) :]
-            carry = [self.state(value) for value in carry]
-            outs.append(ys)
-        env |= zip(node.carry_out, carry, strict=True)
-        rows = list(zip(*(reversed(outs) if node.reverse else outs), strict=True))
-        for variable, values in zip(node.ys, rows, strict=False):
-            env[variable] = self._stacked(values)
-        for variable in node.ys[len(rows) :]:
-            env[variable] = jnp.zeros(variable.shape, variable.dtype)
+    def values_of(self, form: Form, env: dict[Var, Any], steps: tuple[Any, ...]) -> list[Any]:
+        """Walk nodes without adding densities."""
+        weighing, self.weighing = self.weighing, False
+        try:
+            return self.nodes(form, env, steps, None)
+        finally:
+            self.weighing = weighing
 
-    def state(self, value: Any) -> Any:
-        """Make the state of a loop a variable where it has fewer values than the variables that it depends on.
-
-        Later steps then read the state, not all that led to it; a factor says which value it has.
-        """
-        if not isinstance(value, Terms) or isinstance(value.parts[0].array, jax.core.Tracer):
-            return value
-        table = self.tried("the state of a loop", value.single, self.budget)
-        values = np.asarray(table.array)
-        support = np.unique(values)
-        if table.arity < 2 or len(support) >= math.prod(table.cardinalities):
-            return value
-        name = f"~state {len(self.states)}"
-        handle = self.graph.variables(name, table.shape, len(support), states=[str(v) for v in support.tolist()])
-        index = np.searchsorted(support, values)
-        self.states.append((handle, Table(index, table.scopes)))
-        own = np.arange(len(support)).reshape((-1, *[1] * len(table.shape)))
-        link = np.where(np.expand_dims(index, table.arity) == own, 0.0, -np.inf)
-        scopes = np.concatenate([table.scopes, handle.numbers[..., None]], axis=-1)
-        self.parts[name] = [Table(jnp.asarray(link, jnp.result_type(float)), scopes)]
-        return terms(
-            Table(jnp.broadcast_to(support.reshape(own.shape), (len(support), *table.shape)), scopes[..., -1:])
-        )
-
-    def _step(self, value: Any, t: int) -> Any:
-        if not isinstance(value, Terms):
-            return value[t]
-        return self.lifting.apply(lambda x: (x[t],), [value])[0]
-
-    def _stacked(self, values: Sequence[Any]) -> Any:
-        if not any(isinstance(v, Terms) for v in values):
-            return jnp.stack(values)
-        return self.lifting.apply(lambda *xs: (jnp.stack(xs),), values)[0]
-
-    def branch(self, node: Branch, env: dict[Var, Any], steps: tuple[int, ...], guard: Any) -> None:
+    def branch(self, node: Branch, env: dict[Var, Any], steps: tuple[Any, ...], guard: Any) -> None:
         """Walk all arms, each where the index says so, and choose among their results."""
         index = env[node.index]
         arms = []
         for number, arm in enumerate(node.forms):
-            runs = self.lifting.apply(lambda i, k=number: (i == k,), [index])[0]
-            both = runs if guard is None else self.lifting.apply(lambda a, b: (a & b,), [guard, runs])[0]
+            runs = self.apply("a branch", lambda i, k=number: (i == k,), [index])[0]
+            both = runs if guard is None else self.apply("a branch", lambda a, b: (a & b,), [guard, runs])[0]
             arms.append(
                 self.nodes(arm, dict(zip(arm.inputs, [env[v] for v in node.operands], strict=True)), steps, both)
             )
@@ -293,16 +269,27 @@ class _Reader:
             def choose(i: Any, *xs: Any) -> tuple[Any]:
                 return (jax.lax.select_n(jnp.broadcast_to(i.astype(jnp.int32), jnp.shape(xs[0])), *xs),)
 
-            env[out] = self.tried("a branch", self.lifting.apply, choose, [index, *cases])[0]
+            env[out] = self.apply("a branch", choose, [index, *cases])[0]
 
 
 def _chosen_by(guard: Any, there: Table, idle: Table, budget: int) -> Table:
     """Take one table where a guard holds and another where it does not."""
+    guard = guard.value if isinstance(guard, Lanes) else guard
     which = guard.single(budget) if isinstance(guard, Terms) else plain(guard)
     arrays, scopes = aligned([which.spread(there.shape), there, idle], budget)
     states = tuple(max(a.shape[k] for a in arrays) for k in range(scopes.shape[-1]))
     chosen = jnp.where(arrays[0], arrays[1], arrays[2].astype(arrays[1].dtype))
     return Table(jnp.broadcast_to(chosen, (*states, *there.shape)), scopes)
+
+
+def _many(steps: tuple[Any, ...]) -> bool:
+    """Tell whether a walk is at many steps at once."""
+    return bool(steps) and isinstance(steps[-1], np.ndarray)
+
+
+def _own(values: Any, steps: tuple[Any, ...]) -> Any:
+    """Take the values of a site at some steps."""
+    return Lanes(values[steps]) if _many(steps) else values[steps]
 
 
 def _looked_up(table: Table, graph: FactorGraph, states: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -72,10 +72,13 @@ class Table:
         return Table(function(self.array), self.scopes)
 
     def spread(self, shape: tuple[int, ...]) -> Table:
-        """Repeat a value without axes."""
-        ones = (1,) * len(shape)
-        array = jnp.broadcast_to(self.array.reshape((*self.cardinalities, *ones)), (*self.cardinalities, *shape))
-        return Table(array, np.broadcast_to(self.scopes, (*shape, self.arity)))
+        """Repeat a value along further axes, so that it has a shape whose first axes are its own."""
+        ones = (1,) * (len(shape) - len(self.shape))
+        array = self.array.reshape((*self.cardinalities, *self.shape, *ones))
+        scopes = self.scopes.reshape((*self.shape, *ones, self.arity))
+        return Table(
+            jnp.broadcast_to(array, (*self.cardinalities, *shape)), np.broadcast_to(scopes, (*shape, self.arity))
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,11 +29,11 @@ REARRANGING = frozenset("reshape broadcast_in_dim squeeze expand_dims transpose 
 
 
 class Lifting:
-    """The rules, under a budget of table entries."""
+    """The rules, under a budget of table entries; without `meets`, values whose variables all meet are over budget."""
 
-    def __init__(self, budget: int = TABLE) -> None:
+    def __init__(self, budget: int = TABLE, meets: bool = True) -> None:
         """Keep the budget."""
-        self.budget = budget
+        self.budget, self.meets = budget, meets
 
     def form(self, form: Form, inputs: Sequence[Any]) -> list[Any]:
         """Follow a form of pure functions."""
@@ -245,7 +245,7 @@ class Lifting:
                 cards |= dict.fromkeys(np.unique(table.scopes[..., k]).tolist(), card)
         variables = np.array(sorted(cards), np.int64)
         sizes = [cards[v] for v in variables.tolist()]
-        if math.prod(sizes) > self.budget:
+        if math.prod(sizes) > self.budget or not self.meets:
             raise Budget(math.prod(sizes), variables.tolist())
         operands = [v if t is None else joint(t, variables, sizes) for t, v in zip(tables, values, strict=True)]
         axes = [None if t is None else 0 for t in tables]
