@@ -22,6 +22,7 @@ __all__ = [
     "MemoryLimitError",
     "NoFiniteStartError",
     "NonFiniteError",
+    "NotConvergedError",
     "ObservationError",
     "PathLimitError",
     "ResultFileError",
@@ -136,6 +137,10 @@ class MalformedFileError(LawfulError):
 
 class WidthError(LawfulError):
     """An exact sum would need a table over its budget."""
+
+
+class NotConvergedError(LawfulError):
+    """An iteration ended before it stayed, where its fixed point was asked for."""
 
 
 class ValidationFailure(LawfulError):

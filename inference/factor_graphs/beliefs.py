@@ -60,6 +60,21 @@ class Beliefs:
         return bool(np.isin(np.atleast_1d(self.verdict), GOOD).all())
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know before the answer is used: why a run of messages did not end at a fixed point."""
+        if self.converged:
+            return ()
+        if np.ndim(self.verdict_number):
+            bad = [str(v) for v in np.ravel(self.verdict) if v not in GOOD]
+            return (f"{len(bad)} of {np.size(self.verdict)} runs have no answer: {', '.join(sorted(set(bad)))}",)
+        if "residual" not in self.info:
+            return (f"verdict {self.verdict}",)
+        return (
+            f"verdict {self.verdict} after {int(self.info['iterations'])} sweeps: a message would still change by "
+            f"{float(self.info['residual']):.3g} in a state, with damping {float(self.info['damping']):.3g} so far",
+        )
+
+    @property
     def beliefs(self) -> dict[str, Any]:
         """Probabilities by the name of the variables `(*shape, K)`."""
         return {f.name: b for f, b in zip(self.structure.families, self.variables, strict=True)}

@@ -40,15 +40,27 @@ def point_at(net: Net, scores: Scores, messages: Messages, hard: bool) -> Point:
     return Point({card: totals.scores(card) for card, _ in net.cardinalities}, factors, sent)
 
 
-def log_z(net: Net, scores: Scores, messages: Messages, point: Point) -> Any:
-    """Give the log of the total mass in the message form; -inf where a variable or a factor has no state left."""
+def tempered(point: Point, temperature: float | None) -> Point:
+    """Divide log beliefs by the temperature, so that they sum up to each other; those of the best states stay."""
+    if temperature is None or temperature == ONE:
+        return point
+    variables = {card: b / temperature for card, b in point.variables.items()}
+    return Point(variables, tuple(b / temperature for b in point.factors), point.sent)
+
+
+def log_z(net: Net, scores: Scores, messages: Messages, point: Point, temperature: float | None = ONE) -> Any:
+    """Give the log of the total mass in the message form; -inf where a variable or a factor has no state left.
+
+    At the temperature None it is the largest score in place of the log of a sum; at others, temperature times the log
+    of the sum of exp(score / temperature).
+    """
     total = scores.constant
     for card, _ in net.cardinalities:
-        total = total + _sum(reduced(point.variables[card], (0,), ONE))
+        total = total + _sum(reduced(point.variables[card], (0,), temperature))
     for k, factors in enumerate(point.factors):
-        own = reduced(factors, tuple(range(len(point.sent[k]))), ONE)
+        own = reduced(factors, tuple(range(len(point.sent[k]))), temperature)
         for message, sent in zip(messages[k], point.sent[k], strict=True):
-            shared = reduced(message + sent, (0,), ONE)
+            shared = reduced(message + sent, (0,), temperature)
             own = own - jnp.where(jnp.isneginf(shared), 0.0, shared)
         total = total + _sum(scores.counting[k] * own)
     return total

@@ -36,6 +36,8 @@ class Settings:
         schedule: "flooding" sends all messages at once, "residual" the share of them that would change most.
         share: that share.
         watched: whether the last sweeps are all looked at, to tell a run that oscillates from a slow one.
+        gradient: "refuse" and "allow" differentiate the fixed point, whatever led to it; "unrolled" the run itself,
+            which then makes all sweeps.
     """
 
     adaptive: bool = False
@@ -43,6 +45,7 @@ class Settings:
     schedule: str = "flooding"
     share: float = 0.1
     watched: bool = True
+    gradient: str = "refuse"
 
 
 class Run(NamedTuple):
@@ -118,6 +121,7 @@ def run(
             mixed, now = _most_changed(mixed, state.messages, every, settings.share), _largest(every, dtype)
         else:
             now = jax.lax.cond(asked, lambda: _largest(moved(), dtype), lambda: nan)
+        now = jax.lax.stop_gradient(now)
         grown = jnp.where(now > 0.9 * state.checked, _next_damping(state.damping), state.damping)
         return _State(
             mixed,
@@ -134,7 +138,10 @@ def run(
 
     tail, trace = jnp.full(TAIL, nan), jnp.full(settings.max_iters // CHECK + 1, nan)
     begun = _State(messages, jnp.zeros((), jnp.int32), inf, inf, tail, trace, jnp.asarray(damping, dtype))
-    ended = jax.lax.while_loop(going, step, begun)
+    if settings.gradient == "unrolled":
+        ended, _ = jax.lax.scan(jax.checkpoint(lambda state, _: (step(state), None)), begun, length=settings.max_iters)
+    else:
+        ended = jax.lax.while_loop(going, step, begun)
     logs = exchange.as_logs(ended.messages)
     return Run(logs, ended.sweeps, ended.residual, ended.tail, ended.trace, ended.damping)
 

@@ -156,7 +156,9 @@ def scores_of(net: Net, potentials: Potentials, counting: Sequence[Any]) -> Scor
                 jnp.broadcast_to(t, (*block.cardinalities, part.size)) for t, part in zip(own, block.parts, strict=True)
             ]
             table = jnp.concatenate(spread, axis=-1).reshape((*block.cardinalities, *block.shape))
-        tables.append(jnp.asarray(table, dtype) / numbers)
+        table = jnp.asarray(table, dtype)
+        # An exclusion stays one, and has no derivative by the counting number.
+        tables.append(jnp.where(jnp.isneginf(table), table, _finite(table) / numbers))
     constants = [jnp.sum(potentials.tables[k]) for k, g in enumerate(net.structure.groups) if not g.arity]
     return Scores(unary, tuple(tables), tuple(counting), sum(constants, jnp.zeros((), dtype)))
 

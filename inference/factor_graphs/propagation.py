@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, NotConvergedError
 
+from ..numerics.fixed_points import differentiable_if, settled, stationary
 from .beliefs import Beliefs
 from .certificates import attractive, contracts
 from .counting import tree_shares
 from .exchange import Exchange, Logs
-from .free_energy import inconsistency, log_z, point_at, probabilities
+from .free_energy import inconsistency, log_z, point_at, probabilities, tempered
 from .graph import FactorGraph, Potentials
 from .log_odds import RANGE, LogOdds
 from .loopy import CEILING, Run, Settings, run
@@ -29,6 +30,7 @@ from .structure import Structure
 from .verdicts import Certificate, Kind, number_of
 
 SCHEDULES = ("flooding", "residual")
+GRADIENTS = ("refuse", "unrolled", "allow")
 
 
 def propagated(
@@ -42,12 +44,19 @@ def propagated(
     schedule: str = "flooding",
     init: Beliefs | None = None,
     certify: bool = True,
+    gradient: str = "refuse",
+    strict: bool = False,
 ) -> Beliefs:
     """Send messages until they stay.
 
+    The answer can be differentiated by potentials and counting numbers. The derivative of log_z is the beliefs, which
+    costs no more than they do; that of beliefs solves the linear equation of the fixed point, in memory that does not
+    grow with the sweeps. A score of -inf has derivative zero; of largest entries that are equal each has its share.
+
     Args:
         graph: the graph, with its evidence.
-        temperature: 1 for sums of products; None for largest products, whose beliefs are those of the best states.
+        temperature: 1 for sums of products; None for largest products, whose beliefs are those of the best states, and
+            whose log_z is the largest score.
         counting: "bethe" for ones, "trw" for shares of random forests, or for each group of factors a number or an
             array (G,).
         damping: share of the old message in the new one, in [0, 1); None raises it whenever the residual does not fall.
@@ -56,8 +65,12 @@ def propagated(
         schedule: "flooding" or "residual".
         init: an answer of the same structure, whose messages are the first.
         certify: whether to look for a proof that the fixed point is the only one.
+        gradient: what derivatives are where the run did not converge: "refuse" makes them NaN, and raises an error
+            where that is known when they are taken; "allow" takes the messages for a fixed point that they are not;
+            "unrolled" makes all `max_iters` sweeps, and differentiates these, which keeps the messages of each.
+        strict: whether to raise an error where the run did not converge, as the verdict says otherwise.
 
-    Raises: LawfulError for settings out of range, and for an `init` of another structure.
+    Raises: LawfulError for settings out of range, and for an `init` of another structure; NotConvergedError as said.
 
     >>> graph = FactorGraph()
     >>> z = graph.variables("z", shape=(3,), cardinality=2)
@@ -69,6 +82,8 @@ def propagated(
     structure, potentials = graph.structure, graph.potentials
     if schedule not in SCHEDULES:
         raise LawfulError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {schedule!r}.")
+    if gradient not in GRADIENTS:
+        raise LawfulError(f"gradient: expected one of {', '.join(GRADIENTS)}, got {gradient!r}.")
     if damping is not None and not 0 <= damping < 1:
         raise LawfulError(f"damping: expected a share in [0, 1), or None, got {damping}.")
     if max_iters < 1:
@@ -80,7 +95,8 @@ def propagated(
         )
     ones, numbers = counting == "bethe", _counting(structure, counting)
     exchange = exchange_for(structure, potentials, temperature, ones)
-    settings = Settings(damping is None, max_iters, schedule, watched=tol is None or tol > 0)
+    watched = tol is None or tol > 0
+    settings = Settings(damping is None, max_iters, schedule, watched=watched, gradient=gradient)
     eps = 1e-4 if _precision(potentials) == np.float32 else 1e-9
     limit = min(eps if tol is None else tol, CEILING)
     found = _program(structure, exchange, settings)(
@@ -92,7 +108,34 @@ def propagated(
         certificate = _certificate(structure, potentials, kind, certify)
     variables, factors, total, verdict, messages, info = found
     method = f"loopy ({schedule})"
-    return Beliefs(structure, variables, factors, total, verdict, messages, info, kind, certificate, method)
+    beliefs = Beliefs(structure, variables, factors, total, verdict, messages, info, kind, certificate, method)
+    _refuse_unsettled(beliefs, _traced((potentials, numbers)) and gradient == "refuse", strict)
+    return beliefs
+
+
+def _refuse_unsettled(beliefs: Beliefs, differentiated: bool, strict: bool) -> None:
+    """Raise where a run did not converge and that was asked for, or its derivative is taken, as is known then."""
+    if isinstance(beliefs.verdict_number, jax.core.Tracer):
+        if strict:
+            raise LawfulError(
+                "strict=True: whether the run converges is not known while it is traced (jit, vmap). Fix: look at "
+                "`verdict` of what the traced function returns."
+            )
+        return
+    asked = strict or (differentiated and beliefs.verdict != "infeasible")
+    if not asked or beliefs.converged:
+        return
+    why = "strict=True" if strict else "a derivative is taken, which holds at a fixed point alone"
+    raise NotConvergedError(
+        f"belief propagation did not converge ({beliefs.warnings[0]}), and {why}. Fix: raise max_iters= or damping=, "
+        "use counting='trw' or an exact method, or accept it with "
+        + ("strict=False." if strict else "gradient='unrolled' or 'allow'.")
+    )
+
+
+def _traced(arrays: Any) -> bool:
+    """Tell whether some numbers are not known yet, or differentiated."""
+    return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(arrays))
 
 
 def _kind(counting: str | Sequence[Any], temperature: float | None) -> Kind:
@@ -112,7 +155,7 @@ def _certificate(structure: Structure, potentials: Potentials, counting: str, ce
         return "none"
     if structure.is_forest:
         return "exact"
-    if not certify:
+    if not certify or _traced(potentials):
         return "none"
     if contracts(structure, potentials):
         return "unique-fixed-point"
@@ -139,24 +182,52 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
     """Compile a run for a structure; potentials, counting numbers, tolerance and damping are given to it."""
     net = net_of(structure)
 
-    @jax.jit
-    def program(potentials: Potentials, counting: Any, tol: Any, damping: Any, first: Messages | None) -> Any:
-        scores = scores_of(net, potentials, counting)
-        ended = run(net, scores, exchange, settings, tol, damping, first)
-        point = point_at(net, scores, ended.messages, exchange.hard)
-        total = log_z(net, scores, ended.messages, point)
+    logs = Logs(exchange.hard, getattr(exchange, "temperature", 1.0))
+
+    def sent(parameters: Any, messages: Messages) -> Messages:
+        """Send all messages once, undamped, as logs: what leaves a fixed point as it is."""
+        scores = scores_of(net, *parameters)
+        return logs.sweep(net, scores, logs.prepared(net, scores), messages)
+
+    def read(parameters: Any, messages: Messages) -> Any:
+        """Give what messages stand for: the total, and beliefs with their largest inconsistency."""
+        scores = scores_of(net, *parameters)
+        point = point_at(net, scores, messages, exchange.hard)
+        total, point = log_z(net, scores, messages, point, logs.temperature), tempered(point, logs.temperature)
         beliefs = {card: probabilities(b, 1) for card, b in point.variables.items()}
         variables, factors = _by_family(net, beliefs), _by_group(net, point.factors, beliefs)
+        return total, (variables, factors, inconsistency(net, point))
+
+    @jax.jit
+    def program(potentials: Potentials, counting: Any, tol: Any, damping: Any, first: Messages | None) -> Any:
+        parameters = potentials, counting
+        unrolled = settings.gradient == "unrolled"
+        held = parameters if unrolled else jax.lax.stop_gradient(parameters)
+        ended = run(net, scores_of(net, *held), exchange, settings, tol, damping, first)
+        if unrolled:
+            total, others = read(parameters, ended.messages)
+        else:
+            total, others = stationary(read, parameters, settled(sent, parameters, ended.messages))
+        verdict = _verdict(ended, jax.lax.stop_gradient(total), tol)
+        if not unrolled:
+            total, others = differentiable_if(_trust(verdict, settings), (total, others))
+        variables, factors, off = others
         info = {
             "iterations": ended.iterations,
             "residual": ended.residual,
             "residuals": ended.trace,
             "damping": ended.damping,
-            "inconsistency": inconsistency(net, point),
+            "inconsistency": off,
         }
-        return variables, factors, total, _verdict(ended, total, tol), ended.messages, info
+        return variables, factors, total, verdict, jax.lax.stop_gradient(ended.messages), info
 
     return program
+
+
+def _trust(verdict: Any, settings: Settings) -> Any:
+    """Weigh derivatives: nothing moves a mass of zero, and what did not converge has none unless that is allowed."""
+    good = (verdict == number_of("converged")) | (settings.gradient == "allow")
+    return jnp.where(verdict == number_of("infeasible"), 0.0, jnp.where(good, 1.0, jnp.nan))
 
 
 def _verdict(ended: Run, total: Any, tol: Any) -> Any:
