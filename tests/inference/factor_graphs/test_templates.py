@@ -1,6 +1,5 @@
 """Loops read at once: the factors that the steps give one by one, from one walk of the body."""
 
-import json
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +8,8 @@ import numpyro.distributions as dist
 import pytest
 
 import lawful
-from lawful import inference
 from lawful.inference.check import random_program
-from lawful.inference.factor_graphs import infer, loops, most_probable, to_factor_graph
+from lawful.inference.factor_graphs import loops, to_factor_graph
 
 MOVES = jnp.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.25, 0.25, 0.5]])
 Y = jnp.array([0.3, -1.0, 2.0, 0.1, 0.9, 1.4, -0.2, 0.5])
