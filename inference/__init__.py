@@ -17,6 +17,7 @@ from .enumerate_sites import Enumeration, enumerate_sites, enumeration
 from .findings import Finding, Limits, Status
 from .ladders import by_ess
 from .local_proposals import local_proposals
+from .marginalise import marginalise
 from .mcmc import mcmc
 from .moving import move
 from .nesting import nested
@@ -72,6 +73,7 @@ __all__ = [
     "ibis",
     "importance",
     "kernels",
+    "marginalise",
     "mcmc",
     "move",
     "nested",

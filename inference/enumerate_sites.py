@@ -24,7 +24,7 @@ from .summing import finite_sites, refuse_plates, summed_form
 from .summing_tables import MAX_TABLE, PREFIX, unknown
 from .transformer import Transformer
 
-type Sites = None | Literal["all"] | str | Sequence[str | Address] | Callable[[Choice], bool]
+type Sites = None | Literal["all"] | str | Sequence[str | Address] | Callable[[Choice], bool] | Transformer
 
 
 def enumerate_sites(sites: Sites = None, *, max_table: int = MAX_TABLE) -> Transformer:
@@ -96,6 +96,7 @@ class Enumeration:
         full: the same, with all choices of the program, and what it names, among its outputs.
         choices: the outputs of `full`, in order.
         summed: the sites that are summed.
+        by: the transformer that sums them, where it is another one than `enumerate_sites`.
     """
 
     program: Form
@@ -103,19 +104,33 @@ class Enumeration:
     full: Form
     choices: tuple[Choice, ...]
     summed: tuple[Choice, ...]
+    by: Transformer | None = None
 
     def plan(self) -> list[str]:
         """Say in words what is summed and how."""
+        if self.by is not None:
+            how = f"summed out by {self.by}, " + ("drawn back after the run" if self.by.contract.exact else "not exact")
+            return [f"{choice.name}: {how}" for choice in self.summed]
         return [_in_words(self.marginal, choice) for choice in self.summed]
 
 
 def enumeration(form: Form, sites: Sites, max_table: int = MAX_TABLE) -> Enumeration:
     """Sum sites out of a program, and keep what draws them back.
 
-    Raises: as `enumerate_sites`.
+    Args:
+        form: the program.
+        sites: as for `enumerate_sites`; or a transformer that sums sites, as `marginalise()`.
+        max_table: largest number of entries of a table.
+
+    Raises: as `enumerate_sites`, or the transformer.
     """
     recorded = record(form)
     source = replace(recorded.form, outputs=recorded.form.outputs[recorded.own :], out_tree=None)
+    if isinstance(sites, Transformer):
+        full = sites(source)
+        left = {c.address for c in choices_of(full)}
+        summed = tuple(c for c in choices_of(form) if c.address not in left)
+        return Enumeration(form, marginal(full, summed), full, recorded.choices, summed, sites)
     summed = chosen_sites(form, sites)
     full = enumerate_sites(tuple(c.address for c in summed), max_table=max_table)(source)
     return Enumeration(form, marginal(full, summed), full, recorded.choices, summed)

@@ -363,7 +363,8 @@ def mcmc(
         mode: "staged" compiles the program; "eager" runs it in plain Python, whatever its structure, and moves one
             choice at a time. Then `result.traces` holds the runs, and a choice that a run did not make is NaN.
         enumerate: names of finite sites to sum out exactly, or "all": the kernel moves the others, on the marginal, and
-            the result holds draws of the summed sites from their exact conditional (see `enumerate_sites`).
+            the result holds draws of the summed sites from their exact conditional (see `enumerate_sites`). Or a
+            transformer that sums sites, as `marginalise()`.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`.
 

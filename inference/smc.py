@@ -125,7 +125,8 @@ def smc(
             scores the whole past again. In a loop, the sites of later steps do not run yet: a kernel that refuses such
             sites is given the names of others.
         enumerate: names of finite sites to sum out exactly, or "all": the particles carry the others, weighed by the
-            marginal, and the result holds draws of the summed sites given each particle (see `enumerate_sites`).
+            marginal, and the result holds draws of the summed sites given each particle (see `enumerate_sites`). Or a
+            transformer that sums sites, as `marginalise()`.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`.
 

@@ -143,5 +143,9 @@ class NotConvergedError(LawfulError):
     """An iteration ended before it stayed, where its fixed point was asked for."""
 
 
+class ApproximateInExact(LawfulError):
+    """An exact algorithm met a part whose exact answer is over budget, and no approximation was allowed."""
+
+
 class ValidationFailure(LawfulError):
     """A law does not hold: the message holds the key, the worst statistic and a line that repeats the check."""

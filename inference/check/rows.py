@@ -25,6 +25,7 @@ from ..kernels import (
     repeat,
     split_merge,
 )
+from ..marginalise import marginalise
 from ..moving import move
 from ..numerics.resampling import scheme
 from ..paths import data_by_data
@@ -49,7 +50,7 @@ from ..transformers import (
 )
 from .called import Called
 from .doubled import Double, Simplify
-from .halves import SumHalf, SumOutside
+from .halves import MarginaliseHalf, SumHalf, SumOutside
 from .kernel_rows import (
     CYCLE,
     DELAYED,
@@ -139,6 +140,9 @@ ROWS: tuple[Row, ...] = (
     Row("enumerate_sites", enumerate_sites(), particles=1, max_paths=24),
     Row("enumerate_sites, chains", enumerate_sites(), loops=True, particles=1, max_paths=24, steps=2),
     Row("enumerate_sites, every other site", SumHalf, particles=1, max_paths=24),
+    Row("marginalise", marginalise(), particles=1, max_paths=24),
+    Row("marginalise, chains", marginalise(), loops=True, particles=1, max_paths=24, steps=2),
+    Row("marginalise, every other site", MarginaliseHalf, particles=1, max_paths=24),
     Row("smc . enumerate_sites", SumOutside >> _filter("systematic", 2, 0.9), loops=True, steps=2),
     Row("spawn", spawn(2)),
     Row("importance: collapse . push_evidence . spawn", spawn(2) >> PushEvidence >> Collapse),

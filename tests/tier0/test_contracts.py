@@ -34,6 +34,7 @@ def fair():
 MADE = {
     "spawn": lambda: inference.spawn(2),
     "enumerate_sites": lambda: inference.enumerate_sites(["x"]),
+    "marginalise": lambda: inference.marginalise(["x"]),
     "resample": lambda: inference.resample(scheme("systematic"), inference.ess_below(0.5)),
     "repeat_to_end": lambda: inference.repeat_to_end(inference.Advance),
     "particle_filter": lambda: inference.particle_filter(2, scheme("systematic"), None),
