@@ -1,7 +1,7 @@
-"""Factor graphs: finite variables and tables, by hand or from a program or a file, and inference on them.
+"""Factor graphs: finite variables, tables and counts, by hand or from a program or a file, and inference on them.
 
-Law: a graph denotes the product of its tables, normaliser included; exact methods keep it, and approximate ones say
-what they guarantee.
+Law: a graph denotes the product of its tables and counts, normaliser included; exact methods keep it, and approximate
+ones say what they guarantee.
 """
 
 from .beliefs import Beliefs
@@ -11,6 +11,7 @@ from .from_program import to_factor_graph
 from .graph import FactorGraph, Potentials, Variables
 from .infer import Plan, infer, plan
 from .propagation import propagated
+from .unfolding import unfolded
 
 __all__ = [
     "Beliefs",
@@ -26,4 +27,5 @@ __all__ = [
     "plan",
     "propagated",
     "to_factor_graph",
+    "unfolded",
 ]

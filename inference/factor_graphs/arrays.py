@@ -23,8 +23,11 @@ from .assembling import observed_by_number
 from .graph import FactorGraph
 from .listing import concrete
 from .notes import GroupNote, Notes
+from .structure import Count
 
-FORMAT = 1
+FORMAT = 2  # 1 where there are no counts, as files were before there could be any
+WITHOUT_COUNTS = 1
+COUNTED = ("totals", "members", "starts", "states")
 HEADER = "factor graph"
 
 type Source = str | os.PathLike[str]
@@ -35,10 +38,12 @@ def save(graph: FactorGraph, path: Source) -> None:
 
     Raises: LawfulError for potentials or evidence that are traced.
     """
-    plain, structure, notes = concrete(graph), graph.structure, graph.notes
+    plain, structure, notes = concrete(graph, counts=True), graph.structure, graph.notes
     arrays = {f"unary {k}": _bits(x) for k, x in enumerate(plain.unary)}
     arrays |= {f"tables {k}": _bits(x) for k, x in enumerate(plain.tables)}
     arrays |= {f"scopes {k}": group.scopes for k, group in enumerate(structure.groups)}
+    for k, count in enumerate(structure.counted):
+        arrays |= {f"{what} {k}": getattr(count, what) for what in COUNTED}
     arrays["seen"] = plain.seen.astype(np.int64)
     if notes.numbers is not None:
         arrays["numbers"] = notes.numbers
@@ -48,7 +53,7 @@ def save(graph: FactorGraph, path: Source) -> None:
             f"{what} {k}": x for what, x in (("places", note.places), ("entries", note.entries)) if x is not None
         }
     header = {
-        "format": FORMAT,
+        "format": FORMAT if structure.counted else WITHOUT_COUNTS,
         "families": [
             {"name": f.name, "shape": f.shape, "cardinality": f.cardinality, "states": f.states, "dtype": str(x.dtype)}
             for f, x in zip(structure.families, plain.unary, strict=True)
@@ -64,6 +69,7 @@ def save(graph: FactorGraph, path: Source) -> None:
             for g, x in zip(structure.groups, plain.tables, strict=True)
         ],  # fmt: skip
         "directed": notes.directed,
+        "counts": [count.name for count in structure.counted],
     }
     target = Path(path) if Path(path).suffix == ".npz" else Path(f"{path}.npz")
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=target.parent) as folder:
@@ -95,8 +101,8 @@ def load(path: Source) -> FactorGraph:
         raise MalformedFileError(
             f"{source}: expected a factor graph as .npz; it is damaged or another file ({error}).", source=source
         ) from error
-    if version != FORMAT:
-        raise MalformedFileError(f"{source}: expected format {FORMAT}, found {version!r}.", source=source)
+    if version not in (WITHOUT_COUNTS, FORMAT):
+        raise MalformedFileError(f"{source}: expected format {FORMAT} or less, found {version!r}.", source=source)
     try:
         return _made(header, arrays)
     except (KeyError, TypeError, ValueError) as error:
@@ -121,9 +127,31 @@ def _made(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> FactorGraph:
         names = None if group["names"] is None else tuple(group["names"])
         note = GroupNote(names, arrays.get(f"places {k}"), arrays.get(f"entries {k}"))
         notes = notes.adding(group["name"], note)
+    for k, name in enumerate(header.get("counts", ())):
+        bags = Count(name, *(arrays[f"{what} {k}"] for what in COUNTED))
+        _check_count(graph, bags)
+        graph.add_count(bags)
     graph.notes = notes
     seen = arrays["seen"]
     return observed_by_number(graph, np.flatnonzero(seen >= 0), seen[seen >= 0])
+
+
+def _check_count(graph: FactorGraph, count: Count) -> None:
+    """Refuse a count that does not fit the variables of its graph."""
+    whole, size = count.starts, graph.structure.size
+    numbers = np.concatenate([count.totals, count.members])
+    cards = graph.structure.cardinalities
+    fits = (
+        len(whole) == count.size + 1
+        and whole[0] == 0
+        and whole[-1] == len(count.members) == len(count.states)
+        and (count.sizes >= 0).all()
+        and ((numbers >= 0) & (numbers < size)).all()
+        and (cards[count.totals] > count.sizes).all()
+        and ((count.states >= 0) & (count.states < cards[count.members])).all()
+    )
+    if not fits:
+        raise ValueError(f"the count {count.name!r} does not fit its variables")
 
 
 def _floats(array: np.ndarray, dtype: str) -> np.ndarray:

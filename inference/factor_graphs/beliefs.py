@@ -85,7 +85,7 @@ class Beliefs:
         return {name: _log(b) for name, b in self.beliefs.items()}
 
     def factor_beliefs(self, name: str) -> Any:
-        """Probabilities of the joint states of a group's factors (G, K_1, ..., K_r).
+        """Probabilities of the joint states of a group's factors (G, K_1, ..., K_r); of counts those of their values.
 
         Raises: LawfulError for a name that is not known, and for pairs in long chains that have too many entries.
         """
@@ -99,6 +99,8 @@ class Beliefs:
                 )
             if group.name == name:
                 return found
+        if any(count.name == name for count in self.structure.counted):
+            return self.beliefs[name]
         known = ", ".join(group.name for group in self.structure.groups)
         raise LawfulError(f"no factors are called {name!r}. Known are: {known or 'none'}.", site=name)
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from lawful.errors import LawfulError
+
 from .counting import random_forests, shares
 from .elimination import forward
 from .exact import elimination_plan
@@ -47,6 +49,8 @@ def bracket(graph: FactorGraph, forests: int = 64) -> Bracket:
         graph: the graph, with its evidence.
         forests: number of random forests of the upper bound; more make it tighter.
 
+    Raises: LawfulError for a graph with counts.
+
     >>> graph = FactorGraph()
     >>> z = graph.variables("z", shape=(3,), cardinality=2)
     >>> graph.factors("same", [z, z[[1, 2, 0]]], np.eye(2))
@@ -54,6 +58,11 @@ def bracket(graph: FactorGraph, forests: int = 64) -> Bracket:
     >>> found.lower <= 4.0339 <= found.upper
     True
     """
+    if graph.structure.counted:
+        raise LawfulError(
+            "bracket: the graph has counts, and the bounds are those of tables. Fix: infer(graph), or, where bags are "
+            "small, bracket(unfolded(graph))."
+        )
     loopy = propagated(graph)
     return Bracket(mean_field(graph), tree_bound(graph, forests), float(loopy.log_z), str(loopy.verdict))
 

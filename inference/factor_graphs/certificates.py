@@ -34,7 +34,7 @@ def contracts(structure: Structure, potentials: Potentials) -> bool:
     The radius lies between the least and the largest growth of any positive vector (Collatz and Wielandt), so a yes is
     a proof; factors of more than two variables are not covered, and give no.
     """
-    if any(group.arity > 2 for group in structure.groups):
+    if structure.counted or any(group.arity > 2 for group in structure.groups):
         return False
     found = [(g.scopes, np.broadcast_to(_strength(t), (g.size,))) for g, t in pairs(structure, potentials)]
     if not found:
@@ -57,7 +57,11 @@ def contracts(structure: Structure, potentials: Potentials) -> bool:
 
 def attractive(structure: Structure, potentials: Potentials) -> bool:
     """Tell whether all variables are binary, in pairs that prefer equal states: a log-supermodular measure."""
-    if any(group.arity > 2 for group in structure.groups) or set(structure.cardinalities.tolist()) - {1, 2}:
+    if (
+        structure.counted
+        or any(group.arity > 2 for group in structure.groups)
+        or set(structure.cardinalities.tolist()) - {1, 2}
+    ):
         return False
     with np.errstate(invalid="ignore"):
         return all(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +78,15 @@ class Index:
         return values.reshape(-1).at[flat].add(given.reshape(-1)).reshape((card, self.count))
 
 
-type Column = Box | Index
+@runtime_checkable
+class Column(Protocol):
+    """Where the variables on one axis stand."""
+
+    def read(self, values: Any) -> Any:
+        """Take the elements (K, n) -> (K, *shape)."""
+
+    def add(self, values: Any, given: Any) -> Any:
+        """Add to the elements (K, n), (K, *shape) -> (K, n)."""
 
 
 def _padded(values: Any, pads: list[tuple[int, int, int]]) -> Any:
@@ -90,20 +98,20 @@ def _padded(values: Any, pads: list[tuple[int, int, int]]) -> Any:
 
 def boxes_of(structure: Structure, group: Group) -> tuple[Box, ...] | None:
     """Find the columns of a group as boxes of one shape; None where they are not."""
-    rows, counts = structure.rows, structure.counts
     found: list[Box] = []
-    for axis, card in enumerate(group.cardinalities):
-        box = _box(structure, group.scopes[:, axis], rows, counts[card])
+    for axis in range(group.arity):
+        box = box_of(structure, group.scopes[:, axis])
         if box is None or (found and box.sizes != found[0].sizes):
             return None
         found.append(box)
     return tuple(found)
 
 
-def _box(structure: Structure, numbers: np.ndarray, rows: np.ndarray, count: int) -> Box | None:
+def box_of(structure: Structure, numbers: np.ndarray) -> Box | None:
     """Recognise a box of one family, its elements in row-major order."""
     if not len(numbers):
         return None
+    rows, count = structure.rows, structure.counts[int(structure.cardinalities[numbers[0]])]
     offsets = np.array([family.offset for family in structure.families])
     family = structure.families[int(np.searchsorted(offsets, numbers.min(), side="right")) - 1]
     if numbers.max() >= family.offset + family.size:

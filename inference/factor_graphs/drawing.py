@@ -109,7 +109,7 @@ def to_mermaid(graph: FactorGraph, singly: bool | None = None) -> str:
 
 
 def _small(graph: FactorGraph) -> bool:
-    return graph.structure.size + sum(group.size for group in graph.structure.groups) <= ONE_BY_ONE
+    return graph.structure.bipartite.shape[0] <= ONE_BY_ONE
 
 
 def _seen(graph: FactorGraph, family: Family) -> np.ndarray:
@@ -133,6 +133,11 @@ def _singly(graph: FactorGraph) -> Picture:
         for row, scope in enumerate(group.scopes.tolist()):
             edges += [(len(factors), v) for v in scope]
             factors.append(graph.factor_name(k, row))
+    for count in structure.counted:
+        for bag, total in enumerate(count.totals.tolist()):
+            edges += [(len(factors), v) for v in count.members[count.starts[bag] : count.starts[bag + 1]].tolist()]
+            edges.append((len(factors), total))
+            factors.append(f"count {structure.name_of(total)}")
     return Picture(boxes, factors, edges)
 
 
@@ -152,6 +157,11 @@ def _by_groups(graph: FactorGraph) -> Picture:
         # A family without elements has the offset of the next one, so the last with this offset or less is meant.
         joined = np.unique(np.searchsorted(offsets, np.unique(group.scopes), side="right") - 1)
         edges += [(k, family) for family in joined.tolist()]
+    for count in structure.counted:
+        both = np.unique(np.concatenate([count.members, count.totals]))
+        joined = np.unique(np.searchsorted(offsets, both, side="right") - 1)
+        edges += [(len(factors), family) for family in joined.tolist()]
+        factors.append(f"{count.name} {TIMES} {count.size}\ncount of {len(count.members)} members")
     return Picture([(None, variables)], factors, edges)
 
 

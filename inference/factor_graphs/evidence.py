@@ -64,7 +64,7 @@ def indexed(array: np.ndarray, index: Any) -> np.ndarray:
 
     Raises: IndexError for an index that names no element.
     """
-    if not (isinstance(index, slice | tuple) or index is ...):
+    if not (isinstance(index, slice | tuple) or index is None or index is ...):
         index = np.asarray(index)
         index = index.astype(np.int64) if index.size == 0 and index.dtype.kind == "f" else index
     return np.asarray(array[index])

@@ -19,15 +19,19 @@ from lawful.errors import LawfulError, WidthError
 from .beliefs import Beliefs
 from .buckets import Plan, planned
 from .chained import Chained
+from .descents import deciding, drawing, uniforms_needed
 from .elimination import backward, by_uniform, decode, forward, highest
+from .forests import by_messages, mass_and_marginals
 from .graph import FactorGraph, Potentials
 from .ordering import RULES, best_order, greedy, in_rounds
 from .pendants import pendants_of
 from .results import by_family, by_group
 from .structure import Structure
+from .unfolding import unfolded_potentials, unfolded_structure, unfolding_entries
 from .verdicts import number_of
 
 BUDGET = 1 << 24
+UNFOLDED_UP_TO = 1 << 14  # entries of tables up to which counts on a forest are written as such
 CONSTANTS_UP_TO = 1 << 16
 NUMPY_QUERIES = 100
 CHAIN_WORK = 1 << 22  # entries that rounds would sum; fewer take less time than a loop takes to compile
@@ -102,6 +106,8 @@ def eliminated(
     Raises: WidthError for a graph that needs more.
     """
     structure, potentials = graph.structure, graph.potentials
+    if by_messages_alone(structure):
+        return by_messages(graph)
     runner = _ready(structure, order, "marginals", budget, chains)
     log_z, variables, factors = _run(runner, compiled, potentials)
     numbers = number_of("exact"), number_of("infeasible"), number_of("nonfinite")
@@ -124,6 +130,9 @@ def most_probable(
 
     Raises: WidthError as `eliminated`.
     """
+    if by_messages_alone(graph.structure):
+        best = by_name(graph.structure, deciding(graph.structure)(graph.potentials))
+        return best, graph.log_score(best)
     runner = _ready(graph.structure, order, "map", budget, chains)
     states, log_score = _run(runner, compiled, graph.potentials)
     return by_name(graph.structure, states), log_score
@@ -137,8 +146,9 @@ def pushed(
     compiled: bool | None = None,
     chains: bool | None = None,
 ) -> dict[str, Any]:
-    """Turn uniforms, one for each variable (n,), into an exact draw of all variables, by states `(*shape)`."""
+    """Turn uniforms, as many as `uniforms_of` says, into an exact draw of all variables, by states `(*shape)`."""
     runner = _ready(graph.structure, order, "draw", budget, chains)
+    _check_uniforms(graph.structure, uniforms)
     return by_name(graph.structure, _run(runner, compiled, graph.potentials, uniforms))
 
 
@@ -148,8 +158,25 @@ def log_mass(structure: Structure, potentials: Potentials, compiled: bool | None
 
 
 def drawn_states(structure: Structure, potentials: Potentials, uniforms: Any, compiled: bool | None = None) -> Any:
-    """Turn uniforms (n,) into an exact draw of the states of all variables (n,)."""
-    return _run(_ready(structure, None, "draw", BUDGET), compiled, potentials, uniforms)
+    """Turn uniforms, as many as `uniforms_of` says, into an exact draw of the states of all variables (n,)."""
+    runner = _ready(structure, None, "draw", BUDGET)
+    _check_uniforms(structure, uniforms)
+    return _run(runner, compiled, potentials, uniforms)
+
+
+def uniforms_of(structure: Structure) -> int:
+    """Count the uniforms of a draw: one for each variable, and where there are counts some more."""
+    return uniforms_needed(structure) if by_messages_alone(structure) else unfolded_structure(structure).size
+
+
+def _check_uniforms(structure: Structure, uniforms: Any) -> None:
+    if np.shape(uniforms) != (needed := uniforms_of(structure),):
+        raise LawfulError(f"a draw: expected uniforms of shape {(needed,)}, got {np.shape(uniforms)}.")
+
+
+def by_messages_alone(structure: Structure) -> bool:
+    """Tell whether a graph is solved by messages: a forest with counts that are costly as tables."""
+    return bool(structure.counted) and structure.is_forest and unfolding_entries(structure, True) > UNFOLDED_UP_TO
 
 
 def by_name(structure: Structure, states: Any) -> dict[str, Any]:
@@ -162,6 +189,17 @@ def by_name(structure: Structure, states: Any) -> dict[str, Any]:
 
 def _ready(structure: Structure, order: str | None, what: str, budget: int, chains: bool | None = None) -> Any:
     """Find what answers a question, if it fits the budget."""
+    if by_messages_alone(structure):
+        return _messages(structure, what)
+    if structure.counted:
+        needed = unfolding_entries(structure)
+        if needed > budget:
+            raise WidthError(
+                f"exact elimination would write the counts as tables of {needed} entries, more than the budget of "
+                f"{budget}. Fix: raise width_budget=, or accept an approximation with method='loopy'.",
+                largest=needed, budget=budget,
+            )  # fmt: skip
+        return _Tabled(structure, _ready(unfolded_structure(structure), order, what, budget, chains), what)
     split = None if chains is False or order is not None else chained_plan(structure, bool(chains))
     refuse_too_wide(elimination_plan(structure, order) if split is None else split.plan, budget)
     return _runner(structure, order, what) if split is None else _loops(structure, bool(chains), what)
@@ -205,6 +243,54 @@ class _Loops:
             "draw": split.draw,
         }
         self.compiled = partial(jax.jit(questions[what]), split.where)
+
+
+class _Tabled:
+    """One question to a structure with counts, asked of the tables that they unfold to."""
+
+    def __init__(self, structure: Structure, runner: Any, what: str) -> None:
+        self.structure, self.runner, self.what = structure, runner, what
+        self.plain = None if runner.plain is None else partial(self._asked, runner.plain)
+        self.compiled = partial(self._asked, runner.compiled)
+
+    @property
+    def queries(self) -> int:
+        """How often the question was asked."""
+        return int(self.runner.queries)
+
+    @queries.setter
+    def queries(self, number: int) -> None:
+        self.runner.queries = number
+
+    def _asked(self, function: Callable[..., Any], potentials: Potentials, *more: Any) -> Any:
+        """Leave out of the answer what was added."""
+        found = function(unfolded_potentials(self.structure, potentials), *more)
+        families, groups = len(self.structure.families), len(self.structure.groups)
+        if self.what == "marginals":
+            return found[0], found[1][:families], found[2][:groups]
+        if self.what == "map":
+            return found[0][: self.structure.size], found[1]
+        return found[: self.structure.size] if self.what == "draw" else found
+
+
+class _Messages:
+    """One question to a forest with counts."""
+
+    plain = None
+
+    def __init__(self, structure: Structure, what: str) -> None:
+        self.queries = 0
+        questions: dict[str, Callable[..., Any]] = {
+            "marginals": lambda potentials: mass_and_marginals(structure)(potentials)[:3],
+            "total": lambda potentials: mass_and_marginals(structure)(potentials)[0],
+            "draw": lambda potentials, uniforms: drawing(structure)(potentials, uniforms),
+        }
+        self.compiled = questions[what]
+
+
+@lru_cache(maxsize=256)
+def _messages(structure: Structure, what: str) -> _Messages:
+    return _Messages(structure, what)
 
 
 @lru_cache(maxsize=256)

@@ -53,6 +53,9 @@ class Exchange(Protocol):
     def of_logs(self, messages: Messages) -> Messages:
         """Read messages that are logs."""
 
+    def completed(self, net: Net, scores: Scores, messages: Messages) -> Messages:
+        """Add to messages, as logs, what no sweep needs."""
+
 
 @dataclass(frozen=True)
 class Logs:
@@ -63,12 +66,14 @@ class Logs:
         temperature: 1 for sums of products, None for largest products, other values between.
         weights: whether tables are finite, and lie within a range whose exponentials can be added up.
         potts: whether they are also of pairs, with one weight for all states that differ, and no less for equal ones.
+        leaves: whether a sweep tells counts that nothing else reads of their members; it changes no other message.
     """
 
     hard: bool = True
     temperature: float | None = 1.0
     weights: bool = False
     potts: bool = False
+    leaves: bool = False
 
     def start(self, net: Net, dtype: Any) -> Messages:
         """Give messages that say nothing."""
@@ -87,10 +92,26 @@ class Logs:
     def sweep(self, net: Net, scores: Scores, prepared: Any, messages: Messages) -> Messages:
         """Send all messages once, undamped."""
         totals = totals_of(net, scores, messages, self.hard)
-        sent = [incoming(net, totals, messages, k) for k in range(len(net.blocks))]
+        sent = [incoming(net, totals, messages, k) for k in range(len(net.senders))]
+        blocks, rest = sent[: len(net.blocks)], range(len(net.blocks), len(sent))
         if self.weights:
-            return tuple(outgoing_weights(table, of, self.potts) for table, of in zip(prepared, sent, strict=True))
-        return tuple(outgoing(table, of, self.temperature) for table, of in zip(prepared, sent, strict=True))
+            found = [outgoing_weights(table, of, self.potts) for table, of in zip(prepared, blocks, strict=True)]
+        else:
+            found = [outgoing(table, of, self.temperature) for table, of in zip(prepared, blocks, strict=True)]
+        for tally, k in zip(net.tallies, rest, strict=True):
+            told, law = tally.outgoing(sent[k], self.temperature, law=self.leaves or not tally.leaf)
+            found.append((told, messages[k][1] if law is None else law))
+        return tuple(found)
+
+    def completed(self, net: Net, scores: Scores, messages: Messages) -> Messages:
+        """Add what counts hear that nothing else reads: no sweep needs it."""
+        totals = totals_of(net, scores, messages, self.hard)
+        found = list(messages)
+        for tally, k in zip(net.tallies, range(len(net.blocks), len(found)), strict=True):
+            if tally.leaf:
+                h, _ = tally.heard(incoming(net, totals, messages, k), self.temperature)
+                found[k] = (messages[k][0], tally.law(h, self.temperature))
+        return tuple(found)
 
     def damped(self, new: Any, old: Any, damping: Any) -> Any:
         """Mix; a state that either message excludes is as the new one has it."""

@@ -24,20 +24,25 @@ class Point(NamedTuple):
     Attributes:
         variables: log beliefs by number of states (K, n), up to a constant for each variable.
         factors: for each block, log beliefs (K_1, ..., K_r, *shape), up to a constant for each factor.
-        sent: for each block, what its variables send to it.
+        sent: for each block and each tally, what its variables send to it.
+        evidence: for each tally, the log of the mean of the scores of each bag's count (G,).
     """
 
     variables: dict[int, Any]
     factors: tuple[Any, ...]
     sent: tuple[tuple[Any, ...], ...]
+    evidence: tuple[Any, ...]
 
 
-def point_at(net: Net, scores: Scores, messages: Messages, hard: bool) -> Point:
+def point_at(net: Net, scores: Scores, messages: Messages, hard: bool, temperature: float | None = ONE) -> Point:
     """Read the beliefs at messages."""
     totals: Totals = totals_of(net, scores, messages, hard)
-    sent = tuple(incoming(net, totals, messages, k) for k in range(len(net.blocks)))
-    factors = tuple(joint(table, of) for table, of in zip(scores.tables, sent, strict=True))
-    return Point({card: totals.scores(card) for card, _ in net.cardinalities}, factors, sent)
+    sent = tuple(incoming(net, totals, messages, k) for k in range(len(net.senders)))
+    factors = tuple(joint(table, of) for table, of in zip(scores.tables, sent, strict=False))
+    evidence = tuple(
+        t.log_evidence(of, temperature) for t, of in zip(net.tallies, sent[len(net.blocks) :], strict=True)
+    )
+    return Point({card: totals.scores(card) for card, _ in net.cardinalities}, factors, sent, evidence)
 
 
 def tempered(point: Point, temperature: float | None) -> Point:
@@ -45,7 +50,7 @@ def tempered(point: Point, temperature: float | None) -> Point:
     if temperature is None or temperature == ONE:
         return point
     variables = {card: b / temperature for card, b in point.variables.items()}
-    return Point(variables, tuple(b / temperature for b in point.factors), point.sent)
+    return Point(variables, tuple(b / temperature for b in point.factors), point.sent, point.evidence)
 
 
 def log_z(net: Net, scores: Scores, messages: Messages, point: Point, temperature: float | None = ONE) -> Any:
@@ -63,6 +68,12 @@ def log_z(net: Net, scores: Scores, messages: Messages, point: Point, temperatur
             shared = reduced(message + sent, (0,), temperature)
             own = own - jnp.where(jnp.isneginf(shared), 0.0, shared)
         total = total + _sum(scores.counting[k] * own)
+    for k, evidence in enumerate(point.evidence, len(net.blocks)):
+        total = total + _sum(evidence)
+        for message, sent in zip(messages[k], point.sent[k], strict=True):
+            shared = reduced(message + sent, (0,), temperature)
+            total = total - _sum(jnp.where(jnp.isneginf(shared), 0.0, shared))
+        total = total + _sum(reduced(point.sent[k][0], (0,), temperature))
     return total
 
 
@@ -79,6 +90,13 @@ def free_energy(net: Net, scores: Scores, point: Point) -> Any:
         for column, card in zip(net.blocks[k].columns, net.blocks[k].cardinalities, strict=True):
             taken = jnp.broadcast_to(jnp.asarray(counting, factors.dtype), shape)[None]
             weights[card] = column.add(weights[card][None].astype(factors.dtype), -taken)[0]
+    for k, tally in enumerate(net.tallies, len(net.blocks)):
+        total = total + _sum(point.evidence[k - len(net.blocks)]) + _sum(reduced(point.sent[k][0], (0,), ONE))
+        for column, card, sent in zip(tally.columns, tally.cardinalities, point.sent[k], strict=True):
+            if sent.size:
+                beliefs = probabilities(column.read(point.variables[card]), 1)
+                total = total - _sum(_weighed(beliefs, sent))
+                weights[card] = column.add(weights[card][None].astype(sent.dtype), -jnp.ones_like(sent[:1]))[0]
     for card, _ in net.cardinalities:
         beliefs = probabilities(point.variables[card], 1)
         expected = jnp.sum(_weighed(beliefs, scores.unary[card]), axis=0)

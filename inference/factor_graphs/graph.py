@@ -1,4 +1,4 @@
-"""FactorGraph: a product of tables over finite variables, written by hand or read from a program or a file.
+"""FactorGraph: a product of tables and counts over finite variables, by hand or from a program or a file.
 
 Law: it denotes the unnormalised measure exp(sum_i theta_i(x_i) + sum_a theta_a(x_a)) on all assignments. Evidence keeps
 what agrees with it and nothing else, so the total mass is then that of the evidence.
@@ -19,10 +19,11 @@ import numpy as np
 
 from lawful.errors import DuplicateSiteError, IndexRangeError, LawfulError, NonFiniteError
 
+from .counted import bags_of, completed, counts_at, refuse_impossible
 from .evidence import indexed, seen_with, traced
 from .notes import Notes
 from .scopes import diagonal, joined
-from .structure import Family, Group, Structure
+from .structure import Count, Family, Group, Structure
 
 type Path = str | os.PathLike[str]
 
@@ -76,6 +77,7 @@ class FactorGraph:
         self._groups: list[Group] = []
         self._unary: list[Any] = []
         self._tables: list[Any] = []
+        self._counted: list[Count] = []
         self._evidence: dict[int, Any] = {}
         self._structure: Structure | None = None
         self.notes = Notes()
@@ -220,6 +222,45 @@ class FactorGraph:
         self._tables.append(tables)
         self._structure = None
 
+    def count(
+        self, name: str, members: Scope, log_potential: Any = None, bags: Any = None, state: Any = 1
+    ) -> Variables:
+        """Add bags of variables, and for each a variable that holds how many of its members are in a state.
+
+        Args:
+            name: a new name, of the variables that hold the counts.
+            members: handle of the members: bags of one size lie along the last axis of an array.
+            log_potential: scores of the counts as natural logs `(*shape, B + 1)`, or (B + 1,) for all bags alike, B the
+                size of the largest; -inf excludes a count. See `numerics.counts.potentials`. Default: zero.
+            bags: the number of the bag of each member, from 0, where bags differ in size; (*shape of the members).
+            state: the state that counts, one or one for each member; 0 for a binary member that counts when it is 0.
+
+        Returns: a handle on the counts, variables as all others: they may be observed, or stand in scopes of factors.
+
+        Raises: as `variables`, and ObservationError for bags that do not fit, or without any possible count.
+
+        >>> from lawful.inference.factor_graphs import infer
+        >>> from lawful.inference.numerics.counts import potentials
+        >>> graph = FactorGraph()
+        >>> y = graph.variables("y", shape=(2, 3), log_potential=[0.0, 1.0])
+        >>> n = graph.count("n", y, potentials.hard_count(jnp.array([1, 3]), 3))
+        >>> infer(graph).beliefs["y"][..., 1].round(4).tolist()
+        [[0.3333, 0.3333, 0.3333], [1.0, 1.0, 1.0]]
+        """
+        part = self._part(name, 0, members)
+        found = bags_of(name, np.asarray(part.numbers), part.family.cardinality, bags, state)
+        if log_potential is not None and jnp.shape(log_potential)[-1:] == (found.largest + 1,):
+            refuse_impossible(name, found, log_potential)
+        handle = self.variables(name, found.shape, found.largest + 1, log_potential)
+        self._counted.append(found.under(name, handle.numbers))
+        self._structure = None
+        return handle
+
+    def add_count(self, count: Count) -> None:
+        """Add a count of variables that the graph has, by their numbers."""
+        self._counted.append(count)
+        self._structure = None
+
     def _part(self, name: str, axis: int, scope: Scope) -> Variables:
         variables, index = scope if isinstance(scope, tuple) and len(scope) == 2 else (scope, ...)
         if not isinstance(variables, Variables) or variables.family not in self._families:
@@ -268,7 +309,7 @@ class FactorGraph:
     def copy(self) -> FactorGraph:
         """Return a graph of its own that shares the arrays."""
         other = FactorGraph()
-        for name in ("_families", "_groups", "_unary", "_tables"):
+        for name in ("_families", "_groups", "_unary", "_tables", "_counted"):
             setattr(other, name, list(getattr(self, name)))
         # The structure is made now, so that all copies share it, and the hash of it.
         other._evidence, other._structure, other.notes = dict(self._evidence), self.structure, self.notes
@@ -287,11 +328,19 @@ class FactorGraph:
         other._unary, other._tables = list(potentials.unary), list(potentials.tables)
         return other
 
+    def extended(self, structure: Structure, unary: Sequence[Any], tables: Sequence[Any]) -> FactorGraph:
+        """Return a graph of a larger structure, with the numbers and the evidence of this one and those of the rest."""
+        other = self.copy()
+        other._families, other._groups = list(structure.families), list(structure.groups)
+        other._counted = list(structure.counted)
+        other._unary, other._tables, other._structure = [*self._unary, *unary], [*self._tables, *tables], structure
+        return other
+
     @property
     def structure(self) -> Structure:
         """Its variables and scopes."""
         if self._structure is None:
-            self._structure = Structure(tuple(self._families), tuple(self._groups))
+            self._structure = Structure(tuple(self._families), tuple(self._groups), tuple(self._counted))
         return self._structure
 
     @property
@@ -308,12 +357,14 @@ class FactorGraph:
         }
 
     def log_score(self, assignment: Mapping[str, Any]) -> jax.Array:
-        """Log of the measure of one assignment, name -> states `(*shape)`, as numbers.
+        """Log of the measure of one assignment, name -> states `(*shape)`, as numbers; counts may be left out.
 
         Raises: LawfulError for a name that is missing or not known, for states of another shape, and for a number that
             is no state.
         """
         names = [family.name for family in self._families]
+        if self._counted and set(assignment) >= set(names) - {count.name for count in self._counted}:
+            assignment = completed(self.structure, assignment)
         if set(assignment) != set(names):
             raise LawfulError(f"log_score: expected states of {', '.join(names)}, got those of {list(assignment)}.")
         potentials, dtype = self.potentials, jnp.result_type(float)
@@ -327,6 +378,9 @@ class FactorGraph:
             rows = np.zeros(group.size, np.int32) if group.shared else np.arange(group.size)
             found = tables[(rows, *(x[group.scopes[:, k]] for k in range(group.arity)))]
             total = total + jnp.sum(found, dtype=dtype)
+        for count in self._counted:
+            right = jnp.all(counts_at(count, x) == x[count.totals])
+            total = total + jnp.where(right, jnp.zeros((), dtype), -jnp.inf)
         return total
 
     def factor_name(self, group: int, factor: int) -> str:
@@ -428,7 +482,9 @@ class FactorGraph:
     def __repr__(self) -> str:
         """Count variables and factors."""
         count = sum(group.size for group in self._groups)
-        return f"FactorGraph({self.structure.size} variables, {count} factors)"
+        bags = sum(count.size for count in self._counted)
+        counts = f", {bags} {'count' if bags == 1 else 'counts'}" if self._counted else ""
+        return f"FactorGraph({self.structure.size} variables, {count} factors{counts})"
 
 
 def with_evidence(unary: Sequence[Any], evidence: Mapping[int, Any]) -> tuple[Any, ...]:

@@ -23,7 +23,7 @@ import numpy as np
 from lawful.errors import PathLimitError
 from lawful.laws import MAX_ATOMS
 
-from .exact import drawn_states, log_mass
+from .exact import drawn_states, log_mass, uniforms_of
 from .graph import Potentials
 from .structure import Family, Structure
 
@@ -71,10 +71,10 @@ class GraphLaw:
 
     def draw(self, key: jax.Array, *leaves: jax.Array) -> jax.Array:
         """Draw states, given those that the potentials hold."""
-        return self.push(jax.random.uniform(key, (self.structure.size,), jnp.result_type(float)), *leaves)
+        return self.push(jax.random.uniform(key, (uniforms_of(self.structure),), jnp.result_type(float)), *leaves)
 
     def push(self, uniforms: jax.Array, *leaves: jax.Array) -> jax.Array:
-        """Turn uniforms, one for each variable of the graph (n,), into states of those that are drawn."""
+        """Turn uniforms, as many as `uniforms_of` says, into states of those that are drawn."""
         potentials = self._potentials(leaves)
         states = jnp.asarray(drawn_states(self.structure, potentials, uniforms, compiled=True))
         possible = jnp.isfinite(log_mass(self.structure, potentials, compiled=True))

@@ -13,11 +13,15 @@ from typing import Any
 from lawful.errors import LawfulError, WidthError
 
 from .beliefs import Beliefs
-from .exact import BUDGET, chained_plan, eliminated, elimination_plan
+from .exact import BUDGET, by_messages_alone, chained_plan, eliminated, elimination_plan
+from .forests import sweeps_needed
 from .graph import FactorGraph
 from .pendants import LEAST
 from .propagation import propagated
+from .structure import Structure
+from .unfolding import unfolded_structure, unfolding_entries
 
+ASKED = "it was asked for"
 METHODS = ("auto", "exact", "tree", "chain", "loopy")
 
 
@@ -36,6 +40,7 @@ class Plan:
         rounds: rounds of an elimination.
         chains: number of long paths that loops sum; the numbers above are then those of the rest.
         chained: number of variables in them.
+        by: "elimination", or "messages" where counts are not written as tables; `largest` is what these would take.
     """
 
     method: str
@@ -48,10 +53,13 @@ class Plan:
     rounds: int
     chains: int = 0
     chained: int = 0
+    by: str = "elimination"
 
     def __str__(self) -> str:
         """Say it in words."""
         shape = "a forest" if self.forest else "with cycles"
+        if self.by == "messages":
+            return f"{self.method}: {self.reason}. The graph is {shape}, with {self.entries} pairs of who reads whom."
         rest = ""
         if self.chains:
             many = "1 chain" if self.chains == 1 else f"{self.chains} chains"
@@ -74,18 +82,24 @@ def plan(graph: FactorGraph, method: str = "auto", width_budget: int = BUDGET) -
     """
     if method not in METHODS:
         raise LawfulError(f"method: expected one of {', '.join(METHODS)}, got {method!r}.")
-    split, forest = chained_plan(graph.structure, method == "chain"), graph.structure.is_forest
+    forest = graph.structure.is_forest
+    if method == "tree" and not forest:
+        raise LawfulError("method='tree': the graph has a cycle. Fix: method='exact', or method='loopy'.")
+    if graph.structure.counted and method != "chain":
+        untabled = _without_tables(graph.structure, method, width_budget)
+        if untabled is not None:
+            return untabled
+    structure = unfolded_structure(graph.structure)
+    split = chained_plan(structure, method == "chain")
     if method == "chain" and split is None:
         raise LawfulError(
             f"method='chain': no path of {LEAST} variables or more, with equal numbers of states and factors of two "
             "variables, hangs from the graph at one end or stands alone. Fix: method='exact'."
         )
-    found = elimination_plan(graph.structure, None) if split is None else split.plan
+    found = elimination_plan(structure, None) if split is None else split.plan
     fits = found.largest <= width_budget
-    if method == "tree" and not forest:
-        raise LawfulError("method='tree': the graph has a cycle. Fix: method='exact', or method='loopy'.")
     if method == "loopy":
-        chosen, reason = "loopy", "it was asked for"
+        chosen, reason = "loopy", ASKED
     elif fits or method in ("exact", "tree", "chain"):
         chosen, reason = "exact", f"its largest table fits the budget of {width_budget} entries"
     else:
@@ -93,6 +107,22 @@ def plan(graph: FactorGraph, method: str = "auto", width_budget: int = BUDGET) -
     size = 8 * found.entries
     chains = (0, 0) if split is None or chosen == "loopy" else (split.pendants.paths, split.pendants.variables)
     return Plan(chosen, reason, forest, found.order.width, found.largest, found.entries, size, found.rounds, *chains)
+
+
+def _without_tables(structure: Structure, method: str, budget: int) -> Plan | None:
+    """Plan for counts that are not written as tables: on a forest, or where these would be over budget."""
+    size, needed = structure.bipartite.nnz, unfolding_entries(structure)
+    asked = method == "loopy"
+    if by_messages_alone(structure):
+        reason = ASKED if asked else f"{sweeps_needed(structure)} sweeps of messages are exact on a forest"
+        return Plan("loopy" if asked else "exact", reason, True, 1, 0, size, 8 * size, 0, by="messages")
+    if needed <= budget:
+        return None
+    exact = method in ("exact", "tree")
+    reason = f"counts as tables are over the budget of {budget} entries"
+    reason = ASKED if asked else f"it was asked for, and {reason}" if exact else reason
+    forest = structure.is_forest
+    return Plan("exact" if exact else "loopy", reason, forest, 0, needed, needed, 8 * needed, 0, by="messages")
 
 
 def infer(

@@ -67,11 +67,20 @@ class Concrete(NamedTuple):
     seen: np.ndarray
 
 
-def concrete(graph: FactorGraph) -> Concrete:
+def concrete(graph: FactorGraph, counts: bool = False) -> Concrete:
     """Read the numbers of a graph.
 
-    Raises: LawfulError where they are traced.
+    Args:
+        graph: the graph.
+        counts: whether what is written can hold counts.
+
+    Raises: LawfulError where they are traced, and for counts that cannot be held.
     """
+    if graph.structure.counted and not counts:
+        raise LawfulError(
+            f"writing a factor graph: this format holds tables alone, and {graph.structure.counted[0].name!r} is a "
+            "count. Fix: graph.save(path), which holds counts, or write them as tables: unfolded(graph)."
+        )
     potentials = graph.without_evidence().potentials
     evidence = graph.evidence
     if any(isinstance(x, jax.core.Tracer) for x in (*potentials.unary, *potentials.tables, *evidence.values())):

@@ -71,6 +71,10 @@ class LogOdds:
             tuple(jnp.concatenate([jnp.minimum(-m, 0.0), jnp.minimum(m, 0.0)]) for m in block) for block in messages
         )
 
+    def completed(self, net: Net, scores: Scores, messages: Messages) -> Messages:
+        """Sweeps send all messages."""
+        return messages
+
     def of_logs(self, messages: Messages) -> Messages:
         """Read messages that are logs of both states."""
         return tuple(tuple(m[1:] - m[:1] for m in block) for block in messages)

@@ -142,7 +142,7 @@ def run(
         ended, _ = jax.lax.scan(jax.checkpoint(lambda state, _: (step(state), None)), begun, length=settings.max_iters)
     else:
         ended = jax.lax.while_loop(going, step, begun)
-    logs = exchange.as_logs(ended.messages)
+    logs = exchange.completed(net, scores, exchange.as_logs(ended.messages))
     return Run(logs, ended.sweeps, ended.residual, ended.tail, ended.trace, ended.damping)
 
 
@@ -153,7 +153,7 @@ def _next_damping(damping: Any) -> Any:
 
 
 def _largest(moved: Sequence[Sequence[Any]], dtype: Any) -> Any:
-    found = [jnp.max(m) for group in moved for m in group]
+    found = [jnp.max(m) for group in moved for m in group if m.size]
     return jnp.max(jnp.stack(found)) if found else jnp.zeros((), dtype)
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from .columns import Column, Index, boxes_of
 from .graph import Potentials
 from .structure import Structure
+from .tallies import Tally, tallies_of
 
 UNROLLED = 64  # entries of a table of pairs up to which its sums are written out
 
@@ -61,6 +62,11 @@ class Block:
         """Number of factors."""
         return sum(part.size for part in self.parts)
 
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the messages on each axis, behind the states."""
+        return (self.shape,) * len(self.columns)
+
 
 @dataclass(frozen=True, eq=False)
 class Net:
@@ -69,14 +75,21 @@ class Net:
     Attributes:
         structure: of the graph.
         blocks: the factors of two or more variables.
+        tallies: the counts; messages of them stand behind those of the blocks.
         singles: the groups of one variable a factor, which join its scores: number, variables, number of states.
         cardinalities: numbers of states, with the number of variables that have as many.
     """
 
     structure: Structure
     blocks: tuple[Block, ...]
+    tallies: tuple[Tally, ...]
     singles: tuple[tuple[int, Index, int], ...]
     cardinalities: tuple[tuple[int, int], ...]
+
+    @property
+    def senders(self) -> tuple[Block | Tally, ...]:
+        """All that exchange messages with variables."""
+        return (*self.blocks, *self.tallies)
 
     def by_block(self, numbers: Sequence[Any]) -> tuple[Any, ...]:
         """Arrange numbers of the factors, for each group one or an array (G,), by block."""
@@ -116,7 +129,7 @@ def net_of(structure: Structure) -> Net:
         for k, g in enumerate(structure.groups)
         if g.arity == 1 and g.size
     )
-    return Net(structure, tuple(blocks), singles, tuple(counts.items()))
+    return Net(structure, tuple(blocks), tallies_of(structure), singles, tuple(counts.items()))
 
 
 class Scores(NamedTuple):
@@ -125,7 +138,7 @@ class Scores(NamedTuple):
     Attributes:
         unary: by number of states, (K, n).
         tables: for each block, (K_1, ..., K_r, *shape), or with axes of one where all its factors share a table.
-        counting: for each block, its counting numbers, a number or an array of its shape.
+        counting: for each block, its counting numbers, a number or an array of its shape; for each tally one.
         constant: the factors without variables.
     """
 
@@ -160,7 +173,8 @@ def scores_of(net: Net, potentials: Potentials, counting: Sequence[Any]) -> Scor
         # An exclusion stays one, and has no derivative by the counting number.
         tables.append(jnp.where(jnp.isneginf(table), table, _finite(table) / numbers))
     constants = [jnp.sum(potentials.tables[k]) for k, g in enumerate(net.structure.groups) if not g.arity]
-    return Scores(unary, tuple(tables), tuple(counting), sum(constants, jnp.zeros((), dtype)))
+    ones = (1.0,) * len(net.tallies)
+    return Scores(unary, tuple(tables), (*counting, *ones), sum(constants, jnp.zeros((), dtype)))
 
 
 def _last(tables: Any, order: Sequence[int]) -> Any:
@@ -186,7 +200,10 @@ def by_group(net: Net, found: Sequence[Any]) -> dict[int, Any]:
 
 def start(net: Net, dtype: Any) -> Messages:
     """Give messages that say nothing."""
-    return tuple(tuple(jnp.zeros((card, *block.shape), dtype) for card in block.cardinalities) for block in net.blocks)
+    return tuple(
+        tuple(jnp.zeros((card, *shape), dtype) for card, shape in zip(s.cardinalities, s.shapes, strict=True))
+        for s in net.senders
+    )
 
 
 class Totals(NamedTuple):
@@ -206,8 +223,10 @@ def totals_of(net: Net, scores: Scores, messages: Messages, hard: bool) -> Total
     """Add up scores and messages at each variable, each message times the counting number of its factor."""
     finite = {card: _finite(s) if hard else s for card, s in scores.unary.items()}
     excluded = {card: jnp.isneginf(s).astype(jnp.int32) for card, s in scores.unary.items()} if hard else None
-    for k, block in enumerate(net.blocks):
-        for column, card, message in zip(block.columns, block.cardinalities, messages[k], strict=True):
+    for k, sender in enumerate(net.senders):
+        for column, card, message in zip(sender.columns, sender.cardinalities, messages[k], strict=True):
+            if not message.size:
+                continue
             weighed = scores.counting[k] * (_finite(message) if hard else message)
             finite[card] = column.add(finite[card], weighed)
             if excluded is not None:
@@ -216,9 +235,12 @@ def totals_of(net: Net, scores: Scores, messages: Messages, hard: bool) -> Total
 
 
 def incoming(net: Net, totals: Totals, messages: Messages, k: int) -> tuple[Any, ...]:
-    """Give what the variables of a block's factors send to them, one array for each axis (K, *shape)."""
-    found, block = [], net.blocks[k]
-    for column, card, own in zip(block.columns, block.cardinalities, messages[k], strict=True):
+    """Give what the variables of a block's or a tally's factors send to them, an array for each axis (K, *shape)."""
+    found, sender = [], net.senders[k]
+    for column, card, own in zip(sender.columns, sender.cardinalities, messages[k], strict=True):
+        if not own.size:
+            found.append(own)
+            continue
         if totals.excluded is None:
             found.append(column.read(totals.finite[card]) - own)
             continue

@@ -167,6 +167,11 @@ def _counting(structure: Structure, counting: str | Sequence[Any]) -> tuple[Any,
     if isinstance(counting, str):
         if counting not in ("bethe", "trw"):
             raise LawfulError(f"counting: expected 'bethe', 'trw' or numbers for each group, got {counting!r}.")
+        if counting == "trw" and structure.counted:
+            raise LawfulError(
+                "counting='trw': the graph has counts, which are in no random forest of tables. Fix: counting='bethe', "
+                "or write small counts as tables: unfolded(graph)."
+            )
         ones = [1.0] * len(structure.groups)
         return net_of(structure).by_block(ones if counting == "bethe" else _tree_shares(structure))
     if len(counting) != len(structure.groups):
@@ -182,7 +187,7 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
     """Compile a run for a structure; potentials, counting numbers, tolerance and damping are given to it."""
     net = net_of(structure)
 
-    logs = Logs(exchange.hard, getattr(exchange, "temperature", 1.0))
+    logs = Logs(exchange.hard, getattr(exchange, "temperature", 1.0), leaves=True)
 
     def sent(parameters: Any, messages: Messages) -> Messages:
         """Send all messages once, undamped, as logs: what leaves a fixed point as it is."""
@@ -192,11 +197,11 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
     def read(parameters: Any, messages: Messages) -> Any:
         """Give what messages stand for: the total, and beliefs with their largest inconsistency."""
         scores = scores_of(net, *parameters)
-        point = point_at(net, scores, messages, exchange.hard)
+        point = point_at(net, scores, messages, exchange.hard, logs.temperature)
         total, point = log_z(net, scores, messages, point, logs.temperature), tempered(point, logs.temperature)
         beliefs = {card: probabilities(b, 1) for card, b in point.variables.items()}
-        variables, factors = _by_family(net, beliefs), _by_group(net, point.factors, beliefs)
-        return total, (variables, factors, inconsistency(net, point))
+        variables, factors = by_family(net, beliefs), by_factors(net, point.factors, beliefs)
+        return total, (variables, factors, inconsistency(net, point), point.evidence)
 
     @jax.jit
     def program(potentials: Potentials, counting: Any, tol: Any, damping: Any, first: Messages | None) -> Any:
@@ -211,7 +216,7 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
         verdict = _verdict(ended, jax.lax.stop_gradient(total), tol)
         if not unrolled:
             total, others = differentiable_if(_trust(verdict, settings), (total, others))
-        variables, factors, off = others
+        variables, factors, off, evidence = others
         info = {
             "iterations": ended.iterations,
             "residual": ended.residual,
@@ -219,6 +224,8 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
             "damping": ended.damping,
             "inconsistency": off,
         }
+        if net.tallies:
+            info["impossible"] = impossible_bags(net, evidence)
         return variables, factors, total, verdict, jax.lax.stop_gradient(ended.messages), info
 
     return program
@@ -240,12 +247,22 @@ def _verdict(ended: Run, total: Any, tol: Any) -> Any:
     return jnp.where(broken, number_of("nonfinite"), feasible)
 
 
+def impossible_bags(net: Net, evidence: Sequence[Any]) -> dict[str, Any]:
+    """Mark, by the name of each count, the bags that have none (G,)."""
+    found = {count.name: jnp.zeros(count.size, bool) for count in net.structure.counted}
+    for tally, own in zip(net.tallies, evidence, strict=True):
+        name = net.structure.counted[tally.number].name
+        found[name] = found[name].at[tally.bags].set(jnp.isneginf(own))
+    return found
+
+
 def _converged(verdict: Any) -> bool:
     """Tell whether all runs converged; of traced runs that is not known."""
     return not isinstance(verdict, jax.core.Tracer) and bool((np.asarray(verdict) == number_of("converged")).all())
 
 
-def _by_family(net: Net, beliefs: dict[int, Any]) -> tuple[Any, ...]:
+def by_family(net: Net, beliefs: dict[int, Any]) -> tuple[Any, ...]:
+    """Give beliefs of the variables by family `(*shape, K)`, from those by number of states (K, n)."""
     begun = dict.fromkeys(beliefs, 0)
     found = []
     for family in net.structure.families:
@@ -259,7 +276,7 @@ def _by_family(net: Net, beliefs: dict[int, Any]) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _by_group(net: Net, log_beliefs: Sequence[Any], variables: dict[int, Any]) -> tuple[Any, ...]:
+def by_factors(net: Net, log_beliefs: Sequence[Any], variables: dict[int, Any]) -> tuple[Any, ...]:
     """Give beliefs of the factors (G, K_1, ..., K_r); those of factors with one variable are the variable's."""
     own = [probabilities(b, len(block.cardinalities)) for b, block in zip(log_beliefs, net.blocks, strict=True)]
     found = by_group(net, own) | {number: column.read(variables[card]).T for number, column, card in net.singles}
@@ -282,11 +299,12 @@ def exchange_for(
     if any(isinstance(x, jax.core.Tracer) for x in arrays):
         return Logs(True, temperature)
     hard = any(bool(np.isneginf(np.asarray(x)).any()) for x in arrays)
+    hard = hard or any(np.ptp(count.sizes) > 0 for count in structure.counted if count.size)
     narrow = not hard and all(_range(np.asarray(t)) <= RANGE for t in potentials.tables)
     if not narrow or temperature != 1 or not ones:
         return Logs(hard, temperature)
     pairs = all(group.arity <= 2 for group in structure.groups) and set(structure.cardinalities.tolist()) == {2}
-    if pairs:
+    if pairs and not structure.counted:
         return LogOdds()
     potts = all(
         _is_potts(np.asarray(t)) for g, t in zip(structure.groups, potentials.tables, strict=True) if g.arity > 1

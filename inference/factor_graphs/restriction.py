@@ -13,6 +13,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.errors import LawfulError
+
 from .graph import Potentials
 from .structure import Family, Group, Structure
 
@@ -37,6 +39,11 @@ class Restriction:
 
     def __init__(self, source: Structure, variables: np.ndarray) -> None:
         """Find the factors that read the variables, and cut their scopes."""
+        if source.counted:
+            raise LawfulError(
+                f"a block of some variables: the graph has counts, as {source.counted[0].name!r}. Fix: draw all "
+                "variables at once, or write the counts as tables: unfolded(graph)."
+            )
         self.source, self.variables = source, np.unique(np.asarray(variables, np.int64))
         number = np.full(source.size, -1, np.int64)
         number[self.variables] = np.arange(len(self.variables))

@@ -1,4 +1,4 @@
-"""Structure: the variables of a factor graph and the scopes of its factors, without a number of the potentials.
+"""Structure: the variables of a factor graph, the scopes of its factors and its counts, without a number of potentials.
 
 Law: two graphs with equal structures differ in their potentials alone, so what was planned or compiled for one holds
 for the other. A structure is hashable, and its hash is that of its content.
@@ -68,16 +68,52 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
+class Count:
+    """Variables that hold how many members of a bag are in a state, under the name of their family.
+
+    Attributes:
+        name: the name.
+        totals: for each bag, the variable that holds the count (G,).
+        members: variables of all bags, one bag behind the other (M,); each in a bag once, all with as many states.
+        starts: where the bags begin among the members, and the end of the last one (G + 1,).
+        states: the state of each member that counts (M,).
+    """
+
+    name: str
+    totals: np.ndarray
+    members: np.ndarray
+    starts: np.ndarray
+    states: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Number of bags."""
+        return len(self.totals)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Number of members of each bag (G,)."""
+        return np.diff(self.starts)
+
+    @property
+    def bags(self) -> np.ndarray:
+        """Number of the bag of each member (M,)."""
+        return np.repeat(np.arange(self.size), self.sizes)
+
+
+@dataclass(frozen=True, eq=False)
 class Structure:
     """Variables and scopes.
 
     Attributes:
         families: the variables.
         groups: the factors.
+        counted: the counts.
     """
 
     families: tuple[Family, ...]
     groups: tuple[Group, ...]
+    counted: tuple[Count, ...] = ()
 
     @cached_property
     def size(self) -> int:
@@ -107,21 +143,32 @@ class Structure:
     @cached_property
     def components(self) -> int:
         """Number of parts that hang together; a factor without variables is one of its own."""
-        number = self.size + sum(group.size for group in self.groups)
-        starts = np.cumsum([self.size, *(group.size for group in self.groups)])
-        ends = [np.zeros((2, 0), np.int64)]
-        for group, start in zip(self.groups, starts[:-1], strict=True):
+        return int(connected_components(self.bipartite, directed=False)[0])
+
+    @cached_property
+    def vertices(self) -> np.ndarray:
+        """First vertex of each group and of each count among all: variables, factors, bags; and how many there are."""
+        sizes = [group.size for group in self.groups] + [count.size for count in self.counted]
+        return np.cumsum([self.size, *sizes])
+
+    @cached_property
+    def bipartite(self) -> coo_matrix:
+        """Who meets whom: variables, then the factors of each group, then the bags of each count; edges from both."""
+        starts = self.vertices
+        number, ends = int(starts[-1]), [np.zeros((2, 0), np.int64)]
+        for group, start in zip(self.groups, starts, strict=False):
             factor = np.repeat(start + np.arange(group.size), group.arity)
             ends.append(np.stack([group.scopes.reshape(-1), factor]))
+        for count, start in zip(self.counted, starts[len(self.groups) :], strict=False):
+            ends.append(np.stack([count.members, start + count.bags]))
+            ends.append(np.stack([count.totals, start + np.arange(count.size)]))
         pairs = np.concatenate(ends, axis=1)
-        whole = coo_matrix((np.ones(pairs.shape[1]), tuple(pairs)), shape=(number, number))
-        return int(connected_components(whole, directed=False)[0])
+        return coo_matrix((np.ones(pairs.shape[1]), tuple(pairs)), shape=(number, number))
 
     @cached_property
     def is_forest(self) -> bool:
         """Whether no cycle of variables and factors exists: there are as many parts as vertices more than edges."""
-        vertices = self.size + sum(group.size for group in self.groups)
-        return self.components == vertices - sum(group.scopes.size for group in self.groups)
+        return self.components == self.bipartite.shape[0] - self.bipartite.nnz
 
     @cached_property
     def digest(self) -> str:
@@ -130,6 +177,10 @@ class Structure:
         for group in self.groups:
             head = (group.name, group.scopes.shape, group.cardinalities, group.shared)
             found.update(repr(head).encode() + np.ascontiguousarray(group.scopes, np.int64).tobytes())
+        for count in self.counted:
+            arrays = (count.totals, count.members, count.starts, count.states)
+            found.update(repr((count.name, *(len(x) for x in arrays))).encode())
+            found.update(b"".join(np.ascontiguousarray(x, np.int64).tobytes() for x in arrays))
         return found.hexdigest()
 
     def __hash__(self) -> int:

@@ -40,6 +40,11 @@ def summary(graph: FactorGraph, width_budget: int = BUDGET) -> str:
         one = " in all" if group.shared and group.size > 1 else ""
         of = f"of {_counted(group.arity, 'variable')}, tables of {size}{one}"
         rows.append((group.name, f"{_counted(group.size, 'factor')} {of}"))
+    for bags in structure.counted:
+        if not bags.size:
+            continue
+        of = " to ".join(map(str, sorted({*bags.sizes[[bags.sizes.argmin(), bags.sizes.argmax()]].tolist()})))
+        rows.append((bags.name, f"{_counted(bags.size, 'count')} of bags of {of}, {len(bags.members)} members"))
     width = max((len(name) for name, _ in rows), default=0) + 2
     lines = [repr(graph), *(f"{name:{width}}{what}" for name, what in rows)]
     return "\n".join([*lines, f"{_counted(structure.components, 'component')}. {plan(graph, 'auto', width_budget)}"])

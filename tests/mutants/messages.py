@@ -98,6 +98,22 @@ def count_off_by_one():
     return patched(factor, "rows", make)
 
 
+def member_hears_itself():
+    """A member's own message is among what its count hears of it."""
+
+    def make(original):
+        def incoming(net, totals, given, k):
+            found = original(net, totals, given, k)
+            if k < len(net.blocks):
+                return found
+            tally = net.tallies[k - len(net.blocks)]
+            return (tally.columns[0].read(totals.scores(tally.cardinalities[0])), found[1])
+
+        return incoming
+
+    return patched(exchange, "incoming", make)
+
+
 def tilt_not_undone():
     """Messages of the tilted members are given as those of the members."""
 

@@ -76,6 +76,10 @@ COUNTS = Tested(
     "tests.inference.numerics.counts.test_table", "test_messages_and_evidence_are_those_of_the_table",
     (("size", 5), ("method", "auto")),
 )  # fmt: skip
+COUNT_SWEEP = Tested(
+    "tests.inference.factor_graphs.test_counted", "test_a_sweep_sends_the_messages_of_the_table_of_all_members",
+    (("temperature", 1.0),),
+)  # fmt: skip
 EVIDENCE = Tested("tests.inference.factor_graphs.test_elimination", "test_evidence_is_what_is_left_of_the_graph")
 
 
@@ -155,6 +159,7 @@ MUTANTS = (
     Mutant("39e", "axes of a table in a file in the wrong order", messages.first_variable_fastest, AXES),
     Mutant("40", "count off by one", messages.count_off_by_one, COUNTS),
     Mutant("40b", "tilt not undone", messages.tilt_not_undone, COUNTS),
+    Mutant("40c", "a member's own message in what its count hears", messages.member_hears_itself, COUNT_SWEEP),
     Mutant("41", "enumeration forgets a branch", programs.branch_forgotten, ENUMERATE),
     Mutant("41b", "scale of a choice applied twice", programs.scaled_twice, SCALE),
     Mutant("43", "likelihood dropped", kernels.likelihood_dropped, MH),

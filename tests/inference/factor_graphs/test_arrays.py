@@ -136,7 +136,7 @@ def header(arrays, **new):
     [
         (lambda a: a.pop("factor graph"), "expected a factor graph as .npz"),
         (lambda a: a.update({"factor graph": np.array("{")}), "expected a factor graph as .npz"),
-        (lambda a: header(a, format=99), "expected format 1, found 99"),
+        (lambda a: header(a, format=99), "expected format 2 or less, found 99"),
         (lambda a: a.pop("tables 0"), "a part is missing"),
         (lambda a: a.pop("seen"), "a part is missing"),
         (lambda a: a.update({"scopes 0": np.array([[0, 9]])}), "the scopes of 'f' hold a variable that is none"),

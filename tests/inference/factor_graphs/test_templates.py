@@ -1,6 +1,5 @@
 """Loops read at once: the factors that the steps give one by one, from one walk of the body."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -26,6 +26,10 @@ def log_scores(graph):
     for group, tables in zip(graph.structure.groups, potentials.tables, strict=True):
         for k, scope in enumerate(group.scopes):
             total += np.asarray(tables)[(0 if group.shared else k, *x[:, scope].T)]
+    for count in graph.structure.counted:
+        for bag, holder in enumerate(count.totals):
+            own = slice(count.starts[bag], count.starts[bag + 1])
+            total += np.where((x[:, count.members[own]] == count.states[own]).sum(axis=1) == x[:, holder], 0.0, -np.inf)
     return total
 
 
@@ -94,6 +98,25 @@ def random_graph(seed, variables, factors, zeros=0.15, most=3, tree=False):
 def holed(rng, shape, zeros):
     """Random scores, some of them -inf."""
     return np.where(rng.random(shape) < zeros, -np.inf, 1.5 * rng.normal(size=shape))
+
+
+def counted_graph(seed, forest=False, zeros=0.1):
+    """A graph of binary variables and of ternary ones, with pairs, and counts in bags of several sizes, one empty.
+
+    Where it is a forest every variable is in one bag at most, and a ternary one reads a count.
+    """
+    rng = np.random.default_rng(seed)
+    graph = FactorGraph()
+    y = graph.variables("y", (6,), 2, rng.normal(size=(6, 2)))
+    z = graph.variables("z", (2,), 3, holed(rng, (2, 3), zeros))
+    bags = rng.permutation([0, 0, 0, 2, 2, 3]) if forest else rng.integers(0, 3, 6)
+    n = graph.count("n", y, holed(rng, (3 if forest else 1, 1), 0)[0, 0] * rng.normal(size=1 + np.bincount(bags).max()),
+                    bags, rng.integers(0, 2, 6))  # fmt: skip
+    graph.factors("read", [n[0], z[0]], holed(rng, (n.family.cardinality, 3), zeros))
+    if not forest:
+        graph.factors("pairs", [y[[0, 2, 4]], y[[1, 3, 5]]], holed(rng, (3, 2, 2), zeros))
+        graph.count("m", z[None], rng.normal(size=(1, 3)), state=rng.integers(0, 3, (1, 2)))
+    return graph
 
 
 def cases(variables=5, factors=5, least=0):
