@@ -8,7 +8,7 @@ transformed form runs.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
+from lawful.analysis import without_dead_code
 from lawful.blanket import Blanket, reached
 from lawful.conditioned import conditioned
 from lawful.form import Form
@@ -109,6 +110,7 @@ def discrete_part(form: Form, sites: Collection[Address], max_table: int) -> Dis
     held = tuple(c for c in choices if c.address not in sites)
     reach = reached(form, [c.address for c in chosen])
     rest = conditioned(form, [c.address for c in held], reach.terms).form
+    inputs, rest = rest.inputs, without_dead_code(replace(rest, outputs=()), keep_sites=True)
     seen: list[FactorGraph] = []
 
     def read(*values: jax.Array) -> tuple[Any, ...]:
@@ -116,5 +118,5 @@ def discrete_part(form: Form, sites: Collection[Address], max_table: int) -> Dis
         return tuple(map(jnp.asarray, jax.tree.leaves(seen[-1].potentials)))
 
     potentials = jax.jit(read)
-    jax.eval_shape(potentials, *(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in rest.inputs))
+    jax.eval_shape(potentials, *(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in inputs))
     return DiscretePart(chosen, held, reach, seen[-1].structure, jax.tree.structure(seen[-1].potentials), potentials)

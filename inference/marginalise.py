@@ -32,7 +32,7 @@ from .check.contracts import Contract
 from .discrete_part import DiscretePart, discrete_part
 from .enumerate_sites import Sites, chosen_sites
 from .factor_graphs.blocks import chosen_blocks, largest_table
-from .factor_graphs.exact import BUDGET, elimination_plan, log_mass
+from .factor_graphs.exact import BUDGET, core_plan, log_mass
 from .factor_graphs.graph import FactorGraph
 from .factor_graphs.infer import METHODS, shown_bytes
 from .factor_graphs.lifted import TABLE
@@ -197,7 +197,7 @@ def _graph_of(structure: Structure) -> FactorGraph:
 
 def _total(part: DiscretePart, settings: _Settings) -> Callable[..., jax.Array]:
     """Choose how the total mass is computed."""
-    plan = elimination_plan(part.structure, None)
+    plan = core_plan(part.structure)
     fits = plan.largest <= settings.budget
     if fits and settings.method != "loopy":
         return _Exact(part.structure, part.tree)
@@ -215,7 +215,7 @@ def _total(part: DiscretePart, settings: _Settings) -> Callable[..., jax.Array]:
         fix += f"{len(blocks)} blocks, the largest table {widest}"
     told = f"{who}: {why}. Fix: {fix}."
     sizes = {"largest": plan.largest, "budget": settings.budget, "width": plan.order.width}
-    if settings.method in ("exact", "tree"):
+    if settings.method not in ("auto", "loopy"):
         raise WidthError(told, **sizes)
     told += " To take belief propagation in its place, and lose exactness, say approximate=True."
     raise ApproximateInExact(told, sites=tuple(c.address for c in part.choices), **sizes)

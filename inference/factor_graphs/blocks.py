@@ -15,7 +15,7 @@ import numpy as np
 
 from lawful.errors import WidthError
 
-from .exact import elimination_plan
+from .exact import core_plan, elimination_plan
 from .restriction import Restriction
 from .structure import Structure
 
@@ -55,7 +55,7 @@ def largest_table(structure: Structure, block: np.ndarray) -> int:
 
 def _largest(structure: Structure) -> int:
     """The least among the orders; one in rounds may take tables that are larger, but few and small, to be faster."""
-    return min(elimination_plan(structure, rule).largest for rule in ("min-weight", None))
+    return min(elimination_plan(structure, "min-weight").largest, core_plan(structure).largest)
 
 
 def refuse_wide_blocks(structure: Structure, blocks: Sequence[np.ndarray], budget: int) -> None:

@@ -154,12 +154,12 @@ def pushed(
 
 def log_mass(structure: Structure, potentials: Potentials, compiled: bool | None = None) -> Any:
     """Give the natural log of the total mass; its gradient is exact, and zero at what is excluded."""
-    return _run(_ready(structure, None, "total", BUDGET), compiled, potentials)
+    return _run(_ready(structure, None, "total", None), compiled, potentials)
 
 
 def drawn_states(structure: Structure, potentials: Potentials, uniforms: Any, compiled: bool | None = None) -> Any:
     """Turn uniforms, as many as `uniforms_of` says, into an exact draw of the states of all variables (n,)."""
-    runner = _ready(structure, None, "draw", BUDGET)
+    runner = _ready(structure, None, "draw", None)
     _check_uniforms(structure, uniforms)
     return _run(runner, compiled, potentials, uniforms)
 
@@ -187,13 +187,20 @@ def by_name(structure: Structure, states: Any) -> dict[str, Any]:
     }
 
 
-def _ready(structure: Structure, order: str | None, what: str, budget: int, chains: bool | None = None) -> Any:
+def core_plan(structure: Structure) -> Plan:
+    """Plan the elimination that is left where long paths are summed by loops; that of all where none are."""
+    tables = unfolded_structure(structure) if structure.counted and not by_messages_alone(structure) else structure
+    split = chained_plan(tables)
+    return elimination_plan(tables, None) if split is None else split.plan
+
+
+def _ready(structure: Structure, order: str | None, what: str, budget: int | None, chains: bool | None = None) -> Any:
     """Find what answers a question, if it fits the budget."""
     if by_messages_alone(structure):
         return _messages(structure, what)
     if structure.counted:
         needed = unfolding_entries(structure)
-        if needed > budget:
+        if budget is not None and needed > budget:
             raise WidthError(
                 f"exact elimination would write the counts as tables of {needed} entries, more than the budget of "
                 f"{budget}. Fix: raise width_budget=, or accept an approximation with method='loopy'.",
@@ -201,7 +208,8 @@ def _ready(structure: Structure, order: str | None, what: str, budget: int, chai
             )  # fmt: skip
         return _Tabled(structure, _ready(unfolded_structure(structure), order, what, budget, chains), what)
     split = None if chains is False or order is not None else chained_plan(structure, bool(chains))
-    refuse_too_wide(elimination_plan(structure, order) if split is None else split.plan, budget)
+    if budget is not None:
+        refuse_too_wide(elimination_plan(structure, order) if split is None else split.plan, budget)
     return _runner(structure, order, what) if split is None else _loops(structure, bool(chains), what)
 
 
