@@ -8,7 +8,7 @@ scores of the graph at random assignments are those of the program.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from lawful.tracing import split_arguments, trace
 from ..summing import finite_sites
 from ..summing_walk import has_elements, support_of
 from .graph import FactorGraph, Variables
+from .grouping import add_groups
 from .lifted import TABLE, Budget, Table, Terms, aligned, plain, terms, too_large
 from .lifting import Lifting
 from .loops import LoopReader
@@ -156,7 +157,7 @@ class _Reader:
     def read(self, inputs: Sequence[Any]) -> FactorGraph:
         """Walk the program and make its tables groups of factors."""
         self.nodes(self.form, dict(zip(self.form.inputs, inputs, strict=True)), (), None)
-        constants = [c for name, parts in self.parts.items() for c in _add_groups(self.graph, name, parts)]
+        constants = [c for name, parts in self.parts.items() for c in add_groups(self.graph, name, parts)]
         if constants:
             self.graph.add("~constant", np.zeros((1, 0), np.int64), (), jnp.sum(jnp.stack(constants))[None])
         return self.graph
@@ -298,44 +299,6 @@ def _looked_up(table: Table, graph: FactorGraph, states: Mapping[str, np.ndarray
     size = math.prod(table.shape)
     at = tuple(x[table.scopes.reshape((size, table.arity))].T)
     return np.asarray(table.array).reshape((*table.cardinalities, size))[(*at, np.arange(size))].reshape(table.shape)
-
-
-def _add_groups(graph: FactorGraph, name: str, parts: Sequence[Table]) -> list[Any]:
-    """Add the tables of a term, a group for each number of states; give the numbers that depend on no variable."""
-    found: dict[tuple[int, ...], list[tuple[np.ndarray, Any]]] = {}
-    for part in parts:
-        for cards, scopes, tables in _without_repeats(part):
-            found.setdefault(cards, []).append((scopes, tables))
-    constants = [jnp.sum(tables) for _, tables in found.pop((), [])]
-    number = 0
-    for cards, pieces in sorted(found.items(), key=lambda item: -len(item[0])):
-        scopes = np.concatenate([s for s, _ in pieces])
-        tables = jnp.concatenate([t for _, t in pieces])
-        if not len(scopes):
-            continue
-        if len(pieces) > 1:  # what was said of the same variables more than once is added up
-            same, place = np.unique(scopes, axis=0, return_inverse=True)
-            if len(same) < len(scopes):
-                scopes, tables = same, jax.ops.segment_sum(tables, place.reshape(-1), len(same))
-        number += 1
-        graph.add(name if number == 1 else f"{name} #{number}", scopes, cards, tables)
-    return constants
-
-
-def _without_repeats(part: Table) -> Iterator[tuple[tuple[int, ...], np.ndarray, Any]]:
-    """Split a table by which of its axes hold the same variable, and take the diagonal of these."""
-    count = math.prod(part.shape)
-    scopes = part.scopes.reshape((count, part.arity))
-    tables = jnp.moveaxis(part.array.reshape((*part.cardinalities, count)), -1, 0)
-    first = np.argmax(scopes[:, :, None] == scopes[:, None, :], axis=2) if part.arity else scopes
-    for pattern in np.unique(first, axis=0):
-        rows = np.flatnonzero((first == pattern).all(axis=1))
-        own = tables if len(rows) == count else tables[rows]
-        kept = [k for k, j in enumerate(pattern) if j == k]
-        for axis in reversed([k for k, j in enumerate(pattern) if j != k]):
-            drawn = jnp.diagonal(own, axis1=int(pattern[axis]) + 1, axis2=axis + 1)
-            own = jnp.moveaxis(drawn, -1, int(pattern[axis]) + 1)
-        yield tuple(part.cardinalities[k] for k in kept), scopes[rows][:, kept], own
 
 
 def _compare(graph: FactorGraph, form: Form, reader: _Reader, args: Sequence[Any]) -> None:

@@ -367,21 +367,24 @@ class FactorGraph:
             assignment = completed(self.structure, assignment)
         if set(assignment) != set(names):
             raise LawfulError(f"log_score: expected states of {', '.join(names)}, got those of {list(assignment)}.")
-        potentials, dtype = self.potentials, jnp.result_type(float)
-        total = jnp.zeros((), dtype)
         flat = [_states_of(family, assignment[family.name]) for family in self._families]
-        x = jnp.concatenate([jnp.zeros(0, jnp.int32), *flat])
+        # NumPy has nothing to compile, where all numbers are known.
+        potentials, dtype = self.potentials, jnp.result_type(float)
+        arrays = [*flat, *potentials.unary, *potentials.tables]
+        xp = jnp if any(map(traced, arrays)) else np
+        x = xp.concatenate([np.zeros(0, np.int32), *flat])
+        total = xp.zeros((), dtype)
         for family, scores in zip(self._families, potentials.unary, strict=True):
             own = x[family.offset : family.offset + family.size]
-            total = total + jnp.sum(jnp.take_along_axis(scores, own[:, None], axis=1), dtype=dtype)
+            total = total + xp.sum(xp.take_along_axis(xp.asarray(scores), own[:, None], axis=1), dtype=dtype)
         for group, tables in zip(self._groups, potentials.tables, strict=True):
             rows = np.zeros(group.size, np.int32) if group.shared else np.arange(group.size)
-            found = tables[(rows, *(x[group.scopes[:, k]] for k in range(group.arity)))]
-            total = total + jnp.sum(found, dtype=dtype)
+            found = xp.asarray(tables)[(rows, *(x[group.scopes[:, k]] for k in range(group.arity)))]
+            total = total + xp.sum(found, dtype=dtype)
         for count in self._counted:
-            right = jnp.all(counts_at(count, x) == x[count.totals])
-            total = total + jnp.where(right, jnp.zeros((), dtype), -jnp.inf)
-        return total
+            right = xp.all(counts_at(count, x) == x[count.totals])
+            total = total + xp.where(right, xp.zeros((), dtype), -xp.inf)
+        return jnp.asarray(total, dtype)
 
     def factor_name(self, group: int, factor: int) -> str:
         """Name one factor for people: as its file does, or by its place there, or as `edge[3]`."""
@@ -504,7 +507,7 @@ def _scores(given: Any) -> Any:
 
 def _states_of(family: Family, given: Any) -> Any:
     """Check the states of a family in an assignment; traced ones by their shape alone."""
-    states = jnp.asarray(given)
+    states = given if traced(given) else np.asarray(given)
     whole = jnp.issubdtype(states.dtype, jnp.integer) or states.dtype == jnp.bool_
     if tuple(states.shape) != family.shape or not whole:
         raise LawfulError(
@@ -512,12 +515,12 @@ def _states_of(family: Family, given: Any) -> Any:
             f"shape {tuple(states.shape)}.",
             site=family.name,
         )
-    if not traced(states) and np.any((np.asarray(states) < 0) | (np.asarray(states) >= family.cardinality)):
+    if not traced(states) and np.any((states < 0) | (states >= family.cardinality)):
         raise LawfulError(
             f"log_score: {family.name!r}: expected states from 0 to {family.cardinality - 1}, got {given!r}.",
             site=family.name,
         )
-    return states.reshape(-1).astype(jnp.int32)
+    return states.reshape(-1).astype(np.int32)
 
 
 def _spread(array: Any, full: tuple[int, ...]) -> Any:

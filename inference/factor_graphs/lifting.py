@@ -174,11 +174,15 @@ class Lifting:
         value, others = full[0], full[1:]
         if any(isinstance(x, Terms) or isinstance(x, jax.core.Tracer) for x in others):
             return None
-        with jax.ensure_compile_time_eval():
-            numbers = jnp.arange(math.prod(value.shape)).reshape(value.shape)
-            operands = [numbers, *others]
-            given = [x for x, literal in zip(operands, equation.literals, strict=True) if literal is None]
-            ids = np.asarray(equation(*given)[0])
+        rule = NUMBERS.get(equation.primitive.name)
+        if rule is not None:
+            ids = rule(np.arange(math.prod(value.shape)).reshape(value.shape), equation.params)
+        else:
+            with jax.ensure_compile_time_eval():
+                numbers = jnp.arange(math.prod(value.shape)).reshape(value.shape)
+                operands = [numbers, *others]
+                given = [x for x, literal in zip(operands, equation.literals, strict=True) if literal is None]
+                ids = np.asarray(equation(*given)[0])
         if ids.size and (ids.min() < 0 or ids.max() >= max(math.prod(value.shape), 1)):
             return None
         return self._at(value, ids)
@@ -313,6 +317,20 @@ def _spread_states(array: Any, arrays: Sequence[Any], shape: tuple[int, ...]) ->
     states = tuple(max(x.shape[k] for x in arrays) for k in range(count))
     return jnp.broadcast_to(array, (*states, *shape))
 
+
+def _broadcast_numbers(ids: np.ndarray, params: Mapping[str, Any]) -> np.ndarray:
+    shape, places = params["shape"], params["broadcast_dimensions"]
+    sizes = [ids.shape[places.index(axis)] if axis in places else 1 for axis in range(len(shape))]
+    return np.broadcast_to(ids.reshape(sizes), shape)
+
+
+# The common ways to rearrange, on numbers of elements: NumPy has nothing to compile.
+NUMBERS: Mapping[str, Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]] = {
+    "reshape": lambda ids, params: ids.reshape(params["new_sizes"]),
+    "squeeze": lambda ids, params: np.squeeze(ids, params["dimensions"]),
+    "transpose": lambda ids, params: np.transpose(ids, params["permutation"]),
+    "broadcast_in_dim": _broadcast_numbers,
+}
 
 type Rule = Callable[[Lifting, Equation, Sequence[Any], Shape], Any]
 
