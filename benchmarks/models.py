@@ -1,6 +1,6 @@
 """The programs that `ours` runs: ordinary lawful programs, written as a user would write them.
 
-Law: with the constants of workloads.py they denote its models.
+Law: with the constants of workloads they denote its models.
 """
 
 from __future__ import annotations

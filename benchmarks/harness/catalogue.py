@@ -1,70 +1,13 @@
-"""What is run and what it must reach: variants, contestants and bars of each workload.
-
-Law: a bar is the least value of peer time / our time for equal work (so "at most 1.15 times the floor's time" is
-1 / 1.15).
-"""
+"""What is run and what it must reach: variants, contestants and bars of each workload; a bar is that of `Variant`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks import monad_bayes, workloads
-
-OURS, FLOOR = "ours", "floor"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One row block of a workload: its settings, its bars and the floor's own check."""
-
-    name: str
-    settings: Mapping[str, Any]
-    work_units: float
-    bars: Mapping[str, float]
-    floor_check: Mapping[str, float] = field(default_factory=dict)  # least floor-to-peer ratio of a valid floor
-    quick: bool = False
-    rmse_limit: float | None = None  # of log Z, for samplers that adapt: they are consistent, not unbiased
-    limit_s: float | None = None  # absolute bar: most CPU seconds of one run of ours
-    lines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # further lines of ours, with their bars
-    by_size: bool = False  # whether work is counted in effective draws
-    published: Mapping[str, float] = field(default_factory=dict)  # seconds of one run that others have published
-    tolerances: Mapping[str, float] = field(default_factory=dict)  # of fixed values: largest error of a right answer
-    error_bars: Mapping[str, float] = field(default_factory=dict)  # of fixed values: largest error of ours
-    start_error: float | None = None  # of chains: most that their starts leave in a posterior mean, in posterior sd
-
-    def exact(self) -> Mapping[str, float]:
-        """Exact answers of the outputs that have one."""
-        if "side" in self.settings:
-            return {"marginal_error": 0.0}
-        if "latents" in self.settings:
-            return workloads.chain_answers(self.settings["latents"])
-        if "algorithm" in self.settings:
-            return monad_bayes.exact_answers(**self.settings)
-        if self.start_error is not None:
-            return workloads.posterior_means(self.settings["model"])
-        return workloads.exact_answers(self.settings["model"])
-
-    def scales(self) -> Mapping[str, float]:
-        """Posterior standard deviations of the outputs whose errors are told in them."""
-        return workloads.posterior_scales(self.settings["model"])
-
-
-@dataclass(frozen=True)
-class Workload:
-    """One workload with all its variants."""
-
-    name: str
-    title: str
-    work_unit: str
-    contestants: tuple[str, ...]
-    environments: Mapping[str, str]  # contestant -> list of packages; the others use the running interpreter
-    variants: tuple[Variant, ...]
-
-    def module(self, contestant: str) -> str:
-        """Module of a contestant."""
-        return f"benchmarks.contestants.{self.name.lower()}.{contestant}"
+from benchmarks.harness.graph_catalogue import W5A, W5B, W5C, W5D
+from benchmarks.harness.workload import FLOOR, OURS, Variant, Workload
 
 
 def _filter_variant(model: str, particles: int, bars: Mapping[str, float], floor_to_blackjax: float | None) -> Variant:
@@ -299,52 +242,6 @@ MB = Workload(
 )
 
 
-def _potts_variant(side: int, states: int, sweeps: int, least: float, bar: float) -> Variant:
-    messages = 4.0 * side * (side - 1) * sweeps
-    return Variant(
-        name=f"L={side} K={states}",
-        settings={"side": side, "states": states, "sweeps": sweeps},
-        work_units=messages,
-        bars={"pgmax": bar},
-        quick=side == 64,
-        limit_s=messages / least,
-        tolerances={"marginal_error": 1e-5},
-    )
-
-
-W5A = Workload(
-    name="W5a",
-    title="sum-product on a Potts grid: sweeps of all messages with damping 1/2",
-    work_unit="messages",
-    contestants=(OURS, FLOOR, "pgmax"),
-    environments={"pgmax": "pgmax"},
-    variants=(
-        _potts_variant(64, 2, 200, 240e6, 6.0),
-        _potts_variant(512, 2, 20, 240e6, 6.0),
-        _potts_variant(64, 4, 200, 27e6, 2.5),
-    ),
-)
-
-W5B = Workload(
-    name="W5b",
-    title="log likelihood and all marginals of a hidden Markov model of 100 states and 10,000 steps",
-    work_unit="steps",
-    contestants=(OURS, FLOOR, "dynamax", "dynamax_constant"),
-    environments={"dynamax": "dynamax", "dynamax_constant": "dynamax"},
-    variants=(
-        Variant(
-            name="K=100",
-            settings={"model": "hidden"},
-            work_units=float(workloads.HIDDEN_STEPS),
-            bars={"dynamax": 1.3, "dynamax_constant": 1.3},
-            floor_check={"dynamax_constant": 0.9 * 27.9 / 20.6},
-            quick=True,
-            tolerances={"log_likelihood": 0.05, "marginal_error": 1e-5},
-            error_bars={"log_likelihood": 1e-3},
-        ),
-    ),
-)
-
 WORKLOADS: Mapping[str, Workload] = {
-    workload.name: workload for workload in (W1, W2, W2HMC, W3A, W3B, W4, W5A, W5B, W7, MB)
+    workload.name: workload for workload in (W1, W2, W2HMC, W3A, W3B, W4, W5A, W5B, W5C, W5D, W7, MB)
 }

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import records, report
-from benchmarks.harness.catalogue import WORKLOADS, Workload
+from benchmarks.harness.catalogue import WORKLOADS
 from benchmarks.harness.environments import ignored_folder
 from benchmarks.harness.rounds import measure, starter
 from benchmarks.harness.statistics import DECISIVE_ROUNDS
+from benchmarks.harness.workload import Workload
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
 RESULTS, PARTIAL = BENCHMARKS / "results", BENCHMARKS / ".partial"

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import statistics
-from benchmarks.harness.catalogue import FLOOR, OURS, Variant, Workload
 from benchmarks.harness.rounds import Measurement
+from benchmarks.harness.workload import FLOOR, OURS, Variant, Workload
 
 ROOT = Path(__file__).resolve().parents[2]
 CLOCKS = ("cpu_s", "wall_s")
@@ -99,6 +99,7 @@ def accuracy(variant: Variant, measurement: Measurement) -> dict[str, Any]:
         return {
             name: statistics.value_accuracy(measurement.outputs(name), exact[name], tolerance)
             for name, tolerance in variant.tolerances.items()
+            if measurement.tells(name)
         }
     if "log_density" in exact:  # not estimates: every run gives the number itself
         return {name: statistics.value_accuracy(measurement.outputs(name), answer) for name, answer in exact.items()}
@@ -168,6 +169,17 @@ def line_bars(variant: Variant, name: str, measurements: Mapping[str, Measuremen
     return found
 
 
+def first_bars(variant: Variant, name: str, measurements: Mapping[str, Measurement]) -> list[dict[str, Any]]:
+    """Bars of the first call of a line of ours, in CPU seconds: one record a peer."""
+    line, found = measurements[name], []
+    for peer, bar in variant.first_bars.get(name, {}).items():
+        other = measurements.get(peer)
+        if other is not None and other.first is not None and line.first is not None:
+            measured = other.first["cpu_s"] / line.first["cpu_s"]
+            found.append({"peer": peer, "bar": bar, "ratio_to_ours": measured, "bar_met": measured >= bar})
+    return found
+
+
 def records(
     workload: Workload, variant: Variant, measurements: Mapping[str, Measurement], cores: int
 ) -> list[dict[str, Any]]:
@@ -179,4 +191,6 @@ def records(
             entry["floor_check"] = floor_check(variant, measurements)
         if entry["contestant"] in variant.lines:
             entry["line_bars"] = line_bars(variant, entry["contestant"], measurements)
+        if entry["contestant"] in variant.first_bars:
+            entry["first_bars"] = first_bars(variant, entry["contestant"], measurements)
     return entries

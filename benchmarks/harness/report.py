@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from benchmarks.harness.catalogue import FLOOR, OURS, WORKLOADS
+from benchmarks.harness.catalogue import WORKLOADS
+from benchmarks.harness.workload import FLOOR, OURS
 
 HEADER = (
     "contestant", "CPU ms, min (median)", "wall ms, min", "M {unit} / CPU s", "first, CPU s (trace + lower + compile)",
@@ -19,7 +20,8 @@ HEADER = (
 )  # fmt: skip
 BLANK = "–"
 EVIDENCE = "log Z: bias ± error, sd", "mean Z-hat/Z ± error"
-VALUES = "error of the value", "largest error of the marginals"
+VALUES = "error of the value", "largest error of the rest"
+LARGEST = ("marginal_error", "message_error")
 CHAINS = "means: largest bias ± error (of one run), in sd", "least bulk ESS of a run (per CPU s)"
 
 
@@ -60,8 +62,9 @@ def _accuracy(entry: Mapping[str, Any]) -> tuple[bool, list[str]]:
     if "log_density" in entry["accuracy"]:
         values = entry["accuracy"].values()
         return all(v["passed"] for v in values), [f"error {max(v['error'] for v in values):.0e}", BLANK]
-    if "marginal_error" in entry["accuracy"]:
-        values = [entry["accuracy"].get(name) for name in ("log_likelihood", "marginal_error")]
+    largest = next((name for name in LARGEST if name in entry["accuracy"]), None)
+    if largest is not None:
+        values = [entry["accuracy"].get(name) for name in ("log_likelihood", largest)]
         passed = all(v["passed"] for v in values if v is not None)
         return passed, [BLANK if v is None else f"{v['error']:.1e}" for v in values]
     z = entry["accuracy"]["log_evidence"]
@@ -80,7 +83,7 @@ def row(entry: Mapping[str, Any]) -> list[str]:
     memory = f"{entry['peak_mb']:.0f} ({entry['above_bare_mb']:.0f})"
     bar = BLANK if entry["bar"] is None else f"{entry['bar']:.2f}"
     if not passed:
-        tested = {"log_density": "value", "marginal_error": "value", "means": "means"}
+        tested = {"log_density": "value", "marginal_error": "value", "message_error": "value", "means": "means"}
         what = next((what for name, what in tested.items() if name in entry["accuracy"]), "evidence")
         wrong = [entry["contestant"], f"no time: wrong {what}", *[BLANK] * 3, *evidence, memory]
         return [*wrong, BLANK, BLANK, bar, BLANK]
@@ -109,7 +112,7 @@ def variant_section(entries: Sequence[Mapping[str, Any]]) -> str:
         f"{rounds} interleaved rounds, {head['cores']} core(s), {head['architecture']}, commit {head['commit']}."
     )
     told = {name for entry in done for name in entry["accuracy"]}
-    first, second = CHAINS if "means" in told else VALUES if "marginal_error" in told else EVIDENCE
+    first, second = CHAINS if "means" in told else VALUES if told.intersection(LARGEST) else EVIDENCE
     header = [name.format(unit=unit, first=first, second=second) for name in HEADER]
     rows = [header, *[row(entry) for entry in entries]]
     parts = [f"### {head['variant']}", condition, table(rows), *_remarks(entries)]
@@ -138,6 +141,10 @@ def _remarks(entries: Sequence[Mapping[str, Any]]) -> list[str]:
         for bar in line.get("line_bars", ()):
             ratio = f"{bar['peer']} / {line['contestant']} = {_ratio(bar['ratio_to_ours'])}"
             remarks.append(f"Bar of {line['contestant']}: {ratio}, at least {bar['bar']:.2f} wanted: {_verdict(bar)}.")
+        for bar in line.get("first_bars", ()):
+            ratio = f"{bar['peer']} / {line['contestant']} = {bar['ratio_to_ours']:.2f}"
+            met = "met" if bar["bar_met"] else "**missed**"
+            remarks.append(f"Bar of the first call: {ratio}, at least {bar['bar']:.2f} wanted: {met}.")
     told = [entry for entry in entries if not entry["failure"] and "mean_rmse" in entry["accuracy"]]
     if told:
         head = ["contestant", "temperatures", "log Z rmse", "rmse of the means, in sd", "log Z mse x CPU s"]

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.harness.catalogue import Variant, Workload
 from benchmarks.harness.environments import NotAvailableError, interpreter
 from benchmarks.harness.process import ContestantError, Worker
+from benchmarks.harness.workload import Variant, Workload
 
 Start = Callable[[str], Worker]
 
@@ -44,6 +44,10 @@ class Measurement:
         """Seconds of every round for a usual run's work."""
         share = usual / self.work_units(usual)
         return [run[clock] * share for run in self.runs]
+
+    def tells(self, name: str) -> bool:
+        """Whether a run gives an output."""
+        return self.first is not None and name in self.first["outputs"]
 
     def outputs(self, name: str) -> list[float]:
         """One output of the first call and of every round, two-float sums added up in float64."""

@@ -155,16 +155,18 @@ def _unary(steps: Steps, places: Places, potentials: Potentials, xp: Any) -> tup
 
 
 def _pools(steps: Steps, places: Places, potentials: Potentials, totals: list[Any], xp: Any) -> dict[Shape, Any]:
-    """Give the tables by shape, those that come from factors filled in."""
+    """Give the tables by shape: those that come from factors, and behind them room for those that are yet to come."""
     dtype = _dtype(potentials)
-    pools = {shape: xp.zeros((count, *shape), dtype) for shape, count in steps.pools}
+    own: dict[Shape, list[Any]] = {shape: [xp.zeros((0, *shape), dtype)] for shape, _ in steps.pools}
     for entry, rows in zip(steps.entries, places.entries, strict=True):
         tables = potentials.tables[entry.group]
-        tables = xp.transpose(tables if len(tables) == 1 else tables[rows], (0, *(k + 1 for k in entry.order)))
-        shape = tables.shape[1:]
-        spread = xp.broadcast_to(tables, (entry.count, *shape))
-        rows_of = slice(entry.start, entry.start + entry.count)
-        pools[shape] = _put(pools[shape], rows_of, _levelled(spread, totals, xp))
+        tables = tables if len(tables) in (1, len(rows)) else tables[rows]
+        tables = xp.transpose(tables, (0, *(k + 1 for k in entry.order)))
+        own[tables.shape[1:]].append(xp.broadcast_to(tables, (entry.count, *tables.shape[1:])))
+    pools = {}
+    for shape, count in steps.pools:
+        filled = _levelled(xp.concatenate(own[shape]), totals, xp)
+        pools[shape] = xp.concatenate([filled, xp.zeros((count - len(filled), *shape), dtype)])
     return pools
 
 

@@ -40,6 +40,12 @@ def seen_with(family: Family, seen: Any, given: Any) -> Any:
         )
     index, states = given if isinstance(given, tuple) else (..., given)
     states = _numbered(family, states)
+    if index is ... and states.shape in ((), family.shape):  # all at once, without looking for places
+        return (
+            states.reshape(-1)
+            if states.shape == family.shape
+            else (jnp if traced(states) else np).full(family.size, states)
+        )
     where = _where(family, index)
     if states.shape not in ((), where.shape) and (states.size, where.size) != (0, 0):
         raise LawfulError(
@@ -87,13 +93,13 @@ def _numbered(family: Family, states: Any) -> Any:
     if given.size == 0:
         return given.astype(np.int64)
     if given.dtype.kind == "U":
-        known = {s: k for k, s in enumerate(family.states or map(str, range(family.cardinality)))}
-        unknown = [s for s in given.reshape(-1).tolist() if s not in known]
+        known, names = family.numbers, given.reshape(-1).tolist()
+        unknown = [s for s in names if s not in known]
         if unknown:
             raise LawfulError(
                 f"{family.name!r} has no state {unknown[0]!r}: its states are {', '.join(known)}.", site=family.name
             )
-        return np.array([known[s] for s in given.reshape(-1).tolist()], np.int64).reshape(given.shape)
+        return np.array([known[s] for s in names], np.int64).reshape(given.shape)
     if given.dtype.kind not in "iub" or np.any((given < 0) | (given >= family.cardinality)):
         raise LawfulError(
             f"{family.name!r}: expected a state from 0 to {family.cardinality - 1}, or its name, got {states!r}.",

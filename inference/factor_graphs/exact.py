@@ -21,6 +21,7 @@ from .buckets import Plan, planned
 from .chained import Chained
 from .descents import deciding, drawing, uniforms_needed
 from .elimination import backward, by_uniform, decode, forward, highest
+from .evidence import traced
 from .forests import by_messages, mass_and_marginals
 from .graph import FactorGraph, Potentials
 from .ordering import RULES, best_order, greedy, in_rounds
@@ -109,10 +110,7 @@ def eliminated(
     if by_messages_alone(structure):
         return by_messages(graph)
     runner = _ready(structure, order, "marginals", budget, chains)
-    log_z, variables, factors = _run(runner, compiled, potentials)
-    numbers = number_of("exact"), number_of("infeasible"), number_of("nonfinite")
-    xp = jnp if isinstance(log_z, jax.Array) else np
-    verdict = xp.where(xp.isfinite(log_z), numbers[0], xp.where(log_z == -np.inf, numbers[1], numbers[2]))
+    log_z, verdict, variables, factors = _run(runner, compiled, potentials)
     method = "chains" if isinstance(runner, _Loops) else "elimination"
     return Beliefs(structure, variables, factors, log_z, verdict, method=method)
 
@@ -215,10 +213,9 @@ def _ready(structure: Structure, order: str | None, what: str, budget: int | Non
 
 def _run(runner: Any, compiled: bool | None, potentials: Potentials, *more: Any) -> Any:
     """Run by NumPy or compiled."""
-    arrays = (*potentials.unary, *potentials.tables, *more)
-    traced = any(isinstance(x, jax.core.Tracer) for x in arrays)
     runner.queries += 1
-    if traced or runner.plain is None or (runner.queries > NUMPY_QUERIES if compiled is None else compiled):
+    often = runner.queries > NUMPY_QUERIES if compiled is None else compiled
+    if often or runner.plain is None or any(map(traced, (*potentials.unary, *potentials.tables, *more))):
         return runner.compiled(potentials, *more)
     concrete = Potentials(tuple(map(np.asarray, potentials.unary)), tuple(map(np.asarray, potentials.tables)))
     return runner.plain(concrete, *map(np.asarray, more))
@@ -245,7 +242,7 @@ class _Loops:
     def __init__(self, split: Chained, what: str) -> None:
         self.queries = 0
         questions: dict[str, Callable[..., Any]] = {
-            "marginals": split.marginals,
+            "marginals": _judged(split.marginals),
             "total": split.total,
             "map": split.largest,
             "draw": split.draw,
@@ -275,7 +272,7 @@ class _Tabled:
         found = function(unfolded_potentials(self.structure, potentials), *more)
         families, groups = len(self.structure.families), len(self.structure.groups)
         if self.what == "marginals":
-            return found[0], found[1][:families], found[2][:groups]
+            return *found[:2], found[2][:families], found[3][:groups]
         if self.what == "map":
             return found[0][: self.structure.size], found[1]
         return found[: self.structure.size] if self.what == "draw" else found
@@ -289,7 +286,6 @@ class _Messages:
     def __init__(self, structure: Structure, what: str) -> None:
         self.queries = 0
         questions: dict[str, Callable[..., Any]] = {
-            "marginals": lambda potentials: mass_and_marginals(structure)(potentials)[:3],
             "total": lambda potentials: mass_and_marginals(structure)(potentials)[0],
             "draw": lambda potentials, uniforms: drawing(structure)(potentials, uniforms),
         }
@@ -330,5 +326,22 @@ def _runner(structure: Structure, order: str | None, what: str) -> _Runner:
         run = forward(steps, places, potentials)
         return decode(steps, places, run, structure.size, by_uniform(uniforms))
 
-    questions: dict[str, Callable[..., Any]] = {"marginals": marginals, "total": total, "map": largest, "draw": draw}
+    questions: dict[str, Callable[..., Any]] = {
+        "marginals": _judged(marginals),
+        "total": total,
+        "map": largest,
+        "draw": draw,
+    }
     return _Runner(plan, questions[what])
+
+
+def _judged(marginals: Callable[..., Any]) -> Callable[..., Any]:
+    """Put the number of the verdict behind the log of the mass."""
+
+    def judged(places: Any, potentials: Potentials) -> Any:
+        log_z, variables, factors = marginals(places, potentials)
+        xp = jnp if isinstance(log_z, jax.Array) else np
+        broken = xp.where(log_z == -np.inf, number_of("infeasible"), number_of("nonfinite"))
+        return log_z, xp.where(xp.isfinite(log_z), number_of("exact"), broken), variables, factors
+
+    return judged

@@ -27,6 +27,8 @@ from .structure import Count, Family, Group, Structure
 
 type Path = str | os.PathLike[str]
 
+BY_NUMPY = 1 << 12  # entries up to which scores are compared with evidence on the host
+
 
 class Potentials(NamedTuple):
     """The numbers of a factor graph, as natural logs: arrays that may be traced, batched and differentiated.
@@ -132,9 +134,13 @@ class FactorGraph:
 
         Raises: LawfulError for a name that is not known.
         """
-        for family in self._families:
+        family = self._families[self._place(name)]
+        return Variables(family, np.asarray(family.offset + np.arange(family.size).reshape(family.shape)))
+
+    def _place(self, name: str) -> int:
+        for place, family in enumerate(self._families):
             if family.name == name:
-                return Variables(family, np.asarray(family.offset + np.arange(family.size).reshape(family.shape)))
+                return place
         raise LawfulError(
             f"no variables are called {name!r}. Known are: {', '.join(f.name for f in self._families) or 'none'}.",
             site=name,
@@ -294,8 +300,8 @@ class FactorGraph:
         """
         other = self.copy()
         for name, given in evidence.items():
-            family = self[name].family
-            place = self._families.index(family)
+            place = self._place(name)
+            family = self._families[place]
             seen = other._evidence.get(place, np.full(family.size, -1))
             other._evidence[place] = seen_with(family, seen, given)
         return other
@@ -491,11 +497,17 @@ class FactorGraph:
 
 
 def with_evidence(unary: Sequence[Any], evidence: Mapping[int, Any]) -> tuple[Any, ...]:
-    """Exclude the states that were not observed: evidence is states (n,) by the number of the family, -1 for none."""
+    """Exclude the states that were not observed: evidence is states (n,) by the number of the family, -1 for none.
+
+    Few numbers are left to NumPy: each operation of JAX takes longer to dispatch than all of them to carry out.
+    """
     found = list(unary)
     for place, seen in evidence.items():
-        allowed = (seen[:, None] < 0) | (seen[:, None] == np.arange(found[place].shape[1])[None])
-        found[place] = jnp.where(allowed, found[place], -jnp.inf)
+        scores = found[place]
+        few = scores.size <= BY_NUMPY and not traced(scores) and not traced(seen)
+        xp, scores = (np, np.asarray(scores)) if few else (jnp, scores)
+        allowed = (seen[:, None] < 0) | (seen[:, None] == np.arange(scores.shape[1])[None])
+        found[place] = xp.where(allowed, scores, -np.inf)
     return tuple(found)
 
 

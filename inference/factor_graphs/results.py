@@ -42,7 +42,9 @@ def by_group(structure: Structure, plan: Plan, places: Places, found: Marginals,
         shape = tuple(cards[k] for k in entry.order)
         back = np.argsort(entry.order)
         own = xp.transpose(found.tables[shape][entry.start : entry.start + entry.count], (0, *(back + 1)))
-        if isinstance(own, np.ndarray):
+        if entry.count == structure.groups[entry.group].size:
+            factors[entry.group] = own
+        elif isinstance(own, np.ndarray):
             factors[entry.group][rows] = own
         else:
             factors[entry.group] = factors[entry.group].at[rows].set(own)

@@ -39,6 +39,11 @@ class Family:
         """Number of variables."""
         return math.prod(self.shape)
 
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Numbers of the states by name."""
+        return {name: k for k, name in enumerate(self.states or map(str, range(self.cardinality)))}
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
