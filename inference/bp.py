@@ -31,6 +31,7 @@ class BeliefPlan:
         method: "auto", "exact", "tree", "chain" or "loopy".
         width_budget: largest number of entries of a table of an elimination.
         max_table: largest number of entries of a factor's table.
+        truncate: ranges of sites with infinitely many values.
         settings: of the messages.
     """
 
@@ -40,6 +41,7 @@ class BeliefPlan:
     method: str
     width_budget: int
     max_table: int
+    truncate: Mapping[Any, tuple[int, int]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def graph(self, *args: Any) -> FactorGraph:
@@ -48,7 +50,9 @@ class BeliefPlan:
             if args:
                 raise LawfulError(f"bp: a factor graph takes no arguments, got {len(args)}.")
             return self.model
-        return to_factor_graph(self.model, *args, sites=self.sites, given=self.given, max_table=self.max_table)
+        return to_factor_graph(
+            self.model, *args, sites=self.sites, given=self.given, max_table=self.max_table, truncate=self.truncate
+        )
 
     def plan(self, *args: Any) -> Plan:
         """Say what would be done, without doing it."""
@@ -67,6 +71,7 @@ def bp(
     method: str = "auto",
     width_budget: int = BUDGET,
     max_table: int = TABLE,
+    truncate: Mapping[Any, tuple[int, int]] | None = None,
     **settings: Any,
 ) -> BeliefPlan:
     """Plan marginals of the finite sites of a program, or of the variables of a factor graph.
@@ -78,6 +83,7 @@ def bp(
         method: "exact", "tree", "chain", "loopy", or "auto": exact where the largest table fits the budget.
         width_budget: largest number of entries of a table of an elimination.
         max_table: largest number of entries of a factor's table.
+        truncate: site of whole numbers -> (lowest, highest) of those that are kept, as `factor_graphs.to_factor_graph`.
         settings: of `factor_graphs.propagated`, as `damping=0.5`.
 
     Returns: a plan; called with the model's arguments it gives `marginals`, `log_evidence`, `certificate`, `converged`.
@@ -92,4 +98,4 @@ def bp(
     >>> found.marginals["rain"].round(4).tolist(), found.certificate
     ([0.3333, 0.6667], 'exact')
     """
-    return BeliefPlan(model, sites, given or {}, method, width_budget, max_table, settings)
+    return BeliefPlan(model, sites, given or {}, method, width_budget, max_table, truncate or {}, settings)

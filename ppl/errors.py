@@ -13,6 +13,7 @@ __all__ = [
     "CorruptCheckpoint",
     "DeadPopulationError",
     "DuplicateSiteError",
+    "FactorTooLarge",
     "ImproperPriorError",
     "ImpureProgramError",
     "IndexRangeError",
@@ -27,6 +28,7 @@ __all__ = [
     "PathLimitError",
     "ResultFileError",
     "SingularScaleError",
+    "UnboundedSupport",
     "UnsafeCheckpoint",
     "UnsupportedProgramError",
     "ValidationFailure",
@@ -109,6 +111,14 @@ class MemoryLimitError(LawfulError):
 
 class PathLimitError(LawfulError):
     """An enumeration would need more paths than its budget."""
+
+
+class FactorTooLarge(PathLimitError):
+    """A term of a program reads so many finite variables that its table is over budget."""
+
+
+class UnboundedSupport(UnsupportedProgramError):
+    """A latent site has infinitely many values, so it cannot be summed as it is."""
 
 
 class CheckpointError(LawfulError):

@@ -10,7 +10,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -82,6 +82,7 @@ class DistributionLaw:
     support_table: _Table | None
     is_point_mass: bool = False
     is_categorical: bool = False
+    truncated: bool = False
 
     def distribution(self, *parameters: Any) -> dist.Distribution:
         """Rebuild the distribution from unbatched parameters."""
@@ -150,7 +151,18 @@ class DistributionLaw:
         assert self.support_table is not None
         support = jnp.asarray(self.support_table.array)
         column = jnp.broadcast_to(support.reshape((-1,) + (1,) * len(self.shape)), (len(support), *self.shape))
-        return log_prob(_element_distribution(self.distribution(*parameters)), column)
+        distribution = _element_distribution(self.distribution(*parameters))
+        masses = log_prob(distribution, column)
+        return jnp.where(distribution.support(column), masses, -jnp.inf) if self.truncated else masses
+
+    def within(self, low: int, high: int) -> DistributionLaw:
+        """Restrict a law of whole numbers to those from low to high; masses stay as they are, so some may be missing.
+
+        >>> law, parameters = law_of(dist.Poisson(1.0))
+        >>> law.within(0, 1).atoms, jnp.round(jnp.exp(law.within(0, 1).element_masses(*parameters)), 4).tolist()
+        (2, [0.3679, 0.3679])
+        """
+        return replace(self, support_table=_Table(np.arange(low, high + 1)), truncated=True)
 
     def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List every value of the array: the product over its elements."""

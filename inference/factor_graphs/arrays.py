@@ -70,6 +70,7 @@ def save(graph: FactorGraph, path: Source) -> None:
         ],  # fmt: skip
         "directed": notes.directed,
         "counts": [count.name for count in structure.counted],
+        "outside": dict(notes.outside),
     }
     target = Path(path) if Path(path).suffix == ".npz" else Path(f"{path}.npz")
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=target.parent) as folder:
@@ -115,7 +116,7 @@ def _made(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> FactorGraph:
         shape = tuple(family["shape"])
         scores = _floats(arrays[f"unary {k}"], family["dtype"]).reshape((*shape, family["cardinality"]))
         graph.variables(family["name"], shape, family["cardinality"], scores, family["states"])
-    notes = Notes(header["directed"], arrays.get("numbers"))
+    notes = Notes(header["directed"], arrays.get("numbers"), outside=header.get("outside", {}))
     for k, group in enumerate(header["groups"]):
         tables, scopes = _floats(arrays[f"tables {k}"], group["dtype"]), arrays[f"scopes {k}"]
         if np.any((scopes < 0) | (scopes >= graph.structure.size)):

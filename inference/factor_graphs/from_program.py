@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -18,19 +18,20 @@ import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
 from lawful.block import LogProb, Tupled
-from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.errors import LawfulError
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
+from lawful.messages import Source
 from lawful.record import Choice, choices_of
 from lawful.scoring import gather_choices, scored
 from lawful.tracing import split_arguments, trace
 
 from ..summing import finite_sites
-from ..summing_walk import has_elements, support_of
 from .graph import FactorGraph, Variables
 from .grouping import add_groups
 from .lifted import TABLE, Budget, Table, Terms, aligned, plain, terms, too_large
 from .lifting import Lifting
 from .loops import LoopReader
+from .supports import Ranges, outside, refuse_unbounded, restricted, support
 from .templates import Lanes, mapped, spread
 
 CHECKS = 8
@@ -42,6 +43,7 @@ def to_factor_graph(
     sites: Collection[str | Address] | None = None,
     given: Mapping[str, Any] | None = None,
     max_table: int = TABLE,
+    truncate: Ranges | None = None,
 ) -> FactorGraph:
     """Read the factor graph off a program.
 
@@ -51,12 +53,16 @@ def to_factor_graph(
         sites: names of the finite sites that become variables; default: all of them.
         given: values of all other latent sites, by name.
         max_table: largest number of entries of a factor's table.
+        truncate: site of whole numbers -> (lowest, highest) of those that are kept. What the law has outside is missing
+            from the mass; `notes.outside` says how much that is, where it is known.
 
-    Returns: a graph whose families have the names of the sites, with an axis of steps for those of a loop.
+    Returns: a graph whose families have the names of the sites, with an axis of steps for those of a loop. States of
+        loops that became variables are called "~state 0" and so on, and are no marginals of the program's.
 
     Raises:
         LawfulError: a name is no finite site, or a latent site is neither a variable nor given.
-        PathLimitError: a term reads too many variables at once; says which.
+        UnboundedSupport: a latent site has infinitely many values, and is neither restricted nor given.
+        FactorTooLarge: a term reads too many variables at once; says which.
         UnsupportedProgramError: a construct that cannot be followed.
 
     >>> import numpyro.distributions as dist, lawful
@@ -67,12 +73,13 @@ def to_factor_graph(
     >>> to_factor_graph(ring)
     FactorGraph(5 variables, 10 factors)
     """
-    form = program if isinstance(program, Form) else trace(program, *args)
+    whole = program if isinstance(program, Form) else trace(program, *args)
+    form = restricted(whole, truncate or {}, max_table)
     inputs, _, _ = split_arguments(args)
     chosen = _chosen(form, sites)
     reader = _Reader(form, chosen, _fixed(form, chosen, given or {}), max_table)
     graph = reader.read(inputs)
-    _compare(graph, form, reader, args)
+    _compare(graph, whole, reader, args)
     return graph
 
 
@@ -82,6 +89,7 @@ def _chosen(form: Form, sites: Collection[str | Address] | None) -> dict[Address
         return finite
     names = {as_address(name) for name in sites}
     missing = names - set(finite)
+    refuse_unbounded(form, missing)
     if missing:
         raise LawfulError(
             f"to_factor_graph: {', '.join(map(show_address, sorted(missing)))}: no finite site of the program. "
@@ -102,6 +110,7 @@ def _fixed(form: Form, chosen: Collection[Address], given: Mapping[str, Any]) ->
             sites=tuple(unknown),
         )
     missing = [c.name for c in rest if c.address not in values]
+    refuse_unbounded(form, {c.address for c in rest} - set(values))
     if missing:
         raise LawfulError(
             f"to_factor_graph: {', '.join(missing)}: neither a variable of the graph nor given. Fix: pass values of "
@@ -126,6 +135,7 @@ class _Reader:
         handles: the variables of each site.
         states: the variables that stand for states of loops, and which state each has given the others.
         weighing: whether densities are added, and not values looked up alone.
+        source: where the statement stands that is read.
     """
 
     form: Form
@@ -138,21 +148,15 @@ class _Reader:
     handles: dict[Address, Variables] = field(default_factory=dict)
     states: list[tuple[Variables, Table]] = field(default_factory=list)
     weighing: bool = True
+    source: Source = Source("<program>", 0)
 
     def __post_init__(self) -> None:
         """Declare the variables."""
         self.lifting = Lifting(self.budget)
         for address, choice in self.chosen.items():
-            if not has_elements(choice.law):
-                raise UnsupportedProgramError(
-                    f"site '{choice.name}': its law {choice.law.label} has no independent finite elements. Fix: leave "
-                    "it out of sites=[...], and give its value.",
-                    site=address,
-                )
-            support = np.asarray(support_of(choice.law)).astype(choice.dtype)
-            states = None if np.array_equal(support, np.arange(len(support))) else [str(v) for v in support.tolist()]
-            self.handles[address] = self.graph.variables(choice.name, choice.full_shape, len(support), states=states)
-            self.supports[choice.name] = support
+            values, names = support(choice)
+            self.handles[address] = self.graph.variables(choice.name, choice.full_shape, len(values), states=names)
+            self.supports[choice.name] = values
 
     def read(self, inputs: Sequence[Any]) -> FactorGraph:
         """Walk the program and make its tables groups of factors."""
@@ -174,11 +178,13 @@ class _Reader:
         env |= {variable: jnp.asarray(array) for variable, array in form.constants}
         for node in form.nodes:
             if isinstance(node, Det):
+                self.source = node.source
                 found = self.apply(node.label, node.function, [env[v] for v in node.ins])
                 env |= zip(node.outs, found, strict=True)
             elif isinstance(node, Factor):
                 self.weigh(show_address(node.address), env[node.term], steps, guard)
             elif isinstance(node, Site):
+                self.source = node.source
                 env[node.out] = self.site(node, env, steps, guard)
             elif isinstance(node, Loop):
                 LoopReader(self, node, steps, guard).read(env)
@@ -195,7 +201,8 @@ class _Reader:
         try:
             return function(*args)
         except Budget as error:
-            raise too_large(error, self.graph.structure.name_of, f"'{what}'", self.budget) from error
+            place = f" ({self.source})" if self.source.line else ""
+            raise too_large(error, self.graph.structure, f"'{what}'{place}", self.budget) from error
 
     def site(self, node: Site, env: dict[Var, Any], steps: tuple[Any, ...], guard: Any) -> Any:
         """Add the density of a site, and give its value."""
@@ -213,16 +220,26 @@ class _Reader:
     def variable(self, node: Site, name: str, env: dict[Var, Any], steps: tuple[Any, ...], guard: Any) -> Any:
         """Give a site's value by its states, and add its prior; where its arm does not run it has its first state."""
         numbers = np.asarray(self.handles[node.address].numbers[steps])
-        support = self.supports[show_address(node.address)]
+        values = self.supports[show_address(node.address)]
         if self.weighing:
-            masses = Tupled(node.law.element_masses)
-            (masses,) = self.apply(name, masses, [env[v] for v in node.parameters], out_axis=1)
+            (found,) = self.apply(name, Tupled(node.law.element_masses), [env[v] for v in node.parameters], out_axis=1)
             if _many(steps):
-                masses = spread(masses, len(steps[-1]), axis=1)
-            self.parts.setdefault(name, []).append(self.prior(masses, numbers, len(support), guard))
-        values = jnp.asarray(support).reshape((-1, *[1] * numbers.ndim))
-        own = terms(Table(jnp.broadcast_to(values, (len(support), *numbers.shape)), numbers[..., None]))
+                found = spread(found, len(steps[-1]), axis=1)
+            prior = self.prior(found, numbers, len(values), guard)
+            self.parts.setdefault(name, []).append(prior)
+            if getattr(node.law, "truncated", False):
+                self.missing(show_address(node.address), prior)
+        column = jnp.asarray(values).reshape((-1, *[1] * numbers.ndim))
+        own = terms(Table(jnp.broadcast_to(column, (len(values), *numbers.shape)), numbers[..., None]))
         return Lanes(own) if _many(steps) else own
+
+    def missing(self, name: str, prior: Table) -> None:
+        """Note how much of a law lies outside the states that are kept, at most."""
+        share = outside(jnp.moveaxis(prior.array, prior.arity - 1, 0))
+        if share is not None:
+            notes = self.graph.notes
+            share = max(share, notes.outside.get(name, 0.0))
+            self.graph.notes = replace(notes, outside={**notes.outside, name: share})
 
     def prior(self, masses: Any, numbers: np.ndarray, count: int, guard: Any) -> Table:
         """Make the masses of the states of variables (count, *shape) a table."""

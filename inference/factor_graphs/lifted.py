@@ -14,7 +14,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.errors import PathLimitError
+from lawful.errors import FactorTooLarge
+
+from .structure import Structure
 
 TABLE = 1 << 20
 
@@ -173,12 +175,13 @@ def joint(table: Table, variables: np.ndarray, cards: Sequence[int]) -> Any:
     return flat[(*states, np.arange(size))].reshape((grid.shape[1], *table.shape))
 
 
-def too_large(error: Budget, name_of: Any, what: str, budget: int) -> PathLimitError:
-    """Make the error of a table over budget, with the names of its variables."""
-    names = [name_of(v) for v in error.variables[:6]]
-    shown = ", ".join(names) + (", ..." if len(error.variables) > 6 else "")
-    return PathLimitError(
-        f"{what} would need a table of {error.entries} entries (budget {budget}): {shown} meet in it. Fix: write the "
-        "term as a sum of terms that read fewer variables each, or raise max_table=.",
+def too_large(error: Budget, structure: Structure, what: str, budget: int) -> FactorTooLarge:
+    """Make the error of a table over budget, with the names and the sizes of its variables."""
+    shown = ", ".join(f"{structure.name_of(v)} ({structure.cardinalities[v]})" for v in error.variables[:6])
+    shown += ", ..." if len(error.variables) > 6 else ""
+    return FactorTooLarge(
+        f"{what} would need a table of {error.entries} entries (budget {budget}): these variables meet in it, with so "
+        f"many states each: {shown}. Fix: write the term as a sum of terms that read fewer variables each, sum a part "
+        "of the variables by sites=[...] with given= for the others, or raise max_table=.",
         needed=error.entries, cap=budget,
     )  # fmt: skip

@@ -36,11 +36,13 @@ class Notes:
         directed: whether the factors were read as tables of a variable, the last of the scope, given the others.
         numbers: of the variables in the file, by their number in the graph (n,), or None where these are the same.
         groups: notes on groups, by name.
+        outside: variables that stand for a part of the values of a law -> largest share of the law that is missing.
     """
 
     directed: bool = False
     numbers: np.ndarray | None = None
     groups: Mapping[str, GroupNote] = field(default_factory=dict)
+    outside: Mapping[str, float] = field(default_factory=dict)
 
     def on(self, group: str) -> GroupNote:
         """Give the notes on a group."""

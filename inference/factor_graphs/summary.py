@@ -34,7 +34,9 @@ def summary(graph: FactorGraph, width_budget: int = BUDGET) -> str:
         count = "" if seen is None else f", {int(np.sum(np.asarray(seen) >= 0))} observed"
         shape = f" {family.shape}" if family.shape else ""
         states = _counted(family.cardinality, "state")
-        rows.append((family.name, f"{_counted(family.size, 'variable')}{shape}, {states}{count}"))
+        lack = graph.notes.outside.get(family.name)
+        missing = "" if lack is None else f"; at most {lack:.2g} of its law is outside"
+        rows.append((family.name, f"{_counted(family.size, 'variable')}{shape}, {states}{count}{missing}"))
     for group, tables in zip(structure.groups, graph.potentials.tables, strict=True):
         size = shown_bytes(math.prod(tables.shape) * np.dtype(tables.dtype).itemsize)
         one = " in all" if group.shared and group.size > 1 else ""

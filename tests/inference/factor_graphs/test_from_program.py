@@ -10,7 +10,7 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.errors import LawfulError, PathLimitError
+from lawful.errors import FactorTooLarge, LawfulError
 from lawful.inference.check import random_program
 from lawful.inference.factor_graphs import eliminated, to_factor_graph
 
@@ -178,7 +178,9 @@ def test_a_term_over_budget_says_which_variables_meet():
         lawful.factor("f", jnp.where(jnp.max(z) > 0, 0.0, -1.0))
 
     with pytest.raises(
-        PathLimitError, match=r"'reduce_max' would need a table of \d+ entries \(budget 1048576\): z\[0\], z"
+        FactorTooLarge,
+        match=r"'reduce_max' would need a table of \d+ entries \(budget 1048576\): these variables meet in it, with so "
+        r"many states each: z\[0\] \(2\), z\[1\] \(2\)",
     ):
         to_factor_graph(program)
 

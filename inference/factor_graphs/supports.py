@@ -1,0 +1,113 @@
+"""Supports: the states that a site of a program gives a variable, and what of its law lies outside.
+
+Law: a site with finitely many values has a state for each. One with infinitely many is restricted to a range where that
+was asked for, its masses as they are, so the measure lacks what lies outside; elsewhere it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from lawful.addresses import as_address, show_address
+from lawful.errors import LawfulError, UnboundedSupport, UnsupportedProgramError
+from lawful.form import Form, Node, Site, with_subforms
+from lawful.laws import DistributionLaw, core_of
+from lawful.record import Choice, choices_of
+
+from ..summing_walk import has_elements, support_of
+
+type Ranges = Mapping[Any, tuple[int, int]]
+
+
+def support(choice: Choice) -> tuple[np.ndarray, list[str] | None]:
+    """Find the values of the states of a site (S,), and their names, None where these are 0, 1, ...
+
+    Raises: UnsupportedProgramError for a law without independent finite elements.
+    """
+    if not has_elements(choice.law):
+        raise UnsupportedProgramError(
+            f"site '{choice.name}': its law {choice.law.label} has no independent finite elements. Fix: leave it out "
+            "of sites=[...], and give its value.",
+            site=choice.address,
+        )
+    values = np.asarray(support_of(choice.law)).astype(choice.dtype)
+    return values, None if np.array_equal(values, np.arange(len(values))) else [str(v) for v in values.tolist()]
+
+
+def restricted(form: Form, ranges: Ranges, most: int) -> Form:
+    """Restrict sites to ranges of whole numbers.
+
+    Args:
+        form: the form.
+        ranges: site -> (lowest, highest) of what is kept.
+        most: largest number of states.
+
+    Raises: LawfulError for a name that is no latent site of whole numbers, and for a range that is none.
+    """
+    given = {as_address(name): (int(low), int(high)) for name, (low, high) in ranges.items()}
+    known = {c.address: c for c in choices_of(form) if is_countable(c.law)}
+    for address, (low, high) in given.items():
+        if address not in known:
+            raise LawfulError(
+                f"truncate: {show_address(address)}: no latent site of whole numbers. These are: "
+                f"{', '.join(c.name for c in known.values()) or 'none'}.",
+                site=address,
+            )
+        if not 0 <= high - low < most:
+            raise LawfulError(
+                f"truncate: {show_address(address)}: expected (lowest, highest), at most {most} values, got "
+                f"{(low, high)}.",
+                site=address,
+            )
+
+    def rule(node: Node) -> Node:
+        if isinstance(node, Site) and node.observed is None and node.address in given:
+            return replace(node, law=node.law.within(*given[node.address]))
+        return with_subforms(node, inside)
+
+    def inside(inner: Form) -> Form:
+        return replace(inner, nodes=tuple(map(rule, inner.nodes)))
+
+    return inside(form) if given else form
+
+
+def refuse_unbounded(form: Form, free: Collection[Any]) -> None:
+    """Refuse sites, of some by address, whose values are infinitely many whole numbers.
+
+    Raises: UnboundedSupport.
+    """
+    for choice in choices_of(form):
+        if choice.address in free and is_countable(choice.law) and choice.law.support_table is None:
+            raise UnboundedSupport(
+                f"site '{choice.name}' ({choice.source}): {choice.law.label} has infinitely many values, or as many as "
+                f"other values say. Fix: keep some of them, as truncate={{'{choice.name}': (0, 50)}}, or give its "
+                "value by given=.",
+                site=choice.address,
+            )
+
+
+def outside(log_masses: Any) -> float | None:
+    """Give the largest share of a law that its states (S, ...) lack; None where it is traced.
+
+    >>> outside(np.log(np.array([[0.5, 0.25], [0.5, 0.5]])))
+    0.25
+    """
+    if isinstance(log_masses, jax.core.Tracer):
+        return None
+    kept = np.exp(np.asarray(log_masses, np.float64)).sum(axis=0)
+    return float(np.maximum(1 - kept, 0).max(initial=0.0))
+
+
+def is_countable(law: Any) -> bool:
+    """Tell whether a law is one of whole numbers, element by element."""
+    if not isinstance(law, DistributionLaw) or law.is_point_mass:
+        return False
+    if law.support_table is not None:
+        return True
+    core = core_of(law.distribution(*range(law.tree.num_leaves)))
+    return not core.event_shape and bool(getattr(core.support, "is_discrete", False))
