@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -122,17 +123,29 @@ def in_rounds(structure: Structure, seed: int = 0) -> Order:
     """
     near = neighbours_of(structure)
     rank = np.random.default_rng(seed).permutation(structure.size).tolist()
-    left, variables, scopes = list(range(structure.size)), [], {}
-    while left:
-        least = max(2, min(len(near[v]) for v in left))
-        ready = {v for v in left if len(near[v]) <= least}
-        taken = [v for v in ready if all(u not in ready or rank[v] < rank[u] for u in near[v])]
-        for v in sorted(taken):
+    variables, scopes = list[int](), {}
+    by_degree: dict[int, set[int]] = defaultdict(set)  # so that a round costs what is ready, not what is left
+    for v, around in enumerate(near):
+        by_degree[len(around)].add(v)
+    while by_degree:
+        least = max(2, min(by_degree))
+        ready = set().union(*(many for degree, many in by_degree.items() if degree <= least))
+        taken = sorted(v for v in ready if all(u not in ready or rank[v] < rank[u] for u in near[v]))
+        changed = set(taken).union(*(near[v] for v in taken))
+        for v in changed:
+            _leave(by_degree, len(near[v]), v)
+        for v in taken:
             variables.append(v)
             scopes[v] = tuple(_taken_out(v, near))
-        gone = set(taken)
-        left = [v for v in left if v not in gone]
+        for v in changed.difference(taken):
+            by_degree[len(near[v])].add(v)
     return _sorted("rounds", variables, scopes)
+
+
+def _leave(by_degree: dict[int, set[int]], degree: int, v: int) -> None:
+    by_degree[degree].remove(v)
+    if not by_degree[degree]:
+        del by_degree[degree]
 
 
 def _taken_out(v: int, near: Neighbours) -> set[int]:

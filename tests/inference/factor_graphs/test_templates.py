@@ -1,5 +1,7 @@
 """Loops read at once: the factors that the steps give one by one, from one walk of the body."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,9 @@ import numpyro.distributions as dist
 import pytest
 
 import lawful
+from lawful import inference
 from lawful.inference.check import random_program
-from lawful.inference.factor_graphs import loops, to_factor_graph
+from lawful.inference.factor_graphs import infer, loops, most_probable, to_factor_graph
 
 MOVES = jnp.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.25, 0.25, 0.5]])
 Y = jnp.array([0.3, -1.0, 2.0, 0.1, 0.9, 1.4, -0.2, 0.5])
@@ -169,3 +172,62 @@ def test_random_programs_are_read_alike(seed, monkeypatch):
         patch.setattr(loops, "LEAST", 1)
         ours = to_factor_graph(program.program, program.default_tables())
     assert_same(ours, one_by_one(monkeypatch, program.program, program.default_tables()))
+
+
+def test_two_states_of_a_loop_have_the_exact_answers_of_enumeration():
+    truth = inference.enumerate(two_states)(Y[:4])
+    found = infer(to_factor_graph(two_states, Y[:4]))
+    assert float(found.log_z) == pytest.approx(truth.log_evidence, abs=1e-12)
+    for name, states in (("a", 2), ("b", 3)):
+        for state in range(states):
+            p = np.tensordot(truth.probabilities, truth.support[name] == state, axes=1)
+            np.testing.assert_allclose(found.beliefs[name][..., state], p, atol=1e-12)
+
+
+def test_bp_3_a_hidden_markov_model_as_a_program_has_the_reference_answers(data):
+    case = json.loads((data / "exact" / "hmm_categorical.json").read_text())
+    model, exact = {name: jnp.array(x) for name, x in case["model"].items()}, case["exact"]
+
+    def program(y):
+        def step(z, y):
+            start, z = z
+            z = lawful.sample("z", dist.Categorical(jnp.where(start, model["init"], model["transition"][z])))
+            lawful.sample("y", dist.Categorical(model["emission"][z]), obs=y)
+            return (jnp.array(False), z), None
+
+        lawful.scan(step, (jnp.array(True), jnp.array(0)), y)
+
+    plan = inference.bp(program, method="chain")
+    y = jnp.array(case["data"]["y"])
+    found = plan(y)
+    assert float(found.log_evidence) == pytest.approx(exact["log_evidence"], abs=1e-10)
+    np.testing.assert_allclose(found.marginals["z"], exact["smoother"], atol=1e-10)
+    states, score = most_probable(plan.graph(y), chains=True)
+    assert states["z"].tolist() == exact["viterbi_path"]
+    assert float(score) == pytest.approx(exact["viterbi_log_joint"], abs=1e-10)
+
+
+def test_a_long_loop_is_read_and_solved_as_a_chain():
+    """20,000 steps, read in one walk, by loops; a shared table is stored once."""
+    y = jnp.tile(Y, 2500)
+
+    def program(y):
+        def step(z, y):
+            z = lawful.sample("z", dist.Categorical(MOVES[z]))
+            lawful.sample("y", dist.Normal(jnp.array([0.0, 1.0, 2.5])[z], 1.0), obs=y)
+            return z, None
+
+        lawful.scan(step, jnp.array(0), y)
+
+    graph = to_factor_graph(program, y)
+    assert [(g.name, g.size, g.shared) for g in graph.structure.groups if g.arity == 2] == [("p(z)", len(y) - 1, True)]
+    found = infer(graph)
+    assert found.method == "chains"
+    weights, total = np.eye(3)[0], 0.0
+    seen = np.exp(dist.Normal(jnp.array([0.0, 1.0, 2.5]), 1.0).log_prob(y[:, None]))
+    for row in np.asarray(seen):
+        weights = (weights @ np.asarray(MOVES)) * row
+        total += np.log(weights.sum())
+        weights /= weights.sum()
+    assert float(found.log_z) == pytest.approx(total, rel=1e-12)
+    np.testing.assert_allclose(found.beliefs["z"][-1], weights, atol=1e-12)
