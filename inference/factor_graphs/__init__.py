@@ -6,6 +6,7 @@ ones say what they guarantee.
 
 from .beliefs import Beliefs
 from .bounds import Bracket, bracket
+from .count_sites import count
 from .exact import eliminated, most_probable
 from .from_program import to_factor_graph
 from .graph import FactorGraph, Potentials, Variables
@@ -21,6 +22,7 @@ __all__ = [
     "Potentials",
     "Variables",
     "bracket",
+    "count",
     "eliminated",
     "infer",
     "most_probable",

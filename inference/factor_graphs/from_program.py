@@ -26,11 +26,14 @@ from lawful.scoring import gather_choices, scored
 from lawful.tracing import split_arguments, trace
 
 from ..summing import finite_sites
+from .counted import counts_at
 from .graph import FactorGraph, Variables
 from .grouping import add_groups
 from .lifted import TABLE, Budget, Table, Terms, aligned, plain, terms, too_large
 from .lifting import Lifting
+from .linear_counts import LARGE, LinearCount
 from .loops import LoopReader
+from .structure import Count
 from .supports import Ranges, outside, refuse_unbounded, restricted, support
 from .templates import Lanes, mapped, spread
 
@@ -44,6 +47,7 @@ def to_factor_graph(
     given: Mapping[str, Any] | None = None,
     max_table: int = TABLE,
     truncate: Ranges | None = None,
+    count_from: int = LARGE,
 ) -> FactorGraph:
     """Read the factor graph off a program.
 
@@ -55,6 +59,8 @@ def to_factor_graph(
         max_table: largest number of entries of a factor's table.
         truncate: site of whole numbers -> (lowest, highest) of those that are kept. What the law has outside is missing
             from the mass; `notes.outside` says how much that is, where it is known.
+        count_from: number of entries from which on a table of a sum of indicators, as `f(y.sum())` is one, becomes a
+            variable that holds their count.
 
     Returns: a graph whose families have the names of the sites, with an axis of steps for those of a loop. States of
         loops that became variables are called "~state 0" and so on, and are no marginals of the program's.
@@ -77,7 +83,7 @@ def to_factor_graph(
     form = restricted(whole, truncate or {}, max_table)
     inputs, _, _ = split_arguments(args)
     chosen = _chosen(form, sites)
-    reader = _Reader(form, chosen, _fixed(form, chosen, given or {}), max_table)
+    reader = _Reader(form, chosen, _fixed(form, chosen, given or {}), max_table, count_from)
     graph = reader.read(inputs)
     _compare(graph, whole, reader, args)
     return graph
@@ -129,11 +135,14 @@ class _Reader:
         chosen: the sites that become variables.
         fixed: values of the others.
         budget: largest number of entries of a table.
+        count_from: number of entries from which on a count takes the place of a table.
         graph: what was read so far.
         parts: tables by the name of their term, before they become groups.
         supports: values of the states of each family.
         handles: the variables of each site.
-        states: the variables that stand for states of loops, and which state each has given the others.
+        states: the variables that stand for states of loops, and which state each has given the others; None for
+            variables that hold counts.
+        counts: the variables that hold counts, by what they count.
         weighing: whether densities are added, and not values looked up alone.
         source: where the statement stands that is read.
     """
@@ -142,17 +151,19 @@ class _Reader:
     chosen: Mapping[Address, Choice]
     fixed: Mapping[Address, Any]
     budget: int
+    count_from: int = LARGE
     graph: FactorGraph = field(default_factory=FactorGraph)
     parts: dict[str, list[Table]] = field(default_factory=dict)
     supports: dict[str, np.ndarray] = field(default_factory=dict)
     handles: dict[Address, Variables] = field(default_factory=dict)
-    states: list[tuple[Variables, Table]] = field(default_factory=list)
+    states: list[tuple[Variables, Table | None]] = field(default_factory=list)
+    counts: dict[tuple[bytes, ...], Variables] = field(default_factory=dict)
     weighing: bool = True
     source: Source = Source("<program>", 0)
 
     def __post_init__(self) -> None:
         """Declare the variables."""
-        self.lifting = Lifting(self.budget)
+        self.lifting = Lifting(self.budget, count=self.count, count_from=self.count_from)
         for address, choice in self.chosen.items():
             values, names = support(choice)
             self.handles[address] = self.graph.variables(choice.name, choice.full_shape, len(values), states=names)
@@ -241,6 +252,21 @@ class _Reader:
             share = max(share, notes.outside.get(name, 0.0))
             self.graph.notes = replace(notes, outside={**notes.outside, name: share})
 
+    def count(self, found: LinearCount) -> Table:
+        """Give a value that is a count by the variables that hold it; they are made where they are new."""
+        arrays = found.members, found.starts, found.states
+        key = tuple(x.tobytes() for x in arrays)
+        sizes, shape = np.diff(found.starts), found.step.shape
+        largest = int(sizes.max(initial=0))
+        if key not in self.counts:
+            name = f"~count {len(self.counts)}"
+            self.counts[key] = self.graph.variables(name, (len(sizes),), largest + 1)
+            self.graph.add_count(Count(name, self.counts[key].numbers, *arrays))
+            self.states.append((self.counts[key], None))
+        ones = np.minimum(np.arange(largest + 1)[:, None], sizes).reshape((largest + 1, *shape))
+        added = jnp.asarray(ones * found.step, found.offset.dtype)
+        return Table(found.offset + added, self.counts[key].numbers.reshape((*shape, 1)))
+
     def prior(self, masses: Any, numbers: np.ndarray, count: int, guard: Any) -> Table:
         """Make the masses of the states of variables (count, *shape) a table."""
         table = masses.single(self.budget) if isinstance(masses, Terms) else plain(masses)
@@ -312,10 +338,14 @@ def _own(values: Any, steps: tuple[Any, ...]) -> Any:
 
 def _looked_up(table: Table, graph: FactorGraph, states: Mapping[str, np.ndarray]) -> np.ndarray:
     """Read a table at states of all variables."""
-    x = np.concatenate([states[family.name].reshape(-1) for family in graph.structure.families])
+    x = _flat(graph, states)
     size = math.prod(table.shape)
     at = tuple(x[table.scopes.reshape((size, table.arity))].T)
     return np.asarray(table.array).reshape((*table.cardinalities, size))[(*at, np.arange(size))].reshape(table.shape)
+
+
+def _flat(graph: FactorGraph, states: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.asarray(states[family.name]).reshape(-1) for family in graph.structure.families])
 
 
 def _compare(graph: FactorGraph, form: Form, reader: _Reader, args: Sequence[Any]) -> None:
@@ -338,7 +368,12 @@ def _compare(graph: FactorGraph, form: Form, reader: _Reader, args: Sequence[Any
                 if choice.address in arms:
                     states[choice.name] = np.where(np.asarray(runs), states[choice.name], 0)
         for handle, table in reader.states:
-            states[handle.family.name] = _looked_up(table, graph, states)
+            family = handle.family
+            if table is None:
+                (count,) = (c for c in graph.structure.counted if c.name == family.name)
+                states[family.name] = np.asarray(counts_at(count, _flat(graph, states))).reshape(family.shape)
+            else:
+                states[family.name] = _looked_up(table, graph, states)
         values = reader.values(states)
         ours, theirs = float(graph.log_score(states)), float(form.log_density(values | rest, *args))
         scale = 1e-5 if jnp.result_type(float) == jnp.float32 else 1e-10

@@ -7,7 +7,7 @@ the assignment. An element knows its own variables only, so the tables of a mill
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,10 +90,12 @@ class Terms:
     Attributes:
         shape: of the value.
         parts: the summands; their axes after those of the value are summed.
+        source: a sum, and a function of values that makes this one of it, element by element; or None.
     """
 
     shape: tuple[int, ...]
     parts: tuple[Table, ...]
+    source: tuple[Terms, Callable[[Terms], Terms]] | None = None
 
     def single(self, budget: int = TABLE) -> Table:
         """Carry out the sum.

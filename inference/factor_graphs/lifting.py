@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -22,18 +23,36 @@ from lawful.lowering import CALLS, Equation, unfold
 
 from ..summing_axes import ELEMENTWISE
 from .lifted import TABLE, Budget, Table, Terms, aligned, joint, plain, terms
+from .linear_counts import LARGE, LinearCount, linear_count
+from .segments import counted_rows, landing, rows_of
 
 type Shape = tuple[int, ...]
 
 REARRANGING = frozenset("reshape broadcast_in_dim squeeze expand_dims transpose slice rev dynamic_slice".split())
 
 
-class Lifting:
-    """The rules, under a budget of table entries; without `meets`, values whose variables all meet are over budget."""
+AFFINE = REARRANGING | frozenset("add sub neg mul div convert_element_type copy select_n gather".split())
 
-    def __init__(self, budget: int = TABLE, meets: bool = True) -> None:
+
+class Lifting:
+    """The rules, under a budget of table entries; without `meets`, values whose variables all meet are over budget.
+
+    A sum that is a count of variables in a state is carried out by a variable that holds it: `count` gives its table.
+    """
+
+    def __init__(
+        self,
+        budget: int = TABLE,
+        meets: bool = True,
+        count: Callable[[LinearCount], Table] | None = None,
+        count_from: int = LARGE,
+    ) -> None:
         """Keep the budget."""
-        self.budget, self.meets = budget, meets
+        self.budget, self.meets, self.count, self.count_from = budget, meets, count, count_from
+
+    def without_meeting(self) -> Lifting:
+        """The same rules where values whose variables all meet are over budget."""
+        return Lifting(self.budget, meets=False, count=self.count, count_from=self.count_from)
 
     def form(self, form: Form, inputs: Sequence[Any]) -> list[Any]:
         """Follow a form of pure functions."""
@@ -65,7 +84,41 @@ class Lifting:
             found = self._rearranged(equation, full)
         if found is None and name in ELEMENTWISE:
             found = self._elementwise(equation, values, shape)
-        return self._meeting(equation, values) if found is None else (found,)
+        return self._meeting(equation, values) if found is None else (self._noted(found, equation, values),)
+
+    def _noted(self, found: Any, equation: Equation, values: Sequence[Any]) -> Any:
+        """Note what a value is of the sum that it comes from, so that it can be read off a variable that holds it."""
+        of = [k for k, v in enumerate(values) if isinstance(v, Terms)]
+        if self.count is None or equation.primitive.name not in AFFINE or len(of) != 1:
+            return found
+        (k,), own = of, values[of[0]]
+        if own.source is None and len(own.parts) == 1 and own.parts[0].shape == own.shape:
+            return found
+        source, make = own.source or (own, lambda value: value)
+
+        def again(value: Terms) -> Terms:
+            given = [*values[:k], make(value), *values[k + 1 :]]
+            (result,) = self.equation(equation, given)
+            return cast("Terms", result)
+
+        return replace(found, source=(source, again))
+
+    def single(self, value: Terms) -> Table:
+        """Carry out a sum: by a variable that holds it where it is a count, else by a table of all its variables.
+
+        Raises: Budget where too many variables meet.
+        """
+        held = self._counted(value)
+        return value.single(self.budget) if held is None else held
+
+    def _counted(self, value: Terms) -> Table | None:
+        if self.count is None:
+            return None
+        source, make = value.source or (value, lambda value: value)
+        if (found := linear_count(source, self.count_from)) is not None:
+            return make(terms(self.count(found))).single(self.budget)
+        found = None if value.source is None else linear_count(value, self.count_from)
+        return None if found is None else self.count(found)
 
     # Linear operations act on the summands.
 
@@ -103,10 +156,11 @@ class Lifting:
 
     def _product(self, left: Terms, right: Terms) -> Terms:
         """Multiply summand by summand, as long as the products are not too many."""
+        left, right = (side if (held := self._counted(side)) is None else terms(held) for side in (left, right))
         lead = len(left.shape)
         extra = [math.prod(p.shape[lead:]) for p in (*left.parts, *right.parts)]
         if math.prod(left.shape) * sum(extra[: len(left.parts)]) * sum(extra[len(left.parts) :]) > self.budget:
-            left, right = terms(left.single(self.budget)), terms(right.single(self.budget))
+            left, right = terms(self.single(left)), terms(self.single(right))
         parts = []
         for p in left.parts:
             for q in right.parts:
@@ -189,7 +243,7 @@ class Lifting:
 
     def _concatenate(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         axis = int(equation.params["dimension"])
-        tables = [v.single(self.budget) if isinstance(v, Terms) else plain(v) for v in full]
+        tables = [self.single(v) if isinstance(v, Terms) else plain(v) for v in full]
         if len({t.cardinalities for t in tables}) == 1:
             array = jnp.concatenate([t.array for t in tables], axis=tables[0].arity + axis)
             return terms(Table(array, np.concatenate([t.scopes for t in tables], axis=axis)))
@@ -207,12 +261,27 @@ class Lifting:
         array = jnp.stack([_spread_states(x, arrays, small) for x in arrays], axis=scopes.shape[-1] + axis)
         return terms(Table(array, np.broadcast_to(np.expand_dims(scopes, axis), (*shape, scopes.shape[-1]))))
 
+    def _scatter_add(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
+        """Add elements at known places, as a sum by segment does."""
+        operand, index, updates = full
+        lands = None if isinstance(index, Terms) else landing(equation.params, index, shape, abstract(updates).shape)
+        if lands is None or not isinstance(updates, Terms) or any(p.arity > 1 for p in updates.parts):
+            return None
+        by_place = self._at(updates, rows_of(lands, math.prod(shape)).reshape((*shape, -1)))
+        real = counted_rows(lands, math.prod(shape)).reshape((*shape, -1))
+        summed = []
+        for part in by_place.parts:
+            array = jnp.where(_behind(real, part, real.shape), part.array, jnp.zeros((), part.array.dtype))
+            summed.append(Table(array, part.scopes))
+        start = operand.parts if isinstance(operand, Terms) else (plain(operand),)
+        return Terms(shape, (*start, *summed))
+
     def _gather(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         """Take elements of an array that depends on nothing, at an index that does."""
         operand, index = full
         if isinstance(operand, Terms):
             return None if isinstance(index, Terms) else self._rearranged(equation, full)
-        table = index.single(self.budget)
+        table = self.single(index)
         pieces = [Table(table.array[..., k], table.scopes[..., k, :]) for k in range(table.shape[-1])]
         if not pieces:
             return None
@@ -229,7 +298,7 @@ class Lifting:
     # Everything else.
 
     def _elementwise(self, equation: Equation, values: Sequence[Any], shape: Shape) -> Any:
-        tables = [self._spread(v, shape).single(self.budget) if isinstance(v, Terms) else None for v in values]
+        tables = [self.single(self._spread(v, shape)) if isinstance(v, Terms) else None for v in values]
         arrays, scopes = aligned([t for t in tables if t is not None], self.budget)
         states = tuple(max(a.shape[k] for a in arrays) for k in range(scopes.shape[-1]))
         lifted = iter(arrays)
@@ -241,7 +310,7 @@ class Lifting:
 
     def _meeting(self, equation: Equation, values: Sequence[Any]) -> tuple[Any, ...]:
         """All variables of all operands meet in one table."""
-        tables = [v.single(self.budget) if isinstance(v, Terms) else None for v in values]
+        tables = [self.single(v) if isinstance(v, Terms) else None for v in values]
         lifted = [t for t in tables if t is not None]
         cards: dict[int, int] = {}
         for table in lifted:
@@ -261,7 +330,7 @@ class Lifting:
 
     def _reduced(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         """Reduce along axes: the variables of each slice meet, those of different slices do not."""
-        table, axes = full[0].single(self.budget), [int(a) for a in equation.params["axes"]]
+        table, axes = self.single(full[0]), [int(a) for a in equation.params["axes"]]
         kept = [a for a in range(len(table.shape)) if a not in axes]
         order = [*kept, *axes]
         along = tuple(table.shape[a] for a in axes)
@@ -286,7 +355,7 @@ class Lifting:
             return terms(plain(jnp.broadcast_to(value, shape)))
         if value.shape == shape:
             return value
-        return terms(value.single(self.budget).spread(shape))
+        return terms(self.single(value).spread(shape))
 
 
 def abstract(value: Any) -> Any:
@@ -349,5 +418,6 @@ RULES: Mapping[str, Rule] = {
     "dot_general": Lifting._dot_general,
     "concatenate": Lifting._concatenate,
     "gather": Lifting._gather,
+    "scatter-add": Lifting._scatter_add,
     **{f"reduce_{name}": Lifting._reduced for name in ("max", "min", "prod", "and", "or", "xor")},
 }

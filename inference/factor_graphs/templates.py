@@ -55,7 +55,7 @@ def mapped(lifting: Lifting, function: Callable[..., Any], values: Sequence[Any]
     if all(axis is None for axis in axes):
         return lifting.apply(function, bare)
     many = jax.vmap(lambda *xs: tuple(function(*xs)), in_axes=axes, out_axes=out_axis)
-    return tuple(map(Lanes, Lifting(lifting.budget, meets=False).apply(many, bare)))
+    return tuple(map(Lanes, lifting.without_meeting().apply(many, bare)))
 
 
 def spread(value: Any, count: int, axis: int = 0) -> Any:
