@@ -30,7 +30,7 @@ def unfolded(graph: FactorGraph) -> FactorGraph:
     >>> y = graph.variables("y", shape=(4,))
     >>> n = graph.count("n", y)
     >>> graph, unfolded(graph)
-    (FactorGraph(4 variables, 0 factors, 1 count), FactorGraph(7 variables, 3 factors))
+    (FactorGraph(5 variables, 0 factors, 1 count), FactorGraph(7 variables, 3 factors))
     """
     if not graph.structure.counted:
         return graph
