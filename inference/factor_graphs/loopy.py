@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .exchange import Exchange
+from .exchange import Exchange, Logs
 from .messages import Messages, Net, Scores
+from .schedules import SCHEDULES as IN_TURNS
+from .sweeping import steps_of, swept
 
 CHECK = 10
 TAIL = 20
@@ -33,7 +35,8 @@ class Settings:
     Attributes:
         adaptive: whether the share of the old message grows whenever the residual does not fall.
         max_iters: largest number of sweeps.
-        schedule: "flooding" sends all messages at once, "residual" the share of them that would change most.
+        schedule: "flooding" sends all messages at once, "residual" the share of them that would change most, others
+            send them in turns (see `schedules`).
         share: that share.
         watched: whether the last sweeps are all looked at, to tell a run that oscillates from a slow one.
         gradient: "refuse" and "allow" differentiate the fixed point, whatever led to it; "unrolled" the run itself,
@@ -89,7 +92,7 @@ def run(
     damping: Any,
     first: Messages | None = None,
 ) -> Run:
-    """Send messages until their residual is at most `tol`, looked at every ten sweeps.
+    """Send messages until their residual is at most `tol`, looked at every ten sweeps, or every one in turns.
 
     Args:
         net: the factors and their variables.
@@ -104,21 +107,27 @@ def run(
     messages = exchange.start(net, dtype) if first is None else exchange.of_logs(first)
     prepared = exchange.prepared(net, scores)
     inf, nan = jnp.asarray(jnp.inf, dtype), jnp.asarray(jnp.nan, dtype)
+    turns = steps_of(net.structure, settings.schedule) if settings.schedule in IN_TURNS else None
 
     def step(state: _State) -> _State:
-        new = exchange.sweep(net, scores, prepared, state.messages)
+        old = state.messages
+        if isinstance(exchange, Logs) and turns is not None:
+            old = swept(net, scores, exchange, turns, old, state.damping)
+        new = exchange.sweep(net, scores, prepared, old)
         last = state.sweeps + 1
         checked = last % CHECK == 0
-        asked = checked | (last > settings.max_iters - (TAIL if settings.watched else 1))
-        pairs = [tuple(zip(*pair, strict=True)) for pair in zip(new, state.messages, strict=True)]
+        asked = checked | (last > settings.max_iters - (TAIL if settings.watched else 1)) | (turns is not None)
+        pairs = [tuple(zip(*pair, strict=True)) for pair in zip(new, old, strict=True)]
         mixed = tuple(tuple(exchange.damped(a, b, state.damping) for a, b in block) for block in pairs)
 
         def moved() -> list[list[Any]]:
             return [[exchange.changes(a, b) for a, b in block] for block in pairs]
 
-        if settings.schedule == "residual":
+        if turns is not None:
+            mixed, now = old, _largest(moved(), dtype)
+        elif settings.schedule == "residual":
             every = moved()
-            mixed, now = _most_changed(mixed, state.messages, every, settings.share), _largest(every, dtype)
+            mixed, now = _most_changed(mixed, old, every, settings.share), _largest(every, dtype)
         else:
             now = jax.lax.cond(asked, lambda: _largest(moved(), dtype), lambda: nan)
         now = jax.lax.stop_gradient(now)

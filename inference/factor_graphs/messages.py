@@ -251,15 +251,16 @@ def incoming(net: Net, totals: Totals, messages: Messages, k: int) -> tuple[Any,
 
 def outgoing(table: Any, sent: Sequence[Any], temperature: Any) -> tuple[Any, ...]:
     """Give what factors send to each of their variables, with the largest entry at zero."""
-    arity = len(sent)
-    found = []
-    for axis in range(arity):
-        total = table
-        for other, message in enumerate(sent):
-            if other != axis:
-                total = total + _along(message, other, arity)
-        found.append(normalised(reduced(total, _without(axis, arity), temperature)))
-    return tuple(found)
+    return tuple(outgoing_to(axis, table, sent, temperature) for axis in range(len(sent)))
+
+
+def outgoing_to(axis: int, table: Any, sent: Sequence[Any], temperature: Any) -> Any:
+    """Give what factors send to the variable on one axis of their tables."""
+    total = table
+    for other, message in enumerate(sent):
+        if other != axis:
+            total = total + _along(message, other, len(sent))
+    return normalised(reduced(total, _without(axis, len(sent)), temperature))
 
 
 def outgoing_weights(weights: Any, sent: Sequence[Any], potts: bool = False) -> tuple[Any, ...]:

@@ -26,10 +26,12 @@ from .graph import FactorGraph, Potentials
 from .log_odds import RANGE, LogOdds
 from .loopy import CEILING, Run, Settings, run
 from .messages import Messages, Net, by_group, net_of, scores_of
+from .schedules import SCHEDULES as IN_TURNS
 from .structure import Structure
+from .sweeping import steps_of
 from .verdicts import Certificate, Kind, number_of
 
-SCHEDULES = ("flooding", "residual")
+SCHEDULES = ("auto", "flooding", "residual", *IN_TURNS)
 GRADIENTS = ("refuse", "unrolled", "allow")
 
 
@@ -62,7 +64,10 @@ def propagated(
         damping: share of the old message in the new one, in [0, 1); None raises it whenever the residual does not fall.
         max_iters: largest number of sweeps.
         tol: the residual at which the run ends; default 1e-4 in float32 and 1e-9 in float64. Zero asks for all sweeps.
-        schedule: "flooding" or "residual".
+        schedule: "flooding" sends all messages at once, "residual" a tenth of them, those that would change most.
+            Others send them in turns, each from the latest state: "tree" to and fro on a forest, "spanning_trees" so
+            in forests that hold all factors, "chain" and "grid" along the axes of arrays, "colour" to variables that
+            share no factor. "auto" is "tree" on a forest, else "flooding". All have the same fixed points.
         init: an answer of the same structure, whose messages are the first.
         certify: whether to look for a proof that the fixed point is the only one.
         gradient: what derivatives are where the run did not converge: "refuse" makes them NaN, and raises an error
@@ -95,6 +100,11 @@ def propagated(
         )
     ones, numbers = counting == "bethe", _counting(structure, counting)
     exchange = exchange_for(structure, potentials, temperature, ones)
+    if schedule == "auto":
+        schedule = "tree" if structure.is_forest else "flooding"
+    if schedule in IN_TURNS:
+        steps_of(structure, schedule)  # an unfit one is refused here
+        exchange = Logs(exchange.hard, temperature)
     watched = tol is None or tol > 0
     settings = Settings(damping is None, max_iters, schedule, watched=watched, gradient=gradient)
     eps = 1e-4 if _precision(potentials) == np.float32 else 1e-9

@@ -1,0 +1,153 @@
+"""Schedules: every message has its turn, none waits for another of its turn, and all stay at the same fixed points."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lawful.errors import LawfulError
+from lawful.inference.factor_graphs import FactorGraph, propagated
+from lawful.inference.factor_graphs.exchange import Logs
+from lawful.inference.factor_graphs.messages import net_of, scores_of, start
+from lawful.inference.factor_graphs.schedules import SCHEDULES, ends_of, passes_of
+from lawful.inference.factor_graphs.sweeping import steps_of, swept
+from tests.inference.factor_graphs.networks import exact, largest_error, network
+from tests.inference.factor_graphs.truth import Truth, grid, random_graph
+
+
+def mixed_grid(seed=0):
+    """Pairs along both axes, some two apart, factors of three, and pairs across families."""
+    rng = np.random.default_rng(seed)
+    graph = FactorGraph()
+    z = graph.variables("z", (3, 4), 3, rng.normal(size=(3, 4, 3)))
+    y = graph.variables("y", (4,), 2, rng.normal(size=(4, 2)))
+    graph.factors("down", [z[:-1], z[1:]], 0.4 * rng.normal(size=(8, 3, 3)))
+    graph.factors("left", [z[:, 1:], z[:, :-1]], 0.4 * rng.normal(size=(9, 3, 3)))
+    graph.factors("far", [z[0, :2], z[0, 2:]], np.where(np.eye(3) > 0, -np.inf, 0.0))
+    graph.factors("seen", [z[0], y], 0.4 * rng.normal(size=(4, 3, 2)))
+    graph.factors("three", [z[2, 0], y[1], z[0, 3]], 0.4 * rng.normal(size=(3, 2, 3)))
+    return graph
+
+
+def branches(seed=0):
+    """Two trees with factors of three, and a variable alone."""
+    rng = np.random.default_rng(seed)
+    graph = FactorGraph()
+    x = graph.variables("x", (9,), 2, rng.normal(size=(9, 2)))
+    graph.factors("pair", [x[[0, 1, 4, 6]], x[[1, 2, 5, 7]]], rng.normal(size=(4, 2, 2)))
+    graph.factors("three", [x[1], x[3], x[4]], rng.normal(size=(2, 2, 2)))
+    return graph
+
+
+GRAPHS = {"mixed": mixed_grid, "branches": branches}
+CASES = [(s, "branches" if s in ("tree", "chain") else "mixed") for s in SCHEDULES]
+
+
+@pytest.mark.parametrize(("schedule", "name"), CASES)
+def test_every_message_has_a_turn_and_reads_none_of_its_own(schedule, name):
+    ends = ends_of(net_of(GRAPHS[name]().structure))
+    passes = passes_of(schedule, ends)
+    assert (np.max(passes, axis=0) >= 0).all()
+    senders = list(zip(ends.factor.tolist(), ends.variable.tolist(), strict=True))
+    for turns in passes:
+        for (factor, variable), turn in zip(senders, turns.tolist(), strict=True):
+            others = {v for f, v in senders if f == factor and v != variable}
+            heard = [t for (f, v), t in zip(senders, turns.tolist(), strict=True) if v in others and f != factor]
+            assert turn < 0 or turn not in heard
+
+
+@pytest.mark.parametrize(("schedule", "name"), CASES)
+def test_a_step_sends_what_flooding_would_send_from_there(schedule, name):
+    """A sweep against the update of one message after the other, damped and with counting numbers."""
+    graph = GRAPHS[name](3)
+    rng, net, logs = np.random.default_rng(1), net_of(graph.structure), Logs()
+    counting = net.by_block([rng.uniform(0.6, 1.1, g.size) for g in graph.structure.groups])
+    scores = scores_of(net, graph.potentials, counting)
+    first = start(net, jnp.float64)
+    whole = jax.jit(lambda m: logs.sweep(net, scores, scores.tables, m))
+    flat, shape = jax.flatten_util.ravel_pytree(jax.tree.map(lambda m: m[0], first))
+    wanted, ends = first, ends_of(net)
+    assert shape(flat) is not None and len(flat) == len(ends.factor)
+    for turns in passes_of(schedule, ends):
+        for turn in range(turns.max() + 1):
+            new, sent = whole(wanted), shape(jnp.asarray(turns == turn, float))
+            wanted = jax.tree.map(lambda a, b, s: jnp.where(s[None] > 0, logs.damped(a, b, 0.3), b), new, wanted, sent)
+    found = swept(net, scores, logs, steps_of(graph.structure, schedule), first, 0.3)
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["colour", "grid", "spanning_trees"])
+def test_all_schedules_stay_at_the_only_fixed_point(schedule):
+    graph = mixed_grid()
+    wanted = propagated(graph, damping=0.0, tol=1e-13, max_iters=1000)
+    found = propagated(graph, damping=0.0, tol=1e-13, max_iters=1000, schedule=schedule)
+    assert (wanted.verdict, found.verdict) == ("converged", "converged")
+    assert float(found.log_z) == pytest.approx(float(wanted.log_z), abs=1e-10)
+    for name in ("z", "y"):
+        np.testing.assert_allclose(found.beliefs[name], wanted.beliefs[name], atol=1e-10)
+    assert int(found.info["iterations"]) < int(wanted.info["iterations"])
+
+
+@pytest.mark.parametrize("schedule", ["tree", "chain", "grid", "colour", "spanning_trees", "auto"])
+@pytest.mark.parametrize("damping", [0.0, 0.3, 0.5, 0.9])
+def test_bp_2_schedules_in_turns_are_exact_on_a_tree(data, schedule, damping):
+    graph, truth = network(data, "tree_chain_potts"), exact(data, "tree_chain_potts")
+    found = propagated(graph, damping=damping, schedule=schedule, max_iters=5000, tol=1e-13)
+    assert (found.verdict, found.certificate) == ("converged", "exact")
+    assert float(found.log_z) == pytest.approx(113.10420875487114, abs=1e-10)
+    assert largest_error(found.beliefs, truth["marginals"]) <= 1e-10
+    if damping == 0 and schedule in ("tree", "chain", "spanning_trees", "auto"):
+        assert int(found.info["iterations"]) == 1
+
+
+def test_two_passes_end_on_random_forests_with_hard_zeros():
+    for seed in (1, 4):
+        graph = random_graph(seed, 6, 5, tree=True)
+        found = propagated(graph, damping=0.0, schedule="tree")
+        assert found.verdict == "infeasible" or (found.verdict, int(found.info["iterations"])) == ("converged", 1)
+
+
+def test_a_sweep_of_a_long_caterpillar_is_a_scan_of_few_wide_steps():
+    """Leaves first, all at once, then a path: steps have one width, and hold no more than twice the messages."""
+    n = 200
+    graph = FactorGraph()
+    x = graph.variables("x", (2 * n,), 2)
+    graph.factors("legs", [x[:n], x[n:]], np.zeros((2, 2)))
+    graph.factors("spine", [x[: n - 1], x[1:n]], np.zeros((2, 2)))
+    sent, messages = steps_of(graph.structure, "tree").sent, 2 * (2 * n - 1)
+    blocks = net_of(graph.structure).blocks
+    assert sum(int((numbers < blocks[k].size).sum()) for (k, _), numbers in sent.items()) == messages
+    assert sum(numbers.size for numbers in sent.values()) <= 4 * messages
+
+
+def test_all_sweeps_in_turns_can_be_differentiated():
+    rng = np.random.default_rng(2)
+    graph = FactorGraph()
+    x = graph.variables("x", (4,), 2, rng.normal(size=(4, 2)))
+    graph.factors("pair", [x[[0, 1, 1]], x[[1, 2, 3]]], rng.normal(size=(3, 2, 2)))
+
+    def told(p):
+        return propagated(graph.replace(p), damping=0.1, schedule="tree", max_iters=30, gradient="unrolled").log_z
+
+    wanted, found = Truth(graph), jax.grad(told)(graph.potentials)
+    np.testing.assert_allclose(found.unary[0], wanted.variables["x"], atol=1e-9)
+    np.testing.assert_allclose(found.tables[0], wanted.factors["pair"], atol=1e-9)
+
+
+@pytest.mark.parametrize(("schedule", "made", "message"), [
+    ("tree", lambda: grid(np.random.default_rng(0), 2, 2), "schedule='tree': the graph has a cycle"),
+    ("chain", lambda: grid(np.random.default_rng(0), 2, 2), r"along one axis of their array, found axes \[0, 1\]. Fix"),
+    ("grid", lambda: random_graph(3, 4, 0), "found axes none. Fix: schedule='colour' or 'flooding'"),
+    ("best", lambda: random_graph(3, 4, 0), "schedule: expected one of auto, flooding, residual, tree, chain, grid,"),
+])  # fmt: skip
+def test_a_schedule_that_does_not_fit_the_graph_is_refused(schedule, made, message):
+    with pytest.raises(LawfulError, match=message):
+        propagated(made(), schedule=schedule)
+
+
+def test_a_graph_without_messages_has_nothing_to_send():
+    graph = FactorGraph()
+    graph.variables("x", (3,), 2, np.arange(6.0).reshape((3, 2)))
+    for schedule in ("tree", "colour", "spanning_trees"):
+        assert propagated(graph, schedule=schedule).verdict == "converged"
