@@ -57,11 +57,8 @@ def contracts(structure: Structure, potentials: Potentials) -> bool:
 
 def attractive(structure: Structure, potentials: Potentials) -> bool:
     """Tell whether all variables are binary, in pairs that prefer equal states: a log-supermodular measure."""
-    if (
-        structure.counted
-        or any(group.arity > 2 for group in structure.groups)
-        or set(structure.cardinalities.tolist()) - {1, 2}
-    ):
+    several = any(group.arity > 2 for group in structure.groups)
+    if structure.counted or several or set(structure.counts) - {1, 2}:
         return False
     with np.errstate(invalid="ignore"):
         return all(

@@ -60,12 +60,13 @@ def log_z(net: Net, scores: Scores, messages: Messages, point: Point, temperatur
     of the sum of exp(score / temperature).
     """
     total = scores.constant
-    for card, _ in net.cardinalities:
-        total = total + _sum(reduced(point.variables[card], (0,), temperature))
+    masses = {card: reduced(point.variables[card], (0,), temperature)[None] for card, _ in net.cardinalities}
+    for mass in masses.values():
+        total = total + _sum(mass)
     for k, factors in enumerate(point.factors):
         own = reduced(factors, tuple(range(len(point.sent[k]))), temperature)
-        for message, sent in zip(messages[k], point.sent[k], strict=True):
-            shared = reduced(message + sent, (0,), temperature)
+        for column, card in zip(net.blocks[k].columns, net.blocks[k].cardinalities, strict=True):
+            shared = column.read(masses[card])[0]  # what a factor sends and what it is sent are all of the variable
             own = own - jnp.where(jnp.isneginf(shared), 0.0, shared)
         total = total + _sum(scores.counting[k] * own)
     for k, evidence in enumerate(point.evidence, len(net.blocks)):

@@ -308,12 +308,12 @@ def exchange_for(
     arrays = (*potentials.unary, *potentials.tables)
     if any(isinstance(x, jax.core.Tracer) for x in arrays):
         return Logs(True, temperature)
-    hard = any(bool(np.isneginf(np.asarray(x)).any()) for x in arrays)
+    hard = any(np.min(np.asarray(x), initial=0) == -np.inf for x in arrays)
     hard = hard or any(np.ptp(count.sizes) > 0 for count in structure.counted if count.size)
     narrow = not hard and all(_range(np.asarray(t)) <= RANGE for t in potentials.tables)
     if not narrow or temperature != 1 or not ones:
         return Logs(hard, temperature)
-    pairs = all(group.arity <= 2 for group in structure.groups) and set(structure.cardinalities.tolist()) == {2}
+    pairs = all(group.arity <= 2 for group in structure.groups) and set(structure.counts) == {2}
     if pairs and not structure.counted:
         return LogOdds()
     potts = all(
