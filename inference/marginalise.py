@@ -29,11 +29,11 @@ from lawful.form import Branch, Det, Form, Loop, Node, Site, Var
 from lawful.record import choices_of, record
 
 from .check.contracts import Contract
-from .discrete_part import DiscretePart, discrete_part
 from .enumerate_sites import Sites, chosen_sites
 from .factor_graphs.blocks import chosen_blocks, largest_table
+from .factor_graphs.discrete_part import DiscretePart, discrete_part
 from .factor_graphs.exact import BUDGET, core_plan, log_mass
-from .factor_graphs.graph import FactorGraph
+from .factor_graphs.graph import graph_of
 from .factor_graphs.infer import METHODS, shown_bytes
 from .factor_graphs.lifted import TABLE
 from .factor_graphs.propagation import propagated
@@ -180,19 +180,8 @@ class _Loopy:
     settings: tuple[tuple[str, Any], ...]
 
     def __call__(self, *leaves: jax.Array) -> jax.Array:
-        graph = _graph_of(self.structure).replace(jax.tree.unflatten(self.tree, leaves))
+        graph = graph_of(self.structure, jax.tree.unflatten(self.tree, leaves))
         return jnp.asarray(propagated(graph, **dict(self.settings)).log_z, jnp.result_type(float))
-
-
-def _graph_of(structure: Structure) -> FactorGraph:
-    """Make a graph of a structure, with scores of zero."""
-    graph = FactorGraph()
-    for family in structure.families:
-        graph.variables(family.name, family.shape, family.cardinality, states=family.states)
-    for group in structure.groups:
-        tables = np.zeros((1 if group.shared else group.size, *group.cardinalities))
-        graph.add(group.name, group.scopes, group.cardinalities, tables, shared=group.shared)
-    return graph
 
 
 def _total(part: DiscretePart, settings: _Settings) -> Callable[..., jax.Array]:

@@ -79,6 +79,7 @@ from .limits import KINDS
 from .reflect import reflect
 from .suite import Needs
 from .tilted import tilted
+from .trees import TreeMoves, TreeWeights
 from .unrolled import Roll
 
 SCHEMES = ("multinomial", "systematic", "stratified", "residual")
@@ -197,6 +198,12 @@ ROWS: tuple[Row, ...] = (
         loops=True,
         steps=2,
     ),
+    Row("propose, tree of beliefs", TreeWeights, particles=1, max_paths=24),
+    Row(
+        "smc of a tree of beliefs",
+        TreeWeights >> suspend("factors") >> particle_filter(2, scheme("systematic"), None),
+        programs=(clusters,),
+    ),
     Row(
         "smc with a pause at every factor",
         suspend("factors") >> particle_filter(2, scheme("stratified"), None),
@@ -224,6 +231,7 @@ ROWS: tuple[Row, ...] = (
     Row("mh single site, sites that depend on each other", mh(), **DEPENDENT),
     Row("mh program, mixture", PROGRAM, particles=1, max_paths=8),
     Row("mh independence", INDEPENDENCE, particles=1, max_paths=8),
+    Row("mh tree of beliefs", TreeMoves(), particles=1, max_paths=8),
     Row("on sites, mixture", ON, particles=1, max_paths=8),
     Row("on sites, cycle", CYCLE, particles=1, max_paths=8),
     Row("involutive, mixture", INVOLUTIVE, particles=1, max_paths=8),

@@ -12,6 +12,8 @@ from .from_program import to_factor_graph
 from .graph import FactorGraph, Potentials, Variables
 from .infer import Plan, infer, plan
 from .propagation import propagated
+from .to_program import to_program
+from .tree_proposal import tree_proposal
 from .unfolding import unfolded
 
 __all__ = [
@@ -29,5 +31,7 @@ __all__ = [
     "plan",
     "propagated",
     "to_factor_graph",
+    "to_program",
+    "tree_proposal",
     "unfolded",
 ]

@@ -496,6 +496,15 @@ class FactorGraph:
         return f"FactorGraph({self.structure.size} variables, {count} factors{counts})"
 
 
+def graph_of(structure: Structure, potentials: Potentials) -> FactorGraph:
+    """Make a graph from its structure and its numbers, which may be traced."""
+    graph = FactorGraph()
+    graph._families, graph._groups = list(structure.families), list(structure.groups)
+    graph._unary, graph._tables = list(potentials.unary), list(potentials.tables)
+    graph._structure = structure
+    return graph
+
+
 def with_evidence(unary: Sequence[Any], evidence: Mapping[int, Any]) -> tuple[Any, ...]:
     """Exclude the states that were not observed: evidence is states (n,) by the number of the family, -1 for none.
 

@@ -176,7 +176,8 @@ def values_of(states: jax.Array, support: Any, shape: tuple[int, ...], dtype: An
     return jnp.asarray(np.asarray(support, dtype))[states].reshape(shape)
 
 
-def states_of(value: jax.Array, support: Any) -> tuple[jax.Array, jax.Array]:
+def states_of(value: Any, support: Any) -> tuple[jax.Array, jax.Array]:
     """Give the states of the variables of a site (n,), and whether each value is one of a state."""
-    same = jnp.asarray(value).reshape(-1)[:, None] == np.asarray(support, value.dtype)[None]
+    value = jnp.asarray(value)
+    same = value.reshape(-1)[:, None] == np.asarray(support, value.dtype)[None]
     return jnp.argmax(same, axis=1).astype(jnp.int32), jnp.any(same, axis=1)

@@ -25,8 +25,8 @@ from lawful.form import Form
 from lawful.record import choices_of
 
 from ..check.contracts import Contract
-from ..discrete_part import DiscretePart, discrete_part
 from ..factor_graphs.blocks import chosen_blocks, largest_table, refuse_wide_blocks
+from ..factor_graphs.discrete_part import DiscretePart, discrete_part
 from ..factor_graphs.exact import BUDGET
 from ..factor_graphs.graph import Potentials
 from ..factor_graphs.lifted import TABLE

@@ -196,6 +196,9 @@ def test_an_approximation_has_the_value_of_belief_propagation_and_never_passes_a
     found = float(marginal.log_density({"pull": 0.7}, y))
     assert found == pytest.approx(bethe, abs=1e-8)
     assert abs(found - exact) > 1e-4
+    slope = jax.grad(lambda x: marginal.log_density({"pull": x}, y))(0.7)
+    up, down = (float(marginal.log_density({"pull": 0.7 + s}, y)) for s in (1e-4, -1e-4))
+    assert float(slope) == pytest.approx((up - down) / 2e-4, rel=1e-5)
 
 
 def test_a_sum_within_budget_is_exact_although_an_approximation_is_allowed():

@@ -22,11 +22,11 @@ from lawful.conditioned import conditioned
 from lawful.form import Form
 from lawful.record import Choice, choices_of
 
-from .factor_graphs.from_program import to_factor_graph
-from .factor_graphs.graph import FactorGraph
-from .factor_graphs.graph_law import GraphLaw, states_of, values_of
-from .factor_graphs.structure import Structure
-from .summing_walk import support_of
+from ..summing_walk import support_of
+from .from_program import to_factor_graph
+from .graph import FactorGraph, graph_of
+from .graph_law import GraphLaw, states_of, values_of
+from .structure import Structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,10 @@ class DiscretePart:
         structure = self.structure if structure is None else structure
         names = tuple(family.name for family in structure.families)
         return GraphLaw(structure, self.tree if tree is None else tree, names)
+
+    def graph(self, *values: Any) -> FactorGraph:
+        """Give the graph at the form's inputs and the values of the sites that are held."""
+        return graph_of(self.structure, jax.tree.unflatten(self.tree, self.potentials(*values)))
 
     def values(self, states: Any) -> tuple[Any, ...]:
         """Give the values of the sites from the states of all variables (n,)."""

@@ -1,0 +1,202 @@
+"""Tree proposals: programs that draw finite sites from beliefs along a spanning forest of their factor graph.
+
+Law: the proposal is a program with a density, so that Metropolis-Hastings, importance sampling and SMC stay exact
+whatever belief propagation got wrong; a bad belief costs acceptance or effective draws alone. The beliefs depend on
+numbers that a move does not change: never on what a chain or a particle was before, so no run begins with the messages
+of another one.
+
+Reference: Chow and Liu (1968), Approximating discrete probability distributions with dependence trees.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.addresses import Address
+from lawful.errors import LawfulError
+from lawful.form import Form
+from lawful.language import sample, scope
+from lawful.laws import BoundLaw
+from lawful.record import Choice
+from lawful.tracing import split_arguments, trace
+
+from ..summing import finite_sites
+from .discrete_part import discrete_part
+from .belief_forests import Forest, forest_of, spanning_forest
+from .graph import FactorGraph, Potentials
+from .graph_law import GraphLaw, SiteLaw, observed, states_of
+from .lifted import TABLE
+from .propagation import propagated
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A site that the proposal draws: its address, its name in the graph, shape, type of values, and its states'."""
+
+    address: Address
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    support: tuple[Any, ...]
+
+
+def tree_proposal(
+    model: Any,
+    *args: Any,
+    sites: Collection[Any] | None = None,
+    given: Mapping[str, Any] | None = None,
+    floor: float = 1e-3,
+    follow: bool = False,
+    max_table: int = TABLE,
+    **settings: Any,
+) -> Callable[..., None]:
+    """Make a proposal program for finite sites from loopy beliefs.
+
+    A spanning forest of the factors that tell most is chosen; the sites are drawn one after the other, each given those
+    before, from a product of conditionals of beliefs along the forest, mixed with a share `floor` of uniform draws.
+
+    Args:
+        model: a program, its Form, or a `FactorGraph` (for `to_program` of it).
+        args: the arguments of the program.
+        sites: names of the finite sites to propose; default: all.
+        given: values of all other latent sites, by name, at which the beliefs are taken.
+        floor: share of draws that are uniform over the states that no variable excludes by itself. With 0 a state of
+            positive mass may be out of reach, and neither chains nor weights would show it.
+        follow: False for beliefs at `args` and `given`, the same in all calls: for `mh(independence(q))`,
+            `importance(proposal=q)`, `smc(proposal=q)` and `propose(q)`. True for beliefs at the arguments of the run
+            and the current values of the other sites, found anew for each move: for `mh(q)`; then `args` and `given`
+            decide the forest alone, and may be left out.
+        max_table: largest number of entries of a factor's table.
+        settings: of `propagated`.
+
+    Returns: a program that samples the sites under their names.
+
+    Raises: LawfulError for a floor outside [0, 1], for a warm start, and where a name is no finite site or a value is
+        missing; errors of `to_factor_graph`.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> from lawful import inference
+    >>> def ring():
+    ...     with lawful.plate("i", 4):
+    ...         z = lawful.sample("z", dist.Bernoulli(0.6))
+    ...     lawful.factor("pull", jnp.sum(jnp.where(z == jnp.roll(z, 1), 0.5, 0.0)))
+    >>> proposed = inference.propose(tree_proposal(ring))(ring)
+    >>> both = inference.enumerate(proposed)().log_evidence, inference.enumerate(ring)().log_evidence
+    >>> bool(jnp.allclose(*both))
+    True
+    """
+    if not 0 <= floor <= 1:
+        raise LawfulError(f"tree_proposal: floor: expected a share in [0, 1], got {floor}.")
+    if "init" in settings:
+        raise LawfulError(
+            "tree_proposal: init: messages of another run would make the proposal depend on the past, and no kernel "
+            "would keep its target. Fix: leave it out; all runs begin with the same messages."
+        )
+    if isinstance(model, FactorGraph):
+        if args or sites is not None or given or follow:
+            raise LawfulError("tree_proposal: a factor graph takes no arguments, sites, given or follow.")
+        kind, families = str(jnp.result_type(int)), [f for f in model.structure.families if f.size]
+        drawn = [_Drawn((f.name,), f.name, f.shape, kind, tuple(range(f.cardinality))) for f in families]
+        return _fixed(model, drawn, floor, settings)
+    form = model if isinstance(model, Form) else trace(model, *args)
+    part = discrete_part(form, [c.address for c in _chosen(form, sites)], max_table)
+    drawn = [
+        _Drawn(c.address, c.name, c.full_shape, str(c.dtype), tuple(s.tolist()))
+        for c, s in zip(part.choices, part.supports, strict=True)
+    ]
+    arrays, factors = split_arguments(args)[0], None
+    if not follow:
+        return _fixed(part.graph(*arrays, *_values(part.held, given)), drawn, floor, settings)
+    if (args or not form.inputs) and (given or not part.held):
+        factors = propagated(part.graph(*arrays, *_values(part.held, given)), **settings).factors
+    forest = forest_of(part.structure, spanning_forest(part.structure, factors), floor)
+
+    def tree(current: Mapping[str, Any], *arrays: Any) -> None:
+        """Draw the sites at the current values of the others."""
+        now = part.graph(*arrays, *(current[c.name] for c in part.held))
+        _draw(forest, _beliefs_on(forest, now, settings), drawn)
+
+    return tree
+
+
+def _fixed(graph: FactorGraph, drawn: Sequence[_Drawn], floor: float, settings: Mapping[str, Any]) -> Any:
+    """Make the proposal of a graph whose numbers are known."""
+    forest = forest_of(graph.structure, spanning_forest(graph.structure, propagated(graph, **settings).factors), floor)
+    potentials = jax.tree.map(np.asarray, _beliefs_on(forest, graph, settings))
+
+    def tree(*ignored: Any) -> None:
+        """Draw the sites, whatever the current values are."""
+        _draw(forest, potentials, drawn)
+
+    return tree
+
+
+def _beliefs_on(forest: Forest, graph: FactorGraph, settings: Mapping[str, Any]) -> Potentials:
+    """Run belief propagation, and put its beliefs on a forest."""
+    beliefs = propagated(graph, **{"certify": False, **settings})
+    put: Potentials = jax.jit(forest.potentials)(_own_scores(graph), beliefs.variables, beliefs.factors)
+    return put
+
+
+def _own_scores(graph: FactorGraph) -> list[Any]:
+    """What each variable says of its own states: its unary scores, and the factors that read it alone."""
+    structure, potentials = graph.structure, graph.potentials
+    found = [jnp.asarray(u) for u in potentials.unary]
+    offsets = np.array([f.offset for f in structure.families])
+    sizes = np.array([f.size for f in structure.families])
+    for group, tables in zip(structure.groups, potentials.tables, strict=True):
+        if group.arity != 1:
+            continue
+        scope = group.scopes[:, 0]
+        for place in np.flatnonzero(sizes > 0).tolist():
+            rows = np.flatnonzero((scope >= offsets[place]) & (scope < offsets[place] + sizes[place])).astype(np.int32)
+            if len(rows):
+                own = jnp.asarray(tables)[np.zeros_like(rows) if group.shared else rows]
+                found[place] = found[place].at[(scope[rows] - offsets[place]).astype(np.int32)].add(own)
+    return found
+
+
+def _draw(forest: Forest, potentials: Potentials, drawn: Sequence[_Drawn]) -> None:
+    """Draw the sites one after the other, each given those before."""
+    structure, tree = forest.structure, jax.tree.structure(potentials)
+    for site in drawn:
+        law = SiteLaw(GraphLaw(structure, tree, (site.name,)), site.shape, site.kind, site.support)
+        leaves = tuple(map(jnp.asarray, jax.tree.leaves(potentials)))
+        with contextlib.ExitStack() as scopes:
+            for name in site.address[:-1]:
+                scopes.enter_context(scope(str(name)))
+            value = sample(str(site.address[-1]), BoundLaw(law, leaves))
+        potentials = observed(structure, potentials, site.name, states_of(value, site.support)[0])
+
+
+def _chosen(form: Form, sites: Collection[Any] | None) -> list[Choice]:
+    finite = finite_sites(form)
+    if sites is None:
+        return list(finite)
+    names = [sites] if isinstance(sites, str) else list(sites)
+    found = [c for c in finite if c.name in names or c.address in names]
+    missing = [n for n in names if not any(n in (c.name, c.address) for c in finite)]
+    if missing or not found:
+        raise LawfulError(
+            f"tree_proposal: {', '.join(map(str, missing)) or 'nothing'}: expected names of finite sites; these are: "
+            f"{', '.join(c.name for c in finite) or 'none'}."
+        )
+    return found
+
+
+def _values(held: Sequence[Choice], given: Mapping[str, Any] | None) -> list[Any]:
+    missing = [c.name for c in held if c.name not in (given or {})]
+    if missing:
+        raise LawfulError(
+            f"tree_proposal: {', '.join(missing)}: neither proposed nor given. Fix: pass values of all other latent "
+            "sites as given={'name': value}.",
+            sites=tuple(missing),
+        )
+    return [jnp.asarray((given or {})[c.name], c.dtype) for c in held]
