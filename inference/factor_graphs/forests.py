@@ -75,7 +75,7 @@ def sweeps_needed(structure: Structure) -> int:
 def by_messages(graph: FactorGraph) -> Beliefs:
     """Give exact marginals and the total mass of a forest."""
     structure = graph.structure
-    total, variables, factors, impossible = mass_and_marginals(structure)(graph.potentials)
+    total, variables, factors, impossible = mass_and_marginals(structure)(jax.tree.map(jnp.asarray, graph.potentials))
     numbers = number_of("exact"), number_of("infeasible"), number_of("nonfinite")
     verdict = jnp.where(jnp.isfinite(total), numbers[0], jnp.where(total == -jnp.inf, numbers[1], numbers[2]))
     info = {"impossible": impossible}
