@@ -317,7 +317,7 @@ def _addresses(form: Form) -> dict[Address, Source]:
         elif isinstance(node, Loop):
             body = _addresses(node.body)
             if node.addresses is not None:
-                body = {own: body[first] for first, steps in node.addresses for own in steps}
+                body = {own: body[first] for first, steps in node.addresses if first in body for own in steps}
             _merge(found, body)
         elif isinstance(node, Branch):
             arms: dict[Address, Source] = {}

@@ -190,7 +190,8 @@ class _Reader:
         for node in form.nodes:
             if isinstance(node, Det):
                 self.source = node.source
-                found = self.apply(node.label, node.function, [env[v] for v in node.ins])
+                shape = node.outs[0].shape if node.outs else None
+                found = self.apply(node.label, node.function, [env[v] for v in node.ins], shape=shape)
                 env |= zip(node.outs, found, strict=True)
             elif isinstance(node, Factor):
                 self.weigh(show_address(node.address), env[node.term], steps, guard)
@@ -203,9 +204,11 @@ class _Reader:
                 self.branch(node, env, steps, guard)
         return [env[v] for v in form.outputs]
 
-    def apply(self, what: str, function: Any, values: Sequence[Any], out_axis: int = 0) -> tuple[Any, ...]:
-        """Apply a function of arrays to values of one step, or of many."""
-        return self.tried(what, mapped, self.lifting, function, values, out_axis)
+    def apply(
+        self, what: str, function: Any, values: Sequence[Any], out_axis: int = 0, shape: tuple[int, ...] | None = None
+    ) -> tuple[Any, ...]:
+        """Apply a function of arrays to values of one step, or of many; see `mapped`."""
+        return self.tried(what, mapped, self.lifting, function, values, out_axis, shape)
 
     def tried(self, what: str, function: Any, *args: Any) -> Any:
         """Run a rule; a table over budget becomes an error that names its variables."""

@@ -61,22 +61,24 @@ class Lifting:
         }
         for node in form.nodes:
             assert isinstance(node, Det)
-            known |= zip(node.outs, self.apply(node.function, [known[v] for v in node.ins]), strict=True)
+            shape = node.outs[0].shape if node.outs else None
+            known |= zip(node.outs, self.apply(node.function, [known[v] for v in node.ins], shape), strict=True)
         return [known[v] for v in form.outputs]
 
-    def apply(self, function: Callable[..., Any], values: Sequence[Any]) -> tuple[Any, ...]:
-        """Apply a function of arrays that gives a tuple."""
+    def apply(self, function: Callable[..., Any], values: Sequence[Any], shape: Shape | None = None) -> tuple[Any, ...]:
+        """Apply a function of arrays that gives a tuple; the shape of its first part, where known, saves tracing it."""
         if not any(isinstance(v, Terms) for v in values):
             return tuple(function(*values))
         if isinstance(function, Equation) and function.primitive.name not in CALLS:
-            return self.equation(function, values)
+            return self.equation(function, values, shape)
         return tuple(self.form(unfold(function, *(abstract(v) for v in values)), values))
 
-    def equation(self, equation: Equation, values: Sequence[Any]) -> tuple[Any, ...]:
+    def equation(self, equation: Equation, values: Sequence[Any], shape: Shape | None = None) -> tuple[Any, ...]:
         """Apply one operation."""
         rest = iter(values)
         full = [next(rest) if literal is None else jnp.asarray(literal[0]) for literal in equation.literals]
-        shape = tuple(jax.eval_shape(equation, *(abstract(v) for v in values))[0].shape)
+        if shape is None:
+            shape = tuple(jax.eval_shape(equation, *(abstract(v) for v in values))[0].shape)
         name, found = equation.primitive.name, None
         if name in RULES:
             found = RULES[name](self, equation, full, shape)

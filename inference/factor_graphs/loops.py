@@ -40,8 +40,11 @@ class LoopReader:
 
         Raises: UnsupportedProgramError for a loop that an algorithm wrote.
         """
-        if node.plates or node.unrolled:
-            raise UnsupportedProgramError("to_factor_graph: a loop of an algorithm cannot be read.")
+        if node.plates:
+            raise UnsupportedProgramError(
+                "to_factor_graph: a loop with the plates of an algorithm (particles or chains) cannot be read. Fix: "
+                "read the program itself."
+            )
         self.reader, self.node, self.steps, self.guard = reader, node, steps, guard
         self.order = np.arange(node.length)[:: -1 if node.reverse else 1]
 

@@ -45,15 +45,28 @@ def at_steps(value: Any, steps: Any) -> Any:
     return Terms(tuple(ids.shape), tuple(part.take(ids, len(value.shape)) for part in value.parts))
 
 
-def mapped(lifting: Lifting, function: Callable[..., Any], values: Sequence[Any], out_axis: int = 0) -> tuple[Any, ...]:
+def mapped(
+    lifting: Lifting,
+    function: Callable[..., Any],
+    values: Sequence[Any],
+    out_axis: int = 0,
+    shape: tuple[int, ...] | None = None,
+) -> tuple[Any, ...]:
     """Apply a function of the values of one step, to all steps at once where one of the values has them.
+
+    Args:
+        lifting: the rules.
+        function: of arrays of one step, that gives a tuple.
+        values: of one step, or `Lanes`.
+        out_axis: of the steps in the results.
+        shape: of the first result in one step, where it is known.
 
     Raises: Budget where variables of different steps would meet.
     """
     axes = tuple(0 if isinstance(v, Lanes) else None for v in values)
     bare = [v.value if isinstance(v, Lanes) else v for v in values]
     if all(axis is None for axis in axes):
-        return lifting.apply(function, bare)
+        return lifting.apply(function, bare, shape)
     many = jax.vmap(lambda *xs: tuple(function(*xs)), in_axes=axes, out_axes=out_axis)
     return tuple(map(Lanes, lifting.without_meeting().apply(many, bare)))
 

@@ -12,6 +12,7 @@ import lawful
 from lawful import inference
 from lawful.inference.check import random_program
 from lawful.inference.factor_graphs import infer, loops, most_probable, to_factor_graph
+from lawful.rolling import rolled
 
 MOVES = jnp.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.25, 0.25, 0.5]])
 Y = jnp.array([0.3, -1.0, 2.0, 0.1, 0.9, 1.4, -0.2, 0.5])
@@ -231,3 +232,17 @@ def test_a_long_loop_is_read_and_solved_as_a_chain():
         weights /= weights.sum()
     assert float(found.log_z) == pytest.approx(total, rel=1e-12)
     np.testing.assert_allclose(found.beliefs["z"][-1], weights, atol=1e-12)
+
+
+def test_a_loop_that_was_rolled_is_read_like_any_other():
+    def program(y):
+        z = 0
+        for step in range(10):
+            z = lawful.sample(f"z{step}", dist.Categorical(MOVES[z]))
+            lawful.sample(f"y{step}", dist.Normal(1.0 * z, 1.0), obs=y[step % 8])
+
+    form = lawful.trace(program, Y)
+    apart, loop = to_factor_graph(form, Y), to_factor_graph(rolled(form, always=True), Y)
+    assert [f.name for f in apart.structure.families] == [f"z{k}" for k in range(10)]
+    assert max(f.size for f in loop.structure.families) >= 8
+    assert float(infer(loop).log_z) == pytest.approx(float(infer(apart).log_z), abs=1e-12)
