@@ -55,7 +55,8 @@ def largest_table(structure: Structure, block: np.ndarray) -> int:
 
 def _largest(structure: Structure) -> int:
     """The least among the orders; one in rounds may take tables that are larger, but few and small, to be faster."""
-    return min(elimination_plan(structure, "min-weight").largest, core_plan(structure).largest)
+    core = core_plan(structure).largest
+    return core if structure.counted else min(core, elimination_plan(structure, "min-weight").largest)
 
 
 def refuse_wide_blocks(structure: Structure, blocks: Sequence[np.ndarray], budget: int) -> None:

@@ -500,6 +500,7 @@ def graph_of(structure: Structure, potentials: Potentials) -> FactorGraph:
     """Make a graph from its structure and its numbers, which may be traced."""
     graph = FactorGraph()
     graph._families, graph._groups = list(structure.families), list(structure.groups)
+    graph._counted = list(structure.counted)
     graph._unary, graph._tables = list(potentials.unary), list(potentials.tables)
     graph._structure = structure
     return graph

@@ -28,8 +28,8 @@ from lawful.record import Choice
 from lawful.tracing import split_arguments, trace
 
 from ..summing import finite_sites
-from .discrete_part import discrete_part
 from .belief_forests import Forest, forest_of, spanning_forest
+from .discrete_part import DiscretePart, discrete_part
 from .graph import FactorGraph, Potentials
 from .graph_law import GraphLaw, SiteLaw, observed, states_of
 from .lifted import TABLE
@@ -120,8 +120,7 @@ def tree_proposal(
 
     def tree(current: Mapping[str, Any], *arrays: Any) -> None:
         """Draw the sites at the current values of the others."""
-        now = part.graph(*arrays, *(current[c.name] for c in part.held))
-        _draw(forest, _beliefs_on(forest, now, settings), drawn)
+        _draw(forest, _following(part, forest, settings, current, arrays), drawn)
 
     return tree
 
@@ -136,6 +135,13 @@ def _fixed(graph: FactorGraph, drawn: Sequence[_Drawn], floor: float, settings: 
         _draw(forest, potentials, drawn)
 
     return tree
+
+
+def _following(
+    part: DiscretePart, forest: Forest, settings: Mapping[str, Any], current: Mapping[str, Any], arrays: Sequence[Any]
+) -> Potentials:
+    """Give the numbers of a forest at the current values of the sites that are held."""
+    return _beliefs_on(forest, part.graph(*arrays, *(current[c.name] for c in part.held)), settings)
 
 
 def _beliefs_on(forest: Forest, graph: FactorGraph, settings: Mapping[str, Any]) -> Potentials:

@@ -1,11 +1,28 @@
-"""Planted faults in factor graphs: messages, counting numbers, exclusions, evidence, files and counts."""
+"""Planted faults in factor graphs: messages, counting numbers, exclusions, evidence, files, counts, blocks, trees."""
 
+import contextlib
+import importlib
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.inference.factor_graphs import assembling, exchange, graph, messages, propagation
+from lawful.inference.factor_graphs import (
+    assembling,
+    belief_forests,
+    exchange,
+    graph,
+    graph_law,
+    messages,
+    propagation,
+    restriction,
+)
+from lawful.inference.kernels import program_proposal
 from lawful.inference.numerics.counts import factor, solving
 from tests.mutants.patching import patched
+
+# The package gives the name to a function.
+tree_proposal = importlib.import_module("lawful.inference.factor_graphs.tree_proposal")
 
 
 def damping_weights_too_large():
@@ -124,3 +141,73 @@ def tilt_not_undone():
         return told
 
     return patched(solving, "_told", make)
+
+
+def tree_of_factors_as_a_block():
+    """A block is drawn from a spanning tree of its factors: those that close a cycle are left out."""
+
+    def make(original):
+        def potentials(self, whole, states):
+            found = original(self, whole, states)
+            kept = {(limb.group, limb.factor) for limb in belief_forests.spanning_forest(self.structure, None)}
+            tables = []
+            for number, (group, own) in enumerate(zip(self.structure.groups, found.tables, strict=True)):
+                inside = np.array([group.arity < 2 or (number, row) in kept for row in range(group.size)])
+                tables.append(jnp.where(inside.reshape((-1, *[1] * group.arity)), own, 0.0))
+            return found._replace(tables=tuple(tables))
+
+        return potentials
+
+    return patched(restriction.Restriction, "potentials", make)
+
+
+def warm_start_inside_a_move():
+    """Messages go on from what the moved sites were, and score the way back, too."""
+
+    def beliefs(original):
+        def following(part, forest, settings, current, arrays):
+            now = part.graph(*arrays, *(current[c.name] for c in part.held))
+            past = now.potentials
+            for choice, support in zip(part.choices, part.supports, strict=True):
+                states, _ = graph_law.states_of(current[choice.name], support)
+                past = graph_law.observed(part.structure, past, choice.name, states)
+            last = propagation.propagated(graph.graph_of(part.structure, past), max_iters=3, tol=0.0)
+            more = {**settings, "init": last, "max_iters": 1, "tol": 0.0}
+            return tree_proposal._beliefs_on(forest, now, more)
+
+        return following
+
+    def scores(original):
+        def back(self, block, program, inputs, choices, old, values, flags):
+            return original(self, block, program, inputs, choices, old, old.values, flags)
+
+        return back
+
+    return _together(
+        patched(tree_proposal, "_following", beliefs), patched(program_proposal.ProgramProposal, "_scores", scores)
+    )
+
+
+@contextlib.contextmanager
+def _together(first, second):
+    """Two patches of one fault; gives the counter of the first."""
+    with first as reached, second:
+        yield reached
+
+
+def floor_left_out_of_the_density():
+    """Draws have a share of uniform ones, and the density is that of the tree alone."""
+
+    def make(original):
+        def log_prob(self, value, *leaves):
+            base = self.base
+            if base.structure.family(belief_forests.COIN) is not None:
+                numbers = graph.Potentials(*jax.tree.unflatten(base.tree, leaves))
+                leaves = jax.tree.leaves(
+                    graph_law.observed(base.structure, numbers, belief_forests.COIN, jnp.array([1]))
+                )
+            return original(self, value, *leaves)
+
+        return log_prob
+
+    return patched(graph_law.SiteLaw, "log_prob", make)

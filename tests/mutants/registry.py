@@ -80,6 +80,13 @@ COUNT_SWEEP = Tested(
     "tests.inference.factor_graphs.test_counted", "test_a_sweep_sends_the_messages_of_the_table_of_all_members",
     (("temperature", 1.0),),
 )  # fmt: skip
+BLOCK = Tested(
+    "tests.inference.kernels.test_block_gibbs", "test_blocks_that_are_given_keep_the_posterior",
+    (("blocks", [["z"]]),),
+)  # fmt: skip
+TREES = "tests.inference.factor_graphs.test_tree_proposal"
+FOLLOWED = Tested(TREES, "test_beliefs_that_follow_the_other_sites_keep_the_posterior_exactly", tier="0")
+FLOOR = Tested(TREES, "test_moves_by_beliefs_keep_the_posterior_exactly", (("floor", 0.01),), tier="0")
 EVIDENCE = Tested("tests.inference.factor_graphs.test_elimination", "test_evidence_is_what_is_left_of_the_graph")
 
 
@@ -157,6 +164,9 @@ MUTANTS = (
     Mutant("39c", "counting number applied twice", messages.counting_twice, SWEEP),
     Mutant("39d", "evidence ignored on some variables", messages.evidence_of_one_name, EVIDENCE),
     Mutant("39e", "axes of a table in a file in the wrong order", messages.first_variable_fastest, AXES),
+    Mutant("39f", "a spanning tree of factors as a Gibbs block", messages.tree_of_factors_as_a_block, BLOCK),
+    Mutant("39g", "warm start inside MH", messages.warm_start_inside_a_move, FOLLOWED),
+    Mutant("39h", "floor of a proposal not in its density", messages.floor_left_out_of_the_density, FLOOR),
     Mutant("40", "count off by one", messages.count_off_by_one, COUNTS),
     Mutant("40b", "tilt not undone", messages.tilt_not_undone, COUNTS),
     Mutant("40c", "a member's own message in what its count hears", messages.member_hears_itself, COUNT_SWEEP),
