@@ -15,9 +15,10 @@ import numpy as np
 
 from lawful.errors import WidthError
 
-from .exact import core_plan, elimination_plan
+from .exact import BUDGET, by_messages_alone, core_plan, elimination_plan
 from .restriction import Restriction
 from .structure import Structure
+from .unfolding import unfolded_structure, unfolding_entries
 
 
 def chosen_blocks(structure: Structure, always: np.ndarray, budget: int) -> list[np.ndarray]:
@@ -55,8 +56,12 @@ def largest_table(structure: Structure, block: np.ndarray) -> int:
 
 def _largest(structure: Structure) -> int:
     """The least among the orders; one in rounds may take tables that are larger, but few and small, to be faster."""
-    core = core_plan(structure).largest
-    return core if structure.counted else min(core, elimination_plan(structure, "min-weight").largest)
+    if by_messages_alone(structure):
+        return max(structure.counts)
+    if (needed := unfolding_entries(structure)) > BUDGET:
+        return needed
+    structure = unfolded_structure(structure)
+    return min(elimination_plan(structure, "min-weight").largest, core_plan(structure).largest)
 
 
 def refuse_wide_blocks(structure: Structure, blocks: Sequence[np.ndarray], budget: int) -> None:
@@ -85,12 +90,23 @@ def _touching(structure: Structure) -> list[list[np.ndarray]]:
     return found
 
 
+def _bags(structure: Structure) -> list[list[set[int]]]:
+    """Members and variable of each count, by variable; no table of them is made."""
+    found: list[list[set[int]]] = [[] for _ in range(structure.size)]
+    for count in structure.counted:
+        for total, start, end in zip(count.totals.tolist(), count.starts[:-1], count.starts[1:], strict=True):
+            bag = {total, *count.members[start:end].tolist()}
+            for variable in bag:
+                found[variable].append(bag)
+    return found
+
+
 def _without_cycle(
     structure: Structure, touching: list[list[np.ndarray]], always: list[int], left: Sequence[int], budget: int
 ) -> list[int]:
     """Take variables, the first ones first, as long as no cycle and no table over budget arises among those taken."""
     part: dict[int, int] = {}
-    size = structure.cardinalities.tolist()
+    size, bags = structure.cardinalities.tolist(), _bags(structure)
 
     def root(v: int) -> int:
         while part[v] != v:
@@ -101,6 +117,7 @@ def _without_cycle(
         """Add a variable where its factors lead to different parts; factors with one set inside count once."""
         inside = {frozenset(u for u in scope.tolist() if u in part and u != v) for scope in touching[v]}
         parts = [{root(u) for u in members} for members in inside]
+        parts += [{root(u) for u in bag if u in part and u != v} for bag in bags[v]]
         joined = set[int]().union(*parts)
         largest = max((size[v] * math.prod(size[u] for u in members) for members in inside if members), default=0)
         if not anyway and (sum(map(len, parts)) > len(joined) or largest > budget):

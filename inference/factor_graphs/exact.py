@@ -47,6 +47,7 @@ def elimination_plan(structure: Structure, rule: str | None) -> Plan:
         structure: of the graph.
         rule: "min-fill", "min-degree", "min-weight" or "rounds"; None compares them.
     """
+    assert not structure.counted, "counts are unfolded, or solved by messages, before"
     if rule is None:
         return planned(structure, best_order(structure))
     if rule == "rounds":

@@ -13,10 +13,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.errors import LawfulError
-
 from .graph import Potentials
-from .structure import Family, Group, Structure
+from .structure import Count, Family, Group, Structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,20 +31,18 @@ class Restriction:
 
     Attributes:
         source: structure of the graph.
-        variables: numbers of the variables that stay (m,), ascending.
+        variables: numbers of the variables that stay (m,), ascending; those that share a bag with them stay as well,
+            with the state that is held as the only one possible.
         structure: of the restricted graph; its families have the names of those of the graph.
     """
 
     def __init__(self, source: Structure, variables: np.ndarray) -> None:
         """Find the factors that read the variables, and cut their scopes."""
-        if source.counted:
-            raise LawfulError(
-                f"a block of some variables: the graph has counts, as {source.counted[0].name!r}. Fix: draw all "
-                "variables at once, or write the counts as tables: unfolded(graph)."
-            )
-        self.source, self.variables = source, np.unique(np.asarray(variables, np.int64))
+        self.source, free = source, np.unique(np.asarray(variables, np.int64))
+        self.variables = with_bags(source, free)
         number = np.full(source.size, -1, np.int64)
         number[self.variables] = np.arange(len(self.variables))
+        self._pinned = ~np.isin(np.arange(source.size), free)
         families, self._unary = [], list[tuple[int, np.ndarray]]()
         for place, family in enumerate(source.families):
             own = np.flatnonzero(number[family.offset : family.offset + family.size] >= 0)
@@ -54,6 +50,8 @@ class Restriction:
                 offset = int(number[family.offset + own[0]])
                 families.append(Family(family.name, (len(own),), family.cardinality, offset, family.states))
                 self._unary.append((place, own.astype(np.int32)))
+        counted = tuple(count for given in source.counted if (count := _restricted(given, number)).size)
+        number[self._pinned] = -1
         groups, self._pieces = [], list[_Piece]()
         for place, group in enumerate(source.groups):
             inside = number[group.scopes] >= 0
@@ -67,14 +65,21 @@ class Restriction:
                 name = f"{group.name} {kept}"
                 groups.append(Group(name, number[group.scopes[rows][:, list(kept)]], cards, shared))
                 self._pieces.append(_Piece(place, rows.astype(np.int32), kept))
-        self.structure = Structure(tuple(families), tuple(groups))
+        self.structure = Structure(tuple(families), tuple(groups), counted)
 
     def potentials(self, potentials: Potentials, states: Any) -> Potentials:
         """Give the numbers of the restricted graph, from those of the graph and the states of all its variables (n,).
 
         Only the states of held variables are read.
         """
-        unary = tuple(potentials.unary[place][own] for place, own in self._unary)
+        unary = []
+        for place, own in self._unary:
+            scores, variables = potentials.unary[place][own], self.source.families[place].offset + own
+            pinned = self._pinned[variables]
+            if pinned.any():
+                here = states[variables][:, None] == np.arange(scores.shape[1])
+                scores = jnp.where(pinned[:, None], jnp.where(here, 0.0, -jnp.inf).astype(scores.dtype), scores)
+            unary.append(scores)
         tables = []
         for piece, group in zip(self._pieces, self.structure.groups, strict=True):
             source = self.source.groups[piece.group]
@@ -86,4 +91,31 @@ class Restriction:
             held = [k for k in range(source.arity) if k not in piece.kept]
             moved = jnp.moveaxis(own, [k + 1 for k in held], list(range(1, len(held) + 1)))
             tables.append(moved[(rows, *(states[source.scopes[piece.rows, k]] for k in held))])
-        return Potentials(unary, tuple(tables))
+        return Potentials(tuple(unary), tuple(tables))
+
+
+def with_bags(structure: Structure, variables: np.ndarray) -> np.ndarray:
+    """Add to variables all others of their bags: members, and the variables that hold the counts."""
+    inside = np.zeros(structure.size, bool)
+    inside[variables] = True
+    found = [variables]
+    for count in structure.counted:
+        touched = _touched(count, inside)
+        found += [count.totals[touched], count.members[touched[count.bags]]]
+    return np.unique(np.concatenate(found))
+
+
+def _touched(count: Count, inside: np.ndarray) -> np.ndarray:
+    """Tell which bags hold one of some variables (G,)."""
+    found = inside[count.totals]
+    np.logical_or.at(found, count.bags, inside[count.members])
+    return found
+
+
+def _restricted(count: Count, number: np.ndarray) -> Count:
+    """Keep the bags whose variables all stay, with their new numbers."""
+    touched = number[count.totals] >= 0
+    np.logical_and.at(touched, count.bags, number[count.members] >= 0)
+    own = touched[count.bags]
+    starts = np.concatenate([[0], np.cumsum(count.sizes[touched])])
+    return Count(count.name, number[count.totals[touched]], number[count.members[own]], starts, count.states[own])

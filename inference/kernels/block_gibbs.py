@@ -66,7 +66,7 @@ class BlockGibbs:
             inner = block.det(restricted, states, *leaves, label="given the others")
             law = part.law(restriction.structure, restricted.tree)
             drawn = block.site((PREFIX, "block_gibbs", str(number)), law, inner)
-            states = block.det(_Placed(variables.astype(np.int32)), states, drawn, label="drawn")
+            states = block.det(_Placed(restriction.variables.astype(np.int32)), states, drawn, label="drawn")
         value |= zip((c.address for c in part.choices), block.det(part.values, states, label="values"), strict=True)
         values = tuple(value[c.address] for c in choices)
         log_density, flags = scored(block, program, inputs, values)

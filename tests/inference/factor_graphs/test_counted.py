@@ -26,6 +26,7 @@ from lawful.inference.factor_graphs.forests import by_messages, mass_and_margina
 from lawful.inference.factor_graphs.free_energy import free_energy, point_at
 from lawful.inference.factor_graphs.loopy import Settings, run
 from lawful.inference.factor_graphs.messages import net_of, scores_of
+from lawful.inference.factor_graphs.restriction import Restriction
 from lawful.inference.factor_graphs.structure import Group, Structure
 from lawful.inference.numerics.counts import potentials
 from tests.inference.factor_graphs.truth import Truth, assignments, counted_graph, log_scores
@@ -243,6 +244,40 @@ def test_bags_may_be_empty():
     for found in (infer(graph), propagated(graph), by_messages(graph)):
         np.testing.assert_allclose(found.log_z, 1.4, rtol=1e-12)
         assert found.beliefs["zero"].tolist() == [[1.0], [1.0]] and found.beliefs["none"].shape == (0, 4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_restricted_graph_has_the_counts_of_the_graph_where_the_others_are_held(seed):
+    """Elimination of a block, given the states of the others, is the conditional mass of the graph."""
+    graph, rng = counted_graph(seed, zeros=0.0), np.random.default_rng(seed)
+    listed, scores = assignments(graph), log_scores(graph)
+    held = listed[rng.choice(np.flatnonzero(np.isfinite(scores)))]
+    totals = np.concatenate([count.totals for count in graph.structure.counted])
+    block = np.union1d(np.flatnonzero(rng.random(graph.structure.size) < 0.4), totals)
+    restriction = Restriction(graph.structure, block)
+    assert set(block) <= set(restriction.variables) and restriction.structure.counted
+    junk = held.copy()
+    junk[block] = 0
+    potentials = restriction.potentials(graph.potentials, junk)
+    rest = np.setdiff1d(np.arange(graph.structure.size), block)
+    there = np.exp(scores) * (listed[:, rest] == held[rest]).all(axis=1)
+    family = restriction.structure.families[0]
+    marginals = drawn_marginals(restriction.structure, potentials)
+    for k, v in enumerate(restriction.variables[: family.size]):
+        expected = [there[listed[:, v] == s].sum() / there.sum() for s in range(family.cardinality)]
+        np.testing.assert_allclose(marginals[k], expected, atol=1e-12)
+
+
+def drawn_marginals(structure, potentials):
+    """Marginals of the first family, by elimination."""
+    graph = FactorGraph()
+    for family, scores in zip(structure.families, potentials.unary, strict=True):
+        graph.variables(family.name, family.shape, family.cardinality, np.asarray(scores))
+    for group, tables in zip(structure.groups, potentials.tables, strict=True):
+        graph.add(group.name, group.scopes, group.cardinalities, np.asarray(tables), shared=group.shared)
+    for count in structure.counted:
+        graph.add_count(count)
+    return eliminated(graph).variables[0]
 
 
 def test_counts_of_assignments_may_be_left_out():
