@@ -27,6 +27,7 @@ from .graph import FactorGraph, Potentials
 from .ordering import RULES, best_order, greedy, in_rounds
 from .pendants import pendants_of
 from .results import by_family, by_group
+from .strips import Strips, strips_of
 from .structure import Structure
 from .unfolding import unfolded_potentials, unfolded_structure, unfolding_entries
 from .verdicts import number_of
@@ -74,6 +75,13 @@ def chained_plan(structure: Structure, always: bool = False) -> Chained | None:
     return Chained(found, elimination_plan(found.core, None))
 
 
+def path_plan(structure: Structure, always: bool = False) -> Chained | None:
+    """Split a graph, or the chain of its levels where it is long and narrow, into a core and chains."""
+    split = chained_plan(structure, always)
+    strips = None if split is not None else strips_of(structure)
+    return split if strips is None else chained_plan(strips.joint, True)
+
+
 def refuse_too_wide(plan: Plan, budget: int) -> None:
     """Refuse a plan over budget before anything is allocated.
 
@@ -112,7 +120,7 @@ def eliminated(
         return by_messages(graph)
     runner = _ready(structure, order, "marginals", budget, chains)
     log_z, verdict, variables, factors = _run(runner, compiled, potentials)
-    method = "chains" if isinstance(runner, _Loops) else "elimination"
+    method = "chains" if isinstance(runner, _Loops | _Levels) else "elimination"
     return Beliefs(structure, variables, factors, log_z, verdict, method=method)
 
 
@@ -189,7 +197,7 @@ def by_name(structure: Structure, states: Any) -> dict[str, Any]:
 def core_plan(structure: Structure) -> Plan:
     """Plan the elimination that is left where long paths are summed by loops; that of all where none are."""
     tables = unfolded_structure(structure) if structure.counted and not by_messages_alone(structure) else structure
-    split = chained_plan(tables)
+    split = path_plan(tables)
     return elimination_plan(tables, None) if split is None else split.plan
 
 
@@ -207,6 +215,8 @@ def _ready(structure: Structure, order: str | None, what: str, budget: int | Non
             )  # fmt: skip
         return _Tabled(structure, _ready(unfolded_structure(structure), order, what, budget, chains), what)
     split = None if chains is False or order is not None else chained_plan(structure, bool(chains))
+    if split is None and chains is not False and order is None and strips_of(structure) is not None:
+        return _levels(structure, what)
     if budget is not None:
         refuse_too_wide(elimination_plan(structure, order) if split is None else split.plan, budget)
     return _runner(structure, order, what) if split is None else _loops(structure, bool(chains), what)
@@ -277,6 +287,33 @@ class _Tabled:
         if self.what == "map":
             return found[0][: self.structure.size], found[1]
         return found[: self.structure.size] if self.what == "draw" else found
+
+
+class _Levels:
+    """One question to a long narrow structure, asked of the chain of its levels."""
+
+    plain = None
+
+    def __init__(self, strips: Strips, chain: _Loops, what: str) -> None:
+        self.queries = 0
+
+        def asked(where: Any, potentials: Potentials, *uniforms: Any) -> Any:
+            found = chain.compiled(strips.potentials(where, potentials), *(u[where.first] for u in uniforms))
+            if what == "marginals":
+                log_z, verdict, (node,), (pairs, *constants) = found
+                return log_z, verdict, *strips.marginals(where, node, pairs, constants)
+            if what == "map":
+                return strips.decoded(where, found[0]), found[1]
+            return strips.decoded(where, found) if what == "draw" else found
+
+        self.compiled = partial(jax.jit(asked), strips.where)
+
+
+@lru_cache(maxsize=256)
+def _levels(structure: Structure, what: str) -> _Levels:
+    strips = strips_of(structure)
+    assert strips is not None, "asked for a structure that is long and narrow"
+    return _Levels(strips, _loops(strips.joint, True, what), what)
 
 
 class _Messages:

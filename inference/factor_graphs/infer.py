@@ -13,7 +13,7 @@ from typing import Any
 from lawful.errors import LawfulError, WidthError
 
 from .beliefs import Beliefs
-from .exact import BUDGET, by_messages_alone, chained_plan, eliminated, elimination_plan
+from .exact import BUDGET, by_messages_alone, eliminated, elimination_plan, path_plan
 from .forests import sweeps_needed
 from .graph import FactorGraph
 from .pendants import LEAST
@@ -90,7 +90,7 @@ def plan(graph: FactorGraph, method: str = "auto", width_budget: int = BUDGET) -
         if untabled is not None:
             return untabled
     structure = unfolded_structure(graph.structure)
-    split = chained_plan(structure, method == "chain")
+    split = path_plan(structure, method == "chain")
     if method == "chain" and split is None:
         raise LawfulError(
             f"method='chain': no path of {LEAST} variables or more, with equal numbers of states and factors of two "
