@@ -2,7 +2,7 @@
 
 Law: a message that is sent is that of the flooding update from the messages of the moment. Turns are cut into steps of
 one width, as many as twice the turns at most, and a scan goes through them, so the program does not grow with them and
-the work of a sweep is within a constant of that of its messages.
+the work of a sweep is within a constant of that of its messages. What counts have to tell is sent at its end.
 
 The sums at the variables are carried along, and are summed anew with every sweep, so that rounding does not add up.
 """
@@ -97,8 +97,6 @@ def swept(net: Net, scores: Scores, logs: Logs, steps: Steps, messages: Messages
         messages: as logs, the largest entry at zero.
         damping: share of the old message in the new one.
     """
-    if not steps.sent:
-        return messages
     flat = [[m.reshape((len(m), -1)) for m in block] for block in messages]
     tables = [table.reshape((*block.cardinalities, -1)) for table, block in zip(scores.tables, net.blocks, strict=True)]
 
@@ -140,12 +138,22 @@ def swept(net: Net, scores: Scores, logs: Logs, steps: Steps, messages: Messages
 
     places = {f"{k}.{axis}": (k, axis) for k, axis in steps.sent}
     numbers = {f"{k}.{axis}": jnp.asarray(sent, jnp.int32) for (k, axis), sent in steps.sent.items()}
-    ended, _ = jax.lax.scan(step, _State(flat, totals_of(net, scores, messages, logs.hard)), numbers)
+    state = _State(flat, totals_of(net, scores, messages, logs.hard))
+    if steps.sent:
+        state, _ = jax.lax.scan(step, state, numbers)
     shapes = [[m.shape for m in block] for block in messages]
-    return tuple(
+    ended = tuple(
         tuple(m.reshape(shape) for m, shape in zip(*pair, strict=True))
-        for pair in zip(ended.messages, shapes, strict=True)
+        for pair in zip(state.messages, shapes, strict=True)
     )
+    if not net.tallies:
+        return ended
+    told = logs.sweep(net, scores, scores.tables, ended)
+    mixed = [
+        tuple(logs.damped(*pair, damping) for pair in zip(*block, strict=True))
+        for block in list(zip(told, ended, strict=True))[len(net.blocks) :]
+    ]
+    return (*ended[: len(net.blocks)], *mixed)
 
 
 def _heard(totals: Totals, card: int, rows: Any, own: Any) -> Any:

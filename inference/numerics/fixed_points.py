@@ -4,11 +4,8 @@ Law: the derivative of a fixed point is that of the equation, dx = (df/dx) dx + 
 led to it; both modes and all orders, with memory of a few copies of x. A value that is stationary in x at the fixed
 point has the derivative that it has with x held.
 
-A linear equation is solved by BiCGSTAB, which needs no more memory where it takes longer, and, where that breaks down,
-as it does on equations that only pass values on, by the plain iteration. Where neither ends the derivative is NaN.
-
-Reference: Christianson (1994), Reverse accumulation and attractive fixed points; van der Vorst (1992), Bi-CGSTAB; for
-stationary values the envelope theorem.
+Reference: Christianson (1994), Reverse accumulation and attractive fixed points; for stationary values the envelope
+theorem.
 """
 
 from __future__ import annotations
@@ -18,9 +15,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.sparse.linalg import bicgstab
 
-STEPS = 1000
+from .linear_equations import solved
 
 
 def settled(update: Callable[[Any, Any], Any], parameters: Any, point: Any) -> Any:
@@ -104,30 +100,4 @@ def _solved(onward: Callable[[Any], Any], towards: Any) -> Any:
     def left(x: Any) -> Any:
         return jax.tree.map(jnp.subtract, x, onward(x))
 
-    def solve(left: Callable[[Any], Any], right: Any) -> Any:
-        size, single = _norm(right), jnp.result_type(*jax.tree.leaves(right)) == jnp.float32
-        target, enough = (1e-6, 1e-4) if single else (1e-11, 1e-8)
-        begun, _ = bicgstab(left, right, tol=target, atol=0.0, maxiter=STEPS)
-        begun = jax.tree.map(lambda x, b: jnp.where(jnp.isfinite(x), x, b), begun, right)
-
-        def off(x: Any) -> Any:
-            return jax.tree.map(jnp.subtract, right, left(x))
-
-        def going(state: Any) -> Any:
-            _, rest, steps = state
-            return (_norm(rest) > enough * size) & (steps < STEPS)
-
-        def step(state: Any) -> Any:
-            x, rest, steps = state
-            x = jax.tree.map(jnp.add, x, rest)
-            return x, off(x), steps + 1
-
-        found, rest, _ = jax.lax.while_loop(going, step, (begun, off(begun), 0))
-        good = _norm(rest) <= enough * size
-        return jax.tree.map(lambda x: jnp.where(good, x, jnp.nan), found)
-
-    return jax.lax.custom_linear_solve(left, towards, solve, transpose_solve=solve)
-
-
-def _norm(values: Any) -> Any:
-    return jnp.sqrt(sum(jnp.sum(x * x) for x in jax.tree.leaves(values)))
+    return jax.lax.custom_linear_solve(left, towards, solved, transpose_solve=solved)

@@ -241,3 +241,21 @@ def test_log_z_is_a_factor_of_a_program(single_precision):
     for strength, slope in zip(strengths, slopes, strict=True):
         agree = sum(float(jnp.sum(b * np.eye(2))) for b in coupled(strength).factors)
         assert float(slope) == pytest.approx(agree - float(strength), rel=1e-4)
+
+
+def test_bp_7_derivatives_are_finite_differences_with_counts():
+    rng, h = np.random.default_rng(0), 1e-4
+    graph = FactorGraph()
+    y = graph.variables("y", (4,), 2, rng.normal(size=(4, 2)))
+    graph.factors("ring", [y, y[[1, 2, 3, 0]]], 0.5 * rng.normal(size=(4, 2, 2)))
+    graph.count("seen", y[:3])
+    graph = graph.observe({"seen": 2})
+    bare, weights = graph.without_evidence().potentials, rng.normal(size=(4, 2))
+    way = some_way(bare)
+
+    @jax.jit
+    def told(t):
+        found = propagated(graph.replace(moved(bare, way, t)), damping=0.2, max_iters=2000, tol=1e-13)
+        return found.log_z + jnp.sum(weights * found.beliefs["y"])
+
+    assert float(jax.jit(jax.grad(told))(0.0)) == pytest.approx(float(told(h) - told(-h)) / (2 * h), rel=1e-6)
