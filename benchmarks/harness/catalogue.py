@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks import monad_bayes, workloads
-from benchmarks.harness.graph_catalogue import W5A, W5B, W5C, W5D
+from benchmarks.harness.graph_catalogue import W5A, W5B, W5C, W5D, W5E
 from benchmarks.harness.workload import FLOOR, OURS, Variant, Workload
 
 
@@ -243,5 +243,5 @@ MB = Workload(
 
 
 WORKLOADS: Mapping[str, Workload] = {
-    workload.name: workload for workload in (W1, W2, W2HMC, W3A, W3B, W4, W5A, W5B, W5C, W5D, W7, MB)
+    workload.name: workload for workload in (W1, W2, W2HMC, W3A, W3B, W4, W5A, W5B, W5C, W5D, W5E, W7, MB)
 }

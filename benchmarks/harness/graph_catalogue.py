@@ -99,3 +99,24 @@ W5D = Workload(
         for share in (0.8, 0.4)
     ),
 )
+
+
+def _pairs_variant(name: str, building: bool, bar: float) -> Variant:
+    variables, bag, sweeps = 8192, 32, 100
+    return Variant(
+        name=name,
+        settings={"pairs": True, "variables": variables, "bag": bag, "sweeps": sweeps, "building": building},
+        work_units=2.0 * sweeps * (126_976 + 29_478),
+        bars={"pgmax": bar},
+        tolerances={"marginal_error": 1e-5},
+    )
+
+
+W5E = Workload(
+    name="W5e",
+    title="sum-product on bags of 32 as cliques and 5 nearest neighbours, 8192 binary variables: 100 sweeps",
+    work_unit="messages",
+    contestants=(OURS, FLOOR, "pgmax"),
+    environments={"pgmax": "pgmax"},
+    variants=(_pairs_variant("sweeps", False, 10.0), _pairs_variant("building", True, 100.0)),
+)

@@ -56,6 +56,10 @@ from .w5d import CHECKED_BAGS as CHECKED_BAGS
 from .w5d import bags as bags
 from .w5d import count_messages as count_messages
 from .w5d import count_potentials as count_potentials
+from .w5e import ATTRACTION as ATTRACTION
+from .w5e import REPULSION as REPULSION
+from .w5e import pair_marginals as pair_marginals
+from .w5e import pairs as pairs
 from .w7 import CHAIN_VALUE as CHAIN_VALUE
 from .w7 import chain_answers as chain_answers
 from .w7 import chain_data as chain_data

@@ -1,0 +1,165 @@
+"""Factor graphs at scale: `python benchmarks/scale.py`, or `python benchmarks/scale.py grid trees counts network`.
+
+grid: a binary grid of a million variables, built and swept. trees: exact marginals of a star, a caterpillar and a binary
+tree of 100,000 variables with four states. counts: all messages of a million members in bags of 32 and of 2048. network:
+a query of the alarm network. CPU seconds, all threads, the least of several runs after the first; the first, which
+compiles, stands apart. The bars are absolute, for two cores; the exit status tells whether all are met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.worker import MIB, peak_bytes
+from benchmarks.workloads import ALARM_EVIDENCE, COUPLING, alarm_file
+from lawful.inference.factor_graphs import FactorGraph, infer, propagated
+from lawful.inference.numerics import counts
+
+SWEEPS = 20
+
+
+class Measured(NamedTuple):
+    """A number and the most that it may be."""
+
+    what: str
+    value: float
+    bar: float | None = None
+    unit: str = "s"
+
+    @property
+    def met(self) -> bool:
+        """Whether the bar is met."""
+        return self.bar is None or self.value <= self.bar
+
+
+def cpu_seconds(run: Callable[[], Any], rounds: int = 1) -> float:
+    """Least CPU seconds of a call."""
+    found = []
+    for _ in range(rounds):
+        start = time.process_time()
+        jax.block_until_ready(run())
+        found.append(time.process_time() - start)
+    return min(found)
+
+
+def grid_graph(side: int) -> FactorGraph:
+    """A binary grid of normal scores whose neighbours are drawn to be equal."""
+    scores = np.random.default_rng(3).normal(size=(side, side, 2)).astype(np.float32)
+    graph = FactorGraph()
+    z = graph.variables("z", (side, side), 2, scores)
+    table = np.float32(COUPLING) * np.eye(2, dtype=np.float32)
+    graph.factors("down", [z[:-1], z[1:]], table)
+    graph.factors("right", [z[:, :-1], z[:, 1:]], table)
+    return graph
+
+
+def grid(rounds: int, side: int = 1000) -> Iterator[Measured]:
+    """Build time, and the time of a sweep from runs of different lengths."""
+    messages = 4 * side * (side - 1)
+    grid_graph(4)  # what is compiled once for all graphs
+    yield Measured(f"grid {side} x {side}: built", cpu_seconds(lambda: grid_graph(side)), 1.0)
+    graph = grid_graph(side)
+
+    def run(sweeps: int) -> Any:
+        return propagated(graph, damping=0.5, max_iters=sweeps, tol=0.0, certify=False).beliefs["z"]
+
+    yield Measured("  first call, compiled", cpu_seconds(lambda: run(1)))
+    one = cpu_seconds(lambda: run(1), rounds)
+    run(1 + SWEEPS)
+    sweep = (cpu_seconds(lambda: run(1 + SWEEPS), rounds) - one) / SWEEPS
+    yield Measured("  one sweep and the answer", one)
+    yield Measured("  a sweep", sweep, 0.25)
+    yield Measured("  a million messages", 1e6 * sweep / messages, 1 / 16)
+
+
+def tree_graph(parent: np.ndarray, states: int = 4) -> FactorGraph:
+    """A tree: the parent of each variable but the first, by number."""
+    rng = np.random.default_rng(4)
+    graph = FactorGraph()
+    z = graph.variables("z", (len(parent) + 1,), states, rng.normal(size=(len(parent) + 1, states)).astype(np.float32))
+    tables = rng.normal(size=(len(parent), states, states)).astype(np.float32)
+    graph.factors("edge", [z[parent], z[1:]], tables)
+    return graph
+
+
+def trees(rounds: int, size: int = 100_000) -> Iterator[Measured]:
+    """Exact marginals of trees of three forms."""
+    child = np.arange(1, size)
+    forms = {
+        "star": np.zeros(size - 1, int),
+        "caterpillar": np.where(child % 2, np.maximum(child - 1, 0), np.maximum(child - 2, 0)),
+        "binary tree": (child - 1) // 2,
+    }
+    for name, parent in forms.items():
+        graph = tree_graph(parent)
+
+        def run(graph: FactorGraph = graph) -> Any:
+            return infer(graph, "exact", compiled=True).beliefs["z"]
+
+        yield Measured(f"{name} of {size}: first call, planned and compiled", cpu_seconds(run))
+        yield Measured("  exact marginals", cpu_seconds(run, rounds), 2.0)
+
+
+def bags(rounds: int, members: int = 1 << 20) -> Iterator[Measured]:
+    """Messages of soft counts to all members, and the memory that they take beside the numbers themselves."""
+    for bag in (32, 2048):
+        h = 1.5 * np.random.default_rng(5).normal(size=(members // bag, bag)).astype(np.float32)
+        k = np.round(0.8 * (1 / (1 + np.exp(-h))).sum(axis=1))
+        g = -((np.arange(bag + 1, dtype=np.float32) - k[:, None]) ** 2)
+        data = jnp.asarray(h), jnp.asarray(g)
+        send = jax.jit(counts.messages).lower(*data).compile()
+        scratch = send.memory_analysis().temp_size_in_bytes / MIB
+        yield Measured(f"counts, {members} members in bags of {bag}: memory", scratch, 512.0, "MiB")
+        yield Measured("  all messages", cpu_seconds(lambda: send(*data), rounds), 1.0)
+
+
+def network(rounds: int) -> Iterator[Measured]:
+    """A query of the alarm network: 34 marginals given three observations."""
+    graph = FactorGraph.from_json(alarm_file())
+
+    def run(times: int = 1) -> Any:
+        for _ in range(times):
+            found = infer(graph.observe(ALARM_EVIDENCE), compiled=True)
+        return found.beliefs
+
+    yield Measured("alarm: first call, planned and compiled", cpu_seconds(run))
+    yield Measured("  34 marginals", cpu_seconds(lambda: run(100), rounds) / 100, 2e-3)
+
+
+PARTS: dict[str, Callable[[int], Iterator[Measured]]] = {
+    "grid": grid,
+    "trees": trees,
+    "counts": bags,
+    "network": network,
+}
+
+
+def main() -> int:
+    """Print what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="all if none")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    missed = False
+    for name in options.parts or PARTS:
+        for one in PARTS[name](options.rounds):
+            bar = "" if one.bar is None else f"   at most {one.bar:.3g}: {'met' if one.met else 'MISSED'}"
+            print(f"{one.what:60} {one.value:9.4g} {one.unit}{bar}", flush=True)
+            missed |= not one.met
+    print(f"peak memory of the process {peak_bytes() / MIB:.0f} MiB")
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
