@@ -124,7 +124,8 @@ def run(
             return [[exchange.changes(a, b) for a, b in block] for block in pairs]
 
         if turns is not None:
-            mixed, now = old, _largest(moved(), dtype)
+            # Counts have no turns: they hear at the end of a sweep what the factors before them have left.
+            mixed, now = (*old[: len(net.blocks)], *mixed[len(net.blocks) :]), _largest(moved(), dtype)
         elif settings.schedule == "residual":
             every = moved()
             mixed, now = _most_changed(mixed, old, every, settings.share), _largest(every, dtype)

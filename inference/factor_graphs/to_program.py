@@ -17,6 +17,7 @@ import numpyro.distributions as dist
 from lawful.errors import LawfulError
 from lawful.language import factor, sample
 
+from .counted import counts_at
 from .evidence import traced
 from .graph import FactorGraph
 from .structure import Group
@@ -62,6 +63,10 @@ def to_program(graph: FactorGraph) -> Callable[[], dict[str, Any]]:
             factor(f"~scale of {family.name}", jnp.sum(jax.nn.logsumexp(own, axis=-1)))
         for group, tables in zip(structure.groups, potentials.tables, strict=True):
             factor(group.name if group.name not in states else f"~{group.name}", _score(graph, group, tables, states))
+        for count in structure.counted:
+            flat = jnp.concatenate([jnp.asarray(states[f.name]).reshape(-1) for f in structure.families])
+            right = jnp.all(counts_at(count, flat) == flat[count.totals])
+            factor(f"~count of {count.name}", jnp.where(right, 0.0, -jnp.inf))
         return states
 
     return program

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lawful import inference
 from lawful.errors import LawfulError, ObservationError, WidthError
 from lawful.inference.factor_graphs import (
     FactorGraph,
@@ -28,6 +29,7 @@ from lawful.inference.factor_graphs.loopy import Settings, run
 from lawful.inference.factor_graphs.messages import net_of, scores_of
 from lawful.inference.factor_graphs.restriction import Restriction
 from lawful.inference.factor_graphs.structure import Group, Structure
+from lawful.inference.factor_graphs.to_program import to_program
 from lawful.inference.numerics.counts import potentials
 from tests.inference.factor_graphs.truth import Truth, assignments, counted_graph, log_scores
 
@@ -99,6 +101,13 @@ def test_fixed_points_are_those_of_tables(temperature):
         scores = scores_of(net, graph.potentials, net.by_block([1.0] * len(graph.structure.groups)))
         point = point_at(net, scores, found.messages, True)
         np.testing.assert_allclose(free_energy(net, scores, point), found.log_z, rtol=1e-10)
+
+
+def test_factors_in_turns_and_counts_have_the_same_fixed_point():
+    graph = counted_graph(11, zeros=0.0)
+    flooding, turns = (propagated(graph, tol=1e-12, certify=False, schedule=s) for s in ("flooding", "colour"))
+    assert turns.verdict == "converged"
+    np.testing.assert_allclose(turns.log_z, flooding.log_z, rtol=1e-10)
 
 
 def test_the_derivative_of_log_z_at_a_fixed_point_is_the_beliefs():
@@ -278,6 +287,14 @@ def drawn_marginals(structure, potentials):
     for count in structure.counted:
         graph.add_count(count)
     return eliminated(graph).variables[0]
+
+
+def test_a_program_of_a_graph_has_its_counts():
+    graph = FactorGraph()
+    y = graph.variables("y", (3,), 2, np.array([0.0, 0.4]))
+    graph.count("n", y, np.array([0.0, 0.2, -np.inf, 0.5]))
+    exact = inference.enumerate(to_program(graph))()
+    np.testing.assert_allclose(exact.log_evidence, eliminated(graph).log_z, rtol=1e-12)
 
 
 def test_counts_of_assignments_may_be_left_out():
