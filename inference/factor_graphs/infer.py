@@ -22,7 +22,8 @@ from .structure import Structure
 from .unfolding import unfolded_structure, unfolding_entries
 
 ASKED = "it was asked for"
-METHODS = ("auto", "exact", "tree", "chain", "loopy")
+METHODS = ("auto", "exact", "eliminate", "junction", "tree", "chain", "loopy")
+SAME = {"eliminate": "exact", "junction": "exact"}  # one elimination and back calibrates all tables of its cliques
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def plan(graph: FactorGraph, method: str = "auto", width_budget: int = BUDGET) -
     """
     if method not in METHODS:
         raise LawfulError(f"method: expected one of {', '.join(METHODS)}, got {method!r}.")
+    method = SAME.get(method, method)
     forest = graph.structure.is_forest
     if method == "tree" and not forest:
         raise LawfulError("method='tree': the graph has a cycle. Fix: method='exact', or method='loopy'.")
@@ -138,7 +140,8 @@ def infer(
 
     Args:
         graph: the graph, with its evidence.
-        method: "exact" eliminates the variables, "tree" does so on a forest, "chain" sums long paths that hang from the
+        method: "exact" eliminates the variables and goes back, which calibrates all tables as a junction tree does, so
+            it is "eliminate" and "junction" too; "tree" does so on a forest, "chain" sums long paths that hang from the
             rest by loops, as the others do where it pays, "loopy" passes messages until they stay; "auto" is exact
             where the largest table fits the budget.
         width_budget: largest number of entries of a table.

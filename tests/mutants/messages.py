@@ -16,6 +16,7 @@ from lawful.inference.factor_graphs import (
     messages,
     propagation,
     restriction,
+    sweeping,
 )
 from lawful.inference.kernels import program_proposal
 from lawful.inference.numerics.counts import factor, solving
@@ -211,3 +212,30 @@ def floor_left_out_of_the_density():
         return log_prob
 
     return patched(graph_law.SiteLaw, "log_prob", make)
+
+
+def adjoint_of_fixed_counting():
+    """The equation of the fixed point is taken to hold at counting numbers that never move."""
+
+    def make(original):
+        def settled(update, parameters, point):
+            def held(p, x):
+                return update((p[0], jax.lax.stop_gradient(p[1])), x)
+
+            return original(held, parameters, point)
+
+        return settled
+
+    return patched(propagation, "settled", make)
+
+
+def own_message_heard_in_turns():
+    """A variable that sends in its turn repeats to a factor what that factor has sent."""
+
+    def make(original):
+        def heard(totals, card, rows, own):
+            return original(totals, card, rows, jnp.where(jnp.isneginf(own), own, 0.0))
+
+        return heard
+
+    return patched(sweeping, "_heard", make)

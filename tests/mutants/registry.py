@@ -87,6 +87,14 @@ BLOCK = Tested(
 TREES = "tests.inference.factor_graphs.test_tree_proposal"
 FOLLOWED = Tested(TREES, "test_beliefs_that_follow_the_other_sites_keep_the_posterior_exactly", tier="0")
 FLOOR = Tested(TREES, "test_moves_by_beliefs_keep_the_posterior_exactly", (("floor", 0.01),), tier="0")
+ADJOINT = Tested(
+    "tests.inference.factor_graphs.test_gradients", "test_bp_7_derivatives_are_finite_differences",
+    (("family", "random"),),
+)  # fmt: skip
+TURNS = Tested(
+    "tests.inference.factor_graphs.test_schedules", "test_a_step_sends_what_flooding_would_send_from_there",
+    (("schedule", "tree"), ("name", "branches")),
+)  # fmt: skip
 EVIDENCE = Tested("tests.inference.factor_graphs.test_elimination", "test_evidence_is_what_is_left_of_the_graph")
 
 
@@ -167,6 +175,8 @@ MUTANTS = (
     Mutant("39f", "a spanning tree of factors as a Gibbs block", messages.tree_of_factors_as_a_block, BLOCK),
     Mutant("39g", "warm start inside MH", messages.warm_start_inside_a_move, FOLLOWED),
     Mutant("39h", "floor of a proposal not in its density", messages.floor_left_out_of_the_density, FLOOR),
+    Mutant("39i", "adjoint of counting numbers left out", messages.adjoint_of_fixed_counting, ADJOINT),
+    Mutant("39j", "own message heard in turns", messages.own_message_heard_in_turns, TURNS),
     Mutant("40", "count off by one", messages.count_off_by_one, COUNTS),
     Mutant("40b", "tilt not undone", messages.tilt_not_undone, COUNTS),
     Mutant("40c", "a member's own message in what its count hears", messages.member_hears_itself, COUNT_SWEEP),

@@ -5,6 +5,7 @@ import pytest
 
 from lawful.errors import LawfulError, WidthError
 from lawful.inference.factor_graphs import FactorGraph, infer, plan
+from lawful.inference.factor_graphs.exact import elimination_plan
 from tests.inference.factor_graphs.networks import exact, largest_error, network
 from tests.inference.factor_graphs.truth import grid
 
@@ -33,7 +34,9 @@ def test_a_tree_has_to_be_one(data):
     assert largest_error(infer(chain, "tree").beliefs, exact(data, "tree_chain_potts")["marginals"]) <= 1e-10
     with pytest.raises(LawfulError, match="method='tree': the graph has a cycle. Fix: method='exact', or"):
         infer(grid(np.random.default_rng(0), 2, 2), "tree")
-    with pytest.raises(LawfulError, match="method: expected one of auto, exact, tree, chain, loopy, got 'best'"):
+    with pytest.raises(
+        LawfulError, match="method: expected one of auto, exact, eliminate, junction, tree, chain, loopy, got 'best'"
+    ):
         infer(chain, "best")
 
 
@@ -62,3 +65,22 @@ def test_parts_that_hang_together_are_counted_and_forests_are_told():
     assert (graph.structure.components, graph.structure.is_forest) == (4, True)
     graph.factors("again", [x[0], x[2]], np.zeros((2, 2)))
     assert (graph.structure.components, graph.structure.is_forest) == (4, False)
+
+
+def test_a_junction_tree_is_the_elimination_there_and_back():
+    """Its tables agree with each other and with the marginals, in every part; other evidence is not planned again."""
+    graph = grid(np.random.default_rng(0), 3, 3)
+    graph.variables("apart", (2,), 3, np.arange(6.0).reshape((2, 3)))
+    graph.factors("pair", [graph["apart"][0], graph["apart"][1]], 0.5 * np.eye(3))
+    assert infer(graph, "junction").log_z == infer(graph, "eliminate").log_z == infer(graph, "exact").log_z
+    planned = elimination_plan.cache_info().misses
+    for state in (0, 1):
+        found = infer(graph.observe({"z": ([0], [[state, 1, state]])}), "junction")
+        for group, tables in zip(graph.structure.groups, found.factors, strict=True):
+            for axis in range(2):
+                family = graph.structure.family("apart" if group.name == "pair" else "z")
+                own = np.asarray(found.beliefs[family.name]).reshape((family.size, -1))
+                np.testing.assert_allclose(
+                    tables.sum(axis=2 - axis), own[group.scopes[:, axis] - family.offset], atol=1e-12
+                )
+    assert elimination_plan.cache_info().misses == planned

@@ -1,0 +1,95 @@
+"""Many queries of one structure: nothing is compiled again, and a map over them is the loop."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lawful.inference.factor_graphs import Potentials, eliminated, exact, propagated, propagation
+from tests.inference.factor_graphs.networks import network
+from tests.inference.factor_graphs.truth import grid
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """Count how often potentials were arranged for a program: once for each time that it is traced."""
+    counted = []
+    for module, name in ((propagation, "scores_of"), (exact, "forward")):
+        original = getattr(module, name)
+
+        def wrapped(*args, original=original, **kwargs):
+            counted.append(1)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, wrapped)
+    return counted
+
+
+@pytest.mark.parametrize("schedule", ["flooding", "colour"])
+def test_bp_18_no_number_compiles_messages_again(traces, schedule):
+    graph, rng = grid(np.random.default_rng(11), 2, 4), np.random.default_rng(0)
+
+    def run():
+        seen = graph.observe({"z": ([1], rng.integers(0, 2, (1, 4)))})
+        other = seen.replace(jax.tree.map(lambda x: x + rng.normal(size=x.shape), graph.potentials))
+        numbers = [rng.uniform(0.6, 1.0, group.size) for group in graph.structure.groups]
+        damping, tol = rng.uniform(0.1, 0.6), 10 ** -rng.uniform(4, 9)
+        return propagated(other, counting=numbers, damping=damping, tol=tol, schedule=schedule)
+
+    run()
+    before = len(traces)
+    assert before > 0
+    assert len({float(run().log_z) for _ in range(4)}) == 4
+    assert len(traces) == before
+
+
+def test_bp_18_no_number_compiles_an_elimination_again(traces):
+    graph, rng = grid(np.random.default_rng(12), 2, 4), np.random.default_rng(0)
+
+    def run():
+        seen = graph.observe({"z": ([1], rng.integers(0, 2, (1, 4)))})
+        other = seen.replace(jax.tree.map(lambda x: x + rng.normal(size=x.shape), graph.potentials))
+        return eliminated(other, compiled=True)
+
+    run()
+    before = len(traces)
+    assert before > 0
+    assert len({float(run().log_z) for _ in range(4)}) == 4
+    assert len(traces) == before
+
+
+INFERENCES = {"exact": eliminated, "loopy": lambda graph: propagated(graph, damping=0.0, max_iters=100)}
+
+
+@pytest.mark.parametrize("name", INFERENCES)
+def test_bp_18_a_map_over_evidence_is_the_loop(data, name):
+    """On 40 sets of evidence; all thousand in the slow tier."""
+    _mapped_is_looped(data, name, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", INFERENCES)
+def test_bp_18_a_map_over_a_thousand_sets_of_evidence_is_the_loop(data, name):
+    _mapped_is_looped(data, name, 1000)
+
+
+def _mapped_is_looped(data, name, sets):
+    """To the last digits: a vector's exponential is rounded in another way than that of a number."""
+    graph, rng = network(data, "asia"), np.random.default_rng(0)
+    seen = np.where(rng.random((sets, 8)) < 0.3, rng.integers(0, 2, (sets, 8)), -1)
+
+    @jax.jit
+    def found(states):
+        allowed = [(s < 0) | (jnp.arange(2) == s)[None] for s in states]
+        unary = tuple(jnp.where(a, x, -jnp.inf) for a, x in zip(allowed, graph.potentials.unary, strict=True))
+        answer = INFERENCES[name](graph.replace(Potentials(unary, graph.potentials.tables)))
+        return answer.variables, answer.log_z, answer.verdict_number, answer.info.get("iterations", 0)
+
+    mapped = jax.jit(jax.vmap(found))(seen)
+    looped = jax.tree.map(lambda *each: np.stack(each), *[found(row) for row in seen])
+    for ours, theirs in zip(jax.tree.leaves(mapped[0]), jax.tree.leaves(looped[0]), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(mapped[1], looped[1], rtol=0, atol=1e-14)
+    np.testing.assert_array_equal(mapped[2], looped[2])
+    np.testing.assert_array_equal(mapped[3], looped[3])
+    assert len(np.unique(looped[2])) == 2  # some evidence is impossible
