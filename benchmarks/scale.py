@@ -1,9 +1,9 @@
 """Factor graphs at scale: `python benchmarks/scale.py`, or `python benchmarks/scale.py grid trees counts network`.
 
-grid: a binary grid of a million variables, built and swept. trees: exact marginals of a star, a caterpillar and a binary
-tree of 100,000 variables with four states. counts: all messages of a million members in bags of 32 and of 2048. network:
-a query of the alarm network. CPU seconds, all threads, the least of several runs after the first; the first, which
-compiles, stands apart. The bars are absolute, for two cores; the exit status tells whether all are met.
+grid: a binary grid of a million variables, built and swept. trees: exact marginals of a star, a caterpillar and a
+binary tree of 100,000 variables with four states. counts: all messages of a million members in bags of 32 and of 2048.
+network: a query of the alarm network. CPU seconds, all threads, the least of several runs after the first; the first,
+which compiles, stands apart. The bars are absolute, for two cores; the exit status tells whether all are met.
 """
 
 from __future__ import annotations
