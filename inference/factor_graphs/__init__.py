@@ -6,11 +6,13 @@ ones say what they guarantee.
 
 from .beliefs import Beliefs
 from .bounds import Bracket, bracket
+from .builder import Variables
 from .count_sites import count
 from .exact import eliminated, most_probable
 from .from_program import to_factor_graph
-from .graph import FactorGraph, Potentials, Variables
+from .graph import FactorGraph
 from .infer import Plan, infer, plan
+from .potentials import Potentials
 from .propagation import propagated
 from .to_program import to_program
 from .tree_proposal import tree_proposal

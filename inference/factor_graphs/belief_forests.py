@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .graph import FactorGraph, Potentials
+from .graph import FactorGraph
+from .potentials import Potentials
 from .structure import Structure
 
 COIN = "~floor"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .graph import Potentials
+from .potentials import Potentials
 from .structure import Group, Structure
 
 STEPS = 200

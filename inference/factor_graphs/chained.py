@@ -17,8 +17,8 @@ import numpy as np
 from ..numerics import chains
 from .buckets import Places, Plan
 from .elimination import backward, by_uniform, decode, forward, highest
-from .graph import Potentials
 from .pendants import Batch, BatchPlaces, Pendants
+from .potentials import Potentials
 from .results import by_family, by_group
 
 PAIR_ENTRIES = 1 << 26  # of all pairs of a graph

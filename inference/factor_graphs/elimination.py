@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .buckets import Places, Shape, Steps
-from .graph import Potentials
+from .potentials import Potentials
 
 type Mode = Literal["sum", "max"]
 

@@ -23,9 +23,10 @@ from .descents import deciding, drawing, uniforms_needed
 from .elimination import backward, by_uniform, decode, forward, highest
 from .evidence import traced
 from .forests import by_messages, mass_and_marginals
-from .graph import FactorGraph, Potentials
+from .graph import FactorGraph
 from .ordering import RULES, best_order, greedy, in_rounds
 from .pendants import pendants_of
+from .potentials import Potentials
 from .results import by_family, by_group
 from .strips import Strips, strips_of
 from .structure import Structure

@@ -21,8 +21,9 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 from .beliefs import Beliefs
 from .exchange import Logs
 from .free_energy import Point, log_z, point_at, probabilities
-from .graph import FactorGraph, Potentials
+from .graph import FactorGraph
 from .messages import Messages, Net, Scores, net_of, scores_of
+from .potentials import Potentials
 from .propagation import by_factors, by_family, impossible_bags
 from .structure import Structure
 from .verdicts import number_of

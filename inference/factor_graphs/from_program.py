@@ -26,8 +26,9 @@ from lawful.scoring import gather_choices, scored
 from lawful.tracing import split_arguments, trace
 
 from ..summing import finite_sites
+from .builder import Variables
 from .counted import counts_at
-from .graph import FactorGraph, Variables
+from .graph import FactorGraph
 from .grouping import add_groups
 from .lifted import TABLE, Budget, Table, Terms, aligned, plain, terms, too_large
 from .lifting import Lifting

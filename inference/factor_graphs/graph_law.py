@@ -24,7 +24,7 @@ from lawful.errors import PathLimitError
 from lawful.laws import MAX_ATOMS
 
 from .exact import drawn_states, log_mass, uniforms_of
-from .graph import Potentials
+from .potentials import Potentials
 from .structure import Family, Structure
 
 

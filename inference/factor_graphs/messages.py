@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .columns import Column, Index, boxes_of
-from .graph import Potentials
+from .potentials import Potentials
 from .structure import Structure
 from .tallies import Tally, tallies_of
 

@@ -22,10 +22,11 @@ from .certificates import attractive, contracts
 from .counting import tree_shares
 from .exchange import Exchange, Logs
 from .free_energy import inconsistency, log_z, point_at, probabilities, tempered
-from .graph import FactorGraph, Potentials
+from .graph import FactorGraph
 from .log_odds import RANGE, LogOdds
 from .loopy import CEILING, Run, Settings, run
 from .messages import Messages, Net, by_group, net_of, scores_of
+from .potentials import Potentials
 from .schedules import SCHEDULES as IN_TURNS
 from .structure import Structure
 from .sweeping import steps_of

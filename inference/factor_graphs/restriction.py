@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .graph import Potentials
+from .potentials import Potentials
 from .structure import Count, Family, Group, Structure
 
 

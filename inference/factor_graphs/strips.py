@@ -18,7 +18,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components, dijkstra
 
-from .graph import Potentials
+from .potentials import Potentials
 from .structure import Family, Group, Structure
 
 LEVELS = 256  # fewer are eliminated faster than a loop compiles

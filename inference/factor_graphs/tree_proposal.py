@@ -30,9 +30,10 @@ from lawful.tracing import split_arguments, trace
 from ..summing import finite_sites
 from .belief_forests import Forest, forest_of, spanning_forest
 from .discrete_part import DiscretePart, discrete_part
-from .graph import FactorGraph, Potentials
+from .graph import FactorGraph
 from .graph_law import GraphLaw, SiteLaw, observed, states_of
 from .lifted import TABLE
+from .potentials import Potentials
 from .propagation import propagated
 
 

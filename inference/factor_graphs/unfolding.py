@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .graph import FactorGraph, Potentials
+from .graph import FactorGraph
+from .potentials import Potentials
 from .structure import Family, Group, Structure
 
 

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 
 from lawful.errors import DuplicateSiteError, IndexRangeError, LawfulError, NonFiniteError
 from lawful.inference.factor_graphs import FactorGraph, Potentials, Variables
-from lawful.inference.factor_graphs.graph import table_entries
 from lawful.inference.factor_graphs.structure import Family
 from tests.inference.factor_graphs.truth import assignments, log_scores
 from tests.inference.factor_graphs.written_graphs import assert_same_bits, built, graphs
@@ -399,12 +398,6 @@ def test_variables_and_factors_are_named_for_people():
     assert graph.factor_name(0, 2) == "f[2]"
     assert graph.structure.family("z") == graph["z"].family
     assert graph.structure.family("f") is None
-
-
-def test_entries_are_counted_once_where_they_are_shared():
-    graph = chain()
-    graph.factors("own", [graph["z"]], np.zeros((4, 3)))
-    assert table_entries(graph.structure) == 9 + 12
 
 
 @pytest.mark.parametrize("count", [100_000])
