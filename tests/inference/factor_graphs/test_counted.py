@@ -87,7 +87,7 @@ def test_a_sweep_sends_the_messages_of_the_table_of_all_members(temperature):
         )
 
 
-@pytest.mark.parametrize("temperature", [1.0, None, 0.6])
+@pytest.mark.parametrize("temperature", [1.0, None])
 def test_fixed_points_are_those_of_tables(temperature):
     graph = counted_graph(11, zeros=0.0)
     settings = {"tol": 1e-12, "certify": False, "temperature": temperature}
@@ -111,7 +111,10 @@ def test_factors_in_turns_and_counts_have_the_same_fixed_point():
 
 
 def test_the_derivative_of_log_z_at_a_fixed_point_is_the_beliefs():
-    graph = counted_graph(11, zeros=0.0)
+    graph, rng = FactorGraph(), np.random.default_rng(0)
+    y = graph.variables("y", (3,), 2, rng.normal(size=(3, 2)))
+    graph.factors("ring", [y, y[[1, 2, 0]]], rng.normal(size=(2, 2)))
+    graph.count("n", y, rng.normal(size=4))
 
     def log_z(unary):
         other = graph.replace(Potentials(unary, graph.potentials.tables))
