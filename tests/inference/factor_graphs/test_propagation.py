@@ -213,17 +213,16 @@ def test_a_state_that_was_excluded_can_come_back_under_damping():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_bp_11_strong_spin_glasses_are_never_called_converged_before_they_stay(seed):
+    """With fields: without them messages that say nothing stay at once. Whatever tolerance is asked for."""
     rng = np.random.default_rng(seed)
     graph = FactorGraph()
-    z = graph.variables("z", (20, 20), 2)
+    z = graph.variables("z", (20, 20), 2, rng.normal(size=(20, 20, 2)))
     signs = 2 * np.eye(2) - 1
     graph.factors("down", [z[:-1], z[1:]], 2 * rng.normal(size=(380, 1, 1)) * signs)
     graph.factors("right", [z[:, :-1], z[:, 1:]], 2 * rng.normal(size=(380, 1, 1)) * signs)
-    found = propagated(graph, max_iters=200, tol=1.0)
-    if found.verdict == "converged":
-        assert float(found.info["residual"]) <= 1e-3
-    else:
-        assert found.verdict in ("oscillating", "slow") and not found.converged
+    found = propagated(graph, max_iters=200, tol=50.0)
+    assert float(found.info["residual"]) > 1e-3
+    assert found.verdict in ("oscillating", "slow") and not found.converged
 
 
 def test_a_contradiction_is_infeasible():
