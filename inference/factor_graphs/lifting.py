@@ -25,6 +25,7 @@ from ..summing_axes import ELEMENTWISE
 from .lifted import TABLE, Budget, Table, Terms, aligned, joint, plain, terms
 from .linear_counts import LARGE, LinearCount, linear_count
 from .segments import counted_rows, landing, rows_of
+from .spreading import behind, spread_states, with_axes
 
 type Shape = tuple[int, ...]
 
@@ -154,7 +155,7 @@ class Lifting:
     def _scaled(self, full: Sequence[Any], shape: Shape, function: Any) -> Any:
         value, other = full if isinstance(full[0], Terms) else (full[1], full[0])
         value, other = self._spread(value, shape), jnp.broadcast_to(other, shape)
-        return Terms(shape, tuple(p.map(lambda x, p=p: function(x, _behind(other, p, shape))) for p in value.parts))
+        return Terms(shape, tuple(p.map(lambda x, p=p: function(x, behind(other, p, shape))) for p in value.parts))
 
     def _product(self, left: Terms, right: Terms) -> Terms:
         """Multiply summand by summand, as long as the products are not too many."""
@@ -166,12 +167,10 @@ class Lifting:
         parts = []
         for p in left.parts:
             for q in right.parts:
-                behind, more = p.shape[lead:], q.shape[lead:]
-                first, second = _beside(p, lead, (), more), _beside(q, lead, behind, ())
+                own, more = p.shape[lead:], q.shape[lead:]
+                first, second = with_axes(p, lead, (), more), with_axes(q, lead, own, ())
                 arrays, scopes = aligned([first, second], self.budget)
-                parts.append(
-                    Table(_spread_states(arrays[0] * arrays[1], arrays, (*left.shape, *behind, *more)), scopes)
-                )
+                parts.append(Table(spread_states(arrays[0] * arrays[1], arrays, (*left.shape, *own, *more)), scopes))
         return Terms(left.shape, tuple(parts))
 
     def _select_n(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
@@ -181,7 +180,7 @@ class Lifting:
         which, parts = jnp.broadcast_to(which, shape), []
         for number, case in enumerate(cases):
             for p in self._spread(case, shape).parts:
-                here = _behind(which.astype(jnp.int32) == number, p, shape)
+                here = behind(which.astype(jnp.int32) == number, p, shape)
                 parts.append(p.map(lambda x, here=here: jnp.where(here, x, jnp.zeros((), x.dtype))))
         return Terms(shape, tuple(parts))
 
@@ -260,7 +259,7 @@ class Lifting:
         ]
         arrays, scopes = aligned(pieces, self.budget)
         small = tuple(s for a, s in enumerate(shape) if a != axis)
-        array = jnp.stack([_spread_states(x, arrays, small) for x in arrays], axis=scopes.shape[-1] + axis)
+        array = jnp.stack([spread_states(x, arrays, small) for x in arrays], axis=scopes.shape[-1] + axis)
         return terms(Table(array, np.broadcast_to(np.expand_dims(scopes, axis), (*shape, scopes.shape[-1]))))
 
     def _scatter_add(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
@@ -273,7 +272,7 @@ class Lifting:
         real = counted_rows(lands, math.prod(shape)).reshape((*shape, -1))
         summed = []
         for part in by_place.parts:
-            array = jnp.where(_behind(real, part, real.shape), part.array, jnp.zeros((), part.array.dtype))
+            array = jnp.where(behind(real, part, real.shape), part.array, jnp.zeros((), part.array.dtype))
             summed.append(Table(array, part.scopes))
         start = operand.parts if isinstance(operand, Terms) else (plain(operand),)
         return Terms(shape, (*start, *summed))
@@ -289,7 +288,7 @@ class Lifting:
             return None
         arrays, scopes = aligned(pieces, self.budget)
         batch = table.shape[:-1]
-        stacked = jnp.stack([_spread_states(x, arrays, batch) for x in arrays], axis=-1)
+        stacked = jnp.stack([spread_states(x, arrays, batch) for x in arrays], axis=-1)
         cards = stacked.shape[: scopes.shape[-1]]
         found = jax.vmap(lambda at: equation(operand, at)[0])(stacked.reshape((-1, *table.shape)))
         offset = tuple(int(d) for d in equation.params["dimension_numbers"].offset_dims)
@@ -344,7 +343,7 @@ class Lifting:
         )
         pieces = [Table(moved.array[..., k], moved.scopes[..., k, :]) for k in range(math.prod(along))]
         arrays, scopes = aligned(pieces, self.budget)
-        stacked = jnp.stack([_spread_states(x, arrays, shape) for x in arrays], axis=-1)
+        stacked = jnp.stack([spread_states(x, arrays, shape) for x in arrays], axis=-1)
         states = stacked.shape[: scopes.shape[-1]]
         back = np.argsort(order)
         whole = jnp.transpose(stacked.reshape((-1, *shape, *along)), (0, *(int(k) + 1 for k in back)))
@@ -365,28 +364,6 @@ def abstract(value: Any) -> Any:
     if isinstance(value, Terms):
         return jax.ShapeDtypeStruct(value.shape, value.parts[0].array.dtype)
     return jax.ShapeDtypeStruct(jnp.shape(value), jnp.result_type(value))
-
-
-def _behind(array: Any, part: Table, shape: tuple[int, ...]) -> Any:
-    """Give an array of a value's shape axes for the states before, and for what is summed behind."""
-    return array.reshape((*[1] * part.arity, *shape, *[1] * (len(part.shape) - len(shape))))
-
-
-def _beside(part: Table, lead: int, before: tuple[int, ...], behind: tuple[int, ...]) -> Table:
-    """Repeat a table along new axes: some after the first ones, some at the end."""
-    first, last = part.shape[:lead], part.shape[lead:]
-    small = (*first, *[1] * len(before), *last, *[1] * len(behind))
-    shape = (*first, *before, *last, *behind)
-    array = jnp.broadcast_to(part.array.reshape((*part.cardinalities, *small)), (*part.cardinalities, *shape))
-    scopes = np.broadcast_to(part.scopes.reshape((*small, part.arity)), (*shape, part.arity))
-    return Table(array, scopes)
-
-
-def _spread_states(array: Any, arrays: Sequence[Any], shape: tuple[int, ...]) -> Any:
-    """Repeat an array over the states of all that it was aligned with."""
-    count = array.ndim - len(shape)
-    states = tuple(max(x.shape[k] for x in arrays) for k in range(count))
-    return jnp.broadcast_to(array, (*states, *shape))
 
 
 def _broadcast_numbers(ids: np.ndarray, params: Mapping[str, Any]) -> np.ndarray:
