@@ -118,7 +118,8 @@ def discrete_part(form: Form, sites: Collection[Address], max_table: int) -> Dis
     seen: list[FactorGraph] = []
 
     def read(*values: jax.Array) -> tuple[Any, ...]:
-        seen.append(to_factor_graph(rest, *values, max_table=max_table))
+        with jax.ensure_compile_time_eval():  # what does not depend on the values is known, as counts need
+            seen.append(to_factor_graph(rest, *values, max_table=max_table))
         return tuple(map(jnp.asarray, jax.tree.leaves(seen[-1].potentials)))
 
     potentials = jax.jit(read)

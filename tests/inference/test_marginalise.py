@@ -138,6 +138,26 @@ def test_states_that_exclude_each_other_give_minus_infinity_and_gradients_of_zer
     assert jax.grad(lambda x: marginal.log_density({"x": x}))(0.3) == pytest.approx(-0.3)
 
 
+def test_labels_of_a_bag_are_summed_as_a_count():
+    """No table of a hundred labels is made: the mass is that of the distribution of their number."""
+    chances = np.linspace(0.1, 0.6, 100)
+
+    def bag():
+        mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
+        with lawful.plate("i", 100):
+            z = lawful.sample("z", dist.Bernoulli(jnp.asarray(chances)))
+        lawful.sample("seen", dist.Normal(1.0 * jnp.sum(z) + mu, 0.5), obs=40.0)
+
+    marginal = inference.enumeration(lawful.trace(bag), marginalise()).marginal
+    masses = np.array([1.0])
+    for p in chances:
+        masses = np.convolve(masses, [1 - p, p])
+    prior = dist.Normal(0.0, 1.0).log_prob(0.3)
+    seen = dist.Normal(np.arange(101) + 0.3, 0.5).log_prob(40.0)
+    wanted = float(prior) + np.log(np.sum(masses * np.exp(np.asarray(seen))))
+    assert float(marginal.log_density({"mu": 0.3})) == pytest.approx(wanted, rel=1e-12)
+
+
 # ---- what is refused
 
 

@@ -57,6 +57,32 @@ def clusters(y):
         lawful.sample("y", dist.Normal(mean[z], 1.0), obs=y)
 
 
+def bag():
+    """A bag of labels that a count holds together, large enough to be read as one, and a site beside it."""
+    p = lawful.sample("p", dist.Bernoulli(0.4))
+    with lawful.plate("i", 9):
+        z = lawful.sample("z", dist.Bernoulli(jnp.linspace(0.2, 0.6, 9)))
+    lawful.sample("seen", dist.Normal(1.0 * jnp.sum(z) - p, 0.5), obs=4.0)
+
+
+def test_labels_of_a_bag_are_drawn_with_their_count():
+    """The pair of p and the count, whose law is known, from many chains that forget where they began."""
+    kernel = kernels.block_gibbs(blocks=[["p"], {"z": [0, 1, 2, 3]}, {"z": [4, 5, 6, 7, 8]}])
+    result = inference.mcmc(bag, kernel, chains=300, warmup=20, draws=1)(jax.random.key(2))
+    total = np.asarray(result.posterior["z"])[:, 0].sum(axis=-1)
+    masses = np.array([1.0])
+    for q in np.linspace(0.2, 0.6, 9):
+        masses = np.convolve(masses, [1 - q, q])
+    joint = np.stack(
+        [w * masses * np.exp(-0.5 * ((np.arange(10) - p - 4.0) / 0.5) ** 2) for p, w in ((0, 0.6), (1, 0.4))]
+    )
+    joint /= joint.sum()
+    mean, sd = (joint.sum(axis=0) * np.arange(10)).sum(), 0.75
+    assert abs(total.mean() - mean) < 5 * sd / 300**0.5
+    share = np.asarray(result.posterior["p"]).mean()
+    assert abs(share - joint[1].sum()) < 5 * 0.5 / 300**0.5
+
+
 @pytest.mark.tier1
 def test_it_keeps_exact_draws_beside_continuous_sites():
     both = kernels.cycle(kernels.block_gibbs(), kernels.on("mean", kernels.mh(kernels.random_walk(0.5))))
