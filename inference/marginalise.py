@@ -30,9 +30,9 @@ from lawful.record import choices_of, record
 
 from .check.contracts import Contract
 from .enumerate_sites import Sites, chosen_sites
-from .factor_graphs.blocks import chosen_blocks, largest_table
+from .factor_graphs.blocks import chosen_blocks, largest_of, largest_table
 from .factor_graphs.discrete_part import DiscretePart, discrete_part
-from .factor_graphs.exact import BUDGET, core_plan, log_mass
+from .factor_graphs.exact import BUDGET, log_mass
 from .factor_graphs.graph import graph_of
 from .factor_graphs.infer import METHODS, shown_bytes
 from .factor_graphs.lifted import TABLE
@@ -186,24 +186,24 @@ class _Loopy:
 
 def _total(part: DiscretePart, settings: _Settings) -> Callable[..., jax.Array]:
     """Choose how the total mass is computed."""
-    plan = core_plan(part.structure)
-    fits = plan.largest <= settings.budget
+    largest = largest_of(part.structure)
+    fits = largest <= settings.budget
     if fits and settings.method != "loopy":
         return _Exact(part.structure, part.tree)
     if settings.approximate and settings.method in ("auto", "loopy"):
         return _Loopy(part.structure, part.tree, settings.loopy)
     who = f"marginalise: {', '.join(c.name for c in part.choices)}"
-    cost = f"a table of {plan.largest} entries, {shown_bytes(8 * plan.entries)} in all"
+    cost = f"a table of {largest} entries, {shown_bytes(8 * largest)}"
     if fits:
         why, fix = "belief propagation is no exact sum", f"method='exact', which takes {cost}"
     else:
         why = f"an exact sum needs a table over the budget of {settings.budget} entries"
         blocks = chosen_blocks(part.structure, part.determined, settings.budget)
         widest = max(largest_table(part.structure, block) for block in blocks)
-        fix = f"width_budget={plan.largest}, which takes {cost}; or kernels.block_gibbs(), which draws them exactly in "
+        fix = f"width_budget={largest}, which takes {cost}; or kernels.block_gibbs(), which draws them exactly in "
         fix += f"{len(blocks)} blocks, the largest table {widest}"
     told = f"{who}: {why}. Fix: {fix}."
-    sizes = {"largest": plan.largest, "budget": settings.budget, "width": plan.order.width}
+    sizes = {"largest": largest, "budget": settings.budget}
     if settings.method not in ("auto", "loopy"):
         raise WidthError(told, **sizes)
     told += " To take belief propagation in its place, and lose exactness, say approximate=True."

@@ -38,7 +38,7 @@ def chosen_blocks(structure: Structure, always: np.ndarray, budget: int) -> list
     >>> [block.tolist() for block in chosen_blocks(graph.structure, np.zeros(0, int), 4)]
     [[0, 1], [2]]
     """
-    if _largest(structure) <= budget:
+    if largest_of(structure) <= budget:
         return [np.arange(structure.size)]
     touching = _touching(structure)
     left, blocks = np.setdiff1d(np.arange(structure.size), always).tolist(), []
@@ -51,11 +51,14 @@ def chosen_blocks(structure: Structure, always: np.ndarray, budget: int) -> list
 
 def largest_table(structure: Structure, block: np.ndarray) -> int:
     """Number of entries of the largest table that a draw of a block needs."""
-    return _largest(Restriction(structure, block).structure)
+    return largest_of(Restriction(structure, block).structure)
 
 
-def _largest(structure: Structure) -> int:
-    """The least among the orders; one in rounds may take tables that are larger, but few and small, to be faster."""
+def largest_of(structure: Structure) -> int:
+    """Number of entries of the largest table that an exact sum needs; where messages do it, those of one variable.
+
+    It is the least among the orders; one in rounds may take tables that are larger, but few and small, to be faster.
+    """
     if by_messages_alone(structure):
         return max(structure.counts)
     if (needed := unfolding_entries(structure)) > BUDGET:
