@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import workloads
 from benchmarks.contestants import alarm
-from benchmarks.contestants.w5c import floor, ours, ours_once
+from benchmarks.contestants.w5c import ours_once
 from benchmarks.harness import records, report
 from benchmarks.harness.catalogue import WORKLOADS
 from benchmarks.harness.rounds import Measurement
@@ -31,14 +31,10 @@ def test_contractions_give_the_answers_of_the_reference_data():
             np.testing.assert_allclose(marginals[name], p, atol=1e-10)
 
 
-@pytest.mark.parametrize(
-    "contestant",
-    [pytest.param(ours, marks=pytest.mark.slow), ours_once, pytest.param(floor, marks=pytest.mark.slow)],
-    ids=["ours", "ours_once", "floor"],
-)
-def test_contestants_give_the_answer(contestant):
+def test_ours_gives_the_answer():
+    """By NumPy; compiled queries of this network are those of the tests of elimination, and each run is checked."""
     (variant,) = WORKLOADS["W5c"].variants
-    run = contestant.build(variant.settings)
+    run = ours_once.build(variant.settings)
     told = run.told(run(0))
     for name, answer in variant.exact().items():
         assert told[name] == pytest.approx(answer, abs=variant.tolerances[name], rel=0)
