@@ -153,14 +153,13 @@ def test_a_graph_without_messages_has_nothing_to_send():
         assert propagated(graph, schedule=schedule).verdict == "converged"
 
 
-@pytest.mark.parametrize("schedule", ["colour", "grid"])
-def test_what_counts_have_to_tell_is_sent_at_the_end_of_a_sweep(schedule):
+def test_what_counts_have_to_tell_is_sent_at_the_end_of_a_sweep():
     rng = np.random.default_rng(0)
     graph = FactorGraph()
     y = graph.variables("y", (6,), 2, rng.normal(size=(6, 2)))
     graph.factors("path", [y[:-1], y[1:]], 0.5 * rng.normal(size=(5, 2, 2)))
     graph.count("seen", y[:4])
     graph = graph.observe({"seen": 2})
-    wanted, found = (propagated(graph, damping=0.2, tol=1e-13, schedule=s) for s in ("flooding", schedule))
+    wanted, found = (propagated(graph, damping=0.2, tol=1e-13, schedule=s) for s in ("flooding", "colour"))
     assert (wanted.verdict, found.verdict) == ("converged", "converged")
     np.testing.assert_allclose(found.beliefs["y"], wanted.beliefs["y"], atol=1e-10)
