@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "ApproximateInExact",
     "CheckpointError",
     "CheckpointMismatch",
     "CorruptCheckpoint",

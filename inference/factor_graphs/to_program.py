@@ -31,7 +31,7 @@ def to_program(graph: FactorGraph) -> Callable[[], dict[str, Any]]:
 
     Returns: a program without arguments that returns the states by the names of the variables.
 
-    Raises: LawfulError for a variable that excludes all of its states, and for a graph with counts.
+    Raises: LawfulError for a variable that excludes all of its states.
 
     >>> from lawful import inference
     >>> graph = FactorGraph()
@@ -42,11 +42,6 @@ def to_program(graph: FactorGraph) -> Callable[[], dict[str, Any]]:
     True
     """
     structure, potentials = graph.structure, graph.potentials
-    if structure.counted:
-        raise LawfulError(
-            f"to_program: the graph has counts, as {structure.counted[0].name!r}. Fix: write them as tables, by "
-            "to_program(unfolded(graph)), whose partial sums are sites, too."
-        )
     for family, scores in zip(structure.families, potentials.unary, strict=True):
         if not traced(scores) and np.isneginf(np.asarray(scores)).all(axis=1).any():
             raise LawfulError(f"to_program: some variable of '{family.name}' excludes all of its states.")

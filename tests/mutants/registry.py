@@ -82,7 +82,7 @@ COUNT_SWEEP = Tested(
 )  # fmt: skip
 BLOCK = Tested(
     "tests.inference.kernels.test_block_gibbs", "test_blocks_that_are_given_keep_the_posterior",
-    (("blocks", [["z"]]),),
+    (("blocks", (("z",),)),),
 )  # fmt: skip
 TREES = "tests.inference.factor_graphs.test_tree_proposal"
 FOLLOWED = Tested(TREES, "test_beliefs_that_follow_the_other_sites_keep_the_posterior_exactly", tier="0")

@@ -35,7 +35,7 @@ def test_the_posterior_stays_exactly(program, settings):
 
 
 @pytest.mark.tier0
-@pytest.mark.parametrize("blocks", [[["z"]], [{"z": [0, 1]}, {"z": np.array([False, True, True, True])}]], ids=str)
+@pytest.mark.parametrize("blocks", [(("z",),), [{"z": [0, 1]}, {"z": np.array([False, True, True, True])}]], ids=str)
 def test_blocks_that_are_given_keep_the_posterior(blocks):
     report = invariant(kernels.block_gibbs("z", blocks), ring)
     assert report.passed and report.tv < 1e-14, report
