@@ -25,6 +25,7 @@ from .evidence import traced
 from .forests import by_messages, mass_and_marginals
 from .graph import FactorGraph
 from .ordering import RULES, best_order, greedy, in_rounds
+from .packing import Packing, packing_of
 from .pendants import pendants_of
 from .potentials import Potentials
 from .results import by_family, by_group
@@ -236,14 +237,33 @@ def _run(runner: Any, compiled: bool | None, potentials: Potentials, *more: Any)
 class _Runner:
     """One question to one structure, by NumPy or compiled."""
 
-    def __init__(self, plan: Plan, plain: Callable[..., Any]) -> None:
+    def __init__(self, plan: Plan, plain: Callable[..., Any], packing: Packing | None = None) -> None:
         self.queries = 0
         places = jax.tree.map(lambda x: x.astype(np.int32), plan.places)  # single precision has no longer indices
         self.plain: Callable[..., Any] = partial(plain, places)
+        if packing is not None:
+            plain = _packed(plain, packing)
         if sum(x.size for x in jax.tree.leaves(places)) <= CONSTANTS_UP_TO:
-            self.compiled: Callable[..., Any] = jax.jit(self.plain)
+            program: Callable[..., Any] = jax.jit(partial(plain, places))
         else:  # as constants they would make compilation slow
-            self.compiled = partial(jax.jit(plain), places)
+            program = partial(jax.jit(plain), places)
+        self.compiled = program if packing is None else _unpacked(program, packing)
+
+
+def _packed(marginals: Callable[..., Any], packing: Packing) -> Callable[..., Any]:
+    def packed(places: Any, potentials: Potentials) -> Any:
+        log_z, verdict, variables, factors = marginals(places, potentials)
+        return log_z, verdict, packing.pack(variables, factors)
+
+    return packed
+
+
+def _unpacked(program: Callable[..., Any], packing: Packing) -> Callable[..., Any]:
+    def unpacked(potentials: Potentials) -> Any:
+        log_z, verdict, vector = program(potentials)
+        return log_z, verdict, *packing.unpack(vector)
+
+    return unpacked
 
 
 class _Loops:
@@ -371,7 +391,7 @@ def _runner(structure: Structure, order: str | None, what: str) -> _Runner:
         "map": largest,
         "draw": draw,
     }
-    return _Runner(plan, questions[what])
+    return _Runner(plan, questions[what], packing_of(structure) if what == "marginals" else None)
 
 
 def _judged(marginals: Callable[..., Any]) -> Callable[..., Any]:
