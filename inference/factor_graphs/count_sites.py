@@ -23,7 +23,7 @@ def count(name: str, y: Any, bags: Any = None, obs: Any = None, noise: Any = Non
     Args:
         name: of the statement.
         y: members, zeros and ones `(*shape, B)`; with `bags` of any one shape.
-        bags: the number of the bag of each member, from 0, where bags differ in size; (*shape of y).
+        bags: the number of the bag of each member, from 0, where bags differ in size; the shape of y.
         obs: the counts observed `(*shape)`, or what `noise` makes of them.
         noise: None for counts that are seen as they are; a function that gives the distribution of what is observed
             from the true counts; or log weights of the counts 0..B, `(*shape, B + 1)` or (B + 1,).

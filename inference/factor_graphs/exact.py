@@ -252,16 +252,16 @@ class _Runner:
 
 def _packed(marginals: Callable[..., Any], packing: Packing) -> Callable[..., Any]:
     def packed(places: Any, potentials: Potentials) -> Any:
-        log_z, verdict, variables, factors = marginals(places, potentials)
-        return log_z, verdict, packing.pack(variables, factors)
+        log_z, _, variables, factors = marginals(places, potentials)
+        return packing.pack(log_z, variables, factors)
 
     return packed
 
 
 def _unpacked(program: Callable[..., Any], packing: Packing) -> Callable[..., Any]:
     def unpacked(potentials: Potentials) -> Any:
-        log_z, verdict, vector = program(potentials)
-        return log_z, verdict, *packing.unpack(vector)
+        log_z, variables, factors = packing.unpack(program(potentials))
+        return log_z, _verdict(log_z), variables, factors
 
     return unpacked
 
@@ -399,8 +399,12 @@ def _judged(marginals: Callable[..., Any]) -> Callable[..., Any]:
 
     def judged(places: Any, potentials: Potentials) -> Any:
         log_z, variables, factors = marginals(places, potentials)
-        xp = jnp if isinstance(log_z, jax.Array) else np
-        broken = xp.where(log_z == -np.inf, number_of("infeasible"), number_of("nonfinite"))
-        return log_z, xp.where(xp.isfinite(log_z), number_of("exact"), broken), variables, factors
+        return log_z, _verdict(log_z), variables, factors
 
     return judged
+
+
+def _verdict(log_z: Any) -> Any:
+    xp = jnp if isinstance(log_z, jax.Array) else np
+    broken = xp.where(log_z == -np.inf, number_of("infeasible"), number_of("nonfinite"))
+    return xp.where(xp.isfinite(log_z), number_of("exact"), broken)

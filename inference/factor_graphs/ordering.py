@@ -13,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Order:
         """Sizes of the tables that are summed, in order."""
         return [cardinalities[v] * math.prod(cardinalities[u] for u in self.scopes[v]) for v in self.variables]
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Largest number of neighbours at a variable's turn: the induced width."""
         return max((len(scope) for scope in self.scopes.values()), default=0)
