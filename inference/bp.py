@@ -13,11 +13,11 @@ from typing import Any
 from lawful.errors import LawfulError
 
 from .factor_graphs.beliefs import Beliefs
-from .factor_graphs.exact import BUDGET
 from .factor_graphs.from_program import to_factor_graph
 from .factor_graphs.graph import FactorGraph
 from .factor_graphs.infer import Plan, infer, plan
 from .factor_graphs.lifted import TABLE
+from .factor_graphs.plans import BUDGET
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,11 @@ from .check.contracts import Contract
 from .enumerate_sites import Sites, chosen_sites
 from .factor_graphs.blocks import chosen_blocks, largest_of, largest_table
 from .factor_graphs.discrete_part import DiscretePart, discrete_part
-from .factor_graphs.exact import BUDGET, log_mass
+from .factor_graphs.exact import log_mass
 from .factor_graphs.graph import graph_of
 from .factor_graphs.infer import METHODS, shown_bytes
 from .factor_graphs.lifted import TABLE
+from .factor_graphs.plans import BUDGET
 from .factor_graphs.propagation import propagated
 from .factor_graphs.structure import Structure
 from .summing import refuse_plates

@@ -15,7 +15,7 @@ import numpy as np
 
 from lawful.errors import WidthError
 
-from .exact import BUDGET, by_messages_alone, core_plan, elimination_plan
+from .plans import BUDGET, by_messages_alone, core_plan, elimination_plan
 from .restriction import Restriction
 from .structure import Structure
 from .unfolding import unfolded_structure, unfolding_entries

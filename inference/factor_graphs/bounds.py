@@ -17,8 +17,8 @@ from lawful.errors import LawfulError
 
 from .counting import random_forests, shares
 from .elimination import forward
-from .exact import elimination_plan
 from .graph import FactorGraph
+from .plans import elimination_plan
 from .potentials import Potentials
 from .propagation import propagated
 from .structure import Group, Structure

@@ -26,7 +26,7 @@ from .messages import Messages, Net, Scores, net_of, scores_of
 from .potentials import Potentials
 from .propagation import by_factors, by_family, impossible_bags
 from .structure import Structure
-from .verdicts import number_of
+from .verdicts import verdict_of
 
 
 class Levels(NamedTuple):
@@ -77,10 +77,8 @@ def by_messages(graph: FactorGraph) -> Beliefs:
     """Give exact marginals and the total mass of a forest."""
     structure = graph.structure
     total, variables, factors, impossible = mass_and_marginals(structure)(jax.tree.map(jnp.asarray, graph.potentials))
-    numbers = number_of("exact"), number_of("infeasible"), number_of("nonfinite")
-    verdict = jnp.where(jnp.isfinite(total), numbers[0], jnp.where(total == -jnp.inf, numbers[1], numbers[2]))
     info = {"impossible": impossible}
-    return Beliefs(structure, variables, factors, total, verdict, info=info, method="messages on a forest")
+    return Beliefs(structure, variables, factors, total, verdict_of(total), info=info, method="messages on a forest")
 
 
 @lru_cache(maxsize=64)

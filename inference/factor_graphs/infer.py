@@ -13,10 +13,11 @@ from typing import Any
 from lawful.errors import LawfulError, WidthError
 
 from .beliefs import Beliefs
-from .exact import BUDGET, by_messages_alone, eliminated, elimination_plan, path_plan
+from .exact import eliminated
 from .forests import sweeps_needed
 from .graph import FactorGraph
 from .pendants import LEAST
+from .plans import BUDGET, by_messages_alone, elimination_plan, path_plan
 from .propagation import propagated
 from .structure import Structure
 from .unfolding import unfolded_structure, unfolding_entries

@@ -7,6 +7,7 @@ dozens of variables would spend as long on handing its beliefs over as on findin
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -38,18 +39,27 @@ class Packing:
         """Where each array ends, the log of the mass first."""
         return tuple(accumulate(map(math.prod, ((), *self.families, *self.groups))))
 
-    def pack(self, log_z: Any, variables: Any, factors: Any) -> Any:
-        """Put all numbers behind each other."""
-        return jnp.concatenate([x.reshape(-1) for x in (log_z, *variables, *factors)])
+    def packed(self, marginals: Callable[..., Any]) -> Callable[..., Any]:
+        """Let a function return all its numbers behind each other."""
 
-    def unpack(self, vector: Any) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
-        """Part them again: views of the vector on the host, where it is known."""
-        whole = vector if traced(vector) else np.asarray(vector)
+        def joined(*args: Any) -> Any:
+            log_z, variables, factors = marginals(*args)
+            return jnp.concatenate([x.reshape(-1) for x in (log_z, *variables, *factors)])
+
+        return joined
+
+    def unpacked(self, program: Callable[..., Any]) -> Callable[..., Any]:
+        """Part what a program returns: views of the vector on the host, where it is known."""
         shapes, count = (*self.families, *self.groups), len(self.families)
-        found = [
-            whole[start:end].reshape(shape) for start, end, shape in zip(self.ends, self.ends[1:], shapes, strict=False)
-        ]
-        return whole[0], tuple(found[:count]), tuple(found[count:])
+        places = tuple(zip(self.ends, self.ends[1:], shapes, strict=False))
+
+        def parted(*args: Any) -> Any:
+            vector = program(*args)
+            whole = vector if traced(vector) else np.asarray(vector)
+            found = [whole[start:end].reshape(shape) for start, end, shape in places]
+            return whole[0], tuple(found[:count]), tuple(found[count:])
+
+        return parted
 
 
 def packing_of(structure: Structure) -> Packing | None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .exact import BUDGET
 from .infer import plan, shown_bytes
+from .plans import BUDGET
 
 if TYPE_CHECKING:
     from .graph import FactorGraph

@@ -6,7 +6,11 @@ where it was proved.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 type Verdict = Literal["exact", "converged", "oscillating", "slow", "infeasible", "nonfinite"]
 type Certificate = Literal["exact", "unique-fixed-point", "upper-bound", "lower-bound", "none"]
@@ -24,3 +28,14 @@ def number_of(verdict: Verdict) -> int:
     1
     """
     return VERDICTS.index(verdict)
+
+
+def verdict_of(log_z: Any) -> Any:
+    """Number of the verdict of an exact answer with this log of the mass.
+
+    >>> int(verdict_of(np.float64(-np.inf))) == number_of("infeasible")
+    True
+    """
+    xp = jnp if isinstance(log_z, jax.Array) else np
+    broken = xp.where(log_z == -np.inf, number_of("infeasible"), number_of("nonfinite"))
+    return xp.where(xp.isfinite(log_z), number_of("exact"), broken)

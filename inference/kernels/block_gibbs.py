@@ -27,8 +27,8 @@ from lawful.record import choices_of
 from ..check.contracts import Contract
 from ..factor_graphs.blocks import chosen_blocks, largest_table, refuse_wide_blocks
 from ..factor_graphs.discrete_part import DiscretePart, discrete_part
-from ..factor_graphs.exact import BUDGET
 from ..factor_graphs.lifted import TABLE
+from ..factor_graphs.plans import BUDGET
 from ..factor_graphs.potentials import Potentials
 from ..factor_graphs.restriction import Restriction
 from ..summing import finite_sites

@@ -11,7 +11,7 @@ import jax
 
 from lawful import array_math, laws, remembered, tracing
 from lawful.inference.check import outcomes, paired
-from lawful.inference.factor_graphs import exact, propagation
+from lawful.inference.factor_graphs import propagation, runners
 
 
 class Reached:
@@ -34,7 +34,7 @@ def forget():
     remembered._seen.clear()
     outcomes._compiled.clear()
     paired._kept.cache_clear()
-    exact._runner.cache_clear()
+    runners.rounds.cache_clear()
     propagation._program.cache_clear()
     jax.clear_caches()
 

@@ -156,7 +156,7 @@ def test_messages_on_a_forest_are_exact(seed):
 @pytest.fixture
 def by_descent(monkeypatch):
     """Forests with counts are never written as tables."""
-    monkeypatch.setattr("lawful.inference.factor_graphs.exact.UNFOLDED_UP_TO", 0)
+    monkeypatch.setattr("lawful.inference.factor_graphs.plans.UNFOLDED_UP_TO", 0)
 
 
 @pytest.mark.parametrize("ternary", [False, True])

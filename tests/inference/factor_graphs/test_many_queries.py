@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.factor_graphs import Potentials, eliminated, exact, propagated, propagation
+from lawful.inference.factor_graphs import Potentials, eliminated, propagated, propagation, runners
 from tests.inference.factor_graphs.networks import network
 from tests.inference.factor_graphs.truth import grid
 
@@ -14,7 +14,7 @@ from tests.inference.factor_graphs.truth import grid
 def traces(monkeypatch):
     """Count how often potentials were arranged for a program: once for each time that it is traced."""
     counted = []
-    for module, name in ((propagation, "scores_of"), (exact, "forward")):
+    for module, name in ((propagation, "scores_of"), (runners, "forward")):
         original = getattr(module, name)
 
         def wrapped(*args, original=original, **kwargs):

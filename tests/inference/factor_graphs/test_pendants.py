@@ -13,10 +13,10 @@ from lawful.inference.factor_graphs import (
     Potentials,
     chained,
     eliminated,
-    exact,
     infer,
     most_probable,
     plan,
+    plans,
 )
 from lawful.inference.factor_graphs.exact import pushed
 from lawful.inference.factor_graphs.pendants import pendants_of
@@ -219,5 +219,5 @@ def test_a_long_chain_is_taken_by_loops_and_keeps_its_digits_in_float32():
 @pytest.mark.parametrize("seed", range(2))
 def test_the_mass_alone_is_that_of_the_marginals(seed):
     graph = hanging(seed)
-    split = exact.chained_plan(graph.structure, True)
+    split = plans.chained_plan(graph.structure, True)
     assert float(split.total(split.where, graph.potentials)) == pytest.approx(float(by_rounds(graph).log_z), rel=1e-13)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.factor_graphs import FactorGraph, eliminated, exact, infer, most_probable, plan, strips
+from lawful.inference.factor_graphs import FactorGraph, eliminated, infer, most_probable, plan, plans, runners, strips
 from lawful.inference.factor_graphs.exact import pushed
 from tests.inference.factor_graphs.truth import grid, holed
 
@@ -16,7 +16,8 @@ STEPS = 40
 def short(monkeypatch):
     """Take strips of a few levels for long."""
     original = strips.strips_of
-    monkeypatch.setattr(exact, "strips_of", lambda structure: original(structure, 20))
+    for module in (plans, runners):
+        monkeypatch.setattr(module, "strips_of", lambda structure: original(structure, 20))
 
 
 def ladder(seed, zeros=0.0):
