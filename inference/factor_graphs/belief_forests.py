@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from networkx.utils import UnionFind
 
+from ..numerics.chains.logs import safe_log
 from .graph import FactorGraph
 from .potentials import Potentials
 from .structure import Structure
@@ -60,19 +61,11 @@ def spanning_forest(structure: Structure, factors: Sequence[Any] | None) -> list
     >>> [limb.variables for limb in spanning_forest(graph.structure, None)]
     [(0,), (0, 1), (1, 2)]
     """
-    part = list(range(structure.size))
-
-    def root(v: int) -> int:
-        while part[v] != v:
-            part[v] = v = part[part[v]]
-        return v
-
+    parts = UnionFind(range(structure.size))
     touching: list[list[Limb]] = [[] for _ in range(structure.size)]
     for limb in _candidates(structure, factors):
-        roots = {root(v) for v in limb.variables}
-        if len(roots) == len(limb.variables):
-            for other in roots:
-                part[other] = min(roots)
+        if len({parts[v] for v in limb.variables}) == len(limb.variables):
+            parts.union(*limb.variables)
             for v in limb.variables:
                 touching[v].append(limb)
     limbs, reached, used = [], set[int](), set[Limb]()
@@ -163,10 +156,10 @@ class Forest:
             else:
                 joint = _onto(jnp.asarray(factors[first.group])[np.array([limb.factor for limb in limbs])], first.axes)
                 tree, even = _conditional(joint, own, level), _product(level[1:], joint.shape)
-            tables.append(_log(tree if self.floor == 0 else jnp.stack([even, tree], axis=1)))
+            tables.append(safe_log(tree if self.floor == 0 else jnp.stack([even, tree], axis=1)))
         dtype = tables[0].dtype if tables else jnp.result_type(float)
         zeros = [jnp.zeros((f.size, f.cardinality), dtype) for f in self.source.families]
-        coin = [] if self.floor == 0 else [_log(jnp.array([[self.floor, 1.0 - self.floor]], dtype))]
+        coin = [] if self.floor == 0 else [safe_log(jnp.array([[self.floor, 1.0 - self.floor]], dtype))]
         return Potentials((*zeros, *coin), tuple(tables))
 
 
@@ -231,8 +224,3 @@ def _uniform(unary: Any) -> Any:
     allowed = unary > -jnp.inf
     allowed = allowed | ~allowed.any(axis=1, keepdims=True)
     return allowed / allowed.sum(axis=1, keepdims=True, dtype=unary.dtype)
-
-
-def _log(p: jax.Array) -> jax.Array:
-    positive = p > 0
-    return jnp.where(positive, jnp.log(jnp.where(positive, p, 1.0)), -jnp.inf)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from networkx.utils import UnionFind
 
 from lawful.errors import WidthError
 
@@ -108,26 +109,18 @@ def _without_cycle(
     structure: Structure, touching: list[list[np.ndarray]], always: list[int], left: Sequence[int], budget: int
 ) -> list[int]:
     """Take variables, the first ones first, as long as no cycle and no table over budget arises among those taken."""
-    part: dict[int, int] = {}
-    size, bags = structure.cardinalities.tolist(), _bags(structure)
-
-    def root(v: int) -> int:
-        while part[v] != v:
-            part[v] = v = part[part[v]]
-        return v
+    parts, size, bags = UnionFind(), structure.cardinalities.tolist(), _bags(structure)
 
     def add(v: int, anyway: bool) -> bool:
         """Add a variable where its factors lead to different parts; factors with one set inside count once."""
-        inside = {frozenset(u for u in scope.tolist() if u in part and u != v) for scope in touching[v]}
-        parts = [{root(u) for u in members} for members in inside]
-        parts += [{root(u) for u in bag if u in part and u != v} for bag in bags[v]]
-        joined = set[int]().union(*parts)
+        inside = {frozenset(u for u in scope.tolist() if u in parts.parents and u != v) for scope in touching[v]}
+        met = [{parts[u] for u in members} for members in inside]
+        met += [{parts[u] for u in bag if u in parts.parents and u != v} for bag in bags[v]]
+        joined = set[int]().union(*met)
         largest = max((size[v] * math.prod(size[u] for u in members) for members in inside if members), default=0)
-        if not anyway and (sum(map(len, parts)) > len(joined) or largest > budget):
+        if not anyway and (sum(map(len, met)) > len(joined) or largest > budget):
             return False
-        part[v] = v
-        for other in joined:
-            part[other] = v
+        parts.union(v, *joined)
         return True
 
     for v in always:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..numerics import chains
+from ..numerics.chains.logs import safe_log
 from .buckets import Places, Plan
 from .elimination import backward, by_uniform, decode, forward, highest
 from .pendants import Batch, BatchPlaces, Pendants
@@ -86,7 +87,7 @@ class Chained:
             given = ready.chains[k]
             if ends[k] is not None:
                 belief = core.variables[batch.states][places.ends]
-                cavity = _log(belief) - jnp.where(belief > 0, ends[k].log_law, 0)
+                cavity = safe_log(belief) - jnp.where(belief > 0, ends[k].log_law, 0)
                 given = _with_last(given, places, cavity)
             pairs = "each" if entries <= PAIR_ENTRIES else "none"
             found.append(_each(lambda c, p=pairs: chains.marginals(c, p), batch, given))
@@ -268,8 +269,3 @@ def _each(function: Any, batch: Batch, given: chains.Chain, *more: Any) -> Any:
 
 def _dtype(potentials: Potentials) -> Any:
     return jnp.result_type(*potentials.unary, *potentials.tables)
-
-
-def _log(probabilities: Any) -> Any:
-    some = probabilities > 0
-    return jnp.where(some, jnp.log(jnp.where(some, probabilities, 1)), -jnp.inf)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from networkx.utils import UnionFind
 
 from .structure import Structure
 
@@ -53,21 +54,12 @@ def random_forests(structure: Structure, count: int = FORESTS, seed: int = 0) ->
 
 def _forest(scopes: Sequence[tuple[int, ...]], order: np.ndarray, size: int) -> np.ndarray:
     """Take factors in an order where their variables hang together in no other way (Kruskal)."""
-    above = list(range(size))
-
-    def root(v: int) -> int:
-        while above[v] != v:
-            above[v] = above[above[v]]
-            v = above[v]
-        return v
-
+    parts = UnionFind(range(size))
     taken = np.zeros(len(scopes), bool)
     for k in order.tolist():
-        roots = [root(v) for v in scopes[k]]
-        if len(set(roots)) == len(roots):
+        if len({parts[v] for v in scopes[k]}) == len(scopes[k]):
             taken[k] = True
-            for r in roots[1:]:
-                above[r] = roots[0]
+            parts.union(*scopes[k])
     return taken
 
 

@@ -9,11 +9,11 @@ import numpy as np
 
 np.float = float  # the package uses an alias that NumPy dropped
 
-import particles  # noqa: E402
-from particles import distributions as dists  # noqa: E402
-from particles import smc_samplers as ssps  # noqa: E402
+import particles  # noqa: E402 after the alias
+from particles import distributions as dists  # noqa: E402 after the alias
+from particles import smc_samplers as ssps  # noqa: E402 after the alias
 
-from benchmarks.workloads import PREDICTORS, regression  # noqa: E402
+from benchmarks.workloads import PREDICTORS, regression  # noqa: E402 after the alias
 
 PACKAGES = ("particles", "numpy", "numba")
 DTYPE = "float64"
