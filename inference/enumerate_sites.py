@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from lawful.addresses import Address, as_address
 from lawful.analysis import without_dead_code
@@ -55,13 +55,21 @@ def enumerate_sites(sites: Sites = None, *, max_table: int = MAX_TABLE) -> Trans
     >>> [site.address for site in marginal(form).sites()]
     [('mu',)]
     """
-    name = "all finite sites" if sites is None else getattr(sites, "__name__", None) or _listed(sites)
+    name = shown_sites(sites)
     contract = Contract("preserves_measure", parametric=True)
     return Transformer(f"enumerate_sites({name})", lambda form: _apply(form, sites, max_table), contract)
 
 
-def _listed(sites: Any) -> str:
-    return repr(sites) if isinstance(sites, str) else ", ".join(map(repr, sites))
+def shown_sites(sites: Sites) -> str:
+    """Say which sites are asked for.
+
+    >>> shown_sites(["z"]), shown_sites(None)
+    ("'z'", 'all finite sites')
+    """
+    if sites is None:
+        return "all finite sites"
+    listed = repr(sites) if isinstance(sites, str) else getattr(sites, "__name__", None)
+    return listed or ", ".join(map(repr, sites))  # type: ignore[arg-type]
 
 
 def _apply(form: Form, sites: Sites, max_table: int) -> Form:
@@ -69,8 +77,8 @@ def _apply(form: Form, sites: Sites, max_table: int) -> Form:
     return summed_form(form, frozenset(c.address for c in chosen_sites(form, sites)), max_table)
 
 
-def chosen_sites(form: Form, sites: Sites) -> tuple[Choice, ...]:
-    """Find the sites that are asked for.
+def chosen_sites(form: Form, sites: Sites, who: str = "enumerate") -> tuple[Choice, ...]:
+    """Find the finite sites that are asked for; `who` asks, for the error.
 
     Raises: LawfulError for a name that is no finite site.
     """
@@ -82,7 +90,7 @@ def chosen_sites(form: Form, sites: Sites) -> tuple[Choice, ...]:
     names = {as_address(name) for name in ([sites] if isinstance(sites, str) else sites)}
     missing = names - {c.address for c in finite}
     if missing:
-        raise unknown(missing, choices_of(form), finite)
+        raise unknown(missing, choices_of(form), finite, who)
     return tuple(c for c in finite if c.address in names)
 
 

@@ -29,7 +29,7 @@ from lawful.form import Branch, Det, Form, Loop, Node, Site, Var
 from lawful.record import choices_of, record
 
 from .check.contracts import Contract
-from .enumerate_sites import Sites, chosen_sites
+from .enumerate_sites import Sites, chosen_sites, shown_sites
 from .factor_graphs.blocks import chosen_blocks, largest_of, largest_table
 from .factor_graphs.discrete_part import DiscretePart, discrete_part
 from .factor_graphs.exact import log_mass
@@ -98,9 +98,8 @@ def marginalise(
         )
     settings = _Settings(method, approximate, width_budget, tuple(sorted(loopy.items())))
     wanted = None if sites == "discrete" else sites
-    name = "all finite sites" if wanted is None else getattr(sites, "__name__", None) or _listed(sites)
     contract = APPROXIMATE if approximate or method == "loopy" else EXACT
-    shown = f"marginalise({name}{', approximate' * (not contract.exact)})"
+    shown = f"marginalise({shown_sites(wanted)}{', approximate' * (not contract.exact)})"
     return Transformer(shown, lambda form: _apply(form, wanted, settings, max_table), contract)
 
 
@@ -112,13 +111,9 @@ class _Settings:
     loopy: tuple[tuple[str, Any], ...]
 
 
-def _listed(sites: Any) -> str:
-    return repr(sites) if isinstance(sites, str) else ", ".join(map(repr, sites))
-
-
 def _apply(form: Form, sites: Sites, settings: _Settings, max_table: int) -> Form:
     refuse_plates(form)
-    summed = chosen_sites(form, sites)
+    summed = chosen_sites(form, sites, "marginalise")
     if not summed:
         return form
     addresses = [c.address for c in summed]

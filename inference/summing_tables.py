@@ -331,7 +331,7 @@ def too_many(name: str, count: int, cap: int, why: str) -> LawfulError:
     )  # fmt: skip
 
 
-def unknown(missing: Collection[Address], known: Sequence[Choice], finite: Sequence[Choice]) -> LawfulError:
+def unknown(missing: Collection[Address], known: Sequence[Choice], finite: Sequence[Choice], who: str) -> LawfulError:
     """Make the error of names that are no finite sites."""
     latent = {c.address for c in known}
     said = []
@@ -340,5 +340,5 @@ def unknown(missing: Collection[Address], known: Sequence[Choice], finite: Seque
         said.append(f"'{show_address(address)}' {what}")
     names = ", ".join(c.name for c in finite)
     return LawfulError(
-        f"enumerate: {'; '.join(said)}. The finite sites of the program are: {names or 'none'}.", names=tuple(missing)
+        f"{who}: {'; '.join(said)}. The finite sites of the program are: {names or 'none'}.", names=tuple(missing)
     )

@@ -27,7 +27,7 @@ from lawful.laws import BoundLaw
 from lawful.record import Choice
 from lawful.tracing import split_arguments, trace
 
-from ..summing import finite_sites
+from ..enumerate_sites import chosen_sites
 from .belief_forests import Forest, forest_of, spanning_forest
 from .discrete_part import DiscretePart, discrete_part
 from .graph import FactorGraph
@@ -107,7 +107,10 @@ def tree_proposal(
         drawn = [_Drawn((f.name,), f.name, f.shape, kind, tuple(range(f.cardinality))) for f in families]
         return _fixed(model, drawn, floor, settings)
     form = model if isinstance(model, Form) else trace(model, *args)
-    part = discrete_part(form, [c.address for c in _chosen(form, sites)], max_table)
+    chosen = chosen_sites(form, sites if sites is None or isinstance(sites, str) else list(sites), "tree_proposal")
+    if not chosen:
+        raise LawfulError("tree_proposal: no site to propose. Fix: name finite sites, or leave sites= out for all.")
+    part = discrete_part(form, [c.address for c in chosen], max_table)
     drawn = [
         _Drawn(c.address, c.name, c.full_shape, str(c.dtype), tuple(s.tolist()))
         for c, s in zip(part.choices, part.supports, strict=True)
@@ -181,21 +184,6 @@ def _draw(forest: Forest, potentials: Potentials, drawn: Sequence[_Drawn]) -> No
                 scopes.enter_context(scope(str(name)))
             value = sample(str(site.address[-1]), BoundLaw(law, leaves))
         potentials = observed(structure, potentials, site.name, states_of(value, site.support)[0])
-
-
-def _chosen(form: Form, sites: Collection[Any] | None) -> list[Choice]:
-    finite = finite_sites(form)
-    if sites is None:
-        return list(finite)
-    names = [sites] if isinstance(sites, str) else list(sites)
-    found = [c for c in finite if c.name in names or c.address in names]
-    missing = [n for n in names if not any(n in (c.name, c.address) for c in finite)]
-    if missing or not found:
-        raise LawfulError(
-            f"tree_proposal: {', '.join(map(str, missing)) or 'nothing'}: expected names of finite sites; these are: "
-            f"{', '.join(c.name for c in finite) or 'none'}."
-        )
-    return found
 
 
 def _values(held: Sequence[Choice], given: Mapping[str, Any] | None) -> list[Any]:
