@@ -24,6 +24,7 @@ from networkx.utils import UnionFind
 
 from ..numerics.chains.logs import safe_log
 from .graph import FactorGraph
+from .messages import net_of, scores_of
 from .potentials import Potentials
 from .structure import Structure
 
@@ -133,16 +134,18 @@ class Forest:
     _limbs: tuple[tuple[Limb, ...], ...]
     floor: float
 
-    def potentials(self, unary: Sequence[Any], variables: Sequence[Any], factors: Sequence[Any]) -> Potentials:
+    def potentials(self, given: Potentials, variables: Sequence[Any], factors: Sequence[Any]) -> Potentials:
         """Give the numbers of the forest's graph, whose total mass is one.
 
         Args:
-            unary: what each variable says of its own states, for each family (n, K); -inf excludes.
+            given: of the source, for what each variable says of its own states: -inf excludes one from the floor.
             variables: beliefs of the families `(*shape, K)`.
             factors: beliefs of the groups' factors (G, K_1, ..., K_r).
         """
         beliefs = _by_states(self.source, variables)
-        flat = {card: _uniform(scores) for card, scores in _by_states(self.source, unary).items()}
+        net = net_of(self.source)
+        own_scores = scores_of(net, given, net.by_block([1.0] * len(self.source.groups))).unary
+        flat = {card: _uniform(scores.T) for card, scores in own_scores.items()}
         rows, cards = self.source.rows, self.source.cardinalities
         tables = []
         for limbs in self._limbs:

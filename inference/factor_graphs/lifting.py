@@ -24,13 +24,11 @@ from lawful.lowering import CALLS, Equation, unfold
 from ..summing_axes import ELEMENTWISE
 from .lifted import TABLE, Budget, Table, Terms, aligned, joint, plain, terms
 from .linear_counts import LARGE, LinearCount, linear_count
+from .rearranging import NUMBERS, REARRANGING
 from .segments import counted_rows, landing, rows_of
 from .spreading import behind, spread_states, with_axes
 
 type Shape = tuple[int, ...]
-
-REARRANGING = frozenset("reshape broadcast_in_dim squeeze expand_dims transpose slice rev dynamic_slice".split())
-
 
 AFFINE = REARRANGING | frozenset("add sub neg mul div convert_element_type copy select_n gather".split())
 
@@ -365,20 +363,6 @@ def abstract(value: Any) -> Any:
         return jax.ShapeDtypeStruct(value.shape, value.parts[0].array.dtype)
     return jax.ShapeDtypeStruct(jnp.shape(value), jnp.result_type(value))
 
-
-def _broadcast_numbers(ids: np.ndarray, params: Mapping[str, Any]) -> np.ndarray:
-    shape, places = params["shape"], params["broadcast_dimensions"]
-    sizes = [ids.shape[places.index(axis)] if axis in places else 1 for axis in range(len(shape))]
-    return np.broadcast_to(ids.reshape(sizes), shape)
-
-
-# The common ways to rearrange, on numbers of elements: NumPy has nothing to compile.
-NUMBERS: Mapping[str, Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]] = {
-    "reshape": lambda ids, params: ids.reshape(params["new_sizes"]),
-    "squeeze": lambda ids, params: np.squeeze(ids, params["dimensions"]),
-    "transpose": lambda ids, params: np.transpose(ids, params["permutation"]),
-    "broadcast_in_dim": _broadcast_numbers,
-}
 
 type Rule = Callable[[Lifting, Equation, Sequence[Any], Shape], Any]
 

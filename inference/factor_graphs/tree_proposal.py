@@ -151,26 +151,8 @@ def _following(
 def _beliefs_on(forest: Forest, graph: FactorGraph, settings: Mapping[str, Any]) -> Potentials:
     """Run belief propagation, and put its beliefs on a forest."""
     beliefs = propagated(graph, **{"certify": False, **settings})
-    put: Potentials = jax.jit(forest.potentials)(_own_scores(graph), beliefs.variables, beliefs.factors)
+    put: Potentials = jax.jit(forest.potentials)(graph.potentials, beliefs.variables, beliefs.factors)
     return put
-
-
-def _own_scores(graph: FactorGraph) -> list[Any]:
-    """What each variable says of its own states: its unary scores, and the factors that read it alone."""
-    structure, potentials = graph.structure, graph.potentials
-    found = [jnp.asarray(u) for u in potentials.unary]
-    offsets = np.array([f.offset for f in structure.families])
-    sizes = np.array([f.size for f in structure.families])
-    for group, tables in zip(structure.groups, potentials.tables, strict=True):
-        if group.arity != 1:
-            continue
-        scope = group.scopes[:, 0]
-        for place in np.flatnonzero(sizes > 0).tolist():
-            rows = np.flatnonzero((scope >= offsets[place]) & (scope < offsets[place] + sizes[place])).astype(np.int32)
-            if len(rows):
-                own = jnp.asarray(tables)[np.zeros_like(rows) if group.shared else rows]
-                found[place] = found[place].at[(scope[rows] - offsets[place]).astype(np.int32)].add(own)
-    return found
 
 
 def _draw(forest: Forest, potentials: Potentials, drawn: Sequence[_Drawn]) -> None:

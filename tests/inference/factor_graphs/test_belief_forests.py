@@ -45,12 +45,17 @@ def test_it_is_normalised_whatever_the_beliefs_are_and_a_share_is_uniform(case):
     parts = {}
     for floor in (0.0, 0.2):
         forest = forest_of(structure, limbs, floor)
-        parts[floor] = density(forest, forest.potentials(graph.potentials.unary, variables, factors))
+        parts[floor] = density(forest, forest.potentials(graph.potentials, variables, factors))
         assert parts[floor].sum() == pytest.approx(1.0, abs=1e-13)
     x, potentials = assignments(graph), graph.potentials
     flat = np.ones(len(x))
-    for family, scores in zip(structure.families, potentials.unary, strict=True):
-        allowed = np.asarray(scores) > -np.inf
+    for family, own in zip(structure.families, potentials.unary, strict=True):
+        scores = np.array(own)
+        for group, tables in zip(structure.groups, potentials.tables, strict=True):
+            for row, (v,) in enumerate(group.scopes.tolist() if group.arity == 1 else ()):
+                if family.offset <= v < family.offset + family.size:
+                    scores[v - family.offset] += np.asarray(tables)[0 if group.shared else row]
+        allowed = scores > -np.inf
         allowed = allowed | ~allowed.any(axis=1, keepdims=True)
         share = allowed / allowed.sum(axis=1, keepdims=True)
         for k in range(family.size):
@@ -67,7 +72,7 @@ def test_right_beliefs_of_a_forest_give_its_own_distribution(case):
     if truth.log_z == -np.inf:
         return
     forest = forest_of(graph.structure, spanning_forest(graph.structure, list(truth.factors.values())), 0.0)
-    q = density(forest, forest.potentials(graph.potentials.unary, list(truth.variables.values()),
+    q = density(forest, forest.potentials(graph.potentials, list(truth.variables.values()),
                                           list(truth.factors.values())))  # fmt: skip
     np.testing.assert_allclose(q, truth.probabilities, rtol=0, atol=1e-13)
 
@@ -119,7 +124,7 @@ def test_numbers_are_traced_and_differentiated():
     unary = [jnp.asarray(u) for u in graph.potentials.unary]
 
     def total(variables):
-        leaves = forest.potentials(unary, variables, found.factors).tables
+        leaves = forest.potentials(graph.potentials._replace(unary=unary), variables, found.factors).tables
         return sum(jnp.sum(jnp.where(jnp.isfinite(t), t, 0.0)) for t in leaves)
 
     slopes = jax.jit(jax.grad(total))(found.variables)
