@@ -47,10 +47,10 @@ class Exchange(Protocol):
     def changes(self, new: Any, old: Any) -> Any:
         """Give the range over states of new - old, one for each message."""
 
-    def as_logs(self, messages: Messages) -> Messages:
+    def as_logs(self, net: Net, messages: Messages) -> Messages:
         """Write messages as logs, the largest entry at zero."""
 
-    def of_logs(self, messages: Messages) -> Messages:
+    def of_logs(self, net: Net, messages: Messages) -> Messages:
         """Read messages that are logs."""
 
     def completed(self, net: Net, scores: Scores, messages: Messages) -> Messages:
@@ -131,10 +131,10 @@ class Logs:
         some = jnp.any(out != gone, axis=0)
         return jnp.where(some, jnp.inf, jnp.where(top >= low, top - low, 0.0))
 
-    def as_logs(self, messages: Messages) -> Messages:
+    def as_logs(self, net: Net, messages: Messages) -> Messages:
         """Level them."""
         return tuple(tuple(normalised(m) for m in block) for block in messages)
 
-    def of_logs(self, messages: Messages) -> Messages:
+    def of_logs(self, net: Net, messages: Messages) -> Messages:
         """They are logs."""
         return messages

@@ -10,7 +10,7 @@ belief propagation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -104,7 +104,7 @@ def run(
         first: the first messages, as logs; None says nothing.
     """
     dtype = next(iter(scores.unary.values())).dtype if scores.unary else jnp.result_type(float)
-    messages = exchange.start(net, dtype) if first is None else exchange.of_logs(first)
+    messages = exchange.start(net, dtype) if first is None else exchange.of_logs(net, first)
     prepared = exchange.prepared(net, scores)
     inf, nan = jnp.asarray(jnp.inf, dtype), jnp.asarray(jnp.nan, dtype)
     turns = steps_of(net.structure, settings.schedule) if settings.schedule in IN_TURNS else None
@@ -117,15 +117,16 @@ def run(
         last = state.sweeps + 1
         checked = last % CHECK == 0
         asked = checked | (last > settings.max_iters - (TAIL if settings.watched else 1)) | (turns is not None)
-        pairs = [tuple(zip(*pair, strict=True)) for pair in zip(new, old, strict=True)]
-        mixed = tuple(tuple(exchange.damped(a, b, state.damping) for a, b in block) for block in pairs)
+        mixed = _pairwise(lambda a, b: exchange.damped(a, b, state.damping), new, old)
 
-        def moved() -> list[list[Any]]:
-            return [[exchange.changes(a, b) for a, b in block] for block in pairs]
+        def moved() -> Messages:
+            # What an undamped update changes, read off the damped one: its result is then never kept by itself.
+            return _pairwise(lambda a, b: exchange.changes(a, b) / (1 - state.damping), mixed, old)
 
         if turns is not None:
             # Counts have no turns: they hear at the end of a sweep what the factors before them have left.
-            mixed, now = (*old[: len(net.blocks)], *mixed[len(net.blocks) :]), _largest(moved(), dtype)
+            now = _largest(moved(), dtype)
+            mixed = (*old[: len(net.blocks)], *mixed[len(net.blocks) :])
         elif settings.schedule == "residual":
             every = moved()
             mixed, now = _most_changed(mixed, old, every, settings.share), _largest(every, dtype)
@@ -152,8 +153,13 @@ def run(
         ended, _ = jax.lax.scan(jax.checkpoint(lambda state, _: (step(state), None)), begun, length=settings.max_iters)
     else:
         ended = jax.lax.while_loop(going, step, begun)
-    logs = exchange.completed(net, scores, exchange.as_logs(ended.messages))
+    logs = exchange.completed(net, scores, exchange.as_logs(net, ended.messages))
     return Run(logs, ended.sweeps, ended.residual, ended.tail, ended.trace, ended.damping)
+
+
+def _pairwise(function: Callable[[Any, Any], Any], new: Messages, old: Messages) -> Messages:
+    """Apply a function to each new message and the old one."""
+    return tuple(tuple(function(a, b) for a, b in zip(*pair, strict=True)) for pair in zip(new, old, strict=True))
 
 
 def _next_damping(damping: Any) -> Any:

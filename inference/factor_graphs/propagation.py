@@ -21,11 +21,13 @@ from .beliefs import Beliefs
 from .certificates import attractive, contracts
 from .counting import tree_shares
 from .exchange import Exchange, Logs
+from .forms import exchange_for
 from .free_energy import inconsistency, log_z, point_at, probabilities, tempered
 from .graph import FactorGraph
-from .log_odds import RANGE, LogOdds
+from .log_odds import LogOdds
 from .loopy import CEILING, Run, Settings, run
 from .messages import Messages, Net, by_group, net_of, scores_of
+from .odds_beliefs import beliefs_at
 from .potentials import Potentials
 from .schedules import SCHEDULES as IN_TURNS
 from .structure import Structure
@@ -211,8 +213,9 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
         point = point_at(net, scores, messages, exchange.hard, logs.temperature)
         total, point = log_z(net, scores, messages, point, logs.temperature), tempered(point, logs.temperature)
         beliefs = {card: probabilities(b, 1) for card, b in point.variables.items()}
-        variables, factors = by_family(net, beliefs), by_factors(net, point.factors, beliefs)
-        return total, (variables, factors, inconsistency(net, point), point.evidence)
+        factors = [probabilities(b, len(k.cardinalities)) for b, k in zip(point.factors, net.blocks, strict=True)]
+        own = by_family(net, beliefs), by_factors(net, factors, beliefs)
+        return total, (*own, inconsistency(net, point), point.evidence)
 
     @jax.jit
     def program(potentials: Potentials, counting: Any, tol: Any, damping: Any, first: Messages | None) -> Any:
@@ -220,7 +223,12 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
         unrolled = settings.gradient == "unrolled"
         held = parameters if unrolled else jax.lax.stop_gradient(parameters)
         ended = run(net, scores_of(net, *held), exchange, settings, tol, damping, first)
-        if unrolled:
+        if isinstance(exchange, LogOdds):  # chosen where all numbers are known, so there is nothing to differentiate
+            found = beliefs_at(net, scores_of(net, *held), jax.lax.stop_gradient(ended.messages))
+            beliefs = {2: found.variables}
+            own = by_family(net, beliefs), by_factors(net, found.factors, beliefs)
+            total, others = found.log_z, (*own, found.inconsistency, ())
+        elif unrolled:
             total, others = read(parameters, ended.messages)
         else:
             total, others = stationary(read, parameters, settled(sent, parameters, ended.messages))
@@ -287,58 +295,11 @@ def by_family(net: Net, beliefs: dict[int, Any]) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def by_factors(net: Net, log_beliefs: Sequence[Any], variables: dict[int, Any]) -> tuple[Any, ...]:
+def by_factors(net: Net, beliefs: Sequence[Any], variables: dict[int, Any]) -> tuple[Any, ...]:
     """Give beliefs of the factors (G, K_1, ..., K_r); those of factors with one variable are the variable's."""
-    own = [probabilities(b, len(block.cardinalities)) for b, block in zip(log_beliefs, net.blocks, strict=True)]
-    found = by_group(net, own) | {number: column.read(variables[card]).T for number, column, card in net.singles}
+    found = by_group(net, beliefs) | {number: column.read(variables[card]).T for number, column, card in net.singles}
     groups = enumerate(net.structure.groups)
     return tuple(found[k] if k in found else jnp.ones((g.size, *g.cardinalities)) for k, g in groups)
-
-
-def exchange_for(
-    structure: Structure, potentials: Potentials, temperature: float | None, ones: bool = True
-) -> Logs | LogOdds:
-    """Choose how messages are kept: as simple as the numbers allow; of traced ones nothing is known.
-
-    Args:
-        structure: of the graph.
-        potentials: its numbers.
-        temperature: that of the messages.
-        ones: whether all counting numbers are one.
-    """
-    arrays = (*potentials.unary, *potentials.tables)
-    if any(isinstance(x, jax.core.Tracer) for x in arrays):
-        return Logs(True, temperature)
-    hard = any(np.min(np.asarray(x), initial=0) == -np.inf for x in arrays)
-    hard = hard or any(np.ptp(count.sizes) > 0 for count in structure.counted if count.size)
-    narrow = not hard and all(_range(np.asarray(t)) <= RANGE for t in potentials.tables)
-    if not narrow or temperature != 1 or not ones:
-        return Logs(hard, temperature)
-    pairs = all(group.arity <= 2 for group in structure.groups) and set(structure.counts) == {2}
-    if pairs and not structure.counted:
-        return LogOdds()
-    potts = all(
-        _is_potts(np.asarray(t)) for g, t in zip(structure.groups, potentials.tables, strict=True) if g.arity > 1
-    )
-    return Logs(hard, temperature, weights=True, potts=potts)
-
-
-def _is_potts(tables: np.ndarray) -> bool:
-    """Tell whether all tables are of pairs that draw equal states together, all states that differ with one score.
-
-    Where they push equal states apart the sum that makes the form fast would be a difference, and lose digits.
-    """
-    if tables.ndim != 3 or tables.shape[1] != tables.shape[2] or tables.shape[1] < 2:
-        return False
-    equal = np.eye(tables.shape[1], dtype=bool)
-    apart = tables[:, ~equal]
-    return bool((apart == apart[:, :1]).all() and (tables[:, equal] >= apart[:, :1]).all())
-
-
-def _range(tables: np.ndarray) -> float:
-    """Give the largest difference of two scores in one table."""
-    flat = tables.reshape((len(tables), -1)) if tables.size else np.zeros((1, 1))
-    return float((flat.max(axis=1) - flat.min(axis=1)).max())
 
 
 def _precision(potentials: Potentials) -> Any:

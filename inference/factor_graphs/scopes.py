@@ -34,7 +34,7 @@ def joined(name: str, columns: Sequence[np.ndarray]) -> np.ndarray:
             site=name,
         )
     count = sizes.pop() if sizes else 1
-    return np.stack([np.broadcast_to(c.reshape(-1), (count,)) for c in columns], axis=1).astype(np.int64)
+    return np.stack([np.broadcast_to(c.reshape(-1), (count,)) for c in columns], axis=1).astype(np.int64, copy=False)
 
 
 def diagonal(

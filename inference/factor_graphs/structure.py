@@ -181,11 +181,13 @@ class Structure:
         found = hashlib.sha256(repr(self.families).encode())
         for group in self.groups:
             head = (group.name, group.scopes.shape, group.cardinalities, group.shared)
-            found.update(repr(head).encode() + np.ascontiguousarray(group.scopes, np.int64).tobytes())
+            found.update(repr(head).encode())
+            found.update(_short(group.scopes))
         for count in self.counted:
             arrays = (count.totals, count.members, count.starts, count.states)
             found.update(repr((count.name, *(len(x) for x in arrays))).encode())
-            found.update(b"".join(np.ascontiguousarray(x, np.int64).tobytes() for x in arrays))
+            for array in arrays:
+                found.update(_short(array))
         return found.hexdigest()
 
     def __hash__(self) -> int:
@@ -216,3 +218,9 @@ class Structure:
             return family.name
         place = np.unravel_index(variable - family.offset, family.shape)
         return f"{family.name}[{', '.join(str(int(k)) for k in place)}]"
+
+
+def _short(numbers: np.ndarray) -> np.ndarray:
+    """Write numbers for a hash, in half the bytes where all are small; their shapes are hashed elsewhere."""
+    kind = np.int32 if numbers.max(initial=0) < 2**31 else np.int64
+    return np.ascontiguousarray(numbers, kind)

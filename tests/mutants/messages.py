@@ -13,6 +13,7 @@ from lawful.inference.factor_graphs import (
     exchange,
     graph,
     graph_law,
+    layouts,
     messages,
     propagation,
     restriction,
@@ -239,3 +240,15 @@ def own_message_heard_in_turns():
         return heard
 
     return patched(sweeping, "_heard", make)
+
+
+def own_message_heard_in_cliques():
+    """A member of a clique answers what it sent, not what it was sent."""
+
+    def make(original):
+        def sent(self, send, weights, values, kept):
+            return original(self, send, weights, values, (jnp.swapaxes(kept[0], 1, 2),))
+
+        return sent
+
+    return patched(layouts.Squares, "sent", make)

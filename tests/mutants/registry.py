@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lawful.inference.check import Report
 from tests.mutants import (
     conditional,
@@ -95,6 +97,10 @@ TURNS = Tested(
     "tests.inference.factor_graphs.test_schedules", "test_a_step_sends_what_flooding_would_send_from_there",
     (("schedule", "tree"), ("name", "branches")),
 )  # fmt: skip
+CLIQUES = Tested(
+    "tests.inference.factor_graphs.test_cliques", "test_squares_send_what_their_pairs_send",
+    (("kind", "ising"), ("sizes", (5, 5, 5)), ("shared", True), ("dtype", np.float64)),
+)  # fmt: skip
 EVIDENCE = Tested("tests.inference.factor_graphs.test_elimination", "test_evidence_is_what_is_left_of_the_graph")
 
 
@@ -177,6 +183,7 @@ MUTANTS = (
     Mutant("39h", "floor of a proposal not in its density", messages.floor_left_out_of_the_density, FLOOR),
     Mutant("39i", "adjoint of counting numbers left out", messages.adjoint_of_fixed_counting, ADJOINT),
     Mutant("39j", "own message heard in turns", messages.own_message_heard_in_turns, TURNS),
+    Mutant("39k", "own message heard in cliques", messages.own_message_heard_in_cliques, CLIQUES),
     Mutant("40", "count off by one", messages.count_off_by_one, COUNTS),
     Mutant("40b", "tilt not undone", messages.tilt_not_undone, COUNTS),
     Mutant("40c", "a member's own message in what its count hears", messages.member_hears_itself, COUNT_SWEEP),

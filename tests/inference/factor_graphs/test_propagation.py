@@ -12,11 +12,12 @@ from lawful.errors import LawfulError
 from lawful.inference.factor_graphs import FactorGraph, Variables, eliminated, propagated
 from lawful.inference.factor_graphs.columns import Box, Index
 from lawful.inference.factor_graphs.exchange import Logs
+from lawful.inference.factor_graphs.forms import exchange_for
 from lawful.inference.factor_graphs.free_energy import free_energy, point_at
 from lawful.inference.factor_graphs.log_odds import LogOdds
 from lawful.inference.factor_graphs.loopy import Settings
 from lawful.inference.factor_graphs.messages import net_of, scores_of
-from lawful.inference.factor_graphs.propagation import _program, exchange_for
+from lawful.inference.factor_graphs.propagation import _program
 from tests.inference.factor_graphs.networks import exact, largest_error, network
 from tests.inference.factor_graphs.truth import Truth, cases, grid, holed, random_graph
 
@@ -95,32 +96,38 @@ def _level(message):
     return message - np.where(np.isfinite(top), top, 0)
 
 
-@pytest.mark.parametrize("card, arity, potts", [(2, 2, False), (3, 2, False), (2, 3, False), (4, 2, True)])
-def test_every_form_of_messages_sends_the_same(card, arity, potts):
+@pytest.mark.parametrize(
+    "card, arity, kind", [(2, 2, "any"), (2, 2, "ising"), (2, 2, "weak"), (3, 2, ""), (2, 3, ""), (4, 2, "potts")]
+)
+def test_every_form_of_messages_sends_the_same(card, arity, kind):
     rng = np.random.default_rng(card)
     graph = FactorGraph()
     x = graph.variables("x", (6,), card, 3 * rng.normal(size=(6, card)))
     scopes = np.array([rng.permutation(6)[:arity] for _ in range(8)])
-    tables = (
-        4 * rng.exponential(size=(8, 1, card)) * np.eye(card) if potts else 4 * rng.normal(size=(8, *[card] * arity))
-    )
+    tables = 4 * rng.normal(size=(8, *[card] * arity))
+    if kind in ("ising", "weak", "potts"):
+        low, high = {"ising": (-4, 4), "weak": (-0.5, 0.5), "potts": (0, 8)}[kind]
+        tables = rng.uniform(low, high, size=(8, 1, 1)) * np.eye(card)
     graph.factors("f", [x[scopes[:, axis]] for axis in range(arity)], tables)
     net, plain = net_of(graph.structure), Logs()
     fast = exchange_for(graph.structure, graph.potentials, 1.0)
-    assert fast == (LogOdds() if (card, arity) == (2, 2) else Logs(False, 1.0, weights=True, potts=potts))
+    pairs = (card, arity) == (2, 2)
+    assert fast == (LogOdds((kind,)) if pairs else Logs(False, 1.0, weights=True, potts=kind == "potts"))
     scores = scores_of(net, graph.potentials, net.by_block([1.0]))
+    size = 0.15 if kind == "weak" else 5
     messages = tuple(
-        tuple(jnp.asarray(_level(5 * rng.normal(size=(8, card))).T) for _ in range(arity)) for _ in range(1)
+        tuple(jnp.asarray(_level(size * rng.normal(size=(8, card))).T) for _ in range(arity)) for _ in range(1)
     )
     wanted = plain.sweep(net, scores, plain.prepared(net, scores), messages)
-    sent = fast.as_logs(fast.sweep(net, scores, fast.prepared(net, scores), fast.of_logs(messages)))
+    sent = fast.as_logs(net, fast.sweep(net, scores, fast.prepared(net, scores), fast.of_logs(net, messages)))
     for ours, theirs in zip(jax.tree.leaves(sent), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
     mixed = [
-        form.as_logs(((form.damped(form.of_logs(sent)[0][0], form.of_logs(messages)[0][0], 0.3),),))[0][0]
-        for form in (plain, fast)
+        form.as_logs(net, jax.tree.map(lambda a, b, f=form: f.damped(a, b, 0.3), *(form.of_logs(net, m) for m in pair)))
+        for form, pair in ((plain, (sent, messages)), (fast, (sent, messages)))
     ]
-    np.testing.assert_allclose(*mixed, atol=1e-12)
+    for ours, theirs in zip(*map(jax.tree.leaves, mixed), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
 @settings(max_examples=25)

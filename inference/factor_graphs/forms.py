@@ -1,0 +1,64 @@
+"""Forms: which form of messages serves a graph, as simple as its numbers allow.
+
+Law: every form sends the same messages; what a form needs to know of the numbers is looked at while they are concrete.
+"""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from .exchange import Logs
+from .layouts import pieces_of
+from .log_odds import RANGE, LogOdds, kind_of
+from .messages import net_of
+from .potentials import Potentials
+from .structure import Structure
+
+
+def exchange_for(
+    structure: Structure, potentials: Potentials, temperature: float | None, ones: bool = True
+) -> Logs | LogOdds:
+    """Choose how messages are kept: as simple as the numbers allow; of traced ones nothing is known.
+
+    Args:
+        structure: of the graph.
+        potentials: its numbers.
+        temperature: that of the messages.
+        ones: whether all counting numbers are one.
+    """
+    arrays = (*potentials.unary, *potentials.tables)
+    if any(isinstance(x, jax.core.Tracer) for x in arrays):
+        return Logs(True, temperature)
+    hard = any(np.min(np.asarray(x), initial=0) == -np.inf for x in arrays)
+    hard = hard or any(np.ptp(count.sizes) > 0 for count in structure.counted if count.size)
+    narrow = not hard and all(_range(np.asarray(t)) <= RANGE for t in potentials.tables)
+    if not narrow or temperature != 1 or not ones:
+        return Logs(hard, temperature)
+    pairs = all(group.arity <= 2 for group in structure.groups) and set(structure.counts) == {2}
+    if pairs and not structure.counted:
+        return LogOdds(
+            tuple(kind_of([np.asarray(potentials.tables[k]) for k in p.groups]) for p in pieces_of(net_of(structure)))
+        )
+    potts = all(
+        _is_potts(np.asarray(t)) for g, t in zip(structure.groups, potentials.tables, strict=True) if g.arity > 1
+    )
+    return Logs(hard, temperature, weights=True, potts=potts)
+
+
+def _is_potts(tables: np.ndarray) -> bool:
+    """Tell whether all tables are of pairs that draw equal states together, all states that differ with one score.
+
+    Where they push equal states apart the sum that makes the form fast would be a difference, and lose digits.
+    """
+    if tables.ndim != 3 or tables.shape[1] != tables.shape[2] or tables.shape[1] < 2:
+        return False
+    equal = np.eye(tables.shape[1], dtype=bool)
+    apart = tables[:, ~equal]
+    return bool((apart == apart[:, :1]).all() and (tables[:, equal] >= apart[:, :1]).all())
+
+
+def _range(tables: np.ndarray) -> float:
+    """Give the largest difference of two scores in one table."""
+    flat = tables.reshape((len(tables), -1)) if tables.size else np.zeros((1, 1))
+    return float((flat.max(axis=1) - flat.min(axis=1)).max())

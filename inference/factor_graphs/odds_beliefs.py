@@ -1,0 +1,67 @@
+"""Beliefs of binary pairs, read off messages that are log odds.
+
+Law: they are those of the general form (`free_energy`), and so is the log of the mass: of each factor, less what its
+variables have by themselves, so that no large numbers cancel in the sum.
+
+What several results need is kept once, behind barriers: XLA would compute it anew for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lawful.softplus import softplus
+
+from .messages import Messages, Net, Scores
+
+
+class Read(NamedTuple):
+    """What messages amount to.
+
+    Attributes:
+        log_z: log of the mass in the message form.
+        variables: probabilities (2, n).
+        factors: for each block, probabilities (2, 2, *shape).
+        inconsistency: largest difference between the belief of a variable and that of a factor about it.
+    """
+
+    log_z: Any
+    variables: Any
+    factors: Sequence[Any]
+    inconsistency: Any
+
+
+def beliefs_at(net: Net, scores: Scores, messages: Messages) -> Read:
+    """Read the beliefs at messages, which are logs of both states (2, *shape)."""
+    odds = [[m[1] - m[0] for m in block] for block in messages]
+    base, one = scores.unary[2]
+    total = (one - base)[None]
+    for block, sent in zip(net.blocks, odds, strict=True):
+        for column, message in zip(block.columns, sent, strict=True):
+            total = column.add(total, message[None])
+    log_z = scores.constant + jnp.sum(base + softplus(total[0]))
+    factors, worst = [], jnp.zeros((), total.dtype)
+    for block, sent, table in zip(net.blocks, odds, scores.tables, strict=True):
+        whole = jax.lax.optimization_barrier([column.read(total)[0] for column in block.columns])
+        first, second = (have - back for have, back in zip(whole, sent, strict=True))
+        top = jnp.max(table, axis=(0, 1))
+        weights = jax.lax.optimization_barrier(jnp.exp(table - top + _states(first)[:, None] + _states(second)[None]))
+        mass = jax.lax.optimization_barrier(jnp.sum(weights, axis=(0, 1)))
+        alone = softplus(whole[0]) - jnp.maximum(first, 0) + softplus(whole[1]) - jnp.maximum(second, 0)
+        log_z = log_z + jnp.sum(top + jnp.log(mass) - alone)
+        own = weights / mass
+        for axis, have in enumerate(whole):
+            off = jnp.sum(own, axis=1 - axis)[1] - jax.nn.sigmoid(have)
+            worst = jnp.maximum(worst, jnp.max(jnp.abs(off), initial=0.0))
+        factors.append(own)
+    return Read(log_z, jnp.concatenate([jax.nn.sigmoid(-total), jax.nn.sigmoid(total)]), factors, worst)
+
+
+def _states(odds: Any) -> Any:
+    """Give log weights of both states, the larger one zero (2, *shape): by a product, since joined parts are slow."""
+    state = jnp.arange(2, dtype=odds.dtype).reshape((2, *(1,) * odds.ndim))
+    return state * odds - jnp.maximum(odds, 0)
