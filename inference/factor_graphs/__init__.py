@@ -9,6 +9,7 @@ from .bounds import Bracket, bracket
 from .builder import Variables
 from .count_sites import count
 from .exact import eliminated, most_probable
+from .folding import folded
 from .from_program import to_factor_graph
 from .graph import FactorGraph
 from .infer import Plan, infer, plan
@@ -28,6 +29,7 @@ __all__ = [
     "bracket",
     "count",
     "eliminated",
+    "folded",
     "infer",
     "most_probable",
     "plan",

@@ -25,12 +25,14 @@ class Cliques:
 
     Attributes:
         members: numbers of the variables among those with as many states (B, S), for S sets of at most B members.
+        sizes: number of members of each set (S,).
         joined: whether two members are the variables of a factor (B, B, S), or (B, B, 1) where that is one for all.
         to_first: where the message of each factor to its first variable stands in the flat squares (G,).
         to_second: where the message to its second one stands (G,).
     """
 
     members: np.ndarray
+    sizes: np.ndarray
     joined: np.ndarray
     to_first: np.ndarray
     to_second: np.ndarray
@@ -93,4 +95,4 @@ def cliques_of(structure: Structure, group: Group) -> Cliques | None:
     table = np.zeros((side, len(sizes)), np.int64)
     table[place[members], number[members]] = structure.rows[members]
     whole = filled.reshape((side, side, len(sizes)))
-    return Cliques(table, whole[..., :1] if inside.all() else whole, to_first, to_second)
+    return Cliques(table, sizes, whole[..., :1] if inside.all() else whole, to_first, to_second)

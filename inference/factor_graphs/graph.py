@@ -94,10 +94,14 @@ class FactorGraph(Builder):
 
     def extended(self, structure: Structure, unary: Sequence[Any], tables: Sequence[Any]) -> FactorGraph:
         """Return a graph of a larger structure, with the numbers and the evidence of this one and those of the rest."""
+        return self.rearranged(structure, unary, [*self._tables, *tables])
+
+    def rearranged(self, structure: Structure, unary: Sequence[Any], tables: Sequence[Any]) -> FactorGraph:
+        """Return a graph with further variables, their scores, and other factors; the evidence is that of this one."""
         other = self.copy()
         other._families, other._groups = list(structure.families), list(structure.groups)
         other._counted = list(structure.counted)
-        other._unary, other._tables, other._structure = [*self._unary, *unary], [*self._tables, *tables], structure
+        other._unary, other._tables, other._structure = [*self._unary, *unary], list(tables), structure
         return other
 
     @property

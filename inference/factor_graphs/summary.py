@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .cliques import cliques_of
 from .infer import plan, shown_bytes
 from .plans import BUDGET
 
@@ -41,12 +42,14 @@ def summary(graph: FactorGraph, width_budget: int = BUDGET) -> str:
         size = shown_bytes(math.prod(tables.shape) * np.dtype(tables.dtype).itemsize)
         one = " in all" if group.shared and group.size > 1 else ""
         of = f"of {_counted(group.arity, 'variable')}, tables of {size}{one}"
-        rows.append((group.name, f"{_counted(group.size, 'factor')} {of}"))
+        cliques = cliques_of(structure, group)
+        sets = "" if cliques is None else f": {_counted(len(cliques.sizes), 'clique')} of {_between(cliques.sizes)}"
+        rows.append((group.name, f"{_counted(group.size, 'factor')} {of}{sets}"))
     for bags in structure.counted:
         if not bags.size:
             continue
-        of = " to ".join(map(str, sorted({*bags.sizes[[bags.sizes.argmin(), bags.sizes.argmax()]].tolist()})))
-        rows.append((bags.name, f"{_counted(bags.size, 'count')} of bags of {of}, {len(bags.members)} members"))
+        of = f"{_counted(bags.size, 'count')} of bags of {_between(bags.sizes)}"
+        rows.append((bags.name, f"{of}, {len(bags.members)} members"))
     width = max((len(name) for name, _ in rows), default=0) + 2
     lines = [repr(graph), *(f"{name:{width}}{what}" for name, what in rows)]
     return "\n".join([*lines, f"{_counted(structure.components, 'component')}. {plan(graph, 'auto', width_budget)}"])
@@ -54,3 +57,8 @@ def summary(graph: FactorGraph, width_budget: int = BUDGET) -> str:
 
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _between(sizes: np.ndarray) -> str:
+    """Write the least and the largest of some numbers, or the one that all are."""
+    return " to ".join(map(str, sorted({int(sizes.min()), int(sizes.max())})))
