@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from .beliefs import Beliefs
 from .exchange import Logs
-from .free_energy import Point, log_z, point_at, probabilities
+from .free_energy import Point, factor_probabilities, log_z, point_at, probabilities
 from .graph import FactorGraph
 from .messages import Messages, Net, Scores, net_of, scores_of
 from .potentials import Potentials
@@ -93,7 +93,7 @@ def mass_and_marginals(structure: Structure) -> Any:
         return (
             log_z(net, scores, messages, point),
             by_family(net, beliefs),
-            by_factors(net, point.factors, beliefs),
+            by_factors(net, factor_probabilities(net, point), beliefs),
             impossible_bags(net, point.evidence),
         )
 

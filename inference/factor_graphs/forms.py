@@ -11,7 +11,7 @@ import numpy as np
 from .exchange import Logs
 from .layouts import pieces_of
 from .log_odds import RANGE, LogOdds, kind_of
-from .messages import net_of
+from .messages import Net, net_of
 from .potentials import Potentials
 from .structure import Structure
 
@@ -35,15 +35,19 @@ def exchange_for(
     narrow = not hard and all(_range(np.asarray(t)) <= RANGE for t in potentials.tables)
     if not narrow or temperature != 1 or not ones:
         return Logs(hard, temperature)
-    pairs = all(group.arity <= 2 for group in structure.groups) and set(structure.counts) == {2}
-    if pairs and not structure.counted:
-        return LogOdds(
-            tuple(kind_of([np.asarray(potentials.tables[k]) for k in p.groups]) for p in pieces_of(net_of(structure)))
-        )
+    net = net_of(structure)
+    if _binary(net):
+        return LogOdds(tuple(kind_of([np.asarray(potentials.tables[k]) for k in p.groups]) for p in pieces_of(net)))
     potts = all(
         _is_potts(np.asarray(t)) for g, t in zip(structure.groups, potentials.tables, strict=True) if g.arity > 1
     )
     return Logs(hard, temperature, weights=True, potts=potts)
+
+
+def _binary(net: Net) -> bool:
+    """Tell whether messages go to binary variables alone, from pairs and from counts that nothing else reads."""
+    pairs = 2 in net.structure.counts and all(block.cardinalities == (2, 2) for block in net.blocks)
+    return pairs and all(tally.leaf and tally.cardinalities[0] == 2 for tally in net.tallies)
 
 
 def _is_potts(tables: np.ndarray) -> bool:

@@ -114,6 +114,11 @@ def probabilities(log_beliefs: Any, axes: int) -> Any:
     return weights / jnp.where(whole > 0, whole, 1.0)
 
 
+def factor_probabilities(net: Net, point: Point) -> list[Any]:
+    """Normalise the log beliefs of the factors of each block (K_1, ..., K_r, *shape)."""
+    return [probabilities(b, len(block.cardinalities)) for b, block in zip(point.factors, net.blocks, strict=True)]
+
+
 def inconsistency(net: Net, point: Point) -> Any:
     """Give the largest difference between the belief of a variable and that of a factor about it."""
     worst = jnp.zeros(())

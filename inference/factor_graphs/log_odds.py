@@ -1,4 +1,4 @@
-"""Log-odds messages: belief propagation on binary variables in pairs, one number a message.
+"""Log-odds messages: belief propagation on binary variables in pairs and in bags, one number a message.
 
 Law: a message is log m(1) - log m(0), so nothing is normalised; with finite scores no message is infinite, and the
 update is that of the general form. An exponential and a logarithm serve a message.
@@ -23,6 +23,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from .exchange import Logs
 from .layouts import Layout, joined, pieces_of
 from .messages import Messages, Net, Scores
 
@@ -35,7 +36,7 @@ TERMS = {np.dtype(np.float32): (3, 6), np.dtype(np.float64): (6, 12)}  # of tanh
 
 @dataclass(frozen=True)
 class LogOdds:
-    """How binary variables in pairs exchange messages.
+    """How binary variables in pairs exchange messages, and those in bags with counts that nothing else reads.
 
     Attributes:
         tables: what is known of the tables of each piece (`layouts.pieces_of`): "any", "ising" for one score of equal
@@ -51,7 +52,8 @@ class LogOdds:
 
     def start(self, net: Net, dtype: Any) -> Messages:
         """Give messages that say nothing."""
-        return tuple(piece.layout.start(dtype) for piece in pieces_of(net))
+        counts = ((jnp.zeros((1, len(tally.states)), dtype),) for tally in net.tallies)
+        return (*(piece.layout.start(dtype) for piece in pieces_of(net)), *counts)
 
     def prepared(self, net: Net, scores: Scores) -> tuple[Any, tuple[Any, ...]]:
         """Give log-odds of the variables (1, n), and for each piece what its messages need of its tables."""
@@ -71,13 +73,19 @@ class LogOdds:
         """Send all messages once, undamped."""
         total, weights = prepared
         pieces = pieces_of(net)
-        for piece, own in zip(pieces, messages, strict=True):
+        counts = messages[len(pieces) :]
+        for piece, own in zip(pieces, messages, strict=False):
             total = piece.layout.add(total, own)
+        for tally, (told,) in zip(net.tallies, counts, strict=True):
+            total = tally.columns[0].add(total, told)
         half = jnp.tanh(total / 2)
         found = []
-        for kind, piece, of, own in zip(self.tables, pieces, weights, messages, strict=True):
+        for kind, piece, of, own in zip(self.tables, pieces, weights, messages, strict=False):
             send, heard = (_in_series, half) if kind == "weak" else (_by_ratio, total)
             found.append(piece.layout.sent(send, of, heard, own))
+        for tally, (told,) in zip(net.tallies, counts, strict=True):
+            held = tally.columns[1].read(scores.unary[tally.cardinalities[1]])
+            found.append((tally.answers((tally.columns[0].read(total) - told)[0], held)[None],))
         return tuple(found)
 
     def damped(self, new: Any, old: Any, damping: Any) -> Any:
@@ -91,16 +99,17 @@ class LogOdds:
     def as_logs(self, net: Net, messages: Messages) -> Messages:
         """Write messages as logs of both states, the largest at zero."""
         pieces = pieces_of(net)
-        ends = [piece.layout.ends(own) for piece, own in zip(pieces, messages, strict=True)]
+        ends = [piece.layout.ends(own) for piece, own in zip(pieces, messages, strict=False)]
         first, second = (joined(pieces, list(side)) for side in zip(*ends, strict=True)) if ends else ({}, {})
-        return tuple(
-            tuple(jnp.concatenate([jnp.minimum(-m, 0.0), jnp.minimum(m, 0.0)]) for m in (first[k], second[k]))
-            for k in range(len(net.blocks))
-        )
+        blocks = tuple((_logs(first[k]), _logs(second[k])) for k in range(len(net.blocks)))
+        counts = zip(net.tallies, messages[len(pieces) :], strict=True)
+        laws = (jnp.zeros((t.cardinalities[1], len(t.bags)), told.dtype) for t, (told,) in counts)
+        told = (_logs(told) for (told,) in messages[len(pieces) :])
+        return (*blocks, *zip(told, laws, strict=True))
 
     def completed(self, net: Net, scores: Scores, messages: Messages) -> Messages:
-        """Sweeps send all messages."""
-        return messages
+        """Add what counts hear, which no sweep sends."""
+        return Logs(hard=False).completed(net, scores, messages)
 
     def of_logs(self, net: Net, messages: Messages) -> Messages:
         """Read messages that are logs of both states; those that no weak table sends are cut to what one sends."""
@@ -109,7 +118,11 @@ class LogOdds:
             most = REACH if kind == "weak" else math.inf
             first, second = (jnp.clip(piece.of(m[1:] - m[:1]), -most, most) for m in messages[piece.block])
             found.append(piece.layout.kept(first, second))
-        return tuple(found)
+        return (*found, *((told[1:] - told[:1],) for told, _ in messages[len(net.blocks) :]))
+
+
+def _logs(odds: Any) -> Any:
+    return jnp.concatenate([jnp.minimum(-odds, 0.0), jnp.minimum(odds, 0.0)])
 
 
 def kind_of(tables: Sequence[np.ndarray]) -> str:

@@ -22,7 +22,7 @@ from .certificates import attractive, contracts
 from .counting import tree_shares
 from .exchange import Exchange, Logs
 from .forms import exchange_for
-from .free_energy import inconsistency, log_z, point_at, probabilities, tempered
+from .free_energy import factor_probabilities, inconsistency, log_z, point_at, probabilities, tempered
 from .graph import FactorGraph
 from .log_odds import LogOdds
 from .loopy import CEILING, Run, Settings, run
@@ -213,8 +213,7 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
         point = point_at(net, scores, messages, exchange.hard, logs.temperature)
         total, point = log_z(net, scores, messages, point, logs.temperature), tempered(point, logs.temperature)
         beliefs = {card: probabilities(b, 1) for card, b in point.variables.items()}
-        factors = [probabilities(b, len(k.cardinalities)) for b, k in zip(point.factors, net.blocks, strict=True)]
-        own = by_family(net, beliefs), by_factors(net, factors, beliefs)
+        own = by_family(net, beliefs), by_factors(net, factor_probabilities(net, point), beliefs)
         return total, (*own, inconsistency(net, point), point.evidence)
 
     @jax.jit
@@ -223,7 +222,8 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
         unrolled = settings.gradient == "unrolled"
         held = parameters if unrolled else jax.lax.stop_gradient(parameters)
         ended = run(net, scores_of(net, *held), exchange, settings, tol, damping, first)
-        if isinstance(exchange, LogOdds):  # chosen where all numbers are known, so there is nothing to differentiate
+        if isinstance(exchange, LogOdds) and set(structure.counts) == {2}:
+            # It is chosen where all numbers are known, so there is nothing to differentiate.
             found = beliefs_at(net, scores_of(net, *held), jax.lax.stop_gradient(ended.messages))
             beliefs = {2: found.variables}
             own = by_family(net, beliefs), by_factors(net, found.factors, beliefs)
@@ -296,7 +296,7 @@ def by_family(net: Net, beliefs: dict[int, Any]) -> tuple[Any, ...]:
 
 
 def by_factors(net: Net, beliefs: Sequence[Any], variables: dict[int, Any]) -> tuple[Any, ...]:
-    """Give beliefs of the factors (G, K_1, ..., K_r); those of factors with one variable are the variable's."""
+    """Give beliefs of factors by group (G, K_1, ..., K_r), from those by block; of one variable they are its own."""
     found = by_group(net, beliefs) | {number: column.read(variables[card]).T for number, column, card in net.singles}
     groups = enumerate(net.structure.groups)
     return tuple(found[k] if k in found else jnp.ones((g.size, *g.cardinalities)) for k, g in groups)

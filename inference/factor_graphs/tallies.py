@@ -83,6 +83,12 @@ class Tally:
         told = jnp.where(own, jnp.minimum(flat, 0), jnp.minimum(-flat, 0))
         return told, self.law(h, temperature) if law else None
 
+    def answers(self, odds: Any, scores: Any) -> Any:
+        """Give what binary members hear, as log odds of one (M,), from theirs and finite scores of counts (K, G)."""
+        sign = np.where(self.states == 1, 1, -1).astype(odds.dtype)
+        h = self.in_rows(sign * odds, -jnp.inf)
+        return sign * self.in_column(counts.messages(h, scores[: self.size + 1].T, accuracy=_accuracy(h)))
+
     def law(self, h: Any, temperature: float | None) -> Any:
         """Give what a count hears (K, G): the log law of the sum of the members, with its largest entry at zero."""
         if temperature is None:

@@ -24,7 +24,9 @@ from lawful.inference.factor_graphs import (
 from lawful.inference.factor_graphs.exact import by_name, pushed, uniforms_of
 from lawful.inference.factor_graphs.exchange import Logs
 from lawful.inference.factor_graphs.forests import by_messages, mass_and_marginals
+from lawful.inference.factor_graphs.forms import exchange_for
 from lawful.inference.factor_graphs.free_energy import free_energy, point_at
+from lawful.inference.factor_graphs.log_odds import LogOdds
 from lawful.inference.factor_graphs.loopy import Settings, run
 from lawful.inference.factor_graphs.messages import net_of, scores_of
 from lawful.inference.factor_graphs.restriction import Restriction
@@ -367,3 +369,32 @@ def test_files_hold_counts_or_say_that_they_cannot(tmp_path):
 def test_tables_and_counts_are_the_same_graph():
     graph = counted_graph(4)
     np.testing.assert_allclose(log_scores(as_tables(graph)), log_scores(graph))
+
+
+def test_log_odds_tell_members_what_logs_do():
+    rng = np.random.default_rng(4)
+    graph = FactorGraph()
+    y = graph.variables("y", (12,), 2, rng.normal(size=(12, 2)))
+    graph.variables("alone", cardinality=3, log_potential=rng.normal(size=3))
+    graph.count("n", y[rng.permutation(12).reshape((3, 4))], rng.normal(size=(3, 5)), state=rng.integers(0, 2, (3, 4)))
+    graph.count("m", y[[0, 3, 7]], rng.normal(size=4))
+    graph.factors("pairs", [y, y[np.roll(np.arange(12), 5)]], rng.normal(size=(12, 2, 2)))
+    net, plain = net_of(graph.structure), Logs(leaves=True)
+    fast = exchange_for(graph.structure, graph.potentials, 1.0)
+    assert fast == LogOdds(("any",))
+    scores = scores_of(net, graph.potentials, net.by_block([1.0]))
+    noise = jax.tree.map(lambda m: jnp.asarray(rng.normal(size=m.shape)), plain.start(net, float))
+    messages = plain.as_logs(net, noise)
+    wanted = plain.sweep(net, scores, plain.prepared(net, scores), messages)
+    sent = fast.as_logs(net, fast.sweep(net, scores, fast.prepared(net, scores), fast.of_logs(net, messages)))
+    told = [[*found[0], *(members for members, _ in found[1:])] for found in (sent, wanted)]
+    for ours, theirs in zip(*told, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+    # What the counts hear is added at the end, from the messages that the members have then.
+    done = fast.completed(net, scores, fast.as_logs(net, fast.of_logs(net, messages)))
+    for (_, ours), (_, theirs) in zip(done[1:], wanted[1:], strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+    found, exact = propagated(graph, damping=0.3), eliminated(graph)
+    assert found.converged
+    np.testing.assert_allclose(found.beliefs["alone"], exact.beliefs["alone"], atol=1e-12)
+    np.testing.assert_allclose(found.beliefs["n"].sum(axis=-1), 1, atol=1e-12)
