@@ -108,6 +108,7 @@ def _pairs_variant(name: str, building: bool, bar: float) -> Variant:
         settings={"pairs": True, "variables": variables, "bag": bag, "sweeps": sweeps, "building": building},
         work_units=2.0 * sweeps * (126_976 + 29_478),
         bars={"pgmax": bar},
+        lines={"ours_counts": {"pgmax": bar}},
         tolerances={"marginal_error": 1e-5},
     )
 
@@ -116,7 +117,7 @@ W5E = Workload(
     name="W5e",
     title="sum-product on bags of 32 as cliques and 5 nearest neighbours, 8192 binary variables: 100 sweeps",
     work_unit="messages",
-    contestants=(OURS, FLOOR, "pgmax"),
+    contestants=(OURS, "ours_counts", FLOOR, "pgmax"),
     environments={"pgmax": "pgmax"},
     variants=(_pairs_variant("sweeps", False, 10.0), _pairs_variant("building", True, 100.0)),
 )

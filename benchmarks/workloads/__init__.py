@@ -58,6 +58,8 @@ from .w5d import count_messages as count_messages
 from .w5d import count_potentials as count_potentials
 from .w5e import ATTRACTION as ATTRACTION
 from .w5e import REPULSION as REPULSION
+from .w5e import count_marginals as count_marginals
+from .w5e import count_scores as count_scores
 from .w5e import pair_marginals as pair_marginals
 from .w5e import pairs as pairs
 from .w7 import CHAIN_VALUE as CHAIN_VALUE

@@ -8,6 +8,7 @@ are no factors, as a variable with itself, say nothing: their messages are zero.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import jax.numpy as jnp
@@ -62,7 +63,13 @@ class Cliques:
         return values[:, self.members]
 
 
-def cliques_of(structure: Structure, group: Group) -> Cliques | None:
+@lru_cache(maxsize=128)
+def cliques_in(structure: Structure) -> tuple[Cliques | None, ...]:
+    """Find the cliques of each group of a structure, once; None for what is not all pairs of disjoint sets."""
+    return tuple(_cliques_of(structure, group) for group in structure.groups)
+
+
+def _cliques_of(structure: Structure, group: Group) -> Cliques | None:
     """Recognise all pairs of disjoint sets of binary variables, in time that is linear in the factors."""
     if group.cardinalities != (2, 2) or group.size < LEAST * (LEAST - 1) // 2:
         return None

@@ -15,7 +15,7 @@ import numpy as np
 
 from lawful.errors import DuplicateSiteError, LawfulError
 
-from .cliques import Cliques, cliques_of
+from .cliques import Cliques, cliques_in
 from .evidence import traced
 from .graph import FactorGraph
 from .structure import Count, Family, Group, Structure
@@ -38,44 +38,40 @@ def folded(graph: FactorGraph) -> FactorGraph:
     >>> graph, folded(graph)
     (FactorGraph(5 variables, 10 factors), FactorGraph(6 variables, 0 factors, 1 count))
     """
-    structure, potentials = graph.structure, graph.potentials
-    families, groups, counted = list(structure.families), list[Group](), list(structure.counted)
-    unary, tables, size = list[Any](), list[Any](), structure.size
-    for group, table in zip(structure.groups, potentials.tables, strict=True):
-        cliques = cliques_of(structure, group)
-        scores = None if cliques is None else _scores(group, cliques, table)
-        if cliques is None or scores is None:
-            groups.append(group)
-            tables.append(table)
-            continue
-        family = Family(f"~{group.name}", (len(scores),), cliques.shape[0] + 1, size)
-        if structure.family(family.name) is not None:
-            raise DuplicateSiteError(
-                f"folded: variables {family.name!r} would hold the counts of {group.name!r}, and the name is taken. "
-                "Fix: give the group another name.",
-                site=group.name,
-            )
-        families.append(family)
-        unary.append(scores)
-        counted.append(_bags(structure, cliques, family))
-        size += family.size
-    if len(groups) == len(structure.groups):
+    structure, tables = graph.structure, graph.potentials.tables
+    found: dict[int, Any] = {}
+    for number, cliques in enumerate(cliques_in(structure)):
+        scores = None if cliques is None else _scores(structure.groups[number], cliques, tables[number])
+        if scores is not None:
+            found[number] = scores
+    if not found:
         return graph
-    return graph.rearranged(Structure(tuple(families), tuple(groups), tuple(counted)), unary, tables)
+    kept = [table for number, table in enumerate(tables) if number not in found]
+    return graph.rearranged(_folded(structure, tuple(found)), list(found.values()), kept)
 
 
-def _bags(structure: Structure, cliques: Cliques, family: Family) -> Count:
-    """Give the sets as bags whose counts a family holds."""
-    numbers = _binary(structure)[cliques.members.T]
-    inside = np.arange(cliques.shape[0]) < cliques.sizes[:, None]
-    starts = np.concatenate([[0], np.cumsum(cliques.sizes)])
-    members = numbers[inside]
-    return Count(family.name, family.offset + np.arange(family.size), members, starts, np.ones_like(members))
-
-
-@lru_cache(maxsize=8)
-def _binary(structure: Structure) -> np.ndarray:
-    return np.flatnonzero(structure.cardinalities == 2)
+@lru_cache(maxsize=64)
+def _folded(structure: Structure, chosen: tuple[int, ...]) -> Structure:
+    """Put counts in the place of some groups."""
+    families, counted = list(structure.families), list(structure.counted)
+    size, binary = structure.size, np.flatnonzero(structure.cardinalities == 2)
+    for number in chosen:
+        name, cliques = f"~{structure.groups[number].name}", cliques_in(structure)[number]
+        assert cliques is not None, "asked for groups that are cliques"
+        if structure.family(name) is not None:
+            raise DuplicateSiteError(
+                f"folded: variables {name!r} would hold the counts of {name[1:]!r}, and the name is taken. Fix: give "
+                "the group another name.",
+                site=name,
+            )
+        sets = len(cliques.sizes)
+        members = binary[cliques.members.T][np.arange(cliques.shape[0]) < cliques.sizes[:, None]]
+        starts = np.concatenate([[0], np.cumsum(cliques.sizes)])
+        families.append(Family(name, (sets,), cliques.shape[0] + 1, size))
+        counted.append(Count(name, size + np.arange(sets), members, starts, np.ones_like(members)))
+        size += sets
+    groups = tuple(group for number, group in enumerate(structure.groups) if number not in chosen)
+    return Structure(tuple(families), groups, tuple(counted))
 
 
 def _scores(group: Group, cliques: Cliques, table: Any) -> np.ndarray | None:

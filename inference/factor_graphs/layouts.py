@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax.numpy as jnp
 import numpy as np
 
-from .cliques import Cliques, cliques_of
+from .cliques import Cliques, cliques_in
 from .columns import Column, Index
 from .messages import Net
 
@@ -156,7 +156,7 @@ def pieces_of(net: Net) -> tuple[Piece, ...]:
         ends = list(accumulate(part.size for part in block.parts))
         rest = []
         for part, end in zip(block.parts, ends, strict=True):
-            cliques, span = cliques_of(net.structure, net.structure.groups[part.group]), (end - part.size, end)
+            cliques, span = cliques_in(net.structure)[part.group], (end - part.size, end)
             if cliques is None:
                 rest.append((span, part.group))
             else:

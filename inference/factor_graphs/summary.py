@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .cliques import cliques_of
+from .cliques import cliques_in
 from .infer import plan, shown_bytes
 from .plans import BUDGET
 
@@ -38,11 +38,10 @@ def summary(graph: FactorGraph, width_budget: int = BUDGET) -> str:
         lack = graph.notes.outside.get(family.name)
         missing = "" if lack is None else f"; at most {lack:.2g} of its law is outside"
         rows.append((family.name, f"{_counted(family.size, 'variable')}{shape}, {states}{count}{missing}"))
-    for group, tables in zip(structure.groups, graph.potentials.tables, strict=True):
+    for group, tables, cliques in zip(structure.groups, graph.potentials.tables, cliques_in(structure), strict=True):
         size = shown_bytes(math.prod(tables.shape) * np.dtype(tables.dtype).itemsize)
         one = " in all" if group.shared and group.size > 1 else ""
         of = f"of {_counted(group.arity, 'variable')}, tables of {size}{one}"
-        cliques = cliques_of(structure, group)
         sets = "" if cliques is None else f": {_counted(len(cliques.sizes), 'clique')} of {_between(cliques.sizes)}"
         rows.append((group.name, f"{_counted(group.size, 'factor')} {of}{sets}"))
     for bags in structure.counted:

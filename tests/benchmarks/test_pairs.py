@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks import scale, workloads
-from benchmarks.contestants.w5e import floor, ours
+from benchmarks.contestants.w5e import floor, ours, ours_counts
 from benchmarks.harness.catalogue import WORKLOADS
+from lawful.inference.factor_graphs import folded
+from tests.inference.factor_graphs.truth import Truth
 
 SMALL = {"variables": 64, "bag": 8, "sweeps": 6}
 
@@ -29,12 +31,19 @@ def test_nearest_neighbours_are_those_of_all_distances():
     assert found == wanted - {tuple(sorted(edge)) for edge in given.cliques.tolist()}
 
 
-@pytest.mark.parametrize("contestant", [ours, floor], ids=["ours", "floor"])
+@pytest.mark.parametrize("contestant", [ours, ours_counts, floor], ids=["ours", "counts", "floor"])
 @pytest.mark.parametrize("building", [False, True])
 def test_contestants_give_the_marginals_of_so_many_sweeps(contestant, building, single_precision):
     run = contestant.build(SMALL | {"building": building})
     assert run.told(run(0))["marginal_error"] < 1e-6
     assert np.abs(workloads.pair_marginals(64, 8, 6) - workloads.pair_marginals(64, 8, 5)).max() > 1e-4
+
+
+def test_counts_are_another_form_of_the_same_joint():
+    graph = ours.pairs_graph({"variables": 8, "bag": 4})()
+    assert Truth(graph).log_z == pytest.approx(Truth(folded(graph)).log_z, abs=1e-5)
+    by_pairs, by_counts = workloads.pair_marginals(64, 8, 60), workloads.count_marginals(64, 8, 60)
+    assert 1e-6 < np.abs(by_pairs - by_counts).max() < 1e-3
 
 
 def test_the_work_of_w5e_is_that_of_its_pairs():

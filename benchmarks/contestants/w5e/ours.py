@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ PACKAGES = ("lawful", "jax", "jaxlib")
 DTYPE = "float32"
 
 
-def build(settings: dict[str, Any]) -> PairsRun:
-    """The contestant for one variant."""
+def pairs_graph(settings: dict[str, Any]) -> Callable[[], FactorGraph]:
+    """A function that makes the graph of pairs."""
     given = pairs(settings["variables"], settings["bag"])
     scores = np.stack([np.zeros_like(given.odds), given.odds], axis=1)
     alike = np.eye(2, dtype=DTYPE)
@@ -27,8 +28,19 @@ def build(settings: dict[str, Any]) -> PairsRun:
         graph.factors("near", [y[given.near[:, 0]], y[given.near[:, 1]]], np.float32(ATTRACTION) * alike)
         return graph
 
+    return make
+
+
+def solver(settings: dict[str, Any]) -> Callable[[FactorGraph], Any]:
+    """A function of a graph that gives the probabilities of ones."""
+
     def solve(graph: FactorGraph) -> Any:
         found = propagated(graph, damping=0.5, max_iters=settings["sweeps"], tol=0.0, certify=False)
         return found.beliefs["y"][:, 1]
 
-    return PairsRun(make, solve, settings)
+    return solve
+
+
+def build(settings: dict[str, Any]) -> PairsRun:
+    """The contestant for one variant."""
+    return PairsRun(pairs_graph(settings), solver(settings), settings)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lawful.inference.factor_graphs import FactorGraph, propagated
-from lawful.inference.factor_graphs.cliques import cliques_of
+from lawful.inference.factor_graphs.cliques import cliques_in
 from lawful.inference.factor_graphs.exchange import Logs
 from lawful.inference.factor_graphs.forms import exchange_for
 from lawful.inference.factor_graphs.free_energy import inconsistency, log_z, point_at, probabilities
@@ -39,7 +39,7 @@ def pairs_graph(pairs, count, table=None, rng=None, dtype=np.float64):
 
 def found(pairs, count):
     structure = pairs_graph(pairs, count).structure
-    return structure, cliques_of(structure, structure.groups[0])
+    return structure, cliques_in(structure)[0]
 
 
 @pytest.mark.parametrize("sizes", [(4,), (5, 5, 5), (6, 5, 4, 6)], ids=str)
