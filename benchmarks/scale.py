@@ -1,9 +1,11 @@
-"""Factor graphs at scale: `python benchmarks/scale.py`, or `python benchmarks/scale.py grid trees counts network`.
+"""Factor graphs at scale: `python benchmarks/scale.py`, or with the names of some parts.
 
 grid: a binary grid of a million variables, built and swept. trees: exact marginals of a star, a caterpillar and a
 binary tree of 100,000 variables with four states. counts: all messages of a million members in bags of 32 and of 2048.
-network: a query of the alarm network. CPU seconds, all threads, the least of several runs after the first; the first,
-which compiles, stands apart. The bars are absolute, for two cores; the exit status tells whether all are met.
+network: a query of the alarm network. program: a graph read off a program with a million elements in three plates.
+counted: W5e with bags of 2048 as counts, from arrays to beliefs; their pairs would be eight million factors. CPU
+seconds, all threads, the least of several runs after the first; the first, which compiles, stands apart. The bars are
+absolute, for two cores; the exit status tells whether all are met.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import lawful
 from benchmarks.worker import MIB, peak_bytes
-from benchmarks.workloads import ALARM_EVIDENCE, COUPLING, alarm_file
-from lawful.inference.factor_graphs import FactorGraph, infer, propagated
+from benchmarks.workloads import ALARM_EVIDENCE, ATTRACTION, COUPLING, alarm_file, count_scores, pairs
+from lawful.inference.factor_graphs import FactorGraph, infer, propagated, to_factor_graph
 from lawful.inference.numerics import counts
 
 SWEEPS = 20
@@ -137,11 +141,64 @@ def network(rounds: int) -> Iterator[Measured]:
     yield Measured("  34 marginals", cpu_seconds(lambda: run(100), rounds) / 100, 2e-3)
 
 
+def plates_program(sites: int, edges: int, readings: int) -> Callable[[jax.Array], None]:
+    """Labels in a plate, pairs of them in another, and noisy readings of some in a third."""
+    rng = np.random.default_rng(7)
+    first, read = rng.integers(0, sites, edges), rng.integers(0, sites, readings)
+    second = (first + rng.integers(1, sites, edges)) % sites
+
+    def labels(y: jax.Array) -> None:
+        with lawful.plate("site", sites):
+            z = lawful.sample("z", dist.Categorical(jnp.array([0.2, 0.3, 0.5])))
+        with lawful.plate("edge", edges):
+            lawful.factor("alike", jnp.where(z[first] == z[second], 0.5, 0.0))
+        with lawful.plate("reading", readings):
+            lawful.sample("y", dist.Normal(jnp.array([-1.0, 0.0, 1.0])[z[read]], 1.0), obs=y)
+
+    return labels
+
+
+def program(rounds: int, elements: int = 1_000_000) -> Iterator[Measured]:
+    """Build times of one program and of another of its shapes: the first has all operations to compile."""
+    sizes = 3 * elements // 10, 4 * elements // 10, 3 * elements // 10
+    y = jnp.asarray(np.random.default_rng(8).normal(size=sizes[2]).astype(np.float32))
+
+    def built() -> Any:
+        return to_factor_graph(plates_program(*sizes), y).potentials
+
+    yield Measured(f"program of {elements} elements in 3 plates: first graph", cpu_seconds(built), 5.0)
+    yield Measured("  another", cpu_seconds(built, min(rounds, 3)))
+
+
+def counted_graph(variables: int, bag: int) -> FactorGraph:
+    """The graph of W5e with bags as counts."""
+    given = pairs(variables, bag)
+    graph = FactorGraph()
+    y = graph.variables("y", (variables,), 2, np.stack([np.zeros_like(given.odds), given.odds], axis=1))
+    graph.count("bag", y[given.bags], count_scores(bag).astype(np.float32))
+    graph.factors("near", [y[given.near[:, 0]], y[given.near[:, 1]]], np.float32(ATTRACTION) * np.eye(2, dtype="f4"))
+    return graph
+
+
+def counted(rounds: int, variables: int = 8192, bag: int = 2048) -> Iterator[Measured]:
+    """From arrays to beliefs after a hundred sweeps, compiled and then again."""
+    pairs(variables, bag)
+
+    def run() -> Any:
+        found = propagated(counted_graph(variables, bag), damping=0.5, max_iters=100, tol=0.0, certify=False)
+        return found.beliefs["y"]
+
+    yield Measured(f"bags of {bag} as counts, {variables} variables: first beliefs", cpu_seconds(run), 10.0)
+    yield Measured("  built and swept again", cpu_seconds(run, rounds))
+
+
 PARTS: dict[str, Callable[[int], Iterator[Measured]]] = {
     "grid": grid,
     "trees": trees,
     "counts": bags,
     "network": network,
+    "program": program,
+    "counted": counted,
 }
 
 

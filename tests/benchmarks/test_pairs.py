@@ -1,12 +1,13 @@
 """W5e: the data, and contestants that give the marginals; the graphs that are measured at scale are what they say."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from benchmarks import scale, workloads
 from benchmarks.contestants.w5e import floor, ours, ours_counts
 from benchmarks.harness.catalogue import WORKLOADS
-from lawful.inference.factor_graphs import folded
+from lawful.inference.factor_graphs import folded, to_factor_graph
 from tests.inference.factor_graphs.truth import Truth
 
 SMALL = {"variables": 64, "bag": 8, "sweeps": 6}
@@ -57,6 +58,14 @@ def test_graphs_at_scale_are_grids_and_trees():
     caterpillar = np.array([0, 0, 2, 2, 4])  # a spine 0, 2, 4 with a leg at each
     for parent in (np.zeros(5, int), caterpillar, np.array([0, 0, 1, 1, 2])):
         assert scale.tree_graph(parent).structure.is_forest
+
+
+def test_programs_and_counts_at_scale_are_what_they_say():
+    graph = to_factor_graph(scale.plates_program(6, 8, 6), jnp.zeros(6))
+    assert [group.arity for group in graph.structure.groups if group.arity] == [1, 2, 1]
+    pairs, counts = ours.pairs_graph({"variables": 64, "bag": 8})(), scale.counted_graph(64, 8)
+    for ours_, theirs in zip(folded(pairs).potentials.unary, counts.potentials.unary, strict=True):
+        np.testing.assert_allclose(ours_, theirs, rtol=1e-6)
 
 
 def test_a_bar_of_scale_is_met_or_missed():

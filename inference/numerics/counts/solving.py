@@ -60,13 +60,47 @@ def solve(problem: Problem, method: str, accuracy: float) -> Sums:
     if method == "auto":
         method = "tree" if len(problem.h) <= LARGEST_TREE else "fourier"
         if _worth_asking(problem, accuracy):
-            hard = jnp.sum(problem.g > -jnp.inf, axis=0) == 1
-            spread = jnp.sum(problem.tilted.one * problem.tilted.zero, axis=0)
-            # The variance moves when theta is polished, by less than a tenth where it is large.
-            easy = jnp.all(hard & (spread > 1.1 * asymptotic.least_variance(accuracy)))
             exact = partial(_guarded, method=method, accuracy=accuracy)
-            return jax.lax.cond(easy, by_variance, exact, problem)
+            return jax.lax.cond(_easy(problem, accuracy), by_variance, exact, problem)
     return _guarded(problem, method, accuracy)
+
+
+def _easy(problem: Problem, accuracy: float) -> Bool[Array, ""]:
+    """Tell whether all counts are hard, and of so large a variance that the normal approximation serves."""
+    hard = jnp.sum(problem.g > -jnp.inf, axis=0) == 1
+    spread = jnp.sum(problem.tilted.one * problem.tilted.zero, axis=0)
+    # The variance moves when theta is polished, by less than a tenth where it is large.
+    return jnp.all(hard & (spread > 1.1 * asymptotic.least_variance(accuracy)))
+
+
+def log_mean_alone(problem: Problem, method: str, accuracy: float) -> Float[Array, " G"]:
+    """Give the log mean of the tilted weight without any message: one way up the tree, where a tree is what is asked.
+
+    Trees with Fourier transforms are solved whole, since their guards look at messages.
+    """
+    if method not in ("auto", "tree") or len(problem.h) > LARGEST_TREE:
+        return solve(problem, method, accuracy).log_mean
+    if method == "auto" and _worth_asking(problem, accuracy):
+        easy = _easy(problem, accuracy)
+        return jax.lax.cond(easy, lambda p: by_variance(p).log_mean, _upwards, problem)
+    return _upwards(problem)
+
+
+def _upwards(problem: Problem) -> Float[Array, " G"]:
+    tilted, real = problem.tilted, problem.possible.bag
+    law = product_tree.root(product_tree.grow(tilted.one, tilted.zero))
+    # The law of what known members exclude is zero, so a weight that was clipped there does not matter.
+    total = jnp.sum(law * tilted.weights, axis=0)
+
+    def in_logs(problem: Problem) -> jax.Array:
+        theta, s = tilted.theta[None], counts_of(problem.g)
+        log_law = recursion.log_law(problem.h + theta, len(problem.g))
+        log_weights = problem.g - tilted.log_top[None] - theta * (s - tilted.centre[None])
+        return recursion.log_total(jnp.where(log_law == -jnp.inf, -jnp.inf, log_law + log_weights))
+
+    trusted = jnp.all((total >= FLOOR[problem.h.dtype]) | ~real)
+    mean = jax.lax.cond(trusted, lambda _: jnp.log(jnp.where(real, total, 1)), in_logs, problem)
+    return _log_mean(problem, mean)
 
 
 def _worth_asking(problem: Problem, accuracy: float) -> bool:
