@@ -16,11 +16,12 @@ import numpy as np
 from lawful.errors import LawfulError
 
 from .counting import random_forests, shares
-from .elimination import forward
+from .elimination import total
 from .graph import FactorGraph
 from .plans import elimination_plan
 from .potentials import Potentials
 from .propagation import propagated
+from .scores import scores_of
 from .structure import Group, Structure
 
 SWEEPS = 50
@@ -74,7 +75,7 @@ def tree_bound(graph: FactorGraph, forests: int = 64) -> float:
     drawn = random_forests(structure, forests)
     weights = shares(structure, drawn)
     unary = tuple(np.asarray(u, float) for u in potentials.unary)
-    total = 0.0
+    found = 0.0
     for forest in drawn:
         groups, tables = [], []
         for group, table, mask, share in zip(structure.groups, potentials.tables, forest, weights, strict=True):
@@ -85,9 +86,9 @@ def tree_bound(graph: FactorGraph, forests: int = 64) -> float:
             groups.append(Group(group.name, group.scopes[kept], group.cardinalities, shared=False))
             tables.append(own / share[kept].reshape((-1, *[1] * group.arity)))
         part = Structure(structure.families, tuple(groups))
-        plan = elimination_plan(part, "rounds")
-        total += float(forward(plan.steps, plan.places, Potentials(unary, tuple(tables))).log_total)
-    return total / len(drawn)
+        places = elimination_plan(part, "rounds").places
+        found += float(total(places, scores_of(part, Potentials(unary, tuple(tables)))))
+    return found / len(drawn)
 
 
 def mean_field(graph: FactorGraph, sweeps: int = SWEEPS) -> float:

@@ -1,119 +1,31 @@
-"""Bucket elimination, planned: which tables meet at each variable, batch by batch, before a number is touched.
+"""Bucket elimination, planned: which tables meet at each variable, before a number is touched.
 
-Law: every table is used once, when the first variable of its scope is eliminated. All tables have their axes in the
-order of elimination, so variables of a round whose tables have the same shapes form one batch, and a graph is a short
-list of batches whatever its size.
+Law: every table is used once, when the first variable of its scope is eliminated. What is left joins a table with the
+same scope where there is one. The variables of a round do not meet, so they are eliminated at once, whatever the shapes
+of their tables, and a graph is a short list of batches whatever its size.
 
 Reference: Dechter (1999), Bucket elimination: a unifying framework for reasoning.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
+import jax
 import numpy as np
 
+from lawful.errors import WidthError
+
 from .ordering import Order, rounds_of
+from .padding import shared_arrays
+from .places import NOWHERE, Batch, Index, Places, offsets, strides_of
+from .readers import Axes, Readers, Shape, Uses
 from .structure import Structure
 
-type Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Tables that enter a batch, one for each of its variables.
-
-    Attributes:
-        shape: of each table, and the pool that holds them.
-        axes: where its axes stand in the joint table, the first of which is the variable's.
-    """
-
-    shape: Shape
-    axes: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Variables that are eliminated at once.
-
-    Attributes:
-        shape: of the joint table of each: its own states, then those of its scope.
-        sources: the tables that meet there.
-        start: where the results stand in the pool of their shape; 0 for those that join a variable or the total.
-    """
-
-    shape: Shape
-    sources: tuple[Source, ...]
-    start: int
-
-    @property
-    def rest(self) -> Shape:
-        """Shape of a result."""
-        return self.shape[1:]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Factors of a group whose tables enter a pool.
-
-    Attributes:
-        group: number of the group.
-        order: the axes of its tables in the order of elimination.
-        start: where they stand in the pool.
-        count: how many; one for all factors where they share a table still takes a place for each.
-    """
-
-    group: int
-    order: tuple[int, ...]
-    start: int
-    count: int
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What is static in a plan: it decides what is compiled.
-
-    Attributes:
-        families: of variables: number of the first one, how many, number of states.
-        cardinalities: numbers of states, with the number of variables that have as many.
-        constants: groups whose factors have no variable.
-        singles: groups whose factors have one variable each, with its number of states.
-        entries: groups of other factors, by the order of their axes.
-        pools: shapes of tables, with the number of tables.
-        batches: in the order in which they are run.
-    """
-
-    families: tuple[tuple[int, int, int], ...]
-    cardinalities: tuple[tuple[int, int], ...]
-    constants: tuple[int, ...]
-    singles: tuple[tuple[int, int], ...]
-    entries: tuple[Entry, ...]
-    pools: tuple[tuple[Shape, int], ...]
-    batches: tuple[Batch, ...]
-
-
-class Places(NamedTuple):
-    """What only says where numbers stand: arrays that are given to the compiled program.
-
-    Attributes:
-        singles: for each such group, the rows of its variables among those with as many states (G,).
-        entries: for each entry, the factors of its group.
-        variables: for each batch, numbers of the variables (B,).
-        rows: for each batch, their rows among the variables with as many states (B,).
-        slots: for each batch, for each source, where the tables stand in their pool (B,).
-        targets: for each batch whose results have one axis, the rows of the variables that they join (B,).
-        scopes: for each batch, numbers of the variables in the scope (B, r).
-    """
-
-    singles: tuple[np.ndarray, ...]
-    entries: tuple[np.ndarray, ...]
-    variables: tuple[np.ndarray, ...]
-    rows: tuple[np.ndarray, ...]
-    slots: tuple[tuple[np.ndarray, ...], ...]
-    targets: tuple[np.ndarray, ...]
-    scopes: tuple[np.ndarray, ...]
+type Scope = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -121,106 +33,214 @@ class Plan:
     """An elimination of all variables.
 
     Attributes:
+        structure: of the graph.
         order: the order.
-        steps: what is compiled.
-        places: where numbers stand.
-        rounds: number of rounds.
-        largest: number of entries of the largest table.
-        entries: number of entries of all tables that are summed.
     """
 
+    structure: Structure
     order: Order
-    steps: Steps
-    places: Places
-    rounds: int
-    largest: int
-    entries: int
+
+    @cached_property
+    def _rounds(self) -> list[list[int]]:
+        return rounds_of(self.order)
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        return self.order.entries(self.structure.cardinalities.tolist())
+
+    @property
+    def rounds(self) -> int:
+        """Number of rounds."""
+        return len(self._rounds)
+
+    @property
+    def largest(self) -> int:
+        """Number of entries of the largest table."""
+        return max(self._sizes, default=0)
+
+    @property
+    def entries(self) -> int:
+        """Number of entries of all tables that are summed."""
+        return sum(self._sizes)
+
+    @cached_property
+    def places(self) -> Places:
+        """Where the numbers stand; not before the plan is known to fit a budget, as it takes memory, too.
+
+        Raises: WidthError for more than half a thousand million entries.
+        """
+        if self.entries >= -NOWHERE:
+            raise WidthError(
+                f"exact elimination needs {self.entries} table entries, more than can be numbered. Fix: give evidence "
+                "that cuts the graph, or accept an approximation with method='loopy'.",
+                largest=self.largest, width=self.order.width,
+            )  # fmt: skip
+        structure, buckets = self.structure, _Buckets(self.structure, self.order)
+        inputs = range(structure.size, len(buckets.starts))
+        batches = [batch for variables in self._rounds for batch in buckets.eliminate(variables)]
+        readers = Readers(buckets.uses)
+        listed = tuple(
+            Batch(
+                sources=b.sources,
+                targets=b.targets,
+                readers=readers.of(b.results, b.turned, b.targets.shape[1]),
+                variables=b.variables,
+                scopes=b.scopes,
+                strides=b.strides,
+            )
+            for b in batches
+        )
+        constants = [start for start, scope in zip(buckets.starts, buckets.scopes, strict=True) if not scope]
+        cards = structure.cardinalities
+        owner, first = np.repeat(np.arange(structure.size), cards), np.cumsum(cards) - cards
+        tables = readers.of(inputs, [0] * len(inputs))
+        places = Places(listed, np.array(constants), _variables(listed, cards), tables, owner, first, buckets.size)
+        return jax.tree.map(lambda x: x.astype(np.int32), places)  # single precision has no longer indices
 
     def __repr__(self) -> str:
         """Say in words what it takes."""
         return (
             f"elimination by {self.order.rule}: width {self.order.width}, {self.entries} table entries, the largest "
-            f"table {self.largest}, {self.rounds} rounds, {len(self.steps.batches)} batches"
+            f"table {self.largest}, {self.rounds} rounds"
         )
 
 
-type Filed = tuple[Shape, int, tuple[int, ...]]
+def _variables(batches: Sequence[Batch], cards: np.ndarray) -> np.ndarray:
+    """Say where the marginals of each variable in turn stand among those of all batches (B, K)."""
+    begins, done = np.zeros(len(cards), np.int64), 0
+    for batch in batches:
+        many, states = batch.sources.near.shape[1:]
+        begins[batch.variables] = done + np.arange(many) * states
+        done += many * states
+    own = np.arange(cards.sum()) - np.repeat(np.cumsum(cards) - cards, cards)
+    return np.repeat(begins, cards) + own
+
+
+@dataclass
+class _Kind:
+    """Joint tables of one shape to which tables come with the same axes."""
+
+    shape: Shape
+    axes: tuple[Axes, ...]
+    variables: list[int] = field(default_factory=list)
+    tables: list[list[int]] = field(default_factory=list)
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Number of tables that meet, of own states, and of those that are left."""
+        return len(self.axes), self.shape[0], math.prod(self.shape[1:])
+
+    def column(self, source: int) -> list[int]:
+        """Give the tables that come with the same axes."""
+        return [tables[source] for tables in self.tables]
+
+
+@dataclass
+class _Eliminated:
+    """A batch; its results are known by the tables that they join, and by how their axes stand there."""
+
+    sources: Index
+    targets: np.ndarray
+    results: list[int]
+    turned: list[int]
+    variables: np.ndarray
+    scopes: np.ndarray
+    strides: np.ndarray
 
 
 class _Buckets:
-    """Tables that wait for the first variable of their scope: their shape, place in the pool, and scope."""
+    """All tables, which wait for the first variable of their scope.
 
-    def __init__(self, size: int) -> None:
-        self.counts: dict[Shape, int] = defaultdict(int)
-        self._waiting: list[list[Filed]] = [[] for _ in range(size)]
+    Attributes:
+        starts: place of each table among the scores.
+        scopes: its variables, in the order of its axes.
+        uses: how it went into a joint table.
+        size: number of scores so far.
+    """
 
-    def file(self, shape: Shape, scopes: np.ndarray) -> int:
-        """Take places in a pool for tables with these scopes (B, r), in the order of elimination."""
-        start = self.counts[shape]
-        self.counts[shape] += len(scopes)
-        for k, scope in enumerate(scopes.tolist()):
-            self._waiting[scope[0]].append((shape, start + k, tuple(scope)))
-        return start
+    def __init__(self, structure: Structure, order: Order) -> None:
+        self.cards, self.order = structure.cardinalities.tolist(), order
+        self.turn = dict(zip(order.variables, range(structure.size), strict=True))
+        self.starts, self.scopes, self.uses = list[int](), list[Scope](), Uses()
+        self.size = self._shares = 2
+        self._opened: dict[Scope, int] = {}
+        self._waiting: list[list[int]] = [[] for _ in self.cards]
+        for variable in range(structure.size):
+            self._file((variable,))
+        for group in structure.groups:
+            for scope in group.scopes.tolist():
+                self._file(tuple(scope))
 
-    def meet(self, variable: int, scope: tuple[int, ...]) -> tuple[tuple[Source, ...], list[int]]:
-        """Take the tables of a variable, by the axes at which they enter the joint table, with their places."""
-        axis = {u: k for k, u in enumerate((variable, *scope))}
-        found = sorted(
-            ((tuple(axis[u] for u in of), shape, slot) for shape, slot, of in self._waiting[variable]),
-            key=lambda table: table[:2],
-        )
-        self._waiting[variable] = []
-        return tuple(Source(shape, axes) for axes, shape, _ in found), [slot for _, _, slot in found]
+    def _file(self, scope: Scope) -> int:
+        """Give a table a place among the scores, and let it wait."""
+        table, inward = len(self.starts), tuple(sorted(scope, key=self.turn.__getitem__))
+        self.starts.append(self.size)
+        self.scopes.append(scope)
+        self.uses.new()
+        self.size += math.prod([self.cards[v] for v in scope])
+        self._opened.setdefault(inward, table)
+        if inward:
+            self._waiting[inward[0]].append(table)
+        return table
 
-
-def planned(structure: Structure, order: Order) -> Plan:
-    """Write an elimination in an order as batches."""
-    cards, turn = structure.cardinalities, np.empty(structure.size, np.int64)
-    turn[list(order.variables)] = np.arange(structure.size)
-    row, counted = structure.rows, tuple(structure.counts.items())
-    buckets = _Buckets(structure.size)
-    entries, chosen = _entered(structure, turn, buckets)
-    size, rounds = cards.tolist(), rounds_of(order)
-    batches: list[Batch] = []
-    places: list[tuple[Any, ...]] = []
-    for variables in rounds:
-        alike: dict[tuple[Shape, tuple[Source, ...]], list[tuple[int, list[int]]]] = defaultdict(list)
+    def eliminate(self, variables: Sequence[int]) -> Iterator[_Eliminated]:
+        """Eliminate the variables of a round."""
+        kinds: dict[tuple[Shape, tuple[Axes, ...]], _Kind] = {}
         for v in variables:
-            sources, slots = buckets.meet(v, order.scopes[v])
-            alike[(size[v], *(size[u] for u in order.scopes[v])), sources].append((v, slots))
-        for (shape, sources), members in alike.items():
-            own = np.array([v for v, _ in members])
-            scopes = np.array([order.scopes[v] for v in own.tolist()], np.int64).reshape((len(own), len(shape) - 1))
-            start = buckets.file(shape[1:], scopes) if len(shape) > 2 else 0
-            batches.append(Batch(shape, sources, start))
-            target = row[scopes[:, 0]] if len(shape) == 2 else np.zeros(0, np.int64)
-            slots_of = tuple(np.array(column) for column in zip(*(s for _, s in members), strict=True))
-            places.append((own, row[own], slots_of, target, scopes))
-    constants = tuple(k for k, group in enumerate(structure.groups) if not group.arity)
-    singles = [k for k, group in enumerate(structure.groups) if group.arity == 1]
-    joined = tuple(row[structure.groups[k].scopes[:, 0]] for k in singles)
-    families = tuple((f.offset, f.size, f.cardinality) for f in structure.families)
-    ones = tuple((k, structure.groups[k].cardinalities[0]) for k in singles)
-    steps = Steps(families, counted, constants, ones, entries, tuple(buckets.counts.items()), tuple(batches))
-    columns = zip(*places, strict=True) if places else [()] * 5
-    sizes = order.entries(size)
-    return Plan(order, steps, Places(joined, chosen, *columns), len(rounds), max(sizes, default=0), sum(sizes))
+            axis = {u: k for k, u in enumerate((v, *self.order.scopes[v]))}
+            met = sorted((tuple([axis[u] for u in self.scopes[t]]), t) for t in self._waiting[v])
+            key = tuple([self.cards[u] for u in axis]), tuple([axes for axes, _ in met])
+            kind = kinds.setdefault(key, _Kind(*key))
+            kind.variables.append(v)
+            kind.tables.append([table for _, table in met])
+        listed = list(kinds.values())
+        for members, size in shared_arrays([k.size for k in listed], [len(k.variables) for k in listed]):
+            yield self._batch([listed[k] for k in members], *size)
 
+    def _batch(self, kinds: Sequence[_Kind], sources: int, states: int, rest: int) -> _Eliminated:
+        """Put joint tables side by side. What is padded has score -inf, by its first source."""
+        many, width = sum(len(k.variables) for k in kinds), max(len(k.shape) for k in kinds) - 1
+        near = np.ones((sources, many, states), np.int32)
+        far = np.zeros((sources, many if len(kinds) > 1 else 1, rest), np.int32)
+        near[0] = far[0] = NOWHERE
+        targets, scopes, strides = (np.zeros((many, n), np.int32) for n in (rest, width, width))
+        made = _Eliminated(Index(near, far), targets, [], [], np.zeros(many, np.int32), scopes, strides)
+        begun = 0
+        for kind in kinds:
+            shape, rows = kind.shape, slice(begun, begun + len(kind.variables))
+            spread = rows if len(kinds) > 1 else slice(None)
+            bases = range(self._shares, self._shares + len(kind.variables) * states * rest, states * rest)
+            for k, axes in enumerate(kind.axes):
+                own, tables = dict(zip(axes, strides_of([shape[a] for a in axes]), strict=True)), kind.column(k)
+                starts = np.array([self.starts[table] for table in tables])
+                near[k, rows, : shape[0]] = starts[:, None] + offsets(shape[:1], [own[0]])
+                steps = offsets(shape[1:], [own.get(a, 0) for a in range(1, len(shape))])
+                far[k, spread, : len(steps)] = steps
+                self.uses.use(tables, bases, shape, axes, rest)
+            left = [self.order.scopes[v] for v in kind.variables]
+            made.variables[rows] = kind.variables
+            scopes[rows, : len(shape) - 1], strides[rows, : len(shape) - 1] = left, strides_of(shape[1:])
+            for scope in left:
+                self._join(made, scope)
+            self._target(made, rows, shape[1:])
+            begun, self._shares = rows.stop, bases.stop
+        return made
 
-def _entered(
-    structure: Structure, turn: np.ndarray, buckets: _Buckets
-) -> tuple[tuple[Entry, ...], tuple[np.ndarray, ...]]:
-    """Give each factor of two or more variables a place, with its axes in the order of elimination."""
-    entries: list[Entry] = []
-    chosen: list[np.ndarray] = []
-    for number, group in enumerate(structure.groups):
-        if group.arity < 2:
-            continue
-        orders = np.argsort(turn[group.scopes], axis=1, kind="stable")
-        for order in np.unique(orders, axis=0):
-            rows = np.flatnonzero((orders == order).all(axis=1))
-            shape = tuple(group.cardinalities[k] for k in order)
-            start = buckets.file(shape, group.scopes[rows][:, order])
-            entries.append(Entry(number, tuple(int(k) for k in order), start, len(rows)))
-            chosen.append(rows)
-    return tuple(entries), tuple(chosen)
+    def _join(self, made: _Eliminated, scope: Scope) -> None:
+        """Find the table that a result joins, and how its axes stand there."""
+        table = self._opened.get(scope)
+        if table is None:
+            table = self._file(scope)
+        own = self.scopes[table]
+        made.results.append(table)
+        made.turned.append(self.uses.turn(None if own == scope else tuple(map(own.index, scope))))
+
+    def _target(self, made: _Eliminated, rows: slice, shape: Shape) -> None:
+        """Say where the entries of results of one shape go."""
+        starts = np.array([self.starts[table] for table in made.results[rows]])
+        turned, turns = np.array(made.turned[rows]), list(self.uses.turns)
+        for number in np.unique(turned).tolist():
+            turn = turns[number] or tuple(range(len(shape)))
+            own = strides_of([shape[turn.index(axis)] for axis in range(len(shape))])
+            steps, chosen = offsets(shape, [own[axis] for axis in turn]), np.flatnonzero(turned == number)
+            made.targets[rows.start + chosen, : len(steps)] = starts[chosen, None] + steps

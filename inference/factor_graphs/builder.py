@@ -50,6 +50,7 @@ class Builder:
         self._counted: list[Count] = []
         self._evidence: dict[int, Any] = {}
         self._structure: Structure | None = None
+        self._kept: dict[str, Any] = {}
         self.notes = Notes()
 
     def variables(
@@ -94,7 +95,7 @@ class Builder:
         refuse_not_finite(scores, f"log_potential of {name!r}")
         self._families.append(family)
         self._unary.append(spread(scores, full).reshape((family.size, count)))
-        self._structure = None
+        self._changed()
         return self[name]
 
     def __getitem__(self, name: str) -> Variables:
@@ -196,7 +197,7 @@ class Builder:
             raise DuplicateSiteError(f"factors {name!r}: the name is taken. Fix: give another one.", site=name)
         self._groups.append(Group(name, np.asarray(scopes, np.int64), cardinalities, shared))
         self._tables.append(tables)
-        self._structure = None
+        self._changed()
 
     def count(
         self, name: str, members: Scope, log_potential: Any = None, bags: Any = None, state: Any = 1
@@ -230,13 +231,13 @@ class Builder:
             refuse_impossible(name, found, log_potential)
         handle = self.variables(name, found.shape, found.largest + 1, log_potential)
         self._counted.append(found.under(name, handle.numbers))
-        self._structure = None
+        self._changed()
         return handle
 
     def add_count(self, count: Count) -> None:
         """Add a count of variables that the graph has, by their numbers."""
         self._counted.append(count)
-        self._structure = None
+        self._changed()
 
     def _part(self, name: str, axis: int, scope: Scope) -> Variables:
         variables, index = scope if isinstance(scope, tuple) and len(scope) == 2 else (scope, ...)
@@ -254,6 +255,10 @@ class Builder:
                 f"{variables.family.shape}.",
                 site=name,
             ) from error
+
+    def _changed(self) -> None:
+        """Forget what was found of the graph as it was; copies go on sharing it."""
+        self._structure, self._kept = None, {}
 
     @property
     def structure(self) -> Structure:

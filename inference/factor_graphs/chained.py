@@ -8,6 +8,7 @@ Beliefs of pairs in a chain are made where they have few entries enough, and are
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -16,11 +17,13 @@ import numpy as np
 
 from ..numerics import chains
 from ..numerics.chains.logs import safe_log
-from .buckets import Places, Plan
-from .elimination import backward, by_uniform, decode, forward, highest
+from .buckets import Plan
+from .elimination import drawn, largest, marginals, total
 from .pendants import Batch, BatchPlaces, Pendants
+from .places import Places
 from .potentials import Potentials
-from .results import by_family, by_group
+from .results import layout_of
+from .scores import scores_of
 
 PAIR_ENTRIES = 1 << 26  # of all pairs of a graph
 
@@ -53,12 +56,16 @@ class Chained:
     Attributes:
         pendants: the split.
         plan: of the core.
-        where: where numbers stand.
     """
 
     def __init__(self, pendants: Pendants, plan: Plan) -> None:
-        """Find where the numbers stand."""
+        """Keep what they are made of."""
         self.pendants, self.plan = pendants, plan
+
+    @cached_property
+    def where(self) -> Where:
+        """Where numbers stand."""
+        pendants = self.pendants
         structure, rows = pendants.structure, pendants.structure.rows
         core_rows = tuple(rows[pendants.kept[f.offset : f.offset + f.size]] for f in pendants.core.families)
         found = {card: np.zeros(count, np.int64) for card, count in structure.counts.items()}
@@ -72,21 +79,24 @@ class Chained:
             found[batch.states][places.rows[there]] = at[there]
             begun[batch.states] += places.rows.size
         singles = {k: rows[g.scopes[:, 0]] for k, g in enumerate(structure.groups) if g.arity == 1}
-        where = Where(plan.places, pendants.places, core_rows, pendants.core_factors, pendants.kept, found, singles)
+        where = Where(
+            self.plan.places, pendants.places, core_rows, pendants.core_factors, pendants.kept, found, singles
+        )
         with jax.ensure_compile_time_eval():
-            self.where = jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.int32)), where)
+            return jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.int32)), where)
 
     def marginals(self, where: Where, potentials: Potentials) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
         """Give the log of the mass, and marginals by family and by group."""
         ready, ends = self._forward(where, potentials, False)
-        run = forward(self.plan.steps, where.core, ready.core)
-        core = backward(self.plan.steps, where.core, run)
-        found, log_z = [], run.log_total.astype(_dtype(potentials)) + sum(end.log_z for end in ends if end is not None)
+        mass, beliefs = marginals(where.core, scores_of(self.pendants.core, ready.core))
+        own, of_core = layout_of(self.pendants.core).parted(beliefs)
+        core = {f.cardinality: b for f, b in zip(self.pendants.core.families, own, strict=True)}
+        found, log_z = [], mass.astype(_dtype(potentials)) + sum(end.log_z for end in ends if end is not None)
         entries = sum(b.paths * (b.steps - 1) * b.states**2 for b in self.pendants.batches)
         for k, (batch, places) in enumerate(zip(self.pendants.batches, where.batches, strict=True)):
             given = ready.chains[k]
             if ends[k] is not None:
-                belief = core.variables[batch.states][places.ends]
+                belief = core[batch.states][places.ends]
                 cavity = safe_log(belief) - jnp.where(belief > 0, ends[k].log_law, 0)
                 given = _with_last(given, places, cavity)
             pairs = "each" if entries <= PAIR_ENTRIES else "none"
@@ -96,16 +106,14 @@ class Chained:
         possible = jnp.isfinite(log_z)
         nodes = [jnp.where(possible, m.node, 0) for m in found]
         pairs_of = [None if m.pairs is None else jnp.where(possible, m.pairs, 0) for m in found]
-        own = {card: jnp.where(possible, b, 0) for card, b in core.variables.items()}
-        variables = self._variables(where, own, nodes)
-        of_core = by_group(self.pendants.core, self.plan, where.core, core, run.log_total)
+        variables = self._variables(where, {card: jnp.where(possible, b, 0) for card, b in core.items()}, nodes)
         factors = self._factors(where, possible, of_core, variables, pairs_of)
-        return log_z, by_family(self.pendants.structure, variables, log_z.dtype), factors
+        return log_z, self._by_family(variables, log_z.dtype), factors
 
     def total(self, where: Where, potentials: Potentials) -> Any:
         """Give the log of the mass alone."""
         ready, ends = self._forward(where, potentials, False)
-        found = forward(self.plan.steps, where.core, ready.core).log_total.astype(_dtype(potentials))
+        found = total(where.core, scores_of(self.pendants.core, ready.core)).astype(_dtype(potentials))
         for batch, given, end in zip(self.pendants.batches, ready.chains, ends, strict=True):
             found = found + (jnp.sum(_each(chains.log_z, batch, given)) if end is None else end.log_z)
         return found
@@ -113,19 +121,17 @@ class Chained:
     def largest(self, where: Where, potentials: Potentials) -> tuple[Any, Any]:
         """Give states of all variables (n,) of the highest score, and the score."""
         ready, ends = self._forward(where, potentials, True)
-        run = forward(self.plan.steps, where.core, ready.core, "max")
-        kept = decode(self.plan.steps, where.core, run, self.pendants.core.size, highest)
+        kept, best = largest(where.core, scores_of(self.pendants.core, ready.core))
         found = [_each(chains.best_path, b, given) for b, given in self._clamped(where, ready, kept)]
-        total = run.log_total.astype(_dtype(potentials))
+        value = best.astype(_dtype(potentials))
         for path, end in zip(found, ends, strict=True):
-            total = total + jnp.sum(path.value if end is None else end.log_z)
-        return self._states(where, kept, [p.path for p in found]), total
+            value = value + jnp.sum(path.value if end is None else end.log_z)
+        return self._states(where, kept, [p.path for p in found]), value
 
     def draw(self, where: Where, potentials: Potentials, uniforms: Any) -> Any:
         """Turn uniforms, one for each variable (n,), into a draw (n,)."""
         ready, _ = self._forward(where, potentials, False)
-        run = forward(self.plan.steps, where.core, ready.core)
-        kept = decode(self.plan.steps, where.core, run, self.pendants.core.size, by_uniform(uniforms[where.kept]))
+        kept = drawn(where.core, scores_of(self.pendants.core, ready.core), uniforms[where.kept])
         paths = []
         for (batch, given), places in zip(self._clamped(where, ready, kept), where.batches, strict=True):
             # A last state that the core forces may be unlikely in the chain alone, whose laws must be right there too.
@@ -197,6 +203,18 @@ class Chained:
         for batch, node in zip(self.pendants.batches, nodes, strict=True):
             parts[batch.states].append(node.reshape((-1, batch.states)))
         return {card: jnp.concatenate(parts[card])[rows] for card, rows in where.rows.items()}
+
+    def _by_family(self, variables: dict[int, Any], dtype: Any) -> tuple[Any, ...]:
+        """Give marginals of each family `(*shape, K)`, from those of all variables with as many states (n, K)."""
+        begun = dict.fromkeys(variables, 0)
+        found = []
+        for family in self.pendants.structure.families:
+            card, size = family.cardinality, family.size
+            start = begun.get(card, 0)
+            own = variables[card][start : start + size] if size else jnp.zeros((0, card), dtype)
+            begun[card] = start + size
+            found.append(own.reshape((*family.shape, card)))
+        return tuple(found)
 
     def _factors(
         self, where: Where, possible: Any, of_core: Sequence[Any], variables: dict[int, Any], pairs: list[Any]

@@ -1,220 +1,229 @@
 """Elimination: the sum over all variables of a factor graph, batch by batch, and back again.
 
-Law: the total is the log of the graph's mass. Going back, the weight of each joint table is that of its result spread
-by the conditional of the variable, so every table gets its exact marginal, and drawing the variables in the reverse
-order gives the exact conditional of all. With a maximum in place of the sum the total is the largest log score.
+Law: the total is the log of the graph's mass. Going back, the shares of a joint table are those of its result times
+the conditional of the variable, so every table gets its exact marginal, and drawing the variables in the reverse order
+gives the exact conditional of all. With a maximum in place of the sum the total is the largest log score.
 
-One source serves NumPy, for a query that is asked once, and JAX, for those that are asked again.
+One source serves NumPy, for a query that is asked once, and JAX, for those that are asked again. Scores stay logs, so
+no range of them is lost to single precision; shares are at most one. All arrays may have lanes behind their axes.
 
-Reference: Dechter (1999), Bucket elimination: a unifying framework for reasoning.
+Reference: Dechter (1999), Bucket elimination: a unifying framework for reasoning; Darwiche (2003), A differential
+approach to inference in Bayesian networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .buckets import Places, Shape, Steps
-from .potentials import Potentials
+from .lanes import lanes_last
+from .places import Index, Places
+from .scores import Scores, constant, top_of
 
 type Mode = Literal["sum", "max"]
 
+SEPARATELY = 16  # tables that are looked up one by one; more become an axis of one array
+
 
 class Joint(NamedTuple):
-    """The tables of a batch before its variables went: log scores (B, K, *scope), and what is left (B, *scope)."""
+    """The tables of a batch before its variables went: log scores (B, K, R), and what is left (B, R)."""
 
     scores: Any
     result: Any
 
 
 class Forward(NamedTuple):
-    """An elimination: the log of the total, and the table of each batch."""
+    """An elimination: the log of the total, and the tables of each batch."""
 
     log_total: Any
     joints: list[Joint]
 
 
 class Marginals(NamedTuple):
-    """Probabilities: of the variables by number of states (n, K), and of the tables by shape (P, *shape)."""
+    """The log of the total, and probabilities of the entries of all tables in the order of the scores (E,)."""
 
-    variables: dict[int, Any]
-    tables: dict[Shape, Any]
-
-
-def forward(steps: Steps, places: Places, potentials: Potentials, mode: Mode = "sum") -> Forward:
-    """Eliminate all variables."""
-    xp = _namespace(potentials)
-    unary, totals = _unary(steps, places, potentials, xp)
-    pools = _pools(steps, places, potentials, totals, xp)
-    totals += [xp.sum(potentials.tables[group]) for group in steps.constants]
-    joints = []
-    for batch, rows, slots, targets in zip(steps.batches, places.rows, places.slots, places.targets, strict=True):
-        size = batch.shape[0]
-        scores = _expanded(unary[size][rows], (0,), len(batch.shape))
-        for source, slot in zip(batch.sources, slots, strict=True):
-            scores = scores + _expanded(pools[source.shape][slot], source.axes, len(batch.shape))
-        scores = xp.broadcast_to(scores, (len(rows), *batch.shape))
-        result = _log_sum(scores, xp) if mode == "sum" else xp.max(scores, axis=1)
-        joints.append(Joint(scores, result))
-        if not batch.rest:
-            totals.append(xp.sum(result))
-            continue
-        message = _levelled(result, totals, xp)
-        if len(batch.rest) == 1:
-            unary[batch.rest[0]] = _add(unary[batch.rest[0]], targets, message)
-        else:
-            pools[batch.rest] = _put(pools[batch.rest], slice(batch.start, batch.start + len(rows)), message)
-    return Forward(xp.sum(xp.stack(totals)) if totals else xp.zeros((), _dtype(potentials)), joints)
+    log_total: Any
+    beliefs: Any
 
 
-def backward(steps: Steps, places: Places, run: Forward) -> Marginals:
-    """Give the marginals of all variables and tables of a sum; all zero where the total is zero."""
-    xp = jnp if isinstance(run.log_total, jax.Array) else np
-    dtype = run.log_total.dtype
-    possible = xp.isfinite(run.log_total).astype(dtype)
-    variables = {card: xp.zeros((count, card), dtype) for card, count in steps.cardinalities}
-    tables = {shape: xp.zeros((count, *shape), dtype) for shape, count in steps.pools}
-    for k in reversed(range(len(steps.batches))):
-        batch, joint, rows = steps.batches[k], run.joints[k], places.rows[k]
-        if not batch.rest:
-            weight = xp.broadcast_to(possible, (len(rows),))
-        elif len(batch.rest) == 1:
-            weight = variables[batch.rest[0]][places.targets[k]]
-        else:
-            weight = tables[batch.rest][batch.start : batch.start + len(rows)]
-        shift = xp.where(xp.isfinite(joint.result), joint.result, xp.zeros_like(joint.result))
-        share = weight[:, None] * xp.exp(joint.scores - shift[:, None])
-        variables[batch.shape[0]] = _put(variables[batch.shape[0]], rows, _onto(share, (0,)))
-        for source, slot in zip(batch.sources, places.slots[k], strict=True):
-            tables[source.shape] = _put(tables[source.shape], slot, _onto(share, source.axes))
-    return Marginals(variables, tables)
+def total(places: Places, scores: Scores) -> Any:
+    """Give the log of the total; its derivatives are those of `marginals`."""
+    return (forward if _by_numpy(places, scores) else marginals)(places, scores).log_total
 
 
-def decode(steps: Steps, places: Places, run: Forward, size: int, pick: Callable[[Any, Any], Any]) -> Any:
-    """Choose states of all variables, each given those that were eliminated later.
+def marginals(places: Places, scores: Scores) -> Marginals:
+    """Give the log of the total, and all marginals; these are zero where the total is.
 
-    Args:
-        steps: the plan.
-        places: where its numbers stand.
-        run: the elimination.
-        size: number of variables.
-        pick: (log scores (B, K), numbers of the variables (B,)) -> states (B,).
+    The derivative of the total by an entry is its marginal, and further ones are those of the marginals.
     """
-    xp = jnp if isinstance(run.log_total, jax.Array) else np
-    states = xp.zeros(size, xp.int32)
-    for k in reversed(range(len(steps.batches))):
-        variables, scopes, scores = places.variables[k], places.scopes[k], run.joints[k].scores
-        for axis in range(len(steps.batches[k].rest)):
-            index = states[scopes[:, axis]].reshape((-1, *([1] * (scores.ndim - 1))))
-            scores = xp.take_along_axis(scores, index, axis=2)[:, :, 0]
-        states = _put(states, variables, pick(scores, variables).astype(states.dtype))
-    return states
+    return _marginals(places, scores) if _by_numpy(places, scores) else _differentiable(_held(places), scores)
 
 
-def highest(scores: Any, variables: Any) -> Any:
-    """Pick the state of the highest score; of equal ones the first."""
-    return scores.argmax(axis=1)
+def largest(places: Places, scores: Scores) -> tuple[Any, Any]:
+    """Give states of all variables (n,) of the highest score, of equal ones the first, and the score."""
+    if _by_numpy(places, scores):
+        return _largest(places, scores)
+    found: tuple[Any, Any] = lanes_last(_largest)(_held(places), constant(scores))
+    return found
 
 
-def by_uniform(uniforms: Any) -> Callable[[Any, Any], Any]:
-    """Pick states in proportion to their weights, by one uniform for each variable (n,)."""
+def drawn(places: Places, scores: Scores, uniforms: Any) -> Any:
+    """Turn uniforms, one for each variable (n,), into a draw of all states (n,)."""
+    if _by_numpy(places, scores, uniforms):
+        return _drawn(places, scores, uniforms)
+    return lanes_last(_drawn)(_held(places), constant(scores), constant(uniforms))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """Places that are constants of a program, not arguments."""
+
+    places: Places = field(metadata={"static": True})
+
+
+def _held(places: Places) -> Any:
+    return _Known(places) if isinstance(places.first, np.ndarray) else places
+
+
+def _by_numpy(*given: Any) -> bool:
+    return all(isinstance(x, np.ndarray | np.generic) for x in jax.tree.leaves(given))
+
+
+def _marginals(held: Any, scores: Scores) -> Marginals:
+    places = held.places if isinstance(held, _Known) else held
+    run = forward(places, scores)
+    return Marginals(run.log_total, _backward(places, run))
+
+
+@jax.custom_jvp
+def _differentiable(held: Any, scores: Scores) -> Marginals:
+    found: Marginals = lanes_last(_marginals)(held, scores)
+    return found
+
+
+@_differentiable.defjvp
+def _derivative(primals: Any, tangents: Any) -> Any:
+    (held, scores), (_, slope) = primals, tangents
+    found = _differentiable(held, scores)
+    _, slopes = jax.jvp(partial(_marginals, held), (scores,), (slope,))
+    return found, Marginals(jnp.vdot(found.beliefs, slope.entries) + slope.level, slopes.beliefs)
+
+
+def _largest(held: Any, scores: Scores) -> tuple[Any, Any]:
+    places = held.places if isinstance(held, _Known) else held
+    run = forward(places, scores, "max")
+    return _decoded(places, run, (), lambda scores, variables: scores.argmax(axis=1)), run.log_total
+
+
+def _drawn(held: Any, scores: Scores, uniforms: Any) -> Any:
+    places = held.places if isinstance(held, _Known) else held
+    xp = _namespace(places.first, *scores, uniforms)
 
     def pick(scores: Any, variables: Any) -> Any:
-        top = scores.max(axis=1, keepdims=True)
-        xp = np if isinstance(scores, np.ndarray) else jnp
+        """Pick states in proportion to their weights."""
+        top = xp.max(scores, axis=1, keepdims=True)
         weights = xp.exp(scores - xp.where(xp.isfinite(top), top, xp.zeros_like(top)))
         sums = xp.cumsum(weights, axis=1)
         # The last sum is out of reach, and a state of weight zero has an empty interval.
-        below = sums <= uniforms[variables][:, None] * sums[:, -1:]
-        return xp.minimum(xp.sum(below, axis=1), _last_positive(weights, xp))
+        below = xp.sum(sums <= uniforms[variables][:, None] * sums[:, -1:], axis=1)
+        return xp.minimum(below, weights.shape[1] - 1 - xp.argmax(weights[:, ::-1] > 0, axis=1))
 
-    return pick
-
-
-def _last_positive(weights: Any, xp: Any) -> Any:
-    count = weights.shape[1]
-    return count - 1 - xp.argmax(weights[:, ::-1] > 0, axis=1)
+    return _decoded(places, forward(places, scores), uniforms.shape[1:], pick)
 
 
-def _unary(steps: Steps, places: Places, potentials: Potentials, xp: Any) -> tuple[dict[int, Any], list[Any]]:
-    """Give the scores of the variables with as many states, those of factors with one variable among them."""
-    found: dict[int, list[Any]] = {card: [] for card, _ in steps.cardinalities}
-    for (_, size, card), scores in zip(steps.families, potentials.unary, strict=True):
-        if size:
-            found[card].append(scores)
-    unary = {card: xp.concatenate(parts) for card, parts in found.items()}
-    for (group, card), rows in zip(steps.singles, places.singles, strict=True):
-        scores = xp.broadcast_to(potentials.tables[group], (len(rows), card))
-        unary[card] = _add(unary[card], rows, scores)
-    totals: list[Any] = []
-    return {card: _levelled(scores, totals, xp) for card, scores in unary.items()}, totals
+def forward(places: Places, scores: Scores, mode: Mode = "sum") -> Forward:
+    """Eliminate all variables."""
+    xp, dtype = _namespace(places.first, *scores), scores.entries.dtype
+    lanes, room = scores.entries.shape[1:], places.size - len(scores.entries) - 2
+    ends = [xp.full((count, *lanes), value, dtype) for count, value in ((1, -np.inf), (1, 0), (room, 0))]
+    store = xp.concatenate([*ends[:2], scores.entries, ends[2]])
+    joints, levels = [], [scores.level]
+    for batch in places.batches:
+        joint = _joined(store, batch.sources, xp)
+        result = _log_sum(joint, xp) if mode == "sum" else xp.max(joint, axis=1)
+        joints.append(Joint(joint, result))
+        top = top_of(result, xp)
+        levels.append(xp.sum(top, axis=(0, 1)))
+        store = _add(store, batch.targets, result - top)
+    constants = xp.take(store, places.constants, axis=0, mode="clip")
+    return Forward(xp.sum(xp.stack(levels), axis=0) + xp.sum(constants, axis=0), joints)
 
 
-def _pools(steps: Steps, places: Places, potentials: Potentials, totals: list[Any], xp: Any) -> dict[Shape, Any]:
-    """Give the tables by shape: those that come from factors, and behind them room for those that are yet to come."""
-    dtype = _dtype(potentials)
-    own: dict[Shape, list[Any]] = {shape: [xp.zeros((0, *shape), dtype)] for shape, _ in steps.pools}
-    for entry, rows in zip(steps.entries, places.entries, strict=True):
-        tables = potentials.tables[entry.group]
-        tables = tables if len(tables) in (1, len(rows)) else tables[rows]
-        tables = xp.transpose(tables, (0, *(k + 1 for k in entry.order)))
-        own[tables.shape[1:]].append(xp.broadcast_to(tables, (entry.count, *tables.shape[1:])))
-    pools = {}
-    for shape, count in steps.pools:
-        filled = _levelled(xp.concatenate(own[shape]), totals, xp)
-        pools[shape] = xp.concatenate([filled, xp.zeros((count - len(filled), *shape), dtype)])
-    return pools
+def _backward(places: Places, run: Forward) -> Any:
+    xp, lanes = _namespace(places.first, run.log_total), run.log_total.shape
+    possible = xp.isfinite(run.log_total).astype(run.log_total.dtype)[None]
+    end = 2 + sum(math.prod(joint.scores.shape[:3]) for joint in run.joints)
+    shares = xp.concatenate([xp.zeros_like(possible), possible, xp.zeros((end - 2, *lanes), possible.dtype)])
+    variables = [shares[:0]]
+    for batch, joint in zip(reversed(places.batches), reversed(run.joints), strict=True):
+        weight = batch.readers.of(shares, xp).reshape(joint.result.shape)
+        shift = xp.where(xp.isfinite(joint.result), joint.result, xp.zeros_like(joint.result))
+        share = weight[:, None] * xp.exp(joint.scores - shift[:, None])
+        variables.append(xp.sum(share, axis=2).reshape((-1, *lanes)))
+        flat = share.reshape((-1, *lanes))
+        shares = _put(shares, slice(end - len(flat), end), flat)
+        end -= len(flat)
+    whole = xp.concatenate(variables[::-1])
+    return xp.concatenate([xp.take(whole, places.variables, axis=0, mode="clip"), places.tables.of(shares, xp)])
 
 
-def _levelled(tables: Any, totals: list[Any], xp: Any) -> Any:
-    """Put the largest entry of each table (B, ...) at zero, so that large scores cost no digits; the total gets it."""
-    top = xp.max(tables, axis=tuple(range(1, tables.ndim)), keepdims=True)
-    top = _constant(xp.where(xp.isfinite(top), top, xp.zeros_like(top)))
-    totals.append(xp.sum(top))
-    return tables - top
+def _decoded(places: Places, run: Forward, lanes: tuple[int, ...], pick: Callable[[Any, Any], Any]) -> Any:
+    """Choose states of all variables (n, *lanes), each given those that were eliminated later.
+
+    Args:
+        places: where the numbers stand.
+        run: the elimination.
+        lanes: shape of those of the choice.
+        pick: (log scores (B, K, *lanes), numbers of the variables (B,)) -> states (B, *lanes).
+    """
+    xp, own = _namespace(places.first, run.log_total), run.log_total.shape
+    lanes = np.broadcast_shapes(own, lanes)
+    states = xp.zeros((len(places.first), *lanes), np.int32)
+    for batch, joint in zip(reversed(places.batches), reversed(run.joints), strict=True):
+        strides = batch.strides.reshape((*batch.strides.shape, *[1] * len(lanes)))
+        column = xp.sum(states[batch.scopes] * strides, axis=1, dtype=np.int32)
+        if math.prod(own) == 1:  # one table serves all lanes, which look up a column each
+            table, index = joint.scores.reshape(joint.scores.shape[:3]), column.reshape((len(column), 1, -1))
+        else:
+            table, index = joint.scores, column[:, None, None]
+        scores = xp.take_along_axis(table, index, axis=2).reshape((*table.shape[:2], *lanes))
+        states = _put(states, batch.variables, pick(scores, batch.variables).astype(states.dtype))
+    return states
 
 
-def _expanded(tables: Any, axes: Sequence[int], ndim: int) -> Any:
-    """Put the axes of tables (B, ...) where they stand in a joint table."""
-    shape = [1] * ndim
-    for axis, size in zip(axes, tables.shape[1:], strict=True):
-        shape[axis] = size
-    return tables.reshape((tables.shape[0], *shape))
-
-
-def _onto(share: Any, axes: Sequence[int]) -> Any:
-    """Sum a joint table (B, ...) onto some of its axes."""
-    return share.sum(axis=tuple(k for k in range(1, share.ndim) if k - 1 not in axes))
+def _joined(store: Any, sources: Index, xp: Any) -> Any:
+    """Sum the scores of the tables that meet (B, K, R)."""
+    if len(sources.near) > SEPARATELY:
+        return xp.sum(sources.of(store, xp), axis=0)
+    joint, *more = [Index(near, far).of(store, xp) for near, far in zip(*sources, strict=True)]
+    for scores in more:
+        joint = joint + scores
+    return joint
 
 
 def _log_sum(scores: Any, xp: Any) -> Any:
     """Log of a sum of exponentials along axis 1: -inf, with gradient zero, where all are -inf."""
-    top = _constant(xp.max(scores, axis=1))
+    top = constant(xp.max(scores, axis=1))
     shift = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
     total = xp.sum(xp.exp(scores - shift[:, None]), axis=1)
     none = total == 0
     return xp.where(none, -xp.inf, shift + xp.log(xp.where(none, xp.ones_like(total), total)))
 
 
-def _namespace(potentials: Potentials) -> Any:
-    return np if all(isinstance(x, np.ndarray) for x in (*potentials.unary, *potentials.tables)) else jnp
-
-
-def _dtype(potentials: Potentials) -> Any:
-    arrays = (*potentials.unary, *potentials.tables)
-    return jnp.result_type(*arrays) if arrays else jnp.result_type(float)
-
-
-def _constant(value: Any) -> Any:
-    return value if isinstance(value, np.ndarray | np.generic) else jax.lax.stop_gradient(value)
+def _namespace(*arrays: Any) -> Any:
+    return np if all(isinstance(x, np.ndarray | np.generic) for x in arrays) else jnp
 
 
 def _put(array: Any, where: Any, values: Any) -> Any:
-    """Write rows; the NumPy arrays written to are those of this module alone."""
+    """Write numbers; the NumPy arrays written to are those of this module alone."""
     if isinstance(array, np.ndarray):
         array[where] = values
         return array
@@ -223,6 +232,6 @@ def _put(array: Any, where: Any, values: Any) -> Any:
 
 def _add(array: Any, where: Any, values: Any) -> Any:
     if isinstance(array, np.ndarray):
-        np.add.at(array, where, values)
+        np.add.at(array, where.reshape(-1), values.reshape(-1))
         return array
-    return array.at[where].add(values)
+    return array.at[where].add(values, mode="promise_in_bounds")

@@ -6,6 +6,7 @@ before. The structure does not know of it, so other evidence compiles nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -57,6 +58,22 @@ def seen_with(family: Family, seen: Any, given: Any) -> Any:
         return jnp.asarray(seen).at[where.reshape(-1)].set(spread.astype(jnp.asarray(seen).dtype))
     seen = np.array(seen)
     seen[where.reshape(-1)] = states.reshape(-1)
+    return seen
+
+
+def states_seen(families: Sequence[Family], evidence: Mapping[int, Any]) -> Any:
+    """Give the state that was seen of each variable by number (n,), -1 for none; `evidence` is by place of the family.
+
+    >>> states_seen([Family("x", (), 2, 0), Family("y", (2,), 3, 1)], {1: np.array([2, -1])}).tolist()
+    [-1, 2, -1]
+    """
+    seen: Any = np.full(sum(family.size for family in families), -1, np.int32)
+    for place, states in evidence.items():
+        own = slice(families[place].offset, families[place].offset + families[place].size)
+        if traced(states) or traced(seen):
+            seen = jnp.asarray(seen).at[own].set(states.astype(np.int32))
+        else:
+            seen[own] = states
     return seen
 
 

@@ -15,7 +15,7 @@ from lawful.errors import LawfulError
 from .beliefs import Beliefs
 from .descents import deciding, uniforms_needed
 from .forests import by_messages
-from .graph import FactorGraph
+from .graph import FactorGraph, graph_of
 from .plans import BUDGET, by_messages_alone
 from .potentials import Potentials
 from .runners import runner_of
@@ -43,11 +43,11 @@ def eliminated(
 
     Raises: WidthError for a graph that needs more.
     """
-    structure, potentials = graph.structure, graph.potentials
+    structure = graph.structure
     if by_messages_alone(structure):
         return by_messages(graph)
     runner = runner_of(structure, order, "marginals", budget, chains)
-    log_z, variables, factors = runner(compiled, potentials)
+    log_z, variables, factors = runner(compiled, graph)
     return Beliefs(structure, variables, factors, log_z, verdict_of(log_z), method=runner.method)
 
 
@@ -68,7 +68,7 @@ def most_probable(
         best = by_name(graph.structure, deciding(graph.structure)(graph.potentials))
         return best, graph.log_score(best)
     runner = runner_of(graph.structure, order, "map", budget, chains)
-    states, log_score = runner(compiled, graph.potentials)
+    states, log_score = runner(compiled, graph)
     return by_name(graph.structure, states), log_score
 
 
@@ -83,18 +83,18 @@ def pushed(
     """Turn uniforms, as many as `uniforms_of` says, into an exact draw of all variables, by states `(*shape)`."""
     runner = runner_of(graph.structure, order, "draw", budget, chains)
     _check_uniforms(graph.structure, uniforms)
-    return by_name(graph.structure, runner(compiled, graph.potentials, uniforms))
+    return by_name(graph.structure, runner(compiled, graph, uniforms))
 
 
 def log_mass(structure: Structure, potentials: Potentials, compiled: bool | None = None) -> Any:
     """Give the natural log of the total mass; its gradient is exact, and zero at what is excluded."""
-    return runner_of(structure, None, "total")(compiled, potentials)
+    return runner_of(structure, None, "total")(compiled, graph_of(structure, potentials))
 
 
 def drawn_states(structure: Structure, potentials: Potentials, uniforms: Any, compiled: bool | None = None) -> Any:
     """Turn uniforms, as many as `uniforms_of` says, into an exact draw of the states of all variables (n,)."""
     _check_uniforms(structure, uniforms)
-    return runner_of(structure, None, "draw")(compiled, potentials, uniforms)
+    return runner_of(structure, None, "draw")(compiled, graph_of(structure, potentials), uniforms)
 
 
 def uniforms_of(structure: Structure) -> int:

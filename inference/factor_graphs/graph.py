@@ -19,8 +19,9 @@ from lawful.errors import LawfulError
 
 from .builder import Builder
 from .counted import completed, counts_at
-from .evidence import seen_with, traced
+from .evidence import seen_with, states_seen, traced
 from .potentials import Potentials, states_of, with_evidence
+from .scores import Scores, scores_of
 from .structure import Structure
 
 type Path = str | os.PathLike[str]
@@ -75,8 +76,9 @@ class FactorGraph(Builder):
         other = FactorGraph()
         for name in ("_families", "_groups", "_unary", "_tables", "_counted"):
             setattr(other, name, list(getattr(self, name)))
-        # The structure is made now, so that all copies share it, and the hash of it.
+        # The structure is made now, so that all copies share it and its hash, as they share what is found later.
         other._evidence, other._structure, other.notes = dict(self._evidence), self.structure, self.notes
+        other._kept = self._kept
         return other
 
     def replace(self, potentials: Potentials) -> FactorGraph:
@@ -90,6 +92,7 @@ class FactorGraph(Builder):
                 raise LawfulError(f"replace: {what}: expected arrays of shapes {shapes}, got {found}.")
         other = self.copy()
         other._unary, other._tables = list(potentials.unary), list(potentials.tables)
+        other._kept = {}
         return other
 
     def extended(self, structure: Structure, unary: Sequence[Any], tables: Sequence[Any]) -> FactorGraph:
@@ -102,12 +105,51 @@ class FactorGraph(Builder):
         other._families, other._groups = list(structure.families), list(structure.groups)
         other._counted = list(structure.counted)
         other._unary, other._tables, other._structure = [*self._unary, *unary], list(tables), structure
+        other._kept = {}
         return other
 
     @property
     def potentials(self) -> Potentials:
         """Its numbers, with the evidence in the unary scores."""
         return Potentials(with_evidence(self._unary, self._evidence), tuple(self._tables))
+
+    @property
+    def scores(self) -> Scores:
+        """Its numbers without the evidence, in one vector; made once for all copies with other evidence."""
+        if "scores" not in self._kept:
+            self._kept["scores"] = scores_of(self.structure, Potentials(tuple(self._unary), tuple(self._tables)))
+        found: Scores = self._kept["scores"]
+        return found
+
+    @property
+    def placed(self) -> Scores:
+        """The scores as arrays of JAX, which a compiled program takes up without a copy."""
+        if "placed" not in self._kept:
+            with jax.ensure_compile_time_eval():
+                self._kept["placed"] = jax.tree.map(jnp.asarray, self.scores)
+        found: Scores = self._kept["placed"]
+        return found
+
+    @property
+    def seen(self) -> Any:
+        """State observed of each variable by number (n,), -1 where nothing is."""
+        return states_seen(self._families, self._evidence)
+
+    @property
+    def known(self) -> bool:
+        """Whether none of its numbers is traced."""
+        return not any(map(traced, (*self.scores, *self._evidence.values())))
+
+    @property
+    def tabled(self) -> FactorGraph:
+        """The graph with its counts written as tables, and with its evidence; see `unfolding`."""
+        if "tabled" not in self._kept:
+            from .unfolding import unfolded
+
+            self._kept["tabled"] = unfolded(self.without_evidence())
+        other: FactorGraph = self._kept["tabled"].copy()
+        other._evidence = dict(self._evidence)
+        return other
 
     @property
     def evidence(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from lawful.errors import LawfulError, WidthError
 
-from .buckets import Plan, planned
+from .buckets import Plan
 from .chained import Chained
 from .ordering import RULES, best_order, greedy, in_rounds
 from .pendants import pendants_of
@@ -35,12 +35,12 @@ def elimination_plan(structure: Structure, rule: str | None) -> Plan:
     """
     assert not structure.counted, "counts are unfolded, or solved by messages, before"
     if rule is None:
-        return planned(structure, best_order(structure))
+        return Plan(structure, best_order(structure))
     if rule == "rounds":
-        return planned(structure, in_rounds(structure))
+        return Plan(structure, in_rounds(structure))
     if rule not in RULES:
         raise LawfulError(f"order: expected one of {', '.join((*RULES, 'rounds'))}, or None, got {rule!r}.")
-    return planned(structure, greedy(structure, rule))
+    return Plan(structure, greedy(structure, rule))
 
 
 @lru_cache(maxsize=64)

@@ -1,51 +1,76 @@
-"""Results: marginals by number of states and by table, as an elimination finds them, for each family and each group.
+"""Results: the log of the mass and the marginals of all tables, as one vector, parted for each family and each group.
 
-Law: nothing is computed, only put where it belongs; factors of two or more variables have the axes of their group.
+Law: nothing is computed. An array that a program returns costs microseconds whatever it holds, so a network of some
+dozens of variables would spend as long on handing its beliefs over as on finding them.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .buckets import Places, Plan
 from .elimination import Marginals
+from .evidence import traced
 from .structure import Structure
 
-
-def by_family(structure: Structure, variables: dict[int, Any], dtype: Any) -> tuple[Any, ...]:
-    """Give marginals of each family `(*shape, K)`, from those of all variables with as many states (n, K)."""
-    begun: dict[int, int] = defaultdict(int)
-    found = []
-    for family in structure.families:
-        card, start = family.cardinality, begun[family.cardinality]
-        begun[card] = start + family.size
-        own = variables[card][start : start + family.size] if family.size else np.zeros((0, card), dtype)
-        found.append(own.reshape((*family.shape, card)))
-    return tuple(found)
+SMALL = 1 << 16  # entries of all beliefs that leave a program as one array; more are worth an array each
 
 
-def by_group(structure: Structure, plan: Plan, places: Places, found: Marginals, log_total: Any) -> tuple[Any, ...]:
-    """Give marginals of each group (G, K_1, ..., K_r)."""
-    xp, dtype = (jnp if isinstance(log_total, jax.Array) else np), log_total.dtype
-    factors = [xp.zeros((g.size, *g.cardinalities), dtype) for g in structure.groups]
-    for number in plan.steps.constants:
-        factors[number] = factors[number] + xp.isfinite(log_total)
-    for (number, card), rows in zip(plan.steps.singles, places.singles, strict=True):
-        factors[number] = found.variables[card][rows]
-    for entry, rows in zip(plan.steps.entries, places.entries, strict=True):
-        cards = structure.groups[entry.group].cardinalities
-        shape = tuple(cards[k] for k in entry.order)
-        back = np.argsort(entry.order)
-        own = xp.transpose(found.tables[shape][entry.start : entry.start + entry.count], (0, *(back + 1)))
-        if entry.count == structure.groups[entry.group].size:
-            factors[entry.group] = own
-        elif isinstance(own, np.ndarray):
-            factors[entry.group][rows] = own
-        else:
-            factors[entry.group] = factors[entry.group].at[rows].set(own)
-    return tuple(factors)
+@dataclass(frozen=True)
+class Layout:
+    """How the beliefs of a structure stand in a vector.
+
+    Attributes:
+        families: shapes of those of each family `(*shape, K)`.
+        groups: shapes of those of each group (G, K_1, ..., K_r).
+    """
+
+    families: tuple[tuple[int, ...], ...]
+    groups: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def places(self) -> list[tuple[int, int, tuple[int, ...]]]:
+        """Where the beliefs of each family and each group begin and end, and their shape."""
+        shapes = (*self.families, *self.groups)
+        ends = [0, *accumulate(map(math.prod, shapes))]
+        return list(zip(ends, ends[1:], shapes, strict=False))
+
+    def parted(self, beliefs: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Give the beliefs of each family, and of each group."""
+        found = [beliefs[start:end].reshape(shape) for start, end, shape in self.places]
+        return tuple(found[: len(self.families)]), tuple(found[len(self.families) :])
+
+    def leaving(self, found: Marginals) -> Any:
+        """Put what leaves a program into one vector, the log of the mass first, where it is few numbers."""
+        if self.places and self.places[-1][1] > SMALL:
+            return found.log_total, *self.parted(found.beliefs)
+        xp = np if isinstance(found.beliefs, np.ndarray) else jnp
+        return xp.concatenate([found.log_total.reshape(1), found.beliefs])
+
+    def arrived(self, given: Any) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
+        """Give the log of the mass and the beliefs; where they are known, as views of a vector on the host."""
+        if isinstance(given, tuple):
+            return given
+        whole = given if traced(given) else np.asarray(given)
+        return whole[0], *self.parted(whole[1:])
+
+
+@lru_cache(maxsize=256)
+def layout_of(structure: Structure) -> Layout:
+    """Say how the beliefs of a structure stand in a vector.
+
+    >>> from .structure import Family
+    >>> layout_of(Structure((Family("z", (2,), 2, 0),), ())).parted(np.arange(4))
+    ((array([[0, 1],
+           [2, 3]]),), ())
+    """
+    return Layout(
+        tuple((*f.shape, f.cardinality) for f in structure.families),
+        tuple((g.size, *g.cardinalities) for g in structure.groups),
+    )

@@ -1,7 +1,8 @@
 """Runners: one question to one structure, by NumPy or compiled: marginals, the total, the best assignment, or a draw.
 
-Law: a runner is a pure function of the numbers. What it has compiled serves every potential and all evidence; the first
-queries of a structure are computed by NumPy where that is possible, since few do not pay for a compilation.
+Law: a runner is a pure function of the numbers of a graph. What it has compiled serves every potential and all
+evidence; the first queries of a structure are computed by NumPy where that is possible, since few do not pay for a
+compilation.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ import numpy as np
 from lawful.errors import WidthError
 
 from .descents import drawing
-from .elimination import backward, by_uniform, decode, forward, highest
+from .elimination import drawn, largest, marginals, total
 from .evidence import traced
 from .forests import mass_and_marginals
-from .packing import packing_of
+from .graph import FactorGraph
+from .places import Places
 from .plans import by_messages_alone, chained_plan, elimination_plan, refuse_too_wide
 from .potentials import Potentials
-from .results import by_family, by_group
+from .results import layout_of
+from .scores import Scores, observed
 from .strips import strips_of
 from .structure import Structure
-from .unfolding import unfolded_potentials, unfolded_structure, unfolding_entries
+from .unfolding import unfolded_structure, unfolding_entries
 
 CONSTANTS_UP_TO = 1 << 16
 NUMPY_QUERIES = 100
@@ -34,13 +37,13 @@ NUMPY_QUERIES = 100
 
 @dataclass(eq=False)
 class Runner:
-    """What answers one question to one structure.
+    """What answers one question to the graphs of one structure.
 
     Marginals are log Z, those of the families, and those of the groups; a best assignment is states of all variables
     (n,) and their log score; a draw is states of all variables.
 
     Attributes:
-        compiled: a function of the potentials, and for a draw of uniforms.
+        compiled: a function of a graph, and for a draw of uniforms.
         plain: the same by NumPy; None where that would take too long.
         method: how the answer is found, for people.
         queries: how often it was asked.
@@ -51,14 +54,13 @@ class Runner:
     method: str = "elimination"
     queries: int = 0
 
-    def __call__(self, compiled: bool | None, potentials: Potentials, *more: Any) -> Any:
+    def __call__(self, compiled: bool | None, graph: FactorGraph, *more: Any) -> Any:
         """Answer; `compiled` says whether to compile now, None after a hundred queries."""
         self.queries += 1
         often = self.queries > NUMPY_QUERIES if compiled is None else compiled
-        if often or self.plain is None or any(map(traced, (*potentials.unary, *potentials.tables, *more))):
-            return self.compiled(potentials, *more)
-        concrete = Potentials(tuple(map(np.asarray, potentials.unary)), tuple(map(np.asarray, potentials.tables)))
-        return self.plain(concrete, *map(np.asarray, more))
+        if often or self.plain is None or not graph.known or any(map(traced, more)):
+            return self.compiled(graph, *more)
+        return self.plain(graph, *map(np.asarray, more))
 
 
 def runner_of(
@@ -90,7 +92,7 @@ def runner_of(
     by_rounds = chains is False or order is not None
     split = None if by_rounds else chained_plan(structure, bool(chains))
     if split is None and not by_rounds and strips_of(structure) is not None:
-        return _levels(structure, what)
+        return _loops(structure, None, what)
     if budget is not None:
         refuse_too_wide(elimination_plan(structure, order) if split is None else split.plan, budget)
     return rounds(structure, order, what) if split is None else _loops(structure, bool(chains), what)
@@ -99,42 +101,32 @@ def runner_of(
 @lru_cache(maxsize=256)
 def rounds(structure: Structure, order: str | None, what: str) -> Runner:
     """Eliminate all variables, in rounds."""
-    plan = elimination_plan(structure, order)
-    steps = plan.steps
+    places, layout = elimination_plan(structure, order).places, layout_of(structure)
+    questions: dict[str, Callable[..., Any]] = {"marginals": marginals, "total": total, "map": largest, "draw": drawn}
 
-    def marginals(places: Any, potentials: Potentials) -> Any:
-        run = forward(steps, places, potentials)
-        found = backward(steps, places, run)
-        variables = by_family(structure, found.variables, run.log_total.dtype)
-        return run.log_total, variables, by_group(structure, plan, places, found, run.log_total)
+    def answer(places: Places, scores: Scores, seen: Any, *more: Any) -> Any:
+        found = questions[what](places, observed(places, scores, seen), *more)
+        return layout.leaving(found) if what == "marginals" else found
 
-    def total(places: Any, potentials: Potentials) -> Any:
-        return forward(steps, places, potentials).log_total
-
-    def largest(places: Any, potentials: Potentials) -> Any:
-        run = forward(steps, places, potentials, "max")
-        return decode(steps, places, run, structure.size, highest), run.log_total
-
-    def draw(places: Any, potentials: Potentials, uniforms: Any) -> Any:
-        run = forward(steps, places, potentials)
-        return decode(steps, places, run, structure.size, by_uniform(uniforms))
-
-    questions: dict[str, Callable[..., Any]] = {"marginals": marginals, "total": total, "map": largest, "draw": draw}
-    places = jax.tree.map(lambda x: x.astype(np.int32), plan.places)  # single precision has no longer indices
-    plain = function = questions[what]
-    packing = packing_of(structure) if what == "marginals" else None
-    if packing is not None:
-        function = packing.packed(plain)
     if sum(x.size for x in jax.tree.leaves(places)) <= CONSTANTS_UP_TO:
-        program: Callable[..., Any] = jax.jit(partial(function, places))
+        program: Callable[..., Any] = jax.jit(partial(answer, places))
     else:  # as constants they would make compilation slow
-        program = partial(jax.jit(function), places)
-    return Runner(program if packing is None else packing.unpacked(program), partial(plain, places))
+        program = partial(jax.jit(answer), places)
+
+    def compiled(graph: FactorGraph, *more: Any) -> Any:
+        found = program(graph.placed, graph.seen, *more)
+        return layout.arrived(found) if what == "marginals" else found
+
+    def plain(graph: FactorGraph, *more: Any) -> Any:
+        found = answer(places, graph.scores, graph.seen, *more)
+        return layout.arrived(found) if what == "marginals" else found
+
+    return Runner(compiled, plain)
 
 
 @lru_cache(maxsize=256)
-def _loops(structure: Structure, always: bool, what: str) -> Runner:
-    """Sum long paths by loops, and eliminate the core."""
+def _chain(structure: Structure, always: bool, what: str) -> Callable[..., Any]:
+    """Sum long paths by loops, and eliminate the core: a function of the potentials."""
     split = chained_plan(structure, always)
     assert split is not None, "asked for a structure that has chains"
     questions: dict[str, Callable[..., Any]] = {
@@ -143,18 +135,18 @@ def _loops(structure: Structure, always: bool, what: str) -> Runner:
         "map": split.largest,
         "draw": split.draw,
     }
-    return Runner(partial(jax.jit(questions[what]), split.where), method="chains")
+    return partial(jax.jit(questions[what]), split.where)
 
 
 @lru_cache(maxsize=256)
-def _levels(structure: Structure, what: str) -> Runner:
-    """See a long narrow graph as the chain of its levels."""
+def _levels(structure: Structure, what: str) -> Callable[..., Any]:
+    """See a long narrow graph as the chain of its levels: a function of the potentials."""
     strips = strips_of(structure)
     assert strips is not None, "asked for a structure that is long and narrow"
-    chain = _loops(strips.joint, True, what)
+    chain = _chain(strips.joint, True, what)
 
     def asked(where: Any, potentials: Potentials, *uniforms: Any) -> Any:
-        found = chain.compiled(strips.potentials(where, potentials), *(u[where.first] for u in uniforms))
+        found = chain(strips.potentials(where, potentials), *(u[where.first] for u in uniforms))
         if what == "marginals":
             log_z, (node,), (pairs, *constants) = found
             return log_z, *strips.marginals(where, node, pairs, constants)
@@ -162,7 +154,14 @@ def _levels(structure: Structure, what: str) -> Runner:
             return strips.decoded(where, found[0]), found[1]
         return strips.decoded(where, found) if what == "draw" else found
 
-    return Runner(partial(jax.jit(asked), strips.where), method="chains")
+    return partial(jax.jit(asked), strips.where)
+
+
+@lru_cache(maxsize=256)
+def _loops(structure: Structure, always: bool | None, what: str) -> Runner:
+    """Sum chains by loops: those of a graph, or that of its levels where `always` is None."""
+    program = _levels(structure, what) if always is None else _chain(structure, always, what)
+    return Runner(lambda graph, *more: program(graph.potentials, *more), method="chains")
 
 
 @lru_cache(maxsize=256)
@@ -171,8 +170,8 @@ def _tabled(structure: Structure, order: str | None, what: str, chains: bool | N
     inner = runner_of(unfolded_structure(structure), order, what, chains=chains)
     families, groups = len(structure.families), len(structure.groups)
 
-    def asked(function: Callable[..., Any], potentials: Potentials, *more: Any) -> Any:
-        found = function(unfolded_potentials(structure, potentials), *more)
+    def asked(function: Callable[..., Any], graph: FactorGraph, *more: Any) -> Any:
+        found = function(graph.tabled, *more)
         if what == "marginals":
             return found[0], found[1][:families], found[2][:groups]
         if what == "map":
@@ -187,7 +186,7 @@ def _tabled(structure: Structure, order: str | None, what: str, chains: bool | N
 def _messages(structure: Structure, what: str) -> Runner:
     """Solve a forest with counts by messages; its marginals and its best assignment have functions of their own."""
     questions: dict[str, Callable[..., Any]] = {
-        "total": lambda potentials: mass_and_marginals(structure)(potentials)[0],
-        "draw": lambda potentials, uniforms: drawing(structure)(potentials, uniforms),
+        "total": lambda graph: mass_and_marginals(structure)(graph.potentials)[0],
+        "draw": lambda graph, uniforms: drawing(structure)(graph.potentials, uniforms),
     }
     return Runner(questions[what], method="messages on a forest")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from lawful.errors import LawfulError, WidthError
 from lawful.inference.factor_graphs import FactorGraph, Potentials, eliminated, most_probable, runners
-from lawful.inference.factor_graphs.elimination import forward
+from lawful.inference.factor_graphs.elimination import marginals
 from lawful.inference.factor_graphs.exact import pushed
 from lawful.inference.factor_graphs.ordering import RULES
 from lawful.inference.factor_graphs.plans import elimination_plan
@@ -159,7 +159,7 @@ def test_a_map_over_evidence_is_the_loop():
 
 def test_other_potentials_and_evidence_are_neither_planned_nor_compiled_again(data, monkeypatch):
     traced = []
-    monkeypatch.setattr(runners, "forward", lambda *given: traced.append(1) or forward(*given))
+    monkeypatch.setattr(runners, "marginals", lambda *given: traced.append(1) or marginals(*given))
     graph = network(data, "asia")
     first = eliminated(graph, order="min-degree", compiled=True)
     second = eliminated(graph.observe({"xray": "yes"}), order="min-degree", compiled=True)

@@ -14,7 +14,7 @@ from tests.inference.factor_graphs.truth import grid
 def traces(monkeypatch):
     """Count how often potentials were arranged for a program: once for each time that it is traced."""
     counted = []
-    for module, name in ((propagation, "scores_of"), (runners, "forward")):
+    for module, name in ((propagation, "scores_of"), (runners, "marginals")):
         original = getattr(module, name)
 
         def wrapped(*args, original=original, **kwargs):
