@@ -78,7 +78,12 @@ def _apply(form: Form, sites: Sites, max_table: int) -> Form:
 
 
 def chosen_sites(form: Form, sites: Sites, who: str = "enumerate") -> tuple[Choice, ...]:
-    """Find the finite sites that are asked for; `who` asks, for the error.
+    """Find the finite sites that are asked for, by addresses or by names as results show them.
+
+    Args:
+        form: the program.
+        sites: as for `enumerate_sites`.
+        who: who asks, for the error.
 
     Raises: LawfulError for a name that is no finite site.
     """
@@ -87,7 +92,9 @@ def chosen_sites(form: Form, sites: Sites, who: str = "enumerate") -> tuple[Choi
         return finite
     if callable(sites):
         return tuple(c for c in finite if sites(c))
-    names = {as_address(name) for name in ([sites] if isinstance(sites, str) else sites)}
+    shown = {c.name: c.address for c in finite}
+    asked = [sites] if isinstance(sites, str) else sites
+    names = {shown.get(name) or as_address(name) if isinstance(name, str) else tuple(name) for name in asked}
     missing = names - {c.address for c in finite}
     if missing:
         raise unknown(missing, choices_of(form), finite, who)

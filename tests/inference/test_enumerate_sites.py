@@ -14,6 +14,7 @@ from lawful.emitter import compiled
 from lawful.errors import LawfulError, PathLimitError, UnsupportedProgramError
 from lawful.form import walk
 from lawful.inference import enumerate_sites, enumeration, recover
+from lawful.inference.enumerate_sites import chosen_sites
 from lawful.inference.check.power import z_critical
 from lawful.tracing import split_arguments
 
@@ -248,6 +249,17 @@ def test_names_that_are_no_finite_sites_are_named_with_those_that_are():
         enumerate_sites(["mu"])(form)
     with pytest.raises(LawfulError, match="'w' is no latent site"):
         enumerate_sites("w")(form)
+
+
+def test_a_site_of_a_scope_is_named_as_results_show_it_or_by_its_address():
+    def program():
+        with lawful.scope("left"):
+            lawful.sample("z", dist.Bernoulli(0.5))
+        lawful.sample("z", dist.Bernoulli(0.3))
+
+    form = lawful.trace(program)
+    for named in ("left.z", ["left.z"], [("left", "z")]):
+        assert [c.address for c in chosen_sites(form, named)] == [("left", "z")]
 
 
 def test_a_site_that_decides_whether_another_exists_is_refused_with_both_names():
