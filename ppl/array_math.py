@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .array_rules import RULES
 from .block import Tupled
-from .lowering import CALLS, Equation
+from .lowering import CALLS, Equation, scan_counts
 
-_ELEMENTWISE: dict[str, Callable[..., Any]] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "max": np.maximum, "min": np.minimum, "neg": np.negative,
-    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
-    "exp": np.exp, "log1p": np.log1p, "expm1": np.expm1, "abs": np.abs, "sign": np.sign, "floor": np.floor, "ceil":
-    np.ceil, "sqrt": np.sqrt, "tanh": np.tanh, "is_finite": np.isfinite, "and": np.bitwise_and, "or": np.bitwise_or,
-    "xor": np.bitwise_xor, "not": np.invert,
-}  # fmt: skip
+STEPS = 1000  # of a loop; what it takes beyond them is compiled
 
 
 def evaluate(function: Any, operands: Sequence[Any]) -> Sequence[Any]:
@@ -63,19 +58,28 @@ def _trace(function: Any, shapes: Any) -> Any:
 
 
 def _apply(primitive: Any, params: dict[str, Any], operands: list[np.ndarray], equation: Equation) -> Sequence[Any]:
-    rule = _RULES.get(primitive.name)
+    rule = RULES.get(primitive.name)
     if rule is not None:
         result = rule(operands, params)
         if result is not NotImplemented:
-            return (result,)
-    inner = params.get("jaxpr", params.get("call_jaxpr")) if primitive.name in CALLS else None
+            return result if primitive.multiple_results else (result,)
+    inner = next((params[key] for key in _BODIES if key in params), None) if primitive.name in _CALLS else None
     if inner is not None:
         return _call(inner, operands)
+    control = _CONTROL.get(primitive.name)
+    if control is not None:
+        operands, done = control(operands, params)
+        if done:
+            return operands
     rest = (x for x, literal in zip(operands, equation.literals, strict=True) if literal is None)
     return equation(*(jnp.asarray(x) for x in rest))
 
 
-def _call(closed: Any, operands: list[np.ndarray]) -> list[Any]:
+_CALLS = (*CALLS, "custom_vmap_call")
+_BODIES = ("jaxpr", "call_jaxpr", "call")
+
+
+def _call(closed: Any, operands: Sequence[Any]) -> list[Any]:
     """Walk a traced function, one operation after the other."""
     jaxpr = getattr(closed, "jaxpr", closed)
     values = dict(zip(jaxpr.constvars, [np.asarray(c) for c in getattr(closed, "consts", ())], strict=True))
@@ -91,161 +95,43 @@ def _call(closed: Any, operands: list[np.ndarray]) -> list[Any]:
     return [read(v) for v in jaxpr.outvars]
 
 
-def _elementwise(operation: Callable[..., Any]) -> Callable[..., Any]:
-    def rule(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-        with np.errstate(all="ignore"):
-            return operation(*operands)
-
-    return rule
+# Control flow: the results and True, or the operands of what is left to JAX and False.
 
 
-def _log(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    with np.errstate(all="ignore"):
-        return np.log(operands[0])
+def _while(operands: list[Any], params: dict[str, Any]) -> tuple[list[Any], bool]:
+    """Go round as long as the condition holds, of several lanes in each; a long loop goes on compiled, where it is."""
+    first, second = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+    asked, inside, carry = operands[:first], operands[first:second], operands[second:]
+    for _ in range(STEPS):
+        (going,) = _call(params["cond_jaxpr"], [*asked, *carry])
+        if not going.any():
+            return carry, True
+        after = _call(params["body_jaxpr"], [*inside, *carry])
+        carry = after if going.all() else [_in_lanes(going, a, b) for a, b in zip(after, carry, strict=True)]
+    return [*asked, *inside, *carry], False
 
 
-def _div(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    if not np.issubdtype(operands[0].dtype, np.floating):
-        return NotImplemented
-    with np.errstate(all="ignore"):
-        return operands[0] / operands[1]
+def _in_lanes(going: Any, after: Any, before: Any) -> Any:
+    return np.where(going.reshape(going.shape + (1,) * (after.ndim - going.ndim)), after, before)
 
 
-def _convert(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    try:
-        return operands[0].astype(np.dtype(params["new_dtype"]))
-    except TypeError:
-        return NotImplemented
+def _cond(operands: list[Any], params: dict[str, Any]) -> tuple[list[Any], bool]:
+    which = int(np.clip(int(operands[0]), 0, len(params["branches"]) - 1))
+    return _call(params["branches"][which], operands[1:]), True
 
 
-def _select(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    which, *cases = operands
-    if which.dtype != bool or len(cases) != 2:
-        return NotImplemented
-    return np.where(which, cases[1], cases[0])
+def _scan(operands: list[Any], params: dict[str, Any]) -> tuple[list[Any], bool]:
+    """Go through the rows; a long loop, and one without steps, is left to JAX."""
+    length, (held, state) = params["length"], scan_counts(params, range(len(operands)))
+    if not 0 < length <= STEPS:
+        return operands, False
+    constants, carry, rows = operands[:held], operands[held : held + state], operands[held + state :]
+    order = range(length - 1, -1, -1) if params["reverse"] else range(length)
+    given: dict[int, list[Any]] = {}
+    for step in order:
+        found = _call(params["jaxpr"], [*constants, *carry, *(x[step] for x in rows)])
+        carry, given[step] = found[:state], found[state:]
+    return [*carry, *(np.stack(ys) for ys in zip(*(given[k] for k in range(length)), strict=True))], True
 
 
-def _reduce(operation: Callable[..., Any]) -> Callable[..., Any]:
-    def rule(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-        if operands[0].size == 0 and operation is not np.sum:
-            return NotImplemented
-        axes = tuple(params["axes"])
-        return np.asarray(operation(operands[0], axis=axes)).astype(operands[0].dtype) if axes else operands[0]
-
-    return rule
-
-
-def _broadcast(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    if len(operands) != 1:
-        return NotImplemented
-    shape = [1] * len(params["shape"])
-    for axis, size in zip(params["broadcast_dimensions"], operands[0].shape, strict=True):
-        shape[axis] = size
-    return np.broadcast_to(operands[0].reshape(shape), params["shape"])
-
-
-def _reshape(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    if params.get("dimensions") is not None or len(operands) != 1:
-        return NotImplemented
-    return operands[0].reshape(params["new_sizes"])
-
-
-def _squeeze(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    return np.squeeze(operands[0], axis=tuple(params["dimensions"]))
-
-
-def _power(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    return operands[0] ** params["y"] if params["y"] >= 0 else NotImplemented
-
-
-def _dynamic_slice(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    array, *starts = operands
-    sizes = params["slice_sizes"]
-    if len(starts) != array.ndim:
-        return NotImplemented
-    first = [int(np.clip(s, 0, n - k)) for s, n, k in zip(starts, array.shape, sizes, strict=True)]
-    return array[tuple(slice(f, f + k) for f, k in zip(first, sizes, strict=True))]
-
-
-def _gather(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Take rows: what `table[i]` becomes, for a scalar or an array `i`."""
-    array, index = operands
-    numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
-    axes, rest = tuple(numbers.start_index_map), array.ndim - len(numbers.start_index_map)
-    batch = index.ndim - 1
-    if tuple(numbers.collapsed_slice_dims) != axes or numbers.operand_batching_dims:
-        return NotImplemented
-    if tuple(numbers.offset_dims) != tuple(range(batch, batch + rest)):
-        return NotImplemented
-    if any(sizes[a] != (1 if a in axes else array.shape[a]) for a in range(array.ndim)):
-        return NotImplemented
-    if not all(((index[..., k] >= 0) & (index[..., k] < array.shape[a])).all() for k, a in enumerate(axes)):
-        return NotImplemented
-    first = np.moveaxis(array, axes, range(len(axes)))
-    return first[tuple(index[..., k] for k in range(len(axes)))]
-
-
-def _iota(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    shape, axis = params["shape"], params["dimension"]
-    index = np.arange(shape[axis], dtype=np.dtype(params["dtype"]))
-    return np.broadcast_to(index.reshape([-1 if a == axis else 1 for a in range(len(shape))]), shape)
-
-
-def _concatenate(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    return np.concatenate(operands, axis=params["dimension"])
-
-
-def _clamp(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    low, value, high = operands
-    return np.minimum(np.maximum(value, low), high)
-
-
-def _cumsum(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    if params["reverse"]:
-        return NotImplemented
-    return np.cumsum(operands[0], axis=params["axis"], dtype=operands[0].dtype)
-
-
-def _rem(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    return np.fmod(*operands) if (operands[1] != 0).all() else NotImplemented
-
-
-def _slice(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    strides = params["strides"] or (1,) * operands[0].ndim
-    bounds = zip(params["start_indices"], params["limit_indices"], strides, strict=True)
-    return operands[0][tuple(slice(*b) for b in bounds)]
-
-
-def _argmax(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    if len(params["axes"]) != 1:
-        return NotImplemented
-    return np.argmax(operands[0], axis=params["axes"][0]).astype(np.dtype(params["index_dtype"]))
-
-
-_RULES: dict[str, Callable[..., Any]] = {
-    **{name: _elementwise(operation) for name, operation in _ELEMENTWISE.items()},
-    "log": _log,
-    "div": _div,
-    "convert_element_type": _convert,
-    "select_n": _select,
-    "reduce_sum": _reduce(np.sum),
-    "reduce_max": _reduce(np.max),
-    "reduce_min": _reduce(np.min),
-    "reduce_and": _reduce(np.all),
-    "reduce_or": _reduce(np.any),
-    "broadcast_in_dim": _broadcast,
-    "reshape": _reshape,
-    "squeeze": _squeeze,
-    "integer_pow": _power,
-    "dynamic_slice": _dynamic_slice,
-    "gather": _gather,
-    "iota": _iota,
-    "concatenate": _concatenate,
-    "clamp": _clamp,
-    "cumsum": _cumsum,
-    "rem": _rem,
-    "slice": _slice,
-    "argmax": _argmax,
-    "stop_gradient": lambda operands, params: operands[0],
-    "copy": lambda operands, params: operands[0],
-}
+_CONTROL = {"while": _while, "cond": _cond, "scan": _scan}

@@ -404,7 +404,7 @@ class _Lowering:
         )
 
     def loop(self, eqn: Any, frame: _Frame) -> None:
-        consts, carry = _scan_counts(eqn)
+        consts, carry = scan_counts(eqn.params, eqn.invars)
         body = self.form(eqn.params["jaxpr"])
         operands = [frame.read(v) for v in eqn.invars]
         outs = [frame.new(v) for v in eqn.outvars]
@@ -492,11 +492,11 @@ def identity(value: Any) -> tuple[Any]:
     return (value,)
 
 
-def _scan_counts(eqn: Any) -> tuple[int, int]:
-    """Number of constants and carries of a scan; the parameters changed in jax 0.11."""
-    if "num_consts" in eqn.params:
-        return eqn.params["num_consts"], eqn.params["num_carry"]
-    consts, carry, _ = eqn.params["ft_in"].update(tuple(eqn.invars)).unpack()
+def scan_counts(params: dict[str, Any], operands: Sequence[Any]) -> tuple[int, int]:
+    """Number of constants and carries among the operands of a scan; the parameters changed in jax 0.11."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    consts, carry, _ = params["ft_in"].update(tuple(operands)).unpack()
     return len(list(consts)), len(list(carry))
 
 

@@ -77,6 +77,7 @@ from .kernel_rows import (
 )
 from .limits import KINDS
 from .reflect import reflect
+from .small_blocks import SmallBlocks
 from .suite import Needs
 from .tilted import tilted
 from .trees import TreeMoves, TreeWeights
@@ -245,8 +246,8 @@ ROWS: tuple[Row, ...] = (
     Row("gibbs, mixture", Conditionals(), particles=1, max_paths=8),
     Row("gibbs, sites that depend on each other", Conditionals(), **DEPENDENT),
     Row("block gibbs", block_gibbs(), particles=1, max_paths=8),
-    Row("block gibbs, small blocks", block_gibbs(width_budget=4), particles=1, max_paths=8),
-    Row("block gibbs, sites that depend on each other", block_gibbs(width_budget=6), **DEPENDENT),
+    Row("block gibbs, small blocks", SmallBlocks(), particles=1, max_paths=8),
+    Row("block gibbs, sites that depend on each other", SmallBlocks(), **DEPENDENT),
     Row("particle gibbs", particle_gibbs(2, ancestors="retained"), programs=(two_steps,)),
     Row(
         "particle gibbs, systematic",

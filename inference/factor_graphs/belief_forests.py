@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from networkx.utils import UnionFind
@@ -133,6 +134,11 @@ class Forest:
     structure: Structure
     _limbs: tuple[tuple[Limb, ...], ...]
     floor: float
+
+    @property
+    def tree(self) -> Any:
+        """That of its potentials."""
+        return jax.tree.structure(Potentials((0,) * len(self.structure.families), (0,) * len(self.structure.groups)))
 
     def potentials(self, given: Potentials, variables: Sequence[Any], factors: Sequence[Any]) -> Potentials:
         """Give the numbers of the forest's graph, whose total mass is one.

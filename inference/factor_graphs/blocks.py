@@ -30,7 +30,8 @@ def chosen_blocks(structure: Structure, always: np.ndarray, budget: int) -> list
         always: numbers of variables that every block holds, since the others decide them.
         budget: largest number of entries of a table.
 
-    Returns: numbers of the variables of each block; a block of one variable may be over budget.
+    Returns: numbers of the variables of each block; a block of one variable, beside those that all hold, may have a
+        cycle and be over budget.
 
     >>> from .graph import FactorGraph
     >>> graph = FactorGraph()
@@ -44,7 +45,7 @@ def chosen_blocks(structure: Structure, always: np.ndarray, budget: int) -> list
     touching = _touching(structure)
     left, blocks = np.setdiff1d(np.arange(structure.size), always).tolist(), []
     while left:
-        taken = _without_cycle(structure, touching, always.tolist(), left, budget)
+        taken = _without_cycle(structure, touching, always.tolist(), left, budget) or left[:1]
         blocks.append(np.sort(np.array([*always.tolist(), *taken])))
         left = [v for v in left if v not in set(taken)]
     return blocks

@@ -86,7 +86,7 @@ class Builder:
             raise LawfulError(f"variables {name!r}: expected at least one state, all with different names.", site=name)
         family = Family(name, tuple(map(int, shape)), count, sum(f.size for f in self._families), named)
         full = (*family.shape, count)
-        scores = jnp.zeros(full, jnp.result_type(float)) if log_potential is None else log_scores(log_potential)
+        scores = np.zeros(full, jnp.result_type(float)) if log_potential is None else log_scores(log_potential)
         if tuple(scores.shape) not in (full, (count,)):
             raise LawfulError(
                 f"variables {name!r}: log_potential: expected shape {full} or {(count,)}, got {tuple(scores.shape)}.",

@@ -7,6 +7,7 @@ transformed form runs.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,7 @@ from ..summing_walk import support_of
 from .from_program import to_factor_graph
 from .graph import FactorGraph, graph_of
 from .graph_law import GraphLaw, states_of, values_of
+from .known import applied, known
 from .structure import Structure
 
 
@@ -68,7 +70,8 @@ class DiscretePart:
 
     def graph(self, *values: Any) -> FactorGraph:
         """Give the graph at the form's inputs and the values of the sites that are held."""
-        return graph_of(self.structure, jax.tree.unflatten(self.tree, self.potentials(*values)))
+        leaves = applied(self.potentials, list(map(known, values)))
+        return graph_of(self.structure, jax.tree.unflatten(self.tree, leaves))
 
     def values(self, states: Any) -> tuple[Any, ...]:
         """Give the values of the sites from the states of all variables (n,)."""
@@ -99,8 +102,11 @@ class DiscretePart:
         return states
 
 
+_parts: weakref.WeakKeyDictionary[Form, dict[Any, DiscretePart]] = weakref.WeakKeyDictionary()
+
+
 def discrete_part(form: Form, sites: Collection[Address], max_table: int) -> DiscretePart:
-    """Read the graph of finite sites.
+    """Read the graph of finite sites, once for a form: a plan, a kernel and its blocks ask for the same one.
 
     Args:
         form: the form.
@@ -109,6 +115,13 @@ def discrete_part(form: Form, sites: Collection[Address], max_table: int) -> Dis
 
     Raises: as `to_factor_graph`.
     """
+    parts, asked = _parts.setdefault(form, {}), (frozenset(sites), max_table)
+    if asked not in parts:
+        parts[asked] = _read(form, asked[0], max_table)
+    return parts[asked]
+
+
+def _read(form: Form, sites: Collection[Address], max_table: int) -> DiscretePart:
     choices = choices_of(form)
     chosen = tuple(c for c in choices if c.address in sites)
     held = tuple(c for c in choices if c.address not in sites)

@@ -30,6 +30,7 @@ from .builder import Variables
 from .counted import counts_at
 from .graph import FactorGraph
 from .grouping import add_groups
+from .known import known, of, taken
 from .lifted import TABLE, Budget, Table, Terms, aligned, plain, terms, too_large
 from .lifting import Lifting
 from .linear_counts import LARGE, LinearCount
@@ -124,7 +125,7 @@ def _fixed(form: Form, chosen: Collection[Address], given: Mapping[str, Any]) ->
             "all other latent sites as given={'name': value}.",
             sites=tuple(missing),
         )
-    return {c.address: jnp.asarray(values[c.address], c.dtype) for c in rest}
+    return {c.address: known(jnp.asarray(values[c.address], c.dtype)) for c in rest}
 
 
 @dataclass
@@ -172,10 +173,11 @@ class _Reader:
 
     def read(self, inputs: Sequence[Any]) -> FactorGraph:
         """Walk the program and make its tables groups of factors."""
-        self.nodes(self.form, dict(zip(self.form.inputs, inputs, strict=True)), (), None)
-        constants = [c for name, parts in self.parts.items() for c in add_groups(self.graph, name, parts)]
+        with np.errstate(all="ignore"):  # as in JAX
+            self.nodes(self.form, dict(zip(self.form.inputs, map(known, inputs), strict=True)), (), None)
+            constants = [c for name, parts in self.parts.items() for c in add_groups(self.graph, name, parts)]
         if constants:
-            self.graph.add("~constant", np.zeros((1, 0), np.int64), (), jnp.sum(jnp.stack(constants))[None])
+            self.graph.add("~constant", np.zeros((1, 0), np.int64), (), of(*constants).stack(constants).sum()[None])
         return self.graph
 
     def values(self, states: Mapping[str, np.ndarray]) -> dict[Address, Any]:
@@ -187,7 +189,7 @@ class _Reader:
 
         The last of the steps may be many, (T,), whose values are `Lanes`.
         """
-        env |= {variable: jnp.asarray(array) for variable, array in form.constants}
+        env |= {variable: known(array) for variable, array in form.constants}
         for node in form.nodes:
             if isinstance(node, Det):
                 self.source = node.source
@@ -244,13 +246,13 @@ class _Reader:
             self.parts.setdefault(name, []).append(prior)
             if getattr(node.law, "truncated", False):
                 self.missing(show_address(node.address), prior)
-        column = jnp.asarray(values).reshape((-1, *[1] * numbers.ndim))
-        own = terms(Table(jnp.broadcast_to(column, (len(values), *numbers.shape)), numbers[..., None]))
+        column = known(values).reshape((-1, *[1] * numbers.ndim))
+        own = terms(Table(np.broadcast_to(column, (len(values), *numbers.shape)), numbers[..., None]))
         return Lanes(own) if _many(steps) else own
 
     def missing(self, name: str, prior: Table) -> None:
         """Note how much of a law lies outside the states that are kept, at most."""
-        share = outside(jnp.moveaxis(prior.array, prior.arity - 1, 0))
+        share = outside(of(prior.array).moveaxis(prior.array, prior.arity - 1, 0))
         if share is not None:
             notes = self.graph.notes
             share = max(share, notes.outside.get(name, 0.0))
@@ -268,7 +270,7 @@ class _Reader:
             self.graph.add_count(Count(name, self.counts[key].numbers, *arrays))
             self.states.append((self.counts[key], None))
         ones = np.minimum(np.arange(largest + 1)[:, None], sizes).reshape((largest + 1, *shape))
-        added = jnp.asarray(ones * found.step, found.offset.dtype)
+        added = known((ones * found.step).astype(found.offset.dtype))
         return Table(found.offset + added, self.counts[key].numbers.reshape((*shape, 1)))
 
     def prior(self, masses: Any, numbers: np.ndarray, count: int, guard: Any) -> Table:
@@ -278,8 +280,8 @@ class _Reader:
         assert all(np.array_equal(table.scopes[0], other) for other in table.scopes[1:]), "states differ in scope"
         if guard is None:
             return prior
-        idle = jnp.where(jnp.arange(count) == 0, 0.0, -jnp.inf).astype(table.array.dtype)
-        idle = jnp.broadcast_to(idle.reshape((-1, *[1] * numbers.ndim)), (count, *numbers.shape))
+        idle = np.where(np.arange(count) == 0, 0.0, -np.inf).astype(table.array.dtype)
+        idle = np.broadcast_to(idle.reshape((-1, *[1] * numbers.ndim)), (count, *numbers.shape))
         return _chosen_by(guard, prior, Table(idle, numbers[..., None]), self.budget)
 
     def weigh(self, name: str, value: Any, steps: tuple[Any, ...], guard: Any) -> None:
@@ -290,7 +292,7 @@ class _Reader:
         parts = value.parts if isinstance(value, Terms) else (plain(value),)
         for part in parts:
             if guard is not None:
-                part = _chosen_by(guard, part, part.map(jnp.zeros_like), self.budget)
+                part = _chosen_by(guard, part, part.map(_zeros), self.budget)
             self.parts.setdefault(name, []).append(part)
 
     def values_of(self, form: Form, env: dict[Var, Any], steps: tuple[Any, ...]) -> list[Any]:
@@ -326,8 +328,12 @@ def _chosen_by(guard: Any, there: Table, idle: Table, budget: int) -> Table:
     which = guard.single(budget) if isinstance(guard, Terms) else plain(guard)
     arrays, scopes = aligned([which.spread(there.shape), there, idle], budget)
     states = tuple(max(a.shape[k] for a in arrays) for k in range(scopes.shape[-1]))
-    chosen = jnp.where(arrays[0], arrays[1], arrays[2].astype(arrays[1].dtype))
-    return Table(jnp.broadcast_to(chosen, (*states, *there.shape)), scopes)
+    chosen = of(*arrays).where(arrays[0], arrays[1], arrays[2].astype(arrays[1].dtype))
+    return Table(of(chosen).broadcast_to(chosen, (*states, *there.shape)), scopes)
+
+
+def _zeros(array: Any) -> Any:
+    return np.broadcast_to(np.zeros((), array.dtype), array.shape)
 
 
 def _many(steps: tuple[Any, ...]) -> bool:
@@ -337,7 +343,7 @@ def _many(steps: tuple[Any, ...]) -> bool:
 
 def _own(values: Any, steps: tuple[Any, ...]) -> Any:
     """Take the values of a site at some steps."""
-    return Lanes(values[steps]) if _many(steps) else values[steps]
+    return Lanes(values[steps]) if _many(steps) else taken(values, steps)
 
 
 def _looked_up(table: Table, graph: FactorGraph, states: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -13,6 +13,7 @@ Reference: Dechter (1999), Bucket elimination: a unifying framework for reasonin
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,20 +96,34 @@ class GraphLaw:
 
         Raises: PathLimitError for too many.
         """
+        grid = self._grid()
+        return jnp.asarray(grid), jax.vmap(lambda x: self.log_prob(x, *leaves))(jnp.asarray(grid))
+
+    def finite_elements(self, site_of: Any, *leaves: Any) -> tuple[list[Any], Any]:
+        """List the joint states of positive mass with their probabilities, one element, by NumPy for an eager run."""
+        potentials = self._potentials([np.asarray(x) for x in leaves])
+        whole, grid = float(log_mass(self.structure, potentials, compiled=False)), self._grid()
+        if whole == -math.inf:
+            return [(list(grid[:1]), [1.0])], _only
+        own = [float(log_mass(self.structure, self._observed(potentials, x), compiled=False)) for x in grid]
+        kept = [k for k, mass in enumerate(own) if mass > -math.inf]
+        return [([grid[k] for k in kept], [math.exp(own[k] - whole) for k in kept])], _only
+
+    def _grid(self) -> np.ndarray:
+        """All joint states (S, n), the last variable fastest."""
         if self.atoms > MAX_ATOMS:
             raise PathLimitError(
                 f"{', '.join(self.names)}: {self.atoms} joint states, more than {MAX_ATOMS}.",
                 needed=self.atoms, cap=MAX_ATOMS,
             )  # fmt: skip
         cards = [f.cardinality for f in self.families for _ in range(f.size)]
-        grid = np.indices(tuple(cards), np.int32).reshape((len(cards), -1)).T if cards else np.zeros((1, 0), np.int32)
-        return jnp.asarray(grid), jax.vmap(lambda x: self.log_prob(x, *leaves))(jnp.asarray(grid))
+        return np.indices(tuple(cards), np.int32).reshape((len(cards), -1)).T if cards else np.zeros((1, 0), np.int32)
 
     def _potentials(self, leaves: Any) -> Potentials:
         potentials: Potentials = jax.tree.unflatten(self.tree, leaves)
         return potentials
 
-    def _observed(self, potentials: Potentials, value: jax.Array) -> Potentials:
+    def _observed(self, potentials: Potentials, value: Any) -> Potentials:
         start = 0
         for family in self.families:
             states = value[start : start + family.size]
@@ -120,8 +135,9 @@ def observed(structure: Structure, potentials: Potentials, name: str, states: An
     """Exclude all states of a family but those observed (n,): what is left of the measure is that of the evidence."""
     (place,) = (k for k, family in enumerate(structure.families) if family.name == name)
     unary = list(potentials.unary)
-    seen = jnp.asarray(states)[:, None] == np.arange(unary[place].shape[1])[None]
-    unary[place] = jnp.where(seen, unary[place], -jnp.inf)
+    xp = np if all(isinstance(x, np.ndarray) for x in (states, unary[place])) else jnp
+    seen = xp.asarray(states)[:, None] == np.arange(unary[place].shape[1])[None]
+    unary[place] = xp.where(seen, unary[place], -xp.inf)
     return potentials._replace(unary=tuple(unary))
 
 
@@ -169,6 +185,16 @@ class SiteLaw:
         """List the joint values with their log probabilities."""
         states, masses = self.base.enumerate(*leaves)
         return jax.vmap(lambda x: values_of(x, self.support, self.shape, self.dtype))(states), masses
+
+    def finite_elements(self, site_of: Any, *leaves: Any) -> tuple[list[Any], Any]:
+        """List the joint values of positive mass with their probabilities, one element, by NumPy for an eager run."""
+        [(states, masses)], first = self.base.finite_elements(site_of, *leaves)
+        support = np.asarray(self.support, self.dtype)
+        return [([support[x].reshape(self.shape) for x in states], masses)], first
+
+
+def _only(values: Sequence[Any]) -> Any:
+    return values[0]
 
 
 def values_of(states: jax.Array, support: Any, shape: tuple[int, ...], dtype: Any) -> jax.Array:

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .graph import FactorGraph
+from .known import of
 from .lifted import Table
 
 
@@ -24,11 +24,12 @@ def add_groups(graph: FactorGraph, name: str, parts: Sequence[Table]) -> list[An
     for part in parts:
         for cards, scopes, tables in _without_repeats(part):
             found.setdefault(cards, []).append((scopes, tables))
-    constants = [jnp.sum(tables) for _, tables in found.pop((), [])]
+    constants = [tables.sum() for _, tables in found.pop((), [])]
     number = 0
     for cards, pieces in sorted(found.items(), key=lambda item: -len(item[0])):
         scopes = np.concatenate([s for s, _ in pieces]) if len(pieces) > 1 else pieces[0][0]
-        tables = jnp.concatenate([t for _, t in pieces]) if len(pieces) > 1 else pieces[0][1]
+        each = [t for _, t in pieces]
+        tables = of(*each).concatenate(each) if len(pieces) > 1 else each[0]
         if not len(scopes):
             continue
         if len(pieces) > 1:
@@ -44,7 +45,7 @@ def _without_repeats(part: Table) -> Iterator[tuple[tuple[int, ...], np.ndarray,
     """Split a table by which of its axes hold the same variable, and take the diagonal of these."""
     count, r = math.prod(part.shape), part.arity
     scopes = part.scopes.reshape((count, r))
-    tables = jnp.moveaxis(part.array.reshape((*part.cardinalities, count)), -1, 0)
+    tables = part.array.reshape((*part.cardinalities, count)).transpose((r, *range(r)))
     if not any(np.any(scopes[:, j] == scopes[:, k]) for k in range(r) for j in range(k)):
         yield part.cardinalities, scopes, tables
         return
@@ -54,8 +55,8 @@ def _without_repeats(part: Table) -> Iterator[tuple[tuple[int, ...], np.ndarray,
         own = tables if len(rows) == count else tables[rows]
         kept = [k for k, j in enumerate(pattern) if j == k]
         for axis in reversed([k for k, j in enumerate(pattern) if j != k]):
-            drawn = jnp.diagonal(own, axis1=int(pattern[axis]) + 1, axis2=axis + 1)
-            own = jnp.moveaxis(drawn, -1, int(pattern[axis]) + 1)
+            drawn = of(own).diagonal(own, axis1=int(pattern[axis]) + 1, axis2=axis + 1)
+            own = of(own).moveaxis(drawn, -1, int(pattern[axis]) + 1)
         yield tuple(part.cardinalities[k] for k in kept), scopes[rows][:, kept], own
 
 
@@ -70,6 +71,10 @@ def _added_up(scopes: np.ndarray, tables: Any, size: int) -> tuple[np.ndarray, A
         same, at, place = np.unique(scopes, axis=0, return_index=True, return_inverse=True)
     if len(same) == len(scopes):
         return scopes, tables
+    if isinstance(tables, np.ndarray):
+        total = np.zeros((len(same), *tables.shape[1:]), tables.dtype)
+        np.add.at(total, place.reshape(-1), tables)
+        return scopes[at], total
     return scopes[at], jax.ops.segment_sum(tables, place.reshape(-1), len(same))
 
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import FactorTooLarge
 
+from .known import known, of
 from .structure import Structure
 
 TABLE = 1 << 20
@@ -64,7 +64,7 @@ class Table:
         scopes = self.scopes.reshape((size, *behind, r))
         flat = ids.reshape(-1)
         if flat.size != size or np.any(flat != np.arange(size)):
-            array, scopes = jnp.take(array, flat, axis=r), scopes[flat]
+            array, scopes = of(array).take(array, flat, axis=r), scopes[flat]
         return Table(
             array.reshape((*self.cardinalities, *ids.shape, *behind)), scopes.reshape((*ids.shape, *behind, r))
         )
@@ -79,7 +79,7 @@ class Table:
         array = self.array.reshape((*self.cardinalities, *self.shape, *ones))
         scopes = self.scopes.reshape((*self.shape, *ones, self.arity))
         return Table(
-            jnp.broadcast_to(array, (*self.cardinalities, *shape)), np.broadcast_to(scopes, (*shape, self.arity))
+            of(array).broadcast_to(array, (*self.cardinalities, *shape)), np.broadcast_to(scopes, (*shape, self.arity))
         )
 
 
@@ -108,7 +108,7 @@ class Terms:
         for array in arrays[1:]:
             total = total + array
         cards = [max(array.shape[k] for array in arrays) for k in range(scopes.shape[-1])]
-        return Table(jnp.broadcast_to(total, (*cards, *self.shape)), scopes)
+        return Table(of(total).broadcast_to(total, (*cards, *self.shape)), scopes)
 
 
 def terms(table: Table) -> Terms:
@@ -118,7 +118,7 @@ def terms(table: Table) -> Terms:
 
 def plain(array: Any) -> Table:
     """See an array as a table without variables."""
-    return Table(jnp.asarray(array), np.zeros((*jnp.shape(array), 0), np.int64))
+    return Table(known(array), np.zeros((*np.shape(array), 0), np.int64))
 
 
 def _pieces(part: Table, lead: int) -> list[Table]:
@@ -159,7 +159,7 @@ def aligned(tables: Sequence[Table], budget: int = TABLE) -> tuple[list[Any], np
     arrays = []
     for table, own in zip(tables, places, strict=True):
         order = sorted(range(len(own)), key=own.__getitem__)
-        array = jnp.transpose(table.array, (*order, *range(table.arity, table.array.ndim)))
+        array = table.array.transpose((*order, *range(table.arity, table.array.ndim)))
         sizes = [cards[j] if j in own else 1 for j in range(len(cards))]
         arrays.append(array.reshape((*sizes, *table.shape)))
     shape = tables[0].shape if tables else ()

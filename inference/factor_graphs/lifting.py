@@ -10,6 +10,7 @@ A value is an array, where it depends on no variable, or `Terms`.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -18,10 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.array_math import evaluate
 from lawful.form import Det, Form, Var
 from lawful.lowering import CALLS, Equation, unfold
 
 from ..summing_axes import ELEMENTWISE
+from .known import applied, known, of
 from .lifted import TABLE, Budget, Table, Terms, aligned, joint, plain, terms
 from .linear_counts import LARGE, LinearCount, linear_count
 from .rearranging import NUMBERS, REARRANGING
@@ -55,19 +58,17 @@ class Lifting:
 
     def form(self, form: Form, inputs: Sequence[Any]) -> list[Any]:
         """Follow a form of pure functions."""
-        known: dict[Var, Any] = dict(zip(form.inputs, inputs, strict=True)) | {
-            v: jnp.asarray(x) for v, x in form.constants
-        }
+        values: dict[Var, Any] = dict(zip(form.inputs, inputs, strict=True)) | {v: known(x) for v, x in form.constants}
         for node in form.nodes:
             assert isinstance(node, Det)
             shape = node.outs[0].shape if node.outs else None
-            known |= zip(node.outs, self.apply(node.function, [known[v] for v in node.ins], shape), strict=True)
-        return [known[v] for v in form.outputs]
+            values |= zip(node.outs, self.apply(node.function, [values[v] for v in node.ins], shape), strict=True)
+        return [values[v] for v in form.outputs]
 
     def apply(self, function: Callable[..., Any], values: Sequence[Any], shape: Shape | None = None) -> tuple[Any, ...]:
         """Apply a function of arrays that gives a tuple; the shape of its first part, where known, saves tracing it."""
         if not any(isinstance(v, Terms) for v in values):
-            return tuple(function(*values))
+            return applied(function, values)
         if isinstance(function, Equation) and function.primitive.name not in CALLS:
             return self.equation(function, values, shape)
         return tuple(self.form(unfold(function, *(abstract(v) for v in values)), values))
@@ -75,7 +76,7 @@ class Lifting:
     def equation(self, equation: Equation, values: Sequence[Any], shape: Shape | None = None) -> tuple[Any, ...]:
         """Apply one operation."""
         rest = iter(values)
-        full = [next(rest) if literal is None else jnp.asarray(literal[0]) for literal in equation.literals]
+        full = [next(rest) if literal is None else known(literal[0]) for literal in equation.literals]
         if shape is None:
             shape = tuple(jax.eval_shape(equation, *(abstract(v) for v in values))[0].shape)
         name, found = equation.primitive.name, None
@@ -127,7 +128,7 @@ class Lifting:
         several = len(full[0].parts) > 1 or full[0].parts[0].shape != full[0].shape
         if several and not jnp.issubdtype(equation.params.get("new_dtype", float), jnp.floating):
             return None
-        return self._each(full[0], lambda x: equation(x)[0])
+        return self._each(full[0], lambda x: applied(equation, [x])[0])
 
     def _each(self, value: Terms, function: Callable[[Any], Any]) -> Terms:
         return Terms(value.shape, tuple(part.map(function) for part in value.parts))
@@ -138,21 +139,21 @@ class Lifting:
 
     def _sub(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         second = full[1]
-        minus = self._each(second, jnp.negative) if isinstance(second, Terms) else jnp.negative(second)
+        minus = self._each(second, operator.neg) if isinstance(second, Terms) else -second
         return self._add(equation, [full[0], minus], shape)
 
     def _mul(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         if all(isinstance(v, Terms) for v in full):
             return self._product(*(self._spread(v, shape) for v in full))
-        return self._scaled(full, shape, jnp.multiply)
+        return self._scaled(full, shape, operator.mul)
 
     def _div(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         both = isinstance(full[0], Terms) and not isinstance(full[1], Terms)
-        return self._scaled(full, shape, jnp.divide) if both else None
+        return self._scaled(full, shape, operator.truediv) if both else None
 
     def _scaled(self, full: Sequence[Any], shape: Shape, function: Any) -> Any:
         value, other = full if isinstance(full[0], Terms) else (full[1], full[0])
-        value, other = self._spread(value, shape), jnp.broadcast_to(other, shape)
+        value, other = self._spread(value, shape), _broadcast(other, shape)
         return Terms(shape, tuple(p.map(lambda x, p=p: function(x, behind(other, p, shape))) for p in value.parts))
 
     def _product(self, left: Terms, right: Terms) -> Terms:
@@ -175,11 +176,11 @@ class Lifting:
         which, *cases = full
         if isinstance(which, Terms):
             return None
-        which, parts = jnp.broadcast_to(which, shape), []
+        which, parts = _broadcast(which, shape), []
         for number, case in enumerate(cases):
             for p in self._spread(case, shape).parts:
-                here = behind(which.astype(jnp.int32) == number, p, shape)
-                parts.append(p.map(lambda x, here=here: jnp.where(here, x, jnp.zeros((), x.dtype))))
+                here = behind(which.astype(np.int32) == number, p, shape)
+                parts.append(p.map(lambda x, here=here: _where(here, x)))
         return Terms(shape, tuple(parts))
 
     def _reduce_sum(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
@@ -190,7 +191,7 @@ class Lifting:
             extra = range(len(value.shape), len(part.shape))
             order = [*kept, *axes, *extra]
             moved = (*range(part.arity), *(part.arity + a for a in order))
-            parts.append(Table(jnp.transpose(part.array, moved), np.transpose(part.scopes, (*order, len(order)))))
+            parts.append(Table(part.array.transpose(moved), np.transpose(part.scopes, (*order, len(order)))))
         return Terms(tuple(value.shape[a] for a in kept), tuple(parts))
 
     def _dot_general(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
@@ -213,14 +214,14 @@ class Lifting:
             product = self._product(left, right)
         else:
             value, other = (left, right) if isinstance(left, Terms) else (right, left)
-            product = self._scaled([value, other], wide, jnp.multiply)
+            product = self._scaled([value, other], wide, operator.mul)
         return Terms(shape, product.parts)  # the axes behind the shape are summed
 
     # Rearranging operations take elements by their numbers.
 
     def _at(self, value: Any, ids: np.ndarray) -> Any:
         if not isinstance(value, Terms):
-            return jnp.take(jnp.asarray(value).reshape(-1), ids.reshape(-1)).reshape(ids.shape)
+            return of(value).take(value.reshape(-1), ids.reshape(-1)).reshape(ids.shape)
         return Terms(tuple(ids.shape), tuple(part.take(ids, len(value.shape)) for part in value.parts))
 
     def _rearranged(self, equation: Equation, full: Sequence[Any]) -> Any:
@@ -231,11 +232,9 @@ class Lifting:
         if rule is not None:
             ids = rule(np.arange(math.prod(value.shape)).reshape(value.shape), equation.params)
         else:
-            with jax.ensure_compile_time_eval():
-                numbers = jnp.arange(math.prod(value.shape)).reshape(value.shape)
-                operands = [numbers, *others]
-                given = [x for x, literal in zip(operands, equation.literals, strict=True) if literal is None]
-                ids = np.asarray(equation(*given)[0])
+            operands = [np.arange(math.prod(value.shape)).reshape(value.shape), *others]
+            given = [x for x, literal in zip(operands, equation.literals, strict=True) if literal is None]
+            ids = np.asarray(evaluate(equation, given)[0])
         if ids.size and (ids.min() < 0 or ids.max() >= max(math.prod(value.shape), 1)):
             return None
         return self._at(value, ids)
@@ -244,20 +243,21 @@ class Lifting:
         axis = int(equation.params["dimension"])
         tables = [self.single(v) if isinstance(v, Terms) else plain(v) for v in full]
         if len({t.cardinalities for t in tables}) == 1:
-            array = jnp.concatenate([t.array for t in tables], axis=tables[0].arity + axis)
+            parts = [t.array for t in tables]
+            array = of(*parts).concatenate(parts, axis=tables[0].arity + axis)
             return terms(Table(array, np.concatenate([t.scopes for t in tables], axis=axis)))
         if any(
             t.shape[:axis] + t.shape[axis + 1 :] != tables[0].shape[:axis] + tables[0].shape[axis + 1 :] for t in tables
         ):
             return None
         pieces = [
-            Table(jnp.take(t.array, k, axis=t.arity + axis), np.take(t.scopes, k, axis=axis))
+            Table(of(t.array).take(t.array, k, axis=t.arity + axis), np.take(t.scopes, k, axis=axis))
             for t in tables
             for k in range(t.shape[axis])
         ]
         arrays, scopes = aligned(pieces, self.budget)
         small = tuple(s for a, s in enumerate(shape) if a != axis)
-        array = jnp.stack([spread_states(x, arrays, small) for x in arrays], axis=scopes.shape[-1] + axis)
+        array = of(*arrays).stack([spread_states(x, arrays, small) for x in arrays], axis=scopes.shape[-1] + axis)
         return terms(Table(array, np.broadcast_to(np.expand_dims(scopes, axis), (*shape, scopes.shape[-1]))))
 
     def _scatter_add(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
@@ -270,7 +270,7 @@ class Lifting:
         real = counted_rows(lands, math.prod(shape)).reshape((*shape, -1))
         summed = []
         for part in by_place.parts:
-            array = jnp.where(behind(real, part, real.shape), part.array, jnp.zeros((), part.array.dtype))
+            array = _where(behind(real, part, real.shape), part.array)
             summed.append(Table(array, part.scopes))
         start = operand.parts if isinstance(operand, Terms) else (plain(operand),)
         return Terms(shape, (*start, *summed))
@@ -286,9 +286,10 @@ class Lifting:
             return None
         arrays, scopes = aligned(pieces, self.budget)
         batch = table.shape[:-1]
-        stacked = jnp.stack([spread_states(x, arrays, batch) for x in arrays], axis=-1)
+        stacked = of(*arrays).stack([spread_states(x, arrays, batch) for x in arrays], axis=-1)
         cards = stacked.shape[: scopes.shape[-1]]
-        found = jax.vmap(lambda at: equation(operand, at)[0])(stacked.reshape((-1, *table.shape)))
+        many = jax.vmap(equation, in_axes=(None, 0))
+        (found,) = applied(many, [operand, stacked.reshape((-1, *table.shape))])
         offset = tuple(int(d) for d in equation.params["dimension_numbers"].offset_dims)
         sizes = [1 if d in offset else shape[d] for d in range(len(shape))]
         spread = np.broadcast_to(scopes.reshape((*sizes, scopes.shape[-1])), (*shape, scopes.shape[-1]))
@@ -302,10 +303,10 @@ class Lifting:
         states = tuple(max(a.shape[k] for a in arrays) for k in range(scopes.shape[-1]))
         lifted = iter(arrays)
         operands = [
-            jnp.broadcast_to(next(lifted) if t is not None else jnp.broadcast_to(v, shape), (*states, *shape))
+            _broadcast(next(lifted) if t is not None else _broadcast(v, shape), (*states, *shape))
             for t, v in zip(tables, values, strict=True)
         ]
-        return terms(Table(equation(*operands)[0], scopes))
+        return terms(Table(applied(equation, operands)[0], scopes))
 
     def _meeting(self, equation: Equation, values: Sequence[Any]) -> tuple[Any, ...]:
         """All variables of all operands meet in one table."""
@@ -321,7 +322,7 @@ class Lifting:
             raise Budget(math.prod(sizes), variables.tolist())
         operands = [v if t is None else joint(t, variables, sizes) for t, v in zip(tables, values, strict=True)]
         axes = [None if t is None else 0 for t in tables]
-        found = jax.vmap(lambda *xs: equation(*xs), in_axes=tuple(axes))(*operands)
+        found = applied(jax.vmap(lambda *xs: equation(*xs), in_axes=tuple(axes)), operands)
         return tuple(
             terms(Table(x.reshape((*sizes, *x.shape[1:])), np.broadcast_to(variables, (*x.shape[1:], len(variables)))))
             for x in found
@@ -334,27 +335,36 @@ class Lifting:
         order = [*kept, *axes]
         along = tuple(table.shape[a] for a in axes)
         moved = Table(
-            jnp.transpose(table.array, (*range(table.arity), *(table.arity + a for a in order))).reshape(
+            table.array.transpose((*range(table.arity), *(table.arity + a for a in order))).reshape(
                 (*table.cardinalities, *shape, math.prod(along))
             ),
             np.transpose(table.scopes, (*order, len(order))).reshape((*shape, math.prod(along), table.arity)),
         )
         pieces = [Table(moved.array[..., k], moved.scopes[..., k, :]) for k in range(math.prod(along))]
         arrays, scopes = aligned(pieces, self.budget)
-        stacked = jnp.stack([spread_states(x, arrays, shape) for x in arrays], axis=-1)
+        stacked = of(*arrays).stack([spread_states(x, arrays, shape) for x in arrays], axis=-1)
         states = stacked.shape[: scopes.shape[-1]]
         back = np.argsort(order)
-        whole = jnp.transpose(stacked.reshape((-1, *shape, *along)), (0, *(int(k) + 1 for k in back)))
-        found = jax.vmap(lambda x: equation(x)[0])(whole)
+        whole = stacked.reshape((-1, *shape, *along)).transpose((0, *(int(k) + 1 for k in back)))
+        (found,) = applied(jax.vmap(equation), [whole])
         return terms(Table(found.reshape((*states, *shape)), scopes))
 
     def _spread(self, value: Any, shape: tuple[int, ...]) -> Terms:
         """Give a value the shape of a result: scalars are repeated."""
         if not isinstance(value, Terms):
-            return terms(plain(jnp.broadcast_to(value, shape)))
+            return terms(plain(_broadcast(value, shape)))
         if value.shape == shape:
             return value
         return terms(self.single(value).spread(shape))
+
+
+def _broadcast(array: Any, shape: Shape) -> Any:
+    return of(array).broadcast_to(array, shape)
+
+
+def _where(which: Any, array: Any) -> Any:
+    """Keep elements, and put zeros in the place of the others."""
+    return of(which, array).where(which, array, np.zeros((), array.dtype))
 
 
 def abstract(value: Any) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 from lawful.errors import PathLimitError, UnsupportedProgramError
 from lawful.form import Loop, Var
 
+from .known import of
 from .lifted import Budget, Table, Terms, terms
 from .templates import LEAST, Lanes, at_steps, spread, states_of, template_of
 
@@ -133,10 +134,8 @@ class LoopReader:
         own = np.arange(len(support)).reshape((-1, *[1] * len(table.shape)))
         link = np.where(np.expand_dims(index, table.arity) == own, 0.0, -np.inf)
         scopes = np.concatenate([table.scopes, handle.numbers[..., None]], axis=-1)
-        reader.parts[name] = [Table(jnp.asarray(link, jnp.result_type(float)), scopes)]
-        return terms(
-            Table(jnp.broadcast_to(support.reshape(own.shape), (len(support), *table.shape)), scopes[..., -1:])
-        )
+        reader.parts[name] = [Table(link.astype(jnp.result_type(float)), scopes)]
+        return terms(Table(np.broadcast_to(support.reshape(own.shape), (len(support), *table.shape)), scopes[..., -1:]))
 
     def rows(self, outs: Sequence[Sequence[Any]]) -> list[Any]:
         """Put what the steps give out in the order of their numbers; None where no step gives any."""
@@ -148,6 +147,6 @@ class LoopReader:
             if any(isinstance(x, Terms) for x in rows):
                 whole = self.reader.lifting.apply(lambda *xs: (jnp.concatenate(xs),), rows)[0]
             else:
-                whole = jnp.concatenate(rows)
+                whole = of(*rows).concatenate(rows)
             found.append(at_steps(whole, slice(None, None, -1)) if self.node.reverse else whole)
         return found

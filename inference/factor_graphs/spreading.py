@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
+from .known import of
 from .lifted import Table
 
 
@@ -24,7 +24,8 @@ def with_axes(part: Table, lead: int, before: tuple[int, ...], behind: tuple[int
     first, last = part.shape[:lead], part.shape[lead:]
     small = (*first, *[1] * len(before), *last, *[1] * len(behind))
     shape = (*first, *before, *last, *behind)
-    array = jnp.broadcast_to(part.array.reshape((*part.cardinalities, *small)), (*part.cardinalities, *shape))
+    array = part.array.reshape((*part.cardinalities, *small))
+    array = of(array).broadcast_to(array, (*part.cardinalities, *shape))
     scopes = np.broadcast_to(part.scopes.reshape((*small, part.arity)), (*shape, part.arity))
     return Table(array, scopes)
 
@@ -33,4 +34,4 @@ def spread_states(array: Any, arrays: Sequence[Any], shape: tuple[int, ...]) -> 
     """Repeat an array over the states of all that it was aligned with."""
     count = array.ndim - len(shape)
     states = tuple(max(x.shape[k] for x in arrays) for k in range(count))
-    return jnp.broadcast_to(array, (*states, *shape))
+    return of(array).broadcast_to(array, (*states, *shape))

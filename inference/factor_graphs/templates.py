@@ -20,6 +20,7 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.form import Branch, Form, Loop, Node, Site, Var, walk
 
+from .known import known, of, taken
 from .lifted import Table, Terms
 from .lifting import Lifting
 
@@ -76,14 +77,14 @@ def spread(value: Any, count: int, axis: int = 0) -> Any:
     if isinstance(value, Lanes):
         return value.value
     if not isinstance(value, Terms):
-        shape = jnp.shape(value)
-        return jnp.broadcast_to(jnp.expand_dims(value, axis), (*shape[:axis], count, *shape[axis:]))
+        shape, xp = np.shape(value), of(value)
+        return xp.broadcast_to(xp.expand_dims(value, axis), (*shape[:axis], count, *shape[axis:]))
     shape = (*value.shape[:axis], count, *value.shape[axis:])
     parts = []
     for part in value.parts:
-        own, behind = part.arity, part.shape[len(value.shape) :]
-        array = jnp.expand_dims(part.array, own + axis)
-        array = jnp.broadcast_to(array, (*part.cardinalities, *shape, *behind))
+        own, behind, xp = part.arity, part.shape[len(value.shape) :], of(part.array)
+        array = xp.expand_dims(part.array, own + axis)
+        array = xp.broadcast_to(array, (*part.cardinalities, *shape, *behind))
         scopes = np.broadcast_to(np.expand_dims(part.scopes, axis), (*shape, *behind, own))
         parts.append(Table(array, scopes))
     return Terms(shape, tuple(parts))
@@ -231,12 +232,12 @@ def states_of(
 
         def step(carry: Any, t: Any) -> tuple[Any, Any]:
             env = dict(zip(names[:first], constants, strict=True)) | dict(zip(held, carry, strict=True))
-            env |= {v: x[t] for v, x in zip(of_xs, xs, strict=True) if not isinstance(x, Terms)}
+            env |= {v: taken(x, t) for v, x in zip(of_xs, xs, strict=True) if not isinstance(x, Terms)}
             after = walk(sliced, env, t)
             return tuple(jnp.asarray(a, c.dtype) for a, c in zip(after, carry, strict=True)), carry
 
         _, rows = jax.lax.scan(step, tuple(jnp.asarray(init[k]) for k in found.plain), jnp.asarray(order))
-        plain = dict(zip(found.plain, rows, strict=True))
+        plain = dict(zip(found.plain, map(known, rows), strict=True))
     lifted: dict[int, Lanes] = {}
     for level in sorted(set(found.levels.values())):
         places = [k for k, own in found.levels.items() if own == level]

@@ -30,8 +30,9 @@ from lawful.tracing import split_arguments, trace
 from ..enumerate_sites import chosen_sites
 from .belief_forests import Forest, forest_of, spanning_forest
 from .discrete_part import DiscretePart, discrete_part
-from .graph import FactorGraph
+from .graph import FactorGraph, graph_of
 from .graph_law import GraphLaw, SiteLaw, observed, states_of
+from .known import applied, known
 from .lifted import TABLE
 from .potentials import Potentials
 from .propagation import propagated
@@ -68,8 +69,9 @@ def tree_proposal(
         args: the arguments of the program.
         sites: names of the finite sites to propose; default: all.
         given: values of all other latent sites, by name, at which the beliefs are taken.
-        floor: share of draws that are uniform over the states that no variable excludes by itself. With 0 a state of
-            positive mass may be out of reach, and neither chains nor weights would show it.
+        floor: share of draws that are uniform: over all states where the rest of the program says which are possible,
+            as other arguments and sites that do not always run may, else over those that no variable excludes by
+            itself. With 0 a state of positive mass may be out of reach, and neither chains nor weights would show it.
         follow: False for beliefs at `args` and `given`, the same in all calls: for `mh(independence(q))`,
             `importance(proposal=q)`, `smc(proposal=q)` and `propose(q)`. True for beliefs at the arguments of the run
             and the current values of the other sites, found anew for each move: for `mh(q)`; then `args` and `given`
@@ -105,7 +107,7 @@ def tree_proposal(
             raise LawfulError("tree_proposal: a factor graph takes no arguments, sites, given or follow.")
         kind, families = str(jnp.result_type(int)), [f for f in model.structure.families if f.size]
         drawn = [_Drawn((f.name,), f.name, f.shape, kind, tuple(range(f.cardinality))) for f in families]
-        return _fixed(model, drawn, floor, settings)
+        return _fixed(model, drawn, floor, False, settings)
     form = model if isinstance(model, Form) else trace(model, *args)
     chosen = chosen_sites(form, sites if sites is None or isinstance(sites, str) else list(sites), "tree_proposal")
     if not chosen:
@@ -117,9 +119,10 @@ def tree_proposal(
     ]
     arrays, factors = split_arguments(args)[0], None
     if not follow:
-        return _fixed(part.graph(*arrays, *_values(part.held, given)), drawn, floor, settings)
+        wide = bool(part.held or form.inputs)
+        return _fixed(part.graph(*arrays, *_values(part.held, given)), drawn, floor, wide, settings)
     if (args or not form.inputs) and (given or not part.held):
-        factors = propagated(part.graph(*arrays, *_values(part.held, given)), **settings).factors
+        _, factors = _beliefs(part.graph(*arrays, *_values(part.held, given)), settings)
     forest = forest_of(part.structure, spanning_forest(part.structure, factors), floor)
 
     def tree(current: Mapping[str, Any], *arrays: Any) -> None:
@@ -129,10 +132,11 @@ def tree_proposal(
     return tree
 
 
-def _fixed(graph: FactorGraph, drawn: Sequence[_Drawn], floor: float, settings: Mapping[str, Any]) -> Any:
+def _fixed(graph: FactorGraph, drawn: Sequence[_Drawn], floor: float, wide: bool, settings: Mapping[str, Any]) -> Any:
     """Make the proposal of a graph whose numbers are known."""
-    forest = forest_of(graph.structure, spanning_forest(graph.structure, propagated(graph, **settings).factors), floor)
-    potentials = jax.tree.map(np.asarray, _beliefs_on(forest, graph, settings))
+    beliefs = _beliefs(graph, settings)
+    forest = forest_of(graph.structure, spanning_forest(graph.structure, beliefs[1]), floor)
+    potentials = jax.tree.map(np.asarray, _on(forest, graph, beliefs, wide))
 
     def tree(*ignored: Any) -> None:
         """Draw the sites, whatever the current values are."""
@@ -145,14 +149,38 @@ def _following(
     part: DiscretePart, forest: Forest, settings: Mapping[str, Any], current: Mapping[str, Any], arrays: Sequence[Any]
 ) -> Potentials:
     """Give the numbers of a forest at the current values of the sites that are held."""
-    return _beliefs_on(forest, part.graph(*arrays, *(current[c.name] for c in part.held)), settings)
+    graph = part.graph(*arrays, *(current[c.name] for c in part.held))
+    return _on(forest, graph, _beliefs(graph, settings), any(c.conditional for c in part.held))
 
 
-def _beliefs_on(forest: Forest, graph: FactorGraph, settings: Mapping[str, Any]) -> Potentials:
-    """Run belief propagation, and put its beliefs on a forest."""
-    beliefs = propagated(graph, **{"certify": False, **settings})
-    put: Potentials = jax.jit(forest.potentials)(graph.potentials, beliefs.variables, beliefs.factors)
-    return put
+type _Beliefs = tuple[tuple[Any, ...], tuple[Any, ...]]
+
+
+def _beliefs(graph: FactorGraph, settings: Mapping[str, Any]) -> _Beliefs:
+    """Give beliefs of the families and of the groups by belief propagation; few numbers compile nothing."""
+    leaves, tree = jax.tree.flatten(graph.potentials)
+    settings = {"certify": False, **settings}
+
+    def found(*leaves: Any) -> list[Any]:
+        beliefs = propagated(graph_of(graph.structure, jax.tree.unflatten(tree, leaves)), **settings)
+        return [*beliefs.variables, *beliefs.factors]
+
+    every = found(*leaves) if settings.get("strict") else applied(found, list(map(known, leaves)))
+    families = len(graph.structure.families)
+    return tuple(every[:families]), tuple(every[families:])
+
+
+def _on(forest: Forest, graph: FactorGraph, beliefs: _Beliefs, wide: bool) -> Potentials:
+    """Put beliefs on a forest, with a floor that is `wide` where all states are in it."""
+    given = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), graph.potentials) if wide else graph.potentials
+    leaves, tree = jax.tree.flatten((given, *beliefs))
+
+    def put(*leaves: Any) -> list[Any]:
+        return jax.tree.leaves(forest.potentials(*jax.tree.unflatten(tree, leaves)))
+
+    made = applied(jax.jit(put), list(map(known, leaves)))
+    potentials: Potentials = jax.tree.unflatten(forest.tree, made)
+    return potentials
 
 
 def _draw(forest: Forest, potentials: Potentials, drawn: Sequence[_Drawn]) -> None:

@@ -14,8 +14,8 @@ from lawful.emitter import compiled
 from lawful.errors import LawfulError, PathLimitError, UnsupportedProgramError
 from lawful.form import walk
 from lawful.inference import enumerate_sites, enumeration, recover
-from lawful.inference.enumerate_sites import chosen_sites
 from lawful.inference.check.power import z_critical
+from lawful.inference.enumerate_sites import chosen_sites
 from lawful.tracing import split_arguments
 
 NORMAL = dist.Normal(0.0, 1.0)

@@ -68,6 +68,12 @@ def test_what_the_others_decide_is_in_every_block():
     assert set(np.concatenate(blocks)) == set(range(16))
 
 
+def test_a_variable_that_has_a_cycle_with_what_all_blocks_hold_is_a_block_of_its_own():
+    structure = grid(np.random.default_rng(0), 2, 2).structure
+    blocks = chosen_blocks(structure, np.array([0, 1, 2]), 3)
+    assert [block.tolist() for block in blocks] == [[0, 1, 2, 3]]
+
+
 def test_a_block_over_budget_is_refused_with_its_size():
     structure = grid(np.random.default_rng(0), 4, 4).structure
     with pytest.raises(WidthError, match=r"block 0 of 1, of 16 variables from z\[0, 0\] on") as error:

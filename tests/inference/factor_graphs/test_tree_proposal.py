@@ -58,6 +58,22 @@ def test_beliefs_that_follow_the_other_sites_keep_the_posterior_exactly():
     assert report.passed and report.tv < 1e-14, report
 
 
+def sometimes():
+    """A site that runs beside one state of `z` alone, where it is not what a site that does not run is taken to be."""
+    z = lawful.sample("z", dist.Bernoulli(0.4))
+    lawful.cond(z == 0, lambda: lawful.sample("w", dist.DiscreteUniform(1, 2)), lambda: 0)
+
+
+@pytest.mark.tier0
+def test_a_state_that_is_possible_beside_other_values_is_in_the_floor():
+    q = tree_proposal(sometimes, sites=["z"], given={"w": 0})
+    report = inference.check.preserves(lambda form: inference.propose(q)(form), sometimes)
+    assert report.passed, report
+    moves = kernels.mh(tree_proposal(sometimes, sites=["z"], follow=True))
+    matrix = invariant(kernels.mixture([1, 1], moves, kernels.on("w", kernels.mh())), sometimes)
+    assert matrix.passed, matrix
+
+
 def usable(graph):
     """Whether every variable has a state that it does not exclude."""
     return not any(np.isneginf(np.asarray(u)).all(axis=1).any() for u in graph.potentials.unary)
