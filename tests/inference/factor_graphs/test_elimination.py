@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from lawful.errors import LawfulError, WidthError
 from lawful.inference.factor_graphs import FactorGraph, Potentials, eliminated, most_probable, runners
 from lawful.inference.factor_graphs.elimination import marginals
-from lawful.inference.factor_graphs.exact import pushed
+from lawful.inference.factor_graphs.exact import log_mass, pushed
 from lawful.inference.factor_graphs.ordering import RULES
 from lawful.inference.factor_graphs.plans import elimination_plan
 from tests.inference.factor_graphs.networks import NETWORKS, exact, largest_error, network
-from tests.inference.factor_graphs.truth import Truth, assignments, cases, grid, log_scores, random_graph
+from tests.inference.factor_graphs.truth import Truth, assignments, cases, grid, holed, log_scores, random_graph
 
 ORDERS = [*RULES, "rounds", None]
 
@@ -155,6 +155,74 @@ def test_a_map_over_evidence_is_the_loop():
         alone = eliminated(graph.observe({"z": (0, states[k])}), compiled=True)
         assert float(totals[k]) == pytest.approx(float(alone.log_z), abs=1e-12)
         np.testing.assert_allclose(beliefs[k], alone.beliefs["z"], atol=1e-14)
+
+
+def test_a_map_over_potentials_is_the_loop_also_in_a_map():
+    """Marginals, mass, gradient, draws and the best assignment, where some of the graphs are impossible."""
+    graph = random_graph(1, 5, 5, zeros=0.0)
+    structure, rng = graph.structure, np.random.default_rng(4)
+    uniforms = rng.random((2, 3, structure.size))
+    numbers = jax.tree.map(lambda x: holed(rng, (2, 3, *x.shape), 0.2), graph.potentials)
+
+    def answers(potentials, uniforms):
+        own = graph.replace(potentials)
+        found, slope = eliminated(own, compiled=True), jax.grad(lambda p: log_mass(structure, p))(potentials)
+        states, score = most_probable(own, compiled=True)
+        return found.log_z, found.variables, found.factors, slope, states, score, pushed(own, uniforms, compiled=True)
+
+    mapped = jax.jit(jax.vmap(jax.vmap(answers)))(numbers, uniforms)
+    alone = jax.jit(answers)
+    looped = [[alone(jax.tree.map(lambda x: x[i, j], numbers), uniforms[i, j]) for j in range(3)] for i in range(2)]
+    for i, j in np.ndindex(2, 3):
+        for ours, theirs in zip(jax.tree.leaves(mapped), jax.tree.leaves(looped[i][j]), strict=True):
+            np.testing.assert_allclose(ours[i, j], theirs, rtol=0, atol=1e-13)
+    assert 0 < np.isneginf(mapped[0]).sum() < 6
+
+
+def test_many_draws_of_one_graph_are_those_of_each():
+    graph = random_graph(1, 5, 5, zeros=0.1)
+    uniforms = np.random.default_rng(5).random((7, graph.structure.size))
+    mapped = jax.jit(jax.vmap(lambda u: pushed(graph, u)))(uniforms)
+    for k, u in enumerate(uniforms):
+        for name, states in pushed(graph, u, compiled=False).items():
+            np.testing.assert_array_equal(mapped[name][k], states)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["NumPy", "compiled"])
+def test_no_range_of_scores_is_lost_in_single_precision(compiled):
+    """What one table makes e^500 times less likely another makes up for; e^-500 is nothing in a float.
+
+    The digits that are left are those of a float of 500: one that is off by one changes a share by 3e-5.
+    """
+    rng = np.random.default_rng(6)
+    far = 500.0 * rng.integers(-1, 2, size=(6, 3))
+    far[[0, -1]] = 0.0
+    tables = -far[:-1, :, None] / 2 - far[1:, None, :] / 2 + rng.integers(-4, 5, size=(5, 3, 3)) / 4
+    found = []
+    for dtype in (np.float32, np.float64):
+        graph = FactorGraph()
+        x = graph.variables("x", (6,), 3, far.astype(dtype))
+        graph.factors("step", [x[:-1], x[1:]], tables.astype(dtype))
+        found.append(eliminated(graph, order="min-degree", compiled=compiled))
+    single, double = found
+    assert single.log_z.dtype == np.float32
+    np.testing.assert_allclose(single.beliefs["x"], double.beliefs["x"], atol=1e-4)
+    assert double.beliefs["x"].min() > 0.05
+    assert float(single.log_z) == pytest.approx(float(double.log_z), abs=1e-3)
+
+
+def test_the_hessian_of_log_z_is_the_derivative_of_its_gradient():
+    graph = grid(np.random.default_rng(0), 2, 2, card=3)
+
+    def log_z(scores):
+        return log_mass(graph.structure, Potentials((scores,), graph.potentials.tables))
+
+    scores, step = graph.potentials.unary[0], 1e-5
+    slope = jax.jit(jax.grad(log_z))
+    curve = jax.jit(jax.hessian(log_z))(scores)
+    for at in np.ndindex(2, 3):
+        change = jnp.zeros_like(scores).at[at].set(step)
+        np.testing.assert_allclose(curve[at], (slope(scores + change) - slope(scores - change)) / (2 * step), atol=1e-9)
 
 
 def test_other_potentials_and_evidence_are_neither_planned_nor_compiled_again(data, monkeypatch):

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.factor_graphs import Potentials, eliminated, propagated, propagation, runners
+from lawful.inference.factor_graphs import FactorGraph, Potentials, eliminated, propagated, propagation, runners
+from lawful.inference.factor_graphs import graph as graph_module
+from lawful.inference.factor_graphs.scores import scores_of
 from tests.inference.factor_graphs.networks import network
-from tests.inference.factor_graphs.truth import grid
+from tests.inference.factor_graphs.truth import Truth, grid
 
 
 @pytest.fixture
@@ -56,6 +58,36 @@ def test_bp_18_no_number_compiles_an_elimination_again(traces):
     assert before > 0
     assert len({float(run().log_z) for _ in range(4)}) == 4
     assert len(traces) == before
+
+
+def test_the_numbers_of_a_graph_are_put_in_a_row_once_for_all_evidence(monkeypatch):
+    rows = []
+    monkeypatch.setattr(graph_module, "scores_of", lambda *given: rows.append(1) or scores_of(*given))
+    graph = grid(np.random.default_rng(13), 2, 4)
+    found = [eliminated(graph.observe({"z": ([1], [row])}), compiled=False) for row in np.eye(4, dtype=int)]
+    assert len({float(f.log_z) for f in found}) == 4 and len(rows) == 1
+
+
+def test_a_graph_that_grew_has_the_answers_of_what_it_is_and_its_copies_those_of_what_it_was():
+    def asked(graph):
+        assert float(eliminated(graph, compiled=False).log_z) == pytest.approx(Truth(graph).log_z, abs=1e-12)
+
+    graph = FactorGraph()
+    x = graph.variables("x", (2,), 2, np.array([0.0, 1.0]))
+    seen = graph.observe({"x": ([0], 1)})
+    asked(graph)
+    graph.factors("f", [x[0], x[1]], np.array([[0.0, 2.0], [1.0, -np.inf]]))
+    asked(graph)
+    asked(graph.observe({"x": ([0], 1)}))
+    asked(seen)
+    other = graph.replace(Potentials((np.zeros((2, 2)),), graph.potentials.tables))
+    asked(other)
+    graph.variables("y", cardinality=3, log_potential=[1.0, 2.0, 3.0])
+    asked(graph)
+    asked(other)
+    graph.count("n", x, np.array([0.0, 1.0, -np.inf]))
+    asked(graph)
+    asked(graph.observe({"n": 1}))
 
 
 INFERENCES = {"exact": eliminated, "loopy": lambda graph: propagated(graph, damping=0.0, max_iters=100)}
