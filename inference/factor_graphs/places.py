@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -114,5 +113,7 @@ def offsets(cards: Sequence[int], strides: Sequence[int]) -> np.ndarray:
     >>> offsets([2, 3], [1, 10]).tolist()
     [0, 10, 20, 1, 11, 21]
     """
-    steps = [np.arange(card, dtype=np.int32) * stride for card, stride in zip(cards, strides, strict=True)]
-    return reduce(lambda all_, one: np.add.outer(all_, one).reshape(-1), steps, np.zeros(1, np.int32))
+    found = np.zeros(1, np.int32)
+    for card, stride in zip(cards, strides, strict=True):
+        found = (found[:, None] + stride * np.arange(card, dtype=np.int32)).reshape(-1)
+    return found

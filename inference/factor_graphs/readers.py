@@ -75,7 +75,9 @@ class Readers:
         order = np.zeros(len(ids) * width if width else int(lengths.sum()), np.int64)
         blocks, done = [], 0
         for members, (long, terms) in arrays:
-            rows = np.flatnonzero(np.isin(kind_of, members))
+            chosen = np.zeros(len(codes), bool)
+            chosen[members] = True
+            rows = np.flatnonzero(chosen[kind_of])
             long = width if width and len(arrays) == 1 else long
             near = np.full((len(rows), long), NOWHERE)
             far = np.full((len(rows) if len(members) > 1 else 1, terms), NOWHERE)
