@@ -18,7 +18,7 @@ from lawful.errors import DuplicateSiteError, IndexRangeError, LawfulError
 from .counted import bags_of, refuse_impossible
 from .evidence import indexed
 from .notes import Notes
-from .potentials import log_scores, refuse_not_finite, spread
+from .potentials import kept, log_scores, refuse_not_finite, spread
 from .scopes import diagonal, joined
 from .structure import Count, Family, Group, Structure
 
@@ -94,7 +94,7 @@ class Builder:
             )
         refuse_not_finite(scores, f"log_potential of {name!r}")
         self._families.append(family)
-        self._unary.append(spread(scores, full).reshape((family.size, count)))
+        self._unary.append(kept(spread(scores, full).reshape((family.size, count))))
         self._changed()
         return self[name]
 
@@ -196,7 +196,7 @@ class Builder:
         if any(group.name == name for group in self._groups):
             raise DuplicateSiteError(f"factors {name!r}: the name is taken. Fix: give another one.", site=name)
         self._groups.append(Group(name, np.asarray(scopes, np.int64), cardinalities, shared))
-        self._tables.append(tables)
+        self._tables.append(kept(tables))
         self._changed()
 
     def count(

@@ -1,7 +1,7 @@
-"""Known numbers: arrays whose elements are known and few are NumPy's while a program is read; all others are JAX's.
+"""Known numbers: arrays whose elements are known are NumPy's while a program is read; all others are JAX's.
 
 Law: either gives the same numbers, to rounding. A program is read operation by operation, each on shapes of its own:
-NumPy has nothing to compile.
+NumPy has nothing to compile, which millions of numbers would not pay for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from lawful.array_math import evaluate
 
-FEW = 1 << 16
+FEW = 1 << 24  # numbers of one array; more are left to what is compiled
 
 
 def known(value: Any) -> Any:

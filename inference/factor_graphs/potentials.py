@@ -78,6 +78,11 @@ def spread(array: Any, full: tuple[int, ...]) -> Any:
     return np.broadcast_to(array, full) if isinstance(array, np.ndarray) else jnp.broadcast_to(array, full)
 
 
+def kept(scores: Any) -> Any:
+    """Keep many numbers in JAX, which would copy NumPy's at each call; few may stay where nothing is compiled."""
+    return jnp.asarray(scores) if isinstance(scores, np.ndarray) and scores.size > BY_NUMPY else scores
+
+
 def refuse_not_finite(scores: Any, what: str) -> None:
     """Refuse NaN and +inf in concrete scores; traced ones are found by the verdict of the run."""
     if traced(scores):

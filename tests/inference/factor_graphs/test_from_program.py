@@ -13,6 +13,7 @@ from lawful import inference
 from lawful.errors import FactorTooLarge, LawfulError
 from lawful.inference.check import random_program
 from lawful.inference.factor_graphs import eliminated, to_factor_graph
+from lawful.lowering import Equation
 
 COUPLING = np.array([[0.4, -0.2, 0.1], [-0.3, 0.5, 0.0], [0.2, -0.1, 0.7]])
 
@@ -220,3 +221,29 @@ def test_bp_4_a_random_number_of_draws(data):
     graph = to_factor_graph(program)
     found = eliminated(graph)
     assert float(found.log_z) == pytest.approx(exact["log_evidence"], abs=1e-10)
+
+
+def test_large_plates_compile_no_operation_of_their_own(monkeypatch):
+    n = 30_000
+    other = np.roll(np.arange(n), 7)
+    operation = Equation.__call__
+
+    def traced(equation, *operands):
+        assert any(isinstance(x, jax.core.Tracer) for x in operands), f"left to JAX: {equation.primitive}"
+        return operation(equation, *operands)
+
+    def program(y):
+        with lawful.plate("site", n):
+            z = lawful.sample("z", dist.Categorical(jnp.array([0.2, 0.5, 0.3])))
+            lawful.sample("y", dist.Normal(jnp.array([-1.0, 0.0, 1.0])[z], 1.0), obs=y)
+        lawful.factor("pair", jnp.sum(jnp.where(z == z[other], 0.5, 0.0)))
+
+    y = np.random.default_rng(0).normal(size=n)
+    monkeypatch.setattr(Equation, "__call__", traced)
+    graph = to_factor_graph(program, jnp.asarray(y))
+    first, second, third, *_ = graph.structure.groups
+    assert (first.shared, second.shared, third.shared) == (True, False, True)
+    wanted = -0.5 * (y[:, None] - np.array([-1.0, 0.0, 1.0])) ** 2
+    scores = graph.potentials.tables[1]
+    np.testing.assert_allclose(scores - scores[:, 1:2], wanted - wanted[:, 1:2], rtol=1e-10)
+    assert isinstance(graph.potentials.tables[1], jax.Array), "a call of what is compiled copies no array of NumPy"
