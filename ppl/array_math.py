@@ -24,12 +24,13 @@ STEPS = 1000  # of a loop; what it takes beyond them is compiled
 
 def evaluate(function: Any, operands: Sequence[Any]) -> Sequence[Any]:
     """Apply the function of a Det to concrete arrays; always a tuple of arrays."""
-    if isinstance(function, Equation):
-        rest = iter(operands)
-        full = [np.asarray(next(rest) if literal is None else literal[0]) for literal in function.literals]
-        return _apply(function.primitive, function.params, full, function)
-    arrays = [np.asarray(x) for x in operands]
-    return _call(_traced(function, arrays), arrays)
+    with np.errstate(all="ignore"):
+        if isinstance(function, Equation):
+            rest = iter(operands)
+            full = [np.asarray(next(rest) if literal is None else literal[0]) for literal in function.literals]
+            return _apply(function, full)
+        arrays = [np.asarray(x) for x in operands]
+        return _call(_traced(function, arrays), arrays)
 
 
 _of_closures: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
@@ -57,22 +58,23 @@ def _trace(function: Any, shapes: Any) -> Any:
     return jax.make_jaxpr(function)(*(jax.ShapeDtypeStruct(*shape) for shape in shapes))
 
 
-def _apply(primitive: Any, params: dict[str, Any], operands: list[np.ndarray], equation: Equation) -> Sequence[Any]:
-    rule = RULES.get(primitive.name)
+def _apply(equation: Equation, operands: list[Any]) -> Sequence[Any]:
+    name, params = equation.primitive.name, equation.params
+    rule = RULES.get(name)
     if rule is not None:
         result = rule(operands, params)
         if result is not NotImplemented:
-            return result if primitive.multiple_results else (result,)
-    inner = next((params[key] for key in _BODIES if key in params), None) if primitive.name in _CALLS else None
+            return result if equation.multiple else (result,)
+    inner = next((params[key] for key in _BODIES if key in params), None) if name in _CALLS else None
     if inner is not None:
         return _call(inner, operands)
-    control = _CONTROL.get(primitive.name)
-    if control is not None:
-        operands, done = control(operands, params)
+    if name in _CONTROL:
+        operands, done = _CONTROL[name](operands, params)
         if done:
             return operands
-    rest = (x for x, literal in zip(operands, equation.literals, strict=True) if literal is None)
-    return equation(*(jnp.asarray(x) for x in rest))
+    rest = [x for x, literal in zip(operands, equation.literals, strict=True) if literal is None]
+    with jax.ensure_compile_time_eval():  # a trace that goes on around it does not see it
+        return equation(*map(jnp.asarray, rest))
 
 
 _CALLS = (*CALLS, "custom_vmap_call")
@@ -82,17 +84,32 @@ _BODIES = ("jaxpr", "call_jaxpr", "call")
 def _call(closed: Any, operands: Sequence[Any]) -> list[Any]:
     """Walk a traced function, one operation after the other."""
     jaxpr = getattr(closed, "jaxpr", closed)
-    values = dict(zip(jaxpr.constvars, [np.asarray(c) for c in getattr(closed, "consts", ())], strict=True))
+    values = dict(zip(jaxpr.constvars, map(np.asarray, getattr(closed, "consts", ())), strict=True))
     values |= dict(zip(jaxpr.invars, operands, strict=True))
+    steps, results = _opened(jaxpr)
+    for equation, reads, outs in steps:
+        found = _apply(equation, [values[v] if known is None else known for v, known in reads])
+        for variable, value in zip(outs, found, strict=True):
+            values[variable] = np.asarray(value)
+    return [values[v] if known is None else known for v, known in results]
 
-    def read(variable: Any) -> Any:
-        return np.asarray(variable.val if hasattr(variable, "val") else values[variable])
 
-    for eqn in jaxpr.eqns:
-        inside = [read(v) for v in eqn.invars]
-        whole = Equation(eqn.primitive, eqn.params, (None,) * len(inside), eqn.primitive.multiple_results)
-        values.update(zip(eqn.outvars, _apply(eqn.primitive, eqn.params, inside, whole), strict=True))
-    return [read(v) for v in jaxpr.outvars]
+_steps: weakref.WeakKeyDictionary[Any, tuple[list[Any], list[Any]]] = weakref.WeakKeyDictionary()
+
+
+def _opened(jaxpr: Any) -> tuple[list[Any], list[Any]]:
+    """List operations, their operands, each a variable or a known array, and their results; then what is returned."""
+    if jaxpr not in _steps:
+        steps = []
+        for eqn in jaxpr.eqns:
+            whole = Equation(eqn.primitive, eqn.params, (None,) * len(eqn.invars), eqn.primitive.multiple_results)
+            steps.append((whole, _reads(eqn.invars), tuple(eqn.outvars)))
+        _steps[jaxpr] = steps, _reads(jaxpr.outvars)
+    return _steps[jaxpr]
+
+
+def _reads(variables: Sequence[Any]) -> list[tuple[Any, Any]]:
+    return [(None, np.asarray(v.val)) if hasattr(v, "val") else (v, None) for v in variables]
 
 
 # Control flow: the results and True, or the operands of what is left to JAX and False.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
 from lawful.form import Form
 from lawful.record import choices_of
@@ -56,8 +56,8 @@ def _weighted(form: Form) -> Form:
     names = _proposed(form, loops=False)
     if not names:
         return form
-    halves: list[Any] = [jnp.full(v.shape, 0.5).astype(v.dtype) for v in form.inputs]
-    given = {c.name: jnp.zeros(c.full_shape, c.dtype) for c in choices_of(form) if c.name not in names}
+    halves: list[Any] = [np.full(v.shape, 0.5).astype(v.dtype) for v in form.inputs]
+    given = {c.name: np.zeros(c.full_shape, c.dtype) for c in choices_of(form) if c.name not in names}
     return propose(tree_proposal(form, *halves, sites=names, given=given, floor=0.1))(form)
 
 

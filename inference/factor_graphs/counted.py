@@ -110,6 +110,8 @@ def refuse_impossible(name: str, bags: Bags, log_potential: Any) -> None:
 
 def counts_at(count: Count, x: Any) -> Any:
     """Count the members in their states (G,), at states of all variables (n,)."""
+    if isinstance(x, np.ndarray):
+        return np.bincount(count.bags, x[count.members] == count.states, count.size).astype(np.int32)
     hits = (x[count.members] == count.states).astype(jnp.int32)
     return jax.ops.segment_sum(hits, count.bags, count.size, indices_are_sorted=True)
 

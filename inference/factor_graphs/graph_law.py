@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -26,6 +27,7 @@ from lawful.laws import MAX_ATOMS
 
 from .exact import drawn_states, log_mass, uniforms_of
 from .potentials import Potentials
+from .restriction import Restriction
 from .structure import Family, Structure
 
 
@@ -39,11 +41,13 @@ class GraphLaw:
         structure: of the graph.
         tree: that of the potentials.
         names: the families.
+        normalised: whether the mass of the graph is known to be one.
     """
 
     structure: Structure
     tree: Any
     names: tuple[str, ...]
+    normalised: bool = False
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -85,8 +89,10 @@ class GraphLaw:
     def log_prob(self, value: jax.Array, *leaves: jax.Array) -> jax.Array:
         """Give the log probability of states."""
         potentials = self._potentials(leaves)
+        own = jnp.asarray(self._mass_at(potentials, value, compiled=True))
+        if self.normalised:
+            return own
         whole = jnp.asarray(log_mass(self.structure, potentials, compiled=True))
-        own = jnp.asarray(log_mass(self.structure, self._observed(potentials, value), compiled=True))
         possible = jnp.isfinite(whole)
         first = jnp.where(jnp.all(value == 0), 0.0, -jnp.inf).astype(own.dtype)
         return jnp.where(possible, own - jnp.where(possible, whole, 0.0), first)
@@ -102,10 +108,10 @@ class GraphLaw:
     def finite_elements(self, site_of: Any, *leaves: Any) -> tuple[list[Any], Any]:
         """List the joint states of positive mass with their probabilities, one element, by NumPy for an eager run."""
         potentials = self._potentials([np.asarray(x) for x in leaves])
-        whole, grid = float(log_mass(self.structure, potentials, compiled=False)), self._grid()
+        whole, grid = 0.0 if self.normalised else float(log_mass(self.structure, potentials, False)), self._grid()
         if whole == -math.inf:
             return [(list(grid[:1]), [1.0])], _only
-        own = [float(log_mass(self.structure, self._observed(potentials, x), compiled=False)) for x in grid]
+        own = [float(self._mass_at(potentials, x, compiled=False)) for x in grid]
         kept = [k for k, mass in enumerate(own) if mass > -math.inf]
         return [([grid[k] for k in kept], [math.exp(own[k] - whole) for k in kept])], _only
 
@@ -123,22 +129,29 @@ class GraphLaw:
         potentials: Potentials = jax.tree.unflatten(self.tree, leaves)
         return potentials
 
-    def _observed(self, potentials: Potentials, value: Any) -> Potentials:
-        start = 0
-        for family in self.families:
-            states = value[start : start + family.size]
-            potentials, start = observed(self.structure, potentials, family.name, states), start + family.size
-        return potentials
+    def _mass_at(self, potentials: Potentials, value: Any, compiled: bool) -> Any:
+        """Give the log of the mass at states: all other variables are summed."""
+        rest, states = left_given(self.structure, self.names, value)
+        own = rest.held_score(potentials, states)
+        if not rest.structure.size:
+            return own
+        return own + log_mass(rest.structure, rest.potentials(potentials, states), compiled)
 
 
-def observed(structure: Structure, potentials: Potentials, name: str, states: Any) -> Potentials:
-    """Exclude all states of a family but those observed (n,): what is left of the measure is that of the evidence."""
-    (place,) = (k for k, family in enumerate(structure.families) if family.name == name)
-    unary = list(potentials.unary)
-    xp = np if all(isinstance(x, np.ndarray) for x in (states, unary[place])) else jnp
-    seen = xp.asarray(states)[:, None] == np.arange(unary[place].shape[1])[None]
-    unary[place] = xp.where(seen, unary[place], -xp.inf)
-    return potentials._replace(unary=tuple(unary))
+def left_given(structure: Structure, names: tuple[str, ...], value: Any) -> tuple[Restriction, Any]:
+    """Restrict a graph to what is left where some families have states (m,); give states of all variables (n,)."""
+    rest, place = _left(structure, names)
+    return rest, value[place] if value.size else np.zeros(structure.size, np.int32)
+
+
+@lru_cache(maxsize=256)
+def _left(structure: Structure, names: tuple[str, ...]) -> tuple[Restriction, np.ndarray]:
+    """Restrict a graph to all variables but those of some families; give for each variable its place among theirs."""
+    place, start = np.full(structure.size, -1, np.int64), 0
+    for family in filter(None, map(structure.family, names)):
+        place[family.offset : family.offset + family.size] = np.arange(start, start + family.size)
+        start += family.size
+    return Restriction(structure, np.flatnonzero(place < 0)), np.maximum(place, 0)
 
 
 @dataclass(frozen=True)

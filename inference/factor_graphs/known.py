@@ -43,8 +43,7 @@ def taken(array: Any, index: Any) -> Any:
 def applied(function: Callable[..., Sequence[Any]], operands: Sequence[Any]) -> tuple[Any, ...]:
     """Apply a function of arrays that gives a tuple; nothing is compiled where all its operands are known."""
     if all(map(_is_plain, operands)):
-        with jax.ensure_compile_time_eval():  # a trace that goes on around it does not see it
-            return tuple(map(known, evaluate(function, operands)))
+        return tuple(map(known, evaluate(function, operands)))
     return tuple(function(*map(jnp.asarray, operands)))
 
 

@@ -64,7 +64,7 @@ class Table:
         scopes = self.scopes.reshape((size, *behind, r))
         flat = ids.reshape(-1)
         if flat.size != size or np.any(flat != np.arange(size)):
-            array, scopes = of(array).take(array, flat, axis=r), scopes[flat]
+            array, scopes = of(array).take(array, flat, axis=r, mode="clip"), scopes[flat]
         return Table(
             array.reshape((*self.cardinalities, *ids.shape, *behind)), scopes.reshape((*ids.shape, *behind, r))
         )
@@ -173,8 +173,9 @@ def joint(table: Table, variables: np.ndarray, cards: Sequence[int]) -> Any:
     size = math.prod(table.shape)
     place = np.searchsorted(variables, table.scopes.reshape((size, table.arity)))
     states = tuple(grid[place[:, k]].T for k in range(table.arity))
-    flat = table.array.reshape((*table.cardinalities, size))
-    return flat[(*states, np.arange(size))].reshape((grid.shape[1], *table.shape))
+    at = np.ravel_multi_index((*states, np.arange(size)), (*table.cardinalities, size))
+    found = of(table.array).take(table.array.reshape(-1), at.reshape(-1), mode="clip")
+    return found.reshape((grid.shape[1], *table.shape))
 
 
 def too_large(error: Budget, structure: Structure, what: str, budget: int) -> FactorTooLarge:

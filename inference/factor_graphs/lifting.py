@@ -221,7 +221,7 @@ class Lifting:
 
     def _at(self, value: Any, ids: np.ndarray) -> Any:
         if not isinstance(value, Terms):
-            return of(value).take(value.reshape(-1), ids.reshape(-1)).reshape(ids.shape)
+            return of(value).take(value.reshape(-1), ids.reshape(-1), mode="clip").reshape(ids.shape)
         return Terms(tuple(ids.shape), tuple(part.take(ids, len(value.shape)) for part in value.parts))
 
     def _rearranged(self, equation: Equation, full: Sequence[Any]) -> Any:
@@ -251,7 +251,7 @@ class Lifting:
         ):
             return None
         pieces = [
-            Table(of(t.array).take(t.array, k, axis=t.arity + axis), np.take(t.scopes, k, axis=axis))
+            Table(of(t.array).take(t.array, k, axis=t.arity + axis, mode="clip"), np.take(t.scopes, k, axis=axis))
             for t in tables
             for k in range(t.shape[axis])
         ]

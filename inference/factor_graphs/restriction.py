@@ -1,8 +1,8 @@
 """Restriction: the graph of some variables where all others are held at given states.
 
-Law: its measure at states of the variables is that of the graph at these and the held states, up to a factor that does
-not depend on them. Held variables cut the graph, so that a block of variables can be a forest where the graph is none.
-A part of the factors is no restriction: it forgets what the others say.
+Law: its measure at states of the variables is that of the graph at these and the held states, but for a factor that
+does not depend on them, the exponential of `held_score`. Held variables cut the graph, so that a block of variables can
+be a forest where the graph is none. A part of the factors is no restriction: it forgets what the others say.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from .counted import counts_at
+from .known import of, taken
 from .potentials import Potentials
 from .structure import Count, Family, Group, Structure
 
@@ -52,14 +54,15 @@ class Restriction:
                 self._unary.append((place, own.astype(np.int32)))
         counted = tuple(count for given in source.counted if (count := _restricted(given, number)).size)
         number[self._pinned] = -1
-        groups, self._pieces = [], list[_Piece]()
+        groups, self._pieces, self._held = [], list[_Piece](), list[_Piece]()
         for place, group in enumerate(source.groups):
             inside = number[group.scopes] >= 0
             for pattern in np.unique(inside, axis=0):
                 kept = tuple(np.flatnonzero(pattern).tolist())
-                if not kept:
-                    continue
                 rows = np.flatnonzero((inside == pattern).all(axis=1))
+                if not kept:
+                    self._held.append(_Piece(place, rows.astype(np.int32), kept))
+                    continue
                 shared = group.shared and len(kept) == group.arity
                 cards = tuple(group.cardinalities[k] for k in kept)
                 name = f"{group.name} {kept}"
@@ -78,7 +81,8 @@ class Restriction:
             pinned = self._pinned[variables]
             if pinned.any():
                 here = states[variables][:, None] == np.arange(scores.shape[1])
-                scores = jnp.where(pinned[:, None], jnp.where(here, 0.0, -jnp.inf).astype(scores.dtype), scores)
+                indicator = of(here).where(here, 0.0, -np.inf).astype(scores.dtype)
+                scores = of(indicator, scores).where(pinned[:, None], indicator, scores)
             unary.append(scores)
         tables = []
         for piece, group in zip(self._pieces, self.structure.groups, strict=True):
@@ -89,9 +93,29 @@ class Restriction:
                 continue
             rows = np.zeros(len(piece.rows), np.int32) if source.shared else piece.rows
             held = [k for k in range(source.arity) if k not in piece.kept]
-            moved = jnp.moveaxis(own, [k + 1 for k in held], list(range(1, len(held) + 1)))
-            tables.append(moved[(rows, *(states[source.scopes[piece.rows, k]] for k in held))])
+            moved = of(own).moveaxis(own, [k + 1 for k in held], list(range(1, len(held) + 1)))
+            tables.append(taken(moved, (rows, *(states[source.scopes[piece.rows, k]] for k in held))))
         return Potentials(tuple(unary), tuple(tables))
+
+    def held_score(self, potentials: Potentials, states: Any) -> Any:
+        """Give the log of what the held variables say among themselves; its gradient is zero at what they exclude."""
+        found = []
+        for family, scores in zip(self.source.families, potentials.unary, strict=True):
+            own = np.flatnonzero(self._pinned[family.offset : family.offset + family.size])
+            found.append(taken(scores, (own, states[family.offset + own])))
+        for piece in self._held:
+            group = self.source.groups[piece.group]
+            rows = np.zeros(len(piece.rows), np.int32) if group.shared else piece.rows
+            at = (states[group.scopes[piece.rows, k]] for k in range(group.arity))
+            found.append(taken(potentials.tables[piece.group], (rows, *at)))
+        for count in self.source.counted:
+            apart = np.flatnonzero(~np.isin(count.totals, self.variables))
+            wrong = (counts_at(count, states) != states[count.totals])[apart]
+            found.append(of(wrong).where(wrong, -np.inf, 0.0))
+        xp = of(*found)
+        every = xp.concatenate(found) if found else np.zeros(0, jnp.result_type(float))
+        out = xp.isneginf(every)
+        return xp.where(xp.any(out), -np.inf, xp.sum(xp.where(out, xp.zeros_like(every), every)))
 
 
 def with_bags(structure: Structure, variables: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ from ..enumerate_sites import chosen_sites
 from .belief_forests import Forest, forest_of, spanning_forest
 from .discrete_part import DiscretePart, discrete_part
 from .graph import FactorGraph, graph_of
-from .graph_law import GraphLaw, SiteLaw, observed, states_of
+from .graph_law import GraphLaw, SiteLaw, left_given, states_of
 from .known import applied, known
 from .lifted import TABLE
 from .potentials import Potentials
@@ -184,16 +184,20 @@ def _on(forest: Forest, graph: FactorGraph, beliefs: _Beliefs, wide: bool) -> Po
 
 
 def _draw(forest: Forest, potentials: Potentials, drawn: Sequence[_Drawn]) -> None:
-    """Draw the sites one after the other, each given those before."""
-    structure, tree = forest.structure, jax.tree.structure(potentials)
-    for site in drawn:
-        law = SiteLaw(GraphLaw(structure, tree, (site.name,)), site.shape, site.kind, site.support)
+    """Draw the sites one after the other, each given those before, which leave the graph."""
+    structure = forest.structure
+    for number, site in enumerate(drawn):
+        base = GraphLaw(structure, jax.tree.structure(potentials), (site.name,), normalised=number == 0)
+        law = SiteLaw(base, site.shape, site.kind, site.support)
         leaves = tuple(map(jnp.asarray, jax.tree.leaves(potentials)))
         with contextlib.ExitStack() as scopes:
             for name in site.address[:-1]:
                 scopes.enter_context(scope(str(name)))
             value = sample(str(site.address[-1]), BoundLaw(law, leaves))
-        potentials = observed(structure, potentials, site.name, states_of(value, site.support)[0])
+        if number + 1 < len(drawn):
+            rest, states = left_given(structure, (site.name,), states_of(value, site.support)[0])
+            potentials = rest.potentials(potentials, states)
+            structure = rest.structure
 
 
 def _values(held: Sequence[Choice], given: Mapping[str, Any] | None) -> list[Any]:

@@ -168,14 +168,13 @@ def warm_start_inside_a_move():
 
     def beliefs(original):
         def following(part, forest, settings, current, arrays):
-            now = part.graph(*arrays, *(current[c.name] for c in part.held))
-            past = now.potentials
+            now = past = part.graph(*arrays, *(current[c.name] for c in part.held))
             for choice, support in zip(part.choices, part.supports, strict=True):
                 states, _ = graph_law.states_of(current[choice.name], support)
-                past = graph_law.observed(part.structure, past, choice.name, states)
-            last = propagation.propagated(graph.graph_of(part.structure, past), max_iters=3, tol=0.0)
-            more = {**settings, "init": last, "max_iters": 1, "tol": 0.0}
-            return tree_proposal._beliefs_on(forest, now, more)
+                past = past.observe({choice.name: states.reshape(choice.full_shape)})
+            last = propagation.propagated(past, max_iters=3, tol=0.0)
+            found = propagation.propagated(now, **{**settings, "init": last, "max_iters": 1, "tol": 0.0})
+            return tree_proposal._on(forest, now, (found.variables, found.factors), wide=False)
 
         return following
 
@@ -205,9 +204,8 @@ def floor_left_out_of_the_density():
             base = self.base
             if base.structure.family(belief_forests.COIN) is not None:
                 numbers = graph.Potentials(*jax.tree.unflatten(base.tree, leaves))
-                leaves = jax.tree.leaves(
-                    graph_law.observed(base.structure, numbers, belief_forests.COIN, jnp.array([1]))
-                )
+                tree_alone = graph.graph_of(base.structure, numbers).observe({belief_forests.COIN: 1})
+                leaves = jax.tree.leaves(tree_alone.potentials)
             return original(self, value, *leaves)
 
         return log_prob

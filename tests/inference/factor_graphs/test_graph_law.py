@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from lawful.errors import PathLimitError
 from lawful.inference.factor_graphs import FactorGraph
-from lawful.inference.factor_graphs.graph_law import GraphLaw, SiteLaw, observed
+from lawful.inference.factor_graphs.graph_law import GraphLaw, SiteLaw
 from tests.inference.factor_graphs.truth import Truth, assignments, cases, random_graph
 
 
@@ -40,6 +40,10 @@ def test_it_is_the_law_of_the_graph_summed_over_all_others(case):
             if truth.log_z == -np.inf:
                 wanted = float((value == 0).all())
             assert np.exp(mass) == pytest.approx(wanted, abs=1e-13)
+        [(kept, shares)], _ = law.finite_elements(None, *leaves)
+        positive = np.asarray(masses) > -np.inf
+        np.testing.assert_array_equal(np.array(kept).reshape((-1, *law.shape)), np.asarray(values)[positive])
+        np.testing.assert_allclose(shares, np.exp(np.asarray(masses)[positive]), rtol=1e-12, atol=0)
 
 
 @settings(max_examples=4)
@@ -75,7 +79,7 @@ def test_sites_drawn_one_after_the_other_have_the_joint_law():
     first, last = law_of(graph, "z")[0], law_of(graph, "w")[0]
     for value in np.asarray(joint.enumerate(*leaves)[0]):
         z, w = jnp.asarray(value[:2]), jnp.asarray(value[2:])
-        after = jax.tree.leaves(observed(graph.structure, graph.potentials, "z", z))
+        after = list(map(jnp.asarray, jax.tree.leaves(graph.observe({"z": z}).potentials)))
         apart, whole = (
             first.log_prob(z, *leaves) + last.log_prob(w, *after),
             joint.log_prob(jnp.asarray(value), *leaves),
