@@ -1,0 +1,10 @@
+"""Learning from label proportions: labels of single rows from counts of labels in bags of rows.
+
+Law: everything is inference in one measure, P(y | X, counts) proportional to prod_i exp(z_i y_i) prod_b f_b(sum y)
+prod_ij psi_ij(y_i, y_j): logits of a learner, exact counts of bags, and neighbours that agree.
+"""
+
+from .bags import Bags
+from .noise import Geometric, Noise, Normal, Rounded, Soft, Thinned
+
+__all__ = ["Bags", "Geometric", "Noise", "Normal", "Rounded", "Soft", "Thinned"]

@@ -1,0 +1,149 @@
+"""Noise: how the number reported of a bag comes from its true count, as log weights of the counts 0..B.
+
+Law: `log_weights(observed, sizes, width)` is log p(observed | s) for s = 0..width, up to a constant of the bag, and
+-inf for a count that the report excludes. Without noise it is the indicator of the count itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.errors import ObservationError
+from lawful.inference.numerics.counts import potentials
+
+__all__ = ["Geometric", "Noise", "Normal", "Rounded", "Soft", "Thinned"]
+
+
+@runtime_checkable
+class Noise(Protocol):
+    """How a report comes from a count; a class of your own with these two methods serves as well."""
+
+    def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
+        """Give log p(observed | s) for s = 0..width (G, width + 1), of reports (G,) on bags of these sizes (G,)."""
+
+    def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Give a guess of the counts (G,), without the members: for base rates and starting points."""
+
+
+@dataclass(frozen=True)
+class Normal:
+    """A report is the count plus normal noise of a standard deviation.
+
+    >>> Normal(1.0).log_weights(np.array([1.0]), np.array([2]), 2).round(4).tolist()
+    [[-1.4189, -0.9189, -1.4189]]
+    """
+
+    scale: float
+
+    def __post_init__(self) -> None:
+        """Check the scale."""
+        _positive("Normal", "scale", self.scale)
+
+    def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
+        """Give normal log densities."""
+        return potentials.normal_count(jnp.asarray(observed, float), self.scale, width)
+
+    def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Give the reports, within the bag."""
+        return np.clip(observed, 0, sizes)
+
+
+@dataclass(frozen=True)
+class Thinned:
+    """Each one is seen with a probability, so a report is Binomial(count, keep).
+
+    >>> np.exp(Thinned(0.5).log_weights(np.array([1]), np.array([2]), 2)).round(4).tolist()
+    [[0.0, 0.5, 0.5]]
+    """
+
+    keep: float
+
+    def __post_init__(self) -> None:
+        """Check the probability."""
+        if not 0 < self.keep <= 1:
+            raise ObservationError(f"Thinned: keep={self.keep!r}. Fix: give a probability in (0, 1].")
+
+    def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
+        """Give binomial log probabilities."""
+        return potentials.thinned_count(jnp.asarray(observed, float), self.keep, width)
+
+    def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Give the reports over the probability of being seen."""
+        return np.clip(observed / self.keep, 0, sizes)
+
+
+@dataclass(frozen=True)
+class Geometric:
+    """Two-sided geometric noise, P(noise = k) proportional to exp(-decay |k|): differential privacy with this epsilon.
+
+    Reference: Ghosh, Roughgarden and Sundararajan (2012), Universally utility-maximizing privacy mechanisms.
+    """
+
+    decay: float
+
+    def __post_init__(self) -> None:
+        """Check the decay."""
+        _positive("Geometric", "decay", self.decay)
+
+    def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
+        """Give log probabilities of the differences."""
+        return potentials.geometric_count(jnp.asarray(observed, float), self.decay, width)
+
+    def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Give the reports, within the bag."""
+        return np.clip(observed, 0, sizes)
+
+
+@dataclass(frozen=True)
+class Soft:
+    """A quadratic penalty: log weight -strength (s - observed)^2."""
+
+    strength: float
+
+    def __post_init__(self) -> None:
+        """Check the strength."""
+        _positive("Soft", "strength", self.strength)
+
+    def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
+        """Give the penalties."""
+        return potentials.soft_count(jnp.asarray(observed, float), self.strength, width)
+
+    def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Give the reports, within the bag."""
+        return np.clip(observed, 0, sizes)
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Proportions published to some decimals: every count whose proportion rounds to the published one is as good.
+
+    The report is the published proportion times the size of the bag.
+
+    >>> Rounded(1).log_weights(np.array([0.3 * 7]), np.array([7]), 7).tolist()[0][1:4]  # 2/7 = 0.286, alone
+    [-inf, 0.0, -inf]
+    """
+
+    decimals: int
+
+    def __post_init__(self) -> None:
+        """Check the decimals."""
+        if self.decimals < 0:
+            raise ObservationError(f"Rounded: decimals={self.decimals!r}. Fix: give 0 or more.")
+
+    def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
+        """Give zero within half a unit of the last decimal, ends included, whichever way they were rounded."""
+        half = (0.5 * 10.0**-self.decimals + 1e-9) * sizes
+        return potentials.interval(jnp.asarray(observed - half), jnp.asarray(observed + half), width)
+
+    def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Give the reports, within the bag."""
+        return np.clip(observed, 0, sizes)
+
+
+def _positive(law: str, name: str, value: float) -> None:
+    if not value > 0:
+        raise ObservationError(f"{law}: {name}={value!r}. Fix: give a positive number.")
