@@ -5,6 +5,17 @@ prod_ij psi_ij(y_i, y_j): logits of a learner, exact counts of bags, and neighbo
 """
 
 from .bags import Bags
+from .likelihood import count_log_likelihood, posterior_given_counts
 from .noise import Geometric, Noise, Normal, Rounded, Soft, Thinned
 
-__all__ = ["Bags", "Geometric", "Noise", "Normal", "Rounded", "Soft", "Thinned"]
+__all__ = [
+    "Bags",
+    "Geometric",
+    "Noise",
+    "Normal",
+    "Rounded",
+    "Soft",
+    "Thinned",
+    "count_log_likelihood",
+    "posterior_given_counts",
+]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import jax
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix, issparse
 from scipy.sparse.csgraph import connected_components
@@ -295,7 +296,8 @@ class Bags:
         if self.noise is None:
             found = np.where(s == counts[:, None], 0.0, -np.inf)
         else:
-            found = np.asarray(self.noise.log_weights(counts, sizes, size), float)
+            with jax.ensure_compile_time_eval():  # bags are known, even while logits are traced
+                found = np.asarray(self.noise.log_weights(counts, sizes, size), float)
         found = np.where(self.known[chosen][:, None], found, 0.0)
         return np.where(s <= sizes[:, None], found, -np.inf)
 

@@ -1,0 +1,135 @@
+"""The exact likelihood of counts, and what they say of each row, where rows are independent given their logits.
+
+Law: with y_i ~ Bernoulli(sigma(z_i)) independent, the likelihood of a bag is P(report_b | z) = E exp(g_b(sum y)), and the
+posterior of a row is P(y_i = 1 | z, report of its bag). The gradient of the first by z_i is the posterior less
+sigma(z_i), so following it is expectation maximisation. Both are exact for bags of any size; bags of like sizes run side
+by side, padded by members that are never one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lawful.errors import MemoryLimitError, NonFiniteError, ObservationError
+from lawful.inference.numerics import counts as counting
+
+from .bags import Bags
+
+__all__ = ["count_log_likelihood", "posterior_given_counts"]
+
+
+def count_log_likelihood(z: Any, bags: Bags, *, approximate: bool = False) -> Float[Array, " G"]:
+    """Give log P(report_b | z) of each bag, exactly: the Poisson-binomial law of its count.
+
+    It can be differentiated by z, and runs under `jax.jit` and `jax.vmap`. Where bags overlap each is looked at alone.
+
+    Args:
+        z: logits of the rows (n,), or log scores of the classes (n, K) where counts are of classes.
+        bags: the bags and their counts.
+        approximate: whether counts of classes with too many states may take the normal approximation.
+
+    Returns: (n_b,); 0 for a bag whose count is not known, -inf for one that z excludes.
+
+    Raises: ObservationError for logits that do not fit, NonFiniteError for NaN among them, MemoryLimitError for counts
+        of classes with too many states.
+
+    >>> count_log_likelihood(jnp.zeros(4), Bags.from_ids([0, 0, 0, 1], [1, 1])).round(4).tolist()
+    [-0.9808, -0.6931]
+    """
+    z = checked_logits(z, bags)
+    found = jnp.zeros(bags.n_bags, z.dtype)
+    for chosen, _, solved in _solved(z, bags, approximate):
+        found = found.at[chosen].set(solved.log_evidence)
+    return found
+
+
+def posterior_given_counts(z: Any, bags: Bags, *, approximate: bool = False) -> Float[Array, " ..."]:
+    """Give the posterior of each row, given its logit and the report of its bag, exactly.
+
+    Args:
+        z: as for `count_log_likelihood`.
+        bags: the bags, which must not overlap.
+        approximate: as for `count_log_likelihood`.
+
+    Returns: P(y_i = 1) of the rows (n,), or probabilities of the classes (n, K); those of a row in no bag are its
+        learner's. Known counts are the sums over their bags.
+
+    Raises: as `count_log_likelihood`; ObservationError where bags overlap.
+
+    >>> bags = Bags.from_ids([0, 0, -1], [1])
+    >>> posterior_given_counts(jnp.log(jnp.array([3.0, 1.0, 1.0])), bags).round(4).tolist()
+    [0.75, 0.25, 0.5]
+    """
+    if bags.overlapping:
+        raise ObservationError(
+            "posterior_given_counts: bags overlap, so their counts are not independent. Fix: give them to `labelled`, "
+            "which passes messages between them."
+        )
+    z = checked_logits(z, bags)
+    told = jnp.zeros((bags.n_rows + 1, *z.shape[1:]), z.dtype)
+    for _, rows, solved in _solved(z, bags, approximate):
+        told = told.at[rows].set(solved.messages.astype(z.dtype))
+    scores = told[: bags.n_rows] + z
+    return jax.nn.sigmoid(scores) if z.ndim == 1 else jax.nn.softmax(scores, axis=-1)
+
+
+def checked_logits(z: Any, bags: Bags) -> jax.Array:
+    """Give logits as an array, of one number a row or one for each class.
+
+    >>> checked_logits(np.zeros(2, np.float32), Bags.from_ids([0, 0], [1])).dtype.name
+    'float32'
+    """
+    z = jnp.asarray(z)
+    if not jnp.issubdtype(z.dtype, jnp.floating):
+        z = z.astype(float)
+    shape = (bags.n_rows,) if bags.counts.ndim == 1 else (bags.n_rows, bags.n_classes)
+    if z.shape != shape:
+        raise ObservationError(
+            f"logits of shape {z.shape} for bags of {bags.n_rows} rows and {bags.n_classes} classes, expected {shape}. "
+            "Fix: give one logit a row, or one score for each class where counts are of classes."
+        )
+    if not isinstance(z, jax.core.Tracer):
+        wrong = np.isnan(np.asarray(z))
+        if wrong.any():
+            row = int(np.argwhere(wrong)[0][0])
+            raise NonFiniteError(f"logits: that of row {row} is NaN. Fix: look at the learner that made it.", row=row)
+    return z
+
+
+def _solved(z: jax.Array, bags: Bags, approximate: bool) -> Iterator[tuple[np.ndarray, np.ndarray, Any]]:
+    """Solve bags of like sizes at once: their numbers (G,), their rows (G, B), messages and log evidence."""
+    for chosen in bags.size_classes:
+        chosen = chosen[bags.known[chosen]]
+        rows = bags.padded(chosen)
+        if not len(chosen):
+            continue
+        if z.ndim == 1:
+            h = jnp.append(z, jnp.asarray(-jnp.inf, z.dtype))[rows]
+            yield chosen, rows, counting.solve(h, jnp.asarray(bags.log_weights(chosen), z.dtype))
+        else:
+            yield chosen, rows, _classes(z, bags, chosen, rows, approximate)
+
+
+def _classes(z: jax.Array, bags: Bags, chosen: np.ndarray, rows: np.ndarray, approximate: bool) -> Any:
+    """Solve counts of classes; what pads a bag is in the class with most members, and is counted there."""
+    counts = bags.counts[chosen].copy()
+    most = int(np.argmax(counts.max(axis=0)))
+    counts[:, most] += rows.shape[1] - bags.sizes[chosen]
+    padding = np.where(np.arange(bags.n_classes) == most, 0.0, -np.inf)
+    scores = jnp.concatenate([z, jnp.asarray(padding, z.dtype)[None]])[rows]
+    try:
+        return counting.multiclass_solve(scores, jnp.asarray(counts), counts.max(axis=0).tolist())
+    except MemoryLimitError as error:
+        if not approximate:
+            raise MemoryLimitError(
+                f"counts of {bags.n_classes} classes in bags of up to {rows.shape[1]} members have more states than an "
+                "exact sum may have. Fix: give approximate=True, for the normal approximation.",
+                states=getattr(error, "states", None),
+            ) from error
+    return counting.multiclass_approximate(scores, jnp.asarray(counts))
