@@ -1,9 +1,9 @@
 """The exact likelihood of counts, and what they say of each row, where rows are independent given their logits.
 
-Law: with y_i ~ Bernoulli(sigma(z_i)) independent, the likelihood of a bag is P(report_b | z) = E exp(g_b(sum y)), and the
-posterior of a row is P(y_i = 1 | z, report of its bag). The gradient of the first by z_i is the posterior less
-sigma(z_i), so following it is expectation maximisation. Both are exact for bags of any size; bags of like sizes run side
-by side, padded by members that are never one.
+Law: with y_i ~ Bernoulli(sigma(z_i)) independent, the likelihood of a bag is P(report_b | z) = E exp(g_b(sum y)), and
+the posterior of a row is P(y_i = 1 | z, report of its bag). The gradient of the first by z_i is the posterior less
+sigma(z_i), so following it is expectation maximisation. Both are exact for bags of any size; bags of like sizes run
+side by side, padded by members that are never one.
 """
 
 from __future__ import annotations
