@@ -5,17 +5,23 @@ prod_ij psi_ij(y_i, y_j): logits of a learner, exact counts of bags, and neighbo
 """
 
 from .bags import Bags
+from .coupling import Coupling, coupled
 from .likelihood import count_log_likelihood, posterior_given_counts
+from .neighbours import Neighbours, knn_graph
 from .noise import Geometric, Noise, Normal, Rounded, Soft, Thinned
 
 __all__ = [
     "Bags",
+    "Coupling",
     "Geometric",
+    "Neighbours",
     "Noise",
     "Normal",
     "Rounded",
     "Soft",
     "Thinned",
     "count_log_likelihood",
+    "coupled",
+    "knn_graph",
     "posterior_given_counts",
 ]
