@@ -92,9 +92,9 @@ class Beliefs:
         for group, found in zip(self.structure.groups, self.factors, strict=True):
             if group.name == name and found is None:
                 raise LawfulError(
-                    f"factor_beliefs: {name!r} has {group.size} factors with tables {group.cardinalities} in chains: "
-                    "their beliefs were left out, since they would take more memory than all else. Fix: the gradient "
-                    "of log_z by a table that all share is their sum.",
+                    f"factor_beliefs: {name!r} has {group.size} factors with tables {group.cardinalities}: their "
+                    "beliefs were left out (factors=False, or long chains), since they would take more memory than all "
+                    "else. Fix: the gradient of log_z by a table that all share is their sum.",
                     site=name,
                 )
             if group.name == name:

@@ -62,20 +62,22 @@ class Box:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """Any variables, by their numbers (G,)."""
+    """Any variables, by their numbers (G,), which may be traced: as constants, millions of them are slow to compile."""
 
     count: int
-    rows: np.ndarray
+    rows: Any
 
     def read(self, values: Any) -> Any:
         """Take the elements (K, n) -> (K, G)."""
-        return values[:, self.rows]
+        return values.at[:, self.rows].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
     def add(self, values: Any, given: Any) -> Any:
         """Add to the elements (K, n), (K, G) -> (K, n)."""
         card = len(given)
-        flat = (np.arange(card)[:, None] * self.count + self.rows).reshape(-1)
-        return values.reshape(-1).at[flat].add(given.reshape(-1)).reshape((card, self.count))
+        flat = (np.arange(card, dtype=self.rows.dtype)[:, None] * self.count + self.rows).reshape(-1)
+        added = values.reshape(-1).at[flat]
+        summed = added.add(given.reshape(-1), mode="promise_in_bounds", wrap_negative_indices=False)
+        return summed.reshape((card, self.count))
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
+from .counted_odds import CountedOdds
 from .exchange import Logs
 from .layouts import pieces_of
 from .log_odds import RANGE, LogOdds, kind_of
@@ -18,7 +19,7 @@ from .structure import Structure
 
 def exchange_for(
     structure: Structure, potentials: Potentials, temperature: float | None, ones: bool = True
-) -> Logs | LogOdds:
+) -> Logs | LogOdds | CountedOdds:
     """Choose how messages are kept: as simple as the numbers allow; of traced ones nothing is known.
 
     Args:
@@ -32,12 +33,14 @@ def exchange_for(
         return Logs(True, temperature)
     hard = any(np.min(np.asarray(x), initial=0) == -np.inf for x in arrays)
     hard = hard or any(np.ptp(count.sizes) > 0 for count in structure.counted if count.size)
-    narrow = not hard and all(_range(np.asarray(t)) <= RANGE for t in potentials.tables)
-    if not narrow or temperature != 1 or not ones:
-        return Logs(hard, temperature)
+    narrow = all(np.min(t, initial=0) > -np.inf and _range(np.asarray(t)) <= RANGE for t in potentials.tables)
     net = net_of(structure)
-    if _binary(net):
-        return LogOdds(tuple(kind_of([np.asarray(potentials.tables[k]) for k in p.groups]) for p in pieces_of(net)))
+    binary = narrow and temperature == 1 and ones and _binary(net)
+    if binary and (not hard or _counts_exclude(structure, potentials)):
+        odds = LogOdds(tuple(kind_of([np.asarray(potentials.tables[k]) for k in p.groups]) for p in pieces_of(net)))
+        return CountedOdds(odds) if hard else odds
+    if hard or not narrow or temperature != 1 or not ones:
+        return Logs(hard, temperature)
     potts = all(
         _is_potts(np.asarray(t)) for g, t in zip(structure.groups, potentials.tables, strict=True) if g.arity > 1
     )
@@ -48,6 +51,16 @@ def _binary(net: Net) -> bool:
     """Tell whether messages go to binary variables alone, from pairs and from counts that nothing else reads."""
     pairs = 2 in net.structure.counts and all(block.cardinalities == (2, 2) for block in net.blocks)
     return pairs and all(tally.leaf and tally.cardinalities[0] == 2 for tally in net.tallies)
+
+
+def _counts_exclude(structure: Structure, potentials: Potentials) -> bool:
+    """Tell whether counts alone exclude states, and each member has one: all other scores are finite."""
+    names = {count.name for count in structure.counted}
+    members = np.concatenate([np.zeros(0, np.int64), *(count.members for count in structure.counted)])
+    own = [scores for f, scores in zip(structure.families, potentials.unary, strict=True) if f.name not in names]
+    finite = all(np.min(np.asarray(x), initial=0) > -np.inf for x in own)
+    larger = all(f.cardinality > 2 for f in structure.families if f.name in names)
+    return finite and larger and int(np.bincount(members, minlength=1).max()) <= 1
 
 
 def _is_potts(tables: np.ndarray) -> bool:

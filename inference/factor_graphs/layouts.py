@@ -7,7 +7,7 @@ sum that it adds at the variables, and the answer that it sends for each message
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Protocol, runtime_checkable
@@ -144,9 +144,24 @@ class Piece:
         return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
 
 
-@lru_cache(maxsize=128)
 def pieces_of(net: Net) -> tuple[Piece, ...]:
     """Cut the blocks of a net of binary pairs: cliques are pieces of their own, and what else a block has is one."""
+    if net.source is None:
+        return _pieces_of(net)
+    return tuple(_at(piece, net) for piece in _pieces_of(net.source))
+
+
+def _at(piece: Piece, net: Net) -> Piece:
+    """Take the numbers of variables from a net that was given them."""
+    columns = net.blocks[piece.block].columns
+    if not isinstance(piece.layout, Ends) or not all(isinstance(column, Index) for column in columns):
+        return piece
+    cut = tuple(replace(column, rows=piece.of(column.rows)) for column in columns if isinstance(column, Index))
+    return replace(piece, layout=replace(piece.layout, columns=cut))
+
+
+@lru_cache(maxsize=128)
+def _pieces_of(net: Net) -> tuple[Piece, ...]:
     found = []
     for number, block in enumerate(net.blocks):
         columns, groups = block.columns, tuple(part.group for part in block.parts)

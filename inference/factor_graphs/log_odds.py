@@ -78,15 +78,20 @@ class LogOdds:
             total = piece.layout.add(total, own)
         for tally, (told,) in zip(net.tallies, counts, strict=True):
             total = tally.columns[0].add(total, told)
-        half = jnp.tanh(total / 2)
-        found = []
-        for kind, piece, of, own in zip(self.tables, pieces, weights, messages, strict=False):
-            send, heard = (_in_series, half) if kind == "weak" else (_by_ratio, total)
-            found.append(piece.layout.sent(send, of, heard, own))
+        found = self.answers(net, weights, total, messages)
         for tally, (told,) in zip(net.tallies, counts, strict=True):
-            held = tally.columns[1].read(scores.unary[tally.cardinalities[1]])
+            held = tally.scores(scores.unary[tally.cardinalities[1]])
             found.append((tally.answers((tally.columns[0].read(total) - told)[0], held)[None],))
         return tuple(found)
+
+    def answers(self, net: Net, weights: tuple[Any, ...], total: Any, messages: Messages) -> list[Any]:
+        """Send the messages of all pairs, from what variables hear in all (1, n), by pieces."""
+        half = jnp.tanh(total / 2)
+        found = []
+        for kind, piece, of, own in zip(self.tables, pieces_of(net), weights, messages, strict=False):
+            send, heard = (_in_series, half) if kind == "weak" else (_by_ratio, total)
+            found.append(piece.layout.sent(send, of, heard, own))
+        return found
 
     def damped(self, new: Any, old: Any, damping: Any) -> Any:
         """Mix a message with the old one."""
@@ -98,14 +103,18 @@ class LogOdds:
 
     def as_logs(self, net: Net, messages: Messages) -> Messages:
         """Write messages as logs of both states, the largest at zero."""
-        pieces = pieces_of(net)
-        ends = [piece.layout.ends(own) for piece, own in zip(pieces, messages, strict=False)]
-        first, second = (joined(pieces, list(side)) for side in zip(*ends, strict=True)) if ends else ({}, {})
-        blocks = tuple((_logs(first[k]), _logs(second[k])) for k in range(len(net.blocks)))
+        pieces, blocks = pieces_of(net), self.pairs_as_logs(net, messages)
         counts = zip(net.tallies, messages[len(pieces) :], strict=True)
         laws = (jnp.zeros((t.cardinalities[1], len(t.bags)), told.dtype) for t, (told,) in counts)
         told = (_logs(told) for (told,) in messages[len(pieces) :])
         return (*blocks, *zip(told, laws, strict=True))
+
+    def pairs_as_logs(self, net: Net, messages: Messages) -> Messages:
+        """Write those of pairs, by block, of messages that begin with the pieces."""
+        pieces = pieces_of(net)
+        ends = [piece.layout.ends(own) for piece, own in zip(pieces, messages, strict=False)]
+        first, second = (joined(pieces, list(side)) for side in zip(*ends, strict=True)) if ends else ({}, {})
+        return tuple((_logs(first[k]), _logs(second[k])) for k in range(len(net.blocks)))
 
     def completed(self, net: Net, scores: Scores, messages: Messages) -> Messages:
         """Add what counts hear, which no sweep sends."""
@@ -113,12 +122,17 @@ class LogOdds:
 
     def of_logs(self, net: Net, messages: Messages) -> Messages:
         """Read messages that are logs of both states; those that no weak table sends are cut to what one sends."""
+        told = ((told[1:] - told[:1],) for told, _ in messages[len(net.blocks) :])
+        return (*self.pairs_of_logs(net, messages), *told)
+
+    def pairs_of_logs(self, net: Net, messages: Messages) -> Messages:
+        """Read those of pairs, by piece, of messages that begin with the blocks."""
         found = []
         for kind, piece in zip(self.tables, pieces_of(net), strict=True):
             most = REACH if kind == "weak" else math.inf
             first, second = (jnp.clip(piece.of(m[1:] - m[:1]), -most, most) for m in messages[piece.block])
             found.append(piece.layout.kept(first, second))
-        return (*found, *((told[1:] - told[:1],) for told, _ in messages[len(net.blocks) :]))
+        return tuple(found)
 
 
 def _logs(odds: Any) -> Any:

@@ -41,6 +41,7 @@ class Settings:
         watched: whether the last sweeps are all looked at, to tell a run that oscillates from a slow one.
         gradient: "refuse" and "allow" differentiate the fixed point, whatever led to it; "unrolled" the run itself,
             which then makes all sweeps.
+        factors: whether beliefs of the factors are made of it.
     """
 
     adaptive: bool = False
@@ -49,6 +50,7 @@ class Settings:
     share: float = 0.1
     watched: bool = True
     gradient: str = "refuse"
+    factors: bool = True
 
 
 class Run(NamedTuple):

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache, reduce
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -78,6 +78,7 @@ class Net:
         tallies: the counts; messages of them stand behind those of the blocks.
         singles: the groups of one variable a factor, which join its scores: number, variables, number of states.
         cardinalities: numbers of states, with the number of variables that have as many.
+        source: the net whose places were given anew, or None; see `at`.
     """
 
     structure: Structure
@@ -85,11 +86,34 @@ class Net:
     tallies: tuple[Tally, ...]
     singles: tuple[tuple[int, Index, int], ...]
     cardinalities: tuple[tuple[int, int], ...]
+    source: Net | None = None
 
     @property
     def senders(self) -> tuple[Block | Tally, ...]:
         """All that exchange messages with variables."""
         return (*self.blocks, *self.tallies)
+
+    @cached_property
+    def places(self) -> tuple[Any, ...]:
+        """Numbers of the variables on the axes of the blocks; None where these are boxes, which need none."""
+        return tuple(
+            column.rows.astype(np.int32 if card * column.count < 1 << 31 else np.int64)
+            if isinstance(column, Index)
+            else None
+            for block in self.blocks
+            for column, card in zip(block.columns, block.cardinalities, strict=True)
+        )
+
+    def at(self, places: Sequence[Any]) -> Net:
+        """Give the same with these numbers of variables in place of its own, as a compiled run is given them."""
+        left = iter(places)
+
+        def moved(column: Column) -> Column:
+            rows = next(left)
+            return replace(column, rows=rows) if isinstance(column, Index) else column
+
+        blocks = tuple(replace(block, columns=tuple(map(moved, block.columns))) for block in self.blocks)
+        return replace(self, blocks=blocks, source=self)
 
     def by_block(self, numbers: Sequence[Any]) -> tuple[Any, ...]:
         """Arrange numbers of the factors, for each group one or an array (G,), by block."""

@@ -1,4 +1,4 @@
-"""Beliefs of binary pairs, read off messages that are log odds.
+"""Beliefs of binary pairs and counted bags, read off messages that are log odds.
 
 Law: they are those of the general form (`free_energy`), and so is the log of the mass: of each factor, less what its
 variables have by themselves, so that no large numbers cancel in the sum.
@@ -16,6 +16,8 @@ import jax.numpy as jnp
 
 from lawful.softplus import softplus
 
+from .free_energy import probabilities
+from .log_odds import LIMIT
 from .messages import Messages, Net, Scores
 
 
@@ -24,26 +26,43 @@ class Read(NamedTuple):
 
     Attributes:
         log_z: log of the mass in the message form.
-        variables: probabilities (2, n).
-        factors: for each block, probabilities (2, 2, *shape).
-        inconsistency: largest difference between the belief of a variable and that of a factor about it.
+        variables: by number of states, probabilities (K, n).
+        factors: for each block, probabilities (2, 2, *shape); none where they were not wanted.
+        inconsistency: largest difference between the belief of a variable and that of a factor about it, or None.
+        evidence: for each tally, the log of the mean of the scores of each bag's count (G,).
     """
 
     log_z: Any
-    variables: Any
+    variables: dict[int, Any]
     factors: Sequence[Any]
     inconsistency: Any
+    evidence: tuple[Any, ...]
 
 
-def beliefs_at(net: Net, scores: Scores, messages: Messages) -> Read:
-    """Read the beliefs at messages, which are logs of both states (2, *shape)."""
-    odds = [[m[1] - m[0] for m in block] for block in messages]
+def beliefs_at(net: Net, scores: Scores, messages: Messages, wanted: bool = True) -> Read:
+    """Read the beliefs at messages, which are logs of both states (2, *shape); of factors where these are wanted."""
+    odds = [[m[1] - m[0] for m in block] for block in messages[: len(net.blocks)]]
     base, one = scores.unary[2]
     total = (one - base)[None]
     for block, sent in zip(net.blocks, odds, strict=True):
         for column, message in zip(block.columns, sent, strict=True):
             total = column.add(total, message[None])
-    log_z = scores.constant + jnp.sum(base + softplus(total[0]))
+    # What the variables of a count have by themselves is what its members have without it, and its evidence.
+    log_z, evidence = scores.constant + jnp.sum(base + softplus(total[0])), []
+    others = {card: s for card, s in scores.unary.items() if card != 2}
+    heard = total
+    for tally, (message, law) in zip(net.tallies, messages[len(net.blocks) :], strict=True):
+        members, holders = tally.columns
+        card = tally.cardinalities[1]
+        own = tally.evidence(members.read(heard)[0], tally.scores(scores.unary[card]))
+        log_z = log_z + jnp.sum(own)
+        evidence.append(own)
+        total = members.add(total, (message[1] - message[0])[None])
+        others[card] = holders.add(others[card], law)
+    variables = {card: probabilities(s, 1) for card, s in others.items()}
+    variables[2] = jnp.concatenate([jax.nn.sigmoid(-total), jax.nn.sigmoid(total)])
+    if net.tallies:
+        total = jnp.clip(total, -LIMIT, LIMIT)  # a count may exclude a state, and pairs hear the same from here on
     factors, worst = [], jnp.zeros((), total.dtype)
     for block, sent, table in zip(net.blocks, odds, scores.tables, strict=True):
         whole = jax.lax.optimization_barrier([column.read(total)[0] for column in block.columns])
@@ -53,12 +72,14 @@ def beliefs_at(net: Net, scores: Scores, messages: Messages) -> Read:
         mass = jax.lax.optimization_barrier(jnp.sum(weights, axis=(0, 1)))
         alone = softplus(whole[0]) - jnp.maximum(first, 0) + softplus(whole[1]) - jnp.maximum(second, 0)
         log_z = log_z + jnp.sum(top + jnp.log(mass) - alone)
+        if not wanted:
+            continue
         own = weights / mass
         for axis, have in enumerate(whole):
             off = jnp.sum(own, axis=1 - axis)[1] - jax.nn.sigmoid(have)
             worst = jnp.maximum(worst, jnp.max(jnp.abs(off), initial=0.0))
         factors.append(own)
-    return Read(log_z, jnp.concatenate([jax.nn.sigmoid(-total), jax.nn.sigmoid(total)]), factors, worst)
+    return Read(log_z, variables, factors, worst if wanted else None, tuple(evidence))
 
 
 def _states(odds: Any) -> Any:

@@ -19,6 +19,7 @@ from lawful.errors import LawfulError, NotConvergedError
 from ..numerics.fixed_points import differentiable_if, settled, stationary
 from .beliefs import Beliefs
 from .certificates import attractive, contracts
+from .counted_odds import CountedOdds
 from .counting import tree_shares
 from .exchange import Exchange, Logs
 from .forms import exchange_for
@@ -51,6 +52,7 @@ def propagated(
     certify: bool = True,
     gradient: str = "refuse",
     strict: bool = False,
+    factors: bool = True,
 ) -> Beliefs:
     """Send messages until they stay.
 
@@ -77,6 +79,7 @@ def propagated(
             where that is known when they are taken; "allow" takes the messages for a fixed point that they are not;
             "unrolled" makes all `max_iters` sweeps, and differentiates these, which keeps the messages of each.
         strict: whether to raise an error where the run did not converge, as the verdict says otherwise.
+        factors: whether to give beliefs of the factors, which of millions take more memory than all else.
 
     Raises: LawfulError for settings out of range, and for an `init` of another structure; NotConvergedError as said.
 
@@ -109,19 +112,19 @@ def propagated(
         steps_of(structure, schedule)  # an unfit one is refused here
         exchange = Logs(exchange.hard, temperature)
     watched = tol is None or tol > 0
-    settings = Settings(damping is None, max_iters, schedule, watched=watched, gradient=gradient)
+    settings = Settings(damping is None, max_iters, schedule, watched=watched, gradient=gradient, factors=factors)
     eps = 1e-4 if _precision(potentials) == np.float32 else 1e-9
     limit = min(eps if tol is None else tol, CEILING)
     found = _program(structure, exchange, settings)(
-        potentials, numbers, limit, damping or 0.0, None if init is None else init.messages
+        net_of(structure).places, potentials, numbers, limit, damping or 0.0, None if init is None else init.messages
     )
     kind = _kind(counting, temperature)
     certificate: Certificate = "none"
     if temperature == 1 and _converged(found[3]):
         certificate = _certificate(structure, potentials, kind, certify)
-    variables, factors, total, verdict, messages, info = found
+    variables, tables, total, verdict, messages, info = found
     method = f"loopy ({schedule})"
-    beliefs = Beliefs(structure, variables, factors, total, verdict, messages, info, kind, certificate, method)
+    beliefs = Beliefs(structure, variables, tables, total, verdict, messages, info, kind, certificate, method)
     _refuse_unsettled(beliefs, _traced((potentials, numbers)) and gradient == "refuse", strict)
     return beliefs
 
@@ -198,40 +201,47 @@ _tree_shares = lru_cache(maxsize=64)(tree_shares)
 @lru_cache(maxsize=256)
 def _program(structure: Structure, exchange: Exchange, settings: Settings) -> Any:
     """Compile a run for a structure; potentials, counting numbers, tolerance and damping are given to it."""
-    net = net_of(structure)
-
+    own, none = net_of(structure), (None,) * len(structure.groups)
     logs = Logs(exchange.hard, getattr(exchange, "temperature", 1.0), leaves=True)
 
-    def sent(parameters: Any, messages: Messages) -> Messages:
+    def sent(parameters: Any, messages: Messages, places: Any) -> Messages:
         """Send all messages once, undamped, as logs: what leaves a fixed point as it is."""
+        net = own.at(places)
         scores = scores_of(net, *parameters)
         return logs.sweep(net, scores, logs.prepared(net, scores), messages)
 
-    def read(parameters: Any, messages: Messages) -> Any:
+    def read(parameters: Any, messages: Messages, places: Any) -> Any:
         """Give what messages stand for: the total, and beliefs with their largest inconsistency."""
+        net = own.at(places)
         scores = scores_of(net, *parameters)
         point = point_at(net, scores, messages, exchange.hard, logs.temperature)
         total, point = log_z(net, scores, messages, point, logs.temperature), tempered(point, logs.temperature)
         beliefs = {card: probabilities(b, 1) for card, b in point.variables.items()}
-        own = by_family(net, beliefs), by_factors(net, factor_probabilities(net, point), beliefs)
-        return total, (*own, inconsistency(net, point), point.evidence)
+        variables = by_family(net, beliefs)
+        if not settings.factors:
+            return total, (variables, none, None, point.evidence)
+        tables = by_factors(net, factor_probabilities(net, point), beliefs)
+        return total, (variables, tables, inconsistency(net, point), point.evidence)
 
     @jax.jit
-    def program(potentials: Potentials, counting: Any, tol: Any, damping: Any, first: Messages | None) -> Any:
-        parameters = potentials, counting
+    def program(
+        places: Any, potentials: Potentials, counting: Any, tol: Any, damping: Any, first: Messages | None
+    ) -> Any:
+        parameters, net = (potentials, counting), own.at(places)
         unrolled = settings.gradient == "unrolled"
         held = parameters if unrolled else jax.lax.stop_gradient(parameters)
         ended = run(net, scores_of(net, *held), exchange, settings, tol, damping, first)
-        if isinstance(exchange, LogOdds) and set(structure.counts) == {2}:
+        if isinstance(exchange, CountedOdds) or (isinstance(exchange, LogOdds) and set(structure.counts) == {2}):
             # It is chosen where all numbers are known, so there is nothing to differentiate.
-            found = beliefs_at(net, scores_of(net, *held), jax.lax.stop_gradient(ended.messages))
-            beliefs = {2: found.variables}
-            own = by_family(net, beliefs), by_factors(net, found.factors, beliefs)
-            total, others = found.log_z, (*own, found.inconsistency, ())
+            found = beliefs_at(net, scores_of(net, *held), jax.lax.stop_gradient(ended.messages), settings.factors)
+            tables = by_factors(net, found.factors, found.variables) if settings.factors else none
+            total = found.log_z
+            others = by_family(net, found.variables), tables, found.inconsistency, found.evidence
         elif unrolled:
-            total, others = read(parameters, ended.messages)
+            total, others = read(parameters, ended.messages, places)
         else:
-            total, others = stationary(read, parameters, settled(sent, parameters, ended.messages))
+            point = settled(sent, parameters, ended.messages, places)
+            total, others = stationary(read, parameters, point, places)
         verdict = _verdict(ended, jax.lax.stop_gradient(total), tol)
         if not unrolled:
             total, others = differentiable_if(_trust(verdict, settings), (total, others))
@@ -241,8 +251,9 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
             "residual": ended.residual,
             "residuals": ended.trace,
             "damping": ended.damping,
-            "inconsistency": off,
         }
+        if off is not None:
+            info["inconsistency"] = off
         if net.tallies:
             info["impossible"] = impossible_bags(net, evidence)
         return variables, factors, total, verdict, jax.lax.stop_gradient(ended.messages), info

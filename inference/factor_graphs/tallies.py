@@ -67,6 +67,30 @@ class Tally:
         flat[self.places[self.places < len(flat)]] = np.flatnonzero(self.places.reshape(-1) < len(flat))
         return rows.reshape(-1)[flat]
 
+    def scores(self, unary: Any) -> Any:
+        """Give the scores of the counts (G, B + 1), from those of all variables with as many states (K, n)."""
+        return self.columns[1].read(unary)[: self.size + 1].T
+
+    def answers(self, odds: Any, known: Any) -> Any:
+        """Give what binary members hear, as log odds of state 1 (M,), from theirs and scores of counts (G, B + 1)."""
+        h = self.in_rows(self._turned(odds), -jnp.inf)
+        return self._turned(self.in_column(counts.messages(h, known, accuracy=_accuracy(h))))
+
+    def both(self, odds: Any, known: Any) -> tuple[Any, Any]:
+        """Give what is sent to binary members (2, M) and to the counts (K, G), as logs."""
+        told = self.answers(odds, known)
+        law = self.law(self.in_rows(self._turned(odds), -jnp.inf), 1.0)
+        return jnp.stack([jnp.minimum(-told, 0), jnp.minimum(told, 0)]), law
+
+    def evidence(self, odds: Any, known: Any) -> Any:
+        """Give the log of the mean of the scores of the counts (G,), under binary members of these log odds (M,)."""
+        h = self.in_rows(self._turned(odds), -jnp.inf)
+        return counts.log_evidence(h, known, accuracy=_accuracy(h))
+
+    def _turned(self, odds: Any) -> Any:
+        """Change the sense of members that count when they are zero; twice leaves it."""
+        return odds if self.states.all() else jnp.where(self.states.astype(bool), odds, -odds)
+
     def heard(self, sent: Sequence[Any], temperature: float | None) -> tuple[Any, Any]:
         """Give log odds of the members (G, B) and scores of the counts (G, B + 1), from what the variables send."""
         return self.in_rows(_log_odds(sent[0], self.states, temperature), -jnp.inf), sent[1][: self.size + 1].T
@@ -82,12 +106,6 @@ class Tally:
         flat = self.in_column(odds)
         told = jnp.where(own, jnp.minimum(flat, 0), jnp.minimum(-flat, 0))
         return told, self.law(h, temperature) if law else None
-
-    def answers(self, odds: Any, scores: Any) -> Any:
-        """Give what binary members hear, as log odds of one (M,), from theirs and finite scores of counts (K, G)."""
-        sign = np.where(self.states == 1, 1, -1).astype(odds.dtype)
-        h = self.in_rows(sign * odds, -jnp.inf)
-        return sign * self.in_column(counts.messages(h, scores[: self.size + 1].T, accuracy=_accuracy(h)))
 
     def law(self, h: Any, temperature: float | None) -> Any:
         """Give what a count hears (K, G): the log law of the sum of the members, with its largest entry at zero."""

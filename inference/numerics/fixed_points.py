@@ -19,13 +19,14 @@ import jax.numpy as jnp
 from .linear_equations import solved
 
 
-def settled(update: Callable[[Any, Any], Any], parameters: Any, point: Any) -> Any:
+def settled(update: Callable[..., Any], parameters: Any, point: Any, *given: Any) -> Any:
     """Give a fixed point back as a function of the parameters that it belongs to.
 
     Args:
-        update: (parameters, point) -> point, the function f.
+        update: (parameters, point, *given) -> point, the function f.
         parameters: a pytree of floats.
         point: a solution of point = update(parameters, point), whose own derivative is left out.
+        given: what else the function reads, without derivative, as arrays of indices; what is traced must come so.
 
     Returns: the point. Its derivative is NaN where the linear equation could not be solved to 1e-8 (1e-4 in float32).
 
@@ -35,27 +36,28 @@ def settled(update: Callable[[Any, Any], Any], parameters: Any, point: Any) -> A
     """
 
     @jax.custom_jvp
-    def held(parameters: Any, point: Any) -> Any:
+    def held(parameters: Any, point: Any, given: Any) -> Any:
         return point
 
     @held.defjvp
     def rule(primals: Any, tangents: Any) -> Any:
         # The equation holds at the point as a function of the parameters, which second derivatives need.
-        parameters, point = primals[0], held(*primals)
-        _, towards = jax.jvp(lambda p: update(p, point), (parameters,), (tangents[0],))
-        _, onward = jax.linearize(lambda x: update(parameters, x), point)
+        parameters, point, given = primals[0], held(*primals), primals[2]
+        _, towards = jax.jvp(lambda p: update(p, point, *given), (parameters,), (tangents[0],))
+        _, onward = jax.linearize(lambda x: update(parameters, x, *given), point)
         return point, _solved(onward, towards)
 
-    return held(parameters, jax.lax.stop_gradient(point))
+    return held(parameters, jax.lax.stop_gradient(point), given)
 
 
-def stationary(read: Callable[[Any, Any], Any], parameters: Any, point: Any) -> Any:
+def stationary(read: Callable[..., Any], parameters: Any, point: Any, *given: Any) -> Any:
     """Read a value that is stationary in a point, and whatever else goes with it.
 
     Args:
-        read: (parameters, point) -> (value, others).
+        read: (parameters, point, *given) -> (value, others).
         parameters: a pytree of floats.
         point: where the derivative of the value by the point is zero.
+        given: what else the function reads, as in `settled`.
 
     Returns: (value, others). The value's derivative leaves out that of the point; second derivatives do not.
 
@@ -65,17 +67,17 @@ def stationary(read: Callable[[Any, Any], Any], parameters: Any, point: Any) -> 
     """
 
     @jax.custom_jvp
-    def held(parameters: Any, point: Any) -> Any:
-        return read(parameters, point)
+    def held(parameters: Any, point: Any, given: Any) -> Any:
+        return read(parameters, point, *given)
 
     @held.defjvp
     def rule(primals: Any, tangents: Any) -> Any:
-        parameters, point = primals
-        _, (moved, _) = jax.jvp(lambda p: read(p, point), (parameters,), (tangents[0],))
-        _, (_, others) = jax.jvp(read, primals, tangents)
+        parameters, point, given = primals
+        _, (moved, _) = jax.jvp(lambda p: read(p, point, *given), (parameters,), (tangents[0],))
+        _, (_, others) = jax.jvp(lambda p, x: read(p, x, *given), (parameters, point), tangents[:2])
         return held(*primals), (moved, others)
 
-    return held(parameters, point)
+    return held(parameters, point, given)
 
 
 @jax.custom_jvp

@@ -5,23 +5,34 @@ prod_ij psi_ij(y_i, y_j): logits of a learner, exact counts of bags, and neighbo
 """
 
 from .bags import Bags
+from .calibration import Calibration, calibrated
 from .coupling import Coupling, coupled
+from .edge_correlation import EdgeCorrelation, edge_correlation
+from .labelling import Labelling, labelled
 from .likelihood import count_log_likelihood, posterior_given_counts
 from .neighbours import Neighbours, knn_graph
 from .noise import Geometric, Noise, Normal, Rounded, Soft, Thinned
+from .program import llp_program
 
 __all__ = [
     "Bags",
+    "Calibration",
     "Coupling",
+    "EdgeCorrelation",
     "Geometric",
+    "Labelling",
     "Neighbours",
     "Noise",
     "Normal",
     "Rounded",
     "Soft",
     "Thinned",
+    "calibrated",
     "count_log_likelihood",
     "coupled",
+    "edge_correlation",
     "knn_graph",
+    "labelled",
+    "llp_program",
     "posterior_given_counts",
 ]

@@ -115,7 +115,7 @@ def coupled(
     n_rows: int,
     base_rate: Any,
     *,
-    kappa: float = 0.95,
+    kappa: float | int = 0.95,
     weights: np.ndarray | None = None,
     allow_unstable: bool = False,
 ) -> Coupling:

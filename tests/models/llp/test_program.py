@@ -1,0 +1,73 @@
+"""The program has the density of the model, so whatever runs on programs gives the same labels."""
+
+import json
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import inference
+from lawful.inference import kernels
+from lawful.inference.factor_graphs import infer, to_factor_graph
+from lawful.models.llp import Bags, Coupling, Normal, llp_program
+from tests.models.llp.truth import posterior
+
+NEAR = Coupling(np.array([[0, 3], [1, 4], [2, 3]]), 0.3, 0.4, np.nan)
+MODELS = {
+    "exact": (Bags.from_ids([0, 0, 0, 1, 1, -1], [1, 1]), NEAR),
+    "noisy": (Bags.from_ids([0, 0, 0, 1, 1, -1], [1.2, 0.7], noise=Normal(0.5)), None),
+    "missing": (Bags.from_ids([0, 0, 1, 1, 1], [np.nan, 2]), NEAR),
+    "overlapping": (Bags.from_membership([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1]], [2, 1]), NEAR),
+    "classes": (Bags.from_ids([0, 0, 0, 1, 1], [[1, 1, 1], [0, 1, 1]]), None),
+}
+
+
+def logits(bags):
+    shape = (bags.n_rows,) if bags.counts.ndim == 1 else (bags.n_rows, bags.n_classes)
+    return np.random.default_rng(0).normal(size=shape)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_l10_elimination_of_the_program_is_the_sum_of_all_labellings(name):
+    bags, near = MODELS[name]
+    z = logits(bags)
+    log_z, marginals = posterior(z, bags, *(() if near is None else (near.edges, near.log_table)))
+    found = infer(to_factor_graph(partial(llp_program, bags=bags, coupling=near), jnp.asarray(z)), "exact")
+    beliefs = np.asarray(found.beliefs["y"])
+    np.testing.assert_allclose(beliefs[:, 1] if z.ndim == 1 else beliefs, marginals, atol=1e-10)
+    assert float(found.log_z) == pytest.approx(log_z, rel=1e-10)
+
+
+def test_l1_the_reference_bags_as_a_program_and_summed_out(data):
+    file = json.loads((data / "exact" / "llp_bags.json").read_text())
+    chosen = [k for k, bag in enumerate(file["data"]["bags"]) if len(bag["p"]) <= 12]
+    given, truth = ([file[a][b][k] for k in chosen] for a, b in (("data", "bags"), ("exact", "bags")))
+    p = np.concatenate([bag["p"] for bag in given])
+    bags = Bags.from_ids(np.repeat(np.arange(len(given)), [len(b["p"]) for b in given]), [b["count"] for b in given])
+    z, model = jnp.log(p / (1 - p)), partial(llp_program, bags=bags)
+    expected = np.concatenate([bag["marginals"] for bag in truth])
+    np.testing.assert_allclose(inference.bp(model)(z).marginals["y"][:, 1], expected, atol=1e-10)
+
+    def with_another(z):
+        lawful.sample("another", dist.Normal(0.0, 1.0))  # so that something is left when all labels are summed
+        model(z)
+
+    summed = inference.importance(with_another, particles=2, enumerate=inference.marginalise())(jax.random.key(0), z)
+    total = sum(bag["log_prob_count"] for bag in truth)
+    assert float(np.ravel(summed.log_evidence)[0]) == pytest.approx(total, rel=1e-10)
+
+
+def test_l1_block_gibbs_has_the_same_means():
+    bags = MODELS["exact"][0]
+    z = logits(bags)
+    _, marginals = posterior(z, bags, NEAR.edges, NEAR.log_table)
+    model = partial(llp_program, bags=bags, coupling=NEAR)
+    draws = 4000
+    run = inference.mcmc(model, kernels.block_gibbs(), chains=1, warmup=10, draws=draws)
+    means = np.asarray(run(jax.random.key(1), jnp.asarray(z)).posterior["y"], float).mean(axis=(0, 1))
+    # All labels are one block, so draws are independent.
+    assert np.all(np.abs(means - marginals) <= 4.5 * np.sqrt(marginals * (1 - marginals) / draws) + 1e-12)
