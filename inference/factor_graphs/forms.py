@@ -33,7 +33,9 @@ def exchange_for(
         return Logs(True, temperature)
     hard = any(np.min(np.asarray(x), initial=0) == -np.inf for x in arrays)
     hard = hard or any(np.ptp(count.sizes) > 0 for count in structure.counted if count.size)
-    narrow = all(np.min(t, initial=0) > -np.inf and _range(np.asarray(t)) <= RANGE for t in potentials.tables)
+    narrow = all(
+        np.min(np.asarray(t), initial=0) > -np.inf and _range(np.asarray(t)) <= RANGE for t in potentials.tables
+    )
     net = net_of(structure)
     binary = narrow and temperature == 1 and ones and _binary(net)
     if binary and (not hard or _counts_exclude(structure, potentials)):
@@ -59,8 +61,8 @@ def _counts_exclude(structure: Structure, potentials: Potentials) -> bool:
     members = np.concatenate([np.zeros(0, np.int64), *(count.members for count in structure.counted)])
     own = [scores for f, scores in zip(structure.families, potentials.unary, strict=True) if f.name not in names]
     finite = all(np.min(np.asarray(x), initial=0) > -np.inf for x in own)
-    larger = all(f.cardinality > 2 for f in structure.families if f.name in names)
-    return finite and larger and int(np.bincount(members, minlength=1).max()) <= 1
+    apart = all((f.cardinality == 2) == (f.name not in names) for f in structure.families)
+    return finite and apart and int(np.bincount(members, minlength=1).max()) <= 1
 
 
 def _is_potts(tables: np.ndarray) -> bool:
