@@ -123,7 +123,7 @@ def test_beliefs_of_log_odds_are_those_of_the_general_form(kind):
     scores = scores_of(net, graph.potentials, net.by_block([1.0, 1.0]))
     point, read = point_at(net, scores, messages, False), beliefs_at(net, scores, messages)
     np.testing.assert_allclose(read.log_z, log_z(net, scores, messages, point), rtol=1e-12)
-    np.testing.assert_allclose(read.variables, probabilities(point.variables[2], 1), rtol=1e-10)
+    np.testing.assert_allclose(read.variables[2], probabilities(point.variables[2], 1), rtol=1e-10)
     for ours, theirs in zip(read.factors, point.factors, strict=True):
         np.testing.assert_allclose(ours, probabilities(theirs, 2), rtol=1e-10, atol=1e-300)
     np.testing.assert_allclose(read.inconsistency, inconsistency(net, point), rtol=1e-10)
@@ -136,7 +136,9 @@ def test_a_run_on_cliques_is_that_of_their_pairs_and_starts_from_any_messages():
     fast = propagated(graph, damping=0.5, max_iters=7, tol=0.0)
     net = net_of(graph.structure)
     plain = _program(graph.structure, Logs(False), Settings(False, 7))
-    variables, factors, total, _, _, info = plain(graph.potentials, net.by_block([1.0, 1.0]), 0.0, 0.5, None)
+    variables, factors, total, _, _, info = plain(
+        net.places, graph.potentials, net.by_block([1.0, 1.0]), 0.0, 0.5, None
+    )
     np.testing.assert_allclose(fast.variables[0], variables[0], atol=1e-12)
     for ours, theirs in zip(fast.factors, factors, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
