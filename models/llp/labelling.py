@@ -115,7 +115,7 @@ def labelled(
         if found.verdict not in BROKEN or not pairs:
             return _read(z, bags, found, strength, kappa, tried)
         # Half the strength has less than half the gain, so kappa is at most halved as well.
-        strength, kappa = strength / 2, kappa / 2
+        strength, kappa = np.asarray(strength / 2), kappa / 2
         tables = (_table(strength, coupling, z.dtype).reshape(tables[0].shape),)
     if bags.overlapping:
         return labelled(z, bags, None, damping=damping, max_iters=max_iters, tol=tol)
