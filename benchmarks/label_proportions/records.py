@@ -1,0 +1,111 @@
+"""One method on one cell: a row of the table of results.
+
+Law: a row holds what its tables show, how it came about (versions, commit, seed, hash of the data), and no name of a
+machine. "last" takes the net after its last epoch; "by labels" is the published rule, the epoch of the best area on
+the labels of validation rows, and never ours.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.harness.records import commit
+from benchmarks.label_proportions import metrics
+from benchmarks.label_proportions.catalogue import Fit
+from benchmarks.label_proportions.protocol import Cell, Split, cut
+from lawful.inference.numerics import counts
+from lawful.models.llp import Bags
+from lawful.models.llp.baselines import Fitted
+from lawful.models.llp.blocks import Block, blocks_of
+from lawful.models.llp.data import fingerprint
+
+FIELDS = (
+    "data", "size", "seed", "method", "selection", "epoch", "auc", "log_loss", "calibration_error", "train_auc",
+    "bag_log_likelihood", "wall_s", "cpu_s", "peak_mb", "verdict", "commit", "versions", "data_sha256",
+)  # fmt: skip
+PACKAGES = ("jax", "numpy", "optax", "scikit-learn")
+
+
+def records(cell: Cell, parts: Split, name: str, fit: Fit) -> Iterator[dict[str, Any]]:
+    """Fit, and judge on the test rows: a record, and one of the published rule where there are validation rows."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    fitted = fit(parts, cell.seed)
+    spent = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+    common = {
+        **cell._asdict(),
+        "method": name,
+        **spent,
+        "peak_mb": peak_mb(),
+        "verdict": fitted.details.get("verdict", ""),
+    }
+    common |= {"commit": commit(), "versions": versions(), "data_sha256": fingerprint(cell.data)[:16]}
+    score, z = fitted.decision_function(parts.test.X), fitted.logits(parts.test.X)
+    yield common | {"selection": "last", "epoch": ""} | judged(parts, score, z) | seen(parts, fitted)
+    network = fitted.details.get("network")
+    if network is not None and len(parts.validation.y):
+        epochs = range(len(network.losses))
+        found = [metrics.auc(parts.validation.y, network.logits(parts.validation.X, epoch)) for epoch in epochs]
+        best = int(np.argmax(found))
+        z = network.logits(parts.test.X, best)
+        yield common | {"selection": "by labels", "epoch": best + 1} | judged(parts, z, z)
+
+
+def judged(parts: Split, score: np.ndarray, z: np.ndarray) -> dict[str, float]:
+    """Compare scores and log odds of the test rows with their labels and with the counts of test bags."""
+    y = parts.test.y
+    bags = cut(y, int(parts.bags.sizes[0]))
+    return {
+        "auc": metrics.auc(y, score),
+        "log_loss": metrics.log_loss(y, z),
+        "calibration_error": metrics.calibration_error(y, z),
+        "bag_log_likelihood": bag_log_likelihood(z, bags) if bags.n_bags else float("nan"),
+    }
+
+
+def seen(parts: Split, fitted: Fitted) -> dict[str, float]:
+    """Return the area of the posterior of the training rows, which knows their counts, against their hidden labels."""
+    posterior = fitted.details.get("posterior")
+    if posterior is None:
+        posterior = posterior_of(fitted.logits(parts.train.X), parts.bags)
+    inside = parts.bags.memberships > 0
+    return {"train_auc": metrics.auc(parts.train.y[inside], posterior[inside])}
+
+
+def bag_log_likelihood(z: np.ndarray, bags: Bags) -> float:
+    """Return the mean over bags of log P(count | z)."""
+    told = [counts.log_evidence(*_rows(z, block)) for block in blocks_of(bags)]
+    return float(np.mean(np.concatenate(told)))
+
+
+def posterior_of(z: np.ndarray, bags: Bags) -> np.ndarray:
+    """Return P(y_i = 1 | z, counts) of each row in a bag (n,); that of z alone for the others."""
+    found = np.asarray(1 / (1 + np.exp(-z.astype(float))))
+    for block in blocks_of(bags):
+        there = block.members >= 0
+        found[block.members[there]] = np.asarray(counts.marginals(*_rows(z, block)))[there]
+    return found
+
+
+def _rows(z: np.ndarray, block: Block) -> tuple[jax.Array, jax.Array]:
+    filled = np.where(block.members >= 0, z[block.members], -np.inf).astype(np.float32)
+    return jnp.asarray(filled), jnp.asarray(block.log_weights)
+
+
+def peak_mb() -> float:
+    """Return the largest memory that the process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@cache
+def versions() -> str:
+    """Name what the numbers depend on."""
+    return "; ".join(f"{package} {version(package)}" for package in PACKAGES)

@@ -1,0 +1,75 @@
+"""Evaluate methods on data with known labels: `python benchmarks/label_proportions/run.py published`; see README.md."""
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.label_proportions import protocol
+from benchmarks.label_proportions.catalogue import METHODS
+from benchmarks.label_proportions.records import FIELDS, records
+from benchmarks.label_proportions.tables import page
+from lawful.models.llp.data import NAMES
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "label_proportions"
+TITLES = {
+    "published": "Label proportions, the published protocol: a tenth held back, whose labels select an epoch",
+    "paired": "Label proportions, paired by seed: no label is used for fitting or selection",
+}
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Run what is missing of a table, cell by cell, and write it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("track", choices=TITLES, help="published: with validation rows; paired: without")
+    parser.add_argument("--data", nargs="+", choices=NAMES, default=["adult", "bank_full"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=list(protocol.SIZES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
+    options = parser.parse_args(given)
+    options.out.mkdir(parents=True, exist_ok=True)
+    file = options.out / f"{options.track}.csv"
+    rows = read(file)
+    done = {(r["data"], int(r["size"]), int(r["seed"]), r["method"]) for r in rows}
+    cells = [protocol.Cell(*name) for name in _product(options.data, options.sizes, options.seeds)]
+    for cell in cells:
+        missing = [name for name in options.methods if (*cell, name) not in done]
+        parts = protocol.split(cell, validation=options.track == "published") if missing else None
+        for name in missing:
+            assert parts is not None
+            rows += [
+                {field: str(row.get(field, "")) for field in FIELDS}
+                for row in records(cell, parts, name, METHODS[name])
+            ]
+            print(*cell, name, rows[-1]["auc"], flush=True)
+        write(file, rows)
+    file.with_suffix(".md").write_text(page(rows, TITLES[options.track]))
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    """Read records, none where there is no file."""
+    if not file.exists():
+        return []
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def write(file: Path, rows: Sequence[dict[str, str]]) -> None:
+    """Write records."""
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _product(data: Sequence[str], sizes: Sequence[int], seeds: Sequence[int]) -> list[tuple[str, int, int]]:
+    return [(name, size, seed) for name in data for size in sizes for seed in seeds]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""The net that all methods share: a small multilayer perceptron from rows to log odds, fitted to a loss of whole bags.
+
+Law: a fit is a pure function of rows, bags, recipe and seed: one compiled program for all its steps. Every epoch visits
+every bag once, in an order of its own; no label and no held-out bag is looked at. The parameters after every epoch are
+kept, so that rules of selection can be compared afterwards; the last ones are the fit.
+
+The last layer starts near zero with the base rate as its bias: bag losses are flat far from the marginal rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from lawful.errors import LawfulError, ObservationError
+
+from .bags import Bags
+from .blocks import Block, blocks_of
+
+Parameters = Any  # a tuple of (weights, biases), one pair a layer
+CHUNK = 1 << 16  # rows that are scored at once
+
+
+class Terms(NamedTuple):
+    """What a loss says about each bag of a batch: a sum and the weight to divide it by, each (bags,)."""
+
+    total: Float[Array, " bags"]
+    weight: Float[Array, " bags"]
+
+
+class Batch(NamedTuple):
+    """What a loss is told: log odds `z` and which members are `real` (bags, W), the counts and the base rate."""
+
+    z: Float[Array, "bags W"]
+    real: Bool[Array, "bags W"]
+    counts: Float[Array, " bags"]
+    sizes: Float[Array, " bags"]
+    log_weights: Float[Array, "bags S"]  # of the counts 0..W
+    rate: Float[Array, ""]
+
+
+Loss = Callable[[Batch], Terms]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a net is made and fitted.
+
+    `epochs=None` takes 10 for bags of 32 and fewer on average, 20 below 512 and 40 from there: the fewer the bags, the
+    fewer the steps of an epoch. The rate falls from `learning_rate` to 0 along a cosine over all steps; a batch has as
+    many whole bags as fit into `rows`, at least one.
+    """
+
+    hidden: tuple[int, ...] = (64, 32)
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    rows: int = 1024
+    epochs: int | None = None
+
+    def epochs_for(self, size: float) -> int:
+        """Return the number of epochs for bags of this mean size.
+
+        >>> [Recipe().epochs_for(size) for size in (8, 128, 2048)]
+        [10, 20, 40]
+        """
+        if self.epochs is not None:
+            return self.epochs
+        return 10 if size <= 32 else 20 if size < 512 else 40
+
+
+@dataclass(frozen=True)
+class Network:
+    """A fitted net; `history` has the parameters after each epoch on a leading axis, `losses` the mean loss of each."""
+
+    history: Parameters
+    losses: np.ndarray
+
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters after the last epoch."""
+        return jax.tree.map(lambda leaf: leaf[-1], self.history)
+
+    def logits(self, X: np.ndarray, epoch: int = -1) -> np.ndarray:
+        """Return the log odds of each row (n,) as float32, after an epoch (the last)."""
+        return self._rows(X, epoch, len(self.history))
+
+    def hidden(self, X: np.ndarray) -> np.ndarray:
+        """Return the last hidden layer of each row (n, width): the learned embedding."""
+        return self._rows(X, -1, len(self.history) - 1)
+
+    def _rows(self, X: np.ndarray, epoch: int, layers: int) -> np.ndarray:
+        X = np.asarray(X, np.float32)
+        parameters = jax.tree.map(lambda leaf: leaf[epoch], self.history)
+        if len(X) <= CHUNK:
+            return np.asarray(_forward(parameters, X, layers))
+        return np.concatenate([_forward(parameters, X[at : at + CHUNK], layers) for at in range(0, len(X), CHUNK)])
+
+
+def fit_network(X: np.ndarray, bags: Bags, loss: Loss, *, recipe: Recipe = Recipe(), seed: int = 0) -> Network:
+    """Fit a net to the counts of bags.
+
+    Args:
+        X: rows (n, d).
+        bags: the bags of these rows, with counts of ones; those without a known count are left out.
+        loss: from a `Batch` of bags to `Terms`; one object for one loss, since it is compiled for each.
+        recipe: sizes, rates and epochs.
+        seed: of the weights and of the order of bags.
+
+    Raises:
+        ObservationError: rows and bags do not fit, or no bag has a count of ones.
+
+    Reference: He, Zhang, Ren, Sun (2015), Delving deep into rectifiers (the weights); Loshchilov and Hutter (2019),
+    Decoupled weight decay regularization (AdamW).
+    """
+    X = np.asarray(X, np.float32)
+    if X.ndim != 2 or len(X) != bags.n_rows:
+        raise ObservationError(
+            f"fit_network: X of shape {X.shape} and bags of {bags.n_rows} rows. Fix: give X (n, d) with these rows."
+        )
+    blocks = blocks_of(bags)
+    sizes = np.concatenate([block.sizes for block in blocks])
+    rate = np.clip(bags.base_rate, 0.5 / sizes.sum(), 1 - 0.5 / sizes.sum())  # all zeros or all ones have a logit too
+    plan = _Plan(
+        tuple(min(max(1, recipe.rows // block.members.shape[1]), len(block.members)) for block in blocks),
+        recipe.epochs_for(float(sizes.mean())),
+        recipe.hidden,
+    )
+    arrays = tuple(jax.tree.map(jnp.asarray, block) for block in blocks)
+    numbers = [jnp.float32(value) for value in (rate, recipe.learning_rate, recipe.weight_decay)]
+    history, losses = _fit(jax.random.key(seed), jnp.asarray(X), arrays, *numbers, loss=loss, plan=plan)
+    return Network(jax.tree.map(np.asarray, history), np.asarray(losses))
+
+
+class _Plan(NamedTuple):
+    """What is compiled in: bags a batch for each block, epochs, hidden widths."""
+
+    together: tuple[int, ...]
+    epochs: int
+    hidden: tuple[int, ...]
+
+
+@partial(jax.jit, static_argnames=("loss", "plan"))
+def _fit(
+    key: jax.Array,
+    X: Float[Array, "n d"],
+    blocks: tuple[Block, ...],
+    rate: Float[Array, ""],
+    learning_rate: Float[Array, ""],
+    weight_decay: Float[Array, ""],
+    *,
+    loss: Loss,
+    plan: _Plan,
+) -> tuple[Parameters, Float[Array, " epochs"]]:
+    optax = _optax()
+    start, order = jax.random.split(key)
+    parameters = _initial(start, (X.shape[1], *plan.hidden, 1), rate)
+    batches = [-(-len(block.members) // k) for block, k in zip(blocks, plan.together, strict=True)]
+    steps = plan.epochs * sum(batches)
+    schedule = optax.cosine_decay_schedule(1.0, steps)
+    optimiser = optax.adamw(lambda step: learning_rate * schedule(step), weight_decay=weight_decay)
+
+    def branch(which: int) -> Callable[..., Any]:
+        def value(parameters: Parameters, chosen: jax.Array) -> jax.Array:
+            return _batch_loss(parameters, X, blocks[which], chosen[: plan.together[which]], rate, loss)
+
+        return jax.value_and_grad(value)
+
+    branches = [branch(which) for which in range(len(blocks))]
+
+    def step(carry: Any, batch: Any) -> Any:
+        parameters, state = carry
+        which, chosen = batch
+        value, slope = (
+            branches[0](parameters, chosen) if len(blocks) == 1 else jax.lax.switch(which, branches, parameters, chosen)
+        )
+        updates, state = optimiser.update(slope, state, parameters)
+        return (optax.apply_updates(parameters, updates), state), value
+
+    def epoch(carry: Any, key: jax.Array) -> Any:
+        carry, values = jax.lax.scan(step, carry, _shuffled(key, blocks, plan.together, batches))
+        return carry, (carry[0], jnp.mean(values))
+
+    return jax.lax.scan(epoch, (parameters, optimiser.init(parameters)), jax.random.split(order, plan.epochs))[1]
+
+
+def _initial(key: jax.Array, widths: tuple[int, ...], rate: Float[Array, ""]) -> Parameters:
+    layers = []
+    for number, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        last = number == len(widths) - 2
+        scale = (0.1 if last else 1.0) * (2 / fan_in) ** 0.5
+        weights = scale * jax.random.normal(jax.random.fold_in(key, number), (fan_in, fan_out), jnp.float32)
+        bias = jnp.zeros(fan_out, jnp.float32)
+        layers.append((weights, bias + jnp.log(rate) - jnp.log1p(-rate) if last else bias))
+    return tuple(layers)
+
+
+def _shuffled(
+    key: jax.Array, blocks: tuple[Block, ...], together: tuple[int, ...], batches: list[int]
+) -> tuple[Int[Array, " steps"], Int[Array, "steps most"]]:
+    """Cut each block's bags into batches in a new order (-1 fills the last one up), and mix the blocks' batches."""
+    most, chosen = max(together), []
+    for number, (block, k, count) in enumerate(zip(blocks, together, batches, strict=True)):
+        order = jax.random.permutation(jax.random.fold_in(key, number), len(block.members)).astype(jnp.int32)
+        cut = jnp.pad(order, (0, count * k - len(order)), constant_values=-1).reshape(count, k)
+        chosen.append(jnp.pad(cut, ((0, 0), (0, most - k)), constant_values=-1))
+    which = jnp.asarray(np.repeat(np.arange(len(blocks), dtype=np.int32), batches))
+    if len(blocks) == 1:
+        return which, chosen[0]
+    mixed = jax.random.permutation(jax.random.fold_in(key, len(blocks)), len(which))
+    return which[mixed], jnp.concatenate(chosen)[mixed]
+
+
+def _batch_loss(
+    parameters: Parameters, X: jax.Array, block: Block, chosen: jax.Array, rate: jax.Array, loss: Loss
+) -> Float[Array, ""]:
+    there = chosen >= 0
+    at = jnp.where(there, chosen, 0)
+    members = block.members[at]
+    real = members >= 0
+    z = _forward(parameters, X[jnp.where(real, members, 0).reshape(-1)], len(parameters)).reshape(members.shape)
+    terms = loss(Batch(z, real, block.counts[at], block.sizes[at], block.log_weights[at], rate))
+    total = jnp.sum(jnp.where(there, terms.total, 0))
+    return total / jnp.sum(jnp.where(there, terms.weight, 0))
+
+
+@partial(jax.jit, static_argnames="layers")
+def _forward(parameters: Parameters, X: Float[Array, "n d"], layers: int) -> Float[Array, "n ..."]:
+    """Apply the first layers; the last of all has no rectifier and one output."""
+    for number, (weights, bias) in enumerate(parameters[:layers]):
+        X = X @ weights + bias[None]
+        X = X[:, 0] if number == len(parameters) - 1 else jax.nn.relu(X)
+    return X
+
+
+def _optax() -> Any:
+    try:
+        import optax
+    except ImportError as error:
+        raise LawfulError(
+            "nets are fitted by optax, which is not installed. Fix: pip install 'lawful[llp]'."
+        ) from error
+    return optax

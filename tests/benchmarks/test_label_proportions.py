@@ -1,0 +1,109 @@
+"""The protocol of label proportions: paired cells, no label in what methods see, numbers known by hand, whole tables."""
+
+import numpy as np
+import pytest
+
+from benchmarks.label_proportions import catalogue, metrics, protocol, records, run, tables
+from lawful.models.llp import Bags
+from lawful.models.llp.baselines import Fitted
+
+
+@pytest.fixture
+def cell():
+    return protocol.Cell("digits", 8, 3)
+
+
+def test_a_cell_has_a_tenth_for_testing_and_bags_of_the_rest(cell):
+    parts = protocol.split(cell)
+    assert len(parts.test.y) == 179 and len(parts.validation.y) == 0
+    assert parts.bags.n_bags == 1618 // 8 and (parts.bags.sizes == 8).all()
+    assert parts.bags.counts.tolist() == parts.train.y.reshape(-1, 8).sum(axis=1).tolist()
+    held = protocol.split(cell, validation=True)
+    assert len(held.validation.y) == 161 and np.array_equal(held.test.X, parts.test.X)
+
+
+def test_sizes_share_their_test_rows_and_seeds_do_not(cell):
+    assert np.array_equal(protocol.split(cell).test.X, protocol.split(cell._replace(size=32)).test.X)
+    assert not np.array_equal(protocol.split(cell).test.X, protocol.split(cell._replace(seed=4)).test.X)
+
+
+@pytest.mark.parametrize("name", [*catalogue.BASELINES, *catalogue.OURS])
+def test_a_contestant_never_reads_a_label(name, cell):
+    parts = protocol.split(cell)
+    blind = parts._replace(train=parts.train._replace(y=None), test=None, validation=None)
+    fitted = catalogue.METHODS[name](blind, 0)
+    assert np.isfinite(fitted.decision_function(parts.test.X)).all()
+
+
+def test_what_reads_labels_cannot_be_fitted_without(cell):
+    parts = protocol.split(cell)
+    for name in ("supervised", "sup n/B"):
+        with pytest.raises(TypeError):
+            catalogue.METHODS[name](parts._replace(train=parts.train._replace(y=None)), 0)
+
+
+def test_metrics_are_those_counted_by_hand():
+    y, z = np.array([0, 1, 1, 0]), np.array([-1.0, 0.5, -1.0, 0.0])
+    assert metrics.auc(y, z) == np.mean([1, 1, 0.5, 0])
+    np.testing.assert_allclose(metrics.log_loss(y, z), np.mean(np.log1p(np.exp(np.array([-1, -0.5, 1, 0])))))
+    chance = 1 / (1 + np.exp(-z))
+    low, high = abs(0.5 - chance[[0, 2]].mean()), abs(0.5 - chance[[1, 3]].mean())
+    np.testing.assert_allclose(metrics.calibration_error(y, z, bins=2), (low + high) / 2)
+
+
+def test_the_posterior_and_the_likelihood_of_counts_are_those_of_enumeration():
+    z, bags = np.array([0.4, -1.0, 2.0]), Bags.from_ids([0, 0, -1], counts=[1])
+    p = 1 / (1 + np.exp(-z))
+    one, other = p[0] * (1 - p[1]), p[1] * (1 - p[0])
+    np.testing.assert_allclose(
+        records.posterior_of(z, bags), [one / (one + other), other / (one + other), p[2]], rtol=1e-6
+    )
+    np.testing.assert_allclose(records.bag_log_likelihood(z, bags), np.log(one + other), rtol=1e-6)
+
+
+def row(method, seed, auc, selection="last"):
+    told = {field: "" for field in records.FIELDS}
+    return told | {
+        "data": "adult",
+        "size": "8",
+        "seed": str(seed),
+        "method": method,
+        "selection": selection,
+        "auc": str(auc),
+    }
+
+
+def test_the_best_baseline_is_that_of_the_highest_mean_and_differences_are_paired():
+    rows = [row("DLLP", s, 0.8 + 0.1 * s) for s in range(3)] + [row("BagRidge", s, 0.7) for s in range(3)]
+    rows += [row("new", s, 0.82 + 0.1 * s) for s in range(3)]
+    assert tables.best_baseline(rows, "adult", 8) == "DLLP"
+    np.testing.assert_allclose(tables.difference(rows, "adult", 8, "new", "DLLP"), (0.02, 0.02, 0.02))
+    assert "+0.0200" in tables.comparison(rows, "adult") and "0.9000" in tables.table(rows, "adult", "last")
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(records, "commit", lambda: "abc")
+    few = ["paired", "--data", "digits", "--sizes", "8", "--out", str(tmp_path), "--methods", "BagRidge", "sup n/B"]
+    run.main([*few, "--seeds", "0"])
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    run.main([*few, "--seeds", "0", "1"])
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    told = run.read(tmp_path / "paired.csv")
+    assert [(r["seed"], r["method"]) for r in told] == [(s, m) for s in "01" for m in ("BagRidge", "sup n/B")]
+    assert all(0.5 < float(r["auc"]) < 1 for r in told) and (tmp_path / "paired.md").read_text().startswith("# Label")
+
+
+def test_the_published_rule_takes_the_epoch_that_validation_labels_like_best(cell, monkeypatch):
+    monkeypatch.setattr(records, "commit", lambda: "abc")
+    parts = protocol.split(cell, validation=True)
+
+    class Net:
+        losses = np.zeros(3)
+
+        def logits(self, X, epoch=-1):
+            y = parts.validation.y if X is parts.validation.X else parts.test.y if X is parts.test.X else parts.train.y
+            return (1.0 if epoch == 1 else -1.0) * y.astype(np.float32)
+
+    net = Net()
+    last, chosen = records.records(cell, parts, "net", lambda *_: Fitted(net.logits, net.logits, {"network": net}))
+    assert (last["selection"], last["auc"]) == ("last", 0) and (chosen["epoch"], chosen["auc"]) == (2, 1)
