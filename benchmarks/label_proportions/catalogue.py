@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from benchmarks.label_proportions.protocol import Split
+from lawful.models.llp import Bags
+from lawful.models.llp.bag_process import BagProcess
 from lawful.models.llp.baselines import (
     DLLP,
     BagRidge,
@@ -23,9 +27,14 @@ from lawful.models.llp.network import Recipe
 Fit = Callable[[Split, int], Fitted]
 
 
+def shown(split: Split) -> tuple[np.ndarray, Bags]:
+    """Return what a contestant may see: covariates of the training rows, and the counts of their bags."""
+    return split.train.X, split.bags
+
+
 def from_counts(method: Method) -> Fit:
-    """Fit to covariates and counts: what a contestant may see."""
-    return lambda split, seed: method.fit(split.train.X, split.bags, seed=seed)
+    """Fit to covariates and counts."""
+    return lambda split, seed: method.fit(*shown(split), seed=seed)
 
 
 def from_labels(method: Method, one_a_bag: bool = False) -> Fit:
@@ -50,5 +59,5 @@ REFERENCES: dict[str, Fit] = {
     "sup n/B": from_labels(BagRidge(), one_a_bag=True),
     "supervised": from_labels(SoftLabels()),
 }
-OURS: dict[str, Fit] = {}
+OURS: dict[str, Fit] = {"bag process": from_counts(BagProcess())}
 METHODS = BASELINES | OURS | REFERENCES

@@ -14,18 +14,14 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.harness.records import commit
 from benchmarks.label_proportions import metrics
 from benchmarks.label_proportions.catalogue import Fit
 from benchmarks.label_proportions.protocol import Cell, Split, cut
-from lawful.inference.numerics import counts
-from lawful.models.llp import Bags
+from lawful.models.llp import count_log_likelihood, posterior_given_counts
 from lawful.models.llp.baselines import Fitted
-from lawful.models.llp.blocks import Block, blocks_of
 from lawful.models.llp.data import fingerprint
 
 FIELDS = (
@@ -67,7 +63,7 @@ def judged(parts: Split, score: np.ndarray, z: np.ndarray) -> dict[str, float]:
         "auc": metrics.auc(y, score),
         "log_loss": metrics.log_loss(y, z),
         "calibration_error": metrics.calibration_error(y, z),
-        "bag_log_likelihood": bag_log_likelihood(z, bags) if bags.n_bags else float("nan"),
+        "bag_log_likelihood": float(np.mean(count_log_likelihood(z, bags))) if bags.n_bags else float("nan"),
     }
 
 
@@ -75,29 +71,9 @@ def seen(parts: Split, fitted: Fitted) -> dict[str, float]:
     """Return the area of the posterior of the training rows, which knows their counts, against their hidden labels."""
     posterior = fitted.details.get("posterior")
     if posterior is None:
-        posterior = posterior_of(fitted.logits(parts.train.X), parts.bags)
+        posterior = np.asarray(posterior_given_counts(fitted.logits(parts.train.X), parts.bags))
     inside = parts.bags.memberships > 0
     return {"train_auc": metrics.auc(parts.train.y[inside], posterior[inside])}
-
-
-def bag_log_likelihood(z: np.ndarray, bags: Bags) -> float:
-    """Return the mean over bags of log P(count | z)."""
-    told = [counts.log_evidence(*_rows(z, block)) for block in blocks_of(bags)]
-    return float(np.mean(np.concatenate(told)))
-
-
-def posterior_of(z: np.ndarray, bags: Bags) -> np.ndarray:
-    """Return P(y_i = 1 | z, counts) of each row in a bag (n,); that of z alone for the others."""
-    found = np.asarray(1 / (1 + np.exp(-z.astype(float))))
-    for block in blocks_of(bags):
-        there = block.members >= 0
-        found[block.members[there]] = np.asarray(counts.marginals(*_rows(z, block)))[there]
-    return found
-
-
-def _rows(z: np.ndarray, block: Block) -> tuple[jax.Array, jax.Array]:
-    filled = np.where(block.members >= 0, z[block.members], -np.inf).astype(np.float32)
-    return jnp.asarray(filled), jnp.asarray(block.log_weights)
 
 
 def peak_mb() -> float:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lawful.inference.check import Report
+from lawful.models.llp.baselines import BagRidge
 from tests.mutants import (
     conditional,
     gradients,
@@ -21,6 +22,7 @@ from tests.mutants import (
     messages,
     populations,
     programs,
+    proportions,
     proposals,
     randomness,
     rewrites,
@@ -82,6 +84,17 @@ COUNT_SWEEP = Tested(
     "tests.inference.factor_graphs.test_counted", "test_a_sweep_sends_the_messages_of_the_table_of_all_members",
     (("temperature", 1.0),),
 )  # fmt: skip
+INVARIANT = Tested(
+    "tests.models.llp.baselines.test_methods",
+    "test_labels_moved_within_their_bags_give_the_same_fit_bit_by_bit", (("method", BagRidge()),),
+)  # fmt: skip
+LIKELIHOOD = Tested(
+    "tests.models.llp.baselines.test_losses",
+    "test_the_gradient_of_em_is_that_of_the_log_likelihood_of_the_counts",
+)
+UNSEEN = Tested(
+    "tests.benchmarks.test_label_proportions", "test_a_contestant_never_reads_a_label", (("name", "BagRidge"),)
+)
 BLOCK = Tested(
     "tests.inference.kernels.test_block_gibbs", "test_blocks_that_are_given_keep_the_posterior",
     (("blocks", (("z",),)),),
@@ -187,6 +200,10 @@ MUTANTS = (
     Mutant("40", "count off by one", messages.count_off_by_one, COUNTS),
     Mutant("40b", "tilt not undone", messages.tilt_not_undone, COUNTS),
     Mutant("40c", "a member's own message in what its count hears", messages.member_hears_itself, COUNT_SWEEP),
+    Mutant("40d", "label of one member leaks into the count", proportions.label_leaks, INVARIANT),
+    Mutant("40e", "proportion of the bag as the target of its members", proportions.proportion_as_target, LIKELIHOOD),
+    Mutant("40f", "own message kept in the posterior of EM", proportions.own_message_kept, LIKELIHOOD),
+    Mutant("40g", "labels of validation rows shown", proportions.validation_labels_shown, UNSEEN),
     Mutant("41", "enumeration forgets a branch", programs.branch_forgotten, ENUMERATE),
     Mutant("41b", "scale of a choice applied twice", programs.scaled_twice, SCALE),
     Mutant("43", "likelihood dropped", kernels.likelihood_dropped, MH),

@@ -1,0 +1,57 @@
+"""Planted faults in learning from label proportions: labels that leak, and messages that hear themselves."""
+
+import numpy as np
+
+from benchmarks.label_proportions import catalogue
+from lawful.inference.numerics import counts
+from lawful.models.llp import Bags, bags
+from lawful.models.llp.baselines import em
+from tests.mutants.patching import patched
+
+
+def label_leaks():
+    """The label of a bag's first member weighs a little more than the others."""
+
+    def make(original):
+        def counted(labels, members, owners, n_bags, n_classes):
+            found = original(labels, members, owners, n_bags, n_classes).astype(float)
+            first = np.unique(owners, return_index=True)[1]
+            found[owners[first]] += 0.01 * labels[members[first]]
+            return found
+
+        return counted
+
+    return patched(bags, "counted_classes", make)
+
+
+def proportion_as_target():
+    """Members are fitted to the mean of their posteriors, which is the proportion of their bag."""
+
+    def make(original):
+        return lambda z, target: original(z, target.mean(axis=1, keepdims=True))
+
+    return patched(em, "cross_entropy", make)
+
+
+def own_message_kept():
+    """The message to a member is its log odds after the count, which hold its own."""
+
+    def make(original):
+        return lambda h, g, **options: original(h, g, **options) + h
+
+    return patched(counts, "messages", make)
+
+
+def validation_labels_shown():
+    """A contestant is shown the validation rows with their labels, as bags of one."""
+
+    def make(original):
+        def shown(parts):
+            X, seen = original(parts)
+            ids = np.append(seen.ids, seen.n_bags + np.arange(len(parts.validation.y)))
+            known = np.append(seen.counts, parts.validation.y)
+            return np.concatenate([X, parts.validation.X]), Bags.from_ids(ids, counts=known)
+
+        return shown
+
+    return patched(catalogue, "shown", make)
