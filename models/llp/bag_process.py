@@ -80,11 +80,11 @@ class BagProcess:
 
         def score(X: np.ndarray) -> np.ndarray:
             X = np.asarray(X, np.float32)
-            return rate + sum(side.score(X, w) for side, w in zip(sides, weights, strict=True))
+            return rate + np.sum([side.score(X, w) for side, w in zip(sides, weights, strict=True)], axis=0)
 
         def out_of_bag() -> np.ndarray:
-            found = rate + sum(side.left_out(X, part, w) for side, w in zip(sides, weights, strict=True))
-            return _logit(found)
+            found = np.sum([side.left_out(X, part, w) for side, w in zip(sides, weights, strict=True)], axis=0)
+            return _logit(rate + found)
 
         told = {"kernels": weights.sum(axis=1), "share": float(weights.sum(axis=0) @ shares), "log_evidence": evidence}
         return Fitted(score, lambda X: _logit(score(X)), told | {"out_of_bag": out_of_bag})

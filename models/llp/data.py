@@ -23,6 +23,9 @@ import numpy as np
 from lawful.errors import LawfulError
 
 
+__all__ = ["NAMES", "Dataset", "data_folder", "fingerprint", "load_llp"]
+
+
 class Dataset(NamedTuple):
     """Rows with their labels: `X` float32 (n, d), `y` in {0, 1} (n,), the names of the columns of X."""
 
