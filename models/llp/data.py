@@ -22,7 +22,6 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
-
 __all__ = ["NAMES", "Dataset", "data_folder", "fingerprint", "load_llp"]
 
 
