@@ -45,7 +45,7 @@ def count_log_likelihood(z: Any, bags: Bags, *, approximate: bool = False) -> Fl
     z = checked_logits(z, bags)
     found = jnp.zeros(bags.n_bags, z.dtype)
     for chosen, _, solved in _solved(z, bags, approximate):
-        found = found.at[chosen].set(solved.log_evidence)
+        found = found.at[chosen].set(jnp.where(bags.known[chosen], solved.log_evidence, 0))
     return found
 
 
@@ -105,7 +105,8 @@ def checked_logits(z: Any, bags: Bags) -> jax.Array:
 def _solved(z: jax.Array, bags: Bags, approximate: bool) -> Iterator[tuple[np.ndarray, np.ndarray, Any]]:
     """Solve bags of like sizes at once: their numbers (G,), their rows (G, B), messages and log evidence."""
     for chosen in bags.size_classes:
-        chosen = chosen[bags.known[chosen]]
+        if z.ndim > 1:  # else a bag whose count is not known says nothing, and one program serves any choice of bags
+            chosen = chosen[bags.known[chosen]]
         rows = bags.padded(chosen)
         if not len(chosen):
             continue

@@ -44,6 +44,7 @@ class Batch(NamedTuple):
     sizes: Float[Array, " bags"]
     log_weights: Float[Array, "bags S"]  # of the counts 0..W
     rate: Float[Array, ""]
+    told: Float[Array, "bags W t"] | None = None  # numbers of the members, where the fit was given some
 
 
 Loss = Callable[[Batch], Terms]
@@ -103,7 +104,16 @@ class Network:
         return np.concatenate([_forward(parameters, X[at : at + CHUNK], layers) for at in range(0, len(X), CHUNK)])
 
 
-def fit_network(X: np.ndarray, bags: Bags, loss: Loss, *, recipe: Recipe = Recipe(), seed: int = 0) -> Network:
+def fit_network(
+    X: np.ndarray,
+    bags: Bags,
+    loss: Loss,
+    *,
+    recipe: Recipe = Recipe(),
+    seed: int = 0,
+    told: np.ndarray | None = None,
+    used: np.ndarray | None = None,
+) -> Network:
     """Fit a net to the counts of bags.
 
     Args:
@@ -112,6 +122,9 @@ def fit_network(X: np.ndarray, bags: Bags, loss: Loss, *, recipe: Recipe = Recip
         loss: from a `Batch` of bags to `Terms`; one object for one loss, since it is compiled for each.
         recipe: sizes, rates and epochs.
         seed: of the weights and of the order of bags.
+        told: numbers of the rows that the loss may read (n, t).
+        used: bags that are fitted to, a mask (n_b,), by default all; the others weigh nothing, and one compiled program
+            serves any choice.
 
     Raises:
         ObservationError: rows and bags do not fit, or no bag has a count of ones.
@@ -124,17 +137,24 @@ def fit_network(X: np.ndarray, bags: Bags, loss: Loss, *, recipe: Recipe = Recip
         raise ObservationError(
             f"fit_network: X of shape {X.shape} and bags of {bags.n_rows} rows. Fix: give X (n, d) with these rows."
         )
+    used = np.ones(bags.n_bags, bool) if used is None else np.asarray(used, bool)
+    told = np.zeros((len(X), 0), np.float32) if told is None else np.asarray(told, np.float32)
     blocks = blocks_of(bags)
     sizes = np.concatenate([block.sizes for block in blocks])
-    rate = np.clip(bags.base_rate, 0.5 / sizes.sum(), 1 - 0.5 / sizes.sum())  # all zeros or all ones have a logit too
+    rate = np.clip(
+        bags.take(used).base_rate, 0.5 / sizes.sum(), 1 - 0.5 / sizes.sum()
+    )  # all zeros or all ones have a logit too
     plan = _Plan(
         tuple(min(max(1, recipe.rows // block.members.shape[1]), len(block.members)) for block in blocks),
         recipe.epochs_for(float(sizes.mean())),
         recipe.hidden,
     )
     arrays = tuple(jax.tree.map(jnp.asarray, block) for block in blocks)
+    weights = tuple(jnp.asarray(used[block.numbers]) for block in blocks)
     numbers = [jnp.float32(value) for value in (rate, recipe.learning_rate, recipe.weight_decay)]
-    history, losses = _fit(jax.random.key(seed), jnp.asarray(X), arrays, *numbers, loss=loss, plan=plan)
+    history, losses = _fit(
+        jax.random.key(seed), jnp.asarray(X), jnp.asarray(told), arrays, weights, *numbers, loss=loss, plan=plan
+    )
     return Network(jax.tree.map(np.asarray, history), np.asarray(losses))
 
 
@@ -150,7 +170,9 @@ class _Plan(NamedTuple):
 def _fit(
     key: jax.Array,
     X: Float[Array, "n d"],
+    told: Float[Array, "n t"],
     blocks: tuple[Block, ...],
+    used: tuple[Bool[Array, " bags"], ...],
     rate: Float[Array, ""],
     learning_rate: Float[Array, ""],
     weight_decay: Float[Array, ""],
@@ -168,7 +190,9 @@ def _fit(
 
     def branch(which: int) -> Callable[..., Any]:
         def value(parameters: Parameters, chosen: jax.Array) -> jax.Array:
-            return _batch_loss(parameters, X, blocks[which], chosen[: plan.together[which]], rate, loss)
+            return _batch_loss(
+                parameters, X, told, blocks[which], used[which], chosen[: plan.together[which]], rate, loss
+            )
 
         return jax.value_and_grad(value)
 
@@ -218,16 +242,25 @@ def _shuffled(
 
 
 def _batch_loss(
-    parameters: Parameters, X: jax.Array, block: Block, chosen: jax.Array, rate: jax.Array, loss: Loss
+    parameters: Parameters,
+    X: jax.Array,
+    told: jax.Array,
+    block: Block,
+    used: jax.Array,
+    chosen: jax.Array,
+    rate: jax.Array,
+    loss: Loss,
 ) -> Float[Array, ""]:
-    there = chosen >= 0
-    at = jnp.where(there, chosen, 0)
+    at = jnp.where(chosen >= 0, chosen, 0)
+    there = (chosen >= 0) & used[at]
     members = block.members[at]
     real = members >= 0
-    z = _forward(parameters, X[jnp.where(real, members, 0).reshape(-1)], len(parameters)).reshape(members.shape)
-    terms = loss(Batch(z, real, block.counts[at], block.sizes[at], block.log_weights[at], rate))
+    own = jnp.where(real, members, 0)
+    z = _forward(parameters, X[own.reshape(-1)], len(parameters)).reshape(members.shape)
+    terms = loss(Batch(z, real, block.counts[at], block.sizes[at], block.log_weights[at], rate, told[own]))
     total = jnp.sum(jnp.where(there, terms.total, 0))
-    return total / jnp.sum(jnp.where(there, terms.weight, 0))
+    weight = jnp.sum(jnp.where(there, terms.weight, 0))
+    return total / jnp.where(weight == 0, 1, weight)
 
 
 @partial(jax.jit, static_argnames="layers")

@@ -1,0 +1,36 @@
+"""The loss of a net in a round: cross-entropy to the labels found, and the likelihood of the counts.
+
+Law: mean_i BCE(z_i, q_i) + weight mean_b -log P(S_b | z), by its gradient; a bag counts by its size where sizes differ.
+Both weights are numbers of the rows, so one program serves the fit to counts alone and all fits to labels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .baselines.em import posterior_loss
+from .baselines.nets import cross_entropy, summed
+from .network import Batch, Terms
+
+__all__ = ["labels_and_counts", "told"]
+
+
+def told(labels: np.ndarray | None, n_rows: int, count_weight: float) -> np.ndarray:
+    """Give what the loss reads: the label of each row, its weight, and that of the counts (n, 3).
+
+    >>> told(None, 1, 1.0).tolist()
+    [[0.0, 0.0, 1.0]]
+    """
+    found = np.zeros((n_rows, 3), np.float32)
+    if labels is not None:
+        found[:, 0], found[:, 1] = labels, 1
+    found[:, 2] = count_weight
+    return found
+
+
+def labels_and_counts(batch: Batch) -> Terms:
+    """Return the sum over the members of both losses; the gradient of the second is that of -log P(S_b | z)."""
+    assert batch.told is not None
+    label, weight, count_weight = batch.told[..., 0], batch.told[..., 1], batch.told[..., 2]
+    fit = summed(weight * cross_entropy(batch.z, label), batch)
+    return Terms(fit.total + count_weight[:, 0] * posterior_loss(batch).total, fit.weight)
