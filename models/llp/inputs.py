@@ -1,0 +1,118 @@
+"""Inputs: what an estimator is given, turned into bags, and what follows from it without inference.
+
+Law: names of bags do not matter; bags are numbered in the order of their first rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from scipy.special import expit
+
+from lawful.errors import ObservationError
+
+from .bags import Bags
+from .one_against_rest import bags_of_class
+
+__all__ = ["bag_numbers", "bags_from", "determined", "inner_shares", "most_even_class", "probabilities", "reweighed"]
+
+
+def bag_numbers(bags: Any, n_rows: int) -> Any:
+    """Number bags by their first row, whatever they are called; -1 stays, and so does a membership.
+
+    >>> bag_numbers(["b", "a", "b"], 3).tolist(), bag_numbers([7, -1, 3], 3).tolist()
+    ([0, 1, 0], [0, -1, 1])
+    """
+    if issparse(bags) or np.ndim(bags) == 2:
+        return bags
+    names = np.asarray(bags)
+    if names.shape != (n_rows,):
+        raise ObservationError(f"fit: bags of shape {names.shape} for {n_rows} rows. Fix: give the bag of each row.")
+    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+    outside = names == -1 if names.dtype.kind in "iuf" else np.zeros(n_rows, bool)
+    rank = np.empty(len(first), int)
+    real = np.array([not outside[at] for at in first], bool)
+    rank[np.argsort(np.where(real, first, n_rows))] = np.arange(len(first))
+    return np.where(outside, -1, rank[inverse])
+
+
+def bags_from(bags: Any, counts: Any, proportions: Any, noise: Any) -> Bags:
+    """Take `Bags` as they are, or make them of ids or a membership; counts of two classes become counts of the second.
+
+    >>> bags_from([0, 0, 0], [[1, 2]], None, None).counts.tolist()
+    [2]
+    """
+    if not isinstance(bags, Bags):
+        make = Bags.from_ids if not issparse(bags) and np.ndim(bags) == 1 else Bags.from_membership
+        bags = make(bags, counts, proportions=proportions, noise=noise)
+    return bags_of_class(bags, 1) if bags.counts.shape[1:] == (2,) else bags
+
+
+def determined(bags: Bags) -> np.ndarray | None:
+    """Give the labels of the rows where counts leave no choice, as for bags of one; None where they do.
+
+    >>> determined(Bags.from_ids([0, 1, 1], [1, 0])).tolist()
+    [1.0, 0.0, 0.0]
+    """
+    if bags.noise is not None or not bags.known.all() or not (bags.memberships > 0).all():
+        return None
+    counts, sizes = bags.counts, bags.sizes
+    if not np.all((counts == 0) | (counts == sizes.reshape((-1,) + (1,) * (counts.ndim - 1)))):
+        return None
+    found = np.zeros((bags.n_rows, *counts.shape[1:]))
+    found[bags.members] = (counts > 0)[bags.owners]
+    return found
+
+
+def most_even_class(bags: Bags) -> Bags:
+    """Give the bags with the counts of the class whose share is nearest to one half, which tells most.
+
+    >>> most_even_class(Bags.from_ids([0, 0, 0, 0], counts=[[1, 2, 1]])).counts.tolist()
+    [2]
+    """
+    if bags.counts.ndim == 1:
+        return bags
+    return bags_of_class(bags, int(np.argmin(np.abs(bags.base_rate - 0.5))))
+
+
+def inner_shares(bags: Bags) -> Any:
+    """Give the base rate, or the shares of the classes (K,), away from 0 and 1 by half a row.
+
+    >>> inner_shares(Bags.from_ids([0, 0], counts=[[2, 0, 0]])).round(4).tolist()
+    [0.7143, 0.1429, 0.1429]
+    """
+    rows = max(float(bags.sizes[bags.known].sum()), 1.0)
+    if bags.counts.ndim == 1:
+        return float(np.clip(bags.base_rate, 0.5 / rows, 1 - 0.5 / rows))
+    return (bags.base_rate * rows + 0.5) / (rows + 0.5 * bags.n_classes)
+
+
+def probabilities(z: np.ndarray, classes: int) -> np.ndarray:
+    """Give probabilities of the classes (n, K) from log odds (n,) or log scores (n, K).
+
+    >>> probabilities(np.array([0.0]), 2).tolist()
+    [[0.5, 0.5]]
+    """
+    if classes == 1:
+        return np.ones((len(z), 1))
+    if z.ndim == 1:
+        return np.stack([expit(-z), expit(z)], axis=1)
+
+    return np.exp(z - np.logaddexp.reduce(z, axis=1, keepdims=True))
+
+
+def reweighed(probability: np.ndarray, before: Any, after: Any) -> np.ndarray:
+    """Give probabilities (n, K) where classes have other shares: each odds is multiplied by the change of its prior.
+
+    Raises: ObservationError for shares that do not fit.
+
+    >>> reweighed(np.array([[0.5, 0.5]]), [0.8, 0.2], [0.5, 0.5]).tolist()
+    [[0.2, 0.8]]
+    """
+    before, after = np.asarray(before, float), np.asarray(after, float)
+    if after.shape != before.shape or not np.all(after >= 0) or abs(after.sum() - 1) > 1e-6:
+        raise ObservationError(f"class_prior={after.tolist()}. Fix: give {len(before)} shares that add up to 1.")
+    found = probability * (after / np.where(before > 0, before, 1))
+    return found / found.sum(axis=1, keepdims=True)

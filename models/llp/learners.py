@@ -1,0 +1,205 @@
+"""Learners: how a classifier of rows is fitted, first to the counts of bags, then to probabilities of labels.
+
+Law: `from_counts` sees covariates and counts; `from_labels` sees a probability of each row's label too, which is all
+that a round of labelling hands on. A row in no bag with a known count is not fitted to.
+
+Rows with probabilities q become two rows with weights q and 1 - q for a learner that knows classes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.errors import LawfulError
+
+from .bags import Bags
+from .baselines import BagRidge, Fitted
+from .inputs import inner_shares
+from .likelihood import posterior_given_counts
+from .network import Recipe, fit_network
+from .noise import Soft
+from .refitting import labels_and_counts, told
+
+__all__ = ["FromClassifier", "Learner", "Net", "Ridge", "learner_of"]
+
+STEPS = 400  # of a net at least, however few the bags
+CHUNK = 1 << 16  # rows that are scored at once
+LEAST = 1e-3  # probabilities that a classifier of another library may give
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A way to fit log odds (n,), or log scores of classes (n, K)."""
+
+    def from_counts(self, X: np.ndarray, bags: Bags, *, seed: int) -> Fitted:
+        """Fit to the counts of bags."""
+
+    def from_labels(self, X: np.ndarray, labels: np.ndarray, bags: Bags, *, count_weight: float, seed: int) -> Fitted:
+        """Fit to probabilities of labels, (n,) or (n, K), and to the counts as strongly as the weight says."""
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Bag ridge; its score is taken for log odds by the slope of the logistic function at the base rate.
+
+    >>> X, bags = np.array([[-1.0], [-2.0], [1.0], [2.0]]), Bags.from_ids([0, 0, 1, 1], counts=[0, 2])
+    >>> bool(Ridge().from_counts(X, bags, seed=0).logits(X)[2] > 0)
+    True
+    """
+
+    def from_counts(self, X: np.ndarray, bags: Bags, *, seed: int) -> Fitted:
+        """Fit to sums over bags."""
+        fitted = BagRidge().fit(X, bags, seed=seed)
+        rows = np.flatnonzero(bags.memberships)
+        rate = float(inner_shares(bags))
+        centre = float(fitted.decision_function(X[rows]).mean())
+        logits = partial(_linear, score=fitted.decision_function, rate=rate, centre=centre)
+        return replace(fitted, logits=logits)
+
+    def from_labels(self, X: np.ndarray, labels: np.ndarray, bags: Bags, *, count_weight: float, seed: int) -> Fitted:
+        """Fit to the probabilities themselves; counts are in them already, and are not looked at again."""
+        ids = np.where(fitted_rows(bags), np.cumsum(fitted_rows(bags)) - 1, -1)
+        return self.from_counts(X, Bags.from_ids(ids, labels[ids >= 0], noise=Soft(1.0)), seed=seed)
+
+
+@dataclass(frozen=True)
+class Net:
+    """The net of the baselines: by the exact likelihood of the counts, then by soft labels and that likelihood."""
+
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def from_counts(self, X: np.ndarray, bags: Bags, *, seed: int) -> Fitted:
+        """Fit by maximum likelihood of the counts."""
+        return self._fit(X, bags, told(None, bags.n_rows, 1.0), seed)
+
+    def from_labels(self, X: np.ndarray, labels: np.ndarray, bags: Bags, *, count_weight: float, seed: int) -> Fitted:
+        """Fit by cross-entropy to the labels, and the likelihood of the counts times the weight."""
+        weight = count_weight * float(bags.sizes[bags.known].mean())  # a mean over bags, where labels are one over rows
+        return self._fit(X, bags, told(labels, bags.n_rows, weight), seed)
+
+    def _fit(self, X: np.ndarray, bags: Bags, numbers: np.ndarray, seed: int) -> Fitted:
+        places = replace(bags, known=bags.sizes > 0)  # so that one compiled program serves any choice of bags
+        recipe = recipe_for(self.recipe, places)
+        network = fit_network(X, places, labels_and_counts, recipe=recipe, seed=seed, told=numbers, used=bags.known)
+        logits = partial(_forward, parameters=network.parameters)
+        return Fitted(logits, logits, {"network": network, "losses": network.losses})
+
+
+@dataclass(frozen=True)
+class FromClassifier:
+    """A classifier of scikit-learn's kind that takes `sample_weight`, on the labels that another learner starts.
+
+    Attributes:
+        make: from a seed to a new classifier, not fitted.
+        first: the learner whose posterior labels are the first to be fitted.
+    """
+
+    make: Callable[[int], Any]
+    first: Any = field(default_factory=Ridge)
+
+    def from_counts(self, X: np.ndarray, bags: Bags, *, seed: int) -> Fitted:
+        """Fit to the posterior of the rows under the first learner."""
+        logits = self.first.from_counts(X, bags, seed=seed).logits(X)
+        labels = np.asarray(posterior_given_counts(jnp.asarray(logits), bags))
+        return self.from_labels(X, labels, bags, count_weight=0.0, seed=seed)
+
+    def from_labels(self, X: np.ndarray, labels: np.ndarray, bags: Bags, *, count_weight: float, seed: int) -> Fitted:
+        """Fit to two rows for each, weighed by the probabilities of the two labels."""
+        rows = np.flatnonzero(fitted_rows(bags))
+        weights = np.concatenate([1 - labels[rows], labels[rows]])
+        classes = np.repeat([0, 1], len(rows))
+        used = weights > 0
+        model = self.make(seed)
+        try:
+            model.fit(np.concatenate([X[rows], X[rows]])[used], classes[used], sample_weight=weights[used])
+        except TypeError as error:
+            raise LawfulError(
+                f"base={type(model).__name__} does not take sample_weight, which soft labels are given by. "
+                "Fix: choose a classifier whose fit does."
+            ) from error
+        logits = partial(_log_odds, model=model)
+        return Fitted(logits, logits, {"model": model})
+
+
+def learner_of(base: Any, *, max_iter: int | None = None) -> Learner:
+    """Give the learner of a name, of a classifier of scikit-learn, or the learner itself.
+
+    Raises: LawfulError for anything else.
+
+    >>> learner_of("ridge")
+    Ridge()
+    """
+    if base == "ridge":
+        return Ridge()
+    if base == "mlp":
+        return Net(Recipe(epochs=max_iter))
+    if base == "logistic":
+        return FromClassifier(partial(_logistic, max_iter=max_iter))
+    if hasattr(base, "predict_proba") and hasattr(base, "get_params"):
+        return FromClassifier(partial(_cloned, base=base))
+    if isinstance(base, Learner):
+        return base
+    raise LawfulError(
+        f"base={base!r}. Fix: give 'mlp', 'ridge', 'logistic', a classifier of scikit-learn with predict_proba, or an "
+        "object with from_counts and from_labels."
+    )
+
+
+def recipe_for(recipe: Recipe, bags: Bags) -> Recipe:
+    """Give enough epochs for `STEPS` steps where bags are few, and batches of no more than an eighth of the rows."""
+    usable = bags.known & (bags.sizes > 0)
+    rows, size = int(bags.sizes[usable].sum()), float(bags.sizes[usable].mean())
+    batch = int(min(recipe.rows, max(32, rows // 8)))
+    steps = max(1, -(-rows // max(batch, int(size))))
+    epochs = recipe.epochs if recipe.epochs is not None else max(recipe.epochs_for(size), -(-STEPS // steps))
+    return replace(recipe, rows=batch, epochs=epochs)
+
+
+def fitted_rows(bags: Bags) -> np.ndarray:
+    """Mark the rows that are in some bag with a known count (n,)."""
+    marked = np.zeros(bags.n_rows, bool)
+    marked[bags.members[bags.known[bags.owners]]] = True
+    return marked
+
+
+def _forward(X: np.ndarray, parameters: Any) -> np.ndarray:
+    """Apply a net in double precision, so that the log odds of a row do not depend on the rows beside it."""
+    if len(X) > CHUNK:
+        return np.concatenate([_forward(X[at : at + CHUNK], parameters) for at in range(0, len(X), CHUNK)])
+    layer = np.asarray(X, float)
+    for weights, bias in parameters[:-1]:
+        layer = np.maximum(layer @ np.asarray(weights, float) + np.asarray(bias, float), 0)
+    weights, bias = parameters[-1]
+    return layer @ np.asarray(weights, float)[:, 0] + float(bias[0])
+
+
+def _linear(X: np.ndarray, score: Callable[[np.ndarray], np.ndarray], rate: float, centre: float) -> np.ndarray:
+    return np.log(rate / (1 - rate)) + (score(X) - centre) / (rate * (1 - rate))
+
+
+def _log_odds(X: np.ndarray, model: Any) -> np.ndarray:
+    """Read log odds off probabilities, within what a count may need to overrule."""
+    probability = model.predict_proba(X)
+    if probability.shape[1] == 1:
+        return np.full(len(X), np.log((1 - LEAST) / LEAST) * (1 if model.classes_[0] == 1 else -1))
+    chance = np.clip(probability[:, 1], LEAST, 1 - LEAST)
+    return np.log(chance) - np.log1p(-chance)
+
+
+def _logistic(seed: int, max_iter: int | None) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=0.1, max_iter=max_iter or 1000, random_state=seed)
+
+
+def _cloned(seed: int, base: Any) -> Any:
+    from sklearn.base import clone
+
+    model = clone(base)
+    return model.set_params(random_state=seed) if "random_state" in model.get_params() else model

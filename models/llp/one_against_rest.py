@@ -1,0 +1,60 @@
+"""One against the rest: a learner of two classes serves for K, each class against all others by its own counts.
+
+Law: log scores are the log probabilities of the K answers; where these are calibrated they are the law of the label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .bags import Bags
+from .baselines import Fitted
+
+__all__ = ["OneAgainstRest", "bags_of_class"]
+
+
+@dataclass(frozen=True)
+class OneAgainstRest:
+    """A learner for K classes, of one for two."""
+
+    learner: Any
+
+    def from_counts(self, X: np.ndarray, bags: Bags, *, seed: int) -> Fitted:
+        """Fit each class to its counts."""
+        return _joined([self.learner.from_counts(X, own, seed=seed) for own in _each(bags)])
+
+    def from_labels(self, X: np.ndarray, labels: np.ndarray, bags: Bags, *, count_weight: float, seed: int) -> Fitted:
+        """Fit each class to its column of the probabilities (n, K)."""
+        return _joined(
+            [
+                self.learner.from_labels(X, labels[:, k], own, count_weight=count_weight, seed=seed)
+                for k, own in enumerate(_each(bags))
+            ]
+        )
+
+
+def bags_of_class(bags: Bags, k: int) -> Bags:
+    """Give the bags with the counts of one class (n_b,) in place of all.
+
+    >>> bags_of_class(Bags.from_ids([0, 0, 0], counts=[[1, 2, 0]]), 1).counts.tolist()
+    [2]
+    """
+    return replace(bags, counts=bags.counts[:, k])
+
+
+def _each(bags: Bags) -> list[Bags]:
+    return [bags_of_class(bags, k) for k in range(bags.n_classes)]
+
+
+def _joined(parts: list[Fitted]) -> Fitted:
+    scores = partial(_scores, logits=[part.logits for part in parts])
+    return Fitted(scores, scores, {"parts": parts})
+
+
+def _scores(X: np.ndarray, logits: Sequence[Callable[[np.ndarray], np.ndarray]]) -> np.ndarray:
+    return np.stack([-np.logaddexp(0, -np.asarray(each(X), float)) for each in logits], axis=1)

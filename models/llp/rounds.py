@@ -1,0 +1,222 @@
+"""Rounds: a learner fitted to counts tells labels, counts and neighbours correct them, and a learner is fitted to them.
+
+Law: nothing but covariates, counts and neighbours is read, for fitting and for stopping. A round is kept only if it
+tells the counts of held-out bags better, by more than the standard error of the paired differences; where fewer than 20
+bags can be held out that comparison has no power, and one round is made. The last fit reads every bag.
+
+Labels of a run of messages that did not settle are never fitted to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .bags import Bags
+from .baselines import Fitted
+from .held_out import LEAST_HELD, cross_fitted, held_out, without_counts
+from .labelling import Labelling
+from .likelihood import count_log_likelihood
+from .recalibration import Affine, calibrate, recalibrated
+
+__all__ = ["Round", "Rounds", "train"]
+
+MOST = 3  # rounds
+FOLDS, FOLDED_FROM = 5, 50  # cross-fitting, and from how many bags
+
+
+@dataclass(frozen=True)
+class Round:
+    """What happened in a round; number 0 is the fit to counts, before any labels.
+
+    Attributes:
+        number: of the round.
+        labelling: what the messages were worth, without the labels themselves; None in round 0.
+        held_out: mean log-likelihood of the counts of held-out bags, NaN without any.
+        gain: mean of the paired differences to the best round before.
+        gain_error: its standard error.
+        slope: of the calibration of the learner.
+        seconds: time.
+    """
+
+    number: int
+    labelling: Labelling | None
+    held_out: float
+    gain: float
+    gain_error: float
+    slope: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Settings.
+
+    Attributes:
+        number: of rounds at most; None stops by the held-out bags, after at most three.
+        folds: for log odds of rows from fits that did not see their bags; 0 for none, None for 5 from 50 bags on.
+        count_weight: of the likelihood of the counts, beside the labels.
+    """
+
+    number: int | None = None
+    folds: int | None = None
+    count_weight: float = 1.0
+
+    def folds_for(self, bags: Bags) -> int:
+        """Give the number of folds for these bags."""
+        groups = len(np.unique(bags.groups[bags.known & (bags.sizes > 0)]))
+        if self.folds is None:
+            return FOLDS if groups >= FOLDED_FROM else 0
+        return self.folds if groups >= self.folds else 0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` gives.
+
+    Attributes:
+        fitted: the learner, fitted to every bag.
+        labelling: of the rows, given all counts.
+        rounds: what happened, from the fit to counts on.
+        best: the round that was taken.
+        notes: what a reader should know, in words.
+    """
+
+    fitted: Fitted
+    labelling: Labelling
+    rounds: tuple[Round, ...]
+    best: int
+    notes: tuple[str, ...]
+
+
+def train(
+    X: np.ndarray,
+    bags: Bags,
+    learner: Any,
+    label: Callable[[np.ndarray, Bags], Labelling],
+    settings: Rounds = Rounds(),
+    *,
+    seed: int = 0,
+    tell: Callable[[Round], None] | None = None,
+) -> Trained:
+    """Fit in rounds.
+
+    Args:
+        X: rows (n, d).
+        bags: the bags and what is known of their counts.
+        learner: see `learners`.
+        label: from log odds of the rows and bags to a `Labelling`.
+        settings: rounds, folds and weights.
+        seed: of bags held out, folds and fits.
+        tell: is called with each round.
+    """
+    held = held_out(bags, seed) if settings.number is None else np.zeros(bags.n_bags, bool)
+    shown = without_counts(bags, held)
+    most = settings.number if settings.number is not None else MOST if held.any() else 1
+    at = _Fits(X, learner, settings, seed)
+    rounds: list[Round] = []
+    notes: list[str] = []
+    if settings.number is None and not held.any():
+        notes.append(
+            f"of {bags.n_bags} bags fewer than {LEAST_HELD} can be held out: one round is made, without a test of it."
+        )
+
+    began = time.perf_counter()
+    stages = [_judged(X, at.to_counts(shown), bags, held)]
+    _note(rounds, None, stages, 0, began, tell)
+    told: Labelling | None = None
+    best = 0
+    for number in range(1, most + 1):
+        began = time.perf_counter()
+        told = label(at.log_odds(stages[-1], bags, held), shown)
+        if not told.usable:
+            notes.append(
+                f"round {number}: messages were {told.verdict} without coupling too; nothing was fitted to them."
+            )
+            break
+        stages.append(_judged(X, at.to_labels(told, shown), bags, held))
+        helps = _note(rounds, told, stages, best, began, tell)
+        if not helps:
+            break
+        best = number
+    if held.any() or told is None or not told.usable:  # with all counts: the labels, and the fit to them
+        before = stages[max(best - 1, 0)]
+        whole = at.to_counts(bags) if best == 0 else None
+        source = before if whole is None else before._replace(fit=whole.fit, fitted=whole.fitted)
+        told = label(at.log_odds(source, bags, np.zeros_like(held)), bags)
+        final = whole if whole is not None else at.to_labels(told, bags)
+    else:
+        final = stages[best]
+    return Trained(recalibrated(final.fitted, stages[best].affine), told, tuple(rounds), best, tuple(notes))
+
+
+class _Stage(NamedTuple):
+    """A fit, as a function of bags and as it came out; its calibration, and how well it tells held-out counts."""
+
+    fit: Callable[[Bags], Fitted]
+    fitted: Fitted
+    affine: Affine = Affine()
+    held: np.ndarray = np.empty(0)
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """Fits of one learner to rows."""
+
+    X: np.ndarray
+    learner: Any
+    settings: Rounds
+    seed: int
+
+    def to_counts(self, bags: Bags) -> _Stage:
+        def fit(bags: Bags) -> Fitted:
+            return self.learner.from_counts(self.X, bags, seed=self.seed)
+
+        return _Stage(fit, fit(bags))
+
+    def to_labels(self, told: Labelling, bags: Bags) -> _Stage:
+        def fit(bags: Bags) -> Fitted:
+            weight = self.settings.count_weight
+            return self.learner.from_labels(self.X, told.posterior, bags, count_weight=weight, seed=self.seed)
+
+        return _Stage(fit, fit(bags))
+
+    def log_odds(self, stage: _Stage, bags: Bags, held: np.ndarray) -> np.ndarray:
+        """Give calibrated log odds for labelling: from fits that did not see the bag, where there are enough bags."""
+        shown = without_counts(bags, held)
+        folds = self.settings.folds_for(shown)
+        if folds:
+            z = cross_fitted(stage.fit, self.X, shown, stage.fitted, folds, self.seed)
+            return calibrate(z, bags, ~held)(z)
+        z = np.asarray(stage.fitted.logits(self.X), float)
+        return calibrate(z, bags, ~held, free_slope=False)(z)
+
+
+def _judged(X: np.ndarray, stage: _Stage, bags: Bags, held: np.ndarray) -> _Stage:
+    """Calibrate a fit on the bags held out, and tell their counts; without any, shift it to the base rate."""
+    z = np.asarray(stage.fitted.logits(X), float)
+    if not held.any():
+        return stage._replace(affine=calibrate(z, bags, free_slope=False))
+    affine = calibrate(z, bags, held)
+    return stage._replace(affine=affine, held=np.asarray(count_log_likelihood(affine(z), bags), float)[held])
+
+
+def _note(
+    rounds: list[Round], told: Labelling | None, stages: list[_Stage], best: int, began: float, tell: Any
+) -> bool:
+    """Record a round, and say whether it is better than the best one before: always, where nothing was held out."""
+    now, gains = stages[-1], stages[-1].held - stages[best].held
+    mean, error, held = (float("nan"),) * 3
+    if len(gains):
+        held, mean = float(now.held.mean()), float(gains.mean())
+        error = float(gains.std(ddof=1) / np.sqrt(len(gains)))
+    labelling = None if told is None else replace(told, posterior=np.empty(0), beliefs=None)
+    slope = now.affine.slope
+    rounds.append(Round(len(rounds), labelling, held, mean, error, slope, time.perf_counter() - began))
+    if tell is not None:
+        tell(rounds[-1])
+    return not len(gains) or mean > error

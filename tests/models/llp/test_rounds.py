@@ -1,0 +1,100 @@
+"""Rounds: when they stop, and what they may read."""
+
+import numpy as np
+import pytest
+
+from lawful.models.llp import Bags
+from lawful.models.llp.baselines import Fitted
+from lawful.models.llp.held_out import without_counts
+from lawful.models.llp.labelling import Labelling, labelled
+from lawful.models.llp.rounds import Rounds, train
+
+N_BAGS, SIZE = 240, 4
+
+
+class Told:
+    """Log odds read off a table by the number of the row; records what it was shown."""
+
+    def __init__(self, first, later):
+        self.first, self.later = first, later
+        self.known, self.fits = [], 0
+
+    def from_counts(self, X, bags, *, seed):
+        self.known.append(bags.known)
+        return self._fitted(self.first)
+
+    def from_labels(self, X, labels, bags, *, count_weight, seed):
+        self.known.append(bags.known)
+        self.fits += 1
+        return self._fitted(self.later[min(self.fits, len(self.later)) - 1])
+
+    def _fitted(self, z):
+        return Fitted(lambda X: z[X[:, 0].astype(int)], lambda X: z[X[:, 0].astype(int)])
+
+
+@pytest.fixture
+def rows():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=N_BAGS * SIZE) * 2
+    y = rng.random(z.size) < 1 / (1 + np.exp(-z))
+    return z, Bags.from_labels(y.astype(int), np.arange(z.size) // SIZE), rng.normal(size=z.size)
+
+
+def run(learner, bags, label=labelled, **settings):
+    X = np.arange(bags.n_rows)[:, None]
+    return train(X, bags, learner, label, Rounds(folds=0, **settings), seed=1)
+
+
+def test_a_round_is_kept_only_where_held_out_counts_are_told_better(rows):
+    z, bags, noise = rows
+    better, same = Told(noise, [z, z]), Told(z, [z])
+    found = run(better, bags)
+    assert [r.number for r in found.rounds] == [0, 1, 2] and found.best == 1  # the second was no better
+    first = found.rounds[1]
+    assert first.gain > first.gain_error > 0
+    stopped = run(same, bags)
+    assert len(stopped.rounds) == 2 and stopped.best == 0 and stopped.rounds[1].gain == 0
+
+
+def test_held_out_counts_are_read_by_no_fit_before_the_last(rows):
+    z, bags, noise = rows
+    learner = Told(noise, [z, z])
+    shown = []
+
+    def label(z, bags):
+        shown.append(bags.known)
+        return labelled(z, bags)
+
+    found = run(learner, bags, label)
+    assert [known.sum() for known in learner.known] == [216, 216, 216, 240]
+    assert [known.sum() for known in shown] == [216, 216, 240]
+    sums = np.bincount(np.arange(z.size) // SIZE, found.labelling.posterior)
+    np.testing.assert_allclose(sums, bags.counts, atol=1e-9)
+
+
+def test_with_few_bags_one_round_is_made_and_it_says_so(rows):
+    z, bags, noise = rows
+    few = without_counts(bags, np.arange(N_BAGS) >= 150)
+    learner = Told(noise, [z])
+    found = run(learner, few)
+    assert len(found.rounds) == 2 and found.best == 1 and "fewer than 20" in found.notes[0]
+    assert np.isnan(found.rounds[1].held_out)
+    assert all(np.array_equal(known, few.known) for known in learner.known)
+
+
+@pytest.mark.parametrize("verdict", ["oscillating", "nonfinite"])
+def test_messages_that_do_not_settle_are_never_fitted_to(rows, verdict):
+    z, bags, _ = rows
+    learner = Told(z, [z])
+
+    def label(z, bags):
+        q = np.full(z.shape, 0.5)
+        return Labelling(q, 0.0, "bethe", verdict, 1.0, 100, 0.1, 0.9, ((0.9, verdict),), 1.0)
+
+    found = run(learner, bags, label)
+    assert learner.fits == 0 and found.best == 0 and verdict in found.notes[-1]
+
+
+def test_a_number_of_rounds_is_made_as_asked(rows):
+    z, bags, _ = rows
+    assert [len(run(Told(z, [z]), bags, number=number).rounds) for number in (0, 2)] == [1, 3]
