@@ -1,0 +1,299 @@
+"""The classifier: learning from label proportions behind scikit-learn's conventions.
+
+Law: `fit(X, y, bags=...)` reads nothing of y but its counts within bags: permuting y within a bag, or renaming bags,
+gives the same fit, bit by bit. Without bags every row is a bag of its own, and the fit is supervised.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lawful.errors import LawfulError, ObservationError
+
+from .bags import Bags
+from .coupling import Coupling, coupled
+from .covariates import scaling_of
+from .edge_correlation import EdgeCorrelation, edge_correlation
+from .inputs import bag_numbers, bags_from, determined, inner_shares, most_even_class, probabilities, reweighed
+from .labelling import labelled
+from .learners import learner_of
+from .likelihood import count_log_likelihood
+from .neighbours import Neighbours, knn_graph
+from .one_against_rest import OneAgainstRest
+from .published import Published, fit_published
+from .rounds import Rounds, train
+from .transduction import drawn_labels, most_probable_labels
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils import check_random_state
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise LawfulError(
+        "LabelProportionClassifier needs scikit-learn, which is not installed. Fix: pip install 'lawful[llp]'."
+    ) from error
+
+__all__ = ["LabelProportionClassifier"]
+
+KAPPA = 0.95  # spectral radius of the gains between neighbours
+
+
+class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
+    """A classifier of rows whose labels are seen only as counts within bags.
+
+    Args:
+        base: what is learned: "mlp", "ridge", "logistic", a classifier of scikit-learn that takes `sample_weight`, or a
+            `Learner`.
+        coupling: how strongly neighbours agree, as the spectral radius of their gains: a number below 1, "off", or
+            "auto", which is off where the counts say that neighbours do not agree, and else 0.95.
+        n_neighbors: neighbours of each row.
+        metric: of the neighbours, "cosine" or "euclidean".
+        count_noise: how a reported count comes from the true one, as `Normal(1.0)`; None where they are equal.
+        rounds: of labelling and fitting; "auto" stops by the likelihood of held-out counts.
+        cross_fit: number of folds that log odds for labelling come from, 0 for none; "auto" is 5 from 50 bags on.
+        count_weight: weight of the likelihood of the counts in a fit to labels.
+        random_state: seed of all randomness.
+        max_iter: epochs of a net, or iterations of a logistic regression; None for those of the recipe.
+        verbose: 1 prints a line for each round.
+        method: "recommended", "published" for the method of the paper as it was written, or its `Published(...)`.
+
+    Attributes:
+        classes_: labels (K,).
+        class_prior_: share of each class in the counts (K,).
+        n_bags_: number of bags; on random bags about the number of labels that they are worth.
+        learner_: the fitted learner; `learner_.logits` takes rows on the scale of `scaling_`.
+        posterior_: P(second class) of the rows that were fitted, given all counts (n,), or of all classes (n, K);
+            `max_posterior_` is the probability of the most probable class, which is how much the counts reveal.
+        identifiability_: whether counts can tell that neighbours agree, with the estimate; `graph_` has neighbours and
+            `coupling_` their strength.
+        rounds_: a record of each round; `best_round_` is the one taken.
+        notes_: what a reader should know, in words.
+
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]] * 4)
+    >>> fitted = LabelProportionClassifier("ridge", coupling="off").fit_bags(X, np.arange(16) // 2, [0, 2] * 4)
+    >>> fitted.predict([[-1.5], [1.5]]).tolist()
+    [0, 1]
+    """
+
+    def __init__(
+        self,
+        base: Any = "mlp",
+        coupling: Any = "auto",
+        n_neighbors: Any = 5,
+        metric: Any = "cosine",
+        count_noise: Any = None,
+        rounds: Any = "auto",
+        cross_fit: Any = "auto",
+        count_weight: Any = 1.0,
+        random_state: Any = None,
+        max_iter: Any = None,
+        verbose: Any = 0,
+        method: Any = "recommended",
+    ) -> None:
+        self.base = base
+        self.coupling = coupling
+        self.n_neighbors = n_neighbors
+        self.metric = metric
+        self.count_noise = count_noise
+        self.rounds = rounds
+        self.cross_fit = cross_fit
+        self.count_weight = count_weight
+        self.random_state = random_state
+        self.max_iter = max_iter
+        self.verbose = verbose
+        self.method = method
+
+    def fit(self, X: Any, y: Any, bags: Any = None) -> LabelProportionClassifier:
+        """Fit to the counts of labels within bags.
+
+        Args:
+            X: rows (n, d).
+            y: labels of the rows (n,), of which nothing but counts within bags is read.
+            bags: number or name of the bag of each row (n,), -1 for none; a sparse membership (n_b, n); None where each
+                row is a bag of its own.
+
+        Raises: ValueError as scikit-learn's classifiers do; ObservationError for bags that do not fit.
+        """
+        X, y = validate_data(self, X, y)
+        check_classification_targets(y)
+        ids = np.arange(len(y)) if bags is None else bag_numbers(bags, len(y))
+        bagged = Bags.from_ids(ids) if np.ndim(ids) == 1 else Bags.from_membership(ids)
+        seen = bagged.memberships > 0
+        if not seen.any():
+            raise ObservationError("fit: no row is in a bag. Fix: give the bag of each row; -1 is for none.")
+        self.classes_ = np.unique(y[seen])
+        codes = np.searchsorted(self.classes_, np.where(seen, y, y[seen][0]))
+        return self._fit(X, Bags.from_labels(codes, ids, max(2, len(self.classes_))))
+
+    def fit_bags(
+        self,
+        X: Any,
+        bags: Any,
+        counts: Any = None,
+        proportions: Any = None,
+        *,
+        classes: Any = None,
+        count_noise: Any = None,
+    ) -> LabelProportionClassifier:
+        """Fit to counts, or to proportions.
+
+        Args:
+            X: rows (n, d).
+            bags: the number of the bag of each row, from 0, -1 for none (n,); a sparse membership (n_b, n); or `Bags`.
+            counts: of the second class (n_b,), or of each class (n_b, K); NaN where it is not known.
+            proportions: the same over the sizes of the bags.
+            classes: labels (K,); 0 to K - 1 by default.
+            count_noise: in place of the estimator's.
+
+        Raises: ObservationError for counts that cannot be, with the bag.
+        """
+        X = validate_data(self, X)
+        bagged = bags_from(bags, counts, proportions, self.count_noise if count_noise is None else count_noise)
+        if len(X) != bagged.n_rows:
+            raise ObservationError(
+                f"fit_bags: {len(X)} rows, and bags of {bagged.n_rows}. Fix: give the rows of the bags."
+            )
+        self.classes_ = np.arange(bagged.n_classes) if classes is None else np.asarray(classes)
+        if self.classes_.shape != (bagged.n_classes,):
+            raise ObservationError(f"fit_bags: classes={classes!r} for counts of {bagged.n_classes} classes.")
+        return self._fit(X, bagged)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Give log odds of the second class (n,), or log scores of all classes (n, K)."""
+        check_is_fitted(self, "learner_")
+        X = validate_data(self, X, reset=False)
+        if self.learner_ is None:
+            return np.full(len(X), self._constant)
+        return np.asarray(self.learner_.logits(self.scaling_(X)), float)
+
+    def predict_proba(self, X: Any, class_prior: Any = None) -> np.ndarray:
+        """Give the probability of each class (n, K).
+
+        Args:
+            X: rows (n, d).
+            class_prior: shares of the classes where the rows come from (K,), if they are others than in the counts.
+        """
+        found = probabilities(self.decision_function(X), len(self.classes_))
+        return found if class_prior is None else reweighed(found, self.class_prior_, class_prior)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Give the most probable class of each row (n,)."""
+        probability = self.predict_proba(X)
+        return self.classes_[np.argmax(probability, axis=1)]
+
+    def bag_log_likelihood(self, X: Any, bags: Any, counts: Any = None, proportions: Any = None) -> float:
+        """Give the mean of log P(count | X) over bags with a known count: how well counts are told, without labels."""
+        bagged = bags_from(bags, counts, proportions, self.count_noise)
+        logs = np.asarray(count_log_likelihood(self.decision_function(X), bagged))
+        return float(np.mean(logs[bagged.known]))
+
+    def transduce(self, X: Any, bags: Any, counts: Any = None, kind: str = "marginal", proportions: Any = None) -> Any:
+        """Tell labels of rows whose bags were counted.
+
+        Args:
+            X: rows (n, d).
+            bags: as for `fit_bags`.
+            counts: as for `fit_bags`.
+            kind: "marginal" for P(second class | counts) (n,) or of all classes (n, K), "map" for the most probable
+                labels, "sample" for a draw; these two have exactly the reported counts. Only marginals listen to
+                neighbours, if the fit did.
+            proportions: as for `fit_bags`.
+        """
+        z = self.decision_function(X)
+        bagged = bags_from(bags, counts, proportions, self.count_noise)
+        if kind == "marginal":
+            return labelled(z, bagged, None if self.coupling_ is None else self._couple_rows(X, bagged)).posterior
+        if kind == "map":
+            return self.classes_[most_probable_labels(z, bagged)]
+        if kind == "sample":
+            rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+            return self.classes_[drawn_labels(z, bagged, rng)]
+        raise LawfulError(f"transduce: kind={kind!r}. Fix: give 'marginal', 'map' or 'sample'.")
+
+    @property
+    def max_posterior_(self) -> np.ndarray:
+        """Probability of the most probable class of each fitted row (n,): how much the counts reveal of it."""
+        check_is_fitted(self, "posterior_")
+        q = self.posterior_
+        return np.maximum(q, 1 - q) if q.ndim == 1 else q.max(axis=1)
+
+    @property
+    def yardstick_(self) -> str:
+        """What the counts are worth, in labels."""
+        check_is_fitted(self, "n_bags_")
+        return f"{self.n_bags_} bags are worth about {self.n_bags_} labels, if their rows were put together at random."
+
+    def _fit(self, X: np.ndarray, bags: Bags) -> LabelProportionClassifier:
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        learner = learner_of(self.base, max_iter=self.max_iter)
+        rate = bags.base_rate
+        self.n_bags_ = bags.n_bags
+        self.class_prior_ = np.array([1 - rate, rate] if np.ndim(rate) == 0 else rate)[: len(self.classes_)]
+        self.n_iter_ = 1
+        self.rounds_: tuple[Any, ...] = ()
+        self.best_round_, self.notes_ = 0, tuple[str, ...]()
+        self.graph_: Neighbours | None = None
+        self.identifiability_: EdgeCorrelation | None = None
+        self.coupling_: Coupling | None = None
+        self.scaling_ = scaling_of(X[bags.memberships > 0])
+        if np.ndim(rate) == 0 and not 0 < rate < 1:
+            self.learner_, self._constant = None, np.inf if rate == 1 else -np.inf
+            self.posterior_ = np.full(bags.n_rows, float(rate))
+            return self
+        Z = self.scaling_(X)
+        settings = Published() if self.method == "published" else self.method
+        if isinstance(settings, Published):
+            told = fit_published(Z, bags, settings, seed=seed, tell=self._told)
+            self.learner_, self.posterior_, self.rounds_ = told.fitted, told.posterior, told.rounds
+            self.best_round_ = len(told.rounds)
+            return self
+        if settings != "recommended":
+            raise LawfulError(f"method={settings!r}. Fix: give 'recommended', 'published' or Published(...).")
+        learner = learner if bags.counts.ndim == 1 else OneAgainstRest(learner)
+        known = determined(bags)
+        if known is not None:
+            self.learner_ = learner.from_labels(Z, known, bags, count_weight=0.0, seed=seed)
+            self.posterior_ = known
+            return self
+        label = partial(labelled, coupling=self._couple(Z, bags))
+        found = train(Z, bags, learner, label, self._rounds(), seed=seed, tell=self._told)
+        self.learner_, self.posterior_ = found.fitted, found.labelling.posterior
+        self.rounds_, self.best_round_, self.notes_ = found.rounds, found.best, found.notes
+        return self
+
+    def _rounds(self) -> Rounds:
+        return Rounds(
+            None if self.rounds == "auto" else int(self.rounds),
+            None if self.cross_fit == "auto" else int(self.cross_fit),
+            self.count_weight,
+        )
+
+    def _couple(self, Z: np.ndarray, bags: Bags) -> Coupling | None:
+        """Find neighbours, ask the counts whether they agree, and couple them."""
+        if self.coupling == "off" or self.coupling == 0:
+            return None
+        self.graph_ = knn_graph(Z, self.n_neighbors, self.metric)
+        if not bags.overlapping:
+            self.identifiability_ = edge_correlation(self.graph_.edges, most_even_class(bags))
+        kappa = KAPPA if self.coupling == "auto" else float(self.coupling)
+        told = self.identifiability_
+        if self.coupling == "auto" and told is not None and told.verdict == "no sign that neighbours agree":
+            return None
+        self.coupling_ = coupled(self.graph_.edges, len(Z), inner_shares(bags), kappa=kappa)
+        return self.coupling_
+
+    def _couple_rows(self, X: Any, bags: Bags) -> Coupling:
+        """Couple neighbours among other rows as those of the fit were."""
+        Z = self.scaling_(validate_data(self, X, reset=False))
+        edges = knn_graph(Z, self.n_neighbors, self.metric).edges
+        kappa = KAPPA if self.coupling == "auto" else float(self.coupling)
+        shares = self.class_prior_ if bags.counts.ndim > 1 else float(np.clip(self.class_prior_[1], 1e-6, 1 - 1e-6))
+        return coupled(edges, len(Z), shares, kappa=kappa)
+
+    def _told(self, round: Any) -> None:
+        if self.verbose:
+            print(round)

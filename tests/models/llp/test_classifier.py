@@ -1,0 +1,255 @@
+"""The classifier: nothing of labels but their counts, scikit-learn's conventions, every kind of bags."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import sklearn
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.utils.estimator_checks import check_estimator
+
+from lawful.errors import LawfulError, ObservationError
+from lawful.models.llp import Bags, Normal
+from lawful.models.llp.classifier import LabelProportionClassifier
+from lawful.models.llp.data import load_llp
+from lawful.models.llp.scoring import bag_score, bag_scorer
+from lawful.models.llp.transduction import most_probable_labels
+
+N, SIZE = 120, 4
+
+
+def classifier(**settings):
+    return LabelProportionClassifier(**({"base": "ridge", "random_state": 0} | settings))
+
+
+def rows_of(classes=2, seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, N)
+    X = rng.normal(size=(N, 3))
+    X[:, :2] += 1.5 * np.stack([np.cos(2 * y), np.sin(2 * y)], axis=1)
+    return X, y, rng.permutation(N) // SIZE
+
+
+def shuffled_within(y, bags, seed=1):
+    rng, found = np.random.default_rng(seed), y.copy()
+    for bag in np.unique(bags):
+        own = np.flatnonzero(bags == bag)
+        found[own] = y[rng.permutation(own)]
+    return found
+
+
+def answers(fitted, X):
+    return fitted.decision_function(X), fitted.posterior_, [r.gain for r in fitted.rounds_]
+
+
+def equal(a, b):
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
+
+
+def test_labels_shuffled_within_bags_and_bags_renamed_give_the_same_fit_bit_by_bit():
+    X, y, bags = rows_of()
+    other = shuffled_within(y, bags)
+    assert np.any(other != y)
+    names = np.array([f"bag {7 * bag % 30}" for bag in bags])
+    fits = [answers(classifier().fit(X, *given), X) for given in ((y, bags), (other, bags), (y, names))]
+    assert equal(fits[0], fits[1]) and equal(fits[0], fits[2])
+    moved = y.copy()
+    moved[[np.flatnonzero(y == 1)[0], np.flatnonzero(y == 0)[0]]] = [0, 1]  # counts of two bags, if they differ
+    assert not equal(fits[0], answers(classifier().fit(X, moved, bags), X))
+
+
+def test_rows_in_another_order_give_the_same_fit():
+    X, y, bags = rows_of()
+    order = np.random.default_rng(2).permutation(N)
+    settings = {"coupling": "off", "cross_fit": 0}
+    fitted, other = (classifier(**settings).fit(X[o], y[o], bags[o]) for o in (np.arange(N), order))
+    np.testing.assert_allclose(other.decision_function(X), fitted.decision_function(X), rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_in_no_bag_is_seen_by_neighbours_alone_and_its_label_by_nobody():
+    X, y, bags = rows_of()
+    more, labels, out = np.concatenate([X, X[:1]]), np.append(y, 1 - y[0]), np.append(bags, -1)
+    alone = classifier(coupling="off").fit(X, y, bags)
+    beside = classifier(coupling="off").fit(more, labels, out)
+    np.testing.assert_allclose(beside.decision_function(X), alone.decision_function(X), atol=1e-5)
+    np.testing.assert_allclose(beside.posterior_[:N], alone.posterior_, atol=1e-5)
+    near = [classifier().fit(more, np.append(y, label), out) for label in (0, 1)]
+    assert equal(*(answers(each, X) for each in near))
+    assert abs(near[0].posterior_[-1] - near[0].class_prior_[1]) > 0.01
+
+
+def test_counts_of_two_classes_are_counts_of_the_second():
+    X, y, bags = rows_of()
+    ones = np.bincount(bags, y, N // SIZE)
+    both = np.stack([SIZE - ones, ones], axis=1)
+    fits = [classifier(coupling="off").fit_bags(X, bags, counts) for counts in (ones, both)]
+    fits.append(classifier(coupling="off").fit_bags(X, bags, proportions=ones / SIZE))
+    assert equal(answers(fits[0], X), answers(fits[1], X)) and equal(answers(fits[0], X), answers(fits[2], X))
+
+
+def test_three_classes_with_names_are_learned_from_their_counts():
+    X, y, bags = rows_of(classes=3)
+    names = np.array(["ant", "bee", "cat"])
+    fitted = classifier(coupling="off", cross_fit=0).fit(X, names[y], bags)
+    assert fitted.classes_.tolist() == names.tolist()
+    assert np.mean(fitted.predict(X) == names[y]) > 0.75
+    sums = np.stack([np.bincount(bags, fitted.posterior_[:, k]) for k in range(3)], axis=1)
+    counts = np.stack([np.bincount(bags, y == k) for k in range(3)], axis=1)
+    np.testing.assert_allclose(sums, counts, atol=1e-5)
+    np.testing.assert_allclose(fitted.predict_proba(X).sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("case", [pytest.param("overlapping", marks=pytest.mark.slow), "noisy", "missing"])
+def test_other_kinds_of_bags_are_learned_from(case):
+    X, y, bags = rows_of()
+    counts = np.bincount(bags, y, N // SIZE)
+    if case == "overlapping":
+        membership = np.zeros((N // SIZE, N), int)
+        membership[bags, np.arange(N)] = 1
+        membership[0, :2] = 1
+        given = (csr_matrix(membership), membership @ y)
+        fitted = classifier(coupling="off").fit_bags(X, *given)
+    elif case == "noisy":
+        fitted = classifier(coupling="off", count_noise=Normal(0.5)).fit_bags(X, bags, counts + 0.25)
+    else:
+        fitted = classifier(coupling="off").fit_bags(X, bags, np.where(np.arange(N // SIZE) < 5, np.nan, counts))
+    assert np.mean(fitted.predict(X) == y) > 0.8
+    assert np.isfinite(fitted.posterior_).all()
+
+
+def test_counts_of_new_bags_are_told_by_the_poisson_binomial_law():
+    X, y, bags = rows_of()
+    fitted = classifier(coupling="off").fit(X, y, bags)
+    p = fitted.predict_proba(X[:3])[:, 1]
+    one_of_three = sum(p[i] * (1 - p[j]) * (1 - p[k]) for i, j, k in ((0, 1, 2), (1, 0, 2), (2, 0, 1)))
+    told = fitted.bag_log_likelihood(X[:3], [0, 0, 0], [1])
+    np.testing.assert_allclose(told, np.log(one_of_three), rtol=1e-9)
+    np.testing.assert_allclose(bag_score([0, 1, 0], p, bags=["a", "a", "a"]), told, rtol=1e-9)
+    np.testing.assert_allclose(bag_score([0, 1, 0], p), np.mean(np.log([1 - p[0], p[1], 1 - p[2]])), rtol=1e-9)
+
+
+def test_labels_of_counted_rows_have_the_counts_exactly():
+    X, y, bags = rows_of()
+    counts = np.bincount(bags, y, N // SIZE)
+    fitted = classifier(coupling="off", cross_fit=0).fit_bags(X, bags, counts)
+    for kind in ("marginal", "map", "sample"):
+        told = fitted.transduce(X, bags, counts, kind)
+        np.testing.assert_allclose(np.bincount(bags, told, N // SIZE), counts, atol=1e-9)
+    best = fitted.transduce(X, bags, counts, "map")
+    z = fitted.decision_function(X)
+    for bag in range(N // SIZE):
+        own = np.flatnonzero(bags == bag)
+        scores = [z[list(ones)].sum() for ones in itertools.combinations(own, int(counts[bag]))]
+        np.testing.assert_allclose(z[own] @ best[own], max(scores, default=0.0), atol=1e-9)
+    np.testing.assert_allclose(fitted.max_posterior_, np.maximum(fitted.posterior_, 1 - fitted.posterior_))
+
+
+def test_the_most_probable_labels_of_three_classes_are_those_of_all_labellings():
+    z = np.log(np.random.default_rng(3).dirichlet(np.ones(3), 5))
+    bags = Bags.from_ids([0] * 5, counts=[[2, 1, 2]])
+    fit = [k for k in itertools.product(range(3), repeat=5) if np.bincount(k, minlength=3).tolist() == [2, 1, 2]]
+    best = max(fit, key=lambda labels: z[np.arange(5), labels].sum())
+    assert most_probable_labels(z, bags).tolist() == list(best)
+
+
+def test_other_shares_of_the_classes_move_the_log_odds_by_their_difference():
+    X, y, bags = rows_of()
+    fitted = classifier(coupling="off", cross_fit=0).fit(X, y, bags)
+    p, q = fitted.predict_proba(X)[:, 1], fitted.predict_proba(X, class_prior=[0.9, 0.1])[:, 1]
+    before, after = fitted.class_prior_, np.array([0.9, 0.1])
+    shift = np.log(after[1] / after[0]) - np.log(before[1] / before[0])
+    np.testing.assert_allclose(np.log(q / (1 - q)), np.log(p / (1 - p)) + shift, rtol=1e-9, atol=1e-9)
+    with pytest.raises(ObservationError, match="add up to 1"):
+        fitted.predict_proba(X, class_prior=[0.5, 0.4])
+
+
+def test_a_single_class_is_predicted_without_a_fit():
+    X, y, bags = rows_of()
+    fitted = classifier().fit(X, np.full(N, "yes"), bags)
+    assert set(fitted.predict(X)) == {"yes"}
+    assert np.array_equal(classifier().fit_bags(X, bags, np.zeros(N // SIZE)).predict(X), np.zeros(N))
+
+
+@pytest.mark.parametrize("base", ["logistic", LogisticRegression(), GaussianNB()])
+def test_any_classifier_that_takes_weights_can_be_the_learner(base):
+    X, y, bags = rows_of()
+    fitted = classifier(base=base, coupling="off", cross_fit=0).fit(X, y, bags)
+    assert np.mean(fitted.predict(X) == y) > 0.85
+
+
+def test_wrong_input_is_refused_with_what_to_do():
+    X, y, bags = rows_of()
+    with pytest.raises(LawfulError, match="sample_weight.*Fix"):
+        classifier(base=KNeighborsClassifier(), coupling="off").fit(X, y, bags)
+    with pytest.raises(LawfulError, match="base='forest'.*Fix"):
+        classifier(base="forest").fit(X, y, bags)
+    with pytest.raises(ObservationError, match="120 rows.*Fix"):
+        classifier().fit(X, y, bags[:-1])
+    with pytest.raises(ObservationError, match="bag 3 has 4 members"):
+        classifier().fit_bags(X, bags, np.where(np.arange(N // SIZE) == 3, 5, 1))
+    with pytest.raises(ObservationError, match="no row is in a bag"):
+        classifier().fit(X, y, np.full(N, -1))
+    with pytest.raises(LawfulError, match="Fix: give classes="):
+        bag_score(["a", "a"], [0.1, 0.2])
+
+
+def test_scikit_learn_finds_nothing_wrong():
+    told = check_estimator(classifier(), on_fail=None, on_skip=None)
+    assert [each["check_name"] for each in told if each["status"] == "failed"] == []
+    skipped = {each["check_name"] for each in told if each["status"] != "passed"}
+    assert skipped <= {"check_array_api_input"}  # which wants an environment variable and is for other array libraries
+
+
+@pytest.mark.slow
+def test_scikit_learn_finds_nothing_wrong_with_the_net():
+    told = check_estimator(LabelProportionClassifier(random_state=0), on_fail=None, on_skip=None)
+    assert [each["check_name"] for each in told if each["status"] == "failed"] == []
+
+
+def test_bags_go_through_validation_and_search_by_bag():
+    X, y, bags = rows_of()
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = classifier(coupling="off", cross_fit=0).set_fit_request(bags=True)
+        scorer = bag_scorer()
+        told = cross_validate(
+            model, X, y, params={"bags": bags, "groups": bags}, cv=GroupKFold(2), scoring=scorer,
+            return_estimator=True, return_indices=True, error_score="raise",
+        )  # fmt: skip
+        for fitted, test, score in zip(told["estimator"], told["indices"]["test"], told["test_score"], strict=True):
+            assert fitted.n_bags_ == 15
+            counts = np.bincount(np.unique(bags[test], return_inverse=True)[1], y[test])
+            own = fitted.bag_log_likelihood(X[test], np.unique(bags[test], return_inverse=True)[1], counts)
+            np.testing.assert_allclose(score, own, rtol=1e-6)
+        search = GridSearchCV(model, {"rounds": [0, 1]}, cv=GroupKFold(2), scoring=scorer, refit=False)
+        search.fit(X, y, bags=bags, groups=bags)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_frames_of_pandas_and_polars_are_rows():
+    X, y, bags = rows_of()
+    names = ["a", "b", "c"]
+    truth = classifier(coupling="off", cross_fit=0).fit(X, y, bags)
+    for frame in (pd.DataFrame(X, columns=names), pl.DataFrame(X, schema=names)):
+        fitted = classifier(coupling="off", cross_fit=0).fit(frame, y, bags)
+        assert fitted.feature_names_in_.tolist() == names
+        np.testing.assert_allclose(fitted.predict_proba(frame), truth.predict_proba(X), rtol=1e-6)
+
+
+def test_digits_are_told_apart_from_counts_in_bags_of_eight():
+    """The whole way with the net, on the images that scikit-learn bundles."""
+    X, y, _ = load_llp("digits")
+    order = np.random.default_rng(0).permutation(len(y))
+    test, train = order[:180], order[180:]
+    bags = np.arange(len(train)) // 8
+    fitted = LabelProportionClassifier(random_state=0, coupling="off", rounds=1, cross_fit=0).fit(
+        X[train], y[train], bags
+    )
+    assert roc_auc_score(y[test], fitted.decision_function(X[test])) > 0.95  # the bar is 0.85
+    assert roc_auc_score(y[train], fitted.posterior_) > 0.95
