@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import logsumexp
 
 from lawful.errors import ObservationError
 
@@ -27,8 +28,10 @@ from .feature_maps import ROWS, FeatureMap, Kernel, feature_map, scaling
 
 __all__ = ["KERNELS", "SHARES", "BagProcess"]
 
-KERNELS = (Kernel(0.25), Kernel(0.5), Kernel(0.0, 1.4), Kernel(0.0, 2.0), Kernel(0.25, 2.0), Kernel(0.5, 3.0))
-SHARES = (0.005, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7)
+WAVES = ((0.0, 1.4), (0.0, 2.0), (0.25, 2.0), (0.5, 3.0), (1.0, 4.0))
+KERNELS = (Kernel(0.5), Kernel(1.0), *(Kernel(power, length) for power, length in WAVES))
+SHARES = tuple(step / 50 for step in range(1, 41))
+PRIOR = (3.0, 5.0)  # of the share, a beta law: mean 0.375, standard deviation 0.16
 LEAST, MOST = 0.005, 0.995  # probabilities that a score may reach
 
 
@@ -42,7 +45,7 @@ class BagProcess:
     Attributes:
         kernels: equally likely before the counts are seen.
         features: number of waves for each kernel that is not linear.
-        shares: values of R^2, equally likely.
+        shares: values of R^2, as likely before the counts are seen as the beta law `PRIOR` has it.
 
     >>> X = np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32)
     >>> y = (X[:, 0] > 0).astype(int)
@@ -72,11 +75,9 @@ class BagProcess:
         for number, kernel in enumerate(self.kernels):
             phi = feature_map(scaled, kernel, self.features, seed * len(self.kernels) + number)
             sides.append(_solve(phi, X, part, target, rate * (1 - rate), shares))
-        log_evidence = np.array([side.log_evidence for side in sides])  # (kernels, shares)
-        top = log_evidence.max()
-        weights = np.exp(log_evidence - top)
-        evidence = top + np.log(weights.mean())
-        weights /= weights.sum()
+        joint = np.array([side.log_evidence for side in sides]) + log_prior(shares) - np.log(len(sides))
+        evidence = float(logsumexp(joint))
+        weights = np.exp(joint - evidence)  # (kernels, shares)
 
         def score(X: np.ndarray) -> np.ndarray:
             X = np.asarray(X, np.float32)
@@ -88,6 +89,16 @@ class BagProcess:
 
         told = {"kernels": weights.sum(axis=1), "share": float(weights.sum(axis=0) @ shares), "log_evidence": evidence}
         return Fitted(score, lambda X: _logit(score(X)), told | {"out_of_bag": out_of_bag})
+
+
+def log_prior(shares: np.ndarray) -> np.ndarray:
+    """Return log probabilities of shares before counts are seen (R,).
+
+    >>> np.exp(log_prior(np.array([0.1, 0.4]))).round(3).tolist()
+    [0.24, 0.76]
+    """
+    level = (PRIOR[0] - 1) * np.log(shares) + (PRIOR[1] - 1) * np.log1p(-shares)
+    return level - logsumexp(level)
 
 
 class _Side(NamedTuple):

@@ -56,7 +56,7 @@ def scaling(X: np.ndarray) -> Scaling:
     """Look at all rows: means, scales and principal directions.
 
     >>> found = scaling(np.array([[0.0, 10.0], [1.0, 20.0], [0.0, 60.0]]))
-    >>> found.scale.round(3).tolist()  # an indicator, and a number of standard deviation 21.6
+    >>> [round(float(s), 3) for s in found.scale]  # an indicator, and a number of standard deviation 21.6
     [1.0, 0.046]
     """
     mean, sd = X.mean(axis=0, dtype=float), X.std(axis=0, dtype=float)
