@@ -13,8 +13,9 @@ Reference: Rasmussen and Williams (2006), Gaussian processes for machine learnin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -79,16 +80,11 @@ class BagProcess:
         evidence = float(logsumexp(joint))
         weights = np.exp(joint - evidence)  # (kernels, shares)
 
-        def score(X: np.ndarray) -> np.ndarray:
-            X = np.asarray(X, np.float32)
-            return rate + np.sum([side.score(X, w) for side, w in zip(sides, weights, strict=True)], axis=0)
-
-        def out_of_bag() -> np.ndarray:
-            found = np.sum([side.left_out(X, part, w) for side, w in zip(sides, weights, strict=True)], axis=0)
-            return _logit(rate + found)
-
+        # Functions of the module, not closures, so that a fit can be stored.
+        score = partial(_score, sides=tuple(sides), weights=weights, rate=rate)
+        out_of_bag = partial(_out_of_bag, X=X, bags=part, sides=tuple(sides), weights=weights, rate=rate)
         told = {"kernels": weights.sum(axis=1), "share": float(weights.sum(axis=0) @ shares), "log_evidence": evidence}
-        return Fitted(score, lambda X: _logit(score(X)), told | {"out_of_bag": out_of_bag})
+        return Fitted(score, partial(_logits, score=score), told | {"out_of_bag": out_of_bag})
 
 
 def log_prior(shares: np.ndarray) -> np.ndarray:
@@ -142,6 +138,19 @@ class _Side(NamedTuple):
             shift = np.einsum("nd,nd->n", self.phi(X[rows]) - self.mean, moved)
             np.subtract.at(found, rows, shift / number[rows])
         return found
+
+
+def _score(X: np.ndarray, sides: tuple[_Side, ...], weights: np.ndarray, rate: float) -> np.ndarray:
+    X = np.asarray(X, np.float32)
+    return rate + np.sum([side.score(X, w) for side, w in zip(sides, weights, strict=True)], axis=0)
+
+
+def _logits(X: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return _logit(score(X))
+
+
+def _out_of_bag(X: np.ndarray, bags: Bags, sides: tuple[_Side, ...], weights: np.ndarray, rate: float) -> np.ndarray:
+    return _logit(rate + np.sum([side.left_out(X, bags, w) for side, w in zip(sides, weights, strict=True)], axis=0))
 
 
 def _solve(

@@ -13,20 +13,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
-import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import LawfulError
 
+from .bag_process import BagProcess
 from .bags import Bags
 from .baselines import BagRidge, Fitted
 from .inputs import inner_shares
-from .likelihood import posterior_given_counts
 from .network import Recipe, fit_network
 from .noise import Soft
 from .refitting import labels_and_counts, told
 
-__all__ = ["FromClassifier", "Learner", "Net", "Ridge", "learner_of"]
+__all__ = ["FromClassifier", "Learner", "Net", "Process", "Ridge", "learner_of"]
 
 STEPS = 400  # of a net at least, however few the bags
 CHUNK = 1 << 16  # rows that are scored at once
@@ -64,18 +63,47 @@ class Ridge:
 
     def from_labels(self, X: np.ndarray, labels: np.ndarray, bags: Bags, *, count_weight: float, seed: int) -> Fitted:
         """Fit to the probabilities themselves; counts are in them already, and are not looked at again."""
-        ids = np.where(fitted_rows(bags), np.cumsum(fitted_rows(bags)) - 1, -1)
-        return self.from_counts(X, Bags.from_ids(ids, labels[ids >= 0], noise=Soft(1.0)), seed=seed)
+        return self.from_counts(X, soft_singletons(labels, bags), seed=seed)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A Gaussian process on sums of bags; `details["out_of_bag"]` scores rows without their own bag, exactly.
+
+    >>> X, bags = np.array([[-1.0], [-2.0], [1.0], [2.0]]), Bags.from_ids([0, 0, 1, 1], counts=[0, 2])
+    >>> bool(Process(features=20).from_counts(X, bags, seed=0).logits(X)[2] > 0)
+    True
+    """
+
+    features: int = 1000
+
+    def from_counts(self, X: np.ndarray, bags: Bags, *, seed: int) -> Fitted:
+        """Fit to sums over bags."""
+        return BagProcess(features=self.features).fit(X, bags, seed=seed % 2**16)
+
+    def from_labels(self, X: np.ndarray, labels: np.ndarray, bags: Bags, *, count_weight: float, seed: int) -> Fitted:
+        """Fit to the probabilities themselves; counts are in them already, and are not looked at again."""
+        fitted = self.from_counts(X, soft_singletons(labels, bags), seed=seed)
+        kept = {name: told for name, told in fitted.details.items() if name != "out_of_bag"}
+        return replace(fitted, details=kept)  # without the row alone a score has still seen its neighbours' labels
 
 
 @dataclass(frozen=True)
 class Net:
-    """The net of the baselines: by the exact likelihood of the counts, then by soft labels and that likelihood."""
+    """The net of the baselines, by soft labels and the likelihood of the counts.
+
+    Attributes:
+        recipe: of the net.
+        first: the learner that is fitted to counts, or None for the net itself, by their exact likelihood.
+    """
 
     recipe: Recipe = field(default_factory=Recipe)
+    first: Any = None
 
     def from_counts(self, X: np.ndarray, bags: Bags, *, seed: int) -> Fitted:
-        """Fit by maximum likelihood of the counts."""
+        """Fit by the first learner, or by maximum likelihood of the counts."""
+        if self.first is not None:
+            return self.first.from_counts(X, bags, seed=seed)
         return self._fit(X, bags, told(None, bags.n_rows, 1.0), seed)
 
     def from_labels(self, X: np.ndarray, labels: np.ndarray, bags: Bags, *, count_weight: float, seed: int) -> Fitted:
@@ -101,13 +129,11 @@ class FromClassifier:
     """
 
     make: Callable[[int], Any]
-    first: Any = field(default_factory=Ridge)
+    first: Any = field(default_factory=Process)
 
     def from_counts(self, X: np.ndarray, bags: Bags, *, seed: int) -> Fitted:
-        """Fit to the posterior of the rows under the first learner."""
-        logits = self.first.from_counts(X, bags, seed=seed).logits(X)
-        labels = np.asarray(posterior_given_counts(jnp.asarray(logits), bags))
-        return self.from_labels(X, labels, bags, count_weight=0.0, seed=seed)
+        """Fit the first learner: labels come from it before this one has any."""
+        return self.first.from_counts(X, bags, seed=seed)
 
     def from_labels(self, X: np.ndarray, labels: np.ndarray, bags: Bags, *, count_weight: float, seed: int) -> Fitted:
         """Fit to two rows for each, weighed by the probabilities of the two labels."""
@@ -135,10 +161,12 @@ def learner_of(base: Any, *, max_iter: int | None = None) -> Learner:
     >>> learner_of("ridge")
     Ridge()
     """
+    if base == "process":
+        return Process()
     if base == "ridge":
         return Ridge()
     if base == "mlp":
-        return Net(Recipe(epochs=max_iter))
+        return Net(Recipe(epochs=max_iter), Process())
     if base == "logistic":
         return FromClassifier(partial(_logistic, max_iter=max_iter))
     if hasattr(base, "predict_proba") and hasattr(base, "get_params"):
@@ -146,13 +174,17 @@ def learner_of(base: Any, *, max_iter: int | None = None) -> Learner:
     if isinstance(base, Learner):
         return base
     raise LawfulError(
-        f"base={base!r}. Fix: give 'mlp', 'ridge', 'logistic', a classifier of scikit-learn with predict_proba, or an "
-        "object with from_counts and from_labels."
+        f"base={base!r}. Fix: give 'process', 'mlp', 'ridge', 'logistic', a classifier of scikit-learn with "
+        "predict_proba, or an object with from_counts and from_labels."
     )
 
 
 def recipe_for(recipe: Recipe, bags: Bags) -> Recipe:
-    """Give enough epochs for `STEPS` steps where bags are few, and batches of no more than an eighth of the rows."""
+    """Give enough epochs for `STEPS` steps where bags are few, and batches of no more than an eighth of the rows.
+
+    >>> recipe_for(Recipe(), Bags.from_ids(np.arange(800) // 8, np.ones(100))).epochs
+    50
+    """
     usable = bags.known & (bags.sizes > 0)
     rows, size = int(bags.sizes[usable].sum()), float(bags.sizes[usable].mean())
     batch = int(min(recipe.rows, max(32, rows // 8)))
@@ -161,8 +193,22 @@ def recipe_for(recipe: Recipe, bags: Bags) -> Recipe:
     return replace(recipe, rows=batch, epochs=epochs)
 
 
+def soft_singletons(labels: np.ndarray, bags: Bags) -> Bags:
+    """Make a bag of one of each row in a bag with a known count, whose "count" is the probability of its label.
+
+    >>> soft_singletons(np.array([0.2, 0.4, 0.6]), Bags.from_ids([0, -1, 0], [1])).counts.tolist()
+    [0.2, 0.6]
+    """
+    rows = fitted_rows(bags)
+    return Bags.from_ids(np.where(rows, np.cumsum(rows) - 1, -1), labels[rows], noise=Soft(1.0))
+
+
 def fitted_rows(bags: Bags) -> np.ndarray:
-    """Mark the rows that are in some bag with a known count (n,)."""
+    """Mark the rows that are in some bag with a known count (n,).
+
+    >>> fitted_rows(Bags.from_ids([0, -1], [1])).tolist()
+    [True, False]
+    """
     marked = np.zeros(bags.n_rows, bool)
     marked[bags.members[bags.known[bags.owners]]] = True
     return marked

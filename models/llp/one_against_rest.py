@@ -53,7 +53,14 @@ def _each(bags: Bags) -> list[Bags]:
 
 def _joined(parts: list[Fitted]) -> Fitted:
     scores = partial(_scores, logits=[part.logits for part in parts])
-    return Fitted(scores, scores, {"parts": parts})
+    details: dict[str, Any] = {"parts": parts}
+    if all("out_of_bag" in part.details for part in parts):
+        details["out_of_bag"] = partial(_out_of_bag, parts=parts)
+    return Fitted(scores, scores, details)
+
+
+def _out_of_bag(parts: list[Fitted]) -> np.ndarray:
+    return np.stack([-np.logaddexp(0, -part.details["out_of_bag"]()) for part in parts], axis=1)
 
 
 def _scores(X: np.ndarray, logits: Sequence[Callable[[np.ndarray], np.ndarray]]) -> np.ndarray:

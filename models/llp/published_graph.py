@@ -52,7 +52,7 @@ def similar(X: np.ndarray, bags: Bags, k: int, rule: str, seed: int = 0) -> tupl
         few[bags.members[(bags.known & (bags.counts <= 1))[bags.owners]]] = True
         source, target = source[few[source]], target[few[source]]
     edges = np.unique(np.sort(np.stack([source, target], axis=1), axis=1), axis=0)
-    return edges, np.exp(-np.linalg.norm(X[edges[:, 0]] - X[edges[:, 1]], axis=1))
+    return edges, np.exp(-np.linalg.norm(X[edges[:, 0]].astype(float) - X[edges[:, 1]], axis=1))
 
 
 def published_graph(

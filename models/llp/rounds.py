@@ -144,14 +144,15 @@ def train(
             break
         best = number
     if held.any() or told is None or not told.usable:  # with all counts: the labels, and the fit to them
-        before = stages[max(best - 1, 0)]
-        whole = at.to_counts(bags) if best == 0 else None
-        source = before if whole is None else before._replace(fit=whole.fit, fitted=whole.fitted)
-        told = label(at.log_odds(source, bags, np.zeros_like(held)), bags)
-        final = whole if whole is not None else at.to_labels(told, bags)
+        fit = stages[max(best - 1, 0)].fit
+        final = _Stage(fit, fit(bags))
+        told = label(at.log_odds(final, bags, np.zeros_like(held)), bags)
+        final = final if best == 0 else at.to_labels(told, bags)
     else:
         final = stages[best]
-    return Trained(recalibrated(final.fitted, stages[best].affine), told, tuple(rounds), best, tuple(notes))
+    kept = {name: value for name, value in final.fitted.details.items() if name != "out_of_bag"}  # it holds all rows
+    fitted = recalibrated(replace(final.fitted, details=kept), stages[best].affine)
+    return Trained(fitted, told, tuple(rounds), best, tuple(notes))
 
 
 class _Stage(NamedTuple):
@@ -189,6 +190,10 @@ class _Fits:
         """Give calibrated log odds for labelling: from fits that did not see the bag, where there are enough bags."""
         shown = without_counts(bags, held)
         folds = self.settings.folds_for(shown)
+        out_of_bag = stage.fitted.details.get("out_of_bag")
+        if out_of_bag is not None:  # as from a fit for each bag without it, at once
+            z = out_of_bag()
+            return calibrate(z, bags, ~held, free_slope=folds > 0)(z)
         if folds:
             z = cross_fitted(stage.fit, self.X, shown, stage.fitted, folds, self.seed)
             return calibrate(z, bags, ~held)(z)

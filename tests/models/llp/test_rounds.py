@@ -32,8 +32,7 @@ class Told:
         return Fitted(lambda X: z[X[:, 0].astype(int)], lambda X: z[X[:, 0].astype(int)])
 
 
-@pytest.fixture
-def rows():
+def told_rows():
     rng = np.random.default_rng(0)
     z = rng.normal(size=N_BAGS * SIZE) * 2
     y = rng.random(z.size) < 1 / (1 + np.exp(-z))
@@ -45,8 +44,8 @@ def run(learner, bags, label=labelled, **settings):
     return train(X, bags, learner, label, Rounds(folds=0, **settings), seed=1)
 
 
-def test_a_round_is_kept_only_where_held_out_counts_are_told_better(rows):
-    z, bags, noise = rows
+def test_a_round_is_kept_only_where_held_out_counts_are_told_better():
+    z, bags, noise = told_rows()
     better, same = Told(noise, [z, z]), Told(z, [z])
     found = run(better, bags)
     assert [r.number for r in found.rounds] == [0, 1, 2] and found.best == 1  # the second was no better
@@ -56,8 +55,8 @@ def test_a_round_is_kept_only_where_held_out_counts_are_told_better(rows):
     assert len(stopped.rounds) == 2 and stopped.best == 0 and stopped.rounds[1].gain == 0
 
 
-def test_held_out_counts_are_read_by_no_fit_before_the_last(rows):
-    z, bags, noise = rows
+def test_held_out_counts_are_read_by_no_fit_before_the_last():
+    z, bags, noise = told_rows()
     learner = Told(noise, [z, z])
     shown = []
 
@@ -66,14 +65,14 @@ def test_held_out_counts_are_read_by_no_fit_before_the_last(rows):
         return labelled(z, bags)
 
     found = run(learner, bags, label)
-    assert [known.sum() for known in learner.known] == [216, 216, 216, 240]
+    assert [known.sum() for known in learner.known] == [216, 216, 216, 240, 240]
     assert [known.sum() for known in shown] == [216, 216, 240]
     sums = np.bincount(np.arange(z.size) // SIZE, found.labelling.posterior)
     np.testing.assert_allclose(sums, bags.counts, atol=1e-9)
 
 
-def test_with_few_bags_one_round_is_made_and_it_says_so(rows):
-    z, bags, noise = rows
+def test_with_few_bags_one_round_is_made_and_it_says_so():
+    z, bags, noise = told_rows()
     few = without_counts(bags, np.arange(N_BAGS) >= 150)
     learner = Told(noise, [z])
     found = run(learner, few)
@@ -83,8 +82,8 @@ def test_with_few_bags_one_round_is_made_and_it_says_so(rows):
 
 
 @pytest.mark.parametrize("verdict", ["oscillating", "nonfinite"])
-def test_messages_that_do_not_settle_are_never_fitted_to(rows, verdict):
-    z, bags, _ = rows
+def test_messages_that_do_not_settle_are_never_fitted_to(verdict):
+    z, bags, _ = told_rows()
     learner = Told(z, [z])
 
     def label(z, bags):
@@ -95,6 +94,6 @@ def test_messages_that_do_not_settle_are_never_fitted_to(rows, verdict):
     assert learner.fits == 0 and found.best == 0 and verdict in found.notes[-1]
 
 
-def test_a_number_of_rounds_is_made_as_asked(rows):
-    z, bags, _ = rows
+def test_a_number_of_rounds_is_made_as_asked():
+    z, bags, _ = told_rows()
     assert [len(run(Told(z, [z]), bags, number=number).rounds) for number in (0, 2)] == [1, 3]
