@@ -1,0 +1,138 @@
+"""Pictures of a fit: counts told and reported, calibration, how rounds went, and the yardstick.
+
+Law: a picture shows numbers that the fit already has; it needs no label of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lawful.errors import LawfulError
+
+from .bags import Bags
+
+__all__ = ["plot_bag_fit", "plot_calibration", "plot_rounds", "plot_yardstick"]
+
+
+def plot_bag_fit(probability: np.ndarray, bags: Bags, ax: Any = None) -> Any:
+    """Show the reported proportion of each bag against the one expected, with two standard deviations of the count.
+
+    Args:
+        probability: of the second class, of the rows, from a fit that has not read these counts (n,).
+        bags: bags with counts of ones.
+        ax: axes of matplotlib; new ones by default.
+
+    Returns: the axes.
+    """
+    ax = _axes(ax)
+    p = np.asarray(probability, float)
+    sizes = np.maximum(bags.sizes, 1)
+    expected = np.bincount(bags.owners, p[bags.members], bags.n_bags) / sizes
+    spread = 2 * np.sqrt(np.bincount(bags.owners, (p * (1 - p))[bags.members], bags.n_bags)) / sizes
+    known = bags.known & (bags.sizes > 0)
+    ax.errorbar(expected[known], bags.proportions[known], xerr=spread[known], fmt=".", alpha=0.5)
+    _diagonal(ax, np.concatenate([expected[known], bags.proportions[known]]))
+    ax.set(xlabel="expected proportion", ylabel="reported proportion", title="Bags")
+    return ax
+
+
+def plot_calibration(probability: np.ndarray, bags: Bags, ax: Any = None, groups: int = 10) -> Any:
+    """Show whether bags that expect more ones report more: bags sorted by what they expect, in groups of equal number.
+
+    Args:
+        probability: as for `plot_bag_fit`.
+        bags: as for `plot_bag_fit`.
+        ax: as for `plot_bag_fit`.
+        groups: number of groups.
+
+    Returns: the axes.
+    """
+    ax = _axes(ax)
+    at = calibration_points(np.asarray(probability, float), bags, groups)
+    ax.errorbar(at[:, 0], at[:, 1], yerr=2 * at[:, 2], fmt="o-")
+    _diagonal(ax, at[:, :2].reshape(-1))
+    ax.set(xlabel="expected proportion of a group of bags", ylabel="reported", title="Calibration by counts")
+    return ax
+
+
+def plot_rounds(rounds: Sequence[Any], axes: Any = None) -> Any:
+    """Show the residual of the messages of each round, with its verdict, and the likelihood of held-out counts.
+
+    Args:
+        rounds: `rounds_` of a classifier.
+        axes: two axes of matplotlib; new ones by default.
+
+    Returns: the two axes.
+    """
+    if axes is None:
+        _, axes = _pyplot().subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    told = [(r.number, getattr(r, "labelling", None) or r) for r in rounds if hasattr(r, "verdict") or r.labelling]
+    axes[0].semilogy([n for n, _ in told], [max(each.residual, 1e-16) for _, each in told], "o-")
+    for number, each in told:
+        axes[0].annotate(each.verdict, (number, max(each.residual, 1e-16)))
+    axes[0].set(xlabel="round", ylabel="residual", title="Messages")
+    judged = [r for r in rounds if np.isfinite(getattr(r, "held_out", np.nan))]
+    axes[1].errorbar([r.number for r in judged], [r.held_out for r in judged], [r.gain_error for r in judged], fmt="o-")
+    axes[1].set(xlabel="round", ylabel="log P(count), mean of held-out bags", title="Held-out counts")
+    return axes
+
+
+def plot_yardstick(
+    sizes: Sequence[int], scores: Mapping[str, Sequence[float]], yardstick: Sequence[float], ax: Any = None
+) -> Any:
+    """Show scores of methods by the size of bags, beside a supervised learner on as many labels as there are bags.
+
+    Args:
+        sizes: of bags (m,).
+        scores: of each method, by name (m,).
+        yardstick: scores on n / size labels (m,).
+        ax: axes of matplotlib; new ones by default.
+
+    Returns: the axes.
+    """
+    ax = _axes(ax)
+    for name, values in scores.items():
+        ax.semilogx(sizes, values, "o-", label=name)
+    ax.semilogx(sizes, yardstick, "k--", label="supervised, one label a bag")
+    ax.set(xlabel="rows in a bag", ylabel="area under the curve", title="What the counts are worth")
+    ax.legend()
+    return ax
+
+
+def calibration_points(probability: np.ndarray, bags: Bags, groups: int) -> np.ndarray:
+    """Give the proportion expected and reported in groups of bags, and its standard error (groups, 3).
+
+    >>> bags = Bags.from_ids([0, 0, 1, 1], counts=[0, 2])
+    >>> calibration_points(np.array([0.1, 0.1, 0.9, 0.9]), bags, 2).round(3).tolist()
+    [[0.1, 0.0, 0.212], [0.9, 1.0, 0.212]]
+    """
+    known = np.flatnonzero(bags.known & (bags.sizes > 0))
+    ones = np.bincount(bags.owners, probability[bags.members], bags.n_bags)[known]
+    variance = np.bincount(bags.owners, (probability * (1 - probability))[bags.members], bags.n_bags)[known]
+    order = np.argsort(ones / bags.sizes[known], kind="stable")
+    found = []
+    for own in np.array_split(order, min(groups, len(order))):
+        rows = bags.sizes[known][own].sum()
+        reported = bags.estimates[known][own].sum()
+        found.append([ones[own].sum() / rows, reported / rows, np.sqrt(variance[own].sum()) / rows])
+    return np.array(found)
+
+
+def _diagonal(ax: Any, values: np.ndarray) -> None:
+    ends = [float(np.min(values)), float(np.max(values))]
+    ax.plot(ends, ends, "k:", linewidth=1)
+
+
+def _axes(ax: Any) -> Any:
+    return _pyplot().subplots(layout="constrained")[1] if ax is None else ax
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib.pyplot as pyplot
+    except ImportError as error:
+        raise LawfulError("pictures need matplotlib. Fix: pip install 'lawful[demo]'.") from error
+    return pyplot
