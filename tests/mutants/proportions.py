@@ -4,7 +4,7 @@ import numpy as np
 
 from benchmarks.label_proportions import catalogue
 from lawful.inference.numerics import counts
-from lawful.models.llp import Bags, bags
+from lawful.models.llp import Bags, bags, classifier, held_out, rounds
 from lawful.models.llp.baselines import em
 from tests.mutants.patching import patched
 
@@ -55,3 +55,22 @@ def validation_labels_shown():
         return shown
 
     return patched(catalogue, "shown", make)
+
+
+def labels_of_rows_in_the_fit():
+    """The classifier counts each row by itself, whatever its bag."""
+
+    def make(original):
+        return lambda labels, ids, n_classes: original(labels, np.arange(len(labels)), n_classes)
+
+    return patched(classifier.Bags, "from_labels", make)
+
+
+def held_out_counts_shown():
+    """Rounds are judged by bags whose counts they have read."""
+    return patched(rounds, "without_counts", lambda original: lambda shown, which: shown)
+
+
+def own_count_in_its_fold():
+    """Log odds of a row come from a fit that has read the count of its bag."""
+    return patched(held_out, "without_counts", lambda original: lambda shown, which: shown)

@@ -115,6 +115,12 @@ CLIQUES = Tested(
     (("kind", "ising"), ("sizes", (5, 5, 5)), ("shared", True), ("dtype", np.float64)),
 )  # fmt: skip
 EVIDENCE = Tested("tests.inference.factor_graphs.test_elimination", "test_evidence_is_what_is_left_of_the_graph")
+SHUFFLED = Tested(
+    "tests.models.llp.test_classifier",
+    "test_labels_shuffled_within_bags_and_bags_renamed_give_the_same_fit_bit_by_bit",
+)
+JUDGED = Tested("tests.models.llp.test_rounds", "test_held_out_counts_are_read_by_no_fit_before_the_last")
+FOLDED = Tested("tests.models.llp.test_held_out", "test_log_odds_of_a_row_come_from_a_fit_without_the_count_of_its_bag")
 
 
 @dataclass(frozen=True)
@@ -204,6 +210,9 @@ MUTANTS = (
     Mutant("40e", "proportion of the bag as the target of its members", proportions.proportion_as_target, LIKELIHOOD),
     Mutant("40f", "own message kept in the posterior of EM", proportions.own_message_kept, LIKELIHOOD),
     Mutant("40g", "labels of validation rows shown", proportions.validation_labels_shown, UNSEEN),
+    Mutant("40h", "labels of rows in the classifier's fit", proportions.labels_of_rows_in_the_fit, SHUFFLED),
+    Mutant("40i", "counts of held-out bags shown to the fits", proportions.held_out_counts_shown, JUDGED),
+    Mutant("40j", "a bag's own count in its fold", proportions.own_count_in_its_fold, FOLDED),
     Mutant("41", "enumeration forgets a branch", programs.branch_forgotten, ENUMERATE),
     Mutant("41b", "scale of a choice applied twice", programs.scaled_twice, SCALE),
     Mutant("43", "likelihood dropped", kernels.likelihood_dropped, MH),
