@@ -4,6 +4,8 @@ Law: everything is inference in one measure, P(y | X, counts) proportional to pr
 prod_ij psi_ij(y_i, y_j): logits of a learner, exact counts of bags, and neighbours that agree.
 """
 
+from typing import Any
+
 from .bags import Bags
 from .calibration import Calibration, calibrated
 from .coupling import Coupling, coupled
@@ -36,3 +38,14 @@ __all__ = [
     "llp_program",
     "posterior_given_counts",
 ]
+
+# These need scikit-learn, which the extra `llp` brings, so they are imported where they are asked for.
+_LAZY = {"LabelProportionClassifier": "classifier", "Published": "published", "bag_scorer": "scoring"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
