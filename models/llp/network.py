@@ -68,7 +68,7 @@ class Recipe:
     def epochs_for(self, size: float) -> int:
         """Return the number of epochs for bags of this mean size.
 
-        >>> [Recipe().epochs_for(size) for size in (8, 128, 2048)]
+        >>> [Recipe().epochs_for(size) for size in (8.0, 128.0, 2048.0)]
         [10, 20, 40]
         """
         if self.epochs is not None:
