@@ -30,9 +30,13 @@ def _elementwise(operation: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _div(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    if not np.issubdtype(operands[0].dtype, np.floating):
+    above, below = operands
+    if np.issubdtype(above.dtype, np.floating):
+        return above / below
+    if not np.issubdtype(above.dtype, np.integer) or not np.all(below):
         return NotImplemented
-    return operands[0] / operands[1]
+    towards_zero = (above % below != 0) & ((above < 0) != (below < 0))
+    return above // below + towards_zero.astype(above.dtype)
 
 
 def _convert(operands: list[np.ndarray], params: dict[str, Any]) -> Any:

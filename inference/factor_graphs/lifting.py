@@ -148,8 +148,9 @@ class Lifting:
         return self._scaled(full, shape, operator.mul)
 
     def _div(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
-        both = isinstance(full[0], Terms) and not isinstance(full[1], Terms)
-        return self._scaled(full, shape, operator.truediv) if both else None
+        linear = isinstance(full[0], Terms) and not isinstance(full[1], Terms)
+        linear = linear and jnp.issubdtype(abstract(full[0]).dtype, jnp.floating)  # whole numbers lose their rest
+        return self._scaled(full, shape, operator.truediv) if linear else None
 
     def _scaled(self, full: Sequence[Any], shape: Shape, function: Any) -> Any:
         value, other = full if isinstance(full[0], Terms) else (full[1], full[0])

@@ -53,6 +53,7 @@ CASES = {
     "sort": (lambda x: jnp.sort(x, axis=1), CUBE),
     "argsort of ties": (lambda x: jnp.argsort(x, axis=0), ROWS),
     "median": (jnp.median, CUBE),
+    "quotients": (jax.lax.div, np.array([7, -7, 7, -7]), np.array([2, 2, -2, -2])),
     "one of three": (lambda k, x: jax.lax.select_n(k, x, -x, 2 * x), np.array([2, 0, 1], np.int32), CUBE[:, 0, 0]),
     "barrier": (lambda x: jax.lax.optimization_barrier((x, 2 * x)), CUBE),
     "a rule of vmap": (doubled, CUBE),

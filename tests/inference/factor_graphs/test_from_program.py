@@ -89,10 +89,16 @@ def sorted_values():
     lawful.factor("f", jnp.sum(jnp.sort(z) * jnp.array([0.1, 0.5, -0.7])))
 
 
+def quotients():
+    z, w = lawful.sample("z", dist.Categorical(jnp.ones(5) / 5)), lawful.sample("w", dist.Bernoulli(0.4))
+    lawful.factor("f", 0.3 * (z // 2) + 0.1 * ((-z - w) // 2) + 0.2 * ((z + w) % 3) + 0.7 * jax.lax.div(z, 3))
+
+
 PROGRAMS = {
     "ring": (ring, ()), "mixture": (mixture, (jnp.array([-1.2, 0.3, 1.9]),)), "noisy or": (noisy_or, ()),
     "hidden Markov": (hidden_markov, (jnp.array([0.1, 1.7, -0.4, 0.9]),)), "any of a few": (any_of_a_few, ()),
     "grid": (grid, ()), "matrix": (matrix, ()), "branching": (branching, ()), "sorted": (sorted_values, ()),
+    "quotients": (quotients, ()),
 }  # fmt: skip
 
 
@@ -109,6 +115,22 @@ def test_the_graph_has_the_measure_of_the_program(name):
         for state in range(family.cardinality):
             p = np.tensordot(truth.probabilities, values == state, axes=1)
             np.testing.assert_allclose(found.beliefs[family.name][..., state], p, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_reading_known_numbers_leaves_no_operation_to_jax(name, monkeypatch):
+    """Each operation would be compiled for itself."""
+    program, args = PROGRAMS[name]
+    plain, left = Equation.__call__, []
+
+    def called(self, *operands):
+        left.extend([self.primitive.name] * (not any(isinstance(x, jax.core.Tracer) for x in operands)))
+        return plain(self, *operands)
+
+    monkeypatch.setattr(Equation, "__call__", called)
+    graph = to_factor_graph(program, *args)
+    assert not left
+    assert all(isinstance(x, np.ndarray) for x in jax.tree.leaves(graph.potentials))
 
 
 def same_evidence(seed):
