@@ -77,24 +77,17 @@ class Plan:
             )  # fmt: skip
         structure, buckets = self.structure, _Buckets(self.structure, self.order)
         inputs = range(structure.size, len(buckets.starts))
-        batches = [batch for variables in self._rounds for batch in buckets.eliminate(variables)]
+        rounds = [batch for variables in self._rounds for batch in buckets.eliminate(variables)]
         readers = Readers(buckets.uses)
-        listed = tuple(
-            Batch(
-                sources=b.sources,
-                targets=b.targets,
-                readers=readers.of(b.results, b.turned, b.targets.shape[1]),
-                variables=b.variables,
-                scopes=b.scopes,
-                strides=b.strides,
-            )
-            for b in batches
+        batches = tuple(
+            made.batch._replace(readers=readers.of(made.results, made.turned, made.batch.targets.shape[1]))
+            for made in rounds
         )
         constants = [start for start, scope in zip(buckets.starts, buckets.scopes, strict=True) if not scope]
         cards = structure.cardinalities
         owner, first = np.repeat(np.arange(structure.size), cards), np.cumsum(cards) - cards
         tables = readers.of(inputs, [0] * len(inputs))
-        places = Places(listed, np.array(constants), _variables(listed, cards), tables, owner, first, buckets.size)
+        places = Places(batches, np.array(constants), _variables(batches, cards), tables, owner, first, buckets.size)
         return jax.tree.map(lambda x: x.astype(np.int32), places)  # single precision has no longer indices
 
     def __repr__(self) -> str:
@@ -137,15 +130,11 @@ class _Kind:
 
 @dataclass
 class _Eliminated:
-    """A batch; its results are known by the tables that they join, and by how their axes stand there."""
+    """A batch without its readers, and the tables that its results join, with the numbers of how their axes stand."""
 
-    sources: Index
-    targets: np.ndarray
-    results: list[int]
-    turned: list[int]
-    variables: np.ndarray
-    scopes: np.ndarray
-    strides: np.ndarray
+    batch: Batch
+    results: list[int] = field(default_factory=list)
+    turned: list[int] = field(default_factory=list)
 
 
 class _Buckets:
@@ -204,21 +193,21 @@ class _Buckets:
         far = np.zeros((sources, many if len(kinds) > 1 else 1, rest), np.int32)
         near[0] = far[0] = NOWHERE
         targets, scopes, strides = (np.zeros((many, n), np.int32) for n in (rest, width, width))
-        made = _Eliminated(Index(near, far), targets, [], [], np.zeros(many, np.int32), scopes, strides)
-        begun = 0
+        own = np.zeros(many, np.int32)
+        made, begun = _Eliminated(Batch(Index(near, far), targets, None, own, scopes, strides)), 0
         for kind in kinds:
             shape, rows = kind.shape, slice(begun, begun + len(kind.variables))
             spread = rows if len(kinds) > 1 else slice(None)
             bases = range(self._shares, self._shares + len(kind.variables) * states * rest, states * rest)
             for k, axes in enumerate(kind.axes):
-                own, tables = dict(zip(axes, strides_of([shape[a] for a in axes]), strict=True)), kind.column(k)
+                along, tables = dict(zip(axes, strides_of([shape[a] for a in axes]), strict=True)), kind.column(k)
                 starts = np.array([self.starts[table] for table in tables])
-                near[k, rows, : shape[0]] = starts[:, None] + offsets(shape[:1], [own[0]])
-                steps = offsets(shape[1:], [own.get(a, 0) for a in range(1, len(shape))])
+                near[k, rows, : shape[0]] = starts[:, None] + offsets(shape[:1], [along[0]])
+                steps = offsets(shape[1:], [along.get(a, 0) for a in range(1, len(shape))])
                 far[k, spread, : len(steps)] = steps
                 self.uses.use(tables, bases, shape, axes, rest)
             left = [self.order.scopes[v] for v in kind.variables]
-            made.variables[rows] = kind.variables
+            own[rows] = kind.variables
             scopes[rows, : len(shape) - 1], strides[rows, : len(shape) - 1] = left, strides_of(shape[1:])
             for scope in left:
                 self._join(made, scope)
@@ -243,4 +232,4 @@ class _Buckets:
             turn = turns[number] or tuple(range(len(shape)))
             own = strides_of([shape[turn.index(axis)] for axis in range(len(shape))])
             steps, chosen = offsets(shape, [own[axis] for axis in turn]), np.flatnonzero(turned == number)
-            made.targets[rows.start + chosen, : len(steps)] = starts[chosen, None] + steps
+            made.batch.targets[rows.start + chosen, : len(steps)] = starts[chosen, None] + steps

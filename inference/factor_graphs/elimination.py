@@ -55,7 +55,7 @@ class Marginals(NamedTuple):
 
 def total(places: Places, scores: Scores) -> Any:
     """Give the log of the total; its derivatives are those of `marginals`."""
-    return (forward if _by_numpy(places, scores) else marginals)(places, scores).log_total
+    return forward(places, scores).log_total if _by_numpy(places, scores) else _mass(_held(places), scores)
 
 
 def marginals(places: Places, scores: Scores) -> Marginals:
@@ -97,10 +97,29 @@ def _by_numpy(*given: Any) -> bool:
     return all(isinstance(x, np.ndarray | np.generic) for x in jax.tree.leaves(given))
 
 
+def _places(held: Any) -> Places:
+    places: Places = held.places if isinstance(held, _Known) else held
+    return places
+
+
+def _total(held: Any, scores: Scores) -> Any:
+    return forward(_places(held), scores).log_total
+
+
 def _marginals(held: Any, scores: Scores) -> Marginals:
-    places = held.places if isinstance(held, _Known) else held
-    run = forward(places, scores)
-    return Marginals(run.log_total, _backward(places, run))
+    run = forward(_places(held), scores)
+    return Marginals(run.log_total, _backward(_places(held), run))
+
+
+@jax.custom_jvp
+def _mass(held: Any, scores: Scores) -> Any:
+    return lanes_last(_total)(held, scores)
+
+
+@_mass.defjvp
+def _slope(primals: Any, tangents: Any) -> Any:
+    found = _differentiable(*primals)
+    return found.log_total, _change(found, tangents[1])
 
 
 @jax.custom_jvp
@@ -111,20 +130,24 @@ def _differentiable(held: Any, scores: Scores) -> Marginals:
 
 @_differentiable.defjvp
 def _derivative(primals: Any, tangents: Any) -> Any:
-    (held, scores), (_, slope) = primals, tangents
+    (held, scores), (_, change) = primals, tangents
     found = _differentiable(held, scores)
-    _, slopes = jax.jvp(partial(_marginals, held), (scores,), (slope,))
-    return found, Marginals(jnp.vdot(found.beliefs, slope.entries) + slope.level, slopes.beliefs)
+    _, slopes = jax.jvp(partial(_marginals, held), (scores,), (change,))
+    return found, Marginals(_change(found, change), slopes.beliefs)
+
+
+def _change(found: Marginals, change: Scores) -> Any:
+    """How the log of the total changes with the scores."""
+    return jnp.vdot(found.beliefs, change.entries) + change.level
 
 
 def _largest(held: Any, scores: Scores) -> tuple[Any, Any]:
-    places = held.places if isinstance(held, _Known) else held
-    run = forward(places, scores, "max")
-    return _decoded(places, run, (), lambda scores, variables: scores.argmax(axis=1)), run.log_total
+    run = forward(_places(held), scores, "max")
+    return _decoded(_places(held), run, (), lambda scores, variables: scores.argmax(axis=1)), run.log_total
 
 
 def _drawn(held: Any, scores: Scores, uniforms: Any) -> Any:
-    places = held.places if isinstance(held, _Known) else held
+    places = _places(held)
     xp = _namespace(places.first, *scores, uniforms)
 
     def pick(scores: Any, variables: Any) -> Any:

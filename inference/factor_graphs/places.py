@@ -57,7 +57,7 @@ class Batch(NamedTuple):
     Attributes:
         sources: places of the scores that meet: near (S, B, K), far (S, B or 1, R).
         targets: where the results are added (B, R).
-        readers: of the shares that the states of the results have in the joint tables that they go into.
+        readers: a Reading of the shares that the states of the results have in the joint tables that they go into.
         variables: their numbers (B,).
         scopes: numbers of the variables that are left in each table (B, W).
         strides: what a state of each of these adds to the place among the R (B, W).
@@ -65,7 +65,7 @@ class Batch(NamedTuple):
 
     sources: Index
     targets: Any
-    readers: Reading
+    readers: Any
     variables: Any
     scopes: Any
     strides: Any

@@ -111,7 +111,8 @@ def rounds(structure: Structure, order: str | None, what: str) -> Runner:
     if sum(x.size for x in jax.tree.leaves(places)) <= CONSTANTS_UP_TO:
         program: Callable[..., Any] = jax.jit(partial(answer, places))
     else:  # as constants they would make compilation slow
-        program = partial(jax.jit(answer), places)
+        with jax.ensure_compile_time_eval():
+            program = partial(jax.jit(answer), jax.device_put(places))
 
     def compiled(graph: FactorGraph, *more: Any) -> Any:
         found = program(graph.placed, graph.seen, *more)

@@ -179,6 +179,26 @@ def test_a_map_over_potentials_is_the_loop_also_in_a_map():
     assert 0 < np.isneginf(mapped[0]).sum() < 6
 
 
+def test_places_may_be_arguments_of_the_program(monkeypatch):
+    """As those of a large graph are, here first asked for inside another program, which is mapped and differentiated."""
+    monkeypatch.setattr(runners, "CONSTANTS_UP_TO", 0)
+    graph = random_graph(2, 5, 5, zeros=0.0)
+    numbers = jax.tree.map(lambda x: jnp.stack([x, x + 1.0]), graph.potentials)
+
+    def asked(potentials):
+        return eliminated(graph.replace(potentials), order="min-fill", compiled=True)
+
+    runners.rounds.cache_clear()
+    slope = jax.jit(jax.vmap(jax.grad(lambda p: asked(p).log_z)))(numbers)
+    found = asked(graph.potentials)
+    runners.rounds.cache_clear()
+    plain = eliminated(graph, compiled=False)
+    assert float(found.log_z) == pytest.approx(float(plain.log_z), abs=1e-12)
+    for own, ours, theirs in zip(slope.unary, found.variables, plain.variables, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+        np.testing.assert_allclose(own[1].reshape(theirs.shape), theirs, atol=1e-12)
+
+
 def test_many_draws_of_one_graph_are_those_of_each():
     graph = random_graph(1, 5, 5, zeros=0.1)
     uniforms = np.random.default_rng(5).random((7, graph.structure.size))
