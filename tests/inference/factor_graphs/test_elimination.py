@@ -180,7 +180,7 @@ def test_a_map_over_potentials_is_the_loop_also_in_a_map():
 
 
 def test_places_may_be_arguments_of_the_program(monkeypatch):
-    """As those of a large graph are, here first asked for inside another program, which is mapped and differentiated."""
+    """As those of a large graph are; here they are first asked for in a program that is mapped and differentiated."""
     monkeypatch.setattr(runners, "CONSTANTS_UP_TO", 0)
     graph = random_graph(2, 5, 5, zeros=0.0)
     numbers = jax.tree.map(lambda x: jnp.stack([x, x + 1.0]), graph.potentials)
