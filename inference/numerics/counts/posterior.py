@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from . import product_tree, recursion, solving
+from . import blocks, product_tree, recursion, solving
 from .arguments import check, rows
 from .chunks import side_by_side
 from .tilting import chances, known
@@ -38,7 +38,7 @@ def count_posterior(
 
 def _posterior(h: Float[Array, "B G"], g: Float[Array, "S G"]) -> Float[Array, "T G"]:
     problem = solving.pose(h, g)
-    law = product_tree.root(product_tree.grow(problem.tilted.one, problem.tilted.zero))
+    law = blocks.law(problem.tilted.one, problem.tilted.zero)
     weights = jnp.where(problem.tilted.clipped, 0, problem.tilted.weights)
     mass = law * weights
     total = jnp.sum(mass, axis=0)
@@ -78,7 +78,7 @@ def count_law(h: Float[Array, "... B"], *, negated: Bool[Array, " ..."] | None =
 def _law(h: Float[Array, "B G"], g: Float[Array, "S G"]) -> Float[Array, "T G"]:
     """Take the logarithm of the linear law where nothing was lost, else the recursion in the log domain."""
     h, g = product_tree.filled(h, g)
-    law = product_tree.root(product_tree.grow(*chances(h)))
+    law = blocks.law(*chances(h))
     members = known(h)
     s = jnp.arange(len(g), dtype=h.dtype)[:, None]
     reached = (s >= members.ones[None]) & (s <= (members.ones + members.free)[None])

@@ -88,7 +88,7 @@ def log_mean_alone(problem: Problem, method: str, accuracy: float) -> Float[Arra
 
 def _upwards(problem: Problem) -> Float[Array, " G"]:
     tilted, real = problem.tilted, problem.possible.bag
-    law = product_tree.root(product_tree.grow(tilted.one, tilted.zero))
+    law = blocks.law(tilted.one, tilted.zero)
     # The law of what known members exclude is zero, so a weight that was clipped there does not matter.
     total = jnp.sum(law * tilted.weights, axis=0)
 
