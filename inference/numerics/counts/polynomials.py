@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 WRITTEN_OUT = 40  # terms up to which a sum is one expression; beyond, a loop over groups of terms
-GROUP = 16
+GROUP = 12
 
 
 def multiply(a: Float[Array, "A lanes"], b: Float[Array, "B lanes"]) -> Float[Array, "AB lanes"]:
