@@ -40,6 +40,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def garbage_is_searched_for_once() -> Iterator[None]:
+    """Leave what a file of tests has left for good, compiled programs above all, out of later searches for garbage."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def programs_are_compiled_quickly(request: pytest.FixtureRequest) -> None:
     """Compile without the optimisations that cost more than they save on the small programs of most tests."""

@@ -19,7 +19,8 @@ def test_the_observations_of_w1_have_their_check_values(model, first, total):
 
 
 @pytest.mark.parametrize(
-    ("model", "log_evidence", "tolerance"), [("LG", -1880.5700402943, 5e-11), ("SV", -913.9721985, 5e-8)]
+    ("model", "log_evidence", "tolerance"),
+    [("LG", -1880.5700402943, 5e-11), pytest.param("SV", -913.9721985, 5e-8, marks=pytest.mark.slow)],
 )
 def test_the_exact_evidence_of_w1_is_the_published_number(model, log_evidence, tolerance):
     assert workloads.exact_answers(model)["log_evidence"] == pytest.approx(log_evidence, abs=tolerance, rel=0)

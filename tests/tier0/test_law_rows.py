@@ -39,7 +39,7 @@ DEAR = (
     "gibbs, mixture", "smc . enumerate_sites", "tempered smc, waste-free, N = 4", "smc residual",
     "guided smc by the prior, simplified", "resample-move: reflect at every step of a loop", "smc multinomial",
     "gibbs, sites that depend on each other", "block gibbs, sites that depend on each other",
-    "propose, tree of beliefs", "mh tree of beliefs",
+    "propose, tree of beliefs", "mh tree of beliefs", "smc of a tree of beliefs", "mh program, mixture",
 )  # fmt: skip
 assert set(DEAR) < {row.name for row in ROWS}
 EACH = [pytest.param(row, marks=[pytest.mark.slow] if row.name in DEAR else [], id=row.name) for row in ROWS]

@@ -16,7 +16,7 @@ from tests.inference.factor_graphs.truth import assignments, cases, counted_grap
 NONE = np.zeros(0, int)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(case=cases(variables=5, factors=5, least=1), counted=st.booleans())
 def test_a_restricted_graph_has_the_measure_of_the_graph_where_the_others_are_held(case, counted):
     graph = counted_graph(case[0]) if counted else random_graph(*case)

@@ -24,7 +24,7 @@ def columns(structure, names):
     return np.concatenate([np.zeros(0, int), *(f.offset + np.arange(f.size) for f in found)])
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(case=cases(variables=4, factors=4, least=1))
 def test_it_is_the_law_of_the_graph_summed_over_all_others(case):
     graph = random_graph(*case)

@@ -81,7 +81,7 @@ def test_a_logit_that_excludes_a_count_gives_no_mass_and_no_slope():
 
 def test_bags_of_many_sizes_are_as_each_alone():
     rng = np.random.default_rng(3)
-    sizes = np.array([1, 3, 90, 17, 64, 2, 33])
+    sizes = np.array([1, 3, 17, 2, 33])
     ids = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
     bags = Bags.from_labels(rng.random(len(ids)) < 0.3, ids)
     z = rng.normal(size=len(ids)) * 3

@@ -84,14 +84,13 @@ def test_the_proportion_of_rows_in_several_bags_is_a_mean_and_that_of_others_the
     assert posterior.tolist() == [1.0, 0.5, 0.0, 0.5]
 
 
-@pytest.mark.optimised
 def test_nets_tell_digits_apart_from_counts_of_bags_of_eight(single_precision):
     """Five or more, or less: scikit-learn's digits, of which a fifth is for testing; all are in bags of eight."""
     digits = load_llp("digits")
     order = np.random.default_rng(0).permutation(len(digits.y))
     test, train = order[:360], order[360 : 360 + 1432]
     bags = Bags.from_labels(digits.y[train], np.arange(1432) // 8)
-    recipe = Recipe(rows=64, epochs=40)
+    recipe = Recipe(rows=64, epochs=10)
     for method in (DLLP(recipe), EasyLLP(recipe), CountEM(recipe)):
         z, y = method.fit(digits.X[train], bags).decision_function(digits.X[test]), digits.y[test]
         area = np.mean(z[y == 1][:, None] > z[y == 0][None])
