@@ -31,7 +31,9 @@ os.environ["LAWFUL_EVIDENCE"] = str(Path(__file__).parent / "evidence")  # cells
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True}
+# What scikit-learn adds to each of its estimators is described there.
+ROUTING = ("fit", "predict", "predict_proba", "score")
+autodoc_default_options = {"members": True, "exclude-members": ", ".join(f"set_{name}_request" for name in ROUTING)}
 default_role = "code"  # `name` in a docstring
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True

@@ -1,8 +1,8 @@
 """Reference data with known labels, for judging what was learned from counts: `load_llp("adult")`.
 
-Law: numbers are sign(x) log(1 + |x|), standardised over all rows (covariates alone); a column of text becomes a column
-for each of its values, `?` and `unknown` among them. A row keeps its place in the file. Identifiers, sampling weights
-and the published split are left out; a column without variation stays at zero.
+Law: numbers are `sign(x) log(1 + |x|)`, standardised over all rows (covariates alone); a column of text becomes a
+column for each of its values, `?` and `unknown` among them. A row keeps its place in the file. Identifiers, sampling
+weights and the published split are left out; a column without variation stays at zero.
 
 The bank files are ordered by date, with 3 % positives at the start and 47 % at the end: shuffle before cutting bags.
 """

@@ -78,7 +78,7 @@ class Thinned:
 
 @dataclass(frozen=True)
 class Geometric:
-    """Two-sided geometric noise, P(noise = k) proportional to exp(-decay |k|): differential privacy with this epsilon.
+    """Two-sided geometric noise, P(noise = k) proportional to `exp(-decay |k|)`: differential privacy, epsilon = decay.
 
     Reference: Ghosh, Roughgarden and Sundararajan (2012), Universally utility-maximizing privacy mechanisms.
     """
