@@ -1,7 +1,11 @@
-"""Calibration: logits on the scale that counts speak for.
+"""Calibration: log odds on the scale that counts speak for.
 
-Law: of all z' = a z + c the exact likelihood of the counts, sum_b log P(report_b | z'), is largest at the one returned.
-Few bags cannot tell a slope from chance: with fewer than 20 of them the slope is at most one, or left alone.
+Law: of all z' = slope z + shift the exact likelihood of the counts, sum_b log P(report_b | z'), is largest at the one
+returned, under a prior on the slope so wide that it only matters where counts can be told apart perfectly. Counts of K
+classes have one slope, and a shift for each class.
+
+Few bags cannot tell a slope from chance: with fewer than 20 of them it is at most one. No slope is negative: scores of
+bags that were left out run against their counts where a learner knows nothing, and say no more than that.
 
 Reference: Platt (1999), Probabilistic outputs for support vector machines, for the two numbers; the likelihood is that
 of bags.
@@ -9,79 +13,98 @@ of bags.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
-from lawful.errors import NonFiniteError
+from lawful.errors import LawfulError, NonFiniteError
 
 from .bags import Bags
-from .likelihood import checked_logits, count_log_likelihood
+from .baselines import Fitted
+from .likelihood import checked_logits, count_score
 
-__all__ = ["Calibration", "calibrated"]
+__all__ = ["Calibration", "calibrated", "recalibrated"]
 
 ENOUGH = 20  # bags that a slope above one asks for
-STEEPEST = 20.0  # of slopes
+STEEPEST = 20.0  # of slopes, in units of one over the spread of the log odds
+WIDTH = 10.0  # of the prior of the slope, in these units
+SLOPES = ("free", "capped", "one")
 
 
-class Calibration(NamedTuple):
-    """z' = slope z + shift, and the mean log likelihood of a bag before and after."""
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """The map z' = slope z + shift; with a shift for each class (K,) for log scores (n, K)."""
 
-    slope: float
-    shift: float
-    before: float
-    after: float
+    slope: float = 1.0
+    shift: Any = 0.0
 
-    def __call__(self, z: Any) -> Any:
-        """Put logits on the scale."""
-        return self.slope * z + self.shift
+    def __call__(self, z: Any) -> np.ndarray:
+        """Map log odds (n,), or log scores (n, K), which are normalised again."""
+        z = self.slope * np.asarray(z, float) + self.shift
+        return z if z.ndim == 1 else z - np.logaddexp.reduce(z, axis=1, keepdims=True)
 
 
-def calibrated(z: Any, bags: Bags, *, slope: str = "auto") -> Calibration:
-    """Fit slope and shift of logits by the counts of bags, best of bags that the learner has not seen.
+def calibrated(z: Any, bags: Bags, which: np.ndarray | None = None, *, slope: str = "auto") -> Calibration:
+    """Fit slope and shift of log odds by the counts of bags, best of bags that the learner has not seen.
 
     Args:
-        z: logits (n,).
-        bags: the bags and their counts.
+        z: log odds of the rows (n,), or log scores of the classes (n, K).
+        bags: all bags, so that one compiled program serves any choice of them.
+        which: bags whose counts are looked at, a mask (n_b,); those with a known count by default.
         slope: "free" fits any slope from 0, "capped" one up to 1, "one" leaves it; "auto" is "free" with 20 bags or
             more, else "capped".
 
-    Raises: NonFiniteError where the counts are impossible under z.
+    Raises: LawfulError for another word; NonFiniteError where the counts are impossible under z.
 
     >>> rng = np.random.default_rng(0)
     >>> z = rng.normal(size=4000)
     >>> labels = rng.random(4000) < 1 / (1 + np.exp(1 - z))
     >>> found = calibrated(5 * z, Bags.from_labels(labels, np.arange(4000) // 4))
-    >>> abs(found.slope - 0.2) < 0.05, abs(found.shift + 1) < 0.2, found.after > found.before
-    (True, True, True)
+    >>> abs(found.slope - 0.2) < 0.05, abs(found.shift + 1) < 0.2
+    (True, True)
     """
-    z = checked_logits(z, bags)
-    known = int(bags.known.sum())
+    z = np.asarray(checked_logits(z, bags), float)
+    used = bags.known if which is None else which & bags.known
+    number = max(int(used.sum()), 1)
     if slope == "auto":
-        slope = "free" if known >= ENOUGH else "capped"
-    bounds = {"free": (0.0, STEEPEST), "capped": (0.0, 1.0), "one": (1.0, 1.0)}[slope]
-    # In units of its spread a logit has a slope near one, whatever learner made it.
-    spread = max(float(jnp.std(z)), 1e-6) if slope == "free" else 1.0
+        slope = "free" if number >= ENOUGH else "capped"
+    if slope not in SLOPES:
+        raise LawfulError(f"calibrated: slope={slope!r}. Fix: give 'auto', {', '.join(map(repr, SLOPES))}.")
+    finite = np.where(np.isfinite(z), z, 0.0)
+    spread = max(float(np.sqrt(np.mean((finite - finite.mean(axis=0)) ** 2))), 1e-9)
+    # A slope times the spread is near one, whatever learner made the log odds: both numbers are then of one size.
+    limits: list[Any] = [(spread if slope == "one" else 0.0, STEEPEST if slope == "free" else spread)]
+    limits += [(None, None)] * (1 if z.ndim == 1 else z.shape[1])
 
-    @jax.jit
-    def loss(at: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.value_and_grad(lambda at: -jnp.sum(count_log_likelihood(at[0] * z + at[1], bags)) / max(known, 1))(
-            at
-        )
+    def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
+        mapped = Calibration(at[0] / spread, _shift(at[1:], z.ndim))(z)
+        told = count_score(mapped, bags, used)
+        value = -np.sum(told.log_likelihood) + 0.5 * (at[0] / WIDTH) ** 2
+        along = np.sum(told.slope * finite) / spread, *np.atleast_1d(np.sum(told.slope, axis=0))
+        return float(value) / number, (np.array([at[0] / WIDTH**2, *[0.0] * (len(at) - 1)]) - along) / number
 
-    def evaluated(at: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = loss(jnp.asarray(at / np.array([spread, 1.0]), z.dtype))
-        return float(value), np.asarray(gradient, float) / np.array([spread, 1.0])
-
-    limits = [(bounds[0] * spread, bounds[1] * spread), (None, None)]
-    start = np.array([float(np.clip(1.0, *bounds)) * spread, 0.0])
-    before = evaluated(start)[0]
-    if not np.isfinite(before):
+    start = np.zeros(len(limits))
+    start[0] = np.clip(spread, *limits[0])
+    if not np.isfinite(loss(start)[0]):
         raise NonFiniteError(
             "calibrated: the counts are impossible under these logits. Fix: look for infinite ones among them."
         )
-    found = minimize(evaluated, start, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": 100})
-    return Calibration(float(found.x[0] / spread), float(found.x[1]), -before, -float(found.fun))
+    options = {"maxiter": 100, "ftol": 1e-12, "gtol": 1e-7}
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits, options=options)
+    return Calibration(float(found.x[0] / spread), _shift(found.x[1:], z.ndim))
+
+
+def recalibrated(fitted: Fitted, calibration: Calibration) -> Fitted:
+    """Put the map behind a fitted learner."""
+    return replace(fitted, logits=partial(_mapped, logits=fitted.logits, calibration=calibration))
+
+
+def _shift(found: np.ndarray, dimensions: int) -> Any:
+    return float(found[0]) if dimensions == 1 else found - found.mean()
+
+
+def _mapped(X: np.ndarray, logits: Any, calibration: Calibration) -> np.ndarray:
+    return calibration(logits(X))

@@ -9,7 +9,7 @@ side by side, padded by members that are never one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,14 @@ from lawful.inference.numerics import counts as counting
 
 from .bags import Bags
 
-__all__ = ["count_log_likelihood", "posterior_given_counts"]
+__all__ = ["CountScore", "count_log_likelihood", "count_score", "posterior_given_counts"]
+
+
+class CountScore(NamedTuple):
+    """Log likelihood of the counts of bags (n_b,), and the gradient of its sum by the logits, (n,) or (n, K)."""
+
+    log_likelihood: np.ndarray
+    slope: np.ndarray
 
 
 def count_log_likelihood(z: Any, bags: Bags, *, approximate: bool = False) -> Float[Array, " G"]:
@@ -77,6 +84,33 @@ def posterior_given_counts(z: Any, bags: Bags, *, approximate: bool = False) -> 
         told = told.at[rows].set(solved.messages.astype(z.dtype))
     scores = told[: bags.n_rows] + z
     return jax.nn.sigmoid(scores) if z.ndim == 1 else jax.nn.softmax(scores, axis=-1)
+
+
+def count_score(z: Any, bags: Bags, which: np.ndarray | None = None) -> CountScore:
+    """Give the log likelihood of each bag with its gradient, at the price of one of them: for those who search.
+
+    Args:
+        z: as for `count_log_likelihood`; log scores (n, K) are normalised by the classes' sum.
+        bags: as for `count_log_likelihood`. Counts of classes with too many states take the normal approximation.
+        which: the bags that count, a mask (n_b,); the others have 0, and one compiled program serves any choice.
+
+    Raises: as `count_log_likelihood`.
+
+    >>> told = count_score(jnp.zeros(3), Bags.from_ids([0, 0, 0], [1]))
+    >>> told.log_likelihood.round(4).tolist(), told.slope.round(4).tolist()  # P(one) is a third, and was one half
+    ([-0.9808], [-0.1667, -0.1667, -0.1667])
+    """
+    z = checked_logits(z, bags)
+    used = bags.known if which is None else which & bags.known
+    logs, slope = np.zeros(bags.n_bags), np.zeros((bags.n_rows + 1, *z.shape[1:]))
+    chance = jax.nn.sigmoid if z.ndim == 1 else jax.nn.softmax
+    padded = np.concatenate([np.asarray(z), np.zeros((1, *z.shape[1:]), z.dtype)])
+    for chosen, rows, solved in _solved(z, bags, approximate=True):
+        logs[chosen] = np.where(used[chosen], solved.log_evidence, 0)
+        real = (rows < bags.n_rows) & (used[chosen] & np.isfinite(logs[chosen]))[:, None]
+        told = np.asarray(solved.messages)[real]
+        np.add.at(slope, rows[real], np.asarray(chance(padded[rows[real]] + told) - chance(padded[rows[real]])))
+    return CountScore(logs, slope[:-1])
 
 
 def checked_logits(z: Any, bags: Bags) -> jax.Array:

@@ -22,12 +22,12 @@ from lawful.inference.factor_graphs import propagated
 
 from .bags import Bags
 from .baselines import Fitted
+from .calibration import calibrated
 from .held_out import held_out, without_counts
 from .learners import Net
-from .likelihood import count_log_likelihood
+from .likelihood import count_score
 from .network import Network, Recipe
 from .published_graph import published_graph, similar
-from .recalibration import calibrate
 
 __all__ = ["Published", "PublishedFit", "PublishedRound", "fit_published"]
 
@@ -179,7 +179,7 @@ def _selected(network: Network, X: np.ndarray, bags: Bags, held: np.ndarray, set
         told = []
         for e in epochs:
             z = network.logits(X, e)
-            told.append(np.asarray(count_log_likelihood(calibrate(z, bags, held)(z), bags))[held].mean())
+            told.append(count_score(calibrated(z, bags, held, slope="free")(z), bags, held).log_likelihood[held].mean())
         return int(np.argmax(told)), "bag"
     return len(epochs) - 1, "last"
 

@@ -18,10 +18,10 @@ import numpy as np
 
 from .bags import Bags
 from .baselines import Fitted
+from .calibration import Calibration, calibrated, recalibrated
 from .held_out import LEAST_HELD, cross_fitted, held_out, without_counts
 from .labelling import Labelling
-from .likelihood import count_log_likelihood
-from .recalibration import Affine, calibrate, recalibrated
+from .likelihood import count_score
 
 __all__ = ["Round", "Rounds", "train"]
 
@@ -151,7 +151,7 @@ def train(
     else:
         final = stages[best]
     kept = {name: value for name, value in final.fitted.details.items() if name != "out_of_bag"}  # it holds all rows
-    fitted = recalibrated(replace(final.fitted, details=kept), stages[best].affine)
+    fitted = recalibrated(replace(final.fitted, details=kept), stages[best].calibration)
     return Trained(fitted, told, tuple(rounds), best, tuple(notes))
 
 
@@ -160,7 +160,7 @@ class _Stage(NamedTuple):
 
     fit: Callable[[Bags], Fitted]
     fitted: Fitted
-    affine: Affine = Affine()
+    calibration: Calibration = Calibration()
     held: np.ndarray = np.empty(0)
 
 
@@ -193,21 +193,21 @@ class _Fits:
         out_of_bag = stage.fitted.details.get("out_of_bag")
         if out_of_bag is not None:  # as from a fit for each bag without it, at once
             z = out_of_bag()
-            return calibrate(z, bags, ~held, free_slope=folds > 0)(z)
+            return calibrated(z, bags, ~held, slope="free" if folds else "one")(z)
         if folds:
             z = cross_fitted(stage.fit, self.X, shown, stage.fitted, folds, self.seed)
-            return calibrate(z, bags, ~held)(z)
+            return calibrated(z, bags, ~held, slope="free")(z)
         z = np.asarray(stage.fitted.logits(self.X), float)
-        return calibrate(z, bags, ~held, free_slope=False)(z)
+        return calibrated(z, bags, ~held, slope="one")(z)
 
 
 def _judged(X: np.ndarray, stage: _Stage, bags: Bags, held: np.ndarray) -> _Stage:
     """Calibrate a fit on the bags held out, and tell their counts; without any, shift it to the base rate."""
     z = np.asarray(stage.fitted.logits(X), float)
     if not held.any():
-        return stage._replace(affine=calibrate(z, bags, free_slope=False))
-    affine = calibrate(z, bags, held)
-    return stage._replace(affine=affine, held=np.asarray(count_log_likelihood(affine(z), bags), float)[held])
+        return stage._replace(calibration=calibrated(z, bags, slope="one"))
+    found = calibrated(z, bags, held, slope="free")
+    return stage._replace(calibration=found, held=count_score(found(z), bags, held).log_likelihood[held])
 
 
 def _note(
@@ -220,7 +220,7 @@ def _note(
         held, mean = float(now.held.mean()), float(gains.mean())
         error = float(gains.std(ddof=1) / np.sqrt(len(gains)))
     labelling = None if told is None else replace(told, posterior=np.empty(0), beliefs=None)
-    slope = now.affine.slope
+    slope = now.calibration.slope
     rounds.append(Round(len(rounds), labelling, held, mean, error, slope, time.perf_counter() - began))
     if tell is not None:
         tell(rounds[-1])
