@@ -191,28 +191,30 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         logs = np.asarray(count_log_likelihood(self.decision_function(X), bagged))
         return float(np.mean(logs[bagged.known]))
 
-    def transduce(self, X: Any, bags: Any, counts: Any = None, kind: str = "marginal", proportions: Any = None) -> Any:
-        """Tell labels of rows whose bags were counted.
+    def transduce(
+        self, X: Any, bags: Any, counts: Any = None, kind: str = "marginal", proportions: Any = None,
+        details: bool = False,
+    ) -> Any:  # fmt: skip
+        """Tell labels of rows whose bags were counted, with the neighbours among them where the fit had any.
 
         Args:
             X: rows (n, d).
             bags: as for `fit_bags`.
             counts: as for `fit_bags`.
             kind: "marginal" for P(second class | counts) (n,) or of all classes (n, K), "map" for the most probable
-                labels, "sample" for a draw; these two have exactly the reported counts. Only marginals listen to
-                neighbours, if the fit did.
+                labels, "sample" for a draw; these two have exactly the reported counts.
             proportions: as for `fit_bags`.
         """
         z = self.decision_function(X)
         bagged = bags_from(bags, counts, proportions, self.count_noise)
         if kind == "marginal":
-            return labelled(z, bagged, None if self.coupling_ is None else self._couple_rows(X, bagged)).posterior
+            told = labelled(z, bagged, coupling)
+            return told if details else told.posterior
         if kind == "map":
-            return self.classes_[most_probable_labels(z, bagged)]
-        if kind == "sample":
-            rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-            return self.classes_[drawn_labels(z, bagged, rng)]
-        raise LawfulError(f"transduce: kind={kind!r}. Fix: give 'marginal', 'map' or 'sample'.")
+            best = most_probable_labels(z, bagged, coupling)
+            return best if details else self.classes_[best.labels]
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        return self.classes_[drawn_labels(z, bagged, rng, coupling)[0]]
 
     @property
     def max_posterior_(self) -> np.ndarray:
@@ -222,9 +224,16 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         return np.maximum(q, 1 - q) if q.ndim == 1 else q.max(axis=1)
 
     @property
+            details: whether to return what is known of the answer: a `Labelling` with its verdict, or the most probable
+                labels with their score and an upper bound of all scores.
+
+        Raises: LawfulError for another kind, and for "map" and "sample" where bags overlap.
     def yardstick_(self) -> str:
         """What the counts are worth, in labels."""
         check_is_fitted(self, "n_bags_")
+        if kind not in ("marginal", "map", "sample"):
+            raise LawfulError(f"transduce: kind={kind!r}. Fix: give 'marginal', 'map' or 'sample'.")
+        coupling = None if self.coupling_ is None else self._couple_rows(X, bagged)
         return f"{self.n_bags_} bags are worth about {self.n_bags_} labels, if their rows were put together at random."
 
     def _fit(self, X: np.ndarray, bags: Bags) -> LabelProportionClassifier:

@@ -1,86 +1,138 @@
 """Transduction: labels of rows whose bags were counted, most probable or drawn, with exactly the reported counts.
 
-Law: with rows independent given their log odds, the most probable labels of a bag are its S rows of largest log odds;
-for K classes they solve an assignment problem. Draws have the law of the labels given the count.
+Law: without neighbours both are exact. With neighbours the most probable labels are the best that max-product, a dual
+bound and the counts alone lead to, after every exchange within a bag that helps; their score and an upper bound of all
+scores are told, and where the two meet the labels are proved to be the most probable. Draws are what a block Gibbs walk
+of so many steps, which leaves the law of the labels as it is, comes to from a draw without neighbours.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
-from lawful.errors import LawfulError
+from lawful.errors import ObservationError
+from lawful.inference.factor_graphs import propagated
 from lawful.inference.numerics import counts as counting
 
+from .assigning import assigned
 from .bags import Bags
+from .coupling import Coupling
+from .dual_bound import dual_bound
+from .fields import Joint, joint_of, log_score, refuse_overlaps
+from .gibbs import gibbs_labels
+from .labelling import label_graph
+from .swaps import improved
 
-__all__ = ["drawn_labels", "most_probable_labels"]
+__all__ = ["MostProbable", "drawn_labels", "most_probable_labels"]
+
+SWEEPS = 50  # of max-product
 
 
-def most_probable_labels(z: np.ndarray, bags: Bags) -> np.ndarray:
-    """Give the most probable class of each row, given all counts (n,).
+@dataclass(frozen=True, eq=False)
+class MostProbable:
+    """Labels, and what is known of how good they are.
+
+    Attributes:
+        labels: class of each row (n,).
+        log_score: log P(labels, reports) under the learner's law times the neighbours'.
+        bound: no labels have a larger score.
+        started: what led to them: "counts", "max-product" or "bound".
+    """
+
+    labels: np.ndarray
+    log_score: float
+    bound: float
+    started: str
+
+    @property
+    def proved(self) -> bool:
+        """Whether the score meets the bound, to rounding."""
+        return self.bound - self.log_score <= 1e-6 * max(1.0, abs(self.bound))
+
+
+def most_probable_labels(z: Any, bags: Bags, coupling: Coupling | None = None) -> MostProbable:
+    """Give the most probable class of each row, given all counts.
 
     Args:
         z: log odds (n,), or log scores of the classes (n, K).
         bags: bags that do not overlap; a row in none has its own most probable class.
+        coupling: neighbours; None for none.
 
     Raises: LawfulError where bags overlap.
 
-    >>> most_probable_labels(np.array([2.0, 1.0, 3.0]), Bags.from_ids([0, 0, 0], counts=[2])).tolist()
-    [1, 0, 1]
+    >>> found = most_probable_labels(np.array([2.0, 1.0, 3.0]), Bags.from_ids([0, 0, 0], counts=[2]))
+    >>> found.labels.tolist(), found.proved
+    ([1, 0, 1], True)
     """
-    _refuse_overlaps(bags)
-    if z.ndim == 2:
-        return _assigned(z, bags)
-    found = (z > 0).astype(int)
-    for chosen in bags.size_classes:
-        rows = bags.padded(chosen)
-        h = jnp.append(jnp.asarray(z), -jnp.inf)[rows]
-        best = np.asarray(counting.best_assignment(h, jnp.asarray(bags.log_weights(chosen), h.dtype)).assignment)
-        found[rows[rows < bags.n_rows]] = best[rows < bags.n_rows]
-    return found
+    refuse_overlaps(bags)
+    z = np.asarray(z, float)
+    joint = joint_of(z, bags, coupling)
+    if not _coupled(coupling):
+        return _judged(joint, assigned(z, bags), "counts", None)
+    assert coupling is not None
+    above = dual_bound(joint, bags)
+    graph = label_graph(z, bags, coupling)
+    found = propagated(graph, temperature=None, damping=0.5, max_iters=SWEEPS, certify=False, factors=False)
+    told = np.log(np.maximum(np.asarray(found.beliefs["y"], float), 1e-300))
+    starts = {"counts": z, "max-product": told[:, 1] - told[:, 0] if z.ndim == 1 else told}
+    labels = {name: assigned(scores, bags) for name, scores in starts.items()} | {"bound": above.labels}
+    candidates = [_judged(joint, improved(joint, each), name, above.value) for name, each in labels.items()]
+    return max(candidates, key=lambda each: each.log_score)
 
 
-def drawn_labels(z: np.ndarray, bags: Bags, rng: Any) -> np.ndarray:
-    """Draw the labels of all rows given all counts (n,), exactly.
+def drawn_labels(
+    z: Any, bags: Bags, rng: Any, coupling: Coupling | None = None, *, steps: int = 200, draws: int = 1
+) -> np.ndarray:
+    """Draw labels of all rows given all counts (draws, n).
+
+    Without neighbours draws of two classes are exact. Otherwise they follow each other in a walk, so many steps apart.
 
     Args:
-        z: log odds (n,).
-        bags: bags that do not overlap, with counts of ones.
-        rng: with a method `random` of a shape, as of NumPy's generators.
+        z: log odds (n,), or log scores of the classes (n, K).
+        bags: bags that do not overlap.
+        rng: a generator of NumPy.
+        coupling: neighbours; None for none.
+        steps: of the walk, before each draw.
+        draws: number of labellings.
 
-    Raises: LawfulError where bags overlap, or have counts of classes.
+    Raises: LawfulError where bags overlap.
 
     >>> bags = Bags.from_ids([0, 0, 0], counts=[2])
-    >>> int(drawn_labels(np.zeros(3), bags, np.random.default_rng(0)).sum())
-    2
+    >>> drawn_labels(np.zeros(3), bags, np.random.default_rng(0), draws=4).sum(axis=1).tolist()
+    [2, 2, 2, 2]
     """
-    _refuse_overlaps(bags)
-    if z.ndim == 2:
-        raise LawfulError("labels of several classes are not drawn. Fix: kind='marginal' or kind='map'.")
-    found = (rng.random(len(z)) < 1 / (1 + np.exp(-z))).astype(int)
+    refuse_overlaps(bags)
+    if draws < 1 or steps < 1:
+        raise ObservationError(f"drawn_labels: draws={draws}, steps={steps}. Fix: give at least 1 of each.")
+    z = np.asarray(z, float)
+    if not _coupled(coupling) and z.ndim == 1:
+        return _apart(z, bags, rng, draws)
+    start = _apart(z, bags, rng, 1)[0] if z.ndim == 1 else assigned(z, bags)
+    key = jax.random.key(int(rng.integers(2**31)))
+    return np.asarray(gibbs_labels(joint_of(z, bags, coupling), start, key, steps=steps, draws=draws))
+
+
+def _apart(z: np.ndarray, bags: Bags, rng: Any, draws: int) -> np.ndarray:
+    """Draw the labels of each bag by its count alone, exactly (draws, n)."""
+    found = (rng.random((draws, len(z))) < 1 / (1 + np.exp(-z))).astype(int)
     for chosen in bags.size_classes:
         rows = bags.padded(chosen)
         h = jnp.append(jnp.asarray(z), -jnp.inf)[rows]
-        u = jnp.asarray(rng.random((len(rows), counting.uniforms_needed(rows.shape[1]))), h.dtype)
+        u = jnp.asarray(rng.random((draws, len(rows), counting.uniforms_needed(rows.shape[1]))), h.dtype)
         ones = np.asarray(counting.push_members(u, h, jnp.asarray(bags.log_weights(chosen), h.dtype)))
-        found[rows[rows < bags.n_rows]] = ones[rows < bags.n_rows]
+        found[:, rows[rows < bags.n_rows]] = ones[:, rows < bags.n_rows]
     return found
 
 
-def _assigned(z: np.ndarray, bags: Bags) -> np.ndarray:
-    found = np.argmax(z, axis=1)
-    for bag in np.flatnonzero(bags.known):  # an assignment problem each
-        rows = bags.members_of(int(bag))
-        places = np.repeat(np.arange(bags.n_classes), bags.counts[bag])
-        members, chosen = linear_sum_assignment(-np.maximum(z[rows][:, places], -1e30))
-        found[rows[members]] = places[chosen]
-    return found
+def _judged(joint: Joint, labels: np.ndarray, started: str, bound: float | None) -> MostProbable:
+    score = float(log_score(joint, jnp.asarray(labels, jnp.int32)))
+    return MostProbable(labels, score, score if bound is None else max(bound, score), started)
 
 
-def _refuse_overlaps(bags: Bags) -> None:
-    if bags.overlapping:
-        raise LawfulError("bags overlap, so their labels are not chosen bag by bag. Fix: kind='marginal'.")
+def _coupled(coupling: Coupling | None) -> bool:
+    return coupling is not None and len(coupling.edges) > 0 and bool(np.any(np.asarray(coupling.strength) != 0))
