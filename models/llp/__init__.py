@@ -13,7 +13,7 @@ from .edge_correlation import EdgeCorrelation, edge_correlation
 from .labelling import Labelling, labelled
 from .likelihood import count_log_likelihood, posterior_given_counts
 from .neighbours import Neighbours, knn_graph
-from .noise import Geometric, Noise, Normal, Rounded, Soft, Thinned
+from .noise import Geometric, Noise, Normal, Rounded, Sampled, Soft, Thinned
 from .program import llp_program
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Noise",
     "Normal",
     "Rounded",
+    "Sampled",
     "Soft",
     "Thinned",
     "calibrated",

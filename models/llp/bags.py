@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from lawful.errors import IndexRangeError, ObservationError
 
-from .noise import Noise
+from .noise import Noise, Sampled
 from .reports import counted_classes, refuse_impossible, reports_of, whole_numbers
 
 __all__ = ["Bags"]
@@ -239,7 +239,8 @@ class Bags:
         sizes = self.sizes[chosen]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         places = np.repeat(self.offsets[chosen] - offsets[:-1], sizes) + np.arange(offsets[-1])
-        return Bags(self.n_rows, offsets, self.members[places], self.counts[chosen], self.known[chosen], self.noise)
+        noise = self._noise_of(chosen)
+        return Bags(self.n_rows, offsets, self.members[places], self.counts[chosen], self.known[chosen], noise)
 
     def compact(self) -> tuple[np.ndarray, Bags]:
         """Leave out the rows in no bag: the rows that stay, and the bags on them by their new numbers.
@@ -297,9 +298,15 @@ class Bags:
             found = np.where(s == counts[:, None], 0.0, -np.inf)
         else:
             with jax.ensure_compile_time_eval():  # bags are known, even while logits are traced
-                found = np.asarray(self.noise.log_weights(counts, sizes, size), float)
+                noise = self._noise_of(chosen)
+                assert noise is not None
+                found = np.asarray(noise.log_weights(counts, sizes, size), float)
         found = np.where(self.known[chosen][:, None], found, 0.0)
         return np.where(s <= sizes[:, None], found, -np.inf)
+
+    def _noise_of(self, chosen: np.ndarray) -> Noise | None:
+        """Give the noise of some bags, where it has numbers of its own for each."""
+        return self.noise.take(chosen) if isinstance(self.noise, Sampled) else self.noise
 
     def possible(self) -> np.ndarray:
         """Tell which bags have a count that their report allows (n_b,)."""

@@ -11,11 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import gammaln
 
 from lawful.errors import ObservationError
 from lawful.inference.numerics.counts import potentials
 
-__all__ = ["Geometric", "Noise", "Normal", "Rounded", "Soft", "Thinned"]
+__all__ = ["Geometric", "Noise", "Normal", "Rounded", "Sampled", "Soft", "Thinned"]
 
 
 @runtime_checkable
@@ -142,6 +143,54 @@ class Rounded:
     def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Give the reports, within the bag."""
         return np.clip(observed, 0, sizes)
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """Some members, drawn at random from the bag, were counted: a report is hypergeometric.
+
+    Attributes:
+        trials: how many of each bag, one number for all or one for each (n_b,).
+
+    >>> np.exp(Sampled(1).log_weights(np.array([1]), np.array([2]), 2)).round(4).tolist()
+    [[0.0, 0.5, 1.0]]
+    """
+
+    trials: Any
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        given = np.asarray(self.trials)
+        if given.dtype.kind not in "iuf" or given.ndim > 1 or np.any(given < 0) or np.any(given != np.rint(given)):
+            raise ObservationError(
+                f"Sampled: trials={self.trials!r}. Fix: give the number of members that were counted, one for all bags "
+                "or one for each."
+            )
+
+    def take(self, chosen: np.ndarray) -> Sampled:
+        """Keep the numbers of some bags."""
+        return self if np.ndim(self.trials) == 0 else Sampled(np.asarray(self.trials)[chosen])
+
+    def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
+        """Give log C(s, S) C(B - s, m - S) / C(B, m), of m members that were drawn from B."""
+        s = np.arange(width + 1.0)[None]
+        ones, size = np.asarray(observed, float)[:, None], np.asarray(sizes, float)[:, None]
+        drawn = np.broadcast_to(np.asarray(self.trials, float), np.shape(observed))[:, None]
+        whole = ones == np.rint(ones)
+        fits = whole & (ones >= 0) & (ones <= s) & (drawn >= ones) & (drawn - ones <= size - s)
+        found = _log_ways(s, ones, fits) + _log_ways(size - s, drawn - ones, fits) - _log_ways(size, drawn, fits)
+        return jnp.asarray(np.where(fits, found, -np.inf))
+
+    def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Give the share of the sample times the size of the bag; half of it where nobody was drawn."""
+        drawn = np.broadcast_to(np.asarray(self.trials, float), np.shape(observed))
+        return np.clip(np.where(drawn > 0, observed / np.where(drawn > 0, drawn, 1), 0.5) * sizes, 0, sizes)
+
+
+def _log_ways(of: np.ndarray, some: np.ndarray, fits: np.ndarray) -> np.ndarray:
+    """Log of the number of ways to draw some of so many."""
+    of, some = np.where(fits, of, 0), np.where(fits, some, 0)
+    return gammaln(of + 1) - gammaln(some + 1) - gammaln(of - some + 1)
 
 
 def _positive(law: str, name: str, value: float) -> None:

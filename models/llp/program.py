@@ -14,22 +14,30 @@ import numpy as np
 import numpyro.distributions as dist
 
 import lawful
+from lawful.errors import ObservationError
 from lawful.inference.factor_graphs import count
+from lawful.inference.numerics.counts.potentials import normal_count
 
 from .bags import Bags
 from .coupling import Coupling
 from .likelihood import checked_logits
+from .noise import Normal
 
 __all__ = ["llp_program"]
 
 
-def llp_program(logits: Any, bags: Bags, coupling: Coupling | None = None) -> jax.Array:
+def llp_program(
+    logits: Any, bags: Bags, coupling: Coupling | None = None, scale: dist.Distribution | None = None
+) -> jax.Array:
     """State what is known of the labels; give the arguments that are data by `functools.partial`.
 
     Args:
         logits: of the rows (n,), or log scores of the classes (n, K) where counts are of classes.
         bags: the bags and their counts, exact, noisy or missing.
         coupling: neighbours, from `coupled`; None for none.
+        scale: the prior of the standard deviation of `Normal` noise, where that is not known: a site "scale".
+
+    Raises: ObservationError for a prior where the noise is not normal.
 
     Returns: the labels "y" (n,). Counts are the statements "count 0", "count 1" and so on, one for each class of sizes.
 
@@ -41,6 +49,11 @@ def llp_program(logits: Any, bags: Bags, coupling: Coupling | None = None) -> ja
     ('exact', [0.5, 0.5, 1.0, 1.0])
     """
     z = checked_logits(logits, bags)
+    if scale is not None and not isinstance(bags.noise, Normal):
+        raise ObservationError(
+            f"llp_program: a prior of the scale, and the noise is {bags.noise!r}. Fix: give noise=Normal(1.0)."
+        )
+    sd = None if scale is None else lawful.sample("scale", scale)
     law = dist.Bernoulli(logits=z) if z.ndim == 1 else dist.Categorical(logits=z)
     with lawful.plate("row", bags.n_rows):
         y: jax.Array = lawful.sample("y", law)
@@ -55,6 +68,9 @@ def llp_program(logits: Any, bags: Bags, coupling: Coupling | None = None) -> ja
             count(f"count {number}", y[own.members], bags=own.owners, obs=jnp.asarray(own.counts, jnp.int32))
         else:
             weights = jnp.asarray(own.log_weights(), z.dtype)
+            if sd is not None:
+                told = normal_count(jnp.asarray(own.counts, z.dtype), sd, weights.shape[1] - 1)
+                weights = jnp.where(weights == -jnp.inf, -jnp.inf, told.astype(z.dtype))
             count(f"count {number}", y[own.members], bags=own.owners, noise=weights, size=own.n_bags)
     if coupling is not None and len(coupling.edges):
         first, second = np.asarray(coupling.edges).T

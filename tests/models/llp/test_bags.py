@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from lawful.errors import IndexRangeError, LawfulError, NonFiniteError, ObservationError
-from lawful.models.llp import Bags, Geometric, Noise, Normal, Rounded, Soft, Thinned
+from lawful.models.llp import Bags, Geometric, Noise, Normal, Rounded, Sampled, Soft, Thinned
 
 
 def test_ids_and_membership_say_the_same():
@@ -100,6 +100,17 @@ def test_weights_of_noise_are_those_of_the_report():
     assert np.all(np.isneginf(thinned[:2])) and isinstance(Thinned(0.4), Noise)
 
 
+def test_counts_of_a_sample_have_the_law_of_all_samples():
+    for size, drawn in ((5, 3), (4, 4), (3, 1)):
+        bags = Bags.from_ids([0] * size + [1] * 2, [1, 2], noise=Sampled([drawn, 2]))
+        samples = list(itertools.combinations(range(size), drawn))
+        truth = [np.mean([sum(i < ones for i in sample) == 1 for sample in samples]) for ones in range(size + 1)]
+        np.testing.assert_allclose(np.exp(bags.log_weights()[0][: size + 1]), truth, atol=1e-12)
+        exact = bags.take([1])  # where all were drawn the count is exact
+        assert np.exp(exact.log_weights()[0]).round(12).tolist() == [0, 0, 1]
+    assert Bags.from_ids([0] * 8, [1], noise=Sampled(4)).base_rate == 0.25
+
+
 @pytest.mark.parametrize("size", [7, 40, 300])
 def test_a_rounded_proportion_keeps_the_counts_that_round_to_it(size):
     for count in (0, 1, size // 3, size):
@@ -133,6 +144,9 @@ def test_a_rounded_proportion_keeps_the_counts_that_round_to_it(size):
         (lambda: Bags.from_labels([0, 2], [0, 0]), ObservationError, "classes 0 to 1"),
         (lambda: Bags.from_labels([0], [0, 0]), ObservationError, "labels of shape"),
         (lambda: Bags.from_ids([0, 0], [1], noise=Normal(0.0)), ObservationError, "scale"),
+        (lambda: Bags.from_ids([0, 0, 1], [0, 1], noise=Sampled([2, 2])), ObservationError, "bag 1 .*noise"),
+        (lambda: Bags.from_ids([0, 0], [2], noise=Sampled(1)), ObservationError, "bag 0 .*noise"),
+        (lambda: Bags.from_ids([0, 0], [1], noise=Sampled(1.5)), ObservationError, "trials"),
     ],
 )
 def test_l11_what_cannot_be_is_refused_by_the_number_of_its_bag(make, error, said):

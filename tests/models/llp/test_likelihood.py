@@ -9,7 +9,7 @@ import pytest
 
 from lawful.errors import MemoryLimitError, NonFiniteError, ObservationError
 from lawful.inference.numerics import counts as counting
-from lawful.models.llp import Bags, Geometric, Normal, Rounded, count_log_likelihood, posterior_given_counts
+from lawful.models.llp import Bags, Geometric, Normal, Rounded, Sampled, count_log_likelihood, posterior_given_counts
 from tests.models.llp.truth import posterior
 
 BAGS = {
@@ -19,6 +19,7 @@ BAGS = {
     "normal": Bags.from_ids([0, 0, 0, 1, 1], [1.3, 2.4], noise=Normal(0.8)),
     "private": Bags.from_ids([0, 0, 0, 1, 1], [4, -1], noise=Geometric(0.5)),
     "rounded": Bags.from_ids([0] * 9 + [1] * 2, proportions=[0.2, 0.5], noise=Rounded(1)),
+    "sampled": Bags.from_ids([0, 0, 0, 1, 1], [1, 1], noise=Sampled([2, 1])),
     "classes": Bags.from_ids([0, 0, 1, 1, 1, -1], [[1, 0, 1], [0, 2, 1]]),
     "classes missing": Bags.from_ids([0, 0, 1, 1, 1, 1], [[np.nan] * 3, [1, 2, 1]]),
 }

@@ -1,6 +1,7 @@
 """The program has the density of the model, so whatever runs on programs gives the same labels."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -11,6 +12,7 @@ import pytest
 
 import lawful
 from lawful import inference
+from lawful.errors import ObservationError
 from lawful.inference import kernels
 from lawful.inference.factor_graphs import infer, to_factor_graph
 from lawful.models.llp import Bags, Coupling, Normal, llp_program
@@ -71,3 +73,18 @@ def test_l1_block_gibbs_has_the_same_means():
     means = np.asarray(run(jax.random.key(1), jnp.asarray(z)).posterior["y"], float).mean(axis=(0, 1))
     # All labels are one block, so draws are independent.
     assert np.all(np.abs(means - marginals) <= 4.5 * np.sqrt(marginals * (1 - marginals) / draws) + 1e-12)
+
+
+def test_an_unknown_scale_of_the_noise_is_drawn_with_the_labels_summed_out():
+    """Weights of draws of the scale from its prior are the likelihoods of the reports, all labels added up."""
+    bags, z = MODELS["noisy"][0], logits(MODELS["noisy"][0])
+    model = partial(llp_program, bags=bags, scale=dist.LogNormal(0.0, 0.5))
+    found = inference.importance(model, particles=4, enumerate=inference.marginalise())(
+        jax.random.key(0), jnp.asarray(z)
+    )
+    scales = np.asarray(found.weighted.values["scale"])[0]
+    weights = np.asarray(found.weighted.log_weight)[0] + np.asarray(found.log_evidence)[0]
+    truth = [posterior(z, replace(bags, noise=Normal(float(scale))))[0] for scale in scales]
+    np.testing.assert_allclose(weights, truth, rtol=1e-9)
+    with pytest.raises(ObservationError, match=r"noise is None.*Fix"):
+        llp_program(z, replace(bags, noise=None, counts=np.array([1, 1])), scale=dist.LogNormal(0.0, 0.5))
