@@ -14,12 +14,22 @@ import numpy as np
 from lawful.errors import LawfulError, ObservationError
 
 from .bags import Bags
+from .baselines import Fitted
 from .coupling import Coupling, coupled
 from .covariates import scaling_of
 from .edge_correlation import EdgeCorrelation, edge_correlation
-from .inputs import bag_numbers, bags_from, determined, inner_shares, most_even_class, probabilities, reweighed
-from .labelling import labelled
-from .learners import learner_of
+from .inputs import (
+    bag_numbers,
+    bags_from,
+    determined,
+    inner_shares,
+    most_even_class,
+    probabilities,
+    reweighed,
+    sampled_counts,
+)
+from .labelling import Labelling, labelled
+from .learners import embedded, learner_of
 from .likelihood import count_log_likelihood
 from .neighbours import Neighbours, knn_graph
 from .one_against_rest import OneAgainstRest
@@ -52,6 +62,8 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
             "auto", which is off where the counts say that neighbours do not agree, and else 0.95.
         n_neighbors: neighbours of each row.
         metric: of the neighbours, "cosine" or "euclidean".
+        graph: where neighbours are near each other: in the "covariates", or from the second round on in the last hidden
+            layer of the net, "hidden".
         count_noise: how a reported count comes from the true one, as `Normal(1.0)`; None where they are equal.
         rounds: of labelling and fitting; "auto" stops by the likelihood of held-out counts.
         cross_fit: number of folds that log odds for labelling come from, 0 for none; "auto" is 5 from 50 bags on.
@@ -93,6 +105,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         max_iter: Any = None,
         verbose: Any = 0,
         method: Any = "recommended",
+        graph: Any = "covariates",
     ) -> None:
         self.base = base
         self.coupling = coupling
@@ -106,6 +119,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         self.max_iter = max_iter
         self.verbose = verbose
         self.method = method
+        self.graph = graph
 
     def fit(self, X: Any, y: Any, bags: Any = None) -> LabelProportionClassifier:
         """Fit to the counts of labels within bags.
@@ -138,6 +152,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         *,
         classes: Any = None,
         count_noise: Any = None,
+        n_trials: Any = None,
     ) -> LabelProportionClassifier:
         """Fit to counts, or to proportions.
 
@@ -148,11 +163,16 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
             proportions: the same over the sizes of the bags.
             classes: labels (K,); 0 to K - 1 by default.
             count_noise: in place of the estimator's.
+            n_trials: how many members of each bag, drawn at random, the counts or proportions are of (n_b,), or one
+                number for all; None where everybody was counted.
 
         Raises: ObservationError for counts that cannot be, with the bag.
         """
         X = validate_data(self, X)
-        bagged = bags_from(bags, counts, proportions, self.count_noise if count_noise is None else count_noise)
+        noise = self.count_noise if count_noise is None else count_noise
+        if n_trials is not None:
+            counts, proportions, noise = sampled_counts(counts, proportions, noise, n_trials)
+        bagged = bags_from(bags, counts, proportions, noise)
         if len(X) != bagged.n_rows:
             raise ObservationError(
                 f"fit_bags: {len(X)} rows, and bags of {bagged.n_rows}. Fix: give the rows of the bags."
@@ -204,9 +224,16 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
             kind: "marginal" for P(second class | counts) (n,) or of all classes (n, K), "map" for the most probable
                 labels, "sample" for a draw; these two have exactly the reported counts.
             proportions: as for `fit_bags`.
+            details: whether to return what is known of the answer: a `Labelling` with its verdict, or the most probable
+                labels with their score and an upper bound of all scores.
+
+        Raises: LawfulError for another kind, and for "map" and "sample" where bags overlap.
         """
         z = self.decision_function(X)
         bagged = bags_from(bags, counts, proportions, self.count_noise)
+        if kind not in ("marginal", "map", "sample"):
+            raise LawfulError(f"transduce: kind={kind!r}. Fix: give 'marginal', 'map' or 'sample'.")
+        coupling = None if self.coupling_ is None else self._couple_rows(X, bagged)
         if kind == "marginal":
             told = labelled(z, bagged, coupling)
             return told if details else told.posterior
@@ -224,16 +251,9 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         return np.maximum(q, 1 - q) if q.ndim == 1 else q.max(axis=1)
 
     @property
-            details: whether to return what is known of the answer: a `Labelling` with its verdict, or the most probable
-                labels with their score and an upper bound of all scores.
-
-        Raises: LawfulError for another kind, and for "map" and "sample" where bags overlap.
     def yardstick_(self) -> str:
         """What the counts are worth, in labels."""
         check_is_fitted(self, "n_bags_")
-        if kind not in ("marginal", "map", "sample"):
-            raise LawfulError(f"transduce: kind={kind!r}. Fix: give 'marginal', 'map' or 'sample'.")
-        coupling = None if self.coupling_ is None else self._couple_rows(X, bagged)
         return f"{self.n_bags_} bags are worth about {self.n_bags_} labels, if their rows were put together at random."
 
     def _fit(self, X: np.ndarray, bags: Bags) -> LabelProportionClassifier:
@@ -268,7 +288,10 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
             self.learner_ = learner.from_labels(Z, known, bags, count_weight=0.0, seed=seed)
             self.posterior_ = known
             return self
-        label = partial(labelled, coupling=self._couple(Z, bags))
+        if self.graph not in ("covariates", "hidden"):
+            raise LawfulError(f"graph={self.graph!r}. Fix: give 'covariates' or 'hidden'.")
+        self._couple(Z, bags)
+        label = partial(self._label, Z)
         found = train(Z, bags, learner, label, self._rounds(), seed=seed, tell=self._told)
         self.learner_, self.posterior_ = found.fitted, found.labelling.posterior
         self.rounds_, self.best_round_, self.notes_ = found.rounds, found.best, found.notes
@@ -281,24 +304,33 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
             self.count_weight,
         )
 
-    def _couple(self, Z: np.ndarray, bags: Bags) -> Coupling | None:
+    def _couple(self, Z: np.ndarray, bags: Bags) -> None:
         """Find neighbours, ask the counts whether they agree, and couple them."""
         if self.coupling == "off" or self.coupling == 0:
-            return None
+            return
         self.graph_ = knn_graph(Z, self.n_neighbors, self.metric)
         if not bags.overlapping:
             self.identifiability_ = edge_correlation(self.graph_.edges, most_even_class(bags))
         kappa = KAPPA if self.coupling == "auto" else float(self.coupling)
         told = self.identifiability_
         if self.coupling == "auto" and told is not None and told.verdict == "no sign that neighbours agree":
-            return None
+            return
         self.coupling_ = coupled(self.graph_.edges, len(Z), inner_shares(bags), kappa=kappa)
-        return self.coupling_
+
+    def _label(self, Z: np.ndarray, z: np.ndarray, bags: Bags, fitted: Fitted) -> Labelling:
+        """Tell labels of the rows of the fit, with neighbours where the last fit says that rows are near each other."""
+        hidden = embedded(fitted, Z) if self.coupling_ is not None and self.graph == "hidden" else None
+        if hidden is not None and self.coupling_ is not None:
+            self.graph_ = knn_graph(hidden, self.n_neighbors, self.metric)
+            kappa = KAPPA if self.coupling == "auto" else float(self.coupling)
+            self.coupling_ = coupled(self.graph_.edges, len(Z), self.coupling_.base_rate, kappa=kappa)
+        return labelled(z, bags, self.coupling_)
 
     def _couple_rows(self, X: Any, bags: Bags) -> Coupling:
         """Couple neighbours among other rows as those of the fit were."""
         Z = self.scaling_(validate_data(self, X, reset=False))
-        edges = knn_graph(Z, self.n_neighbors, self.metric).edges
+        hidden = embedded(self.learner_, Z) if self.graph == "hidden" else None
+        edges = knn_graph(Z if hidden is None else hidden, self.n_neighbors, self.metric).edges
         kappa = KAPPA if self.coupling == "auto" else float(self.coupling)
         shares = self.class_prior_ if bags.counts.ndim > 1 else float(np.clip(self.class_prior_[1], 1e-6, 1 - 1e-6))
         return coupled(edges, len(Z), shares, kappa=kappa)

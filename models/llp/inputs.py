@@ -14,9 +14,19 @@ from scipy.special import expit
 from lawful.errors import ObservationError
 
 from .bags import Bags
+from .noise import Sampled
 from .one_against_rest import bags_of_class
 
-__all__ = ["bag_numbers", "bags_from", "determined", "inner_shares", "most_even_class", "probabilities", "reweighed"]
+__all__ = [
+    "bag_numbers",
+    "bags_from",
+    "determined",
+    "inner_shares",
+    "most_even_class",
+    "probabilities",
+    "reweighed",
+    "sampled_counts",
+]
 
 
 def bag_numbers(bags: Any, n_rows: int) -> Any:
@@ -48,6 +58,31 @@ def bags_from(bags: Any, counts: Any, proportions: Any, noise: Any) -> Bags:
         make = Bags.from_ids if not issparse(bags) and np.ndim(bags) == 1 else Bags.from_membership
         bags = make(bags, counts, proportions=proportions, noise=noise)
     return bags_of_class(bags, 1) if bags.counts.shape[1:] == (2,) else bags
+
+
+def sampled_counts(counts: Any, proportions: Any, noise: Any, n_trials: Any) -> tuple[Any, Any, Sampled]:
+    """Give the counts of samples of the bags, no proportions, and the law of the counts.
+
+    Raises: ObservationError where there is another noise, or a proportion is not that of a whole number of the sample.
+
+    >>> sampled_counts(None, [0.25, 1.0], None, [4, 2])[0].tolist()
+    [1.0, 2.0]
+    """
+    if noise is not None:
+        raise ObservationError(f"n_trials and count_noise={noise!r} were given. Fix: give one of them.")
+    law = Sampled(n_trials)
+    if proportions is not None and counts is None:
+        exact = np.asarray(proportions, float) * np.asarray(law.trials)
+        counts = np.rint(exact)
+        off = np.flatnonzero(np.abs(counts - exact) > 1e-6 * np.maximum(np.asarray(law.trials), 1))
+        if len(off):
+            raise ObservationError(
+                f"n_trials: the proportion of bag {off[0]} is {proportions[off[0]]}, of no whole number of the members "
+                "that were drawn. Fix: give counts.",
+                bag=int(off[0]),
+            )
+        proportions = None
+    return counts, proportions, law
 
 
 def determined(bags: Bags) -> np.ndarray | None:

@@ -25,7 +25,7 @@ from .network import Recipe, fit_network
 from .noise import Soft
 from .refitting import labels_and_counts, told
 
-__all__ = ["FromClassifier", "Learner", "Net", "Process", "Ridge", "learner_of"]
+__all__ = ["FromClassifier", "Learner", "Net", "Process", "Ridge", "embedded", "learner_of"]
 
 STEPS = 400  # of a net at least, however few the bags
 CHUNK = 1 << 16  # rows that are scored at once
@@ -177,6 +177,16 @@ def learner_of(base: Any, *, max_iter: int | None = None) -> Learner:
         f"base={base!r}. Fix: give 'process', 'mlp', 'ridge', 'logistic', a classifier of scikit-learn with "
         "predict_proba, or an object with from_counts and from_labels."
     )
+
+
+def embedded(fitted: Fitted | None, X: np.ndarray) -> np.ndarray | None:
+    """Give the last hidden layer of each row (n, width), where a net was fitted; None elsewhere.
+
+    >>> embedded(None, np.zeros((2, 1))) is None
+    True
+    """
+    network = None if fitted is None else fitted.details.get("network")
+    return None if network is None else network.hidden(X)
 
 
 def recipe_for(recipe: Recipe, bags: Bags) -> Recipe:

@@ -97,7 +97,7 @@ def train(
     X: np.ndarray,
     bags: Bags,
     learner: Any,
-    label: Callable[[np.ndarray, Bags], Labelling],
+    label: Callable[[np.ndarray, Bags, Fitted], Labelling],
     settings: Rounds = Rounds(),
     *,
     seed: int = 0,
@@ -109,7 +109,7 @@ def train(
         X: rows (n, d).
         bags: the bags and what is known of their counts.
         learner: see `learners`.
-        label: from log odds of the rows and bags to a `Labelling`.
+        label: from log odds of the rows, bags and the fit that they come from to a `Labelling`.
         settings: rounds, folds and weights.
         seed: of bags held out, folds and fits.
         tell: is called with each round.
@@ -132,7 +132,7 @@ def train(
     best = 0
     for number in range(1, most + 1):
         began = time.perf_counter()
-        told = label(at.log_odds(stages[-1], bags, held), shown)
+        told = label(at.log_odds(stages[-1], bags, held), shown, stages[-1].fitted)
         if not told.usable:
             notes.append(
                 f"round {number}: messages were {told.verdict} without coupling too; nothing was fitted to them."
@@ -146,7 +146,7 @@ def train(
     if held.any() or told is None or not told.usable:  # with all counts: the labels, and the fit to them
         fit = stages[max(best - 1, 0)].fit
         final = _Stage(fit, fit(bags))
-        told = label(at.log_odds(final, bags, np.zeros_like(held)), bags)
+        told = label(at.log_odds(final, bags, np.zeros_like(held)), bags, final.fitted)
         final = final if best == 0 else at.to_labels(told, bags)
     else:
         final = stages[best]

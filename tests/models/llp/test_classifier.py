@@ -19,6 +19,10 @@ from lawful.errors import LawfulError, ObservationError
 from lawful.models.llp import Bags, Normal
 from lawful.models.llp.classifier import LabelProportionClassifier
 from lawful.models.llp.data import load_llp
+from lawful.models.llp.labelling import labelled
+from lawful.models.llp.learners import Net, Ridge, embedded
+from lawful.models.llp.neighbours import knn_graph
+from lawful.models.llp.network import Recipe
 from lawful.models.llp.scoring import bag_score, bag_scorer
 from lawful.models.llp.transduction import most_probable_labels
 
@@ -94,6 +98,25 @@ def test_counts_of_two_classes_are_counts_of_the_second():
     assert equal(answers(fits[0], X), answers(fits[1], X)) and equal(answers(fits[0], X), answers(fits[2], X))
 
 
+def test_counts_of_members_drawn_from_the_bags_are_learned_from():
+    X, y, bags = rows_of()
+    counts = np.bincount(bags, y, N // SIZE)
+    exact = classifier(coupling="off").fit_bags(X, bags, counts)
+    fits = [classifier(coupling="off").fit_bags(X, bags, counts, n_trials=SIZE)]
+    fits.append(classifier(coupling="off").fit_bags(X, bags, proportions=counts / SIZE, n_trials=np.full(30, SIZE)))
+    for fitted in fits:
+        np.testing.assert_allclose(fitted.decision_function(X), exact.decision_function(X), rtol=1e-4, atol=1e-4)
+    few = np.array([y[np.flatnonzero(bags == bag)[:2]].sum() for bag in range(N // SIZE)])
+    fitted = classifier(coupling="off").fit_bags(X, bags, few, n_trials=2)
+    assert np.mean(fitted.predict(X) == y) > 0.8
+    sums = np.bincount(bags, fitted.posterior_)
+    assert np.all((few - 1e-9 <= sums) & (sums <= few + 2 + 1e-9))
+    with pytest.raises(ObservationError, match="n_trials and count_noise.*Fix"):
+        classifier(count_noise=Normal(1.0)).fit_bags(X, bags, few, n_trials=2)
+    with pytest.raises(ObservationError, match="proportion of bag 0 is 0.3.*Fix"):
+        classifier().fit_bags(X, bags, proportions=np.full(30, 0.3), n_trials=2)
+
+
 def test_three_classes_with_names_are_learned_from_their_counts():
     X, y, bags = rows_of(classes=3)
     names = np.array(["ant", "bee", "cat"])
@@ -151,12 +174,38 @@ def test_labels_of_counted_rows_have_the_counts_exactly():
     np.testing.assert_allclose(fitted.max_posterior_, np.maximum(fitted.posterior_, 1 - fitted.posterior_))
 
 
-def test_the_most_probable_labels_of_three_classes_are_those_of_all_labellings():
-    z = np.log(np.random.default_rng(3).dirichlet(np.ones(3), 5))
-    bags = Bags.from_ids([0] * 5, counts=[[2, 1, 2]])
-    fit = [k for k in itertools.product(range(3), repeat=5) if np.bincount(k, minlength=3).tolist() == [2, 1, 2]]
-    best = max(fit, key=lambda labels: z[np.arange(5), labels].sum())
-    assert most_probable_labels(z, bags).tolist() == list(best)
+def test_labels_of_counted_rows_listen_to_neighbours_as_the_fit_did():
+    X, y, bags = rows_of()
+    counts = np.bincount(bags, y, N // SIZE)
+    fitted = classifier(coupling=0.9, cross_fit=0, rounds=0).fit_bags(X, bags, counts)
+    for kind in ("map", "sample"):
+        told = fitted.transduce(X, bags, counts, kind)
+        np.testing.assert_array_equal(np.bincount(bags, told, N // SIZE), counts)
+    best = fitted.transduce(X, bags, counts, "map", details=True)
+    z, bagged = fitted.decision_function(X), Bags.from_ids(bags, counts)
+    near = most_probable_labels(z, bagged, fitted._couple_rows(X, bagged))
+    assert np.array_equal(best.labels, near.labels) and best.log_score == near.log_score <= best.bound
+    assert abs(best.log_score - most_probable_labels(z, bagged).log_score) > 1
+    with pytest.raises(LawfulError, match="kind='best'.*Fix"):
+        fitted.transduce(X, bags, counts, "best")
+
+
+def test_neighbours_are_near_in_the_hidden_layer_of_the_last_net_where_that_is_asked_for():
+    X, y, bags = rows_of()
+    net = Net(Recipe(hidden=(4,), epochs=2), Ridge())
+    settings = {"base": net, "coupling": 0.5, "cross_fit": 0, "rounds": 2}
+    fitted, plain = (classifier(graph=graph, **settings).fit(X, y, bags) for graph in ("hidden", "covariates"))
+    first = knn_graph(plain.scaling_(X), 5, "cosine").edges
+    assert np.array_equal(plain.graph_.edges, first) and not np.array_equal(fitted.graph_.edges, first)
+    counts = np.bincount(bags, y, N // SIZE)
+    seen = knn_graph(embedded(fitted.learner_, fitted.scaling_(X)), 5, "cosine").edges
+    told = labelled(
+        fitted.decision_function(X), Bags.from_ids(bags, counts), fitted._couple_rows(X, Bags.from_ids(bags))
+    )
+    assert np.array_equal(fitted._couple_rows(X, Bags.from_ids(bags)).edges, seen)
+    np.testing.assert_allclose(fitted.transduce(X, bags, counts), told.posterior)
+    with pytest.raises(LawfulError, match="graph='rows'.*Fix"):
+        classifier(graph="rows").fit(X, y, bags)
 
 
 def test_other_shares_of_the_classes_move_the_log_odds_by_their_difference():

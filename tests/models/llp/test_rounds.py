@@ -39,7 +39,11 @@ def told_rows():
     return z, Bags.from_labels(y.astype(int), np.arange(z.size) // SIZE), rng.normal(size=z.size)
 
 
-def run(learner, bags, label=labelled, **settings):
+def alone(z, bags, fitted):
+    return labelled(z, bags)
+
+
+def run(learner, bags, label=alone, **settings):
     X = np.arange(bags.n_rows)[:, None]
     return train(X, bags, learner, label, Rounds(folds=0, **settings), seed=1)
 
@@ -60,7 +64,7 @@ def test_held_out_counts_are_read_by_no_fit_before_the_last():
     learner = Told(noise, [z, z])
     shown = []
 
-    def label(z, bags):
+    def label(z, bags, fitted):
         shown.append(bags.known)
         return labelled(z, bags)
 
@@ -86,7 +90,7 @@ def test_messages_that_do_not_settle_are_never_fitted_to(verdict):
     z, bags, _ = told_rows()
     learner = Told(z, [z])
 
-    def label(z, bags):
+    def label(z, bags, fitted):
         q = np.full(z.shape, 0.5)
         return Labelling(q, 0.0, "bethe", verdict, 1.0, 100, 0.1, 0.9, ((0.9, verdict),), 1.0)
 
