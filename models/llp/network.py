@@ -45,6 +45,7 @@ class Batch(NamedTuple):
     log_weights: Float[Array, "bags S"]  # of the counts 0..W
     rate: Float[Array, ""]
     told: Float[Array, "bags W t"] | None = None  # numbers of the members, where the fit was given some
+    bag: Float[Array, " bags"] | None = None  # log odds of the bags themselves, where the recipe has a head for them
 
 
 Loss = Callable[[Batch], Terms]
@@ -57,6 +58,9 @@ class Recipe:
     `epochs=None` takes 10 for bags of 32 and fewer on average, 20 below 512 and 40 from there: the fewer the bags, the
     fewer the steps of an epoch. The rate falls from `learning_rate` to 0 along a cosine over all steps; a batch has as
     many whole bags as fit into `rows`, at least one.
+
+    With `bag_head` the net has a second output, of whole bags: of the mean of the last hidden layer over the members,
+    rectified, through a hidden layer of this width with logistic units.
     """
 
     hidden: tuple[int, ...] = (64, 32)
@@ -64,6 +68,7 @@ class Recipe:
     weight_decay: float = 1e-4
     rows: int = 1024
     epochs: int | None = None
+    bag_head: int = 0
 
     def epochs_for(self, size: float) -> int:
         """Return the number of epochs for bags of this mean size.
@@ -78,10 +83,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Network:
-    """A fitted net; `history` has the parameters after each epoch on a leading axis, `losses` the mean loss of each."""
+    """A fitted net; `history` has the parameters after each epoch on a leading axis, `losses` the mean loss of each.
+
+    `heads` has those of the output for bags, where there is one.
+    """
 
     history: Parameters
     losses: np.ndarray
+    heads: Parameters = ()
 
     @property
     def parameters(self) -> Parameters:
@@ -148,22 +157,25 @@ def fit_network(
         tuple(min(max(1, recipe.rows // block.members.shape[1]), len(block.members)) for block in blocks),
         recipe.epochs_for(float(sizes.mean())),
         recipe.hidden,
+        recipe.bag_head,
     )
     arrays = tuple(jax.tree.map(jnp.asarray, block) for block in blocks)
     weights = tuple(jnp.asarray(used[block.numbers]) for block in blocks)
     numbers = [jnp.float32(value) for value in (rate, recipe.learning_rate, recipe.weight_decay)]
-    history, losses = _fit(
+    (history, heads), losses = _fit(
         jax.random.key(seed), jnp.asarray(X), jnp.asarray(told), arrays, weights, *numbers, loss=loss, plan=plan
     )
-    return Network(jax.tree.map(np.asarray, history), np.asarray(losses))
+    history, heads = jax.tree.map(np.asarray, (history, heads))
+    return Network(history, np.asarray(losses), heads)
 
 
 class _Plan(NamedTuple):
-    """What is compiled in: bags a batch for each block, epochs, hidden widths."""
+    """What is compiled in: bags a batch for each block, epochs, hidden widths, and that of the head for bags."""
 
     together: tuple[int, ...]
     epochs: int
     hidden: tuple[int, ...]
+    bag_head: int = 0
 
 
 @partial(jax.jit, static_argnames=("loss", "plan"))
@@ -182,7 +194,9 @@ def _fit(
 ) -> tuple[Parameters, Float[Array, " epochs"]]:
     optax = _optax()
     start, order = jax.random.split(key)
-    parameters = _initial(start, (X.shape[1], *plan.hidden, 1), rate)
+    head = (plan.hidden[-1], plan.bag_head, 1) if plan.bag_head else ()
+    layers = _initial(start, (X.shape[1], *plan.hidden, 1), rate)
+    parameters = layers, _initial(jax.random.fold_in(start, len(layers)), head, rate)
     batches = [-(-len(block.members) // k) for block, k in zip(blocks, plan.together, strict=True)]
     steps = plan.epochs * sum(batches)
     schedule = optax.cosine_decay_schedule(1.0, steps)
@@ -256,8 +270,14 @@ def _batch_loss(
     members = block.members[at]
     real = members >= 0
     own = jnp.where(real, members, 0)
-    z = _forward(parameters, X[own.reshape(-1)], len(parameters)).reshape(members.shape)
-    terms = loss(Batch(z, real, block.counts[at], block.sizes[at], block.log_weights[at], rate, told[own]))
+    layers, head = parameters
+    z = _forward(layers, X[own.reshape(-1)], len(layers)).reshape(members.shape)
+    bag = None
+    if head:
+        hidden = _forward(layers, X[own.reshape(-1)], len(layers) - 1).reshape((*members.shape, -1))
+        mean = jnp.sum(jnp.where(real[..., None], hidden, 0), axis=1) / block.sizes[at][:, None]
+        bag = _of_bags(head, mean)
+    terms = loss(Batch(z, real, block.counts[at], block.sizes[at], block.log_weights[at], rate, told[own], bag))
     total = jnp.sum(jnp.where(there, terms.total, 0))
     weight = jnp.sum(jnp.where(there, terms.weight, 0))
     return total / jnp.where(weight == 0, 1, weight)
@@ -270,6 +290,12 @@ def _forward(parameters: Parameters, X: Float[Array, "n d"], layers: int) -> Flo
         X = X @ weights + bias[None]
         X = X[:, 0] if number == len(parameters) - 1 else jax.nn.relu(X)
     return X
+
+
+def _of_bags(head: Parameters, mean: Float[Array, "bags width"]) -> Float[Array, " bags"]:
+    """Give log odds of bags from the mean of the last hidden layer over their members."""
+    (inner, shift), (outer, bias) = head
+    return (jax.nn.sigmoid(jax.nn.relu(mean) @ inner + shift[None]) @ outer + bias[None])[:, 0]
 
 
 def _optax() -> Any:

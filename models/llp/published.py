@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,12 +24,15 @@ from .bags import Bags
 from .baselines import Fitted
 from .calibration import calibrated
 from .held_out import held_out, without_counts
-from .learners import Net
+from .learners import recipe_for
 from .likelihood import count_score
-from .network import Network, Recipe
+from .network import Network, Recipe, fit_network
 from .published_graph import published_graph, similar
+from .refitting import labels_and_aggregates, labels_and_counts, told
 
 __all__ = ["Published", "PublishedFit", "PublishedRound", "fit_published"]
+
+BAG_HEAD = 64  # units between the mean of a bag and its share of ones
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Published:
         iterations: sweeps of messages, all at once.
         damping: share of the old message.
         threshold: probability from which a label is one, tau.
+        aggregate: weight of the loss of bags, Lambda: of their shares of ones, told from the mean of the last hidden
+            layer over their members. The paper has 0.1 in its second algorithm; its code never calls it.
         rounds: of labels and nets.
         edge_rule: "all" neighbours, or those that the "published" code keeps: found from a bag with a count of 0 or 1.
         bag_form: "pairwise" or "count"; the same joint, whose loopy beliefs differ.
@@ -59,6 +64,7 @@ class Published:
     iterations: int = 100
     damping: float = 0.5
     threshold: float = 0.5
+    aggregate: float = 0.0
     rounds: int = 2
     edge_rule: str = "all"
     bag_form: str = "pairwise"
@@ -76,6 +82,8 @@ class Published:
         for name, allowed in switches.items():
             if getattr(self, name) not in allowed:
                 raise LawfulError(f"Published: {name}={getattr(self, name)!r}. Fix: give one of {', '.join(allowed)}.")
+        if not self.aggregate >= 0:
+            raise LawfulError(f"Published: aggregate={self.aggregate!r}. Fix: give a weight of 0 or more.")
         if self.selection == "instance" and self.validation is None:
             raise LawfulError("Published: selection='instance' reads labels. Fix: give validation=(X, y).")
 
@@ -135,7 +143,6 @@ def fit_published(
     """
     held = held_out(bags, seed) if settings.selection == "bag" else np.zeros(bags.n_bags, bool)
     shown = without_counts(bags, held)
-    net = Net(Recipe(hidden=settings.hidden, epochs=settings.epochs))
     points, rounds = X, list[PublishedRound]()
     for number in range(1, settings.rounds + 1):
         began = time.perf_counter()
@@ -146,7 +153,7 @@ def fit_published(
         found = propagated(graph, damping=settings.damping, max_iters=settings.iterations, certify=False)
         posterior = np.asarray(found.beliefs["y"])[:, 1]
         labels = (posterior >= settings.threshold).astype(float)
-        network = net.from_labels(X, labels, shown, count_weight=0.0, seed=seed).details["network"]
+        network = _fitted(X, labels, shown, settings, seed)
         epoch, by = _selected(network, X, bags, held, settings)
         points = network.hidden(X)
         rounds.append(
@@ -167,6 +174,16 @@ def fit_published(
     return PublishedFit(Fitted(logits, logits, {"network": network}), posterior, tuple(rounds))
 
 
+def _fitted(X: np.ndarray, labels: np.ndarray, bags: Bags, settings: Published, seed: int) -> Network:
+    """Fit a net to the labels, and where bags weigh anything to the shares of ones in bags."""
+    places = replace(bags, known=bags.sizes > 0)  # so that one compiled program serves any choice of bags
+    head = BAG_HEAD if settings.aggregate else 0
+    recipe = recipe_for(Recipe(hidden=settings.hidden, epochs=settings.epochs, bag_head=head), places)
+    numbers = told(labels, bags.n_rows, settings.aggregate)
+    loss = labels_and_aggregates if settings.aggregate else labels_and_counts
+    return fit_network(X, places, loss, recipe=recipe, seed=seed, told=numbers, used=bags.known)
+
+
 def _selected(network: Network, X: np.ndarray, bags: Bags, held: np.ndarray, settings: Published) -> tuple[int, str]:
     """Choose the epoch and say by what: without held-out bags it is the last one."""
     epochs = range(len(network.losses))
@@ -176,11 +193,13 @@ def _selected(network: Network, X: np.ndarray, bags: Bags, held: np.ndarray, set
         rows, labels = settings.validation
         return int(np.argmax([roc_auc_score(labels, network.logits(rows, e)) for e in epochs])), "instance"
     if settings.selection == "bag" and held.any():
-        told = []
+        scores = []
         for e in epochs:
             z = network.logits(X, e)
-            told.append(count_score(calibrated(z, bags, held, slope="free")(z), bags, held).log_likelihood[held].mean())
-        return int(np.argmax(told)), "bag"
+            scores.append(
+                count_score(calibrated(z, bags, held, slope="free")(z), bags, held).log_likelihood[held].mean()
+            )
+        return int(np.argmax(scores)), "bag"
     return len(epochs) - 1, "last"
 
 

@@ -13,7 +13,7 @@ from ..network import Batch, Loss, Recipe, Terms, fit_network
 from .interface import Fitted, check_rows
 
 
-def cross_entropy(z: Float[Array, "bags W"], target: Float[Array, "bags ..."]) -> Float[Array, "bags W"]:
+def cross_entropy(z: Float[Array, "bags ..."], target: Float[Array, "bags ..."]) -> Float[Array, "bags ..."]:
     """Return -t log sigma(z) - (1 - t) log sigma(-z); t may lie outside [0, 1].
 
     >>> [round(float(x), 4) for x in cross_entropy(jnp.zeros((1, 2)), jnp.array([[0.0, 2.0]]))[0]]

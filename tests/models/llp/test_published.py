@@ -8,7 +8,7 @@ from lawful.inference.factor_graphs import propagated
 from lawful.models.llp import Bags, Normal
 from lawful.models.llp.classifier import LabelProportionClassifier
 from lawful.models.llp.data import load_llp
-from lawful.models.llp.published import Published
+from lawful.models.llp.published import Published, fit_published
 from lawful.models.llp.published_graph import published_graph, similar
 from tests.models.llp.truth import labellings
 
@@ -68,6 +68,22 @@ def test_at_the_published_strengths_messages_do_not_settle():
     assert told.verdict != "converged" and told.residual > 1e-3
     assert told.form == "pairwise" and told.epoch[1] == "last"
     assert fitted.predict(X[:3]).shape == (3,)
+
+
+def test_the_aggregate_variant_fits_another_net_to_the_same_labels():
+    X, y, _ = load_llp("digits")
+    rows = np.random.default_rng(0).permutation(len(y))[:64]
+    fits = [
+        fit_published(
+            X[rows], Bags.from_labels(y[rows], np.arange(64) // 8),
+            Published(rounds=1, epochs=1, hidden=(4,), iterations=3, bag_form="count", aggregate=weight),
+        )
+        for weight in (0.0, 0.1)
+    ]  # fmt: skip
+    assert np.array_equal(fits[0].posterior, fits[1].posterior)
+    assert not np.allclose(*(each.fitted.logits(X[:5]) for each in fits))
+    with pytest.raises(LawfulError, match="aggregate=-1.*Fix"):
+        Published(aggregate=-1.0)
 
 
 @pytest.mark.slow

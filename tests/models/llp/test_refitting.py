@@ -8,7 +8,7 @@ import numpy as np
 
 from lawful.models.llp import Bags, count_log_likelihood
 from lawful.models.llp.network import Batch, Recipe, fit_network
-from lawful.models.llp.refitting import labels_and_counts, told
+from lawful.models.llp.refitting import labels_and_aggregates, labels_and_counts, told
 
 TINY = Recipe(hidden=(3,), rows=8, epochs=2, learning_rate=0.1)
 
@@ -51,3 +51,24 @@ def test_what_a_bag_left_out_counted_changes_nothing():
     assert np.array_equal(*fits)
     everything = fit_network(X, lies, labels_and_counts, recipe=TINY, told=told(None, 24, 1.0)).logits(X)
     assert not np.allclose(fits[0], everything)
+
+
+def test_the_published_loss_of_bags_is_told_from_the_mean_of_their_members():
+    rng = np.random.default_rng(2)
+    X, q = rng.normal(size=(9, 2)).astype(np.float32), rng.random(9).astype(np.float32)
+    bags = Bags.from_ids([0, 0, 0, 1, 1, 1, 1, 1, -1], counts=[1, 4])
+    recipe = replace(TINY, learning_rate=0.0, weight_decay=0.0, bag_head=4, rows=16)
+    numbers = told(q, 9, 0.3)
+    fitted = fit_network(X, bags, labels_and_aggregates, recipe=recipe, told=numbers)
+    z, hidden = fitted.logits(X), fitted.hidden(X)
+    (inner, shift), (outer, bias) = jax.tree.map(lambda leaf: leaf[0], fitted.heads)
+    entropies = np.logaddexp(0, z) - q * z
+    total = entropies[:8].sum()
+    for bag, size in ((0, 3), (1, 5)):
+        mean = np.maximum(hidden[bags.members_of(bag)].mean(axis=0), 0)
+        told_bag = float((1 / (1 + np.exp(-(mean @ inner + shift))) @ outer + bias)[0])
+        total += 0.3 * size * (np.logaddexp(0, told_bag) - bags.counts[bag] / size * told_bag)
+    np.testing.assert_allclose(fitted.losses, total / 8, rtol=1e-5)
+    learned = fit_network(X, bags, labels_and_aggregates, recipe=replace(recipe, learning_rate=0.05), told=numbers)
+    assert learned.losses[-1] < fitted.losses[0]
+    assert not np.array_equal(learned.heads[0][0][-1], fitted.heads[0][0][-1])
