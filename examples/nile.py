@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import nile_report as report
 import numpyro.distributions as dist
-from nile_report import UNIT, Change, say
+from nile_report import UNIT, Change
+from output import say
 from statsmodels.datasets import nile
 
 import lawful

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +10,8 @@ import arviz as az
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray
+from output import place, saved, say
 
-plt.switch_backend("Agg")  # files only, no display
-
-OUT = Path("out")
 UNIT = 100.0  # the programs see the flow in units of 100
 
 
@@ -42,11 +39,6 @@ class Change(NamedTuple):
         by_run = np.array([np.bincount(run, minlength=len(years))[1:] / len(run) for run in draws])
         error = by_run.std(axis=0, ddof=1) / math.sqrt(len(by_run))
         return cls(years[1:], exact, np.asarray(by_draw).mean(axis=0), by_run.mean(axis=0), error)
-
-
-def say(text: str) -> None:
-    """Print a paragraph, wrapped anew."""
-    print("\n" + textwrap.fill(" ".join(text.split()), 112) + "\n", flush=True)
 
 
 def print_evidence(smc: dict[str, Any], exact: dict[str, float]) -> None:
@@ -88,7 +80,6 @@ def write(
     years: np.ndarray, flow: Any, levels: dict[str, Any], smc: dict[str, Any], mcmc: dict[str, Any], change: Change
 ) -> list[Path]:
     """Write the pictures and the results."""
-    OUT.mkdir(exist_ok=True)
     return [
         draw_levels(years, flow, levels),
         draw_change(change),
@@ -149,12 +140,6 @@ def write_trees(years: np.ndarray, smc: dict[str, Any], mcmc: dict[str, Any]) ->
         whole = result.to_datatree(**names)
         del whole["weighted_posterior"]
         trees[f"smc_{name.replace(' ', '_')}"] = whole.isel(draw=slice(1000), missing_dims="ignore")
-    xarray.DataTree(children=trees).to_netcdf(OUT / "nile.nc", engine="netcdf4")
-    return OUT / "nile.nc"
-
-
-def saved(figure: Any, name: str) -> Path:
-    """Write a figure and close it."""
-    figure.savefig(OUT / name, dpi=120)
-    plt.close(figure)
-    return OUT / name
+    path = place("nile.nc")
+    xarray.DataTree(children=trees).to_netcdf(path, engine="netcdf4")
+    return path

@@ -72,11 +72,16 @@ def plot_rounds(rounds: Sequence[Any], axes: Any = None) -> Any:
     told = [(r.number, getattr(r, "labelling", None) or r) for r in rounds if hasattr(r, "verdict") or r.labelling]
     axes[0].semilogy([n for n, _ in told], [max(each.residual, 1e-16) for _, each in told], "o-")
     for number, each in told:
-        axes[0].annotate(each.verdict, (number, max(each.residual, 1e-16)))
-    axes[0].set(xlabel="round", ylabel="residual", title="Messages")
+        place = (number, max(each.residual, 1e-16))
+        axes[0].annotate(each.verdict, place, xytext=(0, 6), textcoords="offset points", ha="center")
+    axes[0].set(xlabel="round", ylabel="residual", title="Messages", xticks=[n for n, _ in told])
+    axes[0].margins(0.2)
     judged = [r for r in rounds if np.isfinite(getattr(r, "held_out", np.nan))]
-    axes[1].errorbar([r.number for r in judged], [r.held_out for r in judged], [r.gain_error for r in judged], fmt="o-")
-    axes[1].set(xlabel="round", ylabel="log P(count), mean of held-out bags", title="Held-out counts")
+    numbers = [r.number for r in judged]
+    axes[1].errorbar(numbers, [r.held_out for r in judged], [r.gain_error for r in judged], fmt="o-")
+    axes[1].set(xlabel="round", ylabel="log P(count), mean of held-out bags", title="Held-out counts", xticks=numbers)
+    if not judged:
+        axes[1].text(0.5, 0.5, "no bags were held out", ha="center", transform=axes[1].transAxes)
     return axes
 
 
@@ -98,6 +103,8 @@ def plot_yardstick(
         ax.semilogx(sizes, values, "o-", label=name)
     ax.semilogx(sizes, yardstick, "k--", label="supervised, one label a bag")
     ax.set(xlabel="rows in a bag", ylabel="area under the curve", title="What the counts are worth")
+    ax.set_xticks(sizes, [str(size) for size in sizes])
+    ax.set_xticks([], minor=True)
     ax.legend()
     return ax
 

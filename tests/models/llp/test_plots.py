@@ -34,6 +34,12 @@ def test_rounds_are_shown_with_their_verdicts():
     np.testing.assert_allclose(held.containers[0].lines[0].get_xydata(), [[0, -1.0], [1, -0.9]])
 
 
+def test_rounds_without_held_out_bags_say_so():
+    _, held = plot_rounds((Round(0, None, np.nan, np.nan, np.nan, 1.0, 0.1),))
+    assert [text.get_text() for text in held.texts] == ["no bags were held out"]
+
+
 def test_the_yardstick_is_a_line_of_its_own():
     ax = plot_yardstick([8, 128], {"ours": [0.9, 0.87]}, [0.89, 0.868])
     assert [line.get_label() for line in ax.lines] == ["ours", "supervised, one label a bag"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["8", "128"]
