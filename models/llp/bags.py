@@ -70,7 +70,8 @@ class Bags:
         if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
             raise ObservationError(
                 f"bags: ids are {ids.dtype} of shape {ids.shape}, expected whole numbers (n,), one a row. "
-                "Fix: number the bags from 0, and give -1 to rows in no bag."
+                "Fix: number the bags from 0 in the order of the counts, and give -1 to rows in no bag; "
+                "np.unique(names, return_inverse=True)[1] numbers names in their order."
             )
         ids = ids.astype(np.int64)
         if np.any(ids < -1):
@@ -337,7 +338,10 @@ def _number_of_bags(counts: Any, proportions: Any, stated: int | None, seen: int
     size = len(np.asarray(given)) if np.ndim(given) else -1
     if size < 0 or (stated is not None and size != stated):
         wanted = "one a bag" if stated is None else f"expected {stated}, one a bag"
-        raise ObservationError(f"bags: counts or proportions of shape {np.shape(given)}, {wanted}.")
+        raise ObservationError(
+            f"bags: counts or proportions of shape {np.shape(given)}, {wanted}. Fix: give one for every bag, in the "
+            "order of their numbers."
+        )
     return size
 
 

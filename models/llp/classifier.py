@@ -15,6 +15,7 @@ from lawful.errors import LawfulError, ObservationError
 
 from .bags import Bags
 from .baselines import Fitted
+from .checks import check_classes, check_counted, check_rows_of_bags, check_settings
 from .coupling import Coupling, coupled
 from .covariates import scaling_of
 from .edge_correlation import EdgeCorrelation, edge_correlation
@@ -133,6 +134,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         Raises: ValueError as scikit-learn's classifiers do; ObservationError for bags that do not fit.
         """
         X, y = validate_data(self, X, y)
+        check_settings(self.get_params(deep=False))
         check_classification_targets(y)
         ids = np.arange(len(y)) if bags is None else bag_numbers(bags, len(y))
         bagged = Bags.from_ids(ids) if np.ndim(ids) == 1 else Bags.from_membership(ids)
@@ -170,16 +172,13 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         """
         X = validate_data(self, X)
         noise = self.count_noise if count_noise is None else count_noise
+        check_settings(self.get_params(deep=False) | {"count_noise": noise})
+        check_rows_of_bags(bags, len(X), "fit_bags")
         if n_trials is not None:
             counts, proportions, noise = sampled_counts(counts, proportions, noise, n_trials)
         bagged = bags_from(bags, counts, proportions, noise)
-        if len(X) != bagged.n_rows:
-            raise ObservationError(
-                f"fit_bags: {len(X)} rows, and bags of {bagged.n_rows}. Fix: give the rows of the bags."
-            )
-        self.classes_ = np.arange(bagged.n_classes) if classes is None else np.asarray(classes)
-        if self.classes_.shape != (bagged.n_classes,):
-            raise ObservationError(f"fit_bags: classes={classes!r} for counts of {bagged.n_classes} classes.")
+        check_counted(bagged, "fit_bags")
+        self.classes_ = check_classes(classes, bagged.n_classes)
         return self._fit(X, bagged)
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -207,8 +206,11 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
 
     def bag_log_likelihood(self, X: Any, bags: Any, counts: Any = None, proportions: Any = None) -> float:
         """Give the mean of log P(count | X) over bags with a known count: how well counts are told, without labels."""
+        z = self.decision_function(X)
+        check_rows_of_bags(bags, len(z), "bag_log_likelihood")
         bagged = bags_from(bags, counts, proportions, self.count_noise)
-        logs = np.asarray(count_log_likelihood(self.decision_function(X), bagged))
+        check_counted(bagged, "bag_log_likelihood")
+        logs = np.asarray(count_log_likelihood(z, bagged))
         return float(np.mean(logs[bagged.known]))
 
     def transduce(
@@ -230,6 +232,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         Raises: LawfulError for another kind, and for "map" and "sample" where bags overlap.
         """
         z = self.decision_function(X)
+        check_rows_of_bags(bags, len(z), "transduce")
         bagged = bags_from(bags, counts, proportions, self.count_noise)
         if kind not in ("marginal", "map", "sample"):
             raise LawfulError(f"transduce: kind={kind!r}. Fix: give 'marginal', 'map' or 'sample'.")

@@ -32,15 +32,30 @@ __all__ = [
 def bag_numbers(bags: Any, n_rows: int) -> Any:
     """Number bags by their first row, whatever they are called; -1 stays, and so does a membership.
 
+    Raises: ObservationError for names that are missing, of several types, or not one a row.
+
     >>> bag_numbers(["b", "a", "b"], 3).tolist(), bag_numbers([7, -1, 3], 3).tolist()
     ([0, 1, 0], [0, -1, 1])
     """
+    if isinstance(bags, Bags):
+        raise ObservationError("fit: bags are Bags, which know their counts. Fix: fit_bags(X, bags), without labels.")
     if issparse(bags) or np.ndim(bags) == 2:
         return bags
     names = np.asarray(bags)
     if names.shape != (n_rows,):
         raise ObservationError(f"fit: bags of shape {names.shape} for {n_rows} rows. Fix: give the bag of each row.")
-    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+    missing = (names == np.array(None)) | (names != names) if names.dtype.kind in "Of" else np.zeros(n_rows, bool)
+    if np.any(missing):
+        row = int(np.flatnonzero(missing)[0])
+        raise ObservationError(
+            f"fit: the bag of row {row} is {names[row]}. Fix: give its name; -1 is for a row in none."
+        )
+    try:
+        _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+    except TypeError as error:
+        raise ObservationError(
+            "fit: names of bags are of several types. Fix: give all as numbers or as text."
+        ) from error
     outside = names == -1 if names.dtype.kind in "iuf" else np.zeros(n_rows, bool)
     rank = np.empty(len(first), int)
     real = np.array([not outside[at] for at in first], bool)

@@ -169,13 +169,13 @@ def learner_of(base: Any, *, max_iter: int | None = None) -> Learner:
         return Net(Recipe(epochs=max_iter), Process())
     if base == "logistic":
         return FromClassifier(partial(_logistic, max_iter=max_iter))
-    if hasattr(base, "predict_proba") and hasattr(base, "get_params"):
+    if hasattr(base, "predict_proba") and hasattr(base, "get_params") and not isinstance(base, type):
         return FromClassifier(partial(_cloned, base=base))
-    if isinstance(base, Learner):
+    if isinstance(base, Learner) and not isinstance(base, type):
         return base
     raise LawfulError(
         f"base={base!r}. Fix: give 'process', 'mlp', 'ridge', 'logistic', a classifier of scikit-learn with "
-        "predict_proba, or an object with from_counts and from_labels."
+        "predict_proba (an object, not its class), or an object with from_counts and from_labels."
     )
 
 

@@ -26,12 +26,18 @@ def reports_of(counts: Any, proportions: Any, sizes: np.ndarray) -> tuple[np.nda
     name = "counts" if proportions is None else "proportions"
     given = np.asarray(counts if proportions is None else proportions)
     if given.dtype.kind not in "biuf" or given.ndim not in (1, 2) or (given.ndim == 2 and given.shape[1] < 2):
+        kind = "text" if given.dtype.kind in "SU" else str(given.dtype)
+        fix = f"convert them, as {name}.astype(float) does" if kind == "text" else "give one number a bag"
+        if given.dtype.kind in "biuf" and given.ndim == 2:
+            fix = f"give {name}[:, 0], which is of the second class"
         raise ObservationError(
-            f"bags: {name} are {given.dtype} of shape {given.shape}, expected numbers (n_b,), or (n_b, K) of K classes."
+            f"bags: {name} are {kind} of shape {given.shape}, expected numbers (n_b,), or (n_b, K) of K classes. "
+            f"Fix: {fix}."
         )
     values = given.astype(float)
-    missing = np.isnan(values) if values.ndim == 1 else np.isnan(values).all(axis=1)
-    broken = ~missing & ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    columns = values if values.ndim == 2 else values[:, None]
+    missing = np.isnan(columns).all(axis=1)
+    broken = ~missing & ~np.isfinite(columns).all(axis=1)
     if broken.any():
         bag = int(np.flatnonzero(broken)[0])
         raise NonFiniteError(
@@ -41,12 +47,12 @@ def reports_of(counts: Any, proportions: Any, sizes: np.ndarray) -> tuple[np.nda
         )
     values[missing] = 0
     if proportions is not None:
-        wrong = np.flatnonzero(np.any(((values < 0) | (values > 1)).reshape(len(values), -1), axis=1))
+        wrong = np.flatnonzero(((columns < 0) | (columns > 1)).any(axis=1))
         if len(wrong):
             bag = int(wrong[0])
             raise ObservationError(
                 f"bags: the proportion of bag {bag} is {values[bag].tolist()}, expected numbers from 0 to 1. "
-                "Fix: give counts=, where these are counts.",
+                "Fix: divide percentages by 100; give counts=, where these are counts.",
                 bag=bag,
             )
         values = values * sizes.reshape((-1,) + (1,) * (values.ndim - 1))
@@ -61,13 +67,15 @@ def whole_numbers(reports: np.ndarray, known: np.ndarray, sizes: np.ndarray, pro
     """
     near = np.rint(reports)
     allowed = NEAR * np.maximum(sizes, 1) if proportions else np.zeros(len(sizes))
-    off = np.abs(reports - near).reshape(len(reports), -1).max(axis=1, initial=0) > allowed
+    gaps = np.abs(reports - near)
+    off = (gaps if gaps.ndim == 1 else gaps.max(axis=1)) > allowed
     if np.any(off & known):
         bag = int(np.flatnonzero(off & known)[0])
         what = "proportion times size" if proportions else "count"
         raise ObservationError(
             f"bags: the {what} of bag {bag} is {reports[bag].tolist()}, with {sizes[bag]} members: no whole number. "
-            "Fix: give noise=, as Rounded(2) for proportions of two decimals or Normal(1.0) for noisy counts.",
+            "Fix: give noise= (count_noise= of the classifier), as Rounded(2) for proportions of two decimals or "
+            "Normal(1.0) for noisy counts.",
             bag=bag,
         )
     return near.astype(np.int64)
@@ -90,9 +98,11 @@ def refuse_impossible(
         why = "expected counts of at least 0 that add up to the size"
     if wrong.any():
         bag = int(np.flatnonzero(wrong)[0])
+        fix = "look up the count of this bag and who its members are"
+        if not sizes[bag]:
+            fix = "number bags from 0 in the order of the counts; no row is in this one"
         raise ObservationError(
-            f"bags: bag {bag} has {sizes[bag]} members and the count {counts[bag].tolist()}, {why}. "
-            "Fix: look up the count of this bag and who its members are.",
+            f"bags: bag {bag} has {sizes[bag]} members and the count {counts[bag].tolist()}, {why}. Fix: {fix}.",
             bag=bag,
         )
 
