@@ -13,12 +13,13 @@ Reference: Rasmussen and Williams (2006), Gaussian processes for machine learnin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from scipy.special import logsumexp
 
 from lawful.errors import ObservationError
@@ -34,6 +35,7 @@ KERNELS = (Kernel(0.5), Kernel(1.0), *(Kernel(power, length) for power, length i
 SHARES = tuple(step / 50 for step in range(1, 41))
 PRIOR = (3.0, 5.0)  # of the share, a beta law: mean 0.375, standard deviation 0.16
 LEAST, MOST = 0.005, 0.995  # probabilities that a score may reach
+NEGLIGIBLE = 1e-9  # posterior probability of what is left out of an average
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class BagProcess:
         part = bags.take(bags.known & (bags.sizes > 0))
         least = 0.5 / part.sizes.sum()
         rate = float(np.clip(part.base_rate, least, 1 - least))
-        target = (part.estimates - part.sizes * rate) / np.sqrt(part.sizes)
+        target = _target(part, rate)
         scaled, shares = scaling(X), np.array(self.shares)
         sides = []
         for number, kernel in enumerate(self.kernels):
@@ -98,51 +100,50 @@ def log_prior(shares: np.ndarray) -> np.ndarray:
 
 
 class _Side(NamedTuple):
-    """The fit with one kernel, for all shares (R,): Z = U diag(s) V^T are the centred sums of bags."""
+    """The fit with one kernel, for all shares (R,): the centred sums of bags are Z = U diag(s) V^T.
+
+    Nothing here grows with the number of bags; U is made again, for some bags at a time, where it is wanted.
+    """
 
     phi: FeatureMap
     mean: np.ndarray
     size: float
-    U: np.ndarray
     s: np.ndarray
     V: np.ndarray
     ratio: np.ndarray  # noise over prior variance (R,)
     projected: np.ndarray  # U^T target
-    target: np.ndarray
     log_evidence: np.ndarray
 
-    def weights(self, w: np.ndarray) -> np.ndarray:
-        """Return the posterior mean of the features' weights, averaged over shares with weights w (R,)."""
-        gain = (self.s / (self.s**2 + self.ratio[:, None]) * w[:, None]).sum(axis=0)
-        return self.V @ (gain * self.projected)
-
     def score(self, X: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """Return the weighted posterior mean of f of rows (n,)."""
-        beta = self.weights(w) / self.size
+        """Return the posterior mean of f of rows (n,), averaged over shares with weights w (R,)."""
+        gain = (self.s / (self.s**2 + self.ratio[:, None]) * w[:, None]).sum(axis=0)
+        beta = self.V @ (gain * self.projected) / self.size
         found = [self.phi(X[part]) @ beta.astype(np.float32) for part in _parts(len(X))]
         return np.concatenate(found) - self.mean @ beta if len(X) else np.zeros(0)
 
-    def left_out(self, X: np.ndarray, bags: Bags, w: np.ndarray) -> np.ndarray:
+    def left_out(self, X: np.ndarray, bags: Bags, target: np.ndarray, w: np.ndarray) -> np.ndarray:
         """Return the same from all bags but the row's own; a row in several bags has the mean over these."""
-        change = np.zeros_like(self.U)
-        for weight, ratio in zip(w, self.ratio, strict=True):
-            shrink = self.s**2 / (self.s**2 + ratio)
-            residual = self.target - self.U @ (shrink * self.projected)
-            error = residual / np.maximum(1 - (self.U**2) @ shrink, 1e-12)
-            change += weight * (self.U * error[:, None]) * (self.s / (self.s**2 + ratio))
         found, number = self.score(X, w), np.maximum(bags.memberships, 1)
-        for few in _parts(bags.n_bags, max(1, ROWS // int(bags.sizes.max()))):
-            members = slice(bags.offsets[few.start], bags.offsets[min(few.stop, bags.n_bags)])
-            rows, owner = bags.members[members], bags.owners[members] - few.start
-            moved = (change[few] @ self.V.T)[owner] / self.size
-            shift = np.einsum("nd,nd->n", self.phi(X[rows]) - self.mean, moved)
-            np.subtract.at(found, rows, shift / number[rows])
+        for few in _few_bags(bags):
+            members = _members(self.phi, X, bags, few)
+            sums, root = _sums(members(), few, self.phi.width)[0], np.sqrt(bags.sizes[few].astype(float))[:, None]
+            U = (sums / root - root * self.mean) @ self.V / (self.size * self.s)
+            change = np.zeros_like(U)
+            for at in np.flatnonzero(w > NEGLIGIBLE * w.sum()):
+                shrink = self.s**2 / (self.s**2 + self.ratio[at])
+                error = (target[few] - U @ (shrink * self.projected)) / np.maximum(1 - U**2 @ shrink, 1e-12)
+                change += w[at] * (U * error[:, None]) * (self.s / (self.s**2 + self.ratio[at]))
+            moved = (change @ self.V.T / self.size).astype(np.float32)
+            level = moved @ self.mean.astype(np.float32)
+            for rows, owner, features in members():
+                shift = np.einsum("nd,nd->n", features, moved[owner]) - level[owner]
+                np.subtract.at(found, rows, shift / number[rows])
         return found
 
 
 def _score(X: np.ndarray, sides: tuple[_Side, ...], weights: np.ndarray, rate: float) -> np.ndarray:
     X = np.asarray(X, np.float32)
-    return rate + np.sum([side.score(X, w) for side, w in zip(sides, weights, strict=True)], axis=0)
+    return rate + np.sum([side.score(X, w) for side, w in _weighty(sides, weights)], axis=0)
 
 
 def _logits(X: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -150,41 +151,99 @@ def _logits(X: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> np.ndar
 
 
 def _out_of_bag(X: np.ndarray, bags: Bags, sides: tuple[_Side, ...], weights: np.ndarray, rate: float) -> np.ndarray:
-    return _logit(rate + np.sum([side.left_out(X, bags, w) for side, w in zip(sides, weights, strict=True)], axis=0))
+    target = _target(bags, rate)
+    return _logit(rate + np.sum([s.left_out(X, bags, target, w) for s, w in _weighty(sides, weights)], axis=0))
+
+
+def _weighty(sides: tuple[_Side, ...], weights: np.ndarray) -> Iterator[tuple[_Side, np.ndarray]]:
+    return ((side, w) for side, w in zip(sides, weights, strict=True) if w.sum() > NEGLIGIBLE)
+
+
+def _target(bags: Bags, rate: float) -> np.ndarray:
+    return (bags.estimates - bags.sizes * rate) / np.sqrt(bags.sizes)
 
 
 def _solve(
     phi: FeatureMap, X: np.ndarray, bags: Bags, target: np.ndarray, variance: float, shares: np.ndarray
 ) -> _Side:
-    """Sum features over bags, split the sums into directions, and weigh every share."""
-    sums, mean, size = _sums(phi, X, bags)
-    root = np.sqrt(bags.sizes.astype(float))
-    Z = (sums / root[:, None] - root[:, None] * mean) / size
-    few = len(Z) < Z.shape[1]
-    squares, basis = np.linalg.eigh(Z @ Z.T if few else Z.T @ Z)
-    kept = squares > 1e-10 * max(float(squares[-1]), 1e-300)
-    s, basis = np.sqrt(squares[kept]), basis[:, kept]
-    U, V = (basis, Z.T @ basis / s) if few else (Z @ basis / s, basis)
-    projected, ratio = U.T @ target, (1 - shares) / shares
+    """Sum features over bags, split the sums into directions, and weigh every share.
+
+    The product of Z with itself is added up over bags, with a first guess of the mean taken off, so that large bags
+    lose no digits; Z itself is kept where there are fewer bags than features.
+    """
+    total, width, few_bags = int(bags.sizes.sum()), phi.width, bags.n_bags < phi.width
+    guess = phi(X[bags.members[:: max(1, total // ROWS)]]).mean(axis=0, dtype=float)
+    summed, square, product, seen = np.zeros(width), 0.0, np.zeros((width, width)), np.zeros(width)
+    kept = []
+    for few in _few_bags(bags):
+        sums, squares = _sums(_members(phi, X, bags, few)(), few, width)
+        summed, square = summed + sums.sum(axis=0), square + squares
+        root = np.sqrt(bags.sizes[few].astype(float))[:, None]
+        sums = sums / root - root * guess
+        if few_bags:
+            kept.append(sums)
+        else:
+            product += sums.T @ sums
+            seen += sums.T @ target[few]
+    mean = summed / total
+    size = max(square / total - float(mean @ mean), 1e-12) ** 0.5
+    moved, root = mean - guess, np.sqrt(bags.sizes.astype(float))
+    if few_bags:
+        Z = (np.concatenate(kept) - root[:, None] * moved) / size
+        s, basis = _directions(*np.linalg.eigh(Z @ Z.T))
+        V, projected = Z.T @ basis / s, basis.T @ target
+    else:
+        s, V = _directions(*np.linalg.eigh((product - total * np.outer(moved, moved)) / size**2))
+        projected = V.T @ (seen - moved * (root @ target)) / (size * s)
+    ratio = (1 - shares) / shares
     shrink = s**2 / (s**2 + ratio[:, None])
     noise = variance * (1 - shares)
     misfit = (target @ target - shrink @ projected**2) / noise
-    log_det = np.log1p(s**2 / ratio[:, None]).sum(axis=1) + len(Z) * np.log(noise)
-    return _Side(phi, mean, size, U, s, V, ratio, projected, target, -0.5 * (misfit + log_det))
+    log_det = np.log1p(s**2 / ratio[:, None]).sum(axis=1) + bags.n_bags * np.log(noise)
+    return _Side(phi, mean, size, s, V, ratio, projected, -0.5 * (misfit + log_det))
 
 
-def _sums(phi: FeatureMap, X: np.ndarray, bags: Bags) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the sums of features over bags, their mean over members, and their root mean square distance from it."""
-    sums, square = np.zeros((bags.n_bags, phi.width)), 0.0
-    membership = bags.membership.astype(np.float32).tocsc()
-    for part in _parts(bags.n_rows):
-        features = phi(X[part])
-        sums += membership[:, part] @ features
-        square += float(bags.memberships[part] @ np.einsum("nd,nd->n", features, features))
-    total = bags.sizes.sum()
-    mean = sums.sum(axis=0) / total
-    spread = square / total - float(mean @ mean)
-    return sums, mean, max(spread, 1e-12) ** 0.5
+def _directions(squares: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    kept = squares > 1e-10 * max(float(squares[-1]), 1e-300)
+    return np.sqrt(squares[kept]), basis[:, kept]
+
+
+Members = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, their bags from the first of a few on, their features
+
+
+def _few_bags(bags: Bags) -> Iterator[slice]:
+    """Cut the bags into runs of about `ROWS` members, at least one bag each."""
+    start = 0
+    while start < bags.n_bags:
+        stop = int(np.searchsorted(bags.offsets, bags.offsets[start] + ROWS, side="right")) - 1
+        stop = max(stop, start + 1)
+        yield slice(start, stop)
+        start = stop
+
+
+def _members(phi: FeatureMap, X: np.ndarray, bags: Bags, few: slice) -> Callable[[], Iterable[Members]]:
+    """Give the members of a few bags as often as wanted; those of one large bag are made each time, part by part."""
+    first, last = int(bags.offsets[few.start]), int(bags.offsets[few.stop])
+
+    def made() -> Iterator[Members]:
+        for part in _parts(last - first):
+            rows = bags.members[first:last][part]
+            yield rows, bags.owners[first:last][part] - few.start, phi(X[rows])
+
+    if last - first > ROWS:
+        return made
+    kept = list(made())
+    return lambda: kept
+
+
+def _sums(members: Iterable[Members], few: slice, width: int) -> tuple[np.ndarray, float]:
+    """Return the sums of features over bags (few, D), and that of all their squares."""
+    sums, square = np.zeros((few.stop - few.start, width)), 0.0
+    for rows, owner, features in members:
+        membership = csr_matrix((np.ones(len(rows), np.float32), (owner, np.arange(len(rows)))), (len(sums), len(rows)))
+        sums += membership @ features
+        square += float(np.einsum("nd,nd->n", features, features).sum(dtype=float))
+    return sums, square
 
 
 def _parts(length: int, step: int = ROWS) -> Iterator[slice]:

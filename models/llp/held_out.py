@@ -26,18 +26,15 @@ def held_out(bags: Bags, seed: int) -> np.ndarray:
     >>> int(held_out(Bags.from_ids(np.arange(400) // 2, np.ones(200)), seed=0).sum())
     20
     """
-    chosen = np.zeros(bags.n_bags, bool)
     rng = np.random.default_rng([seed, 1])
-    usable = np.flatnonzero(bags.known & (bags.sizes > 0))
-    target = int(SHARE * len(usable) + 1e-9)
+    usable = bags.known & (bags.sizes > 0)
+    target = int(SHARE * usable.sum() + 1e-9)
     if target < LEAST_HELD:
-        return chosen
+        return np.zeros(bags.n_bags, bool)
     groups = bags.groups
-    for group in rng.permutation(np.unique(groups[usable])):
-        if chosen.sum() >= target:
-            break
-        chosen |= (groups == group) & bags.known & (bags.sizes > 0)
-    return chosen
+    order = rng.permutation(np.unique(groups[usable]))
+    reached = np.cumsum(np.bincount(groups[usable])[order])
+    return usable & np.isin(groups, order[: np.searchsorted(reached, target) + 1])
 
 
 def folds_of(bags: Bags, number: int, seed: int) -> np.ndarray:

@@ -7,7 +7,7 @@ verdict; one that oscillates is never taken for an answer: the coupling is halve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -146,12 +146,12 @@ def label_graph(z: Any, bags: Bags, coupling: Coupling) -> FactorGraph:
     y = graph.variables("y", (bags.n_rows,), bags.n_classes, scores)
     if len(edges):
         graph.factors("near", [y[edges[:, 0]], y[edges[:, 1]]], _table(coupling.strength, coupling, z.dtype))
-    known = bags.take(bags.known & (bags.sizes > 0))
-    states = [1] if bags.counts.ndim == 1 else _all_but_the_most_common(known)
+    # A bag without a known count says nothing, and stays: one compiled program serves any choice of known bags. Where
+    # bags overlap it would close cycles that are none.
+    held = bags.take((bags.sizes > 0) & (bags.known | (not bags.overlapping)))
+    states = [1] if bags.counts.ndim == 1 else _all_but_the_most_common(held)
     for state in states:
-        part = known if bags.counts.ndim == 1 else Bags(
-            known.n_rows, known.offsets, known.members, known.counts[:, state], known.known
-        )  # fmt: skip
+        part = held if bags.counts.ndim == 1 else replace(held, counts=held.counts[:, state])
         for number, chosen in enumerate(part.size_classes):
             own = part.take(chosen)
             weights = jnp.asarray(own.log_weights(), z.dtype)

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from lawful.errors import ObservationError
-from lawful.models.llp import Bags
+from lawful.models.llp import Bags, bag_process
 from lawful.models.llp.bag_process import BagProcess
 from lawful.models.llp.feature_maps import Kernel, feature_map, scaling
 
@@ -71,6 +71,21 @@ def test_kernels_are_weighted_by_their_evidence():
     np.testing.assert_allclose(both.details["kernels"], weights, rtol=1e-5)
     mixed = weights @ np.array([fitted.decision_function(X) for fitted in alone])
     np.testing.assert_allclose(both.decision_function(X), mixed, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("kernel", "features"), KERNELS)
+def test_bags_some_at_a_time_are_all_bags_and_a_fit_keeps_nothing_of_them(kernel, features, monkeypatch):
+    bags, process = Bags.from_labels(Y, IDS), BagProcess(kernels=(kernel,), features=features, shares=(0.1, 0.5))
+    whole = process.fit(X, bags)
+    expected = whole.details["log_evidence"], whole.decision_function(X), whole.details["out_of_bag"]()
+    monkeypatch.setattr(bag_process, "ROWS", 7)  # most bags are a run of their own, and two are cut
+    parts = process.fit(X, bags)
+    found = parts.details["log_evidence"], parts.decision_function(X), parts.details["out_of_bag"]()
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    (side,) = parts.decision_function.keywords["sides"]
+    widest = max(np.size(part) for part in side if isinstance(part, np.ndarray))
+    assert widest <= side.phi.width * min(side.phi.width, bags.n_bags)
 
 
 def test_units_of_a_column_and_codes_of_an_indicator_do_not_matter():

@@ -5,6 +5,7 @@ import pytest
 
 from lawful.errors import ObservationError
 from lawful.models.llp import Bags, Coupling, Normal, coupled, labelled
+from lawful.models.llp.labelling import label_graph
 from tests.models.llp.truth import posterior
 
 FORESTS = {  # neighbours that close no cycle, with bags as vertices
@@ -71,6 +72,15 @@ def test_l8_sums_are_counts_at_all_times_and_only_what_settled_is_called_so(dtyp
     assert found.count_error <= tol * 8 and found.posterior.dtype == dtype
     assert (found.verdict == "converged") == (sweeps == 200) and (found.residual <= 1e-3) == (sweeps == 200)
     assert found.kappa == pytest.approx(0.95, rel=1e-2) and found.log_z_kind == "bethe"
+
+
+def test_one_compiled_program_serves_any_choice_of_known_bags():
+    ids, edges = np.arange(12) // 3, np.array([[0, 3], [4, 8], [2, 11]])
+    graphs = [
+        label_graph(np.zeros(12), Bags.from_ids(ids, counts), near(edges, 0.3, 0.4))
+        for counts in ([1, 2, 0, 1], [np.nan, 2, 0, np.nan])
+    ]
+    assert graphs[0].structure == graphs[1].structure
 
 
 def test_without_neighbours_labels_are_exact():
