@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.label_proportions.protocol import Split
-from lawful.models.llp import Bags
+from lawful.models.llp import Bags, LabelProportionClassifier
 from lawful.models.llp.bag_process import BagProcess
 from lawful.models.llp.baselines import (
     DLLP,
@@ -47,6 +49,24 @@ def from_labels(method: Method, one_a_bag: bool = False) -> Fit:
     return fit
 
 
+def classified(**settings: Any) -> Fit:
+    """Fit the classifier as users do: its defaults, or with a few settings."""
+
+    def fit(split: Split, seed: int) -> Fitted:
+        model = LabelProportionClassifier(**settings, random_state=seed).fit_bags(*shown(split))
+        verdict = "" if model.labelling_ is None else model.labelling_.verdict
+        told = {"posterior": model.posterior_, "verdict": verdict}
+        return Fitted(model.decision_function, model.decision_function, told)
+
+    return fit
+
+
+def with_all_labels(split: Split, seed: int) -> Fitted:
+    """Fit the classifier to the labels of all rows of the training part: for comparison alone."""
+    model = LabelProportionClassifier(random_state=seed).fit(split.train.X, split.train.y)
+    return Fitted(model.decision_function, model.decision_function)
+
+
 BASELINES: dict[str, Fit] = {
     "DLLP": from_counts(DLLP()),
     **{f"EasyLLP {rate:g}": from_counts(EasyLLP(replace(Recipe(), learning_rate=rate))) for rate in LEARNING_RATES},
@@ -58,6 +78,13 @@ REFERENCES: dict[str, Fit] = {
     "proportion": from_counts(Proportion()),
     "sup n/B": from_labels(BagRidge(), one_a_bag=True),
     "supervised": from_labels(SoftLabels()),
+    "lawful, all labels": with_all_labels,
 }
-OURS: dict[str, Fit] = {"bag process": from_counts(BagProcess())}
+ONLY: dict[str, tuple[int, ...]] = {"lawful, all labels": (8,)}  # sizes of bags, of what hardly depends on them
+OURS: dict[str, Fit] = {
+    "lawful": classified(),
+    "lawful, uncoupled": classified(coupling="off"),
+    "lawful, boosting": classified(base=HistGradientBoostingClassifier(), rounds=1),
+    "bag process": from_counts(BagProcess()),
+}
 METHODS = BASELINES | OURS | REFERENCES

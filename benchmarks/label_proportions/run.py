@@ -10,7 +10,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.label_proportions import protocol
-from benchmarks.label_proportions.catalogue import METHODS
+from benchmarks.label_proportions.catalogue import METHODS, ONLY
 from benchmarks.label_proportions.records import FIELDS, records
 from benchmarks.label_proportions.tables import page
 from lawful.models.llp.data import NAMES
@@ -38,7 +38,8 @@ def main(given: Sequence[str] | None = None) -> None:
     done = {(r["data"], int(r["size"]), int(r["seed"]), r["method"]) for r in rows}
     cells = [protocol.Cell(*name) for name in _product(options.data, options.sizes, options.seeds)]
     for cell in cells:
-        missing = [name for name in options.methods if (*cell, name) not in done]
+        wanted = [name for name in options.methods if cell.size in ONLY.get(name, (cell.size,))]
+        missing = [name for name in wanted if (*cell, name) not in done]
         parts = protocol.split(cell, validation=options.track == "published") if missing else None
         for name in missing:
             assert parts is not None
@@ -46,8 +47,8 @@ def main(given: Sequence[str] | None = None) -> None:
                 {field: str(row.get(field, "")) for field in FIELDS}
                 for row in records(cell, parts, name, METHODS[name])
             ]
+            write(file, rows)
             print(*cell, name, rows[-1]["auc"], flush=True)
-        write(file, rows)
     file.with_suffix(".md").write_text(page(rows, TITLES[options.track]))
 
 

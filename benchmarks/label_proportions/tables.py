@@ -6,12 +6,13 @@ is that of the highest mean in the cell, chosen with hindsight, which favours th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks.label_proportions.catalogue import BASELINES
+from benchmarks.label_proportions.catalogue import BASELINES, OURS
 from benchmarks.label_proportions.metrics import paired_interval
 
 Records = Sequence[dict[str, Any]]
@@ -60,7 +61,31 @@ def comparison(rows: Records, data: str) -> str:
         cells = []
         for size in sizes:
             told = None if best[size] is None else difference(rows, data, size, method, str(best[size]))
-            cells.append("" if told is None else f"{told[0]:+.4f} ({told[1]:+.4f}, {told[2]:+.4f})")
+            cells.append(_told(told))
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def against(rows: Records, data: str, method: str) -> str:
+    """Return, for each other method and size, what this method is better than it by."""
+    sizes = sorted({int(r["size"]) for r in rows if r["data"] == data})
+    lines = ["| better than | " + " | ".join(f"B = {size}" for size in sizes) + " |"]
+    lines += ["| --- " * (len(sizes) + 1) + "|"]
+    for other in dict.fromkeys(r["method"] for r in rows if r["data"] == data and r["method"] != method):
+        lines.append(
+            f"| {other} | " + " | ".join(_told(difference(rows, data, s, method, other)) for s in sizes) + " |"
+        )
+    return "\n".join(lines)
+
+
+def verdicts(rows: Records, data: str) -> str:
+    """Return how often each verdict was given, by method and size; a method that gives none is left out."""
+    sizes = sorted({int(r["size"]) for r in rows if r["data"] == data})
+    told = [r for r in rows if r["data"] == data and r["verdict"]]
+    lines = ["| method | " + " | ".join(f"B = {size}" for size in sizes) + " |", "| --- " * (len(sizes) + 1) + "|"]
+    for method in dict.fromkeys(r["method"] for r in told):
+        counts = [Counter(r["verdict"] for r in told if r["method"] == method and int(r["size"]) == s) for s in sizes]
+        cells = [", ".join(f"{verdict} {n}" for verdict, n in each.most_common()) for each in counts]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -79,6 +104,8 @@ def page(rows: Records, title: str) -> str:
             "Difference to the best baseline of each size (95 % interval, paired by seed):",
             comparison(rows, data),
         ]
+        for method in (name for name in OURS if any(r["method"] == name and r["data"] == data for r in rows)):
+            parts += [f"Difference of `{method}` to each other method:", against(rows, data, method)]
         if any(r["selection"] == "by labels" for r in rows):
             parts += ["With the published selection, by labels of validation rows:", table(rows, data, "by labels")]
         parts += ["Training rows, given the counts of their bags:", table(rows, data, "last", "train_auc")]
@@ -86,7 +113,15 @@ def page(rows: Records, title: str) -> str:
         parts += ["Calibration error of the test rows:", table(rows, data, "last", "calibration_error")]
         parts += ["Mean log likelihood of the counts of test bags:", table(rows, data, "last", "bag_log_likelihood", 3)]
         parts += ["Wall seconds, compilation included:", table(rows, data, "last", "wall_s", 1)]
+        parts += ["CPU seconds:", table(rows, data, "last", "cpu_s", 1)]
+        parts += ["Largest memory of the process so far, MB:", table(rows, data, "last", "peak_mb", 0)]
+        parts += ["Verdicts of the messages that gave the labels, over seeds:", verdicts(rows, data)]
     return "\n\n".join(parts) + "\n"
+
+
+def _told(difference: tuple[float, float, float] | None) -> str:
+    """Write a difference and its interval."""
+    return "" if difference is None else "{:+.4f} ({:+.4f}, {:+.4f})".format(*difference)
 
 
 def _cell(values: list[float], digits: int) -> str:

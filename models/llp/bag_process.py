@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -26,7 +26,8 @@ from lawful.errors import ObservationError
 
 from .bags import Bags
 from .baselines.interface import Fitted, check_rows
-from .feature_maps import ROWS, FeatureMap, Kernel, feature_map, scaling
+from .feature_maps import FeatureMap, Kernel, feature_map, scaling
+from .members import ROWS, Members, few_bags, members_of, parts
 
 __all__ = ["KERNELS", "SHARES", "BagProcess"]
 
@@ -64,6 +65,15 @@ class BagProcess:
 
     def fit(self, X: np.ndarray, bags: Bags, *, seed: int = 0) -> Fitted:
         """Fit to rows (n, d) and the counts of their bags; rows in no bag help to find the scale of covariates."""
+        found = self.evidence(X, bags, seed=seed)
+        X, sides, weights, rate = np.asarray(X, np.float32), found.sides, found.weights, found.rate
+        # Functions of the module, not closures, so that a fit can be stored.
+        score = partial(_score, sides=sides, weights=weights, rate=rate)
+        out_of_bag = partial(_out_of_bag, X=X, bags=found.bags, sides=sides, weights=weights, rate=rate)
+        return Fitted(score, partial(_logits, score=score), found.told | {"out_of_bag": out_of_bag})
+
+    def evidence(self, X: np.ndarray, bags: Bags, *, seed: int = 0) -> Evidence:
+        """Weigh every kernel and every share by the counts."""
         X = np.asarray(check_rows(X, bags, "BagProcess"), np.float32)
         if bags.counts.ndim > 1 or not np.any(bags.known & (bags.sizes > 0)):
             raise ObservationError(
@@ -81,12 +91,7 @@ class BagProcess:
         joint = np.array([side.log_evidence for side in sides]) + log_prior(shares) - np.log(len(sides))
         evidence = float(logsumexp(joint))
         weights = np.exp(joint - evidence)  # (kernels, shares)
-
-        # Functions of the module, not closures, so that a fit can be stored.
-        score = partial(_score, sides=tuple(sides), weights=weights, rate=rate)
-        out_of_bag = partial(_out_of_bag, X=X, bags=part, sides=tuple(sides), weights=weights, rate=rate)
-        told = {"kernels": weights.sum(axis=1), "share": float(weights.sum(axis=0) @ shares), "log_evidence": evidence}
-        return Fitted(score, partial(_logits, score=score), told | {"out_of_bag": out_of_bag})
+        return Evidence(tuple(sides), shares, weights, evidence, part, rate)
 
 
 def log_prior(shares: np.ndarray) -> np.ndarray:
@@ -118,14 +123,14 @@ class _Side(NamedTuple):
         """Return the posterior mean of f of rows (n,), averaged over shares with weights w (R,)."""
         gain = (self.s / (self.s**2 + self.ratio[:, None]) * w[:, None]).sum(axis=0)
         beta = self.V @ (gain * self.projected) / self.size
-        found = [self.phi(X[part]) @ beta.astype(np.float32) for part in _parts(len(X))]
+        found = [self.phi(X[part], float) @ beta for part in parts(len(X))]
         return np.concatenate(found) - self.mean @ beta if len(X) else np.zeros(0)
 
     def left_out(self, X: np.ndarray, bags: Bags, target: np.ndarray, w: np.ndarray) -> np.ndarray:
         """Return the same from all bags but the row's own; a row in several bags has the mean over these."""
         found, number = self.score(X, w), np.maximum(bags.memberships, 1)
-        for few in _few_bags(bags):
-            members = _members(self.phi, X, bags, few)
+        for few in few_bags(bags):
+            members = members_of(self.phi, X, bags, few)
             sums, root = _sums(members(), few, self.phi.width)[0], np.sqrt(bags.sizes[few].astype(float))[:, None]
             U = (sums / root - root * self.mean) @ self.V / (self.size * self.s)
             change = np.zeros_like(U)
@@ -139,6 +144,23 @@ class _Side(NamedTuple):
                 shift = np.einsum("nd,nd->n", features, moved[owner]) - level[owner]
                 np.subtract.at(found, rows, shift / number[rows])
         return found
+
+
+class Evidence(NamedTuple):
+    """What counts say of kernels and shares: probabilities `weights` (kernels, R) of the `sides` and `shares` (R,)."""
+
+    sides: tuple[_Side, ...]
+    shares: np.ndarray
+    weights: np.ndarray
+    log_evidence: float
+    bags: Bags
+    rate: float
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a fit tells of it."""
+        share = float(self.weights.sum(axis=0) @ self.shares)
+        return {"kernels": self.weights.sum(axis=1), "share": share, "log_evidence": self.log_evidence}
 
 
 def _score(X: np.ndarray, sides: tuple[_Side, ...], weights: np.ndarray, rate: float) -> np.ndarray:
@@ -171,16 +193,16 @@ def _solve(
     The product of Z with itself is added up over bags, with a first guess of the mean taken off, so that large bags
     lose no digits; Z itself is kept where there are fewer bags than features.
     """
-    total, width, few_bags = int(bags.sizes.sum()), phi.width, bags.n_bags < phi.width
+    total, width, small = int(bags.sizes.sum()), phi.width, bags.n_bags < phi.width
     guess = phi(X[bags.members[:: max(1, total // ROWS)]]).mean(axis=0, dtype=float)
     summed, square, product, seen = np.zeros(width), 0.0, np.zeros((width, width)), np.zeros(width)
     kept = []
-    for few in _few_bags(bags):
-        sums, squares = _sums(_members(phi, X, bags, few)(), few, width)
+    for few in few_bags(bags):
+        sums, squares = _sums(members_of(phi, X, bags, few)(), few, width)
         summed, square = summed + sums.sum(axis=0), square + squares
         root = np.sqrt(bags.sizes[few].astype(float))[:, None]
         sums = sums / root - root * guess
-        if few_bags:
+        if small:
             kept.append(sums)
         else:
             product += sums.T @ sums
@@ -188,7 +210,7 @@ def _solve(
     mean = summed / total
     size = max(square / total - float(mean @ mean), 1e-12) ** 0.5
     moved, root = mean - guess, np.sqrt(bags.sizes.astype(float))
-    if few_bags:
+    if small:
         Z = (np.concatenate(kept) - root[:, None] * moved) / size
         s, basis = _directions(*np.linalg.eigh(Z @ Z.T))
         V, projected = Z.T @ basis / s, basis.T @ target
@@ -208,34 +230,6 @@ def _directions(squares: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.
     return np.sqrt(squares[kept]), basis[:, kept]
 
 
-Members = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, their bags from the first of a few on, their features
-
-
-def _few_bags(bags: Bags) -> Iterator[slice]:
-    """Cut the bags into runs of about `ROWS` members, at least one bag each."""
-    start = 0
-    while start < bags.n_bags:
-        stop = int(np.searchsorted(bags.offsets, bags.offsets[start] + ROWS, side="right")) - 1
-        stop = max(stop, start + 1)
-        yield slice(start, stop)
-        start = stop
-
-
-def _members(phi: FeatureMap, X: np.ndarray, bags: Bags, few: slice) -> Callable[[], Iterable[Members]]:
-    """Give the members of a few bags as often as wanted; those of one large bag are made each time, part by part."""
-    first, last = int(bags.offsets[few.start]), int(bags.offsets[few.stop])
-
-    def made() -> Iterator[Members]:
-        for part in _parts(last - first):
-            rows = bags.members[first:last][part]
-            yield rows, bags.owners[first:last][part] - few.start, phi(X[rows])
-
-    if last - first > ROWS:
-        return made
-    kept = list(made())
-    return lambda: kept
-
-
 def _sums(members: Iterable[Members], few: slice, width: int) -> tuple[np.ndarray, float]:
     """Return the sums of features over bags (few, D), and that of all their squares."""
     sums, square = np.zeros((few.stop - few.start, width)), 0.0
@@ -244,10 +238,6 @@ def _sums(members: Iterable[Members], few: slice, width: int) -> tuple[np.ndarra
         sums += membership @ features
         square += float(np.einsum("nd,nd->n", features, features).sum(dtype=float))
     return sums, square
-
-
-def _parts(length: int, step: int = ROWS) -> Iterator[slice]:
-    return (slice(at, at + step) for at in range(0, length, step))
 
 
 def _logit(chance: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ gives the same fit, bit by bit. Without bags every row is a bag of its own, and 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -57,8 +58,8 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
     """A classifier of rows whose labels are seen only as counts within bags.
 
     Args:
-        base: what is learned: "mlp", "ridge", "logistic", a classifier of scikit-learn that takes `sample_weight`, or a
-            `Learner`.
+        base: what is learned: "process", a Gaussian process of log odds by the exact likelihood of the counts; "mlp",
+            "ridge", "logistic", a classifier of scikit-learn that takes `sample_weight`, or a `Learner`.
         coupling: how strongly neighbours agree, as the spectral radius of their gains: a number below 1, "off", or
             "auto", which is off where the counts say that neighbours do not agree, and else 0.95.
         n_neighbors: neighbours of each row.
@@ -66,7 +67,8 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         graph: where neighbours are near each other: in the "covariates", or from the second round on in the last hidden
             layer of the net, "hidden".
         count_noise: how a reported count comes from the true one, as `Normal(1.0)`; None where they are equal.
-        rounds: of labelling and fitting; "auto" stops by the likelihood of held-out counts.
+        rounds: of labelling and fitting; "auto" stops by the likelihood of held-out counts, and makes none for
+            "process", which is at rest where they would lead it.
         cross_fit: number of folds that log odds for labelling come from, 0 for none; "auto" is 5 from 50 bags on.
         count_weight: weight of the likelihood of the counts in a fit to labels.
         random_state: seed of all randomness.
@@ -84,6 +86,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         identifiability_: whether counts can tell that neighbours agree, with the estimate; `graph_` has neighbours and
             `coupling_` their strength.
         rounds_: a record of each round; `best_round_` is the one taken.
+        labelling_: how `posterior_` was found: verdict, residual, strength and all else.
         notes_: what a reader should know, in words.
 
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]] * 4)
@@ -94,7 +97,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        base: Any = "mlp",
+        base: Any = "process",
         coupling: Any = "auto",
         n_neighbors: Any = 5,
         metric: Any = "cosine",
@@ -271,6 +274,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         self.graph_: Neighbours | None = None
         self.identifiability_: EdgeCorrelation | None = None
         self.coupling_: Coupling | None = None
+        self.labelling_: Labelling | None = None
         self.scaling_ = scaling_of(X[bags.memberships > 0])
         if np.ndim(rate) == 0 and not 0 < rate < 1:
             self.learner_, self._constant = None, np.inf if rate == 1 else -np.inf
@@ -285,6 +289,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
             return self
         if settings != "recommended":
             raise LawfulError(f"method={settings!r}. Fix: give 'recommended', 'published' or Published(...).")
+        most: int | None = getattr(learner, "rounds", None)
         learner = learner if bags.counts.ndim == 1 else OneAgainstRest(learner)
         known = determined(bags)
         if known is not None:
@@ -295,14 +300,15 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
             raise LawfulError(f"graph={self.graph!r}. Fix: give 'covariates' or 'hidden'.")
         self._couple(Z, bags)
         label = partial(self._label, Z)
-        found = train(Z, bags, learner, label, self._rounds(), seed=seed, tell=self._told)
+        found = train(Z, bags, learner, label, self._rounds(most), seed=seed, tell=self._told)
         self.learner_, self.posterior_ = found.fitted, found.labelling.posterior
+        self.labelling_ = replace(found.labelling, posterior=np.empty(0), beliefs=None)
         self.rounds_, self.best_round_, self.notes_ = found.rounds, found.best, found.notes
         return self
 
-    def _rounds(self) -> Rounds:
+    def _rounds(self, most: int | None) -> Rounds:
         return Rounds(
-            None if self.rounds == "auto" else int(self.rounds),
+            most if self.rounds == "auto" else int(self.rounds),
             None if self.cross_fit == "auto" else int(self.cross_fit),
             self.count_weight,
         )

@@ -19,10 +19,11 @@ import numpy as np
 
 from lawful.errors import ObservationError
 
+from .members import parts
+
 __all__ = ["FeatureMap", "Kernel", "Scaling", "feature_map", "scaling"]
 
 CLIP = 8.0
-ROWS = 1 << 14  # rows that are looked at at once
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ def scaling(X: np.ndarray) -> Scaling:
     scale = np.where(width > 1e-12 * np.maximum(np.abs(mean), 1), 1 / np.where(width > 0, width, 1), 0)
     found = Scaling(mean.astype(np.float32), scale.astype(np.float32), np.eye(X.shape[1]), np.ones(X.shape[1]))
     product = np.zeros((X.shape[1], X.shape[1]))
-    for at in range(0, len(X), ROWS):
-        part = found.columns(X[at : at + ROWS]).astype(float)
+    for at in parts(len(X)):
+        part = found.columns(X[at]).astype(float)
         product += part.T @ part
     variances, directions = np.linalg.eigh(product / len(X))
     return Scaling(found.mean, found.scale, directions, np.maximum(variances, 0))
@@ -75,7 +76,7 @@ def scaling(X: np.ndarray) -> Scaling:
 
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """From rows (n, d) to features (n, width) as float32."""
+    """From rows (n, d) to features (n, width)."""
 
     scaling: Scaling
     matrix: np.ndarray
@@ -86,9 +87,12 @@ class FeatureMap:
         """Number of features."""
         return self.matrix.shape[1] * (2 if self.waves else 1)
 
-    def __call__(self, X: np.ndarray) -> np.ndarray:
-        """Return the features of rows; of many rows ask for a part at a time."""
-        mixed = self.scaling.columns(np.asarray(X, np.float32)) @ self.matrix
+    def __call__(self, X: np.ndarray, dtype: type = np.float32) -> np.ndarray:
+        """Return the features of rows; of many rows ask for a part at a time, and in double precision for scores.
+
+        A sum in single precision depends on the rows beside a row, by how a product of matrices is cut up.
+        """
+        mixed: np.ndarray = self.scaling.columns(np.asarray(X, np.float32)).astype(dtype) @ self.matrix.astype(dtype)
         return np.concatenate([np.cos(mixed), np.sin(mixed)], axis=1) if self.waves else mixed
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from lawful.errors import LawfulError
 from .bag_process import BagProcess
 from .bags import Bags
 from .baselines import BagRidge, Fitted
+from .count_process import CountProcess
 from .inputs import inner_shares
 from .network import Recipe, fit_network
 from .noise import Soft
@@ -28,13 +29,15 @@ from .refitting import labels_and_counts, told
 __all__ = ["FromClassifier", "Learner", "Net", "Process", "Ridge", "embedded", "learner_of"]
 
 STEPS = 400  # of a net at least, however few the bags
+ENOUGH = 50  # bags, for the mode of a process to be told
+MANY = 200_000  # rows that the likelihood is climbed with
 CHUNK = 1 << 16  # rows that are scored at once
 LEAST = 1e-3  # probabilities that a classifier of another library may give
 
 
 @runtime_checkable
 class Learner(Protocol):
-    """A way to fit log odds (n,), or log scores of classes (n, K)."""
+    """A way to fit log odds (n,), or log scores of classes (n, K); `rounds`, if it has it, is how many help at most."""
 
     def from_counts(self, X: np.ndarray, bags: Bags, *, seed: int) -> Fitted:
         """Fit to the counts of bags."""
@@ -68,7 +71,11 @@ class Ridge:
 
 @dataclass(frozen=True)
 class Process:
-    """A Gaussian process on sums of bags; `details["out_of_bag"]` scores rows without their own bag, exactly.
+    """A Gaussian process: of log odds by the exact likelihood of the counts, or on sums of bags.
+
+    Sums are taken of fewer than 50 bags, where the posterior is wide and its mode in log odds says less than a mean; of
+    more than 200,000 rows, which they go over once and the likelihood some twenty times; and where bags overlap.
+    `details["out_of_bag"]` scores rows without their own bag.
 
     >>> X, bags = np.array([[-1.0], [-2.0], [1.0], [2.0]]), Bags.from_ids([0, 0, 1, 1], counts=[0, 2])
     >>> bool(Process(features=20).from_counts(X, bags, seed=0).logits(X)[2] > 0)
@@ -76,14 +83,22 @@ class Process:
     """
 
     features: int = 1000
+    rounds: ClassVar[int] = 0  # the mode of the exact likelihood is where rounds of labelling and fitting come to rest
 
     def from_counts(self, X: np.ndarray, bags: Bags, *, seed: int) -> Fitted:
-        """Fit to sums over bags."""
-        return BagProcess(features=self.features).fit(X, bags, seed=seed % 2**16)
+        """Fit to the counts."""
+        process = BagProcess(features=self.features)
+        sizes = bags.sizes[bags.known & (bags.sizes > 0)]
+        exact = len(sizes) >= ENOUGH and sizes.sum() <= MANY and not bags.overlapping
+        return (CountProcess(process) if exact else process).fit(X, bags, seed=seed % 2**16)
 
     def from_labels(self, X: np.ndarray, labels: np.ndarray, bags: Bags, *, count_weight: float, seed: int) -> Fitted:
-        """Fit to the probabilities themselves; counts are in them already, and are not looked at again."""
-        fitted = self.from_counts(X, soft_singletons(labels, bags), seed=seed)
+        """Fit to labels where they are certain, else to the probabilities; the counts are not looked at again."""
+        alone = soft_singletons(labels, bags)
+        if np.all((labels == 0) | (labels == 1)):
+            fitted = self.from_counts(X, Bags.from_labels(labels, alone.ids), seed=seed)
+        else:
+            fitted = BagProcess(features=self.features).fit(X, alone, seed=seed % 2**16)
         kept = {name: told for name, told in fitted.details.items() if name != "out_of_bag"}
         return replace(fitted, details=kept)  # without the row alone a score has still seen its neighbours' labels
 

@@ -126,7 +126,7 @@ def train(
         )
 
     began = time.perf_counter()
-    stages = [_judged(X, at.to_counts(shown), bags, held)]
+    stages = [at.judged(at.to_counts(shown), bags, held)]
     _note(rounds, None, stages, 0, began, tell)
     told: Labelling | None = None
     best = 0
@@ -138,14 +138,14 @@ def train(
                 f"round {number}: messages were {told.verdict} without coupling too; nothing was fitted to them."
             )
             break
-        stages.append(_judged(X, at.to_labels(told, shown), bags, held))
+        stages.append(at.judged(at.to_labels(told, shown), bags, held))
         helps = _note(rounds, told, stages, best, began, tell)
         if not helps:
             break
         best = number
     if held.any() or told is None or not told.usable:  # with all counts: the labels, and the fit to them
-        fit = stages[max(best - 1, 0)].fit
-        final = _Stage(fit, fit(bags))
+        final = stages[max(best - 1, 0)]
+        final = _Stage(final.fit, final.fit(bags)) if held.any() else final
         told = label(at.log_odds(final, bags, np.zeros_like(held)), bags, final.fitted)
         final = final if best == 0 else at.to_labels(told, bags)
     else:
@@ -200,14 +200,19 @@ class _Fits:
         z = np.asarray(stage.fitted.logits(self.X), float)
         return calibrated(z, bags, ~held, slope="one")(z)
 
+    def judged(self, stage: _Stage, bags: Bags, held: np.ndarray) -> _Stage:
+        """Calibrate a fit on the bags held out, and tell their counts; without any, on scores that are out of bag.
 
-def _judged(X: np.ndarray, stage: _Stage, bags: Bags, held: np.ndarray) -> _Stage:
-    """Calibrate a fit on the bags held out, and tell their counts; without any, shift it to the base rate."""
-    z = np.asarray(stage.fitted.logits(X), float)
-    if not held.any():
-        return stage._replace(calibration=calibrated(z, bags, slope="one"))
-    found = calibrated(z, bags, held, slope="free")
-    return stage._replace(calibration=found, held=count_score(found(z), bags, held).log_likelihood[held])
+        Where there are neither, only the base rate is set right.
+        """
+        if held.any():
+            z = np.asarray(stage.fitted.logits(self.X), float)
+            found = calibrated(z, bags, held, slope="free")
+            return stage._replace(calibration=found, held=count_score(found(z), bags, held).log_likelihood[held])
+        out_of_bag = stage.fitted.details.get("out_of_bag")
+        z = np.asarray(stage.fitted.logits(self.X) if out_of_bag is None else out_of_bag(), float)
+        free = out_of_bag is not None and self.settings.folds_for(bags) > 0
+        return stage._replace(calibration=calibrated(z, bags, slope="free" if free else "one"))
 
 
 def _note(

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from lawful.errors import ObservationError
-from lawful.models.llp import Bags, bag_process
+from lawful.models.llp import Bags, members
 from lawful.models.llp.bag_process import BagProcess
 from lawful.models.llp.feature_maps import Kernel, feature_map, scaling
 
@@ -78,7 +78,7 @@ def test_bags_some_at_a_time_are_all_bags_and_a_fit_keeps_nothing_of_them(kernel
     bags, process = Bags.from_labels(Y, IDS), BagProcess(kernels=(kernel,), features=features, shares=(0.1, 0.5))
     whole = process.fit(X, bags)
     expected = whole.details["log_evidence"], whole.decision_function(X), whole.details["out_of_bag"]()
-    monkeypatch.setattr(bag_process, "ROWS", 7)  # most bags are a run of their own, and two are cut
+    monkeypatch.setattr(members, "ROWS", 7)  # most bags are a run of their own, and two are cut
     parts = process.fit(X, bags)
     found = parts.details["log_evidence"], parts.decision_function(X), parts.details["out_of_bag"]()
     for one, other in zip(found, expected, strict=True):

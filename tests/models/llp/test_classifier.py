@@ -257,8 +257,9 @@ def test_scikit_learn_finds_nothing_wrong():
 
 
 @pytest.mark.slow
-def test_scikit_learn_finds_nothing_wrong_with_the_net():
-    told = check_estimator(LabelProportionClassifier(random_state=0), on_fail=None, on_skip=None)
+@pytest.mark.parametrize("base", ["process", "mlp"])
+def test_scikit_learn_finds_nothing_wrong_with_other_learners(base):
+    told = check_estimator(classifier(base=base), on_fail=None, on_skip=None)
     assert [each["check_name"] for each in told if each["status"] == "failed"] == []
 
 
@@ -292,13 +293,12 @@ def test_frames_of_pandas_and_polars_are_rows():
 
 
 def test_digits_are_told_apart_from_counts_in_bags_of_eight():
-    """The whole way with the net, on the images that scikit-learn bundles."""
+    """The whole way, on the images that scikit-learn bundles."""
     X, y, _ = load_llp("digits")
     order = np.random.default_rng(0).permutation(len(y))
     test, train = order[:180], order[180:]
     bags = np.arange(len(train)) // 8
-    fitted = LabelProportionClassifier(random_state=0, coupling="off", rounds=1, cross_fit=0).fit(
-        X[train], y[train], bags
-    )
+    fitted = LabelProportionClassifier(random_state=0, coupling="off").fit(X[train], y[train], bags)
+    assert len(fitted.rounds_) == 1 and fitted.labelling_.verdict == "exact"
     assert roc_auc_score(y[test], fitted.decision_function(X[test])) > 0.95  # the bar is 0.85
     assert roc_auc_score(y[train], fitted.posterior_) > 0.95

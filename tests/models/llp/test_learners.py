@@ -1,0 +1,48 @@
+"""Learners: which process is fitted, and to what."""
+
+import numpy as np
+import pytest
+
+from lawful.models.llp import Bags, bag_process, count_process, learners
+from lawful.models.llp.learners import Net, Process
+
+RANDOM = np.random.default_rng(6)
+X = RANDOM.normal(size=(240, 2))
+Y = (X[:, 0] + RANDOM.normal(size=240) > 0).astype(int)
+
+
+@pytest.mark.parametrize(("bags", "exact"), [(60, True), (40, False)])
+def test_the_process_is_of_log_odds_from_fifty_bags_on(monkeypatch, bags, exact):
+    called = []
+    fit = count_process.CountProcess.fit
+    monkeypatch.setattr(learners.CountProcess, "fit", lambda self, *a, **kw: (called.append(1), fit(self, *a, **kw))[1])
+    rows = 4 * bags
+    counts = Bags.from_labels(Y[:rows], np.arange(rows) // 4)
+    fitted = Process(features=10).from_counts(X[:rows], counts, seed=0)
+    assert bool(called) == exact and fitted.details["out_of_bag"]().shape == (rows,)
+
+
+def test_sums_are_taken_of_many_rows(monkeypatch):
+    monkeypatch.setattr(learners, "MANY", 239)
+    fitted = Process(features=10).from_counts(X, Bags.from_labels(Y, np.arange(240) // 4), seed=0)
+    sums = bag_process.BagProcess(features=10).fit(X, Bags.from_labels(Y, np.arange(240) // 4), seed=0)
+    assert np.array_equal(fitted.logits(X), sums.logits(X))
+
+
+def test_certain_labels_are_counts_of_bags_of_one():
+    bags = Bags.from_labels(Y, np.arange(240) // 4)
+    told = Process(features=10).from_labels(X, Y.astype(float), bags, count_weight=1.0, seed=0)
+    alone = Process(features=10).from_counts(X, Bags.from_labels(Y, np.arange(240)), seed=0)
+    np.testing.assert_allclose(told.logits(X), alone.logits(X))
+    assert "out_of_bag" not in told.details
+
+
+def test_scores_of_a_row_do_not_depend_on_the_rows_beside_it():
+    sums = bag_process.BagProcess(features=30)
+    for process in (sums, count_process.CountProcess(sums)):
+        z = process.fit(X, Bags.from_labels(Y, np.arange(240) // 4)).logits
+        np.testing.assert_allclose(z(X)[:3], [z(X[row : row + 1])[0] for row in range(3)], rtol=1e-9)
+
+
+def test_rounds_are_made_for_learners_that_do_not_rest():
+    assert Process.rounds == 0 and not hasattr(Net(), "rounds")
