@@ -71,10 +71,10 @@ def near_pairs(rows: int, seed: int = 0) -> np.ndarray:
     return np.stack([keys // rows, keys % rows], axis=1).astype(np.int32)
 
 
-def sweeps(bag: str) -> Iterator[Measured]:
+def sweeps(bag: str, most: int) -> Iterator[Measured]:
     """Sweep over a graph that is given, compiled and then again with other logits."""
     size = int(bag)
-    rows = ROWS // size * size
+    rows = most // size * size
     random = np.random.default_rng(1)
     z = random.normal(-1.5, 1.0, rows).astype(np.float32)
     labels = random.random(rows) < 1 / (1 + np.exp(-z))
@@ -95,8 +95,8 @@ def sweeps(bag: str) -> Iterator[Measured]:
     yield Measured("  peak memory", peak_bytes() / MIB, 6 * 1024, "MiB")
 
 
-def adult(bag: str) -> Iterator[Measured]:
-    """Sweep a hundred times over the rows of Adult, with everything compiled on the way."""
+def adult(bag: str, rows: int) -> Iterator[Measured]:
+    """Sweep a hundred times over the rows of Adult, however many were asked for, with all that has to be compiled."""
     from lawful.models.llp.data import load_llp
 
     data, size = load_llp("adult"), int(bag)
@@ -132,11 +132,11 @@ def cloud(kind: str, rows: int, width: int) -> np.ndarray:
     return waves + np.float32(0.1) * random.standard_normal((rows, width), np.float32)
 
 
-def neighbours(kind: str) -> Iterator[Measured]:
+def neighbours(kind: str, rows: int) -> Iterator[Measured]:
     """Find the neighbours of a million rows."""
-    X = cloud(kind, ROWS, 32)
+    X = cloud(kind, rows, 32)
     found = timed(lambda: knn_graph(X, K, method="approximate"))
-    yield from both(f"five neighbours of {ROWS} rows, {kind}, 32 columns", found, 2 * 180.0)
+    yield from both(f"five neighbours of {rows} rows, {kind}, 32 columns", found, 2 * 180.0)
     yield Measured("  of five are missed", 1 - found.value.recall, 0.1, "")
     yield Measured("  peak memory", peak_bytes() / MIB, 6 * 1024, "MiB")
 
@@ -155,22 +155,22 @@ LEARNERS: dict[str, Any] = {
 }
 
 
-def pipeline(case: str) -> Iterator[Measured]:
+def pipeline(case: str, rows: int) -> Iterator[Measured]:
     """Fit the classifier to counts of a million rows, and score as many as it has for a test."""
     base, size = case.split("-")
-    X, y = rows_with_labels(ROWS + 20_000)
-    ids = np.arange(ROWS) // int(size)
-    counts = np.bincount(ids, y[:ROWS])
+    X, y = rows_with_labels(rows + 20_000)
+    ids = np.arange(rows) // int(size)
+    counts = np.bincount(ids, y[:rows])
     settings = {} if LEARNERS[base] is None else {"base": LEARNERS[base]}
     model = LabelProportionClassifier(random_state=0, verbose=1, **settings)
-    fit = timed(lambda: model.fit_bags(X[:ROWS], ids, counts))
-    yield from both(f"{ROWS} rows, bags of {size}, {base}: fit from arrays", fit, 2 * 600.0)
-    score = timed(lambda: model.decision_function(X[ROWS:])).value
-    yield Measured("  rows of other bags told apart wrongly", 1 - auc(y[ROWS:], score), None, "")
+    fit = timed(lambda: model.fit_bags(X[:rows], ids, counts))
+    yield from both(f"{rows} rows, bags of {size}, {base}: fit from arrays", fit, 2 * 600.0)
+    score = timed(lambda: model.decision_function(X[rows:])).value
+    yield Measured("  rows of other bags told apart wrongly", 1 - auc(y[rows:], score), None, "")
     yield Measured("  peak memory", peak_bytes() / MIB, 6 * 1024, "MiB")
 
 
-PARTS: dict[str, tuple[Callable[[str], Iterator[Measured]], tuple[str, ...]]] = {
+PARTS: dict[str, tuple[Callable[[str, int], Iterator[Measured]], tuple[str, ...]]] = {
     "sweeps": (sweeps, ("8", "64", "512", "2048")),
     "adult": (adult, ("2048",)),
     "neighbours": (neighbours, ("normal", "clusters", "sheet")),
@@ -184,15 +184,17 @@ def main() -> int:
     names = [*PARTS, *(f"{part}:{case}" for part, (_, cases) in PARTS.items() for case in cases)]
     parser.add_argument("parts", nargs="*", choices=[[], *names], metavar="PART[:CASE]", help=f"of {', '.join(names)}")
     parser.add_argument("--here", action="store_true", help="in this process")
+    parser.add_argument("--rows", type=int, default=ROWS, help="fewer for a look; the bars are for a million")
     options = parser.parse_args()
     cases = [(*(name.split(":")[:1]), case) for name in options.parts or PARTS
              for case in (name.split(":")[1:] or PARTS[name][1])]  # fmt: skip
     missed = 0
     for part, case in cases:
         if not options.here:
-            missed |= subprocess.run([sys.executable, __file__, f"{part}:{case}", "--here"], check=False).returncode
+            again = [sys.executable, __file__, f"{part}:{case}", "--here", "--rows", str(options.rows)]
+            missed |= subprocess.run(again, check=False).returncode
             continue
-        for one in PARTS[part][0](case):
+        for one in PARTS[part][0](case, options.rows):
             bar = "" if one.bar is None else f"   at most {one.bar:.3g}: {'met' if one.met else 'MISSED'}"
             print(f"{one.what:75} {one.value:9.4g} {one.unit}{bar}", flush=True)
             missed |= not one.met
