@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.label_proportions import catalogue, metrics, protocol, records, run, tables
+from benchmarks.label_proportions import catalogue, metrics, protocol, records, run, scale, tables
 from lawful.models.llp.baselines import Fitted
 
 CELL = protocol.Cell("digits", 8, 3)
@@ -98,3 +98,12 @@ def test_the_published_rule_takes_the_epoch_that_validation_labels_like_best(cel
     net = Net()
     last, chosen = records.records(cell, parts, "net", lambda *_: Fitted(net.logits, net.logits, {"network": net}))
     assert (last["selection"], last["auc"]) == ("last", 0) and (chosen["epoch"], chosen["auc"]) == (2, 1)
+
+
+def test_neighbours_at_scale_are_given_once_and_found_where_widths_differ():
+    edges = scale.near_pairs(500)
+    assert np.all(edges[:, 0] < edges[:, 1]) and len(np.unique(edges, axis=0)) == len(edges)
+    assert np.bincount(edges.reshape(-1)).min() >= scale.K
+    pytest.importorskip("faiss")
+    missed = [one for one in scale.neighbours("clusters", 3000) if one.bar == 0.1]
+    assert len(missed) == 1 and missed[0].met
