@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -64,7 +65,7 @@ def multiclass_solve(
     shape = logits.shape[:-2]
     rows = logits.reshape(-1, size, classes)
     targets = jnp.broadcast_to(counts, (*shape, classes)).reshape(-1, classes).astype(jnp.int32)
-    told, log_z = jax.lax.map(jax.checkpoint(lambda bag: _solve(bag[0], bag[1], bounds)), (rows, targets))
+    told, log_z = _solved(rows, targets, bounds)
     return MulticlassSolved(told.reshape(logits.shape), log_z.reshape(shape))
 
 
@@ -110,6 +111,15 @@ def log_probabilities(logits: Float[Array, "*S K"]) -> Float[Array, "*S K"]:
     """
     total = log_total(jnp.moveaxis(logits, -1, 0))
     return logits - jnp.where(total == -jnp.inf, 0, total)[..., None]
+
+
+@partial(jax.jit, static_argnames="bounds")  # else each call would compile its loops anew
+def _solved(
+    rows: Float[Array, "G B K"], targets: Int[Array, "G K"], bounds: tuple[int, ...]
+) -> tuple[Float[Array, "G B K"], Float[Array, " G"]]:
+    each = jax.checkpoint(lambda bag: _solve(bag[0], bag[1], bounds))
+    told, log_z = jax.lax.map(each, (rows, targets))
+    return told, log_z
 
 
 def _solve(

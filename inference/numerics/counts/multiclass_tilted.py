@@ -10,6 +10,8 @@ Reference: McCullagh (1987), Tensor Methods in Statistics, chapter 6.
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -39,8 +41,16 @@ def multiclass_approximate(
     size, classes = check_counts(logits, counts, "multiclass_approximate")
     shape = logits.shape[:-2]
     targets = jnp.broadcast_to(counts, (*shape, classes)).reshape(-1, classes).astype(logits.dtype)
-    told, log_z = jax.vmap(lambda h, s: _approximate(h, s, correction))(logits.reshape(-1, size, classes), targets)
+    told, log_z = _approximated(logits.reshape(-1, size, classes), targets, correction)
     return MulticlassSolved(told.reshape(logits.shape), log_z.reshape(shape))
+
+
+@partial(jax.jit, static_argnames="correction")
+def _approximated(
+    rows: Float[Array, "G B K"], targets: Float[Array, "G K"], correction: bool
+) -> tuple[Float[Array, "G B K"], Float[Array, " G"]]:
+    told, log_z = jax.vmap(lambda h, s: _approximate(h, s, correction))(rows, targets)
+    return told, log_z
 
 
 def _approximate(

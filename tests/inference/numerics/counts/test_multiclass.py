@@ -98,3 +98,14 @@ def test_counts_that_do_not_add_up_are_refused():
     for solve in (counts.multiclass_solve, counts.multiclass_approximate):
         with pytest.raises(ObservationError, match="add up"):
             solve(jnp.zeros((3, 2)), jnp.asarray([1, 1]))
+
+
+def test_other_numbers_of_the_same_shape_compile_nothing(caplog):
+    numbers = [jnp.asarray(np.random.default_rng(seed).normal(size=(2, 5, 3))) for seed in range(2)]
+    target = jnp.array([[2, 2, 1], [1, 2, 2]])
+    for ask in (counts.multiclass_solve, counts.multiclass_approximate):
+        ask(numbers[0], target)
+        with jax.log_compiles():
+            caplog.clear()
+            ask(numbers[1], target)
+        assert not caplog.records
