@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from lawful.errors import LawfulError, ObservationError
 
@@ -61,7 +62,8 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         base: what is learned: "process", a Gaussian process of log odds by the exact likelihood of the counts; "mlp",
             "ridge", "logistic", a classifier of scikit-learn that takes `sample_weight`, or a `Learner`.
         coupling: how strongly neighbours agree, as the spectral radius of their gains: a number below 1, "off", or
-            "auto", which is off where the counts say that neighbours do not agree, and else 0.95.
+            "auto", which is off where the counts say that neighbours do not agree, or not beyond the learner, and else
+            0.95.
         n_neighbors: neighbours of each row.
         metric: of the neighbours, "cosine" or "euclidean".
         graph: where neighbours are near each other: in the "covariates", or from the second round on in the last hidden
@@ -85,6 +87,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
             `max_posterior_` is the probability of the most probable class, which is how much the counts reveal.
         identifiability_: whether counts can tell that neighbours agree, with the estimate; `graph_` has neighbours and
             `coupling_` their strength.
+        residual_correlation_: the same of what the learner leaves of counts that it has not seen.
         rounds_: a record of each round; `best_round_` is the one taken.
         labelling_: how `posterior_` was found: verdict, residual, strength and all else.
         notes_: what a reader should know, in words.
@@ -273,6 +276,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         self.best_round_, self.notes_ = 0, tuple[str, ...]()
         self.graph_: Neighbours | None = None
         self.identifiability_: EdgeCorrelation | None = None
+        self.residual_correlation_: EdgeCorrelation | None = None
         self.coupling_: Coupling | None = None
         self.labelling_: Labelling | None = None
         self.scaling_ = scaling_of(X[bags.memberships > 0])
@@ -333,7 +337,20 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
             self.graph_ = knn_graph(hidden, self.n_neighbors, self.metric)
             kappa = KAPPA if self.coupling == "auto" else float(self.coupling)
             self.coupling_ = coupled(self.graph_.edges, len(Z), self.coupling_.base_rate, kappa=kappa)
+        if self.coupling == "auto" and self.coupling_ is not None and not self._neighbours_add(z, bags, fitted):
+            self.coupling_ = None
         return labelled(z, bags, self.coupling_)
+
+    def _neighbours_add(self, z: np.ndarray, bags: Bags, fitted: Fitted) -> bool:
+        """Ask what log odds that have not seen the counts leave of them: do neighbours agree beyond the learner?
+
+        Where counts cannot tell, they may.
+        """
+        if "out_of_bag" not in fitted.details or z.ndim > 1 or bags.overlapping or self.graph_ is None:
+            return True
+        left = bags.estimates - bags.membership.astype(float) @ expit(z)
+        self.residual_correlation_ = edge_correlation(self.graph_.edges, bags, left)
+        return self.residual_correlation_.verdict != "no sign that neighbours agree"
 
     def _couple_rows(self, X: Any, bags: Bags) -> Coupling:
         """Couple neighbours among other rows as those of the fit were."""

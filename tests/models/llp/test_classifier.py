@@ -20,7 +20,7 @@ from lawful.models.llp import Bags, Normal
 from lawful.models.llp.classifier import LabelProportionClassifier
 from lawful.models.llp.data import load_llp
 from lawful.models.llp.labelling import labelled
-from lawful.models.llp.learners import Net, Ridge, embedded
+from lawful.models.llp.learners import Net, Process, Ridge, embedded
 from lawful.models.llp.neighbours import knn_graph
 from lawful.models.llp.network import Recipe
 from lawful.models.llp.scoring import bag_score, bag_scorer
@@ -87,6 +87,19 @@ def test_a_row_in_no_bag_is_seen_by_neighbours_alone_and_its_label_by_nobody():
     near = [classifier().fit(more, np.append(y, label), out) for label in (0, 1)]
     assert equal(*(answers(each, X) for each in near))
     assert abs(near[0].posterior_[-1] - near[0].class_prior_[1]) > 0.01
+
+
+@pytest.mark.parametrize("explained", [True, False])
+def test_neighbours_are_coupled_where_they_agree_beyond_the_learner(explained):
+    rng = np.random.default_rng(5)
+    X = np.repeat(rng.normal(size=(1000, 2)), 2, axis=0)
+    agree = rng.random(2000) < 1 / (1 + np.exp(-3 * X[:, 0])) if explained else np.repeat(rng.random(1000) < 0.4, 2)
+    bags = rng.permutation(2000) // 2
+    fitted = classifier(base=Process(features=30)).fit(X, agree.astype(int), bags)
+    assert fitted.identifiability_.verdict == "neighbours agree"
+    told = fitted.residual_correlation_.verdict
+    assert told == ("no sign that neighbours agree" if explained else "neighbours agree")
+    assert (fitted.coupling_ is None) == explained and (fitted.labelling_.verdict == "exact") == explained
 
 
 def test_counts_of_two_classes_are_counts_of_the_second():
