@@ -168,6 +168,8 @@ def test_counts_of_new_bags_are_told_by_the_poisson_binomial_law():
     told = fitted.bag_log_likelihood(X[:3], [0, 0, 0], [1])
     np.testing.assert_allclose(told, np.log(one_of_three), rtol=1e-9)
     np.testing.assert_allclose(bag_score([0, 1, 0], p, bags=["a", "a", "a"]), told, rtol=1e-9)
+    both = np.stack([1 - p, p], axis=1)
+    np.testing.assert_allclose(bag_score([0, 1, 0], both, bags=["a", "a", "a"]), told, rtol=1e-9)
     np.testing.assert_allclose(bag_score([0, 1, 0], p), np.mean(np.log([1 - p[0], p[1], 1 - p[2]])), rtol=1e-9)
 
 
