@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from lawful.models.llp import Bags, count_process, members
+from lawful.models.llp import Bags, count_process, members, posterior_given_counts
 from lawful.models.llp.bag_process import BagProcess
 from lawful.models.llp.count_process import LEVEL, CountProcess
 from lawful.models.llp.feature_maps import Kernel
@@ -61,6 +61,20 @@ def test_scores_out_of_bag_are_close_to_fits_without_the_bag():
         moved.append(seen[own] - expected)
     assert np.std(apart) < 0.4 * np.std(moved)  # one step, of eighteen bags; with more it is nearer
     np.testing.assert_allclose(unseen[54:], seen[54:])  # rows in no bag have no bag to leave out
+
+
+def test_the_step_without_a_bag_is_that_of_fisher_without_its_information():
+    fitted = CountProcess(PROCESS).fit(X, BAGS)
+    phi, z = centred(BAGS), fitted.logits(X)
+    p, q = expit(z), np.asarray(posterior_given_counts(z, BAGS))
+    v = BAGS.base_rate * (1 - BAGS.base_rate)
+    owns = [BAGS.members_of(b) for b in range(18)]
+    slopes = [phi[o].T @ (p * (1 - p))[o] / np.sqrt(np.sum((p * (1 - p))[o])) for o in owns]
+    whole = np.diag([0.36 * v / 0.4] * 3 + [LEVEL]) + sum(np.outer(a, a) for a in slopes)
+    unseen = fitted.details["out_of_bag"]()
+    for o, a in zip(owns, slopes, strict=True):
+        step = np.linalg.solve(whole - np.outer(a, a), phi[o].T @ (q - p)[o])
+        np.testing.assert_allclose(unseen[o], z[o] - phi[o] @ step, atol=1e-3)
 
 
 def test_parts_of_bags_and_of_rows_give_the_same_fit(monkeypatch):
