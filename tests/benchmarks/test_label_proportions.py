@@ -72,6 +72,13 @@ def test_the_best_baseline_is_that_of_the_highest_mean_and_differences_are_paire
     assert "+0.0200" in tables.comparison(rows, "adult") and "0.9000" in tables.table(rows, "adult", "last")
 
 
+def test_a_method_is_compared_with_each_other_and_its_verdicts_are_counted():
+    rows = [row("lawful", s, 0.9) | {"verdict": "exact" if s else "converged"} for s in range(3)]
+    rows += [row("EM", s, 0.8) for s in range(3)]
+    assert tables.against(rows, "adult", "lawful").splitlines()[2:] == ["| EM | +0.1000 (+0.1000, +0.1000) |"]
+    assert tables.verdicts(rows, "adult").splitlines()[2:] == ["| lawful | exact 2, converged 1 |"]
+
+
 def test_a_run_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(records, "commit", lambda: "abc")
     few = ["paired", "--data", "digits", "--sizes", "8", "--out", str(tmp_path), "--methods", "BagRidge", "sup n/B"]
