@@ -111,6 +111,7 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "coupling": (lambda v: _is(v, "auto", "off") or _number(v, 1.0), "'auto', 'off', or a number from 0 to below 1"),
     "n_neighbors": (lambda v: _whole(v, 1), "a whole number from 1"),
     "metric": (lambda v: _is(v, "cosine", "euclidean"), "'cosine' or 'euclidean'"),
+    "graph": (lambda v: _is(v, "covariates", "hidden"), "'covariates' or 'hidden'"),
     "count_noise": (
         lambda v: v is None or (isinstance(v, Noise) and not isinstance(v, type)),
         "None where counts are exact, or a noise as Normal(1.0) or Rounded(2)",

@@ -300,8 +300,6 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
             self.learner_ = learner.from_labels(Z, known, bags, count_weight=0.0, seed=seed)
             self.posterior_ = known
             return self
-        if self.graph not in ("covariates", "hidden"):
-            raise LawfulError(f"graph={self.graph!r}. Fix: give 'covariates' or 'hidden'.")
         self._couple(Z, bags)
         label = partial(self._label, Z)
         found = train(Z, bags, learner, label, self._rounds(most), seed=seed, tell=self._told)

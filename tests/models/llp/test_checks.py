@@ -24,7 +24,7 @@ def classifier(**settings):
         {"coupling": "on"}, {"coupling": 1.0}, {"coupling": None}, {"coupling": True}, {"n_neighbors": 0},
         {"n_neighbors": 5.5}, {"metric": "manhattan"}, {"count_noise": 2.0}, {"count_noise": Normal}, {"rounds": -1},
         {"rounds": 1.5}, {"cross_fit": 1}, {"cross_fit": "no"}, {"count_weight": -1}, {"count_weight": np.nan},
-        {"max_iter": 0}, {"base": LogisticRegression}, {"method": "paper"},
+        {"max_iter": 0}, {"graph": "nearest"}, {"base": LogisticRegression}, {"method": "paper"},
     ],
     ids=str,
 )  # fmt: skip
