@@ -115,9 +115,8 @@ def main(given: Sequence[str] | None = None) -> dict[str, float]:
     report.print_batch(model.posterior_, bags, known.left)
 
     curve = by_size(known, new, options.sizes, model.scaling_, options.seed)
-    paths = report.write(
-        model, chance, new, new.counted(options.size), curve, others["labels", "ridge, all labels"].auc
-    )
+    best = others["labels", "ridge, all labels"].auc
+    paths = report.write(chance, new, new.counted(options.size), curve, best)
     say(f"5. Written: {', '.join(map(str, paths))}. All took {time.perf_counter() - started:.0f} s.")
     return {name: each.auc for (_, name), each in (ours | others).items()}
 

@@ -11,19 +11,21 @@ import numpy as np
 import pandas as pd
 from output import place, saved
 
-from lawful.models.llp.plots import plot_bag_fit, plot_calibration, plot_rounds, plot_yardstick
+from lawful.models.llp.plots import plot_bag_fit, plot_calibration, plot_yardstick
 
 
 def print_fit(model: Any) -> None:
-    """Print the verdict on neighbours, and what each round of labelling did for counts that were held out."""
-    told = model.identifiability_
-    print(f"  do similar customers leave alike? {told.verdict}: correlation {told.correlation:.2f} +- {told.error:.2f}")
-    for each in model.rounds_:
-        labels = "counts" if each.labelling is None else f"labels (messages {each.labelling.verdict})"
-        held = f": log P(held-out count) {each.held_out:.4f}" if np.isfinite(each.held_out) else ""
-        gain = f", {each.gain:+.4f} +- {each.gain_error:.4f} more than the best before" if each.number and held else ""
-        print(f"  round {each.number}, fitted to {labels}{held}{gain}")
-    print("\n".join([f"  taken: round {model.best_round_}", *(f"  note: {note}" for note in model.notes_)]))
+    """Print the verdicts on neighbours, how counted customers were labelled, and notes."""
+    for question, told in (
+        ("do similar customers leave alike?", model.identifiability_),
+        ("more than the learner knows?", model.residual_correlation_),
+    ):
+        if told is not None:
+            print(f"  {question:<34} {told.verdict}: correlation {told.correlation:.2f} +- {told.error:.2f}")
+    labels = model.labelling_
+    print(f"  labels given all counts:           {labels.verdict}, neighbours with strength {labels.strength:.2f}")
+    for note in model.notes_:
+        print(f"  note: {note}")
 
 
 def print_scores(found: Mapping[tuple[str, str], Any]) -> None:
@@ -52,27 +54,25 @@ def print_batch(posterior: np.ndarray, bags: Any, left: np.ndarray, shown: int =
     print(f"  Of all counted customers {right:.0%} are on the right side of one half.")
 
 
-def write(model: Any, chance: np.ndarray, new: Any, bags: Any, curve: Mapping[str, Any], best: float) -> list[Path]:
+def write(chance: np.ndarray, new: Any, bags: Any, curve: Mapping[str, Any], best: float) -> list[Path]:
     """Draw the pictures, and write the scores of new customers.
 
     Args:
-        model: the fitted classifier.
-        chance: its probabilities of new customers (m,).
+        chance: probabilities of new customers (m,).
         new: these customers, with who left.
         bags: batches of them, for the pictures of counts.
         curve: scores by the size of batches.
         best: the score of a learner from all labels.
     """
-    figure, axes = plt.subplots(2, 3, figsize=(14, 8), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
     plot_bag_fit(chance, bags, axes[0, 0])
     axes[0, 0].set_title("Batches of new customers, by how many leave")
     plot_calibration(chance, bags, axes[0, 1], groups=8)
-    draw_calls(chance, new.left, axes[0, 2])
-    plot_rounds(model.rounds_, axes[1, :2])
+    draw_calls(chance, new.left, axes[1, 0])
     lines = {name: curve[name] for name in ("bag process", "bag ridge")}
-    plot_yardstick(curve["size"], lines, curve["one label a batch"], axes[1, 2])
-    axes[1, 2].axhline(best, color="0.6", linewidth=1, label="supervised, all labels")
-    axes[1, 2].legend()
+    plot_yardstick(curve["size"], lines, curve["one label a batch"], axes[1, 1])
+    axes[1, 1].axhline(best, color="0.6", linewidth=1, label="supervised, all labels")
+    axes[1, 1].legend()
     table = place("churn.csv")
     scores = pd.DataFrame({"customer": new.table.index, "leaves": chance.round(4)})
     scores.sort_values("leaves", ascending=False).to_csv(table, index=False)
