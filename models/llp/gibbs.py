@@ -119,7 +119,8 @@ def redrawn_pairs(key: jax.Array, joint: Joint, y: Int[Array, " n"], a: Any, b: 
         scores = jnp.stack(
             [weight[:, 0], weight[:, 1] + lone[i], weight[:, 1] + lone[j], weight[:, 2] + lone[i] + beside[j]], axis=1
         )
-        drawn = jax.random.categorical(jax.random.fold_in(key, 2), jnp.where(moved[:, None], scores, 0))
+        known = jnp.where(moved[:, None], scores, 0)
+        drawn = jax.random.categorical(jax.random.fold_in(key, 2), known, mode="high")
         found = found.at[i].set(jnp.where(moved, jnp.where(drawn % 2 == 1, b, a), found[i]))
         found = found.at[j].set(jnp.where(moved, jnp.where(drawn >= 2, b, a), found[j]))
     return found[:-1]
