@@ -63,13 +63,14 @@ def enumerate_sites(sites: Sites = None, *, max_table: int = MAX_TABLE) -> Trans
 def shown_sites(sites: Sites) -> str:
     """Say which sites are asked for.
 
-    >>> shown_sites(["z"]), shown_sites(None)
-    ("'z'", 'all finite sites')
+    >>> shown_sites(["z"]), shown_sites(None), shown_sites(as_address)
+    ("'z'", 'all finite sites', 'as_address')
     """
     if sites is None:
         return "all finite sites"
-    listed = repr(sites) if isinstance(sites, str) else getattr(sites, "__name__", None)
-    return listed or ", ".join(map(repr, sites))  # type: ignore[arg-type]
+    if isinstance(sites, Sequence):
+        return repr(sites) if isinstance(sites, str) else ", ".join(map(repr, sites))
+    return str(getattr(sites, "__name__", sites))
 
 
 def _apply(form: Form, sites: Sites, max_table: int) -> Form:

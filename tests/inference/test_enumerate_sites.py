@@ -1,6 +1,7 @@
 """Summed sites: the marginal of what stays, element by element, along chains, and draws back from the conditional."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -306,3 +307,13 @@ def test_the_marginal_has_a_gradient_where_a_class_is_impossible():
     slope = jax.grad(lambda mu: marginal.log_density({"mu": mu}, 0.3))(0.7)
     small = [float(marginal.log_density({"mu": 0.7 + e}, 0.3)) for e in (1e-5, -1e-5)]
     assert slope == pytest.approx((small[0] - small[1]) / 2e-5, rel=1e-6)
+
+
+def test_sites_may_be_chosen_by_any_callable():
+    def program():
+        lawful.sample("z", dist.Bernoulli(0.3))
+        lawful.sample("u", dist.Bernoulli(0.6))
+
+    form = lawful.trace(program)
+    by_rule = enumerate_sites(partial(lambda name, choice: choice.address == (name,), "z"))
+    assert by_rule(form).show() == enumerate_sites(["z"])(form).show() != form.show()
