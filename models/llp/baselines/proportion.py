@@ -35,5 +35,8 @@ class Proportion:
         number = np.bincount(members, minlength=bags.n_rows)
         posterior = np.where(number > 0, total / np.maximum(number, 1), rate)
         log_odds = float(np.log(rate) - np.log1p(-rate))
-        flat = lambda rows: np.full(len(rows), log_odds)  # noqa: E731 - one line says it
+
+        def flat(rows: np.ndarray) -> np.ndarray:
+            return np.full(len(rows), log_odds)
+
         return Fitted(flat, flat, {"posterior": posterior})

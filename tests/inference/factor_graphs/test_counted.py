@@ -71,7 +71,7 @@ def test_elimination_sums_every_assignment_whose_counts_are_right(seed):
     np.testing.assert_allclose([score, graph.log_score(states)], truth.largest, rtol=1e-12)
 
 
-@pytest.mark.parametrize("temperature", [1.0, None, pytest.param(0.6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("temperature", [1.0, None, 0.6])
 def test_a_sweep_sends_the_messages_of_the_table_of_all_members(temperature):
     graph = counted_graph(11)
     tables = as_tables(graph)
@@ -90,7 +90,7 @@ def test_a_sweep_sends_the_messages_of_the_table_of_all_members(temperature):
         )
 
 
-@pytest.mark.parametrize("temperature", [1.0, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("temperature", [1.0, None])
 def test_fixed_points_are_those_of_tables(temperature):
     graph = counted_graph(11, zeros=0.0)
     settings = {"tol": 1e-12, "certify": False, "temperature": temperature}
@@ -117,7 +117,7 @@ def paired_bags(states=1):
     return graph
 
 
-@pytest.mark.parametrize("states", [pytest.param(1, marks=pytest.mark.slow), [0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 0]])
+@pytest.mark.parametrize("states", [1, [0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 0]])
 def test_log_odds_of_pairs_and_counts_have_the_fixed_point_of_the_general_form(states, monkeypatch):
     graph = paired_bags(states)
     assert exchange_for(graph.structure, graph.potentials, 1.0) == CountedOdds(LogOdds(("any",)))

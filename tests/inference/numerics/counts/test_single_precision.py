@@ -50,8 +50,7 @@ def test_the_targets_of_the_benchmark_in_the_largest_bags():
         check(*targets(2048, share, 1), 1e-6)
 
 
-@pytest.mark.slow  # the tests of label proportions ask "auto" for messages of as large bags, value by value
 @pytest.mark.optimised
-@pytest.mark.parametrize("method", ["auto", "fourier"])
+@pytest.mark.parametrize("method", ["auto", pytest.param("fourier", marks=pytest.mark.slow)])
 def test_any_target_of_the_largest_bags(method):
     check(*extremes(2048), 1e-5, method)
