@@ -9,7 +9,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.label_proportions import protocol
+from benchmarks.label_proportions import bars, protocol
 from benchmarks.label_proportions.catalogue import METHODS, ONLY
 from benchmarks.label_proportions.records import FIELDS, records
 from benchmarks.label_proportions.tables import page
@@ -49,7 +49,10 @@ def main(given: Sequence[str] | None = None) -> None:
             ]
             write(file, rows)
             print(*cell, name, rows[-1]["auc"], flush=True)
-    file.with_suffix(".md").write_text(page(rows, TITLES[options.track]))
+    text = page(rows, TITLES[options.track])
+    if options.track == "paired":
+        text += f"\n## Bars\n\n{bars.told(rows)}\n"
+    file.with_suffix(".md").write_text(text)
 
 
 def read(file: Path) -> list[dict[str, str]]:

@@ -78,7 +78,7 @@ class _Mode(NamedTuple):
 
     phi: FeatureMap
     mean: np.ndarray
-    size: np.float32
+    size: np.ndarray
     level: float
     weights: np.ndarray
     hessian: Any = None  # factored
@@ -90,7 +90,7 @@ class _Mode(NamedTuple):
 
     def score(self, X: np.ndarray) -> np.ndarray:
         """Return log odds (n,)."""
-        weights = self.weights[:-1] / self.size
+        weights = self.weights[:-1] / self.size.astype(float)
         found = [self.phi(X[at], float) @ weights for at in parts(len(X))]
         return np.concatenate([np.zeros(0), *found]) + (self.weights[-1] + self.level - self.mean @ weights)
 
@@ -98,18 +98,20 @@ class _Mode(NamedTuple):
 def _fitted(side: Any, share: float, X: np.ndarray, bags: Bags, rate: float) -> _Mode:
     """Climb to the mode."""
     prior = np.append(np.full(side.phi.width, (1 - share) ** 2 * rate * (1 - rate) / share), LEVEL)
-    mean, size = side.mean.astype(np.float32), np.float32(side.size)
-    mode = _Mode(side.phi, mean, size, float(logit(rate)), np.zeros(len(prior)))
-    z, weights = np.full(len(X), mode.level), mode.weights
+    mean, size = side.mean.astype(np.float32), side.size.astype(np.float32)
+    ahead = np.zeros(len(prior))
+    ahead[-2] = side.ahead / (rate * (1 - rate) * (1 - share))
+    mode = _Mode(side.phi, mean, size, float(logit(rate)), ahead)
+    z, weights = mode.score(X), mode.weights
     features = _kept(mode, X, bags)
 
     def height(told: CountScore, weights: np.ndarray) -> float:
-        return float(np.sum(told.log_likelihood)) - 0.5 * float(prior @ weights**2)
+        return float(np.sum(told.log_likelihood)) - 0.5 * float(prior @ (weights - ahead) ** 2)
 
     told = count_score(z, bags)
     for _ in range(STEPS):
         p = expit(z)
-        slope, hessian = -prior * weights, np.diag(prior)
+        slope, hessian = -prior * (weights - ahead), np.diag(prior)
         for few, members in features():
             slopes, scores = _told(members, few, p * (1 - p), told.slope, len(prior))
             slope += scores.sum(axis=0)

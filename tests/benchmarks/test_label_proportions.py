@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.label_proportions import catalogue, metrics, protocol, records, run, scale, tables
+from benchmarks.label_proportions import bars, catalogue, metrics, protocol, records, run, scale, tables
 from lawful.models.llp.baselines import Fitted
 
 CELL = protocol.Cell("digits", 8, 3)
@@ -77,6 +77,21 @@ def test_a_method_is_compared_with_each_other_and_its_verdicts_are_counted():
     rows += [row("EM", s, 0.8) for s in range(3)]
     assert tables.against(rows, "adult", "lawful").splitlines()[2:] == ["| EM | +0.1000 (+0.1000, +0.1000) |"]
     assert tables.verdicts(rows, "adult").splitlines()[2:] == ["| lawful | exact 2, converged 1 |"]
+
+
+def test_bars_are_met_and_missed_by_the_records():
+    rows = [row("EM", s, 0.8 + 0.1 * s) for s in range(3)] + [row("lawful", s, 0.798 + 0.1 * s) for s in range(3)]
+    rows += [row("lawful, all labels", s, 0.8 + 0.1 * s) for s in range(3)]
+    found = {bar.name: bar for bar in bars.bars(rows, "adult")}
+    assert found.keys() == {"A1", "A4"} and found["A1"].met and found["A4"].met
+    np.testing.assert_allclose(found["A4"].number[0], 1 - np.mean([0.002 / 0.3, 0.002 / 0.4, 0.002 / 0.5]))
+    large = [r | {"size": "512"} for r in rows]
+    assert [bar.met for bar in bars.bars(large, "adult")] == [False]
+    unsure = [r | {"auc": "0.96"} if r["method"] == "lawful" else r for r in large]  # +.16, +.06 and -.04
+    assert [bar.met for bar in bars.bars(unsure, "adult")] == [False]
+    sure = [row("lawful", s, 0.9 + 0.09 * s) | {"size": "512"} for s in range(3)]  # +.10, +.09 and +.08
+    assert [bar.met for bar in bars.bars(large[:3] + sure, "adult")] == [True]
+    assert "MISSED" in bars.told(large) and "MISSED" not in bars.told(rows)
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):

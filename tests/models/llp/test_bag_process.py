@@ -22,17 +22,21 @@ def by_hand(kernel, features, bags):
     raw = feature_map(scaling(X), kernel, features, 0)(X).astype(float)
     inside = bags.memberships > 0
     rate = bags.base_rate
-    size = np.sqrt(np.mean(np.sum((raw[inside] - raw[inside].mean(axis=0)) ** 2, axis=1)))
-    phi = (raw - raw[inside].mean(axis=0)) / size
-    Z = np.array([phi[bags.members_of(b)].sum(axis=0) for b in range(bags.n_bags)]) / np.sqrt(bags.sizes)[:, None]
-    return phi, Z, (bags.counts - bags.sizes * rate) / np.sqrt(bags.sizes), rate
+    phi = raw - raw[inside].mean(axis=0)
+    unusual = 0.25 * (1 - 2 * rate) * np.sqrt(rate * (1 - rate)) * phi[:, -1]
+    phi[:, :-1] /= np.sqrt(np.mean(np.sum(phi[inside, :-1] ** 2, axis=1)))
+    phi[:, -1] *= np.sqrt(0.1)
+    phi /= np.sqrt(1.1)
+    sums = np.array([np.column_stack([phi, unusual])[bags.members_of(b)].sum(axis=0) for b in range(bags.n_bags)])
+    Z, ahead = np.split(sums / np.sqrt(bags.sizes)[:, None], [-1], axis=1)
+    return phi, Z, (bags.counts - bags.sizes * rate) / np.sqrt(bags.sizes) - ahead[:, 0], rate, unusual
 
 
 @pytest.mark.parametrize(("kernel", "features"), KERNELS)
 def test_scores_and_evidence_are_those_of_the_covariance_of_bags(kernel, features):
     bags, shares = Bags.from_labels(Y, IDS), (0.1, 0.5)
     fitted = BagProcess(kernels=(kernel,), features=features, shares=shares).fit(X, bags)
-    phi, Z, target, rate = by_hand(kernel, features, bags)
+    phi, Z, target, rate, unusual = by_hand(kernel, features, bags)
     v = rate * (1 - rate)
     logs, means = [], []
     for share in shares:
@@ -43,23 +47,45 @@ def test_scores_and_evidence_are_those_of_the_covariance_of_bags(kernel, feature
     weights = np.exp(logs - np.logaddexp(*logs))
     np.testing.assert_allclose(fitted.details["log_evidence"], np.logaddexp(*logs), rtol=1e-5)
     np.testing.assert_allclose(fitted.details["share"], weights @ shares, rtol=1e-5)
-    np.testing.assert_allclose(fitted.decision_function(X), rate + weights @ np.array(means), atol=1e-5)
+    np.testing.assert_allclose(fitted.decision_function(X), rate + unusual + weights @ np.array(means), atol=1e-5)
 
 
 @pytest.mark.parametrize(("kernel", "features"), KERNELS)
 def test_a_row_is_scored_by_all_bags_but_its_own(kernel, features):
     bags, share = Bags.from_labels(Y, IDS), 0.3
     fitted = BagProcess(kernels=(kernel,), features=features, shares=(share,)).fit(X, bags)
-    phi, Z, target, rate = by_hand(kernel, features, bags)
+    phi, Z, target, rate, unusual = by_hand(kernel, features, bags)
     expected = fitted.decision_function(X)
     for b in range(12):
         kept = np.arange(12) != b
         covariance = share * Z[kept] @ Z[kept].T + (1 - share) * np.eye(11)
         m = bags.members_of(b)
-        expected[m] = rate + share * phi[m] @ Z[kept].T @ np.linalg.solve(covariance, target[kept])
+        expected[m] = rate + unusual[m] + share * phi[m] @ Z[kept].T @ np.linalg.solve(covariance, target[kept])
     expected = np.clip(expected, 0.005, 0.995)
     found = 1 / (1 + np.exp(-fitted.details["out_of_bag"]()))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_turning_all_labels_around_turns_all_scores_around():
+    first, second = (BagProcess(features=30).fit(X, Bags.from_labels(y, IDS)).decision_function(X) for y in (Y, 1 - Y))
+    np.testing.assert_allclose(first, 1 - second, atol=1e-5)
+
+
+def test_before_counts_tell_otherwise_the_rarer_label_is_that_of_unusual_rows():
+    distance = scaling(X).unusual(scaling(X).columns(X))
+    covariance = np.linalg.inv(np.cov(scaling(X).columns(X), rowvar=False, bias=True))
+    mahalanobis = np.einsum("ni,ij,nj->n", scaling(X).columns(X), covariance, scaling(X).columns(X))
+    known = np.log1p(mahalanobis)
+    np.testing.assert_allclose(distance, (known - known.mean()) / known.std(), atol=1e-4)
+    rare = BagProcess(features=30).fit(X, Bags.from_ids(np.zeros(60, int), [12])).decision_function(X)
+    np.testing.assert_allclose(np.corrcoef(rare, distance)[0, 1], 1, atol=1e-5)  # one bag has no differences to tell
+    even = BagProcess(features=30).fit(X, Bags.from_ids(np.zeros(60, int), [30])).decision_function(X)
+    np.testing.assert_allclose(even, 0.5, atol=1e-5)
+
+
+def test_rows_that_are_all_as_unusual_are_told_apart_by_nothing():
+    few = X[:4]  # as many rows as columns: every one is as far from their mean
+    assert not np.any(scaling(few).unusual(scaling(few).columns(few)))
 
 
 def test_kernels_are_weighted_by_their_evidence():

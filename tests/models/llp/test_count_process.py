@@ -29,12 +29,14 @@ def by_enumeration(bags, weights, phi, rate):
         fits = [y for y in itertools.product((0, 1), repeat=len(own)) if sum(y) == bags.counts[b]]
         total += np.logaddexp.reduce([np.dot(y, z[own]) for y in fits]) - np.logaddexp(0, z[own]).sum()
     v = rate * (1 - rate)
-    return total - 0.5 * (0.36 * v / 0.4 * np.sum(weights[:-1] ** 2) + LEVEL * weights[-1] ** 2)
+    # The last feature is the unusualness, of variance one, times sqrt(0.1 / 1.1); its prior mean is 1 - 2 pi over four.
+    ahead = np.append(np.zeros(len(weights) - 2), 0.25 * (1 - 2 * rate) * v**0.5 * (1.1 / 0.1) ** 0.5 / (v * 0.6))
+    return total - 0.5 * (0.36 * v / 0.4 * np.sum((weights[:-1] - ahead) ** 2) + LEVEL * weights[-1] ** 2)
 
 
 def mode(bags, phi, rate):
     """Log odds of all rows at the largest posterior."""
-    found = minimize(lambda w: -by_enumeration(bags, w, phi, rate), np.zeros(4), options={"gtol": 1e-6})
+    found = minimize(lambda w: -by_enumeration(bags, w, phi, rate), np.zeros(phi.shape[1]), options={"gtol": 1e-6})
     return phi @ found.x + logit(rate)
 
 
@@ -70,7 +72,7 @@ def test_the_step_without_a_bag_is_that_of_fisher_without_its_information():
     v = BAGS.base_rate * (1 - BAGS.base_rate)
     owns = [BAGS.members_of(b) for b in range(18)]
     slopes = [phi[o].T @ (p * (1 - p))[o] / np.sqrt(np.sum((p * (1 - p))[o])) for o in owns]
-    whole = np.diag([0.36 * v / 0.4] * 3 + [LEVEL]) + sum(np.outer(a, a) for a in slopes)
+    whole = np.diag([0.36 * v / 0.4] * 4 + [LEVEL]) + sum(np.outer(a, a) for a in slopes)
     unseen = fitted.details["out_of_bag"]()
     for o, a in zip(owns, slopes, strict=True):
         step = np.linalg.solve(whole - np.outer(a, a), phi[o].T @ (q - p)[o])
