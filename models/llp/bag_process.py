@@ -40,9 +40,7 @@ __all__ = ["KERNELS", "SHARES", "BagProcess"]
 WAVES = ((0.0, 1.4), (0.0, 2.0), (0.25, 2.0), (0.5, 3.0), (1.0, 4.0))
 KERNELS = (Kernel(0.5), Kernel(1.0), *(Kernel(power, length) for power, length in WAVES))
 SHARES = tuple(step / 50 for step in range(1, 41))
-PRIOR = (3.0, 5.0)  # of the share, a beta law: mean 0.375, standard deviation 0.16
 LEAST, MOST = 0.005, 0.995  # probabilities that a score may reach
-UNUSUAL, UNUSUAL_SHARE = 0.25, 0.1  # prior of the correlation of label and unusualness, see above
 NEGLIGIBLE = 1e-9  # posterior probability of what is left out of an average
 
 
@@ -56,7 +54,10 @@ class BagProcess:
     Attributes:
         kernels: equally likely before the counts are seen.
         features: number of waves for each kernel that is not linear.
-        shares: values of R^2, as likely before the counts are seen as the beta law `PRIOR` has it.
+        shares: values of R^2.
+        prior: of R^2, a beta law; by default of mean 0.375 and standard deviation 0.16.
+        unusual: correlation of the rarer label with the unusualness of rows that is expected of a label that is never
+            seen, and how much more variance f has along it.
 
     >>> X = np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32)
     >>> y = (X[:, 0] > 0).astype(int)
@@ -69,6 +70,8 @@ class BagProcess:
     kernels: tuple[Kernel, ...] = KERNELS
     features: int = 1000
     shares: tuple[float, ...] = SHARES
+    prior: tuple[float, float] = (3.0, 5.0)
+    unusual: tuple[float, float] = (0.25, 0.1)
 
     def fit(self, X: np.ndarray, bags: Bags, *, seed: int = 0) -> Fitted:
         """Fit to rows (n, d) and the counts of their bags; rows in no bag help to find the scale of covariates."""
@@ -94,20 +97,20 @@ class BagProcess:
         sides = []
         for number, kernel in enumerate(self.kernels):
             phi = feature_map(scaled, kernel, self.features, seed * len(self.kernels) + number)
-            sides.append(_solve(phi, X, part, target, rate, shares))
-        joint = np.array([side.log_evidence for side in sides]) + log_prior(shares) - np.log(len(sides))
+            sides.append(_solve(phi, X, part, target, rate, shares, self.unusual))
+        joint = np.array([side.log_evidence for side in sides]) + log_prior(shares, self.prior) - np.log(len(sides))
         evidence = float(logsumexp(joint))
         weights = np.exp(joint - evidence)  # (kernels, shares)
         return Evidence(tuple(sides), shares, weights, evidence, part, rate)
 
 
-def log_prior(shares: np.ndarray) -> np.ndarray:
+def log_prior(shares: np.ndarray, prior: tuple[float, float]) -> np.ndarray:
     """Return log probabilities of shares before counts are seen (R,).
 
-    >>> np.exp(log_prior(np.array([0.1, 0.4]))).round(3).tolist()
+    >>> np.exp(log_prior(np.array([0.1, 0.4]), (3.0, 5.0))).round(3).tolist()
     [0.24, 0.76]
     """
-    level = (PRIOR[0] - 1) * np.log(shares) + (PRIOR[1] - 1) * np.log1p(-shares)
+    level = (prior[0] - 1) * np.log(shares) + (prior[1] - 1) * np.log1p(-shares)
     return level - logsumexp(level)
 
 
@@ -196,7 +199,10 @@ def _target(bags: Bags, rate: float) -> np.ndarray:
     return (bags.estimates - bags.sizes * rate) / np.sqrt(bags.sizes)
 
 
-def _solve(phi: FeatureMap, X: np.ndarray, bags: Bags, target: np.ndarray, rate: float, shares: np.ndarray) -> _Side:
+def _solve(
+    phi: FeatureMap, X: np.ndarray, bags: Bags, target: np.ndarray, rate: float, shares: np.ndarray,
+    unusual: tuple[float, float],
+) -> _Side:  # fmt: skip
     """Sum features over bags, split the sums into directions, and weigh every share.
 
     The product of Z with itself is added up over bags, with a first guess of the mean taken off, so that large bags
@@ -219,8 +225,9 @@ def _solve(phi: FeatureMap, X: np.ndarray, bags: Bags, target: np.ndarray, rate:
     mean = summed / total
     # A kernel's features share one size. The last has variance one, and its weight a tenth of what they have together.
     spread = max(square / total - float(mean[:-1] @ mean[:-1]), 1e-12) ** 0.5
-    size = np.append(np.full(width - 1, spread), UNUSUAL_SHARE**-0.5) * (1 + UNUSUAL_SHARE) ** 0.5
-    ahead = UNUSUAL * (1 - 2 * rate) * (rate * (1 - rate)) ** 0.5 * size[-1]
+    correlation, more = unusual
+    size = np.append(np.full(width - 1, spread), max(more, 1e-12) ** -0.5) * (1 + more) ** 0.5
+    ahead = correlation * (1 - 2 * rate) * (rate * (1 - rate)) ** 0.5 * size[-1]
     moved, root = mean - guess, np.sqrt(bags.sizes.astype(float))
     if small:
         Z = (np.concatenate(kept) - root[:, None] * moved) / size
