@@ -19,14 +19,14 @@ import numpy as np
 from benchmarks.harness.records import commit
 from benchmarks.label_proportions import metrics
 from benchmarks.label_proportions.catalogue import Fit
-from benchmarks.label_proportions.protocol import Cell, Split, cut
+from benchmarks.label_proportions.protocol import Cell, Split
 from lawful.models.llp import count_log_likelihood, posterior_given_counts
 from lawful.models.llp.baselines import Fitted
 from lawful.models.llp.data import fingerprint
 
 FIELDS = (
-    "data", "size", "seed", "method", "selection", "epoch", "auc", "log_loss", "calibration_error", "train_auc",
-    "bag_log_likelihood", "wall_s", "cpu_s", "peak_mb", "verdict", "commit", "versions", "data_sha256",
+    "data", "size", "columns", "seed", "method", "selection", "epoch", "auc", "log_loss", "calibration_error",
+    "train_auc", "bag_log_likelihood", "wall_s", "cpu_s", "peak_mb", "verdict", "commit", "versions", "data_sha256",
 )  # fmt: skip
 PACKAGES = ("jax", "numpy", "optax", "scikit-learn")
 
@@ -57,8 +57,7 @@ def records(cell: Cell, parts: Split, name: str, fit: Fit) -> Iterator[dict[str,
 
 def judged(parts: Split, score: np.ndarray, z: np.ndarray) -> dict[str, float]:
     """Compare scores and log odds of the test rows with their labels and with the counts of test bags."""
-    y = parts.test.y
-    bags = cut(y, int(parts.bags.sizes[0]))
+    y, bags = parts.test.y, parts.test_bags
     return {
         "auc": metrics.auc(y, score),
         "log_loss": metrics.log_loss(y, z),

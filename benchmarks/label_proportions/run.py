@@ -4,6 +4,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -19,24 +20,32 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "label_proportions"
 TITLES = {
     "published": "Label proportions, the published protocol: a tenth held back, whose labels select an epoch",
     "paired": "Label proportions, paired by seed: no label is used for fitting or selection",
+    "features": "Label proportions, bags of rows that are equal in some columns, paired by seed",
 }
 
 
 def main(given: Sequence[str] | None = None) -> None:
     """Run what is missing of a table, cell by cell, and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("track", choices=TITLES, help="published: with validation rows; paired: without")
+    parser.add_argument("track", choices=TITLES, help="published: with validation rows; others: without")
     parser.add_argument("--data", nargs="+", choices=NAMES, default=["adult", "bank_full"])
     parser.add_argument("--sizes", nargs="+", type=int, default=list(protocol.SIZES))
+    parser.add_argument(
+        "--columns", nargs="+", metavar="COLUMN", help="of the track features: rows that are equal in these are a bag"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
     options = parser.parse_args(given)
+    if (options.track == "features") != bool(options.columns):
+        parser.error("--columns are of the track features, which needs them.")
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / f"{options.track}.csv"
     rows = read(file)
-    done = {(r["data"], int(r["size"]), int(r["seed"]), r["method"]) for r in rows}
-    cells = [protocol.Cell(*name) for name in _product(options.data, options.sizes, options.seeds)]
+    done = {(r["data"], int(r["size"]), int(r["seed"]), r["columns"], r["method"]) for r in rows}
+    columns = protocol.JOINED.join(options.columns or ())
+    sizes = [0] if columns else options.sizes
+    cells = [protocol.Cell(*name, columns) for name in product(options.data, sizes, options.seeds)]
     for cell in cells:
         wanted = [name for name in options.methods if cell.size in ONLY.get(name, (cell.size,))]
         missing = [name for name in wanted if (*cell, name) not in done]
@@ -56,11 +65,11 @@ def main(given: Sequence[str] | None = None) -> None:
 
 
 def read(file: Path) -> list[dict[str, str]]:
-    """Read records, none where there is no file."""
+    """Read records, none where there is no file; a field that it has not is empty."""
     if not file.exists():
         return []
     with file.open(newline="") as stream:
-        return list(csv.DictReader(stream))
+        return [dict.fromkeys(FIELDS, "") | row for row in csv.DictReader(stream)]
 
 
 def write(file: Path, rows: Sequence[dict[str, str]]) -> None:
@@ -69,10 +78,6 @@ def write(file: Path, rows: Sequence[dict[str, str]]) -> None:
         writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _product(data: Sequence[str], sizes: Sequence[int], seeds: Sequence[int]) -> list[tuple[str, int, int]]:
-    return [(name, size, seed) for name in data for size in sizes for seed in seeds]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ is that of the highest mean in the cell, chosen with hindsight, which favours th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,75 +16,84 @@ from benchmarks.label_proportions.catalogue import BASELINES, OURS
 from benchmarks.label_proportions.metrics import paired_interval
 
 Records = Sequence[dict[str, Any]]
+Kind = int | str  # the size of bags of random rows, or the columns that bags were made by
 NAMES = {"adult": "Adult", "bank_full": "Bank full", "bank_additional_full": "Bank additional"}
 
 
-def areas(rows: Records, data: str, size: int, method: str, selection: str, column: str = "auc") -> dict[int, float]:
+def kind_of(row: dict[str, Any]) -> Kind:
+    """Return what the bags of a record are."""
+    return row["columns"] or int(row["size"])
+
+
+def kinds(rows: Records, data: str) -> list[Kind]:
+    """Return the kinds of bags of a data set, by size, and by the names of columns behind these."""
+    return sorted({kind_of(r) for r in rows if r["data"] == data}, key=lambda kind: (isinstance(kind, str), kind))
+
+
+def areas(rows: Records, data: str, kind: Kind, method: str, selection: str, column: str = "auc") -> dict[int, float]:
     """Return a number by seed."""
-    wanted = (data, size, method, selection)
-    found = [r for r in rows if (r["data"], int(r["size"]), r["method"], r["selection"]) == wanted]
+    wanted = (data, kind, method, selection)
+    found = [r for r in rows if (r["data"], kind_of(r), r["method"], r["selection"]) == wanted]
     return {int(r["seed"]): float(r[column]) for r in found if r[column] not in ("", "nan")}
 
 
-def best_baseline(rows: Records, data: str, size: int) -> str | None:
+def best_baseline(rows: Records, data: str, kind: Kind) -> str | None:
     """Return the baseline with the highest mean area in a cell."""
-    means = {name: areas(rows, data, size, name, "last") for name in BASELINES}
+    means = {name: areas(rows, data, kind, name, "last") for name in BASELINES}
     means = {name: seeds for name, seeds in means.items() if seeds}
     return max(means, key=lambda name: float(np.mean(list(means[name].values()))), default=None)
 
 
-def difference(rows: Records, data: str, size: int, method: str, other: str) -> tuple[float, float, float] | None:
+def difference(rows: Records, data: str, kind: Kind, method: str, other: str) -> tuple[float, float, float] | None:
     """Return the mean paired difference of areas and its 95 % interval."""
-    ours, theirs = areas(rows, data, size, method, "last"), areas(rows, data, size, other, "last")
+    ours, theirs = areas(rows, data, kind, method, "last"), areas(rows, data, kind, other, "last")
     both = sorted(ours.keys() & theirs.keys())
     return paired_interval(np.array([ours[seed] - theirs[seed] for seed in both])) if both else None
 
 
 def table(rows: Records, data: str, selection: str, column: str = "auc", digits: int = 4) -> str:
-    """Return methods by sizes: the mean, and in brackets each seed."""
-    sizes = sorted({int(r["size"]) for r in rows if r["data"] == data})
+    """Return methods by kinds of bags: the mean, and in brackets each seed."""
+    all_kinds = kinds(rows, data)
     methods = list(dict.fromkeys(r["method"] for r in rows if r["data"] == data and r["selection"] == selection))
-    lines = ["| method | " + " | ".join(f"B = {size}" for size in sizes) + " |", "| --- " * (len(sizes) + 1) + "|"]
+    lines = _head("method", map(_named, all_kinds))
     for method in methods:
-        cells = [list(areas(rows, data, size, method, selection, column).values()) for size in sizes]
+        cells = [list(areas(rows, data, kind, method, selection, column).values()) for kind in all_kinds]
         lines.append(f"| {method} | " + " | ".join(_cell(values, digits) for values in cells) + " |")
     return "\n".join(lines)
 
 
 def comparison(rows: Records, data: str) -> str:
-    """Return, by sizes, the best baseline and what each method is better than it by."""
-    sizes = sorted({int(r["size"]) for r in rows if r["data"] == data})
-    best = {size: best_baseline(rows, data, size) for size in sizes}
-    lines = ["| method | " + " | ".join(f"B = {size}: {best[size]}" for size in sizes) + " |"]
-    lines += ["| --- " * (len(sizes) + 1) + "|"]
+    """Return, by kinds of bags, the best baseline and what each method is better than it by."""
+    all_kinds = kinds(rows, data)
+    best = {kind: best_baseline(rows, data, kind) for kind in all_kinds}
+    lines = _head("method", (f"{_named(kind)}: {best[kind]}" for kind in all_kinds))
     for method in dict.fromkeys(r["method"] for r in rows if r["data"] == data and r["selection"] == "last"):
         cells = []
-        for size in sizes:
-            told = None if best[size] is None else difference(rows, data, size, method, str(best[size]))
+        for kind in all_kinds:
+            told = None if best[kind] is None else difference(rows, data, kind, method, str(best[kind]))
             cells.append(_told(told))
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def against(rows: Records, data: str, method: str) -> str:
-    """Return, for each other method and size, what this method is better than it by."""
-    sizes = sorted({int(r["size"]) for r in rows if r["data"] == data})
-    lines = ["| better than | " + " | ".join(f"B = {size}" for size in sizes) + " |"]
-    lines += ["| --- " * (len(sizes) + 1) + "|"]
+    """Return, for each other method and kind of bags, what this method is better than it by."""
+    all_kinds = kinds(rows, data)
+    lines = _head("better than", map(_named, all_kinds))
     for other in dict.fromkeys(r["method"] for r in rows if r["data"] == data and r["method"] != method):
-        lines.append(
-            f"| {other} | " + " | ".join(_told(difference(rows, data, s, method, other)) for s in sizes) + " |"
-        )
+        cells = [_told(difference(rows, data, kind, method, other)) for kind in all_kinds]
+        lines.append(f"| {other} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def verdicts(rows: Records, data: str) -> str:
-    """Return how often each verdict was given, by method and size; a method that gives none is left out."""
-    sizes = sorted({int(r["size"]) for r in rows if r["data"] == data})
+    """Return how often each verdict was given, by method and kind of bags; a method that gives none is left out."""
+    all_kinds = kinds(rows, data)
     told = [r for r in rows if r["data"] == data and r["verdict"]]
-    lines = ["| method | " + " | ".join(f"B = {size}" for size in sizes) + " |", "| --- " * (len(sizes) + 1) + "|"]
+    lines = _head("method", map(_named, all_kinds))
     for method in dict.fromkeys(r["method"] for r in told):
-        counts = [Counter(r["verdict"] for r in told if r["method"] == method and int(r["size"]) == s) for s in sizes]
+        own = [r for r in told if r["method"] == method]
+        counts = [Counter(r["verdict"] for r in own if kind_of(r) == kind) for kind in all_kinds]
         cells = [", ".join(f"{verdict} {n}" for verdict, n in each.most_common()) for each in counts]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -101,7 +110,7 @@ def page(rows: Records, title: str) -> str:
         parts.append(f"## {NAMES.get(data, data)}")
         parts += ["Mean (each seed), after the last epoch:", table(rows, data, "last")]
         parts += [
-            "Difference to the best baseline of each size (95 % interval, paired by seed):",
+            "Difference to the best baseline of each kind of bags (95 % interval, paired by seed):",
             comparison(rows, data),
         ]
         for method in (name for name in OURS if any(r["method"] == name and r["data"] == data for r in rows)):
@@ -117,6 +126,15 @@ def page(rows: Records, title: str) -> str:
         parts += ["Largest memory of the process so far, MB:", table(rows, data, "last", "peak_mb", 0)]
         parts += ["Verdicts of the messages that gave the labels, over seeds:", verdicts(rows, data)]
     return "\n\n".join(parts) + "\n"
+
+
+def _head(first: str, names: Iterable[str]) -> list[str]:
+    columns = [first, *names]
+    return ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
+
+
+def _named(kind: Kind) -> str:
+    return kind if isinstance(kind, str) else f"B = {kind}"
 
 
 def _told(difference: tuple[float, float, float] | None) -> str:

@@ -10,6 +10,7 @@ from .bags import Bags
 from .calibration import Calibration, calibrated
 from .coupling import Coupling, coupled
 from .edge_correlation import EdgeCorrelation, edge_correlation
+from .feature_bags import FeatureBagsWarning
 from .labelling import Labelling, labelled
 from .likelihood import count_log_likelihood, posterior_given_counts
 from .neighbours import Neighbours, knn_graph
@@ -21,6 +22,7 @@ __all__ = [
     "Calibration",
     "Coupling",
     "EdgeCorrelation",
+    "FeatureBagsWarning",
     "Geometric",
     "Labelling",
     "Neighbours",

@@ -15,8 +15,9 @@ import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix, issparse
 from scipy.sparse.csgraph import connected_components
 
-from lawful.errors import IndexRangeError, ObservationError
+from lawful.errors import ObservationError
 
+from .membership import members_by_ids, members_by_matrix, number_of_bags
 from .noise import Noise, Sampled
 from .reports import counted_classes, refuse_impossible, reports_of, whole_numbers
 
@@ -66,27 +67,8 @@ class Bags:
         >>> bags.sizes.tolist(), bags.members.tolist(), bags.base_rate
         ([2, 2], [0, 2, 1, 4], 0.75)
         """
-        ids = np.asarray(ids)
-        if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
-            raise ObservationError(
-                f"bags: ids are {ids.dtype} of shape {ids.shape}, expected whole numbers (n,), one a row. "
-                "Fix: number the bags from 0 in the order of the counts, and give -1 to rows in no bag; "
-                "np.unique(names, return_inverse=True)[1] numbers names in their order."
-            )
-        ids = ids.astype(np.int64)
-        if np.any(ids < -1):
-            row = int(np.flatnonzero(ids < -1)[0])
-            raise IndexRangeError(f"bags: row {row} is in bag {ids[row]}. Fix: number bags from 0; -1 is for no bag.")
-        size = _number_of_bags(counts, proportions, n_bags, int(ids.max(initial=-1)) + 1)
-        if ids.max(initial=-1) >= size:
-            row = int(np.flatnonzero(ids >= size)[0])
-            raise IndexRangeError(
-                f"bags: row {row} is in bag {ids[row]}, and counts were given for {size} bags, 0 to {size - 1}. "
-                "Fix: give a count for every bag, NaN where it is not known."
-            )
-        order = np.argsort(ids, kind="stable")
-        members = order[np.searchsorted(ids[order], 0) :]
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(ids[members], minlength=size))]).astype(np.int64)
+        size = number_of_bags(counts, proportions, n_bags)
+        offsets, members = members_by_ids(ids, size)
         return _counted(len(ids), offsets, members, counts, proportions, noise)
 
     @staticmethod
@@ -107,22 +89,9 @@ class Bags:
         >>> bags.overlapping, bags.members.tolist()
         (True, [0, 1, 1, 2])
         """
-        given = membership if issparse(membership) else np.asarray(membership)
-        if given.ndim != 2:
-            raise ObservationError(f"bags: a membership of shape {given.shape}, expected bags by rows (n_b, n).")
-        matrix = csr_matrix(given)
-        matrix.sum_duplicates()
-        matrix.eliminate_zeros()
-        matrix.sort_indices()
-        if np.any(matrix.data != 1):
-            bag = int(np.searchsorted(matrix.indptr, np.flatnonzero(matrix.data != 1)[0], side="right")) - 1
-            raise ObservationError(
-                f"bags: the membership of bag {bag} has an entry {matrix.data[matrix.data != 1][0]}, expected zeros "
-                "and ones. Fix: name each member of a bag once, with a one."
-            )
-        _number_of_bags(counts, proportions, matrix.shape[0], 0)
-        offsets, members = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
-        return _counted(int(matrix.shape[1]), offsets, members, counts, proportions, noise)
+        n_rows, offsets, members = members_by_matrix(membership)
+        number_of_bags(counts, proportions, len(offsets) - 1)
+        return _counted(n_rows, offsets, members, counts, proportions, noise)
 
     @staticmethod
     def from_labels(labels: Any, ids: Any, n_classes: int = 2) -> Bags:
@@ -326,23 +295,6 @@ class Bags:
         parts += [f"{int((~self.known).sum())} counts missing"] * (not self.known.all())
         parts += [] if self.noise is None else [repr(self.noise)]
         return f"Bags({', '.join(parts)})"
-
-
-def _number_of_bags(counts: Any, proportions: Any, stated: int | None, seen: int) -> int:
-    """Find how many bags there are, from what was given."""
-    if counts is not None and proportions is not None:
-        raise ObservationError("bags: counts and proportions were given. Fix: give one of them.")
-    given = counts if counts is not None else proportions
-    if given is None:
-        return seen if stated is None else stated
-    size = len(np.asarray(given)) if np.ndim(given) else -1
-    if size < 0 or (stated is not None and size != stated):
-        wanted = "one a bag" if stated is None else f"expected {stated}, one a bag"
-        raise ObservationError(
-            f"bags: counts or proportions of shape {np.shape(given)}, {wanted}. Fix: give one for every bag, in the "
-            "order of their numbers."
-        )
-    return size
 
 
 def _counted(

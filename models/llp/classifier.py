@@ -6,39 +6,24 @@ gives the same fit, bit by bit. Without bags every row is a bag of its own, and 
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
-from lawful.errors import LawfulError, ObservationError
+from lawful.errors import LawfulError
 
 from .bags import Bags
-from .baselines import Fitted
-from .checks import check_classes, check_counted, check_rows_of_bags, check_settings
-from .coupling import Coupling, coupled
+from .checks import check_classes, check_counted, check_settings
+from .coupling import Coupling
 from .covariates import scaling_of
-from .edge_correlation import EdgeCorrelation, edge_correlation
-from .inputs import (
-    bag_numbers,
-    bags_from,
-    determined,
-    inner_shares,
-    most_even_class,
-    probabilities,
-    reweighed,
-    sampled_counts,
-)
-from .labelling import Labelling, labelled
-from .learners import embedded, learner_of
+from .feature_bags import warned
+from .fitting import learned
+from .inputs import bags_of_labels, counted_bags, probabilities, reweighed
+from .learners import learner_of
 from .likelihood import count_log_likelihood
-from .neighbours import Neighbours, knn_graph
-from .one_against_rest import OneAgainstRest
-from .published import Published, fit_published
-from .rounds import Rounds, train
-from .transduction import drawn_labels, most_probable_labels
+from .neighbourhood import Neighbourhood
+from .rounds import Rounds
+from .transduction import check_kind, transduced
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -51,8 +36,6 @@ except ImportError as error:
     ) from error
 
 __all__ = ["LabelProportionClassifier"]
-
-KAPPA = 0.95  # spectral radius of the gains between neighbours
 
 
 class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
@@ -99,21 +82,11 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
     """
 
     def __init__(
-        self,
-        base: Any = "process",
-        coupling: Any = "auto",
-        n_neighbors: Any = 5,
-        metric: Any = "cosine",
-        count_noise: Any = None,
-        rounds: Any = "auto",
-        cross_fit: Any = "auto",
-        count_weight: Any = 1.0,
-        random_state: Any = None,
-        max_iter: Any = None,
-        verbose: Any = 0,
-        method: Any = "recommended",
+        self, base: Any = "process", coupling: Any = "auto", n_neighbors: Any = 5, metric: Any = "cosine",
+        count_noise: Any = None, rounds: Any = "auto", cross_fit: Any = "auto", count_weight: Any = 1.0,
+        random_state: Any = None, max_iter: Any = None, verbose: Any = 0, method: Any = "recommended",
         graph: Any = "covariates",
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.base = base
         self.coupling = coupling
         self.n_neighbors = n_neighbors
@@ -142,26 +115,13 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y)
         check_settings(self.get_params(deep=False))
         check_classification_targets(y)
-        ids = np.arange(len(y)) if bags is None else bag_numbers(bags, len(y))
-        bagged = Bags.from_ids(ids) if np.ndim(ids) == 1 else Bags.from_membership(ids)
-        seen = bagged.memberships > 0
-        if not seen.any():
-            raise ObservationError("fit: no row is in a bag. Fix: give the bag of each row; -1 is for none.")
-        self.classes_ = np.unique(y[seen])
-        codes = np.searchsorted(self.classes_, np.where(seen, y, y[seen][0]))
-        return self._fit(X, Bags.from_labels(codes, ids, max(2, len(self.classes_))))
+        self.classes_, bagged = bags_of_labels(y, bags)
+        return self._fit(X, bagged)
 
     def fit_bags(
-        self,
-        X: Any,
-        bags: Any,
-        counts: Any = None,
-        proportions: Any = None,
-        *,
-        classes: Any = None,
-        count_noise: Any = None,
-        n_trials: Any = None,
-    ) -> LabelProportionClassifier:
+        self, X: Any, bags: Any, counts: Any = None, proportions: Any = None, *, classes: Any = None,
+        count_noise: Any = None, n_trials: Any = None,
+    ) -> LabelProportionClassifier:  # fmt: skip
         """Fit to counts, or to proportions.
 
         Args:
@@ -179,10 +139,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         X = validate_data(self, X)
         noise = self.count_noise if count_noise is None else count_noise
         check_settings(self.get_params(deep=False) | {"count_noise": noise})
-        check_rows_of_bags(bags, len(X), "fit_bags")
-        if n_trials is not None:
-            counts, proportions, noise = sampled_counts(counts, proportions, noise, n_trials)
-        bagged = bags_from(bags, counts, proportions, noise)
+        bagged = counted_bags(len(X), bags, counts, proportions, noise, "fit_bags", n_trials=n_trials)
         check_counted(bagged, "fit_bags")
         self.classes_ = check_classes(classes, bagged.n_classes)
         return self._fit(X, bagged)
@@ -191,8 +148,6 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         """Give log odds of the second class (n,), or log scores of all classes (n, K)."""
         check_is_fitted(self, "learner_")
         X = validate_data(self, X, reset=False)
-        if self.learner_ is None:
-            return np.full(len(X), self._constant)
         return np.asarray(self.learner_.logits(self.scaling_(X)), float)
 
     def predict_proba(self, X: Any, class_prior: Any = None) -> np.ndarray:
@@ -213,8 +168,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
     def bag_log_likelihood(self, X: Any, bags: Any, counts: Any = None, proportions: Any = None) -> float:
         """Give the mean of log P(count | X) over bags with a known count: how well counts are told, without labels."""
         z = self.decision_function(X)
-        check_rows_of_bags(bags, len(z), "bag_log_likelihood")
-        bagged = bags_from(bags, counts, proportions, self.count_noise)
+        bagged = counted_bags(len(z), bags, counts, proportions, self.count_noise, "bag_log_likelihood")
         check_counted(bagged, "bag_log_likelihood")
         logs = np.asarray(count_log_likelihood(z, bagged))
         return float(np.mean(logs[bagged.known]))
@@ -237,20 +191,16 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
 
         Raises: LawfulError for another kind, and for "map" and "sample" where bags overlap.
         """
+        check_kind(kind)
         z = self.decision_function(X)
-        check_rows_of_bags(bags, len(z), "transduce")
-        bagged = bags_from(bags, counts, proportions, self.count_noise)
-        if kind not in ("marginal", "map", "sample"):
-            raise LawfulError(f"transduce: kind={kind!r}. Fix: give 'marginal', 'map' or 'sample'.")
-        coupling = None if self.coupling_ is None else self._couple_rows(X, bagged)
+        bagged = counted_bags(len(z), bags, counts, proportions, self.count_noise, "transduce")
+        seed = self._seed() if kind == "sample" else 0
+        found = transduced(kind, z, bagged, self._couple_rows(X, bagged), seed=seed)
         if kind == "marginal":
-            told = labelled(z, bagged, coupling)
-            return told if details else told.posterior
+            return found if details else found.posterior
         if kind == "map":
-            best = most_probable_labels(z, bagged, coupling)
-            return best if details else self.classes_[best.labels]
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-        return self.classes_[drawn_labels(z, bagged, rng, coupling)[0]]
+            return found if details else self.classes_[found.labels]
+        return self.classes_[found]
 
     @property
     def max_posterior_(self) -> np.ndarray:
@@ -266,99 +216,33 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         return f"{self.n_bags_} bags are worth about {self.n_bags_} labels, if their rows were put together at random."
 
     def _fit(self, X: np.ndarray, bags: Bags) -> LabelProportionClassifier:
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         learner = learner_of(self.base, max_iter=self.max_iter)
+        folds = None if self.cross_fit == "auto" else int(self.cross_fit)
+        rounds = Rounds(None if self.rounds == "auto" else int(self.rounds), folds, self.count_weight)
         rate = bags.base_rate
-        self.n_bags_ = bags.n_bags
+        self.n_bags_, self.n_iter_ = bags.n_bags, 1
         self.class_prior_ = np.array([1 - rate, rate] if np.ndim(rate) == 0 else rate)[: len(self.classes_)]
-        self.n_iter_ = 1
-        self.rounds_: tuple[Any, ...] = ()
-        self.best_round_, self.notes_ = 0, tuple[str, ...]()
-        self.graph_: Neighbours | None = None
-        self.identifiability_: EdgeCorrelation | None = None
-        self.residual_correlation_: EdgeCorrelation | None = None
-        self.coupling_: Coupling | None = None
-        self.labelling_: Labelling | None = None
         self.scaling_ = scaling_of(X[bags.memberships > 0])
-        if np.ndim(rate) == 0 and not 0 < rate < 1:
-            self.learner_, self._constant = None, np.inf if rate == 1 else -np.inf
-            self.posterior_ = np.full(bags.n_rows, float(rate))
-            return self
-        Z = self.scaling_(X)
-        settings = Published() if self.method == "published" else self.method
-        if isinstance(settings, Published):
-            told = fit_published(Z, bags, settings, seed=seed, tell=self._told)
-            self.learner_, self.posterior_, self.rounds_ = told.fitted, told.posterior, told.rounds
-            self.best_round_ = len(told.rounds)
-            return self
-        if settings != "recommended":
-            raise LawfulError(f"method={settings!r}. Fix: give 'recommended', 'published' or Published(...).")
-        most: int | None = getattr(learner, "rounds", None)
-        learner = learner if bags.counts.ndim == 1 else OneAgainstRest(learner)
-        known = determined(bags)
-        if known is not None:
-            self.learner_ = learner.from_labels(Z, known, bags, count_weight=0.0, seed=seed)
-            self.posterior_ = known
-            return self
-        self._couple(Z, bags)
-        label = partial(self._label, Z)
-        found = train(Z, bags, learner, label, self._rounds(most), seed=seed, tell=self._told)
-        self.learner_, self.posterior_ = found.fitted, found.labelling.posterior
-        self.labelling_ = replace(found.labelling, posterior=np.empty(0), beliefs=None)
-        self.rounds_, self.best_round_, self.notes_ = found.rounds, found.best, found.notes
+        settings = (learner, self.method, self._neighbourhood(), rounds)
+        tell = print if self.verbose else None
+        found = learned(self.scaling_(X), bags, *settings, seed=self._seed(), tell=tell)
+        self.learner_, self.posterior_, self.labelling_ = found.fitted, found.posterior, found.labelling
+        self.rounds_, self.best_round_ = found.rounds, found.best
+        self.notes_ = warned(X, bags, getattr(self, "feature_names_in_", None)) + found.notes
+        self.graph_, self.coupling_ = found.near.graph, found.near.coupling
+        self.identifiability_, self.residual_correlation_ = found.near.told, found.near.beyond
         return self
 
-    def _rounds(self, most: int | None) -> Rounds:
-        return Rounds(
-            most if self.rounds == "auto" else int(self.rounds),
-            None if self.cross_fit == "auto" else int(self.cross_fit),
-            self.count_weight,
-        )
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _couple(self, Z: np.ndarray, bags: Bags) -> None:
-        """Find neighbours, ask the counts whether they agree, and couple them."""
-        if self.coupling == "off" or self.coupling == 0:
-            return
-        self.graph_ = knn_graph(Z, self.n_neighbors, self.metric)
-        if not bags.overlapping:
-            self.identifiability_ = edge_correlation(self.graph_.edges, most_even_class(bags))
-        kappa = KAPPA if self.coupling == "auto" else float(self.coupling)
-        told = self.identifiability_
-        if self.coupling == "auto" and told is not None and told.verdict == "no sign that neighbours agree":
-            return
-        self.coupling_ = coupled(self.graph_.edges, len(Z), inner_shares(bags), kappa=kappa)
+    def _neighbourhood(self) -> Neighbourhood:
+        return Neighbourhood(self.coupling, self.n_neighbors, self.metric, self.graph)
 
-    def _label(self, Z: np.ndarray, z: np.ndarray, bags: Bags, fitted: Fitted) -> Labelling:
-        """Tell labels of the rows of the fit, with neighbours where the last fit says that rows are near each other."""
-        hidden = embedded(fitted, Z) if self.coupling_ is not None and self.graph == "hidden" else None
-        if hidden is not None and self.coupling_ is not None:
-            self.graph_ = knn_graph(hidden, self.n_neighbors, self.metric)
-            kappa = KAPPA if self.coupling == "auto" else float(self.coupling)
-            self.coupling_ = coupled(self.graph_.edges, len(Z), self.coupling_.base_rate, kappa=kappa)
-        if self.coupling == "auto" and self.coupling_ is not None and not self._neighbours_add(z, bags, fitted):
-            self.coupling_ = None
-        return labelled(z, bags, self.coupling_)
-
-    def _neighbours_add(self, z: np.ndarray, bags: Bags, fitted: Fitted) -> bool:
-        """Ask what log odds that have not seen the counts leave of them: do neighbours agree beyond the learner?
-
-        Where counts cannot tell, they may.
-        """
-        if "out_of_bag" not in fitted.details or z.ndim > 1 or bags.overlapping or self.graph_ is None:
-            return True
-        left = bags.estimates - bags.membership.astype(float) @ expit(z)
-        self.residual_correlation_ = edge_correlation(self.graph_.edges, bags, left)
-        return self.residual_correlation_.verdict != "no sign that neighbours agree"
-
-    def _couple_rows(self, X: Any, bags: Bags) -> Coupling:
-        """Couple neighbours among other rows as those of the fit were."""
-        Z = self.scaling_(validate_data(self, X, reset=False))
-        hidden = embedded(self.learner_, Z) if self.graph == "hidden" else None
-        edges = knn_graph(Z if hidden is None else hidden, self.n_neighbors, self.metric).edges
-        kappa = KAPPA if self.coupling == "auto" else float(self.coupling)
+    def _couple_rows(self, X: Any, bags: Bags) -> Coupling | None:
+        """Couple neighbours among other rows, where those of the fit were coupled."""
+        if self.coupling_ is None:
+            return None
         shares = self.class_prior_ if bags.counts.ndim > 1 else float(np.clip(self.class_prior_[1], 1e-6, 1 - 1e-6))
-        return coupled(edges, len(Z), shares, kappa=kappa)
-
-    def _told(self, round: Any) -> None:
-        if self.verbose:
-            print(round)
+        Z = self.scaling_(validate_data(self, X, reset=False))
+        return self._neighbourhood().of_rows(Z, self.learner_, shares)

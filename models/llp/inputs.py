@@ -14,18 +14,19 @@ from scipy.special import expit
 from lawful.errors import ObservationError
 
 from .bags import Bags
+from .checks import check_rows_of_bags
 from .noise import Sampled
 from .one_against_rest import bags_of_class
 
 __all__ = [
     "bag_numbers",
-    "bags_from",
+    "bags_of_labels",
+    "counted_bags",
     "determined",
     "inner_shares",
     "most_even_class",
     "probabilities",
     "reweighed",
-    "sampled_counts",
 ]
 
 
@@ -63,26 +64,59 @@ def bag_numbers(bags: Any, n_rows: int) -> Any:
     return np.where(outside, -1, rank[inverse])
 
 
-def bags_from(bags: Any, counts: Any, proportions: Any, noise: Any) -> Bags:
+def bags_of_labels(y: np.ndarray, bags: Any) -> tuple[np.ndarray, Bags]:
+    """Count labels within bags: the names of the classes (K,), and the bags, of which nothing but counts is kept.
+
+    Args:
+        y: labels (n,); those of rows in no bag are not read.
+        bags: number or name of the bag of each row (n,), -1 for none; a membership (n_b, n); None where each row is a
+            bag of its own.
+
+    Raises: ObservationError where no row is in a bag.
+
+    >>> names, bags = bags_of_labels(np.array(["no", "yes", "yes"]), ["a", "a", "b"])
+    >>> names.tolist(), bags.counts.tolist()
+    (['no', 'yes'], [1, 1])
+    """
+    ids = np.arange(len(y)) if bags is None else bag_numbers(bags, len(y))
+    seen = (Bags.from_ids(ids) if np.ndim(ids) == 1 else Bags.from_membership(ids)).memberships > 0
+    if not seen.any():
+        raise ObservationError("fit: no row is in a bag. Fix: give the bag of each row; -1 is for none.")
+    names = np.unique(y[seen])
+    codes = np.searchsorted(names, np.where(seen, y, y[seen][0]))
+    return names, Bags.from_labels(codes, ids, max(2, len(names)))
+
+
+def counted_bags(
+    n_rows: int, bags: Any, counts: Any, proportions: Any, noise: Any, where: str, *, n_trials: Any = None
+) -> Bags:
     """Take `Bags` as they are, or make them of ids or a membership; counts of two classes become counts of the second.
 
-    >>> bags_from([0, 0, 0], [[1, 2]], None, None).counts.tolist()
+    Args:
+        n_rows: number of rows of X.
+        bags: numbers (n,), a membership (n_b, n), or `Bags`.
+        counts: see `Bags.from_ids`.
+        proportions: the same over the sizes.
+        noise: of the counts; None where they are exact.
+        where: the method that was called, for errors.
+        n_trials: how many members were counted, if not all.
+
+    Raises: ObservationError for bags of other rows, and for counts that cannot be.
+
+    >>> counted_bags(3, [0, 0, 0], [[1, 2]], None, None, "fit_bags").counts.tolist()
     [2]
     """
+    check_rows_of_bags(bags, n_rows, where)
+    if n_trials is not None:
+        counts, proportions, noise = _sampled_counts(counts, proportions, noise, n_trials)
     if not isinstance(bags, Bags):
         make = Bags.from_ids if not issparse(bags) and np.ndim(bags) == 1 else Bags.from_membership
         bags = make(bags, counts, proportions=proportions, noise=noise)
     return bags_of_class(bags, 1) if bags.counts.shape[1:] == (2,) else bags
 
 
-def sampled_counts(counts: Any, proportions: Any, noise: Any, n_trials: Any) -> tuple[Any, Any, Sampled]:
-    """Give the counts of samples of the bags, no proportions, and the law of the counts.
-
-    Raises: ObservationError where there is another noise, or a proportion is not that of a whole number of the sample.
-
-    >>> sampled_counts(None, [0.25, 1.0], None, [4, 2])[0].tolist()
-    [1.0, 2.0]
-    """
+def _sampled_counts(counts: Any, proportions: Any, noise: Any, n_trials: Any) -> tuple[Any, Any, Sampled]:
+    """Give the counts of samples of the bags, no proportions, and the law of the counts."""
     if noise is not None:
         raise ObservationError(f"n_trials and count_noise={noise!r} were given. Fix: give one of them.")
     law = Sampled(n_trials)

@@ -12,7 +12,7 @@ import numpy as np
 
 from .baselines.em import posterior_loss
 from .baselines.nets import cross_entropy, summed
-from .network import Batch, Terms
+from .losses import Batch, Terms
 
 __all__ = ["labels_and_aggregates", "labels_and_counts", "told"]
 

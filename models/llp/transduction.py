@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.errors import ObservationError
+from lawful.errors import LawfulError, ObservationError
 from lawful.inference.factor_graphs import propagated
 from lawful.inference.numerics import counts as counting
 
@@ -25,11 +25,12 @@ from .coupling import Coupling
 from .dual_bound import dual_bound
 from .fields import Joint, joint_of, log_score, refuse_overlaps
 from .gibbs import gibbs_labels
-from .labelling import label_graph
+from .labelling import label_graph, labelled
 from .swaps import improved
 
-__all__ = ["MostProbable", "drawn_labels", "most_probable_labels"]
+__all__ = ["MostProbable", "check_kind", "drawn_labels", "most_probable_labels", "transduced"]
 
+KINDS = ("marginal", "map", "sample")
 SWEEPS = 50  # of max-product
 
 
@@ -53,6 +54,41 @@ class MostProbable:
     def proved(self) -> bool:
         """Whether the score meets the bound, to rounding."""
         return self.bound - self.log_score <= 1e-6 * max(1.0, abs(self.bound))
+
+
+def transduced(kind: str, z: Any, bags: Bags, coupling: Coupling | None = None, *, seed: int = 0) -> Any:
+    """Tell labels of rows, given all counts.
+
+    Args:
+        kind: "marginal" for a `Labelling`, "map" for `MostProbable` labels, "sample" for a draw (n,).
+        z: log odds (n,), or log scores of the classes (n, K).
+        bags: the bags; they overlap for "marginal" alone.
+        coupling: neighbours; None for none.
+        seed: of a draw.
+
+    Raises: LawfulError for another kind, and where bags overlap.
+
+    >>> bags = Bags.from_ids([0, 0], [1])
+    >>> transduced("marginal", np.zeros(2), bags).posterior.tolist(), int(transduced("sample", np.zeros(2), bags).sum())
+    ([0.5, 0.5], 1)
+    """
+    check_kind(kind)
+    if kind == "marginal":
+        return labelled(z, bags, coupling)
+    if kind == "map":
+        return most_probable_labels(z, bags, coupling)
+    return drawn_labels(z, bags, np.random.default_rng(seed), coupling)[0]
+
+
+def check_kind(kind: Any) -> None:
+    """Refuse kinds of labels that there are none of.
+
+    Raises: LawfulError.
+
+    >>> check_kind("map")
+    """
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise LawfulError(f"transduce: kind={kind!r}. Fix: give 'marginal', 'map' or 'sample'.")
 
 
 def most_probable_labels(z: Any, bags: Bags, coupling: Coupling | None = None) -> MostProbable:

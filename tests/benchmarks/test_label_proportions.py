@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks.label_proportions import bars, catalogue, metrics, protocol, records, run, scale, tables
+from lawful.errors import LawfulError
 from lawful.models.llp.baselines import Fitted
+from lawful.models.llp.data import Dataset, load_llp
+from lawful.models.llp.feature_bags import made_by_features
 
 CELL = protocol.Cell("digits", 8, 3)
 
@@ -26,6 +29,21 @@ def test_a_cell_has_a_tenth_for_testing_and_bags_of_the_rest(cell):
 def test_sizes_share_their_test_rows_and_seeds_do_not(cell):
     assert np.array_equal(protocol.split(cell).test.X, protocol.split(cell._replace(size=32)).test.X)
     assert not np.array_equal(protocol.split(cell).test.X, protocol.split(cell._replace(seed=4)).test.X)
+
+
+def test_rows_that_are_equal_in_columns_make_a_bag():
+    features = ("city=a", "city=b", "city size", "age")
+    X = np.array([[1, 0, 5, 0.3], [0, 1, 5, 0.3], [1, 0, 7, 0.4], [0, 1, 5, 0.4]])
+    data = Dataset(X, np.zeros(4), features)
+    assert protocol.alike(data, ["city"]).tolist() == [1, 0, 1, 0]
+    assert protocol.alike(data, ["city", "age"]).tolist() == [2, 0, 3, 1]
+    with pytest.raises(LawfulError, match="columns='town'.*choose among city, city size, age"):
+        protocol.alike(data, ["town"])
+    parts = protocol.split(CELL._replace(size=0, columns="pixel_3_3 x pixel_5_2"))
+    assert parts.bags.memberships.min() == 1 and parts.bags.counts.sum() == parts.train.y.sum()
+    found = made_by_features(parts.train.X, parts.bags)
+    assert {"pixel_3_3", "pixel_5_2"} <= {load_llp("digits").features[column] for column in found.equal}
+    assert made_by_features(parts.test.X, parts.test_bags).parting is None
 
 
 @pytest.mark.parametrize("name", [*catalogue.BASELINES, *catalogue.OURS])
@@ -104,6 +122,19 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     told = run.read(tmp_path / "paired.csv")
     assert [(r["seed"], r["method"]) for r in told] == [(s, m) for s in "01" for m in ("BagRidge", "sup n/B")]
     assert all(0.5 < float(r["auc"]) < 1 for r in told) and (tmp_path / "paired.md").read_text().startswith("# Label")
+
+
+def test_bags_made_by_features_have_tables_by_their_columns(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "commit", lambda: "abc")
+    few = ["--data", "digits", "--out", str(tmp_path), "--methods", "BagRidge", "--seeds", "0"]
+    run.main(["features", *few, "--columns", "pixel_3_3"])
+    run.main(["features", *few, "--columns", "pixel_3_3", "pixel_5_2"])
+    run.main(["features", *few, "--columns", "pixel_3_3"])
+    told = run.read(tmp_path / "features.csv")
+    assert [r["columns"] for r in told] == ["pixel_3_3", "pixel_3_3 x pixel_5_2"]
+    assert tables.table(told, "digits", "last").startswith("| method | pixel_3_3 | pixel_3_3 x pixel_5_2 |")
+    with pytest.raises(SystemExit):
+        run.main(["paired", *few, "--columns", "pixel_3_3"])
 
 
 def test_the_published_rule_takes_the_epoch_that_validation_labels_like_best(cell, monkeypatch):

@@ -5,6 +5,9 @@ nothing of it is left.
 """
 
 import contextlib
+import inspect
+import sys
+import textwrap
 from unittest import mock
 
 import jax
@@ -55,3 +58,17 @@ def patched(owner, name, make):
             yield reached
     finally:
         forget()
+
+
+def rewritten(owner, name, old, new):
+    """Replace a function, or a method of a class, by its own source with other words in one place."""
+
+    def make(original):
+        plain = inspect.unwrap(original)
+        source = textwrap.dedent(inspect.getsource(plain))
+        assert source.count(old) == 1, f"{name}: {old!r} is there {source.count(old)} times"
+        scope = dict(vars(sys.modules[plain.__module__]))
+        exec("from __future__ import annotations\n" + source.replace(old, new), scope)
+        return scope[name]
+
+    return patched(owner, name, make)

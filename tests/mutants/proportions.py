@@ -4,9 +4,22 @@ import numpy as np
 
 from benchmarks.label_proportions import catalogue
 from lawful.inference.numerics import counts
-from lawful.models.llp import Bags, bags, classifier, held_out, rounds
+from lawful.models.llp import (
+    Bags,
+    bag_process,
+    bags,
+    count_process,
+    coupling,
+    dual_bound,
+    gibbs,
+    held_out,
+    neighbourhood,
+    radius,
+    rounds,
+    swaps,
+)
 from lawful.models.llp.baselines import em
-from tests.mutants.patching import patched
+from tests.mutants.patching import patched, rewritten
 
 
 def label_leaks():
@@ -63,7 +76,7 @@ def labels_of_rows_in_the_fit():
     def make(original):
         return lambda labels, ids, n_classes: original(labels, np.arange(len(labels)), n_classes)
 
-    return patched(classifier.Bags, "from_labels", make)
+    return patched(Bags, "from_labels", make)
 
 
 def held_out_counts_shown():
@@ -74,3 +87,78 @@ def held_out_counts_shown():
 def own_count_in_its_fold():
     """Log odds of a row come from a fit that has read the count of its bag."""
     return patched(held_out, "without_counts", lambda original: lambda shown, which: shown)
+
+
+def own_bag_kept_in_the_scores():
+    """The count process scores a row by all bags, its own too."""
+    return patched(
+        count_process,
+        "_out_of_bag",
+        lambda original: lambda X, bags, modes, chances: count_process._logits(X, modes, chances),
+    )
+
+
+def own_sum_kept_in_the_scores():
+    """The bag process scores a row by all bags, its own too."""
+    return patched(
+        bag_process._Side, "left_out", lambda original: lambda side, X, bags, target, weights: side.score(X, weights)
+    )
+
+
+def prior_left_out_of_the_slope():
+    """The mode is looked for along the slope of the likelihood alone."""
+    return rewritten(count_process, "_fitted", "= -prior * weights,", "= 0 * prior,")
+
+
+def neighbours_redrawn_at_once():
+    """Neighbours are redrawn together, each given the label that the other had."""
+    return patched(gibbs, "_beaten", lambda original: lambda joint, *others: original(joint, *others) & False)
+
+
+def count_of_a_pair_off_by_one():
+    """The other members of a pair's bag are counted as one more than they are."""
+    return patched(gibbs, "ones_in", lambda original: lambda bags, marked: original(bags, marked) + 1)
+
+
+def exchanges_that_lose():
+    """What an exchange gains has the wrong sign."""
+    return patched(swaps, "fields", lambda original: lambda joint, y: -original(joint, y))
+
+
+def worst_labels_in_the_bound():
+    """A bag's part of the bound is the score of its worst labels."""
+    return patched(dual_bound, "assigned", lambda original: lambda scores, bags: original(-scores, bags))
+
+
+def radius_too_small():
+    """The growth of messages is taken for less than it is."""
+    return patched(radius, "_largest_eigenvalue", lambda original: lambda *given: 0.95 * original(*given))
+
+
+def base_rate_of_the_other_class():
+    """Agreement is weighed by the share of the other class."""
+    return patched(coupling, "shares_of", lambda original: lambda rate: original(rate)[::-1])
+
+
+def calibrated_on_seen_scores():
+    """Log odds are calibrated by counts that the fit has read."""
+    return rewritten(
+        rounds._Fits,
+        "judged",
+        "stage.fitted.logits(self.X) if out_of_bag is None else out_of_bag()",
+        "stage.fitted.logits(self.X)",
+    )
+
+
+def residuals_of_the_fit():
+    """Neighbours are asked about what a fit leaves of counts that it has read."""
+    return rewritten(
+        neighbourhood.Neighbourhood, "after", "self._beyond(near, z,", "self._beyond(near, fitted.logits(Z),"
+    )
+
+
+def bags_that_share_rows_parted():
+    """Bags that share rows come into different folds."""
+    return patched(
+        bags, "connected_components", lambda original: lambda graph, directed: (0, np.arange(graph.shape[0]))
+    )

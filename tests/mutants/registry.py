@@ -14,6 +14,8 @@ import numpy as np
 
 from lawful.inference.check import Report
 from lawful.models.llp.baselines import BagRidge
+from lawful.models.llp.feature_maps import Kernel
+from lawful.models.llp.gibbs import redrawn_apart, redrawn_pairs
 from tests.mutants import (
     conditional,
     gradients,
@@ -121,6 +123,32 @@ SHUFFLED = Tested(
 )
 JUDGED = Tested("tests.models.llp.test_rounds", "test_held_out_counts_are_read_by_no_fit_before_the_last")
 FOLDED = Tested("tests.models.llp.test_held_out", "test_log_odds_of_a_row_come_from_a_fit_without_the_count_of_its_bag")
+TOGETHER = Tested("tests.models.llp.test_held_out", "test_bags_that_share_rows_are_held_out_together")
+STEP = Tested(
+    "tests.models.llp.test_count_process", "test_the_step_without_a_bag_is_that_of_fisher_without_its_information"
+)
+MODE = Tested("tests.models.llp.test_count_process", "test_the_fit_is_the_mode_of_prior_and_exact_likelihood")
+UNHEARD = Tested(
+    "tests.models.llp.test_bag_process", "test_a_row_is_scored_by_all_bags_but_its_own",
+    (("kernel", Kernel(0.25)), ("features", 4)),
+)  # fmt: skip
+TRANSDUCTION = "tests.models.llp.test_transduction"
+WALKED = "test_each_step_of_the_walk_leaves_the_law_of_the_labels"
+APART = Tested(TRANSDUCTION, WALKED, (("kind", "counts"), ("step", redrawn_apart)), tier="1")
+PAIRS = Tested(TRANSDUCTION, WALKED, (("kind", "counts"), ("step", redrawn_pairs)), tier="1")
+SEARCH = Tested(TRANSDUCTION, "test_a_search_ends_where_no_exchange_within_a_bag_helps", (("kind", "counts"),))
+BOUND = Tested(TRANSDUCTION, "test_the_bound_is_the_best_score_on_a_tree_and_a_bound_however_short_the_search")
+RADIUS = Tested("tests.models.llp.test_coupling", "test_l5_the_radius_is_that_of_the_matrix", (("name", "random"),))
+AGREE = Tested(
+    "tests.models.llp.test_coupling", "test_l5_psi_keeps_both_laws_and_gives_the_correlation",
+    (("base_rate", 0.24), ("r", 0.1)),
+)  # fmt: skip
+CALIBRATED = Tested(
+    "tests.models.llp.test_rounds", "test_scores_without_the_own_bag_calibrate_the_fit_and_tell_the_labels"
+)
+LEFT = Tested(
+    "tests.models.llp.test_neighbourhood", "test_what_is_left_is_that_of_log_odds_that_have_not_seen_the_counts"
+)
 
 
 @dataclass(frozen=True)
@@ -213,6 +241,18 @@ MUTANTS = (
     Mutant("40h", "labels of rows in the classifier's fit", proportions.labels_of_rows_in_the_fit, SHUFFLED),
     Mutant("40i", "counts of held-out bags shown to the fits", proportions.held_out_counts_shown, JUDGED),
     Mutant("40j", "a bag's own count in its fold", proportions.own_count_in_its_fold, FOLDED),
+    Mutant("40k", "own bag kept in scores of the count process", proportions.own_bag_kept_in_the_scores, STEP),
+    Mutant("40l", "own bag kept in scores of the bag process", proportions.own_sum_kept_in_the_scores, UNHEARD),
+    Mutant("40m", "prior left out of the slope", proportions.prior_left_out_of_the_slope, MODE),
+    Mutant("40n", "neighbours redrawn at once", proportions.neighbours_redrawn_at_once, APART),
+    Mutant("40o", "count of a pair's bag off by one", proportions.count_of_a_pair_off_by_one, PAIRS),
+    Mutant("40p", "gain of an exchange with the wrong sign", proportions.exchanges_that_lose, SEARCH),
+    Mutant("40q", "bound by the worst labels of bags", proportions.worst_labels_in_the_bound, BOUND),
+    Mutant("40r", "radius too small", proportions.radius_too_small, RADIUS),
+    Mutant("40s", "base rate of the other class in the agreement", proportions.base_rate_of_the_other_class, AGREE),
+    Mutant("40t", "calibrated by counts that the fit has read", proportions.calibrated_on_seen_scores, CALIBRATED),
+    Mutant("40u", "residuals of counts that the fit has read", proportions.residuals_of_the_fit, LEFT),
+    Mutant("40v", "bags that share rows in different folds", proportions.bags_that_share_rows_parted, TOGETHER),
     Mutant("41", "enumeration forgets a branch", programs.branch_forgotten, ENUMERATE),
     Mutant("41b", "scale of a choice applied twice", programs.scaled_twice, SCALE),
     Mutant("43", "likelihood dropped", kernels.likelihood_dropped, MH),

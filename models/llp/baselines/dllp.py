@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..bags import Bags
-from ..network import Batch, Recipe, Terms
+from ..losses import Batch, Terms
+from ..network import Recipe
 from .interface import Fitted
 from .nets import fit_net
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..bags import Bags
-from ..network import Batch, Recipe, Terms
+from ..losses import Batch, Terms
+from ..network import Recipe
 from .interface import Fitted
 from .nets import cross_entropy, fit_net, summed
 

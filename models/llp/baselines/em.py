@@ -17,7 +17,8 @@ import numpy as np
 from lawful.inference.numerics import counts
 
 from ..bags import Bags
-from ..network import Batch, Recipe, Terms
+from ..losses import Batch, Terms
+from ..network import Recipe
 from .interface import Fitted
 from .nets import cross_entropy, fit_net, summed
 

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 from lawful.softplus import softplus
 
 from ..bags import Bags
-from ..network import Batch, Loss, Recipe, Terms, fit_network
+from ..losses import Batch, Loss, Terms
+from ..network import Recipe, fit_network
 from .interface import Fitted, check_rows
 
 

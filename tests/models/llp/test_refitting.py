@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.models.llp import Bags, count_log_likelihood
-from lawful.models.llp.network import Batch, Recipe, fit_network
+from lawful.models.llp.losses import Batch
+from lawful.models.llp.network import Recipe, fit_network
 from lawful.models.llp.refitting import labels_and_aggregates, labels_and_counts, told
 
 TINY = Recipe(hidden=(3,), rows=8, epochs=2, learning_rate=0.1)

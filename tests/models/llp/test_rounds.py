@@ -1,9 +1,11 @@
 """Rounds: when they stop, and what they may read."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lawful.models.llp import Bags
+from lawful.models.llp import Bags, calibrated
 from lawful.models.llp.baselines import Fitted
 from lawful.models.llp.held_out import without_counts
 from lawful.models.llp.labelling import Labelling, labelled
@@ -96,6 +98,22 @@ def test_messages_that_do_not_settle_are_never_fitted_to(verdict):
 
     found = run(learner, bags, label)
     assert learner.fits == 0 and found.best == 0 and verdict in found.notes[-1]
+
+
+def test_scores_without_the_own_bag_calibrate_the_fit_and_tell_the_labels():
+    z, bags, _ = told_rows()
+
+    class Unseen(Told):
+        def _fitted(self, z):
+            return replace(super()._fitted(4 * z), details={"out_of_bag": lambda: 2 * z})
+
+    X = np.arange(bags.n_rows)[:, None]
+    found = train(X, bags, Unseen(z, []), alone, Rounds(number=0))
+    scale = calibrated(2 * z, bags, slope="free")
+    assert scale.slope == pytest.approx(0.5, abs=0.1) and found.rounds[0].slope == scale.slope
+    np.testing.assert_allclose(found.labelling.posterior, labelled(scale(2 * z), bags).posterior, rtol=1e-12)
+    np.testing.assert_allclose(found.fitted.logits(X), scale(4 * z), rtol=1e-12)
+    assert "out_of_bag" not in found.fitted.details
 
 
 def test_a_number_of_rounds_is_made_as_asked():

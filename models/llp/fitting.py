@@ -1,0 +1,115 @@
+"""Fitting: from rows on one scale and the counts of their bags to a learner and to labels of the rows.
+
+Law: counts that leave no choice are not inferred: with one label alone every row is certain, and where each count tells
+the labels of its members the learner is fitted to these. Everything else is `train`, or the published method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lawful.errors import LawfulError
+
+from .bags import Bags
+from .baselines import Fitted
+from .inputs import determined
+from .labelling import Labelling, labelled
+from .neighbourhood import Near, Neighbourhood
+from .one_against_rest import OneAgainstRest
+from .published import Published, fit_published
+from .rounds import Rounds, train
+
+__all__ = ["Learned", "learned"]
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What was learned.
+
+    Attributes:
+        fitted: the learner.
+        posterior: P(second class) of the rows given all counts (n,), or of all classes (n, K).
+        near: their neighbours.
+        labelling: how the posterior was found, without it; None where that took no inference of ours.
+        rounds: a record of each round.
+        best: the round that was taken.
+        notes: what a reader should know, in words.
+    """
+
+    fitted: Fitted
+    posterior: np.ndarray
+    near: Near = Near()
+    labelling: Labelling | None = None
+    rounds: tuple[Any, ...] = ()
+    best: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def learned(
+    Z: np.ndarray,
+    bags: Bags,
+    learner: Any,
+    method: Any = "recommended",
+    neighbourhood: Neighbourhood = Neighbourhood(),
+    rounds: Rounds = Rounds(),
+    *,
+    seed: int = 0,
+    tell: Callable[[Any], None] | None = None,
+) -> Learned:
+    """Fit a learner to counts.
+
+    Args:
+        Z: rows (n, d).
+        bags: the bags and their counts.
+        learner: of two classes; see `learners`. For more it serves each against the rest.
+        method: "recommended", "published", or a `Published`.
+        neighbourhood: which rows are near each other, and how strongly they are coupled.
+        rounds: of labelling and fitting; a number of None is as many as help the learner.
+        seed: of all randomness.
+        tell: is called with each round.
+
+    Raises: LawfulError for another method.
+
+    >>> from lawful.models.llp.learners import Ridge
+    >>> Z = np.array([[-1.0], [-2.0], [1.0], [2.0]])
+    >>> found = learned(Z, Bags.from_ids([0, 0, 1, 1], [0, 2]), Ridge())  # counts that leave no choice
+    >>> found.posterior.tolist(), found.labelling is None
+    ([0.0, 0.0, 1.0, 1.0], True)
+    """
+    rate = bags.base_rate
+    if np.ndim(rate) == 0 and not 0 < rate < 1:
+        certain = partial(_certain, z=np.inf if rate == 1 else -np.inf)
+        return Learned(Fitted(certain, certain), np.full(bags.n_rows, float(rate)))
+    settings = Published() if method == "published" else method
+    if isinstance(settings, Published):
+        told = fit_published(Z, bags, settings, seed=seed, tell=tell)
+        return Learned(told.fitted, told.posterior, rounds=told.rounds, best=len(told.rounds))
+    if settings != "recommended":
+        raise LawfulError(f"method={settings!r}. Fix: give 'recommended', 'published' or Published(...).")
+    if rounds.number is None:
+        rounds = replace(rounds, number=getattr(learner, "rounds", None))
+    learner = learner if bags.counts.ndim == 1 else OneAgainstRest(learner)
+    labels = determined(bags)
+    if labels is not None:
+        return Learned(learner.from_labels(Z, labels, bags, count_weight=0.0, seed=seed), labels)
+    near = neighbourhood.first(Z, bags)
+
+    def label(z: np.ndarray, shown: Bags, fitted: Fitted) -> Labelling:
+        nonlocal near
+        near = neighbourhood.after(near, Z, z, shown, fitted)
+        return labelled(z, shown, near.coupling)
+
+    found = train(Z, bags, learner, label, rounds, seed=seed, tell=tell)
+    labelling = replace(found.labelling, posterior=np.empty(0), beliefs=None)
+    return Learned(
+        found.fitted, found.labelling.posterior, near, labelling, found.rounds, found.best, found.notes
+    )  # fmt: skip
+
+
+def _certain(X: np.ndarray, z: float) -> np.ndarray:
+    return np.full(len(X), z)
