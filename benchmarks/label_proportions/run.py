@@ -1,4 +1,7 @@
-"""Evaluate methods on data with known labels: `python benchmarks/label_proportions/run.py published`; see README.md."""
+"""Evaluate methods on data with known labels: `python benchmarks/label_proportions/run.py paired`.
+
+benchmarks/README.md says what the tracks and the methods are.
+"""
 
 import argparse
 import csv

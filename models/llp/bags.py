@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from lawful.errors import ObservationError
 
 from .membership import members_by_ids, members_by_matrix, number_of_bags
-from .noise import Noise, Sampled
+from .noise import Noise, Sampled, is_noise
 from .reports import counted_classes, refuse_impossible, reports_of, whole_numbers
 
 __all__ = ["Bags"]
@@ -38,6 +38,9 @@ class Bags:
             with it; 0 where it is not known.
         known: bags whose count is known (n_b,).
         noise: how a report comes from a count; None where they are equal.
+
+    >>> Bags.from_ids([0, 0, 1], counts=[1, np.nan])
+    Bags(3 rows, 2 bags of 1 to 2, 1 counts missing)
     """
 
     n_rows: int
@@ -49,7 +52,7 @@ class Bags:
 
     @staticmethod
     def from_ids(
-        ids: Any, counts: Any = None, *, proportions: Any = None, noise: Noise | None = None, n_bags: int | None = None
+        ids: Any, counts: Any = None, *, proportions: Any = None, noise: Any = None, n_bags: int | None = None
     ) -> Bags:
         """Put each row into the bag of its number, or into none.
 
@@ -72,9 +75,7 @@ class Bags:
         return _counted(len(ids), offsets, members, counts, proportions, noise)
 
     @staticmethod
-    def from_membership(
-        membership: Any, counts: Any = None, *, proportions: Any = None, noise: Noise | None = None
-    ) -> Bags:
+    def from_membership(membership: Any, counts: Any = None, *, proportions: Any = None, noise: Any = None) -> Bags:
         """Put rows into bags by a matrix of zeros and ones, bags by rows of the data (n_b, n): bags may overlap.
 
         Args:
@@ -297,11 +298,11 @@ class Bags:
         return f"Bags({', '.join(parts)})"
 
 
-def _counted(
-    n_rows: int, offsets: np.ndarray, members: np.ndarray, counts: Any, proportions: Any, noise: Noise | None
-) -> Bags:
+def _counted(n_rows: int, offsets: np.ndarray, members: np.ndarray, counts: Any, proportions: Any, noise: Any) -> Bags:
     """Join members and reports, and refuse what cannot be."""
     sizes = np.diff(offsets)
+    if noise is not None and not is_noise(noise):
+        raise ObservationError(f"bags: noise={noise!r}. Fix: give a noise as Normal(1.0) or Rounded(2), or None.")
     if counts is None and proportions is None:
         return Bags(n_rows, offsets, members, np.zeros(len(sizes), np.int64), np.zeros(len(sizes), bool), noise)
     reports, known = reports_of(counts, proportions, sizes)

@@ -36,7 +36,11 @@ SLOPES = ("free", "capped", "one")
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """The map z' = slope z + shift; with a shift for each class (K,) for log scores (n, K)."""
+    """The map z' = slope z + shift; with a shift for each class (K,) for log scores (n, K).
+
+    >>> Calibration(0.5, 1.0)([-2.0, 2.0]).tolist()
+    [0.0, 2.0]
+    """
 
     slope: float = 1.0
     shift: Any = 0.0

@@ -16,7 +16,7 @@ from scipy.sparse import issparse
 from lawful.errors import LawfulError, ObservationError
 
 from .bags import Bags
-from .noise import Noise
+from .noise import is_noise
 
 __all__ = ["check_classes", "check_counted", "check_rows_of_bags", "check_settings"]
 
@@ -113,7 +113,7 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "metric": (lambda v: _is(v, "cosine", "euclidean"), "'cosine' or 'euclidean'"),
     "graph": (lambda v: _is(v, "covariates", "hidden"), "'covariates' or 'hidden'"),
     "count_noise": (
-        lambda v: v is None or (isinstance(v, Noise) and not isinstance(v, type)),
+        lambda v: v is None or is_noise(v),
         "None where counts are exact, or a noise as Normal(1.0) or Rounded(2)",
     ),
     "rounds": (lambda v: _is(v, "auto") or _whole(v, 0), "'auto', or a whole number from 0"),

@@ -31,6 +31,9 @@ class EdgeCorrelation:
         correlation: rho; NaN where no neighbours are in different bags.
         error: its standard error.
         pairs: number of pairs of bags with neighbours between them.
+
+    >>> EdgeCorrelation(0.4, 0.05, 900).verdict, EdgeCorrelation(0.4, 0.3, 20).verdict
+    ('neighbours agree', 'not identifiable')
     """
 
     correlation: float

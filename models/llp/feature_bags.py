@@ -26,7 +26,7 @@ SHOWN = 4  # names of columns in words
 
 
 class FeatureBagsWarning(UserWarning):
-    """Bags follow from the covariates."""
+    """Bags follow from the covariates, so these tell every count whatever else is learned."""
 
 
 class Found(NamedTuple):

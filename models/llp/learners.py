@@ -110,6 +110,10 @@ class Net:
     Attributes:
         recipe: of the net.
         first: the learner that is fitted to counts, or None for the net itself, by their exact likelihood.
+
+    >>> X, bags = np.array([[-1.0], [-2.0], [1.0], [2.0]]), Bags.from_ids([0, 0, 1, 1], counts=[0, 2])
+    >>> bool(Net(Recipe(epochs=2), first=Ridge()).from_counts(X, bags, seed=0).logits(X)[2] > 0)
+    True
     """
 
     recipe: Recipe = field(default_factory=Recipe)
@@ -141,6 +145,12 @@ class FromClassifier:
     Attributes:
         make: from a seed to a new classifier, not fitted.
         first: the learner whose posterior labels are the first to be fitted.
+
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> X, bags = np.array([[-1.0], [-2.0], [1.0], [2.0]]), Bags.from_ids([0, 0, 1, 1], counts=[0, 2])
+    >>> learner, labels = FromClassifier(lambda seed: GaussianNB(), Ridge()), np.array([0.1, 0.2, 0.8, 0.9])
+    >>> bool(learner.from_labels(X, labels, bags, count_weight=0.0, seed=0).logits(X)[2] > 0)
+    True
     """
 
     make: Callable[[int], Any]

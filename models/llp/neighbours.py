@@ -32,6 +32,9 @@ class Neighbours:
         distances: of the pairs (E,).
         recall: share of the k nearest that were found: 1 where all distances were looked at, else measured on a sample.
         metric: "euclidean" or "cosine".
+
+    >>> knn_graph(np.array([[0.0], [1.0], [5.0], [5.5]]), k=1)
+    Neighbours(4 rows, 2 pairs, mean degree 1, euclidean, recall 1)
     """
 
     n_rows: int

@@ -16,7 +16,7 @@ from scipy.special import gammaln
 from lawful.errors import ObservationError
 from lawful.inference.numerics.counts import potentials
 
-__all__ = ["Geometric", "Noise", "Normal", "Rounded", "Sampled", "Soft", "Thinned"]
+__all__ = ["Geometric", "Noise", "Normal", "Rounded", "Sampled", "Soft", "Thinned", "is_noise"]
 
 
 @runtime_checkable
@@ -32,13 +32,16 @@ class Noise(Protocol):
 
 @dataclass(frozen=True)
 class Normal:
-    """A report is the count plus normal noise of a standard deviation.
+    """A report is the count plus normal noise.
+
+    Attributes:
+        scale: standard deviation, a number above 0.
 
     >>> Normal(1.0).log_weights(np.array([1.0]), np.array([2]), 2).round(4).tolist()
     [[-1.4189, -0.9189, -1.4189]]
     """
 
-    scale: float
+    scale: Any
 
     def __post_init__(self) -> None:
         """Check the scale."""
@@ -57,15 +60,18 @@ class Normal:
 class Thinned:
     """Each one is seen with a probability, so a report is Binomial(count, keep).
 
+    Attributes:
+        keep: the probability, above 0.
+
     >>> np.exp(Thinned(0.5).log_weights(np.array([1]), np.array([2]), 2)).round(4).tolist()
     [[0.0, 0.5, 0.5]]
     """
 
-    keep: float
+    keep: Any
 
     def __post_init__(self) -> None:
         """Check the probability."""
-        if not 0 < self.keep <= 1:
+        if not (_number(self.keep) and 0 < self.keep <= 1):
             raise ObservationError(f"Thinned: keep={self.keep!r}. Fix: give a probability in (0, 1].")
 
     def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
@@ -81,10 +87,16 @@ class Thinned:
 class Geometric:
     """Two-sided geometric noise, P(noise = k) proportional to `exp(-decay |k|)`: differential privacy, epsilon = decay.
 
+    Attributes:
+        decay: a number above 0.
+
     Reference: Ghosh, Roughgarden and Sundararajan (2012), Universally utility-maximizing privacy mechanisms.
+
+    >>> Geometric(1.0).log_weights(np.array([1]), np.array([2]), 2).round(4).tolist()
+    [[-1.7719, -0.7719, -1.7719]]
     """
 
-    decay: float
+    decay: Any
 
     def __post_init__(self) -> None:
         """Check the decay."""
@@ -101,9 +113,16 @@ class Geometric:
 
 @dataclass(frozen=True)
 class Soft:
-    """A quadratic penalty: log weight -strength (s - observed)^2."""
+    """A quadratic penalty: log weight -strength (s - observed)^2.
 
-    strength: float
+    Attributes:
+        strength: a number above 0.
+
+    >>> Soft(0.5).log_weights(np.array([1]), np.array([2]), 2).tolist()
+    [[-0.5, -0.0, -0.5]]
+    """
+
+    strength: Any
 
     def __post_init__(self) -> None:
         """Check the strength."""
@@ -124,16 +143,19 @@ class Rounded:
 
     The report is the published proportion times the size of the bag.
 
+    Attributes:
+        decimals: of the proportion, a whole number from 0.
+
     >>> Rounded(1).log_weights(np.array([0.3 * 7]), np.array([7]), 7).tolist()[0][1:4]  # 2/7 = 0.286, alone
     [-inf, 0.0, -inf]
     """
 
-    decimals: int
+    decimals: Any
 
     def __post_init__(self) -> None:
         """Check the decimals."""
-        if self.decimals < 0:
-            raise ObservationError(f"Rounded: decimals={self.decimals!r}. Fix: give 0 or more.")
+        if not (_number(self.decimals, "iu") and self.decimals >= 0):
+            raise ObservationError(f"Rounded: decimals={self.decimals!r}. Fix: give a whole number from 0.")
 
     def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
         """Give zero within half a unit of the last decimal, ends included, whichever way they were rounded."""
@@ -193,6 +215,20 @@ def _log_ways(of: np.ndarray, some: np.ndarray, fits: np.ndarray) -> np.ndarray:
     return gammaln(of + 1) - gammaln(some + 1) - gammaln(of - some + 1)
 
 
-def _positive(law: str, name: str, value: float) -> None:
-    if not value > 0:
+def _positive(law: str, name: str, value: Any) -> None:
+    if not (_number(value) and 0 < value < np.inf):
         raise ObservationError(f"{law}: {name}={value!r}. Fix: give a positive number.")
+
+
+def _number(value: Any, kinds: str = "iuf") -> bool:
+    given = np.asarray(value)
+    return given.ndim == 0 and given.dtype.kind in kinds
+
+
+def is_noise(value: Any) -> bool:
+    """Tell whether something is a noise, and not the class of one.
+
+    >>> is_noise(Normal(1.0)), is_noise(Normal), is_noise(1.0)
+    (True, False, False)
+    """
+    return isinstance(value, Noise) and not isinstance(value, type)

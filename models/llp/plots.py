@@ -26,6 +26,9 @@ def plot_bag_fit(probability: np.ndarray, bags: Bags, ax: Any = None) -> Any:
         ax: axes of matplotlib; new ones by default.
 
     Returns: the axes.
+
+    >>> plot_bag_fit(np.array([0.2, 0.6, 0.8]), Bags.from_ids([0, 0, 1], counts=[1, 1])).get_ylabel()
+    'reported proportion'
     """
     ax = _axes(ax)
     p = np.asarray(probability, float)
@@ -49,6 +52,9 @@ def plot_calibration(probability: np.ndarray, bags: Bags, ax: Any = None, groups
         groups: number of groups.
 
     Returns: the axes.
+
+    >>> plot_calibration(np.array([0.2, 0.6, 0.8]), Bags.from_ids([0, 0, 1], counts=[1, 1]), groups=1).get_ylabel()
+    'reported'
     """
     ax = _axes(ax)
     at = calibration_points(np.asarray(probability, float), bags, groups)
@@ -66,6 +72,11 @@ def plot_rounds(rounds: Sequence[Any], axes: Any = None) -> Any:
         axes: two axes of matplotlib; new ones by default.
 
     Returns: the two axes.
+
+    >>> from lawful.models.llp.rounds import Round
+    >>> messages, counts = plot_rounds([Round(0, None, -1.2, 0.0, 0.0, 1.0, 0.1)])
+    >>> messages.get_ylabel(), counts.get_xlabel()
+    ('residual', 'round')
     """
     if axes is None:
         _, axes = _pyplot().subplots(1, 2, figsize=(9, 3.5), layout="constrained")
@@ -97,6 +108,9 @@ def plot_yardstick(
         ax: axes of matplotlib; new ones by default.
 
     Returns: the axes.
+
+    >>> plot_yardstick([8, 128], {"ours": [0.9, 0.87]}, [0.89, 0.868]).get_xlabel()
+    'rows in a bag'
     """
     ax = _axes(ax)
     for name, values in scores.items():

@@ -56,6 +56,9 @@ class Published:
         selection: of the epoch: "last", "bag" by the likelihood of held-out counts, or "instance" by the area under the
             curve of labelled rows, as published, which is then no learning from counts alone.
         validation: rows and their labels, for "instance".
+
+    >>> Published(rounds=1, bag_form="count").similarity
+    10.0
     """
 
     bag: float = 10.0

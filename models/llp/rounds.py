@@ -60,6 +60,9 @@ class Rounds:
         number: of rounds at most; None stops by the held-out bags, after at most three.
         folds: for log odds of rows from fits that did not see their bags; 0 for none, None for 5 from 50 bags on.
         count_weight: of the likelihood of the counts, beside the labels.
+
+    >>> [Rounds().folds_for(Bags.from_ids(np.arange(n), np.ones(n))) for n in (40, 60)]
+    [0, 5]
     """
 
     number: int | None = None
@@ -113,6 +116,13 @@ def train(
         settings: rounds, folds and weights.
         seed: of bags held out, folds and fits.
         tell: is called with each round.
+
+    >>> from lawful.models.llp.labelling import labelled
+    >>> from lawful.models.llp.learners import Ridge
+    >>> X, bags = np.array([[-1.0], [-2.0], [1.0], [2.0]]), Bags.from_ids([0, 1, 0, 1], counts=[1, 1])
+    >>> found = train(X, bags, Ridge(), lambda z, shown, fitted: labelled(z, shown), Rounds(number=1))
+    >>> [round.number for round in found.rounds], found.best, found.labelling.verdict
+    ([0, 1], 1, 'exact')
     """
     held = held_out(bags, seed) if settings.number is None else np.zeros(bags.n_bags, bool)
     shown = without_counts(bags, held)

@@ -43,6 +43,9 @@ class MostProbable:
         log_score: log P(labels, reports) under the learner's law times the neighbours'.
         bound: no labels have a larger score.
         started: what led to them: "counts", "max-product" or "bound".
+
+    >>> MostProbable(np.array([1, 0]), -1.25, -1.25, "counts").proved
+    True
     """
 
     labels: np.ndarray

@@ -1,6 +1,7 @@
 """Bags hold what was given and nothing else, and refuse what cannot be, by the number of the bag."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -153,6 +154,22 @@ def test_l11_what_cannot_be_is_refused_by_the_number_of_its_bag(make, error, sai
     with pytest.raises(error, match=said) as caught:
         make()
     assert isinstance(caught.value, LawfulError)
+
+
+@pytest.mark.parametrize("wrong", ["2", None, [2], -1, True, np.nan])
+@pytest.mark.parametrize("law", [Normal, Thinned, Geometric, Soft, Rounded])
+def test_a_noise_of_no_number_is_refused_by_its_name(law, wrong):
+    with pytest.raises(ObservationError, match=rf"{law.__name__}: \w+={re.escape(repr(wrong))}\. Fix: give a"):
+        law(wrong)
+
+
+def test_what_is_no_noise_and_decimals_that_are_not_whole_are_refused():
+    for wrong in (2.0, "normal", Normal):
+        with pytest.raises(ObservationError, match="bags: noise=.*Fix: give a noise as Normal"):
+            Bags.from_ids([0, 0], [1], noise=wrong)
+    with pytest.raises(ObservationError, match=r"decimals=2\.0\. Fix: give a whole number"):
+        Rounded(2.0)
+    assert Rounded(np.int64(2)).decimals == 2 and Normal(np.float32(0.5)).scale == 0.5
 
 
 def test_every_count_that_labels_can_have_is_accepted():

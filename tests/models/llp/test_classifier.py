@@ -69,6 +69,16 @@ def test_labels_shuffled_within_bags_and_bags_renamed_give_the_same_fit_bit_by_b
     assert not equal(fits[0], answers(classifier().fit(X, moved, bags), X))
 
 
+def test_l12_rounds_stop_by_held_out_counts_and_see_no_labels():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 800)
+    X, bags = rng.normal(size=(800, 2)) + y[:, None], rng.permutation(800) // 4  # 200 bags, of which 20 are held out
+    fits = [classifier(coupling="off", cross_fit=0).fit(X, labels, bags) for labels in (y, shuffled_within(y, bags))]
+    rounds = [[(r.held_out, r.gain, r.gain_error, r.slope) for r in fitted.rounds_] for fitted in fits]
+    assert rounds[0] == rounds[1] and fits[0].best_round_ == fits[1].best_round_
+    assert len(rounds[0]) > 1 and np.isfinite(rounds[0]).all() and fits[0].notes_ == ()
+
+
 def test_rows_in_another_order_give_the_same_fit():
     X, y, bags = rows_of()
     order = np.random.default_rng(2).permutation(N)

@@ -1,5 +1,7 @@
 """The graph of neighbours holds the nearest of all distances, each pair once, whatever the data."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,16 @@ def test_l13_equal_rows_are_neighbours_at_distance_zero():
     graph = knn_graph(X, 2)
     place = {tuple(e): d for e, d in zip(graph.edges.tolist(), graph.distances, strict=True)}
     assert [place[p] for p in ((3, 10), (3, 40), (10, 40))] == [0, 0, 0]
+
+
+def test_l13_memory_does_not_grow_with_the_square_of_the_rows():
+    """All distances of 200 of a million rows would be 0.8 GB, beside what is made of them."""
+    X = np.random.default_rng(3).normal(size=(1_000_000, 2)).astype(np.float32)
+    tracemalloc.start()
+    nearest, _ = exact_nearest(X, 5, np.arange(200))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert nearest.shape == (200, 5) and peak < 300e6
 
 
 def test_the_cosine_graph_does_not_see_lengths_and_bears_rows_of_zeros():
