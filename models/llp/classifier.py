@@ -189,7 +189,8 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
             details: whether to return what is known of the answer: a `Labelling` with its verdict, or the most probable
                 labels with their score and an upper bound of all scores.
 
-        Raises: LawfulError for another kind, and for "map" and "sample" where bags overlap.
+        Raises: LawfulError for another kind, and for "sample" where bags overlap; ObservationError where no labels have
+            the counts of bags that overlap.
         """
         check_kind(kind)
         z = self.decision_function(X)

@@ -141,7 +141,7 @@ def refuse_overlaps(bags: Bags) -> None:
     >>> refuse_overlaps(Bags.from_ids([0, 0, 1], [1, 0]))
     """
     if bags.overlapping:
-        raise LawfulError("bags overlap, so their labels are not chosen bag by bag. Fix: kind='marginal'.")
+        raise LawfulError("bags overlap, so their labels are not drawn bag by bag. Fix: kind='marginal' or 'map'.")
 
 
 def _weights(bags: Bags, chosen: np.ndarray) -> np.ndarray:

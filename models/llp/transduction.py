@@ -2,8 +2,9 @@
 
 Law: without neighbours both are exact. With neighbours the most probable labels are the best that max-product, a dual
 bound and the counts alone lead to, after every exchange within a bag that helps; their score and an upper bound of all
-scores are told, and where the two meet the labels are proved to be the most probable. Draws are what a block Gibbs walk
-of so many steps, which leaves the law of the labels as it is, comes to from a draw without neighbours.
+scores are told, and where the two meet the labels are proved to be the most probable. Where bags overlap they are those
+of an integer program. Draws are what a block Gibbs walk of so many steps, which leaves the law of the labels as it is,
+comes to from a draw without neighbours.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .dual_bound import dual_bound
 from .fields import Joint, joint_of, log_score, refuse_overlaps
 from .gibbs import gibbs_labels
 from .labelling import label_graph, labelled
+from .overlapping import programmed
 from .swaps import improved
 
 __all__ = ["MostProbable", "check_kind", "drawn_labels", "most_probable_labels", "transduced"]
@@ -42,7 +44,7 @@ class MostProbable:
         labels: class of each row (n,).
         log_score: log P(labels, reports) under the learner's law times the neighbours'.
         bound: no labels have a larger score.
-        started: what led to them: "counts", "max-product" or "bound".
+        started: what led to them: "counts", "max-product", "bound", or an "integer program" where bags overlap.
 
     >>> MostProbable(np.array([1, 0]), -1.25, -1.25, "counts").proved
     True
@@ -65,11 +67,11 @@ def transduced(kind: str, z: Any, bags: Bags, coupling: Coupling | None = None, 
     Args:
         kind: "marginal" for a `Labelling`, "map" for `MostProbable` labels, "sample" for a draw (n,).
         z: log odds (n,), or log scores of the classes (n, K).
-        bags: the bags; they overlap for "marginal" alone.
+        bags: the bags; where they overlap nothing is drawn.
         coupling: neighbours; None for none.
         seed: of a draw.
 
-    Raises: LawfulError for another kind, and where bags overlap.
+    Raises: LawfulError for another kind, and for a draw where bags overlap.
 
     >>> bags = Bags.from_ids([0, 0], [1])
     >>> transduced("marginal", np.zeros(2), bags).posterior.tolist(), int(transduced("sample", np.zeros(2), bags).sum())
@@ -99,17 +101,20 @@ def most_probable_labels(z: Any, bags: Bags, coupling: Coupling | None = None) -
 
     Args:
         z: log odds (n,), or log scores of the classes (n, K).
-        bags: bags that do not overlap; a row in none has its own most probable class.
+        bags: the bags; a row in none has its own most probable class.
         coupling: neighbours; None for none.
 
-    Raises: LawfulError where bags overlap.
+    Raises: where bags overlap, as `programmed`.
 
     >>> found = most_probable_labels(np.array([2.0, 1.0, 3.0]), Bags.from_ids([0, 0, 0], counts=[2]))
     >>> found.labels.tolist(), found.proved
     ([1, 0, 1], True)
     """
-    refuse_overlaps(bags)
     z = np.asarray(z, float)
+    if bags.overlapping:
+        scores = np.stack([-np.logaddexp(0, z), -np.logaddexp(0, -z)], axis=1) if z.ndim == 1 else z
+        scores = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+        return MostProbable(*programmed(scores, bags, coupling), "integer program")
     joint = joint_of(z, bags, coupling)
     if not _coupled(coupling):
         return _judged(joint, assigned(z, bags), "counts", None)
