@@ -107,7 +107,7 @@ def own_sum_kept_in_the_scores():
 
 def prior_left_out_of_the_slope():
     """The mode is looked for along the slope of the likelihood alone."""
-    return rewritten(count_process, "_fitted", "= -prior * weights,", "= 0 * prior,")
+    return rewritten(count_process, "_fitted", "= -prior * (weights - ahead),", "= 0 * prior,")
 
 
 def neighbours_redrawn_at_once():
