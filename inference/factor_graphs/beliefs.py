@@ -26,7 +26,7 @@ class Beliefs:
 
     Attributes:
         structure: of the graph.
-        variables: for each family, probabilities `(*shape, K)`.
+        variables: for each family, probabilities `(*shape, K)`; None for counts where they were not wanted.
         factors: for each group, probabilities (G, K_1, ..., K_r); None where they were too many to make.
         log_z: natural log of the total mass, or what stands for it: see `log_z_kind`.
         verdict_number: number of the verdict.
@@ -77,7 +77,8 @@ class Beliefs:
     @property
     def beliefs(self) -> dict[str, Any]:
         """Probabilities by the name of the variables `(*shape, K)`."""
-        return {f.name: b for f, b in zip(self.structure.families, self.variables, strict=True)}
+        each = zip(self.structure.families, self.variables, strict=True)
+        return {family.name: own for family, own in each if own is not None}
 
     @property
     def log_beliefs(self) -> dict[str, Any]:
@@ -100,7 +101,9 @@ class Beliefs:
             if group.name == name:
                 return found
         if any(count.name == name for count in self.structure.counted):
-            return self.beliefs[name]
+            if name in self.beliefs:
+                return self.beliefs[name]
+            raise LawfulError(f"factor_beliefs: the count {name!r} was left out. Fix: factors=True.", site=name)
         known = ", ".join(group.name for group in self.structure.groups)
         raise LawfulError(f"no factors are called {name!r}. Known are: {known or 'none'}.", site=name)
 

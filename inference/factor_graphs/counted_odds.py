@@ -55,7 +55,13 @@ class CountedOdds:
 
     def sweep(self, net: Net, scores: Scores, prepared: Prepared, messages: Messages) -> Messages:
         """Send all messages once, undamped; counts first."""
-        total, _ = _heard(net, prepared, messages)
+        pairs = prepared.odds
+        for piece, own in zip(pieces_of(net), messages, strict=True):
+            pairs = piece.layout.add(pairs, own)
+        total = pairs
+        for tally, known in zip(net.tallies, prepared.counts, strict=True):
+            column = tally.columns[0]
+            total = column.add(total, tally.answers(column.read(pairs)[0], known)[None])
         return tuple(self.pairs.answers(net, prepared.weights, total, messages))
 
     def damped(self, new: Any, old: Any, damping: Any) -> Any:
@@ -71,23 +77,9 @@ class CountedOdds:
         return self.pairs.pairs_as_logs(net, messages)
 
     def completed(self, net: Net, scores: Scores, messages: Messages) -> Messages:
-        """Add what counts send and hear."""
-        prepared = self.prepared(net, scores)
-        _, members = _heard(net, prepared, self.of_logs(net, messages))
-        each = zip(net.tallies, members, prepared.counts, strict=True)
-        return (*messages, *(tally.both(own, known) for tally, own, known in each))
+        """Add nothing: what counts send and hear is found with the beliefs."""
+        return messages
 
     def of_logs(self, net: Net, messages: Messages) -> Messages:
         """Read messages of pairs that are logs of both states."""
         return self.pairs.pairs_of_logs(net, messages)
-
-
-def _heard(net: Net, prepared: Prepared, messages: Messages) -> tuple[Any, list[Any]]:
-    """Give log odds of variables by all that they hear (1, n), and for each tally its members' by pairs (M,)."""
-    pairs = prepared.odds
-    for piece, own in zip(pieces_of(net), messages, strict=True):
-        pairs = piece.layout.add(pairs, own)
-    total, members = pairs, [tally.columns[0].read(pairs)[0] for tally in net.tallies]
-    for tally, odds, known in zip(net.tallies, members, prepared.counts, strict=True):
-        total = tally.columns[0].add(total, tally.answers(odds, known)[None])
-    return total, members

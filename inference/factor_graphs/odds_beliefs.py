@@ -29,6 +29,7 @@ class Read(NamedTuple):
         variables: by number of states, probabilities (K, n).
         factors: for each block, probabilities (2, 2, *shape); none where they were not wanted.
         inconsistency: largest difference between the belief of a variable and that of a factor about it, or None.
+        messages: with those of the counts, which follow from those of the pairs.
         evidence: for each tally, the log of the mean of the scores of each bag's count (G,).
     """
 
@@ -37,11 +38,16 @@ class Read(NamedTuple):
     factors: Sequence[Any]
     inconsistency: Any
     evidence: tuple[Any, ...]
+    messages: Messages
 
 
 def beliefs_at(net: Net, scores: Scores, messages: Messages, wanted: bool = True) -> Read:
-    """Read the beliefs at messages, which are logs of both states (2, *shape); of factors where these are wanted."""
-    odds = [[m[1] - m[0] for m in block] for block in messages[: len(net.blocks)]]
+    """Read the beliefs at messages of pairs, which are logs of both states (2, *shape).
+
+    What counts hear, and beliefs of factors and counts, are found where these are wanted: the laws of large counts are
+    more work than a sweep.
+    """
+    odds = [[m[1] - m[0] for m in block] for block in messages]
     base, one = scores.unary[2]
     total = (one - base)[None]
     for block, sent in zip(net.blocks, odds, strict=True):
@@ -51,14 +57,16 @@ def beliefs_at(net: Net, scores: Scores, messages: Messages, wanted: bool = True
     log_z, evidence = scores.constant + jnp.sum(base + softplus(total[0])), []
     others = {card: s for card, s in scores.unary.items() if card != 2}
     heard = total
-    for tally, (message, law) in zip(net.tallies, messages[len(net.blocks) :], strict=True):
+    for tally in net.tallies:
         members, holders = tally.columns
         card = tally.cardinalities[1]
-        own = tally.evidence(members.read(heard)[0], tally.scores(scores.unary[card]))
+        told, own = tally.solved(members.read(heard)[0], tally.scores(scores.unary[card]))
         log_z = log_z + jnp.sum(own)
         evidence.append(own)
-        total = members.add(total, (message[1] - message[0])[None])
+        total = members.add(total, told[None])
+        law = tally.told(members.read(heard)[0]) if wanted else jnp.zeros((card, len(own)), own.dtype)
         others[card] = holders.add(others[card], law)
+        messages = (*messages, (jnp.stack([jnp.minimum(-told, 0), jnp.minimum(told, 0)]), law))
     variables = {card: probabilities(s, 1) for card, s in others.items()}
     variables[2] = jnp.concatenate([jax.nn.sigmoid(-total), jax.nn.sigmoid(total)])
     if net.tallies:
@@ -79,7 +87,7 @@ def beliefs_at(net: Net, scores: Scores, messages: Messages, wanted: bool = True
             off = jnp.sum(own, axis=1 - axis)[1] - jax.nn.sigmoid(have)
             worst = jnp.maximum(worst, jnp.max(jnp.abs(off), initial=0.0))
         factors.append(own)
-    return Read(log_z, variables, factors, worst if wanted else None, tuple(evidence))
+    return Read(log_z, variables, factors, worst if wanted else None, tuple(evidence), messages)
 
 
 def _states(odds: Any) -> Any:

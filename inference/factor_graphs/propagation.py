@@ -79,7 +79,8 @@ def propagated(
             where that is known when they are taken; "allow" takes the messages for a fixed point that they are not;
             "unrolled" makes all `max_iters` sweeps, and differentiates these, which keeps the messages of each.
         strict: whether to raise an error where the run did not converge, as the verdict says otherwise.
-        factors: whether to give beliefs of the factors, which of millions take more memory than all else.
+        factors: whether to give beliefs of the factors, and of counts that no factor reads; of millions they take more
+            memory, and of large counts more time, than all else.
 
     Raises: LawfulError for settings out of range, and for an `init` of another structure; NotConvergedError as said.
 
@@ -217,7 +218,7 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
         point = point_at(net, scores, messages, exchange.hard, logs.temperature)
         total, point = log_z(net, scores, messages, point, logs.temperature), tempered(point, logs.temperature)
         beliefs = {card: probabilities(b, 1) for card, b in point.variables.items()}
-        variables = by_family(net, beliefs)
+        variables = by_family(net, beliefs, settings.factors)
         if not settings.factors:
             return total, (variables, none, None, point.evidence)
         tables = by_factors(net, factor_probabilities(net, point), beliefs)
@@ -231,16 +232,17 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
         unrolled = settings.gradient == "unrolled"
         held = parameters if unrolled else jax.lax.stop_gradient(parameters)
         ended = run(net, scores_of(net, *held), exchange, settings, tol, damping, first)
-        if isinstance(exchange, CountedOdds) or (isinstance(exchange, LogOdds) and set(structure.counts) == {2}):
+        messages, alone = ended.messages, set(structure.counts) == {2} and not net.tallies
+        if isinstance(exchange, CountedOdds) or (isinstance(exchange, LogOdds) and alone):
             # It is chosen where all numbers are known, so there is nothing to differentiate.
-            found = beliefs_at(net, scores_of(net, *held), jax.lax.stop_gradient(ended.messages), settings.factors)
+            found = beliefs_at(net, scores_of(net, *held), jax.lax.stop_gradient(messages), settings.factors)
             tables = by_factors(net, found.factors, found.variables) if settings.factors else none
-            total = found.log_z
-            others = by_family(net, found.variables), tables, found.inconsistency, found.evidence
+            total, messages = found.log_z, found.messages
+            others = by_family(net, found.variables, settings.factors), tables, found.inconsistency, found.evidence
         elif unrolled:
-            total, others = read(parameters, ended.messages, places)
+            total, others = read(parameters, messages, places)
         else:
-            point = settled(sent, parameters, ended.messages, places)
+            point = settled(sent, parameters, messages, places)
             total, others = stationary(read, parameters, point, places)
         verdict = _verdict(ended, jax.lax.stop_gradient(total), tol)
         if not unrolled:
@@ -256,7 +258,7 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
             info["inconsistency"] = off
         if net.tallies:
             info["impossible"] = impossible_bags(net, evidence)
-        return variables, factors, total, verdict, jax.lax.stop_gradient(ended.messages), info
+        return variables, factors, total, verdict, jax.lax.stop_gradient(messages), info
 
     return program
 
@@ -291,10 +293,15 @@ def _converged(verdict: Any) -> bool:
     return not isinstance(verdict, jax.core.Tracer) and bool((np.asarray(verdict) == number_of("converged")).all())
 
 
-def by_family(net: Net, beliefs: dict[int, Any]) -> tuple[Any, ...]:
-    """Give beliefs of the variables by family `(*shape, K)`, from those by number of states (K, n)."""
+def by_family(net: Net, beliefs: dict[int, Any], leaves: bool = True) -> tuple[Any, ...]:
+    """Give beliefs of the variables by family `(*shape, K)`, from those by number of states (K, n).
+
+    Without `leaves` those of counts that nothing else reads are None.
+    """
+    read = {net.structure.counted[tally.number].name for tally in net.tallies if not tally.leaf}
+    left_out = set() if leaves else {count.name for count in net.structure.counted} - read
     begun = dict.fromkeys(beliefs, 0)
-    found = []
+    found: list[Any] = []
     for family in net.structure.families:
         card, size = family.cardinality, family.size
         if not size:
@@ -302,7 +309,8 @@ def by_family(net: Net, beliefs: dict[int, Any]) -> tuple[Any, ...]:
             continue
         start = begun[card]
         begun[card] = start + size
-        found.append(beliefs[card][:, start : start + size].T.reshape((*family.shape, card)))
+        own = beliefs[card][:, start : start + size]
+        found.append(None if family.name in left_out else own.T.reshape((*family.shape, card)))
     return tuple(found)
 
 

@@ -76,16 +76,15 @@ class Tally:
         h = self.in_rows(self._turned(odds), -jnp.inf)
         return self._turned(self.in_column(counts.messages(h, known, accuracy=_accuracy(h))))
 
-    def both(self, odds: Any, known: Any) -> tuple[Any, Any]:
-        """Give what is sent to binary members (2, M) and to the counts (K, G), as logs."""
-        told = self.answers(odds, known)
-        law = self.law(self.in_rows(self._turned(odds), -jnp.inf), 1.0)
-        return jnp.stack([jnp.minimum(-told, 0), jnp.minimum(told, 0)]), law
-
-    def evidence(self, odds: Any, known: Any) -> Any:
-        """Give the log of the mean of the scores of the counts (G,), under binary members of these log odds (M,)."""
+    def solved(self, odds: Any, known: Any) -> tuple[Any, Any]:
+        """Give the same, and the log of the mean of the scores of the counts (G,): one program serves both."""
         h = self.in_rows(self._turned(odds), -jnp.inf)
-        return counts.log_evidence(h, known, accuracy=_accuracy(h))
+        told, evidence = counts.solve(h, known, accuracy=_accuracy(h))
+        return self._turned(self.in_column(told)), evidence
+
+    def told(self, odds: Any) -> Any:
+        """Give what counts hear of binary members of these log odds (K, G), as logs."""
+        return self.law(self.in_rows(self._turned(odds), -jnp.inf), 1.0)
 
     def _turned(self, odds: Any) -> Any:
         """Change the sense of members that count when they are zero; twice leaves it."""

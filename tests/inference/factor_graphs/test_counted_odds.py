@@ -46,6 +46,9 @@ def test_log_odds_of_pairs_and_counts_have_the_fixed_point_of_the_general_form(s
     np.testing.assert_allclose(fast.factor_beliefs("pairs"), plain.factor_beliefs("pairs"), atol=1e-9)
     with pytest.raises(LawfulError, match="factors=False"):
         early.factor_beliefs("pairs")
+    assert set(early.beliefs) == {"y"} and early.factors == (None,)
+    with pytest.raises(LawfulError, match="count 'n' was left out"):
+        early.factor_beliefs("n")
     counts_at_once = np.where(np.broadcast_to(states, 11), early.beliefs["y"][:11, 1], early.beliefs["y"][:11, 0])
     np.testing.assert_allclose(counts_at_once[:5].sum(), 2, atol=1e-9)  # after one sweep, as at all times
     np.testing.assert_allclose(counts_at_once[5:8], 0, atol=1e-12)
@@ -91,3 +94,14 @@ def test_log_odds_tell_members_what_logs_do():
     assert found.converged
     np.testing.assert_allclose(found.beliefs["alone"], exact.beliefs["alone"], atol=1e-12)
     np.testing.assert_allclose(found.beliefs["n"].sum(axis=-1), 1, atol=1e-12)
+
+
+def test_a_bag_of_one_member_has_a_count_of_two_states():
+    graph = FactorGraph()
+    y = graph.variables("y", (2,), 2, np.array([[0.0, 0.3], [0.2, 0.0]]))
+    graph.factors("pair", [y[[0]], y[[1]]], np.array([[0.5, 0.0], [0.0, 1.0]]))
+    graph.count("n", y[:1], np.array([0.0, 0.7]))
+    found, exact = propagated(graph), eliminated(graph)
+    assert float(found.log_z) == pytest.approx(float(exact.log_z), rel=1e-12)
+    for name in ("y", "n"):
+        np.testing.assert_allclose(found.beliefs[name], exact.beliefs[name], atol=1e-12)
