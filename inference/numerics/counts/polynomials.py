@@ -44,15 +44,15 @@ def _sliding(a: jax.Array, g: jax.Array, length: int) -> jax.Array:
     a = jnp.pad(a, ((0, groups * GROUP - len(a)), (0, 0)))
     g = jnp.pad(g, ((0, groups * GROUP + length - 1 - len(g)), (0, 0)))
 
-    def add(total: jax.Array, k: jax.Array) -> tuple[jax.Array, None]:
+    def add(k: jax.Array, total: jax.Array) -> jax.Array:
         some = jax.lax.dynamic_slice_in_dim(a, k * GROUP, GROUP)
         window = jax.lax.dynamic_slice_in_dim(g, k * GROUP, length + GROUP - 1)
         # Without the barrier each term would slice for itself, which takes several times as long.
         some, window = (jax.lax.optimization_barrier(x) for x in (some, window))
-        return _terms(some, window, length, total), None
+        return _terms(some, window, length, total)
 
     start = jnp.zeros((length, a.shape[1]), a.dtype)
-    return jax.lax.scan(add, start, jnp.arange(groups, dtype=jnp.int32))[0]
+    return jax.lax.fori_loop(0, groups, add, start)
 
 
 def _terms(a: jax.Array, g: jax.Array, length: int, total: jax.Array | None = None) -> jax.Array:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .polynomials import correlate, correlate_by_fourier, multiply, multiply_by_fourier
+from .polynomials import WRITTEN_OUT, correlate, correlate_by_fourier, multiply, multiply_by_fourier
 
 FOURIER_FROM = 64
 
@@ -73,8 +73,13 @@ def hand_down(levels: Levels, weights: Float[Array, "S G"], fourier: bool = Fals
         half, parent = level.shape[1] // 2, _lanes(potential)
         if half:  # a single leaf is its own root
             average = correlate_by_fourier if _long(fourier, level) else correlate
-            both = [average(_lanes(level[:, k]), parent, len(level)) for k in (slice(half, None), slice(0, half))]
-            potential = jnp.concatenate([x.reshape(-1, half, level.shape[2]) for x in both], axis=1)
+            if len(level) > WRITTEN_OUT:  # one loop for both halves, as the code of loops is what takes long to compile
+                siblings = jnp.concatenate([level[:, half:], level[:, :half]], axis=1)
+                potential = average(_lanes(siblings), jnp.concatenate([parent, parent], axis=1), len(level))
+            else:
+                both = [average(_lanes(level[:, k]), parent, len(level)) for k in (slice(half, None), slice(0, half))]
+                potential = jnp.concatenate([x.reshape(-1, half, level.shape[2]) for x in both], axis=1)
+            potential = potential.reshape(-1, level.shape[1], level.shape[2])
             # Merged with the next level it would be rounded otherwise in a tree of another height.
             potential = jax.lax.optimization_barrier(potential)
     return potential[:, jnp.array(order(potential.shape[1]), dtype=jnp.int32)]  # reversing bits twice changes nothing
