@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = ["Round", "Rounds", "train"]
 
 MOST = 3  # rounds
 FOLDS, FOLDED_FROM = 5, 50  # cross-fitting, and from how many bags
+HALVES, MANY = 2, 200_000  # folds of more rows than these: half of so many say what all do, and fits take minutes
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Rounds:
 
     Attributes:
         number: of rounds at most; None stops by the held-out bags, after at most three.
-        folds: for log odds of rows from fits that did not see their bags; 0 for none, None for 5 from 50 bags on.
+        folds: for log odds of rows from fits that did not see their bags; 0 for none, None for 5 from 50 bags on, and 2
+            above 200,000 rows.
         count_weight: of the likelihood of the counts, beside the labels.
 
     >>> [Rounds().folds_for(Bags.from_ids(np.arange(n), np.ones(n))) for n in (40, 60)]
@@ -73,7 +76,7 @@ class Rounds:
         """Give the number of folds for these bags."""
         groups = len(np.unique(bags.groups[bags.known & (bags.sizes > 0)]))
         if self.folds is None:
-            return FOLDS if groups >= FOLDED_FROM else 0
+            return 0 if groups < FOLDED_FROM else HALVES if bags.n_rows > MANY else FOLDS
         return self.folds if groups >= self.folds else 0
 
 
@@ -185,14 +188,15 @@ class _Fits:
 
     def to_counts(self, bags: Bags) -> _Stage:
         def fit(bags: Bags) -> Fitted:
-            return self.learner.from_counts(self.X, bags, seed=self.seed)
+            return _asked_once(self.learner.from_counts(self.X, bags, seed=self.seed))
 
         return _Stage(fit, fit(bags))
 
     def to_labels(self, told: Labelling, bags: Bags) -> _Stage:
         def fit(bags: Bags) -> Fitted:
             weight = self.settings.count_weight
-            return self.learner.from_labels(self.X, told.posterior, bags, count_weight=weight, seed=self.seed)
+            fitted = self.learner.from_labels(self.X, told.posterior, bags, count_weight=weight, seed=self.seed)
+            return _asked_once(fitted)
 
         return _Stage(fit, fit(bags))
 
@@ -223,6 +227,14 @@ class _Fits:
         z = np.asarray(stage.fitted.logits(self.X) if out_of_bag is None else out_of_bag(), float)
         free = out_of_bag is not None and self.settings.folds_for(bags) > 0
         return stage._replace(calibration=calibrated(z, bags, slope="free" if free else "one"))
+
+
+def _asked_once(fitted: Fitted) -> Fitted:
+    """Keep the log odds out of bag, which take as long as a fit: calibration and labelling both ask for them."""
+    out_of_bag = fitted.details.get("out_of_bag")
+    if out_of_bag is None:
+        return fitted
+    return replace(fitted, details={**fitted.details, "out_of_bag": cache(out_of_bag)})
 
 
 def _note(

@@ -119,3 +119,26 @@ def test_scores_without_the_own_bag_calibrate_the_fit_and_tell_the_labels():
 def test_a_number_of_rounds_is_made_as_asked():
     z, bags, _ = told_rows()
     assert [len(run(Told(z, [z]), bags, number=number).rounds) for number in (0, 2)] == [1, 3]
+
+
+def test_log_odds_out_of_bag_are_asked_for_once():
+    z, bags, _ = told_rows()
+    asked = []
+
+    class Process(Told):
+        def _fitted(self, z):
+            def out_of_bag():
+                asked.append(len(self.known))
+                return z
+
+            fitted = super()._fitted(z)
+            return Fitted(fitted.decision_function, fitted.logits, {"out_of_bag": out_of_bag})
+
+    found = run(Process(z, [z]), bags, number=0)  # for calibration and for labels
+    assert asked == [1] and "out_of_bag" not in found.fitted.details
+
+
+def test_more_than_200000_rows_are_split_in_halves():
+    few, many = (Bags.from_ids(np.arange(n) // 2000, np.ones(n // 2000)) for n in (200_000, 202_000))
+    assert [Rounds().folds_for(bags) for bags in (few, many)] == [5, 2]
+    assert [Rounds(folds=n).folds_for(many) for n in (0, 3)] == [0, 3]
