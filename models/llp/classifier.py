@@ -54,8 +54,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         count_noise: how a reported count comes from the true one, as `Normal(1.0)`; None where they are equal.
         rounds: of labelling and fitting; "auto" stops by the likelihood of held-out counts, and makes none for
             "process", which is at rest where they would lead it.
-        cross_fit: number of folds that log odds for labelling come from, 0 for none; "auto" is 5 from 50 bags on,
-            and 2 above 200,000 rows.
+        cross_fit: number of folds that log odds for labelling come from, 0 for none; "auto" is 5 from 50 bags on.
         count_weight: weight of the likelihood of the counts in a fit to labels.
         random_state: seed of all randomness.
         max_iter: epochs of a net, or iterations of a logistic regression; None for those of the recipe.

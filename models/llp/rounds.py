@@ -28,7 +28,6 @@ __all__ = ["Round", "Rounds", "train"]
 
 MOST = 3  # rounds
 FOLDS, FOLDED_FROM = 5, 50  # cross-fitting, and from how many bags
-HALVES, MANY = 2, 200_000  # folds of more rows than these: half of so many say what all do, and fits take minutes
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,7 @@ class Rounds:
 
     Attributes:
         number: of rounds at most; None stops by the held-out bags, after at most three.
-        folds: for log odds of rows from fits that did not see their bags; 0 for none, None for 5 from 50 bags on, and 2
-            above 200,000 rows.
+        folds: for log odds of rows from fits that did not see their bags; 0 for none, None for 5 from 50 bags on.
         count_weight: of the likelihood of the counts, beside the labels.
 
     >>> [Rounds().folds_for(Bags.from_ids(np.arange(n), np.ones(n))) for n in (40, 60)]
@@ -76,7 +74,7 @@ class Rounds:
         """Give the number of folds for these bags."""
         groups = len(np.unique(bags.groups[bags.known & (bags.sizes > 0)]))
         if self.folds is None:
-            return 0 if groups < FOLDED_FROM else HALVES if bags.n_rows > MANY else FOLDS
+            return FOLDS if groups >= FOLDED_FROM else 0
         return self.folds if groups >= self.folds else 0
 
 

@@ -136,9 +136,3 @@ def test_log_odds_out_of_bag_are_asked_for_once():
 
     found = run(Process(z, [z]), bags, number=0)  # for calibration and for labels
     assert asked == [1] and "out_of_bag" not in found.fitted.details
-
-
-def test_more_than_200000_rows_are_split_in_halves():
-    few, many = (Bags.from_ids(np.arange(n) // 2000, np.ones(n // 2000)) for n in (200_000, 202_000))
-    assert [Rounds().folds_for(bags) for bags in (few, many)] == [5, 2]
-    assert [Rounds(folds=n).folds_for(many) for n in (0, 3)] == [0, 3]
