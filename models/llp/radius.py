@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
 from scipy.sparse import csr_matrix
+from scipy.sparse.linalg import eigsh
+from threadpoolctl import threadpool_limits
 
 from lawful.errors import LawfulError
 
@@ -21,6 +22,7 @@ __all__ = ["spectral_radius"]
 
 STEPS, WINDOW, NEAR = 600, 12, 1e-5
 TURNS, ENDED = 20, 1e-3  # of the equation for gains 1; each turn leaves a hundredth of the error
+KRYLOV = 10  # vectors that are kept
 CLOSE = (1e-2, 1e-3, 3e-5)  # of the first turns, and of all from the third on
 
 
@@ -94,42 +96,30 @@ def _of_ones(edges: np.ndarray, n_rows: int) -> float:
     found = float(degree @ degree / degree.sum()) - 1
     if found <= 1 + 1e-6:
         return 1.0  # rings alone
+    vector = None
     for turn in range(TURNS):
         root = np.where(live, 1 / np.sqrt(found**2 + np.maximum(degree, 1) - 1), 0).astype(np.float32)
-        m = _largest_eigenvalue(adjacency, root, CLOSE[min(turn, 2)])
+        even = np.where(live, 1 / np.maximum(root, 1e-30), 0).astype(np.float32)
+        even /= np.linalg.norm(even)
+        # From the last vector, with a part in every component, as the largest eigenvalue may pass to another one.
+        start = even if vector is None else np.abs(vector) + np.float32(0.1) * even
+        m, vector = _largest(adjacency, root, start, CLOSE[min(turn, 2)])
         before, found = found, m * (found**2 - 1) / (1 - m) - 1
         if turn >= 2 and abs(found - before) < ENDED * found:
             break
     return found
 
 
-def _largest_eigenvalue(adjacency: csr_matrix, root: np.ndarray, near: float) -> float:
-    """Give the largest eigenvalue of a symmetric matrix without negative entries between two roots (Lanczos).
+def _largest(adjacency: csr_matrix, root: np.ndarray, start: np.ndarray, near: float) -> tuple[float, np.ndarray]:
+    """Give the largest eigenvalue and its vector of a symmetric matrix without negative entries between two roots.
 
-    Rounding makes later vectors lean on earlier ones, which repeats eigenvalues and does not move the largest. ARPACK
-    would do, but its products of vectors are those of BLAS, whose threads wait for each other where others compute too.
+    On one thread: those of BLAS wait for each other on vectors, where others compute too, and gain nothing.
     """
     scaled = np.repeat(root, np.diff(adjacency.indptr)) * root[adjacency.indices]
     between = csr_matrix((scaled, adjacency.indices, adjacency.indptr), shape=adjacency.shape)
-    start = np.where(root > 0, 1 / np.maximum(root, 1e-30), 0)
-    now, last = (start / _product(start, start) ** 0.5).astype(np.float32), np.zeros_like(root)
-    aside, beside, largest = list[float](), list[float](), 0.0
-    for _ in range(STEPS):
-        after = between @ now
-        after -= np.float32(beside[-1] if beside else 0) * last
-        aside.append(_product(after, now))
-        after -= np.float32(aside[-1]) * now
-        beside.append(_product(after, after) ** 0.5)
-        top = (len(aside) - 1,) * 2
-        (largest,), vector = eigh_tridiagonal(aside, beside[:-1], select="i", select_range=top)
-        if beside[-1] * abs(vector[-1, 0]) <= near * largest:  # how far it is from an eigenvalue at most
-            break
-        last, now = now, after / np.float32(beside[-1])
-    return float(largest)
-
-
-def _product(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.sum(a * b, dtype=float))
+    with threadpool_limits(1, "blas"):
+        value, vector = eigsh(between, 1, which="LA", v0=start, tol=near, ncv=min(KRYLOV, len(root)))
+    return float(value[0]), vector[:, 0]
 
 
 def _by_edges(edges: np.ndarray, n_rows: int, gains: np.ndarray) -> Callable[[], float]:
