@@ -219,7 +219,8 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
     def _fit(self, X: np.ndarray, bags: Bags) -> LabelProportionClassifier:
         learner = learner_of(self.base, max_iter=self.max_iter)
         folds = None if self.cross_fit == "auto" else int(self.cross_fit)
-        rounds = Rounds(None if self.rounds == "auto" else int(self.rounds), folds, self.count_weight)
+        made = warned(X, bags, getattr(self, "feature_names_in_", None))
+        rounds = Rounds(None if self.rounds == "auto" else int(self.rounds), folds, self.count_weight, not made)
         rate = bags.base_rate
         self.n_bags_, self.n_iter_ = bags.n_bags, 1
         self.class_prior_ = np.array([1 - rate, rate] if np.ndim(rate) == 0 else rate)[: len(self.classes_)]
@@ -228,8 +229,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         tell = print if self.verbose else None
         found = learned(self.scaling_(X), bags, *settings, seed=self._seed(), tell=tell)
         self.learner_, self.posterior_, self.labelling_ = found.fitted, found.posterior, found.labelling
-        self.rounds_, self.best_round_ = found.rounds, found.best
-        self.notes_ = warned(X, bags, getattr(self, "feature_names_in_", None)) + found.notes
+        self.rounds_, self.best_round_, self.notes_ = found.rounds, found.best, made + found.notes
         self.graph_, self.coupling_ = found.near.graph, found.near.coupling
         self.identifiability_, self.residual_correlation_ = found.near.told, found.near.beyond
         return self

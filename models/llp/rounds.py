@@ -61,6 +61,8 @@ class Rounds:
         number: of rounds at most; None stops by the held-out bags, after at most three.
         folds: for log odds of rows from fits that did not see their bags; 0 for none, None for 5 from 50 bags on.
         count_weight: of the likelihood of the counts, beside the labels.
+        unseen: whether a row can be scored without its own bag. It cannot where bags were made by features: leaving out
+            a bag leaves out all rows like it, and scores by the others may run against its count.
 
     >>> [Rounds().folds_for(Bags.from_ids(np.arange(n), np.ones(n))) for n in (40, 60)]
     [0, 5]
@@ -69,9 +71,12 @@ class Rounds:
     number: int | None = None
     folds: int | None = None
     count_weight: float = 1.0
+    unseen: bool = True
 
     def folds_for(self, bags: Bags) -> int:
         """Give the number of folds for these bags."""
+        if not self.unseen:
+            return 0
         groups = len(np.unique(bags.groups[bags.known & (bags.sizes > 0)]))
         if self.folds is None:
             return FOLDS if groups >= FOLDED_FROM else 0
@@ -161,8 +166,7 @@ def train(
         final = final if best == 0 else at.to_labels(told, bags)
     else:
         final = stages[best]
-    kept = {name: value for name, value in final.fitted.details.items() if name != "out_of_bag"}  # it holds all rows
-    fitted = recalibrated(replace(final.fitted, details=kept), stages[best].calibration)
+    fitted = recalibrated(_without_rows(final.fitted), stages[best].calibration)
     return Trained(fitted, told, tuple(rounds), best, tuple(notes))
 
 
@@ -186,7 +190,8 @@ class _Fits:
 
     def to_counts(self, bags: Bags) -> _Stage:
         def fit(bags: Bags) -> Fitted:
-            return _asked_once(self.learner.from_counts(self.X, bags, seed=self.seed))
+            fitted = self.learner.from_counts(self.X, bags, seed=self.seed)
+            return _asked_once(fitted) if self.settings.unseen else _without_rows(fitted)
 
         return _Stage(fit, fit(bags))
 
@@ -233,6 +238,11 @@ def _asked_once(fitted: Fitted) -> Fitted:
     if out_of_bag is None:
         return fitted
     return replace(fitted, details={**fitted.details, "out_of_bag": cache(out_of_bag)})
+
+
+def _without_rows(fitted: Fitted) -> Fitted:
+    """Leave out the scores of the rows of the fit, which hold all of these."""
+    return replace(fitted, details={name: told for name, told in fitted.details.items() if name != "out_of_bag"})
 
 
 def _note(

@@ -114,6 +114,10 @@ def test_scores_without_the_own_bag_calibrate_the_fit_and_tell_the_labels():
     np.testing.assert_allclose(found.labelling.posterior, labelled(scale(2 * z), bags).posterior, rtol=1e-12)
     np.testing.assert_allclose(found.fitted.logits(X), scale(4 * z), rtol=1e-12)
     assert "out_of_bag" not in found.fitted.details
+    made = train(X, bags, Unseen(z, []), alone, Rounds(number=0, unseen=False))  # bags that were made by features
+    shift = calibrated(4 * z, bags, slope="one")
+    assert made.rounds[0].slope == 1
+    np.testing.assert_allclose(made.labelling.posterior, labelled(shift(4 * z), bags).posterior, rtol=1e-12)
 
 
 def test_a_number_of_rounds_is_made_as_asked():
