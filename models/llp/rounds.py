@@ -4,7 +4,8 @@ Law: nothing but covariates, counts and neighbours is read, for fitting and for 
 tells the counts of held-out bags better, by more than the standard error of the paired differences; where fewer than 20
 bags can be held out that comparison has no power, and one round is made. The last fit reads every bag.
 
-Labels of a run of messages that did not settle are never fitted to.
+Labels of a run of messages that did not settle are never fitted to. What calibration finds that counts do not confirm,
+and a learner that had not settled, are told in notes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ __all__ = ["Round", "Rounds", "train"]
 
 MOST = 3  # rounds
 FOLDS, FOLDED_FROM = 5, 50  # cross-fitting, and from how many bags
+UNCONFIRMED = (
+    "counts that were not fitted do not confirm the scores: probabilities are nearly the base rate, and the order of "
+    "rows is kept."
+)
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ def train(
     best = 0
     for number in range(1, most + 1):
         began = time.perf_counter()
-        told = label(at.log_odds(stages[-1], bags, held), shown, stages[-1].fitted)
+        told = label(at.log_odds(stages[-1], bags, held).mapped, shown, stages[-1].fitted)
         if not told.usable:
             notes.append(
                 f"round {number}: messages were {told.verdict} without coupling too; nothing was fitted to them."
@@ -159,13 +164,19 @@ def train(
         if not helps:
             break
         best = number
+    flat = stages[best].calibration.flat
     if held.any() or told is None or not told.usable:  # with all counts: the labels, and the fit to them
         final = stages[max(best - 1, 0)]
         final = _Stage(final.fit, final.fit(bags)) if held.any() else final
-        told = label(at.log_odds(final, bags, np.zeros_like(held)), bags, final.fitted)
+        scored = at.log_odds(final, bags, np.zeros_like(held))
+        told, flat = label(scored.mapped, bags, final.fitted), flat or scored.calibration.flat
         final = final if best == 0 else at.to_labels(told, bags)
     else:
         final = stages[best]
+    if flat:
+        notes.append(UNCONFIRMED)
+    if not final.fitted.details.get("settled", True):
+        notes.append("the learner had not settled when its steps were used up.")
     fitted = recalibrated(_without_rows(final.fitted), stages[best].calibration)
     return Trained(fitted, told, tuple(rounds), best, tuple(notes))
 
@@ -177,6 +188,17 @@ class _Stage(NamedTuple):
     fitted: Fitted
     calibration: Calibration = Calibration()
     held: np.ndarray = np.empty(0)
+
+
+class _Scored(NamedTuple):
+    """Log odds of the rows, and their calibration."""
+
+    raw: np.ndarray
+    calibration: Calibration
+
+    @property
+    def mapped(self) -> np.ndarray:
+        return self.calibration(self.raw)
 
 
 @dataclass(frozen=True)
@@ -203,19 +225,19 @@ class _Fits:
 
         return _Stage(fit, fit(bags))
 
-    def log_odds(self, stage: _Stage, bags: Bags, held: np.ndarray) -> np.ndarray:
+    def log_odds(self, stage: _Stage, bags: Bags, held: np.ndarray) -> _Scored:
         """Give calibrated log odds for labelling: from fits that did not see the bag, where there are enough bags."""
         shown = without_counts(bags, held)
         folds = self.settings.folds_for(shown)
         out_of_bag = stage.fitted.details.get("out_of_bag")
         if out_of_bag is not None:  # as from a fit for each bag without it, at once
             z = out_of_bag()
-            return calibrated(z, bags, ~held, slope="free" if folds else "one")(z)
+            return _Scored(z, calibrated(z, bags, ~held, slope="free" if folds else "one"))
         if folds:
             z = cross_fitted(stage.fit, self.X, shown, stage.fitted, folds, self.seed)
-            return calibrated(z, bags, ~held, slope="free")(z)
+            return _Scored(z, calibrated(z, bags, ~held, slope="free"))
         z = np.asarray(stage.fitted.logits(self.X), float)
-        return calibrated(z, bags, ~held, slope="one")(z)
+        return _Scored(z, calibrated(z, bags, ~held, slope="one"))
 
     def judged(self, stage: _Stage, bags: Bags, held: np.ndarray) -> _Stage:
         """Calibrate a fit on the bags held out, and tell their counts; without any, on scores that are out of bag.

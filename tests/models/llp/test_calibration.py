@@ -87,10 +87,29 @@ def test_few_bags_do_not_make_log_odds_steeper():
     assert calibrated(z, few).slope <= 1 < calibrated(z, few, slope="free").slope
 
 
-def test_log_odds_that_run_against_the_counts_are_taken_for_nothing():
+def test_log_odds_that_run_against_the_counts_are_taken_for_nearly_nothing_and_keep_their_order():
     z, bags = told()
-    found = calibrated(-z, bags)
-    assert found.slope == 0 and found.shift == pytest.approx(np.log(bags.base_rate / (1 - bags.base_rate)), abs=0.01)
+    found, confirmed = calibrated(-z, bags), calibrated(z, bags)
+    mapped = found(-z)
+    assert found.flat and not confirmed.flat
+    assert np.std(mapped) == pytest.approx(0.01, rel=1e-9)
+    assert np.mean(mapped) == pytest.approx(np.log(bags.base_rate / (1 - bags.base_rate)), abs=0.01)
+    np.testing.assert_array_equal(np.argsort(mapped), np.argsort(-z))
+
+
+def test_log_odds_all_alike_are_moved_and_not_made_steeper():
+    bags = told()[1]
+    found = calibrated(np.full(N, 3.0), bags)
+    assert found.slope == 1 and not found.flat
+    assert 3 + found.shift == pytest.approx(np.log(bags.base_rate / (1 - bags.base_rate)), abs=1e-4)
+
+
+@pytest.mark.parametrize("report", [0, SIZE])
+def test_counts_of_one_label_alone_leave_log_odds_as_they_are(report):
+    z, bags = told()
+    rest = Bags.from_ids(bags.ids, np.where(np.arange(bags.n_bags) < 30, report, bags.counts))
+    found = calibrated(z, rest, np.arange(bags.n_bags) < 30)  # the likeliest shift is infinite
+    assert found.slope == 1 and found.shift == 0
 
 
 def test_separable_counts_leave_the_slope_finite():

@@ -140,3 +140,20 @@ def test_log_odds_out_of_bag_are_asked_for_once():
 
     found = run(Process(z, [z]), bags, number=0)  # for calibration and for labels
     assert asked == [1] and "out_of_bag" not in found.fitted.details
+
+
+def test_scores_that_counts_do_not_confirm_keep_the_order_of_rows_and_a_note_says_so():
+    z, bags, _ = told_rows()
+
+    class Against(Told):
+        def _fitted(self, z):
+            return replace(super()._fitted(z), details={"out_of_bag": lambda: -z})
+
+    X = np.arange(bags.n_rows)[:, None]
+    found = train(X, bags, Against(z, []), alone, Rounds(number=0))
+    mapped = found.fitted.logits(X)
+    np.testing.assert_array_equal(np.argsort(mapped), np.argsort(z))
+    assert np.ptp(mapped) < 0.1 and any("do not confirm" in note for note in found.notes)
+    own = np.flatnonzero(bags.ids == np.flatnonzero(bags.counts == 2)[0])  # within a bag labels have an order too
+    np.testing.assert_array_equal(np.argsort(found.labelling.posterior[own]), np.argsort(-z[own]))
+    assert not any("do not confirm" in note for note in run(Told(z, []), bags, number=0).notes)
