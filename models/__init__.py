@@ -8,6 +8,7 @@ if __name__ == "models":
 
 from . import (
     dynamic,
+    gaussian_moe,
     grammar,
     hierarchical,
     llp,
@@ -33,6 +34,7 @@ __all__ = [
     "LinearGaussian",
     "Smoothed",
     "dynamic",
+    "gaussian_moe",
     "grammar",
     "hierarchical",
     "kalman_filter",

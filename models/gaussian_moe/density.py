@@ -1,0 +1,117 @@
+"""The density of a Gaussian mixture of experts in closed form, and what follows from it.
+
+Law: it is the density of `program.gaussian_moe` with its labels summed out, and responsibilities are their conditional.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lawful.errors import LawfulError, ObservationError
+
+from .gates import Gate, log_weights
+from .parameters import Parameters
+
+__all__ = ["Mixture", "log_terms"]
+
+
+def log_terms(
+    gate: Gate, parameters: Parameters, x: Float[Array, "d n"], y: Float[Array, " n"]
+) -> Float[Array, "k n"]:
+    """Give log w_i(x) + log N(y; a_i' x + b_i, nu_i), rows of the data along the last axis."""
+    nu = parameters.nu[:, None]
+    error = y[None] - parameters.a @ x - parameters.b[:, None]
+    return log_weights(gate, parameters, x) - 0.5 * (jnp.log(2 * jnp.pi * nu) + error**2 / nu)
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """A Gaussian mixture of experts with known parameters.
+
+    Args:
+        gate: how weights are made of scores.
+        parameters: of the gate and of the experts.
+
+    >>> told = Parameters.of([25.0, 0.0], [-8.0, 0.0], [-20.0, 20.0], [15.0, -5.0], [0.09, 0.16])
+    >>> mixture = Mixture(Gate(), told)
+    >>> mixture.responsibilities(jnp.array([[0.32]]), jnp.array([1.4])).round(3).tolist()
+    [[0.0, 1.0]]
+    """
+
+    gate: Gate
+    parameters: Parameters
+
+    def __post_init__(self) -> None:
+        """Check that a top-K gate has experts enough."""
+        if self.gate.top_k is not None and self.gate.top_k > self.parameters.n_experts:
+            raise LawfulError(
+                f"Mixture: top_k={self.gate.top_k} of {self.parameters.n_experts} experts. Fix: give at most as many."
+            )
+
+    def weights(self, X: Any) -> jax.Array:
+        """Give the weights of the experts (n, k) at covariates (n, d)."""
+        return jnp.exp(log_weights(self.gate, self.parameters, self._columns(X))).T
+
+    def log_density(self, X: Any, y: Any) -> jax.Array:
+        """Give log p(y | x) of each row (n,), for covariates (n, d) and answers (n,).
+
+        >>> told = Parameters.of([0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [-1.0, 1.0], [1.0, 1.0])
+        >>> Mixture(Gate(), told).log_density(jnp.zeros((1, 1)), jnp.zeros(1)).round(4).tolist()
+        [-1.4189]
+        """
+        x, y = self._data(X, y)
+        return jax.nn.logsumexp(log_terms(self.gate, self.parameters, x, y), axis=0)
+
+    def responsibilities(self, X: Any, y: Any) -> jax.Array:
+        """Give the probabilities of the experts given x and y (n, k)."""
+        x, y = self._data(X, y)
+        return jax.nn.softmax(log_terms(self.gate, self.parameters, x, y), axis=0).T
+
+    def predict(self, X: Any) -> jax.Array:
+        """Give E[y | x] of each row (n,)."""
+        x = self._columns(X)
+        means = self.parameters.a @ x + self.parameters.b[:, None]
+        return jnp.sum(jnp.exp(log_weights(self.gate, self.parameters, x)) * means, axis=0)
+
+    def sample(self, key: Any, X: Any) -> jax.Array:
+        """Draw an answer for each row (n,), by the inverse of the cumulated weights of the experts.
+
+        >>> told = Parameters.of([0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [-1.0, 1.0], [1.0, 1.0])
+        >>> Mixture(Gate(), told).sample(jax.random.key(0), jnp.zeros((3, 1))).shape
+        (3,)
+        """
+        x = self._columns(X)
+        choose, noise = jax.random.split(key)
+        below = jnp.cumsum(jnp.exp(log_weights(self.gate, self.parameters, x)), axis=0)
+        u = jax.random.uniform(choose, (1, x.shape[1]), x.dtype) * below[-1:]
+        # An expert of weight zero ends where it begins, so that no u falls on it.
+        label = jnp.minimum(jnp.sum(below <= u, axis=0), len(below) - 1)
+        mean = jnp.sum(self.parameters.a[label].T * x, axis=0) + self.parameters.b[label]
+        return mean + jnp.sqrt(self.parameters.nu[label]) * jax.random.normal(noise, (x.shape[1],), x.dtype)
+
+    def _columns(self, X: Any) -> jax.Array:
+        """Check covariates and lay them out with rows along the last axis."""
+        found = X if isinstance(X, jax.Array) else jnp.asarray(np.asarray(X, float))
+        d = self.parameters.beta1.shape[1]
+        if found.ndim != 2 or found.shape[1] != d:
+            raise ObservationError(
+                f"covariates have the shape {found.shape}, expected (rows, {d}). Fix: give one column a covariate; "
+                "X[:, None] makes a column."
+            )
+        return found.T
+
+    def _data(self, X: Any, y: Any) -> tuple[jax.Array, jax.Array]:
+        x = self._columns(X)
+        found = y if isinstance(y, jax.Array) else jnp.asarray(np.asarray(y, float))
+        if found.shape != (x.shape[1],):
+            raise ObservationError(
+                f"answers have the shape {found.shape}, expected ({x.shape[1]},), one for each row of X. Fix: give a "
+                "flat array, as y.ravel()."
+            )
+        return x, found
