@@ -21,9 +21,7 @@ from .parameters import Parameters
 __all__ = ["Mixture", "log_terms"]
 
 
-def log_terms(
-    gate: Gate, parameters: Parameters, x: Float[Array, "d n"], y: Float[Array, " n"]
-) -> Float[Array, "k n"]:
+def log_terms(gate: Gate, parameters: Parameters, x: Float[Array, "d n"], y: Float[Array, " n"]) -> Float[Array, "k n"]:
     """Give log w_i(x) + log N(y; a_i' x + b_i, nu_i), rows of the data along the last axis."""
     nu = parameters.nu[:, None]
     error = y[None] - parameters.a @ x - parameters.b[:, None]

@@ -99,8 +99,7 @@ def sums_of(experts: Experts, rows: Rows, top: Gate | None = None) -> Sums:
     k, p = experts.line.shape
     one, other, number = pairs(p)
     left, right, both = pairs(k - 1)
-    settled = jnp.where(jnp.arange(k) == k, 0.0, experts.nu)  # (k,), in the type of the data
-    scale = -0.5 * jnp.log(2 * jnp.pi * settled)
+    scale = -0.5 * jnp.log(2 * jnp.pi * experts.nu)[:, None]
 
     def of_block(block: Rows) -> tuple[Any, ...]:
         score = experts.gate @ block.x
@@ -108,7 +107,7 @@ def sums_of(experts: Experts, rows: Rows, top: Gate | None = None) -> Sums:
             score = jnp.where(active_experts(top, experts.parameters(), block.x[:-1]), score, -jnp.inf)
         log_weight = jax.nn.log_softmax(score, axis=0)
         error = block.y[None] - experts.line @ block.x
-        term = log_weight + scale[:, None] - 0.5 * error**2 / settled[:, None]
+        term = log_weight + scale - 0.5 * error**2 / experts.nu[:, None]
         log_density = jax.nn.logsumexp(term, axis=0)
         r = jnp.exp(term - log_density[None]) * block.weight[None]
         w = jnp.exp(log_weight)

@@ -52,9 +52,8 @@ class Parameters(NamedTuple):
         slopes = [value[:, None] if value.ndim == 1 else value for value in slopes]
         rest = [np.asarray(value, float) for value in (beta0, b, nu, tau)]
         k, d = slopes[0].shape if slopes[0].ndim == 2 else (0, 0)
-        shapes = {"beta1": (slopes[0], (k, d)), "a": (slopes[1], (k, d))}
-        shapes |= {name: (value, (k,)) for name, value in zip(("beta0", "b", "nu"), rest, strict=False)}
-        for name, (value, shape) in (shapes | {"tau": (rest[3], ())}).items():
+        names = ("beta1", "a", "beta0", "b", "nu", "tau")
+        for name, value, shape in zip(names, [*slopes, *rest], [(k, d), (k, d), (k,), (k,), (k,), ()], strict=True):
             if value.shape != shape or k == 0:
                 expected = shape if k else "(experts, covariates)"
                 raise LawfulError(
@@ -79,7 +78,8 @@ def permuted(parameters: Parameters, order: Any) -> Parameters:
     [6.0, 5.0]
     """
     index = np.asarray(order)
-    return Parameters(*(value[index] for value in parameters[:-1]), tau=parameters.tau)
+    beta1, beta0, a, b, nu = (value[index] for value in parameters[:-1])
+    return Parameters(beta1, beta0, a, b, nu, parameters.tau)
 
 
 def shifted(parameters: Parameters, t1: Any, t0: Any) -> Parameters:

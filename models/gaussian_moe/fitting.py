@@ -1,0 +1,144 @@
+"""A fit from one start: EM far from the maximum, Newton's method near it, in units in which data have variance 1.
+
+| gate | how |
+| --- | --- |
+| "softmax", and "temperature" with tau pinned | EM, then Newton on the log likelihood |
+| "topk" | EM with the active set of the current gate: nothing has a gradient through the selection |
+| "temperature" with tau free, "activated" | Newton on the log likelihood, in log tau |
+
+Law: the log likelihood is never below that of the start, as far as the start obeys the limits.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .ascent import ascend
+from .curvature import coordinates, derivatives, parameters_at
+from .em import Experts, Limits, bounded, climb
+from .gates import Gate
+from .parameters import Parameters, Units, standardised, unstandardised
+from .rows import BLOCK, rows_of
+
+__all__ = ["Fit", "Settings", "fit_from"]
+
+
+class Settings(NamedTuple):
+    """How long to look, and what keeps fits finite; all in units in which data have variance 1.
+
+    Attributes:
+        floor: least variance of an expert.
+        bound: largest norm of a row of beta1.
+        em_gain: least gain of log likelihood of an iteration of EM that is worth another.
+        em_most: largest number of iterations of EM.
+        slope: length of the gradient of the mean log density at which Newton's method stops.
+        newton_most: largest number of its steps; 0 for EM alone.
+    """
+
+    floor: Any = 1e-6
+    bound: Any = 1e3
+    em_gain: Any = 1e-6
+    em_most: Any = 2000
+    slope: Any = 1e-6
+    newton_most: Any = 500
+
+
+class Fit(NamedTuple):
+    """A fit from one start.
+
+    Attributes:
+        parameters: in the units of the data.
+        log_likelihood: of all rows, ().
+        iterations: of EM.
+        steps: of Newton's method.
+        slope: length of the gradient of the mean log density in the end, in coordinates of standardised data; NaN for
+            top-K gates, which have none.
+        converged: whether the gradient is shorter than asked for, at no saddle; of top-K gates, whether EM has stopped.
+        bound_active: whether a row of beta1 is as long as it may be: then the likelihood still grows with it.
+        floor_active: whether a variance is as small as it may be.
+    """
+
+    parameters: Parameters
+    log_likelihood: Any
+    iterations: Any
+    steps: Any
+    slope: Any
+    converged: Any
+    bound_active: Any
+    floor_active: Any
+
+
+def fit_from(
+    gate: Gate,
+    start: Parameters,
+    x: Float[Array, "n d"],
+    y: Float[Array, " n"],
+    settings: Settings = Settings(),
+    *,
+    free: bool = False,
+    block: int = BLOCK,
+) -> Fit:
+    """Fit a mixture of experts from one start; a function of arrays, for jit, vmap and maps over replications.
+
+    Args:
+        gate: how weights are made of scores.
+        start: parameters to begin with.
+        x: covariates (n, d).
+        y: answers (n,).
+        settings: how long to look.
+        free: whether the temperature of the gate "temperature" is learned, which the data cannot tell from a scale.
+        block: rows that are looked at at once.
+
+    >>> x = jnp.linspace(0.0, 1.0, 60)
+    >>> y = jnp.where(x < 0.3, 20 * x - 5, 15 - 20 * x) + 0.3 * jnp.sin(400 * x)
+    >>> told = Parameters.of([25.0, 0.0], [-8.0, 0.0], [-20.0, 20.0], [15.0, -5.0], [0.09, 0.16])
+    >>> found = fit_from(Gate(), told, x[:, None], y)
+    >>> bool(found.converged), found.parameters.a[:, 0].round(1).tolist()
+    (True, [-19.9, 19.9])
+    """
+    k, d = start.a.shape
+    units = Units.of(x, y, centred=gate.linear)
+    inside = standardised(jax.tree.map(lambda v: jnp.asarray(v, x.dtype), start), units)
+    inside = inside._replace(nu=jnp.maximum(inside.nu, 2 * settings.floor))
+    n = len(y)
+    rows = rows_of((x - units.x_mean[None]) / units.x_scale[None], (y - units.y_mean) / units.y_scale, block=block)
+    by_newton = gate.kind == "activated" or (gate.kind == "temperature" and free)
+    reduced = gate if by_newton or gate.kind == "topk" else Gate()  # a pinned temperature is divided out
+    iterations, value = jnp.zeros((), int), jnp.zeros((), x.dtype)
+    steps, slope, converged = jnp.zeros((), int), jnp.full((), jnp.nan, x.dtype), jnp.zeros((), bool)
+    if not by_newton:
+        limits = Limits(settings.floor, settings.bound)
+        top = gate if gate.kind == "topk" else None
+        state = climb(Experts.of(inside), rows, limits, settings.em_gain, settings.em_most, top)
+        inside, value, iterations = state.experts.parameters(), state.sums.log_likelihood, state.iterations
+        converged = state.gain < settings.em_gain
+    if gate.kind != "topk":
+        size = k * d if gate.kind == "activated" else (k - 1) * (d + 1)
+
+        def allowed(theta: jax.Array) -> jax.Array:
+            part = theta[:size].reshape(-1, d if gate.kind == "activated" else d + 1)
+            whole = jnp.pad(part, [(0, 0), (0, 1)]) if gate.kind == "activated" else part
+            short = bounded(whole, settings.bound)[:, : part.shape[1]]
+            return jnp.concatenate([short.reshape(-1), theta[size:]])
+
+        evaluate = derivatives(reduced, rows, settings.floor, k)
+        theta = coordinates(reduced, inside, settings.floor)
+        end = ascend(evaluate, theta, tol=settings.slope, most=settings.newton_most, allowed=allowed)
+        inside = parameters_at(reduced, end.theta, settings.floor, k, d)
+        value, steps, converged = end.local.value * n, end.iterations, end.converged
+        slope = jnp.sqrt(jnp.sum(end.local.slope**2))
+    norm = jnp.sqrt(jnp.max(jnp.sum(inside.beta1**2, axis=1)))
+    return Fit(
+        unstandardised(inside, units),
+        value - n * jnp.log(units.y_scale),
+        iterations,
+        steps,
+        slope,
+        converged,
+        norm >= settings.bound * (1 - 1e-6),
+        jnp.min(inside.nu) <= settings.floor * (1 + 1e-3),
+    )

@@ -1,0 +1,92 @@
+"""Fisher's information of one observation, by quadrature over the answers, or from scores of data.
+
+Coordinates: beta1 of all experts but the last, beta0 of the same, a, b, nu, and tau where the gate has one. The
+activated gate has beta1 of the last expert as well, which a shift of its scores cannot take up.
+
+Law: it is the mean of the outer product of the score. A gate "temperature" has exactly one direction without any, that
+of (beta1, beta0, tau): its scale.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .density import Mixture, log_terms
+from .gates import Gate
+from .hellinger import unit_nodes
+from .parameters import Parameters
+
+__all__ = ["fisher", "flat", "scaled_eigenvalues", "score_information", "unflat"]
+
+REACH, STEP = 9.0, 0.05
+
+
+def flat(gate: Gate, parameters: Parameters) -> jax.Array:
+    """Lay the coordinates out as one vector.
+
+    >>> told = Parameters.of([25.0, 0.0], [-8.0, 0.0], [-20.0, 20.0], [15.0, -5.0], [0.09, 0.16])
+    >>> flat(Gate("temperature"), told).round(2).tolist()
+    [25.0, -8.0, -20.0, 20.0, 15.0, -5.0, 0.09, 0.16, 1.0]
+    """
+    beta1, beta0, a, b, nu, tau = parameters
+    if gate.kind != "activated":
+        beta1 = (beta1 - beta1[-1:])[:-1]
+    parts = [beta1.reshape(-1), (beta0 - beta0[-1])[:-1], a.reshape(-1), b, nu]
+    return jnp.concatenate(parts + ([jnp.asarray(tau)[None]] if gate.kind in ("temperature", "activated") else []))
+
+
+def unflat(gate: Gate, vector: jax.Array, k: int, d: int) -> Parameters:
+    """Undo `flat`."""
+    rows = k if gate.kind == "activated" else k - 1
+    beta1, beta0, a, b, nu, tau = jnp.split(vector, np.cumsum([rows * d, k - 1, k * d, k, k]))
+    beta1 = jnp.concatenate([beta1.reshape(rows, d), jnp.zeros((k - rows, d), vector.dtype)])
+    beta0 = jnp.concatenate([beta0, jnp.zeros((1,), vector.dtype)])
+    return Parameters(beta1, beta0, a.reshape(k, d), b, nu, tau[0] if len(tau) else jnp.ones((), vector.dtype))
+
+
+def fisher(mixture: Mixture, X: Any = None) -> jax.Array:
+    """Give the information of one observation (m, m), averaged over covariates.
+
+    Args:
+        mixture: with gates that have a gradient, all but top-K.
+        X: covariates (n, d); by default one covariate that is uniform on [0, 1].
+
+    >>> told = Parameters.of([0.0], [0.0], [0.0], [0.0], [4.0])
+    >>> fisher(Mixture(Gate(), told)).round(4).tolist()
+    [[0.0833, 0.125, 0.0], [0.125, 0.25, 0.0], [0.0, 0.0, 0.0312]]
+    """
+    x, weight = unit_nodes() if X is None else (np.asarray(X, float), np.full(len(X), 1 / len(X)))
+    t = jnp.arange(-REACH, REACH + STEP / 2, STEP)
+    mass = STEP * jnp.exp(-0.5 * t**2) / jnp.sqrt(2 * jnp.pi)
+    p = mixture.parameters
+    # E[f] = sum_i w_i E_i[f], and the answers of expert i on a grid about its mean.
+    means = jnp.asarray(x) @ p.a.T + p.b[None]
+    y = means[..., None] + jnp.sqrt(p.nu)[None, :, None] * t[None, None]
+    each = jnp.asarray(weight)[:, None, None] * mixture.weights(x)[..., None] * mass[None, None]
+    columns = jnp.broadcast_to(jnp.asarray(x)[:, None, None], (*y.shape, x.shape[1])).reshape(-1, x.shape[1])
+    return score_information(mixture, columns, y.reshape(-1), each.reshape(-1))
+
+
+def score_information(mixture: Mixture, X: Any, y: Any, weight: Any = None) -> jax.Array:
+    """Give the mean outer product of the scores of data (m, m), or their sum with weights (n,)."""
+    gate, (k, d) = mixture.gate, mixture.parameters.a.shape
+    x, y = jnp.asarray(X).T, jnp.asarray(y)
+
+    def log_density(vector: jax.Array) -> jax.Array:
+        return jax.nn.logsumexp(log_terms(gate, unflat(gate, vector, k, d), x, y), axis=0)
+
+    score = jax.jacfwd(log_density)(flat(gate, mixture.parameters))
+    weight = jnp.full(len(y), 1 / len(y)) if weight is None else jnp.asarray(weight)
+    return (score * weight[:, None]).T @ score
+
+
+def scaled_eigenvalues(information: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Give eigenvalues, ascending, and eigenvectors of an information with its diagonal scaled to 1."""
+    found = np.asarray(information, float)
+    root = np.sqrt(np.diagonal(found))
+    values, vectors = np.linalg.eigh(found / root[:, None] / root)
+    return values, vectors
