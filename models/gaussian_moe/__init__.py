@@ -1,11 +1,36 @@
 """Gaussian mixtures of experts: p(y | x) = sum_i w_i(x) N(y; a_i' x + b_i, nu_i), with gates of several kinds.
 
-Law: the density in closed form is that of an ordinary program with its labels summed out.
+Law: the density in closed form is that of an ordinary program with its labels summed out. Fits never lower the
+likelihood, and are compared with a truth by losses that neither shifts nor permutations change.
 """
 
 from .density import Mixture
+from .estimator import GaussianMoE
+from .fitting import Fit, Settings, fit_from
 from .gates import Gate
+from .hellinger import hellinger
+from .information import fisher
 from .parameters import Parameters
 from .program import gaussian_moe
+from .rates import Rates, rate_study
+from .top_one import fit_top_one
+from .voronoi import Alignment, align, voronoi_loss
 
-__all__ = ["Gate", "Mixture", "Parameters", "gaussian_moe"]
+__all__ = [
+    "Alignment",
+    "Fit",
+    "Gate",
+    "GaussianMoE",
+    "Mixture",
+    "Parameters",
+    "Rates",
+    "Settings",
+    "align",
+    "fisher",
+    "fit_from",
+    "fit_top_one",
+    "gaussian_moe",
+    "hellinger",
+    "rate_study",
+    "voronoi_loss",
+]

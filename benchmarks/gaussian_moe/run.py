@@ -1,0 +1,125 @@
+"""Study the rates of Gaussian mixtures of experts: `python benchmarks/gaussian_moe/run.py`; see ../README.md.
+
+A run goes on where it stopped: a study and a size that are in the file of records are not run again.
+"""
+
+import argparse
+import csv
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    os.environ["JAX_ENABLE_X64"] = "1"  # losses and curvatures need it
+
+from benchmarks.gaussian_moe.bars import Bar, bars_of_information, bars_of_rates
+from benchmarks.gaussian_moe.catalogue import QUICK, SIZES, STUDIES
+from benchmarks.harness.environments import ignored_folder
+from benchmarks.harness.records import commit
+from lawful.models.gaussian_moe import Rates
+from lawful.models.gaussian_moe.rates import measured, slope_of
+
+BENCHMARKS = Path(__file__).resolve().parents[1]
+RESULTS, PARTIAL = BENCHMARKS / "results" / "gaussian_moe", BENCHMARKS / ".partial" / "gaussian_moe"
+KEY = 0
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Run what is missing, size by size, and write the table and the plots."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("studies", nargs="*", metavar="STUDY", help=f"of {', '.join(STUDIES)}; all if none")
+    parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
+    parser.add_argument("--replications", type=int, default=40)
+    parser.add_argument("--quick", action="store_true", help="four sizes up to 10,000, 20 replications")
+    parser.add_argument("--out", type=Path, help="folder of the results; .partial/ for a part of a run")
+    options = parser.parse_args(given)
+    unknown = set(options.studies) - set(STUDIES)
+    if unknown:
+        parser.error(f"unknown study {', '.join(sorted(unknown))}; there are {', '.join(STUDIES)}")
+    if options.quick:
+        options.sizes, options.replications = list(QUICK), 20
+    whole = not options.studies and options.sizes == list(SIZES) and options.replications == 40
+    folder = options.out or (RESULTS if whole else ignored_folder(PARTIAL.parent) / PARTIAL.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in options.sizes:  # the cheap ones first
+        for name in options.studies or STUDIES:
+            run_cell(folder / f"{name}.csv", name, n, options.replications)
+    write_page(folder)
+
+
+def run_cell(file: Path, name: str, n: int, replications: int) -> None:
+    """Run one study at one size, unless its file has it, and add it to the file."""
+    study = STUDIES[name]
+    rows = read(file)
+    if sum(int(row["n"]) == n for row in rows) >= replications:
+        return
+    rows = [row for row in rows if int(row["n"]) != n]
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = measured(KEY, study.truth, study.model, n, replications, **study.settings)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    spent = {"cpu_s": round(cpu / replications, 4), "commit": commit()}
+    rows += [{key: str(value) for key, value in (row | spent).items()} for row in found]
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"{name} n={n}: {replications} replications, {cpu:.1f} CPU s, {wall:.1f} s", flush=True)
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    """Read records, none where there is no file."""
+    if not file.exists():
+        return []
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def write_page(folder: Path) -> None:
+    """Write the table of all records of a folder, and a plot of each study."""
+    from matplotlib import pyplot
+
+    frames = {name: pandas.read_csv(folder / f"{name}.csv") for name in STUDIES if (folder / f"{name}.csv").exists()}
+    parts = ["# Gaussian mixtures of experts: rates", "Medians over replications; x uniform on [0, 1]."]
+    parts += ["## Bars", bars_table([*bars_of_rates(frames), *bars_of_information()])]
+    for name, frame in frames.items():
+        study = STUDIES[name]
+        columns = [column for column in study.columns if column in frame]
+        parts += [f"## {name}: {study.title}", table(frame, columns), f"![medians]({name}.png)"]
+        figure, ax = pyplot.subplots(figsize=(6, 4), layout="constrained")
+        Rates(frame).plot(columns[:6], ax).set_title(study.title, fontsize="small")
+        figure.savefig(folder / f"{name}.png", dpi=100, metadata={"Software": None})
+        pyplot.close(figure)
+    (folder / "RESULTS.md").write_text("\n\n".join(parts) + "\n")
+
+
+def table(frame: Any, columns: Sequence[str]) -> str:
+    """Give medians by size, their slopes, how many fits were finished, and CPU seconds."""
+    lines = ["| n | replications | " + " | ".join(columns) + " | finished | gate at its bound | CPU s |"]
+    lines += ["| --- " * (len(columns) + 5) + "|"]
+    for n, rows in frame.groupby("n"):
+        cells = [f"{rows[column].median():.3g}" for column in columns]
+        ends = [f"{rows[flag].mean():.2f}" for flag in ("converged", "bound_active")]
+        lines.append(f"| {n} | {len(rows)} | " + " | ".join(cells + ends) + f" | {rows['cpu_s'].sum():.0f} |")
+    if frame["n"].nunique() > 1:
+        lines.append("| slope | | " + " | ".join(f"{slope_of(frame, c):+.2f}" for c in columns) + " | | | |")
+    return "\n".join(lines)
+
+
+def bars_table(bars: Sequence[Bar]) -> str:
+    """Give the bars with their verdicts."""
+    lines = ["| bar | found | from | to | |", "| --- | --- | --- | --- | --- |"]
+    for bar in bars:
+        verdict = "" if np.isnan(bar.value) else "met" if bar.met else "**missed**"
+        lines.append(f"| {bar.name} | {bar.value:.4g} | {bar.low:.4g} | {bar.high:.4g} | {verdict} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
