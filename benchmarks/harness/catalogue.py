@@ -185,6 +185,26 @@ W2HMC = Workload(
 )
 
 
+W6 = Workload(
+    name="W6",
+    title="expectation maximisation of a mixture of four experts, 10^5 rows of 11 columns, 20 iterations",
+    work_unit="iterations",
+    contestants=(OURS, "ours_single", FLOOR, "numpy"),
+    environments={},
+    variants=(
+        Variant(
+            name="K=4",
+            settings={"model": "experts"},
+            work_units=float(workloads.EXPERT_ITERATIONS),
+            bars={},
+            limit_s=25e-3 * workloads.EXPERT_ITERATIONS,
+            tolerances={"log_likelihood": 0.1},
+            error_bars={"log_likelihood": 1e-3},
+        ),
+    ),
+)
+
+
 def _no_u_turn_variant(model: str, bars: Mapping[str, float]) -> Variant:
     return Variant(
         name=model,
@@ -243,5 +263,5 @@ MB = Workload(
 
 
 WORKLOADS: Mapping[str, Workload] = {
-    workload.name: workload for workload in (W1, W2, W2HMC, W3A, W3B, W4, W5A, W5B, W5C, W5D, W5E, W7, MB)
+    workload.name: workload for workload in (W1, W2, W2HMC, W3A, W3B, W4, W5A, W5B, W5C, W5D, W5E, W6, W7, MB)
 }

@@ -22,6 +22,7 @@ BLANK = "–"
 EVIDENCE = "log Z: bias ± error, sd", "mean Z-hat/Z ± error"
 VALUES = "error of the value", "largest error of the rest"
 LARGEST = ("marginal_error", "message_error")
+VALUED = ("log_likelihood", *LARGEST)  # outputs that are compared with fixed values
 CHAINS = "means: largest bias ± error (of one run), in sd", "least bulk ESS of a run (per CPU s)"
 
 
@@ -62,8 +63,8 @@ def _accuracy(entry: Mapping[str, Any]) -> tuple[bool, list[str]]:
     if "log_density" in entry["accuracy"]:
         values = entry["accuracy"].values()
         return all(v["passed"] for v in values), [f"error {max(v['error'] for v in values):.0e}", BLANK]
-    largest = next((name for name in LARGEST if name in entry["accuracy"]), None)
-    if largest is not None:
+    if any(name in entry["accuracy"] for name in VALUED):
+        largest = next((name for name in LARGEST if name in entry["accuracy"]), LARGEST[0])
         values = [entry["accuracy"].get(name) for name in ("log_likelihood", largest)]
         passed = all(v["passed"] for v in values if v is not None)
         return passed, [BLANK if v is None else f"{v['error']:.1e}" for v in values]
@@ -83,7 +84,7 @@ def row(entry: Mapping[str, Any]) -> list[str]:
     memory = f"{entry['peak_mb']:.0f} ({entry['above_bare_mb']:.0f})"
     bar = BLANK if entry["bar"] is None else f"{entry['bar']:.2f}"
     if not passed:
-        tested = {"log_density": "value", "marginal_error": "value", "message_error": "value", "means": "means"}
+        tested = {"log_density": "value", **dict.fromkeys(VALUED, "value"), "means": "means"}
         what = next((what for name, what in tested.items() if name in entry["accuracy"]), "evidence")
         wrong = [entry["contestant"], f"no time: wrong {what}", *[BLANK] * 3, *evidence, memory]
         return [*wrong, BLANK, BLANK, bar, BLANK]
@@ -112,7 +113,7 @@ def variant_section(entries: Sequence[Mapping[str, Any]]) -> str:
         f"{rounds} interleaved rounds, {head['cores']} core(s), {head['architecture']}, commit {head['commit']}."
     )
     told = {name for entry in done for name in entry["accuracy"]}
-    first, second = CHAINS if "means" in told else VALUES if told.intersection(LARGEST) else EVIDENCE
+    first, second = CHAINS if "means" in told else VALUES if told.intersection(VALUED) else EVIDENCE
     header = [name.format(unit=unit, first=first, second=second) for name in HEADER]
     rows = [header, *[row(entry) for entry in entries]]
     parts = [f"### {head['variant']}", condition, table(rows), *_remarks(entries)]

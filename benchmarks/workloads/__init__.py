@@ -62,6 +62,13 @@ from .w5e import count_marginals as count_marginals
 from .w5e import count_scores as count_scores
 from .w5e import pair_marginals as pair_marginals
 from .w5e import pairs as pairs
+from .w6 import EXPERT_ITERATIONS as EXPERT_ITERATIONS
+from .w6 import EXPERT_RIDGE as EXPERT_RIDGE
+from .w6 import EXPERTS as EXPERTS
+from .w6 import EXPERTS_LOG_LIKELIHOOD as EXPERTS_LOG_LIKELIHOOD
+from .w6 import GATE_RIDGE as GATE_RIDGE
+from .w6 import experts as experts
+from .w6 import experts_start as experts_start
 from .w7 import CHAIN_VALUE as CHAIN_VALUE
 from .w7 import chain_answers as chain_answers
 from .w7 import chain_data as chain_data

@@ -13,6 +13,7 @@ from benchmarks.workloads.w3b import MIXTURE_MEAN, MIXTURE_SCALE
 from benchmarks.workloads.w4 import SCHOOLS_MEAN, SCHOOLS_SCALE
 from benchmarks.workloads.w5b import HIDDEN_LOG_LIKELIHOOD
 from benchmarks.workloads.w5c import ALARM_LOG_EVIDENCE
+from benchmarks.workloads.w6 import EXPERTS_LOG_LIKELIHOOD
 
 MOMENTS = {
     "logistic": (REGRESSION_MEAN, REGRESSION_SCALE),
@@ -31,6 +32,8 @@ def exact_answers(model: str) -> dict[str, float]:
     """Exact answers by the name of the output: the log evidence, and means of the posterior."""
     if model == "logistic":
         return {"log_evidence": REGRESSION_LOG_EVIDENCE, **posterior_means(model)}
+    if model == "experts":
+        return {"log_likelihood": EXPERTS_LOG_LIKELIHOOD}
     fixed = {"hidden": HIDDEN_LOG_LIKELIHOOD, "alarm": ALARM_LOG_EVIDENCE}
     if model in fixed:
         return {"log_likelihood": fixed[model], "marginal_error": 0.0}

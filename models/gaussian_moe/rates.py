@@ -82,7 +82,7 @@ def slope_of(frame: Any, column: str, least: int = 0) -> float:
     if len(median) < 2:
         return float("nan")
     n = np.log(median.index.to_numpy(float))
-    with np.errstate(divide="ignore"):  # an error that is exactly 0 has no slope
+    with np.errstate(divide="ignore", invalid="ignore"):  # an error that is exactly 0 has no slope
         return float(np.cov(n, np.log(median.to_numpy()), ddof=0)[0, 1] / n.var())
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 __all__ = ["BLOCK", "Rows", "pairs", "rows_of", "total"]
 
-BLOCK = 4096
+BLOCK = 2048
 
 
 class Rows(NamedTuple):
