@@ -41,7 +41,7 @@ def coordinates(gate: Gate, parameters: Parameters, floor: Any) -> jax.Array:
     "temperature" has log tau besides; the activated gate, too, and beta1 of the last expert.
 
     >>> told = Parameters.of([25.0, 0.0], [-8.0, 0.0], [-20.0, 20.0], [15.0, -5.0], [1.0, 2.0])
-    >>> coordinates(Gate(), told, 0.0).round(2).tolist()
+    >>> np.asarray(coordinates(Gate(), told, 0.0)).round(2).tolist()
     [25.0, -8.0, -20.0, 15.0, 20.0, -5.0, 0.0, 0.69]
     """
     beta1, beta0, a, b, nu, tau = parameters

@@ -51,8 +51,8 @@ class GaussianMoE:
     >>> x = np.linspace(0.0, 1.0, 60)
     >>> y = np.where(x < 0.3, 20 * x - 5, 15 - 20 * x) + 0.3 * np.sin(400 * x)
     >>> model = GaussianMoE(2, "topk", top_k=1).fit(x[:, None], y)
-    >>> model.mixture_.parameters.a[:, 0].round(1).tolist()
-    [-19.9, 19.9]
+    >>> model.mixture_.parameters.a[:, 0].round().tolist()
+    [-20.0, 20.0]
     """
 
     def __init__(

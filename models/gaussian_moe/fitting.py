@@ -97,8 +97,8 @@ def fit_from(
     >>> y = jnp.where(x < 0.3, 20 * x - 5, 15 - 20 * x) + 0.3 * jnp.sin(400 * x)
     >>> told = Parameters.of([25.0, 0.0], [-8.0, 0.0], [-20.0, 20.0], [15.0, -5.0], [0.09, 0.16])
     >>> found = fit_from(Gate(), told, x[:, None], y)
-    >>> bool(found.converged), found.parameters.a[:, 0].round(1).tolist()
-    (True, [-19.9, 19.9])
+    >>> bool(found.converged), found.parameters.a[:, 0].round().tolist()
+    (True, [-20.0, 20.0])
     """
     k, d = start.a.shape
     units = Units.of(x, y, centred=gate.linear)
@@ -113,7 +113,9 @@ def fit_from(
     if not by_newton:
         limits = Limits(settings.floor, settings.bound)
         top = gate if gate.kind == "topk" else None
-        state = climb(Experts.of(inside), rows, limits, settings.em_gain, settings.em_most, top)
+        begin = Experts.of(inside)
+        begin = begin._replace(gate=bounded(begin.gate, settings.bound))
+        state = climb(begin, rows, limits, settings.em_gain, settings.em_most, top)
         inside, value, iterations = state.experts.parameters(), state.sums.log_likelihood, state.iterations
         converged = state.gain < settings.em_gain
     if gate.kind != "topk":
@@ -126,7 +128,7 @@ def fit_from(
             return jnp.concatenate([short.reshape(-1), theta[size:]])
 
         evaluate = derivatives(reduced, rows, settings.floor, k)
-        theta = coordinates(reduced, inside, settings.floor)
+        theta = allowed(coordinates(reduced, inside, settings.floor))
         end = ascend(evaluate, theta, tol=settings.slope, most=settings.newton_most, allowed=allowed)
         inside = parameters_at(reduced, end.theta, settings.floor, k, d)
         value, steps, converged = end.local.value * n, end.iterations, end.converged

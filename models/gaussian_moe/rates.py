@@ -75,7 +75,7 @@ def slope_of(frame: Any, column: str, least: int = 0) -> float:
     """Give the least squares slope of log median error in log n; NaN for fewer than two sizes.
 
     >>> import pandas
-    >>> slope_of(pandas.DataFrame({"n": [1, 1, 100, 100], "e": [1.0, 1.0, 0.1, 0.1]}), "e")
+    >>> round(slope_of(pandas.DataFrame({"n": [1, 1, 100, 100], "e": [1.0, 1.0, 0.1, 0.1]}), "e"), 6)
     -0.5
     """
     median = frame[frame["n"] >= least].groupby("n")[column].median()
@@ -140,7 +140,7 @@ def measured(
     starts: int = 1,
     spread: float | None = None,
     settings: Settings = Settings(),
-) -> list[dict[str, float]]:
+) -> list[dict[str, int | float]]:
     """Give the errors of all replications of one size; arguments are those of `rate_study`."""
     key = jax.random.key(key) if isinstance(key, int) else key
     true, extra = truth.parameters.n_experts, model.n_experts - truth.parameters.n_experts
@@ -168,13 +168,12 @@ def measured(
 
     fits, distances = jax.jit(partial(lax.map, replicate))(jnp.arange(replications))
     fits, distances = jax.tree.map(np.asarray, (fits, distances))
-    rows = []
+    rows: list[dict[str, int | float]] = []
     for number in range(replications):
-        fit = jax.tree.map(lambda v, number=number: v[number], fits)
-        rows.append({"n": n, "replication": number} | _errors(fit, truth, model) | {"hellinger": distances[number]})
-    return [
-        {name: float(value) if name not in ("n", "replication") else value for name, value in r.items()} for r in rows
-    ]
+        errors = _errors(jax.tree.map(lambda v, number=number: v[number], fits), truth, model)
+        errors["hellinger"] = distances[number]
+        rows.append({"n": n, "replication": number, **{name: float(value) for name, value in errors.items()}})
+    return rows
 
 
 def _errors(fit: Fit, truth: Mixture, model: GaussianMoE) -> dict[str, float]:

@@ -75,9 +75,12 @@ def test_a_bound_that_is_active_is_reported():
     x, y = drawn(300, Gate("topk", top_k=1))
     gate = Gate("topk", top_k=2)
     start = permuted(TRUTH, [0, 0, 1])
-    found = fit(gate, start, x, y, Settings(bound=20.0, em_most=300))
+    found = fit(gate, start, x, y, Settings(bound=10.0, em_most=300))
     assert found.bound_active and np.isnan(found.slope)
+    assert np.abs(found.parameters.beta1).max() * jnp.std(x) == pytest.approx(10.0)
     assert found.log_likelihood >= likelihood(gate, start, x, y)
+    short = fit(gate, start, x, y, Settings(bound=5.0, em_most=3))  # the start is longer than that
+    assert short.bound_active and np.abs(short.parameters.beta1).max() * jnp.std(x) <= 5.0 * (1 + 1e-12)
 
 
 def brute_force(x, y, floor):

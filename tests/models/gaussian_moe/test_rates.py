@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.gaussian_moe import bars, run
 from benchmarks.gaussian_moe.catalogue import STUDIES
-from lawful.models.gaussian_moe import GaussianMoE, Gate, Mixture, Rates, rate_study
+from lawful.models.gaussian_moe import Gate, GaussianMoE, Mixture, Rates, rate_study
 from lawful.models.gaussian_moe.rates import measured
 from tests.models.gaussian_moe.cases import TRUTH
 
