@@ -44,6 +44,9 @@ EXACT = ("loss", "unit_loss", "hellinger", "boundary", "beta1_1", "b_1", "b_2", 
 RAW = ("raw_beta1", "raw_beta0", "raw_tau", "beta1_1", "beta0_1", "hellinger")
 SOFT, HARD = Mixture(Gate(), LINEAR), Mixture(Gate("topk", top_k=1), LINEAR)
 SHORT_EM = Settings(em_most=30)  # of over-specified fits, which Newton's method finishes
+SHORT_TOP_K = Settings(
+    em_most=100, em_gain=1e-4
+)  # whose steps of the gate stop at the rows where the selection changes
 
 
 def _split(expert: int) -> tuple[str, ...]:
@@ -67,8 +70,7 @@ STUDIES: Mapping[str, Study] = {
     "top-1": Study("top-1 gate, two experts, solved exactly", HARD, GaussianMoE(2, "topk", top_k=1), {}, EXACT),
     "top-2-split-1": Study(
         "top-2 gate, three experts, for a truth with a top-1 gate",
-        HARD, GaussianMoE(3, "topk", top_k=2), {"order": (0, 0, 1), "starts": 5, "settings": Settings(em_most=300)},
-        _split(1),
+        HARD, GaussianMoE(3, "topk", top_k=2), {"order": (0, 0, 1), "starts": 5, "settings": SHORT_TOP_K}, _split(1),
     ),
     "temperature": Study(
         "linear gate with a free temperature, two experts, starts with relative noise 0.5 in the gate",

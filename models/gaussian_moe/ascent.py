@@ -1,8 +1,9 @@
 """Newton's method for a maximum, damped, which leaves saddles and creeps along no valley.
 
-A step is (|H| + mu I)^-1 g, |H| having the absolute values of the eigenvalues of the Hessian H: it goes uphill wherever
-the gradient g is not 0, and away from saddles. The damping mu falls after a step that is kept, and grows after one that
-is not. Over-specified mixtures have likelihoods that are flat to the fourth order, where EM takes thousands of steps.
+A step is `(|H| + mu I)^-1 g`, where `|H|` has the absolute values of the eigenvalues of the Hessian H: it goes uphill
+wherever the gradient g is not 0, and away from saddles. The damping mu falls after a step that is kept, and grows after
+one that is not. Over-specified mixtures have likelihoods that are flat to the fourth order, where EM takes thousands of
+steps.
 
 Law: the value never falls; where `converged`, the gradient is shorter than tol and no direction curves upwards.
 

@@ -25,7 +25,7 @@ from .rows import Rows, pairs, total
 
 __all__ = ["Climb", "Experts", "Limits", "Sums", "climb", "path", "sums_of"]
 
-HALVINGS = 40
+HALVINGS = 10
 
 
 class Experts(NamedTuple):

@@ -1,12 +1,12 @@
 """Distances of a fit from the truth where experts are exchangeable, may be too many, and share a shift of their gates.
 
 Cell A_j holds the fitted experts that are nearest to true expert j by the Euclidean distance of (beta1, a, b, nu). With
-|v| the sum of absolute values,
+`|v|` the sum of absolute values,
 
     D1 = sum_j sum_{i in A_j} e^{beta0_i} (|d beta1| + |d b| + |d a| + |d nu|)
        + sum_j |sum_{i in A_j} e^{beta0_i} - e^{beta0*_j}|
 
-and D2 ("over") has |d beta1|^r + |d b|^r + |d a|^{r/2} + |d nu|^{r/2} in cells of m > 1 members, r(2) = 4, r(3) = 6,
+and D2 ("over") has `|d beta1|^r + |d b|^r + |d a|^{r/2} + |d nu|^{r/2}` in cells of m > 1 members, r(2) = 4, r(3) = 6,
 coordinate by coordinate. Both are least over the common shift (t1, t0) of a linear gate. Between the shifts that match
 the mass of some cell the loss is linear in e^{t0}, so that its least value is at one of them, or where e^{t0} -> 0 and
 every fitted expert has vanished; that is no alignment, and is left out.
@@ -86,7 +86,9 @@ def align(fit: Any, truth: Any, kind: str = "exact", weights: str = "gate") -> A
     odd = gate.kind == "activated" and gate.activation in ("logistic", "tanh")
     if odd and found.parameters.n_experts == 2:
         told.append(told[0]._replace(beta1=-told[0].beta1[::-1]))
-    return min((_aligned(each, true, gate, kind, weights, wanted.gate.top_k) for each in told), key=lambda a: a.loss)
+    with np.errstate(over="ignore"):  # a loss may be infinite
+        tried = [_aligned(each, true, gate, kind, weights, wanted.gate.top_k) for each in told]
+    return min(tried, key=lambda a: a.loss)
 
 
 def cell_errors(alignment: Alignment, truth: Any) -> dict[str, np.ndarray]:
@@ -194,7 +196,7 @@ def _heaviness(fit: Parameters, cells: np.ndarray, weights: str) -> np.ndarray:
 def _shift_of_slopes(
     fit: Parameters, true: Parameters, cells: np.ndarray, powers: np.ndarray, heavy: np.ndarray
 ) -> np.ndarray:
-    """Minimise sum_i w_i |beta1_i + t - beta1*_j|^r, which is convex, coordinate by coordinate, by golden sections."""
+    """Minimise `sum_i w_i |beta1_i + t - beta1*_j|^r`, which is convex, by golden sections, one coordinate each."""
     weight = np.exp(heavy - heavy.max())
     targets = true.beta1[cells] - fit.beta1
     found = []
