@@ -18,6 +18,7 @@ from . import (
     populations,
     regression,
     state_space,
+    trajectories,
 )
 from .kalman import (
     Filtered,
@@ -48,4 +49,5 @@ __all__ = [
     "regression",
     "rts_smoother",
     "state_space",
+    "trajectories",
 ]

@@ -1,0 +1,205 @@
+"""The density of a mixture of trajectories, with growth factors integrated out and classes summed out.
+
+Law: class by class `N(y; L (a + B x), L Psi L' + th I)`, times `N(x; mu, Phi)` in the joint variant; with the gate,
+`l_i = log sum_k P(k | x_g) N(...)`. With Psi = C C', G = L'L and M = I + C' G C / th,
+
+    log det Sigma = J log th + log det M,    r' Sigma^-1 r = r'r / th - v' M^-1 v,    v = C' L'r / th,
+
+so that no J x J matrix is formed, a missing outcome is a row of zeros, and a singular Psi is an ordinary point (M >= I).
+
+Source: specification sections 2, 3.2, 5 and 7.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+
+from .panels import Panel
+from .parameters import Model, Parameters
+
+__all__ = ["class_log_densities", "factor_scores", "log_likelihood_by_person", "log_memberships", "log_prior_classes"]
+
+NODES = 21  # of the quadrature over a person's own shape
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+@partial(jax.jit, static_argnames=("model", "nodes"))
+def log_likelihood_by_person(
+    parameters: Parameters, panel: Panel, model: Model, width: Any = 0.0, nodes: int = NODES
+) -> jax.Array:
+    """Give the log-likelihood of each person (n,).
+
+    Args:
+        parameters: in the units of the panel; each leaf ends with an axis of length 1, or of n for parameters that
+            differ by person, which is how scores of persons are had by one reverse pass.
+        panel: n persons.
+        model: which mixture.
+        width: of the smoothing of kinks, in units of time.
+        nodes: of the quadrature, where a person's own shape is integrated out.
+
+    >>> from lawful.models.trajectories import Bounds, panel, unpack
+    >>> model = Model("LIN", 2)
+    >>> free = jnp.zeros((model.size, 1))
+    >>> at = unpack(free, model, Bounds(jnp.zeros(()), jnp.ones(())))
+    >>> log_likelihood_by_person(at, panel([[0.0, 1.0]], [0.0, 1.0]), model).round(3).tolist()
+    [-2.338]
+    """
+    return logsumexp(_joint(parameters, panel, model, width, nodes), axis=0)
+
+
+@partial(jax.jit, static_argnames=("model", "nodes"))
+def log_memberships(
+    parameters: Parameters, panel: Panel, model: Model, width: Any = 0.0, nodes: int = NODES
+) -> jax.Array:
+    """Give the log probability of each class for each person, given all that was seen of the person (K, n)."""
+    return jax.nn.log_softmax(_joint(parameters, panel, model, width, nodes), axis=0)
+
+
+def log_prior_classes(gate: jax.Array, covariates: jax.Array) -> jax.Array:
+    """Give the log probability of each class given the gate covariates alone (K, n).
+
+    Args:
+        gate: log odds (K, 1 + p_g, 1), or (..., n).
+        covariates: 1 and the covariates (1 + p_g, n).
+    """
+    return jax.nn.log_softmax(jnp.sum(gate * covariates[None], axis=1), axis=0)
+
+
+@partial(jax.jit, static_argnames=("model", "nodes"))
+def class_log_densities(
+    parameters: Parameters, panel: Panel, model: Model, width: Any = 0.0, nodes: int = NODES
+) -> jax.Array:
+    """Give the log density of what was seen of each person in each class, the gate left out (K, n)."""
+    one = partial(_class_log_density, panel=panel, model=model, width=width, nodes=nodes)
+    return jax.vmap(one)(parameters._replace(gate=parameters.noise))  # the gate belongs to no class
+
+
+@partial(jax.jit, static_argnames="model")
+def factor_scores(
+    parameters: Parameters, panel: Panel, model: Model, width: Any = 0.0
+) -> tuple[jax.Array, jax.Array]:
+    """Give mean (K, n, Q) and covariance (K, n, Q, Q) of a person's growth factors, given the class and the outcomes.
+
+    The factors are those of the curve's basis; a random shape comes first and is followed to first order, as its
+    deviation from the shape of the class.
+    """
+
+    def one(p: Parameters) -> tuple[jax.Array, jax.Array]:
+        centre, seen = _moments(p, panel, model, width)
+        size = model.n_factors
+        information = jnp.stack([jnp.stack(row) for row in seen.information]).transpose(2, 0, 1)
+        chol = jnp.moveaxis(jnp.broadcast_to(p.chol, (size, size, panel.n)), -1, 0)
+        inner = jnp.linalg.inv(information + jnp.eye(size, dtype=information.dtype)[None])
+        moved = jnp.einsum("nab,nbc,nc->na", chol, inner, jnp.stack(seen.score, axis=-1))
+        own = jnp.pad(centre[:, 0], ((int(model.intrinsic), 0), (0, 0)))  # a deviation of the shape has mean 0
+        mean = own + _moved_by_covariates(p, panel)
+        return mean.T + moved, jnp.einsum("nab,nbc,ndc->nad", chol, inner, chol)
+
+    return jax.vmap(one)(parameters._replace(gate=parameters.noise))
+
+
+class _Seen(NamedTuple):
+    """What the outcomes of persons say: C' G C / th, C' L'r / th, r'r / th, and J log th + J log 2 pi."""
+
+    information: list[list[jax.Array]]
+    score: list[jax.Array]
+    square: jax.Array
+    constant: jax.Array
+
+
+def _joint(parameters: Parameters, panel: Panel, model: Model, width: Any, nodes: int) -> jax.Array:
+    prior = log_prior_classes(parameters.gate, panel.gate)
+    return prior + class_log_densities(parameters, panel, model, width, nodes)
+
+
+def _class_log_density(p: Parameters, panel: Panel, model: Model, width: Any, nodes: int) -> jax.Array:
+    if model.intrinsic and model.exact:
+        found = _integrated(p, panel, model, width, nodes)
+    else:
+        found = _gaussian(_moments(p, panel, model, width)[1])
+    return found + _covariates(p, panel) if model.joint else found
+
+
+def _moments(p: Parameters, panel: Panel, model: Model, width: Any) -> tuple[Any, _Seen]:
+    """Linearise a class: its intercepts (q, 1, m), and what outcomes say, by the loadings of all growth factors."""
+    intercepts = p.mean[:, None]  # (q, 1, m), beside waves
+    shape = p.shape if model.form.shape else jnp.zeros_like(p.mean[:1])
+    columns = list(model.form.basis(panel.t, shape, width))
+    if model.intrinsic:
+        columns.insert(0, model.form.sensitivity(panel.t, shape, intercepts, width))
+    centre = [jnp.zeros_like(intercepts[0])] * model.intrinsic + list(intercepts)
+    moved = _moved_by_covariates(p, panel)
+    mean = [c + moved[i][None] for i, c in enumerate(centre)]
+    return intercepts, _seen(columns, mean, p.chol, p.noise, panel)
+
+
+def _integrated(p: Parameters, panel: Panel, model: Model, width: Any, nodes: int) -> jax.Array:
+    """Integrate a person's own shape out by Gauss-Hermite nodes: given the shape the rest is Gaussian."""
+    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    moved = _moved_by_covariates(p, panel)
+
+    def at(z: jax.Array) -> jax.Array:
+        shape = (p.shape[0] + moved[0] + p.chol[0, 0] * z)[None]
+        mean = [(p.mean[c] + moved[c + 1] + p.chol[c + 1, 0] * z)[None] for c in range(model.form.q)]
+        return _gaussian(_seen(list(model.form.basis(panel.t, shape, width)), mean, p.chol[1:, 1:], p.noise, panel))
+
+    found = jax.vmap(at)(jnp.asarray(points, p.mean.dtype))
+    logs = jnp.asarray(np.log(weights / weights.sum()), p.mean.dtype)
+    return logsumexp(found + logs[:, None], axis=0)
+
+
+def _moved_by_covariates(p: Parameters, panel: Panel) -> jax.Array:
+    """By how much covariates move the growth factors of each person (Q, n)."""
+    return jnp.sum(p.slope * panel.growth[None], axis=1) + jnp.zeros((1, panel.n), p.slope.dtype)
+
+
+def _seen(columns: list[jax.Array], mean: list[jax.Array], chol: jax.Array, noise: jax.Array, panel: Panel) -> _Seen:
+    size = len(columns)
+    columns = [jnp.broadcast_to(column, panel.t.shape) * panel.mask for column in columns]
+    fitted = sum(columns[c] * mean[c] for c in range(1, size)) + columns[0] * mean[0]
+    r = panel.y - fitted
+    gram = {(c, d): jnp.sum(columns[c] * columns[d], axis=0) for c in range(size) for d in range(c, size)}
+    rows = [
+        [sum(gram[min(c, d), max(c, d)] * chol[d, e] for d in range(e, size)) for e in range(size)] for c in range(size)
+    ]
+    information = [
+        [sum(chol[c, d] * rows[c][e] for c in range(d, size)) / noise for e in range(size)] for d in range(size)
+    ]
+    reached = [jnp.sum(columns[c] * r, axis=0) for c in range(size)]
+    score = [sum(chol[c, d] * reached[c] for c in range(d, size)) / noise for d in range(size)]
+    waves = jnp.sum(panel.mask, axis=0)
+    return _Seen(information, score, jnp.sum(r * r, axis=0) / noise, waves * (jnp.log(noise) + LOG_2PI))
+
+
+def _gaussian(seen: _Seen) -> jax.Array:
+    """Give the log density by L D L' of M, written out, since M has at most four rows."""
+    size = len(seen.score)
+    lower: dict[tuple[int, int], jax.Array] = {}
+    pivot: list[jax.Array] = []
+    z: list[jax.Array] = []
+    total = seen.square + seen.constant
+    for a in range(size):
+        for b in range(a):
+            inner = seen.information[a][b] - sum(lower[a, c] * lower[b, c] * pivot[c] for c in range(b))
+            lower[a, b] = inner / pivot[b]
+        pivot.append(1.0 + seen.information[a][a] - sum(lower[a, c] ** 2 * pivot[c] for c in range(a)))
+        z.append(seen.score[a] - sum(lower[a, c] * z[c] for c in range(a)))
+        total = total + jnp.log(pivot[a]) - z[a] ** 2 / pivot[a]
+    return -0.5 * total
+
+
+def _covariates(p: Parameters, panel: Panel) -> jax.Array:
+    """Give the log density of the growth covariates (n,), by forward substitution."""
+    total = jnp.zeros(panel.n, p.mean.dtype)
+    z: list[jax.Array] = []
+    for a in range(panel.growth.shape[0]):
+        known = sum((p.x_chol[a, b] * z[b] for b in range(a)), jnp.zeros((), p.mean.dtype))
+        z.append((panel.growth[a] - p.x_mean[a] - known) / p.x_chol[a, a])
+        total = total - 0.5 * (z[a] ** 2 + LOG_2PI) - jnp.log(p.x_chol[a, a])
+    return total

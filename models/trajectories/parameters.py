@@ -1,0 +1,200 @@
+"""Parameters of a mixture of trajectories: a tree with a leaf for each block, and the free vector behind it.
+
+Law: `Model.size` is the number of free parameters, and `unpack` reaches every admissible tree from an unconstrained vector
+of that length: covariances are C C' with C any lower triangle, no exponential on its diagonal, so that a singular one is an
+ordinary point.
+
+Source: specification sections 1, 4 and 8.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .curves import Curve, curve_of
+
+__all__ = ["Bounds", "Model", "Parameters", "pack", "unpack"]
+
+LARGEST_GATE = 20.0  # of a coefficient, for a covariate of standard deviation 1
+LEAST_NOISE = 1e-6  # share of the variance of all outcomes
+LEAST_SPREAD = 1e-2  # of a covariate in a class, given those before it, as a share of its standard deviation
+
+
+class Parameters(NamedTuple):
+    """The parameters of K classes; leaves may have one more axis at the end, of persons.
+
+    With a random shape the growth factors are q + 1 and the person's shape comes first among them; else they are q.
+
+    Attributes:
+        gate: log odds of the classes (K, 1 + p_g), intercept first; the row of the reference class is 0.
+        mean: of the growth factors of the curve's basis where growth covariates are 0 (K, q).
+        shape: shape parameter (K, 1), or (K, 0) for curves that have none.
+        slope: of growth factors on growth covariates (K, Q, p_e).
+        chol: C with Psi = C C', the residual covariance of growth factors (K, Q, Q).
+        noise: residual variance of the outcome (K,).
+        x_mean: of growth covariates (K, p_e), and
+        x_chol: the factor of their covariance, its diagonal positive (K, p_e, p_e); both unused in the conditional variant.
+    """
+
+    gate: Any
+    mean: Any
+    shape: Any
+    slope: Any
+    chol: Any
+    noise: Any
+    x_mean: Any
+    x_chol: Any
+
+
+class Bounds(NamedTuple):
+    """What a shape parameter stays between: a knot leaves the observed times only at the price of a slope."""
+
+    low: Any
+    high: Any
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which mixture of trajectories is meant: everything that decides the shapes of its parameters.
+
+    Args:
+        curve: short name of the curve.
+        n_classes: number of classes K.
+        p_gate: number of gate covariates.
+        p_growth: number of growth covariates.
+        intrinsic: whether persons have a shape of their own.
+        exact: whether that is integrated out by quadrature, or followed to first order.
+        joint: whether growth covariates are modelled, class by class, or conditioned on.
+
+    >>> Model("BLS", 2, 2, 2).size, Model("BLS", 2, 2, 2, intrinsic=True).size, Model("BLS", 1).size
+    (47, 59, 11)
+    """
+
+    curve: str
+    n_classes: int
+    p_gate: int = 0
+    p_growth: int = 0
+    intrinsic: bool = False
+    exact: bool = False
+    joint: bool = True
+
+    @property
+    def form(self) -> Curve:
+        """The curve."""
+        return curve_of(self.curve)
+
+    @property
+    def n_factors(self) -> int:
+        """Number of growth factors Q, the shape among them where it is random."""
+        return self.form.q + self.intrinsic
+
+    @property
+    def blocks(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each block of the free vector, in its order; lower triangles are flat."""
+        k, q, factors = self.n_classes, self.form.q, self.n_factors
+        p = self.p_growth if self.joint else 0
+        return {
+            "gate": (k - 1, 1 + self.p_gate),
+            "mean": (k, q),
+            "shape": (k, int(self.form.shape is not None)),
+            "slope": (k, factors, self.p_growth),
+            "chol": (k, factors * (factors + 1) // 2),
+            "noise": (k,),
+            "x_mean": (k, p),
+            "x_chol": (k, p * (p + 1) // 2),
+        }
+
+    @property
+    def size(self) -> int:
+        """Number of free parameters."""
+        return sum(int(np.prod(shape)) for shape in self.blocks.values())
+
+    def places(self, block: str) -> np.ndarray:
+        """Give where the entries of a block stand in the free vector, in the block's shape.
+
+        >>> Model("BLS", 2).places("shape").tolist()
+        [[7], [8]]
+        """
+        start = 0
+        for name, shape in self.blocks.items():
+            if name == block:
+                return start + np.arange(int(np.prod(shape))).reshape(shape)
+            start += int(np.prod(shape))
+        raise KeyError(block)
+
+
+def unpack(free: Any, model: Model, bounds: Bounds) -> Parameters:
+    """Give the parameters at an unconstrained vector.
+
+    Args:
+        free: (P, ...): axes after the first are kept at the end of each leaf.
+        model: whose parameters.
+        bounds: of a knot; a rate is positive and an acceleration negative.
+
+    Returns: the parameters, in the units of `Scaling`: one standard deviation of the outcome, one range of the times.
+    """
+    free = jnp.asarray(free)
+    rest = free.shape[1:]
+    at = {name: free[model.places(name).reshape(-1)].reshape(shape + rest) for name, shape in model.blocks.items()}
+    gate = LARGEST_GATE * jnp.tanh(at["gate"] / LARGEST_GATE)
+    x_chol = _lower(at["x_chol"], model.p_growth if model.joint else 0)
+    diagonal = np.arange(x_chol.shape[1])
+    spread = jnp.sqrt(x_chol[:, diagonal, diagonal] ** 2 + LEAST_SPREAD**2)
+    return Parameters(
+        gate=jnp.concatenate([jnp.zeros((1, *gate.shape[1:]), free.dtype), gate]),
+        mean=at["mean"],
+        shape=_shape(at["shape"], model, bounds),
+        slope=at["slope"],
+        chol=_lower(at["chol"], model.n_factors),
+        noise=LEAST_NOISE + jnp.exp(2 * at["noise"]),
+        x_mean=at["x_mean"],
+        x_chol=x_chol.at[:, diagonal, diagonal].set(spread),
+    )
+
+
+def pack(parameters: Parameters, model: Model, bounds: Bounds) -> jax.Array:
+    """Give the vector (P,) that `unpack` takes to the parameters; what is out of bounds is moved inside.
+
+    >>> model, bounds = Model("LIN", 2, 1, 1), Bounds(jnp.zeros(()), jnp.ones(()))
+    >>> free = jnp.linspace(-1.0, 1.0, model.size)
+    >>> bool(jnp.allclose(pack(unpack(free, model, bounds), model, bounds), free, atol=1e-5))
+    True
+    """
+    gate = jnp.clip((parameters.gate[1:] - parameters.gate[:1]) / LARGEST_GATE, -0.99, 0.99)
+    p = parameters.x_chol.shape[1]
+    size = jnp.abs(parameters.x_chol[:, np.arange(p), np.arange(p)])
+    inner = jnp.sqrt(jnp.maximum(size**2 - LEAST_SPREAD**2, LEAST_SPREAD**2))
+    blocks = {
+        "gate": LARGEST_GATE * jnp.arctanh(gate),
+        "mean": parameters.mean,
+        "shape": _unshape(parameters.shape, model, bounds),
+        "slope": parameters.slope,
+        "chol": parameters.chol[:, *np.tril_indices(model.n_factors)],
+        "noise": 0.5 * jnp.log(jnp.maximum(parameters.noise - LEAST_NOISE, LEAST_NOISE)),
+        "x_mean": parameters.x_mean,
+        "x_chol": parameters.x_chol.at[:, np.arange(p), np.arange(p)].set(inner)[:, *np.tril_indices(p)],
+    }
+    return jnp.concatenate([blocks[name].reshape(-1) for name in model.blocks])
+
+
+def _lower(flat: Any, p: int) -> jax.Array:
+    k, _, *rest = flat.shape
+    return jnp.zeros((k, p, p, *rest), flat.dtype).at[:, *np.tril_indices(p)].set(flat)
+
+
+def _shape(free: jax.Array, model: Model, bounds: Bounds) -> jax.Array:
+    if model.curve == "BLS":
+        return bounds.low + (bounds.high - bounds.low) * jax.nn.sigmoid(free)
+    return -jnp.exp(free) if model.curve == "JB" else jnp.exp(free)
+
+
+def _unshape(shape: jax.Array, model: Model, bounds: Bounds) -> jax.Array:
+    if model.curve == "BLS":
+        share = jnp.clip((shape - bounds.low) / (bounds.high - bounds.low), 1e-3, 1 - 1e-3)
+        return jnp.log(share) - jnp.log1p(-share)
+    return jnp.log(jnp.maximum(jnp.abs(shape), 1e-6))

@@ -1,0 +1,123 @@
+"""Starts: where climbs begin, from person-wise curves grouped at random; the truth is never among them.
+
+Law: starts depend on the data and the seed alone. Variety matters more than quality: the working shape, the centres, the
+number of steps of the grouping and the shape of each class are drawn anew for each start.
+
+Source: specification section 8.2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .panels import Panel
+from .parameters import Bounds, Model, Parameters
+
+__all__ = ["random_starts"]
+
+SHRUNK = 1e-3  # of person-wise curves towards that of all, as a share of a person's information
+FEWEST = 15  # persons that a class of a start takes its moments from
+INNER = (0.2, 0.7)  # of the range of times, where knots begin
+RATES = (0.5, 8.0)  # over the range of times, where rates and accelerations begin
+NOISE = 0.09  # residual variance, in variances of all outcomes
+
+
+def random_starts(panel: Panel, model: Model, bounds: Bounds, count: int, rng: np.random.Generator) -> Parameters:
+    """Draw starts.
+
+    Args:
+        panel: in standard units.
+        model: which mixture.
+        bounds: of a knot.
+        count: number of starts.
+        rng: the source of randomness.
+
+    Returns: parameters in standard units, each leaf with a first axis of starts.
+
+    >>> from lawful.models.trajectories import panel
+    >>> data = panel(np.add.outer(np.arange(9.0), np.arange(4.0)), np.arange(4.0) / 3)
+    >>> random_starts(data, Model("LIN", 2), Bounds(0.0, 1.0), 3, np.random.default_rng(0)).mean.shape
+    (3, 2, 2)
+    """
+    basis = jax.jit(lambda t, g: jnp.stack(model.form.basis(t, g, jnp.zeros(()))))
+    drawn = [_start(panel, model, bounds, basis, rng) for _ in range(count)]
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *drawn)
+
+
+def _start(panel: Panel, model: Model, bounds: Bounds, basis: Any, rng: np.random.Generator) -> Parameters:
+    k, q = model.n_classes, model.form.q
+    working = _shape(model, bounds, rng)
+    eta = _person_wise(panel, np.asarray(basis(panel.t, jnp.asarray(working))))
+    spread = eta.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    label = _grouped((eta - eta.mean(axis=0)) / spread, k, rng)
+    mean, chol, shape = np.zeros((k, q)), np.zeros((k, model.n_factors, model.n_factors)), np.zeros((k, 1))
+    for c in range(k):
+        own = np.flatnonzero(label == c)
+        if len(own) < FEWEST:
+            own = rng.choice(panel.n, size=min(panel.n, max(FEWEST, panel.n // k)), replace=False)
+        shape[c] = _shape(model, bounds, rng)
+        turn = np.linalg.solve(np.asarray(model.form.reported(shape[c, 0])), np.asarray(model.form.reported(working)))
+        mean[c] = turn @ eta[own].mean(axis=0)
+        cov = 0.7 * np.cov(eta[own].T) + np.diag(1e-4 * spread**2)
+        chol[c, model.intrinsic :, model.intrinsic :] = np.linalg.cholesky(turn @ cov @ turn.T)
+        if model.intrinsic:
+            chol[c, 0, 0] = 0.05 * max(1.0, abs(shape[c, 0]))
+    growth = np.asarray(panel.growth) if model.joint else np.zeros((0, panel.n))
+    cov = np.atleast_2d(np.cov(growth)) if len(growth) else np.zeros((0, 0))
+    return Parameters(
+        gate=np.zeros((k, 1 + model.p_gate)),
+        mean=mean,
+        shape=shape[:, : int(model.form.shape is not None)],
+        slope=np.zeros((k, model.n_factors, model.p_growth)),
+        chol=chol,
+        noise=np.full(k, NOISE),
+        x_mean=np.tile(growth.mean(axis=1), (k, 1)),
+        x_chol=np.tile(np.linalg.cholesky(cov), (k, 1, 1)),
+    )
+
+
+def _shape(model: Model, bounds: Bounds, rng: np.random.Generator) -> float:
+    """Draw a shape parameter, in standard units."""
+    if model.curve == "BLS":
+        low, high = float(bounds.low), float(bounds.high)
+        return low + (high - low) * rng.uniform(*INNER)
+    rate = float(np.exp(rng.uniform(*np.log(RATES))))
+    return -rate if model.curve == "JB" else rate
+
+
+def _person_wise(panel: Panel, columns: np.ndarray) -> np.ndarray:
+    """Least squares by person, shrunk a little towards all persons' curve, which is all that some tell of (n, q)."""
+    masked, y = columns * np.asarray(panel.mask)[None], np.asarray(panel.y)
+    gram = np.einsum("cjn,djn->ncd", masked, columns)
+    right = np.einsum("cjn,jn->nc", masked, y)
+    q = len(columns)
+    pooled = np.linalg.lstsq(gram.sum(axis=0), right.sum(axis=0), rcond=None)[0]
+    waves = np.asarray(panel.mask).sum(axis=0)
+    trace = np.trace(gram, axis1=1, axis2=2) / q
+    weight = np.where(waves < q, 1e6, SHRUNK) * np.where(trace > 0, trace, 1.0)
+    left = gram + weight[:, None, None] * np.eye(q)[None]
+    return np.linalg.solve(left, (right + weight[:, None] * pooled[None])[..., None])[..., 0]
+
+
+def _grouped(x: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Group rows round centres that are drawn far apart or at random, after few steps of Lloyd's method (n,)."""
+    far = rng.uniform() < 0.5
+    centres = [x[rng.integers(len(x))]]
+    for _ in range(1, k):
+        nearest = np.min([((x - centre) ** 2).sum(axis=1) for centre in centres], axis=0)
+        share = nearest / nearest.sum() if far and nearest.sum() > 0 else None
+        centres.append(x[rng.choice(len(x), p=share)])
+    at = np.array(centres)
+    for _ in range(int(rng.integers(0, 9))):
+        label = _nearest(x, at)
+        at = np.array([x[label == c].mean(axis=0) if (label == c).any() else at[c] for c in range(k)])
+    return _nearest(x, at)
+
+
+def _nearest(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    return np.argmin(((x[:, None] - centres[None]) ** 2).sum(axis=2), axis=1)
