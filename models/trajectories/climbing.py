@@ -24,15 +24,22 @@ __all__ = ["Climbed", "Schedule", "climb"]
 ENOUGH, FLAT = 1e-4, 0.9  # of the Wolfe conditions
 TRIES = 20  # of a line search
 FRESH = 40  # accepted steps after which the metric is measured anew
+LONGEST = 0.1  # of a first try, in the metric and for a person: longer ones empty classes
 RIDGE = 1e-6  # of the metric, as a share of its diagonal
 
 
 class Schedule(NamedTuple):
-    """Stages of a climb: the width of kinks in each (S,), and the gain in log-likelihood that ends it (S,)."""
+    """Stages of a climb.
+
+    Attributes:
+        widths: of kinks in each stage (S,).
+        gains: what a step promises of log-likelihood when the stage ends (S,).
+        steps: the largest number of evaluations in a stage.
+    """
 
     widths: Any
     gains: Any
-    steps: Any  # the largest number of evaluations in a stage
+    steps: Any
 
 
 class Climbed(NamedTuple):
@@ -135,6 +142,7 @@ def climb(
         g_next = jnp.where(taken, g, s.g)
         p = -(inverse @ g_next)
         slope = g_next @ p
+        longest = LONGEST * persons**0.5 / jnp.sqrt(jnp.maximum(-slope, jnp.finfo(f.dtype).tiny))
         accepted = jnp.where(s.measure, 0, s.accepted + 1)
         failed = ~taken & (tries >= TRIES)
         used = s.used + 1
@@ -148,7 +156,7 @@ def climb(
             g=g_next,
             inverse=inverse,
             p=jnp.where(taken, p, s.p),
-            t=jnp.where(measure, 0.0, jnp.where(taken, 1.0, t)),
+            t=jnp.where(measure, 0.0, jnp.where(taken, jnp.minimum(1.0, longest), t)),
             low=jnp.where(taken | measure, 0.0, low),
             high=jnp.where(taken | measure, jnp.inf, high),
             tries=jnp.where(taken | measure, 0, tries),

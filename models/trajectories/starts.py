@@ -17,7 +17,7 @@ import numpy as np
 from .panels import Panel
 from .parameters import Bounds, Model, Parameters
 
-__all__ = ["random_starts"]
+__all__ = ["random_starts", "reseeded"]
 
 SHRUNK = 1e-3  # of person-wise curves towards that of all, as a share of a person's information
 FEWEST = 15  # persons that a class of a start takes its moments from
@@ -43,32 +43,54 @@ def random_starts(panel: Panel, model: Model, bounds: Bounds, count: int, rng: n
     >>> random_starts(data, Model("LIN", 2), Bounds(0.0, 1.0), 3, np.random.default_rng(0)).mean.shape
     (3, 2, 2)
     """
-    basis = jax.jit(lambda t, g: jnp.stack(model.form.basis(t, g, jnp.zeros(()))))
+    basis = _basis(model)
     drawn = [_start(panel, model, bounds, basis, rng) for _ in range(count)]
     return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *drawn)
 
 
+def reseeded(
+    at: Parameters, empty: np.ndarray, worst: np.ndarray, panel: Panel, model: Model, bounds: Bounds,
+    rng: np.random.Generator,
+) -> Parameters:  # fmt: skip
+    """Begin classes anew that hardly anyone is left in, from the persons whom a fit describes worst.
+
+    Args:
+        at: a fit in standard units, without an axis of persons.
+        empty: which classes begin anew (K,).
+        worst: persons.
+        panel: in standard units.
+        model: which mixture.
+        bounds: of a knot.
+        rng: the source of randomness.
+    """
+    basis = _basis(model)
+    found = Parameters(*(np.array(leaf) for leaf in at))
+    whole = _whole(panel, model)
+    for c in np.flatnonzero(empty):
+        working = _shape(model, bounds, rng)
+        eta = _person_wise(panel, np.asarray(basis(panel.t, jnp.asarray(working))))
+        shape = _shape(model, bounds, rng)
+        found.mean[c], found.chol[c] = _moments(eta, worst, working, shape, model)
+        found.shape[c], found.slope[c], found.noise[c] = shape, 0.0, NOISE
+        found.x_mean[c], found.x_chol[c] = whole
+    return Parameters(np.zeros_like(found.gate), *found[1:])
+
+
 def _start(panel: Panel, model: Model, bounds: Bounds, basis: Any, rng: np.random.Generator) -> Parameters:
-    k, q = model.n_classes, model.form.q
+    k = model.n_classes
     working = _shape(model, bounds, rng)
     eta = _person_wise(panel, np.asarray(basis(panel.t, jnp.asarray(working))))
     spread = eta.std(axis=0)
-    spread = np.where(spread > 0, spread, 1.0)
-    label = _grouped((eta - eta.mean(axis=0)) / spread, k, rng)
-    mean, chol, shape = np.zeros((k, q)), np.zeros((k, model.n_factors, model.n_factors)), np.zeros((k, 1))
+    label = _grouped((eta - eta.mean(axis=0)) / np.where(spread > 0, spread, 1.0), k, rng)
+    mean, chol = np.zeros((k, model.form.q)), np.zeros((k, model.n_factors, model.n_factors))
+    shape = np.zeros((k, 1))
     for c in range(k):
         own = np.flatnonzero(label == c)
         if len(own) < FEWEST:
             own = rng.choice(panel.n, size=min(panel.n, max(FEWEST, panel.n // k)), replace=False)
         shape[c] = _shape(model, bounds, rng)
-        turn = np.linalg.solve(np.asarray(model.form.reported(shape[c, 0])), np.asarray(model.form.reported(working)))
-        mean[c] = turn @ eta[own].mean(axis=0)
-        cov = 0.7 * np.cov(eta[own].T) + np.diag(1e-4 * spread**2)
-        chol[c, model.intrinsic :, model.intrinsic :] = np.linalg.cholesky(turn @ cov @ turn.T)
-        if model.intrinsic:
-            chol[c, 0, 0] = 0.05 * max(1.0, abs(shape[c, 0]))
-    growth = np.asarray(panel.growth) if model.joint else np.zeros((0, panel.n))
-    cov = np.atleast_2d(np.cov(growth)) if len(growth) else np.zeros((0, 0))
+        mean[c], chol[c] = _moments(eta, own, working, shape[c, 0], model)
+    x_mean, x_chol = _whole(panel, model)
     return Parameters(
         gate=np.zeros((k, 1 + model.p_gate)),
         mean=mean,
@@ -76,9 +98,35 @@ def _start(panel: Panel, model: Model, bounds: Bounds, basis: Any, rng: np.rando
         slope=np.zeros((k, model.n_factors, model.p_growth)),
         chol=chol,
         noise=np.full(k, NOISE),
-        x_mean=np.tile(growth.mean(axis=1), (k, 1)),
-        x_chol=np.tile(np.linalg.cholesky(cov), (k, 1, 1)),
+        x_mean=np.tile(x_mean, (k, 1)),
+        x_chol=np.tile(x_chol, (k, 1, 1)),
     )
+
+
+def _moments(
+    eta: np.ndarray, own: np.ndarray, working: float, shape: float, model: Model
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and factor of the covariance of persons' growth factors, carried from the working shape to another."""
+    before, after = np.asarray(model.form.reported(working)), np.asarray(model.form.reported(shape))
+    turn = np.linalg.solve(after, before)
+    spread = np.maximum(eta.std(axis=0), 1e-3)
+    cov = 0.7 * np.cov(eta[own].T) + np.diag(1e-4 * spread**2)
+    chol = np.zeros((model.n_factors, model.n_factors))
+    chol[model.intrinsic :, model.intrinsic :] = np.linalg.cholesky(turn @ cov @ turn.T)
+    if model.intrinsic:
+        chol[0, 0] = 0.05 * max(1.0, abs(shape))
+    return turn @ eta[own].mean(axis=0), chol
+
+
+def _whole(panel: Panel, model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and factor of the covariance of the growth covariates of all persons."""
+    growth = np.asarray(panel.growth) if model.joint else np.zeros((0, panel.n))
+    cov = np.atleast_2d(np.cov(growth)) if len(growth) else np.zeros((0, 0))
+    return growth.mean(axis=1), np.linalg.cholesky(cov)
+
+
+def _basis(model: Model) -> Any:
+    return jax.jit(lambda t, g: jnp.stack(model.form.basis(t, g, jnp.zeros(()))))
 
 
 def _shape(model: Model, bounds: Bounds, rng: np.random.Generator) -> float:
