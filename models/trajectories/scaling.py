@@ -77,23 +77,26 @@ def in_user_units(parameters: Parameters, model: Model, scaling: Scaling) -> Par
     """
     form = model.form
     power = jnp.asarray(form.powers, jnp.result_type(float))
-    mean_unit = scaling.y_scale * scaling.t_scale**power
-    shape_unit = scaling.t_scale ** float(form.shape_power)
+    mean_unit = scaling.y_scale * jnp.asarray(scaling.t_scale, power.dtype) ** power
+    shape_unit = jnp.asarray(scaling.t_scale, power.dtype) ** float(form.shape_power)
     unit = jnp.concatenate([shape_unit[None], mean_unit]) if model.intrinsic else mean_unit
     slope = parameters.slope * unit[None, :, None] / scaling.growth_scale[None, None]
     moved = jnp.sum(slope * scaling.growth_centre[None, None], axis=2)
-    own = moved[:, 1:] if model.intrinsic else moved
-    shape = parameters.shape * shape_unit
+    shape, own = parameters.shape * shape_unit, moved[:, int(model.intrinsic) :]
     gate = parameters.gate[:, 1:] / scaling.gate_scale[None]
+    x_mean, x_chol = parameters.x_mean, parameters.x_chol
+    if model.joint:
+        x_mean = x_mean * scaling.growth_scale[None] + scaling.growth_centre[None]
+        x_chol = x_chol * scaling.growth_scale[None, :, None]
     return Parameters(
-        gate=jnp.concatenate([parameters.gate[:, :1] - gate @ scaling.gate_centre[:, None], gate], axis=1),
+        gate=jnp.concatenate([parameters.gate[:, :1] - (gate @ scaling.gate_centre)[:, None], gate], axis=1),
         mean=(parameters.mean * mean_unit[None] - own).at[:, 0].add(scaling.y_centre),
         shape=shape - moved[:, :1] if model.intrinsic else shape,
         slope=slope,
         chol=parameters.chol * unit[None, :, None],
         noise=parameters.noise * scaling.y_scale**2,
-        x_mean=parameters.x_mean * scaling.growth_scale[None] + scaling.growth_centre[None] * jnp.ones_like(parameters.x_mean) if model.joint else parameters.x_mean,
-        x_chol=parameters.x_chol * scaling.growth_scale[None, :, None] if model.joint else parameters.x_chol,
+        x_mean=x_mean,
+        x_chol=x_chol,
     )
 
 

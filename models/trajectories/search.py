@@ -113,7 +113,9 @@ def searched(
         if ends.value[ends.best] < before + SAME:
             break
     if model.curve == "BLS" and not model.intrinsic:
-        ends = _with(ends, _at_kinks(ends, walk))
+        held = _at_kinks(ends, walk)  # an end that was held is an optimum only where it is the highest
+        if held.value[held.best] > ends.value[ends.best] and not held.degenerate[held.best]:
+            ends = _with(ends, _Ends(*(getattr(held, name)[[held.best]] for name in _Ends.__dataclass_fields__)))
     return Search(ends.free, ends.value, ends.shares, ends.start, ends.calm, ends.degenerate, ends.best, lost)
 
 

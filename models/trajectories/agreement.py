@@ -1,0 +1,61 @@
+"""How far two labelings agree, whatever the names of the classes.
+
+Law: accuracy and kappa are maxima over permutations of the labels, so renaming either labeling changes nothing.
+
+Source: specification section 2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+__all__ = ["accuracy", "entropy_index", "kappa", "unsureness"]
+
+
+def accuracy(labels: Any, others: Any) -> float:
+    """Give the largest share of persons on whom two labelings agree (n,), (n,).
+
+    >>> accuracy([0, 0, 1, 1], ["b", "b", "a", "b"])
+    0.75
+    """
+    return float(_matched(labels, others)[0].sum() / np.size(labels))
+
+
+def kappa(labels: Any, others: Any) -> float:
+    """Give Cohen's kappa after the best renaming: agreement beyond chance.
+
+    >>> kappa([0, 0, 1, 1], [1, 1, 0, 1])
+    0.5
+    """
+    agreed, rows, columns = _matched(labels, others)
+    chance = float(rows @ columns)
+    return float((agreed.sum() / np.size(labels) - chance) / (1 - chance)) if chance < 1 else 1.0
+
+
+def entropy_index(memberships: np.ndarray) -> float:
+    """Give `1 - sum_ik -w_ik log w_ik / (n log K)` of memberships (n, K); NaN for one class.
+
+    >>> entropy_index(np.eye(2)), entropy_index(np.full((3, 2), 0.5))
+    (1.0, 0.0)
+    """
+    n, k = memberships.shape
+    return 1.0 - unsureness(memberships) / (n * np.log(k)) if k > 1 else float("nan")
+
+
+def unsureness(memberships: np.ndarray) -> float:
+    """Give `sum_ik -w_ik log w_ik`, with 0 log 0 = 0."""
+    return float(-np.sum(memberships * np.log(np.where(memberships > 0, memberships, 1.0))))
+
+
+def _matched(labels: Any, others: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Counts of agreement under the best renaming, and shares of the matched classes of both."""
+    one, a = np.unique(np.asarray(labels), return_inverse=True)
+    two, b = np.unique(np.asarray(others), return_inverse=True)
+    size = max(len(one), len(two))
+    table = np.zeros((size, size))
+    np.add.at(table, (a, b), 1.0)
+    rows, columns = linear_sum_assignment(-table)
+    return table[rows, columns], table.sum(axis=1)[rows] / len(a), table.sum(axis=0)[columns] / len(a)

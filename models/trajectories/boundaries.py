@@ -1,0 +1,110 @@
+"""Where a fit lies on an edge of the parameter space or on a kink, so that errors by curvature mean nothing there.
+
+Law: every finding names class, parameter and remedy; an inner, smooth maximum has none.
+
+Source: specification section 8.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from .engine import Problem
+from .parameters import LARGEST_GATE, Model, unpack
+
+__all__ = ["Finding", "findings_at", "smallest_eigenvalues"]
+
+SINGULAR = 1e-4  # smallest eigenvalue of a correlation matrix
+AT_TIME = 1e-6  # distance of a knot from an observed time, in ranges of time
+AT_BOUND = 1e-3  # distance of a knot from its bounds, as a share of their distance
+REMEDY = "Remedy: the penalised fit (penalty='weak'), or the Bayesian fit"
+
+
+class Finding(NamedTuple):
+    """An edge or a kink.
+
+    Attributes:
+        label: the class, from 1 in the order of the report.
+        kind: "psi", "phi", "kink", "knot" or "gate".
+        value: the eigenvalue, the distance, or the coefficient.
+        places: coordinates of the free vector that it holds.
+        message: what it means, and what to do.
+    """
+
+    label: int
+    kind: str
+    value: float
+    places: tuple[int, ...]
+    message: str
+
+
+def smallest_eigenvalues(chol: Any) -> np.ndarray:
+    """Give the smallest eigenvalue of the correlation matrix of C C', for each class (K,).
+
+    >>> smallest_eigenvalues(np.array([[[2.0, 0.0], [1.0, 0.0]], np.eye(2)])).round(12).tolist()
+    [0.0, 1.0]
+    """
+    covariance = np.asarray(chol) @ np.swapaxes(np.asarray(chol), 1, 2)
+    if not covariance.shape[1]:
+        return np.ones(len(covariance))
+    spread = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    safe = np.where(spread > 0, spread, 1.0)
+    correlation = covariance / safe[:, :, None] / safe[:, None]
+    return np.maximum(np.linalg.eigvalsh(correlation)[:, 0], 0.0)
+
+
+def findings_at(free: np.ndarray, problem: Problem, model: Model, order: Sequence[int]) -> list[Finding]:
+    """Look for edges and kinks at a point.
+
+    Args:
+        free: the point (P,).
+        problem: what was climbed.
+        model: which mixture.
+        order: which class is reported first, second, and so on.
+
+    Returns: what was found, class by class.
+    """
+    at = jax.tree.map(np.asarray, unpack(free, model, problem.bounds))
+    times = np.asarray(problem.panel.t)[np.asarray(problem.panel.mask) > 0]
+    psi = smallest_eigenvalues(at.chol)
+    phi = smallest_eigenvalues(at.x_chol) if model.joint else np.ones(model.n_classes)
+    found = []
+    for label, k in enumerate(order, start=1):
+        for kind, name, least, block in (("psi", "growth factors", psi[k], "chol"), ("phi", "covariates", phi[k], "x_chol")):
+            if least < SINGULAR:
+                places = tuple(model.places(block)[k].tolist())
+                found.append(Finding(label, kind, float(least), places, (
+                    f"class {label}: the covariance of its {name} is singular (smallest eigenvalue of the correlations "
+                    f"{least:.1e}), so Wald errors of {kind} are refused. {REMEDY}."
+                )))  # fmt: skip
+        if model.curve == "BLS":
+            found += _of_knot(label, float(at.shape[k, 0]), int(model.places("shape")[k, 0]), times, problem, model)
+    largest = np.abs(np.asarray(free)[model.places("gate")]) if model.n_classes > 1 else np.zeros((0, 1))
+    for k in np.flatnonzero((LARGEST_GATE * np.tanh(largest / LARGEST_GATE) > 0.95 * LARGEST_GATE).any(axis=1)):
+        label = list(order).index(int(k) + 1) + 1
+        found.append(Finding(label, "gate", float(largest[k].max()), tuple(model.places("gate")[k].tolist()), (
+            f"class {label}: a coefficient of the gate is at its bound, as where a covariate separates the classes, so "
+            f"Wald errors of its gate are refused. {REMEDY}."
+        )))  # fmt: skip
+    return found
+
+
+def _of_knot(label: int, knot: float, place: int, times: np.ndarray, problem: Problem, model: Model) -> list[Finding]:
+    low, high = float(problem.bounds.low), float(problem.bounds.high)
+    edge = min(knot - low, high - knot) / (high - low)
+    if edge < AT_BOUND:
+        return [Finding(label, "knot", edge, (place,), (
+            f"class {label}: the knot is at its bound, so its Wald error is refused; beyond it a slope would drop out. "
+            "Remedy: fewer classes, a linear curve, or other knot_bounds."
+        ))]  # fmt: skip
+    distance = float(np.abs(times - knot).min())
+    if distance < AT_TIME and not model.intrinsic:
+        return [Finding(label, "kink", distance, (place,), (
+            f"class {label}: the knot is on an observed time, a kink of the likelihood, so its Wald error is refused; "
+            "other errors take it as known. Remedy: a profile of the likelihood, or the Bayesian fit."
+        ))]  # fmt: skip
+    return []

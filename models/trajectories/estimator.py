@@ -1,0 +1,216 @@
+"""The estimator: a mixture of trajectories fitted to a frame by maximum likelihood, in the words of nlpsem.
+
+Law: the fit is a function of data, settings and seed; wide and long forms of one data set give one fit, and the order of
+the persons changes nothing but rounding.
+
+Source: specification section 16.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.errors import LawfulError
+
+from .curves import curve_of
+from .engine import Problem
+from .panels import panel
+from .parameters import Bounds, Model, Parameters
+from .reading import Measured, read_long, read_wide
+from .results import TrajectoryFit
+from .scaling import in_standard_units, scaling_of, standardised
+from .search import searched
+
+__all__ = ["TrajectoryMixture"]
+
+INNER = (0.02, 0.98)  # quantiles of the observed times that knots stay between
+PEER_WIDTH = 1e-3  # in units of time, of the kink of a random knot: nlpsem has u^2 + 1e-6
+
+
+class TrajectoryMixture:
+    """A mixture of trajectories: classes of people that differ by the curve they follow.
+
+    Args:
+        n_classes: number of classes.
+        curveFun: "LIN", "QUAD", "EXP", "JB" or "BLS", or the name in words.
+        intrinsic: whether persons have a shape of their own (knot, rate or acceleration).
+        knot: how that is treated, "taylor" to first order as the peers do, or "exact" by quadrature.
+        covariate_density: "joint", growth covariates are normal within each class, or "conditional" on them. Values of
+            the two are not comparable.
+        penalty: None, or "weak", which keeps covariances off the boundary.
+        n_starts: number of random starts.
+        smoothing: of kinks, in half of the starts ("mixed"), in all ("on") or in none ("off").
+        knot_bounds: what knots stay between, in the user's time; by default the 2nd and the 98th percentile of all times.
+        reference: the class that odds are told against, from 1 in the order of sizes.
+        seed: of the starts.
+
+    The variant follows from the covariates given to `fit`: gate and growth covariates are the full mixture of experts,
+    one of them a gating-network or an expert-network mixture, none a plain growth mixture.
+
+    >>> t = np.arange(4.0)
+    >>> y = np.concatenate([np.outer(np.ones(20), t), np.outer(np.ones(20), -t)])
+    >>> y = y + 0.1 * np.sin(np.arange(160.0) ** 2).reshape(40, 4)
+    >>> data = {f"Y{j + 1}": y[:, j] for j in range(4)} | {f"T{j + 1}": np.full(40, t[j]) for j in range(4)}
+    >>> fit = TrajectoryMixture(2, "LIN", n_starts=4).fit(data, y_var="Y", t_var="T", records=range(1, 5))
+    >>> fit.class_sizes.round(2).tolist(), fit.accuracy([0] * 20 + [1] * 20)
+    ([0.5, 0.5], 1.0)
+    """
+
+    def __init__(
+        self,
+        n_classes: Any = 2,
+        curveFun: Any = "BLS",
+        intrinsic: Any = False,
+        knot: Any = "taylor",
+        covariate_density: Any = "joint",
+        penalty: Any = None,
+        n_starts: Any = 32,
+        smoothing: Any = "mixed",
+        knot_bounds: Any = None,
+        reference: Any = 1,
+        seed: Any = 0,
+    ) -> None:
+        self.n_classes = n_classes
+        self.curveFun = curveFun
+        self.intrinsic = intrinsic
+        self.knot = knot
+        self.covariate_density = covariate_density
+        self.penalty = penalty
+        self.n_starts = n_starts
+        self.smoothing = smoothing
+        self.knot_bounds = knot_bounds
+        self.reference = reference
+        self.seed = seed
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Give the settings."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def set_params(self, **settings: Any) -> TrajectoryMixture:
+        """Change settings.
+
+        Raises:
+            LawfulError: there is no such setting.
+        """
+        unknown = sorted(settings.keys() - self.get_params().keys())
+        if unknown:
+            raise LawfulError(f"TrajectoryMixture has no setting {unknown}. Fix: take one of {[*self.get_params()]}.")
+        for name, value in settings.items():
+            setattr(self, name, value)
+        return self
+
+    def fit(
+        self,
+        data: Any,
+        y_var: str,
+        t_var: str,
+        records: Iterable[int] | None = None,
+        id: str | None = None,
+        cluster_TIC: Sequence[str] = (),
+        growth_TIC: Sequence[str] = (),
+        center_time: str | None = None,
+        start: Parameters | None = None,
+    ) -> TrajectoryFit:
+        """Fit by maximum likelihood, from many starts.
+
+        Args:
+            data: a frame of pandas or polars, or a mapping of columns; wide with `records`, long with `id`.
+            y_var: the outcome: prefix of its columns in wide data, its column in long data.
+            t_var: the time, likewise.
+            records: numbers of the waves of wide data.
+            id: column of the person in long data.
+            cluster_TIC: gate covariates.
+            growth_TIC: growth covariates.
+            center_time: "own_first" subtracts the first time of each person; else times are taken as they are.
+            start: one more start, in the user's units; alone where `n_starts=0`.
+
+        Raises:
+            LawfulError: a setting or a column does not exist.
+            ObservationError: a value is missing where it must not be.
+            NoFiniteStartError: no start ended at a finite likelihood.
+        """
+        _check(self.get_params(), start)
+        if (records is None) == (id is None):
+            raise LawfulError(
+                f"fit: records={records!r} and id={id!r}; expected one of them. Fix: give records= for wide data, one row a "
+                "person, or id= for long data, one row a measurement."
+            )
+        if records is not None:
+            read = read_wide(data, y_var, t_var, records, cluster_TIC, growth_TIC)
+        else:
+            read = read_long(data, str(id), y_var, t_var, cluster_TIC, growth_TIC)
+        with jax.enable_x64(True):
+            return self._fitted(_centred(read, center_time), start)
+
+    def fit_predict(self, data: Any, **columns: Any) -> np.ndarray:
+        """Fit, and give the most probable class of each person, from 1 (n,)."""
+        return self.fit(data, **columns).classify()
+
+    def _fitted(self, read: Measured, start: Parameters | None) -> TrajectoryFit:
+        model = Model(
+            curve_of(self.curveFun).name, self.n_classes, len(read.gate_names), len(read.growth_names),
+            bool(self.intrinsic), self.knot == "exact", self.covariate_density == "joint",
+        )  # fmt: skip
+        seen = panel(read.y, read.t, read.gate, read.growth)
+        scaling = scaling_of(seen, model)
+        standard = standardised(seen, scaling)
+        times = read.t[np.isfinite(read.t)]
+        low, high = self.knot_bounds if self.knot_bounds is not None else np.quantile(times, INNER)
+        bounds = Bounds(jnp.asarray(low / scaling.t_scale), jnp.asarray(high / scaling.t_scale))
+        width = PEER_WIDTH / scaling.t_scale if model.curve == "BLS" and model.intrinsic and not model.exact else 0.0
+        problem = Problem(standard, bounds, jnp.asarray(width, float))
+        own = None if start is None else in_standard_units(jax.tree.map(jnp.asarray, start), model, scaling)
+        found = searched(
+            problem, model, self.n_starts, self.seed, self.smoothing, self.penalty == "weak", own
+        )
+        order = np.argsort(-found.shares[found.best], kind="stable")
+        fit = TrajectoryFit(
+            model, read, problem, scaling, found, self.penalty == "weak", tuple(order.tolist()), self.reference - 1
+        )
+        if found.degenerate[found.best]:
+            warnings.warn("every start ended with a class of hardly anyone. Fix: take fewer classes.", stacklevel=3)
+        return fit
+
+
+def _centred(read: Measured, how: str | None) -> Measured:
+    if how is None:
+        return read
+    if how != "own_first":
+        raise LawfulError(f"fit: center_time={how!r}, expected None or 'own_first'. Fix: give one of these.")
+    first = np.min(np.where(np.isfinite(read.t), read.t, np.inf), axis=1, keepdims=True)
+    return replace(read, t=read.t - np.where(np.isfinite(first), first, 0.0))
+
+
+def _check(settings: dict[str, Any], start: Parameters | None) -> None:
+    choices = {
+        "knot": ("taylor", "exact"), "covariate_density": ("joint", "conditional"), "penalty": (None, "weak"),
+        "smoothing": ("mixed", "on", "off"),
+    }  # fmt: skip
+    for name, known in choices.items():
+        if settings[name] not in known:
+            raise LawfulError(f"TrajectoryMixture: {name}={settings[name]!r}. Fix: give one of {known}.")
+    form = curve_of(settings["curveFun"])
+    if settings["intrinsic"] and form.shape is None:
+        raise LawfulError(
+            f"TrajectoryMixture: intrinsic=True, and the {form.long_name} curve has no shape parameter. Fix: leave intrinsic "
+            "out, or take curveFun 'EXP', 'JB' or 'BLS'."
+        )
+    for name, least in (("n_classes", 1), ("n_starts", 0 if start is not None else 1), ("reference", 1)):
+        value = settings[name]
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise LawfulError(f"TrajectoryMixture: {name}={value!r}, expected a whole number from {least}. Fix: give one.")
+    if settings["reference"] > settings["n_classes"]:
+        raise LawfulError(
+            f"TrajectoryMixture: reference={settings['reference']} of {settings['n_classes']} classes. Fix: name one of them."
+        )
+    bounds = settings["knot_bounds"]
+    if bounds is not None and not (len(bounds) == 2 and bounds[0] < bounds[1]):
+        raise LawfulError(f"TrajectoryMixture: knot_bounds={bounds!r}, expected (low, high). Fix: give low below high.")

@@ -1,0 +1,130 @@
+"""What a fit reports of its parameters: growth factors as readers know them, in the user's units, class by class.
+
+Law: reports are functions of the free vector, so that their errors follow by the delta method; an order of the classes and
+a reference class change the words alone, not the density.
+
+Source: specification sections 3.1, 3.2, 8.4 and 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .parameters import Bounds, Model, Parameters, unpack
+from .scaling import Scaling, in_user_units
+
+__all__ = ["Row", "ordered", "reported", "rows_of", "values_of"]
+
+
+class Row(NamedTuple):
+    """A reported parameter: its class from 1, its name in the words of nlpsem, and what it means."""
+
+    label: int
+    parameter: str
+    meaning: str
+
+
+def rows_of(model: Model, gate: Sequence[str], growth: Sequence[str], reference: int = 0) -> list[Row]:
+    """List the parameters in the order of `values_of`.
+
+    Args:
+        model: which mixture.
+        gate: names of the gate covariates.
+        growth: names of the growth covariates.
+        reference: the class that others are compared with, from 0.
+
+    >>> [row.parameter for row in rows_of(Model("LIN", 2), [], [])][:6]
+    ['mueta0', 'mueta1', 'psi00', 'psi10', 'psi11', 'residuals']
+    >>> rows_of(Model("LIN", 2), [], [])[-1]
+    Row(label=2, parameter='beta0', meaning='log odds of class 2 against class 1: intercept')
+    """
+    form = model.form
+    factors = [*form.factors, *([form.shape] if model.intrinsic else [])]
+    marks = [str(i) for i in range(form.q)] + ["g"] * model.intrinsic
+    found = []
+    for k in range(1, model.n_classes + 1):
+        found += [Row(k, f"mu{factor}", f"intercept of {factor}") for factor in form.factors]
+        found += [Row(k, "mug", str(form.shape))] if form.shape else []
+        for a in range(len(factors)):
+            for b in range(a + 1):
+                what = f"variance of {factors[a]}" if a == b else f"covariance of {factors[a]} and {factors[b]}"
+                found.append(Row(k, f"psi{marks[a]}{marks[b]}", f"residual {what}" if growth else what))
+        for a, factor in enumerate(factors):
+            found += [Row(k, f"beta{j + 1}{marks[a]}", f"{factor} on {name}") for j, name in enumerate(growth)]
+        if model.joint:
+            found += [Row(k, f"mux{j + 1}", f"mean of {name}") for j, name in enumerate(growth)]
+            found += [
+                Row(k, f"phi{a + 1}{b + 1}", f"covariance of {growth[a]} and {growth[b]}")
+                for a in range(len(growth)) for b in range(a + 1)
+            ]  # fmt: skip
+        found.append(Row(k, "residuals", "residual variance"))
+    for k in range(model.n_classes):
+        if k != reference:
+            odds = f"log odds of class {k + 1} against class {reference + 1}"
+            found += [Row(k + 1, f"beta{j}", f"{odds}: {name}") for j, name in enumerate(["intercept", *gate])]
+    return found
+
+
+def values_of(
+    free: Any, model: Model, bounds: Bounds, scaling: Scaling, order: Sequence[int], reference: int = 0
+) -> jax.Array:
+    """Give the reported parameters (R,) at a free vector (P,).
+
+    Args:
+        free: the point.
+        model: which mixture.
+        bounds: of a knot.
+        scaling: the user's units.
+        order: which class comes first, second, and so on.
+        reference: the class that others are compared with, after ordering.
+    """
+    at = ordered(in_user_units(unpack(free, model, bounds), model, scaling), order, reference)
+    told = reported(at, model)
+    lower, below = np.tril_indices(model.n_factors), np.tril_indices(at.x_mean.shape[1])
+    found = []
+    for k in range(model.n_classes):
+        found += [told.mean[k], told.shape[k], told.chol[k][lower], told.slope[k].reshape(-1)]
+        found += [told.x_mean[k], told.x_chol[k][below], told.noise[k][None]]
+    found += [told.gate[k] for k in range(model.n_classes) if k != reference]
+    return jnp.concatenate(found)
+
+
+def ordered(parameters: Parameters, order: Sequence[int], reference: int = 0) -> Parameters:
+    """Put classes in an order, and compare with a reference class."""
+    found = Parameters(*(leaf[np.asarray(order)] for leaf in parameters))
+    return found._replace(gate=found.gate - found.gate[reference : reference + 1])
+
+
+def reported(parameters: Parameters, model: Model) -> Parameters:
+    """Take parameters in the user's units to the growth factors of reports, with covariances in place of their factors.
+
+    A random shape comes last here, as in nlpsem.
+
+    >>> model = Model("BLS", 1)
+    >>> at = Parameters(jnp.zeros((1, 1)), jnp.array([[7.0, 2.0, 1.0]]), jnp.array([[3.0]]), jnp.zeros((1, 3, 0)),
+    ...     jnp.eye(3)[None], jnp.ones(1), jnp.zeros((1, 0)), jnp.zeros((1, 0, 0)))
+    >>> reported(at, model).mean.tolist()  # the level at time 0 from that at the knot
+    [[1.0, 2.0, 1.0]]
+    """
+    form, own = model.form, int(model.intrinsic)
+
+    def turn(shape: Any, mean: Any) -> tuple[jax.Array, jax.Array]:
+        matrix = form.reported(shape)
+        if not own:
+            return matrix @ mean, matrix
+        by_shape = jax.jacfwd(lambda shape: form.reported(shape) @ mean)(shape)
+        big = jnp.block([[by_shape[:, None], matrix], [jnp.ones((1, 1)), jnp.zeros((1, form.q))]])
+        return matrix @ mean, big
+
+    shape = parameters.shape[:, 0] if form.shape else jnp.zeros_like(parameters.noise)
+    mean, change = jax.vmap(turn)(shape, parameters.mean)
+    psi = parameters.chol @ jnp.swapaxes(parameters.chol, 1, 2)
+    phi = parameters.x_chol @ jnp.swapaxes(parameters.x_chol, 1, 2)
+    return parameters._replace(
+        mean=mean, chol=change @ psi @ jnp.swapaxes(change, 1, 2), slope=change @ parameters.slope, x_chol=phi
+    )

@@ -1,0 +1,325 @@
+"""What a fit of a mixture of trajectories found: estimates with errors, memberships, and how sure the search is.
+
+Law: everything is a function of one point and the data, in the user's units; classes come by decreasing size, and no number
+depends on the names that the search gave them.
+
+Source: specification sections 2, 8.4, 8.7 and 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .agreement import accuracy, entropy_index, kappa, unsureness
+from .boundaries import Finding, findings_at, smallest_eigenvalues
+from .density import factor_scores, log_likelihood_by_person, log_memberships, log_prior_classes
+from .engine import Problem, curvature
+from .panels import Panel, panel
+from .parameters import Model, Parameters, unpack
+from .reading import Measured
+from .reports import Row, ordered, rows_of, values_of
+from .scaling import Scaling, in_user_units, standardised
+from .search import SAME, Search
+from .standard_errors import StandardErrors, standard_errors
+
+__all__ = ["TrajectoryFit"]
+
+NORMAL_95 = 1.959963984540054
+
+
+def doubly(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a method in double precision: -2LL of 23,000 must be right to 0.001."""
+
+    @wraps(method)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with jax.enable_x64(True):
+            return method(*args, **kwargs)
+
+    return run
+
+
+@dataclass(frozen=True)
+class TrajectoryFit:
+    """A fitted mixture of trajectories.
+
+    Attributes:
+        model: which mixture.
+        data: what it was fitted to.
+        problem: the same in standard units.
+        scaling: from these to the user's.
+        search: all that the search found, in standard units.
+        penalised: whether the weak penalty was added.
+        order: which class of the search comes first, second, and so on.
+        reference: the class that odds are told against, from 0.
+    """
+
+    model: Model
+    data: Measured
+    problem: Problem
+    scaling: Scaling
+    search: Search
+    penalised: bool
+    order: tuple[int, ...]
+    reference: int = 0
+
+    @property
+    def free(self) -> np.ndarray:
+        """The best point (P,), as the search knows it."""
+        return self.search.free[self.search.best]
+
+    @cached_property
+    @doubly
+    def parameters(self) -> Parameters:
+        """The estimates in the user's units, as the density takes them, classes in order."""
+        at = in_user_units(unpack(self.free, self.model, self.problem.bounds), self.model, self.scaling)
+        return jax.tree.map(np.asarray, ordered(at, self.order, self.reference))
+
+    @cached_property
+    @doubly
+    def loglik_by_person(self) -> np.ndarray:
+        """Log-likelihood of each person (n,), without the penalty."""
+        found = log_likelihood_by_person(self._standard, self.problem.panel, self.model, self.problem.width)
+        seen = np.asarray(self.problem.panel.mask).sum(axis=0)
+        unit = float(np.sum(np.log(self.scaling.growth_scale))) * self.model.joint
+        return np.asarray(found) - seen * float(np.log(self.scaling.y_scale)) - unit
+
+    @property
+    def minus2ll(self) -> float:
+        """Minus two log-likelihoods, without the penalty."""
+        return float(-2 * self.loglik_by_person.sum())
+
+    @property
+    def minus2ll_penalised(self) -> float:
+        """Minus two log-likelihoods with the penalty; `minus2ll` where there is none."""
+        return float(-2 * (self.search.value[self.search.best] + self._jacobian))
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of free parameters."""
+        return self.model.size
+
+    @property
+    def n(self) -> int:
+        """Number of persons, which is what information criteria count."""
+        return len(self.data.y)
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion."""
+        return self.minus2ll + 2 * self.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion."""
+        return self.minus2ll + self.n_parameters * float(np.log(self.n))
+
+    @property
+    def sabic(self) -> float:
+        """Schwarz's criterion with the sample size adjusted."""
+        return self.minus2ll + self.n_parameters * float(np.log((self.n + 2) / 24))
+
+    @property
+    def icl(self) -> float:
+        """Schwarz's criterion with the unsureness of the memberships added."""
+        return self.bic + 2 * unsureness(self.class_probabilities())
+
+    @property
+    def entropy(self) -> float:
+        """1 where every person surely belongs to one class, 0 where nobody can be told; NaN for one class."""
+        return entropy_index(self.class_probabilities())
+
+    @property
+    def class_sizes(self) -> np.ndarray:
+        """Mean membership of each class (K,), decreasing."""
+        return self.class_probabilities().mean(axis=0)
+
+    @doubly
+    def class_probabilities(self, data: Measured | None = None, outcomes: bool = True) -> np.ndarray:
+        """Give the probability of each class for each person (n, K).
+
+        Args:
+            data: other persons, as read by `read_wide` or `read_long`; those of the fit by default.
+            outcomes: whether what was measured counts; else the gate alone tells.
+        """
+        seen = self.problem.panel if data is None else self._panel(data)
+        if outcomes:
+            found = log_memberships(self._standard, seen, self.model, self.problem.width)
+        else:
+            found = log_prior_classes(self._standard.gate, seen.gate)
+        return np.exp(np.asarray(found)).T
+
+    def classify(self, data: Measured | None = None) -> np.ndarray:
+        """Give the most probable class of each person, from 1 (n,)."""
+        return 1 + np.argmax(self.class_probabilities(data), axis=1)
+
+    @doubly
+    def factor_scores(self) -> tuple[np.ndarray, np.ndarray]:
+        """Give mean (n, K, Q) and covariance (n, K, Q, Q) of persons' growth factors within each class.
+
+        Factors are those of the curve's basis, for the spline the level at the knot and the two slopes; a random shape
+        comes first, as a deviation from that of the class.
+        """
+        at = jax.tree.map(lambda leaf: jnp.asarray(leaf)[..., None], self.parameters)
+        seen = panel(self.data.y, self.data.t, self.data.gate, self.data.growth)
+        mean, cov = factor_scores(at, seen, self.model, self.problem.width * self.scaling.t_scale)
+        return np.swapaxes(np.asarray(mean), 0, 1), np.swapaxes(np.asarray(cov), 0, 1)
+
+    @doubly
+    def curves(self, times: Any) -> np.ndarray:
+        """Give the curve of each class where growth covariates are 0 (K, m), at times (m,)."""
+        at, form = self.parameters, self.model.form
+        times = jnp.asarray(times, float)
+        shape = at.shape[:, 0] if form.shape else np.zeros(self.model.n_classes)
+        return np.stack([np.asarray(form.value(times, g, a)) for g, a in zip(shape, at.mean, strict=True)])
+
+    def accuracy(self, labels: Any) -> float:
+        """Give the share of persons in their known class, under the best naming of the classes."""
+        return accuracy(self.classify(), labels)
+
+    def kappa(self, other: Any) -> float:
+        """Give the agreement beyond chance with another fit, or with labels, under the best naming of the classes."""
+        return kappa(self.classify(), other.classify() if isinstance(other, TrajectoryFit) else other)
+
+    @cached_property
+    def boundary(self) -> list[Finding]:
+        """Edges and kinks that the estimate lies on."""
+        with jax.enable_x64(True):
+            return findings_at(self.free, self.problem, self.model, self.order)
+
+    @cached_property
+    @doubly
+    def standard_errors(self) -> StandardErrors:
+        """Errors of the reported parameters, by observed information and by the sandwich."""
+        hessian, scores = curvature(jnp.asarray(self.free), self.problem, self.model, self.penalised)
+
+        def report(free: Any) -> Any:
+            return values_of(free, self.model, self.problem.bounds, self.scaling, self.order, self.reference)
+
+        gates = len(self.rows) - (self.model.n_classes - 1) * (1 + self.model.p_gate)
+        gated = {row: i >= gates for i, row in enumerate(self.rows)}
+        return standard_errors(
+            self.free, np.asarray(hessian), np.asarray(scores), report, self.rows, self.boundary, gated.__getitem__
+        )
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """What is reported, in order."""
+        return rows_of(self.model, self.data.gate_names, self.data.growth_names, self.reference)
+
+    @cached_property
+    @doubly
+    def values(self) -> np.ndarray:
+        """The reported parameters (R,), as `rows` names them."""
+        at = jnp.asarray(self.free)
+        report = jax.jit(lambda at: values_of(
+            at, self.model, self.problem.bounds, self.scaling, self.order, self.reference
+        ))  # fmt: skip
+        return np.asarray(report(at))
+
+    @property
+    def estimates(self) -> Any:
+        """A frame of pandas: class, parameter, meaning, estimate, se, se_robust, lower, upper, flag."""
+        import pandas
+
+        errors, values = self.standard_errors, self.values
+        flag = np.where(np.isnan(errors.observed), "refused", "")
+        return pandas.DataFrame({
+            "class": [row.label for row in self.rows], "parameter": [row.parameter for row in self.rows],
+            "meaning": [row.meaning for row in self.rows], "estimate": values, "se": errors.observed,
+            "se_robust": errors.robust, "lower": values - NORMAL_95 * errors.observed,
+            "upper": values + NORMAL_95 * errors.observed, "flag": flag,
+        })  # fmt: skip
+
+    def to_nlpsem_names(self) -> dict[str, float]:
+        """Give the estimates under the names of nlpsem, as c1mueta0, c1mug, c1psi00, c1residuals and beta20."""
+        gates = len(self.rows) - (self.model.n_classes - 1) * (1 + self.model.p_gate)
+        return {
+            (f"beta{row.label}{row.parameter[4:]}" if i >= gates else f"c{row.label}{row.parameter}"): float(value)
+            for i, (row, value) in enumerate(zip(self.rows, self.values, strict=True))
+        }
+
+    @property
+    def starts(self) -> Any:
+        """A frame of pandas, one row a start: -2LL with any penalty, whether it came to rest, whether it is degenerate."""
+        import pandas
+
+        search, own = self.search, self.search.start >= 0
+        deviance = -2 * (search.value[own] + self._jacobian)
+        frame = pandas.DataFrame(
+            {"start": search.start[own], "minus2ll": deviance, "calm": search.calm[own],
+             "degenerate": search.degenerate[own]}
+        )  # fmt: skip
+        return frame.sort_values("minus2ll", ignore_index=True)
+
+    @property
+    def optima(self) -> Any:
+        """A frame of pandas, one row a distinct optimum, the best first.
+
+        Columns: minus2ll, the number of starts and of climbs of polish that reached it, the sizes of its classes, their
+        shapes, the smallest eigenvalue of the correlations of each Psi, and whether it is degenerate.
+        """
+        import pandas
+
+        found = [self._optimum(group) for group in _grouped(self.search)]
+        return pandas.DataFrame(found).sort_values(["degenerate", "minus2ll"], ignore_index=True)
+
+    @property
+    def replicated(self) -> bool:
+        """Whether more than one climb reached the best value."""
+        near = self.search.value > self.search.value[self.search.best] - SAME
+        return int(np.sum(near & ~self.search.degenerate)) > 1
+
+    def summary(self) -> str:
+        """Tell the fit on a page: criteria, classes, how often the best was found, edges, and the estimates."""
+        from .telling import told
+
+        return told(self)
+
+    @property
+    def _jacobian(self) -> float:
+        seen = int(np.asarray(self.problem.panel.mask).sum())
+        return self.scaling.log_jacobian(seen, self.n, self.model)
+
+    @property
+    def _standard(self) -> Parameters:
+        at = unpack(self.free[:, None], self.model, self.problem.bounds)
+        return ordered(at, self.order, self.reference)
+
+    def _panel(self, data: Measured) -> Panel:
+        return standardised(panel(data.y, data.t, data.gate, data.growth), self.scaling)
+
+    @doubly
+    def _optimum(self, group: Sequence[int]) -> dict[str, Any]:
+        first, search = group[0], self.search
+        at = unpack(search.free[first], self.model, self.problem.bounds)
+        order = np.argsort(-search.shares[first], kind="stable")
+        unit = float(self.scaling.t_scale) ** self.model.form.shape_power
+        polish = int(np.sum(search.start[group] < 0))
+        return {
+            "minus2ll": float(-2 * (search.value[first] + self._jacobian)), "starts": len(group) - polish,
+            "polish": polish, "sizes": search.shares[first][order].round(4).tolist(),
+            "shapes": (np.asarray(at.shape)[order].reshape(-1) * unit).tolist(),
+            "eigenvalues": smallest_eigenvalues(np.asarray(at.chol)[order]).tolist(),
+            "degenerate": bool(search.degenerate[first]),
+        }  # fmt: skip
+
+
+def _grouped(search: Search) -> list[list[int]]:
+    """Gather ends of one likelihood, the highest first, degenerate ones apart."""
+    groups: list[list[int]] = []
+    for bad in (False, True):
+        own = np.flatnonzero((search.degenerate == bad) & np.isfinite(search.value))
+        for i in own[np.argsort(-search.value[own], kind="stable")]:
+            last = groups[-1] if groups and search.degenerate[groups[-1][0]] == bad else None
+            if last is not None and search.value[last[0]] - search.value[i] <= SAME:
+                last.append(int(i))
+            else:
+                groups.append([int(i)])
+    return groups

@@ -1,0 +1,37 @@
+"""A fit on a page of text.
+
+Law: what is told are numbers of the fit; an edge, a kink or a best value that was found once is never left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .results import TrajectoryFit
+
+__all__ = ["told"]
+
+
+def told(fit: TrajectoryFit) -> str:
+    """Tell criteria, classes, how often the best was found, edges and kinks, and the estimates."""
+    optima = fit.optima
+    best = optima.iloc[0]
+    lines = [
+        f"{fit.model.form.long_name}, {fit.model.n_classes} classes, {fit.n} persons, {fit.n_parameters} parameters",
+        f"-2LL {fit.minus2ll:.3f}   AIC {fit.aic:.3f}   BIC {fit.bic:.3f}   adjusted BIC {fit.sabic:.3f}   "
+        f"ICL {fit.icl:.3f}   entropy {fit.entropy:.3f}",
+        "class sizes " + ", ".join(f"{size:.3f}" for size in fit.class_sizes),
+        f"best value reached by {best.starts} of {len(fit.starts)} starts and {best.polish} climbs of polish",
+    ]
+    if fit.penalised:
+        lines.append(f"with the weak penalty: {fit.minus2ll_penalised:.3f}")
+    if not fit.replicated:
+        lines.append("NOT REPLICATED: one climb alone reached the best value; take more starts")
+    if best.degenerate:
+        lines.append("DEGENERATE: every end has a class of hardly anyone; take fewer classes")
+    if len(optima) > 1:
+        lines.append(f"next optimum {optima.minus2ll[1]:.3f}, classes {optima.sizes[1]}")
+    lines += fit.standard_errors.refused
+    table = fit.estimates.drop(columns="parameter").to_string(index=False, float_format=lambda x: f"{x:.5g}")
+    return "\n".join([*lines, "", table])
