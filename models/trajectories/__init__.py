@@ -4,6 +4,7 @@ Law: the density is a pure function of a tree of parameters and a panel of array
 posteriors, is built on it.
 """
 
+from .agreement import accuracy, entropy_index, kappa
 from .curves import CURVES, Curve, curve_of
 from .density import (
     class_log_densities,
@@ -12,23 +13,38 @@ from .density import (
     log_memberships,
     log_prior_classes,
 )
+from .estimator import TrajectoryMixture
 from .panels import Panel, panel
 from .parameters import Bounds, Model, Parameters, pack, unpack
+from .reading import Measured, read_long, read_wide
+from .results import TrajectoryFit
+from .simulate import Design, Simulated, simulate_trajectories
 
 __all__ = [
     "CURVES",
     "Bounds",
     "Curve",
+    "Design",
+    "Measured",
     "Model",
     "Panel",
     "Parameters",
+    "Simulated",
+    "TrajectoryFit",
+    "TrajectoryMixture",
+    "accuracy",
     "class_log_densities",
     "curve_of",
+    "entropy_index",
     "factor_scores",
+    "kappa",
     "log_likelihood_by_person",
     "log_memberships",
     "log_prior_classes",
     "pack",
     "panel",
+    "read_long",
+    "read_wide",
+    "simulate_trajectories",
     "unpack",
 ]

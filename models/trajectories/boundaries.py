@@ -74,7 +74,10 @@ def findings_at(free: np.ndarray, problem: Problem, model: Model, order: Sequenc
     phi = smallest_eigenvalues(at.x_chol) if model.joint else np.ones(model.n_classes)
     found = []
     for label, k in enumerate(order, start=1):
-        for kind, name, least, block in (("psi", "growth factors", psi[k], "chol"), ("phi", "covariates", phi[k], "x_chol")):
+        for kind, name, least, block in (
+            ("psi", "growth factors", psi[k], "chol"),
+            ("phi", "covariates", phi[k], "x_chol"),
+        ):
             if least < SINGULAR:
                 places = tuple(model.places(block)[k].tolist())
                 found.append(Finding(label, kind, float(least), places, (
@@ -83,13 +86,15 @@ def findings_at(free: np.ndarray, problem: Problem, model: Model, order: Sequenc
                 )))  # fmt: skip
         if model.curve == "BLS":
             found += _of_knot(label, float(at.shape[k, 0]), int(model.places("shape")[k, 0]), times, problem, model)
-    largest = np.abs(np.asarray(free)[model.places("gate")]) if model.n_classes > 1 else np.zeros((0, 1))
-    for k in np.flatnonzero((LARGEST_GATE * np.tanh(largest / LARGEST_GATE) > 0.95 * LARGEST_GATE).any(axis=1)):
-        label = list(order).index(int(k) + 1) + 1
-        found.append(Finding(label, "gate", float(largest[k].max()), tuple(model.places("gate")[k].tolist()), (
-            f"class {label}: a coefficient of the gate is at its bound, as where a covariate separates the classes, so "
-            f"Wald errors of its gate are refused. {REMEDY}."
-        )))  # fmt: skip
+    gate = np.asarray(free)[model.places("gate")].reshape(model.n_classes - 1, -1)
+    largest = np.abs(LARGEST_GATE * np.tanh(gate / LARGEST_GATE)).max(axis=1)
+    for k in range(model.n_classes - 1):
+        if largest[k] > 0.95 * LARGEST_GATE:
+            label = list(order).index(k + 1) + 1
+            found.append(Finding(label, "gate", float(largest[k]), tuple(model.places("gate")[k].tolist()), (
+                f"class {label}: a coefficient of the gate is at its bound, as where a covariate separates "
+                f"the classes, so Wald errors of the gate are refused. {REMEDY}."
+            )))  # fmt: skip
     return found
 
 

@@ -1,8 +1,8 @@
 """Curve shapes: what a class of people does over time, linear in growth factors once its shape parameter is given.
 
 Law: a curve at time t is `sum_c a_c basis_c(t, g)`; `reported(g)` takes the factors of the basis to those of reports,
-and leaves the curve unchanged. The bilinear spline is held by its level at the knot and its two slopes, so that a change
-of the knot leaves the level there.
+and leaves the curve unchanged. The bilinear spline is held by its level at the knot and its two slopes, so that a
+change of the knot leaves the level there.
 
 Source: specification section 3; Liu and Perera (2021), arXiv 2007.02432.
 """

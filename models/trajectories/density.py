@@ -5,7 +5,8 @@ Law: class by class `N(y; L (a + B x), L Psi L' + th I)`, times `N(x; mu, Phi)` 
 
     log det Sigma = J log th + log det M,    r' Sigma^-1 r = r'r / th - v' M^-1 v,    v = C' L'r / th,
 
-so that no J x J matrix is formed, a missing outcome is a row of zeros, and a singular Psi is an ordinary point (M >= I).
+so that no J x J matrix is formed, a missing outcome is a row of zeros, and a singular Psi is an ordinary point (M >=
+I).
 
 Source: specification sections 2, 3.2, 5 and 7.
 """
@@ -81,9 +82,7 @@ def class_log_densities(
 
 
 @partial(jax.jit, static_argnames="model")
-def factor_scores(
-    parameters: Parameters, panel: Panel, model: Model, width: Any = 0.0
-) -> tuple[jax.Array, jax.Array]:
+def factor_scores(parameters: Parameters, panel: Panel, model: Model, width: Any = 0.0) -> tuple[jax.Array, jax.Array]:
     """Give mean (K, n, Q) and covariance (K, n, Q, Q) of a person's growth factors, given the class and the outcomes.
 
     The factors are those of the curve's basis; a random shape comes first and is followed to first order, as its

@@ -1,7 +1,8 @@
 """The compiled part of a fit: climbs from many starts, what each ended at, and scores, one program for each.
 
-Law: a climb among others ends where it ends alone; starts are mapped one after the other, so that none waits for the slowest
-and memory is that of one. Numbers, as widths, bounds and tolerances, are arguments: programs compile once for a structure.
+Law: a climb among others ends where it ends alone; starts are mapped one after the other, so that none waits for the
+slowest and memory is that of one. Numbers, as widths, bounds and tolerances, are arguments: programs compile once for
+a structure.
 
 Source: specification sections 7 and 8.3.
 """
@@ -59,7 +60,11 @@ def climb_all(
     Returns: where each ended; values are in standard units, the penalty included.
     """
     by_person = _objective(problem, model, penalised)
-    return jax.lax.map(lambda each: climb(by_person, *each, schedule, problem.panel.n), (free, moving, stage))
+
+    def one(each: tuple[Any, Any, Any]) -> Climbed:
+        return climb(by_person, each[0], each[1], each[2], schedule, problem.panel.n)
+
+    return jax.lax.map(one, (free, moving, stage))
 
 
 @partial(jax.jit, static_argnames="model")

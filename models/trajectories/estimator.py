@@ -1,7 +1,7 @@
 """The estimator: a mixture of trajectories fitted to a frame by maximum likelihood, in the words of nlpsem.
 
-Law: the fit is a function of data, settings and seed; wide and long forms of one data set give one fit, and the order of
-the persons changes nothing but rounding.
+Law: the fit is a function of data, settings and seed; wide and long forms of one data set give one fit, and the order
+of the persons changes nothing but rounding.
 
 Source: specification section 16.
 """
@@ -48,7 +48,7 @@ class TrajectoryMixture:
         penalty: None, or "weak", which keeps covariances off the boundary.
         n_starts: number of random starts.
         smoothing: of kinks, in half of the starts ("mixed"), in all ("on") or in none ("off").
-        knot_bounds: what knots stay between, in the user's time; by default the 2nd and the 98th percentile of all times.
+        knot_bounds: what knots stay between, in the user's time; by default the 2nd and 98th percentile of all times.
         reference: the class that odds are told against, from 1 in the order of sizes.
         seed: of the starts.
 
@@ -140,8 +140,8 @@ class TrajectoryMixture:
         _check(self.get_params(), start)
         if (records is None) == (id is None):
             raise LawfulError(
-                f"fit: records={records!r} and id={id!r}; expected one of them. Fix: give records= for wide data, one row a "
-                "person, or id= for long data, one row a measurement."
+                f"fit: records={records!r} and id={id!r}; expected one of them. Fix: give records= for wide data, one "
+                "row a person, or id= for long data, one row a measurement."
             )
         if records is not None:
             read = read_wide(data, y_var, t_var, records, cluster_TIC, growth_TIC)
@@ -168,9 +168,7 @@ class TrajectoryMixture:
         width = PEER_WIDTH / scaling.t_scale if model.curve == "BLS" and model.intrinsic and not model.exact else 0.0
         problem = Problem(standard, bounds, jnp.asarray(width, float))
         own = None if start is None else in_standard_units(jax.tree.map(jnp.asarray, start), model, scaling)
-        found = searched(
-            problem, model, self.n_starts, self.seed, self.smoothing, self.penalty == "weak", own
-        )
+        found = searched(problem, model, self.n_starts, self.seed, self.smoothing, self.penalty == "weak", own)
         order = np.argsort(-found.shares[found.best], kind="stable")
         fit = TrajectoryFit(
             model, read, problem, scaling, found, self.penalty == "weak", tuple(order.tolist()), self.reference - 1
@@ -200,16 +198,18 @@ def _check(settings: dict[str, Any], start: Parameters | None) -> None:
     form = curve_of(settings["curveFun"])
     if settings["intrinsic"] and form.shape is None:
         raise LawfulError(
-            f"TrajectoryMixture: intrinsic=True, and the {form.long_name} curve has no shape parameter. Fix: leave intrinsic "
-            "out, or take curveFun 'EXP', 'JB' or 'BLS'."
+            f"TrajectoryMixture: intrinsic=True, and the {form.long_name} curve has no shape parameter. Fix: leave "
+            "intrinsic out, or take curveFun 'EXP', 'JB' or 'BLS'."
         )
     for name, least in (("n_classes", 1), ("n_starts", 0 if start is not None else 1), ("reference", 1)):
         value = settings[name]
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise LawfulError(f"TrajectoryMixture: {name}={value!r}, expected a whole number from {least}. Fix: give one.")
+            raise LawfulError(
+                f"TrajectoryMixture: {name}={value!r}, expected a whole number from {least}. Fix: give one."
+            )
     if settings["reference"] > settings["n_classes"]:
         raise LawfulError(
-            f"TrajectoryMixture: reference={settings['reference']} of {settings['n_classes']} classes. Fix: name one of them."
+            f"TrajectoryMixture: reference={settings['reference']} of {settings['n_classes']} classes. Fix: name one."
         )
     bounds = settings["knot_bounds"]
     if bounds is not None and not (len(bounds) == 2 and bounds[0] < bounds[1]):

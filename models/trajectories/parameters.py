@@ -1,8 +1,8 @@
 """Parameters of a mixture of trajectories: a tree with a leaf for each block, and the free vector behind it.
 
-Law: `Model.size` is the number of free parameters, and `unpack` reaches every admissible tree from an unconstrained vector
-of that length: covariances are C C' with C any lower triangle, no exponential on its diagonal, so that a singular one is an
-ordinary point.
+Law: `Model.size` is the number of free parameters, and `unpack` reaches every admissible tree from an unconstrained
+vector of that length: covariances are C C' with C any lower triangle, no exponential on its diagonal, so that a
+singular one is an ordinary point.
 
 Source: specification sections 1, 4 and 8.1.
 """
@@ -38,7 +38,8 @@ class Parameters(NamedTuple):
         chol: C with Psi = C C', the residual covariance of growth factors (K, Q, Q).
         noise: residual variance of the outcome (K,).
         x_mean: of growth covariates (K, p_e), and
-        x_chol: the factor of their covariance, its diagonal positive (K, p_e, p_e); both unused in the conditional variant.
+        x_chol: the factor of their covariance, its diagonal positive (K, p_e, p_e); both have p_e = 0 in the
+            conditional variant.
     """
 
     gate: Any

@@ -1,8 +1,8 @@
 """A weak penalty that keeps covariances off the boundary: the log prior density of the Bayesian fit, up to constants.
 
-Law: with standard deviations D and correlations Omega of the growth factors (and of growth covariates),
-`sum_j (log D_j - D_j / d_j) + log det Omega` for each class, and a normal density of SD 1 of the gate's coefficients, which
-sum to zero over classes. It is -inf where a covariance is singular.
+Law: with standard deviations D and correlations Omega of the growth factors (and of growth covariates), `sum_j (log
+D_j - D_j / d_j) + log det Omega` for each class, and a normal density of SD 1 of the gate's coefficients, which sum
+to zero over classes. It is -inf where a covariance is singular.
 
 Source: specification sections 8.6 and 9.1.
 """

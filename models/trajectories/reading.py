@@ -1,7 +1,7 @@
 """Reading frames: persons in rows, or measurements in rows, into the same arrays.
 
-Law: wide and long forms of one data set give the same arrays, up to waves that nobody was seen at; nothing is imputed, and
-what cannot be used is refused with the person, the wave and the column.
+Law: wide and long forms of one data set give the same arrays, up to waves that nobody was seen at; nothing is
+imputed, and what cannot be used is refused with the person, the wave and the column.
 
 Source: specification sections 5 and 16.
 """
@@ -118,8 +118,9 @@ def read_long(
         if differing.any():
             i = int(np.flatnonzero(differing)[0])
             raise ObservationError(
-                f"data: covariate {name!r} changes within person {persons[who[i]]!r} ({own[first][who[i]]} and {own[i]}); "
-                "expected one value a person. Fix: give a covariate of the person, as the first value or the mean."
+                f"data: covariate {name!r} changes within person {_named(persons[who[i]])} ({own[first][who[i]]} and "
+                f"{own[i]}); expected one value a person. "
+                "Fix: give a covariate of the person, as the first value or the mean."
             )
     gate, more = (_matrix(columns, names, len(who))[first] for names in (cluster, growth))
     return _checked(Measured(persons, y, t, gate, more, tuple(cluster), tuple(growth), y_var, t_var))
@@ -144,6 +145,10 @@ def _columns(data: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
             missing=missing,
         )
     return {name: take(name) for name in dict.fromkeys(names)}
+
+
+def _named(person: Any) -> str:
+    return repr(getattr(person, "item", lambda: person)())
 
 
 def _numbers(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:
@@ -173,8 +178,9 @@ def _checked(read: Measured) -> Measured:
     if lost.any():
         i, j = map(int, np.argwhere(lost)[0])
         raise ObservationError(
-            f"data: person {read.persons[i]!r} has an outcome {read.y[i, j]:g} at record {j + 1} of {read.y_name!r}, and no "
-            f"time there ({int(lost.sum())} such). Fix: give the time in {read.t_name!r}, or drop the outcome.",
+            f"data: person {_named(read.persons[i])} has an outcome {read.y[i, j]:g} at record {j + 1} of "
+            f"{read.y_name!r}, and no time there ({int(lost.sum())} such). Fix: give the time in "
+            f"{read.t_name!r}, or drop the outcome.",
             person=read.persons[i],
         )
     for names, values, use in (
@@ -184,9 +190,13 @@ def _checked(read: Measured) -> Measured:
         _check_covariates(names, values, use, read.persons)
     nothing = ~seen.any(axis=1)
     if nothing.all():
-        raise ObservationError(f"data: no outcome was seen in {read.y_name!r}. Fix: give at least one column of numbers.")
+        raise ObservationError(
+            f"data: no outcome was seen in {read.y_name!r}. Fix: give at least one column of numbers."
+        )
     if nothing.any():
-        warnings.warn(f"{int(nothing.sum())} of {len(seen)} persons have no outcome; covariates alone count.", stacklevel=4)
+        warnings.warn(
+            f"{int(nothing.sum())} of {len(seen)} persons have no outcome; covariates alone count.", stacklevel=4
+        )
     return replace(read, t=np.where(seen, read.t, np.nan))
 
 
@@ -196,7 +206,7 @@ def _check_covariates(names: Sequence[str], values: np.ndarray, use: str, person
             i = int(np.flatnonzero(~np.isfinite(column))[0])
             raise ObservationError(
                 f"data: {use} {name!r} is missing for {int((~np.isfinite(column)).sum())} persons, the first being "
-                f"{persons[i]!r}. Fix: impute it, or leave these persons out."
+                f"{_named(persons[i])}. Fix: impute it, or leave these persons out."
             )
         if np.ptp(column) == 0:
             raise ObservationError(f"data: {use} {name!r} is {column[0]:g} for all persons. Fix: leave it out.")

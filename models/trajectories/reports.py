@@ -1,7 +1,7 @@
 """What a fit reports of its parameters: growth factors as readers know them, in the user's units, class by class.
 
-Law: reports are functions of the free vector, so that their errors follow by the delta method; an order of the classes and
-a reference class change the words alone, not the density.
+Law: reports are functions of the free vector, so that their errors follow by the delta method; an order of the
+classes and a reference class change the words alone, not the density.
 
 Source: specification sections 3.1, 3.2, 8.4 and 16.
 """
@@ -9,6 +9,7 @@ Source: specification sections 3.1, 3.2, 8.4 and 16.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ import numpy as np
 from .parameters import Bounds, Model, Parameters, unpack
 from .scaling import Scaling, in_user_units
 
-__all__ = ["Row", "ordered", "reported", "rows_of", "values_of"]
+__all__ = ["Row", "ordered", "reported", "rows_of", "slopes_of", "values_of"]
 
 
 class Row(NamedTuple):
@@ -70,8 +71,9 @@ def rows_of(model: Model, gate: Sequence[str], growth: Sequence[str], reference:
     return found
 
 
+@partial(jax.jit, static_argnames=("model", "order", "reference"))
 def values_of(
-    free: Any, model: Model, bounds: Bounds, scaling: Scaling, order: Sequence[int], reference: int = 0
+    free: Any, model: Model, bounds: Bounds, scaling: Scaling, order: tuple[int, ...], reference: int = 0
 ) -> jax.Array:
     """Give the reported parameters (R,) at a free vector (P,).
 
@@ -92,6 +94,14 @@ def values_of(
         found += [told.x_mean[k], told.x_chol[k][below], told.noise[k][None]]
     found += [told.gate[k] for k in range(model.n_classes) if k != reference]
     return jnp.concatenate(found)
+
+
+@partial(jax.jit, static_argnames=("model", "order", "reference"))
+def slopes_of(
+    free: Any, model: Model, bounds: Bounds, scaling: Scaling, order: tuple[int, ...], reference: int = 0
+) -> jax.Array:
+    """Give the derivatives of `values_of` by the free vector (R, P)."""
+    return jax.jacfwd(lambda free: values_of(free, model, bounds, scaling, order, reference))(free)
 
 
 def ordered(parameters: Parameters, order: Sequence[int], reference: int = 0) -> Parameters:

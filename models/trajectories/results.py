@@ -1,7 +1,7 @@
 """What a fit of a mixture of trajectories found: estimates with errors, memberships, and how sure the search is.
 
-Law: everything is a function of one point and the data, in the user's units; classes come by decreasing size, and no number
-depends on the names that the search gave them.
+Law: everything is a function of one point and the data, in the user's units; classes come by decreasing size, and no
+number depends on the names that the search gave them.
 
 Source: specification sections 2, 8.4, 8.7 and 16.
 """
@@ -24,7 +24,7 @@ from .engine import Problem, curvature
 from .panels import Panel, panel
 from .parameters import Model, Parameters, unpack
 from .reading import Measured
-from .reports import Row, ordered, rows_of, values_of
+from .reports import Row, ordered, rows_of, slopes_of, values_of
 from .scaling import Scaling, in_user_units, standardised
 from .search import SAME, Search
 from .standard_errors import StandardErrors, standard_errors
@@ -93,7 +93,7 @@ class TrajectoryFit:
     @property
     def minus2ll(self) -> float:
         """Minus two log-likelihoods, without the penalty."""
-        return float(-2 * self.loglik_by_person.sum())
+        return float(-2 * self.loglik_by_person.sum()) if self.penalised else self.minus2ll_penalised
 
     @property
     def minus2ll_penalised(self) -> float:
@@ -199,13 +199,11 @@ class TrajectoryFit:
         """Errors of the reported parameters, by observed information and by the sandwich."""
         hessian, scores = curvature(jnp.asarray(self.free), self.problem, self.model, self.penalised)
 
-        def report(free: Any) -> Any:
-            return values_of(free, self.model, self.problem.bounds, self.scaling, self.order, self.reference)
-
         gates = len(self.rows) - (self.model.n_classes - 1) * (1 + self.model.p_gate)
         gated = {row: i >= gates for i, row in enumerate(self.rows)}
+        slopes = slopes_of(*self._told)
         return standard_errors(
-            self.free, np.asarray(hessian), np.asarray(scores), report, self.rows, self.boundary, gated.__getitem__
+            np.asarray(hessian), np.asarray(scores), np.asarray(slopes), self.rows, self.boundary, gated.__getitem__
         )
 
     @cached_property
@@ -217,11 +215,7 @@ class TrajectoryFit:
     @doubly
     def values(self) -> np.ndarray:
         """The reported parameters (R,), as `rows` names them."""
-        at = jnp.asarray(self.free)
-        report = jax.jit(lambda at: values_of(
-            at, self.model, self.problem.bounds, self.scaling, self.order, self.reference
-        ))  # fmt: skip
-        return np.asarray(report(at))
+        return np.asarray(values_of(*self._told))
 
     @property
     def estimates(self) -> Any:
@@ -247,7 +241,7 @@ class TrajectoryFit:
 
     @property
     def starts(self) -> Any:
-        """A frame of pandas, one row a start: -2LL with any penalty, whether it came to rest, whether it is degenerate."""
+        """A frame of pandas, one row a start: -2LL with any penalty, and whether it came to rest or is degenerate."""
         import pandas
 
         search, own = self.search, self.search.start >= 0
@@ -281,6 +275,11 @@ class TrajectoryFit:
         from .telling import told
 
         return told(self)
+
+    @property
+    def _told(self) -> tuple[Any, ...]:
+        free = jnp.asarray(self.free)
+        return free, self.model, self.problem.bounds, self.scaling, self.order, self.reference
 
     @property
     def _jacobian(self) -> float:

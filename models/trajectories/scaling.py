@@ -3,8 +3,8 @@
 Law: a change of units changes no class probability, and -2LL by the Jacobian alone; `in_user_units` and
 `Scaling.to_standard` are inverse.
 
-The origin of time is kept, since rates and accelerations know it. With a random shape followed to first order the growth
-covariates keep their origin too: the linear form is taken at their zero.
+The origin of time is kept, since rates and accelerations know it. With a random shape followed to first order the
+growth covariates keep their origin too: the linear form is taken at their zero.
 
 Source: specification sections 3.1, 3.2 and 8.1.
 """

@@ -1,11 +1,11 @@
-"""The search for the highest likelihood: many starts, empty classes begun anew, polish, kinks, and an account of it all.
+"""The search for the highest likelihood: many starts, empty classes begun anew, polish, kinks, and an account of all.
 
-Law: what is reported as best is at least as high as every start's end, degenerate ones apart: a class of hardly anyone can
-make a likelihood as high as one likes, and means nothing. Seed and data decide the search.
+Law: what is reported as best is at least as high as every start's end, degenerate ones apart: a class of hardly
+anyone can make a likelihood as high as one likes, and means nothing. Seed and data decide the search.
 
 Half of the starts see kinks smoothed, less from stage to stage; the other half see them as they are. Good optima are
-shaken at their knots and climbed again; at last each knot is tried on the observed times beside it, since optima often sit
-on one.
+shaken at their knots and climbed again; at last each knot is tried on the observed times beside it, since optima
+often sit on one.
 
 Source: specification sections 8.2 to 8.4.
 """
@@ -104,8 +104,8 @@ def searched(
     lost = int(np.sum(~np.isfinite(ends.value)))
     if lost == len(free):
         raise NoFiniteStartError(
-            f"TrajectoryMixture: none of {lost} starts ended at a finite likelihood. Fix: look at the scale of the outcome "
-            "and of the times for values that are not measurements, or take fewer classes."
+            f"TrajectoryMixture: none of {lost} starts ended at a finite likelihood. Fix: look at the outcome and "
+            "the times for values that are not measurements, or take fewer classes."
         )
     for _ in range(ROUNDS):
         before = ends.value[ends.best]

@@ -1,7 +1,7 @@
 """Starts: where climbs begin, from person-wise curves grouped at random; the truth is never among them.
 
-Law: starts depend on the data and the seed alone. Variety matters more than quality: the working shape, the centres, the
-number of steps of the grouping and the shape of each class are drawn anew for each start.
+Law: starts depend on the data and the seed alone. Variety matters more than quality: the working shape, the centres,
+the number of steps of the grouping and the shape of each class are drawn anew for each start.
 
 Source: specification section 8.2.
 """

@@ -1,4 +1,4 @@
-"""The density of section 2 of the specification, written out person by person with dense covariances, and random cases."""
+"""The density of section 2 of the specification, written out person by person with dense covariances; random cases."""
 
 import numpy as np
 from scipy.special import logsumexp

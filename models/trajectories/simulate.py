@@ -1,0 +1,145 @@
+"""Simulated trajectories: the conditions under which fits are judged, with the true parameters beside the data.
+
+Law: drawn from the density of section 2 of the specification itself, classes by the gate, growth factors by their
+covariates; the true tree of parameters is given in the user's units, so that the density can be asked for its value
+there.
+
+Source: specification section 10; the default is the design of Liu and Perera's demonstration file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .curves import Curve, curve_of
+from .parameters import Parameters
+
+__all__ = ["Design", "Simulated", "simulate_trajectories"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """A condition of the study: two classes, two gate and two growth covariates.
+
+    Args:
+        curve: short name of the curve.
+        factors: intercepts of the reported growth factors in each class.
+        shapes: shape parameter of each class.
+        spreads: standard deviations of the growth factors, all correlations being 0.3.
+        explained: share of the variance of each growth factor that covariates explain, by class; the second covariate's
+            effect is 1.5 times the first's.
+        noise: residual variance.
+        gate: log odds of the second class: intercept, and for each gate covariate.
+        correlation: of the two covariates of a pair.
+
+    >>> Design().growth[0].round(6).tolist()[0]  # effects on the first growth factor, class 1
+    [0.884948, 1.327422]
+    """
+
+    curve: str = "BLS"
+    factors: Sequence[Sequence[float]] = ((100.0, -5.0, -2.6), (100.0, -5.0, -3.4))
+    shapes: Sequence[float] = (3.5, 5.5)
+    spreads: Sequence[float] = (5.0, 1.0, 1.0)
+    explained: Sequence[float] = (0.13, 0.26)
+    noise: float = 1.0
+    gate: Sequence[float] = field(default=(0.0, float(np.log(1.5)), float(np.log(1.7))))
+    correlation: float = 0.3
+
+    @property
+    def form(self) -> Curve:
+        """The curve."""
+        return curve_of(self.curve)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Of the covariates of a pair (2, 2)."""
+        return np.array([[1.0, self.correlation], [self.correlation, 1.0]])
+
+    @property
+    def growth(self) -> np.ndarray:
+        """Effects of the growth covariates on the reported growth factors (2, q, 2)."""
+        effect = np.array([1.0, 1.5])
+        unit = np.sqrt(np.array(self.explained) / (effect @ self.covariance @ effect))
+        return unit[:, None, None] * np.array(self.spreads)[None, :, None] * effect[None, None]
+
+    @property
+    def residual(self) -> np.ndarray:
+        """Residual covariance of the reported growth factors (2, q, q)."""
+        q = len(self.spreads)
+        total = (0.7 * np.eye(q) + 0.3) * np.outer(self.spreads, self.spreads)
+        return total[None] - self.growth @ self.covariance[None] @ np.swapaxes(self.growth, 1, 2)
+
+    @property
+    def parameters(self) -> Parameters:
+        """The truth in the user's units, growth factors in the curve's basis."""
+        turn = np.stack([np.linalg.inv(np.asarray(self.form.reported(shape), float)) for shape in self.shapes])
+        psi = turn @ self.residual @ np.swapaxes(turn, 1, 2)
+        return Parameters(
+            gate=np.array([np.zeros(3), self.gate]),
+            mean=np.einsum("kab,kb->ka", turn, np.array(self.factors)),
+            shape=np.array(self.shapes)[:, None],
+            slope=turn @ self.growth,
+            chol=np.linalg.cholesky(psi),
+            noise=np.full(2, self.noise),
+            x_mean=np.zeros((2, 2)),
+            x_chol=np.tile(np.linalg.cholesky(self.covariance), (2, 1, 1)),
+        )
+
+
+class Simulated(NamedTuple):
+    """Data as columns Y1.., T1.., gx1, gx2, ex1, ex2, and the true class of each person, from 1."""
+
+    data: dict[str, np.ndarray]
+    labels: np.ndarray
+
+
+def simulate_trajectories(
+    key: jax.Array, n: int = 500, waves: int = 10, design: Design | None = None, missing: float = 0.0
+) -> Simulated:
+    """Draw a data set.
+
+    Args:
+        key: a key of `jax.random`.
+        n: number of persons.
+        waves: number of waves; the first is at time 0, the last at waves - 1, each other within 0.25 of its place.
+        design: the condition; by default that of the demonstration file.
+        missing: probability that an outcome is missing, whatever its value; the first wave is always seen.
+
+    >>> drawn = simulate_trajectories(jax.random.key(0), n=5, waves=4)
+    >>> sorted(drawn.data)[:4], drawn.data["T1"].tolist()
+    (['T1', 'T2', 'T3', 'T4'], [0.0, 0.0, 0.0, 0.0, 0.0])
+    """
+    design = design or Design()
+    keys = jax.random.split(key, 7)
+    truth = design.parameters
+    root = np.linalg.cholesky(design.covariance)
+    gate, growth = (_normals(keys[i], (n, 2)) @ root.T for i in (0, 1))
+    odds = np.concatenate([np.ones((n, 1)), gate], axis=1) @ truth.gate[1]
+    label = (np.asarray(jax.random.uniform(keys[2], (n,))) < 1 / (1 + np.exp(-odds))).astype(int)
+    t = np.tile(np.arange(float(waves)), (n, 1))
+    t[:, 1:-1] += np.asarray(jax.random.uniform(keys[3], (n, waves - 2), minval=-0.25, maxval=0.25))
+    q = design.form.q
+    eta = truth.mean[label] + np.einsum("nab,nb->na", truth.slope[label], growth)
+    eta = eta + np.einsum("nab,nb->na", truth.chol[label], _normals(keys[4], (n, q)))
+    shape = truth.shape[label]
+    curve = np.asarray(
+        design.form.value(jnp.asarray(t), jnp.asarray(shape), [jnp.asarray(eta[:, [c]]) for c in range(q)])
+    )
+    y = curve + np.sqrt(design.noise) * _normals(keys[5], t.shape)
+    gone = np.asarray(jax.random.uniform(keys[6], t.shape)) < missing
+    gone[:, 0] = False
+    y = np.where(gone, np.nan, y)
+    data: dict[str, Any] = {f"Y{j + 1}": y[:, j] for j in range(waves)}
+    data |= {f"T{j + 1}": t[:, j] for j in range(waves)}
+    data |= {f"gx{j + 1}": gate[:, j] for j in range(2)} | {f"ex{j + 1}": growth[:, j] for j in range(2)}
+    return Simulated(data, label + 1)
+
+
+def _normals(key: jax.Array, shape: tuple[int, ...]) -> np.ndarray:
+    return np.asarray(jax.random.normal(key, shape), float)

@@ -1,0 +1,89 @@
+"""Edges and kinks are found where they are, and errors are refused there and nowhere else."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lawful.models.trajectories import Model, pack
+from lawful.models.trajectories.boundaries import Finding, findings_at
+from lawful.models.trajectories.engine import Problem
+from lawful.models.trajectories.parameters import Bounds, unpack
+from lawful.models.trajectories.penalty import log_penalty
+from lawful.models.trajectories.reports import Row
+from lawful.models.trajectories.standard_errors import standard_errors
+
+from .truth import case
+
+BOUNDS = Bounds(jnp.asarray(0.1), jnp.asarray(0.9))
+MODEL = Model("BLS", 2, 1, 2)
+
+
+def found(change):
+    """What is found at a regular point after a change of the free vector; class 2 comes first in reports."""
+    _, made, free = case(MODEL, n=4, seed=2)
+    free = free[:, 0]
+    free[MODEL.places("shape")] = np.array([[0.3], [-0.4]])
+    free[MODEL.places("chol")] = np.array([1.0, 0.2, 1.0, 0.1, 0.3, 1.0])
+    change(free, made)
+    return [(f.label, f.kind) for f in findings_at(free, Problem(made, BOUNDS, jnp.asarray(0.0)), MODEL, (1, 0))]
+
+
+def singular(free, made):
+    free[MODEL.places("chol")[1][5]] = 1e-4
+
+
+def on_time(free, made):
+    at = unpack(jnp.asarray(free), MODEL, BOUNDS)
+    moved = at._replace(shape=at.shape.at[0, 0].set(made.t[2, 1]))
+    free[:] = np.asarray(pack(moved, MODEL, BOUNDS))
+
+
+def at_bound(free, made):
+    free[MODEL.places("shape")[0]] = 9.0
+
+
+def separated(free, made):
+    free[MODEL.places("gate")[0][1]] = 60.0
+
+
+def covariates(free, made):
+    free[MODEL.places("x_chol")[0]] = [1.0, 5.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda free, made: None, []),
+        (singular, [(1, "psi")]),
+        (on_time, [(2, "kink")]),
+        (at_bound, [(2, "knot")]),
+        (separated, [(1, "gate")]),
+        (covariates, [(2, "phi")]),
+    ],
+    ids=["regular", "psi", "kink", "knot", "gate", "phi"],
+)
+def test_each_edge_is_found_where_it_is(change, expected):
+    assert found(change) == expected
+
+
+def test_errors_are_refused_for_what_an_edge_decides_and_a_flat_direction_refuses_all():
+    rows = [Row(1, "psi00", ""), Row(2, "psi00", ""), Row(1, "mug", "")]
+    hessian, scores = -np.diag([4.0, 4.0, 1.0]), np.diag([2.0, 2.0, 1.0])
+    edge = Finding(2, "psi", 0.0, (1,), "class 2: refused")
+    result = standard_errors(hessian, scores, np.eye(3), rows, [edge], lambda row: False)
+    np.testing.assert_allclose(result.observed, [0.5, np.nan, 1.0])
+    np.testing.assert_allclose(result.robust, [0.5, np.nan, 1.0])
+    assert result.refused == ["class 2: refused"]
+    flat = standard_errors(np.diag([-4.0, 0.0, -1.0]), scores, np.eye(3), rows, [], lambda row: False)
+    assert np.isnan(flat.observed).all() and "not positive" in flat.refused[0]
+
+
+def test_the_penalty_forbids_singular_covariances_and_reference_classes_are_alike():
+    _, _, free = case(MODEL)
+    at = unpack(jnp.asarray(free), MODEL, BOUNDS)
+    value = float(log_penalty(at, MODEL)[0])
+    assert np.isfinite(value)
+    other = at._replace(gate=at.gate - at.gate[1:])
+    assert float(log_penalty(other, MODEL)[0]) == pytest.approx(value, rel=1e-12)
+    singular = at._replace(chol=at.chol.at[0, 2, 2].set(0.0))
+    assert log_penalty(singular, MODEL)[0] == -np.inf

@@ -1,0 +1,80 @@
+"""Climbs come to rest at maxima, on kinks too; starts alone and among others end alike; nothing becomes NaN."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lawful.models.trajectories import Model, panel
+from lawful.models.trajectories.climbing import Schedule, climb
+from lawful.models.trajectories.engine import Problem, climb_all, curvature, describe_all
+from lawful.models.trajectories.parameters import Bounds
+from lawful.models.trajectories.search import searched
+
+from .truth import case
+
+PLAIN = Schedule(jnp.zeros(1), jnp.full(1, 1e-10), 200)
+
+
+def small(n=40, seed=0):
+    """Two classes of lines, and a problem in standard units."""
+    rng = np.random.default_rng(seed)
+    t = np.tile(np.linspace(0, 1, 4), (n, 1))
+    side = np.where(np.arange(n) < n // 2, 1.0, -1.0)
+    y = side[:, None] * t + 0.3 * rng.normal(size=(n, 1)) + 0.1 * rng.normal(size=t.shape)
+    return Problem(panel(y, t), Bounds(jnp.asarray(0.05), jnp.asarray(0.95)), jnp.asarray(0.0))
+
+
+def test_a_kink_is_a_place_of_rest():
+    """Median regression: the maximum of -sum |x - c| lies on the middle observation."""
+    points = jnp.array([0.0, 1.0, 2.5, 7.0, 9.0])
+    by_person = lambda free, width: -jnp.sqrt((free[0] - points) ** 2 + width**2)
+    schedule = Schedule(jnp.array([0.5, 0.1, 0.0]), jnp.array([1e-2, 1e-2, 1e-9]), 200)
+    found = jax.jit(lambda x: climb(by_person, x, jnp.ones(1), 0, schedule, 5))(jnp.array([8.0]))
+    assert float(found.free[0]) == pytest.approx(2.5, abs=1e-6)
+
+
+def test_what_is_held_stays_and_a_wall_of_nan_is_never_entered():
+    target = jnp.array([[1.0], [2.0], [3.0]]) + jnp.array([-0.1, 0.0, 0.2, 0.4])[None]
+    by_person = lambda free, width: jnp.where(free[0] < 1.05, -0.5 * jnp.sum((free - target) ** 2, axis=0), jnp.nan)
+    found = climb(by_person, jnp.zeros(3), jnp.array([1.0, 1.0, 0.0]), 0, PLAIN, 4)
+    assert float(found.free[2]) == 0.0
+    assert np.isfinite(found.value) and float(found.free[0]) < 1.05
+    assert float(found.free[1]) == pytest.approx(2.125, abs=0.1)
+
+
+def test_a_climb_among_others_ends_where_it_ends_alone_and_describes_its_persons():
+    problem, model = small(), Model("LIN", 2)
+    free = jnp.asarray(np.random.default_rng(1).normal(size=(3, model.size)))
+    ones, stage = jnp.ones_like(free), jnp.zeros(3, int)
+    together = climb_all(free, ones, stage, PLAIN, problem, model)
+    again = climb_all(free[jnp.array([1, 1, 1])], ones, jnp.array([1, 0, 1]), PLAIN, problem, model)
+    np.testing.assert_array_equal(again.free[1], together.free[1])
+    np.testing.assert_array_equal(again.free[0], free[1])  # begun after the last stage: it stays
+    told = describe_all(together.free, problem, model)
+    np.testing.assert_allclose(told.by_person.sum(axis=1), together.value, rtol=1e-10)
+    np.testing.assert_allclose(told.shares.sum(axis=1), 1.0, rtol=1e-12)
+    assert (np.abs(together.gradient[together.calm]) < 1e-2).all() and together.calm.any()
+    compiled = climb_all._cache_size()
+    climb_all(free, ones, stage, PLAIN._replace(steps=3), problem, model)
+    assert climb_all._cache_size() == compiled
+
+
+def test_the_curvature_is_the_hessian_and_scores_add_up_to_the_gradient():
+    model = Model("LIN", 1)
+    _, made, free = case(model)
+    problem = Problem(made, Bounds(jnp.asarray(0.0), jnp.asarray(1.0)), jnp.asarray(0.0))
+    found, scores = curvature(jnp.asarray(free[:, 0]), problem, model)
+    total = lambda at: jnp.sum(describe_all(at[None], problem, model).by_person)
+    exact = jax.jit(jax.hessian(total))(jnp.asarray(free[:, 0]))
+    np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(scores.sum(axis=1), jax.jit(jax.grad(total))(jnp.asarray(free[:, 0])), rtol=1e-9)
+
+
+def test_the_best_of_a_search_is_no_lower_than_any_end_and_the_same_seed_finds_the_same():
+    problem, model = small(), Model("LIN", 2)
+    one, two = (searched(problem, model, 8, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(one.free, two.free)
+    assert one.value[one.best] == one.value[~one.degenerate].max()
+    assert one.shares[one.best] == pytest.approx([0.5, 0.5], abs=0.01)
+    assert np.isfinite(one.free).all() and one.lost == 0

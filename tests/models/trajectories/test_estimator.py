@@ -1,0 +1,141 @@
+"""The best known fits of the reference data are found from random starts, with their errors, and edges are told."""
+
+import numpy as np
+import pytest
+
+from lawful.errors import LawfulError
+from lawful.models.trajectories import TrajectoryMixture, simulate_trajectories
+
+from . import published
+
+SLOW = pytest.mark.slow
+VARIANTS = ["full", pytest.param("expert", marks=SLOW), pytest.param("gating", marks=SLOW), "plain"]
+GATE, GROWTH = ["gx1", "gx2"], ["ex1", "ex2"]
+
+
+def of_school(school, classes, gate=(), starts=32, seed=0, **settings):
+    return TrajectoryMixture(classes, n_starts=starts, seed=seed, **settings).fit(
+        school, y_var="M", t_var="T", records=range(1, 10), cluster_TIC=list(gate)
+    )
+
+
+def of_demo(demo, variant="full", starts=8, seed=0, **settings):
+    gate, growth = published.COVARIATES[variant]
+    return TrajectoryMixture(2, n_starts=starts, seed=seed, **settings).fit(
+        demo, y_var="Y", t_var="T", records=range(1, 11), cluster_TIC=GATE if gate else [],
+        growth_TIC=GROWTH if growth else [],
+    )  # fmt: skip
+
+
+@pytest.mark.reference
+@pytest.mark.optimised
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_t1_likelihood_estimates_and_both_errors_are_those_of_mplus_and_openmx(demo, variant):
+    fit = of_demo(demo, variant)
+    assert fit.minus2ll == pytest.approx(published.MINUS2LL[variant], abs=1e-4)
+    assert fit.replicated and not fit.boundary
+    known = published.table(variant)
+    found = fit.estimates.set_index(["class", "parameter"])
+    rows = zip(zip(found.index, fit.rows, strict=True), found.itertuples(), strict=True)
+    gates = 3 if published.COVARIATES[variant][0] else 1
+    assert len(found) == len(known) == fit.n_parameters
+    for i, ((place, _), row) in enumerate(rows):
+        # Effects of covariates and odds have names alike; odds come last.
+        label = place if i < fit.n_parameters - gates else (2, f"beta{i - fit.n_parameters + gates}")
+        estimate, error, robust = known[label]
+        assert abs(row.estimate - estimate) < 0.01 * error, place
+        assert row.se == pytest.approx(error, rel=0.005, abs=6e-5), place
+        assert row.se_robust == pytest.approx(robust, rel=0.005, abs=6e-5), place
+    assert fit.standard_errors.factor == pytest.approx(published.FACTOR[variant], abs=1e-3)
+    assert fit.entropy == pytest.approx(published.ENTROPY[variant], abs=6e-4)
+    assert fit.accuracy(demo["class"]) == pytest.approx(published.ACCURACY[variant], abs=1e-9)
+    assert fit.curves([0.0]).ravel() == pytest.approx(found.loc[[(1, "mueta0"), (2, "mueta0")], "estimate"].to_numpy())
+    names = fit.to_nlpsem_names()
+    assert len(names) == fit.n_parameters and names["c1mug"] == pytest.approx(known[1, "mug"][0], abs=1e-4)
+    if variant == "full":
+        assert fit.bic == pytest.approx(23208.781, abs=1e-3) and fit.sabic == pytest.approx(23059.601, abs=1e-3)
+        assert fit.kappa(of_demo(demo, variant, seed=1)) == 1.0
+    assert "best value reached by" in fit.summary()
+
+
+@pytest.mark.reference
+@pytest.mark.optimised
+def test_t3_one_class_has_the_knot_and_the_likelihood_of_the_peer(school):
+    fit = of_school(school, 1, starts=8)
+    assert fit.minus2ll == pytest.approx(31347.3926, abs=1e-3)
+    assert fit.to_nlpsem_names()["c1mug"] == pytest.approx(34.770, abs=1e-3)
+    assert np.isnan(fit.entropy)
+
+
+@pytest.mark.reference
+@pytest.mark.optimised
+def test_t2_and_t16_two_classes_beat_the_peer_and_the_edge_is_told(school):
+    """The published solution is 36.8 units worse; the best has a singular covariance and a knot on an observed time."""
+    fit = of_school(school, 2)
+    assert fit.minus2ll == pytest.approx(31134.5946, abs=1e-3)
+    optima = fit.optima
+    assert np.any(np.abs(optima.minus2ll - 31135.1797) < 1e-3)  # the runner-up is told
+    assert fit.class_sizes == pytest.approx([0.745, 0.255], abs=1e-3)
+    kinds = {(finding.label, finding.kind) for finding in fit.boundary}
+    assert kinds == {(2, "psi"), (2, "kink")}
+    found = fit.estimates
+    refused = found[found.flag == "refused"]
+    assert set(refused["class"]) == {2} and set(refused.parameter.str[:3]) == {"psi", "mug"}
+    assert np.isfinite(found[found.flag == ""][["estimate", "se", "se_robust"]]).all(axis=None)
+    assert all("class 2" in message and "emedy" in message for message in fit.standard_errors.refused)
+
+
+@SLOW
+@pytest.mark.reference
+@pytest.mark.optimised
+@pytest.mark.parametrize(
+    ("classes", "gate", "known"),
+    [(3, [], 31008.2319), (2, ["INCOME", "EDU"], 31064.8718), (3, ["INCOME", "EDU"], 30928.3047)],
+)
+def test_t2_three_classes_and_gated_ones_reach_the_best_known(school, classes, gate, known):
+    fit = of_school(school, classes, gate)
+    assert fit.minus2ll == pytest.approx(known, abs=1e-3)
+    assert bool(fit.boundary) == (not gate)
+
+
+@pytest.mark.optimised
+def test_t10_wide_and_long_frames_gaps_and_the_order_of_persons_are_one_fit():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    drawn = simulate_trajectories(__import__("jax").random.key(3), n=80, waves=5, missing=0.2).data
+    model = TrajectoryMixture(1, "LIN", n_starts=2)
+    wide = model.fit(drawn, y_var="Y", t_var="T", records=range(1, 6), growth_TIC=["ex1"])
+    rows = [
+        {"id": i, "t": drawn[f"T{j}"][i], "y": drawn[f"Y{j}"][i], "ex1": drawn["ex1"][i]}
+        for j in range(5, 0, -1) for i in range(80) if np.isfinite(drawn[f"Y{j}"][i])
+    ]  # fmt: skip
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    for frame in (pandas.DataFrame(columns), polars.DataFrame(columns)):
+        long = model.fit(frame, id="id", y_var="y", t_var="t", growth_TIC=["ex1"])
+        assert long.minus2ll == pytest.approx(wide.minus2ll, rel=1e-10)
+        np.testing.assert_allclose(long.values, wide.values, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"curveFun": "CUBIC"}, "CUBIC"),
+        ({"knot": "spline"}, "knot"),
+        ({"penalty": 1.0}, "penalty"),
+        ({"n_classes": 0}, "n_classes"),
+        ({"n_starts": 0}, "n_starts"),
+        ({"curveFun": "QUAD", "intrinsic": True}, "no shape parameter"),
+        ({"knot_bounds": (3, 1)}, "knot_bounds"),
+        ({"reference": 3}, "reference"),
+    ],
+)
+def test_wrong_settings_are_refused_before_any_work(settings, named):
+    with pytest.raises(LawfulError, match=named) as error:
+        TrajectoryMixture(**settings).fit({}, y_var="Y", t_var="T", records=[1])
+    assert "Fix:" in str(error.value)
+
+
+def test_settings_are_read_and_changed_by_name():
+    model = TrajectoryMixture(3).set_params(n_starts=5)
+    assert model.get_params()["n_classes"] == 3 and model.n_starts == 5
+    with pytest.raises(LawfulError, match="no setting"):
+        model.set_params(classes=2)

@@ -1,0 +1,46 @@
+"""Simulated data follow the published design, and the truth is the density's own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lawful.models.trajectories import Design, Model, log_likelihood_by_person, panel, simulate_trajectories
+from lawful.models.trajectories.reports import reported
+
+
+def test_the_default_design_is_that_of_the_demonstration():
+    design = Design()
+    first = [(0.884948, 1.327422), (0.176990, 0.265484), (0.176990, 0.265484)]
+    np.testing.assert_allclose(design.growth[0], first, atol=1e-6)
+    np.testing.assert_allclose(design.growth[1, 0], (1.251505, 1.877258), atol=1e-6)
+    np.testing.assert_allclose(np.diagonal(design.residual[0]), (21.75, 0.87, 0.87), atol=1e-9)
+    np.testing.assert_allclose(design.residual[1][[1, 2, 2], [0, 0, 1]], (0.2, 0.2, 0.04), atol=1e-9)
+    found = reported(jax.tree.map(jnp.asarray, design.parameters), Model("BLS", 2, 2, 2))
+    np.testing.assert_allclose(found.mean, design.factors, rtol=1e-12)
+    np.testing.assert_allclose(found.chol, design.residual, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.reference
+def test_the_density_at_the_truth_of_the_demonstration_is_the_published_one(demo):
+    y, t = (np.stack([demo[f"{name}{j}"] for j in range(1, 11)], axis=1) for name in "YT")
+    seen = panel(y, t, np.c_[demo["gx1"], demo["gx2"]], np.c_[demo["ex1"], demo["ex2"]])
+    truth = jax.tree.map(lambda leaf: jnp.asarray(leaf)[..., None], Design().parameters)
+    total = log_likelihood_by_person(truth, seen, Model("BLS", 2, 2, 2)).sum()
+    assert -2 * float(total) == pytest.approx(22956.757, abs=1e-3)
+
+
+def test_moments_of_what_is_drawn_are_those_of_the_design():
+    """5,000 persons; each bound is six standard errors or more, so a false alarm has odds of about 1e-8."""
+    n, design = 5000, Design()
+    data, labels = simulate_trajectories(jax.random.key(1), n=n)
+    y = np.stack([data[f"Y{j}"] for j in range(1, 11)], axis=1)
+    assert abs((labels == 2).mean() - 0.5) < 6 * 0.5 / n**0.5
+    first = y[labels == 1]
+    assert abs(first[:, 0].mean() - 100) < 6 * 5.1 / len(first) ** 0.5
+    assert abs(first[:, 0].var() - 26) < 6 * 26 * (2 / len(first)) ** 0.5
+    assert abs(first[:, -1].mean() - (100 - 5 * 3.5 - 2.6 * 5.5)) < 6 * 12 / len(first) ** 0.5
+    again = simulate_trajectories(jax.random.key(1), n=n, design=design)
+    np.testing.assert_array_equal(again.data["Y3"], data["Y3"])
+    gaps = simulate_trajectories(jax.random.key(1), n=n, missing=0.4).data
+    assert abs(np.isnan(gaps["Y5"]).mean() - 0.4) < 6 * 0.49 / n**0.5 and not np.isnan(gaps["Y1"]).any()
