@@ -134,6 +134,7 @@ def climb(
         guess = jnp.where(finite & (bent > 0), -0.5 * slope * s.t**2 / jnp.where(bent > 0, bent, 1.0), 0.0)
         inside = jnp.where(low > 0, 0.5 * (low + high), jnp.clip(guess, 0.1 * high, 0.5 * high))
         t = jnp.where(jnp.isfinite(high), inside, 2 * s.t)
+        t = jnp.where((tries == TRIES - 1) & (low > 0), low, t)  # the last try takes what is lower, if not flat
         # What is known if it is.
         step, turned = s.t * s.p, g - s.g
         inverse = jax.lax.cond(

@@ -208,13 +208,18 @@ def _distinct(ends: _Ends) -> list[int]:
 
 
 def _shaken(ends: _Ends, walk: _Walk, rng: np.random.Generator) -> np.ndarray:
-    """Shake the best optima: shapes by 1 to 6 % of the range of times, entries of C near 0 lifted off it."""
+    """Shake the best optima: shapes by 1 to 6 % of the range of times, entries of C near 0 lifted off it.
+
+    Where half of the starts agree on the best, few shakes are enough.
+    """
     model = walk.model
-    best = _distinct(ends)[:SHAKEN]
-    free = ends.free[np.resize(best, walk.batch)].copy()
+    own = ends.value[ends.start >= 0]
+    agree = np.mean(own > ends.value[ends.best] - SAME) if len(own) else 0.0
+    count = min(walk.batch, 2 * SHAKEN) if agree >= 0.5 else walk.batch
+    free = ends.free[np.resize(_distinct(ends)[:SHAKEN], count)].copy()
     shapes, chol = model.places("shape").reshape(-1), model.places("chol").reshape(-1)
-    strength = rng.uniform(0.04, 0.3, size=(walk.batch, 1))
-    free[:, shapes] += strength * rng.normal(size=(walk.batch, len(shapes)))
+    strength = rng.uniform(0.04, 0.3, size=(count, 1))
+    free[:, shapes] += strength * rng.normal(size=(count, len(shapes)))
     near = np.abs(free[:, chol]) < 0.02
     free[:, chol] += np.where(near, 0.1 * rng.normal(size=near.shape), 0.0)
     return free
