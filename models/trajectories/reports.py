@@ -19,7 +19,7 @@ import numpy as np
 from .parameters import Bounds, Model, Parameters, unpack
 from .scaling import Scaling, in_user_units
 
-__all__ = ["Row", "ordered", "reported", "rows_of", "slopes_of", "values_of"]
+__all__ = ["Row", "listed", "ordered", "reported", "rows_of", "slopes_of", "values_of"]
 
 
 class Row(NamedTuple):
@@ -85,9 +85,14 @@ def values_of(
         order: which class comes first, second, and so on.
         reference: the class that others are compared with, after ordering.
     """
-    at = ordered(in_user_units(unpack(free, model, bounds), model, scaling), order, reference)
-    told = reported(at, model)
-    lower, below = np.tril_indices(model.n_factors), np.tril_indices(at.x_mean.shape[1])
+    at = in_user_units(unpack(free, model, bounds), model, scaling)
+    return listed(ordered(at, order, reference), model, reference)
+
+
+def listed(parameters: Parameters, model: Model, reference: int = 0) -> jax.Array:
+    """Give the reported parameters (R,) of parameters in the user's units, as `rows_of` names them."""
+    told = reported(parameters, model)
+    lower, below = np.tril_indices(model.n_factors), np.tril_indices(told.x_mean.shape[1])
     found = []
     for k in range(model.n_classes):
         found += [told.mean[k], told.shape[k], told.chol[k][lower], told.slope[k].reshape(-1)]

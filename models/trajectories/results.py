@@ -23,10 +23,12 @@ from .density import factor_scores, log_likelihood_by_person, log_memberships, l
 from .engine import Problem, curvature
 from .panels import Panel, panel
 from .parameters import Model, Parameters, unpack
+from .profiles import profiled
 from .reading import Measured
 from .reports import Row, ordered, rows_of, slopes_of, values_of
 from .scaling import Scaling, in_user_units, standardised
 from .search import SAME, Search
+from .simulate import Drawn, draw
 from .standard_errors import StandardErrors, standard_errors
 
 __all__ = ["TrajectoryFit"]
@@ -178,6 +180,30 @@ class TrajectoryFit:
         times = jnp.asarray(times, float)
         shape = at.shape[:, 0] if form.shape else np.zeros(self.model.n_classes)
         return np.stack([np.asarray(form.value(times, g, a)) for g, a in zip(shape, at.mean, strict=True)])
+
+    @doubly
+    def profile(self, label: int, values: Any) -> np.ndarray:
+        """Give -2LL with the shape parameter of a class held (m,), everything else at its best for it.
+
+        Args:
+            label: the class, from 1.
+            values: of its shape parameter, in the user's units (m,).
+        """
+        unit = float(self.scaling.t_scale) ** self.model.form.shape_power
+        shapes = np.asarray(values, float) / unit
+        found = profiled(self.free, self.problem, self.model, self.order[label - 1], shapes, self.penalised)
+        return -2 * (found + self._jacobian)
+
+    @doubly
+    def simulate(self, key: jax.Array) -> Drawn:
+        """Draw the persons anew from the fit, at their times, what was missing left out.
+
+        Args:
+            key: a key of `jax.random`.
+        """
+        t = np.where(np.isfinite(self.data.t), self.data.t, 0.0)
+        drawn = draw(key, self.parameters, self.model, t, self.data.gate, self.data.growth)
+        return drawn._replace(y=np.where(np.isfinite(self.data.y), drawn.y, np.nan))
 
     def accuracy(self, labels: Any) -> float:
         """Give the share of persons in their known class, under the best naming of the classes."""

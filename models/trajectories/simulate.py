@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from .curves import Curve, curve_of
-from .parameters import Parameters
+from .parameters import Model, Parameters
 
-__all__ = ["Design", "Simulated", "simulate_trajectories"]
+__all__ = ["Design", "Drawn", "Simulated", "draw", "simulate_trajectories"]
 
 
 @dataclass(frozen=True)
@@ -116,29 +116,75 @@ def simulate_trajectories(
     (['T1', 'T2', 'T3', 'T4'], [0.0, 0.0, 0.0, 0.0, 0.0])
     """
     design = design or Design()
-    keys = jax.random.split(key, 7)
-    truth = design.parameters
-    root = np.linalg.cholesky(design.covariance)
-    gate, growth = (_normals(keys[i], (n, 2)) @ root.T for i in (0, 1))
-    odds = np.concatenate([np.ones((n, 1)), gate], axis=1) @ truth.gate[1]
-    label = (np.asarray(jax.random.uniform(keys[2], (n,))) < 1 / (1 + np.exp(-odds))).astype(int)
+    keys = jax.random.split(key, 4)
+    gate = _normals(keys[0], (n, 2)) @ np.linalg.cholesky(design.covariance).T
     t = np.tile(np.arange(float(waves)), (n, 1))
-    t[:, 1:-1] += np.asarray(jax.random.uniform(keys[3], (n, waves - 2), minval=-0.25, maxval=0.25))
-    q = design.form.q
-    eta = truth.mean[label] + np.einsum("nab,nb->na", truth.slope[label], growth)
-    eta = eta + np.einsum("nab,nb->na", truth.chol[label], _normals(keys[4], (n, q)))
-    shape = truth.shape[label]
-    curve = np.asarray(
-        design.form.value(jnp.asarray(t), jnp.asarray(shape), [jnp.asarray(eta[:, [c]]) for c in range(q)])
-    )
-    y = curve + np.sqrt(design.noise) * _normals(keys[5], t.shape)
-    gone = np.asarray(jax.random.uniform(keys[6], t.shape)) < missing
+    t[:, 1:-1] += np.asarray(jax.random.uniform(keys[1], (n, waves - 2), minval=-0.25, maxval=0.25))
+    drawn = draw(keys[2], design.parameters, Model(design.curve, 2, 2, 2), t, gate)
+    gone = np.asarray(jax.random.uniform(keys[3], t.shape)) < missing
     gone[:, 0] = False
-    y = np.where(gone, np.nan, y)
+    y = np.where(gone, np.nan, drawn.y)
     data: dict[str, Any] = {f"Y{j + 1}": y[:, j] for j in range(waves)}
     data |= {f"T{j + 1}": t[:, j] for j in range(waves)}
-    data |= {f"gx{j + 1}": gate[:, j] for j in range(2)} | {f"ex{j + 1}": growth[:, j] for j in range(2)}
-    return Simulated(data, label + 1)
+    data |= {f"gx{j + 1}": gate[:, j] for j in range(2)} | {f"ex{j + 1}": drawn.growth[:, j] for j in range(2)}
+    return Simulated(data, drawn.labels)
+
+
+class Drawn(NamedTuple):
+    """Outcomes (n, J), growth covariates (n, p_e), and classes from 1 (n,)."""
+
+    y: np.ndarray
+    growth: np.ndarray
+    labels: np.ndarray
+
+
+def draw(
+    key: jax.Array,
+    parameters: Parameters,
+    model: Model,
+    t: np.ndarray,
+    gate: np.ndarray,
+    growth: np.ndarray | None = None,
+) -> Drawn:
+    """Draw persons from a mixture.
+
+    Args:
+        key: a key of `jax.random`.
+        parameters: in the units of the times, without an axis of persons.
+        model: which mixture; in the joint variant growth covariates are drawn with the class.
+        t: times (n, J).
+        gate: gate covariates (n, p_g).
+        growth: growth covariates (n, p_e), which the conditional variant needs.
+
+    >>> design = Design()
+    >>> found = draw(jax.random.key(0), design.parameters, Model("BLS", 2, 2, 2), np.zeros((3, 2)), np.zeros((3, 2)))
+    >>> found.y.shape, found.growth.shape
+    ((3, 2), (3, 2))
+    """
+    n, form = len(t), model.form
+    keys = jax.random.split(key, 4)
+    logits = np.concatenate([np.ones((n, 1)), gate], axis=1) @ np.asarray(parameters.gate).T
+    share = np.exp(logits - logits.max(axis=1, keepdims=True))
+    share = np.cumsum(share / share.sum(axis=1, keepdims=True), axis=1)
+    label = (np.asarray(jax.random.uniform(keys[0], (n, 1))) >= share[:, :-1]).sum(axis=1)
+    mean, shape, slope, chol, noise, x_mean, x_chol = (np.asarray(leaf)[label] for leaf in parameters[1:])
+    if model.joint:
+        growth = x_mean + np.einsum("nab,nb->na", x_chol, _normals(keys[1], x_mean.shape))
+    elif growth is None:
+        growth = np.zeros((n, 0))
+    moved = np.einsum("nab,nb->na", slope, growth)
+    moved = moved + np.einsum("nab,nb->na", chol, _normals(keys[2], moved.shape))
+    own = moved[:, :1] if model.intrinsic else np.zeros((n, 1))
+    eta = mean + moved[:, int(model.intrinsic) :]
+    at = shape if form.shape else np.zeros((n, 1))
+    factors, intercepts = ([jnp.asarray(each[:, [c]]) for c in range(form.q)] for each in (eta, mean))
+    if model.intrinsic and not model.exact:
+        y = form.value(jnp.asarray(t), jnp.asarray(at), factors)
+        y = y + form.sensitivity(jnp.asarray(t), jnp.asarray(at), intercepts) * jnp.asarray(own)
+    else:
+        y = form.value(jnp.asarray(t), jnp.asarray(at + own), factors)
+    spread = np.sqrt(noise)[:, None] * _normals(keys[3], t.shape)
+    return Drawn(np.asarray(y, float) + spread, growth, label + 1)
 
 
 def _normals(key: jax.Array, shape: tuple[int, ...]) -> np.ndarray:

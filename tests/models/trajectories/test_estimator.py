@@ -1,5 +1,6 @@
 """The best known fits of the reference data are found from random starts, with their errors, and edges are told."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -63,7 +64,12 @@ def test_t1_likelihood_estimates_and_both_errors_are_those_of_mplus_and_openmx(d
 def test_t3_one_class_has_the_knot_and_the_likelihood_of_the_peer(school):
     fit = of_school(school, 1, starts=8)
     assert fit.minus2ll == pytest.approx(31347.3926, abs=1e-3)
-    assert fit.to_nlpsem_names()["c1mug"] == pytest.approx(34.770, abs=1e-3)
+    knot = fit.to_nlpsem_names()["c1mug"]
+    assert knot == pytest.approx(34.770, abs=1e-3)
+    profile = fit.profile(1, [20.0, 33.0, knot])
+    assert profile[0] > profile[1] > profile[2] == pytest.approx(fit.minus2ll, abs=1e-6)
+    drawn = fit.simulate(jax.random.key(0)).y  # 500 persons, six standard errors
+    assert abs(np.nanmean(drawn[:, 0]) - np.mean(school["M1"])) < 6 * np.std(school["M1"]) * (2 / 500) ** 0.5
     assert np.isnan(fit.entropy)
 
 
@@ -101,7 +107,7 @@ def test_t2_three_classes_and_gated_ones_reach_the_best_known(school, classes, g
 @pytest.mark.optimised
 def test_t10_wide_and_long_frames_gaps_and_the_order_of_persons_are_one_fit():
     pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
-    drawn = simulate_trajectories(__import__("jax").random.key(3), n=80, waves=5, missing=0.2).data
+    drawn = simulate_trajectories(jax.random.key(3), n=80, waves=5, missing=0.2).data
     model = TrajectoryMixture(1, "LIN", n_starts=2)
     wide = model.fit(drawn, y_var="Y", t_var="T", records=range(1, 6), growth_TIC=["ex1"])
     rows = [

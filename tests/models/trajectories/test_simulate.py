@@ -5,8 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.models.trajectories import Design, Model, log_likelihood_by_person, panel, simulate_trajectories
+from lawful.models.trajectories import (
+    Design,
+    Model,
+    Parameters,
+    log_likelihood_by_person,
+    panel,
+    simulate_trajectories,
+)
 from lawful.models.trajectories.reports import reported
+from lawful.models.trajectories.simulate import draw
 
 
 def test_the_default_design_is_that_of_the_demonstration():
@@ -44,3 +52,26 @@ def test_moments_of_what_is_drawn_are_those_of_the_design():
     np.testing.assert_array_equal(again.data["Y3"], data["Y3"])
     gaps = simulate_trajectories(jax.random.key(1), n=n, missing=0.4).data
     assert abs(np.isnan(gaps["Y5"]).mean() - 0.4) < 6 * 0.49 / n**0.5 and not np.isnan(gaps["Y1"]).any()
+
+
+def test_a_shape_of_ones_own_is_drawn_as_its_density_has_it():
+    """To first order the mean log density is minus the entropy; exactly, no noisier draws have a higher one."""
+    rng = np.random.default_rng(0)
+    t = np.tile(np.linspace(0.0, 4.0, 5), (4000, 1))
+    for exact in (False, True):
+        model = Model("EXP", 1, intrinsic=True, exact=exact)
+        at = Parameters(
+            np.zeros((1, 1)), np.array([[1.0, 5.0]]), np.array([[0.6]]), np.zeros((1, 3, 0)),
+            np.array([[[0.1, 0.0, 0.0], [0.2, 0.5, 0.0], [0.0, 0.1, 0.4]]]), np.array([0.04]), np.zeros((1, 0)),
+            np.zeros((1, 0, 0)),
+        )  # fmt: skip
+        drawn = draw(jax.random.key(2), at, model, t, np.zeros((4000, 0)))
+        wide = jax.tree.map(lambda leaf: jnp.asarray(leaf)[..., None], at)
+        each = np.asarray(log_likelihood_by_person(wide, panel(drawn.y, t), model))
+        other = drawn.y + 0.1 * rng.normal(size=t.shape)  # noisier than the density
+        worse = np.asarray(log_likelihood_by_person(wide, panel(other, t), model))
+        assert each.mean() > worse.mean()
+        if not exact:  # a normal law: its entropy is known, and six standard errors of a mean of 2.5 chi-squares
+            cov = np.cov(drawn.y.T)
+            entropy = -0.5 * (np.linalg.slogdet(cov)[1] + 5 * (1 + np.log(2 * np.pi)))
+            assert abs(each.mean() - entropy) < 6 * (2.5 / 4000) ** 0.5
