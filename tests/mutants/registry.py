@@ -16,9 +16,11 @@ from lawful.inference.check import Report
 from lawful.models.llp.baselines import BagRidge
 from lawful.models.llp.feature_maps import Kernel
 from lawful.models.llp.gibbs import redrawn_apart, redrawn_pairs
+from lawful.models.trajectories import Model
 from tests.mutants import (
     conditional,
     gradients,
+    growth,
     kernels,
     maps,
     messages,
@@ -65,6 +67,11 @@ OVERFLOW = Tested(
     "tests.faults.test_f39_loop_bound", "test_the_deficit_is_the_probability_of_overflow",
     (("mode", "staged"), ("p", 0.5)),
 )  # fmt: skip
+DENSE = Tested(
+    "tests.models.trajectories.test_density",
+    "test_density_memberships_and_scores_are_those_of_dense_normal_laws",
+    (("model", Model("BLS", 2, p_gate=2, p_growth=2)), ("missing", 0.0)),
+)
 STRATA = Tested(
     "tests.inference.numerics.test_resampling_law", "test_enumeration_is_the_exact_law_of_the_ancestors",
     (("name", "stratified"), ("case", "ties"), ("m", 3)),
@@ -255,6 +262,8 @@ MUTANTS = (
     Mutant("40v", "bags that share rows in different folds", proportions.bags_that_share_rows_parted, TOGETHER),
     Mutant("41", "enumeration forgets a branch", programs.branch_forgotten, ENUMERATE),
     Mutant("41b", "scale of a choice applied twice", programs.scaled_twice, SCALE),
+    Mutant("42", "gate of experts not normalised", growth.gate_not_normalised, DENSE),
+    Mutant("42b", "covariates of the experts in the gate", growth.expert_covariates_in_the_gate, DENSE),
     Mutant("43", "likelihood dropped", kernels.likelihood_dropped, MH),
     Mutant("44", "weights added up in single precision", populations.single_precision_sums, MILLION),
     Mutant("45", "children of the redrawn site not scored again", kernels.children_forgotten, MH),
