@@ -1,0 +1,131 @@
+"""The truth behind simulated data is found from random starts, intervals cover it, and covariates in the gate help."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from lawful.models.trajectories import (
+    Design,
+    Model,
+    TrajectoryMixture,
+    accuracy,
+    class_log_densities,
+    log_prior_classes,
+    panel,
+    simulate_trajectories,
+)
+from lawful.models.trajectories.reports import listed, ordered, rows_of
+
+pytestmark = pytest.mark.optimised
+DESIGN, MODEL, RUNS = Design(), Model("BLS", 2, 2, 2), 40
+COVARIATES = {"full": (["gx1", "gx2"], ["ex1", "ex2"]), "gating": (["gx1", "gx2"], []), "plain": ([], [])}
+
+
+def fitted(data, variant="full", starts=8):
+    gate, growth = COVARIATES[variant]
+    return TrajectoryMixture(2, n_starts=starts).fit(
+        data, y_var="Y", t_var="T", records=range(1, 11), cluster_TIC=gate, growth_TIC=growth
+    )
+
+
+@functools.cache
+def truth(swapped):
+    """The true reports, in the order of the design or the other."""
+    at = jax.tree.map(jnp.asarray, DESIGN.parameters)
+    return np.asarray(listed(ordered(at, (1, 0) if swapped else (0, 1)), MODEL))
+
+
+def deviation(fit):
+    """Estimates less the truth in the order of the design, and their standard errors (R,)."""
+    names = fit.to_nlpsem_names()
+    swapped = names["c1mug"] > names["c2mug"]
+    found, errors = fit.values - truth(bool(swapped)), fit.standard_errors.observed
+    if not swapped:
+        return found, errors
+    half = (len(found) - 3) // 2
+    turn = np.r_[np.arange(half, 2 * half), np.arange(half), np.arange(2 * half, len(found))]
+    sign = np.r_[np.ones(2 * half), -np.ones(3)]
+    return sign * found[turn], errors[turn]
+
+
+def test_the_truth_is_as_near_as_the_errors_say():
+    """One data set of the design: the Wald statistic of all 47 parameters stays below its quantile at 1e-6."""
+    data, labels = simulate_trajectories(jax.random.key(11))
+    fit = fitted(data)
+    names = fit.to_nlpsem_names()
+    apart = fit.values - truth(bool(names["c1mug"] > names["c2mug"]))
+    assert apart @ np.linalg.solve(fit.standard_errors.covariance, apart) < chi2.isf(1e-6, MODEL.size)
+    assert fit.accuracy(labels) > 0.85
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return [deviation(fitted(simulate_trajectories(jax.random.key(100 + run)).data)) for run in range(RUNS)]
+
+
+@pytest.mark.slow
+def test_t4_estimates_have_the_bias_and_the_spread_of_the_bars(runs):
+    apart, true = np.array([each[0] for each in runs]), truth(False)
+    names = np.array([row.parameter for row in rows_of(MODEL, ["gx1", "gx2"], ["ex1", "ex2"])])
+    bias, spread = apart.mean(axis=0), apart.std(axis=0, ddof=1)
+    simulation = spread / RUNS**0.5
+    scale = np.where(true == 0, 1.0, np.abs(true))
+    vague = (simulation > 0.03 * scale) | (true == 0)
+    assert (np.abs(bias) < 3 * simulation)[vague].mean() > 0.97
+    relative = np.abs(bias) / scale
+    print(
+        *(f"{name} {b:.4f} {s:.4f}" for name, b, s in zip(names, relative, simulation / scale, strict=True)), sep="\n"
+    )
+    firm = np.array([name.startswith("mu") and not name.startswith("mux") or name == "residuals" for name in names])
+    assert np.median(relative[firm]) < 0.01
+    assert np.median(relative[~firm & ~vague]) < 0.05
+    assert (relative[~vague] < 0.10).all()
+    knots = names == "mug"
+    assert (np.sqrt((apart[:, knots] ** 2).mean(axis=0)) / true[knots] < 0.02).all()
+
+
+@pytest.mark.slow
+def test_t5_wald_intervals_cover_the_truth(runs):
+    """Bars of 200 runs, widened by the binomial error of fewer."""
+    covered = np.array([np.abs(apart) < 1.96 * errors for apart, errors in runs])
+    print("coverage", covered.mean(), "least", covered.mean(axis=0).min())
+    more = 2 * (0.95 * 0.05 / RUNS) ** 0.5
+    assert 0.93 <= covered.mean() <= 0.97
+    assert covered.mean(axis=0).min() >= 0.90 - more
+
+
+@pytest.mark.slow
+def test_t6_gate_covariates_help_and_the_fit_is_as_accurate_as_the_truth():
+    found = {variant: [] for variant in COVARIATES}
+    ceiling = []
+    for run in range(10):
+        data, labels = simulate_trajectories(jax.random.key(500 + run))
+        for variant in COVARIATES:
+            found[variant].append(fitted(data, variant).accuracy(labels))
+        y, t = (np.stack([data[f"{name}{j}"] for j in range(1, 11)], axis=1) for name in "YT")
+        seen = panel(y, t, np.c_[data["gx1"], data["gx2"]], np.c_[data["ex1"], data["ex2"]])
+        at = jax.tree.map(lambda leaf: jnp.asarray(leaf)[..., None], DESIGN.parameters)
+        joint = log_prior_classes(at.gate, seen.gate) + class_log_densities(at, seen, MODEL)
+        ceiling.append(accuracy(np.argmax(joint, axis=0), labels))
+    mean = {variant: float(np.mean(each)) for variant, each in found.items()}
+    print(mean, "rule with the true parameters", np.mean(ceiling))
+    assert mean["full"] >= 0.89 and mean["full"] >= mean["gating"] >= mean["plain"]
+    assert abs(mean["full"] - np.mean(ceiling)) < 0.005
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("missing", [0.2, 0.4])
+def test_t10_gaps_at_random_leave_means_and_coverage_where_they_were(missing):
+    drawn = [
+        deviation(fitted(simulate_trajectories(jax.random.key(900 + run), missing=missing).data)) for run in range(20)
+    ]
+    apart, errors = (np.array(each) for each in zip(*drawn, strict=True))
+    true = truth(False)
+    names = [row.parameter for row in rows_of(MODEL, ["gx1", "gx2"], ["ex1", "ex2"])]
+    firm = np.array([name in ("mueta0", "mueta1", "mueta2", "mug", "residuals") for name in names])
+    assert np.median(np.abs(apart.mean(axis=0) / np.where(true == 0, 1.0, true))[firm]) < 0.02
+    assert 0.92 <= (np.abs(apart) < 1.96 * errors).mean() <= 0.98
