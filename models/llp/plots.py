@@ -1,4 +1,4 @@
-"""Pictures of a fit: counts told and reported, calibration, how rounds went, and the yardstick.
+"""Pictures of a fit: counts told and reported, calibration, how rounds and messages went, and the yardstick.
 
 Law: a picture shows numbers that the fit already has; it needs no label of a row.
 """
@@ -14,7 +14,9 @@ from lawful.errors import LawfulError
 
 from .bags import Bags
 
-__all__ = ["plot_bag_fit", "plot_calibration", "plot_rounds", "plot_yardstick"]
+__all__ = ["plot_bag_fit", "plot_calibration", "plot_messages", "plot_rounds", "plot_yardstick"]
+
+LEAST = 1e-16  # a residual of zero has no logarithm
 
 
 def plot_bag_fit(probability: np.ndarray, bags: Bags, ax: Any = None) -> Any:
@@ -64,12 +66,31 @@ def plot_calibration(probability: np.ndarray, bags: Bags, ax: Any = None, groups
     return ax
 
 
-def plot_rounds(rounds: Sequence[Any], axes: Any = None) -> Any:
+def plot_messages(residuals: Any, ax: Any = None) -> Any:
+    """Show how messages settled: the residual after each sweep.
+
+    Args:
+        residuals: of `convergence.message_residuals` (m,).
+        ax: axes of matplotlib; new ones by default.
+
+    Returns: the axes.
+
+    >>> plot_messages([1.0, 0.1, 0.01]).get_xlabel()
+    'sweep'
+    """
+    ax = _axes(ax)
+    ax.semilogy(np.arange(1, len(residuals) + 1), np.maximum(residuals, LEAST), "-")
+    ax.set(xlabel="sweep", ylabel="residual", title="Messages")
+    return ax
+
+
+def plot_rounds(rounds: Sequence[Any], axes: Any = None, labelling: Any = None) -> Any:
     """Show the residual of the messages of each round, with its verdict, and the likelihood of held-out counts.
 
     Args:
         rounds: `rounds_` of a classifier.
         axes: two axes of matplotlib; new ones by default.
+        labelling: `labelling_` of the classifier: the labels of all counts, which come after the last round.
 
     Returns: the two axes.
 
@@ -81,11 +102,18 @@ def plot_rounds(rounds: Sequence[Any], axes: Any = None) -> Any:
     if axes is None:
         _, axes = _pyplot().subplots(1, 2, figsize=(9, 3.5), layout="constrained")
     told = [(r.number, getattr(r, "labelling", None) or r) for r in rounds if hasattr(r, "verdict") or r.labelling]
-    axes[0].semilogy([n for n, _ in told], [max(each.residual, 1e-16) for _, each in told], "o-")
+    names = [str(number) for number, _ in told]
+    if labelling is not None:
+        last = max((r.number for r in rounds), default=-1) + 1
+        told, names = [*told, (last, labelling)], [*names, "all counts"]
+    axes[0].semilogy([n for n, _ in told], [max(each.residual, LEAST) for _, each in told], "o-")
     for number, each in told:
-        place = (number, max(each.residual, 1e-16))
+        place = (number, max(each.residual, LEAST))
         axes[0].annotate(each.verdict, place, xytext=(0, 6), textcoords="offset points", ha="center")
-    axes[0].set(xlabel="round", ylabel="residual", title="Messages", xticks=[n for n, _ in told])
+    if not told:
+        axes[0].text(0.5, 0.5, "no messages were sent", ha="center", transform=axes[0].transAxes)
+    axes[0].set(xlabel="round", ylabel="residual", title="Messages")
+    axes[0].set_xticks([n for n, _ in told], names)
     axes[0].margins(0.2)
     judged = [r for r in rounds if np.isfinite(getattr(r, "held_out", np.nan))]
     numbers = [r.number for r in judged]

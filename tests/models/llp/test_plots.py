@@ -6,7 +6,7 @@ import pytest
 
 from lawful.models.llp import Bags
 from lawful.models.llp.labelling import Labelling
-from lawful.models.llp.plots import plot_bag_fit, plot_calibration, plot_rounds, plot_yardstick
+from lawful.models.llp.plots import plot_bag_fit, plot_calibration, plot_messages, plot_rounds, plot_yardstick
 from lawful.models.llp.rounds import Round
 
 
@@ -37,6 +37,22 @@ def test_rounds_are_shown_with_their_verdicts():
 def test_rounds_without_held_out_bags_say_so():
     _, held = plot_rounds((Round(0, None, np.nan, np.nan, np.nan, 1.0, 0.1),))
     assert [text.get_text() for text in held.texts] == ["no bags were held out"]
+
+
+def test_labels_of_all_counts_are_shown_behind_the_rounds():
+    told = Labelling(np.empty(0), 0.0, "bethe", "slow", 1e-2, 100, 0.1, 0.9, (), 0.0)
+    nothing = (Round(0, None, np.nan, np.nan, np.nan, 1.0, 0.1),)
+    messages, _ = plot_rounds(nothing, labelling=told)
+    assert [text.get_text() for text in messages.texts] == ["slow"]
+    np.testing.assert_allclose(messages.lines[0].get_xydata(), [[1, 1e-2]])
+    assert [tick.get_text() for tick in messages.get_xticklabels()] == ["all counts"]
+    messages, _ = plot_rounds(nothing)
+    assert [text.get_text() for text in messages.texts] == ["no messages were sent"]
+
+
+def test_messages_are_shown_by_the_residual_of_each_sweep():
+    line = plot_messages(np.array([1.0, 0.1, 0.0])).lines[0]
+    np.testing.assert_allclose(line.get_xydata(), [[1, 1.0], [2, 0.1], [3, 1e-16]])
 
 
 def test_the_yardstick_is_a_line_of_its_own():
