@@ -46,6 +46,10 @@ __all__ = [
 _LAZY = {"LabelProportionClassifier": "classifier", "Published": "published", "bag_scorer": "scoring"}
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})  # not in __all__: a star import must work without scikit-learn
+
+
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         from importlib import import_module

@@ -303,6 +303,8 @@ def _counted(n_rows: int, offsets: np.ndarray, members: np.ndarray, counts: Any,
     sizes = np.diff(offsets)
     if noise is not None and not is_noise(noise):
         raise ObservationError(f"bags: noise={noise!r}. Fix: give a noise as Normal(1.0) or Rounded(2), or None.")
+    if isinstance(noise, Sampled):
+        noise.of_bags(len(sizes))
     if counts is None and proportions is None:
         return Bags(n_rows, offsets, members, np.zeros(len(sizes), np.int64), np.zeros(len(sizes), bool), noise)
     reports, known = reports_of(counts, proportions, sizes)

@@ -11,14 +11,16 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import issparse, triu
 
 from lawful.errors import LawfulError, ObservationError
 
 from .bags import Bags
 from .noise import is_noise
 
-__all__ = ["check_classes", "check_counted", "check_rows_of_bags", "check_settings"]
+__all__ = ["check_classes", "check_consistent", "check_counted", "check_rows_of_bags", "check_settings", "is_whole"]
+
+MOST_PAIRS = 10_000_000  # of bags of a row, up to which bags are compared
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -77,6 +79,45 @@ def check_counted(bags: Bags, where: str) -> None:
         )
 
 
+def check_consistent(bags: Bags, where: str) -> None:
+    """Refuse exact counts of two bags that overlap and that no labels of their common rows allow.
+
+    Law: of c common rows, the count S of a bag of B leaves max(0, S + c - B) to min(S, c) ones; the ranges of two bags
+    must meet. Three and more bags may contradict each other though any two of them do not: `missed` may tell it after a
+    fit, and `transduce(kind="map")` proves it.
+
+    Raises: ObservationError with the two bags.
+
+    >>> check_consistent(Bags.from_membership([[1, 1, 0], [0, 1, 1]], [2, 1]), "fit_bags")
+    """
+    if bags.noise is not None or not bags.overlapping:
+        return
+    known = np.flatnonzero(bags.known & (bags.sizes > 0))
+    part = bags.take(known)
+    if float(np.sum(part.memberships.astype(float) ** 2)) > MOST_PAIRS:
+        return
+    within = part.membership.astype(np.int64)
+    common = triu(within @ within.T, 1).tocoo()
+    first, second, shared = common.row, common.col, common.data
+    counts = part.counts if part.counts.ndim == 2 else part.counts[:, None]
+    own = [
+        (np.maximum(0, counts[b] + (shared - part.sizes[b])[:, None]), np.minimum(counts[b], shared[:, None]))
+        for b in (first, second)
+    ]
+    (low, high), (other_low, other_high) = own
+    wrong = np.argwhere((low > other_high) | (other_low > high))
+    if len(wrong):
+        pair, _ = wrong[0]
+        one, other = int(known[first[pair]]), int(known[second[pair]])
+        raise ObservationError(
+            f"{where}: bags {one} and {other} have {shared[pair]} members in common, and no labels of these "
+            f"allow both counts, {bags.counts[one].tolist()} of {bags.sizes[one]} and {bags.counts[other].tolist()} of "
+            f"{bags.sizes[other]}. Fix: look up the counts of these bags and who their members are, or give "
+            "count_noise=.",
+            bag=one,
+        )
+
+
 def check_classes(classes: Any, n_classes: int) -> np.ndarray:
     """Give the names of the classes (K,), by default 0 to K - 1.
 
@@ -95,7 +136,12 @@ def check_classes(classes: Any, n_classes: int) -> np.ndarray:
     return names
 
 
-def _whole(value: Any, least: int) -> bool:
+def is_whole(value: Any, least: int) -> bool:
+    """Tell whether something is a whole number, and how small it may be.
+
+    >>> is_whole(5, 1), is_whole(True, 1), is_whole(2.0, 1)
+    (True, False, False)
+    """
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
@@ -109,18 +155,18 @@ def _is(value: Any, *names: str) -> bool:
 
 ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "coupling": (lambda v: _is(v, "auto", "off") or _number(v, 1.0), "'auto', 'off', or a number from 0 to below 1"),
-    "n_neighbors": (lambda v: _whole(v, 1), "a whole number from 1"),
+    "n_neighbors": (lambda v: is_whole(v, 1), "a whole number from 1"),
     "metric": (lambda v: _is(v, "cosine", "euclidean"), "'cosine' or 'euclidean'"),
     "graph": (lambda v: _is(v, "covariates", "hidden"), "'covariates' or 'hidden'"),
     "count_noise": (
         lambda v: v is None or is_noise(v),
         "None where counts are exact, or a noise as Normal(1.0) or Rounded(2)",
     ),
-    "rounds": (lambda v: _is(v, "auto") or _whole(v, 0), "'auto', or a whole number from 0"),
+    "rounds": (lambda v: _is(v, "auto") or is_whole(v, 0), "'auto', or a whole number from 0"),
     "cross_fit": (
-        lambda v: _is(v, "auto") or (_whole(v, 0) and int(v) != 1),
+        lambda v: _is(v, "auto") or (is_whole(v, 0) and int(v) != 1),
         "'auto', 0 for none, or a number of folds from 2",
     ),
     "count_weight": (_number, "a number from 0"),
-    "max_iter": (lambda v: v is None or _whole(v, 1), "None, or a whole number from 1"),
+    "max_iter": (lambda v: v is None or is_whole(v, 1), "None, or a whole number from 1"),
 }

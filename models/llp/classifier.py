@@ -6,6 +6,8 @@ gives the same fit, bit by bit. Without bags every row is a bag of its own, and 
 
 from __future__ import annotations
 
+from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,9 @@ from .inputs import bags_of_labels, counted_bags, probabilities, reweighed
 from .learners import learner_of
 from .likelihood import count_log_likelihood
 from .neighbourhood import Neighbourhood
+from .noise import Sampled
+from .published_settings import Published, coded
+from .remarks import missed, unread
 from .rounds import Rounds
 from .transduction import check_kind, transduced
 
@@ -51,15 +56,18 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         metric: of the neighbours, "cosine" or "euclidean".
         graph: where neighbours are near each other: in the "covariates", or from the second round on in the last hidden
             layer of the net, "hidden".
-        count_noise: how a reported count comes from the true one, as `Normal(1.0)`; None where they are equal.
+        count_noise: how a reported count comes from the true one, as `Normal(1.0)`; None where they are equal. `fit`
+            counts labels, so its counts are exact.
         rounds: of labelling and fitting; "auto" stops by the likelihood of held-out counts, and makes none for
             "process", which is at rest where they would lead it.
-        cross_fit: number of folds that log odds for labelling come from, 0 for none; "auto" is 5 from 50 bags on.
-        count_weight: weight of the likelihood of the counts in a fit to labels.
+        cross_fit: number of folds that log odds for labelling come from, 0 for none; "auto" is 5 from 50 bags on. There
+            are none where bags are fewer than folds, and for "process", whose log odds come out of bag by themselves.
+        count_weight: weight of the likelihood of the counts where a net is fitted to labels; other learners have none.
         random_state: seed of all randomness.
         max_iter: epochs of a net, or iterations of a logistic regression; None for those of the recipe.
         verbose: 1 prints a line for each round.
-        method: "recommended", "published" for the method of the paper as it was written, or its `Published(...)`.
+        method: "recommended", "published" for the method of the paper, or its `Published(...)`, which says what differs
+            from the paper; settings of the recommended method are then not read.
 
     Attributes:
         classes_: labels (K,).
@@ -73,7 +81,8 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         residual_correlation_: the same of what the learner leaves of counts that it has not seen.
         rounds_: a record of each round; `best_round_` is the one taken.
         labelling_: how `posterior_` was found: verdict, residual, strength and all else.
-        notes_: what a reader should know, in words.
+        count_noise_: how counts came from true ones in this fit, None where they are equal.
+        notes_: what a reader should know, in words: of settings that were not read, too.
 
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]] * 4)
     >>> fitted = LabelProportionClassifier("ridge", coupling="off").fit_bags(X, np.arange(16) // 2, [0, 2] * 4)
@@ -116,6 +125,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         check_settings(self.get_params(deep=False))
         check_classification_targets(y)
         self.classes_, bagged = bags_of_labels(y, bags)
+        self.count_noise_ = self.count_noise  # of counts that are reported later
         return self._fit(X, bagged)
 
     def fit_bags(
@@ -142,6 +152,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         bagged = counted_bags(len(X), bags, counts, proportions, noise, "fit_bags", n_trials=n_trials)
         check_counted(bagged, "fit_bags")
         self.classes_ = check_classes(classes, bagged.n_classes)
+        self.count_noise_ = bagged.noise
         return self._fit(X, bagged)
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -165,17 +176,29 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         probability = self.predict_proba(X)
         return self.classes_[np.argmax(probability, axis=1)]
 
-    def bag_log_likelihood(self, X: Any, bags: Any, counts: Any = None, proportions: Any = None) -> float:
-        """Give the mean of log P(count | X) over bags with a known count: how well counts are told, without labels."""
+    def bag_log_likelihood(
+        self, X: Any, bags: Any, counts: Any = None, proportions: Any = None, *, count_noise: Any = None,
+        n_trials: Any = None,
+    ) -> float:  # fmt: skip
+        """Give the mean of log P(count | X) over bags with a known count: how well counts are told, without labels.
+
+        Args:
+            X: rows (n, d).
+            bags: as for `fit_bags`.
+            counts: as for `fit_bags`.
+            proportions: as for `fit_bags`.
+            count_noise: as for `fit_bags`, by default that of the fit; `Bags` have their own.
+            n_trials: as for `fit_bags`, by default that of the fit, if it was one number.
+        """
         z = self.decision_function(X)
-        bagged = counted_bags(len(z), bags, counts, proportions, self.count_noise, "bag_log_likelihood")
+        bagged = self._counted(len(z), bags, counts, proportions, count_noise, n_trials, "bag_log_likelihood")
         check_counted(bagged, "bag_log_likelihood")
         logs = np.asarray(count_log_likelihood(z, bagged))
         return float(np.mean(logs[bagged.known]))
 
     def transduce(
         self, X: Any, bags: Any, counts: Any = None, kind: str = "marginal", proportions: Any = None,
-        details: bool = False,
+        details: bool = False, *, count_noise: Any = None, n_trials: Any = None,
     ) -> Any:  # fmt: skip
         """Tell labels of rows whose bags were counted, with the neighbours among them where the fit had any.
 
@@ -184,17 +207,19 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
             bags: as for `fit_bags`.
             counts: as for `fit_bags`.
             kind: "marginal" for P(second class | counts) (n,) or of all classes (n, K), "map" for the most probable
-                labels, "sample" for a draw; these two have exactly the reported counts.
+                labels, "sample" for a draw; these two have exactly the reported counts, where these are exact.
             proportions: as for `fit_bags`.
             details: whether to return what is known of the answer: a `Labelling` with its verdict, or the most probable
                 labels with their score and an upper bound of all scores.
+            count_noise: as for `bag_log_likelihood`.
+            n_trials: as for `bag_log_likelihood`.
 
         Raises: LawfulError for another kind, and for "sample" where bags overlap; ObservationError where no labels have
             the counts of bags that overlap.
         """
         check_kind(kind)
         z = self.decision_function(X)
-        bagged = counted_bags(len(z), bags, counts, proportions, self.count_noise, "transduce")
+        bagged = self._counted(len(z), bags, counts, proportions, count_noise, n_trials, "transduce")
         seed = self._seed() if kind == "sample" else 0
         found = transduced(kind, z, bagged, self._couple_rows(X, bagged), seed=seed)
         if kind == "marginal":
@@ -225,14 +250,37 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         self.n_bags_, self.n_iter_ = bags.n_bags, 1
         self.class_prior_ = np.array([1 - rate, rate] if np.ndim(rate) == 0 else rate)[: len(self.classes_)]
         self.scaling_ = scaling_of(X[bags.memberships > 0])
-        settings = (learner, self.method, self._neighbourhood(), rounds)
+        method = self.method
+        if isinstance(method, Published) and method.validation is not None:
+            rows, labels = method.validation
+            rows = self.scaling_(validate_data(self, rows, reset=False))
+            method = replace(method, validation=(rows, coded(labels, self.classes_)))
+        settings = (learner, method, self._neighbourhood(), rounds)
         tell = print if self.verbose else None
         found = learned(self.scaling_(X), bags, *settings, seed=self._seed(), tell=tell)
         self.learner_, self.posterior_, self.labelling_ = found.fitted, found.posterior, found.labelling
-        self.rounds_, self.best_round_, self.notes_ = found.rounds, found.best, made + found.notes
+        self.rounds_, self.best_round_ = found.rounds, found.best
+        usual = {name: each.default for name, each in signature(type(self)).parameters.items()}
+        ignored = unread(self.get_params(deep=False), usual, bags, learner)
+        self.notes_ = made + ignored + found.notes + missed(found.labelling, bags)
         self.graph_, self.coupling_ = found.near.graph, found.near.coupling
         self.identifiability_, self.residual_correlation_ = found.near.told, found.near.beyond
         return self
+
+    def _counted(
+        self, n_rows: int, bags: Any, counts: Any, proportions: Any, noise: Any, n_trials: Any, where: str
+    ) -> Bags:
+        """Take counts of other rows, reported as those of the fit were if nothing else is said."""
+        if noise is not None:
+            check_settings({"count_noise": noise})
+        if noise is None and n_trials is None and not isinstance(bags, Bags):
+            noise = self.count_noise_
+            if isinstance(noise, Sampled) and np.ndim(noise.trials):
+                raise LawfulError(
+                    f"{where}: the fit had a number of drawn members for each of its bags. Fix: give n_trials= of "
+                    "these bags; Bags.from_ids(ids, counts), where everybody was counted."
+                )
+        return counted_bags(n_rows, bags, counts, proportions, noise, where, n_trials=n_trials)
 
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31 - 1))

@@ -14,9 +14,10 @@ from scipy.special import expit
 from lawful.errors import ObservationError
 
 from .bags import Bags
-from .checks import check_rows_of_bags
+from .checks import check_consistent, check_rows_of_bags
 from .noise import Sampled
 from .one_against_rest import bags_of_class
+from .reports import reports_of
 
 __all__ = [
     "bag_numbers",
@@ -30,8 +31,13 @@ __all__ = [
 ]
 
 
-def bag_numbers(bags: Any, n_rows: int) -> Any:
+def bag_numbers(bags: Any, n_rows: int, where: str = "fit") -> Any:
     """Number bags by their first row, whatever they are called; -1 stays, and so does a membership.
+
+    Args:
+        bags: numbers or names (n,), or a membership (n_b, n).
+        n_rows: number of rows of X.
+        where: what was called, for errors.
 
     Raises: ObservationError for names that are missing, of several types, or not one a row.
 
@@ -39,23 +45,29 @@ def bag_numbers(bags: Any, n_rows: int) -> Any:
     ([0, 1, 0], [0, -1, 1])
     """
     if isinstance(bags, Bags):
-        raise ObservationError("fit: bags are Bags, which know their counts. Fix: fit_bags(X, bags), without labels.")
+        raise ObservationError(
+            f"{where}: bags are Bags, which know their counts. Fix: fit_bags(X, bags) or bag_log_likelihood(X, bags), "
+            "without labels."
+        )
+    check_rows_of_bags(bags, n_rows, where)
     if issparse(bags) or np.ndim(bags) == 2:
         return bags
     names = np.asarray(bags)
     if names.shape != (n_rows,):
-        raise ObservationError(f"fit: bags of shape {names.shape} for {n_rows} rows. Fix: give the bag of each row.")
+        raise ObservationError(
+            f"{where}: bags of shape {names.shape} for {n_rows} rows. Fix: give the bag of each row."
+        )
     missing = (names == np.array(None)) | (names != names) if names.dtype.kind in "Of" else np.zeros(n_rows, bool)
     if np.any(missing):
         row = int(np.flatnonzero(missing)[0])
         raise ObservationError(
-            f"fit: the bag of row {row} is {names[row]}. Fix: give its name; -1 is for a row in none."
+            f"{where}: the bag of row {row} is {names[row]}. Fix: give its name; -1 is for a row in none."
         )
     try:
         _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
     except TypeError as error:
         raise ObservationError(
-            "fit: names of bags are of several types. Fix: give all as numbers or as text."
+            f"{where}: names of bags are of several types. Fix: give all as numbers or as text."
         ) from error
     outside = names == -1 if names.dtype.kind in "iuf" else np.zeros(n_rows, bool)
     rank = np.empty(len(first), int)
@@ -92,6 +104,8 @@ def counted_bags(
 ) -> Bags:
     """Take `Bags` as they are, or make them of ids or a membership; counts of two classes become counts of the second.
 
+    `Bags` know their counts and how these were reported, so that nothing may be said of either beside them.
+
     Args:
         n_rows: number of rows of X.
         bags: numbers (n,), a membership (n_b, n), or `Bags`.
@@ -101,18 +115,39 @@ def counted_bags(
         where: the method that was called, for errors.
         n_trials: how many members were counted, if not all.
 
-    Raises: ObservationError for bags of other rows, and for counts that cannot be.
+    Raises: ObservationError for bags of other rows, for counts that cannot be, alone or together, and for counts or a
+        noise beside `Bags`.
 
     >>> counted_bags(3, [0, 0, 0], [[1, 2]], None, None, "fit_bags").counts.tolist()
     [2]
     """
     check_rows_of_bags(bags, n_rows, where)
-    if n_trials is not None:
-        counts, proportions, noise = _sampled_counts(counts, proportions, noise, n_trials)
-    if not isinstance(bags, Bags):
+    if isinstance(bags, Bags):
+        _refuse_beside(bags, counts, proportions, noise, n_trials, where)
+    else:
+        if n_trials is not None:
+            counts, proportions, noise = _sampled_counts(counts, proportions, noise, n_trials)
         make = Bags.from_ids if not issparse(bags) and np.ndim(bags) == 1 else Bags.from_membership
         bags = make(bags, counts, proportions=proportions, noise=noise)
-    return bags_of_class(bags, 1) if bags.counts.shape[1:] == (2,) else bags
+    bags = bags_of_class(bags, 1) if bags.counts.shape[1:] == (2,) else bags
+    check_consistent(bags, where)
+    return bags
+
+
+def _refuse_beside(bags: Bags, counts: Any, proportions: Any, noise: Any, n_trials: Any, where: str) -> None:
+    """Refuse what would go unread, because `Bags` say it themselves."""
+    given = {"counts": counts, "proportions": proportions, "n_trials": n_trials}
+    named = [name for name, value in given.items() if value is not None]
+    if named:
+        raise ObservationError(
+            f"{where}: {bags} and {named[0]} were given, and Bags have counts of their own. Fix: give the numbers of "
+            f"the bags with {named[0]}=, or put these into the Bags."
+        )
+    if noise is not None and noise != bags.noise:
+        raise ObservationError(
+            f"{where}: {bags} and count_noise={noise!r} were given, and Bags have their own noise, {bags.noise!r}. "
+            "Fix: make them with it, as Bags.from_ids(ids, counts, noise=...)."
+        )
 
 
 def _sampled_counts(counts: Any, proportions: Any, noise: Any, n_trials: Any) -> tuple[Any, Any, Sampled]:
@@ -121,16 +156,19 @@ def _sampled_counts(counts: Any, proportions: Any, noise: Any, n_trials: Any) ->
         raise ObservationError(f"n_trials and count_noise={noise!r} were given. Fix: give one of them.")
     law = Sampled(n_trials)
     if proportions is not None and counts is None:
-        exact = np.asarray(proportions, float) * np.asarray(law.trials)
-        counts = np.rint(exact)
-        off = np.flatnonzero(np.abs(counts - exact) > 1e-6 * np.maximum(np.asarray(law.trials), 1))
+        shares = np.asarray(proportions)
+        drawn = law.of_bags(len(shares) if shares.ndim else 1)
+        exact, known = reports_of(None, shares, drawn)
+        if exact.ndim > 1:
+            raise ObservationError("n_trials is for proportions of ones (n_b,). Fix: give those of the second class.")
+        off = np.flatnonzero(np.abs(np.rint(exact) - exact) > 1e-6 * np.maximum(drawn, 1))
         if len(off):
             raise ObservationError(
-                f"n_trials: the proportion of bag {off[0]} is {proportions[off[0]]}, of no whole number of the members "
+                f"n_trials: the proportion of bag {off[0]} is {shares[off[0]]}, of no whole number of the members "
                 "that were drawn. Fix: give counts.",
                 bag=int(off[0]),
             )
-        proportions = None
+        counts, proportions = np.where(known, np.rint(exact), np.nan), None
     return counts, proportions, law
 
 
@@ -183,7 +221,6 @@ def probabilities(z: np.ndarray, classes: int) -> np.ndarray:
         return np.ones((len(z), 1))
     if z.ndim == 1:
         return np.stack([expit(-z), expit(z)], axis=1)
-
     return np.exp(z - np.logaddexp.reduce(z, axis=1, keepdims=True))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from inspect import signature
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -167,13 +168,8 @@ class FromClassifier:
         classes = np.repeat([0, 1], len(rows))
         used = weights > 0
         model = self.make(seed)
-        try:
-            model.fit(np.concatenate([X[rows], X[rows]])[used], classes[used], sample_weight=weights[used])
-        except TypeError as error:
-            raise LawfulError(
-                f"base={type(model).__name__} does not take sample_weight, which soft labels are given by. "
-                "Fix: choose a classifier whose fit does."
-            ) from error
+        _refuse_without_weights(model)
+        model.fit(np.concatenate([X[rows], X[rows]])[used], classes[used], sample_weight=weights[used])
         logits = partial(_log_odds, model=model)
         return Fitted(logits, logits, {"model": model})
 
@@ -186,15 +182,17 @@ def learner_of(base: Any, *, max_iter: int | None = None) -> Learner:
     >>> learner_of("ridge")
     Ridge()
     """
-    if base == "process":
+    name = base if isinstance(base, str) else None  # others need not be comparable
+    if name == "process":
         return Process()
-    if base == "ridge":
+    if name == "ridge":
         return Ridge()
-    if base == "mlp":
+    if name == "mlp":
         return Net(Recipe(epochs=max_iter), Process())
-    if base == "logistic":
+    if name == "logistic":
         return FromClassifier(partial(_logistic, max_iter=max_iter))
     if hasattr(base, "predict_proba") and hasattr(base, "get_params") and not isinstance(base, type):
+        _refuse_without_weights(base)
         return FromClassifier(partial(_cloned, base=base))
     if isinstance(base, Learner) and not isinstance(base, type):
         return base
@@ -202,6 +200,17 @@ def learner_of(base: Any, *, max_iter: int | None = None) -> Learner:
         f"base={base!r}. Fix: give 'process', 'mlp', 'ridge', 'logistic', a classifier of scikit-learn with "
         "predict_proba (an object, not its class), or an object with from_counts and from_labels."
     )
+
+
+def _refuse_without_weights(model: Any) -> None:
+    """Refuse a classifier whose fit has no place for weights: by name, or handed on, which a pipeline does not do."""
+    taken = signature(model.fit).parameters
+    handed_on = any(each.kind is each.VAR_KEYWORD for each in taken.values()) and not hasattr(model, "steps")
+    if "sample_weight" not in taken and not handed_on:
+        raise LawfulError(
+            f"base={type(model).__name__} does not take sample_weight, which soft labels are given by. Fix: choose a "
+            "classifier whose fit does; of a pipeline give its last step, as rows are standardised already."
+        )
 
 
 def embedded(fitted: Fitted | None, X: np.ndarray) -> np.ndarray | None:

@@ -31,12 +31,20 @@ CHUNK = 1 << 16  # rows that are scored at once
 class Recipe:
     """How a net is made and fitted.
 
-    `epochs=None` takes 10 for bags of 32 and fewer on average, 20 below 512 and 40 from there: the fewer the bags, the
-    fewer the steps of an epoch. The rate falls from `learning_rate` to 0 along a cosine over all steps; a batch has as
-    many whole bags as fit into `rows`, at least one.
+    Attributes:
+        hidden: widths of the hidden layers.
+        learning_rate: at the start; it falls along a cosine over all steps.
+        weight_decay: of AdamW.
+        rows: that a batch of whole bags has at most, if it has more than one.
+        epochs: see below.
+        bag_head: width of the hidden layer of a second output, for whole bags; 0 for none.
+        last_rate: share of the rate that is left at the end; with 1 it stays as it is.
 
-    With `bag_head` the net has a second output, of whole bags: of the mean of the last hidden layer over the members,
-    rectified, through a hidden layer of this width with logistic units.
+    `epochs=None` takes 10 for bags of 32 and fewer on average, 20 below 512 and 40 from there: the fewer the bags, the
+    fewer the steps of an epoch.
+
+    The second output is one of the mean of the last hidden layer over the members, rectified, through a hidden layer
+    with logistic units.
     """
 
     hidden: tuple[int, ...] = (64, 32)
@@ -45,6 +53,7 @@ class Recipe:
     rows: int = 1024
     epochs: int | None = None
     bag_head: int = 0
+    last_rate: float = 0.0
 
     def epochs_for(self, size: float) -> int:
         """Return the number of epochs for bags of this mean size.
@@ -77,9 +86,9 @@ class Network:
         """Return the log odds of each row (n,) as float32, after an epoch (the last)."""
         return self._rows(X, epoch, len(self.history))
 
-    def hidden(self, X: np.ndarray) -> np.ndarray:
-        """Return the last hidden layer of each row (n, width): the learned embedding."""
-        return self._rows(X, -1, len(self.history) - 1)
+    def hidden(self, X: np.ndarray, epoch: int = -1, layer: int = -1) -> np.ndarray:
+        """Return a hidden layer (the last) of each row (n, width), after an epoch (the last): the learned embedding."""
+        return self._rows(X, epoch, range(1, len(self.history))[layer])
 
     def _rows(self, X: np.ndarray, epoch: int, layers: int) -> np.ndarray:
         X = np.asarray(X, np.float32)
@@ -137,7 +146,7 @@ def fit_network(
     )
     arrays = tuple(jax.tree.map(jnp.asarray, block) for block in blocks)
     weights = tuple(jnp.asarray(used[block.numbers]) for block in blocks)
-    numbers = [jnp.float32(value) for value in (rate, recipe.learning_rate, recipe.weight_decay)]
+    numbers = [jnp.float32(value) for value in (rate, recipe.learning_rate, recipe.last_rate, recipe.weight_decay)]
     (history, heads), losses = fitted_history(
         jax.random.key(seed), jnp.asarray(X), jnp.asarray(told), arrays, weights, *numbers, loss=loss, plan=plan
     )

@@ -43,6 +43,7 @@ def fitted_history(
     used: tuple[Bool[Array, " bags"], ...],
     rate: Float[Array, ""],
     learning_rate: Float[Array, ""],
+    last_rate: Float[Array, ""],
     weight_decay: Float[Array, ""],
     *,
     loss: Loss,
@@ -58,6 +59,7 @@ def fitted_history(
         used: of each block, the bags that are fitted to.
         rate: base rate.
         learning_rate: at the start.
+        last_rate: share of it at the end.
         weight_decay: of AdamW.
         loss: from a batch to terms.
         plan: what is compiled in.
@@ -71,7 +73,7 @@ def fitted_history(
     parameters = layers, _initial(jax.random.fold_in(start, len(layers)), head, rate)
     batches = [-(-len(block.members) // k) for block, k in zip(blocks, plan.together, strict=True)]
     steps = plan.epochs * sum(batches)
-    schedule = optax.cosine_decay_schedule(1.0, steps)
+    schedule = optax.cosine_decay_schedule(1.0, steps, last_rate)
     optimiser = optax.adamw(lambda step: learning_rate * schedule(step), weight_decay=weight_decay)
 
     def branch(which: int) -> Callable[..., Any]:

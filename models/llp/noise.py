@@ -189,6 +189,22 @@ class Sampled:
                 "or one for each."
             )
 
+    def of_bags(self, n_bags: int) -> np.ndarray:
+        """Give the numbers of so many bags (n_b,).
+
+        Raises: ObservationError where there are numbers for others.
+
+        >>> Sampled(3).of_bags(2).tolist()
+        [3.0, 3.0]
+        """
+        given = np.asarray(self.trials, float)
+        if given.ndim and len(given) != n_bags:
+            raise ObservationError(
+                f"Sampled: trials (n_trials) are of {len(given)} bags, and there are {n_bags}. Fix: give the number of "
+                "members that were counted for every bag, or one for all."
+            )
+        return np.broadcast_to(given, (n_bags,))
+
     def take(self, chosen: np.ndarray) -> Sampled:
         """Keep the numbers of some bags."""
         return self if np.ndim(self.trials) == 0 else Sampled(np.asarray(self.trials)[chosen])

@@ -39,6 +39,9 @@ UNCONFIRMED = (
 class Round:
     """What happened in a round; number 0 is the fit to counts, before any labels.
 
+    Whether counts can tell that neighbours agree is asked once, of the counts and the graph, and is the same for all
+    rounds: `identifiability_` of the classifier has the estimate, its standard error and the verdict.
+
     Attributes:
         number: of the round.
         labelling: what the messages were worth, without the labels themselves; None in round 0.

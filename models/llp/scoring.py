@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, ObservationError
 
 from .bags import Bags
 from .inputs import bag_numbers
@@ -27,14 +27,22 @@ def bag_score(y: Any, probability: Any, *, bags: Any = None, classes: Any = None
     Args:
         y: labels (n,), read through their counts within bags.
         probability: of the second class (n,), or of all classes (n, K).
-        bags: as for `LabelProportionClassifier.fit`; None where each row is a bag of its own.
+        bags: as for `LabelProportionClassifier.fit`. There is no default: with each row a bag of its own the score
+            reads every label, which is what this one is meant not to do.
         classes: the labels in the order of the probabilities; by default those in y, or 0 and 1 where y has one alone.
 
-    Raises: LawfulError where `classes` cannot be told from y.
+    Raises: LawfulError without bags, and where `classes` cannot be told from y; ObservationError where no row is in a
+        bag.
 
     >>> round(bag_score([1, 0], [0.5, 0.5], bags=[0, 0]), 4)  # one of two
     -0.6931
     """
+    if bags is None:
+        raise LawfulError(
+            "bag_score: no bags were given, and without them it would read the label of every row. Fix: give bags=; in "
+            "a search or a validation give them to its fit, as search.fit(X, y, bags=bags, groups=bags), with routing "
+            "of metadata on: sklearn.set_config(enable_metadata_routing=True)."
+        )
     y, p = np.asarray(y), np.asarray(probability, float)
     number = 2 if p.ndim == 1 else p.shape[1]
     names = np.unique(y) if classes is None else np.asarray(classes)
@@ -45,8 +53,9 @@ def bag_score(y: Any, probability: Any, *, bags: Any = None, classes: Any = None
             f"bag_score: labels {np.unique(y).tolist()} and probabilities of {number} classes. Fix: give classes=, in "
             "the order of the classifier's classes_."
         )
-    ids = np.arange(len(y)) if bags is None else bag_numbers(bags, len(y))
-    codes = np.argmax(y[:, None] == names, axis=1)
+    bagged = Bags.from_labels(np.argmax(y[:, None] == names, axis=1), bag_numbers(bags, len(y), "bag_score"), number)
+    if not len(bagged.members):
+        raise ObservationError("bag_score: no row is in a bag. Fix: give the bag of each row; -1 is for none.")
     if number == 2:
         p = p if p.ndim == 1 else p[:, 1]
         with np.errstate(divide="ignore"):
@@ -54,13 +63,20 @@ def bag_score(y: Any, probability: Any, *, bags: Any = None, classes: Any = None
     else:
         with np.errstate(divide="ignore"):
             z = np.maximum(np.log(p), -LARGEST)
-    return float(np.mean(count_log_likelihood(z, Bags.from_labels(codes, ids, number))))
+    return float(np.mean(np.asarray(count_log_likelihood(z, bagged))[bagged.sizes > 0]))
 
 
 def bag_scorer(classes: Any = None) -> Any:
-    """Make a scorer for `cross_validate` and `GridSearchCV`; where routing of metadata is on, it asks for `bags`.
+    """Make a scorer for `cross_validate` and `GridSearchCV`, which asks them for `bags`.
 
-    >>> bag_scorer([0, 1])  # doctest: +ELLIPSIS
+    Args:
+        classes: the labels in the order of the probabilities, where they cannot be told from those of a test set.
+
+    Raises: LawfulError where routing of metadata is off, as it is by default in scikit-learn: bags would not reach it.
+
+    >>> import sklearn
+    >>> with sklearn.config_context(enable_metadata_routing=True):
+    ...     bag_scorer([0, 1])  # doctest: +ELLIPSIS
     make_scorer(bag_score, ...)
     """
     try:
@@ -68,5 +84,9 @@ def bag_scorer(classes: Any = None) -> Any:
         from sklearn.metrics import make_scorer
     except ImportError as error:
         raise LawfulError("bag_scorer needs scikit-learn. Fix: pip install 'lawful[llp]'.") from error
-    scorer = make_scorer(bag_score, response_method="predict_proba", classes=classes)
-    return scorer.set_score_request(bags=True) if get_config()["enable_metadata_routing"] else scorer
+    if not get_config()["enable_metadata_routing"]:
+        raise LawfulError(
+            "bag_scorer: routing of metadata is off, so bags would not reach the score. "
+            "Fix: sklearn.set_config(enable_metadata_routing=True), before the scorer is made and while it is used."
+        )
+    return make_scorer(bag_score, response_method="predict_proba", classes=classes).set_score_request(bags=True)

@@ -13,6 +13,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from lawful.errors import LawfulError, ObservationError
@@ -180,7 +182,8 @@ def test_counts_of_new_bags_are_told_by_the_poisson_binomial_law():
     np.testing.assert_allclose(bag_score([0, 1, 0], p, bags=["a", "a", "a"]), told, rtol=1e-9)
     both = np.stack([1 - p, p], axis=1)
     np.testing.assert_allclose(bag_score([0, 1, 0], both, bags=["a", "a", "a"]), told, rtol=1e-9)
-    np.testing.assert_allclose(bag_score([0, 1, 0], p), np.mean(np.log([1 - p[0], p[1], 1 - p[2]])), rtol=1e-9)
+    alone = bag_score([0, 1, 0], p, bags=[0, 1, 2])
+    np.testing.assert_allclose(alone, np.mean(np.log([1 - p[0], p[1], 1 - p[2]])), rtol=1e-9)
 
 
 def test_labels_of_counted_rows_have_the_counts_exactly():
@@ -258,6 +261,23 @@ def test_any_classifier_that_takes_weights_can_be_the_learner(base):
     assert np.mean(fitted.predict(X) == y) > 0.85
 
 
+class Failing(GaussianNB):
+    """A classifier whose fit goes wrong by itself."""
+
+    def fit(self, X, y, sample_weight=None):
+        raise TypeError("a bug of its own")
+
+
+def test_an_error_of_a_learner_is_its_own_and_weights_are_missed_where_there_are_none():
+    X, y, bags = rows_of()
+    with pytest.raises(TypeError, match="a bug of its own"):
+        classifier(base=Failing(), coupling="off", cross_fit=0).fit(X, y, bags)
+    with pytest.raises(LawfulError, match="base=Pipeline does not take sample_weight.*Fix"):
+        classifier(base=make_pipeline(StandardScaler(), LogisticRegression())).fit(X, y, bags)
+    with pytest.raises(LawfulError, match="base=array.*Fix"):
+        classifier(base=np.array([1, 2])).fit(X, y, bags)
+
+
 def test_wrong_input_is_refused_with_what_to_do():
     X, y, bags = rows_of()
     with pytest.raises(LawfulError, match="sample_weight.*Fix"):
@@ -271,7 +291,7 @@ def test_wrong_input_is_refused_with_what_to_do():
     with pytest.raises(ObservationError, match="no row is in a bag"):
         classifier().fit(X, y, np.full(N, -1))
     with pytest.raises(LawfulError, match="Fix: give classes="):
-        bag_score(["a", "a"], [0.1, 0.2])
+        bag_score(["a", "a"], [0.1, 0.2], bags=[0, 0])
 
 
 def test_scikit_learn_finds_nothing_wrong():

@@ -1,15 +1,23 @@
 """The published method: its joint in both forms, its messages, and what its code leaves out."""
 
+from dataclasses import replace
+
+import jax
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from lawful.errors import LawfulError
 from lawful.inference.factor_graphs import propagated
-from lawful.models.llp import Bags, Normal
+from lawful.models.llp import Bags, Normal, count_log_likelihood, published
+from lawful.models.llp.calibration import calibrated
 from lawful.models.llp.classifier import LabelProportionClassifier
 from lawful.models.llp.data import load_llp
-from lawful.models.llp.published import Published, fit_published
+from lawful.models.llp.held_out import held_out
+from lawful.models.llp.network import fit_network
+from lawful.models.llp.published import fit_published, stopped
 from lawful.models.llp.published_graph import published_graph, similar
+from lawful.models.llp.published_settings import Published
 from tests.models.llp.truth import labellings
 
 
@@ -107,3 +115,107 @@ def test_what_the_method_does_not_do_is_refused():
         Published(selection="instance")
     with pytest.raises(LawfulError, match="edge_rule='some'"):
         Published(edge_rule="some")
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"rounds": 0}, "rounds=0"), ({"epochs": 0}, "epochs=0"), ({"iterations": -1}, "iterations=-1"),
+        ({"damping": 1.0}, "damping=1.0"), ({"threshold": 1.5}, "threshold=1.5"), ({"bag": np.nan}, "bag=nan"),
+        ({"similarity": -1.0}, "similarity=-1.0"), ({"n_neighbors": 0}, "n_neighbors=0"), ({"hidden": ()}, "hidden="),
+        ({"hidden": (8, 0)}, "hidden="), ({"embedding": 2}, "embedding=2"), ({"patience": 0}, "patience=0"),
+        ({"selection": "instance", "validation": 3}, "validation is no pair"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_setting_that_means_nothing_is_refused_when_it_is_made(setting, told):
+    with pytest.raises(LawfulError, match=f"Published: {told}.*Fix"):
+        Published(**setting)
+
+
+SMALL = {"hidden": (4, 3), "iterations": 3, "bag_form": "count", "epochs": 5, "patience": 5}
+
+
+def rows_far_from_zero(n=96, size=2):
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 2, n)
+    return rng.normal(size=(n, 3)) * [1, 50, 200] + [1000, 0, -3000] + y[:, None] * [1.5, 0, 0], y, np.arange(n) // size
+
+
+def test_validation_rows_are_put_on_the_scale_of_the_fit():
+    X, y, bags = rows_far_from_zero()
+    names = np.array(["no", "yes"])[y]
+    settings = Published(rounds=1, selection="instance", validation=(X, names), **SMALL)
+    fitted = LabelProportionClassifier(method=settings, random_state=0).fit(X, names, bags)
+    network, (epoch, by) = fitted.learner_.details["network"], fitted.rounds_[0].epoch
+    areas = [roc_auc_score(y, network.logits(fitted.scaling_(X), e)) for e in range(5)]
+    assert by == "instance" and epoch == stopped(areas, 5, 1e-4) != 0
+    np.testing.assert_allclose(roc_auc_score(y, fitted.decision_function(X)), areas[epoch])
+    assert len({roc_auc_score(y, network.logits(X, e)) for e in range(5)}) < len(set(areas))  # what a slip would see
+    for validation in ((X, np.where(y, "yes", "maybe")), (X[y == 1], names[y == 1])):
+        with pytest.raises(LawfulError, match="validation has labels.*Fix"):
+            LabelProportionClassifier(method=replace(settings, validation=validation)).fit(X, names, bags)
+
+
+def test_an_epoch_is_selected_by_counts_that_were_held_out():
+    X, y, ids = rows_far_from_zero(400)
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    bags = Bags.from_labels(y, ids)
+    found = fit_published(Z, bags, Published(rounds=1, selection="bag", **SMALL), seed=0)
+    held, (epoch, by) = held_out(bags, 0), found.rounds[0].epoch
+    assert held.sum() == 20 and by == "bag"
+    scores = []
+    for e in range(5):
+        z = found.fitted.details["network"].logits(Z, e)
+        z = calibrated(z, bags, held, slope="free")(z)
+        scores.append(float(np.mean(np.asarray(count_log_likelihood(z, bags))[held])))
+    assert epoch == stopped(scores, 5, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "layer"), [({}, -2), ({"embedding": 0}, 0), ({"aggregate": 0.1}, -1), ({"hidden": (4,)}, -1)], ids=str
+)
+def test_the_embedding_is_the_layer_before_the_last_where_there_is_one_and_no_head_for_bags(settings, layer):
+    assert Published(**settings).layer == layer
+
+
+def test_the_next_graph_is_made_of_the_embedding_after_the_selected_epoch(monkeypatch):
+    X, y, ids = rows_far_from_zero(24)
+    Z, bags = (X - X.mean(axis=0)) / X.std(axis=0), Bags.from_labels(y, ids)
+    settings = Published(**(SMALL | {"epochs": 2, "iterations": 1, "bag_form": "pairwise"}))
+    seen = []
+    monkeypatch.setattr(published, "similar", lambda points, *rest: seen.append(points) or similar(points, *rest))
+    monkeypatch.setattr(published, "_selected", lambda *given: (0, "instance"))
+    first = fit_published(Z, bags, replace(settings, rounds=1)).fitted.details["network"]
+    fit_published(Z, bags, replace(settings, rounds=2))
+    np.testing.assert_array_equal(seen[2], first.hidden(Z, 0, 0))  # of two layers the one before the last
+    assert not np.array_equal(first.hidden(Z, 0, 0), first.hidden(Z, 1, 0))
+
+
+def test_the_net_is_fitted_at_a_constant_rate_in_batches_of_rows_without_decay(monkeypatch):
+    X, y, ids = rows_far_from_zero(24)
+    given = []
+
+    def spied(X, bags, loss, *, recipe, **rest):
+        given.append((bags, recipe))
+        return fit_network(X, bags, loss, recipe=recipe, **rest)
+
+    monkeypatch.setattr(published, "fit_network", spied)
+    Z, bags = (X - X.mean(axis=0)) / X.std(axis=0), Bags.from_labels(y, ids)
+    nets = [
+        fit_published(Z, bags, Published(rounds=1, **(SMALL | {"epochs": epochs}))).fitted.details["network"]
+        for epochs in (2, 3)
+    ]
+    for recipe_bags, recipe in given:
+        assert recipe_bags.sizes.tolist() == [1] * 24
+        assert (recipe.weight_decay, recipe.learning_rate, recipe.last_rate, recipe.rows) == (0.0, 1e-3, 1.0, 1024)
+    for short, long in zip(jax.tree.leaves(nets[0].history), jax.tree.leaves(nets[1].history), strict=True):
+        np.testing.assert_allclose(short, long[:2], rtol=1e-5, atol=1e-7)  # more epochs change none of the first
+
+
+def test_a_fit_is_over_after_so_many_epochs_without_a_gain():
+    def scores():
+        yield from (0.5, 0.6, 0.60009, 0.6, 0.59, 0.58)
+        raise AssertionError("the fifth epoch after the best was looked at")
+
+    assert stopped(scores(), patience=4, gain=1e-4) == 1
