@@ -51,11 +51,15 @@ def unsureness(memberships: np.ndarray) -> float:
 
 
 def _matched(labels: Any, others: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Counts of agreement under the best renaming, and shares of the matched classes of both."""
+    """Counts of agreement under the best renaming, and shares of the matched classes of both.
+
+    Of renamings that agree as often the one with the least agreement by chance is taken, so that names decide nothing.
+    """
     one, a = np.unique(np.asarray(labels), return_inverse=True)
     two, b = np.unique(np.asarray(others), return_inverse=True)
     size = max(len(one), len(two))
     table = np.zeros((size, size))
     np.add.at(table, (a, b), 1.0)
-    rows, columns = linear_sum_assignment(-table)
+    chance = np.outer(table.sum(axis=1), table.sum(axis=0)) / len(a) ** 2  # sums to less than a count along a renaming
+    rows, columns = linear_sum_assignment(0.5 * chance - table)
     return table[rows, columns], table.sum(axis=1)[rows] / len(a), table.sum(axis=0)[columns] / len(a)
