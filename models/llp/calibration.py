@@ -27,6 +27,7 @@ from lawful.errors import LawfulError, NonFiniteError
 from .bags import Bags
 from .baselines import Fitted
 from .likelihood import checked_logits, count_score
+from .one_label import one_label
 
 __all__ = ["Calibration", "calibrated", "recalibrated"]
 
@@ -112,7 +113,7 @@ def calibrated(z: Any, bags: Bags, which: np.ndarray | None = None, *, slope: st
         raise NonFiniteError(
             "calibrated: the counts are impossible under these logits. Fix: look for infinite ones among them."
         )
-    if _one_label(bags, used):
+    if one_label(bags, used):
         return Calibration()
     options = {"maxiter": 100, "ftol": 1e-12, "gtol": 1e-7}
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits, options=options)
@@ -123,14 +124,6 @@ def calibrated(z: Any, bags: Bags, which: np.ndarray | None = None, *, slope: st
 def recalibrated(fitted: Fitted, calibration: Calibration) -> Fitted:
     """Put the map behind a fitted learner."""
     return replace(fitted, logits=partial(_mapped, logits=fitted.logits, calibration=calibration))
-
-
-def _one_label(bags: Bags, used: np.ndarray) -> bool:
-    """Tell whether the counts of two classes that are looked at are all of one label."""
-    if bags.counts.ndim > 1:
-        return False
-    ones = bags.estimates[used].sum()
-    return bool(ones <= 0 or ones >= bags.sizes[used].sum())
 
 
 def _shift(found: np.ndarray, dimensions: int) -> Any:

@@ -73,6 +73,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         classes_: labels (K,).
         class_prior_: share of each class in the counts (K,).
         n_bags_: number of bags; on random bags about the number of labels that they are worth.
+        n_iter_: iterations of the learner, where it has any, else 1.
         learner_: the fitted learner; `learner_.logits` takes rows on the scale of `scaling_`.
         posterior_: P(second class) of the rows that were fitted, given all counts (n,), or of all classes (n, K);
             `max_posterior_` is the probability of the most probable class, which is how much the counts reveal.
@@ -221,7 +222,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         z = self.decision_function(X)
         bagged = self._counted(len(z), bags, counts, proportions, count_noise, n_trials, "transduce")
         seed = self._seed() if kind == "sample" else 0
-        found = transduced(kind, z, bagged, self._couple_rows(X, bagged), seed=seed)
+        found = transduced(kind, z, bagged, self._couple_rows(X), seed=seed)
         if kind == "marginal":
             return found if details else found.posterior
         if kind == "map":
@@ -247,7 +248,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         made = warned(X, bags, getattr(self, "feature_names_in_", None))
         rounds = Rounds(None if self.rounds == "auto" else int(self.rounds), folds, self.count_weight, not made)
         rate = bags.base_rate
-        self.n_bags_, self.n_iter_ = bags.n_bags, 1
+        self.n_bags_ = bags.n_bags
         self.class_prior_ = np.array([1 - rate, rate] if np.ndim(rate) == 0 else rate)[: len(self.classes_)]
         self.scaling_ = scaling_of(X[bags.memberships > 0])
         method = self.method
@@ -259,6 +260,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         tell = print if self.verbose else None
         found = learned(self.scaling_(X), bags, *settings, seed=self._seed(), tell=tell)
         self.learner_, self.posterior_, self.labelling_ = found.fitted, found.posterior, found.labelling
+        self.n_iter_ = int(found.fitted.details.get("iterations", 1))
         self.rounds_, self.best_round_ = found.rounds, found.best
         usual = {name: each.default for name, each in signature(type(self)).parameters.items()}
         ignored = unread(self.get_params(deep=False), usual, bags, learner)
@@ -288,10 +290,9 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
     def _neighbourhood(self) -> Neighbourhood:
         return Neighbourhood(self.coupling, self.n_neighbors, self.metric, self.graph)
 
-    def _couple_rows(self, X: Any, bags: Bags) -> Coupling | None:
+    def _couple_rows(self, X: Any) -> Coupling | None:
         """Couple neighbours among other rows, where those of the fit were coupled."""
         if self.coupling_ is None:
             return None
-        shares = self.class_prior_ if bags.counts.ndim > 1 else float(np.clip(self.class_prior_[1], 1e-6, 1 - 1e-6))
         Z = self.scaling_(validate_data(self, X, reset=False))
-        return self._neighbourhood().of_rows(Z, self.learner_, shares)
+        return self._neighbourhood().of_rows(Z, self.learner_, self.coupling_.base_rate)

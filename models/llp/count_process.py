@@ -36,6 +36,7 @@ __all__ = ["CountProcess"]
 
 STEPS, HALVINGS = 25, 10
 SETTLED = 1e-7  # of the gain of a step, for each bag
+NEAR = 0.01  # of the gain of the last step: a tenth of a standard deviation of the posterior from the mode
 LEVEL = 1e-4  # precision of the level, so that it is finite where no label is seen
 KEPT = 1 << 28  # bytes of features that are kept between steps
 
@@ -44,7 +45,8 @@ KEPT = 1 << 28  # bytes of features that are kept between steps
 class CountProcess:
     """A Gaussian process of log odds, fitted to the counts of bags that do not overlap.
 
-    `details` are those of the bag process, with the function `out_of_bag` of the rows it was fitted to.
+    `details` are those of the bag process, with the function `out_of_bag` of the rows it was fitted to, the number of
+    `iterations`, and whether they ended near every mode (`settled`).
 
     Attributes:
         process: finds kernels and shares.
@@ -70,7 +72,12 @@ class CountProcess:
         chances = chance[taken] / chance[taken].sum()
         out_of_bag = partial(_out_of_bag, X=X, bags=found.bags, modes=modes, chances=chances)
         logits = partial(_logits, modes=tuple(mode._replace(hessian=None, z=None) for mode in modes), chances=chances)
-        return Fitted(logits, logits, found.told | {"out_of_bag": out_of_bag})
+        told = {
+            "out_of_bag": out_of_bag,
+            "iterations": max(mode.steps for mode in modes),
+            "settled": all(mode.settled for mode in modes),
+        }
+        return Fitted(logits, logits, found.told | told)
 
 
 class _Mode(NamedTuple):
@@ -83,6 +90,8 @@ class _Mode(NamedTuple):
     weights: np.ndarray
     hessian: Any = None  # factored
     z: Any = None  # log odds of the rows it was fitted to
+    steps: int = 0
+    settled: bool = False
 
     def features(self, X: np.ndarray) -> np.ndarray:
         """Return features and a one (n, D + 1)."""
@@ -109,7 +118,7 @@ def _fitted(side: Any, share: float, X: np.ndarray, bags: Bags, rate: float) -> 
         return float(np.sum(told.log_likelihood)) - 0.5 * float(prior @ (weights - ahead) ** 2)
 
     told = count_score(z, bags)
-    for _ in range(STEPS):
+    for number in range(STEPS):
         p = expit(z)
         slope, hessian = -prior * (weights - ahead), np.diag(prior)
         for few, members in features():
@@ -118,8 +127,9 @@ def _fitted(side: Any, share: float, X: np.ndarray, bags: Bags, rate: float) -> 
             hessian += slopes.T @ slopes
         factored = cho_factor(hessian)
         step = cho_solve(factored, slope)
-        mode = mode._replace(weights=weights, hessian=factored, z=z)
-        if slope @ step < SETTLED * bags.n_bags:
+        gain, rest = float(slope @ step), SETTLED * bags.n_bags
+        mode = mode._replace(weights=weights, hessian=factored, z=z, steps=number + 1, settled=gain < max(NEAR, rest))
+        if gain < rest:
             break
         along = np.zeros(len(X))
         for _, members in features():
@@ -130,7 +140,7 @@ def _fitted(side: Any, share: float, X: np.ndarray, bags: Bags, rate: float) -> 
             if height(new, weights + length * step) > height(told, weights):
                 break
         else:  # nothing is left but rounding
-            break
+            return mode._replace(settled=True)
         z, weights, told = z + length * along, weights + length * step, new
     return mode
 

@@ -1,14 +1,14 @@
 """Fitting: from rows on one scale and the counts of their bags to a learner and to labels of the rows.
 
 Law: counts that leave no choice are not inferred: with one label alone every row is certain, and where each count tells
-the labels of its members the learner is fitted to these. Everything else is `train`, or the published method.
+the labels of its members the learner is fitted to these. Where counts of one label alone are noisy, or not of all rows,
+rows are told apart by these counts and by nothing else. Everything else is `train`, or the published method.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from .inputs import determined
 from .labelling import Labelling, labelled
 from .neighbourhood import Near, Neighbourhood
 from .one_against_rest import OneAgainstRest
+from .one_label import fitted_to_one_label, one_label
 from .published import Published, fit_published
 from .rounds import Rounds, train
 
@@ -81,10 +82,13 @@ def learned(
     >>> found.posterior.tolist(), found.labelling is None
     ([0.0, 0.0, 1.0, 1.0], True)
     """
-    rate = bags.base_rate
-    if np.ndim(rate) == 0 and not 0 < rate < 1:
-        certain = partial(_certain, z=np.inf if rate == 1 else -np.inf)
-        return Learned(Fitted(certain, certain), np.full(bags.n_rows, float(rate)))
+    labels = determined(bags)
+    if one_label(bags):
+        same = fitted_to_one_label(bags)
+        if labels is not None:
+            return Learned(same, labels)
+        alone = labelled(same.logits(Z), bags)
+        return Learned(same, alone.posterior, labelling=_without_labels(alone))
     settings = Published() if method == "published" else method
     if isinstance(settings, Published):
         told = fit_published(Z, bags, settings, seed=seed, tell=tell)
@@ -94,22 +98,20 @@ def learned(
     if rounds.number is None:
         rounds = replace(rounds, number=getattr(learner, "rounds", None))
     learner = learner if bags.counts.ndim == 1 else OneAgainstRest(learner)
-    labels = determined(bags)
     if labels is not None:
         return Learned(learner.from_labels(Z, labels, bags, count_weight=0.0, seed=seed), labels)
-    near = neighbourhood.first(Z, bags)
+    near, looked = Near(), False  # counts are asked about neighbours where labels are first: those held out say nothing
 
     def label(z: np.ndarray, shown: Bags, fitted: Fitted) -> Labelling:
-        nonlocal near
-        near = neighbourhood.after(near, Z, z, shown, fitted)
+        nonlocal near, looked
+        near = neighbourhood.after(near if looked else neighbourhood.first(Z, shown), Z, z, shown, fitted)
+        looked = True
         return labelled(z, shown, near.coupling)
 
     found = train(Z, bags, learner, label, rounds, seed=seed, tell=tell)
-    labelling = replace(found.labelling, posterior=np.empty(0), beliefs=None)
-    return Learned(
-        found.fitted, found.labelling.posterior, near, labelling, found.rounds, found.best, found.notes
-    )  # fmt: skip
+    labels = found.labelling.posterior
+    return Learned(found.fitted, labels, near, _without_labels(found.labelling), found.rounds, found.best, found.notes)
 
 
-def _certain(X: np.ndarray, z: float) -> np.ndarray:
-    return np.full(len(X), z)
+def _without_labels(told: Labelling) -> Labelling:
+    return replace(told, posterior=np.empty(0), beliefs=None)

@@ -178,7 +178,7 @@ def determined(bags: Bags) -> np.ndarray | None:
     >>> determined(Bags.from_ids([0, 1, 1], [1, 0])).tolist()
     [1.0, 0.0, 0.0]
     """
-    if bags.noise is not None or not bags.known.all() or not (bags.memberships > 0).all():
+    if bags.noise is not None or not bags.known[bags.sizes > 0].all() or not (bags.memberships > 0).all():
         return None
     counts, sizes = bags.counts, bags.sizes
     if not np.all((counts == 0) | (counts == sizes.reshape((-1,) + (1,) * (counts.ndim - 1)))):
@@ -227,7 +227,7 @@ def probabilities(z: np.ndarray, classes: int) -> np.ndarray:
 def reweighed(probability: np.ndarray, before: Any, after: Any) -> np.ndarray:
     """Give probabilities (n, K) where classes have other shares: each odds is multiplied by the change of its prior.
 
-    Raises: ObservationError for shares that do not fit.
+    Raises: ObservationError for shares that do not fit, and where they leave a row no class that it can be of.
 
     >>> reweighed(np.array([[0.5, 0.5]]), [0.8, 0.2], [0.5, 0.5]).tolist()
     [[0.2, 0.8]]
@@ -236,4 +236,10 @@ def reweighed(probability: np.ndarray, before: Any, after: Any) -> np.ndarray:
     if after.shape != before.shape or not np.all(after >= 0) or abs(after.sum() - 1) > 1e-6:
         raise ObservationError(f"class_prior={after.tolist()}. Fix: give {len(before)} shares that add up to 1.")
     found = probability * (after / np.where(before > 0, before, 1))
-    return found / found.sum(axis=1, keepdims=True)
+    total = found.sum(axis=1, keepdims=True)
+    if not np.all(total > 0):
+        raise ObservationError(
+            f"class_prior={after.tolist()} excludes every class that row {int(np.argmin(total))} can be of. "
+            "Fix: give each class a positive share."
+        )
+    return found / total

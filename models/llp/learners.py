@@ -136,7 +136,8 @@ class Net:
         recipe = recipe_for(self.recipe, places)
         network = fit_network(X, places, labels_and_counts, recipe=recipe, seed=seed, told=numbers, used=bags.known)
         logits = partial(_forward, parameters=network.parameters)
-        return Fitted(logits, logits, {"network": network, "losses": network.losses})
+        told = {"network": network, "losses": network.losses, "iterations": len(network.losses)}
+        return Fitted(logits, logits, told)
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,8 @@ class FromClassifier:
         _refuse_without_weights(model)
         model.fit(np.concatenate([X[rows], X[rows]])[used], classes[used], sample_weight=weights[used])
         logits = partial(_log_odds, model=model)
-        return Fitted(logits, logits, {"model": model})
+        iterations = int(np.max(getattr(model, "n_iter_", 1), initial=1))
+        return Fitted(logits, logits, {"model": model, "iterations": iterations})
 
 
 def learner_of(base: Any, *, max_iter: int | None = None) -> Learner:
@@ -292,4 +294,9 @@ def _cloned(seed: int, base: Any) -> Any:
     from sklearn.base import clone
 
     model = clone(base)
-    return model.set_params(random_state=seed) if "random_state" in model.get_params() else model
+    open_ones = [name for name, value in model.get_params(deep=True).items() if value is None and _is_seed(name)]
+    return model.set_params(**dict.fromkeys(open_ones, seed))
+
+
+def _is_seed(name: str) -> bool:
+    return name.split("__")[-1] == "random_state"

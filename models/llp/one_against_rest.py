@@ -1,6 +1,7 @@
 """One against the rest: a learner of two classes serves for K, each class against all others by its own counts.
 
-Law: log scores are the log probabilities of the K answers; where these are calibrated they are the law of the label.
+Law: log scores are the log probabilities of the K answers; where these are calibrated they are the law of the label. A
+class that no count has is told by its share alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from .bags import Bags
 from .baselines import Fitted
+from .one_label import fitted_to_one_label, one_label
 
 __all__ = ["OneAgainstRest", "bags_of_class"]
 
@@ -26,13 +28,20 @@ class OneAgainstRest:
 
     def from_counts(self, X: np.ndarray, bags: Bags, *, seed: int) -> Fitted:
         """Fit each class to its counts."""
-        return _joined([self.learner.from_counts(X, own, seed=seed) for own in _each(bags)])
+        return _joined(
+            [
+                fitted_to_one_label(own) if one_label(own) else self.learner.from_counts(X, own, seed=seed)
+                for own in _each(bags)
+            ]
+        )
 
     def from_labels(self, X: np.ndarray, labels: np.ndarray, bags: Bags, *, count_weight: float, seed: int) -> Fitted:
         """Fit each class to its column of the probabilities (n, K)."""
         return _joined(
             [
-                self.learner.from_labels(X, labels[:, k], own, count_weight=count_weight, seed=seed)
+                fitted_to_one_label(own)
+                if one_label(own)
+                else self.learner.from_labels(X, labels[:, k], own, count_weight=count_weight, seed=seed)
                 for k, own in enumerate(_each(bags))
             ]
         )
@@ -53,14 +62,21 @@ def _each(bags: Bags) -> list[Bags]:
 
 def _joined(parts: list[Fitted]) -> Fitted:
     scores = partial(_scores, logits=[part.logits for part in parts])
-    details: dict[str, Any] = {"parts": parts}
-    if all("out_of_bag" in part.details for part in parts):
-        details["out_of_bag"] = partial(_out_of_bag, parts=parts)
+    out_of_bag = [part.details["out_of_bag"] for part in parts if "out_of_bag" in part.details]
+    # Each of these holds all rows, so they are not kept with the parts.
+    kept = [{name: told for name, told in part.details.items() if name != "out_of_bag"} for part in parts]
+    details: dict[str, Any] = {
+        "parts": [replace(part, details=told) for part, told in zip(parts, kept, strict=True)],
+        "iterations": max(told.get("iterations", 1) for told in kept),
+        "settled": all(told.get("settled", True) for told in kept),
+    }
+    if len(out_of_bag) == len(parts):
+        details["out_of_bag"] = partial(_out_of_bag, each=out_of_bag)
     return Fitted(scores, scores, details)
 
 
-def _out_of_bag(parts: list[Fitted]) -> np.ndarray:
-    return np.stack([-np.logaddexp(0, -part.details["out_of_bag"]()) for part in parts], axis=1)
+def _out_of_bag(each: Sequence[Callable[[], np.ndarray]]) -> np.ndarray:
+    return np.stack([-np.logaddexp(0, -out_of_bag()) for out_of_bag in each], axis=1)
 
 
 def _scores(X: np.ndarray, logits: Sequence[Callable[[np.ndarray], np.ndarray]]) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import expit
 
 from lawful.errors import LawfulError, ObservationError
 from lawful.inference.factor_graphs import propagated
@@ -27,6 +28,7 @@ from .dual_bound import dual_bound
 from .fields import Joint, joint_of, log_score, refuse_overlaps
 from .gibbs import gibbs_labels
 from .labelling import label_graph, labelled
+from .likelihood import count_log_likelihood
 from .overlapping import programmed
 from .swaps import improved
 
@@ -71,18 +73,34 @@ def transduced(kind: str, z: Any, bags: Bags, coupling: Coupling | None = None, 
         coupling: neighbours; None for none.
         seed: of a draw.
 
-    Raises: LawfulError for another kind, and for a draw where bags overlap.
+    Raises: LawfulError for another kind, and for a draw where bags overlap; ObservationError for a count that infinite
+        log odds exclude.
 
     >>> bags = Bags.from_ids([0, 0], [1])
     >>> transduced("marginal", np.zeros(2), bags).posterior.tolist(), int(transduced("sample", np.zeros(2), bags).sum())
     ([0.5, 0.5], 1)
     """
     check_kind(kind)
+    _refuse_excluded(z, bags)
     if kind == "marginal":
         return labelled(z, bags, coupling)
     if kind == "map":
         return most_probable_labels(z, bags, coupling)
     return drawn_labels(z, bags, np.random.default_rng(seed), coupling)[0]
+
+
+def _refuse_excluded(z: Any, bags: Bags) -> None:
+    """Refuse counts that no labels have which the log odds leave possible; finite ones leave all."""
+    if np.all(np.isfinite(z)):
+        return
+    excluded = np.flatnonzero(np.isneginf(np.asarray(count_log_likelihood(z, bags, approximate=True))))
+    if len(excluded):
+        bag = int(excluded[0])
+        raise ObservationError(
+            f"transduce: the count of bag {bag}, {bags.counts[bag]}, is impossible: infinite log odds of its rows "
+            "exclude it. Fix: look at the learner that made them.",
+            bag=bag,
+        )
 
 
 def check_kind(kind: Any) -> None:
@@ -163,7 +181,7 @@ def drawn_labels(
 
 def _apart(z: np.ndarray, bags: Bags, rng: Any, draws: int) -> np.ndarray:
     """Draw the labels of each bag by its count alone, exactly (draws, n)."""
-    found = (rng.random((draws, len(z))) < 1 / (1 + np.exp(-z))).astype(int)
+    found = (rng.random((draws, len(z))) < expit(z)).astype(int)
     for chosen in bags.size_classes:
         rows = bags.padded(chosen)
         h = jnp.append(jnp.asarray(z), -jnp.inf)[rows]

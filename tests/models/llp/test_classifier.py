@@ -18,9 +18,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from lawful.errors import LawfulError, ObservationError
-from lawful.models.llp import Bags, Normal
+from lawful.models.llp import Bags, Normal, Thinned
 from lawful.models.llp.classifier import LabelProportionClassifier
 from lawful.models.llp.data import load_llp
+from lawful.models.llp.held_out import held_out
+from lawful.models.llp.inputs import reweighed
 from lawful.models.llp.labelling import labelled
 from lawful.models.llp.learners import Net, Process, Ridge, embedded
 from lawful.models.llp.neighbours import knn_graph
@@ -211,7 +213,7 @@ def test_labels_of_counted_rows_listen_to_neighbours_as_the_fit_did():
         np.testing.assert_array_equal(np.bincount(bags, told, N // SIZE), counts)
     best = fitted.transduce(X, bags, counts, "map", details=True)
     z, bagged = fitted.decision_function(X), Bags.from_ids(bags, counts)
-    near = most_probable_labels(z, bagged, fitted._couple_rows(X, bagged))
+    near = most_probable_labels(z, bagged, fitted._couple_rows(X))
     assert np.array_equal(best.labels, near.labels) and best.log_score == near.log_score <= best.bound
     assert abs(best.log_score - most_probable_labels(z, bagged).log_score) > 1
     with pytest.raises(LawfulError, match="kind='best'.*Fix"):
@@ -227,10 +229,8 @@ def test_neighbours_are_near_in_the_hidden_layer_of_the_last_net_where_that_is_a
     assert np.array_equal(plain.graph_.edges, first) and not np.array_equal(fitted.graph_.edges, first)
     counts = np.bincount(bags, y, N // SIZE)
     seen = knn_graph(embedded(fitted.learner_, fitted.scaling_(X)), 5, "cosine").edges
-    told = labelled(
-        fitted.decision_function(X), Bags.from_ids(bags, counts), fitted._couple_rows(X, Bags.from_ids(bags))
-    )
-    assert np.array_equal(fitted._couple_rows(X, Bags.from_ids(bags)).edges, seen)
+    told = labelled(fitted.decision_function(X), Bags.from_ids(bags, counts), fitted._couple_rows(X))
+    assert np.array_equal(fitted._couple_rows(X).edges, seen)
     np.testing.assert_allclose(fitted.transduce(X, bags, counts), told.posterior)
     with pytest.raises(LawfulError, match="graph='rows'.*Fix"):
         classifier(graph="rows").fit(X, y, bags)
@@ -252,6 +252,76 @@ def test_a_single_class_is_predicted_without_a_fit():
     fitted = classifier().fit(X, np.full(N, "yes"), bags)
     assert set(fitted.predict(X)) == {"yes"}
     assert np.array_equal(classifier().fit_bags(X, bags, np.zeros(N // SIZE)).predict(X), np.zeros(N))
+
+
+@pytest.mark.parametrize("case", ["thinned", "sampled", "normal", "missing", "unbagged"])
+def test_counts_of_zero_make_no_row_certain_where_they_are_noisy_or_not_of_all_rows(case):
+    X, _, bags = rows_of()
+    zeros, open_rows = np.zeros(N // SIZE), np.ones(N, bool)
+    model, settings = classifier(), {}
+    if case == "thinned":
+        settings["count_noise"] = Thinned(0.1)
+    elif case == "sampled":
+        settings["n_trials"] = 1
+    elif case == "normal":
+        zeros, settings["count_noise"] = zeros - 0.5, Normal(3.0)
+    elif case == "missing":
+        zeros[:3], open_rows = np.nan, bags < 3
+    else:
+        bags, open_rows = np.where(np.arange(N) % 50 == 0, -1, bags), np.arange(N) % 50 == 0
+    fitted = model.fit_bags(X, bags, zeros, **settings)
+    assert np.isfinite(fitted.decision_function(X)).all()
+    assert np.all((fitted.posterior_[open_rows] > 1e-4) & (fitted.posterior_[open_rows] < 0.01))
+    np.testing.assert_allclose(fitted.posterior_[~open_rows], 0, atol=1e-12)
+
+
+def test_a_fit_to_one_label_gives_new_rows_the_counts_of_their_bags():
+    X, y, bags = rows_of()
+    counts = np.bincount(bags, y, N // SIZE)
+    fitted = classifier(coupling="off").fit_bags(X, bags, np.zeros(N // SIZE))
+    for kind in ("marginal", "map", "sample"):
+        np.testing.assert_allclose(np.bincount(bags, fitted.transduce(X, bags, counts, kind)), counts, atol=1e-9)
+    np.testing.assert_array_equal(fitted.predict_proba(X[:1], class_prior=[0, 1]), [[0, 1]])
+    with pytest.raises(ObservationError, match="excludes every class that row 1.*Fix"):
+        reweighed(np.array([[0.5, 0.5], [1.0, 0.0]]), [0.5, 0.5], [0, 1])
+
+
+def test_a_class_that_no_count_has_is_left_rare_and_neighbours_among_new_rows_are_coupled_as_in_the_fit():
+    X, y, bags = rows_of()
+    ones = np.bincount(bags, y, N // SIZE)
+    counts = np.stack([SIZE - ones, ones, 0 * ones], axis=1)
+    fitted = classifier(coupling=0.5, cross_fit=0, rounds=0).fit_bags(X, bags, counts)
+    assert np.all(fitted.predict_proba(X)[:, 2] < 0.01)
+    assert np.array_equal(fitted._couple_rows(X).base_rate, fitted.coupling_.base_rate)
+    np.testing.assert_allclose(fitted.transduce(X, bags, counts).sum(axis=1), 1)
+
+
+def test_a_fit_keeps_no_rows_whatever_the_number_of_classes():
+    X, y, bags = rows_of(classes=3)
+    fitted = classifier(base=Process(features=10), coupling="off").fit(X, y, bags)
+    parts = fitted.learner_.details["parts"]
+    assert len(parts) == 3 and not any("out_of_bag" in part.details for part in parts)
+    assert "out_of_bag" not in fitted.learner_.details
+
+
+def test_iterations_are_those_of_the_learner():
+    X, y, bags = rows_of()
+    net = Net(Recipe(hidden=(4,), epochs=3), Ridge())
+    fits = [classifier(base=base, coupling="off", cross_fit=0).fit(X, y, bags) for base in ("ridge", net, "logistic")]
+    told = [fitted.n_iter_ for fitted in fits]
+    assert told == [1, 3, int(fits[2].learner_.details["model"].n_iter_[0])] and told[2] > 1
+
+
+def test_neighbours_are_asked_for_by_counts_that_are_not_held_out():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 800)
+    X, bags = rng.normal(size=(800, 2)) + y[:, None], rng.permutation(800) // 4
+    counts = np.bincount(bags, y, 200)
+    held = held_out(Bags.from_ids(bags, counts), int(np.random.RandomState(0).randint(2**31 - 1)))
+    given = {"coupling": 0.3, "cross_fit": 0}
+    fitted = classifier(**given).fit_bags(X, bags, counts)
+    shown = counts[~held].mean() / 4
+    assert held.sum() == 20 and fitted.coupling_.base_rate == pytest.approx(shown, rel=1e-12) != counts.mean() / 4
 
 
 @pytest.mark.parametrize("base", ["logistic", LogisticRegression(), GaussianNB()])

@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
 
 from lawful.models.llp import Bags, bag_process, count_process, learners
+from lawful.models.llp.fitting import learned
 from lawful.models.llp.learners import Net, Process
+from lawful.models.llp.neighbourhood import Neighbourhood
+from lawful.models.llp.one_label import fitted_to_one_label, one_label
 
 RANDOM = np.random.default_rng(6)
 X = RANDOM.normal(size=(240, 2))
@@ -46,3 +51,31 @@ def test_scores_of_a_row_do_not_depend_on_the_rows_beside_it():
 
 def test_rounds_are_made_for_learners_that_do_not_rest():
     assert Process.rounds == 0 and not hasattr(Net(), "rounds")
+
+
+def test_every_seed_left_open_inside_a_base_is_set_and_no_other():
+    base = BaggingClassifier(CalibratedClassifierCV(RandomForestClassifier(2), cv=2), n_estimators=1)
+    made = learners.learner_of(base).make(7).get_params()
+    seeds = {name: value for name, value in made.items() if name.endswith("random_state")}
+    assert len(seeds) == 2 and set(seeds.values()) == {7}
+    own = learners.learner_of(CalibratedClassifierCV(RandomForestClassifier(2, random_state=3), cv=2)).make(7)
+    assert own.get_params()["estimator__random_state"] == 3
+
+
+@pytest.mark.parametrize("steps", [1, 25])
+def test_a_climb_that_was_cut_off_says_so(monkeypatch, steps):
+    monkeypatch.setattr(count_process, "STEPS", steps)
+    bags = Bags.from_labels(Y, np.arange(240) // 4)
+    found = learned(X, bags, Process(features=10), neighbourhood=Neighbourhood("off"))
+    details = found.fitted.details
+    assert details["settled"] == (steps > 1) == (not any("had not settled" in note for note in found.notes))
+    assert 1 <= details["iterations"] <= steps
+
+
+def test_counts_of_one_label_tell_no_rows_apart():
+    bags = Bags.from_labels(np.zeros(240, int), np.arange(240) // 4)
+    z = fitted_to_one_label(bags).logits(X)
+    np.testing.assert_allclose(1 / (1 + np.exp(-z)), 0.5 / 240, rtol=1e-12)
+    full = fitted_to_one_label(Bags.from_labels(np.ones(240, int), np.arange(240) // 4)).logits(X)
+    np.testing.assert_array_equal(full, -z)
+    assert one_label(bags) and not one_label(Bags.from_labels(Y, np.arange(240) // 4))

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, ObservationError
 from lawful.models.llp import Bags, Normal
 from lawful.models.llp.coupling import Coupling
 from lawful.models.llp.dual_bound import dual_bound
 from lawful.models.llp.fields import joint_of, log_score
 from lawful.models.llp.gibbs import gibbs_labels, redrawn_apart, redrawn_pairs
 from lawful.models.llp.swaps import improved
-from lawful.models.llp.transduction import drawn_labels, most_probable_labels
+from lawful.models.llp.transduction import drawn_labels, most_probable_labels, transduced
 from tests.models.llp.truth import labellings, log_weights_of_counts
 
 N = 9
@@ -157,3 +157,13 @@ def test_bags_that_overlap_have_no_fields():
     bags = Bags.from_membership([[1, 1, 0], [0, 1, 1]], [1, 1])
     with pytest.raises(LawfulError, match=r"overlap.*Fix: kind='marginal' or 'map'"):
         joint_of(np.zeros(3), bags)
+
+
+@pytest.mark.parametrize("kind", ["marginal", "map", "sample"])
+def test_counts_that_infinite_log_odds_exclude_are_refused(kind):
+    bags = Bags.from_ids([0, 0, 1, 1], [0, 1])
+    with pytest.raises(ObservationError, match="bag 1, 1, is impossible.*Fix"):
+        transduced(kind, np.array([-np.inf, -np.inf, -np.inf, -np.inf]), bags)
+    told = transduced(kind, np.array([-np.inf, -1000.0, -np.inf, -1000.0]), bags)  # finite ones leave all possible
+    labels = {"marginal": "posterior", "map": "labels"}.get(kind)
+    np.testing.assert_allclose(told if labels is None else getattr(told, labels), [0, 0, 0, 1], atol=1e-12)
