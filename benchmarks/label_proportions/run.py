@@ -4,7 +4,6 @@ benchmarks/README.md says what the tracks and the methods are.
 """
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from itertools import product
@@ -15,6 +14,7 @@ if __name__ == "__main__":
 
 from benchmarks.label_proportions import bars, protocol
 from benchmarks.label_proportions.catalogue import METHODS, ONLY
+from benchmarks.label_proportions.csv_file import read, write
 from benchmarks.label_proportions.records import FIELDS, records
 from benchmarks.label_proportions.tables import page
 from lawful.models.llp.data import NAMES
@@ -44,7 +44,7 @@ def main(given: Sequence[str] | None = None) -> None:
         parser.error("--columns are of the track features, which needs them.")
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / f"{options.track}.csv"
-    rows = read(file)
+    rows = read(file, FIELDS)
     done = {(r["data"], int(r["size"]), int(r["seed"]), r["columns"], r["method"]) for r in rows}
     columns = protocol.JOINED.join(options.columns or ())
     sizes = [0] if columns else options.sizes
@@ -59,28 +59,12 @@ def main(given: Sequence[str] | None = None) -> None:
                 {field: str(row.get(field, "")) for field in FIELDS}
                 for row in records(cell, parts, name, METHODS[name])
             ]
-            write(file, rows)
+            write(file, FIELDS, rows)
             print(*cell, name, rows[-1]["auc"], flush=True)
     text = page(rows, TITLES[options.track])
     if options.track == "paired":
         text += f"\n## Bars\n\n{bars.told(rows)}\n"
     file.with_suffix(".md").write_text(text)
-
-
-def read(file: Path) -> list[dict[str, str]]:
-    """Read records, none where there is no file; a field that it has not is empty."""
-    if not file.exists():
-        return []
-    with file.open(newline="") as stream:
-        return [dict.fromkeys(FIELDS, "") | row for row in csv.DictReader(stream)]
-
-
-def write(file: Path, rows: Sequence[dict[str, str]]) -> None:
-    """Write records."""
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ probabilities, with a small net, with the bag process and as it comes.
 
 Every case has a process of its own, so that its peak memory is its own. Bars are wall seconds of an idle machine of two
 cores, and what is held against them are CPU seconds of all threads, which are no fewer and do not depend on what else
-runs; wall seconds stand beside them. The exit status tells whether all bars are met.
+runs; wall seconds stand beside them. The exit status tells whether all bars are met. With `--out FILE` the numbers of
+a case take the place of its older ones in a table, with commit and versions.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,10 @@ import numpy as np
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.harness.records import commit
+from benchmarks.label_proportions.csv_file import read, write
 from benchmarks.label_proportions.metrics import auc
+from benchmarks.label_proportions.records import versions
 from benchmarks.scale import Measured
 from benchmarks.worker import MIB, peak_bytes
 from lawful.models.llp import Bags, LabelProportionClassifier, coupled, knn_graph, labelled
@@ -36,6 +40,7 @@ ROWS = 1_000_000
 K = 5
 SWEEPS = 30
 KAPPA = 0.95
+FIELDS = ("case", "rows", "what", "value", "unit", "bar", "met", "commit", "versions")
 
 
 class Timed(NamedTuple):
@@ -178,6 +183,18 @@ PARTS: dict[str, tuple[Callable[[str, int], Iterator[Measured]], tuple[str, ...]
 }
 
 
+def store(file: Path, case: str, rows: int, found: Sequence[Measured]) -> None:
+    """Keep what was measured of a case, in place of what was known of it."""
+    kept = [row for row in read(file, FIELDS) if (row["case"], row["rows"]) != (case, str(rows))]
+    common = {"case": case, "rows": str(rows), "commit": commit(), "versions": versions()}
+    for one in found:
+        bar, met = ("", "") if one.bar is None else (f"{one.bar:.4g}", str(bool(one.met)))
+        told = {"what": one.what.strip(), "value": f"{one.value:.4g}", "unit": one.unit, "bar": bar, "met": met}
+        kept.append(common | told)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write(file, FIELDS, kept)
+
+
 def main() -> int:
     """Print what was asked for, every case from a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -185,19 +202,25 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", choices=[[], *names], metavar="PART[:CASE]", help=f"of {', '.join(names)}")
     parser.add_argument("--here", action="store_true", help="in this process")
     parser.add_argument("--rows", type=int, default=ROWS, help="fewer for a look; the bars are for a million")
+    parser.add_argument("--out", type=Path, help="table that keeps the numbers")
     options = parser.parse_args()
+    out = [] if options.out is None else ["--out", str(options.out)]
     cases = [(*(name.split(":")[:1]), case) for name in options.parts or PARTS
              for case in (name.split(":")[1:] or PARTS[name][1])]  # fmt: skip
     missed = 0
     for part, case in cases:
         if not options.here:
-            again = [sys.executable, __file__, f"{part}:{case}", "--here", "--rows", str(options.rows)]
+            again = [sys.executable, __file__, f"{part}:{case}", "--here", "--rows", str(options.rows), *out]
             missed |= subprocess.run(again, check=False).returncode
             continue
+        found = []
         for one in PARTS[part][0](case, options.rows):
+            found.append(one)
             bar = "" if one.bar is None else f"   at most {one.bar:.3g}: {'met' if one.met else 'MISSED'}"
             print(f"{one.what:75} {one.value:9.4g} {one.unit}{bar}", flush=True)
             missed |= not one.met
+        if options.out is not None:
+            store(options.out, f"{part}:{case}", options.rows, found)
     return int(missed)
 
 

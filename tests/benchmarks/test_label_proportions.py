@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.label_proportions import bars, catalogue, metrics, protocol, records, run, scale, tables
+from benchmarks.label_proportions import bars, catalogue, csv_file, metrics, protocol, records, run, scale, tables
 from lawful.errors import LawfulError
 from lawful.models.llp.baselines import Fitted
 from lawful.models.llp.data import Dataset, load_llp
@@ -119,7 +119,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     assert len(capsys.readouterr().out.splitlines()) == 2
     run.main([*few, "--seeds", "0", "1"])
     assert len(capsys.readouterr().out.splitlines()) == 2
-    told = run.read(tmp_path / "paired.csv")
+    told = csv_file.read(tmp_path / "paired.csv", records.FIELDS)
     assert [(r["seed"], r["method"]) for r in told] == [(s, m) for s in "01" for m in ("BagRidge", "sup n/B")]
     assert all(0.5 < float(r["auc"]) < 1 for r in told) and (tmp_path / "paired.md").read_text().startswith("# Label")
 
@@ -130,7 +130,7 @@ def test_bags_made_by_features_have_tables_by_their_columns(tmp_path, monkeypatc
     run.main(["features", *few, "--columns", "pixel_3_3"])
     run.main(["features", *few, "--columns", "pixel_3_3", "pixel_5_2"])
     run.main(["features", *few, "--columns", "pixel_3_3"])
-    told = run.read(tmp_path / "features.csv")
+    told = csv_file.read(tmp_path / "features.csv", records.FIELDS)
     assert [r["columns"] for r in told] == ["pixel_3_3", "pixel_3_3 x pixel_5_2"]
     assert tables.table(told, "digits", "last").startswith("| method | pixel_3_3 | pixel_3_3 x pixel_5_2 |")
     with pytest.raises(SystemExit):
@@ -160,3 +160,17 @@ def test_neighbours_at_scale_are_given_once_and_found_where_widths_differ():
     pytest.importorskip("faiss")
     missed = [one for one in scale.neighbours("clusters", 3000) if one.bar == 0.1]
     assert len(missed) == 1 and missed[0].met
+
+
+def test_measurements_at_scale_are_kept_once_for_each_case(tmp_path, monkeypatch):
+    monkeypatch.setattr(scale, "commit", lambda: "abc")
+    file = tmp_path / "scale.csv"
+    for case, value in (("one", 1.5), ("two", 2.0), ("one", 0.5)):
+        told = [scale.Measured("took", value, 1.0), scale.Measured("  peak memory", 9.0, None, "MiB")]
+        scale.store(file, f"part:{case}", 100, told)
+    rows = csv_file.read(file, scale.FIELDS)
+    assert [(r["case"], r["what"], r["value"], r["bar"], r["met"]) for r in rows] == [
+        ("part:two", "took", "2", "1", "False"), ("part:two", "peak memory", "9", "", ""),
+        ("part:one", "took", "0.5", "1", "True"), ("part:one", "peak memory", "9", "", ""),
+    ]  # fmt: skip
+    assert rows[0]["commit"] == "abc" and "numpy" in rows[0]["versions"] and rows[0]["rows"] == "100"
