@@ -110,6 +110,23 @@ def test_l5_strengths_reach_kappa_and_messages_settle(kappa, weighted):
     assert ended.verdict == "converged" and ended.certificate == "unique-fixed-point"
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_l5_below_the_limit_messages_settle_on_any_graph(seed):
+    rng = np.random.default_rng(seed)
+    made = [
+        nx.gnm_random_graph(24, 60, seed=seed), nx.barabasi_albert_graph(24, 2, seed=seed), nx.complete_graph(8),
+        nx.watts_strogatz_graph(24, 4, 0.2, seed=seed), nx.random_regular_graph(3, 24, seed=seed),
+        nx.complete_bipartite_graph(3, 9),
+    ][seed]  # fmt: skip
+    edges, n, rate = edges_of(made), made.number_of_nodes(), float(rng.uniform(0.05, 0.5))
+    found = coupled(edges, n, rate, kappa=0.98)
+    graph = FactorGraph()
+    y = graph.variables("y", (n,), 2, np.stack([np.zeros(n), 3 * rng.normal(size=n)], axis=1))
+    graph.factors("near", [y[edges[:, 0]], y[edges[:, 1]]], found.log_table)
+    ended = propagated(graph, max_iters=5000)
+    assert ended.verdict == "converged" and ended.certificate == "unique-fixed-point"
+
+
 def test_k_classes_are_coupled_as_two():
     shares = np.array([0.6, 0.25, 0.15])
     edges = edges_of(GRAPHS["random"])
