@@ -4,7 +4,7 @@ An iteration is one pass over the rows, which gives the log likelihood and all s
 step of the gate is halved until the log likelihood is not below the last one: the experts' step cannot lower it, and
 the gate's direction goes uphill, so some length serves.
 
-Law: the log likelihood, less the ridges, never falls. Weights of rows count as repetitions of rows.
+Law: the log likelihood, less what ridges take, never falls. Weights of rows count as repetitions of rows.
 
 Reference: Jordan and Xu (1995), Convergence results for the EM approach to mixtures of experts architectures.
 """
@@ -23,7 +23,7 @@ from .gates import Gate, active_experts
 from .parameters import Parameters
 from .rows import Rows, pairs, total
 
-__all__ = ["Climb", "Experts", "Limits", "Sums", "climb", "path", "sums_of"]
+__all__ = ["Climb", "Experts", "Limits", "Sums", "begin", "climb", "iterate", "objective", "path", "sums_of"]
 
 HALVINGS = 10
 
@@ -54,7 +54,8 @@ class Limits(NamedTuple):
     Attributes:
         floor: least variance of an expert.
         bound: largest norm of a row of beta1.
-        ridge: added to the Gram matrix of each expert's line: a normal prior of the line, its variance nu / ridge.
+        ridge: added to the Gram matrix of each expert's line, which takes `ridge |line|^2 / (2 nu)` from the log
+            likelihood.
         gate_ridge: added to the curvature of the gate's step, which makes the step shorter and is no prior.
     """
 
@@ -140,10 +141,10 @@ def experts_step(experts: Experts, sums: Sums, limits: Limits) -> Experts:
     step = jnp.linalg.solve(penalised + steady, right[..., None])[..., 0]
     lost = jnp.einsum("ki,ki->k", step, 2 * sums.cross - jnp.einsum("kij,kj->ki", sums.gram, step))
     alive = sums.mass > tiny
-    nu = jnp.maximum((sums.square - lost) / jnp.where(alive, sums.mass, 1.0), limits.floor)
-    return experts._replace(
-        line=jnp.where(alive[:, None], experts.line + step, experts.line), nu=jnp.where(alive, nu, experts.nu)
-    )
+    line = experts.line + step
+    square = sums.square - lost + limits.ridge * jnp.sum(line**2, axis=1)
+    nu = jnp.maximum(square / jnp.where(alive, sums.mass, 1.0), limits.floor)
+    return experts._replace(line=jnp.where(alive[:, None], line, experts.line), nu=jnp.where(alive, nu, experts.nu))
 
 
 def gate_direction(experts: Experts, sums: Sums, limits: Limits) -> Float[Array, "k p"]:

@@ -101,7 +101,7 @@ def fit_from(
     (True, [-20.0, 20.0])
     """
     k, d = start.a.shape
-    units = Units.of(x, y, centred=gate.linear)
+    units = Units.of(x, y, centred=gate.affine)
     inside = standardised(jax.tree.map(lambda v: jnp.asarray(v, x.dtype), start), units)
     inside = inside._replace(nu=jnp.maximum(inside.nu, 2 * settings.floor))
     n = len(y)

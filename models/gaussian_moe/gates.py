@@ -73,7 +73,12 @@ class Gate:
     @property
     def linear(self) -> bool:
         """Whether a shift of all scores by a linear function of x changes nothing."""
-        return self.kind != "activated" and not (self.kind == "topk" and self.selection == "slope")
+        return self.kind != "activated"
+
+    @property
+    def affine(self) -> bool:
+        """Whether covariates may be centred: a gate that ranks by slopes has an origin, as an activated one has."""
+        return self.linear and self.selection == "full"
 
 
 def scores(gate: Gate, parameters: Parameters, x: Float[Array, "d n"]) -> Float[Array, "k n"]:

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from .density import Mixture, log_terms
 from .gates import Gate
@@ -24,6 +25,7 @@ from .parameters import Parameters
 __all__ = ["fisher", "flat", "scaled_eigenvalues", "score_information", "unflat"]
 
 REACH, STEP = 9.0, 0.05
+ROWS = 32  # covariates that are looked at at once
 
 
 def flat(gate: Gate, parameters: Parameters) -> jax.Array:
@@ -61,14 +63,21 @@ def fisher(mixture: Mixture, X: Any = None) -> jax.Array:
     [[0.3333, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.5]]
     """
     x, weight = unit_nodes() if X is None else (np.asarray(X, float), np.full(len(X), 1 / len(X)))
+    blocks = -(-len(x) // ROWS)
+    filled = np.pad(x, [(0, blocks * ROWS - len(x)), (0, 0)]), np.pad(weight, (0, blocks * ROWS - len(x)))
+    places, weights = (jnp.asarray(v.reshape(blocks, ROWS, *v.shape[1:])) for v in filled)
+    return jnp.sum(lax.map(lambda at: _at_places(mixture, *at), (places, weights)), axis=0)
+
+
+def _at_places(mixture: Mixture, x: jax.Array, weight: jax.Array) -> jax.Array:
+    """Sum over few covariates (m, d): E[f] = sum_i w_i E_i[f], answers of expert i on a grid about its mean."""
     t = jnp.arange(-REACH, REACH + STEP / 2, STEP)
     mass = STEP * jnp.exp(-0.5 * t**2) / jnp.sqrt(2 * jnp.pi)
     p = mixture.parameters
-    # E[f] = sum_i w_i E_i[f], and the answers of expert i on a grid about its mean.
-    means = jnp.asarray(x) @ p.a.T + p.b[None]
+    means = x @ p.a.T + p.b[None]
     y = means[..., None] + jnp.sqrt(p.nu)[None, :, None] * t[None, None]
-    each = jnp.asarray(weight)[:, None, None] * mixture.weights(x)[..., None] * mass[None, None]
-    columns = jnp.broadcast_to(jnp.asarray(x)[:, None, None], (*y.shape, x.shape[1])).reshape(-1, x.shape[1])
+    each = weight[:, None, None] * mixture.weights(x)[..., None] * mass[None, None]
+    columns = jnp.broadcast_to(x[:, None, None], (*y.shape, x.shape[1])).reshape(-1, x.shape[1])
     return score_information(mixture, columns, y.reshape(-1), each.reshape(-1))
 
 

@@ -129,7 +129,7 @@ def test_a_permutation_of_the_experts_changes_nothing(gate, seed):
     same(Mixture(gate, permuted(p, rng.permutation(3))), Mixture(gate, p), X, y)
 
 
-@pytest.mark.parametrize("name", ["softmax", "temperature", "top 2"])
+@pytest.mark.parametrize("name", ["softmax", "temperature", "top 2", "top 2 by slope"])
 @seeds
 def test_a_common_shift_changes_nothing(name, seed):
     p, X, y, rng = random_case(seed)
@@ -211,7 +211,7 @@ def test_ties_go_to_the_smaller_index():
 @gates
 def test_other_units_have_the_same_conditional_density(gate):
     p, X, y, rng = random_case(3)
-    units = Units.of(jnp.asarray(3 + 2 * X), jnp.asarray(y * 5 - 1), centred=gate.linear)
+    units = Units.of(jnp.asarray(3 + 2 * X), jnp.asarray(y * 5 - 1), centred=gate.affine)
     inside = (X - np.asarray(units.x_mean)) / np.asarray(units.x_scale)
     within = (y - float(units.y_mean)) / float(units.y_scale)
     told = Mixture(gate, standardised(p, units)).log_density(inside, within) - np.log(float(units.y_scale))

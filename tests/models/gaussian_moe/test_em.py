@@ -15,6 +15,8 @@ from lawful.models.gaussian_moe.em import (
     climb,
     experts_step,
     gate_direction,
+    iterate,
+    objective,
     path,
     sums_of,
 )
@@ -45,6 +47,22 @@ def test_the_log_likelihood_never_falls(top):
         assert np.all(np.diff(values) >= -1e-9 * np.abs(values[1:])) and values[-1] > values[0] + 1
         told = Mixture(top or Gate(), experts.parameters()).log_density(x, y)
         assert float(jnp.sum(told)) >= values[-1] - 1e-9
+
+
+def test_a_ridge_is_a_penalty_that_no_iteration_lowers():
+    """A strong one, so that the likelihood alone does fall on the way."""
+    x, y, rng = data(1)
+    limits = LIMITS._replace(ridge=5.0)
+    state = begin(Experts.of(pinned(random_parameters(rng, 3, 1)._replace(tau=1.0))), rows_of(x, y))
+    step = jax.jit(lambda state: iterate(state, rows_of(x, y), limits))
+    values = []
+    for _ in range(25):
+        values.append(float(objective(state.experts, state.sums, limits)))
+        state = step(state)
+    assert np.all(np.diff(values) >= -1e-9 * np.abs(values[1:])) and values[-1] > values[0] + 1
+    exact = -0.5 * 5.0 * np.sum(np.asarray(state.experts.line) ** 2 / np.asarray(state.experts.nu)[:, None])
+    told = float(jnp.sum(Mixture(Gate(), state.experts.parameters()).log_density(x, y)))
+    assert float(objective(state.experts, state.sums, limits)) == pytest.approx(told + exact, rel=1e-12)
 
 
 def test_the_sums_are_those_of_responsibilities_by_hand():
