@@ -1,7 +1,8 @@
 """The classifier: learning from label proportions behind scikit-learn's conventions.
 
 Law: `fit(X, y, bags=...)` reads nothing of y but its counts within bags: permuting y within a bag, or renaming bags,
-gives the same fit, bit by bit. Without bags every row is a bag of its own, and the fit is supervised.
+gives the same fit, bit by bit; rows in another order give it to rounding in single precision, log odds to 1e-3.
+Without bags every row is a bag of its own, and the fit is supervised.
 """
 
 from __future__ import annotations
