@@ -407,13 +407,13 @@ def test_frames_of_pandas_and_polars_are_rows():
         np.testing.assert_allclose(fitted.predict_proba(frame), truth.predict_proba(X), rtol=1e-6)
 
 
-def test_digits_are_told_apart_from_counts_in_bags_of_eight():
-    """The whole way, on the images that scikit-learn bundles."""
+def test_l14_digits_are_told_apart_from_counts_in_bags_of_eight():
+    """The whole way as it comes, on the images that scikit-learn bundles."""
     X, y, _ = load_llp("digits")
     order = np.random.default_rng(0).permutation(len(y))
     test, train = order[:180], order[180:]
     bags = np.arange(len(train)) // 8
-    fitted = LabelProportionClassifier(random_state=0, coupling="off").fit(X[train], y[train], bags)
-    assert len(fitted.rounds_) == 1 and fitted.labelling_.verdict == "exact"
+    fitted = LabelProportionClassifier(random_state=0).fit(X[train], y[train], bags)
+    assert len(fitted.rounds_) == 1 and fitted.labelling_.verdict in ("exact", "converged")
     assert roc_auc_score(y[test], fitted.decision_function(X[test])) > 0.95  # the bar is 0.85
     assert roc_auc_score(y[train], fitted.posterior_) > 0.95

@@ -65,6 +65,20 @@ def test_l13_memory_does_not_grow_with_the_square_of_the_rows():
     assert nearest.shape == (200, 5) and peak < 300e6
 
 
+def test_l13_memory_of_a_graph_grows_no_faster_than_the_rows():
+    """Beside a block of distances, of one size for all; all distances of the larger would be 40 GB."""
+    pytest.importorskip("faiss")
+    peaks = []
+    for rows in (25_000, 100_000):
+        X = np.random.default_rng(6).normal(size=(rows, 8)).astype(np.float32)
+        tracemalloc.start()
+        graph = knn_graph(X, 5, method="approximate")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert graph.recall >= 0.9
+    assert peaks[1] < 500e6 and peaks[1] - peaks[0] < 1000 * 75_000
+
+
 def test_the_cosine_graph_does_not_see_lengths_and_bears_rows_of_zeros():
     rng = np.random.default_rng(2)
     X = rng.normal(size=(80, 4)).astype(np.float32)
