@@ -151,6 +151,8 @@ def gate_direction(experts: Experts, sums: Sums, limits: Limits) -> Float[Array,
     """Give the Newton step of the gate, 0 for the last expert."""
     k, p = experts.gate.shape
     size = (k - 1) * p
+    if size == 0:
+        return jnp.zeros_like(experts.gate)
     curvature = sums.curvature.reshape(size, size)
     tiny = jnp.finfo(curvature.dtype).eps
     steady = limits.gate_ridge + tiny * (jnp.trace(curvature) / size + 1)

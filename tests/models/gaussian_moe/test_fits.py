@@ -131,6 +131,16 @@ def test_the_estimator_finds_the_truth_from_random_starts():
     assert again.log_likelihood_ == pytest.approx(model.log_likelihood_, rel=1e-9)
 
 
+def test_one_expert_is_least_squares():
+    x, y = drawn(50)
+    model = GaussianMoE(1).fit(x, y, starts=2)
+    line = np.polyfit(x[:, 0], y, 1)
+    p = model.mixture_.parameters
+    np.testing.assert_allclose([p.a[0, 0], p.b[0]], line, rtol=1e-8)
+    assert p.nu[0] == pytest.approx(np.mean((y - np.polyval(line, x[:, 0])) ** 2), rel=1e-5)
+    assert model.reached_ == 2
+
+
 def test_the_fit_does_not_depend_on_the_units_of_the_data():
     x, y = drawn(300)
     one = GaussianMoE(2).fit(x, y, init=TRUTH)
