@@ -76,7 +76,7 @@ class BagProcess:
     unusual: tuple[float, float] = (0.25, 0.1)
 
     def fit(self, X: np.ndarray, bags: Bags, *, seed: int = 0) -> Fitted:
-        """Fit to rows (n, d) and the counts of their bags; rows in no bag help to find the scale of covariates."""
+        """Fit to rows (n, d) and the counts of their bags; rows in no bag are not looked at."""
         found = self.evidence(X, bags, seed=seed)
         X, sides, weights, rate = np.asarray(X, np.float32), found.sides, found.weights, found.rate
         # Functions of the module, not closures, so that a fit can be stored.
@@ -95,7 +95,7 @@ class BagProcess:
         least = 0.5 / part.sizes.sum()
         rate = float(np.clip(part.base_rate, least, 1 - least))
         target = _target(part, rate)
-        scaled, shares = scaling(X), np.array(self.shares)
+        scaled, shares = scaling(X[bags.memberships > 0]), np.array(self.shares)
         sides = []
         for number, kernel in enumerate(self.kernels):
             phi = feature_map(scaled, kernel, self.features, seed * len(self.kernels) + number)

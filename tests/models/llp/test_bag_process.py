@@ -19,8 +19,8 @@ KERNELS = [(Kernel(0.25), 4), (Kernel(0.5, 1.5), 30)]  # fewer features than bag
 
 def by_hand(kernel, features, bags):
     """Features of rows, scaled, and centred sums of bags with their targets."""
-    raw = feature_map(scaling(X), kernel, features, 0)(X).astype(float)
     inside = bags.memberships > 0
+    raw = feature_map(scaling(X[inside]), kernel, features, 0)(X).astype(float)
     rate = bags.base_rate
     phi = raw - raw[inside].mean(axis=0)
     unusual = 0.25 * (1 - 2 * rate) * np.sqrt(rate * (1 - rate)) * phi[:, -1]

@@ -40,6 +40,22 @@ def test_l4_the_default_with_neighbours_reads_nothing_but_counts_bit_by_bit():
     assert equal(fits[0], fits[1]) and equal(fits[0], fits[2])
 
 
+def test_l4_a_copy_of_a_row_in_no_bag_leaves_the_learner_of_the_default_and_its_label_is_read_by_nobody():
+    X, y, bags = rows_of(240)
+    more, out = np.concatenate([X, X[:1]]), np.append(bags, -1)
+    alone = LabelProportionClassifier(Process(features=50), random_state=0).fit(X, y, bags)
+    beside = [
+        LabelProportionClassifier(Process(features=50), random_state=0).fit(more, np.append(y, label), out)
+        for label in (0, 1)
+    ]
+    assert equal(*(answers(each, X) for each in beside))
+    np.testing.assert_allclose(beside[0].decision_function(X), alone.decision_function(X), atol=1e-3)  # single precision
+    assert len(beside[0].posterior_) == 241 and [0, 240] in beside[0].graph_.edges.tolist()
+    counts = np.bincount(bags, y)
+    np.testing.assert_allclose(np.bincount(bags, beside[0].posterior_[:240]), counts, atol=1e-4 * SIZE)
+    np.testing.assert_allclose(beside[0].posterior_[:240], alone.posterior_, atol=0.1)  # it is a neighbour, no more
+
+
 def test_l12_rounds_of_other_learners_with_neighbours_and_folds_see_no_labels():
     X, y, bags = rows_of(800)  # 200 bags, of which 20 are held out
     learner = FromClassifier(lambda seed: LogisticRegression(), Ridge())  # from labels that a ridge starts
