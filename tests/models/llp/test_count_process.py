@@ -48,7 +48,7 @@ def centred(bags):
 
 def test_the_fit_is_the_mode_of_prior_and_exact_likelihood():
     found = CountProcess(PROCESS).fit(X, BAGS).logits(X)
-    np.testing.assert_allclose(found, mode(BAGS, centred(BAGS), BAGS.base_rate), atol=5e-3)  # the root of what a step gains
+    np.testing.assert_allclose(found, mode(BAGS, centred(BAGS), BAGS.base_rate), atol=5e-3)  # root of a gain
 
 
 def test_scores_out_of_bag_are_close_to_fits_without_the_bag():

@@ -49,7 +49,7 @@ def test_l4_a_copy_of_a_row_in_no_bag_leaves_the_learner_of_the_default_and_its_
         for label in (0, 1)
     ]
     assert equal(*(answers(each, X) for each in beside))
-    np.testing.assert_allclose(beside[0].decision_function(X), alone.decision_function(X), atol=1e-3)  # single precision
+    np.testing.assert_allclose(beside[0].decision_function(X), alone.decision_function(X), atol=1e-3)
     assert len(beside[0].posterior_) == 241 and [0, 240] in beside[0].graph_.edges.tolist()
     counts = np.bincount(bags, y)
     np.testing.assert_allclose(np.bincount(bags, beside[0].posterior_[:240]), counts, atol=1e-4 * SIZE)
