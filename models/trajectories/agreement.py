@@ -42,7 +42,7 @@ def entropy_index(memberships: np.ndarray) -> float:
     (1.0, 0.0)
     """
     n, k = memberships.shape
-    return 1.0 - unsureness(memberships) / (n * np.log(k)) if k > 1 else float("nan")
+    return float(1.0 - unsureness(memberships) / (n * np.log(k))) if k > 1 else float("nan")
 
 
 def unsureness(memberships: np.ndarray) -> float:
