@@ -16,12 +16,11 @@ from jax import lax
 from lawful.errors import LawfulError, ObservationError
 
 from .density import Mixture
-from .fitting import Fit, Settings, fit_from
+from .fitting import Fit, Settings, exact_fit, fit_from
 from .gates import Gate
 from .information import fisher
 from .parameters import Parameters
 from .starts import random_start
-from .top_one import fit_top_one
 from .voronoi import Alignment, align
 
 __all__ = ["GaussianMoE"]
@@ -99,11 +98,7 @@ class GaussianMoE:
         """
         X, y = _checked(X, y)
         if self.exactly_solved and X.shape[1] == 1:
-            parameters, value = fit_top_one(X[:, 0], y, floor=float(settings.floor))
-            zero, yes = jnp.zeros((), int), jnp.ones((), bool)
-            tight = jnp.min(parameters.nu) <= settings.floor * jnp.var(y) * (1 + 1e-3)
-            nan = jnp.full((), jnp.nan)
-            fits = jax.tree.map(lambda v: v[None], Fit(parameters, value, zero, zero, nan, yes, ~yes, tight))
+            fits = jax.tree.map(lambda v: v[None], jax.jit(exact_fit)(X, y, settings))
         elif init is not None:
             fits = jax.tree.map(lambda v: v[None], _one(self.gate, self.tau == "free", settings, X, y, init))
         else:

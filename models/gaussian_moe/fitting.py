@@ -23,8 +23,9 @@ from .em import Experts, Limits, bounded, climb
 from .gates import Gate
 from .parameters import Parameters, Units, standardised, unstandardised
 from .rows import BLOCK, rows_of
+from .top_one import fit_top_one
 
-__all__ = ["Fit", "Settings", "fit_from"]
+__all__ = ["Fit", "Settings", "exact_fit", "fit_from"]
 
 
 class Settings(NamedTuple):
@@ -70,6 +71,19 @@ class Fit(NamedTuple):
     converged: Any
     bound_active: Any
     floor_active: Any
+
+
+def exact_fit(x: Float[Array, "n 1"], y: Float[Array, " n"], settings: Settings = Settings()) -> Fit:
+    """Fit two experts with a top-1 gate of one covariate; see `fit_top_one`, which needs no start.
+
+    >>> x = jnp.arange(8.0)
+    >>> bool(exact_fit(x[:, None], jnp.where(x < 3.5, x, 10.0 - x)).floor_active)
+    True
+    """
+    parameters, value = fit_top_one(x[:, 0], y, settings.floor)
+    none, yes = jnp.zeros((), int), jnp.ones((), bool)
+    tight = jnp.min(parameters.nu) <= settings.floor * jnp.var(y) * (1 + 1e-3)
+    return Fit(parameters, value, none, none, jnp.full((), jnp.nan, x.dtype), yes, ~yes, tight)
 
 
 def fit_from(

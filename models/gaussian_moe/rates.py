@@ -16,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from lawful.errors import LawfulError
+
 from .density import Mixture
 from .estimator import GaussianMoE
-from .fitting import Fit, Settings, fit_from
+from .fitting import Fit, Settings, exact_fit, fit_from
 from .hellinger import answers_grid, hellinger, unit_nodes
 from .starts import near_truth, perturbed_gate
-from .top_one import fit_top_one
 from .voronoi import align, cell_errors, scaled_like, voronoi_loss
 
 __all__ = ["Rates", "measured", "rate_study", "slope_of"]
@@ -57,8 +58,10 @@ class Rates:
         Returns: the axes.
         """
         if ax is None:
-            from matplotlib import pyplot
-
+            try:
+                from matplotlib import pyplot
+            except ImportError as error:
+                raise LawfulError("Rates.plot needs matplotlib. Fix: pip install 'lawful[demo]'.") from error
             _, ax = pyplot.subplots(layout="constrained")
         for column in columns:
             quartiles = self.frame.groupby("n")[column].quantile([0.25, 0.5, 0.75]).unstack()
@@ -152,9 +155,7 @@ def measured(
         x = jax.random.uniform(places, (n, 1))
         y = truth.sample(answers, x)
         if model.exactly_solved:
-            parameters, value = fit_top_one(x[:, 0], y)
-            none, yes = jnp.zeros((), int), jnp.ones((), bool)
-            fit = Fit(parameters, value, none, none, jnp.full((), jnp.nan), yes, ~yes, ~yes)
+            fit = exact_fit(x, y, settings)
         else:
 
             def begun(each: jax.Array) -> Fit:

@@ -8,6 +8,8 @@ Law: no cut has a larger likelihood. The boundary is half way between the two co
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -18,7 +20,7 @@ __all__ = ["fit_top_one"]
 
 
 def fit_top_one(
-    x: Float[Array, " n"], y: Float[Array, " n"], floor: float = 1e-6, least: int = 3
+    x: Float[Array, " n"], y: Float[Array, " n"], floor: Any = 1e-6, least: int = 3
 ) -> tuple[Parameters, Float[Array, ""]]:
     """Fit the boundary and both lines.
 

@@ -132,7 +132,7 @@ def test_the_estimator_finds_the_truth_from_random_starts():
 
 
 def test_one_expert_is_least_squares():
-    x, y = drawn(50)
+    x, y = map(np.asarray, drawn(50))
     model = GaussianMoE(1).fit(x, y, starts=2)
     line = np.polyfit(x[:, 0], y, 1)
     p = model.mixture_.parameters
