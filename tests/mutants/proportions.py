@@ -132,7 +132,15 @@ def worst_labels_in_the_bound():
 
 def radius_too_small():
     """The growth of messages is taken for less than it is."""
-    return patched(radius, "_largest_eigenvalue", lambda original: lambda *given: 0.95 * original(*given))
+
+    def made(original):
+        def smaller(*given):
+            value, vector = original(*given)
+            return 0.95 * value, vector
+
+        return smaller
+
+    return patched(radius, "_largest", made)
 
 
 def base_rate_of_the_other_class():
