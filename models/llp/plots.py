@@ -124,13 +124,11 @@ def plot_rounds(rounds: Sequence[Any], axes: Any = None, labelling: Any = None) 
     return axes
 
 
-def plot_yardstick(
-    sizes: Sequence[int], scores: Mapping[str, Sequence[float]], yardstick: Sequence[float], ax: Any = None
-) -> Any:
+def plot_yardstick(sizes: Any, scores: Mapping[str, Any], yardstick: Any, ax: Any = None) -> Any:
     """Show scores of methods by the size of bags, beside a supervised learner on as many labels as there are bags.
 
     Args:
-        sizes: of bags (m,).
+        sizes: of bags (m,); lists, arrays and columns of frames will do.
         scores: of each method, by name (m,).
         yardstick: scores on n / size labels (m,).
         ax: axes of matplotlib; new ones by default.
