@@ -12,7 +12,7 @@ Source: specification sections 8.2 to 8.4.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jax
@@ -37,8 +37,8 @@ ROUNDS = 3  # of polish, while it helps
 
 
 @dataclass(frozen=True)
-class Search:
-    """All ends of a search, in standard units.
+class Ends:
+    """Ends of climbs, in standard units.
 
     Attributes:
         free: the points (m, P), and
@@ -47,8 +47,7 @@ class Search:
         start: which start each came from (m,), -1 for polish.
         calm: whether the climb came to rest (m,).
         degenerate: whether a class has fewer persons than can be told from chance (m,).
-        best: which is the highest, degenerate ones apart.
-        lost: number of starts that ended at no finite value.
+        by_person: log-likelihood of each person (m, n).
     """
 
     free: np.ndarray
@@ -57,8 +56,25 @@ class Search:
     start: np.ndarray
     calm: np.ndarray
     degenerate: np.ndarray
-    best: int
-    lost: int
+    by_person: np.ndarray
+
+    @property
+    def best(self) -> int:
+        """Which is the highest, degenerate ones apart."""
+        regular = np.where(self.degenerate, -np.inf, self.value)
+        return int(np.argmax(regular if np.isfinite(regular).any() else self.value))
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All of them, in order."""
+        return tuple(getattr(self, field.name) for field in fields(Ends))
+
+
+@dataclass(frozen=True)
+class Search(Ends):
+    """All ends of a search; `lost` is the number of starts that ended at no finite value."""
+
+    lost: int = 0
 
 
 def smallest_class(model: Model, persons: int) -> float:
@@ -115,24 +131,8 @@ def searched(
     if model.curve == "BLS" and not model.intrinsic:
         held = _at_kinks(ends, walk)  # an end that was held is an optimum only where it is the highest
         if held.value[held.best] > ends.value[ends.best] and not held.degenerate[held.best]:
-            ends = _with(ends, _Ends(*(getattr(held, name)[[held.best]] for name in _Ends.__dataclass_fields__)))
-    return Search(ends.free, ends.value, ends.shares, ends.start, ends.calm, ends.degenerate, ends.best, lost)
-
-
-@dataclass(frozen=True)
-class _Ends:
-    free: np.ndarray
-    value: np.ndarray
-    shares: np.ndarray
-    start: np.ndarray
-    calm: np.ndarray
-    degenerate: np.ndarray
-    by_person: np.ndarray
-
-    @property
-    def best(self) -> int:
-        regular = np.where(self.degenerate, -np.inf, self.value)
-        return int(np.argmax(regular if np.isfinite(regular).any() else self.value))
+            ends = _with(ends, Ends(*(array[[held.best]] for array in held.arrays)))
+    return Search(*ends.arrays, lost)
 
 
 class _Walk:
@@ -144,7 +144,7 @@ class _Walk:
         self.schedule = Schedule(jnp.asarray(WIDTHS), gains, STEPS)
         self.direct = len(WIDTHS) - 1  # the stage without smoothing
 
-    def climbed(self, free: np.ndarray, stage: Any, moving: Any = 1.0, start: Any = -1) -> _Ends:
+    def climbed(self, free: np.ndarray, stage: Any, moving: Any = 1.0, start: Any = -1) -> Ends:
         """Climb from points (m, P) with m <= batch."""
         m = len(free)
         idle = self.batch - m
@@ -159,14 +159,14 @@ class _Walk:
         shares = np.asarray(told.shares)[:m]
         value = np.asarray(found.value)[:m]
         few = smallest_class(self.model, self.problem.panel.n)
-        return _Ends(
+        return Ends(
             np.asarray(found.free)[:m], np.where(np.isfinite(value), value, -np.inf), shares,
             np.broadcast_to(start, m), np.asarray(found.calm)[:m],
             ~(shares.min(axis=1) * self.problem.panel.n >= few), np.asarray(told.by_person)[:m],
         )  # fmt: skip
 
 
-def _refilled(ends: _Ends, walk: _Walk, rng: np.random.Generator) -> _Ends:
+def _refilled(ends: Ends, walk: _Walk, rng: np.random.Generator) -> Ends:
     """Begin the small classes of degenerate ends anew, and climb again; others stay where they are."""
     problem, model = walk.problem, walk.model
     free = ends.free.copy()
@@ -180,15 +180,15 @@ def _refilled(ends: _Ends, walk: _Walk, rng: np.random.Generator) -> _Ends:
     return walk.climbed(free, stage, start=ends.start)
 
 
-def _kept(ends: _Ends, again: _Ends) -> _Ends:
+def _kept(ends: Ends, again: Ends) -> Ends:
     """Take what a second climb found, where the first was degenerate and the second is finite."""
     taken = ends.degenerate & np.isfinite(again.value)
-    pairs = ((getattr(ends, name), getattr(again, name)) for name in _Ends.__dataclass_fields__)
-    return _Ends(*(np.where(taken.reshape(-1, *[1] * (a.ndim - 1)), b, a) for a, b in pairs))
+    pairs = zip(ends.arrays, again.arrays, strict=True)
+    return Ends(*(np.where(taken.reshape(-1, *[1] * (a.ndim - 1)), b, a) for a, b in pairs))
 
 
-def _with(ends: _Ends, more: _Ends) -> _Ends:
-    return _Ends(*(np.concatenate([getattr(ends, n), getattr(more, n)]) for n in _Ends.__dataclass_fields__))
+def _with(ends: Ends, more: Ends) -> Ends:
+    return Ends(*(np.concatenate(both) for both in zip(ends.arrays, more.arrays, strict=True)))
 
 
 def _packed(starts: Parameters, problem: Problem, model: Model, count: int) -> np.ndarray:
@@ -197,7 +197,7 @@ def _packed(starts: Parameters, problem: Problem, model: Model, count: int) -> n
     return np.asarray(jax.jit(jax.vmap(lambda at: pack(at, model, problem.bounds)))(starts))
 
 
-def _distinct(ends: _Ends) -> list[int]:
+def _distinct(ends: Ends) -> list[int]:
     """Give the best end of each optimum, the highest first, degenerate ones left out where others are."""
     order = np.argsort(-np.where(ends.degenerate, ends.value - 1e6, ends.value), kind="stable")
     kept: list[int] = []
@@ -207,7 +207,7 @@ def _distinct(ends: _Ends) -> list[int]:
     return kept
 
 
-def _shaken(ends: _Ends, walk: _Walk, rng: np.random.Generator) -> np.ndarray:
+def _shaken(ends: Ends, walk: _Walk, rng: np.random.Generator) -> np.ndarray:
     """Shake the best optima: shapes by 1 to 6 % of the range of times, entries of C near 0 lifted off it.
 
     Where half of the starts agree on the best, few shakes are enough.
@@ -225,7 +225,7 @@ def _shaken(ends: _Ends, walk: _Walk, rng: np.random.Generator) -> np.ndarray:
     return free
 
 
-def _at_kinks(ends: _Ends, walk: _Walk) -> _Ends:
+def _at_kinks(ends: Ends, walk: _Walk) -> Ends:
     """Hold one knot of the best end at an observed time beside it, and climb with all else."""
     problem, model = walk.problem, walk.model
     best = ends.free[ends.best]
