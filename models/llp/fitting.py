@@ -82,6 +82,10 @@ def learned(
     >>> found.posterior.tolist(), found.labelling is None
     ([0.0, 0.0, 1.0, 1.0], True)
     """
+    settings = Published() if isinstance(method, str) and method == "published" else method
+    recommended = isinstance(settings, str) and settings == "recommended"
+    if not recommended and not isinstance(settings, Published):
+        raise LawfulError(f"method={method!r}. Fix: give 'recommended', 'published' or Published(...).")
     labels = determined(bags)
     if one_label(bags):
         same = fitted_to_one_label(bags)
@@ -89,12 +93,9 @@ def learned(
             return Learned(same, labels)
         alone = labelled(same.logits(Z), bags)
         return Learned(same, alone.posterior, labelling=_without_labels(alone))
-    settings = Published() if method == "published" else method
     if isinstance(settings, Published):
         told = fit_published(Z, bags, settings, seed=seed, tell=tell)
         return Learned(told.fitted, told.posterior, rounds=told.rounds, best=len(told.rounds))
-    if settings != "recommended":
-        raise LawfulError(f"method={settings!r}. Fix: give 'recommended', 'published' or Published(...).")
     if rounds.number is None:
         rounds = replace(rounds, number=getattr(learner, "rounds", None))
     learner = learner if bags.counts.ndim == 1 else OneAgainstRest(learner)

@@ -1,21 +1,11 @@
-"""The classifier: nothing of labels but their counts, scikit-learn's conventions, every kind of bags."""
+"""The classifier: nothing of labels but their counts, every kind of bags, labels of counted rows."""
 
 import itertools
 
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
-import sklearn
 from scipy.sparse import csr_matrix
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
-from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import check_estimator
 
 from lawful.errors import LawfulError, ObservationError
 from lawful.models.llp import Bags, Normal, Thinned
@@ -27,7 +17,7 @@ from lawful.models.llp.labelling import labelled
 from lawful.models.llp.learners import Net, Process, Ridge, embedded
 from lawful.models.llp.neighbours import knn_graph
 from lawful.models.llp.network import Recipe
-from lawful.models.llp.scoring import bag_score, bag_scorer
+from lawful.models.llp.scoring import bag_score
 from lawful.models.llp.transduction import most_probable_labels
 
 N, SIZE = 120, 4
@@ -322,89 +312,6 @@ def test_neighbours_are_asked_for_by_counts_that_are_not_held_out():
     fitted = classifier(**given).fit_bags(X, bags, counts)
     shown = counts[~held].mean() / 4
     assert held.sum() == 20 and fitted.coupling_.base_rate == pytest.approx(shown, rel=1e-12) != counts.mean() / 4
-
-
-@pytest.mark.parametrize("base", ["logistic", LogisticRegression(), GaussianNB()])
-def test_any_classifier_that_takes_weights_can_be_the_learner(base):
-    X, y, bags = rows_of()
-    fitted = classifier(base=base, coupling="off", cross_fit=0).fit(X, y, bags)
-    assert np.mean(fitted.predict(X) == y) > 0.85
-
-
-class Failing(GaussianNB):
-    """A classifier whose fit goes wrong by itself."""
-
-    def fit(self, X, y, sample_weight=None):
-        raise TypeError("a bug of its own")
-
-
-def test_an_error_of_a_learner_is_its_own_and_weights_are_missed_where_there_are_none():
-    X, y, bags = rows_of()
-    with pytest.raises(TypeError, match="a bug of its own"):
-        classifier(base=Failing(), coupling="off", cross_fit=0).fit(X, y, bags)
-    with pytest.raises(LawfulError, match="base=Pipeline does not take sample_weight.*Fix"):
-        classifier(base=make_pipeline(StandardScaler(), LogisticRegression())).fit(X, y, bags)
-    with pytest.raises(LawfulError, match="base=array.*Fix"):
-        classifier(base=np.array([1, 2])).fit(X, y, bags)
-
-
-def test_wrong_input_is_refused_with_what_to_do():
-    X, y, bags = rows_of()
-    with pytest.raises(LawfulError, match="sample_weight.*Fix"):
-        classifier(base=KNeighborsClassifier(), coupling="off").fit(X, y, bags)
-    with pytest.raises(LawfulError, match="base='forest'.*Fix"):
-        classifier(base="forest").fit(X, y, bags)
-    with pytest.raises(ObservationError, match="120 rows.*Fix"):
-        classifier().fit(X, y, bags[:-1])
-    with pytest.raises(ObservationError, match="bag 3 has 4 members"):
-        classifier().fit_bags(X, bags, np.where(np.arange(N // SIZE) == 3, 5, 1))
-    with pytest.raises(ObservationError, match="no row is in a bag"):
-        classifier().fit(X, y, np.full(N, -1))
-    with pytest.raises(LawfulError, match="Fix: give classes="):
-        bag_score(["a", "a"], [0.1, 0.2], bags=[0, 0])
-
-
-def test_scikit_learn_finds_nothing_wrong():
-    told = check_estimator(classifier(), on_fail=None, on_skip=None)
-    assert [each["check_name"] for each in told if each["status"] == "failed"] == []
-    skipped = {each["check_name"] for each in told if each["status"] != "passed"}
-    assert skipped <= {"check_array_api_input"}  # which wants an environment variable and is for other array libraries
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("base", ["process", "mlp"])
-def test_scikit_learn_finds_nothing_wrong_with_other_learners(base):
-    told = check_estimator(classifier(base=base), on_fail=None, on_skip=None)
-    assert [each["check_name"] for each in told if each["status"] == "failed"] == []
-
-
-def test_bags_go_through_validation_and_search_by_bag():
-    X, y, bags = rows_of()
-    with sklearn.config_context(enable_metadata_routing=True):
-        model = classifier(coupling="off", cross_fit=0).set_fit_request(bags=True)
-        scorer = bag_scorer()
-        told = cross_validate(
-            model, X, y, params={"bags": bags, "groups": bags}, cv=GroupKFold(2), scoring=scorer,
-            return_estimator=True, return_indices=True, error_score="raise",
-        )  # fmt: skip
-        for fitted, test, score in zip(told["estimator"], told["indices"]["test"], told["test_score"], strict=True):
-            assert fitted.n_bags_ == 15
-            counts = np.bincount(np.unique(bags[test], return_inverse=True)[1], y[test])
-            own = fitted.bag_log_likelihood(X[test], np.unique(bags[test], return_inverse=True)[1], counts)
-            np.testing.assert_allclose(score, own, rtol=1e-6)
-        search = GridSearchCV(model, {"rounds": [0, 1]}, cv=GroupKFold(2), scoring=scorer, refit=False)
-        search.fit(X, y, bags=bags, groups=bags)
-    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-
-
-def test_frames_of_pandas_and_polars_are_rows():
-    X, y, bags = rows_of()
-    names = ["a", "b", "c"]
-    truth = classifier(coupling="off", cross_fit=0).fit(X, y, bags)
-    for frame in (pd.DataFrame(X, columns=names), pl.DataFrame(X, schema=names)):
-        fitted = classifier(coupling="off", cross_fit=0).fit(frame, y, bags)
-        assert fitted.feature_names_in_.tolist() == names
-        np.testing.assert_allclose(fitted.predict_proba(frame), truth.predict_proba(X), rtol=1e-6)
 
 
 def test_l14_digits_are_told_apart_from_counts_in_bags_of_eight():
