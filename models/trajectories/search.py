@@ -132,7 +132,7 @@ def searched(
         held = _at_kinks(ends, walk)  # an end that was held is an optimum only where it is the highest
         if held.value[held.best] > ends.value[ends.best] and not held.degenerate[held.best]:
             ends = _with(ends, Ends(*(array[[held.best]] for array in held.arrays)))
-    return Search(*ends.arrays, lost)
+    return Search(**vars(ends), lost=lost)
 
 
 class _Walk:
