@@ -46,7 +46,10 @@ def test_rows_that_are_equal_in_columns_make_a_bag():
     assert made_by_features(parts.test.X, parts.test_bags).parting is None
 
 
-@pytest.mark.parametrize("name", [*catalogue.BASELINES, *catalogue.OURS])
+VARIANTS = [pytest.param(name, marks=pytest.mark.slow) for name in catalogue.OURS if name != "lawful"]
+
+
+@pytest.mark.parametrize("name", [*catalogue.BASELINES, "lawful", *VARIANTS])
 def test_a_contestant_never_reads_a_label(name):
     parts = protocol.split(CELL)
     blind = parts._replace(train=parts.train._replace(y=None), test=None, validation=None)
