@@ -150,7 +150,7 @@ def test_every_family_is_found_and_told():
 
 
 @pytest.mark.tier0b
-@pytest.mark.parametrize("site", rest_slow(FOUND, 2))
+@pytest.mark.parametrize("site", rest_slow(FOUND))
 def test_the_log_ratio_of_the_joint_is_that_of_the_conditional(site):
     form = trace(everything, *DATA)
     key = jax.random.key(5)

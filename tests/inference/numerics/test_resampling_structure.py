@@ -10,6 +10,7 @@ import pytest
 
 from lawful.inference.numerics import SCHEMES, stratified, systematic
 from lawful.inference.numerics.offspring import ancestors_from_ends
+from tests.tiers import rest_slow
 
 NAMES = sorted(SCHEMES)
 
@@ -62,7 +63,7 @@ def test_a_scheme_is_a_static_value(name):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("n, m", [(7, 3), (3, 8), (1000, 1000)])
+@pytest.mark.parametrize("n, m", rest_slow([(7, 3), (1000, 1000), (3, 8)], 2))
 @pytest.mark.parametrize("name", NAMES)
 def test_resampling_populations_side_by_side_resamples_each_alone(name, n, m, dtype):
     """Bit by bit, also in a map of maps; among them are populations without weight and with all weight on one item."""

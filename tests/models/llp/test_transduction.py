@@ -14,6 +14,7 @@ from lawful.models.llp.gibbs import gibbs_labels, redrawn_apart, redrawn_pairs
 from lawful.models.llp.swaps import improved
 from lawful.models.llp.transduction import drawn_labels, most_probable_labels, transduced
 from tests.models.llp.truth import labellings, log_weights_of_counts
+from tests.tiers import rest_slow
 
 N = 9
 CASES = ["counts", "noisy", "classes", "clique"]
@@ -62,8 +63,8 @@ def test_scores_are_those_of_the_measure(kind):
     np.testing.assert_allclose(told, total, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
-@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize("seed", rest_slow(range(3)))
+@pytest.mark.parametrize("kind", rest_slow(CASES, 2))
 def test_the_most_probable_labels_are_those_of_all_labellings(kind, seed):
     z, bags, coupling = case(kind, seed)
     y, total = scores_of_all(z, bags, coupling)
