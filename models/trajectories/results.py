@@ -8,21 +8,22 @@ Source: specification sections 2, 8.4, 8.7 and 16.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import frames
 from .agreement import accuracy, entropy_index, kappa, unsureness
-from .boundaries import Finding, findings_at, smallest_eigenvalues
+from .boundaries import Finding, findings_at
 from .density import factor_scores, log_likelihood_by_person, log_memberships, log_prior_classes
 from .engine import Problem, curvature
 from .panels import Panel, panel
 from .parameters import Model, Parameters, unpack
+from .precision import doubly
 from .profiles import profiled
 from .reading import Measured
 from .reports import Row, ordered, rows_of, slopes_of, values_of
@@ -32,19 +33,6 @@ from .simulate import Drawn, draw
 from .standard_errors import StandardErrors, standard_errors
 
 __all__ = ["TrajectoryFit"]
-
-NORMAL_95 = 1.959963984540054
-
-
-def doubly(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a method in double precision: -2LL of 23,000 must be right to 0.001."""
-
-    @wraps(method)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        with jax.enable_x64(True):
-            return method(*args, **kwargs)
-
-    return run
 
 
 @dataclass(frozen=True)
@@ -100,7 +88,13 @@ class TrajectoryFit:
     @property
     def minus2ll_penalised(self) -> float:
         """Minus two log-likelihoods with the penalty; `minus2ll` where there is none."""
-        return float(-2 * (self.search.value[self.search.best] + self._jacobian))
+        return float(-2 * (self.search.value[self.search.best] + self.log_jacobian))
+
+    @property
+    def log_jacobian(self) -> float:
+        """What log-likelihoods of the search lack for the user's units."""
+        seen = int(np.asarray(self.problem.panel.mask).sum())
+        return self.scaling.log_jacobian(seen, self.n, self.model)
 
     @property
     def n_parameters(self) -> int:
@@ -192,7 +186,7 @@ class TrajectoryFit:
         unit = float(self.scaling.t_scale) ** self.model.form.shape_power
         shapes = np.asarray(values, float) / unit
         found = profiled(self.free, self.problem, self.model, self.order[label - 1], shapes, self.penalised)
-        return -2 * (found + self._jacobian)
+        return -2 * (found + self.log_jacobian)
 
     @doubly
     def simulate(self, key: jax.Array) -> Drawn:
@@ -246,37 +240,16 @@ class TrajectoryFit:
     @property
     def estimates(self) -> Any:
         """A frame of pandas: class, parameter, meaning, estimate, se, se_robust, lower, upper, flag."""
-        import pandas
-
-        errors, values = self.standard_errors, self.values
-        flag = np.where(np.isnan(errors.observed), "refused", "")
-        return pandas.DataFrame({
-            "class": [row.label for row in self.rows], "parameter": [row.parameter for row in self.rows],
-            "meaning": [row.meaning for row in self.rows], "estimate": values, "se": errors.observed,
-            "se_robust": errors.robust, "lower": values - NORMAL_95 * errors.observed,
-            "upper": values + NORMAL_95 * errors.observed, "flag": flag,
-        })  # fmt: skip
+        return frames.estimates_of(self)
 
     def to_nlpsem_names(self) -> dict[str, float]:
         """Give the estimates under the names of nlpsem, as c1mueta0, c1mug, c1psi00, c1residuals and beta20."""
-        gates = len(self.rows) - (self.model.n_classes - 1) * (1 + self.model.p_gate)
-        return {
-            (f"beta{row.label}{row.parameter[4:]}" if i >= gates else f"c{row.label}{row.parameter}"): float(value)
-            for i, (row, value) in enumerate(zip(self.rows, self.values, strict=True))
-        }
+        return dict(zip(frames.nlpsem_names_of(self), self.values.tolist(), strict=True))
 
     @property
     def starts(self) -> Any:
         """A frame of pandas, one row a start: -2LL with any penalty, and whether it came to rest or is degenerate."""
-        import pandas
-
-        search, own = self.search, self.search.start >= 0
-        deviance = -2 * (search.value[own] + self._jacobian)
-        frame = pandas.DataFrame(
-            {"start": search.start[own], "minus2ll": deviance, "calm": search.calm[own],
-             "degenerate": search.degenerate[own]}
-        )  # fmt: skip
-        return frame.sort_values("minus2ll", ignore_index=True)
+        return frames.starts_of(self)
 
     @property
     def optima(self) -> Any:
@@ -285,10 +258,7 @@ class TrajectoryFit:
         Columns: minus2ll, the number of starts and of climbs of polish that reached it, the sizes of its classes, their
         shapes, the smallest eigenvalue of the correlations of each Psi, and whether it is degenerate.
         """
-        import pandas
-
-        found = [self._optimum(group) for group in _grouped(self.search)]
-        return pandas.DataFrame(found).sort_values(["degenerate", "minus2ll"], ignore_index=True)
+        return frames.optima_of(self)
 
     @property
     def replicated(self) -> bool:
@@ -308,43 +278,9 @@ class TrajectoryFit:
         return free, self.model, self.problem.bounds, self.scaling, self.order, self.reference
 
     @property
-    def _jacobian(self) -> float:
-        seen = int(np.asarray(self.problem.panel.mask).sum())
-        return self.scaling.log_jacobian(seen, self.n, self.model)
-
-    @property
     def _standard(self) -> Parameters:
         at = unpack(self.free[:, None], self.model, self.problem.bounds)
         return ordered(at, self.order, self.reference)
 
     def _panel(self, data: Measured) -> Panel:
         return standardised(panel(data.y, data.t, data.gate, data.growth), self.scaling)
-
-    @doubly
-    def _optimum(self, group: Sequence[int]) -> dict[str, Any]:
-        first, search = group[0], self.search
-        at = unpack(search.free[first], self.model, self.problem.bounds)
-        order = np.argsort(-search.shares[first], kind="stable")
-        unit = float(self.scaling.t_scale) ** self.model.form.shape_power
-        polish = int(np.sum(search.start[group] < 0))
-        return {
-            "minus2ll": float(-2 * (search.value[first] + self._jacobian)), "starts": len(group) - polish,
-            "polish": polish, "sizes": search.shares[first][order].round(4).tolist(),
-            "shapes": (np.asarray(at.shape)[order].reshape(-1) * unit).tolist(),
-            "eigenvalues": smallest_eigenvalues(np.asarray(at.chol)[order]).tolist(),
-            "degenerate": bool(search.degenerate[first]),
-        }  # fmt: skip
-
-
-def _grouped(search: Search) -> list[list[int]]:
-    """Gather ends of one likelihood, the highest first, degenerate ones apart."""
-    groups: list[list[int]] = []
-    for bad in (False, True):
-        own = np.flatnonzero((search.degenerate == bad) & np.isfinite(search.value))
-        for i in own[np.argsort(-search.value[own], kind="stable")]:
-            last = groups[-1] if groups and search.degenerate[groups[-1][0]] == bad else None
-            if last is not None and search.value[last[0]] - search.value[i] <= SAME:
-                last.append(int(i))
-            else:
-                groups.append([int(i)])
-    return groups

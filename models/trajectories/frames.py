@@ -1,0 +1,99 @@
+"""A fit in frames of pandas: estimates with their errors, every start, and every optimum.
+
+Law: a row is a number of the fit under its name; degenerate optima come last, the others by their likelihood.
+
+Source: specification sections 8.4 and 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .boundaries import smallest_eigenvalues
+from .parameters import unpack
+from .precision import doubly
+from .search import SAME, Search
+
+if TYPE_CHECKING:
+    from .results import TrajectoryFit
+
+__all__ = ["estimates_of", "grouped", "nlpsem_names_of", "optima_of", "starts_of"]
+
+NORMAL_95 = 1.959963984540054
+
+
+def estimates_of(fit: TrajectoryFit) -> Any:
+    """Give one row a reported parameter; errors that were refused are NaN, with a flag."""
+    import pandas
+
+    errors, values = fit.standard_errors, fit.values
+    flag = np.where(np.isnan(errors.observed), "refused", "")
+    return pandas.DataFrame({
+        "class": [row.label for row in fit.rows], "parameter": [row.parameter for row in fit.rows],
+        "meaning": [row.meaning for row in fit.rows], "estimate": values, "se": errors.observed,
+        "se_robust": errors.robust, "lower": values - NORMAL_95 * errors.observed,
+        "upper": values + NORMAL_95 * errors.observed, "flag": flag,
+    })  # fmt: skip
+
+
+def nlpsem_names_of(fit: TrajectoryFit) -> list[str]:
+    """Give the name that nlpsem has for each reported parameter."""
+    gates = len(fit.rows) - (fit.model.n_classes - 1) * (1 + fit.model.p_gate)
+    return [
+        f"beta{row.label}{row.parameter[4:]}" if i >= gates else f"c{row.label}{row.parameter}"
+        for i, row in enumerate(fit.rows)
+    ]
+
+
+def starts_of(fit: TrajectoryFit) -> Any:
+    """Give one row a start, the best first."""
+    import pandas
+
+    search, own = fit.search, fit.search.start >= 0
+    deviance = -2 * (search.value[own] + fit.log_jacobian)
+    frame = pandas.DataFrame(
+        {"start": search.start[own], "minus2ll": deviance, "calm": search.calm[own],
+         "degenerate": search.degenerate[own]}
+    )  # fmt: skip
+    return frame.sort_values("minus2ll", ignore_index=True)
+
+
+def optima_of(fit: TrajectoryFit) -> Any:
+    """Give one row a distinct optimum, the best first."""
+    import pandas
+
+    found = [_optimum(fit, group) for group in grouped(fit.search)]
+    return pandas.DataFrame(found).sort_values(["degenerate", "minus2ll"], ignore_index=True)
+
+
+def grouped(search: Search) -> list[list[int]]:
+    """Gather ends of one likelihood, the highest first, degenerate ones apart."""
+    groups: list[list[int]] = []
+    for bad in (False, True):
+        own = np.flatnonzero((search.degenerate == bad) & np.isfinite(search.value))
+        for i in own[np.argsort(-search.value[own], kind="stable")]:
+            last = groups[-1] if groups and search.degenerate[groups[-1][0]] == bad else None
+            if last is not None and search.value[last[0]] - search.value[i] <= SAME:
+                last.append(int(i))
+            else:
+                groups.append([int(i)])
+    return groups
+
+
+@doubly
+def _optimum(fit: TrajectoryFit, group: Sequence[int]) -> dict[str, Any]:
+    first, search = group[0], fit.search
+    at = unpack(search.free[first], fit.model, fit.problem.bounds)
+    order = np.argsort(-search.shares[first], kind="stable")
+    unit = float(fit.scaling.t_scale) ** fit.model.form.shape_power
+    polish = int(np.sum(search.start[group] < 0))
+    return {
+        "minus2ll": float(-2 * (search.value[first] + fit.log_jacobian)), "starts": len(group) - polish,
+        "polish": polish, "sizes": search.shares[first][order].round(4).tolist(),
+        "shapes": (np.asarray(at.shape)[order].reshape(-1) * unit).tolist(),
+        "eigenvalues": smallest_eigenvalues(np.asarray(at.chol)[order]).tolist(),
+        "degenerate": bool(search.degenerate[first]),
+    }  # fmt: skip
