@@ -1,8 +1,7 @@
 """Climbing the likelihood from one start: a quasi-Newton method whose first metric is the scores of persons.
 
 Law: the value never falls within a stage, and a point that is not finite is never accepted. Each turn of the loop
-evaluates one point, the line search being part of its state, so that the density is compiled once. Scores of persons
-cost no more than the gradient, which is their sum.
+looks at one point, the line search being part of its state, so that the density is compiled once.
 
 The metric S'S of the scores S makes steps free of units and near those of Newton (Berndt, Hall, Hall and Hausman
 1974); BFGS improves it from there. Steps satisfy the weak Wolfe conditions by bisection, which is sound at kinks (Lewis
@@ -18,6 +17,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from .looks import Look
 
 __all__ = ["Climbed", "Schedule", "climb"]
 
@@ -82,12 +83,12 @@ class _State(NamedTuple):
 
 
 def climb(
-    by_person: Callable[[Any, Any], jax.Array], free: Any, moving: Any, stage: Any, schedule: Schedule, persons: int
+    look: Callable[[Any, Any, Any], Look], free: Any, moving: Any, stage: Any, schedule: Schedule, persons: int
 ) -> Climbed:
     """Climb from one start.
 
     Args:
-        by_person: `by_person(free, width)` gives log-likelihoods (n,) at a free vector (P, 1) or (P, n).
+        look: what is seen at a point, as `looking` makes it.
         free: the start (P,).
         moving: 1 where a parameter may move, 0 where it stays (P,).
         stage: number of the first stage; that of stages for no move at all.
@@ -96,7 +97,8 @@ def climb(
 
     Returns: where it ended.
 
-    >>> hill = lambda free, width: -0.5 * (free[0] - jnp.arange(4.0)) ** 2 - width
+    >>> from lawful.models.trajectories.looks import looking
+    >>> hill = looking(lambda free, width, x: -0.5 * (free[0] - x) ** 2 - width, jnp.arange(4.0)[None], 4)
     >>> schedule = Schedule(jnp.zeros(1), jnp.full(1, 1e-12), 100)
     >>> found = climb(hill, jnp.array([9.0]), jnp.ones(1), 0, schedule, 4)
     >>> found.free.round(6).tolist(), float(found.value.round(6)), bool(found.calm)
@@ -105,23 +107,18 @@ def climb(
     stages = schedule.widths.shape[0]
     size = free.shape[0]
 
-    def scored(x: Any, width: Any) -> tuple[Any, Any]:
-        wide = jnp.broadcast_to(x[:, None], (size, persons))
-        f, scores = jax.value_and_grad(lambda wide: -jnp.sum(by_person(wide, width)))(wide)
-        return f, scores * moving[:, None]
-
-    def measured(scores: Any) -> Any:
-        metric = scores @ scores.T
+    def inverted(squares: Any) -> Any:
+        metric = squares * moving[:, None] * moving[None]
         diagonal = jnp.diag(metric)
         floor = jnp.where(moving > 0, RIDGE * (diagonal + jnp.mean(diagonal)) + 1e-12, 1.0)
         root = jnp.linalg.cholesky(metric + jnp.diag(floor))
-        return jax.scipy.linalg.cho_solve((root, True), jnp.eye(size, dtype=scores.dtype))
+        return jax.scipy.linalg.cho_solve((root, True), jnp.eye(size, dtype=squares.dtype))
 
     def turn(s: _State) -> _State:
         width = schedule.widths[jnp.minimum(s.stage, stages - 1)]
         x = s.x + s.t * s.p
-        f, scores = scored(x, width)
-        g = jnp.sum(scores, axis=1)
+        f, g, squares = look(x, width, s.measure)
+        g = g * moving
         finite = jnp.isfinite(f) & jnp.all(jnp.isfinite(g))
         slope = s.g @ s.p
         lower = finite & (f <= s.f + ENOUGH * s.t * slope)
@@ -138,7 +135,7 @@ def climb(
         # What is known if it is.
         step, turned = s.t * s.p, g - s.g
         inverse = jax.lax.cond(
-            s.measure, lambda: measured(scores), lambda: jnp.where(taken, _bfgs(s.inverse, step, turned), s.inverse)
+            s.measure, lambda: inverted(squares), lambda: jnp.where(taken, _bfgs(s.inverse, step, turned), s.inverse)
         )
         g_next = jnp.where(taken, g, s.g)
         p = -(inverse @ g_next)

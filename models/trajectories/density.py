@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
+from .cuts import entries
 from .panels import Panel
 from .parameters import Model, Parameters
 
@@ -96,8 +97,7 @@ def factor_scores(parameters: Parameters, panel: Panel, model: Model, width: Any
         chol = jnp.moveaxis(jnp.broadcast_to(p.chol, (size, size, panel.n)), -1, 0)
         inner = jnp.linalg.inv(information + jnp.eye(size, dtype=information.dtype)[None])
         moved = jnp.einsum("nab,nbc,nc->na", chol, inner, jnp.stack(seen.score, axis=-1))
-        own = jnp.pad(centre[:, 0], ((int(model.intrinsic), 0), (0, 0)))  # a deviation of the shape has mean 0
-        mean = own + _moved_by_covariates(p, panel)
+        mean = jnp.stack([jnp.broadcast_to(row[0], (panel.n,)) for row in centre])
         return mean.T + moved, jnp.einsum("nab,nbc,ndc->nad", chol, inner, chol)
 
     return jax.vmap(one)(parameters._replace(gate=parameters.noise))
@@ -125,53 +125,61 @@ def _class_log_density(p: Parameters, panel: Panel, model: Model, width: Any, no
     return found + _covariates(p, panel) if model.joint else found
 
 
-def _moments(p: Parameters, panel: Panel, model: Model, width: Any) -> tuple[Any, _Seen]:
-    """Linearise a class: its intercepts (q, 1, m), and what outcomes say, by the loadings of all growth factors."""
-    intercepts = p.mean[:, None]  # (q, 1, m), beside waves
+def _moments(p: Parameters, panel: Panel, model: Model, width: Any) -> tuple[list[jax.Array], _Seen]:
+    """Linearise a class: the means of its growth factors (1, n), beside waves, and what outcomes say of them."""
+    intercepts = [row[None] for row in entries(p.mean)]
     shape = p.shape if model.form.shape else jnp.zeros_like(p.mean[:1])
     columns = list(model.form.basis(panel.t, shape, width))
-    if model.intrinsic:
+    if model.intrinsic:  # a deviation of the shape comes first, and has mean 0
         columns.insert(0, model.form.sensitivity(panel.t, shape, intercepts, width))
-    centre = [jnp.zeros_like(intercepts[0])] * model.intrinsic + list(intercepts)
-    moved = _moved_by_covariates(p, panel)
-    mean = [c + moved[i][None] for i, c in enumerate(centre)]
-    return intercepts, _seen(columns, mean, p.chol, p.noise, panel)
+    centre = [jnp.zeros_like(intercepts[0])] * model.intrinsic + intercepts
+    mean = [c + moved[None] for c, moved in zip(centre, _moved_by_covariates(p, panel), strict=True)]
+    return mean, _seen(columns, mean, _rows(p.chol), p.noise, panel)
 
 
 def _integrated(p: Parameters, panel: Panel, model: Model, width: Any, nodes: int) -> jax.Array:
     """Integrate a person's own shape out by Gauss-Hermite nodes: given the shape the rest is Gaussian."""
     points, weights = np.polynomial.hermite_e.hermegauss(nodes)
-    moved = _moved_by_covariates(p, panel)
+    moved, intercepts, chol = _moved_by_covariates(p, panel), entries(p.mean), _rows(p.chol)
+    below = [row[1:] for row in chol[1:]]
 
     def at(z: jax.Array) -> jax.Array:
-        shape = (p.shape[0] + moved[0] + p.chol[0, 0] * z)[None]
-        mean = [(p.mean[c] + moved[c + 1] + p.chol[c + 1, 0] * z)[None] for c in range(model.form.q)]
-        return _gaussian(_seen(list(model.form.basis(panel.t, shape, width)), mean, p.chol[1:, 1:], p.noise, panel))
+        shape = (p.shape[0] + moved[0] + chol[0][0] * z)[None]
+        mean = [(intercepts[c] + moved[c + 1] + chol[c + 1][0] * z)[None] for c in range(model.form.q)]
+        return _gaussian(_seen(list(model.form.basis(panel.t, shape, width)), mean, below, p.noise, panel))
 
     found = jax.vmap(at)(jnp.asarray(points, p.mean.dtype))
     logs = jnp.asarray(np.log(weights / weights.sum()), p.mean.dtype)
     return logsumexp(found + logs[:, None], axis=0)
 
 
-def _moved_by_covariates(p: Parameters, panel: Panel) -> jax.Array:
-    """By how much covariates move the growth factors of each person (Q, n)."""
-    return jnp.sum(p.slope * panel.growth[None], axis=1) + jnp.zeros((1, panel.n), p.slope.dtype)
+def _rows(matrix: jax.Array) -> list[list[jax.Array]]:
+    """Give the entries of a matrix (a, b, m), each of which the density reads by itself."""
+    return [entries(row) for row in entries(matrix)]
 
 
-def _seen(columns: list[jax.Array], mean: list[jax.Array], chol: jax.Array, noise: jax.Array, panel: Panel) -> _Seen:
+def _moved_by_covariates(p: Parameters, panel: Panel) -> list[jax.Array]:
+    """By how much covariates move each growth factor of each person (n,)."""
+    nothing = jnp.zeros((1, panel.n), p.slope.dtype)
+    return entries(jnp.sum(p.slope * panel.growth[None], axis=1) + nothing)
+
+
+def _seen(
+    columns: list[jax.Array], mean: list[jax.Array], chol: list[list[jax.Array]], noise: jax.Array, panel: Panel
+) -> _Seen:
     size = len(columns)
     columns = [jnp.broadcast_to(column, panel.t.shape) * panel.mask for column in columns]
     fitted = sum(columns[c] * mean[c] for c in range(1, size)) + columns[0] * mean[0]
     r = panel.y - fitted
     gram = {(c, d): jnp.sum(columns[c] * columns[d], axis=0) for c in range(size) for d in range(c, size)}
     rows = [
-        [sum(gram[min(c, d), max(c, d)] * chol[d, e] for d in range(e, size)) for e in range(size)] for c in range(size)
+        [sum(gram[min(c, d), max(c, d)] * chol[d][e] for d in range(e, size)) for e in range(size)] for c in range(size)
     ]
     information = [
-        [sum(chol[c, d] * rows[c][e] for c in range(d, size)) / noise for e in range(size)] for d in range(size)
+        [sum(chol[c][d] * rows[c][e] for c in range(d, size)) / noise for e in range(size)] for d in range(size)
     ]
     reached = [jnp.sum(columns[c] * r, axis=0) for c in range(size)]
-    score = [sum(chol[c, d] * reached[c] for c in range(d, size)) / noise for d in range(size)]
+    score = [sum(chol[c][d] * reached[c] for c in range(d, size)) / noise for d in range(size)]
     waves = jnp.sum(panel.mask, axis=0)
     return _Seen(information, score, jnp.sum(r * r, axis=0) / noise, waves * (jnp.log(noise) + LOG_2PI))
 
@@ -196,9 +204,10 @@ def _gaussian(seen: _Seen) -> jax.Array:
 def _covariates(p: Parameters, panel: Panel) -> jax.Array:
     """Give the log density of the growth covariates (n,), by forward substitution."""
     total = jnp.zeros(panel.n, p.mean.dtype)
+    mean, chol = entries(p.x_mean), _rows(p.x_chol)
     z: list[jax.Array] = []
-    for a in range(panel.growth.shape[0]):
-        known = sum((p.x_chol[a, b] * z[b] for b in range(a)), jnp.zeros((), p.mean.dtype))
-        z.append((panel.growth[a] - p.x_mean[a] - known) / p.x_chol[a, a])
-        total = total - 0.5 * (z[a] ** 2 + LOG_2PI) - jnp.log(p.x_chol[a, a])
+    for a, seen in enumerate(entries(panel.growth)):
+        known = sum((chol[a][b] * z[b] for b in range(a)), jnp.zeros((), p.mean.dtype))
+        z.append((seen - mean[a] - known) / chol[a][a])
+        total = total - 0.5 * (z[a] ** 2 + LOG_2PI) - jnp.log(chol[a][a])
     return total

@@ -1,8 +1,8 @@
 """The compiled part of a fit: climbs from many starts, what each ended at, and scores, one program for each.
 
 Law: a climb among others ends where it ends alone; starts are mapped one after the other, so that none waits for the
-slowest and memory is that of one. Numbers, as widths, bounds and tolerances, are arguments: programs compile once for
-a structure.
+slowest and memory is that of one. Many persons are looked at in blocks: sums are those of all at once but for rounding.
+Numbers, as widths, bounds and tolerances, are arguments: programs compile once for a structure.
 
 Source: specification sections 7 and 8.3.
 """
@@ -18,11 +18,14 @@ import jax.numpy as jnp
 
 from .climbing import Climbed, Schedule, climb
 from .density import class_log_densities, log_prior_classes
-from .panels import Panel
+from .looks import Look, looking, tethered
+from .panels import Panel, in_blocks
 from .parameters import Bounds, Model, unpack
 from .penalty import log_penalty
+from .reports import values_of
+from .scaling import Scaling
 
-__all__ = ["Described", "Problem", "climb_all", "curvature", "describe_all"]
+__all__ = ["Described", "Problem", "climb_all", "climb_panels", "climb_tethered", "curvature", "describe_all"]
 
 STEP = 1e-5  # of differences of gradients, in standard units
 
@@ -59,12 +62,73 @@ def climb_all(
 
     Returns: where each ended; values are in standard units, the penalty included.
     """
-    by_person = _objective(problem, model, penalised)
+    look = _look(problem, model, penalised)
 
     def one(each: tuple[Any, Any, Any]) -> Climbed:
-        return climb(by_person, each[0], each[1], each[2], schedule, problem.panel.n)
+        return climb(look, each[0], each[1], each[2], schedule, problem.panel.n)
 
     return jax.lax.map(one, (free, moving, stage))
+
+
+@partial(jax.jit, static_argnames=("model", "penalised"))
+def climb_panels(
+    free: Any, stage: Any, schedule: Schedule, panels: Panel, problem: Problem, model: Model, penalised: bool = False
+) -> Climbed:
+    """Climb from S starts on each of B panels.
+
+    Args:
+        free: starts (B, S, P).
+        stage: the first stage of each (B, S).
+        schedule: stages.
+        panels: leaves have a first axis of B panels.
+        problem: whose bounds and width are meant; its panel is not looked at.
+        model: which mixture.
+        penalised: whether the weak penalty is added.
+    """
+
+    def on_panel(each: tuple[Any, Any, Panel]) -> Climbed:
+        look = _look(problem._replace(panel=each[2]), model, penalised)
+        ones = jnp.ones_like(free[0, 0])
+        return jax.lax.map(lambda s: climb(look, s[0], ones, s[1], schedule, each[2].n), (each[0], each[1]))
+
+    return jax.lax.map(on_panel, (free, stage, panels))
+
+
+@partial(jax.jit, static_argnames=("model", "order", "reference", "penalised"))
+def climb_tethered(
+    free: Any, row: Any, targets: Any, pull: Any, schedule: Schedule, problem: Problem, model: Model, scaling: Scaling,
+    order: tuple[int, ...], reference: int = 0, penalised: bool = False,
+) -> tuple[Climbed, jax.Array]:  # fmt: skip
+    """Climb while a reported parameter is drawn towards a value.
+
+    Args:
+        free: starts (B, P).
+        row: which parameter, as `values_of` counts.
+        targets: where it is drawn to (B,).
+        pull: how strongly.
+        schedule: stages.
+        problem: what is climbed.
+        model: which mixture.
+        scaling: the user's units, which targets are in.
+        order: which class is reported first, second, and so on.
+        reference: the class that others are compared with.
+        penalised: whether the weak penalty is added.
+
+    Returns: where each climb ended, the likelihood there without the tether; and the parameter there (B,).
+    """
+    look = _look(problem, model, penalised)
+
+    def height(free: Any) -> jax.Array:
+        return values_of(free, model, problem.bounds, scaling, order, reference)[row]
+
+    def one(each: tuple[Any, Any]) -> tuple[Climbed, jax.Array]:
+        start, target = each
+        tied = tethered(look, height, target, pull)
+        found = climb(tied, start, jnp.ones_like(start), 0, schedule, problem.panel.n)
+        reached = height(found.free)
+        return found._replace(value=found.value + 0.5 * pull * (reached - target) ** 2), reached
+
+    return jax.lax.map(one, (free, targets))
 
 
 @partial(jax.jit, static_argnames="model")
@@ -92,32 +156,31 @@ def curvature(free: Any, problem: Problem, model: Model, penalised: bool = False
 
     Returns: the Hessian (P, P), and the scores (P, n).
     """
-    by_person = _objective(problem, model, penalised)
-    size, n = model.size, problem.panel.n
-
-    def scores(at: Any) -> jax.Array:
-        wide = jnp.broadcast_to(at[:, None], (size, n))
-        return jax.grad(lambda wide: jnp.sum(by_person(wide, jnp.zeros_like(at[0]))))(wide)
-
-    def visit(first: Any, point: Any) -> tuple[Any, Any]:
-        place, at = point
-        found = scores(at)
-        return jnp.where(place == 0, found, first), jnp.sum(found, axis=1)
-
+    look = _look(problem, model, penalised)
     step = STEP * (1.0 + jnp.abs(free))
     away = jnp.diag(step)
-    points = jnp.concatenate([free[None], free[None] + away, free[None] - away])
-    first, slopes = jax.lax.scan(visit, jnp.zeros((size, n), free.dtype), (jnp.arange(len(points)), points))
-    found = (slopes[1 : size + 1] - slopes[size + 1 :]) / (2 * step)[:, None]
-    return 0.5 * (found + found.T), first
+    points = jnp.concatenate([free[None] + away, free[None] - away])
+    slopes = jax.lax.map(lambda at: -look(at, jnp.zeros_like(at[0]), False).gradient, points)
+    found = (slopes[: len(free)] - slopes[len(free) :]) / (2 * step)[:, None]
+    wide = jnp.broadcast_to(free[:, None], (len(free), problem.panel.n))
+    by_person = partial(_by_person, problem=problem, model=model, penalised=penalised)
+    scores = jax.grad(lambda wide: jnp.sum(by_person(wide, jnp.zeros_like(free[0]), problem.panel)))(wide)
+    return 0.5 * (found + found.T), scores
 
 
-def _objective(problem: Problem, model: Model, penalised: bool) -> Callable[[Any, Any], jax.Array]:
-    def by_person(free: Any, width: Any) -> jax.Array:
-        at = unpack(free, model, problem.bounds)
-        joint = log_prior_classes(at.gate, problem.panel.gate)
-        joint = joint + class_log_densities(at, problem.panel, model, jnp.maximum(width, problem.width))
-        found = jax.nn.logsumexp(joint, axis=0)
-        return found + log_penalty(at, model) / problem.panel.n if penalised else found
+def _look(problem: Problem, model: Model, penalised: bool) -> Callable[[Any, Any, Any], Look]:
+    blocks, live = in_blocks(problem.panel)
 
-    return by_person
+    def by_person(free: Any, width: Any, block: tuple[Panel, Any]) -> jax.Array:
+        found = _by_person(free, width, block[0], problem, model, penalised)
+        return found if live is None else jnp.where(block[1], found, 0.0)
+
+    return looking(by_person, (blocks, live), blocks.y.shape[2])
+
+
+def _by_person(free: Any, width: Any, panel: Panel, problem: Problem, model: Model, penalised: bool) -> jax.Array:
+    at = unpack(free, model, problem.bounds)
+    joint = log_prior_classes(at.gate, panel.gate)
+    joint = joint + class_log_densities(at, panel, model, jnp.maximum(width, problem.width))
+    found = jax.nn.logsumexp(joint, axis=0)
+    return found + log_penalty(at, model) / problem.panel.n if penalised else found

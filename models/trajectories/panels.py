@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["Panel", "panel"]
+__all__ = ["Panel", "in_blocks", "panel", "taken"]
+
+BLOCK = 2048  # persons whose arrays stay near the processor
 
 
 class Panel(NamedTuple):
@@ -67,3 +69,39 @@ def panel(y: Any, t: Any, gate: Any = None, growth: Any = None) -> Panel:
         growth.T,
     )
     return Panel(*(jnp.asarray(np.ascontiguousarray(array), jnp.result_type(float)) for array in arrays))
+
+
+def in_blocks(panel: Panel, size: int = BLOCK) -> tuple[Panel, jax.Array | None]:
+    """Cut a panel into blocks of persons, one block up to twice the size.
+
+    Args:
+        panel: n persons.
+        size: persons of a block.
+
+    Returns: the panel, each leaf with a first axis of blocks; and which persons are there (blocks, size), or None where
+        all are: the last block is filled up with persons of whom nothing was seen.
+
+    >>> made = panel(np.zeros((5, 2)), [0.0, 1.0])
+    >>> blocks, live = in_blocks(made, 2)
+    >>> blocks.y.shape, live.tolist()
+    ((3, 2, 2), [[True, True], [True, True], [True, False]])
+    """
+    n = panel.n
+    if n <= 2 * size:
+        return jax.tree.map(lambda leaf: leaf[None], panel), None
+    count = -(-n // size)
+
+    def cut(leaf: jax.Array) -> jax.Array:
+        filled = jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, count * size - n)])
+        return jnp.moveaxis(filled.reshape(*leaf.shape[:-1], count, size), -2, 0)
+
+    return jax.tree.map(cut, panel), jnp.arange(count * size).reshape(count, size) < n
+
+
+def taken(panel: Panel, persons: np.ndarray) -> Panel:
+    """Give the panel of some persons.
+
+    >>> taken(panel([[1.0], [2.0], [3.0]], [0.0]), np.array([2, 0])).y.tolist()
+    [[3.0, 1.0]]
+    """
+    return jax.tree.map(lambda leaf: leaf[..., persons], panel)

@@ -10,6 +10,7 @@ Source: specification sections 1, 4 and 8.1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .curves import Curve, curve_of
+from .cuts import split, triangle
 
 __all__ = ["Bounds", "Model", "Parameters", "pack", "unpack"]
 
@@ -129,6 +131,7 @@ class Model:
         raise KeyError(block)
 
 
+@partial(jax.jit, static_argnames="model", inline=True)
 def unpack(free: Any, model: Model, bounds: Bounds) -> Parameters:
     """Give the parameters at an unconstrained vector.
 
@@ -140,24 +143,28 @@ def unpack(free: Any, model: Model, bounds: Bounds) -> Parameters:
     Returns: the parameters, in the units of `Scaling`: one standard deviation of the outcome, one range of the times.
     """
     free = jnp.asarray(free)
-    rest = free.shape[1:]
-    at = {name: free[model.places(name).reshape(-1)].reshape(shape + rest) for name, shape in model.blocks.items()}
+    parts = split(free, [int(np.prod(shape)) for shape in model.blocks.values()])
+    at = {
+        name: part.reshape(shape + free.shape[1:])
+        for (name, shape), part in zip(model.blocks.items(), parts, strict=True)
+    }
     gate = LARGEST_GATE * jnp.tanh(at["gate"] / LARGEST_GATE)
-    x_chol = _lower(at["x_chol"], model.p_growth if model.joint else 0)
-    diagonal = np.arange(x_chol.shape[1])
-    spread = jnp.sqrt(x_chol[:, diagonal, diagonal] ** 2 + LEAST_SPREAD**2)
+    spread = triangle(at["x_chol"], model.p_growth if model.joint else 0)
+    for row in spread:
+        row[-1] = jnp.sqrt(row[-1] ** 2 + LEAST_SPREAD**2)
     return Parameters(
         gate=jnp.concatenate([jnp.zeros((1, *gate.shape[1:]), free.dtype), gate]),
         mean=at["mean"],
         shape=_shape(at["shape"], model, bounds),
         slope=at["slope"],
-        chol=_lower(at["chol"], model.n_factors),
+        chol=_stacked(triangle(at["chol"], model.n_factors), at["chol"]),
         noise=LEAST_NOISE + jnp.exp(2 * at["noise"]),
         x_mean=at["x_mean"],
-        x_chol=x_chol.at[:, diagonal, diagonal].set(spread),
+        x_chol=_stacked(spread, at["x_chol"]),
     )
 
 
+@partial(jax.jit, static_argnames="model", inline=True)
 def pack(parameters: Parameters, model: Model, bounds: Bounds) -> jax.Array:
     """Give the vector (P,) that `unpack` takes to the parameters; what is out of bounds is moved inside.
 
@@ -183,9 +190,13 @@ def pack(parameters: Parameters, model: Model, bounds: Bounds) -> jax.Array:
     return jnp.concatenate([blocks[name].reshape(-1) for name in model.blocks])
 
 
-def _lower(flat: Any, p: int) -> jax.Array:
-    k, _, *rest = flat.shape
-    return jnp.zeros((k, p, p, *rest), flat.dtype).at[:, *np.tril_indices(p)].set(flat)
+def _stacked(rows: list[list[jax.Array]], like: jax.Array) -> jax.Array:
+    """Give lower triangles (k, p, p, ...) of their rows of entries (k, 1, ...)."""
+    p = len(rows)
+    if not p:
+        return jnp.zeros((like.shape[0], 0, 0, *like.shape[2:]), like.dtype)
+    zero = [jnp.zeros_like(rows[0][0])]
+    return jnp.stack([jnp.concatenate(row + zero * (p - len(row)), axis=1) for row in rows], axis=1)
 
 
 def _shape(free: jax.Array, model: Model, bounds: Bounds) -> jax.Array:

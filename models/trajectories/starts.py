@@ -8,6 +8,7 @@ Source: specification section 8.2.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -26,7 +27,7 @@ RATES = (0.5, 8.0)  # over the range of times, where rates and accelerations beg
 NOISE = 0.09  # residual variance, in variances of all outcomes
 
 
-def random_starts(panel: Panel, model: Model, bounds: Bounds, count: int, rng: np.random.Generator) -> Parameters:
+def random_starts(panel: Panel, model: Model, bounds: Bounds, count: int, rng: np.random.Generator) -> list[Parameters]:
     """Draw starts.
 
     Args:
@@ -36,16 +37,15 @@ def random_starts(panel: Panel, model: Model, bounds: Bounds, count: int, rng: n
         count: number of starts.
         rng: the source of randomness.
 
-    Returns: parameters in standard units, each leaf with a first axis of starts.
+    Returns: parameters in standard units, without an axis of persons.
 
     >>> from lawful.models.trajectories import panel
     >>> data = panel(np.add.outer(np.arange(9.0), np.arange(4.0)), np.arange(4.0) / 3)
-    >>> random_starts(data, Model("LIN", 2), Bounds(0.0, 1.0), 3, np.random.default_rng(0)).mean.shape
-    (3, 2, 2)
+    >>> found = random_starts(data, Model("LIN", 2), Bounds(0.0, 1.0), 3, np.random.default_rng(0))
+    >>> len(found), found[0].mean.shape
+    (3, (2, 2))
     """
-    basis = _basis(model)
-    drawn = [_start(panel, model, bounds, basis, rng) for _ in range(count)]
-    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *drawn)
+    return [_start(panel, model, bounds, rng) for _ in range(count)]
 
 
 def reseeded(
@@ -63,12 +63,11 @@ def reseeded(
         bounds: of a knot.
         rng: the source of randomness.
     """
-    basis = _basis(model)
     found = Parameters(*(np.array(leaf) for leaf in at))
     whole = _whole(panel, model)
     for c in np.flatnonzero(empty):
         working = _shape(model, bounds, rng)
-        eta = _person_wise(panel, np.asarray(basis(panel.t, jnp.asarray(working))))
+        eta = _person_wise(panel, np.asarray(_basis(panel.t, working, model)))
         shape = _shape(model, bounds, rng)
         found.mean[c], found.chol[c] = _moments(eta, worst, working, shape, model)
         found.shape[c], found.slope[c], found.noise[c] = shape, 0.0, NOISE
@@ -76,10 +75,10 @@ def reseeded(
     return Parameters(np.zeros_like(found.gate), *found[1:])
 
 
-def _start(panel: Panel, model: Model, bounds: Bounds, basis: Any, rng: np.random.Generator) -> Parameters:
+def _start(panel: Panel, model: Model, bounds: Bounds, rng: np.random.Generator) -> Parameters:
     k = model.n_classes
     working = _shape(model, bounds, rng)
-    eta = _person_wise(panel, np.asarray(basis(panel.t, jnp.asarray(working))))
+    eta = _person_wise(panel, np.asarray(_basis(panel.t, working, model)))
     spread = eta.std(axis=0)
     label = _grouped((eta - eta.mean(axis=0)) / np.where(spread > 0, spread, 1.0), k, rng)
     mean, chol = np.zeros((k, model.form.q)), np.zeros((k, model.n_factors, model.n_factors))
@@ -125,8 +124,9 @@ def _whole(panel: Panel, model: Model) -> tuple[np.ndarray, np.ndarray]:
     return growth.mean(axis=1), np.linalg.cholesky(cov)
 
 
-def _basis(model: Model) -> Any:
-    return jax.jit(lambda t, g: jnp.stack(model.form.basis(t, g, jnp.zeros(()))))
+@partial(jax.jit, static_argnames="model")
+def _basis(t: Any, g: Any, model: Model) -> jax.Array:
+    return jnp.stack(model.form.basis(t, g, jnp.zeros(())))
 
 
 def _shape(model: Model, bounds: Bounds, rng: np.random.Generator) -> float:

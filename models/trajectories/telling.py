@@ -22,8 +22,11 @@ def told(fit: TrajectoryFit) -> str:
         f"-2LL {fit.minus2ll:.3f}   AIC {fit.aic:.3f}   BIC {fit.bic:.3f}   adjusted BIC {fit.sabic:.3f}   "
         f"ICL {fit.icl:.3f}   entropy {fit.entropy:.3f}",
         "class sizes " + ", ".join(f"{size:.3f}" for size in fit.class_sizes),
-        f"best value reached by {best.starts} of {len(fit.starts)} starts and {best.polish} climbs of polish",
+        f"best value reached by {best.starts} of {len(fit.starts) + fit.search.left} starts and {best.polish} climbs "
+        "of polish",
     ]
+    if fit.search.left:
+        lines.append(f"starts were made on a part of the persons; {fit.search.left} were not followed to all")
     if fit.penalised:
         lines.append(f"with the weak penalty: {fit.minus2ll_penalised:.3f}")
     if not fit.replicated:

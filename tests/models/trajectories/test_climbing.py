@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.models.trajectories import Model, panel
+from lawful.models.trajectories import Model, panel, search
 from lawful.models.trajectories.climbing import Schedule, climb
 from lawful.models.trajectories.engine import Problem, climb_all, curvature, describe_all
+from lawful.models.trajectories.looks import looking
 from lawful.models.trajectories.parameters import Bounds
 from lawful.models.trajectories.search import searched
 
@@ -28,20 +29,20 @@ def small(n=40, seed=0):
 def test_a_kink_is_a_place_of_rest():
     """Median regression: the maximum of -sum |x - c| lies on the middle observation."""
     points = jnp.array([0.0, 1.0, 2.5, 7.0, 9.0])
-    by_person = lambda free, width: -jnp.sqrt((free[0] - points) ** 2 + width**2)
+    look = looking(lambda free, width, x: -jnp.sqrt((free[0] - x) ** 2 + width**2), points[None], 5)
     schedule = Schedule(jnp.array([0.5, 0.1, 0.0]), jnp.array([1e-2, 1e-2, 1e-9]), 200)
-    found = jax.jit(lambda x: climb(by_person, x, jnp.ones(1), 0, schedule, 5))(jnp.array([8.0]))
+    found = jax.jit(lambda x: climb(look, x, jnp.ones(1), 0, schedule, 5))(jnp.array([8.0]))
     assert float(found.free[0]) == pytest.approx(2.5, abs=1e-6)
 
 
 def test_what_is_held_stays_and_a_wall_of_nan_is_never_entered():
     target = jnp.array([[1.0], [2.0], [3.0]]) + jnp.array([-0.1, 0.0, 0.2, 0.4])[None]
-    by_person = lambda free, width: jnp.where(free[0] < 1.05, -0.5 * jnp.sum((free - target) ** 2, axis=0), jnp.nan)
-    found = climb(by_person, jnp.zeros(3), jnp.array([1.0, 1.0, 0.0]), 0, PLAIN, 4)
+    of = lambda free, width, x: jnp.where(free[0] < 1.05, -0.5 * jnp.sum((free - x) ** 2, axis=0), jnp.nan)
+    found = climb(looking(of, target[None], 4), jnp.zeros(3), jnp.array([1.0, 1.0, 0.0]), 0, PLAIN, 4)
     assert float(found.free[2]) == 0.0
     assert np.isfinite(found.value) and float(found.free[0]) < 1.05
     below_the_wall = 4 * 0.5 * (2.125**2 + 1.05 * (2 * 1.125 - 1.05))  # what can be gained
-    assert found.value > by_person(jnp.zeros((3, 1)), 0.0).sum() + 0.9 * below_the_wall
+    assert found.value > of(jnp.zeros((3, 1)), 0.0, target).sum() + 0.9 * below_the_wall
 
 
 def test_a_climb_among_others_ends_where_it_ends_alone_and_describes_its_persons():
@@ -79,3 +80,13 @@ def test_the_best_of_a_search_is_no_lower_than_any_end_and_the_same_seed_finds_t
     assert one.value[one.best] == one.value[~one.degenerate].max()
     assert one.shares[one.best] == pytest.approx([0.5, 0.5], abs=0.01)
     assert np.isfinite(one.free).all() and one.lost == 0
+
+
+def test_many_persons_are_searched_in_part_and_the_best_of_all_is_found(monkeypatch):
+    problem, model = small(200), Model("LIN", 2)
+    whole = searched(problem, model, 4, seed=1)
+    monkeypatch.setattr(search, "MANY", 100)
+    monkeypatch.setattr(search, "PART", 60)
+    found = searched(problem, model, 4, seed=1)
+    assert found.value[found.best] == pytest.approx(whole.value[whole.best], abs=1e-5)
+    assert np.sum(found.start >= 0) + found.left == 4 and found.by_person.shape[1] == 200
