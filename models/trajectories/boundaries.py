@@ -86,7 +86,7 @@ def findings_at(free: np.ndarray, problem: Problem, model: Model, order: Sequenc
                 )))  # fmt: skip
         if model.curve == "BLS":
             found += _of_knot(label, float(at.shape[k, 0]), int(model.places("shape")[k, 0]), times, problem, model)
-    gate = np.asarray(free)[model.places("gate")].reshape(model.n_classes - 1, -1)
+    gate = np.asarray(free)[model.places("gate")]
     largest = np.abs(LARGEST_GATE * np.tanh(gate / LARGEST_GATE)).max(axis=1)
     for k in range(model.n_classes - 1):
         if largest[k] > 0.95 * LARGEST_GATE:

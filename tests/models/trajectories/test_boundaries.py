@@ -50,6 +50,14 @@ def covariates(free, made):
     free[MODEL.places("x_chol")[0]] = [1.0, 5.0, 0.0]
 
 
+def test_one_class_has_no_gate_to_look_at():
+    model = Model("LIN", 1)
+    _, made, free = case(model, n=4, seed=2)
+    free = free[:, 0]
+    free[model.places("chol")] = [[1.0, 0.2, 1.0]]
+    assert findings_at(free, Problem(made, BOUNDS, jnp.asarray(0.0)), model, (0,)) == []
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
