@@ -23,6 +23,7 @@ from .density import factor_scores, log_likelihood_by_person, log_memberships, l
 from .engine import Problem, curvature
 from .panels import Panel, panel
 from .parameters import Model, Parameters, unpack
+from .plots import Plots
 from .precision import doubly
 from .profiles import profiled
 from .reading import Measured
@@ -265,6 +266,11 @@ class TrajectoryFit:
         """Whether more than one climb reached the best value."""
         near = self.search.value > self.search.value[self.search.best] - SAME
         return int(np.sum(near & ~self.search.degenerate)) > 1
+
+    @property
+    def plot(self) -> Plots:
+        """Pictures of the fit: `plot.curves()`, `persons()`, `profile(label)`, `gate()`, `starts()`, `residuals()`."""
+        return Plots(self)
 
     def summary(self) -> str:
         """Tell the fit on a page: criteria, classes, how often the best was found, edges, and the estimates."""

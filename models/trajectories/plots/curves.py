@@ -1,0 +1,134 @@
+"""Pictures of curves: of classes with bands and knots, and of persons in the colours of their memberships.
+
+Law: a band stands only where an error does; a knot whose interval was refused is drawn hollow, and the legend says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .bands import NORMAL_95, band_of
+from .look import axes_or_new, blended, class_colours
+
+if TYPE_CHECKING:
+    from ..reading import Measured
+    from ..results import TrajectoryFit
+
+__all__ = ["Drawn", "draw_curves", "draw_persons", "over_observed", "plot_curves", "plot_persons"]
+
+SPAGHETTI = 0.55  # opacity
+
+
+class Drawn(NamedTuple):
+    """Curves of K classes at times (m,), their limits (K, m), sizes (K,), and knots with limits (K, 3) or None."""
+
+    times: np.ndarray
+    curve: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    sizes: np.ndarray
+    knots: np.ndarray | None
+
+
+def plot_curves(fit: TrajectoryFit, times: Any = None, ax: Any = None) -> Any:
+    """Show the curve of each class with its 95 % band, and its knot with its 95 % interval.
+
+    Curves are those where growth covariates are 0. Bands and intervals are Wald's: near a knot they are too narrow, and
+    where errors were refused there are none.
+
+    Args:
+        fit: a fit by maximum likelihood.
+        times: where curves are drawn (m,); over the observed times by default.
+        ax: axes of matplotlib; new ones by default.
+
+    Returns: the axes.
+    """
+    times = over_observed(fit.data) if times is None else np.asarray(times, float)
+    bands = [band_of(fit, k, times) for k in range(1, fit.model.n_classes + 1)]
+    knots = None
+    if fit.model.form.name == "BLS":
+        rows = [i for i, row in enumerate(fit.rows) if row.parameter == "mug"]
+        error = NORMAL_95 * fit.standard_errors.observed[rows]
+        knots = np.stack([fit.values[rows], fit.values[rows] - error, fit.values[rows] + error], axis=1)
+    curve, lower, upper = (np.array([getattr(band, name) for band in bands]) for name in ("curve", "lower", "upper"))
+    drawn = Drawn(times, curve, lower, upper, fit.class_sizes, knots)
+    return draw_curves(drawn, fit.data, bool(fit.model.p_growth), axes_or_new(ax))
+
+
+def plot_persons(fit: TrajectoryFit, most: int = 200, seed: int = 0, ax: Any = None) -> Any:
+    """Show what was measured of persons, in colours mixed by the probabilities of their classes, and the curves.
+
+    Args:
+        fit: a fit.
+        most: number of persons that are drawn, chosen at random.
+        seed: of the choice.
+        ax: axes of matplotlib; new ones by default.
+
+    Returns: the axes.
+    """
+    times = over_observed(fit.data)
+    return draw_persons(fit.data, fit.class_probabilities(), times, fit.curves(times), most, seed, axes_or_new(ax))
+
+
+def over_observed(data: Measured, count: int = 201) -> np.ndarray:
+    """Give times from the first to the last that was observed."""
+    t = data.t[np.isfinite(data.t)]
+    return np.linspace(t.min(), t.max(), count)
+
+
+def draw_curves(drawn: Drawn, data: Measured, covariates: bool, ax: Any) -> Any:
+    """Draw curves with bands, and knots on them."""
+    for k, colour in enumerate(class_colours(len(drawn.curve))):
+        ax.fill_between(drawn.times, drawn.lower[k], drawn.upper[k], color=colour, alpha=0.22, linewidth=0)
+        note = "" if np.isfinite(drawn.lower[k]).all() else ", no band"
+        ax.plot(drawn.times, drawn.curve[k], color=colour, linewidth=2,
+                label=f"class {k + 1} ({drawn.sizes[k]:.0%}){note}")  # fmt: skip
+    if drawn.knots is not None:
+        sure = np.isfinite(drawn.knots).all(axis=1)
+        for k, colour in enumerate(class_colours(len(drawn.curve))):
+            knot, low, high = drawn.knots[k]
+            level = np.interp(knot, drawn.times, drawn.curve[k])
+            if sure[k]:
+                ax.errorbar(knot, level, xerr=[[knot - low], [high - knot]], fmt="o", color=colour, capsize=4, zorder=5)
+            else:
+                ax.plot(knot, level, "o", color=colour, markerfacecolor="white", markeredgewidth=1.8, zorder=5)
+        if sure.any():
+            ax.plot([], [], "o", color="0.3", label="knot, 95 % interval")
+        if not sure.all():
+            ax.plot([], [], "o", color="0.3", markerfacecolor="white", label="knot on a kink or bound: no interval")
+    where = " where growth covariates are 0" if covariates else ""
+    ax.set(xlabel=data.t_name, ylabel=data.y_name, title=f"Curves of classes{where}")
+    ax.legend(frameon=False)
+    return ax
+
+
+def draw_persons(data: Measured, w: np.ndarray, times: Any, curves: Any, most: int, seed: int, ax: Any) -> Any:
+    """Draw persons (n, J) in the colours of their memberships w (n, K), and curves (K, m) over them."""
+    from matplotlib.collections import LineCollection
+
+    colours = class_colours(w.shape[1])
+    seen = np.isfinite(data.y)
+    chosen = np.random.default_rng(seed).permutation(np.flatnonzero(seen.any(axis=1)))[:most]
+    mixed = blended(w[chosen], colours)
+    lines = []
+    for i in chosen:
+        order = np.argsort(data.t[i][seen[i]], kind="stable")
+        lines.append(np.stack([data.t[i][seen[i]][order], data.y[i][seen[i]][order]], axis=1))
+    ax.add_collection(LineCollection(lines, colors=mixed, linewidths=0.8, alpha=SPAGHETTI))
+    alone = [i for i, line in enumerate(lines) if len(line) == 1]
+    if alone:
+        at = np.stack([lines[i][0] for i in alone])
+        ax.scatter(at[:, 0], at[:, 1], c=mixed[alone], s=6, alpha=SPAGHETTI)
+    for k, (curve, colour) in enumerate(zip(curves, colours, strict=True), start=1):
+        ax.plot(times, curve, color="white", linewidth=5)
+        ax.plot(times, curve, color=colour, linewidth=2.5, label=f"class {k}")
+    if len(colours) > 1:
+        even = blended(np.full((1, len(colours)), 1 / len(colours)), colours)[0]
+        ax.plot([], [], color=even, linewidth=2.5, label="may be in any class")
+    ax.autoscale_view()
+    share = f"{len(chosen)} of {len(data.y)} persons" if len(chosen) < len(data.y) else f"{len(chosen)} persons"
+    ax.set(xlabel=data.t_name, ylabel=data.y_name, title=f"{share}, coloured by membership")
+    ax.legend(frameon=False)
+    return ax

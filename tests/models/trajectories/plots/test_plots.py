@@ -1,0 +1,131 @@
+"""Pictures show the numbers of the fit: curves with bands, persons, the gate, starts, and profiles."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from lawful.errors import LawfulError
+from lawful.models.trajectories.plots import Plots, plot_class_number, plot_shape_posterior
+from lawful.models.trajectories.plots.bands import band_of
+from lawful.models.trajectories.plots.look import COLOURS, blended
+
+from .made import TRUTH, fit_at
+
+
+def spline(t, level0, before, after, knot):
+    return level0 + before * np.minimum(t, knot) + after * np.maximum(t - knot, 0)
+
+
+def points(ax, label):
+    """The line or marks whose label begins so."""
+    lines = [*ax.get_lines(), *(bar.lines[0] for bar in ax.containers if hasattr(bar, "lines"))]
+    named = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    handle = next(handle for name, handle in named.items() if name.startswith(label))
+    found = handle if handle in lines else handle.lines[0]
+    return np.asarray(found.get_xdata(), float), np.asarray(found.get_ydata(), float)
+
+
+def test_a_band_is_that_of_the_delta_method(fit):
+    t = np.linspace(0.0, 5.0, 11)
+    rows = [i for i, row in enumerate(fit.rows) if row.label == 2 and row.parameter.startswith("mu")]
+    at, covariance = fit.values[rows], fit.standard_errors.covariance[np.ix_(rows, rows)]
+    steps = 1e-6 * np.eye(4)
+    slope = np.stack([(spline(t, *(at + step)) - spline(t, *(at - step))) / 2e-6 for step in steps], axis=1)
+    half = 1.959963984540054 * np.sqrt(np.einsum("ma,ab,mb->m", slope, covariance, slope))
+    band = band_of(fit, 2, t)
+    np.testing.assert_allclose(band.curve, spline(t, *at), rtol=1e-12)
+    np.testing.assert_allclose(band.upper - band.curve, half, rtol=1e-6)
+    np.testing.assert_allclose(band.curve - band.lower, half, rtol=1e-6)
+    assert band.held == ()
+
+
+def test_curves_are_those_of_the_fit_with_knots_on_them(fit):
+    ax = fit.plot.curves(times=np.array([0.0, 1.0, 4.0]))
+    for k in (1, 2):
+        np.testing.assert_allclose(points(ax, f"class {k}")[1], fit.curves(np.array([0.0, 1.0, 4.0]))[k - 1])
+    knots = [bar.lines[0].get_xdata()[0] for bar in ax.containers]
+    np.testing.assert_allclose(knots, [2.3, 3.1], atol=1e-9)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("T", "Y")
+
+
+def test_a_knot_on_an_observed_time_is_hollow_and_has_no_interval(times):
+    moved = times.copy()
+    moved[0, 2] = 2.3
+    ax = fit_at(TRUTH, moved).plot.curves()
+    assert len(ax.containers) == 1
+    assert any("kink" in text.get_text() for text in ax.get_legend().get_texts())
+
+
+def test_persons_have_the_colours_of_their_memberships(fit):
+    ax = fit.plot.persons(most=20, seed=3)
+    lines = ax.collections[0]
+    assert len(lines.get_segments()) == 20 and "20 of 150 persons" in ax.get_title()
+    chosen = np.random.default_rng(3).permutation(150)[:20]
+    colours, sure = lines.get_colors()[:, :3], fit.class_probabilities()[chosen]
+    for colour, w in zip(colours, sure, strict=True):
+        if w.max() > 0.9999:
+            np.testing.assert_allclose(colour, to_rgb(COLOURS[w.argmax()]), atol=0.01)
+    np.testing.assert_allclose(lines.get_segments()[0][:, 1], fit.data.y[chosen[0]])
+    half = blended(np.array([[0.5, 0.5]]), COLOURS[:2])[0]
+    assert not any(np.allclose(half, to_rgb(colour), atol=0.1) for colour in COLOURS[:2])
+
+
+def test_the_gate_shows_odds_for_a_standard_deviation_and_probabilities_before_any_outcome(fit):
+    odds, along = fit.plot.gate()
+    spread = fit.data.gate.std(ddof=1)
+    np.testing.assert_allclose(points(odds, "class 2")[0], np.exp(0.8 * spread), rtol=1e-8)
+    x, share = points(along, "class 2")
+    np.testing.assert_allclose(share, 1 / (1 + np.exp(-0.3 - 0.8 * x)), rtol=1e-8)
+    both = sum(points(along, f"class {k}")[1] for k in (1, 2))
+    np.testing.assert_allclose(both, 1.0)
+    with pytest.raises(LawfulError, match="expected 2"):
+        fit.plot.gate(axes=plt.subplots()[1])
+
+
+def test_every_start_is_drawn_in_the_group_of_its_optimum(fit):
+    ax = fit.plot.starts()
+    _, labels = ax.get_legend_handles_labels()
+    assert [label.split(": ")[1] for label in labels] == ["2 starts", "1 start", "1 start"]
+    assert labels[-1].startswith("degenerate")
+    np.testing.assert_allclose(points(ax, labels[1])[1], 6.0, rtol=1e-6)
+    assert sum(len(line.get_xdata()) for line in ax.get_lines()) == 4
+
+
+def test_a_profile_is_zero_at_the_estimate_and_ticks_are_observed_times(fit, monkeypatch):
+    knot = 2.3
+    monkeypatch.setattr(
+        type(fit), "profile", lambda self, label, values: self.minus2ll + 9 * (np.asarray(values) - knot) ** 2
+    )
+    ax = fit.plot.profile(1)
+    line, estimate, level, ticks = ax.get_lines()
+    np.testing.assert_allclose(line.get_ydata(), 9 * (line.get_xdata() - knot) ** 2, atol=1e-6)
+    assert estimate.get_ydata()[0] == 0 and level.get_ydata()[0] == pytest.approx(3.8414588)
+    assert set(ticks.get_xdata()) <= set(fit.data.t.reshape(-1))
+    with pytest.raises(LawfulError, match="class 3 of 2"):
+        fit.plot.profile(3)
+
+
+def test_the_lowest_point_of_each_criterion_is_zero():
+    table = {"classes": [1, 2, 3], "log_evidence": [-90.0, -80.0, -81.0], "error": [0.1, 0.2, np.nan],
+             "bic": [200.0, 190.0, 185.0]}  # fmt: skip
+    ax = plot_class_number(table)
+    _, labels = ax.get_legend_handles_labels()
+    assert labels == ["-2 log evidence, best at 2", "BIC, best at 3"]
+    np.testing.assert_allclose(points(ax, "-2 log")[1], [20.0, 0.0, 2.0])
+    np.testing.assert_allclose(points(ax, "BIC")[1], [15.0, 5.0, 0.0])
+    with pytest.raises(LawfulError, match="log_evidence"):
+        plot_class_number({"classes": [1]})
+
+
+def test_a_posterior_of_knots_tells_median_and_interval_of_each_class():
+    draws = np.stack([np.linspace(1.0, 3.0, 201), np.linspace(4.0, 4.5, 201)], axis=1)
+    ax = plot_shape_posterior(draws.reshape(3, 67, 2), times=np.arange(6.0))
+    _, labels = ax.get_legend_handles_labels()
+    assert labels == ["class 1: 2 (1.05, 2.95)", "class 2: 4.25 (4.01, 4.49)"]
+
+
+def test_pictures_are_drawn_on_the_axes_that_are_given(fit):
+    _, ax = plt.subplots()
+    pictures = Plots(fit)
+    assert pictures.curves(ax=ax) is ax and pictures.persons(ax=ax) is ax and pictures.starts(ax=ax) is ax
