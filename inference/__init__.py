@@ -15,12 +15,14 @@ from .annealed_importance import annealed_importance
 from .bp import BeliefPlan, bp
 from .enumerate_sites import Enumeration, enumerate_sites, enumeration
 from .findings import Finding, Limits, Status
+from .integrate_normals import integrate_normals
 from .ladders import by_ess
 from .local_proposals import local_proposals
 from .marginalise import marginalise
 from .mcmc import mcmc
 from .moving import move
 from .nesting import nested
+from .noncentred import noncentred
 from .parallel_tempering import parallel_tempering
 from .particle_mcmc import particle_gibbs, pmmh
 from .paths import data_by_data, prior_to_posterior
@@ -72,11 +74,13 @@ __all__ = [
     "ess_below",
     "ibis",
     "importance",
+    "integrate_normals",
     "kernels",
     "marginalise",
     "mcmc",
     "move",
     "nested",
+    "noncentred",
     "numpyro_nuts",
     "parallel_tempering",
     "particle_filter",

@@ -9,7 +9,7 @@ before they are resampled, or else a small change of one moves all ancestors aft
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.special import ndtr
 
-from lawful.addresses import show_address
+from lawful.addresses import Address, show_address
 from lawful.block import Block, Tupled
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Det, Form, Loop, Node, Site, Var
@@ -31,12 +31,13 @@ from .representations.population import take
 NORMAL = "~normal"  # ends the address of a noise
 
 
-def by_normals(form: Form) -> Form:
-    """Rewrite every draw of a form as a function of standard normals.
+def by_normals(form: Form, only: Collection[Address] | None = None) -> Form:
+    """Rewrite draws of a form as functions of standard normals.
 
     Args:
         form: a form, as a particle filter; its sites are normal, functions of normals, of a law whose quantiles NumPyro
             knows, or Bernoulli or categorical; ancestors and picks of an algorithm.
+        only: the sites to rewrite; default: all.
 
     Returns: the same measure on the same outputs; the choices are the noises, named `<site>.~normal`.
 
@@ -50,21 +51,25 @@ def by_normals(form: Form) -> Form:
     block = Block()
     block.constants.extend(form.constants)
     for node in form.nodes:
-        if isinstance(node, Site) and node.observed is None:
+        if isinstance(node, Site) and node.observed is None and (only is None or node.address in only):
             _rewrite(block, node, form.nodes)
         elif isinstance(node, Loop):
-            block.nodes.append(replace(node, body=by_normals(node.body)))
+            block.nodes.append(replace(node, body=by_normals(node.body, only)))
         elif isinstance(node, Branch):
-            block.nodes.append(replace(node, forms=tuple(map(by_normals, node.forms))))
+            block.nodes.append(replace(node, forms=tuple(by_normals(arm, only) for arm in node.forms)))
         else:
             block.nodes.append(node)
     return block.form(form.inputs, form.outputs, in_tree=form.in_tree, out_tree=form.out_tree)
 
 
-def normal_site(block: Block, address: Any, shape: tuple[int, ...], plates: Sequence[Any] = ()) -> Var:
+def normal_site(
+    block: Block, address: Any, shape: tuple[int, ...], plates: Sequence[Any] = (), droppable: bool = False
+) -> Var:
     """Append standard normals of a shape."""
     law, parameters = law_of(dist.Normal(jnp.zeros(shape), 1.0).to_event(len(shape)))
-    noise: Var = block.site(address, law, tuple(block.constant(x) for x in parameters), plates=tuple(plates))
+    noise = Var(tuple(law.shape), law.dtype, tuple(plates))
+    constants = tuple(block.constant(x) for x in parameters)
+    block.nodes.append(Site(address, law, constants, noise, plates=tuple(plates), droppable=droppable))
     return noise
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from lawful.analysis import without_dead_code
 from lawful.form import Det, Form, Var
 from lawful.lowering import CALLS, Equation, unfold
 
@@ -49,6 +50,7 @@ def flow(function: Any, shapes: Sequence[Shape], flows: Sequence[Flow], operands
 
 def flow_form(form: Form, flows: Sequence[Flow]) -> list[Flow]:
     """Follow one site through an unfolded function."""
+    form = without_dead_code(form)  # elements may meet in what is not read, as the values that a gradient leaves behind
     known: dict[Var, Flow] = dict(zip(form.inputs, flows, strict=True))
     known |= {variable: None for variable, _ in form.constants}
     for node in form.nodes:
@@ -107,8 +109,8 @@ def _one(found: set[Axes], name: str) -> Axes:
 
 def _elementwise(params: dict[str, Any], shapes: Sequence[Shape], flows: Sequence[Flow], outs: Sequence[Shape]) -> Axes:
     for shape, own in zip(shapes, flows, strict=True):
-        if own is not None and shape != outs[0]:
-            raise Mixed("an operand is spread over other elements")
+        if own is not None and (len(shape) != len(outs[0]) or any(shape[a] != outs[0][a] for a in own)):
+            raise Mixed("an operand is spread over other elements")  # along axes without elements it may be
     return _one({own for own in flows if own is not None}, "an elementwise operation")
 
 
@@ -175,6 +177,16 @@ def _along(key: str) -> Rule:
     return rule
 
 
+def _stack(params: dict[str, Any], shapes: Sequence[Shape], flows: Sequence[Flow], outs: Sequence[Shape]) -> Axes:
+    own = _one({f for f in flows if f is not None}, "a stack")
+    return tuple(a + (a >= params["axis"]) for a in own)
+
+
+def _unstack(params: dict[str, Any], shapes: Sequence[Shape], flows: Sequence[Flow], outs: Sequence[Shape]) -> Axes:
+    assert flows[0] is not None
+    return _without(flows[0], [int(params["axis"])], "'unstack'")
+
+
 def _transpose(params: dict[str, Any], shapes: Sequence[Shape], flows: Sequence[Flow], outs: Sequence[Shape]) -> Axes:
     assert flows[0] is not None
     order = list(params["permutation"])
@@ -237,6 +249,14 @@ def _dot(params: dict[str, Any], shapes: Sequence[Shape], flows: Sequence[Flow],
     return _one(found, "a product of matrices")
 
 
+def _by_matrices(params: dict[str, Any], shapes: Sequence[Shape], flows: Sequence[Flow], outs: Sequence[Shape]) -> Axes:
+    """Operations on the matrices in the last two axes."""
+    own = _one({f for f in flows if f is not None}, "an operation on matrices")
+    if any(a >= len(outs[0]) - 2 for a in own):
+        raise Mixed("an operation on matrices runs over them")
+    return own
+
+
 ELEMENTWISE = frozenset(
     """abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil clamp
     convert_element_type copy cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt igamma igammac
@@ -255,6 +275,8 @@ RULES: dict[str, Rule] = {
     **{name: _along("axis") for name in ("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "split")},
     "concatenate": _along("dimension"),
     "sort": _along("dimension"),
+    "stack": _stack,
+    "unstack": _unstack,
     "rev": _along("dimensions"),
     "transpose": _transpose,
     "slice": _slice,
@@ -262,4 +284,6 @@ RULES: dict[str, Rule] = {
     "pad": _slice,
     "gather": _gather,
     "dot_general": _dot,
+    "cholesky": _by_matrices,
+    "triangular_solve": _by_matrices,
 }

@@ -57,8 +57,8 @@ class Span:
 
 CONSTANT = Span(frozenset({Fraction(0)}))
 SAME = {"broadcast_in_dim", "reshape", "squeeze", "transpose", "copy", "copy_p", "slice", "rev", "convert_element_type",
-        "expand_dims", "gather", "dynamic_slice", "neg", "reduce_and"}  # fmt: skip
-SUMS = {"add", "sub", "add_any", "concatenate", "pad"}
+        "expand_dims", "gather", "dynamic_slice", "unstack", "neg", "reduce_and"}  # fmt: skip
+SUMS = {"add", "sub", "add_any", "concatenate", "pad", "stack"}
 MIXING = {"reduce_sum", "cumsum"}
 
 
@@ -166,6 +166,8 @@ class _Walk:
             return self.sum(spans[1:])
         if name in ("mul", "dot_general", "div"):
             return self.product(name, *spans)
+        if name == "triangular_solve" and first.constant:
+            return self.product("dot_general", *spans)
         if name in ("integer_pow", "square"):
             return self.raised(first, 2 if name == "square" else params["y"])
         power = first.power

@@ -35,6 +35,8 @@ MADE = {
     "spawn": lambda: inference.spawn(2),
     "enumerate_sites": lambda: inference.enumerate_sites(["x"]),
     "marginalise": lambda: inference.marginalise(["x"]),
+    "integrate_normals": lambda: inference.integrate_normals(["x"]),
+    "noncentred": lambda: inference.noncentred(["x"]),
     "resample": lambda: inference.resample(scheme("systematic"), inference.ess_below(0.5)),
     "repeat_to_end": lambda: inference.repeat_to_end(inference.Advance),
     "particle_filter": lambda: inference.particle_filter(2, scheme("systematic"), None),
@@ -102,7 +104,11 @@ BY_STATISTICS = {
     "kernels.conjugate": "tests/inference/kernels/test_conjugate.py",
 }
 # What draws from continuous laws, and keeps the density of a program at every value: its tests compare the two.
-BY_DENSITY = {"local_proposals": "tests/inference/test_local_proposals.py"}
+BY_DENSITY = {
+    "local_proposals": "tests/inference/test_local_proposals.py",
+    "integrate_normals": "tests/inference/test_integrate_normals.py",
+    "noncentred": "tests/inference/test_integrate_normals.py",
+}
 # The plans, and the rows that are their algorithm without the collection of results; `propose_each` is `propose` with
 # a proposal for every site that it meets.
 PLANS = {
