@@ -15,7 +15,8 @@ from .density import (
 )
 from .estimator import TrajectoryMixture
 from .panels import Panel, panel
-from .parameters import Bounds, Model, Parameters, pack, unpack
+from .parameters import Bounds, Model, Parameters, Varying, pack, unpack
+from .program import trajectory_mixture
 from .reading import Measured, read_long, read_wide
 from .results import TrajectoryFit
 from .simulate import Design, Simulated, simulate_trajectories
@@ -32,6 +33,7 @@ __all__ = [
     "Simulated",
     "TrajectoryFit",
     "TrajectoryMixture",
+    "Varying",
     "accuracy",
     "class_log_densities",
     "curve_of",
@@ -46,5 +48,6 @@ __all__ = [
     "read_long",
     "read_wide",
     "simulate_trajectories",
+    "trajectory_mixture",
     "unpack",
 ]

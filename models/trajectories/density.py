@@ -1,7 +1,9 @@
 """The density of a mixture of trajectories, with growth factors integrated out and classes summed out.
 
 Law: class by class `N(y; L (a + B x), L Psi L' + th I)`, times `N(x; mu, Phi)` in the joint variant; with the gate,
-`l_i = log sum_k P(k | x_g) N(...)`. With Psi = C C', G = L'L and M = I + C' G C / th,
+`l_i = log sum_k P(k | x_g) N(...)`. Time-varying covariates add kappa_k x_ij to y_ij; in the joint variant each is
+normal with a mean and a variance for each class and wave, waves apart. (Forms that follow such a covariate by a growth
+model of its own, section 6.2, are not here.) With Psi = C C', G = L'L and M = I + C' G C / th,
 
     log det Sigma = J log th + log det M,    r' Sigma^-1 r = r'r / th - v' M^-1 v,    v = C' L'r / th,
 
@@ -119,14 +121,22 @@ def _joint(parameters: Parameters, panel: Panel, model: Model, width: Any, nodes
 
 def _class_log_density(p: Parameters, panel: Panel, model: Model, width: Any, nodes: int) -> jax.Array:
     if model.intrinsic and model.exact:
-        found = _integrated(p, panel, model, width, nodes)
+        found = _integrated(p, _less_direct(p, panel), model, width, nodes)
     else:
         found = _gaussian(_moments(p, panel, model, width)[1])
     return found + _covariates(p, panel) if model.joint else found
 
 
+def _less_direct(p: Parameters, panel: Panel) -> Panel:
+    """Take what time-varying covariates add to the outcomes of a class off them."""
+    if p.varying is None:
+        return panel
+    return panel._replace(y=panel.y - jnp.sum(p.varying.effect[:, None] * panel.varying, axis=0))
+
+
 def _moments(p: Parameters, panel: Panel, model: Model, width: Any) -> tuple[list[jax.Array], _Seen]:
     """Linearise a class: the means of its growth factors (1, n), beside waves, and what outcomes say of them."""
+    panel = _less_direct(p, panel)
     intercepts = [row[None] for row in entries(p.mean)]
     shape = p.shape if model.form.shape else jnp.zeros_like(p.mean[:1])
     columns = list(model.form.basis(panel.t, shape, width))
@@ -202,7 +212,7 @@ def _gaussian(seen: _Seen) -> jax.Array:
 
 
 def _covariates(p: Parameters, panel: Panel) -> jax.Array:
-    """Give the log density of the growth covariates (n,), by forward substitution."""
+    """Give the log density of growth covariates (n,), by forward substitution, and of time-varying ones."""
     total = jnp.zeros(panel.n, p.mean.dtype)
     mean, chol = entries(p.x_mean), _rows(p.x_chol)
     z: list[jax.Array] = []
@@ -210,4 +220,8 @@ def _covariates(p: Parameters, panel: Panel) -> jax.Array:
         known = sum((chol[a][b] * z[b] for b in range(a)), jnp.zeros((), p.mean.dtype))
         z.append((seen - mean[a] - known) / chol[a][a])
         total = total - 0.5 * (z[a] ** 2 + LOG_2PI) - jnp.log(chol[a][a])
+    if p.varying is not None:
+        away = (panel.varying - p.varying.mean) / p.varying.spread
+        each = 0.5 * (away**2 + LOG_2PI) + jnp.log(p.varying.spread)
+        total = total - jnp.sum(each * panel.mask[None], axis=(0, 1))
     return total

@@ -116,6 +116,7 @@ class TrajectoryMixture:
         id: str | None = None,
         cluster_TIC: Sequence[str] = (),
         growth_TIC: Sequence[str] = (),
+        TVC: str | Sequence[str] = (),
         center_time: str | None = None,
         start: Parameters | None = None,
     ) -> TrajectoryFit:
@@ -129,6 +130,8 @@ class TrajectoryMixture:
             id: column of the person in long data.
             cluster_TIC: gate covariates.
             growth_TIC: growth covariates.
+            TVC: time-varying covariates, named like the outcome, each of which adds its direct effect to the outcome of
+                the same wave. (Forms that split such a covariate into a trait and states are not there.)
             center_time: "own_first" subtracts the first time of each person; else times are taken as they are.
             start: one more start, in the user's units; alone where `n_starts=0`.
 
@@ -143,10 +146,11 @@ class TrajectoryMixture:
                 f"fit: records={records!r} and id={id!r}; expected one of them. Fix: give records= for wide data, one "
                 "row a person, or id= for long data, one row a measurement."
             )
+        varying = [TVC] if isinstance(TVC, str) else TVC
         if records is not None:
-            read = read_wide(data, y_var, t_var, records, cluster_TIC, growth_TIC)
+            read = read_wide(data, y_var, t_var, records, cluster_TIC, growth_TIC, varying)
         else:
-            read = read_long(data, str(id), y_var, t_var, cluster_TIC, growth_TIC)
+            read = read_long(data, str(id), y_var, t_var, cluster_TIC, growth_TIC, varying)
         with jax.enable_x64(True):
             return self._fitted(_centred(read, center_time), start)
 
@@ -157,9 +161,10 @@ class TrajectoryMixture:
     def _fitted(self, read: Measured, start: Parameters | None) -> TrajectoryFit:
         model = Model(
             curve_of(self.curveFun).name, self.n_classes, len(read.gate_names), len(read.growth_names),
-            bool(self.intrinsic), self.knot == "exact", self.covariate_density == "joint",
+            bool(self.intrinsic), self.knot == "exact", self.covariate_density == "joint", len(read.varying_names),
+            read.y.shape[1] if read.varying_names else 0,
         )  # fmt: skip
-        seen = panel(read.y, read.t, read.gate, read.growth)
+        seen = panel(read.y, read.t, read.gate, read.growth, read.varying)
         scaling = scaling_of(seen, model)
         standard = standardised(seen, scaling)
         times = read.t[np.isfinite(read.t)]

@@ -26,6 +26,7 @@ class Panel(NamedTuple):
         mask: 1 where an outcome was seen (J, n).
         gate: 1 and the gate covariates (1 + p_g, n).
         growth: growth covariates (p_e, n).
+        varying: time-varying covariates (p_v, J, n), 0 where no outcome was seen; None where there are none.
     """
 
     y: jax.Array
@@ -33,6 +34,7 @@ class Panel(NamedTuple):
     mask: jax.Array
     gate: jax.Array
     growth: jax.Array
+    varying: jax.Array | None = None
 
     @property
     def n(self) -> int:
@@ -40,7 +42,7 @@ class Panel(NamedTuple):
         return self.y.shape[1]
 
 
-def panel(y: Any, t: Any, gate: Any = None, growth: Any = None) -> Panel:
+def panel(y: Any, t: Any, gate: Any = None, growth: Any = None, varying: Any = None) -> Panel:
     """Make a panel of arrays with persons first.
 
     Args:
@@ -48,6 +50,7 @@ def panel(y: Any, t: Any, gate: Any = None, growth: Any = None) -> Panel:
         t: times (n, J), or (J,) where they are the same for all; NaN only where y is.
         gate: gate covariates (n, p_g), or None.
         growth: growth covariates (n, p_e), or None.
+        varying: time-varying covariates (n, J) or (n, J, p_v), or None; they are read where an outcome was seen.
 
     Returns: the panel; floating precision is JAX's default.
 
@@ -61,13 +64,16 @@ def panel(y: Any, t: Any, gate: Any = None, growth: Any = None) -> Panel:
     seen = np.isfinite(y)
     gate = np.zeros((n, 0)) if gate is None else np.asarray(gate, float)
     growth = np.zeros((n, 0)) if growth is None else np.asarray(growth, float)
-    arrays = (
+    arrays: tuple[np.ndarray, ...] = (
         np.where(seen, y, 0.0).T,
         np.where(seen, t, 0.0).T,
         seen.astype(float).T,
         np.concatenate([np.ones((n, 1)), gate], axis=1).T,
         growth.T,
     )
+    if varying is not None:
+        varying = np.asarray(varying, float).reshape(*y.shape, -1)
+        arrays = (*arrays, np.moveaxis(np.where(seen[..., None], varying, 0.0), -1, 0).swapaxes(1, 2))
     return Panel(*(jnp.asarray(np.ascontiguousarray(array), jnp.result_type(float)) for array in arrays))
 
 

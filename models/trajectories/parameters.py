@@ -20,11 +20,25 @@ import numpy as np
 from .curves import Curve, curve_of
 from .cuts import split, triangle
 
-__all__ = ["Bounds", "Model", "Parameters", "pack", "unpack"]
+__all__ = ["Bounds", "Model", "Parameters", "Varying", "pack", "unpack"]
 
 LARGEST_GATE = 20.0  # of a coefficient, for a covariate of standard deviation 1
 LEAST_NOISE = 1e-6  # share of the variance of all outcomes
 LEAST_SPREAD = 1e-2  # of a covariate in a class, given those before it, as a share of its standard deviation
+
+
+class Varying(NamedTuple):
+    """Parameters of time-varying covariates; leaves may have one more axis at the end, of persons.
+
+    Attributes:
+        effect: what one unit of a covariate adds to the outcome of the same wave (K, p_v).
+        mean: of the covariates at each wave (K, p_v, J), and
+        spread: their standard deviations, positive (K, p_v, J); both have J = 0 in the conditional variant.
+    """
+
+    effect: Any
+    mean: Any
+    spread: Any
 
 
 class Parameters(NamedTuple):
@@ -42,6 +56,7 @@ class Parameters(NamedTuple):
         x_mean: of growth covariates (K, p_e), and
         x_chol: the factor of their covariance, its diagonal positive (K, p_e, p_e); both have p_e = 0 in the
             conditional variant.
+        varying: of time-varying covariates, None where there are none.
     """
 
     gate: Any
@@ -52,6 +67,7 @@ class Parameters(NamedTuple):
     noise: Any
     x_mean: Any
     x_chol: Any
+    varying: Varying | None = None
 
 
 class Bounds(NamedTuple):
@@ -72,10 +88,14 @@ class Model:
         p_growth: number of growth covariates.
         intrinsic: whether persons have a shape of their own.
         exact: whether that is integrated out by quadrature, or followed to first order.
-        joint: whether growth covariates are modelled, class by class, or conditioned on.
+        joint: whether growth and time-varying covariates are modelled, class by class, or conditioned on.
+        p_varying: number of time-varying covariates with direct effects.
+        waves: number of waves J, which decides the moments of these in the joint variant.
 
     >>> Model("BLS", 2, 2, 2).size, Model("BLS", 2, 2, 2, intrinsic=True).size, Model("BLS", 1).size
     (47, 59, 11)
+    >>> Model("BLS", 2, 2, 2, p_varying=1, waves=10).size - 47  # an effect, ten means and ten variances in each class
+    42
     """
 
     curve: str
@@ -85,6 +105,8 @@ class Model:
     intrinsic: bool = False
     exact: bool = False
     joint: bool = True
+    p_varying: int = 0
+    waves: int = 0
 
     @property
     def form(self) -> Curve:
@@ -110,6 +132,9 @@ class Model:
             "noise": (k,),
             "x_mean": (k, p),
             "x_chol": (k, p * (p + 1) // 2),
+            "effect": (k, self.p_varying),
+            "v_mean": (k, self.p_varying, self.waves * self.joint),
+            "v_spread": (k, self.p_varying, self.waves * self.joint),
         }
 
     @property
@@ -161,6 +186,9 @@ def unpack(free: Any, model: Model, bounds: Bounds) -> Parameters:
         noise=LEAST_NOISE + jnp.exp(2 * at["noise"]),
         x_mean=at["x_mean"],
         x_chol=_stacked(spread, at["x_chol"]),
+        varying=Varying(at["effect"], at["v_mean"], jnp.sqrt(at["v_spread"] ** 2 + LEAST_SPREAD**2))
+        if model.p_varying
+        else None,
     )
 
 
@@ -175,8 +203,9 @@ def pack(parameters: Parameters, model: Model, bounds: Bounds) -> jax.Array:
     """
     gate = jnp.clip((parameters.gate[1:] - parameters.gate[:1]) / LARGEST_GATE, -0.99, 0.99)
     p = parameters.x_chol.shape[1]
-    size = jnp.abs(parameters.x_chol[:, np.arange(p), np.arange(p)])
-    inner = jnp.sqrt(jnp.maximum(size**2 - LEAST_SPREAD**2, LEAST_SPREAD**2))
+    inner = _unfloored(parameters.x_chol[:, np.arange(p), np.arange(p)])
+    none = jnp.zeros((model.n_classes, 0))
+    varying = parameters.varying or Varying(none, none, none)
     blocks = {
         "gate": LARGEST_GATE * jnp.arctanh(gate),
         "mean": parameters.mean,
@@ -186,8 +215,15 @@ def pack(parameters: Parameters, model: Model, bounds: Bounds) -> jax.Array:
         "noise": 0.5 * jnp.log(jnp.maximum(parameters.noise - LEAST_NOISE, LEAST_NOISE)),
         "x_mean": parameters.x_mean,
         "x_chol": parameters.x_chol.at[:, np.arange(p), np.arange(p)].set(inner)[:, *np.tril_indices(p)],
+        "effect": varying.effect,
+        "v_mean": varying.mean,
+        "v_spread": _unfloored(varying.spread),
     }
     return jnp.concatenate([blocks[name].reshape(-1) for name in model.blocks])
+
+
+def _unfloored(spread: Any) -> jax.Array:
+    return jnp.sqrt(jnp.maximum(spread**2 - LEAST_SPREAD**2, LEAST_SPREAD**2))
 
 
 def _stacked(rows: list[list[jax.Array]], like: jax.Array) -> jax.Array:

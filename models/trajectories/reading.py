@@ -36,6 +36,8 @@ class Measured:
         growth_names: theirs.
         y_name: column of the outcome.
         t_name: column of the time.
+        varying: time-varying covariates (n, J, p_v), NaN where no outcome was seen; None where there are none.
+        varying_names: their columns.
     """
 
     persons: np.ndarray
@@ -47,11 +49,14 @@ class Measured:
     growth_names: tuple[str, ...]
     y_name: str = "y"
     t_name: str = "t"
+    varying: np.ndarray | None = None
+    varying_names: tuple[str, ...] = ()
 
 
 def read_wide(
-    data: Any, y_var: str, t_var: str, records: Iterable[int], cluster: Sequence[str] = (), growth: Sequence[str] = ()
-) -> Measured:
+    data: Any, y_var: str, t_var: str, records: Iterable[int], cluster: Sequence[str] = (), growth: Sequence[str] = (),
+    varying: Sequence[str] = (),
+) -> Measured:  # fmt: skip
     """Read one row a person: outcomes in columns y_var + record, times in t_var + record.
 
     Args:
@@ -61,6 +66,7 @@ def read_wide(
         records: numbers of the waves.
         cluster: gate covariates.
         growth: growth covariates.
+        varying: prefixes of time-varying covariates.
 
     Raises:
         LawfulError: a column is missing or is no number.
@@ -71,19 +77,20 @@ def read_wide(
     [[1.0, 3.0], [2.0, nan]]
     """
     waves = [str(record) for record in records]
-    columns = _columns(data, [y_var + w for w in waves] + [t_var + w for w in waves] + [*cluster, *growth])
-    y = np.stack([_numbers(columns, y_var + wave) for wave in waves], axis=1)
-    t = np.stack([_numbers(columns, t_var + wave) for wave in waves], axis=1)
+    prefixes = [y_var, t_var, *varying]
+    columns = _columns(data, [*(prefix + wave for prefix in prefixes for wave in waves), *cluster, *growth])
+    y, t, *more = (np.stack([_numbers(columns, prefix + wave) for wave in waves], axis=1) for prefix in prefixes)
     n = len(y)
     return _checked(Measured(
         np.arange(n), y, t, _matrix(columns, cluster, n), _matrix(columns, growth, n), tuple(cluster), tuple(growth),
-        y_var, t_var,
+        y_var, t_var, np.stack(more, axis=-1) if more else None, tuple(varying),
     ))  # fmt: skip
 
 
 def read_long(
-    data: Any, id: str, y_var: str, t_var: str, cluster: Sequence[str] = (), growth: Sequence[str] = ()
-) -> Measured:
+    data: Any, id: str, y_var: str, t_var: str, cluster: Sequence[str] = (), growth: Sequence[str] = (),
+    varying: Sequence[str] = (),
+) -> Measured:  # fmt: skip
     """Read one row a measurement; covariates are constant within a person.
 
     Args:
@@ -93,6 +100,7 @@ def read_long(
         t_var: column of the time.
         cluster: gate covariates.
         growth: growth covariates.
+        varying: time-varying covariates.
 
     Raises:
         LawfulError: a column is missing or is no number.
@@ -103,15 +111,16 @@ def read_long(
     >>> read.persons.tolist(), read.y.tolist()
     (['a', 'b'], [[1.0, 3.0], [2.0, nan]])
     """
-    columns = _columns(data, [id, y_var, t_var, *cluster, *growth])
-    values, times = _numbers(columns, y_var), _numbers(columns, t_var)
+    columns = _columns(data, [id, y_var, t_var, *cluster, *growth, *varying])
     persons, first, who = np.unique(columns[id], return_index=True, return_inverse=True)
     order = np.argsort(who, kind="stable")
     wave = np.empty(len(who), int)
     wave[order] = np.arange(len(who)) - np.searchsorted(who[order], who[order])
-    y = np.full((len(persons), wave.max() + 1), np.nan)
-    t = y.copy()
-    y[who, wave], t[who, wave] = values, times
+    found = []
+    for name in (y_var, t_var, *varying):
+        found.append(np.full((len(persons), wave.max() + 1), np.nan))
+        found[-1][who, wave] = _numbers(columns, name)
+    y, t, *moving = found
     for name in {*cluster, *growth}:
         own = _numbers(columns, name)
         differing = (own != own[first][who]) & ~(np.isnan(own) & np.isnan(own[first][who]))
@@ -123,7 +132,10 @@ def read_long(
                 "Fix: give a covariate of the person, as the first value or the mean."
             )
     gate, more = (_matrix(columns, names, len(who))[first] for names in (cluster, growth))
-    return _checked(Measured(persons, y, t, gate, more, tuple(cluster), tuple(growth), y_var, t_var))
+    return _checked(Measured(
+        persons, y, t, gate, more, tuple(cluster), tuple(growth), y_var, t_var,
+        np.stack(moving, axis=-1) if moving else None, tuple(varying),
+    ))  # fmt: skip
 
 
 def _columns(data: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -188,6 +200,8 @@ def _checked(read: Measured) -> Measured:
         (read.growth_names, read.growth, "growth_TIC"),
     ):
         _check_covariates(names, values, use, read.persons)
+    if read.varying is not None:
+        read = replace(read, varying=_checked_varying(read, seen))
     nothing = ~seen.any(axis=1)
     if nothing.all():
         raise ObservationError(
@@ -198,6 +212,24 @@ def _checked(read: Measured) -> Measured:
             f"{int(nothing.sum())} of {len(seen)} persons have no outcome; covariates alone count.", stacklevel=4
         )
     return replace(read, t=np.where(seen, read.t, np.nan))
+
+
+def _checked_varying(read: Measured, seen: np.ndarray) -> np.ndarray:
+    """Refuse time-varying covariates that are missing beside an outcome, or never vary; forget those beside none."""
+    assert read.varying is not None
+    for name, values in zip(read.varying_names, np.moveaxis(read.varying, -1, 0), strict=True):
+        lost = seen & ~np.isfinite(values)
+        if lost.any():
+            i, j = map(int, np.argwhere(lost)[0])
+            raise ObservationError(
+                f"data: TVC {name!r} is missing for person {_named(read.persons[i])} at record {j + 1}, where the "
+                f"outcome {read.y_name!r} is {read.y[i, j]:g} ({int(lost.sum())} such). Fix: impute it, or drop the "
+                "outcome.",
+                person=read.persons[i],
+            )
+        if np.ptp(values[seen]) == 0:
+            raise ObservationError(f"data: TVC {name!r} is {values[seen][0]:g} everywhere. Fix: leave it out.")
+    return np.where(seen[..., None], read.varying, np.nan)
 
 
 def _check_covariates(names: Sequence[str], values: np.ndarray, use: str, persons: np.ndarray) -> None:

@@ -30,7 +30,9 @@ class Row(NamedTuple):
     meaning: str
 
 
-def rows_of(model: Model, gate: Sequence[str], growth: Sequence[str], reference: int = 0) -> list[Row]:
+def rows_of(
+    model: Model, gate: Sequence[str], growth: Sequence[str], reference: int = 0, varying: Sequence[str] = ()
+) -> list[Row]:
     """List the parameters in the order of `values_of`.
 
     Args:
@@ -38,6 +40,7 @@ def rows_of(model: Model, gate: Sequence[str], growth: Sequence[str], reference:
         gate: names of the gate covariates.
         growth: names of the growth covariates.
         reference: the class that others are compared with, from 0.
+        varying: names of the time-varying covariates.
 
     >>> [row.parameter for row in rows_of(Model("LIN", 2), [], [])][:6]
     ['mueta0', 'mueta1', 'psi00', 'psi10', 'psi11', 'residuals']
@@ -47,6 +50,7 @@ def rows_of(model: Model, gate: Sequence[str], growth: Sequence[str], reference:
     form = model.form
     factors = [*form.factors, *([form.shape] if model.intrinsic else [])]
     marks = [str(i) for i in range(form.q)] + ["g"] * model.intrinsic
+    order = [str(v + 1) for v in range(len(varying))] if len(varying) > 1 else [""] * len(varying)
     found = []
     for k in range(1, model.n_classes + 1):
         found += [Row(k, f"mu{factor}", f"intercept of {factor}") for factor in form.factors]
@@ -62,6 +66,12 @@ def rows_of(model: Model, gate: Sequence[str], growth: Sequence[str], reference:
             found += [
                 Row(k, f"phi{a + 1}{b + 1}", f"covariance of {growth[a]} and {growth[b]}")
                 for a in range(len(growth)) for b in range(a + 1)
+            ]  # fmt: skip
+        found += [Row(k, f"kappa{mark}", f"direct effect of {name}") for mark, name in zip(order, varying, strict=True)]
+        for moment, word in (("mean", "mutvc"), ("variance", "vartvc")):
+            found += [
+                Row(k, f"{word}{mark}_{j + 1}", f"{moment} of {name} at wave {j + 1}")
+                for mark, name in zip(order, varying, strict=True) for j in range(model.waves * model.joint)
             ]  # fmt: skip
         found.append(Row(k, "residuals", "residual variance"))
     for k in range(model.n_classes):
@@ -96,7 +106,9 @@ def listed(parameters: Parameters, model: Model, reference: int = 0) -> jax.Arra
     found = []
     for k in range(model.n_classes):
         found += [told.mean[k], told.shape[k], told.chol[k][lower], told.slope[k].reshape(-1)]
-        found += [told.x_mean[k], told.x_chol[k][below], told.noise[k][None]]
+        found += [told.x_mean[k], told.x_chol[k][below]]
+        found += [] if told.varying is None else [leaf[k].reshape(-1) for leaf in told.varying]
+        found += [told.noise[k][None]]
     found += [told.gate[k] for k in range(model.n_classes) if k != reference]
     return jnp.concatenate(found)
 
@@ -111,12 +123,12 @@ def slopes_of(
 
 def ordered(parameters: Parameters, order: Sequence[int], reference: int = 0) -> Parameters:
     """Put classes in an order, and compare with a reference class."""
-    found = Parameters(*(leaf[np.asarray(order)] for leaf in parameters))
+    found: Parameters = jax.tree.map(lambda leaf: leaf[np.asarray(order)], parameters)
     return found._replace(gate=found.gate - found.gate[reference : reference + 1])
 
 
 def reported(parameters: Parameters, model: Model) -> Parameters:
-    """Take parameters in the user's units to the growth factors of reports, with covariances in place of their factors.
+    """Take parameters in the user's units to the growth factors of reports, with covariances in place of factors.
 
     A random shape comes last here, as in nlpsem.
 
@@ -140,6 +152,8 @@ def reported(parameters: Parameters, model: Model) -> Parameters:
     mean, change = jax.vmap(turn)(shape, parameters.mean)
     psi = parameters.chol @ jnp.swapaxes(parameters.chol, 1, 2)
     phi = parameters.x_chol @ jnp.swapaxes(parameters.x_chol, 1, 2)
+    varying = parameters.varying
     return parameters._replace(
-        mean=mean, chol=change @ psi @ jnp.swapaxes(change, 1, 2), slope=change @ parameters.slope, x_chol=phi
-    )
+        mean=mean, chol=change @ psi @ jnp.swapaxes(change, 1, 2), slope=change @ parameters.slope, x_chol=phi,
+        varying=None if varying is None else varying._replace(spread=varying.spread**2),
+    )  # fmt: skip

@@ -78,8 +78,7 @@ class TrajectoryFit:
         """Log-likelihood of each person (n,), without the penalty."""
         found = log_likelihood_by_person(self._standard, self.problem.panel, self.model, self.problem.width)
         seen = np.asarray(self.problem.panel.mask).sum(axis=0)
-        unit = float(np.sum(np.log(self.scaling.growth_scale))) * self.model.joint
-        return np.asarray(found) - seen * float(np.log(self.scaling.y_scale)) - unit
+        return np.asarray(found) + self.scaling.log_jacobian(seen, 1, self.model)
 
     @property
     def minus2ll(self) -> float:
@@ -95,7 +94,7 @@ class TrajectoryFit:
     def log_jacobian(self) -> float:
         """What log-likelihoods of the search lack for the user's units."""
         seen = int(np.asarray(self.problem.panel.mask).sum())
-        return self.scaling.log_jacobian(seen, self.n, self.model)
+        return float(self.scaling.log_jacobian(seen, self.n, self.model))
 
     @property
     def n_parameters(self) -> int:
@@ -164,7 +163,7 @@ class TrajectoryFit:
         comes first, as a deviation from that of the class.
         """
         at = jax.tree.map(lambda leaf: jnp.asarray(leaf)[..., None], self.parameters)
-        seen = panel(self.data.y, self.data.t, self.data.gate, self.data.growth)
+        seen = panel(self.data.y, self.data.t, self.data.gate, self.data.growth, self.data.varying)
         mean, cov = factor_scores(at, seen, self.model, self.problem.width * self.scaling.t_scale)
         return np.swapaxes(np.asarray(mean), 0, 1), np.swapaxes(np.asarray(cov), 0, 1)
 
@@ -197,7 +196,7 @@ class TrajectoryFit:
             key: a key of `jax.random`.
         """
         t = np.where(np.isfinite(self.data.t), self.data.t, 0.0)
-        drawn = draw(key, self.parameters, self.model, t, self.data.gate, self.data.growth)
+        drawn = draw(key, self.parameters, self.model, t, self.data.gate, self.data.growth, self.data.varying)
         return drawn._replace(y=np.where(np.isfinite(self.data.y), drawn.y, np.nan))
 
     def accuracy(self, labels: Any) -> float:
@@ -230,7 +229,8 @@ class TrajectoryFit:
     @cached_property
     def rows(self) -> list[Row]:
         """What is reported, in order."""
-        return rows_of(self.model, self.data.gate_names, self.data.growth_names, self.reference)
+        names = self.data.gate_names, self.data.growth_names, self.reference, self.data.varying_names
+        return rows_of(self.model, *names)
 
     @cached_property
     @doubly
@@ -289,4 +289,4 @@ class TrajectoryFit:
         return ordered(at, self.order, self.reference)
 
     def _panel(self, data: Measured) -> Panel:
-        return standardised(panel(data.y, data.t, data.gate, data.growth), self.scaling)
+        return standardised(panel(data.y, data.t, data.gate, data.growth, data.varying), self.scaling)

@@ -18,13 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from .panels import Panel
-from .parameters import Model, Parameters
+from .parameters import Model, Parameters, Varying
 
 __all__ = ["Scaling", "in_standard_units", "in_user_units", "scaling_of", "standardised"]
 
 
 class Scaling(NamedTuple):
-    """Centres and scales of the outcome (), the times (), gate covariates (p_g,) and growth covariates (p_e,)."""
+    """Centres and scales: outcome (), times (), gate (p_g,), growth (p_e,) and time-varying covariates (p_v,)."""
 
     y_centre: Any
     y_scale: Any
@@ -33,11 +33,13 @@ class Scaling(NamedTuple):
     gate_scale: Any
     growth_centre: Any
     growth_scale: Any
+    varying_centre: Any = np.zeros(0)
+    varying_scale: Any = np.ones(0)
 
-    def log_jacobian(self, outcomes: int, persons: int, model: Model) -> float:
+    def log_jacobian(self, outcomes: Any, persons: int, model: Model) -> Any:
         """What the log-likelihood in the user's units has on top of that in standard units."""
-        found = -outcomes * float(np.log(self.y_scale))
-        return found - persons * float(np.sum(np.log(self.growth_scale))) * model.joint
+        each = float(np.log(self.y_scale)) + float(np.sum(np.log(self.varying_scale))) * model.joint
+        return -outcomes * each - persons * float(np.sum(np.log(self.growth_scale))) * model.joint
 
 
 def scaling_of(panel: Panel, model: Model) -> Scaling:
@@ -51,10 +53,11 @@ def scaling_of(panel: Panel, model: Model) -> Scaling:
     seen = np.asarray(panel.mask) > 0
     y, t = np.asarray(panel.y)[seen], np.asarray(panel.t)[seen]
     gate, growth = np.asarray(panel.gate)[1:], np.asarray(panel.growth)
+    varying = np.zeros((0, 1)) if panel.varying is None else np.asarray(panel.varying)[:, seen]
     keep = 0.0 if model.intrinsic and not model.exact else 1.0
     return Scaling(
         y.mean(), y.std() or 1.0, np.ptp(t) or 1.0, gate.mean(axis=1), gate.std(axis=1, ddof=1),
-        keep * growth.mean(axis=1), growth.std(axis=1, ddof=1),
+        keep * growth.mean(axis=1), growth.std(axis=1, ddof=1), varying.mean(axis=1), varying.std(axis=1),
     )  # fmt: skip
 
 
@@ -67,6 +70,10 @@ def standardised(panel: Panel, scaling: Scaling) -> Panel:
         panel.mask,
         jnp.concatenate([panel.gate[:1], gate]),
         (panel.growth - scaling.growth_centre[:, None]) / scaling.growth_scale[:, None],
+        None
+        if panel.varying is None
+        else (panel.varying - scaling.varying_centre[:, None, None] * panel.mask[None])
+        / scaling.varying_scale[:, None, None],
     )
 
 
@@ -88,15 +95,22 @@ def in_user_units(parameters: Parameters, model: Model, scaling: Scaling) -> Par
     if model.joint:
         x_mean = x_mean * scaling.growth_scale[None] + scaling.growth_centre[None]
         x_chol = x_chol * scaling.growth_scale[None, :, None]
+    level, varying = jnp.full((model.n_classes,), scaling.y_centre), parameters.varying
+    if varying is not None:
+        effect = varying.effect * scaling.y_scale / scaling.varying_scale[None]
+        level = level - effect @ scaling.varying_centre
+        centre, spread = scaling.varying_centre[None, :, None], scaling.varying_scale[None, :, None]
+        varying = Varying(effect, varying.mean * spread + centre, varying.spread * spread)
     return Parameters(
         gate=jnp.concatenate([parameters.gate[:, :1] - (gate @ scaling.gate_centre)[:, None], gate], axis=1),
-        mean=(parameters.mean * mean_unit[None] - own).at[:, 0].add(scaling.y_centre),
+        mean=(parameters.mean * mean_unit[None] - own).at[:, 0].add(level),
         shape=shape - moved[:, :1] if model.intrinsic else shape,
         slope=slope,
         chol=parameters.chol * unit[None, :, None],
         noise=parameters.noise * scaling.y_scale**2,
         x_mean=x_mean,
         x_chol=x_chol,
+        varying=varying,
     )
 
 
@@ -106,5 +120,6 @@ def in_standard_units(parameters: Parameters, model: Model, scaling: Scaling) ->
         -scaling.y_centre / scaling.y_scale, 1 / scaling.y_scale, 1 / scaling.t_scale,
         -scaling.gate_centre / scaling.gate_scale, 1 / scaling.gate_scale,
         -scaling.growth_centre / scaling.growth_scale, 1 / scaling.growth_scale,
+        -scaling.varying_centre / scaling.varying_scale, 1 / scaling.varying_scale,
     )  # fmt: skip
     return in_user_units(parameters, model, jax.tree.map(jnp.asarray, inverse))

@@ -131,11 +131,12 @@ def simulate_trajectories(
 
 
 class Drawn(NamedTuple):
-    """Outcomes (n, J), growth covariates (n, p_e), and classes from 1 (n,)."""
+    """Outcomes (n, J), growth covariates (n, p_e), classes from 1 (n,), time-varying covariates (n, J, p_v) or None."""
 
     y: np.ndarray
     growth: np.ndarray
     labels: np.ndarray
+    varying: np.ndarray | None = None
 
 
 def draw(
@@ -145,6 +146,7 @@ def draw(
     t: np.ndarray,
     gate: np.ndarray,
     growth: np.ndarray | None = None,
+    varying: np.ndarray | None = None,
 ) -> Drawn:
     """Draw persons from a mixture.
 
@@ -155,6 +157,7 @@ def draw(
         t: times (n, J).
         gate: gate covariates (n, p_g).
         growth: growth covariates (n, p_e), which the conditional variant needs.
+        varying: time-varying covariates (n, J, p_v), likewise.
 
     >>> design = Design()
     >>> found = draw(jax.random.key(0), design.parameters, Model("BLS", 2, 2, 2), np.zeros((3, 2)), np.zeros((3, 2)))
@@ -167,7 +170,7 @@ def draw(
     share = np.exp(logits - logits.max(axis=1, keepdims=True))
     share = np.cumsum(share / share.sum(axis=1, keepdims=True), axis=1)
     label = (np.asarray(jax.random.uniform(keys[0], (n, 1))) >= share[:, :-1]).sum(axis=1)
-    mean, shape, slope, chol, noise, x_mean, x_chol = (np.asarray(leaf)[label] for leaf in parameters[1:])
+    mean, shape, slope, chol, noise, x_mean, x_chol = (np.asarray(leaf)[label] for leaf in parameters[1:8])
     if model.joint:
         growth = x_mean + np.einsum("nab,nb->na", x_chol, _normals(keys[1], x_mean.shape))
     elif growth is None:
@@ -183,8 +186,14 @@ def draw(
         y = y + form.sensitivity(jnp.asarray(t), jnp.asarray(at), intercepts) * jnp.asarray(own)
     else:
         y = form.value(jnp.asarray(t), jnp.asarray(at + own), factors)
-    spread = np.sqrt(noise)[:, None] * _normals(keys[3], t.shape)
-    return Drawn(np.asarray(y, float) + spread, growth, label + 1)
+    y = np.asarray(y, float) + np.sqrt(noise)[:, None] * _normals(keys[3], t.shape)
+    if parameters.varying is not None:
+        effect, centre, width = (np.asarray(leaf)[label] for leaf in parameters.varying)
+        if model.joint:
+            varying = np.moveaxis(centre + width * _normals(jax.random.fold_in(key, 4), centre.shape), 1, 2)
+        assert varying is not None
+        y = y + np.einsum("nv,njv->nj", effect, varying)
+    return Drawn(y, growth, label + 1, varying)
 
 
 def _normals(key: jax.Array, shape: tuple[int, ...]) -> np.ndarray:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .panels import Panel
-from .parameters import Bounds, Model, Parameters
+from .parameters import Bounds, Model, Parameters, Varying
 
 __all__ = ["random_starts", "reseeded"]
 
@@ -63,8 +63,8 @@ def reseeded(
         bounds: of a knot.
         rng: the source of randomness.
     """
-    found = Parameters(*(np.array(leaf) for leaf in at))
-    whole = _whole(panel, model)
+    found = jax.tree.map(np.array, at)
+    whole, varying = _whole(panel, model), _varying(panel, model)
     for c in np.flatnonzero(empty):
         working = _shape(model, bounds, rng)
         eta = _person_wise(panel, np.asarray(_basis(panel.t, working, model)))
@@ -72,7 +72,11 @@ def reseeded(
         found.mean[c], found.chol[c] = _moments(eta, worst, working, shape, model)
         found.shape[c], found.slope[c], found.noise[c] = shape, 0.0, NOISE
         found.x_mean[c], found.x_chol[c] = whole
-    return Parameters(np.zeros_like(found.gate), *found[1:])
+        if found.varying is not None and varying is not None:
+            for leaf, fresh in zip(found.varying, varying, strict=True):
+                leaf[c] = fresh
+    restarted: Parameters = found._replace(gate=np.zeros_like(found.gate))
+    return restarted
 
 
 def _start(panel: Panel, model: Model, bounds: Bounds, rng: np.random.Generator) -> Parameters:
@@ -99,6 +103,7 @@ def _start(panel: Panel, model: Model, bounds: Bounds, rng: np.random.Generator)
         noise=np.full(k, NOISE),
         x_mean=np.tile(x_mean, (k, 1)),
         x_chol=np.tile(x_chol, (k, 1, 1)),
+        varying=jax.tree.map(lambda leaf: np.stack([leaf] * k), _varying(panel, model)),
     )
 
 
@@ -122,6 +127,18 @@ def _whole(panel: Panel, model: Model) -> tuple[np.ndarray, np.ndarray]:
     growth = np.asarray(panel.growth) if model.joint else np.zeros((0, panel.n))
     cov = np.atleast_2d(np.cov(growth)) if len(growth) else np.zeros((0, 0))
     return growth.mean(axis=1), np.linalg.cholesky(cov)
+
+
+def _varying(panel: Panel, model: Model) -> Varying | None:
+    """No effect (p_v,), and the moments of time-varying covariates in all persons (p_v, J) each."""
+    if panel.varying is None:
+        return None
+    mask = np.asarray(panel.mask)[None]
+    seen = np.maximum(mask.sum(axis=2), 1.0)
+    mean = (np.asarray(panel.varying) * mask).sum(axis=2) / seen
+    square = ((np.asarray(panel.varying) - mean[..., None]) ** 2 * mask).sum(axis=2) / seen
+    kept = model.waves * model.joint
+    return Varying(np.zeros(len(mean)), mean[:, :kept], np.sqrt(square)[:, :kept] + SHRUNK)
 
 
 @partial(jax.jit, static_argnames="model")

@@ -1,9 +1,11 @@
-"""Planted faults in mixtures of trajectories: a gate that is not normalised, and one that sees the wrong covariates."""
+"""Planted faults in mixtures of trajectories and in what integrates their growth factors out of the program."""
+
+import importlib
 
 import jax.numpy as jnp
 
-from lawful.models.trajectories import density
-from tests.mutants.patching import patched
+from lawful.models.trajectories import density, program
+from tests.mutants.patching import patched, rewritten
 
 
 def gate_not_normalised():
@@ -26,3 +28,18 @@ def expert_covariates_in_the_gate():
         return joint
 
     return patched(density, "_joint", make)
+
+
+def gate_covariates_in_another_order():
+    """The gate of the program takes the effect of one covariate for that of another."""
+
+    def make(original):
+        return lambda gate, covariates: original(gate, covariates[::-1])
+
+    return patched(program, "log_prior_classes", make)
+
+
+def determinant_forgotten():
+    """The integral over normal sites has no determinant."""
+    owner = importlib.import_module("lawful.inference.integrate_normals")
+    return rewritten(owner, "integrated", "axis=-1) - log_det", "axis=-1)")

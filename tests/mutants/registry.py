@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lawful.inference import enumerate_sites, integrate_normals
 from lawful.inference.check import Report
 from lawful.models.llp.baselines import BagRidge
 from lawful.models.llp.feature_maps import Kernel
@@ -73,6 +74,15 @@ DENSE = Tested(
     "test_density_memberships_and_scores_are_those_of_dense_normal_laws",
     (("model", Model("BLS", 2, p_gate=2, p_growth=2)), ("missing", 0.0)),
 )
+CLOSED_FORM = Tested(
+    "tests.models.trajectories.test_program",
+    "test_the_program_without_factors_and_classes_is_the_closed_form",
+    (("model", Model("BLS", 2, p_gate=2, p_growth=2)), ("order", "growth factors first")),
+)  # fmt: skip
+EITHER_ORDER = Tested(
+    "tests.inference.test_integrate_normals", "test_normals_and_labels_go_in_either_order",
+    (("how", integrate_normals(["b"]) >> enumerate_sites(["z"])),),
+)  # fmt: skip
 STRATA = Tested(
     "tests.inference.numerics.test_resampling_law", "test_enumeration_is_the_exact_law_of_the_ancestors",
     (("name", "stratified"), ("case", "ties"), ("m", 3)),
@@ -265,6 +275,8 @@ MUTANTS = (
     Mutant("41b", "scale of a choice applied twice", programs.scaled_twice, SCALE),
     Mutant("42", "gate of experts not normalised", growth.gate_not_normalised, DENSE),
     Mutant("42b", "covariates of the experts in the gate", growth.expert_covariates_in_the_gate, DENSE),
+    Mutant("42c", "covariates of the gate in another order", growth.gate_covariates_in_another_order, CLOSED_FORM),
+    Mutant("42d", "determinant of an integral over normals forgotten", growth.determinant_forgotten, EITHER_ORDER),
     Mutant("43", "likelihood dropped", kernels.likelihood_dropped, MH),
     Mutant("44", "weights added up in single precision", populations.single_precision_sums, MILLION),
     Mutant("45", "children of the redrawn site not scored again", kernels.children_forgotten, MH),

@@ -17,6 +17,7 @@ COUNTS = [
     (Model("BLS", 1), 11),
     (Model("BLS", 3), 35),
     (Model("BLS", 2, 2, 2, intrinsic=True), 59),
+    (Model("LIN", 2, p_varying=1, waves=3), 13 + 2 * (1 + 2 * 3)),
 ]
 
 
@@ -26,7 +27,9 @@ def test_the_tree_has_the_parameters_of_the_table(model, count):
     assert model.size == count
     bounds = Bounds(jnp.zeros(()), jnp.ones(()))
     free = jnp.asarray(np.random.default_rng(0).normal(size=count))
-    flat = jax.jit(lambda free: jnp.concatenate([leaf.reshape(-1) for leaf in unpack(free, model, bounds)]))
+    flat = jax.jit(
+        lambda free: jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(unpack(free, model, bounds))])
+    )
     jacobian = [(flat(free.at[i].add(1e-6)) - flat(free)) / 1e-6 for i in range(count)]
     assert np.linalg.matrix_rank(np.array(jacobian), tol=1e-3) == count
 

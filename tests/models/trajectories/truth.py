@@ -49,7 +49,7 @@ def case(model, n=6, waves=5, seed=0, missing=0.0):
 
 def dense(model, free, arrays, width=0.0):
     """Log-likelihood by person (n,), log joint by class (n, K), factor scores by person and class, all the long way."""
-    p = [np.asarray(leaf)[..., 0] for leaf in unpack(free, model, BOUNDS)]
+    p = [np.asarray(leaf)[..., 0] for leaf in unpack(free, model, BOUNDS)[:8]]
     gate, mean, shape, slope, chol, noise, x_mean, x_chol = p
     y, t, x_gate, x_growth = arrays
     logits = np.c_[np.ones(len(y)), x_gate] @ gate.T
