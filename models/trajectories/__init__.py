@@ -5,6 +5,7 @@ posteriors, is built on it.
 """
 
 from .agreement import accuracy, entropy_index, kappa
+from .checking import checked, replicated
 from .curves import CURVES, Curve, curve_of
 from .density import (
     class_log_densities,
@@ -14,8 +15,11 @@ from .density import (
     log_prior_classes,
 )
 from .estimator import TrajectoryMixture
+from .marginal import log_likelihood
 from .panels import Panel, panel
 from .parameters import Bounds, Model, Parameters, Varying, pack, unpack
+from .posterior import TrajectoryPosterior
+from .priors import Priors, draw_parameters, parameters_of, sites_of
 from .program import trajectory_mixture
 from .reading import Measured, read_long, read_wide
 from .results import TrajectoryFit
@@ -30,24 +34,32 @@ __all__ = [
     "Model",
     "Panel",
     "Parameters",
+    "Priors",
     "Simulated",
     "TrajectoryFit",
     "TrajectoryMixture",
+    "TrajectoryPosterior",
     "Varying",
     "accuracy",
+    "checked",
     "class_log_densities",
     "curve_of",
+    "draw_parameters",
     "entropy_index",
     "factor_scores",
     "kappa",
+    "log_likelihood",
     "log_likelihood_by_person",
     "log_memberships",
     "log_prior_classes",
     "pack",
     "panel",
+    "parameters_of",
     "read_long",
     "read_wide",
+    "replicated",
     "simulate_trajectories",
+    "sites_of",
     "trajectory_mixture",
     "unpack",
 ]

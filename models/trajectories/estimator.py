@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,14 +20,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import LawfulError
+from lawful.inference.plan import one_key
 
+from ..latent_classes import ClassNumbers
+from .bayes import climbed_for, posed, sampled
 from .curves import curve_of
 from .engine import Problem
 from .panels import panel
 from .parameters import Bounds, Model, Parameters
+from .posterior import TrajectoryPosterior
+from .priors import Priors
 from .reading import Measured, read_long, read_wide
 from .results import TrajectoryFit
-from .scaling import in_standard_units, scaling_of, standardised
+from .scaling import Scaling, in_standard_units, scaling_of, standardised
 from .search import searched
 
 __all__ = ["TrajectoryMixture"]
@@ -140,6 +146,93 @@ class TrajectoryMixture:
             ObservationError: a value is missing where it must not be.
             NoFiniteStartError: no start ended at a finite likelihood.
         """
+        read = self._read(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, center_time, start, TVC)
+        with jax.enable_x64(True):
+            return self._fitted(read, start)
+
+    def fit_predict(self, data: Any, **columns: Any) -> np.ndarray:
+        """Fit, and give the most probable class of each person, from 1 (n,)."""
+        return self.fit(data, **columns).classify()
+
+    def bayes(
+        self,
+        data: Any,
+        y_var: str,
+        t_var: str,
+        records: Iterable[int] | None = None,
+        id: str | None = None,
+        cluster_TIC: Sequence[str] = (),
+        growth_TIC: Sequence[str] = (),
+        center_time: str | None = None,
+        *,
+        key: Any,
+        priors: Priors | None = None,
+        method: str = "smc",
+        **settings: Any,
+    ) -> TrajectoryPosterior:
+        """Draw from the posterior, growth factors integrated out and classes summed out, in double precision.
+
+        Args:
+            data: columns and their names as for `fit`, up to `center_time`.
+            y_var: the outcome.
+            t_var: the time.
+            records: numbers of the waves of wide data.
+            id: column of the person in long data.
+            cluster_TIC: gate covariates.
+            growth_TIC: growth covariates.
+            center_time: "own_first", or None.
+            key: a key of `jax.random`, or a seed.
+            priors: scales, in standard units; None for the default ones.
+            method: "smc", tempered sequential Monte Carlo from the prior, which visits all modes and gives the
+                evidence; or "nuts", chains from the optima of the penalised likelihood, which stay in their mode.
+            settings: of "smc": particles (1024), runs (4), which give the error of the evidence, ladder (0.7), the
+                share of the effective sample size that a temperature leaves, length (8) of the chains that move
+                particles, step_size and leapfrogs of a move; of "nuts": chains, warmup, draws.
+
+        Raises:
+            LawfulError: a setting or a column does not exist.
+            ObservationError: a value is missing where it must not be.
+        """
+        read = self._read(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, center_time)
+        with jax.enable_x64(True):
+            model, problem, scaling = self._posed(read)
+            at = posed(problem, read, scaling.t_scale, model, priors, self.knot_bounds is not None)
+            climbed = partial(climbed_for, at, model, self.n_starts, self.seed)
+            result = sampled(one_key(key), at, model, method, settings, climbed)
+        return TrajectoryPosterior(model, read, at, scaling, result, self.reference - 1)
+
+    def compare_classes(
+        self, data: Any, classes: Iterable[int] = range(1, 5), *, key: Any, criteria: bool = True,
+        priors: Priors | None = None, settings: Mapping[str, Any] | None = None, **columns: Any,
+    ) -> ClassNumbers:  # fmt: skip
+        """Compare numbers of classes: evidence with its error, and beside it BIC and ICL of the fits.
+
+        Args:
+            data: a frame, as for `fit`.
+            classes: the numbers.
+            key: a key of `jax.random`, or a seed.
+            criteria: whether the mixtures are fitted, too.
+            priors: as for `bayes`.
+            settings: as for `bayes`, by name.
+            columns: names of columns, as for `fit`.
+        """
+        evidence: dict[int, np.ndarray] = {}
+        told: dict[int, dict[str, float]] = {}
+        for k in classes:
+            model = type(self)(**{**self.get_params(), "n_classes": k, "reference": min(self.reference, k)})
+            own = jax.random.fold_in(one_key(key), k)
+            found = model.bayes(data, **columns, key=own, priors=priors, **(settings or {}))
+            evidence[k] = found.log_evidence_by_run
+            if criteria:
+                fit = model.fit(data, **columns)
+                told[k] = {"bic": fit.bic, "icl": fit.icl, "minus2ll": fit.minus2ll}
+        return ClassNumbers(evidence, told)
+
+    def _read(
+        self, data: Any, y_var: str, t_var: str, records: Any, id: str | None, cluster: Sequence[str],
+        growth: Sequence[str], center_time: str | None, start: Parameters | None = None, TVC: str | Sequence[str] = (),
+    ) -> Measured:  # fmt: skip
+        """Check the settings, and read a frame."""
         _check(self.get_params(), start)
         if (records is None) == (id is None):
             raise LawfulError(
@@ -148,17 +241,11 @@ class TrajectoryMixture:
             )
         varying = [TVC] if isinstance(TVC, str) else TVC
         if records is not None:
-            read = read_wide(data, y_var, t_var, records, cluster_TIC, growth_TIC, varying)
-        else:
-            read = read_long(data, str(id), y_var, t_var, cluster_TIC, growth_TIC, varying)
-        with jax.enable_x64(True):
-            return self._fitted(_centred(read, center_time), start)
+            return _centred(read_wide(data, y_var, t_var, records, cluster, growth, varying), center_time)
+        return _centred(read_long(data, str(id), y_var, t_var, cluster, growth, varying), center_time)
 
-    def fit_predict(self, data: Any, **columns: Any) -> np.ndarray:
-        """Fit, and give the most probable class of each person, from 1 (n,)."""
-        return self.fit(data, **columns).classify()
-
-    def _fitted(self, read: Measured, start: Parameters | None) -> TrajectoryFit:
+    def _posed(self, read: Measured) -> tuple[Model, Problem, Scaling]:
+        """Say which mixture of which data, in standard units."""
         model = Model(
             curve_of(self.curveFun).name, self.n_classes, len(read.gate_names), len(read.growth_names),
             bool(self.intrinsic), self.knot == "exact", self.covariate_density == "joint", len(read.varying_names),
@@ -171,7 +258,10 @@ class TrajectoryMixture:
         low, high = self.knot_bounds if self.knot_bounds is not None else np.quantile(times, INNER)
         bounds = Bounds(jnp.asarray(low / scaling.t_scale), jnp.asarray(high / scaling.t_scale))
         width = PEER_WIDTH / scaling.t_scale if model.curve == "BLS" and model.intrinsic and not model.exact else 0.0
-        problem = Problem(standard, bounds, jnp.asarray(width, float))
+        return model, Problem(standard, bounds, jnp.asarray(width, float)), scaling
+
+    def _fitted(self, read: Measured, start: Parameters | None) -> TrajectoryFit:
+        model, problem, scaling = self._posed(read)
         own = None if start is None else in_standard_units(jax.tree.map(jnp.asarray, start), model, scaling)
         found = searched(problem, model, self.n_starts, self.seed, self.smoothing, self.penalty == "weak", own)
         order = np.argsort(-found.shares[found.best], kind="stable")

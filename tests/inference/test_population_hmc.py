@@ -9,9 +9,6 @@ import lawful
 from lawful import inference
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
-from lawful.inference.kernels.coordinates import map_of
-from lawful.inference.population_hmc import _Scales
-from lawful.record import choices_of
 
 
 def conjugate(y):
@@ -23,23 +20,6 @@ def conjugate(y):
 
 Y = np.array([2.4, 3.1, 1.9, 2.2])
 EXACT = float(dist.MultivariateNormal(jnp.zeros(4), jnp.eye(4) + 4.0).log_prob(jnp.asarray(Y)))
-
-
-def test_scales_are_weighted_standard_deviations_and_dead_particles_do_not_count():
-    def program():
-        lawful.sample("a", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
-        lawful.sample("s", dist.LogNormal(0.0, 1.0))
-
-    maps = tuple(map_of(c) for c in choices_of(lawful.trace(program)))
-    rng = np.random.default_rng(0)
-    a, log_s, weight = rng.normal(size=(50, 2)) * [1.0, 7.0], rng.normal(size=50), rng.random(50)
-    weight[3], a[3] = 0.0, np.inf
-    found = _Scales(maps)(jnp.log(jnp.asarray(weight)), jnp.asarray(a), jnp.exp(jnp.asarray(log_s)))
-    alive = weight > 0
-    points = np.column_stack([a, log_s])[alive]
-    share = weight[alive] / weight.sum()
-    mean = share @ points
-    np.testing.assert_allclose(found, np.sqrt(share @ (points - mean) ** 2), rtol=1e-10)
 
 
 @pytest.mark.tier2
@@ -68,6 +48,8 @@ def test_what_it_cannot_move_is_told():
         inference.population_hmc(0.0)
     with pytest.raises(LawfulError, match="n_steps: expected an integer of 1 or more"):
         inference.population_hmc(0.1, 0)
+    with pytest.raises(LawfulError, match="jitter: expected a share"):
+        inference.population_hmc(jitter=1.0)
 
 
 def test_the_plan_says_how_it_moves():

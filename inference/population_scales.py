@@ -1,0 +1,149 @@
+"""Scales of a population: weighted standard deviations of its coordinates, also where elements may change names.
+
+Law: scales do not depend on the order of the particles; with exchangeable elements, neither on the names of the
+elements in any particle, and elements have one scale in common, so that a kernel with these scales treats them alike.
+
+The posterior of a mixture has a mode for each naming of its classes. The spread over all of them is no guide within
+one, so coordinates of exchangeable elements are sorted within each particle before their variances are taken: apart,
+they are those of one mode; mixed up, a little less than those of one element.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from lawful.errors import LawfulError
+
+from .kernels.frame import Frame
+
+__all__ = ["Exchangeable", "PopulationScales", "exchangeable_parts"]
+
+
+@dataclass(frozen=True)
+class Exchangeable:
+    """Coordinates of one choice that change names together.
+
+    Attributes:
+        start: where the coordinates of the choice begin in the vector.
+        shape: their shape.
+        axis: that of the elements; None where the choice sums to zero over elements, whose values are sorted then.
+        choice: number of the choice.
+    """
+
+    start: int
+    shape: tuple[int, ...]
+    axis: int | None
+    choice: int
+
+    @property
+    def stop(self) -> int:
+        """Where they end."""
+        return self.start + math.prod(self.shape)
+
+
+def exchangeable_parts(frame: Frame, plate: str, name: str) -> tuple[Exchangeable, ...]:
+    """Find the choices whose elements are exchangeable: those in a plate, and those that sum to zero over it.
+
+    Args:
+        frame: the program.
+        plate: name of the plate.
+        name: the kernel that asks, for messages.
+
+    Raises: LawfulError where the program has no such plate.
+    """
+    found: list[Exchangeable] = []
+    size, start = None, 0
+    for choice in frame.choices:
+        size = next((each.size for each in choice.frames if each.name == plate), size)
+    for number, (choice, shape) in enumerate(zip(frame.choices, frame.shapes, strict=True)):
+        batch = len(choice.loops) + len(getattr(choice.law, "units", ()))
+        dims = [each.dim for each in choice.frames if each.name == plate]
+        if dims:
+            found.append(Exchangeable(start, shape, batch + dims[0], number))
+        elif choice.full_shape and choice.full_shape[-1] == size and _sums_to_zero(choice.law):
+            found.append(Exchangeable(start, shape, None, number))
+        start += math.prod(shape)
+    if size is None:
+        known = sorted({each.name for choice in frame.choices for each in choice.frames})
+        raise LawfulError(
+            f"{name}: exchangeable={plate!r}, and no choice stands in a plate of that name; the program has: "
+            f"{', '.join(known) or 'none'}. Fix: name one of these."
+        )
+    return tuple(found)
+
+
+def _sums_to_zero(law: Any) -> bool:
+    """Tell a site whose last axis sums to zero."""
+    tree = getattr(getattr(law, "base", law), "tree", None)
+    if tree is None:
+        return False
+    distribution = jax.tree.unflatten(tree, [0.0] * tree.num_leaves)
+    while isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
+        distribution = distribution.base_dist
+    return isinstance(distribution, dist.ZeroSumNormal) and len(distribution.event_shape) == 1
+
+
+@dataclass(frozen=True)
+class PopulationScales:
+    """Weighted standard deviations of coordinates; one in which all particles agree has the scale 1."""
+
+    parts: tuple[Exchangeable, ...] = ()
+
+    def __call__(self, log_weight: jax.Array, points: jax.Array, *values: jax.Array) -> jax.Array:
+        """Compute them.
+
+        Args:
+            log_weight: of the particles (N,); NaN and -inf are no weight.
+            points: their coordinates (N, d).
+            values: of the choices that sum to zero (N, ...), in the order of `parts`.
+
+        >>> two = Exchangeable(0, (2,), 0, 0)  # a mixture with names at random
+        >>> points = jnp.array([[3.1, -3.0], [-3.0, 2.9], [2.9, -3.0], [-3.0, 3.1]])
+        >>> PopulationScales((two,))(jnp.zeros(4), points).round(3).tolist(), float(points[:, 0].std().round(1))
+        ([0.071, 0.071], 3.0)
+        """
+        log_weight = jnp.where(jnp.isnan(log_weight), -jnp.inf, log_weight)
+        top = jnp.max(log_weight)
+        weight = jnp.exp(log_weight - jnp.where(jnp.isfinite(top), top, 0.0))
+        total = jnp.sum(weight)
+        share = weight / jnp.where(total > 0, total, 1.0)
+        points = points.astype(log_weight.dtype)
+        variance = _variance(share, points)
+        rest = list(values)
+        for part in self.parts:
+            own = _pooled(share, points, part) if part.axis is not None else _centred(share, rest.pop(0), part)
+            variance = variance.at[part.start : part.stop].set(own.reshape(-1).astype(variance.dtype))
+        return jnp.where(variance > 0, jnp.sqrt(variance), 1.0)
+
+    @property
+    def extra(self) -> tuple[int, ...]:
+        """Numbers of the choices whose values are wanted, too."""
+        return tuple(part.choice for part in self.parts if part.axis is None)
+
+
+def _variance(share: jax.Array, points: jax.Array) -> jax.Array:
+    """Weighted variances over the first axis; a particle of weight 0 may lie at infinity."""
+    share = share.reshape(-1, *(1,) * (points.ndim - 1))
+    safe = jnp.where(share > 0, points, 0.0)
+    mean = jnp.sum(share * safe, axis=0, keepdims=True)
+    return jnp.sum(share * (safe - mean) ** 2, axis=0)
+
+
+def _pooled(share: jax.Array, points: jax.Array, part: Exchangeable) -> jax.Array:
+    """One variance for all elements: the mean of those of the sorted ones."""
+    assert part.axis is not None
+    columns = points[:, part.start : part.stop].reshape(-1, *part.shape)
+    each = _variance(share, jnp.sort(columns, axis=part.axis + 1))
+    return jnp.broadcast_to(jnp.mean(each, axis=part.axis, keepdims=True), part.shape)
+
+
+def _centred(share: jax.Array, values: jax.Array, part: Exchangeable) -> jax.Array:
+    """One variance for the coordinates of values that sum to zero, which are fewer by one, at the same distances."""
+    each = _variance(share, jnp.sort(values, axis=-1))
+    return jnp.broadcast_to(jnp.sum(each, axis=-1, keepdims=True) / max(part.shape[-1], 1), part.shape)

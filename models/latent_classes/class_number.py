@@ -1,0 +1,65 @@
+"""The number of classes: evidence with its error beside information criteria, one row a number.
+
+Law: with a prior that treats classes alike the evidence needs no K!; probabilities are those of numbers that were
+equally likely before.
+
+Source: specification section 9.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lawful.inference.evidence import pooled_evidence
+
+__all__ = ["ClassNumbers"]
+
+
+@dataclass(frozen=True)
+class ClassNumbers:
+    """A comparison of numbers of classes.
+
+    Attributes:
+        log_evidence: of each independent run, by the number of classes (runs,).
+        criteria: further numbers by the number of classes, as bic and icl.
+    """
+
+    log_evidence: Mapping[int, np.ndarray]
+    criteria: Mapping[int, Mapping[str, float]]
+
+    @property
+    def table(self) -> Any:
+        """A frame of pandas: log evidence, its error and its spread over runs, probability, criteria.
+
+        `error` is that of the pooled value, NaN for one run; `spread` is the standard deviation of a run.
+        """
+        import pandas
+
+        pooled = {k: pooled_evidence(runs) for k, runs in self.log_evidence.items()}
+        top = max(value for value, _ in pooled.values())
+        weight = {k: float(np.exp(value - top)) for k, (value, _) in pooled.items()}
+        rows = []
+        for k, runs in self.log_evidence.items():
+            spread = float(np.std(runs, ddof=1)) if len(runs) > 1 else float("nan")
+            rows.append({
+                "log_evidence": pooled[k][0], "error": pooled[k][1], "spread": spread,
+                "probability": weight[k] / sum(weight.values()), **self.criteria.get(k, {}),
+            })  # fmt: skip
+        return pandas.DataFrame(rows, index=pandas.Index(list(self.log_evidence), name="classes"))
+
+    @property
+    def best(self) -> int:
+        """The number of the highest evidence.
+
+        >>> ClassNumbers({1: np.array([-3.0, -3.1]), 2: np.array([-1.0, -1.2])}, {}).best
+        2
+        """
+        return max(self.log_evidence, key=lambda k: pooled_evidence(self.log_evidence[k])[0])
+
+    def best_by(self, criterion: str) -> int:
+        """The number of the lowest value of a criterion."""
+        return min(self.criteria, key=lambda k: self.criteria[k][criterion])

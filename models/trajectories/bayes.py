@@ -1,0 +1,175 @@
+"""The Bayesian fit: growth factors integrated out, classes summed out, a posterior over the parameters of the classes.
+
+Law: the program below is the prior times the likelihood, in standard units; its evidence is that of the data. It is
+unchanged when classes change their names, so its posterior has a mode for each naming: sequential Monte Carlo from the
+prior visits them all, chains stay in one, and summaries do not depend on which.
+
+Source: specification sections 9.1 and 9.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import lawful
+from lawful import inference
+from lawful.errors import LawfulError
+from lawful.inference import Result
+
+from .engine import Problem
+from .marginal import log_likelihood
+from .panels import Panel
+from .parameters import Bounds, Model, unpack
+from .priors import Priors, draw_parameters, sites_of
+from .reading import Measured
+from .search import Search, searched
+
+__all__ = ["Posed", "posed", "posterior_program", "sampled"]
+
+OUTER = (0.05, 0.95)  # quantiles of the observed times that knots lie between
+SMOOTH = 0.02  # width of kinks, in median gaps between waves
+STEP, LEAPFROGS, JITTER = 0.35, 6, 0.5  # of moves, in standard deviations of the particles
+LENGTH = 8  # states of a chain between two temperatures
+LEFT = 0.7  # of the effective sample size, at the next temperature
+
+
+class Posed(NamedTuple):
+    """What a posterior is conditioned on, in standard units: arguments of the program.
+
+    Attributes:
+        priors: scales.
+        panel: the persons.
+        knots: what knots lie between.
+        width: of the smoothing of kinks.
+    """
+
+    priors: Priors
+    panel: Panel
+    knots: Bounds
+    width: Any
+
+
+def posed(
+    problem: Problem, data: Measured, t_scale: Any, model: Model, priors: Priors | None = None, bounded: bool = False
+) -> Posed:
+    """Pose the Bayesian problem that belongs to a problem of maximum likelihood.
+
+    Args:
+        problem: the persons in standard units.
+        data: the same in the user's units.
+        t_scale: the unit of time.
+        model: which mixture.
+        priors: scales; None for the default ones.
+        bounded: whether knots keep the bounds of the problem; else they lie between the outer times.
+    """
+    outer = np.quantile(data.t[np.isfinite(data.t)], OUTER) / t_scale
+    low, high = problem.bounds if bounded else outer
+    width = SMOOTH * _median_gap(data.t) / t_scale if model.curve == "BLS" else 0.0
+    scales = Priors() if priors is None else priors
+    as_array = lambda x: jnp.asarray(x, problem.panel.y.dtype)  # noqa: E731
+    return Posed(
+        jax.tree.map(as_array, scales), problem.panel, Bounds(as_array(low), as_array(high)),
+        jnp.maximum(as_array(width), problem.width),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def posterior_program(model: Model) -> Callable[..., None]:
+    """Give the program of a posterior: a function of `Posed`, the same one for the same model.
+
+    >>> posterior_program(Model("LIN", 2)) is posterior_program(Model("LIN", 2))
+    True
+    """
+
+    def trajectories(at: Posed) -> None:
+        parameters = draw_parameters(model, at.priors, at.knots)
+        lawful.factor("persons", log_likelihood(parameters, at.panel, model, at.width))
+
+    return trajectories
+
+
+def sampled(
+    key: jax.Array, at: Posed, model: Model, method: str, settings: Mapping[str, Any], climbed: Callable[[], Search]
+) -> Result:
+    """Draw from the posterior.
+
+    Args:
+        key: a key of `jax.random`.
+        at: what it is conditioned on.
+        model: which mixture.
+        method: "smc", tempered sequential Monte Carlo from the prior; or "nuts", chains from the optima.
+        settings: particles and runs of the first; chains, warmup and draws of the second.
+        climbed: gives the optima.
+
+    Raises: LawfulError for a method or a setting that does not exist.
+    """
+    known: dict[str, dict[str, Any]] = {
+        "smc": {
+            "particles": 1024, "runs": 4, "ladder": LEFT, "length": LENGTH, "step_size": STEP, "leapfrogs": LEAPFROGS,
+        },
+        "nuts": {"chains": 4, "warmup": 500, "draws": 500},
+    }  # fmt: skip
+    if method not in known:
+        raise LawfulError(f"bayes: method={method!r}, expected one of {[*known]}. Fix: give one of these.")
+    unknown = sorted(settings.keys() - known[method].keys())
+    if unknown:
+        raise LawfulError(f"bayes: method {method!r} has no setting {unknown}. Fix: take some of {[*known[method]]}.")
+    chosen = {**known[method], **settings}
+    if method == "smc":
+        return _tempered(model, **chosen)(key, at)
+    plan = _chains(model, **chosen)
+    plan.init = _starts(climbed(), at, model, chosen["chains"])
+    return plan(key, at)
+
+
+@lru_cache(maxsize=64)
+def _tempered(
+    model: Model, particles: int, runs: int, ladder: float, length: int, step_size: float, leapfrogs: int
+) -> Any:
+    """Build the sampler once for each structure, so that a second data set of the same shape finds it compiled."""
+    if particles % length:
+        raise LawfulError(
+            f"bayes: {particles} particles are no whole number of chains of {length} states. Fix: give a multiple."
+        )
+    alike = "class" if model.n_classes > 1 else None
+    kernel = inference.population_hmc(step_size, leapfrogs, jitter=JITTER, exchangeable=alike)
+    return inference.tempered_smc(
+        posterior_program(model), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(ladder),
+        chains=particles // length,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _chains(model: Model, chains: int, warmup: int, draws: int) -> Any:
+    """Build the chains once for each structure; where they begin is known at the call."""
+    return inference.mcmc(
+        posterior_program(model), inference.kernels.nuts(), chains=chains, warmup=warmup, draws=draws, init={}
+    )
+
+
+def _starts(search: Search, at: Posed, model: Model, chains: int) -> dict[str, Any]:
+    """Give each chain one of the regular ends of a search, the highest first, all of them in turn."""
+    value = np.where(search.degenerate | ~np.isfinite(search.value), -np.inf, search.value)
+    order = np.argsort(-value, kind="stable")
+    near = order[value[order] > value[order[0]] - 1.0]
+    chosen = np.resize(near if len(near) else order[:1], chains)
+    ends = [unpack(jnp.asarray(search.free[i]), model, at.knots) for i in chosen]
+    return sites_of(jax.tree.map(lambda *leaves: jnp.stack(leaves), *ends), model, at.knots)
+
+
+def climbed_for(at: Posed, model: Model, n_starts: int, seed: int) -> Search:
+    """Climb the penalised likelihood, whose optima lie off the boundary, with knots between those of the prior."""
+    return searched(Problem(at.panel, at.knots, at.width), model, n_starts, seed, penalised=True)
+
+
+def _median_gap(t: np.ndarray) -> float:
+    """Give the median time between two waves of a person."""
+    gaps = np.diff(np.sort(np.where(np.isfinite(t), t, np.nan), axis=1), axis=1)
+    gaps = gaps[np.isfinite(gaps) & (gaps > 0)]
+    return float(np.median(gaps)) if len(gaps) else 0.0

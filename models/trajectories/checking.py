@@ -1,0 +1,99 @@
+"""Posterior predictive checks: data drawn anew from the posterior beside the data.
+
+Law: what was missing is missing in every replicate; under the model the rank of an observed statistic among those of
+replicates is spread over its range, so that probabilities near 0 or 1 tell what the model does not reproduce.
+
+Reference: Gelman, Meng and Stern (1996), Posterior predictive assessment of model fitness via realized discrepancies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from lawful.inference.plan import one_key
+
+from .parameters import Parameters
+from .posterior import TrajectoryPosterior
+from .results import doubly
+from .simulate import draw
+
+__all__ = ["STATISTICS", "checked", "replicated"]
+
+
+def _neighbours(y: np.ndarray) -> np.ndarray:
+    """Correlation of each wave with the next, over persons seen at both."""
+    found = []
+    for one, two in zip(y.T[:-1], y.T[1:], strict=True):
+        both = np.isfinite(one) & np.isfinite(two)
+        found.append(np.corrcoef(one[both], two[both])[0, 1] if both.sum() > 2 else np.nan)
+    return np.array(found)
+
+
+def _skewness(y: np.ndarray) -> np.ndarray:
+    centred = y - np.nanmean(y, axis=0)
+    return np.nanmean(centred**3, axis=0) / np.nanmean(centred**2, axis=0) ** 1.5
+
+
+STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": lambda y: np.nanmean(y, axis=0),
+    "sd": lambda y: np.nanstd(y, axis=0),
+    "skewness": _skewness,
+    "correlation with the next": _neighbours,
+}
+
+
+@doubly
+def replicated(posterior: TrajectoryPosterior, key: Any, draws: int = 200) -> np.ndarray:
+    """Draw outcomes anew (draws, n, J), at the persons' times and gate covariates, in the user's units.
+
+    Args:
+        posterior: draws of the parameters, of which evenly spaced ones are taken.
+        key: a key of `jax.random`, or a seed.
+        draws: how many replicates.
+    """
+    data, total = posterior.data, math.prod(posterior.shape)
+    flat = Parameters(*(leaf.reshape(total, *leaf.shape[2:]) for leaf in posterior.parameters))
+    t = np.where(np.isfinite(data.t), data.t, 0.0)
+    chosen = np.linspace(0, total - 1, min(draws, total)).round().astype(int)
+    seen, found = np.isfinite(data.y), []
+    for own, place in zip(jax.random.split(one_key(key), len(chosen)), chosen, strict=True):
+        at = Parameters(*(leaf[place] for leaf in flat))
+        found.append(np.where(seen, draw(own, at, posterior.model, t, data.gate, data.growth).y, np.nan))
+    return np.stack(found)
+
+
+def checked(
+    posterior: TrajectoryPosterior,
+    key: Any,
+    draws: int = 200,
+    statistics: Mapping[str, Callable[[np.ndarray], Any]] | None = None,
+) -> Any:
+    """Compare statistics of the data with those of replicates.
+
+    Args:
+        posterior: draws of the parameters.
+        key: a key of `jax.random`, or a seed.
+        draws: how many replicates.
+        statistics: functions of outcomes (n, J), NaN where missing, to a number or one a wave; by default mean,
+            standard deviation and skewness of each wave, and the correlation of neighbours.
+
+    Returns: a frame of pandas: statistic, place, observed, mean, lower and upper (95 %) of replicates, and
+        `probability`, the share of replicates that are at least as large, ties counted half.
+    """
+    import pandas
+
+    again, rows = replicated(posterior, key, draws), []
+    for name, function in (STATISTICS if statistics is None else statistics).items():
+        seen = np.atleast_1d(function(posterior.data.y))
+        drawn = np.stack([np.atleast_1d(function(y)) for y in again])
+        lower, upper = np.quantile(drawn, [0.025, 0.975], axis=0)
+        share = np.mean((drawn > seen) + 0.5 * (drawn == seen), axis=0)
+        for place in range(len(seen)):
+            told = (seen[place], drawn[:, place].mean(), lower[place], upper[place], share[place])
+            rows.append((name, place + 1, *map(float, told)))
+    return pandas.DataFrame(rows, columns=["statistic", "place", "observed", "mean", "lower", "upper", "probability"])

@@ -1,0 +1,133 @@
+"""The Bayesian fit on a few persons: its parts fit together, names change nothing, evidence is that of the data."""
+
+import jax
+import numpy as np
+import pytest
+
+from lawful import inference
+from lawful.errors import LawfulError
+from lawful.models.trajectories import TrajectoryMixture, checked, replicated
+from lawful.models.trajectories.bayes import posterior_program
+
+SMALL = {"particles": 128, "runs": 2, "leapfrogs": 4}
+WIDE = {"y_var": "Y", "t_var": "T", "records": range(1, 4)}
+
+
+def lines(n=30, seed=0, gap=4.0):
+    """Two classes of straight lines, three waves, one gap in the data."""
+    rng = np.random.default_rng(seed)
+    label = np.arange(n) % 2
+    t = np.tile(np.array([0.0, 2.0, 5.0]), (n, 1)) + 0.2 * rng.uniform(size=(n, 3))
+    level, slope = gap * label + rng.normal(size=n), 1.0 - 2.0 * label + 0.3 * rng.normal(size=n)
+    y = 50 + 10 * (level[:, None] + slope[:, None] * t + 0.5 * rng.normal(size=(n, 3)))
+    y[0, 1] = np.nan
+    data = {f"Y{j + 1}": y[:, j] for j in range(3)} | {f"T{j + 1}": t[:, j] for j in range(3)}
+    return data, label
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    data, label = lines()
+    return TrajectoryMixture(2, "LIN").bayes(data, **WIDE, key=0, **SMALL), label
+
+
+def test_summaries_are_in_the_users_units_and_of_one_shape(fitted):
+    found, label = fitted
+    table = found.estimates()
+    assert list(table["class"].unique()) == [1, 2] and len(table) == found.values.shape[-1] == len(found.rows)
+    assert found.values.shape[:2] == found.shape == (2, 128)
+    level = table[table.parameter == "mueta0"]["mean"].to_numpy()
+    assert sorted(level) == pytest.approx([50, 90], abs=12)
+    w = found.class_probabilities()
+    assert w.shape == (30, 2) and w.sum(axis=1) == pytest.approx(np.ones(30))
+    first = found.classify() == 1
+    assert max(np.mean(first == label), np.mean(first != label)) > 0.9
+    bands = found.class_intervals()
+    assert bands.shape == (30, 2, 2) and np.all(bands[..., 0] <= bands[..., 1])
+    assert found.occupied().sum() == pytest.approx(1.0) and found.occupied()[1] > 0.99
+    pairs = found.co_membership()
+    assert pairs[np.ix_(label == 0, label == 0)].mean() > 0.8 > 0.2 > pairs[np.ix_(label == 0, label == 1)].mean()
+    curve = found.curves([0.0, 5.0])
+    assert curve.shape == (2, 2, 3) and np.all((curve[..., 1] < curve[..., 0]) & (curve[..., 0] < curve[..., 2]))
+    ranks = found.sorted_functionals()
+    assert list(ranks.functional) == ["size", "size"] and ranks["mean"].sum() == pytest.approx(1.0)
+    assert np.isfinite(found.log_evidence_by_run).all() and found.log_evidence_error > 0
+
+
+def test_t12_names_that_draws_had_and_the_order_of_chains_change_nothing(fitted):
+    from dataclasses import replace
+
+    found, _ = fitted
+    rng = np.random.default_rng(0)
+    turned = rng.integers(2, size=found.shape).astype(bool)
+
+    def renamed(name, array):
+        array = np.asarray(array)
+        axis = -1 if name == "gate" else 2
+        mask = turned.reshape(*found.shape, *(1,) * (array.ndim - 2))
+        return np.where(mask, np.flip(array, axis), array)[::-1, ::-1]
+
+    sites = {name: renamed(name, array) for name, array in found.result.posterior.items()}
+    other = replace(found, result=replace(found.result, _posterior=sites))
+    one, two = found.estimates(), other.estimates()
+    np.testing.assert_allclose(one[["mean", "sd", "lower", "upper"]], two[["mean", "sd", "lower", "upper"]], rtol=1e-9)
+    np.testing.assert_allclose(found.class_probabilities(), other.class_probabilities(), atol=1e-12)
+    np.testing.assert_allclose(found.class_intervals(), other.class_intervals(), atol=1e-9)
+    np.testing.assert_allclose(found.co_membership(), other.co_membership(), atol=1e-12)
+    np.testing.assert_allclose(found.curves([1.0]), other.curves([1.0]), rtol=1e-10)
+
+
+def test_the_tree_has_named_axes_and_a_log_likelihood_for_each_person(fitted):
+    found, _ = fitted
+    tree = found.to_datatree()
+    assert tree["posterior"]["mean"].dims == ("chain", "draw", "class", "factor")
+    assert tree["posterior"]["covariance"].shape == (2, 128, 2, 2, 2)
+    assert list(tree["posterior"]["factor"].values) == ["eta0", "eta1"]
+    persons = tree["log_likelihood"]["persons"]
+    assert persons.dims == ("chain", "draw", "person") and persons.shape[2] == 30
+    assert "sample_stats_smc" in tree.children and "observed_data" in tree.children
+    fit = TrajectoryMixture(2, "LIN", n_starts=4).fit(lines()[0], **WIDE)
+    best = float(persons.sum("person").max())
+    assert -0.5 * fit.minus2ll - 12 < best < -0.5 * fit.minus2ll  # below the maximum, and in its units
+
+
+def test_replicates_keep_gaps_and_statistics_that_the_model_reproduces_are_not_extreme(fitted):
+    found, _ = fitted
+    again = replicated(found, 0, 20)
+    assert again.shape == (20, 30, 3) and np.isnan(again[:, 0, 1]).all() and np.isnan(again).sum() == 20
+    table = checked(found, 1, 40, {"mean": lambda y: np.nanmean(y, axis=0), "largest": lambda y: np.nanmax(y) + 1e4})
+    assert list(table.place) == [1, 2, 3, 1]
+    assert table.probability[:3].between(0.02, 0.98).all() and table.probability[3] == 0.0
+
+
+def test_a_second_data_set_of_the_same_shape_finds_its_program_compiled(fitted):
+    from lawful.models.trajectories.bayes import _tempered
+
+    before = _tempered.cache_info().currsize
+    found, _ = fitted
+    data, _ = lines(seed=1)
+    again = TrajectoryMixture(2, "LIN").bayes(data, **WIDE, key=1, **SMALL)
+    assert _tempered.cache_info().currsize == before
+    assert again.result.form is found.result.form
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [({"method": "em"}, "em"), ({"chains": 3}, "chains"), ({"particles": 100}, "whole number of chains")],
+)
+def test_wrong_settings_are_refused(settings, named):
+    with pytest.raises(LawfulError, match=named) as error:
+        TrajectoryMixture(1, "LIN").bayes(lines()[0], **WIDE, key=0, **settings)
+    assert "Fix:" in str(error.value)
+
+
+def test_evidence_is_that_of_importance_sampling_from_the_prior():
+    """Four persons, one class: 40,000 draws of the prior against tempered runs, within six standard errors."""
+    data = {name: column[:4] for name, column in lines()[0].items()}
+    found = TrajectoryMixture(1, "LIN").bayes(data, **WIDE, key=2, **{**SMALL, "runs": 20})
+    with jax.enable_x64(True):
+        plan = inference.importance(posterior_program(found.model), particles=20_000, runs=2, keep="last")
+        log_z = np.asarray(plan(jax.random.key(3), found.at).log_evidence)
+    ratio = np.exp(np.asarray(found.result.log_evidence) - log_z.mean())
+    assert abs(ratio.mean() - 1) < 6 * np.hypot(ratio.std(ddof=1) / 20**0.5, abs(log_z[0] - log_z[1]) + 0.02)
+    assert ratio.std() < 0.6
