@@ -7,7 +7,7 @@ a resampled particle keeps it too, each state being one particle of the same wei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -38,12 +38,14 @@ class Move:
         shared: the shared values, in the population's block.
         info: names of the kernel's numbers.
         carries_parts: whether the state ends with rest and slope, or with their sum, the log density.
+        learn: gives what the kernel remembers after a stage, from what it remembered and the mean acceptance.
     """
 
     form: Form
     shared: tuple[Var, ...]
     info: tuple[str, ...]
     carries_parts: bool
+    learn: Callable[[jax.Array, jax.Array], jax.Array] | None = None
 
 
 @runtime_checkable
@@ -114,7 +116,7 @@ def moved(on: OnPath, population: Population, kernel: Any, steps: int) -> Popula
     values = _with_parts(on, population.block, move, last, population.plate)
     for name, number in info.items():
         population.trail.note(name, number)
-    return population.next_stage(values=values)
+    return population.next_stage(values=values, pending=_learned(on, population.block, move, info))
 
 
 def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -> Population:
@@ -143,7 +145,15 @@ def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -
     )
     for name, number in info.items():
         population.trail.note(name, number)
-    return population.next_stage(values=values, weight=weight, log_weight=log_weight, ess=ess)
+    pending = _learned(on, block, move, info)
+    return population.next_stage(values=values, weight=weight, log_weight=log_weight, ess=ess, pending=pending)
+
+
+def _learned(on: OnPath, block: Block, move: Move, info: Mapping[str, Var]) -> OnPath:
+    """Append what the kernel remembers of a stage."""
+    if move.learn is None or on.memory is None:
+        return on
+    return replace(on, memory=block.det(move.learn, on.memory, info["acceptance_rate"], label="what is remembered"))
 
 
 def _join(start: jax.Array, later: jax.Array) -> jax.Array:

@@ -87,6 +87,7 @@ class OnPath:
         step: the ladder's numbers for the next stage.
         weighed: the particles as they were weighed at this point; None at the start.
         ended: whether all stages are run.
+        memory: what a kernel has learned in the stages before, a number; 0 at the start.
     """
 
     tempered: Tempered
@@ -96,6 +97,7 @@ class OnPath:
     step: tuple[Var, ...] = ()
     weighed: Weighed | None = None
     ended: bool = False
+    memory: Var | None = None
 
     def advance(self, population: Population) -> Population:
         """Go to the next point of the ladder; the weights follow."""
@@ -135,7 +137,9 @@ class OnPath:
         block, blocks, ladder = population.block, self.tempered.blocks, self.tempered.ladder
         assert population.weight is not None and population.ess is not None
         xs = [block.constant(numbers) for numbers in ladder.steps(blocks)]
-        state = (*population.values, population.log_weight, population.weight, population.ess, self.block, self.power)
+        memory = block.constant(jnp.zeros((), self.power.dtype)) if self.memory is None else self.memory
+        scalars = (population.weight, population.ess, memory, self.block, self.power)
+        state = (*population.values, population.log_weight, *scalars)
         shared = tuple(v.like() for v in self.inputs)
         before = tuple(v.like() for v in state)
         numbers = tuple(Var(x.shape[1:], x.dtype) for x in xs)
@@ -143,8 +147,8 @@ class OnPath:
         if isinstance(ladder, AdaptiveLadder):
             stage = _unless_at_end(stage, len(state), names, len(shared), blocks)
         carry, ys = block.loop(stage, ladder.stages(blocks), self.inputs, state, xs)
-        *values, log_weight, weight, size, at, power = carry
-        done = replace(self, block=at, power=power, ended=True)
+        *values, log_weight, weight, size, memory, at, power = carry
+        done = replace(self, block=at, power=power, ended=True, memory=memory)
         return replace(
             population, values=tuple(values), log_weight=log_weight, weight=weight, ess=size, pending=done,
             trail=Trail(stats=[dict(zip(names, ys, strict=True))]), stage=population.stage + 1,
@@ -160,10 +164,10 @@ class OnPath:
     ) -> tuple[Form, tuple[str, ...]]:
         """Write one stage: inputs are (the program's, the state, the ladder's numbers), outputs (the state, stats)."""
         inner = Block()
-        *values, log_weight, weight, size, at, power = before
+        *values, log_weight, weight, size, memory, at, power = before
         inside = replace(
             population, block=inner, inputs=(), values=tuple(values), log_weight=log_weight, weight=weight, ess=size,
-            pending=replace(self, inputs=shared, block=at, power=power, step=numbers), trail=Trail(),
+            pending=replace(self, inputs=shared, block=at, power=power, step=numbers, memory=memory), trail=Trail(),
             scope=(*population.scope, "stage"), stage=0,
         )  # fmt: skip
         after = step(inside)
@@ -175,7 +179,8 @@ class OnPath:
         size = after.ess or inner.det(ess, after.weight, label="effective size")
         stats = {f"{name}{i or ''}": v for i, part in enumerate(after.trail.stats) for name, v in part.items()}
         there = after.pending
-        state = (*after.values, after.log_weight, after.weight, size, there.block, there.power)
+        assert there.memory is not None
+        state = (*after.values, after.log_weight, after.weight, size, there.memory, there.block, there.power)
         return inner.form((*shared, *before, *numbers), (*state, *stats.values())), tuple(stats)
 
     def finish(self, population: Population) -> Population:

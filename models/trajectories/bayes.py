@@ -138,7 +138,7 @@ def _tempered(
             f"bayes: {particles} particles are no whole number of chains of {length} states. Fix: give a multiple."
         )
     alike = "class" if model.n_classes > 1 else None
-    kernel = inference.population_hmc(step_size, leapfrogs, jitter=JITTER, exchangeable=alike)
+    kernel = inference.population_hmc(step_size, leapfrogs, jitter=JITTER, exchangeable=alike, adapt=True)
     return inference.tempered_smc(
         posterior_program(model), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(ladder),
         chains=particles // length,

@@ -91,11 +91,17 @@ def _in_batches(function: Any, batch: int) -> Any:
             return [found for found in jax.tree.leaves(function(*jax.tree.unflatten(tree, whole))) if found.size]
 
         moving = [leaf for leaf, flag in zip(leaves, flags, strict=True) if flag]
-        found = iter(jax.lax.map(one, moving, batch_size=min(batch, size)))  # which takes no array without entries
+        found = iter(jax.lax.map(one, moving, batch_size=_divisor(size, batch)))  # which takes no array without entries
         outputs = [next(found) if math.prod(s.shape) else jnp.zeros((size, *s.shape), s.dtype) for s in shapes]
         return jax.tree.unflatten(out_tree, outputs), jax.tree.unflatten(out_tree, [True] * len(outputs))
 
     return mapped
+
+
+def _divisor(size: int, most: int) -> int:
+    """Give a batch that leaves no rest, which would be compiled apart; the largest one where there is none near."""
+    best = max(each for each in range(1, min(size, most) + 1) if size % each == 0)
+    return best if 4 * best >= min(size, most) else min(size, most)
 
 
 def _one(leaves: list[Any], flags: list[bool], tree: Any) -> Any:

@@ -9,7 +9,7 @@ from lawful.models.trajectories import Model, log_likelihood_by_person, marginal
 
 from . import truth
 
-MODEL = Model("BLS", 2, p_gate=1, p_growth=1)
+MODEL = Model("LIN", 2, p_gate=1, joint=False)
 
 
 def test_value_and_gradient_are_those_of_the_sum_over_persons_in_batches_too(monkeypatch):
