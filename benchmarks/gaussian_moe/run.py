@@ -1,6 +1,7 @@
 """Study the rates of Gaussian mixtures of experts: `python benchmarks/gaussian_moe/run.py`; see ../README.md.
 
-A run goes on where it stopped: a study and a size that are in the file of records are not run again.
+A run goes on where it stopped: a replication that is in the file of records is not run again. What the bars read is run
+first.
 """
 
 import argparse
@@ -8,7 +9,7 @@ import csv
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ if __name__ == "__main__":
     os.environ["JAX_ENABLE_X64"] = "1"  # losses and curvatures need it
 
 from benchmarks.gaussian_moe.bars import Bar, bars_of_information, bars_of_rates
-from benchmarks.gaussian_moe.catalogue import QUICK, SIZES, STUDIES
+from benchmarks.gaussian_moe.catalogue import QUICK, SIZES, STUDIES, in_order
 from benchmarks.harness.environments import ignored_folder
 from benchmarks.harness.records import commit
 from lawful.models.gaussian_moe import Rates
-from lawful.models.gaussian_moe.rates import measured, slope_of
+from lawful.models.gaussian_moe.rates import slope_of
+from lawful.models.gaussian_moe.replications import measured
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
 RESULTS, PARTIAL = BENCHMARKS / "results" / "gaussian_moe", BENCHMARKS / ".partial" / "gaussian_moe"
@@ -38,6 +40,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--replications", type=int, default=40)
     parser.add_argument("--quick", action="store_true", help="four sizes up to 10,000, 20 replications")
+    parser.add_argument("--page", action="store_true", help="run nothing, write the page of what has been run")
     parser.add_argument("--out", type=Path, help="folder of the results; .partial/ for a part of a run")
     options = parser.parse_args(given)
     unknown = set(options.studies) - set(STUDIES)
@@ -48,29 +51,36 @@ def main(given: Sequence[str] | None = None) -> None:
     whole = not options.studies and options.sizes == list(SIZES) and options.replications == 40
     folder = options.out or (RESULTS if whole else ignored_folder(PARTIAL.parent) / PARTIAL.name)
     folder.mkdir(parents=True, exist_ok=True)
-    for n in options.sizes:  # the cheap ones first
-        for name in options.studies or STUDIES:
-            run_cell(folder / f"{name}.csv", name, n, options.replications)
+    for name, n in [] if options.page else in_order(options.studies or STUDIES, options.sizes):
+        run_cell(folder / f"{name}.csv", name, n, options.replications)
     write_page(folder)
 
 
 def run_cell(file: Path, name: str, n: int, replications: int) -> None:
-    """Run one study at one size, unless its file has it, and add it to the file."""
+    """Run what the file lacks of one study at one size, and add each replication to the file when it is done."""
     study = STUDIES[name]
-    rows = read(file)
-    if sum(int(row["n"]) == n for row in rows) >= replications:
+    done = {int(row["replication"]) for row in read(file) if int(row["n"]) == n}
+    missing = [number for number in range(replications) if number not in done]
+    if not missing:
         return
-    rows = [row for row in rows if int(row["n"]) != n]
-    wall, cpu = time.perf_counter(), time.process_time()
-    found = measured(KEY, study.truth, study.model, n, replications, **study.settings)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    spent = {"cpu_s": round(cpu / replications, 4), "commit": commit()}
-    rows += [{key: str(value) for key, value in (row | spent).items()} for row in found]
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"{name} n={n}: {replications} replications, {cpu:.1f} CPU s, {wall:.1f} s", flush=True)
+    version, begun, cpu = commit(), time.perf_counter(), [time.process_time()]
+    for row in measured(KEY, study.truth, study.model, n, missing, **study.settings):
+        cpu.append(time.process_time())
+        add(file, row | {"cpu_s": round(cpu[-1] - cpu[-2], 4), "commit": version})
+    spent, wall = cpu[-1] - cpu[0], time.perf_counter() - begun
+    print(f"{name} n={n}: {len(missing)} replications, {spent:.1f} CPU s, {wall:.1f} s", flush=True)
+
+
+def add(file: Path, row: Mapping[str, Any]) -> None:
+    """Add a record to its file."""
+    known = read(file)
+    if known and list(known[0]) != list(row):
+        raise SystemExit(f"{file} has other columns than this version writes. Fix: move it away.")
+    with file.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, list(row), lineterminator="\n")
+        if not known:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 def read(file: Path) -> list[dict[str, str]]:
@@ -85,7 +95,8 @@ def write_page(folder: Path) -> None:
     """Write the table of all records of a folder, and a plot of each study."""
     from matplotlib import pyplot
 
-    frames = {name: pandas.read_csv(folder / f"{name}.csv") for name in STUDIES if (folder / f"{name}.csv").exists()}
+    files = {name: folder / f"{name}.csv" for name in STUDIES if (folder / f"{name}.csv").exists()}
+    frames = {name: pandas.read_csv(file).sort_values(["n", "replication"]) for name, file in files.items()}
     parts = ["# Gaussian mixtures of experts: rates", "Medians over replications; x uniform on [0, 1]."]
     parts += ["## Bars", bars_table([*bars_of_rates(frames), *bars_of_information()])]
     for name, frame in frames.items():

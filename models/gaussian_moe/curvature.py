@@ -23,7 +23,7 @@ from .gates import Gate
 from .parameters import Parameters
 from .rows import Rows, pairs, total
 
-__all__ = ["Local", "coordinates", "derivatives", "parameters_at"]
+__all__ = ["Local", "automatic", "coordinates", "derivatives", "parameters_at"]
 
 
 class Local(NamedTuple):
@@ -90,18 +90,33 @@ def derivatives(gate: Gate, rows: Rows, floor: Any, k: int) -> Callable[[jax.Arr
         if gate.kind == "softmax":
             value, first, second = total(rows, partial(_softmax, parameters, floor))
             return Local(value / weight, *_assembled(first / weight, second / weight, k, d + 1))
-        value, slope, curvature = total(rows, partial(_automatic, gate, theta, floor, k, d))
-        return Local(value / weight, slope / weight, curvature / weight)
+        return automatic(rows, terms)(theta)
+
+    def terms(theta: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+        return log_terms(gate, parameters_at(gate, theta, floor, k, d), x, y)
 
     return at
 
 
-def _automatic(gate: Gate, theta: jax.Array, floor: Any, k: int, d: int, block: Rows) -> tuple[jax.Array, ...]:
-    def value(theta: jax.Array) -> jax.Array:
-        terms = log_terms(gate, parameters_at(gate, theta, floor, k, d), block.x[:-1], block.y)
-        return jnp.sum(jax.nn.logsumexp(terms, axis=0) * block.weight)
+def automatic(rows: Rows, terms: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]) -> Callable[[jax.Array], Local]:
+    """Make the same function by automatic differentiation, of any mixture.
 
-    return *jax.value_and_grad(value)(theta), jax.hessian(value)(theta)
+    Args:
+        rows: the data.
+        terms: gives log weight plus log density of each expert (k, n) at a point, for covariates (d, n) and answers.
+    """
+
+    def at(theta: jax.Array) -> Local:
+        def of_block(block: Rows) -> tuple[jax.Array, ...]:
+            def value(theta: jax.Array) -> jax.Array:
+                return jnp.sum(jax.nn.logsumexp(terms(theta, block.x[:-1], block.y), axis=0) * block.weight)
+
+            return *jax.value_and_grad(value)(theta), jax.hessian(value)(theta)
+
+        weight = jnp.sum(rows.weight)
+        return Local(*(sums / weight for sums in total(rows, of_block)))
+
+    return at
 
 
 def _softmax(parameters: Parameters, floor: Any, block: Rows) -> tuple[jax.Array, ...]:

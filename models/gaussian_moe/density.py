@@ -18,14 +18,19 @@ from lawful.errors import LawfulError, ObservationError
 from .gates import Gate, log_weights
 from .parameters import Parameters
 
-__all__ = ["Mixture", "log_terms"]
+__all__ = ["Mixture", "log_normals", "log_terms"]
 
 
-def log_terms(gate: Gate, parameters: Parameters, x: Float[Array, "d n"], y: Float[Array, " n"]) -> Float[Array, "k n"]:
-    """Give log w_i(x) + log N(y; a_i' x + b_i, nu_i), rows of the data along the last axis."""
+def log_terms(gate: Gate, parameters: Parameters, x: Float[Array, "d #n"], y: Float[Array, " n"]) -> Float[Array, "k n"]:
+    """Give log w_i(x) + log N(y; a_i' x + b_i, nu_i), rows along the last axis; one column of x is that of all rows."""
+    return log_weights(gate, parameters, x) + log_normals(parameters, x, y)
+
+
+def log_normals(parameters: Parameters, x: Float[Array, "d #n"], y: Float[Array, " n"]) -> Float[Array, "k n"]:
+    """Give log N(y; a_i' x + b_i, nu_i) of each expert."""
     nu = parameters.nu[:, None]
     error = y[None] - parameters.a @ x - parameters.b[:, None]
-    return log_weights(gate, parameters, x) - 0.5 * (jnp.log(2 * jnp.pi * nu) + error**2 / nu)
+    return -0.5 * (jnp.log(2 * jnp.pi * nu) + error**2 / nu)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,8 @@
 
 An iteration is one pass over the rows, which gives the log likelihood and all sums that the next step is made of. A
 step of the gate is halved until the log likelihood is not below the last one: the experts' step cannot lower it, and
-the gate's direction goes uphill, so some length serves.
+the gate's direction goes uphill, so some length serves. The next step begins at twice the length that served, and at
+most at 1: of a top-K gate, whose likelihood jumps where the selection of a row changes, only short ones serve.
 
 Law: the log likelihood, less what ridges take, never falls. Weights of rows count as repetitions of rows.
 
@@ -25,7 +26,7 @@ from .rows import Rows, pairs, total
 
 __all__ = ["Climb", "Experts", "Limits", "Sums", "begin", "climb", "iterate", "objective", "path", "sums_of"]
 
-HALVINGS = 10
+SHORTEST = 2.0**-10  # share of Newton's step of a gate
 
 
 class Experts(NamedTuple):
@@ -174,12 +175,14 @@ class Climb(NamedTuple):
         sums: of the rows at these parameters.
         gain: what the last iteration added to the log likelihood.
         iterations: done so far.
+        length: of the gate's last step, as a share of Newton's; 0 where none served.
     """
 
     experts: Experts
     sums: Sums
     gain: Any
     iterations: Any
+    length: Any
 
 
 def objective(experts: Experts, sums: Sums, limits: Limits) -> Any:
@@ -198,27 +201,27 @@ def iterate(state: Climb, rows: Rows, limits: Limits, top: Gate | None = None) -
         sums = sums_of(moved, rows, top)
         return moved, sums, objective(moved, sums, limits)
 
-    def falls(tried: tuple[jax.Array, Any, Any]) -> jax.Array:
-        length, _, (_, _, value) = tried
+    def falls(tried: tuple[jax.Array, Any]) -> jax.Array:
+        length, (_, _, value) = tried
         return ~(value >= before) & (length > 0)
 
-    def halve(tried: tuple[jax.Array, Any, Any]) -> tuple[jax.Array, Any, Any]:
-        length, count, _ = tried
-        length = jnp.where(count < HALVINGS, 0.5 * length, 0.0)
-        return length, count + 1, at(length)
+    def halve(tried: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
+        length, _ = tried
+        length = jnp.where(length > SHORTEST, 0.5 * length, 0.0)
+        return length, at(length)
 
-    one = jnp.ones((), experts.line.dtype)
-    _, _, (moved, sums, value) = lax.while_loop(falls, halve, (one, 0, at(one)))
+    first = jnp.clip(2 * state.length, SHORTEST, 1.0)
+    length, (moved, sums, value) = lax.while_loop(falls, halve, (first, at(first)))
     # At length 0 only rounding can lower it: then stay.
     kept = value >= before
     moved, sums = jax.tree.map(partial(jnp.where, kept), (moved, sums), (state.experts, state.sums))
-    return Climb(moved, sums, jnp.where(kept, value - before, 0.0), state.iterations + 1)
+    return Climb(moved, sums, jnp.where(kept, value - before, 0.0), state.iterations + 1, length)
 
 
 def begin(experts: Experts, rows: Rows, top: Gate | None = None) -> Climb:
     """Look at the rows once."""
     sums = sums_of(experts, rows, top)
-    return Climb(experts, sums, jnp.full_like(sums.log_likelihood, jnp.inf), 0)
+    return Climb(experts, sums, jnp.full_like(sums.log_likelihood, jnp.inf), 0, jnp.ones_like(sums.log_likelihood))
 
 
 def climb(

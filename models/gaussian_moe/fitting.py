@@ -3,7 +3,7 @@
 | gate | how |
 | --- | --- |
 | "softmax", and "temperature" with tau pinned | EM, then Newton on the log likelihood |
-| "topk" | EM with the active set of the current gate: nothing has a gradient through the selection |
+| "topk" | EM with the active set of the current gate, which moves experts and hardly the selection; see `annealing` |
 | "temperature" with tau free, "activated" | Newton on the log likelihood, in log tau |
 
 Law: the log likelihood is never below that of the start, as far as the start obeys the limits.
@@ -11,6 +11,7 @@ Law: the log likelihood is never below that of the start, as far as the start ob
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -22,10 +23,10 @@ from .curvature import coordinates, derivatives, parameters_at
 from .em import Experts, Limits, bounded, climb
 from .gates import Gate
 from .parameters import Parameters, Units, standardised, unstandardised
-from .rows import BLOCK, rows_of
+from .rows import BLOCK, Rows, rows_of
 from .top_one import fit_top_one
 
-__all__ = ["Fit", "Settings", "exact_fit", "fit_from"]
+__all__ = ["Fit", "Settings", "allowed_by", "exact_fit", "finished", "fit_from", "prepared"]
 
 
 class Settings(NamedTuple):
@@ -115,11 +116,7 @@ def fit_from(
     (True, [-20.0, 20.0])
     """
     k, d = start.a.shape
-    units = Units.of(x, y, centred=gate.affine)
-    inside = standardised(jax.tree.map(lambda v: jnp.asarray(v, x.dtype), start), units)
-    inside = inside._replace(nu=jnp.maximum(inside.nu, 2 * settings.floor))
-    n = len(y)
-    rows = rows_of((x - units.x_mean[None]) / units.x_scale[None], (y - units.y_mean) / units.y_scale, block=block)
+    inside, units, rows = prepared(gate, start, x, y, settings, block)
     by_newton = gate.kind == "activated" or (gate.kind == "temperature" and free)
     reduced = gate if by_newton or gate.kind == "topk" else Gate()  # a pinned temperature is divided out
     iterations, value = jnp.zeros((), int), jnp.zeros((), x.dtype)
@@ -133,20 +130,38 @@ def fit_from(
         inside, value, iterations = state.experts.parameters(), state.sums.log_likelihood, state.iterations
         converged = state.gain < settings.em_gain
     if gate.kind != "topk":
-        size = k * d if gate.kind == "activated" else (k - 1) * (d + 1)
-
-        def allowed(theta: jax.Array) -> jax.Array:
-            part = theta[:size].reshape(-1, d if gate.kind == "activated" else d + 1)
-            whole = jnp.pad(part, [(0, 0), (0, 1)]) if gate.kind == "activated" else part
-            short = bounded(whole, settings.bound)[:, : part.shape[1]]
-            return jnp.concatenate([short.reshape(-1), theta[size:]])
-
+        allowed = allowed_by(gate, settings.bound, k, d)
         evaluate = derivatives(reduced, rows, settings.floor, k)
         theta = allowed(coordinates(reduced, inside, settings.floor))
         end = ascend(evaluate, theta, tol=settings.slope, most=settings.newton_most, allowed=allowed)
         inside = parameters_at(reduced, end.theta, settings.floor, k, d)
-        value, steps, converged = end.local.value * n, end.iterations, end.converged
+        value, steps, converged = end.local.value * len(y), end.iterations, end.converged
         slope = jnp.sqrt(jnp.sum(end.local.slope**2))
+    return finished(inside, units, settings, value, len(y), iterations, steps, slope, converged)
+
+
+def prepared(
+    gate: Gate, start: Parameters, x: jax.Array, y: jax.Array, settings: Settings, block: int = BLOCK
+) -> tuple[Parameters, Units, Rows]:
+    """Give the start and the data in units in which data have variance 1, and the units."""
+    units = Units.of(x, y, centred=gate.affine)
+    inside = standardised(jax.tree.map(lambda v: jnp.asarray(v, x.dtype), start), units)
+    rows = rows_of((x - units.x_mean[None]) / units.x_scale[None], (y - units.y_mean) / units.y_scale, block=block)
+    return inside._replace(nu=jnp.maximum(inside.nu, 2 * settings.floor)), units, rows
+
+
+def finished(
+    inside: Parameters,
+    units: Units,
+    settings: Settings,
+    value: Any,
+    n: int,
+    iterations: Any,
+    steps: Any,
+    slope: Any,
+    converged: Any,
+) -> Fit:
+    """Tell of a fit that has ended, in the units of the data, and which limits it has reached."""
     norm = jnp.sqrt(jnp.max(jnp.sum(inside.beta1**2, axis=1)))
     return Fit(
         unstandardised(inside, units),
@@ -158,3 +173,17 @@ def fit_from(
         norm >= settings.bound * (1 - 1e-6),
         jnp.min(inside.nu) <= settings.floor * (1 + 1e-3),
     )
+
+
+def allowed_by(gate: Gate, bound: Any, k: int, d: int) -> Callable[[jax.Array], jax.Array]:
+    """Make the map of coordinates that shortens rows of the gate whose slopes are longer than the bound."""
+    free = gate.kind == "activated"
+    width, size = (d, k * d) if free else (d + 1, (k - 1) * (d + 1))
+
+    def allowed(theta: jax.Array) -> jax.Array:
+        part = theta[:size].reshape(-1, width)
+        whole = jnp.pad(part, [(0, 0), (0, 1)]) if free else part
+        short = bounded(whole, bound)[:, :width]
+        return jnp.concatenate([short.reshape(-1), theta[size:]])
+
+    return allowed

@@ -17,7 +17,7 @@ from jax import lax
 
 from .density import Mixture, log_terms
 
-__all__ = ["answers_grid", "hellinger", "unit_nodes"]
+__all__ = ["answers_grid", "hellinger", "root_densities", "unit_nodes"]
 
 NODES, POINTS, REACH = 120, 4001, 10.0
 
@@ -39,7 +39,7 @@ def answers_grid(mixture: Mixture, x: Any, points: int = POINTS) -> np.ndarray:
     return np.linspace(means.min() - reach, means.max() + reach, points)
 
 
-def hellinger(fit: Mixture, truth: Mixture, X: Any = None, grid: Any = None) -> jax.Array:
+def hellinger(fit: Mixture, truth: Mixture, X: Any = None, grid: Any = None, roots: Any = None) -> jax.Array:
     """Average the Hellinger distance of p(y | x) over covariates.
 
     Args:
@@ -47,6 +47,7 @@ def hellinger(fit: Mixture, truth: Mixture, X: Any = None, grid: Any = None) -> 
         truth: the other; the grid of answers is made for it.
         X: covariates to average over (n, d); by default one covariate that is uniform on [0, 1], by 120 nodes.
         grid: answers, equally spaced; by default 4001, which is needed inside of jit.
+        roots: `root_densities` of the truth at the same covariates and answers, where many fits are compared with it.
 
     >>> from .gates import Gate
     >>> from .parameters import Parameters
@@ -57,14 +58,21 @@ def hellinger(fit: Mixture, truth: Mixture, X: Any = None, grid: Any = None) -> 
     """
     x, weight = unit_nodes() if X is None else (X, np.full(len(X), 1 / len(X)))
     grid = jnp.asarray(answers_grid(truth, x) if grid is None else grid)
-    step = grid[1] - grid[0]
+    half_step = 0.5 * (grid[1] - grid[0])
 
-    def root(mixture: Mixture, at: jax.Array) -> jax.Array:
-        columns = jnp.broadcast_to(at[:, None], (len(at), len(grid)))
-        terms = log_terms(mixture.gate, mixture.parameters, columns, grid)
-        return jnp.exp(0.5 * jax.nn.logsumexp(terms, axis=0))
+    def distance(place: tuple[jax.Array, jax.Array | None]) -> jax.Array:
+        at, root = place
+        root = _root(truth, at, grid) if root is None else root
+        return jnp.sqrt(half_step * jnp.sum((_root(fit, at, grid) - root) ** 2))
 
-    def distance(at: jax.Array) -> jax.Array:
-        return jnp.sqrt(0.5 * step * jnp.sum((root(fit, at) - root(truth, at)) ** 2))
+    return jnp.asarray(weight) @ lax.map(distance, (jnp.asarray(x), roots))
 
-    return jnp.asarray(weight) @ lax.map(distance, jnp.asarray(x))
+
+def root_densities(mixture: Mixture, X: Any, grid: Any) -> jax.Array:
+    """Give the square roots of p(y | x), (n, points), for covariates (n, d) and answers (points,)."""
+    return lax.map(lambda at: _root(mixture, at, jnp.asarray(grid)), jnp.asarray(X))
+
+
+def _root(mixture: Mixture, at: jax.Array, grid: jax.Array) -> jax.Array:
+    terms = log_terms(mixture.gate, mixture.parameters, at[:, None], grid)
+    return jnp.exp(0.5 * jax.nn.logsumexp(terms, axis=0))
