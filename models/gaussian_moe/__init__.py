@@ -4,6 +4,8 @@ Law: the density in closed form is that of an ordinary program with its labels s
 likelihood, and are compared with a truth by losses that neither shifts nor permutations change.
 """
 
+from .annealing import annealed_fit
+from .bayes import Posterior, compare_experts, posterior_of
 from .density import Mixture
 from .estimator import GaussianMoE
 from .fitting import Fit, Settings, fit_from
@@ -11,6 +13,7 @@ from .gates import Gate
 from .hellinger import hellinger
 from .information import fisher
 from .parameters import Parameters
+from .priors import Priors, mixture_with_priors
 from .program import gaussian_moe
 from .rates import Rates, rate_study
 from .top_one import fit_top_one
@@ -23,14 +26,20 @@ __all__ = [
     "GaussianMoE",
     "Mixture",
     "Parameters",
+    "Posterior",
+    "Priors",
     "Rates",
     "Settings",
     "align",
+    "annealed_fit",
+    "compare_experts",
     "fisher",
     "fit_from",
     "fit_top_one",
     "gaussian_moe",
     "hellinger",
+    "mixture_with_priors",
+    "posterior_of",
     "rate_study",
     "voronoi_loss",
 ]

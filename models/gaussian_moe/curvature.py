@@ -98,7 +98,9 @@ def derivatives(gate: Gate, rows: Rows, floor: Any, k: int) -> Callable[[jax.Arr
     return at
 
 
-def automatic(rows: Rows, terms: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]) -> Callable[[jax.Array], Local]:
+def automatic(
+    rows: Rows, terms: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+) -> Callable[[jax.Array], Local]:
     """Make the same function by automatic differentiation, of any mixture.
 
     Args:

@@ -21,12 +21,12 @@ from .parameters import Parameters
 __all__ = ["Mixture", "log_normals", "log_terms"]
 
 
-def log_terms(gate: Gate, parameters: Parameters, x: Float[Array, "d #n"], y: Float[Array, " n"]) -> Float[Array, "k n"]:
-    """Give log w_i(x) + log N(y; a_i' x + b_i, nu_i), rows along the last axis; one column of x is that of all rows."""
+def log_terms(gate: Gate, parameters: Parameters, x: Float[Array, "d _"], y: Float[Array, " n"]) -> Float[Array, "k n"]:
+    """Give log w_i(x) + log N(y; a_i' x + b_i, nu_i), rows along the last axis; x may be one column for all."""
     return log_weights(gate, parameters, x) + log_normals(parameters, x, y)
 
 
-def log_normals(parameters: Parameters, x: Float[Array, "d #n"], y: Float[Array, " n"]) -> Float[Array, "k n"]:
+def log_normals(parameters: Parameters, x: Float[Array, "d _"], y: Float[Array, " n"]) -> Float[Array, "k n"]:
     """Give log N(y; a_i' x + b_i, nu_i) of each expert."""
     nu = parameters.nu[:, None]
     error = y[None] - parameters.a @ x - parameters.b[:, None]

@@ -15,6 +15,7 @@ from jax import lax
 
 from lawful.errors import LawfulError, ObservationError
 
+from .annealing import annealed_fit
 from .density import Mixture
 from .fitting import Fit, Settings, exact_fit, fit_from
 from .gates import Gate
@@ -82,7 +83,7 @@ class GaussianMoE:
     def fit(
         self, X: Any, y: Any, *, starts: int = 10, key: Any = 0, init: Any = None, settings: Settings = Settings()
     ) -> GaussianMoE:
-        """Fit from several starts, and keep the best.
+        """Fit from several starts, and keep the best; top-K gates by annealing, or exactly where that can be done.
 
         Args:
             X: covariates (n, d).
@@ -151,9 +152,7 @@ class GaussianMoE:
 @partial(jax.jit, static_argnums=(0, 1))
 def _one(gate: Gate, free: bool, settings: Settings, X: jax.Array, y: jax.Array, start: Parameters) -> Fit:
     if gate.kind == "topk" and gate.top_k != start.a.shape[0]:
-        # A soft gate finds the experts; the hard one cannot be learned through its selection.
-        softly = fit_from(Gate(), start, X, y, settings._replace(newton_most=0))
-        start = softly.parameters
+        return annealed_fit(gate, start, X, y, settings)
     return fit_from(gate, start, X, y, settings, free=free)
 
 

@@ -122,7 +122,6 @@ def rate_study(
     """
     import pandas
 
-    begin = {"order": order, "starts": starts, "spread": spread, "anywhere": anywhere, "settings": settings}
-    return Rates(
-        pandas.DataFrame([row for n in sizes for row in measured(key, truth, model, n, range(replications), **begin)])
-    )
+    how: dict[str, Any] = dict(order=order, starts=starts, spread=spread, anywhere=anywhere, settings=settings)
+    rows = [row for n in sizes for row in measured(key, truth, model, n, range(replications), **how)]
+    return Rates(pandas.DataFrame(rows))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import jax
@@ -17,9 +18,8 @@ import numpy as np
 
 from lawful.inference.plan import one_key
 
-from .parameters import Parameters
 from .posterior import TrajectoryPosterior
-from .results import doubly
+from .precision import doubly
 from .simulate import draw
 
 __all__ = ["STATISTICS", "checked", "replicated"]
@@ -57,12 +57,12 @@ def replicated(posterior: TrajectoryPosterior, key: Any, draws: int = 200) -> np
         draws: how many replicates.
     """
     data, total = posterior.data, math.prod(posterior.shape)
-    flat = Parameters(*(leaf.reshape(total, *leaf.shape[2:]) for leaf in posterior.parameters))
+    flat = jax.tree.map(lambda leaf: leaf.reshape(total, *leaf.shape[2:]), posterior.parameters)
     t = np.where(np.isfinite(data.t), data.t, 0.0)
     chosen = np.linspace(0, total - 1, min(draws, total)).round().astype(int)
     seen, found = np.isfinite(data.y), []
     for own, place in zip(jax.random.split(one_key(key), len(chosen)), chosen, strict=True):
-        at = Parameters(*(leaf[place] for leaf in flat))
+        at = jax.tree.map(itemgetter(place), flat)
         found.append(np.where(seen, draw(own, at, posterior.model, t, data.gate, data.growth).y, np.nan))
     return np.stack(found)
 

@@ -28,10 +28,10 @@ from ..latent_classes import Relabelled, co_membership, membership_interval, occ
 from .bayes import Posed
 from .density import class_log_densities, log_prior_classes
 from .parameters import Model, Parameters
+from .precision import doubly
 from .priors import draw_parameters, parameters_of
 from .reading import Measured
 from .reports import Row, listed, reported, rows_of
-from .results import doubly
 from .scaling import Scaling, in_user_units
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class TrajectoryPosterior:
             flat = leaf.reshape(len(order), *leaf.shape[2:])
             return flat[np.arange(len(order))[:, None], order].reshape(leaf.shape)
 
-        at = Parameters(*map(renamed, self._draws))
+        at = jax.tree.map(renamed, self._draws)
         return at._replace(gate=at.gate - at.gate[:, :, self.reference : self.reference + 1])
 
     @cached_property

@@ -170,6 +170,27 @@ def test_two_experts_with_an_odd_activation_have_a_twin(name, seed):
     assert np.abs(density(GATES["gelu"], twin, X, y) / density(GATES["gelu"], p, X, y) - 1).max() > 1e-9
 
 
+@pytest.mark.parametrize("name", ["logistic", "tanh", "gelu"])
+@seeds
+def test_an_activated_gate_has_no_scale_and_three_experts_no_twin(name, seed):
+    """What leaves a linear gate with a temperature, or two experts, unchanged does change these."""
+    p, X, y, _ = random_case(seed)
+    told = density(GATES[name], p, X, y)
+    for other in (rescaled(p, 2.0), p._replace(beta1=-p.beta1[::-1])):
+        assert np.abs(density(GATES[name], other, X, y) / told - 1).max() > 1e-9
+
+
+@seeds
+def test_the_likelihood_has_no_bound_as_a_variance_falls_on_one_row(seed):
+    """An expert whose line meets one row: a variance that is 100 times smaller adds log 10, again and again."""
+    p, X, y, _ = random_case(seed)
+    p = p._replace(beta1=jnp.zeros_like(p.beta1), beta0=jnp.zeros_like(p.beta0))  # so that its weight is no less
+    b = p.b.at[0].set(y[0] - X[0] @ p.a[0])
+    values = [float(jnp.sum(jnp.log(density(Gate(), p._replace(b=b, nu=p.nu.at[0].set(nu)), X, y))))
+              for nu in (1e-10, 1e-12, 1e-14)]  # fmt: skip
+    np.testing.assert_allclose(np.diff(values), np.log(10), atol=1e-3)
+
+
 @seeds
 def test_a_top_1_gate_is_read_through_its_partition_alone(seed):
     """Scale of the gate changes nothing, and the gradient in it is exactly 0."""
