@@ -51,7 +51,7 @@ def draw_parameters(k: int, ranges: Any, gate: Gate = Gate(), priors: Priors = P
         priors: scales.
 
     >>> form = lawful.trace(draw_parameters, 2, jnp.array([3.0]))
-    >>> [site.name for site in form.sites()]
+    >>> [site.address[0] for site in form.sites()]
     ['beta1', 'beta0', 'a', 'b', 'sigma']
     """
     ranges = jnp.asarray(ranges)
@@ -94,7 +94,7 @@ def mixture_with_priors(
 
     >>> x = jnp.linspace(-1.7, 1.7, 12)
     >>> form = lawful.trace(mixture_with_priors, x[:, None], jnp.abs(x), 2)
-    >>> [site.name for site in form.sites()]
+    >>> [site.address[0] for site in form.sites()]
     ['beta1', 'beta0', 'a', 'b', 'sigma', 'y']
     """
     if gate.top_k is not None and gate.top_k > k:

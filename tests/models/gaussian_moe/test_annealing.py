@@ -128,6 +128,7 @@ def test_annealing_finds_the_best_half_plane(seed):
     assert float(found.log_likelihood.max()) == pytest.approx(best, rel=1e-8)
 
 
+@pytest.mark.slow
 def test_an_overspecified_top_2_fit_is_not_below_that_of_hard_assignment():
     x, y = data(120, 5)
     gate = Gate("topk", top_k=2)
