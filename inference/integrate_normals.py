@@ -71,7 +71,7 @@ def integrate_normals(sites: Groups = None, *, max_block: int = MAX_BLOCK) -> Tr
     ...         lawful.sample("y", dist.Normal(x, 1.0), obs=y)
     >>> form = integrate_normals(["x"])(lawful.trace(model, jnp.array([0.3, -1.0, 0.5])))
     >>> round(float(form.log_density({"scale": 2.0}, jnp.array([0.3, -1.0, 0.5]))), 6)  # y ~ N(0, 5), and the prior
-    -7.530847
+    -7.530764
     """
     shown = "normal sites" if sites is None else repr(sites) if isinstance(sites, str) else named(sites)
     contract = Contract("preserves_measure", remarks="continuous sites, up to rounding")

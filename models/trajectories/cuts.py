@@ -16,6 +16,7 @@ __all__ = ["entries", "split", "triangle"]
 def split(x: jax.Array, sizes: Sequence[int], axis: int = 0) -> list[jax.Array]:
     """Cut along an axis into parts of given sizes.
 
+    >>> import jax.numpy as jnp
     >>> [part.tolist() for part in split(jnp.arange(3), [2, 0, 1])]
     [[0, 1], [], [2]]
     """
@@ -25,6 +26,7 @@ def split(x: jax.Array, sizes: Sequence[int], axis: int = 0) -> list[jax.Array]:
 def entries(x: jax.Array) -> list[jax.Array]:
     """Give the entries along the first axis.
 
+    >>> import jax.numpy as jnp
     >>> [entry.tolist() for entry in entries(jnp.arange(4).reshape(2, 2))]
     [[0, 1], [2, 3]]
     """
@@ -34,6 +36,7 @@ def entries(x: jax.Array) -> list[jax.Array]:
 def triangle(flat: jax.Array, p: int) -> list[list[jax.Array]]:
     """Give the rows of entries (k, 1, ...) of lower triangles that are written row by row (k, p (p + 1) / 2, ...).
 
+    >>> import jax.numpy as jnp
     >>> [[float(entry[0, 0]) for entry in row] for row in triangle(jnp.arange(3.0)[None], 2)]
     [[0.0], [1.0, 2.0]]
     """

@@ -41,7 +41,7 @@ def looking(
 
     >>> look = looking(lambda free, width, x: -0.5 * (free[0] - x) ** 2, jnp.arange(6.0).reshape(3, 2), 2)
     >>> jax.tree.map(lambda x: x.tolist(), tuple(look(jnp.ones(1), 0.0, True)))
-    (9.5, [-9.0], [[31.0]])
+    (15.5, [-9.0], [[31.0]])
     """
 
     def of_block(free: Any, width: Any, measured: Any, block: Any) -> Look:

@@ -52,7 +52,7 @@ def trajectory_mixture(panel: Panel, parameters: Parameters, model: Model, width
     >>> both = inference.integrate_normals(["eta"]) >> inference.enumerate_sites(["z"])
     >>> summed = inference.enumeration(lawful.trace(program, data, at), both).marginal
     >>> round(float(summed.log_density({}, data, at)), 4)
-    -7.1166
+    -6.6354
     """
     p, form, n = parameters, model.form, panel.t.shape[1]
     logits = log_prior_classes(p.gate[..., None], panel.gate).T

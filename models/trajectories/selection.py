@@ -67,8 +67,8 @@ def local_scales(name: str, candidates: int, persons: int, rule: Horseshoe) -> j
 def shrunken(whole: Any, local: Any, slab: Any) -> Any:
     """Give `t m_j`, in a form that neither overflows nor loses small scales.
 
-    >>> float(shrunken(0.1, 1e6, 2.0)), float(shrunken(0.1, 1e-6, 2.0))
-    (2.0, 1e-07)
+    >>> [round(float(shrunken(0.1, local, 2.0)), 9) for local in (1e6, 1e-6)]
+    [2.0, 1e-07]
     """
     raw = whole * local
     return raw / jnp.sqrt(1.0 + (raw / slab) ** 2)
