@@ -5,7 +5,9 @@ posteriors, is built on it.
 """
 
 from .agreement import accuracy, entropy_index, kappa
+from .bootstrapping import Bootstrap
 from .checking import checked, replicated
+from .comparing import ClassTest, RatioTest, bootstrap_ratio, likelihood_ratio
 from .curves import CURVES, Curve, curve_of
 from .density import (
     class_log_densities,
@@ -27,7 +29,9 @@ from .simulate import Design, Simulated, simulate_trajectories
 
 __all__ = [
     "CURVES",
+    "Bootstrap",
     "Bounds",
+    "ClassTest",
     "Curve",
     "Design",
     "Measured",
@@ -35,6 +39,7 @@ __all__ = [
     "Panel",
     "Parameters",
     "Priors",
+    "RatioTest",
     "Simulated",
     "TrajectoryFit",
     "TrajectoryMixture",
@@ -42,6 +47,7 @@ __all__ = [
     "Varying",
     "accuracy",
     "checked",
+    "bootstrap_ratio",
     "class_log_densities",
     "curve_of",
     "draw_parameters",
@@ -49,6 +55,7 @@ __all__ = [
     "factor_scores",
     "kappa",
     "log_likelihood",
+    "likelihood_ratio",
     "log_likelihood_by_person",
     "log_memberships",
     "log_prior_classes",

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from .engine import Problem
-from .parameters import LARGEST_GATE, Model, unpack
+from .parameters import LARGEST_GATE, LEAST_NOISE, Model, unpack
 
 __all__ = ["Finding", "findings_at", "smallest_eigenvalues"]
 
@@ -29,7 +29,7 @@ class Finding(NamedTuple):
 
     Attributes:
         label: the class, from 1 in the order of the report.
-        kind: "psi", "phi", "kink", "knot" or "gate".
+        kind: "psi", "phi", "noise", "kink", "knot" or "gate".
         value: the eigenvalue, the distance, or the coefficient.
         places: coordinates of the free vector that it holds.
         message: what it means, and what to do.
@@ -84,6 +84,11 @@ def findings_at(free: np.ndarray, problem: Problem, model: Model, order: Sequenc
                     f"class {label}: the covariance of its {name} is singular (smallest eigenvalue of the correlations "
                     f"{least:.1e}), so Wald errors of {kind} are refused. {REMEDY}."
                 )))  # fmt: skip
+        if at.noise[k] < 10 * LEAST_NOISE:
+            found.append(Finding(label, "noise", float(at.noise[k]), (int(model.places("noise")[k]),), (
+                f"class {label}: the residual variance is at its bound, as where curves meet all outcomes, so its Wald "
+                f"error is refused. {REMEDY}, or fewer classes."
+            )))  # fmt: skip
         if model.curve == "BLS":
             found += _of_knot(label, float(at.shape[k, 0]), int(model.places("shape")[k, 0]), times, problem, model)
     gate = np.asarray(free)[model.places("gate")]

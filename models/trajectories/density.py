@@ -26,10 +26,13 @@ from jax.scipy.special import logsumexp
 from .cuts import entries
 from .panels import Panel
 from .parameters import Model, Parameters
+from .quadrature import pieces
 
 __all__ = ["class_log_densities", "factor_scores", "log_likelihood_by_person", "log_memberships", "log_prior_classes"]
 
-NODES = 21  # of the quadrature over a person's own shape
+NODES = 8  # of each piece of the quadrature over a person's own shape
+TINY = 1e-9  # spread of shapes below which kinks are as far as they can be
+LEAST = -1e30  # a log density of nothing
 LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -45,7 +48,7 @@ def log_likelihood_by_person(
         panel: n persons.
         model: which mixture.
         width: of the smoothing of kinks, in units of time.
-        nodes: of the quadrature, where a person's own shape is integrated out.
+        nodes: of each piece of the quadrature, where a person's own shape is integrated out.
 
     >>> from lawful.models.trajectories import Bounds, panel, unpack
     >>> model = Model("LIN", 2)
@@ -148,19 +151,26 @@ def _moments(p: Parameters, panel: Panel, model: Model, width: Any) -> tuple[lis
 
 
 def _integrated(p: Parameters, panel: Panel, model: Model, width: Any, nodes: int) -> jax.Array:
-    """Integrate a person's own shape out by Gauss-Hermite nodes: given the shape the rest is Gaussian."""
-    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    """Integrate a person's own shape out: given the shape the rest is Gaussian. Pieces are met one after the other."""
     moved, intercepts, chol = _moved_by_covariates(p, panel), entries(p.mean), _rows(p.chol)
     below = [row[1:] for row in chol[1:]]
+    centre, spread = p.shape[0] + moved[0], chol[0][0]
+    kinks = panel.t[:0]
+    if model.curve == "BLS":
+        safe = jnp.where(jnp.abs(spread) > TINY, spread, TINY)
+        kinks = jnp.where(panel.mask > 0, (panel.t - centre) / safe, 0.0)
 
     def at(z: jax.Array) -> jax.Array:
-        shape = (p.shape[0] + moved[0] + chol[0][0] * z)[None]
+        shape = (centre + spread * z)[None]
         mean = [(intercepts[c] + moved[c + 1] + chol[c + 1][0] * z)[None] for c in range(model.form.q)]
         return _gaussian(_seen(list(model.form.basis(panel.t, shape, width)), mean, below, p.noise, panel))
 
-    found = jax.vmap(at)(jnp.asarray(points, p.mean.dtype))
-    logs = jnp.asarray(np.log(weights / weights.sum()), p.mean.dtype)
-    return logsumexp(found + logs[:, None], axis=0)
+    @jax.checkpoint  # so that memory is that of one piece
+    def add(total: jax.Array, piece: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        return jnp.logaddexp(total, logsumexp(jax.vmap(at)(piece[0]) + piece[1], axis=0)), None
+
+    nothing = jnp.full(panel.n, LEAST, p.mean.dtype)
+    return jax.lax.scan(add, nothing, pieces(kinks, nodes))[0]
 
 
 def _rows(matrix: jax.Array) -> list[list[jax.Array]]:

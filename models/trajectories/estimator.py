@@ -11,7 +11,6 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -30,7 +29,7 @@ from .panels import panel
 from .parameters import Bounds, Model, Parameters
 from .posterior import TrajectoryPosterior
 from .priors import Priors
-from .reading import Measured, read_long, read_wide
+from .reading import Measured, centred, read_long, read_wide
 from .results import TrajectoryFit
 from .scaling import Scaling, in_standard_units, scaling_of, standardised
 from .search import searched
@@ -118,7 +117,7 @@ class TrajectoryMixture:
         data: Any,
         y_var: str,
         t_var: str,
-        records: Iterable[int] | None = None,
+        records: Any = None,
         id: str | None = None,
         cluster_TIC: Sequence[str] = (),
         growth_TIC: Sequence[str] = (),
@@ -239,10 +238,18 @@ class TrajectoryMixture:
                 f"fit: records={records!r} and id={id!r}; expected one of them. Fix: give records= for wide data, one "
                 "row a person, or id= for long data, one row a measurement."
             )
-        varying = [TVC] if isinstance(TVC, str) else TVC
+        cluster, growth, varying = (
+            [names] if isinstance(names, str) else list(names) for names in (cluster, growth, TVC)
+        )
         if records is not None:
-            return _centred(read_wide(data, y_var, t_var, records, cluster, growth, varying), center_time)
-        return _centred(read_long(data, str(id), y_var, t_var, cluster, growth, varying), center_time)
+            read = read_wide(data, y_var, t_var, records, cluster, growth, varying)
+        else:
+            read = read_long(data, str(id), y_var, t_var, cluster, growth, varying)
+        if self.n_classes > len(read.y):
+            raise LawfulError(
+                f"TrajectoryMixture: n_classes={self.n_classes} and {len(read.y)} persons. Fix: take fewer classes."
+            )
+        return centred(read, center_time)
 
     def _posed(self, read: Measured) -> tuple[Model, Problem, Scaling]:
         """Say which mixture of which data, in standard units."""
@@ -255,7 +262,18 @@ class TrajectoryMixture:
         scaling = scaling_of(seen, model)
         standard = standardised(seen, scaling)
         times = read.t[np.isfinite(read.t)]
+        count, form = len(np.unique(times)), model.form
+        if count < form.q:
+            raise LawfulError(
+                f"fit: {count} different times in {read.t_name!r}, and the {form.long_name} curve has {form.q} growth "
+                "factors. Fix: give more waves, or take a simpler curve."
+            )
         low, high = self.knot_bounds if self.knot_bounds is not None else np.quantile(times, INNER)
+        if model.curve == "BLS" and not max(low, times.min()) < min(high, times.max()):
+            raise LawfulError(
+                f"TrajectoryMixture: knot_bounds=({low:g}, {high:g}), and times go from {times.min():g} to "
+                f"{times.max():g}. Fix: give bounds within these times, or leave them out."
+            )
         bounds = Bounds(jnp.asarray(low / scaling.t_scale), jnp.asarray(high / scaling.t_scale))
         width = PEER_WIDTH / scaling.t_scale if model.curve == "BLS" and model.intrinsic and not model.exact else 0.0
         return model, Problem(standard, bounds, jnp.asarray(width, float)), scaling
@@ -273,15 +291,6 @@ class TrajectoryMixture:
         return fit
 
 
-def _centred(read: Measured, how: str | None) -> Measured:
-    if how is None:
-        return read
-    if how != "own_first":
-        raise LawfulError(f"fit: center_time={how!r}, expected None or 'own_first'. Fix: give one of these.")
-    first = np.min(np.where(np.isfinite(read.t), read.t, np.inf), axis=1, keepdims=True)
-    return replace(read, t=read.t - np.where(np.isfinite(first), first, 0.0))
-
-
 def _check(settings: dict[str, Any], start: Parameters | None) -> None:
     choices = {
         "knot": ("taylor", "exact"), "covariate_density": ("joint", "conditional"), "penalty": (None, "weak"),
@@ -296,7 +305,7 @@ def _check(settings: dict[str, Any], start: Parameters | None) -> None:
             f"TrajectoryMixture: intrinsic=True, and the {form.long_name} curve has no shape parameter. Fix: leave "
             "intrinsic out, or take curveFun 'EXP', 'JB' or 'BLS'."
         )
-    for name, least in (("n_classes", 1), ("n_starts", 0 if start is not None else 1), ("reference", 1)):
+    for name, least in (("n_classes", 1), ("n_starts", 0 if start is not None else 1), ("reference", 1), ("seed", 0)):
         value = settings[name]
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise LawfulError(

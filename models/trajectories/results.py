@@ -8,7 +8,7 @@ Source: specification sections 2, 8.4, 8.7 and 16.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,17 +16,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.errors import LawfulError
+
 from . import frames
 from .agreement import accuracy, entropy_index, kappa, unsureness
+from .bands import curve_bands
+from .bootstrapping import Bootstrap, bootstrapped
 from .boundaries import Finding, findings_at
 from .density import factor_scores, log_likelihood_by_person, log_memberships, log_prior_classes
 from .engine import Problem, curvature
+from .intervals import profile_interval
 from .panels import Panel, panel
 from .parameters import Model, Parameters, unpack
 from .plots import Plots
 from .precision import doubly
 from .profiles import profiled
-from .reading import Measured
+from .reading import Measured, read_again
 from .reports import Row, ordered, rows_of, slopes_of, values_of
 from .scaling import Scaling, in_user_units, standardised
 from .search import SAME, Search
@@ -96,6 +101,10 @@ class TrajectoryFit:
         seen = int(np.asarray(self.problem.panel.mask).sum())
         return float(self.scaling.log_jacobian(seen, self.n, self.model))
 
+    def standard_panel(self, data: Measured) -> Panel:
+        """Give persons as the search would see them, in the standard units of the fit."""
+        return standardised(panel(data.y, data.t, data.gate, data.growth, data.varying), self.scaling)
+
     @property
     def n_parameters(self) -> int:
         """Number of free parameters."""
@@ -144,12 +153,21 @@ class TrajectoryFit:
             data: other persons, as read by `read_wide` or `read_long`; those of the fit by default.
             outcomes: whether what was measured counts; else the gate alone tells.
         """
-        seen = self.problem.panel if data is None else self._panel(data)
+        seen = self.problem.panel if data is None else self.standard_panel(data)
         if outcomes:
             found = log_memberships(self._standard, seen, self.model, self.problem.width)
         else:
             found = log_prior_classes(self._standard.gate, seen.gate)
         return np.exp(np.asarray(found)).T
+
+    def predict(self, data: Any, outcomes: bool = True) -> np.ndarray:
+        """Give the probability of each class for further persons (n, K).
+
+        Args:
+            data: a frame with the columns of that of the fit; outcomes may be missing.
+            outcomes: whether outcomes and growth covariates count; else gate covariates alone are read.
+        """
+        return self.class_probabilities(read_again(data, self.data, outcomes), outcomes)
 
     def classify(self, data: Measured | None = None) -> np.ndarray:
         """Give the most probable class of each person, from 1 (n,)."""
@@ -176,6 +194,33 @@ class TrajectoryFit:
         return np.stack([np.asarray(form.value(times, g, a)) for g, a in zip(shape, at.mean, strict=True)])
 
     @doubly
+    def bands(self, times: Any, level: float = 0.95, bootstrap: Bootstrap | None = None) -> tuple[Any, Any]:
+        """Give a pointwise band of each curve of `curves`: lower and upper ends (K, m), (K, m).
+
+        Args:
+            times: in the user's units (m,).
+            level: of confidence.
+            bootstrap: replicates, whose quantiles are taken; else the delta method, NaN where errors are refused.
+        """
+        return curve_bands(self, times, level, bootstrap)
+
+    @doubly
+    def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
+        """Give the interval in which the profile likelihood of a parameter stays near its maximum.
+
+        Args:
+            name: in the words of nlpsem, as "c1mug"; one of `to_nlpsem_names()`.
+            level: of confidence.
+
+        Raises:
+            LawfulError: there is no such parameter.
+        """
+        names = frames.nlpsem_names_of(self)
+        if name not in names:
+            raise LawfulError(f"interval: no parameter {name!r}. Fix: give one of {', '.join(names)}.")
+        return profile_interval(self, names.index(name), level)
+
+    @doubly
     def profile(self, label: int, values: Any) -> np.ndarray:
         """Give -2LL with the shape parameter of a class held (m,), everything else at its best for it.
 
@@ -198,6 +243,21 @@ class TrajectoryFit:
         t = np.where(np.isfinite(self.data.t), self.data.t, 0.0)
         drawn = draw(key, self.parameters, self.model, t, self.data.gate, self.data.growth, self.data.varying)
         return drawn._replace(y=np.where(np.isfinite(self.data.y), drawn.y, np.nan))
+
+    def redrawn(self, key: jax.Array) -> Measured:
+        """Give what a study would have measured had it met the persons that `simulate` draws."""
+        drawn = self.simulate(key)
+        return replace(self.data, y=drawn.y, growth=drawn.growth, varying=drawn.varying)
+
+    @doubly
+    def bootstrap(self, key: jax.Array, n: int = 200) -> Bootstrap:
+        """Draw persons anew n times, fit each time from the estimate, and tell how far estimates move.
+
+        Args:
+            key: a key of `jax.random`.
+            n: number of replicates.
+        """
+        return bootstrapped(self, key, n)
 
     def accuracy(self, labels: Any) -> float:
         """Give the share of persons in their known class, under the best naming of the classes."""
@@ -287,6 +347,3 @@ class TrajectoryFit:
     def _standard(self) -> Parameters:
         at = unpack(self.free[:, None], self.model, self.problem.bounds)
         return ordered(at, self.order, self.reference)
-
-    def _panel(self, data: Measured) -> Panel:
-        return standardised(panel(data.y, data.t, data.gate, data.growth, data.varying), self.scaling)

@@ -5,8 +5,8 @@ anyone can make a likelihood as high as one likes, and means nothing. Seed and d
 
 Half of the starts see kinks smoothed, less from stage to stage; the other half see them as they are. Good optima are
 shaken at their knots and climbed again; at last each knot is tried on the observed times beside it, since optima
-often sit on one. Of many persons, a part is searched so, and its best optima are followed on all: what is reported is
-an optimum of all.
+often sit on one. Of many persons, a part is searched so, and its best optima are followed, shaken and tried at kinks
+on all, a few times: what is reported is an optimum of all.
 
 Source: specification sections 7 and 8.2 to 8.4.
 """
@@ -167,6 +167,7 @@ def _shaken(ends: Ends, walk: Walk, n_starts: int, rng: np.random.Generator) -> 
     own = ends.value[ends.start >= 0]
     agree = np.mean(own > ends.value[ends.best] - SAME) if len(own) else 0.0
     count = 2 * SHAKEN if agree >= 0.5 else max(n_starts, 2 * SHAKEN)
+    count = SHAKEN if walk.problem.panel.n > MANY else count
     free = ends.free[np.resize(distinct(ends)[:SHAKEN], count)].copy()
     shapes, chol = model.places("shape").reshape(-1), model.places("chol").reshape(-1)
     strength = rng.uniform(0.04, 0.3, size=(count, 1))
@@ -184,7 +185,8 @@ def _at_kinks(ends: Ends, walk: Walk) -> Ends:
     times = np.unique(np.asarray(problem.panel.t)[np.asarray(problem.panel.mask) > 0])
     times = times[(times > low) & (times < high)]
     knots = np.asarray(unpack(best, model, problem.bounds).shape)[:, 0]
-    near = [times[np.argsort(np.abs(times - knot))[:3]] for knot in knots]
+    count = 1 if problem.panel.n > MANY else 3
+    near = [times[np.argsort(np.abs(times - knot))[:count]] for knot in knots]
     free = np.tile(best, (sum(map(len, near)), 1))
     moving = np.ones_like(free)
     rows, places = np.arange(len(free)), np.repeat(model.places("shape")[:, 0], [len(each) for each in near])

@@ -19,7 +19,7 @@ from .reports import Row
 
 __all__ = ["StandardErrors", "standard_errors"]
 
-REFUSED = {"psi": "psi", "phi": "phi", "kink": "mug", "knot": "mug", "gate": "beta"}
+REFUSED = {"psi": "psi", "phi": "phi", "noise": "residuals", "kink": "mug", "knot": "mug", "gate": "beta"}
 
 
 class StandardErrors(NamedTuple):

@@ -111,8 +111,7 @@ def _moments(
     eta: np.ndarray, own: np.ndarray, working: float, shape: float, model: Model
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and factor of the covariance of persons' growth factors, carried from the working shape to another."""
-    before, after = np.asarray(model.form.reported(working)), np.asarray(model.form.reported(shape))
-    turn = np.linalg.solve(after, before)
+    turn = np.asarray(_carried(working, shape, model))
     spread = np.maximum(eta.std(axis=0), 1e-3)
     cov = 0.7 * np.cov(eta[own].T) + np.diag(1e-4 * spread**2)
     chol = np.zeros((model.n_factors, model.n_factors))
@@ -144,6 +143,11 @@ def _varying(panel: Panel, model: Model) -> Varying | None:
 @partial(jax.jit, static_argnames="model")
 def _basis(t: Any, g: Any, model: Model) -> jax.Array:
     return jnp.stack(model.form.basis(t, g, jnp.zeros(())))
+
+
+@partial(jax.jit, static_argnames="model")
+def _carried(before: Any, after: Any, model: Model) -> jax.Array:
+    return jnp.linalg.solve(model.form.reported(after), model.form.reported(before))
 
 
 def _shape(model: Model, bounds: Bounds, rng: np.random.Generator) -> float:

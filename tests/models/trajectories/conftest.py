@@ -5,6 +5,8 @@ import csv
 import numpy as np
 import pytest
 
+from lawful.models.trajectories import TrajectoryMixture
+
 
 def columns(file):
     """Read the columns that hold numbers."""
@@ -34,3 +36,32 @@ def school(data):
     for name in ("INCOME", "EDU", "Approach_to_Learning", "Attention_focus"):
         read[name] = (read[name] - read[name].mean()) / read[name].std(ddof=1)
     return read
+
+
+@pytest.fixture(scope="session")
+def one_class():
+    """A spline of one class, fitted to 60 persons at five waves; the late slope hardly differs between persons."""
+    rng = np.random.default_rng(5)
+    n, t = 60, np.arange(5.0) + np.r_[0, 0.2, -0.1, 0.15, 0]
+    level, early, late = 10 + 2 * rng.normal(size=n), -2 + 0.5 * rng.normal(size=n), 0.5 * np.ones(n)
+    u = t[None] - 2.2
+    y = level[:, None] + early[:, None] * np.minimum(u, 0) + late[:, None] * np.maximum(u, 0)
+    y = y + 0.4 * rng.normal(size=y.shape)
+    data = {f"Y{j + 1}": y[:, j] for j in range(5)} | {f"T{j + 1}": np.full(n, t[j]) for j in range(5)}
+    return TrajectoryMixture(1, n_starts=4).fit(data, y_var="Y", t_var="T", records=range(1, 6))
+
+
+@pytest.fixture(scope="session")
+def two_lines():
+    """Two classes of lines with a covariate in the gate: the frame, and fits with it and without it."""
+    rng = np.random.default_rng(3)
+    n, t = 80, np.arange(4.0)
+    x = rng.normal(size=n)
+    label = rng.uniform(size=n) < 1 / (1 + np.exp(-1.5 * x))
+    slope = np.where(label, 1.0, -1.0)[:, None] + 0.4 * rng.normal(size=(n, 1))
+    y = np.where(label, 3.0, 0.0)[:, None] + slope * t + rng.normal(size=(n, 1))
+    y = y + 0.5 * rng.normal(size=y.shape)
+    data = {"x": x} | {f"Y{j + 1}": y[:, j] for j in range(4)} | {f"T{j + 1}": np.full(n, t[j]) for j in range(4)}
+    model = TrajectoryMixture(2, "LIN", n_starts=4)
+    gated = model.fit(data, y_var="Y", t_var="T", records=range(1, 5), cluster_TIC="x")
+    return data, gated, model.fit(data, y_var="Y", t_var="T", records=range(1, 5))

@@ -58,6 +58,10 @@ def test_one_class_has_no_gate_to_look_at():
     assert findings_at(free, Problem(made, BOUNDS, jnp.asarray(0.0)), model, (0,)) == []
 
 
+def exactly(free, made):
+    free[MODEL.places("noise")[1]] = -9.0
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -67,8 +71,9 @@ def test_one_class_has_no_gate_to_look_at():
         (at_bound, [(2, "knot")]),
         (separated, [(1, "gate")]),
         (covariates, [(2, "phi")]),
+        (exactly, [(1, "noise")]),
     ],
-    ids=["regular", "psi", "kink", "knot", "gate", "phi"],
+    ids=["regular", "psi", "kink", "knot", "gate", "phi", "noise"],
 )
 def test_each_edge_is_found_where_it_is(change, expected):
     assert found(change) == expected

@@ -132,12 +132,28 @@ def test_t10_wide_and_long_frames_gaps_and_the_order_of_persons_are_one_fit():
         ({"curveFun": "QUAD", "intrinsic": True}, "no shape parameter"),
         ({"knot_bounds": (3, 1)}, "knot_bounds"),
         ({"reference": 3}, "reference"),
+        ({"seed": None}, "seed"),
     ],
 )
 def test_wrong_settings_are_refused_before_any_work(settings, named):
     with pytest.raises(LawfulError, match=named) as error:
         TrajectoryMixture(**settings).fit({}, y_var="Y", t_var="T", records=[1])
     assert "Fix:" in str(error.value)
+
+
+def test_more_classes_than_persons_and_fewer_times_than_growth_factors_are_refused():
+    few = {"Y1": [1.0, 2.0], "Y2": [2.0, 4.0], "T1": [0.0, 0.0], "T2": [1.0, 1.0]}
+    for settings, named in (({"n_classes": 3}, "2 persons"), ({"n_classes": 1}, "2 different times")):
+        with pytest.raises(LawfulError, match=named) as error:
+            TrajectoryMixture(**settings).fit(few, y_var="Y", t_var="T", records=[1, 2])
+        assert "Fix:" in str(error.value)
+
+
+def test_bounds_of_knots_outside_the_times_are_refused(one_class):
+    columns = {f"Y{j + 1}": one_class.data.y[:, j] for j in range(5)}
+    columns |= {f"T{j + 1}": one_class.data.t[:, j] for j in range(5)}
+    with pytest.raises(LawfulError, match="times go from 0 to 4"):
+        TrajectoryMixture(1, knot_bounds=(10, 20)).fit(columns, y_var="Y", t_var="T", records=range(1, 6))
 
 
 def test_settings_are_read_and_changed_by_name():

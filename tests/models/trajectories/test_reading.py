@@ -48,6 +48,19 @@ def test_wide_and_long_are_one_in_every_kind_of_frame():
             lambda: read_long({"i": [0, 0], "y": [1, 2], "t": [0, 1], "x": [1, 2]}, "i", "y", "t", ["x"]),
             "changes within",
         ),
+        (lambda: wide(Y1=[2.0] * 3, Y2=[2.0] * 3), "all outcomes of 'Y' are 2"),
+        (lambda: wide(Y1=[1e200, 2e200, 0.0]), "too far for squares"),
+        (lambda: wide(Y1=[1e-200] * 3, Y2=[2e-200] * 3), "too far for squares"),
+        (lambda: wide(["sex"], sex=[0.0, 1.0]), "columns differ in length"),
+        (lambda: read_wide([1, 2], "Y", "T", [1, 2]), "a list is no frame"),
+        (lambda: read_wide(WIDE, "Y", "T", [1]), "nobody has more than one outcome"),
+        (lambda: read_wide(WIDE, "Y", "T", []), "at least one wave"),
+        (lambda: read_wide(WIDE, "Y", "T", [1, 2, 1]), "each once"),
+        (lambda: read_wide(WIDE, "Y", "T", 2), "records=2, expected numbers"),
+        (lambda: read_wide({name: [] for name in WIDE}, "Y", "T", [1, 2]), "no rows"),
+        (lambda: wide(T1=np.array(["2020-01-01"] * 3, "datetime64[D]")), "'T1' holds datetime64"),
+        (lambda: read_long({"i": ["a", None], "y": [1, 2], "t": [0, 1]}, "i", "y", "t"), "no person in row 1"),
+        (lambda: read_long({"i": [0.0, np.nan], "y": [1, 2], "t": [0, 1]}, "i", "y", "t"), "no person in row 1"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_its_place_and_a_remedy(call, named):
@@ -59,3 +72,8 @@ def test_what_cannot_be_used_is_refused_with_its_place_and_a_remedy(call, named)
 def test_persons_without_outcomes_are_told_once_with_their_number():
     with pytest.warns(UserWarning, match="1 of 3 persons"):
         wide(Y1=[1.0, np.nan, 2.0])
+
+
+def test_two_measurements_of_one_person_at_one_time_are_two():
+    found = read_long({"i": [0, 0, 0], "y": [1.0, 1.5, 2.0], "t": [0.0, 0.0, 1.0]}, "i", "y", "t")
+    assert found.y.tolist() == [[1.0, 1.5, 2.0]] and found.t.tolist() == [[0.0, 0.0, 1.0]]

@@ -7,7 +7,7 @@ import pytest
 from lawful.models.trajectories import TrajectoryMixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.optimised, pytest.mark.reference]
-SEEDS = 20
+SEEDS = 50
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,34 @@
+"""Tests against a larger fit: what is not nested is refused, and one class more is simulated."""
+
+import jax
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from lawful.errors import LawfulError
+from lawful.models.trajectories import TrajectoryMixture, bootstrap_ratio, likelihood_ratio
+
+
+def test_the_statistic_is_the_difference_and_is_scaled_by_the_corrections_of_both(two_lines):
+    _, gated, plain = two_lines
+    found = likelihood_ratio(plain, gated)
+    assert found.df == 1
+    assert found.statistic == pytest.approx(plain.minus2ll - gated.minus2ll) and found.statistic > 10
+    assert found.p_value == pytest.approx(chi2.sf(found.statistic, 1))
+    factors = gated.n_parameters * gated.standard_errors.factor - plain.n_parameters * plain.standard_errors.factor
+    assert found.scaled == pytest.approx(found.statistic / factors)
+    with pytest.raises(LawfulError, match="not held"):
+        likelihood_ratio(gated, plain)
+
+
+def test_one_class_more_is_tested_by_data_drawn_from_fewer(two_lines):
+    data, _, two = two_lines
+    one = TrajectoryMixture(1, "LIN", n_starts=2).fit(data, y_var="Y", t_var="T", records=range(1, 5))
+    found = bootstrap_ratio(one, two, jax.random.key(0), n=9, n_starts=2)
+    assert found.statistic == pytest.approx(one.minus2ll - two.minus2ll, abs=1e-6)
+    assert (found.replicates >= 0).all() and found.replicates.max() > 0.5
+    assert found.p_value == pytest.approx((1 + np.sum(found.replicates >= found.statistic)) / 10) == 0.1
+    with pytest.raises(LawfulError, match="expected one more"):
+        bootstrap_ratio(two, one, jax.random.key(0))
+    with pytest.raises(LawfulError, match="more than covariates"):
+        likelihood_ratio(one, two)
