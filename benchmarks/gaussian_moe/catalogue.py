@@ -55,7 +55,8 @@ SHORT_TOP_K = Settings(em_most=100, em_gain=1e-4)  # the gate's steps stop where
 
 
 def _split(expert: int) -> tuple[str, ...]:
-    return ("loss", "hellinger", *(f"{name}_{expert}" for name in ("beta1", "b", "a", "nu", "spread")))
+    errors = ("beta1", "b", "worst_beta1", "worst_b", "a", "nu", "spread", "least_share")
+    return ("loss", "hellinger", *(f"{name}_{expert}" for name in errors))
 
 
 STUDIES: Mapping[str, Study] = {

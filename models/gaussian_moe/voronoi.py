@@ -94,12 +94,14 @@ def align(fit: Any, truth: Any, kind: str = "exact", weights: str = "gate") -> A
 def cell_errors(alignment: Alignment, truth: Any) -> dict[str, np.ndarray]:
     """Give errors one by one, for each true expert (k*,): means of absolute values within its cell.
 
-    Members count in proportion to e^{beta0}. "beta0" is the error of the log mass of the cell, "spread" how far apart
-    its members' beta1 are. An empty cell has NaN.
+    Members count in proportion to e^{beta0}, and a light one hides behind a heavy one: "worst_..." are the largest errors
+    of a member, whatever its weight, and "least_share" is the smallest share. "beta0" is the error of the log mass of the
+    cell, "spread" how far apart its members' beta1 are. An empty cell has NaN.
     """
     fit, true = alignment.parameters, _plain(_mixture(truth))
     names = ("beta1", "a", "b", "nu")
-    told: dict[str, list[float]] = {name: [] for name in (*names, "beta0", "spread")}
+    others = ("beta0", "spread", "least_share", *(f"worst_{name}" for name in names))
+    told: dict[str, list[float]] = {name: [] for name in (*names, *others)}
     for j in range(len(true.b)):
         inside = alignment.cells == j
         if not inside.any():
@@ -109,9 +111,11 @@ def cell_errors(alignment: Alignment, truth: Any) -> dict[str, np.ndarray]:
         log_mass = logsumexp(fit.beta0[inside])
         share = np.exp(fit.beta0[inside] - log_mass)
         for name in names:
-            error = np.abs(getattr(fit, name)[inside] - getattr(true, name)[j])
-            told[name].append(float(share @ error.reshape(len(share), -1).sum(axis=1)))
+            error = np.abs(getattr(fit, name)[inside] - getattr(true, name)[j]).reshape(len(share), -1).sum(axis=1)
+            told[name].append(float(share @ error))
+            told[f"worst_{name}"].append(float(error.max()))
         told["beta0"].append(abs(float(log_mass - true.beta0[j])))
+        told["least_share"].append(float(share.min()))
         told["spread"].append(float(np.ptp(fit.beta1[inside], axis=0).sum()))
     return {name: np.array(values) for name, values in told.items()}
 

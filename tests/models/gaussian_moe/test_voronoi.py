@@ -143,6 +143,8 @@ def test_errors_one_by_one_are_means_over_the_members_of_a_cell():
     found = cell_errors(aligned, TRUTH)
     assert found["b"] == pytest.approx([0.3, 0.0]) and found["a"] == pytest.approx([0.75, 0.0])
     assert found["nu"] == pytest.approx([0.03, 0.0]) and found["spread"] == pytest.approx([1.0, 0.0])
+    assert found["worst_b"] == pytest.approx([0.4, 0.0]) and found["worst_a"] == pytest.approx([1.0, 0.0])
+    assert found["least_share"] == pytest.approx([0.25, 1.0])
     empty = cell_errors(align(permuted(TRUTH, [0]), TRUTH), TRUTH)
     assert np.isnan(empty["b"][1]) and empty["b"][0] == 0
 
