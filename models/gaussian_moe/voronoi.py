@@ -94,9 +94,9 @@ def align(fit: Any, truth: Any, kind: str = "exact", weights: str = "gate") -> A
 def cell_errors(alignment: Alignment, truth: Any) -> dict[str, np.ndarray]:
     """Give errors one by one, for each true expert (k*,): means of absolute values within its cell.
 
-    Members count in proportion to e^{beta0}, and a light one hides behind a heavy one: "worst_..." are the largest errors
-    of a member, whatever its weight, and "least_share" is the smallest share. "beta0" is the error of the log mass of the
-    cell, "spread" how far apart its members' beta1 are. An empty cell has NaN.
+    Members count in proportion to e^{beta0}, and a light one hides behind a heavy one: "worst_..." are the largest
+    errors of a member, whatever its weight, and "least_share" is the smallest share. "beta0" is the error of the log
+    mass of the cell, "spread" how far apart its members' beta1 are. An empty cell has NaN.
     """
     fit, true = alignment.parameters, _plain(_mixture(truth))
     names = ("beta1", "a", "b", "nu")
