@@ -99,6 +99,12 @@ class TrajectoryMixture:
         """Give the settings."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
+    def __repr__(self) -> str:
+        """Tell the settings that are not the usual ones."""
+        usual = {name: setting.default for name, setting in inspect.signature(type(self)).parameters.items()}
+        told = [f"{name}={value!r}" for name, value in self.get_params().items() if repr(value) != repr(usual[name])]
+        return f"TrajectoryMixture({', '.join(told)})"
+
     def set_params(self, **settings: Any) -> TrajectoryMixture:
         """Change settings.
 

@@ -8,19 +8,23 @@ Source: specification sections 8.4 and 16.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from lawful.errors import LawfulError
 
 from .boundaries import smallest_eigenvalues
 from .parameters import unpack
 from .precision import doubly
 from .search import SAME, Search
+from .walking import Ends
 
 if TYPE_CHECKING:
     from .results import TrajectoryFit
 
-__all__ = ["estimates_of", "grouped", "nlpsem_names_of", "optima_of", "starts_of"]
+__all__ = ["ended_at", "estimates_of", "grouped", "nlpsem_names_of", "optima_of", "starts_of"]
 
 NORMAL_95 = 1.959963984540054
 
@@ -81,6 +85,18 @@ def grouped(search: Search) -> list[list[int]]:
             else:
                 groups.append([int(i)])
     return groups
+
+
+def ended_at(fit: TrajectoryFit, place: int) -> dict[str, Any]:
+    """Give the search without what is better than a row of the optima, and the order of the classes there."""
+    groups, search = grouped(fit.search), fit.search
+    if not 0 <= place < len(groups):
+        raise LawfulError(f"optimum: place={place!r}, and there are {len(groups)}. Fix: give a row of fit.optima.")
+    first = groups[place][0]
+    keep = np.sort(np.concatenate(groups[place:]))
+    ends = {field.name: getattr(search, field.name)[keep] for field in fields(Ends)}
+    order = np.argsort(-search.shares[first], kind="stable")
+    return {"search": replace(search, **ends), "order": tuple(order.tolist())}
 
 
 @doubly

@@ -41,7 +41,7 @@ from .standard_errors import StandardErrors, standard_errors
 __all__ = ["TrajectoryFit"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrajectoryFit:
     """A fitted mixture of trajectories.
 
@@ -64,6 +64,12 @@ class TrajectoryFit:
     penalised: bool
     order: tuple[int, ...]
     reference: int = 0
+
+    def __repr__(self) -> str:
+        """Tell the fit in a line."""
+        from .telling import headline
+
+        return f"<TrajectoryFit: {headline(self)}>"
 
     @property
     def free(self) -> np.ndarray:
@@ -320,6 +326,17 @@ class TrajectoryFit:
         shapes, the smallest eigenvalue of the correlations of each Psi, and whether it is degenerate.
         """
         return frames.optima_of(self)
+
+    def optimum(self, place: int) -> TrajectoryFit:
+        """Give the fit as it would be told had the search found nothing better than a row of `optima`.
+
+        Args:
+            place: the row, 0 being the fit itself.
+
+        Raises:
+            LawfulError: there is no such row.
+        """
+        return replace(self, **frames.ended_at(self, place))
 
     @property
     def replicated(self) -> bool:

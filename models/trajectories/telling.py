@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .results import TrajectoryFit
 
-__all__ = ["told"]
+__all__ = ["headline", "told"]
+
+
+def headline(fit: TrajectoryFit) -> str:
+    """Tell which model it is, its criteria and how often it was found, without what costs time."""
+    return (
+        f"{_model(fit)}, -2LL {fit.minus2ll:.3f}, BIC {fit.bic:.3f}, "
+        f"reached by {fit.optima.starts[0]} of {len(fit.starts) + fit.search.left} starts"
+    )
 
 
 def told(fit: TrajectoryFit) -> str:
@@ -18,7 +26,7 @@ def told(fit: TrajectoryFit) -> str:
     optima = fit.optima
     best = optima.iloc[0]
     lines = [
-        f"{fit.model.form.long_name}, {fit.model.n_classes} classes, {fit.n} persons, {fit.n_parameters} parameters",
+        _model(fit),
         f"-2LL {fit.minus2ll:.3f}   AIC {fit.aic:.3f}   BIC {fit.bic:.3f}   adjusted BIC {fit.sabic:.3f}   "
         f"ICL {fit.icl:.3f}   entropy {fit.entropy:.3f}",
         "class sizes " + ", ".join(f"{size:.3f}" for size in fit.class_sizes),
@@ -38,3 +46,8 @@ def told(fit: TrajectoryFit) -> str:
     lines += fit.standard_errors.refused
     table = fit.estimates.drop(columns="parameter").to_string(index=False, float_format=lambda x: f"{x:.5g}")
     return "\n".join([*lines, "", table])
+
+
+def _model(fit: TrajectoryFit) -> str:
+    classes = "1 class" if fit.model.n_classes == 1 else f"{fit.model.n_classes} classes"
+    return f"{fit.model.form.long_name}, {classes}, {fit.n} persons, {fit.n_parameters} parameters"

@@ -58,7 +58,8 @@ def plot_starts(fit: TrajectoryFit, ax: Any = None) -> Any:
     ax.set_yscale("symlog", linthresh=LINEAR)
     ax.set_ylim(bottom=-0.3 * LINEAR)
     ax.set(xlabel="start, the best first", ylabel=f"-2LL above the best, linear below {LINEAR}", title="Ends of starts")
-    ax.legend(frameon=False, loc="upper left")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
 
 

@@ -130,5 +130,5 @@ def draw_persons(data: Measured, w: np.ndarray, times: Any, curves: Any, most: i
     ax.autoscale_view()
     share = f"{len(chosen)} of {len(data.y)} persons" if len(chosen) < len(data.y) else f"{len(chosen)} persons"
     ax.set(xlabel=data.t_name, ylabel=data.y_name, title=f"{share}, coloured by membership")
-    ax.legend(frameon=False)
+    ax.legend(framealpha=0.85, edgecolor="none")
     return ax
