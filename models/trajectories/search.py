@@ -108,6 +108,7 @@ def _climbed_from_starts(
     kinked = model.curve == "BLS" and smoothing != "off"
     stage = np.full(len(free), walk.direct)
     stage[:: 1 if smoothing == "on" else 2] = 0 if kinked else walk.direct
+    stage[n_starts:] = walk.direct  # a start of the user's is climbed from where it is
     ends = walk.climbed(free, stage, start=np.arange(len(free)))
     return _kept(ends, _refilled(ends, walk, rng))
 
