@@ -28,6 +28,7 @@ from ..latent_classes import Relabelled, co_membership, membership_interval, occ
 from .bayes import Posed
 from .density import class_log_densities, log_prior_classes
 from .parameters import Model, Parameters
+from .plots.posterior import PosteriorPlots
 from .precision import doubly
 from .priors import draw_parameters, parameters_of
 from .reading import Measured
@@ -240,6 +241,11 @@ class TrajectoryPosterior:
         by_class = found.reshape(-1, self.model.n_classes, found.shape[1])
         lower, upper = np.quantile(by_class, [0.5 * (1 - level), 0.5 * (1 + level)], axis=0)
         return np.stack([by_class.mean(axis=0), lower, upper], axis=-1)
+
+    @property
+    def plot(self) -> PosteriorPlots:
+        """Pictures: `plot.curves()`, `persons()`, `shape()`, `membership(fit)` and `checks(key)`."""
+        return PosteriorPlots(self)
 
     def to_datatree(self) -> xarray.DataTree:
         """Convert to a DataTree of ArviZ: draws with renamed classes, log_likelihood by person, statistics, data."""

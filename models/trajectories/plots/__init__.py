@@ -16,6 +16,7 @@ from .choosing import plot_class_number, plot_starts
 from .curves import plot_curves, plot_persons
 from .gate import plot_gate
 from .membership import plot_membership, plot_reliability, reliability
+from .posterior import PosteriorPlots, plot_checks
 from .residuals import plot_residuals, predictive_check
 from .shape import plot_profile, plot_shape_posterior
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Plots",
+    "PosteriorPlots",
+    "plot_checks",
     "plot_class_number",
     "plot_curves",
     "plot_gate",

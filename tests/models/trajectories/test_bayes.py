@@ -134,3 +134,20 @@ def test_evidence_is_that_of_importance_sampling_from_the_prior():
     ratio = np.exp(np.asarray(found.result.log_evidence) - log_z.mean())
     assert abs(ratio.mean() - 1) < 6 * np.hypot(ratio.std(ddof=1) / 20**0.5, abs(log_z[0] - log_z[1]) + 0.02)
     assert ratio.std() < 0.6
+
+
+def test_pictures_of_a_posterior_show_its_means_and_intervals(fitted):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("Agg")
+    found, _ = fitted
+    ax = found.plot.curves(times=np.array([0.0, 5.0]))
+    np.testing.assert_allclose(ax.get_lines()[1].get_ydata(), found.curves([0.0, 5.0])[1, :, 0])
+    band = ax.collections[1].get_paths()[0].vertices[:, 1]
+    np.testing.assert_allclose([band.min(), band.max()], [found.curves([0.0, 5.0])[1, :, 1:].min(),
+                                                          found.curves([0.0, 5.0])[1, :, 1:].max()])  # fmt: skip
+    assert "30 persons" in found.plot.persons().get_title()
+    axes = found.plot.checks(0, draws=20)
+    table = checked(found, 0, draws=20)
+    assert [ax.get_title() for ax in axes] == list(dict.fromkeys(table.statistic))
+    np.testing.assert_allclose(axes[0].get_lines()[1].get_ydata(), table[table.statistic == "mean"].observed)
+    pyplot.close("all")
