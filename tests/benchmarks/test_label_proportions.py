@@ -125,6 +125,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     assert all(0.5 < float(r["auc"]) < 1 for r in told) and (tmp_path / "paired.md").read_text().startswith("# Label")
 
 
+@pytest.mark.slow
 def test_bags_made_by_features_have_tables_by_their_columns(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "commit", lambda: "abc")
     few = ["--data", "digits", "--out", str(tmp_path), "--methods", "BagRidge", "--seeds", "0"]

@@ -74,8 +74,8 @@ SAMPLERS = {
 }
 
 
-# One of each kind every time; the others are dear, and check parts that these have too.
-EVERY_TIME = {(scale, "random walk and gibbs"), (scale, "smc"), (branch, "importance")}
+# A chain and a population every time; the others are dear, and check parts that these have too.
+EVERY_TIME = {(scale, "random walk and gibbs"), (branch, "importance")}
 CASES = [pytest.param(case, marks=[] if case in EVERY_TIME else pytest.mark.slow) for case in SAMPLERS]
 
 

@@ -98,6 +98,7 @@ def test_a_filter_by_normals_has_an_unbiased_evidence():
     assert abs(ratios.mean() - 1.0) < 6 * ratios.std() / np.sqrt(len(ratios))
 
 
+@pytest.mark.slow
 def test_the_more_the_numbers_stay_the_more_moves_are_accepted():
     def rate(correlation):
         plan = inference.pmmh(

@@ -112,6 +112,7 @@ def test_the_weight_of_a_gaussian_step_does_not_depend_on_the_draw(program):
             assert logs[0] == pytest.approx(float(exact), abs=1e-10)
 
 
+@pytest.mark.slow
 def test_a_filter_has_the_exact_evidence_with_less_error_than_one_from_the_prior():
     """2000 runs of 8 particles; the mean of Z-hat lies within 6 standard errors, 10^-9 for a right filter."""
     y, steps = jnp.asarray(np.random.default_rng(3).normal(0.0, 1.5, 12)), np.arange(12)

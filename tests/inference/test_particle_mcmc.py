@@ -48,6 +48,7 @@ def test_the_posterior_of_a_parameter_and_of_a_state_is_exact(name):
         assert error < 0.05 * sd
 
 
+@pytest.mark.slow
 def test_parameters_alone_are_those_of_the_chain_that_keeps_its_paths():
     """The same keys, with and without paths; no number of the compiled program grows with particles x steps."""
     settings = {"particles": 50, "chains": 3, "warmup": 2, "draws": 20}

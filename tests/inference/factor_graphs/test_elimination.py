@@ -61,7 +61,7 @@ def test_of_equal_scores_the_first_state_is_taken():
     np.testing.assert_array_equal(states["z"], [1, 1, 1])
 
 
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(case=cases(variables=3, factors=3, least=1))
 def test_the_draws_have_the_law_of_the_graph(case):
     """Points of a grid of uniforms are counted: a draw is one choice after the other, each by its conditional."""

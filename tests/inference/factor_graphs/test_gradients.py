@@ -137,6 +137,7 @@ def test_the_second_derivative_of_log_z_is_that_of_the_sum_on_a_forest():
     assert float(curved(propagated)) == pytest.approx(float(curved(eliminated)), rel=1e-8)
 
 
+@pytest.mark.slow
 def test_bp_7_memory_does_not_grow_with_the_sweeps():
     """Backward through the fixed point; through all sweeps it grows with their number."""
     graph = grid(np.random.default_rng(0), 12, 12, strength=0.3)

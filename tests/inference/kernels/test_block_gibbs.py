@@ -65,6 +65,7 @@ def bag():
     lawful.sample("seen", dist.Normal(1.0 * jnp.sum(z) - p, 0.5), obs=4.0)
 
 
+@pytest.mark.slow
 def test_labels_of_a_bag_are_drawn_with_their_count():
     """The pair of p and the count, whose law is known, from many chains that forget where they began."""
     kernel = kernels.block_gibbs(blocks=[["p"], {"z": [0, 1, 2, 3]}, {"z": [4, 5, 6, 7, 8]}])

@@ -194,6 +194,7 @@ def test_labels_of_counted_rows_have_the_counts_exactly():
     np.testing.assert_allclose(fitted.max_posterior_, np.maximum(fitted.posterior_, 1 - fitted.posterior_))
 
 
+@pytest.mark.slow
 def test_labels_of_counted_rows_listen_to_neighbours_as_the_fit_did():
     X, y, bags = rows_of()
     counts = np.bincount(bags, y, N // SIZE)
@@ -314,6 +315,7 @@ def test_neighbours_are_asked_for_by_counts_that_are_not_held_out():
     assert held.sum() == 20 and fitted.coupling_.base_rate == pytest.approx(shown, rel=1e-12) != counts.mean() / 4
 
 
+@pytest.mark.slow
 def test_l14_digits_are_told_apart_from_counts_in_bags_of_eight():
     """The whole way as it comes, on the images that scikit-learn bundles."""
     X, y, _ = load_llp("digits")

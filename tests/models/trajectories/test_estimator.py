@@ -6,11 +6,12 @@ import pytest
 
 from lawful.errors import LawfulError
 from lawful.models.trajectories import TrajectoryMixture, simulate_trajectories
+from tests.tiers import rest_slow
 
 from . import published
 
 SLOW = pytest.mark.slow
-VARIANTS = ["full", pytest.param("expert", marks=SLOW), pytest.param("gating", marks=SLOW), "plain"]
+VARIANTS = rest_slow(["full", "expert", "gating", "plain"])
 GATE, GROWTH = ["gx1", "gx2"], ["ex1", "ex2"]
 
 

@@ -45,7 +45,8 @@ def test_two_classes_of_each_curve_are_found(design):
     print(design.curve, nearness(fit, truth, model), model.size)
 
 
-@pytest.mark.parametrize("exact", [False, pytest.param(True, marks=SLOW)], ids=["to first order", "exactly"])
+@pytest.mark.slow
+@pytest.mark.parametrize("exact", [False, True], ids=["to first order", "exactly"])
 def test_a_shape_of_ones_own_is_found(exact):
     """One class of exponentials whose rates differ: mean, variance and covariances of the rate."""
     model = Model("EXP", 1, intrinsic=True, exact=exact)
