@@ -80,22 +80,32 @@ def posed(
 
 
 @lru_cache(maxsize=64)
-def posterior_program(model: Model) -> Callable[..., None]:
-    """Give the program of a posterior: a function of `Posed`, the same one for the same model.
+def posterior_program(model: Model, select: bool = False) -> Callable[..., None]:
+    """Give the program of a posterior: a function of `Posed`, the same one for the same arguments.
+
+    Args:
+        model: which mixture.
+        select: whether a horseshoe selects covariates.
 
     >>> posterior_program(Model("LIN", 2)) is posterior_program(Model("LIN", 2))
     True
     """
 
     def trajectories(at: Posed) -> None:
-        parameters = draw_parameters(model, at.priors, at.knots)
+        parameters = draw_parameters(model, at.priors, at.knots, at.panel.n if select else 0)
         lawful.factor("persons", log_likelihood(parameters, at.panel, model, at.width))
 
     return trajectories
 
 
 def sampled(
-    key: jax.Array, at: Posed, model: Model, method: str, settings: Mapping[str, Any], climbed: Callable[[], Search]
+    key: jax.Array,
+    at: Posed,
+    model: Model,
+    method: str,
+    settings: Mapping[str, Any],
+    climbed: Callable[[], Search],
+    select: bool = False,
 ) -> Result:
     """Draw from the posterior.
 
@@ -106,6 +116,7 @@ def sampled(
         method: "smc", tempered sequential Monte Carlo from the prior; or "nuts", chains from the optima.
         settings: particles and runs of the first; chains, warmup and draws of the second.
         climbed: gives the optima.
+        select: whether a horseshoe selects covariates.
 
     Raises: LawfulError for a method or a setting that does not exist.
     """
@@ -122,7 +133,9 @@ def sampled(
         raise LawfulError(f"bayes: method {method!r} has no setting {unknown}. Fix: take some of {[*known[method]]}.")
     chosen = {**known[method], **settings}
     if method == "smc":
-        return _tempered(model, **chosen)(key, at)
+        return _tempered(model, select, **chosen)(key, at)
+    if select:
+        raise LawfulError("bayes: select='horseshoe' goes with method='smc'. Fix: leave method out.")
     plan = _chains(model, **chosen)
     plan.init = _starts(climbed(), at, model, chosen["chains"])
     return plan(key, at)
@@ -130,7 +143,7 @@ def sampled(
 
 @lru_cache(maxsize=64)
 def _tempered(
-    model: Model, particles: int, runs: int, ladder: float, length: int, step_size: float, leapfrogs: int
+    model: Model, select: bool, particles: int, runs: int, ladder: float, length: int, step_size: float, leapfrogs: int
 ) -> Any:
     """Build the sampler once for each structure, so that a second data set of the same shape finds it compiled."""
     if particles % length:
@@ -140,8 +153,8 @@ def _tempered(
     alike = "class" if model.n_classes > 1 else None
     kernel = inference.population_hmc(step_size, leapfrogs, jitter=JITTER, exchangeable=alike, adapt=True)
     return inference.tempered_smc(
-        posterior_program(model), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(ladder),
-        chains=particles // length,
+        posterior_program(model, select), particles=particles, runs=runs, kernel=kernel,
+        ladder=inference.by_ess(ladder), chains=particles // length,
     )  # fmt: skip
 
 

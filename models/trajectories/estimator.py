@@ -173,6 +173,7 @@ class TrajectoryMixture:
         key: Any,
         priors: Priors | None = None,
         method: str = "smc",
+        select: str | None = None,
         **settings: Any,
     ) -> TrajectoryPosterior:
         """Draw from the posterior, growth factors integrated out and classes summed out, in double precision.
@@ -190,6 +191,8 @@ class TrajectoryMixture:
             priors: scales, in standard units; None for the default ones.
             method: "smc", tempered sequential Monte Carlo from the prior, which visits all modes and gives the
                 evidence; or "nuts", chains from the optima of the penalised likelihood, which stay in their mode.
+            select: "horseshoe" shrinks covariates of the gate and of growth that do not matter, see
+                `TrajectoryPosterior.inclusion`; growth covariates are best conditioned on then.
             settings: of "smc": particles (1024), runs (4), which give the error of the evidence, ladder (0.7), the
                 share of the effective sample size that a temperature leaves, length (8) of the chains that move
                 particles, step_size and leapfrogs of a move; of "nuts": chains, warmup, draws.
@@ -198,12 +201,14 @@ class TrajectoryMixture:
             LawfulError: a setting or a column does not exist.
             ObservationError: a value is missing where it must not be.
         """
+        if select not in (None, "horseshoe"):
+            raise LawfulError(f"bayes: select={select!r}, expected None or 'horseshoe'. Fix: give one of these.")
         read = self._read(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, center_time)
         with jax.enable_x64(True):
             model, problem, scaling = self._posed(read)
             at = posed(problem, read, scaling.t_scale, model, priors, self.knot_bounds is not None)
             climbed = partial(climbed_for, at, model, self.n_starts, self.seed)
-            result = sampled(one_key(key), at, model, method, settings, climbed)
+            result = sampled(one_key(key), at, model, method, settings, climbed, select == "horseshoe")
         return TrajectoryPosterior(model, read, at, scaling, result, self.reference - 1)
 
     def compare_classes(

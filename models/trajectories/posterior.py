@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lawful
+from lawful.errors import LawfulError
 from lawful.inference import Result
 from lawful.inference.densities import scored_draws
 from lawful.inference.evidence import pooled_evidence
@@ -34,6 +35,7 @@ from .priors import draw_parameters, parameters_of
 from .reading import Measured
 from .reports import Row, listed, reported, rows_of
 from .scaling import Scaling, in_user_units
+from .selection import inclusion_weights, scales_of
 
 if TYPE_CHECKING:
     import xarray
@@ -140,7 +142,8 @@ class TrajectoryPosterior:
     @doubly
     def names(self) -> Relabelled:
         """How the classes of each draw are named: the draw of the highest posterior density names them first."""
-        prior = lawful.trace(_prior(self.model), self.at.priors, self.at.knots)
+        selecting = len(self.data.y) if {"gate_local", "effect_local"} & self.sites.keys() else 0
+        prior = lawful.trace(_prior(self.model, selecting), self.at.priors, self.at.knots)
         inputs = split_arguments((self.at.priors, self.at.knots))[0]
         density = scored_draws(prior, inputs, [self.sites[c.name] for c in choices_of(prior)])
         return relabelled(self._memberships, int(np.argmax(density + self.log_likelihood.sum(axis=2))))
@@ -226,6 +229,24 @@ class TrajectoryPosterior:
                 rows.append((name, rank, column.mean(), column.std(ddof=1), lower, upper))
         return pandas.DataFrame(rows, columns=["functional", "rank", "mean", "sd", "lower", "upper"])
 
+    def inclusion(self) -> Any:
+        """A frame of pandas of covariates that were selected: part, covariate, weight of inclusion (see `selection`).
+
+        Raises: LawfulError where none were: call `bayes` with select="horseshoe".
+        """
+        import pandas
+
+        names = {"gate": self.data.gate_names, "effect": self.data.growth_names}
+        rows = [
+            ("growth" if part == "effect" else part, name, weight)
+            for part, own in names.items()
+            if f"{part}_local" in self.sites
+            for name, weight in zip(own, inclusion_weights(scales_of(self.sites, part), len(self.data.y)), strict=True)
+        ]
+        if not rows:
+            raise LawfulError('inclusion: no covariate was selected. Fix: call bayes(..., select="horseshoe").')
+        return pandas.DataFrame(rows, columns=["part", "covariate", "weight"])
+
     @doubly
     def curves(self, times: Any, level: float = 0.95) -> np.ndarray:
         """Give mean and pointwise interval of the curve of each class where growth covariates are 0 (K, m, 3).
@@ -266,9 +287,9 @@ def _flat(draws: Any) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _prior(model: Model) -> Any:
+def _prior(model: Model, selecting: int) -> Any:
     def prior(priors: Any, knots: Any) -> None:
-        draw_parameters(model, priors, knots)
+        draw_parameters(model, priors, knots, selecting)
 
     return prior
 

@@ -20,6 +20,7 @@ import lawful
 
 from ..latent_classes.gates import zero_sum_gate
 from .parameters import Bounds, Model, Parameters
+from .selection import draw_scales, scales_of
 
 __all__ = ["Priors", "draw_parameters", "parameters_of", "sites_of"]
 
@@ -44,6 +45,8 @@ class Priors(NamedTuple):
         x_mean: SD of the mean of a growth covariate in a class, and
         x_spread: scale of its half-normal SD.
         gate: SD s of the gate: K coefficients have covariance s^2 (I - 11'/K), a contrast of two has SD 1.41 s.
+        relevant: how many of the candidates are expected to matter, where covariates are selected, and
+        slab: scale of the coefficients of those, in units of the prior without selection.
     """
 
     level: Any = 1.5
@@ -60,15 +63,18 @@ class Priors(NamedTuple):
     x_mean: Any = 1.0
     x_spread: Any = 1.0
     gate: Any = 1.0
+    relevant: Any = 2.0
+    slab: Any = 1.0
 
 
-def draw_parameters(model: Model, priors: Priors, knots: Bounds) -> Parameters:
+def draw_parameters(model: Model, priors: Priors, knots: Bounds, selecting: int = 0) -> Parameters:
     """Draw the parameters of K classes: the prior as a program, with sites in the plate "class".
 
     Args:
         model: which mixture.
         priors: scales.
         knots: the least and the largest value of a knot.
+        selecting: number of persons, where a horseshoe selects covariates of the gate and of growth; else 0.
 
     Returns: the parameters, as `unpack` gives them, except that the gate sums to zero over classes.
 
@@ -83,6 +89,10 @@ def draw_parameters(model: Model, priors: Priors, knots: Bounds) -> Parameters:
     q, p = model.form.q, model.p_growth
     spreads = _spreads(model, priors)
     sites = {"gate": zero_sum_gate(1 + model.p_gate, model.n_classes, priors.gate)}
+    if selecting and model.p_gate and model.n_classes > 1:
+        sites |= draw_scales("gate", model.p_gate, selecting, priors.relevant, priors.slab)
+    if selecting and p:
+        sites |= draw_scales("effect", p, selecting, priors.relevant, priors.slab)
     with lawful.plate("class", model.n_classes):
         centre = jnp.stack([priors.slope if j else priors.level for j in range(q)])
         sites["mean"] = lawful.sample("mean", dist.Normal(jnp.zeros(q, dtype), centre).to_event(1))
@@ -123,9 +133,14 @@ def parameters_of(sites: Mapping[str, Any], model: Model, knots: Bounds) -> Para
     if joint:
         x_chol = sites["x_spread"][..., None] * (sites["x_root"] if joint > 1 else 1.0)
     gate = sites.get("gate", jnp.zeros((*lead[:-1], 1 + model.p_gate, model.n_classes), dtype))
+    if "gate_local" in sites:
+        scale = scales_of(sites, "gate")
+        gate = gate * jnp.concatenate([jnp.ones_like(scale[..., :1]), scale], axis=-1)[..., None]
+    slope = sites.get("effect", jnp.zeros((*lead, model.n_factors, 0), dtype))
+    if "effect_local" in sites:
+        slope = slope * scales_of(sites, "effect")[..., None, None, :]
     return Parameters(
-        gate=jnp.swapaxes(gate, -1, -2), mean=sites["mean"], shape=shape,
-        slope=sites.get("effect", jnp.zeros((*lead, model.n_factors, 0), dtype)), chol=chol,
+        gate=jnp.swapaxes(gate, -1, -2), mean=sites["mean"], shape=shape, slope=slope, chol=chol,
         noise=sites["noise"] ** 2, x_mean=x_mean, x_chol=x_chol,
     )  # fmt: skip
 

@@ -28,7 +28,7 @@ def test_value_and_gradient_are_those_of_the_sum_over_persons_in_batches_too(mon
     found, by = jax.jit(jax.vmap(jax.value_and_grad(short)))(points)
     np.testing.assert_allclose(found, want, rtol=1e-12)
     np.testing.assert_allclose(by, slope, rtol=1e-9, atol=1e-9)
-    one = jax.value_and_grad(short)(points[4])
+    one = jax.jit(jax.value_and_grad(short))(points[4])
     assert one[0] == pytest.approx(float(want[4]), rel=1e-12)
     np.testing.assert_allclose(one[1], slope[4], rtol=1e-9, atol=1e-9)
     marginal._rule.cache_clear()

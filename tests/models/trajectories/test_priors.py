@@ -22,7 +22,8 @@ ALPHA = 1e-8
 def drawn(model, seed=0, priors=Priors()):
     """Values of the sites of one draw."""
     program = handlers.seed(draw_parameters, jax.random.key(seed))
-    return {a[-1]: np.asarray(v) for a, v in handlers.trace(program)(model, priors, KNOTS).choices.items()}
+    run = jax.jit(lambda: {a[-1]: v for a, v in handlers.trace(program)(model, priors, KNOTS).choices.items()})
+    return jax.tree.map(np.asarray, run())
 
 
 def many(model, count=4000):
@@ -103,8 +104,9 @@ def test_draws_have_the_laws_of_the_table():
 )
 def test_sites_and_parameters_are_one_another_s_inverse(model):
     sites = drawn(model, 2)
-    at = parameters_of({name: jnp.asarray(value) for name, value in sites.items()}, model, KNOTS)
-    again = parameters_of(sites_of(at, model, KNOTS), model, KNOTS)
+    there = jax.jit(lambda sites: parameters_of(sites, model, KNOTS))
+    at = there({name: jnp.asarray(value) for name, value in sites.items()})
+    again = there(jax.jit(lambda at: sites_of(at, model, KNOTS))(at))
     squared = at._replace(chol=at.chol @ jnp.swapaxes(at.chol, 1, 2))
     for one, two in zip(jax.tree.leaves(squared), jax.tree.leaves(again), strict=True):
         two = two @ jnp.swapaxes(two, 1, 2) if two.shape == at.chol.shape and one is not at.slope else two
@@ -120,10 +122,11 @@ def test_posterior_density_is_the_same_under_every_naming_of_the_classes():
     program = posterior_program(FULL)
     order = np.array([2, 0, 1])
     moved = {name: value[:, order] if name == "gate" else value[order] for name, value in sites.items()}
-    one, two = (float(handlers.log_density(program, values)(at)) for values in (sites, moved))
+    density = jax.jit(lambda values: handlers.log_density(program, values)(at))
+    one, two = (float(density(values)) for values in (sites, moved))
     assert one == pytest.approx(two, rel=1e-12) and np.isfinite(one)
     raised = sites | {"noise": sites["noise"][order]}  # a renaming of some sites alone is another point
-    assert abs(float(handlers.log_density(program, raised)(at)) - one) > 1e-3
+    assert abs(float(density(raised)) - one) > 1e-3
 
 
 def test_scales_are_arguments_of_one_compiled_program():
