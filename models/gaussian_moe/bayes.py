@@ -1,14 +1,14 @@
 """The Bayesian fit: draws of the parameters and the evidence, by tempered sequential Monte Carlo.
 
-Law: the draws are those of `priors.mixture_with_priors` given the data, in the units of the data; what is told of them,
-predictions and who goes with whom, is unchanged when experts change their names. The evidence is that of the answers as
-they were given: a change of their units by c divides it by c^n.
+Law: the draws are those of `priors.mixture_with_priors` given the data, in the units of the data; what is told of
+them, predictions and which rows go together, is unchanged when experts change their names. The evidence is that of the
+answers as they were given: a change of their units by c divides it by c^n.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -20,13 +20,18 @@ from jax import lax
 from lawful import inference
 from lawful.errors import LawfulError
 from lawful.inference import Result
+from lawful.inference.evidence import pooled_evidence
 
+from ..latent_classes import ClassNumbers, co_membership, relabelled
 from .density import Mixture
+from .estimator import GaussianMoE
 from .gates import Gate
 from .parameters import Parameters, Units, unstandardised
 from .priors import Priors, mixture_with_priors
 
 __all__ = ["Posterior", "compare_experts", "posterior_of"]
+
+CELLS = 1 << 24  # memberships that are held; more draws are thinned
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,35 +41,58 @@ class Posterior:
     Attributes:
         gate: how weights are made of scores.
         draws: parameters in the units of the data, leaves (draw, ...); experts have no order in them.
-        log_evidence: of the answers in their own units, pooled over runs.
-        log_evidence_error: its standard error, from the runs.
-        result: of the inference, in standard units; `result.ok`, `result.to_datatree()`.
+        log_evidence_by_run: of the answers in their own units (runs,).
+        result: of the inference, in standard units; `result.ok`, `result.to_datatree()`. None for draws from elsewhere.
     """
 
     gate: Gate
     draws: Parameters
-    log_evidence: float
-    log_evidence_error: float
-    result: Result
+    log_evidence_by_run: np.ndarray
+    result: Result | None = None
 
-    def predict(self, X: Any) -> jax.Array:
+    @property
+    def log_evidence(self) -> float:
+        """Log evidence, pooled over runs."""
+        return pooled_evidence(self.log_evidence_by_run)[0]
+
+    @property
+    def log_evidence_error(self) -> float:
+        """Its standard error by the spread of the runs; NaN for one run."""
+        return pooled_evidence(self.log_evidence_by_run)[1]
+
+    def predict(self, X: Any) -> np.ndarray:
         """Give E[y | x, data] of each row (n,)."""
-        return _mean(self.gate, self.draws, lambda mixture: mixture.predict(X))
+        return np.asarray(lax.map(lambda p: Mixture(self.gate, p).predict(X), self.draws)).mean(axis=0)
 
     def log_density(self, X: Any, y: Any) -> jax.Array:
         """Give log p(y | x, data) of each row (n,): the log of the mean density over draws."""
         found = lax.map(lambda p: Mixture(self.gate, p).log_density(X, y), self.draws)
         return jax.nn.logsumexp(found, axis=0) - jnp.log(len(found))
 
-    def together(self, X: Any, y: Any) -> jax.Array:
-        """Give the probability that two rows have the same expert (n, n)."""
+    def memberships(self, X: Any, y: Any) -> np.ndarray:
+        """Give the probabilities of the experts for each row in each draw (draw, n, k)."""
+        return np.asarray(lax.map(lambda p: Mixture(self.gate, p).responsibilities(X, y), self.draws))
 
-        def of_draw(mixture: Mixture) -> jax.Array:
-            r = mixture.responsibilities(X, y)
-            return r @ r.T
+    def together(self, X: Any, y: Any) -> np.ndarray:
+        """Give the probability that two rows have the same expert (n, n), whatever the experts are called."""
+        return co_membership(self.thinned(len(y)).memberships(X, y))
 
-        same = _mean(self.gate, self.draws, of_draw)
-        return jnp.fill_diagonal(same, 1.0, inplace=False)
+    def named(self, X: Any, y: Any) -> Posterior:
+        """Give experts names: those under which the memberships of these rows agree best, the largest expert first."""
+        kept = self.thinned(len(y))
+        order = relabelled(kept.memberships(X, y)).order
+        *rest, tau = (np.asarray(v) for v in kept.draws)
+        beta1, beta0, a, b, nu = (
+            np.take_along_axis(v, order.reshape(*order.shape, *[1] * (v.ndim - 2)), axis=1) for v in rest
+        )
+        return replace(kept, draws=Parameters(beta1, beta0, a, b, nu, tau))
+
+    def thinned(self, rows: int) -> Posterior:
+        """Keep no more draws, evenly spaced, than memberships of this many rows can be held for."""
+        draws, k = self.draws.b.shape
+        most = max(1, CELLS // (rows * k))
+        keep = np.arange(draws) if draws <= most else np.linspace(0, draws - 1, most).round().astype(int)
+        return replace(self, draws=jax.tree.map(lambda v: v[keep], self.draws))
 
 
 def posterior_of(
@@ -109,21 +137,30 @@ def posterior_of(
     return Posterior(
         gate,
         jax.vmap(partial(unstandardised, units=units))(_parameters(result, k, x.shape[1])),
-        float(result.log_evidence_pooled - len(answers) * jnp.log(units.y_scale)),
-        float(result.log_evidence_error) if result.log_evidence_error is not None else float("nan"),
+        np.asarray(result.log_evidence) - len(answers) * float(jnp.log(units.y_scale)),
         result,
     )
 
 
-def compare_experts(X: Any, y: Any, experts: Iterable[int], **options: Any) -> Any:
-    """Give the log evidence of each number of experts, as a pandas frame; options are those of `posterior_of`."""
-    import pandas
+def compare_experts(X: Any, y: Any, experts: Iterable[int], *, gate: Gate = Gate(), **options: Any) -> ClassNumbers:
+    """Compare numbers of experts by their evidence, beside the BIC of the best of ten maximum-likelihood fits.
 
-    fits = {k: posterior_of(X, y, k, **options) for k in experts}
-    rows = [{"experts": k, "log_evidence": f.log_evidence, "error": f.log_evidence_error} for k, f in fits.items()]
-    frame = pandas.DataFrame(rows)
-    weight = np.exp(frame["log_evidence"] - frame["log_evidence"].max())
-    return frame.assign(probability=weight / weight.sum())
+    Args:
+        X: covariates (n, d).
+        y: answers (n,).
+        experts: numbers to compare.
+        gate: how weights are made of scores.
+        options: those of `posterior_of`.
+
+    Returns: `table`, a frame, and `best`.
+    """
+    evidence, criteria = {}, {}
+    for k in experts:
+        evidence[k] = posterior_of(X, y, k, gate=gate, **options).log_evidence_by_run
+        model = GaussianMoE(k, gate.kind, top_k=gate.top_k, activation=gate.activation, selection=gate.selection)
+        free = model.fit(X, y).n_parameters
+        criteria[k] = {"bic": -2 * model.log_likelihood_ + free * float(np.log(len(y)))}
+    return ClassNumbers(evidence, criteria)
 
 
 @lru_cache(maxsize=64)
@@ -140,17 +177,9 @@ def _parameters(result: Result, k: int, d: int) -> Parameters:
     """Lay the draws of all runs out one after the other."""
     flat = {name: jnp.asarray(v).reshape(-1, *v.shape[2:]) for name, v in result.posterior.items()}
     count = len(flat["b"])
-    beta1 = flat.get("beta1", jnp.zeros((count, d, k)))
-    beta0 = flat.get("beta0", jnp.zeros((count, k)))
+    gate = flat.get("gate", jnp.zeros((count, d + 1, k)))
+    beta1 = flat.get("beta1", jnp.swapaxes(gate[:, :-1], 1, 2))
     tau = flat.get("tau", jnp.ones(count))
-    return Parameters(jnp.swapaxes(beta1, 1, 2), beta0, flat["a"], flat["b"], flat["sigma"] ** 2, tau)
-
-
-def _mean(gate: Gate, draws: Parameters, function: Any) -> jax.Array:
-    """Average over draws, one at a time."""
-    shape = jax.eval_shape(lambda p: function(Mixture(gate, p)), jax.tree.map(lambda v: v[0], draws))
-
-    def add(total: jax.Array, p: Parameters) -> tuple[jax.Array, None]:
-        return total + function(Mixture(gate, p)), None
-
-    return lax.scan(add, jnp.zeros(shape.shape, shape.dtype), draws)[0] / len(draws.b)
+    return Parameters(
+        jnp.broadcast_to(beta1, (count, k, d)), gate[:, -1], flat["a"], flat["b"], flat["sigma"] ** 2, tau
+    )

@@ -80,6 +80,13 @@ class GaussianMoE:
         """Whether the likelihood of one covariate is maximised exactly: two experts, one of them at a time."""
         return self.gate.kind == "topk" and self.gate.top_k == 1 and self.n_experts == 2
 
+    @property
+    def n_parameters(self) -> int:
+        """Number of free parameters; a temperature of a linear gate, which beta makes up for, is none."""
+        k, d = self._fitted.parameters.a.shape
+        linear = (k - 1) * (d + 1)
+        return k * (d + 2) + (k * d + k if self.gate.kind == "activated" else linear)
+
     def fit(
         self, X: Any, y: Any, *, starts: int = 10, key: Any = 0, init: Any = None, settings: Settings = Settings()
     ) -> GaussianMoE:

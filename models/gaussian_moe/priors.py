@@ -17,6 +17,7 @@ import numpyro.distributions as dist
 import lawful
 from lawful.errors import LawfulError
 
+from ..latent_classes import zero_sum_gate
 from .gates import Gate, log_weights
 from .parameters import Parameters
 
@@ -52,19 +53,17 @@ def draw_parameters(k: int, ranges: Any, gate: Gate = Gate(), priors: Priors = P
 
     >>> form = lawful.trace(draw_parameters, 2, jnp.array([3.0]))
     >>> [site.address[0] for site in form.sites()]
-    ['beta1', 'beta0', 'a', 'b', 'sigma']
+    ['gate', 'a', 'b', 'sigma']
     """
     ranges = jnp.asarray(ranges)
     d, dtype = len(ranges), ranges.dtype
     scale = jnp.asarray(priors.gate, dtype)
-    beta1, beta0 = jnp.zeros((d, k), dtype), jnp.zeros(k, dtype)
     if gate.kind == "activated":
-        beta1 = lawful.sample("beta1", dist.Normal(jnp.zeros((d, k), dtype), scale).to_event(2))
-    elif k > 1:
-        with lawful.plate("covariate", d):
-            beta1 = lawful.sample("beta1", dist.ZeroSumNormal(scale, (k,)))
-    if k > 1:
-        beta0 = lawful.sample("beta0", dist.ZeroSumNormal(scale, (k,)))
+        beta1 = lawful.sample("beta1", dist.Normal(jnp.zeros((k, d), dtype), scale).to_event(2))
+        beta0 = zero_sum_gate(1, k, scale)[0]
+    else:
+        coefficients = zero_sum_gate(d + 1, k, scale)
+        beta1, beta0 = coefficients[:-1].T, coefficients[-1]
     with lawful.plate("expert", k):
         a = lawful.sample("a", dist.Normal(jnp.zeros(d, dtype), jnp.asarray(priors.slope, dtype) / ranges).to_event(1))
         b = lawful.sample("b", dist.Normal(jnp.zeros((), dtype), jnp.asarray(priors.level, dtype)))
@@ -72,7 +71,7 @@ def draw_parameters(k: int, ranges: Any, gate: Gate = Gate(), priors: Priors = P
     tau = jnp.ones((), dtype)
     if gate.kind == "activated":
         tau = lawful.sample("tau", dist.LogNormal(jnp.zeros((), dtype), jnp.asarray(priors.heat, dtype)))
-    return Parameters(beta1.T, beta0, a, b, sigma**2, tau)
+    return Parameters(beta1, beta0, a, b, sigma**2, tau)
 
 
 def mixture_with_priors(
@@ -95,7 +94,7 @@ def mixture_with_priors(
     >>> x = jnp.linspace(-1.7, 1.7, 12)
     >>> form = lawful.trace(mixture_with_priors, x[:, None], jnp.abs(x), 2)
     >>> [site.address[0] for site in form.sites()]
-    ['beta1', 'beta0', 'a', 'b', 'sigma', 'y']
+    ['gate', 'a', 'b', 'sigma', 'y']
     """
     if gate.top_k is not None and gate.top_k > k:
         raise LawfulError(f"mixture_with_priors: top_k={gate.top_k} of {k} experts. Fix: give at most as many.")

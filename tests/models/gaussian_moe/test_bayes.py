@@ -1,12 +1,16 @@
 """The Bayesian fit: evidence by quadrature where there is one expert, units, and what has no names in it."""
 
+from dataclasses import replace
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 
 from lawful.errors import LawfulError
-from lawful.models.gaussian_moe import Gate, Mixture, compare_experts, posterior_of
+from lawful.models.gaussian_moe import Gate, Mixture, Posterior, compare_experts, posterior_of
+from lawful.models.gaussian_moe.parameters import permuted
 from tests.models.gaussian_moe.cases import TRUTH
 
 
@@ -37,7 +41,7 @@ def test_the_evidence_of_one_expert_is_that_of_quadrature():
     np.testing.assert_allclose(other.predict(x), 4 * found.predict(x), rtol=1e-9)
     each = [Mixture(Gate(), jax.tree.map(lambda v: v[i], found.draws)) for i in range(2000)]
     density = np.mean([np.exp(m.log_density(x[:2], y[:2])) for m in each[::500]], axis=0)
-    few = type(found)(found.gate, jax.tree.map(lambda v: v[::500], found.draws), 0.0, 0.0, found.result)
+    few = replace(found, draws=jax.tree.map(lambda v: v[::500], found.draws))
     np.testing.assert_allclose(np.exp(few.log_density(x[:2], y[:2])), density, rtol=1e-12)
 
 
@@ -46,16 +50,28 @@ def test_the_evidence_finds_the_number_of_experts():
     places, answers = jax.random.split(jax.random.key(0))
     x = jax.random.uniform(places, (150, 1))
     y = Mixture(Gate(), TRUTH).sample(answers, x)
-    table = compare_experts(x, y, [1, 2, 3], key=0, particles=2000)
-    assert table["probability"].idxmax() == 1 and table["probability"][1] > 0.8
-    assert (table["error"] < 0.5).all()
-    found = posterior_of(x, y, 2, key=1, particles=2000)
-    together = np.asarray(found.together(x[:40], y[:40]))
-    same = np.asarray(Mixture(Gate(), TRUTH).responsibilities(x[:40], y[:40])).argmax(1)
-    assert ((together > 0.5) == (same[:, None] == same)).mean() > 0.95
-    # Experts have no order: with chances of 1/2 each, the mean of either is that of both.
-    slopes = np.asarray(found.draws.a[:, :, 0])
-    assert np.abs(np.sort(slopes, axis=1).mean(0) - [-20, 20]).max() < 2.0
+    compared = compare_experts(x, y, [1, 2, 3], key=0, particles=2000)
+    table = compared.table
+    assert compared.best == compared.best_by("bic") == 2 and table["probability"][2] > 0.8
+    assert (table["spread"] < 0.5).all()
+
+
+def test_experts_get_names_and_what_has_none_does_not_ask_for_them():
+    """Draws near the truth whose experts are shuffled: names put them back, the largest expert first."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.uniform(size=(60, 1)))
+    y = Mixture(Gate(), TRUTH).sample(jax.random.key(1), x)
+    draws = [permuted(TRUTH._replace(b=TRUTH.b + 0.05 * rng.normal(size=2)), rng.permutation(2)) for _ in range(20)]
+    whole = Posterior(Gate(), jax.tree.map(lambda *v: jnp.stack(v), *draws), np.zeros(2))
+    assert len(np.unique(np.sign(whole.draws.a[:, 0, 0]))) == 2
+    named = whole.named(x, y)
+    assert np.all(named.draws.a[:, :, 0] == [-20.0, 20.0]) and np.all(named.draws.beta1[:, 0] > named.draws.beta1[:, 1])
+    assert named.memberships(x, y).mean(axis=(0, 1))[0] > 0.5
+    np.testing.assert_allclose(named.together(x, y), whole.together(x, y), rtol=1e-12)
+    by_hand = np.mean([Mixture(Gate(), p).predict(x) for p in draws], axis=0)
+    np.testing.assert_allclose(whole.predict(x), by_hand, rtol=1e-12)
+    same = np.asarray(Mixture(Gate(), TRUTH).responsibilities(x, y)).argmax(1)
+    assert ((whole.together(x, y) > 0.5) == (same[:, None] == same)).mean() > 0.95
 
 
 def test_data_without_spread_are_refused():
