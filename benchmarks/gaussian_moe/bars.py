@@ -58,7 +58,10 @@ def bars_of_rates(frames: dict[str, Any], least: int = 1000) -> Iterator[Bar]:
         if (frame := frames.get(f"softmax-split-{j}")) is not None:
             who = f"(ii) expert {j} split"
             for name in ("beta1", "b"):
-                yield Bar(f"{who}: slope of the error of {name}", slope_of(frame, f"{name}_{j}", least), -0.30, np.inf)
+                mean, worst = (slope_of(frame, f"{each}{name}_{j}", least) for each in ("", "worst_"))
+                yield Bar(f"{who}: slope of the error of {name}, members weighted", mean, -0.30, np.inf)
+                # A light member hides behind a heavy one: the likelihood leaves shares free, and finds uneven ones.
+                yield Bar(f"{who}: slope of the error of {name}, worst member", worst, -0.30, np.inf)
             yield Bar(f"{who}: slope of the Hellinger distance", slope_of(frame, "hellinger", least), *ROOT_N)
             large = frame[frame["n"] >= least]
             yield Bar(f"{who}: share of finished fits", float(large["converged"].mean()), 1.0, 1.0)
