@@ -79,7 +79,7 @@ def inclusion_weights(scales: Any, persons: int) -> np.ndarray:
         scales: draws, as `scales_of` gives them.
         persons: number of persons that learn of them.
 
-    >>> inclusion_weights([[0.0, 0.2], [0.0, 0.2]], 100).tolist()
+    >>> inclusion_weights([[0.0, 0.2], [0.0, 0.2]], 100).round(6).tolist()
     [0.0, 0.5]
     """
     information = persons * np.asarray(scales, float) ** 2 / VARIANCE
