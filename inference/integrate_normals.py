@@ -22,7 +22,7 @@ from lawful.addresses import Address
 from lawful.analysis import dependents, without_dead_code
 from lawful.block import Block
 from lawful.conditioned import conditioned
-from lawful.errors import UnsupportedProgramError
+from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Site, Var
 from lawful.record import Choice, choices_of
 
@@ -79,6 +79,11 @@ def integrate_normals(sites: Groups = None, *, max_block: int = MAX_BLOCK) -> Tr
 
 
 def _apply(form: Form, sites: Groups, max_block: int) -> Form:
+    if any(site.plates for site in form.sites()):
+        raise LawfulError(
+            "integrate_normals: the form has the plates of an algorithm (particles or chains). Fix: integrate the "
+            "program first, as in integrate_normals() >> spawn(n)."
+        )
     for group in _groups(form, sites):
         try:
             form = _without(form, group, max_block)

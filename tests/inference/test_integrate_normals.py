@@ -8,7 +8,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 
 import lawful
 from lawful import inference
@@ -272,6 +272,18 @@ def test_dependent_numbers_over_the_limit_and_sums_in_two_steps_are_refused():
     how = noncentred(["x"]) >> enumerate_sites() >> integrate_normals(["x"])
     with pytest.raises(UnsupportedProgramError, match="summed out in more than one step. Fix: integrate before"):
         how(lawful.trace(apart))
+
+
+def test_a_form_with_particles_is_refused_and_particles_on_the_marginal_are_not():
+    """The evidence of a scale, by particles of the scale alone: 2,000 of them, six standard errors."""
+    form = (inference.spawn(2) >> inference.PushEvidence >> inference.Collapse)(lawful.trace(funnel))
+    with pytest.raises(LawfulError, match="has the plates of an algorithm.*Fix: integrate the program first"):
+        integrate_normals()(form)
+    found = inference.importance(funnel, particles=500, runs=4, enumerate=integrate_normals(["x"]))(jax.random.key(0))
+    scale = (np.arange(4000) + 0.5) / 200  # to 20, beyond six of its own scale
+    density = norm.pdf(scale, 0, 3) * 2 * norm.pdf(0.3, 2.0, np.sqrt(1 + 2 * scale**2))
+    assert abs(found.log_evidence_pooled - np.log(density.sum() / 200)) < 6 * found.log_evidence_error
+    assert found.posterior["x"].shape == (4, 500, 2)
 
 
 # ---- the non-centred form

@@ -57,7 +57,7 @@ def test_the_density_is_that_of_outcomes_less_the_direct_effects_times_that_of_t
 
 
 def test_the_program_adds_the_same_effects():
-    model = MODELS[1]
+    model = Model("LIN", 2, p_varying=2, waves=5)
     _, _, data, free = seen(model)
     at = slim(free, model)
     truth = log_likelihood_by_person(unpack(jnp.asarray(free), model, BOUNDS), data, model).sum()
@@ -70,7 +70,7 @@ def test_the_count_is_one_effect_and_two_moments_of_each_wave_in_each_class():
     assert Model("BLS", 3, p_varying=2, waves=4).size == 35 + 3 * 2 * (1 + 2 * 4)
 
 
-@pytest.mark.parametrize("model", MODELS[:2], ids=str)
+@pytest.mark.parametrize("model", [pytest.param(MODELS[0], marks=pytest.mark.slow), MODELS[1]], ids=str)
 def test_units_names_and_packing(model):
     (y, t, gate, growth), x, _, free = seen(model)
     data = panel(50 + 8 * y, 30 * t, 3 + 2 * gate, 1 + 4 * growth, 2 + 5 * x)
