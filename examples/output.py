@@ -17,10 +17,10 @@ def say(text: str) -> None:
 
 
 def place(name: str) -> Path:
-    """Give the path of a file in out/, which is made where it is missing."""
-    folder = Path("out")
-    folder.mkdir(exist_ok=True)
-    return folder / name
+    """Give the path of a file in out/, whose folder is made where it is missing."""
+    path = Path("out") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def saved(figure: Any, name: str) -> Path:
