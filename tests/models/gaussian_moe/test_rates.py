@@ -76,6 +76,8 @@ def test_the_quick_study_meets_the_bars_that_its_sizes_can_tell(tmp_path):
     run.main(["--quick", "--out", str(tmp_path), *names])
     frames = {name: pandas.read_csv(tmp_path / f"{name}.csv") for name in names}
     for bar in bars.bars_of_rates(frames):
+        if "weighted" in bar.name:  # two sizes and free shares: no slope yet
+            continue
         assert bar.low - 0.15 <= bar.value <= bar.high + 0.15, bar
     for bar in bars.bars_of_information():
         assert bar.met, bar
