@@ -16,6 +16,8 @@ from lawful.inference.check import sbc
 from lawful.models.trajectories import Bounds, Model, Priors, TrajectoryMixture, draw_parameters, panel
 from lawful.models.trajectories.bayes import Posed, sampled
 
+from . import published
+
 N, WAVES = 150, 5
 WIDE = {"y_var": "Y", "t_var": "T", "records": range(1, WAVES + 1)}
 NO_KNOTS = Bounds(jnp.zeros(()), jnp.ones(()))
@@ -91,11 +93,35 @@ def test_t11_posterior_draws_are_calibrated():
     assert report.passed, report
 
 
+@pytest.mark.slow
+@pytest.mark.reference
+def test_t11_posterior_of_the_demonstration_data_is_about_the_estimate(demo):
+    """47 parameters: means of the posterior in its standard deviations from the estimate, as Mplus and OpenMx have it.
+
+    The bar of a quarter holds for most; variances have skew posteriors, whose means lie above their modes.
+    """
+    found = TrajectoryMixture(2).bayes(
+        demo, "Y", "T", range(1, 11), cluster_TIC=["gx1", "gx2"], growth_TIC=["ex1", "ex2"], key=0, runs=2
+    )
+    table, known = found.estimates(), published.table("full")
+    swapped = np.argmin(table[table.parameter == "mug"]["mean"].to_numpy()) == 1
+    away, gates = [], len(table) - 3
+    for i, row in enumerate(table.itertuples()):
+        label = 3 - row[1] if swapped else row[1]
+        estimate = known[(label, row.parameter) if i < gates else (2, f"beta{i - gates}")][0]
+        away.append((row.mean - (-estimate if swapped and i >= gates else estimate)) / row.sd)
+        print(f"{row[1]} {row.parameter:10} mean {row.mean:9.4f} sd {row.sd:7.4f} from the estimate {away[-1]:5.2f} SD")
+    size = np.abs(away)
+    print(f"mean {size.mean():.2f}, largest {size.max():.2f}, above a quarter {np.sum(size > 0.25)} of {len(size)}")
+    assert size.mean() < 0.2 and np.mean(size <= 0.25) > 0.75 and size.max() < 0.6
+    assert found.occupied()[1] > 0.999 and found.names.divergence < 0.1  # no bimodal marginal: draws agree on classes
+
+
 def separated(classes, seed, n=N):
-    """Data of so many classes whose growth factors lie 2.5 standard deviations or more apart."""
+    """Data of so many classes whose growth factors lie 4.4 (Mahalanobis) or more apart: so few persons tell no less."""
     rng = np.random.default_rng(1000 * classes + seed)
     t, _, _ = covariates(seed, n)
-    centre = np.array([[0.0, 0.0], [2.5, 1.5], [-0.5, -3.0]])[rng.integers(classes, size=n)]
+    centre = np.array([[0.0, 0.0], [4.0, 2.0], [-1.0, -4.0]])[rng.integers(classes, size=n)]
     eta = centre + rng.multivariate_normal([0, 0], [[1.0, 0.2], [0.2, 0.5]], size=n)
     y = 20 + 5 * (eta[:, :1] + eta[:, 1:] * t + 0.4 * rng.normal(size=t.shape))
     return {f"Y{j + 1}": y[:, j] for j in range(WAVES)} | {f"T{j + 1}": 8 * t[:, j] for j in range(WAVES)}
@@ -125,7 +151,7 @@ def test_t13_evidence_finds_the_number_of_classes():
 @pytest.mark.slow
 def test_t5_intervals_of_the_posterior_cover():
     """40 data sets of two classes: 95 % intervals of parameters of classes, which are matched to the truth by level."""
-    truth = {"mueta0": (20.0, 32.5), "mueta1": (0.0, 0.9375), "residuals": (4.0, 4.0)}
+    truth = {"mueta0": (20.0, 40.0), "mueta1": (0.0, 1.25), "residuals": (4.0, 4.0)}
     counts = {name: [] for name in truth}
     for seed in range(40):
         found = TrajectoryMixture(2, "LIN").bayes(separated(2, seed), **WIDE, key=seed, runs=2)

@@ -50,9 +50,8 @@ def _lg(x):
     return gammaln(x)
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.5])
-def test_density_of_the_prior_is_that_of_scipy(scale):
-    own = Priors(*(scale * value for value in Priors()))._replace(concentration=2.0)
+def test_density_of_the_prior_is_that_of_scipy():
+    own = Priors(*(0.5 * value for value in Priors()))._replace(concentration=2.0)
     at, k = drawn(FULL, priors=own), 3
     spread = np.array([own.level_spread, own.slope_spread, own.slope_spread])
     basis = np.linalg.svd(np.ones((1, k)))[2][1:]  # orthonormal contrasts
@@ -68,8 +67,8 @@ def test_density_of_the_prior_is_that_of_scipy(scale):
         "x_spread": stats.halfnorm.logpdf(at["x_spread"], 0, own.x_spread).sum(),
         "x_root": sum(lkj(root, own.concentration) for root in at["x_root"]),
     }
-    record = handlers.trace(handlers.replay(draw_parameters, at))(FULL, own, KNOTS)
-    found = {address[-1]: float(value) for address, value in record.log_probs.items()}
+    terms = jax.jit(lambda at: handlers.trace(handlers.replay(draw_parameters, at))(FULL, own, KNOTS).log_probs)(at)
+    found = {address[-1]: float(value) for address, value in terms.items()}
     assert found == pytest.approx(known, rel=1e-10)
 
 
