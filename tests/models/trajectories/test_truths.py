@@ -14,8 +14,8 @@ pytestmark = pytest.mark.optimised
 SLOW = pytest.mark.slow
 DESIGNS = [
     Design("EXP", ((20.0, 30.0), (20.0, 15.0)), (0.3, 0.7), (2.0, 3.0)),
-    pytest.param(Design("QUAD", ((50.0, 6.0, -0.4), (50.0, 2.0, 0.1)), (0.0, 0.0), (3.0, 1.0, 0.1)), marks=SLOW),
-    pytest.param(Design("JB", ((50.0, 2.0, -20.0), (40.0, 1.0, -10.0)), (-0.5, -0.9), (3.0, 0.5, 3.0)), marks=SLOW),
+    Design("QUAD", ((50.0, 6.0, -0.4), (50.0, 2.0, 0.1)), (0.0, 0.0), (3.0, 1.0, 0.1)),
+    Design("JB", ((50.0, 2.0, -20.0), (40.0, 1.0, -10.0)), (-0.5, -0.9), (3.0, 0.5, 3.0)),
 ]
 
 
@@ -29,6 +29,7 @@ def nearness(fit, truth, model):
     return min(found)
 
 
+@SLOW
 @pytest.mark.parametrize("design", DESIGNS, ids=lambda design: design.curve)
 def test_two_classes_of_each_curve_are_found(design):
     data, labels = simulate_trajectories(jax.random.key(21), n=250, waves=8, design=design)
