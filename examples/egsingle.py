@@ -77,7 +77,7 @@ def main(given: Sequence[str] | None = None) -> dict[str, Any]:
         2. Classes by maximum likelihood, all pupils, {options.starts} random starts of each fit. BIC counts pupils, not
         scores; "reached" is how many starts ended at the best value."""
     )
-    numbers = range(1, options.classes + 1)
+    numbers = range(1, max(options.classes, 2) + 1)
     fits = {(curve, k): fitted(table, curve, k, options.starts) for curve in ("LIN", "QUAD") for k in numbers}
     criteria = report.criteria(fits)
     print(criteria.to_string())
@@ -99,8 +99,9 @@ def main(given: Sequence[str] | None = None) -> dict[str, Any]:
     report.print_evidence(comparison, options.subset)
 
     say("4. Who is in which class? The same curve and number of classes, with covariates in the gate.")
-    gated = fitted(table, curve, max(classes, 2), options.starts, GATE)
-    report.print_gate(gated)
+    classes = max(classes, 2)
+    gated = fitted(table, curve, classes, options.starts, GATE)
+    report.print_gate(gated, fits[curve, classes])
 
     paths = report.write(fits, criteria, gated, comparison)
     say(f"5. Written: {', '.join(map(str, paths))}. All took {time.perf_counter() - started:.0f} s.")

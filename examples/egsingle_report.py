@@ -55,8 +55,10 @@ def print_evidence(comparison: Any, pupils: int) -> None:
     )
 
 
-def print_gate(fit: TrajectoryFit) -> None:
-    """Print odds ratios with their intervals."""
+def print_gate(fit: TrajectoryFit, without: TrajectoryFit) -> None:
+    """Print odds ratios with their intervals, and by how much covariates improve the fit."""
+    better = f"{fit.minus2ll:.2f} and BIC {fit.bic:.2f}, without them {without.minus2ll:.2f} and {without.bic:.2f}"
+    print(f"  -2LL is {better}; entropy {fit.entropy:.2f}\n")
     print(f"  {'odds of':<28}{'covariate':<12}{'odds ratio':>10}   95 % interval")
     frame = fit.estimates
     for _, row in frame[frame["meaning"].str.startswith("log odds")].iterrows():
@@ -92,7 +94,7 @@ def draw_number(fits: Mapping[tuple[str, int], TrajectoryFit], comparison: Any) 
         plot_class_number(own, axis)
         axis.set_title(f"{own[0].model.form.long_name} curves, {own[0].n} pupils")
     plot_class_number(comparison.table, axes[-1])
-    axes[-1].set_title("linear curves, the subset")
+    axes[-1].set_title("linear curves, the subset for evidence")
     return saved(figure, "egsingle/classes.png")
 
 
@@ -108,7 +110,7 @@ def draw_classes(fit: TrajectoryFit) -> Path:
 def draw_gate(fit: TrajectoryFit) -> Path:
     """Draw odds ratios, and class probabilities along each covariate."""
     axes = fit.plot.gate()
-    axes[1].set_xlabel("of ten pupils of the school, with a low income")
+    axes[1].set_xlabel("low income, of ten pupils")
     return saved(axes[0].figure, "egsingle/gate.png")
 
 

@@ -28,7 +28,7 @@ def told(fit: TrajectoryFit) -> str:
     lines = [
         _model(fit),
         f"-2LL {fit.minus2ll:.3f}   AIC {fit.aic:.3f}   BIC {fit.bic:.3f}   adjusted BIC {fit.sabic:.3f}   "
-        f"ICL {fit.icl:.3f}   entropy {fit.entropy:.3f}",
+        f"ICL {fit.icl:.3f}" + (f"   entropy {fit.entropy:.3f}" if fit.model.n_classes > 1 else ""),
         "class sizes " + ", ".join(f"{size:.3f}" for size in fit.class_sizes),
         f"best value reached by {best.starts} of {len(fit.starts) + fit.search.left} starts and {best.polish} climbs "
         "of polish",

@@ -48,9 +48,9 @@ class Plots:
 
     fit: TrajectoryFit
 
-    def curves(self, times: Any = None, ax: Any = None) -> Any:
+    def curves(self, times: Any = None, bootstrap: Any = None, ax: Any = None) -> Any:
         """Show the curve of each class with its band and its knot."""
-        return plot_curves(self.fit, times, ax)
+        return plot_curves(self.fit, times, bootstrap, ax)
 
     def persons(self, most: int = 200, seed: int = 0, ax: Any = None) -> Any:
         """Show what was measured of persons, coloured by their memberships."""

@@ -21,6 +21,7 @@ __all__ = ["plot_class_number", "plot_starts"]
 SHOWN = 5  # optima that have a colour of their own
 SAME = 0.01  # of -2LL
 LINEAR = 0.1  # rises below are drawn linearly, above logarithmically
+CLOSE = 10.0  # the same for criteria
 CRITERIA = {"log_evidence": "-2 log evidence", "bic": "BIC", "icl": "ICL"}
 
 
@@ -56,7 +57,7 @@ def plot_starts(fit: TrajectoryFit, ax: Any = None) -> Any:
     if len(regular) == 0 or regular[0] - best > SAME:
         ax.axhline(0.0, color="0.3", linestyle="--", linewidth=1, label=f"{best:.3f}: found by polish")
     ax.set_yscale("symlog", linthresh=LINEAR)
-    ax.set_ylim(bottom=-0.3 * LINEAR)
+    ax.set_ylim(-0.3 * LINEAR, max(1.0, 2 * float(np.max(np.abs(deviance - best), where=finite, initial=0.0))))
     ax.set(xlabel="start, the best first", ylabel=f"-2LL above the best, linear below {LINEAR}", title="Ends of starts")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -97,8 +98,9 @@ def plot_class_number(table: Any, ax: Any = None) -> Any:
         told = f"{CRITERIA[name]}, best at {number[best]}"
         ax.errorbar(number, value - value[best], yerr=error, fmt=f"{mark}-", color=colour, capsize=3, label=told)
     ax.set_xticks(number)
-    ax.set(xlabel="number of classes", ylabel="above the best", title="How many classes?")
-    ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0], -0.04 * ax.get_ylim()[1]))
+    ax.set(xlabel="number of classes", ylabel=f"above the best, linear below {CLOSE:g}", title="How many classes?")
+    ax.set_yscale("symlog", linthresh=CLOSE)
+    ax.set_ylim(bottom=min(-0.1 * CLOSE, ax.get_ylim()[0]))
     ax.legend(frameon=False)
     return ax
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .bands import NORMAL_95, band_of
-from .look import axes_or_new, blended, class_colours
+from .look import NORMAL_95, axes_or_new, blended, class_colours
 
 if TYPE_CHECKING:
+    from ..bootstrapping import Bootstrap
     from ..reading import Measured
     from ..results import TrajectoryFit
 
@@ -32,28 +32,23 @@ class Drawn(NamedTuple):
     knots: np.ndarray | None
 
 
-def plot_curves(fit: TrajectoryFit, times: Any = None, ax: Any = None) -> Any:
+def plot_curves(fit: TrajectoryFit, times: Any = None, bootstrap: Bootstrap | None = None, ax: Any = None) -> Any:
     """Show the curve of each class with its 95 % band, and its knot with its 95 % interval.
 
-    Curves are those where growth covariates are 0. Bands and intervals are Wald's: near a knot they are too narrow, and
-    where errors were refused there are none.
+    Curves are those where growth covariates are 0. Wald's bands and intervals are too narrow near a knot, and missing
+    where errors were refused; those of the bootstrap are neither.
 
     Args:
         fit: a fit by maximum likelihood.
         times: where curves are drawn (m,); over the observed times by default.
+        bootstrap: of the fit, whose quantiles are taken; else Wald's errors.
         ax: axes of matplotlib; new ones by default.
 
     Returns: the axes.
     """
     times = over_observed(fit.data) if times is None else np.asarray(times, float)
-    bands = [band_of(fit, k, times) for k in range(1, fit.model.n_classes + 1)]
-    knots = None
-    if fit.model.form.name == "BLS":
-        rows = [i for i, row in enumerate(fit.rows) if row.parameter == "mug"]
-        error = NORMAL_95 * fit.standard_errors.observed[rows]
-        knots = np.stack([fit.values[rows], fit.values[rows] - error, fit.values[rows] + error], axis=1)
-    curve, lower, upper = (np.array([getattr(band, name) for band in bands]) for name in ("curve", "lower", "upper"))
-    drawn = Drawn(times, curve, lower, upper, fit.class_sizes, knots)
+    lower, upper = fit.bands(times, bootstrap=bootstrap)
+    drawn = Drawn(times, fit.curves(times), lower, upper, fit.class_sizes, _knots(fit, bootstrap))
     return draw_curves(drawn, fit.data, bool(fit.model.p_growth), axes_or_new(ax))
 
 
@@ -132,3 +127,17 @@ def draw_persons(data: Measured, w: np.ndarray, times: Any, curves: Any, most: i
     ax.set(xlabel=data.t_name, ylabel=data.y_name, title=f"{share}, coloured by membership")
     ax.legend(framealpha=0.85, edgecolor="none")
     return ax
+
+
+def _knots(fit: TrajectoryFit, bootstrap: Bootstrap | None) -> np.ndarray | None:
+    """Give the knot of each class with the limits of its interval (K, 3), NaN where it was refused."""
+    if fit.model.curve != "BLS":
+        return None
+    rows = [i for i, row in enumerate(fit.rows) if row.parameter == "mug"]
+    knot = fit.values[rows]
+    if bootstrap is not None:
+        lower, upper = (ends[rows] for ends in bootstrap.intervals())
+    else:
+        error = NORMAL_95 * fit.standard_errors.observed[rows]
+        lower, upper = knot - error, knot + error
+    return np.stack([knot, lower, upper], axis=1)

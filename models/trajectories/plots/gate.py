@@ -12,8 +12,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
-from .bands import NORMAL_95
-from .look import class_colours, new_row
+from .look import NORMAL_95, class_colours, new_row, rug
 
 if TYPE_CHECKING:
     from ..results import TrajectoryFit
@@ -81,7 +80,9 @@ def _odds(fit: TrajectoryFit, ax: Any) -> None:
 
 def _along(fit: TrajectoryFit, j: int, ax: Any) -> None:
     places, given = _gate_places(fit), fit.data.gate
-    at = np.linspace(given[:, j].min(), given[:, j].max(), 101)
+    values = np.unique(given[:, j])
+    groups = len(values) == 2  # two groups of persons, between which nobody is
+    at = values if groups else np.linspace(values[0], values[-1], 101)
     design = np.tile(np.concatenate([[1.0], given.mean(axis=0)]), (len(at), 1))
     design[:, 1 + j] = at
     count = fit.model.n_classes
@@ -98,10 +99,19 @@ def _along(fit: TrajectoryFit, j: int, ax: Any) -> None:
         by_gate = (slope[:, others, None] * design[:, None]).reshape(len(at), -1)
         error = NORMAL_95 * np.sqrt(np.einsum("ma,ab,mb->m", by_gate, covariance, by_gate))
         centre = np.log(share[:, k]) - np.log1p(-share[:, k])
-        ax.fill_between(at, _logistic(centre - error), _logistic(centre + error), color=colour, alpha=0.2, linewidth=0)
-        ax.plot(at, share[:, k], color=colour, linewidth=2, label=f"class {k + 1}")
-    ax.plot(given[:, j], np.zeros(len(given)), "|", transform=ax.get_xaxis_transform(), color="0.3", markersize=7,
-            alpha=float(np.clip(60 / len(given), 0.05, 0.6)))  # fmt: skip
+        low, high = _logistic(centre - error), _logistic(centre + error)
+        if groups:
+            limits = np.fmax(np.stack([share[:, k] - low, high - share[:, k]]), 0.0)  # NaN where refused
+            aside = 0.03 * np.ptp(values) * (k - 0.5 * (count - 1))
+            ax.errorbar(at + aside, share[:, k], limits, fmt="o", color=colour, capsize=3, label=f"class {k + 1}")
+        else:
+            ax.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
+            ax.plot(at, share[:, k], color=colour, linewidth=2, label=f"class {k + 1}")
+    if groups:
+        ax.set_xticks(values)
+        ax.margins(x=0.3)
+    else:
+        rug(ax, values, markersize=7, alpha=float(np.clip(60 / len(values), 0.1, 0.6)))
 
 
 def _logistic(x: np.ndarray) -> np.ndarray:

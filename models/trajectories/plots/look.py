@@ -13,10 +13,11 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
-__all__ = ["COLOURS", "GREY", "axes_or_new", "blended", "class_colours", "new_row", "pyplot", "rug"]
+__all__ = ["COLOURS", "GREY", "NORMAL_95", "axes_or_new", "blended", "class_colours", "new_row", "pyplot", "rug"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "0.55"
+NORMAL_95 = 1.959963984540054
 
 
 def pyplot() -> Any:

@@ -6,7 +6,6 @@ weighted by the membership of the class. Under the model those weights leave the
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -45,9 +44,8 @@ def predictive_check(fit: TrajectoryFit, key: jax.Array | None = None, draws: in
     seen = weighted_quantiles(fit.data.y, curve, fit.class_probabilities(), wave, len(times))
     found = []
     for each in jax.random.split(key, draws):
-        drawn = fit.simulate(each)
-        data = replace(fit.data, y=drawn.y, growth=drawn.growth)
-        found.append(weighted_quantiles(drawn.y, curve, fit.class_probabilities(data), wave, len(times)))
+        drawn = fit.redrawn(each)
+        found.append(weighted_quantiles(drawn.y, curve, fit.class_probabilities(drawn), wave, len(times)))
     return Checked(times, seen, np.stack(found))
 
 
@@ -73,7 +71,7 @@ def plot_residuals(fit: TrajectoryFit, key: jax.Array | None = None, draws: int 
                     label="seen: 10, 50 and 90 %" if q == 0 else None)  # fmt: skip
         ax.set(xlabel=fit.data.t_name, title=f"class {k + 1}")
     axes[0].set_ylabel(f"{fit.data.y_name} less the curve of the class")
-    axes[0].legend(frameon=False, loc="best")
+    axes[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return axes
 
 

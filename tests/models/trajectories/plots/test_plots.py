@@ -1,20 +1,18 @@
 """Pictures show the numbers of the fit: curves with bands, persons, the gate, starts, and profiles."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
 from lawful.errors import LawfulError
+from lawful.models.trajectories.bootstrapping import Bootstrap
 from lawful.models.trajectories.plots import Plots, plot_class_number, plot_shape_posterior
-from lawful.models.trajectories.plots.bands import band_of
 from lawful.models.trajectories.plots.look import COLOURS, blended
 
 from .made import TRUTH, fit_at
-
-
-def spline(t, level0, before, after, knot):
-    return level0 + before * np.minimum(t, knot) + after * np.maximum(t - knot, 0)
 
 
 def points(ax, label):
@@ -26,27 +24,30 @@ def points(ax, label):
     return np.asarray(found.get_xdata(), float), np.asarray(found.get_ydata(), float)
 
 
-def test_a_band_is_that_of_the_delta_method(fit):
-    t = np.linspace(0.0, 5.0, 11)
-    rows = [i for i, row in enumerate(fit.rows) if row.label == 2 and row.parameter.startswith("mu")]
-    at, covariance = fit.values[rows], fit.standard_errors.covariance[np.ix_(rows, rows)]
-    steps = 1e-6 * np.eye(4)
-    slope = np.stack([(spline(t, *(at + step)) - spline(t, *(at - step))) / 2e-6 for step in steps], axis=1)
-    half = 1.959963984540054 * np.sqrt(np.einsum("ma,ab,mb->m", slope, covariance, slope))
-    band = band_of(fit, 2, t)
-    np.testing.assert_allclose(band.curve, spline(t, *at), rtol=1e-12)
-    np.testing.assert_allclose(band.upper - band.curve, half, rtol=1e-6)
-    np.testing.assert_allclose(band.curve - band.lower, half, rtol=1e-6)
-    assert band.held == ()
-
-
 def test_curves_are_those_of_the_fit_with_knots_on_them(fit):
     ax = fit.plot.curves(times=np.array([0.0, 1.0, 4.0]))
     for k in (1, 2):
         np.testing.assert_allclose(points(ax, f"class {k}")[1], fit.curves(np.array([0.0, 1.0, 4.0]))[k - 1])
+    lower, upper = fit.bands(np.array([0.0, 1.0, 4.0]))
+    for k, band in enumerate(ax.collections[:2]):
+        heights = band.get_paths()[0].vertices[:, 1]
+        np.testing.assert_allclose([heights.min(), heights.max()], [lower[k].min(), upper[k].max()])
     knots = [bar.lines[0].get_xdata()[0] for bar in ax.containers]
     np.testing.assert_allclose(knots, [2.3, 3.1], atol=1e-9)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("T", "Y")
+
+
+def test_a_bootstrap_gives_bands_and_intervals_where_wald_gives_none(times):
+    moved = times.copy()
+    moved[0, 2] = 2.3
+    fit = fit_at(TRUTH, moved)
+    rows = [i for i, row in enumerate(fit.rows) if row.parameter == "mug"]
+    values = fit.values + np.linspace(-0.1, 0.1, 41)[:, None]
+    replicates = Bootstrap(fit.rows, fit.values, values, np.zeros(41), np.ones(41, bool))
+    ax = fit.plot.curves(bootstrap=replicates)
+    ends = [bar.lines[2][0].get_segments()[0][:, 0] for bar in ax.containers]
+    np.testing.assert_allclose(ends, fit.values[rows][:, None] + np.array([-0.095, 0.095]), atol=1e-9)
+    assert "no band" not in "".join(ax.get_legend_handles_labels()[1])
 
 
 def test_a_knot_on_an_observed_time_is_hollow_and_has_no_interval(times):
@@ -81,6 +82,13 @@ def test_the_gate_shows_odds_for_a_standard_deviation_and_probabilities_before_a
     np.testing.assert_allclose(both, 1.0)
     with pytest.raises(LawfulError, match="expected 2"):
         fit.plot.gate(axes=plt.subplots()[1])
+
+
+def test_a_gate_covariate_with_two_values_is_two_groups(fit):
+    two = replace(fit, data=replace(fit.data, gate=(fit.data.gate > 0) * 1.0))
+    _, along = two.plot.gate()
+    assert [tick for tick in along.get_xticks()] == [0.0, 1.0]
+    np.testing.assert_allclose(points(along, "class 2")[1], 1 / (1 + np.exp([-0.3, -1.1])), rtol=1e-8)
 
 
 def test_every_start_is_drawn_in_the_group_of_its_optimum(fit):
