@@ -46,7 +46,7 @@ CELLS = 1 << 24  # memberships that are held; more draws are thinned
 BATCH = 1 << 16  # outcomes visited at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrajectoryPosterior:
     """Draws from the posterior of a mixture of trajectories, with summaries.
 
@@ -65,6 +65,16 @@ class TrajectoryPosterior:
     scaling: Scaling
     result: Result
     reference: int = 0
+
+    def __repr__(self) -> str:
+        """Tell the posterior in a line."""
+        k, n = self.model.n_classes, len(self.data.y)
+        verdict = (
+            "ok" if self.ok else f"NOT OK: {', '.join(dict.fromkeys(finding.code for finding in self.result.reasons))}"
+        )
+        evidence = f"log evidence {self.log_evidence:.2f}, " if np.isfinite(self.log_evidence) else ""
+        mixture = f"{self.model.form.long_name}, {k} class{'es' * (k > 1)}, {n} persons"
+        return f"<TrajectoryPosterior: {mixture}, {evidence}{verdict}>"
 
     @property
     def ok(self) -> bool:
@@ -268,6 +278,7 @@ class TrajectoryPosterior:
         """Pictures: `plot.curves()`, `persons()`, `shape()`, `membership(fit)` and `checks(key)`."""
         return PosteriorPlots(self)
 
+    @doubly
     def to_datatree(self) -> xarray.DataTree:
         """Convert to a DataTree of ArviZ: draws with renamed classes, log_likelihood by person, statistics, data."""
         from .datatree import tree_of

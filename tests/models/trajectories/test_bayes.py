@@ -91,6 +91,13 @@ def test_the_tree_has_named_axes_and_a_log_likelihood_for_each_person(fitted):
     assert -0.5 * fit.minus2ll - 12 < best < -0.5 * fit.minus2ll  # below the maximum, and in its units
 
 
+def test_a_posterior_is_told_in_a_line_and_its_tree_is_double_where_the_user_is_not(fitted, single_precision):
+    found, _ = fitted
+    assert repr(found).startswith("<TrajectoryPosterior: linear, 2 classes, 30 persons, log evidence -")
+    assert "\n" not in repr(found) and len(repr(found)) < 150
+    assert found.to_datatree()["posterior"]["mean"].dtype == np.float64
+
+
 def test_replicates_keep_gaps_and_statistics_that_the_model_reproduces_are_not_extreme(fitted):
     found, _ = fitted
     again = replicated(found, 0, 20)
