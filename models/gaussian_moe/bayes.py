@@ -22,7 +22,7 @@ from lawful.errors import LawfulError
 from lawful.inference import Result
 from lawful.inference.evidence import pooled_evidence
 
-from ..latent_classes import ClassNumbers, co_membership, relabelled
+from ..latent_classes import ClassNumbers, co_membership, kept_draws, relabelled
 from .density import Mixture
 from .estimator import GaussianMoE
 from .gates import Gate
@@ -30,8 +30,6 @@ from .parameters import Parameters, Units, unstandardised
 from .priors import Priors, mixture_with_priors
 
 __all__ = ["Posterior", "compare_experts", "posterior_of"]
-
-CELLS = 1 << 24  # memberships that are held; more draws are thinned
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +88,7 @@ class Posterior:
     def thinned(self, rows: int) -> Posterior:
         """Keep no more draws, evenly spaced, than memberships of this many rows can be held for."""
         draws, k = self.draws.b.shape
-        most = max(1, CELLS // (rows * k))
-        keep = np.arange(draws) if draws <= most else np.linspace(0, draws - 1, most).round().astype(int)
+        keep = kept_draws(draws, rows, k)
         return replace(self, draws=jax.tree.map(lambda v: v[keep], self.draws))
 
 

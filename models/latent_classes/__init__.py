@@ -8,11 +8,13 @@ from .class_number import ClassNumbers
 from .gates import zero_sum_gate
 from .invariants import co_membership, membership_interval, occupied_classes
 from .relabelling import Relabelled, relabelled
+from .thinning import kept_draws
 
 __all__ = [
     "ClassNumbers",
     "Relabelled",
     "co_membership",
+    "kept_draws",
     "membership_interval",
     "occupied_classes",
     "relabelled",

@@ -72,7 +72,10 @@ def posed(
     low, high = problem.bounds if bounded else outer
     width = SMOOTH * _median_gap(data.t) / t_scale if model.curve == "BLS" else 0.0
     scales = Priors() if priors is None else priors
-    as_array = lambda x: jnp.asarray(x, problem.panel.y.dtype)  # noqa: E731
+
+    def as_array(x: Any) -> jax.Array:
+        return jnp.asarray(x, problem.panel.y.dtype)
+
     return Posed(
         jax.tree.map(as_array, scales), problem.panel, Bounds(as_array(low), as_array(high)),
         jnp.maximum(as_array(width), problem.width),

@@ -25,7 +25,7 @@ from lawful.inference.evidence import pooled_evidence
 from lawful.record import choices_of
 from lawful.tracing import split_arguments
 
-from ..latent_classes import Relabelled, co_membership, membership_interval, occupied_classes, relabelled
+from ..latent_classes import Relabelled, co_membership, kept_draws, membership_interval, occupied_classes, relabelled
 from .bayes import Posed
 from .density import class_log_densities, log_prior_classes
 from .parameters import Model, Parameters
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TrajectoryPosterior"]
 
-CELLS = 1 << 24  # memberships that are held; more draws are thinned
 BATCH = 1 << 16  # outcomes visited at once
 
 
@@ -69,9 +68,8 @@ class TrajectoryPosterior:
     def __repr__(self) -> str:
         """Tell the posterior in a line."""
         k, n = self.model.n_classes, len(self.data.y)
-        verdict = (
-            "ok" if self.ok else f"NOT OK: {', '.join(dict.fromkeys(finding.code for finding in self.result.reasons))}"
-        )
+        codes = dict.fromkeys(finding.code for finding in self.result.reasons)
+        verdict = "ok" if self.ok else f"NOT OK: {', '.join(codes)}"
         evidence = f"log evidence {self.log_evidence:.2f}, " if np.isfinite(self.log_evidence) else ""
         mixture = f"{self.model.form.long_name}, {k} class{'es' * (k > 1)}, {n} persons"
         return f"<TrajectoryPosterior: {mixture}, {evidence}{verdict}>"
@@ -104,8 +102,7 @@ class TrajectoryPosterior:
         """Draws of the prior's sites, names of classes as drawn (chain, draw, ...), thinned to what can be held."""
         held = {name: np.asarray(array) for name, array in self.result.posterior.items()}
         chains, draws = held["mean"].shape[:2]
-        most = max(1, CELLS // (chains * len(self.data.y) * self.model.n_classes))
-        keep = np.arange(draws) if draws <= most else np.linspace(0, draws - 1, most).round().astype(int)
+        keep = kept_draws(draws, chains * len(self.data.y), self.model.n_classes)
         return {name: array[:, keep] for name, array in held.items()}
 
     @cached_property
