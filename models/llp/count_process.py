@@ -67,8 +67,11 @@ class CountProcess:
         found = self.process.evidence(X, bags, seed=seed)
         chance = found.weights.sum(axis=1)
         taken = np.flatnonzero(chance >= min(self.least, chance.max()))
-        X, shares = np.asarray(X, np.float32), found.weights @ found.shares / chance
-        modes = tuple(_fitted(found.sides[k], float(shares[k]), X, found.bags, found.rate) for k in taken)
+        X, shares = np.asarray(X, np.float32), found.weights[taken] @ found.shares / chance[taken]
+        modes = tuple(
+            _fitted(found.sides[k], float(share), X, found.bags, found.rate)
+            for k, share in zip(taken, shares, strict=True)
+        )
         chances = chance[taken] / chance[taken].sum()
         out_of_bag = partial(_out_of_bag, X=X, bags=found.bags, modes=modes, chances=chances)
         logits = partial(_logits, modes=tuple(mode._replace(hessian=None, z=None) for mode in modes), chances=chances)

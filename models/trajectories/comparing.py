@@ -111,7 +111,8 @@ def bootstrap_ratio(
     """
     if replace(small.model, n_classes=large.model.n_classes) != large.model:
         raise LawfulError(
-            "bootstrap_ratio: the fits differ in more than the number of classes. Fix: fit one model twice."
+            f"bootstrap_ratio: the fits are of {small.model} and {large.model}, expected models that differ in the "
+            "number of classes alone. Fix: fit one model with K - 1 and with K classes."
         )
     if large.model.n_classes != small.model.n_classes + 1:
         raise LawfulError(

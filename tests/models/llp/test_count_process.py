@@ -98,6 +98,17 @@ def test_kernels_that_are_improbable_are_not_fitted_and_the_others_are_averaged(
     np.testing.assert_allclose(best, alone[int(np.argmax(chance))], atol=1e-4)
 
 
+def test_a_kernel_whose_probability_is_zero_is_left_out_without_a_warning(monkeypatch):
+    two = BagProcess(kernels=(Kernel(0.25), Kernel(1.0)), shares=(0.4,))
+    evidence = two.evidence(X, BAGS)
+    found = []
+    for chance in (0.0, 1e-300):
+        told = evidence._replace(weights=np.array([[chance], [1.0]]))
+        monkeypatch.setattr(BagProcess, "evidence", lambda self, X, bags, *, seed=0, told=told: told)
+        found.append(CountProcess(two).fit(X, BAGS).logits(X))
+    np.testing.assert_array_equal(*found)
+
+
 def test_counts_that_part_the_rows_altogether_have_a_finite_fit():
     x = np.linspace(-1, 1, 40, dtype=np.float32)[:, None]
     bags = Bags.from_labels((x[:, 0] > 0).astype(int), np.arange(40) // 2)
