@@ -46,6 +46,7 @@ def test_the_evidence_of_one_expert_is_that_of_quadrature():
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_the_evidence_finds_the_number_of_experts():
     places, answers = jax.random.split(jax.random.key(0))
     x = jax.random.uniform(places, (150, 1))

@@ -70,6 +70,7 @@ def test_every_study_names_errors_that_it_measures():
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_the_quick_study_meets_the_bars_that_its_sizes_can_tell(tmp_path):
     """Four sizes up to 10,000, 20 replications: slopes within 0.15 of theory, where the whole study asks for 0.10."""
     names = ["softmax", "softmax-split-1", "top-1", "temperature", "activated"]

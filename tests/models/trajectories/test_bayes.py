@@ -132,6 +132,7 @@ def test_wrong_settings_are_refused(settings, named):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_evidence_is_that_of_importance_sampling_from_the_prior():
     """Four persons, one class: 40,000 draws of the prior against tempered runs, within six standard errors."""
     data = {name: column[:4] for name, column in lines()[0].items()}

@@ -59,6 +59,7 @@ def names_at_random(key, draws, classes):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_t11_posterior_draws_are_calibrated():
     """200 draws of parameters and data together; ranks of every coordinate and of sorted functionals are uniform."""
     model = Model("LIN", 2, p_gate=1, p_growth=1, joint=False)
@@ -94,6 +95,7 @@ def test_t11_posterior_draws_are_calibrated():
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.reference
 def test_t11_posterior_of_the_demonstration_data_is_about_the_estimate(demo):
     """47 parameters: means of the posterior in its standard deviations from the estimate, as Mplus and OpenMx have it.
@@ -128,6 +130,7 @@ def separated(classes, seed, n=N):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_t13_evidence_finds_the_number_of_classes():
     """Ten data sets for one, two and three classes; and five runs of one of them agree within half a unit."""
     table, right = np.zeros((3, 4), int), np.zeros(3, int)
@@ -149,6 +152,7 @@ def test_t13_evidence_finds_the_number_of_classes():
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_t5_intervals_of_the_posterior_cover():
     """40 data sets of two classes: 95 % intervals of parameters of classes, which are matched to the truth by level."""
     truth = {"mueta0": (20.0, 40.0), "mueta1": (0.0, 1.25), "residuals": (4.0, 4.0)}

@@ -71,6 +71,7 @@ def chosen_by_a_forest(data, p):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_t14_true_covariates_are_selected_and_noise_is_not():
     """Five data sets: at least 95 % of the true ones, at most 5 % of the others, and an F1 above the forest's."""
     names = [f"x{j}" for j in range(20)]
