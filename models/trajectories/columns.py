@@ -16,17 +16,23 @@ from lawful.errors import LawfulError, ObservationError
 __all__ = ["columns_of", "matrix", "named", "numbers", "persons_of", "waves_of"]
 
 
-def columns_of(data: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
+def columns_of(data: Any, names: Sequence[str], labels: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """Give columns of a frame, or of a mapping, by their names.
+
+    Args:
+        data: a frame of pandas or polars, or a mapping.
+        names: columns.
+        labels: those of them that may be categories, as identifiers are.
+
+    Raises:
+        LawfulError: a column is missing, is one of categories, or columns differ in length.
 
     >>> columns_of({"a": [1, 2], "b": [3, 4]}, ["b"])["b"].tolist()
     [3, 4]
-
-    Raises:
-        LawfulError: a column is missing, or columns differ in length.
     """
     if isinstance(data, Mapping):
         there, take = list(data), lambda name: np.asarray(data[name])
+        categories: Sequence[str] = ()
     else:
         try:
             import narwhals
@@ -36,9 +42,14 @@ def columns_of(data: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
             frame = narwhals.from_native(data, eager_only=True)
         except TypeError as error:
             raise LawfulError(
-                f"data: a {type(data).__name__} is no frame. Fix: give a pandas or polars frame, or a dict of columns."
+                f"data: a {type(data).__name__} is no frame. Fix: give a pandas or polars frame, collected if it is "
+                "lazy, or a dict of columns."
             ) from error
+        except narwhals.exceptions.DuplicateError as error:
+            raise LawfulError(f"data: {error} Fix: give each column a name of its own.") from error
         there, take = frame.columns, lambda name: frame[name].to_numpy()
+        groups = narwhals.Categorical, narwhals.Enum
+        categories = [name for name in there if isinstance(frame.schema[name], groups)]
     missing = [name for name in dict.fromkeys(names) if name not in there]
     if missing:
         shown = ", ".join(map(str, there[:30])) + (", ..." if len(there) > 30 else "")
@@ -47,7 +58,13 @@ def columns_of(data: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
             "Fix: wide data have columns prefix + record, as Y1 and T1; long data need id= and no records=.",
             missing=missing,
         )
+    for name in names:
+        if name in categories and name not in labels:
+            raise _no_number(name, "categories")
     found = {name: take(name) for name in dict.fromkeys(names)}
+    for name, column in found.items():
+        if column.ndim != 1:
+            raise LawfulError(f"data: column {name!r} has shape {column.shape}. Fix: give one value a row, (rows,).")
     lengths = {name: len(column) for name, column in found.items()}
     if len(set(lengths.values())) > 1:
         raise LawfulError(f"data: columns differ in length: {lengths}. Fix: give one value a row in each.")
@@ -66,21 +83,27 @@ def numbers(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:
         LawfulError: it holds something else.
         ObservationError: it is infinite somewhere.
     """
+    column = columns[name]
+    what = f"{column.dtype} values" + (f", as {named(column[0])}" if len(column) else "")
+    if column.dtype.kind in "mMcUS" or (column.dtype.kind == "O" and any(isinstance(x, str | bytes) for x in column)):
+        raise _no_number(name, what)
     try:
-        if columns[name].dtype.kind in "mMc":
-            raise TypeError(name)
-        found = np.asarray(columns[name], float)
+        found = np.asarray(column, float)
     except (TypeError, ValueError) as error:
-        raise LawfulError(
-            f"data: column {name!r} holds {columns[name].dtype} values, as {columns[name][0]!r}; expected numbers. "
-            "Fix: code categories as numbers, one column of 0 and 1 for each category but one."
-        ) from error
+        raise _no_number(name, what) from error
     if np.isinf(found).any():
         raise ObservationError(
             f"data: column {name!r} is infinite in row {int(np.flatnonzero(np.isinf(found))[0])}. Fix: correct it, or "
             "leave it missing."
         )
     return found
+
+
+def _no_number(name: str, what: str) -> LawfulError:
+    return LawfulError(
+        f"data: column {name!r} holds {what}; expected numbers. Fix: code categories as numbers, one column of 0 and 1 "
+        "for each category but one; turn numbers that were read as text into numbers."
+    )
 
 
 def matrix(columns: Mapping[str, np.ndarray], names: Sequence[str], n: int) -> np.ndarray:
@@ -98,7 +121,13 @@ def persons_of(
             f"data: column {id!r} names no person in row {int(np.flatnonzero(nobody)[0])} ({int(nobody.sum())} such). "
             "Fix: fill it in, or leave these rows out."
         )
-    persons, first, who = np.unique(columns[id], return_index=True, return_inverse=True)
+    try:
+        persons, first, who = np.unique(columns[id], return_index=True, return_inverse=True)
+    except TypeError as error:
+        kinds = sorted({type(name).__name__ for name in columns[id].tolist()})
+        raise LawfulError(
+            f"data: column {id!r} mixes {' and '.join(kinds)}. Fix: give identifiers of one kind."
+        ) from error
     for name in dict.fromkeys(covariates):
         own = numbers(columns, name)
         differing = (own != own[first][who]) & ~(np.isnan(own) & np.isnan(own[first][who]))

@@ -26,13 +26,14 @@ from .bayes import climbed_for, posed, sampled
 from .curves import curve_of
 from .engine import Problem
 from .panels import panel
-from .parameters import Bounds, Model, Parameters
+from .parameters import Bounds, Model
 from .posterior import TrajectoryPosterior
 from .priors import Priors
-from .reading import Measured, centred, read_long, read_wide
+from .reading import Measured, read_long, read_wide
 from .results import TrajectoryFit
 from .scaling import Scaling, in_standard_units, scaling_of, standardised
 from .search import searched
+from .settings import check_persons, check_settings, check_start, check_times, names_of
 
 __all__ = ["TrajectoryMixture"]
 
@@ -125,11 +126,11 @@ class TrajectoryMixture:
         t_var: str,
         records: Any = None,
         id: str | None = None,
-        cluster_TIC: Sequence[str] = (),
-        growth_TIC: Sequence[str] = (),
-        TVC: str | Sequence[str] = (),
+        cluster_TIC: str | Sequence[str] | None = (),
+        growth_TIC: str | Sequence[str] | None = (),
+        TVC: str | Sequence[str] | None = (),
         center_time: str | None = None,
-        start: Parameters | None = None,
+        start: Any = None,
     ) -> TrajectoryFit:
         """Fit by maximum likelihood, from many starts.
 
@@ -143,8 +144,12 @@ class TrajectoryMixture:
             growth_TIC: growth covariates.
             TVC: time-varying covariates, named like the outcome, each of which adds its direct effect to the outcome of
                 the same wave. (Forms that split such a covariate into a trait and states are not there.)
-            center_time: "own_first" subtracts the first time of each person; else times are taken as they are.
-            start: one more start, in the user's units; alone where `n_starts=0`.
+            center_time: "own_first" subtracts the first time of each person, whether or not an outcome was seen then;
+                else times are taken as they are.
+            start: `Parameters` in the user's units, as those of another fit: one more start, alone where `n_starts=0`.
+
+        Returns: the fit; persons come in the order of their rows, in long data in that of their identifiers, which are
+            `fit.data.persons`.
 
         Raises:
             LawfulError: a setting or a column does not exist.
@@ -239,28 +244,28 @@ class TrajectoryMixture:
         return ClassNumbers(evidence, told)
 
     def _read(
-        self, data: Any, y_var: str, t_var: str, records: Any, id: str | None, cluster: Sequence[str],
-        growth: Sequence[str], center_time: str | None, start: Parameters | None = None, TVC: str | Sequence[str] = (),
+        self, data: Any, y_var: str, t_var: str, records: Any, id: str | None,
+        cluster: str | Sequence[str] | None, growth: str | Sequence[str] | None, center_time: str | None,
+        start: Any = None, TVC: str | Sequence[str] | None = (),
     ) -> Measured:  # fmt: skip
         """Check the settings, and read a frame."""
-        _check(self.get_params(), start)
+        check_settings(self.get_params(), start is not None)
         if (records is None) == (id is None):
             raise LawfulError(
                 f"fit: records={records!r} and id={id!r}; expected one of them. Fix: give records= for wide data, one "
                 "row a person, or id= for long data, one row a measurement."
             )
+        if y_var == t_var:
+            raise LawfulError(f"fit: y_var and t_var are both {y_var!r}. Fix: name the outcome and its time.")
         cluster, growth, varying = (
-            [names] if isinstance(names, str) else list(names) for names in (cluster, growth, TVC)
+            names_of(given, what) for given, what in ((cluster, "cluster_TIC"), (growth, "growth_TIC"), (TVC, "TVC"))
         )
         if records is not None:
-            read = read_wide(data, y_var, t_var, records, cluster, growth, varying)
+            read = read_wide(data, y_var, t_var, records, cluster, growth, varying, center_time=center_time)
         else:
-            read = read_long(data, str(id), y_var, t_var, cluster, growth, varying)
-        if self.n_classes > len(read.y):
-            raise LawfulError(
-                f"TrajectoryMixture: n_classes={self.n_classes} and {len(read.y)} persons. Fix: take fewer classes."
-            )
-        return centred(read, center_time)
+            read = read_long(data, str(id), y_var, t_var, cluster, growth, varying, center_time=center_time)
+        check_persons(read, self.n_classes)
+        return read
 
     def _posed(self, read: Measured) -> tuple[Model, Problem, Scaling]:
         """Say which mixture of which data, in standard units."""
@@ -273,12 +278,7 @@ class TrajectoryMixture:
         scaling = scaling_of(seen, model)
         standard = standardised(seen, scaling)
         times = read.t[np.isfinite(read.t)]
-        count, form = len(np.unique(times)), model.form
-        if count < form.q:
-            raise LawfulError(
-                f"fit: {count} different times in {read.t_name!r}, and the {form.long_name} curve has {form.q} growth "
-                "factors. Fix: give more waves, or take a simpler curve."
-            )
+        check_times(read, model.form, shaped=False)
         low, high = self.knot_bounds if self.knot_bounds is not None else np.quantile(times, INNER)
         if model.curve == "BLS" and not max(low, times.min()) < min(high, times.max()):
             raise LawfulError(
@@ -289,8 +289,11 @@ class TrajectoryMixture:
         width = PEER_WIDTH / scaling.t_scale if model.curve == "BLS" and model.intrinsic and not model.exact else 0.0
         return model, Problem(standard, bounds, jnp.asarray(width, float)), scaling
 
-    def _fitted(self, read: Measured, start: Parameters | None) -> TrajectoryFit:
+    def _fitted(self, read: Measured, start: Any) -> TrajectoryFit:
         model, problem, scaling = self._posed(read)
+        check_times(read, model.form, shaped=True)
+        if start is not None:
+            check_start(start, model)
         own = None if start is None else in_standard_units(jax.tree.map(jnp.asarray, start), model, scaling)
         found = searched(problem, model, self.n_starts, self.seed, self.smoothing, self.penalty == "weak", own)
         order = np.argsort(-found.shares[found.best], kind="stable")
@@ -300,32 +303,3 @@ class TrajectoryMixture:
         if found.degenerate[found.best]:
             warnings.warn("every start ended with a class of hardly anyone. Fix: take fewer classes.", stacklevel=3)
         return fit
-
-
-def _check(settings: dict[str, Any], start: Parameters | None) -> None:
-    choices = {
-        "knot": ("taylor", "exact"), "covariate_density": ("joint", "conditional"), "penalty": (None, "weak"),
-        "smoothing": ("mixed", "on", "off"),
-    }  # fmt: skip
-    for name, known in choices.items():
-        if settings[name] not in known:
-            raise LawfulError(f"TrajectoryMixture: {name}={settings[name]!r}. Fix: give one of {known}.")
-    form = curve_of(settings["curveFun"])
-    if settings["intrinsic"] and form.shape is None:
-        raise LawfulError(
-            f"TrajectoryMixture: intrinsic=True, and the {form.long_name} curve has no shape parameter. Fix: leave "
-            "intrinsic out, or take curveFun 'EXP', 'JB' or 'BLS'."
-        )
-    for name, least in (("n_classes", 1), ("n_starts", 0 if start is not None else 1), ("reference", 1), ("seed", 0)):
-        value = settings[name]
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise LawfulError(
-                f"TrajectoryMixture: {name}={value!r}, expected a whole number from {least}. Fix: give one."
-            )
-    if settings["reference"] > settings["n_classes"]:
-        raise LawfulError(
-            f"TrajectoryMixture: reference={settings['reference']} of {settings['n_classes']} classes. Fix: name one."
-        )
-    bounds = settings["knot_bounds"]
-    if bounds is not None and not (len(bounds) == 2 and bounds[0] < bounds[1]):
-        raise LawfulError(f"TrajectoryMixture: knot_bounds={bounds!r}, expected (low, high). Fix: give low below high.")

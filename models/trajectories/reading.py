@@ -19,12 +19,12 @@ from lawful.errors import LawfulError
 from .columns import columns_of, matrix, numbers, persons_of, waves_of
 from .measured import Measured, usable
 
-__all__ = ["Measured", "centred", "read_again", "read_long", "read_wide"]
+__all__ = ["Measured", "read_again", "read_long", "read_wide"]
 
 
 def read_wide(
     data: Any, y_var: str, t_var: str, records: Any, cluster: Sequence[str] = (), growth: Sequence[str] = (),
-    varying: Sequence[str] = (), new: bool = False,
+    varying: Sequence[str] = (), new: bool = False, center_time: str | None = None,
 ) -> Measured:  # fmt: skip
     """Read one row a person: outcomes in columns y_var + record, times in t_var + record.
 
@@ -37,6 +37,7 @@ def read_wide(
         growth: growth covariates.
         varying: prefixes of time-varying covariates.
         new: whether these are further persons of a fit, who may have equal covariates and no outcomes.
+        center_time: "own_first" takes times from each person's own first, whether or not an outcome was seen then.
 
     Raises:
         LawfulError: a column is missing or is no number.
@@ -47,18 +48,23 @@ def read_wide(
     [[1.0, 3.0], [2.0, nan]]
     """
     waves, prefixes = waves_of(records), [y_var, t_var, *varying]
+    unfit = [prefix for prefix in prefixes if not isinstance(prefix, str)]
+    if unfit:
+        raise LawfulError(
+            f"data: {unfit[0]!r} is no prefix of columns. Fix: give the letters before the record, as 'Y'."
+        )
     columns = columns_of(data, [*(prefix + wave for prefix in prefixes for wave in waves), *cluster, *growth])
     y, t, *more = (np.stack([numbers(columns, prefix + wave) for wave in waves], axis=1) for prefix in prefixes)
     n = len(y)
-    return usable(Measured(
+    return usable(_centred(Measured(
         np.arange(n), y, t, matrix(columns, cluster, n), matrix(columns, growth, n), tuple(cluster), tuple(growth),
         y_var, t_var, np.stack(more, axis=-1) if more else None, tuple(varying), records=waves,
-    ), new)  # fmt: skip
+    ), center_time), new)  # fmt: skip
 
 
 def read_long(
     data: Any, id: str, y_var: str, t_var: str, cluster: Sequence[str] = (), growth: Sequence[str] = (),
-    varying: Sequence[str] = (), new: bool = False,
+    varying: Sequence[str] = (), new: bool = False, center_time: str | None = None,
 ) -> Measured:  # fmt: skip
     """Read one row a measurement; covariates are constant within a person.
 
@@ -71,6 +77,9 @@ def read_long(
         growth: growth covariates.
         varying: time-varying covariates.
         new: whether these are further persons of a fit, who may have equal covariates and no outcomes.
+        center_time: "own_first" takes times from each person's own first, whether or not an outcome was seen then.
+
+    Returns: the persons in the order of their identifiers.
 
     Raises:
         LawfulError: a column is missing or is no number.
@@ -81,7 +90,7 @@ def read_long(
     >>> read.persons.tolist(), read.y.tolist()
     (['a', 'b'], [[1.0, 3.0], [2.0, nan]])
     """
-    columns = columns_of(data, [id, y_var, t_var, *cluster, *growth, *varying])
+    columns = columns_of(data, [id, y_var, t_var, *cluster, *growth, *varying], labels=[id])
     persons, first, who = persons_of(columns, id, [*cluster, *growth])
     order = np.argsort(who, kind="stable")
     wave = np.empty(len(who), int)
@@ -92,10 +101,10 @@ def read_long(
         found[-1][who, wave] = numbers(columns, name)
     y, t, *moving = found
     gate, more = (matrix(columns, names, len(who))[first] for names in (cluster, growth))
-    return usable(Measured(
+    return usable(_centred(Measured(
         persons, y, t, gate, more, tuple(cluster), tuple(growth), y_var, t_var,
         np.stack(moving, axis=-1) if moving else None, tuple(varying), id_name=id,
-    ), new)  # fmt: skip
+    ), center_time), new)  # fmt: skip
 
 
 def read_again(data: Any, like: Measured, outcomes: bool = True) -> Measured:
@@ -119,7 +128,7 @@ def read_again(data: Any, like: Measured, outcomes: bool = True) -> Measured:
                 "persons without outcomes."
             )
         names = [like.id_name] * bool(like.id_name) + list(like.gate_names)
-        columns = columns_of(data, names)
+        columns = columns_of(data, names, labels=[like.id_name])
         first: Any = persons_of(columns, like.id_name, like.gate_names)[1] if like.id_name else slice(None)
         gate = matrix(columns, like.gate_names, 0)[first]
         nothing = np.zeros((len(gate), 0))
@@ -128,22 +137,12 @@ def read_again(data: Any, like: Measured, outcomes: bool = True) -> Measured:
         return usable(replace(read, varying=None, varying_names=()), new=True)
     covariates = like.gate_names, like.growth_names, like.varying_names
     if like.records:
-        read = read_wide(data, like.y_name, like.t_name, like.records, *covariates, new=True)
-    else:
-        read = read_long(data, like.id_name, like.y_name, like.t_name, *covariates, new=True)
-    return centred(read, like.centre)
+        return read_wide(data, like.y_name, like.t_name, like.records, *covariates, True, like.centre)
+    return read_long(data, like.id_name, like.y_name, like.t_name, *covariates, True, like.centre)
 
 
-def centred(read: Measured, how: str | None) -> Measured:
-    """Take times from each person's own first, or leave them.
-
-    Args:
-        read: what was read.
-        how: "own_first", or None.
-
-    Raises:
-        LawfulError: `how` is something else.
-    """
+def _centred(read: Measured, how: str | None) -> Measured:
+    """Take times from each person's own first, or leave them."""
     if how is None:
         return read
     if how != "own_first":

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError
-from lawful.models.trajectories import TrajectoryMixture, simulate_trajectories
+from lawful.models.trajectories import Design, TrajectoryMixture, simulate_trajectories
+from lawful.models.trajectories.settings import names_of
 from tests.tiers import rest_slow
 
 from . import published
@@ -134,6 +135,10 @@ def test_t10_wide_and_long_frames_gaps_and_the_order_of_persons_are_one_fit():
         ({"knot_bounds": (3, 1)}, "knot_bounds"),
         ({"reference": 3}, "reference"),
         ({"seed": None}, "seed"),
+        ({"intrinsic": "no"}, "intrinsic"),
+        ({"smoothing": np.array(["on", "off"])}, "smoothing"),
+        ({"knot_bounds": 3.0}, "knot_bounds"),
+        ({"knot_bounds": ("a", "b")}, "knot_bounds"),
     ],
 )
 def test_wrong_settings_are_refused_before_any_work(settings, named):
@@ -144,7 +149,11 @@ def test_wrong_settings_are_refused_before_any_work(settings, named):
 
 def test_more_classes_than_persons_and_fewer_times_than_growth_factors_are_refused():
     few = {"Y1": [1.0, 2.0], "Y2": [2.0, 4.0], "T1": [0.0, 0.0], "T2": [1.0, 1.0]}
-    for settings, named in (({"n_classes": 3}, "2 persons"), ({"n_classes": 1}, "2 different times")):
+    for settings, named in (
+        ({"n_classes": 3}, "2 persons"),
+        ({"n_classes": 1}, "2 different times"),
+        ({"n_classes": 1, "curveFun": "EXP"}, "2 growth factors and a rate"),
+    ):
         with pytest.raises(LawfulError, match=named) as error:
             TrajectoryMixture(**settings).fit(few, y_var="Y", t_var="T", records=[1, 2])
         assert "Fix:" in str(error.value)
@@ -155,6 +164,32 @@ def test_bounds_of_knots_outside_the_times_are_refused(one_class):
     columns |= {f"T{j + 1}": one_class.data.t[:, j] for j in range(5)}
     with pytest.raises(LawfulError, match="times go from 0 to 4"):
         TrajectoryMixture(1, knot_bounds=(10, 20)).fit(columns, y_var="Y", t_var="T", records=range(1, 6))
+
+
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [
+        ({"t_var": "Y"}, "both 'Y'"),
+        ({"start": {"mean": 1.0}}, "start is a dict, expected Parameters"),
+        ({"start": Design().parameters}, r"start.gate has shape \(2, 3\), expected \(1, 1\)"),
+    ],
+)
+def test_wrong_columns_and_starts_are_refused_before_any_climb(two_lines, columns, named):
+    with pytest.raises(LawfulError, match=named) as error:
+        TrajectoryMixture(1, "LIN").fit(two_lines[0], **{"y_var": "Y", "t_var": "T", "records": range(1, 5)} | columns)
+    assert "Fix:" in str(error.value)
+
+
+def test_one_person_is_refused_and_no_covariates_may_be_said_as_none(two_lines):
+    data, _, plain = two_lines
+    one = {name: column[:1] for name, column in data.items()}
+    with pytest.raises(LawfulError, match="cluster_TIC=3, expected names"):
+        names_of(3, "cluster_TIC")
+    given = {"y_var": "Y", "t_var": "T", "records": range(1, 5), "cluster_TIC": None, "growth_TIC": None}
+    with pytest.raises(LawfulError, match="one person alone"):
+        TrajectoryMixture(1, "LIN").fit(one, **given)
+    fit = TrajectoryMixture(2, "LIN", n_starts=0).fit(data, **given, start=plain.parameters)
+    assert fit.minus2ll == pytest.approx(plain.minus2ll, abs=1e-6)
 
 
 def test_settings_are_read_and_changed_by_name():

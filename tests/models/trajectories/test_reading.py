@@ -5,6 +5,7 @@ import pytest
 
 from lawful.errors import LawfulError, ObservationError
 from lawful.models.trajectories import read_long, read_wide
+from lawful.models.trajectories.reading import read_again
 
 WIDE = {
     "Y1": [1.0, 2.0, 3.0], "Y2": [1.5, np.nan, 3.5], "T1": [0.0, 0.1, 0.2], "T2": [1.0, 9.9, 1.2],
@@ -13,8 +14,8 @@ WIDE = {
 }  # fmt: skip
 
 
-def wide(cluster=(), growth=(), **changes):
-    return read_wide(WIDE | changes, "Y", "T", [1, 2], cluster, growth)
+def wide(cluster=(), growth=(), center_time=None, **changes):
+    return read_wide(WIDE | changes, "Y", "T", [1, 2], cluster, growth, center_time=center_time)
 
 
 def test_wide_and_long_are_one_in_every_kind_of_frame():
@@ -53,6 +54,15 @@ def test_wide_and_long_are_one_in_every_kind_of_frame():
         (lambda: wide(Y1=[1e-200] * 3, Y2=[2e-200] * 3), "too far for squares"),
         (lambda: wide(["sex"], sex=[0.0, 1.0]), "columns differ in length"),
         (lambda: read_wide([1, 2], "Y", "T", [1, 2]), "a list is no frame"),
+        (lambda: wide(["sex"], sex=["0", "1", "1"]), "'sex' holds <U1 values, as '0'; expected numbers"),
+        (lambda: wide(["sex"], sex=np.array(["0", 1, None], object)), "'sex' holds object values"),
+        (lambda: wide(Y1=np.zeros((3, 1))), r"'Y1' has shape \(3, 1\)"),
+        (lambda: wide(T1=0.0), r"'T1' has shape \(\)"),
+        (lambda: wide(center_time="first"), "center_time='first', expected None or 'own_first'"),
+        (
+            lambda: read_long({"i": np.array(["a", 2], object), "y": [1, 2], "t": [0, 1]}, "i", "y", "t"),
+            "mixes int and str",
+        ),
         (lambda: read_wide(WIDE, "Y", "T", [1]), "nobody has more than one outcome"),
         (lambda: read_wide(WIDE, "Y", "T", []), "at least one wave"),
         (lambda: read_wide(WIDE, "Y", "T", [1, 2, 1]), "each once"),
@@ -77,3 +87,27 @@ def test_persons_without_outcomes_are_told_once_with_their_number():
 def test_two_measurements_of_one_person_at_one_time_are_two():
     found = read_long({"i": [0, 0, 0], "y": [1.0, 1.5, 2.0], "t": [0.0, 0.0, 1.0]}, "i", "y", "t")
     assert found.y.tolist() == [[1.0, 1.5, 2.0]] and found.t.tolist() == [[0.0, 0.0, 1.0]]
+
+
+def test_times_are_taken_from_a_persons_first_though_no_outcome_was_seen_then():
+    """Months since the first visit are that, whatever was measured at it; in long data and for further persons too."""
+    gaps = {"Y1": [np.nan, 2.0, 3.0], "Y2": [1.5, 2.5, 3.5], "T1": [10.0, 20.0, 30.0], "T2": [11.0, 22.0, 33.0]}
+    read = read_wide(gaps, "Y", "T", [1, 2], center_time="own_first")
+    expected = [[np.nan, 1.0], [0.0, 2.0], [0.0, 3.0]]
+    np.testing.assert_array_equal(read.t, expected)
+    np.testing.assert_array_equal(read_again(gaps, read).t, expected)
+    rows = {"i": [0, 0, 1, 1, 2, 2], "y": [np.nan, 1.5, 2.0, 2.5, 3.0, 3.5], "t": [10.0, 11.0, 20.0, 22.0, 30.0, 33.0]}
+    np.testing.assert_array_equal(read_long(rows, "i", "y", "t", center_time="own_first").t, expected)
+
+
+def test_categories_are_no_numbers_though_they_look_so_and_may_name_persons():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    rows = {"i": ["a", "a", "b"], "y": [1.0, 2.0, 3.0], "t": [0.0, 1.0, 0.0], "x": ["1", "1", "2"]}
+    made = pandas.DataFrame(rows | {"x": [1, 1, 2]}).astype({"i": "category", "x": "category"})
+    other = polars.DataFrame(rows).cast({"i": polars.Categorical, "x": polars.Categorical})
+    for frame in (made, other):
+        assert read_long(frame, "i", "y", "t").persons.tolist() == ["a", "b"]
+        with pytest.raises(LawfulError, match="'x' holds categories; expected numbers. Fix: code"):
+            read_long(frame, "i", "y", "t", ["x"])
+    with pytest.raises(LawfulError, match="Fix: give each column a name of its own"):
+        read_wide(pandas.DataFrame([[1.0, 2.0]], columns=["Y1", "Y1"]), "Y", "T", [1])

@@ -1,0 +1,148 @@
+"""What a user asks of a mixture of trajectories, refused before any work where it cannot be meant.
+
+Law: every refusal tells what was given, what was expected and what to do; a setting that passes has its plain meaning.
+
+Source: specification section 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from lawful.errors import LawfulError, ObservationError
+
+from .curves import Curve, curve_of
+from .measured import Measured
+from .parameters import Bounds, Model, Parameters, unpack
+
+__all__ = ["check_persons", "check_settings", "check_start", "check_times", "names_of"]
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "knot": ("taylor", "exact"), "covariate_density": ("joint", "conditional"), "penalty": (None, "weak"),
+    "smoothing": ("mixed", "on", "off"), "intrinsic": (True, False),
+}  # fmt: skip
+
+
+def check_settings(settings: Mapping[str, Any], started: bool) -> None:
+    """Refuse settings that do not exist.
+
+    Args:
+        settings: of a `TrajectoryMixture`, by name.
+        started: whether the user gives a start, so that there need be no random one.
+
+    Raises:
+        LawfulError: a setting is none of those known.
+    """
+    for name, known in CHOICES.items():
+        if not any(settings[name] is each or _equal(settings[name], each) for each in known):
+            raise LawfulError(f"TrajectoryMixture: {name}={settings[name]!r}. Fix: give one of {known}.")
+    form = curve_of(settings["curveFun"])
+    if settings["intrinsic"] and form.shape is None:
+        raise LawfulError(
+            f"TrajectoryMixture: intrinsic=True, and the {form.long_name} curve has no shape parameter. Fix: leave "
+            "intrinsic out, or take curveFun 'EXP', 'JB' or 'BLS'."
+        )
+    for name, least in (("n_classes", 1), ("n_starts", 0 if started else 1), ("reference", 1), ("seed", 0)):
+        value = settings[name]
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise LawfulError(
+                f"TrajectoryMixture: {name}={value!r}, expected a whole number from {least}. Fix: give one."
+            )
+    if settings["reference"] > settings["n_classes"]:
+        raise LawfulError(
+            f"TrajectoryMixture: reference={settings['reference']} of {settings['n_classes']} classes. Fix: name one."
+        )
+    bounds = settings["knot_bounds"]
+    if bounds is not None and not _ascending(bounds):
+        raise LawfulError(
+            f"TrajectoryMixture: knot_bounds={bounds!r}, expected (low, high). Fix: give two times, low below high."
+        )
+
+
+def names_of(given: Any, what: str) -> list[str]:
+    """Give names of columns as a list, those of one name or of none too.
+
+    >>> names_of("x", "cluster_TIC"), names_of(None, "cluster_TIC")
+    (['x'], [])
+    """
+    if given is None:
+        return []
+    if not isinstance(given, Iterable):
+        raise LawfulError(f"fit: {what}={given!r}, expected names of columns. Fix: give a list, or leave it out.")
+    return [given] if isinstance(given, str) else list(given)
+
+
+def check_persons(read: Measured, n_classes: int) -> None:
+    """Refuse fewer persons than classes, or a single one.
+
+    Raises:
+        LawfulError: there are fewer persons than classes.
+        ObservationError: one person alone was seen.
+    """
+    if np.isfinite(read.y).any(axis=1).sum() < 2:
+        raise ObservationError(
+            f"data: one person alone has outcomes in {read.y_name!r}, and classes are of several. Fix: give more "
+            "persons; in long data id= names the column that tells them apart."
+        )
+    if n_classes > len(read.y):
+        raise LawfulError(
+            f"TrajectoryMixture: n_classes={n_classes} and {len(read.y)} persons. Fix: take fewer classes."
+        )
+
+
+def check_times(read: Measured, form: Curve, shaped: bool) -> None:
+    """Refuse fewer different times than a mean curve needs, its shape counted or left to priors.
+
+    Raises:
+        LawfulError: there are fewer.
+    """
+    count = len(np.unique(read.t[np.isfinite(read.t)]))
+    if count < form.q + (shaped and form.shape is not None):
+        also = f" and a {form.shape}" if form.shape else ""
+        raise LawfulError(
+            f"fit: {count} different times in {read.t_name!r}, and the {form.long_name} curve has {form.q} growth "
+            f"factors{also}. Fix: give more waves, or take a simpler curve."
+        )
+
+
+def check_start(start: Any, model: Model) -> None:
+    """Refuse a start that is not of the model.
+
+    Raises:
+        LawfulError: it is no tree of parameters, or one of other shapes.
+    """
+    if not isinstance(start, Parameters):
+        raise LawfulError(
+            f"fit: start is a {type(start).__name__}, expected Parameters. Fix: give the `parameters` of another fit, "
+            "or Parameters(...) in your units."
+        )
+    free, bounds = np.zeros(model.size), Bounds(0.0, 1.0)
+    like = jax.eval_shape(lambda free: unpack(free, model, bounds), free)
+    leaves = [start._asdict(), like._asdict()]
+    for name in Parameters._fields[:-1]:
+        given, expected = (np.shape(each[name]) for each in leaves)
+        if given != expected:
+            raise LawfulError(
+                f"fit: start.{name} has shape {given}, expected {expected} for {model}. Fix: give a start with the "
+                "classes, the curve and the covariates of this fit."
+            )
+        if not np.isfinite(np.asarray(start._asdict()[name], float)).all():
+            raise LawfulError(f"fit: start.{name} is not finite everywhere. Fix: give finite numbers.")
+    if (start.varying is None) != (like.varying is None):
+        raise LawfulError("fit: start.varying and TVC= do not go together. Fix: give both, or neither.")
+
+
+def _equal(value: Any, known: Any) -> bool:
+    return isinstance(value, str | bool | np.bool) and value == known
+
+
+def _ascending(bounds: Any) -> bool:
+    try:
+        low, high = (float(bound) for bound in bounds)
+    except (TypeError, ValueError):
+        return False
+    return low < high
