@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from lawful.errors import LawfulError
+
 __all__ = ["accuracy", "entropy_index", "kappa", "unsureness"]
 
 
@@ -50,13 +52,24 @@ def unsureness(memberships: np.ndarray) -> float:
     return float(-np.sum(memberships * np.log(np.where(memberships > 0, memberships, 1.0))))
 
 
+def _named(labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    given = np.asarray(labels)
+    lost = np.array([label is None or label != label for label in given.reshape(-1).tolist()], bool)
+    if given.ndim != 1 or not given.size or lost.any():
+        what = f"{int(lost.sum())} missing" if lost.any() else f"of shape {given.shape}"
+        raise LawfulError(f"labels: {what}, expected one a person (n,). Fix: leave out persons whose class is unknown.")
+    names, which = np.unique(given, return_inverse=True)
+    return names, which
+
+
 def _matched(labels: Any, others: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Counts of agreement under the best renaming, and shares of the matched classes of both.
 
     Of renamings that agree as often the one with the least agreement by chance is taken, so that names decide nothing.
     """
-    one, a = np.unique(np.asarray(labels), return_inverse=True)
-    two, b = np.unique(np.asarray(others), return_inverse=True)
+    (one, a), (two, b) = _named(labels), _named(others)
+    if len(a) != len(b):
+        raise LawfulError(f"labels: {len(a)} persons and {len(b)}. Fix: give one label a person, in one order.")
     size = max(len(one), len(two))
     table = np.zeros((size, size))
     np.add.at(table, (a, b), 1.0)

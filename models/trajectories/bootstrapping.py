@@ -16,11 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.errors import LawfulError
+
 from .climbing import Climbed, Schedule
 from .engine import Problem, climb_panels
 from .panels import Panel
 from .parameters import Model
 from .reports import Row, values_of
+from .settings import check_level
 
 if TYPE_CHECKING:
     from .results import TrajectoryFit
@@ -56,6 +59,7 @@ class Bootstrap:
 
     def intervals(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Give percentile intervals: lower and upper ends (R,), (R,)."""
+        check_level(level, "intervals")
         tail = 0.5 * (1 - level)
         lower, upper = np.quantile(self.values, [tail, 1 - tail], axis=0)
         return lower, upper
@@ -80,6 +84,8 @@ def bootstrapped(fit: TrajectoryFit, key: jax.Array, n: int) -> Bootstrap:
         key: a key of `jax.random`.
         n: number of replicates.
     """
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise LawfulError(f"bootstrap: n={n!r}, expected a number of replicates. Fix: give 200, say.")
     panels = drawn_panels(fit, key, n)
     free = np.broadcast_to(fit.free, (n, 1, fit.model.size))
     found = climbed_panels(free, 0, panels, fit.problem, fit.model, fit.penalised)

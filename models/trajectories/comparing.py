@@ -11,13 +11,14 @@ Source: specification section 8.7; McLachlan (1987), Applied Statistics 36; Sato
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 from scipy.stats import chi2
 
 from lawful.errors import LawfulError
+from lawful.inference.plan import one_key
 
 from .bootstrapping import climbed_panels, drawn_panels
 from .climbing import Schedule
@@ -91,9 +92,7 @@ def likelihood_ratio(small: TrajectoryFit, large: TrajectoryFit) -> RatioTest:
 
 
 @doubly
-def bootstrap_ratio(
-    small: TrajectoryFit, large: TrajectoryFit, key: jax.Array, n: int = 99, n_starts: int = 8
-) -> ClassTest:
+def bootstrap_ratio(small: TrajectoryFit, large: TrajectoryFit, key: Any, n: int = 99, n_starts: int = 8) -> ClassTest:
     """Test K - 1 classes against K: how large does the statistic become where K - 1 are enough?
 
     Data are drawn from the smaller fit. To each the smaller model is fitted from its estimate; the larger one from
@@ -102,7 +101,7 @@ def bootstrap_ratio(
     Args:
         small: a fit with K - 1 classes.
         large: a fit of the same model with K classes to the same persons.
-        key: a key of `jax.random`.
+        key: a key of `jax.random`, or a seed.
         n: number of replicates; the smallest p-value is 1 / (n + 1).
         n_starts: random starts of the larger model in each.
 
@@ -120,6 +119,9 @@ def bootstrap_ratio(
             "Fix: give the smaller fit first, and compare one step at a time."
         )
     _check_same_data(small, large, "bootstrap_ratio")
+    if small.penalised != large.penalised:
+        raise LawfulError("bootstrap_ratio: one fit is penalised. Fix: fit both with the same penalty.")
+    key = one_key(key)
     panels = drawn_panels(small, key, n)
     below = climbed_panels(
         np.broadcast_to(small.free, (n, 1, small.model.size)), 0, panels, small.problem, small.model, small.penalised

@@ -20,7 +20,7 @@ import numpy as np
 from .curves import Curve, curve_of
 from .cuts import split, triangle
 
-__all__ = ["Bounds", "Model", "Parameters", "Varying", "pack", "unpack"]
+__all__ = ["Bounds", "Model", "Parameters", "Varying", "free_shape", "pack", "unpack"]
 
 LARGEST_GATE = 20.0  # of a coefficient, for a covariate of standard deviation 1
 LEAST_NOISE = 1e-6  # share of the variance of all outcomes
@@ -209,7 +209,7 @@ def pack(parameters: Parameters, model: Model, bounds: Bounds) -> jax.Array:
     blocks = {
         "gate": LARGEST_GATE * jnp.arctanh(gate),
         "mean": parameters.mean,
-        "shape": _unshape(parameters.shape, model, bounds),
+        "shape": free_shape(parameters.shape, model, bounds, 1e-3),
         "slope": parameters.slope,
         "chol": parameters.chol[:, *np.tril_indices(model.n_factors)],
         "noise": 0.5 * jnp.log(jnp.maximum(parameters.noise - LEAST_NOISE, LEAST_NOISE)),
@@ -241,8 +241,20 @@ def _shape(free: jax.Array, model: Model, bounds: Bounds) -> jax.Array:
     return -jnp.exp(free) if model.curve == "JB" else jnp.exp(free)
 
 
-def _unshape(shape: jax.Array, model: Model, bounds: Bounds) -> jax.Array:
+def free_shape(shape: Any, model: Model, bounds: Bounds, edge: float = 1e-12) -> jax.Array:
+    """Give the free coordinate of shape parameters that are admissible.
+
+    Args:
+        shape: shapes, like what is given back.
+        model: which mixture.
+        bounds: of a knot.
+        edge: how near to its bounds a knot may be, as a share of their distance.
+
+    >>> float(free_shape(0.5, Model("BLS", 1), Bounds(0.0, 1.0)))
+    0.0
+    """
+    shape = jnp.asarray(shape, jnp.result_type(float))
     if model.curve == "BLS":
-        share = jnp.clip((shape - bounds.low) / (bounds.high - bounds.low), 1e-3, 1 - 1e-3)
+        share = jnp.clip((shape - bounds.low) / (bounds.high - bounds.low), edge, 1 - edge)
         return jnp.log(share) - jnp.log1p(-share)
     return jnp.log(jnp.maximum(jnp.abs(shape), 1e-6))

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import LawfulError
+from lawful.inference.plan import one_key
 
 from . import frames
 from .agreement import accuracy, entropy_index, kappa, unsureness
@@ -26,6 +27,7 @@ from .boundaries import Finding, findings_at
 from .density import factor_scores, log_likelihood_by_person, log_memberships, log_prior_classes
 from .engine import Problem, curvature
 from .intervals import profile_interval
+from .naming import order_of
 from .panels import Panel, panel
 from .parameters import Model, Parameters, unpack
 from .plots import Plots
@@ -35,6 +37,7 @@ from .reading import Measured, read_again
 from .reports import Row, ordered, rows_of, slopes_of, values_of
 from .scaling import Scaling, in_user_units, standardised
 from .search import SAME, Search
+from .settings import check_level
 from .simulate import Drawn, draw
 from .standard_errors import StandardErrors, standard_errors
 
@@ -152,13 +155,18 @@ class TrajectoryFit:
         return self.class_probabilities().mean(axis=0)
 
     @doubly
-    def class_probabilities(self, data: Measured | None = None, outcomes: bool = True) -> np.ndarray:
+    def class_probabilities(self, data: Any = None, outcomes: bool = True) -> np.ndarray:
         """Give the probability of each class for each person (n, K).
 
         Args:
-            data: other persons, as read by `read_wide` or `read_long`; those of the fit by default.
+            data: other persons, in a frame with the columns of that of the fit, or as read by `read_wide` or
+                `read_long`; those of the fit by default.
             outcomes: whether what was measured counts; else the gate alone tells.
+
+        Returns: persons in the order of their rows, in long data in that of their identifiers.
         """
+        if data is not None and not isinstance(data, Measured):
+            data = read_again(data, self.data, outcomes)
         seen = self.problem.panel if data is None else self.standard_panel(data)
         if outcomes:
             found = log_memberships(self._standard, seen, self.model, self.problem.width)
@@ -172,11 +180,13 @@ class TrajectoryFit:
         Args:
             data: a frame with the columns of that of the fit; outcomes may be missing.
             outcomes: whether outcomes and growth covariates count; else gate covariates alone are read.
-        """
-        return self.class_probabilities(read_again(data, self.data, outcomes), outcomes)
 
-    def classify(self, data: Measured | None = None) -> np.ndarray:
-        """Give the most probable class of each person, from 1 (n,)."""
+        Returns: persons in the order of their rows, in long data in that of their identifiers.
+        """
+        return self.class_probabilities(data, outcomes)
+
+    def classify(self, data: Any = None) -> np.ndarray:
+        """Give the most probable class of each person, from 1 (n,); of further ones as `class_probabilities`."""
         return 1 + np.argmax(self.class_probabilities(data), axis=1)
 
     @doubly
@@ -208,6 +218,7 @@ class TrajectoryFit:
             level: of confidence.
             bootstrap: replicates, whose quantiles are taken; else the delta method, NaN where errors are refused.
         """
+        check_level(level, "bands")
         return curve_bands(self, times, level, bootstrap)
 
     @doubly
@@ -221,49 +232,56 @@ class TrajectoryFit:
         Raises:
             LawfulError: there is no such parameter.
         """
+        check_level(level, "interval")
         names = frames.nlpsem_names_of(self)
         if name not in names:
             raise LawfulError(f"interval: no parameter {name!r}. Fix: give one of {', '.join(names)}.")
         return profile_interval(self, names.index(name), level)
 
     @doubly
-    def profile(self, label: int, values: Any) -> np.ndarray:
+    def profile(self, label: int | str, values: Any) -> np.ndarray:
         """Give -2LL with the shape parameter of a class held (m,), everything else at its best for it.
 
         Args:
-            label: the class, from 1.
+            label: the class, from 1, or its parameter in the words of nlpsem, as "c1mug".
             values: of its shape parameter, in the user's units (m,).
+
+        Raises:
+            LawfulError: there is no such class, the curve has no shape, or a value is none that it can have.
         """
+        labels = {name: k for k in range(1, self.model.n_classes + 1) for name in (k, f"c{k}mug")}
+        if label not in labels:
+            raise LawfulError(f"profile: no class {label!r}. Fix: give one of {', '.join(map(str, labels))}.")
         unit = float(self.scaling.t_scale) ** self.model.form.shape_power
-        shapes = np.asarray(values, float) / unit
-        found = profiled(self.free, self.problem, self.model, self.order[label - 1], shapes, self.penalised)
+        shapes, k = np.asarray(values, float) / unit, self.order[labels[label] - 1]
+        found = profiled(self.free, self.problem, self.model, k, shapes, self.penalised, unit)
         return -2 * (found + self.log_jacobian)
 
     @doubly
-    def simulate(self, key: jax.Array) -> Drawn:
+    def simulate(self, key: Any) -> Drawn:
         """Draw the persons anew from the fit, at their times, what was missing left out.
 
         Args:
-            key: a key of `jax.random`.
+            key: a key of `jax.random`, or a seed.
         """
         t = np.where(np.isfinite(self.data.t), self.data.t, 0.0)
-        drawn = draw(key, self.parameters, self.model, t, self.data.gate, self.data.growth, self.data.varying)
+        drawn = draw(one_key(key), self.parameters, self.model, t, self.data.gate, self.data.growth, self.data.varying)
         return drawn._replace(y=np.where(np.isfinite(self.data.y), drawn.y, np.nan))
 
-    def redrawn(self, key: jax.Array) -> Measured:
+    def redrawn(self, key: Any) -> Measured:
         """Give what a study would have measured had it met the persons that `simulate` draws."""
         drawn = self.simulate(key)
         return replace(self.data, y=drawn.y, growth=drawn.growth, varying=drawn.varying)
 
     @doubly
-    def bootstrap(self, key: jax.Array, n: int = 200) -> Bootstrap:
+    def bootstrap(self, key: Any, n: int = 200) -> Bootstrap:
         """Draw persons anew n times, fit each time from the estimate, and tell how far estimates move.
 
         Args:
-            key: a key of `jax.random`.
+            key: a key of `jax.random`, or a seed.
             n: number of replicates.
         """
-        return bootstrapped(self, key, n)
+        return bootstrapped(self, one_key(key), n)
 
     def accuracy(self, labels: Any) -> float:
         """Give the share of persons in their known class, under the best naming of the classes."""
@@ -284,7 +302,6 @@ class TrajectoryFit:
     def standard_errors(self) -> StandardErrors:
         """Errors of the reported parameters, by observed information and by the sandwich."""
         hessian, scores = curvature(jnp.asarray(self.free), self.problem, self.model, self.penalised)
-
         gates = len(self.rows) - (self.model.n_classes - 1) * (1 + self.model.p_gate)
         gated = {row: i >= gates for i, row in enumerate(self.rows)}
         slopes = slopes_of(*self._told)
@@ -327,6 +344,16 @@ class TrajectoryFit:
         """
         return frames.optima_of(self)
 
+    def reordered(self, by: Any = "size", reference: int = 1) -> TrajectoryFit:
+        """Give the same fit with its classes in another order, and odds told against another class.
+
+        Args:
+            by: "size", the largest first; a parameter of each class, as "mug" or "mueta0", the lowest first; or the
+                labels of this fit in the order in which they are to come, as (2, 1).
+            reference: the class that odds are told against, from 1 in the new order.
+        """
+        return replace(self, order=order_of(self, by, reference), reference=reference - 1)
+
     def optimum(self, place: int) -> TrajectoryFit:
         """Give the fit as it would be told had the search found nothing better than a row of `optima`.
 
@@ -338,11 +365,16 @@ class TrajectoryFit:
         """
         return replace(self, **frames.ended_at(self, place))
 
+    def reached(self, within: float = 2 * SAME) -> int:
+        """Give the number of starts that ended within so many units of the best -2LL, climbs of polish left out."""
+        search = self.search
+        near = search.value >= search.value[search.best] - 0.5 * within
+        return int(np.sum(near & (search.start >= 0) & (search.degenerate == search.degenerate[search.best])))
+
     @property
     def replicated(self) -> bool:
-        """Whether more than one climb reached the best value."""
-        near = self.search.value > self.search.value[self.search.best] - SAME
-        return int(np.sum(near & ~self.search.degenerate)) > 1
+        """Whether more than one start reached the best value; polish begins near optima, and replicates nothing."""
+        return self.reached() > 1
 
     @property
     def plot(self) -> Plots:

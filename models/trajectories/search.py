@@ -21,7 +21,7 @@ from lawful.errors import NoFiniteStartError
 
 from .engine import Problem
 from .panels import taken
-from .parameters import Model, Parameters, pack, unpack
+from .parameters import Model, Parameters, free_shape, pack, unpack
 from .starts import random_starts, reseeded
 from .walking import Ends, Walk, joined, smallest_class
 
@@ -191,7 +191,6 @@ def _at_kinks(ends: Ends, walk: Walk) -> Ends:
     free = np.tile(best, (sum(map(len, near)), 1))
     moving = np.ones_like(free)
     rows, places = np.arange(len(free)), np.repeat(model.places("shape")[:, 0], [len(each) for each in near])
-    share = (np.concatenate(near) - low) / (high - low)
-    free[rows, places] = np.log(share) - np.log1p(-share)
+    free[rows, places] = np.asarray(free_shape(np.concatenate(near), model, problem.bounds))
     moving[rows, places] = 0.0
     return walk.climbed(free, walk.direct, moving) if len(free) else ends.at([ends.best])

@@ -19,7 +19,7 @@ from .curves import Curve, curve_of
 from .measured import Measured
 from .parameters import Bounds, Model, Parameters, unpack
 
-__all__ = ["check_persons", "check_settings", "check_start", "check_times", "names_of"]
+__all__ = ["check_level", "check_persons", "check_settings", "check_start", "check_times", "names_of"]
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "knot": ("taylor", "exact"), "covariate_density": ("joint", "conditional"), "penalty": (None, "weak"),
@@ -134,6 +134,16 @@ def check_start(start: Any, model: Model) -> None:
             raise LawfulError(f"fit: start.{name} is not finite everywhere. Fix: give finite numbers.")
     if (start.varying is None) != (like.varying is None):
         raise LawfulError("fit: start.varying and TVC= do not go together. Fix: give both, or neither.")
+
+
+def check_level(level: Any, what: str) -> None:
+    """Refuse a level of confidence that is none.
+
+    Raises:
+        LawfulError: it is not between 0 and 1.
+    """
+    if not isinstance(level, int | float | np.number) or not 0 < level < 1:
+        raise LawfulError(f"{what}: level={level!r}, expected a share between 0 and 1. Fix: give 0.95, say.")
 
 
 def _equal(value: Any, known: Any) -> bool:

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 __all__ = ["headline", "told"]
 
+NEARLY = 0.1  # of -2LL
+
 
 def headline(fit: TrajectoryFit) -> str:
     """Tell which model it is, its criteria and how often it was found, without what costs time."""
     return (
         f"{_model(fit)}, -2LL {fit.minus2ll:.3f}, BIC {fit.bic:.3f}, "
-        f"reached by {fit.optima.starts[0]} of {len(fit.starts) + fit.search.left} starts"
+        f"reached by {fit.reached()} of {_starts(fit)} starts"
     )
 
 
@@ -30,15 +32,16 @@ def told(fit: TrajectoryFit) -> str:
         f"-2LL {fit.minus2ll:.3f}   AIC {fit.aic:.3f}   BIC {fit.bic:.3f}   adjusted BIC {fit.sabic:.3f}   "
         f"ICL {fit.icl:.3f}" + (f"   entropy {fit.entropy:.3f}" if fit.model.n_classes > 1 else ""),
         "class sizes " + ", ".join(f"{size:.3f}" for size in fit.class_sizes),
-        f"best value reached by {best.starts} of {len(fit.starts) + fit.search.left} starts and {best.polish} climbs "
-        "of polish",
+        f"best value reached by {fit.reached()} of {_starts(fit)} starts ({fit.reached(NEARLY)} to {NEARLY}) and by "
+        f"{best.polish} climbs of polish",
     ]
     if fit.search.left:
         lines.append(f"starts were made on a part of the persons; {fit.search.left} were not followed to all")
     if fit.penalised:
         lines.append(f"with the weak penalty: {fit.minus2ll_penalised:.3f}")
     if not fit.replicated:
-        lines.append("NOT REPLICATED: one climb alone reached the best value; take more starts")
+        few = "one start alone" if fit.reached() else "polish alone"
+        lines.append(f"NOT REPLICATED: {few} reached the best value; take more starts")
     if best.degenerate:
         lines.append("DEGENERATE: every end has a class of hardly anyone; take fewer classes")
     if len(optima) > 1:
@@ -46,6 +49,10 @@ def told(fit: TrajectoryFit) -> str:
     lines += fit.standard_errors.refused
     table = fit.estimates.drop(columns="parameter").to_string(index=False, float_format=lambda x: f"{x:.5g}")
     return "\n".join([*lines, "", table])
+
+
+def _starts(fit: TrajectoryFit) -> int:
+    return int((fit.search.start >= 0).sum()) + fit.search.left
 
 
 def _model(fit: TrajectoryFit) -> str:

@@ -1,10 +1,14 @@
 """A fit tells itself in a line, and at each of its optima."""
 
+from dataclasses import replace
+
+import jax
 import numpy as np
 import pytest
 
 from lawful.errors import LawfulError
 from lawful.models.trajectories import TrajectoryMixture
+from lawful.models.trajectories.search import Search
 
 from .plots.made import TRUTH, fit_at
 
@@ -30,3 +34,54 @@ def test_fits_and_models_tell_themselves_in_a_line(fit):
     assert told.startswith("<TrajectoryFit: bilinear spline, 2 classes, 40 persons, 24 parameters, -2LL ")
     assert told.endswith("reached by 2 of 4 starts>") and "\n" not in told
     assert repr(TrajectoryMixture(3, knot_bounds=(1, 2))) == "TrajectoryMixture(n_classes=3, knot_bounds=(1, 2))"
+
+
+def test_starts_alone_replicate_a_best_value_and_polish_does_not(fit):
+    assert (fit.reached(), fit.reached(6.5), fit.replicated) == (2, 3, True)
+    assert "best value reached by 2 of 4 starts (2 to 0.1) and by 1 climbs of polish" in fit.summary()
+    for places, words in (([0, 2, 3, 4], "one start alone"), ([2, 3, 4], "polish alone")):
+        few = replace(fit, search=Search(**vars(fit.search.at(places))))
+        assert not few.replicated and f"NOT REPLICATED: {words}" in few.summary()
+
+
+def test_an_order_and_a_reference_change_words_alone(fit):
+    names = fit.to_nlpsem_names()
+    assert fit.reordered("mug").order == (0, 1) and fit.reordered((2, 1)).order == (1, 0)
+    other = fit.reordered("mueta2")
+    again = other.to_nlpsem_names()
+    assert again["c1mug"] == names["c2mug"] and again["beta20"] == pytest.approx(-names["beta20"], rel=1e-12)
+    assert other.minus2ll == fit.minus2ll and other.class_sizes.tolist() == fit.class_sizes[::-1].tolist()
+    assert other.reordered().order == (fit.order if fit.class_sizes[0] > fit.class_sizes[1] else other.order)
+    against = fit.reordered((1, 2), reference=2).to_nlpsem_names()
+    assert against["beta11"] == pytest.approx(-names["beta21"], rel=1e-12) and "beta21" not in against
+    for asked in ({"by": "knot"}, {"by": (1, 1)}, {"reference": 3}, {"by": "beta0"}):
+        with pytest.raises(LawfulError, match="Fix: order by 'size', by one of mueta0"):
+            fit.reordered(**asked)
+
+
+def test_what_a_fit_cannot_be_asked_is_refused_at_once(fit):
+    low = float(fit.problem.bounds.low) * float(fit.scaling.t_scale)
+    asked = [
+        (lambda: fit.profile(0, [2.0]), "no class 0"),
+        (lambda: fit.profile("c3mug", [2.0]), "no class 'c3mug'"),
+        (lambda: fit.profile(1, [2.0, 9.0]), f"9 for the knot, expected values .m,. between {low:g} and"),
+        (lambda: fit.profile(1, []), "an array of shape"),
+        (lambda: fit.interval("c1mug", level=95.0), "level=95"),
+        (lambda: fit.bands([0.0], level=0.0), "level=0.0"),
+        (lambda: fit.bootstrap(0, 0), "n=0"),
+        (lambda: fit.accuracy([1, 2]), "40 persons and 2"),
+        (lambda: fit.accuracy([1.0] * 39 + [np.nan]), "1 missing"),
+        (lambda: fit.kappa(np.ones((40, 2))), "of shape"),
+    ]
+    for call, named in asked:
+        with pytest.raises(LawfulError, match=named) as error:
+            call()
+        assert "Fix:" in str(error.value)
+
+
+def test_frames_are_read_where_persons_are_asked_for_and_seeds_are_keys(fit):
+    data = {f"{name}{j + 1}": getattr(fit.data, name.lower())[:, j] for name in "YT" for j in range(5)}
+    frame = data | {"income": fit.data.gate[:, 0]}
+    np.testing.assert_allclose(fit.class_probabilities(frame), fit.class_probabilities(), rtol=1e-9)
+    np.testing.assert_array_equal(fit.classify(frame), fit.classify())
+    np.testing.assert_array_equal(fit.simulate(3).y, fit.simulate(jax.random.key(3)).y)
