@@ -19,7 +19,7 @@ import numpy as np
 from .parameters import Bounds, Model, Parameters, unpack
 from .scaling import Scaling, in_user_units
 
-__all__ = ["Row", "listed", "ordered", "reported", "rows_of", "slopes_of", "values_of"]
+__all__ = ["Row", "changes_of", "listed", "ordered", "reported", "rows_of", "slopes_of", "values_of"]
 
 
 class Row(NamedTuple):
@@ -127,6 +127,27 @@ def ordered(parameters: Parameters, order: Sequence[int], reference: int = 0) ->
     return found._replace(gate=found.gate - found.gate[reference : reference + 1])
 
 
+def changes_of(parameters: Parameters, model: Model) -> tuple[jax.Array, jax.Array]:
+    """Give the intercepts of reports (K, q), and the change of growth factors (K, Q, Q) from those of the basis.
+
+    Args:
+        parameters: in the user's units, without an axis of persons.
+        model: which mixture.
+    """
+    form = model.form
+
+    def turn(shape: Any, mean: Any) -> tuple[jax.Array, jax.Array]:
+        matrix = form.reported(shape)
+        if not model.intrinsic:
+            return matrix @ mean, matrix
+        by_shape = jax.jacfwd(lambda shape: form.reported(shape) @ mean)(shape)
+        big = jnp.block([[by_shape[:, None], matrix], [jnp.ones((1, 1)), jnp.zeros((1, form.q))]])
+        return matrix @ mean, big
+
+    shape = parameters.shape[:, 0] if form.shape else jnp.zeros_like(parameters.noise)
+    return jax.vmap(turn)(shape, parameters.mean)
+
+
 def reported(parameters: Parameters, model: Model) -> Parameters:
     """Take parameters in the user's units to the growth factors of reports, with covariances in place of factors.
 
@@ -138,18 +159,7 @@ def reported(parameters: Parameters, model: Model) -> Parameters:
     >>> reported(at, model).mean.tolist()  # the level at time 0 from that at the knot
     [[1.0, 2.0, 1.0]]
     """
-    form, own = model.form, int(model.intrinsic)
-
-    def turn(shape: Any, mean: Any) -> tuple[jax.Array, jax.Array]:
-        matrix = form.reported(shape)
-        if not own:
-            return matrix @ mean, matrix
-        by_shape = jax.jacfwd(lambda shape: form.reported(shape) @ mean)(shape)
-        big = jnp.block([[by_shape[:, None], matrix], [jnp.ones((1, 1)), jnp.zeros((1, form.q))]])
-        return matrix @ mean, big
-
-    shape = parameters.shape[:, 0] if form.shape else jnp.zeros_like(parameters.noise)
-    mean, change = jax.vmap(turn)(shape, parameters.mean)
+    mean, change = changes_of(parameters, model)
     psi = parameters.chol @ jnp.swapaxes(parameters.chol, 1, 2)
     phi = parameters.x_chol @ jnp.swapaxes(parameters.x_chol, 1, 2)
     varying = parameters.varying

@@ -24,7 +24,7 @@ from .agreement import accuracy, entropy_index, kappa, unsureness
 from .bands import curve_bands
 from .bootstrapping import Bootstrap, bootstrapped
 from .boundaries import Finding, findings_at
-from .density import factor_scores, log_likelihood_by_person, log_memberships, log_prior_classes
+from .density import log_likelihood_by_person, log_memberships, log_prior_classes
 from .engine import Problem, curvature
 from .intervals import profile_interval
 from .naming import order_of
@@ -36,6 +36,7 @@ from .profiles import profiled
 from .reading import Measured, read_again
 from .reports import Row, ordered, rows_of, slopes_of, values_of
 from .scaling import Scaling, in_user_units, standardised
+from .scores import scores_of
 from .search import SAME, Search
 from .settings import check_level
 from .simulate import Drawn, draw
@@ -190,16 +191,15 @@ class TrajectoryFit:
         return 1 + np.argmax(self.class_probabilities(data), axis=1)
 
     @doubly
-    def factor_scores(self) -> tuple[np.ndarray, np.ndarray]:
-        """Give mean (n, K, Q) and covariance (n, K, Q, Q) of persons' growth factors within each class.
+    def factor_scores(self, mixed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Give mean (n, K, Q) and covariance (n, K, Q, Q) of persons' growth factors, given the class and outcomes.
 
-        Factors are those of the curve's basis, for the spline the level at the knot and the two slopes; a random shape
-        comes first, as a deviation from that of the class.
+        Args:
+            mixed: whether classes are summed out by memberships, which leaves (n, Q) and (n, Q, Q).
+
+        Returns: factors as in reports, eta0, eta1, ...; a random shape comes last and is followed to first order.
         """
-        at = jax.tree.map(lambda leaf: jnp.asarray(leaf)[..., None], self.parameters)
-        seen = panel(self.data.y, self.data.t, self.data.gate, self.data.growth, self.data.varying)
-        mean, cov = factor_scores(at, seen, self.model, self.problem.width * self.scaling.t_scale)
-        return np.swapaxes(np.asarray(mean), 0, 1), np.swapaxes(np.asarray(cov), 0, 1)
+        return scores_of(self, mixed)
 
     @doubly
     def curves(self, times: Any) -> np.ndarray:

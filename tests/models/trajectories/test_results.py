@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError
-from lawful.models.trajectories import TrajectoryMixture
+from lawful.models.trajectories import TrajectoryMixture, factor_scores, panel
 from lawful.models.trajectories.search import Search
 
 from .plots.made import TRUTH, fit_at
@@ -85,3 +85,21 @@ def test_frames_are_read_where_persons_are_asked_for_and_seeds_are_keys(fit):
     np.testing.assert_allclose(fit.class_probabilities(frame), fit.class_probabilities(), rtol=1e-9)
     np.testing.assert_array_equal(fit.classify(frame), fit.classify())
     np.testing.assert_array_equal(fit.simulate(3).y, fit.simulate(jax.random.key(3)).y)
+
+
+def test_factor_scores_are_told_as_reports_are_and_mix_by_memberships(fit):
+    """A person's curve from the level at time 0 is the one from the level at the knot."""
+    mean, cov = fit.factor_scores()
+    at = jax.tree.map(lambda leaf: np.asarray(leaf)[..., None], fit.parameters)
+    inner, spread = factor_scores(at, panel(fit.data.y, fit.data.t, fit.data.gate), fit.model)
+    t = np.linspace(0.0, 5.0, 6)
+    for k, knot in enumerate(fit.parameters.shape[:, 0]):
+        loads = np.stack([np.ones(6), np.minimum(t, knot), np.maximum(t - knot, 0)], axis=1)
+        basis = np.stack([np.ones(6), np.minimum(t - knot, 0), np.maximum(t - knot, 0)], axis=1)
+        np.testing.assert_allclose(mean[:, k] @ loads.T, inner[k] @ basis.T, rtol=1e-8)
+        np.testing.assert_allclose(loads @ cov[:, k] @ loads.T, basis @ spread[k] @ basis.T, rtol=1e-8)
+    middle, whole = fit.factor_scores(mixed=True)
+    w = fit.class_probabilities()
+    np.testing.assert_allclose(middle, w[:, [0]] * mean[:, 0] + w[:, [1]] * mean[:, 1], rtol=1e-10)
+    square = np.einsum("nk,nkab->nab", w, cov + mean[..., None] * mean[..., None, :])
+    np.testing.assert_allclose(whole, square - middle[..., None] * middle[:, None], rtol=1e-7, atol=1e-9)
