@@ -19,6 +19,9 @@ def test_a_band_of_lines_is_that_of_a_sum_of_two_estimates(two_lines):
         np.testing.assert_allclose(lower[k], centre - NORMAL * error, rtol=1e-9)
         np.testing.assert_allclose(upper[k], centre + NORMAL * error, rtol=1e-9)
     np.testing.assert_allclose(0.5 * (lower + upper), fit.curves(times), rtol=1e-9)
+    told = fit.estimates
+    np.testing.assert_allclose(told.estimate - told.lower, NORMAL * fit.standard_errors.observed, rtol=1e-9)
+    np.testing.assert_allclose(told.upper - told.estimate, NORMAL * told.se, rtol=1e-9)
 
 
 def test_a_band_of_replicates_holds_their_quantiles_knots_included(one_class):

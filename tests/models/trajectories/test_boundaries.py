@@ -95,7 +95,14 @@ def test_the_penalty_forbids_singular_covariances_and_reference_classes_are_alik
     _, _, free = case(MODEL)
     at = unpack(jnp.asarray(free), MODEL, BOUNDS)
     value = float(log_penalty(at, MODEL)[0])
-    assert np.isfinite(value)
+    gate = np.asarray(at.gate[..., 0]) - np.asarray(at.gate[..., 0]).mean(axis=0)
+    expected = -0.5 * (gate**2).sum()
+    for chol, usual in ((at.chol, [1.0, 2.0, 2.0]), (at.x_chol, [1.0, 1.0])):
+        for root in np.moveaxis(np.asarray(chol), -1, 0)[0]:
+            spread = np.sqrt(np.diagonal(root @ root.T))
+            correlation = root @ root.T / np.outer(spread, spread)
+            expected += np.sum(np.log(spread) - spread / usual) + np.linalg.slogdet(correlation)[1]
+    assert value == pytest.approx(expected, rel=1e-10)
     other = at._replace(gate=at.gate - at.gate[1:])
     assert float(log_penalty(other, MODEL)[0]) == pytest.approx(value, rel=1e-12)
     singular = at._replace(chol=at.chol.at[0, 2, 2].set(0.0))

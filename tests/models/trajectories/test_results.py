@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from scipy.special import xlogy
 
 from lawful.errors import LawfulError
 from lawful.models.trajectories import TrajectoryMixture, factor_scores, panel
@@ -16,7 +17,9 @@ from .plots.made import TRUTH, fit_at
 @pytest.fixture(scope="module")
 def fit():
     """Four starts: two at the best value, one 6 units of -2LL worse, one degenerate."""
-    return fit_at(TRUTH, np.tile(np.arange(5.0) + 0.1, (40, 1)))
+    chol = TRUTH.chol.copy()
+    chol[1, 1, :2] = 0.4, 0.3  # classes differ in their correlations
+    return fit_at(TRUTH._replace(chol=chol), np.tile(np.arange(5.0) + 0.1, (40, 1)))
 
 
 def test_a_fit_at_another_optimum_forgets_all_that_is_better(fit):
@@ -103,3 +106,29 @@ def test_factor_scores_are_told_as_reports_are_and_mix_by_memberships(fit):
     np.testing.assert_allclose(middle, w[:, [0]] * mean[:, 0] + w[:, [1]] * mean[:, 1], rtol=1e-10)
     square = np.einsum("nk,nkab->nab", w, cov + mean[..., None] * mean[..., None, :])
     np.testing.assert_allclose(whole, square - middle[..., None] * middle[:, None], rtol=1e-7, atol=1e-9)
+
+
+def test_criteria_count_persons_and_icl_adds_what_memberships_leave_open(fit):
+    p, w = fit.n_parameters, fit.class_probabilities()
+    assert fit.aic == pytest.approx(fit.minus2ll + 2 * p, rel=1e-12)
+    assert fit.bic == pytest.approx(fit.minus2ll + p * np.log(40), rel=1e-12)
+    assert fit.sabic == pytest.approx(fit.minus2ll + p * np.log(42 / 24), rel=1e-12)
+    assert fit.icl == pytest.approx(fit.bic - 2 * xlogy(w, w).sum(), rel=1e-12) and fit.icl > fit.bic + 0.1
+
+
+def test_a_row_of_the_optima_tells_its_classes_the_largest_first_in_the_users_units(fit):
+    row, first = fit.optima.iloc[0], np.argsort(-fit.class_sizes)
+    np.testing.assert_allclose(row.sizes, fit.class_sizes[first], atol=1e-4)
+    np.testing.assert_allclose(row.shapes, fit.parameters.shape[first, 0], rtol=1e-9)
+    psi = fit.parameters.chol @ np.swapaxes(fit.parameters.chol, 1, 2)
+    spread = np.sqrt(np.diagonal(psi, axis1=1, axis2=2))
+    least = np.linalg.eigvalsh(psi / spread[:, None] / spread[..., None])[:, 0]
+    np.testing.assert_allclose(row.eigenvalues, least[first], rtol=1e-9)
+    assert abs(least[0] - least[1]) > 0.1 and (row.starts, row.polish) == (2, 1)
+
+
+def test_what_was_missing_is_missing_in_what_is_drawn(fit):
+    y = fit.data.y.copy()
+    y[3, 1:4] = np.nan
+    drawn = replace(fit, data=replace(fit.data, y=y)).redrawn(jax.random.key(0))
+    np.testing.assert_array_equal(np.isnan(drawn.y), np.isnan(y))

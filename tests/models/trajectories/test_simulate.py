@@ -54,6 +54,17 @@ def test_moments_of_what_is_drawn_are_those_of_the_design():
     assert abs(np.isnan(gaps["Y5"]).mean() - 0.4) < 6 * 0.49 / n**0.5 and not np.isnan(gaps["Y1"]).any()
 
 
+def test_covariates_are_drawn_with_the_mean_of_the_class_and_their_slopes_move_outcomes():
+    """400 persons of class 2, whose covariate lies far from 0; six standard errors."""
+    at = Parameters(
+        np.array([[0.0], [50.0]]), np.array([[0.0, 0.0], [1.0, 0.0]]), np.zeros((2, 0)), np.full((2, 2, 1), 2.0),
+        np.zeros((2, 2, 2)), np.full(2, 1e-12), np.array([[-9.0], [3.0]]), np.full((2, 1, 1), 0.5),
+    )  # fmt: skip
+    drawn = draw(jax.random.key(0), at, Model("LIN", 2, 0, 1), np.tile([0.0, 1.0], (400, 1)), np.zeros((400, 0)))
+    assert set(drawn.labels) == {2} and abs(drawn.growth.mean() - 3.0) < 6 * 0.5 / 20
+    np.testing.assert_allclose(drawn.y, 1.0 + 2.0 * drawn.growth * (1.0 + np.array([[0.0, 1.0]])), atol=1e-4)
+
+
 def test_a_shape_of_ones_own_is_drawn_as_its_density_has_it():
     """To first order the mean log density is minus the entropy; exactly, no noisier draws have a higher one."""
     rng = np.random.default_rng(0)
