@@ -91,6 +91,22 @@ def test_errors_are_refused_for_what_an_edge_decides_and_a_flat_direction_refuse
     assert np.isnan(flat.observed).all() and "not positive" in flat.refused[0]
 
 
+def test_what_an_edge_decides_is_held_and_the_sandwich_is_that_of_all_else():
+    """The held coordinate leaves the information and the scores; both errors and the factor are those of the rest."""
+    rows = [Row(1, "mueta0", ""), Row(2, "psi00", ""), Row(1, "residuals", "")]
+    information = np.array([[4.0, 1.5, 0.5], [1.5, 3.0, 0.2], [0.5, 0.2, 2.0]])
+    scores, slopes = np.random.default_rng(0).normal(size=(3, 6)), np.array([[1.0, 5.0, 0.3], [0, 1, 0], [0, 0, 2.0]])
+    edge = Finding(2, "psi", 0.0, (1,), "class 2: refused")
+    found = standard_errors(-information, scores, slopes, rows, [edge], lambda row: False)
+    keep = [0, 2]
+    inverse, linear = np.linalg.inv(information[np.ix_(keep, keep)]), slopes[[0, 2]][:, keep]
+    meat = inverse @ scores[keep] @ scores[keep].T @ inverse
+    np.testing.assert_allclose(found.observed[keep], np.sqrt(np.diag(linear @ inverse @ linear.T)), rtol=1e-12)
+    np.testing.assert_allclose(found.robust[keep], np.sqrt(np.diag(linear @ meat @ linear.T)), rtol=1e-12)
+    assert found.factor == pytest.approx(np.trace(inverse @ scores[keep] @ scores[keep].T) / 2, rel=1e-12)
+    assert np.isnan(found.observed[1]) and np.isnan(found.covariance[1]).all()
+
+
 def test_the_penalty_forbids_singular_covariances_and_reference_classes_are_alike():
     _, _, free = case(MODEL)
     at = unpack(jnp.asarray(free), MODEL, BOUNDS)
