@@ -7,7 +7,7 @@ posteriors, is built on it.
 from .agreement import accuracy, entropy_index, kappa
 from .bootstrapping import Bootstrap
 from .checking import checked, replicated
-from .comparing import ClassTest, RatioTest, bootstrap_ratio, likelihood_ratio
+from .comparing import ClassTest, RatioTest, bootstrap_ratio, criteria_table, likelihood_ratio
 from .curves import CURVES, Curve, curve_of
 from .density import (
     class_log_densities,
@@ -49,6 +49,7 @@ __all__ = [
     "checked",
     "bootstrap_ratio",
     "class_log_densities",
+    "criteria_table",
     "curve_of",
     "draw_parameters",
     "entropy_index",

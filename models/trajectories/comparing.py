@@ -1,4 +1,4 @@
-"""Tests of one fit against a larger one: likelihood ratios of nested variants, and a bootstrap for one class more.
+"""Fits side by side: a table of criteria, likelihood ratios of nested variants, and a bootstrap for one class more.
 
 Law: the larger model holds the smaller one, so twice the difference of log-likelihoods is no less than 0. Away from
 edges it is chi-squared with as many degrees of freedom as there are parameters more (Wilks), or, where outcomes are
@@ -10,6 +10,7 @@ Source: specification section 8.7; McLachlan (1987), Applied Statistics 36; Sato
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,7 +33,7 @@ from .walking import LOOSE, TIGHT, WIDTHS, smallest_class
 if TYPE_CHECKING:
     from .results import TrajectoryFit
 
-__all__ = ["ClassTest", "RatioTest", "bootstrap_ratio", "likelihood_ratio"]
+__all__ = ["ClassTest", "RatioTest", "bootstrap_ratio", "criteria_table", "likelihood_ratio"]
 
 LIKE_ONE = 0.3  # SDs of a class by which its halves are moved apart
 
@@ -67,6 +68,41 @@ class ClassTest(NamedTuple):
     statistic: float
     p_value: float
     replicates: np.ndarray
+
+
+def criteria_table(fits: Sequence[TrajectoryFit]) -> Any:
+    """Give criteria of fits to the same persons, one row a fit: of BIC, say, over the number of classes.
+
+    Args:
+        fits: of any curves, covariates of the gate and numbers of classes.
+
+    Returns: a frame of pandas with columns classes, curve, parameters, minus2ll, aic, bic, sabic, icl, entropy,
+        smallest (the share of the smallest class), reached (starts at the best value) and edges (their number).
+
+    Raises:
+        LawfulError: there is no fit, or values of -2LL cannot be compared, since outcomes, times, modelled
+            covariates or penalties differ.
+    """
+    import pandas
+
+    if not len(fits):
+        raise LawfulError("criteria_table: there is no fit. Fix: give a list of fits.")
+    first = fits[0]
+    for fit in fits[1:]:
+        _check_same_data(first, fit, "criteria_table")
+        modelled = [(each.model.joint and each.data.growth_names + each.data.varying_names) for each in (first, fit)]
+        if set(modelled[0] or ()) != set(modelled[1] or ()) or first.penalised != fit.penalised:
+            raise LawfulError(
+                "criteria_table: with covariate_density='joint' growth covariates belong to the data, and fits "
+                "differ in them, or one is penalised. Fix: compare fits with the same growth_TIC, TVC and penalty, or "
+                "fit with covariate_density='conditional'."
+            )
+    return pandas.DataFrame([
+        {"classes": fit.model.n_classes, "curve": fit.model.curve, "parameters": fit.n_parameters,
+         **{name: getattr(fit, name) for name in ("minus2ll", "aic", "bic", "sabic", "icl", "entropy")},
+         "smallest": float(fit.class_sizes.min()), "reached": fit.reached(), "edges": len(fit.boundary)}
+        for fit in fits
+    ])  # fmt: skip
 
 
 @doubly

@@ -1,6 +1,7 @@
 """Pictures of the search and of the number of classes: how sure the optimum is, and what each criterion prefers.
 
-Law: every start is drawn, degenerate ones hollow; -2LL and criteria are shown above the best, so that zero is the best.
+Law: every start is drawn, degenerate ones hollow; -2LL and criteria are shown above the best, so that zero is the best,
+and a degenerate start whose -2LL is lower than any that means something stands below zero.
 """
 
 from __future__ import annotations
@@ -53,11 +54,12 @@ def plot_starts(fit: TrajectoryFit, ax: Any = None) -> Any:
     hollow = finite & degenerate
     if hollow.any():
         name = f"degenerate: {_counted(hollow)}"
-        ax.plot(rank[hollow], np.abs(deviance - best)[hollow], "o", color="0.4", markerfacecolor="none", label=name)
+        ax.plot(rank[hollow], (deviance - best)[hollow], "o", color="0.4", markerfacecolor="none", label=name)
     if len(regular) == 0 or regular[0] - best > SAME:
         ax.axhline(0.0, color="0.3", linestyle="--", linewidth=1, label=f"{best:.3f}: found by polish")
     ax.set_yscale("symlog", linthresh=LINEAR)
-    ax.set_ylim(-0.3 * LINEAR, max(1.0, 2 * float(np.max(np.abs(deviance - best), where=finite, initial=0.0))))
+    lowest, highest = (float(end((deviance - best)[finite], initial=0.0)) for end in (np.min, np.max))
+    ax.set_ylim(min(-0.3 * LINEAR, 2 * lowest), max(1.0, 2 * highest))  # a degenerate start may lie below the best
     ax.set(xlabel="start, the best first", ylabel=f"-2LL above the best, linear below {LINEAR}", title="Ends of starts")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -119,7 +119,13 @@ def plot_reliability(memberships: Mapping[str, Any], labels: Any, groups: int = 
         ax.errorbar(found.told + aside, found.right, yerr=2 * found.error, fmt="o-", markersize=4, capsize=2,
                     color=COLOURS[shift % len(COLOURS)], label=told)  # fmt: skip
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
-    ax.set(xlabel="membership that was told", ylabel="share of persons in the class", title="Reliability")
+    ax.set(
+        xlabel="membership that was told",
+        ylabel="share of persons in the class",
+        title="Reliability",
+        xlim=(-0.03, 1.03),
+        ylim=(-0.03, 1.03),
+    )  # errors of small groups reach beyond what a share can be
     ax.legend(frameon=False)
     ax.set_aspect("equal")
     return ax

@@ -1,12 +1,14 @@
 """Tests against a larger fit: what is not nested is refused, and one class more is simulated."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 from scipy.stats import chi2
 
 from lawful.errors import LawfulError
-from lawful.models.trajectories import TrajectoryMixture, bootstrap_ratio, likelihood_ratio
+from lawful.models.trajectories import TrajectoryMixture, bootstrap_ratio, criteria_table, likelihood_ratio
 
 
 def test_the_statistic_is_the_difference_and_is_scaled_by_the_corrections_of_both(two_lines):
@@ -19,6 +21,25 @@ def test_the_statistic_is_the_difference_and_is_scaled_by_the_corrections_of_bot
     assert found.scaled == pytest.approx(found.statistic / factors)
     with pytest.raises(LawfulError, match="not held"):
         likelihood_ratio(gated, plain)
+
+
+def test_criteria_stand_side_by_side_where_they_can_be_compared(two_lines):
+    _, gated, plain = two_lines
+    table = criteria_table([plain, gated])
+    assert table.classes.tolist() == [2, 2] and table.parameters.tolist() == [13, 14]
+    np.testing.assert_array_equal(table.bic, [plain.bic, gated.bic])
+    np.testing.assert_allclose(table.smallest, [fit.class_sizes.min() for fit in (plain, gated)])
+    assert table.reached.tolist() == [plain.reached(), gated.reached()] and not table.edges.any()
+    other = replace(plain, data=replace(plain.data, y=plain.data.y + 1))
+    for fits, named in (
+        ([], "no fit"),
+        ([plain, replace(gated, penalised=True)], "penalised"),
+        ([plain, other], "saw"),
+    ):
+        with pytest.raises(LawfulError, match=named):
+            criteria_table(fits)
+    with pytest.raises(LawfulError, match="one fit is penalised"):
+        bootstrap_ratio(replace(plain, model=replace(plain.model, n_classes=1), penalised=True), plain, 0)
 
 
 def test_one_class_more_is_tested_by_data_drawn_from_fewer(two_lines):

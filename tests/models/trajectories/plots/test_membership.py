@@ -44,3 +44,8 @@ def test_a_posterior_under_other_names_gives_the_same_picture(told):
         np.testing.assert_allclose(ax.get_lines()[0].get_xydata(), np.stack([w[:, 1], mean[:, 1]], axis=1))
     with pytest.raises(LawfulError, match="same persons"):
         plot_membership(w, mean[:, :2])
+
+
+def test_errors_of_small_groups_do_not_stretch_the_axes_beyond_shares():
+    ax = plot_reliability({"plug-in": [[0.9, 0.1], [0.2, 0.8]]}, [1, 2])
+    assert ax.get_ylim() == ax.get_xlim() == pytest.approx((-0.03, 1.03))

@@ -97,6 +97,8 @@ def test_every_start_is_drawn_in_the_group_of_its_optimum(fit):
     assert [label.split(": ")[1] for label in labels] == ["2 starts", "1 start", "1 start"]
     assert labels[-1].startswith("degenerate")
     np.testing.assert_allclose(points(ax, labels[1])[1], 6.0, rtol=1e-6)
+    np.testing.assert_allclose(points(ax, "degenerate")[1], -40.0, rtol=1e-6)  # higher than the best, and means nothing
+    assert ax.get_ylim()[0] < -40 and ax.get_ylim()[1] > 6
     assert sum(len(line.get_xdata()) for line in ax.get_lines()) == 4
 
 
