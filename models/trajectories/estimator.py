@@ -279,8 +279,8 @@ class TrajectoryMixture:
         standard = standardised(seen, scaling)
         times = read.t[np.isfinite(read.t)]
         check_times(read, model.form, shaped=False)
-        low, high = self.knot_bounds if self.knot_bounds is not None else np.quantile(times, INNER)
-        if model.curve == "BLS" and not max(low, times.min()) < min(high, times.max()):
+        low, high = map(float, np.quantile(times, INNER) if self.knot_bounds is None else self.knot_bounds)
+        if model.curve == "BLS" and not times.min() <= low < high <= times.max():
             raise LawfulError(
                 f"TrajectoryMixture: knot_bounds=({low:g}, {high:g}), and times go from {times.min():g} to "
                 f"{times.max():g}. Fix: give bounds within these times, or leave them out."

@@ -25,6 +25,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "knot": ("taylor", "exact"), "covariate_density": ("joint", "conditional"), "penalty": (None, "weak"),
     "smoothing": ("mixed", "on", "off"), "intrinsic": (True, False),
 }  # fmt: skip
+FARTHEST = 10.0  # from 0 to the nearest time, in ranges of times: e^-5 of a bend is left at the least rate of a start
 
 
 def check_settings(settings: Mapping[str, Any], started: bool) -> None:
@@ -95,17 +96,28 @@ def check_persons(read: Measured, n_classes: int) -> None:
 
 
 def check_times(read: Measured, form: Curve, shaped: bool) -> None:
-    """Refuse fewer different times than a mean curve needs, its shape counted or left to priors.
+    """Refuse fewer different times than a mean curve needs, or an origin so far off that an exponential has died out.
+
+    Args:
+        read: persons.
+        form: the curve.
+        shaped: whether the shape counts, or is left to priors.
 
     Raises:
-        LawfulError: there are fewer.
+        LawfulError: there are fewer, or the origin is too far.
     """
-    count = len(np.unique(read.t[np.isfinite(read.t)]))
+    times = np.unique(read.t[np.isfinite(read.t)])
+    count = len(times)
     if count < form.q + (shaped and form.shape is not None):
         also = f" and a {form.shape}" if form.shape else ""
         raise LawfulError(
             f"fit: {count} different times in {read.t_name!r}, and the {form.long_name} curve has {form.q} growth "
             f"factors{also}. Fix: give more waves, or take a simpler curve."
+        )
+    if form.name in ("EXP", "JB") and np.abs(times).min() > FARTHEST * np.ptp(times):
+        raise LawfulError(
+            f"fit: times in {read.t_name!r} go from {times[0]:g} to {times[-1]:g}, far from 0, where the "
+            f"{form.long_name} curve no longer bends. Fix: subtract a first time, as with center_time='own_first'."
         )
 
 

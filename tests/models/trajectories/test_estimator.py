@@ -162,8 +162,16 @@ def test_more_classes_than_persons_and_fewer_times_than_growth_factors_are_refus
 def test_bounds_of_knots_outside_the_times_are_refused(one_class):
     columns = {f"Y{j + 1}": one_class.data.y[:, j] for j in range(5)}
     columns |= {f"T{j + 1}": one_class.data.t[:, j] for j in range(5)}
-    with pytest.raises(LawfulError, match="times go from 0 to 4"):
-        TrajectoryMixture(1, knot_bounds=(10, 20)).fit(columns, y_var="Y", t_var="T", records=range(1, 6))
+    for bounds in ((10, 20), (-5, 3), (1, 4.5)):  # beyond the times a slope would drop out of the model
+        with pytest.raises(LawfulError, match="times go from 0 to 4"):
+            TrajectoryMixture(1, knot_bounds=bounds).fit(columns, y_var="Y", t_var="T", records=range(1, 6))
+
+
+@pytest.mark.parametrize("curve", ["EXP", "JB"])
+def test_exponentials_are_refused_where_they_have_died_out(two_lines, curve):
+    late = two_lines[0] | {f"T{j}": two_lines[0][f"T{j}"] + 2010.0 for j in range(1, 5)}
+    with pytest.raises(LawfulError, match="from 2010 to 2013, far from 0.*Fix: subtract"):
+        TrajectoryMixture(1, curve).fit(late, y_var="Y", t_var="T", records=range(1, 5))
 
 
 @pytest.mark.parametrize(
