@@ -16,7 +16,7 @@ import numpy as np
 from .engine import Problem
 from .parameters import LARGEST_GATE, LEAST_NOISE, Model, unpack
 
-__all__ = ["Finding", "findings_at", "smallest_eigenvalues"]
+__all__ = ["Finding", "findings_at", "seen_from_within", "smallest_eigenvalues"]
 
 SINGULAR = 1e-4  # smallest eigenvalue of a correlation matrix
 AT_TIME = 1e-6  # distance of a knot from an observed time, in ranges of time
@@ -57,6 +57,22 @@ def smallest_eigenvalues(chol: Any) -> np.ndarray:
     return np.maximum(np.linalg.eigvalsh(correlation)[:, 0], 0.0)
 
 
+def seen_from_within(chol: Any, model: Model, times: np.ndarray) -> np.ndarray:
+    """Give factors of the covariance of growth factors whose level is that in the middle of the times (K, Q, Q).
+
+    The level of a line at a far origin is one with its slope, whatever the persons; a spline has its level at the knot.
+
+    >>> far = np.array([[[10.0, 0.1], [-1.0, 0.0]]])  # at time 0, of persons whose levels at 10 vary by 0.1
+    >>> smallest_eigenvalues(seen_from_within(far, Model("LIN", 1), np.array([10.0]))).round(12).tolist()
+    [1.0]
+    """
+    if model.curve not in ("LIN", "QUAD"):
+        return np.asarray(chol)
+    middle = 0.5 * (times.min() + times.max())
+    shift = np.array([[1.0, middle, middle**2], [0.0, 1.0, 2 * middle], [0.0, 0.0, 1.0]])
+    return shift[: model.form.q, : model.form.q] @ np.asarray(chol)
+
+
 def findings_at(free: np.ndarray, problem: Problem, model: Model, order: Sequence[int]) -> list[Finding]:
     """Look for edges and kinks at a point.
 
@@ -70,7 +86,7 @@ def findings_at(free: np.ndarray, problem: Problem, model: Model, order: Sequenc
     """
     at = jax.tree.map(np.asarray, unpack(free, model, problem.bounds))
     times = np.asarray(problem.panel.t)[np.asarray(problem.panel.mask) > 0]
-    psi = smallest_eigenvalues(at.chol)
+    psi = smallest_eigenvalues(seen_from_within(at.chol, model, times))
     phi = smallest_eigenvalues(at.x_chol) if model.joint else np.ones(model.n_classes)
     found = []
     for label, k in enumerate(order, start=1):

@@ -15,7 +15,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
-from .boundaries import smallest_eigenvalues
+from .boundaries import seen_from_within, smallest_eigenvalues
 from .parameters import unpack
 from .precision import doubly
 from .search import SAME, Search
@@ -105,11 +105,12 @@ def _optimum(fit: TrajectoryFit, group: Sequence[int]) -> dict[str, Any]:
     at = unpack(search.free[first], fit.model, fit.problem.bounds)
     order = np.argsort(-search.shares[first], kind="stable")
     unit = float(fit.scaling.t_scale) ** fit.model.form.shape_power
+    times = np.asarray(fit.problem.panel.t)[np.asarray(fit.problem.panel.mask) > 0]
     polish = int(np.sum(search.start[group] < 0))
     return {
         "minus2ll": float(-2 * (search.value[first] + fit.log_jacobian)), "starts": len(group) - polish,
         "polish": polish, "sizes": search.shares[first][order].round(4).tolist(),
         "shapes": (np.asarray(at.shape)[order].reshape(-1) * unit).tolist(),
-        "eigenvalues": smallest_eigenvalues(np.asarray(at.chol)[order]).tolist(),
+        "eigenvalues": smallest_eigenvalues(seen_from_within(at.chol, fit.model, times))[order].tolist(),
         "degenerate": bool(search.degenerate[first]),
     }  # fmt: skip

@@ -25,7 +25,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "knot": ("taylor", "exact"), "covariate_density": ("joint", "conditional"), "penalty": (None, "weak"),
     "smoothing": ("mixed", "on", "off"), "intrinsic": (True, False),
 }  # fmt: skip
-FARTHEST = 10.0  # from 0 to the nearest time, in ranges of times: e^-5 of a bend is left at the least rate of a start
+FARTHEST = {"EXP": 10.0, "JB": 10.0, "QUAD": 100.0}  # from 0 to the nearest time, in ranges of times: e^-5 of a bend is
+# left at the least rate of a start, and the columns 1, t and t^2 are alike but for 1e-8
 
 
 def check_settings(settings: Mapping[str, Any], started: bool) -> None:
@@ -114,10 +115,11 @@ def check_times(read: Measured, form: Curve, shaped: bool) -> None:
             f"fit: {count} different times in {read.t_name!r}, and the {form.long_name} curve has {form.q} growth "
             f"factors{also}. Fix: give more waves, or take a simpler curve."
         )
-    if form.name in ("EXP", "JB") and np.abs(times).min() > FARTHEST * np.ptp(times):
+    if np.abs(times).min() > FARTHEST.get(form.name, np.inf) * np.ptp(times):
         raise LawfulError(
             f"fit: times in {read.t_name!r} go from {times[0]:g} to {times[-1]:g}, far from 0, where the "
-            f"{form.long_name} curve no longer bends. Fix: subtract a first time, as with center_time='own_first'."
+            f"{form.long_name} curve no longer bends in sight. Fix: subtract a first time, as with "
+            "center_time='own_first'."
         )
 
 

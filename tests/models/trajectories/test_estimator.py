@@ -167,8 +167,18 @@ def test_bounds_of_knots_outside_the_times_are_refused(one_class):
             TrajectoryMixture(1, knot_bounds=bounds).fit(columns, y_var="Y", t_var="T", records=range(1, 6))
 
 
-@pytest.mark.parametrize("curve", ["EXP", "JB"])
-def test_exponentials_are_refused_where_they_have_died_out(two_lines, curve):
+def test_the_origin_of_time_moves_no_line_and_makes_no_edge(two_lines):
+    """The year 2010 in place of 0: one likelihood and regular covariances, though level and slope at 0 are one."""
+    data, _, plain = two_lines
+    late = data | {f"T{j}": data[f"T{j}"] + 2010.0 for j in range(1, 5)}
+    fit = TrajectoryMixture(2, "LIN", n_starts=4).fit(late, y_var="Y", t_var="T", records=range(1, 5))
+    assert fit.minus2ll == pytest.approx(plain.minus2ll, abs=1e-4) and not fit.boundary
+    np.testing.assert_allclose(fit.optima.eigenvalues[0], plain.optima.eigenvalues[0], rtol=1e-2)
+    np.testing.assert_allclose(fit.curves([2010.0, 2013.0]), plain.curves([0.0, 3.0]), rtol=1e-3)
+
+
+@pytest.mark.parametrize("curve", ["EXP", "JB", "QUAD"])
+def test_curves_are_refused_where_their_bend_is_out_of_sight(two_lines, curve):
     late = two_lines[0] | {f"T{j}": two_lines[0][f"T{j}"] + 2010.0 for j in range(1, 5)}
     with pytest.raises(LawfulError, match="from 2010 to 2013, far from 0.*Fix: subtract"):
         TrajectoryMixture(1, curve).fit(late, y_var="Y", t_var="T", records=range(1, 5))
