@@ -23,21 +23,17 @@ from lawful.inference.plan import one_key
 
 from ..latent_classes import ClassNumbers
 from .bayes import climbed_for, posed, sampled
-from .curves import curve_of
-from .engine import Problem
-from .panels import panel
-from .parameters import Bounds, Model, Parameters
+from .parameters import Parameters
+from .posing import problem_of, read_columns
 from .posterior import TrajectoryPosterior
 from .priors import Priors
-from .reading import Measured, centred, read_long, read_wide
+from .reading import Measured
 from .results import TrajectoryFit
-from .scaling import Scaling, in_standard_units, scaling_of, standardised
+from .scaling import in_standard_units
 from .search import searched
+from .settings import check_settings
 
 __all__ = ["TrajectoryMixture"]
-
-INNER = (0.02, 0.98)  # quantiles of the observed times that knots stay between
-PEER_WIDTH = 1e-3  # in units of time, of the kink of a random knot: nlpsem has u^2 + 1e-6
 
 
 class TrajectoryMixture:
@@ -151,7 +147,8 @@ class TrajectoryMixture:
             ObservationError: a value is missing where it must not be.
             NoFiniteStartError: no start ended at a finite likelihood.
         """
-        read = self._read(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, center_time, start, TVC)
+        check_settings(self.get_params(), start is not None)
+        read = read_columns(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, TVC, center_time)
         with jax.enable_x64(True):
             return self._fitted(read, start)
 
@@ -203,9 +200,10 @@ class TrajectoryMixture:
         """
         if select not in (None, "horseshoe"):
             raise LawfulError(f"bayes: select={select!r}, expected None or 'horseshoe'. Fix: give one of these.")
-        read = self._read(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, center_time)
+        check_settings(self.get_params())
+        read = read_columns(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, center_time=center_time)
         with jax.enable_x64(True):
-            model, problem, scaling = self._posed(read)
+            model, problem, scaling = problem_of(read, self.get_params())
             at = posed(problem, read, scaling.t_scale, model, priors, self.knot_bounds is not None)
             climbed = partial(climbed_for, at, model, self.n_starts, self.seed)
             result = sampled(one_key(key), at, model, method, settings, climbed, select == "horseshoe")
@@ -238,59 +236,8 @@ class TrajectoryMixture:
                 told[k] = {"bic": fit.bic, "icl": fit.icl, "minus2ll": fit.minus2ll}
         return ClassNumbers(evidence, told)
 
-    def _read(
-        self, data: Any, y_var: str, t_var: str, records: Any, id: str | None, cluster: Sequence[str],
-        growth: Sequence[str], center_time: str | None, start: Parameters | None = None, TVC: str | Sequence[str] = (),
-    ) -> Measured:  # fmt: skip
-        """Check the settings, and read a frame."""
-        _check(self.get_params(), start)
-        if (records is None) == (id is None):
-            raise LawfulError(
-                f"fit: records={records!r} and id={id!r}; expected one of them. Fix: give records= for wide data, one "
-                "row a person, or id= for long data, one row a measurement."
-            )
-        cluster, growth, varying = (
-            [names] if isinstance(names, str) else list(names) for names in (cluster, growth, TVC)
-        )
-        if records is not None:
-            read = read_wide(data, y_var, t_var, records, cluster, growth, varying)
-        else:
-            read = read_long(data, str(id), y_var, t_var, cluster, growth, varying)
-        if self.n_classes > len(read.y):
-            raise LawfulError(
-                f"TrajectoryMixture: n_classes={self.n_classes} and {len(read.y)} persons. Fix: take fewer classes."
-            )
-        return centred(read, center_time)
-
-    def _posed(self, read: Measured) -> tuple[Model, Problem, Scaling]:
-        """Say which mixture of which data, in standard units."""
-        model = Model(
-            curve_of(self.curveFun).name, self.n_classes, len(read.gate_names), len(read.growth_names),
-            bool(self.intrinsic), self.knot == "exact", self.covariate_density == "joint", len(read.varying_names),
-            read.y.shape[1] if read.varying_names else 0,
-        )  # fmt: skip
-        seen = panel(read.y, read.t, read.gate, read.growth, read.varying)
-        scaling = scaling_of(seen, model)
-        standard = standardised(seen, scaling)
-        times = read.t[np.isfinite(read.t)]
-        count, form = len(np.unique(times)), model.form
-        if count < form.q:
-            raise LawfulError(
-                f"fit: {count} different times in {read.t_name!r}, and the {form.long_name} curve has {form.q} growth "
-                "factors. Fix: give more waves, or take a simpler curve."
-            )
-        low, high = self.knot_bounds if self.knot_bounds is not None else np.quantile(times, INNER)
-        if model.curve == "BLS" and not max(low, times.min()) < min(high, times.max()):
-            raise LawfulError(
-                f"TrajectoryMixture: knot_bounds=({low:g}, {high:g}), and times go from {times.min():g} to "
-                f"{times.max():g}. Fix: give bounds within these times, or leave them out."
-            )
-        bounds = Bounds(jnp.asarray(low / scaling.t_scale), jnp.asarray(high / scaling.t_scale))
-        width = PEER_WIDTH / scaling.t_scale if model.curve == "BLS" and model.intrinsic and not model.exact else 0.0
-        return model, Problem(standard, bounds, jnp.asarray(width, float)), scaling
-
     def _fitted(self, read: Measured, start: Parameters | None) -> TrajectoryFit:
-        model, problem, scaling = self._posed(read)
+        model, problem, scaling = problem_of(read, self.get_params())
         own = None if start is None else in_standard_units(jax.tree.map(jnp.asarray, start), model, scaling)
         found = searched(problem, model, self.n_starts, self.seed, self.smoothing, self.penalty == "weak", own)
         order = np.argsort(-found.shares[found.best], kind="stable")
@@ -300,32 +247,3 @@ class TrajectoryMixture:
         if found.degenerate[found.best]:
             warnings.warn("every start ended with a class of hardly anyone. Fix: take fewer classes.", stacklevel=3)
         return fit
-
-
-def _check(settings: dict[str, Any], start: Parameters | None) -> None:
-    choices = {
-        "knot": ("taylor", "exact"), "covariate_density": ("joint", "conditional"), "penalty": (None, "weak"),
-        "smoothing": ("mixed", "on", "off"),
-    }  # fmt: skip
-    for name, known in choices.items():
-        if settings[name] not in known:
-            raise LawfulError(f"TrajectoryMixture: {name}={settings[name]!r}. Fix: give one of {known}.")
-    form = curve_of(settings["curveFun"])
-    if settings["intrinsic"] and form.shape is None:
-        raise LawfulError(
-            f"TrajectoryMixture: intrinsic=True, and the {form.long_name} curve has no shape parameter. Fix: leave "
-            "intrinsic out, or take curveFun 'EXP', 'JB' or 'BLS'."
-        )
-    for name, least in (("n_classes", 1), ("n_starts", 0 if start is not None else 1), ("reference", 1), ("seed", 0)):
-        value = settings[name]
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise LawfulError(
-                f"TrajectoryMixture: {name}={value!r}, expected a whole number from {least}. Fix: give one."
-            )
-    if settings["reference"] > settings["n_classes"]:
-        raise LawfulError(
-            f"TrajectoryMixture: reference={settings['reference']} of {settings['n_classes']} classes. Fix: name one."
-        )
-    bounds = settings["knot_bounds"]
-    if bounds is not None and not (len(bounds) == 2 and bounds[0] < bounds[1]):
-        raise LawfulError(f"TrajectoryMixture: knot_bounds={bounds!r}, expected (low, high). Fix: give low below high.")
