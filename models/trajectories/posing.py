@@ -77,7 +77,8 @@ def problem_of(read: Measured, settings: Mapping[str, Any]) -> tuple[Model, Prob
             bounds of knots.
 
     >>> from lawful.models.trajectories import TrajectoryMixture
-    >>> read = read_columns({"y": [1.0, 2.0, 4.0], "t": [0.0, 1.0, 2.0], "id": [0, 0, 0]}, "y", "t", id="id")
+    >>> rows = {"y": [1.0, 2.0, 4.0, 5.0], "t": [0.0, 1.0, 0.0, 1.0], "id": [0, 0, 1, 1]}
+    >>> read = read_columns(rows, "y", "t", id="id")
     >>> problem_of(read, TrajectoryMixture(1, "LIN").get_params())[0].size
     6
     """
