@@ -63,7 +63,8 @@ def replicated(posterior: TrajectoryPosterior, key: Any, draws: int = 200) -> np
     seen, found = np.isfinite(data.y), []
     for own, place in zip(jax.random.split(one_key(key), len(chosen)), chosen, strict=True):
         at = jax.tree.map(itemgetter(place), flat)
-        found.append(np.where(seen, draw(own, at, posterior.model, t, data.gate, data.growth).y, np.nan))
+        drawn = draw(own, at, posterior.model, t, data.gate, data.growth, data.varying)
+        found.append(np.where(seen, drawn.y, np.nan))
     return np.stack(found)
 
 

@@ -39,11 +39,16 @@ def tree_of(posterior: TrajectoryPosterior) -> xarray.DataTree:
         arrays["effect"] = at.slope
     if model.p_growth and model.joint:
         arrays |= {"x_mean": at.x_mean, "x_covariance": at.x_chol}
+    if at.varying is not None:
+        arrays["direct_effect"] = at.varying.effect
+        arrays |= {"varying_mean": at.varying.mean, "varying_variance": at.varying.spread} if model.joint else {}
     dims = {
         "size": ["class"], "mean": ["class", "factor"], "covariance": ["class", "random_factor", "random_factor_bis"],
         "residual_variance": ["class"], "gate": ["class", "gate_covariate"],
         "effect": ["class", "random_factor", "growth_covariate"], "x_mean": ["class", "growth_covariate"],
         "x_covariance": ["class", "growth_covariate", "growth_covariate_bis"], str(form.shape): ["class"],
+        "direct_effect": ["class", "varying_covariate"], "varying_mean": ["class", "varying_covariate", "wave"],
+        "varying_variance": ["class", "varying_covariate", "wave"],
         "persons": ["person"], data.y_name: ["person", "wave"], data.t_name: ["person", "wave"],
     }  # fmt: skip
     random = [*form.factors, *([form.shape] if model.intrinsic else [])]
@@ -51,7 +56,8 @@ def tree_of(posterior: TrajectoryPosterior) -> xarray.DataTree:
         "class": np.arange(1, model.n_classes + 1), "factor": list(form.factors), "random_factor": random,
         "random_factor_bis": random, "gate_covariate": ["intercept", *data.gate_names],
         "growth_covariate": list(data.growth_names), "growth_covariate_bis": list(data.growth_names),
-        "person": np.asarray(data.persons), "wave": np.arange(1, data.y.shape[1] + 1),
+        "varying_covariate": list(data.varying_names), "person": np.asarray(data.persons),
+        "wave": np.arange(1, data.y.shape[1] + 1),
     }  # fmt: skip
     groups = {
         "posterior": arrays, "log_likelihood": {"persons": posterior.log_likelihood},

@@ -165,6 +165,7 @@ class TrajectoryMixture:
         id: str | None = None,
         cluster_TIC: Sequence[str] = (),
         growth_TIC: Sequence[str] = (),
+        TVC: str | Sequence[str] = (),
         center_time: str | None = None,
         *,
         key: Any,
@@ -183,6 +184,7 @@ class TrajectoryMixture:
             id: column of the person in long data.
             cluster_TIC: gate covariates.
             growth_TIC: growth covariates.
+            TVC: time-varying covariates, which are not among those that `select` shrinks.
             center_time: "own_first", or None.
             key: a key of `jax.random`, or a seed.
             priors: scales, in standard units; None for the default ones.
@@ -201,7 +203,7 @@ class TrajectoryMixture:
         if select not in (None, "horseshoe"):
             raise LawfulError(f"bayes: select={select!r}, expected None or 'horseshoe'. Fix: give one of these.")
         check_settings(self.get_params())
-        read = read_columns(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, center_time=center_time)
+        read = read_columns(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, TVC, center_time)
         with jax.enable_x64(True):
             model, problem, scaling = problem_of(read, self.get_params())
             at = posed(problem, read, scaling.t_scale, model, priors, self.knot_bounds is not None)

@@ -136,8 +136,7 @@ class TrajectoryPosterior:
         """Log-likelihood of each person in the user's units (chain, draw, n)."""
         found = np.logaddexp.reduce(self._joint, axis=2).reshape(*self.shape, -1)
         seen = np.asarray(self.at.panel.mask).sum(axis=0)
-        unit = float(np.sum(np.log(self.scaling.growth_scale))) * self.model.joint
-        return found - seen * float(np.log(self.scaling.y_scale)) - unit
+        return found + self.scaling.log_jacobian(seen, 1, self.model)
 
     @property
     def sizes(self) -> np.ndarray:
@@ -177,7 +176,8 @@ class TrajectoryPosterior:
     @property
     def rows(self) -> list[Row]:
         """What is reported, in the order and by the names of a fit of maximum likelihood."""
-        return rows_of(self.model, self.data.gate_names, self.data.growth_names, self.reference)
+        names = self.data.gate_names, self.data.growth_names, self.reference, self.data.varying_names
+        return rows_of(self.model, *names)
 
     @cached_property
     @doubly
