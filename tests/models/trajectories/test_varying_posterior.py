@@ -13,6 +13,7 @@ from lawful.models.trajectories import (
     Model,
     Priors,
     TrajectoryMixture,
+    Varying,
     draw_parameters,
     log_likelihood_by_person,
     panel,
@@ -72,7 +73,8 @@ def test_the_density_is_that_of_scipy_under_every_naming_of_the_classes(joint):
         known["v_mean"] = stats.norm.logpdf(sites["v_mean"], 0, 0.7).sum()
         known["v_spread"] = stats.halfnorm.logpdf(sites["v_spread"], 0, 0.6).sum()
     assert {name: found[name] for name in OWN if name in found} == pytest.approx(known, rel=1e-12)
-    parameters = jax.tree.map(np.asarray, parameters_of(sites, model, KNOTS))
+    parameters = jax.tree.map(np.asarray, parameters_of(sites, model, KNOTS)._replace(varying=None))
+    parameters = parameters._replace(varying=Varying(*(sites.get(name) for name in OWN)))
     assert found["persons"] == pytest.approx(brute(parameters, model, y, t, x), rel=1e-12)
     moved = {name: value[..., ::-1] if name == "gate" else value[::-1] for name, value in sites.items()}
     assert sum(map(float, traced(moved).values())) == pytest.approx(sum(found.values()), rel=1e-12)
