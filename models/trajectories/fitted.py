@@ -175,7 +175,7 @@ class FittedMixture:
 
     @doubly
     def curves(self, times: Any) -> np.ndarray:
-        """Give the curve of each class where growth covariates are 0 (K, m), at times (m,)."""
+        """Give the curve of each class where covariates are 0 (K, m), at times (m,)."""
         at, form = self.parameters, self.model.form
         times = jnp.asarray(times, float)
         shape = at.shape[:, 0] if form.shape else np.zeros(self.model.n_classes)

@@ -256,7 +256,7 @@ class TrajectoryPosterior:
 
     @doubly
     def curves(self, times: Any, level: float = 0.95) -> np.ndarray:
-        """Give mean and pointwise interval of the curve of each class where growth covariates are 0 (K, m, 3).
+        """Give mean and pointwise interval of the curve of each class where covariates are 0 (K, m, 3).
 
         Args:
             times: in the user's units (m,).

@@ -160,6 +160,13 @@ def test_the_tree_names_covariates_and_waves(found):
     np.testing.assert_allclose(posterior["varying_variance"][0, 0, :, 0, 1], own)
 
 
+def test_a_picture_says_that_curves_are_those_where_the_covariate_is_zero(found):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("Agg")
+    assert found.plot.curves(np.array([0.0, 5.0])).get_title() == "Curves of classes where covariates are 0"
+    pyplot.close("all")
+
+
 def test_names_that_draws_had_change_no_effect(found):
     turned = np.random.default_rng(0).integers(2, size=found.shape).astype(bool)
 
