@@ -9,7 +9,7 @@ Source: specification sections 9.2 and 9.3.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,16 @@ import jax.numpy as jnp
 import numpy as np
 
 import lawful
-from lawful.errors import LawfulError
+from lawful.errors import DeadPopulationError, LawfulError
 from lawful.inference import Result
 from lawful.inference.densities import scored_draws
 from lawful.inference.evidence import pooled_evidence
+from lawful.inference.findings import Finding
 from lawful.record import choices_of
 from lawful.tracing import split_arguments
 
 from ..latent_classes import Relabelled, co_membership, kept_draws, membership_interval, occupied_classes, relabelled
+from ..latent_classes.invariants import tails
 from .bayes import Posed
 from .density import class_log_densities, log_prior_classes
 from .parameters import Model, Parameters
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["TrajectoryPosterior"]
 
 BATCH = 1 << 16  # outcomes visited at once
+STUCK = "Chains stay where they began: they may be in different modes, all of which method='smc' visits."
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,16 +71,31 @@ class TrajectoryPosterior:
     def __repr__(self) -> str:
         """Tell the posterior in a line."""
         k, n = self.model.n_classes, len(self.data.y)
-        codes = dict.fromkeys(finding.code for finding in self.result.reasons)
+        codes = dict.fromkeys(finding.code for finding in self.reasons if finding.status)
         verdict = "ok" if self.ok else f"NOT OK: {', '.join(codes)}"
         evidence = f"log evidence {self.log_evidence:.2f}, " if np.isfinite(self.log_evidence) else ""
         mixture = f"{self.model.form.long_name}, {k} class{'es' * (k > 1)}, {n} persons"
         return f"<TrajectoryPosterior: {mixture}, {evidence}{verdict}>"
 
+    @cached_property
+    def reasons(self) -> tuple[Finding, ...]:
+        """What the checks of the inference found, of the reported parameters after classes were renamed.
+
+        (`result.reasons` knows no names: chains that call the classes otherwise disagree there.)
+        """
+        try:
+            named = {f"{row.parameter}, class {row.label}": self.values[..., i] for i, row in enumerate(self.rows)}
+        except DeadPopulationError:
+            return self.result.reasons
+        found = replace(self.result, _posterior=named).reasons
+        chains = self.result.log_evidence is None
+        return tuple(replace(each, message=f"{each.message} {STUCK}") if chains and each.code == "HIGH_RHAT" else each
+                     for each in found)  # fmt: skip
+
     @property
     def ok(self) -> bool:
-        """Whether no check of the inference failed; `result.reasons` tells why."""
-        return self.result.ok
+        """Whether no check of the inference failed; `reasons` tells why."""
+        return not any(finding.status for finding in self.reasons)
 
     @property
     def log_evidence_by_run(self) -> np.ndarray:
@@ -100,10 +118,13 @@ class TrajectoryPosterior:
     @cached_property
     def sites(self) -> dict[str, np.ndarray]:
         """Draws of the prior's sites, names of classes as drawn (chain, draw, ...), thinned to what can be held."""
-        held = {name: np.asarray(array) for name, array in self.result.posterior.items()}
-        chains, draws = held["mean"].shape[:2]
-        keep = kept_draws(draws, chains * len(self.data.y), self.model.n_classes)
-        return {name: array[:, keep] for name, array in held.items()}
+        return {name: np.asarray(array)[:, self.kept] for name, array in self.result.posterior.items()}
+
+    @cached_property
+    def kept(self) -> np.ndarray:
+        """Which draws of each chain these are, from 0 (draw,)."""
+        chains, draws = np.shape(self.result.posterior["mean"])[:2]
+        return kept_draws(draws, chains * len(self.data.y), self.model.n_classes)
 
     @cached_property
     @doubly
@@ -146,13 +167,18 @@ class TrajectoryPosterior:
 
     @cached_property
     @doubly
-    def names(self) -> Relabelled:
-        """How the classes of each draw are named: the draw of the highest posterior density names them first."""
+    def log_prior(self) -> np.ndarray:
+        """Log density of the prior at each draw, in standard units (chain, draw)."""
         selecting = len(self.data.y) if {"gate_local", "effect_local"} & self.sites.keys() else 0
         prior = lawful.trace(_prior(self.model, selecting), self.at.priors, self.at.knots)
         inputs = split_arguments((self.at.priors, self.at.knots))[0]
-        density = scored_draws(prior, inputs, [self.sites[c.name] for c in choices_of(prior)])
-        return relabelled(self._memberships, int(np.argmax(density + self.log_likelihood.sum(axis=2))))
+        return scored_draws(prior, inputs, [self.sites[c.name] for c in choices_of(prior)])
+
+    @cached_property
+    def names(self) -> Relabelled:
+        """How the classes of each draw are named: the draw of the highest posterior density names them first."""
+        density = self.log_prior + self.log_likelihood.sum(axis=2)
+        return relabelled(self._memberships, int(np.argmax(density)))
 
     @cached_property
     def draws(self) -> Parameters:
@@ -190,8 +216,8 @@ class TrajectoryPosterior:
         """A frame of pandas: class, parameter, meaning, mean, sd, lower, upper, after renaming the classes of draws."""
         import pandas
 
-        flat, outer = self.values.reshape(-1, len(self.rows)), 0.5 * (1.0 - level)
-        lower, upper = np.quantile(flat, [outer, 1.0 - outer], axis=0)
+        flat = self.values.reshape(-1, len(self.rows))
+        lower, upper = np.quantile(flat, tails(level), axis=0)
         return pandas.DataFrame({
             "class": [row.label for row in self.rows], "parameter": [row.parameter for row in self.rows],
             "meaning": [row.meaning for row in self.rows], "mean": flat.mean(axis=0), "sd": flat.std(axis=0, ddof=1),
@@ -210,9 +236,15 @@ class TrajectoryPosterior:
         """Give the most probable class of each person, from 1 (n,)."""
         return 1 + np.argmax(self.class_probabilities(), axis=1)
 
-    def co_membership(self) -> np.ndarray:
-        """Give the probability that two persons belong to one class (n, n); no names are needed."""
-        return co_membership(self._memberships)
+    def co_membership(self, persons: Any = None) -> np.ndarray:
+        """Give the probability that two persons belong to one class (m, m); no names are needed.
+
+        Args:
+            persons: places of m persons in the data, from 0; all by default.
+
+        Raises: LawfulError for more than 10,000 persons.
+        """
+        return co_membership(self._memberships if persons is None else self._memberships[:, np.asarray(persons)])
 
     def occupied(self) -> np.ndarray:
         """Give the probabilities that 1, ..., K classes have a person (K,); no names are needed."""
@@ -229,10 +261,10 @@ class TrajectoryPosterior:
         found = {"size": self._memberships.mean(axis=1)}
         if self.model.form.shape:
             found[self.model.form.shape] = self._draws.shape.reshape(-1, self.model.n_classes) * unit
-        outer, rows = 0.5 * (1.0 - level), []
+        ends, rows = tails(level), []
         for name, values in found.items():
             for rank, column in enumerate(np.sort(values, axis=1).T, start=1):
-                lower, upper = np.quantile(column, [outer, 1.0 - outer])
+                lower, upper = np.quantile(column, ends)
                 rows.append((name, rank, column.mean(), column.std(ddof=1), lower, upper))
         return pandas.DataFrame(rows, columns=["functional", "rank", "mean", "sd", "lower", "upper"])
 
@@ -267,7 +299,7 @@ class TrajectoryPosterior:
         shape = at.shape.reshape(-1, 1) if form.shape else np.zeros((flat_mean.shape[1], 1))
         found = np.asarray(form.value(jnp.asarray(times, float)[None], jnp.asarray(shape), flat_mean))
         by_class = found.reshape(-1, self.model.n_classes, found.shape[1])
-        lower, upper = np.quantile(by_class, [0.5 * (1 - level), 0.5 * (1 + level)], axis=0)
+        lower, upper = np.quantile(by_class, tails(level), axis=0)
         return np.stack([by_class.mean(axis=0), lower, upper], axis=-1)
 
     @property
@@ -276,17 +308,27 @@ class TrajectoryPosterior:
         return PosteriorPlots(self)
 
     @doubly
-    def to_datatree(self) -> xarray.DataTree:
-        """Convert to a DataTree of ArviZ: draws with renamed classes, log_likelihood by person, statistics, data."""
+    def to_datatree(self, predictive: int | bool = False, key: Any = 0) -> xarray.DataTree:
+        """Convert to a DataTree of ArviZ: draws with renamed classes, log_likelihood by person, statistics, data.
+
+        Odds of the gate are those of the other classes against the reference. Evidence is that of `log_evidence`.
+
+        Args:
+            predictive: from how many draws the outcomes are drawn anew, into the group posterior_predictive; True for
+                200.
+            key: a key of `jax.random`, or a seed, for these.
+
+        Raises: LawfulError where predictive is no number of draws.
+        """
         from .datatree import tree_of
 
-        return tree_of(self)
+        return tree_of(self, predictive, key)
 
+    @doubly
     def reported(self) -> Parameters:
         """Give the draws in the factors of reports, covariances in place of their factors (chain, draw, K, ...)."""
-        with jax.enable_x64(True):
-            found = jax.jit(jax.vmap(lambda at: reported(at, self.model)))(_flat(self.parameters))
-            return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(*self.shape, *leaf.shape[1:]), found)
+        found = _reported(self.model)(_flat(self.parameters))
+        return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(*self.shape, *leaf.shape[1:]), found)
 
 
 def _flat(draws: Any) -> Any:
@@ -326,3 +368,8 @@ def _in_user_units(model: Model) -> Any:
 @lru_cache(maxsize=64)
 def _listed(model: Model, reference: int) -> Any:
     return jax.jit(jax.vmap(lambda at: listed(at, model, reference)))
+
+
+@lru_cache(maxsize=64)
+def _reported(model: Model) -> Any:
+    return jax.jit(jax.vmap(lambda at: reported(at, model)))
