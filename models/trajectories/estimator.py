@@ -22,7 +22,8 @@ from lawful.errors import LawfulError
 from lawful.inference.plan import one_key
 
 from ..latent_classes import ClassNumbers
-from .bayes import climbed_for, posed, sampled
+from .bayes import climbed_for, posed, sampled, settings_of
+from .origins import check_origins
 from .parameters import Parameters
 from .posing import problem_of, read_columns
 from .posterior import TrajectoryPosterior
@@ -203,9 +204,16 @@ class TrajectoryMixture:
         if select not in (None, "horseshoe"):
             raise LawfulError(f"bayes: select={select!r}, expected None or 'horseshoe'. Fix: give one of these.")
         check_settings(self.get_params())
+        settings_of(method, settings, select is not None)
         read = read_columns(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, TVC, center_time)
+        if select and not (read.gate_names or read.growth_names):
+            raise LawfulError(
+                "bayes: select='horseshoe', and there are no covariates. Fix: name candidates in cluster_TIC= or "
+                "growth_TIC=, or leave select out."
+            )
         with jax.enable_x64(True):
             model, problem, scaling = problem_of(read, self.get_params())
+            check_origins(read, model)
             at = posed(problem, read, scaling.t_scale, model, priors, self.knot_bounds is not None)
             climbed = partial(climbed_for, at, model, self.n_starts, self.seed)
             result = sampled(one_key(key), at, model, method, settings, climbed, select == "horseshoe")
@@ -219,16 +227,24 @@ class TrajectoryMixture:
 
         Args:
             data: a frame, as for `fit`.
-            classes: the numbers.
+            classes: the numbers; the largest is looked at first, since it is the one that may be refused.
             key: a key of `jax.random`, or a seed.
             criteria: whether the mixtures are fitted, too.
             priors: as for `bayes`.
             settings: as for `bayes`, by name.
             columns: names of columns, as for `fit`.
+
+        Raises:
+            LawfulError: these are no numbers of classes, or the method gives no evidence; and what `bayes` raises.
         """
+        numbers = _numbers_of_classes(classes)
+        if (settings or {}).get("method", "smc") != "smc":
+            raise LawfulError(
+                f"compare_classes: method={(settings or {})['method']!r} gives no evidence. Fix: leave method out."
+            )
         evidence: dict[int, np.ndarray] = {}
         told: dict[int, dict[str, float]] = {}
-        for k in classes:
+        for k in sorted(numbers, reverse=True):
             model = type(self)(**{**self.get_params(), "n_classes": k, "reference": min(self.reference, k)})
             own = jax.random.fold_in(one_key(key), k)
             found = model.bayes(data, **columns, key=own, priors=priors, **(settings or {}))
@@ -236,7 +252,7 @@ class TrajectoryMixture:
             if criteria:
                 fit = model.fit(data, **columns)
                 told[k] = {"bic": fit.bic, "icl": fit.icl, "minus2ll": fit.minus2ll}
-        return ClassNumbers(evidence, told)
+        return ClassNumbers({k: evidence[k] for k in numbers}, {k: told[k] for k in numbers if k in told})
 
     def _fitted(self, read: Measured, start: Parameters | None) -> TrajectoryFit:
         model, problem, scaling = problem_of(read, self.get_params())
@@ -249,3 +265,14 @@ class TrajectoryMixture:
         if found.degenerate[found.best]:
             warnings.warn("every start ended with a class of hardly anyone. Fix: take fewer classes.", stacklevel=3)
         return fit
+
+
+def _numbers_of_classes(classes: Any) -> list[int]:
+    """Read numbers of classes, each of which is asked for once."""
+    numbers = list(classes) if isinstance(classes, Iterable) and not isinstance(classes, str) else []
+    whole = all(isinstance(k, int | np.integer) and not isinstance(k, bool) and k > 0 for k in numbers)
+    if not numbers or not whole or len(set(numbers)) < len(numbers):
+        raise LawfulError(
+            f"compare_classes: classes={classes!r}, expected numbers of classes, each once. Fix: give range(1, 5), say."
+        )
+    return [int(k) for k in numbers]

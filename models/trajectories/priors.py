@@ -14,15 +14,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 import lawful
+from lawful.errors import LawfulError
 
 from ..latent_classes.gates import zero_sum_gate
 from .parameters import Bounds, Model, Parameters, Varying
 from .selection import draw_scales, scales_of
 
-__all__ = ["Priors", "draw_parameters", "parameters_of", "sites_of"]
+__all__ = ["Priors", "draw_parameters", "parameters_of", "sites_of", "usable_priors"]
 
 INSIDE = 1e-2  # how far chains begin from an edge
 
@@ -66,6 +68,28 @@ class Priors(NamedTuple):
     gate: Any = 1.0
     relevant: Any = 2.0
     slab: Any = 1.0
+
+
+def usable_priors(priors: Any = None) -> Priors:
+    """Give the scales of the priors, the usual ones for None.
+
+    Raises: LawfulError for something else than scales, or a scale that is no positive number.
+
+    >>> usable_priors().level
+    1.5
+    """
+    if priors is None:
+        return Priors()
+    if not isinstance(priors, Priors):
+        raise LawfulError(
+            f"bayes: priors={priors!r}, expected scales of priors. Fix: give Priors(level=1.0), say, with as many of "
+            f"{', '.join(Priors._fields)} as are to change."
+        )
+    for name, scale in zip(Priors._fields, priors, strict=True):
+        number = np.asarray(scale)
+        if number.shape or number.dtype.kind not in "iuf" or not 0 < number < np.inf:
+            raise LawfulError(f"bayes: priors.{name}={scale!r}, expected a positive number. Fix: give one.")
+    return priors
 
 
 def draw_parameters(model: Model, priors: Priors, knots: Bounds, selecting: int = 0) -> Parameters:
