@@ -47,8 +47,8 @@ def tree_of(posterior: TrajectoryPosterior, predictive: int | bool = False, key:
         "factor": list(model.form.factors), "random_factor": random, "random_factor_bis": random,
         "gate_covariate": ["intercept", *data.gate_names],
         "growth_covariate": list(data.growth_names), "growth_covariate_bis": list(data.growth_names),
-        "varying_covariate": list(data.varying_names), "person": np.asarray(data.persons), "wave": np.arange(1, data.y.shape[1] + 1),
-        "draw": posterior.kept,
+        "varying_covariate": list(data.varying_names), "person": np.asarray(data.persons),
+        "wave": np.arange(1, data.y.shape[1] + 1), "draw": posterior.kept,
     }  # fmt: skip
     taken = {*dims, *coords, "chain", "persons", "parameters"}
     y_name, t_name = _apart(data.y_name, taken), _apart(data.t_name, {*taken, data.y_name})

@@ -8,35 +8,22 @@ Source: specification sections 9.2 and 9.3.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-import lawful
 from lawful.errors import DeadPopulationError, LawfulError
-from lawful.inference import Result
-from lawful.inference.densities import scored_draws
 from lawful.inference.evidence import pooled_evidence
 from lawful.inference.findings import Finding
-from lawful.record import choices_of
-from lawful.tracing import split_arguments
 
-from ..latent_classes import Relabelled, co_membership, kept_draws, membership_interval, occupied_classes, relabelled
+from ..latent_classes import co_membership, membership_interval, occupied_classes
 from ..latent_classes.invariants import tails
-from .bayes import Posed
-from .density import class_log_densities, log_prior_classes
-from .parameters import Model, Parameters
+from .draws import NamedDraws
 from .plots.posterior import PosteriorPlots
 from .precision import doubly
-from .priors import draw_parameters, parameters_of
-from .reading import Measured
-from .reports import Row, listed, reported, rows_of
-from .scaling import Scaling, in_user_units
 from .selection import inclusion_weights, scales_of
 
 if TYPE_CHECKING:
@@ -44,29 +31,16 @@ if TYPE_CHECKING:
 
 __all__ = ["TrajectoryPosterior"]
 
-BATCH = 1 << 16  # outcomes visited at once
 STUCK = "Chains stay where they began: they may be in different modes, all of which method='smc' visits."
 
 
 @dataclass(frozen=True, repr=False)
-class TrajectoryPosterior:
+class TrajectoryPosterior(NamedDraws):
     """Draws from the posterior of a mixture of trajectories, with summaries.
 
-    Attributes:
-        model: which mixture.
-        data: what it was conditioned on.
-        at: the same in standard units, with priors.
-        scaling: from these to the user's.
-        result: of the inference, in standard units.
-        reference: the class that odds are told against, from 0 in the order of sizes.
+    It holds the `model`, the `data`, the problem `at` in standard units with its priors, the `scaling` between the two,
+    the `result` of the inference, and the `reference` of odds.
     """
-
-    model: Model
-    data: Measured
-    at: Posed
-    scaling: Scaling
-    result: Result
-    reference: int = 0
 
     def __repr__(self) -> str:
         """Tell the posterior in a line."""
@@ -115,103 +89,6 @@ class TrajectoryPosterior:
         """Its standard error by the spread of the runs; NaN for one run."""
         return pooled_evidence(self.log_evidence_by_run)[1]
 
-    @cached_property
-    def sites(self) -> dict[str, np.ndarray]:
-        """Draws of the prior's sites, names of classes as drawn (chain, draw, ...), thinned to what can be held."""
-        return {name: np.asarray(array)[:, self.kept] for name, array in self.result.posterior.items()}
-
-    @cached_property
-    def kept(self) -> np.ndarray:
-        """Which draws of each chain these are, from 0 (draw,)."""
-        chains, draws = np.shape(self.result.posterior["mean"])[:2]
-        return kept_draws(draws, chains * len(self.data.y), self.model.n_classes)
-
-    @cached_property
-    @doubly
-    def _draws(self) -> Parameters:
-        """Parameters in standard units, names as drawn (chain, draw, K, ...)."""
-        return jax.tree.map(np.asarray, parameters_of(jax.tree.map(jnp.asarray, self.sites), self.model, self.at.knots))
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Numbers of chains and of draws in each."""
-        chains, draws = self.sites["mean"].shape[:2]
-        return chains, draws
-
-    @cached_property
-    @doubly
-    def _joint(self) -> np.ndarray:
-        """Log joint density of each class and of what was seen of each person, names as drawn (D, n, K)."""
-        found = _class_joint(self.model)(_flat(self.sites), self.at)
-        return np.swapaxes(np.asarray(found), 1, 2)
-
-    @cached_property
-    def _memberships(self) -> np.ndarray:
-        """Probability of each class for each person, names as drawn (D, n, K)."""
-        top = self._joint.max(axis=2, keepdims=True)
-        weight = np.exp(self._joint - top)
-        return weight / weight.sum(axis=2, keepdims=True)
-
-    @property
-    def log_likelihood(self) -> np.ndarray:
-        """Log-likelihood of each person in the user's units (chain, draw, n)."""
-        found = np.logaddexp.reduce(self._joint, axis=2).reshape(*self.shape, -1)
-        seen = np.asarray(self.at.panel.mask).sum(axis=0)
-        return found + self.scaling.log_jacobian(seen, 1, self.model)
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """Mean membership of each class, renamed, in each draw (chain, draw, K)."""
-        each = self._memberships.mean(axis=1)
-        return np.take_along_axis(each, self.names.order, axis=1).reshape(*self.shape, -1)
-
-    @cached_property
-    @doubly
-    def log_prior(self) -> np.ndarray:
-        """Log density of the prior at each draw, in standard units (chain, draw)."""
-        selecting = len(self.data.y) if {"gate_local", "effect_local"} & self.sites.keys() else 0
-        prior = lawful.trace(_prior(self.model, selecting), self.at.priors, self.at.knots)
-        inputs = split_arguments((self.at.priors, self.at.knots))[0]
-        return scored_draws(prior, inputs, [self.sites[c.name] for c in choices_of(prior)])
-
-    @cached_property
-    def names(self) -> Relabelled:
-        """How the classes of each draw are named: the draw of the highest posterior density names them first."""
-        density = self.log_prior + self.log_likelihood.sum(axis=2)
-        return relabelled(self._memberships, int(np.argmax(density)))
-
-    @cached_property
-    def draws(self) -> Parameters:
-        """Parameters in standard units, classes renamed, with axes of chains and draws in front."""
-        order = self.names.order
-
-        def renamed(leaf: np.ndarray) -> np.ndarray:
-            flat = leaf.reshape(len(order), *leaf.shape[2:])
-            return flat[np.arange(len(order))[:, None], order].reshape(leaf.shape)
-
-        at = jax.tree.map(renamed, self._draws)
-        return at._replace(gate=at.gate - at.gate[:, :, self.reference : self.reference + 1])
-
-    @cached_property
-    @doubly
-    def parameters(self) -> Parameters:
-        """The same in the user's units."""
-        found = _in_user_units(self.model)(_flat(self.draws), self.scaling)
-        return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(*self.shape, *leaf.shape[1:]), found)
-
-    @property
-    def rows(self) -> list[Row]:
-        """What is reported, in the order and by the names of a fit of maximum likelihood."""
-        names = self.data.gate_names, self.data.growth_names, self.reference, self.data.varying_names
-        return rows_of(self.model, *names)
-
-    @cached_property
-    @doubly
-    def values(self) -> np.ndarray:
-        """Draws of the reported parameters, classes renamed (chain, draw, R)."""
-        found = np.asarray(_listed(self.model, self.reference)(_flat(self.parameters)))
-        return found.reshape(*self.shape, -1)
-
     def estimates(self, level: float = 0.95) -> Any:
         """A frame of pandas: class, parameter, meaning, mean, sd, lower, upper, after renaming the classes of draws."""
         import pandas
@@ -230,7 +107,7 @@ class TrajectoryPosterior:
 
     def class_intervals(self, level: float = 0.95) -> np.ndarray:
         """Give the central interval of each person's probability of each class (n, K, 2)."""
-        return membership_interval(self._memberships, self.names, level)
+        return membership_interval(self.memberships, self.names, level)
 
     def classify(self) -> np.ndarray:
         """Give the most probable class of each person, from 1 (n,)."""
@@ -244,11 +121,11 @@ class TrajectoryPosterior:
 
         Raises: LawfulError for more than 10,000 persons.
         """
-        return co_membership(self._memberships if persons is None else self._memberships[:, np.asarray(persons)])
+        return co_membership(self.memberships if persons is None else self.memberships[:, np.asarray(persons)])
 
     def occupied(self) -> np.ndarray:
         """Give the probabilities that 1, ..., K classes have a person (K,); no names are needed."""
-        return occupied_classes(self._memberships)
+        return occupied_classes(self.memberships)
 
     def sorted_functionals(self, level: float = 0.95) -> Any:
         """A frame of pandas of what can be sorted within each draw: sizes, and shapes where the curve has one.
@@ -258,9 +135,9 @@ class TrajectoryPosterior:
         import pandas
 
         unit = float(self.scaling.t_scale) ** self.model.form.shape_power
-        found = {"size": self._memberships.mean(axis=1)}
+        found = {"size": self.memberships.mean(axis=1)}
         if self.model.form.shape:
-            found[self.model.form.shape] = self._draws.shape.reshape(-1, self.model.n_classes) * unit
+            found[self.model.form.shape] = self.drawn.shape.reshape(-1, self.model.n_classes) * unit
         ends, rows = tails(level), []
         for name, values in found.items():
             for rank, column in enumerate(np.sort(values, axis=1).T, start=1):
@@ -323,53 +200,3 @@ class TrajectoryPosterior:
         from .datatree import tree_of
 
         return tree_of(self, predictive, key)
-
-    @doubly
-    def reported(self) -> Parameters:
-        """Give the draws in the factors of reports, covariances in place of their factors (chain, draw, K, ...)."""
-        found = _reported(self.model)(_flat(self.parameters))
-        return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(*self.shape, *leaf.shape[1:]), found)
-
-
-def _flat(draws: Any) -> Any:
-    """Join chains and draws of each leaf."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf.reshape(math.prod(leaf.shape[:2]), *leaf.shape[2:])), draws)
-
-
-@lru_cache(maxsize=64)
-def _prior(model: Model, selecting: int) -> Any:
-    def prior(priors: Any, knots: Any) -> None:
-        draw_parameters(model, priors, knots, selecting)
-
-    return prior
-
-
-@lru_cache(maxsize=64)
-def _class_joint(model: Model) -> Any:
-    """Compile the log joint densities of classes and persons at many parameters (D, K, n)."""
-
-    @jax.jit
-    def run(sites: Any, at: Posed) -> jax.Array:
-        def one(sites: Any) -> jax.Array:
-            wide = jax.tree.map(lambda leaf: leaf[..., None], parameters_of(sites, model, at.knots))
-            gate = log_prior_classes(wide.gate, at.panel.gate)
-            return gate + class_log_densities(wide, at.panel, model, at.width)
-
-        return jax.lax.map(one, sites, batch_size=max(1, BATCH // max(1, at.panel.y.size)))
-
-    return run
-
-
-@lru_cache(maxsize=64)
-def _in_user_units(model: Model) -> Any:
-    return jax.jit(jax.vmap(lambda at, scaling: in_user_units(at, model, scaling), (0, None)))
-
-
-@lru_cache(maxsize=64)
-def _listed(model: Model, reference: int) -> Any:
-    return jax.jit(jax.vmap(lambda at: listed(at, model, reference)))
-
-
-@lru_cache(maxsize=64)
-def _reported(model: Model) -> Any:
-    return jax.jit(jax.vmap(lambda at: reported(at, model)))

@@ -192,8 +192,8 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_drawn(found):
     pairs = found.co_membership()
     np.testing.assert_array_equal(found.co_membership([4, 2]), pairs[np.ix_([4, 2], [4, 2])])
     for call in (found.estimates, found.class_intervals, found.sorted_functionals):
-        with pytest.raises(LawfulError, match="level=95, expected a probability. Fix"):
-            call(95)
+        with pytest.raises(LawfulError, match="level=95.0, expected a probability. Fix"):
+            call(95.0)
     with pytest.raises(LawfulError, match="draws=0"):
         replicated(found, 0, 0)
     with pytest.raises(LawfulError, match="predictive=-1"):
