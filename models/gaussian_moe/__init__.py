@@ -13,6 +13,7 @@ from .fitting import Fit, Settings, fit_from
 from .gates import Gate
 from .hellinger import hellinger
 from .information import fisher
+from .merging import MergeTree, merge_tree
 from .parameters import Parameters
 from .priors import Priors, mixture_with_priors
 from .program import gaussian_moe
@@ -25,6 +26,7 @@ __all__ = [
     "Fit",
     "Gate",
     "GaussianMoE",
+    "MergeTree",
     "Mixture",
     "Parameters",
     "Posterior",
@@ -39,6 +41,7 @@ __all__ = [
     "fit_top_one",
     "gaussian_moe",
     "hellinger",
+    "merge_tree",
     "mixture_with_priors",
     "posterior_of",
     "rate_study",
