@@ -80,7 +80,7 @@ class GaussianMoE:
     @property
     def exactly_solved(self) -> bool:
         """Whether the likelihood of one covariate is maximised exactly: two experts, one of them at a time."""
-        return self.gate.kind == "topk" and self.gate.top_k == 1 and self.n_experts == 2
+        return self.gate == Gate("topk", top_k=1) and self.n_experts == 2
 
     @property
     def n_parameters(self) -> int:
@@ -112,6 +112,7 @@ class GaussianMoE:
             LawfulError: a setting is out of its range.
             NoFiniteStartError: no start has a finite likelihood.
         """
+        names = _names(X)
         X, y = data(X, y, self.n_experts, "GaussianMoE.fit")
         starts = count(starts, "GaussianMoE.fit: starts")
         if not isinstance(settings, Settings):
@@ -139,29 +140,29 @@ class GaussianMoE:
         self.log_likelihood_ = float(values[best])
         self.optima_ = np.sort(values)[::-1]
         self.reached_ = int(np.sum(values >= values[best] - SAME))
-        self._X = X
+        self._X, self._names = X, names
         return self
 
     def log_density(self, X: Any, y: Any) -> jax.Array:
         """Give log p(y | x) of each row (n,)."""
-        return self._fitted.log_density(X, y)
+        return self._fitted.log_density(self._same_columns(X), y)
 
     def responsibilities(self, X: Any, y: Any) -> jax.Array:
         """Give the probabilities of the experts given x and y (n, k)."""
-        return self._fitted.responsibilities(X, y)
+        return self._fitted.responsibilities(self._same_columns(X), y)
 
     def predict(self, X: Any) -> jax.Array:
         """Give E[y | x] of each row (n,)."""
-        return self._fitted.predict(X)
+        return self._fitted.predict(self._same_columns(X))
 
     def sample(self, key: Any, X: Any) -> jax.Array:
         """Draw an answer for each row (n,)."""
-        return self._fitted.sample(key, X)
+        return self._fitted.sample(key, self._same_columns(X))
 
     def fisher(self, X: Any = None) -> jax.Array:
         """Give the information of one observation at the fit, averaged over covariates, by default those of the fit."""
         mixture = self._fitted
-        return fisher(mixture, self._X if X is None else X)
+        return fisher(mixture, self._X if X is None else self._same_columns(X))
 
     def align_to(self, other: Any, kind: str | None = None) -> Alignment:
         """Say which expert of another mixture each one is nearest to, and shift the gate to where the loss is least.
@@ -181,6 +182,13 @@ class GaussianMoE:
                 f"{self.n_experts} of {d}. Fix: give a start for this model and these data."
             )
 
+    def _same_columns(self, X: Any) -> Any:
+        """Refuse a frame with other columns than the fit had, or in another order."""
+        names, fitted = _names(X), getattr(self, "_names", [])
+        if names and fitted and names != fitted:
+            raise ObservationError(f"X has the columns {names}, the fit had {fitted}. Fix: give these, in this order.")
+        return X
+
     @property
     def _fitted(self) -> Mixture:
         if not hasattr(self, "mixture_"):
@@ -198,6 +206,11 @@ def _one(gate: Gate, free: bool, settings: Settings, X: jax.Array, y: jax.Array,
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _many(gate: Gate, free: bool, k: int, settings: Settings, X: jax.Array, y: jax.Array, keys: jax.Array) -> Fit:
     return lax.map(lambda key: _one(gate, free, settings, X, y, random_start(key, X, y, k, gate)), keys)
+
+
+def _names(X: Any) -> list[Any]:
+    """Give the names of a frame's columns, none for an array."""
+    return list(getattr(X, "columns", []))
 
 
 def _separable(x: jax.Array, least: int = 3) -> None:

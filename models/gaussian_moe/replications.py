@@ -77,7 +77,7 @@ def measured(
         else:
             begin = jax.vmap(begun)(keys)
             if anywhere:
-                lost = jax.vmap(lambda each: random_start(each, x, y, model.n_experts))(keys)
+                lost = jax.vmap(lambda each: random_start(each, x, y, model.n_experts, model.gate))(keys)
                 begin = jax.tree.map(lambda far, near: jnp.concatenate([far, near[:1]]), lost, begin)
             fits = lax.map(lambda p: fit_from(model.gate, p, x, y, settings, free=model.tau == "free"), begin)
         values = jnp.where(jnp.isnan(fits.log_likelihood), -jnp.inf, fits.log_likelihood)

@@ -154,6 +154,12 @@ def test_parameters_are_counted(gate, k, count):
     assert model.n_parameters == count
 
 
+def test_a_gate_that_ranks_by_slopes_is_not_solved_by_boundaries():
+    """Its boundary is at 0 whatever the intercepts are, so that the exact solver's would not be its own."""
+    assert GaussianMoE(2, "topk", top_k=1).exactly_solved
+    assert not GaussianMoE(2, "topk", top_k=1, selection="slope").exactly_solved
+
+
 def test_equal_covariates_stay_on_one_side():
     x = jnp.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
     y = jnp.array([0.0, 0.1, 5.0, 5.1, 5.0, 5.2, 5.1, 5.0, 5.2])

@@ -114,8 +114,18 @@ def test_counts_are_whole_numbers(value):
     assert count(np.int64(3), "starts") == 3
 
 
+def test_a_frame_with_columns_in_another_order_is_refused():
+    frame = pandas.DataFrame({"u": [0.1, 0.2], "v": [1.0, 2.0]})
+    model = GaussianMoE(2)
+    model.mixture_, model._names = WIDE, ["u", "v"]
+    assert (model.predict(frame) == model.predict(frame.to_numpy())).all()
+    with pytest.raises(ObservationError, match=r"columns \['v', 'u'\], the fit had \['u', 'v'\]. Fix"):
+        model.predict(frame[["v", "u"]])
+
+
 def test_numbers_of_draws_may_be_seeds():
-    assert (SOFT.sample(3, X) == SOFT.sample(jax.random.key(3), X)).all()
+    for seed in (3, np.int64(3)):
+        assert (SOFT.sample(seed, X) == SOFT.sample(jax.random.key(3), X)).all()
 
 
 def test_a_fit_without_a_finite_likelihood_is_refused(monkeypatch):
