@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,26 +25,13 @@ import numpyro.distributions as dist
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lawful
+from benchmarks.harness.measured import Measured, line_of
 from benchmarks.worker import MIB, peak_bytes
 from benchmarks.workloads import ALARM_EVIDENCE, ATTRACTION, COUPLING, alarm_file, count_scores, pairs
 from lawful.inference.factor_graphs import FactorGraph, infer, propagated, to_factor_graph
 from lawful.inference.numerics import counts
 
 SWEEPS = 20
-
-
-class Measured(NamedTuple):
-    """A number and the most that it may be."""
-
-    what: str
-    value: float
-    bar: float | None = None
-    unit: str = "s"
-
-    @property
-    def met(self) -> bool:
-        """Whether the bar is met."""
-        return self.bar is None or self.value <= self.bar
 
 
 def cpu_seconds(run: Callable[[], Any], rounds: int = 1) -> float:
@@ -211,8 +198,7 @@ def main() -> int:
     missed = False
     for name in options.parts or PARTS:
         for one in PARTS[name](options.rounds):
-            bar = "" if one.bar is None else f"   at most {one.bar:.3g}: {'met' if one.met else 'MISSED'}"
-            print(f"{one.what:60} {one.value:9.4g} {one.unit}{bar}", flush=True)
+            print(line_of(one), flush=True)
             missed |= not one.met
     print(f"peak memory of the process {peak_bytes() / MIB:.0f} MiB")
     return int(missed)

@@ -71,8 +71,8 @@ class Builder:
 
 def one_key(key: Any) -> jax.Array:
     """Read a user's key: a typed key, or a seed as an integer."""
-    if isinstance(key, int):
-        return jax.random.key(key)
+    if isinstance(key, (int, np.integer)):
+        return jax.random.key(int(key))
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
         return key
     raise LawfulError(f"key: expected one typed key, jax.random.key(0), or an integer seed, got {type(key).__name__}.")

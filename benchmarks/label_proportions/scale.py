@@ -16,21 +16,20 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.harness.measured import Measured, both, line_of, timed
 from benchmarks.harness.records import commit
 from benchmarks.label_proportions.csv_file import read, write
 from benchmarks.label_proportions.metrics import auc
 from benchmarks.label_proportions.records import versions
-from benchmarks.scale import Measured
 from benchmarks.worker import MIB, peak_bytes
 from lawful.models.llp import Bags, LabelProportionClassifier, coupled, knn_graph, labelled
 from lawful.models.llp.learners import Net
@@ -41,27 +40,6 @@ K = 5
 SWEEPS = 30
 KAPPA = 0.95
 FIELDS = ("case", "rows", "what", "value", "unit", "bar", "met", "commit", "versions")
-
-
-class Timed(NamedTuple):
-    """What a call gave, and its CPU and wall seconds."""
-
-    value: Any
-    cpu: float
-    wall: float
-
-
-def timed(run: Callable[[], Any]) -> Timed:
-    """Run once under both clocks."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    value = run()
-    return Timed(value, time.process_time() - cpu, time.perf_counter() - wall)
-
-
-def both(what: str, found: Timed, bar: float | None = None) -> Iterator[Measured]:
-    """Give CPU seconds with the bar, and wall seconds without."""
-    yield Measured(what, found.cpu, bar)
-    yield Measured("  in wall time", found.wall)
 
 
 def near_pairs(rows: int, seed: int = 0) -> np.ndarray:
@@ -216,8 +194,7 @@ def main() -> int:
         found = []
         for one in PARTS[part][0](case, options.rows):
             found.append(one)
-            bar = "" if one.bar is None else f"   at most {one.bar:.3g}: {'met' if one.met else 'MISSED'}"
-            print(f"{one.what:75} {one.value:9.4g} {one.unit}{bar}", flush=True)
+            print(line_of(one), flush=True)
             missed |= not one.met
         if options.out is not None:
             store(options.out, f"{part}:{case}", options.rows, found)

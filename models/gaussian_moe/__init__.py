@@ -4,6 +4,7 @@ Law: the density in closed form is that of an ordinary program with its labels s
 likelihood, and are compared with a truth by losses that neither shifts nor permutations change.
 """
 
+from .alignment import Alignment
 from .annealing import annealed_fit
 from .bayes import Posterior, compare_experts, posterior_of
 from .density import Mixture
@@ -12,18 +13,20 @@ from .fitting import Fit, Settings, fit_from
 from .gates import Gate
 from .hellinger import hellinger
 from .information import fisher
+from .merging import MergeTree, merge_tree
 from .parameters import Parameters
 from .priors import Priors, mixture_with_priors
 from .program import gaussian_moe
 from .rates import Rates, rate_study
 from .top_one import fit_top_one
-from .voronoi import Alignment, align, voronoi_loss
+from .voronoi import align, voronoi_loss
 
 __all__ = [
     "Alignment",
     "Fit",
     "Gate",
     "GaussianMoE",
+    "MergeTree",
     "Mixture",
     "Parameters",
     "Posterior",
@@ -38,6 +41,7 @@ __all__ = [
     "fit_top_one",
     "gaussian_moe",
     "hellinger",
+    "merge_tree",
     "mixture_with_priors",
     "posterior_of",
     "rate_study",

@@ -19,6 +19,7 @@ and Nakano (1998), Deterministic annealing EM algorithm.
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import jax
@@ -26,6 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
+
+from lawful.errors import LawfulError
 
 from .ascent import ascend
 from .curvature import automatic, coordinates, parameters_at
@@ -39,6 +42,7 @@ from .rows import BLOCK
 __all__ = ["annealed_fit", "soft_log_weights"]
 
 TEMPERATURES = np.geomspace(1.0, 0.005, 10)
+MOST_SUBSETS = 256
 STEPS, SLOPE = 10, 1e-4  # of Newton's method at each temperature, which only the next one reads
 
 
@@ -83,6 +87,11 @@ def annealed_fit(
     True
     """
     k, d = start.a.shape
+    if math.comb(k, gate.top_k or k) > MOST_SUBSETS:
+        raise LawfulError(
+            f"annealed_fit: {math.comb(k, gate.top_k or k)} ways to choose {gate.top_k} of {k} experts are more than "
+            f"{MOST_SUBSETS}, and each row is looked at with all of them. Fix: give fewer experts, or another top_k."
+        )
     inside, units, rows = prepared(gate, start, x, y, settings, block)
     limits = Limits(settings.floor, settings.bound)
     allowed = allowed_by(gate, settings.bound, k, d)

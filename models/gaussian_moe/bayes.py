@@ -21,6 +21,7 @@ from lawful import inference
 from lawful.errors import LawfulError
 from lawful.inference import Result
 from lawful.inference.evidence import pooled_evidence
+from lawful.inference.plan import one_key
 
 from ..latent_classes import ClassNumbers, co_membership, kept_draws, relabelled
 from .density import Mixture
@@ -28,6 +29,7 @@ from .estimator import GaussianMoE
 from .gates import Gate
 from .parameters import Parameters, Units, unstandardised
 from .priors import Priors, mixture_with_priors
+from .reading import count, data
 
 __all__ = ["Posterior", "compare_experts", "posterior_of"]
 
@@ -115,22 +117,22 @@ def posterior_of(
         particles: number of particles of a run.
         runs: number of independent runs, which give the error of the evidence.
 
-    Raises: LawfulError for data of fewer than two values.
+    Raises: LawfulError for a covariate of fewer than two values, and what `reading.data` refuses.
 
     >>> x = np.linspace(0.0, 1.0, 12)
     >>> found = posterior_of(x[:, None], 2 * x, 1, key=0, particles=100, runs=1)
     >>> found.draws.a.shape
     (100, 1, 1)
     """
-    x, answers = jnp.asarray(np.asarray(X, float)), jnp.asarray(np.asarray(y, float))
+    x, answers = data(X, y, count(k, "posterior_of: k"), "posterior_of")
     units = Units.of(x, answers, centred=gate.affine)
-    if len(answers) < 2 or not jnp.std(answers) > 0 or not jnp.all(jnp.ptp(x, axis=0) > 0):
+    if not jnp.all(jnp.ptp(x, axis=0) > 0):
         raise LawfulError(
             "posterior_of: priors take their scales from the spread of answers and covariates, and one of them has "
             "none. Fix: drop constant columns, or give more rows."
         )
     inside = (x - units.x_mean[None]) / units.x_scale[None], (answers - units.y_mean) / units.y_scale
-    result = _sampler(k, gate, particles, runs)(jax.random.key(key) if isinstance(key, int) else key, *inside, priors)
+    result = _sampler(k, gate, particles, runs)(one_key(key), *inside, priors)
     return Posterior(
         gate,
         jax.vmap(partial(unstandardised, units=units))(_parameters(result, k, x.shape[1])),
@@ -151,8 +153,11 @@ def compare_experts(X: Any, y: Any, experts: Iterable[int], *, gate: Gate = Gate
 
     Returns: `table`, a frame, and `best`.
     """
+    numbers = list(experts)
+    if not numbers:
+        raise LawfulError("compare_experts: experts is empty. Fix: give numbers of experts, as range(1, 4).")
     evidence, criteria = {}, {}
-    for k in experts:
+    for k in numbers:
         evidence[k] = posterior_of(X, y, k, gate=gate, **options).log_evidence_by_run
         model = GaussianMoE(k, gate.kind, top_k=gate.top_k, activation=gate.activation, selection=gate.selection)
         free = model.fit(X, y).n_parameters

@@ -10,13 +10,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from lawful.errors import LawfulError, ObservationError
+from lawful.inference.plan import one_key
 
 from .gates import Gate, log_weights
 from .parameters import Parameters
+from .reading import columns_of, numbers
 
 __all__ = ["Mixture", "log_normals", "log_terms"]
 
@@ -85,12 +86,16 @@ class Mixture:
     def sample(self, key: Any, X: Any) -> jax.Array:
         """Draw an answer for each row (n,), by the inverse of the cumulated weights of the experts.
 
+        Args:
+            key: of JAX, or a number.
+            X: covariates (n, d).
+
         >>> told = Parameters.of([0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [-1.0, 1.0], [1.0, 1.0])
         >>> Mixture(Gate(), told).sample(jax.random.key(0), jnp.zeros((3, 1))).shape
         (3,)
         """
         x = self._columns(X)
-        choose, noise = jax.random.split(key)
+        choose, noise = jax.random.split(one_key(key))
         below = jnp.cumsum(jnp.exp(log_weights(self.gate, self.parameters, x)), axis=0)
         u = jax.random.uniform(choose, (1, x.shape[1]), x.dtype) * below[-1:]
         # An expert of weight zero ends where it begins, so that no u falls on it.
@@ -99,19 +104,11 @@ class Mixture:
         return mean + jnp.sqrt(self.parameters.nu[label]) * jax.random.normal(noise, (x.shape[1],), x.dtype)
 
     def _columns(self, X: Any) -> jax.Array:
-        """Check covariates and lay them out with rows along the last axis."""
-        found = X if isinstance(X, jax.Array) else jnp.asarray(np.asarray(X, float))
-        d = self.parameters.beta1.shape[1]
-        if found.ndim != 2 or found.shape[1] != d:
-            raise ObservationError(
-                f"covariates have the shape {found.shape}, expected (rows, {d}). Fix: give one column a covariate; "
-                "X[:, None] makes a column."
-            )
-        return found.T
+        return columns_of(X, self.parameters.beta1.shape[1])
 
     def _data(self, X: Any, y: Any) -> tuple[jax.Array, jax.Array]:
         x = self._columns(X)
-        found = y if isinstance(y, jax.Array) else jnp.asarray(np.asarray(y, float))
+        found = jnp.asarray(numbers(y, "y"))
         if found.shape != (x.shape[1],):
             raise ObservationError(
                 f"answers have the shape {found.shape}, expected ({x.shape[1]},), one for each row of X. Fix: give a "

@@ -9,20 +9,22 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lawful.errors import LawfulError, ObservationError
+from lawful.errors import LawfulError, NoFiniteStartError, ObservationError
+from lawful.inference.plan import one_key
 
+from .alignment import Alignment
 from .annealing import annealed_fit
 from .density import Mixture
 from .fitting import Fit, Settings, exact_fit, fit_from
 from .gates import Gate
 from .information import fisher
 from .parameters import Parameters
+from .reading import count, data
 from .starts import random_start
-from .voronoi import Alignment, align
+from .voronoi import align, mixture_of
 
 __all__ = ["GaussianMoE"]
 
@@ -65,11 +67,11 @@ class GaussianMoE:
         selection: str = "full",
         tau: str = "pinned",
     ) -> None:
-        if n_experts < 1:
-            raise LawfulError(f"GaussianMoE: n_experts={n_experts}. Fix: give 1 or more.")
+        self.n_experts = count(n_experts, "GaussianMoE: n_experts")
         if tau not in ("pinned", "free"):
             raise LawfulError(f"GaussianMoE: tau={tau!r}. Fix: give 'pinned' or 'free'.")
-        self.n_experts = n_experts
+        if tau == "free" and gate not in ("temperature", "activated"):
+            raise LawfulError(f"GaussianMoE: tau='free' with gate={gate!r}. Fix: give gate='temperature' with it.")
         self.gate = Gate(gate, top_k, selection, activation)
         if top_k is not None and top_k > n_experts:
             raise LawfulError(f"GaussianMoE: top_k={top_k} of {n_experts} experts. Fix: give at most as many.")
@@ -78,14 +80,17 @@ class GaussianMoE:
     @property
     def exactly_solved(self) -> bool:
         """Whether the likelihood of one covariate is maximised exactly: two experts, one of them at a time."""
-        return self.gate.kind == "topk" and self.gate.top_k == 1 and self.n_experts == 2
+        return self.gate == Gate("topk", top_k=1) and self.n_experts == 2
 
     @property
     def n_parameters(self) -> int:
-        """Number of free parameters; a temperature of a linear gate, which beta makes up for, is none."""
+        """Number of free parameters; a temperature of a linear gate, which beta makes up for, is none.
+
+        One expert has no gate. Of a top-1 gate, whose scale is not identified, the scale is counted all the same.
+        """
         k, d = self._fitted.parameters.a.shape
-        linear = (k - 1) * (d + 1)
-        return k * (d + 2) + (k * d + k if self.gate.kind == "activated" else linear)
+        gate = k * d + k if self.gate.kind == "activated" and k > 1 else (k - 1) * (d + 1)
+        return k * (d + 2) + gate
 
     def fit(
         self, X: Any, y: Any, *, starts: int = 10, key: Any = 0, init: Any = None, settings: Settings = Settings()
@@ -97,57 +102,92 @@ class GaussianMoE:
             y: answers (n,).
             starts: number of random starts.
             key: of JAX, or a number, for the starts.
-            init: `Parameters` to start from instead.
+            init: `Parameters` to start from instead, of as many experts.
             settings: how long to look.
 
         Returns: itself.
 
-        Raises: ObservationError for data that are not finite or do not fit each other.
+        Raises:
+            ObservationError: data are not finite, do not fit each other, or are too few; see `reading.data`.
+            LawfulError: a setting is out of its range.
+            NoFiniteStartError: no start has a finite likelihood.
         """
-        X, y = _checked(X, y)
+        names = _names(X)
+        X, y = data(X, y, self.n_experts, "GaussianMoE.fit")
+        starts = count(starts, "GaussianMoE.fit: starts")
+        if not isinstance(settings, Settings):
+            raise LawfulError(f"GaussianMoE.fit: settings={settings!r}. Fix: give Settings(...).")
+        settings.check()
         if self.exactly_solved and X.shape[1] == 1:
+            _separable(X[:, 0])
             fits = jax.tree.map(lambda v: v[None], jax.jit(exact_fit)(X, y, settings))
         elif init is not None:
+            self._check_start(init, X.shape[1])
             fits = jax.tree.map(lambda v: v[None], _one(self.gate, self.tau == "free", settings, X, y, init))
         else:
-            keys = jax.random.split(jax.random.key(key) if isinstance(key, int) else key, starts)
+            keys = jax.random.split(one_key(key), starts)
             fits = _many(self.gate, self.tau == "free", self.n_experts, settings, X, y, keys)
         values = np.asarray(fits.log_likelihood)
-        best = int(np.argmax(np.where(np.isfinite(values), values, -np.inf)))
+        values = np.where(np.isfinite(values), values, -np.inf)
+        best = int(np.argmax(values))
+        if values[best] == -np.inf:
+            raise NoFiniteStartError(
+                f"GaussianMoE.fit: none of {len(values)} starts has a finite likelihood. Fix: bring covariates and "
+                "answers to units in which they are about 1, or raise the floor of variances in settings."
+            )
         self.fit_: Fit = jax.tree.map(lambda v: v[best], fits)
         self.mixture_ = Mixture(self.gate, self.fit_.parameters)
         self.log_likelihood_ = float(values[best])
         self.optima_ = np.sort(values)[::-1]
         self.reached_ = int(np.sum(values >= values[best] - SAME))
-        self._X = X
+        self._X, self._names = X, names
         return self
 
     def log_density(self, X: Any, y: Any) -> jax.Array:
         """Give log p(y | x) of each row (n,)."""
-        return self._fitted.log_density(X, y)
+        return self._fitted.log_density(self._same_columns(X), y)
 
     def responsibilities(self, X: Any, y: Any) -> jax.Array:
         """Give the probabilities of the experts given x and y (n, k)."""
-        return self._fitted.responsibilities(X, y)
+        return self._fitted.responsibilities(self._same_columns(X), y)
 
     def predict(self, X: Any) -> jax.Array:
         """Give E[y | x] of each row (n,)."""
-        return self._fitted.predict(X)
+        return self._fitted.predict(self._same_columns(X))
 
     def sample(self, key: Any, X: Any) -> jax.Array:
         """Draw an answer for each row (n,)."""
-        return self._fitted.sample(key, X)
+        return self._fitted.sample(key, self._same_columns(X))
 
     def fisher(self, X: Any = None) -> jax.Array:
         """Give the information of one observation at the fit, averaged over covariates, by default those of the fit."""
         mixture = self._fitted
-        return fisher(mixture, self._X if X is None else X)
+        return fisher(mixture, self._X if X is None else self._same_columns(X))
 
     def align_to(self, other: Any, kind: str | None = None) -> Alignment:
-        """Say which expert of another mixture each one is nearest to, and shift the gate to where the loss is least."""
+        """Say which expert of another mixture each one is nearest to, and shift the gate to where the loss is least.
+
+        `matched` of the answer has the experts in the order of the others.
+        """
         mixture = self._fitted
-        theirs = other if isinstance(other, Parameters) else getattr(other, "mixture_", other).parameters
+        theirs = mixture_of(other).parameters
         return align(mixture, other, kind or ("exact" if theirs.n_experts == self.n_experts else "over"))
+
+    def _check_start(self, init: Any, d: int) -> None:
+        if not isinstance(init, Parameters):
+            raise LawfulError(f"GaussianMoE.fit: init is a {type(init).__name__}. Fix: give Parameters.of(...).")
+        if init.a.shape != (self.n_experts, d):
+            raise LawfulError(
+                f"GaussianMoE.fit: init has {init.a.shape[0]} experts of {init.a.shape[1]} covariates, expected "
+                f"{self.n_experts} of {d}. Fix: give a start for this model and these data."
+            )
+
+    def _same_columns(self, X: Any) -> Any:
+        """Refuse a frame with other columns than the fit had, or in another order."""
+        names, fitted = _names(X), getattr(self, "_names", [])
+        if names and fitted and names != fitted:
+            raise ObservationError(f"X has the columns {names}, the fit had {fitted}. Fix: give these, in this order.")
+        return X
 
     @property
     def _fitted(self) -> Mixture:
@@ -165,17 +205,20 @@ def _one(gate: Gate, free: bool, settings: Settings, X: jax.Array, y: jax.Array,
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _many(gate: Gate, free: bool, k: int, settings: Settings, X: jax.Array, y: jax.Array, keys: jax.Array) -> Fit:
-    return lax.map(lambda key: _one(gate, free, settings, X, y, random_start(key, X, y, k)), keys)
+    return lax.map(lambda key: _one(gate, free, settings, X, y, random_start(key, X, y, k, gate)), keys)
 
 
-def _checked(X: Any, y: Any) -> tuple[jax.Array, jax.Array]:
-    X, y = np.asarray(X, float), np.asarray(y, float)
-    if X.ndim != 2 or y.shape != X.shape[:1] or len(y) == 0:
+def _names(X: Any) -> list[Any]:
+    """Give the names of a frame's columns, none for an array."""
+    return list(getattr(X, "columns", []))
+
+
+def _separable(x: jax.Array, least: int = 3) -> None:
+    """Refuse a covariate that no boundary cuts into two sides of three rows, for a line and a variance each."""
+    values = np.sort(np.asarray(x))
+    cuts = np.flatnonzero(np.diff(values) > 0) + 1
+    if not ((cuts >= least) & (cuts <= len(values) - least)).any():
         raise ObservationError(
-            f"GaussianMoE.fit: X has the shape {X.shape} and y {y.shape}; expected (n, d) and (n,). Fix: X[:, None] "
-            "makes a column, y.ravel() a flat array."
+            f"GaussianMoE.fit: no boundary has {least} of these {len(values)} rows on either side. Fix: give more "
+            "rows, or a covariate with more values; GaussianMoE(1) fits one line."
         )
-    bad = np.flatnonzero(~(np.isfinite(X).all(axis=1) & np.isfinite(y)))
-    if len(bad):
-        raise ObservationError(f"GaussianMoE.fit: row {bad[0]} is not finite, and {len(bad) - 1} more. Fix: drop them.")
-    return jnp.asarray(X), jnp.asarray(y)

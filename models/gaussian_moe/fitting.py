@@ -18,11 +18,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lawful.errors import LawfulError
+
 from .ascent import ascend
 from .curvature import coordinates, derivatives, parameters_at
 from .em import Experts, Limits, bounded, climb
 from .gates import Gate
 from .parameters import Parameters, Units, standardised, unstandardised
+from .reading import count
 from .rows import BLOCK, Rows, rows_of
 from .top_one import fit_top_one
 
@@ -47,6 +50,22 @@ class Settings(NamedTuple):
     em_most: Any = 2000
     slope: Any = 1e-6
     newton_most: Any = 500
+
+    def check(self) -> None:
+        """Refuse settings that are out of their range; they may be numbers alone.
+
+        >>> Settings(floor=0.01).check()
+        """
+        if not (0 < float(self.floor) < 1 and float(self.bound) > 0):
+            raise LawfulError(
+                f"Settings: floor={self.floor}, bound={self.bound}. Fix: give a floor between 0 and 1, a share of "
+                "the variance of the answers, and a positive bound."
+            )
+        for name, value in (("em_gain", self.em_gain), ("slope", self.slope)):
+            if not float(value) >= 0:
+                raise LawfulError(f"Settings: {name}={value}. Fix: give 0 or more.")
+        for name, value in (("em_most", self.em_most), ("newton_most", self.newton_most)):
+            count(value, f"Settings: {name}", 0)
 
 
 class Fit(NamedTuple):
@@ -116,6 +135,8 @@ def fit_from(
     (True, [-20.0, 20.0])
     """
     k, d = start.a.shape
+    if gate.top_k == k:
+        gate = Gate()  # every expert is selected
     inside, units, rows = prepared(gate, start, x, y, settings, block)
     by_newton = gate.kind == "activated" or (gate.kind == "temperature" and free)
     reduced = gate if by_newton or gate.kind == "topk" else Gate()  # a pinned temperature is divided out

@@ -20,6 +20,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from lawful.errors import LawfulError
@@ -64,11 +65,18 @@ class Gate:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise LawfulError(f"Gate: {name}={getattr(self, name)!r}. Fix: give one of {', '.join(known)}.")
-        if (self.kind == "topk") != (self.top_k is not None) or (self.top_k is not None and self.top_k < 1):
+        whole = isinstance(self.top_k, (int, np.integer)) and not isinstance(self.top_k, bool) and self.top_k >= 1
+        if not (whole if self.kind == "topk" else self.top_k is None):
             raise LawfulError(
                 f"Gate: kind={self.kind!r} with top_k={self.top_k}. Fix: give top_k, 1 or more, with kind='topk', and "
                 "with no other kind."
             )
+        for name, value, kind, usual in (
+            ("selection", self.selection, "topk", "full"),
+            ("activation", self.activation, "activated", "logistic"),
+        ):
+            if value != usual and self.kind != kind:
+                raise LawfulError(f"Gate: {name}={value!r} with kind={self.kind!r}. Fix: give kind={kind!r} with it.")
 
     @property
     def linear(self) -> bool:

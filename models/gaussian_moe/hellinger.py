@@ -3,7 +3,8 @@
 h(x)^2 = 1/2 int (sqrt p(y | x) - sqrt q(y | x))^2 dy; the average is that of h.
 
 Law: 0 for equal densities and at most 1; a distance. The sum over a regular grid of y that reaches ten standard
-deviations beyond every mean converges faster than any power of its step.
+deviations beyond every mean converges faster than any power of its step; masses P and Q of the two laws beyond the grid
+count as (sqrt P - sqrt Q)^2, which is least for them, and all of it where one of them has none there.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.scipy.special import ndtr
+
+from lawful.errors import LawfulError, ObservationError
 
 from .density import Mixture, log_terms
+from .gates import log_weights
+from .reading import columns_of
 
-__all__ = ["answers_grid", "hellinger", "root_densities", "unit_nodes"]
+__all__ = ["answers_grid", "hellinger", "covariates_of", "root_densities", "unit_nodes"]
 
 NODES, POINTS, REACH = 120, 4001, 10.0
 
@@ -30,6 +36,21 @@ def unit_nodes(nodes: int = NODES) -> tuple[np.ndarray, np.ndarray]:
     """
     x, w = np.polynomial.legendre.leggauss(nodes)
     return 0.5 * (x[:, None] + 1), 0.5 * w
+
+
+def covariates_of(mixture: Mixture, X: Any = None) -> tuple[Any, np.ndarray]:
+    """Give covariates (n, d) to average over, and their weights (n,): those of the user, or of [0, 1] by default."""
+    d = mixture.parameters.a.shape[1]
+    if X is None and d != 1:
+        raise LawfulError(
+            f"X is None for a mixture of {d} covariates. Fix: give the covariates to average over, (n, {d})."
+        )
+    if X is None:
+        return unit_nodes()
+    x = columns_of(X, d).T
+    if len(x) == 0:
+        raise ObservationError("X has no rows. Fix: give the covariates to average over.")
+    return x, np.full(len(x), 1 / len(x))
 
 
 def answers_grid(mixture: Mixture, x: Any, points: int = POINTS) -> np.ndarray:
@@ -56,14 +77,16 @@ def hellinger(fit: Mixture, truth: Mixture, X: Any = None, grid: Any = None, roo
     >>> round(float(hellinger(one, other)), 6), round(float(np.sqrt(1 - np.exp(-1 / 8))), 6)
     (0.342787, 0.342787)
     """
-    x, weight = unit_nodes() if X is None else (X, np.full(len(X), 1 / len(X)))
+    x, weight = covariates_of(truth, X)
     grid = jnp.asarray(answers_grid(truth, x) if grid is None else grid)
     half_step = 0.5 * (grid[1] - grid[0])
 
     def distance(place: tuple[jax.Array, jax.Array | None]) -> jax.Array:
         at, root = place
         root = _root(truth, at, grid) if root is None else root
-        return jnp.sqrt(half_step * jnp.sum((_root(fit, at, grid) - root) ** 2))
+        inside = half_step * jnp.sum((_root(fit, at, grid) - root) ** 2)
+        ours, theirs = (jnp.sqrt(_beyond(each, at, grid)) for each in (fit, truth))
+        return jnp.sqrt(inside + 0.5 * (ours - theirs) ** 2)
 
     return jnp.asarray(weight) @ lax.map(distance, (jnp.asarray(x), roots))
 
@@ -76,3 +99,11 @@ def root_densities(mixture: Mixture, X: Any, grid: Any) -> jax.Array:
 def _root(mixture: Mixture, at: jax.Array, grid: jax.Array) -> jax.Array:
     terms = log_terms(mixture.gate, mixture.parameters, at[:, None], grid)
     return jnp.exp(0.5 * jax.nn.logsumexp(terms, axis=0))
+
+
+def _beyond(mixture: Mixture, at: jax.Array, grid: jax.Array) -> jax.Array:
+    """Give the mass of p(y | x) below and above the grid."""
+    p = mixture.parameters
+    means, deviations = p.a @ at + p.b, jnp.sqrt(p.nu)
+    each = ndtr((grid[0] - means) / deviations) + ndtr((means - grid[-1]) / deviations)
+    return jnp.exp(log_weights(mixture.gate, p, at[:, None]))[:, 0] @ each

@@ -17,9 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from lawful.errors import LawfulError
+
 from .density import Mixture, log_terms
 from .gates import Gate
-from .hellinger import unit_nodes
+from .hellinger import covariates_of
 from .parameters import Parameters
 
 __all__ = ["fisher", "flat", "scaled_eigenvalues", "score_information", "unflat"]
@@ -58,11 +60,19 @@ def fisher(mixture: Mixture, X: Any = None) -> jax.Array:
         mixture: with gates that have a gradient, all but top-K.
         X: covariates (n, d); by default one covariate that is uniform on [0, 1].
 
+    Raises: LawfulError for a top-K gate: its density jumps where the selection changes, and has no information.
+
     >>> told = Parameters.of([0.0], [0.0], [0.0], [0.0], [1.0])
     >>> (0.0 + np.asarray(fisher(Mixture(Gate(), told))).round(4)).tolist()  # of a line's slope, intercept, variance
     [[0.3333, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.5]]
     """
-    x, weight = unit_nodes() if X is None else (np.asarray(X, float), np.full(len(X), 1 / len(X)))
+    if mixture.gate.kind == "topk":
+        raise LawfulError(
+            "fisher: the density of a top-K gate jumps where the selection of experts changes, so that it has no "
+            "information. Fix: give a mixture with another gate."
+        )
+    x, weight = covariates_of(mixture, X)
+    x = np.asarray(x)
     blocks = -(-len(x) // ROWS)
     filled = np.pad(x, [(0, blocks * ROWS - len(x)), (0, 0)]), np.pad(weight, (0, blocks * ROWS - len(x)))
     places, weights = (jnp.asarray(v.reshape(blocks, ROWS, *v.shape[1:])) for v in filled)

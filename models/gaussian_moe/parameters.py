@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -61,7 +62,9 @@ class Parameters(NamedTuple):
                     f"{slopes[0].shape}. Fix: give one row or number an expert."
                 )
         if not (np.all(rest[2] > 0) and rest[3] > 0):
-            raise LawfulError(f"Parameters: nu={rest[2].tolist()}, tau={float(rest[3])}: expected positive numbers.")
+            raise LawfulError(f"Parameters: nu={rest[2].tolist()}, tau={float(rest[3])}. Fix: give positive variances.")
+        if not all(np.isfinite(value).all() for value in (*slopes, *rest)):
+            raise LawfulError("Parameters: not all of them are finite. Fix: give finite numbers.")
         arrays = [jnp.asarray(value) for value in (slopes[0], rest[0], slopes[1], *rest[1:])]
         return cls(*arrays)
 
@@ -120,10 +123,15 @@ class Units(NamedTuple):
             y: answers (n,).
             centred: whether covariates are centred; gates that are not linear allow a change of scale alone.
         """
-        spread = jnp.std(x, axis=0)
-        mean = jnp.mean(x, axis=0) if centred else jnp.zeros_like(spread)
-        y_spread = jnp.std(y)
-        return cls(mean, jnp.where(spread > 0, spread, 1.0), jnp.mean(y), jnp.where(y_spread > 0, y_spread, 1.0))
+        mean = jnp.mean(x, axis=0)
+        return cls(mean if centred else jnp.zeros_like(mean), _spread(x), jnp.mean(y), _spread(y))
+
+
+def _spread(values: Any) -> jax.Array:
+    """Give standard deviations, and 1 where values differ by rounding alone, as the mean of equal ones may."""
+    rounding = 4 * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values), axis=0)
+    spread = jnp.std(values, axis=0)
+    return jnp.where(spread > rounding, spread, 1.0)
 
 
 def standardised(parameters: Parameters, units: Units) -> Parameters:

@@ -13,11 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from lawful.errors import LawfulError
+from lawful.inference.plan import one_key
+
 from .density import Mixture
 from .estimator import SAME, GaussianMoE
 from .fitting import Fit, Settings, exact_fit, fit_from
 from .hellinger import answers_grid, hellinger, root_densities, unit_nodes
 from .parameters import Parameters
+from .reading import count
 from .starts import near_truth, perturbed_gate, random_start
 from .voronoi import align, cell_errors, scaled_like, voronoi_loss
 
@@ -38,9 +42,20 @@ def measured(
     settings: Settings = Settings(),
 ) -> Iterator[dict[str, int | float]]:
     """Give the errors of replications of one size, as they are done; the other arguments are those of `rate_study`."""
-    key = jax.random.key(key) if isinstance(key, int) else key
+    key = one_key(key)
     true, extra = truth.parameters.n_experts, model.n_experts - truth.parameters.n_experts
+    if truth.parameters.a.shape[1] != 1 or extra < 0:
+        raise LawfulError(
+            f"rate_study: a truth of {true} experts and {truth.parameters.a.shape[1]} covariates for a model of "
+            f"{model.n_experts}. Fix: give a truth of one covariate, and a model of as many experts or more."
+        )
+    count(n, "rate_study: n")
     order = [*range(true), *range(true - 1, true - 1 - extra, -1)] if order is None else list(order)
+    if len(order) != model.n_experts or set(order) != set(range(true)):
+        raise LawfulError(
+            f"rate_study: order={order} for {model.n_experts} fitted experts and {true} true ones. Fix: give each "
+            "fitted expert a true one, and each true one a fitted expert."
+        )
     nodes = unit_nodes()[0]
     grid = jnp.asarray(answers_grid(truth, nodes))
     roots = jax.jit(lambda: root_densities(truth, nodes, grid))()
@@ -62,7 +77,7 @@ def measured(
         else:
             begin = jax.vmap(begun)(keys)
             if anywhere:
-                lost = jax.vmap(lambda each: random_start(each, x, y, model.n_experts))(keys)
+                lost = jax.vmap(lambda each: random_start(each, x, y, model.n_experts, model.gate))(keys)
                 begin = jax.tree.map(lambda far, near: jnp.concatenate([far, near[:1]]), lost, begin)
             fits = lax.map(lambda p: fit_from(model.gate, p, x, y, settings, free=model.tau == "free"), begin)
         values = jnp.where(jnp.isnan(fits.log_likelihood), -jnp.inf, fits.log_likelihood)

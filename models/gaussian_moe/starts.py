@@ -1,6 +1,7 @@
 """Where fits start: near the truth, for studies of rates, and at random, for data.
 
-Law: a start near the truth has the last gate pinned at 0, and its noise goes to 0 with n.
+Law: a start near the truth has the last gate pinned at 0, and its noise goes to 0 with n. A random start is the same
+mixture whatever the units of the data are.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .parameters import Parameters, permuted, pinned
+from .gates import Gate
+from .parameters import Parameters, Units, permuted, pinned, unstandardised
 
 __all__ = ["near_truth", "perturbed_gate", "random_start"]
 
@@ -43,23 +45,20 @@ def perturbed_gate(key: Any, truth: Parameters, spread: float) -> Parameters:
     )
 
 
-def random_start(key: Any, x: Float[Array, "n d"], y: Float[Array, " n"], k: int) -> Parameters:
+def random_start(key: Any, x: Float[Array, "n d"], y: Float[Array, " n"], k: int, gate: Gate = Gate()) -> Parameters:
     """Start with lines about that of least squares, as far off as the answers spread, and a gate that is almost even.
 
     >>> x = jnp.linspace(0.0, 1.0, 9)[:, None]
     >>> random_start(jax.random.key(0), x, x[:, 0], 3).a.shape
     (3, 1)
     """
-    d = x.shape[1]
-    scale = jnp.std(x, axis=0)
-    scale = jnp.where(scale > 0, scale, 1.0)
-    mean, spread = jnp.mean(x, axis=0), jnp.std(y)
-    z = (x - mean[None]) / scale[None]
-    columns = jnp.concatenate([z, jnp.ones((len(y), 1), x.dtype)], axis=1)
-    line = jnp.linalg.lstsq(columns, y)[0]
-    lines = line[None] + spread * jax.random.normal(key, (k, d + 1), x.dtype)
-    a = lines[:, :-1] / scale[None]
-    gate = 0.1 * jax.random.normal(jax.random.fold_in(key, 1), (k, d + 1), x.dtype)
-    one = jnp.ones((), x.dtype)
-    beta1 = gate[:, :-1] / scale[None]
-    return Parameters(beta1, gate[:, -1], a, lines[:, -1] - a @ mean, jnp.full((k,), spread**2), one)
+    d, one = x.shape[1], jnp.ones((), x.dtype)
+    units = Units.of(x, y)
+    z, v = (x - units.x_mean[None]) / units.x_scale[None], (y - units.y_mean) / units.y_scale
+    line = jnp.linalg.lstsq(jnp.concatenate([z, jnp.ones((len(y), 1), x.dtype)], axis=1), v)[0]
+    lines = line[None] + jax.random.normal(key, (k, d + 1), x.dtype)
+    score = 0.1 * jax.random.normal(jax.random.fold_in(key, 1), (k, d + 1), x.dtype)
+    inside = Parameters(score[:, :-1], score[:, -1], lines[:, :-1], lines[:, -1], jnp.full((k,), one), one)
+    start = unstandardised(inside, units)
+    # A gate with an origin has no intercept that takes up the means of the covariates.
+    return start if gate.affine else start._replace(beta0=inside.beta0)

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from .parameters import Parameters
@@ -31,7 +32,7 @@ def fit_top_one(
         least: fewest rows on a side.
 
     Returns: the parameters, the expert of the larger x first, with beta1 = (1, 0) and beta0 = (-boundary, 0), since the
-        scale of the gate is not identified; and the log likelihood.
+        scale of the gate is not identified; and the log likelihood, -inf where no boundary leaves enough rows.
 
     >>> x = jnp.arange(8.0)
     >>> found, _ = fit_top_one(x, jnp.where(x < 3.5, x, 10.0 - x))
@@ -42,14 +43,17 @@ def fit_top_one(
     order = jnp.argsort(x, stable=True)
     middle, level = jnp.mean(x), jnp.mean(y)
     u, v = x[order] - middle, y[order] - level
-    moments = jnp.cumsum(jnp.stack([jnp.ones_like(u), u, v, u * u, u * v, v * v]), axis=1)
-    left = _Lines(moments)
-    right = _Lines(moments[:, -1:] - moments)
+    each = jnp.stack([jnp.ones_like(u), u, v, u * u, u * v, v * v])
+    left = _Lines(jnp.cumsum(each, axis=1))
+    # Summed from the right: a difference of sums would leave few rows on that side with nothing but rounding.
+    after = jnp.pad(each[:, 1:], [(0, 0), (0, 1)])
+    right = _Lines(lax.cumsum(after, axis=1, reverse=True))
     smallest = floor * jnp.var(y)
     value = left.log_likelihood(smallest) + right.log_likelihood(smallest)
     cut = jnp.arange(1, n + 1)
     allowed = (cut >= least) & (cut <= n - least) & (u < jnp.roll(u, -1))  # equal covariates are not separated
-    best = jnp.argmax(jnp.where(allowed, value, -jnp.inf))
+    value = jnp.where(allowed, value, -jnp.inf)
+    best = jnp.argmax(value)
     boundary = 0.5 * (u[best] + u[jnp.minimum(best + 1, n - 1)]) + middle
     lines = [side.at(best, smallest) for side in (right, left)]
     a, b, nu = (jnp.stack(each) for each in zip(*lines, strict=True))

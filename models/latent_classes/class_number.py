@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lawful.errors import LawfulError
 from lawful.inference.evidence import pooled_evidence
 
 __all__ = ["ClassNumbers"]
@@ -35,19 +36,22 @@ class ClassNumbers:
     def table(self) -> Any:
         """A frame of pandas: log evidence, its error and its spread over runs, probability, criteria.
 
-        `error` is that of the pooled value, NaN for one run; `spread` is the standard deviation of a run.
+        `error` is that of the pooled value, NaN for one run; `spread` is the standard deviation of a run. Where an
+        evidence is not known, neither is the probability of that number.
         """
         import pandas
 
         pooled = {k: pooled_evidence(runs) for k, runs in self.log_evidence.items()}
-        top = max(value for value, _ in pooled.values())
-        weight = {k: float(np.exp(value - top)) for k, (value, _) in pooled.items()}
+        value = np.array([each for each, _ in pooled.values()])
+        known = np.where(np.isnan(value), -np.inf, value)
+        weight = np.exp(known - known.max()) if np.isfinite(known.max()) else np.full(len(known), np.nan)
+        share = dict(zip(pooled, np.where(np.isnan(value), np.nan, weight / weight.sum()), strict=True))
         rows = []
         for k, runs in self.log_evidence.items():
             spread = float(np.std(runs, ddof=1)) if len(runs) > 1 else float("nan")
             rows.append({
                 "log_evidence": pooled[k][0], "error": pooled[k][1], "spread": spread,
-                "probability": weight[k] / sum(weight.values()), **self.criteria.get(k, {}),
+                "probability": share[k], **self.criteria.get(k, {}),
             })  # fmt: skip
         return pandas.DataFrame(rows, index=pandas.Index(list(self.log_evidence), name="classes"))
 
@@ -58,8 +62,18 @@ class ClassNumbers:
         >>> ClassNumbers({1: np.array([-3.0, -3.1]), 2: np.array([-1.0, -1.2])}, {}).best
         2
         """
-        return max(self.log_evidence, key=lambda k: pooled_evidence(self.log_evidence[k])[0])
+        value = {k: pooled_evidence(runs)[0] for k, runs in self.log_evidence.items()}
+        return max(value, key=lambda k: -np.inf if np.isnan(value[k]) else value[k])
 
     def best_by(self, criterion: str) -> int:
-        """The number of the lowest value of a criterion."""
+        """The number of the lowest value of a criterion.
+
+        Raises: LawfulError where there is no such criterion.
+        """
+        known = sorted({name for told in self.criteria.values() for name in told})
+        if criterion not in known:
+            raise LawfulError(
+                f"best_by: no criterion {criterion!r}; there are {known}. Fix: name one of these; there are none where "
+                "the mixtures were not fitted (criteria=False)."
+            )
         return min(self.criteria, key=lambda k: self.criteria[k][criterion])

@@ -16,9 +16,10 @@ from lawful.errors import LawfulError
 
 from .relabelling import Relabelled
 
-__all__ = ["co_membership", "membership_interval", "occupied_classes"]
+__all__ = ["co_membership", "membership_interval", "occupied_classes", "tails"]
 
 MOST_CLASSES = 12  # 2^K subsets are visited
+MOST_PERSONS = 10_000  # of whom all pairs are held: 0.8 GB
 
 
 def co_membership(memberships: np.ndarray) -> np.ndarray:
@@ -27,10 +28,17 @@ def co_membership(memberships: np.ndarray) -> np.ndarray:
     Args:
         memberships: probability of each class for each person in each draw (D, n, K).
 
+    Raises: LawfulError for more than 10,000 persons.
+
     >>> co_membership(np.array([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.5, 0.5]]])).tolist()
     [[1.0, 0.5], [0.5, 1.0]]
     """
     draws, n, _ = memberships.shape
+    if n > MOST_PERSONS:
+        raise LawfulError(
+            f"co_membership: {n} persons have {n**2} pairs; at most {MOST_PERSONS} persons are compared. Fix: give "
+            "some of them."
+        )
     flat = memberships.transpose(1, 0, 2).reshape(n, -1)
     found: np.ndarray = flat @ flat.T / draws
     np.fill_diagonal(found, 1.0)
@@ -53,7 +61,9 @@ def occupied_classes(memberships: np.ndarray) -> np.ndarray:
     """
     k = memberships.shape[2]
     if k > MOST_CLASSES:
-        raise LawfulError(f"occupied_classes: {k} classes have {2**k} subsets; at most {MOST_CLASSES} are visited.")
+        raise LawfulError(
+            f"occupied_classes: {k} classes have {2**k} subsets; at most {MOST_CLASSES} are visited. Fix: take fewer."
+        )
     within: dict[frozenset[int], float] = {}
     for size in range(1, k + 1):
         for subset in combinations(range(k), size):
@@ -75,10 +85,22 @@ def membership_interval(memberships: np.ndarray, names: Relabelled, level: float
     >>> membership_interval(w, relabelled(w), 0.5).round(2).tolist()
     [[[0.75, 0.85], [0.15, 0.25]]]
     """
-    outer = 0.5 * (1.0 - level)
     rows = np.arange(len(memberships))
     columns = [
-        np.quantile(memberships[rows, :, names.order[:, j]], [outer, 1.0 - outer], axis=0).T
+        np.quantile(memberships[rows, :, names.order[:, j]], tails(level), axis=0).T
         for j in range(memberships.shape[2])
     ]
     return np.stack(columns, axis=1)
+
+
+def tails(level: float) -> tuple[float, float]:
+    """Give the probabilities that a central interval lies between.
+
+    Raises: LawfulError where the level is no probability.
+
+    >>> tails(0.5)
+    (0.25, 0.75)
+    """
+    if not 0.0 < level < 1.0:
+        raise LawfulError(f"interval: level={level!r}, expected a probability. Fix: give 0.95, say.")
+    return 0.5 * (1.0 - level), 0.5 * (1.0 + level)

@@ -25,6 +25,7 @@ from .priors import Priors, draw_parameters, parameters_of, sites_of
 from .program import trajectory_mixture
 from .reading import Measured, read_long, read_wide
 from .results import TrajectoryFit
+from .sensitivity import prior_sensitivity
 from .simulate import Design, Simulated, simulate_trajectories
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "pack",
     "panel",
     "parameters_of",
+    "prior_sensitivity",
     "read_long",
     "read_wide",
     "replicated",

@@ -29,7 +29,7 @@ __all__ = ["curve_bands"]
 def curve_bands(
     fit: TrajectoryFit, times: Any, level: float = 0.95, bootstrap: Bootstrap | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give a band around the curve of each class, where growth covariates are 0.
+    """Give a band around the curve of each class, where covariates are 0.
 
     Args:
         fit: a fit.

@@ -9,7 +9,9 @@ Source: specification sections 9.1 and 9.2.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from copy import copy
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -26,17 +28,23 @@ from .engine import Problem
 from .marginal import log_likelihood
 from .panels import Panel
 from .parameters import Bounds, Model, unpack
-from .priors import Priors, draw_parameters, sites_of
+from .priors import Priors, draw_parameters, sites_of, usable_priors
 from .reading import Measured
 from .search import Search, searched
 
-__all__ = ["Posed", "posed", "posterior_program", "sampled"]
+__all__ = ["Posed", "climbed_for", "posed", "posterior_program", "sampled", "settings_of"]
 
 OUTER = (0.05, 0.95)  # quantiles of the observed times that knots lie between
 SMOOTH = 0.02  # width of kinks, in median gaps between waves
 STEP, LEAPFROGS, JITTER = 0.35, 6, 0.5  # of moves, in standard deviations of the particles
 LENGTH = 8  # states of a chain between two temperatures
 LEFT = 0.7  # of the effective sample size, at the next temperature
+USUAL: dict[str, dict[str, Any]] = {
+    "smc": {
+        "particles": 1024, "runs": 4, "ladder": LEFT, "length": LENGTH, "step_size": STEP, "leapfrogs": LEAPFROGS,
+    },
+    "nuts": {"chains": 4, "warmup": 500, "draws": 500},
+}  # fmt: skip
 
 
 class Posed(NamedTuple):
@@ -67,11 +75,18 @@ def posed(
         model: which mixture.
         priors: scales; None for the default ones.
         bounded: whether knots keep the bounds of the problem; else they lie between the outer times.
+
+    Raises: LawfulError for scales that cannot be, and where times leave a knot no room.
     """
     outer = np.quantile(data.t[np.isfinite(data.t)], OUTER) / t_scale
     low, high = problem.bounds if bounded else outer
+    if model.curve == "BLS" and not low < high:
+        raise LawfulError(
+            f"bayes: nine tenths of the times in {data.t_name!r} are {outer[0] * t_scale:g}, which leaves a knot no "
+            "room. Fix: give knot_bounds=(low, high) to TrajectoryMixture."
+        )
     width = SMOOTH * _median_gap(data.t) / t_scale if model.curve == "BLS" else 0.0
-    scales = Priors() if priors is None else priors
+    scales = usable_priors(priors)
 
     def as_array(x: Any) -> jax.Array:
         return jnp.asarray(x, problem.panel.y.dtype)
@@ -123,25 +138,47 @@ def sampled(
 
     Raises: LawfulError for a method or a setting that does not exist.
     """
-    known: dict[str, dict[str, Any]] = {
-        "smc": {
-            "particles": 1024, "runs": 4, "ladder": LEFT, "length": LENGTH, "step_size": STEP, "leapfrogs": LEAPFROGS,
-        },
-        "nuts": {"chains": 4, "warmup": 500, "draws": 500},
-    }  # fmt: skip
-    if method not in known:
-        raise LawfulError(f"bayes: method={method!r}, expected one of {[*known]}. Fix: give one of these.")
-    unknown = sorted(settings.keys() - known[method].keys())
-    if unknown:
-        raise LawfulError(f"bayes: method {method!r} has no setting {unknown}. Fix: take some of {[*known[method]]}.")
-    chosen = {**known[method], **settings}
+    chosen = settings_of(method, settings, select)
     if method == "smc":
         return _tempered(model, select, **chosen)(key, at)
-    if select:
-        raise LawfulError("bayes: select='horseshoe' goes with method='smc'. Fix: leave method out.")
-    plan = _chains(model, **chosen)
+    plan = copy(_chains(model, **chosen))  # what is compiled is shared, the starts are not
     plan.init = _starts(climbed(), at, model, chosen["chains"])
     return plan(key, at)
+
+
+def settings_of(method: str, settings: Mapping[str, Any], select: bool = False) -> dict[str, Any]:
+    """Give all settings of a method, the usual ones where none is given.
+
+    Raises: LawfulError for a method or a setting that does not exist, or a value that cannot be.
+
+    >>> settings_of("nuts", {"draws": 100})
+    {'chains': 4, 'warmup': 500, 'draws': 100}
+    """
+    if method not in USUAL:
+        raise LawfulError(f"bayes: method={method!r}, expected one of {[*USUAL]}. Fix: give one of these.")
+    if select and method != "smc":
+        raise LawfulError("bayes: select='horseshoe' goes with method='smc'. Fix: leave method out.")
+    unknown = sorted(settings.keys() - USUAL[method].keys())
+    if unknown:
+        raise LawfulError(f"bayes: method {method!r} has no setting {unknown}. Fix: take some of {[*USUAL[method]]}.")
+    for name, value in settings.items():
+        usual = USUAL[method][name]
+        if isinstance(usual, int):
+            least = 0 if name == "warmup" else 1
+            right, wanted = isinstance(value, int | np.integer) and value >= least, f"a whole number from {least}"
+        else:
+            most = 1.0 if name == "ladder" else math.inf
+            right = isinstance(value, int | float | np.number) and 0 < value < most
+            wanted = "a share between 0 and 1" if name == "ladder" else "a positive number"
+        if not right or isinstance(value, bool):
+            raise LawfulError(f"bayes: {name}={value!r}, expected {wanted}. Fix: give one; {usual} is usual.")
+    chosen = {name: type(usual)(settings.get(name, usual)) for name, usual in USUAL[method].items()}
+    if method == "smc" and chosen["particles"] % chosen["length"]:
+        raise LawfulError(
+            f"bayes: {chosen['particles']} particles are no whole number of chains of {chosen['length']} states. Fix: "
+            "give a multiple."
+        )
+    return chosen
 
 
 @lru_cache(maxsize=64)
@@ -149,10 +186,6 @@ def _tempered(
     model: Model, select: bool, particles: int, runs: int, ladder: float, length: int, step_size: float, leapfrogs: int
 ) -> Any:
     """Build the sampler once for each structure, so that a second data set of the same shape finds it compiled."""
-    if particles % length:
-        raise LawfulError(
-            f"bayes: {particles} particles are no whole number of chains of {length} states. Fix: give a multiple."
-        )
     alike = "class" if model.n_classes > 1 else None
     kernel = inference.population_hmc(step_size, leapfrogs, jitter=JITTER, exchangeable=alike, adapt=True)
     return inference.tempered_smc(

@@ -9,6 +9,7 @@ Reference: Gelman, Meng and Stern (1996), Posterior predictive assessment of mod
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
@@ -16,13 +17,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from lawful.errors import LawfulError
 from lawful.inference.plan import one_key
 
 from .posterior import TrajectoryPosterior
 from .precision import doubly
 from .simulate import draw
 
-__all__ = ["STATISTICS", "checked", "replicated"]
+__all__ = ["STATISTICS", "checked", "replicated", "replicated_at", "whole"]
+
+REPLICATES = 200
 
 
 def _neighbours(y: np.ndarray) -> np.ndarray:
@@ -47,30 +51,55 @@ STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-@doubly
-def replicated(posterior: TrajectoryPosterior, key: Any, draws: int = 200) -> np.ndarray:
+def whole(who: str, name: str, value: Any) -> int:
+    """Read a number of draws.
+
+    Raises: LawfulError where it is no whole number from 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise LawfulError(f"{who}: {name}={value!r}, expected a whole number from 1. Fix: give one.")
+    return int(value)
+
+
+def replicated(posterior: TrajectoryPosterior, key: Any, draws: int = REPLICATES) -> np.ndarray:
     """Draw outcomes anew (draws, n, J), at the persons' times and gate covariates, in the user's units.
 
     Args:
         posterior: draws of the parameters, of which evenly spaced ones are taken.
         key: a key of `jax.random`, or a seed.
         draws: how many replicates.
+
+    Raises: LawfulError where this is no whole number from 1.
+    """
+    draws = whole("replicated", "draws", draws)
+    total = math.prod(posterior.shape)
+    return replicated_at(posterior, key, np.linspace(0, total - 1, min(draws, total)).round().astype(int))
+
+
+@doubly
+def replicated_at(posterior: TrajectoryPosterior, key: Any, places: np.ndarray) -> np.ndarray:
+    """Draw outcomes anew (m, n, J), one replicate for each of some draws.
+
+    Args:
+        posterior: draws of the parameters.
+        key: a key of `jax.random`, or a seed.
+        places: which draws, counted from 0 chain after chain (m,).
     """
     data, total = posterior.data, math.prod(posterior.shape)
     flat = jax.tree.map(lambda leaf: leaf.reshape(total, *leaf.shape[2:]), posterior.parameters)
     t = np.where(np.isfinite(data.t), data.t, 0.0)
-    chosen = np.linspace(0, total - 1, min(draws, total)).round().astype(int)
     seen, found = np.isfinite(data.y), []
-    for own, place in zip(jax.random.split(one_key(key), len(chosen)), chosen, strict=True):
+    for own, place in zip(jax.random.split(one_key(key), len(places)), places, strict=True):
         at = jax.tree.map(itemgetter(place), flat)
-        found.append(np.where(seen, draw(own, at, posterior.model, t, data.gate, data.growth).y, np.nan))
+        drawn = draw(own, at, posterior.model, t, data.gate, data.growth, data.varying)
+        found.append(np.where(seen, drawn.y, np.nan))
     return np.stack(found)
 
 
 def checked(
     posterior: TrajectoryPosterior,
     key: Any,
-    draws: int = 200,
+    draws: int = REPLICATES,
     statistics: Mapping[str, Callable[[np.ndarray], Any]] | None = None,
 ) -> Any:
     """Compare statistics of the data with those of replicates.
@@ -83,16 +112,20 @@ def checked(
             standard deviation and skewness of each wave, and the correlation of neighbours.
 
     Returns: a frame of pandas: statistic, place, observed, mean, lower and upper (95 %) of replicates, and
-        `probability`, the share of replicates that are at least as large, ties counted half.
+        `probability`, the share of replicates that are larger, ties counted half; NaN where a statistic is not
+        known, as the correlation of waves that fewer than three were seen at.
     """
     import pandas
 
     again, rows = replicated(posterior, key, draws), []
     for name, function in (STATISTICS if statistics is None else statistics).items():
-        seen = np.atleast_1d(function(posterior.data.y))
-        drawn = np.stack([np.atleast_1d(function(y)) for y in again])
+        with warnings.catch_warnings(), np.errstate(all="ignore"):  # of a wave that too few were seen at
+            warnings.simplefilter("ignore", RuntimeWarning)
+            seen = np.atleast_1d(function(posterior.data.y))
+            drawn = np.stack([np.atleast_1d(function(y)) for y in again])
         lower, upper = np.quantile(drawn, [0.025, 0.975], axis=0)
         share = np.mean((drawn > seen) + 0.5 * (drawn == seen), axis=0)
+        share[np.isnan(seen) | np.isnan(drawn).any(axis=0)] = np.nan
         for place in range(len(seen)):
             told = (seen[place], drawn[:, place].mean(), lower[place], upper[place], share[place])
             rows.append((name, place + 1, *map(float, told)))

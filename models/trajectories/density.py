@@ -15,6 +15,7 @@ Source: specification sections 2, 3.2, 5 and 7.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from .cuts import entries
 from .panels import Panel
 from .parameters import Model, Parameters
 from .quadrature import pieces
+from .sums import Sums, summed, wave_sums
 
 __all__ = ["class_log_densities", "factor_scores", "log_likelihood_by_person", "log_memberships", "log_prior_classes"]
 
@@ -142,12 +144,17 @@ def _moments(p: Parameters, panel: Panel, model: Model, width: Any) -> tuple[lis
     panel = _less_direct(p, panel)
     intercepts = [row[None] for row in entries(p.mean)]
     shape = p.shape if model.form.shape else jnp.zeros_like(p.mean[:1])
-    columns = list(model.form.basis(panel.t, shape, width))
-    if model.intrinsic:  # a deviation of the shape comes first, and has mean 0
-        columns.insert(0, model.form.sensitivity(panel.t, shape, intercepts, width))
     centre = [jnp.zeros_like(intercepts[0])] * model.intrinsic + intercepts
     mean = [c + moved[None] for c, moved in zip(centre, _moved_by_covariates(p, panel), strict=True)]
-    return mean, _seen(columns, mean, _rows(p.chol), p.noise, panel)
+    if model.intrinsic or p.varying is not None:  # loadings or outcomes depend on more than the shape
+        columns = list(model.form.basis(panel.t, shape, width))
+        if model.intrinsic:  # a deviation of the shape comes first, and has mean 0
+            columns.insert(0, model.form.sensitivity(panel.t, shape, intercepts, width))
+        sums = _summed(columns, mean, panel)
+    else:
+        each = jnp.broadcast_to(shape[0], (panel.n,))
+        sums = wave_sums(model.form, each, [row[0] for row in mean], panel, width)
+    return mean, _seen(sums, _rows(p.chol), p.noise, panel)
 
 
 def _integrated(p: Parameters, panel: Panel, model: Model, width: Any, nodes: int) -> jax.Array:
@@ -163,7 +170,8 @@ def _integrated(p: Parameters, panel: Panel, model: Model, width: Any, nodes: in
     def at(z: jax.Array) -> jax.Array:
         shape = (centre + spread * z)[None]
         mean = [(intercepts[c] + moved[c + 1] + chol[c + 1][0] * z)[None] for c in range(model.form.q)]
-        return _gaussian(_seen(list(model.form.basis(panel.t, shape, width)), mean, below, p.noise, panel))
+        sums = _summed(model.form.basis(panel.t, shape, width), mean, panel)
+        return _gaussian(_seen(sums, below, p.noise, panel))
 
     @jax.checkpoint  # so that memory is that of one piece
     def add(total: jax.Array, piece: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
@@ -184,24 +192,24 @@ def _moved_by_covariates(p: Parameters, panel: Panel) -> list[jax.Array]:
     return entries(jnp.sum(p.slope * panel.growth[None], axis=1) + nothing)
 
 
-def _seen(
-    columns: list[jax.Array], mean: list[jax.Array], chol: list[list[jax.Array]], noise: jax.Array, panel: Panel
-) -> _Seen:
-    size = len(columns)
+def _summed(columns: Sequence[jax.Array], mean: list[jax.Array], panel: Panel) -> Sums:
     columns = [jnp.broadcast_to(column, panel.t.shape) * panel.mask for column in columns]
-    fitted = sum(columns[c] * mean[c] for c in range(1, size)) + columns[0] * mean[0]
-    r = panel.y - fitted
-    gram = {(c, d): jnp.sum(columns[c] * columns[d], axis=0) for c in range(size) for d in range(c, size)}
+    fitted = sum(columns[c] * mean[c] for c in range(1, len(columns))) + columns[0] * mean[0]
+    return summed(columns, panel.y - fitted)
+
+
+def _seen(sums: Sums, chol: list[list[jax.Array]], noise: jax.Array, panel: Panel) -> _Seen:
+    size = len(sums.reached)
+    gram = dict(zip([(c, d) for c in range(size) for d in range(c, size)], sums.gram, strict=True))
     rows = [
         [sum(gram[min(c, d), max(c, d)] * chol[d][e] for d in range(e, size)) for e in range(size)] for c in range(size)
     ]
     information = [
         [sum(chol[c][d] * rows[c][e] for c in range(d, size)) / noise for e in range(size)] for d in range(size)
     ]
-    reached = [jnp.sum(columns[c] * r, axis=0) for c in range(size)]
-    score = [sum(chol[c][d] * reached[c] for c in range(d, size)) / noise for d in range(size)]
+    score = [sum(chol[c][d] * sums.reached[c] for c in range(d, size)) / noise for d in range(size)]
     waves = jnp.sum(panel.mask, axis=0)
-    return _Seen(information, score, jnp.sum(r * r, axis=0) / noise, waves * (jnp.log(noise) + LOG_2PI))
+    return _Seen(information, score, sums.square / noise, waves * (jnp.log(noise) + LOG_2PI))
 
 
 def _gaussian(seen: _Seen) -> jax.Array:

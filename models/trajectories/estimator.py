@@ -22,23 +22,18 @@ from lawful.errors import LawfulError
 from lawful.inference.plan import one_key
 
 from ..latent_classes import ClassNumbers
-from .bayes import climbed_for, posed, sampled
-from .curves import curve_of
-from .engine import Problem
-from .panels import panel
-from .parameters import Bounds, Model
+from .bayes import climbed_for, posed, sampled, settings_of
+from .origins import check_origins
+from .posing import problem_of, read_columns
 from .posterior import TrajectoryPosterior
 from .priors import Priors
-from .reading import Measured, read_long, read_wide
+from .reading import Measured
 from .results import TrajectoryFit
-from .scaling import Scaling, in_standard_units, scaling_of, standardised
+from .scaling import in_standard_units
 from .search import searched
-from .settings import check_persons, check_settings, check_start, check_times, names_of
+from .settings import check_settings, check_start, check_times
 
 __all__ = ["TrajectoryMixture"]
-
-INNER = (0.02, 0.98)  # quantiles of the observed times that knots stay between
-PEER_WIDTH = 1e-3  # in units of time, of the kink of a random knot: nlpsem has u^2 + 1e-6
 
 
 class TrajectoryMixture:
@@ -156,7 +151,8 @@ class TrajectoryMixture:
             ObservationError: a value is missing where it must not be.
             NoFiniteStartError: no start ended at a finite likelihood.
         """
-        read = self._read(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, center_time, start, TVC)
+        check_settings(self.get_params(), start is not None)
+        read = read_columns(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, TVC, center_time)
         with jax.enable_x64(True):
             return self._fitted(read, start)
 
@@ -173,6 +169,7 @@ class TrajectoryMixture:
         id: str | None = None,
         cluster_TIC: Sequence[str] = (),
         growth_TIC: Sequence[str] = (),
+        TVC: str | Sequence[str] = (),
         center_time: str | None = None,
         *,
         key: Any,
@@ -191,6 +188,7 @@ class TrajectoryMixture:
             id: column of the person in long data.
             cluster_TIC: gate covariates.
             growth_TIC: growth covariates.
+            TVC: time-varying covariates, which are not among those that `select` shrinks.
             center_time: "own_first", or None.
             key: a key of `jax.random`, or a seed.
             priors: scales, in standard units; None for the default ones.
@@ -208,9 +206,17 @@ class TrajectoryMixture:
         """
         if select not in (None, "horseshoe"):
             raise LawfulError(f"bayes: select={select!r}, expected None or 'horseshoe'. Fix: give one of these.")
-        read = self._read(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, center_time)
+        check_settings(self.get_params())
+        settings_of(method, settings, select is not None)
+        read = read_columns(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, TVC, center_time)
+        if select and not (read.gate_names or read.growth_names):
+            raise LawfulError(
+                "bayes: select='horseshoe', and there are no covariates. Fix: name candidates in cluster_TIC= or "
+                "growth_TIC=, or leave select out."
+            )
         with jax.enable_x64(True):
-            model, problem, scaling = self._posed(read)
+            model, problem, scaling = problem_of(read, self.get_params())
+            check_origins(read, model)
             at = posed(problem, read, scaling.t_scale, model, priors, self.knot_bounds is not None)
             climbed = partial(climbed_for, at, model, self.n_starts, self.seed)
             result = sampled(one_key(key), at, model, method, settings, climbed, select == "horseshoe")
@@ -224,16 +230,24 @@ class TrajectoryMixture:
 
         Args:
             data: a frame, as for `fit`.
-            classes: the numbers.
+            classes: the numbers; the largest is looked at first, since it is the one that may be refused.
             key: a key of `jax.random`, or a seed.
             criteria: whether the mixtures are fitted, too.
             priors: as for `bayes`.
             settings: as for `bayes`, by name.
             columns: names of columns, as for `fit`.
+
+        Raises:
+            LawfulError: these are no numbers of classes, or the method gives no evidence; and what `bayes` raises.
         """
+        numbers = _numbers_of_classes(classes)
+        if (settings or {}).get("method", "smc") != "smc":
+            raise LawfulError(
+                f"compare_classes: method={(settings or {})['method']!r} gives no evidence. Fix: leave method out."
+            )
         evidence: dict[int, np.ndarray] = {}
         told: dict[int, dict[str, float]] = {}
-        for k in classes:
+        for k in sorted(numbers, reverse=True):
             model = type(self)(**{**self.get_params(), "n_classes": k, "reference": min(self.reference, k)})
             own = jax.random.fold_in(one_key(key), k)
             found = model.bayes(data, **columns, key=own, priors=priors, **(settings or {}))
@@ -241,56 +255,10 @@ class TrajectoryMixture:
             if criteria:
                 fit = model.fit(data, **columns)
                 told[k] = {"bic": fit.bic, "icl": fit.icl, "minus2ll": fit.minus2ll}
-        return ClassNumbers(evidence, told)
-
-    def _read(
-        self, data: Any, y_var: str, t_var: str, records: Any, id: str | None,
-        cluster: str | Sequence[str] | None, growth: str | Sequence[str] | None, center_time: str | None,
-        start: Any = None, TVC: str | Sequence[str] | None = (),
-    ) -> Measured:  # fmt: skip
-        """Check the settings, and read a frame."""
-        check_settings(self.get_params(), start is not None)
-        if (records is None) == (id is None):
-            raise LawfulError(
-                f"fit: records={records!r} and id={id!r}; expected one of them. Fix: give records= for wide data, one "
-                "row a person, or id= for long data, one row a measurement."
-            )
-        if y_var == t_var:
-            raise LawfulError(f"fit: y_var and t_var are both {y_var!r}. Fix: name the outcome and its time.")
-        cluster, growth, varying = (
-            names_of(given, what) for given, what in ((cluster, "cluster_TIC"), (growth, "growth_TIC"), (TVC, "TVC"))
-        )
-        if records is not None:
-            read = read_wide(data, y_var, t_var, records, cluster, growth, varying, center_time=center_time)
-        else:
-            read = read_long(data, str(id), y_var, t_var, cluster, growth, varying, center_time=center_time)
-        check_persons(read, self.n_classes)
-        return read
-
-    def _posed(self, read: Measured) -> tuple[Model, Problem, Scaling]:
-        """Say which mixture of which data, in standard units."""
-        model = Model(
-            curve_of(self.curveFun).name, self.n_classes, len(read.gate_names), len(read.growth_names),
-            bool(self.intrinsic), self.knot == "exact", self.covariate_density == "joint", len(read.varying_names),
-            read.y.shape[1] if read.varying_names else 0,
-        )  # fmt: skip
-        seen = panel(read.y, read.t, read.gate, read.growth, read.varying)
-        scaling = scaling_of(seen, model)
-        standard = standardised(seen, scaling)
-        times = read.t[np.isfinite(read.t)]
-        check_times(read, model.form, shaped=False)
-        low, high = map(float, np.quantile(times, INNER) if self.knot_bounds is None else self.knot_bounds)
-        if model.curve == "BLS" and not times.min() <= low < high <= times.max():
-            raise LawfulError(
-                f"TrajectoryMixture: knot_bounds=({low:g}, {high:g}), and times go from {times.min():g} to "
-                f"{times.max():g}. Fix: give bounds within these times, or leave them out."
-            )
-        bounds = Bounds(jnp.asarray(low / scaling.t_scale), jnp.asarray(high / scaling.t_scale))
-        width = PEER_WIDTH / scaling.t_scale if model.curve == "BLS" and model.intrinsic and not model.exact else 0.0
-        return model, Problem(standard, bounds, jnp.asarray(width, float)), scaling
+        return ClassNumbers({k: evidence[k] for k in numbers}, {k: told[k] for k in numbers if k in told})
 
     def _fitted(self, read: Measured, start: Any) -> TrajectoryFit:
-        model, problem, scaling = self._posed(read)
+        model, problem, scaling = problem_of(read, self.get_params())
         check_times(read, model.form, shaped=True)
         if start is not None:
             check_start(start, model)
@@ -303,3 +271,14 @@ class TrajectoryMixture:
         if found.degenerate[found.best]:
             warnings.warn("every start ended with a class of hardly anyone. Fix: take fewer classes.", stacklevel=3)
         return fit
+
+
+def _numbers_of_classes(classes: Any) -> list[int]:
+    """Read numbers of classes, each of which is asked for once."""
+    numbers = list(classes) if isinstance(classes, Iterable) and not isinstance(classes, str) else []
+    whole = all(isinstance(k, int | np.integer) and not isinstance(k, bool) and k > 0 for k in numbers)
+    if not numbers or not whole or len(set(numbers)) < len(numbers):
+        raise LawfulError(
+            f"compare_classes: classes={classes!r}, expected numbers of classes, each once. Fix: give range(1, 5), say."
+        )
+    return [int(k) for k in numbers]

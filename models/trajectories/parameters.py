@@ -48,7 +48,7 @@ class Parameters(NamedTuple):
 
     Attributes:
         gate: log odds of the classes (K, 1 + p_g), intercept first; the row of the reference class is 0.
-        mean: of the growth factors of the curve's basis where growth covariates are 0 (K, q).
+        mean: of the growth factors of the curve's basis where growth and time-varying covariates are 0 (K, q).
         shape: shape parameter (K, 1), or (K, 0) for curves that have none.
         slope: of growth factors on growth covariates (K, Q, p_e).
         chol: C with Psi = C C', the residual covariance of growth factors (K, Q, Q).

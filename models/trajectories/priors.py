@@ -14,15 +14,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 import lawful
+from lawful.errors import LawfulError
 
 from ..latent_classes.gates import zero_sum_gate
-from .parameters import Bounds, Model, Parameters
+from .parameters import Bounds, Model, Parameters, Varying
 from .selection import draw_scales, scales_of
 
-__all__ = ["Priors", "draw_parameters", "parameters_of", "sites_of"]
+__all__ = ["Priors", "draw_parameters", "parameters_of", "sites_of", "usable_priors"]
 
 INSIDE = 1e-2  # how far chains begin from an edge
 
@@ -41,8 +43,9 @@ class Priors(NamedTuple):
         shape_spread: the same for a person's own shape.
         concentration: of the LKJ law of correlations, of growth factors and of growth covariates.
         noise: scale of the half-normal residual SD.
-        effect: SD of the effect of a growth covariate, as a share of the scale of the factor's SD.
-        x_mean: SD of the mean of a growth covariate in a class, and
+        effect: SD of the effect of a growth covariate, as a share of the scale of the factor's SD, and of the direct
+            effect of a time-varying covariate.
+        x_mean: SD of the mean of a growth covariate in a class, or of a time-varying one at a wave, and
         x_spread: scale of its half-normal SD.
         gate: SD s of the gate: K coefficients have covariance s^2 (I - 11'/K), a contrast of two has SD 1.41 s.
         relevant: how many of the candidates are expected to matter, where covariates are selected, and
@@ -65,6 +68,28 @@ class Priors(NamedTuple):
     gate: Any = 1.0
     relevant: Any = 2.0
     slab: Any = 1.0
+
+
+def usable_priors(priors: Any = None) -> Priors:
+    """Give the scales of the priors, the usual ones for None.
+
+    Raises: LawfulError for something else than scales, or a scale that is no positive number.
+
+    >>> usable_priors().level
+    1.5
+    """
+    if priors is None:
+        return Priors()
+    if not isinstance(priors, Priors):
+        raise LawfulError(
+            f"bayes: priors={priors!r}, expected scales of priors. Fix: give Priors(level=1.0), say, with as many of "
+            f"{', '.join(Priors._fields)} as are to change."
+        )
+    for name, scale in zip(Priors._fields, priors, strict=True):
+        number = np.asarray(scale)
+        if number.shape or number.dtype.kind not in "iuf" or not 0 < number < np.inf:
+            raise LawfulError(f"bayes: priors.{name}={scale!r}, expected a positive number. Fix: give one.")
+    return priors
 
 
 def draw_parameters(model: Model, priors: Priors, knots: Bounds, selecting: int = 0) -> Parameters:
@@ -113,6 +138,8 @@ def draw_parameters(model: Model, priors: Priors, knots: Bounds, selecting: int 
             sites["x_spread"] = lawful.sample("x_spread", dist.HalfNormal(priors.x_spread * one).to_event(1))
             if p > 1:
                 sites["x_root"] = lawful.sample("x_root", dist.LKJCholesky(p, priors.concentration))
+        if model.p_varying:
+            sites |= _draw_varying(model, priors)
     return parameters_of(sites, model, knots)
 
 
@@ -139,9 +166,13 @@ def parameters_of(sites: Mapping[str, Any], model: Model, knots: Bounds) -> Para
     slope = sites.get("effect", jnp.zeros((*lead, model.n_factors, 0), dtype))
     if "effect_local" in sites:
         slope = slope * scales_of(sites, "effect")[..., None, None, :]
+    varying = None
+    if "direct" in sites:
+        none = jnp.zeros((*sites["direct"].shape, 0), dtype)
+        varying = Varying(sites["direct"], sites.get("v_mean", none), sites.get("v_spread", none))
     return Parameters(
         gate=jnp.swapaxes(gate, -1, -2), mean=sites["mean"], shape=shape, slope=slope, chol=chol,
-        noise=sites["noise"] ** 2, x_mean=x_mean, x_chol=x_chol,
+        noise=sites["noise"] ** 2, x_mean=x_mean, x_chol=x_chol, varying=varying,
     )  # fmt: skip
 
 
@@ -169,6 +200,22 @@ def sites_of(parameters: Parameters, model: Model, knots: Bounds) -> dict[str, j
         found["x_spread"], root = _split(parameters.x_chol)
         if model.p_growth > 1:
             found["x_root"] = root
+    if parameters.varying is not None:
+        found["direct"] = jnp.asarray(parameters.varying.effect)
+        if model.joint:
+            found["v_mean"] = jnp.asarray(parameters.varying.mean)
+            found["v_spread"] = jnp.maximum(parameters.varying.spread, INSIDE)
+    return found
+
+
+def _draw_varying(model: Model, priors: Priors) -> dict[str, jax.Array]:
+    """Draw what belongs to time-varying covariates: direct effects, and in the joint variant moments of each wave."""
+    effect = jnp.zeros(model.p_varying, jnp.result_type(float))
+    moments = jnp.zeros((model.p_varying, model.waves), effect.dtype)
+    found = {"direct": lawful.sample("direct", dist.Normal(effect, priors.effect).to_event(1))}
+    if model.joint:
+        found["v_mean"] = lawful.sample("v_mean", dist.Normal(moments, priors.x_mean).to_event(2))
+        found["v_spread"] = lawful.sample("v_spread", dist.HalfNormal(priors.x_spread + moments).to_event(2))
     return found
 
 

@@ -80,7 +80,7 @@ def standardised(panel: Panel, scaling: Scaling) -> Panel:
 def in_user_units(parameters: Parameters, model: Model, scaling: Scaling) -> Parameters:
     """Take parameters from standard units to the user's, the factors still those of the curve's basis.
 
-    Intercepts become those where growth covariates are 0, and the gate is that of covariates as they are.
+    Intercepts become those where covariates are 0, and the gate is that of covariates as they are.
     """
     form = model.form
     power = jnp.asarray(form.powers, jnp.result_type(float))

@@ -19,12 +19,12 @@ from .panels import panel
 from .reports import changes_of
 
 if TYPE_CHECKING:
-    from .results import TrajectoryFit
+    from .fitted import FittedMixture
 
 __all__ = ["scores_of"]
 
 
-def scores_of(fit: TrajectoryFit, mixed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def scores_of(fit: FittedMixture, mixed: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Give means and covariances of persons' growth factors.
 
     Args:

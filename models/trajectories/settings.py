@@ -29,7 +29,7 @@ FARTHEST = {"EXP": 10.0, "JB": 10.0, "QUAD": 100.0}  # from 0 to the nearest tim
 # left at the least rate of a start, and the columns 1, t and t^2 are alike but for 1e-8
 
 
-def check_settings(settings: Mapping[str, Any], started: bool) -> None:
+def check_settings(settings: Mapping[str, Any], started: bool = False) -> None:
     """Refuse settings that do not exist.
 
     Args:

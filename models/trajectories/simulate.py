@@ -25,7 +25,7 @@ __all__ = ["Design", "Drawn", "Simulated", "draw", "simulate_trajectories"]
 
 @dataclass(frozen=True)
 class Design:
-    """A condition of the study: two classes, two gate and two growth covariates.
+    """A condition of the study: classes, two of them by default, with two gate and two growth covariates.
 
     Args:
         curve: short name of the curve.
@@ -35,7 +35,8 @@ class Design:
         explained: share of the variance of each growth factor that covariates explain, by class; the second covariate's
             effect is 1.5 times the first's.
         noise: residual variance.
-        gate: log odds of the second class: intercept, and for each gate covariate.
+        gate: log odds of the second class against the first: intercept, and for each gate covariate; rows of these for
+            the second class and each further one.
         correlation: of the two covariates of a pair.
 
     >>> Design().growth[0].round(6).tolist()[0]  # effects on the first growth factor, class 1
@@ -48,7 +49,7 @@ class Design:
     spreads: Sequence[float] = (5.0, 1.0, 1.0)
     explained: Sequence[float] = (0.13, 0.26)
     noise: float = 1.0
-    gate: Sequence[float] = field(default=(0.0, float(np.log(1.5)), float(np.log(1.7))))
+    gate: Sequence[float] | Sequence[Sequence[float]] = field(default=(0.0, float(np.log(1.5)), float(np.log(1.7))))
     correlation: float = 0.3
 
     @property
@@ -63,14 +64,14 @@ class Design:
 
     @property
     def growth(self) -> np.ndarray:
-        """Effects of the growth covariates on the reported growth factors (2, q, 2)."""
+        """Effects of the growth covariates on the reported growth factors (K, q, 2)."""
         effect = np.array([1.0, 1.5])
         unit = np.sqrt(np.array(self.explained) / (effect @ self.covariance @ effect))
         return unit[:, None, None] * np.array(self.spreads)[None, :, None] * effect[None, None]
 
     @property
     def residual(self) -> np.ndarray:
-        """Residual covariance of the reported growth factors (2, q, q)."""
+        """Residual covariance of the reported growth factors (K, q, q)."""
         q = len(self.spreads)
         total = (0.7 * np.eye(q) + 0.3) * np.outer(self.spreads, self.spreads)
         return total[None] - self.growth @ self.covariance[None] @ np.swapaxes(self.growth, 1, 2)
@@ -80,15 +81,16 @@ class Design:
         """The truth in the user's units, growth factors in the curve's basis."""
         turn = np.stack([np.linalg.inv(np.asarray(self.form.reported(shape), float)) for shape in self.shapes])
         psi = turn @ self.residual @ np.swapaxes(turn, 1, 2)
+        k = len(self.factors)
         return Parameters(
-            gate=np.array([np.zeros(3), self.gate]),
+            gate=np.concatenate([np.zeros((1, 3)), np.atleast_2d(self.gate)]),
             mean=np.einsum("kab,kb->ka", turn, np.array(self.factors)),
             shape=np.array(self.shapes)[:, None],
             slope=turn @ self.growth,
             chol=np.linalg.cholesky(psi),
-            noise=np.full(2, self.noise),
-            x_mean=np.zeros((2, 2)),
-            x_chol=np.tile(np.linalg.cholesky(self.covariance), (2, 1, 1)),
+            noise=np.full(k, self.noise),
+            x_mean=np.zeros((k, 2)),
+            x_chol=np.tile(np.linalg.cholesky(self.covariance), (k, 1, 1)),
         )
 
 
@@ -120,7 +122,7 @@ def simulate_trajectories(
     gate = _normals(keys[0], (n, 2)) @ np.linalg.cholesky(design.covariance).T
     t = np.tile(np.arange(float(waves)), (n, 1))
     t[:, 1:-1] += np.asarray(jax.random.uniform(keys[1], (n, waves - 2), minval=-0.25, maxval=0.25))
-    drawn = draw(keys[2], design.parameters, Model(design.curve, 2, 2, 2), t, gate)
+    drawn = draw(keys[2], design.parameters, Model(design.curve, len(design.factors), 2, 2), t, gate)
     gone = np.asarray(jax.random.uniform(keys[3], t.shape)) < missing
     gone[:, 0] = False
     y = np.where(gone, np.nan, drawn.y)

@@ -35,7 +35,7 @@ class Drawn(NamedTuple):
 def plot_curves(fit: TrajectoryFit, times: Any = None, bootstrap: Bootstrap | None = None, ax: Any = None) -> Any:
     """Show the curve of each class with its 95 % band, and its knot with its 95 % interval.
 
-    Curves are those where growth covariates are 0. Wald's bands and intervals are too narrow near a knot, and missing
+    Curves are those where covariates are 0. Wald's bands and intervals are too narrow near a knot, and missing
     where errors were refused; those of the bootstrap are neither.
 
     Args:
@@ -49,7 +49,7 @@ def plot_curves(fit: TrajectoryFit, times: Any = None, bootstrap: Bootstrap | No
     times = over_observed(fit.data) if times is None else np.asarray(times, float)
     lower, upper = fit.bands(times, bootstrap=bootstrap)
     drawn = Drawn(times, fit.curves(times), lower, upper, fit.class_sizes, _knots(fit, bootstrap))
-    return draw_curves(drawn, fit.data, bool(fit.model.p_growth), axes_or_new(ax))
+    return draw_curves(drawn, fit.data, bool(fit.model.p_growth or fit.model.p_varying), axes_or_new(ax))
 
 
 def plot_persons(fit: TrajectoryFit, most: int = 200, seed: int = 0, ax: Any = None) -> Any:
@@ -93,7 +93,7 @@ def draw_curves(drawn: Drawn, data: Measured, covariates: bool, ax: Any) -> Any:
             ax.plot([], [], "o", color="0.3", label="knot, 95 % interval")
         if not sure.all():
             ax.plot([], [], "o", color="0.3", markerfacecolor="white", label="knot on a kink or bound: no interval")
-    where = " where growth covariates are 0" if covariates else ""
+    where = " where covariates are 0" if covariates else ""
     ax.set(xlabel=data.t_name, ylabel=data.y_name, title=f"Curves of classes{where}")
     ax.legend(frameon=False)
     return ax

@@ -44,7 +44,7 @@ class PosteriorPlots:
             knots = np.quantile(draws, [0.5, 0.025, 0.975], axis=0).T
         sizes = own.sizes.mean(axis=(0, 1))
         drawn = Drawn(times, found[..., 0], found[..., 1], found[..., 2], sizes, knots)
-        return draw_curves(drawn, own.data, bool(own.model.p_growth), axes_or_new(ax))
+        return draw_curves(drawn, own.data, bool(own.model.p_growth or own.model.p_varying), axes_or_new(ax))
 
     def persons(self, most: int = 200, seed: int = 0, ax: Any = None) -> Any:
         """Show what was measured of persons, coloured by the posterior means of their memberships."""

@@ -78,3 +78,5 @@ def test_experts_get_names_and_what_has_none_does_not_ask_for_them():
 def test_data_without_spread_are_refused():
     with pytest.raises(LawfulError, match="one of them has none. Fix"):
         posterior_of(np.ones((5, 1)), np.arange(5.0), 1, key=0)
+    with pytest.raises(LawfulError, match="all answers are 1.0"):
+        posterior_of(np.arange(5.0)[:, None], np.ones(5), 1, key=0)

@@ -121,6 +121,18 @@ def test_the_step_of_the_gate_is_that_of_newton():
     assert not np.any(found[-1])
 
 
+def test_a_step_of_the_gate_that_goes_too_far_is_shortened():
+    """From weights near 0 and 1 Newton's step is ten times too long: it is halved, not given up."""
+    start = Experts(jnp.array([[0.0, 5.0], [0.0, 0.0]]), jnp.array([[0.0, 0.0], [0.0, 10.0]]), jnp.ones(2))
+    rows = rows_of(jnp.repeat(jnp.arange(2.0), 4)[:, None], jnp.tile(jnp.array([-1.0, 1.0, 9.0, 11.0]), 2))
+    state = begin(start, rows)
+    experts = experts_step(start, state.sums, LIMITS)
+    whole = experts._replace(gate=experts.gate + gate_direction(experts, state.sums, LIMITS))
+    assert sums_of(whole, rows).log_likelihood < state.sums.log_likelihood
+    found = jax.jit(iterate)(state, rows, LIMITS)
+    assert found.gain > 1 and 0 < found.length < 1 and found.experts.gate[0, 1] < 5.0
+
+
 def test_weights_of_rows_count_as_repetitions():
     x, y, rng = data(5, n=20)
     counts = rng.integers(1, 4, 20)

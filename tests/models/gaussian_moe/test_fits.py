@@ -9,9 +9,9 @@ import pytest
 
 from lawful.errors import LawfulError, ObservationError
 from lawful.models.gaussian_moe import Gate, GaussianMoE, Mixture, Parameters, Settings, fit_from, fit_top_one
-from lawful.models.gaussian_moe.parameters import permuted, rescaled, shifted
-from lawful.models.gaussian_moe.starts import near_truth, perturbed_gate
-from tests.models.gaussian_moe.cases import TRUTH
+from lawful.models.gaussian_moe.parameters import Units, permuted, rescaled, shifted, standardised
+from lawful.models.gaussian_moe.starts import near_truth, perturbed_gate, random_start
+from tests.models.gaussian_moe.cases import TRUTH, random_parameters
 
 
 def drawn(n, gate=Gate(), truth=TRUTH, seed=0):
@@ -108,6 +108,56 @@ def test_the_exact_solver_finds_the_best_of_all_cuts(seed):
     assert -found.beta0[0] == pytest.approx(boundary, rel=1e-12)
     np.testing.assert_allclose(np.stack([found.a[:, 0], found.b, found.nu], axis=1), lines, rtol=1e-8)
     assert value == pytest.approx(likelihood(Gate("topk", top_k=1), found, x, y), rel=1e-10)
+
+
+def test_single_precision_finds_the_cut_of_double_precision():
+    """Sums from the left alone leave few rows on the right with nothing but rounding, and a cut at them wins."""
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(size=4000), 100 * rng.normal(size=4000)
+    y[np.argsort(x)[-8:]] *= 1e-3
+    exact = float(fit_top_one(jnp.asarray(x), jnp.asarray(y))[1])
+    with jax.enable_x64(False):
+        found = float(fit_top_one(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32))[1])
+    assert found == pytest.approx(exact, rel=1e-4)
+
+
+def test_rows_that_no_boundary_cuts_have_no_likelihood():
+    assert fit_top_one(jnp.zeros(9), jnp.arange(9.0))[1] == -jnp.inf
+
+
+def test_random_starts_are_the_same_mixture_in_other_units():
+    """Years are no other start than their distance from the mean: gates are almost even wherever covariates lie."""
+    key = jax.random.key(0)
+    x, y = drawn(40)
+    told = random_start(key, x, y, 3)
+    other = random_start(key, 2000 + 10 * x, 3 - 7 * y, 3)
+    moved = Units(jnp.full(1, 2000.0), jnp.full(1, 10.0), jnp.array(3.0), jnp.array(7.0))
+    back = standardised(other, moved)
+    np.testing.assert_allclose(back.beta1, told.beta1, rtol=1e-10)
+    np.testing.assert_allclose(back.beta0, told.beta0, atol=1e-9)
+    assert np.ptp(Mixture(Gate(), other).weights(2000 + 10 * x), axis=1).max() < 0.7
+
+
+def test_a_gate_that_selects_all_experts_is_fitted_as_the_softmax():
+    x, y = drawn(200)
+    one, other = (fit(gate, TRUTH, x, y) for gate in (Gate("topk", top_k=2), Gate()))
+    assert one.log_likelihood == other.log_likelihood and one.steps == other.steps and one.slope < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("gate", "k", "count"), [("softmax", 3, 18), ("softmax", 1, 4), ("activated", 3, 21), ("activated", 1, 4)]
+)
+def test_parameters_are_counted(gate, k, count):
+    """Two covariates: two slopes, an intercept and a variance an expert; one expert has no gate."""
+    model = GaussianMoE(k, gate)
+    model.mixture_ = Mixture(Gate(gate), random_parameters(np.random.default_rng(0), k, 2))
+    assert model.n_parameters == count
+
+
+def test_a_gate_that_ranks_by_slopes_is_not_solved_by_boundaries():
+    """Its boundary is at 0 whatever the intercepts are, so that the exact solver's would not be its own."""
+    assert GaussianMoE(2, "topk", top_k=1).exactly_solved
+    assert not GaussianMoE(2, "topk", top_k=1, selection="slope").exactly_solved
 
 
 def test_equal_covariates_stay_on_one_side():

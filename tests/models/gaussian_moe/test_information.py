@@ -92,6 +92,17 @@ def test_the_distance_of_two_normals_is_its_closed_form():
     assert hellinger(Mixture(Gate(), one), Mixture(Gate(), other), grid=grid) == pytest.approx(w @ exact, rel=1e-9)
 
 
+def test_densities_that_do_not_meet_are_at_distance_1():
+    """The grid is that of the truth, and what the other law has beyond it counts."""
+    near, far, wide = (
+        Mixture(Gate(), Parameters.of([0.0], [0.0], [0.0], [b], [nu])) for b, nu in ((0, 1), (1e3, 1), (0, 1e4))
+    )
+    assert hellinger(far, near) == pytest.approx(1, abs=1e-9)
+    exact = np.sqrt(1 - np.sqrt(2 * 100 / (1 + 1e4)))
+    assert hellinger(near, wide) == pytest.approx(exact, rel=1e-6)
+    assert hellinger(wide, near) == pytest.approx(exact, rel=1e-3)
+
+
 def test_the_distance_is_0_for_equal_densities_and_does_not_depend_on_the_step():
     truth, x = MIXTURES["plain"], np.array([[0.2], [0.33], [0.7]])
     other = Mixture(Gate(), TRUTH._replace(b=TRUTH.b + 0.05))

@@ -20,7 +20,7 @@ def test_a_replication_is_a_function_of_its_own_numbers():
     whole = list(measured(0, HARD, TOP_1, 60, range(3)))
     for one, other in zip(measured(0, HARD, TOP_1, 60, [2, 0]), [whole[2], whole[0]], strict=True):
         assert one == pytest.approx(other, nan_ok=True)
-    assert next(measured(1, HARD, TOP_1, 60, [0]))["loss"] != whole[0]["loss"]
+    assert next(measured(1, HARD, TOP_1, 60, [0]))["unit_loss"] != whole[0]["unit_loss"]
 
 
 def test_errors_fall_at_the_rates_of_theory_where_the_fit_is_exact():

@@ -25,15 +25,20 @@ def near(rng, truth, size, order=None):
     return Parameters.of(*moved, np.asarray(told.nu) + abs(noise[4]))
 
 
-def by_hand(fit, truth, t1, t0, powers, top_k=None):
-    """The definition, expert by expert, for one covariate."""
-    fit, truth = (Parameters(*(np.asarray(v) for v in p)) for p in (fit, truth))
+def cells_by_hand(fit, truth, t1):
+    """Which fitted experts, shifted, are nearest to each true one; and what experts are compared by."""
     rows = lambda p, i: np.array([p.beta1[i, 0], p.a[i, 0], p.b[i], p.nu[i]], float)
     theirs = [rows(truth, j) for j in range(truth.n_experts)]
     cells = [[] for _ in theirs]
     for i in range(fit.n_experts):
         own = rows(fit, i) + [t1, 0, 0, 0]
         cells[int(np.argmin([np.linalg.norm(own - each) for each in theirs]))].append((i, own))
+    return cells, theirs
+
+
+def by_hand(fit, truth, t1, t0, powers, top_k=None):
+    """The definition, expert by expert, for one covariate."""
+    cells, theirs = cells_by_hand(fit, truth, t1)
     terms = []
     for j, inside in enumerate(cells):
         r = powers[len(inside)] if len(inside) else 1
@@ -78,6 +83,37 @@ def test_the_loss_of_a_split_expert_has_the_powers_of_its_cell(seed):
     assert found.loss == pytest.approx(by_hand(fit, truth, shift1, shift0, {1: 1, 2: 4}), rel=1e-10)
     near_by = [by_hand(fit, truth, shift1 + s, shift0, {1: 1, 2: 4}) for s in np.linspace(-0.05, 0.05, 21)]
     assert found.loss <= min(near_by) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("kind", "order", "top_k"), [("exact", [0, 1], None), ("exact", [0, 1], 1), ("over", [0, 1, 1], None)]
+)
+@settings(max_examples=12)
+@seeds
+def test_no_shift_of_a_grid_has_a_smaller_loss(kind, order, top_k, seed):
+    """Fits far from the truth, whose cells change with the shift: against the definition with its cells."""
+    rng = np.random.default_rng(seed)
+    truth = Parameters.of(
+        2 * rng.normal(size=2), rng.normal(size=2), rng.normal(size=2), rng.normal(size=2), [0.1, 0.6]
+    )
+    fit, powers = near(rng, truth, 1.0, order), {1: 1, 2: 4, 3: 6} if kind == "over" else dict.fromkeys((1, 2), 1)
+    fit, truth = (jax.tree.map(np.asarray, p) for p in (fit, truth))
+    found = align(fit, Mixture(Gate("topk", top_k=top_k), truth) if top_k else truth, kind)
+    t1, t0 = (float(np.ravel(getattr(found.parameters, v) - getattr(fit, v))[0]) for v in ("beta1", "beta0"))
+    assert found.loss == pytest.approx(by_hand(fit, truth, t1, t0, powers, top_k), rel=1e-9)
+    for t1 in np.linspace(-8, 8, 65):
+        masses = [[float(fit.beta0[i]) for i, _ in inside] for inside in cells_by_hand(fit, truth, t1)[0]]
+        matches = [float(truth.beta0[j]) - np.logaddexp.reduce(each) for j, each in enumerate(masses) if each]
+        # Below the least of these every fitted expert vanishes, which is no alignment.
+        for t0 in np.linspace(min(matches), max(matches), 9):
+            assert found.loss <= by_hand(fit, truth, t1, t0, powers, top_k) * (1 + 1e-9)
+
+
+def test_matched_experts_have_the_order_of_the_truth():
+    other = permuted(shifted(TRUTH, np.ones(1), 2.0), [1, 0])
+    matched = align(other, TRUTH).matched
+    for one, told in zip(matched, TRUTH):
+        np.testing.assert_allclose(one, told, atol=1e-12)
 
 
 @pytest.mark.parametrize("weights", ["gate", "unit"])

@@ -106,3 +106,16 @@ def test_memberships_of_one_draw_need_their_axis():
         relabelled(draws()[0])
     with pytest.raises(LawfulError, match="13 classes"):
         occupied_classes(np.full((1, 2, 13), 1 / 13))
+    with pytest.raises(LawfulError, match="10001 persons.*Fix"):
+        co_membership(np.ones((1, 10_001, 1)))
+
+
+def test_an_evidence_that_is_not_known_is_no_best_and_an_unknown_criterion_is_refused():
+    numbers = ClassNumbers({1: np.array([np.nan]), 2: np.array([-5.0]), 3: np.array([-5.0])}, {1: {"bic": 3.0}})
+    assert numbers.best == 2
+    np.testing.assert_allclose(numbers.table.probability, [np.nan, 0.5, 0.5])
+    none = ClassNumbers({1: np.array([-np.inf]), 2: np.array([np.nan])}, {})
+    assert np.isnan(none.table.probability).all()
+    for each in (numbers, none):
+        with pytest.raises(LawfulError, match="no criterion 'aic'; there are .*Fix"):
+            each.best_by("aic")

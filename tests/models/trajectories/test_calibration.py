@@ -4,6 +4,8 @@ The reduced design: straight lines, 150 persons, 5 waves at times of their own. 
 normals that shares no code with the density.
 """
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,6 +118,12 @@ def test_t11_posterior_of_the_demonstration_data_is_about_the_estimate(demo):
     size = np.abs(away)
     print(f"mean {size.mean():.2f}, largest {size.max():.2f}, above a quarter {np.sum(size > 0.25)} of {len(size)}")
     assert size.mean() < 0.2 and np.mean(size <= 0.25) > 0.75 and size.max() < 0.6
+    halved = replace(found, at=found.at._replace(width=0.5 * found.at.width))  # the same draws, weighted anew
+    ratio = (halved.log_likelihood - found.log_likelihood).sum(axis=2).reshape(-1)
+    values, weight = found.values.reshape(len(ratio), -1), np.exp(ratio - ratio.max())
+    moved = np.abs(weight @ values / weight.sum() - values.mean(axis=0)) / values.std(axis=0)
+    print(f"half the smoothing of kinks moves means by {moved.max():.3f} SD at most")
+    assert moved.max() < 0.05
     assert found.occupied()[1] > 0.999 and found.names.divergence < 0.1  # no bimodal marginal: draws agree on classes
 
 

@@ -29,6 +29,21 @@ def test_the_default_design_is_that_of_the_demonstration():
     np.testing.assert_allclose(found.chol, design.residual, rtol=1e-9, atol=1e-12)
 
 
+def test_a_design_may_have_three_classes_whose_sizes_follow_the_gate():
+    """4,000 persons: shares of classes within six standard errors of the mean of the gate."""
+    rows = ((0.3, 0.4, 0.5), (-0.3, -0.5, 0.3))
+    factors, shapes = ((100.0, -5.0, -2.6), (100.0, -5.0, -3.8), (92.0, -4.0, -2.0)), (3.5, 5.5, 4.5)
+    design = Design(factors=factors, shapes=shapes, explained=(0.13, 0.26, 0.2), gate=rows)
+    assert [len(leaf) for leaf in design.parameters if leaf is not None] == [3] * 8
+    data, labels = simulate_trajectories(jax.random.key(2), n=4000, waves=3, design=design)
+    gate = np.stack([np.ones(4000), data["gx1"], data["gx2"]], axis=1)
+    odds = np.exp(gate @ np.array([(0.0, 0.0, 0.0), *rows]).T)
+    expected = (odds / odds.sum(axis=1, keepdims=True)).mean(axis=0)
+    shares = np.bincount(labels, minlength=4)[1:] / 4000
+    np.testing.assert_allclose(shares, expected, atol=6 * 0.5 / 4000**0.5)
+    assert np.ptp(expected) > 0.15 and abs(data["Y1"][labels == 3].mean() - 92) < 1.5
+
+
 @pytest.mark.reference
 def test_the_density_at_the_truth_of_the_demonstration_is_the_published_one(demo):
     y, t = (np.stack([demo[f"{name}{j}"] for j in range(1, 11)], axis=1) for name in "YT")
