@@ -8,7 +8,8 @@ import pytest
 
 from lawful import inference
 from lawful.errors import LawfulError
-from lawful.models.trajectories import TrajectoryMixture, checked, replicated
+from lawful.inference.collect import from_chains
+from lawful.models.trajectories import TrajectoryMixture, bayes, checked, replicated
 from lawful.models.trajectories.bayes import posterior_program
 
 SMALL = {"particles": 128, "runs": 2, "leapfrogs": 4}
@@ -119,6 +120,22 @@ def test_a_second_data_set_of_the_same_shape_finds_its_program_compiled(fitted):
     again = TrajectoryMixture(2, "LIN").bayes(data, **WIDE, key=1, **SMALL)
     assert _tempered.cache_info().currsize == before
     assert again.result.form is found.result.form
+
+
+def test_chains_begin_at_the_best_optimum_of_the_penalised_likelihood(monkeypatch):
+    """Each has its own start, whatever a search called the classes there; the chains themselves stay away."""
+
+    class Plan:
+        def __call__(self, key, at):
+            return from_chains({name: np.repeat(np.asarray(x)[:, None], 4, axis=1) for name, x in self.init.items()})
+
+    shared = Plan()
+    monkeypatch.setattr(bayes, "_chains", lambda *_, **__: shared)
+    model = TrajectoryMixture(2, "LIN", penalty="weak", n_starts=4)
+    found = model.bayes(lines()[0], **WIDE, key=0, method="nuts", chains=3)
+    assert found.shape == (3, 4) and not hasattr(shared, "init")  # what is compiled is shared, starts are not
+    at = found.log_likelihood[:, 0].sum(axis=1)
+    np.testing.assert_allclose(at, -0.5 * model.fit(lines()[0], **WIDE).minus2ll, atol=0.3)
 
 
 @pytest.mark.parametrize(

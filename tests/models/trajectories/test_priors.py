@@ -8,7 +8,16 @@ from scipy import stats
 
 import lawful
 from lawful import handlers
-from lawful.models.trajectories import Bounds, Model, Priors, draw_parameters, panel, parameters_of, sites_of
+from lawful.models.trajectories import (
+    Bounds,
+    Model,
+    Priors,
+    draw_parameters,
+    log_likelihood_by_person,
+    panel,
+    parameters_of,
+    sites_of,
+)
 from lawful.models.trajectories.bayes import Posed, posterior_program
 
 from . import truth
@@ -112,7 +121,7 @@ def test_sites_and_parameters_are_one_another_s_inverse(model):
         np.testing.assert_allclose(one, two, rtol=0.05, atol=0.02)  # edges are moved inside by a hundredth
 
 
-def test_posterior_density_is_the_same_under_every_naming_of_the_classes():
+def test_posterior_density_is_prior_times_likelihood_and_the_same_under_every_naming_of_the_classes():
     """The law behind all summaries: classes are exchangeable in the prior, the gate included, and in the likelihood."""
     arrays, seen, _ = truth.case(FULL, n=5)
     del arrays
@@ -124,6 +133,10 @@ def test_posterior_density_is_the_same_under_every_naming_of_the_classes():
     density = jax.jit(lambda values: handlers.log_density(program, values)(at))
     one, two = (float(density(values)) for values in (sites, moved))
     assert one == pytest.approx(two, rel=1e-12) and np.isfinite(one)
+    terms = handlers.trace(handlers.replay(draw_parameters, sites))
+    prior = sum(float(term) for term in jax.jit(lambda: terms(FULL, at.priors, KNOTS).log_probs)().values())
+    wide = jax.tree.map(lambda leaf: leaf[..., None], parameters_of(jax.tree.map(jnp.asarray, sites), FULL, KNOTS))
+    assert one == pytest.approx(prior + float(log_likelihood_by_person(wide, seen, FULL, 0.01).sum()), rel=1e-12)
     raised = sites | {"noise": sites["noise"][order]}  # a renaming of some sites alone is another point
     assert abs(float(density(raised)) - one) > 1e-3
 
