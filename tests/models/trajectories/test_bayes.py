@@ -9,7 +9,7 @@ import pytest
 from lawful import inference
 from lawful.errors import LawfulError
 from lawful.inference.collect import from_chains
-from lawful.models.trajectories import TrajectoryMixture, bayes, checked, replicated
+from lawful.models.trajectories import TrajectoryMixture, bayes, checked, estimator, replicated
 from lawful.models.trajectories.bayes import posterior_program
 
 SMALL = {"particles": 128, "runs": 2, "leapfrogs": 4}
@@ -122,16 +122,24 @@ def test_a_second_data_set_of_the_same_shape_finds_its_program_compiled(fitted):
     assert again.result.form is found.result.form
 
 
-def test_chains_begin_at_the_best_optimum_of_the_penalised_likelihood(monkeypatch):
-    """Each has its own start, whatever a search called the classes there; the chains themselves stay away."""
+def test_chains_begin_at_the_best_regular_optimum_of_the_penalised_likelihood(monkeypatch):
+    """Not where a climb ended lower, at no number or with a class of hardly anyone. The chains themselves stay away."""
 
     class Plan:
         def __call__(self, key, at):
             return from_chains({name: np.repeat(np.asarray(x)[:, None], 4, axis=1) for name, x in self.init.items()})
 
-    shared = Plan()
+    def spoiled(*args):
+        found = climbed(*args)
+        free, value, degenerate = (np.array(each) for each in (found.free, found.value, found.degenerate))
+        free[:3] += 1.0
+        value[:3], degenerate[2] = [value.max() - 40.0, np.nan, value.max() + 9.0], True
+        return replace(found, free=free, value=value, degenerate=degenerate)
+
+    shared, climbed = Plan(), bayes.climbed_for
     monkeypatch.setattr(bayes, "_chains", lambda *_, **__: shared)
-    model = TrajectoryMixture(2, "LIN", penalty="weak", n_starts=4)
+    monkeypatch.setattr(estimator, "climbed_for", spoiled)
+    model = TrajectoryMixture(2, "LIN", penalty="weak", n_starts=6)
     found = model.bayes(lines()[0], **WIDE, key=0, method="nuts", chains=3)
     assert found.shape == (3, 4) and not hasattr(shared, "init")  # what is compiled is shared, starts are not
     at = found.log_likelihood[:, 0].sum(axis=1)
