@@ -1,9 +1,9 @@
 """The shift of the gates, and the cells, at which a fit is nearest to the truth.
 
 Law: given the cells the best shift of slopes t1 minimises a convex function that does not depend on t0; given both, the
-loss is piecewise linear in e^{t0}, and is least where it bends. Cells are those of the shifted fit, and the shift that
-is kept has the least loss of all that were looked at: of one covariate these are the best shift of every set of cells
-that was met, and both sides of every place where an expert changes its cell.
+loss is piecewise linear in e^{t0}, and is least where it bends. Cells are those of the shifted fit. The shift that is
+kept leaves the fewest cells empty, and has the least loss of all that were looked at: of one covariate these are the
+best shift of every set of cells that was met, and both sides of every place where an expert changes its cell.
 """
 
 from __future__ import annotations
@@ -74,11 +74,20 @@ def aligned(fit: Parameters, true: Parameters, gate: Gate, kind: str, weights: s
             f"voronoi_loss: a cell has {np.bincount(_cells(fit, true)).max()} experts, and the rates of more than "
             "three are not known. Fix: fit fewer experts, or give kind='exact'."
         )
-    best = min(found, key=lambda a: a.loss)
+    best = min(found, key=_order)
     if gate.linear and top_k is not None and top_k < len(true.b):  # a largest sum over subsets bends elsewhere as well
-        start = (best.parameters.beta1 - fit.beta1)[0]
-        minimize(lambda t1: getattr(look(t1), "loss", np.inf), start, method="Nelder-Mead", options={"xatol": 1e-9})
-    return min(found, key=lambda a: a.loss)
+
+        def loss(t1: np.ndarray) -> float:
+            here = look(t1)
+            return np.inf if here is None or _order(here)[0] > _order(best)[0] else here.loss
+
+        minimize(loss, (best.parameters.beta1 - fit.beta1)[0], method="Nelder-Mead", options={"xatol": 1e-9})
+    return min(found, key=_order)
+
+
+def _order(alignment: Alignment) -> tuple[int, float]:
+    """Prefer fewer empty cells, then the least loss: where a heavy expert has none, a fit may all but vanish."""
+    return len(alignment.terms) - len(set(alignment.cells.tolist())), alignment.loss
 
 
 def _first_shifts(fit: Parameters, true: Parameters) -> list[np.ndarray]:
@@ -116,7 +125,9 @@ def _offset(
         terms = spent + (filled == 0)
         return Alignment(fit._replace(beta0=fit.beta0 + matches[0]), cells, terms, _largest(terms, top_k))
     mass = np.exp(true.beta0)
-    offsets = matches if top_k is None else matches + _crossings(spent, filled, mass)
+    offsets = list(matches)
+    if top_k is not None:  # below all matches every fitted expert vanishes, which is no alignment
+        offsets += [t0 for t0 in _crossings(spent, filled, mass) if min(matches) < t0 < max(matches)]
     tried = [np.exp(t0) * spent + mass * np.abs(np.expm1(t0 + np.array(log_masses) - true.beta0)) for t0 in offsets]
     best = int(np.argmin([_largest(terms, top_k) for terms in tried]))
     return Alignment(fit._replace(beta0=fit.beta0 + offsets[best]), cells, tried[best], _largest(tried[best], top_k))

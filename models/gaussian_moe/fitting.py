@@ -40,7 +40,8 @@ class Settings(NamedTuple):
         bound: largest norm of a row of beta1.
         em_gain: least gain of log likelihood of an iteration of EM that is worth another.
         em_most: largest number of iterations of EM.
-        slope: length of the gradient of the mean log density at which Newton's method stops.
+        slope: length of the gradient of the mean log density at which Newton's method stops; at least 100 roundings
+            of the precision in use, below which no gradient is known.
         newton_most: largest number of its steps; 0 for EM alone.
     """
 
@@ -154,7 +155,8 @@ def fit_from(
         allowed = allowed_by(gate, settings.bound, k, d)
         evaluate = derivatives(reduced, rows, settings.floor, k)
         theta = allowed(coordinates(reduced, inside, settings.floor))
-        end = ascend(evaluate, theta, tol=settings.slope, most=settings.newton_most, allowed=allowed)
+        tol = jnp.maximum(settings.slope, 100 * jnp.finfo(x.dtype).eps)
+        end = ascend(evaluate, theta, tol=tol, most=settings.newton_most, allowed=allowed)
         inside = parameters_at(reduced, end.theta, settings.floor, k, d)
         value, steps, converged = end.local.value * len(y), end.iterations, end.converged
         slope = jnp.sqrt(jnp.sum(end.local.slope**2))

@@ -36,6 +36,17 @@ def test_a_finished_fit_has_no_gradient_and_the_likelihood_that_it_tells():
     assert max(float(jnp.abs(v).max()) for v in slope[:4]) < 1e-5
 
 
+def test_a_fit_in_single_precision_is_finished_too():
+    """Its gradient is known to about 1e-6, which is longer than it is asked to be."""
+    x, y = drawn(200)
+    exact = likelihood(Gate(), fit(Gate(), TRUTH, x, y).parameters, x, y)
+    with jax.enable_x64(False):
+        single = jax.tree.map(lambda v: jnp.asarray(np.asarray(v), jnp.float32), (TRUTH, x, y))
+        found = fit(Gate(), *single)
+    assert found.converged and found.log_likelihood.dtype == jnp.float32
+    assert float(found.log_likelihood) == pytest.approx(exact, abs=0.01)
+
+
 def test_over_specified_fits_are_finished_where_em_creeps():
     """Thirty iterations of EM leave a gradient; Newton's method ends it, with a larger likelihood."""
     x, y = drawn(400)

@@ -103,10 +103,20 @@ def test_no_shift_of_a_grid_has_a_smaller_loss(kind, order, top_k, seed):
     assert found.loss == pytest.approx(by_hand(fit, truth, t1, t0, powers, top_k), rel=1e-9)
     for t1 in np.linspace(-8, 8, 65):
         masses = [[float(fit.beta0[i]) for i, _ in inside] for inside in cells_by_hand(fit, truth, t1)[0]]
+        empty, least = sum(not each for each in masses), 2 - len(set(found.cells.tolist()))
+        assert least <= empty
+        if empty > least:
+            continue
         matches = [float(truth.beta0[j]) - np.logaddexp.reduce(each) for j, each in enumerate(masses) if each]
         # Below the least of these every fitted expert vanishes, which is no alignment.
         for t0 in np.linspace(min(matches), max(matches), 9):
             assert found.loss <= by_hand(fit, truth, t1, t0, powers, top_k) * (1 + 1e-9)
+
+
+def test_a_fit_does_not_vanish_to_lower_the_loss_of_a_top_1_gate():
+    """With a mean error of 1.5 in the heavy expert, weights of 0 would cost its mass alone, which is 1."""
+    fit = TRUTH._replace(b=TRUTH.b + np.array([0.0, 1.5]))
+    assert voronoi_loss(fit, Mixture(Gate("topk", top_k=1), TRUTH)) == pytest.approx(1.5, rel=1e-9)
 
 
 def test_matched_experts_have_the_order_of_the_truth():
