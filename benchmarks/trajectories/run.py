@@ -96,7 +96,7 @@ def scale(persons: int, starts: int) -> Iterator[Measured]:
     yield Measured("  peak memory", peak, 4 * 1024 if whole else None, "MiB")
     told, assigned = at_the_truth(fit)
     yield Measured("  -2LL", fit.minus2ll, unit="")
-    yield Measured("  less that of the true parameters", fit.minus2ll - told, 0.0, "")
+    yield Measured("  less that of the true parameters", fit.minus2ll - told, 0.0 if whole else None, "")
     yield Measured("  persons told apart wrongly", 1 - fit.accuracy(labels), None, "")
     yield Measured("  by the rule with the true parameters", float(np.mean(assigned != labels)), None, "")
 

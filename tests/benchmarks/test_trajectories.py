@@ -27,5 +27,6 @@ def test_the_fit_of_three_classes_is_better_than_the_truth_and_as_accurate(capsy
     assert run.main(["scale", "--here", "--persons", "600", "--starts", "8"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("600 persons, 3 classes, 72 parameters, 8 starts") and len(told) == 7
-    found, best = (float(line.split()[-1]) for line in told[5:])
+    less, found, best = (float(line.split()[-1]) for line in told[4:])
+    assert "less that of the true parameters" in told[4] and less < 0
     assert 0.05 < best < found < best + 0.1
