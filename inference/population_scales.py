@@ -60,12 +60,17 @@ def exchangeable_parts(frame: Frame, plate: str, name: str) -> tuple[Exchangeabl
     found: list[Exchangeable] = []
     size, start = None, 0
     for choice in frame.choices:
+        own = getattr(_distribution(choice.law), "exchangeable_axis", None)
         size = next((each.size for each in choice.frames if each.name == plate), size)
+        size = choice.full_shape[own] if own is not None else size
     for number, (choice, shape) in enumerate(zip(frame.choices, frame.shapes, strict=True)):
         batch = len(choice.loops) + len(getattr(choice.law, "units", ()))
         dims = [each.dim for each in choice.frames if each.name == plate]
+        own = getattr(_distribution(choice.law), "exchangeable_axis", None)
         if dims:
             found.append(Exchangeable(start, shape, batch + dims[0], number))
+        elif own is not None and choice.full_shape[own] == size:
+            found.append(Exchangeable(start, shape, own, number))
         elif choice.full_shape and choice.full_shape[-1] == size and _sums_to_zero(choice.law):
             found.append(Exchangeable(start, shape, None, number))
         start += math.prod(shape)
@@ -80,13 +85,19 @@ def exchangeable_parts(frame: Frame, plate: str, name: str) -> tuple[Exchangeabl
 
 def _sums_to_zero(law: Any) -> bool:
     """Tell a site whose last axis sums to zero."""
+    distribution = _distribution(law)
+    return isinstance(distribution, dist.ZeroSumNormal) and len(distribution.event_shape) == 1
+
+
+def _distribution(law: Any) -> Any:
+    """Give a distribution of the kind of a law, whose parameters mean nothing; None where there is none."""
     tree = getattr(getattr(law, "base", law), "tree", None)
     if tree is None:
-        return False
-    distribution = jax.tree.unflatten(tree, [0.0] * tree.num_leaves)
-    while isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
-        distribution = distribution.base_dist
-    return isinstance(distribution, dist.ZeroSumNormal) and len(distribution.event_shape) == 1
+        return None
+    found = jax.tree.unflatten(tree, [0.0] * tree.num_leaves)
+    while isinstance(found, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
+        found = found.base_dist
+    return found
 
 
 @dataclass(frozen=True)

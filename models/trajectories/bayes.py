@@ -1,8 +1,8 @@
 """The Bayesian fit: growth factors integrated out, classes summed out, a posterior over the parameters of the classes.
 
 Law: the program below is the prior times the likelihood, in standard units; its evidence is that of the data. It is
-unchanged when classes change their names, so its posterior has a mode for each naming: sequential Monte Carlo from the
-prior visits them all, chains stay in one, and summaries do not depend on which.
+unchanged when classes change their names, so its posterior has a mode for each naming: sequential Monte Carlo visits
+them all, chains stay in one, and summaries do not depend on which.
 
 Source: specification sections 9.1 and 9.2.
 """
@@ -30,6 +30,7 @@ from .panels import Panel
 from .parameters import Bounds, Model, unpack
 from .priors import Priors, draw_parameters, sites_of, usable_priors
 from .reading import Measured
+from .referring import reference_of, referring_program
 from .search import Search, searched
 
 __all__ = ["Posed", "climbed_for", "posed", "posterior_program", "sampled", "settings_of"]
@@ -39,9 +40,12 @@ SMOOTH = 0.02  # width of kinks, in median gaps between waves
 STEP, LEAPFROGS, JITTER = 0.35, 6, 0.5  # of moves, in standard deviations of the particles
 LENGTH = 8  # states of a chain between two temperatures
 LEFT = 0.7  # of the effective sample size, at the next temperature
+STARTS = ("optima", "prior")  # of tempering
+MOST_CLASSES = 6  # of a reference, which sums over all their namings
 USUAL: dict[str, dict[str, Any]] = {
     "smc": {
         "particles": 1024, "runs": 4, "ladder": LEFT, "length": LENGTH, "step_size": STEP, "leapfrogs": LEAPFROGS,
+        "start": "optima",
     },
     "nuts": {"chains": 4, "warmup": 500, "draws": 500},
 }  # fmt: skip
@@ -131,7 +135,8 @@ def sampled(
         key: a key of `jax.random`.
         at: what it is conditioned on.
         model: which mixture.
-        method: "smc", tempered sequential Monte Carlo from the prior; or "nuts", chains from the optima.
+        method: "smc", tempered sequential Monte Carlo from a law around the optima, or from the prior; or "nuts",
+            chains from the optima.
         settings: particles and runs of the first; chains, warmup and draws of the second.
         climbed: gives the optima.
         select: whether a horseshoe selects covariates.
@@ -140,7 +145,10 @@ def sampled(
     """
     chosen = settings_of(method, settings, select)
     if method == "smc":
-        return _tempered(model, select, **chosen)(key, at)
+        from_optima = chosen.pop("start") == "optima" and model.n_classes <= MOST_CLASSES
+        program = (referring_program if from_optima else posterior_program)(model, select)
+        plan = _tempered(program, "class" if model.n_classes > 1 else None, **chosen)
+        return plan(key, at, reference_of(climbed(), at, model, select)) if from_optima else plan(key, at)
     plan = copy(_chains(model, **chosen))  # what is compiled is shared, the starts are not
     plan.init = _starts(climbed(), at, model, chosen["chains"])
     return plan(key, at)
@@ -163,7 +171,9 @@ def settings_of(method: str, settings: Mapping[str, Any], select: bool = False) 
         raise LawfulError(f"bayes: method {method!r} has no setting {unknown}. Fix: take some of {[*USUAL[method]]}.")
     for name, value in settings.items():
         usual = USUAL[method][name]
-        if isinstance(usual, int):
+        if isinstance(usual, str):
+            right, wanted = value in STARTS, f"one of {[*STARTS]}"
+        elif isinstance(usual, int):
             least = 0 if name == "warmup" else 1
             right, wanted = isinstance(value, int | np.integer) and value >= least, f"a whole number from {least}"
         else:
@@ -183,14 +193,14 @@ def settings_of(method: str, settings: Mapping[str, Any], select: bool = False) 
 
 @lru_cache(maxsize=64)
 def _tempered(
-    model: Model, select: bool, particles: int, runs: int, ladder: float, length: int, step_size: float, leapfrogs: int
-) -> Any:
+    program: Any, alike: str | None, particles: int, runs: int, ladder: float, length: int, step_size: float,
+    leapfrogs: int,
+) -> Any:  # fmt: skip
     """Build the sampler once for each structure, so that a second data set of the same shape finds it compiled."""
-    alike = "class" if model.n_classes > 1 else None
     kernel = inference.population_hmc(step_size, leapfrogs, jitter=JITTER, exchangeable=alike, adapt=True)
     return inference.tempered_smc(
-        posterior_program(model, select), particles=particles, runs=runs, kernel=kernel,
-        ladder=inference.by_ess(ladder), chains=particles // length,
+        program, particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(ladder),
+        chains=particles // length,
     )  # fmt: skip
 
 

@@ -192,13 +192,15 @@ class TrajectoryMixture:
             center_time: "own_first", or None.
             key: a key of `jax.random`, or a seed.
             priors: scales, in standard units; None for the default ones.
-            method: "smc", tempered sequential Monte Carlo from the prior, which visits all modes and gives the
-                evidence; or "nuts", chains from the optima of the penalised likelihood, which stay in their mode.
+            method: "smc", tempered sequential Monte Carlo, which visits all modes and gives the evidence; or "nuts",
+                chains from the optima of the penalised likelihood, which stay in their mode.
             select: "horseshoe" shrinks covariates of the gate and of growth that do not matter, see
                 `TrajectoryPosterior.inclusion`; growth covariates are best conditioned on then.
             settings: of "smc": particles (1024), runs (4), which give the error of the evidence, ladder (0.7), the
                 share of the effective sample size that a temperature leaves, length (8) of the chains that move
-                particles, step_size and leapfrogs of a move; of "nuts": chains, warmup, draws.
+                particles, step_size and leapfrogs of a move, and start: "optima", a law around the optima of the
+                penalised likelihood and about the prior (see `latent_classes.reference`), or "prior" itself, which
+                takes many more particles, and is taken for more than 6 classes; of "nuts": chains, warmup, draws.
 
         Raises:
             LawfulError: a setting or a column does not exist.

@@ -109,15 +109,26 @@ def draw_parameters(model: Model, priors: Priors, knots: Bounds, selecting: int 
     >>> at.mean.shape, bool(((at.shape > 0.1) & (at.shape < 0.9)).all())
     ((3, 3), True)
     """
-    dtype = jnp.result_type(float)
-    priors = jax.tree.map(lambda scale: jnp.asarray(scale, dtype), priors)
-    q, p = model.form.q, model.p_growth
-    spreads = _spreads(model, priors)
+    sites = draw_shared(model, priors, selecting) | draw_classes(model, priors) | draw_effects(model, priors)
+    return parameters_of(sites, model, knots)
+
+
+def draw_shared(model: Model, priors: Priors, selecting: int = 0) -> dict[str, jax.Array]:
+    """Draw what belongs to no class alone: the gate, and the scales of a horseshoe."""
+    priors = _arrays(priors)
     sites = {"gate": zero_sum_gate(1 + model.p_gate, model.n_classes, priors.gate)}
     if selecting and model.p_gate and model.n_classes > 1:
         sites |= draw_scales("gate", model.p_gate, selecting, priors.relevant, priors.slab)
-    if selecting and p:
-        sites |= draw_scales("effect", p, selecting, priors.relevant, priors.slab)
+    if selecting and model.p_growth:
+        sites |= draw_scales("effect", model.p_growth, selecting, priors.relevant, priors.slab)
+    return sites
+
+
+def draw_classes(model: Model, priors: Priors) -> dict[str, jax.Array]:
+    """Draw what belongs to each class but the effects of growth covariates: sites in the plate "class"."""
+    priors = _arrays(priors)
+    q, p, dtype = model.form.q, model.p_growth, priors.level.dtype
+    spreads, sites = _spreads(model, priors), dict[str, jax.Array]()
     with lawful.plate("class", model.n_classes):
         centre = jnp.stack([priors.slope if j else priors.level for j in range(q)])
         sites["mean"] = lawful.sample("mean", dist.Normal(jnp.zeros(q, dtype), centre).to_event(1))
@@ -129,9 +140,6 @@ def draw_parameters(model: Model, priors: Priors, knots: Bounds, selecting: int 
         if model.n_factors > 1:
             sites["root"] = lawful.sample("root", dist.LKJCholesky(model.n_factors, priors.concentration))
         sites["noise"] = lawful.sample("noise", dist.HalfNormal(priors.noise))
-        if p:
-            scale = jnp.broadcast_to((priors.effect * spreads)[:, None], (model.n_factors, p))
-            sites["effect"] = lawful.sample("effect", dist.Normal(jnp.zeros_like(scale), scale).to_event(2))
         if p and model.joint:
             zero, one = jnp.zeros(p, dtype), jnp.ones(p, dtype)
             sites["x_mean"] = lawful.sample("x_mean", dist.Normal(zero, priors.x_mean * one).to_event(1))
@@ -140,7 +148,17 @@ def draw_parameters(model: Model, priors: Priors, knots: Bounds, selecting: int 
                 sites["x_root"] = lawful.sample("x_root", dist.LKJCholesky(p, priors.concentration))
         if model.p_varying:
             sites |= _draw_varying(model, priors)
-    return parameters_of(sites, model, knots)
+    return sites
+
+
+def draw_effects(model: Model, priors: Priors) -> dict[str, jax.Array]:
+    """Draw the effects of growth covariates in each class, in units of their scales where they are selected."""
+    if not model.p_growth:
+        return {}
+    priors = _arrays(priors)
+    scale = jnp.broadcast_to((priors.effect * _spreads(model, priors))[:, None], (model.n_factors, model.p_growth))
+    with lawful.plate("class", model.n_classes):
+        return {"effect": lawful.sample("effect", dist.Normal(jnp.zeros_like(scale), scale).to_event(2))}
 
 
 def parameters_of(sites: Mapping[str, Any], model: Model, knots: Bounds) -> Parameters:
@@ -217,6 +235,11 @@ def _draw_varying(model: Model, priors: Priors) -> dict[str, jax.Array]:
         found["v_mean"] = lawful.sample("v_mean", dist.Normal(moments, priors.x_mean).to_event(2))
         found["v_spread"] = lawful.sample("v_spread", dist.HalfNormal(priors.x_spread + moments).to_event(2))
     return found
+
+
+def _arrays(priors: Priors) -> Priors:
+    """Give scales as arrays of one type."""
+    return jax.tree.map(lambda scale: jnp.asarray(scale, jnp.result_type(float)), priors)
 
 
 def _spreads(model: Model, priors: Priors) -> jax.Array:

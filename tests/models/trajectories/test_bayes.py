@@ -3,16 +3,30 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import lawful
 from lawful import inference
 from lawful.errors import LawfulError
 from lawful.inference.collect import from_chains
-from lawful.models.trajectories import TrajectoryMixture, bayes, checked, estimator, replicated
-from lawful.models.trajectories.bayes import posterior_program
+from lawful.models.latent_classes.reference import Reference
+from lawful.models.trajectories import (
+    Bounds,
+    Model,
+    Priors,
+    TrajectoryMixture,
+    bayes,
+    checked,
+    estimator,
+    panel,
+    replicated,
+)
+from lawful.models.trajectories.bayes import STARTS, Posed, posterior_program
+from lawful.models.trajectories.referring import referring_program
 
-SMALL = {"particles": 128, "runs": 2, "leapfrogs": 4}
+SMALL = {"particles": 128, "runs": 2, "leapfrogs": 4, "start": "prior"}
 WIDE = {"y_var": "Y", "t_var": "T", "records": range(1, 4)}
 
 
@@ -148,12 +162,51 @@ def test_chains_begin_at_the_best_regular_optimum_of_the_penalised_likelihood(mo
 
 @pytest.mark.parametrize(
     ("settings", "named"),
-    [({"method": "em"}, "em"), ({"chains": 3}, "chains"), ({"particles": 100}, "whole number of chains")],
+    [
+        ({"start": "anywhere"}, "anywhere"),
+        ({"method": "em"}, "em"),
+        ({"chains": 3}, "chains"),
+        ({"particles": 100}, "whole number of chains"),
+    ],
 )
 def test_wrong_settings_are_refused(settings, named):
     with pytest.raises(LawfulError, match=named) as error:
         TrajectoryMixture(1, "LIN").bayes(lines()[0], **WIDE, key=0, **settings)
     assert "Fix:" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "select"), [(Model("BLS", 2, 1, 2), False), (Model("LIN", 3, 2, 1, joint=False), True)]
+)
+def test_classes_from_a_reference_leave_the_posterior_as_it_is(model, select):
+    """The density of coordinates is that of the plain program: prior times likelihood, Jacobian included."""
+    rng = np.random.default_rng(0)
+    k, n, knots = model.n_classes, 5, Bounds(jnp.asarray(0.1), jnp.asarray(0.9))
+    t = np.tile(np.linspace(0, 1, 4), (n, 1))
+    seen = panel(rng.normal(size=(n, 4)), t, rng.normal(size=(n, model.p_gate)), rng.normal(size=(n, model.p_growth)))
+    at = Posed(jax.tree.map(jnp.asarray, Priors()), seen, knots, jnp.asarray(0.01))
+    here = lawful.density(posterior_program(model, select), at)
+    origin, unravel = here.ravel()
+    position = {name: jnp.asarray(0.3 * rng.normal(size=zero.shape)) for name, zero in unravel(origin).items()}
+    shared = {name for name in position if name.startswith("gate") or (select and name.startswith("effect"))}
+    point = jnp.concatenate([position[name].reshape(k, -1) for name in here.names if name not in shared], axis=1)
+    d = point.shape[1]
+    far = Reference(jnp.zeros(1), jnp.zeros((1, k, d)), jnp.tile(jnp.eye(d), (1, k, 1, 1)), jnp.zeros(d), jnp.eye(d))
+    there = lawful.density(referring_program(model, select), at, far)
+    found = there.logp({"point": point} | {name: position[name] for name in shared})
+    np.testing.assert_allclose(found, here.logp(position), rtol=1e-11)
+
+
+def test_tempering_from_the_optima_has_the_evidence_of_tempering_from_the_prior():
+    """One class, within five standard errors of both; and the means of the parameters agree."""
+    data, _ = lines()
+    few = {"particles": 256, "runs": 4, "leapfrogs": 4}
+    one, two = (
+        TrajectoryMixture(1, "LIN", n_starts=2).bayes(data, **WIDE, key=3, **few, start=start) for start in STARTS
+    )
+    assert abs(one.log_evidence - two.log_evidence) < 5 * np.hypot(one.log_evidence_error, two.log_evidence_error)
+    assert one.log_evidence_error < 0.2
+    assert one.estimates()["mean"].to_numpy() == pytest.approx(two.estimates()["mean"].to_numpy(), rel=0.5, abs=0.5)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from lawful.errors import LawfulError
 from lawful.models.trajectories import Priors, TrajectoryMixture, prior_sensitivity
 
 GIVEN = {"y_var": "Y", "t_var": "T", "records": range(1, 4)}
-SMALL = {"particles": 512, "runs": 4, "leapfrogs": 4}
+SMALL = {"particles": 512, "runs": 4, "leapfrogs": 4, "start": "prior"}
 
 
 @pytest.fixture(scope="module")
