@@ -25,13 +25,18 @@ from lawful.inference.plan import one_key
 
 from ..latent_classes import ClassNumbers, co_membership, kept_draws, relabelled
 from .density import Mixture
-from .estimator import GaussianMoE
+from .estimator import GaussianMoE, fits_from_anywhere
+from .fitting import Settings
 from .gates import Gate
 from .parameters import Parameters, Units, unstandardised
 from .priors import Priors, mixture_with_priors
 from .reading import count, data
+from .referring import reference_of, referring_program
 
 __all__ = ["Posterior", "compare_experts", "posterior_of"]
+
+MOST_EXPERTS = 6  # of a reference, which sums over all their namings
+STARTS, SEARCH = 16, 1  # random starts of the search, and what is folded into the key for them
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +109,7 @@ def posterior_of(
     priors: Priors = Priors(),
     particles: int = 1000,
     runs: int = 4,
+    start: str = "optima",
 ) -> Posterior:
     """Fit k experts by tempered SMC.
 
@@ -116,6 +122,8 @@ def posterior_of(
         priors: scales, in standard units.
         particles: number of particles of a run.
         runs: number of independent runs, which give the error of the evidence.
+        start: of tempering: "optima", a law around the modes that ascents from several fits find (see
+            `latent_classes.reference`), or "prior", which takes many more particles; more than 6 experts take it.
 
     Raises: LawfulError for a covariate of fewer than two values, and what `reading.data` refuses.
 
@@ -125,6 +133,8 @@ def posterior_of(
     (100, 1, 1)
     """
     x, answers = data(X, y, count(k, "posterior_of: k"), "posterior_of")
+    if start not in ("optima", "prior"):
+        raise LawfulError(f"posterior_of: start={start!r}. Fix: give 'optima' or 'prior'.")
     units = Units.of(x, answers, centred=gate.affine)
     if not jnp.all(jnp.ptp(x, axis=0) > 0):
         raise LawfulError(
@@ -132,7 +142,12 @@ def posterior_of(
             "none. Fix: drop constant columns, or give more rows."
         )
     inside = (x - units.x_mean[None]) / units.x_scale[None], (answers - units.y_mean) / units.y_scale
-    result = _sampler(k, gate, particles, runs)(one_key(key), *inside, priors)
+    key, given = one_key(key), (*inside, priors)
+    if start == "optima" and k <= MOST_EXPERTS:
+        keys = jax.random.split(jax.random.fold_in(key, SEARCH), STARTS)
+        fits = fits_from_anywhere(gate, False, k, Settings(), *inside, keys).parameters
+        given = (*given, reference_of(fits, *inside, gate, priors))
+    result = _sampler(k, gate, particles, runs, len(given) == 4)(key, *given)
     return Posterior(
         gate,
         jax.vmap(partial(unstandardised, units=units))(_parameters(result, k, x.shape[1])),
@@ -166,13 +181,18 @@ def compare_experts(X: Any, y: Any, experts: Iterable[int], *, gate: Gate = Gate
 
 
 @lru_cache(maxsize=64)
-def _sampler(k: int, gate: Gate, particles: int, runs: int) -> Any:
+def _sampler(k: int, gate: Gate, particles: int, runs: int, referring: bool) -> Any:
     """Build one inference for a structure, so that other data and other scales compile nothing."""
 
     def model(X: Any, y: Any, priors: Priors) -> Any:
         return mixture_with_priors(X, y, k, gate, priors)
 
-    return inference.tempered_smc(model, particles=particles, runs=runs)
+    if not referring:
+        return inference.tempered_smc(model, particles=particles, runs=runs)
+    kernel = inference.population_hmc(jitter=0.5, exchangeable="expert" if k > 1 else None, adapt=True)
+    return inference.tempered_smc(
+        referring_program(k, gate), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(0.7)
+    )
 
 
 def _parameters(result: Result, k: int, d: int) -> Parameters:

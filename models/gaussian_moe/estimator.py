@@ -26,7 +26,7 @@ from .reading import count, data
 from .starts import random_start
 from .voronoi import align, mixture_of
 
-__all__ = ["GaussianMoE"]
+__all__ = ["GaussianMoE", "fits_from_anywhere"]
 
 SAME = 0.01  # difference of log likelihoods of fits that count as one
 
@@ -126,7 +126,7 @@ class GaussianMoE:
             fits = jax.tree.map(lambda v: v[None], _one(self.gate, self.tau == "free", settings, X, y, init))
         else:
             keys = jax.random.split(one_key(key), starts)
-            fits = _many(self.gate, self.tau == "free", self.n_experts, settings, X, y, keys)
+            fits = fits_from_anywhere(self.gate, self.tau == "free", self.n_experts, settings, X, y, keys)
         values = np.asarray(fits.log_likelihood)
         values = np.where(np.isfinite(values), values, -np.inf)
         best = int(np.argmax(values))
@@ -204,7 +204,10 @@ def _one(gate: Gate, free: bool, settings: Settings, X: jax.Array, y: jax.Array,
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _many(gate: Gate, free: bool, k: int, settings: Settings, X: jax.Array, y: jax.Array, keys: jax.Array) -> Fit:
+def fits_from_anywhere(
+    gate: Gate, free: bool, k: int, settings: Settings, X: jax.Array, y: jax.Array, keys: jax.Array
+) -> Fit:
+    """Fit from a random start for each key."""
     return lax.map(lambda key: _one(gate, free, settings, X, y, random_start(key, X, y, k, gate)), keys)
 
 

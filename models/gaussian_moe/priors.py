@@ -21,7 +21,7 @@ from ..latent_classes import zero_sum_gate
 from .gates import Gate, log_weights
 from .parameters import Parameters
 
-__all__ = ["Priors", "draw_parameters", "mixture_with_priors"]
+__all__ = ["Priors", "draw_answers", "draw_parameters", "mixture_with_priors"]
 
 
 class Priors(NamedTuple):
@@ -99,9 +99,15 @@ def mixture_with_priors(
     if gate.top_k is not None and gate.top_k > k:
         raise LawfulError(f"mixture_with_priors: top_k={gate.top_k} of {k} experts. Fix: give at most as many.")
     found = draw_parameters(k, jnp.ptp(X, axis=0) if ranges is None else ranges, gate, priors)
-    x = jnp.asarray(X).T
-    means = found.a @ x + found.b[:, None]
-    with lawful.plate("row", x.shape[1]):
-        labels = dist.Categorical(logits=log_weights(gate, found, x).T)
-        lawful.sample("y", dist.MixtureSameFamily(labels, dist.Normal(means.T, jnp.sqrt(found.nu)[None])), obs=y)
+    draw_answers(found, X, y, gate)
     return found
+
+
+def draw_answers(parameters: Parameters, X: Any, y: Any, gate: Gate) -> None:
+    """Draw the answers, or score them, labels summed out: a site "y" in the plate "row"."""
+    x = jnp.asarray(X).T
+    means = parameters.a @ x + parameters.b[:, None]
+    with lawful.plate("row", x.shape[1]):
+        labels = dist.Categorical(logits=log_weights(gate, parameters, x).T)
+        parts = dist.Normal(means.T, jnp.sqrt(parameters.nu)[None])
+        lawful.sample("y", dist.MixtureSameFamily(labels, parts), obs=y)

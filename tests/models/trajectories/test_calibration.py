@@ -71,7 +71,8 @@ def test_t11_posterior_draws_are_calibrated():
     def algorithm(form):
         del form  # the sampler has the closed form
 
-        def infer(key, y):
+        def infer(key, shape, y):
+            del shape
             at = Posed(priors, panel(np.asarray(y), t, x_gate, x_growth), NO_KNOTS, jnp.zeros(()))
             found = sampled(key, at, model, "smc", {"particles": 1024, "runs": 1}, lambda: None)
             draws = {name: jnp.asarray(array[0]) for name, array in found.posterior.items()}
