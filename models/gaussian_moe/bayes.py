@@ -142,11 +142,11 @@ def posterior_of(
             "none. Fix: drop constant columns, or give more rows."
         )
     inside = (x - units.x_mean[None]) / units.x_scale[None], (answers - units.y_mean) / units.y_scale
-    key, given = one_key(key), (*inside, priors)
+    key, given = one_key(key), [*inside, priors]
     if start == "optima" and k <= MOST_EXPERTS:
         keys = jax.random.split(jax.random.fold_in(key, SEARCH), STARTS)
         fits = fits_from_anywhere(gate, False, k, Settings(), *inside, keys).parameters
-        given = (*given, reference_of(fits, *inside, gate, priors))
+        given.append(reference_of(fits, *inside, gate, priors))
     result = _sampler(k, gate, particles, runs, len(given) == 4)(key, *given)
     return Posterior(
         gate,

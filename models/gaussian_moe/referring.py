@@ -138,4 +138,4 @@ def _values(fit: Parameters, gate: Gate, priors: Priors) -> dict[str, jax.Array]
 
 def _drawn(program: Callable[..., Any], key: jax.Array, *args: Any) -> dict[str, jax.Array]:
     record = handlers.trace(handlers.seed(program, key))(*args)
-    return {address[-1]: value for address, value in record.choices.items()}
+    return {str(address[-1]): value for address, value in record.choices.items()}

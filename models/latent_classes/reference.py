@@ -156,7 +156,7 @@ def coordinates(form: Any, values: Mapping[str, Any]) -> jax.Array:
     """
     columns = []
     for address, support in supports(form).items():
-        value = jnp.asarray(values[address[-1]])
+        value = jnp.asarray(values[str(address[-1])])
         own = value.ndim - support.event_dim
         free = biject_to(support).inv(value)
         columns.append(free.reshape(*value.shape[:own], -1) if support.event_dim else free[..., None])

@@ -172,13 +172,13 @@ def settings_of(method: str, settings: Mapping[str, Any], select: bool = False) 
     for name, value in settings.items():
         usual = USUAL[method][name]
         if isinstance(usual, str):
-            right, wanted = value in STARTS, f"one of {[*STARTS]}"
+            right, wanted = bool(value in STARTS), f"one of {[*STARTS]}"
         elif isinstance(usual, int):
             least = 0 if name == "warmup" else 1
-            right, wanted = isinstance(value, int | np.integer) and value >= least, f"a whole number from {least}"
+            right, wanted = bool(isinstance(value, int | np.integer) and value >= least), f"a whole number from {least}"
         else:
             most = 1.0 if name == "ladder" else math.inf
-            right = isinstance(value, int | float | np.number) and 0 < value < most
+            right = bool(isinstance(value, int | float | np.number) and 0 < value < most)
             wanted = "a share between 0 and 1" if name == "ladder" else "a positive number"
         if not right or isinstance(value, bool):
             raise LawfulError(f"bayes: {name}={value!r}, expected {wanted}. Fix: give one; {usual} is usual.")

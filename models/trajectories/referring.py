@@ -88,7 +88,7 @@ def reference_of(search: Search, at: Any, model: Model, select: bool) -> Referen
 
 def _drawn(program: Callable[..., Any], key: jax.Array, *args: Any) -> dict[str, jax.Array]:
     record = handlers.trace(handlers.seed(program, key))(*args)
-    return {address[-1]: value for address, value in record.choices.items()}
+    return {str(address[-1]): value for address, value in record.choices.items()}
 
 
 def _distinct(search: Search) -> np.ndarray:
