@@ -7,7 +7,7 @@ gate that sum to zero are those of independent rows less the mean row, so that e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -17,9 +17,8 @@ import numpyro.distributions as dist
 import scipy.optimize
 
 import lawful
-from lawful import handlers
 
-from ..latent_classes.reference import Reference, around, coordinates, drawn_classes, valued
+from ..latent_classes.reference import Reference, around, coordinates, drawn_classes, of_the_prior, valued
 from .density import Mixture
 from .gates import Gate
 from .parameters import Parameters
@@ -27,8 +26,6 @@ from .priors import Priors, draw_answers
 
 __all__ = ["reference_of", "referring_program"]
 
-ENDS = 8  # modes that a reference is around
-DRAWS = 1000  # of the prior, for mean and covariance of an expert
 FAR = 2.0  # rows of the gate in standard deviations of the prior, where an ascent begins at most
 
 
@@ -63,34 +60,43 @@ def reference_of(fits: Parameters, x: jax.Array, y: jax.Array, gate: Gate, prior
     """
     starts, k = fits.b.shape
     experts, ranges = _experts(k, gate), jnp.ptp(x, axis=0)
+    climb, slope, prior = _compiled(k, gate)
     form = lawful.trace(experts, ranges, priors)
-    keys = jax.random.split(jax.random.key(0), DRAWS)
-    prior = coordinates(form, jax.vmap(lambda key: _drawn(experts, key, ranges, priors))(keys))[:, 0]
+    ends, heats, heights = [], [], []
+    for i in range(starts):
+        begin = coordinates(form, _values(jax.tree.map(lambda v: v[i], fits), gate, priors))
+        heat = float(jnp.log(fits.tau[i])) if gate.kind == "activated" else 0.0
+        end = scipy.optimize.minimize(
+            climb, np.append(np.asarray(begin).ravel(), heat), (x, y, priors), jac=True, method="L-BFGS-B"
+        )
+        ends.append(end.x[:-1].reshape(k, -1))
+        heats.append(end.x[-1])
+        heights.append(-end.fun)
+    return around(
+        lambda heat, point: slope(heat, point, x, y, priors), np.array(heats), np.array(ends), heights,
+        prior(ranges, priors),
+    )  # fmt: skip
 
-    def score(point: jax.Array, heat: jax.Array) -> jax.Array:
-        density, values = valued(point, experts, ranges, priors)
+
+@lru_cache(maxsize=64)
+def _compiled(k: int, gate: Gate) -> tuple[Callable[..., Any], ...]:
+    """Compile what is climbed, its gradient by the coordinates of all experts, and draws of an expert."""
+    experts = _experts(k, gate)
+
+    def score(point: jax.Array, heat: jax.Array, x: jax.Array, y: jax.Array, priors: Priors) -> jax.Array:
+        density, values = valued(point, experts, jnp.ptp(x, axis=0), priors)
         likelihood = jnp.sum(Mixture(gate, _parameters(values, jnp.exp(heat), gate)).log_density(x, y))
         return density + likelihood - 0.5 * (heat / priors.heat) ** 2
 
-    ends, heats, heights = [], [], []
-    climb = jax.jit(jax.value_and_grad(lambda both: -score(both[:-1].reshape(k, -1), both[-1])))
-    for i in range(starts):
-        begin = coordinates(form, _values(jax.tree.map(lambda v: v[i], fits), gate, priors))
-        both = np.append(np.asarray(begin).ravel(), float(jnp.log(fits.tau[i])) if gate.kind == "activated" else 0.0)
-        end = scipy.optimize.minimize(climb, both, jac=True, method="L-BFGS-B")
-        if np.isfinite(end.fun):
-            ends.append(end.x[:-1].reshape(k, -1))
-            heats.append(end.x[-1])
-            heights.append(-end.fun)
-    order = np.argsort(-np.array(heights), kind="stable")
-    kept: list[int] = []
-    for i in order:
-        if all(abs(heights[i] - heights[j]) > 1e-2 for j in kept):
-            kept.append(int(i))
-    chosen = np.resize(kept[:ENDS], ENDS)  # of one number, so that data sets share their programs
-    rank = np.argsort(np.argsort(-np.array(heights)[chosen], kind="stable"), kind="stable")
-    warm = jnp.asarray(np.array(heats)[chosen])
-    return around(lambda end, point: score(point, warm[end]), np.array(ends)[chosen], -np.log1p(rank), prior)
+    def fall(both: jax.Array, *data: Any) -> jax.Array:
+        return -score(both[:-1].reshape(k, -1), both[-1], *data)
+
+    slope = jax.vmap(jax.grad(score), (0, 0, None, None, None))
+    return (
+        jax.jit(jax.value_and_grad(fall)),
+        jax.jit(lambda heat, point, *data: slope(point, heat, *data)),
+        jax.jit(partial(of_the_prior, experts)),
+    )
 
 
 @lru_cache(maxsize=64)
@@ -134,8 +140,3 @@ def _values(fit: Parameters, gate: Gate, priors: Priors) -> dict[str, jax.Array]
     kept = jnp.zeros_like(middle).at[:, :-1].set(middle[:, :-1]) if gate.kind == "activated" else 0.0 * middle
     far = FAR * priors.gate
     return {"row": jnp.clip(row - middle + kept, -far, far), "a": fit.a, "b": fit.b, "sigma": jnp.sqrt(fit.nu)}
-
-
-def _drawn(program: Callable[..., Any], key: jax.Array, *args: Any) -> dict[str, jax.Array]:
-    record = handlers.trace(handlers.seed(program, key))(*args)
-    return {str(address[-1]): value for address, value in record.choices.items()}

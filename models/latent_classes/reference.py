@@ -23,14 +23,17 @@ import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints
 
 import lawful
+from lawful import handlers
 from lawful.supports import supports
 
-__all__ = ["Reference", "around", "coordinates", "drawn_classes", "valued"]
+__all__ = ["Reference", "around", "coordinates", "drawn_classes", "of_the_prior", "valued"]
 
 FREEDOM = 5.0  # of the t laws: their tails are heavier than those of posteriors
 WIDER = 2.0  # variances of a class, in those of the normal law at its optimum
 PRIOR = 0.1  # weight of the law about the prior
 STEP = 1e-4  # of central differences, coordinates being of order one
+DRAWS = 1000  # of the prior, for mean and covariance of a class
+ENDS, SAME = 8, 1e-2  # optima that a reference is around, and heights that count as one
 
 
 class Reference(dist.Distribution):
@@ -65,7 +68,7 @@ class Reference(dist.Distribution):
             return jax.vmap(self.sample)(keys).reshape(*sample_shape, *self.event_shape)
         which, names, broad, first, second = jax.random.split(key, 5)
         k, d = self.event_shape
-        end = jax.random.categorical(which, self.log_weight)
+        end = jax.random.categorical(which, self.log_weight, mode="high")
         order = jax.random.permutation(names, k)
         prior = jax.random.bernoulli(broad, PRIOR, (k,))
         loc = jnp.where(prior[:, None], self.centre[None], self.loc[end][order])
@@ -163,26 +166,37 @@ def coordinates(form: Any, values: Mapping[str, Any]) -> jax.Array:
     return jnp.concatenate(columns, axis=-1)
 
 
-def around(
-    log_density: Callable[[jax.Array, jax.Array], jax.Array], ends: Any, log_weight: Any, prior: Any
-) -> Reference:
+def of_the_prior(program: Callable[..., Any], *args: Any) -> jax.Array:
+    """Draw coordinates of a class from its prior (draws, d)."""
+    form = lawful.trace(program, *args)
+
+    def one(key: jax.Array) -> jax.Array:
+        record = handlers.trace(handlers.seed(program, key))(*args)
+        return coordinates(form, {str(address[-1]): value for address, value in record.choices.items()})[0]
+
+    return jax.vmap(one)(jax.random.split(jax.random.key(0), DRAWS))
+
+
+def around(slope: Callable[[Any, jax.Array], jax.Array], given: Any, ends: Any, height: Any, prior: Any) -> Reference:
     """Make a reference around the ends of a search, by the curvature of each class there.
 
     Args:
-        log_density: of the number of an end, what belongs to no class being as it is there, and of the coordinates of
-            all classes (classes, d).
+        slope: the gradients of log densities by the coordinates of all classes: of what belongs to no class, (m, ...)
+            leaf by leaf, and of coordinates (m, classes, d).
+        given: what belongs to no class, at each end (ends, ...).
         ends: coordinates of the classes at each end (ends, classes, d).
-        log_weight: of the ends (ends,).
+        height: log densities there (ends,); -inf or NaN for an end that is no optimum.
         prior: coordinates of draws of a class from its prior (draws, d).
     """
-    ends = jnp.asarray(ends)
+    chosen, log_weight = _highest(np.asarray(height))
+    given, ends = jax.tree.map(lambda x: jnp.asarray(x)[chosen], given), np.asarray(ends)[chosen]
     m, k, d = ends.shape
     spread = np.cov(np.asarray(prior), rowvar=False).reshape(d, d)
     whole = np.linalg.cholesky(spread + 1e-9 * np.trace(spread) / d * np.eye(d))
-    slope = jax.jit(jax.vmap(jax.grad(log_density, argnums=1)))
     moves = np.stack([1, -1])[:, None, None, None, None] * STEP * np.eye(k * d).reshape(k, d, k, d)
-    points = (np.asarray(ends)[:, None, None, None] + moves).reshape(-1, k, d)
-    slopes = np.asarray(slope(jnp.repeat(jnp.arange(m), 2 * k * d), jnp.asarray(points))).reshape(m, 2, k, d, k, d)
+    points = (ends[:, None, None, None] + moves).reshape(-1, k, d)
+    many = jax.tree.map(lambda x: jnp.repeat(x, 2 * k * d, axis=0), given)
+    slopes = np.asarray(slope(many, jnp.asarray(points))).reshape(m, 2, k, d, k, d)
     second = (slopes[:, 0] - slopes[:, 1]) / (2 * STEP)
     own = np.stack([second[:, j, :, j] for j in range(k)], axis=1)  # of each class by itself (m, k, d, d)
     precision = -0.5 * (own + np.swapaxes(own, -1, -2))
@@ -191,4 +205,17 @@ def around(
     axes = whole @ vectors / np.sqrt(np.maximum(values, 1.0))[..., None, :]  # no wider than the prior
     root = np.linalg.cholesky(WIDER * axes @ np.swapaxes(axes, -1, -2))
     centre = jnp.asarray(np.mean(np.asarray(prior), axis=0))
-    return Reference(jnp.asarray(log_weight), ends, jnp.asarray(root), centre, jnp.asarray(whole))
+    return Reference(jnp.asarray(log_weight), jnp.asarray(ends), jnp.asarray(root), centre, jnp.asarray(whole))
+
+
+def _highest(height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give numbers of the highest ends that differ, and log weights that fall with their rank.
+
+    There are as many for all data, so that they share their programs: the first ones come again where ends are few.
+    """
+    value = np.where(np.isfinite(height), height, -np.inf)
+    kept: list[int] = []
+    for i in np.argsort(-value, kind="stable"):
+        if not kept or (value[i] > -np.inf and all(abs(value[i] - value[j]) > SAME for j in kept)):
+            kept.append(int(i))
+    return np.resize(kept[:ENDS], ENDS), -np.log(1.0 + np.arange(ENDS) % len(kept[:ENDS]))

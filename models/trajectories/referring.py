@@ -7,7 +7,7 @@ estimates spread, not what they estimate.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -15,18 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import lawful
-from lawful import handlers
 
-from ..latent_classes.reference import Reference, around, coordinates, drawn_classes, valued
+from ..latent_classes.reference import Reference, around, coordinates, drawn_classes, of_the_prior, valued
 from .marginal import log_likelihood
 from .parameters import Model, unpack
 from .priors import Priors, draw_classes, draw_effects, draw_shared, parameters_of, sites_of
 from .search import Search
 
 __all__ = ["reference_of", "referring_program"]
-
-ENDS = 8  # optima that a reference is around
-DRAWS = 1000  # of the prior, for mean and covariance of a class
 
 
 @lru_cache(maxsize=64)
@@ -69,34 +65,24 @@ def reference_of(search: Search, at: Any, model: Model, select: bool) -> Referen
         model: which mixture.
         select: whether a horseshoe selects covariates.
     """
-    chosen = np.resize(_distinct(search), ENDS)  # of one number, so that data sets share their programs
-    rank = np.argsort(np.argsort(-search.value[chosen], kind="stable"), kind="stable")
-    ends = [unpack(jnp.asarray(search.free[i]), model, at.knots) for i in chosen]
-    sites = sites_of(jax.tree.map(lambda *leaves: jnp.stack(leaves), *ends), model, at.knots)
+    ends = jax.vmap(lambda free: unpack(free, model, at.knots))(jnp.asarray(search.free))
+    sites = sites_of(ends, model, at.knots)
+    given = {name: value for name, value in sites.items() if name == "gate" or (select and name == "effect")}
+    points = coordinates(lawful.trace(_classes(model, select), at.priors), sites)
+    height = np.where(search.degenerate, -np.inf, search.value)
+    slope, prior = _compiled(model, select)
+    return around(lambda shared, point: slope(shared, point, at), given, points, height, prior(at.priors))
+
+
+@lru_cache(maxsize=64)
+def _compiled(model: Model, select: bool) -> tuple[Callable[..., jax.Array], Callable[..., jax.Array]]:
+    """Compile the gradient of the log density by the coordinates of all classes, and draws of a class."""
     classes = _classes(model, select)
-    form = lawful.trace(classes, at.priors)
-    draws = jax.vmap(lambda key: _drawn(classes, key, at.priors))(jax.random.split(jax.random.key(0), DRAWS))
-    shared = {name: value for name, value in sites.items() if name == "gate" or (select and name == "effect")}
 
-    def score(end: jax.Array, point: jax.Array) -> jax.Array:
+    def score(point: jax.Array, given: Any, at: Any) -> jax.Array:
         density, values = valued(point, classes, at.priors)
-        given = jax.tree.map(lambda value: value[end], shared)
-        return density + log_likelihood(parameters_of({**given, **values}, model, at.knots), at.panel, model, at.width)
+        parameters = parameters_of({**given, **values}, model, at.knots)
+        return density + log_likelihood(parameters, at.panel, model, at.width)
 
-    return around(score, coordinates(form, sites), -np.log1p(rank), coordinates(form, draws)[:, 0])
-
-
-def _drawn(program: Callable[..., Any], key: jax.Array, *args: Any) -> dict[str, jax.Array]:
-    record = handlers.trace(handlers.seed(program, key))(*args)
-    return {str(address[-1]): value for address, value in record.choices.items()}
-
-
-def _distinct(search: Search) -> np.ndarray:
-    """Give the numbers of the highest ends that differ."""
-    value = np.where(search.degenerate | ~np.isfinite(search.value), -np.inf, search.value)
-    order = [i for i in np.argsort(-value, kind="stable") if np.isfinite(value[i])] or [int(np.argmax(search.value))]
-    kept: list[int] = []
-    for i in order:
-        if all(abs(value[i] - value[j]) > 1e-2 for j in kept):
-            kept.append(int(i))
-    return np.asarray(kept[:ENDS])
+    slope = jax.vmap(jax.grad(score), (0, 0, None))
+    return jax.jit(lambda given, point, at: slope(point, given, at)), jax.jit(partial(of_the_prior, classes))

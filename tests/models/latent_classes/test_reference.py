@@ -110,12 +110,15 @@ def test_scales_are_those_of_the_curvature_of_each_class_and_no_wider_than_the_p
     precision = jnp.array([[[4.0, 1.0], [1.0, 9.0]], [[100.0, 0.0], [0.0, 0.01]]])
     centre = jnp.array([[1.0, 2.0], [-1.0, 0.0]])
 
-    def log_density(end, point):
-        away = point - (1.0 + end) * centre
-        return -0.5 * jnp.einsum("ki,kij,kj->", away, precision, away)
+    def slope(times, points):
+        return -jnp.einsum("kij,mkj->mki", precision, points - times[:, None, None] * centre[None])
 
     prior = np.random.default_rng(0).normal(size=(200_000, 2))
-    found = around(log_density, jnp.stack([centre, 2 * centre]), np.zeros(2), prior)
+    ends = jnp.stack([0 * centre, centre, 2 * centre, 2 * centre])
+    found = around(slope, jnp.array([0.0, 1.0, 2.0, 2.0]), ends, [np.nan, 3.0, 5.0, 5.0], prior)
     scale = np.asarray(found.root @ np.swapaxes(found.root, -1, -2))
     np.testing.assert_allclose(scale[1, 0], 2 * np.linalg.inv(np.asarray(precision[0])), rtol=1e-4)
     np.testing.assert_allclose(np.diag(scale[0, 1]), [0.02, 2.0], rtol=0.02)  # the data tell less than the prior
+    # Two ends differ and are no loss; they come in the order of their heights, again and again.
+    np.testing.assert_allclose(found.loc[:4], jnp.stack([2 * centre, centre] * 2))
+    np.testing.assert_allclose(np.exp(found.log_weight[:4]), [1.0, 0.5, 1.0, 0.5])
