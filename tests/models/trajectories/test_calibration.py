@@ -6,6 +6,8 @@ normals that shares no code with the density.
 
 from dataclasses import replace
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 import lawful
 from lawful.inference.check import sbc
 from lawful.models.trajectories import Bounds, Model, Priors, TrajectoryMixture, draw_parameters, panel
-from lawful.models.trajectories.bayes import Posed, sampled
+from lawful.models.trajectories.bayes import Posed, climbed_for, sampled
 
 from . import published
 
@@ -74,7 +76,8 @@ def test_t11_posterior_draws_are_calibrated():
         def infer(key, shape, y):
             del shape
             at = Posed(priors, panel(np.asarray(y), t, x_gate, x_growth), NO_KNOTS, jnp.zeros(()))
-            found = sampled(key, at, model, "smc", {"particles": 1024, "runs": 1}, lambda: None)
+            climbed = partial(climbed_for, at, model, 8, 0)
+            found = sampled(key, at, model, "smc", {"particles": 1024, "runs": 1}, climbed)
             draws = {name: jnp.asarray(array[0]) for name, array in found.posterior.items()}
             return names_at_random(jax.random.fold_in(key, 1), draws, 2)
 
