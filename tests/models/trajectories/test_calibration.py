@@ -5,7 +5,6 @@ normals that shares no code with the density.
 """
 
 from dataclasses import replace
-
 from functools import partial
 
 import jax
