@@ -191,8 +191,9 @@ def _sampler(k: int, gate: Gate, particles: int, runs: int, referring: bool) -> 
         return inference.tempered_smc(model, particles=particles, runs=runs)
     kernel = inference.population_hmc(jitter=0.5, exchangeable="expert" if k > 1 else None, adapt=True)
     return inference.tempered_smc(
-        referring_program(k, gate), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(0.7)
-    )
+        referring_program(k, gate), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(0.7),
+        nonfinite="dead",  # tails of a reference reach where a density overflows
+    )  # fmt: skip
 
 
 def _parameters(result: Result, k: int, d: int) -> Parameters:

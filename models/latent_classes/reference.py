@@ -26,7 +26,7 @@ import lawful
 from lawful import handlers
 from lawful.supports import supports
 
-__all__ = ["Reference", "around", "coordinates", "drawn_classes", "of_the_prior", "valued"]
+__all__ = ["Reference", "around", "coordinates", "drawn_classes", "of_the_prior", "or_none", "valued"]
 
 FREEDOM = 5.0  # of the t laws: their tails are heavier than those of posteriors
 WIDER = 2.0  # variances of a class, in those of the normal law at its optimum
@@ -112,9 +112,18 @@ def drawn_classes(reference: Reference, plate: str, program: Callable[..., Any],
     """
     point = lawful.sample("point", reference)
     density, values = valued(point, program, *args)
-    lawful.factor("reference", density - reference.log_prob(point))
+    lawful.factor("reference", or_none(density - reference.log_prob(point)))
     with lawful.plate(plate, len(point)):
         return {name: lawful.deterministic(name, value) for name, value in values.items()}
+
+
+def or_none(log_density: jax.Array) -> jax.Array:
+    """Give no density where it is no number, so far out that it overflows: the tails of a reference reach there.
+
+    >>> or_none(jnp.array([1.0, jnp.nan])).tolist()
+    [1.0, -inf]
+    """
+    return jnp.where(jnp.isnan(log_density), -jnp.inf, log_density)
 
 
 def valued(point: jax.Array, program: Callable[..., Any], *args: Any) -> tuple[jax.Array, dict[str, jax.Array]]:

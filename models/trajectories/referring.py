@@ -16,7 +16,7 @@ import numpy as np
 
 import lawful
 
-from ..latent_classes.reference import Reference, around, coordinates, drawn_classes, of_the_prior, valued
+from ..latent_classes.reference import Reference, around, coordinates, drawn_classes, of_the_prior, or_none, valued
 from .marginal import log_likelihood
 from .parameters import Model, unpack
 from .priors import Priors, draw_classes, draw_effects, draw_shared, parameters_of, sites_of
@@ -41,7 +41,7 @@ def referring_program(model: Model, select: bool = False) -> Callable[..., None]
             sites |= draw_effects(model, at.priors)
         sites |= drawn_classes(reference, "class", classes, at.priors)
         parameters = parameters_of(sites, model, at.knots)
-        lawful.factor("persons", log_likelihood(parameters, at.panel, model, at.width))
+        lawful.factor("persons", or_none(log_likelihood(parameters, at.panel, model, at.width)))
 
     return trajectories
 

@@ -193,8 +193,9 @@ def test_classes_from_a_reference_leave_the_posterior_as_it_is(model, select):
     d = point.shape[1]
     far = Reference(jnp.zeros(1), jnp.zeros((1, k, d)), jnp.tile(jnp.eye(d), (1, k, 1, 1)), jnp.zeros(d), jnp.eye(d))
     there = lawful.density(referring_program(model, select), at, far)
-    found = there.logp({"point": point} | {name: position[name] for name in shared})
-    np.testing.assert_allclose(found, here.logp(position), rtol=1e-11)
+    rest = {name: position[name] for name in shared}
+    np.testing.assert_allclose(there.logp({"point": point} | rest), here.logp(position), rtol=1e-11)
+    assert there.logp({"point": point.at[0, 2:].set(400.0)} | rest) == -np.inf  # where numbers overflow
 
 
 def test_tempering_from_the_optima_has_the_evidence_of_tempering_from_the_prior():
