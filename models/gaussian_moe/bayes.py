@@ -143,11 +143,12 @@ def posterior_of(
         )
     inside = (x - units.x_mean[None]) / units.x_scale[None], (answers - units.y_mean) / units.y_scale
     key, given = one_key(key), [*inside, priors]
-    if start == "optima" and k <= MOST_EXPERTS:
+    referring = start == "optima" and k <= MOST_EXPERTS
+    if referring:
         keys = jax.random.split(jax.random.fold_in(key, SEARCH), STARTS)
         fits = fits_from_anywhere(gate, False, k, Settings(), *inside, keys).parameters
         given.append(reference_of(fits, *inside, gate, priors))
-    result = _sampler(k, gate, particles, runs, len(given) == 4)(key, *given)
+    result = _sampler(k, gate, particles, runs, referring)(key, *given)
     return Posterior(
         gate,
         jax.vmap(partial(unstandardised, units=units))(_parameters(result, k, x.shape[1])),

@@ -29,6 +29,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
+from ..pictures import axes_or_new
 from .density import Mixture
 from .gates import Gate
 from .parameters import Parameters, Units, standardised, unstandardised
@@ -86,12 +87,7 @@ class MergeTree:
         """
         from scipy.cluster.hierarchy import dendrogram
 
-        if ax is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError as error:
-                raise LawfulError("MergeTree.plot needs matplotlib. Fix: pip install 'lawful[demo]'.") from error
-            _, ax = pyplot.subplots(layout="constrained")
+        ax = axes_or_new(ax)
         dendrogram(self.linkage, ax=ax)
         ax.set(xlabel="expert", ylabel="height")
         return ax

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lawful.errors import LawfulError
-
+from ..pictures import axes_or_new
 from .density import Mixture
 from .estimator import GaussianMoE
 from .fitting import Settings
@@ -51,12 +50,7 @@ class Rates:
 
         Returns: the axes.
         """
-        if ax is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError as error:
-                raise LawfulError("Rates.plot needs matplotlib. Fix: pip install 'lawful[demo]'.") from error
-            _, ax = pyplot.subplots(layout="constrained")
+        ax = axes_or_new(ax)
         for column in columns:
             quartiles = self.frame.groupby("n")[column].quantile([0.25, 0.5, 0.75]).unstack()
             low, middle, high = (quartiles[q].to_numpy() for q in (0.25, 0.5, 0.75))

@@ -136,7 +136,9 @@ def _parameters(values: Mapping[str, jax.Array], tau: jax.Array, gate: Gate) -> 
 def _values(fit: Parameters, gate: Gate, priors: Priors) -> dict[str, jax.Array]:
     """Give values of the experts' sites at a fit, its gate no further out than the prior thinks likely."""
     row = jnp.concatenate([fit.beta1, fit.beta0[:, None]], axis=1) / (1.0 if gate.kind == "activated" else fit.tau)
-    middle = jnp.mean(row, axis=0, keepdims=True)
-    kept = jnp.zeros_like(middle).at[:, :-1].set(middle[:, :-1]) if gate.kind == "activated" else 0.0 * middle
+    middle = jnp.mean(
+        row, axis=0, keepdims=True
+    )  # of what a shift leaves alone: the slopes of an activated gate are told
+    free = jnp.where(jnp.arange(row.shape[1]) < row.shape[1] - 1, gate.kind != "activated", True)
     far = FAR * priors.gate
-    return {"row": jnp.clip(row - middle + kept, -far, far), "a": fit.a, "b": fit.b, "sigma": jnp.sqrt(fit.nu)}
+    return {"row": jnp.clip(row - middle * free[None], -far, far), "a": fit.a, "b": fit.b, "sigma": jnp.sqrt(fit.nu)}

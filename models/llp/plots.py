@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lawful.errors import LawfulError
-
+from ..pictures import axes_or_new, pyplot
 from .bags import Bags
 
 __all__ = ["plot_bag_fit", "plot_calibration", "plot_messages", "plot_rounds", "plot_yardstick"]
@@ -32,7 +31,7 @@ def plot_bag_fit(probability: np.ndarray, bags: Bags, ax: Any = None) -> Any:
     >>> plot_bag_fit(np.array([0.2, 0.6, 0.8]), Bags.from_ids([0, 0, 1], counts=[1, 1])).get_ylabel()
     'reported proportion'
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     p = np.asarray(probability, float)
     sizes = np.maximum(bags.sizes, 1)
     expected = np.bincount(bags.owners, p[bags.members], bags.n_bags) / sizes
@@ -58,7 +57,7 @@ def plot_calibration(probability: np.ndarray, bags: Bags, ax: Any = None, groups
     >>> plot_calibration(np.array([0.2, 0.6, 0.8]), Bags.from_ids([0, 0, 1], counts=[1, 1]), groups=1).get_ylabel()
     'reported'
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     at = calibration_points(np.asarray(probability, float), bags, groups)
     ax.errorbar(at[:, 0], at[:, 1], yerr=2 * at[:, 2], fmt="o-")
     _diagonal(ax, at[:, :2].reshape(-1))
@@ -78,7 +77,7 @@ def plot_messages(residuals: Any, ax: Any = None) -> Any:
     >>> plot_messages([1.0, 0.1, 0.01]).get_xlabel()
     'sweep'
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     ax.semilogy(np.arange(1, len(residuals) + 1), np.maximum(residuals, LEAST), "-")
     ax.set(xlabel="sweep", ylabel="residual", title="Messages")
     return ax
@@ -100,7 +99,7 @@ def plot_rounds(rounds: Sequence[Any], axes: Any = None, labelling: Any = None) 
     ('residual', 'round')
     """
     if axes is None:
-        _, axes = _pyplot().subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+        _, axes = pyplot().subplots(1, 2, figsize=(9, 3.5), layout="constrained")
     told = [(r.number, getattr(r, "labelling", None) or r) for r in rounds if hasattr(r, "verdict") or r.labelling]
     names = [str(number) for number, _ in told]
     if labelling is not None:
@@ -138,7 +137,7 @@ def plot_yardstick(sizes: Any, scores: Mapping[str, Any], yardstick: Any, ax: An
     >>> plot_yardstick([8, 128], {"ours": [0.9, 0.87]}, [0.89, 0.868]).get_xlabel()
     'rows in a bag'
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     for name, values in scores.items():
         ax.semilogx(sizes, values, "o-", label=name)
     ax.semilogx(sizes, yardstick, "k--", label="supervised, one label a bag")
@@ -171,15 +170,3 @@ def calibration_points(probability: np.ndarray, bags: Bags, groups: int) -> np.n
 def _diagonal(ax: Any, values: np.ndarray) -> None:
     ends = [float(np.min(values)), float(np.max(values))]
     ax.plot(ends, ends, "k:", linewidth=1)
-
-
-def _axes(ax: Any) -> Any:
-    return _pyplot().subplots(layout="constrained")[1] if ax is None else ax
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib.pyplot as pyplot
-    except ImportError as error:
-        raise LawfulError("pictures need matplotlib. Fix: pip install 'lawful[demo]'.") from error
-    return pyplot

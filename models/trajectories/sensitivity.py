@@ -32,7 +32,7 @@ from .priors import Priors
 
 __all__ = ["prior_sensitivity"]
 
-STARTS = 32  # of the search for optima
+SEARCHED = 32  # starts of the search for optima
 
 
 @doubly
@@ -139,7 +139,7 @@ def _by_a_new_run(
 ) -> tuple[float, float]:
     """Give the difference of log evidences, and its error, by a posterior under the other prior."""
     at = posterior.at._replace(priors=priors)
-    climbed = partial(climbed_for, at, posterior.model, STARTS, 0)
+    climbed = partial(climbed_for, at, posterior.model, SEARCHED, 0)
     result = sampled(key, at, posterior.model, "smc", settings, climbed, posterior.selecting > 0)
     there, here = pooled_evidence(result.log_evidence), pooled_evidence(posterior.result.log_evidence)
     return there[0] - here[0], float(np.hypot(there[1], here[1]))

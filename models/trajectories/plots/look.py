@@ -13,29 +13,19 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
-__all__ = ["COLOURS", "GREY", "NORMAL_95", "axes_or_new", "blended", "class_colours", "new_row", "pyplot", "rug"]
+from ... import pictures
+
+__all__ = ["COLOURS", "GREY", "NORMAL_95", "axes_or_new", "blended", "class_colours", "new_row", "rug"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "0.55"
+SIZE = (7.0, 4.5)
 NORMAL_95 = 1.959963984540054
 
 
-def pyplot() -> Any:
-    """Import matplotlib, which pictures alone need.
-
-    Raises:
-        LawfulError: it is not installed.
-    """
-    try:
-        import matplotlib.pyplot as found
-    except ImportError as error:
-        raise LawfulError("pictures need matplotlib. Fix: pip install 'lawful[demo]'.") from error
-    return found
-
-
-def axes_or_new(ax: Any, size: tuple[float, float] = (7.0, 4.5)) -> Any:
-    """Give the axes, or new ones."""
-    return pyplot().subplots(figsize=size, layout="constrained")[1] if ax is None else ax
+def axes_or_new(ax: Any, size: tuple[float, float] = SIZE) -> Any:
+    """Give the axes, or new ones of the size of these pictures."""
+    return pictures.axes_or_new(ax, size)
 
 
 def new_row(axes: Any, count: int, asker: str, height: float = 3.8, **shared: Any) -> np.ndarray:
@@ -46,7 +36,7 @@ def new_row(axes: Any, count: int, asker: str, height: float = 3.8, **shared: An
     """
     if axes is None:
         size = (min(3.6 * count + 0.8, 14.0), height)
-        axes = pyplot().subplots(1, count, figsize=size, layout="constrained", squeeze=False, **shared)[1][0]
+        axes = pictures.pyplot().subplots(1, count, figsize=size, layout="constrained", squeeze=False, **shared)[1][0]
     axes = np.atleast_1d(np.asarray(axes, object)).reshape(-1)
     if len(axes) != count:
         raise LawfulError(f"{asker}: {len(axes)} axes were given, expected {count}. Fix: give {count}, or none.")
@@ -68,7 +58,7 @@ def blended(probability: np.ndarray, colours: Sequence[str]) -> np.ndarray:
     >>> blended(np.eye(2), ["#000000", "#ffffff"]).round(6).tolist()
     [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
     """
-    pyplot()
+    pictures.pyplot()
     from matplotlib.colors import to_rgb
 
     light = np.array([to_rgb(colour) for colour in colours]) ** 2.2

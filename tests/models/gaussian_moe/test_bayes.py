@@ -8,9 +8,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import lawful
 from lawful.errors import LawfulError
-from lawful.models.gaussian_moe import Gate, Mixture, Posterior, compare_experts, posterior_of
+from lawful.models.gaussian_moe import (
+    Gate,
+    Mixture,
+    Posterior,
+    Priors,
+    compare_experts,
+    mixture_with_priors,
+    posterior_of,
+)
 from lawful.models.gaussian_moe.parameters import permuted
+from lawful.models.gaussian_moe.referring import referring_program
+from lawful.models.latent_classes.reference import Reference
 from tests.models.gaussian_moe.cases import TRUTH
 
 
@@ -43,6 +54,27 @@ def test_the_evidence_of_one_expert_is_that_of_quadrature():
     density = np.mean([np.exp(m.log_density(x[:2], y[:2])) for m in each[::500]], axis=0)
     few = replace(found, draws=jax.tree.map(lambda v: v[::500], found.draws))
     np.testing.assert_allclose(np.exp(few.log_density(x[:2], y[:2])), density, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "activated"])
+def test_experts_from_a_reference_leave_the_posterior_as_it_is(kind):
+    """The density of coordinates is that of the plain program, times the law of what a gate's rows have in common."""
+    k, gate, rng, priors = 3, Gate(kind), np.random.default_rng(0), Priors()
+    x, y = jnp.asarray(rng.normal(size=(6, 2))), jnp.asarray(rng.normal(size=6))
+    d = 2 + 1 + 2 + 1 + 1
+    point = jnp.asarray(0.5 * rng.normal(size=(k, d)))  # of each expert: its row of the gate, a, b, log sigma
+    far = Reference(jnp.zeros(1), jnp.zeros((1, k, d)), jnp.tile(jnp.eye(d), (1, k, 1, 1)), jnp.zeros(d), jnp.eye(d))
+    there = lawful.density(referring_program(k, gate), x, y, priors, far)
+    tau = {"tau": jnp.asarray(0.3)} if kind == "activated" else {}
+    row, rest = point[:, :3], {"a": point[:, 3:5], "b": point[:, 5], "sigma": jnp.exp(point[:, 6])}
+    linear = kind == "softmax"
+    summed = row if linear else row[:, 2:]  # those that sum to zero in the plain program, by column
+    zero = (summed - summed.mean(axis=0)[None]).T
+    choices = {"gate": zero, **rest} | ({} if linear else {"beta1": row[:, :2], "tau": jnp.exp(tau["tau"])})
+    form = lawful.trace(mixture_with_priors, x, y, k, gate, priors)
+    plain = form.log_density(choices, x, y, k, gate, priors) + point[:, 6].sum() + (0.0 if linear else tau["tau"])
+    common = stats.norm.logpdf(np.asarray(summed.sum(axis=0)) / k**0.5, scale=priors.gate).sum()
+    np.testing.assert_allclose(float(there.logp({"point": point, **tau})), float(plain) + common, rtol=1e-11)
 
 
 @pytest.mark.slow
