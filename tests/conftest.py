@@ -34,6 +34,18 @@ def pytest_configure(config: pytest.Config) -> None:
         compile_quickly()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the cases after the first of a test marked rest_slow to the slow tier."""
+    begun = set()
+    for item in items:
+        if item.get_closest_marker("rest_slow"):
+            test = item.nodeid.partition("[")[0]
+            if test in begun:
+                item.add_marker(pytest.mark.slow)
+            begun.add(test)
+
+
 def pytest_collection_finish() -> None:
     """Leave what was imported and collected out of every later search for garbage, and search seldom."""
     gc.collect()

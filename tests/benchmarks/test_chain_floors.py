@@ -41,6 +41,7 @@ def test_the_walk_reaches_the_posterior(log_likelihood):
     assert 0.2 < moved < 0.35  # the rate that the scale 2.38 / sqrt(d) gives
 
 
+@pytest.mark.slow
 def test_single_site_moves_reach_the_posterior():
     """50 000 moves of 64 chains, half of them dropped, where the means are in order: errors of 0.06; five of them.
 
@@ -58,6 +59,7 @@ def test_single_site_moves_reach_the_posterior():
     assert np.abs(inside.std(axis=0) / scale - 1).max() < 0.11
 
 
+@pytest.mark.slow
 def test_a_single_site_move_changes_one_mean_at_most_and_is_the_same_site_in_all_chains():
     means, labels = workloads.mixture_starts(64)
     data = jnp.asarray(workloads.mixture(), jnp.float32), jnp.asarray(means, jnp.float32), jnp.asarray(labels)

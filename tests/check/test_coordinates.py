@@ -37,6 +37,7 @@ def test_the_exported_density_has_the_right_volume(model, data):
     assert report.passed and report.measure_error < 1e-12, report
 
 
+@pytest.mark.slow
 def test_a_dependent_bound_without_its_factor_is_found():
     with maps.dependent_bound_forgotten() as reached:
         report = coordinates(simplex, 0.3)

@@ -39,6 +39,7 @@ def test_a_planted_fault_fails(fault, form):
     assert report.status == "failed" and reached.count, report
 
 
+@pytest.mark.slow
 def test_the_data_are_among_the_statistics_and_others_can_be_added():
     def spread(values):
         return values["y"][0] - values["y"][1]

@@ -96,6 +96,7 @@ def test_a_planted_fault_fails(fault):
     assert reached.count and report.p_value < 1e-6 and report.worst[0]
 
 
+@pytest.mark.slow
 def test_finite_programs_are_enumerated_unless_told_otherwise():
     def coins(y):
         a = lawful.sample("a", dist.Bernoulli(0.3))

@@ -15,6 +15,7 @@ def test_each_check_has_an_equal_share_of_the_false_alarm_rate():
     assert Registry().capacity * ALPHA == pytest.approx(1e-6, rel=1e-15)
 
 
+@pytest.mark.slow
 def test_a_key_is_the_same_in_every_process():
     code = "from lawful.inference.check.keys import key_of, key_words; print(key_words(key_of('a check')))"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

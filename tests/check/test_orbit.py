@@ -34,6 +34,7 @@ def test_the_choice_of_a_point_keeps_the_weights(kernel):
     assert report.coverage["moved"] == {True} and report.coverage["turned"] == {False, True}
 
 
+@pytest.mark.slow
 def test_the_reference_enumerator_gives_the_same_transitions():
     """Depth 2, every coin a site of an eager program."""
     move = kernels.nuts(0.1, max_depth=2).move

@@ -21,6 +21,7 @@ from lawful.record import choices_of
 SMALL = {"max_paths": 64, "statements": 4}
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(strategies.finite_programs(**SMALL), st.integers(0, 2**32 - 1))
 def test_float64_and_fractions_agree_on_random_programs(program, seed):
@@ -66,6 +67,7 @@ def test_tables_hold_small_rationals(program, seed):
             assert ((table.low <= array) & (array < table.low + table.card)).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(strategies.finite_programs())
 def test_the_printed_text_is_the_program(program):
@@ -155,6 +157,7 @@ def test_extreme_factors_occur_only_on_demand():
     assert 699 < largest(extreme=True) < 702
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("feature", "statements"),
     [

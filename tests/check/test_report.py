@@ -67,6 +67,7 @@ def test_json_holds_every_field_and_is_strict():
     assert json.loads(FAILED.to_json())["worst"] == ["row 2", 0.07]
 
 
+@pytest.mark.slow
 def test_the_repr_is_the_same_in_every_process():
     code = (
         "from lawful.inference.check import Report\n"

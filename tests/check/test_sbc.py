@@ -63,6 +63,7 @@ def mixed(y):
     lawful.sample("y", dist.Normal(level, 1.0), obs=y)
 
 
+@pytest.mark.slow
 def test_plans_are_called_with_the_drawn_data():
     def algorithm(program):
         plan = inference.mcmc(program, kernels.mh(), chains=1, warmup=30, draws=9, thin=20)

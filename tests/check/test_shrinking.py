@@ -20,6 +20,7 @@ def found(failing, start, **settings):
     return int(re.match(r"(?:smallest )?failing program, of (\d+) site", text)[1]), text
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("feature", "sites"),
     [
@@ -40,6 +41,7 @@ def test_a_fault_of_one_construct_is_shown_on_little_else(feature, sites):
     assert text.startswith("smallest failing program") and "\nit is there\n@reproduce_failure(" in text
 
 
+@pytest.mark.slow
 def test_a_fault_of_one_program_alone_is_shown_on_that():
     """No search would meet it again, so it has to begin where it was met."""
     large = [one for one in instances_of(12, particles=1, max_paths=200) if one.finite.site_count > 3]

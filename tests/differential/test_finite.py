@@ -55,6 +55,7 @@ def outside(sides, choices):
     return found[-2:]
 
 
+@pytest.mark.rest_slow
 def test_d1_both_enumerators_give_one_measure(sides):
     eager = enumerate_measure(sides.program, *sides.args)
     transformed, layout = transformed_form(lambda form: form, sides.form)
@@ -65,6 +66,7 @@ def test_d1_both_enumerators_give_one_measure(sides):
     assert staged.probability == pytest.approx(1, abs=1e-12)
 
 
+@pytest.mark.rest_slow
 def test_d2_log_densities_agree_in_and_out_of_the_support(sides):
     inside = [chosen(t) for t in list(enumerate_measure(sides.program, *sides.args))[:4]]
     many = [*inside, *outside(sides, inside[0])]
@@ -88,6 +90,7 @@ def test_d3_addresses_shapes_and_supports_are_those_of_an_eager_run(sides):
         assert bool(jnp.all(held[choice.address](value))) or held[choice.address].is_discrete
 
 
+@pytest.mark.rest_slow
 def test_d4_one_key_gives_one_run_on_every_side(sides):
     assert same_runs(sides, jax.random.split(jax.random.key(4), 3))
 
@@ -98,6 +101,7 @@ def test_d6_a_run_scored_again_has_the_density_it_was_drawn_with(sides):
         assert same_density(record.log_density, sides.form.log_density(record.choices, *sides.args))
 
 
+@pytest.mark.rest_slow
 def test_d9_summing_all_sites_gives_the_evidence_of_the_enumeration(sides):
     truth = enumerate_measure(sides.program, *sides.args)
     inputs, _, _ = split_arguments(sides.args)

@@ -94,6 +94,7 @@ def test_f01_thinning_and_warmup_lose_no_count():
     assert finding.value == every.stats["n_nonfinite"].sum() > 0
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("program", "kernel", "start", "site", "pattern"),
     [

@@ -76,6 +76,7 @@ def plan_of(name):
     return inference.tempered_smc(truncated, particles=400, runs=12, **RUNS[name])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", RUNS)
 def test_f05_a_run_that_starts_there_gives_the_truncated_posterior(name):
     """No NaN anywhere, no particle outside, and the evidence within five standard errors."""

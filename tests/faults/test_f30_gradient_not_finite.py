@@ -64,6 +64,7 @@ def test_f30_the_count_is_exact_for_one_leapfrog():
     assert abs(share - exact) < 5.7 * np.sqrt(exact * (1 - exact) / 4000)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kernel", [kernels.nuts(), kernels.hmc(n_steps=3), kernels.mala()], ids=repr)
 def test_f30_no_start_without_a_gradient_is_taken(kernel):
     result = inference.mcmc(beyond, kernel, chains=16, warmup=30, draws=5)(0)

@@ -56,6 +56,7 @@ def test_what_comes_after_the_loop_does_not_change_what_it_lost(mode):
     assert inference.enumerate(weighed, mode=mode)(0.5).overflow == pytest.approx(1 / 16, rel=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     "build",
     [

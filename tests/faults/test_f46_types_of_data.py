@@ -47,6 +47,7 @@ def density(law, value):
     return staged
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(st.sampled_from(sorted(FAMILIES)), st.sampled_from(TYPES), st.integers(0, 255))
 def test_a_value_counts_as_itself_or_is_refused(family, kind, number):

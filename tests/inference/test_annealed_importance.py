@@ -21,6 +21,7 @@ def level(y):
         lawful.sample("y", dist.Normal(mu, 1.0), obs=y)
 
 
+@pytest.mark.slow
 def test_the_evidence_is_unbiased_and_weighted_moments_are_exact():
     """4000 runs of 4 particles, a kernel that does not adapt: within 6 standard errors, but once in 10^9."""
     plan = inference.annealed_importance(level, particles=4, kernel=kernels.random_walk(0.8), ladder=4, runs=4000)
@@ -42,6 +43,7 @@ def test_more_powers_give_more_even_weights():
     assert ess(2) + 20 < ess(40)
 
 
+@pytest.mark.slow
 def test_ladders_are_a_number_of_powers_or_the_powers():
     run = lambda ladder: inference.annealed_importance(level, particles=10, ladder=ladder)(jax.random.key(0), Y)
     np.testing.assert_allclose(np.asarray(run(2).stats["temperature"])[0], [0.5**4, 1.0])

@@ -116,6 +116,7 @@ def test_the_more_the_numbers_stay_the_more_moves_are_accepted():
     assert rate(0.0) + 0.1 < rate(0.99)
 
 
+@pytest.mark.slow
 def test_the_noise_of_a_filter_is_no_part_of_the_posterior():
     plan = inference.pmmh(
         walk, kernels.random_walk(0.3), ["sigma"], particles=4, correlation=0.9, chains=2, warmup=1, draws=3
@@ -126,6 +127,7 @@ def test_the_noise_of_a_filter_is_no_part_of_the_posterior():
     assert set(plan.sampler(Y)(jax.random.key(0), Y)) == {"sigma"}
 
 
+@pytest.mark.slow
 def test_a_start_of_the_parameters_is_taken_and_the_noise_is_drawn():
     plan = inference.pmmh(
         walk, kernels.random_walk(1e-9), ["sigma"], particles=4, correlation=0.9, chains=2, warmup=0, draws=1,

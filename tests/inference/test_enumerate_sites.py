@@ -200,6 +200,7 @@ def test_many_hidden_chains_side_by_side_are_summed_each_on_its_own():
     assert log_evidence(program, y) == pytest.approx(sum(map(forward, y.T)), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_chain_is_drawn_back_from_its_smoothing_law(false_alarm):
     """8,192 draws of a chain of 5, 15 shares; a shift of 0.05 is seen with probability above 0.99."""
     y, n = np.array([0.5, -2.0, 1.0, 1.2, -0.3]), 1 << 13

@@ -43,6 +43,7 @@ def chains(points):
     return plan, plan(20263, points)
 
 
+@pytest.mark.slow
 def test_a_random_walk_on_the_marginal_of_a_mixture_has_its_moments(chains):
     """Means by a grid of 90^3 points; the effective sample size is above 1,000, so 0.15 sd is 4.7 standard errors.
 
@@ -116,6 +117,7 @@ def by_filters():
     return masses.sum(), masses @ values / masses.sum()
 
 
+@pytest.mark.slow
 def test_a_particle_filter_on_the_marginal_has_the_evidence_and_the_posterior(false_alarm):
     """16 runs of 1,000 particles, eight means by Student's t; 30 % would be seen."""
     evidence, means = by_filters()
@@ -154,6 +156,7 @@ def test_what_a_sum_needs_is_said_where_it_is_not_given():
         inference.mcmc(switching, enumerate="all", mode="eager")
 
 
+@pytest.mark.slow
 def test_a_second_run_of_equal_shapes_compiles_nothing_again(chains, points):
     plan, first = chains
     again = plan(20263, points)

@@ -120,6 +120,7 @@ def test_a_loaded_result_predicts_and_knows_its_arguments(tmp_path):
     assert back.run["scheme"] == str(made("smc").run["scheme"])
 
 
+@pytest.mark.slow
 def test_a_state_comes_back_with_its_keys(tmp_path):
     made("odd").save(tmp_path / "a.nc")
     first, key, last = Result.load(tmp_path / "a.nc").state

@@ -138,6 +138,7 @@ def test_states_that_exclude_each_other_give_minus_infinity_and_gradients_of_zer
     assert jax.grad(lambda x: marginal.log_density({"x": x}))(0.3) == pytest.approx(-0.3)
 
 
+@pytest.mark.slow
 def test_labels_of_a_bag_are_summed_as_a_count():
     """No table of a hundred labels is made: the mass is that of the distribution of their number."""
     chances = np.linspace(0.1, 0.6, 100)
@@ -249,6 +250,7 @@ def case(data):
     return json.loads((data / "exact" / "mixture_enumerated.json").read_text())
 
 
+@pytest.mark.slow
 def test_nuts_on_the_marginal_finds_the_clusters(case):
     y = jnp.array(case["data"]["y"])
     plan = inference.mcmc(mixture, kernels.nuts(), chains=4, warmup=300, draws=500, enumerate=marginalise())
@@ -272,6 +274,7 @@ def test_smc_on_the_marginal_has_the_evidence(case):
     assert result.posterior["z"].shape[-1] == 8
 
 
+@pytest.mark.slow
 def test_it_runs_in_single_precision(single_precision):
     plan = inference.mcmc(ring, kernels.nuts(), chains=2, warmup=20, draws=20, enumerate=marginalise())
     result = plan(jax.random.key(0), jnp.array([0.3, -1.0, 2.0, 0.1]))

@@ -49,6 +49,7 @@ def assert_same(first, second):
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_warmup_draws_are_kept_apart_and_change_no_draw(whole):
     result = run(warmup=5, draws=15)
     assert whole.warmup is None
@@ -67,6 +68,7 @@ def test_warmup_of_everything_leaves_no_draw():
     assert "NOT OK: LOW_ESS" in repr(result)
 
 
+@pytest.mark.slow
 def test_thinning_keeps_the_last_of_every_group_of_steps(whole):
     result = run(warmup=2, draws=6, thin=3)
     assert_same(result.posterior, {name: array[:, 4::3] for name, array in whole.posterior.items()})
@@ -231,6 +233,7 @@ def law_of_states(rows, **settings):
     return inference.enumerate(states)().marginal("states")
 
 
+@pytest.mark.slow
 def test_the_form_of_thinned_draws_has_the_law_of_the_rows_that_are_kept():
     whole = law_of_states([0, 2, 4], warmup=0, draws=5)
     assert len(whole) == 8

@@ -105,6 +105,7 @@ def other(current):
     lawful.sample("p", dist.Bernoulli(1.0 * (1 - current["p"])))
 
 
+@pytest.mark.slow
 @pytest.mark.tier0
 def test_smc2_with_two_inner_particles_keeps_the_measure_exactly():
     """One parameter particle with a filter of two, moved at every step; its path is an exact draw with its weight."""

@@ -120,6 +120,7 @@ def test_a_chain_crosses_between_modes_that_its_kernel_cannot_leave():
     assert float(form.log_density(state, y)) == pytest.approx(float(result.stats["lp"][3, 7]), abs=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.tier3
 def test_the_draws_have_the_posterior_of_a_finite_program():
     result = inference.parallel_tempering(guarded, powers=[0.0, 0.5, 1.0], chains=32, warmup=10, draws=500)(3)
@@ -129,6 +130,7 @@ def test_the_draws_have_the_posterior_of_a_finite_program():
     assert np.isnan(np.asarray(result.posterior["w"])[np.asarray(result.posterior["b"]) == 0]).all()
 
 
+@pytest.mark.slow
 def test_the_plan_and_its_settings():
     plan = inference.parallel_tempering(guarded, powers=[0.25, 1.0], chains=2, warmup=3, draws=5, init={"b": 0})
     assert repr(plan) == "parallel_tempering(mh(single_site()), [0.25, 1.0])"

@@ -72,6 +72,7 @@ PROGRAMS = [(straight, "paths"), (two_weighed_loops, "paths"), (a_branch_and_a_p
             (nested_plates, "last")]  # fmt: skip
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(("program", "keep"), PROGRAMS, ids=lambda value: getattr(value, "__name__", value))
 def test_the_expected_population_has_the_measure_of_the_program(program, keep):

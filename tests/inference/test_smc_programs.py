@@ -25,6 +25,7 @@ from tests.schemes import schemes_and_thresholds
 TOLERANCE = 1e-12
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_the_expected_paths_have_the_measure_of_the_program(program):
@@ -36,6 +37,7 @@ def test_the_expected_paths_have_the_measure_of_the_program(program):
 RETURNING = [weighed_before_and_after, constant_per_particle, branch_in_the_body, plate_in_the_body, returns_a_dict]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("program", RETURNING, ids=lambda program: program.__name__)
 def test_the_expected_returned_values_have_the_measure_of_the_program(program):
@@ -43,6 +45,7 @@ def test_the_expected_returned_values_have_the_measure_of_the_program(program):
     assert law_error(plan, program, Y).error < TOLERANCE
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(("scheme", "resample_below"), schemes_and_thresholds(0.9))
 def test_every_scheme_keeps_the_measure_of_a_program(scheme, resample_below):

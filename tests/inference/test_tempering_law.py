@@ -90,6 +90,7 @@ def test_the_unnormalised_measure_is_kept(name):
     assert report.measure_error < 1e-12
 
 
+@pytest.mark.slow
 def test_an_adaptive_ladder_has_one_measure_by_both_enumerators():
     """It looks at the particles, so it need not keep the measure; what it does is still one finite program."""
     form = trace(three_states)

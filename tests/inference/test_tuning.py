@@ -80,6 +80,7 @@ def test_windows_lie_inside_the_warm_up_and_the_last_one_is_the_longest(steps):
         assert np.argmax(np.diff([np.flatnonzero(rows[:, 0])[0] - 1, *ends])) == len(ends) - 1
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("mass", ["diagonal", "dense"])
 def test_scales_and_acceptance_are_found(mass):
     result = run(kernels.nuts(inverse_mass=mass), warmup=600, draws=200)
@@ -96,6 +97,7 @@ def fingerprint(result):
     return hashlib.sha256(b"".join(np.asarray(result.run[k]).tobytes() for k in ("step_size", "inverse_mass"))).digest()
 
 
+@pytest.mark.slow
 def test_nothing_is_tuned_once_draws_begin():
     """Mutant 35: the settings of all draws are one number, and longer chains have the same."""
     result = run(kernels.nuts(), draws=50)
@@ -136,6 +138,7 @@ def test_a_second_call_compiles_nothing():
     assert plan.prepare(()).built.run._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_the_sampler_gives_the_draws_of_the_plan():
     plan = inference.mcmc(normal, kernels.nuts(), chains=2, warmup=30, draws=10)
     draws = jax.jit(plan.sampler())(jax.random.key(0))
@@ -172,6 +175,7 @@ def test_without_chains_steps_or_draws_there_is_no_fault():
     assert run(kernels.nuts(), chains=1, warmup=5, draws=2).posterior["x"].shape == (1, 2, 3)
 
 
+@pytest.mark.slow
 def test_parts_of_a_kernel_are_tuned_each_by_itself():
     def two():
         lawful.sample("wide", dist.Normal(0.0, 10.0))

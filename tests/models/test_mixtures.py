@@ -100,6 +100,7 @@ def test_the_truncated_process_has_its_exact_evidence():
     assert abs(np.logaddexp.reduce(found) - math.log(sum(sticks(2, 2.0).values()))) < 1e-10
 
 
+@pytest.mark.slow
 def test_a_long_stick_has_the_evidence_of_the_restaurant():
     """The truth of the truncated process tends to that of the process."""
     short, long = (sum(sticks(k).values()) / sum(restaurant().values()) for k in (3, 6))

@@ -123,6 +123,7 @@ def topics_evidence(counts):
     return np.logaddexp.reduce([m + words(first) + words(totals - first) for first, m in mass.items()])
 
 
+@pytest.mark.slow
 def test_the_exact_evidence_of_the_topics_is_the_published_number():
     assert abs(topics_evidence(COUNTS) + 61.124) < 0.003
 

@@ -104,6 +104,7 @@ def test_a_finding_of_the_rehearsal_says_parameter_count_and_parents():
     assert "its log density is NaN at " in finding.found and "It reads x." in finding.found
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["plates", "chain", "branches"])
 def test_a_right_program_has_no_error(name):
     program, args = PROGRAMS[name]

@@ -136,6 +136,7 @@ def test_a_random_number_of_steps_of_continuous_sites():
     assert float(handlers.log_density(model, choices)(1.5)) == pytest.approx(float(expected), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_bounded_loops_nest():
     def model():
         def outer(n):

@@ -116,6 +116,7 @@ def test_data_closed_over_constants_and_literals_are_scanned():
     assert loops(small) and max(loops(small)) >= 9
 
 
+@pytest.mark.slow
 def test_branches_loops_plates_factors_and_names_inside_the_steps_are_rolled():
     def model(y):
         x = 0.0

@@ -39,6 +39,7 @@ def recorded(program, *args):
         return type(error), str(error)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("dtype", TYPES, ids=lambda dtype: dtype.__name__)
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3)], ids=str)
 def test_arithmetic_is_recorded_as_by_jax(dtype, shape, monkeypatch):

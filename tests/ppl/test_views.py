@@ -55,6 +55,7 @@ def step(kind, x):
     return x.T if kind == "transpose" else x.reshape(-1, *x.shape[2:])
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.lists(st.sampled_from(KINDS), max_size=5))
 def test_data_on_the_host_are_those_of_the_compiled_reading(kinds):

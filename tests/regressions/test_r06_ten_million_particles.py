@@ -62,6 +62,7 @@ def test_systematic_counts_of_random_weights_are_within_one(n):
     np.testing.assert_allclose(weights / weights.sum(), exact / exact.sum(), rtol=1e-5)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 def test_the_mean_count_of_a_group_is_its_share(scheme):
     """Exactly: what is not decided beforehand in the count of the first 300 is binomial."""

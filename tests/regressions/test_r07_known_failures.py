@@ -50,6 +50,7 @@ def finite_flips():
     return side + 2 * sample("after", dist.Bernoulli(0.3))
 
 
+@pytest.mark.slow
 def test_the_evidence_of_a_program_whose_particles_die_counts_the_dead():
     """(1 - e^-10) / 2; a library that dropped the dead returned 1."""
     exact = np.log((1 - np.exp(-10.0)) / 2)
@@ -65,6 +66,7 @@ def test_the_evidence_of_a_program_whose_particles_die_counts_the_dead():
     assert report.detects(0.05)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_finite_program_whose_particles_die_keeps_its_measure_exactly(scheme):
@@ -90,6 +92,7 @@ def hmm3():
     return scan(step, 0, (rows, jnp.asarray(DATA)))[0]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(("scheme", "threshold"), [*((scheme, 0.9) for scheme in SCHEMES), ("systematic", 0.0)])
 def test_an_adaptive_filter_of_three_hidden_states_has_its_exact_evidence(scheme, threshold):
@@ -165,6 +168,7 @@ def test_a_site_in_a_construct_is_scored(model):
     np.testing.assert_allclose(jax.jit(lambda c: form.log_density(c, 0.1))(record.choices), score, rtol=1e-12)
 
 
+@pytest.mark.rest_slow
 def test_a_site_in_a_construct_is_moved(model):
     """The log density that fifty moves carry along is that of the state that they reached."""
     transition = Transition(model, kernels.mh(), 0.1)

@@ -66,6 +66,7 @@ PLANS = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", PLANS)
 def test_nothing_leaves_the_device_and_nothing_is_sorted(name):
     found = primitives(traced(PLANS[name], 6))

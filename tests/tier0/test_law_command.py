@@ -11,6 +11,7 @@ from lawful.inference.check.rows import IDENTITIES
 pytestmark = pytest.mark.tier0
 
 
+@pytest.mark.slow
 def test_the_chosen_rows_are_printed_and_the_exit_code_is_zero(capsys):
     assert command.main(["nested branches", "random walk"]) == 0
     heading, nested, walk, total = capsys.readouterr().out.splitlines()

@@ -35,6 +35,7 @@ def density(forest, potentials):
     return q.reshape((-1, 2)).sum(axis=1) if forest.floor else q  # the coin is the last variable
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(case=cases(variables=4, factors=5, least=1))
 def test_it_is_normalised_whatever_the_beliefs_are_and_a_share_is_uniform(case):

@@ -16,6 +16,7 @@ from tests.inference.factor_graphs.truth import assignments, cases, counted_grap
 NONE = np.zeros(0, int)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(case=cases(variables=5, factors=5, least=1), counted=st.booleans())
 def test_a_restricted_graph_has_the_measure_of_the_graph_where_the_others_are_held(case, counted):

@@ -91,6 +91,7 @@ def mixed_graph(kind, sizes, shared, dtype=np.float64):
     return graph, rng
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["f64", "f32"])
 @pytest.mark.parametrize("shared", [True, False], ids=["one table", "own tables"])
 @pytest.mark.parametrize("sizes", [(5, 5, 5), (6, 5, 4)], ids=["alike", "unlike"])
@@ -129,6 +130,7 @@ def test_beliefs_of_log_odds_are_those_of_the_general_form(kind):
     np.testing.assert_allclose(read.inconsistency, inconsistency(net, point), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_run_on_cliques_is_that_of_their_pairs_and_starts_from_any_messages():
     graph, _ = mixed_graph("weak", (6, 5, 4), True)
     strong, _ = mixed_graph("ising", (6, 5, 4), True)

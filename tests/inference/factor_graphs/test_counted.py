@@ -55,6 +55,7 @@ def as_tables(graph):
     return other.extended(Structure(graph.structure.families, tuple(groups)), (), tables[: len(groups)])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("seed", range(3))
 def test_elimination_sums_every_assignment_whose_counts_are_right(seed):
     graph = counted_graph(seed)
@@ -68,6 +69,7 @@ def test_elimination_sums_every_assignment_whose_counts_are_right(seed):
     np.testing.assert_allclose([score, graph.log_score(states)], truth.largest, rtol=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("temperature", [1.0, None, 0.6])
 def test_a_sweep_sends_the_messages_of_the_table_of_all_members(temperature):
     graph = counted_graph(11)
@@ -87,6 +89,7 @@ def test_a_sweep_sends_the_messages_of_the_table_of_all_members(temperature):
         )
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("temperature", [1.0, None])
 def test_fixed_points_are_those_of_tables(temperature):
     graph = counted_graph(11, zeros=0.0)
@@ -103,6 +106,7 @@ def test_fixed_points_are_those_of_tables(temperature):
         np.testing.assert_allclose(free_energy(net, scores, point), found.log_z, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_factors_in_turns_and_counts_have_the_same_fixed_point():
     graph = counted_graph(11, zeros=0.0)
     flooding, turns = (propagated(graph, tol=1e-12, certify=False, schedule=s) for s in ("flooding", "colour"))
@@ -110,6 +114,7 @@ def test_factors_in_turns_and_counts_have_the_same_fixed_point():
     np.testing.assert_allclose(turns.log_z, flooding.log_z, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_derivative_of_log_z_at_a_fixed_point_is_the_beliefs():
     graph, rng = FactorGraph(), np.random.default_rng(0)
     y = graph.variables("y", (3,), 2, rng.normal(size=(3, 2)))
@@ -141,6 +146,7 @@ def test_derivatives_at_a_fixed_point_are_those_of_tables():
         np.testing.assert_allclose(ours, theirs, atol=1e-7)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("seed", [3, 4])
 def test_messages_on_a_forest_are_exact(seed):
     graph = counted_graph(seed, forest=True)
@@ -159,6 +165,7 @@ def by_descent(monkeypatch):
     monkeypatch.setattr("lawful.inference.factor_graphs.plans.UNFOLDED_UP_TO", 0)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("ternary", [False, True])
 def test_draws_from_a_forest_have_the_law_of_all_variables_and_the_best_one_is_best(by_descent, ternary):
     graph = counted_graph(5, forest=True) if not ternary else FactorGraph()
@@ -180,6 +187,7 @@ def test_draws_from_a_forest_have_the_law_of_all_variables_and_the_best_one_is_b
     np.testing.assert_allclose([score, graph.log_score(states)], truth.largest, rtol=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_label_proportions_have_the_published_answers(data, dtype):
     """Every bag of the reference file in one graph, by one call, the bags ragged."""
@@ -210,6 +218,7 @@ def test_label_proportions_have_the_published_answers(data, dtype):
             assert np.flatnonzero(both.info["impossible"]["n"]).tolist() == ([] if joint else [k])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("way", ["tables", "messages"])
 def test_gradients_of_log_z_are_beliefs(way):
     graph = counted_graph(6, forest=True, zeros=0.3)

@@ -30,6 +30,7 @@ def paired_bags(states=1):
     return graph
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("states", [1, [0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 0]])
 def test_log_odds_of_pairs_and_counts_have_the_fixed_point_of_the_general_form(states, monkeypatch):
     graph = paired_bags(states)
@@ -67,6 +68,7 @@ def test_log_odds_are_kept_only_where_they_say_all():
     assert isinstance(exchange_for(graph.structure, graph.potentials, None), Logs)
 
 
+@pytest.mark.slow
 def test_log_odds_tell_members_what_logs_do():
     rng = np.random.default_rng(4)
     graph = FactorGraph()

@@ -62,6 +62,7 @@ STATEMENTS = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", list(STATEMENTS))
 def test_a_sum_that_is_used_as_a_whole_is_one_count(name):
     statement, g = STATEMENTS[name]
@@ -129,6 +130,7 @@ def test_a_state_of_a_categorical_choice_is_counted():
     np.testing.assert_allclose(eliminated(graph).log_z, np.logaddexp.reduce(log_law(np.full(8, 0.3)) + g), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_parameters_of_what_reads_a_count_may_be_traced():
     def log_z(x):
         def program():
@@ -170,6 +172,7 @@ def test_a_count_has_the_same_measure_when_the_program_is_enumerated(kwargs, g):
     np.testing.assert_allclose(infer(found).log_z, exact.log_evidence, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_large_bags_of_a_program_are_exact():
     p = np.random.default_rng(1).uniform(0.2, 0.8, (2, 400))
 
@@ -198,6 +201,7 @@ def test_counts_meet_pairs_in_loopy_belief_propagation():
     assert np.abs(found.beliefs["y"] - exact.beliefs["y"]).max() < 0.1
 
 
+@pytest.mark.slow
 def test_members_are_summed_out_of_a_program():
     def electorate(seen):
         noise = lawful.sample("noise", dist.HalfNormal(1.0))

@@ -55,6 +55,7 @@ def some_way(potentials, seed=1):
     return jax.tree.map(lambda x: rng.normal(size=x.shape), potentials)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("seed", range(2))
 def test_bp_7_the_derivative_of_log_z_is_the_beliefs(family, seed):
@@ -98,6 +99,7 @@ def along_a_way():
     return graph, jax.jit(told), jax.jit(jax.jacfwd(told)), jax.jit(jax.jacrev(told))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bp_7_derivatives_are_finite_differences(family):
     """Of log Z and of beliefs, by potentials and by counting numbers, forward and backward."""
@@ -108,6 +110,7 @@ def test_bp_7_derivatives_are_finite_differences(family):
     np.testing.assert_allclose(backward(0.0, counting), wanted, rtol=1e-6)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bp_7_beliefs_move_as_they_do_through_all_sweeps(family):
     graph = knot(0)
@@ -124,6 +127,7 @@ def test_bp_7_beliefs_move_as_they_do_through_all_sweeps(family):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_second_derivative_of_log_z_is_that_of_the_sum_on_a_forest():
     rng = np.random.default_rng(0)
     graph = FactorGraph()
@@ -165,6 +169,7 @@ def frustrated():
     return graph
 
 
+@pytest.mark.slow
 def test_a_run_that_did_not_converge_has_no_derivative_unless_that_is_allowed():
     graph = frustrated()
 
@@ -204,6 +209,7 @@ def test_what_has_no_mass_has_no_derivative():
     assert all((np.asarray(s) == 0).all() for s in jax.tree.leaves(slope))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("temperature", [None, 0.5])
 def test_at_other_temperatures_log_z_is_the_soft_maximum_and_its_derivative_the_beliefs(temperature):
     rng = np.random.default_rng(1)
@@ -224,6 +230,7 @@ def test_at_other_temperatures_log_z_is_the_soft_maximum_and_its_derivative_the_
     np.testing.assert_allclose(propagated(graph, temperature=temperature).beliefs["z"], cold.variables["z"], atol=1e-8)
 
 
+@pytest.mark.slow
 def test_log_z_is_a_factor_of_a_program(single_precision):
     """Under jit, vmap and grad: the density of a strength that couples a grid."""
     graph = grid(np.random.default_rng(0), 3, 3, strength=1.0, dtype=jnp.float32)
@@ -244,6 +251,7 @@ def test_log_z_is_a_factor_of_a_program(single_precision):
         assert float(slope) == pytest.approx(agree - float(strength), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_bp_7_derivatives_are_finite_differences_with_counts():
     rng, h = np.random.default_rng(0), 1e-4
     graph = FactorGraph()

@@ -24,6 +24,7 @@ def columns(structure, names):
     return np.concatenate([np.zeros(0, int), *(f.offset + np.arange(f.size) for f in found)])
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(case=cases(variables=4, factors=4, least=1))
 def test_it_is_the_law_of_the_graph_summed_over_all_others(case):
@@ -46,6 +47,7 @@ def test_it_is_the_law_of_the_graph_summed_over_all_others(case):
         np.testing.assert_allclose(shares, np.exp(np.asarray(masses)[positive]), rtol=1e-12, atol=0)
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(case=cases(variables=3, factors=3, least=1))
 def test_the_draw_has_the_law_that_is_listed(case):
@@ -87,6 +89,7 @@ def test_sites_drawn_one_after_the_other_have_the_joint_law():
         assert float(jnp.exp(apart)) * np.isfinite(whole) == pytest.approx(float(jnp.exp(whole)), abs=1e-14)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_graph_without_mass_takes_the_first_states_and_has_no_nan(dtype):
     graph = chain(dtype)

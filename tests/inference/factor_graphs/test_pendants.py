@@ -97,6 +97,7 @@ def test_a_graph_without_a_possible_assignment_has_mass_zero_and_no_nan():
     assert all(float(jnp.abs(x).max()) == 0 for x in (*found.variables, *found.factors))
 
 
+@pytest.mark.slow
 def test_the_gradient_of_the_mass_is_the_beliefs():
     graph = hanging(1, zeros=0.02)
     found = infer(graph, "chain")
@@ -107,6 +108,7 @@ def test_the_gradient_of_the_mass_is_the_beliefs():
         np.testing.assert_allclose(own, belief.sum(0, keepdims=True) if group.shared else belief, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_map_over_evidence_is_the_loop():
     graph = hanging(2)
 

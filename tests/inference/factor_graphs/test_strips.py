@@ -63,6 +63,7 @@ def test_levels_have_the_best_assignment_and_draws_have_the_marginals(short):
     assert np.all(np.abs(hits - p) <= 6 * np.sqrt(p * (1 - p) / count) + 6 / count)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_the_mass_is_the_beliefs(short):
     graph = ladder(3, 0.02)
     found, grads = infer(graph), jax.grad(lambda p: infer(graph.replace(p)).log_z)(graph.potentials)

@@ -40,6 +40,7 @@ def sequence():
     lawful.factor("ends", jnp.where(path[0] == last, 0.8, 0.0))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("floor", [0.01, 1.0])
 def test_moves_by_beliefs_keep_the_posterior_exactly(floor):
@@ -117,6 +118,7 @@ def test_a_graph_read_off_its_program_has_its_measure(case):
         np.testing.assert_allclose(other.variables[name], truth.variables[name], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_populations_take_it_as_their_proposal():
     graph = grid(np.random.default_rng(2), 3, 3, strength=1.2)
     log_z = Truth(graph).log_z
@@ -125,6 +127,7 @@ def test_populations_take_it_as_their_proposal():
     assert result.log_evidence_error < 0.02
 
 
+@pytest.mark.slow
 def test_weighted_draws_on_the_grid_of_the_reference_data_are_right(data):
     """Beliefs are off by 0.0142 there; what is weighed by them is right within four standard errors."""
     graph, known = network(data, "ising_grid_6x8"), exact(data, "ising_grid_6x8")

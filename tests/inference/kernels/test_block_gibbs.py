@@ -26,6 +26,7 @@ def ring():
 SMALL = {"width_budget": 4}
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("settings", [{}, SMALL], ids=["one block", "forests"])
 @pytest.mark.parametrize("program", [labels, nested, ring], ids=lambda p: p.__name__)

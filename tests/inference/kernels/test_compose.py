@@ -97,6 +97,7 @@ def test_counts_add_up_and_rates_are_averaged():
     assert result.stats["accepted"].dtype == bool and result.stats["n_nonfinite"].dtype.kind == "i"
 
 
+@pytest.mark.slow
 def test_all_chains_of_a_mixture_use_one_kernel_at_a_step():
     """Only the kernel that is picked is computed, since the pick has no axis of chains."""
     built = inference.mcmc(model, COMPOSED[1], chains=4, warmup=0, draws=2).prepare((Y,)).built

@@ -52,6 +52,7 @@ def langevin(log_density):
     return step
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("make", [random_walk, hamiltonian], ids=lambda make: make.__name__)
 def test_a_lawful_step_keeps_exact_draws(make):
     report = invariant(kernels.foreign(make, reversible=True), positive, Y, n=2_000, steps=(1, 5))

@@ -26,6 +26,7 @@ DENSE = kernels.hmc(0.5, 3, inverse_mass=[[1.0, 0.4], [0.4, 0.8]])
 SMALL = {"n": 2_000, "steps": (1, 10)}
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("kernel", "model"),
     [(MALA, positive), (HMC, positive), (NUTS, positive), (DENSE, chain), (NUTS, chain)],
@@ -80,6 +81,7 @@ def test_moves_in_turn_with_new_data_keep_the_joint_law():
     assert report.passed, report
 
 
+@pytest.mark.slow
 def test_the_flow_and_its_coin_balance_densities_at_every_point():
     """Log pi(x) + log N(p) + log a(x, p) is the same at both ends: the identity of Metropolis on the phase space."""
     frame = frame_of(lawful.trace(positive, Y), "test")
@@ -174,6 +176,7 @@ def test_the_kernel_is_a_form_whose_randomness_is_made_of_sites():
         next(s for s in built.form.sites() if s.address[-1] == "point").law.enumerate()
 
 
+@pytest.mark.slow
 def test_moves_side_by_side_are_those_of_each_alone():
     """The lanes of a trajectory's law do not mix: the same coins give each lane what it has without the others."""
     law = next(s for s in NUTS.build(lawful.trace(positive, Y)).form.sites() if s.address[-1] == "point").law

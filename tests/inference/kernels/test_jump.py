@@ -121,6 +121,7 @@ def share(draws):
     return means.mean(), means.std(ddof=1) / np.sqrt(len(means))
 
 
+@pytest.mark.slow
 @pytest.mark.tier3
 def test_a_mean_is_present_as_often_as_its_evidence_says():
     kernel = kernels.cycle(
@@ -182,6 +183,7 @@ def merge(x, u):
 CHANGE = kernels.jump("k", (0, 1), split, merge, auxiliary=cut)
 
 
+@pytest.mark.slow
 @pytest.mark.tier0b
 def test_a_split_of_levels_is_what_it_has_to_be_and_a_wrong_jacobian_is_seen(monkeypatch):
     def scaled(x, u):
@@ -277,6 +279,7 @@ def test_sites_that_run_by_several_choices_are_refused():
         kernels.jump("k", (0, 1), auxiliary=draws_b).build(trace(nested))
 
 
+@pytest.mark.slow
 def test_a_way_that_is_no_inverse_is_told():
     def off(x, u):
         return {}, {"d": x["b"] + 0.1}

@@ -41,6 +41,7 @@ def start(seed):
     return Phase(position, momentum, *target(position))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("root", ROOTS, ids=["diagonal", "dense"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_steps_with_the_momentum_negated_lead_back(root, seed):
@@ -63,6 +64,7 @@ def test_a_step_keeps_volume(root):
     assert abs(float(jnp.linalg.det(jacobian)) - 1) < 1e-10
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("root", ROOTS, ids=["diagonal", "dense"])
 def test_half_the_step_leaves_a_quarter_of_the_energy_error(root):
     errors = np.zeros(2)
@@ -98,6 +100,7 @@ def test_the_flow_of_a_normal_goes_round():
     np.testing.assert_allclose(end.position, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_check_of_the_integrator_passes_and_finds_a_step_without_its_last_half_kick(monkeypatch):
     assert check.integrator(bounded, points=2).passed
     kept = leapfrog.flow

@@ -81,6 +81,7 @@ def zeros():
     factor("not both", jnp.where(a + b == 2, -jnp.inf, 0.0))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("program", [chain, arms, nested_arms, steps, plates, zeros], ids=lambda p: p.__name__)
 def test_the_posterior_is_invariant_and_the_flow_symmetric(program):
@@ -102,6 +103,7 @@ def test_the_posterior_is_invariant_and_the_flow_symmetric(program):
     assert bool(moved) == (program in (arms, nested_arms, steps))  # the number of active sites does change
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("program", [arms, nested_arms, steps], ids=lambda p: p.__name__)
 def test_the_stale_value_of_an_inactive_site_has_no_influence(program):

@@ -82,12 +82,14 @@ def faults(proposal, program, *args):
     return np.abs(pi @ matrix - pi).max(), np.abs(flow - flow.T).max()
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(("proposal", "items"), [(COINS, 4), (SCANS, 3)], ids=["coins", "scans"])
 def test_the_labels_of_a_finite_mixture_keep_their_law(proposal, items):
     assert max(faults(proposal, finite, items)) < 1e-14
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(("scans", "items", "partitions"), [(0, 4, 15), (1, 3, 5)], ids=["coins", "scans"])
 def test_the_tables_of_a_chinese_restaurant_keep_their_law_and_all_are_reached(scans, items, partitions):

@@ -86,6 +86,7 @@ def from_anywhere(gate, k, keys, x, y, limits):
     return jax.lax.map(one, keys)
 
 
+@pytest.mark.slow
 def test_annealing_finds_the_optimum_of_the_exact_solver():
     """Two experts, one covariate, four random starts; hard assignment alone seldom does."""
     limits = Settings(floor=1e-3)

@@ -41,6 +41,7 @@ def exact_log_evidence(x, y):
     return np.log(np.trapezoid(mass, sigma)) - len(y) * np.log(y.std())
 
 
+@pytest.mark.slow
 def test_the_evidence_of_one_expert_is_that_of_quadrature():
     """Within five standard errors of four runs, which are small; other units of y divide the evidence."""
     x, y = line()

@@ -27,6 +27,7 @@ def likelihood(gate, parameters, x, y):
 fit = partial(jax.jit, static_argnums=0, static_argnames=("free", "block"))(fit_from)
 
 
+@pytest.mark.slow
 def test_a_finished_fit_has_no_gradient_and_the_likelihood_that_it_tells():
     x, y = drawn(400)
     found = fit(Gate(), TRUTH, x, y, block=128)
@@ -36,6 +37,7 @@ def test_a_finished_fit_has_no_gradient_and_the_likelihood_that_it_tells():
     assert max(float(jnp.abs(v).max()) for v in slope[:4]) < 1e-5
 
 
+@pytest.mark.slow
 def test_a_fit_in_single_precision_is_finished_too():
     """Its gradient is known to about 1e-6, which is longer than it is asked to be."""
     x, y = drawn(200)
@@ -178,6 +180,7 @@ def test_equal_covariates_stay_on_one_side():
     assert -float(found.beta0[0]) in (0.5, 1.5)
 
 
+@pytest.mark.slow
 def test_the_estimator_finds_the_truth_from_random_starts():
     x, y = drawn(500)
     model = GaussianMoE(2).fit(x, y, starts=6, key=1)

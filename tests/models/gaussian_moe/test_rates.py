@@ -15,6 +15,7 @@ HARD = Mixture(Gate("topk", top_k=1), TRUTH)
 TOP_1 = GaussianMoE(2, "topk", top_k=1)
 
 
+@pytest.mark.slow
 def test_a_replication_is_a_function_of_its_own_numbers():
     """The same rows whatever other sizes and replications are run, and others for another key."""
     whole = list(measured(0, HARD, TOP_1, 60, range(3)))
@@ -23,6 +24,7 @@ def test_a_replication_is_a_function_of_its_own_numbers():
     assert next(measured(1, HARD, TOP_1, 60, [0]))["unit_loss"] != whole[0]["unit_loss"]
 
 
+@pytest.mark.slow
 def test_errors_fall_at_the_rates_of_theory_where_the_fit_is_exact():
     """The exact solver: experts at n^-1/2, the boundary at 1/n; medians of 30 replications, wide intervals."""
     found = rate_study(0, HARD, TOP_1, [100, 10_000], 30)
@@ -35,6 +37,7 @@ def test_errors_fall_at_the_rates_of_theory_where_the_fit_is_exact():
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_where_it_stopped_and_tells_its_bars(tmp_path, monkeypatch, capsys):
     arguments = ["--sizes", "50", "200", "--replications", "3", "--out", str(tmp_path), "top-1"]
     monkeypatch.setattr(run, "bars_of_information", lambda: [])

@@ -53,6 +53,7 @@ def by_hand(fit, truth, t1, t0, powers, top_k=None):
     return sum(sorted(terms)[::-1][:top_k])
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @seeds
 def test_the_exact_loss_is_least_over_all_shifts(seed):

@@ -51,6 +51,7 @@ def equal(a, b):
     return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
 
 
+@pytest.mark.slow
 def test_labels_shuffled_within_bags_and_bags_renamed_give_the_same_fit_bit_by_bit():
     X, y, bags = rows_of()
     other = shuffled_within(y, bags)
@@ -93,6 +94,7 @@ def test_a_row_in_no_bag_is_seen_by_neighbours_alone_and_its_label_by_nobody():
     assert abs(near[0].posterior_[-1] - near[0].class_prior_[1]) > 0.01
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("explained", [True, False])
 def test_neighbours_are_coupled_where_they_agree_beyond_the_learner(explained):
     rng = np.random.default_rng(5)
@@ -178,6 +180,7 @@ def test_counts_of_new_bags_are_told_by_the_poisson_binomial_law():
     np.testing.assert_allclose(alone, np.mean(np.log([1 - p[0], p[1], 1 - p[2]])), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_labels_of_counted_rows_have_the_counts_exactly():
     X, y, bags = rows_of()
     counts = np.bincount(bags, y, N // SIZE)
@@ -211,6 +214,7 @@ def test_labels_of_counted_rows_listen_to_neighbours_as_the_fit_did():
         fitted.transduce(X, bags, counts, "best")
 
 
+@pytest.mark.slow
 def test_neighbours_are_near_in_the_hidden_layer_of_the_last_net_where_that_is_asked_for():
     X, y, bags = rows_of()
     net = Net(Recipe(hidden=(4,), epochs=2), Ridge())
@@ -277,6 +281,7 @@ def test_a_fit_to_one_label_gives_new_rows_the_counts_of_their_bags():
         reweighed(np.array([[0.5, 0.5], [1.0, 0.0]]), [0.5, 0.5], [0, 1])
 
 
+@pytest.mark.slow
 def test_a_class_that_no_count_has_is_left_rare_and_neighbours_among_new_rows_are_coupled_as_in_the_fit():
     X, y, bags = rows_of()
     ones = np.bincount(bags, y, N // SIZE)

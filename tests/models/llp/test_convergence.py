@@ -8,6 +8,7 @@ from lawful.models.llp import Bags, coupled, labelled
 from lawful.models.llp.convergence import message_residuals
 
 
+@pytest.mark.slow
 def test_residuals_of_single_sweeps_are_those_of_runs_of_as_many():
     rng = np.random.default_rng(0)
     bags = Bags.from_ids(np.arange(12) // 4, [1, 2, 3])

@@ -30,6 +30,7 @@ def test_rows_columns_and_ones_are_those_of_the_files(data, name):
     assert (np.isclose(sd, 1, atol=1e-3) | (sd == 0)).all()
 
 
+@pytest.mark.slow
 def test_rows_keep_their_order_and_left_out_columns_stay_out(data):
     bank = load_llp("bank_full", folder=data / "llp")
     tenths = [part.mean() for part in np.array_split(bank.y, 10)]

@@ -22,6 +22,7 @@ def simulated(seed, size):
     return edges, Bags.from_labels(labels, np.where(ids < N // size, ids, -1))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("size", [8, 32, 128, 512])
 def test_l6_the_correlation_is_told_within_its_error_and_not_identifiable_in_large_bags(size):
     cases = [simulated(seed, size) for seed in range(REPLICATES)]

@@ -1,6 +1,7 @@
 """Nothing of labels but counts is read where it counts: the process with neighbours, and rounds that stop by counts."""
 
 import numpy as np
+import pytest
 from sklearn.linear_model import LogisticRegression
 
 from lawful.models.llp.classifier import LabelProportionClassifier
@@ -32,6 +33,7 @@ def answers(fitted, X):
     return fitted.decision_function(X), fitted.posterior_, fitted.coupling_.strength, fitted.residual_correlation_.error
 
 
+@pytest.mark.slow
 def test_l4_the_default_with_neighbours_reads_nothing_but_counts_bit_by_bit():
     X, y, bags = rows_of(240)  # bags enough for the exact likelihood
     names = np.array([f"bag {7 * bag % 60}" for bag in bags])
@@ -40,6 +42,7 @@ def test_l4_the_default_with_neighbours_reads_nothing_but_counts_bit_by_bit():
     assert equal(fits[0], fits[1]) and equal(fits[0], fits[2])
 
 
+@pytest.mark.slow
 def test_l4_a_copy_of_a_row_in_no_bag_leaves_the_learner_of_the_default_and_its_label_is_read_by_nobody():
     X, y, bags = rows_of(240)
     more, out = np.concatenate([X, X[:1]]), np.append(bags, -1)
@@ -56,6 +59,7 @@ def test_l4_a_copy_of_a_row_in_no_bag_leaves_the_learner_of_the_default_and_its_
     np.testing.assert_allclose(beside[0].posterior_[:240], alone.posterior_, atol=0.1)  # it is a neighbour, no more
 
 
+@pytest.mark.slow
 def test_l12_rounds_of_other_learners_with_neighbours_and_folds_see_no_labels():
     X, y, bags = rows_of(800)  # 200 bags, of which 20 are held out
     learner = FromClassifier(lambda seed: LogisticRegression(), Ridge())  # from labels that a ridge starts

@@ -27,6 +27,7 @@ def near(edges, strength, base_rate):
     return Coupling(np.array(edges).reshape(-1, 2), strength, base_rate, np.nan)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", FORESTS)
 def test_l10_on_a_forest_labels_are_those_of_all_labellings(name):
     bags, edges = FORESTS[name]

@@ -35,6 +35,7 @@ def logits(bags, seed=0):
     return np.random.default_rng(seed).normal(size=shape) * 2
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", BAGS)
 def test_l10_likelihood_and_posterior_are_those_of_all_labels(name):
     bags = BAGS[name]
@@ -62,6 +63,7 @@ def test_l1_the_reference_bags_have_their_answers(file, dtype, tol):
         assert float(found.sum()) == pytest.approx(file["exact"]["total_log_evidence"], rel=1e-10)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["ragged", "normal", "classes"])
 def test_the_slope_of_the_likelihood_is_posterior_less_prior(name):
     bags = BAGS[name]
@@ -80,6 +82,7 @@ def test_a_logit_that_excludes_a_count_gives_no_mass_and_no_slope():
     assert np.isfinite(np.asarray(slope)).all()
 
 
+@pytest.mark.slow
 def test_bags_of_many_sizes_are_as_each_alone():
     rng = np.random.default_rng(3)
     sizes = np.array([1, 3, 17, 2, 33])
@@ -95,6 +98,7 @@ def test_bags_of_many_sizes_are_as_each_alone():
     np.testing.assert_allclose(np.bincount(ids, q), bags.counts, atol=1e-9)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("count", [0, 1, 7, 1024, 2047, 2048])
 def test_l2_messages_of_large_bags_in_single_precision(count):
     rng = np.random.default_rng(count)

@@ -108,6 +108,7 @@ def test_principal_components_keep_what_varies():
     np.testing.assert_array_equal(knn_graph(X, 4, components=2).edges, knn_graph(X, 4).edges)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("clusters", [False, True])
 def test_l13_the_index_finds_as_many_as_are_wanted_and_says_how_many(clusters):
     pytest.importorskip("faiss")

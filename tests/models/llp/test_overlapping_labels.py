@@ -4,6 +4,7 @@ from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from lawful.inference.factor_graphs import infer, to_factor_graph
 from lawful.models.llp import Bags, Coupling, labelled, llp_program
@@ -34,6 +35,7 @@ def test_l10_overlapping_bags_with_neighbours_in_cycles_are_close_and_have_their
     np.testing.assert_allclose(found.posterior, marginals, atol=0.08)
 
 
+@pytest.mark.slow
 def test_l10_overlapping_bags_of_three_classes_are_those_of_all_labellings():
     bags = Bags.from_membership(MEMBERSHIP, [[1, 1, 1], [0, 2, 1]])
     near = Coupling(np.array([[0, 3], [4, 5]]), 0.3, np.array([0.2, 0.5, 0.3]), np.nan)

@@ -78,6 +78,7 @@ def test_at_the_published_strengths_messages_do_not_settle():
     assert fitted.predict(X[:3]).shape == (3,)
 
 
+@pytest.mark.slow
 def test_the_aggregate_variant_fits_another_net_to_the_same_labels():
     X, y, _ = load_llp("digits")
     rows = np.random.default_rng(0).permutation(len(y))[:64]
@@ -142,6 +143,7 @@ def rows_far_from_zero(n=96, size=2):
     return rng.normal(size=(n, 3)) * [1, 50, 200] + [1000, 0, -3000] + y[:, None] * [1.5, 0, 0], y, np.arange(n) // size
 
 
+@pytest.mark.slow
 def test_validation_rows_are_put_on_the_scale_of_the_fit():
     X, y, bags = rows_far_from_zero()
     names = np.array(["no", "yes"])[y]
@@ -157,6 +159,7 @@ def test_validation_rows_are_put_on_the_scale_of_the_fit():
             LabelProportionClassifier(method=replace(settings, validation=validation)).fit(X, names, bags)
 
 
+@pytest.mark.slow
 def test_an_epoch_is_selected_by_counts_that_were_held_out():
     X, y, ids = rows_far_from_zero(400)
     Z = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -179,6 +182,7 @@ def test_the_embedding_is_the_layer_before_the_last_where_there_is_one_and_no_he
     assert Published(**settings).layer == layer
 
 
+@pytest.mark.slow
 def test_the_next_graph_is_made_of_the_embedding_after_the_selected_epoch(monkeypatch):
     X, y, ids = rows_far_from_zero(24)
     Z, bags = (X - X.mean(axis=0)) / X.std(axis=0), Bags.from_labels(y, ids)
@@ -192,6 +196,7 @@ def test_the_next_graph_is_made_of_the_embedding_after_the_selected_epoch(monkey
     assert not np.array_equal(first.hidden(Z, 0, 0), first.hidden(Z, 1, 0))
 
 
+@pytest.mark.slow
 def test_the_net_is_fitted_at_a_constant_rate_in_batches_of_rows_without_decay(monkeypatch):
     X, y, ids = rows_far_from_zero(24)
     given = []

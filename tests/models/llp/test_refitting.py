@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from lawful.models.llp import Bags, count_log_likelihood
 from lawful.models.llp.losses import Batch
@@ -23,6 +24,7 @@ def batch(z, bags, numbers):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_loss_has_the_gradient_of_cross_entropy_and_of_the_likelihood_of_the_counts():
     rng = np.random.default_rng(0)
     z, q = jnp.asarray(rng.normal(size=6)), jnp.asarray(rng.random(6))

@@ -1,6 +1,7 @@
 """A search by bag chooses without labels of rows, and fits again to all bags."""
 
 import numpy as np
+import pytest
 import sklearn
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
@@ -9,6 +10,7 @@ from lawful.models.llp import LabelProportionClassifier, bag_scorer
 N, SIZE = 120, 4
 
 
+@pytest.mark.slow
 def test_l9_a_search_routes_bags_fits_again_and_reads_no_labels_of_rows():
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, N)

@@ -74,6 +74,7 @@ def test_the_most_probable_labels_are_those_of_all_labellings(kind, seed):
     assert total.max() <= found.bound + 1e-9
 
 
+@pytest.mark.slow
 def test_the_bound_is_the_best_score_on_a_tree_and_a_bound_however_short_the_search():
     z, bags, coupling = case("counts")
     tree = Coupling(np.array([[2, 3], [7, 8]]), 0.5, 0.35, 0.5)
@@ -107,6 +108,7 @@ def test_a_search_ends_where_no_exchange_within_a_bag_helps(kind):
                 assert score[tuple(other.tolist())] <= here + 1e-9
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("step", [redrawn_apart, redrawn_pairs])
 @pytest.mark.parametrize("kind", CASES)
 def test_each_step_of_the_walk_leaves_the_law_of_the_labels(kind, step):
@@ -131,6 +133,7 @@ def test_each_step_of_the_walk_leaves_the_law_of_the_labels(kind, step):
     assert excess < 5.5 * np.sqrt(2 * often.sum()) + 15
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kind", ["clique", "classes"])
 def test_the_walk_reaches_the_law_from_anywhere(kind):
     z, bags, coupling = case(kind)
@@ -160,6 +163,7 @@ def test_bags_that_overlap_have_no_fields():
         joint_of(np.zeros(3), bags)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kind", ["marginal", "map", "sample"])
 def test_counts_that_infinite_log_odds_exclude_are_refused(kind):
     bags = Bags.from_ids([0, 0, 1, 1], [0, 1])

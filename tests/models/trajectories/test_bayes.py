@@ -48,6 +48,7 @@ def fitted():
     return TrajectoryMixture(2, "LIN").bayes(data, **WIDE, key=0, **SMALL), label
 
 
+@pytest.mark.slow
 def test_summaries_are_in_the_users_units_and_of_one_shape(fitted):
     found, label = fitted
     table = found.estimates()
@@ -175,6 +176,7 @@ def test_wrong_settings_are_refused(settings, named):
     assert "Fix:" in str(error.value)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("model", "select"), [(Model("BLS", 2, 1, 2), False), (Model("LIN", 3, 2, 1, joint=False), True)]
 )
@@ -198,6 +200,7 @@ def test_classes_from_a_reference_leave_the_posterior_as_it_is(model, select):
     assert there.logp({"point": point.at[0, 2:].set(400.0)} | rest) == -np.inf  # where numbers overflow
 
 
+@pytest.mark.slow
 def test_tempering_from_the_optima_has_the_evidence_of_tempering_from_the_prior():
     """One class, within five standard errors of both; and the means of the parameters agree."""
     data, _ = lines()

@@ -42,6 +42,7 @@ def test_criteria_stand_side_by_side_where_they_can_be_compared(two_lines):
         bootstrap_ratio(replace(plain, model=replace(plain.model, n_classes=1), penalised=True), plain, 0)
 
 
+@pytest.mark.slow
 def test_one_class_more_is_tested_by_data_drawn_from_fewer(two_lines):
     data, _, two = two_lines
     one = TrajectoryMixture(1, "LIN", n_starts=2).fit(data, y_var="Y", t_var="T", records=range(1, 5))

@@ -167,6 +167,7 @@ def test_bounds_of_knots_outside_the_times_are_refused(one_class):
             TrajectoryMixture(1, knot_bounds=bounds).fit(columns, y_var="Y", t_var="T", records=range(1, 6))
 
 
+@pytest.mark.slow
 def test_the_origin_of_time_moves_no_line_and_makes_no_edge(two_lines):
     """The year 2010 in place of 0: one likelihood and regular covariances, though level and slope at 0 are one."""
     data, _, plain = two_lines

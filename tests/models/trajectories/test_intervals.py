@@ -7,6 +7,7 @@ from scipy.stats import chi2
 from lawful.errors import LawfulError
 
 
+@pytest.mark.slow
 def test_the_profile_drops_by_the_quantile_at_both_ends_and_the_edge_ends_a_variance(one_class):
     fit = one_class
     knot = fit.to_nlpsem_names()["c1mug"]

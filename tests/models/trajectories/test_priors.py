@@ -59,6 +59,7 @@ def _lg(x):
     return gammaln(x)
 
 
+@pytest.mark.slow
 def test_density_of_the_prior_is_that_of_scipy():
     own = Priors(*(0.5 * value for value in Priors()))._replace(concentration=2.0)
     at, k = drawn(FULL, priors=own), 3
@@ -81,6 +82,7 @@ def test_density_of_the_prior_is_that_of_scipy():
     assert found == pytest.approx(known, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_draws_have_the_laws_of_the_table():
     at = jax.tree.map(np.asarray, many(FULL))
     root = at.chol / np.linalg.norm(at.chol, axis=-1, keepdims=True)
@@ -107,6 +109,7 @@ def test_draws_have_the_laws_of_the_table():
     assert wrong < ALPHA
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     "model", [FULL, Model("JB", 2, p_growth=1, intrinsic=True), Model("EXP", 1, joint=False)], ids=str
 )
@@ -121,6 +124,7 @@ def test_sites_and_parameters_are_one_another_s_inverse(model):
         np.testing.assert_allclose(one, two, rtol=0.05, atol=0.02)  # edges are moved inside by a hundredth
 
 
+@pytest.mark.slow
 def test_posterior_density_is_prior_times_likelihood_and_the_same_under_every_naming_of_the_classes():
     """The law behind all summaries: classes are exchangeable in the prior, the gate included, and in the likelihood."""
     arrays, seen, _ = truth.case(FULL, n=5)

@@ -23,6 +23,7 @@ def found():
     return TrajectoryMixture(1, "LIN").bayes(data, **GIVEN, key=0, **SMALL), data
 
 
+@pytest.mark.slow
 def test_draws_are_weighed_by_the_ratio_of_the_priors(found):
     posterior, _ = found
     table = prior_sensitivity(posterior, ["level", "noise"], [0.5, 2.0]).set_index(["scale", "factor"])
@@ -38,12 +39,14 @@ def test_draws_are_weighed_by_the_ratio_of_the_priors(found):
             assert row.error == pytest.approx(by_run.std(ddof=1) / 2, rel=1e-10) and row.value == factor * scale
 
 
+@pytest.mark.slow
 def test_scales_that_the_model_lacks_have_no_row(found):
     table = prior_sensitivity(found[0])
     assert list(table.scale.unique()) == ["level", "slope", "level_spread", "slope_spread", "concentration", "noise"]
     assert np.isfinite(table.difference).all() and not table.new.any()
 
 
+@pytest.mark.slow
 def test_where_draws_do_not_overlap_a_new_run_gives_the_same_as_the_other_prior(found):
     posterior, data = found
     nothing = prior_sensitivity(posterior, ["slope"], [0.5], least=1.0)

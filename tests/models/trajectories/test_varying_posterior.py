@@ -60,6 +60,7 @@ def brute(at, model, y, t, x):
     return total
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("joint", [True, False])
 def test_the_density_is_that_of_scipy_under_every_naming_of_the_classes(joint):
     model = replace(JOINT, joint=joint)
@@ -82,6 +83,7 @@ def test_the_density_is_that_of_scipy_under_every_naming_of_the_classes(joint):
     assert abs(float(sum(traced(mixed).values())) - sum(found.values())) > 1e-3
 
 
+@pytest.mark.slow
 def test_what_the_prior_predicts_has_the_law_of_the_table():
     """Outcomes and covariates at time 0 of 4000 draws of everything, against 40,000 by hand."""
     model, own = replace(JOINT, p_varying=1, waves=2), Priors(effect=4.0)
@@ -130,6 +132,7 @@ def found():
     return TrajectoryMixture(2, "LIN").bayes(moved_lines()[0], **WIDE, TVC="V", key=0, **SMALL)
 
 
+@pytest.mark.slow
 def test_effects_and_moments_of_waves_are_found_in_the_users_units(found):
     table = found.estimates()
     assert len(table) == found.values.shape[-1] == found.model.size

@@ -16,6 +16,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: " ".join(k for k, on in kind.items() if on) or "plain")
 def test_all_answers_are_those_of_the_list_of_paths(kind, method):

@@ -11,6 +11,7 @@ from lawful.inference.numerics.chains import best_path, chain, filtered, margina
 pytestmark = pytest.mark.reference
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", ["sequential", "associative"])
 def test_the_categorical_model_has_its_published_answers(data, method):
     case = json.loads((data / "exact" / "hmm_categorical.json").read_text())

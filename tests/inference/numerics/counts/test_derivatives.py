@@ -49,6 +49,7 @@ def test_messages_have_the_derivatives_of_the_table():
         assert_allclose(by_g[i], np.bincount(y.sum(1), one - zero, minlength=6), atol=1e-11)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", ["tree", "log"])
 def test_derivatives_are_finite_at_hard_zeros(method):
     h, g = (jnp.asarray(x) for x in bags(3))
@@ -62,6 +63,7 @@ def test_derivatives_are_finite_at_hard_zeros(method):
     assert np.isfinite(by_h).all() and np.isfinite(by_g).all()
 
 
+@pytest.mark.slow
 def test_second_derivatives_are_covariances():
     h, g = jnp.asarray([0.3, -1.0, 2.0, 0.1]), potentials.soft_count(1.0, 0.7, 4)
     curvature = jax.jacfwd(jax.grad(lambda h: counts.log_evidence(h, g, normalised=False)))(h)

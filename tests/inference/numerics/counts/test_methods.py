@@ -33,6 +33,7 @@ def large_bags():
     return h, g
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", ["tree", "blocks", "fourier", "log"])
 def test_methods_agree_with_extended_precision(method):
     h, g = large_bags()
@@ -96,6 +97,7 @@ def log_recursion(h, g):
     return told, float(log_z)
 
 
+@pytest.mark.slow
 def test_the_variance_rule_keeps_its_accuracy_and_is_taken():
     """The normal approximation answers a hard count of large variance, within the accuracy asked for."""
     size = 600
@@ -112,6 +114,7 @@ def test_the_variance_rule_keeps_its_accuracy_and_is_taken():
     assert exact.error(approximate.log_evidence[0], log_z) < 1e-6
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("size", [5, 33])
 def test_padding_changes_no_bit(size):
     """A bag among larger ones is padded by members that are known to be zero."""

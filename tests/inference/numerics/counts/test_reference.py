@@ -18,6 +18,7 @@ def bags(data):
     return list(zip(file["data"]["bags"], file["exact"]["bags"], strict=True)), file["exact"]["total_log_evidence"]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("dtype", "bound"), [(np.float64, 1e-10), (np.float32, 1e-5)])
 def test_reference_bags(bags, dtype, bound):
     """All in one call, padded to the largest."""
@@ -46,6 +47,7 @@ def joint_of_first_two(h, g, marginals):
     return jnp.where(marginals[:, 0] > 0, marginals[:, 0] * given_one[:, 1], 0)
 
 
+@pytest.mark.slow
 def test_pairs_of_the_small_reference_bags(bags):
     for bag, expected in bags[0][:2]:
         p = np.array(bag["p"])

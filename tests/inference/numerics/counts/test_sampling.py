@@ -28,6 +28,7 @@ def chi_square_fits(draws, h, g):
     assert statistic <= stats.chi2.isf(ALPHA, max(keep.sum() - 1, 1)), statistic
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("size", [1, 5])
 def test_draws_have_the_law_of_the_table(size):
     g = potentials(size)[[0, 3, 5, 12, 18]]
@@ -39,6 +40,7 @@ def test_draws_have_the_law_of_the_table(size):
         chi_square_fits(draws[:, row], h[row], g[row])
 
 
+@pytest.mark.slow
 def test_draws_in_logs_have_the_law_of_the_table():
     """None or all, both of probability 1e-300 and less before the factor."""
     h = np.array([900.0, -900.5, 901.0, -900.7])
@@ -62,6 +64,7 @@ def test_a_uniform_is_cut_where_the_probabilities_say():
     assert counts.push_members(u, h, g).tolist() == [[False, True], [True, False]]
 
 
+@pytest.mark.slow
 def test_counts_of_a_large_bag_are_as_asked():
     rng = np.random.default_rng(11)
     h = jnp.asarray(rng.normal(size=(2, 40)), jnp.float32)

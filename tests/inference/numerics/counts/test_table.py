@@ -17,6 +17,7 @@ def on_device(size):
     return h, g, jnp.asarray(h), jnp.asarray(g)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", ["auto", "blocks", "log"])
 @pytest.mark.parametrize("size", SIZES)
 def test_messages_and_evidence_are_those_of_the_table(size, method):

@@ -24,6 +24,7 @@ def points(ax, label):
     return np.asarray(found.get_xdata(), float), np.asarray(found.get_ydata(), float)
 
 
+@pytest.mark.slow
 def test_curves_are_those_of_the_fit_with_knots_on_them(fit):
     ax = fit.plot.curves(times=np.array([0.0, 1.0, 4.0]))
     for k in (1, 2):

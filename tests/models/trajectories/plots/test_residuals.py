@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from lawful.models.trajectories.plots import plot_residuals, predictive_check
 from lawful.models.trajectories.plots.residuals import waves_of, weighted_quantiles
@@ -14,6 +15,7 @@ def outside(told):
     return (told.seen < low) | (told.seen > high)
 
 
+@pytest.mark.slow
 def test_data_of_the_fit_are_inside_and_a_shifted_wave_is_outside(fit):
     told = predictive_check(fit, draws=30)
     assert told.seen.shape == (2, 6, 3) and told.drawn.shape == (30, 2, 6, 3)
