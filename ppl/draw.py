@@ -59,7 +59,7 @@ def to_dot(form: Form) -> str:
     }
     """
     found = dependence(form, named=True)
-    ids, boxed = _ids(found), _drawable(found)
+    ids, boxed = _ids(found), drawable(found)
     lines = ["digraph form {"]
     for depth, item, opens in _nested(found, boxed):
         space = "  " * (depth + 1)
@@ -67,7 +67,7 @@ def to_dot(form: Form) -> str:
             lines.append(f"{space}{ids[item.address]} [{_dot_style(item, boxed)}];")
         elif opens:
             lines.append(f"{space}subgraph cluster_{opens} {{")
-            lines.append(f'{space}  label="{quoted(_box_title(item))}";')
+            lines.append(f'{space}  label="{quoted(box_title(item))}";')
         else:
             lines.append(f"{space}}}")
     for (tail, head), carried in found.edges.items():
@@ -86,14 +86,14 @@ def to_mermaid(form: Form) -> str:
       classDef named stroke-dasharray:4
     """
     found = dependence(form, named=True)
-    ids, boxed = _ids(found), _drawable(found)
+    ids, boxed = _ids(found), drawable(found)
     lines = ["flowchart TD"]
     for depth, item, opens in _nested(found, boxed):
         space = "  " * (depth + 1)
         if isinstance(item, Vertex):
             lines.append(f"{space}{ids[item.address]}{_mermaid_shape(item, boxed)}")
         elif opens:
-            lines.append(f'{space}subgraph b{opens}["{escaped(_box_title(item))}"]')
+            lines.append(f'{space}subgraph b{opens}["{escaped(box_title(item))}"]')
         else:
             lines.append(f"{space}end")
     for (tail, head), carried in found.edges.items():
@@ -105,7 +105,7 @@ def _ids(found: Dependence) -> dict[Address, str]:
     return {address: f"n{number}" for number, address in enumerate(found.vertices)}
 
 
-def _drawable(found: Dependence) -> Callable[[Box], bool]:
+def drawable(found: Dependence) -> Callable[[Box], bool]:
     """Tell which boxes nest; a plate inside another one only at some sites is marked in the labels instead."""
     above: dict[str, set[tuple[str, ...]]] = {}
     for vertex in found.vertices.values():
@@ -136,17 +136,18 @@ def _nested(found: Dependence, boxed: Callable[[Box], bool]) -> Iterator[tuple[i
     yield from inside(())
 
 
-def _box_title(box: Box) -> str:
+def box_title(box: Box) -> str:
+    """Write the title of a box."""
     return f"{box.name} \N{MULTIPLICATION SIGN} {box.size}" if box.kind == "plate" else box.name
 
 
-def _marks(vertex: Vertex, boxed: Callable[[Box], bool]) -> str:
+def marks(vertex: Vertex, boxed: Callable[[Box], bool]) -> str:
     """Write the plates of a vertex that are not drawn as boxes."""
-    return "".join(f" [{_box_title(box)}]" for box in vertex.boxes if not boxed(box))
+    return "".join(f" [{box_title(box)}]" for box in vertex.boxes if not boxed(box))
 
 
 def _dot_style(vertex: Vertex, boxed: Callable[[Box], bool]) -> str:
-    name = quoted(vertex.name + _marks(vertex, boxed))
+    name = quoted(vertex.name + marks(vertex, boxed))
     if vertex.kind == "factor":
         return f'label="" xlabel="{name}" shape=square style=filled fillcolor=black width=0.12'
     if vertex.kind == "deterministic":
@@ -156,7 +157,7 @@ def _dot_style(vertex: Vertex, boxed: Callable[[Box], bool]) -> str:
 
 
 def _mermaid_shape(vertex: Vertex, boxed: Callable[[Box], bool]) -> str:
-    name = vertex.name + _marks(vertex, boxed)
+    name = vertex.name + marks(vertex, boxed)
     if vertex.kind == "factor":
         return f'["{escaped(name)}"]'
     if vertex.kind == "deterministic":

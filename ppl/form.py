@@ -220,6 +220,12 @@ class Form:
 
         return to_mermaid(self)
 
+    def to_svg(self) -> str:
+        """Draw the graph of sites and factors as SVG, which a page or a notebook can hold."""
+        from .vector import to_svg
+
+        return to_svg(self)
+
     def to_networkx(self) -> Any:
         """Return the networkx.DiGraph of sites and factors; an edge is a direct dependence."""
         from .draw import to_networkx
