@@ -10,9 +10,10 @@ from typing import Any
 
 from .errors import DuplicateSiteError, LawfulError, ObservationError, SingularScaleError
 from .form import Form
-from .lint import LintFinding
+from .lint import LintFinding, check_form
 from .messages import Source
 from .observed import checked_data
+from .precision import argument_findings
 from .rehearsal import rehearse
 from .scales import checked_scales
 from .tracing import split_arguments, trace
@@ -23,8 +24,12 @@ FOUND = (DuplicateSiteError, ObservationError, SingularScaleError)
 def check_program(program: Callable[..., Any] | Form, *args: Any) -> tuple[LintFinding, ...]:
     """Return the findings of a program with its data: of its text, its data, and of 32 draws from its prior.
 
-    Codes beside those of `Form.check`: name-clash, observed-shape, outside-support, nan-data, invalid-parameter and
-    nonfinite-start.
+    The codes are those of the form itself, missing-plate, unused-latent, unrolled-loop, float32-hazard, blocked-site
+    and unseeded, and name-clash, observed-shape, outside-support, nan-data, invalid-parameter and nonfinite-start.
+
+    Args:
+        program: a program or a Form.
+        args: its arguments, data among them.
 
     Raises: LawfulError where the program cannot be traced for another reason.
 
@@ -38,7 +43,7 @@ def check_program(program: Callable[..., Any] | Form, *args: Any) -> tuple[LintF
         form = trace(program, *args)
     except FOUND as error:
         return (finding_of(error),)
-    found, inputs = list(form.check()), split_arguments(args)[0]
+    found, inputs = [*check_form(form), *argument_findings(form, args)], split_arguments(args)[0]
     try:
         checked_scales(form, inputs)
         checked_data(form, inputs)

@@ -244,11 +244,17 @@ class Form:
 
         return log_density(self, choices, *args)
 
-    def check(self) -> tuple[Any, ...]:
-        """Return the findings of the linter."""
+    def check(self, *args: Any) -> tuple[Any, ...]:
+        """Return the findings of the linter.
+
+        Args:
+            args: the arguments that the form was traced on, data among them; without them only what the form itself
+                shows is found, unless it takes none.
+        """
+        from .check import check_program
         from .lint import check_form
 
-        return check_form(self)
+        return check_program(self, *args) if args or not self.inputs else check_form(self)
 
 
 def subforms(node: Node) -> tuple[Form, ...]:

@@ -18,6 +18,7 @@ from .addresses import Address, address_code, as_address, indices_of, key_at, na
 from .errors import DuplicateSiteError, LawfulError, UnsupportedProgramError
 from .given import lookup, split_masks
 from .guard import consume, key_guard
+from .hidden import note_hidden
 from .interventions import do, mask, scale, scope
 from .laws import law_of
 from .lowering import current_trace
@@ -98,6 +99,7 @@ class _Seed(Handler):
             key = key_at(self.key, message.address)
             consume(key, message)
             message.value = draw(message.distribution, key)
+            note_hidden(message, "seed")
 
 
 class Boundary:
@@ -231,6 +233,8 @@ class _Block(Handler):
         if follows or self.hidden(message):
             self.gone = message.address
             message.stop = True
+            if isinstance(message, SampleMessage) and not message.observed:
+                note_hidden(message, "block")
 
 
 @dataclass

@@ -6,41 +6,23 @@ what to do.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-import jax.numpy as jnp
-import numpy as np
-
-from .addresses import Address, show_address
 from .analysis import has_weight
 from .dependence import dependence
-from .form import Branch, Form, Loop, Site, constant_arrays
+from .form import Det, Form, walk
+from .hidden import hidden_choices
 from .lanes import LanesLaw
-from .messages import Source
+from .lint_finding import LintFinding as LintFinding
+from .lowering import Equation
+from .precision import precision_findings
 from .rolling import rolled
 from .straight import REMEDY, straight
 
-MANY_TERMS = 10**6
-EXACT_FLOAT32 = 2**24
-
-
-@dataclass(frozen=True)
-class LintFinding:
-    """One finding: its code, its level ("error" or "warning"), the place, what was found and what to do."""
-
-    code: str
-    level: str
-    site: Address
-    source: Source
-    found: str
-    remedy: str
-
-    def __str__(self) -> str:
-        """Write it on one line."""
-        where = f"site '{show_address(self.site)}' ({self.source})" if self.site else "program"
-        return f"{self.level} {self.code}: {where}: {self.found} Fix: {self.remedy}"
+BLOCKED = {
+    "block": "handlers.block hides it, so no inference moves it and no result shows it.",
+    "seed": "handlers.seed inside the program draws it by a key of its own, once for all runs: it counts as observed.",
+}
 
 
 def check_form(form: Form) -> tuple[LintFinding, ...]:
@@ -48,14 +30,15 @@ def check_form(form: Form) -> tuple[LintFinding, ...]:
 
     The rules: missing-plate, a batch axis that no plate declares; unused-latent, a choice that no observation or factor
     depends on, in a program that has any; unrolled-loop, more than 50 equal sites of one line that cannot be rolled
-    into a loop; float32-hazard, a score of more than 10**6 terms, or an integer above 2**24, in 32 bits.
+    into a loop; float32-hazard, a score of more than 10**6 terms, or an integer above 2**24, in 32 bits; blocked-site,
+    a choice that a handler inside the program answers; unseeded, random numbers that belong to no site.
 
     >>> import jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> form = lawful.trace(lambda: lawful.sample("x", dist.Normal(jnp.zeros(3), 1.0)))
-    >>> [(finding.code, finding.site) for finding in form.check()]
+    >>> [(finding.code, finding.site) for finding in check_form(form)]
     [('missing-plate', ('x',))]
     """
-    rules = (_missing_plates, _unused_latents, _unrolled_loops, _float32_hazards)
+    rules = (_missing_plates, _unused_latents, _unrolled_loops, precision_findings, _blocked_sites, _unseeded)
     return tuple(finding for rule in rules for finding in rule(form))
 
 
@@ -94,36 +77,23 @@ def _unrolled_loops(form: Form) -> Iterator[LintFinding]:
         yield LintFinding("unrolled-loop", "warning", group.address, group.source, group.found, REMEDY)
 
 
-def _float32_hazards(form: Form) -> Iterator[LintFinding]:
-    if jnp.result_type(float) == np.float32:
-        for site, steps in _sites_with_steps(form, 1):
-            terms = steps * math.prod(site.out.full_shape)
-            if terms > MANY_TERMS:
-                yield LintFinding(
-                    "float32-hazard", "warning", site.address, site.source,
-                    f"its log density sums {terms} terms in 32 bits.",
-                    "enable 64 bits with jax.config.update('jax_enable_x64', True).",
-                )  # fmt: skip
-    arrays = constant_arrays(form)
-    for site in form.sites():
-        for value in site.ins:
-            array = np.asarray(arrays.get(value, 0))
-            if array.dtype == np.float32 and array.size and np.abs(array).max() > EXACT_FLOAT32:
-                worst = array.flat[np.abs(array).argmax()]
-                yield LintFinding(
-                    "float32-hazard", "warning", site.address, site.source,
-                    f"it reads the constant {worst:.0f}; above 2**24 a 32-bit float holds no longer every integer.",
-                    "subtract an origin or change the unit, as for time stamps, or enable 64 bits.",
-                )  # fmt: skip
+def _blocked_sites(form: Form) -> Iterator[LintFinding]:
+    for note in hidden_choices(form):
+        yield LintFinding(
+            "blocked-site", "warning", note.address, note.source, BLOCKED[note.handler],
+            "take the handler off, and give the inference the key; a fixed value is given by handlers.substitute.",
+        )  # fmt: skip
 
 
-def _sites_with_steps(form: Form, steps: int) -> Iterator[tuple[Site, int]]:
-    """Walk the sites with the number of times that each runs."""
-    for node in form.nodes:
-        if isinstance(node, Site):
-            yield node, steps
-        elif isinstance(node, Loop):
-            yield from _sites_with_steps(node.body, steps * node.length)
-        elif isinstance(node, Branch):
-            for arm in node.forms:
-                yield from _sites_with_steps(arm, steps)
+def _unseeded(form: Form) -> Iterator[LintFinding]:
+    told = {note.source for note in hidden_choices(form)}
+    for node in walk(form):
+        drawn = isinstance(node, Det) and isinstance(node.function, Equation) and node.function.draws
+        if drawn and node.source not in told:
+            told.add(node.source)
+            yield LintFinding(
+                "unseeded", "warning", (), node.source,
+                "random numbers that belong to no site are drawn here, by a key that no inference gives: they are the "
+                "same in every run.",
+                "make the draw a site, lawful.sample(name, distribution); inside a program a site needs no key.",
+            )  # fmt: skip

@@ -33,6 +33,7 @@ from .messages import (
     PlateFrame,
     SampleMessage,
     Source,
+    first_line,
 )
 from .shortcuts import shortcuts
 
@@ -92,6 +93,7 @@ class Stage(Handler):
     def __init__(self) -> None:
         """Start before the first statement."""
         self.last: tuple[Address, Source] | None = None
+        self.unseen = []
         self.drawn_values: list[tuple[Any, Mark]] = []  # weak references: a trace that is over must be free to go
 
     def process(self, message: Message) -> None:
@@ -229,6 +231,11 @@ class Equation:
         return bool(_jaxprs(self.params))
 
     @property
+    def draws(self) -> bool:
+        """Whether it makes random numbers."""
+        return _draws(self.primitive.name, self.params)
+
+    @property
     def acts(self) -> bool:
         """Whether it does more than give its results, as a callback may."""
         return "callback" in self.primitive.name or any(jaxpr.effects for jaxpr in _jaxprs(self.params))
@@ -363,7 +370,8 @@ class _Lowering:
         outs = tuple([frame.new(v) for v in eqn.outvars])
         label = eqn.params.get("name", eqn.primitive.name)
         function = Equation(eqn.primitive, dict(eqn.params), literals, eqn.primitive.multiple_results)
-        frame.nodes.append(Det(function, ins, outs, str(label)))
+        place = _line_of(eqn) if function.draws else Source("<algorithm>", 0)
+        frame.nodes.append(Det(function, ins, outs, str(label), source=place))
 
     def entry(self, eqn: Any, frame: _Frame) -> None:
         """Write an element of an array as JAX does: a slice of one row, without its axis."""
@@ -549,6 +557,20 @@ def _first_mark(params: dict[str, Any]) -> Any:
             if mark is not None:
                 return mark
     return None
+
+
+def _draws(name: str, params: dict[str, Any]) -> bool:
+    """Tell whether an operation makes random numbers, or one inside it."""
+    return name == "random_bits" or any(
+        _draws(eqn.primitive.name, eqn.params) for jaxpr in _jaxprs(params) for eqn in jaxpr.eqns
+    )
+
+
+def _line_of(eqn: Any) -> Source:
+    """Find the line of the user's program that an operation comes from."""
+    traceback = getattr(eqn.source_info, "traceback", None)
+    frames = [] if traceback is None else traceback.frames
+    return first_line((frame.file_name, frame.line_num) for frame in frames)
 
 
 def _holds_sites(params: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,11 +121,13 @@ class Handler:
     """A listener: both methods may be left as they are.
 
     `staged` is true for the one handler that records a program for JAX instead of running it. `drawn` is set on the
-    outermost handler when the program has made a choice, so that later values may depend on it.
+    outermost handler when the program has made a choice, so that later values may depend on it. `unseen` is a list
+    where the handler wants to be told of choices that one inside answers for good.
     """
 
     staged: bool = False
     drawn: bool = False
+    unseen: list[Any] | None = None
 
     def process(self, message: Message) -> None:
         """See a message on its way out; may set its value or stop it."""
@@ -257,6 +259,14 @@ def user_line(error: BaseException) -> Source:
             found = Source(file, trace.tb_lineno)
         trace = trace.tb_next
     return found
+
+
+def first_line(places: Iterable[tuple[str, int]]) -> Source:
+    """Find the first place outside this package and the libraries that it stands on: the user's line."""
+    for file, line in places:
+        if not _is_ours(file) and f"{os.sep}site-packages{os.sep}" not in file:
+            return Source(file, line)
+    return Source("<unknown>", 0)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,12 +1,13 @@
 """Rehearsal: a program run at a few draws from its prior, where every parameter must be valid and every score finite.
 
-Law: a site without a finding had valid parameters and a score that is a number at each of the draws; nothing is said of
-values that the prior gave none of.
+Law: a site without a finding had valid parameters, and a score and a gradient that are numbers at each of the draws;
+nothing is said of values that the prior gave none of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,19 +17,25 @@ import numpy as np
 from numpyro.distributions import Distribution, constraints
 
 from .addresses import Address, show_address
-from .dependence import dependence
+from .compiling import QUICK
+from .dependence import Dependence, dependence
 from .errors import ImproperPriorError
 from .form import Factor, Form, Site, walk
 from .laws import DistributionLaw
 from .lint import LintFinding
 from .messages import Source
+from .precision import LOGITS, NEAR_ONE, hazard, in_32_bits, sites_with_steps
 from .probes import Probe, ask_at_prior
+from .slopes import slope_findings
 
 DRAWS = 32
+TOGETHER = 100_000  # elements of a draw of which all are held at once
 
 
 def rehearse(form: Form, inputs: Sequence[Any], draws: int = DRAWS) -> tuple[LintFinding, ...]:
-    """Return the findings of some prior draws: invalid-parameter and nonfinite-start.
+    """Return the findings of some prior draws: invalid-parameter, nonfinite-start and, in 32 bits, float32-hazard.
+
+    Gradients are looked at where all else is well.
 
     >>> import numpyro.distributions as dist, lawful
     >>> def model():
@@ -40,14 +47,26 @@ def rehearse(form: Form, inputs: Sequence[Any], draws: int = DRAWS) -> tuple[Lin
         asked, function = ask_at_prior(form, _question)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(draws))
         with jax.debug_key_reuse(False):  # it takes keys that vmap has moved for used ones, as of a loop
-            answers = jax.jit(jax.vmap(function, (0, None)))(keys, list(inputs))
+            answers = jax.jit(_over_draws(form, function), compiler_options=QUICK)(keys, list(inputs))
     except ImproperPriorError:
         return ()  # no draws to look at; an algorithm that needs them says so itself
     rows: dict[tuple[str, Address], np.ndarray] = {
         (part.kind, part.address): np.asarray(answer).reshape(draws, -1)
         for part, answer in zip(asked, answers, strict=True)
     }
-    return tuple(_findings(form, rows))
+    graph = dependence(form)
+    found = tuple(_findings(form, rows, graph))
+    if any(finding.level == "error" for finding in found):
+        return found
+    with jax.debug_key_reuse(False):
+        return (*found, *slope_findings(form, inputs, keys, graph))
+
+
+def _over_draws(form: Form, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Map a function over the draws: together where that is small, else one after the other."""
+    if sum(steps * math.prod(site.out.full_shape) for site, steps in sites_with_steps(form)) <= TOGETHER:
+        return jax.vmap(function, (0, None))
+    return lambda keys, inputs: jax.lax.map(lambda key: function(key, inputs), keys)
 
 
 def _question(node: Site | Factor) -> Iterable[Probe]:
@@ -58,13 +77,14 @@ def _question(node: Site | Factor) -> Iterable[Probe]:
     yield Probe("score", node.law.log_prob, (value, *node.parameters))
     if _names(node.law):
         yield Probe("invalid", _Invalid(node.law), node.parameters)
+    if in_32_bits() and _chances(node.law):
+        yield Probe("chance", _Largest(node.law), node.parameters)
     if node.observed is None and node.out.shape == ():
         yield Probe("value", jnp.asarray, (node.out,))
 
 
-def _findings(form: Form, rows: dict[tuple[str, Address], np.ndarray]) -> Iterator[LintFinding]:
+def _findings(form: Form, rows: dict[tuple[str, Address], np.ndarray], graph: Dependence) -> Iterator[LintFinding]:
     nodes = {node.address: node for node in walk(form) if isinstance(node, Site | Factor)}
-    graph = dependence(form)
     for address, node in nodes.items():
         parents = [show_address(tail) for tail, head in graph.edges if head == address]
         reads = f" It reads {', '.join(parents)}." if parents else ""
@@ -74,6 +94,8 @@ def _findings(form: Form, rows: dict[tuple[str, Address], np.ndarray]) -> Iterat
             yield _invalid(node, invalid, reads)
         else:
             yield from _scores(address, node.source, rows["score", address], rows.get(("value", address)), reads)
+        if ("chance", address) in rows:
+            yield from _near_one(address, node.source, rows["chance", address], reads)
 
 
 def _invalid(node: Site, invalid: np.ndarray, reads: str) -> LintFinding:
@@ -106,6 +128,15 @@ def _scores(
         return
 
 
+def _near_one(address: Address, source: Source, largest: np.ndarray, reads: str) -> Iterator[LintFinding]:
+    """Find probabilities that 32 bits hardly tell from one; one itself is meant where it is one always."""
+    near = (largest > np.float32(1 - NEAR_ONE)) & (largest <= 1)
+    if near.any() and not (largest == 1).all():
+        often = f"{int(near.any(axis=1).sum())} of {len(largest)} draws from the prior"
+        found = f"a probability is closer to 1 than {NEAR_ONE:g} at {often}.{reads}"
+        yield hazard(address, source, found, LOGITS)
+
+
 def _parameters(distribution: Any) -> Iterator[tuple[str, Any, Any]]:
     """Walk name, constraint and value of the parameters of a distribution and of those that it is made of."""
     for name, constraint in type(distribution).arg_constraints.items():
@@ -125,9 +156,29 @@ def _names(law: Any) -> list[tuple[str, str]]:
     return [(name, _words(constraint)) for name, constraint, _ in _parameters(distribution)]
 
 
+def _chances(law: Any) -> list[Any]:
+    """List the parameters of a law that are probabilities."""
+    return [] if not isinstance(law, DistributionLaw) else _of_chance(law.distribution(*range(law.tree.num_leaves)))
+
+
+def _of_chance(distribution: Any) -> list[Any]:
+    return [value for _, constraint, value in _parameters(distribution) if constraint is constraints.unit_interval]
+
+
 def _words(constraint: Any) -> str:
     text = repr(constraint) if "object at" not in repr(constraint) else type(constraint).__name__
     return text.strip("_").split("(")[0].replace("_", " ").lower()
+
+
+@dataclass(frozen=True)
+class _Largest:
+    """The largest probability among the parameters of a law."""
+
+    law: DistributionLaw
+
+    def __call__(self, *parameters: Any) -> Any:
+        chances = _of_chance(self.law.distribution(*parameters))
+        return jnp.max(jnp.stack([jnp.max(jnp.asarray(p, float), initial=0.0) for p in chances]))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from .addresses import show_address
 from .analysis import without_dead_code
 from .errors import LawfulError, UnsupportedProgramError
 from .form import Form
+from .hidden import keep_hidden
 from .lowering import Stage, lower
 from .messages import Source, only, user_line
 from .misfits import singular_scale
@@ -97,7 +98,9 @@ def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[An
         raise reason from error
     refuse_escaped(program, before, stage.drawn_values)
     refuse_dead(form, stage.last[1] if stage.last else Source("<program>", 0))
-    return without_dead_code(form, keep_sites=True)
+    form = without_dead_code(form, keep_sites=True)
+    keep_hidden(form, stage.unseen)
+    return form
 
 
 def is_array(leaf: Any) -> bool:

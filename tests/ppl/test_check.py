@@ -1,106 +1,94 @@
 """The linter with data: a gallery of wrong programs, each found by its code with its site and line; right ones pass."""
 
+import inspect
+
+import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro.distributions as dist
 import pytest
 
 import lawful
-from lawful import factor, plate, sample, scan
+from lawful import factor, sample
 from lawful.check import check_program
 from lawful.errors import UnsupportedProgramError
 from lawful.inference.advice import plan_findings, suited
 from lawful.rehearsal import rehearse
 
+from . import gallery
+from .gallery import GALLERY
 from .programs import PROGRAMS
 
 NORMAL = dist.Normal(0.0, 1.0)
+WARNINGS = {"missing-plate", "unused-latent", "unrolled-loop", "float32-hazard", "blocked-site", "unseeded"}
 
 
-def twice(y):
-    sample("x", NORMAL)
-    sample("x", NORMAL)
+def checked(wrong):
+    with jax.enable_x64(wrong.x64):
+        planned = plan_findings(wrong.program, (wrong.y,), wrong.algorithm) if wrong.algorithm else ()
+        return [*check_program(wrong.program, wrong.y), *planned]
 
 
-def column(y):
-    with plate("row", 3):
-        sample("y", NORMAL, obs=y[:, None])
+def marked(program):
+    """The number of the line of a program that is wrong."""
+    lines, first = inspect.getsourcelines(program)
+    (place,) = [k for k, line in enumerate(lines) if line.endswith("# here\n")]
+    return first + place
 
 
-def negative(y):
-    sample("y", dist.Gamma(2.0, 1.0), obs=y)
+@pytest.mark.parametrize("wrong", GALLERY, ids=lambda wrong: f"{wrong.code} {wrong.program.__name__}")
+def test_each_mistake_of_the_gallery_is_found_with_its_line(wrong):
+    finding, *others = [f for f in checked(wrong) if f.code == wrong.code]
+    assert not others and ".".join(finding.site) == wrong.site
+    assert (finding.source.file, finding.source.line) == (inspect.getfile(wrong.program), marked(wrong.program))
+    place = f"site '{wrong.site}'" if wrong.site else "program"
+    assert finding.found and finding.remedy
+    assert finding.level == ("warning" if wrong.code in WARNINGS else "error")
+    assert str(finding).startswith(f"{finding.level} {wrong.code}: {place} ({finding.source}): {finding.found} Fix: ")
 
 
-def flat(y):
-    sample("y", dist.Normal(sample("x", NORMAL), y), obs=1.0)
+def test_every_code_of_the_linter_has_a_program_in_the_gallery():
+    assert len(GALLERY) >= 25
+    assert {wrong.code for wrong in GALLERY} == WARNINGS | {
+        "name-clash", "observed-shape", "discrete-no-plan", "unsupported-site", "invalid-parameter", "nonfinite-start",
+        "outside-support", "nan-data",
+    }  # fmt: skip
 
 
-def signed(y):
-    sample("y", dist.Normal(0.0, sample("sd", NORMAL)), obs=y)
+def test_a_name_clash_shows_both_lines():
+    (finding,) = check_program(gallery.twice, 0.0)
+    second = marked(gallery.twice)
+    assert f":{second - 1}" in finding.found and f":{second}" in finding.found
 
 
-def probability(y):
-    scan(lambda c, y: (c, sample("y", dist.Bernoulli(2 * sample("p", dist.Beta(1.0, 1.0))), obs=y)), 0.0, y)
+@pytest.mark.parametrize("program", [gallery.signed, gallery.untaken, gallery.idle, gallery.negative])
+def test_a_form_finds_with_its_data_what_the_program_finds(program):
+    assert lawful.trace(program, 0.5).check(0.5) == check_program(program, 0.5)
 
 
-def matrix(y):
-    rho = sample("rho", dist.Uniform(1.0, 2.0))
-    sample("y", dist.MultivariateNormal(jnp.zeros(2), jnp.array([[1.0, 0.0], [0.0, -1.0]]) * rho), obs=y)
+def test_a_form_without_inputs_needs_no_data_to_be_checked_whole():
+    form = lawful.trace(lambda: sample("y", dist.Normal(0.0, sample("sd", NORMAL)), obs=1.0))
+    assert [finding.code for finding in form.check()] == ["invalid-parameter"]
 
 
-def logarithm(y):
-    factor("f", jnp.log(sample("x", NORMAL)))
+def test_a_gradient_that_is_no_number_names_the_term_the_choice_and_a_value():
+    (finding,) = check_program(gallery.untaken, 0.0)
+    assert "the gradient of its log density with respect to 'x' is NaN at " in finding.found
+    assert "as at x = -" in finding.found and "It reads x." in finding.found and "jnp.where" in finding.remedy
 
 
-def infinite(y):
-    factor("f", jnp.exp(800.0 + sample("x", dist.HalfNormal(1.0))))
+def test_a_gradient_of_an_arm_that_does_not_run_is_no_finding():
+    def guarded():
+        x = sample("x", NORMAL)
+        lawful.cond(x > 0, lambda: factor("f", -jnp.sqrt(x)), lambda: None)
 
-
-def impossible(y):
-    x = sample("x", NORMAL)
-    factor("f", jnp.where(x > 50, 0.0, -jnp.inf))
-
-
-def idle(y):
-    sample("idle", NORMAL)
-    sample("y", dist.Normal(sample("x", NORMAL), 1.0), obs=y)
-
-
-def bare(y):
-    sample("y", dist.Normal(sample("x", dist.Normal(jnp.zeros(3), 1.0)).sum(), 1.0), obs=y)
-
-
-GALLERY = [
-    (twice, 0.0, "name-clash", "x"),
-    (column, np.zeros(3), "observed-shape", "y"),
-    (negative, -1.0, "outside-support", "y"),
-    (negative, np.nan, "nan-data", "y"),
-    (flat, 0.0, "invalid-parameter", "y"),
-    (signed, 0.5, "invalid-parameter", "y"),
-    (probability, np.array([0, 1]), "invalid-parameter", "y"),
-    (matrix, np.zeros(2), "invalid-parameter", "y"),
-    (logarithm, 0.0, "nonfinite-start", "f"),
-    (infinite, 0.0, "nonfinite-start", "f"),
-    (impossible, 0.0, "nonfinite-start", "f"),
-    (idle, 0.0, "unused-latent", "idle"),
-    (bare, 0.0, "missing-plate", "x"),
-]
-
-
-@pytest.mark.parametrize(("program", "y", "code", "site"), GALLERY, ids=lambda v: getattr(v, "__name__", ""))
-def test_each_mistake_of_the_gallery_is_found_with_its_line(program, y, code, site):
-    found = [f for f in check_program(program, y) if f.code == code]
-    assert [".".join(f.site) for f in found] == [site]
-    first = program.__code__.co_firstlineno
-    assert found[0].source.file == __file__ and first < found[0].source.line < first + 6
-    assert found[0].found and found[0].remedy and str(found[0]).startswith(f"{found[0].level} {code}: site '{site}' (")
+    assert rehearse(lawful.trace(guarded), []) == ()
 
 
 def test_a_finding_of_the_rehearsal_says_parameter_count_and_parents():
-    (finding,) = [f for f in check_program(signed, 0.5) if f.level == "error"]
+    (finding,) = [f for f in check_program(gallery.signed, 0.5) if f.level == "error"]
     assert finding.found.startswith("the parameter 'scale' of Normal is not positive at ")
     assert "of 32 draws from the prior. It reads sd." in finding.found
-    (finding,) = check_program(logarithm, 0.0)
+    (finding,) = check_program(gallery.logarithm, 0.0)
     assert "its log density is NaN at " in finding.found and "It reads x." in finding.found
 
 
@@ -124,21 +112,24 @@ def test_what_cannot_be_traced_is_an_error():
         check_program(lambda: sample("x", NORMAL) if sample("b", NORMAL) > 0 else 0.0)
 
 
-def counts(y):
-    k = sample("k", dist.Poisson(3.0))
-    sample("y", dist.Normal(k, 1.0), obs=y)
-
-
 def test_an_inference_that_cannot_run_says_which_site_it_cannot_move():
-    (finding,) = plan_findings(counts, (1.0,), "random_walk")
+    (finding,) = plan_findings(gallery.counts, (1.0,), "random_walk")
     assert (finding.code, finding.level, finding.site) == ("discrete-no-plan", "error", ("k",))
     assert "random_walk has no move for it" in finding.found and "smc" in finding.remedy
     for method in ("importance", "smc", "mcmc"):
-        assert plan_findings(counts, (1.0,), method) == ()
-    with pytest.raises(lawful.LawfulError, match="algorithm 'nuts': expected one of importance, smc"):
-        plan_findings(counts, (1.0,), "nuts")
+        assert plan_findings(gallery.counts, (1.0,), method) == ()
+    with pytest.raises(lawful.LawfulError, match="algorithm 'magic': expected one of importance, smc"):
+        plan_findings(gallery.counts, (1.0,), "magic")
 
 
-def test_a_sequence_suits_particles_and_another_program_chains():
+def test_a_site_without_a_plan_names_the_ways_out():
+    (finding,) = plan_findings(gallery.flipped, (1.0,), "nuts")
+    assert all(way in finding.remedy for way in ("enumerate", "bp", "gibbs", "smc", "mcmc"))
+    for method in ("enumerate", "bp", "gibbs", "mcmc", "smc"):
+        assert plan_findings(gallery.flipped, (1.0,), method) == ()
+
+
+def test_a_sequence_suits_particles_gradients_suit_what_is_continuous_and_single_moves_the_rest():
     assert suited(lawful.trace(*[PROGRAMS["chain"][0], *PROGRAMS["chain"][1]])) == "smc"
-    assert suited(lawful.trace(counts, 1.0)) == "mcmc"
+    assert suited(lawful.trace(gallery.counts, 1.0)) == "mcmc"
+    assert suited(lawful.trace(gallery.smooth, 1.0)) == "nuts"
