@@ -205,7 +205,7 @@ def chain_findings(limits: Limits, posterior: Mapping[str, Any], stats: Mapping[
 
 
 def _r_hat_findings(limits: Limits, posterior: Mapping[str, Any], remedy: str) -> Iterator[Finding]:
-    worst = _worst(posterior, "rhat", method="rank")
+    worst = worst_of(posterior, "rhat", method="rank")
     # Not a number means that there are too few draws to say: never a pass.
     if worst is not None and not worst[1] <= limits.r_hat:
         name, value = worst
@@ -224,7 +224,7 @@ def _ess_findings(limits: Limits, posterior: Mapping[str, Any]) -> Iterator[Find
         enough = limits.ess_per_chain * chains
         yield Finding("LOW_ESS", "there is no draw: ask for draws=1000 or so.", value=0, limit=enough)
     for kind, options in (("bulk", {}), ("tail", {"prob": (0.05, 0.95)})):
-        worst = _worst(posterior, "ess", method=kind, **options)
+        worst = worst_of(posterior, "ess", method=kind, **options)
         if worst is not None and not worst[1] >= limits.ess_per_chain * chains:
             name, value = worst
             yield Finding(
@@ -237,7 +237,7 @@ def _ess_findings(limits: Limits, posterior: Mapping[str, Any]) -> Iterator[Find
             )
 
 
-def _worst(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> tuple[str, float] | None:
+def worst_of(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> tuple[str, float] | None:
     """Find the element with the worst diagnostic among those that vary; a value that is not a number is the worst."""
     from arviz_stats.base.array import array_stats
 

@@ -42,7 +42,7 @@ from .kernels.gradient import with_gradient
 from .kernels.mh import as_kernel, mh
 from .map_findings import map_findings
 from .parts import is_own
-from .plan import Builder, Prepared, environment, masked, one_key, timed
+from .plan import Builder, Prepared, Told, environment, masked, one_key, timed
 from .recovery import EnumeratedPlan
 from .representations.conditional import without_factors
 from .result import Result, Warmup
@@ -268,7 +268,11 @@ class ChainPlan:
             state=list(out["last"]),
             form=prepared.form,
             dims=dims_of((*kernel.choices, *built.named_choices)),
-            run={**environment(self.settings, seconds), **{k: np.asarray(v) for k, v in out.get("tuned", {}).items()}},
+            run={
+                **environment(self.settings, seconds),
+                **{k: np.asarray(v) for k, v in out.get("tuned", {}).items()},
+                "plan": Told(lambda: self.plan(*prepared.args)),
+            },
         )
 
     def _thinned(self, name: str, values: np.ndarray) -> np.ndarray:

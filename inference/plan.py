@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import operator
+import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +24,10 @@ from lawful.observed import checked_data
 from lawful.scales import checked_scales
 from lawful.tracing import split_arguments, trace
 
+from .compile_clock import Seconds, compile_seconds
 from .sizes import in_index_range
+
+LIBRARIES = ("lawful", "jax", "numpyro", "numpy")
 
 
 @dataclass
@@ -78,28 +82,44 @@ def one_key(key: Any) -> jax.Array:
     raise LawfulError(f"key: expected one typed key, jax.random.key(0), or an integer seed, got {type(key).__name__}.")
 
 
-def timed(function: Callable[..., Any], *operands: Any) -> tuple[Any, float]:
-    """Run a function to its end and give the wall time in seconds."""
-    start = time.perf_counter()
+def timed(function: Callable[..., Any], *operands: Any) -> tuple[Any, Seconds]:
+    """Run a function to its end and give the wall time in seconds, which knows the part that compilation took."""
+    start, compiled = time.perf_counter(), compile_seconds()
     out = jax.block_until_ready(function(*operands))
-    return out, time.perf_counter() - start
+    return out, Seconds(time.perf_counter() - start, compile_seconds() - compiled)
+
+
+class Told:
+    """A text that is written when it is first read, as what a plan says of itself.
+
+    >>> str(Told(lambda: "two chains"))
+    'two chains'
+    """
+
+    def __init__(self, write: Callable[[], str]) -> None:
+        """Write nothing yet."""
+        self._write = functools.cache(write)
+
+    def __str__(self) -> str:
+        """Write it."""
+        return self._write()
 
 
 def environment(settings: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """Describe a run: settings, versions and device."""
+    """Describe a run: settings, times, versions and device."""
     return {
         **settings,
-        "seconds": seconds,
-        "lawful": _own_version(),
-        "jax": jax.__version__,
+        "seconds": float(seconds),
+        **({"compile_seconds": seconds.compiling} if isinstance(seconds, Seconds) else {}),
+        **_versions(),
         "device": jax.default_backend(),
         "x64": bool(jax.config.read("jax_enable_x64")),
     }
 
 
 @functools.cache
-def _own_version() -> str:
-    return importlib.metadata.version("lawful")
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
 def masked(values: Mapping[str, Any], active: Mapping[str, Any]) -> dict[str, Any]:

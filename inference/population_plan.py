@@ -24,7 +24,7 @@ from .check.contracts import Contract
 from .collect import from_population
 from .laws import ResampleLaw
 from .parts import is_own
-from .plan import Builder, Prepared, environment, masked, one_key, timed
+from .plan import Builder, Prepared, Told, environment, masked, one_key, timed
 from .priors import refuse_improper
 from .propose import proposed_sites
 from .representations.population import Population
@@ -177,7 +177,7 @@ class PopulationPlan:
             found=found,
             form=form,
             dims=dims_of(choices_of(form, ("sample", "deterministic"))),
-            run=environment(_described(self.settings), seconds),
+            run={**environment(_described(self.settings), seconds), "plan": Told(lambda: self.plan(*prepared.args))},
         )
 
 

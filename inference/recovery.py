@@ -25,7 +25,7 @@ from lawful.tracing import split_arguments, trace
 from .batches import BatchSize, in_batches
 from .densities import as_choice, leading_axes
 from .enumerate_sites import Enumeration, Sites, enumeration, given_sites
-from .plan import Builder, Prepared, masked, one_key
+from .plan import Builder, Prepared, Told, masked, one_key
 from .result import Result, WeightedParticles
 
 
@@ -166,5 +166,9 @@ class EnumeratedPlan:
             model=self.model,
             args=prepared.args,
             dims=dims_of(choices_of(form, ("sample", "deterministic"))),
-            run={**result.run, "enumerated": [c.name for c in summed.summed]},
+            run={
+                **result.run,
+                "enumerated": [c.name for c in summed.summed],
+                "plan": Told(lambda: self.plan(*prepared.args)),
+            },
         )

@@ -7,73 +7,73 @@ refers to nothing outside itself.
 from __future__ import annotations
 
 import base64
-import html
+import hashlib
+import inspect
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lawful.dependence import dependence
 from lawful.form import Form
 
-from .result import Result
+from .arguments import digest_of
+from .evidence import kish_ess
+from .report_checks import check_rows
+from .report_page import rendered
+from .report_plots import Plot, alive, pictures
+from .result import Result, leading
 
-ELEMENTS = 8  # of the variables that are drawn
+ROWS, FIRST_ROWS = 200, 8  # elements in the table of variables: on the page, and on its first screen
+VERTICES = 150  # in a picture that a person can read
+LETTERS = 60_000  # of the program's text
+MACHINE = ("lawful", "jax", "jaxlib", "numpyro", "numpy", "python", "device", "x64")
+SECONDS = ("seconds", "compile_seconds")
+IDENTITY = ("program", "seed")
 
-STYLE = """body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
-pre{background:#f5f5f5;padding:1em;overflow:auto;font-size:13px}table{border-collapse:collapse;font-size:14px}
-td,th{padding:.2em .6em;border-bottom:1px solid #ddd;text-align:right}img{max-width:100%}
-.ok{color:#060}.bad{color:#a00}"""
 
-
-def write_report(result: Result, path: str | Path, *, plan: str = "", command: str = "", images: Any = ()) -> None:
-    """Write the page.
-
-    Args:
-        result: the result.
-        path: where to write.
-        plan: what the plan of the inference says of itself.
-        command: the command that repeats the run.
-        images: PNG files that the page takes in.
-    """
-    verdict = (
-        "ok"
-        if result.ok
-        else f"not ok: {', '.join(bit.name or '' for bit in type(result.status) if bit in result.status)}"
+def write_report(
+    result: Result, path: str | Path, *, plan: str = "", command: str = "", plots: Sequence[Plot] | None = None
+) -> None:
+    """Write the page; see `Result.report`."""
+    shown = pictures(result) if plots is None else plots
+    coded = [{"title": plot.title, "code": base64.b64encode(plot.png).decode()} for plot in shown]
+    page = rendered(
+        "page",
+        **_first(result, ROWS),
+        **_model(result.form),
+        title=f"Report of {_program_name(result)}",
+        plan=plan or str(result.run.get("plan", "")),
+        checks=check_rows(result),
+        plots=coded,
+        settings=_settings(result),
+        machine=_machine(result.run),
+        identity=_identity(result),
+        command=command or _call(result),
     )
-    parts = [_tag("h1", "Report of an inference"), _tag("h2", verdict, "ok" if result.ok else "bad")]
-    if result.warnings:
-        parts.append("<ul>" + "".join(_tag("li", text) for text in result.warnings) + "</ul>")
-    parts += _section("Result", repr(result))
-    table = table_of(result)
-    if table is not None:
-        parts += [_tag("h2", "Variables"), table.to_html(border=0, escape=True)]
-    for image in images:
-        code = base64.b64encode(Path(image).read_bytes()).decode()
-        parts.append(f'<img alt="{html.escape(Path(image).stem)}" src="data:image/png;base64,{code}">')
-    if plan:
-        parts += _section("Plan", plan)
-    if isinstance(result.form, Form):
-        parts += _section("Program", result.form.show())
-        parts += _section("Picture (Mermaid)", result.form.to_mermaid())
-    settings = "\n".join(f"{name}: {value}" for name, value in result.run.items())
-    parts += _section("Settings, versions and device", settings)
-    if command:
-        parts += _section("To repeat the run", command)
-    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Report</title><style>{STYLE}</style>'
-    Path(path).write_text(page + "\n".join(parts) + "</html>\n")
+    Path(path).write_text(page, encoding="utf-8")
+
+
+def first_screen(result: Result) -> str:
+    """Return the verdict and the first variables as a piece of HTML, for notebooks."""
+    return rendered("first screen", **_first(result, FIRST_ROWS))
 
 
 def write_diagnostics(result: Result, path: str | Path) -> None:
-    """Write the verdict, its reasons and the evidence as JSON; what is no number is a text there, as "nan"."""
+    """Write verdict, reasons, checks and evidence as JSON; what is no number is a text there, as "nan"."""
     found: dict[str, Any] = {
         "ok": result.ok,
         "status": [bit.name for bit in type(result.status) if bit in result.status],
         "reasons": [
             {"code": f.code, "message": f.message, "sites": list(f.sites), "value": f.value, "limit": f.limit}
             for f in result.reasons
+        ],
+        "checks": [
+            {"name": row.name, "value": row.value, "limit": row.limit, "ok": row.ok} for row in check_rows(result)
         ],
         "sampler": result.sampler,
         "finished": result.finished,
@@ -85,50 +85,142 @@ def write_diagnostics(result: Result, path: str | Path) -> None:
     Path(path).write_text(json.dumps(_strict(found), indent=2) + "\n")
 
 
-def table_of(result: Result) -> Any:
-    """Tabulate the variables, or give None where there is no draw of a run that lives."""
-    alive = [run for run in result.runs if result._dead_at(run) < 0]
-    if not alive or not any(np.size(array) for array in result._posterior.values()):
-        return None
-    return (result if len(alive) == len(result.runs) else result.surviving()).summary()
+def table_of(result: Result, elements: int = ROWS) -> tuple[Any, int]:
+    """Tabulate the first variables, None where no draw of a run that lives is left; and count the other elements."""
+    living = alive(result)
+    if living is None:
+        return None, 0
+    total = sum(math.prod(np.shape(array)[2:]) for array in living._posterior.values())
+    table = _cut(living, elements).summary().head(elements)
+    return table, total - len(table)
 
 
-def draw(result: Result, path: str | Path) -> bool:
-    """Draw traces and densities of the first variables; False where nothing can be drawn."""
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    names = _few(result)
-    if table_of(result) is None or not names:
-        return False
-    import arviz_plots
-
-    matplotlib.use("Agg")
-    living = result if all(result._dead_at(run) < 0 for run in result.runs) else result.surviving()
-    tree = living.to_datatree(log_likelihood=False, log_prior=False)
-    arviz_plots.plot_trace_dist(tree, var_names=names, backend="matplotlib").savefig(str(path))
-    return True
-
-
-def _few(result: Result) -> list[str]:
-    """Choose variables of few elements in all."""
-    chosen: list[str] = []
-    left = ELEMENTS
+def _cut(result: Result, elements: int) -> Result:
+    """Keep the first elements; of a variable that is cut, whose axes lose their names, those of its first indices."""
+    kept: dict[str, Any] = {}
+    dims, left = dict(result.dims), elements
     for name, array in result._posterior.items():
         size = math.prod(np.shape(array)[2:])
-        if 0 < size <= left:
-            chosen.append(name)
-            left -= size
-    return chosen
+        if size > left > 0:
+            rows = -(-left * np.shape(array)[2] // size)
+            kept[name] = np.asarray(array)[:, :, :rows]
+            dims.pop(name, None)
+        elif left > 0:
+            kept[name] = array
+        left -= size
+    weighted = result._weighted and result._weighted._replace(values={})
+    part = replace(result, _posterior=kept, _weighted=weighted, dims=dims)
+    part.__dict__["reasons"] = result.reasons  # the verdict is that of the whole
+    return part
 
 
-def _tag(name: str, text: str, kind: str = "") -> str:
-    return f"<{name}{f' class={chr(34)}{kind}{chr(34)}' if kind else ''}>{html.escape(text)}</{name}>"
+def _first(result: Result, elements: int) -> dict[str, Any]:
+    """Collect what the first screen shows."""
+    bits = ", ".join(bit.name or "" for bit in type(result.status) if bit in result.status)
+    table, left = table_of(result, elements)
+    variables = None
+    if table is not None:
+        rows = [[str(name), *map(_cell, row)] for name, row in zip(table.index, table.to_numpy(), strict=True)]
+        variables = {"columns": ["", *map(str, table.columns)], "rows": rows}
+    evidence = None
+    if result.log_evidence is not None:
+        evidence = {
+            "pooled": f"{result.log_evidence_pooled:.4f}",
+            "error": f"{result.log_evidence_error:.4f}",
+            "runs": [f"{value:.4f}" for value in np.asarray(result.log_evidence, float).ravel()],
+        }
+    return {
+        "ok": result.ok,
+        "headline": "OK: every check passed" if result.ok else f"Not ok: {bits}",
+        "findings": result.reasons,
+        "summary": _summary(result),
+        "evidence": evidence,
+        "variables": variables,
+        "left": left,
+    }
 
 
-def _section(title: str, text: str) -> list[str]:
-    return [_tag("h2", title), _tag("pre", text)]
+def _summary(result: Result) -> str:
+    chains, draws = leading(result._posterior)
+    words = f"{result.sampler}, {len(result.runs)} {'chains' if result._weighted is None else 'runs'} of {draws} draws"
+    if result.interrupted:
+        words += f", stopped early after {result.finished}"
+    if result._weighted is not None and np.size(result._weighted.log_weight):
+        ess = kish_ess(result._weighted.log_weight)
+        words += f"; effective sizes of the weights {ess.min():.0f} to {ess.max():.0f}"
+    return words
+
+
+def _model(form: Any) -> dict[str, Any]:
+    """Draw the model, and write it out."""
+    if not isinstance(form, Form):
+        return {"picture": None, "picture_note": "The result does not know its program.", "program": ""}
+    count = len(dependence(form, named=True).vertices)
+    text = form.show()
+    return {
+        "picture": form.to_svg() if count <= VERTICES else None,
+        "picture_note": f"The model has {count} sites, factors and named values, too many for a picture.",
+        "program": text if len(text) <= LETTERS else f"{text[:LETTERS]}\n... and {len(text) - LETTERS} more letters",
+    }
+
+
+def _program_name(result: Result) -> str:
+    return str(result.run.get("program") or getattr(result.model, "__name__", "") or "an inference")
+
+
+def _settings(result: Result) -> list[tuple[str, str]]:
+    rest = (*MACHINE, *SECONDS, *IDENTITY, "form", "plan", "arguments")
+    return [("sampler", result.sampler)] + [
+        (name, _cell(value))
+        for name, value in result.run.items()
+        if name not in rest and "fingerprint" not in name
+    ]
+
+
+def _machine(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    times = []
+    if "seconds" in run:
+        compiling = run.get("compile_seconds", getattr(run["seconds"], "compiling", None))
+        times.append(("run", f"{max(float(run['seconds']) - float(compiling or 0.0), 0.0):.2f} s"))
+        if compiling is not None:
+            times.append(("compilation", f"{float(compiling):.2f} s"))
+    return times + [(name, str(run[name])) for name in MACHINE if name in run]
+
+
+def _identity(result: Result) -> list[tuple[str, str]]:
+    """Say what was run on what: fingerprints are equal where program and data are."""
+    named = [(name, str(result.run[name])) for name in IDENTITY if name in result.run]
+    prints = {name: str(value) for name, value in result.run.items() if "fingerprint" in name}
+    if isinstance(result.form, Form):
+        prints.setdefault("fingerprint", hashlib.sha256(result.form.show().encode()).hexdigest())
+    data = digest_of(result.args) or result.run.get("arguments")
+    if data is not None:
+        prints["data"] = str(data)
+    labels = {"fingerprint": "fingerprint of the program", "data": "fingerprint of the data"}
+    return named + [(labels.get(name, name), value) for name, value in prints.items()]
+
+
+def _call(result: Result) -> str:
+    """Write the call that made a result, as far as the result tells it."""
+    from lawful import inference
+
+    build = getattr(inference, result.sampler, None)
+    if not callable(build):
+        return ""
+    names = [name for name in inspect.signature(build).parameters if name in result.run]
+    words = [f"{name}={result.run[name]!r}" for name in names if not isinstance(result.run[name], str)]
+    words += [f"{name}={result.run[name]}" for name in names if isinstance(result.run[name], str)]
+    model = getattr(result.model, "__name__", "model")
+    return f"inference.{result.sampler}({', '.join([model, *words])})(key, *arguments)  # of the same key and arguments"
+
+
+def _cell(value: Any) -> str:
+    """Write a number as people read it."""
+    if isinstance(value, float | np.floating):
+        return f"{value:.4g}"
+    if isinstance(value, np.ndarray):
+        return np.array2string(value, precision=4, threshold=20)
+    return str(value)
 
 
 def _strict(value: Any) -> Any:

@@ -278,11 +278,16 @@ class Result:
         save(self, path, **options)
 
     def report(self, path: str | os.PathLike[str], **options: Any) -> None:
-        """Write one page of HTML: verdict, variables, evidence, program, settings; it refers to nothing outside itself.
+        """Write one page of HTML that refers to nothing outside itself; it needs the extra `report`.
+
+        The verdict stands first, with what to do; then variables, a picture of the model, the plan, every check with
+        its limit, plots, evidence, settings, times, versions, fingerprints, and what repeats the run.
 
         Args:
             path: where to write.
-            options: `plan` and `command`, texts, and `images`, PNG files that the page takes in.
+            options: `plan` and `command`, texts, as `plan.plan(*args)`; `plots`, in place of those that are drawn.
+
+        Raises: LawfulError where jinja2 is not installed. Plots are left out where matplotlib is not.
         """
         from .report import write_report
 
@@ -310,6 +315,16 @@ class Result:
         from .datatree import summary
 
         return summary(self, **options)
+
+    def _repr_html_(self) -> str | None:
+        """Show the first screen of the report in a notebook; None, so that text stands there, without jinja2."""
+        try:
+            import jinja2  # noqa: F401 - asked for, not used
+        except ImportError:
+            return None
+        from .report import first_screen
+
+        return first_screen(self)
 
     def __repr__(self) -> str:
         """Describe in at most 12 lines, the verdict first."""

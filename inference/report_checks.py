@@ -1,0 +1,107 @@
+"""Checks of a report: each number behind the verdict with its limit, also where it passed.
+
+Law: a row fails exactly where the result has a finding of its code, so the table and the verdict agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .evidence import kish_ess
+from .findings import ENOUGH, worst_of
+from .result import Result
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """A check: what was looked at, the value, its limit, and whether it passed."""
+
+    name: str
+    value: str
+    limit: str
+    ok: bool
+
+
+def check_rows(result: Result) -> tuple[CheckRow, ...]:
+    """List the checks of a result.
+
+    >>> import numpy as np
+    >>> from lawful.inference.collect import from_chains
+    >>> rows = check_rows(from_chains({"x": np.random.default_rng(0).normal(size=(4, 500))}))
+    >>> [(row.name, row.ok) for row in rows][:2]
+    [('chains that never moved', True), ('r-hat, the largest', True)]
+    """
+    codes = {finding.code for finding in result.reasons}
+    rows = _of_chains(result) if result._weighted is None else _of_populations(result)
+    return tuple(CheckRow(name, value, limit, not codes & set(marks)) for name, value, limit, marks in rows)
+
+
+type _Row = tuple[str, str, str, tuple[str, ...]]
+
+
+def _of_chains(result: Result) -> Iterator[_Row]:
+    limits, draws, stats = result.limits, result._posterior, result.stats
+    if "diverging" in stats:
+        yield "divergent transitions", _count(stats, "diverging"), f"at most {limits.divergences}", ("DIVERGENT",)
+    if "n_nonfinite" in stats:
+        yield "log densities that are no number", _count(stats, "n_nonfinite"), "0", ("NONFINITE_DENSITY",)
+    stuck = next((str(f.message).split(" never moved")[0] for f in result.reasons if f.code == "NEVER_MOVED"), "none")
+    yield "chains that never moved", stuck, "none", ("NEVER_MOVED",)
+    enough = limits.ess_per_chain * len(result.runs)
+    yield "r-hat, the largest", _named(worst_of(draws, "rhat", method="rank"), ".3f"), f"at most {limits.r_hat:g}", (
+        "HIGH_RHAT",
+    )
+    for kind, options in (("bulk", {}), ("tail", {"prob": (0.05, 0.95)})):
+        worst = worst_of(draws, "ess", method=kind, **options)
+        low = worst is not None and not worst[1] >= enough
+        yield f"{kind} effective size, the smallest", _named(worst, ".0f"), f"at least {enough:.0f}", (
+            ("LOW_ESS",) if low or worst is None else ()
+        )
+
+
+def _of_populations(result: Result) -> Iterator[_Row]:
+    limits, stats, particles = result.limits, result.stats, result._weighted
+    assert particles is not None
+    log_weight = np.asarray(particles.log_weight)
+    size = log_weight.shape[1]
+    dead = [run for run in result.runs if result._dead_at(run) >= 0]
+    yield "runs that died", str(len(dead)), "0", ("DEAD", "NONFINITE_WEIGHT")
+    alive = [place for place, run in enumerate(result.runs) if run not in dead]
+    if not alive:
+        return
+    ess = kish_ess(log_weight[alive]).min()
+    least = limits.ess_fraction * size
+    yield "effective size of the last weights, the smallest", f"{ess:.0f} of {size}", f"at least {least:.0f}", (
+        "LOW_ESS",
+    )
+    if "root_share" in stats:
+        shares = np.asarray(stats["root_share"], float)[[result.runs[place] for place in alive]]
+        yield "share of one ancestor, the largest", f"{np.nanmax(shares):.0%}", f"at most {limits.root_share:.0%}", (
+            "ONE_ANCESTOR",
+        )
+    if len(alive) > 1 and result.log_evidence is not None:
+        log_z = np.asarray(result.log_evidence, float)
+        spread = float(np.std(log_z[np.isfinite(log_z)], ddof=1)) if np.isfinite(log_z).sum() > 1 else 0.0
+        yield "sd of the log evidence over runs", f"{spread:.3f}", f"at most {limits.log_evidence_sd:g}", (
+            "EVIDENCE_SPREAD",
+        )
+        draws = {name: np.asarray(x)[alive, :ENOUGH] for name, x in result._posterior.items()}
+        yield "r-hat over runs, the largest", _named(worst_of(draws, "rhat", method="rank"), ".3f"), (
+            f"at most {limits.r_hat:g}"
+        ), ("HIGH_RHAT",)
+    outside = [str(f.value) for f in result.reasons if f.code == "OUT_OF_SUPPORT"]
+    yield "particles with an observation outside its support", outside[0] if outside else "0", (
+        f"at most {limits.out_of_support:.0%} of a run"
+    ), ("OUT_OF_SUPPORT",)
+
+
+def _count(stats: Mapping[str, Any], name: str) -> str:
+    return str(int(np.sum(np.asarray(stats[name]))))
+
+
+def _named(worst: tuple[str, float] | None, how: str) -> str:
+    return "nothing varies" if worst is None else f"{worst[1]:{how}} ({worst[0]})"
