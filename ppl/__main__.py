@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 OK, FAILED, UNUSABLE, NOT_OK = range(4)
+ALGORITHMS = ("smc", "importance", "tempered_smc", "mcmc", "nuts")  # of `run`
+NEEDED = ("netCDF4", "jinja2", "matplotlib")  # by what `run` writes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,24 +34,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lawful", description="Probabilistic programs and inference.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="infer, and write posterior, diagnostics, plot and report")
+    run = commands.add_parser("run", help="infer, and write posterior, diagnostics, plots and report")
     check = commands.add_parser("check", help="look for likely mistakes, without an inference")
     for command in (run, check):
         command.add_argument("program", metavar="FILE.py:NAME", help="the program; module:NAME works as well")
-        command.add_argument("--data", metavar="FILE", help="JSON: the program's arguments by name, or a list of them")
+        command.add_argument(
+            "--data", metavar="FILE", help="JSON: the program's arguments by name or in order; CSV: a column each"
+        )
         command.add_argument("--x64", action="store_true", help="compute in 64 bits")
     run.add_argument("--out", metavar="FOLDER", default="out", help="where to write (default: out)")
-    run.add_argument("--method", choices=("smc", "mcmc", "importance"), help="default: what suits the program")
-    run.add_argument("--seed", type=int, default=0)
+    run.add_argument(
+        "--algorithm", "--method", dest="algorithm", choices=ALGORITHMS, help="default: what suits the program"
+    )
+    run.add_argument("--seed", type=int, default=0, help="seed of the run (default: 0)")
     for name, value, what in (
-        ("particles", 1000, "particles of smc and importance"), ("runs", 4, "independent runs of smc and importance"),
-        ("chains", 4, "chains of mcmc"), ("warmup", 1000, "steps before the first draw"),
+        ("particles", 1000, "particles of smc, tempered_smc and importance"),
+        ("runs", 4, "independent runs of these"),
+        ("chains", 4, "chains of mcmc and nuts"), ("warmup", 1000, "steps before the first draw"),
         ("draws", 1000, "draws a chain"),
         ("thin", 1, "steps a draw"),
     ):  # fmt: skip
         run.add_argument(f"--{name}", type=int, default=value, help=f"{what} (default: {value})")
     run.set_defaults(command=_run)
-    check.add_argument("--algorithm", metavar="NAME", help="importance, smc, mcmc or random_walk: can it run?")
+    check.add_argument("--algorithm", metavar="NAME", help="can this inference move every site? smc, nuts, ...")
     check.add_argument("--json", action="store_true", help="write the findings as JSON")
     check.add_argument("--strict", action="store_true", help="count warnings as errors")
     check.set_defaults(command=_check)
@@ -67,44 +74,68 @@ def _complain(error: Exception) -> None:
 
 
 def _run(options: argparse.Namespace, words: list[str]) -> int:
+    from dataclasses import replace
+
     from lawful import trace
     from lawful.inference.advice import suited
-    from lawful.inference.report import draw, write_diagnostics, write_report
+    from lawful.inference.report import write_diagnostics
+    from lawful.inference.report_plots import pictures
     from lawful.loading import load_program, read_arguments
 
     try:
+        _require()
         program = load_program(options.program)
         args = read_arguments(program, options.data)
-        method = options.method or suited(trace(program, *args))
+        algorithm = options.algorithm or suited(trace(program, *args))
         out = Path(options.out)
         out.mkdir(parents=True, exist_ok=True)
     except Exception as error:
         _complain(error)
         return UNUSABLE
     try:
-        plan = _plan(program, method, options)
+        plan = _plan(program, algorithm, options)
         text = plan.plan(*args)
-        print(text)
+        print(text, flush=True)
         result = plan(options.seed, *args)
+        result = replace(result, run={**result.run, "program": options.program, "seed": options.seed})
         result.save(out / "posterior.nc")
     except Exception as error:
         _complain(error)
         return FAILED
-    images = [out / "trace.png"] if draw(result, out / "trace.png") else []
+    plots = pictures(result)
+    for plot in plots:
+        (out / f"{plot.name}.png").write_bytes(plot.png)
     write_diagnostics(result, out / "diagnostics.json")
-    write_report(result, out / "report.html", plan=text, command=f"python -m lawful {shlex.join(words)}", images=images)
+    result.report(out / "report.html", plan=text, command=f"python -m lawful {shlex.join(words)}", plots=plots)
     print(result)
-    print(f"written: {', '.join(str(out / name) for name in ('posterior.nc', 'diagnostics.json', 'report.html'))}")
+    names = ("report.html", "posterior.nc", "diagnostics.json", *(f"{plot.name}.png" for plot in plots))
+    print(f"written: {', '.join(str(out / name) for name in names)}")
     return OK if result.ok else NOT_OK
 
 
-def _plan(program: Any, method: str, options: argparse.Namespace) -> Any:
+def _require() -> None:
+    """Refuse to begin what could not be written in the end."""
+    from importlib.util import find_spec
+
+    from lawful.errors import LawfulError
+
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise LawfulError(
+            f"run writes posterior, plots and report, which needs {', '.join(missing)}. Fix: "
+            "pip install 'lawful[report]'.",
+            missing=tuple(missing),
+        )
+
+
+def _plan(program: Any, algorithm: str, options: argparse.Namespace) -> Any:
     from lawful import inference
 
-    if method == "mcmc":
+    if algorithm in ("mcmc", "nuts"):
+        kernel = inference.kernels.nuts() if algorithm == "nuts" else None
         numbers = {"chains": options.chains, "warmup": options.warmup, "draws": options.draws, "thin": options.thin}
-        return inference.mcmc(program, **numbers, on_fault="flag")
-    build: Any = inference.smc if method == "smc" else inference.importance
+        return inference.mcmc(program, kernel, **numbers, on_fault="flag")
+    build: Any = getattr(inference, algorithm)
     return build(program, particles=options.particles, runs=options.runs, on_fault="flag")
 
 
@@ -129,9 +160,13 @@ def _check(options: argparse.Namespace, words: list[str]) -> int:
         for finding in found:
             print(finding)
         errors = sum(finding.level == "error" for finding in found)
-        print(f"{errors} errors, {len(found) - errors} warnings")
+        print(f"{_counted(errors, 'error')}, {_counted(len(found) - errors, 'warning')}")
     failing = found if options.strict else [finding for finding in found if finding.level == "error"]
     return FAILED if failing else OK
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _record(finding: Any) -> dict[str, Any]:

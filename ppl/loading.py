@@ -1,11 +1,12 @@
 """Loading: a program named on the command line, and its arguments from a file of data.
 
 Law: arguments are those that the same values give in Python: numbers stay numbers, so an integer can be a size, and
-lists become arrays.
+lists and columns become arrays. Every name in the file is one of the program's, and every one that it needs is there.
 """
 
 from __future__ import annotations
 
+import csv
 import difflib
 import functools
 import importlib
@@ -67,61 +68,126 @@ def _executed(name: str, run: Callable[[], Any]) -> Any:
 
 
 def read_arguments(program: Callable[..., Any], path: str | Path | None) -> tuple[Any, ...]:
-    """Read the arguments of a program from a JSON file: an object by name, or a list in order.
+    """Read the arguments of a program from a file: JSON, an object by name or a list in order; or CSV, a column each.
 
-    Raises: LawfulError for a file that is no JSON, and for names that the program does not take or that are missing.
+    Raises: LawfulError for a file that cannot be read, and for names that the program does not take or that it lacks.
 
     >>> read_arguments(lambda: None, None)
     ()
     """
     data: Any = {} if path is None else _read(Path(path))
-    if not isinstance(data, dict | list):
-        raise LawfulError(f"{path}: expected an object of arguments by name, or a list of them.", path=str(path))
     signature = inspect.signature(program)
+    if isinstance(data, dict):
+        _refuse_names(signature, data, path)
     try:
-        if isinstance(data, list):
-            bound = signature.bind(*map(as_argument, data))
-        else:
-            bound = signature.bind(**{name: as_argument(value) for name, value in data.items()})
+        bound = signature.bind(*data) if isinstance(data, list) else signature.bind(**data)
     except TypeError as error:
-        given = ", ".join(data) if isinstance(data, dict) else f"{len(data)} values"
         raise LawfulError(
-            f"the program takes {signature}, and the data give {given or 'nothing'}: {error}. Fix: name the arguments "
-            "in the file that --data gives.",
-            given=given,
-        ) from error
+            f"{path}: the program takes {signature}, and the file gives {len(data)} values: {error}. Fix: give an "
+            "object of arguments by name.", path=str(path),
+        ) from error  # fmt: skip
     bound.apply_defaults()
     if bound.kwargs:
         raise LawfulError(f"arguments that have to be named, as {', '.join(bound.kwargs)}, are not supported.")
     return bound.args
 
 
-def _read(path: Path) -> Any:
+def _refuse_names(signature: inspect.Signature, data: dict[str, Any], path: str | Path | None) -> None:
+    """Compare the names in a file with those that the program takes."""
+    parameters = signature.parameters.values()
+    taken = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    needed = [p.name for p in parameters if p.name in taken and p.default is p.empty]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    unknown = [] if open_ended else [name for name in data if name not in taken]
+    missing = [name for name in needed if name not in data]
+    if not unknown and not missing:
+        return
+    told = []
+    for name in unknown:
+        close = difflib.get_close_matches(name, [n for n in taken if n not in data])
+        told.append(f"'{name}' is no argument of it" + (f" (did you mean '{close[0]}'?)" if close else ""))
+    if missing:
+        told.append(f"{', '.join(repr(name) for name in missing)} {'is' if len(missing) == 1 else 'are'} missing")
+    remedy = "give a file of data with --data" if path is None else "give the file one entry for each argument, by name"
+    raise LawfulError(
+        f"{'no data' if path is None else path}: the program takes {signature}, but {'; '.join(told)}. Fix: {remedy}.",
+        unknown=tuple(unknown), missing=tuple(missing),
+    )  # fmt: skip
+
+
+def _read(path: Path) -> dict[str, Any] | list[Any]:
     try:
-        return json.loads(path.read_text())
-    except OSError as error:
-        raise LawfulError(f"{path}: {error.strerror}.", path=str(path)) from error
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LawfulError(f"{path}: {getattr(error, 'strerror', None) or 'it is no text'}.", path=str(path)) from error
+    return _columns(text, path) if path.suffix.lower() == ".csv" else _from_json(text, path)
+
+
+def _from_json(text: str, path: Path) -> dict[str, Any] | list[Any]:
+    try:
+        data = json.loads(text)
     except ValueError as error:
-        raise LawfulError(f"{path} is no JSON: {error}.", path=str(path)) from error
+        raise LawfulError(
+            f"{path} is no JSON: {error}. Fix: mend it there, or name a table of columns .csv.", path=str(path)
+        ) from error
+    if isinstance(data, list):
+        return [as_argument(value) for value in data]
+    if not isinstance(data, dict):
+        raise LawfulError(f"{path}: expected an object of arguments by name, or a list of them.", path=str(path))
+    return {name: as_argument(value, name) for name, value in data.items()}
 
 
-def as_argument(value: Any) -> Any:
-    """Turn lists into arrays, also inside objects.
+def _columns(text: str, path: Path) -> dict[str, Any]:
+    """Read a table with a line of names: each column an array of integers, or of floats."""
+    header, *rows = list(csv.reader(text.splitlines())) or [[]]
+    names = [name.strip() for name in header]
+    if not names or len(set(names)) < len(names) or "" in names:
+        raise LawfulError(
+            f"{path}: expected a first line with a name for each column, each once, got {','.join(header)!r}.",
+            path=str(path),
+        )
+    cells = []
+    for line, row in enumerate(rows, start=2):
+        if row and len(row) != len(names):
+            raise LawfulError(
+                f"{path}, line {line}: expected {len(names)} cells, got {len(row)}.", path=str(path), line=line
+            )
+        if row:
+            cells.append([_number(cell.strip(), path, line, name) for cell, name in zip(row, names, strict=True)])
+    return {name: np.asarray([row[k] for row in cells]) for k, name in enumerate(names)}
+
+
+def _number(cell: str, path: Path, line: int, name: str) -> int | float:
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            continue
+    raise LawfulError(
+        f"{path}, line {line}, column '{name}': expected a number, got {cell!r}. Fix: code classes as 0, 1, ...; write "
+        "nan for a missing number and give the program a column of 0 and 1 for obs_mask.",
+        path=str(path), line=line, column=name,
+    )  # fmt: skip
+
+
+def as_argument(value: Any, name: str = "") -> Any:
+    """Turn lists into arrays, also inside objects; errors tell the name.
 
     >>> as_argument({"y": [1.0, 2.0], "n": 3})
     {'y': array([1., 2.]), 'n': 3}
     """
     if isinstance(value, dict):
-        return {name: as_argument(inner) for name, inner in value.items()}
+        return {key: as_argument(inner, f"{name}.{key}" if name else key) for key, inner in value.items()}
     if not isinstance(value, list):
         return value
+    what = f"the list '{name}'" if name else "a list"
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise LawfulError(f"a list of data has rows of different lengths: {error}.") from error
+        raise LawfulError(f"{what} of data has rows of different lengths: {error}.") from error
     if array.dtype.kind not in "biuf":
         raise LawfulError(
-            "a list of data holds texts, nulls or objects; expected numbers or truth "
-            "values. Fix: give missing values as a number and a list of truth values beside them, for obs_mask."
+            f"{what} of data holds texts, nulls or objects; expected numbers or truth values. Fix: give missing values "
+            "as a number and a list of truth values beside them, for obs_mask."
         )
     return array
