@@ -22,6 +22,7 @@ import numpy as np
 
 from lawful.errors import LawfulError, ResultFileError
 from lawful.form import Form
+from lawful.stored import refuse_objects
 
 from .arguments import digest_of
 from .datatree import renamed, tree_of
@@ -102,9 +103,7 @@ def _write_zarr(tree: Any, path: Path) -> None:
 def _read_zarr(path: Path) -> Any:
     import xarray
 
-    # Older stores may name Python objects as their codec, and reading those would run code.
-    if any(path.rglob(".zarray")) or any("pickle" in file.read_text() for file in path.rglob("zarr.json")):
-        raise ResultFileError(f"{path} is no zarr store of format 3 with plain arrays.", path=str(path))
+    refuse_objects(path)
     with xarray.open_datatree(path, engine="zarr", consolidated=False) as tree:
         return tree.load()
 

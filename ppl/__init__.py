@@ -7,6 +7,7 @@ from importlib.metadata import version as _version
 
 from . import errors, handlers, messages
 from .check import check_program
+from .compile_cache import compile_cache
 from .control import bounded_loop, cond, scan, switch
 from .errors import LawfulError
 from .export import Density, density
@@ -14,6 +15,7 @@ from .form import Form
 from .incomplete import missing
 from .language import deterministic, factor, mask, plate, program, sample, scale, scope
 from .memoise import mem
+from .stored import open_run
 from .tracing import trace
 
 __version__ = _version("lawful")
@@ -24,6 +26,7 @@ __all__ = [
     "LawfulError",
     "bounded_loop",
     "check_program",
+    "compile_cache",
     "cond",
     "density",
     "deterministic",
@@ -34,6 +37,7 @@ __all__ = [
     "mem",
     "messages",
     "missing",
+    "open_run",
     "plate",
     "program",
     "sample",

@@ -1,0 +1,1 @@
+"""Running: what happens between a plan and its result."""
