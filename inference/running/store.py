@@ -98,9 +98,9 @@ class Store:
 
         self.path = path
         with without_leftovers():
-            root = zarr.open_group(path, mode="r+", use_consolidated=False)
-            self._groups = {name: group for name, group in root.groups() if COUNT in group.attrs}
-            self._arrays = {
+            root: Any = zarr.open_group(path, mode="r+", use_consolidated=False)
+            self._groups: dict[str, Any] = {name: group for name, group in root.groups() if COUNT in group.attrs}
+            self._arrays: dict[str, dict[str, Any]] = {
                 name: {n: a for n, a in group.arrays() if a.metadata.dimension_names[:2] == ("chain", "draw")}
                 for name, group in self._groups.items()
             }
@@ -164,7 +164,7 @@ class Store:
     @property
     def finished(self) -> dict[str, int]:
         """Rows counted as finished, by group."""
-        return {name: int(group.attrs[COUNT]) for name, group in self._groups.items()}  # type: ignore[arg-type]
+        return {name: int(group.attrs[COUNT]) for name, group in self._groups.items()}
 
     def write(self, group: str, start: int, rows: Rows) -> None:
         """Write rows of a group; readers see them once `finish` counts them.
@@ -224,7 +224,7 @@ class Store:
 
     def _make_room(self, group: str, start: int, stop: int) -> None:
         total = self._groups[group].attrs[TOTAL]
-        if total != -1 and not 0 <= start <= stop <= int(total):  # type: ignore[arg-type]
+        if total != -1 and not 0 <= start <= stop <= int(total):
             raise LawfulError(
                 f"{self.path}, group '{group}': rows {start} to {stop} do not fit into the {total} that the store was "
                 "made for.",
@@ -244,7 +244,7 @@ def _make(path: Path, layout: Layout, attrs: Mapping[str, Any], total: Any) -> N
     import xarray
     import zarr
 
-    root = zarr.create_group(path, attributes=dict(attrs))
+    root: Any = zarr.create_group(path, attributes=dict(attrs))
     for name, dataset in layout.whole.items():
         dataset.to_zarr(path, group=name, mode="a", consolidated=False)
     for name, columns in layout.groups.items():
