@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from lawful.form import Form
+from lawful.tracing import is_array
 
 
 def constant_arguments(
@@ -27,7 +28,7 @@ def constant_arguments(
     found: dict[str, np.ndarray] = {}
     for top, arg in _named(model, args).items():
         for path, leaf in jax.tree_util.tree_flatten_with_path(arg)[0]:
-            if isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int):
+            if isinstance(leaf, int) or is_array(leaf):
                 if not any(np.array_equal(leaf, value) for value in observed.values()):
                     found[".".join([top, *map(_part, path)])] = np.asarray(leaf)
     return found
@@ -58,7 +59,7 @@ def digest_of(args: tuple[Any, ...] | None) -> str | None:
     leaves, tree = jax.tree.flatten(args)
     code = hashlib.sha256(str(tree).encode())
     for leaf in leaves:
-        if isinstance(leaf, jax.Array | np.ndarray | np.generic | float | complex):
+        if is_array(leaf):
             array = np.ascontiguousarray(np.asarray(leaf))
             code.update(f"|{array.dtype} {array.shape}|".encode())
             code.update(array.tobytes())

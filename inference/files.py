@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -25,15 +26,14 @@ from lawful.form import Form
 from lawful.stored import refuse_objects
 
 from .arguments import digest_of
-from .datatree import renamed, tree_of
+from .datatree import name_of, renamed, tree_of
 from .findings import Finding, Limits
 from .result import Result, Warmup, WeightedParticles
 
 FORMAT = 1
 GROUP = "lawful"  # holds the header, and the arrays that ArviZ's groups hold in another form or not at all
 HEADER = "header"
-OWN_GROUPS = ("posterior", "weighted_posterior", "sample_stats", "sample_stats_smc", "warmup_posterior",
-              "warmup_sample_stats", GROUP)  # fmt: skip
+OWN_GROUPS = re.compile(rf"posterior|weighted_posterior|warmup_posterior|(warmup_)?sample_stats\w*|{GROUP}")
 
 type Place = tuple[str, ...]
 type _Format = tuple[Callable[[Any, Path], None], Callable[[Path], Any]]
@@ -124,7 +124,7 @@ def _with_header(result: Result, tree: Any) -> Any:
             entry = {"group": GROUP, "name": name}
         entries.append({"place": place, **entry, "dtype": array.dtype.name, "sha256": _digest(array)})
     for group, node in tree.children.items():
-        for name, variable in node.data_vars.items() if group not in OWN_GROUPS else ():
+        for name, variable in () if OWN_GROUPS.fullmatch(group) else node.data_vars.items():
             values = np.asarray(variable.values)
             if values.dtype.kind in "biuf":
                 entry = {"group": group, "name": str(name), "dtype": values.dtype.name, "sha256": _digest(values)}
@@ -221,7 +221,13 @@ def _header(result: Result) -> dict[str, Any]:
         "reasons": [_finding(f) for f in result.reasons],
         "dims": {name: list(axes) for name, axes in result.dims.items()},
         "coords": [name for name in result.coords],
-        "run": {**run, "form": text, "fingerprint": hashlib.sha256(text.encode()).hexdigest(), "arguments": arguments},
+        "run": {
+            **run,
+            "name": name_of(result),
+            "form": text,
+            "fingerprint": hashlib.sha256(text.encode()).hexdigest(),
+            "arguments": arguments,
+        },
     }
 
 
@@ -248,7 +254,7 @@ def _result_of(tree: Any, path: Path) -> Result:
         place = entry["place"]
         if place[0] != "groups":
             arrays.setdefault(place[0], {})[place[-1]] = values
-    groups = {g: node.to_dataset() for g, node in tree.children.items() if g not in OWN_GROUPS}
+    groups = {g: node.to_dataset() for g, node in tree.children.items() if not OWN_GROUPS.fullmatch(g)}
     log_evidence = arrays.get("log_evidence", {}).get("log_evidence")
     weighted = warmup = None
     if header["weighted"]:

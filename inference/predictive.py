@@ -23,9 +23,10 @@ from lawful.record import choices_of, dims_of
 from lawful.rerun import Rerun, rerun
 from lawful.tracing import split_arguments, trace
 
-from .arguments import digest_of
+from .arguments import constant_arguments, digest_of
 from .batches import BatchSize, in_batches
 from .densities import as_choice
+from .labels import fitting, labels_of
 from .plan import masked, one_key
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Predictive(Mapping[str, Any]):
         named: named values, computed again.
         dims: names of the axes after chain and draw.
         coords: values of dimensions.
+        constants: of predictions, the arguments by name.
     """
 
     kind: str
@@ -55,6 +57,7 @@ class Predictive(Mapping[str, Any]):
     named: Arrays
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     coords: Mapping[str, Any] = field(default_factory=dict)
+    constants: Arrays = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         """Return the array of a name."""
@@ -78,13 +81,13 @@ class Predictive(Mapping[str, Any]):
 
     @property
     def groups(self) -> dict[str, Arrays]:
-        """ArviZ's groups: prior and prior_predictive, posterior_predictive, or predictions."""
+        """ArviZ's groups: prior and prior_predictive, posterior_predictive, or predictions with their arguments."""
         if self.kind == "prior":
             groups = {"prior": {**self.drawn, **self.named}, "prior_predictive": self.observed}
         elif self.kind == "posterior":
             groups = {"posterior_predictive": {**self.observed, **self.drawn}}
         else:
-            groups = {"predictions": dict(self)}
+            groups = {"predictions": dict(self), "predictions_constant_data": self.constants}
         return {name: group for name, group in groups.items() if group}
 
     def to_datatree(self) -> xarray.DataTree:
@@ -150,7 +153,8 @@ def predictive(
             axes = tuple(range(1 + len(choice.loops), flat.ndim))
             columns.append(~np.isnan(np.asarray(flat, dtype=float)).any(axis=axes))
     answers = in_batches(functools.partial(run, one_key(key), inputs), columns, lead[0] * lead[1], batch_size)
-    return _collect(result, again, [answer.reshape(*lead, *answer.shape[1:]) for answer in answers], args)
+    arrays = [answer.reshape(*lead, *answer.shape[1:]) for answer in answers]
+    return _collect(result, again, arrays, model, args, labels_of(form, args))
 
 
 def _lead(result: Result, draws: int | None) -> tuple[int, int]:
@@ -204,7 +208,14 @@ def _compiled_rerun(form: Form, given: frozenset[Address]) -> tuple[Rerun, Calla
     return known[given]
 
 
-def _collect(result: Result | None, again: Rerun, answers: list[np.ndarray], args: tuple[Any, ...]) -> Predictive:
+def _collect(
+    result: Result | None,
+    again: Rerun,
+    answers: list[np.ndarray],
+    model: Any,
+    args: tuple[Any, ...],
+    labels: dict[str, np.ndarray],
+) -> Predictive:
     places = (*again.named, *again.drawn)
     conditional = [choice.name for choice in places if choice.conditional]
     flags = dict(zip(conditional, answers[len(places) :], strict=True))
@@ -215,7 +226,10 @@ def _collect(result: Result | None, again: Rerun, answers: list[np.ndarray], arg
     kind = "prior" if result is None else "posterior" if _same(result, args) else "predictions"
     known: Mapping[str, Any] = {} if result is None else result.coords
     kept = {name: known[name] for name in known if kind == "posterior" or name == "chain"}
-    return Predictive(kind, observed, drawn, named, dims_of(places), kept)
+    constants = constant_arguments(model, args, {}) if kind == "predictions" else {}
+    dims = dims_of(places)
+    own = fitting(labels, {name: np.shape(array)[2:] for name, array in values.items()}, dims)
+    return Predictive(kind, observed, drawn, named, dims, {**own, **kept}, constants)
 
 
 def _same(result: Result, args: tuple[Any, ...]) -> bool:

@@ -197,6 +197,7 @@ class Result:
         log_prior: bool | None = None,
         predictive: bool | Predictive | Sequence[Predictive] = False,
         save_warmup: bool = False,
+        unconstrained: bool = False,
         batch_size: BatchSize = "auto",
     ) -> xarray.DataTree:
         """Convert to the DataTree of ArviZ 1.x.
@@ -210,16 +211,18 @@ class Result:
             dims: names of the axes of variables, after chain and draw, in place of the result's own.
             coords: values of dimensions, in place of the result's own.
             log_likelihood: whether to score each observed site and factor at each draw, with one number for each
-                element of a plate; None: where the result has the draws of every choice.
+                element of a plate, and of a masked site the observed elements only, along `<site>_observed`; None:
+                where the result has the draws of every choice.
             log_prior: whether to score each choice at each draw, likewise.
             predictive: True for draws of the prior and of the posterior predictive; or what `inference.predictive`
                 returned, one or several.
             save_warmup: whether to add warmup_posterior and warmup_sample_stats.
+            unconstrained: whether to add unconstrained_posterior: the coordinates without bounds of continuous choices.
             batch_size: draws scored or predicted at once, or "auto".
 
         Raises:
             DeadPopulationError: a run died.
-            LawfulError: log densities are asked for, and the result has not the draws that they need.
+            LawfulError: what is asked for needs draws that the result has not, or a dimension has two lengths.
         """
         from .datatree import tree_of
 
@@ -232,6 +235,7 @@ class Result:
             log_prior=log_prior,
             predictive=predictive,
             save_warmup=save_warmup,
+            unconstrained=unconstrained,
             batch_size=batch_size,
         )
 
@@ -312,7 +316,7 @@ class Result:
         Args:
             options: arguments of `arviz_stats.summary`, as `var_names`.
         """
-        from .datatree import summary
+        from .summaries import summary
 
         return summary(self, **options)
 

@@ -114,7 +114,10 @@ def _here(address: Any) -> Any:
 def _site(node: Site, values: dict[Var, Any]) -> Any:
     distribution = _bound(node, [values[v] for v in node.parameters])
     observed = None if node.observed is None else values[node.observed]
-    message = SampleMessage(_here(node.address), distribution, observed, observed is not None, node.frames, node.source)
+    message = SampleMessage(
+        _here(node.address), distribution, observed, observed is not None, node.frames, node.source,
+        event_dims=node.event_dims,
+    )  # fmt: skip
     message.droppable = node.droppable
     send(message)
     if message.present is not None:

@@ -76,6 +76,7 @@ class Site:
     frames: tuple[PlateFrame, ...] = ()
     source: Source = Source("<algorithm>", 0)
     droppable: bool = False
+    event_dims: tuple[str, ...] = ()
 
     @property
     def ins(self) -> tuple[Var, ...]:

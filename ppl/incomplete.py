@@ -45,7 +45,10 @@ def complete(message: SampleMessage, distribution: Any) -> None:
     if not isinstance(present, jax.core.Tracer) and bool(np.all(np.asarray(present))):
         return
     address = (*names_of(message.address), "missing", *indices_of(message.address))
-    rest = SampleMessage(address, distribution, None, False, message.plates, message.source, droppable=True)
+    rest = SampleMessage(
+        address, distribution, None, False, message.plates, message.source, droppable=True,
+        event_dims=message.event_dims,
+    )  # fmt: skip
     send(rest)
     if rest.value is None:
         raise LawfulError(

@@ -7,7 +7,7 @@ of its sites and of its factors. Law: eager runs and the traced Form denote the 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -49,7 +49,9 @@ def program[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     return function
 
 
-def sample(name: str, distribution: Any, obs: Any = None, *, obs_mask: Any = None) -> Any:
+def sample(
+    name: str, distribution: Any, obs: Any = None, *, obs_mask: Any = None, infer: Mapping[str, Any] | None = None
+) -> Any:
     """Make a random choice, or observe one.
 
     Args:
@@ -60,6 +62,7 @@ def sample(name: str, distribution: Any, obs: Any = None, *, obs_mask: Any = Non
         obs_mask: which elements of the batch were observed, True = observed. The others are missing: whatever `obs`
             holds there, NaN included, has no influence; they are drawn at a site of their own, `<name>.missing`, which
             a traced program drops where nothing reads them, so that they are summed out.
+        infer: notes for results: `{"event_dims": ["axis", ...]}` names the axes of one value, after those of the batch.
 
     Returns: the value, of the site's shape; `obs` itself when observed, completed by the missing elements.
 
@@ -84,8 +87,9 @@ def sample(name: str, distribution: Any, obs: Any = None, *, obs_mask: Any = Non
         )
     distribution = _in_plates(distribution, address, place.plates, source)
     message = SampleMessage(
-        address, distribution, None, obs is not None, place.plates, source, mask=place.mask, scale=place.scale
-    )
+        address, distribution, None, obs is not None, place.plates, source, mask=place.mask, scale=place.scale,
+        event_dims=() if infer is None else _event_dims(infer, distribution, address, source),
+    )  # fmt: skip
     if obs is not None:
         observe(message, obs, None if obs_mask is None else truth(obs_mask, _where(address, source)))
     elif obs_mask is not None:
@@ -140,17 +144,20 @@ def deterministic(name: str, value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def plate(name: str, size: int, *, dim: int | None = None) -> Iterator[jax.Array]:
+def plate(
+    name: str, size: int, *, dim: int | None = None, coords: Sequence[Any] | np.ndarray | None = None
+) -> Iterator[jax.Array]:
     """Declare a batch axis of independent elements, given the variables outside.
 
     Args:
         name: the name of the axis, which becomes a dimension of the results.
         size: its length; 0 is legal and leaves the prior.
         dim: its position from the right, negative; default: the next free one from the right.
+        coords: a label for each element, as names or years, which results show.
 
     Yields: the indices 0..size-1.
 
-    Raises: LawfulError for a position taken by another plate, or a reserved name.
+    Raises: LawfulError for a position taken by another plate, a reserved name, or labels of another number.
 
     >>> import jax, numpyro.distributions as dist
     >>> from lawful import handlers
@@ -171,7 +178,10 @@ def plate(name: str, size: int, *, dim: int | None = None) -> Iterator[jax.Array
     if dim >= 0 or dim in taken:
         why = "is taken by another plate" if dim in taken else "must be negative"
         raise LawfulError(f"plate '{name}' ({source}): axis {dim} {why}; taken axes: {sorted(taken)}.", plate=name)
-    with placed(replace(place, plates=(*place.plates, PlateFrame(name, int(size), dim)))):
+    labels = None if coords is None else tuple(np.asarray(coords))
+    if labels is not None and len(labels) != size:
+        raise LawfulError(f"plate '{name}' ({source}): {len(labels)} coords for {size} elements.", plate=name)
+    with placed(replace(place, plates=(*place.plates, PlateFrame(name, int(size), dim, labels)))):
         yield jnp.arange(size)
 
 
@@ -251,6 +261,26 @@ def _address(name: str, place: Surroundings) -> Address:
     if not isinstance(name, str) or not name:
         raise LawfulError(f"site name: expected a non-empty string, got {name!r} ({caller()}).")
     return (*place.scopes, name + place.suffix, *place.indices)
+
+
+def _event_dims(infer: Mapping[str, Any], distribution: Any, address: Address, source: Source) -> tuple[str, ...]:
+    """Read the names of the axes of one value."""
+    unknown = [key for key in infer if key != "event_dims"]
+    if unknown:
+        raise LawfulError(
+            f"{_where(address, source)}: infer has the unknown notes {', '.join(map(str, unknown))}; it takes "
+            "event_dims.",
+            site=address,
+        )
+    names = tuple(infer.get("event_dims", ()))
+    rank = len(distribution.event_shape)
+    if len(names) != rank or not all(isinstance(n, str) and n not in RESERVED for n in names) or len(set(names)) < rank:
+        raise LawfulError(
+            f"{_where(address, source)}: event_dims names {len(names)} axes, {list(names)}, of a value with {rank}. "
+            f"Fix: give each its own name, other than {', '.join(RESERVED)}.",
+            site=address,
+        )
+    return names
 
 
 def _in_plates(distribution: Any, address: Address, plates: tuple[PlateFrame, ...], source: Any) -> Any:

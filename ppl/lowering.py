@@ -60,6 +60,7 @@ class Mark:
     frames: tuple[PlateFrame, ...] = ()
     role: str = "likelihood"
     droppable: bool = False
+    event_dims: tuple[str, ...] = ()
 
     def __hash__(self) -> int:
         """By the law."""
@@ -107,7 +108,10 @@ class Stage(Handler):
             # A number becomes a literal as it is; to make it an array first takes longer.
             parameters = [x if type(x) is float or isinstance(x, jax.Array) else jnp.asarray(x) for x in leaves]
             observed = message.value is not None
-            mark = Mark(names, message.source, law, observed, message.plates, droppable=message.droppable)
+            mark = Mark(
+                names, message.source, law, observed, message.plates, droppable=message.droppable,
+                event_dims=message.event_dims,
+            )  # fmt: skip
             operands = (*parameters, message.value) if observed else parameters
             lanes: tuple[tuple[bool, ...], ...] = ((),) * len(operands)
             value = site_p.bind(*operands, mark=mark, lanes=(), laned=lanes)
@@ -408,6 +412,7 @@ class _Lowering:
                 frames=mark.frames,
                 source=mark.source,
                 droppable=droppable,
+                event_dims=mark.event_dims,
             )
         )
 

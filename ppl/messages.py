@@ -48,11 +48,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class PlateFrame:
-    """A declared batch axis: its name, its size and its position counted from the right (negative)."""
+    """A declared batch axis: its name, its size, its position counted from the right (negative), and its labels."""
 
     name: str
     size: int
     dim: int
+    coords: tuple[Any, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -61,7 +62,8 @@ class SampleMessage:
 
     `mask` and `scale` are those around the statement, as long as the distribution does not hold them itself. `present`
     tells which elements were observed, where some are missing. A `droppable` choice is summed out where nothing reads
-    it: the missing part of an observation, or a choice that an intervention has cut off.
+    it: the missing part of an observation, or a choice that an intervention has cut off. `event_dims` names the axes of
+    the value after those of the batch, for results.
     """
 
     address: Address
@@ -75,6 +77,7 @@ class SampleMessage:
     scale: Any = None
     present: Any = None
     droppable: bool = False
+    event_dims: tuple[str, ...] = ()
 
 
 OVERFLOW = "overflow"  # the role of the factor by which a bounded loop cuts off runs: its weight is one or zero

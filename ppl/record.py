@@ -32,6 +32,7 @@ class Choice:
     law: Any = None
     frames: tuple[PlateFrame, ...] = ()
     source: Source = Source("<algorithm>", 0)
+    event_dims: tuple[str, ...] = ()
 
     @property
     def full_shape(self) -> tuple[int, ...]:
@@ -58,13 +59,15 @@ def _choices(form: Form, kinds: Sequence[str]) -> dict[Address, Choice]:
         if isinstance(node, Site) and node.observed is None and "sample" in kinds:
             out = node.out
             found[node.address] = Choice(
-                node.address, out.shape, out.dtype, "sample", (), False, node.law, node.frames, node.source
-            )
+                node.address, out.shape, out.dtype, "sample", (), False, node.law, node.frames, node.source,
+                node.event_dims,
+            )  # fmt: skip
         elif isinstance(node, Site) and node.observed is not None and "observed" in kinds:
             out = node.out
             found[node.address] = Choice(
-                node.address, out.shape, out.dtype, "observed", (), False, node.law, node.frames, node.source
-            )
+                node.address, out.shape, out.dtype, "observed", (), False, node.law, node.frames, node.source,
+                node.event_dims,
+            )  # fmt: skip
         elif isinstance(node, Det) and node.address is not None and "deterministic" in kinds:
             out = node.outs[0]
             found[node.address] = Choice(node.address, out.shape, out.dtype, "deterministic")
@@ -89,7 +92,7 @@ def _agree(first: Choice | None, second: Choice) -> None:
 
 
 def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:
-    """Name the axes of each choice: loops are time, time1, ..., plates have their names, others are numbered."""
+    """Name the axes of each choice: loops are time, time1, ..., plates and event_dims have names, others numbers."""
     dims = {}
     for choice in choices:
         loops = [f"time{i}" if i else "time" for i in range(len(choice.loops))]
@@ -97,6 +100,8 @@ def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:
         event = len(choice.shape) - len(getattr(choice.law, "units", ()))
         for frame in choice.frames:
             own[frame.dim - event] = frame.name
+        if choice.event_dims:
+            own[len(own) - len(choice.event_dims) :] = choice.event_dims
         dims[choice.name] = (*loops, *own)
     return dims
 

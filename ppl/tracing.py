@@ -25,6 +25,7 @@ from .quick_checks import quick_checks
 from .uncollected import uncollected
 
 _LIMIT = 256
+LABELLED = ("pandas", "polars", "xarray")  # whose arrays of numbers are arguments like any array
 _forms: OrderedDict[Any, Form] = OrderedDict()
 
 
@@ -33,7 +34,8 @@ def trace(program: Callable[..., Any] | Form, *args: Any) -> Form:
 
     Args:
         program: a function written with `sample`, `factor`, ...; a Form is returned as it is.
-        args: its arguments. Arrays, floats and pytrees of them become inputs of the Form; integers, booleans, strings,
+        args: its arguments. Arrays, floats and pytrees of them become inputs of the Form, and so do, without their
+            labels, series and frames of numbers of pandas and polars and arrays of xarray. Integers, booleans, strings,
             None and functions stay Python values, so that they can be sizes.
 
     Raises:
@@ -105,7 +107,9 @@ def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[An
 
 def is_array(leaf: Any) -> bool:
     """Tell whether an argument becomes an input of the Form."""
-    return isinstance(leaf, jax.Array | np.ndarray | np.generic | float | complex | jax.ShapeDtypeStruct)
+    if isinstance(leaf, jax.Array | np.ndarray | np.generic | float | complex | jax.ShapeDtypeStruct):
+        return True
+    return type(leaf).__module__.partition(".")[0] in LABELLED and hasattr(leaf, "__array__")
 
 
 def split_arguments(args: Any) -> tuple[list[Any], Callable[[Any], tuple[Any, ...]], Any]:
@@ -125,4 +129,15 @@ def split_arguments(args: Any) -> tuple[list[Any], Callable[[Any], tuple[Any, ..
 
 
 def _as_array(leaf: Any) -> Any:
-    return leaf if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct) else jax.numpy.asarray(leaf)
+    if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
+        return leaf
+    if type(leaf).__module__.partition(".")[0] not in LABELLED:
+        return jax.numpy.asarray(leaf)
+    array = np.asarray(leaf)
+    if array.dtype.kind not in "biufc":
+        kind = f"{type(leaf).__module__.partition('.')[0]}.{type(leaf).__name__}"
+        raise LawfulError(
+            f"an argument is a {kind} of {array.dtype}: expected numbers. Fix: pass codes of its categories, or "
+            "only the columns of numbers."
+        )
+    return jax.numpy.asarray(array)

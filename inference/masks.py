@@ -1,0 +1,121 @@
+"""Masks: which elements of an observed site were observed, and what that makes of its data and its scores.
+
+Law: an element that was not observed is NaN in the data and has no entry among the scores, so whoever counts entries
+counts observations.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.analysis import without_dead_code
+from lawful.compiling import QUICK
+from lawful.dependence import dependence
+from lawful.emitter import emit
+from lawful.form import Factor, Form, Site
+from lawful.probes import Probe, probed
+from lawful.weighting import WeightedLaw
+
+type Arrays = Mapping[str, Any]
+
+
+def masks_of(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Compute the masks of observed sites that no choice can move and that leave something out.
+
+    Args:
+        form: the program.
+        inputs: its arrays.
+
+    Returns: by site, truth values with the steps of loops and then the batch axes; True = observed.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def model(y, seen):
+    ...     with lawful.plate("row", 2):
+    ...         lawful.sample("y", dist.Normal(0.0, 1.0), obs=y, obs_mask=seen)
+    >>> args = (np.array([0.5, np.nan]), np.array([True, False]))
+    >>> masks_of(lawful.trace(model, *args), args)
+    {'y': array([ True, False])}
+    """
+    if not any(_is_masked(site) for site in form.sites()):
+        return {}
+    names, run = _reader(form)
+    arrays = {name: np.asarray(array) for name, array in zip(names, run(list(inputs)), strict=True)}
+    return {name: array for name, array in arrays.items() if not array.all()}
+
+
+_readers: weakref.WeakKeyDictionary[Form, tuple[list[str], Callable[..., Any]]] = weakref.WeakKeyDictionary()
+
+
+def _reader(form: Form) -> tuple[list[str], Callable[..., Any]]:
+    """Compile what computes the masks; where a choice moves one, what the scores are of differs from draw to draw."""
+    if form not in _readers:
+        asked, recorded = probed(form, _question)
+        graph = dependence(recorded.form, named=True)
+        addresses = [choice.address for choice in recorded.choices]
+        drawn = {a for a, vertex in graph.vertices.items() if vertex.kind == "sample" and not vertex.observed}
+        fixed = [i for i, address in enumerate(addresses) if not graph.ancestors([address]) & drawn]
+        outputs = tuple(recorded.values[i] for i in fixed)
+        emitted = emit(without_dead_code(replace(recorded.form, outputs=outputs)))
+        run = jax.jit(lambda inputs: emitted(jax.random.key(0), *inputs)[0], compiler_options=QUICK)
+        _readers[form] = [asked[i].name for i in fixed], run
+    return _readers[form]
+
+
+def _is_masked(site: Site) -> bool:
+    return site.observed is not None and isinstance(site.law, WeightedLaw) and site.law.masked
+
+
+def _question(node: Site | Factor) -> Iterable[Probe]:
+    if isinstance(node, Site) and _is_masked(node):
+        shape = node.law.units
+        yield Probe("mask", lambda mask: jnp.broadcast_to(mask, shape), node.parameters[:1])
+
+
+def masked_data(observed: Arrays, masks: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Put NaN where nothing was observed, whatever the data hold there.
+
+    >>> masked_data({"y": np.array([3, 0])}, {"y": np.array([True, False])})
+    {'y': array([ 3., nan])}
+    """
+    return {name: _holed(array, masks[name]) if name in masks else array for name, array in observed.items()}
+
+
+def _holed(array: Any, mask: np.ndarray) -> np.ndarray:
+    values = np.asarray(array)
+    whole = mask.reshape(mask.shape + (1,) * (values.ndim - mask.ndim))
+    return np.where(whole, values, np.nan) if mask.shape == values.shape[: mask.ndim] else values
+
+
+def entries(name: str, scores: np.ndarray, mask: np.ndarray, dims: Sequence[str], coords: Arrays) -> Any:
+    """Keep the scores of what was observed, one after the other, with the place of each.
+
+    Args:
+        name: the site.
+        scores: (chain, draw, ...), the axes of the mask last.
+        mask: truth values.
+        dims: names of these axes.
+        coords: values of dimensions.
+
+    Returns: an array of xarray with the axes chain, draw and `<name>_observed`; the places are its coordinates
+        `<name>_observed_<dim>`.
+
+    >>> entries("y", np.zeros((1, 4, 3)), np.array([True, False, True]), ["row"], {}).y_observed_row.values.tolist()
+    [0, 2]
+    """
+    import xarray
+
+    axis = f"{name}_observed"
+    places = np.nonzero(mask) if mask.ndim else ()
+    values = {
+        f"{axis}_{dim}": (axis, np.asarray(coords[dim])[place] if dim in coords else place)
+        for dim, place in zip(dims, places, strict=True)
+    }
+    kept = scores.reshape(*scores.shape[:2], -1)[..., mask.reshape(-1)]
+    return xarray.DataArray(kept, dims=("chain", "draw", axis), coords=values, name=name)

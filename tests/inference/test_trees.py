@@ -1,0 +1,196 @@
+"""Laws of trees: what was not observed is no observation, names and labels reach ArviZ, and coordinates map back."""
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pandas
+import polars
+import pytest
+import xarray
+
+import lawful
+from lawful import inference, plate, sample
+from lawful.errors import LawfulError
+from lawful.inference import Result
+from lawful.inference.collect import from_chains
+
+CHAINS, DRAWS = 2, 60
+Y = np.array([28.0, 8.0, -3.0, 7.0])
+SD = np.array([15.0, 10.0, 16.0, 11.0])
+SEEN = np.array([True, False, True, True])
+NAMES = ["Choate", "Deerfield", "Exeter", "Groton"]
+RNG = np.random.default_rng(5)
+DRAWN = {"mean": RNG.normal(size=(CHAINS, DRAWS)), "theta": RNG.normal(size=(CHAINS, DRAWS, 4))}
+
+
+def schools(y, sd, seen):
+    mean = sample("mean", dist.Normal(0.0, 10.0))
+    with plate("school", len(sd), coords=NAMES[: len(sd)]):
+        theta = sample("theta", dist.Normal(mean, 5.0))
+        sample("y", dist.Normal(theta, sd), obs=y, obs_mask=seen)
+
+
+def deleted(y, sd, at):
+    mean = sample("mean", dist.Normal(0.0, 10.0))
+    with plate("school", 4):
+        theta = sample("theta", dist.Normal(mean, 5.0))
+    with plate("seen", len(y)):
+        sample("y", dist.Normal(theta[at], sd), obs=y)
+
+
+def result_of(program, *args, draws=DRAWN, **fields):
+    form = lawful.trace(program, *args)
+    observed = fields.pop("observed", {"y": args[0]} if args else None)
+    return from_chains(draws, form=form, model=program, args=args, observed=observed, **fields)
+
+
+@pytest.fixture(scope="module")
+def masked():
+    return result_of(schools, np.where(SEEN, Y, 99.0), SD, SEEN, dims={"theta": ("school",)})
+
+
+def test_leave_one_out_of_a_masked_site_is_that_of_the_deleted_entries(masked):
+    at = np.flatnonzero(SEEN)
+    other = result_of(deleted, Y[at], SD[at], jnp.asarray(at))
+    one, two = masked.loo("y", pointwise=True), other.loo("y", pointwise=True)
+    assert one.n_data_points == 3 and abs(one.elpd - two.elpd) < 1e-10 and abs(one.se - two.se) < 1e-10
+
+
+def test_a_masked_site_has_scores_of_what_was_observed_and_says_where_that_is(masked):
+    tree = masked.to_datatree()
+    scores = tree["log_likelihood"].y
+    assert scores.dims == ("chain", "draw", "y_observed")
+    assert scores.y_observed_school.values.tolist() == [NAMES[i] for i in np.flatnonzero(SEEN)]
+    np.testing.assert_array_equal(np.isnan(tree["observed_data"].y.values), ~SEEN)
+    assert tree["constant_data"].y_mask.values.tolist() == SEEN.tolist()
+    assert tree["constant_data"].y_mask.dims == ("school",)
+    total = scores.sum("y_observed") + sum(
+        array.sum([d for d in array.dims if d not in ("chain", "draw")])
+        for array in tree["log_prior"].data_vars.values()
+    )
+    whole = masked.form.log_density({name: a[1, 7] for name, a in DRAWN.items()}, *masked.args)
+    assert abs(float(total[1, 7]) - float(whole)) < 1e-10 * abs(float(whole))
+
+
+def test_a_mask_that_a_choice_moves_leaves_the_scores_as_they_are():
+    def moving(y):
+        k = sample("k", dist.Bernoulli(0.5))
+        with plate("row", 2):
+            sample("y", dist.Normal(0.0, 1.0), obs=y, obs_mask=jnp.array([True, False]) | (k == 1))
+
+    result = result_of(moving, np.zeros(2), draws={"k": np.array([[0, 1, 1]])})
+    scores = result.to_datatree()["log_likelihood"].y
+    assert scores.dims == ("chain", "draw", "row") and (scores.values[0, :, 1] == 0).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_labels_of_plates_and_masks_come_back_from_a_file(masked, suffix, tmp_path):
+    masked.save(tmp_path / f"a{suffix}")
+    tree, back = masked.to_datatree(), Result.load(tmp_path / f"a{suffix}").to_datatree()
+    assert back["posterior"].school.values.tolist() == NAMES == tree["posterior"].school.values.tolist()
+    xarray.testing.assert_equal(back["log_likelihood"].to_dataset(), tree["log_likelihood"].to_dataset())
+    xarray.testing.assert_equal(back["observed_data"].to_dataset(), tree["observed_data"].to_dataset())
+    assert back.name == tree.name == back.attrs["name"] == "schools"
+
+
+def test_labels_of_arguments_reach_the_dimension_of_their_name_and_length():
+    def model(y, x):
+        with plate("year", 3):
+            sample("y", dist.Normal(sample("level", dist.Normal(0.0, 1.0)), jnp.asarray(x)), obs=y)
+
+    draws = {"level": np.zeros((1, 5, 3))}
+    years = pandas.Series([0.1, 0.2, 0.3], index=pandas.Index([1871, 1872, 1873], name="year"))
+    other = xarray.DataArray(np.ones(3), dims="year", coords={"year": ["a", "b", "c"]})
+    for y, x, expected in (
+        (years, polars.Series([1.0, 2.0, 3.0]), [1871, 1872, 1873]),
+        (np.zeros(3), other, ["a", "b", "c"]),
+        (np.zeros(3), other.rename(year="month"), [0, 1, 2]),
+    ):
+        tree = result_of(model, y, x, draws=draws, dims={"level": ("year",)}).to_datatree()
+        assert tree["posterior"].year.values.tolist() == expected
+        assert tree["observed_data"].year.values.tolist() == expected
+        assert tree["constant_data"].x.values.shape == (3,)
+    with pytest.raises(LawfulError, match=r"pandas\.Series of object: expected numbers"):
+        lawful.trace(model, pandas.Series(["a", "b", "c"], dtype=object), np.ones(3))
+
+
+def test_a_plate_takes_one_label_an_element():
+    def model():
+        with plate("school", 3, coords=NAMES):
+            sample("theta", dist.Normal(0.0, 1.0))
+
+    with pytest.raises(LawfulError, match="plate 'school' .* 4 coords for 3 elements"):
+        lawful.trace(model)
+
+
+def test_two_lengths_of_a_dimension_are_an_error_naming_both_sites():
+    def model():
+        with plate("item", 3):
+            sample("x", dist.Normal(0.0, 1.0))
+        with plate("item", 4):
+            sample("z", dist.Normal(0.0, 1.0))
+
+    draws = {"x": np.zeros((1, 5, 3)), "z": np.zeros((1, 5, 4))}
+    result = result_of(model, draws=draws, dims={"x": ("item",), "z": ("item",)})
+    with pytest.raises(LawfulError, match="dimension 'item' has 3 elements at 'x' and 4 at 'z'"):
+        result.to_datatree()
+    assert result.to_datatree(dims={"z": ["other"]})["posterior"].sizes["other"] == 4
+    with pytest.raises(LawfulError, match="'item' has 2 elements at its coords and 3 at 'x'"):
+        result.to_datatree(dims={"z": ["other"]}, coords={"item": ["a", "b"]})
+
+
+def test_axes_of_a_value_have_the_names_that_the_site_gives():
+    def model():
+        with plate("row", 2):
+            sample("x", dist.MultivariateNormal(jnp.zeros(3), jnp.eye(3)), infer={"event_dims": ["axis"]})
+
+    result = inference.importance(model, particles=4)(0)
+    assert result.to_datatree()["posterior"].x.dims == ("chain", "draw", "row", "axis")
+    for infer, said in (
+        ({"event_dims": ["a", "b"]}, r"event_dims names 2 axes, \['a', 'b'\], of a value with 1"),
+        ({"event_dims": ["draw"]}, "other than chain, draw"),
+        ({"enumerate": "parallel"}, "unknown notes enumerate"),
+    ):
+        with pytest.raises(LawfulError, match=said):
+            lawful.trace(lambda: sample("x", dist.Dirichlet(jnp.ones(3)), infer=infer))
+
+
+def test_unconstrained_draws_map_back_to_the_draws():
+    def model(y):
+        sd = sample("sd", dist.HalfNormal(1.0))
+        with plate("row", 2):
+            sample("share", dist.Dirichlet(jnp.ones(3)))
+            sample("x", dist.Uniform(0.0, sd))
+        sample("k", dist.Bernoulli(0.5))
+        sample("y", dist.Normal(0.0, sd), obs=y)
+
+    sd = 0.1 + RNG.random((CHAINS, DRAWS))
+    draws = {
+        "sd": sd,
+        "share": RNG.dirichlet(np.ones(3), size=(CHAINS, DRAWS, 2)),
+        "x": sd[..., None] * RNG.random((CHAINS, DRAWS, 2)),
+        "k": RNG.integers(0, 2, (CHAINS, DRAWS)),
+    }
+    result = result_of(model, 0.3, draws=draws, dims={"x": ("row",), "share": ("row", "share_dim_1")})
+    free = result.to_datatree(unconstrained=True)["unconstrained_posterior"]
+    assert set(free.data_vars) == {"sd", "share", "x"}
+    assert free.x.dims == ("chain", "draw", "row")
+    assert free.share.dims == ("chain", "draw", "row", "share_unconstrained_dim_0")
+    np.testing.assert_allclose(np.exp(free.sd), sd, rtol=1e-12)
+    np.testing.assert_allclose(sd[..., None] / (1 + np.exp(-free.x.values)), draws["x"], rtol=1e-10)
+    back = dist.biject_to(dist.constraints.simplex)(jnp.asarray(free.share.values))
+    np.testing.assert_allclose(back, draws["share"], rtol=1e-9)
+    assert "unconstrained_posterior" not in result.to_datatree().children
+
+
+def test_predictions_carry_their_arguments():
+    def model(y, sd):
+        mean = sample("mean", dist.Normal(0.0, 1.0))
+        with plate("school", len(sd)):
+            sample("y", dist.Normal(mean, sd), obs=y)
+
+    result = result_of(model, np.zeros(2), np.ones(2), draws={"mean": np.zeros((1, 5))})
+    new = inference.predictive(result, model, None, np.full(3, 2.0))
+    tree = result.to_datatree(predictive=new, log_likelihood=False, log_prior=False)
+    assert tree["predictions"].y.dims == ("chain", "draw", "school")
+    assert tree["predictions_constant_data"].sd.values.tolist() == [2.0, 2.0, 2.0]
