@@ -13,6 +13,7 @@ if __name__ == "inference":
 from . import check, factor_graphs, kernels
 from .annealed_importance import annealed_importance
 from .bp import BeliefPlan, bp
+from .compare import compare
 from .enumerate_sites import Enumeration, enumerate_sites, enumeration
 from .findings import Finding, Limits, Status
 from .integrate_normals import integrate_normals
@@ -66,6 +67,7 @@ __all__ = [
     "bp",
     "by_ess",
     "check",
+    "compare",
     "data_by_data",
     "enumerate",
     "enumerate_sites",
