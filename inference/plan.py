@@ -9,7 +9,6 @@ import functools
 import importlib.metadata
 import operator
 import platform
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +23,7 @@ from lawful.observed import checked_data
 from lawful.scales import checked_scales
 from lawful.tracing import split_arguments, trace
 
-from .compile_clock import Seconds, compile_seconds
+from .compile_time import timed as timed
 from .sizes import in_index_range
 
 LIBRARIES = ("lawful", "jax", "numpyro", "numpy")
@@ -82,13 +81,6 @@ def one_key(key: Any) -> jax.Array:
     raise LawfulError(f"key: expected one typed key, jax.random.key(0), or an integer seed, got {type(key).__name__}.")
 
 
-def timed(function: Callable[..., Any], *operands: Any) -> tuple[Any, Seconds]:
-    """Run a function to its end and give the wall time in seconds, which knows the part that compilation took."""
-    start, compiled = time.perf_counter(), compile_seconds()
-    out = jax.block_until_ready(function(*operands))
-    return out, Seconds(time.perf_counter() - start, compile_seconds() - compiled)
-
-
 class Told:
     """A text that is written when it is first read, as what a plan says of itself.
 
@@ -107,10 +99,12 @@ class Told:
 
 def environment(settings: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """Describe a run: settings, times, versions and device."""
+    compiling = getattr(seconds, "compiling", 0.0)
     return {
         **settings,
         "seconds": float(seconds),
-        **({"compile_seconds": seconds.compiling} if isinstance(seconds, Seconds) else {}),
+        "compile_seconds": compiling,
+        "run_seconds": float(seconds) - compiling,
         **_versions(),
         "device": jax.default_backend(),
         "x64": bool(jax.config.read("jax_enable_x64")),
