@@ -2,10 +2,13 @@
 
 Law: kernels that keep one target keep it one after the other, and picked at random. A mixture of reversible kernels and
 a repeated reversible kernel are reversible; a cycle is not.
+
+A cycle and a mixture tell each number of all parts together, and of each part as `<number>@<position>_<kernel>`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +26,8 @@ from ..check.contracts import Contract
 from ..laws import PickLaw
 from .base import Kernel, KernelForm, exact, finished, scoped, scored, state_inputs, unweighed
 from .mh import as_kernel
+
+OF = "@"  # between a number and the part of a composed kernel that it is of
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,13 @@ class Cycle:
         block, inputs, state = _start(program, built[0])
         given = (*inputs, *state)
         numbers: list[Mapping[str, Var]] = []
+        apart: dict[str, Var] = {}
         rough = False
         for position, part in enumerate(built):
             state, info, rough = _step(block, program, part, inputs, state, ("~cycle", str(position)), rough)
             numbers.append(info)
-        return _close(block, built[0], given, state, _summed(block, numbers), rough)
+            apart |= _apart(position, self.kernels[position], info)
+        return _close(block, built[0], given, state, {**_summed(block, numbers), **apart}, rough)
 
     def plan(self, program: Form) -> list[str]:
         """Say what each kernel moves."""
@@ -73,7 +80,9 @@ class Mixture:
         """Write the pick and the branch."""
         built = [exact(kernel.build(program), "mixture") for kernel in self.kernels]
         block, inputs, state = _start(program, built[0])
-        shapes = {n: v.shape for part in built for n, v in zip(part.info, part.form.outputs[part.size :], strict=True)}
+        infos = [dict(zip(part.info, part.form.outputs[part.size :], strict=True)) for part in built]
+        infos = [_told(position, self.kernels[position], info) for position, info in enumerate(infos)]
+        shapes = {name: v.shape for info in infos for name, v in info.items()}
         names = tuple(shapes)
         weights = block.constant(jnp.asarray(self.weights, jnp.result_type(float)))
         law = PickLaw(len(built), shared=True)
@@ -85,10 +94,11 @@ class Mixture:
             own_inputs, own_state = tuple(v.like() for v in inputs), tuple(v.like() for v in state)
             where = ("~mixture", str(position))
             after, info, _ = _step(inside, program, part, own_inputs, own_state, where, rough)
+            info = _told(position, self.kernels[position], info)
             found = [
                 inside.det(_number, info[name], label=name)
                 if name in info
-                else inside.constant(jnp.zeros(shapes[name], jnp.result_type(float)))
+                else inside.constant(jnp.full(shapes[name], _absent(name), jnp.result_type(float)))
                 for name in names
             ]
             arms.append(without_dead_code(inside.form((*own_inputs, *own_state), (*after, *found))))
@@ -242,12 +252,30 @@ def _plans(kernels: Sequence[Kernel], program: Form, marks: Sequence[str]) -> li
 
 def _summed(block: Block, numbers: Sequence[Mapping[str, Var]]) -> dict[str, Var]:
     """Bring the numbers of several kernels together by name."""
-    names = dict.fromkeys(name for info in numbers for name in info)
+    names = dict.fromkeys(name for info in numbers for name in info if OF not in name)
     found = {}
     for name in names:
         values = [info[name] for info in numbers if name in info]
         found[name] = block.det(_Joined(name), *values, label=name)
     return found
+
+
+def _apart[T](position: int, kernel: Kernel, info: Mapping[str, T]) -> dict[str, T]:
+    """Name the numbers of one part; what a warm-up reads is told once, of all parts."""
+    found = re.match(r"\w+", repr(kernel))
+    part = f"{position}_{found.group() if found else 'kernel'}"
+    names = {name: name.partition(OF) for name in info if not name.startswith("~")}
+    return {f"{own}{OF}{part}{inner and '_'}{inner}": info[name] for name, (own, _, inner) in names.items()}
+
+
+def _told[T](position: int, kernel: Kernel, info: Mapping[str, T]) -> dict[str, T]:
+    """Name the numbers of one part twice, for all parts together and for this one."""
+    return {**{n: v for n, v in info.items() if OF not in n}, **_apart(position, kernel, info)}
+
+
+def _absent(name: str) -> float:
+    """Tell of a kernel that did not run: it counted nothing, and nothing else is known of it."""
+    return float("nan") if OF in name and not name.startswith("n_") else 0.0
 
 
 def _reduction(name: str, kind: Any) -> Callable[..., jax.Array]:
@@ -259,7 +287,8 @@ def _reduction(name: str, kind: Any) -> Callable[..., jax.Array]:
         return lambda x: jnp.sum(x, axis=0, dtype=jnp.int32)
     if name.startswith("~"):
         return lambda x: x[-1]
-    return (lambda x: jnp.any(x, axis=0)) if kind == jnp.dtype(bool) else (lambda x: jnp.mean(x, axis=0))
+    mean = jnp.nanmean if OF in name else jnp.mean  # of a part that did not always run
+    return (lambda x: jnp.any(x, axis=0)) if kind == jnp.dtype(bool) else (lambda x: mean(x, axis=0))
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,31 @@ def test_counts_add_up_and_rates_are_averaged():
     assert result.stats["accepted"].dtype == bool and result.stats["n_nonfinite"].dtype.kind == "i"
 
 
+def test_each_part_of_a_composed_kernel_tells_its_own_numbers():
+    parts = kernels.on("mu"), kernels.random_walk(0.4)
+    result = run(kernels.cycle(*parts))
+    stats = result.stats
+    own = [name for name in stats if "@" in name]
+    first, second = (sorted({name.partition("@")[2] for name in own})[i] for i in (0, 1))
+    assert (first[0], second[0]) == ("0", "1") and {f"n_nonfinite@{first}", f"accepted@{second}"} <= set(own)
+    rates = (stats[f"acceptance_rate@{first}"] + stats[f"acceptance_rate@{second}"]) / 2
+    np.testing.assert_allclose(stats["acceptance_rate"], rates, rtol=1e-12)
+    np.testing.assert_array_equal(stats["accepted"], stats[f"accepted@{first}"] | stats[f"accepted@{second}"])
+    tree = result.to_datatree(log_likelihood=False, log_prior=False)
+    assert tree[f"sample_stats_{first}"].accepted.dims == ("chain", "draw")
+    assert not any("@" in name for name in tree["sample_stats"].data_vars)
+
+
+@pytest.mark.slow
+def test_a_part_of_a_mixture_that_was_not_picked_tells_nothing():
+    stats = run(kernels.mixture([1, 2], kernels.on("mu"), kernels.random_walk(0.4))).stats
+    picked = [~np.isnan(a) for name, a in stats.items() if name.startswith("acceptance_rate@")]
+    assert len(picked) == 2 and (picked[0] ^ picked[1]).all() and picked[0].any() and picked[1].any()
+    np.testing.assert_array_equal(
+        stats["n_nonfinite"], sum(a for n, a in stats.items() if n.startswith("n_nonfinite@"))
+    )
+
+
 @pytest.mark.slow
 def test_all_chains_of_a_mixture_use_one_kernel_at_a_step():
     """Only the kernel that is picked is computed, since the pick has no axis of chains."""
