@@ -12,7 +12,7 @@ import inspect
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,7 @@ def write_diagnostics(result: Result, path: str | Path) -> None:
         "checks": [
             {"name": row.name, "value": row.value, "limit": row.limit, "ok": row.ok} for row in check_rows(result)
         ],
+        "limits": asdict(result.limits),
         "sampler": result.sampler,
         "finished": result.finished,
         "interrupted": result.interrupted,
