@@ -59,11 +59,11 @@ def covered(spans: list[tuple[float, float]]) -> float:
     return total
 
 
-def _note(event: str, duration: float, **_: Any) -> None:
+def _note(event: str, duration_secs: float, **_: str | int) -> None:
     spans = _spans.get()
     if spans is not None and event.startswith(PREFIX):
         now = time.perf_counter()
-        spans.append((now - duration, now))
+        spans.append((now - duration_secs, now))
 
 
 jax.monitoring.register_event_duration_secs_listener(_note)

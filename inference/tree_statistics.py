@@ -70,7 +70,7 @@ def _pareto_k(result: Result) -> np.ndarray:
     for row in np.asarray(result._weighted.log_weight, dtype=float) if result._weighted else ():
         try:
             shapes.append(float(array_stats.psislw(row)[1]))
-        except ValueError:
+        except (ValueError, IndexError):
             shapes.append(math.nan)
     return np.array(shapes)
 

@@ -60,11 +60,12 @@ def open_run(path: str | os.PathLike[str]) -> xarray.DataTree:
         raise ResultFileError(f"{source}: there is no store of a run.", path=str(source))
     refuse_objects(source)
     # Counts are read before arrays: what is counted is there by then, however long the arrays have become since.
-    counts = {name: _attributes(source / name).get(COUNT) for name in names}
+    told = {name: _attributes(source / name) for name in names}
+    counts = {name: int(found[COUNT]) for name, found in told.items() if COUNT in found}
     attributes = _attributes(source)
     with without_leftovers():
         groups = {name: _dataset(source, name) for name in names}
-    whole = {name: min(counts[name], groups[name].sizes.get("draw", 0)) for name in names if counts[name] is not None}
+    whole = {name: min(count, groups[name].sizes.get("draw", 0)) for name, count in counts.items()}
     for name in whole:
         phase = [other for other in whole if other.startswith(WARMUP) == name.startswith(WARMUP)]
         count = min(whole[other] for other in phase)
