@@ -63,7 +63,7 @@ def _named(leaf: Any) -> Iterator[tuple[str, np.ndarray]]:
             if dim in leaf.coords:
                 yield str(dim), np.asarray(leaf.coords[dim].values)
     for axis in ("index", "columns"):
-        labels = getattr(leaf, axis, None)
+        labels: Any = getattr(leaf, axis, None)
         if getattr(labels, "name", None) is not None and hasattr(labels, "to_numpy"):
             yield str(labels.name), labels.to_numpy()
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray
+import zarr
 
 from lawful import open_run
 from lawful.errors import LawfulError, ResultFileError
-from lawful.inference.running.store import BLOCK, Layout, Store
+from lawful.inference.running import store as module
+from lawful.inference.running.store import Layout, Store
 from lawful.stored import without_leftovers
 
 CHAINS, CHUNK, CHUNKS = 3, 5, 4
@@ -75,6 +77,7 @@ def spied(monkeypatch, act):
 
 @pytest.mark.parametrize("total", [TOTAL, None], ids=["known", "unknown"])
 def test_a_reader_between_any_two_writes_sees_finished_rows_alone(total, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 2 * CHUNK)  # so that arrays grow soon
     store, looks = made(tmp_path, total), []
     write(store, 0, CHUNK)
     store.finish(CHUNK)
@@ -87,9 +90,10 @@ def test_a_reader_between_any_two_writes_sees_finished_rows_alone(total, tmp_pat
                 xarray.open_datatree(store.path, engine="zarr", consolidated=False).close()
 
     spied(monkeypatch, look)
-    stop = 2 * CHUNK if total is not None else BLOCK + 1
-    write(store, CHUNK, stop)
-    store.finish(stop)
+    stop = 3 * CHUNK
+    with zarr.config.set({"async.concurrency": 1}):  # readers in many writers would leave no thread
+        write(store, CHUNK, stop)
+        store.finish(stop)
     monkeypatch.undo()
     assert len(looks) >= 2 * len(GROUPS) + len(GROUPS)
     holds(store.path, stop)
