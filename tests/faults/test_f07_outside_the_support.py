@@ -37,7 +37,7 @@ MODES = pytest.mark.parametrize("run", [lawful.trace, run_eagerly], ids=["staged
 
 @MODES
 @pytest.mark.parametrize("name", BOUNDED)
-def test_a_known_observation_is_refused_with_site_index_value_and_line(name, run):
+def test_f07_a_known_observation_is_refused_with_site_index_value_and_line(name, run):
     family = FAMILIES[name]
     for value in family.outside:
         with pytest.raises(ObservationError) as caught:
@@ -50,19 +50,19 @@ def test_a_known_observation_is_refused_with_site_index_value_and_line(name, run
 
 @MODES
 @pytest.mark.parametrize("name", BOUNDED)
-def test_a_value_inside_is_accepted(name, run):
+def test_f07_a_value_inside_is_accepted(name, run):
     run(lambda: sample("y", FAMILIES[name].make(), obs=FAMILIES[name].inside))
 
 
 @MODES
 @pytest.mark.parametrize("name", COUNTS)
-def test_a_count_is_a_whole_number(name, run):
+def test_f07_a_count_is_a_whole_number(name, run):
     with pytest.raises(ObservationError, match=r"the observation 1\.5 .*outside the support"):
         run(lambda: sample("y", FAMILIES[name].make(), obs=1.5))
 
 
 @MODES
-def test_the_element_of_a_plate_is_named(run):
+def test_f07_the_element_of_a_plate_is_named(run):
     def program():
         with plate("a", 3):
             sample("y", dist.Gamma(2.0, 1.0), obs=np.array([1.0, 0.5, -2.0]))
@@ -98,7 +98,7 @@ def trials(y):
         sample("y", dist.Binomial(jnp.array([5, 5, 5]), p), obs=y)
 
 
-def test_a_bound_from_an_argument_is_known_beside_a_latent_parameter():
+def test_f07_a_bound_from_an_argument_is_known_beside_a_latent_parameter():
     def bounded(y, n):
         sample("y", dist.Binomial(n, sample("p", dist.Beta(1.0, 1.0))), obs=y)
 
@@ -110,13 +110,13 @@ def test_a_bound_from_an_argument_is_known_beside_a_latent_parameter():
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("program", [plated, looped, trials])
-def test_data_that_come_as_arguments_are_refused_at_the_call(program, algorithm):
+def test_f07_data_that_come_as_arguments_are_refused_at_the_call(program, algorithm):
     with pytest.raises(ObservationError, match=r"site 'y' \(.*the observation -1 at index \(1,\).*support") as caught:
         ALGORITHMS[algorithm](program, np.array([2, -1, 0]))
     assert caught.value.index == (1,) and caught.value.value == -1
 
 
-def test_a_support_that_choices_move_gives_density_zero():
+def test_f07_a_support_that_choices_move_gives_density_zero():
     def program(y):
         high = sample("high", dist.Exponential(1.0))
         sample("y", dist.Uniform(0.0, high), obs=y)
@@ -132,7 +132,7 @@ def test_a_support_that_choices_move_gives_density_zero():
 
 
 @pytest.mark.parametrize("name", BOUNDED)
-def test_a_choice_outside_is_no_error_but_impossible(name):
+def test_f07_a_choice_outside_is_no_error_but_impossible(name):
     """A proposal may leave the support; only data are refused."""
     family = FAMILIES[name]
     for value in family.outside:

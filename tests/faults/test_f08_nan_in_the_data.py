@@ -19,7 +19,7 @@ DATA = np.array([1.0, 2.0, np.nan, 0.5, np.nan])
 
 @MODES
 @pytest.mark.parametrize("name", CONTINUOUS)
-def test_a_nan_is_refused_at_every_site(name, run):
+def test_f08_a_nan_is_refused_at_every_site(name, run):
     family = FAMILIES[name]
     value = np.array(family.inside, float)
     first = (0,) * value.ndim
@@ -53,25 +53,25 @@ def computed(y):
 
 @pytest.mark.parametrize("program", [plated, looped, computed])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_arguments_with_a_nan_are_refused_at_the_call(program, algorithm):
+def test_f08_arguments_with_a_nan_are_refused_at_the_call(program, algorithm):
     with pytest.raises(ObservationError, match=r"site 'y' \(.*is NaN at index \(2,\)") as caught:
         ALGORITHMS[algorithm](program, DATA)
     assert caught.value.index == (2,)
 
 
-def test_an_eager_loop_names_the_step():
+def test_f08_an_eager_loop_names_the_step():
     with pytest.raises(ObservationError, match=r"site 'y\[2\]' .*NaN"):
         handlers.seed(looped, jax.random.key(0))(DATA)
 
 
 @MODES
-def test_conditioning_on_a_nan_is_refused(run):
+def test_f08_conditioning_on_a_nan_is_refused(run):
     program = handlers.condition(lambda: sample("y", dist.Normal(0.0, 1.0)), {"y": np.nan})
     with pytest.raises(ObservationError, match=r"site 'y' .*NaN"):
         run(program)
 
 
-def test_a_second_call_with_other_data_is_checked_too():
+def test_f08_a_second_call_with_other_data_is_checked_too():
     plan = lawful.inference.importance(plated, particles=4)
     plan(jax.random.key(0), np.ones(5))
     with pytest.raises(ObservationError, match="NaN"):
@@ -100,7 +100,7 @@ SEEN = ~np.isnan(DATA)
 
 @pytest.mark.parametrize("program", [masked, masked_steps])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_masked_nan_is_accepted_and_another_refused(program, algorithm):
+def test_f08_a_masked_nan_is_accepted_and_another_refused(program, algorithm):
     ALGORITHMS[algorithm](program, DATA, SEEN)
     mask = SEEN.copy()
     mask[2] = True
@@ -110,7 +110,7 @@ def test_a_masked_nan_is_accepted_and_another_refused(program, algorithm):
 
 @pytest.mark.parametrize("program", [masked, masked_steps])
 @pytest.mark.parametrize("junk", [np.nan, np.inf, 1e30])
-def test_a_masked_nan_changes_no_bit_of_value_and_gradient(program, junk):
+def test_f08_a_masked_nan_changes_no_bit_of_value_and_gradient(program, junk):
     form = lawful.trace(program, DATA, SEEN)
     name = "mu" if program is masked else "x"
     choices = {name: jnp.asarray(0.25) if program is masked else jnp.linspace(0.0, 1.0, 5)}
@@ -123,6 +123,6 @@ def test_a_masked_nan_changes_no_bit_of_value_and_gradient(program, junk):
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), one, other))
 
 
-def test_the_message_points_to_the_mask():
+def test_f08_the_message_points_to_the_mask():
     with pytest.raises(ObservationError, match=r"obs_mask \(lawful\.missing\(y\) reads NaN as missing\)"):
         handlers.seed(plated, jax.random.key(0))(DATA)

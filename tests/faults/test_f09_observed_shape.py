@@ -22,7 +22,7 @@ def observe(site, data):
 
 
 @pytest.mark.parametrize("site", SHAPES, ids=str)
-def test_of_all_pairs_of_shapes_only_equal_ones_are_accepted(site):
+def test_f09_of_all_pairs_of_shapes_only_equal_ones_are_accepted(site):
     distribution = dist.Normal(np.zeros(site), 1.0)
     for data in SHAPES:
 
@@ -40,7 +40,7 @@ def test_of_all_pairs_of_shapes_only_equal_ones_are_accepted(site):
 
 
 @given(st.sampled_from(SHAPES), st.sampled_from(SHAPES))
-def test_the_traced_program_decides_as_the_eager_one(site, data):
+def test_f09_the_traced_program_decides_as_the_eager_one(site, data):
     if data == site:
         (found,) = lawful.trace(observe(site, data)).sites()
         assert found.out.shape == site
@@ -50,7 +50,7 @@ def test_the_traced_program_decides_as_the_eager_one(site, data):
 
 
 @given(st.lists(st.sampled_from((1, 2, 3)), max_size=3), st.sampled_from(SHAPES))
-def test_the_shape_of_a_site_in_plates_is_that_of_its_plates(sizes, data):
+def test_f09_the_shape_of_a_site_in_plates_is_that_of_its_plates(sizes, data):
     def program():
         def inside(left):
             if left:
@@ -71,7 +71,7 @@ def test_the_shape_of_a_site_in_plates_is_that_of_its_plates(sizes, data):
 
 
 @given(st.sampled_from([s for s in SHAPES if s]), st.sampled_from([s for s in SHAPES if s]))
-def test_arguments_of_another_shape_are_refused_when_traced(site, data):
+def test_f09_arguments_of_another_shape_are_refused_when_traced(site, data):
     def program(y):
         return sample("y", dist.Normal(jnp.zeros(site), 1.0), obs=y)
 
@@ -88,7 +88,7 @@ def schools(y):
         sample("y", dist.Normal(theta, 1.0), obs=y)
 
 
-def test_a_column_for_a_vector_is_refused_and_the_message_says_what_it_would_do():
+def test_f09_a_column_for_a_vector_is_refused_and_the_message_says_what_it_would_do():
     """Numpyro broadcasts (3, 1) against (3,): the log density becomes -9.19 instead of -3.68."""
     with pytest.raises(ObservationError) as caught:
         lawful.trace(schools, np.zeros((3, 1)))
@@ -110,12 +110,12 @@ def test_a_column_for_a_vector_is_refused_and_the_message_says_what_it_would_do(
         ((4,), "expected shape"),
     ],
 )
-def test_the_remedy_fits_the_mistake(data, remedy):
+def test_f09_the_remedy_fits_the_mistake(data, remedy):
     with pytest.raises(ObservationError, match=rf"(?s)observed shape.*Fix: .*{remedy}"):
         lawful.trace(schools, np.zeros(data))
 
 
-def test_conditioning_follows_the_same_rule():
+def test_f09_conditioning_follows_the_same_rule():
     def model():
         return sample("y", dist.Normal(jnp.zeros(3), 1.0))
 
@@ -126,7 +126,7 @@ def test_conditioning_follows_the_same_rule():
         lawful.trace(model).log_density({"y": jnp.zeros((3, 1))})
 
 
-def test_event_axes_count():
+def test_f09_event_axes_count():
     law = dist.MultivariateNormal(jnp.zeros(2), jnp.eye(2))
     for shape in ((), (1,), (3,), (1, 2), (2, 1), (2, 2)):
         with pytest.raises(ObservationError, match="observed shape"):

@@ -62,7 +62,7 @@ programs = pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__
 
 
 @programs
-def test_the_density_is_that_of_the_prior(program):
+def test_f10_the_density_is_that_of_the_prior(program):
     form = lawful.trace(program, NONE)
     prior = {1: np.log(BIAS), 0: np.log1p(-BIAS)}
     for heads in (0, 1):
@@ -79,7 +79,7 @@ def _all(form, heads):
 
 
 @programs
-def test_staged_and_vmapped_runs_weigh_nothing(program):
+def test_f10_staged_and_vmapped_runs_weigh_nothing(program):
     run = compiled(lawful.trace(program, NONE))
     _, weight = run(KEY, NONE)
     assert weight == 0.0
@@ -88,14 +88,14 @@ def test_staged_and_vmapped_runs_weigh_nothing(program):
 
 
 @pytest.mark.parametrize("program", EAGER, ids=lambda p: p.__name__)
-def test_eager_runs_weigh_nothing(program):
+def test_f10_eager_runs_weigh_nothing(program):
     record = handlers.trace(handlers.seed(program, KEY))(NONE)
     assert record.log_density == record.log_prior
     assert record.choices[("heads",)] == handlers.seed(lawful.trace(program, NONE), KEY)(NONE)
 
 
 @programs
-def test_enumeration_gives_the_prior_and_evidence_one(program):
+def test_f10_enumeration_gives_the_prior_and_evidence_one(program):
     exact = inference.enumerate(program)(NONE)
     assert exact.log_evidence == pytest.approx(0.0, abs=1e-15)
     assert exact.marginal("heads") == pytest.approx({0: 1 - BIAS, 1: BIAS}, rel=1e-12)
@@ -106,7 +106,7 @@ def test_enumeration_gives_the_prior_and_evidence_one(program):
     [(plated, inference.importance), *((program, inference.smc) for program in PROGRAMS)],
     ids=["importance", *(f"smc-{program.__name__}" for program in PROGRAMS)],
 )
-def test_populations_have_evidence_one_and_equal_weights(program, build):
+def test_f10_populations_have_evidence_one_and_equal_weights(program, build):
     result = build(program, particles=32, runs=2)(KEY, NONE)
     np.testing.assert_allclose(result.log_evidence, 0.0, atol=1e-15)
     weights = np.asarray(result.weighted.log_weight)
@@ -115,7 +115,7 @@ def test_populations_have_evidence_one_and_equal_weights(program, build):
 
 
 @pytest.mark.parametrize("program", [plated, nested], ids=lambda p: p.__name__)
-def test_chains_score_the_prior(program):
+def test_f10_chains_score_the_prior(program):
     result = inference.mcmc(program, chains=2, warmup=2, draws=20)(KEY, NONE)
     heads = result.posterior["heads"]
     assert heads.shape == (2, 20)
@@ -123,14 +123,14 @@ def test_chains_score_the_prior(program):
 
 
 @pytest.mark.parametrize("program", EAGER, ids=lambda p: p.__name__)
-def test_the_exact_law_of_a_population_on_no_data_is_the_prior(program):
+def test_f10_the_exact_law_of_a_population_on_no_data_is_the_prior(program):
     """The algorithm itself is enumerated: E[ Z-hat mean_i delta(x_i) ] for two particles."""
     from tests.inference.tier0 import law_error
 
     assert law_error(inference.importance(program, particles=2, keep="last"), program, NONE).error < 1e-12
 
 
-def test_a_program_without_any_statement_is_the_unit():
+def test_f10_a_program_without_any_statement_is_the_unit():
     form = lawful.trace(lambda: None)
     assert not form.nodes and form.log_density({}) == 0.0
     assert inference.enumerate(lambda: sample("heads", dist.Bernoulli(BIAS)))().log_evidence == pytest.approx(

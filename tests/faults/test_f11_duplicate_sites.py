@@ -69,7 +69,7 @@ DUPLICATES = {
 
 @pytest.mark.parametrize("name", DUPLICATES)
 @pytest.mark.parametrize("mode", ["staged", "eager"])
-def test_two_sites_of_one_address_are_refused_with_both_lines(name, mode):
+def test_f11_two_sites_of_one_address_are_refused_with_both_lines(name, mode):
     program = DUPLICATES[name]
     with pytest.raises(DuplicateSiteError) as caught:
         if mode == "staged":
@@ -96,13 +96,13 @@ def _scoped(name):
 
 
 @pytest.mark.parametrize("name", LEGAL)
-def test_one_name_is_legal_where_one_site_runs_at_most(name):
+def test_f11_one_name_is_legal_where_one_site_runs_at_most(name):
     form = lawful.trace(LEGAL[name])
     handlers.trace(handlers.seed(LEGAL[name], KEY))()
     compiled(form)(KEY)
 
 
-def test_the_two_lines_are_those_of_the_two_sites():
+def test_f11_the_two_lines_are_those_of_the_two_sites():
     def program():
         sample("x", NORMAL)
         sample("x", NORMAL)
@@ -116,12 +116,12 @@ def test_the_two_lines_are_those_of_the_two_sites():
 
 
 @pytest.mark.parametrize("build", [inference.importance, inference.smc], ids=["importance", "smc"])
-def test_every_inference_refuses_before_it_runs(build):
+def test_f11_every_inference_refuses_before_it_runs(build):
     with pytest.raises(DuplicateSiteError, match="'x' is used twice"):
         build(DUPLICATES["straight line"], particles=4)(KEY)
 
 
-def test_a_sample_in_each_arm_is_one_site_of_the_results():
+def test_f11_a_sample_in_each_arm_is_one_site_of_the_results():
     def program():
         b = sample("b", dist.Bernoulli(0.5))
         return cond(b == 1, lambda: sample("k", dist.Bernoulli(0.9)), lambda: sample("k", dist.Bernoulli(0.2)))

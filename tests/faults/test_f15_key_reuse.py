@@ -39,12 +39,12 @@ ALGORITHMS = {
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_planted_reuse_is_found_in_each_algorithm(name):
+def test_f15_a_planted_reuse_is_found_in_each_algorithm(name):
     with pytest.raises(KeyReuseError, match="key"), handlers.key_guard():
         ALGORITHMS[name]()
 
 
-def test_two_eager_runs_with_one_key_are_refused_with_both_sites():
+def test_f15_two_eager_runs_with_one_key_are_refused_with_both_sites():
     model = handlers.seed(lambda: sample("x", NORMAL), KEY)
     with (
         pytest.raises(KeyReuseError, match=r"site 'x' \(.*\) draws with a key that was used before, by site 'x'"),
@@ -54,7 +54,7 @@ def test_two_eager_runs_with_one_key_are_refused_with_both_sites():
         model()
 
 
-def test_nested_runs_with_one_key_are_refused():
+def test_f15_nested_runs_with_one_key_are_refused():
     def outer():
         sample("x", NORMAL)
         return handlers.seed(lambda: sample("x", NORMAL), KEY, alone=True)()
@@ -63,7 +63,7 @@ def test_nested_runs_with_one_key_are_refused():
         handlers.seed(outer, KEY)()
 
 
-def test_split_keys_pass_the_guard_and_the_guard_ends_with_its_block():
+def test_f15_split_keys_pass_the_guard_and_the_guard_ends_with_its_block():
     def model(key):
         return handlers.seed(lambda: sample("x", NORMAL), key)()
 
@@ -73,7 +73,7 @@ def test_split_keys_pass_the_guard_and_the_guard_ends_with_its_block():
     assert model(KEY) == model(KEY)
 
 
-def test_a_guard_is_gone_after_an_error():
+def test_f15_a_guard_is_gone_after_an_error():
     with pytest.raises(ZeroDivisionError), handlers.key_guard():
         raise ZeroDivisionError
     model = handlers.seed(lambda: sample("x", NORMAL), KEY)
@@ -81,13 +81,13 @@ def test_a_guard_is_gone_after_an_error():
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_no_shipped_family_uses_its_key_twice(name):
+def test_f15_no_shipped_family_uses_its_key_twice(name):
     with handlers.key_guard():
         handlers.seed(lambda: sample("x", FAMILIES[name].make()), KEY)()
 
 
 @pytest.mark.parametrize("name", ["branches", "scopes"])  # in "branches" two arms share an address
-def test_no_program_uses_a_key_twice(name):
+def test_f15_no_program_uses_a_key_twice(name):
     program, args = PROGRAMS[name]
     eager, staged, run = jax.random.split(jax.random.key(1), 3)
     with handlers.key_guard():
@@ -131,7 +131,7 @@ BOUND = 7 * (8 / DRAWS) ** 0.5
 
 
 @pytest.mark.parametrize("program", [two_sites, two_scopes, two_elements, two_steps, two_lanes, inside_and_outside])
-def test_the_sum_of_two_draws_has_variance_two(program):
+def test_f15_the_sum_of_two_draws_has_variance_two(program):
     """Shared randomness would give 4."""
     run = jax.vmap(compiled(lawful.trace(program)))
     (sums,), _ = run(jax.random.split(KEY, DRAWS))
@@ -143,7 +143,7 @@ def test_the_sum_of_two_draws_has_variance_two(program):
     [(two_sites, inference.importance), (two_elements, inference.importance), (two_steps, inference.smc)],
     ids=["sites", "elements", "steps"],
 )
-def test_the_particles_of_a_population_are_independent_draws(program, build):
+def test_f15_the_particles_of_a_population_are_independent_draws(program, build):
     def named():
         return {"sum": program()}
 
@@ -155,7 +155,7 @@ def test_the_particles_of_a_population_are_independent_draws(program, build):
     assert abs(np.mean(np.square(pairs)) - 4) < 2 * BOUND * 2**0.5
 
 
-def test_steps_of_a_chain_draw_anew():
+def test_f15_steps_of_a_chain_draw_anew():
     result = inference.mcmc(lambda: sample("x", NORMAL), chains=50, warmup=0, draws=200)(KEY)
     draws = result.posterior["x"].reshape(-1)
     # Moves from the prior are always accepted: all draws are independent.

@@ -36,7 +36,7 @@ def model_of(number):
     return model
 
 
-def test_eight_threads_with_a_thousand_runs_never_mix():
+def test_f23_eight_threads_with_a_thousand_runs_never_mix():
     barrier = threading.Barrier(THREADS)
 
     def work(number):
@@ -53,7 +53,7 @@ def test_eight_threads_with_a_thousand_runs_never_mix():
         assert all(pool.map(work, range(THREADS), timeout=120))
 
 
-def test_threads_trace_and_run_different_models():
+def test_f23_threads_trace_and_run_different_models():
     barrier = threading.Barrier(THREADS)
 
     def work(number):
@@ -75,7 +75,7 @@ def test_threads_trace_and_run_different_models():
             assert names == ["return", f"x{number}"]
 
 
-def test_async_tasks_never_mix():
+def test_f23_async_tasks_never_mix():
     async def part(number, program):
         def model():
             return sample("x", dist.Normal(0.0, 1.0)), len(stack())
@@ -130,7 +130,7 @@ class Broken(Exception):
         lambda m: lambda: inference.mcmc(m, draws=2)(KEY),
     ],
 )
-def test_an_exception_restores_handlers_and_surroundings(wrap):
+def test_f23_an_exception_restores_handlers_and_surroundings(wrap):
     def model():
         with scope("s"), plate("row", 2), scale(2.0), mask(np.True_):
             raise Broken
@@ -152,7 +152,7 @@ def _inside(broken):
     sample("after", dist.Normal(0.0, 1.0))
 
 
-def test_an_inference_inside_a_program_is_not_seen_outside():
+def test_f23_an_inference_inside_a_program_is_not_seen_outside():
     def inner():
         x = sample("x", dist.Bernoulli(0.5))
         sample("y", dist.Bernoulli(0.25 + 0.5 * x), obs=1)
@@ -169,7 +169,7 @@ def test_an_inference_inside_a_program_is_not_seen_outside():
     assert run.value[2] == pytest.approx(np.log(0.5), rel=1e-12)
 
 
-def test_a_random_function_of_one_thread_is_not_that_of_another():
+def test_f23_a_random_function_of_one_thread_is_not_that_of_another():
     barrier = threading.Barrier(4)
 
     def work(number):

@@ -101,7 +101,7 @@ def clean():
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_a_stored_site_value_names_site_and_place(make):
+def test_f24_a_stored_site_value_names_site_and_place(make):
     with pytest.raises(ImpureProgramError) as caught:
         lawful.trace(make())
     assert caught.value.site == ("x",) and caught.value.place == PLACES[make]
@@ -110,12 +110,12 @@ def test_a_stored_site_value_names_site_and_place(make):
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_eager_runs_may_store_what_they_draw(make):
+def test_f24_eager_runs_may_store_what_they_draw(make):
     handlers.seed(make(), KEY)()
 
 
 @pytest.mark.parametrize("wrap", [lambda m: handlers.condition(m, {"y": 0.0}), lambda m: handlers.scope(m, "a")])
-def test_handlers_around_the_program_do_not_hide_it(wrap):
+def test_f24_handlers_around_the_program_do_not_hide_it(wrap):
     seen = []
 
     def model():
@@ -129,12 +129,12 @@ def test_handlers_around_the_program_do_not_hide_it(wrap):
 @pytest.mark.parametrize(
     "build", [lambda m: inference.importance(m, particles=4), lambda m: inference.mcmc(m, draws=4)]
 )
-def test_every_compiled_inference_says_so(build):
+def test_f24_every_compiled_inference_says_so(build):
     with pytest.raises(ImpureProgramError, match="variable 'seen'"):
         build(appends())(KEY)
 
 
-def test_other_traced_values_are_found_too():
+def test_f24_other_traced_values_are_found_too():
     seen = []
 
     def model(y):
@@ -145,7 +145,7 @@ def test_other_traced_values_are_found_too():
         lawful.trace(model, 1.0)
 
 
-def test_a_value_of_an_earlier_trace_is_refused_where_it_is_met():
+def test_f24_a_value_of_an_earlier_trace_is_refused_where_it_is_met():
     store = []
     jax.jit(lambda x: store.append(x) or x)(1.0)
 
@@ -156,7 +156,7 @@ def test_a_value_of_an_earlier_trace_is_refused_where_it_is_met():
         lawful.trace(model)
 
 
-def test_what_the_program_reads_from_outside_is_no_fault():
+def test_f24_what_the_program_reads_from_outside_is_no_fault():
     data = [np.ones(3), jnp.ones(2)]
 
     def traced_outside(scale):
@@ -168,7 +168,7 @@ def test_what_the_program_reads_from_outside_is_no_fault():
     assert lawful.trace(lambda: sample("x", dist.Normal(data[0].sum(), data[1][0])))
 
 
-def test_lists_inside_the_program_are_no_fault():
+def test_f24_lists_inside_the_program_are_no_fault():
     def model():
         seen = []
 
@@ -181,7 +181,7 @@ def test_lists_inside_the_program_are_no_fault():
     assert len(lawful.trace(model).outputs) == 1
 
 
-def test_no_tracer_is_left_behind():
+def test_f24_no_tracer_is_left_behind():
     with jax.checking_leaks():
         form = lawful.trace(lambda y: sample("y", dist.Normal(sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=y), 0.5)
     assert np.isfinite(float(form.log_density({"x": 0.0}, 0.5)))

@@ -44,7 +44,7 @@ LAWS = {
 
 
 @pytest.mark.parametrize("law", LAWS)
-def test_lanes_are_independent_also_nested(law):
+def test_f31_lanes_are_independent_also_nested(law):
     form = lawful.trace(lanes(lambda: sample("x", LAWS[law]()), (3, 4)))
     (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
     assert draws.shape == (KEYS, 3, 4)
@@ -64,13 +64,13 @@ def after_a_site():
 
 
 @pytest.mark.parametrize("inner", [in_a_branch, in_a_loop, after_a_site])
-def test_lanes_stay_independent_inside_other_constructs(inner):
+def test_f31_lanes_stay_independent_inside_other_constructs(inner):
     form = lawful.trace(lanes(inner, (2, 3)))
     (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
     assert np.abs(correlations(np.asarray(draws))).max() < BOUND
 
 
-def test_the_exact_law_of_the_lanes_is_the_product():
+def test_f31_the_exact_law_of_the_lanes_is_the_product():
     form = lanes(lambda: sample("k", dist.Bernoulli(0.25)), (2, 2))
     exact = inference.enumerate(form)()
     marginal = exact.marginal("k")
@@ -80,7 +80,7 @@ def test_the_exact_law_of_the_lanes_is_the_product():
         assert probability == pytest.approx(0.25**ones * 0.75 ** (4 - ones), rel=1e-12)
 
 
-def test_the_particles_of_a_population_have_independent_lanes():
+def test_f31_the_particles_of_a_population_have_independent_lanes():
     result = inference.importance(lanes(lambda: sample("x", dist.Normal(0.0, 1.0)), (3, 4)), particles=KEYS)(
         jax.random.key(31)
     )
@@ -89,7 +89,7 @@ def test_the_particles_of_a_population_have_independent_lanes():
     assert np.abs(correlations(draws)).max() < BOUND
 
 
-def test_mapped_and_unmapped_parameters_keep_their_lanes():
+def test_f31_mapped_and_unmapped_parameters_keep_their_lanes():
     locs = jnp.array([0.0, 10.0, 20.0])
     form = lawful.trace(lambda: jax.vmap(lambda loc: sample("x", dist.Normal(loc, 1.0)))(locs))
     (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
@@ -118,13 +118,13 @@ def of_a_random_function():
 
 
 @pytest.mark.parametrize("inner", [in_a_switch, in_a_scale, of_a_random_function])
-def test_lanes_stay_independent_in_every_statement(inner):
+def test_f31_lanes_stay_independent_in_every_statement(inner):
     form = lawful.trace(lanes(inner, (2, 3)))
     (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
     assert np.abs(correlations(np.asarray(draws))).max() < BOUND
 
 
-def test_a_bounded_loop_in_a_lane_says_what_it_needs():
+def test_f31_a_bounded_loop_in_a_lane_says_what_it_needs():
     """Its lanes would go on for different numbers of steps."""
     try:
         form = lawful.trace(lanes(in_a_bounded_loop, (3,)))
@@ -135,7 +135,7 @@ def test_a_bounded_loop_in_a_lane_says_what_it_needs():
     assert np.abs(correlations(np.asarray(draws))).max() < BOUND
 
 
-def test_the_weights_of_the_lanes_multiply():
+def test_f31_the_weights_of_the_lanes_multiply():
     def model(y):
         def lane(y):
             x = sample("x", dist.Bernoulli(0.25))
@@ -151,7 +151,7 @@ def test_the_weights_of_the_lanes_multiply():
     assert exact.marginal("x")[(1, 1)] == pytest.approx((0.25 * 0.75**2 / one) ** 2, rel=1e-12)
 
 
-def test_missing_elements_are_independent_over_lanes():
+def test_f31_missing_elements_are_independent_over_lanes():
     def model():
         def lane(_):
             return sample("y", dist.Normal(0.0, 1.0), obs=0.0, obs_mask=False)

@@ -76,13 +76,13 @@ def line_of(program):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_eager_runs_take_any_python(program):
+def test_f32_eager_runs_take_any_python(program):
     run = handlers.trace(handlers.seed(program, jax.random.key(0)))(*([1.0] if program is uses_an_argument else []))
     assert ("x",) in run.choices
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_staged_the_error_names_line_and_site_and_the_ways_out(program):
+def test_f32_staged_the_error_names_line_and_site_and_the_ways_out(program):
     with pytest.raises(UnsupportedProgramError) as caught:
         lawful.trace(program, *([1.0] if program is uses_an_argument else []))
     error = caught.value
@@ -98,17 +98,17 @@ def test_staged_the_error_names_line_and_site_and_the_ways_out(program):
     [(inference.importance, {"particles": 8}), (inference.smc, {"particles": 8}), (inference.mcmc, {})],
     ids=["importance", "smc", "mcmc"],
 )
-def test_every_compiled_inference_gives_the_same_error(build, options):
+def test_f32_every_compiled_inference_gives_the_same_error(build, options):
     with pytest.raises(UnsupportedProgramError, match=r"test_f32_python_control_flow\.py:\d+.*site 'x'"):
         build(uses_if, **options)(jax.random.key(0))
 
 
-def test_enumeration_runs_such_a_program_eagerly():
+def test_f32_enumeration_runs_such_a_program_eagerly():
     exact = inference.enumerate(uses_a_list)()
     assert exact.marginal("return") == pytest.approx({0.0: 1 / 3, 1.0: 1 / 3, 2.0: 1 / 3}, rel=1e-12)
 
 
-def test_a_value_used_before_any_site_names_the_line():
+def test_f32_a_value_used_before_any_site_names_the_line():
     def early(y):
         return sample("x", dist.Normal(0.0, 1.0)) if y > 0 else 0.0
 
@@ -117,7 +117,7 @@ def test_a_value_used_before_any_site_names_the_line():
     assert caught.value.site is None
 
 
-def test_static_arguments_may_steer_python():
+def test_f32_static_arguments_may_steer_python():
     def sized(n, kind):
         draws = [sample(f"x{i}", dist.Normal(0.0, 1.0)) for i in range(n)]
         return sum(draws) if kind == "sum" else draws[-1]

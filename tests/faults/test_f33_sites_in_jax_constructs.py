@@ -47,7 +47,7 @@ CONSTRUCTS = {
 
 
 @pytest.mark.parametrize("construct", CONSTRUCTS)
-def test_the_density_is_that_of_the_program_without_the_construct(construct):
+def test_f33_the_density_is_that_of_the_program_without_the_construct(construct):
     def model(mu, run):
         sample("y", dist.Normal(run(mu), 1.0), obs=0.5)
 
@@ -61,7 +61,7 @@ def test_the_density_is_that_of_the_program_without_the_construct(construct):
 
 
 @pytest.mark.parametrize("construct", CONSTRUCTS)
-def test_inference_runs(construct):
+def test_f33_inference_runs(construct):
     result = inference.importance(CONSTRUCTS[construct], particles=256)(KEY, 0.1)
     assert np.isfinite(result.log_evidence).all()
 
@@ -74,7 +74,7 @@ def geometric(p):
     return jax.lax.while_loop(lambda state: state[1] == 1, go, (-1, 1))[0]
 
 
-def test_a_while_loop_is_drawn_forward_with_the_right_law():
+def test_f33_a_while_loop_is_drawn_forward_with_the_right_law():
     """P(count = k) = p^k (1 - p); counts of 20,000 draws within 6 sd, which fails once in 10^8."""
     (counts,), _ = jax.vmap(lambda key: compiled(lawful.trace(geometric, 0.5))(key, 0.5))(jax.random.split(KEY, 20_000))
     for k in range(5):
@@ -82,7 +82,7 @@ def test_a_while_loop_is_drawn_forward_with_the_right_law():
         assert abs(np.mean(np.asarray(counts) == k) - p) < 6 * np.sqrt(p * (1 - p) / 20_000)
 
 
-def test_a_while_loop_serves_methods_that_only_draw():
+def test_f33_a_while_loop_serves_methods_that_only_draw():
     def model(p):
         n = geometric(p)
         sample("y", dist.Normal(n, 1.0), obs=1.0)
@@ -101,12 +101,12 @@ def test_a_while_loop_serves_methods_that_only_draw():
     ],
     ids=["density", "mcmc", "enumerate"],
 )
-def test_the_density_of_a_while_loop_is_a_named_error(ask):
+def test_f33_the_density_of_a_while_loop_is_a_named_error(ask):
     with pytest.raises(UnsupportedProgramError, match=r"site 'heads.*\(.*test_f33.*while"):
         ask()
 
 
-def test_weights_in_a_while_loop_are_refused():
+def test_f33_weights_in_a_while_loop_are_refused():
     def model():
         def step(x):
             factor("f", -x)

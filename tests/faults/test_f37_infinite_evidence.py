@@ -30,7 +30,7 @@ PROGRAMS = {"pole": (pole, "factor 'pole'"), "point": (point, "'y'")}
 
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("mode", ["staged", "eager"])
-def test_enumeration_refuses_an_infinite_weight(name, mode):
+def test_f37_enumeration_refuses_an_infinite_weight(name, mode):
     program, term = PROGRAMS[name]
     with pytest.raises(NonFiniteError, match=rf"{term} \(.*test_f37_infinite_evidence\.py:\d+\).*inf"):
         inference.enumerate(program, mode=mode)()
@@ -38,19 +38,19 @@ def test_enumeration_refuses_an_infinite_weight(name, mode):
         enumerate_measure(program)
 
 
-def test_the_error_says_at_which_choices():
+def test_f37_the_error_says_at_which_choices():
     with pytest.raises(NonFiniteError, match=r"\+inf at k = 0\..*Fix:") as caught:
         inference.enumerate(pole, mode="staged")()
     assert caught.value.value == np.inf
 
 
 @pytest.mark.parametrize("build", [inference.importance, inference.smc])
-def test_no_population_reports_an_infinite_evidence(build):
+def test_f37_no_population_reports_an_infinite_evidence(build):
     with pytest.raises(NonFiniteError, match="pole"):
         build(pole, particles=64)(KEY)
 
 
-def test_a_pole_of_probability_zero_is_never_met():
+def test_f37_a_pole_of_probability_zero_is_never_met():
     def model(p):
         k = sample("k", dist.Categorical(probs=p))
         factor("pole", -jnp.log(1.0 * k))
@@ -60,7 +60,7 @@ def test_a_pole_of_probability_zero_is_never_met():
         assert np.exp(inference.enumerate(model, mode=mode)(p).log_evidence) == pytest.approx(0.75, rel=1e-12)
 
 
-def test_a_pole_in_an_arm_that_does_not_run_is_never_met():
+def test_f37_a_pole_in_an_arm_that_does_not_run_is_never_met():
     def model():
         k = sample("k", dist.Bernoulli(0.5))
 
@@ -73,5 +73,5 @@ def test_a_pole_in_an_arm_that_does_not_run_is_never_met():
         assert inference.enumerate(model, mode=mode)().log_evidence == pytest.approx(0.0, abs=1e-12)
 
 
-def test_the_log_density_of_one_trace_is_plus_infinity():
+def test_f37_the_log_density_of_one_trace_is_plus_infinity():
     assert float(lawful.trace(pole).log_density({"k": 0})) == np.inf

@@ -34,7 +34,7 @@ PROGRAMS = {"scope": (negative, r"inner\.score"), "loop": (in_a_loop, r"score(\[
 
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("mode", ["staged", "eager"])
-def test_enumeration_names_the_factor(name, mode):
+def test_f38_enumeration_names_the_factor(name, mode):
     program, term = PROGRAMS[name]
     with pytest.raises(NonFiniteError, match=rf"'{term}' \(.*test_f38.*\.py:\d+\).*(nan|not a number)"):
         inference.enumerate(program, mode=mode)()
@@ -44,13 +44,13 @@ def test_enumeration_names_the_factor(name, mode):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("build", [inference.importance, inference.smc])
-def test_a_population_names_the_factor(name, build):
+def test_f38_a_population_names_the_factor(name, build):
     program, term = PROGRAMS[name]
     with pytest.raises(NonFiniteError, match="score"):
         build(program, particles=64)(KEY)
 
 
-def test_a_chain_cannot_start_where_no_factor_is_a_number():
+def test_f38_a_chain_cannot_start_where_no_factor_is_a_number():
     def model():
         sample("x", dist.Normal(0.0, 1.0))
         factor("score", jnp.log(-1.0))
@@ -59,6 +59,6 @@ def test_a_chain_cannot_start_where_no_factor_is_a_number():
         inference.mcmc(model, draws=10)(KEY)
 
 
-def test_a_recorded_run_keeps_what_it_is():
+def test_f38_a_recorded_run_keeps_what_it_is():
     run = handlers.trace(handlers.substitute(negative, {"x": 0}))()
     assert np.isnan(run.log_probs[("inner", "score")]) and np.isnan(run.log_density)

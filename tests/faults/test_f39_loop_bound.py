@@ -21,7 +21,7 @@ def geometric(p, bound=3):
 
 @pytest.mark.parametrize("mode", ["staged", "eager"])
 @pytest.mark.parametrize("p", [0.5, 0.25, 0.0])
-def test_the_deficit_is_the_probability_of_overflow(mode, p):
+def test_f39_the_deficit_is_the_probability_of_overflow(mode, p):
     exact = inference.enumerate(geometric, mode=mode)(p)
     assert exact.overflow == pytest.approx(p**4, rel=1e-12, abs=1e-300)
     assert np.exp(exact.log_evidence) + exact.overflow == pytest.approx(1.0, rel=1e-12)
@@ -29,13 +29,13 @@ def test_the_deficit_is_the_probability_of_overflow(mode, p):
     assert exact.marginal("return") == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_deficit_is_exact_in_fractions():
+def test_f39_the_deficit_is_exact_in_fractions():
     measure = enumerate_measure(geometric, 1 / 3, arithmetic="rational")
     assert measure.overflow + measure.total() == 1
     assert float(measure.overflow) == pytest.approx(1 / 81, rel=1e-15)
 
 
-def test_a_loop_that_never_reaches_its_bound_loses_nothing():
+def test_f39_a_loop_that_never_reaches_its_bound_loses_nothing():
     def model():
         return bounded_loop(lambda n: n < 3, lambda n: n + sample("x", dist.Bernoulli(0.5)) * 0 + 1, 0, max_steps=3)
 
@@ -52,7 +52,7 @@ def weighed(p):
 
 
 @pytest.mark.parametrize("mode", ["staged", "eager"])
-def test_what_comes_after_the_loop_does_not_change_what_it_lost(mode):
+def test_f39_what_comes_after_the_loop_does_not_change_what_it_lost(mode):
     assert inference.enumerate(weighed, mode=mode)(0.5).overflow == pytest.approx(1 / 16, rel=1e-12)
 
 
@@ -66,7 +66,7 @@ def test_what_comes_after_the_loop_does_not_change_what_it_lost(mode):
     ],
     ids=["importance", "smc", "mcmc"],
 )
-def test_every_inference_estimates_and_reports_it(build):
+def test_f39_every_inference_estimates_and_reports_it(build):
     """The estimate is a mean of 2048 coins of 1/16, so it is within 6 sd, 0.033, but once in 10^8."""
     result = build()(KEY, 0.5)
     found = {finding.code: finding for finding in result.reasons}
@@ -78,13 +78,13 @@ def test_every_inference_estimates_and_reports_it(build):
     assert not np.any(np.nansum(draws == 1, axis=-1) == 4)
 
 
-def test_the_posterior_is_the_restriction():
+def test_f39_the_posterior_is_the_restriction():
     exact = inference.enumerate(weighed)(0.5)
     result = inference.importance(weighed, particles=8_000, runs=2)(KEY, 0.5)
     assert result.log_evidence_pooled == pytest.approx(exact.log_evidence, abs=0.03)
 
 
-def test_a_gradient_through_the_loop_is_finite():
+def test_f39_a_gradient_through_the_loop_is_finite():
     import lawful
 
     def model(mu):

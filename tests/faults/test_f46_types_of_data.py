@@ -50,7 +50,7 @@ def density(law, value):
 @pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(st.sampled_from(sorted(FAMILIES)), st.sampled_from(TYPES), st.integers(0, 255))
-def test_a_value_counts_as_itself_or_is_refused(family, kind, number):
+def test_f46_a_value_counts_as_itself_or_is_refused(family, kind, number):
     law = FAMILIES[family]
     value = typed(number % 2 if kind == "bool" else number, kind)
     meant = float(np.asarray(value, np.float64))
@@ -66,7 +66,7 @@ def test_a_value_counts_as_itself_or_is_refused(family, kind, number):
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(-(2**63), 2**63 - 1))
-def test_an_integer_becomes_a_float_only_where_it_is_exact(number):
+def test_f46_an_integer_becomes_a_float_only_where_it_is_exact(number):
     law = dist.Normal(0.0, 1e18)
     if int(float(number)) == number:
         expected = float(law.log_prob(float(number)))
@@ -76,7 +76,7 @@ def test_an_integer_becomes_a_float_only_where_it_is_exact(number):
             density(law, np.int64(number))
 
 
-def test_without_wide_types_integers_beyond_them_are_refused():
+def test_f46_without_wide_types_integers_beyond_them_are_refused():
     with jax.enable_x64(False):
         for law, number in [(dist.Normal(0.0, 1e9), 2**24 + 1), (dist.Poisson(1e9), 2**31)]:
             with pytest.raises(ObservationError, match=rf"the integer {number}, .*jax_enable_x64"):
@@ -85,13 +85,13 @@ def test_without_wide_types_integers_beyond_them_are_refused():
         assert run.observations[("y",)].dtype == jnp.float32
 
 
-def test_unsigned_bytes_do_not_wrap():
+def test_f46_unsigned_bytes_do_not_wrap():
     law = dist.Poisson(200.0)
     assert density(law, np.uint8(255)) == pytest.approx(float(law.log_prob(255)), rel=1e-12)
 
 
 @pytest.mark.parametrize("value", ["a", 1 + 2j, None, b"x"])
-def test_what_is_no_number_is_refused(value):
+def test_f46_what_is_no_number_is_refused(value):
     if value is None:
         with pytest.raises(ObservationError, match="the observation is None"):
             handlers.condition(lambda: sample("y", dist.Normal(0.0, 1.0)), {"y": None})()
@@ -100,7 +100,7 @@ def test_what_is_no_number_is_refused(value):
         density(dist.Normal(0.0, 1.0), value)
 
 
-def test_truth_values_are_for_bernoulli_alone():
+def test_f46_truth_values_are_for_bernoulli_alone():
     assert density(dist.Bernoulli(0.25), True) == pytest.approx(np.log(0.25), rel=1e-12)
     for family in ("Normal", "Poisson", "Categorical"):
         with pytest.raises(ObservationError, match=r"truth values, expected numbers.*y\.astype\(int\)"):
@@ -108,7 +108,7 @@ def test_truth_values_are_for_bernoulli_alone():
 
 
 @pytest.mark.parametrize("kind", ["bool", "int8", "uint8", "int32", "float32", "float64"])
-def test_arguments_of_compiled_programs_follow_the_rule(kind):
+def test_f46_arguments_of_compiled_programs_follow_the_rule(kind):
     def model(y):
         x = sample("x", dist.Bernoulli(0.5))
         sample("y", dist.Bernoulli(jnp.where(x == 1, 0.75, 0.25)), obs=y)
@@ -117,12 +117,12 @@ def test_arguments_of_compiled_programs_follow_the_rule(kind):
     assert inference.enumerate(model)(y).marginal("x")[1] == pytest.approx(0.75, rel=1e-6)
 
 
-def test_values_keep_their_place_in_arrays():
+def test_f46_values_keep_their_place_in_arrays():
     y = np.array([0, 3, 1], np.uint16)
     law = FAMILIES["Categorical"].expand([3])
     assert density(law, y) == pytest.approx(float(law.log_prob(y.astype(int)).sum()), rel=1e-12)
 
 
-def test_choices_that_are_given_follow_the_rule_too():
+def test_f46_choices_that_are_given_follow_the_rule_too():
     run = handlers.trace(handlers.substitute(lambda: sample("x", dist.Normal(0.0, 1.0)), {"x": np.int8(2)}))()
     assert run.choices[("x",)].dtype == jnp.result_type(float)

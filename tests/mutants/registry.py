@@ -66,7 +66,7 @@ DIFFER = Reported("no two chains are alike", "0b", small_checks.chains_are_indep
 EDITS = Reported("1,000 edits against score differences", "0b", small_checks.edits_are_score_differences)
 SCALE = Tested("tests.ppl.test_weighting", "test_a_scaled_choice_has_the_power_of_its_density")
 OVERFLOW = Tested(
-    "tests.faults.test_f39_loop_bound", "test_the_deficit_is_the_probability_of_overflow",
+    "tests.faults.test_f39_loop_bound", "test_f39_the_deficit_is_the_probability_of_overflow",
     (("mode", "staged"), ("p", 0.5)),
 )  # fmt: skip
 DENSE = Tested(

@@ -39,7 +39,7 @@ INDEX: dict[str, tuple[str, ...]] = {
     "15.3 lanes are independent (D5)": (
         "tests/differential/test_continuous.py::"
         "test_d5_elements_of_a_plate_and_lanes_of_a_map_never_share_their_randomness",
-        "tests/faults/test_f31_vmap_over_a_site.py::test_lanes_are_independent_also_nested",
+        "tests/faults/test_f31_vmap_over_a_site.py::test_f31_lanes_are_independent_also_nested",
     ),
     "15.4 (a) the tail of a million rare items": (
         f"{HERE}/test_r04_rare_items.py::test_a_tail_of_a_million_rare_items_has_its_mass",
@@ -97,11 +97,11 @@ INDEX: dict[str, tuple[str, ...]] = {
         "tests/faults/test_f35_chain_that_cannot_move.py::test_f35_a_chain_that_never_moves_is_flagged",
     ),
     "15.7 the sum of two draws": (
-        "tests/faults/test_f15_key_reuse.py::test_the_sum_of_two_draws_has_variance_two",
+        "tests/faults/test_f15_key_reuse.py::test_f15_the_sum_of_two_draws_has_variance_two",
     ),
     "15.7 an observation of shape (3, 1)": (
         "tests/faults/test_f09_observed_shape.py::"
-        "test_a_column_for_a_vector_is_refused_and_the_message_says_what_it_would_do",
+        "test_f09_a_column_for_a_vector_is_refused_and_the_message_says_what_it_would_do",
     ),
     "15.7 different sites per branch; sites in jit, while and checkpoint": (
         f"{HERE}/test_r07_known_failures.py::test_a_site_in_a_construct_is_simulated",
@@ -109,7 +109,7 @@ INDEX: dict[str, tuple[str, ...]] = {
         f"{HERE}/test_r07_known_failures.py::test_a_site_in_a_construct_is_moved",
         f"{HERE}/test_r07_known_failures.py::test_a_site_in_a_while_loop_is_simulated_and_else_a_named_error",
         "tests/faults/test_f33_sites_in_jax_constructs.py::"
-        "test_the_density_is_that_of_the_program_without_the_construct",
+        "test_f33_the_density_is_that_of_the_program_without_the_construct",
     ),
 }  # fmt: skip
 
