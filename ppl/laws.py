@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from .categorical import sample_categorical
+from .coins import FINE, flip
 from .errors import ImproperPriorError, LawfulError, PathLimitError, UnsupportedProgramError
 from .rewrites import log_prob, total_log_prob
 
@@ -82,6 +83,7 @@ class DistributionLaw:
     support_table: _Table | None
     is_point_mass: bool = False
     is_categorical: bool = False
+    is_coin: bool = False
     truncated: bool = False
 
     def distribution(self, *parameters: Any) -> dist.Distribution:
@@ -111,6 +113,10 @@ class DistributionLaw:
         if self.is_categorical:
             base = core_of(distribution)
             return sample_categorical(key, jnp.broadcast_to(base.logits, (*self.shape, base.logits.shape[-1])))
+        if self.is_coin:
+            rare = _coarse_coin(core_of(distribution), self.shape)
+            if rare is not None:
+                return (flip(key, rare.probability, self.shape) ^ rare.turned).astype(self.dtype)
         return distribution.sample(key)
 
     def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
@@ -254,6 +260,7 @@ def _law(distribution: Any, tree: Any) -> DistributionLaw:
         support_table=_support_table(base),
         is_point_mass=isinstance(core_of(distribution), dist.Delta),
         is_categorical=isinstance(core_of(distribution), dist.CategoricalLogits),
+        is_coin=isinstance(core_of(distribution), dist.BernoulliProbs | dist.BernoulliLogits),
     )
 
 
@@ -350,6 +357,25 @@ def position_of(law: DistributionLaw, name: str) -> int | None:
     """
     place = getattr(core_of(law.distribution(*range(law.tree.num_leaves))), name, None)
     return place if type(place) is int else None
+
+
+class _Coin(NamedTuple):
+    """The rarer side of a coin: its probability, and whether it stands for zero."""
+
+    probability: jax.Array
+    turned: jax.Array | bool
+
+
+def _coarse_coin(distribution: Any, shape: tuple[int, ...]) -> _Coin | None:
+    """Give a coin in single precision, whose own draw is wrong below 1e-7; None in double precision."""
+    by_logits = isinstance(distribution, dist.BernoulliLogits)
+    parameter = jnp.asarray(distribution.logits if by_logits else distribution.probs)
+    if not jnp.issubdtype(parameter.dtype, jnp.floating) or jnp.finfo(parameter.dtype).nmant >= FINE:
+        return None
+    parameter = jnp.broadcast_to(parameter, shape)
+    if by_logits:
+        return _Coin(jax.nn.sigmoid(-jnp.abs(parameter)), parameter > 0)
+    return _Coin(parameter, False)
 
 
 def law_name(distribution: Any) -> str:
