@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from .addresses import Address
 from .block import Block, total
 from .form import Branch, Factor, Form, Loop, Site, Var, walk
+from .long_sums import over_steps
 from .record import Choice, choices_of
 from .uncollected import uncollected
 
@@ -187,7 +188,7 @@ class _Walk:
         self.block.nodes.append(new)
         for summed, kind, term in zip(self.sums(node.body), (self.prior, self.likelihood), fresh, strict=False):
             if summed:
-                kind.append(self.block.det(jnp.sum, term, label="sum over steps"))
+                kind.append(self.block.det(over_steps, term, label="sum over steps"))
         held, active = _per_choice(inner, fresh[2:])
         self.out |= held
         self.flags |= active

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import jax
 import jax.numpy as jnp
 
 from .analysis import is_random
 from .block import Block, LogProb, add, total
+from .emitter import Sum
 from .form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 
 
@@ -60,6 +62,15 @@ def lift(
     if weighted:
         outputs.append(total(block, lifting.terms, (plate,)))
     return Lifted(block.form(inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree), weighted)
+
+
+def gained(high: jax.Array, low: jax.Array, term: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Add a term to a total and what rounding has lost of it.
+
+    >>> [float(x) for x in gained(jnp.float32(1e8), jnp.float32(0.0), jnp.float32(1.0))]
+    [100000000.0, 1.0]
+    """
+    return tuple(Sum(high, low).add(term))
 
 
 class _Lifting:
@@ -168,27 +179,32 @@ class _Lifting:
         carry_out = tuple(self.fresh(v, c) for v, c in zip(node.carry_out, carried, strict=True))
         ys = tuple(self.fresh(v, self.plate in b.plates) for v, b in zip(node.ys, ys_body, strict=True))
         if lifted.weighted:
-            body, start, out = self.accumulate(body, len(constants), n_carry)
+            body, start, sums = self.accumulate(body, len(constants), n_carry)
             new = replace(
-                node, body=body, constants=constants, init=(*init, start), xs=xs, carry_out=(*carry_out, out), ys=ys
+                node, body=body, constants=constants, init=(*init, *start), xs=xs, carry_out=(*carry_out, *sums), ys=ys
             )
-            self.terms.append(out)
+            self.terms.extend(sums)
         else:
             new = replace(node, body=body, constants=constants, init=init, xs=xs, carry_out=carry_out, ys=ys)
         self.block.nodes.append(new)
 
-    def accumulate(self, body: Form, n_const: int, n_carry: int) -> tuple[Form, Var, Var]:
-        """Turn the last output of a lifted body, a log weight, into one more carry that sums it over the steps."""
-        before = Var((), jnp.result_type(float), (self.plate,))
+    def accumulate(self, body: Form, n_const: int, n_carry: int) -> tuple[Form, list[Var], list[Var]]:
+        """Turn the last output of a lifted body, a log weight, into more carry that sums it over the steps.
+
+        In single precision a second carry holds what rounding has lost, so that a million steps add up to rounding.
+        """
+        dtype = jnp.result_type(float)
+        wide = dtype == jnp.float64
+        before = [Var((), dtype, (self.plate,)) for _ in range(1 if wide else 2)]
         block = Block()
         block.nodes.extend(body.nodes)
         block.constants.extend(body.constants)
-        after = block.det(add, before, body.outputs[-1], label="sum", plates=(self.plate,))
+        after = block.det(add if wide else gained, *before, body.outputs[-1], label="sum", plates=(self.plate,))
         split = n_const + n_carry
-        inputs = (*body.inputs[:split], before, *body.inputs[split:])
-        outputs = (*body.outputs[:n_carry], after, *body.outputs[n_carry:-1])
-        start = self.block.constant(jnp.zeros((), before.dtype))
-        return block.form(inputs, outputs), start, before.like()
+        inputs = (*body.inputs[:split], *before, *body.inputs[split:])
+        outputs = (*body.outputs[:n_carry], *((after,) if wide else after), *body.outputs[n_carry:-1])
+        start = self.block.constant(jnp.zeros((), dtype))
+        return block.form(inputs, outputs), [start] * len(before), [v.like() for v in before]
 
     def branch(self, node: Branch) -> None:
         index, operands = self.names[node.index], self.get(node.operands)
