@@ -6,6 +6,9 @@ possible assignment has log_z -inf, beliefs zero, and the verdict "infeasible".
 
 from __future__ import annotations
 
+import functools
+import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +19,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
+from ..findings import Finding, Status
 from .structure import Structure
 from .verdicts import GOOD, VERDICTS, Certificate, Kind
 
@@ -75,6 +79,41 @@ class Beliefs:
         )
 
     @property
+    def reasons(self) -> tuple[Finding, ...]:
+        """The same as findings: `NOT_CONVERGED` with the residual as value, `DEAD`, or `NONFINITE_WEIGHT`.
+
+        Several graphs that were run at once have a finding for each that has no answer.
+        """
+        found = []
+        for place, verdict in enumerate(np.atleast_1d(self.verdict).ravel().tolist()):
+            if verdict in GOOD:
+                continue
+            info = {name: np.ravel(self.info[name])[place] for name in ("iterations", "residual") if name in self.info}
+            where = f"graph {place}: " if np.ndim(self.verdict_number) else ""
+            found.append(_finding(verdict, where, info, self._impossible(place)))
+        return tuple(found)
+
+    @property
+    def status(self) -> Status:
+        """Status bits of the findings; 0 is ok."""
+        return functools.reduce(operator.or_, (finding.status for finding in self.reasons), Status(0))
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no finding: the same as `converged`."""
+        return not self.reasons
+
+    def _impossible(self, place: int) -> tuple[str, ...]:
+        """Name the bags that have no possible count."""
+        bags = []
+        for count in self.structure.counted:
+            marks = self.info.get("impossible", {}).get(count.name)
+            if marks is not None:
+                rows = np.asarray(marks).reshape((-1, count.size))
+                bags += [f"{count.name}[{bag}]" for bag in np.flatnonzero(rows[place])]
+        return tuple(bags)
+
+    @property
     def beliefs(self) -> dict[str, Any]:
         """Probabilities by the name of the variables `(*shape, K)`."""
         each = zip(self.structure.families, self.variables, strict=True)
@@ -132,6 +171,27 @@ jax.tree_util.register_dataclass(
     data_fields=["variables", "factors", "log_z", "verdict_number", "messages", "info"],
     meta_fields=["structure", "log_z_kind", "certificate", "method"],
 )
+
+
+def _finding(verdict: str, where: str, info: Mapping[str, Any], bags: tuple[str, ...]) -> Finding:
+    """Say why there is no answer, and what to do."""
+    if verdict == "infeasible":
+        named = f" ({', '.join(bags[:5])}{', ...' if bags[5:] else ''} has no possible count)" if bags else ""
+        message = (
+            f"{where}no assignment is possible{named}: log_z is -inf and there are no marginals; look for evidence and "
+            "counts that contradict each other or factors of zero."
+        )
+        return Finding("DEAD", message, bags, -math.inf, None)
+    if verdict == "nonfinite":
+        message = f"{where}a message or the total is NaN or +inf: look for scores that are, and give finite ones."
+        return Finding("NONFINITE_WEIGHT", message, (), None, None)
+    residual = float(info.get("residual", math.nan))
+    message = (
+        f"{where}belief propagation did not converge ({verdict}) in {int(info.get('iterations', 0))} sweeps: a message "
+        f"would still change by {residual:.3g}, so beliefs and log_z are those of no fixed point; raise max_iters= or "
+        "damping=, use counting='trw', or an exact method."
+    )
+    return Finding("NOT_CONVERGED", message, (), residual, None)
 
 
 def _log(probabilities: Any) -> Any:
