@@ -65,7 +65,8 @@ def posterior_given_counts(z: Any, bags: Bags, *, approximate: bool = False) -> 
         approximate: as for `count_log_likelihood`.
 
     Returns: P(y_i = 1) of the rows (n,), or probabilities of the classes (n, K); those of a row in no bag are its
-        learner's. Known counts are the sums over their bags.
+        learner's. Known counts are the sums over their bags. Rows of a bag whose count is impossible under z, which has
+        log likelihood -inf, have no posterior: they are NaN, and other bags are as they would be without it.
 
     Raises: as `count_log_likelihood`; ObservationError where bags overlap.
 
@@ -81,7 +82,8 @@ def posterior_given_counts(z: Any, bags: Bags, *, approximate: bool = False) -> 
     z = checked_logits(z, bags)
     told = jnp.zeros((bags.n_rows + 1, *z.shape[1:]), z.dtype)
     for _, rows, solved in _solved(z, bags, approximate):
-        told = told.at[rows].set(solved.messages.astype(z.dtype))
+        possible = (solved.log_evidence > -jnp.inf).reshape((-1,) + (1,) * (solved.messages.ndim - 1))
+        told = told.at[rows].set(jnp.where(possible, solved.messages, jnp.nan).astype(z.dtype))
     scores = told[: bags.n_rows] + z
     return jax.nn.sigmoid(scores) if z.ndim == 1 else jax.nn.softmax(scores, axis=-1)
 
