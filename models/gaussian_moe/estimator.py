@@ -5,6 +5,7 @@ Law: the fit that is kept has the largest likelihood of all starts; how many sta
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from lawful.errors import LawfulError, NoFiniteStartError, ObservationError
+from lawful.inference.findings import Finding
 from lawful.inference.plan import one_key
 
 from .alignment import Alignment
@@ -49,6 +51,8 @@ class GaussianMoE:
         fit_: the `Fit` that was kept.
         optima_: log likelihoods of all starts, largest first.
         reached_: how many starts came within 0.01 of the largest.
+        reasons_: what the fit says against itself, findings `CLIPPED` of experts whose variance is as small as it may
+            be (`value` and `limit` are the variance and its floor) and of a gate that is as steep as it may be.
 
     >>> x = np.linspace(0.0, 1.0, 60)
     >>> y = np.where(x < 0.3, 20 * x - 5, 15 - 20 * x) + 0.3 * np.sin(400 * x)
@@ -140,6 +144,7 @@ class GaussianMoE:
         self.log_likelihood_ = float(values[best])
         self.optima_ = np.sort(values)[::-1]
         self.reached_ = int(np.sum(values >= values[best] - SAME))
+        self.reasons_ = tuple(_limits_reached(self.fit_, settings, float(np.var(np.asarray(y)))))
         self._X, self._names = X, names
         return self
 
@@ -209,6 +214,32 @@ def fits_from_anywhere(
 ) -> Fit:
     """Fit from a random start for each key."""
     return lax.map(lambda key: _one(gate, free, settings, X, y, random_start(key, X, y, k, gate)), keys)
+
+
+def _limits_reached(fit: Fit, settings: Settings, variance: float) -> Iterator[Finding]:
+    """Tell which limits keep the fit from a likelihood without bound."""
+    floor = float(settings.floor) * variance
+    for expert, nu in enumerate(np.asarray(fit.parameters.nu)):
+        if nu <= floor * (1 + 1e-3):
+            yield Finding(
+                "CLIPPED",
+                f"expert {expert}: its variance {nu:.3g} is as small as it may be (floor {floor:.3g}), as where its "
+                "line meets all of its rows or it has none: the likelihood would grow without bound. Fix: fewer "
+                "experts, a larger Settings(floor=...), or the Bayesian fit (posterior_of).",
+                sites=(f"nu[{expert}]",),
+                value=float(nu),
+                limit=floor,
+            )
+    if fit.bound_active:
+        yield Finding(
+            "CLIPPED",
+            f"the gate is as steep as it may be (norm {float(settings.bound):.3g} in standard units): the likelihood "
+            "still grows with it, as where experts part the covariates without overlap. Fix: gate='topk' with top_k=1, "
+            "or a larger Settings(bound=...).",
+            sites=("beta1",),
+            value=float(settings.bound),
+            limit=float(settings.bound),
+        )
 
 
 def _names(X: Any) -> list[Any]:
