@@ -68,7 +68,7 @@ def unbiased(
             (empirical Bernstein) and needs no normal approximation.
 
     Returns: a Report whose effects are relative biases. It is refused when the relative sd of Z-hat in a pilot is above
-        3, where the normal approximation is void.
+        3, where the normal approximation is void; its remarks say how many particles would do.
 
     >>> import jax, jax.numpy as jnp
     >>> def estimator(keys):                       # importance sampling of a fair coin with weights 1 and 3: Z = 2
@@ -99,7 +99,7 @@ def unbiased(
         environment=environment(str(dtype_of(pilot))),
     )
     if not spread <= MAX_RELATIVE_SD:
-        return replace(report, remarks=_refusal(spread, report.n_used))
+        return replace(report, remarks=_refusal(spread, report.n_used, _particles(pilot)))
 
     # What float arithmetic may move a ratio by, since log Z-hat and log Z are rounded.
     rounding = float(np.finfo(dtype_of(pilot)).eps) * max(1.0, *(abs(integral.log) for integral in integrals))
@@ -164,11 +164,24 @@ def _respect_bound(ratios: np.ndarray, upper: float) -> None:
         )
 
 
-def _refusal(spread: float, runs: int) -> str:
-    more = math.ceil((spread / MAX_RELATIVE_SD) ** 2) if math.isfinite(spread) else "many"
+def _particles(output: Any) -> int | None:
+    """Return the particles of a run where the estimator tells their weights."""
+    shape = np.shape(output[1] if isinstance(output, tuple) else output)
+    return shape[1] if len(shape) == 2 else None
+
+
+def _refusal(spread: float, runs: int, particles: int | None) -> str:
+    """Say how many particles would do: the relative variance of Z-hat falls as their number grows."""
+    times = math.ceil((spread / MAX_RELATIVE_SD) ** 2) if math.isfinite(spread) else None
+    if times is None:
+        more = "many more particles: no run of the pilot met the mass at all"
+    elif particles is None:
+        more = f"at least {times} times as many particles"
+    else:
+        more = f"at least {times * particles} particles, {times} times the {particles} of these runs"
     return (
         f"the relative sd of Z-hat is {spread:.3g} in {runs} pilot runs, above {MAX_RELATIVE_SD:g}, so a normal "
-        f"approximation would be void. Fix: use at least {more} times as many particles"
+        f"approximation would be void. Fix: use {more}"
     )
 
 
