@@ -20,7 +20,7 @@ NAMES = {root.__name__ for root in ROOTS} | {
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(set(DOCS.glob("*.md")) - {DOCS / "coming_from.md"})  # which test_coming_from.py runs model by model
 OFTEN = {"tour.md", "language.md"}  # `make docs` and the slow tier run every page
-BLOCK = re.compile(r"^```(?:\{code-cell\}|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(?:\{code-cell\}|python)\n(?::[\w-]+:.*?\n)*(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", sorted(name for name in NAMES if not name.endswith("__main__")))
@@ -39,6 +39,7 @@ def test_docstring_examples_run(name):
 def test_blocks_of_a_page_run(page, tmp_path, monkeypatch):
     """As `make docs` runs them, without building the page."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAWFUL_EVIDENCE", str(DOCS / "evidence"))
     program = tmp_path / "page.py"
     program.write_text("\n".join(BLOCK.findall(page.read_text())))
     runpy.run_path(str(program))
