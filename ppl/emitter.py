@@ -36,12 +36,17 @@ class Sum(NamedTuple):
         return cls(jnp.zeros((), jnp.result_type(float)), jnp.zeros((), jnp.result_type(float)))
 
     def add(self, term: jax.Array) -> Sum:
-        """Add a term without losing its low bits (Knuth's two-sum); infinite totals stay infinite."""
+        """Add a term without losing its low bits (Knuth's two-sum); infinite totals stay infinite.
+
+        What is lost goes back into the total as soon as it is large enough, so that it is never itself a long sum.
+        """
         term = term.astype(self.high.dtype)
         total = self.high + term
         shifted = total - self.high
         lost = (self.high - (total - shifted)) + (term - shifted)
-        return Sum(total, self.low + jnp.where(jnp.isfinite(total), lost, 0.0))
+        rest = self.low + jnp.where(jnp.isfinite(total), lost, 0.0)
+        high = total + rest
+        return Sum(high, jnp.where(jnp.isfinite(high), rest - (high - total), 0.0))
 
     def plus(self, other: Sum) -> Sum:
         """Add another sum."""
