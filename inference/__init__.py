@@ -38,6 +38,10 @@ from .representations.enumerated import Enumerated, enumerate
 from .representations.sequential import Suspend, sequential, suspend
 from .representations.traced import Trace
 from .result import Result
+from .running.driver import Chunk
+from .running.options import RunOptions
+from .running.progress import Progress, log_to, progress_bar, stop_when
+from .running.resuming import resume
 from .smc import importance, particle_filter, smc
 from .smc2 import ibis, smc2
 from .tempered_smc import tempered_smc
@@ -49,6 +53,7 @@ __all__ = [
     "BeliefPlan",
     "annealed_importance",
     "Advance",
+    "Chunk",
     "Collapse",
     "Enumerated",
     "EnumeratedPlan",
@@ -57,8 +62,10 @@ __all__ = [
     "Finish",
     "Limits",
     "Predictive",
+    "Progress",
     "PushEvidence",
     "Result",
+    "RunOptions",
     "Status",
     "Suspend",
     "Trace",
@@ -78,6 +85,7 @@ __all__ = [
     "importance",
     "integrate_normals",
     "kernels",
+    "log_to",
     "marginalise",
     "mcmc",
     "move",
@@ -92,6 +100,7 @@ __all__ = [
     "population_walk",
     "predictive",
     "prior_to_posterior",
+    "progress_bar",
     "local_proposals",
     "propose",
     "propose_each",
@@ -99,10 +108,12 @@ __all__ = [
     "rejuvenate",
     "repeat_to_end",
     "resample",
+    "resume",
     "sequential",
     "smc",
     "smc2",
     "spawn",
+    "stop_when",
     "suspend",
     "temper",
     "tempered_smc",

@@ -52,7 +52,7 @@ def first_broken(
     kernel: Any,
     loop: ChainLoop,
     key: jax.Array,
-    run: tuple[Sequence[Any], Sequence[Any], Mapping[str, Any]],
+    run: tuple[Sequence[Any], Sequence[Any], tuple[Sequence[Any], Sequence[Any]]],
     counts: np.ndarray,
 ) -> Broken | None:
     """Find the first proposal of a run whose log density is not a number.
@@ -63,14 +63,14 @@ def first_broken(
         kernel: the kernel, not built.
         loop: the loop that ran.
         key: its key.
-        run: the program's inputs, the state at the start, and what the loop gave.
+        run: the program's inputs, the state at the start, and the states that were kept of warm-up and draws.
         counts: (step, chain) how many proposals were broken.
 
     Returns: the place; None where no single site shows it.
     """
-    inputs, start, out = run
+    inputs, start, kept = run
     step, chain = (int(i) for i in np.argwhere(counts > 0)[0])
-    state, first = _before(loop, start, out, step)
+    state, first = _before(loop, start, kept, step)
     take = stepper(loop)
     for t in range(first, step):
         state = take(key, inputs, state, jnp.asarray(t))
@@ -87,9 +87,11 @@ def first_broken(
     return Broken(*probe.found, chain, step)
 
 
-def _before(loop: ChainLoop, start: Sequence[Any], out: Mapping[str, Any], step: int) -> tuple[Sequence[Any], int]:
+def _before(
+    loop: ChainLoop, start: Sequence[Any], kept: tuple[Sequence[Any], Sequence[Any]], step: int
+) -> tuple[Sequence[Any], int]:
     """Give the last kept state before a step, and the step that comes after it."""
-    warm, drawn = loop.parts(out["kept"])
+    warm, drawn = kept
     if step <= loop.warmup:
         return ([x[step - 1] for x in warm], step) if step else (start, 0)
     draws = (step - loop.warmup) // loop.thin

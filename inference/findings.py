@@ -49,6 +49,9 @@ BITS = {str(bit.name): bit for bit in Status} | {
     "UNMATCHED": Status.NOT_CONVERGED,
     "ONE_RUN": Status(0),
     "IDLE_RESAMPLING": Status(0),
+    "NOT_SAVED": Status(0),
+    "OLDER_CHECKPOINT": Status(0),
+    "RESUMED_ELSEWHERE": Status(0),
 }
 
 ENOUGH = 2000  # draws a run that the comparison of runs looks at

@@ -6,10 +6,10 @@ posterior draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,12 +42,19 @@ from .kernels.gradient import with_gradient
 from .kernels.mh import as_kernel, mh
 from .map_findings import map_findings
 from .parts import is_own
-from .plan import Builder, Prepared, Told, environment, masked, one_key, timed
+from .plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
 from .recovery import EnumeratedPlan
 from .representations.conditional import without_factors
 from .result import Result, Warmup
+from .running.chain_runs import iterate_chains, resume_chains, run_chains
+from .running.driver import Chunk
+from .running.options import RunOptions, checked_options, without_checkpoint
+from .running.resuming import header_of
 from .starts import TRIES, drawn, drawn_around, spread, state_at
 from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
+
+if TYPE_CHECKING:
+    from .running.checkpoints import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -62,14 +69,29 @@ class _Built:
     form: Form
     log_densities: Callable[..., Any] | None
     whole: bool  # whether a state has a value for every choice of the program
+    steps: dict[int | None, Any] = field(default_factory=dict)  # compiled for portions, by the most steps of a call
+
+
+class Drawn(NamedTuple):
+    """What chains left: states of warm-up and draws, (step, chain, ...), and numbers of all steps, (step, chain)."""
+
+    early: Sequence[Any]
+    late: Sequence[Any]
+    numbers: Sequence[Any]
+    warm: int
+    last: Sequence[Any]
+    tuned: Mapping[str, Any]
 
 
 class ChainPlan:
     """A Markov chain method built from a model: call it with a key and the model's arguments."""
 
-    def __init__(self, model: Any, kernel: Any, settings: dict[str, Any], init: Any) -> None:
+    def __init__(
+        self, model: Any, kernel: Any, settings: dict[str, Any], init: Any, run: RunOptions | None = None
+    ) -> None:
         """Keep the parts; nothing is traced before the first call."""
-        self.kernel, self.settings, self.init = kernel, settings, init
+        self.kernel, self.settings, self.init, self.run = kernel, settings, init, run
+        self.recipe = "mcmc", {**settings, "kernel": kernel}
         self.contract: Contract = kernel.contract
         self.prepare = Builder(model, self._build)
 
@@ -89,8 +111,29 @@ class ChainPlan:
             if self.settings["on_fault"] == "raise":
                 raise
             return self._without_draws(prepared, error)
+        if self.run is not None:
+            return run_chains(self, prepared, (run_key, state), self.run)
         out, seconds = timed(prepared.built.run, run_key, prepared.inputs, state)
-        return self._collect(prepared, out, seconds, (run_key, state))
+        return self._collect(prepared, _whole(prepared.built.loop, out), times(seconds), (run_key, state))
+
+    def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
+        """Run the chains chunk by chunk, as the options of the run say, and give each chunk; nothing is kept.
+
+        Chunks of "warmup" come first, then those of "sampling"; together they are the draws of a call, bit for bit.
+
+        Raises: NoFiniteStartError where no start of finite density was found.
+        """
+        prepared = self.prepare(args)
+        start_key, run_key = _two_keys(one_key(key))
+        return iterate_chains(self, prepared, (run_key, self._start(prepared, start_key)), self.run or RunOptions())
+
+    def header(self, prepared: Prepared) -> dict[str, Any]:
+        """Describe a run for its checkpoints."""
+        return header_of(prepared, self.settings, self.recipe)
+
+    def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
+        """Go on from a checkpoint; see `inference.resume`."""
+        return resume_chains(self, self.prepare(args), found, options)
 
     def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
         """Return the plan as a function that JAX can map, compile or combine with others.
@@ -241,11 +284,14 @@ class ChainPlan:
             lp = np.asarray(built.log_densities(prepared.inputs, columns)).reshape(lp.shape)
         return Warmup(draws, {"lp": lp, **numbers})
 
-    def _collect(self, prepared: Prepared, out: Any, seconds: float, begun: tuple[jax.Array, Any]) -> Result:
+    def _collect(
+        self, prepared: Prepared, out: Drawn, run: Mapping[str, Any], begun: tuple[jax.Array, Any], **fields: Any
+    ) -> Result:
+        """Make the result; `run` holds times, and `fields` what else is known of it."""
         built: _Built = prepared.built
-        kernel, warm = built.kernel, self.settings["warmup"]
-        early, late = ([_chains_first(x) for x in part] for part in built.loop.parts(out["kept"]))
-        numbers = {name: _chains_first(x) for name, x in zip(kernel.info, out["numbers"], strict=True)}
+        kernel, warm = built.kernel, out.warm
+        early, late = ([_chains_first(x) for x in part] for part in (out.early, out.late))
+        numbers = {name: _chains_first(x) for name, x in zip(kernel.info, out.numbers, strict=True)}
         kept = self._part(prepared, late, {k: self._thinned(k, v[:, warm:]) for k, v in numbers.items()})
         first = self._part(prepared, early, {k: v[:, :warm] for k, v in numbers.items()}) if warm else None
         names = [c.name for c in kernel.choices]
@@ -253,6 +299,7 @@ class ChainPlan:
         if isinstance(built.loop, TunedLoop) and told is not None:  # a warm-up tries steps that are too long
             told = np.where(np.arange(told.shape[1]) < warm, 0, told)
         found = (
+            *fields.pop("found", ()),
             *self._broken(prepared, out, told, begun),
             *map_findings(numbers),
             *never_moved(names, [np.asarray(x)[:, None] for x in begun[1][:-1]], early[:-1], late[:-1]),
@@ -265,23 +312,26 @@ class ChainPlan:
             model=self.prepare.model,
             args=prepared.args,
             found=found,
-            state=list(out["last"]),
+            state=list(out.last),
             form=prepared.form,
             dims=dims_of((*kernel.choices, *built.named_choices)),
             run={
-                **environment(self.settings, seconds),
-                **{k: np.asarray(v) for k, v in out.get("tuned", {}).items()},
+                **environment(self.settings, 0.0),
+                **run,
+                **{k: np.asarray(v) for k, v in out.tuned.items()},
                 "plan": Told(lambda: self.plan(*prepared.args)),
             },
+            **fields,
         )
 
     def _thinned(self, name: str, values: np.ndarray) -> np.ndarray:
         """Give a number of every step one value for each draw: counts add up, of others the last step tells."""
-        grouped = values.reshape(*values.shape[:1], self.settings["draws"], self.settings["thin"])
+        thin = self.settings["thin"]
+        grouped = values.reshape(len(values), values.shape[1] // thin, thin)
         return np.sum(grouped, axis=-1) if name.startswith("n_") else grouped[..., -1]
 
     def _broken(
-        self, prepared: Prepared, out: Any, counts: np.ndarray | None, begun: tuple[jax.Array, Any]
+        self, prepared: Prepared, out: Drawn, counts: np.ndarray | None, begun: tuple[jax.Array, Any]
     ) -> tuple[Finding, ...]:
         """Report proposals whose log density was not a number, with the place of the first."""
         count = 0 if counts is None else int(np.sum(counts))
@@ -290,13 +340,19 @@ class ChainPlan:
         message = f"{count} proposals had a log density that is not a number; they were rejected, so the chains target "
         message += "the posterior restricted to the rest"
         built: _Built = prepared.built
-        run, loop, place = (prepared.inputs, begun[1], out), built.loop, None
+        run, loop, place = (prepared.inputs, begun[1], (out.early, out.late)), built.loop, None
         if isinstance(loop, ChainLoop) and built.whole:
             place = first_broken(prepared.form, prepared.args, self.kernel, loop, begun[0], run, counts.T)
         if place is None:
             return (Finding("NONFINITE_DENSITY", f"{message}.", (), count, 0),)
         text = f"{message}: {describe(place)}. Fix: guard the model's arithmetic there."
         return (Finding("NONFINITE_DENSITY", text, (place.site,), count, 0),)
+
+
+def _whole(loop: ChainLoop | TunedLoop, out: Mapping[str, Any]) -> Drawn:
+    """Read what the whole loop gave."""
+    early, late = loop.parts(out["kept"])
+    return Drawn(early, late, out["numbers"], loop.warmup, out["last"], out.get("tuned", {}))
 
 
 def _shown[T](values: Mapping[str, T], choices: Sequence[Choice]) -> dict[str, T]:
@@ -350,6 +406,7 @@ def mcmc(
     on_fault: OnFault = "raise",
     mode: Mode = "staged",
     enumerate: Sites = None,
+    run: RunOptions | None = None,
 ) -> ChainPlan | EagerChainPlan | EnumeratedPlan:
     """Build Markov chains of a kernel.
 
@@ -369,6 +426,8 @@ def mcmc(
         enumerate: names of finite sites to sum out exactly, or "all": the kernel moves the others, on the marginal, and
             the result holds draws of the summed sites from their exact conditional (see `enumerate_sites`). Or a
             transformer that sums sites, as `marginalise()`.
+        run: how the run is divided, watched and kept; then Ctrl-C ends it with what is finished. None: one compiled
+            call, with the same draws.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`.
 
@@ -383,6 +442,7 @@ def mcmc(
     (2, 20)
     """
     checked_policy(on_fault)
+    checked_options(run)
     kernel = as_kernel(kernel)
     for name, value, least in (("chains", chains, 1), ("warmup", warmup, 0), ("draws", draws, 0), ("thin", thin, 1)):
         if not isinstance(value, int | np.integer) or value < least:
@@ -390,10 +450,14 @@ def mcmc(
     settings = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "kernel": repr(kernel)}
     settings["on_fault"] = on_fault
     if enumerate is not None:
+        without_checkpoint("mcmc", run)
         refuse("mcmc", {"enumerate": (enumerate if checked_mode(mode) == "eager" else None, (None,))})
-        given = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "init": init, "on_fault": on_fault}
+        given = {
+            "chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "init": init, "on_fault": on_fault,
+            "run": run,
+        }  # fmt: skip
         return EnumeratedPlan(model, enumerate, partial(mcmc, kernel=kernel, **given))
     if checked_mode(mode) == "eager":
-        refuse("mcmc", {"kernel": (kernel, (kernel if kernel == mh() else mh(),)), "on_fault": (on_fault, ("raise",))})
+        refuse("mcmc", {"kernel": (kernel, (kernel if kernel == mh() else mh(),)), "on_fault": (on_fault, ("raise",)), "run": (run, (None,))})
         return EagerChainPlan(model, settings, init)
-    return ChainPlan(model, kernel, settings, init)
+    return ChainPlan(model, kernel, settings, init, run)

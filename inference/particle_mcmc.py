@@ -23,6 +23,7 @@ from .kernels.pseudo_marginal import pseudo_marginal
 from .kernels.refresh import refresh
 from .mcmc import mcmc
 from .nesting import Nest
+from .running.options import RunOptions
 
 
 def pmmh(
@@ -41,6 +42,7 @@ def pmmh(
     thin: int = 1,
     init: Any = None,
     on_fault: OnFault = "raise",
+    run: RunOptions | None = None,
 ) -> Any:
     """Build particle marginal Metropolis-Hastings; without a proposal, particle independent Metropolis-Hastings.
 
@@ -63,6 +65,7 @@ def pmmh(
         thin: steps per draw.
         init: a start of the parameters by name; default: prior draws.
         on_fault: as for `mcmc`.
+        run: as for `mcmc`.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`, whose `lp` is the log of the parameters' density x estimate.
 
@@ -92,7 +95,7 @@ def pmmh(
             raise LawfulError("pmmh: a correlation needs parameters. Fix: name a proposal and its sites.")
         model = Nest(model, kernel.sites, replace(kernel.estimate, when=None), "pmmh", normals=True)
         kernel = refresh(kernel.proposal, kernel.sites, correlation=correlation)
-    return mcmc(model, kernel, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault)
+    return mcmc(model, kernel, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault, run=run)
 
 
 def particle_gibbs(
@@ -108,6 +111,7 @@ def particle_gibbs(
     thin: int = 1,
     init: Any = None,
     on_fault: OnFault = "raise",
+    run: RunOptions | None = None,
 ) -> Any:
     """Build particle Gibbs: a sequence by conditional SMC, then everything else by another kernel.
 
@@ -124,6 +128,7 @@ def particle_gibbs(
         thin: steps per draw.
         init: a start by site name, as for `mcmc`.
         on_fault: as for `mcmc`.
+        run: as for `mcmc`.
 
     Raises:
         LawfulError: no site is named.
@@ -136,4 +141,4 @@ def particle_gibbs(
         raise LawfulError("particle_gibbs: expected the name of a site or more, got none.")
     path = on(states, conditional_smc(particles, ancestors=ancestors))
     both = path if kernel is None else cycle(path, as_kernel(kernel))
-    return mcmc(model, both, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault)
+    return mcmc(model, both, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault, run=run)

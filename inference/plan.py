@@ -99,16 +99,19 @@ class Told:
 
 def environment(settings: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """Describe a run: settings, times, versions and device."""
-    compiling = getattr(seconds, "compiling", 0.0)
     return {
         **settings,
-        "seconds": float(seconds),
-        "compile_seconds": compiling,
-        "run_seconds": float(seconds) - compiling,
+        **times(seconds),
         **_versions(),
         "device": jax.default_backend(),
         "x64": bool(jax.config.read("jax_enable_x64")),
     }
+
+
+def times(seconds: float) -> dict[str, float]:
+    """Tell compiling and running apart, where that was measured."""
+    compiling = getattr(seconds, "compiling", 0.0)
+    return {"seconds": float(seconds), "compile_seconds": compiling, "run_seconds": float(seconds) - compiling}
 
 
 @functools.cache

@@ -5,9 +5,9 @@ Law: a plan is properly weighted: E[Z-hat] = Z and E[ sum_i w_i f(x_i) ] is the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import numpy as np
 from lawful.analysis import without_dead_code
 from lawful.emitter import emit
 from lawful.form import Form
+from lawful.portions import Portions
 from lawful.record import Choice, choices_of, dims_of, record
 from lawful.simplify import simplified
 from lawful.tracing import trace
@@ -24,14 +25,21 @@ from .check.contracts import Contract
 from .collect import from_population
 from .laws import ResampleLaw
 from .parts import is_own
-from .plan import Builder, Prepared, Told, environment, masked, one_key, timed
+from .plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
 from .priors import refuse_improper
 from .propose import proposed_sites
 from .representations.population import Population
 from .representations.sequential import sequential
 from .result import Result
+from .running.driver import Chunk
+from .running.options import RunOptions
+from .running.population_runs import iterate_population, resume_population, run_population
+from .running.resuming import header_of
 from .stages import joined, weight_findings
 from .transformer import Transformer
+
+if TYPE_CHECKING:
+    from .running.checkpoints import Checkpoint
 
 ROOTS = (-1, "roots")
 PROPERLY_WEIGHTED = Contract("properly_weighted", target="the program's measure", parametric=True)
@@ -45,6 +53,7 @@ class _Built:
     stats: tuple[tuple[int, str], ...]
     choices: tuple[Choice, ...]
     form: Form
+    steps: dict[int | None, Portions] = field(default_factory=dict)  # compiled for portions, by the most steps of a call
 
 
 class PopulationPlan:
@@ -52,8 +61,13 @@ class PopulationPlan:
 
     contract = PROPERLY_WEIGHTED
 
-    def __init__(self, name: str, model: Any, transformer: Transformer, settings: dict[str, Any], cut: bool) -> None:
+    def __init__(
+        self, name: str, model: Any, transformer: Transformer, settings: dict[str, Any], cut: bool,
+        run: RunOptions | None = None,
+    ) -> None:  # fmt: skip
         """Keep the parts; nothing is traced before the first call."""
+        self.run = run
+        self.recipe: tuple[str, dict[str, Any]] = name, {}
         self.name, self.model, self.transformer, self.settings, self.cut = name, model, transformer, settings, cut
         proposal = settings.get("proposal")
         program = model if proposal is None else proposal(model)
@@ -67,8 +81,25 @@ class PopulationPlan:
             ObservationError: the data do not fit their sites.
         """
         prepared = self.prepare(args)
+        if self.run is not None:
+            return run_population(self, prepared, one_key(key), self.run)
         out, seconds = timed(prepared.built.run, one_key(key), prepared.inputs)
-        return self._collect(prepared, out, seconds)
+        return self._collect(prepared, out, times(seconds))
+
+    def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
+        """Run chunk by chunk, as the options of the run say, and give the numbers of the stages of each chunk.
+
+        A population has no draws before its end, so chunks have none; `phase` names the run.
+        """
+        return iterate_population(self, self.prepare(args), one_key(key), self.run or RunOptions())
+
+    def header(self, prepared: Prepared) -> dict[str, Any]:
+        """Describe a run for its checkpoints."""
+        return header_of(prepared, _described(self.settings), self.recipe)
+
+    def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
+        """Go on from a checkpoint; see `inference.resume`."""
+        return resume_population(self, self.prepare(args), found, options)
 
     def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
         """Return the plan as a function that JAX can map, compile or combine with others.
@@ -143,7 +174,8 @@ class PopulationPlan:
         conditional = tuple(c.name for c in choices if c.conditional) if paths else ()
         return _Built(_runner(algorithm, self.settings["runs"]), names, conditional, tuple(stats), choices, algorithm)
 
-    def _collect(self, prepared: Prepared, out: Any, seconds: float) -> Result:
+    def _collect(self, prepared: Prepared, out: Any, run: Mapping[str, Any], **fields: Any) -> Result:
+        """Make the result; `run` holds times, and `fields` what else is known of it."""
         built: _Built = prepared.built
         outputs, log_evidence = [np.asarray(x) for x in out[0]], np.asarray(out[1], dtype=np.float64)
         n, k = len(built.names), len(built.conditional)
@@ -174,10 +206,15 @@ class PopulationPlan:
             model=self.model,
             args=prepared.args,
             sampler=self.name,
-            found=found,
+            found=(*fields.pop("found", ()), *found),
             form=form,
             dims=dims_of(choices_of(form, ("sample", "deterministic"))),
-            run={**environment(_described(self.settings), seconds), "plan": Told(lambda: self.plan(*prepared.args))},
+            run={
+                **environment(_described(self.settings), 0.0),
+                **run,
+                "plan": Told(lambda: self.plan(*prepared.args)),
+            },
+            **fields,
         )
 
 

@@ -171,4 +171,5 @@ class EnumeratedPlan:
                 "enumerated": [c.name for c in summed.summed],
                 "plan": Told(lambda: self.plan(*prepared.args)),
             },
+            more=None,
         )

@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 import operator
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lawful.errors import DeadPopulationError
+from lawful.errors import DeadPopulationError, LawfulError
 from lawful.form import Form
 
 from .evidence import kish_ess, pooled_evidence
@@ -70,6 +70,7 @@ class Result:
         dims: dimension names of each variable, after chain and draw.
         coords: coordinate values of each dimension.
         run: settings, seed, versions, device and times.
+        more: continues a run of chains that was run in chunks; None where it cannot go on.
     """
 
     sampler: str
@@ -91,6 +92,7 @@ class Result:
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     coords: Mapping[str, Any] = field(default_factory=dict)
     run: Mapping[str, Any] = field(default_factory=dict)
+    more: Callable[[int], Result] | None = None
 
     @property
     def posterior(self) -> Arrays:
@@ -238,6 +240,26 @@ class Result:
             unconstrained=unconstrained,
             batch_size=batch_size,
         )
+
+    def extend(self, draws: int) -> Result:
+        """Go on with the chains of this result, for further draws a chain.
+
+        Args:
+            draws: how many.
+
+        Returns: the result of a run that asked for all draws from the start, bit for bit; this one stays as it is.
+
+        Raises: LawfulError where it cannot go on: it is no result of `mcmc(..., run=RunOptions())`, or was loaded.
+        """
+        if not isinstance(draws, int | np.integer) or draws < 1:
+            raise LawfulError(f"extend: draws: expected an integer of 1 or more, got {draws!r}.")
+        if self.more is None:
+            raise LawfulError(
+                "extend: this result cannot go on: only chains that were run in chunks keep what that needs, and a file "
+                "does not hold it. Fix: inference.mcmc(..., run=inference.RunOptions()), or inference.resume for a run "
+                "with a checkpoint."
+            )
+        return self.more(int(draws))
 
     def predict(self, model: Any, *args: Any, **options: Any) -> Predictive:
         """Run a program again at these draws; the same as `inference.predictive(result, model, *args)`."""

@@ -24,6 +24,7 @@ from .population_plan import PopulationPlan as PopulationPlan
 from .propose import propose
 from .recovery import EnumeratedPlan
 from .representations.sequential import Cuts
+from .running.options import RunOptions, checked_options, without_checkpoint
 from .sizes import countable
 from .transformer import Transformer
 from .transformers import Advance, EssBelow, Finish, push_evidence_with, repeat_to_end, resample, spawn
@@ -77,6 +78,7 @@ def _enumerated(
     method: str, build: Callable[..., Any], model: Any, sites: Sites, keep: Keep, mode: Mode, given: dict[str, Any]
 ) -> EnumeratedPlan:
     """Build a population method on the marginal of the sites that are not summed."""
+    without_checkpoint(method, given["run"])
     refuse(method, {"enumerate": (sites if checked_mode(mode) == "eager" else None, (None,))})
     if keep != "paths":
         raise LawfulError(f"{method}: enumerate= draws the summed sites back from the paths. Fix: keep='paths'.")
@@ -98,6 +100,7 @@ def smc(
     cuts: Cuts = None,
     move: Any = None,
     enumerate: Sites = None,
+    run: RunOptions | None = None,
 ) -> PopulationPlan | EagerPopulationPlan | EnumeratedPlan:
     """Build a particle filter that pauses at every step of the model's loops (Gordon, Salmond and Smith 1993).
 
@@ -127,6 +130,8 @@ def smc(
         enumerate: names of finite sites to sum out exactly, or "all": the particles carry the others, weighed by the
             marginal, and the result holds draws of the summed sites given each particle (see `enumerate_sites`). Or a
             transformer that sums sites, as `marginalise()`.
+        run: how the run is divided, watched and kept, as for `mcmc`; None: one compiled call. A chunk is some stages of
+            one of the runs, which follow each other.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`.
 
@@ -142,10 +147,12 @@ def smc(
     ((2, 100, 2), (2,))
     """
     check_settings(particles, runs, keep, nonfinite, on_fault)
+    checked_options(run)
     if enumerate is not None:
         given = {
             "particles": particles, "runs": runs, "resampling": resampling, "resample_below": resample_below,
             "nonfinite": nonfinite, "on_fault": on_fault, "proposal": proposal, "cuts": cuts, "move": move,
+            "run": run,
         }  # fmt: skip
         return _enumerated("smc", smc, model, enumerate, keep, mode, given)
     if checked_mode(mode) == "eager":
@@ -157,11 +164,16 @@ def smc(
         "nonfinite": nonfinite, "on_fault": on_fault, **_asked(proposal=proposal, cuts=cuts, move=move),
     }  # fmt: skip
     if mode == "eager":
-        refuse("smc", {"cuts": (cuts, (None,)), "move": (move, (None,))})
+        refuse("smc", {"cuts": (cuts, (None,)), "move": (move, (None,)), "run": (run, (None,))})
         program = model if proposal is None else settings["proposal"](model)
         return EagerPopulationPlan("smc", program, settings, pauses=True)
     transformer = particle_filter(particles, scheme, when, nonfinite, settings.get("move"))
-    return PopulationPlan("smc", model, transformer, settings, cut=True)
+    plan = PopulationPlan("smc", model, transformer, settings, cut=True, run=run)
+    plan.recipe = "smc", {
+        "particles": particles, "runs": runs, "resampling": resampling, "resample_below": resample_below, "keep": keep,
+        "nonfinite": nonfinite, "on_fault": on_fault, "proposal": proposal, "cuts": cuts, "move": move,
+    }  # fmt: skip
+    return plan
 
 
 def importance(
@@ -175,6 +187,7 @@ def importance(
     mode: Mode = "staged",
     proposal: Any = None,
     enumerate: Sites = None,
+    run: RunOptions | None = None,
 ) -> PopulationPlan | EagerPopulationPlan | EnumeratedPlan:
     """Build importance sampling, from the prior or from a proposal program: spawn alone.
 
@@ -189,9 +202,11 @@ def importance(
     True
     """
     check_settings(particles, runs, keep, nonfinite, on_fault)
+    checked_options(run)
     if enumerate is not None:
         given = {
-            "particles": particles, "runs": runs, "nonfinite": nonfinite, "on_fault": on_fault, "proposal": proposal
+            "particles": particles, "runs": runs, "nonfinite": nonfinite, "on_fault": on_fault, "proposal": proposal,
+            "run": run,
         }  # fmt: skip
         return _enumerated("importance", importance, model, enumerate, keep, mode, given)
     if checked_mode(mode) == "eager":
@@ -201,7 +216,8 @@ def importance(
         "nonfinite": nonfinite, "on_fault": on_fault, **_asked(proposal=proposal),
     }  # fmt: skip
     if mode == "eager":
+        refuse("importance", {"run": (run, (None,))})
         program = model if proposal is None else settings["proposal"](model)
         return EagerPopulationPlan("importance", program, settings, pauses=False)
     transformer = spawn(particles) >> push_evidence_with(nonfinite)
-    return PopulationPlan("importance", model, transformer, settings, cut=False)
+    return PopulationPlan("importance", model, transformer, settings, cut=False, run=run)

@@ -85,7 +85,7 @@ def joined(stats: Mapping[tuple[int, str], np.ndarray]) -> dict[str, np.ndarray]
     """
     parts: dict[int, dict[str, np.ndarray]] = {}
     for (part, name), array in stats.items():
-        parts.setdefault(part, {})[name] = array.reshape(len(array), -1)
+        parts.setdefault(part, {})[name] = array.reshape(len(array), int(np.prod(array.shape[1:])))
     joined_stats: dict[str, np.ndarray] = {}
     for name in dict.fromkeys(name for _, name in stats):
         columns = []

@@ -6,7 +6,7 @@ sample size, or scales taken from the particles, leave it consistent in their nu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,8 @@ from .population_walk import population_walk
 from .rejuvenation import rejuvenate, waste_free
 from .representations.traced import Trace
 from .result import Result
+from .running.driver import Chunk
+from .running.options import RunOptions, checked_options
 from .smc import PROPERLY_WEIGHTED, Keep, NonFinite, PopulationPlan
 from .tempering import ADAPTIVE, temper
 from .transformer import Transformer
@@ -95,7 +97,20 @@ class TemperedPlan:
             NonFiniteError: a weight is NaN (by default) or +inf.
             UnsupportedProgramError: the kernel cannot move a choice of the model.
         """
-        return _told(self.inner(key, *args))
+        try:
+            return _told(self.inner(key, *args))
+        except LawfulError as error:
+            if isinstance(finished := getattr(error, "result", None), Result):  # what a failed run leaves
+                error.result = _told(finished)  # type: ignore[attr-defined]
+            raise
+
+    def told(self, result: Result) -> Result:
+        """Finish the result of a run that was resumed."""
+        return _told(result)
+
+    def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
+        """Run chunk by chunk and give the numbers of the stages of each chunk; see `PopulationPlan`."""
+        return self.inner.iterate(key, *args)
 
     def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
         """Return the plan as a function that JAX can map, compile or combine with others; see `PopulationPlan`."""
@@ -131,7 +146,7 @@ def _told(result: Result) -> Result:
     unsolved = stats.pop("unsolved")
     stats["n_stages"] = n_stages
     found = (*result.found, *_unsolved(unsolved, stats))
-    return replace(result, stats=stats, found=found, finished=longest)
+    return replace(result, stats=stats, found=found, finished=result.finished if result.interrupted else longest)
 
 
 def _first(array: Any, longest: int, reached: np.ndarray) -> Any:
@@ -170,6 +185,7 @@ def tempered_smc(
     keep: Keep = "paths",
     nonfinite: NonFinite = "error",
     on_fault: OnFault = "raise",
+    run: RunOptions | None = None,
 ) -> TemperedPlan:
     """Build sequential Monte Carlo on a path from the prior to the posterior (Del Moral, Doucet and Jasra 2006).
 
@@ -195,6 +211,7 @@ def tempered_smc(
         keep: "paths" gives every choice; "last" gives only what the program returns.
         nonfinite: what a NaN weight means: "error"; "dead", weight zero and counted; "flag", a result that is not ok.
         on_fault: "raise" an error where a weight has no meaning, or "flag": a result that is not ok.
+        run: how the run is divided, watched and kept, as for `mcmc`; None: one compiled call.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`.
 
@@ -209,6 +226,7 @@ def tempered_smc(
     """
     _check(particles, runs, keep, nonfinite, chains, steps)
     checked_policy(on_fault)
+    checked_options(run)
     scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
     kernel = population_walk() if kernel is None else MH(kernel) if hasattr(kernel, "propose") else kernel
     path = prior_to_posterior() if path is None else path
@@ -222,7 +240,11 @@ def tempered_smc(
         "kernel": repr(kernel), "path": repr(path), "ladder": repr(ladder), "chains": chains, "steps": steps,
     }  # fmt: skip
     contract = PROPERLY_WEIGHTED if transformer.contract.exact else ADAPTIVE
-    inner = PopulationPlan("tempered_smc", model, transformer, settings, cut=False)
+    inner = PopulationPlan("tempered_smc", model, transformer, settings, cut=False, run=run)
+    inner.recipe = "tempered_smc", {
+        "particles": particles, "kernel": kernel, "path": path, "ladder": ladder, "chains": chains, "steps": steps,
+        "runs": runs, "resampling": resampling, "keep": keep, "nonfinite": nonfinite, "on_fault": on_fault,
+    }  # fmt: skip
     return TemperedPlan(inner, kernel, contract)
 
 

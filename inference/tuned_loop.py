@@ -39,6 +39,7 @@ class TunedLoop:
         draws: states kept after that.
         thin: steps per draw.
         names: names of the settings.
+        writer: writes the loops.
     """
 
     form: Form
@@ -47,6 +48,12 @@ class TunedLoop:
     draws: int
     thin: int
     names: tuple[str, ...]
+    writer: _Writer
+
+    @cached_property
+    def divisible(self) -> Form:
+        """The form for runs in portions: where draws are thinned, the numbers of a draw's steps stay a row."""
+        return self.form if self.thin == 1 else self.writer.write(self.warmup, self.draws, self.thin, joined=False)
 
     @cached_property
     def _run(self) -> Callable[..., Any]:
@@ -96,7 +103,7 @@ def tuned_loop(kernel: Any, program: Form, chains: int, warmup: int, draws: int,
     kernel_form = KernelForm(native.step, native.choices, info, native.incremental)
     names = [f"{name}{suffix}" for suffix in tuned_names(slots) for name in ("step_size", "inverse_mass")]
     form = writer.write(warmup, draws, thin)
-    return TunedLoop(form, kernel_form, warmup, draws, thin, tuple(names))
+    return TunedLoop(form, kernel_form, warmup, draws, thin, tuple(names), writer)
 
 
 def _with_slots(kernel: Any, program: Form) -> tuple[Any, list[Tuner]]:
@@ -151,7 +158,7 @@ class _Writer:
     slots: Sequence[int]
     plate: Plate
 
-    def write(self, warmup: int, draws: int, thin: int) -> Form:
+    def write(self, warmup: int, draws: int, thin: int, joined: bool = True) -> Form:
         block, native = Block(), self.native
         inputs = tuple(v.like() for v in native.enter.inputs[: self.own])
         state = tuple(v.like((self.plate,)) for v in state_inputs(native.choices).flat)
@@ -163,7 +170,7 @@ class _Writer:
         else:
             carried, learnt, early = self.learning(block, inputs, carried, learnt, warmup, 0, ("warmup",))
             fixed = (*inputs, *self.settings(block, learnt))
-            carried, late = self.drawn(block, fixed, carried, draws, thin)
+            carried, late = self.drawn(block, fixed, carried, draws, thin, joined)
             groups = [early, late]
         settings = self.settings(block, learnt)
         last = self.lifted(block, native.leave, (*inputs, *settings), carried)
@@ -240,7 +247,7 @@ class _Writer:
         return block.branch(index, arms, (row, signal, *own), own, label="does the step learn?")
 
     def drawn(
-        self, block: Block, fixed: Sequence[Var], carried: Sequence[Var], draws: int, thin: int
+        self, block: Block, fixed: Sequence[Var], carried: Sequence[Var], draws: int, thin: int, joined: bool
     ) -> tuple[tuple[Var, ...], tuple[Var, ...]]:
         """Append the draws; gives what is carried, the states that are kept, and the numbers of all steps."""
         inner = Block()
@@ -252,6 +259,8 @@ class _Writer:
         kept = self.lifted(outer, self.native.leave, shared, after)
         body = outer.form((*shared, *state), (*after, *kept, *stacked))
         last, late = block.loop(body, draws, fixed, carried, ())
+        if not joined:
+            return last, late
         size = len(kept)
         flat = [block.det(_joined, v, label="steps", plates=v.plates) for v in late[size:]]
         return last, (*late[:size], *flat)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from .addresses import Address
 from .analysis import has_weight
 from .errors import LawfulError
-from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var, subforms
+from .form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var, subforms
 from .lanes import draw_lanes
 from .product_layout import product_of_lanes
 from .site_keys import Keys, folded, keys_of, row_keys, step_keys
@@ -82,7 +82,7 @@ def emit(form: Form) -> Callable[..., tuple[list[jax.Array], jax.Array]]:
     warn_straight(form)
 
     def run(key: jax.Array, *inputs: Any) -> tuple[list[jax.Array], jax.Array]:
-        keys = _root_keys(form, key)
+        keys = root_keys(form.nodes, key)
         outputs, weight = run_nodes(form, [jnp.asarray(x) for x in inputs], keys)
         return outputs, jnp.zeros((), jnp.result_type(float)) if weight is None else weight.value()
 
@@ -96,8 +96,13 @@ def run_nodes(form: Form, inputs: Sequence[jax.Array], keys: Keys) -> tuple[list
     values: dict[Var, jax.Array] = dict(zip(form.inputs, inputs, strict=True))
     for variable, array in form.constants:
         values[variable] = jnp.asarray(array)
-    weight = Sum.zero() if has_weight(form) else None
-    for node in form.nodes:
+    weight = run_some(form.nodes, values, keys, Sum.zero() if has_weight(form) else None)
+    return [values[v] for v in form.outputs], weight
+
+
+def run_some(nodes: Sequence[Node], values: dict[Var, jax.Array], keys: Keys, weight: Sum | None) -> Sum | None:
+    """Run some nodes in order, adding what they give to the values; returns the weight with theirs."""
+    for node in nodes:
         if isinstance(node, Det):
             results = apply_det(node, [values[v] for v in node.ins])
         elif isinstance(node, Site):
@@ -112,7 +117,7 @@ def run_nodes(form: Form, inputs: Sequence[jax.Array], keys: Keys) -> tuple[list
             results, inner = _branch(node, values, keys)
             weight = weight if inner is None else _require(weight).plus(inner)
         values.update(zip(node.outs, results, strict=True))
-    return [values[v] for v in form.outputs], weight
+    return weight
 
 
 def _require(weight: Sum | None) -> Sum:
@@ -184,20 +189,20 @@ def _site(
     return [draw_lanes(node.law, key, lanes, parameters, laned_flags(node.plates, node.parameters))], weight
 
 
-def _root_keys(form: Form, key: jax.Array) -> Keys:
+def root_keys(nodes: Sequence[Node], key: jax.Array) -> Keys:
     """Derive the key of every latent site; that of a rolled loop has a row of keys, by the addresses of its steps."""
-    single, rows = _sites(form)
+    single, rows = _sites(nodes)
     keys = keys_of(key, single)
     for group in rows:
         keys |= row_keys(key, group)
     return keys
 
 
-def _sites(form: Form) -> tuple[list[Address], list[dict[Address, Sequence[Address]]]]:
+def _sites(nodes: Sequence[Node]) -> tuple[list[Address], list[dict[Address, Sequence[Address]]]]:
     """List the latent sites with a key each, and for each rolled loop those with a row of keys."""
     single: list[Address] = []
     rows: list[dict[Address, Sequence[Address]]] = []
-    for node in form.nodes:
+    for node in nodes:
         if isinstance(node, Site) and node.observed is None:
             single.append(node.address)
         if isinstance(node, Loop) and node.addresses is not None:
@@ -205,7 +210,7 @@ def _sites(form: Form) -> tuple[list[Address], list[dict[Address, Sequence[Addre
             rows.append({a: steps[a] for a in _latent(node.body)})
         else:
             for inner in subforms(node):
-                below, inner_rows = _sites(inner)
+                below, inner_rows = _sites(inner.nodes)
                 single += below
                 rows += inner_rows
     return single, rows
@@ -215,44 +220,57 @@ def _latent(form: Form) -> list[Address]:
     return [site.address for site in form.sites() if site.observed is None]
 
 
-def _inner_keys(forms: Sequence[Form], keys: Keys) -> Keys:
+def inner_keys(forms: Sequence[Form], keys: Keys) -> Keys:
+    """Pick the keys of the latent sites of some forms."""
     return {address: keys[address] for form in forms for address in _latent(form)}
 
 
-def _loop(node: Loop, values: dict[Var, jax.Array], keys: Keys) -> tuple[list[jax.Array], Sum | None]:
+def loop_start(node: Loop, values: dict[Var, jax.Array]) -> tuple[list[jax.Array], Sum | None]:
+    """Return what a loop carries into its first step: the carry over its plates, and a weight where its steps weigh."""
+    first = len(node.constants)
+    inside = node.body.inputs[first : first + len(node.init)]
+    init = [broadcast_plates(values[v], v, inner) for v, inner in zip(node.init, inside, strict=True)]
+    return init, Sum.zero() if has_weight(node.body) else None
+
+
+def loop_step(node: Loop, constants: Sequence[jax.Array]) -> Callable[..., Any]:
+    """Return one step of a loop: `((carry, weight), scanned values, keys) -> ((carry, weight), stacked values)`."""
     n_const, n_carry = len(node.constants), len(node.init)
-    constants = [values[v] for v in node.constants]
-    body_inputs = node.body.inputs
-    init = [
-        broadcast_plates(values[v], v, inner)
-        for v, inner in zip(node.init, body_inputs[n_const : n_const + n_carry], strict=True)
-    ]
-    xs = [jnp.moveaxis(values[v], len(v.plates), 0) for v in node.xs]
-    steps = jnp.arange(node.length)
-    inner_keys = _inner_keys([node.body], keys)
-    rows, unstack = (inner_keys, dict) if node.unrolled else step_keys(inner_keys, steps)
+    inside = node.body.inputs[n_const : n_const + n_carry]
     weighted = has_weight(node.body)
 
-    def step(carry: Any, x: Any) -> Any:
-        state, weight = carry
-        x_values, x_keys = x
-        outputs, increment = run_nodes(node.body, [*constants, *state, *x_values], unstack(x_keys))
-        state = [
+    def step(state: tuple[list[jax.Array], Sum | None], xs: Sequence[jax.Array], keys: Keys) -> Any:
+        carry, weight = state
+        outputs, increment = run_nodes(node.body, [*constants, *carry, *xs], keys)
+        carry = [
             broadcast_plates(array, have, want)
-            for array, have, want in zip(
-                outputs[:n_carry], node.body.outputs[:n_carry], body_inputs[n_const : n_const + n_carry], strict=True
-            )
+            for array, have, want in zip(outputs[:n_carry], node.body.outputs[:n_carry], inside, strict=True)
         ]
-        return (state, weight.plus(increment) if weighted else None), outputs[n_carry:]
+        if weighted:
+            assert weight is not None and increment is not None
+            weight = weight.plus(increment)
+        return (carry, weight), outputs[n_carry:]
 
-    start = (init, Sum.zero() if weighted else None)
-    if node.unrolled and not init and not weighted:  # steps that a Python loop wrote apart from each other
+    return step
+
+
+def _loop(node: Loop, values: dict[Var, jax.Array], keys: Keys) -> tuple[list[jax.Array], Sum | None]:
+    xs = [jnp.moveaxis(values[v], len(v.plates), 0) for v in node.xs]
+    own = inner_keys([node.body], keys)
+    rows, unstack = (own, dict) if node.unrolled else step_keys(own, jnp.arange(node.length))
+    take = loop_step(node, [values[v] for v in node.constants])
+    start = loop_start(node, values)
+
+    def step(state: Any, x: Any) -> Any:
+        return take(state, x[0], unstack(x[1]))
+
+    if node.unrolled and not node.init and start[1] is None:  # steps that a Python loop wrote apart from each other
         _, ys = jax.vmap(lambda x: step(start, x), axis_size=node.length)((xs, rows))
         return [jnp.moveaxis(y, 0, len(v.plates)) for y, v in zip(ys, node.body.outputs, strict=True)], None
     (carry, weight), ys = jax.lax.scan(step, start, (xs, rows), length=node.length, reverse=node.reverse)
     moved = [
         jnp.moveaxis(y, 0, len(v.plates)) if v.plates else y
-        for y, v in zip(ys, node.body.outputs[n_carry:], strict=True)
+        for y, v in zip(ys, node.body.outputs[len(node.init) :], strict=True)
     ]
     return [*carry, *moved], weight
 
@@ -268,7 +286,7 @@ def broadcast_plates(array: jax.Array, have: Var, want: Var) -> jax.Array:
 
 def _branch(node: Branch, values: dict[Var, jax.Array], keys: Keys) -> tuple[list[jax.Array], Sum | None]:
     operands = [values[v] for v in node.operands]
-    inner = _inner_keys(node.forms, keys)
+    inner = inner_keys(node.forms, keys)
     weighted = any(has_weight(form) for form in node.forms)
 
     def arm(form: Form) -> Callable[..., Any]:
@@ -288,7 +306,7 @@ def _branch(node: Branch, values: dict[Var, jax.Array], keys: Keys) -> tuple[lis
         )
     # All arms run, so a site of two arms must not draw with one key.
     results = [
-        arm(form)(operands, {a: folded(key, jnp.asarray(number)) for a, key in _inner_keys([form], keys).items()})[0]
+        arm(form)(operands, {a: folded(key, jnp.asarray(number)) for a, key in inner_keys([form], keys).items()})[0]
         for number, form in enumerate(node.forms)
     ]
     chosen = []

@@ -1,1 +1,1 @@
-"""Running: what happens between a plan and its result."""
+"""Running: what makes a run one that can be stopped, kept on disk and taken up again."""

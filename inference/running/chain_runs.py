@@ -1,0 +1,164 @@
+"""Chain runs: a plan of chains, driven in chunks.
+
+Law: the result is that of the plan's whole loop, bit for bit; one that was ended early holds a prefix of its draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from lawful.errors import LawfulError, MemoryLimitError
+
+from ..plan import Prepared
+from ..result import Result
+from .chains import ChainState, chain_course, steps_of
+from .driver import Chunk, Drive
+from .options import RunOptions
+from .resuming import begun_of, checked, put_back
+from .saving import Saver
+
+if TYPE_CHECKING:
+    from ..mcmc import ChainPlan
+    from .checkpoints import Checkpoint
+
+type Begun = tuple[jax.Array, Any]  # key and start
+
+
+def run_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOptions) -> Result:
+    """Run chains in chunks.
+
+    Raises: LawfulError where a callback raised, with the finished part as its attribute `result`.
+    """
+    drive = chain_drive(plan, prepared, begun, options)
+    drive.run()
+    return chain_result(plan, prepared, begun, drive)
+
+
+def iterate_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOptions) -> Iterator[Chunk]:
+    """Run chains chunk by chunk; only what checkpoints and callbacks need is kept."""
+    drive = chain_drive(plan, prepared, begun, options)
+    drive.keeping = bool(options.callbacks) or options.checkpoint is not None
+    yield from drive.chunks(lambda portion: _shown(plan, prepared, portion.number, portion.rows))
+
+
+def resume_chains(plan: ChainPlan, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
+    """Go on with chains from a checkpoint."""
+    remarks = checked(found, plan.header(prepared))
+    built, inputs = prepared.built, list(prepared.inputs)
+    begun = begun_of(found, lambda key: (key, jax.eval_shape(built.start, key, inputs)))
+    drive = chain_drive(plan, prepared, begun, options)
+    put_back(drive, found)
+    drive.found = remarks
+    drive.run()
+    return chain_result(plan, prepared, begun, drive)
+
+
+def extend_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive, draws: int) -> Result:
+    """Go on with chains for further draws: the result is that of a run that asked for all of them."""
+    from ..mcmc import ChainPlan
+
+    warm, done = drive.done
+    if warm < drive.phases[0].total:
+        raise LawfulError(
+            f"extend: the run was ended after {warm} of {drive.phases[0].total} steps of its warm-up, so it has no draw "
+            "to add to. Fix: inference.resume where there is a checkpoint, or a new run."
+        )
+    longer = ChainPlan(plan.prepare.model, plan.kernel, {**plan.settings, "draws": done + draws}, plan.init, plan.run)
+    ready = longer.prepare(prepared.args)
+    onward = chain_drive(longer, ready, begun, plan.run or RunOptions())
+    onward.state, onward.done, onward.seconds, onward.found = drive.state, [warm, done], drive.seconds, drive.found
+    for number in range(2):
+        onward.kept.write(number, 0, drive.rows(number))
+    onward.run()
+    return chain_result(longer, ready, begun, onward)
+
+
+def chain_drive(plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOptions) -> Drive:
+    """Make the run of chains from a start."""
+    built, key, start = prepared.built, *begun
+    if options.longest not in built.steps:
+        built.steps[options.longest] = steps_of(built.loop, options.longest)
+    course = chain_course(built.loop, built.steps[options.longest], key, list(prepared.inputs), list(start))
+    size, info = built.kernel.size, built.kernel.info
+
+    def named(number: int, rows: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
+        return dict(zip(info, rows[size:], strict=True))
+
+    def drawn(rows: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
+        values = zip((c.name for c in built.kernel.choices), rows, strict=False)
+        return {name: np.moveaxis(x, 1, 0) for name, x in values}
+
+    saver = None
+    if options.checkpoint is not None:
+        saver = Saver(options.checkpoint, plan.header(prepared), begun)
+    return Drive(course, options, named, drawn, saver)
+
+
+def chain_result(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive) -> Result:
+    """Make the result of what is done."""
+    from ..mcmc import Drawn
+
+    built = prepared.built
+    size = built.kernel.size
+    if drive.state is None:  # it failed before its first step
+        assert drive.failed is not None
+        raise drive.failed
+    early, late = drive.rows(0), drive.rows(1)
+    numbers = [np.concatenate(pair) if len(pair[0]) else pair[1] for pair in zip(early[size:], late[size:], strict=True)]
+    warm, draws = drive.done
+    last, tuned = _end(prepared, drive)
+    out = Drawn(early[:size], late[:size], numbers, warm, last, tuned)
+    result = plan._collect(
+        prepared, out, drive.times(), begun, found=drive.found, interrupted=drive.interrupted, finished=draws,
+        more=lambda draws: extend_chains(plan, prepared, begun, drive, draws),
+    )  # fmt: skip
+    if drive.failed is not None:
+        raise failure(drive, result)
+    return result
+
+
+def failure(drive: Drive, result: Result) -> LawfulError:
+    """Return the error of a run that a callback or memory ended, with what is finished."""
+    cause = drive.failed
+    if isinstance(cause, MemoryLimitError):
+        found: LawfulError = cause
+    else:
+        found = LawfulError(
+            f"a callback raised {type(cause).__name__} after {sum(drive.done)} steps, which ended the run: {cause}. "
+            "What is finished is in the attribute result of this error."
+        )
+        found.__cause__ = cause
+    found.result = result  # type: ignore[attr-defined]
+    return found
+
+
+def _end(prepared: Prepared, drive: Drive) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Give the last state of the chains, and the settings that a warm-up found where all is done."""
+    built = prepared.built
+    if isinstance(drive.state, ChainState):
+        return drive.state.values, {}
+    size, names = built.kernel.size, built.loop.names
+    if drive.complete:
+        course: Any = drive.course
+        found = list(course.portions.unshown(drive.state).values())
+        return found[:size], dict(zip(names, found[size:], strict=True))
+    rows = drive.rows(1) if drive.done[1] else drive.rows(0)
+    return [x[-1] for x in rows[:size] if len(x)], {}
+
+
+def _shown(
+    plan: ChainPlan, prepared: Prepared, number: int, rows: Sequence[np.ndarray]
+) -> tuple[Mapping[str, np.ndarray], Mapping[str, Any]]:
+    """Give draws and numbers of some rows by name, (chain, draw, ...), as the result has them."""
+    built = prepared.built
+    size = built.kernel.size
+    states = [np.moveaxis(x, 1, 0) for x in rows[:size]]
+    numbers = {name: np.moveaxis(x, 1, 0) for name, x in zip(built.kernel.info, rows[size:], strict=True)}
+    if number:
+        numbers = {name: plan._thinned(name, x) for name, x in numbers.items()}
+    part = plan._part(prepared, states, numbers)
+    return part.posterior, part.stats

@@ -1,0 +1,241 @@
+"""Chains in portions: the loops of chains as courses that the driver takes step by step.
+
+Law: states and numbers are those of the whole loop, bit for bit: the keys of a step are those of its number, warm-up
+included, and a warm-up knows its length from the start.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.analysis import is_random
+from lawful.portions import LONGEST, Pause, Portions, Program, first, in_portion, steps_of_call
+
+from ..chain_loop import ChainLoop
+from ..tuned_loop import TunedLoop
+from .course import Course, Kept, Phase, Row, joined, pieces
+
+PHASES = ("warmup", "sampling")
+
+
+class ChainState(NamedTuple):
+    """Many chains between two steps: the key of the run, the steps that are done, and the state of each chain."""
+
+    key: jax.Array
+    step: Any
+    values: list[jax.Array]
+
+
+class ChainSteps:
+    """The compiled steps of a loop of chains, for portions of any length."""
+
+    def __init__(self, loop: ChainLoop, longest: int | None) -> None:
+        """Nothing is compiled yet."""
+        self.loop, self.longest = loop, longest
+        self.programs: dict[int, Program] = {}
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds spent on compiling so far."""
+        return sum(program.seconds for program in self.programs.values())
+
+    def take(self, key: Any, inputs: Any, step: int, values: Any, draws: int, thin: int) -> tuple[Any, list[Any]]:
+        """Take the steps of some draws; gives the new values, and states and numbers as stacks on the host."""
+        capacity = self.capacity(thin)
+        if thin not in self.programs:
+            self.programs[thin] = Program(functools.partial(self._steps, thin, capacity))
+        values, rows = self.programs[thin](key, inputs, np.int32(step), np.int32(draws), values)
+        return values, [first(x, draws) for x in rows]
+
+    def capacity(self, thin: int) -> int:
+        """Most draws of one call."""
+        size = sum(int(np.prod(r.shape)) * np.dtype(r.dtype).itemsize * r.per_step for r in self.rows(thin))
+        return min(steps_of_call(size, self.loop.steps, self.longest), max(1, LONGEST // thin))
+
+    def rows(self, thin: int) -> tuple[Row, ...]:
+        """What a draw leaves: the state, then the numbers of each of its steps."""
+        states, numbers = self.loop.body.outputs[: self.loop.size], self.loop.body.outputs[self.loop.size :]
+        chains = self.loop.plate
+        wide = [v.full_shape if chains in v.plates else (chains.size, *v.full_shape) for v in numbers]
+        return (
+            *(Row(v.full_shape, v.dtype) for v in states),
+            *(Row(shape, v.dtype, thin) for shape, v in zip(wide, numbers, strict=True)),
+        )
+
+    def _steps(self, thin: int, capacity: int, key: Any, inputs: Any, start: Any, draws: Any, values: Any) -> Any:
+        keys, unstack = self.loop.keys(key, start + jnp.arange(capacity * thin, dtype=jnp.int32))
+
+        def one(values: Any, own: Any) -> Any:
+            return self.loop.step(inputs, values, unstack(own))
+
+        def draw(i: Any, values: Any) -> Any:
+            if thin == 1:
+                values, numbers = one(values, [k[i] for k in keys])
+            else:
+                own = [jax.lax.dynamic_slice_in_dim(k, i * thin, thin) for k in keys]
+                values, numbers = jax.lax.scan(one, values, own)
+            return values, (values, numbers)
+
+        values, (states, numbers) = in_portion(draw, values, draws, capacity)
+        return values, [*states, *numbers]
+
+
+@dataclass(frozen=True, eq=False)
+class ChainCourse:
+    """The chains of a kernel without settings that a warm-up finds."""
+
+    steps: ChainSteps
+    key: jax.Array
+    inputs: list[Any]
+    start: list[jax.Array]
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Warm-up, every step of which leaves a row, and draws."""
+        loop = self.steps.loop
+        rows = self.steps.rows(1), self.steps.rows(loop.thin)
+        return tuple(map(Phase, PHASES, (loop.warmup, loop.draws), rows))
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds spent on compiling so far."""
+        return self.steps.compile_seconds
+
+    def begin(self) -> ChainState:
+        """Return the start."""
+        return ChainState(self.key, np.int64(0), [jnp.asarray(x) for x in self.start])
+
+    def advance(self, state: ChainState, phase: int, steps: int) -> tuple[ChainState, list[np.ndarray]]:
+        """Take the steps of some draws."""
+        thin, taken = self._thin(phase), []
+        for count in pieces(steps, self.longest(phase)):
+            values, rows = self.steps.take(state.key, self.inputs, int(state.step), state.values, count, thin)
+            state = ChainState(state.key, np.int64(int(state.step) + count * thin), values)
+            taken.append([x if r.per_step == 1 else _flat(x) for r, x in zip(self.steps.rows(thin), rows, strict=True)])
+        return state, joined(taken)
+
+    def longest(self, phase: int) -> int:
+        """Most draws of one call."""
+        return self.steps.capacity(self._thin(phase))
+
+    def end(self, state: ChainState, phase: int, kept: Kept) -> ChainState:
+        """Go on."""
+        return state
+
+    def place(self, state: ChainState) -> dict[str, int]:
+        """Say nothing: all states are alike."""
+        return {}
+
+    def expected(self, place: Mapping[str, int]) -> ChainState:
+        """Describe a state: that at the start."""
+        return self.begin()
+
+    def told(self, state: ChainState, phase: int, rows: Sequence[np.ndarray]) -> Mapping[str, Any]:
+        """Say nothing beyond the numbers of the kernel."""
+        return {}
+
+    def _thin(self, phase: int) -> int:
+        return self.steps.loop.thin if phase else 1
+
+
+@dataclass(frozen=True, eq=False)
+class TunedCourse:
+    """The chains of a kernel that a warm-up tunes."""
+
+    portions: Portions
+    loop: TunedLoop
+    key: jax.Array
+    inputs: list[Any]
+    start: list[jax.Array]
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Warm-up and draws; they are steps of one loop unless draws are thinned."""
+        loop = self.loop
+        return tuple(
+            Phase(name, total, tuple(self._rows(number)))
+            for number, (name, total) in enumerate(zip(PHASES, (loop.warmup, loop.draws), strict=True))
+        )
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds spent on compiling so far."""
+        return self.portions.compile_seconds
+
+    def begin(self) -> Pause:
+        """Run up to the first step."""
+        return self.portions.begin(self.key, [*self.inputs, *self.start])
+
+    def advance(self, state: Pause, phase: int, steps: int) -> tuple[Pause, list[np.ndarray]]:
+        """Take the steps of some draws."""
+        state, rows = self.portions.advance(state, steps)
+        return state, [
+            _flat(np.moveaxis(rows[place], 1, 2)) if row.per_step > 1 else rows[place]
+            for place, row in zip(self._places(phase), self._rows(phase), strict=True)
+        ]
+
+    def longest(self, phase: int) -> int:
+        """Most draws of one call."""
+        return self.portions.capacity(self._part(phase))
+
+    def end(self, state: Pause, phase: int, kept: Kept) -> Pause:
+        """Go on."""
+        return state
+
+    def place(self, state: Pause) -> dict[str, int]:
+        """Say which loop runs."""
+        return {"part": int(state.part)}
+
+    def expected(self, place: Mapping[str, int]) -> Pause:
+        """Describe a state."""
+        return self.portions.expected(place["part"], self.key, [*self.inputs, *self.start])
+
+    def told(self, state: Pause, phase: int, rows: Sequence[np.ndarray]) -> Mapping[str, Any]:
+        """Say nothing beyond the numbers of the kernel."""
+        return {}
+
+    def _part(self, phase: int) -> int:
+        return phase if self.loop.thin > 1 else 0
+
+    def _places(self, phase: int) -> list[int]:
+        """Find states and numbers, in their order, among the rows of a loop."""
+        shown = self.portions.shown(self._part(phase))
+        return [shown[position] for position in sorted(shown)]
+
+    def _rows(self, phase: int) -> list[Row]:
+        known = self.portions.rows(self._part(phase))
+        size, thin = self.loop.kernel.size, self.loop.thin if phase else 1
+        found = [known[place] for place in self._places(phase)]
+        return [
+            Row((shape[0], *shape[2:]), dtype, thin) if number >= size and thin > 1 else Row(shape, dtype)
+            for number, (shape, dtype) in enumerate(found)
+        ]
+
+
+def steps_of(loop: ChainLoop | TunedLoop, longest: int | None) -> ChainSteps | Portions:
+    """Return what is compiled for portions of a loop."""
+    if isinstance(loop, ChainLoop):
+        return ChainSteps(loop, longest)
+    return Portions(loop.divisible, cut=is_random, longest=longest)
+
+
+def chain_course(
+    loop: ChainLoop | TunedLoop, steps: ChainSteps | Portions, key: jax.Array, inputs: list[Any], start: list[Any]
+) -> Course:
+    """Return the course of chains from a start."""
+    if isinstance(steps, ChainSteps):
+        return ChainCourse(steps, key, inputs, start)
+    assert isinstance(loop, TunedLoop)
+    return TunedCourse(steps, loop, key, inputs, start)
+
+
+def _flat(stack: np.ndarray) -> np.ndarray:
+    """Make one axis of draws and of their steps."""
+    return stack.reshape(-1, *stack.shape[2:])

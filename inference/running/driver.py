@@ -1,0 +1,270 @@
+"""Driver: the loop on the host that takes a course chunk by chunk, and looks up between two chunks.
+
+Law: everything hangs on the boundary of a chunk and nothing on its inside, so what is watched or kept changes no draw.
+Whatever ends a run early, its finished chunks are a valid result.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from lawful.errors import MemoryLimitError
+
+from ..findings import Finding
+from .course import Course, Kept, Phase
+from .interrupts import Interrupts
+from .lengths import FIRST, Lengths
+from .options import RunOptions
+from .progress import Progress
+from .saving import Saver
+
+
+@dataclass(frozen=True, eq=False)
+class Portion:
+    """A chunk as it was taken: steps `start` to `stop` of a phase, with their rows and what they tell."""
+
+    number: int
+    phase: Phase
+    start: int
+    stop: int
+    rows: list[np.ndarray]
+    told: Mapping[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Some steps of a run, as `plan.iterate` gives them.
+
+    Attributes:
+        phase: "warmup" or "sampling" of chains, "run 1 of 4" and the like of populations.
+        start: first step of the phase.
+        stop: the step after the last one.
+        draws: values by name, (chain, draw, ...); empty for populations, which have draws when a run is finished.
+        info: numbers by name, (chain, draw) of chains, (stage,) of populations.
+        seconds: that the chunk took, without compiling.
+    """
+
+    phase: str
+    start: int
+    stop: int
+    draws: Mapping[str, np.ndarray]
+    info: Mapping[str, Any]
+    seconds: float
+
+
+@dataclass(eq=False)
+class Drive:
+    """A run on its way.
+
+    Attributes:
+        course: what is run.
+        options: how.
+        named: gives the numbers of some rows by name, as `acceptance_rate`: `(phase, rows) -> numbers`.
+        drawn: gives the draws in the rows of the last phase by name, for diagnostics.
+        saver: keeps checkpoints, or None.
+        keeping: whether all rows are kept.
+        done: steps of each phase that are done.
+        stopped_by: the callback that ended the run early, as text.
+        interrupted: whether the run was ended from outside.
+        failed: what a callback raised, or what there was no memory for.
+    """
+
+    course: Course
+    options: RunOptions
+    named: Callable[[int, Sequence[np.ndarray]], Mapping[str, Any]]
+    drawn: Callable[[Sequence[np.ndarray]], Mapping[str, np.ndarray]] | None = None
+    saver: Saver | None = None
+    keeping: bool = True
+    state: Any = None
+    done: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped_by: str | None = None
+    interrupted: bool = False
+    failed: BaseException | None = None
+    found: tuple[Finding, ...] = ()
+    _counts: dict[str, int] = field(default_factory=lambda: {"divergences": 0, "n_nonfinite": 0})
+
+    def __post_init__(self) -> None:
+        """Nothing is run yet."""
+        self.phases = self.course.phases
+        self.done = self.done or [0] * len(self.phases)
+        self.kept = Kept(self.phases)
+        self._compiled = self.course.compile_seconds
+
+    @property
+    def complete(self) -> bool:
+        """Whether all steps are done."""
+        return all(done == phase.total for done, phase in zip(self.done, self.phases, strict=True))
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds that this run spent on compiling."""
+        return self.course.compile_seconds - self._compiled
+
+    def portions(self) -> Iterator[Portion]:
+        """Take one chunk after the other."""
+        if self.state is None:
+            self.state = self.course.begin()
+        length = FIRST
+        for number, phase in enumerate(self.phases):
+            if self.done[number] == phase.total:
+                continue
+            lengths = Lengths(self.options.chunk, self.course.longest(number), length)
+            while self.done[number] < phase.total:
+                count = min(lengths.next(), phase.total - self.done[number])
+                portion = self._take(number, count)
+                if count == lengths.next():
+                    lengths.took(portion.seconds)
+                yield portion
+            length = lengths.next()
+
+    def run(self) -> None:
+        """Run to the end, or until a callback or a person stops it; what is finished is kept."""
+        portions = self.portions()
+        try:
+            with Interrupts() as interrupts:
+                while self.failed is None and self.stopped_by is None:
+                    if interrupts.asked and self.state is not None and not self.complete:
+                        self.interrupted = True
+                        break
+                    portion = self._next(portions)
+                    if portion is None:
+                        break
+                    self.tell(portion)
+                    self._save(final=False)
+                self.interrupted = self.interrupted or self.failed is not None
+                if self.state is not None:
+                    self._save(final=True)
+        finally:
+            self.close()
+
+    def chunks(self, shown: Callable[[Portion], tuple[Any, Any]]) -> Iterator[Chunk]:
+        """Give each chunk as it is taken; callbacks and checkpoints as in `run`, interrupts are the caller's."""
+        try:
+            for portion in self.portions():
+                self.tell(portion)
+                if self.failed is not None:
+                    raise self.failed
+                self._save(final=self.complete)
+                draws, info = shown(portion)
+                yield Chunk(portion.phase.name, portion.start, portion.stop, draws, info, portion.seconds)
+                if self.stopped_by is not None:
+                    return
+        finally:
+            self.close()
+
+    def times(self) -> dict[str, Any]:
+        """Describe how the run went: seconds with and without compiling, and what ended it early."""
+        compiling = self.compile_seconds
+        found: dict[str, Any] = {
+            "seconds": self.seconds + compiling, "compile_seconds": compiling, "run_seconds": self.seconds,
+        }  # fmt: skip
+        return found if self.stopped_by is None else {**found, "stopped_by": self.stopped_by}
+
+    def tell(self, portion: Portion) -> None:
+        """Show the run to the callbacks."""
+        if not self.options.callbacks:
+            return
+        progress = self._progress(portion)
+        for callback in self.options.callbacks:
+            try:
+                if callback(progress) and self.stopped_by is None and not self.complete:
+                    self.stopped_by = repr(callback)
+            except Exception as error:
+                self.failed = error
+                return
+
+    def close(self) -> None:
+        """Let callbacks that hold something open, as a bar, end."""
+        for callback in self.options.callbacks:
+            if callable(getattr(callback, "close", None)):
+                with suppress(Exception):
+                    callback.close()  # type: ignore[attr-defined]
+
+    def rows(self, number: int) -> list[np.ndarray]:
+        """Give the rows of the steps of a phase that are done."""
+        return self.kept.rows(number, self.done[number])
+
+    def _next(self, portions: Iterator[Portion]) -> Portion | None:
+        try:
+            return next(portions, None)
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            self.failed = self._no_memory(error)
+            return None
+
+    def _take(self, number: int, count: int) -> Portion:
+        start, compiled = time.perf_counter(), self.course.compile_seconds
+        state, rows = self.course.advance(self.state, number, count)
+        jax.block_until_ready(state)
+        seconds = time.perf_counter() - start - (self.course.compile_seconds - compiled)
+        at = self.done[number]
+        if self.keeping:
+            self.kept.write(number, at, rows)
+        told = {**self.named(number, rows), **self.course.told(state, number, rows)}
+        self.state, self.done[number] = state, at + count
+        self.seconds += seconds
+        phase = self.phases[number]
+        if self.done[number] == phase.total:
+            self.state = self.course.end(state, number, self.kept)
+        return Portion(number, phase, at, at + count, rows, told, seconds)
+
+    def _progress(self, portion: Portion) -> Progress:
+        told = portion.told
+        warm = portion.phase.name == "warmup"
+        self._counts["divergences"] += 0 if warm else int(np.sum(told.get("diverging", 0)))
+        self._counts["n_nonfinite"] += int(np.nansum(told.get("n_nonfinite", 0)))
+        rates = np.asarray(told.get("acceptance_rate", ()), float)
+        rates = rates[~np.isnan(rates)]
+        temperatures = np.asarray(told.get("temperature", ()), float)
+        temperatures = temperatures[~np.isnan(temperatures)]
+        stage = told.get("stage")
+        drawn, number = self.drawn, portion.number
+
+        def draws() -> Mapping[str, np.ndarray]:
+            return {} if drawn is None or warm else drawn(self.rows(number))
+
+        return Progress(
+            portion.phase.name,
+            portion.stop,
+            portion.phase.total,
+            self.seconds,
+            self.compile_seconds,
+            acceptance_rate=float(np.mean(rates)) if rates.size else math.nan,
+            stage=None if stage is None else int(stage),
+            beta=float(temperatures[-1]) if temperatures.size else None,
+            log_evidence=told.get("log_evidence"),
+            drawn=draws,
+            **self._counts,
+        )
+
+    def _save(self, final: bool) -> None:
+        if self.saver is not None:
+            self.found = self.found + self.saver.save(self, final)
+
+    def _no_memory(self, error: BaseException) -> MemoryLimitError:
+        needed = sum(
+            phase.total * sum(int(np.prod(r.shape)) * np.dtype(r.dtype).itemsize * r.per_step for r in phase.rows)
+            for phase in self.phases
+        )
+        steps = sum(self.done)
+        chunk = max(1, self.course.longest(0) // 8)
+        found = MemoryLimitError(
+            f"there was no memory for more after {steps} steps ({error}). All draws take {needed} bytes on the host. "
+            f"Fix: fewer chains or draws, or chunks of {chunk} steps, as run=RunOptions(chunk={chunk}). What is "
+            "finished is in the attribute result of this error.",
+            needed=needed,
+            chunk=chunk,
+        )
+        found.__cause__ = error
+        return found

@@ -1,0 +1,90 @@
+"""Options of a run: what happens between two portions of its steps.
+
+Law: no option changes a draw; they say how the run is divided, watched and kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lawful.errors import LawfulError
+
+from .lengths import FIRST
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is divided, watched and kept: `inference.mcmc(model, run=RunOptions(checkpoint="run/"))`.
+
+    A run with options goes in chunks of steps, and between two chunks the host looks up: the first Ctrl-C ends it with
+    all finished chunks as a valid result, the second one at once.
+
+    Attributes:
+        chunk: steps a chunk, or "auto": 16 at first, then twice as many until a chunk takes 0.25 s to 0.5 s.
+        checkpoint: a folder, where the state and the draws so far are kept; `inference.resume` goes on from there. It is
+            written as often as costs no more than about 5 % of the time.
+        callbacks: each is called with a `Progress` after every chunk; where one returns True the run stops early.
+
+    Raises: LawfulError for a chunk below 1, and for callbacks that cannot be called.
+
+    >>> RunOptions(chunk=100).chunk
+    100
+    >>> RunOptions(chunk=0)
+    Traceback (most recent call last):
+    lawful.errors.LawfulError: chunk: expected 'auto' or an integer of 1 or more, got 0.
+    """
+
+    chunk: int | Literal["auto"] = "auto"
+    checkpoint: str | os.PathLike[str] | None = None
+    callbacks: Sequence[Callable[..., Any]] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        chunk = self.chunk
+        if chunk != "auto" and (not isinstance(chunk, int | np.integer) or isinstance(chunk, bool) or chunk < 1):
+            raise LawfulError(f"chunk: expected 'auto' or an integer of 1 or more, got {chunk!r}.")
+        if callable(self.callbacks):
+            object.__setattr__(self, "callbacks", (self.callbacks,))
+        object.__setattr__(self, "callbacks", tuple(self.callbacks))
+        for callback in self.callbacks:
+            if not callable(callback):
+                raise LawfulError(f"callbacks: expected functions of a Progress, got {callback!r}.")
+        if self.checkpoint is not None:
+            folder = Path(self.checkpoint)
+            if folder.exists() and not folder.is_dir():
+                raise LawfulError(f"checkpoint: expected a folder, and {folder} is a file.", path=str(folder))
+
+    @property
+    def longest(self) -> int | None:
+        """The most steps of one call of a compiled program, where the chunks are of a given length.
+
+        It is a power of two, and so one program serves chunks of many lengths.
+        """
+        return None if self.chunk == "auto" else max(FIRST, 1 << (int(self.chunk) - 1).bit_length())
+
+
+def checked_options(run: Any) -> None:
+    """Refuse what is no options.
+
+    >>> checked_options("fast")
+    Traceback (most recent call last):
+    lawful.errors.LawfulError: run: expected inference.RunOptions(...), or None, got 'fast'.
+    """
+    if run is not None and not isinstance(run, RunOptions):
+        raise LawfulError(f"run: expected inference.RunOptions(...), or None, got {run!r}.")
+
+
+def without_checkpoint(method: str, run: RunOptions | None) -> None:
+    """Refuse a checkpoint where an inference has a second part that it does not hold."""
+    if run is not None and run.checkpoint is not None:
+        raise LawfulError(
+            f"{method}: with enumerate= a run draws the summed sites back after its chains or particles, and a "
+            "checkpoint holds these alone. Fix: leave out checkpoint, or give the marginal as the model: "
+            f"{method}(inference.enumerate_sites(sites)(lawful.trace(model, *args)), ...)."
+        )

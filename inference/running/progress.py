@@ -1,0 +1,250 @@
+"""Progress: what a run tells of itself after every chunk, and callbacks that show it, write it down, or end the run.
+
+Law: looking changes no draw. What is costly to know, r-hat and effective sizes, is computed only where it is asked for,
+on at most 1000 draws a chain and 64 numbers a variable.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from lawful.errors import LawfulError
+
+from ..findings import worst_of
+
+DRAWS, NUMBERS = 1000, 64  # that diagnostics look at
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A run after a chunk.
+
+    Attributes:
+        phase: "warmup" or "sampling" of chains; "run 1 of 4" and the like of populations.
+        step: steps of the phase that are done.
+        total: all its steps.
+        seconds: of the run so far, without compiling.
+        compile_seconds: of compiling so far.
+        divergences: divergent transitions since the warm-up.
+        acceptance_rate: mean over the last chunk; NaN where nothing is accepted.
+        n_nonfinite: proposals or weights so far that were no number.
+        stage: of a population, its stage; else None.
+        beta: of a tempered one, the point of its path; else None.
+        log_evidence: of a population, the log evidence so far; else None.
+        drawn: gives the draws so far by name, (chain, draw, ...).
+    """
+
+    phase: str
+    step: int
+    total: int
+    seconds: float
+    compile_seconds: float = 0.0
+    divergences: int = 0
+    acceptance_rate: float = math.nan
+    n_nonfinite: int = 0
+    stage: int | None = None
+    beta: float | None = None
+    log_evidence: float | None = None
+    drawn: Callable[[], Mapping[str, np.ndarray]] = field(default=dict, repr=False, compare=False)
+
+    @functools.cached_property
+    def _some(self) -> dict[str, np.ndarray]:
+        """Some of the draws so far: evenly spaced, of evenly spaced numbers of each variable."""
+        found = {}
+        for name, array in self.drawn().items():
+            draws = array[:, :: max(1, -(-array.shape[1] // DRAWS))]
+            flat = draws.reshape(*draws.shape[:2], math.prod(draws.shape[2:]))
+            found[name] = flat[..., :: max(1, -(-flat.shape[-1] // NUMBERS))]
+        return found
+
+    @functools.cached_property
+    def rhat(self) -> float:
+        """Rank-normalised r-hat of the worst variable over the draws so far; NaN where there are too few."""
+        found = self._worst("rhat", method="rank")
+        return math.nan if found is None else found
+
+    @functools.cached_property
+    def ess(self) -> float:
+        """Smaller of bulk and tail effective sample size of the worst variable, of the draws that were looked at."""
+        found = [self._worst("ess", method="bulk"), self._worst("ess", method="tail", prob=(0.05, 0.95))]
+        return min((x for x in found if x is not None), default=math.nan)
+
+    def _worst(self, diagnostic: str, **options: Any) -> float | None:
+        if not self._some or min(x.shape[1] for x in self._some.values()) < 4:
+            return None
+        found = worst_of(self._some, diagnostic, **options)
+        return None if found is None else found[1]
+
+
+@runtime_checkable
+class Callback(Protocol):
+    """What watches a run; True ends it early."""
+
+    def __call__(self, progress: Progress) -> bool | None:
+        """Look at the run after a chunk."""
+
+
+@dataclass(eq=False)
+class _StopWhen:
+    rhat: float
+    ess: float
+    _next: float = 0.0  # draws at which to look again: looking at every chunk would cost more than it tells
+
+    def __call__(self, progress: Progress) -> bool:
+        if progress.phase != "sampling":
+            self._next = 0.0
+            return False
+        if progress.step < self._next:
+            return False
+        self._next = 1.1 * progress.step
+        return bool(progress.rhat <= self.rhat and progress.ess >= self.ess)
+
+    def __repr__(self) -> str:
+        return f"stop_when(rhat={self.rhat}, ess={self.ess})"
+
+
+def stop_when(rhat: float = 1.01, ess: float = 400) -> Callback:
+    """End a run once its chains agree and are long enough.
+
+    It looks at no draw of the warm-up, and again only when there are a tenth more draws. Stopping by what is seen makes
+    the diagnostics of the result look slightly better than they are.
+
+    Args:
+        rhat: largest rank-normalised r-hat.
+        ess: smallest effective sample size, bulk and tail, over all chains.
+
+    >>> stop_when(ess=1000)
+    stop_when(rhat=1.01, ess=1000)
+    """
+    if not rhat > 1 or not ess > 0:
+        raise LawfulError(f"stop_when: expected rhat above 1 and ess above 0, got rhat={rhat!r}, ess={ess!r}.")
+    return _StopWhen(rhat, ess)
+
+
+@dataclass(eq=False)
+class _LogTo:
+    path: Path
+
+    def __call__(self, progress: Progress) -> None:
+        names = ("phase", "step", "total", "seconds", "compile_seconds", "divergences", "acceptance_rate",
+                 "n_nonfinite", "stage", "beta", "log_evidence")  # fmt: skip
+        numbers = {name: getattr(progress, name) for name in names}
+        known = {k: v for k, v in numbers.items() if v is not None and not (isinstance(v, float) and math.isnan(v))}
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(known) + "\n")
+
+    def __repr__(self) -> str:
+        return f"log_to({str(self.path)!r})"
+
+
+def log_to(path: str | os.PathLike[str]) -> Callback:
+    """Append a line of JSON to a file after every chunk; numbers that are not known are left out.
+
+    Args:
+        path: the file.
+
+    Raises: LawfulError where its folder does not exist.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise LawfulError(f"log_to: there is no folder {target.parent}. Fix: make it first.", path=str(target))
+    return _LogTo(target)
+
+
+def told(progress: Progress) -> str:
+    """Write a few words on a run.
+
+    >>> told(Progress("sampling", 50, 100, 1.5, acceptance_rate=0.25, divergences=2))
+    'sampling 50/100, acceptance 0.25, 2 divergences'
+    """
+    parts = [f"{progress.phase} {progress.step}/{progress.total}", *_details(progress)]
+    return ", ".join(parts)
+
+
+def _details(progress: Progress) -> list[str]:
+    parts = []
+    if not math.isnan(progress.acceptance_rate):
+        parts.append(f"acceptance {progress.acceptance_rate:.2f}")
+    if progress.beta is not None:
+        parts.append(f"beta {progress.beta:.3g}")
+    if progress.log_evidence is not None:
+        parts.append(f"log evidence {progress.log_evidence:.2f}")
+    if progress.divergences:
+        parts.append(f"{progress.divergences} divergences")
+    if progress.n_nonfinite:
+        parts.append(f"{progress.n_nonfinite} not finite")
+    return parts
+
+
+class _Bar:
+    """A bar of tqdm for each phase; without tqdm a line every 10 s, where a person can read it."""
+
+    every = 10.0
+
+    def __init__(self, file: Any = None) -> None:
+        self.file = file
+        self.phase: str | None = None
+        self.bar: Any = None
+        self.last = -math.inf
+
+    def __call__(self, progress: Progress) -> None:
+        make = _tqdm()
+        if make is None:
+            self._line(progress)
+            return
+        if self.phase != progress.phase:
+            self.close()
+            self.phase = progress.phase
+            self.bar = make(total=progress.total, desc=progress.phase, file=self.file, disable=None, leave=True)
+        self.bar.set_postfix_str(", ".join(_details(progress)), refresh=False)
+        self.bar.update(progress.step - self.bar.n)
+
+    def close(self) -> None:
+        """End the bar that is shown."""
+        if self.bar is not None:
+            self.bar.close()
+        self.phase, self.bar = None, None
+
+    def _line(self, progress: Progress) -> None:
+        file = sys.stderr if self.file is None else self.file
+        now = time.monotonic()
+        if file.isatty() and (now - self.last >= self.every or progress.step == progress.total):
+            self.last = now
+            print(f"{told(progress)}, {progress.seconds:.0f} s", file=file, flush=True)
+
+    def __repr__(self) -> str:
+        return "progress_bar()"
+
+
+def progress_bar() -> Callback:
+    """Show how far a run is, on the standard error: a bar of tqdm where it is installed, else a line every 10 s.
+
+    Where the standard error is not a terminal nothing is shown.
+
+    >>> progress_bar()
+    progress_bar()
+    """
+    return _Bar()
+
+
+@functools.cache
+def _tqdm() -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a notebook without widgets gets a bar of text
+            from tqdm.auto import tqdm
+    except ImportError:
+        return None
+    return tqdm

@@ -1,0 +1,147 @@
+"""Resuming: a run goes on from its last checkpoint, in another process.
+
+Law: the result is that of the run that was never stopped, bit for bit with the same versions on the same kind of device.
+The program comes from the caller; the checkpoint is compared with it, and holds nothing that is run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
+
+from ..findings import Finding
+from ..plan import Prepared
+from ..result import Result
+from .options import RunOptions, checked_options
+from .recipes import NoRecipe, decode, encode
+from .saving import row_name
+
+if TYPE_CHECKING:
+    from .checkpoints import Checkpoint
+    from .driver import Drive
+
+METHODS = ("mcmc", "smc", "importance", "tempered_smc")
+
+
+def resume(folder: str | os.PathLike[str], model: Any, *args: Any, run: RunOptions | None = None) -> Result:
+    """Go on with a run that was stopped or killed, from its last checkpoint, and keep checkpoints in the same folder.
+
+    Args:
+        folder: the folder of the run, `RunOptions(checkpoint=folder)`.
+        model: the program that was run; settings are read from the checkpoint. Or the plan, as `inference.mcmc(...)`
+            gave it: that is needed where a setting is a function of yours, as a proposal program.
+        args: its arguments.
+        run: how the rest is divided and watched; default: as the plan says, or with automatic chunks.
+
+    Returns: the result of the whole run, equal to that of a run that was never stopped.
+
+    Raises:
+        CheckpointMismatch: program, data or settings are others, with all that differs.
+        CheckpointError: there is no checkpoint, or it is damaged.
+
+    >>> import tempfile, numpyro.distributions as dist, lawful
+    >>> from lawful import inference
+    >>> def model(y):
+    ...     lawful.sample("y", dist.Normal(lawful.sample("mu", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     stop = inference.RunOptions(chunk=10, checkpoint=folder, callbacks=lambda progress: progress.step == 20)
+    ...     part = inference.mcmc(model, inference.kernels.random_walk(1.0), warmup=0, draws=50, run=stop)(0, 0.3)
+    ...     whole = inference.resume(folder, model, 0.3)
+    >>> part.posterior["mu"].shape, whole.posterior["mu"].shape
+    ((4, 20), (4, 50))
+    """
+    from . import checkpoints
+
+    checked_options(run)
+    found = checkpoints.load(folder)
+    if _plan_of(model) is None:
+        model = _made(found, model)
+    plan: Any = _plan_of(model)
+    options = run or plan.run or RunOptions()
+    result = plan.resumed(found, replace(options, checkpoint=folder), args)
+    return model.told(result) if hasattr(model, "told") else result
+
+
+def _plan_of(model: Any) -> Any:
+    """Return the plan that runs the chains or particles; None for a program."""
+    return next((x for x in (model, getattr(model, "inner", None)) if hasattr(x, "resumed")), None)
+
+
+def header_of(prepared: Prepared, settings: Mapping[str, Any], recipe: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Describe a run for its checkpoints: what it is of, and how it is built again; None where that is not known."""
+    from .fingerprints import fingerprints
+
+    method, options = recipe
+    try:
+        stored: Any = {"method": method, "options": {name: encode(value) for name, value in options.items()}}
+    except NoRecipe:
+        stored = None
+    return {"fingerprints": fingerprints(prepared.form, prepared.args, settings, method), "recipe": stored}
+
+
+def checked(found: Checkpoint, header: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """Compare a checkpoint with the run that is to go on; gives remarks.
+
+    Raises: CheckpointMismatch with all that differs.
+    """
+    from .fingerprints import check
+
+    flags = check(found.header, header["fingerprints"])
+    remarks = [
+        Finding("RESUMED_ELSEWHERE", f"{flag}: draws are equal in law to those of one run, not in bits.") for flag in flags
+    ]
+    return (*remarks, *(Finding("OLDER_CHECKPOINT", f"a newer checkpoint was passed over: {why}") for why in found.skipped))
+
+
+def begun_of(found: Checkpoint, expected: Any) -> Any:
+    """Read key and start of a run, by a function of the key that describes them."""
+    from .checkpoints import restore
+
+    tree = found.header.get("tree", {})
+    names = [told["key"] for path, told in tree.items() if path.startswith("['begun']") and "key" in told]
+    if not names:
+        raise CheckpointError(f"{found.path} holds no run of chains or populations.", path=str(found.path))
+    begun = expected(jax.random.key(0, impl=names[0]))
+    return restore(found.arrays, {"begun": begun}, tree)["begun"]
+
+
+def put_back(drive: Drive, found: Checkpoint) -> None:
+    """Set a run to where it was."""
+    from .checkpoints import restore
+
+    header = found.header
+    expected = drive.course.expected(header["place"])
+    drive.state = restore(found.arrays, {"state": expected}, header["tree"])["state"]
+    drive.done, drive.seconds = [int(done) for done in header["done"]], float(header["seconds"])
+    for number, (done, phase) in enumerate(zip(drive.done, drive.phases, strict=True)):
+        names = [row_name(number, place) for place in range(len(phase.rows))]
+        if not done or not all(name in found.arrays for name in names):
+            continue  # the rows of a run that is finished are in the state
+        for name, row in zip(names, phase.rows, strict=True):
+            wanted = (done * row.per_step, *row.shape)
+            if found.arrays[name].shape != wanted:
+                raise CheckpointMismatch(
+                    f"{found.path}: {name} have the shape {found.arrays[name].shape}, expected {wanted}.",
+                    differing=(name,),
+                )
+        drive.kept.write(number, 0, [found.arrays[name] for name in names])
+
+
+def _made(found: Checkpoint, model: Any) -> Any:
+    """Build the inference again from its settings."""
+    from lawful import inference
+
+    recipe = found.header.get("recipe")
+    if not isinstance(recipe, dict) or recipe.get("method") not in METHODS:
+        raise LawfulError(
+            f"{found.path} does not hold the settings of its run, since one of them is a function or an object of "
+            "yours. Fix: give the plan in place of the model, as inference.resume(folder, inference.mcmc(model, ...), "
+            "*args)."
+        )
+    return getattr(inference, recipe["method"])(model, **{k: decode(v) for k, v in recipe["options"].items()})

@@ -1,0 +1,80 @@
+"""Saving: the state of a run and its rows, kept in a folder while it goes on.
+
+Law: what is kept is enough to go on with equal bits, and keeping it costs about 5 % of the time at most. Where it cannot
+be written the run goes on in memory, and says so once.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lawful.errors import CheckpointError
+
+from ..findings import Finding
+
+if TYPE_CHECKING:
+    from .driver import Drive
+
+SHARE = 20  # time between two checkpoints, in times of writing one
+
+
+class Saver:
+    """Writes checkpoints of one run.
+
+    Args:
+        folder: where.
+        header: what the run is of, and how it is made again.
+        begun: key and start of the run.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], header: Mapping[str, Any], begun: Any) -> None:
+        """Nothing is written yet."""
+        self.folder, self.header, self.begun = folder, dict(header), begun
+        self.cost = 0.0
+        self.last = -float("inf")
+        self.lost = False
+
+    def save(self, drive: Drive, final: bool) -> tuple[Finding, ...]:
+        """Write a checkpoint where it is time to; gives a remark where that fails for the first time."""
+        from . import checkpoints
+
+        start = time.monotonic()
+        if not final and start - self.last < SHARE * self.cost:
+            return ()
+        arrays, tree = checkpoints.flatten({"state": drive.state, "begun": self.begun})
+        for number, done in enumerate(drive.done):
+            for place, array in enumerate(drive.kept.rows(number, done) if number in drive.kept.arrays else ()):
+                arrays[row_name(number, place)] = array
+        told = {
+            "place": drive.course.place(drive.state),
+            "done": list(drive.done),
+            "seconds": drive.seconds,
+            "tree": tree,
+        }
+        found: tuple[Finding, ...] = ()
+        try:
+            checkpoints.save(self.folder, {**self.header, **told}, arrays)
+        except CheckpointError as error:
+            found = () if self.lost else (self._lost(error),)
+        self.last = time.monotonic()
+        self.cost = self.last - start
+        return found
+
+    def _lost(self, error: CheckpointError) -> Finding:
+        self.lost = True
+        message = f"{error} The run goes on in memory."
+        warnings.warn(message, stacklevel=2)
+        return Finding("NOT_SAVED", message)
+
+
+def row_name(phase: int, place: int) -> str:
+    """Name the array that holds rows of a phase.
+
+    >>> row_name(1, 0)
+    'rows 1 0'
+    """
+    return f"rows {phase} {place}"

@@ -1,0 +1,156 @@
+"""A run in chunks is the run as a whole, bit for bit, whatever the chunks: kernels, tuned or not, and populations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import inference, sample
+from lawful.inference import RunOptions, kernels
+
+KEY = jax.random.key(3)
+Y = jnp.array([0.3, -0.2, 1.1, 0.4])
+
+
+def model(y):
+    mu = sample("mu", dist.Normal(0.0, 2.0))
+    sd = sample("sd", dist.Gamma(2.0, 1.0))
+    lawful.deterministic("twice", 2 * mu)
+    sample("y", dist.Normal(mu, sd).expand([4]).to_event(1), obs=y)
+
+
+def finite(y):
+    def step(z, y):
+        z = sample("z", dist.Bernoulli(jnp.where(z == 1, 0.8, 0.3)))
+        sample("y", dist.Normal(1.0 * z, 1.0), obs=y)
+        return z, z
+
+    return lawful.scan(step, 0, y)[1]
+
+
+def walk(y):
+    sd = sample("sd", dist.Gamma(2.0, 2.0))
+
+    def step(x, y):
+        x = sample("x", dist.Normal(x, sd))
+        sample("y", dist.Normal(x, 0.5), obs=y)
+        return x, None
+
+    return lawful.scan(step, 0.0, y)[0]
+
+
+def assert_same(one, other):
+    """All arrays of two results are equal, bit for bit."""
+    for first, second in [
+        (one.posterior, other.posterior),
+        (one.stats, other.stats),
+        (one.warmup and one.warmup.posterior, other.warmup and other.warmup.posterior),
+        (one.warmup and one.warmup.stats, other.warmup and other.warmup.stats),
+        (one.weighted and one.weighted.values, other.weighted and other.weighted.values),
+    ]:
+        assert (first is None) == (second is None)
+        assert list(first or ()) == list(second or ())
+        for name in first or ():
+            np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+    if one.weighted is not None:
+        np.testing.assert_array_equal(one.weighted.log_weight, other.weighted.log_weight)
+        np.testing.assert_array_equal(one.log_evidence, other.log_evidence)
+    for name in {"step_size", "inverse_mass"} & {*one.run, *other.run}:
+        np.testing.assert_array_equal(one.run[name], other.run[name], err_msg=name)
+    assert [f.code for f in one.found] == [f.code for f in other.found]
+    assert (one.finished, one.interrupted) == (other.finished, other.interrupted)
+    for a, b in zip(one.state or (), other.state or (), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+CHAINS = {
+    "random walk": (model, kernels.random_walk(0.8), {}),
+    "thinned": (model, kernels.random_walk(0.8), {"thin": 3, "warmup": 4}),
+    "tuned": (model, kernels.hmc(steps=3), {"warmup": 12, "draws": 5}),
+    "tuned and thinned": (model, kernels.hmc(steps=3), {"warmup": 9, "draws": 4, "thin": 2}),
+    "gibbs": (finite, kernels.gibbs("z"), {}),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_chains_in_chunks_are_the_chains_of_one_call(name):
+    program, kernel, settings = CHAINS[name]
+    settings = {"chains": 2, "warmup": 5, "draws": 9, **settings}
+    plan = inference.mcmc(program, kernel, **settings)
+    whole = plan(KEY, Y)
+    for chunk in (16, 4, 1):
+        plan.run = RunOptions(chunk=chunk)
+        assert_same(plan(KEY, Y), whole)
+
+
+OTHERS = {
+    "single site": kernels.mh(),
+    "nuts": kernels.nuts(),
+    "mala": kernels.mala(),
+    "barker": kernels.barker(0.5),
+    "slice": kernels.slice(),
+    "independence": kernels.independence(),
+    "cycle": kernels.cycle(kernels.on("mu", kernels.random_walk(0.5)), kernels.on("sd", kernels.hmc(steps=2))),
+    "mixture": kernels.mixture(kernels.random_walk(0.5), kernels.mh()),
+    "repeat": kernels.repeat(kernels.random_walk(0.5), 2),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("thin", [1, 2])
+def test_every_kernel_gives_the_same_chains_in_chunks(name, thin):
+    settings = {"chains": 3, "warmup": 11, "draws": 8, "thin": thin}
+    plan = inference.mcmc(model, OTHERS[name], **settings)
+    whole = plan(KEY, Y)
+    for chunk in (16, 7, 1):
+        plan.run = RunOptions(chunk=chunk)
+        assert_same(plan(KEY, Y), whole)
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize("name", CHAINS)
+def test_chains_in_chunks_are_the_chains_of_one_call_as_users_compile(name):
+    program, kernel, settings = CHAINS[name]
+    settings = {"chains": 4, "warmup": 50, "draws": 101, **settings}
+    plan = inference.mcmc(program, kernel, **settings)
+    whole = plan(KEY, Y)
+    for chunk in ("auto", 13, 8):
+        plan.run = RunOptions(chunk=chunk)
+        assert_same(plan(KEY, Y), whole)
+
+
+POPULATIONS = {
+    "smc": lambda: inference.smc(walk, particles=30, runs=2),
+    "smc with moves": lambda: inference.smc(walk, particles=30, move=kernels.random_walk(0.5)),
+    "tempered smc": lambda: inference.tempered_smc(model, particles=40, runs=2),
+}
+
+
+@pytest.mark.parametrize("name", POPULATIONS)
+def test_a_population_in_chunks_is_that_of_one_call(name):
+    check_population(POPULATIONS[name](), (16, 3, 1))
+
+
+def check_population(plan, chunks):
+    whole = plan(KEY, Y)
+    for chunk in chunks:
+        getattr(plan, "inner", plan).run = RunOptions(chunk=chunk)
+        assert_same(plan(KEY, Y), whole)
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize("name", POPULATIONS)
+def test_a_population_in_chunks_is_that_of_one_call_as_users_compile(name):
+    check_population(POPULATIONS[name](), ("auto", 3, 1))
+
+
+def test_what_has_no_loop_runs_as_a_whole():
+    def coin():
+        sample("y", dist.Normal(sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=0.3)
+
+    one, other = (inference.importance(coin, particles=20, runs=2, run=run)(KEY) for run in (RunOptions(), None))
+    assert_same(one, other)
+    assert list(inference.importance(coin, particles=20).iterate(KEY)) == []
