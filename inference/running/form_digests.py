@@ -1,0 +1,213 @@
+"""Digests of a Form: for each site and factor a short code of what it draws from and of all that this is computed by.
+
+Law: equal programs have equal codes, in every process with equal versions of Python and the libraries. A code reads
+the sites before it by their names alone, so a change shows at the site that was changed and not at those after it.
+Operations are told by what they are made of: primitive, parameters and numbers; code and closure of a function.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import re
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.addresses import Address, show_address
+from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
+from lawful.lowering import Equation, traced_parts
+
+__all__ = ["content", "digests_of", "short"]
+
+PLACE = re.compile(r" at 0x[0-9a-fA-F]+")  # where an object lies in memory, which says nothing of it
+LONGEST = 200  # characters of an object that stay themselves
+
+
+def digests_of(form: Form) -> dict[str, str]:
+    """Give the code of each site, factor, named value, loop and branch of a form, by name.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def model(scale):
+    ...     x = lawful.sample("x", dist.Normal(0.0, scale))
+    ...     lawful.sample("y", dist.Normal(x, 1.0), obs=0.5)
+    >>> sorted(digests_of(lawful.trace(model, 2.0)))
+    ['return', 'x', 'y']
+    """
+    walk = _Walk()
+    outputs = walk.form(form, [short("input", i, _type(v)) for i, v in enumerate(form.inputs)], ())
+    return walk.found | {"return": short(*outputs)}
+
+
+def short(*parts: Any) -> str:
+    """Give a code of 16 digits for texts.
+
+    >>> short("a", 1) == short("a", 1) != short("a", 2)
+    True
+    """
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def content(value: Any) -> str:
+    """Write what an object is made of, the same in every process: arrays by their bytes, functions by their code.
+
+    >>> content({"b": 1, "a": np.float32(0.5)})
+    "{'b': 1, 'a': float32() 0000003f}"
+    """
+    return _Contents()(value)
+
+
+class _Contents:
+    """Writes objects, each once; one that is met again inside itself is only named."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, tuple[Any, str]] = {}  # by identity; the object is kept, so that its id stays its own
+
+    def __call__(self, value: Any) -> str:
+        if value is None or isinstance(value, str | bool | int | float | complex | bytes):
+            return repr(value)
+        if id(value) not in self.known:
+            self.known[id(value)] = value, f"again {type(value).__qualname__}"
+            text = self._written(value)
+            self.known[id(value)] = value, text if len(text) <= LONGEST else short(text)
+        return self.known[id(value)][1]
+
+    def _written(self, value: Any) -> str:
+        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            return f"key {jax.random.key_impl(value)} {self(jax.random.key_data(value))}"
+        if isinstance(value, np.ndarray | np.generic | jax.Array) and not isinstance(value, jax.core.Tracer):
+            array = np.asarray(value)
+            held = repr(array.tolist()).encode() if array.dtype == object else array.tobytes()
+            code = held.hex() if len(held) <= 32 else hashlib.sha256(held).hexdigest()
+            return f"{array.dtype.name}{array.shape} {code}"
+        if isinstance(value, tuple | list):
+            return f"{type(value).__name__}({', '.join(map(self, value))})"
+        if isinstance(value, set | frozenset):
+            return f"set({', '.join(sorted(map(self, value)))})"
+        if isinstance(value, Mapping):
+            return "{" + ", ".join(f"{self(key)}: {self(held)}" for key, held in value.items()) + "}"
+        if isinstance(value, Form):
+            return f"Form {digests_of(value)}"
+        if isinstance(value, Var):
+            return _type(value)
+        if isinstance(value, Equation):
+            return f"{value.primitive.name}{self(value.params)}{self(value.literals)}"
+        if isinstance(value, functools.partial):
+            return f"partial({self(value.func)}, {self(value.args)}, {self(value.keywords)})"
+        if isinstance(value, types.MethodType):
+            return f"{self(value.__self__)}.{value.__func__.__qualname__}"
+        if isinstance(value, types.FunctionType):
+            return self._function(value)
+        if isinstance(value, type):
+            return f"{value.__module__}.{value.__qualname__}"
+        parts = traced_parts(value)
+        if parts is not None:
+            return f"traced {self(parts)}"
+        if dataclasses.is_dataclass(value):
+            fields = {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
+            return f"{type(value).__qualname__}{self(fields)}"
+        if type(value).__repr__ is object.__repr__ and hasattr(value, "__dict__"):
+            return f"{type(value).__qualname__}{self(vars(value))}"
+        return PLACE.sub("", repr(value))
+
+    def _function(self, function: types.FunctionType) -> str:
+        closed = list(map(self, _held(function)))
+        rest = self(function.__defaults__), self(function.__kwdefaults__)
+        return f"{function.__module__}.{function.__qualname__}({self._code(function.__code__)}, {closed}, {rest})"
+
+    def _code(self, code: types.CodeType) -> str:
+        constants = [self._code(c) if isinstance(c, types.CodeType) else self(c) for c in code.co_consts]
+        return short(code.co_code, code.co_names, code.co_varnames, constants)
+
+
+def _held(function: types.FunctionType) -> list[Any]:
+    """List what a function closes over, as far as it has a value."""
+    held = []
+    for cell in function.__closure__ or ():
+        try:
+            held.append(cell.cell_contents)
+        except ValueError:
+            held.append(None)
+    return held
+
+
+class _Walk:
+    """One walk over a form, and the codes found."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, str] = {}
+        self.blocks = 0
+        self.content = _Contents()
+
+    def form(self, form: Form, inputs: Sequence[str], loops: tuple[str, ...]) -> list[str]:
+        """Walk the nodes, given the codes of the inputs; return those of the outputs."""
+        known: dict[Var, str] = dict(zip(form.inputs, inputs, strict=True))
+        known |= {v: short("constant", self.content(array)) for v, array in form.constants}
+        for node in form.nodes:
+            self.node(node, known, loops)
+        return [known[v] for v in form.outputs]
+
+    def node(self, node: Any, known: dict[Var, str], loops: tuple[str, ...]) -> None:
+        read, plates = [known[v] for v in node.ins], self.content(node.plates)
+        if isinstance(node, Det):
+            code = short(self.content(node.function), read, plates)
+            known |= {v: short(code, i, _type(v)) for i, v in enumerate(node.outs)}
+            if node.address is not None:
+                name = self.tell(_at(node.address, loops), code)
+                known |= {v: short("value", name, i) for i, v in enumerate(node.outs)}
+        elif isinstance(node, Site):
+            frames = [(f.name, f.size, f.dim) for f in node.frames]
+            law = short(self.content(node.law), read, node.observed is None, plates, frames, _type(node.out))
+            name = self.tell(_at(node.address, loops), law)
+            known[node.out] = short("site", name) if node.observed is None else known[node.observed]
+        elif isinstance(node, Factor):
+            self.tell(f"factor {_at(node.address, loops)}", short(read, node.role, plates))
+        elif isinstance(node, Loop):
+            self.loop(node, known, loops)
+        elif isinstance(node, Branch):
+            self.branch(node, known, loops)
+
+    def loop(self, node: Loop, known: dict[Var, str], loops: tuple[str, ...]) -> None:
+        name = self.tell(self.block("loop"), short(
+            node.length, node.reverse, [known[v] for v in (*node.init, *node.xs)], self.content(node.plates),
+            [(show_address(a), list(map(show_address, steps))) for a, steps in node.addresses or ()],
+        ))  # fmt: skip
+        carried = [short("carry", name, i) for i in range(len(node.init))]
+        steps = [short("step", known[v]) for v in node.xs]
+        inside = [*(known[v] for v in node.constants), *carried, *steps]
+        outputs = self.form(node.body, inside, (*loops, name))
+        self.tell(f"{name} carries", short(*outputs[: len(carried)]))
+        known |= {v: short("last", name, i) for i, v in enumerate(node.carry_out)}
+        known |= {v: short("stacked", name, out) for v, out in zip(node.ys, outputs[len(carried) :], strict=True)}
+
+    def branch(self, node: Branch, known: dict[Var, str], loops: tuple[str, ...]) -> None:
+        name = self.tell(self.block("branch"), short(known[node.index], node.label, self.content(node.plates)))
+        operands = [known[v] for v in node.operands]
+        outputs = [self.form(arm, operands, (*loops, f"{name} arm {i}")) for i, arm in enumerate(node.forms)]
+        known |= {v: short(name, i, [arm[i] for arm in outputs]) for i, v in enumerate(node.outs)}
+
+    def block(self, kind: str) -> str:
+        self.blocks += 1
+        return f"{kind} {self.blocks}"
+
+    def tell(self, name: str, code: str) -> str:
+        """Keep a code; a name that is there already, as it may be in two arms, gets a number."""
+        own, number = name, 1
+        while own in self.found:
+            number += 1
+            own = f"{name} ({number})"
+        self.found[own] = code
+        return own
+
+
+def _at(address: Address, loops: tuple[str, ...]) -> str:
+    return show_address(address) + (f" in {', '.join(loops)}" if loops else "")
+
+
+def _type(value: Var) -> str:
+    return f"{value.dtype}{value.shape}"

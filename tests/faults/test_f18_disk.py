@@ -1,0 +1,146 @@
+"""Row 18: a disk that is full or a folder that cannot be written leaves the last good checkpoint as it was."""
+
+import errno
+import os
+import resource
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from lawful.errors import CheckpointError
+from lawful.inference.running import checkpoints
+from lawful.inference.running.checkpoints import generations, load, save
+
+ARRAYS = {"x": np.arange(1 << 14, dtype=np.float64)}  # 128 KiB
+
+
+@contextmanager
+def files_of_at_most(size):
+    """A limit of the system for the length of any file, as a quota is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def without_rights():
+    """Be nobody, since root may write anywhere."""
+    own = os.geteuid()
+    if own == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(own)
+
+
+def still_there(folder, step):
+    found = load(folder)
+    return found.header == {"step": step} and found.skipped == () and found.arrays.keys() == ARRAYS.keys()
+
+
+@pytest.mark.parametrize("size", [0, 100, 5_000, 100_000])
+def test_f18_a_quota_hit_in_the_middle_of_a_write_keeps_the_last_checkpoint(size, tmp_path):
+    save(tmp_path, {"step": 1}, ARRAYS)
+    with files_of_at_most(size), pytest.raises(CheckpointError, match="could not be written") as caught:
+        save(tmp_path, {"step": 2}, ARRAYS)
+    assert isinstance(caught.value.__cause__, OSError)
+    assert caught.value.path == str(tmp_path)
+    assert still_there(tmp_path, 1)
+    assert len(list(tmp_path.iterdir())) == 1  # nothing half written is left
+    save(tmp_path, {"step": 3}, ARRAYS)  # the disk has room again
+    assert still_there(tmp_path, 3)
+
+
+def test_f18_a_folder_that_cannot_be_written_is_told(tmp_path):
+    save(tmp_path, {"step": 1}, ARRAYS)
+    tmp_path.chmod(0o555)
+    try:
+        with without_rights(), pytest.raises(CheckpointError, match="could not be written"):
+            save(tmp_path, {"step": 2}, ARRAYS)
+    finally:
+        tmp_path.chmod(0o755)
+    assert still_there(tmp_path, 1)
+
+
+def test_f18_a_file_in_the_place_of_the_folder_is_told(tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(CheckpointError, match="could not be written"):
+        save(tmp_path / "run", {}, ARRAYS)
+
+
+def test_f18_a_folder_that_was_removed_is_made_again(tmp_path):
+    folder = tmp_path / "run"
+    save(folder, {"step": 1}, ARRAYS)
+    for path in generations(folder):
+        path.unlink()
+    folder.rmdir()
+    save(folder, {"step": 2}, ARRAYS)
+    assert still_there(folder, 2)
+
+
+class Full:
+    """A file on a disk that is full after some calls."""
+
+    def __init__(self, file, calls):
+        self.file, self.calls = file, calls
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def write(self, data):
+        self.calls -= 1
+        if self.calls < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.file.write(data)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+
+def test_f18_a_disk_that_is_full_at_any_write_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    save(tmp_path, {"step": 1}, ARRAYS)
+    failed = 0
+    for calls in range(1000):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints, "open", lambda path, mode, n=calls: Full(open(path, mode), n), raising=False)
+            try:
+                save(tmp_path, {"step": 2}, ARRAYS)
+            except CheckpointError as error:
+                failed += 1
+                assert error.__cause__.errno == errno.ENOSPC
+            else:
+                break
+        assert still_there(tmp_path, 1)
+    assert failed > 10
+    assert load(tmp_path).header == {"step": 2}
+
+
+class Killed(BaseException):
+    """The process ends here: nothing after it runs."""
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace", "unlink"])
+def test_f18_a_crash_at_any_call_of_the_system_leaves_a_whole_generation(call, tmp_path, monkeypatch):
+    save(tmp_path, {"step": 0}, ARRAYS)
+    save(tmp_path, {"step": 1}, ARRAYS)
+
+    def killed(*args, **options):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        where = {"write": (checkpoints, "write"), "fsync": (os, "fsync"), "replace": (os, "replace"),
+                 "unlink": (checkpoints.Path, "unlink")}  # fmt: skip
+        patch.setattr(*where[call], killed)
+        save(tmp_path, {"step": 2}, ARRAYS)
+    assert load(tmp_path).header == {"step": 2 if call == "unlink" else 1}
+    assert load(tmp_path).skipped == ()
+    save(tmp_path, {"step": 3}, ARRAYS)  # and the next run goes on from there
+    assert len(list(tmp_path.iterdir())) == 2

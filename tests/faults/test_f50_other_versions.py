@@ -1,0 +1,88 @@
+"""Row 50: another version of JAX or another bit stream breaks no test; a checkpoint of another version is flagged."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful.errors import CheckpointMismatch
+from lawful.inference.running.checkpoints import load, save
+from lawful.inference.running.fingerprints import check, fingerprints
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def model(y):
+    x = lawful.sample("x", dist.Normal(0.0, 1.0))
+    lawful.sample("y", dist.Gamma(2.0, 1.0 + x**2).expand([2]).to_event(1), obs=y)
+    lawful.factor("f", -(x**4))
+
+
+def described():
+    return fingerprints(lawful.trace(model, np.ones(2)), (np.ones(2),), {"draws": 3})
+
+
+@pytest.mark.parametrize("name", ["jax", "jaxlib", "numpyro", "lawful", "python"])
+def test_f50_a_checkpoint_of_another_version_is_taken_up_with_a_flag(name, tmp_path):
+    told = described()
+    new = told["versions"][name]
+    save(tmp_path, {"fingerprints": told | {"versions": told["versions"] | {name: "0.0.1"}}}, {})
+    assert check(load(tmp_path).header, told) == (f"{name}: 0.0.1 where it was stored, {new} now",)
+
+
+def test_f50_another_device_and_precision_are_flagged(tmp_path):
+    told = described()
+    save(tmp_path, {"fingerprints": told | {"device": "abacus", "x64": False}}, {})
+    assert check(load(tmp_path).header, told) == (
+        f"device: abacus where it was stored, {told['device']} now",
+        "x64: False where it was stored, True now",
+    )
+
+
+def test_f50_what_a_version_writes_of_operations_is_compared_with_the_same_version_alone(tmp_path):
+    told = described()
+    other = told["model"] | {"sites": {name: "0" * 16 for name in told["model"]["sites"]}}
+    old = told | {"model": other, "versions": told["versions"] | {"jax": "0.9.0"}}
+    assert len(check(old, told)) == 1
+    with pytest.raises(CheckpointMismatch, match="other operations"):
+        check(told | {"model": other}, told)
+    text = told["model"] | {"text": told["model"]["text"].replace("Normal(0, 1)", "Normal(0, 3)")}
+    with pytest.raises(CheckpointMismatch, match="site x"):
+        check(old | {"model": text}, told)
+
+
+def test_f50_fingerprints_are_the_same_in_every_process():
+    program = (
+        "import json; import jax; jax.config.update('jax_enable_x64', True)\n"
+        "from tests.faults.test_f50_other_versions import described; print(json.dumps(described()))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True,
+        env={"PYTHONHASHSEED": "7", "PATH": "/usr/bin:/bin", "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert json.loads(run.stdout.splitlines()[-1]) == json.loads(json.dumps(described()))
+
+
+def golden(tree):
+    """Lists of four and more numbers with twelve and more digits each: as draws look that were copied from a run."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.List | ast.Tuple):
+            numbers = [part.value for part in node.elts if isinstance(part, ast.Constant)]
+            if sum(isinstance(x, float) and len(repr(x).replace(".", "").lstrip("-0")) >= 12 for x in numbers) >= 4:
+                yield node.lineno
+
+
+def test_f50_tests_hold_no_draws_that_were_copied_from_a_run():
+    assert list(golden(ast.parse("x = [0.123456789012, 1.23456789012, 0.0123456789012, 3.23456789012]"))) == [1]
+    found = {
+        f"{file.relative_to(ROOT)}:{line}"
+        for file in sorted((ROOT / "tests").rglob("*.py"))
+        for line in golden(ast.parse(file.read_text()))
+    }
+    assert found == set()
