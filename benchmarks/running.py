@@ -28,14 +28,17 @@ CHAINS, DIMENSION, DRAWS, ROUNDS = 64, 10, 20_000, 7
 
 
 def model():
+    """Ten independent normals."""
     lawful.sample("x", dist.Normal(jnp.zeros(DIMENSION), 1.0).to_event(1))
 
 
-def plan(chains: int, draws: int, run: RunOptions | None) -> inference.mcmc:
+def plan(chains: int, draws: int, run: RunOptions | None):
+    """Build the chains."""
     return inference.mcmc(model, kernels.random_walk(0.5), chains=chains, warmup=0, draws=draws, run=run)
 
 
 def overhead() -> None:
+    """Compare CPU seconds of a call in chunks with those of one compiled call."""
     ends: list[float] = []
     run = RunOptions()
     plans = {"whole": plan(CHAINS, DRAWS, None), "chunked": plan(CHAINS, DRAWS, run)}
@@ -73,12 +76,15 @@ def peak(draws: int) -> None:
 
 
 def memory() -> None:
+    """Compare the peak memory of 10^6 draws with that of 10^5."""
     for draws in (10**5, 10**6):
         found = subprocess.run(
             [sys.executable, os.path.abspath(__file__), "peak", str(draws)], capture_output=True, text=True, check=True
         )
         size = 4 * draws * DIMENSION * 4 / 2**20
-        print(f"{draws} draws of 4 chains ({size:.0f} MiB of draws): peak {float(found.stdout):.0f} MiB above the start")
+        print(
+            f"{draws} draws of 4 chains ({size:.0f} MiB of draws): peak {float(found.stdout):.0f} MiB above the start"
+        )
 
 
 if __name__ == "__main__":

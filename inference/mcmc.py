@@ -458,6 +458,7 @@ def mcmc(
         }  # fmt: skip
         return EnumeratedPlan(model, enumerate, partial(mcmc, kernel=kernel, **given))
     if checked_mode(mode) == "eager":
-        refuse("mcmc", {"kernel": (kernel, (kernel if kernel == mh() else mh(),)), "on_fault": (on_fault, ("raise",)), "run": (run, (None,))})
+        refuse("mcmc", {"kernel": (kernel, (kernel if kernel == mh() else mh(),)), "on_fault": (on_fault, ("raise",))})
+        refuse("mcmc", {"run": (run, (None,))})
         return EagerChainPlan(model, settings, init)
     return ChainPlan(model, kernel, settings, init, run)

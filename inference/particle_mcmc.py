@@ -95,7 +95,9 @@ def pmmh(
             raise LawfulError("pmmh: a correlation needs parameters. Fix: name a proposal and its sites.")
         model = Nest(model, kernel.sites, replace(kernel.estimate, when=None), "pmmh", normals=True)
         kernel = refresh(kernel.proposal, kernel.sites, correlation=correlation)
-    return mcmc(model, kernel, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault, run=run)
+    return mcmc(
+        model, kernel, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault, run=run
+    )
 
 
 def particle_gibbs(
@@ -141,4 +143,6 @@ def particle_gibbs(
         raise LawfulError("particle_gibbs: expected the name of a site or more, got none.")
     path = on(states, conditional_smc(particles, ancestors=ancestors))
     both = path if kernel is None else cycle(path, as_kernel(kernel))
-    return mcmc(model, both, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault, run=run)
+    return mcmc(
+        model, both, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault, run=run
+    )

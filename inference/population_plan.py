@@ -53,7 +53,7 @@ class _Built:
     stats: tuple[tuple[int, str], ...]
     choices: tuple[Choice, ...]
     form: Form
-    steps: dict[int | None, Portions] = field(default_factory=dict)  # compiled for portions, by the most steps of a call
+    steps: dict[int | None, Portions] = field(default_factory=dict)  # compiled, by the most steps of a call
 
 
 class PopulationPlan:

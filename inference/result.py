@@ -255,8 +255,8 @@ class Result:
             raise LawfulError(f"extend: draws: expected an integer of 1 or more, got {draws!r}.")
         if self.more is None:
             raise LawfulError(
-                "extend: this result cannot go on: only chains that were run in chunks keep what that needs, and a file "
-                "does not hold it. Fix: inference.mcmc(..., run=inference.RunOptions()), or inference.resume for a run "
+                "extend: this result cannot go on: only chains that were run in chunks keep what that needs, and a "
+                "file does not hold it. Fix: inference.mcmc(..., run=inference.RunOptions()), or inference.resume for a run "
                 "with a checkpoint."
             )
         return self.more(int(draws))

@@ -231,15 +231,14 @@ class Portions:
         part, capacity = self.parts[number], self.capacity(number)
         reads = set(part.loop.ins)
         values = [x for v, x in zip(part.live, pause.values, strict=True) if v in reads]
-        program = self._program(("steps", number), lambda: functools.partial(self._steps, part, capacity), donate=6)
+        program = self._program(("steps", number), lambda: functools.partial(self._steps, part, capacity), donate=4)
         at = np.int32(pause.step), np.int32(count)
-        (carry, inner), held, rows = program(pause.key, values, *at, pause.carry, pause.inner, pause.held)
+        (carry, inner), held, rows = program(pause.key, values, at, (pause.carry, pause.inner), pause.held)
         step = np.int64(int(pause.step) + count)
         return pause._replace(step=step, carry=carry, inner=inner, held=held), [first(x, count) for x in rows]
 
-    def _steps(
-        self, part: Part, capacity: int, key: Any, values: Any, start: Any, count: Any, carry: Any, inner: Any, held: Any
-    ) -> Any:
+    def _steps(self, part: Part, capacity: int, key: Any, values: Any, at: Any, state: Any, held: Any) -> Any:
+        (start, count), pair = at, state
         loop = part.loop
         reads = set(loop.ins)
         known = dict(zip([v for v in part.live if v in reads], values, strict=True)) | self._constants()
@@ -263,7 +262,7 @@ class Portions:
             held = [_written(x, ys[j], t) for x, j in zip(held, part.held, strict=True)]
             return (pair, held), [ys[j] for j in part.kept]
 
-        (pair, held), kept = in_portion(step, ((carry, inner), held), count, capacity)
+        (pair, held), kept = in_portion(step, (pair, held), count, capacity)
         return _typed(pair), held, kept
 
     def _constants(self) -> dict[Var, jax.Array]:
@@ -289,7 +288,7 @@ class Program:
         if jax.config.jax_disable_jit:
             return self.function(*operands)
         leaves, tree = jax.tree.flatten(operands)
-        kind = (tree, *((x.shape, x.dtype, getattr(x, "weak_type", False), getattr(x, "sharding", None)) for x in leaves))
+        kind = tree, *((x.shape, x.dtype, getattr(x, "weak_type", False), getattr(x, "sharding", None)) for x in leaves)
         if kind not in self.ready:
             start = time.perf_counter()
             self.ready[kind] = self.function.lower(*operands).compile()
@@ -331,7 +330,6 @@ def first(stack: Any, count: int) -> np.ndarray:
 
 def _parts(form: Form, cut: Callable[[Loop], bool]) -> tuple[list[Part], tuple[Node, ...]]:
     """Cut a form at its loops; also the nodes after the last of them."""
-
     places = [i for i, node in enumerate(form.nodes) if isinstance(node, Loop) and cut(node)]
     constants = {v for v, _ in form.constants}
     shown: set[Var] = set()  # stacked values that are on the host, since only outputs show them
@@ -371,9 +369,8 @@ def _row_shapes(loop: Loop, values: dict[Var, jax.Array], key: jax.Array) -> lis
     own = root_keys((loop,), key)
     keys = {address: row[0] for address, row in own.items()} if loop.unrolled else own
     take = loop_step(loop, [values[v] for v in loop.constants])
-    shapes: list[Any] = jax.eval_shape(
-        lambda: take(loop_start(loop, values), [jnp.zeros(x.shape[1:], x.dtype) for x in _scanned(loop, values)], keys)[1]
-    )
+    one = [jnp.zeros(x.shape[1:], x.dtype) for x in _scanned(loop, values)]
+    shapes: list[Any] = jax.eval_shape(lambda: take(loop_start(loop, values), one, keys)[1])
     return shapes
 
 

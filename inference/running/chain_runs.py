@@ -64,8 +64,8 @@ def extend_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Driv
     warm, done = drive.done
     if warm < drive.phases[0].total:
         raise LawfulError(
-            f"extend: the run was ended after {warm} of {drive.phases[0].total} steps of its warm-up, so it has no draw "
-            "to add to. Fix: inference.resume where there is a checkpoint, or a new run."
+            f"extend: the run was ended after {warm} of {drive.phases[0].total} steps of its warm-up, so it has no "
+            "draw to add to. Fix: inference.resume where there is a checkpoint, or a new run."
         )
     longer = ChainPlan(plan.prepare.model, plan.kernel, {**plan.settings, "draws": done + draws}, plan.init, plan.run)
     ready = longer.prepare(prepared.args)
@@ -108,7 +108,8 @@ def chain_result(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive
         assert drive.failed is not None
         raise drive.failed
     early, late = drive.rows(0), drive.rows(1)
-    numbers = [np.concatenate(pair) if len(pair[0]) else pair[1] for pair in zip(early[size:], late[size:], strict=True)]
+    pairs = zip(early[size:], late[size:], strict=True)
+    numbers = [np.concatenate(pair) if len(pair[0]) else pair[1] for pair in pairs]
     warm, draws = drive.done
     last, tuned = _end(prepared, drive)
     out = Drawn(early[:size], late[:size], numbers, warm, last, tuned)

@@ -40,7 +40,9 @@ def run_population(plan: PopulationPlan, prepared: Prepared, key: jax.Array, opt
     return population_result(plan, prepared, drive)
 
 
-def iterate_population(plan: PopulationPlan, prepared: Prepared, key: jax.Array, options: RunOptions) -> Iterator[Chunk]:
+def iterate_population(
+    plan: PopulationPlan, prepared: Prepared, key: jax.Array, options: RunOptions
+) -> Iterator[Chunk]:
     """Run a population chunk by chunk."""
     drive = population_drive(plan, prepared, key, options)
     if drive is not None:

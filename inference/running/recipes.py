@@ -63,7 +63,9 @@ def decode(stored: Any) -> Any:
         raise UnsafeCheckpoint(f"the settings of the run hold something unknown: {str(stored)[:80]}.")
     kind = _known(stored["made"])
     if kind is None:
-        raise UnsafeCheckpoint(f"the settings of the run name {stored['made']!r}, which is no part of lawful.inference.")
+        raise UnsafeCheckpoint(
+            f"the settings of the run name {stored['made']!r}, which is no part of lawful.inference."
+        )
     return kind(**{str(name): decode(item) for name, item in stored["fields"].items()})
 
 

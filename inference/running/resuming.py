@@ -1,7 +1,7 @@
 """Resuming: a run goes on from its last checkpoint, in another process.
 
-Law: the result is that of the run that was never stopped, bit for bit with the same versions on the same kind of device.
-The program comes from the caller; the checkpoint is compared with it, and holds nothing that is run.
+Law: the result is that of the run that was never stopped, bit for bit with the same versions on the same kind of
+device. The program comes from the caller; the checkpoint is compared with it, and holds nothing that is run.
 """
 
 from __future__ import annotations
@@ -93,10 +93,11 @@ def checked(found: Checkpoint, header: Mapping[str, Any]) -> tuple[Finding, ...]
     from .fingerprints import check
 
     flags = check(found.header, header["fingerprints"])
-    remarks = [
-        Finding("RESUMED_ELSEWHERE", f"{flag}: draws are equal in law to those of one run, not in bits.") for flag in flags
-    ]
-    return (*remarks, *(Finding("OLDER_CHECKPOINT", f"a newer checkpoint was passed over: {why}") for why in found.skipped))
+    elsewhere = (
+        Finding("RESUMED_ELSEWHERE", f"{flag}: draws equal those of one run in law, not in bits.") for flag in flags
+    )
+    older = (Finding("OLDER_CHECKPOINT", f"a newer checkpoint was passed over: {why}") for why in found.skipped)
+    return (*elsewhere, *older)
 
 
 def begun_of(found: Checkpoint, expected: Any) -> Any:

@@ -1,7 +1,7 @@
 """Saving: the state of a run and its rows, kept in a folder while it goes on.
 
-Law: what is kept is enough to go on with equal bits, and keeping it costs about 5 % of the time at most. Where it cannot
-be written the run goes on in memory, and says so once.
+Law: what is kept is enough to go on with equal bits, and keeping it costs about 5 % of the time at most. Where it
+cannot be written the run goes on in memory, and says so once.
 """
 
 from __future__ import annotations

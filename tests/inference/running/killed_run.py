@@ -40,7 +40,7 @@ def walk(y):
 
 
 PLANS = {
-    "mcmc": (model, lambda run: inference.mcmc(model, kernels.hmc(steps=3), chains=2, warmup=60, draws=60, run=run)),
+    "mcmc": (model, lambda run: inference.mcmc(model, kernels.hmc(n_steps=3), chains=2, warmup=60, draws=60, run=run)),
     "smc": (walk, lambda run: inference.smc(walk, particles=100, runs=2, run=run)),
     "tempered": (model, lambda run: inference.tempered_smc(model, particles=100, runs=2, run=run)),
 }

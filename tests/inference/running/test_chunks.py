@@ -68,9 +68,9 @@ def assert_same(one, other):
 CHAINS = {
     "random walk": (model, kernels.random_walk(0.8), {}),
     "thinned": (model, kernels.random_walk(0.8), {"thin": 3, "warmup": 4}),
-    "tuned": (model, kernels.hmc(steps=3), {"warmup": 12, "draws": 5}),
-    "tuned and thinned": (model, kernels.hmc(steps=3), {"warmup": 9, "draws": 4, "thin": 2}),
-    "gibbs": (finite, kernels.gibbs("z"), {}),
+    "tuned": (model, kernels.hmc(n_steps=3), {"warmup": 12, "draws": 5}),
+    "tuned and thinned": (model, kernels.hmc(n_steps=3), {"warmup": 9, "draws": 4, "thin": 2}),
+    "gibbs": (finite, kernels.gibbs(), {}),
 }
 
 
@@ -89,11 +89,11 @@ OTHERS = {
     "single site": kernels.mh(),
     "nuts": kernels.nuts(),
     "mala": kernels.mala(),
-    "barker": kernels.barker(0.5),
+    "barker": kernels.barker(kernels.random_walk(0.5)),
     "slice": kernels.slice(),
     "independence": kernels.independence(),
-    "cycle": kernels.cycle(kernels.on("mu", kernels.random_walk(0.5)), kernels.on("sd", kernels.hmc(steps=2))),
-    "mixture": kernels.mixture(kernels.random_walk(0.5), kernels.mh()),
+    "cycle": kernels.cycle(kernels.on("mu", kernels.random_walk(0.5)), kernels.on("sd", kernels.hmc(n_steps=2))),
+    "mixture": kernels.mixture([1, 1], kernels.random_walk(0.5), kernels.mh()),
     "repeat": kernels.repeat(kernels.random_walk(0.5), 2),
 }
 

@@ -91,9 +91,8 @@ def test_iterate_gives_the_stages_of_every_run_of_a_population():
     assert {c.phase for c in chunks} >= {"run 1 of 3", "run 3 of 3"}
     stages = [c for c in chunks if c.phase == "run 2 of 3"]
     result = FILTER(KEY, Y)
-    np.testing.assert_array_equal(
-        np.concatenate([c.info["log_evidence_increment"] for c in stages]), result.stats["log_evidence_increment"][1, 1:]
-    )
+    increments = np.concatenate([c.info["log_evidence_increment"] for c in stages])
+    np.testing.assert_array_equal(increments, result.stats["log_evidence_increment"][1, -len(increments) :])
     assert stages[-1].info["log_evidence"] == pytest.approx(result.log_evidence[1], abs=1e-12)
 
 
@@ -188,7 +187,7 @@ def test_outside_the_main_thread_signals_are_left_alone(whole):
 
 @pytest.mark.parametrize(
     ("kernel", "settings"),
-    [(kernels.random_walk(0.8), {}), (kernels.hmc(steps=2), {"thin": 2})],
+    [(kernels.random_walk(0.8), {}), (kernels.hmc(n_steps=2), {"thin": 2})],
     ids=["random walk", "tuned, thinned"],
 )
 def test_an_extended_run_is_the_longer_run(kernel, settings):

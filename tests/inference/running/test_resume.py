@@ -53,10 +53,13 @@ def assert_same(one, other):
 
 
 PLANS = {
-    "chains": (model, lambda run: inference.mcmc(model, kernels.random_walk(0.8), chains=2, warmup=4, draws=6, run=run)),
+    "chains": (
+        model,
+        lambda run: inference.mcmc(model, kernels.random_walk(0.8), chains=2, warmup=4, draws=6, run=run),
+    ),
     "tuned, thinned": (
         model,
-        lambda run: inference.mcmc(model, kernels.hmc(steps=2), chains=2, warmup=5, draws=4, thin=2, run=run),
+        lambda run: inference.mcmc(model, kernels.hmc(n_steps=2), chains=2, warmup=5, draws=4, thin=2, run=run),
     ),
     "filter": (walk, lambda run: inference.smc(walk, particles=20, runs=2, run=run)),
     "tempered": (model, lambda run: inference.tempered_smc(model, particles=20, run=run)),
@@ -137,7 +140,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_draw(tmp_path, monkeypatch
 def test_recipes_hold_the_librarys_own_settings_alone():
     for value in [
         None, 3, 0.1, "x", (1, [2.5, None]), {"a": (1,)}, kernels.random_walk(0.5), kernels.hmc(0.1, 3).move,
-        kernels.cycle(kernels.on("mu", kernels.random_walk(0.5)), kernels.gibbs("z")),
+        kernels.cycle(kernels.on("mu", kernels.random_walk(0.5)), kernels.gibbs()),
     ]:  # fmt: skip
         assert decode(encode(value)) == value
     for bad in ({"made": "os:system", "fields": {}}, {"made": "lawful.inference.mcmc:jax", "fields": {}}, {"x": 1}):
