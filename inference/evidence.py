@@ -22,7 +22,7 @@ def pooled_evidence(log_evidence: ArrayLike | Sequence[float]) -> tuple[float, f
     Args:
         log_evidence: (R,) natural log of each run's evidence; -inf for a run that died.
 
-    Returns: (log Zbar, se). The error is NaN for one run, and where every run died.
+    Returns: (log Zbar, se). The error is NaN for one run, and where every run died; both are where there is no run.
 
     >>> pooled, error = pooled_evidence([math.log(1.0), math.log(3.0)])
     >>> round(math.exp(pooled), 12), error
@@ -31,7 +31,7 @@ def pooled_evidence(log_evidence: ArrayLike | Sequence[float]) -> tuple[float, f
     (-2.0, nan)
     """
     log_z = np.asarray(log_evidence, dtype=np.float64)
-    largest = float(log_z.max())
+    largest = float(log_z.max()) if log_z.size else math.nan
     if not math.isfinite(largest):
         return largest, math.nan
     z = np.exp(log_z - largest)

@@ -362,7 +362,7 @@ class Result:
         if self.log_evidence is not None:
             pooled, error = pooled_evidence(self.log_evidence)
             lines.append(f"  log evidence  {pooled:.3f} +- {error:.3f} over {len(np.asarray(self.log_evidence))} runs")
-        if self._weighted is not None:
+        if self._weighted is not None and len(self.runs):
             ess = kish_ess(self._weighted.log_weight)
             lines.append(
                 f"  Kish ESS      {ess.min():.0f} to {ess.max():.0f} of {np.shape(self._weighted.log_weight)[1]}"

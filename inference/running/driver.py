@@ -91,6 +91,7 @@ class Drive:
     interrupted: bool = False
     failed: BaseException | None = None
     found: tuple[Finding, ...] = ()
+    _beta: tuple[int, float | None] = (0, None)
     _counts: dict[str, int] = field(default_factory=lambda: {"divergences": 0, "n_nonfinite": 0})
 
     def __post_init__(self) -> None:
@@ -228,6 +229,9 @@ class Drive:
         rates = rates[~np.isnan(rates)]
         temperatures = np.asarray(told.get("temperature", ()), float)
         temperatures = temperatures[~np.isnan(temperatures)]
+        if temperatures.size:  # stages after the end of a path have none
+            self._beta = portion.phase.run, float(temperatures[-1])
+        run, beta = self._beta
         stage = told.get("stage")
         drawn, number = self.drawn, portion.number
 
@@ -242,7 +246,7 @@ class Drive:
             self.compile_seconds,
             acceptance_rate=float(np.mean(rates)) if rates.size else math.nan,
             stage=None if stage is None else int(stage),
-            beta=float(temperatures[-1]) if temperatures.size else None,
+            beta=beta if run == portion.phase.run else None,
             log_evidence=told.get("log_evidence"),
             drawn=draws,
             **self._counts,

@@ -47,9 +47,9 @@ def whole():
     return run(PLAN)
 
 
-def run(plan, **options):
+def run(plan, chunk=4, **options):
     """Run a plan with other options; its compiled programs are kept."""
-    plan.run = RunOptions(chunk=4, **options)
+    plan.run = RunOptions(chunk=chunk, **options)
     return plan(KEY, Y)
 
 
@@ -162,12 +162,13 @@ def test_draws_of_the_warm_up_are_never_draws_of_the_posterior(whole):
 
 def test_an_interrupt_leaves_the_finished_runs_of_a_population():
     whole = run(FILTER)
-    result = run(FILTER, callbacks=[at("run 2 of 3", 2, interrupt)])
+    result = run(FILTER, chunk=1, callbacks=[at("run 2 of 3", 1, interrupt)])
     assert result.interrupted and not result.ok
     np.testing.assert_array_equal(result.log_evidence, whole.log_evidence[:1])
     np.testing.assert_array_equal(result.posterior["x"], whole.posterior["x"][:1])
-    nothing = run(FILTER, callbacks=[at("run 1 of 3", 2, interrupt)])
+    nothing = run(FILTER, chunk=1, callbacks=[at("run 1 of 3", 1, interrupt)])
     assert nothing.posterior["x"].shape[0] == 0 and not nothing.ok and "INTERRUPTED" in repr(nothing)
+    assert math.isnan(nothing.log_evidence_pooled)
 
 
 def test_the_second_interrupt_raises_at_once():
