@@ -256,8 +256,8 @@ class Result:
         if self.more is None:
             raise LawfulError(
                 "extend: this result cannot go on: only chains that were run in chunks keep what that needs, and a "
-                "file does not hold it. Fix: inference.mcmc(..., run=inference.RunOptions()), or inference.resume for a run "
-                "with a checkpoint."
+                "file does not hold it. Fix: inference.mcmc(..., run=inference.RunOptions()), or inference.resume for "
+                "a run with a checkpoint."
             )
         return self.more(int(draws))
 

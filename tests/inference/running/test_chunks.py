@@ -124,7 +124,7 @@ def test_chains_in_chunks_are_the_chains_of_one_call_as_users_compile(name):
 
 POPULATIONS = {
     "smc": lambda: inference.smc(walk, particles=30, runs=2),
-    "smc with moves": lambda: inference.smc(walk, particles=30, move=kernels.random_walk(0.5)),
+    "smc with moves": lambda: inference.smc(walk, particles=30, move=kernels.mh()),
     "tempered smc": lambda: inference.tempered_smc(model, particles=40, runs=2),
 }
 
