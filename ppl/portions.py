@@ -23,7 +23,7 @@ from .form import Form, Loop, Node, Var
 from .rolling import rolled
 from .site_keys import Keys, step_keys
 
-ROOM = 1 << 25  # bytes of rows that one call of the compiled steps may leave
+ROOM = 1 << 23  # bytes of rows that one call of the compiled steps may leave; a call begins by setting them to zero
 LONGEST = 1 << 14  # steps of one call
 
 
@@ -76,7 +76,7 @@ class Portions:
     Args:
         form: the form.
         cut: which loops are cut, others run as a whole; by default those of two steps or more that carry or weigh.
-        longest: most steps of one call of a compiled loop; by default as many as leave 32 MiB of rows.
+        longest: most steps of one call of a compiled loop; by default as many as leave 8 MiB of rows.
 
     >>> import jax, jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> def walk(y):
@@ -108,7 +108,7 @@ class Portions:
     @property
     def compile_seconds(self) -> float:
         """Seconds spent on compiling so far."""
-        return sum(program.seconds for program in self.programs.values())
+        return sum((program.seconds for program in self.programs.values()), start=0.0)
 
     def total(self, part: int) -> int:
         """Number of steps of a loop."""
@@ -315,7 +315,7 @@ def steps_of_call(row: int, length: int, longest: int | None = None) -> int:
     """Choose how many steps one call of a compiled loop may take, from the bytes of a row and the number of steps.
 
     >>> steps_of_call(8000, 10**6), steps_of_call(8, 10**6), steps_of_call(8000, 100), steps_of_call(10**9, 100)
-    (4096, 16384, 128, 1)
+    (1024, 16384, 128, 1)
     """
     fits = max(1, min(LONGEST, ROOM // max(row, 1)))
     fits = min(1 << (fits.bit_length() - 1), 1 << max(length - 1, 0).bit_length())

@@ -44,7 +44,7 @@ class ChainSteps:
     @property
     def compile_seconds(self) -> float:
         """Seconds spent on compiling so far."""
-        return sum(program.seconds for program in self.programs.values())
+        return sum((program.seconds for program in self.programs.values()), start=0.0)
 
     def take(self, key: Any, inputs: Any, step: int, values: Any, draws: int, thin: int) -> tuple[Any, list[Any]]:
         """Take the steps of some draws; gives the new values, and states and numbers as stacks on the host."""
