@@ -15,6 +15,7 @@ from .form import Form
 from .incomplete import missing
 from .language import deterministic, factor, mask, plate, program, sample, scale, scope
 from .memoise import mem
+from .numpyro_models import from_numpyro
 from .stored import open_run
 from .tracing import trace
 
@@ -32,6 +33,7 @@ __all__ = [
     "deterministic",
     "errors",
     "factor",
+    "from_numpyro",
     "handlers",
     "mask",
     "mem",

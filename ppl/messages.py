@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpyro
+
 from .addresses import Address
 
 __all__ = [
@@ -161,6 +163,7 @@ class Surroundings:
 _stack: ContextVar[tuple[Handler, ...]] = ContextVar("lawful_handlers", default=())
 _surroundings: ContextVar[Surroundings] = ContextVar("lawful_surroundings", default=Surroundings())
 _PACKAGE = str(Path(__file__).parent) + os.sep
+_NUMPYRO = str(Path(numpyro.__file__).parent) + os.sep
 _WRAPPERS = ("contextlib.py", "jaxtyping", "beartype")  # a file, or the folder of one
 
 
@@ -246,7 +249,7 @@ def send(message: Message) -> None:
 
 
 def caller() -> Source:
-    """Find the innermost frame outside this package and the wrappers of its functions: the user's line."""
+    """Find the innermost frame outside this package, NumPyro and the wrappers of its functions: the user's line."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _is_ours(frame.f_code.co_filename):
         frame = frame.f_back
@@ -274,4 +277,6 @@ def first_line(places: Iterable[tuple[str, int]]) -> Source:
 
 @functools.lru_cache(maxsize=1024)
 def _is_ours(file: str) -> bool:
-    return file.startswith((_PACKAGE, "<@beartype")) or any(part in _WRAPPERS for part in file.split(os.sep)[-2:])
+    return file.startswith((_PACKAGE, _NUMPYRO, "<@beartype")) or any(
+        part in _WRAPPERS for part in file.split(os.sep)[-2:]
+    )

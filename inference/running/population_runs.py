@@ -13,7 +13,7 @@ import jax
 
 from lawful.portions import Portions
 
-from ..plan import Prepared, timed
+from ..plan import Prepared, timed, times
 from ..result import Result
 from .chain_runs import failure
 from .driver import Chunk, Drive
@@ -35,7 +35,7 @@ def run_population(plan: PopulationPlan, prepared: Prepared, key: jax.Array, opt
     drive = population_drive(plan, prepared, key, options)
     if drive is None:
         out, seconds = timed(prepared.built.run, key, prepared.inputs)
-        return plan._collect(prepared, out, {"seconds": seconds})
+        return plan._collect(prepared, out, times(seconds))
     drive.run()
     return population_result(plan, prepared, drive)
 

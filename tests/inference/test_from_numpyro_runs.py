@@ -1,0 +1,106 @@
+"""Models of NumPyro under our inferences, without an edit: particles, chains, exact sums, against exact answers."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from arviz_stats.base import array_stats
+
+import lawful
+from lawful import from_numpyro, inference
+from lawful.inference import kernels
+from tests.ppl.numpyro_models import CASES
+
+pytestmark = pytest.mark.tier3
+KEY = jax.random.key(11)
+ORDINARY = {"queue", "canal", "lamp"}
+NAMES = [pytest.param(n, marks=[] if n in ORDINARY else [pytest.mark.slow, pytest.mark.optimised]) for n in CASES]
+
+
+def program_of(name):
+    return from_numpyro(CASES[name].model, params=CASES[name].params, subsample=CASES[name].subsample)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_runs_under_particles_and_under_chains(name):
+    program, args = program_of(name), CASES[name].args
+    smc = inference.smc(program, particles=100, runs=2)(KEY, *args)
+    mh = inference.mcmc(program, kernels.single_site(), chains=2, warmup=10, draws=20)(KEY, *args)
+    assert np.isfinite(smc.log_evidence_pooled)
+    sites = {c.name for c in lawful.record.choices_of(lawful.trace(program, *args))}
+    assert sites <= set(smc.posterior) and sites <= set(mh.posterior)
+    for draws in (*smc.posterior.values(), *mh.posterior.values()):
+        assert np.all(np.isfinite(draws))
+
+
+def close(draws, truth):
+    """Within 5.7 Monte Carlo standard errors: a false alarm in 1e-8 runs."""
+    error = float(array_stats.mcse(np.asarray(draws), chain_axis=0, draw_axis=1, method="mean"))
+    assert 0 < error < 0.15 * np.std(draws)
+    assert abs(np.mean(draws) - truth) < 5.7 * error
+
+
+MEANS = {
+    "queue": ("rate", (3.0 + 3) / (2.0 + 1.5)),
+    "parcels": ("rate", (2.0 + 2 * 3) / (1.0 + 2 * 3.1)),  # three of six: each counts twice
+    "ballots": ("share", 10.0 / 22.0),  # Beta(1 + 3/2 + 7/2 + 4, 1 + 7/2 + 5/2 + 5)
+    "diary": ("calm", (-0.3 / 0.49) / (1.0 + 3 / 0.49)),
+    "oven": ("warm", (0.5 / np.exp(-0.4) + 1.5) / (1.0 / np.exp(-0.4) + 1.0)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+@pytest.mark.parametrize("name", MEANS)
+def test_chains_have_the_conjugate_mean(name):
+    site, truth = MEANS[name]
+    result = inference.mcmc(program_of(name), kernels.random_walk(0.8), chains=4, warmup=500, draws=4000)
+    close(result(KEY, *CASES[name].args).posterior[site], truth)
+
+
+def test_particles_have_the_conjugate_evidence_and_mean():
+    result = inference.smc(program_of("queue"), particles=20_000, runs=8)(KEY, *CASES["queue"].args)
+    a, b = 6.0, 3.5
+    truth = jax.scipy.special.gammaln(a) - jax.scipy.special.gammaln(3.0) + 3 * jnp.log(2.0) - a * jnp.log(b)
+    # eight runs: the error is itself known to a quarter, so 8 of its units for a false alarm below 1e-4
+    assert abs(float(result.log_evidence_pooled) - float(truth)) < 8 * float(result.log_evidence_error)
+    assert float(result.log_evidence_error) < 0.02
+    assert np.mean(result.posterior["rate"]) == pytest.approx(a / b, abs=0.02)  # standard error 0.0017
+
+
+def sums(name):
+    """Log evidence of a finite model, by hand."""
+    (data,) = CASES[name].args
+    if name == "dice":
+        pairs = np.add.outer(np.arange(6), np.arange(6)).ravel()
+        return float(jax.scipy.special.logsumexp(dist.Normal(pairs + 2.0, 1.0).log_prob(data)) - np.log(36))
+    step, seen = np.array([[0.8, 0.2], [0.3, 0.7]]), np.array([0.1, 0.9])
+    total = 0.0
+    for path in itertools.product((0, 1), repeat=len(data)):
+        steps = [step[a, b] for a, b in itertools.pairwise((0, *path))]
+        total += np.prod(steps) * np.prod([seen[s] if y else 1 - seen[s] for s, y in zip(path, data, strict=True)])
+    return float(np.log(total))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].finite])
+def test_finite_models_are_summed_exactly_and_by_belief_propagation(name):
+    program, args = program_of(name), CASES[name].args
+    exact, graph = inference.enumerate(program)(*args), inference.bp(program)(*args)
+    assert float(exact.log_evidence) == pytest.approx(sums(name), rel=1e-12)
+    assert graph.converged and float(graph.log_evidence) == pytest.approx(sums(name), rel=1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+def test_finite_sites_are_summed_beside_chains():
+    """The share of bees with their kinds summed, against a grid."""
+    (size,) = CASES["bees"].args
+    result = inference.mcmc(program_of("bees"), kernels.random_walk(0.8), chains=4, warmup=300, draws=3000,
+                            enumerate=["kind"])(KEY, size)  # fmt: skip
+    p = (np.arange(2000) + 0.5) / 2000
+    parts = np.exp(np.asarray(dist.Normal(jnp.array([1.0, 2.0]), 0.5).log_prob(size[:, None])))
+    weight = p * (1 - p) * np.prod(p[:, None] * parts[:, 0] + (1 - p[:, None]) * parts[:, 1], axis=1)
+    close(result.posterior["share"][..., 0], float(np.sum(p * weight) / np.sum(weight)))

@@ -1,0 +1,141 @@
+"""Densities for samplers from elsewhere: the same function, the same gradient, and their draws have our posterior."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from arviz_stats.base import array_stats
+
+import lawful
+from lawful import inference, plate, sample, scan
+from lawful.errors import LawfulError
+from lawful.inference import kernels
+
+KEY = jax.random.key(5)
+Y = np.array([1.3, 0.2, 2.1, 0.9])
+
+
+def model(y):
+    """A location and a scale with a conjugate prior: the location is Student t after the data."""
+    precision = sample("precision", dist.Gamma(3.0, 2.0))
+    with plate("row", 4):
+        sample("y", dist.Normal(0.5, precision**-0.5), obs=y)
+    rest = sample("rest", dist.Dirichlet(jnp.array([2.0, 1.0, 1.0])))
+    sample("count", dist.Multinomial(5, rest), obs=jnp.array([3, 1, 1]))
+
+
+def exact():
+    """Gamma(3 + 4 / 2, 2 + sum (y - 0.5)^2 / 2) and Dirichlet(5, 2, 2)."""
+    return 5.0 / (2.0 + np.sum((Y - 0.5) ** 2) / 2.0), np.array([5.0, 2.0, 2.0]) / 9.0
+
+
+def agrees(precision, rest):
+    """Means within 5.7 Monte Carlo standard errors of the exact ones: a false alarm in 1e-8 runs."""
+    for draws, truth in ((precision, exact()[0]), (rest[..., 0], exact()[1][0]), (rest[..., 1], exact()[1][1])):
+        error = float(array_stats.mcse(np.asarray(draws), chain_axis=0, draw_axis=1, method="mean"))
+        assert 0 < error < 0.1 * np.std(draws)
+        assert abs(np.mean(draws) - truth) < 5.7 * error
+
+
+def test_axes_have_numbers_and_two_lengths_of_one_name_are_refused():
+    assert {k: v.tolist() for k, v in lawful.density(model, Y).coords.items()} == {"rest_dim_0": [0, 1, 2]}
+
+    def steps(length):
+        scan(lambda x, _: (sample("x", dist.Normal(x, 1.0)), None), 0.0, None, length=3)
+        with lawful.scope("other"):
+            scan(lambda x, _: (sample("x", dist.Normal(x, 1.0)), None), 0.0, None, length=length)
+
+    assert lawful.density(steps, 3).coords["time"].tolist() == [0, 1, 2]
+    with pytest.raises(LawfulError, match="axis 'time' has length 3 at site 'x' and 2 at site 'other.x'"):
+        _ = lawful.density(steps, 2).coords
+
+
+def test_discrete_sites_are_summed_out_by_the_way_that_the_error_offers():
+    def mixture(y):
+        mu = sample("mu", dist.Normal(0.0, 1.0))
+        with plate("row", 4):
+            z = sample("z", dist.Bernoulli(0.5))
+            sample("y", dist.Normal(mu * z, 1.0), obs=y)
+
+    with pytest.raises(LawfulError, match=r"discrete sites 'z'.*inference\.enumerate_sites"):
+        lawful.density(mixture, Y)
+    summed = inference.enumerate_sites()(lawful.trace(mixture, Y))
+    d = lawful.density(summed, Y)
+    parts = [dist.Normal(m, 1.0).log_prob(Y) - jnp.log(2.0) for m in (0.0, 0.7)]
+    expected = dist.Normal(0.0, 1.0).log_prob(0.7) + jnp.logaddexp(*parts).sum()
+    assert float(d.logp({"mu": 0.7})) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_blackjax_gets_the_density_and_a_start():
+    d = lawful.density(model, Y)
+    logdensity, position = d.to_blackjax(KEY)
+    u = jax.tree.map(lambda x: x + 0.1, position)
+    value, gradient = jax.value_and_grad(logdensity)(u)
+    assert float(value) == pytest.approx(float(d.logp(u)), rel=1e-14)
+    for name, array in position.items():
+        for i in np.ndindex(array.shape):
+            ends = [logdensity({**u, name: u[name].at[i].add(h)}) for h in (1e-5, -1e-5)]
+            assert float((ends[0] - ends[1]) / 2e-5) == pytest.approx(float(gradient[name][i]), rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+def test_blackjax_and_our_chains_have_the_exact_means():
+    blackjax = pytest.importorskip("blackjax")
+    d = lawful.density(model, Y)
+
+    def chain(key, start):
+        warm = blackjax.window_adaptation(blackjax.nuts, d.logp)
+        (state, tuned), _ = warm.run(jax.random.fold_in(key, 0), start, num_steps=500)
+        step = blackjax.nuts(d.logp, **tuned).step
+        keys = jax.random.split(jax.random.fold_in(key, 1), 1000)
+        return jax.lax.scan(lambda s, k: (step(k, s)[0], s.position), state, keys)[1]
+
+    starts = [d.to_blackjax(jax.random.fold_in(KEY, i))[1] for i in range(4)]
+    starts = jax.tree.map(lambda *rows: jnp.stack(rows), *starts)
+    draws = jax.vmap(jax.vmap(d.constrain))(jax.jit(jax.vmap(chain))(jax.random.split(KEY, 4), starts))
+    agrees(draws["precision"], draws["rest"])
+    ours = inference.mcmc(model, kernels.nuts(), chains=4, warmup=500, draws=1000)(3, Y)
+    agrees(ours.posterior["precision"], ours.posterior["rest"])
+
+
+def test_nutpie_gets_the_density_its_gradient_and_a_start():
+    """Through the functions that nutpie calls; what it makes of them is tested where it runs."""
+    pytest.importorskip("nutpie")
+    d = lawful.density(model, Y)
+    theirs = d.to_nutpie()
+    start = theirs._make_initial_points(2**63 + 5)
+    value, gradient = theirs._make_logp_func()(start)
+    assert theirs.n_dim == 3 and isinstance(value, float) and gradient.dtype == np.float64
+    assert value == pytest.approx(float(d.logp_vector(jnp.asarray(start))), rel=1e-14)
+    for i in range(3):
+        ends = [float(d.logp_vector(jnp.asarray(start).at[i].add(h))) for h in (1e-5, -1e-5)]
+        assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(gradient[i], rel=1e-6, abs=1e-8)
+    values = theirs._make_expand_func(0, 1, 0)(start)
+    assert {name: value.shape for name, value in values.items()} == theirs.shapes == d.shapes
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+def test_nutpie_has_the_exact_means():
+    nutpie = pytest.importorskip("nutpie")
+    tree = nutpie.sample(
+        lawful.density(model, Y).to_nutpie(), draws=1000, tune=500, chains=4, cores=2, seed=1, progress_bar=False
+    )
+    assert tree.posterior["rest"].dims == ("chain", "draw", "rest_dim_0")
+    agrees(tree.posterior["precision"].values, tree.posterior["rest"].values)
+
+
+def test_nutpie_without_float64_is_refused(single_precision):
+    pytest.importorskip("nutpie")
+    with pytest.raises(LawfulError, match="jax_enable_x64"):
+        lawful.density(model, Y).to_nutpie()
+
+
+def test_nutpie_that_is_not_installed_names_the_extra(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "nutpie.compiled_pyfunc", None)
+    with pytest.raises(LawfulError, match=r"pip install 'lawful\[nutpie\]'"):
+        lawful.density(model, Y).to_nutpie()
