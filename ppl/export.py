@@ -29,6 +29,7 @@ from .form import Branch, Det, Form, Loop, Site, Var
 from .interpose import Answer, Interposed, interpose
 from .observed import checked_data
 from .record import Choice, choices_of, dims_of
+from .samplers import blackjax_of, coordinates_of_axes, nutpie_of
 from .scoring import log_density
 from .stacks import Cut, Window, Windows
 from .supports import free_shape, from_support, is_discrete, jacobian_to_support, to_support
@@ -105,6 +106,14 @@ class Density:
         """Names of the axes of each site's value."""
         return dims_of(self.choices)
 
+    @property
+    def coords(self) -> dict[str, np.ndarray]:
+        """The numbers 0, 1, ... of the elements of each axis, by the name of the axis.
+
+        Raises: LawfulError where one name has two lengths.
+        """
+        return coordinates_of_axes(self)
+
     def log_density(self, choices: Mapping[Any, Any]) -> jax.Array:
         """Score values in their own space, without Jacobian; see `Form.log_density`."""
         return log_density(self.form, choices, *self.args)
@@ -145,6 +154,37 @@ class Density:
             if bool(jnp.isfinite(value) & jnp.isfinite(gradient).all()):
                 return unravel(flat)
         raise self._no_start(unravel(flat))
+
+    def to_blackjax(self, key: jax.Array) -> tuple[Callable[[Position], jax.Array], dict[str, jax.Array]]:
+        """Give what the samplers of BlackJAX start from.
+
+        Args:
+            key: a key for the start.
+
+        Returns: `logp`, and a position of finite log density and gradient; `constrain` maps positions that are drawn
+        to values of the sites.
+
+        Raises: NoFiniteStartError as `initial`.
+
+        >>> import jax, numpyro.distributions as dist, lawful
+        >>> d = density(lambda: lawful.sample("x", dist.Gamma(2.0, 1.0)))
+        >>> logdensity, position = d.to_blackjax(jax.random.key(0))
+        >>> bool(jax.numpy.isfinite(logdensity(position)))
+        True
+        """
+        return blackjax_of(self, key)
+
+    def to_nutpie(self) -> Any:
+        """Make a model for `nutpie.sample`, whose result is a DataTree of the values of the sites.
+
+        Raises: LawfulError where nutpie is not installed (the extra `nutpie`), or floats have 32 bits.
+
+        >>> import numpyro.distributions as dist, lawful
+        >>> d = density(lambda: lawful.sample("x", dist.Gamma(2.0, 1.0)))
+        >>> d.to_nutpie().n_dim  # doctest: +SKIP
+        1
+        """
+        return nutpie_of(self)
 
     @cached_property
     def _free_shapes(self) -> dict[str, tuple[int, ...]]:

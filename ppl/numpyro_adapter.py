@@ -51,9 +51,9 @@ class Adapter(Messenger):
         super().__init__()
         self.params, self.subsample, self.edits = params, subsample, edits or {}
         self.seen: set[str] = set() if outer is None else outer.seen  # parameters and plates
+        self.running: str = ""
         self.numbers: Iterator[int] = itertools.count()  # of keys and of loops and choices, in the order of the program
         self.place = "" if outer is None else f"{outer.running}_"  # tells the keys of a loop from those around it
-        self.running = ""
         self.sites: dict[str, dict[str, Any]] = {}  # what ran, for the handlers around the loop or arm
         self.half: Statement | None = None  # the observed half of a site with obs_mask, until the other half is said
         self.whole: dict[str, Any] = {}  # values of the sites that were made of two halves

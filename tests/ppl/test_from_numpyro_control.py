@@ -15,6 +15,8 @@ from lawful import from_numpyro, inference
 from lawful.errors import ImproperPriorError, IndexRangeError, LawfulError, ObservationError, UnsupportedProgramError
 from tests.ppl.numpyro_models import forecast
 
+# NumPyro's handlers use some keys twice, where what is drawn is thrown away.
+pytestmark = pytest.mark.reuses_keys
 XS = jnp.array([0.3, -0.4, 1.1])
 
 
