@@ -300,13 +300,13 @@ class _Reader:
         if member.file_size != len(start) + entry.nbytes:
             self._refuse(f"array '{entry.name}' takes {member.file_size} bytes, and its header declares "
                          f"{len(start) + entry.nbytes}", array=entry.name)  # fmt: skip
+        stream: Any
         with archive.open(member) as stream:
-            begun = stream.read(len(start))
-            if begun != start:
-                what = "a pickled object" if b"|O" in begun else "another array than the header declares"
-                self._refuse(f"the member of array '{entry.name}' begins like {what}", array=entry.name)
             try:
-                count = 0
+                begun, count = stream.read(len(start)), 0
+                if begun != start:
+                    what = "a pickled object" if b"|O" in begun else "another array than the header declares"
+                    self._refuse(f"the member of array '{entry.name}' begins like {what}", array=entry.name)
                 while count < len(data) and (n := stream.readinto(data[count : count + BLOCK])):
                     count += n
             except zipfile.BadZipFile:

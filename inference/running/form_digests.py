@@ -21,7 +21,10 @@ import numpy as np
 
 from lawful.addresses import Address, show_address
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
+from lawful.lanes import LanesLaw
+from lawful.laws import DistributionLaw
 from lawful.lowering import Equation, traced_parts
+from lawful.weighting import WeightedLaw
 
 __all__ = ["content", "digests_of", "short"]
 
@@ -108,6 +111,8 @@ class _Contents:
         parts = traced_parts(value)
         if parts is not None:
             return f"traced {self(parts)}"
+        if type(value).__module__.startswith("numpyro."):
+            return f"{type(value).__qualname__}{self(dict(sorted(vars(value).items())))}"
         if dataclasses.is_dataclass(value):
             fields = {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
             return f"{type(value).__qualname__}{self(fields)}"
@@ -162,7 +167,9 @@ class _Walk:
                 known |= {v: short("value", name, i) for i, v in enumerate(node.outs)}
         elif isinstance(node, Site):
             frames = [(f.name, f.size, f.dim) for f in node.frames]
-            law = short(self.content(node.law), read, node.observed is None, plates, frames, _type(node.out))
+            observed = None if node.observed is None else known[node.observed]
+            parameters = [known[v] for v in node.parameters]
+            law = short(self.law(node.law, parameters), observed, plates, frames, _type(node.out))
             name = self.tell(_at(node.address, loops), law)
             known[node.out] = short("site", name) if node.observed is None else known[node.observed]
         elif isinstance(node, Factor):
@@ -171,6 +178,19 @@ class _Walk:
             self.loop(node, known, loops)
         elif isinstance(node, Branch):
             self.branch(node, known, loops)
+
+    def law(self, law: Any, parameters: Sequence[str]) -> str:
+        """Write a law with the codes of its parameters; numpyro keeps these in no fixed order, so they go by name."""
+        if isinstance(law, DistributionLaw):
+            kind = law.shape, law.batch_shape, str(law.dtype), law.label, law.support_table
+            return f"{self.content(law.distribution(*parameters))} {self.content(kind)}"
+        if isinstance(law, LanesLaw):
+            laned = sorted(zip(parameters, law.laned, strict=True))
+            return f"lanes {law.lanes} {laned} {self.law(law.base, parameters)}"
+        if isinstance(law, WeightedLaw):
+            mask, scale, own = law.split(tuple(parameters))
+            return f"weighted by {mask} {scale} {self.law(law.base, own)}"
+        return f"{self.content(law)} {list(parameters)}"
 
     def loop(self, node: Loop, known: dict[Var, str], loops: tuple[str, ...]) -> None:
         name = self.tell(self.block("loop"), short(

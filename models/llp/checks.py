@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -169,4 +170,5 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "count_weight": (_number, "a number from 0"),
     "max_iter": (lambda v: v is None or is_whole(v, 1), "None, or a whole number from 1"),
+    "checkpoint": (lambda v: v is None or isinstance(v, (str, PathLike)), "None, or the path of a folder"),
 }

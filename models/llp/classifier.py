@@ -22,6 +22,7 @@ from .covariates import scaling_of
 from .feature_bags import warned
 from .fitting import learned
 from .inputs import bags_of_labels, counted_bags, probabilities, reweighed
+from .journal import journal_of
 from .learners import learner_of
 from .likelihood import count_log_likelihood
 from .neighbourhood import Neighbourhood
@@ -42,6 +43,8 @@ except ImportError as error:
     ) from error
 
 __all__ = ["LabelProportionClassifier"]
+
+OUTSIDE = ("checkpoint", "verbose")  # settings that change nothing of a fit
 
 
 class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
@@ -69,6 +72,9 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         verbose: 1 prints a line for each round.
         method: "recommended", "published" for the method of the paper, or its `Published(...)`, which says what differs
             from the paper; settings of the recommended method are then not read.
+        checkpoint: a folder for the state of the fit, from which the same fit goes on after a stop, bit by bit. It is a
+            setting, as what is cached where is to scikit-learn's pipelines; a folder is for one fit of one data set, so
+            in a search or a validation leave it None.
 
     Attributes:
         classes_: labels (K,).
@@ -96,7 +102,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         self, base: Any = "process", coupling: Any = "auto", n_neighbors: Any = 5, metric: Any = "cosine",
         count_noise: Any = None, rounds: Any = "auto", cross_fit: Any = "auto", count_weight: Any = 1.0,
         random_state: Any = None, max_iter: Any = None, verbose: Any = 0, method: Any = "recommended",
-        graph: Any = "covariates",
+        graph: Any = "covariates", checkpoint: Any = None,
     ) -> None:  # fmt: skip
         self.base = base
         self.coupling = coupling
@@ -111,6 +117,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
         self.method = method
         self.graph = graph
+        self.checkpoint = checkpoint
 
     def fit(self, X: Any, y: Any, bags: Any = None) -> LabelProportionClassifier:
         """Fit to the counts of labels within bags.
@@ -121,7 +128,8 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
             bags: number or name of the bag of each row (n,), -1 for none; a sparse membership (n_b, n); None where each
                 row is a bag of its own.
 
-        Raises: ValueError as scikit-learn's classifiers do; ObservationError for bags that do not fit.
+        Raises: ValueError as scikit-learn's classifiers do; ObservationError for bags that do not fit;
+            CheckpointMismatch where the folder `checkpoint` is of another fit, with what differs.
         """
         X, y = validate_data(self, X, y)
         check_settings(self.get_params(deep=False))
@@ -259,13 +267,15 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
             method = replace(method, validation=(rows, coded(labels, self.classes_)))
         settings = (learner, method, self._neighbourhood(), rounds)
         tell = print if self.verbose else None
-        found = learned(self.scaling_(X), bags, *settings, seed=self._seed(), tell=tell)
+        own = {name: value for name, value in self.get_params(deep=False).items() if name not in OUTSIDE}
+        with journal_of(self.checkpoint, X, bags, own, self._seed()) as journal:
+            found = learned(self.scaling_(X), bags, *settings, seed=journal.seed, tell=tell)
         self.learner_, self.posterior_, self.labelling_ = found.fitted, found.posterior, found.labelling
         self.n_iter_ = int(found.fitted.details.get("iterations", 1))
         self.rounds_, self.best_round_ = found.rounds, found.best
         usual = {name: each.default for name, each in signature(type(self)).parameters.items()}
         ignored = unread(self.get_params(deep=False), usual, bags, learner)
-        self.notes_ = made + ignored + found.notes + missed(found.labelling, bags)
+        self.notes_ = made + ignored + found.notes + missed(found.labelling, bags) + tuple(journal.notes)
         self.graph_, self.coupling_ = found.near.graph, found.near.coupling
         self.identifiability_, self.residual_correlation_ = found.near.told, found.near.beyond
         return self

@@ -29,6 +29,7 @@ from .bag_process import BagProcess
 from .bags import Bags
 from .baselines.interface import Fitted
 from .feature_maps import FeatureMap
+from .journal import step_of
 from .likelihood import CountScore, count_score
 from .members import Members, few_bags, members_of, parts
 
@@ -120,8 +121,11 @@ def _fitted(side: Any, share: float, X: np.ndarray, bags: Bags, rate: float) -> 
     def height(told: CountScore, weights: np.ndarray) -> float:
         return float(np.sum(told.log_likelihood)) - 0.5 * float(prior @ (weights - ahead) ** 2)
 
+    climb = step_of("mode", (side, share, X, bags, rate))
+    first, z, weights = climb.taken_up((0, np.asarray(z), weights))
     told = count_score(z, bags)
-    for number in range(STEPS):
+    for number in range(first, STEPS):
+        climb.keep((number, z, weights))
         p = expit(z)
         slope, hessian = -prior * (weights - ahead), np.diag(prior)
         for few, members in features():

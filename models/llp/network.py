@@ -19,8 +19,9 @@ from lawful.errors import ObservationError
 
 from .bags import Bags
 from .blocks import blocks_of
+from .journal import step_of
 from .losses import Loss
-from .network_program import Parameters, Plan, fitted_history, forward
+from .network_program import Parameters, Plan, advanced, begun, forward
 
 __all__ = ["Network", "Recipe", "fit_network"]
 
@@ -147,8 +148,12 @@ def fit_network(
     arrays = tuple(jax.tree.map(jnp.asarray, block) for block in blocks)
     weights = tuple(jnp.asarray(used[block.numbers]) for block in blocks)
     numbers = [jnp.float32(value) for value in (rate, recipe.learning_rate, recipe.last_rate, recipe.weight_decay)]
-    (history, heads), losses = fitted_history(
-        jax.random.key(seed), jnp.asarray(X), jnp.asarray(told), arrays, weights, *numbers, loss=loss, plan=plan
-    )
-    history, heads = jax.tree.map(np.asarray, (history, heads))
-    return Network(history, np.asarray(losses), heads)
+    key = jax.random.key(seed)
+    inputs = key, jnp.asarray(X), jnp.asarray(told), arrays, weights, *numbers
+    step = step_of("net", (inputs, loss, plan))
+    training = step.taken_up(begun(key, numbers[0], columns=X.shape[1], plan=plan))
+    for until in step.portions(int(training.done), plan.epochs):
+        training = advanced(training, jnp.int32(until), *inputs, loss=loss, plan=plan)
+        step.keep(training)
+    history, heads = jax.tree.map(np.asarray, training.history)
+    return Network(history, np.asarray(training.losses), heads)

@@ -1,7 +1,8 @@
-"""The compiled program of the fit of a net: all epochs, from a key and arrays of bags to the parameters after each.
+"""The compiled program of the fit of a net: epochs, from a key and arrays of bags to the parameters after each.
 
 Law: an epoch visits every bag once, in an order of its own; a bag that is not used weighs nothing. Numbers are
-arguments, so one program serves all rows, bags and rates of its shapes.
+arguments, so one program serves all rows, bags and rates of its shapes, and any number of epochs at a time: a fit in
+portions is the fit at once, bit by bit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from lawful.errors import LawfulError
 from .blocks import Block
 from .losses import Batch, Loss
 
-__all__ = ["Parameters", "Plan", "fitted_history", "forward"]
+__all__ = ["Parameters", "Plan", "Training", "advanced", "begun", "forward"]
 
 Parameters = Any  # a tuple of (weights, biases), one pair a layer
 
@@ -34,8 +35,47 @@ class Plan(NamedTuple):
     bag_head: int = 0
 
 
+class Training(NamedTuple):
+    """A fit after some epochs.
+
+    Attributes:
+        parameters: of the layers and of the head for bags.
+        optimiser: its state.
+        history: the parameters after each epoch, on a leading axis of all epochs.
+        losses: the mean loss of each (epochs,).
+        done: number of epochs that were run.
+    """
+
+    parameters: Parameters
+    optimiser: Any
+    history: Parameters
+    losses: Float[Array, " epochs"]
+    done: Int[Array, ""]
+
+
+@partial(jax.jit, static_argnames=("columns", "plan"))
+def begun(key: jax.Array, rate: Float[Array, ""], *, columns: int, plan: Plan) -> Training:
+    """Start a fit.
+
+    Args:
+        key: as for `advanced`.
+        rate: base rate.
+        columns: of the rows.
+        plan: what is compiled in.
+    """
+    start, _ = jax.random.split(key)
+    head = (plan.hidden[-1], plan.bag_head, 1) if plan.bag_head else ()
+    layers = _initial(start, (columns, *plan.hidden, 1), rate)
+    parameters = layers, _initial(jax.random.fold_in(start, len(layers)), head, rate)
+    history = jax.tree.map(lambda leaf: jnp.zeros((plan.epochs, *leaf.shape), leaf.dtype), parameters)
+    state = _optimiser(1.0, 1.0, 0.0, 1).init(parameters)  # zeros, whatever the rates
+    return Training(parameters, state, history, jnp.zeros(plan.epochs, jnp.float32), jnp.int32(0))
+
+
 @partial(jax.jit, static_argnames=("loss", "plan"))
-def fitted_history(
+def advanced(
+    training: Training,
+    until: Int[Array, ""],
     key: jax.Array,
     X: Float[Array, "n d"],
     told: Float[Array, "n t"],
@@ -48,10 +88,12 @@ def fitted_history(
     *,
     loss: Loss,
     plan: Plan,
-) -> tuple[Parameters, Float[Array, " epochs"]]:
-    """Run all epochs.
+) -> Training:
+    """Run the epochs up to a number; how they are cut into calls changes nothing, as all are runs of one program.
 
     Args:
+        training: the fit so far.
+        until: number of epochs that are then done.
         key: of the weights and of the order of bags.
         X: rows.
         told: numbers of the rows that the loss may read.
@@ -63,18 +105,11 @@ def fitted_history(
         weight_decay: of AdamW.
         loss: from a batch to terms.
         plan: what is compiled in.
-
-    Returns: parameters of the layers and of the head for bags after each epoch, and the mean loss of each.
     """
-    optax = _optax()
-    start, order = jax.random.split(key)
-    head = (plan.hidden[-1], plan.bag_head, 1) if plan.bag_head else ()
-    layers = _initial(start, (X.shape[1], *plan.hidden, 1), rate)
-    parameters = layers, _initial(jax.random.fold_in(start, len(layers)), head, rate)
+    _, order = jax.random.split(key)
+    keys = jax.random.split(order, plan.epochs)
     batches = [-(-len(block.members) // k) for block, k in zip(blocks, plan.together, strict=True)]
-    steps = plan.epochs * sum(batches)
-    schedule = optax.cosine_decay_schedule(1.0, steps, last_rate)
-    optimiser = optax.adamw(lambda step: learning_rate * schedule(step), weight_decay=weight_decay)
+    optimiser = _optimiser(learning_rate, weight_decay, last_rate, plan.epochs * sum(batches))
 
     def branch(which: int) -> Callable[..., Any]:
         def value(parameters: Parameters, chosen: jax.Array) -> jax.Array:
@@ -93,13 +128,23 @@ def fitted_history(
             branches[0](parameters, chosen) if len(blocks) == 1 else jax.lax.switch(which, branches, parameters, chosen)
         )
         updates, state = optimiser.update(slope, state, parameters)
-        return (optax.apply_updates(parameters, updates), state), value
+        return (_optax().apply_updates(parameters, updates), state), value
 
-    def epoch(carry: Any, key: jax.Array) -> Any:
-        carry, values = jax.lax.scan(step, carry, _shuffled(key, blocks, plan.together, batches))
-        return carry, (carry[0], jnp.mean(values))
+    def epoch(at: jax.Array, so_far: Training) -> Training:
+        carry = so_far.parameters, so_far.optimiser
+        (parameters, state), values = jax.lax.scan(step, carry, _shuffled(keys[at], blocks, plan.together, batches))
+        history = jax.tree.map(lambda kept, leaf: kept.at[at].set(leaf), so_far.history, parameters)
+        return Training(
+            parameters, state, history, so_far.losses.at[at].set(jnp.mean(values).astype(jnp.float32)), at + 1
+        )
 
-    return jax.lax.scan(epoch, (parameters, optimiser.init(parameters)), jax.random.split(order, plan.epochs))[1]
+    return jax.lax.fori_loop(training.done, until, epoch, training)
+
+
+def _optimiser(learning_rate: Any, weight_decay: Any, last_rate: Any, steps: int) -> Any:
+    """Make AdamW, whose rate falls along a cosine over all steps."""
+    schedule = _optax().cosine_decay_schedule(1.0, steps, last_rate)
+    return _optax().adamw(lambda step: learning_rate * schedule(step), weight_decay=weight_decay)
 
 
 def _initial(key: jax.Array, widths: tuple[int, ...], rate: Float[Array, ""]) -> Parameters:

@@ -19,7 +19,7 @@ from .rounds import Rounds
 
 __all__ = ["missed", "unread"]
 
-READ = ("count_noise", "method", "random_state", "verbose")  # by the published method, or refused there
+READ = ("checkpoint", "count_noise", "method", "random_state", "verbose")  # by the published method, or refused there
 NEAR = 1e-4  # of the largest bag, by which sums of labels may miss a count
 
 

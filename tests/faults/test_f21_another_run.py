@@ -14,11 +14,11 @@ Y = np.array([0.3, 0.9, 1.1])
 SETTINGS = {"chains": 4, "draws": 100, "step": 0.5, "kernel": "random_walk"}
 
 
-def walk(y, scale=1.0, name="x", slope=1.0, drift=lambda x: x):
+def walk(y, scale=1.0, name="x", drift=lambda x: x):
     mean = lawful.sample("mean", dist.Normal(0.0, scale))
 
     def step(x, y):
-        x = lawful.sample(name, dist.Normal(drift(slope * x), 0.5))
+        x = lawful.sample(name, dist.Normal(drift(x), 0.5))
         lawful.sample("y", dist.Normal(x + mean, 1.0), obs=y)
         return x, None
 
