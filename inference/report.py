@@ -172,9 +172,7 @@ def _program_name(result: Result) -> str:
 def _settings(result: Result) -> list[tuple[str, str]]:
     rest = (*MACHINE, *SECONDS, *IDENTITY, "form", "plan", "arguments")
     return [("sampler", result.sampler)] + [
-        (name, _cell(value))
-        for name, value in result.run.items()
-        if name not in rest and "fingerprint" not in name
+        (name, _cell(value)) for name, value in result.run.items() if name not in rest and "fingerprint" not in name
     ]
 
 

@@ -52,14 +52,20 @@ def _of_chains(result: Result) -> Iterator[_Row]:
     stuck = next((str(f.message).split(" never moved")[0] for f in result.reasons if f.code == "NEVER_MOVED"), "none")
     yield "chains that never moved", stuck, "none", ("NEVER_MOVED",)
     enough = limits.ess_per_chain * len(result.runs)
-    yield "r-hat, the largest", _named(worst_of(draws, "rhat", method="rank"), ".3f"), f"at most {limits.r_hat:g}", (
-        "HIGH_RHAT",
+    yield (
+        "r-hat, the largest",
+        _named(worst_of(draws, "rhat", method="rank"), ".3f"),
+        f"at most {limits.r_hat:g}",
+        ("HIGH_RHAT",),
     )
     for kind, options in (("bulk", {}), ("tail", {"prob": (0.05, 0.95)})):
         worst = worst_of(draws, "ess", method=kind, **options)
         low = worst is not None and not worst[1] >= enough
-        yield f"{kind} effective size, the smallest", _named(worst, ".0f"), f"at least {enough:.0f}", (
-            ("LOW_ESS",) if low or worst is None else ()
+        yield (
+            f"{kind} effective size, the smallest",
+            _named(worst, ".0f"),
+            f"at least {enough:.0f}",
+            (("LOW_ESS",) if low or worst is None else ()),
         )
 
 
@@ -75,28 +81,43 @@ def _of_populations(result: Result) -> Iterator[_Row]:
         return
     ess = kish_ess(log_weight[alive]).min()
     least = limits.ess_fraction * size
-    yield "effective size of the last weights, the smallest", f"{ess:.0f} of {size}", f"at least {least:.0f}", (
-        "LOW_ESS",
+    yield (
+        "effective size of the last weights, the smallest",
+        f"{ess:.0f} of {size}",
+        f"at least {least:.0f}",
+        ("LOW_ESS",),
     )
     if "root_share" in stats:
         shares = np.asarray(stats["root_share"], float)[[result.runs[place] for place in alive]]
-        yield "share of one ancestor, the largest", f"{np.nanmax(shares):.0%}", f"at most {limits.root_share:.0%}", (
-            "ONE_ANCESTOR",
+        yield (
+            "share of one ancestor, the largest",
+            f"{np.nanmax(shares):.0%}",
+            f"at most {limits.root_share:.0%}",
+            ("ONE_ANCESTOR",),
         )
     if len(alive) > 1 and result.log_evidence is not None:
         log_z = np.asarray(result.log_evidence, float)
         spread = float(np.std(log_z[np.isfinite(log_z)], ddof=1)) if np.isfinite(log_z).sum() > 1 else 0.0
-        yield "sd of the log evidence over runs", f"{spread:.3f}", f"at most {limits.log_evidence_sd:g}", (
-            "EVIDENCE_SPREAD",
+        yield (
+            "sd of the log evidence over runs",
+            f"{spread:.3f}",
+            f"at most {limits.log_evidence_sd:g}",
+            ("EVIDENCE_SPREAD",),
         )
         draws = {name: np.asarray(x)[alive, :ENOUGH] for name, x in result._posterior.items()}
-        yield "r-hat over runs, the largest", _named(worst_of(draws, "rhat", method="rank"), ".3f"), (
-            f"at most {limits.r_hat:g}"
-        ), ("HIGH_RHAT",)
+        yield (
+            "r-hat over runs, the largest",
+            _named(worst_of(draws, "rhat", method="rank"), ".3f"),
+            (f"at most {limits.r_hat:g}"),
+            ("HIGH_RHAT",),
+        )
     outside = [str(f.value) for f in result.reasons if f.code == "OUT_OF_SUPPORT"]
-    yield "particles with an observation outside its support", outside[0] if outside else "0", (
-        f"at most {limits.out_of_support:.0%} of a run"
-    ), ("OUT_OF_SUPPORT",)
+    yield (
+        "particles with an observation outside its support",
+        outside[0] if outside else "0",
+        (f"at most {limits.out_of_support:.0%} of a run"),
+        ("OUT_OF_SUPPORT",),
+    )
 
 
 def _count(stats: Mapping[str, Any], name: str) -> str:

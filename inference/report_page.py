@@ -45,8 +45,7 @@ over {{ evidence.runs|length }} {{ 'run' if evidence.runs|length == 1 else 'runs
 """
 
 FIRST_SCREEN = (
-    PARTS
-    + """<div class="lawful"><style>{{ style }}</style>{{ verdict() }}{{ table(variables, left) }}</div>"""
+    PARTS + """<div class="lawful"><style>{{ style }}</style>{{ verdict() }}{{ table(variables, left) }}</div>"""
 )
 
 PAGE = (

@@ -61,6 +61,8 @@ SLOW = {
     programs.blr: (X, Y),
     programs.garch11: (Y, 0.5),
 }
+
+
 def errors(program, args):
     return [str(finding) for finding in check_program(program, *args) if finding.level == "error"]
 
