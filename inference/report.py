@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ LETTERS = 60_000  # of the program's text
 MACHINE = ("lawful", "jax", "jaxlib", "numpyro", "numpy", "python", "device", "x64")
 SECONDS = ("seconds", "compile_seconds")
 IDENTITY = ("program", "seed")
+OBJECTS = ("kernel", "proposal", "move", "cuts")  # settings that a run holds as their text
 
 
 def write_report(
@@ -92,7 +94,9 @@ def table_of(result: Result, elements: int = ROWS) -> tuple[Any, int]:
     if living is None:
         return None, 0
     total = sum(math.prod(np.shape(array)[2:]) for array in living._posterior.values())
-    table = _cut(living, elements).summary().head(elements)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # of few or constant draws: the numbers themselves say so
+        table = _cut(living, elements).summary().head(elements)
     return table, total - len(table)
 
 
@@ -207,8 +211,7 @@ def _call(result: Result) -> str:
     if not callable(build):
         return ""
     names = [name for name in inspect.signature(build).parameters if name in result.run]
-    words = [f"{name}={result.run[name]!r}" for name in names if not isinstance(result.run[name], str)]
-    words += [f"{name}={result.run[name]}" for name in names if isinstance(result.run[name], str)]
+    words = [f"{name}={result.run[name] if name in OBJECTS else repr(result.run[name])}" for name in names]
     model = getattr(result.model, "__name__", "model")
     return f"inference.{result.sampler}({', '.join([model, *words])})(key, *arguments)  # of the same key and arguments"
 

@@ -88,7 +88,7 @@ def _png(plot: Any, tree: Any, names: list[str]) -> bytes:
         with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
             warnings.simplefilter("ignore")  # of layouts; what is wrong with draws the verdict says
             path = Path(folder) / "plot.png"
-            plot(tree, var_names=names, backend="matplotlib").savefig(str(path), dpi=80)
+            plot(tree, var_names=names, backend="matplotlib").savefig(str(path), dpi=80, bbox_inches="tight")
             return path.read_bytes()
     finally:
         for number in set(pyplot.get_fignums()) - before:

@@ -5,6 +5,7 @@ Law: a finding never changes a program. Errors that tracing raises are findings 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from .observed import checked_data
 from .precision import argument_findings
 from .rehearsal import rehearse
 from .scales import checked_scales
+from .straight import UnrolledWarning
 from .tracing import split_arguments, trace
 
 FOUND = (DuplicateSiteError, ObservationError, SingularScaleError)
@@ -49,7 +51,9 @@ def check_program(program: Callable[..., Any] | Form, *args: Any) -> tuple[LintF
         checked_data(form, inputs)
     except FOUND as error:
         return (finding_of(error), *found)
-    return (*found, *rehearse(form, inputs))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnrolledWarning)  # it is a finding
+        return (*found, *rehearse(form, inputs))
 
 
 def finding_of(error: LawfulError) -> LintFinding:

@@ -104,9 +104,9 @@ def _arranged(
     arrows = sorted((a, b) for a, b in inner if a < b)  # by the order of evaluation, so without a cycle
     rows = [row for level in _sorted_rows(len(parts), arrows) for row in _broken(level, parts)]
     widths = [sum(parts[k].width for k in row) + GAP * (len(row) - 1) for row in rows]
-    margin, top = (EDGE, TITLE) if group.box is not None else (0.0, 0.0)
+    margin, title = (EDGE, TITLE) if group.box is not None else (0.0, 0.0)
     whole = Block(max(widths, default=0.0) + 2 * margin, 0.0)
-    y = margin + top
+    y = margin
     for row, width in zip(rows, widths, strict=True):
         tallest = max(parts[k].height for k in row)
         x = (whole.width - width) / 2
@@ -114,7 +114,7 @@ def _arranged(
             whole.take(parts[k], x, y + (tallest - parts[k].height) / 2)
             x += parts[k].width + GAP
         y += tallest + ROW_GAP
-    whole.height = y - (ROW_GAP if rows else 0.0) + margin
+    whole.height = y - (ROW_GAP if rows else 0.0) + title + margin / 2
     if group.box is not None:
         outline = Rectangle(whole.width / 2, whole.height / 2, whole.width, whole.height)
         whole.boxes.insert(0, (group.box, outline))  # an outer box is drawn before those inside it

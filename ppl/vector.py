@@ -49,10 +49,10 @@ def to_svg(form: Form) -> str:
     ]
     for box, place in placed.boxes:
         left, top = place.x - place.width / 2, place.y - place.height / 2
+        right, bottom = left + place.width - 8, top + place.height - 7
         parts.append(
             f'<rect x="{left:.1f}" y="{top:.1f}" width="{place.width:.1f}" height="{place.height:.1f}" rx="6" '
-            'stroke="#999"/>'
-            f'<text x="{left + place.width - 8:.1f}" y="{top + 15:.1f}" text-anchor="end" fill="#555" stroke="none">'
+            f'stroke="#999"/><text x="{right:.1f}" y="{bottom:.1f}" text-anchor="end" fill="#555" stroke="none">'
             f"{html.escape(_short(box_title(box)))}</text>"
         )
     parts += [_arrow(shapes[a], shapes[b], carried) for (a, b), carried in found.edges.items()]

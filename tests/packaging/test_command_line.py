@@ -70,7 +70,7 @@ def test_run_writes_posterior_diagnostics_plot_and_report(folder):
     }  # fmt: skip
     assert (folder / "out" / "posterior.png").stat().st_size > 1000
     page = (folder / "out" / "report.html").read_text()
-    assert "x ~ Normal" in page and "<svg" in page and " ".join(words[:2]) in page
+    assert "x[t] ~ Normal" in page and "<svg" in page and " ".join(words[:2]) in page
     assert result.run["seed"] == 1 and "<td>seed</td><td>1</td>" in page and len(page) < 2_000_000
 
 
