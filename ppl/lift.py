@@ -70,7 +70,8 @@ def gained(high: jax.Array, low: jax.Array, term: jax.Array) -> tuple[jax.Array,
     >>> [float(x) for x in gained(jnp.float32(1e8), jnp.float32(0.0), jnp.float32(1.0))]
     [100000000.0, 1.0]
     """
-    return tuple(Sum(high, low).add(term))
+    total = Sum(high, low).add(term)
+    return total.high, total.low
 
 
 class _Lifting:

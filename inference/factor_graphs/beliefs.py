@@ -105,7 +105,7 @@ class Beliefs:
 
     def _impossible(self, place: int) -> tuple[str, ...]:
         """Name the bags that have no possible count."""
-        bags = []
+        bags: list[str] = []
         for count in self.structure.counted:
             marks = self.info.get("impossible", {}).get(count.name)
             if marks is not None:
