@@ -18,6 +18,7 @@ from .memoise import mem
 from .numpyro_models import from_numpyro
 from .stored import open_run
 from .tracing import trace
+from .truncated import truncated
 
 __version__ = _version("lawful")
 
@@ -48,4 +49,5 @@ __all__ = [
     "scope",
     "switch",
     "trace",
+    "truncated",
 ]

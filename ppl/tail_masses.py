@@ -1,0 +1,181 @@
+"""Tail masses: log P(Y <= x) and log P(Y > x) of families of one number, each right where the other rounds to one.
+
+Law: exp of the two sums to one. Either keeps its relative accuracy down to where its logarithm is in the thousands,
+and has finite gradients in the parameters, at every x inside the support.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax.scipy.special import betainc, erf, gammainc, gammaincc, gammaln, log_ndtr
+
+TERMS = 64  # of the series and of the continued fraction, used where a mass is below the numbers of its type
+
+type Tails = tuple[jax.Array, jax.Array]
+type Family = Callable[[Any, jax.Array], Tails]
+
+
+def log1mexp(x: jax.Array) -> jax.Array:
+    """Compute log(1 - exp(-x)) of x > 0.
+
+    >>> round(float(log1mexp(jnp.array(1e-3))), 4)
+    -6.9083
+    """
+    small = x < np.log(2.0)
+    near, far = jnp.where(small, x, 1.0), jnp.where(small, 1.0, x)
+    return jnp.where(small, jnp.log(-jnp.expm1(-near)), jnp.log1p(-jnp.exp(-far)))
+
+
+def _log(mass: jax.Array) -> jax.Array:
+    """Take the logarithm of a mass, which may be too small for its type: then there is no gradient."""
+    return jnp.where(mass > 0, jnp.log(jnp.where(mass > 0, mass, 1.0)), -jnp.inf)
+
+
+def _standard(law: Any, x: jax.Array) -> jax.Array:
+    return (x - law.loc) / law.scale
+
+
+def _normal(law: Any, x: jax.Array) -> Tails:
+    z = _standard(law, x)
+    return log_ndtr(z), log_ndtr(-z)
+
+
+def _half_normal(law: Any, x: jax.Array) -> Tails:
+    z = x / law.scale
+    return jnp.log(erf(z / np.sqrt(2.0))), np.log(2.0) + log_ndtr(-z)
+
+
+def _logistic(law: Any, x: jax.Array) -> Tails:
+    z = _standard(law, x)
+    return -jax.nn.softplus(-z), -jax.nn.softplus(z)
+
+
+def _laplace(law: Any, x: jax.Array) -> Tails:
+    z = _standard(law, x)
+    far = -jnp.abs(z) - np.log(2.0)
+    near = jnp.log1p(-jnp.exp(far))
+    return jnp.where(z < 0, far, near), jnp.where(z < 0, near, far)
+
+
+def _gumbel(law: Any, x: jax.Array) -> Tails:
+    hazard = jnp.exp(-_standard(law, x))
+    return -hazard, log1mexp(hazard)
+
+
+def _cauchy(law: Any, x: jax.Array) -> Tails:
+    z = _standard(law, x)
+    return jnp.log(jnp.arctan2(1.0, -z) / np.pi), jnp.log(jnp.arctan2(1.0, z) / np.pi)
+
+
+def _half_cauchy(law: Any, x: jax.Array) -> Tails:
+    z = x / law.scale
+    return jnp.log(2.0 * jnp.arctan(z) / np.pi), jnp.log(2.0 * jnp.arctan2(1.0, z) / np.pi)
+
+
+def _student(law: Any, x: jax.Array) -> Tails:
+    z = _standard(law, x)
+    far = _log(0.5 * betainc(0.5 * law.df, 0.5, law.df / (law.df + z * z)))
+    near = jnp.log1p(-jnp.exp(far))
+    return jnp.where(z < 0, far, near), jnp.where(z < 0, near, far)
+
+
+def _by_hazard(hazard: jax.Array) -> Tails:
+    return log1mexp(hazard), -hazard
+
+
+def _gamma(law: Any, x: jax.Array) -> Tails:
+    return _incomplete_gamma(law.concentration, law.rate * x)
+
+
+def _uniform(law: Any, x: jax.Array) -> Tails:
+    width = law.high - law.low
+    return jnp.log((x - law.low) / width), jnp.log((law.high - x) / width)
+
+
+def _beta(law: Any, x: jax.Array) -> Tails:
+    a, b = law.concentration1, law.concentration0
+    return _log(betainc(a, b, x)), _log(betainc(b, a, 1.0 - x))
+
+
+def _poisson(law: Any, x: jax.Array) -> Tails:
+    lower, upper = _incomplete_gamma(x + 1.0, jnp.asarray(law.rate))
+    return upper, lower
+
+
+def _gamma_poisson(law: Any, x: jax.Array) -> Tails:
+    more = law.rate / (law.rate + 1.0)
+    less = 1.0 / (law.rate + 1.0)
+    return _log(betainc(law.concentration, x + 1.0, more)), _log(betainc(x + 1.0, law.concentration, less))
+
+
+def _geometric(law: Any, x: jax.Array) -> Tails:
+    fail = jnp.log1p(-law.probs) if isinstance(law, dist.GeometricProbs) else -jax.nn.softplus(law.logits)
+    return _by_hazard(-(x + 1.0) * fail)
+
+
+def _binomial(law: Any, x: jax.Array) -> Tails:
+    left, logits = law.total_count - x, law.logits if isinstance(law, dist.BinomialLogits) else None
+    yes = law.probs if logits is None else jax.nn.sigmoid(logits)
+    no = 1.0 - yes if logits is None else jax.nn.sigmoid(-logits)
+    return _log(betainc(left, x + 1.0, no)), _log(betainc(x + 1.0, left, yes))
+
+
+def _incomplete_gamma(a: Any, x: jax.Array) -> Tails:
+    """Log of the regularised incomplete gamma functions, lower and upper."""
+    a, x = jnp.broadcast_arrays(jnp.asarray(a, jnp.result_type(float)), x)
+    least = 1e10 * jnp.finfo(x.dtype).tiny
+    found = []
+    for direct, tail, away in ((gammainc, _log_lower, a / 2), (gammaincc, _log_upper, a + 2.0)):
+        whole = direct(a, x)
+        lost = whole < least
+        rest = tail(a, jnp.where(lost, x, away))
+        found.append(jnp.where(lost, rest, jnp.log(jnp.where(lost, 1.0, whole))))
+    return found[0], found[1]
+
+
+def _log_lower(a: jax.Array, x: jax.Array) -> jax.Array:
+    """By the series of powers of x, for x far below a."""
+    term = total = jnp.ones_like(x)
+    for n in range(1, TERMS):
+        term = term * x / (a + n)
+        total = total + term
+    return a * jnp.log(x) - x - gammaln(a + 1.0) + jnp.log(total)
+
+
+def _log_upper(a: jax.Array, x: jax.Array) -> jax.Array:
+    """By Legendre's continued fraction, for x far above a."""
+    fraction = x + (2 * TERMS + 1) - a
+    for n in range(TERMS, 0, -1):
+        fraction = x + (2 * n - 1) - a - n * (n - a) / fraction
+    return a * jnp.log(x) - x - gammaln(a) - jnp.log(fraction)
+
+
+FAMILIES: dict[type, Family] = {
+    dist.Normal: _normal,
+    dist.HalfNormal: _half_normal,
+    dist.Logistic: _logistic,
+    dist.Laplace: _laplace,
+    dist.Gumbel: _gumbel,
+    dist.Cauchy: _cauchy,
+    dist.HalfCauchy: _half_cauchy,
+    dist.StudentT: _student,
+    dist.Exponential: lambda law, x: _by_hazard(law.rate * x),
+    dist.Weibull: lambda law, x: _by_hazard((x / law.scale) ** law.concentration),
+    dist.Gamma: _gamma,
+    dist.Chi2: _gamma,
+    dist.Uniform: _uniform,
+    dist.Beta: _beta,
+    dist.Poisson: _poisson,
+    dist.GammaPoisson: _gamma_poisson,
+    dist.NegativeBinomial2: _gamma_poisson,
+    dist.GeometricProbs: _geometric,
+    dist.GeometricLogits: _geometric,
+    dist.BinomialProbs: _binomial,
+    dist.BinomialLogits: _binomial,
+}
