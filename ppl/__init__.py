@@ -6,6 +6,7 @@ if __name__ == "ppl":
 from importlib.metadata import version as _version
 
 from . import errors, handlers, messages
+from .censoring import Interval
 from .check import check_program
 from .compile_cache import compile_cache
 from .control import bounded_loop, cond, scan, switch
@@ -16,6 +17,7 @@ from .incomplete import missing
 from .language import deterministic, factor, mask, plate, program, sample, scale, scope
 from .memoise import mem
 from .numpyro_models import from_numpyro
+from .ragged import pad
 from .stored import open_run
 from .tracing import trace
 from .truncated import truncated
@@ -25,6 +27,7 @@ __version__ = _version("lawful")
 __all__ = [
     "Density",
     "Form",
+    "Interval",
     "LawfulError",
     "bounded_loop",
     "check_program",
@@ -41,6 +44,7 @@ __all__ = [
     "messages",
     "missing",
     "open_run",
+    "pad",
     "plate",
     "program",
     "sample",

@@ -28,9 +28,13 @@ from .messages import (
     send,
     surroundings,
 )
+from .ragged import as_arm, filled_outputs, masked_steps
+from .weighting import truth
 
 
-def scan(body: Callable[..., Any], init: Any, xs: Any = None, length: int | None = None) -> tuple[Any, Any]:
+def scan(
+    body: Callable[..., Any], init: Any, xs: Any = None, length: int | None = None, *, mask: Any = None
+) -> tuple[Any, Any]:
     """Run a sequence of steps; the sites of step i have i at the end of their address.
 
     Args:
@@ -38,6 +42,10 @@ def scan(body: Callable[..., Any], init: Any, xs: Any = None, length: int | None
         init: the first carry.
         xs: a pytree of arrays whose leading axis is the steps, or None.
         length: the number of steps where `xs` is None.
+        mask: which steps are there, True or False for each, as of a sequence that was padded. A step that is masked out
+            passes the carry through, gives zeros, and its sites are absent. A mask (steps, lanes...) says it for each
+            lane of a plate in the body, which has the lanes as first axes of carry and y: data and factors of a lane
+            that is masked out are absent, its choices are made and read by nothing.
 
     Returns: the last carry and the stacked y.
 
@@ -53,10 +61,16 @@ def scan(body: Callable[..., Any], init: Any, xs: Any = None, length: int | None
     """
     place, source = surroundings(), caller()
     _refuse_plates("scan", place, source)
-    lengths = {np.shape(leaf)[0] for leaf in jax.tree.leaves(xs)} | ({length} if length is not None else set())
+    if mask is not None:
+        mask = truth(mask, f"scan ({source})")
+        if np.ndim(mask) == 0:
+            raise LawfulError(f"scan ({source}): expected a mask with one truth value a step, got a single one.")
+    lengths = {np.shape(leaf)[0] for leaf in jax.tree.leaves((xs, mask))} | ({length} if length is not None else set())
     if len(lengths) != 1:
         raise LawfulError(f"scan ({source}): expected one number of steps from xs and length, got {sorted(lengths)}.")
     (steps,) = lengths
+    if mask is not None:
+        body, xs = masked_steps(body, xs, mask, f"scan ({source})")
 
     def step(carry: Any, indexed: tuple[Any, Any]) -> tuple[Any, Any]:
         index, x = indexed
@@ -87,7 +101,7 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     """
     _refuse_many("cond", pred)
     if is_staged():
-        return jax.lax.cond(jnp.asarray(pred, dtype=bool), true_fun, false_fun, *operands)
+        return jax.lax.cond(jnp.asarray(pred, dtype=bool), as_arm(true_fun), as_arm(false_fun), *operands)
     _refuse_traced("cond", pred)
     return jax.tree.map(_array, (true_fun if bool(pred) else false_fun)(*operands))
 
@@ -132,7 +146,8 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
             index=int(index), size=len(branches), source=source,
         )  # fmt: skip
     if is_staged():
-        return jax.lax.switch(jnp.asarray(index, jnp.int32), branches, *operands)
+        arms = [as_arm(branch) for branch in branches] if len(branches) > 1 else branches
+        return jax.lax.switch(jnp.asarray(index, jnp.int32), arms, *operands)
     _refuse_traced("switch", index)
     return jax.tree.map(_array, branches[int(index)](*operands))
 
@@ -217,15 +232,16 @@ def _staged_loop(test: Any, step: Any, init: Any, bound: int, what: str) -> tupl
     if not holds_statements(lambda state: test(state, 0), init):
         # A condition without sites is a function of the state: it can be asked again when the loop is over.
         def plain(state: Any, index: Any) -> tuple[Any, None]:
-            return jax.lax.cond(test(state, index), lambda: body(state, index), lambda: state), None
+            return jax.lax.cond(test(state, index), as_arm(lambda: body(state, index)), lambda: state), None
 
         state, _ = jax.lax.scan(plain, init, jnp.arange(bound))
         return state, test(state, bound)
 
     def drawn(carry: Any, index: Any) -> tuple[Any, None]:
         going, state = carry
-        going = jax.lax.cond(going, lambda: test(state, index), lambda: jnp.array(False))
-        return (going, jax.lax.cond(going & (index < bound), lambda: body(state, index), lambda: state)), None
+        going = jax.lax.cond(going, as_arm(lambda: test(state, index)), lambda: jnp.array(False))
+        run = as_arm(lambda: body(state, index))
+        return (going, jax.lax.cond(going & (index < bound), run, lambda: state)), None
 
     (overflow, state), _ = jax.lax.scan(drawn, (jnp.array(True), init), jnp.arange(bound + 1))
     return state, overflow
@@ -286,7 +302,7 @@ def _refuse_traced(statement: str, value: Any) -> None:
 
 
 def _at_step(place: Surroundings, index: Any, steps: int, given: tuple[Any, ...]) -> Any:
-    inner = replace(place, indices=(*place.indices, index), lengths=(*place.lengths, steps))
+    inner = replace(place, indices=(*place.indices, index), lengths=(*place.lengths, steps), arms=surroundings().arms)
     return placed(replace(inner, steps=(*place.steps, given)))
 
 
@@ -308,11 +324,17 @@ def _python_scan(step: Callable[..., Any], carry: Any, xs: Any, steps: int, sour
     for index in range(steps):
         carry, y = step(carry, (index, jax.tree.map(lambda leaf: leaf[index], xs)))
         outputs.append(y)
-    return carry, jax.tree.map(_stack, *outputs)
+    filled = filled_outputs(outputs, lambda: _output_shapes(step, carry, xs, source))
+    return carry, jax.tree.map(_stack, *filled)
 
 
 def _empty_scan(step: Callable[..., Any], carry: Any, xs: Any, source: Source) -> tuple[Any, Any]:
-    """Find the shapes of the outputs of a scan of no steps from its body as it is staged."""
+    shapes = _output_shapes(step, carry, xs, source)
+    return carry, jax.tree.map(lambda s: jnp.zeros((0, *s.shape), s.dtype), shapes)
+
+
+def _output_shapes(step: Callable[..., Any], carry: Any, xs: Any, source: Source) -> Any:
+    """Find the shapes of the outputs of a scan of which no step runs from its body as it is staged."""
 
     def once(carry: Any, x: Any) -> Any:
         with only(Stage()):
@@ -320,7 +342,7 @@ def _empty_scan(step: Callable[..., Any], carry: Any, xs: Any, source: Source) -
 
     examples = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf)[1:], jnp.asarray(leaf).dtype), xs)
     try:
-        shapes = jax.eval_shape(once, carry, examples)
+        return jax.eval_shape(once, carry, examples)
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError,
             jax.errors.TracerIntegerConversionError) as error:  # fmt: skip
         raise UnsupportedProgramError(
@@ -328,7 +350,6 @@ def _empty_scan(step: Callable[..., Any], carry: Any, xs: Any, source: Source) -
             f"value: {str(error).splitlines()[0]} Fix: use lawful.cond in the body, or skip a loop of no steps.",
             source=source,
         ) from error
-    return carry, jax.tree.map(lambda s: jnp.zeros((0, *s.shape), s.dtype), shapes)
 
 
 def _strong(leaf: Any) -> jax.Array:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .addresses import Address, as_address, indices_of, names_of, show_address
+from .censoring import Interval
 from .errors import LawfulError, ObservationError
 from .lowering import Stage, lower
 from .messages import only, surroundings
@@ -59,6 +60,10 @@ def lookup(data: Mapping[Address, Any], address: Address) -> Any:
     value = data.get(names_of(address))
     if value is None or not indices:
         return value
+    if isinstance(value, Interval):
+        bounds = ({names_of(address): bound} for bound in (value.lower, value.upper))
+        return Interval(*(lookup(bound, address) if np.ndim(bound[names_of(address)]) else bound[names_of(address)]
+                          for bound in bounds))  # fmt: skip
     value = value if isinstance(value, jax.Array) else np.asarray(value)
     lengths = surroundings().lengths
     if len(lengths) != len(indices):  # a loop that is not this package's

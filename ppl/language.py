@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .addresses import Address, show_address
+from .censoring import Interval
 from .errors import LawfulError
 from .incomplete import complete
 from .messages import (
@@ -50,7 +51,13 @@ def program[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
 
 def sample(
-    name: str, distribution: Any, obs: Any = None, *, obs_mask: Any = None, infer: Mapping[str, Any] | None = None
+    name: str,
+    distribution: Any,
+    obs: Any = None,
+    *,
+    obs_mask: Any = None,
+    impute: bool = False,
+    infer: Mapping[str, Any] | None = None,
 ) -> Any:
     """Make a random choice, or observe one.
 
@@ -58,10 +65,14 @@ def sample(
         name: the name of the site, unique in its scope; scopes and loops are added to its address.
         distribution: one of `numpyro.distributions`.
         obs: an observed value of exactly the site's shape (batch shape, then event shape), or None. Integers, truth
-            values of Bernoulli sites and floats of low precision are converted where their value is kept.
+            values of Bernoulli sites and floats of low precision are converted where their value is kept. An `Interval`
+            says between which bounds each value lies, as of censored or rounded data.
         obs_mask: which elements of the batch were observed, True = observed. The others are missing: whatever `obs`
             holds there, NaN included, has no influence; they are drawn at a site of their own, `<name>.missing`, which
-            a traced program drops where nothing reads them, so that they are summed out.
+            a traced program drops where nothing reads them, so that they are summed out. A mask of the whole shape of
+            the site says which parts of its events were observed: of a multivariate normal, whose missing parts follow
+            the others, or of independent elements (`to_event`).
+        impute: keep what is missing as choices of the program also where nothing reads them, so that results hold them.
         infer: notes for results: `{"event_dims": ["axis", ...]}` names the axes of one value, after those of the batch.
 
     Returns: the value, of the site's shape; `obs` itself when observed, completed by the missing elements.
@@ -88,7 +99,7 @@ def sample(
     distribution = _in_plates(distribution, address, place.plates, source)
     message = SampleMessage(
         address, distribution, None, obs is not None, place.plates, source, mask=place.mask, scale=place.scale,
-        event_dims=() if infer is None else _event_dims(infer, distribution, address, source),
+        event_dims=() if infer is None else _event_dims(infer, distribution, address, source), lanes=place.lanes,
     )  # fmt: skip
     if obs is not None:
         observe(message, obs, None if obs_mask is None else truth(obs_mask, _where(address, source)))
@@ -98,7 +109,12 @@ def sample(
     if not message.observed:
         note_choice()
     if message.present is not None:
-        complete(message, distribution)
+        complete(message, distribution, impute)
+    elif impute and obs is not None and obs_mask is None and not isinstance(obs, Interval):
+        raise LawfulError(
+            f"{_where(address, source)}: impute=True, and nothing is missing. Fix: say by obs_mask what was observed.",
+            site=address,
+        )
     if message.value is None:
         raise LawfulError(
             f"{_where(address, source)} has no value: wrap the program in handlers.seed(program, key), or call an "
@@ -126,8 +142,9 @@ def factor(name: str, log_weight: Any, *, role: str = "likelihood") -> None:
     place = surroundings()
     if role not in ("likelihood", "prior"):
         raise LawfulError(f"factor '{name}' ({caller()}): expected role 'likelihood' or 'prior', got {role!r}.")
-    if place.mask is not None or place.scale is not None:
-        log_weight = weighed_factor(log_weight, place.mask, place.scale, name, caller())
+    wanted = both(place.mask, place.lanes)
+    if wanted is not None or place.scale is not None:
+        log_weight = weighed_factor(log_weight, wanted, place.scale, name, caller())
     if isinstance(log_weight, np.ndarray | np.generic | float):
         total: Any = np.sum(np.asarray(log_weight, np.result_type(log_weight, float)))
     else:

@@ -157,7 +157,7 @@ class DistributionLaw:
         assert self.support_table is not None
         support = jnp.asarray(self.support_table.array)
         column = jnp.broadcast_to(support.reshape((-1,) + (1,) * len(self.shape)), (len(support), *self.shape))
-        distribution = _element_distribution(self.distribution(*parameters))
+        distribution = element_distribution(self.distribution(*parameters))
         masses = log_prob(distribution, column)
         return jnp.where(distribution.support(column), masses, -jnp.inf) if self.truncated else masses
 
@@ -250,7 +250,7 @@ def _kind(leaf: Any) -> Any:
 
 def _law(distribution: Any, tree: Any) -> DistributionLaw:
     shape = tuple(distribution.shape())
-    base = _element_distribution(distribution)
+    base = element_distribution(distribution)
     return DistributionLaw(
         tree=tree,
         shape=shape,
@@ -383,7 +383,7 @@ def law_name(distribution: Any) -> str:
     return type(core_of(distribution)).__name__.removesuffix("Probs").removesuffix("Logits")
 
 
-def _element_distribution(distribution: Any) -> Any:
+def element_distribution(distribution: Any) -> Any:
     """Undo `to_event`, so that every element of a finite site keeps its own score."""
     while isinstance(distribution, dist.Independent):
         distribution = distribution.base_dist

@@ -34,6 +34,7 @@ from .messages import (
     SampleMessage,
     Source,
     first_line,
+    surroundings,
 )
 from .shortcuts import shortcuts
 
@@ -61,6 +62,7 @@ class Mark:
     role: str = "likelihood"
     droppable: bool = False
     event_dims: tuple[str, ...] = ()
+    arms: int = 0  # in which the statement stands
 
     def __hash__(self) -> int:
         """By the law."""
@@ -101,7 +103,7 @@ class Stage(Handler):
         """Bind the primitive of a message."""
         if isinstance(message, DecisionMessage):
             return
-        names = names_of(message.address)
+        names, arms = names_of(message.address), surroundings().arms
         self.last = names, message.source
         if isinstance(message, SampleMessage):
             law, leaves = split(message.distribution)
@@ -110,7 +112,7 @@ class Stage(Handler):
             observed = message.value is not None
             mark = Mark(
                 names, message.source, law, observed, message.plates, droppable=message.droppable,
-                event_dims=message.event_dims,
+                event_dims=message.event_dims, arms=arms,
             )  # fmt: skip
             operands = (*parameters, message.value) if observed else parameters
             lanes: tuple[tuple[bool, ...], ...] = ((),) * len(operands)
@@ -119,11 +121,11 @@ class Stage(Handler):
                 message.value = value
                 self.drawn_values.append((weakref.ref(value), mark))
         elif isinstance(message, FactorMessage):
-            factor_p.bind(message.log_weight, mark=Mark(names, message.source, role=message.role))
+            factor_p.bind(message.log_weight, mark=Mark(names, message.source, role=message.role, arms=arms))
         elif isinstance(message, DeterministicMessage):
             leaves, tree = jax.tree.flatten(message.value)
             bound = [
-                label_p.bind(jnp.asarray(leaf), mark=Mark((*names, *_part(i, leaves)), message.source))
+                label_p.bind(jnp.asarray(leaf), mark=Mark((*names, *_part(i, leaves)), message.source, arms=arms))
                 for i, leaf in enumerate(leaves)
             ]
             message.value = jax.tree.unflatten(tree, bound)
@@ -316,6 +318,7 @@ class _Lowering:
 
     def __init__(self, opened: bool = False, loops: bool = False) -> None:
         self.opened = (*(CALLS if opened else ()), *(("scan", "cond") if loops else ()))
+        self.arms = 0  # around what is read now
 
     def form(self, closed: Any, *, in_tree: Any = None, out_tree: Any = None) -> Form:
         jaxpr, consts = getattr(closed, "jaxpr", closed), tuple(getattr(closed, "consts", ()))
@@ -337,6 +340,14 @@ class _Lowering:
 
     def equation(self, eqn: Any, frame: _Frame) -> None:
         name = eqn.primitive.name
+        if eqn.primitive in OURS and eqn.params["mark"].arms > self.arms:
+            mark = eqn.params["mark"]
+            raise UnsupportedProgramError(
+                f"'{show_address(mark.address)}' ({mark.source}) stands in an arm that jax.vmap would choose lane by "
+                "lane, so it would count in every lane. Fix: put the lanes into a plate, and choose among them by "
+                "jnp.where and lawful.mask; of a padded scan, put the plate into the body, with a mask (steps, lanes).",
+                site=mark.address, construct="vmap",
+            )  # fmt: skip
         if eqn.primitive is site_p:
             self.site(eqn, frame)
         elif eqn.primitive is factor_p:
@@ -435,7 +446,9 @@ class _Lowering:
         )
 
     def branch(self, eqn: Any, frame: _Frame) -> None:
+        self.arms += 1
         forms = tuple(self.form(arm) for arm in eqn.params["branches"])
+        self.arms -= 1
         index, *operands = (frame.read(v) for v in eqn.invars)
         outs = tuple(frame.new(v) for v in eqn.outvars)
         frame.nodes.append(Branch(index, forms, tuple(operands), outs))

@@ -63,9 +63,11 @@ class SampleMessage:
     """One random choice, or one observation, that a running program announces.
 
     `mask` and `scale` are those around the statement, as long as the distribution does not hold them itself. `present`
-    tells which elements were observed, where some are missing. A `droppable` choice is summed out where nothing reads
-    it: the missing part of an observation, or a choice that an intervention has cut off. `event_dims` names the axes of
-    the value after those of the batch, for results.
+    tells which elements were observed, where some are missing, and `interval` the bounds of those that are censored.
+    `lanes` tells which lanes of a padded loop are there: an observation counts there alone, a choice is made in all. A
+    `droppable` choice is summed out where nothing reads it: the part of an observation that was not observed, or a
+    choice that an intervention has cut off. `event_dims` names the axes of the value after those of the batch, for
+    results.
     """
 
     address: Address
@@ -80,6 +82,8 @@ class SampleMessage:
     present: Any = None
     droppable: bool = False
     event_dims: tuple[str, ...] = ()
+    lanes: Any = None
+    interval: Any = None
 
 
 OVERFLOW = "overflow"  # the role of the factor by which a bounded loop cuts off runs: its weight is one or zero
@@ -146,8 +150,9 @@ class Surroundings:
     """Where in the program a statement stands.
 
     Scopes stand before names, a suffix (the argument of a random function) ends them, loop indices follow, one
-    for each of the `lengths` of the loops; plates add axes; mask and scale weigh the density; `steps` holds
-    what each loop gives to the function that runs.
+    for each of the `lengths` of the loops; plates add axes; mask and scale weigh the density; `lanes` tells which lanes
+    of a padded loop are there; `steps` holds what each loop gives to the function that runs; `arms` counts the arms of
+    choices that are traced.
     """
 
     scopes: tuple[str, ...] = ()
@@ -158,6 +163,8 @@ class Surroundings:
     suffix: str = ""
     lengths: tuple[int, ...] = ()
     steps: tuple[tuple[Any, ...], ...] = ()
+    lanes: Any = None
+    arms: int = 0
 
 
 _stack: ContextVar[tuple[Handler, ...]] = ContextVar("lawful_handlers", default=())

@@ -117,6 +117,12 @@ def _raw(value: Any) -> Any:
         return jnp.asarray(value)
 
 
+def as_known(value: Any) -> Any:
+    """Return a value as an array of NumPy where its numbers are known, else as it is traced."""
+    raw = _raw(value)
+    return raw if isinstance(raw, jax.core.Tracer) else np.asarray(raw)
+
+
 @functools.lru_cache(maxsize=4)
 def _target(discrete: bool, x64: bool) -> np.dtype:
     """Return the type of whole numbers, or of all."""

@@ -14,16 +14,19 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .addresses import Address, show_address
 from .analysis import is_random, random_values, without_dead_code
 from .block import Block
+from .censoring import empty_message
 from .compiling import QUICK
 from .emitter import emit
 from .errors import ObservationError
 from .folded import folded
-from .form import Form, Loop, Site, Var
+from .form import Branch, Form, Loop, Site, Var
+from .incomplete import unobserved_part
 from .lanes import LanesLaw
 from .laws import DistributionLaw
 from .lowering import lower
@@ -38,7 +41,8 @@ from .views import is_view, view
 class Datum:
     """An observed site whose value depends on the arguments alone, and the tests of it that no choice can move.
 
-    A `support` that is fixed needs no test in the program: it is asked about the value.
+    A `support` that is fixed needs no test in the program: it is asked about the value. A datum that stands in an `arm`
+    has NaN for its value where the arm does not run.
     """
 
     site: Site
@@ -46,6 +50,7 @@ class Datum:
     inside: Var | None
     broken: Var | None
     support: Any = None
+    arm: bool = False
 
     @property
     def outputs(self) -> list[Var]:
@@ -55,7 +60,7 @@ class Datum:
     def renamed(self, names: Mapping[Var, Var]) -> Datum:
         """Return the datum of other values."""
         inside, broken = (None if v is None else names[v] for v in (self.inside, self.broken))
-        return Datum(self.site, names[self.value], inside, broken, self.support)
+        return Datum(self.site, names[self.value], inside, broken, self.support, self.arm)
 
 
 _cache: weakref.WeakKeyDictionary[Form, tuple[list[Datum], Callable[[Sequence[Any]], list[Any]]]] = (
@@ -80,12 +85,13 @@ def _compiled(reading: Form) -> Callable[[Sequence[Any]], list[Any]]:
     return lambda inputs: small.unpack(run(jax.random.key(0), *inputs)[0])
 
 
-def _read(form: Form, start: Iterable[Var]) -> tuple[list[Datum], Block, set[Var]]:
+def _read(form: Form, start: Iterable[Var], arm: bool = False) -> tuple[list[Datum], Block, set[Var]]:
     """Write what computes the observations that choices cannot move, and the tests of them by their laws.
 
     Args:
         form: the form.
         start: the inputs that choices can move.
+        arm: whether the form stands in an arm, so that every test has to be a part of the program.
 
     Returns: the data, what computes them, and the values that choices can move, or that are not computed.
     """
@@ -96,12 +102,14 @@ def _read(form: Form, start: Iterable[Var]) -> tuple[list[Datum], Block, set[Var
     for node in form.nodes:
         if isinstance(node, Site) and node.observed is not None:
             if node.observed not in random:
-                support = _fixed(node)
+                support = None if arm else _fixed(node)
                 inside = _test(block, node, random, "inside") if support is None else None
-                found.append(Datum(node, node.observed, inside, _test(block, node, random, "broken"), support))
+                found.append(Datum(node, node.observed, inside, _test(block, node, random, "broken"), support, arm))
             random.add(node.out)
         elif isinstance(node, Loop):
-            found += _read_loop(node, block, random)
+            found += _read_loop(node, block, random, arm)
+        elif isinstance(node, Branch) and node.index not in random and _holds_data(node):
+            found += _read_branch(node, block, random)
         elif is_random(node) or any(v in random for v in node.ins):
             random.update(node.outs)
         elif node.outs:  # a factor gives nothing
@@ -155,10 +163,60 @@ def _ask(law: Any, name: str) -> Any:
     return getattr(law, name, None)
 
 
-def _read_loop(node: Loop, block: Block, random: set[Var]) -> list[Datum]:
+def _holds_data(node: Branch) -> bool:
+    return not node.plates and any(site.observed is not None for arm in node.forms for site in arm.sites())
+
+
+def _read_branch(node: Branch, block: Block, random: set[Var]) -> list[Datum]:
+    """Write a branch that gives the data of the arm that runs, and those of its results that choices cannot move."""
+    known = [i for i, v in enumerate(node.operands) if v not in random]
+    parts = [_read(arm, [v for i, v in enumerate(arm.inputs) if i not in known], arm=True) for arm in node.forms]
+    moved = [[v in part[2] for v in arm.outputs] for arm, part in zip(node.forms, parts, strict=True)]
+    kept = [i for i in range(len(node.outs)) if not any(flags[i] for flags in moved)]
+    random.update(v for i, v in enumerate(node.outs) if i not in kept)
+    data = [(number, datum) for number, (found, _, _) in enumerate(parts) for datum in found]
+    arms, fresh = [], []
+    for number, (arm, (_, inside, _)) in enumerate(zip(node.forms, parts, strict=True)):
+        columns = [v for owner, datum in data for v in _answers(inside, datum, owner == number)]
+        arms.append(inside.form([arm.inputs[i] for i in known], [*(arm.outputs[i] for i in kept), *columns]))
+        fresh = [v.like() for v in columns]
+    block.nodes.append(
+        Branch(
+            node.index,
+            tuple(arms),
+            tuple(node.operands[i] for i in known),
+            (*(node.outs[i] for i in kept), *fresh),
+            label=node.label,
+        )
+    )
+    triples = zip(data, fresh[::3], fresh[1::3], fresh[2::3], strict=True)
+    return [Datum(datum.site, value, good, bad, arm=True) for (_, datum), value, good, bad in triples]
+
+
+def _answers(block: Block, datum: Datum, runs: bool) -> tuple[Var, Var, Var]:
+    """Give value, test of the support and test for NaN of a datum: its own where its arm runs, else that none is."""
+    value = datum.value
+    if not runs:
+        shape = value.shape if datum.inside is None else datum.inside.shape
+        arrays = np.full(value.shape, np.nan), np.ones(shape, bool), np.zeros(value.shape, bool)
+        nothing, fine, whole = map(block.constant, arrays)
+        return nothing, fine, whole
+    inside, broken = datum.inside, datum.broken
+    if inside is None:
+        inside = block.constant(np.ones(value.shape, bool))
+    if broken is None:
+        broken = block.det(jnp.isnan, value, label="missing number")
+    return block.det(_as_float, value, label="as float"), inside, broken
+
+
+def _as_float(value: jax.Array) -> jax.Array:
+    return value.astype(jnp.result_type(float))
+
+
+def _read_loop(node: Loop, block: Block, random: set[Var], arm: bool) -> list[Datum]:
     """Write a loop that gives the data of all steps, and those of its results that choices cannot move."""
     body, n_const, n_carry = node.body, len(node.constants), len(node.init)
-    found, inside, moved = _read(body, _moved(node, random))
+    found, inside, moved = _read(body, _moved(node, random), arm)
     random.update(v for v, inner in zip(node.outs, body.outputs, strict=True) if inner in moved)
     kept = [i for i, v in enumerate(body.inputs) if v not in moved]
     carried = [i - n_const for i in kept if n_const <= i < n_const + n_carry]
@@ -213,7 +271,10 @@ def checked_data(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
         if broken.any() or (inside is not None and not inside.all()):
             raise _refusal(form, datum.site, addresses, value, inside, broken)
         if addresses is None:
-            observed[show_address(datum.site.address)] = value
+            name = show_address(datum.site.address)
+            other = observed.get(name)  # of another arm
+            both = datum.arm and other is not None and other.shape == value.shape
+            observed[name] = np.where(np.isnan(other), value, other) if both else value
         else:
             observed |= {show_address(address): value[k, ...] for k, address in enumerate(addresses)}
     return observed
@@ -237,7 +298,8 @@ def _refusal(
     if addresses is not None:
         site, where = next(s for s in form.sites() if s.address == addresses[place[0]]), place[1:]
     if bad is broken:
-        message = nan_message(site.address, where, site.source)
+        word = empty_message if unobserved_part(site.law) == "censored" else nan_message
+        message = word(site.address, where, site.source)
         return ObservationError(message, site=site.address, index=where, source=site.source)
     message = support_message(site.address, where, value[place], _support_of(site.law), site.source)
     return ObservationError(message, site=site.address, index=where, value=value[place], source=site.source)

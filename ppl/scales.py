@@ -18,10 +18,12 @@ from numpyro.distributions import Distribution
 from .addresses import Address, show_address
 from .analysis import random_values, without_dead_code
 from .block import Block
+from .censoring import CensoredLaw
 from .emitter import emit
 from .errors import SingularScaleError
 from .form import Det, Form, Loop, Site, Var
 from .messages import Source
+from .partly import PartlyObservedLaw
 from .weighting import WeightedLaw
 
 SCALES = ("scale", "cov_diag")
@@ -217,10 +219,12 @@ def _settled(form: Form, block: Block, known: dict[Var, Var]) -> Iterator[_Settl
 
 def _named(site: Site, made: Mapping[Var, Det]) -> Iterator[tuple[str, Var]]:
     """Name the values that are scales; for the root of a matrix, the matrix, where the form computes the root."""
-    law = getattr(site.law, "base", site.law)
+    law, parameters = site.law, site.parameters
+    while isinstance(law, WeightedLaw | PartlyObservedLaw | CensoredLaw):
+        law, parameters = law.base, law.split(parameters)[-1]
+    law = getattr(law, "base", law)
     if not hasattr(law, "distribution"):
         return
-    parameters = site.law.split(site.parameters)[2] if isinstance(site.law, WeightedLaw) else site.parameters
     for name, value in scales_of(law.distribution(*parameters)).items():
         if isinstance(value, Var):
             matrix = _factorised(value, made) if name in ROOTS else None

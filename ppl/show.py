@@ -16,10 +16,13 @@ import numpy as np
 from numpyro.distributions import Distribution
 
 from .addresses import Address, show_address
+from .censoring import CensoredLaw
 from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
 from .formulas import Formula, formula, number_text
+from .incomplete import unobserved_part
 from .lanes import LanesLaw
 from .laws import DistributionLaw, core_of, law_name
+from .partly import PartlyObservedLaw
 from .weighting import WeightedLaw
 
 SHORT = 6  # operations that are written out
@@ -141,9 +144,18 @@ class _Scope:
         name = _at(node.address, self.loops)
         law = _law_text(node.law, [self.read(v) for v in node.parameters])
         observed = "" if node.observed is None else f"  observed {self.read(node.observed)}"
+        observed += self.mode(node)
         frames = "".join(f"  plate[{f.name} {f.size}]" for f in node.frames)
         self.line(f"{name} ~ {law}{_type(node.out)}{observed}{frames}{_plates(node.plates)}")
         self.values[node.out] = Formula.name(name) if node.observed is None else self.values[node.observed]
+
+    def mode(self, node: Site) -> str:
+        """Say what becomes of the part of an observation that was not observed."""
+        part = unobserved_part(node.law)
+        if node.observed is None or part is None:
+            return ""
+        own = show_address((*node.address, part))
+        return f"  {part} {f'imputed as {own}' if own in self.writer.taken else 'marginalised'}"
 
     def loop(self, node: Loop) -> None:
         depth = len(self.loops)
@@ -217,6 +229,12 @@ def _law_text(law: Any, parameters: Sequence[Any]) -> str:
         mask, scale, own = law.split(tuple(parameters))
         power = f" to the power {scale}" if scale is not None else ""
         return _law_text(law.base, own) + power + (f" where {mask}" if mask is not None else "")
+    if isinstance(law, PartlyObservedLaw):
+        present, own = law.split(tuple(parameters))
+        return f"{_law_text(law.base, own)} where {present}"
+    if isinstance(law, CensoredLaw):
+        lower, upper, own = law.split(tuple(parameters))
+        return f"{_law_text(law.base, own)} between {lower} and {upper}"
     if isinstance(law, DistributionLaw):
         return f"{law.label}({', '.join(_arguments(law.distribution(*parameters)))})"
     return f"{law.label}({', '.join(parameters)})"

@@ -18,22 +18,26 @@ import numpy as np
 from numpyro.distributions import constraints
 
 from .addresses import Address, indices_of, names_of, show_address
+from .censoring import Interval, censored
 from .errors import ImproperPriorError, LawfulError
 from .laws import BoundLaw, DerivedLaw, law_of
 from .messages import FactorMessage, SampleMessage, Source, send
-from .observations import checked_observation
+from .observations import as_known, checked_observation
+from .partly import is_of_parts, partly_observed, with_filling
 
 
 @dataclass(frozen=True)
 class WeightedLaw(DerivedLaw):
     """The law of an observed site whose elements are weighed.
 
-    Its parameters are the mask where `masked`, the scale where `scaled`, then those of the base.
+    Its parameters are the mask where `masked`, the scale where `scaled`, then those of the base. `incomplete` where the
+    mask says which data are missing.
     """
 
     base: Any
     masked: bool
     scaled: bool
+    incomplete: bool = False
 
     @property
     def label(self) -> str:
@@ -75,8 +79,10 @@ class WeightedLaw(DerivedLaw):
 
     def broken(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Tell for each number of the value whether it is NaN where data are wanted."""
-        mask = self.split(parameters)[0]
-        return jnp.isnan(value) & (True if mask is None else self._elements(mask))
+        mask, _, own = self.split(parameters)
+        asked = getattr(self.base, "broken", None)
+        broken = jnp.isnan(value) if asked is None else asked(value, *own)
+        return broken & (True if mask is None else self._elements(mask))
 
     def split(self, parameters: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...]]:
         """Return mask, scale (None where there is none) and the parameters of the base."""
@@ -94,8 +100,10 @@ class WeightedLaw(DerivedLaw):
         return jnp.broadcast_to(support.feasible_like(value), self.shape).astype(value.dtype)
 
 
-def weighed(distribution: Any, mask: Any, scale: Any, address: Address, source: Source) -> Any:
-    """Return the distribution of an observed site under a mask and a scale."""
+def weighed(
+    distribution: Any, mask: Any, scale: Any, address: Address, source: Source, incomplete: bool = False
+) -> Any:
+    """Return the distribution of an observed site under a mask, of data that are missing or not, and a scale."""
     if mask is None and scale is None:
         return distribution
     law, parameters = law_of(distribution)
@@ -104,7 +112,7 @@ def weighed(distribution: Any, mask: Any, scale: Any, address: Address, source: 
             f"site '{show_address(address)}' ({source}): a masked site needs a distribution of numpyro.", site=address
         )
     ours = [jnp.asarray(x) for x in (mask, scale) if x is not None]
-    return BoundLaw(WeightedLaw(law, mask is not None, scale is not None), (*ours, *parameters))
+    return BoundLaw(WeightedLaw(law, mask is not None, scale is not None, incomplete), (*ours, *parameters))
 
 
 def announce(message: SampleMessage) -> None:
@@ -130,12 +138,43 @@ def observe(message: SampleMessage, value: Any, present: Any = None) -> None:
         value: the data.
         present: which elements of the batch were observed; None for all.
     """
-    mask = message.mask if present is None else both(message.mask, present)
     distribution, address, source = message.distribution, message.address, message.source
+    message.mask, message.lanes = both(message.mask, message.lanes), None
+    if isinstance(value, Interval):
+        mask = both(message.mask, present)
+        if mask is not None or message.scale is not None:
+            _refuse_shapes(law_of(distribution)[0], mask, message.scale, address, source)
+        message.value, bound = censored(message, value, mask)
+        message.distribution = weighed(bound, None, message.scale, address, source)
+        message.observed, message.mask, message.scale = True, None, None
+        return
+    if present is not None and is_of_parts(distribution, present):
+        _observe_parts(message, value, present)
+        return
+    mask = both(message.mask, present)
     if mask is not None or message.scale is not None:
         _refuse_shapes(law_of(distribution)[0], mask, message.scale, address, source)
     message.value = checked_observation(value, distribution, address, message.plates, source, mask)
-    message.distribution = weighed(distribution, mask, message.scale, address, source)
+    message.distribution = weighed(distribution, mask, message.scale, address, source, present is not None)
+    message.observed, message.present = True, present
+    message.mask = message.scale = None
+
+
+def _observe_parts(message: SampleMessage, value: Any, present: Any) -> None:
+    """Observe parts of events; of an event that is masked out no part counts."""
+    distribution, address, source = message.distribution, message.address, message.source
+    wanted = present
+    if message.mask is not None or message.scale is not None:
+        _refuse_shapes(law_of(distribution)[0], message.mask, message.scale, address, source)
+    if message.mask is not None:
+        events = (*np.shape(message.mask), *(1,) * len(distribution.event_shape))
+        wanted = both(message.mask.reshape(events), present)
+    bound = partly_observed(distribution, wanted, address, source)
+    raw, wanted = (as_known(array) for array in (value, wanted))
+    if raw.shape == np.shape(present):
+        raw = with_filling(raw, distribution, wanted)
+    message.value = checked_observation(raw, distribution, address, message.plates, source)
+    message.distribution = weighed(bound, None, message.scale, address, source)
     message.observed, message.present = True, present
     message.mask = message.scale = None
 
@@ -171,8 +210,8 @@ def truth(mask: Any, where: str) -> Any:
 
 def both(first: Any, second: Any) -> Any:
     """Combine two masks; what is known stays known while a program is traced."""
-    if first is None:
-        return second
+    if first is None or second is None:
+        return second if first is None else first
     return first & second if _known(first, second) else jnp.logical_and(first, second)
 
 
