@@ -43,6 +43,8 @@ from .weights import push_evidence_with as push_evidence_with
 
 type When = Callable[[jax.Array, int], jax.Array]
 type Draw = Callable[..., Var]
+type Level = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+type Arm = Callable[..., tuple[Var, ...]]
 
 
 def spawn(n: int) -> Transformer:
@@ -94,7 +96,9 @@ def resample(scheme: Any, when: When | None = None) -> Transformer:
     return Transformer(name, lambda population: resampled(population, draw, when), PRESERVES)
 
 
-def resampled(population: Population, draw: Draw, when: When | None, beside: Sequence[Var] = ()) -> Population:
+def resampled(
+    population: Population, draw: Draw, when: When | None, beside: Sequence[Var] = (), arm: Arm | None = None
+) -> Population:
     """Replace the particles by their offspring.
 
     Args:
@@ -102,14 +106,16 @@ def resampled(population: Population, draw: Draw, when: When | None, beside: Seq
         draw: appends the draw of the ancestors, from their address, the weights, and what stands beside them.
         when: a rule of (effective sample size, N); None resamples always.
         beside: further values that the draw reads.
+        arm: appends the draw and what follows from it, as `offspring` does, the default.
     """
     if population.weight is None:
         population = push_evidence(population)
     assert population.weight is not None and population.ess is not None
     block, plate = population.block, population.plate
+    arm = offspring if arm is None else arm
     moving = [population.values[i] for i in population.moving]
     if when is None:
-        outs = _offspring(block, population, draw, (population.weight, population.ess, *beside), moving)
+        outs = arm(block, population, draw, (population.weight, population.ess, *beside), moving)
     else:
         size = plate.size
         rule = when
@@ -125,7 +131,7 @@ def resampled(population: Population, draw: Draw, when: When | None, beside: Seq
         kept = keep.form(kept_in, (*kept_in[: 2 + len(moving)], identity))
         drawn_in = tuple(v.like() for v in operands)
         own = drawn_in[2 : 2 + len(moving)]
-        drawn = _offspring(again, population, draw, (drawn_in[0], *drawn_in[2 + len(moving) :]), own)
+        drawn = arm(again, population, draw, (drawn_in[0], *drawn_in[2 + len(moving) :]), own)
         again_form = again.form(drawn_in, drawn)
         outs = block.branch(index, (kept, again_form), operands, kept.outputs, label="resample?")
         population.trail.note("resampled", index)
@@ -138,12 +144,25 @@ def resampled(population: Population, draw: Draw, when: When | None, beside: Seq
     return population.next_stage(weight=weight, log_weight=log_weight, values=tuple(values), ess=ess)
 
 
-def _offspring(
-    block: Block, population: Population, draw: Draw, reads: Sequence[Var], moving: Sequence[Var]
+def offspring(
+    block: Block,
+    population: Population,
+    draw: Draw,
+    reads: Sequence[Var],
+    moving: Sequence[Var],
+    level: Level | None = None,
 ) -> tuple[Var, ...]:
     """Draw ancestors; offspring weigh one, but those of a population without weight (ess 0) are dead, too.
 
-    What is read: the weights, their effective sample size, and what stands beside them.
+    Args:
+        block: where the nodes go.
+        population: the population, for the addresses.
+        draw: appends the draw.
+        reads: the weights, their effective sample size, and what stands beside them.
+        moving: the values that vary with the particle.
+        level: gives other weights of the offspring, with their logs, from the weights and the effective sample size.
+
+    Returns: weights, log weights, values, and the ancestors.
     """
     plate = population.plate
     weight, ess, *beside = reads
@@ -154,7 +173,10 @@ def _offspring(
         dead = ess == 0
         return jnp.full(size, jnp.where(dead, 0.0, 1.0)), jnp.full(size, jnp.where(dead, -jnp.inf, 0.0))
 
-    ones, zeros = block.det(equal, ess, label="equal weights", adds=(plate,))
+    if level is None:
+        ones, zeros = block.det(equal, ess, label="equal weights", adds=(plate,))
+    else:
+        ones, zeros = block.det(level, weight, ess, label="weights by level", adds=(plate,))
     return (ones, zeros, *gather(block, moving, ancestors, plate, (plate,)), ancestors)
 
 

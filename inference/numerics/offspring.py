@@ -3,13 +3,15 @@
 Law: the sums ascend, stay equal across an item of weight zero, and end at exactly M; equal weights with M = N give
 1, 2, ..., N exactly. Integers add without rounding, in any order: a float32 sum of 1e5 weights is off by a hundredth
 of an offspring between neighbours, one of 1e7 by a whole one. Up to 2**17 items one word holds the whole part and
-the fraction, above them float32 has a word for each.
+the fraction, above them float32 has a word for each. Where several devices hold a part of the weights each, sums go
+across them: integers again, so the number of devices changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,58 @@ ONE_WORD = 1 << 17
 WORD = 2.0**32
 
 
+@runtime_checkable
+class Items(Protocol):
+    """How values of all items are reduced: those of one array, or those that many devices hold a part of each."""
+
+    def count(self, values: jax.Array) -> int:
+        """Count the items."""
+
+    def maximum(self, values: jax.Array) -> jax.Array:
+        """Give the largest value."""
+
+    def total(self, values: jax.Array) -> jax.Array:
+        """Sum all values."""
+
+    def running(self, values: jax.Array) -> jax.Array:
+        """Sum up to each item."""
+
+    def highest(self, values: jax.Array) -> jax.Array:
+        """Give the largest value up to each item."""
+
+    def last(self, values: jax.Array) -> jax.Array:
+        """Give the value of the last item."""
+
+
+@dataclass(frozen=True)
+class OneArray:
+    """All items stand in one array."""
+
+    def count(self, values: jax.Array) -> int:
+        """Count the items."""
+        return values.shape[0]
+
+    def maximum(self, values: jax.Array) -> jax.Array:
+        """Give the largest value."""
+        return jnp.max(values)
+
+    def total(self, values: jax.Array) -> jax.Array:
+        """Sum all values."""
+        return jnp.sum(values)
+
+    def running(self, values: jax.Array) -> jax.Array:
+        """Sum up to each item."""
+        return running_sum(values)
+
+    def highest(self, values: jax.Array) -> jax.Array:
+        """Give the largest value up to each item."""
+        return jax.lax.cummax(values)
+
+    def last(self, values: jax.Array) -> jax.Array:
+        """Give the value of the last item."""
+        return values[-1]
+
+
 class Expected(NamedTuple):
     """Running sums whole + fraction / 2**bits of the expected offspring, and whether the weights allow any."""
 
@@ -29,11 +83,11 @@ class Expected(NamedTuple):
     fraction: jax.Array
     usable: jax.Array
 
-    def ends(self, uniform: jax.Array) -> Int[Array, " N"]:
+    def ends(self, uniform: jax.Array, items: Items = OneArray()) -> Int[Array, " N"]:
         """Count the points j + uniform, j = 0, 1, ..., below each sum; the uniform in the units of the fraction."""
         ends = self.whole + (self.fraction > uniform).astype(self.whole.dtype)
         # In two words the float32 correction can swap neighbours by 1e-7: an item of weight zero must not win by that.
-        return jax.lax.cummax(ends) if self.fraction.dtype == jnp.uint32 else ends
+        return items.highest(ends) if self.fraction.dtype == jnp.uint32 else ends
 
 
 def fraction_bits(weights: Float[Array, " N"], n_offspring: int) -> int:
@@ -44,8 +98,8 @@ def fraction_bits(weights: Float[Array, " N"], n_offspring: int) -> int:
     return 30 - n_offspring.bit_length() if size <= ONE_WORD else 32
 
 
-def expected_offspring(weights: Float[Array, " N"], n_offspring: int) -> Expected:
-    """Sum the expected offspring up to each item.
+def expected_offspring(weights: Float[Array, " N"], n_offspring: int, items: Items = OneArray()) -> Expected:
+    """Sum the expected offspring up to each item; where devices hold a part of the `items` each, those of this part.
 
     Weights without a finite positive sum (all zero, or one NaN or infinite) are not usable: here they count as equal.
     """
@@ -54,50 +108,52 @@ def expected_offspring(weights: Float[Array, " N"], n_offspring: int) -> Expecte
             f"resampling to {n_offspring} offspring: give a number from 1 to 2**31 - 1.", given=n_offspring
         )
     if weights.dtype == jnp.float64:
-        return _one_word(weights, n_offspring, jnp.int64)
-    if max(weights.shape[0], n_offspring) <= ONE_WORD:
-        return _one_word(weights.astype(jnp.float32), n_offspring, jnp.int32)
-    return _two_words(weights.astype(jnp.float32), n_offspring)
+        return _one_word(weights, n_offspring, jnp.int64, items)
+    if max(items.count(weights), n_offspring) <= ONE_WORD:
+        return _one_word(weights.astype(jnp.float32), n_offspring, jnp.int32, items)
+    return _two_words(weights.astype(jnp.float32), n_offspring, items)
 
 
-def _one_word(weights: Float[Array, " N"], n_offspring: int, dtype: jax.typing.DTypeLike) -> Expected:
+def _one_word(
+    weights: Float[Array, " N"], n_offspring: int, dtype: jax.typing.DTypeLike, items: Items = OneArray()
+) -> Expected:
     bits = fraction_bits(weights, n_offspring)
     end = n_offspring << bits
-    usable, total = _total(weights)
-    units = jnp.where(usable, jnp.rint(weights * (1 / total) * float(end)), float(end // weights.shape[0])).astype(
-        dtype
-    )
-    sums = running_sum(units)
-    last = sums[-1]
+    usable, total = _total(weights, items)
+    equal = float(end // items.count(weights))
+    units = jnp.where(usable, jnp.rint(weights * (1 / total) * float(end)), equal).astype(dtype)
+    sums = items.running(units)
+    last = items.last(sums)
     # The rounding of the total and of the units is spread over the items in proportion, so that the sums end at M.
     excess = (last - end).astype(weights.dtype) / jnp.maximum(last, 1).astype(weights.dtype)
     sums = sums - jnp.rint(sums.astype(weights.dtype) * excess).astype(dtype)
-    sums = jnp.where(sums == sums[-1], end, sums)
+    sums = jnp.where(sums == items.last(sums), end, sums)
     return Expected((sums >> bits).astype(jnp.int32), sums & ((1 << bits) - 1), usable)
 
 
-def _two_words(weights: Float[Array, " N"], n_offspring: int) -> Expected:
-    top = jnp.max(weights)
+def _two_words(weights: Float[Array, " N"], n_offspring: int, items: Items = OneArray()) -> Expected:
+    top = items.maximum(weights)
     weights = weights / jnp.where(top > 0, top, 1)  # equal weights become exactly one
-    usable, total = _total(weights)
-    each = jnp.where(usable, weights * (n_offspring / total), n_offspring / weights.shape[0])
+    usable, total = _total(weights, items)
+    each = jnp.where(usable, weights * (n_offspring / total), n_offspring / items.count(weights))
     floors = jnp.floor(each)
     parts = _to_word(each - floors)
-    fraction = running_sum(parts)
-    whole = running_sum(floors.astype(jnp.int32) + (fraction < parts).astype(jnp.int32))
-    excess = (whole[-1] - n_offspring).astype(jnp.float32) + fraction[-1].astype(jnp.float32) / WORD
+    fraction = items.running(parts)
+    whole = items.running(floors.astype(jnp.int32) + (fraction < parts).astype(jnp.int32))
+    last_whole, last_fraction = items.last(whole), items.last(fraction)
+    excess = (last_whole - n_offspring).astype(jnp.float32) + last_fraction.astype(jnp.float32) / WORD
     correction = (whole.astype(jnp.float32) + fraction.astype(jnp.float32) / WORD) * (excess / (n_offspring + excess))
     down = jnp.floor(correction)
     cut = _to_word(correction - down)
-    at_end = (whole == whole[-1]) & (fraction == fraction[-1])
+    at_end = (whole == last_whole) & (fraction == last_fraction)
     whole = whole - down.astype(jnp.int32) - (fraction < cut).astype(jnp.int32)
     whole = jnp.where(at_end, n_offspring, jnp.minimum(whole, n_offspring))
     fraction = jnp.where(whole == n_offspring, 0, fraction - cut)
     return Expected(whole, fraction, usable)
 
 
-def _total(weights: Float[Array, " N"]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
-    total = jnp.sum(weights)
+def _total(weights: Float[Array, " N"], items: Items) -> tuple[Bool[Array, ""], Float[Array, ""]]:
+    total = items.total(weights)
     usable = (total > 0) & (total < jnp.inf)
     return usable, jnp.where(usable, total, 1)
 

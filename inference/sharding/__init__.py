@@ -1,0 +1,12 @@
+"""Sharding: one population on many devices, each of which holds an equal part of the particles.
+
+Law: the measure of a population does not depend on how many devices hold it; with exact resampling no bit of it does.
+"""
+
+from .axis import Axis
+from .butterfly import sweep
+from .exchange import exchanged, gathered
+from .islands import between_islands, within_islands
+from .offspring import resampled
+
+__all__ = ["Axis", "between_islands", "exchanged", "gathered", "resampled", "sweep", "within_islands"]
