@@ -98,8 +98,8 @@ class Callback(Protocol):
 
 @dataclass(eq=False)
 class _StopWhen:
-    rhat: float
-    ess: float
+    rhat: float | int
+    ess: float | int
     _next: float = 0.0  # draws at which to look again: looking at every chunk would cost more than it tells
 
     def __call__(self, progress: Progress) -> bool:
@@ -115,7 +115,7 @@ class _StopWhen:
         return f"stop_when(rhat={self.rhat}, ess={self.ess})"
 
 
-def stop_when(rhat: float = 1.01, ess: float = 400) -> Callback:
+def stop_when(rhat: float | int = 1.01, ess: float | int = 400) -> Callback:
     """End a run once its chains agree and are long enough.
 
     It looks at no draw of the warm-up, and again only when there are a tenth more draws. Stopping by what is seen makes
