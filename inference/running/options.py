@@ -6,10 +6,9 @@ Law: no option changes a draw; they say how the run is divided, watched and kept
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +28,7 @@ class RunOptions:
         chunk: steps a chunk, or "auto": 16 at first, then twice as many until a chunk takes 0.25 s to 0.5 s.
         checkpoint: a folder, where the state and the draws so far are kept; `inference.resume` goes on from there. It
             is written as often as costs no more than about 5 % of the time.
-        callbacks: each is called with a `Progress` after every chunk; where one returns True the run stops early.
+        callbacks: a function or several: each is called with a `Progress` after every chunk; where one returns True the run stops early.
 
     Raises: LawfulError for a chunk below 1, and for callbacks that cannot be called.
 
@@ -40,9 +39,9 @@ class RunOptions:
     lawful.errors.LawfulError: chunk: expected 'auto' or an integer of 1 or more, got 0.
     """
 
-    chunk: int | Literal["auto"] = "auto"
+    chunk: Any = "auto"
     checkpoint: str | os.PathLike[str] | None = None
-    callbacks: Sequence[Callable[..., Any]] = ()
+    callbacks: Any = ()
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
