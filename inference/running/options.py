@@ -28,7 +28,8 @@ class RunOptions:
         chunk: steps a chunk, or "auto": 16 at first, then twice as many until a chunk takes 0.25 s to 0.5 s.
         checkpoint: a folder, where the state and the draws so far are kept; `inference.resume` goes on from there. It
             is written as often as costs no more than about 5 % of the time.
-        callbacks: a function or several: each is called with a `Progress` after every chunk; where one returns True the run stops early.
+        callbacks: a function or several; each is called with a `Progress` after every chunk, and where one returns True
+            the run stops early.
 
     Raises: LawfulError for a chunk below 1, and for callbacks that cannot be called.
 
