@@ -116,7 +116,7 @@ class _Contents:
         if dataclasses.is_dataclass(value):
             fields = {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
             return f"{type(value).__qualname__}{self(fields)}"
-        if type(value).__repr__ is object.__repr__ and hasattr(value, "__dict__"):
+        if getattr(type(value), "__repr__", None) is object.__repr__ and hasattr(value, "__dict__"):
             return f"{type(value).__qualname__}{self(vars(value))}"
         return PLACE.sub("", repr(value))
 
