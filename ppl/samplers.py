@@ -54,6 +54,7 @@ def nutpie_of(density: Density) -> Any:
             "to_nutpie: nutpie computes in float64. Fix: jax.config.update('jax_enable_x64', True) before the density "
             "is made."
         )
+    names = list(density.names)
     origin, unravel = density.ravel()
     judge = jax.jit(jax.value_and_grad(density.logp_vector))
     expand = jax.jit(lambda vector: density.constrain(unravel(vector)))
@@ -63,13 +64,13 @@ def nutpie_of(density: Density) -> Any:
         return float(value), np.asarray(gradient, np.float64)
 
     def values(vector: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: np.asarray(value) for name, value in expand(jnp.asarray(vector)).items()}
+        found = expand(jnp.asarray(vector))
+        return {name: np.asarray(found[name]) for name in names}  # nutpie wants them in the order of its variables
 
     def start(seed: int) -> np.ndarray:
         key = jax.random.key(int(seed) % (1 << 32))
         return np.asarray(density.ravel(density.initial(key))[0], np.float64)
 
-    names = list(density.names)
     return from_pyfunc(
         len(origin), lambda: score, lambda seed1, seed2, chain: values,
         [np.dtype(density.dtypes[name]) for name in names], [density.shapes[name] for name in names], names,

@@ -21,7 +21,7 @@ def model(y):
     precision = sample("precision", dist.Gamma(3.0, 2.0))
     with plate("row", 4):
         sample("y", dist.Normal(0.5, precision**-0.5), obs=y)
-    rest = sample("rest", dist.Dirichlet(jnp.array([2.0, 1.0, 1.0])))
+    rest = sample("mix", dist.Dirichlet(jnp.array([2.0, 1.0, 1.0])))
     sample("count", dist.Multinomial(5, rest), obs=jnp.array([3, 1, 1]))
 
 
@@ -39,7 +39,7 @@ def agrees(precision, rest):
 
 
 def test_axes_have_numbers_and_two_lengths_of_one_name_are_refused():
-    assert {k: v.tolist() for k, v in lawful.density(model, Y).coords.items()} == {"rest_dim_0": [0, 1, 2]}
+    assert {k: v.tolist() for k, v in lawful.density(model, Y).coords.items()} == {"mix_dim_0": [0, 1, 2]}
 
     def steps(length):
         scan(lambda x, _: (sample("x", dist.Normal(x, 1.0)), None), 0.0, None, length=3)
@@ -79,9 +79,9 @@ def test_blackjax_and_our_chains_have_the_exact_means():
     starts = [d.to_blackjax(jax.random.fold_in(KEY, i))[1] for i in range(4)]
     starts = jax.tree.map(lambda *rows: jnp.stack(rows), *starts)
     draws = jax.vmap(jax.vmap(d.constrain))(jax.jit(jax.vmap(chain))(jax.random.split(KEY, 4), starts))
-    agrees(draws["precision"], draws["rest"])
+    agrees(draws["precision"], draws["mix"])
     ours = inference.mcmc(model, kernels.nuts(), chains=4, warmup=500, draws=1000)(3, Y)
-    agrees(ours.posterior["precision"], ours.posterior["rest"])
+    agrees(ours.posterior["precision"], ours.posterior["mix"])
 
 
 def test_nutpie_gets_the_density_its_gradient_and_a_start():
@@ -97,6 +97,7 @@ def test_nutpie_gets_the_density_its_gradient_and_a_start():
         ends = [float(d.logp_vector(jnp.asarray(start).at[i].add(h))) for h in (1e-5, -1e-5)]
         assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(gradient[i], rel=1e-6, abs=1e-8)
     values = theirs._make_expand_func(0, 1, 0)(start)
+    assert list(values) == ["precision", "mix"]
     assert {name: value.shape for name, value in values.items()} == d.shapes
 
 
@@ -107,8 +108,8 @@ def test_nutpie_has_the_exact_means():
     tree = nutpie.sample(
         lawful.density(model, Y).to_nutpie(), draws=1000, tune=500, chains=4, cores=2, seed=1, progress_bar=False
     )
-    assert tree.posterior["rest"].dims == ("chain", "draw", "rest_dim_0")
-    agrees(tree.posterior["precision"].values, tree.posterior["rest"].values)
+    assert tree.posterior["mix"].dims == ("chain", "draw", "mix_dim_0")
+    agrees(tree.posterior["precision"].values, tree.posterior["mix"].values)
 
 
 def test_nutpie_without_float64_is_refused(single_precision):
