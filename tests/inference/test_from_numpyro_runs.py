@@ -16,7 +16,7 @@ from tests.ppl.numpyro_models import CASES
 
 pytestmark = pytest.mark.tier3
 KEY = jax.random.key(11)
-ORDINARY = {"queue", "canal", "lamp"}
+ORDINARY = {"queue", "lamp"}
 NAMES = [pytest.param(n, marks=[] if n in ORDINARY else [pytest.mark.slow, pytest.mark.optimised]) for n in CASES]
 
 

@@ -66,7 +66,14 @@ def kinds_of(form):
     return found
 
 
-@pytest.mark.parametrize("name", CASES)
+LONG = {"letters", "ballots", "workshop", "bees"}  # distributions that take long to compile
+
+
+def rest_slow(names):
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in names]
+
+
+@pytest.mark.parametrize("name", rest_slow(CASES))
 def test_a_model_has_the_sites_of_its_trace(name):
     case = CASES[name]
     expected = {kind: set(names) for kind, names in recorded(name)[0].items()}
@@ -98,13 +105,13 @@ def both_densities(name, x64=True):
 PLAIN = [name for name in CASES if name not in HALVES]
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", rest_slow(PLAIN))
 def test_a_model_has_the_density_of_numpyro(name):
     here, there = both_densities(name)
     assert np.isfinite(there) and here == pytest.approx(there, rel=1e-12, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["orchard", "canal", "team", "ballots"])
+@pytest.mark.parametrize("name", ["orchard", "canal", "team"])
 def test_single_precision_is_as_near_as_it_can_be(name, single_precision):
     here, there = both_densities(name, x64=False)
     assert here == pytest.approx(there, rel=1e-6, abs=1e-6)
