@@ -108,12 +108,11 @@ def _finding(
     """Find the first term whose gradient with respect to a choice is no number."""
     asked, terms = parts
 
-    def of_choice(value: jax.Array) -> jax.Array:
-        return jnp.stack(terms([*at[:place], value, *at[place + 1 :]]))
+    def broken(k: int) -> bool:  # one by one: a NaN times the zero that other terms get would be a NaN of theirs
+        slope = jax.grad(lambda value: terms([*at[:place], value, *at[place + 1 :]])[k])(jnp.asarray(at[place]))
+        return not bool(jnp.isfinite(slope).all())
 
-    each = np.asarray(jax.jacrev(of_choice)(jnp.asarray(at[place])))
-    bad = ~np.isfinite(each.reshape(len(asked), -1)).all(axis=1)
-    term = asked[int(bad.argmax())].address if bad.any() else choice.address
+    term = next((part.address for k, part in enumerate(asked) if broken(k)), choice.address)
     node = next(n for n in walk(form) if isinstance(n, Site | Factor) and n.address == term)
     shown = f" = {float(at[place]):g}" if np.ndim(at[place]) == 0 else ""
     parents = [show_address(tail) for tail, head in graph.edges if head == term]
