@@ -70,8 +70,8 @@ def gained(high: jax.Array, low: jax.Array, term: jax.Array) -> tuple[jax.Array,
     >>> [float(x) for x in gained(jnp.float32(1e8), jnp.float32(0.0), jnp.float32(1.0))]
     [100000000.0, 1.0]
     """
-    total = Sum(high, low).add(term)
-    return total.high, total.low
+    found = Sum(high, low).add(term)
+    return found.high, found.low
 
 
 class _Lifting:
