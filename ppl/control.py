@@ -6,6 +6,7 @@ that Python would have reached are active.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -232,15 +233,15 @@ def _staged_loop(test: Any, step: Any, init: Any, bound: int, what: str) -> tupl
     if not holds_statements(lambda state: test(state, 0), init):
         # A condition without sites is a function of the state: it can be asked again when the loop is over.
         def plain(state: Any, index: Any) -> tuple[Any, None]:
-            return jax.lax.cond(test(state, index), as_arm(lambda: body(state, index)), lambda: state), None
+            return jax.lax.cond(test(state, index), as_arm(functools.partial(body, state, index)), lambda: state), None
 
         state, _ = jax.lax.scan(plain, init, jnp.arange(bound))
         return state, test(state, bound)
 
     def drawn(carry: Any, index: Any) -> tuple[Any, None]:
         going, state = carry
-        going = jax.lax.cond(going, as_arm(lambda: test(state, index)), lambda: jnp.array(False))
-        run = as_arm(lambda: body(state, index))
+        going = jax.lax.cond(going, as_arm(functools.partial(test, state, index)), lambda: jnp.array(False))
+        run = as_arm(functools.partial(body, state, index))
         return (going, jax.lax.cond(going & (index < bound), run, lambda: state)), None
 
     (overflow, state), _ = jax.lax.scan(drawn, (jnp.array(True), init), jnp.arange(bound + 1))

@@ -61,9 +61,8 @@ def lookup(data: Mapping[Address, Any], address: Address) -> Any:
     if value is None or not indices:
         return value
     if isinstance(value, Interval):
-        bounds = ({names_of(address): bound} for bound in (value.lower, value.upper))
-        return Interval(*(lookup(bound, address) if np.ndim(bound[names_of(address)]) else bound[names_of(address)]
-                          for bound in bounds))  # fmt: skip
+        name = names_of(address)
+        return Interval(*(lookup({name: x}, address) if np.ndim(x) else x for x in (value.lower, value.upper)))
     value = value if isinstance(value, jax.Array) else np.asarray(value)
     lengths = surroundings().lengths
     if len(lengths) != len(indices):  # a loop that is not this package's

@@ -111,7 +111,7 @@ def _back(move: Any, lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax
         held = [jnp.where(ok, b, 1.0) for ok, b in zip(inside, (lower, upper), strict=True)]
         if isinstance(move, transforms.ExpTransform):
             turned, none, moved = jnp.asarray(False), -jnp.inf, [jnp.log(b) for b in held]
-            ends = [none, jnp.inf]
+            ends: list[Any] = [none, jnp.inf]
         else:
             turned = jnp.asarray(move.exponent) < 0
             moved = [b ** (1.0 / jnp.asarray(move.exponent)) for b in held]

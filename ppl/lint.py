@@ -88,8 +88,9 @@ def _blocked_sites(form: Form) -> Iterator[LintFinding]:
 def _unseeded(form: Form) -> Iterator[LintFinding]:
     told = {note.source for note in hidden_choices(form)}
     for node in walk(form):
-        drawn = isinstance(node, Det) and isinstance(node.function, Equation) and node.function.draws
-        if drawn and node.source not in told:
+        if not (isinstance(node, Det) and isinstance(node.function, Equation) and node.function.draws):
+            continue
+        if node.source not in told:
             told.add(node.source)
             yield LintFinding(
                 "unseeded", "warning", (), node.source,

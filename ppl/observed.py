@@ -260,7 +260,7 @@ def checked_data(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
     if not found or any(isinstance(x, jax.core.Tracer) for x in inputs):
         return {}
     values, steps = iter(run(inputs)), folded(form).steps
-    observed = {}
+    observed: dict[str, np.ndarray] = {}
     for datum in found:
         value = np.asarray(next(values))
         inside = None if datum.support is None else np.asarray(datum.support(value))
@@ -274,7 +274,7 @@ def checked_data(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
             name = show_address(datum.site.address)
             other = observed.get(name)  # of another arm
             both = datum.arm and other is not None and other.shape == value.shape
-            observed[name] = np.where(np.isnan(other), value, other) if both else value
+            observed[name] = value if other is None or not both else np.where(np.isnan(other), value, other)
         else:
             observed |= {show_address(address): value[k, ...] for k, address in enumerate(addresses)}
     return observed

@@ -73,9 +73,9 @@ def masked_steps(body: Callable[..., Any], xs: Any, mask: Any, what: str) -> tup
         what: names the loop in messages.
     """
     if np.ndim(mask) == 1:
-        return lambda carry, given: _step(body, carry, *given, what), (xs, mask)
+        return lambda carry, given: _step(body, carry, given[0], given[1], what), (xs, mask)
     steady = jax.tree.map(lambda leaf: _without_padding(leaf, mask), xs)
-    return lambda carry, given: _lanes(body, carry, *given, what), (steady, mask)
+    return lambda carry, given: _lanes(body, carry, given[0], given[1], what), (steady, mask)
 
 
 def _step(body: Callable[..., Any], carry: Any, x: Any, present: Any, what: str) -> tuple[Any, Any]:

@@ -101,7 +101,7 @@ def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[An
     refuse_escaped(program, before, stage.drawn_values)
     refuse_dead(form, stage.last[1] if stage.last else Source("<program>", 0))
     form = without_dead_code(form, keep_sites=True)
-    keep_hidden(form, stage.unseen)
+    keep_hidden(form, stage.unseen or [])
     return form
 
 

@@ -2,6 +2,8 @@
 
 import gc
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +67,17 @@ def garbage_is_searched_for_once() -> Iterator[None]:
 def programs_are_compiled_quickly(request: pytest.FixtureRequest) -> None:
     """Compile without the optimisations that cost more than they save on the small programs of most tests."""
     jax.config.update("jax_disable_most_optimizations", request.node.get_closest_marker("optimised") is None)
+
+
+@pytest.fixture(autouse=True)
+def an_interrupt_is_one() -> Iterator[None]:
+    """Handle SIGINT as in a user's process; those that run tests side by side ignore it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

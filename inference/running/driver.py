@@ -189,7 +189,7 @@ class Drive:
         for callback in self.options.callbacks:
             if callable(getattr(callback, "close", None)):
                 with suppress(Exception):
-                    callback.close()  # type: ignore[attr-defined]
+                    callback.close()
 
     def rows(self, number: int) -> list[np.ndarray]:
         """Give the rows of the steps of a phase that are done."""

@@ -119,7 +119,7 @@ class Localiser:
         if any(p in self.plates or p in self.whole for p in node.plates):
             if any(place is not None for place in places):
                 raise LawfulError(f"a site under '{node.plates[0].name}' reads a whole axis that devices share.")
-            law = Blocks.of(node, self.axis, self.plates, self.whole)
+            law: Any = Blocks.of(node, self.axis, self.plates, self.whole)
             return [replace(node, law=law, parameters=parameters, out=self.value(node.out), plates=())]
         route = route_of(node.law, self.axis) if places == (0,) else None
         if route is None:
@@ -142,6 +142,7 @@ class Localiser:
                 break
             if node.ins[0] not in self.known or (run and run[0].ins[1] is not node.ins[1]):
                 break
+            assert isinstance(node, Det)
             run.append(node)
         return run
 

@@ -161,7 +161,8 @@ def _mixed(block: Block, population: Population, islands: Islands, outs: Sequenc
     kept_in, mixed_in = (tuple(v.like() for v in operands) for _ in range(2))
     kept = keep.form(kept_in, (*kept_in, identity(keep, population.plate)))
     mix = _whole if islands.mix == "whole" else _butterfly
-    mixed = again.form(mixed_in, mix(again, population, islands.number, *mixed_in[:2], mixed_in[2:]))
+    weight, log_weight, *moving = mixed_in
+    mixed = again.form(mixed_in, mix(again, population, islands.number, weight, log_weight, moving))
     *rest, later = block.branch(index, (kept, mixed), operands, kept.outputs, label="mix islands?")
     return (*rest, one_ancestry(block, (ancestors, later), population.plate))
 

@@ -10,6 +10,8 @@ import lawful
 from lawful.emitter import emit
 from lawful.portions import Portions
 
+pytestmark = pytest.mark.reuses_keys  # a loop that reads the key of its step from a row of keys is taken for reuse
+
 KEY = jax.random.key(7)
 Y = jnp.array([0.3, -1.2, 0.8, 2.0, 0.1, -0.4, 1.0])
 
