@@ -175,8 +175,11 @@ def say(statement: Statement) -> Any:
         with around(statement) as name:
             return language.deterministic(name, statement.value)
     if statement.is_factor:
+        law, value = statement.distribution, statement.value
+        if value is None:  # taken off by `uncondition`: NumPyro draws it, and it is empty
+            value = jnp.zeros((*law.batch_shape, 0))
         with around(replace(statement, frames=())) as name:
-            language.factor(name, statement.distribution.log_prob(statement.value))
+            language.factor(name, law.log_prob(value))
         return statement.value
     with around(statement) as name:
         if statement.observed:

@@ -64,8 +64,9 @@ def _laplace(law: Any, x: jax.Array) -> Tails:
 
 
 def _gumbel(law: Any, x: jax.Array) -> Tails:
-    hazard = jnp.exp(-_standard(law, x))
-    return -hazard, log1mexp(hazard)
+    z = _standard(law, x)
+    hazard, far = jnp.exp(-z), z > 40.0
+    return -hazard, jnp.where(far, -z, log1mexp(jnp.where(far, 1.0, hazard)))  # log h - h/2 of a small hazard h
 
 
 def _cauchy(law: Any, x: jax.Array) -> Tails:

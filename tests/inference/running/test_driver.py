@@ -4,7 +4,6 @@ import io
 import json
 import math
 import signal
-import threading
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ import pytest
 from jaxtyping import TypeCheckError
 
 from lawful import deterministic, inference, sample, scan
-from lawful.errors import LawfulError, MemoryLimitError
+from lawful.errors import LawfulError
 from lawful.inference import RunOptions, Status, kernels, log_to, progress_bar, stop_when
 from lawful.inference.running import progress as progress_module
 from lawful.inference.running.progress import Progress, told
@@ -143,50 +142,6 @@ def test_a_callback_that_raises_ends_the_run_and_loses_no_draw(whole):
     assert_prefix(caught.value.result, whole, 4)
 
 
-def test_an_interrupt_returns_the_finished_chunks(whole):
-    before = signal.getsignal(signal.SIGINT)
-    result = run(PLAN, callbacks=[at("sampling", 4, interrupt)])
-    assert signal.getsignal(signal.SIGINT) is before
-    assert result.interrupted and Status.INTERRUPTED in result.status and not result.ok
-    assert result.finished == 4
-    assert_prefix(result, whole, 4)
-    assert "INTERRUPTED" in repr(result).splitlines()[0]
-
-
-def test_draws_of_the_warm_up_are_never_draws_of_the_posterior(whole):
-    result = run(PLAN, callbacks=[at("warmup", 4, interrupt)])
-    assert result.interrupted
-    assert {name: x.shape[:2] for name, x in result.posterior.items()} == {"mu": (2, 0), "twice": (2, 0)}
-    np.testing.assert_array_equal(result.warmup.posterior["mu"], whole.warmup.posterior["mu"][:, :4])
-    assert result.finished == 0 and not result.ok
-
-
-def test_an_interrupt_leaves_the_finished_runs_of_a_population():
-    whole = run(FILTER)
-    result = run(FILTER, chunk=1, callbacks=[at("run 2 of 3", 1, interrupt)])
-    assert result.interrupted and not result.ok
-    np.testing.assert_array_equal(result.log_evidence, whole.log_evidence[:1])
-    np.testing.assert_array_equal(result.posterior["x"], whole.posterior["x"][:1])
-    nothing = run(FILTER, chunk=1, callbacks=[at("run 1 of 3", 1, interrupt)])
-    assert nothing.posterior["x"].shape[0] == 0 and not nothing.ok and "INTERRUPTED" in repr(nothing)
-    assert math.isnan(nothing.log_evidence_pooled)
-
-
-def test_the_second_interrupt_raises_at_once():
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        run(PLAN, callbacks=[at("sampling", 4, lambda: (interrupt(), interrupt()))])
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_outside_the_main_thread_signals_are_left_alone(whole):
-    found = []
-    thread = threading.Thread(target=lambda: found.append(run(PLAN)))
-    thread.start()
-    thread.join()
-    assert_prefix(found[0], whole, 10)
-
-
 @pytest.mark.parametrize(
     ("kernel", "settings"),
     [(kernels.random_walk(0.8), {}), (kernels.hmc(n_steps=2), {"thin": 2})],
@@ -210,23 +165,6 @@ def test_what_cannot_be_extended_says_why(whole):
         whole.extend(0)
     with pytest.raises(LawfulError, match="4 of 6 steps of its warm-up"):
         run(PLAN, callbacks=[at("warmup", 4, interrupt)]).extend(5)
-
-
-def test_memory_that_is_missing_leaves_what_is_finished(whole, monkeypatch):
-    (steps,) = PLAN.prepare((Y,)).built.steps.values()
-    take, calls = type(steps).take, []
-
-    def fails(self, *args):
-        calls.append(args)
-        if len(calls) == 4:
-            raise MemoryError
-        return take(self, *args)
-
-    monkeypatch.setattr(type(steps), "take", fails)
-    with pytest.raises(MemoryLimitError, match="bytes") as caught:
-        run(PLAN)
-    assert_prefix(caught.value.result, whole, 4)
-    assert caught.value.needed > 0 and caught.value.chunk >= 1
 
 
 # Callbacks

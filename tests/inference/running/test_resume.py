@@ -1,12 +1,5 @@
 """A run that was stopped anywhere goes on to the result of the run that was never stopped."""
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +9,7 @@ import pytest
 from lawful import inference, sample, scan
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError, UnsafeCheckpoint
 from lawful.inference import RunOptions, kernels, resume
-from lawful.inference.running import checkpoints, saving
+from lawful.inference.running import checkpoints
 from lawful.inference.running.recipes import decode, encode
 
 KEY = jax.random.key(5)
@@ -68,25 +61,6 @@ PLANS = {
 
 def watched(plan):
     return getattr(plan, "inner", plan)
-
-
-@pytest.mark.parametrize("name", PLANS)
-def test_a_run_goes_on_from_every_checkpoint(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(saving, "SHARE", 0)
-    folder, copies = tmp_path / "run", []
-
-    def copy(progress):
-        if checkpoints.generations(folder):
-            copies.append(shutil.copytree(folder, tmp_path / f"copy {len(copies)}"))
-
-    chunk = 2 if name != "tempered" else 10
-    plan = PLANS[name][1](RunOptions(chunk=chunk, checkpoint=folder, callbacks=[copy]))
-    whole = plan(KEY, Y)
-    watched(plan).run = RunOptions(chunk=chunk)
-    for place in copies:
-        assert_same(resume(place, plan, Y), whole)
-    assert len(copies) >= 4
-    assert_same(resume(folder, plan, Y), whole)  # nothing is left to do
 
 
 def test_settings_are_read_from_the_checkpoint(tmp_path):
@@ -146,40 +120,3 @@ def test_recipes_hold_the_librarys_own_settings_alone():
     for bad in ({"made": "os:system", "fields": {}}, {"made": "lawful.inference.mcmc:jax", "fields": {}}, {"x": 1}):
         with pytest.raises(UnsafeCheckpoint):
             decode(bad)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["mcmc", "smc", "tempered"])
-def test_a_run_that_is_killed_twenty_times_gives_the_arrays_of_one_that_was_not(method, tmp_path):
-    """Kill -9 after a random chunk and a random time, also while a checkpoint is written; then go on."""
-    rng = np.random.default_rng(17)
-    script = str(Path(__file__).with_name("killed_run.py"))
-    cached = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
-              "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # fmt: skip
-
-    def start(folder, out):
-        command = [sys.executable, script, method, str(folder), str(out)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=cached)
-
-    assert start("-", tmp_path / "whole.npz").wait(300) == 0
-    whole = np.load(tmp_path / "whole.npz")
-    kills, rounds = 0, 0
-    while kills < 20:
-        folder, out = tmp_path / f"run {rounds}", tmp_path / f"{rounds}.npz"
-        rounds += 1
-        while not out.exists():
-            process = start(folder, out)
-            for _ in range(rng.integers(1, 9)):
-                if not process.stdout.readline():
-                    break
-            try:
-                process.wait(rng.uniform(0.0, 0.03) if kills < 20 else 300)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                kills += 1
-            process.stdout.close()
-            assert process.wait(60) in (0, -signal.SIGKILL)
-        found = np.load(out)
-        assert sorted(found) == sorted(whole)
-        for name in whole:
-            np.testing.assert_array_equal(found[name], whole[name], err_msg=name)
