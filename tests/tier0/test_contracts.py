@@ -95,6 +95,11 @@ CLAIM_NOTHING = {
     "sequential",
     "scored",
     "nested",
+    "compare",
+    "resume",
+    "progress_bar",
+    "stop_when",
+    "log_to",
 }
 # What cannot be enumerated, since its draws are not sites or not finite, and the tests that check it by statistics.
 BY_STATISTICS = {
