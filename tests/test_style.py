@@ -78,6 +78,7 @@ def test_randomness_of_an_algorithm_is_made_of_sites(file):
         assert not draws(file), "draw through a site; a new backend gets a line in BACKENDS, with its reason"
 
 
+@pytest.mark.slow
 def test_one_module_touches_the_internals_of_jax():
     touching = {
         name_of(file)

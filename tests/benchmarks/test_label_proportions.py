@@ -113,6 +113,7 @@ def test_bars_are_met_and_missed_by_the_records():
     assert "MISSED" in bars.told(large) and "MISSED" not in bars.told(rows)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(records, "commit", lambda: "abc")
     few = ["paired", "--data", "digits", "--sizes", "8", "--out", str(tmp_path), "--methods", "BagRidge", "sup n/B"]
@@ -139,6 +140,7 @@ def test_bags_made_by_features_have_tables_by_their_columns(tmp_path, monkeypatc
         run.main(["paired", *few, "--columns", "pixel_3_3"])
 
 
+@pytest.mark.slow
 def test_the_published_rule_takes_the_epoch_that_validation_labels_like_best(cell, monkeypatch):
     monkeypatch.setattr(records, "commit", lambda: "abc")
     parts = protocol.split(cell, validation=True)

@@ -34,6 +34,7 @@ def test_float64_and_fractions_agree_on_random_programs(program, seed):
         assert compare(measure, exact).error <= 1e-12, differences(measure, exact, 1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(strategies.finite_programs(**SMALL))
 def test_the_staged_program_scores_each_trace_as_the_eager_one(program):

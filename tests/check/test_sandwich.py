@@ -95,6 +95,7 @@ def test_the_bounds_hold_the_exact_mean_and_close_with_more_particles():
     assert gaps[1] < gaps[0] / 4
 
 
+@pytest.mark.slow
 def test_a_filter_has_its_sandwich():
     def walk(y):
         def step(x, y):

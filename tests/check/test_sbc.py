@@ -50,6 +50,7 @@ def test_a_posterior_that_is_off_fails(fault):
     assert sbc(normal, conjugate(**fault), jnp.zeros(2), batched=True, **SIZES).status == "failed"
 
 
+@pytest.mark.slow
 def test_a_posterior_that_ignores_its_data_is_seen_by_the_densities_alone():
     report = sbc(normal, conjugate(blind=True), jnp.zeros(2), batched=True, **SIZES)
     assert report.status == "failed"

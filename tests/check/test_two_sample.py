@@ -42,6 +42,7 @@ def test_a_joint_law_is_seen_where_every_column_is_right():
     assert report.status == "failed" and report.worst[0] == "joint distribution"
 
 
+@pytest.mark.slow
 def test_a_shift_of_the_stated_size_is_found():
     effect = two_sample({"x": RNG.normal(size=2_000)}, {"x": RNG.normal(size=2_000)}).min_detectable_effect
     reports = [two_sample({"x": RNG.normal(size=2_000)}, {"x": RNG.normal(size=2_000) + effect}) for _ in range(20)]

@@ -30,6 +30,7 @@ def test_d4_one_key_gives_one_run_on_every_side(sides):
     assert same_runs(sides, jax.random.split(jax.random.key(4), 2))
 
 
+@pytest.mark.rest_slow
 def test_d2_log_densities_agree_at_draws_and_outside_the_support(sides):
     many = [sides.eager(key).choices for key in jax.random.split(jax.random.key(2), 4)]
     bounded = {a for a in many[0] if "positive" in a[0] or "unit" in a[0] or "coin" in a[0]}

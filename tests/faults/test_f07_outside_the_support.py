@@ -48,6 +48,7 @@ def test_f07_a_known_observation_is_refused_with_site_index_value_and_line(name,
         np.testing.assert_array_equal(error.value, value)
 
 
+@pytest.mark.rest_slow
 @MODES
 @pytest.mark.parametrize("name", BOUNDED)
 def test_f07_a_value_inside_is_accepted(name, run):

@@ -98,6 +98,7 @@ def masked_steps(y, m):
 SEEN = ~np.isnan(DATA)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program", [masked, masked_steps])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_f08_a_masked_nan_is_accepted_and_another_refused(program, algorithm):

@@ -21,6 +21,7 @@ def observe(site, data):
     return lambda: sample("y", dist.Normal(jnp.zeros(site), 1.0), obs=np.ones(data))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("site", SHAPES, ids=str)
 def test_f09_of_all_pairs_of_shapes_only_equal_ones_are_accepted(site):
     distribution = dist.Normal(np.zeros(site), 1.0)

@@ -121,6 +121,7 @@ def test_f11_every_inference_refuses_before_it_runs(build):
         build(DUPLICATES["straight line"], particles=4)(KEY)
 
 
+@pytest.mark.slow
 def test_f11_a_sample_in_each_arm_is_one_site_of_the_results():
     def program():
         b = sample("b", dist.Bernoulli(0.5))

@@ -42,6 +42,7 @@ def test_f13_a_filter_of_equal_weights_loses_no_particle(scheme, level):
     assert result.posterior["x"].dtype == np.float32
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("size", [10**3, 10**6])
 def test_f13_systematic_counts_of_random_weights_are_those_of_float64_weights(size):
     weights = np.random.default_rng(size).exponential(size=size).astype(np.float32) ** 3
@@ -50,6 +51,7 @@ def test_f13_systematic_counts_of_random_weights_are_those_of_float64_weights(si
     assert counts.sum() == size and np.abs(counts - size * exact / exact.sum()).max() < 1
 
 
+@pytest.mark.slow
 def test_f13_the_count_of_a_group_has_its_mean():
     """Of the whole parts nothing is random; the rest is one coin. False alarms: ALPHA by the binomial law."""
     size, group, repeats = 10**5, 777, 400

@@ -80,12 +80,14 @@ def test_f15_a_guard_is_gone_after_an_error():
     assert model() == model()
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_f15_no_shipped_family_uses_its_key_twice(name):
     with handlers.key_guard():
         handlers.seed(lambda: sample("x", FAMILIES[name].make()), KEY)()
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["branches", "scopes"])  # in "branches" two arms share an address
 def test_f15_no_program_uses_a_key_twice(name):
     program, args = PROGRAMS[name]

@@ -206,6 +206,7 @@ def test_f20_an_unsafe_generation_is_passed_over_and_told(tmp_path):
     assert "never done" in found.skipped[0]
 
 
+@pytest.mark.slow
 def test_f20_reading_opens_no_other_file(tmp_path):
     """What the process opens while it reads, seen by an audit hook, which cannot be taken off again."""
     file = tmp_path / "made.npz"

@@ -101,6 +101,7 @@ def two_bags(pairs):
     return graph
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", ["loopy", "auto"])
 @pytest.mark.parametrize("pairs", [False, True])
 def test_f27_a_graph_names_the_bag_that_evidence_excludes(pairs, method):

@@ -97,6 +97,7 @@ def test_f29_what_rounding_loses_is_kept_and_an_impossible_step_stays_impossible
     assert importance(jnp.asarray(dead)) == -np.inf
 
 
+@pytest.mark.slow
 def test_f29_the_derivative_of_a_long_sum_is_one_for_each_term():
     terms = jnp.linspace(-1.0, 1.0, 1001)
     np.testing.assert_array_equal(jax.grad(over_steps)(terms), 1.0)

@@ -65,6 +65,7 @@ def test_f34_coins_at_sites_are_those_coins(law, monkeypatch):
     assert int(value) == (law == "other side")
 
 
+@pytest.mark.slow
 def test_f34_a_million_lanes_do_not_show_what_cannot_be():
     """With this key the default sampler of JAX shows an event of 1e-12 (it has 2**-23 there); a site does not."""
     lanes, rare = 2**22, jnp.float32(1e-12)

@@ -15,6 +15,7 @@ from tests.inference.tier0 import law_error
 from tests.schemes import SCHEMES, schemes_and_thresholds
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
 def test_f44_one_particle_is_exact_in_expectation(program):
@@ -22,6 +23,7 @@ def test_f44_one_particle_is_exact_in_expectation(program):
     assert law_error(plan, program, Y).error < 1e-12
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(("scheme", "resample_below"), schemes_and_thresholds(0.5))
 def test_f44_one_particle_is_exact_under_every_scheme(scheme, resample_below):
@@ -54,6 +56,7 @@ def test_f44_one_particle_is_exact_however_it_is_steered(settings):
     assert law_error(plan, steered, Y).error < 1e-12
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_f44_one_particle_runs_and_is_its_own_ancestor(scheme):
     result = inference.smc(plain, particles=1, runs=3, resampling=scheme)(jax.random.key(0), Y)

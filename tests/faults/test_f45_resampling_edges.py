@@ -50,6 +50,7 @@ def test_f45_the_ends_of_the_uniform_land_on_particles_with_weight(scheme, dtype
                 chosen(push(uniforms, weights, offspring), weights)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=lambda d: d.__name__)
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 def test_f45_no_draw_and_no_cell_chooses_a_particle_without_weight(scheme, dtype):

@@ -57,6 +57,7 @@ def test_f50_what_a_version_writes_of_operations_is_compared_with_the_same_versi
         check(old | {"model": text}, told)
 
 
+@pytest.mark.slow
 def test_f50_fingerprints_are_the_same_in_every_process():
     program = (
         "import json; import jax; jax.config.update('jax_enable_x64', True)\n"

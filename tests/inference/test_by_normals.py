@@ -61,6 +61,7 @@ def test_what_is_impossible_is_never_made_also_where_probabilities_round_to_one(
     assert float(law.log_prob(quantile(law, noise))) > -10.0
 
 
+@pytest.mark.slow
 def test_picks_and_ancestors_have_their_laws():
     weights = jnp.array([0.5, 0.0, 1.5, 2.0])
     picks = np.bincount(np.asarray(jax.vmap(lambda u: _picked(u, weights))(ndtri(GRID))), minlength=4)

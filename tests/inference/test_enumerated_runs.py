@@ -56,6 +56,7 @@ def test_a_random_walk_on_the_marginal_of_a_mixture_has_its_moments(chains):
     assert np.abs(error).max() < 0.15
 
 
+@pytest.mark.slow
 def test_the_labels_of_a_run_are_draws_from_their_conditional(chains, points, false_alarm):
     """Given the means, labels are independent: 2.4 million draws, 300 shares; 0.03 is seen at 0.99."""
     _, result = chains

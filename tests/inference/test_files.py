@@ -136,6 +136,7 @@ def _saved(result, folder, name="saved.nc"):
     return folder / name
 
 
+@pytest.mark.slow
 def test_arviz_reads_the_file_as_it_is(tmp_path):
     with xarray.open_datatree(_saved(made("mcmc"), tmp_path), engine="netcdf4") as tree:
         assert {"posterior", "sample_stats", "observed_data", "log_likelihood", "log_prior"} <= set(tree.children)

@@ -24,6 +24,7 @@ def program_of(name):
     return from_numpyro(CASES[name].model, params=CASES[name].params, subsample=CASES[name].subsample)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_runs_under_particles_and_under_chains(name):
     program, args = program_of(name), CASES[name].args

@@ -129,6 +129,7 @@ def test_a_filter_has_the_exact_evidence_with_less_error_than_one_from_the_prior
     assert spread[1] < spread[0] / 3
 
 
+@pytest.mark.slow
 def test_choices_keep_their_names_and_shapes():
     form = lawful.trace(PROGRAMS["two sites"], Y)
     local = inference.local_proposals()(form)

@@ -205,6 +205,7 @@ def loop(y):
     lawful.factor("together", pull * jnp.sum(jnp.where(z == jnp.roll(z, 1), 1.0, 0.0)))
 
 
+@pytest.mark.slow
 def test_an_approximation_has_the_value_of_belief_propagation_and_never_passes_as_exact():
     y = jnp.array([0.3, -1.0, 2.0])
     rough = marginalise(approximate=True, width_budget=2)
@@ -265,6 +266,7 @@ def test_nuts_on_the_marginal_finds_the_clusters(case):
     assert (np.abs(same.mean(axis=(0, 1)) - exact) / np.maximum(error, 1e-12))[off].max() < 4
 
 
+@pytest.mark.slow
 def test_smc_on_the_marginal_has_the_evidence(case):
     y = jnp.array(case["data"]["y"])
     run = inference.smc(mixture, particles=4000, runs=8, enumerate=marginalise())

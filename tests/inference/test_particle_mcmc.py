@@ -80,6 +80,7 @@ def test_what_parameters_alone_cannot_tell_is_said():
         inference.pmmh(walk, kernels.random_walk(0.8), ["sigma"], particles=5, correlation=0.5, keep="parameters")
 
 
+@pytest.mark.slow
 def test_the_estimate_is_kept_with_the_state():
     """`lp` moves exactly where the parameters do: an estimate that is made anew would move alone."""
     result = inference.pmmh(walk, kernels.random_walk(0.8), ["sigma"], particles=5, chains=8, draws=200)(

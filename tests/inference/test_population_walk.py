@@ -39,6 +39,7 @@ def opened():
     return path, maps, size, scored, jax.jit(emit(scored.form))
 
 
+@pytest.mark.slow
 def test_the_step_satisfies_detailed_balance_of_densities():
     """Log pi(x) + log |dx/du| + log a(x, y) + log q(step) is symmetric in (x, y), relative to 1e-10, at 40 points."""
     path, maps, size, scored, run = opened()

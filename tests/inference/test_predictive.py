@@ -156,6 +156,6 @@ def test_groups_of_arviz():
     assert tree["posterior_predictive"].y.shape == (2, 20, 2)
     new = inference.predictive(result, school, np.zeros(3), np.ones(3), redraw=["theta"])
     assert result.to_datatree(predictive=new, **only)["predictions"].y.shape == (2, 20, 3)
-    assert set(new.to_datatree().children) == {"predictions"}
+    assert set(new.to_datatree().children) == {"predictions", "predictions_constant_data"}
     assert "constant_data" in tree.children and tree["constant_data"].sigma.values.tolist() == [1.0, 2.0]
     assert jnp.size(tree["observed_data"].y.values) == 2

@@ -73,6 +73,7 @@ CASES = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("case", CASES)
 def test_a_proposed_program_has_the_measure_of_the_program(case):

@@ -255,6 +255,7 @@ def test_leading_axes_that_differ_are_an_error_naming_the_variable(make):
 # ArviZ
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("result", [population(), chains()], ids=["smc", "mcmc"])
 def test_arviz_reads_the_tree(result):
     tree = result.to_datatree()

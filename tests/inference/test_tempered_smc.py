@@ -118,6 +118,7 @@ def branching(y):
     sample("y", dist.Normal(mean, 0.5), obs=y)
 
 
+@pytest.mark.slow
 def test_a_program_with_branches_moves_by_single_sites(false_alarm):
     critical = scipy.stats.t.isf(false_alarm / 4, 31)
     result = inference.tempered_smc(branching, particles=1000, runs=32, kernel=kernels.mh(), steps=4)(0, jnp.array(2.0))

@@ -78,6 +78,7 @@ def test_labels_of_counted_bags_have_no_error():
     assert errors(partial(llp.llp_program, bags=BAGS), (jnp.zeros(4),)) == []
 
 
+@pytest.mark.slow
 def test_a_mixture_of_trajectories_has_no_error():
     at = Parameters(
         jnp.zeros((2, 1)), jnp.array([[0.0, 1.0], [0.0, -1.0]]), jnp.zeros((2, 0)), jnp.zeros((2, 2, 0)),

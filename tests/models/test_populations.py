@@ -19,6 +19,7 @@ def solved(**tolerances):
     return np.exp(np.asarray(populations.predation(RATES, START, jnp.array(TIMES), **tolerances)))
 
 
+@pytest.mark.slow
 def test_trajectories_are_those_of_another_solver():
     a, b, c, d = RATES
     field = lambda t, z: [(a - b * z[1]) * z[0], (-c + d * z[0]) * z[1]]

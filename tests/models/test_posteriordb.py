@@ -201,6 +201,7 @@ def test_the_program_has_the_density_of_its_equations_in_both_coordinates(name, 
     assert (spread < TOLERANCE.get(name, 1e-10) * rounding).all(), rest
 
 
+@pytest.mark.slow
 def test_equal_steps_change_a_posterior_by_less_than_can_be_seen(data):
     """Between values of the posterior, log densities by equal steps differ as those by a solver without error do."""
     name = "hudson_lynx_hare-lotka_volterra"
@@ -253,6 +254,7 @@ def test_a_shift_of_a_tenth_of_a_standard_deviation_is_found():
         assert abs(shifted[0].z) > bound(6)
 
 
+@pytest.mark.slow
 def test_no_chain_starts_in_a_mode_that_holds_no_draws():
     """Half of the cube leads to a maximum that is 60 below the other."""
 

@@ -71,7 +71,7 @@ def uniform_weights():
 
 
 def _offspring(change):
-    """Patch `_offspring`: `change(block, (weight, moving), (ones, zeros, *moved, ancestors))` gives other results."""
+    """Patch `offspring`: `change(block, (weight, moving), (ones, zeros, *moved, ancestors))` gives other results."""
 
     def make(original):
         def offspring(block, population, draw, reads, moving):
@@ -79,7 +79,7 @@ def _offspring(change):
 
         return offspring
 
-    return patched(transformers, "_offspring", make)
+    return patched(transformers, "offspring", make)
 
 
 def not_applied():

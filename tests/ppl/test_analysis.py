@@ -81,6 +81,7 @@ def test_operands_that_no_arm_reads_leave_their_branch():
     assert (len(branch.operands), len(branch.outs)) == (1, 1)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["chain", "loop in branch", "scopes"])
 def test_removing_dead_code_keeps_outputs_and_weight(name):
     program, args = PROGRAMS[name]
@@ -188,6 +189,7 @@ def test_named_values_are_vertices_where_asked_for():
     assert names(dependence(form, named=True).edges) == {("x", "d"), ("d", "y")}
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["straight", "plates", "scopes", "moving support"])
 def test_no_path_means_no_influence(name):
     """Moving one site changes the score of its children alone."""
@@ -202,6 +204,7 @@ def test_no_path_means_no_influence(name):
         assert changed <= children | {address}
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_draw_lies_in_the_support_that_is_found(name):
     family = FAMILIES[name]

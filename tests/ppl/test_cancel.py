@@ -87,6 +87,7 @@ def summed(tree):
     return block.form(inputs, (write(tree), leaves[0]))
 
 
+@pytest.mark.slow
 @given(trees, st.lists(numbers, min_size=5, max_size=5))
 def test_every_sum_is_what_it_was(tree, values):
     """To rounding where it was finite; where it was infinite or no number it still is."""
@@ -184,6 +185,7 @@ def test_the_density_of_a_given_value_is_not():
     assert len(densities(small)) == 4
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"Delta"}))
 def test_the_ratio_of_a_law_to_itself_is_one(name):
     """Nothing is left of a proposal that repeats the law of a site, whatever its family."""

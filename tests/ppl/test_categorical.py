@@ -86,6 +86,7 @@ def test_draws_widen_to_lanes_with_one_key(dtype, k, laned):
     assert stats.chisquare(counts, expected_counts(logits, lanes)).pvalue > ALPHA
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("items", [1, 2, 3, FEW, FEW + 1, 40])
 def test_draws_of_many_rows_are_those_of_each_row_widened(dtype, items):
     weights = np.random.default_rng(items).gamma(0.5, size=(500, items)).astype(dtype)

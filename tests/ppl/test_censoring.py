@@ -30,6 +30,7 @@ def terms(rate):
             np.log(np.exp(-0.25 * rate) - np.exp(-1.5 * rate)), 0.0]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_each_kind_of_interval_has_its_term():
     form = lawful.trace(lifetimes, LOWER, UPPER)
     truth = float(dist.Gamma(2.0, 1.0).log_prob(0.7)) + sum(terms(0.7))
@@ -84,6 +85,7 @@ def read(lower, upper):
     return sample("t", dist.Normal(0.5, 2.0), obs=Interval(lower, upper))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("bounds", [(1.0, INF), (-INF, -2.0), (0.0, 0.25), (-INF, INF)])
 def test_the_mass_times_the_law_inside_is_the_law(bounds):
     form = lawful.trace(read, *bounds)
@@ -94,6 +96,7 @@ def test_the_mass_times_the_law_inside_is_the_law(bounds):
     assert joint == pytest.approx(float(dist.Normal(0.5, 2.0).log_prob(drawn)), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_values_inside_are_dropped_kept_or_read():
     def model(lower, upper, impute):
         with plate("row", 5):

@@ -35,6 +35,7 @@ def marked(program):
     return first + place
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("wrong", GALLERY, ids=lambda wrong: f"{wrong.code} {wrong.program.__name__}")
 def test_each_mistake_of_the_gallery_is_found_with_its_line(wrong):
     finding, *others = [f for f in checked(wrong) if f.code == wrong.code]
@@ -60,6 +61,7 @@ def test_a_name_clash_shows_both_lines():
     assert f":{second - 1}" in finding.found and f":{second}" in finding.found
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program", [gallery.signed, gallery.untaken, gallery.idle, gallery.negative])
 def test_a_form_finds_with_its_data_what_the_program_finds(program):
     assert lawful.trace(program, 0.5).check(0.5) == check_program(program, 0.5)

@@ -55,6 +55,7 @@ def test_the_form_run_eagerly_has_the_density_of_its_program(name):
     np.testing.assert_allclose(again.log_density, run.log_density, rtol=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_eager_and_compiled_runs_draw_the_same_values(name):
     program, args = PROGRAMS[name]
@@ -111,6 +112,7 @@ def test_the_steps_of_a_loop_are_scored_one_by_one_under_jit_too():
         form.log_density({**steps, ("x", 1): jnp.zeros(1)})
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_value_outside_the_support_has_density_zero(name):
     family = FAMILIES[name]

@@ -66,6 +66,7 @@ def start(request):
     return density, density.initial(KEY)
 
 
+@pytest.mark.rest_slow
 def test_a_density_is_the_one_of_the_program_plus_the_jacobian(start):
     density, position = start
     flat, unravel = density.ravel(position)
@@ -111,6 +112,7 @@ def test_jit_and_vmap_keep_the_density(start):
     np.testing.assert_allclose(jax.jit(score)(points[0]), one_by_one[0], rtol=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", CARRIED)
 def test_each_kind_of_support_is_carried(name):
     family = FAMILIES[name]

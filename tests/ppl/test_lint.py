@@ -82,6 +82,7 @@ def test_a_program_without_observations_is_a_prior_and_uses_all():
     assert codes(lambda: (sample("x", NORMAL), sample("y", NORMAL))) == []
 
 
+@pytest.mark.slow
 def test_many_equal_sites_of_one_line_that_no_loop_can_hold_are_found_once():
     def model(n, regular=False):
         values = [jnp.zeros(())]
@@ -96,6 +97,7 @@ def test_many_equal_sites_of_one_line_that_no_loop_can_hold_are_found_once():
     assert "about 1.5 to 2.4 s" in finding.found
 
 
+@pytest.mark.slow
 def test_large_sums_and_large_integers_in_32_bits_are_found():
     def many(n):
         with plate("a", 2):

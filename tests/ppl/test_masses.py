@@ -37,6 +37,7 @@ def test_running_sums_of_floats_agree_to_rounding(n):
     np.testing.assert_allclose(running_sum(jnp.asarray(values)), np.cumsum(values), rtol=0, atol=1e-11)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", SIZES)
 def test_masses_are_the_weights_to_2_to_the_minus_58_and_their_sums_are_exact(n, dtype):

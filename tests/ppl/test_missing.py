@@ -64,6 +64,7 @@ def test_what_stands_at_missing_elements_has_no_influence(junk):
     assert jax.grad(density, 1)(0.3, jnp.asarray(spoilt))[1] == 0.0
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("law", [dist.Gamma(2.0, 1.0), dist.Beta(2.0, 3.0), dist.Poisson(2.0), dist.Uniform(0.0, 0.75)])
 def test_the_support_is_asked_of_what_was_observed_only(law):
     def model(y, m):

@@ -46,6 +46,7 @@ def read(y, m):
     return sample("y", law(), obs=y, obs_mask=m)
 
 
+@pytest.mark.slow
 def test_every_pattern_has_the_density_of_the_entries_that_are_left():
     y = np.where(PATTERNS, Y, np.nan)
     truth = [float(marginal(Y, present)) for present in PATTERNS]

@@ -209,6 +209,7 @@ for family in FAMILIES.values():
 """
 
 
+@pytest.mark.slow
 def test_texts_are_the_same_in_every_process(root):
     def run(seed):
         environment = os.environ | {"PYTHONHASHSEED": str(seed)}

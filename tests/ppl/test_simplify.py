@@ -37,6 +37,7 @@ def test_the_measure_of_a_random_program_stays(program):
         assert compare(enumerate_measure(changed, tables), truth).error < 1e-12
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_log_density_stays(name):
     """Prior and likelihood apart, at draws of the prior; and twice the work is no more work."""
@@ -59,6 +60,7 @@ def test_the_log_density_stays(name):
                 np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_draws_stay_bit_for_bit(name):
     """Every site keeps its address, so it keeps its key."""

@@ -65,6 +65,7 @@ def test_masses_are_integrals_of_the_density(name):
     assert mass[3] == 1.0 and mass[4] == pytest.approx(mass[1] + mass[2], rel=1e-12) and mass[5] == 0.0
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", COUNTS)
 def test_masses_of_counts_are_sums(name):
     law, values = COUNTS[name](), np.arange(200)
@@ -100,6 +101,7 @@ def test_far_tails_keep_their_logarithms():
     assert float(log_mass(dist.Poisson(0.5), 400, np.inf)) == pytest.approx(logsumexp(few[400:]), rel=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("x", [1e-3, 0.5, 50.0, 1e4])
 @pytest.mark.parametrize("family", [dist.Normal, dist.Logistic, dist.Laplace, dist.Gumbel, dist.Weibull, dist.Gamma,
                                     dist.LogNormal, dist.Cauchy])  # fmt: skip
@@ -113,6 +115,7 @@ def test_gradients_are_finite(family, x):
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_the_mass():
     for make in (lambda t: dist.Normal(t, 1.0 + t), lambda t: dist.Weibull(1.0 + t, 2.0), lambda t: dist.Poisson(t),
                  lambda t: dist.Gamma(1.0 + t, 2.0), lambda t: dist.LogNormal(t, 2.0)):  # fmt: skip

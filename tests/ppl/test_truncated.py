@@ -49,6 +49,7 @@ def test_the_masses_of_counts_add_up_to_one(name):
     assert masses[0] == 0.0
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", LAWS)
 def test_draws_follow_the_density(name):
     """Kolmogorov-Smirnov at level 1e-7 for each law."""
@@ -60,6 +61,7 @@ def test_draws_follow_the_density(name):
     assert np.asarray(law.support(draws)).all()
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", COUNTS)
 def test_draws_of_counts_follow_the_masses(name):
     """A chi-square test at level 1e-7 for each law; values of which fewer than 20 are expected are put together."""
@@ -76,6 +78,7 @@ def test_draws_of_counts_follow_the_masses(name):
     assert draws.min() >= 1 and jnp.issubdtype(law.sample(jax.random.key(22)).dtype, jnp.integer)
 
 
+@pytest.mark.slow
 def test_it_is_a_choice_like_any_other():
     def model():
         with plate("row", 2):
@@ -89,6 +92,7 @@ def test_it_is_a_choice_like_any_other():
         lawful.trace(lambda: sample("n", lawful.truncated(dist.Poisson(1.0), lower=1), obs=0))
 
 
+@pytest.mark.slow
 def test_chains_stay_inside():
     def model():
         mu = sample("mu", dist.Normal(0.0, 1.0))

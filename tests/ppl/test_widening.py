@@ -102,6 +102,7 @@ def ranks(name, draws, arguments):
     return low + np.random.default_rng(2).random(LANES) * (high - low)
 
 
+@pytest.mark.rest_slow
 @every_family
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_lane_has_the_law_of_the_scalar_draw_and_lanes_are_independent(name, variant, precision):

@@ -45,6 +45,7 @@ assert set(DEAR) < {row.name for row in ROWS}
 EACH = [pytest.param(row, marks=[pytest.mark.slow] if row.name in DEAR else [], id=row.name) for row in ROWS]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("row", EACH)
 def test_every_row_keeps_its_law(row):
     verdict = row_verdict(row, PROGRAMS, STRUCTURES, SETS)
@@ -103,6 +104,7 @@ def test_a_factor_of_two_is_seen_though_the_posterior_is_right(enumerator):
     assert "worst instance" in report.remarks
 
 
+@pytest.mark.slow
 def test_a_lost_evidence_is_seen_on_random_programs():
     lossy = inference.spawn(2) >> Transformer("lossy", without_evidence, PRESERVES) >> inference.Collapse
     report = preserves(lossy, instances=6, enumerator="reference", max_paths=1000)

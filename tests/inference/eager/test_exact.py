@@ -123,6 +123,7 @@ def test_the_ratio_of_the_numbers_of_choices_is_needed(monkeypatch):
     assert np.abs(pi @ matrix - pi).sum() / 2 > 1e-3
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("name", "program"),
     [

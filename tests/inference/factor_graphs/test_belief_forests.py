@@ -65,6 +65,7 @@ def test_it_is_normalised_whatever_the_beliefs_are_and_a_share_is_uniform(case):
     assert np.all(parts[0.2][log_scores(graph) > -np.inf] > 0)
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(case=cases(variables=5, factors=5, least=1))
 def test_right_beliefs_of_a_forest_give_its_own_distribution(case):

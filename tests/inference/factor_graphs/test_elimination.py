@@ -61,6 +61,7 @@ def test_of_equal_scores_the_first_state_is_taken():
     np.testing.assert_array_equal(states["z"], [1, 1, 1])
 
 
+@pytest.mark.slow
 @settings(max_examples=3)
 @given(case=cases(variables=3, factors=3, least=1))
 def test_the_draws_have_the_law_of_the_graph(case):
@@ -130,6 +131,7 @@ def test_the_gradient_of_log_z_is_the_marginals_and_is_zero_at_hard_zeros():
     np.testing.assert_allclose(slope.tables[0][0], found.factor_beliefs("down").sum(axis=0), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_gradients_of_any_order_equal_finite_differences():
     graph = grid(np.random.default_rng(0), 2, 3, card=3)
 
@@ -157,6 +159,7 @@ def test_a_map_over_evidence_is_the_loop():
         np.testing.assert_allclose(beliefs[k], alone.beliefs["z"], atol=1e-14)
 
 
+@pytest.mark.slow
 def test_a_map_over_potentials_is_the_loop_also_in_a_map():
     """Marginals, mass, gradient, draws and the best assignment, where some of the graphs are impossible."""
     graph = random_graph(1, 5, 5, zeros=0.0)
@@ -255,6 +258,7 @@ def test_other_potentials_and_evidence_are_neither_planned_nor_compiled_again(da
     assert elimination_plan(graph.structure, None) is elimination_plan(network(data, "asia").structure, None)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kind", ["star", "binary", "path", "caterpillar"])
 def test_a_forest_takes_rounds_in_the_logarithm_of_its_size(kind):
     """BP-9 in small: the depth of the tree is of no account, and the answer is that of a smaller plan."""
@@ -275,6 +279,7 @@ def test_a_forest_takes_rounds_in_the_logarithm_of_its_size(kind):
     np.testing.assert_allclose(fast.beliefs["x"], slow.beliefs["x"], atol=1e-10)
 
 
+@pytest.mark.slow
 def test_long_products_neither_underflow_nor_drift():
     """A path of 10^5 steps with scores of 1e4: float32 keeps the marginals."""
     n = 100_000

@@ -78,6 +78,7 @@ def test_what_is_no_count_stays():
         assert folded(graph) is graph
 
 
+@pytest.mark.slow
 def test_cliques_over_budget_are_exact_as_counts():
     size, table = 40, np.array([[0.02, -0.05], [-0.05, 0.03]])
     graph = FactorGraph()

@@ -31,6 +31,7 @@ def named():
 # The measure
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(recipe=graphs())
 def test_the_log_score_is_the_sum_of_the_tables_at_the_states(recipe):

@@ -75,6 +75,7 @@ def chain(dtype=np.float64):
     return graph
 
 
+@pytest.mark.slow
 def test_sites_drawn_one_after_the_other_have_the_joint_law():
     graph = chain()
     joint, leaves = law_of(graph, "z", "w")

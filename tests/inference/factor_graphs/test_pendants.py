@@ -57,6 +57,7 @@ def largest_difference(a, b):
     return max(np.abs(np.asarray(x) - np.asarray(y)).max() for x, y in pairs)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("seed", range(3))
 def test_chains_on_a_core_have_the_marginals_of_elimination(seed):
     graph = hanging(seed)
@@ -127,6 +128,7 @@ def test_the_best_assignment_has_the_best_score():
     assert float(graph.log_score(states)) == pytest.approx(float(truth), rel=1e-14)
 
 
+@pytest.mark.slow
 def test_draws_have_the_marginals():
     """Frequencies of pairs in 4,000 draws; six deviations, so below 1e-6 for all of the pairs together."""
     graph, count = hanging(1), 4000
@@ -201,6 +203,7 @@ def test_bp_3_a_chain_as_a_graph_has_the_reference_answers(data):
     assert float(score) == pytest.approx(exact["viterbi_log_joint"], abs=1e-10)
 
 
+@pytest.mark.slow
 def test_a_long_chain_is_taken_by_loops_and_keeps_its_digits_in_float32():
     rng, steps = np.random.default_rng(3), 100_000
     scores, step = 3 * rng.normal(size=(steps, 4)), rng.normal(size=(4, 4))
@@ -218,6 +221,7 @@ def test_a_long_chain_is_taken_by_loops_and_keeps_its_digits_in_float32():
     assert np.all(np.isfinite(single.factor_beliefs("step")))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("seed", range(2))
 def test_the_mass_alone_is_that_of_the_marginals(seed):
     graph = hanging(seed)

@@ -62,6 +62,7 @@ def textbook(graph, messages, counting, temperature=1.0):
     return found
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("temperature", [1.0, None], ids=["sum", "max"])
 @settings(max_examples=40)
 @given(case=cases(variables=4, factors=4))
@@ -96,6 +97,7 @@ def _level(message):
     return message - np.where(np.isfinite(top), top, 0)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     "card, arity, kind", [(2, 2, "any"), (2, 2, "ising"), (2, 2, "weak"), (3, 2, ""), (2, 3, ""), (4, 2, "potts")]
 )
@@ -130,6 +132,7 @@ def test_every_form_of_messages_sends_the_same(card, arity, kind):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(case=cases(variables=5, factors=4))
 def test_a_converged_run_on_a_forest_is_exact(case):
@@ -183,6 +186,7 @@ def test_bp_5_loopy_runs_reach_the_known_fixed_points(data, name, query, margina
         assert float(found.info["inconsistency"]) < 1e-10
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("seed", range(4))
 def test_bp_7_both_forms_of_log_z_agree_at_a_fixed_point(seed):
     rng = np.random.default_rng(seed)
@@ -196,6 +200,7 @@ def test_bp_7_both_forms_of_log_z_agree_at_a_fixed_point(seed):
     assert float(free_energy(net, scores, point)) == pytest.approx(float(found.log_z), abs=1e-10)
 
 
+@pytest.mark.slow
 def test_residuals_are_of_the_undamped_change():
     """A damped run reports what an undamped sweep would still change: with damping 0.9 ten times the change made."""
     graph = grid(np.random.default_rng(5), 4, 4, strength=1.5)
@@ -275,6 +280,7 @@ def test_settings_out_of_range_are_refused(wrong, message):
         propagated(grid(np.random.default_rng(0), 2, 2), **wrong)
 
 
+@pytest.mark.slow
 def test_a_map_over_evidence_is_the_loop():
     graph = grid(np.random.default_rng(1), 3, 4, strength=0.5)
     states = np.random.default_rng(2).integers(0, 2, size=(6, 4))
@@ -286,6 +292,7 @@ def test_a_map_over_evidence_is_the_loop():
         assert found.verdict[k] == alone.verdict
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("scope", ["all", "rows", "every second", "several families"])
 def test_slices_and_indices_exchange_the_same_messages(scope):
     """Variables in a box are read by slices; the same factors in another order are read by an index."""

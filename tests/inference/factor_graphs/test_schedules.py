@@ -56,6 +56,7 @@ def test_every_message_has_a_turn_and_reads_none_of_its_own(schedule, name):
             assert turn < 0 or turn not in heard
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("schedule", "name"), CASES)
 def test_a_step_sends_what_flooding_would_send_from_there(schedule, name):
     """A sweep against the update of one message after the other, damped and with counting numbers."""
@@ -77,6 +78,7 @@ def test_a_step_sends_what_flooding_would_send_from_there(schedule, name):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("schedule", ["colour", "grid", "spanning_trees"])
 def test_all_schedules_stay_at_the_only_fixed_point(schedule):
     graph = mixed_grid()
@@ -89,6 +91,7 @@ def test_all_schedules_stay_at_the_only_fixed_point(schedule):
     assert int(found.info["iterations"]) < int(wanted.info["iterations"])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("schedule", ["tree", "chain", "grid", "colour", "spanning_trees", "auto"])
 @pytest.mark.parametrize("damping", [0.0, 0.3, 0.5, 0.9])
 def test_bp_2_schedules_in_turns_are_exact_on_a_tree(data, schedule, damping):
@@ -101,6 +104,7 @@ def test_bp_2_schedules_in_turns_are_exact_on_a_tree(data, schedule, damping):
         assert int(found.info["iterations"]) == 1
 
 
+@pytest.mark.slow
 def test_two_passes_end_on_random_forests_with_hard_zeros():
     for seed in (1, 4):
         graph = random_graph(seed, 6, 5, tree=True)
@@ -121,6 +125,7 @@ def test_a_sweep_of_a_long_caterpillar_is_a_scan_of_few_wide_steps():
     assert sum(numbers.size for numbers in sent.values()) <= 4 * messages
 
 
+@pytest.mark.slow
 def test_all_sweeps_in_turns_can_be_differentiated():
     rng = np.random.default_rng(2)
     graph = FactorGraph()
@@ -153,6 +158,7 @@ def test_a_graph_without_messages_has_nothing_to_send():
         assert propagated(graph, schedule=schedule).verdict == "converged"
 
 
+@pytest.mark.slow
 def test_what_counts_have_to_tell_is_sent_at_the_end_of_a_sweep():
     rng = np.random.default_rng(0)
     graph = FactorGraph()

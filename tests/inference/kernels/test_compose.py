@@ -89,6 +89,7 @@ def test_the_log_density_that_is_carried_is_that_of_the_state(kernel):
     assert len(np.unique(np.asarray(values[0])[:, 0])) > 5
 
 
+@pytest.mark.slow
 def test_counts_add_up_and_rates_are_averaged():
     kernel = kernels.repeat(kernels.cycle(kernels.on("mu"), kernels.on("sd")), 4)
     result = run(kernel)
@@ -97,6 +98,7 @@ def test_counts_add_up_and_rates_are_averaged():
     assert result.stats["accepted"].dtype == bool and result.stats["n_nonfinite"].dtype.kind == "i"
 
 
+@pytest.mark.slow
 def test_each_part_of_a_composed_kernel_tells_its_own_numbers():
     parts = kernels.on("mu"), kernels.random_walk(0.4)
     result = run(kernels.cycle(*parts))

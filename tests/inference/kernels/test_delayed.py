@@ -120,6 +120,7 @@ def test_other_sites_and_irreversible_kernels_are_refused():
     assert kernels.delayed_acceptance(rough).plan(trace(small))[0].endswith("on rough, then accepted by the program")
 
 
+@pytest.mark.slow
 def test_a_cheap_program_in_which_other_sites_run_is_told():
     def upside_down():
         sample("a", dist.Categorical(jnp.array([0.3, 0.3, 0.4])))

@@ -50,6 +50,7 @@ def clusters(y):
         lawful.sample("y", dist.Normal(mean[z], 1.0), obs=y)
 
 
+@pytest.mark.slow
 @pytest.mark.tier1
 def test_it_keeps_exact_draws_beside_continuous_sites():
     y = jnp.zeros(4)

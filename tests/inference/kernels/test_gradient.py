@@ -76,6 +76,7 @@ def test_moves_of_some_sites_beside_discrete_ones_keep_exact_draws(kernel):
     assert report.passed, report
 
 
+@pytest.mark.slow
 def test_moves_in_turn_with_new_data_keep_the_joint_law():
     report = geweke(chain, kernels.cycle(HMC, kernels.mh()), Y, n=1_000, steps=3)
     assert report.passed, report
@@ -110,6 +111,7 @@ def test_values_are_found_again_from_their_coordinates():
     assert float(forward) == pytest.approx(float(gradient[0]), rel=1e-10)
 
 
+@pytest.mark.slow
 def test_the_log_density_of_a_state_is_that_of_its_values():
     """Not that of the coordinates: the Jacobian is taken out."""
     result = inference.mcmc(positive, NUTS, chains=2, warmup=5, draws=20)(0, Y)

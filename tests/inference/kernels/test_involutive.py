@@ -203,6 +203,7 @@ def twice(choices, auxiliary):
     return {"scale": choices["scale"] * jnp.exp(auxiliary["t"])}, {}
 
 
+@pytest.mark.slow
 def test_a_map_that_does_not_lead_back_is_rejected_and_told():
     kernel = kernels.involutive(twice, step)
     report = involution(kernel, level, Y)

@@ -111,6 +111,7 @@ def test_exact_draws_stay_exact_draws_also_with_bounds_and_counts():
     ).passed
 
 
+@pytest.mark.slow
 @pytest.mark.tier1
 def test_a_forgotten_jacobian_of_the_bounds_is_seen(monkeypatch):
     monkeypatch.setattr(slice_module.Map, "log_jacobian", lambda self, u, value: jnp.zeros(()))
@@ -141,12 +142,14 @@ def field(y):
         sample("y", dist.Normal(x, 0.7), obs=y)
 
 
+@pytest.mark.slow
 @pytest.mark.tier1
 def test_ellipses_keep_exact_draws():
     kernel = kernels.cycle(kernels.elliptical_slice(["x"]), kernels.elliptical_slice(["mean"]))
     assert invariant(kernel, field, jnp.zeros(2), n=2_000, steps=(1, 5)).passed
 
 
+@pytest.mark.slow
 @pytest.mark.tier1
 def test_an_ellipse_about_the_wrong_mean_is_seen(monkeypatch):
     module = importlib.import_module("lawful.inference.kernels.elliptical")

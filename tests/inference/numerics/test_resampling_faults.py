@@ -24,6 +24,7 @@ NOT_USABLE = {
 }
 
 
+@pytest.mark.rest_slow
 @every_scheme
 @pytest.mark.parametrize("case", NOT_USABLE)
 @pytest.mark.parametrize("m", [4, 6])

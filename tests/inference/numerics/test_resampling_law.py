@@ -41,6 +41,7 @@ def distance(one, other):
     return max(abs(one.get(cell, 0) - float(other.get(cell, 0))) for cell in {*one, *other})
 
 
+@pytest.mark.rest_slow
 @every_scheme
 @every_case
 def test_enumeration_is_the_exact_law_of_the_ancestors(name, case, m):
@@ -73,6 +74,7 @@ def test_counts_keep_the_bounds_of_the_scheme(name, case, m):
             assert name != "residual" or count >= math.floor(expected)
 
 
+@pytest.mark.rest_slow
 @every_scheme
 @every_case
 def test_push_at_random_uniforms_falls_on_the_representative_of_its_cell(name, case, m):

@@ -52,6 +52,7 @@ def test_one_draw_uses_its_key_once(name):
     assert sum(primitive in ("random_bits", "random_unwrap") for primitive in found) == 1
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_scheme_is_a_static_value(name):
     scheme = SCHEMES[name]
@@ -86,6 +87,7 @@ def test_populations_side_by_side_stand_in_one_row_while_its_slots_can_be_counte
     assert closed.out_avals[0].shape == (rows, 1 << 20)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_gradient_passes_a_resampling_step(name):
     def total(weights):

@@ -74,6 +74,7 @@ CHAINS = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", CHAINS)
 def test_chains_in_chunks_are_the_chains_of_one_call(name):
     program, kernel, settings = CHAINS[name]
@@ -129,6 +130,7 @@ POPULATIONS = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", POPULATIONS)
 def test_a_population_in_chunks_is_that_of_one_call(name):
     check_population(POPULATIONS[name](), (16, 3, 1))

@@ -142,6 +142,7 @@ def test_a_callback_that_raises_ends_the_run_and_loses_no_draw(whole):
     assert_prefix(caught.value.result, whole, 4)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("kernel", "settings"),
     [(kernels.random_walk(0.8), {}), (kernels.hmc(n_steps=2), {"thin": 2})],

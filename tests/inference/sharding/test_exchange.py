@@ -34,6 +34,7 @@ def every_count(particles):
     return jnp.array(ends, jnp.int32)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("devices", "each"), [(1, 3), (2, 1), (2, 3), (3, 2), (4, 1), (5, 1), (6, 1)])
 def test_every_way_to_have_offspring_is_moved_as_by_a_gather(devices, each):
     ends = every_count(devices * each)

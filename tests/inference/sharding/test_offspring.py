@@ -22,6 +22,7 @@ def weights_of(size, dtype=jnp.float64):
     return jnp.where(x > 1.5, 0, jnp.exp(3 * x)).astype(dtype)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("devices", [2, 3])
 def test_every_cell_of_the_uniform_gives_the_ancestors_of_one_device(devices):

@@ -26,6 +26,7 @@ def test_coordinates_go_there_and_back(name):
         np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-14)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["softmax", "temperature", "logistic"])
 def test_value_gradient_and_hessian_are_those_of_the_weighted_density(name):
     gate, (p, X, y, rng) = GATES[name], random_case(1, n=11)

@@ -122,6 +122,7 @@ def test_responsibilities_are_the_conditional_of_the_label(name):
     np.testing.assert_allclose(Mixture(GATES[name], p).responsibilities(X, y), found, atol=1e-12)
 
 
+@pytest.mark.rest_slow
 @gates
 @seeds
 def test_a_permutation_of_the_experts_changes_nothing(gate, seed):

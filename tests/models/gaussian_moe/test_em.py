@@ -35,6 +35,7 @@ def data(seed, n=60, d=1):
     return jnp.asarray(x), jnp.asarray(y), rng
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("top", [None, Gate("topk", top_k=1), Gate("topk", top_k=2)])
 def test_the_log_likelihood_never_falls(top):
     """From starts at random, far from the data, at every iteration; a lower bound of rounding alone."""
@@ -121,6 +122,7 @@ def test_the_step_of_the_gate_is_that_of_newton():
     assert not np.any(found[-1])
 
 
+@pytest.mark.slow
 def test_a_step_of_the_gate_that_goes_too_far_is_shortened():
     """From weights near 0 and 1 Newton's step is ten times too long: it is halved, not given up."""
     start = Experts(jnp.array([[0.0, 5.0], [0.0, 0.0]]), jnp.array([[0.0, 0.0], [0.0, 10.0]]), jnp.ones(2))

@@ -59,6 +59,7 @@ def test_over_specified_fits_are_finished_where_em_creeps():
     assert found.log_likelihood > crept.log_likelihood
 
 
+@pytest.mark.slow
 def test_a_free_temperature_ends_where_the_start_had_it_and_beta_over_tau_does_not():
     """Starts of two scales reach one density and two temperatures."""
     x, y = drawn(400)
@@ -73,6 +74,7 @@ def test_a_free_temperature_ends_where_the_start_had_it_and_beta_over_tau_does_n
     np.testing.assert_allclose(pinned_fit.parameters.beta1, ratios[0], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_an_activated_gate_is_learned_by_its_gradient():
     truth = TRUTH._replace(beta0=jnp.array([-0.4, 0.0]), tau=jnp.array(0.25))
     gate = Gate("activated")
@@ -151,6 +153,7 @@ def test_random_starts_are_the_same_mixture_in_other_units():
     assert np.ptp(Mixture(Gate(), other).weights(2000 + 10 * x), axis=1).max() < 0.7
 
 
+@pytest.mark.slow
 def test_a_gate_that_selects_all_experts_is_fitted_as_the_softmax():
     x, y = drawn(200)
     one, other = (fit(gate, TRUTH, x, y) for gate in (Gate("topk", top_k=2), Gate()))
@@ -195,6 +198,7 @@ def test_the_estimator_finds_the_truth_from_random_starts():
     assert again.log_likelihood_ == pytest.approx(model.log_likelihood_, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_one_expert_is_least_squares():
     x, y = map(np.asarray, drawn(50))
     model = GaussianMoE(1).fit(x, y, starts=2)

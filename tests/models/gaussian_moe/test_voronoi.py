@@ -127,6 +127,7 @@ def test_matched_experts_have_the_order_of_the_truth():
         np.testing.assert_allclose(one, told, atol=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("weights", ["gate", "unit"])
 @settings(max_examples=15)
 @seeds

@@ -64,6 +64,7 @@ def test_labels_shuffled_within_bags_and_bags_renamed_give_the_same_fit_bit_by_b
     assert not equal(fits[0], answers(classifier().fit(X, moved, bags), X))
 
 
+@pytest.mark.slow
 def test_l12_rounds_stop_by_held_out_counts_and_see_no_labels():
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 800)
@@ -82,6 +83,7 @@ def test_rows_in_another_order_give_the_same_fit():
     np.testing.assert_allclose(other.decision_function(X), fitted.decision_function(X), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_row_in_no_bag_is_seen_by_neighbours_alone_and_its_label_by_nobody():
     X, y, bags = rows_of()
     more, labels, out = np.concatenate([X, X[:1]]), np.append(y, 1 - y[0]), np.append(bags, -1)
@@ -270,6 +272,7 @@ def test_counts_of_zero_make_no_row_certain_where_they_are_noisy_or_not_of_all_r
     np.testing.assert_allclose(fitted.posterior_[~open_rows], 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_fit_to_one_label_gives_new_rows_the_counts_of_their_bags():
     X, y, bags = rows_of()
     counts = np.bincount(bags, y, N // SIZE)

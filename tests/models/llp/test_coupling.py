@@ -110,6 +110,7 @@ def test_l5_strengths_reach_kappa_and_messages_settle(kappa, weighted):
     assert ended.verdict == "converged" and ended.certificate == "unique-fixed-point"
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("seed", range(6))
 def test_l5_below_the_limit_messages_settle_on_any_graph(seed):
     rng = np.random.default_rng(seed)

@@ -47,6 +47,7 @@ def kept(folder, monkeypatch):
     return copies
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("base", LEARNERS)
 def test_a_fit_goes_on_from_every_generation_bit_by_bit(base, whole, often, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
@@ -61,6 +62,7 @@ class Stopped(KeyboardInterrupt):
     """Ctrl-C."""
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_keeps_what_was_done_and_does_not_do_it_again(whole, tmp_path, monkeypatch):
     plain, runs = network.advanced, []
 
@@ -88,6 +90,7 @@ def test_an_interrupted_fit_keeps_what_was_done_and_does_not_do_it_again(whole, 
     assert sum(until - done for done, until in runs) == epochs - first
 
 
+@pytest.mark.slow
 def test_a_fit_without_a_seed_goes_on_with_its_own(often, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         copies = kept(tmp_path / "run", patch)

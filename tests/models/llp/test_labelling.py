@@ -39,6 +39,7 @@ def test_l10_on_a_forest_labels_are_those_of_all_labellings(name):
     np.testing.assert_allclose(found.posterior, marginals, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_bags_of_classes_are_close_to_all_labellings_and_have_their_sums():
     bags = Bags.from_ids([0, 0, 0, 0, 1, 1, 1, 1], [[1, 2, 1], [0, 3, 1]])
     coupling, z = near([[0, 4], [3, 5]], 0.2, np.array([0.2, 0.5, 0.3])), logits(bags)
@@ -104,6 +105,7 @@ def test_l5_a_neighbour_that_knows_no_more_than_the_base_rate_changes_nothing():
     np.testing.assert_allclose(heard.posterior[:5], alone.posterior[:5], atol=1e-7)
 
 
+@pytest.mark.slow
 def test_messages_that_oscillate_have_their_coupling_halved(monkeypatch):
     rng = np.random.default_rng(1)
     bags = Bags.from_ids(np.repeat(np.arange(3), 4), [2, 2, 2])

@@ -73,6 +73,7 @@ def test_the_slope_of_the_likelihood_is_posterior_less_prior(name):
     np.testing.assert_allclose(slope, posterior_given_counts(z, bags) - prior, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_logit_that_excludes_a_count_gives_no_mass_and_no_slope():
     bags = Bags.from_ids([0, 0, 1, 1], [1, 1])
     z = jnp.array([-jnp.inf, -jnp.inf, 0.3, -0.2])

@@ -75,6 +75,7 @@ def test_l1_block_gibbs_has_the_same_means():
     assert np.all(np.abs(means - marginals) <= 4.5 * np.sqrt(marginals * (1 - marginals) / draws) + 1e-12)
 
 
+@pytest.mark.slow
 def test_an_unknown_scale_of_the_noise_is_drawn_with_the_labels_summed_out():
     """Weights of draws of the scale from its prior are the likelihoods of the reports, all labels added up."""
     bags, z = MODELS["noisy"][0], logits(MODELS["noisy"][0])

@@ -86,6 +86,7 @@ def test_the_bound_is_the_best_score_on_a_tree_and_a_bound_however_short_the_sea
         assert bounds[1] <= total.max() + room
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kind", CASES)
 def test_a_search_ends_where_no_exchange_within_a_bag_helps(kind):
     z, bags, coupling = case(kind, 5)
@@ -148,6 +149,7 @@ def test_the_walk_reaches_the_law_from_anywhere(kind):
         assert np.all(np.abs((ends == k).mean(axis=0) - truth) < 5.5 * np.sqrt(0.25 / walks) + 0.01)
 
 
+@pytest.mark.slow
 def test_draws_without_neighbours_have_the_law_of_the_labels():
     z, bags, _ = case("counts")
     none = Coupling(np.zeros((0, 2), int), np.zeros(0), 0.35, 0.0)

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import jax
 import numpy as np
+import pytest
 
 
+@pytest.mark.slow
 def test_replicates_spread_as_curvature_says_and_a_key_gives_the_same_again(two_lines):
     _, _, fit = two_lines
     made = fit.bootstrap(jax.random.key(1), 50)

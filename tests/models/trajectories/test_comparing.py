@@ -11,6 +11,7 @@ from lawful.errors import LawfulError
 from lawful.models.trajectories import TrajectoryMixture, bootstrap_ratio, criteria_table, likelihood_ratio
 
 
+@pytest.mark.slow
 def test_the_statistic_is_the_difference_and_is_scaled_by_the_corrections_of_both(two_lines):
     _, gated, plain = two_lines
     found = likelihood_ratio(plain, gated)

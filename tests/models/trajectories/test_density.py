@@ -57,6 +57,7 @@ def test_the_fixture_of_sixty_digits_is_met(data):
     np.testing.assert_allclose(np.swapaxes(scores, 0, 1), exact["factor_mean_given_class"], rtol=1e-10)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("missing", [0.0, 0.4])
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_density_memberships_and_scores_are_those_of_dense_normal_laws(model, missing):
@@ -105,6 +106,7 @@ def test_singular_covariances_and_extreme_noise_are_ordinary(rank, log_noise):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("model", [MODELS[2], MODELS[6], MODELS[7]], ids=str)
 def test_the_gradient_is_that_of_differences_and_scores_of_persons_add_up_to_it(model):
     _, made, free = case(model, seed=5)
@@ -136,6 +138,7 @@ def test_a_wave_that_was_missed_is_a_wave_that_never_was_and_its_time_says_nothi
     np.testing.assert_array_equal(by_person(free, panel(*more, x_gate), model), whole)
 
 
+@pytest.mark.slow
 def test_a_shape_of_ones_own_is_integrated_out_exactly():
     """Quadrature against a fine sum over shapes, and against the linear form where persons hardly differ."""
     model = Model("BLS", 1, p_growth=1, intrinsic=True, exact=True, joint=False)
@@ -160,6 +163,7 @@ def test_a_shape_of_ones_own_is_integrated_out_exactly():
     np.testing.assert_allclose(by_person(free, made, model), by_person(free, made, linear), rtol=1e-6)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("spread", [0.0, 0.05, 0.25])
 def test_twice_the_nodes_change_nothing_up_to_a_spread_of_knots_as_large_as_the_gap_between_waves(spread):
     """Waves are about a quarter of the range of times apart; the bar is 1e-6 for -2LL of all persons."""

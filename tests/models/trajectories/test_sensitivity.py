@@ -58,6 +58,7 @@ def test_where_draws_do_not_overlap_a_new_run_gives_the_same_as_the_other_prior(
     assert abs(other.log_evidence - weighed.log_evidence) < 6 * np.hypot(other.log_evidence_error, weighed.error)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_told_is_refused(found):
     posterior, _ = found
     with pytest.raises(LawfulError, match="scales=.*'width'.*Fix: name fields of Priors: level"):

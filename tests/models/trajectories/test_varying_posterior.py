@@ -145,6 +145,7 @@ def test_effects_and_moments_of_waves_are_found_in_the_users_units(found):
     assert max(np.mean((found.classify() == 1) == own) for own in (label == 0, label == 1)) > 0.9
 
 
+@pytest.mark.slow
 def test_log_likelihoods_are_those_of_the_parameters_and_the_data_in_the_users_units(found):
     data = found.data
     seen = panel(data.y, data.t, data.gate, data.growth, data.varying)
@@ -189,6 +190,7 @@ def test_replicates_are_moved_by_covariates_drawn_anew(found):
     assert np.nanstd(again) == pytest.approx(np.nanstd(found.data.y), rel=0.25)
 
 
+@pytest.mark.slow
 def test_a_change_of_units_changes_the_evidence_by_its_jacobian_alone(found):
     """Powers of two, which are exact: both runs see the same numbers in standard units."""
     del found  # compiled it

@@ -89,6 +89,7 @@ def test_one_shape_is_compiled_once():
     assert len(traces) == 1
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", METHODS)
 def test_the_shortest_chains(method):
     none = chain(np.zeros((0, 2)), np.zeros((2, 2)), np.ones(2))

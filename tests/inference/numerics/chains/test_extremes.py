@@ -52,6 +52,7 @@ HARD = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", HARD)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -104,6 +105,7 @@ def test_what_is_certified_is_right(seed):
     assert claims[0] and not all(claims)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("each", [False, True])
 def test_scores_of_ten_thousand_in_float32(method, each):
@@ -116,6 +118,7 @@ def test_scores_of_ten_thousand_in_float32(method, each):
         assert np.isfinite(leaf).all()
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_no_feasible_state_has_belief_zero_while_the_type_can_hold_it(dtype):
     gap = 60.0 if dtype == "float32" else 500.0

@@ -59,6 +59,7 @@ def test_noisy_or_messages_are_those_of_the_table(kind, output):
     assert float(found) == pytest.approx(np.log(chance / (1 - chance)), abs=1e-10)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["one_of", "any_of", "odd"])
 def test_closed_forms_have_finite_derivatives_at_known_members(name):
     h = jnp.array([-jnp.inf, 0.3, -0.2, 1.0, -jnp.inf])

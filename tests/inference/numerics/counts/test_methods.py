@@ -57,6 +57,7 @@ def is_trusted(h, g):
     return solving.trusted(problem, solving.linear_sums(problem, "tree"), solving.least_sum(problem, "tree", 1e-5))
 
 
+@pytest.mark.slow
 def test_transforms_are_replaced_where_they_would_lose_digits():
     """With logits of +-20 a sum of 1e-9 beside one of 1 is lost in the rounding of a transform."""
     h, g = (jnp.asarray(x[4:5]) for x in large_bags())

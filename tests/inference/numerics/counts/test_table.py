@@ -57,6 +57,7 @@ def test_pairs_have_the_law_of_the_table():
         assert_allclose(single[row], p @ y, atol=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("size", [1, 5])
 def test_max_messages_and_the_best_assignment_are_those_of_the_table(size):
     h, g, *given = on_device(size)

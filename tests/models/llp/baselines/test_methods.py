@@ -84,6 +84,7 @@ def test_the_proportion_of_rows_in_several_bags_is_a_mean_and_that_of_others_the
     assert posterior.tolist() == [1.0, 0.5, 0.0, 0.5]
 
 
+@pytest.mark.slow
 def test_nets_tell_digits_apart_from_counts_of_bags_of_eight(single_precision):
     """Five or more, or less: scikit-learn's digits, of which a fifth is for testing; all are in bags of eight."""
     digits = load_llp("digits")

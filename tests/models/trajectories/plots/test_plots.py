@@ -38,6 +38,7 @@ def test_curves_are_those_of_the_fit_with_knots_on_them(fit):
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("T", "Y")
 
 
+@pytest.mark.slow
 def test_a_bootstrap_gives_bands_and_intervals_where_wald_gives_none(times):
     moved = times.copy()
     moved[0, 2] = 2.3
