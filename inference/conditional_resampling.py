@@ -15,8 +15,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lawful.derived_laws import DerivedLaw
 from lawful.errors import UnsupportedProgramError
-from lawful.laws import DerivedLaw
 
 from .laws import ResampleLaw
 

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from .addresses import Address, show_address
+from .derived_laws import ObservedLaw
 from .errors import LawfulError, ObservationError
 from .interval_masses import has_masses, log_mass
-from .laws import BoundLaw, DerivedLaw, element_distribution, law_name, law_of
+from .laws import BoundLaw, element_distribution, law_name, law_of
 from .messages import SampleMessage, Source
 from .observations import checked_observation
 from .partly import with_filling
@@ -50,7 +51,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class CensoredLaw(DerivedLaw):
+class CensoredLaw(ObservedLaw):
     """The law of an observed site of which intervals are known.
 
     Its parameters are the bounds, then those of the base.
@@ -58,31 +59,13 @@ class CensoredLaw(DerivedLaw):
 
     base: Any
 
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return str(self.base.label)
-
-    @property
-    def units(self) -> tuple[int, ...]:
-        """Shape of the independent parts."""
-        return tuple(self.base.units)
+    def own(self, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the parameters of the base."""
+        return tuple(parameters[2:])
 
     def distribution(self, *parameters: Any) -> Any:
         """Rebuild the distribution of the value itself."""
         return self.base.distribution(*parameters[2:])
-
-    def draw(self, key: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Draw a value: an interval belongs to the data, not to what they are data of."""
-        return self.base.draw(key, *parameters[2:])
-
-    def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """List the values of the base."""
-        return self.base.enumerate(*parameters[2:])
-
-    def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Score all intervals."""
-        return jnp.sum(self.log_prob_units(value, *parameters))
 
     def log_prob_units(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Score each part: the density of a number, the mass of an interval."""

@@ -7,8 +7,11 @@ one refines it.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
+import numpyro.distributions as dist
 
 FINE = 52  # bits of a uniform number that needs no refinement
 
@@ -41,3 +44,22 @@ def heads(first: jax.Array, second: jax.Array, probability: jax.Array) -> jax.Ar
     """
     step = 2.0 ** -jnp.finfo(first.dtype).nmant
     return second * step < probability - first  # the difference is exact where the two are near each other
+
+
+class Coin(NamedTuple):
+    """The rarer side of a coin: its probability, and whether it stands for zero."""
+
+    probability: jax.Array
+    turned: jax.Array | bool
+
+
+def coarse_coin(distribution: Any, shape: tuple[int, ...]) -> Coin | None:
+    """Give a coin in single precision, whose own draw is wrong below 1e-7; None in double precision."""
+    by_logits = isinstance(distribution, dist.BernoulliLogits)
+    parameter = jnp.asarray(distribution.logits if by_logits else distribution.probs)
+    if not jnp.issubdtype(parameter.dtype, jnp.floating) or jnp.finfo(parameter.dtype).nmant >= FINE:
+        return None
+    parameter = jnp.broadcast_to(parameter, shape)
+    if by_logits:
+        return Coin(jax.nn.sigmoid(-jnp.abs(parameter)), parameter > 0)
+    return Coin(parameter, False)

@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from .categorical import sample_categorical
-from .coins import FINE, flip
+from .coins import coarse_coin, flip
 from .errors import ImproperPriorError, LawfulError, PathLimitError, UnsupportedProgramError
 from .rewrites import log_prob, total_log_prob
 
@@ -114,7 +114,7 @@ class DistributionLaw:
             base = core_of(distribution)
             return sample_categorical(key, jnp.broadcast_to(base.logits, (*self.shape, base.logits.shape[-1])))
         if self.is_coin:
-            rare = _coarse_coin(core_of(distribution), self.shape)
+            rare = coarse_coin(core_of(distribution), self.shape)
             if rare is not None:
                 return (flip(key, rare.probability, self.shape) ^ rare.turned).astype(self.dtype)
         return distribution.sample(key)
@@ -264,27 +264,6 @@ def _law(distribution: Any, tree: Any) -> DistributionLaw:
     )
 
 
-class DerivedLaw:
-    """A law on the values of another one, the field `base` of the law."""
-
-    base: Any
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the base."""
-        return tuple(self.base.shape)
-
-    @property
-    def dtype(self) -> Any:
-        """Type of the base."""
-        return self.base.dtype
-
-    @property
-    def atoms(self) -> int | None:
-        """Number of values that the base lists; how much mass each has is up to the law."""
-        return self.base.atoms
-
-
 @dataclass(frozen=True)
 class BoundLaw:
     """A law with its parameters: what an eager run of a Form announces as the distribution of a site."""
@@ -357,25 +336,6 @@ def position_of(law: DistributionLaw, name: str) -> int | None:
     """
     place = getattr(core_of(law.distribution(*range(law.tree.num_leaves))), name, None)
     return place if type(place) is int else None
-
-
-class _Coin(NamedTuple):
-    """The rarer side of a coin: its probability, and whether it stands for zero."""
-
-    probability: jax.Array
-    turned: jax.Array | bool
-
-
-def _coarse_coin(distribution: Any, shape: tuple[int, ...]) -> _Coin | None:
-    """Give a coin in single precision, whose own draw is wrong below 1e-7; None in double precision."""
-    by_logits = isinstance(distribution, dist.BernoulliLogits)
-    parameter = jnp.asarray(distribution.logits if by_logits else distribution.probs)
-    if not jnp.issubdtype(parameter.dtype, jnp.floating) or jnp.finfo(parameter.dtype).nmant >= FINE:
-        return None
-    parameter = jnp.broadcast_to(parameter, shape)
-    if by_logits:
-        return _Coin(jax.nn.sigmoid(-jnp.abs(parameter)), parameter > 0)
-    return _Coin(parameter, False)
 
 
 def law_name(distribution: Any) -> str:

@@ -21,8 +21,9 @@ import numpyro.distributions as dist
 from jax.scipy.linalg import cho_solve, solve_triangular
 
 from .addresses import Address, show_address
+from .derived_laws import ObservedLaw
 from .errors import LawfulError
-from .laws import BoundLaw, DerivedLaw, core_of, law_of
+from .laws import BoundLaw, core_of, law_of
 from .messages import Source
 from .rewrites import log_prob
 
@@ -30,7 +31,7 @@ NORMALS = (dist.MultivariateNormal, dist.LowRankMultivariateNormal)
 
 
 @dataclass(frozen=True)
-class PartlyObservedLaw(DerivedLaw):
+class PartlyObservedLaw(ObservedLaw):
     """The law of an observed site of which parts of the events are missing.
 
     Its parameters are which parts are present, of the shape of the value, then those of the base.
@@ -38,27 +39,9 @@ class PartlyObservedLaw(DerivedLaw):
 
     base: Any
 
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return str(self.base.label)
-
-    @property
-    def units(self) -> tuple[int, ...]:
-        """Shape of the events."""
-        return tuple(self.base.units)
-
-    def draw(self, key: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Draw whole events: a pattern belongs to the data, not to what they are data of."""
-        return self.base.draw(key, *parameters[1:])
-
-    def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """List the values of the base."""
-        return self.base.enumerate(*parameters[1:])
-
-    def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Score the observed parts of all events."""
-        return jnp.sum(self.log_prob_units(value, *parameters))
+    def own(self, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the parameters of the base."""
+        return tuple(parameters[1:])
 
     def log_prob_units(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Score the observed parts of each event."""

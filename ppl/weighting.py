@@ -19,15 +19,16 @@ from numpyro.distributions import constraints
 
 from .addresses import Address, indices_of, names_of, show_address
 from .censoring import Interval, censored
+from .derived_laws import ObservedLaw
 from .errors import ImproperPriorError, LawfulError
-from .laws import BoundLaw, DerivedLaw, law_of
+from .laws import BoundLaw, law_of
 from .messages import FactorMessage, SampleMessage, Source, send
 from .observations import as_known, checked_observation
 from .partly import is_of_parts, partly_observed, with_filling
 
 
 @dataclass(frozen=True)
-class WeightedLaw(DerivedLaw):
+class WeightedLaw(ObservedLaw):
     """The law of an observed site whose elements are weighed.
 
     Its parameters are the mask where `masked`, the scale where `scaled`, then those of the base. `incomplete` where the
@@ -39,27 +40,9 @@ class WeightedLaw(DerivedLaw):
     scaled: bool
     incomplete: bool = False
 
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return str(self.base.label)
-
-    @property
-    def units(self) -> tuple[int, ...]:
-        """Shape of the elements that are weighed."""
-        return tuple(self.base.units)
-
-    def draw(self, key: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Draw from the base: weights belong to the data, not to what they are data of."""
-        return self.base.draw(key, *self.split(parameters)[2])
-
-    def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """List the values of the base."""
-        return self.base.enumerate(*self.split(parameters)[2])
-
-    def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Score a value, its elements weighed."""
-        return jnp.sum(self.log_prob_units(value, *parameters))
+    def own(self, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the parameters of the base."""
+        return self.split(parameters)[2]
 
     def log_prob_units(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Score each element, weighed."""

@@ -17,10 +17,11 @@ import numpy as np
 
 from lawful.addresses import Address
 from lawful.block import Block
+from lawful.derived_laws import DerivedLaw
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Site, Var
 from lawful.interpose import Answer
-from lawful.laws import BoundLaw, DerivedLaw, product_grid
+from lawful.laws import BoundLaw, product_grid
 from lawful.record import Choice
 
 PREFIX = "~mh"
