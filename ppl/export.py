@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -22,17 +22,16 @@ from . import handlers
 from .addresses import Address, show_address
 from .analysis import without_dead_code
 from .block import Block
+from .coordinates import first_and_values, free_parts, in_coordinates, refuse_conditional, refuse_discrete
 from .emitter import emit
-from .errors import LawfulError, NoFiniteStartError, UnsupportedProgramError
+from .errors import LawfulError, NoFiniteStartError
 from .folded import Folded, folded
-from .form import Branch, Det, Form, Loop, Site, Var
-from .interpose import Answer, Interposed, interpose
+from .form import Det, Form, Var
 from .observed import checked_data
 from .record import Choice, choices_of, dims_of
 from .samplers import blackjax_of, coordinates_of_axes, nutpie_of
 from .scoring import log_density
 from .stacks import Cut, Window, Windows
-from .supports import free_shape, from_support, is_discrete, jacobian_to_support, to_support
 from .tracing import split_arguments, trace
 from .unchained import unchained
 from .uncollected import uncollected
@@ -68,8 +67,8 @@ def density(program: Callable[..., Any] | Form, *args: Any) -> Density:
     form = trace(program, *args)
     inputs, _, _ = split_arguments(args)
     checked_data(form, inputs)
-    _refuse_discrete(folded(form))
-    _refuse_conditional(form)
+    refuse_discrete(folded(form))
+    refuse_conditional(form)
     return Density(form, tuple(args), tuple(inputs))
 
 
@@ -189,13 +188,13 @@ class Density:
     @cached_property
     def _free_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of the coordinates of each site, loops first."""
-        shapes = _free_parts(self.form)
+        shapes = free_parts(self.form)
         return {c.name: (*c.loops, *shapes[c.address]) for c in self.choices}
 
     @cached_property
     def _answered(self) -> Form:
         """The form with coordinates for choices: its outputs are the log density and the values."""
-        return _first_and_values(_in_coordinates(self.form))
+        return first_and_values(in_coordinates(self.form))
 
     @cached_property
     def _run(self) -> Callable[[Sequence[jax.Array]], tuple[jax.Array, list[jax.Array]]]:
@@ -210,12 +209,12 @@ class Density:
     @cached_property
     def _run_vector(self) -> Callable[[jax.Array], jax.Array]:
         found = folded(self.form)
-        shapes, choices = _free_parts(found.form), choices_of(found.form)
+        shapes, choices = free_parts(found.form), choices_of(found.form)
         if len({choice.dtype for choice in choices}) != 1:
             _, unravel = self.ravel()
             return jax.jit(lambda vector: self.logp(unravel(vector)))
         block, vector, free = _coordinates(found, choices, shapes)
-        inputs, answered = tuple(v.like() for v in self.form.inputs), _in_coordinates(found.form)
+        inputs, answered = tuple(v.like() for v in self.form.inputs), in_coordinates(found.form)
         score = block.splice(answered.form, [*inputs, *free])[answered.own]
         run = emit(unchained(without_dead_code(block.form((*inputs, vector), [score]))))
         return jax.jit(lambda vector: run(jax.random.key(0), *self.inputs, vector)[0][0])
@@ -250,11 +249,6 @@ class Density:
         )  # fmt: skip
 
 
-def _free_parts(form: Form) -> dict[Address, tuple[int, ...]]:
-    """Shape of the coordinates of each latent site, without loops."""
-    return {site.address: free_shape(site) for site in form.sites() if site.observed is None}
-
-
 def _coordinates(
     found: Folded, choices: Sequence[Choice], shapes: Mapping[Address, tuple[int, ...]]
 ) -> tuple[Block, Var, list[Var]]:
@@ -276,142 +270,3 @@ def _coordinates(
         free.append(Var(shape, vector.dtype))
         block.nodes.append(Det(read, (vector,), (free[-1],), "coordinates"))
     return block, vector, free
-
-
-@dataclass(frozen=True)
-class Coordinates:
-    """A program in coordinates without bounds, as Forms.
-
-    Attributes:
-        values: inputs are the program's, then coordinates of each choice; outputs their log density, Jacobian included,
-            then the values of the choices.
-        jacobian: inputs are the same; outputs log |d values / d coordinates|, then the values.
-        free: inputs are the program's, then values of each choice; outputs their coordinates.
-        choices: the choices.
-    """
-
-    values: Form
-    jacobian: Form
-    free: Form
-    choices: tuple[Choice, ...]
-
-
-def coordinates_of(form: Form) -> Coordinates:
-    """Write a program in coordinates without bounds, and the way there.
-
-    Raises: UnsupportedProgramError as `density`.
-
-    >>> import numpyro.distributions as dist, lawful
-    >>> form = lawful.trace(lambda: lawful.sample("x", dist.HalfNormal(1.0)))
-    >>> found = coordinates_of(form)
-    >>> float(emit(found.free)(jax.random.key(0), jnp.array(1.0))[0][0])
-    0.0
-    """
-    _refuse_discrete(folded(form))
-    _refuse_conditional(form)
-    found = _in_coordinates(form)
-    shapes = _free_parts(form)
-    with jax.ensure_compile_time_eval():
-        volume = interpose(form, _Free(shapes, jacobian_to_support), apart=True)
-        back = interpose(form, _Back(shapes), apart=False)
-    free = replace(back.form, outputs=tuple(value for (value,) in back.outputs))
-    return Coordinates(_first_and_values(found), _first_and_values(volume), without_dead_code(free), found.choices)
-
-
-def _first_and_values(found: Interposed) -> Form:
-    """Keep the first term of an answered form, and the values of its choices."""
-    wanted = found.form.outputs[found.own], *(value for (value,) in found.outputs)
-    return without_dead_code(replace(found.form, outputs=wanted))
-
-
-def _in_coordinates(form: Form) -> Interposed:
-    """Return a form with coordinates for choices; its term of the prior is the whole log density."""
-    with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
-        return interpose(form, _Free(_free_parts(form)), apart=False)
-
-
-@dataclass(frozen=True)
-class _Free:
-    """The rule that reads each choice from coordinates without bounds and gives out its value.
-
-    `term_of` says what the term of a choice is: its log density there, or the log Jacobian alone.
-    """
-
-    shapes: Mapping[Address, tuple[int, ...]]
-    term_of: Callable[[Any], Callable[..., tuple[jax.Array, jax.Array]]] = to_support
-
-    def inputs(self, choice: Choice) -> list[Var]:
-        return [Var(self.shapes[choice.address], choice.dtype)]
-
-    def outputs(self, choice: Choice) -> list[Var]:
-        return [Var(choice.shape, choice.dtype)]
-
-    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
-        value, term = site.out.like(), Var((), jnp.result_type(float))
-        label = f"value and log p({site.address[-1]})"
-        block.nodes.append(Det(self.term_of(site.law), (given[0], *parameters), (value, term), label))
-        return Answer(value, term, (value,))
-
-    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        return [block.constant(jnp.zeros(choice.full_shape, choice.dtype))]
-
-
-@dataclass(frozen=True)
-class _Back:
-    """The rule that gives out the coordinates of a given value."""
-
-    shapes: Mapping[Address, tuple[int, ...]]
-
-    def inputs(self, choice: Choice) -> list[Var]:
-        return [Var(choice.shape, choice.dtype)]
-
-    def outputs(self, choice: Choice) -> list[Var]:
-        return [Var(self.shapes[choice.address], choice.dtype)]
-
-    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
-        free = Var(self.shapes[site.address], site.out.dtype)
-        label = f"coordinates of {site.address[-1]}"
-        block.nodes.append(Det(_listed(from_support(site.law)), (given[0], *parameters), (free,), label))
-        return Answer(given[0], block.constant(jnp.zeros((), float)), (free,))
-
-    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        return [block.constant(jnp.zeros((*choice.loops, *self.shapes[choice.address]), choice.dtype))]
-
-
-def _listed(function: Callable[..., jax.Array]) -> Callable[..., tuple[jax.Array]]:
-    return lambda *operands: (function(*operands),)
-
-
-def _refuse_discrete(found: Folded) -> None:
-    sites = [site for site in found.form.sites() if site.observed is None and is_discrete(site)]
-    if sites:
-        named = ", ".join(f"'{show_address(a)}' ({site.source})" for site in sites for a in found.names(site.address))
-        raise UnsupportedProgramError(
-            f"discrete sites {named} have no coordinates without bounds. Fix: sum them out first, with "
-            "inference.enumerate or a term written by logsumexp, or use a method that moves them, as inference.mcmc.",
-            sites=tuple(address for site in sites for address in found.names(site.address)),
-        )
-
-
-def _refuse_conditional(form: Form) -> None:
-    always = _always(form)
-    for site in form.sites():
-        if site.observed is None and site.address not in always:
-            raise UnsupportedProgramError(
-                f"site '{show_address(site.address)}' ({site.source}) exists in one arm of a branch only, so "
-                "the number of coordinates is not fixed. Fix: sample it in every arm, or outside the branch.",
-                site=site.address,
-            )
-
-
-def _always(form: Form) -> set[Address]:
-    """Addresses of the latent sites that run whichever arms are taken."""
-    found: set[Address] = set()
-    for node in form.nodes:
-        if isinstance(node, Site) and node.observed is None:
-            found.add(node.address)
-        elif isinstance(node, Loop):
-            found |= _always(node.body)
-        elif isinstance(node, Branch):
-            found |= set.intersection(*map(_always, node.forms))
-    return found

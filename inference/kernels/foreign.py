@@ -15,9 +15,9 @@ import jax.numpy as jnp
 
 from lawful.analysis import without_dead_code
 from lawful.block import Block
+from lawful.coordinates import Coordinates, coordinates_of
 from lawful.emitter import emit
 from lawful.errors import LawfulError
-from lawful.export import Coordinates, coordinates_of
 from lawful.form import Form
 from lawful.record import choices_of
 from lawful.seeds import SeedLaw, key_of_seed

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 
 from lawful.block import Block
+from lawful.coordinates import Coordinates, coordinates_of
 from lawful.emitter import emit
 from lawful.errors import UnsupportedProgramError
-from lawful.export import Coordinates, coordinates_of
 from lawful.form import Form, Var
 from lawful.record import Choice, choices_of
 from lawful.unchained import unchained

@@ -10,9 +10,9 @@ from numpyro.infer.hmc import hmc
 
 import lawful
 from lawful import inference
+from lawful.coordinates import coordinates_of
 from lawful.emitter import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
-from lawful.export import coordinates_of
 from lawful.inference import kernels
 from lawful.inference.check import geweke, invariant
 from tests.check.test_invariance import Y, chain, positive
