@@ -6,9 +6,11 @@ Law: a check may change what is reported, never the measure; a result is ok exac
 from __future__ import annotations
 
 import enum
+import functools
 import math
+import operator
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +81,15 @@ class Finding:
     def status(self) -> Status:
         """The bit that the code sets; none for a remark."""
         return BITS[self.code]
+
+
+def status_of(findings: Iterable[Finding]) -> Status:
+    """Join the status bits of findings; 0 where there is none.
+
+    >>> status_of([])
+    <Status: 0>
+    """
+    return functools.reduce(operator.or_, (finding.status for finding in findings), Status(0))
 
 
 @dataclass(frozen=True)

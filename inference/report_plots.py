@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,7 @@ def pictures(result: Result) -> tuple[Plot, ...]:
 
     Of chains: traces and densities, and ranks; of a population: densities by run, and its stages.
     """
-    try:
-        import matplotlib.pyplot  # noqa: F401 - asked for, not used
-    except ImportError:
+    if find_spec("matplotlib") is None:
         return ()
     living = alive(result)
     return () if living is None else tuple(_drawn(living))

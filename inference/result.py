@@ -7,10 +7,10 @@ that the run estimated, E[exp(log_evidence)] being the evidence. A run that died
 from __future__ import annotations
 
 import functools
-import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from lawful.errors import DeadPopulationError, LawfulError
 from lawful.form import Form
 
 from .evidence import kish_ess, pooled_evidence
-from .findings import Finding, Limits, Status, chain_findings, outside_findings, population_findings
+from .findings import Finding, Limits, Status, chain_findings, outside_findings, population_findings, status_of
 
 if TYPE_CHECKING:
     import pandas
@@ -135,7 +135,7 @@ class Result:
     @property
     def status(self) -> Status:
         """Bits of all findings; 0 is ok."""
-        return functools.reduce(operator.or_, (finding.status for finding in self.reasons), Status(0))
+        return status_of(self.reasons)
 
     @property
     def ok(self) -> bool:
@@ -344,9 +344,7 @@ class Result:
 
     def _repr_html_(self) -> str | None:
         """Show the first screen of the report in a notebook; None, so that text stands there, without jinja2."""
-        try:
-            import jinja2  # noqa: F401 - asked for, not used
-        except ImportError:
+        if find_spec("jinja2") is None:
             return None
         from .report import first_screen
 

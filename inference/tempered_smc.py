@@ -100,8 +100,8 @@ class TemperedPlan:
         try:
             return _told(self.inner(key, *args))
         except LawfulError as error:
-            if isinstance(finished := getattr(error, "result", None), Result):  # what a failed run leaves
-                error.result = _told(finished)  # type: ignore[attr-defined]
+            if error.result is not None:
+                error.result = _told(error.result)
             raise
 
     def told(self, result: Result) -> Result:

@@ -40,11 +40,14 @@ __all__ = [
 class LawfulError(Exception):
     """Base class of every error that the library raises on purpose.
 
-    Keyword arguments become attributes, so that programs can read them.
+    Keyword arguments become attributes, so that programs can read them. Where a run failed on its way, `result` is the
+    `inference.Result` of what was finished, or None; it stays in its process.
 
     >>> LawfulError("site 'mu' has no key", site="mu").site
     'mu'
     """
+
+    result: Any = None
 
     def __init__(self, message: str, **fields: Any) -> None:
         """Keep the message and set each field as an attribute."""

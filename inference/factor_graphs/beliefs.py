@@ -6,9 +6,7 @@ possible assignment has log_z -inf, beliefs zero, and the verdict "infeasible".
 
 from __future__ import annotations
 
-import functools
 import math
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +17,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
-from ..findings import Finding, Status
+from ..findings import Finding, Status, status_of
 from .structure import Structure
 from .verdicts import GOOD, VERDICTS, Certificate, Kind
 
@@ -96,7 +94,7 @@ class Beliefs:
     @property
     def status(self) -> Status:
         """Status bits of the findings; 0 is ok."""
-        return functools.reduce(operator.or_, (finding.status for finding in self.reasons), Status(0))
+        return status_of(self.reasons)
 
     @property
     def ok(self) -> bool:

@@ -7,7 +7,7 @@ a file names is looked up, never run, and functions of a user are no part of it.
 from __future__ import annotations
 
 import dataclasses
-import importlib
+import sys
 from typing import Any
 
 import numpy as np
@@ -74,9 +74,6 @@ def _known(home: str) -> Any:
     module, _, name = home.partition(":")
     if not module.startswith(HOME) or not name.isidentifier() or not all(p.isidentifier() for p in module.split(".")):
         return None
-    try:
-        kind = getattr(importlib.import_module(module), name, None)
-    except ImportError:
-        return None
-    frozen = isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    return kind if frozen and kind.__module__ == module else None
+    kind = getattr(sys.modules.get(module), name, None)  # a file makes nothing be imported
+    parameters = getattr(kind, "__dataclass_params__", None)
+    return kind if parameters is not None and parameters.frozen and kind.__module__ == module else None
