@@ -17,9 +17,10 @@ from lawful.form import Form
 from lawful.record import choices_of, dims_of
 from lawful.tracing import trace
 
+from .chain_plan import ChainPlan
 from .densities import scored_draws
 from .kernels.mh import as_kernel
-from .mcmc import ChainPlan, mcmc
+from .mcmc import mcmc
 from .plan import Builder, Prepared, one_key
 from .replicas import Tempering, replicated
 from .result import Result, Warmup

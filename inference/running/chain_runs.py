@@ -13,6 +13,7 @@ import numpy as np
 
 from lawful.errors import LawfulError, MemoryLimitError
 
+from ..drawn import Drawn
 from ..plan import Prepared
 from ..result import Result
 from .chains import ChainState, chain_course, steps_of
@@ -22,7 +23,7 @@ from .resuming import begun_of, checked, put_back
 from .saving import Saver
 
 if TYPE_CHECKING:
-    from ..mcmc import ChainPlan
+    from ..chain_plan import ChainPlan
     from .checkpoints import Checkpoint
 
 type Begun = tuple[jax.Array, Any]  # key and start
@@ -59,15 +60,13 @@ def resume_chains(plan: ChainPlan, prepared: Prepared, found: Checkpoint, option
 
 def extend_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive, draws: int) -> Result:
     """Go on with chains for further draws: the result is that of a run that asked for all of them."""
-    from ..mcmc import ChainPlan
-
     warm, done = drive.done
     if warm < drive.phases[0].total:
         raise LawfulError(
             f"extend: the run was ended after {warm} of {drive.phases[0].total} steps of its warm-up, so it has no "
             "draw to add to. Fix: inference.resume where there is a checkpoint, or a new run."
         )
-    longer = ChainPlan(plan.prepare.model, plan.kernel, {**plan.settings, "draws": done + draws}, plan.init, plan.run)
+    longer = plan.longer(done + draws)
     ready = longer.prepare(prepared.args)
     onward = chain_drive(longer, ready, begun, plan.run or RunOptions())
     onward.state, onward.done, onward.seconds, onward.found = drive.state, [warm, done], drive.seconds, drive.found
@@ -100,8 +99,6 @@ def chain_drive(plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunO
 
 def chain_result(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive) -> Result:
     """Make the result of what is done."""
-    from ..mcmc import Drawn
-
     built = prepared.built
     size = built.kernel.size
     if drive.state is None:  # it failed before its first step
@@ -133,7 +130,7 @@ def failure(drive: Drive, result: Result) -> LawfulError:
             "What is finished is in the attribute result of this error."
         )
         found.__cause__ = cause
-    found.result = result  # type: ignore[attr-defined]
+    found.result = result
     return found
 
 

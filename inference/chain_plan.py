@@ -1,0 +1,342 @@
+"""Chain plan: Markov chains of a kernel built from a model, their compiled program, and how a run becomes a result.
+
+Law: the kernel keeps the posterior; the chains start at prior draws of finite density, and warm-up draws are never
+posterior draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.addresses import show_address
+from lawful.analysis import without_dead_code
+from lawful.emitter import emit
+from lawful.errors import NoFiniteStartError
+from lawful.form import Form, Plate
+from lawful.interpose import score
+from lawful.lift import lift
+from lawful.record import Choice, choices_of, dims_of, record
+
+from .broken import describe, first_broken
+from .chain_loop import ChainLoop, chain_loop, loop_form
+from .check.contracts import Contract
+from .collect import from_chains
+from .densities import log_densities
+from .drawn import Drawn, whole_run
+from .findings import Finding, never_moved
+from .kernels.base import KernelForm, initial_state, unweighed
+from .kernels.gradient import with_gradient
+from .map_findings import map_findings
+from .no_start import no_start
+from .parts import is_own
+from .plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
+from .representations.conditional import without_factors
+from .result import Result, Warmup
+from .running.chain_runs import iterate_chains, resume_chains, run_chains
+from .running.driver import Chunk
+from .running.options import RunOptions
+from .running.resuming import header_of
+from .starts import TRIES, drawn, drawn_around, spread, state_at
+from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
+
+if TYPE_CHECKING:
+    from .running.checkpoints import Checkpoint
+
+
+@dataclass(frozen=True)
+class _Built:
+    kernel: KernelForm
+    loop: ChainLoop | TunedLoop
+    run: Callable[..., Any]
+    start: Callable[..., Any]
+    state_at: Callable[..., list[jax.Array]]
+    named: Callable[..., Any] | None
+    named_choices: tuple[Choice, ...]
+    form: Form
+    log_densities: Callable[..., Any] | None
+    whole: bool  # whether a state has a value for every choice of the program
+    steps: dict[int | None, Any] = field(default_factory=dict)  # compiled for portions, by the most steps of a call
+
+
+class ChainPlan:
+    """A Markov chain method built from a model: call it with a key and the model's arguments."""
+
+    def __init__(
+        self, model: Any, kernel: Any, settings: dict[str, Any], init: Any, run: RunOptions | None = None
+    ) -> None:
+        """Keep the parts; nothing is traced before the first call."""
+        self.kernel, self.settings, self.init, self.run = kernel, settings, init, run
+        self.recipe = "mcmc", {**settings, "kernel": kernel}
+        self.contract: Contract = kernel.contract
+        self.prepare = Builder(model, self._build)
+
+    def __call__(self, key: Any, *args: Any) -> Result:
+        """Run the chains.
+
+        Raises:
+            NoFiniteStartError: no start of finite density was found, naming the sites; with on_fault="flag" the result
+                has no draw, and says so.
+            ObservationError: the data do not fit their sites.
+        """
+        prepared = self.prepare(args)
+        start_key, run_key = _two_keys(one_key(key))
+        try:
+            state = self._start(prepared, start_key)
+        except NoFiniteStartError as error:
+            if self.settings["on_fault"] == "raise":
+                raise
+            return self._without_draws(prepared, error)
+        if self.run is not None:
+            return run_chains(self, prepared, (run_key, state), self.run)
+        out, seconds = timed(prepared.built.run, run_key, prepared.inputs, state)
+        return self._collect(prepared, whole_run(prepared.built.loop, out), times(seconds), (run_key, state))
+
+    def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
+        """Run the chains chunk by chunk, as the options of the run say, and give each chunk; nothing is kept.
+
+        Chunks of "warmup" come first, then those of "sampling"; together they are the draws of a call, bit for bit.
+
+        Raises: NoFiniteStartError where no start of finite density was found.
+        """
+        prepared = self.prepare(args)
+        start_key, run_key = _two_keys(one_key(key))
+        return iterate_chains(self, prepared, (run_key, self._start(prepared, start_key)), self.run or RunOptions())
+
+    def header(self, prepared: Prepared) -> dict[str, Any]:
+        """Describe a run for its checkpoints."""
+        return header_of(prepared, self.settings, self.recipe)
+
+    def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
+        """Go on from a checkpoint; see `inference.resume`."""
+        return resume_chains(self, self.prepare(args), found, options)
+
+    def longer(self, draws: int) -> ChainPlan:
+        """Return the plan with another number of draws."""
+        return ChainPlan(self.prepare.model, self.kernel, {**self.settings, "draws": draws}, self.init, self.run)
+
+    def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
+        """Return the plan as a function that JAX can map, compile or combine with others.
+
+        Returns: takes a key and the arrays among the arguments; gives draws by name, (chains * draws, ...), those of a
+            chain side by side. Draws of a chain that found no start of finite density are NaN.
+        """
+        built: _Built = self.prepare(args).built
+        choices = built.kernel.choices
+
+        def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
+            start_key, run_key = _two_keys(key)
+            state = built.start(start_key, inputs) if self.init is None else self._given_state(built, inputs, start_key)
+            late = built.loop.parts(built.loop(run_key, inputs, state)["kept"])[1]
+            flat = [jnp.moveaxis(x, 1, 0).reshape(-1, *x.shape[2:]) for x in late]
+            flags = dict(zip((c.name for c in choices if c.conditional), flat[len(choices) : -1], strict=True))
+            started = jnp.repeat(jnp.isfinite(state[-1]), self.settings["draws"])
+            broken = {c.name: started for c in choices if jnp.issubdtype(c.dtype, jnp.floating)}
+            draws = dict(zip((c.name for c in choices), flat, strict=False))
+            return _shown(masked(masked(draws, broken), flags), choices)
+
+        return draw
+
+    def plan(self, *args: Any) -> str:
+        """Say which site is moved how, for the given arguments."""
+        prepared = self.prepare(args)
+        return "\n".join([f"mcmc: {self.kernel!r}", *(f"  {line}" for line in self.kernel.plan(prepared.form))])
+
+    def form(self, *args: Any) -> Form:
+        """Return the algorithm itself as a Form."""
+        return self.prepare(args).built.form
+
+    def __repr__(self) -> str:
+        """Show the kernel."""
+        return f"mcmc({self.kernel!r})"
+
+    def _build(self, form: Form) -> _Built:
+        sizes = tuple(self.settings[name] for name in ("chains", "warmup", "draws", "thin"))
+        loop: ChainLoop | TunedLoop
+        states = initial_state(form)
+        if needs_tuned_loop(self.kernel):
+            loop = tuned_loop(self.kernel, form, *sizes)
+            kernel, algorithm = loop.kernel, loop.form
+            states = with_gradient(self.kernel, form, states)
+        else:
+            kernel = unweighed(self.kernel.build(form), "mcmc")
+            states = states if kernel.states is None else without_factors(kernel.states)
+            loop = chain_loop(kernel, *sizes)
+            algorithm = loop_form(loop)
+        start = emit(lift(states, Plate("chain", sizes[0]), [False] * len(form.inputs)).form)
+        whole = {c.address for c in choices_of(form)} <= {c.address for c in kernel.choices}
+        named = record(form, ("deterministic",))
+        named_choices = named.choices if whole else ()
+        function = _deterministics(named.form, named.own) if named_choices else None
+        return _Built(
+            kernel,
+            loop,
+            jax.jit(loop),
+            jax.jit(partial(drawn, start)),
+            self._state_at(form, kernel, states),
+            function,
+            named_choices,
+            algorithm,
+            log_densities(form) if kernel.incremental else None,
+            whole,
+        )
+
+    def _start(self, prepared: Prepared, key: jax.Array) -> list[jax.Array]:
+        """Draw starts from the prior until every chain has one of finite density."""
+        built: _Built = prepared.built
+        if self.init is not None:
+            return self._given_start(prepared, built, key)
+        state: list[jax.Array] = built.start(key, prepared.inputs)
+        if bool((~jnp.isfinite(state[-1])).any()):
+            raise self._no_start(prepared, state, given=False)
+        return state
+
+    def _without_draws(self, prepared: Prepared, error: NoFiniteStartError) -> Result:
+        """Report that no chain could start."""
+        choices: tuple[Choice, ...] = prepared.built.kernel.choices
+        sites = tuple(show_address(address) for address in error.fields["sites"])
+        return from_chains(
+            {c.name: np.empty((self.settings["chains"], 0, *c.full_shape), c.dtype) for c in choices},
+            observed=prepared.observed,
+            model=self.prepare.model,
+            args=prepared.args,
+            found=(Finding("NO_FINITE_START", str(error), sites, TRIES),),
+            form=prepared.form,
+            dims=dims_of(choices),
+            run=environment(self.settings, 0.0),
+        )
+
+    def _given_start(self, prepared: Prepared, built: _Built, key: jax.Array) -> list[jax.Array]:
+        state = self._given_state(built, prepared.inputs, key)
+        if not bool(jnp.isfinite(state[-1]).all()):
+            raise self._no_start(prepared, state, given=True)
+        return state
+
+    def _state_at(self, form: Form, kernel: KernelForm, states: Form) -> Callable[..., list[jax.Array]]:
+        """Compile `(key, inputs, init) -> state`; where an algorithm is a part of it, what is not given is drawn."""
+        chains = self.settings["chains"]
+        if self.init is not None and (kernel.states is not None or any(map(is_own, kernel.choices))):
+            return drawn_around(states, self.init, chains)
+        found = state_at(form)
+        return lambda key, inputs, init: found(inputs, spread(kernel.choices, init, chains))
+
+    def _given_state(self, built: _Built, inputs: Sequence[Any], key: jax.Array) -> list[jax.Array]:
+        return built.state_at(key, inputs, self.init)
+
+    def _no_start(self, prepared: Prepared, state: list[jax.Array], *, given: bool) -> NoFiniteStartError:
+        built: _Built = prepared.built
+        return no_start(prepared, built.kernel.choices, state, whole=built.whole, given=given)
+
+    def _part(self, prepared: Prepared, states: list[np.ndarray], numbers: Mapping[str, np.ndarray]) -> Warmup:
+        """Give some draws, NaN where an arm did not run, with the values named at each, and the numbers of each."""
+        built: _Built = prepared.built
+        choices = built.kernel.choices
+        values = dict(zip((c.name for c in choices), states, strict=False))
+        flags = dict(zip((c.name for c in choices if c.conditional), states[len(choices) : -1], strict=True))
+        draws = _shown(masked(values, flags), choices)
+        if built.named is not None:
+            extra = built.named(prepared.inputs, list(values.values()))
+            draws |= {c.name: np.asarray(x) for c, x in zip(built.named_choices, extra, strict=True)}
+        lp = states[-1]
+        if built.log_densities is not None and lp.size:  # differences were added up: compute it anew
+            columns = [v.reshape(lp.size, *v.shape[2:]) for v in values.values()]
+            lp = np.asarray(built.log_densities(prepared.inputs, columns)).reshape(lp.shape)
+        return Warmup(draws, {"lp": lp, **numbers})
+
+    def _collect(
+        self, prepared: Prepared, out: Drawn, run: Mapping[str, Any], begun: tuple[jax.Array, Any], **fields: Any
+    ) -> Result:
+        """Make the result; `run` holds times, and `fields` what else is known of it."""
+        built: _Built = prepared.built
+        kernel, warm = built.kernel, out.warm
+        early, late = ([_chains_first(x) for x in part] for part in (out.early, out.late))
+        numbers = {name: _chains_first(x) for name, x in zip(kernel.info, out.numbers, strict=True)}
+        kept = self._part(prepared, late, {k: self._thinned(k, v[:, warm:]) for k, v in numbers.items()})
+        first = self._part(prepared, early, {k: v[:, :warm] for k, v in numbers.items()}) if warm else None
+        names = [c.name for c in kernel.choices]
+        told = numbers.get("n_nonfinite")
+        if isinstance(built.loop, TunedLoop) and told is not None:  # a warm-up tries steps that are too long
+            told = np.where(np.arange(told.shape[1]) < warm, 0, told)
+        found = (
+            *fields.pop("found", ()),
+            *self._broken(prepared, out, told, begun),
+            *map_findings(numbers),
+            *never_moved(names, [np.asarray(x)[:, None] for x in begun[1][:-1]], early[:-1], late[:-1]),
+        )
+        return from_chains(
+            kept.posterior,
+            stats=kept.stats,
+            warmup=first,
+            observed=prepared.observed,
+            model=self.prepare.model,
+            args=prepared.args,
+            found=found,
+            state=list(out.last),
+            form=prepared.form,
+            dims=dims_of((*kernel.choices, *built.named_choices)),
+            run={
+                **environment(self.settings, 0.0),
+                **run,
+                **{k: np.asarray(v) for k, v in out.tuned.items()},
+                "plan": Told(lambda: self.plan(*prepared.args)),
+            },
+            **fields,
+        )
+
+    def _thinned(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Give a number of every step one value for each draw: counts add up, of others the last step tells."""
+        thin = self.settings["thin"]
+        grouped = values.reshape(len(values), values.shape[1] // thin, thin)
+        return np.sum(grouped, axis=-1) if name.startswith("n_") else grouped[..., -1]
+
+    def _broken(
+        self, prepared: Prepared, out: Drawn, counts: np.ndarray | None, begun: tuple[jax.Array, Any]
+    ) -> tuple[Finding, ...]:
+        """Report proposals whose log density was not a number, with the place of the first."""
+        count = 0 if counts is None else int(np.sum(counts))
+        if counts is None or not count:
+            return ()
+        message = f"{count} proposals had a log density that is not a number; they were rejected, so the chains target "
+        message += "the posterior restricted to the rest"
+        built: _Built = prepared.built
+        run, loop, place = (prepared.inputs, begun[1], (out.early, out.late)), built.loop, None
+        if isinstance(loop, ChainLoop) and built.whole:
+            place = first_broken(prepared.form, prepared.args, self.kernel, loop, begun[0], run, counts.T)
+        if place is None:
+            return (Finding("NONFINITE_DENSITY", f"{message}.", (), count, 0),)
+        text = f"{message}: {describe(place)}. Fix: guard the model's arithmetic there."
+        return (Finding("NONFINITE_DENSITY", text, (place.site,), count, 0),)
+
+
+def _shown[T](values: Mapping[str, T], choices: Sequence[Choice]) -> dict[str, T]:
+    """Leave out what an algorithm inside the program drew, as the noise of a filter."""
+    own = {c.name for c in choices if is_own(c)}
+    return {name: value for name, value in values.items() if name not in own}
+
+
+@jax.jit
+def _two_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Derive the key of the starts and that of the run, in one call."""
+    return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+
+
+def _chains_first(x: Any) -> np.ndarray:
+    return np.moveaxis(np.asarray(x), 1, 0)
+
+
+def _deterministics(form: Form, own: int) -> Callable[..., Any]:
+    """Compute the named values again at every draw; they are never replayed."""
+    answered = score(form)
+    wanted = replace(answered.form, outputs=answered.form.outputs[own : answered.own])
+    run = emit(without_dead_code(wanted))
+
+    def one(inputs: Any, values: Any) -> Any:
+        return run(jax.random.key(0), *inputs, *values)[0]
+
+    return jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (None, 0)))

@@ -1,0 +1,26 @@
+"""Drawn: what the chains of a run left, whether it ran as a whole or in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from .chain_loop import ChainLoop
+from .tuned_loop import TunedLoop
+
+
+class Drawn(NamedTuple):
+    """What chains left: states of warm-up and draws, (step, chain, ...), and numbers of all steps, (step, chain)."""
+
+    early: Sequence[Any]
+    late: Sequence[Any]
+    numbers: Sequence[Any]
+    warm: int
+    last: Sequence[Any]
+    tuned: Mapping[str, Any]
+
+
+def whole_run(loop: ChainLoop | TunedLoop, out: Mapping[str, Any]) -> Drawn:
+    """Read what the whole loop gave."""
+    early, late = loop.parts(out["kept"])
+    return Drawn(early, late, out["numbers"], loop.warmup, out["last"], out.get("tuned", {}))

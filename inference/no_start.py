@@ -1,0 +1,63 @@
+"""No start: why no chain could begin, told by the sites whose log density is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lawful import handlers
+from lawful.addresses import Address, show_address
+from lawful.errors import NoFiniteStartError
+from lawful.given import lookup
+from lawful.messages import Handler, Message, SampleMessage, only
+from lawful.record import Choice
+
+from .plan import Prepared
+from .starts import TRIES
+
+
+def no_start(
+    prepared: Prepared, choices: Sequence[Choice], state: Sequence[Any], *, whole: bool, given: bool
+) -> NoFiniteStartError:
+    """Name the sites whose log density is not finite at the last try.
+
+    Args:
+        prepared: the plan for its arguments.
+        choices: what a state has a value for.
+        state: of all chains, its log density last.
+        whole: whether these are all choices of the program.
+        given: whether the start was given.
+    """
+    chain = int(np.argmax(~np.isfinite(np.asarray(state[-1]))))
+    values = {c.address: np.asarray(state[i])[chain] for i, c in enumerate(choices)}
+    bad, named = _infinite(prepared, values) if whole else ({}, "the estimate of a filter is zero or no number")
+    at = ", ".join(f"{c.name} = {np.asarray(values[c.address])!s}" for c in choices[:5])
+    tries = "the given start" if given else f"{TRIES} tries from the prior"
+    return NoFiniteStartError(
+        f"no start of finite log density in {tries}. {named or 'total or its gradient is not finite'}. At: {at}. "
+        "Fix: give init={name: value}, or check the observations and the supports of these sites.",
+        sites=tuple(bad), values=values,
+    )  # fmt: skip
+
+
+def _infinite(prepared: Prepared, values: Mapping[Address, Any]) -> tuple[dict[Address, float], str]:
+    """Find the sites whose log density is not finite in a state, and tell of the first."""
+    with only(_At(values)):
+        traced = handlers.trace(prepared.form)(*prepared.args)
+    bad = {a: float(p) for a, p in traced.log_probs.items() if not np.isfinite(float(p))}
+    return bad, "; ".join(
+        f"site '{show_address(a)}' ({traced.sources[a]}): log density {p}" for a, p in list(bad.items())[:5]
+    )
+
+
+class _At(Handler):
+    """Gives every choice the value that it has in a state, unchecked: a start may lie outside a support."""
+
+    def __init__(self, values: Mapping[Address, Any]) -> None:
+        self.values = values
+
+    def process(self, message: Message) -> None:
+        if isinstance(message, SampleMessage) and message.value is None:
+            message.value = lookup(self.values, message.address)
