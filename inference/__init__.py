@@ -42,6 +42,7 @@ from .running.driver import Chunk
 from .running.options import RunOptions
 from .running.progress import Progress, log_to, progress_bar, stop_when
 from .running.resuming import resume
+from .sharding.resampling import Islands
 from .smc import importance, particle_filter, smc
 from .smc2 import ibis, smc2
 from .tempered_smc import tempered_smc
@@ -60,6 +61,7 @@ __all__ = [
     "Enumeration",
     "Finding",
     "Finish",
+    "Islands",
     "Limits",
     "Predictive",
     "Progress",

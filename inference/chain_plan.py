@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from lawful.addresses import show_address
 from lawful.analysis import without_dead_code
@@ -35,14 +36,16 @@ from .kernels.base import KernelForm, initial_state, unweighed
 from .kernels.gradient import with_gradient
 from .map_findings import map_findings
 from .no_start import no_start
+from .one_by_one import OneByOne
 from .parts import is_own
 from .plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
 from .representations.conditional import without_factors
 from .result import Result, Warmup
 from .running.chain_runs import iterate_chains, resume_chains, run_chains
 from .running.driver import Chunk
-from .running.options import RunOptions
+from .running.options import RunOptions, not_in_chunks
 from .running.resuming import header_of
+from .sharding.mesh import readable, replicated, spread_over
 from .starts import TRIES, drawn, drawn_around, spread, state_at
 from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
 
@@ -50,10 +53,13 @@ if TYPE_CHECKING:
     from .running.checkpoints import Checkpoint
 
 
+type ChainMethod = Literal["vectorized", "sequential"]
+
+
 @dataclass(frozen=True)
 class _Built:
     kernel: KernelForm
-    loop: ChainLoop | TunedLoop
+    loop: ChainLoop | TunedLoop | OneByOne
     run: Callable[..., Any]
     start: Callable[..., Any]
     state_at: Callable[..., list[jax.Array]]
@@ -69,10 +75,12 @@ class ChainPlan:
     """A Markov chain method built from a model: call it with a key and the model's arguments."""
 
     def __init__(
-        self, model: Any, kernel: Any, settings: dict[str, Any], init: Any, run: RunOptions | None = None
-    ) -> None:
+        self, model: Any, kernel: Any, settings: dict[str, Any], init: Any, run: RunOptions | None = None,
+        mesh: Mesh | None = None, chain_method: ChainMethod = "vectorized",
+    ) -> None:  # fmt: skip
         """Keep the parts; nothing is traced before the first call."""
         self.kernel, self.settings, self.init, self.run = kernel, settings, init, run
+        self.mesh, self.one_by_one = mesh, chain_method == "sequential"
         self.recipe = "mcmc", {**settings, "kernel": kernel}
         self.contract: Contract = kernel.contract
         self.prepare = Builder(model, self._build)
@@ -95,7 +103,12 @@ class ChainPlan:
             return self._without_draws(prepared, error)
         if self.run is not None:
             return run_chains(self, prepared, (run_key, state), self.run)
-        out, seconds = timed(prepared.built.run, run_key, prepared.inputs, state)
+        if self.mesh is None:
+            out, seconds = timed(prepared.built.run, run_key, prepared.inputs, state)
+        else:
+            shared = replicated(self.mesh, (run_key, prepared.inputs))
+            out, seconds = timed(prepared.built.run, *shared, spread_over(self.mesh, state))
+            out = readable(self.mesh, out)
         return self._collect(prepared, whole_run(prepared.built.loop, out), times(seconds), (run_key, state))
 
     def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
@@ -105,9 +118,10 @@ class ChainPlan:
 
         Raises: NoFiniteStartError where no start of finite density was found.
         """
+        options = self._in_chunks(self.run or RunOptions())
         prepared = self.prepare(args)
         start_key, run_key = _two_keys(one_key(key))
-        return iterate_chains(self, prepared, (run_key, self._start(prepared, start_key)), self.run or RunOptions())
+        return iterate_chains(self, prepared, (run_key, self._start(prepared, start_key)), options)
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
@@ -115,7 +129,12 @@ class ChainPlan:
 
     def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
         """Go on from a checkpoint; see `inference.resume`."""
-        return resume_chains(self, self.prepare(args), found, options)
+        return resume_chains(self, self.prepare(args), found, self._in_chunks(options))
+
+    def _in_chunks(self, options: RunOptions) -> RunOptions:
+        """Refuse chunks where the chains do not go step by step on one device."""
+        not_in_chunks("mcmc", options, self.mesh, self.one_by_one)
+        return options
 
     def longer(self, draws: int) -> ChainPlan:
         """Return the plan with another number of draws."""
@@ -158,17 +177,20 @@ class ChainPlan:
 
     def _build(self, form: Form) -> _Built:
         sizes = tuple(self.settings[name] for name in ("chains", "warmup", "draws", "thin"))
-        loop: ChainLoop | TunedLoop
+        loop: ChainLoop | TunedLoop | OneByOne
         states = initial_state(form)
+        side_by_side = (1, *sizes[1:]) if self.one_by_one else sizes
         if needs_tuned_loop(self.kernel):
-            loop = tuned_loop(self.kernel, form, *sizes)
+            loop = tuned_loop(self.kernel, form, *side_by_side)
             kernel, algorithm = loop.kernel, loop.form
             states = with_gradient(self.kernel, form, states)
         else:
             kernel = unweighed(self.kernel.build(form), "mcmc")
             states = states if kernel.states is None else without_factors(kernel.states)
-            loop = chain_loop(kernel, *sizes)
+            loop = chain_loop(kernel, *side_by_side)
             algorithm = loop_form(loop)
+        if self.one_by_one:
+            loop = OneByOne(loop, sizes[0])
         start = emit(lift(states, Plate("chain", sizes[0]), [False] * len(form.inputs)).form)
         whole = {c.address for c in choices_of(form)} <= {c.address for c in kernel.choices}
         named = record(form, ("deterministic",))
@@ -261,7 +283,7 @@ class ChainPlan:
         first = self._part(prepared, early, {k: v[:, :warm] for k, v in numbers.items()}) if warm else None
         names = [c.name for c in kernel.choices]
         told = numbers.get("n_nonfinite")
-        if isinstance(built.loop, TunedLoop) and told is not None:  # a warm-up tries steps that are too long
+        if needs_tuned_loop(self.kernel) and told is not None:  # a warm-up tries steps that are too long
             told = np.where(np.arange(told.shape[1]) < warm, 0, told)
         found = (
             *fields.pop("found", ()),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .chain_loop import ChainLoop
+from .one_by_one import OneByOne
 from .tuned_loop import TunedLoop
 
 
@@ -20,7 +21,7 @@ class Drawn(NamedTuple):
     tuned: Mapping[str, Any]
 
 
-def whole_run(loop: ChainLoop | TunedLoop, out: Mapping[str, Any]) -> Drawn:
+def whole_run(loop: ChainLoop | TunedLoop | OneByOne, out: Mapping[str, Any]) -> Drawn:
     """Read what the whole loop gave."""
     early, late = loop.parts(out["kept"])
     return Drawn(early, late, out["numbers"], loop.warmup, out["last"], out.get("tuned", {}))

@@ -9,17 +9,19 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 
 from lawful.errors import LawfulError
 
-from .chain_plan import ChainPlan
+from .chain_plan import ChainMethod, ChainPlan
 from .eager.chains import EagerChainPlan
 from .eager.plans import Mode, checked_mode, refuse
 from .enumerate_sites import Sites
 from .faults import OnFault, checked_policy
 from .kernels.mh import as_kernel, mh
 from .recovery import EnumeratedPlan
-from .running.options import RunOptions, checked_options, without_checkpoint
+from .running.options import RunOptions, checked_options, not_in_chunks, without_checkpoint
+from .sharding.mesh import checked_mesh
 
 
 def mcmc(
@@ -35,6 +37,8 @@ def mcmc(
     mode: Mode = "staged",
     enumerate: Sites = None,
     run: RunOptions | None = None,
+    mesh: Mesh | None = None,
+    chain_method: ChainMethod = "vectorized",
 ) -> ChainPlan | EagerChainPlan | EnumeratedPlan:
     """Build Markov chains of a kernel.
 
@@ -56,6 +60,10 @@ def mcmc(
             transformer that sums sites, as `marginalise()`.
         run: how the run is divided, watched and kept; then Ctrl-C ends it with what is finished. None: one compiled
             call, with the same draws.
+        mesh: a `jax.sharding.Mesh` of one axis, whose devices share the chains evenly; None: one device. Draws are
+            those of one device, up to rounding. Not together with `run`.
+        chain_method: "vectorized" runs the chains side by side; "sequential" one after the other, each with a key of
+            its own, in the memory of one; not together with `run`.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`.
 
@@ -75,6 +83,14 @@ def mcmc(
     for name, value, least in (("chains", chains, 1), ("warmup", warmup, 0), ("draws", draws, 0), ("thin", thin, 1)):
         if not isinstance(value, int | np.integer) or value < least:
             raise LawfulError(f"{name}: expected an integer of {least} or more, got {value!r}.")
+    if chain_method not in ("vectorized", "sequential"):
+        raise LawfulError(f"chain_method: expected 'vectorized' or 'sequential', got {chain_method!r}.")
+    if mesh is not None and chain_method == "sequential":
+        raise LawfulError(
+            "mcmc: the devices of a mesh run chains side by side. Fix: leave out mesh=, or chain_method='sequential'."
+        )
+    not_in_chunks("mcmc", run, mesh, chain_method == "sequential")
+    checked_mesh(mesh, chains=chains)
     settings = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "kernel": repr(kernel)}
     settings["on_fault"] = on_fault
     if enumerate is not None:
@@ -82,11 +98,12 @@ def mcmc(
         refuse("mcmc", {"enumerate": (enumerate if checked_mode(mode) == "eager" else None, (None,))})
         given = {
             "chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "init": init, "on_fault": on_fault,
-            "run": run,
+            "run": run, "mesh": mesh, "chain_method": chain_method,
         }  # fmt: skip
         return EnumeratedPlan(model, enumerate, partial(mcmc, kernel=kernel, **given))
     if checked_mode(mode) == "eager":
         refuse("mcmc", {"kernel": (kernel, (kernel if kernel == mh() else mh(),)), "on_fault": (on_fault, ("raise",))})
-        refuse("mcmc", {"run": (run, (None,))})
+        refuse("mcmc", {"run": (run, (None,)), "mesh": (mesh, (None,))})
+        refuse("mcmc", {"chain_method": (chain_method, ("vectorized",))})
         return EagerChainPlan(model, settings, init)
-    return ChainPlan(model, kernel, settings, init, run)
+    return ChainPlan(model, kernel, settings, init, run, mesh, chain_method)

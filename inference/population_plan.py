@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from lawful.analysis import without_dead_code
 from lawful.emitter import emit
@@ -32,9 +33,10 @@ from .representations.population import Population
 from .representations.sequential import sequential
 from .result import Result
 from .running.driver import Chunk
-from .running.options import RunOptions
+from .running.options import RunOptions, not_in_chunks
 from .running.population_runs import iterate_population, resume_population, run_population
 from .running.resuming import header_of
+from .sharding.runner import sharded_runner
 from .stages import joined, weight_findings
 from .transformer import Transformer
 
@@ -63,10 +65,10 @@ class PopulationPlan:
 
     def __init__(
         self, name: str, model: Any, transformer: Transformer, settings: dict[str, Any], cut: bool,
-        run: RunOptions | None = None,
+        run: RunOptions | None = None, mesh: Mesh | None = None,
     ) -> None:  # fmt: skip
         """Keep the parts; nothing is traced before the first call."""
-        self.run = run
+        self.run, self.mesh = run, mesh
         self.recipe: tuple[str, dict[str, Any]] = name, {}
         self.name, self.model, self.transformer, self.settings, self.cut = name, model, transformer, settings, cut
         proposal = settings.get("proposal")
@@ -91,7 +93,9 @@ class PopulationPlan:
 
         A population has no draws before its end, so chunks have none; `phase` names the run.
         """
-        return iterate_population(self, self.prepare(args), one_key(key), self.run or RunOptions())
+        options = self.run or RunOptions()
+        not_in_chunks(self.name, options, self.mesh)
+        return iterate_population(self, self.prepare(args), one_key(key), options)
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
@@ -99,6 +103,7 @@ class PopulationPlan:
 
     def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
         """Go on from a checkpoint; see `inference.resume`."""
+        not_in_chunks(self.name, options, self.mesh)
         return resume_population(self, self.prepare(args), found, options)
 
     def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
@@ -172,7 +177,12 @@ class PopulationPlan:
         outputs = (*values, population.log_weight, draws, *stats.values())
         algorithm = without_dead_code(simplified(block.form(population.inputs, outputs)))
         conditional = tuple(c.name for c in choices if c.conditional) if paths else ()
-        return _Built(_runner(algorithm, self.settings["runs"]), names, conditional, tuple(stats), choices, algorithm)
+        runs = self.settings["runs"]
+        if self.mesh is None:
+            run = _runner(algorithm, runs)
+        else:
+            run = sharded_runner(algorithm, runs, self.mesh, plate)
+        return _Built(run, names, conditional, tuple(stats), choices, algorithm)
 
     def _collect(self, prepared: Prepared, out: Any, run: Mapping[str, Any], **fields: Any) -> Result:
         """Make the result; `run` holds times, and `fields` what else is known of it."""

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+from jax.sharding import Mesh
 
 from lawful.errors import LawfulError
 
@@ -24,7 +25,9 @@ from .population_plan import PopulationPlan as PopulationPlan
 from .propose import propose
 from .recovery import EnumeratedPlan
 from .representations.sequential import Cuts
-from .running.options import RunOptions, checked_options, without_checkpoint
+from .running.options import RunOptions, checked_options, not_in_chunks, without_checkpoint
+from .sharding.mesh import checked_mesh, devices_of
+from .sharding.resampling import Islands, of_draws, on_islands, scheme_on
 from .sizes import countable
 from .transformer import Transformer
 from .transformers import Advance, EssBelow, Finish, push_evidence_with, repeat_to_end, resample, spawn
@@ -42,7 +45,8 @@ def particle_filter(
     'preserves_measure'
     """
     push = push_evidence_with(nonfinite)
-    rejuvenate = resample(scheme, when) if kernel is None else resample(scheme, when) >> move_with(kernel)
+    renew = on_islands(scheme, when) if isinstance(scheme, Islands) else resample(scheme, when)
+    rejuvenate = renew if kernel is None else renew >> move_with(kernel)
     step = rejuvenate >> Advance >> push
     return spawn(particles) >> push >> repeat_to_end(step) >> Finish >> push_evidence_with(nonfinite, again=False)
 
@@ -101,6 +105,7 @@ def smc(
     move: Any = None,
     enumerate: Sites = None,
     run: RunOptions | None = None,
+    mesh: Mesh | None = None,
 ) -> PopulationPlan | EagerPopulationPlan | EnumeratedPlan:
     """Build a particle filter that pauses at every step of the model's loops (Gordon, Salmond and Smith 1993).
 
@@ -109,7 +114,9 @@ def smc(
             pauses between a factor or observation and the next draw.
         particles: number of particles.
         runs: number of independent runs; they are ArviZ's chains and give the error of the evidence.
-        resampling: "multinomial", "systematic", "stratified", "residual", or a scheme object.
+        resampling: "multinomial", "systematic", "stratified", "residual", or a scheme object. On many devices also
+            "exact", systematic resampling across all of them; "islands", each device its own particles; "butterfly",
+            islands that mix in pairs; or `Islands(...)`.
         resample_below: resample when the effective sample size is below this fraction of the particles; None: at every
             step.
         keep: "paths" gives every choice with its history; "last" gives only what the program returns, in memory
@@ -132,6 +139,8 @@ def smc(
             transformer that sums sites, as `marginalise()`.
         run: how the run is divided, watched and kept, as for `mcmc`; None: one compiled call. A chunk is some stages of
             one of the runs, which follow each other.
+        mesh: a `jax.sharding.Mesh` of one axis, whose devices share the particles evenly; None: one device. With
+            "exact" resampling the result does not depend on the number of devices. Not together with `run`.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`.
 
@@ -148,19 +157,24 @@ def smc(
     """
     check_settings(particles, runs, keep, nonfinite, on_fault)
     checked_options(run)
+    not_in_chunks("smc", run, mesh)
     if enumerate is not None:
         given = {
             "particles": particles, "runs": runs, "resampling": resampling, "resample_below": resample_below,
             "nonfinite": nonfinite, "on_fault": on_fault, "proposal": proposal, "cuts": cuts, "move": move,
-            "run": run,
+            "run": run, "mesh": mesh,
         }  # fmt: skip
         return _enumerated("smc", smc, model, enumerate, keep, mode, given)
     if checked_mode(mode) == "eager":
         refuse("smc", {"nonfinite": (nonfinite, ("error", "dead")), "on_fault": (on_fault, ("raise",))})
-    scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
+        refuse("smc", {"mesh": (mesh, (None,))})
+    checked_mesh(mesh, particles=particles)
+    scheme = scheme_on(resampling, devices_of(mesh), particles)
+    if mode == "eager" and isinstance(scheme, Islands):
+        raise LawfulError(f"smc: resampling={str(scheme)!r} needs mode='staged'. Fix: resampling='systematic'.")
     when = None if resample_below is None else EssBelow(resample_below)
     settings = {
-        "particles": particles, "runs": runs, "scheme": scheme, "resample_below": resample_below, "keep": keep,
+        "particles": particles, "runs": runs, **of_draws(scheme), "resample_below": resample_below, "keep": keep,
         "nonfinite": nonfinite, "on_fault": on_fault, **_asked(proposal=proposal, cuts=cuts, move=move),
     }  # fmt: skip
     if mode == "eager":
@@ -168,7 +182,7 @@ def smc(
         program = model if proposal is None else settings["proposal"](model)
         return EagerPopulationPlan("smc", program, settings, pauses=True)
     transformer = particle_filter(particles, scheme, when, nonfinite, settings.get("move"))
-    plan = PopulationPlan("smc", model, transformer, settings, cut=True, run=run)
+    plan = PopulationPlan("smc", model, transformer, settings, cut=True, run=run, mesh=mesh)
     plan.recipe = "smc", {
         "particles": particles, "runs": runs, "resampling": resampling, "resample_below": resample_below, "keep": keep,
         "nonfinite": nonfinite, "on_fault": on_fault, "proposal": proposal, "cuts": cuts, "move": move,
@@ -188,6 +202,7 @@ def importance(
     proposal: Any = None,
     enumerate: Sites = None,
     run: RunOptions | None = None,
+    mesh: Mesh | None = None,
 ) -> PopulationPlan | EagerPopulationPlan | EnumeratedPlan:
     """Build importance sampling, from the prior or from a proposal program: spawn alone.
 
@@ -203,14 +218,17 @@ def importance(
     """
     check_settings(particles, runs, keep, nonfinite, on_fault)
     checked_options(run)
+    not_in_chunks("importance", run, mesh)
     if enumerate is not None:
         given = {
             "particles": particles, "runs": runs, "nonfinite": nonfinite, "on_fault": on_fault, "proposal": proposal,
-            "run": run,
+            "run": run, "mesh": mesh,
         }  # fmt: skip
         return _enumerated("importance", importance, model, enumerate, keep, mode, given)
     if checked_mode(mode) == "eager":
         refuse("importance", {"nonfinite": (nonfinite, ("error", "dead")), "on_fault": (on_fault, ("raise",))})
+        refuse("importance", {"mesh": (mesh, (None,))})
+    checked_mesh(mesh, particles=particles)
     settings = {
         "particles": particles, "runs": runs, "scheme": scheme_named("systematic"), "keep": keep,
         "nonfinite": nonfinite, "on_fault": on_fault, **_asked(proposal=proposal),
@@ -220,4 +238,4 @@ def importance(
         program = model if proposal is None else settings["proposal"](model)
         return EagerPopulationPlan("importance", program, settings, pauses=False)
     transformer = spawn(particles) >> push_evidence_with(nonfinite)
-    return PopulationPlan("importance", model, transformer, settings, cut=False, run=run)
+    return PopulationPlan("importance", model, transformer, settings, cut=False, run=run, mesh=mesh)

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from lawful.errors import LawfulError
 from lawful.form import Form
@@ -22,14 +23,15 @@ from .faults import OnFault, checked_policy
 from .findings import Finding
 from .kernels.mh import MH
 from .ladders import ladder_of
-from .numerics.resampling import scheme as scheme_named
 from .paths import Path, prior_to_posterior
 from .population_walk import population_walk
 from .rejuvenation import rejuvenate, waste_free
 from .representations.traced import Trace
 from .result import Result
 from .running.driver import Chunk
-from .running.options import RunOptions, checked_options
+from .running.options import RunOptions, checked_options, not_in_chunks
+from .sharding.mesh import checked_mesh, devices_of
+from .sharding.resampling import Islands, of_draws, on_islands, scheme_on
 from .smc import PROPERLY_WEIGHTED, Keep, NonFinite, PopulationPlan
 from .tempering import ADAPTIVE, temper
 from .transformer import Transformer
@@ -50,11 +52,12 @@ def tempered(
     """The composition: spawn from the prior, then at every point of the path weigh, resample and move.
 
     >>> from lawful.inference import kernels
-    >>> tempered(10, scheme_named("systematic"), kernels.mh(), ladder=[0.5, 1.0], steps=1).contract.kind
+    >>> from lawful.inference.numerics.resampling import scheme
+    >>> tempered(10, scheme("systematic"), kernels.mh(), ladder=[0.5, 1.0], steps=1).contract.kind
     'preserves_measure'
     """
     if steps is not None:
-        renew = resample(scheme) >> rejuvenate(kernel, steps)
+        renew = (on_islands(scheme) if isinstance(scheme, Islands) else resample(scheme)) >> rejuvenate(kernel, steps)
     else:
         renew = waste_free(kernel, chains_of(particles) if chains is None else chains, scheme)
     stage = Advance >> push_evidence_with(nonfinite) >> renew
@@ -186,6 +189,7 @@ def tempered_smc(
     nonfinite: NonFinite = "error",
     on_fault: OnFault = "raise",
     run: RunOptions | None = None,
+    mesh: Mesh | None = None,
 ) -> TemperedPlan:
     """Build sequential Monte Carlo on a path from the prior to the posterior (Del Moral, Doucet and Jasra 2006).
 
@@ -207,11 +211,14 @@ def tempered_smc(
             100 states.
         steps: instead of waste-free moves, move every particle so many times and keep its last state.
         runs: number of independent runs; they are ArviZ's chains and give the error of the evidence.
-        resampling: "multinomial", "systematic", "stratified", "residual", or a scheme object.
+        resampling: "multinomial", "systematic", "stratified", "residual", or a scheme object; with `steps` also
+            "islands" or "butterfly" (see `smc`).
         keep: "paths" gives every choice; "last" gives only what the program returns.
         nonfinite: what a NaN weight means: "error"; "dead", weight zero and counted; "flag", a result that is not ok.
         on_fault: "raise" an error where a weight has no meaning, or "flag": a result that is not ok.
         run: how the run is divided, watched and kept, as for `mcmc`; None: one compiled call.
+        mesh: a `jax.sharding.Mesh` of one axis, whose devices share the particles evenly; it needs `steps`. None: one
+            device. Not together with `run`.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`.
 
@@ -227,7 +234,14 @@ def tempered_smc(
     _check(particles, runs, keep, nonfinite, chains, steps)
     checked_policy(on_fault)
     checked_options(run)
-    scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
+    not_in_chunks("tempered_smc", run, mesh)
+    checked_mesh(mesh, particles=particles)
+    scheme = scheme_on(resampling, devices_of(mesh), particles)
+    if steps is None and (mesh is not None or isinstance(scheme, Islands)):
+        raise LawfulError(
+            "tempered_smc: the chains of a waste-free run start at particles of the whole population, on one device. "
+            "Fix: give steps=10, for moves of every particle where it is, or no mesh= and no islands."
+        )
     kernel = population_walk() if kernel is None else MH(kernel) if hasattr(kernel, "propose") else kernel
     path = prior_to_posterior() if path is None else path
     ladder = ladder_of(ladder)
@@ -235,12 +249,12 @@ def tempered_smc(
         particles, scheme, kernel, path=path, ladder=ladder, steps=steps, chains=chains, nonfinite=nonfinite
     )
     settings = {
-        "particles": particles, "runs": runs, "scheme": scheme, "keep": keep, "nonfinite": nonfinite,
+        "particles": particles, "runs": runs, **of_draws(scheme), "keep": keep, "nonfinite": nonfinite,
         "on_fault": on_fault,
         "kernel": repr(kernel), "path": repr(path), "ladder": repr(ladder), "chains": chains, "steps": steps,
     }  # fmt: skip
     contract = PROPERLY_WEIGHTED if transformer.contract.exact else ADAPTIVE
-    inner = PopulationPlan("tempered_smc", model, transformer, settings, cut=False, run=run)
+    inner = PopulationPlan("tempered_smc", model, transformer, settings, cut=False, run=run, mesh=mesh)
     inner.recipe = "tempered_smc", {
         "particles": particles, "kernel": kernel, "path": path, "ladder": ladder, "chains": chains, "steps": steps,
         "runs": runs, "resampling": resampling, "keep": keep, "nonfinite": nonfinite, "on_fault": on_fault,

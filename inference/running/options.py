@@ -80,6 +80,29 @@ def checked_options(run: Any) -> None:
         raise LawfulError(f"run: expected inference.RunOptions(...), or None, got {run!r}.")
 
 
+def not_in_chunks(method: str, run: RunOptions | None, mesh: Any, one_by_one: bool = False) -> None:
+    """Refuse a run in chunks on the devices of a mesh, and one of chains that follow each other.
+
+    >>> not_in_chunks("mcmc", RunOptions(), mesh=None, one_by_one=True)
+    Traceback (most recent call last):
+    lawful.errors.LawfulError: mcmc: a run in chunks takes the steps of all chains side by side, ...
+    """
+    if run is None or (mesh is None and not one_by_one):
+        return
+    if mesh is not None:
+        raise LawfulError(
+            f"{method}: a run in chunks (run=, iterate, resume) is on one device, and mesh= was given. Fix: leave out "
+            "mesh=, or call the plan without run=, which runs it as a whole.",
+            option="mesh",
+        )
+    raise LawfulError(
+        f"{method}: a run in chunks (run=, iterate, resume) takes the steps of all chains side by side, and "
+        "chain_method='sequential' was given. Fix: leave out chain_method=, or call the plan without run=, which runs "
+        "it as a whole.",
+        option="chain_method",
+    )
+
+
 def without_checkpoint(method: str, run: RunOptions | None) -> None:
     """Refuse a checkpoint where an inference has a second part that it does not hold."""
     if run is not None and run.checkpoint is not None:

@@ -2,8 +2,8 @@
 
 Law: the devices together run the Form. A value under a sharded plate is held in parts; an operation on single particles
 runs on the device's own; one that looks across particles is told what it needs: sums in fixed blocks where there is a
-way to, else the whole population, gathered. A site draws its lanes in fixed blocks, with a key for each. So neither the
-measure nor the bits depend on the number of devices.
+way to, else the whole population, gathered. A site draws its lanes in fixed blocks, with a key for each. So the
+measure does not depend on the number of devices, nor do the bits of what is drawn and summed in blocks.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from lawful.block import Tupled
+from lawful.derived_laws import DerivedLaw
 from lawful.errors import LawfulError
 from lawful.form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 from lawful.lanes import draw_lanes
@@ -217,27 +218,17 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Seen(DerivedLaw):
     """A law whose parameters are gathered: every device draws the same."""
 
-    law: Any
+    base: Any
     axis: Axis
     places: tuple[int | None, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """That of the law."""
-        return tuple(self.law.shape)
-
-    @property
-    def dtype(self) -> Any:
-        """That of the law."""
-        return self.law.dtype
 
     def draw(self, key: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Draw."""
         pairs = zip(parameters, self.places, strict=True)
-        return self.law.draw(key, *(v if at is None else self.axis.gather(v, at) for v, at in pairs))
+        return self.base.draw(key, *(v if at is None else self.axis.gather(v, at) for v, at in pairs))
 
 
 @dataclass(frozen=True)
@@ -263,11 +254,11 @@ class Routed:
 
 
 @dataclass(frozen=True)
-class Blocks:
+class Blocks(DerivedLaw):
     """The draw of a device's lanes, block by block.
 
     Attributes:
-        law: the law of one lane.
+        base: the law of one lane.
         axis: the devices.
         lanes: how many lanes one block has, for each plate of the site.
         place: which of these is the sharded one.
@@ -276,7 +267,7 @@ class Blocks:
         shared: whether devices have different blocks.
     """
 
-    law: Any
+    base: Any
     axis: Axis
     lanes: tuple[int, ...]
     place: int
@@ -296,16 +287,6 @@ class Blocks:
         count = blocks // axis.size if shared else blocks
         return cls(node.law, axis, lanes, place, count, laned, shared)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """That of one lane."""
-        return tuple(self.law.shape)
-
-    @property
-    def dtype(self) -> Any:
-        """That of the law."""
-        return self.law.dtype
-
     def draw(self, key: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Draw every block with its number folded into the key."""
         numbers = jnp.arange(self.count) + (self.axis.index() * self.count if self.shared else 0)
@@ -316,7 +297,7 @@ class Blocks:
         ]
 
         def block(number: jax.Array, *own: jax.Array) -> jax.Array:
-            return draw_lanes(self.law, jax.random.fold_in(key, number), self.lanes, own, self.laned)
+            return draw_lanes(self.base, jax.random.fold_in(key, number), self.lanes, own, self.laned)
 
         drawn = jax.vmap(block, (0, *axes), self.place)(numbers, *parts)
         shape = drawn.shape

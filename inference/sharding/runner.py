@@ -1,7 +1,7 @@
 """Runner: the compiled program of an algorithm whose particles are spread over the devices of a mesh.
 
 Law: it computes what the emitted Form computes, with particles in parts; the number of devices changes the measure in
-nothing, and with exact resampling no bit.
+nothing, and with exact resampling no bit of a filter.
 """
 
 from __future__ import annotations

@@ -1,0 +1,107 @@
+"""A program of its own: the same inferences on meshes of 1, 2 and 4 devices; writes what they found as JSON.
+
+    python -m tests.inference.sharding.devices JOB:DEVICES ...
+
+It needs as many devices as `JAX_NUM_CPU_DEVICES` gives.
+"""
+
+import hashlib
+import json
+import sys
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+
+import lawful
+from lawful import inference
+from lawful.inference import kernels
+
+FLOW = np.array([0.3, 0.9, 1.1, 2.0, 1.4, -0.2])
+RUNS = 400
+
+
+def one(y):
+    """Given y = 0.5 the mean is 0.25, the variance 0.5, and the log evidence -1.328012."""
+    x = lawful.sample("x", dist.Normal(0.0, 1.0))
+    lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+
+
+def level(flow):
+    """A level that wanders, seen through noise."""
+    scale = lawful.sample("scale", dist.Gamma(5.0, 10.0))
+
+    def step(x, y):
+        x = lawful.sample("x", dist.Normal(x, scale))
+        lawful.sample("y", dist.StudentT(4.0, x, 1.0), obs=y)
+        return x, x
+
+    return lawful.scan(step, 0.0, flow)[1]
+
+
+def mesh(devices):
+    chosen = jax.devices()[:devices]
+    return jax.make_mesh((devices,), ("p",), axis_types=(jax.sharding.AxisType.Auto,), devices=chosen)
+
+
+def digest(result):
+    """Name every bit of the draws, the weights and the evidence."""
+    found = hashlib.sha256()
+    for name in sorted(result.posterior):
+        found.update(np.ascontiguousarray(result.posterior[name]).tobytes())
+    if result.weighted is not None:
+        found.update(np.ascontiguousarray(result.weighted[1]).tobytes())
+        found.update(np.asarray(result.log_evidence).tobytes())
+    return found.hexdigest()
+
+
+def exact(devices):
+    plan = inference.smc(level, particles=480, runs=2, resampling="exact", mesh=mesh(devices))
+    return digest(plan(jax.random.key(1), FLOW))
+
+
+def importance(devices):
+    return digest(inference.importance(level, particles=96, mesh=mesh(devices))(jax.random.key(2), FLOW))
+
+
+def chains(devices):
+    walk = kernels.mh(kernels.random_walk(0.5))
+    how = {} if devices == 0 else {"mesh": mesh(devices)}
+    return digest(inference.mcmc(one, walk, chains=8, warmup=5, draws=20, **how)(jax.random.key(4), 0.5))
+
+
+def moments(resampling, devices):
+    """Of many runs of a filter on a given ladder: Z-hat / Z, and that times the means of x and of x^2."""
+    plan = inference.tempered_smc(
+        one, particles=32, ladder=[0.2, 1.0], kernel=kernels.mh(kernels.random_walk(1.0)), steps=1, runs=RUNS,
+        resampling=resampling, mesh=mesh(devices),
+    )  # fmt: skip
+    result = plan(jax.random.key(6), 0.5)
+    ratio = np.exp(result.log_evidence + 1.328012123)
+    values, log_weight = result.weighted
+    weight, x = np.exp(log_weight), values["x"]
+    return [
+        ratio.tolist(),
+        (ratio * (weight * x).mean(axis=1)).tolist(),
+        (ratio * (weight * x**2).mean(axis=1)).tolist(),
+    ]
+
+
+JOBS = {
+    "exact": exact,
+    "importance": importance,
+    "chains": chains,
+    "islands": lambda devices: moments("islands", devices),
+}
+
+
+def main(wanted):
+    found = {}
+    for item in wanted:
+        job, devices = item.split(":")
+        found[item] = JOBS[job](int(devices))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,58 @@
+"""The same program on 1, 2 and 4 devices.
+
+Devices are parts of one processor, which JAX takes for devices: they have to be counted before JAX starts, so the
+programs run in processes of their own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lawful.inference.check.power import z_critical
+
+ALPHA = 1e-6
+TRUTH = (1.0, 0.25, 0.5625)  # of Z-hat / Z, and that times the means of x and x^2
+
+
+def found(root, jobs):
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1", "JAX_NUM_CPU_DEVICES": "4"}
+    command = [sys.executable, "-m", "tests.inference.sharding.devices", *jobs]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def z_score(values, truth):
+    values = np.asarray(values)
+    return abs(values.mean() - truth) / (values.std(ddof=1) / len(values) ** 0.5)
+
+
+def assert_moments(values):
+    for column, truth in zip(values, TRUTH, strict=True):
+        assert z_score(column, truth) < z_critical(ALPHA / 6)
+
+
+@pytest.mark.slow
+def test_no_bit_of_a_filter_or_of_chains_depends_on_the_number_of_devices(root):
+    jobs = ["exact:1", "exact:2", "exact:4", "chains:0", "chains:1", "chains:4"]
+    values = found(root, jobs)
+    assert values["exact:1"] == values["exact:2"] == values["exact:4"]
+    assert values["chains:0"] == values["chains:1"] == values["chains:4"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["importance"])
+def test_no_bit_of_other_methods_depends_on_the_number_of_devices(root, job):
+    values = found(root, [f"{job}:1", f"{job}:4"])
+    assert values[f"{job}:1"] == values[f"{job}:4"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["islands"])
+def test_evidence_and_moments_are_unbiased_on_four_devices(root, job):
+    """A false alarm has probability 1e-6 for each scheme (normal approximation, 400 runs of 32 particles)."""
+    assert_moments(found(root, [f"{job}:4"])[f"{job}:4"])

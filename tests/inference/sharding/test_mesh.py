@@ -1,0 +1,58 @@
+"""A mesh is refused where it cannot do what is asked, before anything runs."""
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import inference
+from lawful.errors import LawfulError
+from lawful.inference.sharding import mesh as meshes
+from lawful.inference.sharding.axis import Axis
+
+ONE = jax.make_mesh((1,), ("p",), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def model():
+    lawful.sample("y", dist.Normal(lawful.sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=0.5)
+
+
+@pytest.mark.parametrize("method", ["smc", "importance", "tempered_smc"])
+def test_particles_that_do_not_divide_are_refused(method, monkeypatch):
+    monkeypatch.setattr(meshes, "axis_of", lambda mesh: Axis("p", 4))
+    with pytest.raises(LawfulError, match="particles=10 cannot be spread evenly over 4 devices"):
+        getattr(inference, method)(model, particles=10, mesh=ONE, **({"steps": 1} if method == "tempered_smc" else {}))
+
+
+def test_other_meshes_and_numbers_of_devices_are_refused(monkeypatch):
+    two = jax.make_mesh((1, 1), ("a", "b"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    with pytest.raises(LawfulError, match=r"expected a jax.sharding.Mesh of one axis, got axes \('a', 'b'\)"):
+        inference.importance(model, particles=10, mesh=two)
+    with pytest.raises(LawfulError, match="needs mode='staged'"):
+        inference.smc(model, particles=4, mesh=ONE, mode="eager")
+    monkeypatch.setattr(meshes, "axis_of", lambda mesh: Axis("p", 7))
+    with pytest.raises(LawfulError, match="at most 960 blocks"):
+        inference.importance(model, particles=14, mesh=ONE)
+
+
+@pytest.mark.parametrize("method", ["smc", "importance", "tempered_smc", "mcmc"])
+def test_runs_in_chunks_are_on_one_device(method):
+    needed = {"mcmc": {}, "tempered_smc": {"particles": 10, "steps": 1}}.get(method, {"particles": 10})
+    build = getattr(inference, method)
+    with pytest.raises(LawfulError, match=rf"{method}: a run in chunks .* is on one device"):
+        build(model, mesh=ONE, run=inference.RunOptions(), **needed)
+    with pytest.raises(LawfulError, match=rf"{method}: a run in chunks .* is on one device"):
+        build(model, mesh=ONE, **needed).iterate(jax.random.key(0))
+
+
+def test_a_mesh_of_one_device_has_the_chains_of_none():
+    settings = {"kernel": inference.kernels.random_walk(1.0), "chains": 2, "warmup": 3, "draws": 4}
+    found = [inference.mcmc(model, mesh=mesh, **settings)(jax.random.key(2)) for mesh in (ONE, None)]
+    np.testing.assert_array_equal(*(result.posterior["x"] for result in found))
+
+
+def test_particles_on_a_mesh_find_the_evidence():
+    """Weights have a spread of 0.45 of their mean, so a false alarm is more than six errors off: probability 2e-9."""
+    found = inference.importance(model, particles=9600, mesh=ONE)(jax.random.key(3))
+    assert abs(float(found.log_evidence[0]) + 1.328012123) < 6 * 0.5 / 9600**0.5
