@@ -74,7 +74,8 @@ def test_f16_an_interrupt_at_any_time_leaves_draws_of_the_whole_run(tmp_path):
         command = [sys.executable, script, "mcmc", str(folder), str(out)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=cached)
 
-    assert start("-", tmp_path / "whole.npz").wait(300) == 0
+    with start("-", tmp_path / "whole.npz") as process:
+        assert process.wait(300) == 0
     whole = np.load(tmp_path / "whole.npz")
     lengths = set()
     for number in range(50):

@@ -48,7 +48,8 @@ def test_f17_a_run_that_is_killed_twenty_times_gives_the_arrays_of_one_that_was_
         command = [sys.executable, script, method, str(folder), str(out)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=cached)
 
-    assert start("-", tmp_path / "whole.npz").wait(300) == 0
+    with start("-", tmp_path / "whole.npz") as process:
+        assert process.wait(300) == 0
     whole = np.load(tmp_path / "whole.npz")
     kills, rounds = 0, 0
     while kills < 20:
