@@ -12,6 +12,9 @@ DIRS    = $(shell find ppl inference models -type d -not -name __pycache__)
 RELINK  = $(if $(wildcard build/__editable__*),,FORCE)
 INPUTS  = pyproject.toml constraints.txt $(DIRS) $(RELINK)
 
+# Every process of the tests imports the library: what Python compiled is kept, even where the shell says not to.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:

@@ -20,10 +20,26 @@ NAMES = {root.__name__ for root in ROOTS} | {
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(set(DOCS.glob("*.md")) - {DOCS / "coming_from.md"})  # which test_coming_from.py runs model by model
 OFTEN = {"tour.md", "language.md"}  # `make docs` and the slow tier run every page
+# Examples that fit mixtures of experts or run particles of particles: seconds each, and in the slow tier.
+LONG = {
+    "lawful.inference.smc2",
+    "lawful.models.gaussian_moe.annealing",
+    "lawful.models.gaussian_moe.bayes",
+    "lawful.models.gaussian_moe.fitting",
+    "lawful.models.gaussian_moe.rates",
+    "lawful.models.trajectories.sensitivity",
+}
 BLOCK = re.compile(r"^```(?:\{code-cell\}|python)\n(?::[\w-]+:.*?\n)*(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", sorted(name for name in NAMES if not name.endswith("__main__")))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
+        for name in sorted(NAMES)
+        if not name.endswith("__main__")
+    ],
+)
 def test_docstring_examples_run(name):
     assert doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS).failed == 0
 

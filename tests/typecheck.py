@@ -10,7 +10,9 @@ import ast
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -19,6 +21,9 @@ from jaxtyping import TypeCheckError, jaxtyped
 
 PACKAGE = "lawful"
 NAME = "__checked__"
+# Code of a module is made again when the module is younger; when this file changes, it is looked for elsewhere.
+OWN = sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+CACHE = Path(__file__).resolve().parents[1] / ".pytest_cache" / f"checked-{OWN}"
 types_checked = beartype(conf=BeartypeConf(violation_type=TypeCheckError))  # one error, with shapes or without
 
 
@@ -38,13 +43,20 @@ class CheckedFinder(PathFinder):
 
 
 class CheckedLoader(SourceFileLoader):
-    """Loads a module whose functions and classes are decorated; its code is cached nowhere."""
+    """Loads a module whose functions and classes are decorated, and caches its code apart from that for users."""
 
-    def get_code(self, fullname: str) -> CodeType:
-        tree = ast.parse(self.get_data(self.path), self.path)
+    def get_code(self, fullname: str) -> CodeType | None:
+        before, sys.pycache_prefix = sys.pycache_prefix, str(CACHE)
+        try:
+            return super().get_code(fullname)
+        finally:
+            sys.pycache_prefix = before
+
+    def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> CodeType:
+        tree = ast.parse(data, path)
         leave_to_mypy(tree)
         decorate(tree.body)
-        return compile(ast.fix_missing_locations(tree), self.path, "exec", dont_inherit=True)
+        return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True, optimize=_optimize)
 
     def exec_module(self, module: ModuleType) -> None:
         shapes = b"from jaxtyping import" in self.get_data(self.path)

@@ -85,7 +85,7 @@ def not_in_chunks(method: str, run: RunOptions | None, mesh: Any, one_by_one: bo
 
     >>> not_in_chunks("mcmc", RunOptions(), mesh=None, one_by_one=True)
     Traceback (most recent call last):
-    lawful.errors.LawfulError: mcmc: a run in chunks (run=, iterate, resume) takes the steps of all chains side by side, ...
+    lawful.errors.LawfulError: mcmc: a run in chunks (run=, iterate, resume) takes the steps of all chains ...
     """
     if run is None or (mesh is None and not one_by_one):
         return

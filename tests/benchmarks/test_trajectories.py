@@ -12,6 +12,7 @@ def test_a_measurement_is_told_with_its_bar():
     assert "22916.69" in line_of(Measured("-2LL", 22916.694, unit=""))
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_speed_is_told_of_a_few_persons_without_bars(data, capsys):
     del data  # there, or the test is skipped

@@ -112,6 +112,7 @@ for name, (line, datum) in {lines!r}.items():
     return dict(json.loads(text) for text in done.stdout.splitlines() if text.startswith("["))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REPORTS)
 def test_the_line_of_a_report_gives_it_again_in_a_fresh_process(name, reports, repeated):
     assert repeated[name] == told(reports[name]), reports[name].repro

@@ -83,7 +83,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", rest_slow(CASES, 2))  # the others have tests of their own in every run
+@pytest.mark.parametrize("name", rest_slow(CASES))  # the others have tests of their own in every run
 def test_the_evidence_is_unbiased(name, data):
     build, algorithm, particles = CASES[name]
     case = read(data, name)

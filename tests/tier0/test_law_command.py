@@ -21,6 +21,7 @@ def test_the_chosen_rows_are_printed_and_the_exit_code_is_zero(capsys):
     assert total.startswith("2 programs, largest error ")
 
 
+@pytest.mark.slow
 def test_every_identity_has_a_line_with_its_error(capsys):
     """Also those that compare probabilities and no measure."""
     names = [row.name for row in IDENTITIES]

@@ -43,7 +43,7 @@ def weighted_events(case, result):
         (inference.importance, NOISY_LIST, 180),
         pytest.param(inference.importance, PROCESS, 270, marks=pytest.mark.slow),
         pytest.param(inference.importance, SENTENCE, 160, marks=pytest.mark.slow),
-        (inference.smc, LEVELS, 360),
+        pytest.param(inference.smc, LEVELS, 360, marks=pytest.mark.slow),
         pytest.param(inference.smc, FUNCTION, 190, marks=pytest.mark.slow),
     ],
     ids=lambda value: getattr(value, "__name__", repr(value)),

@@ -89,7 +89,7 @@ def test_a_sweep_sends_the_messages_of_the_table_of_all_members(temperature):
         )
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, None])
 def test_fixed_points_are_those_of_tables(temperature):
     graph = counted_graph(11, zeros=0.0)

@@ -99,7 +99,7 @@ def along_a_way():
     return graph, jax.jit(told), jax.jit(jax.jacfwd(told)), jax.jit(jax.jacrev(told))
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bp_7_derivatives_are_finite_differences(family):
     """Of log Z and of beliefs, by potentials and by counting numbers, forward and backward."""

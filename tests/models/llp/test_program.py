@@ -44,6 +44,7 @@ def test_l10_elimination_of_the_program_is_the_sum_of_all_labellings(name):
     assert float(found.log_z) == pytest.approx(log_z, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_l1_the_reference_bags_as_a_program_and_summed_out(data):
     file = json.loads((data / "exact" / "llp_bags.json").read_text())
     chosen = [k for k, bag in enumerate(file["data"]["bags"]) if len(bag["p"]) <= 12]

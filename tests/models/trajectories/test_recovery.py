@@ -51,6 +51,7 @@ def deviation(fit):
     return sign * found[turn], errors[turn]
 
 
+@pytest.mark.slow
 def test_the_truth_is_as_near_as_the_errors_say():
     """One data set of the design: the Wald statistic of all 47 parameters stays below its quantile at 1e-6."""
     data, labels = simulate_trajectories(jax.random.key(11))

@@ -9,7 +9,6 @@ from scipy.stats import chi2
 from lawful.models.trajectories import Design, Model, TrajectoryMixture, simulate_trajectories
 from lawful.models.trajectories.reports import listed, ordered
 from lawful.models.trajectories.simulate import draw
-from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.optimised
 SLOW = pytest.mark.slow
@@ -47,7 +46,8 @@ def test_two_classes_of_each_curve_are_found(design):
     print(design.curve, nearness(fit, truth, model), model.size)
 
 
-@pytest.mark.parametrize("exact", rest_slow([False, True]), ids=["to first order", "exactly"])
+@pytest.mark.slow
+@pytest.mark.parametrize("exact", [False, True], ids=["to first order", "exactly"])
 def test_a_shape_of_ones_own_is_found(exact):
     """One class of exponentials whose rates differ: mean, variance and covariances of the rate."""
     model = Model("EXP", 1, intrinsic=True, exact=exact)

@@ -135,6 +135,7 @@ TRUTH = Parameters(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_a_fit_recovers_the_effects():
     """200 persons, four waves: each effect lies within five of its own standard errors."""
