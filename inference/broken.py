@@ -1,6 +1,6 @@
 """Broken proposals: where the log density of a rejected proposal was not a number.
 
-Law: looking changes nothing: the first such step is run again with the same keys, this once accepted, and the state
+Law: looking changes nothing: such a step is run again with the same keys, this once accepted, and the state
 that it leads to is scored site by site.
 """
 
@@ -52,10 +52,11 @@ def first_broken(
     kernel: Any,
     loop: ChainLoop,
     key: jax.Array,
-    run: tuple[Sequence[Any], Sequence[Any], tuple[Sequence[Any], Sequence[Any]]],
-    counts: np.ndarray,
+    inputs: Sequence[Any],
+    before: tuple[Sequence[Any], int],
+    where: tuple[int, int],
 ) -> Broken | None:
-    """Find the first proposal of a run whose log density is not a number.
+    """Find what broke a proposal whose log density is not a number.
 
     Args:
         form: the program.
@@ -63,14 +64,13 @@ def first_broken(
         kernel: the kernel, not built.
         loop: the loop that ran.
         key: its key.
-        run: the program's inputs, the state at the start, and the states that were kept of warm-up and draws.
-        counts: (step, chain) how many proposals were broken.
+        inputs: the program's inputs.
+        before: a state before the proposal, and the steps that were done there.
+        where: step and chain of the proposal.
 
     Returns: the place; None where no single site shows it.
     """
-    inputs, start, kept = run
-    step, chain = (int(i) for i in np.argwhere(counts > 0)[0])
-    state, first = _before(loop, start, kept, step)
+    (state, first), (step, chain) = before, where
     take = stepper(loop)
     for t in range(first, step):
         state = take(key, inputs, state, jnp.asarray(t))
@@ -85,19 +85,6 @@ def first_broken(
     if probe.found is None:
         return None
     return Broken(*probe.found, chain, step)
-
-
-def _before(
-    loop: ChainLoop, start: Sequence[Any], kept: tuple[Sequence[Any], Sequence[Any]], step: int
-) -> tuple[Sequence[Any], int]:
-    """Give the last kept state before a step, and the step that comes after it."""
-    warm, drawn = kept
-    if step <= loop.warmup:
-        return ([x[step - 1] for x in warm], step) if step else (start, 0)
-    draws = (step - loop.warmup) // loop.thin
-    if draws:
-        return [x[draws - 1] for x in drawn], loop.warmup + draws * loop.thin
-    return ([x[-1] for x in warm] if loop.warmup else start), loop.warmup
 
 
 class _Probe(Handler):

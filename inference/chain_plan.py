@@ -46,6 +46,7 @@ from .running.driver import Chunk
 from .running.options import RunOptions, not_in_chunks
 from .running.resuming import header_of
 from .sharding.mesh import readable, replicated, spread_over
+from .tally import BROKEN, Tally
 from .starts import TRIES, drawn, drawn_around, spread, state_at
 from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
 
@@ -276,20 +277,52 @@ class ChainPlan:
     ) -> Result:
         """Make the result; `run` holds times, and `fields` what else is known of it."""
         built: _Built = prepared.built
-        kernel, warm = built.kernel, out.warm
-        early, late = ([_chains_first(x) for x in part] for part in (out.early, out.late))
-        numbers = {name: _chains_first(x) for name, x in zip(kernel.info, out.numbers, strict=True)}
-        kept = self._part(prepared, late, {k: self._thinned(k, v[:, warm:]) for k, v in numbers.items()})
-        first = self._part(prepared, early, {k: v[:, :warm] for k, v in numbers.items()}) if warm else None
+        warm = out.warm
+        early, late = ([np.asarray(x) for x in part] for part in (out.early, out.late))
+        numbers = {name: np.asarray(x) for name, x in zip(built.kernel.info, out.numbers, strict=True)}
+        tally = self.tally(prepared, begun[1])
+        parts = []
+        for number, (states, first, last) in enumerate(((early, 0, warm), (late, warm, None))):
+            own = {name: x[first:last] for name, x in numbers.items()}
+            tally = self.counted(prepared, tally, begun[1], number, states, own)
+            parts.append((states, own))
+        first, kept = (self.shown(prepared, number, *part) for number, part in enumerate(parts))
+        return self.result(prepared, (kept, first if warm else None), tally, (out.last, out.tuned), run, begun, **fields)
+
+    def tally(self, prepared: Prepared, start: Sequence[Any]) -> Tally:
+        """Begin to look at chains."""
+        return Tally.at_start(start, prepared.built.kernel.info)
+
+    def counted(
+        self, prepared: Prepared, tally: Tally, start: Sequence[Any], phase: int,
+        states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray],
+    ) -> Tally:  # fmt: skip
+        """Look at some rows of warm-up (0) or draws (1); a warm-up that tunes tries steps that are too long."""
+        learns = not phase and needs_tuned_loop(self.kernel)
+        return tally.plus(start, states, numbers, learns=learns)
+
+    def shown(
+        self, prepared: Prepared, phase: int, states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray]
+    ) -> Warmup:
+        """Give some rows (step, chain, ...) of warm-up (0) or draws (1) as the result has them, (chain, draw, ...)."""
+        told = {name: np.moveaxis(x, 1, 0) for name, x in numbers.items()}
+        if phase:
+            told = {name: self._thinned(name, x) for name, x in told.items()}
+        return self._part(prepared, [np.moveaxis(x, 1, 0) for x in states], told)
+
+    def result(
+        self, prepared: Prepared, parts: tuple[Warmup, Warmup | None], tally: Tally, ended: tuple[Any, Any],
+        run: Mapping[str, Any], begun: tuple[jax.Array, Any], **fields: Any,
+    ) -> Result:  # fmt: skip
+        """Make the result of draws and warm-up, of what was seen of them, and of the last state and the settings."""
+        built: _Built = prepared.built
+        (kept, first), (last, tuned), kernel = parts, ended, built.kernel
         names = [c.name for c in kernel.choices]
-        told = numbers.get("n_nonfinite")
-        if needs_tuned_loop(self.kernel) and told is not None:  # a warm-up tries steps that are too long
-            told = np.where(np.arange(told.shape[1]) < warm, 0, told)
         found = (
             *fields.pop("found", ()),
-            *self._broken(prepared, out, told, begun),
-            *map_findings(numbers),
-            *never_moved(names, [np.asarray(x)[:, None] for x in begun[1][:-1]], early[:-1], late[:-1]),
+            *self._broken(prepared, tally, begun[0]),
+            *map_findings(tally.counts),
+            *never_moved(names, tally.moved, int(tally.rows)),
         )
         return from_chains(
             kept.posterior,
@@ -299,13 +332,13 @@ class ChainPlan:
             model=self.prepare.model,
             args=prepared.args,
             found=found,
-            state=list(out.last),
+            state=list(last),
             form=prepared.form,
             dims=dims_of((*kernel.choices, *built.named_choices)),
             run={
                 **environment(self.settings, 0.0),
                 **run,
-                **{k: np.asarray(v) for k, v in out.tuned.items()},
+                **{k: np.asarray(v) for k, v in tuned.items()},
                 "plan": Told(lambda: self.plan(*prepared.args)),
             },
             **fields,
@@ -317,19 +350,18 @@ class ChainPlan:
         grouped = values.reshape(len(values), values.shape[1] // thin, thin)
         return np.sum(grouped, axis=-1) if name.startswith("n_") else grouped[..., -1]
 
-    def _broken(
-        self, prepared: Prepared, out: Drawn, counts: np.ndarray | None, begun: tuple[jax.Array, Any]
-    ) -> tuple[Finding, ...]:
+    def _broken(self, prepared: Prepared, tally: Tally, key: jax.Array) -> tuple[Finding, ...]:
         """Report proposals whose log density was not a number, with the place of the first."""
-        count = 0 if counts is None else int(np.sum(counts))
-        if counts is None or not count:
+        count = int(tally.counts.get(BROKEN, 0))
+        if not count:
             return ()
         message = f"{count} proposals had a log density that is not a number; they were rejected, so the chains target "
         message += "the posterior restricted to the rest"
         built: _Built = prepared.built
-        run, loop, place = (prepared.inputs, begun[1], (out.early, out.late)), built.loop, None
+        loop, place = built.loop, None
         if isinstance(loop, ChainLoop) and built.whole:
-            place = first_broken(prepared.form, prepared.args, self.kernel, loop, begun[0], run, counts.T)
+            before, where = (tally.before, int(tally.at)), (int(tally.place[0]), int(tally.place[1]))
+            place = first_broken(prepared.form, prepared.args, self.kernel, loop, key, prepared.inputs, before, where)
         if place is None:
             return (Finding("NONFINITE_DENSITY", f"{message}.", (), count, 0),)
         text = f"{message}: {describe(place)}. Fix: guard the model's arithmetic there."
@@ -346,10 +378,6 @@ def _shown[T](values: Mapping[str, T], choices: Sequence[Choice]) -> dict[str, T
 def _two_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Derive the key of the starts and that of the run, in one call."""
     return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-
-
-def _chains_first(x: Any) -> np.ndarray:
-    return np.moveaxis(np.asarray(x), 1, 0)
 
 
 def _deterministics(form: Form, own: int) -> Callable[..., Any]:

@@ -280,20 +280,14 @@ def worst_of(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> t
     return label, value
 
 
-def never_moved(names: Sequence[str], start: Sequence[Any], *parts: Sequence[Any]) -> Iterator[Finding]:
+def never_moved(names: Sequence[str], moved: np.ndarray, steps: int) -> Iterator[Finding]:
     """Find chains none of whose moves was ever accepted, but for moves to where they were.
 
     Args:
         names: the sites.
-        start: values and flags (chain, 1, ...) at the start.
-        parts: the same (chain, step, ...) at the steps, part after part.
+        moved: of each chain, whether it was ever elsewhere than at its start.
+        steps: states that were looked at.
     """
-    steps = sum(np.shape(part[0])[1] for part in parts if part)
-    moved = np.zeros(len(start[0]), bool) if start else np.ones(1, bool)
-    for part in parts:
-        for first, array in zip(start, part, strict=True):
-            differs = np.asarray(array) != np.asarray(first)
-            moved |= np.any(differs.reshape(len(moved), -1), axis=1) if differs.size else False
     stuck = np.flatnonzero(~moved)
     if steps < 2 or not len(stuck):
         return

@@ -33,7 +33,7 @@ from .representations.population import Population
 from .representations.sequential import sequential
 from .result import Result
 from .running.driver import Chunk
-from .running.options import RunOptions, not_in_chunks
+from .running.options import RunOptions, not_in_chunks, without_store
 from .running.population_runs import iterate_population, resume_population, run_population
 from .running.resuming import header_of
 from .sharding.runner import sharded_runner
@@ -68,6 +68,7 @@ class PopulationPlan:
         run: RunOptions | None = None, mesh: Mesh | None = None,
     ) -> None:  # fmt: skip
         """Keep the parts; nothing is traced before the first call."""
+        without_store(name, run)
         self.run, self.mesh = run, mesh
         self.recipe: tuple[str, dict[str, Any]] = name, {}
         self.name, self.model, self.transformer, self.settings, self.cut = name, model, transformer, settings, cut

@@ -23,7 +23,7 @@ from .form import Form, Loop, Node, Var
 from .rolling import rolled
 from .site_keys import Keys, step_keys
 
-ROOM = 1 << 23  # bytes of rows that one call of the compiled steps may leave; a call begins by setting them to zero
+ROOM = 1 << 23  # bytes of rows that one call of the compiled steps may leave: about what a cache holds
 LONGEST = 1 << 14  # steps of one call
 
 
@@ -101,6 +101,7 @@ class Portions:
         self.form = rolled(form)
         self.longest = longest
         self.programs: dict[Any, Program] = {}
+        self.stacks: dict[int, Stacks] = {}
         self.parts, self.rest = _parts(self.form, _carries if cut is None else cut)
         shown = {y: (k, i) for k, part in enumerate(self.parts) for i, j in enumerate(part.kept) for y in [_y(part, j)]}
         self._shown = {position: shown[v] for position, v in enumerate(self.form.outputs) if v in shown}
@@ -109,6 +110,11 @@ class Portions:
     def compile_seconds(self) -> float:
         """Seconds spent on compiling so far."""
         return sum((program.seconds for program in self.programs.values()), start=0.0)
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds so far in which compiled programs ran."""
+        return sum((program.busy for program in self.programs.values()), start=0.0)
 
     def total(self, part: int) -> int:
         """Number of steps of a loop."""
@@ -126,10 +132,17 @@ class Portions:
         weight = Sum.zero() if has_weight(self.form) else None
         return self._enter(0, Pause(np.int64(-1), np.int64(0), key, values, weight, [], None, []))
 
-    def advance(self, pause: Pause, steps: int) -> tuple[Pause, list[np.ndarray]]:
+    def advance(
+        self, pause: Pause, steps: int, into: Sequence[np.ndarray] | None = None
+    ) -> tuple[Pause, Sequence[np.ndarray]]:
         """Take some steps of the loop that is running, or as many as are left of it; at its end enter the next one.
 
         The pause that is given must not be used again, since its arrays are written over.
+
+        Args:
+            pause: where the run stands.
+            steps: how many.
+            into: where the rows are written; new arrays by default.
 
         Returns: the next pause; and of each value that only the outputs show its rows (step, ...), in the order in
             which the steps were taken, on the host.
@@ -138,14 +151,11 @@ class Portions:
             pause = self._enter(int(pause.part) + 1, pause)
         number = int(pause.part)
         left = min(steps, self.total(number) - int(pause.step))
-        rows: list[list[np.ndarray]] = [[] for _ in self.parts[number].kept]
-        while left:
-            count = min(left, self.capacity(number))
-            pause, taken = self._portion(pause, count)
-            for known, new in zip(rows, taken, strict=True):
-                known.append(new)
-            left -= count
-        return pause, [known[0] if len(known) == 1 else np.concatenate(known) for known in rows]
+        if into is None:
+            into = [np.empty((left, *shape), dtype) for shape, dtype in self.rows(number)]
+        for start, count in pieces(left, self.capacity(number)):
+            pause = self._portion(pause, count, [array[start : start + count] for array in into])
+        return pause, into
 
     def outputs(self, pause: Pause, kept: Sequence[Sequence[np.ndarray]]) -> tuple[list[Any], jax.Array]:
         """Give outputs and log weight of a run whose last loop has ended.
@@ -226,18 +236,23 @@ class Portions:
         held = [jnp.zeros((part.loop.length, *shapes[j].shape), shapes[j].dtype) for j in part.held]
         return [known[v] for v in part.live], weight, carry, inner, held
 
-    def _portion(self, pause: Pause, count: int) -> tuple[Pause, list[np.ndarray]]:
+    def _portion(self, pause: Pause, count: int, into: Sequence[np.ndarray]) -> Pause:
         number = int(pause.part)
         part, capacity = self.parts[number], self.capacity(number)
         reads = set(part.loop.ins)
         values = [x for v, x in zip(part.live, pause.values, strict=True) if v in reads]
-        program = self._program(("steps", number), lambda: functools.partial(self._steps, part, capacity), donate=4)
-        at = np.int32(pause.step), np.int32(count)
-        (carry, inner), held, rows = program(pause.key, values, at, (pause.carry, pause.inner), pause.held)
+        program = self._program(("steps", number), lambda: functools.partial(self._steps, part, capacity), donated=(4, 5))
+        if number not in self.stacks:
+            self.stacks[number] = Stacks([((capacity, *shape), dtype) for shape, dtype in self.rows(number)])
+        at, stacks = (np.int32(pause.step), np.int32(count)), self.stacks[number]
+        pair, held, rows = program(pause.key, values, at, (pause.carry, pause.inner), pause.held, stacks.taken())
+        stacks.read(rows, count, into)
         step = np.int64(int(pause.step) + count)
-        return pause._replace(step=step, carry=carry, inner=inner, held=held), [first(x, count) for x in rows]
+        return pause._replace(step=step, carry=pair[0], inner=pair[1], held=held)
 
-    def _steps(self, part: Part, capacity: int, key: Any, values: Any, at: Any, state: Any, held: Any) -> Any:
+    def _steps(
+        self, part: Part, capacity: int, key: Any, values: Any, at: Any, state: Any, held: Any, stacks: Any
+    ) -> Any:
         (start, count), pair = at, state
         loop = part.loop
         reads = set(loop.ins)
@@ -262,53 +277,97 @@ class Portions:
             held = [_written(x, ys[j], t) for x, j in zip(held, part.held, strict=True)]
             return (pair, held), [ys[j] for j in part.kept]
 
-        (pair, held), kept = in_portion(step, (pair, held), count, capacity)
+        (pair, held), kept = in_portion(step, (pair, held), count, stacks)
         return _typed(pair), held, kept
 
     def _constants(self) -> dict[Var, jax.Array]:
         return {v: jnp.asarray(array) for v, array in self.form.constants}
 
-    def _program(self, name: Any, build: Callable[[], Callable[..., Any]], donate: int | None = None) -> Program:
+    def _program(self, name: Any, build: Callable[[], Callable[..., Any]], donated: tuple[int, ...] = ()) -> Program:
         if name not in self.programs:
-            self.programs[name] = Program(build(), () if donate is None else (donate,))
+            self.programs[name] = Program(build(), donated)
         return self.programs[name]
 
 
 class Program:
-    """A function that is compiled ahead of its first run with arguments of some shapes; `seconds` is what that took."""
+    """A function that is compiled ahead of its first run with arguments of some shapes.
+
+    Attributes:
+        seconds: what compiling took.
+        busy: seconds in which the compiled function ran.
+    """
 
     def __init__(self, function: Callable[..., Any], donated: tuple[int, ...] = ()) -> None:
         """Nothing is compiled yet."""
         self.function = jax.jit(function, donate_argnums=donated)
         self.ready: dict[Any, Callable[..., Any]] = {}
-        self.seconds = 0.0
+        self.seconds = self.busy = 0.0
 
     def __call__(self, *operands: Any) -> Any:
-        """Run."""
-        if jax.config.jax_disable_jit:
-            return self.function(*operands)
+        """Run, to the end."""
+        run = self.function if jax.config.jax_disable_jit else self._compiled(operands)
+        start = time.perf_counter()
+        found = jax.block_until_ready(run(*operands))
+        self.busy += time.perf_counter() - start
+        return found
+
+    def _compiled(self, operands: tuple[Any, ...]) -> Callable[..., Any]:
         leaves, tree = jax.tree.flatten(operands)
         kind = tree, *((x.shape, x.dtype, getattr(x, "weak_type", False), getattr(x, "sharding", None)) for x in leaves)
         if kind not in self.ready:
             start = time.perf_counter()
             self.ready[kind] = self.function.lower(*operands).compile()
             self.seconds += time.perf_counter() - start
-        return self.ready[kind](*operands)
+        return self.ready[kind]
 
 
-def in_portion(step: Callable[..., Any], state: Any, count: Any, capacity: int) -> Any:
+class Stacks:
+    """Arrays on the device that compiled steps write their rows into, one call after the other.
+
+    They are given to a call and come back from it, so that no call makes them anew or sets them to zero. Calls at the
+    same time, of several threads, have stacks of their own.
+    """
+
+    def __init__(self, shapes: Sequence[tuple[tuple[int, ...], Any]]) -> None:
+        """Nothing is made yet; `shapes` are shape and type of each."""
+        self.shapes = shapes
+        self.free: list[list[jax.Array]] = []
+
+    def taken(self) -> list[jax.Array]:
+        """Give stacks for one call, which may write over them."""
+        try:
+            return self.free.pop()
+        except IndexError:
+            return [jax.device_put(np.zeros(shape, dtype)) for shape, dtype in self.shapes]
+
+    def read(self, stacks: list[jax.Array], count: int, into: Sequence[np.ndarray]) -> None:
+        """Copy the first rows that a call left to the host; the stacks are free again."""
+        for stack, rows in zip(stacks, into, strict=True):
+            np.copyto(rows, np.asarray(stack)[:count])
+        if not self.free:
+            self.free.append(stacks)
+
+
+def in_portion(step: Callable[..., Any], state: Any, count: Any, stacks: Any) -> Any:
     """Take some steps, `step(i, state) -> (state, rows)` for i = 0, ..., count - 1.
 
-    Returns: the state, and the rows as stacks of `capacity` rows, of which the first `count` are filled.
+    Returns: the state, and the stacks, whose first `count` rows are now those of the steps.
     """
-    shapes = jax.eval_shape(lambda state: step(jnp.zeros((), jnp.int32), state)[1], state)
-    stacks = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), x.dtype), shapes)
 
     def body(i: Any, both: Any) -> Any:
         state, rows = step(i, both[0])
         return state, jax.tree.map(lambda stack, row: _written(stack, row, i), both[1], rows)
 
     return jax.lax.fori_loop(jnp.zeros((), jnp.int32), count, body, (state, stacks))
+
+
+def pieces(steps: int, longest: int) -> list[tuple[int, int]]:
+    """Divide steps among calls of at most so many: the first step of each call, and how many it takes.
+
+    >>> pieces(10, 4)
+    [(0, 4), (4, 4), (8, 2)]
+    """
+    return [(done, min(longest, steps - done)) for done in range(0, steps, longest)]
 
 
 def steps_of_call(row: int, length: int, longest: int | None = None) -> int:
@@ -320,12 +379,6 @@ def steps_of_call(row: int, length: int, longest: int | None = None) -> int:
     fits = max(1, min(LONGEST, ROOM // max(row, 1)))
     fits = min(1 << (fits.bit_length() - 1), 1 << max(length - 1, 0).bit_length())
     return fits if longest is None else max(1, min(longest, fits))
-
-
-def first(stack: Any, count: int) -> np.ndarray:
-    """Move the first rows of a stack to the host."""
-    rows = np.asarray(stack)
-    return rows if count == len(rows) else rows[:count].copy()
 
 
 def _parts(form: Form, cut: Callable[[Loop], bool]) -> tuple[list[Part], tuple[Node, ...]]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COUNT = "n_finished"  # attribute of a group: the rows that are whole
 TOTAL = "n_total"  # attribute of a group: the rows that will be there, or -1 where that is unknown
+RUN = "run"  # attribute of the tree: what the run is of, for the writer alone
 WARMUP = "warmup_"
 
 
@@ -60,9 +61,9 @@ def open_run(path: str | os.PathLike[str]) -> xarray.DataTree:
         raise ResultFileError(f"{source}: there is no store of a run.", path=str(source))
     refuse_objects(source)
     # Counts are read before arrays: what is counted is there by then, however long the arrays have become since.
-    told = {name: _attributes(source / name) for name in names}
+    told = {name: attributes_of(source / name) for name in names}
     counts = {name: int(found[COUNT]) for name, found in told.items() if COUNT in found}
-    attributes = _attributes(source)
+    attributes = {name: value for name, value in attributes_of(source).items() if name != RUN}
     with without_leftovers():
         groups = {name: _dataset(source, name) for name in names}
     whole = {name: min(count, groups[name].sizes.get("draw", 0)) for name, count in counts.items()}
@@ -109,7 +110,8 @@ def _members(folder: Path) -> list[str]:
     return sorted(inner.name for inner in folder.iterdir() if (inner / "zarr.json").is_file())
 
 
-def _attributes(folder: Path) -> dict[str, Any]:
+def attributes_of(folder: Path) -> dict[str, Any]:
+    """Read the attributes of a group."""
     try:
         return json.loads((folder / "zarr.json").read_text()).get("attributes", {})
     except ValueError as error:

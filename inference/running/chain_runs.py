@@ -6,6 +6,7 @@ Law: the result is that of the plan's whole loop, bit for bit; one that was ende
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -16,11 +17,13 @@ from lawful.errors import LawfulError, MemoryLimitError
 from ..drawn import Drawn
 from ..plan import Prepared
 from ..result import Result
+from .chain_store import chain_stream, found_store
 from .chains import ChainState, chain_course, steps_of
 from .driver import Chunk, Drive
 from .options import RunOptions
 from .resuming import begun_of, checked, put_back
 from .saving import Saver
+from .streams import Stream
 
 if TYPE_CHECKING:
     from ..chain_plan import ChainPlan
@@ -42,8 +45,9 @@ def run_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOp
 def iterate_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOptions) -> Iterator[Chunk]:
     """Run chains chunk by chunk; only what checkpoints and callbacks need is kept."""
     drive = chain_drive(plan, prepared, begun, options)
-    drive.keeping = bool(options.callbacks) or options.checkpoint is not None
-    yield from drive.chunks(lambda portion: _shown(plan, prepared, portion.number, portion.rows))
+    if drive.stream is None:
+        drive.keeping = bool(options.callbacks) or options.checkpoint is not None
+    yield from drive.shown_chunks(lambda portion: _shown(plan, prepared, portion.number, portion.rows))
 
 
 def resume_chains(plan: ChainPlan, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
@@ -51,9 +55,16 @@ def resume_chains(plan: ChainPlan, prepared: Prepared, found: Checkpoint, option
     remarks = checked(found, plan.header(prepared))
     built, inputs = prepared.built, list(prepared.inputs)
     begun = begun_of(found, lambda key: (key, jax.eval_shape(built.start, key, inputs)))
-    drive = chain_drive(plan, prepared, begun, options)
+    stored = bool(found.header.get("stored"))
+    if stored and options.store is None:
+        options = replace(options, store=found_store(found.path.parent))
+    if options.store is not None and not stored:
+        raise LawfulError(
+            f"{found.path}: the run keeps its draws in its checkpoints, and a store was given. Fix: leave out store=."
+        )
+    drive = chain_drive(plan, prepared, begun, options, found.header["done"] if stored else None)
     put_back(drive, found)
-    drive.found = remarks
+    drive.found = (*remarks, *drive.found)
     drive.run()
     return chain_result(plan, prepared, begun, drive)
 
@@ -76,8 +87,10 @@ def extend_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Driv
     return chain_result(longer, ready, begun, onward)
 
 
-def chain_drive(plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOptions) -> Drive:
-    """Make the run of chains from a start."""
+def chain_drive(
+    plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOptions, done: Sequence[int] | None = None
+) -> Drive:
+    """Make the run of chains from a start; one that goes on has the steps of each phase that are `done`."""
     built, key, start = prepared.built, *begun
     if options.longest not in built.steps:
         built.steps[options.longest] = steps_of(built.loop, options.longest)
@@ -94,7 +107,12 @@ def chain_drive(plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunO
     saver = None
     if options.checkpoint is not None:
         saver = Saver(options.checkpoint, plan.header(prepared), begun)
-    return Drive(course, options, named, drawn, saver)
+    drive = Drive(course, options, named, drawn, saver)
+    if options.store is not None:
+        piece = None if options.chunk == "auto" else int(options.chunk)
+        drive.stream, drive.found = chain_stream(plan, prepared, begun, options.store, course, piece, done)
+        drive.keeping = drive.stream is None
+    return drive
 
 
 def chain_result(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive) -> Result:
@@ -104,6 +122,8 @@ def chain_result(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive
     if drive.state is None:  # it failed before its first step
         assert drive.failed is not None
         raise drive.failed
+    if drive.stream is not None:
+        return _stored_result(plan, prepared, begun, drive, drive.stream)
     early, late = drive.rows(0), drive.rows(1)
     pairs = zip(early[size:], late[size:], strict=True)
     numbers = [np.concatenate(pair) if len(pair[0]) else pair[1] for pair in pairs]
@@ -113,6 +133,25 @@ def chain_result(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive
     result = plan._collect(
         prepared, out, drive.times(), begun, found=drive.found, interrupted=drive.interrupted, finished=draws,
         more=lambda draws: extend_chains(plan, prepared, begun, drive, draws),
+    )  # fmt: skip
+    if drive.failed is not None:
+        raise failure(drive, result)
+    return result
+
+
+def _stored_result(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive, stream: Stream) -> Result:
+    """Make the result of a run whose draws are in its store."""
+    first, kept = stream.part(0) if drive.phases[0].total else None, stream.part(1)
+
+    def more(draws: int) -> Result:
+        raise LawfulError(
+            f"extend: the draws are in the store {stream.store.path}, which has room for {drive.phases[1].total} and no "
+            "more. Fix: ask for all draws from the start; the same key gives the same first draws."
+        )
+
+    result = plan.result(
+        prepared, (kept, first), stream.tally, _end(prepared, drive), {**drive.times(), "store": str(stream.store.path)},
+        begun, found=(*drive.found, *stream.found), interrupted=drive.interrupted, finished=drive.done[1], more=more,
     )  # fmt: skip
     if drive.failed is not None:
         raise failure(drive, result)
@@ -144,6 +183,8 @@ def _end(prepared: Prepared, drive: Drive) -> tuple[Sequence[Any], Mapping[str, 
         course: Any = drive.course
         found = list(course.portions.unshown(drive.state).values())
         return found[:size], dict(zip(names, found[size:], strict=True))
+    if drive.stream is not None:
+        return drive.stream.last[:size], {}
     rows = drive.rows(1) if drive.done[1] else drive.rows(0)
     return [x[-1] for x in rows[:size] if len(x)], {}
 
@@ -152,11 +193,6 @@ def _shown(
     plan: ChainPlan, prepared: Prepared, number: int, rows: Sequence[np.ndarray]
 ) -> tuple[Mapping[str, np.ndarray], Mapping[str, Any]]:
     """Give draws and numbers of some rows by name, (chain, draw, ...), as the result has them."""
-    built = prepared.built
-    size = built.kernel.size
-    states = [np.moveaxis(x, 1, 0) for x in rows[:size]]
-    numbers = {name: np.moveaxis(x, 1, 0) for name, x in zip(built.kernel.info, rows[size:], strict=True)}
-    if number:
-        numbers = {name: plan._thinned(name, x) for name, x in numbers.items()}
-    part = plan._part(prepared, states, numbers)
+    size, info = prepared.built.kernel.size, prepared.built.kernel.info
+    part = plan.shown(prepared, number, rows[:size], dict(zip(info, rows[size:], strict=True)))
     return part.posterior, part.stats

@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.analysis import is_random
-from lawful.portions import LONGEST, Pause, Portions, Program, first, in_portion, steps_of_call
+from lawful.portions import LONGEST, Pause, Portions, Program, Stacks, in_portion, pieces, steps_of_call
 
 from ..chain_loop import ChainLoop
 from ..tuned_loop import TunedLoop
-from .course import Course, Kept, Phase, Row, joined, pieces
+from .course import Course, Kept, Phase, Row
 
 PHASES = ("warmup", "sampling")
 
@@ -40,19 +40,28 @@ class ChainSteps:
         """Nothing is compiled yet."""
         self.loop, self.longest = loop, longest
         self.programs: dict[int, Program] = {}
+        self.stacks: dict[int, Stacks] = {}
 
     @property
     def compile_seconds(self) -> float:
         """Seconds spent on compiling so far."""
         return sum((program.seconds for program in self.programs.values()), start=0.0)
 
-    def take(self, key: Any, inputs: Any, step: int, values: Any, draws: int, thin: int) -> tuple[Any, list[Any]]:
-        """Take the steps of some draws; gives the new values, and states and numbers as stacks on the host."""
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds so far in which compiled programs ran."""
+        return sum((program.busy for program in self.programs.values()), start=0.0)
+
+    def take(self, state: ChainState, inputs: Any, draws: int, thin: int, into: Sequence[np.ndarray]) -> ChainState:
+        """Take the steps of some draws, and write states and numbers, (draw, ...) or (draw, step, ...)."""
         capacity = self.capacity(thin)
         if thin not in self.programs:
-            self.programs[thin] = Program(functools.partial(self._steps, thin, capacity))
-        values, rows = self.programs[thin](key, inputs, np.int32(step), np.int32(draws), values)
-        return values, [first(x, draws) for x in rows]
+            self.programs[thin] = Program(functools.partial(self._steps, thin, capacity), donated=(5,))
+            self.stacks[thin] = Stacks([(_many(row, capacity), row.dtype) for row in self.rows(thin)])
+        at, stacks = (np.int32(state.step), np.int32(draws)), self.stacks[thin]
+        values, rows = self.programs[thin](state.key, inputs, *at, state.values, stacks.taken())
+        stacks.read(rows, draws, into)
+        return ChainState(state.key, np.int64(int(state.step) + draws * thin), values)
 
     def capacity(self, thin: int) -> int:
         """Most draws of one call."""
@@ -69,7 +78,9 @@ class ChainSteps:
             *(Row(shape, v.dtype, thin) for shape, v in zip(wide, numbers, strict=True)),
         )
 
-    def _steps(self, thin: int, capacity: int, key: Any, inputs: Any, start: Any, draws: Any, values: Any) -> Any:
+    def _steps(
+        self, thin: int, capacity: int, key: Any, inputs: Any, start: Any, draws: Any, values: Any, stacks: Any
+    ) -> Any:
         keys, unstack = self.loop.keys(key, start + jnp.arange(capacity * thin, dtype=jnp.int32))
 
         def one(values: Any, own: Any) -> Any:
@@ -81,10 +92,9 @@ class ChainSteps:
             else:
                 own = [jax.lax.dynamic_slice_in_dim(k, i * thin, thin) for k in keys]
                 values, numbers = jax.lax.scan(one, values, own)
-            return values, (values, numbers)
+            return values, [*values, *numbers]
 
-        values, (states, numbers) = in_portion(draw, values, draws, capacity)
-        return values, [*states, *numbers]
+        return in_portion(draw, values, draws, stacks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,18 +118,22 @@ class ChainCourse:
         """Seconds spent on compiling so far."""
         return self.steps.compile_seconds
 
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds so far in which compiled programs ran."""
+        return self.steps.busy_seconds
+
     def begin(self) -> ChainState:
         """Return the start."""
         return ChainState(self.key, np.int64(0), [jnp.asarray(x) for x in self.start])
 
-    def advance(self, state: ChainState, phase: int, steps: int) -> tuple[ChainState, list[np.ndarray]]:
+    def advance(self, state: ChainState, phase: int, steps: int, into: Sequence[np.ndarray]) -> ChainState:
         """Take the steps of some draws."""
-        thin, taken = self._thin(phase), []
-        for count in pieces(steps, self.longest(phase)):
-            values, rows = self.steps.take(state.key, self.inputs, int(state.step), state.values, count, thin)
-            state = ChainState(state.key, np.int64(int(state.step) + count * thin), values)
-            taken.append([x if r.per_step == 1 else _flat(x) for r, x in zip(self.steps.rows(thin), rows, strict=True)])
-        return state, joined(taken)
+        thin = self._thin(phase)
+        rows = [_apart(x, row, steps) for row, x in zip(self.steps.rows(thin), into, strict=True)]
+        for start, count in pieces(steps, self.longest(phase)):
+            state = self.steps.take(state, self.inputs, count, thin, [x[start : start + count] for x in rows])
+        return state
 
     def longest(self, phase: int) -> int:
         """Most draws of one call."""
@@ -169,17 +183,27 @@ class TunedCourse:
         """Seconds spent on compiling so far."""
         return self.portions.compile_seconds
 
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds so far in which compiled programs ran."""
+        return self.portions.busy_seconds
+
     def begin(self) -> Pause:
         """Run up to the first step."""
         return self.portions.begin(self.key, [*self.inputs, *self.start])
 
-    def advance(self, state: Pause, phase: int, steps: int) -> tuple[Pause, list[np.ndarray]]:
+    def advance(self, state: Pause, phase: int, steps: int, into: Sequence[np.ndarray]) -> Pause:
         """Take the steps of some draws."""
-        state, rows = self.portions.advance(state, steps)
-        return state, [
-            _flat(np.moveaxis(rows[place], 1, 2)) if row.per_step > 1 else rows[place]
-            for place, row in zip(self._places(phase), self._rows(phase), strict=True)
-        ]
+        views: dict[int, np.ndarray] = {}
+        copies: list[tuple[np.ndarray, np.ndarray]] = []
+        for place, row, x in zip(self._places(phase), self._rows(phase), into, strict=True):
+            own = x if row.per_step == 1 else np.moveaxis(_apart(x, row, steps), 1, 2)
+            if views.setdefault(place, own) is not own:
+                copies.append((own, views[place]))  # one value is shown twice
+        state, _ = self.portions.advance(state, steps, [views[place] for place in range(len(views))])
+        for own, other in copies:
+            np.copyto(own, other)
+        return state
 
     def longest(self, phase: int) -> int:
         """Most draws of one call."""
@@ -236,6 +260,11 @@ def chain_course(
     return TunedCourse(steps, loop, key, inputs, start)
 
 
-def _flat(stack: np.ndarray) -> np.ndarray:
-    """Make one axis of draws and of their steps."""
-    return stack.reshape(-1, *stack.shape[2:])
+def _many(row: Row, count: int) -> tuple[int, ...]:
+    """Give the shape of the rows of some draws, with an axis of its own for the steps of each."""
+    return (count, *row.shape) if row.per_step == 1 else (count, row.per_step, *row.shape)
+
+
+def _apart(x: np.ndarray, row: Row, draws: int) -> np.ndarray:
+    """Look at the rows of some draws with an axis of its own for the steps of each."""
+    return x.reshape(_many(row, draws), copy=False)

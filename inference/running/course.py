@@ -36,6 +36,10 @@ class Phase:
     rows: tuple[Row, ...]
     run: int = 0
 
+    def room(self, steps: int) -> list[np.ndarray]:
+        """Make arrays for the rows of some steps."""
+        return [np.empty((steps * row.per_step, *row.shape), row.dtype) for row in self.rows]
+
 
 @runtime_checkable
 class Course(Protocol):
@@ -49,11 +53,15 @@ class Course(Protocol):
     def compile_seconds(self) -> float:
         """Seconds spent on compiling so far."""
 
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds so far in which compiled programs ran."""
+
     def begin(self) -> Any:
         """Return the state before the first step."""
 
-    def advance(self, state: Any, phase: int, steps: int) -> tuple[Any, list[np.ndarray]]:
-        """Take some steps of a phase; the state that is given is not used again. Gives the rows, on the host."""
+    def advance(self, state: Any, phase: int, steps: int, into: Sequence[np.ndarray]) -> Any:
+        """Take some steps of a phase and write their rows; the state that is given is not used again."""
 
     def longest(self, phase: int) -> int:
         """Return the most steps that one call of the compiled program takes."""
@@ -90,10 +98,10 @@ class Kept:
         for own, array, new in zip(self.phases[phase].rows, self._arrays(phase), rows, strict=True):
             array[start * own.per_step : start * own.per_step + len(new)] = new
 
-    def rows(self, phase: int, steps: int) -> list[np.ndarray]:
-        """Give the rows of the first steps of a phase."""
+    def rows(self, phase: int, stop: int, start: int = 0) -> list[np.ndarray]:
+        """Give the rows of some steps of a phase, to be read or written."""
         return [
-            array[: steps * own.per_step]
+            array[start * own.per_step : stop * own.per_step]
             for own, array in zip(self.phases[phase].rows, self._arrays(phase), strict=True)
         ]
 
@@ -104,19 +112,5 @@ class Kept:
     def _arrays(self, phase: int) -> list[np.ndarray]:
         if phase not in self.arrays:
             one = self.phases[phase]
-            self.arrays[phase] = [np.empty((one.total * r.per_step, *r.shape), r.dtype) for r in one.rows]
+            self.arrays[phase] = one.room(one.total)
         return self.arrays[phase]
-
-
-def pieces(steps: int, longest: int) -> list[int]:
-    """Divide steps among calls of at most so many.
-
-    >>> pieces(10, 4)
-    [4, 4, 2]
-    """
-    return [min(longest, steps - done) for done in range(0, steps, longest)]
-
-
-def joined(taken: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """Join the rows of calls that followed each other."""
-    return list(taken[0]) if len(taken) == 1 else [np.concatenate(own) for own in zip(*taken, strict=True)]

@@ -25,6 +25,7 @@ from .lengths import FIRST, Lengths
 from .options import RunOptions
 from .progress import Progress
 from .saving import Saver
+from .streams import Stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +72,11 @@ class Drive:
         named: gives the numbers of some rows by name, as `acceptance_rate`: `(phase, rows) -> numbers`.
         drawn: gives the draws in the rows of the last phase by name, for diagnostics.
         saver: keeps checkpoints, or None.
-        keeping: whether all rows are kept.
+        stream: writes the rows into a store, or None.
+        keeping: whether all rows are kept in memory.
         done: steps of each phase that are done.
+        chunks: how many this process took.
+        beside: seconds of the host for them, beside compiling and the compiled steps.
         stopped_by: the callback that ended the run early, as text.
         interrupted: whether the run was ended from outside.
         failed: what a callback raised, or what there was no memory for.
@@ -83,10 +87,13 @@ class Drive:
     named: Callable[[int, Sequence[np.ndarray]], Mapping[str, Any]]
     drawn: Callable[[Sequence[np.ndarray]], Mapping[str, np.ndarray]] | None = None
     saver: Saver | None = None
+    stream: Stream | None = None
     keeping: bool = True
     state: Any = None
     done: list[int] = field(default_factory=list)
     seconds: float = 0.0
+    chunks: int = 0
+    beside: float = 0.0
     stopped_by: str | None = None
     interrupted: bool = False
     failed: BaseException | None = None
@@ -131,6 +138,7 @@ class Drive:
     def run(self) -> None:
         """Run to the end, or until a callback or a person stops it; what is finished is kept."""
         portions = self.portions()
+        start, busy, compiled = time.perf_counter(), self.course.busy_seconds, self.course.compile_seconds
         try:
             with Interrupts() as interrupts:
                 while self.failed is None and self.stopped_by is None:
@@ -147,8 +155,10 @@ class Drive:
                     self._save(final=True)
         finally:
             self.close()
+            steps = self.course.busy_seconds - busy + self.course.compile_seconds - compiled
+            self.beside += time.perf_counter() - start - steps
 
-    def chunks(self, shown: Callable[[Portion], tuple[Any, Any]]) -> Iterator[Chunk]:
+    def shown_chunks(self, shown: Callable[[Portion], tuple[Any, Any]]) -> Iterator[Chunk]:
         """Give each chunk as it is taken; callbacks and checkpoints as in `run`, interrupts are the caller's."""
         try:
             for portion in self.portions():
@@ -161,13 +171,16 @@ class Drive:
                 if self.stopped_by is not None:
                     return
         finally:
+            if self.stream is not None:
+                self.stream.flush()
             self.close()
 
     def times(self) -> dict[str, Any]:
-        """Describe how the run went: seconds with and without compiling, and what ended it early."""
+        """Describe how the run went: seconds with and without compiling, chunks and the host's time for each, its end."""
         compiling = self.compile_seconds
         found: dict[str, Any] = {
             "seconds": self.seconds + compiling, "compile_seconds": compiling, "run_seconds": self.seconds,
+            "chunks": self.chunks, "driver_ms": 1e3 * self.beside / max(1, self.chunks),
         }  # fmt: skip
         return found if self.stopped_by is None else {**found, "stopped_by": self.stopped_by}
 
@@ -206,16 +219,16 @@ class Drive:
 
     def _take(self, number: int, count: int) -> Portion:
         start, compiled = time.perf_counter(), self.course.compile_seconds
-        state, rows = self.course.advance(self.state, number, count)
-        jax.block_until_ready(state)
+        phase, at = self.phases[number], self.done[number]
+        rows = self.kept.rows(number, at + count, at) if self.keeping else phase.room(count)
+        state = self.course.advance(self.state, number, count, rows)
         seconds = time.perf_counter() - start - (self.course.compile_seconds - compiled)
-        at = self.done[number]
-        if self.keeping:
-            self.kept.write(number, at, rows)
         told = {**self.named(number, rows), **self.course.told(state, number, rows)}
         self.state, self.done[number] = state, at + count
         self.seconds += seconds
-        phase = self.phases[number]
+        self.chunks += 1
+        if self.stream is not None:
+            self.stream.take(number, at, rows)
         if self.done[number] == phase.total:
             self.state = self.course.end(state, number, self.kept)
         return Portion(number, phase, at, at + count, rows, told, seconds)
@@ -235,8 +248,10 @@ class Drive:
         stage = told.get("stage")
         drawn, number = self.drawn, portion.number
 
-        def draws() -> Mapping[str, np.ndarray]:
-            return {} if drawn is None or warm else drawn(self.rows(number))
+        def draws() -> Mapping[str, Any]:
+            if drawn is None or warm:
+                return {}
+            return drawn(self.rows(number)) if self.stream is None else self.stream.part(number).posterior
 
         return Progress(
             portion.phase.name,
@@ -253,6 +268,8 @@ class Drive:
         )
 
     def _save(self, final: bool) -> None:
+        if self.stream is not None and final:
+            self.stream.flush()
         if self.saver is not None:
             self.found = self.found + self.saver.save(self, final)
 

@@ -28,6 +28,10 @@ class RunOptions:
         chunk: steps a chunk, or "auto": 16 at first, then twice as many until a chunk takes 0.25 s to 0.5 s.
         checkpoint: a folder, where the state and the draws so far are kept; `inference.resume` goes on from there. It
             is written as often as costs no more than about 5 % of the time.
+        store: a folder that does not exist yet, as "draws.zarr": the draws of chains are written there while the run
+            goes on, and memory holds no more than a chunk of them. `lawful.open_run` reads what is there at any time,
+            and the arrays of the result are read from there when they are used. The folder may lie in that of the
+            checkpoints.
         callbacks: a function or several; each is called with a `Progress` after every chunk, and where one returns True
             the run stops early.
 
@@ -43,6 +47,7 @@ class RunOptions:
     chunk: Any = "auto"
     checkpoint: str | os.PathLike[str] | None = None
     callbacks: Any = ()
+    store: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
@@ -55,10 +60,15 @@ class RunOptions:
         for callback in self.callbacks:
             if not callable(callback):
                 raise LawfulError(f"callbacks: expected functions of a Progress, got {callback!r}.")
-        if self.checkpoint is not None:
-            folder = Path(self.checkpoint)
-            if folder.exists() and not folder.is_dir():
-                raise LawfulError(f"checkpoint: expected a folder, and {folder} is a file.", path=str(folder))
+        for name, path in (("checkpoint", self.checkpoint), ("store", self.store)):
+            if path is not None and Path(path).exists() and not Path(path).is_dir():
+                raise LawfulError(f"{name}: expected a folder, and {path} is a file.", path=str(path))
+        if self.store is not None and self.checkpoint is not None and Path(self.store) == Path(self.checkpoint):
+            raise LawfulError(
+                f"store: expected a folder of its own, got that of the checkpoints, {self.store}. Fix: a folder in it, "
+                "as RunOptions(checkpoint='run/', store='run/draws.zarr').",
+                path=str(self.store),
+            )
 
     @property
     def longest(self) -> int | None:
@@ -104,10 +114,26 @@ def not_in_chunks(method: str, run: RunOptions | None, mesh: Any, one_by_one: bo
 
 
 def without_checkpoint(method: str, run: RunOptions | None) -> None:
-    """Refuse a checkpoint where an inference has a second part that it does not hold."""
-    if run is not None and run.checkpoint is not None:
+    """Refuse a checkpoint or a store where an inference has a second part that it does not hold."""
+    given = [name for name in ("checkpoint", "store") if run is not None and getattr(run, name) is not None]
+    if given:
         raise LawfulError(
             f"{method}: with enumerate= a run draws the summed sites back after its chains or particles, and a "
-            "checkpoint holds these alone. Fix: leave out checkpoint, or give the marginal as the model: "
+            f"{given[0]} holds these alone. Fix: leave out {given[0]}, or give the marginal as the model: "
             f"{method}(inference.enumerate_sites(sites)(lawful.trace(model, *args)), ...)."
+        )
+
+
+def without_store(method: str, run: RunOptions | None) -> None:
+    """Refuse a store where there is no draw before a run has ended.
+
+    >>> without_store("smc", RunOptions(store="draws.zarr"))
+    Traceback (most recent call last):
+    lawful.errors.LawfulError: smc: store: particles are draws once their run has ended, so there is nothing to ...
+    """
+    if run is not None and run.store is not None:
+        raise LawfulError(
+            f"{method}: store: particles are draws once their run has ended, so there is nothing to write on the way. "
+            "Fix: leave out store=, and write the result, result.save('draws.zarr'); checkpoint= keeps the run.",
+            option="store",
         )

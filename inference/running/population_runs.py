@@ -17,7 +17,7 @@ from ..plan import Prepared, timed, times
 from ..result import Result
 from .chain_runs import failure
 from .driver import Chunk, Drive
-from .options import RunOptions
+from .options import RunOptions, without_store
 from .populations import PopulationCourse
 from .resuming import begun_of, checked, put_back
 from .saving import Saver
@@ -46,7 +46,7 @@ def iterate_population(
     """Run a population chunk by chunk."""
     drive = population_drive(plan, prepared, key, options)
     if drive is not None:
-        yield from drive.chunks(lambda portion: ({}, portion.told))
+        yield from drive.shown_chunks(lambda portion: ({}, portion.told))
 
 
 def resume_population(plan: PopulationPlan, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
@@ -63,6 +63,7 @@ def resume_population(plan: PopulationPlan, prepared: Prepared, found: Checkpoin
 
 def population_drive(plan: PopulationPlan, prepared: Prepared, key: jax.Array, options: RunOptions) -> Drive | None:
     """Make the run of a population; None where it has no loop to cut."""
+    without_store(plan.name, options)
     built = prepared.built
     if options.longest not in built.steps:
         built.steps[options.longest] = Portions(built.form, longest=options.longest)

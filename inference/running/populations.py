@@ -68,14 +68,18 @@ class PopulationCourse:
         """Seconds spent on compiling so far."""
         return self.portions.compile_seconds
 
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds so far in which compiled programs ran."""
+        return self.portions.busy_seconds
+
     def begin(self) -> PopulationState:
         """Run up to the first loop of the first run."""
         return PopulationState(self._begin(0), [])
 
-    def advance(self, state: PopulationState, phase: int, steps: int) -> tuple[PopulationState, list[np.ndarray]]:
+    def advance(self, state: PopulationState, phase: int, steps: int, into: Sequence[np.ndarray]) -> PopulationState:
         """Take some steps of a loop."""
-        pause, rows = self.portions.advance(state.pause, steps)
-        return state._replace(pause=pause), rows
+        return state._replace(pause=self.portions.advance(state.pause, steps, into)[0])
 
     def end(self, state: PopulationState, phase: int, kept: Kept) -> PopulationState:
         """End a run with its last loop, and begin the next one; the rows of its loops are not needed any more."""

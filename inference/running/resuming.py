@@ -37,7 +37,8 @@ def resume(folder: str | os.PathLike[str], model: Any, *args: Any, run: RunOptio
         model: the program that was run; settings are read from the checkpoint. Or the plan, as `inference.mcmc(...)`
             gave it: that is needed where a setting is a function of yours, as a proposal program.
         args: its arguments.
-        run: how the rest is divided and watched; default: as the plan says, or with automatic chunks.
+        run: how the rest is divided and watched; default: as the plan says, or with automatic chunks. Where the draws
+            went into a store outside the folder, it names the store.
 
     Returns: the result of the whole run, equal to that of a run that was never stopped.
 
@@ -132,6 +133,9 @@ def put_back(drive: Drive, found: Checkpoint) -> None:
                     differing=(name,),
                 )
         drive.kept.write(number, 0, [found.arrays[name] for name in names])
+    if drive.stream is not None:
+        tally = restore(found.arrays, {"tally": drive.stream.tally}, header["tree"])["tally"]
+        drive.stream.goes_on(drive.done, tally)
 
 
 def _made(found: Checkpoint, model: Any) -> Any:

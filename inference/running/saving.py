@@ -45,7 +45,12 @@ class Saver:
         start = time.monotonic()
         if not final and start - self.last < SHARE * self.cost:
             return ()
-        arrays, tree = checkpoints.flatten({"state": drive.state, "begun": self.begun})
+        kept = {"state": drive.state, "begun": self.begun}
+        if drive.stream is not None:
+            if not drive.stream.flush():  # the last checkpoint is the last one of which the store has all rows
+                return ()
+            kept["tally"] = drive.stream.tally
+        arrays, tree = checkpoints.flatten(kept)
         for number, done in enumerate(drive.done):
             for place, array in enumerate(drive.kept.rows(number, done) if number in drive.kept.arrays else ()):
                 arrays[row_name(number, place)] = array
@@ -54,6 +59,7 @@ class Saver:
             "done": list(drive.done),
             "seconds": drive.seconds,
             "tree": tree,
+            "stored": drive.stream is not None,
         }
         found: tuple[Finding, ...] = ()
         try:

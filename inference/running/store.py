@@ -6,6 +6,7 @@ moment, also after a crash; rows written again with equal bits change nothing. M
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -166,6 +167,17 @@ class Store:
         """Rows counted as finished, by group."""
         return {name: int(group.attrs[COUNT]) for name, group in self._groups.items()}
 
+    @property
+    def piece(self) -> int:
+        """Rows of one piece of an array on disk."""
+        return max((int(a.chunks[1]) for arrays in self._arrays.values() for a in arrays.values()), default=1)
+
+    def cut(self, counts: Mapping[str, int]) -> None:
+        """Count no more than so many rows of each group, as those behind them will be others."""
+        for name, count in counts.items():
+            if name in self._groups and count < self.finished[name]:
+                self._groups[name].attrs[COUNT] = count
+
     def write(self, group: str, start: int, rows: Rows) -> None:
         """Write rows of a group; readers see them once `finish` counts them.
 
@@ -180,6 +192,8 @@ class Store:
         """
         if group not in self._arrays:
             raise LawfulError(f"{self.path}: no group '{group}'; it has {', '.join(self._arrays)}.", group=group)
+        if not (self.path / group / "zarr.json").is_file():  # zarr would begin anew in an empty folder
+            raise FileNotFoundError(errno.ENOENT, "the store is gone", str(self.path))
         arrays = self._arrays[group]
         stop = start + self._length(group, rows)
         self._make_room(group, start, stop)
