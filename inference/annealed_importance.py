@@ -20,6 +20,7 @@ from .paths import Path, prior_to_posterior
 from .population_walk import population_walk
 from .rejuvenation import is_fitted, rejuvenate
 from .representations.traced import Trace
+from .running.options import RunOptions, checked_options
 from .smc import PROPERLY_WEIGHTED, PopulationPlan, check_settings
 from .tempered_smc import TemperedPlan
 from .tempering import ADAPTIVE, temper
@@ -47,6 +48,7 @@ def annealed_importance(
     steps: int = 1,
     path: Path | None = None,
     runs: int = 1,
+    run: RunOptions | None = None,
 ) -> TemperedPlan:
     """Build annealed importance sampling.
 
@@ -59,6 +61,7 @@ def annealed_importance(
         steps: moves of every particle at each power.
         path: how the observations enter, as for `tempered_smc`.
         runs: number of independent runs.
+        run: how the run is divided, watched and kept, as for `smc`; None: one compiled call.
 
     Raises: LawfulError for a ladder that does not end at 1, and for numbers below 1.
 
@@ -74,6 +77,7 @@ def annealed_importance(
     True
     """
     check_settings(particles, runs, "paths", "error", "raise")
+    checked_options(run)
     for name, number in (("steps", steps), *([("ladder", ladder)] if isinstance(ladder, int) else [])):
         if number < 1:
             raise LawfulError(f"annealed_importance: {name}: expected an integer of 1 or more, got {number!r}.")
@@ -87,5 +91,5 @@ def annealed_importance(
         "steps": steps,
     }  # fmt: skip
     contract = PROPERLY_WEIGHTED if transformer.contract.exact else ADAPTIVE
-    inner = PopulationPlan("annealed_importance", model, transformer, settings, cut=False)
+    inner = PopulationPlan("annealed_importance", model, transformer, settings, cut=False, run=run)
     return TemperedPlan(inner, kernel, contract)

@@ -21,7 +21,10 @@ from lawful.laws import BoundLaw, core_of
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, only
 
 from .chain_loop import ChainLoop, chain_loop, stepper
+from .findings import Finding
 from .kernels.acceptance import revealing
+from .plan import Prepared
+from .tally import BROKEN, Tally
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,30 @@ class Broken:
     value: Any
     chain: int
     step: int
+
+
+def broken_findings(prepared: Prepared, kernel: Any, tally: Tally, key: jax.Array) -> tuple[Finding, ...]:
+    """Report proposals whose log density was not a number, with the place of the first.
+
+    Args:
+        prepared: the program, its arguments, and what was built for them.
+        kernel: the kernel, not built.
+        tally: what was seen of the chains.
+        key: the key of the run.
+    """
+    count = int(tally.counts.get(BROKEN, 0))
+    if not count:
+        return ()
+    message = f"{count} proposals had a log density that is not a number; they were rejected, so the chains target "
+    message += "the posterior restricted to the rest"
+    loop, place = prepared.built.loop, None
+    if isinstance(loop, ChainLoop) and prepared.built.whole:
+        before, where = (tally.before, int(tally.at)), (int(tally.place[0]), int(tally.place[1]))
+        place = first_broken(prepared.form, prepared.args, kernel, loop, key, prepared.inputs, before, where)
+    if place is None:
+        return (Finding("NONFINITE_DENSITY", f"{message}.", (), count, 0),)
+    text = f"{message}: {describe(place)}. Fix: guard the model's arithmetic there."
+    return (Finding("NONFINITE_DENSITY", text, (place.site,), count, 0),)
 
 
 def first_broken(

@@ -25,7 +25,7 @@ from lawful.interpose import score
 from lawful.lift import lift
 from lawful.record import Choice, choices_of, dims_of, record
 
-from .broken import describe, first_broken
+from .broken import broken_findings
 from .chain_loop import ChainLoop, chain_loop, loop_form
 from .check.contracts import Contract
 from .collect import from_chains
@@ -46,8 +46,8 @@ from .running.driver import Chunk
 from .running.options import RunOptions, not_in_chunks
 from .running.resuming import header_of
 from .sharding.mesh import readable, replicated, spread_over
-from .tally import BROKEN, Tally
 from .starts import TRIES, drawn, drawn_around, spread, state_at
+from .tally import Tally
 from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
 
 if TYPE_CHECKING:
@@ -281,13 +281,14 @@ class ChainPlan:
         early, late = ([np.asarray(x) for x in part] for part in (out.early, out.late))
         numbers = {name: np.asarray(x) for name, x in zip(built.kernel.info, out.numbers, strict=True)}
         tally = self.tally(prepared, begun[1])
-        parts = []
-        for number, (states, first, last) in enumerate(((early, 0, warm), (late, warm, None))):
-            own = {name: x[first:last] for name, x in numbers.items()}
+        parts: list[Warmup | None] = []
+        for number, (states, part) in enumerate(((early, slice(warm)), (late, slice(warm, None)))):
+            own = {name: x[part] for name, x in numbers.items()}
             tally = self.counted(prepared, tally, begun[1], number, states, own)
-            parts.append((states, own))
-        first, kept = (self.shown(prepared, number, *part) for number, part in enumerate(parts))
-        return self.result(prepared, (kept, first if warm else None), tally, (out.last, out.tuned), run, begun, **fields)
+            parts.append(self.shown(prepared, number, states, own) if number or warm else None)
+        first, kept = parts
+        assert kept is not None
+        return self.result(prepared, (kept, first), tally, (out.last, out.tuned), run, begun, **fields)
 
     def tally(self, prepared: Prepared, start: Sequence[Any]) -> Tally:
         """Begin to look at chains."""
@@ -320,7 +321,7 @@ class ChainPlan:
         names = [c.name for c in kernel.choices]
         found = (
             *fields.pop("found", ()),
-            *self._broken(prepared, tally, begun[0]),
+            *broken_findings(prepared, self.kernel, tally, begun[0]),
             *map_findings(tally.counts),
             *never_moved(names, tally.moved, int(tally.rows)),
         )
@@ -349,23 +350,6 @@ class ChainPlan:
         thin = self.settings["thin"]
         grouped = values.reshape(len(values), values.shape[1] // thin, thin)
         return np.sum(grouped, axis=-1) if name.startswith("n_") else grouped[..., -1]
-
-    def _broken(self, prepared: Prepared, tally: Tally, key: jax.Array) -> tuple[Finding, ...]:
-        """Report proposals whose log density was not a number, with the place of the first."""
-        count = int(tally.counts.get(BROKEN, 0))
-        if not count:
-            return ()
-        message = f"{count} proposals had a log density that is not a number; they were rejected, so the chains target "
-        message += "the posterior restricted to the rest"
-        built: _Built = prepared.built
-        loop, place = built.loop, None
-        if isinstance(loop, ChainLoop) and built.whole:
-            before, where = (tally.before, int(tally.at)), (int(tally.place[0]), int(tally.place[1]))
-            place = first_broken(prepared.form, prepared.args, self.kernel, loop, key, prepared.inputs, before, where)
-        if place is None:
-            return (Finding("NONFINITE_DENSITY", f"{message}.", (), count, 0),)
-        text = f"{message}: {describe(place)}. Fix: guard the model's arithmetic there."
-        return (Finding("NONFINITE_DENSITY", text, (place.site,), count, 0),)
 
 
 def _shown[T](values: Mapping[str, T], choices: Sequence[Choice]) -> dict[str, T]:

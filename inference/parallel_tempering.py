@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -24,13 +24,21 @@ from .mcmc import mcmc
 from .plan import Builder, Prepared, one_key
 from .replicas import Tempering, replicated
 from .result import Result, Warmup
+from .running.options import RunOptions, checked_options
+
+if TYPE_CHECKING:
+    from .running.checkpoints import Checkpoint
 
 
 class TemperedPlan:
     """Markov chains on the copies of a program: call it with a key and the model's arguments."""
 
-    def __init__(self, model: Any, kernel: Any, powers: tuple[float, ...], settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, model: Any, kernel: Any, powers: tuple[float, ...], settings: Mapping[str, Any],
+        run: RunOptions | None = None,
+    ) -> None:  # fmt: skip
         """Keep the parts; nothing is traced before the first call."""
+        self.run = run
         self.model, self.kernel, self.powers, self.settings = model, kernel, powers, dict(settings)
         self.contract = Tempering(model, kernel, powers).contract
         self.prepare = Builder(model, self._build)
@@ -41,8 +49,12 @@ class TemperedPlan:
         Raises: NoFiniteStartError where no start of finite density was found.
         """
         prepared = self.prepare(args)
-        result: Result = self._chains(prepared)(one_key(key), *prepared.inputs)
-        return self._cold(prepared, result)
+        return self._told(prepared, lambda: self._chains(prepared)(one_key(key), *prepared.inputs))
+
+    def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
+        """Go on from a checkpoint; see `inference.resume`."""
+        prepared = self.prepare(args)
+        return self._told(prepared, lambda: self._chains(prepared).resumed(found, options, tuple(prepared.inputs)))
 
     def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
         """Return the plan as a function of a key and arrays that JAX can map; gives draws at power 1 by name."""
@@ -69,6 +81,7 @@ class TemperedPlan:
 
     def _chains(self, prepared: Prepared) -> ChainPlan:
         chains: ChainPlan = prepared.built
+        chains.run = self.run
         return chains
 
     def _started(self) -> dict[str, Any]:
@@ -80,6 +93,15 @@ class TemperedPlan:
             name: np.broadcast_to(np.asarray(v), (chains, len(self.powers), *np.shape(v))) for name, v in init.items()
         }
         return {**self.settings, "init": given}
+
+    def _told(self, prepared: Prepared, run: Callable[[], Result]) -> Result:
+        """Give the copy at power 1 of what the chains leave, also where a callback or memory ended them."""
+        try:
+            return self._cold(prepared, run())
+        except LawfulError as error:
+            if isinstance(error.result, Result):
+                error.result = self._cold(prepared, error.result)
+            raise
 
     def _cold(self, prepared: Prepared, result: Result) -> Result:
         """Keep the copy at power 1, with the log density of the program."""
@@ -101,10 +123,12 @@ class TemperedPlan:
             early = kept(warmup.posterior)
             warmup = Warmup(early, stats(early, warmup.stats))
         observed = {"observed_data": prepared.observed} if prepared.observed else {}
+        more = result.more
         return replace(
             result, _posterior=posterior, stats=stats(posterior, result.stats), warmup=warmup, form=form,
             model=self.model, args=prepared.args, dims=dims_of(choices_of(form, ("sample", "deterministic"))),
             groups={**result.groups, **observed}, run={**result.run, "powers": list(self.powers)},
+            more=None if more is None else lambda draws: self._cold(prepared, more(draws)),
         )  # fmt: skip
 
 
@@ -118,6 +142,7 @@ def parallel_tempering(
     draws: int = 1000,
     thin: int = 1,
     init: Mapping[str, Any] | None = None,
+    run: RunOptions | None = None,
 ) -> TemperedPlan:
     """Build Markov chains on copies of a program at several powers of its likelihood, which change places.
 
@@ -134,6 +159,7 @@ def parallel_tempering(
         draws: number of draws per chain.
         thin: steps per draw.
         init: a start by site name, the same for all copies and chains. Default: prior draws of finite density.
+        run: how the run is divided, watched and kept, as for `mcmc`, without a store; None: one compiled call.
 
     Returns: a plan; `plan(key, *args)` gives a `Result` of the draws at power 1.
 
@@ -158,5 +184,12 @@ def parallel_tempering(
         raise LawfulError(
             f"parallel_tempering: expected two powers or more, increasing from 0 or more to 1, got {list(given)}."
         )
+    checked_options(run)
+    if run is not None and run.store is not None:
+        raise LawfulError(
+            "parallel_tempering: store: the chains have draws at all powers, and those at power 1 are picked at the "
+            "end. Fix: leave out store=, and write the result, result.save('draws.zarr').",
+            option="store",
+        )
     settings = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "init": init}
-    return TemperedPlan(model, as_kernel(kernel), given, settings)
+    return TemperedPlan(model, as_kernel(kernel), given, settings, run)

@@ -21,6 +21,7 @@ from .numerics.ess import EssBelow
 from .numerics.resampling import scheme as scheme_named
 from .paths import data_by_data
 from .population_plan import PopulationPlan
+from .running.options import RunOptions, checked_options
 from .smc import check_settings, particle_filter
 from .tempered_smc import tempered_smc
 
@@ -35,6 +36,7 @@ def smc2(
     runs: int = 1,
     resampling: str | Any = "systematic",
     resample_below: float | None = 0.5,
+    run: RunOptions | None = None,
 ) -> PopulationPlan:
     """Build SMC2: parameters and their evidence as data come in, where the likelihood itself needs a filter.
 
@@ -48,6 +50,7 @@ def smc2(
         resampling: the scheme of both levels.
         resample_below: resample the parameters, and move them, when their effective sample size is below this
             fraction; None: at every step.
+        run: how the run is divided, watched and kept, as for `smc`; None: one compiled call.
 
     Returns: a plan; `plan(key, *args)` gives a `Result` with parameters and paths.
 
@@ -65,6 +68,7 @@ def smc2(
     (1, 20, 3)
     """
     check_settings(particles, runs, "paths", "error", "raise")
+    checked_options(run)
     scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
     kernel = refresh(proposal, sites)
     when = None if resample_below is None else EssBelow(resample_below)
@@ -74,7 +78,7 @@ def smc2(
         "keep": "paths", "nonfinite": "error", "on_fault": "raise", "move": kernel,
     }  # fmt: skip
     transformer = particle_filter(particles, scheme, when, "error", kernel)
-    return PopulationPlan("smc2", program, transformer, settings, cut=True)
+    return PopulationPlan("smc2", program, transformer, settings, cut=True, run=run)
 
 
 def ibis(model: Any, kernel: Any = None, *, particles: int, block: int = 1, **settings: Any) -> Any:

@@ -29,11 +29,11 @@ class Tally(NamedTuple):
         before: the last state that was kept before that proposal; the last one of all where there was none.
     """
 
-    rows: np.ndarray
+    rows: Any
     moved: np.ndarray
-    counts: dict[str, np.ndarray]
+    counts: dict[str, Any]
     place: np.ndarray
-    at: np.ndarray
+    at: Any
     before: list[np.ndarray]
 
     @staticmethod

@@ -241,7 +241,9 @@ class Portions:
         part, capacity = self.parts[number], self.capacity(number)
         reads = set(part.loop.ins)
         values = [x for v, x in zip(part.live, pause.values, strict=True) if v in reads]
-        program = self._program(("steps", number), lambda: functools.partial(self._steps, part, capacity), donated=(4, 5))
+        program = self._program(
+            ("steps", number), lambda: functools.partial(self._steps, part, capacity), donated=(4, 5)
+        )
         if number not in self.stacks:
             self.stacks[number] = Stacks([((capacity, *shape), dtype) for shape, dtype in self.rows(number)])
         at, stacks = (np.int32(pause.step), np.int32(count)), self.stacks[number]

@@ -79,7 +79,7 @@ def extend_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Driv
         )
     longer = plan.longer(done + draws)
     ready = longer.prepare(prepared.args)
-    onward = chain_drive(longer, ready, begun, plan.run or RunOptions())
+    onward = chain_drive(longer, ready, begun, replace(plan.run or RunOptions(), store=None))
     onward.state, onward.done, onward.seconds, onward.found = drive.state, [warm, done], drive.seconds, drive.found
     for number in range(2):
         onward.kept.write(number, 0, drive.rows(number))
@@ -100,9 +100,12 @@ def chain_drive(
     def named(number: int, rows: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
         return dict(zip(info, rows[size:], strict=True))
 
-    def drawn(rows: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
-        values = zip((c.name for c in built.kernel.choices), rows, strict=False)
-        return {name: np.moveaxis(x, 1, 0) for name, x in values}
+    def drawn(number: int) -> Mapping[str, Any]:
+        names = [c.name for c in built.kernel.choices]
+        if drive.stream is not None:
+            known = drive.stream.part(number).posterior
+            return {name: known[name] for name in names if name in known}
+        return {name: np.moveaxis(x, 1, 0) for name, x in zip(names, drive.rows(number), strict=False)}
 
     saver = None
     if options.checkpoint is not None:
@@ -145,13 +148,14 @@ def _stored_result(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Dri
 
     def more(draws: int) -> Result:
         raise LawfulError(
-            f"extend: the draws are in the store {stream.store.path}, which has room for {drive.phases[1].total} and no "
-            "more. Fix: ask for all draws from the start; the same key gives the same first draws."
+            f"extend: the draws are in the store {stream.store.path}, which has room for {drive.phases[1].total} and "
+            "no more. Fix: ask for all draws from the start; the same key gives the same first draws."
         )
 
+    run = {**drive.times(), "store": str(stream.store.path)}
     result = plan.result(
-        prepared, (kept, first), stream.tally, _end(prepared, drive), {**drive.times(), "store": str(stream.store.path)},
-        begun, found=(*drive.found, *stream.found), interrupted=drive.interrupted, finished=drive.done[1], more=more,
+        prepared, (kept, first), stream.tally, _end(prepared, drive), run, begun,
+        found=(*drive.found, *stream.found), interrupted=drive.interrupted, finished=drive.done[1], more=more,
     )  # fmt: skip
     if drive.failed is not None:
         raise failure(drive, result)

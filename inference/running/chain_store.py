@@ -111,10 +111,17 @@ def _made(
     plan: ChainPlan, prepared: Prepared, begun: tuple[jax.Array, Any], target: Path, phases: Sequence[Phase],
     piece: int, parts: Sequence[Warmup], identity: Mapping[str, Any],
 ) -> Store:  # fmt: skip
-    """Make a store from the tree of a result that has no draw yet."""
-    first, kept = parts
+    """Make a store from the tree of a result whose draws are all zero."""
     start = begun[1]
-    empty = plan.result(prepared, (kept, first), plan.tally(prepared, start), (start, {}), {}, begun)
+    chains = len(start[0])
+
+    def zeros(array: Any) -> np.ndarray:  # as many draws as chains: ArviZ takes fewer for a mistake
+        return np.zeros((chains, chains, *array.shape[2:]), array.dtype)
+
+    first, kept = (Warmup(*({name: zeros(x) for name, x in kind.items()} for kind in part)) for part in parts)
+    empty = plan.result(
+        prepared, (kept, first if phases[0].total else None), plan.tally(prepared, start), (start, {}), {}, begun
+    )
     empty.__dict__["reasons"] = ()  # nothing is to be judged
     tree = empty.to_datatree(log_likelihood=False, log_prior=False, save_warmup=True)
     groups: dict[str, dict[str, Column]] = {}
@@ -132,7 +139,7 @@ def _made(
     }  # fmt: skip
     whole = {name: node.to_dataset() for name, node in tree.children.items() if name not in groups}
     attrs = {name: value for name, value in tree.attrs.items() if name not in TIMES}
-    layout = Layout(len(start[0]), piece, groups, coords, whole)
+    layout = Layout(chains, piece, groups, coords, whole)
     target.parent.mkdir(parents=True, exist_ok=True)
     return Store.create(target, layout, {**attrs, RUN: json.dumps(identity)}, total)
 
@@ -142,7 +149,8 @@ def _compare(target: Path, identity: Mapping[str, Any], *, onward: bool) -> bool
     told = attributes_of(target).get(RUN)
     if told is None:
         raise LawfulError(f"{target}: something stands there that no run of chains wrote. Fix: give another path.")
-    stored, flags = json.loads(told), tuple[str, ...]()
+    stored = json.loads(told)
+    flags: tuple[str, ...] = ()
     try:
         flags = check(stored["fingerprints"], identity["fingerprints"])
         differing = () if onward else flags
@@ -166,8 +174,8 @@ def _continued(store: Store, names: Sequence[tuple[Names, Names]], done: Sequenc
     short = {group: n for group, n in counts.items() if store.finished.get(group, 0) < n}
     if short:
         raise CheckpointMismatch(
-            f"{store.path}: the checkpoint is of a run with {short} rows, and the store has {store.finished}. Fix: give "
-            "the store that this run wrote, or start the run anew.",
+            f"{store.path}: the checkpoint is of a run with {short} rows, and the store has {store.finished}. Fix: "
+            "give the store that this run wrote, or start the run anew.",
             differing=tuple(short),
             path=str(store.path),
         )

@@ -70,7 +70,7 @@ class Drive:
         course: what is run.
         options: how.
         named: gives the numbers of some rows by name, as `acceptance_rate`: `(phase, rows) -> numbers`.
-        drawn: gives the draws in the rows of the last phase by name, for diagnostics.
+        drawn: gives the draws of a phase so far by name, for diagnostics.
         saver: keeps checkpoints, or None.
         stream: writes the rows into a store, or None.
         keeping: whether all rows are kept in memory.
@@ -85,7 +85,7 @@ class Drive:
     course: Course
     options: RunOptions
     named: Callable[[int, Sequence[np.ndarray]], Mapping[str, Any]]
-    drawn: Callable[[Sequence[np.ndarray]], Mapping[str, np.ndarray]] | None = None
+    drawn: Callable[[int], Mapping[str, Any]] | None = None
     saver: Saver | None = None
     stream: Stream | None = None
     keeping: bool = True
@@ -176,7 +176,7 @@ class Drive:
             self.close()
 
     def times(self) -> dict[str, Any]:
-        """Describe how the run went: seconds with and without compiling, chunks and the host's time for each, its end."""
+        """Describe how the run went: seconds with and without compiling, the host's time for a chunk, its end."""
         compiling = self.compile_seconds
         found: dict[str, Any] = {
             "seconds": self.seconds + compiling, "compile_seconds": compiling, "run_seconds": self.seconds,
@@ -249,9 +249,7 @@ class Drive:
         drawn, number = self.drawn, portion.number
 
         def draws() -> Mapping[str, Any]:
-            if drawn is None or warm:
-                return {}
-            return drawn(self.rows(number)) if self.stream is None else self.stream.part(number).posterior
+            return {} if drawn is None or warm else drawn(number)
 
         return Progress(
             portion.phase.name,

@@ -38,6 +38,7 @@ class StoredArray(np.lib.mixins.NDArrayOperatorsMixin):
         import zarr
 
         self._path, self._group, self._name, self._draws = path, group, name, draws
+        self._check()
         with without_leftovers():
             root: Any = zarr.open_group(path, mode="r", use_consolidated=False)
             self._array: Any = root[group][name]
@@ -97,6 +98,11 @@ class StoredArray(np.lib.mixins.NDArrayOperatorsMixin):
         return f"StoredArray({self._group} {self._name}, shape {self.shape}, {self.dtype})"
 
     def _read(self, index: tuple[slice, ...]) -> np.ndarray:
+        self._check()
+        return np.asarray(self._array[index])
+
+    def _check(self) -> None:
+        """See to it that the draws are there: of what is not there zarr makes NaN."""
         where = self._path / self._group
         count = int(attributes_of(where).get(COUNT, -1)) if (where / "zarr.json").is_file() else -1
         if count < self._draws or not (where / self._name / "zarr.json").is_file():
@@ -105,4 +111,3 @@ class StoredArray(np.lib.mixins.NDArrayOperatorsMixin):
                 "the store back, or run again.",
                 path=str(self._path),
             )
-        return np.asarray(self._array[index])

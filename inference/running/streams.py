@@ -1,7 +1,7 @@
 """Stream: rows of chains on their way into a store, piece by piece, while the run goes on.
 
-Law: a row stands at one place of one piece, and is converted there, so that it has the same bits whichever chunk it came
-in. Memory holds a piece and no more. What the disk does not take stays in memory, with one warning; nothing is lost.
+Law: a row stands at one place of one piece, and is converted there, so that it has the same bits whichever chunk it
+came in. Memory holds a piece and no more. What the disk does not take stays in memory, with one warning.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Stream:
         return not self.lost
 
     def part(self, number: int) -> Warmup:
-        """Give draws and numbers of a phase so far: arrays that are read from the store, or in memory where it failed."""
+        """Give draws and numbers of a phase so far: read from the store when used, or in memory where it failed."""
         self.flush()
         held, stored = self.held[number], self.stored[number]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lawful
 from lawful.inference import RunOptions, resume
 from lawful.inference.running import checkpoints, saving
 from tests.inference.running.test_resume import KEY, PLANS, Y, assert_same, watched
@@ -36,7 +37,7 @@ def test_f17_a_resumed_run_has_the_bits_of_a_whole_one(name, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["mcmc", "smc", "tempered"])
+@pytest.mark.parametrize("method", ["mcmc", "streamed", "smc", "tempered"])
 def test_f17_a_run_that_is_killed_twenty_times_gives_the_arrays_of_one_that_was_not(method, tmp_path):
     """Kill -9 after a random chunk and a random time, also while a checkpoint is written; then go on."""
     rng = np.random.default_rng(17)
@@ -67,6 +68,9 @@ def test_f17_a_run_that_is_killed_twenty_times_gives_the_arrays_of_one_that_was_
                 kills += 1
             process.stdout.close()
             assert process.wait(60) in (0, -signal.SIGKILL)
+            if (folder / "draws.zarr").exists():  # it shows draws of the whole alone
+                shown = lawful.open_run(folder / "draws.zarr")["posterior"].mu.values
+                np.testing.assert_array_equal(shown, whole["posterior mu"][:, : shown.shape[1]])
         found = np.load(out)
         assert sorted(found) == sorted(whole)
         for name in whole:

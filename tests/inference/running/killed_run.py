@@ -1,7 +1,7 @@
 """A run with checkpoints, for a process that is killed: `python killed_run.py METHOD FOLDER OUT`.
 
 It goes on from what FOLDER holds, writes a line after every chunk, and all arrays of its result to OUT. Without FOLDER
-it runs as a whole.
+it runs as a whole. The method "streamed" has its draws in a store in FOLDER.
 """
 
 import sys
@@ -15,11 +15,11 @@ import numpyro.distributions as dist
 import lawful
 from lawful import inference
 from lawful.inference import RunOptions, kernels
-from lawful.inference.running import saving
+from lawful.inference.running import saving, streams
 from lawful.inference.running.checkpoints import generations
 
 jax.config.update("jax_enable_x64", True)
-saving.SHARE = 0  # a checkpoint after every chunk
+saving.SHARE = streams.SHARE = 0  # a checkpoint after every chunk
 Y = jnp.sin(jnp.arange(60.0))
 
 
@@ -39,8 +39,13 @@ def walk(y):
     return lawful.scan(step, 0.0, y)[0]
 
 
+def chains(run):
+    return inference.mcmc(model, kernels.hmc(n_steps=3), chains=2, warmup=60, draws=60, run=run)
+
+
 PLANS = {
-    "mcmc": (model, lambda run: inference.mcmc(model, kernels.hmc(n_steps=3), chains=2, warmup=60, draws=60, run=run)),
+    "mcmc": (model, chains),
+    "streamed": (model, chains),
     "smc": (walk, lambda run: inference.smc(walk, particles=100, runs=2, run=run)),
     "tempered": (model, lambda run: inference.tempered_smc(model, particles=100, runs=2, run=run)),
 }
@@ -64,7 +69,8 @@ def after_chunk(progress):
 
 def main(method, folder, out):
     program, build = PLANS[method]
-    options = RunOptions(chunk=1 if method == "tempered" else 3, checkpoint=folder, callbacks=[after_chunk])
+    chunk, store = 1 if method == "tempered" else 3, f"{folder}/draws.zarr" if method == "streamed" else None
+    options = RunOptions(chunk=chunk, checkpoint=folder, callbacks=[after_chunk], store=store)
     if folder is None:
         result = build(None)(jax.random.key(1), Y)
     elif generations(folder):

@@ -8,6 +8,7 @@ import pytest
 
 import lawful
 from lawful import inference, sample
+from lawful.errors import LawfulError
 from lawful.inference import RunOptions, kernels
 
 KEY = jax.random.key(3)
@@ -128,6 +129,8 @@ POPULATIONS = {
     "smc": lambda: inference.smc(walk, particles=30, runs=2),
     "smc with moves": lambda: inference.smc(walk, particles=30, move=kernels.mh()),
     "tempered smc": lambda: inference.tempered_smc(model, particles=40, runs=2),
+    "annealed importance": lambda: inference.annealed_importance(model, particles=20, ladder=8),
+    "smc2": lambda: inference.smc2(walk, kernels.random_walk(0.5), ["sd"], particles=8, inner=5),
 }
 
 
@@ -149,6 +152,20 @@ def check_population(plan, chunks):
 @pytest.mark.parametrize("name", POPULATIONS)
 def test_a_population_in_chunks_is_that_of_one_call_as_users_compile(name):
     check_population(POPULATIONS[name](), ("auto", 3, 1))
+
+
+@pytest.mark.slow
+def test_chains_at_many_powers_are_those_of_one_call_and_resume(tmp_path):
+    def plan(run):
+        settings = {"powers": (0.2, 1.0), "chains": 2, "warmup": 5, "draws": 8}
+        return inference.parallel_tempering(model, kernels.random_walk(0.8), **settings, run=run)
+
+    whole, part = plan(None)(KEY, Y), tmp_path / "run"
+    assert_same(plan(RunOptions(chunk=3))(KEY, Y), whole)
+    plan(RunOptions(chunk=3, checkpoint=part, callbacks=lambda p: p.phase == "sampling"))(KEY, Y)
+    assert_same(inference.resume(part, plan(RunOptions(chunk=4)), Y), whole)
+    with pytest.raises(LawfulError, match="all powers"):
+        plan(RunOptions(store=tmp_path / "draws.zarr"))
 
 
 def test_what_has_no_loop_runs_as_a_whole():

@@ -1,6 +1,8 @@
 """A run that writes its draws into a store is the run that keeps them, and the store shows what is finished."""
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import jax
@@ -277,6 +279,33 @@ def test_memory_holds_a_piece_of_the_draws(tmp_path, monkeypatch):
     gc.collect()
     assert len(known) > 10 and not any(ref() is not None for ref in known)
     assert result.posterior["mu"].shape == (2, DRAWS)
+
+
+PEAK = """
+import resource, sys
+import jax.numpy as jnp, numpyro.distributions as dist
+from lawful import inference, sample
+from lawful.inference import RunOptions, kernels
+
+def model():
+    sample("x", dist.Normal(jnp.zeros(10), 1.0).to_event(1))
+
+run = RunOptions(store=sys.argv[2])
+plan = inference.mcmc(model, kernels.random_walk(0.5), chains=4, warmup=0, draws=int(sys.argv[1]), run=run)
+assert plan(0).posterior["x"].shape == (4, int(sys.argv[1]), 10)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+def test_memory_of_a_streamed_run_does_not_grow_with_its_draws(tmp_path):
+    """From 10^5 to 10^6 draws there are 158 MiB more; a chunk has 8 MiB at most, and the piece at hand as many."""
+    peaks = []
+    for draws in (10**5, 10**6):
+        command = [sys.executable, "-c", PEAK, str(draws), str(tmp_path / f"{draws}.zarr")]
+        peaks.append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    assert peaks[1] - peaks[0] < 32, peaks
 
 
 def test_a_stored_array_is_indexed_like_an_array(whole, tmp_path):
