@@ -68,7 +68,7 @@ class StoredArray(np.lib.mixins.NDArrayOperatorsMixin):
         """Count the chains."""
         return self.shape[0]
 
-    def __getitem__(self, index: Any) -> np.ndarray:
+    def __getitem__(self, index: Any) -> Any:
         """Read a part: of ranges of draws these alone, else all."""
         own = index if isinstance(index, tuple) else (index,)
         if len(own) < 2 or not all(isinstance(part, slice) for part in own) or len(own) > self.ndim:

@@ -45,9 +45,15 @@ def everything_at_once(monkeypatch):
     monkeypatch.setattr(streams, "SHARE", 0)
 
 
-@pytest.fixture(scope="module")
+KEPT = []
+
+
+@pytest.fixture
 def whole():
-    return run(PLAN)
+    """The run that keeps its draws, compiled as the tests are: fixtures of a module come before that is set."""
+    if not KEPT:
+        KEPT.append(run(PLAN))
+    return KEPT[0]
 
 
 def run(plan, chunk=4, key=KEY, **options):
@@ -95,6 +101,10 @@ def test_a_streamed_run_is_the_run_that_keeps_its_draws(chunk, whole, tmp_path):
     assert [f.code for f in result.reasons] == [f.code for f in whole.reasons]
     assert result.run["store"] == str(tmp_path / "draws.zarr")
     np.testing.assert_array_equal(result.state[0], whole.state[0])
+
+
+def test_the_store_is_the_tree_of_the_result(whole, tmp_path):
+    result = run(PLAN, store=tmp_path / "draws.zarr")
     tree, other = result.to_datatree(save_warmup=True), whole.to_datatree(save_warmup=True)
     shown = open_run(tmp_path / "draws.zarr")
     for name, group in other.children.items():
@@ -194,6 +204,7 @@ def test_the_store_of_another_run_is_refused(tmp_path):
 def test_a_resumed_run_needs_the_store_that_it_wrote(tmp_path):
     path, folder = tmp_path / "draws.zarr", tmp_path / "run"
     run(PLAN, store=path, checkpoint=folder, callbacks=lambda p: (p.phase, p.step) == ("sampling", 8))
+    PLAN.run = None
     with pytest.raises(CheckpointError, match="which it is"):
         resume(folder, PLAN, Y)
     with pytest.raises(CheckpointError, match="there is no store"):
