@@ -102,6 +102,7 @@ class Portions:
         self.longest = longest
         self.programs: dict[Any, Program] = {}
         self.stacks: dict[int, Stacks] = {}
+        self.length = 16  # of the last portion that a driver took
         self.parts, self.rest = _parts(self.form, _carries if cut is None else cut)
         shown = {y: (k, i) for k, part in enumerate(self.parts) for i, j in enumerate(part.kept) for y in [_y(part, j)]}
         self._shown = {position: shown[v] for position, v in enumerate(self.form.outputs) if v in shown}

@@ -100,7 +100,7 @@ def chain_drive(
     def named(number: int, rows: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
         return dict(zip(info, rows[size:], strict=True))
 
-    def drawn(number: int) -> Mapping[str, Any]:
+    def drawn(drive: Drive, number: int) -> Mapping[str, Any]:
         names = [c.name for c in built.kernel.choices]
         if drive.stream is not None:
             known = drive.stream.part(number).posterior

@@ -21,6 +21,7 @@ from lawful.portions import LONGEST, Pause, Portions, Program, Stacks, in_portio
 from ..chain_loop import ChainLoop
 from ..tuned_loop import TunedLoop
 from .course import Course, Kept, Phase, Row
+from .lengths import FIRST
 
 PHASES = ("warmup", "sampling")
 
@@ -41,6 +42,8 @@ class ChainSteps:
         self.loop, self.longest = loop, longest
         self.programs: dict[int, Program] = {}
         self.stacks: dict[int, Stacks] = {}
+        self.length = FIRST  # of the last chunk
+        self.rows, self.capacity = functools.cache(self._rows), functools.cache(self._capacity)
 
     @property
     def compile_seconds(self) -> float:
@@ -63,12 +66,12 @@ class ChainSteps:
         stacks.read(rows, draws, into)
         return ChainState(state.key, np.int64(int(state.step) + draws * thin), values)
 
-    def capacity(self, thin: int) -> int:
+    def _capacity(self, thin: int) -> int:
         """Most draws of one call."""
         size = sum(int(np.prod(r.shape)) * np.dtype(r.dtype).itemsize * r.per_step for r in self.rows(thin))
         return min(steps_of_call(size, self.loop.steps, self.longest), max(1, LONGEST // thin))
 
-    def rows(self, thin: int) -> tuple[Row, ...]:
+    def _rows(self, thin: int) -> tuple[Row, ...]:
         """What a draw leaves: the state, then the numbers of each of its steps."""
         states, numbers = self.loop.body.outputs[: self.loop.size], self.loop.body.outputs[self.loop.size :]
         chains = self.loop.plate
@@ -105,6 +108,11 @@ class ChainCourse:
     key: jax.Array
     inputs: list[Any]
     start: list[jax.Array]
+
+    @property
+    def program(self) -> ChainSteps:
+        """What is compiled."""
+        return self.steps
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -168,6 +176,11 @@ class TunedCourse:
     key: jax.Array
     inputs: list[Any]
     start: list[jax.Array]
+
+    @property
+    def program(self) -> Portions:
+        """What is compiled."""
+        return self.portions
 
     @property
     def phases(self) -> tuple[Phase, ...]:

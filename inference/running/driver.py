@@ -21,7 +21,7 @@ from lawful.errors import MemoryLimitError
 from ..findings import Finding
 from .course import Course, Kept, Phase
 from .interrupts import Interrupts
-from .lengths import FIRST, Lengths
+from .lengths import Lengths
 from .options import RunOptions
 from .progress import Progress
 from .saving import Saver
@@ -70,7 +70,7 @@ class Drive:
         course: what is run.
         options: how.
         named: gives the numbers of some rows by name, as `acceptance_rate`: `(phase, rows) -> numbers`.
-        drawn: gives the draws of a phase so far by name, for diagnostics.
+        drawn: gives the draws of a phase so far by name, for diagnostics: `(drive, phase) -> draws`.
         saver: keeps checkpoints, or None.
         stream: writes the rows into a store, or None.
         keeping: whether all rows are kept in memory.
@@ -85,7 +85,7 @@ class Drive:
     course: Course
     options: RunOptions
     named: Callable[[int, Sequence[np.ndarray]], Mapping[str, Any]]
-    drawn: Callable[[int], Mapping[str, Any]] | None = None
+    drawn: Callable[[Drive, int], Mapping[str, Any]] | None = None
     saver: Saver | None = None
     stream: Stream | None = None
     keeping: bool = True
@@ -122,18 +122,18 @@ class Drive:
         """Take one chunk after the other."""
         if self.state is None:
             self.state = self.course.begin()
-        length = FIRST
+        program = self.course.program
         for number, phase in enumerate(self.phases):
             if self.done[number] == phase.total:
                 continue
-            lengths = Lengths(self.options.chunk, self.course.longest(number), length)
+            lengths = Lengths(self.options.chunk, self.course.longest(number), program.length)
             while self.done[number] < phase.total:
                 count = min(lengths.next(), phase.total - self.done[number])
                 portion = self._take(number, count)
                 if count == lengths.next():
-                    lengths.took(portion.seconds)
+                    length = lengths.took(portion.seconds)
+                    program.length = program.length if lengths.fixed else length
                 yield portion
-            length = lengths.next()
 
     def run(self) -> None:
         """Run to the end, or until a callback or a person stops it; what is finished is kept."""
@@ -249,7 +249,7 @@ class Drive:
         drawn, number = self.drawn, portion.number
 
         def draws() -> Mapping[str, Any]:
-            return {} if drawn is None or warm else drawn(number)
+            return {} if drawn is None or warm else drawn(self, number)
 
         return Progress(
             portion.phase.name,

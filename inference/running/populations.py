@@ -44,6 +44,11 @@ class PopulationCourse:
     stats: Sequence[tuple[str, int]]
 
     @property
+    def program(self) -> Portions:
+        """What is compiled."""
+        return self.portions
+
+    @property
     def parts(self) -> int:
         """Number of loops of a run."""
         return len(self.portions.parts)
