@@ -128,8 +128,8 @@ class Kept:
 def _room(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Make an array to be filled.
 
-    NumPy asks for huge pages for large arrays. Where memory is in pieces the system has to join some for each page, which
-    was seen to take longer than the steps of the chains, so the pages of these are ordinary ones.
+    NumPy asks for huge pages for large arrays. Where memory is in pieces the system has to join some for each of them,
+    which was seen to take longer than the steps of the chains, so the pages of these are ordinary ones.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < LARGE:

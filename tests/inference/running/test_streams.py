@@ -268,6 +268,8 @@ def test_broken_proposals_are_told_like_those_of_a_run_that_keeps_its_draws(tmp_
     kept, result = run(plan, 3), run(plan, 3, store=tmp_path / "draws.zarr")
     assert "NONFINITE_DENSITY" in [f.code for f in kept.found] and "step" in kept.found[0].message
     assert result.found == kept.found
+    run(plan, 3, store=tmp_path / "run" / "x.zarr", checkpoint=tmp_path / "run", callbacks=lambda p: p.step == 9)
+    assert resume(tmp_path / "run", plan, Y).found == kept.found
 
 
 def test_chains_that_never_moved_are_told(tmp_path):
