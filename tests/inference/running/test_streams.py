@@ -323,7 +323,7 @@ def test_memory_of_a_streamed_run_does_not_grow_with_its_draws(tmp_path):
 
 def test_a_stored_array_is_indexed_like_an_array(whole, tmp_path):
     path = tmp_path / "draws.zarr"
-    stored, plain = run(PLAN, 4, store=path).posterior["mu"], np.asarray(whole.posterior["mu"])
+    stored, plain = run(PLAN, 4, store=path).posterior["mu"], np.ascontiguousarray(whole.posterior["mu"])
     assert (stored.shape, stored.ndim, stored.size, len(stored), stored.dtype) == ((2, 10), 2, 20, 2, plain.dtype)
     for index in [
         0, (0, 1), np.s_[:], np.s_[:, ::3], np.s_[1:, 2:9:2], np.s_[:, -3:], np.s_[:, 5:2], np.s_[:, ::-1],
