@@ -92,4 +92,5 @@ def annealed_importance(
     }  # fmt: skip
     contract = PROPERLY_WEIGHTED if transformer.contract.exact else ADAPTIVE
     inner = PopulationPlan("annealed_importance", model, transformer, settings, cut=False, run=run)
+    inner.mover = kernel
     return TemperedPlan(inner, kernel, contract)

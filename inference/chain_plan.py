@@ -39,6 +39,7 @@ from .no_start import no_start
 from .one_by_one import OneByOne
 from .parts import is_own
 from .plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
+from .presence import form_for
 from .representations.conditional import without_factors
 from .result import Result, Warmup
 from .running.chain_runs import iterate_chains, resume_chains, run_chains
@@ -179,6 +180,7 @@ class ChainPlan:
     def _build(self, form: Form) -> _Built:
         sizes = tuple(self.settings[name] for name in ("chains", "warmup", "draws", "thin"))
         loop: ChainLoop | TunedLoop | OneByOne
+        form = form_for(self.kernel, form)
         states = initial_state(form)
         side_by_side = (1, *sizes[1:]) if self.one_by_one else sizes
         if needs_tuned_loop(self.kernel):

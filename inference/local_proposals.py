@@ -30,6 +30,7 @@ from lawful.interpose import score
 from lawful.ratio import log_ratio
 from lawful.record import Choice, choices_of
 from lawful.tracing import trace
+from lawful.unguarded import unguarded
 
 from .kernels.coordinates import Map, map_of
 from .propose import PROPOSAL
@@ -85,6 +86,7 @@ def local_proposals(iterations: int = 6, scale: float = 1.0) -> Transformer:
 
 def _rewritten(form: Form, iterations: int, scale: float) -> Form:
     """Rewrite the bodies of the loops that choose."""
+    form = unguarded(form)
     chooses = [isinstance(node, Loop) and bool(choices_of(node.body)) for node in form.nodes]
     if not any(chooses):
         raise UnsupportedProgramError("local_proposals: no loop of the program has a choice. Fix: use lawful.scan.")

@@ -18,6 +18,7 @@ from lawful.lift import lift
 
 from .kernels.mh import as_kernel
 from .parts import exact, scoped, scored
+from .presence import refuse_absent
 from .representations.population import Population, weighed_by
 from .transformer import Transformer
 from .transformers import PRESERVES
@@ -67,6 +68,7 @@ def moved(program: Form, kernel: Any) -> Form:
 
     Inputs: the program's, then values and flags of its choices. Outputs: what the program returns, values, flags.
     """
+    refuse_absent(kernel, program, "move")
     built = exact(kernel.build(program), "move", weighs=True)
     block = Block()
     inputs = tuple(v.like() for v in program.inputs)

@@ -45,6 +45,7 @@ class PopulationHMC:
     exchangeable: str | None = None
     adapt: bool = False
     contract: Any = CONSISTENT
+    keeps_absent = True
 
     def fit(self, block: Block, on: OnPath, plate: Plate) -> Move:
         """Append the scales of the particles as they were weighed, and write the move."""
@@ -144,7 +145,7 @@ def _move_form(kernel: PopulationHMC, on: OnPath, frame: Frame, shared: Sequence
     law, parameters = law_of(dist.Uniform(jnp.zeros((), dtype), jnp.ones((), dtype)))
     u = block.site((PREFIX, "length"), law, [block.constant(p) for p in parameters])
     step = block.det(_Length(kernel.step_size, kernel.jitter), memory, u, label="length of a step")
-    momentum = refreshed(block, frame.size)
+    momentum = refreshed(block, frame, given)
     flow = _Flow(frame, len(given), kernel.steps)
     there, value, slope, ratio, lost = block.det(
         flow, *given, vector, momentum, step, root, label=f"{kernel.steps} leapfrogs"

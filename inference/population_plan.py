@@ -27,6 +27,7 @@ from .collect import from_population
 from .laws import ResampleLaw
 from .parts import is_own
 from .plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
+from .presence import form_for
 from .priors import refuse_improper
 from .propose import proposed_sites
 from .representations.population import Population
@@ -74,6 +75,7 @@ class PopulationPlan:
         self.name, self.model, self.transformer, self.settings, self.cut = name, model, transformer, settings, cut
         proposal = settings.get("proposal")
         program = model if proposal is None else proposal(model)
+        self.mover = settings.get("move")  # the kernel that moves particles
         self.prepare = Builder(program, self._build, settings.get("runs", 1))
 
     def __call__(self, key: Any, *args: Any) -> Result:
@@ -148,6 +150,8 @@ class PopulationPlan:
         return f"{self.name}({self.transformer.name})"
 
     def _build(self, form: Form) -> _Built:
+        if self.mover is not None:
+            form = form_for(self.mover, form)
         paths = self.settings["keep"] == "paths"
         recorded = record(form) if paths else record(form, ())
         own = recorded.own

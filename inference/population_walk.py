@@ -42,6 +42,7 @@ class PopulationWalk:
 
     scale: float = OPTIMAL
     contract: Contract = CONSISTENT
+    keeps_absent = True
 
     def fit(self, block: Block, on: OnPath, plate: Plate) -> Move:
         """Append the root of the covariance of the particles as they were weighed, and write the step."""
@@ -122,7 +123,9 @@ class _Spread:
         covariance = (share * centred).T @ centred
         spread = jnp.diagonal(covariance)
         rounding = 4 * d * jnp.finfo(dtype).eps
-        root = jnp.linalg.cholesky(covariance + rounding * jnp.diag(spread))
+        moves = spread > 0  # in the others, as those of what is absent, no two particles differ: they stay
+        root = jnp.linalg.cholesky(covariance + jnp.diag(jnp.where(moves, rounding * spread, 1.0)))
+        root = jnp.where(moves[:, None], root, 0.0)
         alone = jnp.diag(jnp.sqrt(spread))
         return (self.scale / math.sqrt(max(d, 1))) * jnp.where(jnp.all(jnp.isfinite(root)), root, alone)
 

@@ -19,6 +19,7 @@ from lawful.addresses import Address, as_address, indices_of, names_of, show_add
 from lawful.analysis import without_dead_code
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, walk
+from lawful.guarded import without_guard
 from lawful.laws import law_of
 from lawful.lowering import Stage, lower
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, installed, is_staged, only, send
@@ -170,6 +171,7 @@ class _Proposer(Handler):
 
     def answer(self, message: SampleMessage, value: Any, drawn: Any) -> None:
         """Give a choice a value that was drawn from another distribution, and weigh the difference."""
+        message.distribution = without_guard(message.distribution)  # what is drawn elsewhere is drawn for all elements
         law, parameters = law_of(message.distribution)
         own, own_parameters = law_of(drawn)
         pair = names_of(message.address), law, own
@@ -226,7 +228,7 @@ class _ByRule(_Proposer):
     def process(self, message: Message) -> None:
         if self.drawing or not isinstance(message, SampleMessage) or message.observed or message.value is not None:
             return
-        other = self.rule(message.address, message.distribution)
+        other = self.rule(message.address, without_guard(message.distribution))
         if other is None:
             return
         drawn = replace(message, distribution=other)

@@ -24,6 +24,7 @@ from .laws import ResampleLaw
 from .numerics.resampling import scheme as scheme_named
 from .parts import exact, scoped
 from .powers import times
+from .presence import refuse_absent
 from .representations.population import Population, gather
 from .tempering import GIVEN, OnPath
 from .transformer import Transformer
@@ -180,7 +181,9 @@ def _start(
     block = population.block
     if isinstance(kernel, PopulationKernel):
         return kernel.fit(block, on, population.plate), tuple(values)
-    built = exact(kernel.build(on.tempered.target()), "tempered_smc")
+    target = on.tempered.target()
+    refuse_absent(kernel, target, "tempered_smc")
+    built = exact(kernel.build(target), "tempered_smc")
     move = Move(built.form, (*on.inputs, on.block, on.power), built.info, carries_parts=False)
     *state, rest, slope = values
     log_density = block.det(density, on.power, rest, slope, label="log density", plates=(plate,))

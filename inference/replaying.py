@@ -21,6 +21,7 @@ from lawful.lift import lift
 from lawful.record import choices_of
 
 from .parts import exact, scoped, scored
+from .presence import refuse_absent
 from .representations.population import Population, equal_log_weight, weighed_by
 from .representations.sequential import Sequential
 
@@ -78,6 +79,7 @@ def rejuvenated(population: Population, target: Target, kernel: Any) -> Populati
 
 def _step(program: Form, kernel: Any) -> Form:
     """Write one step of a kernel: from inputs and choices of a program to its outputs and the moved choices."""
+    refuse_absent(kernel, program, "move")
     built = exact(kernel.build(program), "move", weighs=True)
     block = Block()
     inputs = tuple(v.like() for v in program.inputs)

@@ -255,6 +255,7 @@ def tempered_smc(
     }  # fmt: skip
     contract = PROPERLY_WEIGHTED if transformer.contract.exact else ADAPTIVE
     inner = PopulationPlan("tempered_smc", model, transformer, settings, cut=False, run=run, mesh=mesh)
+    inner.mover = kernel
     inner.recipe = "tempered_smc", {
         "particles": particles, "kernel": kernel, "path": path, "ladder": ladder, "chains": chains, "steps": steps,
         "runs": runs, "resampling": resampling, "keep": keep, "nonfinite": nonfinite, "on_fault": on_fault,

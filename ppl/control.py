@@ -45,8 +45,8 @@ def scan(
         length: the number of steps where `xs` is None.
         mask: which steps are there, True or False for each, as of a sequence that was padded. A step that is masked out
             passes the carry through, gives zeros, and its sites are absent. A mask (steps, lanes...) says it for each
-            lane of a plate in the body, which has the lanes as first axes of carry and y: data and factors of a lane
-            that is masked out are absent, its choices are made and read by nothing.
+            lane of a plate in the body, which has the lanes as first axes of carry and y: data, factors and choices of
+            a lane that is masked out are absent, and the value of such a choice is a fixed number of its support.
 
     Returns: the last carry and the stacked y.
 

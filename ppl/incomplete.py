@@ -2,8 +2,9 @@
 
 Law: with missing elements the density is that of the observed ones, times that of the missing ones at the site
 `<name>.missing`. Where nothing reads the completed value, the missing elements integrate to one, so a traced program
-drops that site; where something does, or where it is asked for, they are imputed. What the data hold at missing
-elements has no influence on any value or gradient.
+drops that site; where something does, or where it is asked for, they are imputed. The site has the shape of the data,
+and elements that were observed are absent from it (`guarded`). What the data hold at missing elements has no influence
+on any value or gradient.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import numpy as np
 from .addresses import indices_of, names_of, show_address
 from .censoring import CensoredLaw, law_within
 from .errors import LawfulError
+from .guarded import guarded
 from .lanes import LanesLaw
-from .laws import law_of
+from .laws import core_of, law_of
 from .messages import SampleMessage, send
 from .partly import PartlyObservedLaw, is_of_parts, law_of_missing_parts
-from .weighting import WeightedLaw
+from .weighting import WeightedLaw, both
 
 
 def missing(data: Any) -> tuple[jax.Array, jax.Array]:
@@ -36,13 +38,14 @@ def missing(data: Any) -> tuple[jax.Array, jax.Array]:
     return jnp.where(present, array, jnp.zeros((), array.dtype)), present
 
 
-def complete(message: SampleMessage, distribution: Any, impute: bool = False) -> None:
+def complete(message: SampleMessage, distribution: Any, impute: bool = False, lanes: Any = None) -> None:
     """Draw the missing elements of an observation and put them into its value.
 
     Args:
         message: the observation.
         distribution: its distribution as it was before the mask.
         impute: keep them as choices also where nothing reads them.
+        lanes: which lanes of a loop are there; None for all.
 
     Raises: LawfulError where no handler gives the missing elements a value.
     """
@@ -54,6 +57,9 @@ def complete(message: SampleMessage, distribution: Any, impute: bool = False) ->
         parts, law = True, law_within(distribution, message.interval, present)
     elif parts:
         law = law_of_missing_parts(distribution, message.value, present)
+    if message.interval is None and not (parts and core_of(distribution).event_shape):
+        absent = jnp.asarray(present) if isinstance(present, jax.core.Tracer) else np.asarray(present)
+        law = guarded(law, both(~absent, None if parts else lanes))
     part = "missing" if message.interval is None else "censored"
     address = (*names_of(message.address), part, *indices_of(message.address))
     rest = SampleMessage(

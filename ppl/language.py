@@ -18,6 +18,7 @@ import numpy as np
 from .addresses import Address, show_address
 from .censoring import Interval
 from .errors import LawfulError
+from .guarded import as_read, in_lanes
 from .incomplete import complete
 from .messages import (
     DeterministicMessage,
@@ -97,6 +98,8 @@ def sample(
             site=address,
         )
     distribution = _in_plates(distribution, address, place.plates, source)
+    if obs is None:
+        distribution = in_lanes(distribution, place.lanes)
     message = SampleMessage(
         address, distribution, None, obs is not None, place.plates, source, mask=place.mask, scale=place.scale,
         event_dims=() if infer is None else _event_dims(infer, distribution, address, source), lanes=place.lanes,
@@ -109,7 +112,7 @@ def sample(
     if not message.observed:
         note_choice()
     if message.present is not None:
-        complete(message, distribution, impute)
+        complete(message, distribution, impute, place.lanes)
     elif impute and obs is not None and obs_mask is None and not isinstance(obs, Interval):
         raise LawfulError(
             f"{_where(address, source)}: impute=True, and nothing is missing. Fix: say by obs_mask what was observed.",
@@ -121,7 +124,7 @@ def sample(
             "inference with a key.",
             site=address,
         )
-    return message.value
+    return message.value if message.observed else as_read(distribution, message.value)
 
 
 def factor(name: str, log_weight: Any, *, role: str = "likelihood") -> None:

@@ -340,7 +340,9 @@ def position_of(law: DistributionLaw, name: str) -> int | None:
 
 def law_name(distribution: Any) -> str:
     """Name a distribution for people: its family."""
-    return type(core_of(distribution)).__name__.removesuffix("Probs").removesuffix("Logits")
+    core = core_of(distribution)
+    own = getattr(core, "label", None)  # of a distribution that is made of another one
+    return own if isinstance(own, str) else type(core).__name__.removesuffix("Probs").removesuffix("Logits")
 
 
 def element_distribution(distribution: Any) -> Any:

@@ -3,8 +3,8 @@
 Law: a step that is masked out passes the carry through and weighs nothing, so a padded sequence means what the sequence
 without its padding means; what the padding holds has no influence on any value or gradient. With one truth value a step
 the sites of a step that is masked out are absent, as those of an arm that does not run. With one for each lane of a
-plate the data and factors of the lanes that are masked out are absent; a choice is made in every lane, follows its law,
-and is read by nothing.
+plate the data, factors and choices of the lanes that are masked out are absent: such an element of a choice weighs
+nothing, and is a fixed number that no kernel moves (`guarded`).
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from .addresses import Address, show_address
 from .censoring import CensoredLaw
 from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
 from .formulas import Formula, formula, number_text
+from .guarded import Guarded
 from .incomplete import unobserved_part
 from .lanes import LanesLaw
 from .laws import DistributionLaw, core_of, law_name
@@ -236,6 +237,10 @@ def _law_text(law: Any, parameters: Sequence[Any]) -> str:
         lower, upper, own = law.split(tuple(parameters))
         return f"{_law_text(law.base, own)} between {lower} and {upper}"
     if isinstance(law, DistributionLaw):
+        core = core_of(law.distribution(*parameters))
+        if isinstance(core, Guarded):
+            base = core.base_dist
+            return f"{law_name(base)}({', '.join(_arguments(base))}) where {core.present}"
         return f"{law.label}({', '.join(_arguments(law.distribution(*parameters)))})"
     return f"{law.label}({', '.join(parameters)})"
 

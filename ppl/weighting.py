@@ -21,6 +21,7 @@ from .addresses import Address, indices_of, names_of, show_address
 from .censoring import Interval, censored
 from .derived_laws import ObservedLaw
 from .errors import ImproperPriorError, LawfulError
+from .guarded import without_guard
 from .laws import BoundLaw, law_of
 from .messages import FactorMessage, SampleMessage, Source, send
 from .observations import as_known, checked_observation
@@ -121,7 +122,10 @@ def observe(message: SampleMessage, value: Any, present: Any = None) -> None:
         value: the data.
         present: which elements of the batch were observed; None for all.
     """
-    distribution, address, source = message.distribution, message.address, message.source
+    address, source = message.address, message.source
+    if message.lanes is not None:  # they are a part of the mask
+        message.distribution = without_guard(message.distribution)
+    distribution = message.distribution
     message.mask, message.lanes = both(message.mask, message.lanes), None
     if isinstance(value, Interval):
         mask = both(message.mask, present)

@@ -14,6 +14,7 @@ from typing import Any
 from lawful.form import Form
 
 from ..check.contracts import Contract
+from ..presence import keeps_absent
 from .acceptance import by_barkers_rule
 from .base import KernelForm
 from .mh import as_kernel
@@ -30,6 +31,11 @@ class Barker:
         """What the kernel claims."""
         contract: Contract = self.kernel.contract
         return contract
+
+    @property
+    def keeps_absent(self) -> bool:
+        """Whether the kernel leaves what is absent where it is."""
+        return keeps_absent(self.kernel)
 
     def build(self, program: Form) -> KernelForm:
         """Build the kernel under the other rule."""

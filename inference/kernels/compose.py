@@ -24,6 +24,7 @@ from lawful.form import Form, Var
 
 from ..check.contracts import Contract
 from ..laws import PickLaw
+from ..presence import keeps_absent
 from .base import Kernel, KernelForm, exact, finished, scoped, scored, state_inputs, unweighed
 from .mh import as_kernel
 
@@ -40,6 +41,11 @@ class Cycle:
     def contract(self) -> Contract:
         """Invariant where all parts are; reversible only where there is one part."""
         return _joint(self.kernels, len(self.kernels) == 1)
+
+    @property
+    def keeps_absent(self) -> bool:
+        """Whether all parts leave what is absent where it is."""
+        return all(map(keeps_absent, self.kernels))
 
     def build(self, program: Form) -> KernelForm:
         """Write the kernels in a row."""
@@ -75,6 +81,11 @@ class Mixture:
     def contract(self) -> Contract:
         """What all parts claim."""
         return _joint(self.kernels, True)
+
+    @property
+    def keeps_absent(self) -> bool:
+        """Whether all parts leave what is absent where it is."""
+        return all(map(keeps_absent, self.kernels))
 
     def build(self, program: Form) -> KernelForm:
         """Write the pick and the branch."""
@@ -127,6 +138,11 @@ class Repeat:
     def contract(self) -> Contract:
         """What the kernel claims."""
         return _joint((self.kernel,), True)
+
+    @property
+    def keeps_absent(self) -> bool:
+        """Whether the kernel leaves what is absent where it is."""
+        return keeps_absent(self.kernel)
 
     def build(self, program: Form) -> KernelForm:
         """Write the loop."""

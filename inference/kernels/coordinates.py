@@ -19,6 +19,7 @@ from numpyro.distributions.transforms import biject_to
 
 from lawful.addresses import Address
 from lawful.errors import UnsupportedProgramError
+from lawful.guarded import Guarded
 from lawful.record import Choice
 
 from .naming import named_sites
@@ -72,7 +73,7 @@ def static_support(law: Any) -> Any:
     if tree is None:
         return None
     distribution = jax.tree.unflatten(tree, [0.0] * tree.num_leaves)
-    while isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
+    while isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution | Guarded):
         distribution = distribution.base_dist
     support = type(distribution).support
     fixed = isinstance(support, constraints.Constraint) and not isinstance(support, type(constraints.dependent))

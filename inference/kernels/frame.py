@@ -23,6 +23,7 @@ from lawful.form import Form, Var
 from lawful.record import Choice, choices_of
 from lawful.unchained import unchained
 
+from ..presence import Presence, presence_of
 from .acceptance import refuse_nothing_to_move
 
 
@@ -33,10 +34,12 @@ class Frame:
     Attributes:
         found: the program in coordinates, choice by choice.
         inputs: number of the program's inputs.
+        presence: which elements of the choices are there.
     """
 
     found: Coordinates
     inputs: int
+    presence: Presence
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -78,6 +81,10 @@ class Frame:
         """Score a vector of coordinates, and give the gradient."""
         value, gradient = jax.value_and_grad(self.log_density, argnums=1)(tuple(inputs), vector)
         return value, gradient
+
+    def present(self, block: Block, inputs: Sequence[Var]) -> Var | None:
+        """Append 1 for each coordinate that moves, 0 for those of absent elements; None where all move."""
+        return self.presence.vector(block, inputs, self.choices, self.shapes)
 
     def enter(self, block: Block, inputs: Sequence[Var], values: Sequence[Var]) -> Var:
         """Append the coordinates of given values."""
@@ -131,4 +138,4 @@ def frame_of(program: Form, name: str) -> Frame:
                 f"kernel, cycle(on({rest}, {name}(...)), on([{other}], gibbs())), {ways}.",
                 site=bad[0].address,
             )
-    return Frame(coordinates_of(program), len(program.inputs))
+    return Frame(coordinates_of(program), len(program.inputs), presence_of(program))

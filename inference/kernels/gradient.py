@@ -114,6 +114,7 @@ class Gradient:
     target: float
     slot: int | None = None
     seen: Callable[[int], None] | None = None
+    keeps_absent = True
 
     @property
     def contract(self) -> Contract:
@@ -216,6 +217,9 @@ class Gradient:
                 f"{self.move.name}: nothing tunes the step size or the inverse mass here: that is done by the warm-up "
                 f"of inference.mcmc. Fix: give numbers, {self.move.name}(step_size=0.1, inverse_mass=variances)."
             )
+        present = frame.present(block, inputs)
+        if present is not None:
+            root = block.det(_among, root, present, label="scales of what is there")
         there, numbers = self.move.append(block, frame, inputs, here, step, root)
         if self.slot is None:
             return there, numbers
@@ -235,6 +239,11 @@ class Gradient:
 
 def _signal(acceptance: jax.Array, vector: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.ones(1, vector.dtype), acceptance[None].astype(vector.dtype), vector])
+
+
+def _among(root: jax.Array, present: jax.Array) -> jax.Array:
+    """Keep the coordinates of what is absent out of the steps of the others, and still."""
+    return root * present if root.ndim == 1 else root * present[:, None] * present
 
 
 def checked(name: str, step_size: Any, inverse_mass: Any, target: Any) -> None:

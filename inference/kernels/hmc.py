@@ -48,7 +48,7 @@ class Hamiltonian:
         self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, step: Var, root: Var
     ) -> tuple[Point, tuple[Var, ...]]:
         """Append momentum, flow, coin and choice."""
-        momentum = refreshed(block, frame.size)
+        momentum = refreshed(block, frame, inputs)
         flow_of = _Flow(frame, len(inputs), self.steps)
         *there, ratio, here_energy, there_energy, lost, slope = block.det(
             flow_of, *inputs, *point.flat, momentum, step, root, label=f"{self.steps} leapfrogs"
@@ -80,11 +80,16 @@ class Hamiltonian:
         return f"hmc({self.steps} leapfrogs)" if self.name == "hmc" else "mala()"
 
 
-def refreshed(block: Block, size: int) -> Var:
-    """Append the draw of a momentum."""
+def refreshed(block: Block, frame: Frame, inputs: Sequence[Var]) -> Var:
+    """Append the draw of a momentum, which is zero for the coordinates of what is absent."""
     dtype = jnp.result_type(float)
-    law, parameters = law_of(dist.Normal(jnp.zeros(size, dtype), jnp.ones((), dtype)))
-    return block.site((PREFIX, "momentum"), law, [block.constant(p) for p in parameters])
+    law, parameters = law_of(dist.Normal(jnp.zeros(frame.size, dtype), jnp.ones((), dtype)))
+    momentum = block.site((PREFIX, "momentum"), law, [block.constant(p) for p in parameters])
+    present = frame.present(block, inputs)
+    if present is None:
+        return momentum
+    still: Var = block.det(jnp.multiply, momentum, present, label="momentum of what is there")
+    return still
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -20,6 +21,7 @@ from lawful.laws import law_of
 from lawful.record import Choice, choices_of
 
 from ..check.contracts import Contract
+from ..presence import presence_of, stay
 from .base import INVARIANT, Proposed, State, scored
 from .coordinates import JointStep, Map, map_of, walk_ratio, walking
 from .redraw import PREFIX
@@ -41,6 +43,7 @@ class JointWalk:
     root: np.ndarray
     sites: tuple[Any, ...] | None = None
     contract: Contract = INVARIANT
+    keeps_absent = True
 
     def propose(
         self, block: Block, program: Form, inputs: Sequence[Var], choices: Sequence[Choice], state: State
@@ -51,11 +54,17 @@ class JointWalk:
         dtype, values = jnp.result_type(float), list(state.values)
         root = block.constant(jnp.asarray(self.scale * self.root, dtype))
         law, parameters = law_of(dist.Normal(jnp.zeros(len(self.root), dtype), jnp.ones((), dtype)))
+        moved = [choices[position] for position in places]
+        shapes = [maps[choice.address].shape for choice in moved]
+        present = presence_of(program).vector(block, inputs, moved, shapes)
+        if present is not None:
+            root = block.det(_rows, root, present, label="step of what is there")
         noise = block.site((PREFIX, "step"), law, [block.constant(p) for p in parameters])
         step = JointStep(tuple(maps.values()))
         *new, jacobian = block.det(step, root, noise, *(values[p] for p in places), label="joint step")
+        masks = presence_of(program).masks(block, inputs)
         for position, value in zip(places, new, strict=True):
-            values[position] = value
+            values[position] = stay(block, masks.get(choices[position].address), value, values[position])
         log_density, flags = scored(block, program, inputs, values)
         ratio = block.det(walk_ratio, log_density, state.log_density, jacobian, label="log ratio")
         return Proposed(State(tuple(values), flags, log_density), ratio)
@@ -94,6 +103,10 @@ class JointWalk:
     def __repr__(self) -> str:
         """Show scale and size."""
         return f"random_walk({self.scale:g}, covariance of {len(self.root)} coordinates)"
+
+
+def _rows(root: jax.Array, present: jax.Array) -> jax.Array:
+    return root * present.astype(root.dtype)[:, None]
 
 
 def joint_walk(scale: Any, covariance: Any, sites: tuple[Any, ...] | None) -> JointWalk:

@@ -17,6 +17,7 @@ from lawful.form import Form, Var
 from lawful.record import Choice, choices_of
 
 from ..check.contracts import Contract
+from ..presence import keeps_absent
 from .acceptance import INFO, accept, refuse_nothing_to_move
 from .acceptance import acceptance as acceptance
 from .base import KernelForm, Proposed, State, finished, state_inputs
@@ -58,6 +59,11 @@ class MH:
     def contract(self) -> Contract:
         """What the proposal allows to claim."""
         return self.proposal.contract
+
+    @property
+    def keeps_absent(self) -> bool:
+        """Whether the kernel leaves what is absent where it is."""
+        return keeps_absent(self.proposal)
 
     def build(self, program: Form) -> KernelForm:
         """Write proposal, coin and choice as one Form; a proposal that knows how to write all of it does."""

@@ -180,7 +180,7 @@ class NoUTurn:
         self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, step: Var, root: Var
     ) -> tuple[Point, tuple[Var, ...]]:
         """Append momentum and point."""
-        momentum = refreshed(block, frame.size)
+        momentum = refreshed(block, frame, inputs)
         law = OrbitLaw(frame, len(inputs), self.max_depth)
         drawn = block.site((PREFIX, "point"), law, [*inputs, *point.flat, momentum, step, root])
         d = frame.size

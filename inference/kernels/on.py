@@ -21,6 +21,7 @@ from lawful.form import Form
 from lawful.record import choices_of
 
 from ..check.contracts import Contract
+from ..presence import keeps_absent
 from .base import KernelForm, exact, finished, scored, state_inputs
 from .mh import as_kernel
 from .naming import named_sites
@@ -38,6 +39,11 @@ class On:
         """What the kernel claims."""
         contract: Contract = self.kernel.contract
         return contract
+
+    @property
+    def keeps_absent(self) -> bool:
+        """Whether the kernel leaves what is absent where it is."""
+        return keeps_absent(self.kernel)
 
     def build(self, program: Form) -> KernelForm:
         """Build the kernel for the program given the other choices, and put these around it."""

@@ -21,6 +21,7 @@ from lawful.laws import law_of
 from lawful.record import Choice, choices_of
 
 from ..check.contracts import Contract
+from ..presence import over, presence_of, stay
 from .base import INVARIANT, Proposed, State, scored
 from .coordinates import bijector_of, walk_ratio, walking
 from .joint_walk import JointWalk, joint_walk
@@ -34,13 +35,14 @@ class RandomWalk:
     scale: Any
     sites: tuple[Any, ...] | None = None
     contract: Contract = INVARIANT
+    keeps_absent = True
 
     def propose(
         self, block: Block, program: Form, inputs: Sequence[Var], choices: Sequence[Choice], state: State
     ) -> Proposed:
         """Append the steps and the ratio."""
         moved = self._moved(choices)
-        values = list(state.values)
+        values, present = list(state.values), presence_of(program).masks(block, inputs)
         terms = []
         for position, choice in enumerate(choices):
             if choice.address not in moved:
@@ -50,8 +52,12 @@ class RandomWalk:
             law, parameters = law_of(dist.Normal(jnp.zeros(shape, choice.dtype), moved[choice.address]))
             constants = [block.constant(p) for p in parameters]
             step = block.site((PREFIX, "step", *choice.address), law, constants)
+            if choice.address in present:
+                step = block.det(_of_present, step, present[choice.address], label="step of what is there")
             walk = _Walk(bijector)
-            values[position], term = block.det(walk, state.values[position], step, label=f"step of {choice.name}")
+            here = state.values[position]
+            there, term = block.det(walk, here, step, label=f"step of {choice.name}")
+            values[position] = stay(block, present.get(choice.address), there, here)
             terms.append(term)
         log_density, flags = scored(block, program, inputs, values)
         ratio = block.det(walk_ratio, log_density, state.log_density, *terms, label="log ratio")
@@ -115,6 +121,10 @@ def random_walk(scale: Any, *, covariance: Any = None, sites: Sequence[Any] | No
     """
     chosen = None if sites is None else tuple(sites)
     return RandomWalk(scale, chosen) if covariance is None else joint_walk(scale, covariance, chosen)
+
+
+def _of_present(step: jax.Array, present: jax.Array) -> jax.Array:
+    return jnp.where(over(present, step.shape), step, jnp.zeros((), step.dtype))
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class SingleSite:
     """
 
     contract: Contract = INVARIANT
+    keeps_absent = True
 
     def build(self, program: Form) -> KernelForm:
         """Write choice of the part, its move, coin, and what is written where it shows heads."""

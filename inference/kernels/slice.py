@@ -31,6 +31,7 @@ from lawful.laws import law_of
 from lawful.record import Choice, choices_of
 
 from ..check.contracts import Contract
+from ..presence import presence_of, stay
 from .acceptance import refuse_nothing_to_move
 from .base import KernelForm, State, finished, state_inputs
 from .coordinates import Map, map_of
@@ -51,6 +52,7 @@ class Slice:
     steps: int = 8
     tries: int = 64
     contract: Contract = Contract("invariant_kernel", target="the program's posterior")
+    keeps_absent = True
 
     def build(self, program: Form) -> KernelForm:
         """Write the draws of all coordinates, and one sweep over them."""
@@ -67,15 +69,19 @@ class Slice:
         uniforms = _site(block, "tries", dist.Uniform(_as_float(zeros((d, self.tries))), 1.0))
         widths = block.constant(np.concatenate([np.full(n, w) for n, w in zip(sizes, self._widths(moved), strict=True)])
                                 .astype(jnp.result_type(float)))  # fmt: skip
+        shapes = [line.shape for line in lines]
+        present = presence_of(program).vector(block, inputs, moved, shapes)
+        if present is not None:  # no width, no move
+            widths = block.det(jnp.multiply, widths, present, label="widths of what is there")
         scoring, _ = reached_score(program, reached(program, [c.address for c in moved]))
         places = tuple(choices.index(c) for c in moved)
         sweep = _Sweep(scoring.form, scoring.own, places, lines, len(inputs), self.steps)
         *new, change, evaluations, exhausted, broken = block.det(
             sweep, height, offset, share, uniforms, widths, *inputs, *state.values, label="slices"
         )
-        values = list(state.values)
+        values, masks = list(state.values), presence_of(program).masks(block, inputs)
         for place, value in zip(places, new, strict=True):
-            values[place] = value
+            values[place] = stay(block, masks.get(choices[place].address), value, values[place])
         log_density = block.det(jnp.add, state.log_density, change, label="log density")
         there = State(tuple(values), state.flags, log_density)
         form = block.form((*inputs, *state.flat), (*there.flat, evaluations, exhausted, broken))

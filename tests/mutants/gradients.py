@@ -35,8 +35,8 @@ def momentum_not_refreshed():
     """Every move starts with the same momentum."""
 
     def make(original):
-        def refreshed(block, size):
-            return block.constant(jnp.ones(size, jnp.result_type(float)))
+        def refreshed(block, frame, inputs):
+            return block.constant(jnp.ones(frame.size, jnp.result_type(float)))
 
         return refreshed
 
