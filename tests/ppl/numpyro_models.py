@@ -244,12 +244,17 @@ def forecast(sales):
     handlers.condition(lambda: scan(day, 0.0, None, length=4), data={"sale": sales})()
 
 
-_LEVELS = jnp.array([[0.3, 0.1], [-0.2, 0.0], [0.9, 0.7], [1.4, 1.6]])
+# Types that both precisions have.
+_LEVELS = jnp.array([[0.3, 0.1], [-0.2, 0.0], [0.9, 0.7], [1.4, 1.6]], jnp.float32)
 
 CASES = {
     "orchard": Case(orchard, (np.linspace(1.0, 3.0, 12).reshape(3, 4),)),
-    "parcels": Case(parcels, (np.array([0.4, 1.0, 2.0, 0.3, 0.7, 0.2]),), subsample={"parcel": jnp.array([4, 0, 2])}),
-    "letters": Case(letters, (np.array([0.4, 1.0, 2.0, 0.3, 0.7, 0.2]),), subsample={"letter": jnp.array([5, 1])}),
+    "parcels": Case(
+        parcels, (np.array([0.4, 1.0, 2.0, 0.3, 0.7, 0.2]),), subsample={"parcel": jnp.array([4, 0, 2], jnp.int32)}
+    ),
+    "letters": Case(
+        letters, (np.array([0.4, 1.0, 2.0, 0.3, 0.7, 0.2]),), subsample={"letter": jnp.array([5, 1], jnp.int32)}
+    ),
     "ballots": Case(ballots, (np.array([3, 7, 4]), np.array([10, 12, 9]))),
     "gauge": Case(gauge, (np.array([0.1, np.nan, 1.0, 0.4]), np.array([True, False, True, True]))),
     "diary": Case(diary, (np.array([0.5, np.nan, -1.0, 0.2]), np.array([True, False, True, True]))),
@@ -258,7 +263,7 @@ CASES = {
     "tide": Case(handlers.condition(tide, data={"mark": _LEVELS}), (4,)),
     "lamp": Case(lamp, (2.5,)),
     "spring": Case(handlers.lift(spring, prior={"stiff": dist.Gamma(2.0, 2.0)}), (np.array([1.2, 0.9, 1.4]),)),
-    "oven": Case(oven, (1.5,), params={"gain": jnp.array([0.5, -0.2])}),
+    "oven": Case(oven, (1.5,), params={"gain": np.array([0.5, -0.2])}),
     "team": Case(
         handlers.reparam(team, config={"skill": LocScaleReparam(0), "luck": TransformReparam()}),
         (np.array([0.5, 1.5, -1.0]),),

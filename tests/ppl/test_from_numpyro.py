@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import numpyro.distributions as dist
 import pytest
 from numpyro import handlers
 from numpyro.infer.util import log_density
@@ -94,27 +95,37 @@ def scored(case, values):
 
 
 def both_densities(name, x64=True):
-    """Ours and NumPyro's at one point; NumPyro gives no values to a loop in a loop, so there its record is scored."""
+    """Ours and NumPyro's at one point; NumPyro gives no values to a loop in a loop, so there its record is scored.
+
+    Missing elements are a choice of their own name here, or none where nothing reads them: then their density there,
+    which integrates to one, is left out.
+    """
     case, (_, values, score) = CASES[name], recorded(name, x64)
-    here = lawful.trace(program_of(case), *case.args).log_density(
-        {tuple(name.split("/")): value for name, value in values.items()}, *case.args
-    )
-    return float(here), float(score) if case is CASES["archive"] else scored(case, values)
+    there = score if case is CASES["archive"] else scored(case, values)
+    ours = {tuple(site.split("/")): value for site, value in values.items()}
+    if name in HALVES:
+        free = ours.pop((f"{HALVES[name]}_unobserved",))
+        if name == "relay":
+            ours["a", "missing"] = free
+        else:
+            lost = dist.Normal(ours["calm",], 0.7).log_prob(free)
+            there -= jnp.sum(jnp.where(case.args[1], 0.0, lost))
+    return float(lawful.trace(program_of(case), *case.args).log_density(ours, *case.args)), float(there)
 
 
-PLAIN = [name for name in CASES if name not in HALVES]
-
-
-@pytest.mark.parametrize("name", rest_slow(PLAIN))
+@pytest.mark.parametrize("name", rest_slow(CASES))
 def test_a_model_has_the_density_of_numpyro(name):
     here, there = both_densities(name)
     assert np.isfinite(there) and here == pytest.approx(there, rel=1e-12, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["orchard", "canal", "team"])
+QUICK = {"gauge", "diary", "relay", "garden", "spring", "oven", "team", "twins"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in CASES])
 def test_single_precision_is_as_near_as_it_can_be(name, single_precision):
     here, there = both_densities(name, x64=False)
-    assert here == pytest.approx(there, rel=1e-6, abs=1e-6)
+    assert np.isfinite(there) and here == pytest.approx(there, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["orchard", "tide", "canal"])
@@ -128,32 +139,6 @@ def test_an_eager_run_is_scored_as_numpyro_scores_it(name):
     looped = {site for address in run.choices for site in ["/".join(address[:-1])] if isinstance(address[-1], int)}
     values = {site: jnp.stack(v) if site in looped else v[0] for site, v in values.items()}
     assert float(run.log_density) == pytest.approx(scored(case, values), rel=1e-12)
-
-
-def test_missing_elements_that_nothing_reads_are_summed_out():
-    case = CASES["diary"]
-    values = {"calm": jnp.array(0.4), "mood_unobserved": jnp.array([0.1, -0.3, 2.0, 0.6])}
-    there, trace = log_density(case.model, case.args, {}, values)
-    free = jnp.sum(trace["mood_unobserved"]["fn"].log_prob(values["mood_unobserved"]))
-    form = lawful.trace(program_of(case), *case.args)
-    here = form.log_density({"calm": values["calm"]}, *case.args)
-    assert float(here) == pytest.approx(float(there - free), rel=1e-12)
-
-
-def test_missing_elements_that_are_read_have_the_density_of_numpyro():
-    """NumPyro leaves the density flat at elements that are there: densities are compared as a missing one moves."""
-    case = CASES["relay"]
-    form = lawful.trace(program_of(case), *case.args)
-    (shape,) = {c.full_shape for c in choices_of(form) if c.address == ("a", "missing")}
-
-    def here(value):
-        full = jnp.array([0.7, value, -0.2])
-        return float(form.log_density({("a", "missing"): full if shape == (3,) else full[1:2]}, *case.args))
-
-    def there(value):
-        return float(log_density(case.model, case.args, {}, {"a_unobserved": jnp.array([0.7, value, -0.2])})[0])
-
-    assert here(1.5) - here(0.4) == pytest.approx(there(1.5) - there(0.4), rel=1e-12)
 
 
 def test_parameters_and_rows_can_be_arguments():

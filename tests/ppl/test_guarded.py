@@ -71,6 +71,7 @@ def test_a_ragged_batch_has_the_density_of_its_persons_one_by_one():
     assert float(here) == pytest.approx(float(handlers.log_density(batch, choices())(Y, PRESENT)), rel=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("junk", [np.nan, np.inf, -1.0, 1e30])
 def test_values_of_what_is_absent_change_no_bit_of_value_and_gradient(junk):
     form = lawful.trace(batch, Y, PRESENT)
@@ -138,6 +139,7 @@ BASES = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", BASES)
 def test_a_guard_keeps_shape_and_support_of_what_is_there(name):
     base = BASES[name]()

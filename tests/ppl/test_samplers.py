@@ -25,17 +25,39 @@ def model(y):
     sample("count", dist.Multinomial(5, rest), obs=jnp.array([3, 1, 1]))
 
 
-def exact():
-    """Gamma(3 + 4 / 2, 2 + sum (y - 0.5)^2 / 2) and Dirichlet(5, 2, 2)."""
-    return 5.0 / (2.0 + np.sum((Y - 0.5) ** 2) / 2.0), np.array([5.0, 2.0, 2.0]) / 9.0
+def walk(y):
+    """A level that wanders, in a loop."""
+
+    def step(x, y):
+        x = sample("x", dist.Normal(x, 0.5))
+        sample("y", dist.Normal(x, 1.0), obs=y)
+        return x, None
+
+    scan(step, 0.0, y)
 
 
-def agrees(precision, rest):
-    """Means within 5.7 Monte Carlo standard errors of the exact ones: a false alarm in 1e-8 runs."""
-    for draws, truth in ((precision, exact()[0]), (rest[..., 0], exact()[1][0]), (rest[..., 1], exact()[1][1])):
-        error = float(array_stats.mcse(np.asarray(draws), chain_axis=0, draw_axis=1, method="mean"))
-        assert 0 < error < 0.1 * np.std(draws)
-        assert abs(np.mean(draws) - truth) < 5.7 * error
+def levels():
+    """Posterior means of the walk: its precision is that of the steps, and 1 for each observation."""
+    steps = np.eye(4) - np.eye(4, k=-1)
+    return np.linalg.solve(steps.T @ steps / 0.25 + np.eye(4), Y)
+
+
+# Gamma(3 + 4 / 2, 2 + sum (y - 0.5)^2 / 2), Dirichlet(5, 2, 2), of which two shares say all, and the walk's.
+MODELS = {
+    "mix": (model, {"precision": 5.0 / (2.0 + np.sum((Y - 0.5) ** 2) / 2.0), "mix": np.array([5.0, 2.0]) / 9.0}),
+    "walk": (walk, {"x": levels()}),
+}
+
+
+def agrees(name, draws):
+    """Means within 5.7 Monte Carlo standard errors of the exact ones: a false alarm in 1e-7 runs."""
+    for site, means in MODELS[name][1].items():
+        columns = np.asarray(draws[site])
+        for place, truth in np.ndenumerate(means):
+            column = columns[(..., *place)]
+            error = float(array_stats.mcse(column, chain_axis=0, draw_axis=1, method="mean"))
+            assert 0 < error < 0.1 * np.std(column)
+            assert abs(np.mean(column) - truth) < 5.7 * error
 
 
 def test_axes_have_numbers_and_two_lengths_of_one_name_are_refused():
@@ -65,9 +87,12 @@ def test_blackjax_gets_the_density_and_a_start():
 
 @pytest.mark.slow
 @pytest.mark.optimised
-def test_blackjax_and_our_chains_have_the_exact_means():
+@pytest.mark.reuses_keys  # the guard takes keys that BlackJAX moves under vmap for used ones
+@pytest.mark.parametrize("name", MODELS)
+def test_blackjax_and_our_chains_have_the_exact_means(name):
     blackjax = pytest.importorskip("blackjax")
-    d = lawful.density(model, Y)
+    program = MODELS[name][0]
+    d = lawful.density(program, Y)
 
     def chain(key, start):
         warm = blackjax.window_adaptation(blackjax.nuts, d.logp)
@@ -79,9 +104,8 @@ def test_blackjax_and_our_chains_have_the_exact_means():
     starts = [d.to_blackjax(jax.random.fold_in(KEY, i))[1] for i in range(4)]
     starts = jax.tree.map(lambda *rows: jnp.stack(rows), *starts)
     draws = jax.vmap(jax.vmap(d.constrain))(jax.jit(jax.vmap(chain))(jax.random.split(KEY, 4), starts))
-    agrees(draws["precision"], draws["mix"])
-    ours = inference.mcmc(model, kernels.nuts(), chains=4, warmup=500, draws=1000)(3, Y)
-    agrees(ours.posterior["precision"], ours.posterior["mix"])
+    agrees(name, draws)
+    agrees(name, inference.mcmc(program, kernels.nuts(), chains=4, warmup=500, draws=1000)(3, Y).posterior)
 
 
 def test_nutpie_gets_the_density_its_gradient_and_a_start():
@@ -103,13 +127,14 @@ def test_nutpie_gets_the_density_its_gradient_and_a_start():
 
 @pytest.mark.slow
 @pytest.mark.optimised
-def test_nutpie_has_the_exact_means():
+@pytest.mark.parametrize("name", MODELS)
+def test_nutpie_has_the_exact_means(name):
     nutpie = pytest.importorskip("nutpie")
-    tree = nutpie.sample(
-        lawful.density(model, Y).to_nutpie(), draws=1000, tune=500, chains=4, cores=2, seed=1, progress_bar=False
-    )
-    assert tree.posterior["mix"].dims == ("chain", "draw", "mix_dim_0")
-    agrees(tree.posterior["precision"].values, tree.posterior["mix"].values)
+    theirs = lawful.density(MODELS[name][0], Y).to_nutpie()
+    tree = nutpie.sample(theirs, draws=1000, tune=500, chains=4, cores=2, seed=1, progress_bar=False)
+    axis = {"mix": "mix_dim_0", "x": "time"}
+    assert all(tree.posterior[site].dims == ("chain", "draw", axis[site]) for site in axis if site in tree.posterior)
+    agrees(name, {site: tree.posterior[site].values for site in MODELS[name][1]})
 
 
 def test_nutpie_without_float64_is_refused(single_precision):
