@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from lawful.inference.sharding import Axis, exchanged, gathered
+from lawful.inference.sharding.exchange import in_rounds
+from lawful.inference.sharding.nearby import fetched, is_near
 from lawful.inference.sharding.offspring import offspring_ends
 
 KEY = jax.random.key(20261)
@@ -34,16 +36,43 @@ def every_count(particles):
     return jnp.array(ends, jnp.int32)
 
 
+def starts_of(axis, ends):
+    return jnp.concatenate([jnp.where(axis.index() > 0, axis.rotated(ends[-1:], 1), 0), ends[:-1]])
+
+
+def far(axis, ends, values):
+    return in_rounds(axis, starts_of(axis, ends), ends, values)
+
+
+def near(devices, ends):
+    """Whether it can be told from the borders, as each device says."""
+    return across(devices, lambda axis, e: is_near(axis, starts_of(axis, e), e)[None], ends)
+
+
 @pytest.mark.rest_slow
 @pytest.mark.parametrize(("devices", "each"), [(1, 3), (2, 1), (2, 3), (3, 2), (4, 1), (5, 1), (6, 1)])
 def test_every_way_to_have_offspring_is_moved_as_by_a_gather(devices, each):
     ends = every_count(devices * each)
     expected = np.array([np.repeat(np.arange(devices * each), np.diff(row, prepend=0)) for row in np.asarray(ends)])
-    run = jax.jit(jax.vmap(lambda e: (moved(exchanged, devices, e), moved(gathered, devices, e))))
-    rounds, whole = run(ends)
-    np.testing.assert_array_equal(rounds["id"], expected)
+    moves = exchanged, far, gathered
+    run = jax.jit(jax.vmap(lambda e: [moved(move, devices, e) for move in moves]))
+    whole, *others = run(ends)
     np.testing.assert_array_equal(whole["id"], expected)
-    np.testing.assert_array_equal(rounds["x"], whole["x"])
+    for found in others:
+        np.testing.assert_array_equal(found["id"], expected)
+        np.testing.assert_array_equal(found["x"], whole["x"])
+
+
+@pytest.mark.parametrize(("devices", "each"), [(2, 3), (3, 2), (4, 1)])
+def test_where_offspring_are_near_the_borders_tell_all(devices, each):
+    ends = every_count(devices * each)
+    expected = np.array([np.repeat(np.arange(devices * each), np.diff(row, prepend=0)) for row in np.asarray(ends)])
+    told, found = jax.jit(jax.vmap(lambda e: (near(devices, e), moved(fetched, devices, e)["id"])))(ends)
+    yes = np.asarray(told)[:, 0]
+    assert (np.asarray(told) == yes[:, None]).all()  # all devices say the same
+    assert 0.1 < yes.mean() < 0.95
+    np.testing.assert_array_equal(np.asarray(found)[yes], expected[yes])
+    assert (np.asarray(found)[~yes] != expected[~yes]).any(axis=1).all()  # and nothing that they tell is missed
 
 
 @pytest.mark.parametrize(("devices", "each"), [(4, 8), (8, 16)])
@@ -57,9 +86,12 @@ def test_populations_of_any_unevenness_move_the_same(devices, each):
 
     def both(u, w):
         ends = across(devices, lambda axis, w: offspring_ends(axis, u, w), w)
-        return ends, moved(exchanged, devices, ends)["id"], moved(gathered, devices, ends)["id"]
+        found = (moved(move, devices, ends)["id"] for move in (exchanged, far, gathered))
+        return ends, near(devices, ends)[0], *found
 
-    ends, rounds, whole = jax.jit(jax.vmap(both))(u, weights)
+    ends, close, moves, rounds, whole = jax.jit(jax.vmap(both))(u, weights)
+    assert 0 < np.asarray(close).mean() < 1
     assert (np.asarray(ends)[:, -1] == size).all()
     assert len(np.unique(np.asarray(whole)[:, 0])) > 5
+    np.testing.assert_array_equal(moves, whole)
     np.testing.assert_array_equal(rounds, whole)
