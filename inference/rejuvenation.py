@@ -137,7 +137,7 @@ def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -
     scope = (*population.scope, f"chain{population.stage}")
     _, later, info = _Chain(move, chain, scope).run(block, state, length - 1, collect=True)
     joined = tuple(
-        block.det(_join, start, rest, label="all states", adds=(plate,))
+        block.det(join_states, start, rest, label="all states", adds=(plate,))
         for start, rest in zip(state, later, strict=True)
     )
     values = _with_parts(on, block, move, joined, plate)
@@ -157,8 +157,8 @@ def _learned(on: OnPath, block: Block, move: Move, info: Mapping[str, Var]) -> O
     return replace(on, memory=block.det(move.learn, on.memory, info["acceptance_rate"], label="what is remembered"))
 
 
-def _join(start: jax.Array, later: jax.Array) -> jax.Array:
-    """Put the states of the chains (chains, ...) and (chains, steps, ...) into one row of particles."""
+def join_states(start: jax.Array, later: jax.Array) -> jax.Array:
+    """Put the states of the chains (chains, ...) and (chains, steps, ...) into one row of particles, chain by chain."""
     states = jnp.concatenate([start[:, None], later], axis=1)
     return states.reshape((states.shape[0] * states.shape[1], *states.shape[2:]))
 

@@ -217,8 +217,8 @@ def tempered_smc(
         nonfinite: what a NaN weight means: "error"; "dead", weight zero and counted; "flag", a result that is not ok.
         on_fault: "raise" an error where a weight has no meaning, or "flag": a result that is not ok.
         run: how the run is divided, watched and kept, as for `mcmc`; None: one compiled call.
-        mesh: a `jax.sharding.Mesh` of one axis, whose devices share the particles evenly; it needs `steps`. None: one
-            device. Not together with `run`.
+        mesh: a `jax.sharding.Mesh` of one axis, whose devices share the particles evenly, and the chains of a
+            waste-free run where their number allows it; None: one device. Not together with `run`.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`.
 
@@ -237,10 +237,10 @@ def tempered_smc(
     not_in_chunks("tempered_smc", run, mesh)
     checked_mesh(mesh, particles=particles)
     scheme = scheme_on(resampling, devices_of(mesh), particles)
-    if steps is None and (mesh is not None or isinstance(scheme, Islands)):
+    if steps is None and isinstance(scheme, Islands):
         raise LawfulError(
-            "tempered_smc: the chains of a waste-free run start at particles of the whole population, on one device. "
-            "Fix: give steps=10, for moves of every particle where it is, or no mesh= and no islands."
+            "tempered_smc: the chains of a waste-free run start at particles of the whole population, not of an "
+            "island. Fix: give steps=10, for moves of every particle where it is, or resampling='exact'."
         )
     kernel = population_walk() if kernel is None else MH(kernel) if hasattr(kernel, "propose") else kernel
     path = prior_to_posterior() if path is None else path

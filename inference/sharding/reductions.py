@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..rejuvenation import join_states
 from ..representations.population import mean_weights, take
 from .axis import Axis
 from .butterfly import mixed_level, ordered
@@ -35,6 +36,8 @@ def across(
         return MeanWeights(axis)
     if inner is take and list(ins) == [0, None] and list(outs) == [0]:
         return Fetch(axis)
+    if inner is join_states and set(ins) == {0} and list(outs) == [0]:
+        return Joined()
     if isinstance(inner, Levels | Paired | Apart) and inner.islands == axis.size:
         if isinstance(inner, Paired):
             return PairLevel(axis, inner.distance)
@@ -71,6 +74,15 @@ class Fetch:
     def __call__(self, values: jax.Array, index: jax.Array) -> tuple[jax.Array]:
         """Copy the ancestors of this device's particles."""
         return (take(self.axis.gather(values), self.axis.own(index)),)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """`join_states` where chains are in parts: particles stand chain by chain, so a device has those of its own."""
+
+    def __call__(self, start: jax.Array, later: jax.Array) -> tuple[jax.Array]:
+        """Join this device's chains."""
+        return (join_states(start, later),)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,15 @@ def importance(devices):
     return digest(inference.importance(level, particles=96, mesh=mesh(devices))(jax.random.key(2), FLOW))
 
 
+def waste_free(devices):
+    """Chains that all devices can share evenly, on a given ladder."""
+    walk = kernels.mh(kernels.random_walk(1.0))
+    plan = inference.tempered_smc(
+        level, particles=96, chains=24, kernel=walk, ladder=[0.3, 1.0], resampling="exact", mesh=mesh(devices)
+    )
+    return digest(plan(jax.random.key(5), FLOW))
+
+
 def chains(devices):
     walk = kernels.mh(kernels.random_walk(0.5))
     how = {} if devices == 0 else {"mesh": mesh(devices)}
@@ -90,8 +99,10 @@ def moments(resampling, devices):
 JOBS = {
     "exact": exact,
     "importance": importance,
+    "waste-free": waste_free,
     "chains": chains,
     "islands": lambda devices: moments("islands", devices),
+    "butterfly": lambda devices: moments("butterfly", devices),
 }
 
 

@@ -45,14 +45,14 @@ def test_no_bit_of_a_filter_or_of_chains_depends_on_the_number_of_devices(root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("job", ["importance"])
+@pytest.mark.parametrize("job", ["importance", "waste-free"])
 def test_no_bit_of_other_methods_depends_on_the_number_of_devices(root, job):
     values = found(root, [f"{job}:1", f"{job}:4"])
     assert values[f"{job}:1"] == values[f"{job}:4"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("job", ["islands"])
+@pytest.mark.parametrize("job", ["islands", "butterfly"])
 def test_evidence_and_moments_are_unbiased_on_four_devices(root, job):
     """A false alarm has probability 1e-6 for each scheme (normal approximation, 400 runs of 32 particles)."""
     assert_moments(found(root, [f"{job}:4"])[f"{job}:4"])
