@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -26,6 +27,7 @@ from lawful.form import Form
 from lawful.interpose import score
 from lawful.tracing import split_arguments, trace
 
+from ..jobs import done, shares
 from ..result import Result
 from . import ecdf, keys
 from .claims import claim
@@ -49,6 +51,7 @@ def sbc(
     bins: int = 20,
     quantities: Mapping[str, Statistic] | None = None,
     batched: bool | None = None,
+    map: Any = None,
     key: jax.Array | None = None,
     alpha: float | None = None,
 ) -> Report:
@@ -68,6 +71,9 @@ def sbc(
             many coordinates, some), the log densities and a product of two coordinates are always there.
         batched: whether all data sets run side by side, by `jax.vmap`; default: where the algorithm gives a plan that
             has a `sampler`.
+        map: an executor that infers from parts of the data sets, one set after the other: anything with the `map` of
+            `concurrent.futures`, or "processes" for a pool of processes, which import model and algorithm by their
+            names. The report is that of `batched=False` without one.
         key: a random key; default: from the name of the model.
         alpha: false-alarm rate; default: the share of one registered check.
 
@@ -98,7 +104,14 @@ def sbc(
     made = claim(f"sbc/{name}", key, alpha)
     columns = tuple((quantities or {}).items())
     fresh = keys.stage_keys(made.key, 1, n_sims)
-    names, ranks = _ranks(joint(form), columns, algorithm, inputs, fresh, draws, batched)
+    elsewhere = None
+    if map is not None:
+        if batched:
+            raise LawfulError(
+                "sbc: data sets that run side by side stay in one process. Fix: batched=None, or no map=."
+            )
+        elsewhere, batched = partial(_elsewhere, map, model, algorithm, args, draws), False
+    names, ranks = _ranks(joint(form), columns, algorithm, inputs, fresh, draws, batched, elsewhere)
     proved, normal = _bins(names, ranks, draws + 1, bins), _shapes(names, ranks, draws + 1, bins)
     least = [min(zip(p_values, what, strict=True)) for what, p_values in (proved, normal)]
     shares = [2 * len(kind[0]) * p for kind, (p, _) in zip((proved, normal), least, strict=True)]
@@ -127,7 +140,7 @@ def sbc(
 
 def _ranks(
     both: Joint, quantities: tuple[tuple[str, Statistic], ...], algorithm: Algorithm, inputs: Sequence[Any],
-    fresh: jax.Array, draws: int, batched: bool | None,
+    fresh: jax.Array, draws: int, batched: bool | None, elsewhere: Callable[..., list[Any]] | None = None,
 ) -> tuple[list[str], np.ndarray]:  # fmt: skip
     """Simulate, infer and rank: names of the quantities, and ranks (simulations, quantities)."""
     columns, draw, infer = Columns(both.choices, quantities), emit(both.draw), algorithm(both.posterior)
@@ -157,7 +170,9 @@ def _ranks(
     with jax.debug_key_reuse(False):  # it takes keys that vmap has moved for used ones
         first, second, third = jnp.moveaxis(jax.vmap(lambda k: jax.random.split(k, 3))(fresh), 1, 0)
         data, truth = jax.jit(jax.vmap(simulate))(first)
-        if batched or (batched is None and hasattr(infer, "sampler")):
+        if elsewhere is not None:
+            taken = elsewhere(second, data)
+        elif batched or (batched is None and hasattr(infer, "sampler")):
             infer = infer.sampler(*inputs, *(x[0] for x in data)) if hasattr(infer, "sampler") else infer
             taken = jax.jit(jax.vmap(lambda k, d: _taken(infer(k, *inputs, *d), both, draws)))(second, data)
         else:
@@ -165,6 +180,29 @@ def _ranks(
             taken = [jnp.stack(column) for column in zip(*each, strict=True)]
         _refuse_nan(both, taken)
         return names, np.asarray(jax.jit(jax.vmap(rank))(third, data, truth, taken))
+
+
+def _elsewhere(
+    executor: Any, model: Any, algorithm: Algorithm, args: tuple[Any, ...], draws: int, fresh: jax.Array, data: Any
+) -> list[Any]:
+    """Infer part by part, in other threads or processes."""
+    words, columns = np.asarray(jax.random.key_data(fresh)), [np.asarray(x) for x in data]
+    shared = model, algorithm, args, draws, str(jax.random.key_impl(fresh))
+    parts = [(*shared, words[rows], [x[rows] for x in columns]) for rows in shares(len(words))]
+    found = done(executor, _part, parts, model, algorithm)
+    return [jnp.asarray(np.concatenate(column)) for column in zip(*found, strict=True)]
+
+
+def _part(
+    model: Any, algorithm: Algorithm, args: tuple[Any, ...], draws: int, generator: str, words: Any, data: Any
+) -> list[Any]:
+    """Infer from some data sets, one after the other."""
+    both = joint(trace(model, *args))
+    infer, (inputs, _, _) = algorithm(both.posterior), split_arguments(args)
+    with jax.debug_key_reuse(False):
+        fresh = jax.random.wrap_key_data(jnp.asarray(words), impl=generator)
+        each = [_taken(infer(k, *inputs, *(x[i] for x in data)), both, draws) for i, k in enumerate(fresh)]
+    return [np.stack([np.asarray(x) for x in column]) for column in zip(*each, strict=True)]
 
 
 def _refuse_nan(both: Joint, taken: Sequence[Any]) -> None:

@@ -10,11 +10,13 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from lawful.errors import LawfulError, NoFiniteStartError, ObservationError
 from lawful.inference.findings import Finding
+from lawful.inference.jobs import done, shares
 from lawful.inference.plan import one_key
 
 from .alignment import Alignment
@@ -97,8 +99,9 @@ class GaussianMoE:
         return k * (d + 2) + gate
 
     def fit(
-        self, X: Any, y: Any, *, starts: int = 10, key: Any = 0, init: Any = None, settings: Settings = Settings()
-    ) -> GaussianMoE:
+        self, X: Any, y: Any, *, starts: int = 10, key: Any = 0, init: Any = None, settings: Settings = Settings(),
+        map: Any = None,
+    ) -> GaussianMoE:  # fmt: skip
         """Fit from several starts, and keep the best; top-K gates by annealing, or exactly where that can be done.
 
         Args:
@@ -108,6 +111,8 @@ class GaussianMoE:
             key: of JAX, or a number, for the starts.
             init: `Parameters` to start from instead, of as many experts.
             settings: how long to look.
+            map: an executor that fits from the random starts, with the same fit: anything with the `map` of
+                `concurrent.futures`, or "processes" for a pool of processes.
 
         Returns: itself.
 
@@ -130,7 +135,7 @@ class GaussianMoE:
             fits = jax.tree.map(lambda v: v[None], _one(self.gate, self.tau == "free", settings, X, y, init))
         else:
             keys = jax.random.split(one_key(key), starts)
-            fits = fits_from_anywhere(self.gate, self.tau == "free", self.n_experts, settings, X, y, keys)
+            fits = _fits_by(map, self.gate, self.tau == "free", self.n_experts, settings, X, y, keys)
         values = np.asarray(fits.log_likelihood)
         values = np.where(np.isfinite(values), values, -np.inf)
         best = int(np.argmax(values))
@@ -214,6 +219,27 @@ def fits_from_anywhere(
 ) -> Fit:
     """Fit from a random start for each key."""
     return lax.map(lambda key: _one(gate, free, settings, X, y, random_start(key, X, y, k, gate)), keys)
+
+
+def _fits_by(
+    executor: Any, gate: Gate, free: bool, k: int, settings: Settings, X: jax.Array, y: jax.Array, keys: jax.Array
+) -> Fit:
+    """Fit from the starts here, or by an executor."""
+    if executor is None:
+        return fits_from_anywhere(gate, free, k, settings, X, y, keys)
+    words = np.asarray(jax.random.key_data(keys))
+    same = gate, free, k, settings, np.asarray(X), np.asarray(y), str(jax.random.key_impl(keys))
+    # A compiled loop of one round is another program, whose rounding may differ.
+    found = done(executor, _fits_elsewhere, [(*same, words[rows]) for rows in shares(len(words), least=2)])
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+
+
+def _fits_elsewhere(
+    gate: Gate, free: bool, k: int, settings: Settings, X: Any, y: Any, generator: str, words: Any
+) -> Fit:
+    """Fit from some of the starts, in another process."""
+    keys = jax.random.wrap_key_data(jnp.asarray(words), impl=generator)
+    return jax.tree.map(np.asarray, fits_from_anywhere(gate, free, k, settings, jnp.asarray(X), jnp.asarray(y), keys))
 
 
 def _limits_reached(fit: Fit, settings: Settings, variance: float) -> Iterator[Finding]:

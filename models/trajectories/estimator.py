@@ -126,6 +126,7 @@ class TrajectoryMixture:
         TVC: str | Sequence[str] | None = (),
         center_time: str | None = None,
         start: Any = None,
+        map: Any = None,
     ) -> TrajectoryFit:
         """Fit by maximum likelihood, from many starts.
 
@@ -142,6 +143,8 @@ class TrajectoryMixture:
             center_time: "own_first" subtracts the first time of each person, whether or not an outcome was seen then;
                 else times are taken as they are.
             start: `Parameters` in the user's units, as those of another fit: one more start, alone where `n_starts=0`.
+            map: an executor that climbs from the starts, with the same fit: anything with the `map` of
+                `concurrent.futures`, or "processes" for a pool of processes.
 
         Returns: the fit; persons come in the order of their rows, in long data in that of their identifiers, which are
             `fit.data.persons`.
@@ -154,7 +157,7 @@ class TrajectoryMixture:
         check_settings(self.get_params(), start is not None)
         read = read_columns(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, TVC, center_time)
         with jax.enable_x64(True):
-            return self._fitted(read, start)
+            return self._fitted(read, start, map)
 
     def fit_predict(self, data: Any, **columns: Any) -> np.ndarray:
         """Fit, and give the most probable class of each person, from 1 (n,)."""
@@ -259,17 +262,16 @@ class TrajectoryMixture:
                 told[k] = {"bic": fit.bic, "icl": fit.icl, "minus2ll": fit.minus2ll}
         return ClassNumbers({k: evidence[k] for k in numbers}, {k: told[k] for k in numbers if k in told})
 
-    def _fitted(self, read: Measured, start: Any) -> TrajectoryFit:
+    def _fitted(self, read: Measured, start: Any, executor: Any) -> TrajectoryFit:
         model, problem, scaling = problem_of(read, self.get_params())
         check_times(read, model.form, shaped=True)
         if start is not None:
             check_start(start, model)
         own = None if start is None else in_standard_units(jax.tree.map(jnp.asarray, start), model, scaling)
-        found = searched(problem, model, self.n_starts, self.seed, self.smoothing, self.penalty == "weak", own)
+        penalised = self.penalty == "weak"
+        found = searched(problem, model, self.n_starts, self.seed, self.smoothing, penalised, own, executor)
         order = np.argsort(-found.shares[found.best], kind="stable")
-        fit = TrajectoryFit(
-            model, read, problem, scaling, found, self.penalty == "weak", tuple(order.tolist()), self.reference - 1
-        )
+        fit = TrajectoryFit(model, read, problem, scaling, found, penalised, tuple(order.tolist()), self.reference - 1)
         if found.degenerate[found.best]:
             warnings.warn("every start ended with a class of hardly anyone. Fix: take fewer classes.", stacklevel=3)
         return fit

@@ -14,6 +14,7 @@ Source: specification sections 7 and 8.2 to 8.4.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,7 @@ def searched(
     smoothing: str = "mixed",
     penalised: bool = False,
     own: Parameters | None = None,
+    map: Any = None,
 ) -> Search:
     """Search.
 
@@ -66,6 +68,7 @@ def searched(
         smoothing: "mixed", "on" or "off": how many starts see kinks smoothed.
         penalised: whether the weak penalty is added.
         own: a start of the user's, in standard units.
+        map: an executor that climbs batches of starts; see `inference.jobs`.
 
     Returns: all ends.
 
@@ -73,10 +76,10 @@ def searched(
         NoFiniteStartError: no start ended at a finite value.
     """
     rng = np.random.default_rng(seed)
-    walk, left = Walk(problem, model, penalised), 0
+    walk, left = Walk(problem, model, penalised, map), 0
     if problem.panel.n > MANY:
         part = problem._replace(panel=taken(problem.panel, np.sort(rng.choice(problem.panel.n, PART, replace=False))))
-        some = searched(part, model, n_starts, seed, smoothing, penalised, own)
+        some = searched(part, model, n_starts, seed, smoothing, penalised, own, map)
         ends, left = _followed(some, walk)
         lost = some.lost
     else:

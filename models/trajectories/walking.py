@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .climbing import Schedule
-from .engine import Problem, climb_all, describe_all
+from lawful.inference.jobs import done
+
+from .climbing import Climbed, Schedule
+from .engine import Described, Problem, climb_all, describe_all
 from .parameters import Model
 
 __all__ = ["Ends", "Walk", "joined", "smallest_class"]
@@ -80,10 +82,11 @@ class Walk:
         problem: what is climbed.
         model: which mixture.
         penalised: whether the weak penalty is added.
+        map: an executor that climbs batches; see `inference.jobs`.
     """
 
-    def __init__(self, problem: Problem, model: Model, penalised: bool) -> None:
-        self.problem, self.model, self.penalised = problem, model, penalised
+    def __init__(self, problem: Problem, model: Model, penalised: bool, map: Any = None) -> None:
+        self.problem, self.model, self.penalised, self.map = problem, model, penalised, map
         gains = jnp.asarray([LOOSE] * (len(WIDTHS) - 1) + [TIGHT])
         self.schedule = Schedule(jnp.asarray(WIDTHS), gains, STEPS)
         self.direct = len(WIDTHS) - 1  # the stage without smoothing
@@ -103,11 +106,14 @@ class Walk:
         points = np.concatenate([free, np.zeros((idle, size))])
         stages = np.concatenate([np.broadcast_to(stage, m), np.full(idle, self.still)])
         moves = np.concatenate([np.broadcast_to(moving, free.shape), np.ones((idle, size))])
-        calls = []
-        for i in range(0, len(points), BATCH):  # calls return at once, so that batches run side by side
-            part = (jnp.asarray(array[i : i + BATCH]) for array in (points, moves, stages))
-            found = climb_all(*part, self.schedule, self.problem, self.model, self.penalised)
-            calls.append((found, describe_all(found.free, self.problem, self.model)))
+        same = self.schedule, self.problem, self.model, self.penalised
+        parts = [
+            (*(array[i : i + BATCH] for array in (points, moves, stages)), *same) for i in range(0, len(points), BATCH)
+        ]
+        if self.map is None:  # calls return at once, so that batches run side by side
+            calls = [_climbed(*part) for part in parts]
+        else:
+            calls = done(self.map, _climbed_elsewhere, parts)
         found, told = jax.tree.map(lambda *parts: np.concatenate([np.asarray(p) for p in parts])[:m], *calls)
         persons = self.problem.panel.n
         degenerate = ~(told.shares.min(axis=1) * persons >= smallest_class(self.model, persons))
@@ -115,3 +121,17 @@ class Walk:
             found.free, np.where(np.isfinite(found.value), found.value, -np.inf), told.shares,
             np.broadcast_to(start, m), found.calm, degenerate, told.by_person,
         )  # fmt: skip
+
+
+def _climbed(
+    points: Any, moves: Any, stages: Any, schedule: Schedule, problem: Problem, model: Model, penalised: bool
+) -> tuple[Climbed, Described]:
+    """Climb a batch, and describe its ends."""
+    part = (jnp.asarray(array) for array in (points, moves, stages))
+    found = climb_all(*part, schedule, problem, model, penalised)
+    return found, describe_all(found.free, problem, model)
+
+
+def _climbed_elsewhere(*part: Any) -> tuple[Climbed, Described]:
+    """Climb a batch for another process."""
+    return jax.tree.map(np.asarray, _climbed(*part))

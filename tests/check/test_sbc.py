@@ -1,5 +1,8 @@
 """Calibration of whole inferences: exact posteriors pass; shifted, scaled and blind ones fail, the last by the data."""
 
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,6 +76,36 @@ def test_plans_are_called_with_the_drawn_data():
     report = sbc(mixed, algorithm, 0.3, n_sims=60, draws=9, bins=5)
     assert report.passed, report
     assert report.remarks.startswith("5 quantities") or "quantities" in report.remarks
+
+
+def by_importance(program):
+    """An algorithm that another process can import by its name."""
+    return inference.importance(program, particles=50)
+
+
+def test_the_report_of_an_executor_is_that_of_none():
+    sizes = {"n_sims": 16, "draws": 9, "bins": 5, "batched": False}
+    alone = sbc(normal, by_importance, jnp.zeros(2), **sizes)
+    with ThreadPoolExecutor(2) as pool:
+        assert sbc(normal, by_importance, jnp.zeros(2), map=pool, **sizes) == alone
+
+
+@pytest.mark.slow
+def test_the_report_of_processes_is_that_of_none():
+    sizes = {"n_sims": 40, "draws": 9, "bins": 5}
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        found = sbc(normal, by_importance, jnp.zeros(2), map=pool, **sizes)
+    assert found == sbc(normal, by_importance, jnp.zeros(2), batched=False, **sizes)
+
+
+def test_executors_that_cannot_do_the_work_are_refused():
+    sizes = {"n_sims": 10, "draws": 9, "bins": 5}
+    with pytest.raises(LawfulError, match="expected an executor"):
+        sbc(normal, by_importance, jnp.zeros(2), map=3, **sizes)
+    with pytest.raises(LawfulError, match="no name by which another process could import it"):
+        sbc(normal, conjugate(), jnp.zeros(2), map="processes", **sizes)
+    with pytest.raises(LawfulError, match="stay in one process"):
+        sbc(normal, by_importance, jnp.zeros(2), map="processes", batched=True, **sizes)
 
 
 def test_settings_without_meaning_are_refused():

@@ -1,5 +1,7 @@
 """Fits from one start and from several, the exact solver, and the starts of studies."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import jax
@@ -57,6 +59,19 @@ def test_over_specified_fits_are_finished_where_em_creeps():
     found = fit(Gate(), start, x, y, Settings(em_most=30))
     assert not crept.converged and found.converged and found.slope < 1e-6
     assert found.log_likelihood > crept.log_likelihood
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_an_executor_finds_from_every_start_what_is_found_here(executor, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    x, y = drawn(200)
+    alone = GaussianMoE(2).fit(x, y, starts=4, key=3)
+    with ThreadPoolExecutor(2) as pool:
+        found = GaussianMoE(2).fit(x, y, starts=4, key=3, map=pool if executor == "threads" else executor)
+    np.testing.assert_array_equal(found.optima_, alone.optima_)
+    for one, other in zip(jax.tree.leaves(found.fit_), jax.tree.leaves(alone.fit_), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Climbs come to rest at maxima, on kinks too; starts alone and among others end alike; nothing becomes NaN."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,6 +82,22 @@ def test_the_best_of_a_search_is_no_lower_than_any_end_and_the_same_seed_finds_t
     assert one.value[one.best] == one.value[~one.degenerate].max()
     assert one.shares[one.best] == pytest.approx([0.5, 0.5], abs=0.01)
     assert np.isfinite(one.free).all() and one.lost == 0
+
+
+def test_climbs_by_an_executor_end_where_they_end_here():
+    problem, model = small(), Model("LIN", 2)
+    with ThreadPoolExecutor(2) as pool:
+        found = searched(problem, model, 8, seed=3, map=pool)
+    for one, other in zip(searched(problem, model, 8, seed=3).arrays, found.arrays, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_climbs_in_other_processes_end_where_they_end_here():
+    problem, model = small(), Model("LIN", 2)
+    found = searched(problem, model, 8, seed=3, map="processes")
+    for one, other in zip(searched(problem, model, 8, seed=3).arrays, found.arrays, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_many_persons_are_searched_in_part_and_the_best_of_all_is_found(monkeypatch):
