@@ -107,7 +107,7 @@ class Walk:
         stages = np.concatenate([np.broadcast_to(stage, m), np.full(idle, self.still)])
         moves = np.concatenate([np.broadcast_to(moving, free.shape), np.ones((idle, size))])
         same = self.schedule, self.problem, self.model, self.penalised
-        parts = [
+        parts: list[tuple[Any, ...]] = [
             (*(array[i : i + BATCH] for array in (points, moves, stages)), *same) for i in range(0, len(points), BATCH)
         ]
         if self.map is None:  # calls return at once, so that batches run side by side

@@ -79,11 +79,11 @@ def chains(devices):
     return digest(inference.mcmc(one, walk, chains=8, warmup=5, draws=20, **how)(jax.random.key(4), 0.5))
 
 
-def moments(resampling, devices):
-    """Of many runs of a filter on a given ladder: Z-hat / Z, and that times the means of x and of x^2."""
+def moments(mix, devices):
+    """Of many runs on a ladder, islands mixed at every stage: Z-hat / Z, and that times the means of x and x^2."""
     plan = inference.tempered_smc(
         one, particles=32, ladder=[0.2, 1.0], kernel=kernels.mh(kernels.random_walk(1.0)), steps=1, runs=RUNS,
-        resampling=resampling, mesh=mesh(devices),
+        resampling=inference.Islands(mix=mix, tau=1.0), mesh=mesh(devices),
     )  # fmt: skip
     result = plan(jax.random.key(6), 0.5)
     ratio = np.exp(result.log_evidence + 1.328012123)
@@ -101,7 +101,7 @@ JOBS = {
     "importance": importance,
     "waste-free": waste_free,
     "chains": chains,
-    "islands": lambda devices: moments("islands", devices),
+    "islands": lambda devices: moments("whole", devices),
     "butterfly": lambda devices: moments("butterfly", devices),
 }
 
