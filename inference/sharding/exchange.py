@@ -39,7 +39,7 @@ class Run(NamedTuple):
     """Packets that stand side by side in a buffer: where the first one is, and how many there are."""
 
     first: Int[Array, ""]
-    count: Int[Array, ""]
+    length: Int[Array, ""]
 
 
 def gathered(axis: Axis, ends: Int[Array, " M"], values: Any) -> Any:
@@ -110,17 +110,17 @@ def _passed(
     arrived = jax.tree.map(lambda x: axis.rotated(x, by), sent)
     first, count = axis.rotated(jnp.stack(going), by)
     count = jnp.where(axis.reaches(by), count, 0)  # nothing that went round the circle is there
-    earlier = (count > 0) & ((staying.count == 0) | (arrived["start"][first] < kept["start"][staying.first]))
+    earlier = (count > 0) & ((staying.length == 0) | (arrived["start"][first] < kept["start"][staying.first]))
     place = jnp.where(earlier, count, 0)  # of the run that stays
     slots = jnp.arange(kept["start"].shape[0], dtype=jnp.int32)
-    stays = (slots >= place) & (slots < place + staying.count)
+    stays = (slots >= place) & (slots < place + staying.length)
 
     def joined(here: jax.Array, there: jax.Array) -> jax.Array:
         chosen = stays.reshape(stays.shape + (1,) * (here.ndim - 1))
-        other = jnp.where(earlier, 0, staying.count)
+        other = jnp.where(earlier, 0, staying.length)
         return jnp.where(chosen, _shifted(here, staying.first - place), _shifted(there, first - other))
 
-    return jax.tree.map(joined, kept, arrived), staying.count + count
+    return jax.tree.map(joined, kept, arrived), staying.length + count
 
 
 def _shifted(buffer: jax.Array, by: jax.Array) -> jax.Array:
