@@ -21,6 +21,7 @@ from lawful.site_keys import Keys, keys_of, step_keys
 from lawful.steps import renamed_form
 
 from .kernels.base import KernelForm
+from .memory import bytes_of, peak_bytes
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,14 @@ class ChainLoop:
         second = [x.reshape((self.draws * self.thin, *x.shape[2:])) for x in second]
         numbers = [jnp.concatenate([a, b]) for a, b in zip(first, second, strict=True)]
         return {"last": state, "kept": [warm, drawn], "numbers": numbers}
+
+    def memory(self) -> tuple[int, int]:
+        """Tell the bytes of all states and numbers that are kept, and those that a step takes beside them."""
+        sizes = [bytes_of(v) * (1 if self.plate in v.plates else self.plate.size) for v in self.body.outputs]
+        numbers = (
+            sum(sizes[self.size :]) * self.steps * (1 if self.thin == 1 else 2)
+        )  # put behind each other at the end
+        return sum(sizes[: self.size]) * (self.warmup + self.draws) + numbers, peak_bytes(self.body)
 
     def parts(self, kept: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Any]]:
         """Give the states of the warmup and the draws, from what a run kept."""

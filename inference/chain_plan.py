@@ -35,6 +35,7 @@ from .findings import Finding, never_moved
 from .kernels.base import KernelForm, initial_state, unweighed
 from .kernels.gradient import with_gradient
 from .map_findings import map_findings
+from .memory import Need, memory_for
 from .no_start import no_start
 from .one_by_one import OneByOne
 from .parts import is_own
@@ -46,7 +47,7 @@ from .running.chain_runs import iterate_chains, resume_chains, run_chains
 from .running.driver import Chunk
 from .running.options import RunOptions, not_in_chunks
 from .running.resuming import header_of
-from .sharding.mesh import readable, replicated, spread_over
+from .sharding.mesh import devices_of, readable, replicated, spread_over
 from .starts import TRIES, drawn, drawn_around, spread, state_at
 from .tally import Tally
 from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
@@ -94,8 +95,13 @@ class ChainPlan:
             NoFiniteStartError: no start of finite density was found, naming the sites; with on_fault="flag" the result
                 has no draw, and says so.
             ObservationError: the data do not fit their sites.
+            MemoryLimitError: the draws take more memory than is free.
         """
         prepared = self.prepare(args)
+        with memory_for(self._need(prepared), devices_of(self.mesh)):
+            return self._run(prepared, key)
+
+    def _run(self, prepared: Prepared, key: Any) -> Result:
         start_key, run_key = _two_keys(one_key(key))
         try:
             state = self._start(prepared, start_key)
@@ -164,6 +170,10 @@ class ChainPlan:
 
         return draw
 
+    def memory(self, *args: Any) -> int:
+        """Estimate the bytes that a run takes at its peak; nothing is run."""
+        return self._need(self.prepare(args)).peak
+
     def plan(self, *args: Any) -> str:
         """Say which site is moved how, for the given arguments."""
         prepared = self.prepare(args)
@@ -176,6 +186,26 @@ class ChainPlan:
     def __repr__(self) -> str:
         """Show the kernel."""
         return f"mcmc({self.kernel!r})"
+
+    def _need(self, prepared: Prepared) -> Need:
+        """Tell what a run takes: all states and numbers, one step of the chains, and the values named at each draw."""
+        built: _Built = prepared.built
+        chains, warmup, draws, thin = (self.settings[name] for name in ("chains", "warmup", "draws", "thin"))
+        loop: Any = built.loop.loop if isinstance(built.loop, OneByOne) else built.loop
+        kept, most = loop.memory()
+        peak = kept + most
+        if self.one_by_one:  # what the chains leave is put side by side at the end
+            kept, peak = chains * kept, peak + (2 * chains - 1) * kept
+        named = sum(int(np.prod(c.full_shape)) * np.dtype(c.dtype).itemsize for c in built.named_choices)
+        return Need(
+            f"mcmc: {chains} chains of {warmup + draws * thin} steps",
+            peak + named * chains * (warmup + draws),
+            kept // max(1, warmup + draws),
+            lambda free, chunk: (
+                f"about {max(1, draws * free // (2 * max(peak, 1)))} draws, a larger thin, fewer chains, or "
+                f"plan.iterate(key, ...) with run=RunOptions(chunk={chunk}), which keeps no draws"
+            ),
+        )
 
     def _build(self, form: Form) -> _Built:
         sizes = tuple(self.settings[name] for name in ("chains", "warmup", "draws", "thin"))

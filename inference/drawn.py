@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .chain_loop import ChainLoop
 from .one_by_one import OneByOne
 from .tuned_loop import TunedLoop
@@ -22,6 +24,6 @@ class Drawn(NamedTuple):
 
 
 def whole_run(loop: ChainLoop | TunedLoop | OneByOne, out: Mapping[str, Any]) -> Drawn:
-    """Read what the whole loop gave."""
-    early, late = loop.parts(out["kept"])
+    """Read what the whole loop gave; on the host warm-up and draws are parts of one array, and none is copied."""
+    early, late = loop.parts([[np.asarray(x) for x in states] for states in out["kept"]])
     return Drawn(early, late, out["numbers"], loop.warmup, out["last"], out.get("tuned", {}))

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from lawful.analysis import without_dead_code
 from lawful.emitter import emit
-from lawful.form import Form
+from lawful.form import Form, Loop
 from lawful.portions import Portions
 from lawful.record import Choice, choices_of, dims_of, record
 from lawful.simplify import simplified
@@ -25,6 +25,7 @@ from lawful.tracing import trace
 from .check.contracts import Contract
 from .collect import from_population
 from .laws import ResampleLaw
+from .memory import Need, bytes_of, memory_for, output_bytes, peak_bytes, row_bytes
 from .parts import is_own
 from .plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
 from .presence import form_for
@@ -37,6 +38,7 @@ from .running.driver import Chunk
 from .running.options import RunOptions, not_in_chunks, without_store
 from .running.population_runs import iterate_population, resume_population, run_population
 from .running.resuming import header_of
+from .sharding.mesh import devices_of
 from .sharding.runner import sharded_runner
 from .stages import joined, weight_findings
 from .transformer import Transformer
@@ -84,12 +86,14 @@ class PopulationPlan:
         Raises:
             NonFiniteError: a weight is NaN (by default) or +inf.
             ObservationError: the data do not fit their sites.
+            MemoryLimitError: the particles and their histories take more memory than is free.
         """
         prepared = self.prepare(args)
-        if self.run is not None:
-            return run_population(self, prepared, one_key(key), self.run)
-        out, seconds = timed(prepared.built.run, one_key(key), prepared.inputs)
-        return self._collect(prepared, out, times(seconds))
+        with memory_for(self._need(prepared), devices_of(self.mesh)):
+            if self.run is not None:
+                return run_population(self, prepared, one_key(key), self.run)
+            out, seconds = timed(prepared.built.run, one_key(key), prepared.inputs)
+            return self._collect(prepared, out, times(seconds))
 
     def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
         """Run chunk by chunk, as the options of the run say, and give the numbers of the stages of each chunk.
@@ -130,6 +134,10 @@ class PopulationPlan:
 
         return draw
 
+    def memory(self, *args: Any) -> int:
+        """Estimate the bytes that a run takes at its peak; nothing is run."""
+        return self._need(self.prepare(args)).peak
+
     def plan(self, *args: Any) -> str:
         """Say what will be done, for the given arguments."""
         prepared = self.prepare(args)
@@ -148,6 +156,21 @@ class PopulationPlan:
     def __repr__(self) -> str:
         """Show name and composition."""
         return f"{self.name}({self.transformer.name})"
+
+    def _need(self, prepared: Prepared) -> Need:
+        """Tell what runs take: one beside outputs of those before, or all outputs and draws, which are copied twice."""
+        built: _Built = prepared.built
+        runs, particles = self.settings["runs"], self.settings["particles"]
+        outputs = output_bytes(built.form)
+        values = sum(map(bytes_of, built.form.outputs[: len(built.names)]))
+        peak = max(peak_bytes(built.form) + (runs - 1) * outputs, runs * (outputs + 2 * values))
+        last = ", keep='last' where the histories are not needed" if self.settings["keep"] == "paths" else ""
+        return Need(
+            f"{self.name}: {runs} runs of {particles} particles",
+            peak,
+            max((row_bytes(node) for node in built.form.nodes if isinstance(node, Loop)), default=outputs),
+            lambda free, _: f"about {max(1, particles * free // (2 * max(peak, 1)))} particles, fewer runs{last}",
+        )
 
     def _build(self, form: Form) -> _Built:
         if self.mover is not None:

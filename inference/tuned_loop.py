@@ -24,6 +24,7 @@ from lawful.steps import renamed_form
 
 from .kernels.base import KernelForm, state_inputs
 from .kernels.gradient import SIGNAL, Gradient, Native, leaves_of, replaced
+from .memory import output_bytes, peak_bytes
 from .tuning import ROW, Tuner, schedule, tuned_names
 
 
@@ -76,6 +77,11 @@ class TunedLoop:
         numbers = [jnp.concatenate(parts) for parts in zip(*counted, strict=True)]
         tuned = dict(zip(self.names, rest, strict=True))
         return {"last": last, "kept": kept, "numbers": numbers, "tuned": tuned}
+
+    def memory(self) -> tuple[int, int]:
+        """Tell the bytes of all states and numbers that are kept, and those that a step takes beside them."""
+        kept = output_bytes(self.form)
+        return kept, peak_bytes(self.form) - kept
 
     def parts(self, kept: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Any]]:
         """Give the states of the warmup and the draws, from what a run kept."""

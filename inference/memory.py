@@ -1,0 +1,143 @@
+"""Memory: how many bytes a run takes at its peak, told before it begins, and whether they are there.
+
+Law: a run that does not fit is refused before anything of it is computed. Where what is stored outweighs the rest, the
+estimate is within a factor of two of the true peak.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from lawful.errors import MemoryLimitError
+from lawful.form import Form, Loop, Var, subforms
+
+from .free_memory import free_memory
+
+LITTLE = 1 << 24  # bytes for which nothing is looked up, so that small runs cost nothing more
+_known: weakref.WeakKeyDictionary[Form, int] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a run takes.
+
+    Attributes:
+        what: the run in words, as "mcmc: 4 chains of 1500 steps".
+        peak: bytes at the peak.
+        step: bytes that one step leaves, by which the length of a chunk is found.
+        remedy: what takes less, after `Fix:`.
+    """
+
+    what: str
+    peak: int
+    step: int
+    remedy: Callable[[int, int], str]
+
+    def chunk(self, free: int) -> int:
+        """Return the most steps, a power of two, whose rows take a quarter of some bytes, at the device and the host.
+
+        >>> Need("a run", 10**6, 1000, lambda free, chunk: "").chunk(100_000)
+        16
+        """
+        return 1 << max(0, (free // (4 * max(self.step, 1))).bit_length() - 1)
+
+
+@contextmanager
+def memory_for(need: Need, devices: int = 1) -> Iterator[None]:
+    """Run something that takes much memory, on some devices that share it evenly.
+
+    Raises: MemoryLimitError with needed, available and chunk: before it begins where the bytes are not there, and where
+        the device or the machine refuses them on the way.
+    """
+    for free in free_memory() if need.peak > LITTLE else ():
+        if need.peak > free.size * (devices if free.on_device else 1):
+            raise _refused(need, free.size, f"and {shown(free.size)} are free ({free.of})")
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        least = min((free.size for free in free_memory()), default=need.peak)
+        raise _refused(need, least, f"and they were refused on the way ({error})") from error
+
+
+def _refused(need: Need, free: int, reason: str) -> MemoryLimitError:
+    chunk = need.chunk(free)
+    return MemoryLimitError(
+        f"{need.what} take about {shown(need.peak)} at the peak, {reason}. Fix: {need.remedy(free, chunk)}.",
+        needed=need.peak, available=free, chunk=chunk,
+    )  # fmt: skip
+
+
+def peak_bytes(form: Form) -> int:
+    """Estimate the most bytes that the values of a form take at one time, inputs and constants included.
+
+    A value lives from the node that makes it to the last one that reads it, an output to the end; what a loop or a
+    branch does inside comes on top. A compiler that fuses operations takes less for what passes by, not for what is
+    kept.
+
+    >>> import jax.numpy as jnp, numpyro.distributions as dist, lawful
+    >>> def model():
+    ...     return lawful.sample("x", dist.Normal(jnp.zeros(1000), 1.0)).sum()
+    >>> 8000 <= peak_bytes(lawful.trace(model)) * 8 // jnp.zeros(()).dtype.itemsize <= 24_100
+    True
+    """
+    if form not in _known:
+        _known[form] = _peak(form)
+    return _known[form]
+
+
+def _peak(form: Form) -> int:
+    last: dict[Var, int] = {v: i for i, node in enumerate(form.nodes) for v in node.ins}
+    held = {*form.outputs, *form.inputs, *(v for v, _ in form.constants)}
+    live = {*form.inputs, *(v for v, _ in form.constants)}
+    now = peak = sum(map(bytes_of, live))
+    for i, node in enumerate(form.nodes):
+        made = [v for v in dict.fromkeys(node.outs) if v not in live]
+        live.update(made)
+        now += sum(map(bytes_of, made))
+        inside = max((peak_bytes(f) - sum(map(bytes_of, f.inputs)) for f in subforms(node)), default=0)
+        peak = max(peak, now + inside)
+        gone = {v for v in (*node.ins, *made) if last.get(v, -1) <= i and v in live and v not in held}
+        live -= gone
+        now -= sum(map(bytes_of, gone))
+    return peak
+
+
+def output_bytes(form: Form) -> int:
+    """Return the bytes of the outputs of a form."""
+    return sum(map(bytes_of, form.outputs))
+
+
+def row_bytes(loop: Loop) -> int:
+    """Return the bytes that a step of a loop leaves."""
+    return sum(map(bytes_of, loop.body.outputs[len(loop.init) :]))
+
+
+def bytes_of(value: Var) -> int:
+    """Return the bytes of a value, with all its plates."""
+    return int(np.prod(value.full_shape, dtype=np.float64)) * _item(value.dtype)
+
+
+def _item(dtype: Any) -> int:
+    return int(dtype.itemsize if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype).itemsize)
+
+
+def shown(size: int) -> str:
+    """Write a number of bytes.
+
+    >>> shown(1_500), shown(12_300_000_000)
+    ('1.5 kB', '12.3 GB')
+    """
+    power = 0
+    number = float(size)
+    while number >= 1000 and power < 4:
+        number, power = number / 1000, power + 1
+    return f"{size} bytes" if not power else f"{number:.1f} {'kMGT'[power - 1]}B"
