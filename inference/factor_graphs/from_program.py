@@ -71,6 +71,7 @@ def to_factor_graph(
         LawfulError: a name is no finite site, or a latent site is neither a variable nor given.
         UnboundedSupport: a latent site has infinitely many values, and is neither restricted nor given.
         FactorTooLarge: a term reads too many variables at once; says which.
+        NonFiniteError: a term is NaN or +inf at some state; says which, and where it stands.
         UnsupportedProgramError: a construct that cannot be followed.
 
     >>> import numpyro.distributions as dist, lawful
@@ -140,6 +141,7 @@ class _Reader:
         count_from: number of entries from which on a count takes the place of a table.
         graph: what was read so far.
         parts: tables by the name of their term, before they become groups.
+        sources: where the terms stand.
         supports: values of the states of each family.
         handles: the variables of each site.
         states: the variables that stand for states of loops, and which state each has given the others; None for
@@ -156,6 +158,7 @@ class _Reader:
     count_from: int = LARGE
     graph: FactorGraph = field(default_factory=FactorGraph)
     parts: dict[str, list[Table]] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
     supports: dict[str, np.ndarray] = field(default_factory=dict)
     handles: dict[Address, Variables] = field(default_factory=dict)
     states: list[tuple[Variables, Table | None]] = field(default_factory=list)
@@ -175,7 +178,13 @@ class _Reader:
         """Walk the program and make its tables groups of factors."""
         with np.errstate(all="ignore"):  # as in JAX
             self.nodes(self.form, dict(zip(self.form.inputs, map(known, inputs), strict=True)), (), None)
-            constants = [c for name, parts in self.parts.items() for c in add_groups(self.graph, name, parts)]
+            constants = [
+                constant
+                for name, parts in self.parts.items()
+                for constant in add_groups(
+                    self.graph, name, parts, f"term '{name}' ({self.sources.get(name, self.source)})"
+                )
+            ]
         if constants:
             self.graph.add("~constant", np.zeros((1, 0), np.int64), (), of(*constants).stack(constants).sum()[None])
         return self.graph
@@ -197,6 +206,7 @@ class _Reader:
                 found = self.apply(node.label, node.function, [env[v] for v in node.ins], shape=shape)
                 env |= zip(node.outs, found, strict=True)
             elif isinstance(node, Factor):
+                self.source = node.source
                 self.weigh(show_address(node.address), env[node.term], steps, guard)
             elif isinstance(node, Site):
                 self.source = node.source
@@ -244,6 +254,7 @@ class _Reader:
                 found = spread(found, len(steps[-1]), axis=1)
             prior = self.prior(found, numbers, len(values), guard)
             self.parts.setdefault(name, []).append(prior)
+            self.sources[name] = self.source
             if getattr(node.law, "truncated", False):
                 self.missing(show_address(node.address), prior)
         column = known(values).reshape((-1, *[1] * numbers.ndim))
@@ -294,6 +305,7 @@ class _Reader:
             if guard is not None:
                 part = _chosen_by(guard, part, part.map(_zeros), self.budget)
             self.parts.setdefault(name, []).append(part)
+        self.sources[name] = self.source
 
     def values_of(self, form: Form, env: dict[Var, Any], steps: tuple[Any, ...]) -> list[Any]:
         """Walk nodes without adding densities."""

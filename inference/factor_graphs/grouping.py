@@ -16,15 +16,21 @@ import numpy as np
 from .graph import FactorGraph
 from .known import of
 from .lifted import Table
+from .potentials import refuse_not_finite
 
 
-def add_groups(graph: FactorGraph, name: str, parts: Sequence[Table]) -> list[Any]:
-    """Add the tables of a term, a group for each number of states; give the numbers that depend on no variable."""
+def add_groups(graph: FactorGraph, name: str, parts: Sequence[Table], what: str) -> list[Any]:
+    """Add the tables of a term, a group for each number of states; give the numbers that depend on no variable.
+
+    Raises: NonFiniteError, with `what` before it, for a score that is NaN or +inf.
+    """
     found: dict[tuple[int, ...], list[tuple[np.ndarray, Any]]] = {}
     for part in parts:
         for cards, scopes, tables in _without_repeats(part):
             found.setdefault(cards, []).append((scopes, tables))
     constants = [tables.sum() for _, tables in found.pop((), [])]
+    for constant in constants:
+        refuse_not_finite(constant, what)
     number = 0
     for cards, pieces in sorted(found.items(), key=lambda item: -len(item[0])):
         scopes = np.concatenate([s for s, _ in pieces]) if len(pieces) > 1 else pieces[0][0]
@@ -35,6 +41,7 @@ def add_groups(graph: FactorGraph, name: str, parts: Sequence[Table]) -> list[An
         if len(pieces) > 1:
             scopes, tables = _added_up(scopes, tables, graph.structure.size)
         number += 1
+        refuse_not_finite(tables, what)
         shared = _alike(tables)
         own = tables[:1] if shared else tables
         graph.add(name if number == 1 else f"{name} #{number}", scopes, cards, own, shared=shared)
