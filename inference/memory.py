@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import MemoryLimitError
@@ -127,7 +128,7 @@ def bytes_of(value: Var) -> int:
 
 
 def _item(dtype: Any) -> int:
-    return int(dtype.itemsize if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype).itemsize)
+    return int(dtype.itemsize if jnp.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype).itemsize)
 
 
 def shown(size: int) -> str:

@@ -130,7 +130,7 @@ def _made(
         for names, kind in zip(names_of(prefix, *part) if phase.total else (), part, strict=False):
             for name, (group, own) in names.items():
                 array = kind[name]
-                axes = tuple(map(str, tree[group][own].dims[2:]))
+                axes = tuple(str(axis) for axis in tuple(tree[group][own].dims)[2:])
                 groups.setdefault(group, {})[own] = Column(array.shape[2:], axes, array.dtype)
                 total[group] = phase.total
     coords = {
@@ -138,7 +138,7 @@ def _made(
         if name not in ("chain", "draw")
     }  # fmt: skip
     whole = {name: node.to_dataset() for name, node in tree.children.items() if name not in groups}
-    attrs = {name: value for name, value in tree.attrs.items() if name not in TIMES}
+    attrs = {str(name): value for name, value in tree.attrs.items() if name not in TIMES}
     layout = Layout(chains, piece, groups, coords, whole)
     target.parent.mkdir(parents=True, exist_ok=True)
     return Store.create(target, layout, {**attrs, RUN: json.dumps(identity)}, total)
