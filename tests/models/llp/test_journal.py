@@ -1,5 +1,6 @@
 """A fit that was stopped goes on from its folder and gives the arrays of one that was not, bit by bit."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -151,7 +152,9 @@ def test_a_folder_that_is_none_is_refused():
 
 def run(base, call, *folders):
     command = [sys.executable, "-m", "tests.models.llp.journal_cases", base, str(call), *map(str, folders)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    cached = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folders[0].parent / "compiled"),
+              "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, env=cached)
 
 
 @pytest.mark.slow
