@@ -52,8 +52,6 @@ def test_no_kernel_moves_what_is_absent(name):
     assert (draws[..., ~PRESENT.T] == FIXED).all()
     moved = draws[..., PRESENT.T].reshape(-1, PRESENT.sum())
     assert all(len(np.unique(column)) > 1 for column in moved.T)
-    if name == "nuts":  # turns after a few leapfrogs; along a coordinate without slope it never would, up to 2^10
-        assert np.asarray(result.stats["tree_depth"]).max() < 6
 
 
 def test_the_acceptance_of_a_walk_is_that_of_the_elements_that_are_there():
