@@ -16,6 +16,7 @@ from lawful import inference, sample, scan
 from lawful.errors import MemoryLimitError
 from lawful.inference import kernels
 
+jax.config.update("jax_enable_x64", True)
 KEY = jax.random.key(0)
 
 
