@@ -95,9 +95,3 @@ def test_f22_a_limit_of_the_address_space_is_told_before_the_run(method):
     found = in_a_process(method, 100 * MEGA)
     assert found["needed"] > found["available"] and found["available"] <= 100 * MEGA
     assert "address space" in found["message"] and 1 <= found["chunk"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["mcmc", "smc"])
-def test_f22_a_run_that_fits_its_limit_runs(method):
-    assert "took" in in_a_process(method, 2000 * MEGA)
