@@ -130,11 +130,11 @@ def _made(
         for names, kind in zip(names_of(prefix, *part) if phase.total else (), part, strict=False):
             for name, (group, own) in names.items():
                 array = kind[name]
-                axes = tuple(str(axis) for axis in tuple(tree[group][own].dims)[2:])
+                axes = tuple(map(str, tree.children[group].to_dataset()[own].dims[2:]))
                 groups.setdefault(group, {})[own] = Column(array.shape[2:], axes, array.dtype)
                 total[group] = phase.total
     coords = {
-        str(name): values for group in groups for name, values in tree[group].coords.items()
+        str(name): values for group in groups for name, values in tree.children[group].coords.items()
         if name not in ("chain", "draw")
     }  # fmt: skip
     whole = {name: node.to_dataset() for name, node in tree.children.items() if name not in groups}
