@@ -98,6 +98,8 @@ class ChainPlan:
             MemoryLimitError: the draws take more memory than is free.
         """
         prepared = self.prepare(args)
+        if self.run is not None and self.run.store is not None:  # draws go to files, and memory holds a piece of them
+            return self._run(prepared, key)
         with memory_for(self._need(prepared), devices_of(self.mesh)):
             return self._run(prepared, key)
 
@@ -203,7 +205,7 @@ class ChainPlan:
             kept // max(1, warmup + draws),
             lambda free, chunk: (
                 f"about {max(1, draws * free // (2 * max(peak, 1)))} draws, a larger thin, fewer chains, or "
-                f"plan.iterate(key, ...) with run=RunOptions(chunk={chunk}), which keeps no draws"
+                f"run=RunOptions(store=PATH, chunk={chunk}), which writes the draws to files"
             ),
         )
 
