@@ -30,6 +30,7 @@ LONG = {9}  # runs for longer than it compiles
 NUMBERS = [pytest.param(n, marks=[pytest.mark.optimised, pytest.mark.slow] if n in LONG else []) for n in range(1, 11)]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_model_runs_and_its_numbers_are_right(page, number):
     title = next(title for title in page[1] if title.startswith(f"{number}."))

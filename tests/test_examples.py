@@ -20,9 +20,18 @@ NAMES = {root.__name__ for root in ROOTS} | {
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(set(DOCS.glob("*.md")) - {DOCS / "coming_from.md"})  # which test_coming_from.py runs model by model
 OFTEN = {"tour.md", "language.md"}  # `make docs` and the slow tier run every page
-# Examples that fit mixtures of experts or run particles of particles: seconds each, and in the slow tier.
+# Examples that fit a model or compile a large program: seconds each, and in the slow tier.
 LONG = {
     "lawful.inference.smc2",
+    "lawful.models.gaussian_moe.em",
+    "lawful.models.llp.convergence",
+    "lawful.models.llp.transduction",
+    "lawful.models.mixtures",
+    "lawful.models.populations",
+    "lawful.models.posteriordb.starts",
+    "lawful.models.regression",
+    "lawful.models.trajectories.priors",
+    "lawful.models.trajectories.program",
     "lawful.models.gaussian_moe.annealing",
     "lawful.models.gaussian_moe.bayes",
     "lawful.models.gaussian_moe.fitting",

@@ -52,6 +52,7 @@ WALK = kernels.mh(kernels.random_walk(0.7))
 SMALL = {"n": 2_000, "steps": (1, 5)}
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("kernel", "model"),
     [
@@ -89,6 +90,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_fails(fault):
     with FAULTS[fault]() as reached:

@@ -118,6 +118,7 @@ def test_the_line_of_a_report_gives_it_again_in_a_fresh_process(name, reports, r
     assert repeated[name] == told(reports[name]), reports[name].repro
 
 
+@pytest.mark.slow
 def test_reports_of_every_status_are_repeated(reports):
     assert {report.status for report in reports.values()} == set(STATUSES)
 

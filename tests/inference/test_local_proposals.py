@@ -80,6 +80,7 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 @pytest.mark.parametrize("scale", rest_slow([1.7, 1.0]))
 def test_the_density_of_the_program_stays_everywhere(program, scale):

@@ -81,6 +81,7 @@ def test_the_evidence_of_the_whole_series_is_unbiased(name, particles, runs, dat
     assert report.detects(BIAS), report
 
 
+@pytest.mark.rest_slow
 @pytest.mark.optimised
 @pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize(("scheme", "resample_below"), schemes_and_thresholds(0.5))
@@ -92,6 +93,7 @@ def test_every_scheme_gives_an_unbiased_evidence(scheme, resample_below, data):
     assert report.detects(BIAS), report
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize("name", rest_slow(["local level", "tracking"]))

@@ -82,6 +82,7 @@ CASES = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", rest_slow(CASES, 5))
 def test_the_unnormalised_measure_is_kept(name):
     program, transformer = CASES[name]

@@ -185,6 +185,7 @@ def test_the_grid_of_the_jumps_has_converged():
     assert abs(jumps_on_a_grid(JUMPS, 10.0, 1.0, 3000) - jumps_on_a_grid(JUMPS, 10.0, 1.0, 1500)) < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.tier2
 @pytest.mark.optimised
 def test_the_evidence_of_the_jumps_is_unbiased():

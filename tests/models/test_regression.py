@@ -42,6 +42,7 @@ def pieces(x, y, shortest=2, longest=6, spread=2.0, noise=0.5):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.tier2
 @pytest.mark.optimised
 def test_the_evidence_of_the_pieces_is_unbiased():

@@ -54,6 +54,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_run_writes_posterior_diagnostics_plot_and_report(folder):
     """In a process of its own, as users call it."""
     words = ["run", f"{folder}/some_programs.py:walk", "--data", f"{folder}/data.json", "--out", f"{folder}/out"]

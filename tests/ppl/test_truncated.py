@@ -61,7 +61,7 @@ def test_draws_follow_the_density(name):
     assert np.asarray(law.support(draws)).all()
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUNTS)
 def test_draws_of_counts_follow_the_masses(name):
     """A chi-square test at level 1e-7 for each law; values of which fewer than 20 are expected are put together."""

@@ -106,6 +106,7 @@ def test_the_program_does_not_grow_with_chains_and_draws():
     assert first == second
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_the_scratch_memory_without_paths_is_that_of_the_particles():
     """Not more than 24 numbers a particle, and 100 bytes a step for keys and diagnostics."""

@@ -165,7 +165,7 @@ def by_descent(monkeypatch):
     monkeypatch.setattr("lawful.inference.factor_graphs.plans.UNFOLDED_UP_TO", 0)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("ternary", [False, True])
 def test_draws_from_a_forest_have_the_law_of_all_variables_and_the_best_one_is_best(by_descent, ternary):
     graph = counted_graph(5, forest=True) if not ternary else FactorGraph()

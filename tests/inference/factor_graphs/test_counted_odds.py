@@ -30,7 +30,7 @@ def paired_bags(states=1):
     return graph
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("states", [1, [0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 0]])
 def test_log_odds_of_pairs_and_counts_have_the_fixed_point_of_the_general_form(states, monkeypatch):
     graph = paired_bags(states)

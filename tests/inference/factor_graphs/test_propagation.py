@@ -170,6 +170,7 @@ FIXED_POINTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     "name, query, marginal_error, log_z_error",
     [pytest.param(*point, marks=[pytest.mark.slow] if point[0] == "alarm" else []) for point in FIXED_POINTS],

@@ -78,7 +78,7 @@ def test_a_step_sends_what_flooding_would_send_from_there(schedule, name):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["colour", "grid", "spanning_trees"])
 def test_all_schedules_stay_at_the_only_fixed_point(schedule):
     graph = mixed_grid()

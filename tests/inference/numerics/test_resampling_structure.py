@@ -63,6 +63,7 @@ def test_a_scheme_is_a_static_value(name):
     np.testing.assert_array_equal(draw(scheme, jax.random.key(0), weights), scheme.draw(jax.random.key(0), weights, 5))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("n, m", rest_slow([(7, 3), (1000, 1000), (3, 8)], 2))
 @pytest.mark.parametrize("name", NAMES)

@@ -21,6 +21,7 @@ KEY = jax.random.key(5)
 LEVELS = jnp.log(jnp.array([0.2, 3.0, 0.7, 1.1]))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("below", [0.8, None])
 @pytest.mark.parametrize(
     ("islands", "particles"), [(Islands(2, "whole", 0.9), 4), (Islands(2, "butterfly", 0.95), 2)], ids=str

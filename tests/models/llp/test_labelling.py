@@ -61,6 +61,7 @@ def test_two_classes_are_ones_and_zeros():
     np.testing.assert_allclose(classes.posterior[:, 1], binary.posterior, atol=1e-6)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("dtype", "tol"), [(np.float64, 1e-10), (np.float32, 1e-5)])
 @pytest.mark.parametrize("sweeps", [1, 200])
 def test_l8_sums_are_counts_at_all_times_and_only_what_settled_is_called_so(dtype, tol, sweeps):

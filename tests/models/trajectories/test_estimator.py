@@ -106,6 +106,7 @@ def test_t2_three_classes_and_gated_ones_reach_the_best_known(school, classes, g
     assert bool(fit.boundary) == (not gate)
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_t10_wide_and_long_frames_gaps_and_the_order_of_persons_are_one_fit():
     pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")

@@ -154,6 +154,7 @@ def test_log_likelihoods_are_those_of_the_parameters_and_the_data_in_the_users_u
     np.testing.assert_allclose(found.log_likelihood[1, 5], known, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_tree_names_covariates_and_waves(found):
     posterior = found.to_datatree()["posterior"]
     assert posterior["direct_effect"].dims == ("chain", "draw", "class", "varying_covariate")

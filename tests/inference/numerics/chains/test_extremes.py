@@ -131,6 +131,7 @@ def test_no_feasible_state_has_belief_zero_while_the_type_can_hold_it(dtype):
         assert method == "associative" or law[1] == pytest.approx(np.exp(-gap), rel=1e-4, abs=0)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("at", rest_slow(["middle", "move", "start", "end"], 2))
 @pytest.mark.parametrize("each", [False, True])
