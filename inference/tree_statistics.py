@@ -50,7 +50,10 @@ def statistics(stats: Mapping[str, Any], second: str) -> xarray.Dataset:
 
     arrays = on_host(stats)
     dims: dict[Hashable, Sequence[Hashable]] = {name: [second] for name, array in arrays.items() if array.ndim > 1}
-    return arviz_base.dict_to_dataset(arrays, sample_dims=["chain"], dims=dims)
+    found = arviz_base.dict_to_dataset(arrays, sample_dims=["chain"], dims=dims)
+    if second == "draw":
+        found.attrs["sample_dims"] = ["chain", "draw"]  # where ArviZ looks for the dims of numbers of draws
+    return found
 
 
 def _unused_as_nan(array: Any, n_stages: Any) -> np.ndarray:

@@ -83,6 +83,11 @@ def test_arviz_tabulates_a_tree_of_chains(name, tree):
     asked((TABLES | CHAINS_ONLY)[name], tree)
 
 
+def test_every_group_of_chains_says_which_dims_are_of_samples(tree):
+    for name in ("posterior", "sample_stats", "log_likelihood", "log_prior", "prior", "posterior_predictive"):
+        assert tree[name].attrs["sample_dims"] == ["chain", "draw"], name
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*PLOTS, *PLOTS_OF_CHAINS])
 def test_arviz_draws_a_tree_of_chains(name, tree):
