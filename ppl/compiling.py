@@ -11,6 +11,10 @@ from collections.abc import MutableMapping
 # Options of one compilation, as `jax.jit(..., compiler_options=QUICK)`.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
+# And operations are not joined: a gradient through many sites in a row becomes kernels that do the same work again, and
+# compiles for minutes (51 sites, each of which reads all before it: 113 s against 8).
+UNFUSED = {**QUICK, "xla_disable_hlo_passes": "fusion"}
+
 # XLA takes this one from the environment alone. Kernels for the CPU are then made by LLVM directly, not through MLIR,
 # which is 70 % of the time of an unoptimised compilation; programs that run for long become three times slower.
 PLAIN_EMITTER = "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .addresses import show_address
-from .compiling import QUICK
+from .compiling import UNFUSED
 from .dependence import Dependence
 from .emitter import emit
 from .errors import UnsupportedProgramError
@@ -47,7 +47,7 @@ def slope_findings(form: Form, inputs: Sequence[Any], keys: jax.Array, graph: De
         jax.eval_shape(judge, keys[0])
     except (UnsupportedProgramError, NotImplementedError, TypeError, ValueError):
         return ()  # it has no gradient at all, and an inference that needs one says so
-    run = jax.jit(lambda keys: jax.lax.map(judge, keys), compiler_options=QUICK)  # a branch runs one arm only
+    run = jax.jit(lambda keys: jax.lax.map(judge, keys), compiler_options=UNFUSED)  # a branch runs one arm only
     finite, slopes, values = run(keys)
     finite = np.asarray(finite)
     for place, k in enumerate(moved):

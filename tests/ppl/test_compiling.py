@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lawful.compiling import PLAIN_EMITTER
+from lawful.compiling import PLAIN_EMITTER, QUICK, UNFUSED
 
 
 def fused():
@@ -22,3 +22,11 @@ def test_the_plain_emitter_is_used_where_it_was_chosen():
 def test_what_is_compiled_as_for_users_is_fused():
     assert PLAIN_EMITTER not in os.environ.get("XLA_FLAGS", "")
     assert fused()
+
+
+def test_operations_are_joined_but_where_that_is_left_out():
+    def joined(options):
+        made = jax.jit(lambda x: jnp.sin(x) + x * jnp.cos(x), compiler_options=options).lower(jnp.ones(3)).compile()
+        return "fused_computation" in made.as_text()
+
+    assert joined(QUICK) and not joined(UNFUSED)
