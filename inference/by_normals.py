@@ -142,6 +142,7 @@ def quantile(distribution: Any, noise: jax.Array) -> jax.Array:
         return distribution.loc + jnp.squeeze(distribution.scale_tril @ noise[..., None], -1)
     if isinstance(distribution, dist.TransformedDistribution):
         if distribution.base_dist.shape() != distribution.shape():
+            # as numpyro says it of a law without a quantile function; by_normals then names the site
             raise NotImplementedError("there are not as many normals as numbers")
         value = quantile(distribution.base_dist, noise)
         for transform in distribution.transforms:

@@ -7,7 +7,6 @@ that of its number, and the program that takes the steps does not know where a p
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,10 +20,9 @@ from .emitter import Sum, loop_start, loop_step, root_keys, run_some
 from .errors import LawfulError
 from .form import Form, Loop, Node, Var
 from .rolling import rolled
+from .row_stacks import Stacks, in_portion, pieces, steps_of_call, written
 from .site_keys import Keys, step_keys
-
-ROOM = 1 << 23  # bytes of rows that one call of the compiled steps may leave: about what a cache holds
-LONGEST = 1 << 14  # steps of one call
+from .timed_program import Program
 
 
 class Pause(NamedTuple):
@@ -277,7 +275,7 @@ class Portions:
             t = number(i)
             keys = jax.tree.map(lambda row: row[t if loop.unrolled else i], rows)
             pair, ys = take(pair, [jax.lax.dynamic_index_in_dim(x, t, 0, keepdims=False) for x in xs], unstack(keys))
-            held = [_written(x, ys[j], t) for x, j in zip(held, part.held, strict=True)]
+            held = [written(x, ys[j], t) for x, j in zip(held, part.held, strict=True)]
             return (pair, held), [ys[j] for j in part.kept]
 
         (pair, held), kept = in_portion(step, (pair, held), count, stacks)
@@ -290,98 +288,6 @@ class Portions:
         if name not in self.programs:
             self.programs[name] = Program(build(), donated)
         return self.programs[name]
-
-
-class Program:
-    """A function that is compiled ahead of its first run with arguments of some shapes.
-
-    Attributes:
-        seconds: what compiling took.
-        busy: seconds in which the compiled function ran.
-    """
-
-    def __init__(self, function: Callable[..., Any], donated: tuple[int, ...] = ()) -> None:
-        """Nothing is compiled yet."""
-        self.function = jax.jit(function, donate_argnums=donated)
-        self.ready: dict[Any, Callable[..., Any]] = {}
-        self.seconds = self.busy = 0.0
-
-    def __call__(self, *operands: Any) -> Any:
-        """Run, to the end."""
-        run = self.function if jax.config.jax_disable_jit else self._compiled(operands)
-        start = time.perf_counter()
-        found = jax.block_until_ready(run(*operands))
-        self.busy += time.perf_counter() - start
-        return found
-
-    def _compiled(self, operands: tuple[Any, ...]) -> Callable[..., Any]:
-        leaves, tree = jax.tree.flatten(operands)
-        kind = tree, *((x.shape, x.dtype, getattr(x, "weak_type", False), getattr(x, "sharding", None)) for x in leaves)
-        if kind not in self.ready:
-            start = time.perf_counter()
-            self.ready[kind] = self.function.lower(*operands).compile()
-            self.seconds += time.perf_counter() - start
-        return self.ready[kind]
-
-
-class Stacks:
-    """Arrays on the device that compiled steps write their rows into, one call after the other.
-
-    They are given to a call and come back from it, so that no call makes them anew or sets them to zero. Calls at the
-    same time, of several threads, have stacks of their own.
-    """
-
-    def __init__(self, shapes: Sequence[tuple[tuple[int, ...], Any]]) -> None:
-        """Nothing is made yet; `shapes` are shape and type of each."""
-        self.shapes = shapes
-        self.free: list[list[jax.Array]] = []
-
-    def taken(self) -> list[jax.Array]:
-        """Give stacks for one call, which may write over them."""
-        try:
-            return self.free.pop()
-        except IndexError:
-            return [jax.device_put(np.zeros(shape, dtype)) for shape, dtype in self.shapes]
-
-    def read(self, stacks: list[jax.Array], count: int, into: Sequence[np.ndarray]) -> None:
-        """Copy the first rows that a call left to the host; the stacks are free again."""
-        for stack, rows in zip(stacks, into, strict=True):
-            np.copyto(rows, np.asarray(stack)[:count])
-        if not self.free:
-            self.free.append(stacks)
-
-
-def in_portion(step: Callable[..., Any], state: Any, count: Any, stacks: Any) -> Any:
-    """Take some steps, `step(i, state) -> (state, rows)` for i = 0, ..., count - 1.
-
-    Returns: the state, and the stacks, whose first `count` rows are now those of the steps.
-    """
-
-    def body(i: Any, both: Any) -> Any:
-        state, rows = step(i, both[0])
-        return state, jax.tree.map(lambda stack, row: _written(stack, row, i), both[1], rows)
-
-    return jax.lax.fori_loop(jnp.zeros((), jnp.int32), count, body, (state, stacks))
-
-
-def pieces(steps: int, longest: int) -> list[tuple[int, int]]:
-    """Divide steps among calls of at most so many: the first step of each call, and how many it takes.
-
-    >>> pieces(10, 4)
-    [(0, 4), (4, 4), (8, 2)]
-    """
-    return [(done, min(longest, steps - done)) for done in range(0, steps, longest)]
-
-
-def steps_of_call(row: int, length: int, longest: int | None = None) -> int:
-    """Choose how many steps one call of a compiled loop may take, from the bytes of a row and the number of steps.
-
-    >>> steps_of_call(8000, 10**6), steps_of_call(8, 10**6), steps_of_call(8000, 100), steps_of_call(10**9, 100)
-    (1024, 16384, 128, 1)
-    """
-    fits = max(1, min(LONGEST, ROOM // max(row, 1)))
-    fits = min(1 << (fits.bit_length() - 1), 1 << max(length - 1, 0).bit_length())
-    return fits if longest is None else max(1, min(longest, fits))
 
 
 def _parts(form: Form, cut: Callable[[Loop], bool]) -> tuple[list[Part], tuple[Node, ...]]:
@@ -433,7 +339,3 @@ def _row_shapes(loop: Loop, values: dict[Var, jax.Array], key: jax.Array) -> lis
 def _typed(tree: Any) -> Any:
     """Give every array the type that it has, also where it was a number of Python before: one program serves all."""
     return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), tree)
-
-
-def _written(stack: jax.Array, row: jax.Array, i: Any) -> jax.Array:
-    return jax.lax.dynamic_update_index_in_dim(stack, row, i, 0)

@@ -16,7 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.analysis import is_random
-from lawful.portions import LONGEST, Pause, Portions, Program, Stacks, in_portion, pieces, steps_of_call
+from lawful.portions import Pause, Portions
+from lawful.row_stacks import LONGEST, Stacks, in_portion, pieces, steps_of_call
+from lawful.timed_program import Program
 
 from ..chain_loop import ChainLoop
 from ..tuned_loop import TunedLoop
