@@ -7,7 +7,7 @@ posterior draws.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,16 +17,15 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lawful.addresses import show_address
-from lawful.analysis import without_dead_code
 from lawful.emitter import emit
 from lawful.errors import NoFiniteStartError
 from lawful.form import Form, Plate
-from lawful.interpose import score
 from lawful.lift import lift
 from lawful.record import Choice, choices_of, dims_of, record
 
 from .broken import broken_findings
 from .chain_loop import ChainLoop, chain_loop, loop_form
+from .chain_rows import deterministics, draws_of, thinned, without_own
 from .check.contracts import Contract
 from .collect import from_chains
 from .densities import log_densities
@@ -168,7 +167,7 @@ class ChainPlan:
             started = jnp.repeat(jnp.isfinite(state[-1]), self.settings["draws"])
             broken = {c.name: started for c in choices if jnp.issubdtype(c.dtype, jnp.floating)}
             draws = dict(zip((c.name for c in choices), flat, strict=False))
-            return _shown(masked(masked(draws, broken), flags), choices)
+            return without_own(masked(masked(draws, broken), flags), choices)
 
         return draw
 
@@ -230,7 +229,7 @@ class ChainPlan:
         whole = {c.address for c in choices_of(form)} <= {c.address for c in kernel.choices}
         named = record(form, ("deterministic",))
         named_choices = named.choices if whole else ()
-        function = _deterministics(named.form, named.own) if named_choices else None
+        function = deterministics(named.form, named.own) if named_choices else None
         return _Built(
             kernel,
             loop,
@@ -290,22 +289,6 @@ class ChainPlan:
         built: _Built = prepared.built
         return no_start(prepared, built.kernel.choices, state, whole=built.whole, given=given)
 
-    def _part(self, prepared: Prepared, states: list[np.ndarray], numbers: Mapping[str, np.ndarray]) -> Warmup:
-        """Give some draws, NaN where an arm did not run, with the values named at each, and the numbers of each."""
-        built: _Built = prepared.built
-        choices = built.kernel.choices
-        values = dict(zip((c.name for c in choices), states, strict=False))
-        flags = dict(zip((c.name for c in choices if c.conditional), states[len(choices) : -1], strict=True))
-        draws = _shown(masked(values, flags), choices)
-        if built.named is not None:
-            extra = built.named(prepared.inputs, list(values.values()))
-            draws |= {c.name: np.asarray(x) for c, x in zip(built.named_choices, extra, strict=True)}
-        lp = states[-1]
-        if built.log_densities is not None and lp.size:  # differences were added up: compute it anew
-            columns = [v.reshape(lp.size, *v.shape[2:]) for v in values.values()]
-            lp = np.asarray(built.log_densities(prepared.inputs, columns)).reshape(lp.shape)
-        return Warmup(draws, {"lp": lp, **numbers})
-
     def _collect(
         self, prepared: Prepared, out: Drawn, run: Mapping[str, Any], begun: tuple[jax.Array, Any], **fields: Any
     ) -> Result:
@@ -342,8 +325,8 @@ class ChainPlan:
         """Give some rows (step, chain, ...) of warm-up (0) or draws (1) as the result has them, (chain, draw, ...)."""
         told = {name: np.moveaxis(x, 1, 0) for name, x in numbers.items()}
         if phase:
-            told = {name: self._thinned(name, x) for name, x in told.items()}
-        return self._part(prepared, [np.moveaxis(x, 1, 0) for x in states], told)
+            told = {name: thinned(name, x, self.settings["thin"]) for name, x in told.items()}
+        return draws_of(prepared.built, prepared.inputs, [np.moveaxis(x, 1, 0) for x in states], told)
 
     def result(
         self, prepared: Prepared, parts: tuple[Warmup, Warmup | None], tally: Tally, ended: tuple[Any, Any],
@@ -379,32 +362,8 @@ class ChainPlan:
             **fields,
         )
 
-    def _thinned(self, name: str, values: np.ndarray) -> np.ndarray:
-        """Give a number of every step one value for each draw: counts add up, of others the last step tells."""
-        thin = self.settings["thin"]
-        grouped = values.reshape(len(values), values.shape[1] // thin, thin)
-        return np.sum(grouped, axis=-1) if name.startswith("n_") else grouped[..., -1]
-
-
-def _shown[T](values: Mapping[str, T], choices: Sequence[Choice]) -> dict[str, T]:
-    """Leave out what an algorithm inside the program drew, as the noise of a filter."""
-    own = {c.name for c in choices if is_own(c)}
-    return {name: value for name, value in values.items() if name not in own}
-
 
 @jax.jit
 def _two_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Derive the key of the starts and that of the run, in one call."""
     return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-
-
-def _deterministics(form: Form, own: int) -> Callable[..., Any]:
-    """Compute the named values again at every draw; they are never replayed."""
-    answered = score(form)
-    wanted = replace(answered.form, outputs=answered.form.outputs[own : answered.own])
-    run = emit(without_dead_code(wanted))
-
-    def one(inputs: Any, values: Any) -> Any:
-        return run(jax.random.key(0), *inputs, *values)[0]
-
-    return jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (None, 0)))
