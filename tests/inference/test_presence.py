@@ -72,6 +72,19 @@ def test_the_acceptance_of_a_walk_is_that_of_the_elements_that_are_there():
     np.testing.assert_allclose(rate[moved], np.minimum(ratio[moved], 1.0), rtol=1e-10)
 
 
+@pytest.mark.parametrize("kernel", [kernels.hmc(1.2, 3), kernels.nuts(1.2)], ids=["hmc", "nuts"])
+def test_what_is_absent_costs_no_acceptance(kernel):
+    """Two rows of 402 are missing: with momenta for all of them hardly a step of this length would be accepted."""
+
+    def rows(y, seen):
+        with plate("row", 402):
+            z = sample("z", dist.Normal(0.0, 1.0), obs=y, obs_mask=seen)
+        sample("w", dist.Normal(z.sum(), 10.0), obs=0.5)
+
+    result = inference.mcmc(rows, kernel, chains=2, warmup=0, draws=50)(KEY, np.zeros(402), np.arange(402) >= 2)
+    assert np.mean(result.stats["acceptance_rate"]) > 0.7
+
+
 @pytest.mark.slow
 def test_the_evidence_of_particles_is_that_of_the_persons():
     """400 runs against the exact sum: a difference of 6 standard errors has probability below 1e-8."""
