@@ -34,6 +34,7 @@ def compile_cache(path: str | os.PathLike[str] | None = None) -> Path:
     ...     compile_cache(folder) == Path(folder)
     True
     >>> jax.config.update("jax_compilation_cache_dir", before)
+    >>> compilation_cache.reset_cache()
     """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(path) if path is not None else Path(base) / "lawful"

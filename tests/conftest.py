@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 import tests.typecheck  # noqa: F401 - what is imported after it is checked
+from lawful.compile_cache import compile_cache
 from lawful.compiling import compile_quickly
 
 pytest_plugins = ["lawful.inference.check.pytest_plugin"]  # the account of false alarms, and --validate-fresh
@@ -21,6 +22,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # of the programs 
 jax.config.update("jax_enable_x64", True)  # exact laws hold to 1e-12
 
 ROOT = Path(__file__).resolve().parents[1]
+COMPILED = ROOT / ".pytest_cache" / "d" / "compiled"
 
 # A change is judged on the same examples every time; `--hypothesis-profile=nightly` looks for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
@@ -31,9 +33,13 @@ WATCHED = (ROOT / "tests" / "ppl", ROOT / "tests" / "check")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose how the whole process compiles: quickly, where the tests that are compiled as for users are left out."""
+    """Choose how the whole process compiles: quickly, where the tests that are compiled as for users are left out.
+
+    What was compiled is kept, so that a second run takes half the time; `--cache-clear` forgets it.
+    """
     if "not optimised" in config.option.markexpr:
         compile_quickly()
+    compile_cache(COMPILED)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -14,7 +14,6 @@ from benchmarks.contestants.w3a.floor import walk_program
 from benchmarks.contestants.w3b.floor import single_site_program
 from benchmarks.harness.catalogue import WORKLOADS
 from lawful import trace
-from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.usefixtures("single_precision")  # the floors are float32 programs
 
@@ -26,7 +25,8 @@ def errors(draws, model):
     return (points.mean(axis=(0, 1)) - mean) / scale, points.std(axis=(0, 1)) / scale
 
 
-@pytest.mark.parametrize("log_likelihood", rest_slow([product, plain]))
+@pytest.mark.slow
+@pytest.mark.parametrize("log_likelihood", [product, plain])
 def test_the_walk_reaches_the_posterior(log_likelihood):
     """64 chains of 800 draws, an effective size of 450: errors of 0.05 each; five of them, and 0.01 of the starts."""
     covariates, labels = workloads.regression()

@@ -137,7 +137,8 @@ def test_a_branch_with_continuous_arms_has_its_posterior():
     assert_means(run("branch", model, kernels.mh(), 3.0, draws=1000), expected)
 
 
-@pytest.mark.parametrize("kernel", rest_slow([kernels.random_walk(0.55), kernels.mh()]), ids=repr)
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", [kernels.random_walk(0.55), kernels.mh()], ids=repr)
 def test_a_hierarchy_in_a_plate_has_its_normal_posterior(kernel):
     y, sd = np.array([1.2, -0.3, 0.8]), np.array([0.5, 1.0, 0.8])
 
@@ -167,7 +168,8 @@ def test_a_hierarchy_in_a_plate_has_its_normal_posterior(kernel):
     assert_means(result, expected)
 
 
-@pytest.mark.parametrize("kernel", rest_slow([kernels.random_walk(0.13), kernels.mh()]), ids=repr)
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", [kernels.random_walk(0.13), kernels.mh()], ids=repr)
 def test_a_path_has_its_smoother(kernel, data):
     case = local_level(data).first(6)
     given = read(data, "lgssm_local_level")["model"]

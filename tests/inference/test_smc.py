@@ -67,11 +67,12 @@ def reader(name):
     return read
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize(
     ("name", "particles", "runs"),
-    rest_slow([("local level", 1200, 2400), ("tracking", 1600, 2800), ("hidden Markov", 1000, 2400)]),
+    [("local level", 1200, 2400), ("tracking", 1600, 2800), ("hidden Markov", 1000, 2400)],
 )
 def test_the_evidence_of_the_whole_series_is_unbiased(name, particles, runs, data):
     case = CASES[name](data)

@@ -62,7 +62,7 @@ def test_the_posterior_and_its_evidence_are_reached(name, false_alarm):
     assert draws.std() == pytest.approx(sd, rel=0.06)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.tier2
 @pytest.mark.parametrize("settings", [{"steps": 1}, {"chains": 5}], ids=["standard", "waste-free"])

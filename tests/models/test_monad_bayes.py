@@ -53,6 +53,7 @@ def test_quadrature_gives_the_published_answers_of_the_line():
     assert abs(output - LINE_OUTPUT) < 2e-3
 
 
+@pytest.mark.slow
 @pytest.mark.tier2
 @pytest.mark.optimised
 def test_evidence_and_output_of_the_line_are_unbiased():

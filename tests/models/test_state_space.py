@@ -58,6 +58,7 @@ def test_the_grid_sum_of_two_volatilities_is_that_of_a_filter_on_points():
     assert abs(found - workloads.point_mass_filter(workloads.MODELS["SV"], y)[0]) < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.tier2
 @pytest.mark.optimised
 def test_a_thousand_returns_have_the_published_evidence():

@@ -130,6 +130,7 @@ def forgets_evidence(original):
     return lambda *args: replace(original(*args), log_evidence=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("row", "owner", "name", "make"),
     [

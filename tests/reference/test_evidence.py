@@ -75,9 +75,9 @@ WALK = kernels.mh(kernels.random_walk(0.7))
 tempered = functools.partial(inference.tempered_smc, kernel=WALK, ladder=[0.3, 1.0], steps=2)
 guided = functools.partial(inference.importance, proposal=least_squares)
 CASES = {
+    "beta_bernoulli": (coin, inference.importance, 50),
     "mixture_enumerated": (mixture, functools.partial(inference.smc, resampling="stratified"), 300),
     "branching_program": (as_many_as_it_likes, inference.importance, 50),
-    "beta_bernoulli": (coin, inference.importance, 50),
     "gamma_poisson": (rate, tempered, 50),
     "linreg_nig": (conjugate_regression, guided, 100),
 }

@@ -112,7 +112,7 @@ def test_every_kernel_gives_the_same_chains_in_chunks(name, thin):
         assert_same(plan(KEY, Y), whole)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.parametrize("name", CHAINS)
 def test_chains_in_chunks_are_the_chains_of_one_call_as_users_compile(name):
@@ -147,7 +147,7 @@ def check_population(plan, chunks):
         assert_same(plan(KEY, Y), whole)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.parametrize("name", POPULATIONS)
 def test_a_population_in_chunks_is_that_of_one_call_as_users_compile(name):

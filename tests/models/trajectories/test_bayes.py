@@ -72,6 +72,7 @@ def test_summaries_are_in_the_users_units_and_of_one_shape(fitted):
     assert np.isfinite(found.log_evidence_by_run).all() and found.log_evidence_error > 0
 
 
+@pytest.mark.slow
 def test_t12_names_that_draws_had_and_the_order_of_chains_change_nothing(fitted):
     found, _ = fitted
     rng = np.random.default_rng(0)
