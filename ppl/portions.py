@@ -74,7 +74,7 @@ class Portions:
     Args:
         form: the form.
         cut: which loops are cut, others run as a whole; by default those of two steps or more that carry or weigh.
-        longest: most steps of one call of a compiled loop; by default as many as leave 8 MiB of rows.
+        longest: most steps of one call of a compiled loop; by default as many as leave 16 MiB of rows.
 
     >>> import jax, jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> def walk(y):

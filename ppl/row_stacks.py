@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-ROOM = 1 << 23  # bytes of rows that one call of the compiled steps may leave: about what a cache holds
+ROOM = 1 << 24  # bytes of rows that one call of the compiled steps may leave: with fewer, calls cost more than copies
 LONGEST = 1 << 14  # steps of one call
 
 
@@ -70,7 +70,7 @@ def steps_of_call(row: int, length: int, longest: int | None = None) -> int:
     """Choose how many steps one call of a compiled loop may take, from the bytes of a row and the number of steps.
 
     >>> steps_of_call(8000, 10**6), steps_of_call(8, 10**6), steps_of_call(8000, 100), steps_of_call(10**9, 100)
-    (1024, 16384, 128, 1)
+    (2048, 16384, 128, 1)
     """
     fits = max(1, min(LONGEST, ROOM // max(row, 1)))
     fits = min(1 << (fits.bit_length() - 1), 1 << max(length - 1, 0).bit_length())

@@ -5,16 +5,13 @@ Law: the rows of a phase are the same, bit for bit, however its steps are divide
 
 from __future__ import annotations
 
-import math
-import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-LARGE = 1 << 22  # bytes from which on NumPy asks for huge pages
-AT_ONCE = 1 << 28  # bytes up to which an array gets all its pages at once, which takes less time than one by one
+from .room import room
 
 
 class Row(NamedTuple):
@@ -43,7 +40,7 @@ class Phase:
 
     def room(self, steps: int) -> list[np.ndarray]:
         """Make arrays for the rows of some steps."""
-        return [_room((steps * row.per_step, *row.shape), row.dtype) for row in self.rows]
+        return [room((steps * row.per_step, *row.shape), row.dtype) for row in self.rows]
 
 
 @runtime_checkable
@@ -123,19 +120,3 @@ class Kept:
             one = self.phases[phase]
             self.arrays[phase] = one.room(one.total)
         return self.arrays[phase]
-
-
-def _room(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Make an array to be filled.
-
-    NumPy asks for huge pages for large arrays. Where memory is in pieces the system has to join some for each of them,
-    which was seen to take longer than the steps of the chains, so the pages of these are ordinary ones.
-    """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < LARGE:
-        return np.empty(shape, dtype)
-    options = {}
-    if hasattr(mmap, "MAP_ANONYMOUS"):
-        pages = getattr(mmap, "MAP_POPULATE", 0) if size <= AT_ONCE else 0
-        options = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | pages}
-    return np.frombuffer(mmap.mmap(-1, size, **options), dtype).reshape(shape)

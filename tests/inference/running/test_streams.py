@@ -313,7 +313,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 @pytest.mark.slow
 @pytest.mark.optimised
 def test_memory_of_a_streamed_run_does_not_grow_with_its_draws(tmp_path):
-    """From 10^5 to 10^6 draws there are 158 MiB more; a chunk has 8 MiB at most, and the piece at hand as many."""
+    """From 10^5 to 10^6 draws there are 158 MiB more; a chunk has 16 MiB at most, and the piece at hand as many."""
     peaks = []
     for draws in (10**5, 10**6):
         command = [sys.executable, "-c", PEAK, str(draws), str(tmp_path / f"{draws}.zarr")]

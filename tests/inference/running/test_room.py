@@ -1,0 +1,51 @@
+"""Laws of room: an array is one of NumPy, however the system provides its memory."""
+
+import mmap
+
+import numpy as np
+import pytest
+
+from lawful.inference.running import room as rooms
+from lawful.inference.running.room import LARGE, room
+
+COUNT = LARGE // 8 + 77
+
+
+class Memory(mmap.mmap):
+    """Notes what is asked of the system, and can refuse."""
+
+    asked: list[int]
+    refused = ()
+
+    def madvise(self, option, *place):
+        self.asked.append(option)
+        if option in self.refused:
+            raise OSError(22, "Invalid argument")
+        super().madvise(option, *place)
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_NOHUGEPAGE"), reason="pages are chosen on Linux alone")
+@pytest.mark.parametrize(
+    ("slow", "refused", "advice"),
+    [
+        pytest.param(1.0, (), [mmap.MADV_HUGEPAGE, 23, 23], id="large pages come quickly"),
+        pytest.param(0.0, (), [mmap.MADV_HUGEPAGE, 23, mmap.MADV_NOHUGEPAGE, 23], id="they come slowly"),
+        pytest.param(1.0, (mmap.MADV_HUGEPAGE,), [mmap.MADV_HUGEPAGE], id="a system without large pages"),
+        pytest.param(1.0, (23,), [mmap.MADV_HUGEPAGE, 23], id="an old system"),
+    ],
+)
+def test_an_array_is_one_of_numpy_however_its_memory_comes(monkeypatch, slow, refused, advice):
+    asked: list[int] = []
+    monkeypatch.setattr(Memory, "asked", asked, raising=False)
+    monkeypatch.setattr(Memory, "refused", refused)
+    monkeypatch.setattr(rooms.mmap, "mmap", Memory)
+    monkeypatch.setattr(rooms, "SLOW", slow)
+    array = room((COUNT, 1), np.float64)
+    assert asked == advice
+    assert array.shape == (COUNT, 1) and array.dtype == np.float64 and array.flags.c_contiguous
+    array[:, 0] = np.arange(COUNT)
+    assert array[-1, 0] == COUNT - 1 and array.sum() == COUNT * (COUNT - 1) / 2
+
+
+def test_small_arrays_have_no_pages_of_their_own():
+    assert room((3, 2), np.int32).base is None
