@@ -47,6 +47,7 @@ from .running.driver import Chunk
 from .running.options import RunOptions, not_in_chunks
 from .running.resuming import header_of
 from .sharding.mesh import devices_of, readable, replicated, spread_over
+from .sharding.watch import watched
 from .starts import TRIES, drawn, drawn_around, spread, state_at
 from .tally import Tally
 from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
@@ -115,9 +116,10 @@ class ChainPlan:
         if self.mesh is None:
             out, seconds = timed(prepared.built.run, run_key, prepared.inputs, state)
         else:
-            shared = replicated(self.mesh, (run_key, prepared.inputs))
-            out, seconds = timed(prepared.built.run, *shared, spread_over(self.mesh, state))
-            out = readable(self.mesh, out)
+            with watched(self.mesh):
+                shared = replicated(self.mesh, (run_key, prepared.inputs))
+                out, seconds = timed(prepared.built.run, *shared, spread_over(self.mesh, state))
+                out = readable(self.mesh, out)
         return self._collect(prepared, whole_run(prepared.built.loop, out), times(seconds), (run_key, state))
 
     def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:

@@ -40,6 +40,7 @@ from .running.population_runs import iterate_population, resume_population, run_
 from .running.resuming import header_of
 from .sharding.mesh import devices_of
 from .sharding.runner import sharded_runner
+from .sharding.watch import watched
 from .stages import joined, weight_findings
 from .transformer import Transformer
 
@@ -92,7 +93,8 @@ class PopulationPlan:
         with memory_for(self._need(prepared), devices_of(self.mesh)):
             if self.run is not None:
                 return run_population(self, prepared, one_key(key), self.run)
-            out, seconds = timed(prepared.built.run, one_key(key), prepared.inputs)
+            with watched(self.mesh):
+                out, seconds = timed(prepared.built.run, one_key(key), prepared.inputs)
             return self._collect(prepared, out, times(seconds))
 
     def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:

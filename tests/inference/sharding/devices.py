@@ -8,6 +8,7 @@ It needs as many devices as `JAX_NUM_CPU_DEVICES` gives.
 import hashlib
 import json
 import sys
+import time
 
 import jax
 import numpy as np
@@ -16,6 +17,7 @@ import numpyro.distributions as dist
 import lawful
 from lawful import inference
 from lawful.inference import kernels
+from lawful.inference.sharding import watch
 
 FLOW = np.array([0.3, 0.9, 1.1, 2.0, 1.4, -0.2])
 RUNS = 400
@@ -96,6 +98,17 @@ def moments(mix, devices):
     ]
 
 
+def late(devices):
+    """Process 1 comes late, to each of two calls."""
+    watch.PATIENCE = 0.8
+    plan = inference.importance(one, particles=96, mesh=mesh(devices))
+    found = []
+    for number in range(2):
+        time.sleep(3.0 * jax.process_index())
+        found.append(digest(plan(jax.random.key(number), 0.5)))
+    return found
+
+
 JOBS = {
     "exact": exact,
     "importance": importance,
@@ -103,6 +116,7 @@ JOBS = {
     "chains": chains,
     "islands": lambda devices: moments("whole", devices),
     "butterfly": lambda devices: moments("butterfly", devices),
+    "late": late,
 }
 
 

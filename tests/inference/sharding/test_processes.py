@@ -20,7 +20,10 @@ def free_port():
 
 
 def together(root, jobs):
-    """What each of two processes found; whoever waits for the other for too long is killed, for it would wait on."""
+    """What each of two processes found, and what it said beside that.
+
+    Whoever waits for the other for too long is killed, for it would wait on.
+    """
     settings = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1", "JAX_NUM_CPU_DEVICES": "2"}
     module, port = "tests.inference.sharding.processes", str(free_port())
     running = [
@@ -38,13 +41,13 @@ def together(root, jobs):
             each.wait()
     for each, (_, errors) in zip(running, said, strict=True):
         assert each.returncode == 0, errors[-4000:]
-    return [json.loads(output.splitlines()[-1]) for output, _ in said]
+    return [json.loads(output.splitlines()[-1]) for output, _ in said], [errors for _, errors in said]
 
 
 @pytest.mark.slow
 def test_no_bit_of_a_filter_or_of_chains_depends_on_the_number_of_processes(root):
     jobs = ["exact:4", "importance:4", "chains:4"]
-    one, other = together(root, jobs)
+    (one, other), _ = together(root, jobs)
     assert one == other == found(root, jobs)
 
 
@@ -52,6 +55,15 @@ def test_no_bit_of_a_filter_or_of_chains_depends_on_the_number_of_processes(root
 @pytest.mark.parametrize("job", ["islands", "butterfly"])
 def test_evidence_and_moments_are_unbiased_in_two_processes(root, job):
     """A false alarm has probability 1e-6 for each scheme (normal approximation, 400 runs of 32 particles)."""
-    one, other = together(root, [f"{job}:4"])
+    (one, other), _ = together(root, [f"{job}:4"])
     assert one == other
     assert_moments(one[f"{job}:4"])
+
+
+@pytest.mark.slow
+def test_a_process_that_waits_says_for_whom(root):
+    (one, other), (waits, comes) = together(root, ["late:4"])
+    assert one == other
+    for call in (1, 2):
+        assert f"s in call {call} on its mesh for process 1, which has not begun it." in waits
+    assert "process 0, which" not in comes
