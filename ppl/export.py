@@ -29,7 +29,7 @@ from .folded import Folded, folded
 from .form import Det, Form, Var
 from .observed import checked_data
 from .record import Choice, choices_of, dims_of
-from .samplers import blackjax_of, coordinates_of_axes, nutpie_of
+from .samplers import blackjax_of, coordinates_of_axes, flowmc_of, nutpie_of
 from .scoring import log_density
 from .stacks import Cut, Window, Windows
 from .tracing import split_arguments, trace
@@ -146,10 +146,9 @@ class Density:
         Raises: NoFiniteStartError after 100 tries, naming the sites whose log density is not finite.
         """
         origin, unravel = self.ravel()
-        judge = jax.jit(jax.value_and_grad(self.logp_vector))
         for attempt in range(TRIES):
             flat = jax.random.uniform(jax.random.fold_in(key, attempt), origin.shape, origin.dtype, -2.0, 2.0)
-            value, gradient = judge(flat)
+            value, gradient = self._judge(flat)
             if bool(jnp.isfinite(value) & jnp.isfinite(gradient).all()):
                 return unravel(flat)
         raise self._no_start(unravel(flat))
@@ -173,6 +172,26 @@ class Density:
         """
         return blackjax_of(self, key)
 
+    def to_flowmc(self, key: jax.Array, chains: int) -> tuple[Callable[[jax.Array, Any], jax.Array], jax.Array]:
+        """Give what the samplers of flowMC start from.
+
+        Args:
+            key: a key for the starts.
+            chains: number of chains.
+
+        Returns: a function of a vector and of flowMC's data, of which it reads none; and starts (chain, coordinate) of
+        finite log density and gradient. `ravel()[1]` makes positions of vectors, and `constrain` values of positions.
+
+        Raises: NoFiniteStartError as `initial`.
+
+        >>> import jax, numpyro.distributions as dist, lawful
+        >>> d = density(lambda: lawful.sample("x", dist.Gamma(2.0, 1.0)))
+        >>> logpdf, starts = d.to_flowmc(jax.random.key(0), chains=3)
+        >>> starts.shape, bool(jax.numpy.isfinite(logpdf(starts[0], {})))
+        ((3, 1), True)
+        """
+        return flowmc_of(self, key, chains)
+
     def to_nutpie(self) -> Any:
         """Make a model for `nutpie.sample`, whose result is a DataTree of the values of the sites.
 
@@ -184,6 +203,11 @@ class Density:
         1
         """
         return nutpie_of(self)
+
+    @cached_property
+    def _judge(self) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
+        """Log density and gradient of a vector."""
+        return jax.jit(jax.value_and_grad(self.logp_vector))
 
     @cached_property
     def _free_shapes(self) -> dict[str, tuple[int, ...]]:

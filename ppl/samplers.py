@@ -1,6 +1,6 @@
-"""Samplers from elsewhere: an exported density in the form in which BlackJAX and nutpie take theirs.
+"""Samplers from elsewhere: an exported density in the form in which BlackJAX, flowMC and nutpie take theirs.
 
-Law: both get the log density of the program in coordinates without bounds, Jacobian included, and its gradient; starts
+Law: all get the log density of the program in coordinates without bounds, Jacobian included, and its gradient; starts
 are those of `Density.initial`.
 """
 
@@ -43,6 +43,18 @@ def blackjax_of(density: Density, key: jax.Array) -> tuple[Callable[..., jax.Arr
     return density.logp, density.initial(key)
 
 
+def flowmc_of(density: Density, key: jax.Array, chains: int) -> tuple[Callable[[jax.Array, Any], jax.Array], jax.Array]:
+    """Give the log density on vectors, which takes data and reads none, and a first vector of every chain."""
+    if not isinstance(chains, int) or chains < 1:
+        raise LawfulError(f"to_flowmc: chains: expected an integer of 1 or more, got {chains!r}.")
+
+    def logpdf(vector: jax.Array, data: Any) -> jax.Array:
+        return density.logp_vector(vector)
+
+    starts = [density.ravel(density.initial(jax.random.fold_in(key, chain)))[0] for chain in range(chains)]
+    return logpdf, jnp.stack(starts)
+
+
 def nutpie_of(density: Density) -> Any:
     """Make the model of nutpie."""
     try:
@@ -56,11 +68,10 @@ def nutpie_of(density: Density) -> Any:
         )
     names = list(density.names)
     origin, unravel = density.ravel()
-    judge = jax.jit(jax.value_and_grad(density.logp_vector))
     expand = jax.jit(lambda vector: density.constrain(unravel(vector)))
 
     def score(vector: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = judge(jnp.asarray(vector))
+        value, gradient = density._judge(jnp.asarray(vector))
         return float(value), np.asarray(gradient, np.float64)
 
     def values(vector: np.ndarray) -> dict[str, np.ndarray]:

@@ -108,6 +108,43 @@ def test_blackjax_and_our_chains_have_the_exact_means(name):
     agrees(name, inference.mcmc(program, kernels.nuts(), chains=4, warmup=500, draws=1000)(3, Y).posterior)
 
 
+def test_flowmc_gets_the_density_of_vectors_and_a_start_for_each_chain():
+    d = lawful.density(model, Y)
+    logpdf, starts = d.to_flowmc(KEY, 3)
+    assert starts.shape == (3, 3) and len(np.unique(np.asarray(starts))) == 9
+    value, gradient = jax.value_and_grad(logpdf)(starts[1], {})
+    assert float(value) == pytest.approx(float(d.logp(d.ravel()[1](starts[1]))), rel=1e-14)
+    for i in range(3):
+        ends = [float(logpdf(starts[1].at[i].add(h), {})) for h in (1e-5, -1e-5)]
+        assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(float(gradient[i]), rel=1e-6, abs=1e-8)
+    with pytest.raises(LawfulError, match=r"to_flowmc: chains: expected an integer of 1 or more, got 0"):
+        d.to_flowmc(KEY, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+@pytest.mark.reuses_keys  # as the sampler does with its own
+@pytest.mark.parametrize("name", MODELS)
+def test_flowmc_has_the_exact_means(name):
+    pytest.importorskip("flowMC")
+    from flowMC.resource_strategy_bundle.RQSpline_MALA import RQSpline_MALA_Bundle
+    from flowMC.Sampler import Sampler
+
+    d = lawful.density(MODELS[name][0], Y)
+    logpdf, starts = d.to_flowmc(KEY, 20)
+    chains, size = starts.shape
+    bundle = RQSpline_MALA_Bundle(
+        jax.random.key(1), chains, size, logpdf, n_local_steps=50, n_global_steps=20, n_training_loops=10,
+        n_production_loops=10, n_epochs=5, rq_spline_n_layers=2, batch_size=1000, n_max_examples=5000,
+    )  # fmt: skip
+    sampler = Sampler(
+        n_dim=size, n_chains=chains, rng_key=jax.random.key(2), resource_strategy_bundles=bundle, checkpoint_interval=0
+    )
+    sampler.sample(starts, {})
+    vectors = sampler.resources["positions_production"].data
+    agrees(name, jax.vmap(jax.vmap(lambda vector: d.constrain(d.ravel()[1](vector))))(vectors))
+
+
 def test_nutpie_gets_the_density_its_gradient_and_a_start():
     """Through the functions that nutpie calls; what it makes of them is tested where it runs."""
     pytest.importorskip("nutpie")
