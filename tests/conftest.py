@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # of the programs 
 jax.config.update("jax_enable_x64", True)  # exact laws hold to 1e-12
 
 ROOT = Path(__file__).resolve().parents[1]
-COMPILED = ROOT / ".pytest_cache" / "d" / "compiled"
+COMPILED, MOST_KEPT = ROOT / ".pytest_cache" / "d" / "compiled", 1 << 30  # bytes; a run leaves a fifth of that
 
 # A change is judged on the same examples every time; `--hypothesis-profile=nightly` looks for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
@@ -35,10 +36,13 @@ WATCHED = (ROOT / "tests" / "ppl", ROOT / "tests" / "check")
 def pytest_configure(config: pytest.Config) -> None:
     """Choose how the whole process compiles: quickly, where the tests that are compiled as for users are left out.
 
-    What was compiled is kept, so that a second run takes half the time; `--cache-clear` forgets it.
+    What was compiled is kept, so that a second run takes half the time; `--cache-clear` forgets it, and so does a run
+    that finds more than a few runs leave.
     """
     if "not optimised" in config.option.markexpr:
         compile_quickly()
+    if not hasattr(config, "workerinput") and sum(file.stat().st_size for file in COMPILED.glob("*")) > MOST_KEPT:
+        shutil.rmtree(COMPILED)
     compile_cache(COMPILED)
 
 
