@@ -27,6 +27,7 @@ from .tree_parts import (
     observed_dims,
     predictions_of,
     seen_entries,
+    without_observed,
 )
 from .tree_statistics import by_component, on_host, population_statistics, statistics
 
@@ -51,8 +52,12 @@ def tree_of(
     save_warmup: bool = False,
     unconstrained: bool = False,
     batch_size: BatchSize = "auto",
+    in_full: bool = False,
 ) -> xarray.DataTree:
-    """Convert a result; see `Result.to_datatree`. The draws of runs that died are converted, too."""
+    """Convert a result; see `Result.to_datatree`. The draws of runs that died are converted, too.
+
+    Files and stores need arrays as the program has them, which is what `in_full` asks for.
+    """
     import arviz_base
     import xarray
 
@@ -94,6 +99,8 @@ def tree_of(
         )
         dataset["log_weight"].attrs["scale"] = WEIGHT_SCALE
         tree["weighted_posterior"] = xarray.DataTree(dataset)
+    if not in_full:
+        without_observed(tree, masks)
     tree.attrs.update(
         inference_library="lawful",
         inference_library_version=importlib.metadata.version("lawful"),

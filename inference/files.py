@@ -44,7 +44,7 @@ def save(result: Result, path: str | os.PathLike[str], **options: Any) -> None:
     target = Path(path)
     write = _format_of(target)[0]
     named = renamed(result, options.pop("dims", None), options.pop("coords", None))
-    tree = _with_header(named, tree_of(named, **{"save_warmup": True, **options}))
+    tree = _with_header(named, tree_of(named, in_full=True, **{"save_warmup": True, **options}))
     folder = Path(tempfile.mkdtemp(prefix=".saving-", dir=target.parent))
     try:
         write(tree, folder / target.name)

@@ -119,3 +119,30 @@ def entries(name: str, scores: np.ndarray, mask: np.ndarray, dims: Sequence[str]
     }
     kept = scores.reshape(*scores.shape[:2], -1)[..., mask.reshape(-1)]
     return xarray.DataArray(kept, dims=("chain", "draw", axis), coords=values, name=name)
+
+
+def missing_entries(axis: str, array: Any, mask: np.ndarray) -> Any:
+    """Keep the elements of an array of xarray where a mask is False.
+
+    Args:
+        axis: what to call their axis; its coordinate says where each element stands, as the axis of the mask does, and
+            where the mask has several, as "2, 0".
+        array: two axes of draws, then those of the mask, then others.
+        mask: truth values, with an axis at least.
+
+    >>> import xarray
+    >>> array = xarray.DataArray(np.zeros((1, 4, 2, 2)), dims=("chain", "draw", "row", "time"))
+    >>> found = missing_entries("y_missing", array, np.array([[True, False], [True, True]]))
+    >>> found.dims, found.y_missing.values.tolist()
+    (('chain', 'draw', 'y_missing'), ['0, 1'])
+    """
+    import xarray
+
+    places, axes = np.nonzero(~mask), array.dims[2:]
+    labels = [
+        array.coords[dim].to_numpy()[place] if dim in array.coords else place
+        for dim, place in zip(axes, places, strict=False)
+    ]
+    known = labels[0] if len(labels) == 1 else [", ".join(map(str, place)) for place in zip(*labels, strict=True)]
+    values = array.to_numpy()[(slice(None), slice(None), *places)]
+    return xarray.DataArray(values, dims=(*array.dims[:2], axis, *axes[mask.ndim :]), coords={axis: known})

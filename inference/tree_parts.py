@@ -18,12 +18,14 @@ from lawful.tracing import split_arguments
 from .arguments import constant_arguments
 from .batches import BatchSize
 from .densities import absent_choices, densities
-from .masks import entries, masked_data, masks_of
+from .masks import entries, masked_data, masks_of, missing_entries
 from .predictive import Predictive
 from .predictive import predictive as predicted
 from .unconstrained import unconstrained as unconstrained_draws
 
 if TYPE_CHECKING:
+    import xarray
+
     from .result import Result
 
 PRIOR_DRAWS = 1000  # of the groups prior and prior_predictive
@@ -87,6 +89,22 @@ def seen_entries(
     if not group:
         scores.pop("log_likelihood", None)
     return found
+
+
+def without_observed(tree: xarray.DataTree, masks: Mapping[str, np.ndarray]) -> None:
+    """Leave out of every group what `<name>.missing` holds for the elements that were observed, which is nothing."""
+    import xarray
+
+    for group, node in tree.children.items():
+        data, found = node.to_dataset(), {}
+        for name, mask in masks.items():
+            part = f"{name}.missing"
+            if mask.ndim and part in data and data[part].shape[2 : 2 + mask.ndim] == mask.shape:
+                found[part] = missing_entries(f"{name}_missing", data[part], mask)
+        if found:
+            kept = data.drop_vars(found).assign(found)
+            used = {dim for array in kept.data_vars.values() for dim in array.dims}
+            tree[group] = xarray.DataTree(kept.drop_dims(set(kept.dims) - used)[list(data.data_vars)])
 
 
 def free_draws(result: Result, batch_size: BatchSize) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:

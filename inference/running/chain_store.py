@@ -20,6 +20,7 @@ import numpy as np
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
 from lawful.stored import RUN, attributes_of
 
+from ..datatree import tree_of
 from ..findings import Finding
 from ..plan import Prepared
 from ..result import Warmup
@@ -123,7 +124,7 @@ def _made(
         prepared, (kept, first if phases[0].total else None), plan.tally(prepared, start), (start, {}), {}, begun
     )
     empty.__dict__["reasons"] = ()  # nothing is to be judged
-    tree = empty.to_datatree(log_likelihood=False, log_prior=False, save_warmup=True)
+    tree = tree_of(empty, log_likelihood=False, log_prior=False, save_warmup=True, in_full=True)
     groups: dict[str, dict[str, Column]] = {}
     total: dict[str, int | None] = {}
     for phase, part, prefix in zip(phases, parts, PREFIXES, strict=True):

@@ -72,6 +72,37 @@ def test_a_masked_site_has_scores_of_what_was_observed_and_says_where_that_is(ma
     assert abs(float(total[1, 7]) - float(whole)) < 1e-10 * abs(float(whole))
 
 
+def imputed(y, seen, days, heard):
+    with plate("school", 4, coords=NAMES):
+        sample("y", dist.Normal(0.0, 1.0), obs=y, obs_mask=seen, impute=True)
+    with plate("day", 2), plate("class", 3):
+        sample("z", dist.Dirichlet(jnp.ones(2)), obs=days, obs_mask=heard, impute=True)
+
+
+def test_missing_elements_alone_are_in_a_tree_and_say_where_they_stand(tmp_path):
+    heard = np.array([[True, False], [True, True], [False, True]])
+    args = Y, SEEN, np.full((3, 2, 2), 0.5), heard
+    draws = {"y.missing": RNG.normal(size=(CHAINS, DRAWS, 4))}
+    draws["z.missing"] = RNG.dirichlet([1, 1], size=(CHAINS, DRAWS, 3, 2))
+    axes = {"y.missing": ("school",), "z.missing": ("class", "day")}
+    result = result_of(imputed, *args, draws=draws, observed={"y": Y, "z": args[2]}, dims=axes)
+    tree = result.to_datatree(unconstrained=True)
+    for group in ("posterior", "log_prior"):
+        found = tree[group]
+        assert found["y.missing"].dims == ("chain", "draw", "y_missing")
+        assert found["y_missing"].values.tolist() == ["Deerfield"]
+        assert found["z_missing"].values.tolist() == ["0, 1", "2, 0"]
+    np.testing.assert_array_equal(tree.posterior["y.missing"][..., 0], draws["y.missing"][..., 1])
+    np.testing.assert_array_equal(tree.posterior["z.missing"], draws["z.missing"][:, :, [0, 2], [1, 0]])
+    assert tree.posterior["z.missing"].dims == ("chain", "draw", "z_missing", "z.missing_dim_0")
+    assert not {"school", "day"} & set(tree.posterior.dims)
+    assert result.summary().index.tolist()[0] == "y.missing[Deerfield]"
+    result.save(tmp_path / "all.nc")
+    kept = Result.load(tmp_path / "all.nc")
+    for name, array in draws.items():
+        np.testing.assert_array_equal(kept.posterior[name], array)
+
+
 def test_a_mask_that_a_choice_moves_leaves_the_scores_as_they_are():
     def moving(y):
         k = sample("k", dist.Bernoulli(0.5))
