@@ -23,6 +23,7 @@ from jax.sharding import Mesh
 
 PATIENCE = 30.0  # seconds between two looks at the others
 BEATS = 4  # signs of life between two looks
+ENDED, FAILED = -1, -2  # what a process writes last: it owes nothing any more, or has left the others alone
 
 _calls: Counter[str] = Counter()  # of this process, by the processes that take part
 
@@ -45,11 +46,14 @@ def watched(mesh: Mesh | None) -> Iterator[None]:
     watch = _Watch(store, name, group, jax.process_index(), _calls[name])
     thread = threading.Thread(target=watch.run, args=(ended,), daemon=True, name="lawful watch")
     thread.start()
+    last = FAILED
     try:
         yield
+        last = ENDED
     finally:
         ended.set()
         thread.join()
+        watch.write(last)
 
 
 @dataclass(frozen=True)
@@ -62,21 +66,23 @@ class _Watch:
 
     def run(self, ended: threading.Event) -> None:
         """Beat, and look at the others; without the service that keeps the keys there is nothing to be seen."""
+        self.write(0)
         with suppress(Exception):
-            self._write(0)
             before = self._others()
             for beat in range(1, sys.maxsize):
                 if ended.wait(PATIENCE / BEATS):
                     return
-                self._write(beat)
+                self.write(beat)
                 if beat % BEATS == 0:
                     now = self._others()
                     for line in told(self.call, self.own, before, now, PATIENCE * beat / BEATS):
                         print(line, file=sys.stderr, flush=True)
                     before = now
 
-    def _write(self, beat: int) -> None:
-        self.store.key_value_set(f"{self.name}/{self.own}", f"{self.call} {beat}", allow_overwrite=True)
+    def write(self, beat: int) -> None:
+        """Tell the others."""
+        with suppress(Exception):
+            self.store.key_value_set(f"{self.name}/{self.own}", f"{self.call} {beat}", allow_overwrite=True)
 
     def _others(self) -> dict[int, tuple[int, int]]:
         """Read call and beat of every other process; (0, 0) of one that has made no call yet."""
@@ -104,13 +110,17 @@ def told(
     ['lawful: process 0 has waited 30 s in call 2 on its mesh for process 1, which has not begun it.']
     >>> told(2, 0, {1: (2, 3)}, {1: (2, 3)}, 60.0)
     ['lawful: process 0 has waited 60 s in call 2 on its mesh for process 1, which gives no sign of life.']
+    >>> told(2, 0, {1: (2, ENDED), 2: (2, FAILED)}, {1: (2, ENDED), 2: (2, FAILED)}, 60.0)
+    ['lawful: process 0 has waited 60 s in call 2 on its mesh for process 2, which has left it with an error.']
     """
     lines = []
     for one, (at, beat) in sorted(now.items()):
         behind = None
         if at < call:
             behind = "has not begun it"
-        elif at == call and before[one] == (at, beat):
+        elif at == call and beat == FAILED:
+            behind = "has left it with an error"
+        elif at == call and beat != ENDED and before[one] == (at, beat):
             behind = "gives no sign of life"
         if behind is not None:
             lines.append(

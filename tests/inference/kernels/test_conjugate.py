@@ -155,13 +155,12 @@ def test_the_log_ratio_of_the_joint_is_that_of_the_conditional(site):
     form = trace(everything, *DATA)
     key = jax.random.key(5)
     start = jax.jit(lambda k: lawful_prior(form, k))
-    density = jax.jit(form.log_density)
     for point in range(10):
         old, other = start(jax.random.fold_in(key, 2 * point)), start(jax.random.fold_in(key, 2 * point + 1))
         new = {**old, site: other[site]}
         _, given = parameters(everything, site, old, *DATA)
         given = list(map(jnp.asarray, given))
-        joint = float(density(new, *DATA)) - float(density(old, *DATA))
+        joint = float(form.log_density(new, *DATA)) - float(form.log_density(old, *DATA))
         score = FAMILIES[FOUND[site]].log_prob
         conditional = float(score(new[site].reshape(-1), *given)) - float(score(old[site].reshape(-1), *given))
         assert joint == pytest.approx(conditional, rel=1e-9, abs=1e-9)
