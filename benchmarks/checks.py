@@ -45,11 +45,10 @@ def without_checks() -> Iterator[None]:
             setattr(jnp, name, test)
 
 
-def cases() -> dict[str, Callable[[], Callable[[int], Any]]]:
-    """Name the inferences; each is built anew when it is asked for."""
+def cases() -> dict[str, tuple[Callable[[], Callable[[int], Any]], bool]]:
+    """Name the inferences; each is built anew when it is asked for. And whether the bar holds for it."""
     series = jnp.asarray(observations("LG"), "float32")
     data = tuple(jnp.asarray(x, kind) for x, kind in zip(regression(), ("float32", "int32"), strict=True))
-
     start = {"coefficients": jnp.asarray(REGRESSION_MEAN, "float32")}
 
     def filtered(particles: int, nonfinite: Any) -> Callable[[int], Any]:
@@ -61,17 +60,17 @@ def cases() -> dict[str, Callable[[], Callable[[int], Any]]]:
         return lambda i: plan(jax.random.key(i), *data).posterior["coefficients"]
 
     return {
-        "particle filter, 1,000 particles": lambda: filtered(1_000, "error"),
-        "particle filter, 20,000 particles": lambda: filtered(20_000, "error"),
-        "particle filter, 20,000 particles, NaN reads as zero": lambda: filtered(20_000, "dead"),
-        "HMC, 8 leapfrogs": lambda: chains(kernels.hmc(0.05, 8), 300),
-        "NUTS": lambda: chains(kernels.nuts(0.05), 40),
+        "particle filter, 1,000 particles": (lambda: filtered(1_000, "error"), True),
+        "particle filter, 20,000 particles": (lambda: filtered(20_000, "error"), True),
+        "particle filter, 20,000 particles, NaN reads as zero": (lambda: filtered(20_000, "dead"), False),
+        "HMC, 8 leapfrogs": (lambda: chains(kernels.hmc(0.05, 8), 300), True),
+        "NUTS": (lambda: chains(kernels.nuts(0.05), 40), True),
     }
 
 
 def main() -> None:
     """Measure and print."""
-    for name, build in cases().items():
+    for name, (build, has_bar) in cases().items():
         checked, plain = build(), build()
         first = checked(0)
         with without_checks():
@@ -86,7 +85,7 @@ def main() -> None:
                 (checked, plain)[which](number)
                 spent[which].append(time.process_time() - start)
         ratios = np.divide(*spent)
-        bar = "no bar" if "NaN" in name else f"bar {BAR}: {'met' if np.median(ratios) <= BAR else 'MISSED'}"
+        bar = f"bar {BAR}: {'met' if np.median(ratios) <= BAR else 'MISSED'}" if has_bar else "no bar"
         print(
             f"{name}: {np.median(spent[0]):.4f} s with checks, {np.median(spent[1]):.4f} s without; median ratio "
             f"{np.median(ratios):.3f} ({ratios.min():.3f} to {ratios.max():.3f}), of minima "

@@ -182,7 +182,7 @@ class Density:
         Returns: a function of a vector and of flowMC's data, of which it reads none; and starts (chain, coordinate) of
         finite log density and gradient. `ravel()[1]` makes positions of vectors, and `constrain` values of positions.
 
-        Raises: NoFiniteStartError as `initial`.
+        Raises: NoFiniteStartError as `initial`; LawfulError where `chains` is no integer of 1 or more.
 
         >>> import jax, numpyro.distributions as dist, lawful
         >>> d = density(lambda: lawful.sample("x", dist.Gamma(2.0, 1.0)))

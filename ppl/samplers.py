@@ -45,7 +45,7 @@ def blackjax_of(density: Density, key: jax.Array) -> tuple[Callable[..., jax.Arr
 
 def flowmc_of(density: Density, key: jax.Array, chains: int) -> tuple[Callable[[jax.Array, Any], jax.Array], jax.Array]:
     """Give the log density on vectors, which takes data and reads none, and a first vector of every chain."""
-    if not isinstance(chains, int) or chains < 1:
+    if not isinstance(chains, int | np.integer) or chains < 1:
         raise LawfulError(f"to_flowmc: chains: expected an integer of 1 or more, got {chains!r}.")
 
     def logpdf(vector: jax.Array, data: Any) -> jax.Array:

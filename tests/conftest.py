@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if "not optimised" in config.option.markexpr:
         compile_quickly()
     if not hasattr(config, "workerinput") and sum(file.stat().st_size for file in COMPILED.glob("*")) > MOST_KEPT:
-        shutil.rmtree(COMPILED)
+        shutil.rmtree(COMPILED, ignore_errors=True)
     compile_cache(COMPILED)
 
 

@@ -2,9 +2,9 @@
 
 Law: an array of room is one of NumPy; how the system provides its memory changes nothing but time.
 
-Memory comes in pages, and half of the time that a fast chain takes on the host goes by in getting them one by one, when
-its rows are written. Large pages take a third of that. Where the memory of a machine is in small pieces the system has
-to join some first, which was seen to take longer than the steps of the chains: then the rest gets small pages.
+Memory comes in pages, and two thirds of the host's time for a fast chain go by in getting them one by one, when its
+rows are written. Large pages take a third of that. Where the memory of a machine is in small pieces the system has to
+join some first, which was seen to take longer than the steps of the chains: then the rest gets small pages.
 """
 
 from __future__ import annotations
