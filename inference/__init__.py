@@ -28,6 +28,7 @@ from .parallel_tempering import parallel_tempering
 from .particle_mcmc import particle_gibbs, pmmh
 from .paths import data_by_data, prior_to_posterior
 from .peers import blackjax_nuts, numpyro_nuts
+from .population_cycle import population_cycle
 from .population_hmc import population_hmc
 from .population_walk import population_walk
 from .predictive import Predictive, predictive
@@ -98,6 +99,7 @@ __all__ = [
     "particle_filter",
     "particle_gibbs",
     "pmmh",
+    "population_cycle",
     "population_hmc",
     "population_walk",
     "predictive",

@@ -20,6 +20,7 @@ from lawful.form import Form, Plate, Var
 from lawful.lift import lift
 
 from .check.contracts import Contract
+from .kernels.compose import OF
 from .laws import ResampleLaw
 from .numerics.resampling import scheme as scheme_named
 from .parts import exact, scoped
@@ -39,7 +40,8 @@ class Move:
         shared: the shared values, in the population's block.
         info: names of the kernel's numbers.
         carries_parts: whether the state ends with rest and slope, or with their sum, the log density.
-        learn: gives what the kernel remembers after a stage, from what it remembered and the mean acceptance.
+        learn: gives what the kernel remembers after a stage, from what it remembered and a mean acceptance.
+        follows: which number of `info` that acceptance is.
     """
 
     form: Form
@@ -47,6 +49,7 @@ class Move:
     info: tuple[str, ...]
     carries_parts: bool
     learn: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    follows: str = "acceptance_rate"
 
 
 @runtime_checkable
@@ -154,7 +157,7 @@ def _learned(on: OnPath, block: Block, move: Move, info: Mapping[str, Var]) -> O
     """Append what the kernel remembers of a stage."""
     if move.learn is None or on.memory is None:
         return on
-    return replace(on, memory=block.det(move.learn, on.memory, info["acceptance_rate"], label="what is remembered"))
+    return replace(on, memory=block.det(move.learn, on.memory, info[move.follows], label="what is remembered"))
 
 
 def join_states(start: jax.Array, later: jax.Array) -> jax.Array:
@@ -179,15 +182,22 @@ def _start(
 ) -> tuple[Move, tuple[Var, ...]]:
     """Write the kernel at this point, and its state for the given particles."""
     block = population.block
-    if isinstance(kernel, PopulationKernel):
-        return kernel.fit(block, on, population.plate), tuple(values)
-    target = on.tempered.target()
-    refuse_absent(kernel, target, "tempered_smc")
-    built = exact(kernel.build(target), "tempered_smc")
-    move = Move(built.form, (*on.inputs, on.block, on.power), built.info, carries_parts=False)
+    move = move_of(kernel, block, on, population.plate)
+    if move.carries_parts:
+        return move, tuple(values)
     *state, rest, slope = values
     log_density = block.det(density, on.power, rest, slope, label="log density", plates=(plate,))
     return move, (*state, log_density)
+
+
+def move_of(kernel: Any, block: Block, on: OnPath, plate: Plate) -> Move:
+    """Write a kernel at a point of a path; one of a population is fitted to the particles."""
+    if isinstance(kernel, PopulationKernel):
+        return kernel.fit(block, on, plate)
+    target = on.tempered.target()
+    refuse_absent(kernel, target, "tempered_smc")
+    built = exact(kernel.build(target), "tempered_smc")
+    return Move(built.form, (*on.inputs, on.block, on.power), built.info, carries_parts=False)
 
 
 def density(power: jax.Array, rest: jax.Array, slope: jax.Array) -> jax.Array:
@@ -220,7 +230,7 @@ class _Chain:
     ) -> tuple[tuple[Var, ...], tuple[Var, ...], dict[str, Var]]:
         """Append the loop; gives the last state, all states along a first axis (or nothing), and the mean numbers."""
         n_shared, n_state = len(self.move.shared), len(state)
-        names = [name for name in self.move.info if name in _MEANS]
+        names = [name for name in self.move.info if _own(name) in _MEANS]
         places = [n_state + self.move.info.index(name) for name in names]
         form = scoped(self.move.form, self.scope)
         outputs = tuple(form.outputs[i] for i in (*range(n_state), *places))
@@ -229,12 +239,12 @@ class _Chain:
         inner = Block()
         inputs = tuple(v.like() for v in body.inputs)
         out = inner.splice(body, inputs)
-        numbers = [inner.det(_MEANS[name], x, label=name) for name, x in zip(names, out[n_state:], strict=True)]
+        numbers = [inner.det(_MEANS[_own(name)], x, label=name) for name, x in zip(names, out[n_state:], strict=True)]
         kept = out[:n_state] if collect else ()
         step = inner.form(inputs, (*out[:n_state], *kept, *numbers))
         last, ys = block.loop(step, steps, self.move.shared, state, ())
         info = {
-            _NAMES.get(name, name): block.det(_MEANS[name], y, label=name)
+            _told(name): block.det(_MEANS[_own(name)], y, label=name)
             for name, y in zip(names, ys[len(kept) :], strict=True)
         }
         return last, ys[: len(kept)], info
@@ -248,5 +258,23 @@ def _count(x: jax.Array) -> jax.Array:
     return jnp.sum(x, dtype=jnp.int32)
 
 
+def _own(name: str) -> str:
+    """Give the name of a number of a kernel, without the part of a cycle that it is of.
+
+    >>> _own("acceptance_rate@1_mh")
+    'acceptance_rate'
+    """
+    return name.partition(OF)[0]
+
+
+def _told(name: str) -> str:
+    """Give the name under which a number is told: values that are not finite are counted apart from those of weights.
+
+    >>> _told("n_nonfinite@1_mh")
+    'n_nonfinite_moves@1_mh'
+    """
+    own, of, part = name.partition(OF)
+    return f"{own}_moves{of}{part}" if own == "n_nonfinite" else name
+
+
 _MEANS: dict[str, Callable[[jax.Array], jax.Array]] = {"acceptance_rate": _mean, "n_nonfinite": _count}
-_NAMES = {"n_nonfinite": "n_nonfinite_moves"}

@@ -58,8 +58,8 @@ class Cycle:
         for position, part in enumerate(built):
             state, info, rough = _step(block, program, part, inputs, state, ("~cycle", str(position)), rough)
             numbers.append(info)
-            apart |= _apart(position, self.kernels[position], info)
-        return _close(block, built[0], given, state, {**_summed(block, numbers), **apart}, rough)
+            apart |= told_apart(position, self.kernels[position], info)
+        return _close(block, built[0], given, state, {**told_together(block, numbers), **apart}, rough)
 
     def plan(self, program: Form) -> list[str]:
         """Say what each kernel moves."""
@@ -266,7 +266,7 @@ def _plans(kernels: Sequence[Kernel], program: Form, marks: Sequence[str]) -> li
     return [mark + line for kernel, mark in zip(kernels, marks, strict=True) for line in kernel.plan(program)]
 
 
-def _summed(block: Block, numbers: Sequence[Mapping[str, Var]]) -> dict[str, Var]:
+def told_together(block: Block, numbers: Sequence[Mapping[str, Var]]) -> dict[str, Var]:
     """Bring the numbers of several kernels together by name."""
     names = dict.fromkeys(name for info in numbers for name in info if OF not in name)
     found = {}
@@ -276,7 +276,7 @@ def _summed(block: Block, numbers: Sequence[Mapping[str, Var]]) -> dict[str, Var
     return found
 
 
-def _apart[T](position: int, kernel: Kernel, info: Mapping[str, T]) -> dict[str, T]:
+def told_apart[T](position: int, kernel: object, info: Mapping[str, T]) -> dict[str, T]:
     """Name the numbers of one part; what a warm-up reads is told once, of all parts."""
     found = re.match(r"\w+", repr(kernel))
     part = f"{position}_{found.group() if found else 'kernel'}"
@@ -286,7 +286,7 @@ def _apart[T](position: int, kernel: Kernel, info: Mapping[str, T]) -> dict[str,
 
 def _told[T](position: int, kernel: Kernel, info: Mapping[str, T]) -> dict[str, T]:
     """Name the numbers of one part twice, for all parts together and for this one."""
-    return {**{n: v for n, v in info.items() if OF not in n}, **_apart(position, kernel, info)}
+    return {**{n: v for n, v in info.items() if OF not in n}, **told_apart(position, kernel, info)}
 
 
 def _absent(name: str) -> float:

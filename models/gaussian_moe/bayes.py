@@ -31,11 +31,12 @@ from .gates import Gate
 from .parameters import Parameters, Units, unstandardised
 from .priors import Priors, mixture_with_priors
 from .reading import count, data
-from .referring import reference_of, referring_program
+from .referring import redrawn, reference_of, referring_program
 
 __all__ = ["Posterior", "compare_experts", "posterior_of"]
 
 MOST_EXPERTS = 6  # of a reference, which sums over all their namings
+STEP = 0.1  # of leapfrogs at first: in units of the broadest expert, while the others are narrow
 STARTS, SEARCH = 16, 1  # random starts of the search, and what is folded into the key for them
 
 
@@ -190,7 +191,10 @@ def _sampler(k: int, gate: Gate, particles: int, runs: int, referring: bool) -> 
 
     if not referring:
         return inference.tempered_smc(model, particles=particles, runs=runs)
-    kernel = inference.population_hmc(jitter=0.5, exchangeable="expert" if k > 1 else None, adapt=True)
+    kernel: Any = inference.population_hmc(jitter=0.5, adapt=True)
+    if k > 1:
+        flow = inference.population_hmc(STEP, jitter=0.5, exchangeable="expert", adapt=True)
+        kernel = inference.population_cycle(flow, inference.kernels.mh(redrawn))
     return inference.tempered_smc(
         referring_program(k, gate), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(0.7),
         nonfinite="dead",  # tails of a reference reach where a density overflows

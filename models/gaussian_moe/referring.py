@@ -18,13 +18,14 @@ import scipy.optimize
 
 import lawful
 
+from ..latent_classes.redrawing import OneAnew
 from ..latent_classes.reference import Reference, around, coordinates, drawn_classes, of_the_prior, valued
 from .density import Mixture
 from .gates import Gate
 from .parameters import Parameters
 from .priors import Priors, draw_answers
 
-__all__ = ["reference_of", "referring_program"]
+__all__ = ["redrawn", "reference_of", "referring_program"]
 
 FAR = 2.0  # rows of the gate in standard deviations of the prior, where an ascent begins at most
 
@@ -46,6 +47,13 @@ def referring_program(k: int, gate: Gate) -> Callable[..., None]:
         draw_answers(found, X, y, gate)
 
     return model
+
+
+def redrawn(current: Mapping[str, jax.Array], *arrays: jax.Array) -> None:
+    """Propose one expert anew: a program of the choices, and of the arrays behind (X, y, priors, reference)."""
+    leaves, tree = jax.tree.flatten((0, 0, Priors(), Reference(*jnp.zeros((5, 1, 1, 1)))))
+    *_, reference = jax.tree.unflatten(tree, arrays[: len(leaves)])
+    lawful.sample("point", OneAnew(current["point"], reference))
 
 
 def reference_of(fits: Parameters, x: jax.Array, y: jax.Array, gate: Gate, priors: Priors) -> Reference:

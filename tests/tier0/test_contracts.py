@@ -57,6 +57,7 @@ MADE = {
     "rejuvenate": lambda: inference.rejuvenate(kernels.mh(), 1),
     "waste_free": lambda: inference.waste_free(kernels.mh(), 1),
     "population_walk": inference.population_walk,
+    "population_cycle": lambda: inference.population_cycle(inference.population_walk(), kernels.mh()),
     "population_hmc": inference.population_hmc,
     "numpyro_nuts": lambda: inference.numpyro_nuts(coin),
     "blackjax_nuts": lambda: inference.blackjax_nuts(coin),

@@ -9,7 +9,9 @@ import pytest
 from scipy import stats
 
 import lawful
+from lawful import inference
 from lawful.errors import LawfulError
+from lawful.inference.evidence import pooled_evidence
 from lawful.models.gaussian_moe import (
     Gate,
     Mixture,
@@ -81,13 +83,34 @@ def test_experts_from_a_reference_leave_the_posterior_as_it_is(kind):
 @pytest.mark.slow
 @pytest.mark.optimised
 def test_the_evidence_finds_the_number_of_experts():
+    """An expert that nobody needs roams its prior, and the runs agree on what it costs.
+
+    Log evidence of three experts has a standard deviation of .25 over runs: that of four is above .75 once in 10^5
+    times, as is log odds more than 1 from the .92 of eight longer runs, whose error is .08. Without experts drawn anew
+    runs differ by 4.8, and the pooled log odds by 1.4.
+    """
     places, answers = jax.random.split(jax.random.key(0))
     x = jax.random.uniform(places, (150, 1))
     y = Mixture(Gate(), TRUTH).sample(answers, x)
-    compared = compare_experts(x, y, [1, 2, 3], key=0, particles=2000)
+    compared = compare_experts(x, y, [1, 2, 3], key=0, particles=6000)
     table = compared.table
-    assert compared.best == compared.best_by("bic") == 2 and table["probability"][2] > 0.8
-    assert (table["spread"][:2] < 0.5).all() and table["spread"][3] < 2.0  # one that nobody needs roams its prior
+    assert compared.best == compared.best_by("bic") == 2
+    assert (table["spread"][:2] < 0.5).all() and table["spread"][3] < 0.75
+    assert abs(table["log_evidence"][2] - table["log_evidence"][3] - 0.92) < 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+def test_the_evidence_of_two_experts_is_that_of_a_million_draws_of_the_prior():
+    """On six rows of a line, which needs one: within five standard errors, which are small."""
+    x, y = line(6)
+    z, v = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()
+    plan = inference.importance(lambda z, v: mixture_with_priors(z, v, 2), particles=125_000, runs=8, keep="last")
+    exact = plan(0, z, v)
+    found = posterior_of(x, y, 2, key=0, particles=4000)
+    error = np.hypot(found.log_evidence_error, exact.log_evidence_error)
+    assert error < 0.1
+    assert abs(found.log_evidence + 6 * np.log(y.std()) - pooled_evidence(exact.log_evidence)[0]) < 5 * error
 
 
 def test_experts_get_names_and_what_has_none_does_not_ask_for_them():

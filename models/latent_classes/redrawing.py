@@ -1,0 +1,74 @@
+"""One class drawn anew: a proposal for mixtures, some of whose classes nothing in the data needs.
+
+Law: given which class is chosen, and it is each as likely, the proposal knows nothing of the current one, so that its
+density is that of the class it leads to. Names of classes mean nothing to it.
+
+Why: a class that no row needs has the breadth of its prior, the others that of their data. Steps that suit these take
+it nowhere, and a population whose spare classes do not roam carries on what a few ancestors had.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+
+from .reference import FREEDOM, Reference
+
+__all__ = ["OneAnew"]
+
+FAR = 0.5  # share of the draws from the law about the prior
+
+
+class OneAnew(dist.Distribution):
+    """The law of coordinates of all classes (classes, d) of which one is drawn anew.
+
+    It comes from the law about the prior in half the draws, or from around a class of one of the ends of a reference.
+    Its density is one by the coordinates of the class that moved.
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    pytree_data_fields = ("current", "reference")
+    support = constraints.independent(constraints.real, 2)
+
+    def __init__(self, current: jax.Array, reference: Reference) -> None:
+        """Keep the parts.
+
+        Args:
+            current: coordinates of all classes (classes, d).
+            reference: gives the laws of a class.
+        """
+        self.current, self.reference = current, reference
+        super().__init__((), jnp.shape(current), validate_args=False)
+
+    def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
+        """Draw."""
+        if sample_shape:
+            keys = jax.random.split(key, math.prod(sample_shape))
+            return jax.vmap(self.sample)(keys).reshape(*sample_shape, *self.event_shape)
+        which, where, broad, first, second = jax.random.split(key, 5)
+        at, (k, d) = self.reference, self.event_shape
+        place = jax.random.categorical(where, jnp.repeat(at.log_weight, k), mode="high")
+        prior = jax.random.bernoulli(broad, FAR)
+        loc = jnp.where(prior, at.centre, at.loc.reshape(-1, d)[place])
+        root = jnp.where(prior, at.spread, at.root.reshape(-1, d, d)[place])
+        heat = jax.random.chisquare(second, jnp.asarray(FREEDOM, loc.dtype))
+        anew = loc + root @ jax.random.normal(first, (d,), loc.dtype) * jnp.sqrt(FREEDOM / heat)
+        return jnp.where((jnp.arange(k) == jax.random.randint(which, (), 0, k))[:, None], anew, self.current)
+
+    def log_prob(self, value: jax.Array) -> jax.Array:
+        """Score: nothing leads to where more than one class differs."""
+        at, (k, d) = self.reference, self.event_shape
+        freedom = jnp.asarray(FREEDOM, at.loc.dtype)
+        ends = dist.MultivariateStudentT(freedom, at.loc.reshape(-1, 1, d), at.root.reshape(-1, 1, d, d))
+        share = jax.nn.log_softmax(jnp.repeat(at.log_weight, k))[:, None]
+        near = jax.nn.logsumexp(ends.log_prob(value) + share, axis=0)
+        far = dist.MultivariateStudentT(freedom, at.centre, at.spread).log_prob(value)
+        each = jnp.logaddexp(math.log1p(-FAR) + near, math.log(FAR) + far)
+        moved = jnp.any(value != self.current, axis=-1)
+        score = jnp.sum(jnp.where(moved, each, 0.0)) - math.log(k)
+        return jnp.where(jnp.sum(moved) > 1, -jnp.inf, score)

@@ -1,0 +1,99 @@
+"""Population cycle: parts in a row keep the measure, each learns from its own numbers, and these are told apart."""
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import inference
+from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.inference import kernels
+
+Y = np.array([2.4, 3.1, 1.9, 2.2])
+EXACT = float(dist.MultivariateNormal(jnp.zeros(4), jnp.eye(4) + 4.0).log_prob(jnp.asarray(Y)))
+
+
+def conjugate(y):
+    """A normal mean with variance 4 and data of variance 1."""
+    mu = lawful.sample("mu", dist.Normal(0.0, 2.0))
+    with lawful.plate("i", 4):
+        lawful.sample("y", dist.Normal(mu, 1.0), obs=y)
+
+
+def skewed(current):
+    lawful.sample("mu", dist.Normal(0.7 * current["mu"] + 1.0, 0.6))
+
+
+CYCLES = {
+    "flow first": lambda: inference.population_cycle(inference.population_hmc(0.5, 2), skewed),
+    "flow last": lambda: inference.population_cycle(skewed, inference.population_hmc(0.5, 2)),
+    "two of a population": lambda: inference.population_cycle(
+        inference.population_walk(), inference.population_hmc(0.5, 2, adapt=True)
+    ),
+}
+
+
+def run(kernel, **options):
+    settings = {"particles": 400, "ladder": [0.2, 1.0], "runs": 40} | options
+    return inference.tempered_smc(conjugate, kernel=kernel, **settings)(0, Y)
+
+
+def standard_errors(result):
+    """How far the evidence and the mean are from the exact ones."""
+    ratio = np.exp(np.asarray(result.log_evidence) - EXACT)
+    means = result.posterior["mu"].mean(axis=1) - Y.sum() / (4 + 0.25)
+    return np.array([abs(v.mean()) / (v.std(ddof=1) / np.sqrt(len(v))) for v in (ratio - 1, means)])
+
+
+@pytest.mark.tier2
+@pytest.mark.parametrize("options", [{"steps": 2}, {"chains": 20}], ids=["steps", "waste-free"])
+@pytest.mark.parametrize("name", CYCLES)
+def test_evidence_and_moments_of_a_conjugate_program(name, options):
+    """40 runs; within six standard errors of the exact numbers, which a bound of 1e-8 allows."""
+    assert (standard_errors(run(CYCLES[name](), **options)) < 6).all()
+
+
+def test_a_cycle_tells_its_numbers_together_and_apart():
+    stats = run(CYCLES["flow first"](), steps=3, runs=2).stats
+    flow, move = stats["acceptance_rate@0_population_hmc"], stats["acceptance_rate@1_mh"]
+    np.testing.assert_allclose(stats["acceptance_rate"], 0.5 * (flow + move), rtol=1e-6)
+    assert (flow > move + 0.1).all() and stats["n_nonfinite_moves@1_mh"].sum() == 0
+
+
+def test_a_part_learns_from_its_own_acceptance():
+    """Leapfrogs that are far too short are lengthened, by what they accept, whatever the other part does."""
+    alone = inference.population_hmc(0.05, 2, adapt=True)
+
+    def far(current):
+        lawful.sample("mu", dist.Normal(current["mu"] + 1e6, 1.0))
+
+    powers = np.linspace(0.1, 1.0, 10).tolist()
+    stats = run(inference.population_cycle(alone, far), ladder=powers, steps=1, runs=2).stats
+    flow, joint = stats["acceptance_rate@0_population_hmc"], stats["acceptance_rate"]
+    assert (joint[:, -1] < 0.5).all()  # which would shorten the steps, and raise what they accept
+    assert (flow[:, -1] < flow[:, 0]).all()
+
+
+def test_what_it_is_made_of_is_checked():
+    with pytest.raises(LawfulError, match="none of the 1 kernels is fitted to a population.*kernels.cycle"):
+        inference.population_cycle(kernels.mh())
+    adapts = inference.population_hmc(adapt=True)
+    with pytest.raises(LawfulError, match="two kernels adapt"):
+        inference.population_cycle(adapts, adapts)
+    with pytest.raises(LawfulError, match="expected a proposal or a program"):
+        inference.population_cycle(adapts, 3)
+
+
+def test_what_a_part_cannot_move_is_told():
+    def coins():
+        lawful.factor("f", 0.1 * lawful.sample("x", dist.Bernoulli(0.5)))
+
+    kernel = inference.population_cycle(kernels.mh(), inference.population_hmc())
+    with pytest.raises(UnsupportedProgramError, match="population_hmc: site 'x' .* is discrete"):
+        inference.tempered_smc(coins, particles=10, kernel=kernel, steps=1)(0)
+
+
+def test_the_plan_says_how_each_part_moves():
+    plan = inference.tempered_smc(conjugate, particles=10, kernel=CYCLES["flow last"](), steps=1).plan(Y)
+    assert "1. mu: proposed by skewed" in plan and "2. mu: 2 leapfrogs of 0.5 x" in plan
