@@ -92,7 +92,8 @@ def tree_of(
             for name, part in by_component(group, stats).items():
                 tree[name] = xarray.DataTree(statistics(part, "draw"))
     else:
-        tree["sample_stats_smc"] = xarray.DataTree(population_statistics(result))
+        for name, numbers in population_statistics(result).items():
+            tree[name] = xarray.DataTree(numbers)
         particles = on_host({**result._weighted.values, "log_weight": result._weighted.log_weight})
         dataset = arviz_base.dict_to_dataset(
             particles, sample_dims=["chain", "particle"], dims=listed(axes), coords=values

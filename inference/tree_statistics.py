@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .result import Result
 
 
+GROUP = "sample_stats_smc"
+
+
 def by_component(group: str, stats: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Split the numbers of a composed kernel: those named `<number>@<component>` are a group of their own.
 
@@ -32,8 +35,11 @@ def by_component(group: str, stats: Mapping[str, Any]) -> dict[str, dict[str, An
     return found
 
 
-def population_statistics(result: Result) -> xarray.Dataset:
-    """Return the group sample_stats_smc: stages, runs and what is pooled over them."""
+def population_statistics(result: Result) -> dict[str, xarray.Dataset]:
+    """Return the groups of a population: sample_stats_smc, and one for each part of a composed kernel.
+
+    The first has stages, runs and what is pooled over them.
+    """
     stats: dict[str, Any] = dict(result.stats)
     if "n_stages" in stats:
         stats = {name: _unused_as_nan(array, stats["n_stages"]) for name, array in stats.items()}
@@ -41,7 +47,9 @@ def population_statistics(result: Result) -> xarray.Dataset:
     if result.sampler == "importance":
         stats["pareto_k"] = _pareto_k(result)
     pooled, error = pooled_evidence(result.log_evidence)
-    return statistics(stats, "stage").assign(log_evidence_pooled=((), pooled), log_evidence_pooled_se=((), error))
+    found = {name: statistics(part, "stage") for name, part in by_component(GROUP, stats).items()}
+    found[GROUP] = found[GROUP].assign(log_evidence_pooled=((), pooled), log_evidence_pooled_se=((), error))
+    return found
 
 
 def statistics(stats: Mapping[str, Any], second: str) -> xarray.Dataset:

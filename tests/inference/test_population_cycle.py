@@ -61,6 +61,19 @@ def test_a_cycle_tells_its_numbers_together_and_apart():
     assert (flow > move + 0.1).all() and stats["n_nonfinite_moves@1_mh"].sum() == 0
 
 
+def test_a_tree_has_a_group_for_each_part_and_a_file_gives_them_back(tmp_path):
+    result = run(CYCLES["flow first"](), steps=3, runs=2)
+    tree = result.to_datatree()
+    for component in ("0_population_hmc", "1_mh"):
+        part = tree[f"sample_stats_smc_{component}"]
+        assert part.acceptance_rate.dims == ("chain", "stage") and not [n for n in part.data_vars if "@" in n]
+    assert not [name for name in tree["sample_stats_smc"].data_vars if "@" in name]
+    result.save(tmp_path / "run.nc")
+    again = inference.Result.load(tmp_path / "run.nc")
+    for name, array in result.stats.items():
+        np.testing.assert_array_equal(again.stats[name], array)
+
+
 def test_a_part_learns_from_its_own_acceptance():
     """Leapfrogs that are far too short are lengthened, by what they accept, whatever the other part does."""
     alone = inference.population_hmc(0.05, 2, adapt=True)
