@@ -18,7 +18,7 @@ from lawful.form import Form, Plate, Var
 
 from .check.contracts import Contract
 from .kernels.base import state_inputs
-from .kernels.compose import OF, told_apart, told_together
+from .kernels.compose import by_part, joint, together
 from .kernels.mh import as_kernel
 from .parts import scoped
 from .presence import keeps_absent
@@ -34,9 +34,8 @@ class PopulationCycle:
 
     @property
     def contract(self) -> Contract:
-        """What the parts that are fitted claim, which is less than the others do."""
-        rough: Contract = next(kernel.contract for kernel in self.kernels if is_fitted(kernel))
-        return rough
+        """What all parts claim, which is what those that are fitted do."""
+        return joint(self.kernels, False)
 
     @property
     def keeps_absent(self) -> bool:
@@ -62,13 +61,12 @@ class PopulationCycle:
                 out = inner.splice(body, (*shared, *state[:-2], log_density))
                 parts = (*given[:-1], *out[: len(on.tempered.choices)])
                 state = (*out[: len(state) - 2], *inner.splice(on.tempered.parts(), parts)[:2])
-            info = dict(zip(move.info, out[-len(move.info) :], strict=True))
-            told = told_apart(position, kernel, info)
+            info = dict(zip(move.info, out[len(out) - len(move.info) :], strict=True))
             if move.learn is not None:
-                learn, follows = move.learn, next(name for name in told if name.startswith(f"acceptance_rate{OF}"))
+                learn, (follows,) = move.learn, by_part(position, kernel, {move.follows: info[move.follows]})
             numbers.append(info)
-            apart |= told
-        found = {**told_together(inner, numbers), **apart}
+            apart |= by_part(position, kernel, info)
+        found = {**together(inner, numbers), **apart}
         form = inner.form((*given, *(v for part in own for v in part), *start), (*state, *found.values()))
         inputs = (*on.inputs, on.block, on.power, *(v for move in moves for v in move.shared))
         return Move(form, inputs, tuple(found), carries_parts=True, learn=learn, follows=follows)
@@ -89,7 +87,8 @@ def population_cycle(*kernels: Any) -> PopulationCycle:
     proposal that leads from one to another.
 
     Args:
-        kernels: kernels of a population, as `population_hmc()`, and others, as `kernels.mh()`; one at most adapts.
+        kernels: kernels of a population, as `population_hmc()`, and others, as `kernels.mh()`; one at most adapts. The
+            kernels of a cycle among them stand in its place.
 
     Raises: LawfulError without a kernel of a population (`kernels.cycle` serves then), and for two that adapt.
 
@@ -102,6 +101,10 @@ def population_cycle(*kernels: Any) -> PopulationCycle:
             f"population_cycle: none of the {len(kernels)} kernels is fitted to a population, as population_hmc() is. "
             "Fix: take kernels.cycle(...)."
         )
-    if sum(getattr(kernel, "adapt", False) for kernel in kernels) > 1:
+    flat: list[Any] = []
+    for kernel in kernels:
+        inner = kernel.kernels if isinstance(kernel, PopulationCycle) else (kernel,)
+        flat += [part if is_fitted(part) else as_kernel(part) for part in inner]
+    if sum(getattr(part, "adapt", False) for part in flat) > 1:
         raise LawfulError("population_cycle: two kernels adapt, and one number is remembered. Fix: let one adapt.")
-    return PopulationCycle(tuple(kernel if is_fitted(kernel) else as_kernel(kernel) for kernel in kernels))
+    return PopulationCycle(tuple(flat))

@@ -60,7 +60,8 @@ class PopulationHMC:
         (points,) = block.splice(lifted, (*on.inputs, on.block, on.power, *state))
         extra = [state[number] for number in rule.extra]
         scales = block.det(rule, on.weighed.log_weight, points, *extra, label="scales of the particles")
-        memory = block.constant(jnp.zeros((), on.power.dtype)) if on.memory is None else on.memory
+        learns = self.adapt and on.memory is not None
+        memory = on.memory if learns else block.constant(jnp.zeros((), on.power.dtype))
         shared = (*on.inputs, on.block, on.power, memory, scales)
         learn = self.learned if self.adapt else None
         info = ("acceptance_rate", "n_nonfinite")

@@ -230,7 +230,7 @@ class _Chain:
     ) -> tuple[tuple[Var, ...], tuple[Var, ...], dict[str, Var]]:
         """Append the loop; gives the last state, all states along a first axis (or nothing), and the mean numbers."""
         n_shared, n_state = len(self.move.shared), len(state)
-        names = [name for name in self.move.info if _own(name) in _MEANS]
+        names = [name for name in self.move.info if name.partition(OF)[0] in _KEPT]
         places = [n_state + self.move.info.index(name) for name in names]
         form = scoped(self.move.form, self.scope)
         outputs = tuple(form.outputs[i] for i in (*range(n_state), *places))
@@ -239,12 +239,12 @@ class _Chain:
         inner = Block()
         inputs = tuple(v.like() for v in body.inputs)
         out = inner.splice(body, inputs)
-        numbers = [inner.det(_MEANS[_own(name)], x, label=name) for name, x in zip(names, out[n_state:], strict=True)]
+        numbers = [inner.det(_mean_of(name), x, label=name) for name, x in zip(names, out[n_state:], strict=True)]
         kept = out[:n_state] if collect else ()
         step = inner.form(inputs, (*out[:n_state], *kept, *numbers))
         last, ys = block.loop(step, steps, self.move.shared, state, ())
         info = {
-            _told(name): block.det(_MEANS[_own(name)], y, label=name)
+            _told(name): block.det(_mean_of(name), y, label=name)
             for name, y in zip(names, ys[len(kept) :], strict=True)
         }
         return last, ys[: len(kept)], info
@@ -254,17 +254,17 @@ def _mean(x: jax.Array) -> jax.Array:
     return jnp.mean(x, dtype=jnp.result_type(float))
 
 
+def _known(x: jax.Array) -> jax.Array:
+    return jnp.nanmean(x, dtype=jnp.result_type(float))
+
+
 def _count(x: jax.Array) -> jax.Array:
     return jnp.sum(x, dtype=jnp.int32)
 
 
-def _own(name: str) -> str:
-    """Give the name of a number of a kernel, without the part of a cycle that it is of.
-
-    >>> _own("acceptance_rate@1_mh")
-    'acceptance_rate'
-    """
-    return name.partition(OF)[0]
+def _mean_of(name: str) -> Callable[[jax.Array], jax.Array]:
+    """How the numbers of many moves become one; a part of a mixture did not always run."""
+    return _count if name.startswith("n_") else _known if OF in name else _mean
 
 
 def _told(name: str) -> str:
@@ -277,4 +277,4 @@ def _told(name: str) -> str:
     return f"{own}_moves{of}{part}" if own == "n_nonfinite" else name
 
 
-_MEANS: dict[str, Callable[[jax.Array], jax.Array]] = {"acceptance_rate": _mean, "n_nonfinite": _count}
+_KEPT = ("acceptance_rate", "n_nonfinite")  # numbers of a kernel that a population tells

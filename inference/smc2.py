@@ -21,6 +21,7 @@ from .numerics.ess import EssBelow
 from .numerics.resampling import scheme as scheme_named
 from .paths import data_by_data
 from .population_plan import PopulationPlan
+from .rejuvenation import is_fitted
 from .running.options import RunOptions, checked_options
 from .smc import check_settings, particle_filter
 from .tempered_smc import tempered_smc
@@ -102,5 +103,5 @@ def ibis(model: Any, kernel: Any = None, *, particles: int, block: int = 1, **se
     >>> abs(float(result.posterior["mu"].mean()) - 0.42) < 0.2
     True
     """
-    kernel = None if kernel is None else as_kernel(kernel)
+    kernel = kernel if kernel is None or is_fitted(kernel) else as_kernel(kernel)
     return tempered_smc(model, particles=particles, kernel=kernel, path=data_by_data(block=block), **settings)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .evidence import pooled_evidence
+from .kernels.compose import OF
 
 if TYPE_CHECKING:
     import xarray
@@ -30,7 +31,7 @@ def by_component(group: str, stats: Mapping[str, Any]) -> dict[str, dict[str, An
     """
     found: dict[str, dict[str, Any]] = {}
     for name, array in stats.items():
-        own, _, component = name.partition("@")
+        own, _, component = name.partition(OF)
         found.setdefault(f"{group}_{component}" if component else group, {})[own] = array
     return found
 

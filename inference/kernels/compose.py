@@ -40,7 +40,7 @@ class Cycle:
     @property
     def contract(self) -> Contract:
         """Invariant where all parts are; reversible only where there is one part."""
-        return _joint(self.kernels, len(self.kernels) == 1)
+        return joint(self.kernels, len(self.kernels) == 1)
 
     @property
     def keeps_absent(self) -> bool:
@@ -58,8 +58,8 @@ class Cycle:
         for position, part in enumerate(built):
             state, info, rough = _step(block, program, part, inputs, state, ("~cycle", str(position)), rough)
             numbers.append(info)
-            apart |= told_apart(position, self.kernels[position], info)
-        return _close(block, built[0], given, state, {**told_together(block, numbers), **apart}, rough)
+            apart |= by_part(position, self.kernels[position], info)
+        return _close(block, built[0], given, state, {**together(block, numbers), **apart}, rough)
 
     def plan(self, program: Form) -> list[str]:
         """Say what each kernel moves."""
@@ -80,7 +80,7 @@ class Mixture:
     @property
     def contract(self) -> Contract:
         """What all parts claim."""
-        return _joint(self.kernels, True)
+        return joint(self.kernels, True)
 
     @property
     def keeps_absent(self) -> bool:
@@ -137,7 +137,7 @@ class Repeat:
     @property
     def contract(self) -> Contract:
         """What the kernel claims."""
-        return _joint((self.kernel,), True)
+        return joint((self.kernel,), True)
 
     @property
     def keeps_absent(self) -> bool:
@@ -213,7 +213,7 @@ def repeat(kernel: Any, times: int) -> Repeat:
     return Repeat(as_kernel(kernel), int(times))
 
 
-def _joint(kernels: Sequence[Kernel], reversible: bool) -> Contract:
+def joint(kernels: Sequence[Any], reversible: bool) -> Contract:
     """Claim what all parts claim."""
     contracts = [kernel.contract for kernel in kernels]
     rough = next((c for c in contracts if not c.exact), None)
@@ -266,7 +266,7 @@ def _plans(kernels: Sequence[Kernel], program: Form, marks: Sequence[str]) -> li
     return [mark + line for kernel, mark in zip(kernels, marks, strict=True) for line in kernel.plan(program)]
 
 
-def told_together(block: Block, numbers: Sequence[Mapping[str, Var]]) -> dict[str, Var]:
+def together(block: Block, numbers: Sequence[Mapping[str, Var]]) -> dict[str, Var]:
     """Bring the numbers of several kernels together by name."""
     names = dict.fromkeys(name for info in numbers for name in info if OF not in name)
     found = {}
@@ -276,7 +276,7 @@ def told_together(block: Block, numbers: Sequence[Mapping[str, Var]]) -> dict[st
     return found
 
 
-def told_apart[T](position: int, kernel: object, info: Mapping[str, T]) -> dict[str, T]:
+def by_part[T](position: int, kernel: object, info: Mapping[str, T]) -> dict[str, T]:
     """Name the numbers of one part; what a warm-up reads is told once, of all parts."""
     found = re.match(r"\w+", repr(kernel))
     part = f"{position}_{found.group() if found else 'kernel'}"
@@ -286,7 +286,7 @@ def told_apart[T](position: int, kernel: object, info: Mapping[str, T]) -> dict[
 
 def _told[T](position: int, kernel: Kernel, info: Mapping[str, T]) -> dict[str, T]:
     """Name the numbers of one part twice, for all parts together and for this one."""
-    return {**{n: v for n, v in info.items() if OF not in n}, **told_apart(position, kernel, info)}
+    return {**{n: v for n, v in info.items() if OF not in n}, **by_part(position, kernel, info)}
 
 
 def _absent(name: str) -> float:

@@ -109,7 +109,10 @@ def mh(proposal: Any = None) -> MH:
         return MH(proposal)
     if callable(proposal):
         return MH(ProgramProposal(proposal))
-    raise LawfulError(f"mh: expected a proposal or a program of the current choices, got {type(proposal).__name__}.")
+    raise LawfulError(
+        f"mh: expected a proposal or a program of the current choices, got {type(proposal).__name__}. Fix: give one of "
+        "these; kernels that are fitted to a population go with others in inference.population_cycle."
+    )
 
 
 def as_kernel(kernel: Any) -> Any:

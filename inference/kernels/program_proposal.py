@@ -57,7 +57,7 @@ class ProgramProposal:
         if self.back is not None:
             self._refuse_other_sites(drawn, choices_of(self.back.trace(program)))
         flags = flag_per_choice(block, choices, state.flags)
-        data = Data(block, choices, inputs if self._takes_arrays() else ())
+        data = Data(block, choices, self._arrays(inputs))
         forth = interpose(q, Draw())
         outs = block.splice(forth.form, data.operands(self.current, state.values, flags))
         names = dict(zip(forth.form.outputs, outs, strict=True))
@@ -131,7 +131,7 @@ class ProgramProposal:
     ) -> tuple[dict[str, Var], dict[str, Var]]:
         """Append, by name, the log densities of drawing an old state from a new one, and whether each is drawn."""
         scoring = interpose(self.trace(program), Score())
-        data = Data(block, choices, inputs if self._takes_arrays() else ())
+        data = Data(block, choices, self._arrays(inputs))
         olds = {c.name: value for c, value in zip(choices, old.values, strict=True)}
         drawn = scoring.choices
         outs = block.splice(scoring.form, [*data.operands(self.current, values, flags), *(olds[d.name] for d in drawn)])
@@ -168,14 +168,15 @@ class ProgramProposal:
         """
         choices = choices_of(program)
         state = {c.name: jax.ShapeDtypeStruct(c.full_shape, c.dtype) for c in choices}
-        arrays = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in program.inputs] if self._takes_arrays() else []
+        arrays = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in self._arrays(program.inputs)]
         form = trace(self.program, *((state,) if self.current else ()), *arrays)
         check_proposal(form, choices, repr(self))
         return form
 
-    def _takes_arrays(self) -> bool:
-        """Tell whether the proposal takes the arrays of the model's arguments behind the current choices."""
-        return takes_arrays(self.program, int(self.current))
+    def _arrays(self, inputs: Sequence[Var]) -> Sequence[Var]:
+        """Give the arrays of the model's arguments that the proposal takes behind the current choices."""
+        first = int(self.current)
+        return inputs[: positional(self.program, first + len(inputs)) - first]
 
     def _spread(self, block: Block, flag: Var, choice: Choice) -> Var:
         """Give each step of a loop the flag of a proposal that draws all steps at once."""

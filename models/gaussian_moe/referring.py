@@ -18,7 +18,7 @@ import scipy.optimize
 
 import lawful
 
-from ..latent_classes.redrawing import OneAnew
+from ..latent_classes.redrawing import OneClassRedrawn
 from ..latent_classes.reference import Reference, around, coordinates, drawn_classes, of_the_prior, valued
 from .density import Mixture
 from .gates import Gate
@@ -52,8 +52,9 @@ def referring_program(k: int, gate: Gate) -> Callable[..., None]:
 def redrawn(current: Mapping[str, jax.Array], *arrays: jax.Array) -> None:
     """Propose one expert anew: a program of the choices, and of the arrays behind (X, y, priors, reference)."""
     leaves, tree = jax.tree.flatten((0, 0, Priors(), Reference(*jnp.zeros((5, 1, 1, 1)))))
-    *_, reference = jax.tree.unflatten(tree, arrays[: len(leaves)])
-    lawful.sample("point", OneAnew(current["point"], reference))
+    *_, at = jax.tree.unflatten(tree, arrays[: len(leaves)])  # behind them is the point of the path
+    reference = Reference(at.log_weight, at.loc, at.root, at.centre, at.spread)
+    lawful.sample("point", OneClassRedrawn(current["point"], reference))
 
 
 def reference_of(fits: Parameters, x: jax.Array, y: jax.Array, gate: Gate, priors: Priors) -> Reference:

@@ -19,12 +19,12 @@ from numpyro.distributions import constraints
 
 from .reference import FREEDOM, Reference
 
-__all__ = ["OneAnew"]
+__all__ = ["OneClassRedrawn"]
 
-FAR = 0.5  # share of the draws from the law about the prior
+BROAD = 0.5  # share of the draws from the law about the prior
 
 
-class OneAnew(dist.Distribution):
+class OneClassRedrawn(dist.Distribution):
     """The law of coordinates of all classes (classes, d) of which one is drawn anew.
 
     It comes from the law about the prior in half the draws, or from around a class of one of the ends of a reference.
@@ -53,7 +53,7 @@ class OneAnew(dist.Distribution):
         which, where, broad, first, second = jax.random.split(key, 5)
         at, (k, d) = self.reference, self.event_shape
         place = jax.random.categorical(where, jnp.repeat(at.log_weight, k), mode="high")
-        prior = jax.random.bernoulli(broad, FAR)
+        prior = jax.random.bernoulli(broad, BROAD)
         loc = jnp.where(prior, at.centre, at.loc.reshape(-1, d)[place])
         root = jnp.where(prior, at.spread, at.root.reshape(-1, d, d)[place])
         heat = jax.random.chisquare(second, jnp.asarray(FREEDOM, loc.dtype))
@@ -62,13 +62,11 @@ class OneAnew(dist.Distribution):
 
     def log_prob(self, value: jax.Array) -> jax.Array:
         """Score: nothing leads to where more than one class differs."""
-        at, (k, d) = self.reference, self.event_shape
-        freedom = jnp.asarray(FREEDOM, at.loc.dtype)
-        ends = dist.MultivariateStudentT(freedom, at.loc.reshape(-1, 1, d), at.root.reshape(-1, 1, d, d))
-        share = jax.nn.log_softmax(jnp.repeat(at.log_weight, k))[:, None]
-        near = jax.nn.logsumexp(ends.log_prob(value) + share, axis=0)
-        far = dist.MultivariateStudentT(freedom, at.centre, at.spread).log_prob(value)
-        each = jnp.logaddexp(math.log1p(-FAR) + near, math.log(FAR) + far)
+        k, _ = self.event_shape
+        near, far = self.reference.of_class(value)
+        share = jax.nn.log_softmax(self.reference.log_weight)[:, None, None] - math.log(k)
+        near = jax.nn.logsumexp(near + share, axis=(0, 1))
+        each = jnp.logaddexp(math.log1p(-BROAD) + near, math.log(BROAD) + far)
         moved = jnp.any(value != self.current, axis=-1)
         score = jnp.sum(jnp.where(moved, each, 0.0)) - math.log(k)
         return jnp.where(jnp.sum(moved) > 1, -jnp.inf, score)

@@ -77,12 +77,19 @@ class Reference(dist.Distribution):
         heat = jax.random.chisquare(second, jnp.full(k, FREEDOM, loc.dtype))
         return loc + jnp.einsum("kij,kj->ki", root, noise) * jnp.sqrt(FREEDOM / heat)[:, None]
 
+    def of_class(self, value: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Give log densities of classes (places, d).
+
+        Returns: those around each class of each end (ends, classes, places), and about the prior (places,).
+        """
+        freedom = jnp.asarray(FREEDOM, self.loc.dtype)
+        near = dist.MultivariateStudentT(freedom, self.loc[:, :, None], self.root[:, :, None]).log_prob(value)
+        return near, dist.MultivariateStudentT(freedom, self.centre, self.spread).log_prob(value)
+
     def log_prob(self, value: jax.Array) -> jax.Array:
         """Score: a sum over ends and over all namings of their classes."""
         k, _ = self.event_shape
-        freedom = jnp.asarray(FREEDOM, self.loc.dtype)
-        near = dist.MultivariateStudentT(freedom, self.loc[:, :, None], self.root[:, :, None]).log_prob(value)
-        far = dist.MultivariateStudentT(freedom, self.centre, self.spread).log_prob(value)
+        near, far = self.of_class(value)
         each = jnp.logaddexp(math.log1p(-PRIOR) + near, math.log(PRIOR) + far[None, None])  # (ends, class, place)
         orders = np.array(list(itertools.permutations(range(k))))
         whole = each[:, orders, np.arange(k)[None]].sum(axis=-1)

@@ -22,7 +22,8 @@ from lawful.models.gaussian_moe import (
     posterior_of,
 )
 from lawful.models.gaussian_moe.parameters import permuted
-from lawful.models.gaussian_moe.referring import referring_program
+from lawful.models.gaussian_moe.referring import redrawn, referring_program
+from lawful.models.latent_classes.redrawing import OneClassRedrawn
 from lawful.models.latent_classes.reference import Reference
 from tests.models.gaussian_moe.cases import TRUTH
 
@@ -78,6 +79,11 @@ def test_experts_from_a_reference_leave_the_posterior_as_it_is(kind):
     plain = form.log_density(choices, x, y, k, gate, priors) + point[:, 6].sum() + (0.0 if linear else tau["tau"])
     common = stats.norm.logpdf(np.asarray(summed.sum(axis=0)) / k**0.5, scale=priors.gate).sum()
     np.testing.assert_allclose(float(there.logp({"point": point, **tau})), float(plain) + common, rtol=1e-11)
+    at = (jnp.zeros((), jnp.int32), jnp.ones(()))  # of the path
+    proposal = lawful.trace(redrawn, {"point": point}, *jax.tree.leaves((x, y, priors, far)), *at)
+    moved = point.at[1].add(0.3)
+    score = proposal.log_density({"point": moved}, {"point": point}, *jax.tree.leaves((x, y, priors, far)), *at)
+    np.testing.assert_allclose(float(score), float(OneClassRedrawn(point, far).log_prob(moved)), rtol=1e-12)
 
 
 @pytest.mark.slow
@@ -86,8 +92,8 @@ def test_the_evidence_finds_the_number_of_experts():
     """An expert that nobody needs roams its prior, and the runs agree on what it costs.
 
     Log evidence of three experts has a standard deviation of .25 over runs: that of four is above .75 once in 10^5
-    times, as is log odds more than 1 from the .92 of eight longer runs, whose error is .08. Without experts drawn anew
-    runs differ by 4.8, and the pooled log odds by 1.4.
+    times, as is log odds more than 1 from .92, what eight runs give with an error of .08. Without experts drawn anew
+    the standard deviation of four runs of 2,000 particles was 2.2, and 1.5 with 8,000.
     """
     places, answers = jax.random.split(jax.random.key(0))
     x = jax.random.uniform(places, (150, 1))
@@ -102,15 +108,15 @@ def test_the_evidence_finds_the_number_of_experts():
 @pytest.mark.slow
 @pytest.mark.optimised
 def test_the_evidence_of_two_experts_is_that_of_a_million_draws_of_the_prior():
-    """On six rows of a line, which needs one: within five standard errors, which are small."""
+    """On six rows of a line, which needs one: within six standard errors, at 2e-4 by Student's law of ten runs."""
     x, y = line(6)
     z, v = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()
     plan = inference.importance(lambda z, v: mixture_with_priors(z, v, 2), particles=125_000, runs=8, keep="last")
     exact = plan(0, z, v)
-    found = posterior_of(x, y, 2, key=0, particles=4000)
+    found = posterior_of(x, y, 2, key=0, particles=4000, runs=10)
     error = np.hypot(found.log_evidence_error, exact.log_evidence_error)
     assert error < 0.1
-    assert abs(found.log_evidence + 6 * np.log(y.std()) - pooled_evidence(exact.log_evidence)[0]) < 5 * error
+    assert abs(found.log_evidence + 6 * np.log(y.std()) - pooled_evidence(exact.log_evidence)[0]) < 6 * error
 
 
 def test_experts_get_names_and_what_has_none_does_not_ask_for_them():
