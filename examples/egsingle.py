@@ -47,7 +47,7 @@ def load(pupils: int | None = None, seed: int = 0) -> pd.DataFrame:
 
 def fitted(table: pd.DataFrame, curve: str, classes: int, starts: int, gate: Sequence[str] = ()) -> TrajectoryFit:
     """Fit by maximum likelihood."""
-    model = TrajectoryMixture(n_classes=classes, curveFun=curve, n_starts=starts, seed=0)
+    model = TrajectoryMixture(n_classes=classes, curve=curve, n_starts=starts, seed=0)
     return model.fit(table, cluster_TIC=list(gate), **COLUMNS)
 
 
@@ -91,7 +91,7 @@ def main(given: Sequence[str] | None = None) -> dict[str, Any]:
         is that of the same pupils."""
     )
     subset = load(options.subset)
-    comparison = TrajectoryMixture(curveFun="LIN", n_starts=options.starts, seed=0).compare_classes(
+    comparison = TrajectoryMixture(curve="LIN", n_starts=options.starts, seed=0).compare_classes(
         subset, numbers, key=0, settings={"particles": options.particles, "runs": options.runs}, **COLUMNS
     )
     evidence = comparison.table

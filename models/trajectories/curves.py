@@ -119,17 +119,18 @@ CURVES = {
 }
 
 
-def curve_of(name: str) -> Curve:
-    """Find a curve by its short or its long name.
+def curve_of(name: Any) -> Curve:
+    """Find a curve by its short or its long name, in words or in one.
 
     Raises:
         LawfulError: no curve has that name.
 
-    >>> curve_of("bilinear spline").name
-    'BLS'
+    >>> curve_of("bilinear spline").name, curve_of("bilinear_spline").name
+    ('BLS', 'BLS')
     """
+    words = str(name).replace("_", " ")
     for curve in CURVES.values():
-        if name in (curve.name, curve.long_name):
+        if words in (curve.name, curve.long_name):
             return curve
     known = ", ".join(f"{curve.name!r} ({curve.long_name})" for curve in CURVES.values())
-    raise LawfulError(f"curveFun={name!r} is not the name of a curve. Fix: give one of {known}.", given=name)
+    raise LawfulError(f"curve={name!r} is not the name of a curve. Fix: give one of {known}.", given=name)

@@ -41,7 +41,7 @@ class TrajectoryMixture:
 
     Args:
         n_classes: number of classes.
-        curveFun: "LIN", "QUAD", "EXP", "JB" or "BLS", or the name in words.
+        curve: "LIN", "QUAD", "EXP", "JB" or "BLS", as in nlpsem, or the name in words, as "bilinear_spline".
         intrinsic: whether persons have a shape of their own (knot, rate or acceleration).
         knot: how that is treated, "taylor" to first order as the peers do, or "exact" by quadrature.
         covariate_density: "joint", growth covariates are normal within each class, or "conditional" on them. Values of
@@ -68,7 +68,7 @@ class TrajectoryMixture:
     def __init__(
         self,
         n_classes: Any = 2,
-        curveFun: Any = "BLS",
+        curve: Any = "BLS",
         intrinsic: Any = False,
         knot: Any = "taylor",
         covariate_density: Any = "joint",
@@ -80,7 +80,7 @@ class TrajectoryMixture:
         seed: Any = 0,
     ) -> None:
         self.n_classes = n_classes
-        self.curveFun = curveFun
+        self.curve = curve
         self.intrinsic = intrinsic
         self.knot = knot
         self.covariate_density = covariate_density

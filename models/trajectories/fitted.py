@@ -136,6 +136,11 @@ class FittedMixture:
         """Mean membership of each class (K,), decreasing."""
         return self.class_probabilities().mean(axis=0)
 
+    @property
+    def classes(self) -> np.ndarray:
+        """The most probable class of each person of the fit, from 1 (n,)."""
+        return self.classify()
+
     @doubly
     def class_probabilities(self, data: Any = None, outcomes: bool = True) -> np.ndarray:
         """Give the probability of each class for each person (n, K).

@@ -87,7 +87,7 @@ def problem_of(read: Measured, settings: Mapping[str, Any]) -> tuple[Model, Prob
     """
     check_persons(read, settings["n_classes"])
     model = Model(
-        curve_of(settings["curveFun"]).name, settings["n_classes"], len(read.gate_names), len(read.growth_names),
+        curve_of(settings["curve"]).name, settings["n_classes"], len(read.gate_names), len(read.growth_names),
         bool(settings["intrinsic"]), settings["knot"] == "exact", settings["covariate_density"] == "joint",
         len(read.varying_names), read.y.shape[1] if read.varying_names else 0,
     )  # fmt: skip

@@ -109,6 +109,11 @@ class TrajectoryPosterior(NamedDraws):
         """Give the central interval of each person's probability of each class (n, K, 2)."""
         return membership_interval(self.memberships, self.names, level)
 
+    @property
+    def classes(self) -> np.ndarray:
+        """The most probable class of each person, from 1 (n,)."""
+        return self.classify()
+
     def classify(self) -> np.ndarray:
         """Give the most probable class of each person, from 1 (n,)."""
         return 1 + np.argmax(self.class_probabilities(), axis=1)

@@ -48,8 +48,7 @@ def profiled(
     """
     if model.form.shape is None:
         raise LawfulError(
-            f"profile: the {model.form.long_name} curve has no shape parameter. "
-            "Fix: take curveFun 'EXP', 'JB' or 'BLS'."
+            f"profile: the {model.form.long_name} curve has no shape parameter. Fix: take curve 'EXP', 'JB' or 'BLS'."
         )
     _check_admissible(np.asarray(shapes), unit, problem, model)
     at = unpack(jnp.asarray(free), model, problem.bounds)

@@ -42,11 +42,11 @@ def check_settings(settings: Mapping[str, Any], started: bool = False) -> None:
     for name, known in CHOICES.items():
         if not any(settings[name] is each or _equal(settings[name], each) for each in known):
             raise LawfulError(f"TrajectoryMixture: {name}={settings[name]!r}. Fix: give one of {known}.")
-    form = curve_of(settings["curveFun"])
+    form = curve_of(settings["curve"])
     if settings["intrinsic"] and form.shape is None:
         raise LawfulError(
             f"TrajectoryMixture: intrinsic=True, and the {form.long_name} curve has no shape parameter. Fix: leave "
-            "intrinsic out, or take curveFun 'EXP', 'JB' or 'BLS'."
+            "intrinsic out, or take curve 'EXP', 'JB' or 'BLS'."
         )
     for name, least in (("n_classes", 1), ("n_starts", 0 if started else 1), ("reference", 1), ("seed", 0)):
         value = settings[name]

@@ -24,7 +24,7 @@ SHRUNK = 1e-3  # of person-wise curves towards that of all, as a share of a pers
 FEWEST = 15  # persons that a class of a start takes its moments from
 INNER = (0.2, 0.7)  # of the range of times, where knots begin
 RATES = (0.5, 8.0)  # over the range of times, where rates and accelerations begin
-NOISE = 0.09  # residual variance, in variances of all outcomes
+NOISE = (1e-5, 0.09)  # what the residual variance of a start stays between, in variances of all outcomes
 
 
 def random_starts(panel: Panel, model: Model, bounds: Bounds, count: int, rng: np.random.Generator) -> list[Parameters]:
@@ -67,10 +67,11 @@ def reseeded(
     whole, varying = _whole(panel, model), _varying(panel, model)
     for c in np.flatnonzero(empty):
         working = _shape(model, bounds, rng)
-        eta = _person_wise(panel, np.asarray(_basis(panel.t, working, model)))
+        columns = np.asarray(_basis(panel.t, working, model))
+        eta = _person_wise(panel, columns)
         shape = _shape(model, bounds, rng)
         found.mean[c], found.chol[c] = _moments(eta, worst, working, shape, model)
-        found.shape[c], found.slope[c], found.noise[c] = shape, 0.0, NOISE
+        found.shape[c], found.slope[c], found.noise[c] = shape, 0.0, _noise(panel, columns, eta)
         found.x_mean[c], found.x_chol[c] = whole
         if found.varying is not None and varying is not None:
             for leaf, fresh in zip(found.varying, varying, strict=True):
@@ -82,7 +83,8 @@ def reseeded(
 def _start(panel: Panel, model: Model, bounds: Bounds, rng: np.random.Generator) -> Parameters:
     k = model.n_classes
     working = _shape(model, bounds, rng)
-    eta = _person_wise(panel, np.asarray(_basis(panel.t, working, model)))
+    columns = np.asarray(_basis(panel.t, working, model))
+    eta = _person_wise(panel, columns)
     spread = eta.std(axis=0)
     label = _grouped((eta - eta.mean(axis=0)) / np.where(spread > 0, spread, 1.0), k, rng)
     mean, chol = np.zeros((k, model.form.q)), np.zeros((k, model.n_factors, model.n_factors))
@@ -100,7 +102,7 @@ def _start(panel: Panel, model: Model, bounds: Bounds, rng: np.random.Generator)
         shape=shape[:, : int(model.form.shape is not None)],
         slope=np.zeros((k, model.n_factors, model.p_growth)),
         chol=chol,
-        noise=np.full(k, NOISE),
+        noise=np.full(k, _noise(panel, columns, eta)),
         x_mean=np.tile(x_mean, (k, 1)),
         x_chol=np.tile(x_chol, (k, 1, 1)),
         varying=jax.tree.map(lambda leaf: np.stack([leaf] * k), _varying(panel, model)),
@@ -171,6 +173,19 @@ def _person_wise(panel: Panel, columns: np.ndarray) -> np.ndarray:
     weight = np.where(waves < q, 1e6, SHRUNK) * np.where(trace > 0, trace, 1.0)
     left = gram + weight[:, None, None] * np.eye(q)[None]
     return np.linalg.solve(left, (right + weight[:, None] * pooled[None])[..., None])[..., 0]
+
+
+def _noise(panel: Panel, columns: np.ndarray, eta: np.ndarray) -> float:
+    """Variance of what person-wise curves leave, of persons with more waves than factors.
+
+    A start with much more noise than the data have sees groups that differ by less than it as one, and loses a class.
+    """
+    mask = np.asarray(panel.mask)
+    rest = (np.asarray(panel.y) - np.einsum("cjn,nc->jn", columns, eta)) * mask
+    spare = np.maximum(mask.sum(axis=0) - len(columns), 0)
+    if not spare.any():
+        return NOISE[1]
+    return float(np.clip((rest[:, spare > 0] ** 2).sum() / spare.sum(), *NOISE))
 
 
 def _grouped(x: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:

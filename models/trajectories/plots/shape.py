@@ -105,7 +105,7 @@ def _place(fit: TrajectoryFit, label: int) -> int:
     what = f"the {fit.model.form.long_name} curve has no shape parameter" if fit.model.form.shape is None else (
         f"class {label} of {fit.model.n_classes}"
     )  # fmt: skip
-    raise LawfulError(f"plot.profile: {what}. Fix: take curveFun 'EXP', 'JB' or 'BLS', and a class from 1.")
+    raise LawfulError(f"plot.profile: {what}. Fix: take curve 'EXP', 'JB' or 'BLS', and a class from 1.")
 
 
 def _rate(fit: TrajectoryFit) -> bool:

@@ -9,6 +9,22 @@ ENTROPY = {"full": 0.661, "expert": 0.628, "gating": 0.647, "plain": 0.601}
 ACCURACY = {"full": 0.898, "expert": 0.890, "gating": 0.892, "plain": 0.892}
 COVARIATES = {"full": (True, True), "expert": (False, True), "gating": (True, False), "plain": (False, False)}
 
+# The file of rising curves, section 12.2: estimate, observed-information and robust error of what is printed there.
+RISING = """
+1 mueta0 40.0621 .394 .418
+1 mueta1 4.9447 .075 .077
+1 mueta2 2.6666 .079 .081
+1 mug 3.4323 .039 .051
+1 residuals 1.0920 .041 .050
+2 mueta0 49.6630 .308 .311
+2 mueta1 5.0029 .063 .062
+2 mueta2 2.6110 .069 .070
+2 mug 5.5180 .032 .040
+2 residuals 1.0408 .035 .035
+"""
+RISING_GATE = ((0.2184, 0.120, 0.126), (0.2986, 0.111, 0.115), (0.4248, 0.110, 0.110))
+RISING_VARIANCES = {1: (20.826, 0.8177, 0.9751), 2: (19.739, 0.8122, 0.8627)}
+
 FULL = """
 1 mueta0 99.70118 0.3372 0.3439
 1 mueta1 -5.11243 0.0801 0.0919

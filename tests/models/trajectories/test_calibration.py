@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+import xarray
+from arviz_stats import ess, rhat
 from scipy.optimize import linear_sum_assignment
 
 import lawful
@@ -130,6 +132,9 @@ def test_t11_posterior_of_the_demonstration_data_is_about_the_estimate(demo):
         print(f"{row[1]} {row.parameter:10} mean {row.mean:9.4f} sd {row.sd:7.4f} from the estimate {away[-1]:5.2f} SD")
     size = np.abs(away)
     print(f"mean {size.mean():.2f}, largest {size.max():.2f}, above a quarter {np.sum(size > 0.25)} of {len(size)}")
+    draws = xarray.Dataset({"parameter": (("chain", "draw", "number"), np.asarray(found.values))})
+    worst, least = float(rhat(draws).parameter.max()), float(ess(draws).parameter.min())
+    print(f"largest r-hat {worst:.3f}, least bulk ESS {least:.0f}; {found.ok} {found.reasons}")
     assert size.mean() < 0.2 and np.mean(size <= 0.25) > 0.75 and size.max() < 0.6
     halved = replace(found, at=found.at._replace(width=0.5 * found.at.width))  # the same draws, weighted anew
     ratio = (halved.log_likelihood - found.log_likelihood).sum(axis=2).reshape(-1)

@@ -6,10 +6,12 @@ import pytest
 
 from lawful.errors import LawfulError
 from lawful.models.trajectories import Design, TrajectoryMixture, simulate_trajectories
+from lawful.models.trajectories.curves import curve_of
 from lawful.models.trajectories.settings import names_of
 from tests.tiers import rest_slow
 
 from . import published
+from .conftest import columns
 
 SLOW = pytest.mark.slow
 VARIANTS = rest_slow(["full", "expert", "gating", "plain"])
@@ -59,6 +61,51 @@ def test_t1_likelihood_estimates_and_both_errors_are_those_of_mplus_and_openmx(d
         assert fit.bic == pytest.approx(23208.781, abs=1e-3) and fit.sabic == pytest.approx(23059.601, abs=1e-3)
         assert fit.kappa(of_demo(demo, variant, seed=1)) == 1.0
     assert "best value reached by" in fit.summary()
+
+
+@pytest.mark.slow
+@pytest.mark.reference
+@pytest.mark.optimised
+def test_the_file_of_rising_curves_has_its_reference_fit(data):
+    """Section 12.2: numbers to their printed digits."""
+    file = columns(data / "trajectories" / "sim_moe_bls_k2_n500.csv")
+    fit = of_demo(file)
+    assert fit.minus2ll == pytest.approx(23237.694990, abs=1e-4) and fit.bic == pytest.approx(23529.782, abs=1e-3)
+    assert fit.replicated and not fit.boundary
+    assert fit.entropy == pytest.approx(0.7913, abs=6e-5)
+    assert fit.accuracy(file["class"]) == pytest.approx(0.948, abs=1e-9)
+    turned = fit.to_nlpsem_names()["c1mug"] > fit.to_nlpsem_names()["c2mug"]
+    place = (2, 1) if turned else (1, 2)  # of the classes as they are printed
+    assert np.bincount(fit.classes)[list(place)].tolist() == [218, 282]
+    assert fit.class_sizes[[place[0] - 1, place[1] - 1]] == pytest.approx([0.4441, 0.5559], abs=6e-5)
+    assert fit.standard_errors.factor == pytest.approx(1.0498, abs=1e-3)
+    found = fit.estimates.set_index(["class", "parameter"])
+    printed = [line.split() for line in published.RISING.strip().splitlines()]
+    for label, name, *numbers in printed:
+        row, (estimate, error, robust) = found.loc[(place[int(label) - 1], name)], map(float, numbers)
+        assert row.estimate == pytest.approx(estimate, abs=6e-5), (label, name)
+        assert [row.se, row.se_robust] == pytest.approx([error, robust], abs=6e-4), (label, name)
+    for label, variances in published.RISING_VARIANCES.items():
+        rows = [found.loc[(place[label - 1], f"psi{i}{i}")].estimate for i in range(3)]
+        assert rows == pytest.approx(variances, abs=6e-4)
+    gate = fit.estimates.tail(3)
+    sign = -1.0 if turned else 1.0
+    for row, (estimate, error, robust) in zip(gate.itertuples(), published.RISING_GATE, strict=True):
+        assert sign * row.estimate == pytest.approx(estimate, abs=6e-5)
+        assert [row.se, row.se_robust] == pytest.approx([error, robust], abs=6e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.reference
+@pytest.mark.optimised
+@pytest.mark.parametrize("curve", ["quadratic", "negative_exponential", "Jenss-Bayley"])
+def test_files_of_other_curves_are_told_apart(data, curve):
+    """Their truth is not published, the classes are."""
+    short = curve_of(curve).name.lower()
+    file = columns(data / "trajectories" / f"sim_moe_{short}_k2_n500.csv")
+    fit = of_demo(file, curve=curve)
+    print(curve, fit.minus2ll, fit.accuracy(file["class"]), fit.boundary)
+    assert fit.optima.starts[0] >= 4 and fit.accuracy(file["class"]) > 0.8
 
 
 @pytest.mark.reference
@@ -127,12 +174,12 @@ def test_t10_wide_and_long_frames_gaps_and_the_order_of_persons_are_one_fit():
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"curveFun": "CUBIC"}, "CUBIC"),
+        ({"curve": "CUBIC"}, "CUBIC"),
         ({"knot": "spline"}, "knot"),
         ({"penalty": 1.0}, "penalty"),
         ({"n_classes": 0}, "n_classes"),
         ({"n_starts": 0}, "n_starts"),
-        ({"curveFun": "QUAD", "intrinsic": True}, "no shape parameter"),
+        ({"curve": "QUAD", "intrinsic": True}, "no shape parameter"),
         ({"knot_bounds": (3, 1)}, "knot_bounds"),
         ({"reference": 3}, "reference"),
         ({"seed": None}, "seed"),
@@ -153,7 +200,7 @@ def test_more_classes_than_persons_and_fewer_times_than_growth_factors_are_refus
     for settings, named in (
         ({"n_classes": 3}, "2 persons"),
         ({"n_classes": 1}, "2 different times"),
-        ({"n_classes": 1, "curveFun": "EXP"}, "2 growth factors and a rate"),
+        ({"n_classes": 1, "curve": "EXP"}, "2 growth factors and a rate"),
     ):
         with pytest.raises(LawfulError, match=named) as error:
             TrajectoryMixture(**settings).fit(few, y_var="Y", t_var="T", records=[1, 2])

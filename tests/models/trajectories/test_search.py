@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from lawful.models.trajectories import Model
+from lawful.models.trajectories import Bounds, Model, panel
 from lawful.models.trajectories.search import searched
+from lawful.models.trajectories.starts import NOISE, random_starts
 from lawful.models.trajectories.walking import Walk, smallest_class
 
 from .plots.made import TRUTH, fit_at
@@ -33,3 +34,16 @@ def test_a_start_of_the_users_is_climbed_from_where_it_is_whatever_the_others_se
 def test_a_class_below_a_twentieth_of_the_persons_or_twice_its_growth_factors_and_two_is_degenerate():
     assert smallest_class(Model("BLS", 2), 500) == 25.0 and smallest_class(Model("BLS", 3), 100) == 8.0
     assert smallest_class(Model("LIN", 1), 500) == 0.0
+
+
+@pytest.mark.parametrize("curve", ["LIN", "QUAD"])
+def test_starts_have_the_noise_that_persons_curves_leave(curve):
+    """Persons differ a thousand times as much as a wave does from its curve; 400 persons with six waves to spare."""
+    rng, t, model = np.random.default_rng(0), np.linspace(0.0, 1.0, 9), Model(curve, 2)
+    eta = rng.normal(size=(400, model.form.q))
+    y = eta @ np.stack([t**power for power in range(model.form.q)]) + 0.03 * rng.normal(size=(400, 9))
+    starts = random_starts(panel(y, t), model, Bounds(0.0, 1.0), 4, rng)
+    noise = np.array([start.noise for start in starts])
+    assert noise == pytest.approx(np.full((4, 2), 0.03**2), rel=0.1)
+    few = random_starts(panel(y[:, : model.form.q], t[: model.form.q]), model, Bounds(0.0, 1.0), 1, rng)
+    assert (few[0].noise == NOISE[1]).all()  # nobody has a wave to spare
