@@ -45,6 +45,7 @@ class Status(enum.IntFlag):
 BITS = {str(bit.name): bit for bit in Status} | {
     "ONE_ANCESTOR": Status.LOW_ESS,
     "NO_FINITE_START": Status.NONFINITE_DENSITY,
+    "NONFINITE_GRADIENT": Status.NONFINITE_DENSITY,
     "EVIDENCE_SPREAD": Status.NOT_CONVERGED,
     "NEVER_MOVED": Status.NOT_CONVERGED,
     "NO_RETURN": Status.NOT_CONVERGED,
@@ -204,6 +205,16 @@ def chain_findings(limits: Limits, posterior: Mapping[str, Any], stats: Mapping[
             f"{nonfinite} proposals had a log density that is not a number and were rejected: the chains target the "
             "posterior restricted to the rest; guard the model's arithmetic there.",
             value=nonfinite,
+            limit=0,
+        )
+    lost = int(np.sum(np.asarray(stats.get("n_nonfinite_grad", 0))))
+    if lost:
+        yield Finding(
+            "NONFINITE_GRADIENT",
+            f"{lost} proposals led to where the log density is finite and its gradient is not a number, and were "
+            "rejected: chains that start elsewhere never go there; guard the model's arithmetic, as the argument of a "
+            "square root in an arm of `where` that is not taken.",
+            value=lost,
             limit=0,
         )
     stuck = _stuck_chains(posterior)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lawful import handlers
@@ -12,7 +14,9 @@ from lawful.addresses import Address, show_address
 from lawful.errors import NoFiniteStartError
 from lawful.given import lookup
 from lawful.messages import Handler, Message, SampleMessage, only
+from lawful.probes import pointwise
 from lawful.record import Choice
+from lawful.tracing import split_arguments
 
 from .plan import Prepared
 from .starts import TRIES
@@ -33,12 +37,15 @@ def no_start(
     chain = int(np.argmax(~np.isfinite(np.asarray(state[-1]))))
     values = {c.address: np.asarray(state[i])[chain] for i, c in enumerate(choices)}
     bad, named = _infinite(prepared, values) if whole else ({}, "the estimate of a filter is zero or no number")
+    sites: tuple[Any, ...] = tuple(bad)
+    if whole and not bad:
+        sites, named = _without_gradient(prepared, values)
     at = ", ".join(f"{c.name} = {np.asarray(values[c.address])!s}" for c in choices[:5])
     tries = "the given start" if given else f"{TRIES} tries from the prior"
     return NoFiniteStartError(
         f"no start of finite log density in {tries}. {named or 'total or its gradient is not finite'}. At: {at}. "
         "Fix: give init={name: value}, or check the observations and the supports of these sites.",
-        sites=tuple(bad), values=values,
+        sites=sites, values=values,
     )  # fmt: skip
 
 
@@ -50,6 +57,25 @@ def _infinite(prepared: Prepared, values: Mapping[Address, Any]) -> tuple[dict[A
     return bad, "; ".join(
         f"site '{show_address(a)}' ({traced.sources[a]}): log density {p}" for a, p in list(bad.items())[:5]
     )
+
+
+def _without_gradient(prepared: Prepared, values: Mapping[Address, Any]) -> tuple[tuple[str, ...], str]:
+    """Find the sites and factors whose log density is finite in a state and its gradient is not, and tell of them."""
+    parts = pointwise(prepared.form)
+    inputs, _, _ = split_arguments(prepared.args)
+    given = [jnp.asarray(values[choice.address]) for choice in parts.choices]
+    free = [i for i, value in enumerate(given) if jnp.issubdtype(value.dtype, jnp.floating)]
+
+    def term(moved: Sequence[Any], number: int) -> Any:
+        state = dict(enumerate(given)) | dict(zip(free, moved, strict=True))
+        return jnp.sum(parts.function(inputs, list(state.values()))[number])
+
+    bad = []
+    for number, part in enumerate(parts.asked):  # one at a time: zero times a slope that is infinite is no number
+        slopes = jax.grad(term)([given[i] for i in free], number)
+        if not all(np.isfinite(slope).all() for slope in slopes):
+            bad.append(part.name)
+    return tuple(bad), f"{', '.join(map(repr, bad[:5]))}: finite, with a gradient that is not" if bad else ""
 
 
 class _At(Handler):

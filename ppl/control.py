@@ -19,6 +19,7 @@ from .errors import IndexRangeError, LawfulError, UnsupportedProgramError
 from .lowering import Stage, holds_statements
 from .messages import (
     OVERFLOW,
+    RESERVED,
     FactorMessage,
     Source,
     Surroundings,
@@ -34,7 +35,13 @@ from .weighting import truth
 
 
 def scan(
-    body: Callable[..., Any], init: Any, xs: Any = None, length: int | None = None, *, mask: Any = None
+    body: Callable[..., Any],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    *,
+    mask: Any = None,
+    name: str | None = None,
 ) -> tuple[Any, Any]:
     """Run a sequence of steps; the sites of step i have i at the end of their address.
 
@@ -47,6 +54,9 @@ def scan(
             passes the carry through, gives zeros, and its sites are absent. A mask (steps, lanes...) says it for each
             lane of a plate in the body, which has the lanes as first axes of carry and y: data, factors and choices of
             a lane that is masked out are absent, and the value of such a choice is a fixed number of its support.
+        name: of the steps, as "year", which is that of their dimension in results; "time" by default.
+
+    Raises: LawfulError for steps whose number is not known or not one, and for a name that results use otherwise.
 
     Returns: the last carry and the stacked y.
 
@@ -62,6 +72,11 @@ def scan(
     """
     place, source = surroundings(), caller()
     _refuse_plates("scan", place, source)
+    if name is not None and (not isinstance(name, str) or name in (*RESERVED, "") or name in place.loop_names):
+        raise LawfulError(
+            f"scan ({source}): name={name!r}. Fix: give a name that is none of {', '.join(RESERVED)} and not that of a "
+            "loop around it."
+        )
     if mask is not None:
         mask = truth(mask, f"scan ({source})")
         if np.ndim(mask) == 0:
@@ -75,7 +90,7 @@ def scan(
 
     def step(carry: Any, indexed: tuple[Any, Any]) -> tuple[Any, Any]:
         index, x = indexed
-        with _at_step(place, index, steps, (carry, x)):
+        with _at_step(place, index, steps, (carry, x), name):
             return body(carry, x)
 
     if is_staged():
@@ -302,9 +317,9 @@ def _refuse_traced(statement: str, value: Any) -> None:
         )
 
 
-def _at_step(place: Surroundings, index: Any, steps: int, given: tuple[Any, ...]) -> Any:
+def _at_step(place: Surroundings, index: Any, steps: int, given: tuple[Any, ...], name: str | None = None) -> Any:
     inner = replace(place, indices=(*place.indices, index), lengths=(*place.lengths, steps), arms=surroundings().arms)
-    return placed(replace(inner, steps=(*place.steps, given)))
+    return placed(replace(inner, steps=(*place.steps, given), loop_names=(*place.loop_names, name)))
 
 
 def _array(leaf: Any) -> Any:

@@ -58,6 +58,7 @@ class Det:
     plates: tuple[Plate, ...] = ()
     address: Address | None = None
     source: Source = Source("<algorithm>", 0)
+    loop_names: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
@@ -77,6 +78,7 @@ class Site:
     source: Source = Source("<algorithm>", 0)
     droppable: bool = False
     event_dims: tuple[str, ...] = ()
+    loop_names: tuple[str | None, ...] = ()
 
     @property
     def ins(self) -> tuple[Var, ...]:

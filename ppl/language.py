@@ -21,6 +21,7 @@ from .errors import LawfulError
 from .guarded import as_read, in_lanes
 from .incomplete import complete
 from .messages import (
+    RESERVED,
     DeterministicMessage,
     FactorMessage,
     PlateFrame,
@@ -34,8 +35,6 @@ from .messages import (
     surroundings,
 )
 from .weighting import announce, both, observe, times, truth, weighed_factor
-
-RESERVED = ("chain", "draw", "sample", "stage", "particle", "pred_id")
 
 
 def program[**P, R](function: Callable[P, R]) -> Callable[P, R]:

@@ -62,6 +62,7 @@ class Mark:
     role: str = "likelihood"
     droppable: bool = False
     event_dims: tuple[str, ...] = ()
+    loop_names: tuple[str | None, ...] = ()
     arms: int = 0  # in which the statement stands
 
     def __hash__(self) -> int:
@@ -103,7 +104,8 @@ class Stage(Handler):
         """Bind the primitive of a message."""
         if isinstance(message, DecisionMessage):
             return
-        names, arms = names_of(message.address), surroundings().arms
+        names, place = names_of(message.address), surroundings()
+        arms, loops = place.arms, place.loop_names
         self.last = names, message.source
         if isinstance(message, SampleMessage):
             law, leaves = split(message.distribution)
@@ -112,7 +114,7 @@ class Stage(Handler):
             observed = message.value is not None
             mark = Mark(
                 names, message.source, law, observed, message.plates, droppable=message.droppable,
-                event_dims=message.event_dims, arms=arms,
+                event_dims=message.event_dims, loop_names=loops, arms=arms,
             )  # fmt: skip
             operands = (*parameters, message.value) if observed else parameters
             lanes: tuple[tuple[bool, ...], ...] = ((),) * len(operands)
@@ -125,7 +127,10 @@ class Stage(Handler):
         elif isinstance(message, DeterministicMessage):
             leaves, tree = jax.tree.flatten(message.value)
             bound = [
-                label_p.bind(jnp.asarray(leaf), mark=Mark((*names, *_part(i, leaves)), message.source, arms=arms))
+                label_p.bind(
+                    jnp.asarray(leaf),
+                    mark=Mark((*names, *_part(i, leaves)), message.source, loop_names=loops, arms=arms),
+                )
                 for i, leaf in enumerate(leaves)
             ]
             message.value = jax.tree.unflatten(tree, bound)
@@ -357,7 +362,15 @@ class _Lowering:
             (source,), out = eqn.invars, frame.new(eqn.outvars[0])
             mark = eqn.params["mark"]
             frame.nodes.append(
-                Det(identity, (frame.read(source),), (out,), mark.address[-1], address=mark.address, source=mark.source)
+                Det(
+                    identity,
+                    (frame.read(source),),
+                    (out,),
+                    mark.address[-1],
+                    address=mark.address,
+                    source=mark.source,
+                    loop_names=mark.loop_names,
+                )
             )
         elif eqn.primitive is entry_p:
             self.entry(eqn, frame)
@@ -424,6 +437,7 @@ class _Lowering:
                 source=mark.source,
                 droppable=droppable,
                 event_dims=mark.event_dims,
+                loop_names=mark.loop_names,
             )
         )
 

@@ -150,9 +150,9 @@ class Surroundings:
     """Where in the program a statement stands.
 
     Scopes stand before names, a suffix (the argument of a random function) ends them, loop indices follow, one
-    for each of the `lengths` of the loops; plates add axes; mask and scale weigh the density; `lanes` tells which lanes
-    of a padded loop are there; `steps` holds what each loop gives to the function that runs; `arms` counts the arms of
-    choices that are traced.
+    for each of the `lengths` and `loop_names` of the loops; plates add axes; mask and scale weigh the density; `lanes`
+    tells which lanes of a padded loop are there; `steps` holds what each loop gives to the function that runs; `arms`
+    counts the arms of choices that are traced.
     """
 
     scopes: tuple[str, ...] = ()
@@ -162,10 +162,13 @@ class Surroundings:
     scale: Any = None
     suffix: str = ""
     lengths: tuple[int, ...] = ()
+    loop_names: tuple[str | None, ...] = ()
     steps: tuple[tuple[Any, ...], ...] = ()
     lanes: Any = None
     arms: int = 0
 
+
+RESERVED = ("chain", "draw", "sample", "stage", "particle", "pred_id")  # dimensions of results
 
 _stack: ContextVar[tuple[Handler, ...]] = ContextVar("lawful_handlers", default=())
 _surroundings: ContextVar[Surroundings] = ContextVar("lawful_surroundings", default=Surroundings())

@@ -33,6 +33,7 @@ class Choice:
     frames: tuple[PlateFrame, ...] = ()
     source: Source = Source("<algorithm>", 0)
     event_dims: tuple[str, ...] = ()
+    loop_names: tuple[str | None, ...] = ()
 
     @property
     def full_shape(self) -> tuple[int, ...]:
@@ -60,17 +61,19 @@ def _choices(form: Form, kinds: Sequence[str]) -> dict[Address, Choice]:
             out = node.out
             found[node.address] = Choice(
                 node.address, out.shape, out.dtype, "sample", (), False, node.law, node.frames, node.source,
-                node.event_dims,
+                node.event_dims, node.loop_names,
             )  # fmt: skip
         elif isinstance(node, Site) and node.observed is not None and "observed" in kinds:
             out = node.out
             found[node.address] = Choice(
                 node.address, out.shape, out.dtype, "observed", (), False, node.law, node.frames, node.source,
-                node.event_dims,
+                node.event_dims, node.loop_names,
             )  # fmt: skip
         elif isinstance(node, Det) and node.address is not None and "deterministic" in kinds:
             out = node.outs[0]
-            found[node.address] = Choice(node.address, out.shape, out.dtype, "deterministic")
+            found[node.address] = Choice(
+                node.address, out.shape, out.dtype, "deterministic", loop_names=node.loop_names
+            )
         elif isinstance(node, Loop):
             for address, inner in _choices(node.body, kinds).items():
                 found[address] = replace(inner, loops=(node.length, *inner.loops))
@@ -92,10 +95,20 @@ def _agree(first: Choice | None, second: Choice) -> None:
 
 
 def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:
-    """Name the axes of each choice: loops are time, time1, ..., plates and event_dims have names, others numbers."""
+    """Name the axes of each choice: loops, plates and event_dims have names, others numbers.
+
+    A loop without a name is time, time1, ... by its depth, and <site>_time where two such loops differ in length.
+    """
+    lengths: dict[str, set[int]] = {}
+    named = [(choice, _loop_names(choice)) for choice in choices]
+    for choice, names in named:
+        for name, length in zip(names, choice.loops, strict=True):
+            lengths.setdefault(name, set()).add(length)
     dims = {}
-    for choice in choices:
-        loops = [f"time{i}" if i else "time" for i in range(len(choice.loops))]
+    for choice, names in named:
+        loops = [
+            name if name in choice.loop_names or len(lengths[name]) == 1 else f"{choice.name}_{name}" for name in names
+        ]
         own = [f"{choice.name}_dim_{axis}" for axis in range(len(choice.shape))]
         event = len(choice.shape) - len(getattr(choice.law, "units", ()))
         for frame in choice.frames:
@@ -104,6 +117,14 @@ def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:
             own[len(own) - len(choice.event_dims) :] = choice.event_dims
         dims[choice.name] = (*loops, *own)
     return dims
+
+
+def _loop_names(choice: Choice) -> list[str]:
+    """Name the loops of a choice, those without a name by their depth."""
+    given: tuple[str | None, ...] = choice.loop_names
+    if len(given) != len(choice.loops):  # some are none of ours
+        given = (None,) * len(choice.loops)
+    return [own or f"time{depth or ''}" for depth, own in enumerate(given)]
 
 
 @dataclass(frozen=True)

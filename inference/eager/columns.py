@@ -25,12 +25,13 @@ RETURNED = "return"
 
 @dataclass(frozen=True)
 class Table:
-    """Arrays (runs, ...) by variable name, the number of loops and the plates of each, and what was left out."""
+    """Arrays (runs, ...) by variable name, loops, their names and the plates of each, and what was left out."""
 
     values: Mapping[str, np.ndarray] = field(default_factory=dict)
     loops: Mapping[str, int] = field(default_factory=dict)
     plates: Mapping[str, tuple[PlateFrame, ...]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    loop_names: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
 
 
 def table_of(runs: Sequence[Run], keep: str = "paths") -> Table:
@@ -46,6 +47,7 @@ def table_of(runs: Sequence[Run], keep: str = "paths") -> Table:
     """
     cells: dict[Address, _Cell] = {}
     plates: dict[Address, tuple[PlateFrame, ...]] = {}
+    steps: dict[Address, tuple[str | None, ...]] = {}
     for place, run in enumerate(runs if keep == "paths" else ()):
         for source in (run.choices, run.deterministics):
             for address, value in source.items():
@@ -55,6 +57,7 @@ def table_of(runs: Sequence[Run], keep: str = "paths") -> Table:
                 cell.places.append(place)
                 cell.values.append(value)
         plates.update(run.plates)
+        steps.update(run.loop_names)
     groups: dict[tuple[str, ...], dict[tuple[int, ...], _Cell]] = {}
     for address, cell in cells.items():
         groups.setdefault(names_of(address), {})[tuple(int(index) for index in indices_of(address))] = cell
@@ -70,7 +73,8 @@ def table_of(runs: Sequence[Run], keep: str = "paths") -> Table:
     for name, array in _returned(runs).items():
         values.setdefault(name, array)
     named = {show_address(names_of(address)): frames for address, frames in plates.items()}
-    return Table(values, loops, named, tuple(left_out))
+    given = {show_address(names_of(address)): names for address, names in steps.items()}
+    return Table(values, loops, named, tuple(left_out), given)
 
 
 @dataclass
@@ -141,15 +145,18 @@ def dims_of(*tables: Table) -> dict[str, tuple[str, ...]]:
     Where two variables have loops of different lengths, their axes have different names.
     """
     named = [(name, array, table.loops.get(name, 0)) for table in tables for name, array in table.values.items()]
+    given = {name: names for table in tables for name, names in table.loop_names.items()}
     lengths: dict[int, set[int]] = {}
-    for _, array, depth in named:
-        for axis in range(depth):
-            lengths.setdefault(axis, set()).add(array.shape[1 + axis])
+    for name, array, depth in named:
+        for axis, step in enumerate(given.get(name, (None,) * depth)):
+            if step is None:
+                lengths.setdefault(axis, set()).add(array.shape[1 + axis])
     plates = {name: frames for table in tables for name, frames in table.plates.items()}
     found = {}
     for name, array, depth in named:
         loops = [f"time{axis}" if axis else "time" for axis in range(depth)]
-        loops = [loop if len(lengths[axis]) == 1 else f"{name}_{loop}" for axis, loop in enumerate(loops)]
+        loops = [loop if len(lengths.get(axis, ())) < 2 else f"{name}_{loop}" for axis, loop in enumerate(loops)]
+        loops = [step or loop for step, loop in zip(given.get(name, (None,) * depth), loops, strict=True)]
         own = [f"{name}_dim_{axis}" for axis in range(array.ndim - 1 - depth)]
         batch = max((-frame.dim for frame in plates.get(name, ())), default=0)
         for frame in plates.get(name, ()):

@@ -29,6 +29,7 @@ class Run:
         observations: address to datum.
         deterministics: named values.
         plates: the plates around a choice, an observation or a named value, where there are any.
+        loop_names: the names of the loops around it, where they have any.
         fixed: choices whose value a handler of the program gave; they are not free, and their density is a weight.
         repeated: choices that were taken from another run.
         n_nonfinite: number of weights that were NaN and were read as zero.
@@ -46,6 +47,7 @@ class Run:
     observations: Mapping[Address, Any] = field(default_factory=dict)
     deterministics: Mapping[Address, Any] = field(default_factory=dict)
     plates: Mapping[Address, tuple[PlateFrame, ...]] = field(default_factory=dict)
+    loop_names: Mapping[Address, tuple[str | None, ...]] = field(default_factory=dict)
     fixed: frozenset[Address] = frozenset()
     repeated: frozenset[Address] = frozenset()
     n_nonfinite: int = 0

@@ -133,6 +133,7 @@ class Runner(Handler):
         self.observations: dict[Address, Any] = {}
         self.deterministics: dict[Address, Any] = {}
         self.plates: dict[Address, tuple[PlateFrame, ...]] = {}
+        self.loop_names: dict[Address, tuple[str | None, ...]] = {}
         self.fixed: set[Address] = set()
         self.repeated: set[Address] = set()
         self.used: dict[Address, Source] = {}
@@ -142,6 +143,8 @@ class Runner(Handler):
 
     def process(self, message: Message) -> None:
         """Answer what is known here, and pass a new choice on."""
+        if not isinstance(message, FactorMessage) and any(loops := surroundings().loop_names):
+            self.loop_names[message.address] = loops
         if isinstance(message, SampleMessage):
             self.boundary.refuse_inside(message)
             refuse_duplicate(self.used, message.address, message.source)
@@ -233,6 +236,7 @@ class Runner(Handler):
             self.observations,
             self.deterministics,
             self.plates,
+            self.loop_names,
             frozenset(self.fixed),
             frozenset(self.repeated),
             self.n_nonfinite,

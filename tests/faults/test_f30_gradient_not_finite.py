@@ -10,6 +10,7 @@ from lawful import factor, inference, sample
 from lawful.errors import NoFiniteStartError
 from lawful.inference import kernels
 from lawful.inference.check import invariant
+from lawful.inference.findings import Status
 
 
 @jax.custom_jvp
@@ -36,9 +37,15 @@ def nowhere():
 
 
 def untaken():
-    """A guarded arm whose gradient is not a number: the usual trap of `where`."""
+    """A guarded arm whose gradient is not a number: the usual trap of `where`; it is met below zero."""
     x = sample("x", dist.Normal(0.5, 1.0))
-    factor("guard", jnp.where(x > 0, jnp.sqrt(jnp.abs(x)) * 0, 0.0))
+    factor("guard", 0.0 * jnp.where(x > 0, jnp.sqrt(jnp.maximum(x, 0.0)), 0.0))
+
+
+def norm_at_zero(y):
+    """The norm of a vector that is zero wherever the choice is negative."""
+    x = sample("x", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(jnp.linalg.norm(jnp.maximum(x, 0.0) * jnp.ones(2)), 1.0), obs=y)
 
 
 KERNELS = [kernels.mala(0.8), kernels.hmc(0.4, 3), kernels.nuts(0.5)]
@@ -53,6 +60,9 @@ def test_f30_proposals_without_a_gradient_are_rejected_and_counted(kernel):
     assert np.isfinite(result.posterior["x"]).all()
     assert int(np.sum(result.stats["n_nonfinite_grad"])) > 0
     assert int(np.sum(result.stats["n_nonfinite"])) == 0
+    (finding,) = [each for each in result.reasons if each.code == "NONFINITE_GRADIENT"]
+    assert finding.value == np.sum(result.stats["n_nonfinite_grad"]) and finding.status == Status.NONFINITE_DENSITY
+    assert not result.ok and f"{finding.value} proposals" in finding.message
 
 
 def test_f30_the_count_is_exact_for_one_leapfrog():
@@ -69,8 +79,9 @@ def test_f30_the_count_is_exact_for_one_leapfrog():
 def test_f30_no_start_without_a_gradient_is_taken(kernel):
     result = inference.mcmc(beyond, kernel, chains=16, warmup=30, draws=5)(0)
     assert (result.warmup.posterior["x"][:, 0] <= 1.0).all()
-    with pytest.raises(NoFiniteStartError, match="gradient"):
+    with pytest.raises(NoFiniteStartError, match="'flat': finite, with a gradient that is not") as told:
         inference.mcmc(nowhere, kernel, chains=2, warmup=5, draws=5)(0)
+    assert told.value.sites == ("flat",)
 
 
 @pytest.mark.parametrize("kernel", [kernels.nuts(), kernels.hmc(n_steps=3)], ids=repr)
@@ -101,5 +112,9 @@ def test_f30_an_arm_that_is_not_taken_costs_no_law():
 
 
 def test_f30_the_trap_of_where_has_a_finite_value():
-    result = inference.mcmc(untaken, kernels.nuts(0.5), chains=4, warmup=0, draws=50)(0)
-    assert np.isfinite(result.stats["lp"]).all()
+    """Chains that start above zero meet the arm that is not taken, or a norm at zero, and say how often."""
+    for model, args in ((untaken, ()), (norm_at_zero, (0.3,))):
+        run = inference.mcmc(model, kernels.nuts(0.5), chains=4, warmup=0, draws=50, init={"x": np.full(4, 0.5)})
+        result = run(0, *args)
+        assert np.isfinite(result.stats["lp"]).all() and (result.posterior["x"] > 0).all()
+        assert "NONFINITE_GRADIENT" in [finding.code for finding in result.reasons]

@@ -7,6 +7,7 @@ import pandas
 import polars
 import pytest
 import xarray
+from jaxtyping import TypeCheckError
 
 import lawful
 from lawful import inference, plate, sample
@@ -225,3 +226,55 @@ def test_predictions_carry_their_arguments():
     tree = result.to_datatree(predictive=new, log_likelihood=False, log_prior=False)
     assert tree["predictions"].y.dims == ("chain", "draw", "school")
     assert tree["predictions_constant_data"].sd.values.tolist() == [2.0, 2.0, 2.0]
+
+
+def two_loops(name=None):
+    """A loop of three steps and one of five, with a choice, a named value, an observation and a factor in them."""
+
+    def early(x, _):
+        x = lawful.sample("early", dist.Normal(x, 1.0))
+        return lawful.deterministic("twice", 2.0 * x), None
+
+    def late(x, y):
+        x = lawful.sample("late", dist.Normal(x, 1.0))
+        lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+        lawful.factor("pull", -0.1 * x**2)
+        return x, None
+
+    def program(y):
+        start, _ = lawful.scan(early, 0.0, None, length=3, name=name)
+        lawful.scan(late, start, y, name=name and f"{name}_late")
+
+    return program
+
+
+EAGER = {"compiled": {}, "eager": {"mode": "eager"}}
+
+
+@pytest.mark.parametrize("options", EAGER.values(), ids=EAGER)
+def test_loops_of_two_lengths_have_dimensions_of_their_own(options):
+    plan = inference.importance(two_loops(), particles=3, **options)
+    tree = plan(0, np.zeros(5)).to_datatree()
+    assert tree["posterior"].early.dims[2:] == ("early_time",) and tree["posterior"].late.dims[2:] == ("late_time",)
+    assert tree["posterior"].twice.shape == (1, 3, 3)
+    if not options:
+        assert tree["log_likelihood"].pull.shape == tree["log_likelihood"].y.shape == (1, 3, 5)
+
+
+@pytest.mark.parametrize("options", EAGER.values(), ids=EAGER)
+def test_a_loop_that_has_a_name_gives_it_to_its_dimension(options):
+    result = inference.importance(two_loops("year"), particles=3, **options)(0, np.zeros(5))
+    tree = result.to_datatree(coords={"year": [1990, 1991, 1992]})
+    for name in ("early", "twice"):
+        assert tree["posterior"][name].dims[2:] == ("year",)
+    assert tree["posterior"].late.dims[2:] == ("year_late",) and tree["posterior"].early.year[2] == 1992
+    assert "early" in str(result.summary().index[0])
+
+
+@pytest.mark.parametrize("name", ["draw", "", 3])
+def test_a_name_of_a_loop_that_results_use_is_refused(name):
+    def program():
+        lawful.scan(lambda x, _: (lawful.sample("x", dist.Normal(x, 1.0)), None), 0.0, None, length=2, name=name)
+
+    with pytest.raises((LawfulError, TypeCheckError), match="name="):
+        lawful.trace(program)
