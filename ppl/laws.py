@@ -21,6 +21,7 @@ import numpyro.distributions as dist
 from .categorical import sample_categorical
 from .coins import coarse_coin, flip
 from .errors import ImproperPriorError, LawfulError, PathLimitError, UnsupportedProgramError
+from .inside import contains
 from .rewrites import log_prob, total_log_prob
 
 MAX_ATOMS = 1 << 20
@@ -144,7 +145,7 @@ class DistributionLaw:
 
     def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Tell for each element of the batch whether it lies in the support."""
-        return self.distribution(*parameters).support(value)
+        return contains(self.distribution(*parameters).support, value)
 
     def element_table(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List the values of one element (values,) and the log masses of all elements (values, elements)."""

@@ -17,6 +17,7 @@ from numpyro.distributions import constraints
 
 from .addresses import Address, show_address
 from .errors import ObservationError
+from .inside import contains
 from .messages import PlateFrame, Source, handlers, is_staged
 
 
@@ -204,7 +205,7 @@ def _check_support(
 ) -> None:
     try:
         with jax.ensure_compile_time_eval():
-            inside = distribution.support(array)
+            inside = contains(distribution.support, array)
     except NotImplementedError:  # numpyro has constraints without a test; such values are scored, not refused
         return
     if isinstance(inside, jax.core.Tracer):

@@ -27,6 +27,7 @@ from .errors import ObservationError
 from .folded import folded
 from .form import Branch, Form, Loop, Site, Var
 from .incomplete import unobserved_part
+from .inside import contains
 from .lanes import LanesLaw
 from .laws import DistributionLaw
 from .lowering import lower
@@ -263,7 +264,7 @@ def checked_data(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
     observed: dict[str, np.ndarray] = {}
     for datum in found:
         value = np.asarray(next(values))
-        inside = None if datum.support is None else np.asarray(datum.support(value))
+        inside = None if datum.support is None else np.asarray(contains(datum.support, value))
         if datum.inside is not None:
             inside = np.asarray(next(values))
         broken = np.asarray(next(values)) if datum.broken is not None else _nan(value)

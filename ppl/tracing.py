@@ -132,7 +132,7 @@ def _as_array(leaf: Any) -> Any:
     if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
         return leaf
     if type(leaf).__module__.partition(".")[0] not in LABELLED:
-        return jax.numpy.asarray(leaf)
+        return _held(leaf)
     array = np.asarray(leaf)
     if array.dtype.kind not in "biufc":
         kind = f"{type(leaf).__module__.partition('.')[0]}.{type(leaf).__name__}"
@@ -140,4 +140,19 @@ def _as_array(leaf: Any) -> Any:
             f"an argument is a {kind} of {array.dtype}: expected numbers. Fix: pass codes of its categories, or "
             "only the columns of numbers."
         )
-    return jax.numpy.asarray(array)
+    return _held(array)
+
+
+def _held(leaf: Any) -> jax.Array:
+    """Give an array of JAX; an integer that its type does not hold is refused, where it would wrap."""
+    array = jax.numpy.asarray(leaf)
+    given = np.asarray(leaf)
+    if given.dtype.kind in "iu" and given.dtype.itemsize >= array.dtype.itemsize and given.dtype != array.dtype:
+        bounds = np.iinfo(array.dtype)
+        lost = given[(given > bounds.max) | (given < bounds.min)]
+        if lost.size:
+            raise LawfulError(
+                f"an argument holds the integer {lost.flat[0]}, which {array.dtype} does not. Fix: enable "
+                "jax_enable_x64, or rescale the data."
+            )
+    return array

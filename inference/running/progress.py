@@ -168,6 +168,8 @@ def told(progress: Progress) -> str:
 
     >>> told(Progress("sampling", 50, 100, 1.5, acceptance_rate=0.25, divergences=2))
     'sampling 50/100, acceptance 0.25, 2 divergences'
+    >>> told(Progress("sampling", 50, 100, 1.5, compile_seconds=2.0))
+    'sampling 50/100, compiling 2.0 s'
     """
     parts = [f"{progress.phase} {progress.step}/{progress.total}", *_details(progress)]
     return ", ".join(parts)
@@ -185,6 +187,8 @@ def _details(progress: Progress) -> list[str]:
         parts.append(f"{progress.divergences} divergences")
     if progress.n_nonfinite:
         parts.append(f"{progress.n_nonfinite} not finite")
+    if progress.compile_seconds >= 0.1:
+        parts.append(f"compiling {progress.compile_seconds:.1f} s")
     return parts
 
 

@@ -22,7 +22,10 @@ COUNTS = [
     "Binomial",
     "Categorical",
     "DiscreteUniform",
+    "GammaPoisson",
     "Geometric",
+    "NegativeBinomial2",
+    "OrderedLogistic",
     "Poisson",
     "ZeroInflatedPoisson",
 ]
@@ -60,6 +63,27 @@ def test_f07_a_value_inside_is_accepted(name, run):
 def test_f07_a_count_is_a_whole_number(name, run):
     with pytest.raises(ObservationError, match=r"the observation 1\.5 .*outside the support"):
         run(lambda: sample("y", FAMILIES[name].make(), obs=1.5))
+
+
+@MODES
+@pytest.mark.parametrize("value", [[1.5, 1.5, 1.0], [0.5, 3.5, 0.0]], ids=str)
+@pytest.mark.parametrize("law", [dist.Multinomial, dist.DirichletMultinomial])
+def test_f07_counts_with_a_total_are_whole_numbers(law, value, run):
+    """Told of a constant, and of an argument once it is known."""
+    weights = jnp.array([0.2, 0.3, 0.5])
+    with pytest.raises(ObservationError, match=r"1\.5|0\.5.*outside the support"):
+        run(
+            lambda: sample(
+                "y", law(weights, 4) if law is dist.DirichletMultinomial else law(4, weights), obs=np.array(value)
+            )
+        )
+
+    def program(y):
+        p = sample("p", dist.Dirichlet(jnp.ones(3)))
+        sample("y", dist.Multinomial(4, p), obs=y)
+
+    with pytest.raises(ObservationError, match="outside the support"):
+        inference.importance(program, particles=4)(0, np.array(value))
 
 
 @MODES

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import lawful
 from lawful import handlers, inference, sample
-from lawful.errors import ObservationError
+from lawful.errors import LawfulError, ObservationError
 
 FAMILIES = {
     "Normal": dist.Normal(0.5, 2.0),
@@ -115,6 +115,19 @@ def test_f46_arguments_of_compiled_programs_follow_the_rule(kind):
 
     y = np.asarray(1).astype(kind)
     assert inference.enumerate(model)(y).marginal("x")[1] == pytest.approx(0.75, rel=1e-6)
+
+
+@pytest.mark.parametrize("number", [2**31, -(2**31) - 1])
+def test_f46_an_argument_beyond_the_type_of_integers_is_refused(number):
+    """It would come to the program as another number."""
+
+    def model(y):
+        sample("y", dist.Poisson(jnp.full(2, 1e9)), obs=y)
+
+    with jax.enable_x64(False), pytest.raises(LawfulError, match=rf"the integer {number}, which int32 does not"):
+        lawful.trace(model, np.array([0, number]))
+    with jax.enable_x64(False):
+        lawful.trace(model, np.array([0, 2**31 - 1], np.uint64))
 
 
 def test_f46_values_keep_their_place_in_arrays():
