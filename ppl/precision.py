@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .addresses import Address
-from .dependence import dependence_on
+from .dependence import Dependence, dependence_on
 from .form import Branch, Form, Loop, Site, constant_arrays
 from .lint_finding import LintFinding
 from .messages import Source
@@ -61,17 +61,16 @@ def argument_findings(form: Form, args: Sequence[Any]) -> Iterator[LintFinding]:
     if not in_32_bits():
         return
     leaves = [leaf for leaf in jax.tree.leaves(args) if is_array(leaf)]
-    graph, _ = dependence_on(form, [frozenset({_argument(k)}) for k in range(len(form.inputs))])
+    graph, readers_of = readers(form)
     for k, leaf in enumerate(leaves):
         if isinstance(leaf, jax.ShapeDtypeStruct) or jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
             continue
         array = np.asarray(leaf)
         large = _large(array)
         near = array[(array > 1 - NEAR_ONE) & (array < 1)] if array.dtype == np.float64 else array[:0]
-        readers = [head for tail, head in graph.edges if tail == _argument(k)]
-        if not readers or (large is None and not near.size):
+        if not readers_of[k] or (large is None and not near.size):
             continue
-        vertex = graph.vertices[readers[0]]
+        vertex = graph.vertices[readers_of[k][0]]
         if large is not None:
             found = f"it reads an argument that holds {large:.0f}; {BEYOND}"
             yield hazard(vertex.address, vertex.source, found, ORIGIN)
@@ -80,8 +79,11 @@ def argument_findings(form: Form, args: Sequence[Any]) -> Iterator[LintFinding]:
             yield hazard(vertex.address, vertex.source, found, LOGITS)
 
 
-def _argument(number: int) -> Address:
-    return ("~argument", str(number))
+def readers(form: Form) -> tuple[Dependence, list[list[Address]]]:
+    """Give the dependence graph, and for each input of a form the sites and factors that read it."""
+    names: list[Address] = [("~argument", str(k)) for k in range(len(form.inputs))]
+    graph, _ = dependence_on(form, [frozenset({name}) for name in names])
+    return graph, [[head for tail, head in graph.edges if tail == name] for name in names]
 
 
 def _large(array: np.ndarray) -> Any | None:

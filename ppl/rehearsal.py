@@ -24,7 +24,7 @@ from .form import Factor, Form, Site, walk
 from .laws import DistributionLaw
 from .lint import LintFinding
 from .messages import Source
-from .precision import LOGITS, NEAR_ONE, hazard, in_32_bits, sites_with_steps
+from .precision import LOGITS, NEAR_ONE, hazard, in_32_bits, readers, sites_with_steps
 from .probes import Probe, ask_at_prior
 from .slopes import slope_findings
 
@@ -33,7 +33,7 @@ TOGETHER = 100_000  # elements of a draw of which all are held at once
 
 
 def rehearse(form: Form, inputs: Sequence[Any], draws: int = DRAWS) -> tuple[LintFinding, ...]:
-    """Return the findings of some prior draws: invalid-parameter, nonfinite-start and, in 32 bits, float32-hazard.
+    """Return the findings of some prior draws: invalid-parameter, nonfinite-start, nan-data, and float32-hazard.
 
     Gradients are looked at where all else is well.
 
@@ -55,11 +55,29 @@ def rehearse(form: Form, inputs: Sequence[Any], draws: int = DRAWS) -> tuple[Lin
         for part, answer in zip(asked, answers, strict=True)
     }
     graph = dependence(form)
-    found = tuple(_findings(form, rows, graph))
+    found = tuple(_of_the_data(form, inputs, tuple(_findings(form, rows, graph))))
     if any(finding.level == "error" for finding in found):
         return found
     with jax.debug_key_reuse(False):
         return (*found, *slope_findings(form, inputs, keys, graph))
+
+
+def _of_the_data(form: Form, inputs: Sequence[Any], found: Sequence[LintFinding]) -> Iterator[LintFinding]:
+    """Trace what is wrong with parameters and scores to inputs that hold NaN, which is not for the prior to mend."""
+    gaps = {k: np.argwhere(np.isnan(x)) for k, x in enumerate(map(np.asarray, inputs)) if x.dtype.kind == "f"}
+    gaps = {k: places for k, places in gaps.items() if len(places)}
+    reading = readers(form)[1] if gaps and found else []
+    for finding in found:
+        number = next((k for k in gaps if finding.site in reading[k]), None) if finding.level == "error" else None
+        if number is None:
+            yield finding
+            continue
+        place = tuple(map(int, gaps[number][0]))
+        yield LintFinding(
+            "nan-data", "error", finding.site, finding.source,
+            f"it reads an argument that holds NaN, first at index {place}: {finding.found}",
+            "missing covariates are no data of a site: model them as a site with obs_mask, or drop these rows.",
+        )  # fmt: skip
 
 
 def _over_draws(form: Form, function: Callable[..., Any]) -> Callable[..., Any]:

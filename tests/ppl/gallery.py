@@ -54,6 +54,16 @@ def absent(y):
     scan(lambda x, y: (sample("x", dist.Normal(x, 1.0)), sample("y", NORMAL, obs=y)), 0.0, y)  # here
 
 
+def gap_in_covariate(x):
+    slope = sample("slope", NORMAL)
+    with plate("row", 3):
+        sample("y", dist.Normal(slope * x, 1.0), obs=np.zeros(3))  # here
+
+
+def gap_in_weights(x):
+    factor("pull", sample("x", NORMAL) * x)  # here
+
+
 def flat(y):
     sample("y", dist.Normal(sample("x", NORMAL), y), obs=1.0)  # here
 
@@ -198,6 +208,8 @@ GALLERY = (
     Wrong(no_shares, np.array([0.5, 0.6, 0.1]), "outside-support", "share"),
     Wrong(negative, np.nan, "nan-data", "y"),
     Wrong(absent, np.array([0.1, np.nan]), "nan-data", "y"),
+    Wrong(gap_in_covariate, np.array([1.0, np.nan, 2.0]), "nan-data", "y"),
+    Wrong(gap_in_weights, np.nan, "nan-data", "pull"),
     Wrong(flat, 0.0, "invalid-parameter", "y"),
     Wrong(signed, 0.5, "invalid-parameter", "y"),
     Wrong(probability, np.array([0, 1]), "invalid-parameter", "y"),
