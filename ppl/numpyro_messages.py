@@ -40,6 +40,7 @@ class Statement:
         observed: whether the value is data.
         value: data or a value that a handler gave; None where it is to be chosen.
         present: which elements of the data there are; None for all.
+        event_dims: names of the axes of one value, where `infer` has one for each.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Statement:
     observed: bool = False
     value: Any = None
     present: Any = None
+    event_dims: tuple[str, ...] = ()
 
     @property
     def is_factor(self) -> bool:
@@ -75,9 +77,11 @@ def read(message: Mapping[str, Any]) -> Statement:
     if not message.get(DONE):
         distribution = distribution.expand((*lead, *distribution.batch_shape)) if lead else distribution
         distribution = distribution if value is None else _repeated(distribution, value)
+    axes = tuple((message.get("infer") or {}).get("event_dims", ()))
+    axes = axes if len(axes) == distribution.event_dim else ()
     return Statement(
         message["name"], distribution, masks, _scale(message.get("scale")), _frames(message, distribution),
-        bool(message.get("is_observed")), value, message.get(PRESENT),
+        bool(message.get("is_observed")), value, message.get(PRESENT), axes,
     )  # fmt: skip
 
 
@@ -181,13 +185,15 @@ def say(statement: Statement) -> Any:
         with around(replace(statement, frames=())) as name:
             language.factor(name, law.log_prob(value))
         return statement.value
+    notes: dict[str, Any] = {"infer": {"event_dims": statement.event_dims}} if statement.event_dims else {}
     with around(statement) as name:
         if statement.observed:
-            return language.sample(name, statement.distribution, obs=statement.value, obs_mask=statement.present)
+            notes |= {"obs": statement.value, "obs_mask": statement.present}
+            return language.sample(name, statement.distribution, **notes)
         if statement.value is None:
-            return language.sample(name, statement.distribution)
+            return language.sample(name, statement.distribution, **notes)
         with installed(Given(statement.value)):
-            return language.sample(name, statement.distribution)
+            return language.sample(name, statement.distribution, **notes)
 
 
 class Given(Handler):

@@ -12,7 +12,7 @@ from numpyro import handlers
 from numpyro.infer.util import log_density
 
 import lawful
-from lawful import from_numpyro
+from lawful import from_numpyro, inference
 from lawful.form import Factor, walk
 from lawful.record import choices_of
 from tests.ppl.numpyro_models import CASES
@@ -186,3 +186,15 @@ def test_the_stack_of_numpyro_is_left_as_it_was():
     with pytest.raises(ZeroDivisionError):
         lawful.trace(from_numpyro(lambda: 1 / 0))
     assert numpyro.primitives._PYRO_STACK == []
+
+
+def test_axes_that_a_model_names_for_arviz_have_these_names():
+    def model(y=None):
+        with numpyro.plate("child", 2):
+            z = numpyro.sample("z", dist.MultivariateNormal(jnp.zeros(3), jnp.eye(3)), infer={"event_dims": ["trait"]})
+            numpyro.sample("y", dist.Normal(z, 1.0).to_event(1), obs=y, infer={"event_dims": ["item"]})
+            numpyro.sample("w", dist.Normal(z, 1.0).to_event(1), infer={"event_dims": ["a", "b"]})
+
+    tree = inference.importance(lawful.from_numpyro(model), particles=3)(0, np.zeros((2, 3))).to_datatree()
+    assert tree["posterior"].z.dims[2:] == ("child", "trait") and tree["observed_data"].y.dims == ("child", "item")
+    assert tree["posterior"].w.dims[2:] == ("child", "w_dim_1")  # two names for one axis are none
