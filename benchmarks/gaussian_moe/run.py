@@ -119,7 +119,9 @@ def table(frame: Any, columns: Sequence[str]) -> str:
         ends = [f"{rows[flag].mean():.2f}" for flag in ("converged", "bound_active")]
         lines.append(f"| {n} | {len(rows)} | " + " | ".join(cells + ends) + f" | {rows['cpu_s'].sum():.0f} |")
     if frame["n"].nunique() > 1:
-        lines.append("| slope | | " + " | ".join(f"{slope_of(frame, c):+.2f}" for c in columns) + " | | | |")
+        slopes = [slope_of(frame, column) for column in columns]
+        cells = [f"{slope:+.2f}" if np.isfinite(slope) else "" for slope in slopes]  # none where an error is 0
+        lines.append("| slope | | " + " | ".join(cells) + " | | | |")
     return "\n".join(lines)
 
 

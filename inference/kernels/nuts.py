@@ -30,7 +30,7 @@ from .orbit import Chosen, Flip, Half, Tree, Turning, added, begun, joined, plan
 INVARIANT = Contract("invariant_kernel", target="the program's posterior")
 INFO = (
     "acceptance_rate", "accepted", "n_nonfinite", "n_nonfinite_grad", "diverging", "energy", "step_size", "n_steps",
-    "tree_depth",
+    "tree_depth", "reached_max_treedepth",
 )  # fmt: skip
 TOLD = 8  # numbers of a draw after its point
 DEEPEST = 20
@@ -185,7 +185,8 @@ class NoUTurn:
         drawn = block.site((PREFIX, "point"), law, [*inputs, *point.flat, momentum, step, root])
         d = frame.size
         vector, gradient, score, *told = block.det(lambda x: _unpacked(x, d), drawn, label="point")
-        return Point(vector, score, gradient), (*told[:6], step, *told[6:])
+        reached = block.det(lambda depth: depth >= self.max_depth, told[-1], label="deepest?")
+        return Point(vector, score, gradient), (*told[:6], step, *told[6:], reached)
 
     def words(self) -> str:
         """Say what it does."""

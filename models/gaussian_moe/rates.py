@@ -55,10 +55,11 @@ class Rates:
             quartiles = self.frame.groupby("n")[column].quantile([0.25, 0.5, 0.75]).unstack()
             low, middle, high = (quartiles[q].to_numpy() for q in (0.25, 0.5, 0.75))
             n = quartiles.index.to_numpy()
-            label = f"{column}: {self.slope(column):+.2f}"
+            slope = self.slope(column)
+            label = f"{column}: {slope:+.2f}" if np.isfinite(slope) else f"{column}: none"
             ax.errorbar(n, middle, [middle - low, high - middle], fmt="o-", capsize=3, label=label)
         ax.set(xscale="log", yscale="log", xlabel="n", ylabel="median error, quartiles")
-        ax.legend(title="slope")
+        ax.legend(title="slope", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)  # beside the curves
         return ax
 
 

@@ -125,6 +125,9 @@ def test_statistics_have_the_names_of_arviz():
     stats = result.to_datatree(log_likelihood=False, log_prior=False)["sample_stats"]
     wanted = {"acceptance_rate", "diverging", "energy", "step_size", "n_steps", "tree_depth", "lp"}
     assert wanted <= set(stats.data_vars)
+    short = inference.mcmc(positive, kernels.nuts(0.01, max_depth=2), chains=2, warmup=0, draws=20)(0, Y)
+    assert short.stats["reached_max_treedepth"].mean() > 0.9 and not stats["reached_max_treedepth"].values.all()
+    np.testing.assert_array_equal(short.stats["reached_max_treedepth"], short.stats["tree_depth"] == 2)
     depth, steps = (np.asarray(stats[name]) for name in ("tree_depth", "n_steps"))
     assert (steps >= 2**depth - 1).all() and (steps < 2 ** (depth + 1)).all() and depth.max() <= 4
     assert np.asarray(stats["step_size"]) == pytest.approx(0.4)
