@@ -14,10 +14,12 @@ from lawful.errors import LawfulError
 from lawful.inference.evidence import pooled_evidence
 from lawful.models.gaussian_moe import (
     Gate,
+    GaussianMoE,
     Mixture,
     Posterior,
     Priors,
     compare_experts,
+    merge_tree,
     mixture_with_priors,
     posterior_of,
 )
@@ -103,6 +105,7 @@ def test_the_evidence_finds_the_number_of_experts():
     assert compared.best == compared.best_by("bic") == 2
     assert (table["spread"][:2] < 0.5).all() and table["spread"][3] < 0.75
     assert abs(table["log_evidence"][2] - table["log_evidence"][3] - 0.92) < 1.0
+    assert merge_tree(GaussianMoE(3).fit(x, y), x, y).best == compared.best
 
 
 @pytest.mark.slow
