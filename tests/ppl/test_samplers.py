@@ -63,14 +63,16 @@ def agrees(name, draws):
 def test_axes_have_numbers_and_two_lengths_of_one_name_are_refused():
     assert {k: v.tolist() for k, v in lawful.density(model, Y).coords.items()} == {"mix_dim_0": [0, 1, 2]}
 
-    def steps(length):
-        scan(lambda x, _: (sample("x", dist.Normal(x, 1.0)), None), 0.0, None, length=3)
+    def steps(length, name=None):
+        scan(lambda x, _: (sample("x", dist.Normal(x, 1.0)), None), 0.0, None, length=3, name=name)
         with lawful.scope("other"):
-            scan(lambda x, _: (sample("x", dist.Normal(x, 1.0)), None), 0.0, None, length=length)
+            scan(lambda x, _: (sample("x", dist.Normal(x, 1.0)), None), 0.0, None, length=length, name=name)
 
     assert lawful.density(steps, 3).coords["time"].tolist() == [0, 1, 2]
-    with pytest.raises(LawfulError, match="axis 'time' has length 3 at site 'x' and 2 at site 'other.x'"):
-        _ = lawful.density(steps, 2).coords
+    apart = lawful.density(steps, 2).coords
+    assert {name: len(labels) for name, labels in apart.items()} == {"x_time": 3, "other.x_time": 2}
+    with pytest.raises(LawfulError, match="axis 'step' has length 3 at site 'x' and 2 at site 'other.x'"):
+        _ = lawful.density(lambda: steps(2, "step")).coords
 
 
 def test_blackjax_gets_the_density_and_a_start():
