@@ -64,16 +64,9 @@ def densities(form: Form, args: tuple[Any, ...], draws: Arrays, batch_size: Batc
     count = int(np.prod(lead))
     answers = in_batches(functools.partial(_scores(form), inputs), [np.arange(count), *flat], count, batch_size)
     found: dict[str, dict[str, np.ndarray]] = {"likelihood": {}, "prior": {}}
-    dims, lengths = dict(parts.dims), dict[str, int]()
     for part, answer in zip(parts.asked, answers, strict=True):
         found[part.kind][part.name] = answer.reshape(*lead, *answer.shape[1:])
-        for name, size in zip(dims.get(part.name, ()), answer.shape[1:], strict=False):
-            lengths.setdefault(name, size)
-    for part, answer in zip(parts.asked, answers, strict=True):  # factors in loops, whose axes have no names yet
-        loops = [(f"time{i or ''}", size) for i, size in enumerate(answer.shape[1:])]
-        own = tuple(loop if lengths.get(loop, size) == size else f"{part.name}_{loop}" for loop, size in loops)
-        dims.setdefault(part.name, own)
-    return Densities(found["likelihood"], found["prior"], dims)
+    return Densities(found["likelihood"], found["prior"], dict(parts.dims))
 
 
 def absent_choices(form: Form, draws: Arrays) -> tuple[str, ...]:

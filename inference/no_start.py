@@ -12,6 +12,7 @@ import numpy as np
 from lawful import handlers
 from lawful.addresses import Address, show_address
 from lawful.errors import NoFiniteStartError
+from lawful.form import Factor, Site, walk
 from lawful.given import lookup
 from lawful.messages import Handler, Message, SampleMessage, only
 from lawful.probes import pointwise
@@ -37,7 +38,7 @@ def no_start(
     chain = int(np.argmax(~np.isfinite(np.asarray(state[-1]))))
     values = {c.address: np.asarray(state[i])[chain] for i, c in enumerate(choices)}
     bad, named = _infinite(prepared, values) if whole else ({}, "the estimate of a filter is zero or no number")
-    sites: tuple[Any, ...] = tuple(bad)
+    sites = tuple(bad)
     if whole and not bad:
         sites, named = _without_gradient(prepared, values)
     at = ", ".join(f"{c.name} = {np.asarray(values[c.address])!s}" for c in choices[:5])
@@ -59,7 +60,7 @@ def _infinite(prepared: Prepared, values: Mapping[Address, Any]) -> tuple[dict[A
     )
 
 
-def _without_gradient(prepared: Prepared, values: Mapping[Address, Any]) -> tuple[tuple[str, ...], str]:
+def _without_gradient(prepared: Prepared, values: Mapping[Address, Any]) -> tuple[tuple[Address, ...], str]:
     """Find the sites and factors whose log density is finite in a state and its gradient is not, and tell of them."""
     parts = pointwise(prepared.form)
     inputs, _, _ = split_arguments(prepared.args)
@@ -74,8 +75,10 @@ def _without_gradient(prepared: Prepared, values: Mapping[Address, Any]) -> tupl
     for number, part in enumerate(parts.asked):  # one at a time: zero times a slope that is infinite is no number
         slopes = jax.grad(term)([given[i] for i in free], number)
         if not all(np.isfinite(slope).all() for slope in slopes):
-            bad.append(part.name)
-    return tuple(bad), f"{', '.join(map(repr, bad[:5]))}: finite, with a gradient that is not" if bad else ""
+            bad.append(part.address)
+    lines = {node.address: node.source for node in walk(prepared.form) if isinstance(node, Site | Factor)}
+    told = (f"'{show_address(a)}' ({lines[a]}): log density finite, its gradient not" for a in bad[:5])
+    return tuple(bad), "; ".join(told)
 
 
 class _At(Handler):

@@ -74,8 +74,8 @@ def scan(
     _refuse_plates("scan", place, source)
     if name is not None and (not isinstance(name, str) or name in (*RESERVED, "") or name in place.loop_names):
         raise LawfulError(
-            f"scan ({source}): name={name!r}. Fix: give a name that is none of {', '.join(RESERVED)} and not that of a "
-            "loop around it."
+            f"scan ({source}): expected as name a word for the steps, got {name!r}. Fix: give one that is none of "
+            f"{', '.join(RESERVED)} and not that of a loop around it."
         )
     if mask is not None:
         mask = truth(mask, f"scan ({source})")

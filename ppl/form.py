@@ -100,6 +100,7 @@ class Factor:
     plates: tuple[Plate, ...] = ()
     source: Source = Source("<algorithm>", 0)
     role: str = "likelihood"
+    loop_names: tuple[str | None, ...] = ()
 
     @property
     def ins(self) -> tuple[Var, ...]:

@@ -191,6 +191,12 @@ def plate(
         raise LawfulError(f"plate '{name}' ({source}): the name is reserved for results; choose another.", plate=name)
     if not isinstance(size, int | np.integer) or size < 0:
         raise LawfulError(f"plate '{name}' ({source}): expected a size of 0 or more, got {size!r}.", plate=name)
+    if name in place.loop_names:
+        raise LawfulError(
+            f"plate '{name}' ({source}): the loop around it has this name, so results had two axes of one name. Fix: "
+            "give one of them another.",
+            plate=name,
+        )
     taken = {frame.dim for frame in place.plates}
     if dim is None:
         dim = next(d for d in range(-1, -len(taken) - 2, -1) if d not in taken)

@@ -123,15 +123,13 @@ class Stage(Handler):
                 message.value = value
                 self.drawn_values.append((weakref.ref(value), mark))
         elif isinstance(message, FactorMessage):
-            factor_p.bind(message.log_weight, mark=Mark(names, message.source, role=message.role, arms=arms))
+            mark = Mark(names, message.source, role=message.role, loop_names=loops, arms=arms)
+            factor_p.bind(message.log_weight, mark=mark)
         elif isinstance(message, DeterministicMessage):
             leaves, tree = jax.tree.flatten(message.value)
             bound = [
-                label_p.bind(
-                    jnp.asarray(leaf),
-                    mark=Mark((*names, *_part(i, leaves)), message.source, loop_names=loops, arms=arms),
-                )
-                for i, leaf in enumerate(leaves)
+                label_p.bind(jnp.asarray(leaf), mark=Mark((*names, *part), message.source, loop_names=loops, arms=arms))
+                for leaf, part in ((leaf, _part(i, leaves)) for i, leaf in enumerate(leaves))
             ]
             message.value = jax.tree.unflatten(tree, bound)
 
@@ -357,7 +355,8 @@ class _Lowering:
             self.site(eqn, frame)
         elif eqn.primitive is factor_p:
             mark = eqn.params["mark"]
-            frame.nodes.append(Factor(mark.address, frame.read(eqn.invars[0]), source=mark.source, role=mark.role))
+            told = {"source": mark.source, "role": mark.role, "loop_names": mark.loop_names}
+            frame.nodes.append(Factor(mark.address, frame.read(eqn.invars[0]), **told))
         elif eqn.primitive is label_p:
             (source,), out = eqn.invars, frame.new(eqn.outvars[0])
             mark = eqn.params["mark"]

@@ -166,7 +166,7 @@ def pointwise(form: Form) -> Pointwise:
             yield Probe("prior" if latent else "likelihood", scorer, (value, *node.parameters))
 
         asked, function = ask_at_choices(form, question)
-        places = choices_of(form, ("sample", "observed"))
+        places = choices_of(form, ("sample", "observed", "factor"))
         whole = dims_of(places)
         dims = {}
         for choice in places:

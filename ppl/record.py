@@ -6,7 +6,7 @@ along the steps; the choices of a branch carry a flag that tells whether their a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from .addresses import Address, show_address
 from .block import Block
 from .errors import UnsupportedProgramError
-from .form import Branch, Det, Form, Loop, Site, Var
+from .form import Branch, Det, Factor, Form, Loop, Site, Var
 from .messages import PlateFrame, Source
 
 
@@ -41,6 +41,12 @@ class Choice:
         return (*self.loops, *self.shape)
 
     @property
+    def steps(self) -> list[tuple[str | None, int]]:
+        """Name, or None, and length of the loops around it; those of JAX, which are not ours, have no names."""
+        ours = len(self.loop_names) == len(self.loops)
+        return list(zip(self.loop_names if ours else (None,) * len(self.loops), self.loops, strict=True))
+
+    @property
     def name(self) -> str:
         """Name in results."""
         return show_address(self.address)
@@ -49,7 +55,7 @@ class Choice:
 def choices_of(form: Form, kinds: Sequence[str] = ("sample",)) -> tuple[Choice, ...]:
     """List the choices of a form in the order of evaluation, those of exclusive arms merged by address.
 
-    Kinds: "sample" for latent sites, "observed" for observed ones, "deterministic" for named values.
+    Kinds: "sample" for latent sites, "observed" for observed ones, "deterministic" for named values, and "factor".
     """
     return tuple(_choices(form, kinds).values())
 
@@ -74,6 +80,9 @@ def _choices(form: Form, kinds: Sequence[str]) -> dict[Address, Choice]:
             found[node.address] = Choice(
                 node.address, out.shape, out.dtype, "deterministic", loop_names=node.loop_names
             )
+        elif isinstance(node, Factor) and "factor" in kinds:
+            term = node.term
+            found[node.address] = Choice(node.address, term.shape, term.dtype, "factor", loop_names=node.loop_names)
         elif isinstance(node, Loop):
             for address, inner in _choices(node.body, kinds).items():
                 found[address] = replace(inner, loops=(node.length, *inner.loops))
@@ -94,37 +103,43 @@ def _agree(first: Choice | None, second: Choice) -> None:
         )
 
 
-def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:
-    """Name the axes of each choice: loops, plates and event_dims have names, others numbers.
+def loop_dims(loops: Mapping[str, Sequence[tuple[str | None, int]]]) -> dict[str, tuple[str, ...]]:
+    """Name the axes of the steps of loops: as the loop is called, or time, time1, ... by its depth.
 
-    A loop without a name is time, time1, ... by its depth, and <site>_time where two such loops differ in length.
+    Where loops without a name differ in length, an axis is called <variable>_time, so that no name has two lengths.
+
+    Args:
+        loops: name, or None, and length of the loops around each variable, the outermost first.
+
+    >>> loop_dims({"x": [(None, 3)], "y": [(None, 5)], "z": [("year", 4)]})
+    {'x': ('x_time',), 'y': ('y_time',), 'z': ('year',)}
     """
-    lengths: dict[str, set[int]] = {}
-    named = [(choice, _loop_names(choice)) for choice in choices]
-    for choice, names in named:
-        for name, length in zip(names, choice.loops, strict=True):
-            lengths.setdefault(name, set()).add(length)
+    lengths: dict[int, set[int]] = {}
+    for around in loops.values():
+        for depth, (name, length) in enumerate(around):
+            if name is None:
+                lengths.setdefault(depth, set()).add(length)
+
+    def called(variable: str, depth: int, name: str | None) -> str:
+        own = "" if len(lengths.get(depth, ())) < 2 else f"{variable}_"
+        return name or f"{own}time{depth or ''}"
+
+    return {v: tuple(called(v, depth, name) for depth, (name, _) in enumerate(each)) for v, each in loops.items()}
+
+
+def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:
+    """Name the axes of each choice: loops (see `loop_dims`), plates and event_dims have names, others numbers."""
+    steps = loop_dims({choice.name: choice.steps for choice in choices})
     dims = {}
-    for choice, names in named:
-        loops = [
-            name if name in choice.loop_names or len(lengths[name]) == 1 else f"{choice.name}_{name}" for name in names
-        ]
+    for choice in choices:
         own = [f"{choice.name}_dim_{axis}" for axis in range(len(choice.shape))]
         event = len(choice.shape) - len(getattr(choice.law, "units", ()))
         for frame in choice.frames:
             own[frame.dim - event] = frame.name
         if choice.event_dims:
             own[len(own) - len(choice.event_dims) :] = choice.event_dims
-        dims[choice.name] = (*loops, *own)
+        dims[choice.name] = (*steps[choice.name], *own)
     return dims
-
-
-def _loop_names(choice: Choice) -> list[str]:
-    """Name the loops of a choice, those without a name by their depth."""
-    given: tuple[str | None, ...] = choice.loop_names
-    if len(given) != len(choice.loops):  # some are none of ours
-        given = (None,) * len(choice.loops)
-    return [own or f"time{depth or ''}" for depth, own in enumerate(given)]
 
 
 @dataclass(frozen=True)

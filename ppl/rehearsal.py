@@ -46,30 +46,42 @@ def rehearse(form: Form, inputs: Sequence[Any], draws: int = DRAWS) -> tuple[Lin
     try:
         asked, function = ask_at_prior(form, _question)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(draws))
-        with jax.debug_key_reuse(False):  # it takes keys that vmap has moved for used ones, as of a loop
-            answers = jax.jit(_over_draws(form, function), compiler_options=QUICK)(keys, list(inputs))
+        run = jax.jit(_over_draws(form, function), compiler_options=QUICK)
+
+        def looked(given: Sequence[Any]) -> tuple[LintFinding, ...]:
+            with jax.debug_key_reuse(False):  # it takes keys that vmap has moved for used ones, as of a loop
+                answers = run(keys, list(given))
+            rows = {
+                (part.kind, part.address): np.asarray(answer).reshape(draws, -1)
+                for part, answer in zip(asked, answers, strict=True)
+            }
+            return tuple(_findings(form, rows, graph))
+
+        graph = dependence(form)
+        found = looked(inputs)
     except ImproperPriorError:
         return ()  # no draws to look at; an algorithm that needs them says so itself
-    rows: dict[tuple[str, Address], np.ndarray] = {
-        (part.kind, part.address): np.asarray(answer).reshape(draws, -1)
-        for part, answer in zip(asked, answers, strict=True)
-    }
-    graph = dependence(form)
-    found = tuple(_of_the_data(form, inputs, tuple(_findings(form, rows, graph))))
     if any(finding.level == "error" for finding in found):
-        return found
+        return tuple(_of_gaps(form, inputs, found, looked))
     with jax.debug_key_reuse(False):
         return (*found, *slope_findings(form, inputs, keys, graph))
 
 
-def _of_the_data(form: Form, inputs: Sequence[Any], found: Sequence[LintFinding]) -> Iterator[LintFinding]:
-    """Trace what is wrong with parameters and scores to inputs that hold NaN, which is not for the prior to mend."""
-    gaps = {k: np.argwhere(np.isnan(x)) for k, x in enumerate(map(np.asarray, inputs)) if x.dtype.kind == "f"}
-    gaps = {k: places for k, places in gaps.items() if len(places)}
-    reading = readers(form)[1] if gaps and found else []
+def _of_gaps(
+    form: Form, inputs: Sequence[Any], found: Sequence[LintFinding], looked: Callable[..., Sequence[LintFinding]]
+) -> Iterator[LintFinding]:
+    """Tell what comes of NaN in the inputs, which the prior cannot mend: it is not found where the gaps are filled."""
+    arrays = {k: np.asarray(x) for k, x in enumerate(inputs) if jnp.issubdtype(jnp.result_type(x), jnp.floating)}
+    gaps = {k: np.argwhere(np.isnan(x)) for k, x in arrays.items() if np.isnan(x).any()}
+    if not gaps:
+        yield from found
+        return
+    middle = {k: np.nanmean(arrays[k]) if np.isfinite(arrays[k]).any() else 0.0 for k in gaps}
+    full = [np.where(np.isnan(arrays[k]), middle[k], arrays[k]) if k in gaps else x for k, x in enumerate(inputs)]
+    stays, reading = {(finding.code, finding.site) for finding in looked(full)}, readers(form)[1]
     for finding in found:
-        number = next((k for k in gaps if finding.site in reading[k]), None) if finding.level == "error" else None
-        if number is None:
+        number = next((k for k in gaps if finding.site in reading[k]), None)
+        if finding.level != "error" or number is None or (finding.code, finding.site) in stays:
             yield finding
             continue
         place = tuple(map(int, gaps[number][0]))

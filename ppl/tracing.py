@@ -116,7 +116,7 @@ def split_arguments(args: Any) -> tuple[list[Any], Callable[[Any], tuple[Any, ..
     """Split arguments into array leaves and the rest: (arrays, rebuild, a hashable key of shapes and static values)."""
     leaves, tree = jax.tree.flatten(args)
     dynamic = [is_array(leaf) for leaf in leaves]
-    arrays = [_as_array(leaf) for leaf, is_dynamic in zip(leaves, dynamic, strict=True) if is_dynamic]
+    arrays = [_as_array(leaf, args) for leaf, is_dynamic in zip(leaves, dynamic, strict=True) if is_dynamic]
     static = tuple(leaf for leaf, is_dynamic in zip(leaves, dynamic, strict=True) if not is_dynamic)
     kinds = tuple(map(type, static))  # True equals 1, and is another argument
 
@@ -128,31 +128,36 @@ def split_arguments(args: Any) -> tuple[list[Any], Callable[[Any], tuple[Any, ..
     return arrays, rebuild, (tree, tuple(dynamic), kinds, static, shapes)
 
 
-def _as_array(leaf: Any) -> Any:
+def _as_array(leaf: Any, args: Any) -> Any:
     if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
         return leaf
     if type(leaf).__module__.partition(".")[0] not in LABELLED:
-        return _held(leaf)
+        return _held(leaf, leaf, args)
     array = np.asarray(leaf)
     if array.dtype.kind not in "biufc":
         kind = f"{type(leaf).__module__.partition('.')[0]}.{type(leaf).__name__}"
         raise LawfulError(
-            f"an argument is a {kind} of {array.dtype}: expected numbers. Fix: pass codes of its categories, or "
-            "only the columns of numbers."
+            f"argument {_place(leaf, args)} is a {kind} of {array.dtype}: expected numbers. Fix: pass codes of its "
+            "categories, or only the columns of numbers."
         )
-    return _held(array)
+    return _held(array, leaf, args)
 
 
-def _held(leaf: Any) -> jax.Array:
+def _held(numbers: Any, leaf: Any, args: Any) -> jax.Array:
     """Give an array of JAX; an integer that its type does not hold is refused, where it would wrap."""
-    array = jax.numpy.asarray(leaf)
-    given = np.asarray(leaf)
-    if given.dtype.kind in "iu" and given.dtype.itemsize >= array.dtype.itemsize and given.dtype != array.dtype:
+    array, given = jax.numpy.asarray(numbers), np.asarray(numbers)
+    if given.dtype.kind in "iu" and given.dtype != array.dtype and given.size:
         bounds = np.iinfo(array.dtype)
-        lost = given[(given > bounds.max) | (given < bounds.min)]
-        if lost.size:
+        lost = next((int(x) for x in (given.min(), given.max()) if not bounds.min <= x <= bounds.max), None)
+        if lost is not None:
             raise LawfulError(
-                f"an argument holds the integer {lost.flat[0]}, which {array.dtype} does not. Fix: enable "
+                f"argument {_place(leaf, args)} holds the integer {lost}, which {array.dtype} does not. Fix: enable "
                 "jax_enable_x64, or rescale the data."
             )
     return array
+
+
+def _place(leaf: Any, args: Any) -> str:
+    """Say where a leaf stands among the arguments."""
+    found = (path for path, each in jax.tree_util.tree_flatten_with_path(args)[0] if each is leaf)
+    return jax.tree_util.keystr(next(found, ()))

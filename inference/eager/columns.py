@@ -17,6 +17,7 @@ import numpy as np
 
 from lawful.addresses import Address, indices_of, names_of, show_address
 from lawful.messages import PlateFrame
+from lawful.record import loop_dims
 
 from .run import Run
 
@@ -140,27 +141,20 @@ def _returned(runs: Sequence[Run]) -> dict[str, np.ndarray]:
 
 
 def dims_of(*tables: Table) -> dict[str, tuple[str, ...]]:
-    """Name the axes: loops are time, time1, ..., plates have their names, others are numbered.
-
-    Where two variables have loops of different lengths, their axes have different names.
-    """
+    """Name the axes: of loops as `loop_dims` does, plates have their names, others are numbered."""
     named = [(name, array, table.loops.get(name, 0)) for table in tables for name, array in table.values.items()]
     given = {name: names for table in tables for name, names in table.loop_names.items()}
-    lengths: dict[int, set[int]] = {}
-    for name, array, depth in named:
-        for axis, step in enumerate(given.get(name, (None,) * depth)):
-            if step is None:
-                lengths.setdefault(axis, set()).add(array.shape[1 + axis])
     plates = {name: frames for table in tables for name, frames in table.plates.items()}
-    found = {}
+    loops = {
+        name: list(zip(given.get(name, (None,) * depth), array.shape[1 : 1 + depth], strict=True))
+        for name, array, depth in named
+    }
+    steps, found = loop_dims(loops), {}
     for name, array, depth in named:
-        loops = [f"time{axis}" if axis else "time" for axis in range(depth)]
-        loops = [loop if len(lengths.get(axis, ())) < 2 else f"{name}_{loop}" for axis, loop in enumerate(loops)]
-        loops = [step or loop for step, loop in zip(given.get(name, (None,) * depth), loops, strict=True)]
         own = [f"{name}_dim_{axis}" for axis in range(array.ndim - 1 - depth)]
         batch = max((-frame.dim for frame in plates.get(name, ())), default=0)
         for frame in plates.get(name, ()):
             if batch <= len(own):
                 own[batch + frame.dim] = frame.name
-        found[name] = (*loops, *own)
+        found[name] = (*steps[name], *own)
     return found

@@ -258,6 +258,7 @@ def test_loops_of_two_lengths_have_dimensions_of_their_own(options):
     assert tree["posterior"].early.dims[2:] == ("early_time",) and tree["posterior"].late.dims[2:] == ("late_time",)
     assert tree["posterior"].twice.shape == (1, 3, 3)
     if not options:
+        assert tree["log_likelihood"].pull.dims[2:] == ("pull_time",)
         assert tree["log_likelihood"].pull.shape == tree["log_likelihood"].y.shape == (1, 3, 5)
 
 
@@ -267,6 +268,8 @@ def test_a_loop_that_has_a_name_gives_it_to_its_dimension(options):
     tree = result.to_datatree(coords={"year": [1990, 1991, 1992]})
     for name in ("early", "twice"):
         assert tree["posterior"][name].dims[2:] == ("year",)
+    if not options:
+        assert tree["log_likelihood"].pull.dims[2:] == ("year_late",)
     assert tree["posterior"].late.dims[2:] == ("year_late",) and tree["posterior"].early.year[2] == 1992
     assert "early" in str(result.summary().index[0])
 
@@ -276,5 +279,19 @@ def test_a_name_of_a_loop_that_results_use_is_refused(name):
     def program():
         lawful.scan(lambda x, _: (lawful.sample("x", dist.Normal(x, 1.0)), None), 0.0, None, length=2, name=name)
 
-    with pytest.raises((LawfulError, TypeCheckError), match="name="):
+    with pytest.raises((LawfulError, TypeCheckError), match="name"):
         lawful.trace(program)
+
+
+def test_a_loop_and_what_is_in_it_have_names_of_their_own():
+    def plated():
+        with plate("year", 2):
+            return sample("x", dist.Normal(0.0, 1.0))
+
+    def looped():
+        return lawful.scan(lambda c, _: (c, plated()), 0.0, None, length=2, name="year")
+
+    with pytest.raises(LawfulError, match=r"plate 'year' .*the loop around it has this name"):
+        lawful.trace(looped)
+    with pytest.raises(LawfulError, match=r"scan .*got 'year'.*not that of a loop around it"):
+        lawful.trace(lambda: lawful.scan(lambda c, _: (c, looped()), 0.0, None, length=2, name="year"))

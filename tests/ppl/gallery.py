@@ -64,6 +64,12 @@ def gap_in_weights(x):
     factor("pull", sample("x", NORMAL) * x)  # here
 
 
+def scale_beside_gaps(y):
+    sd = sample("sd", NORMAL)
+    with plate("row", 3):
+        sample("y", dist.Normal(0.0, sd), obs=y, obs_mask=~jnp.isnan(y))  # here
+
+
 def flat(y):
     sample("y", dist.Normal(sample("x", NORMAL), y), obs=1.0)  # here
 
@@ -210,6 +216,7 @@ GALLERY = (
     Wrong(absent, np.array([0.1, np.nan]), "nan-data", "y"),
     Wrong(gap_in_covariate, np.array([1.0, np.nan, 2.0]), "nan-data", "y"),
     Wrong(gap_in_weights, np.nan, "nan-data", "pull"),
+    Wrong(scale_beside_gaps, np.array([1.0, np.nan, 2.0]), "invalid-parameter", "y"),
     Wrong(flat, 0.0, "invalid-parameter", "y"),
     Wrong(signed, 0.5, "invalid-parameter", "y"),
     Wrong(probability, np.array([0, 1]), "invalid-parameter", "y"),
