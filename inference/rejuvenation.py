@@ -30,6 +30,8 @@ from .representations.population import Population, gather
 from .tempering import GIVEN, OnPath
 from .transformer import Transformer
 
+KEPT = ("acceptance_rate", "n_nonfinite")  # numbers of a kernel that a population tells
+
 
 @dataclass(frozen=True)
 class Move:
@@ -230,7 +232,7 @@ class _Chain:
     ) -> tuple[tuple[Var, ...], tuple[Var, ...], dict[str, Var]]:
         """Append the loop; gives the last state, all states along a first axis (or nothing), and the mean numbers."""
         n_shared, n_state = len(self.move.shared), len(state)
-        names = [name for name in self.move.info if name.partition(OF)[0] in _KEPT]
+        names = [name for name in self.move.info if name.partition(OF)[0] in KEPT]
         places = [n_state + self.move.info.index(name) for name in names]
         form = scoped(self.move.form, self.scope)
         outputs = tuple(form.outputs[i] for i in (*range(n_state), *places))
@@ -275,6 +277,3 @@ def _told(name: str) -> str:
     """
     own, of, part = name.partition(OF)
     return f"{own}_moves{of}{part}" if own == "n_nonfinite" else name
-
-
-_KEPT = ("acceptance_rate", "n_nonfinite")  # numbers of a kernel that a population tells

@@ -24,6 +24,7 @@ from lawful.inference.evidence import pooled_evidence
 from lawful.inference.plan import one_key
 
 from ..latent_classes import ClassNumbers, co_membership, kept_draws, relabelled
+from ..latent_classes.redrawing import one_class_redrawn
 from .density import Mixture
 from .estimator import GaussianMoE, fits_from_anywhere
 from .fitting import Settings
@@ -31,7 +32,7 @@ from .gates import Gate
 from .parameters import Parameters, Units, unstandardised
 from .priors import Priors, mixture_with_priors
 from .reading import count, data
-from .referring import redrawn, reference_of, referring_program
+from .referring import reference_of, referring_program
 
 __all__ = ["Posterior", "compare_experts", "posterior_of"]
 
@@ -194,7 +195,7 @@ def _sampler(k: int, gate: Gate, particles: int, runs: int, referring: bool) -> 
     kernel: Any = inference.population_hmc(jitter=0.5, adapt=True)
     if k > 1:
         flow = inference.population_hmc(STEP, jitter=0.5, exchangeable="expert", adapt=True)
-        kernel = inference.population_cycle(flow, inference.kernels.mh(redrawn))
+        kernel = inference.population_cycle(flow, inference.kernels.mh(one_class_redrawn))
     return inference.tempered_smc(
         referring_program(k, gate), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(0.7),
         nonfinite="dead",  # tails of a reference reach where a density overflows

@@ -18,14 +18,13 @@ import scipy.optimize
 
 import lawful
 
-from ..latent_classes.redrawing import OneClassRedrawn
 from ..latent_classes.reference import Reference, around, coordinates, drawn_classes, of_the_prior, valued
 from .density import Mixture
 from .gates import Gate
 from .parameters import Parameters
 from .priors import Priors, draw_answers
 
-__all__ = ["redrawn", "reference_of", "referring_program"]
+__all__ = ["reference_of", "referring_program"]
 
 FAR = 2.0  # rows of the gate in standard deviations of the prior, where an ascent begins at most
 
@@ -47,14 +46,6 @@ def referring_program(k: int, gate: Gate) -> Callable[..., None]:
         draw_answers(found, X, y, gate)
 
     return model
-
-
-def redrawn(current: Mapping[str, jax.Array], *arrays: jax.Array) -> None:
-    """Propose one expert anew: a program of the choices, and of the arrays behind (X, y, priors, reference)."""
-    leaves, tree = jax.tree.flatten((0, 0, Priors(), Reference(*jnp.zeros((5, 1, 1, 1)))))
-    *_, at = jax.tree.unflatten(tree, arrays[: len(leaves)])  # behind them is the point of the path
-    reference = Reference(at.log_weight, at.loc, at.root, at.centre, at.spread)
-    lawful.sample("point", OneClassRedrawn(current["point"], reference))
 
 
 def reference_of(fits: Parameters, x: jax.Array, y: jax.Array, gate: Gate, priors: Priors) -> Reference:

@@ -10,6 +10,7 @@ it nowhere, and a population whose spare classes do not roam carries on what a f
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -17,10 +18,13 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
+import lawful
+
 from .reference import FREEDOM, Reference
 
-__all__ = ["OneClassRedrawn"]
+__all__ = ["OneClassRedrawn", "one_class_redrawn"]
 
+PATH = 2  # arrays of a program on a path behind those of its arguments: its block and its power
 BROAD = 0.5  # share of the draws from the law about the prior
 
 
@@ -70,3 +74,16 @@ class OneClassRedrawn(dist.Distribution):
         moved = jnp.any(value != self.current, axis=-1)
         score = jnp.sum(jnp.where(moved, each, 0.0)) - math.log(k)
         return jnp.where(jnp.sum(moved) > 1, -jnp.inf, score)
+
+
+def one_class_redrawn(current: Mapping[str, jax.Array], *arrays: jax.Array) -> None:
+    """Propose one class anew: for the points of a path, of a program whose last argument is the reference.
+
+    Args:
+        current: the choices; `point` has the coordinates of the classes, as `drawn_classes` draws them.
+        arrays: those of the program's arguments, then the point of the path.
+    """
+    leaves, tree = jax.tree.flatten(Reference(*jnp.zeros((5, 1, 1, 1))))
+    at = jax.tree.unflatten(tree, arrays[-PATH - len(leaves) : -PATH])
+    reference = Reference(at.log_weight, at.loc, at.root, at.centre, at.spread)
+    lawful.sample("point", OneClassRedrawn(current["point"], reference))

@@ -24,8 +24,8 @@ from lawful.models.gaussian_moe import (
     posterior_of,
 )
 from lawful.models.gaussian_moe.parameters import permuted
-from lawful.models.gaussian_moe.referring import redrawn, referring_program
-from lawful.models.latent_classes.redrawing import OneClassRedrawn
+from lawful.models.gaussian_moe.referring import referring_program
+from lawful.models.latent_classes.redrawing import OneClassRedrawn, one_class_redrawn
 from lawful.models.latent_classes.reference import Reference
 from tests.models.gaussian_moe.cases import TRUTH
 
@@ -82,7 +82,7 @@ def test_experts_from_a_reference_leave_the_posterior_as_it_is(kind):
     common = stats.norm.logpdf(np.asarray(summed.sum(axis=0)) / k**0.5, scale=priors.gate).sum()
     np.testing.assert_allclose(float(there.logp({"point": point, **tau})), float(plain) + common, rtol=1e-11)
     at = (jnp.zeros((), jnp.int32), jnp.ones(()))  # of the path
-    proposal = lawful.trace(redrawn, {"point": point}, *jax.tree.leaves((x, y, priors, far)), *at)
+    proposal = lawful.trace(one_class_redrawn, {"point": point}, *jax.tree.leaves((x, y, priors, far)), *at)
     moved = point.at[1].add(0.3)
     score = proposal.log_density({"point": moved}, {"point": point}, *jax.tree.leaves((x, y, priors, far)), *at)
     np.testing.assert_allclose(float(score), float(OneClassRedrawn(point, far).log_prob(moved)), rtol=1e-12)

@@ -12,8 +12,8 @@ import scipy.optimize
 import lawful
 from lawful import inference
 from lawful.models.latent_classes import co_membership
-from lawful.models.latent_classes.redrawing import OneClassRedrawn
-from lawful.models.latent_classes.reference import Reference, around, drawn_classes, of_the_prior, valued
+from lawful.models.latent_classes.redrawing import one_class_redrawn
+from lawful.models.latent_classes.reference import around, drawn_classes, of_the_prior, valued
 from tests.tiers import rest_slow
 
 RUNS = 40
@@ -32,13 +32,6 @@ def mixture(y, reference):
     mu = drawn_classes(reference, "class", classes)["mu"]
     with lawful.plate("i", len(y)):
         lawful.sample("y", dist.MixtureSameFamily(dist.Categorical(logits=jnp.zeros(2)), parts(mu)), obs=y)
-
-
-def one_anew(current, y, *arrays):
-    leaves, tree = jax.tree.flatten(Reference(*jnp.zeros((5, 1, 1, 1))))
-    at = jax.tree.unflatten(tree, arrays[: len(leaves)])
-    reference = Reference(at.log_weight, at.loc, at.root, at.centre, at.spread)
-    lawful.sample("point", OneClassRedrawn(current["point"], reference))
 
 
 def score(point, y):
@@ -65,7 +58,7 @@ def flow():
     return inference.population_hmc(jitter=0.5, exchangeable="class", adapt=True)
 
 
-KERNELS = {"flow and redraws": lambda: inference.population_cycle(flow(), one_anew), "flow": flow}
+KERNELS = {"flow and redraws": lambda: inference.population_cycle(flow(), one_class_redrawn), "flow": flow}
 
 
 @pytest.mark.reference
