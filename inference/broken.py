@@ -1,7 +1,7 @@
 """Broken proposals: where the log density of a rejected proposal was not a number.
 
 Law: looking changes nothing: such a step is run again with the same keys, this once accepted, and the state
-that it leads to is scored site by site.
+that it leads to is scored site by site. Where a loop learns, a place like it is looked for near by.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from lawful.form import Form
 from lawful.given import lookup
 from lawful.laws import BoundLaw, core_of
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, only
+from lawful.record import Choice
 
 from .chain_loop import ChainLoop, chain_loop, stepper
 from .findings import Finding
 from .kernels.acceptance import revealing
+from .nearby import broken_nearby
 from .plan import Prepared
 from .tally import BROKEN, Tally
 
@@ -63,13 +65,19 @@ def broken_findings(prepared: Prepared, kernel: Any, tally: Tally, key: jax.Arra
         return ()
     message = f"{count} proposals had a log density that is not a number; they were rejected, so the chains target "
     message += "the posterior restricted to the rest"
-    loop, place = prepared.built.loop, None
-    if isinstance(loop, ChainLoop) and prepared.built.whole:
-        before, where = (tally.before, int(tally.at)), (int(tally.place[0]), int(tally.place[1]))
-        place = first_broken(prepared.form, prepared.args, kernel, loop, key, prepared.inputs, before, where)
+    loop, place, words = prepared.built.loop, None, "the first was"
+    before, where = (tally.before, int(tally.at)), (int(tally.place[0]), int(tally.place[1]))
+    if prepared.built.whole:
+        if isinstance(loop, ChainLoop):
+            place = first_broken(prepared.form, prepared.args, kernel, loop, key, prepared.inputs, before, where)
+        else:  # a loop that learns is not run again
+            place, words = (
+                near_broken(prepared.form, prepared.args, loop.kernel.choices, before[0], where),
+                "near by it is",
+            )
     if place is None:
         return (Finding("NONFINITE_DENSITY", f"{message}.", (), count, 0),)
-    text = f"{message}: {describe(place)}. Fix: guard the model's arithmetic there."
+    text = f"{message}: {words} at {describe(place)}. Fix: guard the model's arithmetic there."
     return (Finding("NONFINITE_DENSITY", text, (place.site,), count, 0),)
 
 
@@ -106,12 +114,33 @@ def first_broken(
     reveal = stepper(chain_loop(built, loop.plate.size, 0, 0, 1))
     after = reveal(key, inputs, state, jnp.asarray(step))
     values = {c.address: np.asarray(x)[chain] for c, x in zip(built.choices, after, strict=False)}
+    return _probed(form, args, values, where)
+
+
+def near_broken(
+    form: Form, args: Sequence[Any], choices: Sequence[Choice], state: Sequence[Any], where: tuple[int, int]
+) -> Broken | None:
+    """Find a place like the one that broke a proposal, around a state before it.
+
+    Args:
+        form: the program.
+        args: its arguments.
+        choices: its choices.
+        state: values of all chains.
+        where: step and chain of the proposal.
+
+    Returns: the place; None where none is found.
+    """
+    values = {c.address: np.asarray(x)[where[1]] for c, x in zip(choices, state, strict=False)}
+    there = broken_nearby(form, tuple(args), values)
+    return None if there is None else _probed(form, args, there, where)
+
+
+def _probed(form: Form, args: Sequence[Any], values: Mapping[Address, Any], where: tuple[int, int]) -> Broken | None:
     probe = _Probe(values)
     with only(probe):
         form(*args)
-    if probe.found is None:
-        return None
-    return Broken(*probe.found, chain, step)
+    return None if probe.found is None else Broken(*probe.found, where[1], where[0])
 
 
 class _Probe(Handler):
@@ -161,7 +190,7 @@ def describe(broken: Broken) -> str:
     at = "" if broken.value is None else f" at value {_short(broken.value)}"
     name, parameter = broken.parameter
     return (
-        f"the first was at '{broken.site}' ({broken.source}), {name} = {_short(parameter)}{at}, "
+        f"'{broken.site}' ({broken.source}), {name} = {_short(parameter)}{at}, "
         f"in chain {broken.chain} at step {broken.step}"
     )
 

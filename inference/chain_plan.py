@@ -338,11 +338,14 @@ class ChainPlan:
         built: _Built = prepared.built
         (kept, first), (last, tuned), kernel = parts, ended, built.kernel
         names = [c.name for c in kernel.choices]
+        continuous = [
+            jnp.issubdtype(c.dtype, jnp.floating) and not getattr(c.law, "is_point_mass", False) for c in kernel.choices
+        ]
         found = (
             *fields.pop("found", ()),
             *broken_findings(prepared, self.kernel, tally, begun[0]),
             *map_findings(tally.counts),
-            *never_moved(names, tally.moved, int(tally.rows)),
+            *never_moved(names, tally.moved, continuous, int(tally.rows)),
         )
         return from_chains(
             kept.posterior,

@@ -50,6 +50,7 @@ BITS = {str(bit.name): bit for bit in Status} | {
     "NEVER_MOVED": Status.NOT_CONVERGED,
     "NO_RETURN": Status.NOT_CONVERGED,
     "UNMATCHED": Status.NOT_CONVERGED,
+    "UNMOVED_SITE": Status(0),
     "ONE_RUN": Status(0),
     "IDLE_RESAMPLING": Status(0),
     "NOT_SAVED": Status(0),
@@ -57,6 +58,10 @@ BITS = {str(bit.name): bit for bit in Status} | {
     "RESUMED_ELSEWHERE": Status(0),
 }
 
+TOGETHER = (
+    "Fix: move sites that determine each other together (kernels.mh of a proposal program), take smaller steps, or "
+    "another start."
+)
 ENOUGH = 2000  # draws a run that the comparison of runs looks at
 
 
@@ -291,27 +296,48 @@ def worst_of(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> t
     return label, value
 
 
-def never_moved(names: Sequence[str], moved: np.ndarray, steps: int) -> Iterator[Finding]:
-    """Find chains none of whose moves was ever accepted, but for moves to where they were.
+def never_moved(names: Sequence[str], moved: np.ndarray, continuous: Sequence[bool], steps: int) -> Iterator[Finding]:
+    """Find chains and sites none of whose moves was ever accepted, but for moves to where they were.
+
+    A continuous site has to move. A discrete one need not, if its posterior is sure: that is a remark.
 
     Args:
         names: the sites.
-        moved: of each chain, whether it was ever elsewhere than at its start.
+        moved: of each chain and site, whether it was ever elsewhere than at its start.
+        continuous: of each site, whether its values are.
         steps: states that were looked at.
     """
-    stuck = np.flatnonzero(~moved)
-    if steps < 2 or not len(stuck):
+    if steps < 2 or not names:
         return
-    yield Finding(
-        "NEVER_MOVED",
-        f"chains {', '.join(map(str, stuck))} never moved in {steps} steps: acceptance rate 0, {len(names)} of "
-        f"{len(names)} sites never accepted another value ({', '.join(names[:5])}{', ...' if names[5:] else ''}). "
-        "Fix: move sites that determine each other together (kernels.mh of a proposal program), take smaller steps, or "
-        "another start.",
-        sites=tuple(names),
-        value=len(names),
-        limit=0,
-    )
+    stuck = np.flatnonzero(~moved.any(axis=1))
+    if len(stuck):
+        yield Finding(
+            "NEVER_MOVED",
+            f"chains {', '.join(map(str, stuck))} never moved in {steps} steps: acceptance rate 0, {len(names)} of "
+            f"{len(names)} sites never accepted another value ({_few(names)}). {TOGETHER}",
+            sites=tuple(names),
+            value=len(names),
+            limit=0,
+        )
+    if len(stuck) == len(moved):
+        return
+    still = [place for place in range(len(names)) if not moved[:, place].any()]
+    for code, kind in (("NEVER_MOVED", True), ("UNMOVED_SITE", False)):
+        own = [names[place] for place in still if continuous[place] is kind]
+        if own:
+            sure = "" if kind else "Its posterior is sure of that value, or no move can leave it. "
+            yield Finding(
+                code,
+                f"{len(own)} of {len(names)} sites never accepted another value in {steps} steps of any chain: "
+                f"acceptance rate 0 for {_few(own)}. {sure}{TOGETHER}",
+                sites=tuple(own),
+                value=len(own),
+                limit=0,
+            )
+
+
+def _few(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:5])}{', ...' if names[5:] else ''}"
 
 
 def _stuck_chains(posterior: Mapping[str, Any]) -> np.ndarray:

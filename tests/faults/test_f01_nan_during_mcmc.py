@@ -14,6 +14,7 @@ from lawful import factor, inference, plate, sample, scan
 from lawful.inference import kernels
 from lawful.inference.check import ALPHA, key_of
 from lawful.inference.findings import Status
+from tests.tiers import rest_slow
 
 
 def half_space():
@@ -112,6 +113,24 @@ def test_f01_the_site_and_its_parameter_are_named(program, kernel, start, site, 
     assert finding.sites[0].startswith(site)
     assert re.search(pattern, finding.message), finding.message
     assert "in chain" in finding.message and "at step" in finding.message
+
+
+def vector_broken():
+    """The square root of a negative number in a corner of four coordinates, one of them bounded."""
+    with plate("item", 3):
+        x = sample("x", dist.Normal(0.0, 1.0))
+    s = sample("s", dist.HalfNormal(1.0))
+    sample("y", dist.Normal(0.0, jnp.sqrt(x.sum() + s + 2.0)), obs=0.2)
+
+
+@pytest.mark.parametrize(
+    "kernel", [kernels.hmc(n_steps=4), *rest_slow([kernels.nuts(), kernels.mala(0.9)], 0)], ids=repr
+)
+def test_f01_kernels_that_learn_name_a_site_near_by(kernel):
+    result = inference.mcmc(vector_broken, kernel, chains=4, warmup=100, draws=300)(jax.random.key(0))
+    (finding,) = [f for f in result.reasons if f.code == "NONFINITE_DENSITY"]
+    assert finding.sites == ("y",) and "scale = nan at value 0.2" in finding.message
+    assert "near by it is at 'y'" in finding.message and "test_f01" in finding.message
 
 
 def test_f01_a_factor_is_named_with_its_weight():

@@ -63,3 +63,37 @@ def test_f35_a_joint_proposal_moves_what_single_sites_cannot():
     assert not [f for f in result.reasons if f.code == "NEVER_MOVED"]
     assert (result.posterior["a"] == result.posterior["b"]).all()
     assert result.stats["accepted"].all()
+
+
+def correlated_beside_one_that_moves():
+    sample("free", dist.Normal(0.0, 1.0))
+    correlated()
+
+
+def test_f35_sites_that_stand_still_beside_others_are_named():
+    """Chains move, so r-hat and effective sizes of what moves are fine; two coins were never seen on the other side."""
+    both = kernels.cycle(kernels.on("free", kernels.mh(kernels.random_walk(1.0))), kernels.on(["a", "b"], kernels.mh()))
+    result = inference.mcmc(
+        correlated_beside_one_that_moves, both, chains=2, warmup=0, draws=60, init={"free": 0.0, "a": 1, "b": 1}
+    )(jax.random.key(0))
+    (finding,) = [f for f in result.reasons if f.code == "UNMOVED_SITE"]
+    assert finding.sites == ("a", "b") and finding.value == 2
+    assert "2 of 3 sites never accepted another value in 60 steps of any chain" in finding.message
+    assert any("Fix: move sites that determine each other together" in text for text in result.warnings)
+
+
+def test_f35_a_continuous_site_that_stands_still_is_no_answer():
+    """A walk whose steps in one direction are too wide by far for a hard constraint there."""
+
+    def program():
+        sample("free", dist.Normal(0.0, 1.0))
+        needle()
+
+    parts = kernels.cycle(
+        kernels.on("free", kernels.mh(kernels.random_walk(1.0))), kernels.on("x", kernels.mh(kernels.random_walk(1e6)))
+    )
+    result = inference.mcmc(program, parts, chains=2, warmup=0, draws=60, init={"free": 0.0, "x": 1.0})(
+        jax.random.key(0)
+    )
+    (finding,) = [f for f in result.reasons if f.code == "NEVER_MOVED"]
+    assert finding.sites == ("x",) and Status.NOT_CONVERGED in result.status

@@ -1,0 +1,64 @@
+"""Nearby: a place around a state where the log density is not a number, for kernels whose steps are not run again.
+
+Law: looking changes nothing; what is found is such a place, though not the very one that a proposal led to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro.distributions import biject_to
+
+from lawful.addresses import Address
+from lawful.errors import UnsupportedProgramError
+from lawful.export import density
+from lawful.form import Form
+from lawful.supports import supports
+
+__all__ = ["broken_nearby"]
+
+LANES = 256  # directions that are tried at each distance
+DISTANCES = 2.0 ** np.arange(-6, 5)  # in units of the coordinates without bounds
+
+
+def broken_nearby(
+    form: Form, args: tuple[Any, ...], values: Mapping[Address, Any], seed: int = 0
+) -> dict[Address, np.ndarray] | None:
+    """Look ever farther from a state, along random directions.
+
+    Args:
+        form: the program.
+        args: its arguments.
+        values: of its choices, by address.
+        seed: of the directions.
+
+    Returns: values of the choices at the nearest place found; None where none was, or a choice has no coordinates.
+
+    >>> import lawful, numpyro.distributions as dist
+    >>> def model():
+    ...     x = lawful.sample("x", dist.Normal(0.0, 1.0))
+    ...     lawful.factor("root", jnp.sqrt(x))
+    >>> float(broken_nearby(lawful.trace(model), (), {("x",): 0.1})[("x",)]) < 0
+    True
+    """
+    try:
+        found = density(form, *args)
+    except UnsupportedProgramError:
+        return None
+    kinds = supports(form)
+    names = {choice.address: choice.name for choice in found.choices}
+    here = {names[a]: biject_to(kinds[a]).inv(jnp.asarray(values[a])) for a in names}
+    start, unravel = found.ravel(here)
+    directions = jax.random.normal(jax.random.key(seed), (LANES, start.size), start.dtype)
+    broken = jax.jit(jax.vmap(lambda place: jnp.isnan(found.logp_vector(place))))
+    for distance in DISTANCES:
+        places = start + distance * directions
+        lost = np.asarray(broken(places))
+        if lost.any():
+            there = found.constrain(unravel(places[int(lost.argmax())]))
+            return {address: np.asarray(there[name]) for address, name in names.items()}
+    return None
