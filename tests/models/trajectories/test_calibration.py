@@ -134,7 +134,8 @@ def test_t11_posterior_of_the_demonstration_data_is_about_the_estimate(demo):
     print(f"mean {size.mean():.2f}, largest {size.max():.2f}, above a quarter {np.sum(size > 0.25)} of {len(size)}")
     draws = xarray.Dataset({"parameter": (("chain", "draw", "number"), np.asarray(found.values))})
     worst, least = float(rhat(draws).parameter.max()), float(ess(draws).parameter.min())
-    print(f"largest r-hat {worst:.3f}, least bulk ESS {least:.0f}; {found.ok} {found.reasons}")
+    print(f"largest r-hat {worst:.3f}, least bulk ESS {least:.0f}")
+    assert found.ok and worst < 1.01 and least > 400
     assert size.mean() < 0.2 and np.mean(size <= 0.25) > 0.75 and size.max() < 0.6
     halved = replace(found, at=found.at._replace(width=0.5 * found.at.width))  # the same draws, weighted anew
     ratio = (halved.log_likelihood - found.log_likelihood).sum(axis=2).reshape(-1)
@@ -211,7 +212,7 @@ def test_t13_and_t5_hold_on_a_data_set_of_full_size():
     words = {"y_var": "Y", "t_var": "T", "records": range(1, 11)}
     words |= {"cluster_TIC": ["gx1", "gx2"], "growth_TIC": ["ex1", "ex2"]}
     found = TrajectoryMixture(1).compare_classes(
-        data, range(1, 4), key=0, settings={"particles": 512, "runs": 2}, **words
+        data, range(1, 4), key=0, settings={"particles": 512, "runs": 4}, **words
     )
     print(found.table.round(2).to_string())
     table = found.table

@@ -20,7 +20,7 @@ from lawful.models.trajectories import (
 from lawful.models.trajectories.reports import listed, ordered, rows_of
 
 pytestmark = pytest.mark.optimised
-DESIGN, MODEL, RUNS = Design(), Model("BLS", 2, 2, 2), 40
+DESIGN, MODEL, RUNS = Design(), Model("BLS", 2, 2, 2), 200
 COVARIATES = {"full": (["gx1", "gx2"], ["ex1", "ex2"]), "gating": (["gx1", "gx2"], []), "plain": ([], [])}
 
 
@@ -69,10 +69,15 @@ def runs():
 
 @pytest.mark.slow
 def test_t4_estimates_have_the_bias_and_the_spread_of_the_bars(runs):
+    check_bias(runs)
+
+
+def check_bias(runs, relaxed=1.0):
+    """The bars of bias and spread, some times as wide; what is small or zero is judged by its Monte Carlo error."""
     apart, true = np.array([each[0] for each in runs]), truth(False)
     names = np.array([row.parameter for row in rows_of(MODEL, ["gx1", "gx2"], ["ex1", "ex2"])])
     bias, spread = apart.mean(axis=0), apart.std(axis=0, ddof=1)
-    simulation = spread / RUNS**0.5
+    simulation = spread / len(runs) ** 0.5
     scale = np.where(true == 0, 1.0, np.abs(true))
     vague = (simulation > 0.03 * scale) | (true == 0)
     assert (np.abs(bias) < 3 * simulation)[vague].mean() > 0.97
@@ -81,21 +86,29 @@ def test_t4_estimates_have_the_bias_and_the_spread_of_the_bars(runs):
         *(f"{name} {b:.4f} {s:.4f}" for name, b, s in zip(names, relative, simulation / scale, strict=True)), sep="\n"
     )
     firm = np.array([name.startswith("mu") and not name.startswith("mux") or name == "residuals" for name in names])
-    assert np.median(relative[firm]) < 0.01
-    assert np.median(relative[~firm & ~vague]) < 0.05
-    assert (relative[~vague] < 0.10).all()
+    assert np.median(relative[firm]) < 0.01 * relaxed
+    assert np.median(relative[~firm & ~vague]) < 0.05 * relaxed
+    assert (relative[~vague] < 0.10 * relaxed).all()
     knots = names == "mug"
-    assert (np.sqrt((apart[:, knots] ** 2).mean(axis=0)) / true[knots] < 0.02).all()
+    assert (np.sqrt((apart[:, knots] ** 2).mean(axis=0)) / true[knots] < 0.02 * relaxed).all()
 
 
 @pytest.mark.slow
 def test_t5_wald_intervals_cover_the_truth(runs):
-    """Bars of 200 runs, widened by the binomial error of fewer."""
+    check_coverage(runs)
+
+
+def check_coverage(runs):
+    """The bars of 200 runs.
+
+    From above one of 47 lies beyond 98 % by chance (each with probability .03 if 95 % are covered), so that bound is
+    widened by two binomial errors.
+    """
     covered = np.array([np.abs(apart) < 1.96 * errors for apart, errors in runs])
-    print("coverage", covered.mean(), "least", covered.mean(axis=0).min())
-    more = 2 * (0.95 * 0.05 / RUNS) ** 0.5
+    each = covered.mean(axis=0)
+    print("coverage", covered.mean(), "least", each.min(), "most", each.max())
     assert 0.93 <= covered.mean() <= 0.97
-    assert covered.mean(axis=0).min() >= 0.90 - more
+    assert each.min() >= 0.90 and each.max() <= 0.98 + 2 * (0.98 * 0.02 / len(runs)) ** 0.5
 
 
 def rule(data, labels):
@@ -135,13 +148,10 @@ def test_t6_gate_covariates_help_and_the_fit_is_nearly_as_accurate_as_the_truth(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("missing", [0.2, 0.4])
-def test_t10_gaps_at_random_leave_means_and_coverage_where_they_were(missing):
-    drawn = [
-        deviation(fitted(simulate_trajectories(jax.random.key(900 + run), missing=missing).data)) for run in range(20)
+def test_t10_gaps_at_random_leave_bias_and_coverage_where_they_were(missing):
+    """Bars of bias twice as wide, those of coverage as they are."""
+    runs = [
+        deviation(fitted(simulate_trajectories(jax.random.key(900 + run), missing=missing).data)) for run in range(RUNS)
     ]
-    apart, errors = (np.array(each) for each in zip(*drawn, strict=True))
-    true = truth(False)
-    names = [row.parameter for row in rows_of(MODEL, ["gx1", "gx2"], ["ex1", "ex2"])]
-    firm = np.array([name in ("mueta0", "mueta1", "mueta2", "mug", "residuals") for name in names])
-    assert np.median(np.abs(apart.mean(axis=0) / np.where(true == 0, 1.0, true))[firm]) < 0.02
-    assert 0.92 <= (np.abs(apart) < 1.96 * errors).mean() <= 0.98
+    check_bias(runs, relaxed=2.0)
+    check_coverage(runs)
