@@ -93,4 +93,8 @@ def annealed_importance(
     contract = PROPERLY_WEIGHTED if transformer.contract.exact else ADAPTIVE
     inner = PopulationPlan("annealed_importance", model, transformer, settings, cut=False, run=run)
     inner.mover = kernel
+    inner.recipe = "annealed_importance", {
+        "particles": particles, "kernel": kernel, "ladder": ladder if isinstance(ladder, int) else list(ladder),
+        "steps": steps, "path": path, "runs": runs,
+    }  # fmt: skip
     return TemperedPlan(inner, kernel, contract)

@@ -77,7 +77,12 @@ class TemperedPlan:
         return f"parallel_tempering({self.kernel!r}, {[round(p, 4) for p in self.powers]})"
 
     def _build(self, form: Form) -> Any:
-        return mcmc(replicated(form, self.powers), Tempering(form, self.kernel, self.powers), **self._started())
+        chains: Any = mcmc(replicated(form, self.powers), Tempering(form, self.kernel, self.powers), **self._started())
+        settings = {
+            name: value for name, value in self.settings.items() if name != "init"
+        }  # a checkpoint has the start
+        chains.recipe = "parallel_tempering", {"kernel": self.kernel, "powers": list(self.powers), **settings}
+        return chains
 
     def _chains(self, prepared: Prepared) -> ChainPlan:
         chains: ChainPlan = prepared.built

@@ -95,9 +95,15 @@ def pmmh(
             raise LawfulError("pmmh: a correlation needs parameters. Fix: name a proposal and its sites.")
         model = Nest(model, kernel.sites, replace(kernel.estimate, when=None), "pmmh", normals=True)
         kernel = refresh(kernel.proposal, kernel.sites, correlation=correlation)
-    return mcmc(
+    plan: Any = mcmc(
         model, kernel, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault, run=run
     )
+    plan.recipe = "pmmh", {
+        "proposal": proposal, "sites": None if sites is None else list(sites), "particles": particles,
+        "resampling": resampling, "resample_below": resample_below, "correlation": correlation, "keep": keep,
+        "chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "on_fault": on_fault,
+    }  # fmt: skip
+    return plan
 
 
 def particle_gibbs(

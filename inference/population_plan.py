@@ -74,7 +74,7 @@ class PopulationPlan:
         """Keep the parts; nothing is traced before the first call."""
         without_store(name, run)
         self.run, self.mesh = run, mesh
-        self.recipe: tuple[str, dict[str, Any]] = name, {}
+        self.recipe: tuple[str, dict[str, Any] | None] = name, None
         self.name, self.model, self.transformer, self.settings, self.cut = name, model, transformer, settings, cut
         proposal = settings.get("proposal")
         program = model if proposal is None else proposal(model)

@@ -238,4 +238,9 @@ def importance(
         program = model if proposal is None else settings["proposal"](model)
         return EagerPopulationPlan("importance", program, settings, pauses=False)
     transformer = spawn(particles) >> push_evidence_with(nonfinite)
-    return PopulationPlan("importance", model, transformer, settings, cut=False, run=run, mesh=mesh)
+    plan = PopulationPlan("importance", model, transformer, settings, cut=False, run=run, mesh=mesh)
+    plan.recipe = "importance", {
+        "particles": particles, "runs": runs, "keep": keep, "nonfinite": nonfinite, "on_fault": on_fault,
+        "proposal": proposal,
+    }  # fmt: skip
+    return plan

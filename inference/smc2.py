@@ -79,7 +79,12 @@ def smc2(
         "keep": "paths", "nonfinite": "error", "on_fault": "raise", "move": kernel,
     }  # fmt: skip
     transformer = particle_filter(particles, scheme, when, "error", kernel)
-    return PopulationPlan("smc2", program, transformer, settings, cut=True, run=run)
+    plan = PopulationPlan("smc2", program, transformer, settings, cut=True, run=run)
+    plan.recipe = "smc2", {
+        "proposal": proposal, "sites": None if sites is None else list(sites), "particles": particles, "inner": inner,
+        "runs": runs, "resampling": resampling, "resample_below": resample_below,
+    }  # fmt: skip
+    return plan
 
 
 def ibis(model: Any, kernel: Any = None, *, particles: int, block: int = 1, **settings: Any) -> Any:

@@ -127,7 +127,7 @@ class TemperedPlan:
     def plan(self, *args: Any) -> str:
         """Say what will be done, for the given arguments."""
         prepared = self.inner.prepare(args)
-        lines = [f"tempered_smc: {self.inner.transformer.name}"]
+        lines = [f"{self.inner.name}: {self.inner.transformer.name}"]
         lines += [f"  {c.name}: drawn from its prior at the start" for c in choices_of(prepared.form)]
         return "\n".join([*lines, *(f"  {line}" for line in self.kernel.plan(prepared.form))])
 
@@ -137,7 +137,7 @@ class TemperedPlan:
 
     def __repr__(self) -> str:
         """Show name and composition."""
-        return f"tempered_smc({self.inner.transformer.name})"
+        return f"{self.inner.name}({self.inner.transformer.name})"
 
 
 def _told(result: Result) -> Result:

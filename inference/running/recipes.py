@@ -1,7 +1,7 @@
 """Recipes: the settings of an inference as JSON, from which it is built again.
 
-Law: `decode(encode(x))` equals x. Only plain values and the library's own frozen dataclasses are written and read: what
-a file names is looked up, never run, and functions of a user are no part of it.
+Law: `decode(encode(x))` equals x. Only plain values, the library's schemes of resampling by name, and its own frozen
+dataclasses are written and read: what a file names is looked up, never run, and functions of a user are no part of it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 
 from lawful.errors import UnsafeCheckpoint
+
+from ..numerics.resampling import SCHEMES
+from ..numerics.scheme import Scheme
 
 HOME = "lawful.inference."
 
@@ -38,6 +41,8 @@ def encode(value: Any) -> Any:
         return {"tuple": [encode(item) for item in value]}
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
         return {"dict": {name: encode(item) for name, item in value.items()}}
+    if isinstance(value, Scheme) and SCHEMES.get(value.name) is value:
+        return {"scheme": value.name}
     kind = type(value)
     home = f"{kind.__module__}:{kind.__qualname__}"
     if dataclasses.is_dataclass(value) and kind.__module__.startswith(HOME) and _known(home) is kind:
@@ -59,6 +64,8 @@ def decode(stored: Any) -> Any:
         return tuple(decode(item) for item in stored["tuple"])
     if set(stored) == {"dict"}:
         return {str(name): decode(item) for name, item in stored["dict"].items()}
+    if set(stored) == {"scheme"} and stored["scheme"] in SCHEMES:
+        return SCHEMES[stored["scheme"]]
     if set(stored) != {"made", "fields"} or not isinstance(stored["made"], str):
         raise UnsafeCheckpoint(f"the settings of the run hold something unknown: {str(stored)[:80]}.")
     kind = _known(stored["made"])

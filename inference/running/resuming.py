@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from .checkpoints import Checkpoint
     from .driver import Drive
 
-METHODS = ("mcmc", "smc", "importance", "tempered_smc")
+METHODS = (
+    "mcmc", "smc", "importance", "tempered_smc", "annealed_importance", "smc2", "pmmh", "parallel_tempering",
+)  # fmt: skip
 
 
 def resume(folder: str | os.PathLike[str], model: Any, *args: Any, run: RunOptions | None = None) -> Result:
@@ -74,15 +77,17 @@ def _plan_of(model: Any) -> Any:
     return next((x for x in (model, getattr(model, "inner", None)) if hasattr(x, "resumed")), None)
 
 
-def header_of(prepared: Prepared, settings: Mapping[str, Any], recipe: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
+def header_of(
+    prepared: Prepared, settings: Mapping[str, Any], recipe: tuple[str, Mapping[str, Any] | None]
+) -> dict[str, Any]:
     """Describe a run for its checkpoints: what it is of, and how it is built again; None where that is not known."""
     from .fingerprints import fingerprints
 
     method, options = recipe
-    try:
-        stored: Any = {"method": method, "options": {name: encode(value) for name, value in options.items()}}
-    except NoRecipe:
-        stored = None
+    stored = None
+    with suppress(NoRecipe):
+        if options is not None:
+            stored = {"method": method, "options": {name: encode(value) for name, value in options.items()}}
     return {"fingerprints": fingerprints(prepared.form, prepared.args, settings, method), "recipe": stored}
 
 

@@ -11,6 +11,7 @@ from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError, Unsa
 from lawful.inference import RunOptions, kernels, resume
 from lawful.inference.running import checkpoints
 from lawful.inference.running.recipes import decode, encode
+from tests.tiers import rest_slow
 
 KEY = jax.random.key(5)
 Y = jnp.array([0.3, -0.2, 1.1, 0.4, 0.9])
@@ -24,6 +25,17 @@ def model(y):
 def walk(y):
     def step(x, y):
         x = sample("x", dist.Normal(x, 1.0))
+        sample("y", dist.Normal(x, 0.5), obs=y)
+        return x, None
+
+    return scan(step, 0.0, y)[0]
+
+
+def walk_with_scale(y):
+    sigma = sample("sigma", dist.LogNormal(0.0, 1.0))
+
+    def step(x, y):
+        x = sample("x", dist.Normal(x, sigma))
         sample("y", dist.Normal(x, 0.5), obs=y)
         return x, None
 
@@ -72,6 +84,60 @@ def test_settings_are_read_from_the_checkpoint(tmp_path):
     assert_same(resume(tmp_path, program, Y, run=RunOptions(chunk=2)), whole)
 
 
+OTHERS = {
+    "annealed": (model, lambda run: inference.annealed_importance(model, particles=20, ladder=6, runs=2, run=run)),
+    "squared": (
+        walk_with_scale,
+        lambda run: inference.smc2(
+            walk_with_scale, kernels.random_walk(0.5), ["sigma"], particles=6, inner=5, resample_below=0.9, run=run
+        ),
+    ),
+    "copies": (
+        model,
+        lambda run: inference.parallel_tempering(
+            model, kernels.random_walk(0.8), powers=(0.2, 1.0), chains=2, warmup=4, draws=6, init={"mu": 0.1}, run=run
+        ),
+    ),
+    "moved": (walk, lambda run: inference.smc(walk, particles=20, move=kernels.mh(), keep="last", run=run)),
+    "correlated pairs": (
+        walk_with_scale,
+        lambda run: inference.pmmh(
+            walk_with_scale,
+            kernels.random_walk(0.5),
+            ["sigma"],
+            particles=5,
+            correlation=0.9,
+            chains=2,
+            warmup=2,
+            draws=6,
+            run=run,
+        ),
+    ),
+    "path and scale": (
+        walk_with_scale,
+        lambda run: inference.particle_gibbs(
+            walk_with_scale,
+            "x",
+            kernels.on("sigma", kernels.random_walk(0.5)),
+            particles=5,
+            chains=2,
+            warmup=2,
+            draws=6,
+            run=run,
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", rest_slow(OTHERS, 3))
+def test_every_method_is_built_again_from_its_checkpoint(tmp_path, name):
+    """The program and the data are enough: nothing else of the call is given again."""
+    program, build = OTHERS[name]
+    part = build(RunOptions(chunk=2, checkpoint=tmp_path, callbacks=lambda p: True))(KEY, Y)
+    assert "stopped_by" in part.run
+    assert_same(resume(tmp_path, program, Y), build(None)(KEY, Y))
+
+
 def test_another_run_is_refused_by_what_differs(tmp_path):
     program, build = PLANS["chains"]
     build(RunOptions(chunk=5, checkpoint=tmp_path, callbacks=[lambda p: True]))(KEY, Y)
@@ -114,9 +180,10 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_draw(tmp_path, monkeypatch
 def test_recipes_hold_the_librarys_own_settings_alone():
     for value in [
         None, 3, 0.1, "x", (1, [2.5, None]), {"a": (1,)}, kernels.random_walk(0.5), kernels.hmc(0.1, 3).move,
-        kernels.cycle(kernels.on("mu", kernels.random_walk(0.5)), kernels.gibbs()),
+        kernels.cycle(kernels.on("mu", kernels.random_walk(0.5)), kernels.gibbs()), kernels.particle_gibbs(5),
     ]:  # fmt: skip
         assert decode(encode(value)) == value
-    for bad in ({"made": "os:system", "fields": {}}, {"made": "lawful.inference.mcmc:jax", "fields": {}}, {"x": 1}):
+    for bad in ({"made": "os:system", "fields": {}}, {"made": "lawful.inference.mcmc:jax", "fields": {}}, {"x": 1},
+                {"scheme": "mine"}):  # fmt: skip
         with pytest.raises(UnsafeCheckpoint):
             decode(bad)

@@ -20,7 +20,7 @@ from lawful.models.trajectories import (
 from lawful.models.trajectories.reports import listed, ordered, rows_of
 
 pytestmark = pytest.mark.optimised
-DESIGN, MODEL, RUNS = Design(), Model("BLS", 2, 2, 2), 200
+DESIGN, MODEL, RUNS, GAPPY = Design(), Model("BLS", 2, 2, 2), 200, 400
 COVARIATES = {"full": (["gx1", "gx2"], ["ex1", "ex2"]), "gating": (["gx1", "gx2"], []), "plain": ([], [])}
 
 
@@ -80,7 +80,7 @@ def check_bias(runs, relaxed=1.0):
     simulation = spread / len(runs) ** 0.5
     scale = np.where(true == 0, 1.0, np.abs(true))
     vague = (simulation > 0.03 * scale) | (true == 0)
-    assert (np.abs(bias) < 3 * simulation)[vague].mean() > 0.97
+    assert (np.abs(bias) < 3 * relaxed * simulation)[vague].mean() > 0.97
     relative = np.abs(bias) / scale
     print(
         *(f"{name} {b:.4f} {s:.4f}" for name, b, s in zip(names, relative, simulation / scale, strict=True)), sep="\n"
@@ -149,9 +149,13 @@ def test_t6_gate_covariates_help_and_the_fit_is_nearly_as_accurate_as_the_truth(
 @pytest.mark.slow
 @pytest.mark.parametrize("missing", [0.2, 0.4])
 def test_t10_gaps_at_random_leave_bias_and_coverage_where_they_were(missing):
-    """Bars of bias twice as wide, those of coverage as they are."""
+    """Bars of bias twice as wide, those of coverage as they are.
+
+    Of 200 data sets, coverage of the worst of 47 has an error of .02, and falls below .90 by chance: here are 400.
+    """
     runs = [
-        deviation(fitted(simulate_trajectories(jax.random.key(900 + run), missing=missing).data)) for run in range(RUNS)
+        deviation(fitted(simulate_trajectories(jax.random.key(900 + run), missing=missing).data))
+        for run in range(GAPPY)
     ]
     check_bias(runs, relaxed=2.0)
     check_coverage(runs)
