@@ -144,12 +144,13 @@ class ChainPlan:
 
     def _in_chunks(self, options: RunOptions) -> RunOptions:
         """Refuse chunks where the chains do not go step by step on one device."""
-        not_in_chunks("mcmc", options, self.mesh, self.one_by_one)
+        not_in_chunks("mcmc", options, self.mesh, self.one_by_one, spread=True)
         return options
 
     def longer(self, draws: int) -> ChainPlan:
         """Return the plan with another number of draws."""
-        return ChainPlan(self.prepare.model, self.kernel, {**self.settings, "draws": draws}, self.init, self.run)
+        settings = {**self.settings, "draws": draws}
+        return ChainPlan(self.prepare.model, self.kernel, settings, self.init, self.run, self.mesh)
 
     def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
         """Return the plan as a function that JAX can map, compile or combine with others.

@@ -89,8 +89,8 @@ def mcmc(
         raise LawfulError(
             "mcmc: the devices of a mesh run chains side by side. Fix: leave out mesh=, or chain_method='sequential'."
         )
-    not_in_chunks("mcmc", run, mesh, chain_method == "sequential")
     checked_mesh(mesh, chains=chains)
+    not_in_chunks("mcmc", run, mesh, chain_method == "sequential", spread=True)
     settings = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "kernel": repr(kernel)}
     settings["on_fault"] = on_fault
     if enumerate is not None:

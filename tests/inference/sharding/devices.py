@@ -5,9 +5,11 @@
 It needs as many devices as `JAX_NUM_CPU_DEVICES` gives.
 """
 
+import functools
 import hashlib
 import json
 import sys
+import tempfile
 import time
 
 import jax
@@ -81,6 +83,26 @@ def chains(devices):
     return digest(inference.mcmc(one, walk, chains=8, warmup=5, draws=20, **how)(jax.random.key(4), 0.5))
 
 
+def in_chunks(kernel, devices):
+    """Whole; and in chunks, stopped once and resumed from a checkpoint: bits of both, and where the state lay."""
+    build = functools.partial(
+        inference.mcmc, one, kernel, chains=8, warmup=12, draws=20, mesh=mesh(devices) if devices else None
+    )
+    seen = []
+
+    def stop(progress):
+        seen.append(progress.step)
+        return progress.phase == "sampling" and progress.step >= 10
+
+    with tempfile.TemporaryDirectory() as folder:
+        part = build(run=inference.RunOptions(chunk=5, checkpoint=folder, callbacks=stop))(jax.random.key(4), 0.5)
+        whole = inference.resume(folder, build(run=inference.RunOptions(chunk=4)), 0.5)
+    assert part.finished == 10 and whole.finished == 20
+    lies = {len(x.sharding.device_set) for x in whole.state}
+    assert lies == {max(1, devices)}, lies
+    return [digest(build()(jax.random.key(4), 0.5)), digest(whole)]
+
+
 def moments(mix, devices):
     """Of many runs on a ladder, islands mixed at every stage: Z-hat / Z, and that times the means of x and x^2."""
     plan = inference.tempered_smc(
@@ -114,6 +136,8 @@ JOBS = {
     "importance": importance,
     "waste-free": waste_free,
     "chains": chains,
+    "walk in chunks": lambda devices: in_chunks(kernels.random_walk(0.5), devices),
+    "tuned in chunks": lambda devices: in_chunks(kernels.hmc(n_steps=3), devices),
     "islands": lambda devices: moments("whole", devices),
     "butterfly": lambda devices: moments("butterfly", devices),
     "late": late,

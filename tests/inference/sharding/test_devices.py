@@ -45,6 +45,15 @@ def test_no_bit_of_a_filter_or_of_chains_depends_on_the_number_of_devices(root):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("job", ["walk in chunks", "tuned in chunks"])
+def test_chains_on_a_mesh_go_in_chunks_and_are_resumed(root, job):
+    """On 4 devices, and without a mesh: stopped and resumed equals the whole."""
+    values = found(root, [f"{job}:0", f"{job}:4"])
+    assert all(whole == resumed for whole, resumed in values.values())
+    assert job != "walk in chunks" or values[f"{job}:0"] == values[f"{job}:4"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["importance", "waste-free"])
 def test_no_bit_of_other_methods_depends_on_the_number_of_devices(root, job):
     values = found(root, [f"{job}:1", f"{job}:4"])
