@@ -53,7 +53,7 @@ def broken_nearby(
     names = {choice.address: choice.name for choice in found.choices}
     here = {names[a]: biject_to(kinds[a]).inv(jnp.asarray(values[a])) for a in names}
     start, unravel = found.ravel(here)
-    directions = jax.random.normal(jax.random.key(seed), (LANES, start.size), start.dtype)
+    directions = jnp.asarray(np.random.default_rng(seed).normal(size=(LANES, start.size)), start.dtype)
     broken = jax.jit(jax.vmap(lambda place: jnp.isnan(found.logp_vector(place))))
     for distance in DISTANCES:
         places = start + distance * directions

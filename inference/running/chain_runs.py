@@ -23,7 +23,7 @@ from .driver import Chunk, Drive
 from .options import RunOptions
 from .resuming import begun_of, checked, put_back
 from .saving import Saver
-from .spread import SpreadCourse
+from .spread import spread_on
 from .streams import Stream
 
 if TYPE_CHECKING:
@@ -95,9 +95,8 @@ def chain_drive(
     built, key, start = prepared.built, *begun
     if options.longest not in built.steps:
         built.steps[options.longest] = steps_of(built.loop, options.longest)
-    course = chain_course(built.loop, built.steps[options.longest], key, list(prepared.inputs), list(start))
-    if plan.mesh is not None:
-        course = SpreadCourse(course, plan.mesh, plan.settings["chains"])
+    put = spread_on(plan.mesh, plan.settings["chains"])
+    course = chain_course(built.loop, built.steps[options.longest], key, list(prepared.inputs), list(start), put)
     size, info = built.kernel.size, built.kernel.info
 
     def named(number: int, rows: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:

@@ -7,7 +7,7 @@ included, and a warm-up knows its length from the start.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -110,6 +110,7 @@ class ChainCourse:
     key: jax.Array
     inputs: list[Any]
     start: list[jax.Array]
+    put: Callable[[Any], Any]
 
     @property
     def program(self) -> ChainSteps:
@@ -139,7 +140,7 @@ class ChainCourse:
 
     def advance(self, state: ChainState, phase: int, steps: int, into: Sequence[np.ndarray]) -> ChainState:
         """Take the steps of some draws."""
-        thin = self._thin(phase)
+        thin, state = self._thin(phase), self.put(state)
         rows = [_apart(x, row, steps) for row, x in zip(self.steps.rows(thin), into, strict=True)]
         for start, count in pieces(steps, self.longest(phase)):
             state = self.steps.take(state, self.inputs, count, thin, [x[start : start + count] for x in rows])
@@ -178,6 +179,7 @@ class TunedCourse:
     key: jax.Array
     inputs: list[Any]
     start: list[jax.Array]
+    put: Callable[[Any], Any]
 
     @property
     def program(self) -> Portions:
@@ -215,7 +217,7 @@ class TunedCourse:
             own = x if row.per_step == 1 else np.moveaxis(_apart(x, row, steps), 1, 2)
             if views.setdefault(place, own) is not own:
                 copies.append((own, views[place]))  # one value is shown twice
-        state, _ = self.portions.advance(state, steps, [views[place] for place in range(len(views))])
+        state, _ = self.portions.advance(self.put(state), steps, [views[place] for place in range(len(views))])
         for own, other in copies:
             np.copyto(own, other)
         return state
@@ -266,13 +268,14 @@ def steps_of(loop: ChainLoop | TunedLoop, longest: int | None) -> ChainSteps | P
 
 
 def chain_course(
-    loop: ChainLoop | TunedLoop, steps: ChainSteps | Portions, key: jax.Array, inputs: list[Any], start: list[Any]
-) -> Course:
-    """Return the course of chains from a start."""
+    loop: ChainLoop | TunedLoop, steps: ChainSteps | Portions, key: jax.Array, inputs: list[Any], start: list[Any],
+    put: Callable[[Any], Any],
+) -> Course:  # fmt: skip
+    """Return the course of chains from a start, whose state lies where `put` puts it."""
     if isinstance(steps, ChainSteps):
-        return ChainCourse(steps, key, inputs, start)
+        return ChainCourse(steps, key, inputs, start, put)
     assert isinstance(loop, TunedLoop)
-    return TunedCourse(steps, loop, key, inputs, start)
+    return TunedCourse(steps, loop, key, inputs, start, put)
 
 
 def _many(row: Row, count: int) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from lawful import inference
 from lawful.errors import LawfulError
 from lawful.inference import Result
 
+from ..latent_classes.redrawing import one_class_redrawn
 from .engine import Problem
 from .marginal import log_likelihood
 from .panels import Panel
@@ -147,7 +148,8 @@ def sampled(
     if method == "smc":
         from_optima = chosen.pop("start") == "optima" and model.n_classes <= MOST_CLASSES
         program = (referring_program if from_optima else posterior_program)(model, select)
-        plan = _tempered(program, "class" if model.n_classes > 1 else None, **chosen)
+        many = model.n_classes > 1
+        plan = _tempered(program, "class" if many else None, many and from_optima, **chosen)
         return plan(key, at, reference_of(climbed(), at, model, select)) if from_optima else plan(key, at)
     plan = copy(_chains(model, **chosen))  # what is compiled is shared, the starts are not
     plan.init = _starts(climbed(), at, model, chosen["chains"])
@@ -193,11 +195,13 @@ def settings_of(method: str, settings: Mapping[str, Any], select: bool = False) 
 
 @lru_cache(maxsize=64)
 def _tempered(
-    program: Any, alike: str | None, particles: int, runs: int, ladder: float, length: int, step_size: float,
-    leapfrogs: int,
+    program: Any, alike: str | None, redraws: bool, particles: int, runs: int, ladder: float, length: int,
+    step_size: float, leapfrogs: int,
 ) -> Any:  # fmt: skip
     """Build the sampler once for each structure, so that a second data set of the same shape finds it compiled."""
-    kernel = inference.population_hmc(step_size, leapfrogs, jitter=JITTER, exchangeable=alike, adapt=True)
+    kernel: Any = inference.population_hmc(step_size, leapfrogs, jitter=JITTER, exchangeable=alike, adapt=True)
+    if redraws:  # a class that nothing needs is as broad as its prior, where steps for the others take it nowhere
+        kernel = inference.population_cycle(kernel, inference.kernels.mh(one_class_redrawn))
     return inference.tempered_smc(
         program, particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(ladder),
         chains=particles // length,

@@ -24,23 +24,44 @@ from .walking import Ends
 if TYPE_CHECKING:
     from .results import TrajectoryFit
 
-__all__ = ["ended_at", "estimates_of", "grouped", "nlpsem_names_of", "optima_of", "starts_of"]
+__all__ = ["ended_at", "estimates_of", "grouped", "nlpsem_names_of", "optima_of", "starts_of", "wald_intervals"]
 
 NORMAL_95 = 1.959963984540054
 
 
 def estimates_of(fit: TrajectoryFit) -> Any:
-    """Give one row a reported parameter; errors that were refused are NaN, with a flag."""
+    """Give one row a reported parameter; errors that were refused are NaN, with a flag.
+
+    Intervals are those of Wald at 95 %, for variances of their logarithm, whose law is nearer to a normal one.
+    """
     import pandas
 
     errors, values = fit.standard_errors, fit.values
+    lower, upper = wald_intervals(values, errors.observed, [row.variance for row in fit.rows])
     flag = np.where(np.isnan(errors.observed), "refused", "")
     return pandas.DataFrame({
         "class": [row.label for row in fit.rows], "parameter": [row.parameter for row in fit.rows],
         "meaning": [row.meaning for row in fit.rows], "estimate": values, "se": errors.observed,
-        "se_robust": errors.robust, "lower": values - NORMAL_95 * errors.observed,
-        "upper": values + NORMAL_95 * errors.observed, "flag": flag,
+        "se_robust": errors.robust, "lower": lower, "upper": upper, "flag": flag,
     })  # fmt: skip
+
+
+def wald_intervals(values: np.ndarray, errors: np.ndarray, variance: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:
+    """Give lower and upper ends (R,) of 95 % intervals.
+
+    Args:
+        values: the estimates (R,).
+        errors: their standard errors (R,).
+        variance: of each, whether its logarithm is what has a normal law.
+
+    >>> lower, upper = wald_intervals(np.array([4.0, 4.0]), np.array([1.0, 1.0]), [False, True])
+    >>> lower.round(2).tolist(), upper.round(2).tolist()
+    ([2.04, 2.45], [5.96, 6.53])
+    """
+    logs = np.asarray(variance) & (values > 0)
+    factor = np.exp(NORMAL_95 * errors / np.where(logs, values, 1.0), where=logs, out=np.ones_like(values))
+    lower = np.where(logs, values / factor, values - NORMAL_95 * errors)
+    return lower, np.where(logs, values * factor, values + NORMAL_95 * errors)
 
 
 def nlpsem_names_of(fit: TrajectoryFit) -> list[str]:

@@ -29,6 +29,15 @@ class Row(NamedTuple):
     parameter: str
     meaning: str
 
+    @property
+    def variance(self) -> bool:
+        """Whether it is a variance, so that its errors are those of a scale.
+
+        >>> Row(1, "psi00", "residual variance of eta0").variance, Row(1, "psi10", "covariance of a and b").variance
+        (True, False)
+        """
+        return self.meaning.startswith(("variance of", "residual variance"))
+
 
 def rows_of(
     model: Model, gate: Sequence[str], growth: Sequence[str], reference: int = 0, varying: Sequence[str] = ()
@@ -57,14 +66,14 @@ def rows_of(
         found += [Row(k, "mug", str(form.shape))] if form.shape else []
         for a in range(len(factors)):
             for b in range(a + 1):
-                what = f"variance of {factors[a]}" if a == b else f"covariance of {factors[a]} and {factors[b]}"
+                what = _moment(factors[a], factors[b])
                 found.append(Row(k, f"psi{marks[a]}{marks[b]}", f"residual {what}" if growth else what))
         for a, factor in enumerate(factors):
             found += [Row(k, f"beta{j + 1}{marks[a]}", f"{factor} on {name}") for j, name in enumerate(growth)]
         if model.joint:
             found += [Row(k, f"mux{j + 1}", f"mean of {name}") for j, name in enumerate(growth)]
             found += [
-                Row(k, f"phi{a + 1}{b + 1}", f"covariance of {growth[a]} and {growth[b]}")
+                Row(k, f"phi{a + 1}{b + 1}", _moment(growth[a], growth[b]))
                 for a in range(len(growth)) for b in range(a + 1)
             ]  # fmt: skip
         found += [Row(k, f"kappa{mark}", f"direct effect of {name}") for mark, name in zip(order, varying, strict=True)]
@@ -79,6 +88,10 @@ def rows_of(
             odds = f"log odds of class {k + 1} against class {reference + 1}"
             found += [Row(k + 1, f"beta{j}", f"{odds}: {name}") for j, name in enumerate(["intercept", *gate])]
     return found
+
+
+def _moment(a: Any, b: Any) -> str:
+    return f"variance of {a}" if a == b else f"covariance of {a} and {b}"
 
 
 @partial(jax.jit, static_argnames=("model", "order", "reference"))

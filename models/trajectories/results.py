@@ -65,7 +65,10 @@ class TrajectoryFit(FittedMixture):
 
     @property
     def estimates(self) -> Any:
-        """A frame of pandas: class, parameter, meaning, estimate, se, se_robust, lower, upper, flag."""
+        """A frame of pandas: class, parameter, meaning, estimate, se, se_robust, lower, upper, flag.
+
+        Ends are those of 95 % by the observed information, for variances on the scale of their logarithm.
+        """
         return frames.estimates_of(self)
 
     def to_nlpsem_names(self) -> dict[str, float]:

@@ -36,14 +36,24 @@ def test_other_meshes_and_numbers_of_devices_are_refused(monkeypatch):
         inference.importance(model, particles=14, mesh=ONE)
 
 
-@pytest.mark.parametrize("method", ["smc", "importance", "tempered_smc", "mcmc"])
-def test_runs_in_chunks_are_on_one_device(method):
-    needed = {"mcmc": {}, "tempered_smc": {"particles": 10, "steps": 1}}.get(method, {"particles": 10})
+@pytest.mark.parametrize("method", ["smc", "importance", "tempered_smc"])
+def test_populations_in_chunks_are_on_one_device(method):
+    needed = {"tempered_smc": {"particles": 10, "steps": 1}}.get(method, {"particles": 10})
     build = getattr(inference, method)
     with pytest.raises(LawfulError, match=rf"{method}: a run in chunks .* is on one device"):
         build(model, mesh=ONE, run=inference.RunOptions(), **needed)
     with pytest.raises(LawfulError, match=rf"{method}: a run in chunks .* is on one device"):
         build(model, mesh=ONE, **needed).iterate(jax.random.key(0))
+
+
+def test_chains_in_chunks_are_on_the_devices_of_one_process(monkeypatch):
+    settings = {"kernel": inference.kernels.random_walk(1.0), "chains": 2, "warmup": 3, "draws": 4, "mesh": ONE}
+    plan = inference.mcmc(model, run=inference.RunOptions(chunk=2), **settings)
+    found = [each(jax.random.key(2)) for each in (plan, inference.mcmc(model, **settings))]
+    np.testing.assert_array_equal(*(result.posterior["x"] for result in found))
+    monkeypatch.setitem(vars(ONE), "is_multi_process", True)  # a value that is worked out once
+    with pytest.raises(LawfulError, match="mcmc: a run in chunks .* and those of mesh= are of several"):
+        inference.mcmc(model, run=inference.RunOptions(), **settings)
 
 
 def test_a_mesh_of_one_device_has_the_chains_of_none():

@@ -20,8 +20,13 @@ def test_a_band_of_lines_is_that_of_a_sum_of_two_estimates(two_lines):
         np.testing.assert_allclose(upper[k], centre + NORMAL * error, rtol=1e-9)
     np.testing.assert_allclose(0.5 * (lower + upper), fit.curves(times), rtol=1e-9)
     told = fit.estimates
-    np.testing.assert_allclose(told.estimate - told.lower, NORMAL * fit.standard_errors.observed, rtol=1e-9)
-    np.testing.assert_allclose(told.upper - told.estimate, NORMAL * told.se, rtol=1e-9)
+    spread = told.meaning.str.contains("variance of|residual variance") & ~told.meaning.str.contains("covariance")
+    assert spread.sum() == 2 * 3  # of both factors and of the residuals
+    plain, logs = told[~spread], told[spread]
+    np.testing.assert_allclose(plain.estimate - plain.lower, NORMAL * fit.standard_errors.observed[~spread], rtol=1e-9)
+    np.testing.assert_allclose(plain.upper - plain.estimate, NORMAL * plain.se, rtol=1e-9)
+    np.testing.assert_allclose(np.log(logs.upper / logs.estimate), NORMAL * logs.se / logs.estimate, rtol=1e-9)
+    np.testing.assert_allclose(np.log(logs.estimate / logs.lower), NORMAL * logs.se / logs.estimate, rtol=1e-9)
 
 
 def test_a_band_of_replicates_holds_their_quantiles_knots_included(one_class):

@@ -204,8 +204,9 @@ def test_t5_intervals_of_the_posterior_cover():
 def test_t13_and_t5_hold_on_a_data_set_of_full_size():
     """A spot check: 500 persons, 10 waves, covariates in gate and growth, splines with a knot, MD 1.72, two classes.
 
-    The evidence of one to three classes is greatest at two, by more than the spread of its runs, and the 95 % intervals
-    hold at least 40 of the 47 true parameters: a binomial count falls lower with probability .005.
+    The evidence of one to three classes is greatest at two, by more than two spreads of a run, which are four standard
+    errors of four, and the 95 % intervals hold at least 40 of the 47 true parameters: a binomial count falls lower with
+    probability .005.
     """
     design = Design(factors=((100.0, -5.0, -2.2), (100.0, -5.0, -3.8)))
     data, _ = simulate_trajectories(jax.random.key(72), design=design)
@@ -217,7 +218,7 @@ def test_t13_and_t5_hold_on_a_data_set_of_full_size():
     print(found.table.round(2).to_string())
     table = found.table
     others = table.log_evidence.drop(2).max()
-    assert found.best == 2 and table.log_evidence[2] - others > 3 * table.spread.max()
+    assert found.best == 2 and table.log_evidence[2] - others > 2 * table.spread.max()
     posterior = TrajectoryMixture(2).bayes(data, **words, key=1, runs=2)
     table = posterior.estimates()
     swapped = np.argmin(table[table.parameter == "mug"]["mean"].to_numpy()) == 1
