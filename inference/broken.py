@@ -1,7 +1,7 @@
 """Broken proposals: where the log density of a rejected proposal was not a number.
 
 Law: looking changes nothing: such a step is run again with the same keys, this once accepted, and the state
-that it leads to is scored site by site. Where a loop learns, a place like it is looked for near by.
+that it leads to is scored site by site. Where steps are not run again, a place like it is looked for near by.
 """
 
 from __future__ import annotations
@@ -39,16 +39,12 @@ class Broken:
         parameter: name and value of the first parameter of its law that is not finite there, or of the first; for a
             factor the log weight.
         value: its value there; None for a factor.
-        chain: the chain.
-        step: the step, warm-up included.
     """
 
     site: str
     source: str
     parameter: tuple[str, Any]
     value: Any
-    chain: int
-    step: int
 
 
 def broken_findings(prepared: Prepared, kernel: Any, tally: Tally, key: jax.Array) -> tuple[Finding, ...]:
@@ -65,19 +61,18 @@ def broken_findings(prepared: Prepared, kernel: Any, tally: Tally, key: jax.Arra
         return ()
     message = f"{count} proposals had a log density that is not a number; they were rejected, so the chains target "
     message += "the posterior restricted to the rest"
-    loop, place, words = prepared.built.loop, None, "the first was"
+    built, place, words = prepared.built, None, ""
     before, where = (tally.before, int(tally.at)), (int(tally.place[0]), int(tally.place[1]))
-    if prepared.built.whole:
-        if isinstance(loop, ChainLoop):
-            place = first_broken(prepared.form, prepared.args, kernel, loop, key, prepared.inputs, before, where)
-        else:  # a loop that learns is not run again
-            place, words = (
-                near_broken(prepared.form, prepared.args, loop.kernel.choices, before[0], where),
-                "near by it is",
-            )
+    at = f"chain {where[1]} at step {where[0]}"
+    if built.whole and isinstance(built.loop, ChainLoop):
+        place = first_broken(prepared.form, prepared.args, kernel, built.loop, key, prepared.inputs, before, where)
+        words = f"the first, in {at}, was at"
+    elif built.whole:  # steps of other loops are not run again
+        place = near_broken(prepared.form, prepared.args, built.kernel.choices, before[0], where)
+        words = f"the first was in {at}; near the state before it, the density is so at"
     if place is None:
         return (Finding("NONFINITE_DENSITY", f"{message}.", (), count, 0),)
-    text = f"{message}: {words} at {describe(place)}. Fix: guard the model's arithmetic there."
+    text = f"{message}: {words} {describe(place)}. Fix: guard the model's arithmetic there."
     return (Finding("NONFINITE_DENSITY", text, (place.site,), count, 0),)
 
 
@@ -114,7 +109,7 @@ def first_broken(
     reveal = stepper(chain_loop(built, loop.plate.size, 0, 0, 1))
     after = reveal(key, inputs, state, jnp.asarray(step))
     values = {c.address: np.asarray(x)[chain] for c, x in zip(built.choices, after, strict=False)}
-    return _probed(form, args, values, where)
+    return _probed(form, args, values)
 
 
 def near_broken(
@@ -133,14 +128,14 @@ def near_broken(
     """
     values = {c.address: np.asarray(x)[where[1]] for c, x in zip(choices, state, strict=False)}
     there = broken_nearby(form, tuple(args), values)
-    return None if there is None else _probed(form, args, there, where)
+    return None if there is None else _probed(form, args, there)
 
 
-def _probed(form: Form, args: Sequence[Any], values: Mapping[Address, Any], where: tuple[int, int]) -> Broken | None:
+def _probed(form: Form, args: Sequence[Any], values: Mapping[Address, Any]) -> Broken | None:
     probe = _Probe(values)
     with only(probe):
         form(*args)
-    return None if probe.found is None else Broken(*probe.found, where[1], where[0])
+    return None if probe.found is None else Broken(*probe.found)
 
 
 class _Probe(Handler):
@@ -189,10 +184,7 @@ def describe(broken: Broken) -> str:
     """Write a place for people."""
     at = "" if broken.value is None else f" at value {_short(broken.value)}"
     name, parameter = broken.parameter
-    return (
-        f"'{broken.site}' ({broken.source}), {name} = {_short(parameter)}{at}, "
-        f"in chain {broken.chain} at step {broken.step}"
-    )
+    return f"'{broken.site}' ({broken.source}), {name} = {_short(parameter)}{at}"
 
 
 def _short(value: Any) -> str:

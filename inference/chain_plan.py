@@ -136,21 +136,23 @@ class ChainPlan:
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
-        return header_of(prepared, self.settings, self.recipe)
+        return header_of(prepared, self.settings, self.recipe, devices_of(self.mesh))
 
     def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
         """Go on from a checkpoint; see `inference.resume`."""
         return resume_chains(self, self.prepare(args), found, self._in_chunks(options))
 
     def _in_chunks(self, options: RunOptions) -> RunOptions:
-        """Refuse chunks where the chains do not go step by step on one device."""
+        """Refuse chunks where the chains do not go step by step, or are on the devices of several processes."""
         not_in_chunks("mcmc", options, self.mesh, self.one_by_one, spread=True)
         return options
 
     def longer(self, draws: int) -> ChainPlan:
         """Return the plan with another number of draws."""
-        settings = {**self.settings, "draws": draws}
-        return ChainPlan(self.prepare.model, self.kernel, settings, self.init, self.run, self.mesh)
+        settings, (method, options) = {**self.settings, "draws": draws}, self.recipe
+        found = ChainPlan(self.prepare.model, self.kernel, settings, self.init, self.run, self.mesh)
+        found.recipe = method, {**options, "draws": draws}
+        return found
 
     def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
         """Return the plan as a function that JAX can map, compile or combine with others.
@@ -338,15 +340,11 @@ class ChainPlan:
         """Make the result of draws and warm-up, of what was seen of them, and of the last state and the settings."""
         built: _Built = prepared.built
         (kept, first), (last, tuned), kernel = parts, ended, built.kernel
-        names = [c.name for c in kernel.choices]
-        continuous = [
-            jnp.issubdtype(c.dtype, jnp.floating) and not getattr(c.law, "is_point_mass", False) for c in kernel.choices
-        ]
         found = (
             *fields.pop("found", ()),
             *broken_findings(prepared, self.kernel, tally, begun[0]),
             *map_findings(tally.counts),
-            *never_moved(names, tally.moved, continuous, int(tally.rows)),
+            *never_moved(*_moved(kernel.choices, tally), int(tally.rows)),
         )
         return from_chains(
             kept.posterior,
@@ -367,6 +365,15 @@ class ChainPlan:
             },
             **fields,
         )
+
+
+def _moved(choices: Sequence[Choice], tally: Tally) -> tuple[list[str], np.ndarray]:
+    """Name the sites, and tell of each chain and site whether it moved; one that may be absent moves as its chain."""
+    shown = [i for i, (c, x) in enumerate(zip(choices, tally.before, strict=False)) if x.size and not is_own(c)]
+    moved = tally.moved[:, shown] | (
+        np.array([choices[i].conditional for i in shown], bool) & tally.moved.any(axis=1)[:, None]
+    )
+    return [choices[i].name for i in shown], moved
 
 
 @jax.jit

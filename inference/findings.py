@@ -296,15 +296,12 @@ def worst_of(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> t
     return label, value
 
 
-def never_moved(names: Sequence[str], moved: np.ndarray, continuous: Sequence[bool], steps: int) -> Iterator[Finding]:
+def never_moved(names: Sequence[str], moved: np.ndarray, steps: int) -> Iterator[Finding]:
     """Find chains and sites none of whose moves was ever accepted, but for moves to where they were.
-
-    A continuous site has to move. A discrete one need not, if its posterior is sure: that is a remark.
 
     Args:
         names: the sites.
         moved: of each chain and site, whether it was ever elsewhere than at its start.
-        continuous: of each site, whether its values are.
         steps: states that were looked at.
     """
     if steps < 2 or not names:
@@ -319,21 +316,16 @@ def never_moved(names: Sequence[str], moved: np.ndarray, continuous: Sequence[bo
             value=len(names),
             limit=0,
         )
-    if len(stuck) == len(moved):
-        return
-    still = [place for place in range(len(names)) if not moved[:, place].any()]
-    for code, kind in (("NEVER_MOVED", True), ("UNMOVED_SITE", False)):
-        own = [names[place] for place in still if continuous[place] is kind]
-        if own:
-            sure = "" if kind else "Its posterior is sure of that value, or no move can leave it. "
-            yield Finding(
-                code,
-                f"{len(own)} of {len(names)} sites never accepted another value in {steps} steps of any chain: "
-                f"acceptance rate 0 for {_few(own)}. {sure}{TOGETHER}",
-                sites=tuple(own),
-                value=len(own),
-                limit=0,
-            )
+    still = [name for name, ever in zip(names, moved.any(axis=0), strict=True) if not ever]
+    if still and len(stuck) < len(moved):
+        yield Finding(
+            "UNMOVED_SITE",
+            f"{len(still)} of {len(names)} sites had one value in all of {steps} steps in each chain ({_few(still)}): "
+            f"the kernel holds them or never came to them, their posterior is sure, or no move can leave. {TOGETHER}",
+            sites=tuple(still),
+            value=len(still),
+            limit=0,
+        )
 
 
 def _few(names: Sequence[str]) -> str:

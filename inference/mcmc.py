@@ -61,7 +61,7 @@ def mcmc(
         run: how the run is divided, watched and kept; then Ctrl-C ends it with what is finished. None: one compiled
             call, with the same draws.
         mesh: a `jax.sharding.Mesh` of one axis, whose devices share the chains evenly; None: one device. Draws are
-            those of one device, up to rounding. Not together with `run`.
+            those of one device, up to rounding. With `run` its devices are those of one process.
         chain_method: "vectorized" runs the chains side by side; "sequential" one after the other, each with a key of
             its own, in the memory of one; not together with `run`.
 

@@ -1,6 +1,7 @@
 """Nearby: a place around a state where the log density is not a number, for kernels whose steps are not run again.
 
-Law: looking changes nothing; what is found is such a place, though not the very one that a proposal led to.
+Law: looking changes nothing, and where it fails nothing is lost; what is found is such a place, though not the very
+one that a proposal led to.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from numpyro.distributions import biject_to
 
 from lawful.addresses import Address
 from lawful.errors import UnsupportedProgramError
-from lawful.export import density
+from lawful.export import Density, density
 from lawful.form import Form
 from lawful.supports import supports
 
 __all__ = ["broken_nearby"]
 
-LANES = 256  # directions that are tried at each distance
+LANES, AT_ONCE = 256, 8  # directions that are tried at each distance, and how many are scored side by side
 DISTANCES = 2.0 ** np.arange(-6, 5)  # in units of the coordinates without bounds
 
 
@@ -46,19 +47,28 @@ def broken_nearby(
     True
     """
     try:
-        found = density(form, *args)
-    except UnsupportedProgramError:
-        return None
+        return _found(density(form, *args), form, values, seed)
+    except (UnsupportedProgramError, NotImplementedError, jax.errors.JaxRuntimeError):
+        return None  # discrete choices; bounds that move, which have no map by themselves; no memory
+
+
+def _found(found: Density, form: Form, values: Mapping[Address, Any], seed: int) -> dict[Address, np.ndarray] | None:
     kinds = supports(form)
     names = {choice.address: choice.name for choice in found.choices}
     here = {names[a]: biject_to(kinds[a]).inv(jnp.asarray(values[a])) for a in names}
     start, unravel = found.ravel(here)
-    directions = jnp.asarray(np.random.default_rng(seed).normal(size=(LANES, start.size)), start.dtype)
-    broken = jax.jit(jax.vmap(lambda place: jnp.isnan(found.logp_vector(place))))
+    directions = np.random.default_rng(seed).normal(size=(LANES, start.size))
+    directions = directions[np.argsort(np.linalg.norm(directions, axis=1))]
+
+    @jax.jit
+    def broken(distance: Any, rows: Any) -> jax.Array:
+        return jax.lax.map(lambda row: jnp.isnan(found.logp_vector(start + distance * row)), rows, batch_size=AT_ONCE)
+
     for distance in DISTANCES:
-        places = start + distance * directions
-        lost = np.asarray(broken(places))
+        lost = np.asarray(broken(distance, directions))
         if lost.any():
-            there = found.constrain(unravel(places[int(lost.argmax())]))
+            there = found.constrain(
+                unravel(start + distance * jnp.asarray(directions[int(lost.argmax())], start.dtype))
+            )
             return {address: np.asarray(there[name]) for address, name in names.items()}
     return None

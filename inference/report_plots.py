@@ -20,7 +20,7 @@ import numpy as np
 from .result import Result
 
 ELEMENTS = 8  # of the variables that are drawn
-STAGES = {"ess": "effective size", "acceptance_rate": "acceptance rate", "temperature": "temperature"}
+STAGES = {"ess": "effective size", "acceptance_rate": "acceptance rate", "beta": "temperature"}
 
 
 @dataclass(frozen=True)

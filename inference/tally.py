@@ -22,7 +22,7 @@ class Tally(NamedTuple):
 
     Attributes:
         rows: rows so far.
-        moved: of each chain and site (chain, site), whether it was ever elsewhere than at the start.
+        moved: of each chain and value (chain, value), whether it was ever elsewhere than at the start.
         counts: sums of the numbers that count faults.
         place: step and chain of the first proposal whose log density was no number; -1 where there was none.
         at: steps that were done at the state `before`.
@@ -45,8 +45,7 @@ class Tally(NamedTuple):
             names: names of the numbers.
         """
         before = [np.asarray(x) for x in state]
-        nothing = [not x.size for x in before[:-1]]  # a site without elements is never said to stand still
-        moved = np.tile(np.array(nothing, bool), (len(before[-1]), 1))
+        moved = np.zeros((len(before[-1]), len(before) - 1), bool)
         counts = {name: np.zeros((), np.int64) for name in names if name in COUNTED}
         return Tally(np.zeros((), np.int64), moved, counts, np.full(2, -1), np.zeros((), np.int64), before)
 
@@ -87,13 +86,13 @@ class Tally(NamedTuple):
 
 
 def _moved(moved: np.ndarray, start: Sequence[Any], states: Sequence[Any]) -> np.ndarray:
-    """Find where chains are elsewhere than at the start; once a site is so in all chains, it is not looked at again."""
+    """Find where chains are elsewhere than at the start; a value that is so in all chains is not looked at again."""
     found = moved.copy()
-    for site, (first, array) in enumerate(zip(start, states, strict=True)):
+    for place, (first, array) in enumerate(zip(start, states, strict=True)):
         here = np.asarray(first)
         for row in range(0, len(array), LOOKED):
-            if found[:, site].all():
+            if found[:, place].all():
                 break
             differs = np.asarray(array[row : row + LOOKED]) != here
-            found[:, site] |= np.any(differs.reshape(*differs.shape[:2], -1), axis=(0, 2))
+            found[:, place] |= np.any(differs.reshape(*differs.shape[:2], -1), axis=(0, 2))
     return found

@@ -92,9 +92,9 @@ class TemperedPlan:
     def __call__(self, key: Any, *args: Any) -> Result:
         """Run: the result holds draws of the posterior, and the evidence of every run.
 
-        `result.stats` holds for each stage, (run, stage): `temperature`, the point of the path that was reached;
-        `ess`, the effective sample size there; `acceptance_rate` of the moves; `ess_residual`, what was left of the
-        equation that chose the temperature; and for each run `n_stages`. Stages after the end of a run are NaN.
+        `result.stats` holds for each stage, (run, stage): `beta`, the temperature: the point of the path that was
+        reached; `ess`, the effective sample size there; `acceptance_rate` of the moves; `ess_residual`, what was left
+        of the equation that chose the temperature; and for each run `n_stages`. Stages after the end of a run are NaN.
 
         Raises:
             NonFiniteError: a weight is NaN (by default) or +inf.
@@ -142,7 +142,7 @@ class TemperedPlan:
 
 def _told(result: Result) -> Result:
     """Cut the stages that no run needed, and say which temperatures were not solved for."""
-    reached = np.asarray(result.stats["temperature"])
+    reached = np.asarray(result.stats["beta"])
     n_stages = np.sum(~np.isnan(reached), axis=1)
     longest = max(int(n_stages.max(initial=0)), 1)
     stats = {name: _first(array, longest, reached) for name, array in result.stats.items()}
@@ -228,7 +228,7 @@ def tempered_smc(
     ...     with lawful.plate("row", 20):
     ...         lawful.sample("y", dist.Normal(mu, 1.0), obs=y)
     >>> result = tempered_smc(model, particles=1000, runs=2)(jax.random.key(0), np.linspace(2.0, 4.0, 20))
-    >>> abs(float(result.posterior["mu"].mean()) - 3.0) < 0.1, float(np.nanmax(result.stats["temperature"]))
+    >>> abs(float(result.posterior["mu"].mean()) - 3.0) < 0.1, float(np.nanmax(result.stats["beta"]))
     (True, 1.0)
     """
     _check(particles, runs, keep, nonfinite, chains, steps)

@@ -118,7 +118,7 @@ class OnPath:
         else:
             rest, slope = self.parts(block, at, state[: len(self.tempered.choices)], plate)
         reached = block.det(jnp.add, at, power, label="point of the path")
-        for name, number in (("temperature", reached), ("ess_residual", residual), ("unsolved", unsolved)):
+        for name, number in (("beta", reached), ("ess_residual", residual), ("unsolved", unsolved)):
             population.trail.note(name, number)
         values = (*state, rest, slope)
         there = replace(self, block=at, power=power, step=(), weighed=Weighed(values, log_weight))

@@ -95,8 +95,8 @@ def chain_drive(
     built, key, start = prepared.built, *begun
     if options.longest not in built.steps:
         built.steps[options.longest] = steps_of(built.loop, options.longest)
-    put = spread_on(plan.mesh, plan.settings["chains"])
-    course = chain_course(built.loop, built.steps[options.longest], key, list(prepared.inputs), list(start), put)
+    loop, steps, spread = built.loop, built.steps[options.longest], spread_on(plan.mesh)
+    course = chain_course(loop, steps, key, list(prepared.inputs), list(start), spread)
     size, info = built.kernel.size, built.kernel.info
 
     def named(number: int, rows: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:

@@ -7,7 +7,7 @@ included, and a warm-up knows its length from the start.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from ..chain_loop import ChainLoop
 from ..tuned_loop import TunedLoop
 from .course import Course, Kept, Phase, Row
 from .lengths import FIRST
+from .spread import Spread
 
 PHASES = ("warmup", "sampling")
 
@@ -110,7 +111,7 @@ class ChainCourse:
     key: jax.Array
     inputs: list[Any]
     start: list[jax.Array]
-    put: Callable[[Any], Any]
+    spread: Spread
 
     @property
     def program(self) -> ChainSteps:
@@ -136,11 +137,11 @@ class ChainCourse:
 
     def begin(self) -> ChainState:
         """Return the start."""
-        return ChainState(self.key, np.int64(0), [jnp.asarray(x) for x in self.start])
+        return self._put(ChainState(self.key, np.int64(0), [jnp.asarray(x) for x in self.start]))
 
     def advance(self, state: ChainState, phase: int, steps: int, into: Sequence[np.ndarray]) -> ChainState:
         """Take the steps of some draws."""
-        thin, state = self._thin(phase), self.put(state)
+        thin, state = self._thin(phase), self._put(state)
         rows = [_apart(x, row, steps) for row, x in zip(self.steps.rows(thin), into, strict=True)]
         for start, count in pieces(steps, self.longest(phase)):
             state = self.steps.take(state, self.inputs, count, thin, [x[start : start + count] for x in rows])
@@ -169,6 +170,9 @@ class ChainCourse:
     def _thin(self, phase: int) -> int:
         return self.steps.loop.thin if phase else 1
 
+    def _put(self, state: ChainState) -> ChainState:
+        return state._replace(values=self.spread(state.values, [True] * len(state.values)))
+
 
 @dataclass(frozen=True, eq=False)
 class TunedCourse:
@@ -179,7 +183,7 @@ class TunedCourse:
     key: jax.Array
     inputs: list[Any]
     start: list[jax.Array]
-    put: Callable[[Any], Any]
+    spread: Spread
 
     @property
     def program(self) -> Portions:
@@ -217,7 +221,7 @@ class TunedCourse:
             own = x if row.per_step == 1 else np.moveaxis(_apart(x, row, steps), 1, 2)
             if views.setdefault(place, own) is not own:
                 copies.append((own, views[place]))  # one value is shown twice
-        state, _ = self.portions.advance(self.put(state), steps, [views[place] for place in range(len(views))])
+        state, _ = self.portions.advance(self._put(state), steps, [views[place] for place in range(len(views))])
         for own, other in copies:
             np.copyto(own, other)
         return state
@@ -241,6 +245,14 @@ class TunedCourse:
     def told(self, state: Pause, phase: int, rows: Sequence[np.ndarray]) -> Mapping[str, Any]:
         """Say nothing beyond the numbers of the kernel."""
         return {}
+
+    def _put(self, state: Pause) -> Pause:
+        """Spread the values and what a loop carries, by the chains' plate."""
+        if int(state.part) >= len(self.portions.parts):
+            return state
+        part, chains = self.portions.parts[int(state.part)], self.loop.writer.plate
+        live, carried = ([v.plates[:1] == (chains,) for v in own] for own in (part.live, part.loop.carry_out))
+        return state._replace(values=self.spread(state.values, live), carry=self.spread(state.carry, carried))
 
     def _part(self, phase: int) -> int:
         return phase if self.loop.thin > 1 else 0
@@ -269,13 +281,13 @@ def steps_of(loop: ChainLoop | TunedLoop, longest: int | None) -> ChainSteps | P
 
 def chain_course(
     loop: ChainLoop | TunedLoop, steps: ChainSteps | Portions, key: jax.Array, inputs: list[Any], start: list[Any],
-    put: Callable[[Any], Any],
+    spread: Spread,
 ) -> Course:  # fmt: skip
-    """Return the course of chains from a start, whose state lies where `put` puts it."""
+    """Return the course of chains from a start, whose state is spread over devices."""
     if isinstance(steps, ChainSteps):
-        return ChainCourse(steps, key, inputs, start, put)
+        return ChainCourse(steps, key, inputs, start, spread)
     assert isinstance(loop, TunedLoop)
-    return TunedCourse(steps, loop, key, inputs, start, put)
+    return TunedCourse(steps, loop, key, inputs, start, spread)
 
 
 def _many(row: Row, count: int) -> tuple[int, ...]:

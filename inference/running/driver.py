@@ -240,7 +240,7 @@ class Drive:
         self._counts["n_nonfinite"] += int(np.nansum(told.get("n_nonfinite", 0)))
         rates = np.asarray(told.get("acceptance_rate", ()), float)
         rates = rates[~np.isnan(rates)]
-        temperatures = np.asarray(told.get("temperature", ()), float)
+        temperatures = np.asarray(told.get("beta", ()), float)
         temperatures = temperatures[~np.isnan(temperatures)]
         if temperatures.size:  # stages after the end of a path have none
             self._beta = portion.phase.run, float(temperatures[-1])

@@ -93,7 +93,7 @@ def checked_options(run: Any) -> None:
 def not_in_chunks(
     method: str, run: RunOptions | None, mesh: Any, one_by_one: bool = False, spread: bool = False
 ) -> None:
-    """Refuse a run in chunks on the devices of a mesh, and one of chains that follow each other.
+    """Refuse a run in chunks on a mesh where the method has no such, and one of chains that follow each other.
 
     Args:
         method: the inference.

@@ -64,7 +64,7 @@ def decode(stored: Any) -> Any:
         return tuple(decode(item) for item in stored["tuple"])
     if set(stored) == {"dict"}:
         return {str(name): decode(item) for name, item in stored["dict"].items()}
-    if set(stored) == {"scheme"} and stored["scheme"] in SCHEMES:
+    if set(stored) == {"scheme"} and isinstance(stored["scheme"], str) and stored["scheme"] in SCHEMES:
         return SCHEMES[stored["scheme"]]
     if set(stored) != {"made", "fields"} or not isinstance(stored["made"], str):
         raise UnsafeCheckpoint(f"the settings of the run hold something unknown: {str(stored)[:80]}.")

@@ -38,7 +38,7 @@ def resume(folder: str | os.PathLike[str], model: Any, *args: Any, run: RunOptio
     Args:
         folder: the folder of the run, `RunOptions(checkpoint=folder)`.
         model: the program that was run; settings are read from the checkpoint. Or the plan, as `inference.mcmc(...)`
-            gave it: that is needed where a setting is a function of yours, as a proposal program.
+            gave it: that is needed where a setting is a function of yours, as a proposal program, and for a mesh.
         args: its arguments.
         run: how the rest is divided and watched; default: as the plan says, or with automatic chunks. Where the draws
             went into a store outside the folder, it names the store.
@@ -78,7 +78,7 @@ def _plan_of(model: Any) -> Any:
 
 
 def header_of(
-    prepared: Prepared, settings: Mapping[str, Any], recipe: tuple[str, Mapping[str, Any] | None]
+    prepared: Prepared, settings: Mapping[str, Any], recipe: tuple[str, Mapping[str, Any] | None], devices: int = 1
 ) -> dict[str, Any]:
     """Describe a run for its checkpoints: what it is of, and how it is built again; None where that is not known."""
     from .fingerprints import fingerprints
@@ -88,7 +88,10 @@ def header_of(
     with suppress(NoRecipe):
         if options is not None:
             stored = {"method": method, "options": {name: encode(value) for name, value in options.items()}}
-    return {"fingerprints": fingerprints(prepared.form, prepared.args, settings, method), "recipe": stored}
+    found = fingerprints(prepared.form, prepared.args, settings, method)
+    if devices > 1:
+        found["device"] = f"{devices} of {found['device']}"
+    return {"fingerprints": found, "recipe": stored}
 
 
 def checked(found: Checkpoint, header: Mapping[str, Any]) -> tuple[Finding, ...]:
@@ -148,7 +151,7 @@ def _made(found: Checkpoint, model: Any) -> Any:
     from lawful import inference
 
     recipe = found.header.get("recipe")
-    if not isinstance(recipe, dict) or recipe.get("method") not in METHODS:
+    if not isinstance(recipe, dict) or recipe.get("method") not in METHODS or not recipe.get("options"):
         raise LawfulError(
             f"{found.path} does not hold the settings of its run, since one of them is a function or an object of "
             "yours. Fix: give the plan in place of the model, as inference.resume(folder, inference.mcmc(model, ...), "

@@ -5,31 +5,28 @@ Law: where chains lie changes no step; what a checkpoint gives back is spread ag
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ..sharding.mesh import spread_over
+from ..sharding.mesh import auto, axis_of
 
-__all__ = ["spread_on"]
+__all__ = ["Spread", "spread_on"]
+
+type Spread = Callable[[Sequence[jax.Array], Sequence[bool]], list[jax.Array]]
 
 
-def spread_on(mesh: Mesh | None, chains: int) -> Callable[[Any], Any]:
-    """Give a function that spreads a state along its first axis.
+def spread_on(mesh: Mesh | None) -> Spread:
+    """Give a function that spreads arrays along their first axis, those that are of the chains; others stay.
 
     Args:
-        mesh: the devices, all of them of this process; None for one, where a state stays as it is.
-        chains: how many chains; arrays with so many rows are those of the chains.
+        mesh: the devices, all of them of this process; None for one, where all arrays stay.
+
+    >>> spread_on(None)([jax.numpy.zeros(4)], [True])[0].shape
+    (4,)
     """
     if mesh is None:
-        return lambda state: state
-
-    def put(leaf: Any) -> Any:
-        own = jnp.ndim(leaf) and len(leaf) == chains and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        there = isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) == mesh.size
-        return spread_over(mesh, [leaf])[0] if own and not there else leaf
-
-    return lambda state: jax.tree.map(put, state)
+        return lambda arrays, own: list(arrays)
+    there = NamedSharding(auto(mesh), PartitionSpec(axis_of(mesh).name))
+    return lambda arrays, own: [jax.device_put(x, there) if o else x for x, o in zip(arrays, own, strict=True)]

@@ -59,7 +59,8 @@ def wald_intervals(values: np.ndarray, errors: np.ndarray, variance: Sequence[bo
     ([2.04, 2.45], [5.96, 6.53])
     """
     logs = np.asarray(variance) & (values > 0)
-    factor = np.exp(NORMAL_95 * errors / np.where(logs, values, 1.0), where=logs, out=np.ones_like(values))
+    with np.errstate(over="ignore"):  # an error that dwarfs its variance bounds nothing
+        factor = np.exp(NORMAL_95 * errors / np.where(logs, values, 1.0), where=logs, out=np.ones_like(values))
     lower = np.where(logs, values / factor, values - NORMAL_95 * errors)
     return lower, np.where(logs, values * factor, values + NORMAL_95 * errors)
 

@@ -23,20 +23,12 @@ __all__ = ["Row", "changes_of", "listed", "ordered", "reported", "rows_of", "slo
 
 
 class Row(NamedTuple):
-    """A reported parameter: its class from 1, its name in the words of nlpsem, and what it means."""
+    """A reported parameter: its class from 1, its name in the words of nlpsem, what it means; whether a variance."""
 
     label: int
     parameter: str
     meaning: str
-
-    @property
-    def variance(self) -> bool:
-        """Whether it is a variance, so that its errors are those of a scale.
-
-        >>> Row(1, "psi00", "residual variance of eta0").variance, Row(1, "psi10", "covariance of a and b").variance
-        (True, False)
-        """
-        return self.meaning.startswith(("variance of", "residual variance"))
+    variance: bool = False
 
 
 def rows_of(
@@ -54,7 +46,7 @@ def rows_of(
     >>> [row.parameter for row in rows_of(Model("LIN", 2), [], [])][:6]
     ['mueta0', 'mueta1', 'psi00', 'psi10', 'psi11', 'residuals']
     >>> rows_of(Model("LIN", 2), [], [])[-1]
-    Row(label=2, parameter='beta0', meaning='log odds of class 2 against class 1: intercept')
+    Row(label=2, parameter='beta0', meaning='log odds of class 2 against class 1: intercept', variance=False)
     """
     form = model.form
     factors = [*form.factors, *([form.shape] if model.intrinsic else [])]
@@ -67,22 +59,22 @@ def rows_of(
         for a in range(len(factors)):
             for b in range(a + 1):
                 what = _moment(factors[a], factors[b])
-                found.append(Row(k, f"psi{marks[a]}{marks[b]}", f"residual {what}" if growth else what))
+                found.append(Row(k, f"psi{marks[a]}{marks[b]}", f"residual {what}" if growth else what, a == b))
         for a, factor in enumerate(factors):
             found += [Row(k, f"beta{j + 1}{marks[a]}", f"{factor} on {name}") for j, name in enumerate(growth)]
         if model.joint:
             found += [Row(k, f"mux{j + 1}", f"mean of {name}") for j, name in enumerate(growth)]
             found += [
-                Row(k, f"phi{a + 1}{b + 1}", _moment(growth[a], growth[b]))
+                Row(k, f"phi{a + 1}{b + 1}", _moment(growth[a], growth[b]), a == b)
                 for a in range(len(growth)) for b in range(a + 1)
             ]  # fmt: skip
         found += [Row(k, f"kappa{mark}", f"direct effect of {name}") for mark, name in zip(order, varying, strict=True)]
         for moment, word in (("mean", "mutvc"), ("variance", "vartvc")):
             found += [
-                Row(k, f"{word}{mark}_{j + 1}", f"{moment} of {name} at wave {j + 1}")
+                Row(k, f"{word}{mark}_{j + 1}", f"{moment} of {name} at wave {j + 1}", moment == "variance")
                 for mark, name in zip(order, varying, strict=True) for j in range(model.waves * model.joint)
             ]  # fmt: skip
-        found.append(Row(k, "residuals", "residual variance"))
+        found.append(Row(k, "residuals", "residual variance", True))
     for k in range(model.n_classes):
         if k != reference:
             odds = f"log odds of class {k + 1} against class {reference + 1}"

@@ -130,7 +130,24 @@ def test_f01_kernels_that_learn_name_a_site_near_by(kernel):
     result = inference.mcmc(vector_broken, kernel, chains=4, warmup=100, draws=300)(jax.random.key(0))
     (finding,) = [f for f in result.reasons if f.code == "NONFINITE_DENSITY"]
     assert finding.sites == ("y",) and "scale = nan at value 0.2" in finding.message
-    assert "near by it is at 'y'" in finding.message and "test_f01" in finding.message
+    assert "near the state before it, the density is so at 'y'" in finding.message and "test_f01" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("how", "program"),
+    [({"chain_method": "sequential"}, "half"), ({"kernel": kernels.hmc(n_steps=4)}, "moving bound")],
+    ids=["one by one", "bound that moves"],
+)
+def test_f01_where_no_place_is_found_the_count_is_told_and_nothing_is_lost(how, program):
+    def moving():
+        u = sample("u", dist.Uniform(0.0, sample("tau", dist.HalfNormal(1.0))))
+        sample("y", dist.Normal(jnp.log(u - 0.01), 1.0), obs=-1.0)
+
+    known = {"half": (half_space, {"x": 1.0}), "moving bound": (moving, {"u": 0.3, "tau": 1.0})}
+    model, start = known[program]
+    result = inference.mcmc(model, **{"kernel": kernels.random_walk(1.0), **how}, warmup=50, draws=100, init=start)(0)
+    assert result.posterior[next(iter(start))].shape == (4, 100)
+    assert "NONFINITE_DENSITY" in [f.code for f in result.reasons]
 
 
 def test_f01_a_factor_is_named_with_its_weight():

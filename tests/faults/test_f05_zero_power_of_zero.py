@@ -100,7 +100,7 @@ def test_f05_an_adaptive_ladder_sees_only_the_living():
     """Dead particles do not slow the ladder: a likelihood that is flat where it is possible takes one stage."""
     result = plan_of("adaptive")(1, Y)
     assert result.stats["n_stages"].tolist() == [1] * 12
-    assert result.stats["temperature"].tolist() == [[1.0]] * 12
+    assert result.stats["beta"].tolist() == [[1.0]] * 12
 
 
 def test_f05_a_run_that_no_particle_survives_is_dead_and_no_nan():

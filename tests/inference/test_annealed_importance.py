@@ -47,8 +47,8 @@ def test_more_powers_give_more_even_weights():
 @pytest.mark.slow
 def test_ladders_are_a_number_of_powers_or_the_powers():
     run = lambda ladder: inference.annealed_importance(level, particles=10, ladder=ladder)(jax.random.key(0), Y)
-    np.testing.assert_allclose(np.asarray(run(2).stats["temperature"])[0], [0.5**4, 1.0])
-    np.testing.assert_allclose(np.asarray(run([0.3, 1.0]).stats["temperature"])[0], [0.3, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(run(2).stats["beta"])[0], [0.5**4, 1.0])
+    np.testing.assert_allclose(np.asarray(run([0.3, 1.0]).stats["beta"])[0], [0.3, 1.0], rtol=1e-6)
     with pytest.raises(LawfulError, match="ladder"):
         run([0.3, 0.9])
     with pytest.raises(LawfulError, match="ladder: expected an integer of 1 or more, got 0"):

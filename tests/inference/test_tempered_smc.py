@@ -140,10 +140,10 @@ def test_an_adaptive_run_tells_where_it_went():
     result = adaptive()
     stages = result.stats["n_stages"]
     longest = int(stages.max())
-    for name in ("temperature", "ess", "acceptance_rate", "log_evidence_increment", "ess_residual"):
+    for name in ("beta", "ess", "acceptance_rate", "log_evidence_increment", "ess_residual"):
         assert np.shape(result.stats[name]) == (3, longest), name
     for run, count in enumerate(stages):
-        temperature = result.stats["temperature"][run]
+        temperature = result.stats["beta"][run]
         assert temperature[count - 1] == 1.0
         assert np.all(np.diff(temperature[:count]) > 0)
         assert np.isnan(temperature[count:]).all()
@@ -158,7 +158,7 @@ def test_an_adaptive_run_tells_where_it_went():
 def test_stages_that_run_out_are_told():
     ladder = inference.by_ess(0.9, max_stages=2)
     result = inference.tempered_smc(normal, particles=200, runs=2, ladder=ladder)(0, Y)
-    assert (result.stats["temperature"][:, -1] == 1.0).all()
+    assert (result.stats["beta"][:, -1] == 1.0).all()
     assert result.status & Status.NOT_CONVERGED
     assert any("max_stages" in warning for warning in result.warnings)
 

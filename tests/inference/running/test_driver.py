@@ -115,7 +115,7 @@ def test_a_callback_sees_how_the_run_goes():
     seen.clear()
     result = inference.tempered_smc(model, particles=20, run=RunOptions(chunk=3, callbacks=seen.append))(KEY, Y)
     assert seen[0].phase == "run 1 of 1" and seen[0].stage == 3
-    assert seen[-1].beta == 1.0 == np.nanmax(result.stats["temperature"])
+    assert seen[-1].beta == 1.0 == np.nanmax(result.stats["beta"])
     assert seen[-1].log_evidence == pytest.approx(result.log_evidence[0], abs=1e-12)
 
 

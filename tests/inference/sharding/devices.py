@@ -83,24 +83,30 @@ def chains(devices):
     return digest(inference.mcmc(one, walk, chains=8, warmup=5, draws=20, **how)(jax.random.key(4), 0.5))
 
 
+def eight(y):
+    """As many data, and as many coordinates, as there are chains below."""
+    with lawful.plate("i", 8):
+        x = lawful.sample("x", dist.Normal(0.0, 1.0))
+        lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+
+
 def in_chunks(kernel, devices):
     """Whole; and in chunks, stopped once and resumed from a checkpoint: bits of both, and where the state lay."""
     build = functools.partial(
-        inference.mcmc, one, kernel, chains=8, warmup=12, draws=20, mesh=mesh(devices) if devices else None
+        inference.mcmc, eight, kernel, chains=8, warmup=12, draws=20, mesh=mesh(devices) if devices else None
     )
-    seen = []
+    y = np.linspace(-1.0, 1.0, 8)
 
     def stop(progress):
-        seen.append(progress.step)
         return progress.phase == "sampling" and progress.step >= 10
 
     with tempfile.TemporaryDirectory() as folder:
-        part = build(run=inference.RunOptions(chunk=5, checkpoint=folder, callbacks=stop))(jax.random.key(4), 0.5)
-        whole = inference.resume(folder, build(run=inference.RunOptions(chunk=4)), 0.5)
+        part = build(run=inference.RunOptions(chunk=5, checkpoint=folder, callbacks=stop))(jax.random.key(4), y)
+        whole = inference.resume(folder, build(run=inference.RunOptions(chunk=4)), y)
     assert part.finished == 10 and whole.finished == 20
     lies = {len(x.sharding.device_set) for x in whole.state}
     assert lies == {max(1, devices)}, lies
-    return [digest(build()(jax.random.key(4), 0.5)), digest(whole)]
+    return [digest(build()(jax.random.key(4), y)), digest(whole)]
 
 
 def moments(mix, devices):

@@ -20,7 +20,7 @@ def test_a_band_of_lines_is_that_of_a_sum_of_two_estimates(two_lines):
         np.testing.assert_allclose(upper[k], centre + NORMAL * error, rtol=1e-9)
     np.testing.assert_allclose(0.5 * (lower + upper), fit.curves(times), rtol=1e-9)
     told = fit.estimates
-    spread = told.meaning.str.contains("variance of|residual variance") & ~told.meaning.str.contains("covariance")
+    spread = told.parameter.isin(["psi00", "psi11", "residuals"])
     assert spread.sum() == 2 * 3  # of both factors and of the residuals
     plain, logs = told[~spread], told[spread]
     np.testing.assert_allclose(plain.estimate - plain.lower, NORMAL * fit.standard_errors.observed[~spread], rtol=1e-9)
