@@ -8,6 +8,7 @@ It needs as many devices as `JAX_NUM_CPU_DEVICES` gives.
 import functools
 import hashlib
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -102,6 +103,10 @@ def in_chunks(kernel, devices):
 
     with tempfile.TemporaryDirectory() as folder:
         part = build(run=inference.RunOptions(chunk=5, checkpoint=folder, callbacks=stop))(jax.random.key(4), y)
+        with tempfile.TemporaryDirectory() as beside:
+            other = shutil.copytree(folder, beside, dirs_exist_ok=True)
+            alone = inference.resume(other, eight, y)  # the model knows of no mesh
+        assert ("RESUMED_ELSEWHERE" in [f.code for f in alone.reasons]) == (devices > 1)
         whole = inference.resume(folder, build(run=inference.RunOptions(chunk=4)), y)
     assert part.finished == 10 and whole.finished == 20
     lies = {len(x.sharding.device_set) for x in whole.state}
