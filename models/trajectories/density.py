@@ -35,6 +35,7 @@ __all__ = ["class_log_densities", "factor_scores", "log_likelihood_by_person", "
 NODES = 8  # of each piece of the quadrature over a person's own shape
 TINY = 1e-9  # spread of shapes below which kinks are as far as they can be
 LEAST = -1e30  # a log density of nothing
+ROUNDING = 64  # of a difference of quadratic forms, in units of the larger one's last digit
 LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -213,20 +214,27 @@ def _seen(sums: Sums, chol: list[list[jax.Array]], noise: jax.Array, panel: Pane
 
 
 def _gaussian(seen: _Seen) -> jax.Array:
-    """Give the log density by L D L' of M, written out, since M has at most four rows."""
+    """Give the log density by L D L' of M, written out, since M has at most four rows.
+
+    Far out, as where a residual variance is next to nothing, the quadratic form is a difference of numbers that agree
+    in all their digits; it is then taken for as large as its rounding error. Pivots of M >= I are no less than 1.
+    """
     size = len(seen.score)
+    explained = jnp.zeros_like(seen.square)
     lower: dict[tuple[int, int], jax.Array] = {}
     pivot: list[jax.Array] = []
     z: list[jax.Array] = []
-    total = seen.square + seen.constant
+    total = seen.constant
     for a in range(size):
         for b in range(a):
             inner = seen.information[a][b] - sum(lower[a, c] * lower[b, c] * pivot[c] for c in range(b))
             lower[a, b] = inner / pivot[b]
-        pivot.append(1.0 + seen.information[a][a] - sum(lower[a, c] ** 2 * pivot[c] for c in range(a)))
+        found = 1.0 + seen.information[a][a] - sum(lower[a, c] ** 2 * pivot[c] for c in range(a))
+        pivot.append(jnp.where(found < 1.0, 1.0, found))
         z.append(seen.score[a] - sum(lower[a, c] * z[c] for c in range(a)))
-        total = total + jnp.log(pivot[a]) - z[a] ** 2 / pivot[a]
-    return -0.5 * total
+        total, explained = total + jnp.log(pivot[a]), explained + z[a] ** 2 / pivot[a]
+    form, least = seen.square - explained, ROUNDING * jnp.finfo(explained.dtype).eps * seen.square
+    return -0.5 * (total + jnp.where(form < least, least, form))
 
 
 def _covariates(p: Parameters, panel: Panel) -> jax.Array:

@@ -204,3 +204,24 @@ def test_classes_have_densities_of_their_own():
     at = unpack(jnp.asarray(free), model, BOUNDS)
     prior = jax.nn.log_softmax(at.gate[:, 0, 0])
     np.testing.assert_allclose(class_log_densities(at, made, model).T + prior[None], joint, rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_density_is_above_that_of_the_residuals_at_zero_however_far_out(dtype):
+    """M >= I and the quadratic form is none below 0, so -J/2 log(2 pi th) bounds it, where all is no number it is none.
+
+    A difference of quadratic forms that agree in all digits once came out at -1e16, as a log density of 1e16.
+    """
+    rng, model = np.random.default_rng(0), Model("LIN", 1)
+    with jax.enable_x64(dtype == np.float64):
+        at = unpack(jnp.zeros((model.size, 1), dtype), model, Bounds(jnp.zeros((), dtype), jnp.ones((), dtype)))
+        seen = panel(rng.normal(size=(40, 6)).astype(dtype), np.arange(6.0).astype(dtype))
+        chol = jnp.array([[1.0, 0.0], [0.3, 0.5]], dtype)[None, :, :, None]
+        for small in 10.0 ** np.arange(-34, 1, 2.0):
+            for large in (1.0, 1e4, 1e8, 1e12):
+                noise = jnp.full_like(at.noise, small)
+                far = at._replace(noise=noise, mean=large * (1 + at.mean), chol=at.chol + chol)
+                found = np.asarray(log_likelihood_by_person(far, seen, model))
+                found = found[np.isfinite(found)]
+                bound = -3.0 * np.log(2 * np.pi * small)
+                assert (found <= bound + 1e-4 * abs(bound)).all()
