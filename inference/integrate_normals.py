@@ -166,10 +166,14 @@ class _Integral:
     def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
         density, noises = self.density, self.noises
         found = integrated(lambda *own: density.each(*own, *operands), noises, density.worlds)
+        if density.joint is None:
+            # At the mean nothing large is taken from something large, as in f(0) + h' M^-1 h / 2 far from the prior.
+            mean = found.mean[0]
+            there = jnp.where(jnp.isnan(mean), 0.0, mean)  # where the integral is infinite there is no mean
+            best = density.total(*noises.split(there), *operands) - 0.5 * jnp.sum(there**2)
+            return best + jnp.sum(found.log_volume), mean, found.root[0]
         at = [jnp.zeros(shape, jnp.result_type(float)) for shape in noises.shapes]
         total = density.total(*at, *operands)
-        if density.joint is None:
-            return total + jnp.sum(found.log_mass), found.mean[0], found.root[0]
         weights = found.log_mass + density.tables(*at, *operands)
         return total + jnp.sum(log_sum(weights)), found.mean, found.root, weights
 

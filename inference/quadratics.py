@@ -35,11 +35,13 @@ class Conditional(NamedTuple):
 
     Attributes:
         log_mass: log of the integral for each lane, what no lane has left out (worlds, *lanes).
+        log_volume: the rest of it beside f(mean) - mean' mean / 2, likewise; +inf where the integral is.
         mean: of the noises of a lane (worlds, *lanes, b).
         root: lower triangular, the precision is `root @ root.T` (worlds, *lanes, b, b).
     """
 
     log_mass: jax.Array
+    log_volume: jax.Array
     mean: jax.Array
     root: jax.Array
 
@@ -160,10 +162,11 @@ def integrated(function: Callable[..., jax.Array], noises: Noises, worlds: int) 
     root = jnp.linalg.cholesky(precision)
     half = triangular_solve(root, slopes[..., None], left_side=True, lower=True)
     mean = triangular_solve(root, half, left_side=True, lower=True, transpose_a=True)[..., 0]
-    log_det = jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
-    log_mass = 0.5 * jnp.sum(half[..., 0] ** 2, axis=-1) - log_det
-    infinite = jnp.isnan(log_det) & jnp.all(jnp.isfinite(precision), axis=(-2, -1))  # a square that grows faster
-    return Conditional(jnp.where(infinite, jnp.inf, log_mass), mean, root)
+    volume = -jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
+    log_mass = 0.5 * jnp.sum(half[..., 0] ** 2, axis=-1) + volume
+    infinite = jnp.isnan(volume) & jnp.all(jnp.isfinite(precision), axis=(-2, -1))  # a square that grows faster
+    log_mass, volume = (jnp.where(infinite, jnp.inf, x) for x in (log_mass, volume))
+    return Conditional(log_mass, volume, mean, root)
 
 
 def placed(noise: jax.Array, mean: jax.Array, root: jax.Array) -> jax.Array:

@@ -309,3 +309,17 @@ def test_a_noise_has_the_density_of_the_value_that_it_makes():
     np.testing.assert_allclose(run(jax.random.key(0), scale, u)[0][0], 1.0 + scale * u)
     with pytest.raises(LawfulError, match="noncentred: 'z' is no latent site"):
         noncentred(["z"])(before)
+
+
+def test_data_far_from_the_prior_cost_single_precision_nothing(single_precision):
+    """A level near 1,000 with a prior as broad, noise of 1: f(0) is -25 million, and no part of the answer is."""
+
+    def level(y):
+        mu = lawful.sample("mu", dist.Normal(0.0, 1000.0))
+        with lawful.plate("i", 50):
+            lawful.sample("y", dist.Normal(mu, 1.0), obs=y)
+
+    y = (1000.0 + np.random.default_rng(0).normal(size=50)).astype(np.float32)
+    found = float(integrate_normals()(lawful.trace(level, y)).log_density({}, y))
+    exact = multivariate_normal.logpdf(y, np.zeros(50), np.eye(50) + 1e6)
+    assert abs(found - exact) < 0.01, (found, exact)

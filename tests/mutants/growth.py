@@ -42,4 +42,4 @@ def gate_covariates_in_another_order():
 def determinant_forgotten():
     """The integral over normal sites has no determinant."""
     owner = importlib.import_module("lawful.inference.integrate_normals")
-    return rewritten(owner, "integrated", "axis=-1) - log_det", "axis=-1)")
+    return rewritten(owner, "integrated", "volume = -jnp.sum", "volume = -0.0 * jnp.sum")
