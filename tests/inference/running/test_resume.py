@@ -129,7 +129,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", rest_slow(OTHERS, 3))
+@pytest.mark.parametrize("name", rest_slow(OTHERS, 1))
 def test_every_method_is_built_again_from_its_checkpoint(tmp_path, name):
     """The program and the data are enough: nothing else of the call is given again."""
     program, build = OTHERS[name]
