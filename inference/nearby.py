@@ -12,13 +12,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro.distributions import biject_to
 
 from lawful.addresses import Address
 from lawful.errors import UnsupportedProgramError
 from lawful.export import Density, density
 from lawful.form import Form
-from lawful.supports import supports
+
+from .unconstrained import unconstrained
 
 __all__ = ["broken_nearby"]
 
@@ -47,16 +47,16 @@ def broken_nearby(
     True
     """
     try:
-        return _found(density(form, *args), form, values, seed)
-    except (UnsupportedProgramError, NotImplementedError, jax.errors.JaxRuntimeError):
-        return None  # discrete choices; bounds that move, which have no map by themselves; no memory
+        return _found(density(form, *args), values, seed)
+    except (UnsupportedProgramError, jax.errors.JaxRuntimeError):  # choices without coordinates; no memory
+        return None
 
 
-def _found(found: Density, form: Form, values: Mapping[Address, Any], seed: int) -> dict[Address, np.ndarray] | None:
-    kinds = supports(form)
+def _found(found: Density, values: Mapping[Address, Any], seed: int) -> dict[Address, np.ndarray] | None:
     names = {choice.address: choice.name for choice in found.choices}
-    here = {names[a]: biject_to(kinds[a]).inv(jnp.asarray(values[a])) for a in names}
-    start, unravel = found.ravel(here)
+    draws = {name: np.asarray(values[address])[None, None] for address, name in names.items()}
+    here, _ = unconstrained(found.form, found.args, draws)
+    start, unravel = found.ravel({name: jnp.asarray(array[0, 0]) for name, array in here.items()})
     directions = np.random.default_rng(seed).normal(size=(LANES, start.size))
     directions = directions[np.argsort(np.linalg.norm(directions, axis=1))]
 
