@@ -112,7 +112,7 @@ def climbed_panels(
         panels: B panels.
         problem: whose bounds and width are meant.
         model: which mixture.
-        penalised: whether the weak penalty is added.
+        penalised: whether the penalty of the problem is added.
         schedule: stages.
 
     Returns: where each climb ended, leaves (B, S, ...).

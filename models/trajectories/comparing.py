@@ -91,10 +91,10 @@ def criteria_table(fits: Sequence[TrajectoryFit]) -> Any:
     for fit in fits[1:]:
         _check_same_data(first, fit, "criteria_table")
         modelled = [(each.model.joint and each.data.growth_names + each.data.varying_names) for each in (first, fit)]
-        if set(modelled[0] or ()) != set(modelled[1] or ()) or first.penalised != fit.penalised:
+        if set(modelled[0] or ()) != set(modelled[1] or ()) or not _penalised_alike(first, fit):
             raise LawfulError(
                 "criteria_table: with covariate_density='joint' growth covariates belong to the data, and fits "
-                "differ in them, or one is penalised. Fix: compare fits with the same growth_TIC, TVC and penalty, or "
+                "differ in them, or penalties differ. Fix: compare fits with the same growth_TIC, TVC and penalty, or "
                 "fit with covariate_density='conditional'."
             )
     return pandas.DataFrame([
@@ -155,8 +155,8 @@ def bootstrap_ratio(small: TrajectoryFit, large: TrajectoryFit, key: Any, n: int
             "Fix: give the smaller fit first, and compare one step at a time."
         )
     _check_same_data(small, large, "bootstrap_ratio")
-    if small.penalised != large.penalised:
-        raise LawfulError("bootstrap_ratio: one fit is penalised. Fix: fit both with the same penalty.")
+    if not _penalised_alike(small, large):
+        raise LawfulError("bootstrap_ratio: penalties differ. Fix: fit both with the same penalty and pooling.")
     key = one_key(key)
     panels = drawn_panels(small, key, n)
     below = climbed_panels(
@@ -208,6 +208,10 @@ def _check_same_data(small: TrajectoryFit, large: TrajectoryFit, what: str) -> N
         and np.array_equal(small.data.t, large.data.t, equal_nan=True)
     ):
         raise LawfulError(f"{what}: the fits saw different outcomes or times. Fix: fit both to one data set.")
+
+
+def _penalised_alike(one: TrajectoryFit, two: TrajectoryFit) -> bool:
+    return (one.penalised, one.pooling) == (two.penalised, two.pooling)
 
 
 def _check_nested(small: TrajectoryFit, large: TrajectoryFit) -> None:

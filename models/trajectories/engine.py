@@ -22,6 +22,7 @@ from .looks import Look, looking, tethered
 from .panels import Panel, in_blocks
 from .parameters import Bounds, Model, unpack
 from .penalty import log_penalty
+from .pooling import Pooling, log_pooling
 from .reports import values_of
 from .scaling import Scaling
 
@@ -31,11 +32,15 @@ STEP = 1e-5  # of differences of gradients, in standard units
 
 
 class Problem(NamedTuple):
-    """What is climbed, in standard units: a panel, bounds of knots, and a width that kinks never fall below."""
+    """What is climbed, in standard units: a panel, bounds of knots, and a width that kinks never fall below.
+
+    A penalised climb also pools the spreads of classes where `pooling` is given.
+    """
 
     panel: Panel
     bounds: Bounds
     width: Any
+    pooling: Pooling | None = None
 
 
 class Described(NamedTuple):
@@ -58,7 +63,7 @@ def climb_all(
         schedule: stages.
         problem: what is climbed.
         model: which mixture.
-        penalised: whether the weak penalty is added.
+        penalised: whether the penalty of the problem is added.
 
     Returns: where each ended; values are in standard units, the penalty included.
     """
@@ -83,7 +88,7 @@ def climb_panels(
         panels: leaves have a first axis of B panels.
         problem: whose bounds and width are meant; its panel is not looked at.
         model: which mixture.
-        penalised: whether the weak penalty is added.
+        penalised: whether the penalty of the problem is added.
     """
 
     def on_panel(each: tuple[Any, Any, Panel]) -> Climbed:
@@ -112,7 +117,7 @@ def climb_tethered(
         scaling: the user's units, which targets are in.
         order: which class is reported first, second, and so on.
         reference: the class that others are compared with.
-        penalised: whether the weak penalty is added.
+        penalised: whether the penalty of the problem is added.
 
     Returns: where each climb ended, the likelihood there without the tether; and the parameter there (B,).
     """
@@ -152,7 +157,7 @@ def curvature(free: Any, problem: Problem, model: Model, penalised: bool = False
         free: the point (P,).
         problem: what is climbed.
         model: which mixture.
-        penalised: whether the weak penalty is added.
+        penalised: whether the penalty of the problem is added.
 
     Returns: the Hessian (P, P), and the scores (P, n).
     """
@@ -183,4 +188,10 @@ def _by_person(free: Any, width: Any, panel: Panel, problem: Problem, model: Mod
     joint = log_prior_classes(at.gate, panel.gate)
     joint = joint + class_log_densities(at, panel, model, jnp.maximum(width, problem.width))
     found = jax.nn.logsumexp(joint, axis=0)
-    return found + log_penalty(at, model) / problem.panel.n if penalised else found
+    if not penalised:
+        return found
+    alike = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=-1, keepdims=True), at)  # one penalty, of copies for all
+    penalty = log_penalty(alike, model)
+    if problem.pooling is not None:
+        penalty = penalty + log_pooling(alike, model, problem.pooling)
+    return found + penalty / problem.panel.n

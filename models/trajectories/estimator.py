@@ -46,7 +46,9 @@ class TrajectoryMixture:
         knot: how that is treated, "taylor" to first order as the peers do, or "exact" by quadrature.
         covariate_density: "joint", growth covariates are normal within each class, or "conditional" on them. Values of
             the two are not comparable.
-        penalty: None, or "weak", which keeps covariances off the boundary.
+        penalty: None, "weak", which keeps covariances off the boundary, or "pooled", which pools the classes in part
+            as well: in all but curve and size they are taken for alike as far as the data let them.
+        pooling: how many persons each class borrows from what all have in common, where the penalty is "pooled".
         n_starts: number of random starts.
         smoothing: of kinks, in half of the starts ("mixed"), in all ("on") or in none ("off").
         knot_bounds: what knots stay between, in the user's time; by default the 2nd and 98th percentile of all times.
@@ -73,6 +75,7 @@ class TrajectoryMixture:
         knot: Any = "taylor",
         covariate_density: Any = "joint",
         penalty: Any = None,
+        pooling: Any = 100.0,
         n_starts: Any = 32,
         smoothing: Any = "mixed",
         knot_bounds: Any = None,
@@ -85,6 +88,7 @@ class TrajectoryMixture:
         self.knot = knot
         self.covariate_density = covariate_density
         self.penalty = penalty
+        self.pooling = pooling
         self.n_starts = n_starts
         self.smoothing = smoothing
         self.knot_bounds = knot_bounds
@@ -268,7 +272,7 @@ class TrajectoryMixture:
         if start is not None:
             check_start(start, model)
         own = None if start is None else in_standard_units(jax.tree.map(jnp.asarray, start), model, scaling)
-        penalised = self.penalty == "weak"
+        penalised = self.penalty is not None
         found = searched(problem, model, self.n_starts, self.seed, self.smoothing, penalised, own, executor)
         order = np.argsort(-found.shares[found.best], kind="stable")
         fit = TrajectoryFit(model, read, problem, scaling, found, penalised, tuple(order.tolist()), self.reference - 1)

@@ -42,7 +42,7 @@ class FittedMixture:
         problem: the same in standard units.
         scaling: from these to the user's.
         search: all that the search found, in standard units.
-        penalised: whether the weak penalty was added.
+        penalised: whether a penalty was added, that of `problem`.
         order: which class of the search comes first, second, and so on.
         reference: the class that odds are told against, from 0.
     """
@@ -80,6 +80,11 @@ class FittedMixture:
     def minus2ll(self) -> float:
         """Minus two log-likelihoods, without the penalty."""
         return float(-2 * self.loglik_by_person.sum()) if self.penalised else self.minus2ll_penalised
+
+    @property
+    def pooling(self) -> float | None:
+        """How many persons each class borrowed, or None where the classes were not pooled."""
+        return None if self.problem.pooling is None else float(self.problem.pooling.persons)
 
     @property
     def minus2ll_penalised(self) -> float:

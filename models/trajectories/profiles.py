@@ -38,7 +38,7 @@ def profiled(
         model: which mixture.
         k: the class, as the free vector counts it.
         shapes: values in standard units (m,).
-        penalised: whether the weak penalty is added.
+        penalised: whether the penalty of the problem is added.
         unit: of a shape in the user's units, for messages.
 
     Returns: log-likelihoods in standard units (m,).

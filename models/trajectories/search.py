@@ -66,7 +66,7 @@ def searched(
         n_starts: number of random starts; 0 climbs from `own` alone.
         seed: of starts and of polish.
         smoothing: "mixed", "on" or "off": how many starts see kinks smoothed.
-        penalised: whether the weak penalty is added.
+        penalised: whether the penalty of the problem is added.
         own: a start of the user's, in standard units.
         map: an executor that climbs batches of starts; see `inference.jobs`.
 

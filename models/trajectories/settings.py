@@ -22,7 +22,7 @@ from .parameters import Bounds, Model, Parameters, unpack
 __all__ = ["check_level", "check_persons", "check_settings", "check_start", "check_times", "names_of"]
 
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "knot": ("taylor", "exact"), "covariate_density": ("joint", "conditional"), "penalty": (None, "weak"),
+    "knot": ("taylor", "exact"), "covariate_density": ("joint", "conditional"), "penalty": (None, "weak", "pooled"),
     "smoothing": ("mixed", "on", "off"), "intrinsic": (True, False),
 }  # fmt: skip
 FARTHEST = {"EXP": 10.0, "JB": 10.0, "QUAD": 100.0}  # from 0 to the nearest time, in ranges of times: e^-5 of a bend is
@@ -57,6 +57,12 @@ def check_settings(settings: Mapping[str, Any], started: bool = False) -> None:
     if settings["reference"] > settings["n_classes"]:
         raise LawfulError(
             f"TrajectoryMixture: reference={settings['reference']} of {settings['n_classes']} classes. Fix: name one."
+        )
+    pooling = settings["pooling"]
+    if isinstance(pooling, bool) or not isinstance(pooling, int | float | np.number) or not 0 <= pooling < np.inf:
+        raise LawfulError(
+            f"TrajectoryMixture: pooling={pooling!r}, expected how many persons each class borrows, at least 0. "
+            "Fix: give 100, say."
         )
     bounds = settings["knot_bounds"]
     if bounds is not None and not _ascending(bounds):

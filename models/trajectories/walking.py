@@ -81,7 +81,7 @@ class Walk:
     Args:
         problem: what is climbed.
         model: which mixture.
-        penalised: whether the weak penalty is added.
+        penalised: whether the penalty of the problem is added.
         map: an executor that climbs batches; see `inference.jobs`.
     """
 

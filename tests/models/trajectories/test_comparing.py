@@ -34,12 +34,12 @@ def test_criteria_stand_side_by_side_where_they_can_be_compared(two_lines):
     other = replace(plain, data=replace(plain.data, y=plain.data.y + 1))
     for fits, named in (
         ([], "no fit"),
-        ([plain, replace(gated, penalised=True)], "penalised"),
+        ([plain, replace(gated, penalised=True)], "penalties differ"),
         ([plain, other], "saw"),
     ):
         with pytest.raises(LawfulError, match=named):
             criteria_table(fits)
-    with pytest.raises(LawfulError, match="one fit is penalised"):
+    with pytest.raises(LawfulError, match="penalties differ"):
         bootstrap_ratio(replace(plain, model=replace(plain.model, n_classes=1), penalised=True), plain, 0)
 
 

@@ -177,6 +177,8 @@ def test_t10_wide_and_long_frames_gaps_and_the_order_of_persons_are_one_fit():
         ({"curve": "CUBIC"}, "CUBIC"),
         ({"knot": "spline"}, "knot"),
         ({"penalty": 1.0}, "penalty"),
+        ({"penalty": "pooled", "pooling": -1.0}, "pooling=-1.0"),
+        ({"pooling": "much"}, "pooling='much'"),
         ({"n_classes": 0}, "n_classes"),
         ({"n_starts": 0}, "n_starts"),
         ({"curve": "QUAD", "intrinsic": True}, "no shape parameter"),

@@ -25,9 +25,9 @@ DESIGN, MODEL, RUNS, GAPPY = Design(), Model("BLS", 2, 2, 2), 200, 400
 COVARIATES = {"full": (["gx1", "gx2"], ["ex1", "ex2"]), "gating": (["gx1", "gx2"], []), "plain": ([], [])}
 
 
-def fitted(data, variant="full", starts=8):
+def fitted(data, variant="full", **settings):
     gate, growth = COVARIATES[variant]
-    return TrajectoryMixture(2, n_starts=starts).fit(
+    return TrajectoryMixture(2, n_starts=8, **settings).fit(
         data, y_var="Y", t_var="T", records=range(1, 11), cluster_TIC=gate, growth_TIC=growth
     )
 
@@ -123,28 +123,31 @@ def rule(data, labels):
 
 @pytest.mark.slow
 def test_t6_gate_covariates_help_and_the_fit_is_nearly_as_accurate_as_the_truth():
-    """At 500 persons 47 estimates cost 0.9 % of accuracy (40 data sets: 0.0090, error 0.0021), beyond the bar of 0.5 %.
+    """Of 500 persons a fit that pools loses less than the bar of 0.5 %, and half of what one without a penalty loses.
 
-    No efficient estimate does better: rules with parameters from N(truth, information^-1 / 500) lose 0.0077 (error
-    0.0005) on 60,000 persons, 0.0025 at 2,000; without the moments of covariates, 37 parameters, 0.0064 (fits: 0.0073).
-    Every fit here is a replicated optimum. So the bar is held where it can be, at 2,000.
+    That one cannot be within the bar: rules with parameters from N(truth, information^-1 / 500) lose 0.0077 (error
+    0.0005) on 60,000 persons, so that no efficient estimate of 47 free parameters does better. At 2,000 it is. The
+    error of the mean of 100 data sets is 0.0009.
     """
     found = {variant: [] for variant in COVARIATES}
-    ceiling = []
-    for run in range(10):
+    lost, free = [], []
+    for run in range(100):
         data, labels = simulate_trajectories(jax.random.key(500 + run))
-        for variant in COVARIATES:
-            found[variant].append(fitted(data, variant).accuracy(labels))
-        ceiling.append(rule(data, labels))
-    mean = {variant: float(np.mean(each)) for variant, each in found.items()}
-    print(mean, "rule with the true parameters", np.mean(ceiling))
-    assert mean["full"] >= 0.89 and mean["full"] >= mean["gating"] >= mean["plain"]
-    assert abs(mean["full"] - np.mean(ceiling)) < 0.015
+        for variant in COVARIATES if run < 40 else ["full"]:
+            found[variant].append(fitted(data, variant, penalty="pooled").accuracy(labels))
+        ceiling = rule(data, labels)
+        lost.append(ceiling - found["full"][-1])
+        free.append(ceiling - fitted(data).accuracy(labels))
+    mean = {variant: float(np.mean(each[:40])) for variant, each in found.items()}
+    print(mean, "lost at 500 persons", np.mean(lost), "without a penalty", np.mean(free))
+    print("error", np.std(lost) / 10, "of the difference", np.std(np.subtract(free, lost)) / 10)
+    assert np.mean(found["full"]) >= 0.89 and mean["full"] >= mean["gating"] >= mean["plain"]
+    assert abs(np.mean(lost)) < 0.005 < np.mean(free) < 0.012
     lost = []
     for run in range(5):
         data, labels = simulate_trajectories(jax.random.key(600 + run), n=2000)
         lost.append(rule(data, labels) - fitted(data).accuracy(labels))
-    print("lost at 2,000 persons", np.mean(lost), lost)
+    print("lost at 2,000 persons without a penalty", np.mean(lost), lost)
     assert abs(np.mean(lost)) < 0.005
 
 
