@@ -30,7 +30,7 @@ from .by_normals import NORMAL, by_normals, normal_site
 from .check.contracts import Contract
 from .noncentred import chosen_normals, named
 from .normal_part import NormalDensity, Part, part_of, refused
-from .quadratics import Noises, integrated, is_quadratic, lanes_of, moved, placed
+from .quadratics import Noises, integrated, is_quadratic, lanes_of, moved, placed, seen_from
 from .summing_axes import Mixed
 from .summing_laws import IndexLaw, log_sum
 from .summing_tables import PREFIX
@@ -165,17 +165,28 @@ class _Integral:
 
     def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
         density, noises = self.density, self.noises
-        found = integrated(lambda *own: density.each(*own, *operands), noises, density.worlds)
+
+        def each(*own: jax.Array) -> jax.Array:
+            return density.each(*own, *operands)
+
+        def finite(mean: jax.Array) -> jax.Array:
+            return jnp.where(jnp.isnan(mean), 0.0, mean)  # where the integral is infinite there is no mean
+
+        # Seen from its mean nothing large is taken from something large.
+        found = integrated(each, noises, density.worlds)
         if density.joint is None:
-            # At the mean nothing large is taken from something large, as in f(0) + h' M^-1 h / 2 far from the prior.
-            mean = found.mean[0]
-            there = jnp.where(jnp.isnan(mean), 0.0, mean)  # where the integral is infinite there is no mean
-            best = density.total(*noises.split(there), *operands) - 0.5 * jnp.sum(there**2)
-            return best + jnp.sum(found.log_volume), mean, found.root[0]
-        at = [jnp.zeros(shape, jnp.result_type(float)) for shape in noises.shapes]
-        total = density.total(*at, *operands)
-        weights = found.log_mass + density.tables(*at, *operands)
-        return total + jnp.sum(log_sum(weights)), found.mean, found.root, weights
+            point = finite(found.mean[0])
+            found = seen_from(point, found, each, noises)
+            return self._at(point, operands) + jnp.sum(found.log_mass), found.mean[0], found.root[0]
+        zeros = [jnp.zeros(shape, jnp.result_type(float)) for shape in noises.shapes]
+        likeliest = jnp.argmax(found.log_mass + density.tables(*zeros, *operands), axis=0)
+        point = jax.lax.stop_gradient(finite(_taken(found.mean, likeliest)))
+        found = seen_from(point, found, each, noises)
+        weights = found.log_mass + density.tables(*noises.split(point), *operands)
+        return self._at(point, operands) + jnp.sum(log_sum(weights)), found.mean, found.root, weights
+
+    def _at(self, point: jax.Array, operands: Sequence[jax.Array]) -> jax.Array:
+        return self.density.total(*self.noises.split(point), *operands) - 0.5 * jnp.sum(point**2)
 
 
 def _drawn(block: Block, conditional: Sequence[Var], noises: Noises, worlds: int, names: str) -> tuple[Var, ...]:

@@ -1,9 +1,10 @@
 """Quadratics: log densities that are quadratic forms of standard normal noises, and what integrating them gives.
 
 Law: where f is quadratic in the noises u, and its parts for different lanes are apart, the integral of exp(f(u)) under
-u ~ N(0, I) is `exp(f(0) + sum over lanes of (h' M^-1 h - log det M) / 2)` with h = f'(0) and M = I - f''(0), and the
-conditional of u is N(M^-1 h, M^-1), lane by lane. Both are proved from the operations of f, whatever a program calls
-its parts (see `kernels.spans` and `summing_axes`). A scale of zero is an ordinary point: there M is I.
+u ~ N(0, I) is `exp(f(r) - r'r / 2 + sum over lanes of (g' M^-1 g - log det M) / 2)` for any r, with g = f'(r) - r and
+M = I - f'', and the conditional of u is N(r + M^-1 g, M^-1), lane by lane; rounding is least where r is near that mean.
+Both are proved from the operations of f, whatever a program calls its parts (see `kernels.spans` and `summing_axes`). A
+scale of zero is an ordinary point: there M is I.
 
 Where finite sites were summed before, the density is a sum over their values, each with a quadratic form of its own; it
 is integrated world by world.
@@ -34,8 +35,9 @@ class Conditional(NamedTuple):
     """What integrating noises gives.
 
     Attributes:
-        log_mass: log of the integral for each lane, what no lane has left out (worlds, *lanes).
-        log_volume: the rest of it beside f(mean) - mean' mean / 2, likewise; +inf where the integral is.
+        log_mass: log of the integral for each lane, beside f(r) - r'r / 2 of a point r; +inf where it is infinite
+            (worlds, *lanes).
+        log_volume: of that, -log det M / 2.
         mean: of the noises of a lane (worlds, *lanes, b).
         root: lower triangular, the precision is `root @ root.T` (worlds, *lanes, b, b).
     """
@@ -131,7 +133,7 @@ class _Listed:
 
 
 def integrated(function: Callable[..., jax.Array], noises: Noises, worlds: int) -> Conditional:
-    """Integrate noises out of quadratic forms.
+    """Integrate noises out of quadratic forms, as seen from zero.
 
     Args:
         function: from the noises to the log density of each world, summed over the lanes (worlds,).
@@ -145,28 +147,55 @@ def integrated(function: Callable[..., jax.Array], noises: Noises, worlds: int) 
     zero = jnp.zeros((*noises.lanes, noises.block), jnp.result_type(float))
 
     def of(world: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def slope(block: jax.Array) -> jax.Array:
-            return jax.grad(lambda block: jnp.sum(function(*noises.split(block)) * world))(block)
-
         def column(unit: jax.Array) -> tuple[jax.Array, jax.Array]:
+            slope = _slope(function, noises, world)
             return jax.jvp(slope, (zero,), (jnp.broadcast_to(unit, zero.shape),))
 
         first, second = jax.vmap(column, out_axes=(None, -1))(jnp.eye(noises.block, dtype=zero.dtype))
         return first, second
 
-    if worlds == 1:
-        slopes, curvature = (x[None] for x in of(jnp.ones(1, zero.dtype)))
-    else:
-        slopes, curvature = jax.vmap(of)(jnp.eye(worlds, dtype=zero.dtype))
+    slopes, curvature = _by_world(of, worlds, zero.dtype)
     precision = jnp.broadcast_to(jnp.eye(noises.block, dtype=zero.dtype), curvature.shape) - curvature
     root = jnp.linalg.cholesky(precision)
-    half = triangular_solve(root, slopes[..., None], left_side=True, lower=True)
-    mean = triangular_solve(root, half, left_side=True, lower=True, transpose_a=True)[..., 0]
     volume = -jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
-    log_mass = 0.5 * jnp.sum(half[..., 0] ** 2, axis=-1) + volume
     infinite = jnp.isnan(volume) & jnp.all(jnp.isfinite(precision), axis=(-2, -1))  # a square that grows faster
-    log_mass, volume = (jnp.where(infinite, jnp.inf, x) for x in (log_mass, volume))
-    return Conditional(log_mass, volume, mean, root)
+    return _solved(slopes, zero, root, jnp.where(infinite, jnp.inf, volume))
+
+
+def seen_from(point: jax.Array, found: Conditional, function: Callable[..., jax.Array], noises: Noises) -> Conditional:
+    """See integrals from another point: the same but for rounding, which is least where the point is near the mean.
+
+    Args:
+        point: of the noises, the same in all worlds (*lanes, b).
+        found: the integrals as seen from zero.
+        function: from the noises to the log density of each world, summed over the lanes (worlds,).
+        noises: their shapes and lanes.
+
+    >>> def function(u): return jnp.sum(-0.5 * (2.0 * u - 1.0) ** 2)[None]
+    >>> noises = Noises(((3,),), (3,))
+    >>> there = seen_from(jnp.full((3, 1), 0.4), integrated(function, noises, 1), function, noises)
+    >>> there.mean[0, :, 0].round(6).tolist(), (there.log_mass[0] + 0.5 * jnp.log(5.0)).round(6).tolist()
+    ([0.4, 0.4, 0.4], [0.0, 0.0, 0.0])
+    """
+    slopes = _by_world(lambda world: _slope(function, noises, world)(point), len(found.root), point.dtype)
+    return _solved(slopes - point, point, found.root, found.log_volume)
+
+
+def _slope(function: Callable[..., jax.Array], noises: Noises, world: jax.Array) -> Callable[[jax.Array], jax.Array]:
+    return jax.grad(lambda block: jnp.sum(function(*noises.split(block)) * world))
+
+
+def _by_world(of: Callable[[jax.Array], Any], worlds: int, dtype: Any) -> Any:
+    if worlds == 1:
+        return jax.tree.map(lambda x: x[None], of(jnp.ones(1, dtype)))
+    return jax.vmap(of)(jnp.eye(worlds, dtype=dtype))
+
+
+def _solved(slopes: jax.Array, point: jax.Array, root: jax.Array, volume: jax.Array) -> Conditional:
+    half = triangular_solve(root, slopes[..., None], left_side=True, lower=True)
+    mean = point + triangular_solve(root, half, left_side=True, lower=True, transpose_a=True)[..., 0]
+    square = 0.5 * jnp.sum(half[..., 0] ** 2, axis=-1)
+    return Conditional(jnp.where(jnp.isposinf(volume), jnp.inf, square + volume), volume, mean, root)
 
 
 def placed(noise: jax.Array, mean: jax.Array, root: jax.Array) -> jax.Array:

@@ -94,8 +94,8 @@ def criteria_table(fits: Sequence[TrajectoryFit]) -> Any:
         if set(modelled[0] or ()) != set(modelled[1] or ()) or not _penalised_alike(first, fit):
             raise LawfulError(
                 "criteria_table: with covariate_density='joint' growth covariates belong to the data, and fits "
-                "differ in them, or penalties differ. Fix: compare fits with the same growth_TIC, TVC and penalty, or "
-                "fit with covariate_density='conditional'."
+                "differ in them, or penalties differ. Fix: compare fits with the same growth_TIC, TVC, penalty and "
+                "pooling, or fit with covariate_density='conditional'."
             )
     return pandas.DataFrame([
         {"classes": fit.model.n_classes, "curve": fit.model.curve, "parameters": fit.n_parameters,
@@ -237,6 +237,6 @@ def _check_nested(small: TrajectoryFit, large: TrajectoryFit) -> None:
         if fit.penalised or fit.boundary:
             raise LawfulError(
                 "likelihood_ratio: a fit is penalised, or lies on an edge or a kink, where the statistic is not "
-                f"chi-squared ({fit.boundary[0].message if fit.boundary else 'penalised'}). Fix: compare BIC, or draw "
-                "replicates from the smaller fit by hand with simulate."
+                f"chi-squared ({fit.boundary[0].message if fit.boundary else 'penalised'}). Fix: fit without a "
+                "penalty, compare BIC, or draw replicates from the smaller fit by hand with simulate."
             )

@@ -34,7 +34,7 @@ STEP = 1e-5  # of differences of gradients, in standard units
 class Problem(NamedTuple):
     """What is climbed, in standard units: a panel, bounds of knots, and a width that kinks never fall below.
 
-    A penalised climb also pools the spreads of classes where `pooling` is given.
+    A penalised climb also pools the classes in part where `pooling` is given.
     """
 
     panel: Panel
@@ -177,20 +177,23 @@ def _look(problem: Problem, model: Model, penalised: bool) -> Callable[[Any, Any
     blocks, live = in_blocks(problem.panel)
 
     def by_person(free: Any, width: Any, block: tuple[Panel, Any]) -> jax.Array:
-        found = _by_person(free, width, block[0], problem, model, penalised)
+        found = _by_person(free, width, block[0], problem, model, penalised, block[1])
         return found if live is None else jnp.where(block[1], found, 0.0)
 
     return looking(by_person, (blocks, live), blocks.y.shape[2])
 
 
-def _by_person(free: Any, width: Any, panel: Panel, problem: Problem, model: Model, penalised: bool) -> jax.Array:
+def _by_person(
+    free: Any, width: Any, panel: Panel, problem: Problem, model: Model, penalised: bool, live: Any = None
+) -> jax.Array:
     at = unpack(free, model, problem.bounds)
     joint = log_prior_classes(at.gate, panel.gate)
     joint = joint + class_log_densities(at, panel, model, jnp.maximum(width, problem.width))
     found = jax.nn.logsumexp(joint, axis=0)
     if not penalised:
         return found
-    alike = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=-1, keepdims=True), at)  # one penalty, of copies for all
+    # All columns are equal: the penalty is computed once, of their mean, and each person there has an equal part of it.
+    alike = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=-1, keepdims=True, where=live), at)
     penalty = log_penalty(alike, model)
     if problem.pooling is not None:
         penalty = penalty + log_pooling(alike, model, problem.pooling)

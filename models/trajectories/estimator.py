@@ -46,14 +46,15 @@ class TrajectoryMixture:
         knot: how that is treated, "taylor" to first order as the peers do, or "exact" by quadrature.
         covariate_density: "joint", growth covariates are normal within each class, or "conditional" on them. Values of
             the two are not comparable.
-        penalty: None, "weak", which keeps covariances off the boundary, or "pooled", which pools the classes in part
-            as well: in all but curve and size they are taken for alike as far as the data let them.
-        pooling: how many persons each class borrows from what all have in common, where the penalty is "pooled".
+        penalty: of fits; None, "weak", which keeps covariances off the boundary, or "pooled", which also pools the
+            classes in part, in all but their curves and the gate.
         n_starts: number of random starts.
         smoothing: of kinks, in half of the starts ("mixed"), in all ("on") or in none ("off").
         knot_bounds: what knots stay between, in the user's time; by default the 2nd and 98th percentile of all times.
         reference: the class that odds are told against, from 1 in the order of sizes.
         seed: of the starts.
+        pooling: how many persons each class borrows from what all have in common, where the penalty is "pooled"; by
+            default 100.
 
     The variant follows from the covariates given to `fit`: gate and growth covariates are the full mixture of experts,
     one of them a gating-network or an expert-network mixture, none a plain growth mixture.
@@ -75,12 +76,12 @@ class TrajectoryMixture:
         knot: Any = "taylor",
         covariate_density: Any = "joint",
         penalty: Any = None,
-        pooling: Any = 100.0,
         n_starts: Any = 32,
         smoothing: Any = "mixed",
         knot_bounds: Any = None,
         reference: Any = 1,
         seed: Any = 0,
+        pooling: Any = None,
     ) -> None:
         self.n_classes = n_classes
         self.curve = curve
@@ -88,12 +89,12 @@ class TrajectoryMixture:
         self.knot = knot
         self.covariate_density = covariate_density
         self.penalty = penalty
-        self.pooling = pooling
         self.n_starts = n_starts
         self.smoothing = smoothing
         self.knot_bounds = knot_bounds
         self.reference = reference
         self.seed = seed
+        self.pooling = pooling
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Give the settings."""
@@ -216,6 +217,10 @@ class TrajectoryMixture:
         if select not in (None, "horseshoe"):
             raise LawfulError(f"bayes: select={select!r}, expected None or 'horseshoe'. Fix: give one of these.")
         check_settings(self.get_params())
+        if self.penalty == "pooled":
+            raise LawfulError(
+                "bayes: penalty='pooled' is one of fits, and priors do not pool. Fix: leave it out, or call fit."
+            )
         settings_of(method, settings, select is not None)
         read = read_columns(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, TVC, center_time)
         if select and not (read.gate_names or read.growth_names):

@@ -1,12 +1,14 @@
 """A penalty that pools the classes in part: each borrows persons from what all have in common.
 
-Law: for a number m of borrowed persons it is `-m` times the sum over classes of the Kullback-Leibler divergence of a
-class's law of deviations from their common one, which is Box's M for m persons a class. It is zero where classes differ
-in curves and sizes alone, at most zero, and the same under any naming of the classes.
+Law: for m borrowed persons it is `-m` times the sum over classes of the Kullback-Leibler divergence of a class's law of
+deviations from the nearest law that all could share. So it is at most zero, zero where classes differ in their curves
+and in the gate alone, and the same under any naming of the classes. For m persons a class, -2 times it is Box's M where
+covariates have the same means in all classes.
 
-Deviations are those of growth covariates from the mean of all and of growth factors from the curve of their class,
-jointly, so that effects of covariates count; of outcomes from the curve of their person, one for each wave; and of
-time-varying covariates from the means of their waves.
+Deviations are those of growth covariates from the mean over classes, together with those of the growth factors of the
+basis (of a spline: the level at the knot and the slopes) from the class's curve at that mean; and at each wave those of
+time-varying covariates, together with those of the outcome from the curve of its person. So effects of covariates and
+residual variances are pooled, too. Covariates that are conditioned on count as standard normal in standard units.
 
 Source: Box 1949, "A general distribution theory for a class of likelihood criteria"; Friedman 1989, "Regularized
 discriminant analysis".
@@ -21,14 +23,16 @@ import jax.numpy as jnp
 
 from .parameters import Model, Parameters, Varying
 
-__all__ = ["Pooling", "log_pooling"]
+__all__ = ["BORROWED", "Pooling", "log_pooling"]
+
+BORROWED = 100.0  # persons, unless a user says otherwise
 
 
 class Pooling(NamedTuple):
-    """How much each class borrows: a number of persons, and the outcomes of one of them."""
+    """How much each class borrows: a number of persons, growth factors known, and the share seen at each wave (J,)."""
 
     persons: Any
-    outcomes: Any
+    seen: Any
 
 
 def log_pooling(parameters: Parameters, model: Model, pooling: Pooling) -> jax.Array:
@@ -38,46 +42,50 @@ def log_pooling(parameters: Parameters, model: Model, pooling: Pooling) -> jax.A
     >>> gate, mean, empty = jnp.zeros((2, 1, 1)), jnp.arange(4.0).reshape(2, 2, 1), jnp.ones((2, 0, 1))
     >>> at = Parameters(gate, mean, empty, jnp.ones((2, 2, 0, 1)), jnp.stack([jnp.eye(2)] * 2)[..., None],
     ...     jnp.asarray([[1.0], [4.0]]), empty, jnp.ones((2, 0, 0, 1)))
-    >>> log_pooling(at, model, Pooling(10.0, 3.0)).round(3).tolist()  # 10 * 3 / 2 * (log 4 - 2 log 2.5)
+    >>> log_pooling(at, model, Pooling(10.0, jnp.ones(3))).round(3).tolist()  # 10 * 3 / 2 * (log 4 - 2 log 2.5)
     [-6.694]
     """
-    varying = parameters.varying
-    moved = 0.0 if varying is None else jnp.sum(_about_common(varying.effect) ** 2, axis=1)
-    found = _factors(parameters, model) + pooling.outcomes * _apart(parameters.noise, moved)
-    if varying is not None:
-        found = found + _covariates(varying)
+    p, noise = parameters, jnp.sqrt(parameters.noise)[:, None, None]
+    covariates = (p.x_mean, p.x_chol) if model.joint else (None, None)
+    found = _apart(p.slope, p.chol, *covariates) + _outcomes(p.varying, noise, model, pooling.seen)
     return -0.5 * pooling.persons * model.n_classes * found
 
 
-def _factors(parameters: Parameters, model: Model) -> jax.Array:
-    """Give log det of the mean of covariances of growth covariates and factors, less the mean of log determinants."""
-    p, slope, chol = model.p_growth, parameters.slope, parameters.chol
-    n_classes, size = chol.shape[:2]
-    if model.joint:
-        x_chol, away = parameters.x_chol, _about_common(parameters.x_mean)[:, :, None]
-    else:  # conditioned on; in standard units their variances are 1, and they count as uncorrelated
-        x_chol = jnp.broadcast_to(jnp.eye(p, dtype=chol.dtype)[None, :, :, None], (n_classes, p, p, chol.shape[-1]))
-        away = jnp.zeros_like(x_chol[:, :, :1])
-    x_root = jnp.concatenate([x_chol, away], axis=2)
+def _outcomes(varying: Varying | None, noise: jax.Array, model: Model, seen: jax.Array) -> jax.Array:
+    if varying is None:
+        return jnp.sum(seen) * _apart(noise[:, :, :0], noise, None, None)
+    effect = varying.effect[:, None]
+    if not model.joint:
+        return jnp.sum(seen) * _apart(effect, noise, None, None)
+    unit = jnp.eye(model.p_varying, dtype=noise.dtype)[None, :, :, None]
+
+    def at_wave(mean: jax.Array, spread: jax.Array) -> jax.Array:
+        return _apart(effect, noise, mean, spread[:, :, None] * unit)
+
+    return jnp.sum(seen[:, None] * jax.vmap(at_wave, in_axes=2)(varying.mean, varying.spread), axis=0)
+
+
+def _apart(slope: jax.Array, chol: jax.Array, x_mean: jax.Array | None, x_chol: jax.Array | None) -> jax.Array:
+    """Give twice the mean divergence over classes from the nearest common law (m,).
+
+    Args:
+        slope: of what deviates on covariates (K, Q, p, m), and
+        chol: the factor of its residual covariance (K, Q, Q, m).
+        x_mean: of the covariates (K, p, m), and
+        x_chol: the factor of their covariance (K, p, p, m); None for standard normal ones.
+    """
+    n_classes, size, p, persons = slope.shape
+    if x_mean is None or x_chol is None:
+        x_mean = jnp.zeros((n_classes, p, persons), chol.dtype)
+        x_chol = jnp.broadcast_to(jnp.eye(p, dtype=chol.dtype)[None, :, :, None], (n_classes, p, p, persons))
+    away = x_mean - jnp.mean(x_mean, axis=0)
+    x_root = jnp.concatenate([x_chol, away[:, :, None]], axis=2)
     moved = jnp.sum(slope[:, :, :, None] * x_root[:, None], axis=2)
-    still = jnp.zeros((n_classes, p, size, chol.shape[-1]), chol.dtype)
+    still = jnp.zeros((n_classes, p, size, persons), chol.dtype)
     root = jnp.concatenate([jnp.concatenate([x_root, still], axis=2), jnp.concatenate([moved, chol], axis=2)], axis=1)
     common = jnp.mean(jnp.sum(root[:, :, None] * root[:, None], axis=3), axis=0)
     own = sum(jnp.log(each[:, a, a] ** 2) for each in (x_chol, chol) for a in range(each.shape[1]))
     return _log_determinant(common) - jnp.mean(own, axis=0)
-
-
-def _covariates(varying: Varying) -> jax.Array:
-    apart = _apart(varying.spread**2, _about_common(varying.mean) ** 2)
-    return jnp.sum(apart, axis=(0, 1))
-
-
-def _about_common(each: jax.Array) -> jax.Array:
-    return each - jnp.mean(each, axis=0)
-
-
-def _apart(variance: jax.Array, moved: jax.Array | float = 0.0) -> jax.Array:
-    return jnp.log(jnp.mean(variance + moved, axis=0)) - jnp.mean(jnp.log(variance), axis=0)
 
 
 def _log_determinant(matrix: jax.Array) -> jax.Array:

@@ -78,7 +78,7 @@ def searched(
     rng = np.random.default_rng(seed)
     walk, left = Walk(problem, model, penalised, map), 0
     if problem.panel.n > MANY:
-        part = problem._replace(panel=taken(problem.panel, np.sort(rng.choice(problem.panel.n, PART, replace=False))))
+        part = _part_of(problem, np.sort(rng.choice(problem.panel.n, PART, replace=False)))
         some = searched(part, model, n_starts, seed, smoothing, penalised, own, map)
         ends, left = _followed(some, walk)
         lost = some.lost
@@ -100,6 +100,13 @@ def searched(
         if held.value[held.best] > ends.value[ends.best] and not held.degenerate[held.best]:
             ends = joined(ends, held.at([held.best]))
     return Search(**vars(ends), lost=lost, left=left)
+
+
+def _part_of(problem: Problem, persons: np.ndarray) -> Problem:
+    """Give the problem of some persons; classes borrow as many fewer."""
+    pooling, share = problem.pooling, len(persons) / problem.panel.n
+    fewer = None if pooling is None else pooling._replace(persons=pooling.persons * share)
+    return problem._replace(panel=taken(problem.panel, persons), pooling=fewer)
 
 
 def _climbed_from_starts(

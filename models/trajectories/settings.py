@@ -58,12 +58,7 @@ def check_settings(settings: Mapping[str, Any], started: bool = False) -> None:
         raise LawfulError(
             f"TrajectoryMixture: reference={settings['reference']} of {settings['n_classes']} classes. Fix: name one."
         )
-    pooling = settings["pooling"]
-    if isinstance(pooling, bool) or not isinstance(pooling, int | float | np.number) or not 0 <= pooling < np.inf:
-        raise LawfulError(
-            f"TrajectoryMixture: pooling={pooling!r}, expected how many persons each class borrows, at least 0. "
-            "Fix: give 100, say."
-        )
+    _check_pooling(settings["penalty"], settings["pooling"])
     bounds = settings["knot_bounds"]
     if bounds is not None and not _ascending(bounds):
         raise LawfulError(
@@ -164,6 +159,22 @@ def check_level(level: Any, what: str) -> None:
     """
     if not isinstance(level, int | float | np.number) or not 0 < level < 1:
         raise LawfulError(f"{what}: level={level!r}, expected a share between 0 and 1. Fix: give 0.95, say.")
+
+
+def _check_pooling(penalty: Any, pooling: Any) -> None:
+    if pooling is None:
+        return
+    number = isinstance(pooling, int | float | np.number) and not isinstance(pooling, bool)
+    if not number or not 0 <= pooling < np.inf:
+        raise LawfulError(
+            f"TrajectoryMixture: pooling={pooling!r}, expected how many persons each class borrows, a finite number "
+            "that is not negative. Fix: give 100, say."
+        )
+    if penalty != "pooled":
+        raise LawfulError(
+            f"TrajectoryMixture: pooling={pooling!r} and penalty={penalty!r}, and this penalty does not pool. Fix: "
+            "take penalty='pooled', or leave pooling out."
+        )
 
 
 def _equal(value: Any, known: Any) -> bool:

@@ -38,8 +38,9 @@ def told(fit: TrajectoryFit) -> str:
     if fit.search.left:
         lines.append(f"starts were made on a part of the persons; {fit.search.left} were not followed to all")
     if fit.penalised:
-        pooled = "" if fit.pooling is None else f", each class with {fit.pooling:g} persons of all classes"
-        lines.append(f"with the weak penalty{pooled}: {fit.minus2ll_penalised:.3f}")
+        kind = "weak" if fit.pooling is None else "pooled"
+        borrowed = "" if fit.pooling is None else f", {fit.pooling:g} persons borrowed by each class"
+        lines.append(f"with the {kind} penalty{borrowed}: {fit.minus2ll_penalised:.3f}")
     if not fit.replicated:
         few = "one start alone" if fit.reached() else "polish alone"
         lines.append(f"NOT REPLICATED: {few} reached the best value; take more starts")

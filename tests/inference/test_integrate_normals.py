@@ -323,3 +323,27 @@ def test_data_far_from_the_prior_cost_single_precision_nothing(single_precision)
     found = float(integrate_normals()(lawful.trace(level, y)).log_density({}, y))
     exact = multivariate_normal.logpdf(y, np.zeros(50), np.eye(50) + 1e6)
     assert abs(found - exact) < 0.01, (found, exact)
+
+
+def test_finite_sites_that_were_summed_before_cost_single_precision_nothing_either(single_precision):
+    """Two groups near 1,000 and persons who are in one of two classes each: worlds whose means differ by 30."""
+
+    def groups(y):
+        with lawful.plate("group", 2):
+            mu = lawful.sample("mu", dist.Normal(0.0, 1000.0))
+            z = lawful.sample("z", dist.Categorical(jnp.array([0.3, 0.7])))
+            for j in range(3):
+                lawful.sample(f"y{j}", dist.Normal(mu + 30.0 * z, 1.0), obs=y[j])
+
+    y = np.array([[1000.5, 970.25], [999.0, 971.5], [1001.25, 969.0]], np.float32)
+    form = lawful.trace(groups, y)
+    how = noncentred("mu") >> enumerate_sites("z") >> integrate_normals()
+    found = float(inference.enumeration(form, how).marginal.log_density({}, y))
+    exact = 0.0
+    for own in y.T.astype(float):
+        worlds = [
+            np.log(share) + multivariate_normal.logpdf(own - 30.0 * z, np.zeros(3), np.eye(3) + 1e6)
+            for z, share in enumerate((0.3, 0.7))
+        ]
+        exact += np.logaddexp(*worlds)
+    assert abs(found - exact) < 0.01, (found, exact)

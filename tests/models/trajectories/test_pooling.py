@@ -1,15 +1,28 @@
 """Classes borrow from what they have in common: the penalty is the divergence of each from the best common law."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.models.trajectories import Model, TrajectoryMixture, unpack
+from lawful.errors import LawfulError
+from lawful.models.trajectories import (
+    Model,
+    TrajectoryMixture,
+    bootstrap_ratio,
+    criteria_table,
+    engine,
+    unpack,
+)
+from lawful.models.trajectories.engine import Problem
+from lawful.models.trajectories.panels import in_blocks
 from lawful.models.trajectories.pooling import Pooling, log_pooling
 
 from .truth import BOUNDS, case
 
+GIVEN = {"y_var": "Y", "t_var": "T", "records": range(1, 5)}
 MODELS = (
     Model("BLS", 2, 2, 2),
     Model("LIN", 3),
@@ -17,6 +30,7 @@ MODELS = (
     Model("LIN", 3, 0, 2, joint=False, p_varying=1, waves=5),
     Model("QUAD", 2, 0, 1, p_varying=2, waves=5),
 )
+ONE, MUCH = Pooling(1.0, jnp.ones(5)), Pooling(100.0, jnp.ones(5))
 
 
 def at_random(model, seed=0):
@@ -30,30 +44,28 @@ def divergence(mean, covariance, common):
     return 0.5 * (np.trace(ratio) - len(mean) + apart)
 
 
-def laws(at, model, outcomes):
+def laws(at, model, seen):
     """Give for each class the laws of its deviations, with how often each counts: (mean, covariance, times)."""
     p = jax.tree.map(lambda leaf: np.asarray(leaf)[..., 0], at)
-    k = model.n_classes
-    for c in range(k):
-        inner = p.x_chol[c] @ p.x_chol[c].T if model.joint else np.eye(model.p_growth)
-        away = p.x_mean[c] - p.x_mean.mean(axis=0) if model.joint else np.zeros(model.p_growth)
-        slope = p.slope[c]
-        covariance = np.block([[inner, inner @ slope.T], [slope @ inner, slope @ inner @ slope.T + at_own(p.chol[c])]])
-        yield [(np.r_[away, slope @ away], covariance, 1.0), *outcome_laws(p, model, c, outcomes)]
+    for c in range(model.n_classes):
+        known = model.joint
+        mean = p.x_mean[c] - p.x_mean.mean(axis=0) if known else np.zeros(model.p_growth)
+        spread = p.x_chol[c] @ p.x_chol[c].T if known else np.eye(model.p_growth)
+        each = [(*together(mean, spread, p.slope[c], p.chol[c] @ p.chol[c].T), 1.0)]
+        for j, share in enumerate(seen):
+            effect = np.zeros((1, 0)) if p.varying is None else p.varying.effect[c][None]
+            mean, spread = np.zeros(effect.shape[1]), np.eye(effect.shape[1])
+            if known and p.varying is not None:
+                mean = (p.varying.mean[c] - p.varying.mean.mean(axis=0))[:, j]
+                spread = np.diag(p.varying.spread[c][:, j] ** 2)
+            each.append((*together(mean, spread, effect, p.noise[c].reshape(1, 1)), share))
+        yield each
 
 
-def outcome_laws(p, model, c, outcomes):
-    if p.varying is None:
-        return [(np.zeros(1), p.noise[c].reshape(1, 1), outcomes)]
-    away = p.varying.effect[c] - p.varying.effect.mean(axis=0)
-    found = [(np.array([np.sqrt(np.sum(away**2))]), p.noise[c].reshape(1, 1), outcomes)]
-    mean, spread = p.varying.mean, p.varying.spread
-    each = [(m, s) for m, s in zip((mean[c] - mean.mean(axis=0)).ravel(), spread[c].ravel(), strict=True)]
-    return found + [(np.array([m]), np.array([[s**2]]), 1.0) for m, s in each]
-
-
-def at_own(chol):
-    return chol @ chol.T
+def together(mean, spread, slope, rest):
+    """The law of covariates and of what deviates on them."""
+    covariance = np.block([[spread, spread @ slope.T], [slope @ spread, slope @ spread @ slope.T + rest]])
+    return np.r_[mean, slope @ mean], covariance
 
 
 def summed(each, commons):
@@ -67,12 +79,13 @@ def summed(each, commons):
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_the_penalty_is_the_divergence_of_classes_from_their_best_common_law(model):
     at = at_random(model)
-    each = list(laws(at, model, 4.5))
+    seen = np.linspace(1.0, 0.4, 5)
+    each = list(laws(at, model, seen))
     commons = [
         np.mean([covariance + np.outer(mean, mean) for mean, covariance, _ in own], axis=0)
         for own in zip(*each, strict=True)
     ]
-    found = float(log_pooling(at, model, Pooling(7.0, 4.5))[0])
+    found = float(log_pooling(at, model, Pooling(7.0, jnp.asarray(seen)))[0])
     assert found == pytest.approx(-7.0 * summed(each, commons), rel=1e-10)
     for factor in (0.99, 1.01):
         assert found > -7.0 * summed(each, [factor * common for common in commons])
@@ -87,28 +100,36 @@ def test_classes_that_differ_in_curves_and_sizes_alone_are_not_moved_and_others_
             for name in ("slope", "chol", "noise", "x_mean", "x_chol")
         }
     )
-    assert float(log_pooling(alike, model, Pooling(100.0, 5.0))[0]) == pytest.approx(0, abs=1e-8)
-    slopes = jax.grad(lambda at: log_pooling(at, model, Pooling(100.0, 5.0))[0])(alike)
+    assert float(log_pooling(alike, model, MUCH)[0]) == pytest.approx(0, abs=1e-8)
+    slopes = jax.grad(lambda at: log_pooling(at, model, MUCH)[0])(alike)
     below = [np.asarray(chol)[:, *np.tril_indices(chol.shape[1])] for chol in (slopes.chol, slopes.x_chol)]
     for each in (*below, slopes.slope, slopes.noise, slopes.x_mean):
         assert np.abs(each).max() < 1e-8
     turned = jax.tree.map(lambda leaf: leaf[::-1], at)
-    one, other = (float(log_pooling(each, model, Pooling(1.0, 5.0))[0]) for each in (at, turned))
+    one, other = (float(log_pooling(each, model, ONE)[0]) for each in (at, turned))
     assert one == pytest.approx(other, rel=1e-12) and one < -0.1
     singular = at._replace(chol=at.chol.at[0, 2, 2].set(0.0))
-    assert log_pooling(singular, model, Pooling(1.0, 5.0))[0] == -np.inf
+    assert log_pooling(singular, model, ONE)[0] == -np.inf
+
+
+def test_many_columns_are_many_parameters():
+    model = MODELS[0]
+    some = [at_random(model, seed) for seed in range(3)]
+    of = jax.jit(lambda at: log_pooling(at, model, ONE))
+    together = of(jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=-1), *some))
+    np.testing.assert_allclose(together, [float(of(at)[0]) for at in some], rtol=1e-12)
 
 
 def test_classes_are_their_own_with_nothing_borrowed_and_alike_with_very_much(two_lines):
     data, _, plain = two_lines
-    given = {"y_var": "Y", "t_var": "T", "records": range(1, 5)}
     weak, none, some, all_of_it = (
-        TrajectoryMixture(2, "LIN", n_starts=2, penalty=penalty, pooling=pooling).fit(data, **given)
-        for penalty, pooling in (("weak", 50), ("pooled", 0), ("pooled", 50.0), ("pooled", 1e6))
+        TrajectoryMixture(2, "LIN", n_starts=2, penalty=penalty, pooling=pooling).fit(data, **GIVEN)
+        for penalty, pooling in (("weak", None), ("pooled", 0), ("pooled", 50), ("pooled", 1e5))
     )
     assert none.minus2ll_penalised == pytest.approx(weak.minus2ll_penalised, abs=1e-6)
     assert weak.pooling is None and some.pooling == 50
     assert plain.minus2ll < weak.minus2ll < some.minus2ll < all_of_it.minus2ll
+    assert all_of_it.search.calm[all_of_it.search.best]
 
     def apart(fit):
         noise = np.log(fit.parameters.noise)
@@ -118,5 +139,46 @@ def test_classes_are_their_own_with_nothing_borrowed_and_alike_with_very_much(tw
     first, second = (chol @ chol.T for chol in all_of_it.parameters.chol)
     np.testing.assert_allclose(first, second, rtol=1e-2, atol=1e-2 * np.abs(first).max())
     assert np.abs(np.subtract(*all_of_it.parameters.mean)).max() > 1
-    assert "each class with 50 persons of all classes" in some.summary()
+    assert "with the pooled penalty, 50 persons borrowed by each class" in some.summary()
     assert np.isfinite(some.standard_errors.observed).all()
+    for compare in (lambda fits: criteria_table(fits), lambda fits: bootstrap_ratio(one_class_of(fits[0]), fits[1], 0)):
+        with pytest.raises(LawfulError, match="penalties differ"):
+            compare([none, some])
+
+
+def one_class_of(fit):
+    return replace(fit, model=replace(fit.model, n_classes=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("density", ["joint", "conditional"])
+def test_covariates_are_borrowed_too(two_lines, density):
+    """Classes whose growth covariate has other effects and means come nearer to each other in both."""
+    data = two_lines[0] | {f"V{j}": np.sin(np.arange(80.0) * j) for j in range(1, 5)}
+    apart = {}
+    for pooling in (0, 100):
+        model = TrajectoryMixture(2, "LIN", n_starts=2, penalty="pooled", pooling=pooling, covariate_density=density)
+        at = model.fit(data, growth_TIC="x", TVC="V", **GIVEN).parameters
+        moved = [at.slope, at.varying.effect, *((at.x_mean, at.varying.spread) if density == "joint" else ())]
+        apart[pooling] = np.array([np.abs(each[0] - each[1]).mean() for each in moved])
+    assert (apart[100] < 0.7 * apart[0]).all(), apart
+
+
+def test_persons_in_blocks_have_the_penalty_once(monkeypatch):
+    """The last block is filled up with nobody; value, gradient and squares of scores are those of all at once."""
+    model = Model("LIN", 2, 1, 1)
+    _, made, free = case(model, n=11, waves=3)
+    problem = Problem(made, BOUNDS, jnp.asarray(0.0), Pooling(100.0, jnp.ones(3)))
+    once = engine._look(problem, model, True)(jnp.asarray(free[:, 0]), 0.0, True)
+    monkeypatch.setattr(engine, "in_blocks", lambda panel: in_blocks(panel, 4))
+    blocks = engine._look(problem, model, True)(jnp.asarray(free[:, 0]), 0.0, True)
+    for one, other in zip(once, blocks, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9 * np.abs(one).max())
+
+
+def test_pooling_without_its_penalty_and_in_a_posterior_is_refused(two_lines):
+    data = two_lines[0]
+    with pytest.raises(LawfulError, match="pooling=50 and penalty='weak'.*Fix: take penalty='pooled'"):
+        TrajectoryMixture(2, "LIN", penalty="weak", pooling=50).fit(data, **GIVEN)
+    with pytest.raises(LawfulError, match="priors do not pool"):
+        TrajectoryMixture(2, "LIN", penalty="pooled").bayes(data, **GIVEN, key=0)
