@@ -23,6 +23,7 @@ from lawful.inference.plan import one_key
 
 from ..latent_classes import ClassNumbers
 from .bayes import climbed_for, posed, sampled, settings_of
+from .borrowing import chosen_pooling, with_pooling
 from .origins import check_origins
 from .posing import problem_of, read_columns
 from .posterior import TrajectoryPosterior
@@ -54,7 +55,7 @@ class TrajectoryMixture:
         reference: the class that odds are told against, from 1 in the order of sizes.
         seed: of the starts.
         pooling: how many persons each class borrows from what all have in common, where the penalty is "pooled"; by
-            default 100.
+            default the number that the data make likeliest, see `fit.pooling`.
 
     The variant follows from the covariates given to `fit`: gate and growth covariates are the full mixture of experts,
     one of them a gating-network or an expert-network mixture, none a plain growth mixture.
@@ -278,6 +279,9 @@ class TrajectoryMixture:
             check_start(start, model)
         own = None if start is None else in_standard_units(jax.tree.map(jnp.asarray, start), model, scaling)
         penalised = self.penalty is not None
+        if self.penalty == "pooled" and self.pooling is None:
+            borrowed = chosen_pooling(problem, model, self.n_starts, self.seed, self.smoothing, own, executor)
+            problem = with_pooling(problem, borrowed)
         found = searched(problem, model, self.n_starts, self.seed, self.smoothing, penalised, own, executor)
         order = np.argsort(-found.shares[found.best], kind="stable")
         fit = TrajectoryFit(model, read, problem, scaling, found, penalised, tuple(order.tolist()), self.reference - 1)

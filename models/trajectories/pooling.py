@@ -23,9 +23,7 @@ import jax.numpy as jnp
 
 from .parameters import Model, Parameters, Varying
 
-__all__ = ["BORROWED", "Pooling", "log_pooling"]
-
-BORROWED = 100.0  # persons, unless a user says otherwise
+__all__ = ["Pooling", "log_pooling"]
 
 
 class Pooling(NamedTuple):

@@ -19,7 +19,7 @@ from .curves import curve_of
 from .engine import Problem
 from .panels import panel
 from .parameters import Bounds, Model
-from .pooling import BORROWED, Pooling
+from .pooling import Pooling
 from .reading import Measured, read_long, read_wide
 from .scaling import Scaling, scaling_of, standardised
 from .settings import check_persons, check_times, names_of
@@ -108,6 +108,6 @@ def problem_of(read: Measured, settings: Mapping[str, Any]) -> tuple[Model, Prob
     width = PEER_WIDTH / scaling.t_scale if model.curve == "BLS" and model.intrinsic and not model.exact else 0.0
     pooling = None
     if settings["penalty"] == "pooled":
-        persons = BORROWED if settings["pooling"] is None else settings["pooling"]
+        persons = 0.0 if settings["pooling"] is None else settings["pooling"]  # where it is left to be chosen
         pooling = Pooling(jnp.asarray(persons, float), jnp.mean(standard.mask, axis=1))
     return model, Problem(standard, bounds, jnp.asarray(width, float), pooling), scaling

@@ -17,7 +17,6 @@ from lawful.models.trajectories import (
     unpack,
 )
 from lawful.models.trajectories.engine import Problem
-from lawful.models.trajectories.panels import in_blocks
 from lawful.models.trajectories.pooling import Pooling, log_pooling
 
 from .truth import BOUNDS, case
@@ -164,16 +163,23 @@ def test_covariates_are_borrowed_too(two_lines, density):
     assert (apart[100] < 0.7 * apart[0]).all(), apart
 
 
-def test_persons_in_blocks_have_the_penalty_once(monkeypatch):
-    """The last block is filled up with nobody; value, gradient and squares of scores are those of all at once."""
+def test_a_block_that_is_filled_up_with_nobody_has_the_penalty_of_its_persons():
     model = Model("LIN", 2, 1, 1)
-    _, made, free = case(model, n=11, waves=3)
+    _, made, free = case(model, n=5, waves=3)
     problem = Problem(made, BOUNDS, jnp.asarray(0.0), Pooling(100.0, jnp.ones(3)))
-    once = engine._look(problem, model, True)(jnp.asarray(free[:, 0]), 0.0, True)
-    monkeypatch.setattr(engine, "in_blocks", lambda panel: in_blocks(panel, 4))
-    blocks = engine._look(problem, model, True)(jnp.asarray(free[:, 0]), 0.0, True)
-    for one, other in zip(once, blocks, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9 * np.abs(one).max())
+    filled = jax.tree.map(lambda leaf: jnp.pad(leaf, [(0, 0), (0, 2)]), made)
+
+    def scores(block, n, live):
+        def summed(wide):
+            found = engine._by_person(wide, 0.0, block, problem, model, True, live)
+            return jnp.sum(found if live is None else jnp.where(live, found, 0.0))
+
+        return jax.jit(jax.value_and_grad(summed))(jnp.broadcast_to(free, (model.size, n)))
+
+    (value, own), (same, padded) = scores(made, 5, None), scores(filled, 7, jnp.arange(7) < 5)
+    assert float(same) == pytest.approx(float(value), rel=1e-12)
+    np.testing.assert_allclose(padded[:, :5], own, rtol=1e-9, atol=1e-9 * np.abs(own).max())
+    assert not padded[:, 5:].any()
 
 
 def test_pooling_without_its_penalty_and_in_a_posterior_is_refused(two_lines):

@@ -1,0 +1,46 @@
+"""The number of persons that classes borrow is the one that the data make likeliest."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lawful.models.trajectories import TrajectoryMixture, pack, unpack
+from lawful.models.trajectories.borrowing import chosen_pooling, differences, log_evidence, with_pooling
+from lawful.models.trajectories.pooling import log_pooling
+
+from .test_pooling import GIVEN, MODELS, ONE, at_random
+from .truth import BOUNDS
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_the_penalty_curves_along_as_many_differences_as_the_evidence_counts(model):
+    """Where classes are alike, in the free parameters."""
+    at = at_random(model)
+
+    def alike(leaf, name):
+        return leaf if name in ("gate", "mean", "shape") else np.broadcast_to(np.asarray(leaf)[:1], leaf.shape)
+
+    given = {name: jax.tree.map(lambda leaf, name=name: alike(leaf, name), leaf) for name, leaf in at._asdict().items()}
+    one = jax.tree.map(lambda leaf: np.asarray(leaf)[..., 0], at._replace(**given))
+    free = jnp.asarray(pack(one, model, BOUNDS))
+    curved = jax.jit(jax.hessian(lambda free: log_pooling(unpack(free[:, None], model, BOUNDS), model, ONE)[0]))(free)
+    found = -np.linalg.eigvalsh(np.asarray(curved))
+    largest = found.max()
+    assert (found > -1e-9 * largest).all() and np.sum(found > 1e-9 * largest) == differences(model)
+
+
+def test_a_fit_with_the_number_chosen_is_the_fit_with_that_number_given(two_lines):
+    data = two_lines[0]
+    chosen = TrajectoryMixture(2, "LIN", n_starts=2, penalty="pooled").fit(data, **GIVEN)
+    given = TrajectoryMixture(2, "LIN", n_starts=2, penalty="pooled", pooling=chosen.pooling).fit(data, **GIVEN)
+    np.testing.assert_array_equal(chosen.values, given.values)
+    assert f"{chosen.pooling:g} persons borrowed by each class" in chosen.summary()
+    found = {}
+    for persons in (chosen.pooling / 4, chosen.pooling, chosen.pooling * 4):
+        fit = TrajectoryMixture(2, "LIN", n_starts=2, penalty="pooled", pooling=persons).fit(data, **GIVEN)
+        found[persons] = log_evidence(fit.free, fit.search.value[fit.search.best], fit.problem, fit.model)
+    assert max(found, key=found.get) == chosen.pooling, found
+    single = with_pooling(chosen.problem, 0.0)
+    assert chosen_pooling(single, given.model, 2, 0) == chosen.pooling
+    assert TrajectoryMixture(1, "LIN", n_starts=2, penalty="pooled").fit(data, **GIVEN).pooling == 10
