@@ -159,7 +159,7 @@ def test_t6_gate_covariates_help_and_the_fit_is_nearly_as_accurate_as_the_truth(
 def test_next_to_nothing_is_borrowed_where_classes_differ_in_all_that_can_be():
     """Residual variances 1 and 2, covariates one SD apart, growth factors spread 0.8 and 1.25 times as much.
 
-    A hundred persons would cost 0.005 of accuracy.
+    A hundred persons would lose 0.011 of accuracy in place of 0.003.
     """
     p = DESIGN.parameters
     chol = np.asarray(p.chol) * np.array([0.8, 1.25])[:, None, None]
