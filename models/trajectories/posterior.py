@@ -21,6 +21,7 @@ from lawful.inference.findings import Finding
 
 from ..latent_classes import co_membership, membership_interval, occupied_classes
 from ..latent_classes.invariants import tails
+from . import predicting
 from .draws import NamedDraws
 from .plots.posterior import PosteriorPlots
 from .precision import doubly
@@ -183,6 +184,43 @@ class TrajectoryPosterior(NamedDraws):
         by_class = found.reshape(-1, self.model.n_classes, found.shape[1])
         lower, upper = np.quantile(by_class, tails(level), axis=0)
         return np.stack([by_class.mean(axis=0), lower, upper], axis=-1)
+
+    @doubly
+    def person_curves(
+        self, times: Any, persons: Any = None, level: float = 0.95, outcomes: bool = False,
+        draws: int = predicting.DRAWS,
+    ) -> np.ndarray:  # fmt: skip
+        """Give mean and pointwise interval of the curve of each person, classes summed out (p, m, 3); no names needed.
+
+        Args:
+            times: in the user's units (m,), seen or not.
+            persons: places of p persons in the data, from 0; all by default.
+            level: of the central interval.
+            outcomes: whether the interval is that of a new outcome, its residual included.
+            draws: how many of the posterior are looked at, evenly spaced.
+
+        Returns: mean, lower and upper end. A random shape is followed to first order; time-varying covariates count
+            where they were measured, and are 0 in the curve.
+
+        Raises: LawfulError where times are no finite numbers, or persons no places.
+        """
+        return predicting.person_curves(self, times, persons, level, outcomes, draws)
+
+    @doubly
+    def mixture_density(self, y: Any, time: float, draws: int = predicting.DRAWS) -> np.ndarray:
+        """Give the density of an outcome at a time (m,), of persons with the covariates of the data; no names needed.
+
+        Args:
+            y: outcomes in the user's units (m,).
+            time: when.
+            draws: how many of the posterior are averaged over, evenly spaced.
+
+        Returns: averages over draws and persons of the density of a new person's outcome given their covariates;
+            time-varying ones are 0.
+
+        Raises: LawfulError where outcomes or the time are no finite numbers.
+        """
+        return predicting.mixture_density(self, y, time, draws)
 
     @property
     def plot(self) -> PosteriorPlots:
