@@ -174,8 +174,8 @@ def seen_from(point: jax.Array, found: Conditional, function: Callable[..., jax.
     >>> def function(u): return jnp.sum(-0.5 * (2.0 * u - 1.0) ** 2)[None]
     >>> noises = Noises(((3,),), (3,))
     >>> there = seen_from(jnp.full((3, 1), 0.4), integrated(function, noises, 1), function, noises)
-    >>> there.mean[0, :, 0].round(6).tolist(), (there.log_mass[0] + 0.5 * jnp.log(5.0)).round(6).tolist()
-    ([0.4, 0.4, 0.4], [0.0, 0.0, 0.0])
+    >>> [round(x, 6) for x in there.mean[0, :, 0].tolist()], jnp.exp(-2 * there.log_mass[0]).round(6).tolist()
+    ([0.4, 0.4, 0.4], [5.0, 5.0, 5.0])
     """
     slopes = _by_world(lambda world: _slope(function, noises, world)(point), len(found.root), point.dtype)
     return _solved(slopes - point, point, found.root, found.log_volume)
