@@ -55,7 +55,7 @@ class TrajectoryMixture:
         reference: the class that odds are told against, from 1 in the order of sizes.
         seed: of the starts.
         pooling: how many persons each class borrows from what all have in common, where the penalty is "pooled"; by
-            default the number that the data make likeliest, see `fit.pooling`.
+            default the number at which the evidence has its first maximum, see `fit.pooling`.
 
     The variant follows from the covariates given to `fit`: gate and growth covariates are the full mixture of experts,
     one of them a gating-network or an expert-network mixture, none a plain growth mixture.

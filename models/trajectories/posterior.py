@@ -193,7 +193,7 @@ class TrajectoryPosterior(NamedDraws):
         """Give mean and pointwise interval of the curve of each person, classes summed out (p, m, 3); no names needed.
 
         Args:
-            times: in the user's units (m,), seen or not.
+            times: as those of `data.t`, which count from a person's first with center_time="own_first" (m,).
             persons: places of p persons in the data, from 0; all by default.
             level: of the central interval.
             outcomes: whether the interval is that of a new outcome, its residual included.
@@ -207,12 +207,12 @@ class TrajectoryPosterior(NamedDraws):
         return predicting.person_curves(self, times, persons, level, outcomes, draws)
 
     @doubly
-    def mixture_density(self, y: Any, time: float, draws: int = predicting.DRAWS) -> np.ndarray:
+    def mixture_density(self, y: Any, time: Any, draws: int = predicting.DRAWS) -> np.ndarray:
         """Give the density of an outcome at a time (m,), of persons with the covariates of the data; no names needed.
 
         Args:
             y: outcomes in the user's units (m,).
-            time: when.
+            time: when, as those of `data.t`.
             draws: how many of the posterior are averaged over, evenly spaced.
 
         Returns: averages over draws and persons of the density of a new person's outcome given their covariates;

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["DRAWS", "mixture_density", "person_curves"]
 
 DRAWS = 400  # of the posterior, evenly spaced, that are looked at
-BLOCK = 256  # persons looked at together
+BLOCK = 1 << 22  # numbers of draws, classes, persons and times that are looked at together
 FAR = 12.0  # standard deviations, beyond which no quantile lies
 HALVINGS = 60
 TINY = 1e-300
@@ -49,7 +49,8 @@ def person_curves(
     chosen = np.arange(len(data.y)) if persons is None else _places(persons, len(data.y))
     noise = at.noise if outcomes else 0.0 * at.noise
     found = []
-    for some in (chosen[i : i + BLOCK] for i in range(0, len(chosen), BLOCK)):
+    block = max(1, BLOCK // (at.noise.size * len(times)))
+    for some in (chosen[i : i + block] for i in range(0, len(chosen), block)):
         varying = None if data.varying is None else data.varying[some]
         seen = panel(data.y[some], data.t[some], data.gate[some], data.growth[some], varying)
         found.append(np.asarray(_curves(at, noise, seen, times, ends, posterior.model, _width(posterior))))
@@ -59,7 +60,8 @@ def person_curves(
 def mixture_density(posterior: TrajectoryPosterior, y: Any, time: Any, draws: int) -> np.ndarray:
     """Give the density of outcomes y (m,) at a time; see `TrajectoryPosterior.mixture_density`."""
     y = _numbers(y, "mixture_density", "y")
-    time = float(_numbers([time], "mixture_density", "time")[0])
+    if isinstance(time, bool) or not isinstance(time, int | float | np.number) or not np.isfinite(time):
+        raise LawfulError(f"mixture_density: time={time!r}, expected one finite number. Fix: ask time by time.")
     data, model = posterior.data, replace(posterior.model, p_varying=0, waves=0)
     at = _spaced(posterior, "mixture_density", draws)._replace(varying=None)
     blank = np.full((len(data.y), 1), np.nan)

@@ -39,7 +39,7 @@ def told(fit: TrajectoryFit) -> str:
         lines.append(f"starts were made on a part of the persons; {fit.search.left} were not followed to all")
     if fit.penalised:
         kind = "weak" if fit.pooling is None else "pooled"
-        borrowed = "" if fit.pooling is None else f", {fit.pooling:g} persons borrowed by each class"
+        borrowed = f", {fit.pooling:g} persons borrowed by each class" if fit.pooling else ""
         lines.append(f"with the {kind} penalty{borrowed}: {fit.minus2ll_penalised:.3f}")
     if not fit.replicated:
         few = "one start alone" if fit.reached() else "polish alone"

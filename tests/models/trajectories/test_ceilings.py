@@ -1,7 +1,7 @@
 """What the true parameters can tell of classes: accuracies of the published conditions, by the covariates used.
 
 The numbers are of section 10 of the specification, 60,000 simulated persons each, as many as here: the difference of
-two such accuracies has an error below 0.002, and 0.006 is exceeded by none of 28 but for one time in a hundred.
+two such accuracies has an error of at most 0.0023, and 0.007 is exceeded by one of 28 one time in a hundred.
 """
 
 import jax
@@ -59,4 +59,4 @@ def test_the_rule_with_the_true_parameters_is_as_accurate_as_published(name):
         seen = panel(y, t, gates if gate else None, growths if growth else None)
         found.append(accuracy(np.argmax(log_memberships(at, seen, model), axis=0), labels))
     print(name, np.round(found, 3), published)
-    np.testing.assert_allclose(found, published, atol=0.006)
+    np.testing.assert_allclose(found, published, atol=0.007)

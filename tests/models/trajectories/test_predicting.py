@@ -88,6 +88,7 @@ def test_what_cannot_be_predicted_is_refused(found):
         (lambda: found.person_curves([1.0], [99]), "places from 0 to 17"),
         (lambda: found.person_curves([1.0], draws=0), "draws=0"),
         (lambda: found.mixture_density(3.0, 1.0), "y has shape"),
+        (lambda: found.mixture_density([3.0], [1.0, 2.0]), "expected one finite number"),
     ):
         with pytest.raises(LawfulError, match=named):
             call()

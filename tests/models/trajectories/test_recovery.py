@@ -124,7 +124,7 @@ def rule(data, labels, parameters=DESIGN.parameters):
 
 @pytest.mark.slow
 def test_t6_gate_covariates_help_and_the_fit_is_nearly_as_accurate_as_the_truth():
-    """Of 500 persons a fit that pools loses less than the bar of 0.5 %, about half of what one without a penalty does.
+    """Of 500 persons a fit that pools loses less than the bar of 0.5 %, and less than one without a penalty does.
 
     That one cannot be within the bar: rules with parameters from N(truth, information^-1 / 500) lose 0.0077 (error
     0.0005) on 60,000 persons, so that no efficient estimate of 47 free parameters does better. At 2,000 it is. The
