@@ -172,7 +172,7 @@ class _Integral:
         def finite(mean: jax.Array) -> jax.Array:
             return jnp.where(jnp.isnan(mean), 0.0, mean)  # where the integral is infinite there is no mean
 
-        # Seen from its mean nothing large is taken from something large.
+        # At the mean slopes are near 0, so that no large terms cancel.
         found = integrated(each, noises, density.worlds)
         if density.joint is None:
             point = finite(found.mean[0])

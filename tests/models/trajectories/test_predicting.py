@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from lawful.errors import LawfulError
 from lawful.inference.collect import from_chains
-from lawful.models.trajectories import panel
+from lawful.models.trajectories import Model, Parameters, panel, predicting
 from lawful.models.trajectories.density import factor_scores, log_memberships
 
 from .test_posterior import CHAINS, DRAWS, draws, posterior, renamed
@@ -39,7 +39,7 @@ def parts(found):
         yield weights, mean @ loads, np.einsum("qm,knqr,rm->knm", loads, cov, loads)
 
 
-def test_curves_of_persons_are_mixtures_over_draws_and_classes(found):
+def test_curves_of_persons_are_mixtures_over_draws_and_classes(found, monkeypatch):
     weights, mean, variance = (np.stack(each) for each in zip(*parts(found), strict=True))
     curves = found.person_curves(TIMES, level=0.9)
     np.testing.assert_allclose(curves[..., 0], np.einsum("dkn,dknm->nm", weights, mean) / len(weights), rtol=1e-10)
@@ -49,7 +49,9 @@ def test_curves_of_persons_are_mixtures_over_draws_and_classes(found):
             below = norm.cdf(ends[None, None, ..., end], mean, np.sqrt(variance + noise))
             share = np.einsum("dkn,dknm->nm", weights, below) / len(weights)
             np.testing.assert_allclose(share, probability, rtol=1e-9)
-    np.testing.assert_array_equal(found.person_curves(TIMES, [4, 1], 0.9), curves[[4, 1]])
+    np.testing.assert_allclose(found.person_curves(TIMES, [4, 1], 0.9), curves[[4, 1]], rtol=1e-12)
+    monkeypatch.setattr(predicting, "BLOCK", 5 * CHAINS * DRAWS * 3 * len(TIMES))  # persons five by five
+    np.testing.assert_allclose(found.person_curves(TIMES, level=0.9), curves, rtol=1e-12)
 
 
 def test_the_density_of_outcomes_is_one_and_that_of_persons_like_these(found):
@@ -71,6 +73,20 @@ def test_the_density_of_outcomes_is_one_and_that_of_persons_like_these(found):
             spread = np.sqrt(load @ p.chol[d, k] @ p.chol[d, k].T @ load + p.noise[d, k])
             expected += np.mean(share[:, k, None] * norm.pdf(grid[None, ::100], centre[:, None], spread), axis=0)
     np.testing.assert_allclose(density[::100], expected / (CHAINS * DRAWS), rtol=1e-9, atol=1e-300)
+
+
+@pytest.mark.parametrize("curve", ["EXP", "JB", "BLS"])
+def test_a_random_shape_loads_by_the_slope_of_the_curve_and_comes_first(curve):
+    """By differences; other loadings are those of the basis."""
+    model, times = Model(curve, 1, intrinsic=True), jnp.asarray([0.3, 1.7, 4.0])
+    form, g = model.form, 0.9
+    a = jnp.asarray(np.arange(1.0, 1 + form.q))
+    at = Parameters(None, a, jnp.asarray([g]), None, None, None, None, None)
+    loads = predicting._loads(at, times, model, 0.0)
+    slope = (form.value(times, g + 1e-6, a) - form.value(times, g - 1e-6, a)) / 2e-6
+    np.testing.assert_allclose(loads[0], slope, rtol=1e-6, atol=1e-8)
+    for row, column in zip(loads[1:], form.basis(times, g, 0.0), strict=True):
+        np.testing.assert_allclose(row, np.broadcast_to(column, 3))
 
 
 def test_names_of_classes_change_neither(found):
