@@ -17,14 +17,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.errors import LawfulError
 from lawful.inference.plan import one_key
 
 from .posterior import TrajectoryPosterior
 from .precision import doubly
+from .settings import spaced
 from .simulate import draw
 
-__all__ = ["STATISTICS", "checked", "replicated", "replicated_at", "whole"]
+__all__ = ["STATISTICS", "checked", "replicated", "replicated_at"]
 
 REPLICATES = 200
 
@@ -51,16 +51,6 @@ STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def whole(who: str, name: str, value: Any) -> int:
-    """Read a number of draws.
-
-    Raises: LawfulError where it is no whole number from 1.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise LawfulError(f"{who}: {name}={value!r}, expected a whole number from 1. Fix: give one.")
-    return int(value)
-
-
 def replicated(posterior: TrajectoryPosterior, key: Any, draws: int = REPLICATES) -> np.ndarray:
     """Draw outcomes anew (draws, n, J), at the persons' times and gate covariates, in the user's units.
 
@@ -71,9 +61,7 @@ def replicated(posterior: TrajectoryPosterior, key: Any, draws: int = REPLICATES
 
     Raises: LawfulError where this is no whole number from 1.
     """
-    draws = whole("replicated", "draws", draws)
-    total = math.prod(posterior.shape)
-    return replicated_at(posterior, key, np.linspace(0, total - 1, min(draws, total)).round().astype(int))
+    return replicated_at(posterior, key, spaced("replicated", draws, math.prod(posterior.shape)))
 
 
 @doubly

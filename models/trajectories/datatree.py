@@ -17,7 +17,8 @@ from lawful.inference.datatree import groups_tree
 from lawful.inference.evidence import pooled_evidence
 from lawful.inference.findings import Status
 
-from .checking import REPLICATES, replicated_at, whole
+from .checking import REPLICATES, replicated_at
+from .settings import whole
 
 if TYPE_CHECKING:
     import xarray

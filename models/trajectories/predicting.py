@@ -24,6 +24,7 @@ from ..latent_classes.invariants import tails
 from .density import factor_scores, log_likelihood_by_person, log_memberships
 from .panels import Panel, panel
 from .parameters import Model, Parameters
+from .settings import spaced
 
 if TYPE_CHECKING:
     from .posterior import TrajectoryPosterior
@@ -138,24 +139,26 @@ def _density(parameters: Parameters, nobody: Panel, y: jax.Array, model: Model, 
 
 def _spaced(posterior: TrajectoryPosterior, who: str, draws: Any) -> Parameters:
     """Give evenly spaced draws of the parameters in the user's units (D, K, ...)."""
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
-        raise LawfulError(f"{who}: draws={draws!r}, expected a whole number from 1. Fix: give one.")
     total = math.prod(posterior.shape)
-    places = np.linspace(0, total - 1, min(draws, total)).round().astype(int)
+    places = spaced(who, draws, total)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf.reshape(total, *leaf.shape[2:])[places]), posterior.parameters)
 
 
 def _numbers(given: Any, who: str, name: str) -> np.ndarray:
-    found = np.asarray(given, float)
-    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
-        raise LawfulError(f"{who}: {name} has shape {found.shape} or is not finite. Fix: give finite numbers in a row.")
-    return found
+    found = np.asarray(given)
+    if found.ndim != 1 or found.dtype.kind not in "iuf" or not len(found) or not np.isfinite(found).all():
+        raise LawfulError(
+            f"{who}: {name} is an array of {found.dtype} and shape {found.shape}, expected finite numbers in a row. "
+            "Fix: give such a list."
+        )
+    return found.astype(float)
 
 
 def _places(given: Any, n: int) -> np.ndarray:
     found = np.asarray(given)
     if found.ndim != 1 or found.dtype.kind not in "iu" or not len(found) or found.min() < 0 or found.max() >= n:
         raise LawfulError(
-            f"person_curves: persons={given!r}, expected places from 0 to {n - 1}. Fix: give such a list."
+            f"person_curves: persons is an array of {found.dtype} and shape {found.shape}, expected places from 0 to "
+            f"{n - 1} in a row. Fix: give such a list."
         )
     return found

@@ -19,7 +19,16 @@ from .curves import Curve, curve_of
 from .measured import Measured
 from .parameters import Bounds, Model, Parameters, unpack
 
-__all__ = ["check_level", "check_persons", "check_settings", "check_start", "check_times", "names_of"]
+__all__ = [
+    "check_level",
+    "check_persons",
+    "check_settings",
+    "check_start",
+    "check_times",
+    "names_of",
+    "spaced",
+    "whole",
+]
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "knot": ("taylor", "exact"), "covariate_density": ("joint", "conditional"), "penalty": (None, "weak", "pooled"),
@@ -159,6 +168,27 @@ def check_level(level: Any, what: str) -> None:
     """
     if not isinstance(level, int | float | np.number) or not 0 < level < 1:
         raise LawfulError(f"{what}: level={level!r}, expected a share between 0 and 1. Fix: give 0.95, say.")
+
+
+def whole(who: str, name: str, value: Any) -> int:
+    """Read a number of draws.
+
+    Raises: LawfulError where it is no whole number from 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise LawfulError(f"{who}: {name}={value!r}, expected a whole number from 1. Fix: give one.")
+    return int(value)
+
+
+def spaced(who: str, draws: Any, total: int) -> np.ndarray:
+    """Give the places of evenly spaced draws, of all where as many are asked for.
+
+    Raises: LawfulError where draws is no whole number from 1.
+
+    >>> spaced("checked", 3, 11).tolist(), spaced("checked", 5, 2).tolist()
+    ([0, 5, 10], [0, 1])
+    """
+    return np.linspace(0, total - 1, min(whole(who, "draws", draws), total)).round().astype(int)
 
 
 def _check_pooling(penalty: Any, pooling: Any) -> None:

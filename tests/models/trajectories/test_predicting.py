@@ -101,9 +101,10 @@ def test_names_of_classes_change_neither(found):
 def test_what_cannot_be_predicted_is_refused(found):
     for call, named in (
         (lambda: found.person_curves([np.nan]), "times"),
+        (lambda: found.person_curves(["soon"]), "times is an array of <U4"),
         (lambda: found.person_curves([1.0], [99]), "places from 0 to 17"),
         (lambda: found.person_curves([1.0], draws=0), "draws=0"),
-        (lambda: found.mixture_density(3.0, 1.0), "y has shape"),
+        (lambda: found.mixture_density(3.0, 1.0), "y is an array of float64 and shape"),
         (lambda: found.mixture_density([3.0], [1.0, 2.0]), "expected one finite number"),
     ):
         with pytest.raises(LawfulError, match=named):
