@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from jax.sharding import Mesh
+
 from lawful.errors import LawfulError
 
 from .kernels.mh import as_kernel
@@ -20,7 +22,8 @@ from .paths import Path, prior_to_posterior
 from .population_walk import population_walk
 from .rejuvenation import is_fitted, rejuvenate
 from .representations.traced import Trace
-from .running.options import RunOptions, checked_options
+from .running.options import RunOptions, checked_options, not_in_chunks
+from .sharding.mesh import checked_mesh
 from .smc import PROPERLY_WEIGHTED, PopulationPlan, check_settings
 from .tempered_smc import TemperedPlan
 from .tempering import ADAPTIVE, temper
@@ -49,6 +52,7 @@ def annealed_importance(
     path: Path | None = None,
     runs: int = 1,
     run: RunOptions | None = None,
+    mesh: Mesh | None = None,
 ) -> TemperedPlan:
     """Build annealed importance sampling.
 
@@ -62,6 +66,7 @@ def annealed_importance(
         path: how the observations enter, as for `tempered_smc`.
         runs: number of independent runs.
         run: how the run is divided, watched and kept, as for `smc`; None: one compiled call.
+        mesh: the devices that share the particles, as for `smc`; None: one device.
 
     Raises: LawfulError for a ladder that does not end at 1, and for numbers below 1.
 
@@ -78,6 +83,8 @@ def annealed_importance(
     """
     check_settings(particles, runs, "paths", "error", "raise")
     checked_options(run)
+    not_in_chunks("annealed_importance", run, mesh)
+    checked_mesh(mesh, particles=particles)
     for name, number in (("steps", steps), *([("ladder", ladder)] if isinstance(ladder, int) else [])):
         if number < 1:
             raise LawfulError(f"annealed_importance: {name}: expected an integer of 1 or more, got {number!r}.")
@@ -91,7 +98,7 @@ def annealed_importance(
         "steps": steps,
     }  # fmt: skip
     contract = PROPERLY_WEIGHTED if transformer.contract.exact else ADAPTIVE
-    inner = PopulationPlan("annealed_importance", model, transformer, settings, cut=False, run=run)
+    inner = PopulationPlan("annealed_importance", model, transformer, settings, cut=False, run=run, mesh=mesh)
     inner.mover = kernel
     inner.recipe = "annealed_importance", {
         "particles": particles, "kernel": kernel, "ladder": ladder if isinstance(ladder, int) else list(ladder),

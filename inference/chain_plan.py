@@ -30,7 +30,7 @@ from .check.contracts import Contract
 from .collect import from_chains
 from .densities import log_densities
 from .drawn import Drawn, whole_run
-from .findings import Finding, never_moved
+from .findings import Finding, idle_device, never_moved
 from .kernels.base import KernelForm, initial_state, unweighed
 from .kernels.gradient import with_gradient
 from .map_findings import map_findings
@@ -144,7 +144,7 @@ class ChainPlan:
 
     def _in_chunks(self, options: RunOptions) -> RunOptions:
         """Refuse chunks where the chains do not go step by step, or are on the devices of several processes."""
-        not_in_chunks("mcmc", options, self.mesh, self.one_by_one, spread=True)
+        not_in_chunks("mcmc", options, self.mesh, self.one_by_one)
         return options
 
     def longer(self, draws: int) -> ChainPlan:
@@ -345,6 +345,7 @@ class ChainPlan:
             *broken_findings(prepared, self.kernel, tally, begun[0]),
             *map_findings(tally.counts),
             *never_moved(*_moved(kernel.choices, tally), int(tally.rows)),
+            *idle_device(jax.default_backend(), "chains", self.settings["chains"] // devices_of(self.mesh)),
         )
         return from_chains(
             kept.posterior,

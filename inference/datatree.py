@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lawful.errors import LawfulError
+from lawful.labels import fitting, labels_of
 
 from .batches import BatchSize
-from .labels import fitting, labels_of
 from .predictive import Predictive
 from .tree_parts import (
     density_groups,

@@ -53,6 +53,7 @@ BITS = {str(bit.name): bit for bit in Status} | {
     "UNMOVED_SITE": Status(0),
     "ONE_RUN": Status(0),
     "IDLE_RESAMPLING": Status(0),
+    "IDLE_DEVICE": Status(0),
     "NOT_SAVED": Status(0),
     "OLDER_CHECKPOINT": Status(0),
     "RESUMED_ELSEWHERE": Status(0),
@@ -63,6 +64,7 @@ TOGETHER = (
     "another start."
 )
 ENOUGH = 2000  # draws a run that the comparison of runs looks at
+BUSY = {"chains": 64, "particles": 1000}  # with fewer an accelerator mostly waits
 
 
 @dataclass(frozen=True)
@@ -294,6 +296,26 @@ def worst_of(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> t
     sign = 1.0 if diagnostic == "rhat" else -1.0
     value, label = max(found, key=lambda pair: math.inf if math.isnan(pair[0]) else sign * pair[0])
     return label, value
+
+
+def idle_device(device: str, what: str, each: int) -> tuple[Finding, ...]:
+    """Remark that an accelerator has too little to do; a processor never has.
+
+    Args:
+        device: as `jax.default_backend()` names it.
+        what: "chains" or "particles".
+        each: how many of them one device has.
+
+    >>> idle_device("cpu", "chains", 4), idle_device("gpu", "chains", 4)[0].code
+    ((), 'IDLE_DEVICE')
+    """
+    if device == "cpu" or each >= BUSY[what]:
+        return ()
+    message = (
+        f"{each} {what} leave a {device} mostly idle; a small model is slower there, for each of them, than on a "
+        f"processor. Fix: raise {what} until a step takes longer, or run on the processor (JAX_PLATFORMS=cpu)."
+    )
+    return (Finding("IDLE_DEVICE", message, (), each, BUSY[what]),)
 
 
 def never_moved(names: Sequence[str], moved: np.ndarray, steps: int) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from lawful.errors import LawfulError
 
 from .chain_plan import ChainMethod, ChainPlan
 from .eager.chains import EagerChainPlan
+from .eager.courses import without_files
 from .eager.plans import Mode, checked_mode, refuse
 from .enumerate_sites import Sites
 from .faults import OnFault, checked_policy
@@ -90,7 +91,7 @@ def mcmc(
             "mcmc: the devices of a mesh run chains side by side. Fix: leave out mesh=, or chain_method='sequential'."
         )
     checked_mesh(mesh, chains=chains)
-    not_in_chunks("mcmc", run, mesh, chain_method == "sequential", spread=True)
+    not_in_chunks("mcmc", run, mesh, chain_method == "sequential")
     settings = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "kernel": repr(kernel)}
     settings["on_fault"] = on_fault
     if enumerate is not None:
@@ -103,7 +104,7 @@ def mcmc(
         return EnumeratedPlan(model, enumerate, partial(mcmc, kernel=kernel, **given))
     if checked_mode(mode) == "eager":
         refuse("mcmc", {"kernel": (kernel, (kernel if kernel == mh() else mh(),)), "on_fault": (on_fault, ("raise",))})
-        refuse("mcmc", {"run": (run, (None,)), "mesh": (mesh, (None,))})
-        refuse("mcmc", {"chain_method": (chain_method, ("vectorized",))})
-        return EagerChainPlan(model, settings, init)
+        refuse("mcmc", {"mesh": (mesh, (None,)), "chain_method": (chain_method, ("vectorized",))})
+        without_files("mcmc", run)
+        return EagerChainPlan(model, settings, init, run)
     return ChainPlan(model, kernel, settings, init, run, mesh, chain_method)

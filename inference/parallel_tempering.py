@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from lawful.errors import LawfulError
 from lawful.form import Form
@@ -24,7 +25,8 @@ from .mcmc import mcmc
 from .plan import Builder, Prepared, one_key
 from .replicas import Tempering, replicated
 from .result import Result, Warmup
-from .running.options import RunOptions, checked_options
+from .running.options import RunOptions, checked_options, not_in_chunks
+from .sharding.mesh import checked_mesh
 
 if TYPE_CHECKING:
     from .running.checkpoints import Checkpoint
@@ -35,10 +37,10 @@ class TemperedPlan:
 
     def __init__(
         self, model: Any, kernel: Any, powers: tuple[float, ...], settings: Mapping[str, Any],
-        run: RunOptions | None = None,
+        run: RunOptions | None = None, mesh: Mesh | None = None,
     ) -> None:  # fmt: skip
         """Keep the parts; nothing is traced before the first call."""
-        self.run = run
+        self.run, self.mesh = run, mesh
         self.model, self.kernel, self.powers, self.settings = model, kernel, powers, dict(settings)
         self.contract = Tempering(model, kernel, powers).contract
         self.prepare = Builder(model, self._build)
@@ -77,7 +79,8 @@ class TemperedPlan:
         return f"parallel_tempering({self.kernel!r}, {[round(p, 4) for p in self.powers]})"
 
     def _build(self, form: Form) -> Any:
-        chains: Any = mcmc(replicated(form, self.powers), Tempering(form, self.kernel, self.powers), **self._started())
+        tempering = Tempering(form, self.kernel, self.powers)
+        chains: Any = mcmc(replicated(form, self.powers), tempering, mesh=self.mesh, **self._started())
         settings = {
             name: value for name, value in self.settings.items() if name != "init"
         }  # a checkpoint has the start
@@ -148,6 +151,7 @@ def parallel_tempering(
     thin: int = 1,
     init: Mapping[str, Any] | None = None,
     run: RunOptions | None = None,
+    mesh: Mesh | None = None,
 ) -> TemperedPlan:
     """Build Markov chains on copies of a program at several powers of its likelihood, which change places.
 
@@ -165,6 +169,7 @@ def parallel_tempering(
         thin: steps per draw.
         init: a start by site name, the same for all copies and chains. Default: prior draws of finite density.
         run: how the run is divided, watched and kept, as for `mcmc`, without a store; None: one compiled call.
+        mesh: the devices that share the chains, all copies of a chain on one, as for `mcmc`; None: one device.
 
     Returns: a plan; `plan(key, *args)` gives a `Result` of the draws at power 1.
 
@@ -190,6 +195,8 @@ def parallel_tempering(
             f"parallel_tempering: expected two powers or more, increasing from 0 or more to 1, got {list(given)}."
         )
     checked_options(run)
+    checked_mesh(mesh, chains=chains)
+    not_in_chunks("parallel_tempering", run, mesh)
     if run is not None and run.store is not None:
         raise LawfulError(
             "parallel_tempering: store: the chains have draws at all powers, and those at power 1 are picked at the "
@@ -197,4 +204,4 @@ def parallel_tempering(
             option="store",
         )
     settings = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "init": init}
-    return TemperedPlan(model, as_kernel(kernel), given, settings, run)
+    return TemperedPlan(model, as_kernel(kernel), given, settings, run, mesh)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from jax.sharding import Mesh
+
 from lawful.errors import LawfulError
 
 from .faults import OnFault
@@ -43,6 +45,7 @@ def pmmh(
     init: Any = None,
     on_fault: OnFault = "raise",
     run: RunOptions | None = None,
+    mesh: Mesh | None = None,
 ) -> Any:
     """Build particle marginal Metropolis-Hastings; without a proposal, particle independent Metropolis-Hastings.
 
@@ -66,6 +69,7 @@ def pmmh(
         init: a start of the parameters by name; default: prior draws.
         on_fault: as for `mcmc`.
         run: as for `mcmc`.
+        mesh: the devices that share the chains, as for `mcmc`.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`, whose `lp` is the log of the parameters' density x estimate.
 
@@ -96,8 +100,9 @@ def pmmh(
         model = Nest(model, kernel.sites, replace(kernel.estimate, when=None), "pmmh", normals=True)
         kernel = refresh(kernel.proposal, kernel.sites, correlation=correlation)
     plan: Any = mcmc(
-        model, kernel, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault, run=run
-    )
+        model, kernel, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault, run=run,
+        mesh=mesh,
+    )  # fmt: skip
     plan.recipe = "pmmh", {
         "proposal": proposal, "sites": None if sites is None else list(sites), "particles": particles,
         "resampling": resampling, "resample_below": resample_below, "correlation": correlation, "keep": keep,
@@ -120,6 +125,7 @@ def particle_gibbs(
     init: Any = None,
     on_fault: OnFault = "raise",
     run: RunOptions | None = None,
+    mesh: Mesh | None = None,
 ) -> Any:
     """Build particle Gibbs: a sequence by conditional SMC, then everything else by another kernel.
 
@@ -137,6 +143,7 @@ def particle_gibbs(
         init: a start by site name, as for `mcmc`.
         on_fault: as for `mcmc`.
         run: as for `mcmc`.
+        mesh: the devices that share the chains, as for `mcmc`.
 
     Raises:
         LawfulError: no site is named.
@@ -150,5 +157,6 @@ def particle_gibbs(
     path = on(states, conditional_smc(particles, ancestors=ancestors))
     both = path if kernel is None else cycle(path, as_kernel(kernel))
     return mcmc(
-        model, both, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault, run=run
-    )
+        model, both, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault, run=run,
+        mesh=mesh,
+    )  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -24,6 +25,7 @@ from lawful.tracing import trace
 
 from .check.contracts import Contract
 from .collect import from_population
+from .findings import idle_device
 from .laws import ResampleLaw
 from .memory import Need, bytes_of, memory_for, output_bytes, peak_bytes, row_bytes
 from .parts import is_own
@@ -39,7 +41,7 @@ from .running.options import RunOptions, not_in_chunks, without_store
 from .running.population_runs import iterate_population, resume_population, run_population
 from .running.resuming import header_of
 from .sharding.mesh import devices_of
-from .sharding.runner import sharded_runner
+from .sharding.runner import sharded_portions, sharded_runner
 from .sharding.watch import watched
 from .stages import joined, weight_findings
 from .transformer import Transformer
@@ -59,7 +61,14 @@ class _Built:
     stats: tuple[tuple[int, str], ...]
     choices: tuple[Choice, ...]
     form: Form
+    divide: Callable[[int | None], Portions]  # cut for calls of at most so many steps
     steps: dict[int | None, Portions] = field(default_factory=dict)  # compiled, by the most steps of a call
+
+    def portions(self, longest: int | None) -> Portions:
+        """Give the algorithm, cut at its loops."""
+        if longest not in self.steps:
+            self.steps[longest] = self.divide(longest)
+        return self.steps[longest]
 
 
 class PopulationPlan:
@@ -108,7 +117,7 @@ class PopulationPlan:
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
-        return header_of(prepared, _described(self.settings), self.recipe)
+        return header_of(prepared, _described(self.settings), self.recipe, devices_of(self.mesh))
 
     def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
         """Go on from a checkpoint; see `inference.resume`."""
@@ -208,11 +217,14 @@ class PopulationPlan:
         algorithm = without_dead_code(simplified(block.form(population.inputs, outputs)))
         conditional = tuple(c.name for c in choices if c.conditional) if paths else ()
         runs = self.settings["runs"]
+        run: Callable[..., Any]
+        divide: Callable[..., Portions]
         if self.mesh is None:
-            run = _runner(algorithm, runs)
+            run, divide = _runner(algorithm, runs), partial(_portions, algorithm)
         else:
             run = sharded_runner(algorithm, runs, self.mesh, plate)
-        return _Built(run, names, conditional, tuple(stats), choices, algorithm)
+            divide = partial(sharded_portions, algorithm, mesh=self.mesh, particles=plate)
+        return _Built(run, names, conditional, tuple(stats), choices, algorithm, divide)
 
     def _collect(self, prepared: Prepared, out: Any, run: Mapping[str, Any], **fields: Any) -> Result:
         """Make the result; `run` holds times, and `fields` what else is known of it."""
@@ -225,7 +237,11 @@ class PopulationPlan:
         log_weight, index = outputs[n + k : n + k + 2]
         noted = dict(zip(built.stats, outputs[n + k + 2 :], strict=True))
         roots, stats = noted.pop(ROOTS, None), joined(noted)
-        found = weight_findings(prepared.form, log_evidence, stats, self.settings, self.cut)
+        each = self.settings["particles"] // devices_of(self.mesh)
+        found = (
+            *weight_findings(prepared.form, log_evidence, stats, self.settings, self.cut),
+            *idle_device(jax.default_backend(), "particles", each),
+        )
         log_evidence = np.where(np.isposinf(log_evidence), np.nan, log_evidence)  # an infinity is no estimate
         rows = np.arange(len(index))[:, None]
         draws = {name: array[rows, index] for name, array in values.items()}
@@ -277,6 +293,10 @@ def _returned_names(form: Form) -> tuple[str, ...]:
     paths = jax.tree_util.tree_flatten_with_path(jax.tree.unflatten(form.out_tree, range(form.out_tree.num_leaves)))[0]
     names = [".".join(str(getattr(p, "key", getattr(p, "idx", p))) for p in path) for path, _ in paths]
     return tuple(name if name and not name.isdigit() else f"returned{name and '_'}{name}" for name in names)
+
+
+def _portions(algorithm: Form, longest: int | None) -> Portions:
+    return Portions(algorithm, longest=longest)
 
 
 def _runner(algorithm: Form, runs: int) -> Callable[..., Any]:

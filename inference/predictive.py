@@ -19,6 +19,7 @@ from lawful.addresses import Address, as_address, show_address
 from lawful.emitter import emit
 from lawful.errors import LawfulError
 from lawful.form import Form
+from lawful.labels import fitting, labels_of
 from lawful.record import choices_of, dims_of
 from lawful.rerun import Rerun, rerun
 from lawful.tracing import split_arguments, trace
@@ -26,7 +27,6 @@ from lawful.tracing import split_arguments, trace
 from .arguments import constant_arguments, digest_of
 from .batches import BatchSize, in_batches
 from .densities import as_choice
-from .labels import fitting, labels_of
 from .plan import masked, one_key
 
 if TYPE_CHECKING:

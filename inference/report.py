@@ -56,6 +56,7 @@ def write_report(
         machine=_machine(result.run),
         identity=_identity(result),
         command=command or _call(result),
+        promise=_promise(result),
     )
     Path(path).write_text(page, encoding="utf-8")
 
@@ -214,6 +215,22 @@ def _call(result: Result) -> str:
     words = [f"{name}={result.run[name] if name in OBJECTS else repr(result.run[name])}" for name in names]
     model = getattr(result.model, "__name__", "model")
     return f"inference.{result.sampler}({', '.join([model, *words])})(key, *arguments)  # of the same key and arguments"
+
+
+def _promise(result: Result) -> str:
+    """Say whether a repeated run has the same bits, or the same law alone."""
+    if any(finding.code == "RESUMED_ELSEWHERE" for finding in result.found):
+        return (
+            "The run went on elsewhere than where it began: its draws equal those of a run in one go in law, not bit "
+            "for bit."
+        )
+    if not {"jax", "device", "x64"} <= result.run.keys():
+        return ""
+    bits = 64 if result.run["x64"] else 32
+    return (
+        f"The same key gives the same draws, bit for bit, with JAX {result.run['jax']} on the same kind of device "
+        f"({result.run['device']}) in {bits} bits, however the run is divided; elsewhere, draws of the same law."
+    )
 
 
 def _cell(value: Any) -> str:

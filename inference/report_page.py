@@ -77,6 +77,7 @@ error {{ evidence.error }}. By run:</p>
 <h2>Times, versions, device</h2>{{ pairs(machine) }}
 <h2>Identity</h2>{{ pairs(identity) }}
 {% if command %}<h2>To repeat the run</h2><pre>{{ command }}</pre>{% endif %}
+{% if promise %}<p class="note">{{ promise }}</p>{% endif %}
 </div></body></html>
 """
 )

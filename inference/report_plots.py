@@ -35,7 +35,7 @@ class Plot:
 def pictures(result: Result) -> tuple[Plot, ...]:
     """Draw the plots of a result.
 
-    Of chains: traces and densities, and ranks; of a population: densities by run, and its stages.
+    Of chains: traces and densities, and of several their ranks; of a population: densities by run, and its stages.
     """
     if find_spec("matplotlib") is None:
         return ()
@@ -71,7 +71,10 @@ def _drawn(result: Result) -> Iterator[Plot]:
         tree = result.to_datatree(log_likelihood=False, log_prior=False)
         if result._weighted is None:
             yield Plot("trace", "Densities and traces", _png(arviz_plots.plot_trace_dist, tree, names))
-            yield Plot("ranks", "Ranks: even bars where chains agree", _png(arviz_plots.plot_rank_dist, tree, names))
+            if len(result.runs) > 1:  # one chain has nothing to agree with
+                yield Plot(
+                    "ranks", "Ranks: even bars where chains agree", _png(arviz_plots.plot_rank_dist, tree, names)
+                )
         else:
             yield Plot("posterior", "Densities of the draws", _png(arviz_plots.plot_dist, tree, names))
     stages = _stages(result)

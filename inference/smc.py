@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from lawful.errors import LawfulError
 
+from .eager.courses import without_files
 from .eager.plans import EagerPopulationPlan, Mode, checked_mode, refuse
 from .enumerate_sites import Sites
 from .faults import OnFault, checked_policy
@@ -140,7 +141,7 @@ def smc(
         run: how the run is divided, watched and kept, as for `mcmc`; None: one compiled call. A chunk is some stages of
             one of the runs, which follow each other.
         mesh: a `jax.sharding.Mesh` of one axis, whose devices share the particles evenly; None: one device. With
-            "exact" resampling the result does not depend on the number of devices. Not together with `run`.
+            "exact" resampling the result does not depend on the number of devices. With `run` they are of one process.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`.
 
@@ -178,9 +179,10 @@ def smc(
         "nonfinite": nonfinite, "on_fault": on_fault, **_asked(proposal=proposal, cuts=cuts, move=move),
     }  # fmt: skip
     if mode == "eager":
-        refuse("smc", {"cuts": (cuts, (None,)), "move": (move, (None,)), "run": (run, (None,))})
+        refuse("smc", {"cuts": (cuts, (None,)), "move": (move, (None,))})
+        without_files("smc", run)
         program = model if proposal is None else settings["proposal"](model)
-        return EagerPopulationPlan("smc", program, settings, pauses=True)
+        return EagerPopulationPlan("smc", program, settings, pauses=True, run=run)
     transformer = particle_filter(particles, scheme, when, nonfinite, settings.get("move"))
     plan = PopulationPlan("smc", model, transformer, settings, cut=True, run=run, mesh=mesh)
     plan.recipe = "smc", {
@@ -234,9 +236,9 @@ def importance(
         "nonfinite": nonfinite, "on_fault": on_fault, **_asked(proposal=proposal),
     }  # fmt: skip
     if mode == "eager":
-        refuse("importance", {"run": (run, (None,))})
+        without_files("importance", run)
         program = model if proposal is None else settings["proposal"](model)
-        return EagerPopulationPlan("importance", program, settings, pauses=False)
+        return EagerPopulationPlan("importance", program, settings, pauses=False, run=run)
     transformer = spawn(particles) >> push_evidence_with(nonfinite)
     plan = PopulationPlan("importance", model, transformer, settings, cut=False, run=run, mesh=mesh)
     plan.recipe = "importance", {

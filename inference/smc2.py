@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from jax.sharding import Mesh
+
 from .estimated import Filter
 from .kernels.mh import as_kernel
 from .kernels.refresh import refresh
@@ -22,7 +24,8 @@ from .numerics.resampling import scheme as scheme_named
 from .paths import data_by_data
 from .population_plan import PopulationPlan
 from .rejuvenation import is_fitted
-from .running.options import RunOptions, checked_options
+from .running.options import RunOptions, checked_options, not_in_chunks
+from .sharding.mesh import checked_mesh
 from .smc import check_settings, particle_filter
 from .tempered_smc import tempered_smc
 
@@ -38,6 +41,7 @@ def smc2(
     resampling: str | Any = "systematic",
     resample_below: float | None = 0.5,
     run: RunOptions | None = None,
+    mesh: Mesh | None = None,
 ) -> PopulationPlan:
     """Build SMC2: parameters and their evidence as data come in, where the likelihood itself needs a filter.
 
@@ -52,6 +56,8 @@ def smc2(
         resample_below: resample the parameters, and move them, when their effective sample size is below this
             fraction; None: at every step.
         run: how the run is divided, watched and kept, as for `smc`; None: one compiled call.
+        mesh: the devices that share the parameter particles, each with its inner filter, as for `smc`; None: one
+            device.
 
     Returns: a plan; `plan(key, *args)` gives a `Result` with parameters and paths.
 
@@ -70,6 +76,8 @@ def smc2(
     """
     check_settings(particles, runs, "paths", "error", "raise")
     checked_options(run)
+    not_in_chunks("smc2", run, mesh)
+    checked_mesh(mesh, particles=particles)
     scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
     kernel = refresh(proposal, sites)
     when = None if resample_below is None else EssBelow(resample_below)
@@ -79,7 +87,7 @@ def smc2(
         "keep": "paths", "nonfinite": "error", "on_fault": "raise", "move": kernel,
     }  # fmt: skip
     transformer = particle_filter(particles, scheme, when, "error", kernel)
-    plan = PopulationPlan("smc2", program, transformer, settings, cut=True, run=run)
+    plan = PopulationPlan("smc2", program, transformer, settings, cut=True, run=run, mesh=mesh)
     plan.recipe = "smc2", {
         "proposal": proposal, "sites": None if sites is None else list(sites), "particles": particles, "inner": inner,
         "runs": runs, "resampling": resampling, "resample_below": resample_below,

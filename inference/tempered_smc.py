@@ -218,7 +218,7 @@ def tempered_smc(
         on_fault: "raise" an error where a weight has no meaning, or "flag": a result that is not ok.
         run: how the run is divided, watched and kept, as for `mcmc`; None: one compiled call.
         mesh: a `jax.sharding.Mesh` of one axis, whose devices share the particles evenly, and the chains of a
-            waste-free run where their number allows it; None: one device. Not together with `run`.
+            waste-free run where their number allows it; None: one device. With `run` they are of one process.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`.
 

@@ -27,6 +27,7 @@ from .emitter import emit
 from .errors import LawfulError, NoFiniteStartError
 from .folded import Folded, folded
 from .form import Det, Form, Var
+from .labels import fitting, labels_of
 from .observed import checked_data
 from .record import Choice, choices_of, dims_of
 from .samplers import blackjax_of, coordinates_of_axes, flowmc_of, nutpie_of
@@ -107,11 +108,11 @@ class Density:
 
     @property
     def coords(self) -> dict[str, np.ndarray]:
-        """The numbers 0, 1, ... of the elements of each axis, by the name of the axis.
+        """Labels of the elements of each axis, by its name, as a plate or the arguments give them; else 0, 1, ...
 
         Raises: LawfulError where one name has two lengths.
         """
-        return coordinates_of_axes(self)
+        return coordinates_of_axes(self) | fitting(labels_of(self.form, self.args), self.shapes, self.dims)
 
     def log_density(self, choices: Mapping[Any, Any]) -> jax.Array:
         """Score values in their own space, without Jacobian; see `Form.log_density`."""

@@ -19,6 +19,7 @@ from .analysis import has_weight
 from .emitter import Sum, loop_start, loop_step, root_keys, run_some
 from .errors import LawfulError
 from .form import Form, Loop, Node, Var
+from .placing import OneDevice, Placing
 from .rolling import rolled
 from .row_stacks import Stacks, in_portion, pieces, steps_of_call, written
 from .site_keys import Keys, step_keys
@@ -68,6 +69,15 @@ class Part:
     kept: tuple[int, ...]
 
 
+class _Places(NamedTuple):
+    """Where what stands between two steps of a loop lies: live values, the carry, and stacks of rows."""
+
+    values: list[Any]
+    carry: list[Any]
+    held: list[Any]
+    kept: list[Any]
+
+
 class Portions:
     """A form cut at its loops; compiled once per loop, whatever the lengths of the portions.
 
@@ -75,6 +85,7 @@ class Portions:
         form: the form.
         cut: which loops are cut, others run as a whole; by default those of two steps or more that carry or weigh.
         longest: most steps of one call of a compiled loop; by default as many as leave 16 MiB of rows.
+        placing: where values lie, if not on one device; then the form is what one of the devices runs.
 
     >>> import jax, jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> def walk(y):
@@ -94,10 +105,14 @@ class Portions:
     True
     """
 
-    def __init__(self, form: Form, cut: Callable[[Loop], bool] | None = None, longest: int | None = None) -> None:
+    def __init__(
+        self, form: Form, cut: Callable[[Loop], bool] | None = None, longest: int | None = None,
+        placing: Placing | None = None,
+    ) -> None:  # fmt: skip
         """Find the loops; nothing is compiled yet."""
         self.form = rolled(form)
         self.longest = longest
+        self.placing: Placing = OneDevice() if placing is None else placing
         self.programs: dict[Any, Program] = {}
         self.stacks: dict[int, Stacks] = {}
         self.length = 16  # of the last portion that a driver took
@@ -186,16 +201,18 @@ class Portions:
     def rows(self, part: int) -> list[tuple[tuple[int, ...], Any]]:
         """Give shape and type of a row of each value that only the outputs show."""
         one = self.parts[part]
-        return [(v.full_shape, v.dtype) for v in (_row(one, j) for j in one.kept)]
+        return [(self.placing.shape(v), v.dtype) for v in (_row(one, j) for j in one.kept)]
+
+    def results(self) -> list[tuple[tuple[int, ...], Any]]:
+        """Give shape and type of each output."""
+        return [(self.placing.shape(v), v.dtype) for v in self.form.outputs]
 
     def expected(self, part: int, key: jax.Array, inputs: Sequence[Any]) -> Pause:
         """Describe the arrays of a pause in a loop, by shapes and types; nothing is run."""
         weight = Sum.zero() if has_weight(self.form) else None
-        found: Any = jax.eval_shape(
-            functools.partial(self._between, 0), key, [jnp.asarray(x) for x in inputs], weight, [], None, []
-        )
+        found: Any = jax.eval_shape(self._entering(0), key, [jnp.asarray(x) for x in inputs], weight, [], None, [])
         for number in range(1, part + 1):
-            found = jax.eval_shape(functools.partial(self._between, number), key, *found)
+            found = jax.eval_shape(self._entering(number), key, *found)
         return Pause(np.int64(0), np.int64(0), key, *found)
 
     def capacity(self, part: int) -> int:
@@ -208,11 +225,39 @@ class Portions:
 
     def _enter(self, number: int, pause: Pause) -> Pause:
         """Run the nodes between two loops."""
-        program = self._program(("enter", number), lambda: functools.partial(self._between, number))
+        program = self._program(("enter", number), lambda: self._entering(number))
         found = program(pause.key, pause.values, pause.weight, pause.carry, pause.inner, pause.held)
         entered = Pause(np.int64(number), np.int64(0), pause.key, *found)
         empty = number < len(self.parts) and not self.total(number)
         return self._enter(number + 1, entered) if empty else entered
+
+    def _entering(self, number: int) -> Callable[..., Any]:
+        """Give the program between two loops."""
+        everywhere = self.placing.place(None)
+        if number:
+            before = self._places(self.parts[number - 1])
+            ins = everywhere, before.values, everywhere, before.carry, everywhere, before.held
+        else:
+            ins = everywhere, self._placed(self.form.inputs), everywhere, [], everywhere, []
+        if number < len(self.parts):
+            after = self._places(self.parts[number])
+            outs = after.values, everywhere, after.carry, everywhere, after.held
+        else:
+            shown = [v for i, v in enumerate(self.form.outputs) if i not in self._shown]
+            outs = self._placed(shown), everywhere, [], everywhere, []
+        return self.placing.mapped(functools.partial(self._between, number), ins, outs)
+
+    def _places(self, part: Part) -> _Places:
+        """Say where what stands between two steps of a loop lies."""
+        return _Places(
+            self._placed(part.live),
+            self._placed(part.loop.carry_out),
+            [self.placing.place(_row(part, j), rows=True) for j in part.held],
+            [self.placing.place(_row(part, j), rows=True) for j in part.kept],
+        )
+
+    def _placed(self, values: Sequence[Var]) -> list[Any]:
+        return [self.placing.place(v) for v in values]
 
     def _between(self, number: int, key: Any, values: Any, weight: Any, carry: Any, inner: Any, held: Any) -> Any:
         if number:
@@ -238,15 +283,21 @@ class Portions:
     def _portion(self, pause: Pause, count: int, into: Sequence[np.ndarray]) -> Pause:
         number = int(pause.part)
         part, capacity = self.parts[number], self.capacity(number)
-        reads = set(part.loop.ins)
-        values = [x for v, x in zip(part.live, pause.values, strict=True) if v in reads]
+        reads, places, everywhere = set(part.loop.ins), self._places(part), self.placing.place(None)
+        read = [i for i, v in enumerate(part.live) if v in reads]
+        state = [places.values[i] for i in read], (places.carry, everywhere), places.held, places.kept
+        ins = everywhere, state[0], everywhere, *state[1:]
         program = self._program(
-            ("steps", number), lambda: functools.partial(self._steps, part, capacity), donated=(4, 5)
+            ("steps", number),
+            lambda: self.placing.mapped(functools.partial(self._steps, part, capacity), ins, state[1:]),
+            donated=(4, 5),
         )
         if number not in self.stacks:
             self.stacks[number] = Stacks([((capacity, *shape), dtype) for shape, dtype in self.rows(number)])
         at, stacks = (np.int32(pause.step), np.int32(count)), self.stacks[number]
-        pair, held, rows = program(pause.key, values, at, (pause.carry, pause.inner), pause.held, stacks.taken())
+        given = [pause.values[i] for i in read], (pause.carry, pause.inner), pause.held, stacks.taken()
+        values, *rest = self.placing.put(given, state)
+        pair, held, rows = program(pause.key, values, at, *rest)
         stacks.read(rows, count, into)
         step = np.int64(int(pause.step) + count)
         return pause._replace(step=step, carry=pair[0], inner=pair[1], held=held)

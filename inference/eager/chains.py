@@ -8,22 +8,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
 from lawful.errors import NoFiniteStartError
-from lawful.messages import SampleMessage, Surroundings, only, placed, surroundings
+from lawful.messages import SampleMessage, placed, surroundings
 
 from ..collect import from_chains
 from ..findings import Finding
-from ..plan import one_key
+from ..plan import one_key, times
 from ..result import Result, Warmup
+from ..running.driver import Chunk, Drive, Portion
+from ..running.options import RunOptions
 from . import trace_mh
 from .columns import Table, dims_of, table_of
-from .drawing import Draws
-from .plans import EagerPlan
+from .courses import EagerChains
+from .plans import EagerPlan, ended
 from .run import Run
 from .running import placed_in, run
 from .trace_mh import Move, move
@@ -38,26 +41,44 @@ class EagerChainPlan(EagerPlan):
     contract = trace_mh.CONTRACT
     name = "mcmc"
 
-    def __init__(self, model: Any, settings: dict[str, Any], init: Mapping[Any, Any] | None) -> None:
+    def __init__(
+        self, model: Any, settings: dict[str, Any], init: Mapping[Any, Any] | None, run: RunOptions | None = None
+    ) -> None:
         """Keep the parts."""
-        self.model, self.settings = model, settings
+        self.model, self.settings, self.run = model, settings, run
         self.init = {as_address(name): value for name, value in (init or {}).items()}
 
     def __call__(self, key: Any, *args: Any) -> Result:
-        """Run the chains, one after the other; the result holds the draws and the traces.
+        """Run the chains; the result holds the draws and the traces.
 
         Raises:
+            LawfulError: a callback raised; the finished part is its attribute `result`.
             NoFiniteStartError: no start of positive density was found, naming where the weight vanished.
             ObservationError: the data do not fit their sites.
             UnsupportedProgramError: a run of the program makes no choice.
         """
-        start = time.perf_counter()
-        with only(Draws(one_key(key))):
-            chains = []
-            for number in range(self.settings["chains"]):
-                with placed(Surroundings(indices=(number,))):
-                    chains.append(list(self._steps(args)))
-        return self._collect(chains, args, time.perf_counter() - start)
+        course = self._course(key, args)
+        if self.run is None:
+            start = time.perf_counter()
+            course.run()
+            return self._collect(course.moves, args, times(time.perf_counter() - start))
+        drive = self._drive(course, self.run)
+        drive.run()
+        fields = {"interrupted": drive.interrupted, "finished": drive.done[1]}
+        return ended(drive, lambda: self._collect(course.moves, args, drive.times(), **fields))
+
+    def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
+        """Run the chains chunk by chunk, and give the draws and the numbers of each; see `ChainPlan`."""
+        course, options = self._course(key, args), self.run or RunOptions()
+
+        def shown(portion: Portion) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+            chains = [chain[len(chain) - course.last :] for chain in course.moves]
+            kept = [chain[course.thin - 1 :: course.thin] for chain in chains] if portion.number else chains
+            if not options.callbacks:  # nobody looks back
+                course.moves = [[] for _ in chains]
+            return _draws(kept), _numbers(kept)
+
+        yield from self._drive(course, options).shown_chunks(shown)
 
     def plan(self, *args: Any) -> str:
         """Say what will be done."""
@@ -66,31 +87,42 @@ class EagerChainPlan(EagerPlan):
             "probability, is drawn again from its prior, and the program is run again in plain Python"
         )
 
-    def _steps(self, args: tuple[Any, ...]) -> Iterator[Move]:
-        here = started(self.model, args, self.init)
-        for step in range(self.settings["warmup"] + self.settings["draws"] * self.settings["thin"]):
-            moved = move(self.model, args, here, step)
-            here = moved.run
-            yield moved
+    def _course(self, key: Any, args: tuple[Any, ...]) -> EagerChains:
+        start = partial(started, self.model, args, self.init)
+        return EagerChains(one_key(key), start, partial(move, self.model, args), self.settings)
 
-    def _collect(self, chains: Sequence[Sequence[Move]], args: tuple[Any, ...], seconds: float) -> Result:
+    def _drive(self, course: EagerChains, options: RunOptions) -> Drive:
+        def drawn(drive: Drive, number: int) -> Mapping[str, Any]:
+            return _draws(self._late(course.moves))
+
+        return Drive(course, options, lambda number, rows: {}, drawn)
+
+    def _late(self, chains: Sequence[Sequence[Move]]) -> list[Sequence[Move]]:
         warm, thin = self.settings["warmup"], self.settings["thin"]
-        early = [chain[:warm] for chain in chains]
-        late = [chain[warm + thin - 1 :: thin] for chain in chains]
+        return [chain[warm + thin - 1 :: thin] for chain in chains]
+
+    def _collect(
+        self, chains: Sequence[Sequence[Move]], args: tuple[Any, ...], run: Mapping[str, Any], **fields: Any
+    ) -> Result:
+        early, late = [chain[: self.settings["warmup"]] for chain in chains], self._late(chains)
         drawn = [[moved.run for moved in chain] for chain in late]
         flat = [run for chain in drawn for run in chain]
-        table = table_of(flat)
-        before = table_of([moved.run for chain in early for moved in chain])
+        table, before = (table_of([moved.run for chain in part for moved in chain]) for part in (late, early))
+        warmup = Warmup(_by_chain(before, len(chains)), _numbers(early)) if early[0] else None
+        draws = _by_chain(table, len(chains))
+        if warmup is not None and not flat:  # it was ended in its warm-up, the draws of which are none
+            draws = {name: array[:, :0] for name, array in warmup.posterior.items()}
         count = sum(moved.n_nonfinite for chain in chains for moved in chain)
         message = f"{count} proposals had a NaN density; they were rejected, so the target is restricted to the rest."
         return from_chains(
-            _by_chain(table, len(chains)),
+            draws,
             stats=_numbers(late),
-            warmup=Warmup(_by_chain(before, len(chains)), _numbers(early)) if warm else None,
+            warmup=warmup,
             found=(Finding("NONFINITE_DENSITY", message, (), count, 0),) if count else (),
             dims=dims_of(table, before),
             traces=tuple(map(tuple, drawn)),
-            **self.common(args, flat, seconds),
+            **self.common(args, flat, run),
+            **fields,
         )
 
 
@@ -119,6 +151,10 @@ def started(model: Any, args: tuple[Any, ...], init: Mapping[Address, Any]) -> R
         "of these sites.",
         sites=tuple(vanished),
     )
+
+
+def _draws(chains: Sequence[Sequence[Move]]) -> dict[str, np.ndarray]:
+    return _by_chain(table_of([moved.run for chain in chains for moved in chain]), len(chains))
 
 
 def _by_chain(table: Table, chains: int) -> dict[str, np.ndarray]:

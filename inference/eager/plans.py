@@ -6,23 +6,24 @@ call. Independent runs and chains differ in the first index of all addresses, he
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 import numpy as np
 
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form
-from lawful.messages import Surroundings, only, placed
 
 from ..collect import from_population
 from ..findings import Finding
-from ..plan import environment, one_key
+from ..plan import environment, one_key, times
 from ..result import Result
+from ..running.chain_runs import failure
+from ..running.driver import Chunk, Drive
+from ..running.options import RunOptions
 from . import population
 from .columns import Table, dims_of, table_of
-from .drawing import Draws
+from .courses import EagerRuns
 from .population import Population, Settings, filtered, indices_by_weight
 from .run import Run
 
@@ -47,13 +48,13 @@ class EagerPlan:
             "program can be traced."
         )
 
-    def common(self, args: tuple[Any, ...], runs: Sequence[Run], seconds: float) -> dict[str, Any]:
+    def common(self, args: tuple[Any, ...], runs: Sequence[Run], run: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields that all results have."""
         return {
             "observed": observed_in_all(runs),
             "model": self.model,
             "args": args,
-            "run": environment({**self.settings, "mode": "eager"}, seconds),
+            "run": {**environment({**self.settings, "mode": "eager"}, 0.0), **run},
         }
 
 
@@ -62,9 +63,11 @@ class EagerPopulationPlan(EagerPlan):
 
     contract = population.CONTRACT
 
-    def __init__(self, name: str, model: Any, settings: dict[str, Any], pauses: bool) -> None:
+    def __init__(
+        self, name: str, model: Any, settings: dict[str, Any], pauses: bool, run: RunOptions | None = None
+    ) -> None:
         """Keep the parts."""
-        self.name, self.model, self.settings = name, model, settings
+        self.name, self.model, self.settings, self.run = name, model, settings, run
         self.algorithm = Settings(
             settings["particles"],
             settings["scheme"],
@@ -79,24 +82,43 @@ class EagerPopulationPlan(EagerPlan):
         Raises:
             NonFiniteError: a weight is NaN (by default) or +inf.
             ObservationError: the data do not fit their sites.
+            LawfulError: a callback raised; the finished runs are its attribute `result`.
         """
-        start = time.perf_counter()
-        ends: list[Population] = []
-        picks: list[np.ndarray] = []
-        with only(Draws(one_key(key))):
-            for number in range(self.settings["runs"]):
-                with placed(Surroundings(indices=(number,))):
-                    end = filtered(self.model, args, self.algorithm)
-                    ends.append(end)
-                    picks.append(indices_by_weight("draws", end.weight, self.algorithm))
-        return self._collect(ends, _in_random_order(np.array(picks)), args, time.perf_counter() - start)
+        course = self._course(key, args)
+        drive = Drive(course, self.run or RunOptions(), lambda number, rows: {})
+        if self.run is None:  # Ctrl-C ends it as it ends any program
+            for _ in drive.portions():
+                pass
+        else:
+            drive.run()
+        fields: dict[str, Any] = {"interrupted": drive.interrupted}
+        if not drive.complete:
+            fields["finished"] = sum(drive.done)
+        run = times(drive.seconds) if self.run is None else drive.times()
+        return ended(drive, lambda: self._collect(course.kept, args, run, **fields))
+
+    def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
+        """Run, and give the log evidence of each run when it is finished; draws are there at the end of a call."""
+        drive = Drive(self._course(key, args), self.run or RunOptions(), lambda number, rows: {})
+        yield from drive.shown_chunks(lambda portion: ({}, portion.told))
 
     def plan(self, *args: Any) -> str:
         """Say what will be done."""
         pause = "pausing at every observation and factor" if self.algorithm.pauses else "each to its end"
         return f"{self.name}: {self.settings['particles']} runs of the program in plain Python, {pause}"
 
-    def _collect(self, ends: Sequence[Population], picks: np.ndarray, args: tuple[Any, ...], seconds: float) -> Result:
+    def _course(self, key: Any, args: tuple[Any, ...]) -> EagerRuns:
+        def take() -> tuple[Population, np.ndarray]:
+            end = filtered(self.model, args, self.algorithm)
+            return end, indices_by_weight("draws", end.weight, self.algorithm)
+
+        return EagerRuns(one_key(key), take, self.settings["runs"])
+
+    def _collect(
+        self, kept: Sequence[tuple[Population, np.ndarray]], args: tuple[Any, ...], run: Mapping[str, Any],
+        **fields: Any,
+    ) -> Result:  # fmt: skip
+        ends, picks = [end for end, _ in kept], _in_random_order(np.array([pick for _, pick in kept]))
         count, size = picks.shape
         keep = self.settings["keep"]
         drawn = [[end.runs[i] for i in row] for end, row in zip(ends, picks, strict=True)]
@@ -119,8 +141,16 @@ class EagerPopulationPlan(EagerPlan):
             shuffle=None,
             dims=dims_of(particles, draws),
             traces=tuple(map(tuple, drawn)),
-            **self.common(args, flat, seconds),
+            **self.common(args, flat, run),
+            **fields,
         )
+
+
+def ended(drive: Drive, collect: Callable[[], Result]) -> Result:
+    """Give the result of a run; where something failed raise that, with the result of what was finished before."""
+    if drive.failed is None:
+        return collect()
+    raise failure(drive, collect()) if any(drive.done) else drive.failed
 
 
 def _in_random_order(picks: np.ndarray) -> np.ndarray:

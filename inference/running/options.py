@@ -90,17 +90,14 @@ def checked_options(run: Any) -> None:
         raise LawfulError(f"run: expected inference.RunOptions(...), or None, got {run!r}.")
 
 
-def not_in_chunks(
-    method: str, run: RunOptions | None, mesh: Any, one_by_one: bool = False, spread: bool = False
-) -> None:
-    """Refuse a run in chunks on a mesh where the method has no such, and one of chains that follow each other.
+def not_in_chunks(method: str, run: RunOptions | None, mesh: Any, one_by_one: bool = False) -> None:
+    """Refuse a run in chunks on the devices of several processes, and one of chains that follow each other.
 
     Args:
         method: the inference.
         run: the options, if any.
         mesh: the devices, or None for one.
         one_by_one: whether chains follow each other.
-        spread: whether the method can go in chunks on several devices of one process.
 
     >>> not_in_chunks("mcmc", RunOptions(), mesh=None, one_by_one=True)
     Traceback (most recent call last):
@@ -108,12 +105,10 @@ def not_in_chunks(
     """
     if run is None:
         return
-    if mesh is not None and (not spread or mesh.is_multi_process):
-        where = "the devices of one process, and those of mesh= are of several" if spread else "one device"
-        given = "" if spread else ", and mesh= was given"
+    if mesh is not None and mesh.is_multi_process:
         raise LawfulError(
-            f"{method}: a run in chunks (run=, iterate, resume) is on {where}{given}. Fix: leave out mesh=, or call "
-            "the plan without run=, which runs it as a whole.",
+            f"{method}: a run in chunks (run=, iterate, resume) is on the devices of one process, and those of mesh= "
+            "are of several. Fix: leave out mesh=, or call the plan without run=, which runs it as a whole.",
             option="mesh",
         )
     if one_by_one:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from lawful.portions import Portions
-
 from ..plan import Prepared, timed, times
 from ..result import Result
 from .chain_runs import failure
@@ -65,9 +63,7 @@ def population_drive(plan: PopulationPlan, prepared: Prepared, key: jax.Array, o
     """Make the run of a population; None where it has no loop to cut."""
     without_store(plan.name, options)
     built = prepared.built
-    if options.longest not in built.steps:
-        built.steps[options.longest] = Portions(built.form, longest=options.longest)
-    portions = built.steps[options.longest]
+    portions = built.portions(options.longest)
     if not portions.parts:
         return None
     before = len(built.names) + len(built.conditional) + 2

@@ -103,7 +103,7 @@ class PopulationCourse:
     def outputs(self, state: PopulationState) -> tuple[list[np.ndarray], np.ndarray]:
         """Give outputs (run, ...) and log evidence (run,) of the runs that are finished."""
         if not state.finished:
-            none = [np.empty((0, *v.full_shape), v.dtype) for v in self.portions.form.outputs]
+            none = [np.empty((0, *shape), dtype) for shape, dtype in self.portions.results()]
             return none, np.empty(0)
         *outputs, log_evidence = (np.stack(own) for own in zip(*state.finished, strict=True))
         return outputs, log_evidence
@@ -120,7 +120,7 @@ class PopulationCourse:
         """Describe a state."""
         pause = self.portions.expected(place["part"], self.key, self.inputs)
         weight = np.zeros((), jnp.result_type(float))
-        one = [*(np.zeros(v.full_shape, v.dtype) for v in self.portions.form.outputs), weight]
+        one = [*(np.zeros(shape, dtype) for shape, dtype in self.portions.results()), weight]
         return PopulationState(pause, [one] * place["finished"])
 
     def told(self, state: PopulationState, phase: int, rows: Sequence[np.ndarray]) -> Mapping[str, Any]:

@@ -27,6 +27,12 @@ from .reductions import across
 from .routing import Route, route_of
 
 
+class Share(Plate):
+    """What one device has of a plate; equal to no plate that all devices have, whatever name and size."""
+
+    __slots__ = ()
+
+
 @dataclass
 class Localiser:
     """Rewrites forms for one device.
@@ -180,7 +186,7 @@ def local_form(form: Form, axis: Axis, plates: Sequence[Plate], whole: Sequence[
 
     Returns: a form with the same outputs, those under a sharded plate in parts; it runs under the axis.
     """
-    return Localiser(axis, {p: Plate(p.name, p.size // axis.size) for p in plates}, whole).form(form)
+    return Localiser(axis, {p: Share(p.name, p.size // axis.size) for p in plates}, whole).form(form)
 
 
 def _places(values: Sequence[Var], mapped: Sequence[Plate], plates: Mapping[Plate, Plate]) -> tuple[int | None, ...]:

@@ -7,18 +7,53 @@ nothing, and with exact resampling no bit of a filter.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lawful.analysis import without_dead_code
 from lawful.emitter import emit
 from lawful.form import Form, Plate, Var, walk
+from lawful.portions import Portions
 
-from .local_form import local_form
-from .mesh import auto, axis_of, readable, replicated
+from .local_form import Routed, Share, local_form
+from .mesh import auto, axis_of, devices_of, readable, replicated
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices of a mesh, each of which runs a local form on its shares.
+
+    Attributes:
+        mesh: one axis.
+    """
+
+    mesh: Mesh
+
+    def place(self, value: Var | None, rows: bool = False) -> PartitionSpec:
+        """Say which axis of a value is in parts; `rows` stands for one more axis, before all others."""
+        own = None if value is None else _shared_axis(value)
+        return PartitionSpec() if own is None else PartitionSpec(*[None] * (own + rows), self.mesh.axis_names[0])
+
+    def shape(self, value: Var) -> tuple[int, ...]:
+        """Give the shape of a value with the shares of all devices."""
+        own, size = _shared_axis(value), devices_of(self.mesh)
+        return tuple(n * size if i == own else n for i, n in enumerate(value.full_shape))
+
+    def put(self, arrays: Any, places: Any) -> Any:
+        """Bring arrays to their places."""
+
+        def put(place: PartitionSpec, tree: Any) -> Any:
+            return jax.device_put(tree, NamedSharding(auto(self.mesh), place))
+
+        return jax.tree.map(put, places, arrays, is_leaf=lambda x: isinstance(x, PartitionSpec))
+
+    def mapped(self, function: Callable[..., Any], ins: Any, outs: Any) -> Callable[..., Any]:
+        """Run a function on every device."""
+        return jax.shard_map(function, mesh=auto(self.mesh), in_specs=ins, out_specs=outs, check_vma=False)
 
 
 def sharded_runner(algorithm: Form, runs: int, mesh: Mesh, particles: Plate) -> Callable[..., Any]:
@@ -30,11 +65,8 @@ def sharded_runner(algorithm: Form, runs: int, mesh: Mesh, particles: Plate) -> 
         mesh: the devices, one axis.
         particles: the plate of the particles, which they share; they share chains, too, where their number allows it.
     """
-    axis = axis_of(mesh)
-    chains = _chains(algorithm)
-    plates = (particles, *(p for p in chains if p.size % axis.size == 0))
-    whole = [p for p in chains if p not in plates]
-    run = emit(without_dead_code(local_form(algorithm, axis, plates, whole)))
+    local, devices = _local(algorithm, mesh, particles), Devices(mesh)
+    run = emit(local)
 
     def part(key: jax.Array, inputs: list[jax.Array]) -> Any:
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(runs))
@@ -42,10 +74,25 @@ def sharded_runner(algorithm: Form, runs: int, mesh: Mesh, particles: Plate) -> 
             return jax.tree.map(lambda x: x[None], run(keys[0], *inputs))
         return jax.lax.map(lambda k: run(k, *inputs), keys)
 
-    same, specs = PartitionSpec(), [_spec(v, axis.name, plates) for v in algorithm.outputs]
-    mapped = jax.shard_map(part, mesh=auto(mesh), in_specs=(same, same), out_specs=(specs, same), check_vma=False)
-    compiled = jax.jit(mapped)
+    same = devices.place(None)
+    outs = [devices.place(v, rows=True) for v in local.outputs], same
+    compiled = jax.jit(devices.mapped(part, (same, same), outs))
     return lambda key, inputs: readable(mesh, compiled(*replicated(mesh, (key, list(inputs)))))
+
+
+def sharded_portions(algorithm: Form, longest: int | None, mesh: Mesh, particles: Plate) -> Portions:
+    """Cut the algorithm, spread over the devices of one process, at its loops; see `sharded_runner` and `Portions`."""
+    portions = Portions(_local(algorithm, mesh, particles), longest=longest, placing=Devices(mesh))
+    routes = {node.out for node in portions.form.sites() if isinstance(node.law, Routed)}
+    assert not any(routes & set(part.live) for part in portions.parts)  # each device has another one
+    return portions
+
+
+def _local(algorithm: Form, mesh: Mesh, particles: Plate) -> Form:
+    """Write what one device runs."""
+    axis, chains = axis_of(mesh), _chains(algorithm)
+    plates = (particles, *(p for p in chains if p.size % axis.size == 0))
+    return without_dead_code(local_form(algorithm, axis, plates, [p for p in chains if p not in plates]))
 
 
 def _chains(form: Form) -> list[Plate]:
@@ -54,7 +101,6 @@ def _chains(form: Form) -> list[Plate]:
     return sorted(seen, key=lambda p: p.size)
 
 
-def _spec(value: Var, name: str, plates: tuple[Plate, ...]) -> PartitionSpec:
-    """Say which axis of an output is in parts; the runs come first."""
-    place = next((i for i, p in enumerate(value.plates) if p in plates), None)
-    return PartitionSpec() if place is None else PartitionSpec(*[None] * (place + 1), name)
+def _shared_axis(value: Var) -> int | None:
+    """Find the axis of a value of which a device has a share."""
+    return next((i for i, p in enumerate(value.plates) if isinstance(p, Share)), None)

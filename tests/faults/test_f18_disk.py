@@ -1,8 +1,12 @@
 """Row 18: a disk that is full or a folder that cannot be written leaves the last good checkpoint as it was."""
 
 import errno
+import json
 import os
 import resource
+import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import numpy as np
@@ -144,3 +148,44 @@ def test_f18_a_crash_at_any_call_of_the_system_leaves_a_whole_generation(call, t
     assert load(tmp_path).skipped == ()
     save(tmp_path, {"step": 3}, ARRAYS)  # and the next run goes on from there
     assert len(list(tmp_path.iterdir())) == 2
+
+
+ON_A_SMALL_DISK = """
+import json, sys, warnings
+import numpyro.distributions as dist
+from lawful import inference, sample
+from lawful.inference import RunOptions, kernels
+from lawful.inference.running.checkpoints import load
+
+def model():
+    sample("y", dist.Normal(sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=0.3)
+
+def plan(run):
+    return inference.mcmc(model, kernels.random_walk(1.0), chains=4, warmup=0, draws=2000, run=run)
+
+folder = sys.argv[1]
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    result = plan(RunOptions(chunk=100, checkpoint=folder))(0)
+print(json.dumps({
+    "told": [str(w.message) for w in told if "goes on in memory" in str(w.message)],
+    "same": bool((result.posterior["x"] == plan(None)(0).posterior["x"]).all()),
+    "found": [f.code for f in result.reasons],
+    "kept": int(load(folder).header["done"][1]),
+}))
+"""
+
+
+@pytest.mark.slow
+def test_f18_a_run_on_a_disk_that_fills_up_completes_with_one_warning(tmp_path):
+    """A file system of 64 KiB, in which the first checkpoints have room, and later ones do not."""
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
+        pytest.skip("no right to make a file system here")
+    script = 'mount -t tmpfs -o size=64k none "$1" && exec "$2" -c "$3" "$1/run"'
+    command = ["unshare", "-rm", "sh", "-c", script, "sh", str(tmp_path), sys.executable, ON_A_SMALL_DISK]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert len(found["told"]) == 1 and "No space left" in found["told"][0]
+    assert found["same"] and "NOT_SAVED" in found["found"]
+    assert 0 < found["kept"] < 2000  # the last good checkpoint

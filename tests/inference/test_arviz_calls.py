@@ -106,7 +106,29 @@ METHODS = {
     "importance": lambda: inference.importance(schools, particles=200, runs=2),
     "smc": lambda: inference.smc(schools, particles=200, runs=2),
     "tempered_smc": lambda: inference.tempered_smc(schools, particles=200, runs=2),
+    "annealed_importance": lambda: inference.annealed_importance(schools, particles=200, ladder=10, runs=2),
+    "ibis": lambda: inference.ibis(schools, particles=200, block=4, runs=2),
+    "pmmh": lambda: inference.pmmh(series, WALK, ["mu", "tau"], particles=10, chains=2, warmup=20, draws=100),
+    "particle_gibbs": lambda: inference.particle_gibbs(
+        series, "x", kernels.on(["mu", "tau"], WALK), particles=10, chains=2, warmup=20, draws=100
+    ),
+    "smc with moves": lambda: inference.smc(series, particles=200, runs=2, move=kernels.on(["mu", "tau"], WALK)),
+    "smc2": lambda: inference.smc2(series, WALK, ["mu", "tau"], particles=100, inner=10, runs=2),
 }
+WALK = kernels.random_walk(0.5)
+
+
+def series(y, sd):
+    """A sequence with the names of the parameters above."""
+    mu, tau = sample("mu", dist.Normal(0.0, 5.0)), sample("tau", dist.HalfNormal(5.0))
+
+    def step(x, row):
+        y, sd = row
+        x = sample("x", dist.Normal(0.5 * x + mu, tau))
+        sample("y", dist.Normal(x, sd), obs=y)
+        return x, None
+
+    lawful.scan(step, 0.0, (y, sd))
 
 
 @pytest.mark.slow

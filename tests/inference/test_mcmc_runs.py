@@ -68,6 +68,14 @@ def test_warmup_of_everything_leaves_no_draw():
     assert "NOT OK: LOW_ESS" in repr(result)
 
 
+def test_few_chains_on_an_accelerator_get_a_remark_and_no_bit(plan, whole, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    result = plan(KEY, Y)
+    (remark,) = [f for f in result.reasons if f.code == "IDLE_DEVICE"]
+    assert "3 chains leave a gpu mostly idle" in remark.message
+    assert result.status == whole.status
+
+
 @pytest.mark.slow
 def test_thinning_keeps_the_last_of_every_group_of_steps(whole):
     result = run(warmup=2, draws=6, thin=3)

@@ -16,6 +16,7 @@ from lawful import inference
 from lawful.errors import LawfulError
 from lawful.inference import Limits, report_page, report_plots
 from lawful.inference.collect import from_chains, from_population
+from lawful.inference.findings import Finding
 from lawful.inference.report import first_screen, write_diagnostics, write_report
 from lawful.inference.report_checks import check_rows
 
@@ -92,6 +93,14 @@ def test_the_page_has_every_section(page, result):
     assert "effective size of the last weights, the smallest" in text and "at least 40" in text
 
 
+def test_the_page_says_whether_a_repeated_run_has_the_same_bits(page, tmp_path):
+    assert f"bit for bit, with JAX {jax.__version__} on the same kind of device (cpu) in 64 bits" in read(page).text
+    elsewhere = Finding("RESUMED_ELSEWHERE", "JAX 0.1, now 0.2: draws equal those of one run in law, not in bits.")
+    from_chains({"x": np.arange(10.0).reshape(1, 10)}, found=(elsewhere,)).report(tmp_path / "report.html")
+    text = read((tmp_path / "report.html").read_text()).text
+    assert "in law, not bit for bit" in text and "The same key gives" not in text
+
+
 def test_the_verdict_of_a_failed_run_stands_first_with_its_remedy(tmp_path):
     drift = np.cumsum(np.random.default_rng(0).normal(size=(2, 60)), axis=1)
     failed = from_chains({"x": drift}, stats={"diverging": np.ones((2, 60), bool)})
@@ -106,6 +115,12 @@ def test_the_verdict_of_a_failed_run_stands_first_with_its_remedy(tmp_path):
         "divergent transitions", "r-hat, the largest", "bulk effective size, the smallest",
         "tail effective size, the smallest",
     ]  # fmt: skip
+
+
+def test_one_chain_has_a_page_without_a_comparison_of_chains(tmp_path):
+    from_chains({"x": np.random.default_rng(4).normal(size=(1, 100))}).report(tmp_path / "report.html")
+    text = read((tmp_path / "report.html").read_text()).text
+    assert "Densities and traces" in text and "Ranks" not in text
 
 
 def test_checks_that_pass_are_shown_with_their_limits():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+import pandas
 import pytest
 from arviz_stats.base import array_stats
 
@@ -73,6 +74,19 @@ def test_axes_have_numbers_and_two_lengths_of_one_name_are_refused():
     assert {name: len(labels) for name, labels in apart.items()} == {"x_time": 3, "other.x_time": 2}
     with pytest.raises(LawfulError, match="axis 'step' has length 3 at site 'x' and 2 at site 'other.x'"):
         _ = lawful.density(lambda: steps(2, "step")).coords
+
+
+def test_axes_have_the_labels_of_plates_and_of_arguments():
+    def schools(y):
+        with lawful.plate("school", 3, coords=["a", "b", "c"]):
+            theta = sample("theta", dist.Normal(0.0, 1.0))
+            sample("y", dist.Normal(theta, 1.0), obs=y)
+        with lawful.plate("year", 2):
+            sample("effect", dist.Normal(0.0, 1.0))
+
+    years = pandas.Series([1.0, 2.0, 3.0], index=pandas.Index([7, 8, 9], name="year"))  # one too many for its plate
+    assert lawful.density(schools, years).coords["school"].tolist() == ["a", "b", "c"]
+    assert lawful.density(schools, years).coords["year"].tolist() == [0, 1]
 
 
 def test_blackjax_gets_the_density_and_a_start():

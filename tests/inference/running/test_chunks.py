@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro.distributions as dist
 import pytest
 
@@ -10,6 +9,7 @@ import lawful
 from lawful import inference, sample
 from lawful.errors import LawfulError
 from lawful.inference import RunOptions, kernels
+from tests.inference.running.same import assert_same
 
 KEY = jax.random.key(3)
 Y = jnp.array([0.3, -0.2, 1.1, 0.4])
@@ -42,30 +42,6 @@ def walk(y):
     return lawful.scan(step, 0.0, y)[0]
 
 
-def assert_same(one, other):
-    """All arrays of two results are equal, bit for bit."""
-    for first, second in [
-        (one.posterior, other.posterior),
-        (one.stats, other.stats),
-        (one.warmup and one.warmup.posterior, other.warmup and other.warmup.posterior),
-        (one.warmup and one.warmup.stats, other.warmup and other.warmup.stats),
-        (one.weighted and one.weighted.values, other.weighted and other.weighted.values),
-    ]:
-        assert (first is None) == (second is None)
-        assert list(first or ()) == list(second or ())
-        for name in first or ():
-            np.testing.assert_array_equal(first[name], second[name], err_msg=name)
-    if one.weighted is not None:
-        np.testing.assert_array_equal(one.weighted.log_weight, other.weighted.log_weight)
-        np.testing.assert_array_equal(one.log_evidence, other.log_evidence)
-    for name in {"step_size", "inverse_mass"} & {*one.run, *other.run}:
-        np.testing.assert_array_equal(one.run[name], other.run[name], err_msg=name)
-    assert [f.code for f in one.found] == [f.code for f in other.found]
-    assert (one.finished, one.interrupted) == (other.finished, other.interrupted)
-    for a, b in zip(one.state or (), other.state or (), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
 CHAINS = {
     "random walk": (model, kernels.random_walk(0.8), {}),
     "thinned": (model, kernels.random_walk(0.8), {"thin": 3, "warmup": 4}),
@@ -83,31 +59,6 @@ def test_chains_in_chunks_are_the_chains_of_one_call(name):
     plan = inference.mcmc(program, kernel, **settings)
     whole = plan(KEY, Y)
     for chunk in (16, 4, 1):
-        plan.run = RunOptions(chunk=chunk)
-        assert_same(plan(KEY, Y), whole)
-
-
-OTHERS = {
-    "single site": kernels.mh(),
-    "nuts": kernels.nuts(),
-    "mala": kernels.mala(),
-    "barker": kernels.barker(kernels.random_walk(0.5)),
-    "slice": kernels.slice(),
-    "independence": kernels.independence(),
-    "cycle": kernels.cycle(kernels.on("mu", kernels.random_walk(0.5)), kernels.on("sd", kernels.hmc(n_steps=2))),
-    "mixture": kernels.mixture([1, 1], kernels.random_walk(0.5), kernels.mh()),
-    "repeat": kernels.repeat(kernels.random_walk(0.5), 2),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", OTHERS)
-@pytest.mark.parametrize("thin", [1, 2])
-def test_every_kernel_gives_the_same_chains_in_chunks(name, thin):
-    settings = {"chains": 3, "warmup": 11, "draws": 8, "thin": thin}
-    plan = inference.mcmc(model, OTHERS[name], **settings)
-    whole = plan(KEY, Y)
-    for chunk in (16, 7, 1):
         plan.run = RunOptions(chunk=chunk)
         assert_same(plan(KEY, Y), whole)
 

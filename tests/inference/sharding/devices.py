@@ -114,6 +114,62 @@ def in_chunks(kernel, devices):
     return [digest(build()(jax.random.key(4), y)), digest(whole)]
 
 
+def on(build, devices):
+    """All draws, weights and evidence of a method on a mesh; on none where `devices` is 0."""
+    result = build(mesh=mesh(devices) if devices else None)(jax.random.key(7), FLOW)
+    found = [result.posterior[name] for name in sorted(result.posterior)]
+    found += [] if result.weighted is None else [result.weighted[1], result.log_evidence]
+    return np.concatenate([np.ravel(x) for x in found]).tolist()
+
+
+def annealed(**how):
+    walk = kernels.mh(kernels.random_walk(1.0))
+    return inference.annealed_importance(level, particles=48, kernel=walk, ladder=4, **how)
+
+
+def smc2(**how):
+    return inference.smc2(level, kernels.random_walk(0.5), ["scale"], particles=48, inner=10, **how)
+
+
+def pmmh(**how):
+    walk = kernels.random_walk(0.5)
+    return inference.pmmh(level, walk, ["scale"], particles=10, chains=8, warmup=3, draws=6, **how)
+
+
+def particle_gibbs(**how):
+    move = kernels.on("scale", kernels.random_walk(0.2))
+    return inference.particle_gibbs(level, "x", move, particles=10, chains=8, warmup=3, draws=6, **how)
+
+
+def parallel_tempering(**how):
+    walk = kernels.random_walk(0.5)
+    settings = {"powers": (0.3, 1.0), "chains": 8, "warmup": 5, "draws": 10}
+    return inference.parallel_tempering(level, walk, **settings, **how)
+
+
+def filtered(resampling, **how):
+    return inference.smc(level, particles=480, runs=2, resampling=resampling, **how)
+
+
+def tempered(**how):
+    return inference.tempered_smc(level, particles=96, chains=24, runs=2, resampling="exact", **how)
+
+
+def population_in_chunks(build, devices):
+    """Whole; in chunks; and stopped twice, once in each run, and resumed: bits of all three."""
+    build = functools.partial(build, mesh=mesh(devices) if devices else None)
+    options, key = inference.RunOptions, jax.random.key(8)
+    with tempfile.TemporaryDirectory() as folder:
+        first = build(run=options(chunk=2, checkpoint=folder, callbacks=lambda progress: True))(key, FLOW)
+        assert len(first.log_evidence) == 0 and first.run["stopped_by"]
+        second = build(run=options(chunk=3, callbacks=lambda progress: progress.phase.startswith("run 2")))
+        part = inference.resume(folder, second, FLOW)
+        assert len(part.log_evidence) == 1
+        resumed = inference.resume(folder, build(run=options(chunk=1)), FLOW)
+    assert not resumed.interrupted and "RESUMED_ELSEWHERE" not in [f.code for f in resumed.reasons]
+    return [digest(run(key, FLOW)) for run in (build(), build(run=options(chunk=3)))] + [digest(resumed)]
+
+
 def moments(mix, devices):
     """Of many runs on a ladder, islands mixed at every stage: Z-hat / Z, and that times the means of x and x^2."""
     plan = inference.tempered_smc(
@@ -149,6 +205,14 @@ JOBS = {
     "chains": chains,
     "walk in chunks": lambda devices: in_chunks(kernels.random_walk(0.5), devices),
     "tuned in chunks": lambda devices: in_chunks(kernels.hmc(n_steps=3), devices),
+    "annealed importance": lambda devices: on(annealed, devices),
+    "smc2": lambda devices: on(smc2, devices),
+    "pmmh": lambda devices: on(pmmh, devices),
+    "particle gibbs": lambda devices: on(particle_gibbs, devices),
+    "parallel tempering": lambda devices: on(parallel_tempering, devices),
+    "filter in chunks": lambda devices: population_in_chunks(functools.partial(filtered, "exact"), devices),
+    "islands in chunks": lambda devices: population_in_chunks(functools.partial(filtered, "islands"), devices),
+    "tempered in chunks": lambda devices: population_in_chunks(tempered, devices),
     "islands": lambda devices: moments("whole", devices),
     "butterfly": lambda devices: moments("butterfly", devices),
     "late": late,

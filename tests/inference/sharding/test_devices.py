@@ -54,6 +54,22 @@ def test_chains_on_a_mesh_go_in_chunks_and_are_resumed(root, job):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("job", ["filter in chunks", "islands in chunks", "tempered in chunks"])
+def test_populations_on_a_mesh_go_in_chunks_and_are_resumed(root, job):
+    """On 4 devices: in chunks, and stopped and resumed, equals the whole; a filter is that of one device, too."""
+    found_on = found(root, [f"{job}:{devices}" for devices in ((1, 4) if job == "filter in chunks" else (4,))])
+    assert len({bits for values in found_on.values() for bits in values}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["annealed importance", "smc2", "pmmh", "particle gibbs", "parallel tempering"])
+def test_every_method_runs_on_a_mesh_as_on_one_device(root, job):
+    """Up to rounding: a processor works on eight numbers at a time, and on a rest one by one."""
+    values = found(root, [f"{job}:1", f"{job}:4"])
+    np.testing.assert_allclose(values[f"{job}:1"], values[f"{job}:4"], rtol=1e-11)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["importance", "waste-free"])
 def test_no_bit_of_other_methods_depends_on_the_number_of_devices(root, job):
     values = found(root, [f"{job}:1", f"{job}:4"])

@@ -36,14 +36,19 @@ def test_other_meshes_and_numbers_of_devices_are_refused(monkeypatch):
         inference.importance(model, particles=14, mesh=ONE)
 
 
-@pytest.mark.parametrize("method", ["smc", "importance", "tempered_smc"])
-def test_populations_in_chunks_are_on_one_device(method):
-    needed = {"tempered_smc": {"particles": 10, "steps": 1}}.get(method, {"particles": 10})
-    build = getattr(inference, method)
-    with pytest.raises(LawfulError, match=rf"{method}: a run in chunks .* is on one device"):
-        build(model, mesh=ONE, run=inference.RunOptions(), **needed)
-    with pytest.raises(LawfulError, match=rf"{method}: a run in chunks .* is on one device"):
-        build(model, mesh=ONE, **needed).iterate(jax.random.key(0))
+@pytest.mark.parametrize("method", ["smc", "tempered_smc"])
+def test_populations_in_chunks_are_on_the_devices_of_one_process(method, monkeypatch):
+    build, settings = getattr(inference, method), {"particles": 10, "resampling": "exact", "mesh": ONE}
+    plan = build(model, run=inference.RunOptions(chunk=2), **settings)
+    found = [each(jax.random.key(2)) for each in (plan, build(model, **settings))]
+    np.testing.assert_array_equal(*(result.posterior["x"] for result in found))
+    monkeypatch.setitem(vars(ONE), "is_multi_process", True)  # a value that is worked out once
+    for run in (
+        lambda: build(model, run=inference.RunOptions(), **settings),
+        lambda: build(model, **settings).iterate(jax.random.key(0)),
+    ):
+        with pytest.raises(LawfulError, match=rf"{method}: a run in chunks .* and those of mesh= are of several"):
+            run()
 
 
 def test_chains_in_chunks_are_on_the_devices_of_one_process(monkeypatch):

@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.form import Form
-from lawful.tracing import is_array
+from .form import Form
+from .tracing import is_array
 
 
 def labels_of(form: Any, args: tuple[Any, ...] | None) -> dict[str, np.ndarray]:
