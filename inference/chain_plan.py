@@ -38,7 +38,7 @@ from .memory import Need, memory_for
 from .no_start import no_start
 from .one_by_one import OneByOne
 from .parts import is_own
-from .plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
+from .plan import Builder, Prepared, Told, environment, masked, one_key, subject, timed, times
 from .presence import form_for
 from .representations.conditional import without_factors
 from .result import Result, Warmup
@@ -340,6 +340,10 @@ class ChainPlan:
         """Make the result of draws and warm-up, of what was seen of them, and of the last state and the settings."""
         built: _Built = prepared.built
         (kept, first), (last, tuned), kernel = parts, ended, built.kernel
+        model, form, observed = subject(self.prepare.model, prepared)
+        dims = dims_of((*kernel.choices, *built.named_choices))
+        if form is not prepared.form:
+            dims |= dims_of(choices_of(form, ("sample", "deterministic")))
         found = (
             *fields.pop("found", ()),
             *broken_findings(prepared, self.kernel, tally, begun[0]),
@@ -351,13 +355,13 @@ class ChainPlan:
             kept.posterior,
             stats=kept.stats,
             warmup=first,
-            observed=prepared.observed,
-            model=self.prepare.model,
+            observed=observed,
+            model=model,
             args=prepared.args,
             found=found,
             state=list(last),
-            form=prepared.form,
-            dims=dims_of((*kernel.choices, *built.named_choices)),
+            form=form,
+            dims=dims,
             run={
                 **environment(self.settings, 0.0),
                 **run,

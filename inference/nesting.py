@@ -93,6 +93,11 @@ class Nest:
     who: str = "nest"
     normals: bool = False
 
+    @property
+    def about(self) -> Any:
+        """The program that results are about."""
+        return self.model
+
     def __call__(self, *args: Any) -> None:
         """Draw parameters from their prior, and a path by the filter given them."""
         form = trace(self.model, *args)

@@ -11,7 +11,7 @@ import operator
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +70,29 @@ class Builder:
             checked_scales(form, inputs)
             self._last = form, inputs, checked_data(form, inputs)
         return self._last[2]
+
+
+class Subject(NamedTuple):
+    """The program that a result is about, with its Form and its data."""
+
+    model: Any
+    form: Form
+    observed: dict[str, np.ndarray]
+
+
+def subject(model: Any, prepared: Prepared, *, within: bool = False) -> Subject:
+    """Give the program that a result is about: the model, but for one that an inference wrote around a user's program.
+
+    Args:
+        model: the model of a plan; `about` is the program inside, if it has such.
+        prepared: what the plan runs.
+        within: whether that is another program around the model, as one with a proposal.
+    """
+    program = getattr(model, "about", model)
+    if program is model and not within:
+        return Subject(model, prepared.form, prepared.observed)
+    form = trace(program, *prepared.args)
+    return Subject(program, form, checked_data(form, split_arguments(prepared.args)[0]))
 
 
 def one_key(key: Any) -> jax.Array:

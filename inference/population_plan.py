@@ -21,7 +21,6 @@ from lawful.form import Form, Loop
 from lawful.portions import Portions
 from lawful.record import Choice, choices_of, dims_of, record
 from lawful.simplify import simplified
-from lawful.tracing import trace
 
 from .check.contracts import Contract
 from .collect import from_population
@@ -29,7 +28,7 @@ from .findings import idle_device
 from .laws import ResampleLaw
 from .memory import Need, bytes_of, memory_for, output_bytes, peak_bytes, row_bytes
 from .parts import is_own
-from .plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
+from .plan import Builder, Prepared, Told, environment, masked, one_key, subject, timed, times
 from .presence import form_for
 from .priors import refuse_improper
 from .propose import proposed_sites
@@ -249,7 +248,7 @@ class PopulationPlan:
         gone = ~np.isfinite(increments)
         gone[:, -1] |= ~np.isfinite(log_evidence)  # by a weight that all particles share
         dead_at = np.where(gone.any(axis=1), gone.argmax(axis=1), -1)
-        form = prepared.form if self.settings.get("proposal") is None else trace(self.model, *prepared.args)
+        model, form, observed = subject(self.model, prepared, within=self.settings.get("proposal") is not None)
         return from_population(
             values,
             log_weight,
@@ -258,8 +257,8 @@ class PopulationPlan:
             stats=stats,
             dead_at=dead_at,
             roots=roots,
-            observed=prepared.observed,
-            model=self.model,
+            observed=observed,
+            model=model,
             args=prepared.args,
             sampler=self.name,
             found=(*fields.pop("found", ()), *found),

@@ -112,7 +112,12 @@ METHODS = {
     "particle_gibbs": lambda: inference.particle_gibbs(
         series, "x", kernels.on(["mu", "tau"], WALK), particles=10, chains=2, warmup=20, draws=100
     ),
-    "smc with moves": lambda: inference.smc(series, particles=200, runs=2, move=kernels.on(["mu", "tau"], WALK)),
+    "smc with moves": lambda: inference.smc(
+        series, particles=200, runs=2, move=kernels.random_walk(0.5, sites=["mu", "tau"])
+    ),
+    "pmmh, correlated": lambda: inference.pmmh(
+        series, WALK, ["mu", "tau"], particles=10, correlation=0.9, chains=2, warmup=20, draws=100
+    ),
     "smc2": lambda: inference.smc2(series, WALK, ["mu", "tau"], particles=100, inner=10, runs=2),
 }
 WALK = kernels.random_walk(0.5)
