@@ -244,6 +244,6 @@ def test_plans_refuse_other_options():
     with pytest.raises((LawfulError, TypeCheckError), match="run"):
         inference.mcmc(model, run={"chunk": 3})
     with pytest.raises(LawfulError, match="mode='staged'"):
-        inference.mcmc(model, mode="eager", run=RunOptions())
+        inference.mcmc(model, mode="eager", run=RunOptions(store="run"))
     with pytest.raises(LawfulError, match="enumerate"):
         inference.mcmc(model, enumerate="all", run=RunOptions(checkpoint="run"))
