@@ -83,8 +83,8 @@ def annealed_importance(
     """
     check_settings(particles, runs, "paths", "error", "raise")
     checked_options(run)
-    not_in_chunks("annealed_importance", run, mesh)
     checked_mesh(mesh, particles=particles)
+    not_in_chunks("annealed_importance", run, mesh)
     for name, number in (("steps", steps), *([("ladder", ladder)] if isinstance(ladder, int) else [])):
         if number < 1:
             raise LawfulError(f"annealed_importance: {name}: expected an integer of 1 or more, got {number!r}.")

@@ -38,7 +38,7 @@ from .memory import Need, memory_for
 from .no_start import no_start
 from .one_by_one import OneByOne
 from .parts import is_own
-from .plan import Builder, Prepared, Told, environment, masked, one_key, subject, timed, times
+from .plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
 from .presence import form_for
 from .representations.conditional import without_factors
 from .result import Result, Warmup
@@ -46,7 +46,7 @@ from .running.chain_runs import iterate_chains, resume_chains, run_chains
 from .running.driver import Chunk
 from .running.options import RunOptions, not_in_chunks
 from .running.resuming import header_of
-from .sharding.mesh import devices_of, readable, replicated, spread_over
+from .sharding.mesh import devices_of, placed_on, readable, replicated, spread_over
 from .sharding.watch import watched
 from .starts import TRIES, drawn, drawn_around, spread, state_at
 from .tally import Tally
@@ -136,7 +136,8 @@ class ChainPlan:
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
-        return header_of(prepared, self.settings, self.recipe, devices_of(self.mesh))
+        devices = devices_of(self.mesh)
+        return header_of(prepared, self.settings, self.recipe, devices if devices > 1 else None)
 
     def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
         """Go on from a checkpoint; see `inference.resume`."""
@@ -248,6 +249,13 @@ class ChainPlan:
             whole,
         )
 
+    def _idle(self, built: _Built) -> tuple[Finding, ...]:
+        """Remark that an accelerator has too little to do, where more chains would be taken side by side."""
+        if isinstance(built.loop, OneByOne):
+            return ()
+        there = placed_on(self.mesh)
+        return idle_device(there["device"], "chains", built.loop.memory()[1] // there.get("devices", 1))
+
     def _start(self, prepared: Prepared, key: jax.Array) -> list[jax.Array]:
         """Draw starts from the prior until every chain has one of finite density."""
         built: _Built = prepared.built
@@ -260,15 +268,15 @@ class ChainPlan:
 
     def _without_draws(self, prepared: Prepared, error: NoFiniteStartError) -> Result:
         """Report that no chain could start."""
-        choices: tuple[Choice, ...] = prepared.built.kernel.choices
+        choices = tuple(c for c in prepared.built.kernel.choices if not is_own(c))
         sites = tuple(show_address(address) for address in error.fields["sites"])
         return from_chains(
             {c.name: np.empty((self.settings["chains"], 0, *c.full_shape), c.dtype) for c in choices},
             observed=prepared.observed,
-            model=self.prepare.model,
+            model=prepared.subject.model,
             args=prepared.args,
             found=(Finding("NO_FINITE_START", str(error), sites, TRIES),),
-            form=prepared.form,
+            form=prepared.subject.form,
             dims=dims_of(choices),
             run=environment(self.settings, 0.0),
         )
@@ -340,7 +348,7 @@ class ChainPlan:
         """Make the result of draws and warm-up, of what was seen of them, and of the last state and the settings."""
         built: _Built = prepared.built
         (kept, first), (last, tuned), kernel = parts, ended, built.kernel
-        model, form, observed = subject(self.prepare.model, prepared)
+        model, form, observed = prepared.subject
         dims = dims_of((*kernel.choices, *built.named_choices))
         if form is not prepared.form:
             dims |= dims_of(choices_of(form, ("sample", "deterministic")))
@@ -349,7 +357,7 @@ class ChainPlan:
             *broken_findings(prepared, self.kernel, tally, begun[0]),
             *map_findings(tally.counts),
             *never_moved(*_moved(kernel.choices, tally), int(tally.rows)),
-            *idle_device(jax.default_backend(), "chains", self.settings["chains"] // devices_of(self.mesh)),
+            *self._idle(built),
         )
         return from_chains(
             kept.posterior,
@@ -364,6 +372,7 @@ class ChainPlan:
             dims=dims,
             run={
                 **environment(self.settings, 0.0),
+                **placed_on(self.mesh),
                 **run,
                 **{k: np.asarray(v) for k, v in tuned.items()},
                 "plan": Told(lambda: self.plan(*prepared.args)),

@@ -64,7 +64,7 @@ TOGETHER = (
     "another start."
 )
 ENOUGH = 2000  # draws a run that the comparison of runs looks at
-BUSY = {"chains": 64, "particles": 1000}  # with fewer an accelerator mostly waits
+BUSY = 1 << 20  # bytes of numbers that a step works on at once: with fewer an accelerator mostly waits
 
 
 @dataclass(frozen=True)
@@ -298,24 +298,25 @@ def worst_of(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> t
     return label, value
 
 
-def idle_device(device: str, what: str, each: int) -> tuple[Finding, ...]:
+def idle_device(device: str, what: str, step: int) -> tuple[Finding, ...]:
     """Remark that an accelerator has too little to do; a processor never has.
 
     Args:
-        device: as `jax.default_backend()` names it.
-        what: "chains" or "particles".
-        each: how many of them one device has.
+        device: its platform, as JAX names it.
+        what: of what there could be more, "chains" or "particles".
+        step: bytes of numbers that one device works on at once.
 
-    >>> idle_device("cpu", "chains", 4), idle_device("gpu", "chains", 4)[0].code
+    >>> idle_device("cpu", "chains", 400), idle_device("gpu", "chains", 400)[0].code
     ((), 'IDLE_DEVICE')
     """
-    if device == "cpu" or each >= BUSY[what]:
+    if device == "cpu" or step >= BUSY:
         return ()
     message = (
-        f"{each} {what} leave a {device} mostly idle; a small model is slower there, for each of them, than on a "
-        f"processor. Fix: raise {what} until a step takes longer, or run on the processor (JAX_PLATFORMS=cpu)."
+        f"a step works on {step} bytes at once, which leaves a {device} mostly idle; a small model is slower there, "
+        f"for each of its {what}, than on a processor. Fix: raise {what} until a step takes longer, or run on the "
+        "processor (JAX_PLATFORMS=cpu)."
     )
-    return (Finding("IDLE_DEVICE", message, (), each, BUSY[what]),)
+    return (Finding("IDLE_DEVICE", message, (), step, BUSY),)
 
 
 def never_moved(names: Sequence[str], moved: np.ndarray, steps: int) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from .estimated import Filter, weighing
 from .kernels.parameters import parameters_of
 from .numerics.ess import EssBelow
 from .numerics.resampling import scheme as scheme_named
+from .plan import Around
 
 ESTIMATE = "~estimate"
 
@@ -84,7 +85,7 @@ def nested(
 
 
 @dataclass(frozen=True)
-class Nest:
+class Nest(Around):
     """A program with parameters whose other sites are drawn by a filter inside; what it draws has names of its own."""
 
     model: Any
@@ -92,11 +93,6 @@ class Nest:
     estimate: Filter
     who: str = "nest"
     normals: bool = False
-
-    @property
-    def about(self) -> Any:
-        """The program that results are about."""
-        return self.model
 
     def __call__(self, *args: Any) -> None:
         """Draw parameters from their prior, and a path by the filter given them."""

@@ -29,26 +29,61 @@ from .sizes import in_index_range
 LIBRARIES = ("lawful", "jax", "numpyro", "numpy")
 
 
+class Around:
+    """A program that an inference wrote around a user's, which is its `model`."""
+
+    model: Any
+
+
+class Subject(NamedTuple):
+    """The program that results are about, with its Form and its data."""
+
+    model: Any
+    form: Form
+    observed: dict[str, np.ndarray]
+
+
 @dataclass
 class Prepared:
-    """A model traced on its arguments, with what an inference compiled for it."""
+    """A model traced on its arguments, with what an inference compiled for it.
+
+    Attributes:
+        form: of what is run.
+        inputs: the arrays among the arguments.
+        args: the arguments.
+        built: what was compiled.
+        subject: the user's program; it is what is run, but where an inference wrote a program around it.
+    """
 
     form: Form
     inputs: list[Any]
     args: tuple[Any, ...]
     built: Any
-    observed: dict[str, np.ndarray]
+    subject: Subject
+
+    @property
+    def observed(self) -> dict[str, np.ndarray]:
+        """The data of the program that results are about."""
+        return self.subject.observed
 
 
 @dataclass
 class Builder:
-    """Traces a model, checks its data, and builds once per Form."""
+    """Traces a model, checks its data, and builds once per Form.
+
+    Attributes:
+        model: what is run.
+        build: makes of its Form what a plan needs.
+        runs: how many of the algorithm there are.
+        about: the program that results are about; None for the model, or for that inside `Around`.
+    """
 
     model: Callable[..., Any] | Form
     build: Callable[[Form], Any]
     runs: int = 1
+    about: Any = None
     _built: dict[Form, Any] = field(default_factory=dict)
-    _last: tuple[Form, list[Any], dict[str, np.ndarray]] | None = None
+    _last: tuple[Form, list[Any], Subject] | None = None
 
     def __call__(self, args: tuple[Any, ...]) -> Prepared:
         """Prepare a call."""
@@ -56,43 +91,27 @@ class Builder:
         inputs, _, _ = split_arguments(args)
         if len(inputs) != len(form.inputs):
             raise LawfulError(f"the traced form takes {len(form.inputs)} arrays, but was called with {len(inputs)}.")
-        observed = self._checked(form, inputs)
+        subject = self._checked(form, inputs, args)
         if form not in self._built:
             built = self.build(form)
             if isinstance(getattr(built, "form", None), Form):
                 in_index_range(built.form, self.runs)
             self._built[form] = built
-        return Prepared(form, inputs, args, self._built[form], observed)
+        return Prepared(form, inputs, args, self._built[form], subject)
 
-    def _checked(self, form: Form, inputs: list[Any]) -> dict[str, np.ndarray]:
+    def _checked(self, form: Form, inputs: list[Any], args: tuple[Any, ...]) -> Subject:
         """Check the data; arrays of JAX do not change, so the same ones need no second look."""
         if self._last is None or self._last[0] is not form or not all(map(operator.is_, self._last[1], inputs)):
             checked_scales(form, inputs)
-            self._last = form, inputs, checked_data(form, inputs)
+            observed = checked_data(form, inputs)
+            model = self.model.model if isinstance(self.model, Around) else self.about
+            if model is None or model is self.model:
+                found = Subject(self.model, form, observed)
+            else:
+                inside = trace(model, *args)
+                found = Subject(model, inside, checked_data(inside, inputs))
+            self._last = form, inputs, found
         return self._last[2]
-
-
-class Subject(NamedTuple):
-    """The program that a result is about, with its Form and its data."""
-
-    model: Any
-    form: Form
-    observed: dict[str, np.ndarray]
-
-
-def subject(model: Any, prepared: Prepared, *, within: bool = False) -> Subject:
-    """Give the program that a result is about: the model, but for one that an inference wrote around a user's program.
-
-    Args:
-        model: the model of a plan; `about` is the program inside, if it has such.
-        prepared: what the plan runs.
-        within: whether that is another program around the model, as one with a proposal.
-    """
-    program = getattr(model, "about", model)
-    if program is model and not within:
-        return Subject(model, prepared.form, prepared.observed)
-    form = trace(program, *prepared.args)
-    return Subject(program, form, checked_data(form, split_arguments(prepared.args)[0]))
 
 
 def one_key(key: Any) -> jax.Array:

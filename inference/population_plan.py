@@ -28,7 +28,7 @@ from .findings import idle_device
 from .laws import ResampleLaw
 from .memory import Need, bytes_of, memory_for, output_bytes, peak_bytes, row_bytes
 from .parts import is_own
-from .plan import Builder, Prepared, Told, environment, masked, one_key, subject, timed, times
+from .plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
 from .presence import form_for
 from .priors import refuse_improper
 from .propose import proposed_sites
@@ -39,7 +39,7 @@ from .running.driver import Chunk
 from .running.options import RunOptions, not_in_chunks, without_store
 from .running.population_runs import iterate_population, resume_population, run_population
 from .running.resuming import header_of
-from .sharding.mesh import devices_of
+from .sharding.mesh import devices_of, placed_on
 from .sharding.runner import sharded_portions, sharded_runner
 from .sharding.watch import watched
 from .stages import joined, weight_findings
@@ -87,7 +87,7 @@ class PopulationPlan:
         proposal = settings.get("proposal")
         program = model if proposal is None else proposal(model)
         self.mover = settings.get("move")  # the kernel that moves particles
-        self.prepare = Builder(program, self._build, settings.get("runs", 1))
+        self.prepare = Builder(program, self._build, settings.get("runs", 1), None if proposal is None else model)
 
     def __call__(self, key: Any, *args: Any) -> Result:
         """Run: the result holds equal-weight draws, weighted particles, and the evidence of every run.
@@ -116,7 +116,8 @@ class PopulationPlan:
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
-        return header_of(prepared, _described(self.settings), self.recipe, devices_of(self.mesh))
+        devices = None if self.mesh is None else devices_of(self.mesh)  # one draws its particles in blocks, too
+        return header_of(prepared, _described(self.settings), self.recipe, devices)
 
     def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
         """Go on from a checkpoint; see `inference.resume`."""
@@ -236,10 +237,10 @@ class PopulationPlan:
         log_weight, index = outputs[n + k : n + k + 2]
         noted = dict(zip(built.stats, outputs[n + k + 2 :], strict=True))
         roots, stats = noted.pop(ROOTS, None), joined(noted)
-        each = self.settings["particles"] // devices_of(self.mesh)
+        there = placed_on(self.mesh)
         found = (
             *weight_findings(prepared.form, log_evidence, stats, self.settings, self.cut),
-            *idle_device(jax.default_backend(), "particles", each),
+            *idle_device(there["device"], "particles", peak_bytes(built.form) // there.get("devices", 1)),
         )
         log_evidence = np.where(np.isposinf(log_evidence), np.nan, log_evidence)  # an infinity is no estimate
         rows = np.arange(len(index))[:, None]
@@ -248,7 +249,7 @@ class PopulationPlan:
         gone = ~np.isfinite(increments)
         gone[:, -1] |= ~np.isfinite(log_evidence)  # by a weight that all particles share
         dead_at = np.where(gone.any(axis=1), gone.argmax(axis=1), -1)
-        model, form, observed = subject(self.model, prepared, within=self.settings.get("proposal") is not None)
+        model, form, observed = prepared.subject
         return from_population(
             values,
             log_weight,
@@ -266,6 +267,7 @@ class PopulationPlan:
             dims=dims_of(choices_of(form, ("sample", "deterministic"))),
             run={
                 **environment(_described(self.settings), 0.0),
+                **there,
                 **run,
                 "plan": Told(lambda: self.plan(*prepared.args)),
             },

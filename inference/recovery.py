@@ -98,7 +98,12 @@ class EnumeratedPlan:
         prepared = self.prepare(args)
         summed, plan = prepared.built
         run_key, back_key = (jax.random.fold_in(one_key(key), part) for part in range(2))
-        result = plan(run_key, *prepared.inputs)
+        try:
+            result = plan(run_key, *prepared.inputs)
+        except LawfulError as error:
+            if isinstance(error.result, Result):  # what was finished, with all sites
+                error.result = self._with_sites(prepared, summed, error.result, back_key)
+            raise
         return self._with_sites(prepared, summed, result, back_key)
 
     def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:

@@ -213,6 +213,8 @@ def _call(result: Result) -> str:
         return ""
     names = [name for name in inspect.signature(build).parameters if name in result.run]
     words = [f"{name}={result.run[name] if name in OBJECTS else repr(result.run[name])}" for name in names]
+    if "devices" in result.run:
+        words.append("mesh=mesh")
     model = getattr(result.model, "__name__", "model")
     return f"inference.{result.sampler}({', '.join([model, *words])})(key, *arguments)  # of the same key and arguments"
 
@@ -226,10 +228,11 @@ def _promise(result: Result) -> str:
         )
     if not {"jax", "device", "x64"} <= result.run.keys():
         return ""
-    bits = 64 if result.run["x64"] else 32
+    bits, device, count = 64 if result.run["x64"] else 32, result.run["device"], result.run.get("devices")
+    there = f"the same kind of device ({device})" if count is None else f"a mesh of {count} such devices ({device})"
     return (
-        f"The same key gives the same draws, bit for bit, with JAX {result.run['jax']} on the same kind of device "
-        f"({result.run['device']}) in {bits} bits, however the run is divided; elsewhere, draws of the same law."
+        f"The same key gives the same draws, bit for bit, with JAX {result.run['jax']} on {there} in {bits} bits, "
+        "however the run is divided; elsewhere, draws of the same law."
     )
 
 

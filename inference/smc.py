@@ -158,6 +158,7 @@ def smc(
     """
     check_settings(particles, runs, keep, nonfinite, on_fault)
     checked_options(run)
+    checked_mesh(mesh, particles=particles)
     not_in_chunks("smc", run, mesh)
     if enumerate is not None:
         given = {
@@ -169,7 +170,6 @@ def smc(
     if checked_mode(mode) == "eager":
         refuse("smc", {"nonfinite": (nonfinite, ("error", "dead")), "on_fault": (on_fault, ("raise",))})
         refuse("smc", {"mesh": (mesh, (None,))})
-    checked_mesh(mesh, particles=particles)
     scheme = scheme_on(resampling, devices_of(mesh), particles)
     if mode == "eager" and isinstance(scheme, Islands):
         raise LawfulError(f"smc: resampling={str(scheme)!r} needs mode='staged'. Fix: resampling='systematic'.")
@@ -220,6 +220,7 @@ def importance(
     """
     check_settings(particles, runs, keep, nonfinite, on_fault)
     checked_options(run)
+    checked_mesh(mesh, particles=particles)
     not_in_chunks("importance", run, mesh)
     if enumerate is not None:
         given = {
@@ -230,7 +231,6 @@ def importance(
     if checked_mode(mode) == "eager":
         refuse("importance", {"nonfinite": (nonfinite, ("error", "dead")), "on_fault": (on_fault, ("raise",))})
         refuse("importance", {"mesh": (mesh, (None,))})
-    checked_mesh(mesh, particles=particles)
     settings = {
         "particles": particles, "runs": runs, "scheme": scheme_named("systematic"), "keep": keep,
         "nonfinite": nonfinite, "on_fault": on_fault, **_asked(proposal=proposal),

@@ -76,8 +76,8 @@ def smc2(
     """
     check_settings(particles, runs, "paths", "error", "raise")
     checked_options(run)
-    not_in_chunks("smc2", run, mesh)
     checked_mesh(mesh, particles=particles)
+    not_in_chunks("smc2", run, mesh)
     scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
     kernel = refresh(proposal, sites)
     when = None if resample_below is None else EssBelow(resample_below)

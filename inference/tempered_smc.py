@@ -234,8 +234,8 @@ def tempered_smc(
     _check(particles, runs, keep, nonfinite, chains, steps)
     checked_policy(on_fault)
     checked_options(run)
-    not_in_chunks("tempered_smc", run, mesh)
     checked_mesh(mesh, particles=particles)
+    not_in_chunks("tempered_smc", run, mesh)
     scheme = scheme_on(resampling, devices_of(mesh), particles)
     if steps is None and isinstance(scheme, Islands):
         raise LawfulError(

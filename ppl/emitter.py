@@ -67,8 +67,12 @@ def compiled(form: Form) -> Callable[..., tuple[list[jax.Array], jax.Array]]:
     return _compiled[form]
 
 
-def emit(form: Form) -> Callable[..., tuple[list[jax.Array], jax.Array]]:
+def emit(form: Form, *, roll: bool = True) -> Callable[..., tuple[list[jax.Array], jax.Array]]:
     """Return the function `run(key, *inputs)` that runs a form and gives its outputs and its log weight.
+
+    Args:
+        form: the form.
+        roll: whether the steps that a Python loop wrote become a loop first; where they are already, leave them.
 
     >>> import jax, numpyro.distributions as dist, lawful
     >>> form = lawful.trace(lambda y: lawful.sample("y", dist.Normal(0.0, 1.0), obs=y), 0.0)
@@ -78,7 +82,7 @@ def emit(form: Form) -> Callable[..., tuple[list[jax.Array], jax.Array]]:
     """
     from .rolling import rolled  # which reads the operations of JAX, and lowering them needs this module
 
-    form = rolled(form)
+    form = rolled(form) if roll else form
     warn_straight(form)
 
     def run(key: jax.Array, *inputs: Any) -> tuple[list[jax.Array], jax.Array]:

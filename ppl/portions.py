@@ -85,7 +85,7 @@ class Portions:
         form: the form.
         cut: which loops are cut, others run as a whole; by default those of two steps or more that carry or weigh.
         longest: most steps of one call of a compiled loop; by default as many as leave 16 MiB of rows.
-        placing: where values lie, if not on one device; then the form is what one of the devices runs.
+        placing: where values lie, if not on one device; then the form is what one of the devices runs, rolled.
 
     >>> import jax, jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> def walk(y):
@@ -110,7 +110,7 @@ class Portions:
         placing: Placing | None = None,
     ) -> None:  # fmt: skip
         """Find the loops; nothing is compiled yet."""
-        self.form = rolled(form)
+        self.form = rolled(form) if placing is None else form
         self.longest = longest
         self.placing: Placing = OneDevice() if placing is None else placing
         self.programs: dict[Any, Program] = {}
@@ -285,8 +285,8 @@ class Portions:
         part, capacity = self.parts[number], self.capacity(number)
         reads, places, everywhere = set(part.loop.ins), self._places(part), self.placing.place(None)
         read = [i for i, v in enumerate(part.live) if v in reads]
-        state = [places.values[i] for i in read], (places.carry, everywhere), places.held, places.kept
-        ins = everywhere, state[0], everywhere, *state[1:]
+        state = places.values, (places.carry, everywhere), places.held, places.kept
+        ins = everywhere, [places.values[i] for i in read], everywhere, *state[1:]
         program = self._program(
             ("steps", number),
             lambda: self.placing.mapped(functools.partial(self._steps, part, capacity), ins, state[1:]),
@@ -295,12 +295,12 @@ class Portions:
         if number not in self.stacks:
             self.stacks[number] = Stacks([((capacity, *shape), dtype) for shape, dtype in self.rows(number)])
         at, stacks = (np.int32(pause.step), np.int32(count)), self.stacks[number]
-        given = [pause.values[i] for i in read], (pause.carry, pause.inner), pause.held, stacks.taken()
+        given = pause.values, (pause.carry, pause.inner), pause.held, stacks.taken()
         values, *rest = self.placing.put(given, state)
-        pair, held, rows = program(pause.key, values, at, *rest)
+        pair, held, rows = program(pause.key, [values[i] for i in read], at, *rest)
         stacks.read(rows, count, into)
         step = np.int64(int(pause.step) + count)
-        return pause._replace(step=step, carry=pair[0], inner=pair[1], held=held)
+        return pause._replace(step=step, values=values, carry=pair[0], inner=pair[1], held=held)
 
     def _steps(
         self, part: Part, capacity: int, key: Any, values: Any, at: Any, state: Any, held: Any, stacks: Any

@@ -85,5 +85,13 @@ def nutpie_of(density: Density) -> Any:
     return from_pyfunc(
         len(origin), lambda: score, lambda seed1, seed2, chain: values,
         [np.dtype(density.dtypes[name]) for name in names], [density.shapes[name] for name in names], names,
-        coords=density.coords, dims=density.dims, make_initial_point_fn=start,
+        coords={dim: _labels(x) for dim, x in density.coords.items()}, dims=density.dims, make_initial_point_fn=start,
     )  # fmt: skip
+
+
+def _labels(values: np.ndarray) -> np.ndarray:
+    """Write labels in the types that nutpie takes; those that have none become numbers."""
+    types = {"U": "object", "M": "datetime64[ns]", "i": "int64", "u": "int64", "f": "float64", "b": "bool"}
+    if values.dtype.kind in types:
+        return values.astype(types[values.dtype.kind])
+    return values if all(isinstance(v, str) for v in values) else np.arange(len(values))

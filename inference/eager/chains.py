@@ -68,7 +68,11 @@ class EagerChainPlan(EagerPlan):
         return ended(drive, lambda: self._collect(course.moves, args, drive.times(), **fields))
 
     def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
-        """Run the chains chunk by chunk, and give the draws and the numbers of each; see `ChainPlan`."""
+        """Run the chains chunk by chunk, and give draws and numbers of each; nothing is kept.
+
+        The draws are those of a call, each chunk laid out by itself: a choice that none of its runs made is not there,
+        and an axis of a loop is as long as the chunk's longest.
+        """
         course, options = self._course(key, args), self.run or RunOptions()
 
         def shown(portion: Portion) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -78,7 +82,7 @@ class EagerChainPlan(EagerPlan):
                 course.moves = [[] for _ in chains]
             return _draws(kept), _numbers(kept)
 
-        yield from self._drive(course, options).shown_chunks(shown)
+        return self._drive(course, options).shown_chunks(shown)
 
     def plan(self, *args: Any) -> str:
         """Say what will be done."""

@@ -19,7 +19,7 @@ from ..findings import Finding
 from ..plan import environment, one_key, times
 from ..result import Result
 from ..running.chain_runs import failure
-from ..running.driver import Chunk, Drive
+from ..running.driver import Chunk, Drive, Portion
 from ..running.options import RunOptions
 from . import population
 from .columns import Table, dims_of, table_of
@@ -98,9 +98,14 @@ class EagerPopulationPlan(EagerPlan):
         return ended(drive, lambda: self._collect(course.kept, args, run, **fields))
 
     def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
-        """Run, and give the log evidence of each run when it is finished; draws are there at the end of a call."""
-        drive = Drive(self._course(key, args), self.run or RunOptions(), lambda number, rows: {})
-        yield from drive.shown_chunks(lambda portion: ({}, portion.told))
+        """Run, and give the log evidence of each run when it is finished; nothing is kept."""
+        course = self._course(key, args)
+
+        def shown(portion: Portion) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+            course.kept.clear()
+            return {}, portion.told
+
+        return Drive(course, self.run or RunOptions(), lambda number, rows: {}).shown_chunks(shown)
 
     def plan(self, *args: Any) -> str:
         """Say what will be done."""

@@ -278,12 +278,14 @@ class Drive:
         )
         steps = sum(self.done)
         chunk = max(1, self.course.longest(0) // 8)
+        fix = f"fewer chains or draws, or chunks of {chunk} steps, as run=RunOptions(chunk={chunk})."
+        if needed:
+            fix = f"All draws take {needed} bytes on the host. Fix: {fix}"
+        else:  # rows that are objects of Python
+            fix = "Fix: fewer chains, particles or draws, or plan.iterate, which keeps nothing."
+        kept = " What is finished is in the attribute result of this error." if steps else ""
         found = MemoryLimitError(
-            f"there was no memory for more after {steps} steps ({error}). All draws take {needed} bytes on the host. "
-            f"Fix: fewer chains or draws, or chunks of {chunk} steps, as run=RunOptions(chunk={chunk}). What is "
-            "finished is in the attribute result of this error.",
-            needed=needed,
-            chunk=chunk,
+            f"there was no memory for more after {steps} steps ({error}). {fix}{kept}", needed=needed, chunk=chunk
         )
         found.__cause__ = error
         return found

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from lawful.errors import CheckpointMismatch, LawfulError
+
 from ..plan import Prepared, timed, times
 from ..result import Result
 from .chain_runs import failure
@@ -52,8 +54,20 @@ def resume_population(plan: PopulationPlan, prepared: Prepared, found: Checkpoin
     remarks = checked(found, plan.header(prepared))
     key = begun_of(found, lambda key: key)
     drive = population_drive(plan, prepared, key, options)
-    assert drive is not None  # a program without a loop leaves no checkpoint
-    put_back(drive, found)
+    if drive is None:
+        raise LawfulError(
+            f"{found.path}: the run has a loop, and this plan has none to go on with. Fix: give the model that was run."
+        )
+    try:
+        put_back(drive, found)
+    except CheckpointMismatch as error:
+        if not any(remark.code == "RESUMED_ELSEWHERE" for remark in remarks):
+            raise
+        there = found.header["fingerprints"].get("device")
+        raise CheckpointMismatch(
+            f"{error} It was written on {there}. Fix: give the plan with its mesh: inference.resume(folder, plan, ..).",
+            **error.fields,
+        ) from error
     drive.found = remarks
     drive.run()
     return population_result(plan, prepared, drive)

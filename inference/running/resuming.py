@@ -60,9 +60,16 @@ def resume(folder: str | os.PathLike[str], model: Any, *args: Any, run: RunOptio
     >>> part.posterior["mu"].shape, whole.posterior["mu"].shape
     ((4, 20), (4, 50))
     """
+    from ..eager.plans import EagerPlan
+    from ..recovery import EnumeratedPlan
     from . import checkpoints
 
     checked_options(run)
+    if isinstance(model, EagerPlan | EnumeratedPlan):
+        raise LawfulError(
+            f"resume: {model!r} leaves no checkpoints, so there is nothing to go on from. Fix: give the program, or "
+            "the plan whose run wrote them."
+        )
     found = checkpoints.load(folder)
     if _plan_of(model) is None:
         model = _made(found, model)
@@ -78,9 +85,17 @@ def _plan_of(model: Any) -> Any:
 
 
 def header_of(
-    prepared: Prepared, settings: Mapping[str, Any], recipe: tuple[str, Mapping[str, Any] | None], devices: int = 1
-) -> dict[str, Any]:
-    """Describe a run for its checkpoints: what it is of, and how it is built again; None where that is not known."""
+    prepared: Prepared, settings: Mapping[str, Any], recipe: tuple[str, Mapping[str, Any] | None],
+    devices: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Describe a run for its checkpoints: what it is of, and how it is built again; None where that is not known.
+
+    Args:
+        prepared: what is run.
+        settings: of the run.
+        recipe: the method, and its arguments.
+        devices: of a mesh, where its number or its being there changes bits.
+    """
     from .fingerprints import fingerprints
 
     method, options = recipe
@@ -89,7 +104,7 @@ def header_of(
         if options is not None:
             stored = {"method": method, "options": {name: encode(value) for name, value in options.items()}}
     found = fingerprints(prepared.form, prepared.args, settings, method)
-    if devices > 1:
+    if devices is not None:
         found["device"] = f"{devices} of {found['device']}"
     return {"fingerprints": found, "recipe": stored}
 

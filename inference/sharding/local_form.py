@@ -134,7 +134,8 @@ class Localiser:
             out = self.value(node.out)
             return [replace(node, law=law, parameters=parameters, observed=observed, out=out, plates=node.plates)]
         found = Routed(route, route.kept(self.plates[node.parameters[0].plates[0]].size))
-        kept = Var(found.shape, found.dtype)
+        each, *rest = found.shape  # another one on each device
+        kept = Var(tuple(rest), found.dtype, (Share("kept", each),))
         self.routes[node.out] = route, kept
         joined = Det(Tupled(route.join), (kept,), (self.value(node.out),), "ancestors of all")
         return [replace(node, law=found, parameters=parameters, out=kept), joined]

@@ -43,6 +43,13 @@ def devices_of(mesh: Mesh | None) -> int:
     return 1 if mesh is None else axis_of(mesh).size
 
 
+def placed_on(mesh: Mesh | None) -> dict[str, Any]:
+    """Say what a result tells of its devices: their kind, and of a mesh their number."""
+    if mesh is None:
+        return {"device": jax.default_backend()}
+    return {"device": mesh.devices.flat[0].platform, "devices": devices_of(mesh)}
+
+
 def checked_mesh(mesh: Any, **sizes: int) -> None:
     """Refuse a mesh that does not split every one of some numbers evenly."""
     if mesh is None:

@@ -18,8 +18,9 @@ from lawful.analysis import without_dead_code
 from lawful.emitter import emit
 from lawful.form import Form, Plate, Var, walk
 from lawful.portions import Portions
+from lawful.rolling import rolled
 
-from .local_form import Routed, Share, local_form
+from .local_form import Share, local_form
 from .mesh import auto, axis_of, devices_of, readable, replicated
 
 
@@ -66,7 +67,7 @@ def sharded_runner(algorithm: Form, runs: int, mesh: Mesh, particles: Plate) -> 
         particles: the plate of the particles, which they share; they share chains, too, where their number allows it.
     """
     local, devices = _local(algorithm, mesh, particles), Devices(mesh)
-    run = emit(local)
+    run = emit(local, roll=False)
 
     def part(key: jax.Array, inputs: list[jax.Array]) -> Any:
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(runs))
@@ -82,14 +83,12 @@ def sharded_runner(algorithm: Form, runs: int, mesh: Mesh, particles: Plate) -> 
 
 def sharded_portions(algorithm: Form, longest: int | None, mesh: Mesh, particles: Plate) -> Portions:
     """Cut the algorithm, spread over the devices of one process, at its loops; see `sharded_runner` and `Portions`."""
-    portions = Portions(_local(algorithm, mesh, particles), longest=longest, placing=Devices(mesh))
-    routes = {node.out for node in portions.form.sites() if isinstance(node.law, Routed)}
-    assert not any(routes & set(part.live) for part in portions.parts)  # each device has another one
-    return portions
+    return Portions(_local(algorithm, mesh, particles), longest=longest, placing=Devices(mesh))
 
 
 def _local(algorithm: Form, mesh: Mesh, particles: Plate) -> Form:
-    """Write what one device runs."""
+    """Write what one device runs; steps are rolled first, since what looks across devices makes no step of its own."""
+    algorithm = rolled(algorithm)
     axis, chains = axis_of(mesh), _chains(algorithm)
     plates = (particles, *(p for p in chains if p.size % axis.size == 0))
     return without_dead_code(local_form(algorithm, axis, plates, [p for p in chains if p not in plates]))

@@ -72,8 +72,9 @@ def test_few_chains_on_an_accelerator_get_a_remark_and_no_bit(plan, whole, monke
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     result = plan(KEY, Y)
     (remark,) = [f for f in result.reasons if f.code == "IDLE_DEVICE"]
-    assert "3 chains leave a gpu mostly idle" in remark.message
-    assert result.status == whole.status
+    assert "leaves a gpu mostly idle" in remark.message and "raise chains" in remark.message
+    assert result.status == whole.status and 0 < remark.value < remark.limit
+    assert not inference.findings.idle_device("gpu", "chains", remark.limit)
 
 
 @pytest.mark.slow

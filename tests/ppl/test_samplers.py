@@ -89,6 +89,23 @@ def test_axes_have_the_labels_of_plates_and_of_arguments():
     assert lawful.density(schools, years).coords["year"].tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [["a", "b", "c"], np.array(["2001", "2002", "2003"], "datetime64[D]"), np.arange(3, dtype=np.int32),
+     [1.5, 2.5, 3.5], np.array(["a", 1, None], object)],
+    ids=["text", "days", "short integers", "floats", "objects"],
+)  # fmt: skip
+def test_nutpie_takes_labels_of_any_type(labels):
+    pytest.importorskip("nutpie")
+
+    def schools():
+        with lawful.plate("school", 3, coords=labels):
+            sample("theta", dist.Normal(0.0, 1.0))
+
+    theirs = lawful.density(schools).to_nutpie()
+    theirs._make_model(None)  # what nutpie.sample does first
+
+
 def test_blackjax_gets_the_density_and_a_start():
     d = lawful.density(model, Y)
     logdensity, position = d.to_blackjax(KEY)

@@ -9,7 +9,7 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, MemoryLimitError
 from lawful.inference import RunOptions, Status
 from lawful.models import dynamic
 
@@ -127,6 +127,48 @@ def test_iterate_gives_the_draws_of_a_call_chunk_by_chunk():
     np.testing.assert_array_equal(np.concatenate([c.info["lp"] for c in drawn], axis=1), whole.stats["lp"])
     found = [c.info["log_evidence"] for c in filters().iterate(KEY, 0.3)]
     np.testing.assert_array_equal(found, filters()(KEY, 0.3).log_evidence)
+
+
+@pytest.mark.parametrize(("warmup", "draws"), [(0, 4), (3, 0)])
+def test_a_phase_without_steps_is_passed_over(warmup, draws):
+    found = [chains(run, warmup=warmup, draws=draws)(KEY, 0.3) for run in (OPTIONS(chunk=3), None)]
+    assert_same(*found)
+    assert all((r.warmup is None) == (not warmup) for r in found)
+    assert found[0].posterior["item0"].shape == (2, draws)
+
+
+@pytest.mark.parametrize("settings", [{"keep": "last"}, {"nonfinite": "dead"}, {"runs": 1}])
+def test_settings_of_a_population_hold_in_chunks(settings):
+    assert_same(*(filters(run, **settings)(KEY, 0.3) for run in (OPTIONS(), None)))
+
+
+def test_iterate_keeps_nothing_and_reports_a_bad_key_at_once():
+    with pytest.raises(LawfulError, match="key: expected one typed key"):
+        chains().iterate("key", 0.3)
+    with pytest.raises(LawfulError, match="key: expected one typed key"):
+        filters().iterate("key", 0.3)
+    plan = filters()
+    course = plan._course(KEY, (0.3,))
+    plan._course = lambda key, args: course
+    assert len(list(plan.iterate(KEY, 0.3))) == 3 and course.kept == []
+
+
+def test_an_eager_plan_has_nothing_to_resume_from(tmp_path):
+    with pytest.raises(LawfulError, match="mcmc.lists, mode='eager'. leaves no checkpoints"):
+        inference.resume(tmp_path, chains(), 0.3)
+
+
+def test_no_memory_is_told_with_what_is_finished():
+    def full():
+        raise MemoryError("none is left")
+
+    course = chains()._course(KEY, (0.3,))
+    with pytest.raises(MemoryLimitError, match="fewer chains, particles or draws") as caught:
+        plan = chains(OPTIONS(chunk=3))
+        plan._course = lambda key, args: course
+        step, course.step = course.step, lambda here, at: full() if at == 9 else step(here, at)
+        plan(KEY, 0.3)
+    assert caught.value.result.finished == 3  # of draws, after five steps of warm-up
 
 
 @pytest.mark.parametrize("build", [chains, filters])

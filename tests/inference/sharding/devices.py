@@ -19,6 +19,7 @@ import numpyro.distributions as dist
 
 import lawful
 from lawful import inference
+from lawful.errors import CheckpointMismatch
 from lawful.inference import kernels
 from lawful.inference.sharding import watch
 
@@ -155,6 +156,36 @@ def tempered(**how):
     return inference.tempered_smc(level, particles=96, chains=24, runs=2, resampling="exact", **how)
 
 
+def elsewhere(folder, part, devices):
+    """Go on without the mesh: with a remark, or an error that says where the run was, or that it was on islands."""
+    try:
+        alone = inference.resume(folder, part.model, FLOW)
+    except CheckpointMismatch as error:
+        assert "islands" in str(error) or f"It was written on {devices} of cpu" in str(error), error
+    else:
+        assert ("RESUMED_ELSEWHERE" in [f.code for f in alone.reasons]) == (devices > 0)
+
+
+def later(y):
+    """What is drawn before a resampling is read after a loop."""
+    a, b = (lawful.sample(name, dist.Normal(0.0, 1.0)) for name in "ab")
+    lawful.sample("first", dist.Normal(a + b, 1.0), obs=y[0])
+    steps = jax.lax.scan(lambda x, _: (lawful.sample("x", dist.Normal(0.9 * x, 1.0)), None), a, None, length=5)
+    lawful.sample("second", dist.Normal(steps[0], 1.0), obs=y[1])
+
+
+def written_out(y):
+    """Steps that a Python loop wrote."""
+    x = 0.0
+    for i in range(12):
+        x = lawful.sample(f"x{i}", dist.Normal(x, 0.5))
+        lawful.sample(f"y{i}", dist.Normal(x, 1.0), obs=y[i % 6])
+
+
+def always(model, **how):
+    return inference.smc(model, particles=96, runs=2, resampling="exact", resample_below=None, **how)
+
+
 def population_in_chunks(build, devices):
     """Whole; in chunks; and stopped twice, once in each run, and resumed: bits of all three."""
     build = functools.partial(build, mesh=mesh(devices) if devices else None)
@@ -162,6 +193,9 @@ def population_in_chunks(build, devices):
     with tempfile.TemporaryDirectory() as folder:
         first = build(run=options(chunk=2, checkpoint=folder, callbacks=lambda progress: True))(key, FLOW)
         assert len(first.log_evidence) == 0 and first.run["stopped_by"]
+        assert first.run.get("devices", 0) == devices
+        with tempfile.TemporaryDirectory() as beside:
+            elsewhere(shutil.copytree(folder, beside, dirs_exist_ok=True), first, devices)
         second = build(run=options(chunk=3, callbacks=lambda progress: progress.phase.startswith("run 2")))
         part = inference.resume(folder, second, FLOW)
         assert len(part.log_evidence) == 1
@@ -212,6 +246,8 @@ JOBS = {
     "parallel tempering": lambda devices: on(parallel_tempering, devices),
     "filter in chunks": lambda devices: population_in_chunks(functools.partial(filtered, "exact"), devices),
     "islands in chunks": lambda devices: population_in_chunks(functools.partial(filtered, "islands"), devices),
+    "later in chunks": lambda devices: population_in_chunks(functools.partial(always, later), devices),
+    "written out in chunks": lambda devices: population_in_chunks(functools.partial(always, written_out), devices),
     "tempered in chunks": lambda devices: population_in_chunks(tempered, devices),
     "islands": lambda devices: moments("whole", devices),
     "butterfly": lambda devices: moments("butterfly", devices),

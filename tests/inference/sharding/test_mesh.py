@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from jaxtyping import TypeCheckError
 
 import lawful
 from lawful import inference
@@ -34,6 +35,14 @@ def test_other_meshes_and_numbers_of_devices_are_refused(monkeypatch):
     monkeypatch.setattr(meshes, "axis_of", lambda mesh: Axis("p", 7))
     with pytest.raises(LawfulError, match="at most 960 blocks"):
         inference.importance(model, particles=14, mesh=ONE)
+
+
+@pytest.mark.parametrize("method", ["smc", "importance", "tempered_smc", "annealed_importance", "smc2", "mcmc"])
+def test_what_is_no_mesh_is_told_beside_options_of_a_run_too(method):
+    needed = {"smc2": {"proposal": inference.kernels.random_walk(0.5), "inner": 2, "particles": 4}, "mcmc": {}}
+    settings = needed.get(method, {"particles": 4})
+    with pytest.raises((LawfulError, TypeCheckError), match="mesh"):
+        getattr(inference, method)(model, mesh="p", run=inference.RunOptions(), **settings)
 
 
 @pytest.mark.parametrize("method", ["smc", "tempered_smc"])
