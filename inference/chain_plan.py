@@ -251,10 +251,10 @@ class ChainPlan:
 
     def _idle(self, built: _Built) -> tuple[Finding, ...]:
         """Remark that an accelerator has too little to do, where more chains would be taken side by side."""
-        if isinstance(built.loop, OneByOne):
+        loop, there = built.loop, placed_on(self.mesh)
+        if isinstance(loop, OneByOne):
             return ()
-        there = placed_on(self.mesh)
-        return idle_device(there["device"], "chains", built.loop.memory()[1] // there.get("devices", 1))
+        return idle_device(there["device"], "chains", lambda: loop.memory()[1] // there.get("devices", 1))
 
     def _start(self, prepared: Prepared, key: jax.Array) -> list[jax.Array]:
         """Draw starts from the prior until every chain has one of finite density."""

@@ -10,7 +10,7 @@ import functools
 import math
 import operator
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -298,25 +298,25 @@ def worst_of(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> t
     return label, value
 
 
-def idle_device(device: str, what: str, step: int) -> tuple[Finding, ...]:
+def idle_device(device: str, what: str, step: Callable[[], int]) -> tuple[Finding, ...]:
     """Remark that an accelerator has too little to do; a processor never has.
 
     Args:
         device: its platform, as JAX names it.
         what: of what there could be more, "chains" or "particles".
-        step: bytes of numbers that one device works on at once.
+        step: tells the bytes of numbers that one device works on at once.
 
-    >>> idle_device("cpu", "chains", 400), idle_device("gpu", "chains", 400)[0].code
+    >>> idle_device("cpu", "chains", lambda: 400), idle_device("gpu", "chains", lambda: 400)[0].code
     ((), 'IDLE_DEVICE')
     """
-    if device == "cpu" or step >= BUSY:
+    if device == "cpu" or (size := step()) >= BUSY:
         return ()
     message = (
-        f"a step works on {step} bytes at once, which leaves a {device} mostly idle; a small model is slower there, "
+        f"a step works on {size} bytes at once, which leaves a {device} mostly idle; a small model is slower there, "
         f"for each of its {what}, than on a processor. Fix: raise {what} until a step takes longer, or run on the "
         "processor (JAX_PLATFORMS=cpu)."
     )
-    return (Finding("IDLE_DEVICE", message, (), step, BUSY),)
+    return (Finding("IDLE_DEVICE", message, (), size, BUSY),)
 
 
 def never_moved(names: Sequence[str], moved: np.ndarray, steps: int) -> Iterator[Finding]:

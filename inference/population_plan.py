@@ -240,7 +240,7 @@ class PopulationPlan:
         there = placed_on(self.mesh)
         found = (
             *weight_findings(prepared.form, log_evidence, stats, self.settings, self.cut),
-            *idle_device(there["device"], "particles", peak_bytes(built.form) // there.get("devices", 1)),
+            *idle_device(there["device"], "particles", lambda: peak_bytes(built.form) // there.get("devices", 1)),
         )
         log_evidence = np.where(np.isposinf(log_evidence), np.nan, log_evidence)  # an infinity is no estimate
         rows = np.arange(len(index))[:, None]
