@@ -50,7 +50,7 @@ class Chunk:
         start: first step of the phase.
         stop: the step after the last one.
         draws: values by name, (chain, draw, ...); empty for populations, which have draws when a run is finished.
-        info: numbers by name, (chain, draw) of chains, (stage,) of populations.
+        info: numbers by name, (chain, draw) of chains, (stage,) of populations; of eager ones the log evidence alone.
         seconds: that the chunk took, without compiling.
     """
 
