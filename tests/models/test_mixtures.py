@@ -78,6 +78,7 @@ def test_the_restaurant_is_the_sum_over_partitions():
         assert abs(found[clusters] - share / sum(mass.values())) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.tier2
 @pytest.mark.optimised
 def test_a_filter_of_the_restaurant_is_unbiased():

@@ -50,6 +50,7 @@ def test_the_evidence_of_the_pieces_is_unbiased():
     check_evidence(plan, (jnp.array(X), jnp.array(Y)), math.log(sum(pieces(X, Y).values())), n=1000, error=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.tier2
 @pytest.mark.optimised
 def test_the_number_of_segments_has_its_exact_law():

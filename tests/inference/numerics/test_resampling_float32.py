@@ -52,7 +52,7 @@ KINDS = ["exponential", "heavy", "half dead"]
     ("kind", "n"),
     [
         *((kind, n) for kind in KINDS for n in (10**3, 10**5, 10**6)),
-        pytest.param("half dead", 10**7, marks=pytest.mark.optimised),
+        pytest.param("half dead", 10**7, marks=[pytest.mark.slow, pytest.mark.optimised]),
     ],
 )
 def test_systematic_counts_are_within_one_of_the_expected_counts(kind, n):

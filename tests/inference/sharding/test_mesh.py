@@ -45,6 +45,7 @@ def test_what_is_no_mesh_is_told_beside_options_of_a_run_too(method):
         getattr(inference, method)(model, mesh="p", run=inference.RunOptions(), **settings)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", ["smc", "tempered_smc"])
 def test_populations_in_chunks_are_on_the_devices_of_one_process(method, monkeypatch):
     build, settings = getattr(inference, method), {"particles": 10, "resampling": "exact", "mesh": ONE}

@@ -14,7 +14,6 @@ from lawful import inference
 from lawful.models.latent_classes import co_membership
 from lawful.models.latent_classes.redrawing import one_class_redrawn
 from lawful.models.latent_classes.reference import around, drawn_classes, of_the_prior, valued
-from tests.tiers import rest_slow
 
 RUNS = 40
 
@@ -63,7 +62,8 @@ KERNELS = {"flow and redraws": lambda: inference.population_cycle(flow(), one_cl
 
 @pytest.mark.reference
 @pytest.mark.tier2
-@pytest.mark.parametrize("name", rest_slow(KERNELS))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KERNELS)
 def test_evidence_and_pairs_are_those_of_all_labelings(name, data):
     """40 runs of 256 particles, within six standard errors: by Student's law at 5e-7 for each number."""
     known = json.loads((data / "exact" / "mixture_enumerated.json").read_text())

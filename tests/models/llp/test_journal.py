@@ -48,7 +48,7 @@ def kept(folder, monkeypatch):
     return copies
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("base", LEARNERS)
 def test_a_fit_goes_on_from_every_generation_bit_by_bit(base, whole, often, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:

@@ -6,7 +6,6 @@ import pytest
 from lawful.models.llp import Bags, Coupling, labelled
 from lawful.models.llp.coupling import gain
 from lawful.models.llp.radius import spectral_radius
-from tests.tiers import rest_slow
 
 N, EDGES, SIZE = 40, 90, 8
 
@@ -20,7 +19,8 @@ def random_graph(seed):
     return rng, bags, edges
 
 
-@pytest.mark.parametrize("seed", rest_slow(range(3)))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
 def test_l8_no_call_with_a_large_residual_is_called_converged_and_sums_are_counts(seed):
     rng, bags, edges = random_graph(seed)
     seen = []

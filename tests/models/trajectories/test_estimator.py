@@ -108,6 +108,7 @@ def test_files_of_other_curves_are_told_apart(data, curve):
     assert fit.optima.starts[0] >= 4 and fit.accuracy(file["class"]) > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.reference
 @pytest.mark.optimised
 def test_t3_one_class_has_the_knot_and_the_likelihood_of_the_peer(school):

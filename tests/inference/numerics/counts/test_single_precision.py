@@ -45,6 +45,7 @@ def test_any_target_of_a_bag():
     check(*extremes(128), 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_the_targets_of_the_benchmark_in_the_largest_bags():
     for share in (0.8, 0.4):
