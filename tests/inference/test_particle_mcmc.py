@@ -48,6 +48,33 @@ def test_the_posterior_of_a_parameter_and_of_a_state_is_exact(name):
         assert error < 0.05 * sd
 
 
+def test_a_run_without_a_start_is_about_the_users_program():
+    def impossible(y):
+        lawful.sample("sigma", dist.LogNormal(0.0, 1.0))
+        lawful.scan(lambda x, y: (lawful.sample("x", dist.Normal(x, 1.0)), lawful.factor("never", -jnp.inf)), 0.0, y)
+
+    walk_sigma, settings = kernels.random_walk(0.5), {"chains": 2, "warmup": 0, "draws": 2, "on_fault": "flag"}
+    plan = inference.pmmh(impossible, walk_sigma, ["sigma"], particles=2, correlation=0.5, **settings)
+    result = plan(jax.random.key(0), Y[:2])
+    assert result.model is impossible and set(result.posterior) == {"sigma"} and not result.ok
+
+
+def test_data_outside_their_support_are_refused_before_anything_runs():
+    def counts(y):
+        rate = lawful.sample("rate", dist.Gamma(2.0, 2.0))
+
+        def step(x, y):
+            x = lawful.sample("x", dist.Normal(x, rate))
+            lawful.sample("y", dist.Poisson(jnp.exp(x)), obs=y)
+            return x, None
+
+        lawful.scan(step, 0.0, y)
+
+    plan = inference.smc2(counts, kernels.random_walk(0.5), ["rate"], particles=4, inner=2)
+    with pytest.raises(LawfulError, match=r"'y'.*1\.5"):
+        plan.prepare((jnp.array([1.0, 1.5]),))
+
+
 @pytest.mark.slow
 def test_parameters_alone_are_those_of_the_chain_that_keeps_its_paths():
     """The same keys, with and without paths; no number of the compiled program grows with particles x steps."""

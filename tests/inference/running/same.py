@@ -1,6 +1,26 @@
-"""Two results that are one, bit for bit."""
+"""What tests of runs in chunks share: a sequence with its data, and when two results are one, bit for bit."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
+
+import lawful
+from lawful import sample
+
+KEY = jax.random.key(3)
+Y = jnp.array([0.3, -0.2, 1.1, 0.4])
+
+
+def walk(y):
+    sd = sample("sd", dist.Gamma(2.0, 2.0))
+
+    def step(x, y):
+        x = sample("x", dist.Normal(x, sd))
+        sample("y", dist.Normal(x, 0.5), obs=y)
+        return x, None
+
+    return lawful.scan(step, 0.0, y)[0]
 
 
 def assert_same(one, other):

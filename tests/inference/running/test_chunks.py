@@ -1,6 +1,5 @@
 """A run in chunks is the run as a whole, bit for bit, whatever the chunks: kernels, tuned or not, and populations."""
 
-import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 import pytest
@@ -9,10 +8,7 @@ import lawful
 from lawful import inference, sample
 from lawful.errors import LawfulError
 from lawful.inference import RunOptions, kernels
-from tests.inference.running.same import assert_same
-
-KEY = jax.random.key(3)
-Y = jnp.array([0.3, -0.2, 1.1, 0.4])
+from tests.inference.running.same import KEY, Y, assert_same, walk
 
 
 def model(y):
@@ -29,17 +25,6 @@ def finite(y):
         return z, z
 
     return lawful.scan(step, 0, y)[1]
-
-
-def walk(y):
-    sd = sample("sd", dist.Gamma(2.0, 2.0))
-
-    def step(x, y):
-        x = sample("x", dist.Normal(x, sd))
-        sample("y", dist.Normal(x, 0.5), obs=y)
-        return x, None
-
-    return lawful.scan(step, 0.0, y)[0]
 
 
 CHAINS = {

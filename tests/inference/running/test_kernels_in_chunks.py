@@ -8,10 +8,7 @@ import pytest
 import lawful
 from lawful import inference, sample
 from lawful.inference import RunOptions, kernels
-from tests.inference.running.same import assert_same
-
-KEY = jax.random.key(3)
-Y = jnp.array([0.3, -0.2, 1.1, 0.4])
+from tests.inference.running.same import KEY, Y, assert_same, walk
 
 
 def model(y):
@@ -46,17 +43,6 @@ def one_or_two(y):
     b = lawful.cond(two == 1, lambda: sample("b", dist.Normal(0.0, 1.0)), lambda: a)
     with lawful.plate("i", 4):
         sample("y", dist.Normal((a + b) / 2, 1.0), obs=y)
-
-
-def walk(y):
-    sd = sample("sd", dist.Gamma(2.0, 2.0))
-
-    def step(x, y):
-        x = sample("x", dist.Normal(x, sd))
-        sample("y", dist.Normal(x, 0.5), obs=y)
-        return x, None
-
-    lawful.scan(step, 0.0, y)
 
 
 def rough(y):
