@@ -22,6 +22,7 @@ from lawful.lift import lift
 from .check.contracts import Contract
 from .kernels.compose import OF
 from .laws import ResampleLaw
+from .numerics.distinct import Distinct
 from .numerics.resampling import scheme as scheme_named
 from .parts import exact, scoped
 from .powers import times
@@ -137,6 +138,8 @@ def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -
     chain, length = Plate("chain", chains), plate.size // chains
     law = ResampleLaw(scheme, plate.size, chains)
     ancestors = block.site(population.address("ancestors"), law, (population.weight,))
+    distinct = Distinct(plate.size, scheme.ascending)
+    population.trail.note("n_unique", block.det(distinct, ancestors, label="distinct ancestors"))
     first = gather(block, population.values, ancestors, plate, (chain,))
     move, state = _start(on, population, kernel, first, chain)
     scope = (*population.scope, f"chain{population.stage}")

@@ -20,7 +20,12 @@ import numpy as np
 from .result import Result
 
 ELEMENTS = 8  # of the variables that are drawn
-STAGES = {"ess": "effective size", "acceptance_rate": "acceptance rate", "beta": "temperature"}
+STAGES = {
+    "ess": "effective size",
+    "n_unique": "distinct ancestors",
+    "acceptance_rate": "acceptance rate",
+    "beta": "temperature",
+}
 
 
 @dataclass(frozen=True)

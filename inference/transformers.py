@@ -21,6 +21,7 @@ from lawful.lift import lift
 
 from .laws import PickLaw, ResampleLaw
 from .lineage import unwind
+from .numerics.distinct import Distinct
 from .numerics.ess import EssBelow as EssBelow
 from .numerics.ess import ess_below as ess_below
 from .numerics.resampling import scheme as scheme_named
@@ -93,11 +94,19 @@ def resample(scheme: Any, when: When | None = None) -> Transformer:
         size = weight.plates[0].size
         return block.site(address, ResampleLaw(scheme, size, size), (weight,))
 
-    return Transformer(name, lambda population: resampled(population, draw, when), PRESERVES)
+    def apply(population: Population) -> Population:
+        return resampled(population, draw, when, distinct=Distinct(population.plate.size, scheme.ascending))
+
+    return Transformer(name, apply, PRESERVES)
 
 
 def resampled(
-    population: Population, draw: Draw, when: When | None, beside: Sequence[Var] = (), arm: Arm | None = None
+    population: Population,
+    draw: Draw,
+    when: When | None,
+    beside: Sequence[Var] = (),
+    arm: Arm | None = None,
+    distinct: Distinct | None = None,
 ) -> Population:
     """Replace the particles by their offspring.
 
@@ -107,6 +116,7 @@ def resampled(
         when: a rule of (effective sample size, N); None resamples always.
         beside: further values that the draw reads.
         arm: appends the draw and what follows from it, as `offspring` does, the default.
+        distinct: counts the distinct ancestors, for the diagnostics.
     """
     if population.weight is None:
         population = push_evidence(population)
@@ -115,7 +125,7 @@ def resampled(
     arm = offspring if arm is None else arm
     moving = [population.values[i] for i in population.moving]
     if when is None:
-        outs = arm(block, population, draw, (population.weight, population.ess, *beside), moving)
+        outs = arm(block, population, draw, distinct, (population.weight, population.ess, *beside), moving)
     else:
         size = plate.size
         rule = when
@@ -128,14 +138,17 @@ def resampled(
         keep, again = Block(), Block()
         kept_in = tuple(v.like() for v in operands)
         identity = keep.det(lambda: jnp.arange(size, dtype=jnp.int32), label="identity")
-        kept = keep.form(kept_in, (*kept_in[: 2 + len(moving)], identity))
+        number = () if distinct is None else (keep.det(lambda: jnp.int32(size), label="all"),)
+        kept = keep.form(kept_in, (*kept_in[: 2 + len(moving)], *number, identity))
         drawn_in = tuple(v.like() for v in operands)
         own = drawn_in[2 : 2 + len(moving)]
-        drawn = arm(again, population, draw, (drawn_in[0], *drawn_in[2 + len(moving) :]), own)
+        drawn = arm(again, population, draw, distinct, (drawn_in[0], *drawn_in[2 + len(moving) :]), own)
         again_form = again.form(drawn_in, drawn)
         outs = block.branch(index, (kept, again_form), operands, kept.outputs, label="resample?")
         population.trail.note("resampled", index)
     weight, log_weight, *rest, ancestors = outs
+    if distinct is not None:
+        population.trail.note("n_unique", rest.pop())
     values = list(population.values)
     for position, value in zip(population.moving, rest, strict=True):
         values[position] = value
@@ -148,6 +161,7 @@ def offspring(
     block: Block,
     population: Population,
     draw: Draw,
+    distinct: Distinct | None,
     reads: Sequence[Var],
     moving: Sequence[Var],
     level: Level | None = None,
@@ -158,11 +172,12 @@ def offspring(
         block: where the nodes go.
         population: the population, for the addresses.
         draw: appends the draw.
+        distinct: counts the distinct ancestors, or None.
         reads: the weights, their effective sample size, and what stands beside them.
         moving: the values that vary with the particle.
         level: gives other weights of the offspring, with their logs, from the weights and the effective sample size.
 
-    Returns: weights, log weights, values, and the ancestors.
+    Returns: weights, log weights, values, the number of distinct ancestors where it is counted, and the ancestors.
     """
     plate = population.plate
     weight, ess, *beside = reads
@@ -177,7 +192,8 @@ def offspring(
         ones, zeros = block.det(equal, ess, label="equal weights", adds=(plate,))
     else:
         ones, zeros = block.det(level, weight, ess, label="weights by level", adds=(plate,))
-    return (ones, zeros, *gather(block, moving, ancestors, plate, (plate,)), ancestors)
+    number = () if distinct is None else (block.det(distinct, ancestors, label="distinct ancestors"),)
+    return (ones, zeros, *gather(block, moving, ancestors, plate, (plate,)), *number, ancestors)
 
 
 def collapse(population: Population) -> Form:

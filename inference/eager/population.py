@@ -98,10 +98,12 @@ def filtered(model: Callable[..., Any], args: tuple[Any, ...], settings: Setting
     stage, ess = 0, float(size)
     while not population.dead and not all(r.finished or r.dead for r in population.runs):
         resampling = stage > 0 and _wanted(ess, settings)
+        unique = math.nan if not stage else float(size)
         if resampling:
-            population = _resampled(population, settings, stage)
+            population, unique = _resampled(population, settings, stage)
         population, ess = _weighed(population, _advanced(model, args, population.runs, settings, stage))
         population.stats.setdefault("resampled", []).append(float(resampling))
+        population.stats.setdefault("n_unique", []).append(unique)
         stage += 1
     return population
 
@@ -112,14 +114,16 @@ def _wanted(ess: float, settings: Settings) -> bool:
     return bool(decision("resample?", ess < settings.resample_below * settings.particles))
 
 
-def _resampled(population: Population, settings: Settings, stage: int) -> Population:
+def _resampled(population: Population, settings: Settings, stage: int) -> tuple[Population, float]:
+    """Draw ancestors, and count the distinct ones."""
     ancestors = indices_by_weight("ancestors", population.weight, settings, stage)
-    return replace(
+    after = replace(
         population,
         runs=tuple(population.runs[a] for a in ancestors),
         log_weight=np.zeros(len(ancestors)),
         roots=population.roots[ancestors],
     )
+    return after, float(len(np.unique(ancestors)))
 
 
 def indices_by_weight(name: str, weight: np.ndarray, settings: Settings, *indices: int) -> np.ndarray:

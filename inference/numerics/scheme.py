@@ -31,6 +31,7 @@ class Scheme:
         cells: (N, M) -> C, the static number of cells.
         paired: whether each uniform is a pair along the last axis whose second part refines the first (by 2**-24 for
             floats, by 2**-32 for words): more random bits than one float32 holds.
+        ascending: whether ancestors always come in ascending order; as many offspring as items.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Scheme:
     enumerate: Callable[[jax.Array, int], tuple[jax.Array, jax.Array]] = field(repr=False)
     cells: Callable[[int, int], int] = field(repr=False)
     paired: bool = field(default=False, repr=False)
+    ascending: bool = field(default=False, repr=False)
 
     def draw(self, key: jax.Array, weights: Float[Array, " N"], n_offspring: int) -> Int[Array, " M"]:
         """Draw ancestors (M,), int32, with random words as wide as the weights can tell apart."""

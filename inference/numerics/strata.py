@@ -135,5 +135,7 @@ def _tuples(n_weights: int, n_offspring: int) -> int:
     return n_weights**n_offspring
 
 
-systematic = Scheme("systematic", _one_uniform, push_systematic, enumerate_systematic, _breakpoints)
-stratified = Scheme("stratified", _uniform_per_offspring, push_stratified, enumerate_stratified, _tuples)
+systematic = Scheme("systematic", _one_uniform, push_systematic, enumerate_systematic, _breakpoints, ascending=True)
+stratified = Scheme(
+    "stratified", _uniform_per_offspring, push_stratified, enumerate_stratified, _tuples, ascending=True
+)

@@ -21,10 +21,11 @@ from lawful.errors import LawfulError
 from lawful.form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 from lawful.lanes import draw_lanes
 
+from ..numerics.distinct import Distinct
 from ..representations.population import take
 from .axis import Axis, blocks_of
 from .reductions import across
-from .routing import Route, route_of
+from .routing import CountedRoute, Route, route_of
 
 
 class Share(Plate):
@@ -108,6 +109,10 @@ class Localiser:
 
     def det(self, node: Det) -> Det:
         """Rewrite an operation; where it sees particles of other devices it is given them."""
+        if _calls(node, Distinct) and node.ins[0] in self.routes:
+            route, kept = self.routes[node.ins[0]]
+            if isinstance(route, CountedRoute):
+                return Det(Tupled(route.distinct), (kept,), (self.value(node.outs[0]),), node.label)
         ins, outs = _places(node.ins, node.plates, self.plates), _places(node.outs, node.plates, self.plates)
         function = node.function
         if any(place is not None for place in (*ins, *outs)):
@@ -201,6 +206,10 @@ def _places(values: Sequence[Var], mapped: Sequence[Plate], plates: Mapping[Plat
 
 def _is_take(node: Node) -> bool:
     return isinstance(node, Det) and getattr(node.function, "function", None) is take
+
+
+def _calls(node: Det, kind: type) -> bool:
+    return isinstance(getattr(node.function, "function", None), kind)
 
 
 def _identity(whole: jax.Array) -> jax.Array:

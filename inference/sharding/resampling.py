@@ -20,6 +20,7 @@ from lawful.errors import LawfulError
 from lawful.form import Var
 
 from ..lineage import identity, one_ancestry
+from ..numerics.distinct import Distinct
 from ..numerics.ess import ess
 from ..numerics.resampling import scheme
 from ..numerics.strata import systematic
@@ -72,11 +73,13 @@ def on_islands(islands: Islands, when: Callable[[jax.Array, int], jax.Array] | N
         def draw(block: Block, address: Address, weight: Var, *beside: Var) -> Var:
             return block.site(address, WithinLaw(islands.number, population.plate.size, systematic), (weight,))
 
-        def arm(block: Block, population: Population, draw: Any, reads: Sequence[Var], moving: Sequence[Var]) -> Any:
-            outs = offspring(block, population, draw, reads, moving, Levels(islands.number))
+        def arm(
+            block: Block, population: Population, draw: Any, distinct: Any, reads: Sequence[Var], moving: Sequence[Var]
+        ) -> Any:
+            outs = offspring(block, population, draw, distinct, reads, moving, Levels(islands.number))
             return _mixed(block, population, islands, outs) if islands.number > 1 else outs
 
-        return resampled(population, draw, when, arm=arm)
+        return resampled(population, draw, when, arm=arm, distinct=Distinct(population.plate.size, ascending=True))
 
     name = f"resample({islands}{'' if when is None else f', when {when!r}'})"
     return Transformer(name, apply, PRESERVES)
@@ -154,8 +157,8 @@ class Paired:
 
 
 def _mixed(block: Block, population: Population, islands: Islands, outs: Sequence[Var]) -> tuple[Var, ...]:
-    """Mix islands that are apart; within each all weights are equal by now."""
-    *operands, ancestors = outs
+    """Mix islands that are apart; within each all weights are equal, and distinct ancestors are counted, by now."""
+    *operands, number, ancestors = outs
     index = block.det(Apart(islands.number, islands.tau), operands[0], label="islands apart?")
     keep, again = Block(), Block()
     kept_in, mixed_in = (tuple(v.like() for v in operands) for _ in range(2))
@@ -164,7 +167,7 @@ def _mixed(block: Block, population: Population, islands: Islands, outs: Sequenc
     weight, log_weight, *moving = mixed_in
     mixed = again.form(mixed_in, mix(again, population, islands.number, weight, log_weight, moving))
     *rest, later = block.branch(index, (kept, mixed), operands, kept.outputs, label="mix islands?")
-    return (*rest, one_ancestry(block, (ancestors, later), population.plate))
+    return (*rest, number, one_ancestry(block, (ancestors, later), population.plate))
 
 
 def _whole(

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from ..laws import ResampleLaw
+from ..numerics.distinct import Distinct
 from ..numerics.strata import systematic
 from .axis import Axis
 from .butterfly import chosen, keeps_own, lower_share, ordered
@@ -36,6 +37,14 @@ class Route(Protocol):
 
     def move(self, found: jax.Array, *parts: jax.Array) -> tuple[jax.Array, ...]:
         """Give this device's particles after the resampling."""
+
+
+@runtime_checkable
+class CountedRoute(Route, Protocol):
+    """A route that tells how many distinct ancestors it drew, without their list."""
+
+    def distinct(self, found: jax.Array) -> jax.Array:
+        """Count those of all devices."""
 
 
 def route_of(law: Any, axis: Axis) -> Route | None:
@@ -71,6 +80,13 @@ class Systematic:
         """Move in rounds between devices."""
         return exchanged(self.axis, found, parts)
 
+    def distinct(self, found: jax.Array) -> jax.Array:
+        """Count the particles at which the running counts grow."""
+        ends, own = self.axis.gather(found[-1:]), self.axis.index()
+        before = jnp.where(own > 0, ends[own - 1], 0)
+        grows = jnp.diff(found, prepend=before[None]) > 0
+        return jnp.sum(self.axis.gather(jnp.sum(grows, dtype=jnp.int32)[None]), dtype=jnp.int32)
+
 
 @dataclass(frozen=True)
 class Within:
@@ -95,6 +111,11 @@ class Within:
     def move(self, found: jax.Array, *parts: jax.Array) -> tuple[jax.Array, ...]:
         """Copy on the device."""
         return tuple(x[found] for x in parts)
+
+    def distinct(self, found: jax.Array) -> jax.Array:
+        """Count on each device; ancestors of different ones differ."""
+        own = Distinct(found.shape[0], self.scheme.ascending)(found)
+        return jnp.sum(self.axis.gather(own[None]), dtype=jnp.int32)
 
 
 @dataclass(frozen=True)

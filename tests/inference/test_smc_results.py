@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 from jaxtyping import TypeCheckError
 
@@ -99,3 +100,42 @@ def test_a_plan_prints_its_composition_and_its_sites():
     text = plan.plan(Y)
     assert "resample(systematic, when ess < 0.5 N)" in text
     assert "theta: drawn from its prior" in text and "z: drawn from its prior" in text
+
+
+def _one_informative_step(y):
+    """A level that stays as it was drawn, and is looked at in the second of three steps alone."""
+    level = lawful.sample("level", dist.Normal(0.0, 1.0))
+
+    def step(carry, y):
+        lawful.factor("seen", -8.0 * y * (level - 1.0) ** 2)
+        return carry, None
+
+    lawful.scan(step, 0.0, y)
+
+
+SEEN_ONCE = np.array([0.0, 1.0, 0.0])
+RESAMPLINGS = ("systematic", "stratified", "multinomial", "residual")
+
+
+@pytest.mark.parametrize("resampling", RESAMPLINGS)
+def test_distinct_ancestors_of_a_stage_are_the_values_that_its_resampling_left(resampling):
+    """Only the third step resamples, after the one observation; no value was drawn twice."""
+    result = inference.smc(_one_informative_step, particles=200, runs=3, resampling=resampling, resample_below=0.9)(
+        jax.random.key(0), SEEN_ONCE
+    )
+    left = [len(np.unique(row)) for row in result.weighted[0]["level"]]
+    assert all(20 < count < 150 for count in left)
+    np.testing.assert_array_equal(result.stats["resampled"][:, 1:], [[0, 0, 1]] * 3)
+    np.testing.assert_array_equal(result.stats["n_unique"], [[np.nan, 200, 200, count] for count in left])
+
+
+@pytest.mark.parametrize(("mode", "at"), [("staged", 3), ("eager", 2)])
+def test_a_stage_that_always_resamples_counts_no_more_than_it_kept(mode, at):
+    """Systematic resampling of equal weights keeps all; an eager step goes on from its factor, so it chooses earlier."""
+    plan = inference.smc(_one_informative_step, particles=50, resample_below=None, mode=mode)
+    result = plan(jax.random.key(1), SEEN_ONCE)
+    left = len(np.unique(result.weighted[0]["level"]))
+    assert left < 50
+    expected = np.array([[np.nan, 50.0, 50.0, 50.0]])
+    expected[0, at] = left
+    np.testing.assert_array_equal(result.stats["n_unique"], expected)

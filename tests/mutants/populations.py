@@ -74,8 +74,8 @@ def _offspring(change):
     """Patch `offspring`: `change(block, (weight, moving), (ones, zeros, *moved, ancestors))` gives other results."""
 
     def make(original):
-        def offspring(block, population, draw, reads, moving):
-            return change(block, reads[0], moving, original(block, population, draw, reads, moving))
+        def offspring(block, population, draw, distinct, reads, moving):
+            return change(block, reads[0], moving, original(block, population, draw, distinct, reads, moving))
 
         return offspring
 
@@ -84,7 +84,7 @@ def _offspring(change):
 
 def not_applied():
     """Ancestors are drawn, and the particles stay where they are."""
-    return _offspring(lambda block, weight, moving, outs: (*outs[:2], *moving, outs[-1]))
+    return _offspring(lambda block, weight, moving, outs: (*outs[:2], *moving, *outs[2 + len(moving) :]))
 
 
 def _of_mean_one(weight):
@@ -132,8 +132,8 @@ def reset_anyway():
     """Adaptive resampling resets the weights also where it has not resampled."""
 
     def make(original):
-        def resample(population, draw, when, beside=()):
-            after = original(population, draw, when, beside)
+        def resample(population, draw, when, *rest, **options):
+            after = original(population, draw, when, *rest, **options)
             if when is None:
                 return after
             zeros, ones = equal_log_weight(after.block, after.plate)

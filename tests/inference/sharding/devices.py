@@ -51,13 +51,15 @@ def mesh(devices):
 
 
 def digest(result):
-    """Name every bit of the draws, the weights and the evidence."""
+    """Name every bit of the draws, the weights, the evidence and the numbers of distinct ancestors."""
     found = hashlib.sha256()
     for name in sorted(result.posterior):
         found.update(np.ascontiguousarray(result.posterior[name]).tobytes())
     if result.weighted is not None:
         found.update(np.ascontiguousarray(result.weighted[1]).tobytes())
         found.update(np.asarray(result.log_evidence).tobytes())
+    if "n_unique" in result.stats:
+        found.update(np.asarray(result.stats["n_unique"], float).tobytes())
     return found.hexdigest()
 
 
@@ -68,15 +70,6 @@ def exact(devices):
 
 def importance(devices):
     return digest(inference.importance(level, particles=96, mesh=mesh(devices))(jax.random.key(2), FLOW))
-
-
-def waste_free(devices):
-    """Chains that all devices can share evenly, on a given ladder."""
-    walk = kernels.mh(kernels.random_walk(1.0))
-    plan = inference.tempered_smc(
-        level, particles=96, chains=24, kernel=walk, ladder=[0.3, 1.0], resampling="exact", mesh=mesh(devices)
-    )
-    return digest(plan(jax.random.key(5), FLOW))
 
 
 def chains(devices):
@@ -120,12 +113,20 @@ def on(build, devices):
     result = build(mesh=mesh(devices) if devices else None)(jax.random.key(7), FLOW)
     found = [result.posterior[name] for name in sorted(result.posterior)]
     found += [] if result.weighted is None else [result.weighted[1], result.log_evidence]
+    found += [np.nan_to_num(result.stats["n_unique"])] if "n_unique" in result.stats else []
     return np.concatenate([np.ravel(x) for x in found]).tolist()
 
 
 def annealed(**how):
     walk = kernels.mh(kernels.random_walk(1.0))
     return inference.annealed_importance(level, particles=48, kernel=walk, ladder=4, **how)
+
+
+def waste_free(**how):
+    """Chains that all devices can share evenly, on a given ladder."""
+    walk = kernels.mh(kernels.random_walk(1.0))
+    settings = {"particles": 96, "chains": 24, "ladder": [0.3, 1.0], "resampling": "exact"}
+    return inference.tempered_smc(level, kernel=walk, **settings, **how)
 
 
 def smc2(**how):
@@ -235,10 +236,10 @@ def late(devices):
 JOBS = {
     "exact": exact,
     "importance": importance,
-    "waste-free": waste_free,
     "chains": chains,
     "walk in chunks": lambda devices: in_chunks(kernels.random_walk(0.5), devices),
     "tuned in chunks": lambda devices: in_chunks(kernels.hmc(n_steps=3), devices),
+    "waste-free": lambda devices: on(waste_free, devices),
     "annealed importance": lambda devices: on(annealed, devices),
     "smc2": lambda devices: on(smc2, devices),
     "pmmh": lambda devices: on(pmmh, devices),

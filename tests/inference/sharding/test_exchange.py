@@ -7,10 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lawful.inference.numerics.distinct import Distinct
+from lawful.inference.numerics.resampling import scheme as scheme_named
 from lawful.inference.sharding import Axis, exchanged, gathered
 from lawful.inference.sharding.exchange import in_rounds
 from lawful.inference.sharding.nearby import fetched, is_near
 from lawful.inference.sharding.offspring import offspring_ends
+from lawful.inference.sharding.routing import Systematic, Within
 
 KEY = jax.random.key(20261)
 
@@ -96,3 +99,28 @@ def test_populations_of_any_unevenness_move_the_same(devices, each):
     assert len(np.unique(np.asarray(whole)[:, 0])) > 5
     np.testing.assert_array_equal(moves, whole)
     np.testing.assert_array_equal(rounds, whole)
+
+
+@pytest.mark.rest_slow
+@pytest.mark.parametrize(("devices", "each"), [(1, 4), (2, 2), (4, 1)])
+def test_every_way_to_have_offspring_is_counted_without_a_list_of_ancestors(devices, each):
+    ends = every_count(devices * each)
+    run = jax.vmap(lambda e: across(devices, lambda axis, own: Systematic(axis).distinct(own)[None], e))
+    found = run(ends)
+    expected = np.count_nonzero(np.diff(np.asarray(ends), prepend=0), axis=1)
+    np.testing.assert_array_equal(found, np.repeat(expected[:, None], devices, axis=1))
+
+
+@pytest.mark.rest_slow
+@pytest.mark.parametrize("scheme", ["systematic", "multinomial"])
+def test_ancestors_of_islands_are_counted_on_each_and_added(scheme):
+    def count(axis, weights):
+        route = Within(axis, scheme_named(scheme))
+        drawn = route.draw(KEY, weights)
+        return route.distinct(drawn)[None], route.join(drawn)[None]
+
+    for weights in (jnp.arange(24.0) ** 4, jnp.ones(24), jnp.zeros(24), jnp.zeros(24).at[5].set(1.0)):
+        found, ancestors = across(3, count, weights)
+        expected = len(np.unique(ancestors))
+        np.testing.assert_array_equal(found, [expected] * 3)
+        assert int(Distinct(24, scheme == "systematic")(ancestors[0])) == expected
