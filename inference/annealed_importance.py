@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from lawful.errors import LawfulError
 
+from .faults import OnFault
 from .kernels.mh import as_kernel
 from .ladders import ladder_of
 from .numerics.resampling import scheme as scheme_named
@@ -24,21 +25,23 @@ from .rejuvenation import is_fitted, rejuvenate
 from .representations.traced import Trace
 from .running.options import RunOptions, checked_options, not_in_chunks
 from .sharding.mesh import checked_mesh
-from .smc import PROPERLY_WEIGHTED, PopulationPlan, check_settings
+from .smc import PROPERLY_WEIGHTED, NonFinite, PopulationPlan, check_settings
 from .tempered_smc import TemperedPlan
 from .tempering import ADAPTIVE, temper
 from .transformer import Transformer
-from .transformers import Advance, Finish, PushEvidence, repeat_to_end, spawn
+from .transformers import Advance, Finish, push_evidence_with, repeat_to_end, spawn
 
 
-def annealed(particles: int, kernel: Any, ladder: Any, steps: int = 1, path: Path | None = None) -> Transformer:
+def annealed(
+    particles: int, kernel: Any, ladder: Any, steps: int = 1, path: Path | None = None, nonfinite: NonFinite = "error"
+) -> Transformer:
     """The composition: spawn from the prior, then at every point of the path weigh and move.
 
     >>> from lawful.inference import kernels
     >>> annealed(10, kernels.mh(), [0.5, 1.0]).contract.kind
     'preserves_measure'
     """
-    stage = Advance >> PushEvidence >> rejuvenate(kernel, steps)
+    stage = Advance >> push_evidence_with(nonfinite) >> rejuvenate(kernel, steps)
     return Trace >> temper(path, ladder) >> spawn(particles) >> repeat_to_end(stage) >> Finish
 
 
@@ -51,6 +54,8 @@ def annealed_importance(
     steps: int = 1,
     path: Path | None = None,
     runs: int = 1,
+    nonfinite: NonFinite = "error",
+    on_fault: OnFault = "raise",
     run: RunOptions | None = None,
     mesh: Mesh | None = None,
 ) -> TemperedPlan:
@@ -65,6 +70,8 @@ def annealed_importance(
         steps: moves of every particle at each power.
         path: how the observations enter, as for `tempered_smc`.
         runs: number of independent runs.
+        nonfinite: as for `smc`.
+        on_fault: as for `smc`.
         run: how the run is divided, watched and kept, as for `smc`; None: one compiled call.
         mesh: the devices that share the particles, as for `smc`; None: one device.
 
@@ -81,7 +88,7 @@ def annealed_importance(
     >>> abs(float(result.posterior["mu"].mean()) - 3.0) < 0.1
     True
     """
-    check_settings(particles, runs, "paths", "error", "raise")
+    check_settings(particles, runs, "paths", nonfinite, on_fault)
     checked_options(run)
     checked_mesh(mesh, particles=particles)
     not_in_chunks("annealed_importance", run, mesh)
@@ -91,9 +98,9 @@ def annealed_importance(
     kernel = population_walk() if kernel is None else kernel if is_fitted(kernel) else as_kernel(kernel)
     powers = ladder_of([(k / ladder) ** 4 for k in range(1, ladder + 1)] if isinstance(ladder, int) else ladder)
     path = prior_to_posterior() if path is None else path
-    transformer = annealed(particles, kernel, powers, steps, path)
+    transformer = annealed(particles, kernel, powers, steps, path, nonfinite)
     settings = {
-        "particles": particles, "runs": runs, "keep": "paths", "nonfinite": "error", "on_fault": "raise",
+        "particles": particles, "runs": runs, "keep": "paths", "nonfinite": nonfinite, "on_fault": on_fault,
         "scheme": scheme_named("systematic"), "kernel": repr(kernel), "path": repr(path), "ladder": repr(powers),
         "steps": steps,
     }  # fmt: skip
@@ -102,6 +109,6 @@ def annealed_importance(
     inner.mover = kernel
     inner.recipe = "annealed_importance", {
         "particles": particles, "kernel": kernel, "ladder": ladder if isinstance(ladder, int) else list(ladder),
-        "steps": steps, "path": path, "runs": runs,
+        "steps": steps, "path": path, "runs": runs, "nonfinite": nonfinite, "on_fault": on_fault,
     }  # fmt: skip
     return TemperedPlan(inner, kernel, contract)

@@ -46,7 +46,9 @@ def in_batches(
 def _in_batches(
     function: Callable[[list[Any]], Sequence[jax.Array]], arrays: list[np.ndarray], count: int, size: BatchSize
 ) -> list[np.ndarray]:
-    shapes = jax.eval_shape(function, [jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype) for a in arrays])
+    narrow = [jax.dtypes.canonicalize_dtype(a.dtype) for a in arrays]  # as a call would: without 64 bits these are 32
+    one = [jax.ShapeDtypeStruct((1, *a.shape[1:]), dtype) for a, dtype in zip(arrays, narrow, strict=True)]
+    shapes = jax.eval_shape(function, one)
     answers = [np.empty((count, *shape.shape[1:]), shape.dtype) for shape in shapes]
     row = sum(a.dtype.itemsize * int(np.prod(a.shape[1:])) for a in (*arrays, *answers))
     length = max(1, min(count, BYTES // max(row, 1) if size == "auto" else int(size)))

@@ -145,7 +145,7 @@ class ChainPlan:
 
     def _in_chunks(self, options: RunOptions) -> RunOptions:
         """Refuse chunks where the chains do not go step by step, or are on the devices of several processes."""
-        not_in_chunks("mcmc", options, self.mesh, self.one_by_one)
+        not_in_chunks(self.recipe[0], options, self.mesh, self.one_by_one)
         return options
 
     def longer(self, draws: int) -> ChainPlan:

@@ -25,7 +25,7 @@ from .kernels.pseudo_marginal import pseudo_marginal
 from .kernels.refresh import refresh
 from .mcmc import mcmc
 from .nesting import Nest
-from .running.options import RunOptions
+from .running.options import RunOptions, not_in_chunks
 
 
 def pmmh(
@@ -86,6 +86,7 @@ def pmmh(
     >>> plan(jax.random.key(0), jnp.array([0.5, 1.0, 0.2])).posterior["x"].shape
     (2, 10, 3)
     """
+    not_in_chunks("pmmh", run, mesh)
     kernel: Any = pseudo_marginal(
         proposal, sites, particles=particles, resampling=resampling, resample_below=resample_below, keep=keep
     )
@@ -154,6 +155,7 @@ def particle_gibbs(
     """
     if not states:
         raise LawfulError("particle_gibbs: expected the name of a site or more, got none.")
+    not_in_chunks("particle_gibbs", run, mesh)
     path = on(states, conditional_smc(particles, ancestors=ancestors))
     both = path if kernel is None else cycle(path, as_kernel(kernel))
     return mcmc(

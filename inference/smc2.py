@@ -16,6 +16,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from .estimated import Filter
+from .faults import OnFault
 from .kernels.mh import as_kernel
 from .kernels.refresh import refresh
 from .nesting import Nest
@@ -26,7 +27,7 @@ from .population_plan import PopulationPlan
 from .rejuvenation import is_fitted
 from .running.options import RunOptions, checked_options, not_in_chunks
 from .sharding.mesh import checked_mesh
-from .smc import check_settings, particle_filter
+from .smc import NonFinite, check_settings, particle_filter
 from .tempered_smc import tempered_smc
 
 
@@ -40,6 +41,8 @@ def smc2(
     runs: int = 1,
     resampling: str | Any = "systematic",
     resample_below: float | None = 0.5,
+    nonfinite: NonFinite = "error",
+    on_fault: OnFault = "raise",
     run: RunOptions | None = None,
     mesh: Mesh | None = None,
 ) -> PopulationPlan:
@@ -55,6 +58,8 @@ def smc2(
         resampling: the scheme of both levels.
         resample_below: resample the parameters, and move them, when their effective sample size is below this
             fraction; None: at every step.
+        nonfinite: as for `smc`, of the estimates that weigh the parameters.
+        on_fault: as for `smc`.
         run: how the run is divided, watched and kept, as for `smc`; None: one compiled call.
         mesh: the devices that share the parameter particles, each with its inner filter, as for `smc`; None: one
             device.
@@ -74,7 +79,7 @@ def smc2(
     >>> plan(jax.random.key(0), jnp.array([0.5, 1.0, 0.2])).posterior["x"].shape
     (1, 20, 3)
     """
-    check_settings(particles, runs, "paths", "error", "raise")
+    check_settings(particles, runs, "paths", nonfinite, on_fault)
     checked_options(run)
     checked_mesh(mesh, particles=particles)
     not_in_chunks("smc2", run, mesh)
@@ -84,13 +89,14 @@ def smc2(
     program = Nest(model, kernel.sites, Filter(inner, scheme, None), "smc2")
     settings = {
         "particles": particles, "inner": inner, "runs": runs, "scheme": scheme, "resample_below": resample_below,
-        "keep": "paths", "nonfinite": "error", "on_fault": "raise", "move": kernel,
+        "keep": "paths", "nonfinite": nonfinite, "on_fault": on_fault, "move": kernel,
     }  # fmt: skip
-    transformer = particle_filter(particles, scheme, when, "error", kernel)
+    transformer = particle_filter(particles, scheme, when, nonfinite, kernel)
     plan = PopulationPlan("smc2", program, transformer, settings, cut=True, run=run, mesh=mesh)
     plan.recipe = "smc2", {
         "proposal": proposal, "sites": None if sites is None else list(sites), "particles": particles, "inner": inner,
-        "runs": runs, "resampling": resampling, "resample_below": resample_below,
+        "runs": runs, "resampling": resampling, "resample_below": resample_below, "nonfinite": nonfinite,
+        "on_fault": on_fault,
     }  # fmt: skip
     return plan
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -98,6 +98,7 @@ def joined(stats: Mapping[tuple[int, str], np.ndarray]) -> dict[str, np.ndarray]
 
 def weight_findings(
     form: Form,
+    subject: Form,
     log_evidence: np.ndarray,
     stats: Mapping[str, np.ndarray],
     settings: Mapping[str, Any],
@@ -106,7 +107,8 @@ def weight_findings(
     """Check the weights of all runs for NaN and +inf, and whether resampling could have an effect.
 
     Args:
-        form: the program.
+        form: the program that was run.
+        subject: the user's, whose sites are named; it is the same, but where an inference wrote a program around it.
         log_evidence: (run,).
         stats: numbers by stage, from `joined`.
         settings: those of `smc`: `nonfinite`, `on_fault` and `cuts`.
@@ -117,17 +119,24 @@ def weight_findings(
     increments = stats["log_evidence_increment"]
     # A weight that the arguments fix is no particle's: it shows in the evidence alone.
     numbers = np.concatenate([increments, log_evidence[:, None]], axis=1)
-    for bad, word in ((np.isposinf(numbers), "+inf"), (np.isnan(numbers), "NaN")):
+    broken = np.isposinf(numbers) | np.isnan(numbers)
+    stages = broken.argmax(axis=1)  # what follows in a run is made of its first
+    first = np.where(broken.any(axis=1), numbers[np.arange(len(numbers)), stages], 0.0)
+    found = []
+    for bad, word in ((np.isposinf(first), "+inf"), (np.isnan(first), "NaN")):
         if bad.any():
-            run, stage = (int(i) for i in np.argwhere(bad)[0])
+            stage = int(stages[bad.argmax()])
             if stage == increments.shape[1]:
                 place = Place("in all particles at once", None, weighing_sites(form))
             else:
                 place = place_of(form, stage, settings.get("cuts")) if paused else Place("", None, weighing_sites(form))
-            return (_nonfinite(place, word, run, stage, settings),)
+            place = place if form is subject else replace(place, sites=weighing_sites(subject))
+            found.append(_nonfinite(place, word, bad, stage, settings))
+    if found:
+        return tuple(found)
     count = int(np.nansum(stats.get("n_nonfinite", 0)))
     if count:
-        sites = weighing_sites(form)
+        sites = weighing_sites(subject)
         message = f"{count} weights were NaN (site {_either(sites)}) and were read as zero"
         return (Finding("NONFINITE_WEIGHT", f"{message}: the target is restricted to the rest.", sites, count, 0),)
     times = weighings(form, settings.get("cuts")) if paused else 2
@@ -138,12 +147,14 @@ def weight_findings(
     return ()
 
 
-def _nonfinite(place: Place, word: str, run: int, stage: int, settings: Mapping[str, Any]) -> Finding:
-    """Raise or report a weight that is not finite, whichever the policy says."""
+def _nonfinite(place: Place, word: str, bad: np.ndarray, stage: int, settings: Mapping[str, Any]) -> Finding:
+    """Raise or report weights that are not finite, whichever the policy says; `bad` are the runs that have one."""
+    run, *others = (int(i) for i in np.flatnonzero(bad))
     where = f" {place.words}" if place.words else ""
+    more = f", and others in {len(others)} more of {len(bad)} runs" if others else ""
     message = (
-        f"a weight is {word}{where} in run {run} (site {_either(place.sites)}). Fix: check the parameters of that site "
-        "at values its parents can take"
+        f"a weight is {word}{where} in run {run} (site {_either(place.sites)}){more}. Fix: check the parameters of "
+        "that site at values its parents can take"
     )
     if word == "NaN":
         message += "; nonfinite='dead' reads NaN as weight zero and counts it, nonfinite='flag' flags the result"

@@ -15,6 +15,7 @@ import numpyro.distributions as dist
 from lawful import inference, sample, scan
 from lawful.errors import MemoryLimitError
 from lawful.inference import kernels
+from tests.peak import peak_bytes
 
 jax.config.update("jax_enable_x64", True)
 KEY = jax.random.key(0)
@@ -58,8 +59,7 @@ def main(method, room=None):
         plan(KEY)
     except MemoryLimitError as error:
         return {"needed": error.needed, "available": error.available, "chunk": error.chunk, "message": str(error)}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"told": told, "took": peak - before}
+    return {"told": told, "took": peak_bytes() - before}
 
 
 if __name__ == "__main__":

@@ -1,17 +1,26 @@
 """The policy on_fault: what only the run can show is an error, or a result that is not ok and refuses its samples."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
 
-from lawful import factor, inference, sample
+from lawful import factor, inference, sample, scan
 from lawful.errors import DeadPopulationError, NoFiniteStartError, NonFiniteError
-from lawful.inference import Status
+from lawful.inference import Status, kernels
 
 KEY = jax.random.key(1)
-PLANS = {"importance": inference.importance, "smc": inference.smc}
+WALK = kernels.random_walk(0.5)
+PLANS = {
+    "importance": inference.importance,
+    "smc": inference.smc,
+    "tempered_smc": lambda model, **how: inference.tempered_smc(model, kernel=WALK, steps=1, ladder=[1.0], **how),
+    "annealed_importance": lambda model, **how: inference.annealed_importance(model, kernel=WALK, ladder=2, **how),
+    "smc2": lambda model, **how: inference.smc2(model, WALK, ["x"], inner=3, **how),
+}
 
 
 def broken(weight):
@@ -35,6 +44,38 @@ def is_flagged(result):
     assert np.isnan(result.log_evidence).all()  # an infinite evidence is never a number of a result
     with pytest.raises(DeadPopulationError):
         _ = result.posterior
+
+
+def test_runs_with_a_weight_without_meaning_are_counted_beside_the_first_of_each_kind():
+    """Of 12 runs of one particle x = 0 gives 0, x = 1 NaN and x = 2 +inf."""
+
+    def three():
+        x = sample("x", dist.Categorical(jnp.ones(3) / 3))
+        factor("f", jnp.array([0.0, jnp.nan, jnp.inf])[x])
+
+    result = inference.importance(three, particles=1, runs=12, on_fault="flag")(KEY)
+    bad, told = set(np.flatnonzero(np.isnan(result.log_evidence)).tolist()), []
+    for word in ("+inf", "NaN"):
+        (finding,) = [f for f in result.reasons if f.code == "NONFINITE_WEIGHT" and f.value == word]
+        found = re.search(r"in run (\d+) \(site 'f'\), and others in (\d+) more of 12 runs", finding.message)
+        told.append((int(found[1]), 1 + int(found[2])))
+    (one, one_count), (other, other_count) = told
+    assert one != other and min(bad) in (one, other) and {one, other} < bad and one_count + other_count == len(bad)
+
+
+def test_a_weight_of_a_filter_inside_is_told_by_the_sites_and_the_step_of_the_users_program():
+    def walk(y):
+        def step(x, y):
+            x = sample("x", dist.Normal(x, 1.0))
+            factor("seen", jnp.where((y > 0) & (x > -9.0), jnp.nan, -0.1))
+            return x, None
+
+        sample("s", dist.Normal(0.0, 1.0))
+        scan(step, 0.0, y)
+
+    with pytest.raises(NonFiniteError, match=r"at step 1 of the loop in run 0 \(site 'seen'\)") as caught:
+        inference.smc2(walk, WALK, ["s"], particles=4, inner=3)(KEY, jnp.array([0.0, 1.0, 0.0]))
+    assert caught.value.sites == ("seen",) and caught.value.step == 1
 
 
 def test_a_run_beside_the_broken_one_keeps_its_samples():

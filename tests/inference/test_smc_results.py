@@ -131,7 +131,7 @@ def test_distinct_ancestors_of_a_stage_are_the_values_that_its_resampling_left(r
 
 @pytest.mark.parametrize(("mode", "at"), [("staged", 3), ("eager", 2)])
 def test_a_stage_that_always_resamples_counts_no_more_than_it_kept(mode, at):
-    """Systematic resampling of equal weights keeps all; an eager step goes on from its factor, so it chooses earlier."""
+    """Systematic resampling of equal weights keeps all; an eager step goes on from its factor, and chooses earlier."""
     plan = inference.smc(_one_informative_step, particles=50, resample_below=None, mode=mode)
     result = plan(jax.random.key(1), SEEN_ONCE)
     left = len(np.unique(result.weighted[0]["level"]))

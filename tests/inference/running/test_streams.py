@@ -295,10 +295,11 @@ def test_memory_holds_a_piece_of_the_draws(tmp_path, monkeypatch):
 
 
 PEAK = """
-import resource, sys
+import sys
 import jax.numpy as jnp, numpyro.distributions as dist
 from lawful import inference, sample
 from lawful.inference import RunOptions, kernels
+from tests.peak import peak_bytes
 
 def model():
     sample("x", dist.Normal(jnp.zeros(10), 1.0).to_event(1))
@@ -306,7 +307,7 @@ def model():
 run = RunOptions(store=sys.argv[2])
 plan = inference.mcmc(model, kernels.random_walk(0.5), chains=4, warmup=0, draws=int(sys.argv[1]), run=run)
 assert plan(0).posterior["x"].shape == (4, int(sys.argv[1]), 10)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(peak_bytes() / 2**20)
 """
 
 
