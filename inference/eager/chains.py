@@ -26,7 +26,7 @@ from ..running.options import RunOptions
 from . import trace_mh
 from .columns import Table, dims_of, table_of
 from .courses import EagerChains
-from .plans import EagerPlan, ended
+from .plans import EagerPlan, ended, observed_in_all
 from .run import Run
 from .running import placed_in, run
 from .trace_mh import Move, move
@@ -123,7 +123,7 @@ class EagerChainPlan(EagerPlan):
             stats=_numbers(late),
             warmup=warmup,
             found=(Finding("NONFINITE_DENSITY", message, (), count, 0),) if count else (),
-            dims=dims_of(table, before),
+            dims=dims_of(table, before, observed_in_all(flat)),
             traces=tuple(map(tuple, drawn)),
             **self.common(args, flat, run),
             **fields,

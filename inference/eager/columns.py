@@ -34,6 +34,10 @@ class Table:
     left_out: tuple[str, ...] = ()
     loop_names: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
 
+    def of_one(self) -> dict[str, np.ndarray]:
+        """Give the values of a table of one run."""
+        return {name: np.asarray(array[0]) for name, array in self.values.items()}
+
 
 def table_of(runs: Sequence[Run], keep: str = "paths") -> Table:
     """Lay runs out as arrays.

@@ -51,7 +51,7 @@ class EagerPlan:
     def common(self, args: tuple[Any, ...], runs: Sequence[Run], run: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields that all results have."""
         return {
-            "observed": observed_in_all(runs),
+            "observed": observed_in_all(runs).of_one(),
             "model": self.model,
             "args": args,
             "run": {**environment({**self.settings, "mode": "eager"}, 0.0), **run},
@@ -144,7 +144,7 @@ class EagerPopulationPlan(EagerPlan):
             sampler=self.name,
             found=tuple(_findings(ends, stats, self.algorithm.pauses)),
             shuffle=None,
-            dims=dims_of(particles, draws),
+            dims=dims_of(particles, draws, observed_in_all(flat)),
             traces=tuple(map(tuple, drawn)),
             **self.common(args, flat, run),
             **fields,
@@ -202,17 +202,17 @@ def _findings(ends: Sequence[Population], stats: Mapping[str, np.ndarray], pause
     return found
 
 
-def observed_in_all(runs: Sequence[Run]) -> dict[str, np.ndarray]:
-    """Return the data that every run met, by the name of their site; loops are axes.
+def observed_in_all(runs: Sequence[Run]) -> Table:
+    """Return the data that every run met, by the name of their site, as those of one run; loops are axes.
 
-    >>> observed_in_all([Run(finished=True, observations={("y", 0): 1.0, ("y", 1): 2.0})])
+    >>> observed_in_all([Run(finished=True, observations={("y", 0): 1.0, ("y", 1): 2.0})]).of_one()
     {'y': array([1., 2.])}
     """
     first = next((run for run in runs if run.finished), None)
     if first is None:
-        return {}
+        return Table()
     shared = {a: v for a, v in first.observations.items() if all(a in run.observations for run in runs)}
-    return {name: np.asarray(array[0]) for name, array in table_of([Run(shared)]).values.items()}
+    return table_of([Run(shared, plates=first.plates, loop_names=first.loop_names)])
 
 
 def checked_mode(mode: Any) -> str:
