@@ -139,8 +139,8 @@ def predictions_of(result: Result, wanted: bool | Any, batch_size: BatchSize) ->
 def _not_known(result: Result) -> LawfulError:
     if result.traces is not None:
         return LawfulError(
-            "predictions and unconstrained draws are those of a traced program, and this result is of mode='eager'. Fix: "
-            "leave out predictive= and unconstrained=, and run the program at the choices of result.traces."
+            "predictions and unconstrained draws are those of a traced program, and this result is of mode='eager'. "
+            "Fix: leave out predictive= and unconstrained=, and run the program at the choices of result.traces."
         )
     return LawfulError(
         "the result does not know its program and arguments, so log densities and predictions cannot be computed: it "
