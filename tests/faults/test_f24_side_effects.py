@@ -9,6 +9,7 @@ import pytest
 import lawful
 from lawful import handlers, inference, sample, scan
 from lawful.errors import ImpureProgramError
+from lawful.inference import kernels
 
 KEY = jax.random.key(24)
 STORED = None
@@ -185,3 +186,38 @@ def test_f24_no_tracer_is_left_behind():
     with jax.checking_leaks():
         form = lawful.trace(lambda y: sample("y", dist.Normal(sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=y), 0.5)
     assert np.isfinite(float(form.log_density({"x": 0.0}, 0.5)))
+
+
+def walk(y):
+    scale = sample("scale", dist.LogNormal(0.0, 1.0))
+
+    def step(x, y):
+        x = sample("x", dist.Normal(x, scale))
+        sample("y", dist.Normal(x, 1.0), obs=y)
+        return x, None
+
+    scan(step, 0.0, y)
+
+
+STEP, FEW = kernels.random_walk(0.1), {"chains": 1, "warmup": 2, "draws": 6}
+METHODS = {
+    "importance": lambda: inference.importance(walk, particles=10),
+    "smc": lambda: inference.smc(walk, particles=10),
+    "chunks": lambda: inference.smc(walk, particles=10, run=inference.RunOptions(chunk=1)),
+    "tempered": lambda: inference.tempered_smc(walk, particles=20),
+    "annealed": lambda: inference.annealed_importance(walk, particles=10, ladder=2),
+    "smc2": lambda: inference.smc2(walk, STEP, ["scale"], particles=5, inner=4),
+    "mh": lambda: inference.mcmc(walk, **FEW),
+    "nuts": lambda: inference.mcmc(walk, kernels.nuts(), **FEW),
+    "pmmh": lambda: inference.pmmh(walk, STEP, ["scale"], particles=5, **FEW),
+    "particle_gibbs": lambda: inference.particle_gibbs(walk, "x", kernels.on("scale", STEP), particles=5, **FEW),
+    "parallel_tempering": lambda: inference.parallel_tempering(walk, STEP, powers=(0.5, 1.0), **FEW),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_f24_no_method_leaves_a_tracer_behind(name):
+    with jax.checking_leaks():
+        result = METHODS[name]()(KEY, np.array([0.1, 0.2, 0.3]))
+        assert result.to_datatree()["posterior"]["scale"].shape[0] == 1
