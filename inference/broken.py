@@ -25,6 +25,7 @@ from .chain_loop import ChainLoop, chain_loop, stepper
 from .findings import Finding
 from .kernels.acceptance import revealing
 from .nearby import broken_nearby
+from .numerics.meaningless import meaningless
 from .plan import Prepared
 from .tally import BROKEN, Tally
 
@@ -59,7 +60,7 @@ def broken_findings(prepared: Prepared, kernel: Any, tally: Tally, key: jax.Arra
     count = int(tally.counts.get(BROKEN, 0))
     if not count:
         return ()
-    message = f"{count} proposals had a log density that is not a number; they were rejected, so the chains target "
+    message = f"{count} proposals had a log density that is NaN or +inf; they were rejected, so the chains target "
     message += "the posterior restricted to the rest"
     built, place, words = prepared.built, None, ""
     before, where = (tally.before, int(tally.at)), (int(tally.place[0]), int(tally.place[1]))
@@ -67,7 +68,7 @@ def broken_findings(prepared: Prepared, kernel: Any, tally: Tally, key: jax.Arra
     if built.whole and isinstance(built.loop, ChainLoop):
         place = first_broken(prepared.form, prepared.args, kernel, built.loop, key, prepared.inputs, before, where)
         words = f"the first, in {at}, was at"
-    elif built.whole:  # steps of other loops are not run again
+    if built.whole and place is None:  # steps of other loops are not run again, and some kernels try several places
         place = near_broken(prepared.form, prepared.args, built.kernel.choices, before[0], where)
         words = f"the first was in {at}; near the state before it, the density is so at"
     if place is None:
@@ -150,12 +151,12 @@ class _Probe(Handler):
             message.value = lookup(self.values, message.address)
         if self.found is not None:
             return
-        if isinstance(message, FactorMessage) and np.any(np.isnan(np.asarray(message.log_weight))):
+        if isinstance(message, FactorMessage) and np.any(meaningless(jnp.asarray(message.log_weight))):
             weight = "log weight", np.asarray(message.log_weight)
             self.found = show_address(message.address), str(message.source), weight, None
         elif isinstance(message, SampleMessage):
-            scores = np.asarray(message.distribution.log_prob(message.value))
-            if np.any(np.isnan(scores)):
+            scores = jnp.asarray(message.distribution.log_prob(message.value))
+            if np.any(meaningless(scores)):
                 parameter = telling_parameter(message.distribution)
                 self.found = show_address(message.address), str(message.source), parameter, np.asarray(message.value)
 

@@ -24,6 +24,7 @@ from lawful.record import choices_of
 
 from .conditional_resampling import ConditionalLaw
 from .laws import PickLaw, ResampleLaw
+from .numerics.meaningless import cleaned
 from .repeating import repeat_to_end
 from .representations.population import Population
 from .representations.sequential import Sequential
@@ -31,7 +32,7 @@ from .steps import Step
 from .suspension import Advance
 from .transformer import Transformer
 from .transformers import When, resample, resampled, spawn
-from .weights import PRESERVES, PushEvidence
+from .weights import PRESERVES, push_evidence_with
 
 type Ancestors = Literal["retained", "sampled", "backward"]
 
@@ -44,7 +45,8 @@ def conditional_filter(particles: int, scheme: Any, when: When | None, ancestors
     """
     again = aim(scheme, when) if ancestors == "sampled" else resample(scheme, when)
     again = REMEMBER >> again if ancestors == "backward" else again
-    return spawn(particles) >> PushEvidence >> repeat_to_end(again >> Advance >> PushEvidence)
+    push = push_evidence_with("rejected")
+    return spawn(particles) >> push >> repeat_to_end(again >> Advance >> push)
 
 
 def aim(scheme: Any, when: When | None = None) -> Transformer:
@@ -70,7 +72,8 @@ def aim(scheme: Any, when: When | None = None) -> Transformer:
 
 
 def aimed(weight: jax.Array, density: jax.Array) -> jax.Array:
-    """Multiply weights by densities given as logs, up to a factor."""
+    """Multiply weights by densities given as logs, up to a factor; a density without a meaning is zero."""
+    density, _ = cleaned(density)
     top = jnp.max(jnp.where(weight > 0, density, -jnp.inf))
     return jnp.where(weight > 0, weight * jnp.exp(density - jnp.where(jnp.isfinite(top), top, 0.0)), 0.0)
 

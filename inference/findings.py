@@ -209,7 +209,7 @@ def chain_findings(limits: Limits, posterior: Mapping[str, Any], stats: Mapping[
     if nonfinite:
         yield Finding(
             "NONFINITE_DENSITY",
-            f"{nonfinite} proposals had a log density that is not a number and were rejected: the chains target the "
+            f"{nonfinite} proposals had a log density that is NaN or +inf and were rejected: the chains target the "
             "posterior restricted to the rest; guard the model's arithmetic there.",
             value=nonfinite,
             limit=0,

@@ -18,6 +18,7 @@ from lawful.errors import UnsupportedProgramError
 from lawful.export import Density, density
 from lawful.form import Form
 
+from .numerics.meaningless import meaningless
 from .unconstrained import unconstrained
 
 __all__ = ["broken_nearby"]
@@ -62,7 +63,7 @@ def _found(found: Density, values: Mapping[Address, Any], seed: int) -> dict[Add
 
     @jax.jit
     def broken(distance: Any, rows: Any) -> jax.Array:
-        return jax.lax.map(lambda row: jnp.isnan(found.logp_vector(start + distance * row)), rows, batch_size=AT_ONCE)
+        return jax.lax.map(lambda row: meaningless(found.logp_vector(start + distance * row)), rows, batch_size=AT_ONCE)
 
     for distance in DISTANCES:
         lost = np.asarray(broken(distance, directions))

@@ -24,6 +24,7 @@ from .check.contracts import Contract
 from .kernels.acceptance import acceptance
 from .kernels.coordinates import JointStep, Map, map_of
 from .laws import CoinLaw
+from .numerics.meaningless import meaningless
 from .rejuvenation import Move, density
 from .tempering import OnPath
 
@@ -154,5 +155,5 @@ def _step_form(on: OnPath, maps: Sequence[Map], factor: Var) -> Form:
     coin = block.site((PREFIX, "accept"), CoinLaw(str(probability.dtype)), (probability,))
     pairs = zip((*new, new_rest, new_slope), (*values, rest, slope), strict=True)
     state = [block.det(jnp.where, coin, there, here, label="accept?") for there, here in pairs]
-    broken = block.det(jnp.isnan, ratio, label="not finite?")
+    broken = block.det(meaningless, ratio, label="no number?")
     return block.form((*inputs, at, power, root, *values, rest, slope), (*state, probability, broken))

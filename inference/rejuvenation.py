@@ -20,8 +20,8 @@ from lawful.form import Form, Plate, Var
 from lawful.lift import lift
 
 from .check.contracts import Contract
-from .kernels.compose import OF
 from .laws import ResampleLaw
+from .move_numbers import kept_of, of_particles, over_moves, told
 from .numerics.distinct import Distinct
 from .numerics.resampling import scheme as scheme_named
 from .parts import exact, scoped
@@ -30,8 +30,6 @@ from .presence import refuse_absent
 from .representations.population import Population, gather
 from .tempering import GIVEN, OnPath
 from .transformer import Transformer
-
-KEPT = ("acceptance_rate", "n_nonfinite")  # numbers of a kernel that a population tells
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ def moved(on: OnPath, population: Population, kernel: Any, steps: int) -> Popula
     """Append the moves of every particle."""
     move, state = _start(on, population, kernel, population.values, population.plate)
     chain = _Chain(move, population.plate, (*population.scope, f"move{population.stage}"))
-    last, _, info = chain.run(population.block, state, steps, collect=False)
+    last, _, info = chain.run(population.block, state, population.log_weight, steps, collect=False)
     values = _with_parts(on, population.block, move, last, population.plate)
     for name, number in info.items():
         population.trail.note(name, number)
@@ -140,10 +138,10 @@ def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -
     ancestors = block.site(population.address("ancestors"), law, (population.weight,))
     distinct = Distinct(plate.size, scheme.ascending)
     population.trail.note("n_unique", block.det(distinct, ancestors, label="distinct ancestors"))
-    first = gather(block, population.values, ancestors, plate, (chain,))
+    *first, log_weight = gather(block, (*population.values, population.log_weight), ancestors, plate, (chain,))
     move, state = _start(on, population, kernel, first, chain)
     scope = (*population.scope, f"chain{population.stage}")
-    _, later, info = _Chain(move, chain, scope).run(block, state, length - 1, collect=True)
+    _, later, info = _Chain(move, chain, scope).run(block, state, log_weight, length - 1, collect=True)
     joined = tuple(
         block.det(join_states, start, rest, label="all states", adds=(plate,))
         for start, rest in zip(state, later, strict=True)
@@ -231,11 +229,19 @@ class _Chain:
     scope: tuple[str, ...]
 
     def run(
-        self, block: Block, state: Sequence[Var], steps: int, collect: bool
+        self, block: Block, state: Sequence[Var], log_weight: Var, steps: int, collect: bool
     ) -> tuple[tuple[Var, ...], tuple[Var, ...], dict[str, Var]]:
-        """Append the loop; gives the last state, all states along a first axis (or nothing), and the mean numbers."""
+        """Append the loop; gives the last state, all states along a first axis (or nothing), and the mean numbers.
+
+        Args:
+            block: where the nodes go.
+            state: where the chains start.
+            log_weight: of the chains; what weighs nothing does not count.
+            steps: how many.
+            collect: whether all states are given.
+        """
         n_shared, n_state = len(self.move.shared), len(state)
-        names = [name for name in self.move.info if name.partition(OF)[0] in KEPT]
+        names = kept_of(self.move.info)
         places = [n_state + self.move.info.index(name) for name in names]
         form = scoped(self.move.form, self.scope)
         outputs = tuple(form.outputs[i] for i in (*range(n_state), *places))
@@ -244,39 +250,13 @@ class _Chain:
         inner = Block()
         inputs = tuple(v.like() for v in body.inputs)
         out = inner.splice(body, inputs)
-        numbers = [inner.det(_mean_of(name), x, label=name) for name, x in zip(names, out[n_state:], strict=True)]
+        weight = log_weight.like()
+        numbers = [of_particles(inner, name, x, weight) for name, x in zip(names, out[n_state:], strict=True)]
         kept = out[:n_state] if collect else ()
-        step = inner.form(inputs, (*out[:n_state], *kept, *numbers))
-        last, ys = block.loop(step, steps, self.move.shared, state, ())
+        step = inner.form((*inputs[:n_shared], weight, *inputs[n_shared:]), (*out[:n_state], *kept, *numbers))
+        last, ys = block.loop(step, steps, (*self.move.shared, log_weight), state, ())
         info = {
-            _told(name): block.det(_mean_of(name), y, label=name)
+            told(name): block.det(over_moves(name), y, label=name)
             for name, y in zip(names, ys[len(kept) :], strict=True)
         }
         return last, ys[: len(kept)], info
-
-
-def _mean(x: jax.Array) -> jax.Array:
-    return jnp.mean(x, dtype=jnp.result_type(float))
-
-
-def _known(x: jax.Array) -> jax.Array:
-    return jnp.nanmean(x, dtype=jnp.result_type(float))
-
-
-def _count(x: jax.Array) -> jax.Array:
-    return jnp.sum(x, dtype=jnp.int32)
-
-
-def _mean_of(name: str) -> Callable[[jax.Array], jax.Array]:
-    """How the numbers of many moves become one; a part of a mixture did not always run."""
-    return _count if name.startswith("n_") else _known if OF in name else _mean
-
-
-def _told(name: str) -> str:
-    """Give the name under which a number is told: values that are not finite are counted apart from those of weights.
-
-    >>> _told("n_nonfinite@1_mh")
-    'n_nonfinite_moves@1_mh'
-    """
-    own, of, part = name.partition(OF)
-    return f"{own}_moves{of}{part}" if own == "n_nonfinite" else name

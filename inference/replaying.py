@@ -15,11 +15,12 @@ import jax.numpy as jnp
 from lawful.analysis import without_dead_code
 from lawful.block import Block
 from lawful.errors import LawfulError
-from lawful.form import Form, Loop, Var
+from lawful.form import Form, Loop, Plate, Var
 from lawful.interpose import score
 from lawful.lift import lift
 from lawful.record import choices_of
 
+from .move_numbers import kept_of, of_particles, told
 from .parts import exact, scoped, scored
 from .presence import refuse_absent
 from .representations.population import Population, equal_log_weight, weighed_by
@@ -59,36 +60,51 @@ def rejuvenated(population: Population, target: Target, kernel: Any) -> Populati
     now = dict(zip(target.names, population.values, strict=True))
     plate = population.plate
     others = tuple(v for v, x in now.items() if v not in chosen and plate in x.plates)
-    form = _step(replace(target.program, outputs=others), kernel)
+    form, names = _step(replace(target.program, outputs=others), kernel)
     operands = [*target.inputs, *(now[v] for v in chosen)]
     plated = [plate in v.plates for v in operands]
     lifted = lift(form, plate, plated, carried=[True] * len(form.outputs))
     moved = scoped(lifted.form, (*population.scope, f"move{population.stage}"))
-    given = [now[v] for v in (*others, *chosen)]
+    block, given = population.block, [now[v] for v in (*others, *chosen)]
+    given += [_of_no_move(block, plate, v) for v in form.outputs[len(given) :]]
     if lifted.weighted:
-        given.append(equal_log_weight(population.block, plate)[0])
+        given.append(equal_log_weight(block, plate)[0])
     if target.started is None:
-        after = population.block.splice(moved, operands)
+        after = block.splice(moved, operands)
     else:
-        after = _where_started(population.block, target.started, moved, operands, given)
+        after = _where_started(block, target.started, moved, operands, given)
+    for name, number in zip(
+        names, after[len(others) + len(chosen) :], strict=False
+    ):  # where it weighs, a weight is left
+        population.trail.note(told(name), of_particles(block, name, number, population.log_weight))
     if lifted.weighted:
         population = weighed_by(population, after[-1])
-    now |= zip((*others, *chosen), after, strict=False)  # where it weighs, a weight is left over
+    now |= zip((*others, *chosen), after, strict=False)
     return population.next_stage(values=tuple(now[v] for v in target.names))
 
 
-def _step(program: Form, kernel: Any) -> Form:
-    """Write one step of a kernel: from inputs and choices of a program to its outputs and the moved choices."""
+def _step(program: Form, kernel: Any) -> tuple[Form, list[str]]:
+    """Write one step of a kernel: from inputs and choices of a program to its outputs, moved choices and numbers."""
     refuse_absent(kernel, program, "move")
     built = exact(kernel.build(program), "move", weighs=True)
     block = Block()
     inputs = tuple(v.like() for v in program.inputs)
     values = tuple(Var(choice.full_shape, choice.dtype) for choice in built.choices)
     log_density, flags = scored(block, program, inputs, values)
-    after = block.splice(built.form, [*inputs, *values, *flags, log_density])[: len(values)]
+    out = block.splice(built.form, [*inputs, *values, *flags, log_density])
+    names = kept_of(built.info)
+    after, numbers = out[: len(values)], [out[built.size + built.info.index(name)] for name in names]
     answered = score(program)
     outputs = block.splice(answered.form, [*inputs, *after])[: answered.own]
-    return without_dead_code(block.form((*inputs, *values), (*outputs, *after)))
+    return without_dead_code(block.form((*inputs, *values), (*outputs, *after, *numbers))), names
+
+
+def _of_no_move(block: Block, plate: Plate, number: Var) -> Var:
+    """Append the numbers of particles that have nothing to move: no count, and no rate."""
+    floating = jnp.issubdtype(number.dtype, jnp.floating)
+    nothing = jnp.full((plate.size, *number.full_shape), jnp.nan if floating else 0, number.dtype)
+    none: Var = block.det(lambda: nothing, label="nothing moved", adds=(plate,))
+    return none
 
 
 def _where_started(

@@ -19,6 +19,7 @@ from lawful.errors import NonFiniteError
 from lawful.form import Factor, Form, Site, walk
 
 from .findings import Finding
+from .move_numbers import move_findings
 from .representations.sequential import Cuts, sequential
 
 
@@ -138,13 +139,14 @@ def weight_findings(
     if count:
         sites = weighing_sites(subject)
         message = f"{count} weights were NaN (site {_either(sites)}) and were read as zero"
-        return (Finding("NONFINITE_WEIGHT", f"{message}: the target is restricted to the rest.", sites, count, 0),)
+        found.append(Finding("NONFINITE_WEIGHT", f"{message}: the target is restricted to the rest.", sites, count, 0))
+    found += move_findings(stats)
     times = weighings(form, settings.get("cuts")) if paused else 2
-    if times < 2:
+    if times < 2 and not found:
         weighed = "weighed once" if times else "never weighed"
         message = f"the program is {weighed}, so resampling had no effect: importance sampling gives the same."
-        return (Finding("IDLE_RESAMPLING", message),)
-    return ()
+        found.append(Finding("IDLE_RESAMPLING", message))
+    return tuple(found)
 
 
 def _nonfinite(place: Place, word: str, bad: np.ndarray, stage: int, settings: Mapping[str, Any]) -> Finding:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .evidence import pooled_evidence
-from .kernels.compose import OF
+from .move_numbers import OF
 
 if TYPE_CHECKING:
     import xarray

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from .check.contracts import Contract
+from .numerics.meaningless import cleaned
 from .representations.population import Population, mean_weights
 from .transformer import Transformer
 
@@ -16,10 +17,15 @@ PRESERVES = Contract("preserves_measure", parametric=True)
 
 
 def push_evidence(population: Population, nonfinite: str = "error") -> Population:
-    """Bring the weights to mean one and put their mean forward as one factor."""
+    """Bring the weights to mean one and put their mean forward as one factor.
+
+    Weights without a meaning stay, but for two policies: "dead" reads NaN as zero, and "rejected" +inf as well, as a
+    kernel does that refuses what it cannot weigh.
+    """
     block, plate, log_weight = population.block, population.plate, population.log_weight
-    if nonfinite == "dead":
-        log_weight, broken = block.det(nan_is_dead, log_weight, label="NaN is zero", adds=[(plate,), ()])
+    if nonfinite in READ_AS_ZERO:
+        read = READ_AS_ZERO[nonfinite]
+        log_weight, broken = block.det(read, log_weight, label=f"{nonfinite}: zero", adds=[(plate,), ()])
         population.trail.note("n_nonfinite", broken)
     weight, log_weight, log_mean, ess = block.det(
         mean_weights, log_weight, label="normalise weights", adds=[(plate,), (plate,), (), ()]
@@ -34,6 +40,9 @@ def nan_is_dead(log_weight: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Read NaN as weight zero, and count."""
     broken = jnp.isnan(log_weight)
     return jnp.where(broken, -jnp.inf, log_weight), jnp.sum(broken, dtype=jnp.int32)
+
+
+READ_AS_ZERO = {"dead": nan_is_dead, "rejected": cleaned}
 
 
 def push_evidence_with(nonfinite: str = "error", *, again: bool = True) -> Transformer:

@@ -31,13 +31,14 @@ from ..factor_graphs.lifted import TABLE
 from ..factor_graphs.plans import BUDGET
 from ..factor_graphs.potentials import Potentials
 from ..factor_graphs.restriction import Restriction
+from ..numerics.meaningless import cleaned
 from ..summing import finite_sites
 from ..summing_walk import has_elements
 from .base import KernelForm, State, finished, scored, state_inputs
 from .naming import named_sites
 from .redraw import PREFIX
 
-INFO = ("n_changed",)
+INFO = ("n_changed", "n_nonfinite")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class BlockGibbs:
         block, inputs, start = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
         value = dict(zip((c.address for c in choices), start.values, strict=True))
         flag = dict(zip((c.address for c in choices if c.conditional), start.flags, strict=True))
-        leaves = block.det(part.potentials, *inputs, *(value[c.address] for c in part.held), label="potentials")
+        found = block.det(part.potentials, *inputs, *(value[c.address] for c in part.held), label="potentials")
+        *leaves, lost = block.det(_with_numbers, *found, label="what is no number is zero")
         running = [flag[c.address] for c in part.choices if c.conditional]
         now = states = block.det(part.states, *(value[c.address] for c in part.choices), *running, label="states")
         for number, variables in enumerate(blocks):
@@ -73,7 +75,7 @@ class BlockGibbs:
         sites = np.setdiff1d(np.arange(part.structure.size), part.determined)
         changed = block.det(_Changed(sites.astype(np.int32)), now, states, label=INFO[0])
         after = State(values, flags, log_density)
-        return KernelForm(finished(block.form((*inputs, *start.flat), (*after.flat, changed))), choices, INFO)
+        return KernelForm(finished(block.form((*inputs, *start.flat), (*after.flat, changed, lost))), choices, INFO)
 
     def plan(self, program: Form) -> list[str]:
         """Say which sites are drawn, in how many blocks."""
@@ -202,6 +204,12 @@ class _Placed:
 
     def __call__(self, states: jax.Array, drawn: jax.Array) -> jax.Array:
         return states.at[self.variables].set(drawn)
+
+
+def _with_numbers(*leaves: jax.Array) -> tuple[jax.Array, ...]:
+    """Read what is NaN or +inf in potentials as zero, and count it."""
+    pairs = [cleaned(leaf) for leaf in leaves]
+    return (*(leaf for leaf, _ in pairs), sum((lost for _, lost in pairs), jnp.zeros((), jnp.int32)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,11 +24,10 @@ from lawful.form import Form, Var
 
 from ..check.contracts import Contract
 from ..laws import PickLaw
+from ..move_numbers import OF
 from ..presence import keeps_absent
 from .base import Kernel, KernelForm, exact, finished, scoped, scored, state_inputs, unweighed
 from .mh import as_kernel
-
-OF = "@"  # between a number and the part of a composed kernel that it is of
 
 
 @dataclass(frozen=True)

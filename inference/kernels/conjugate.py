@@ -29,6 +29,7 @@ from lawful.form import Form, Var
 from lawful.record import Choice, choices_of
 
 from ..check.contracts import Contract
+from ..numerics.meaningless import meaningless
 from .base import KernelForm, State, finished, state_inputs
 from .coordinates import static_support
 from .direct import probability_of
@@ -252,7 +253,7 @@ class _Placed:
         change = self.density(new, *rest) - self.density(old, *rest)
         ratio = self.family.log_prob(new, *parameters) - self.family.log_prob(old, *parameters)
         error = jnp.abs(change - ratio) / (1 + jnp.abs(change))
-        broken = jnp.isnan(change)
+        broken = meaningless(change)
         kept = jnp.where(broken, old, new)
         change = jnp.where(broken, 0.0, change)
         return (*self.density.parts(kept), change, jnp.where(broken, 0.0, error), broken.astype(jnp.int32))

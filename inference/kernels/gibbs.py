@@ -32,6 +32,7 @@ from lawful.slicing import Take
 
 from ..check.contracts import Contract
 from ..laws import PickLaw
+from ..numerics.meaningless import cleaned
 from .base import KernelForm, State, finished, state_inputs
 from .local import Local, write_move
 from .local import State as Old
@@ -258,8 +259,8 @@ def log_weight(*terms: jax.Array) -> jax.Array:
 
 
 def relative(log_weights: jax.Array) -> jax.Array:
-    """Weights of values on a scale where the largest is 1; what is not a number has none."""
-    known = jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights)
+    """Weights of values on a scale where the largest is 1; what is NaN or +inf has none."""
+    known, _ = cleaned(log_weights)
     top = jnp.max(known)
     return jnp.exp(known - jnp.where(top == -jnp.inf, 0.0, top))
 
@@ -313,7 +314,7 @@ def _total(counts: jax.Array) -> jax.Array:
 
 
 def _broken(log_weights: jax.Array) -> jax.Array:
-    return jnp.sum(jnp.isnan(log_weights), dtype=jnp.int32)
+    return cleaned(log_weights)[1]
 
 
 def _differs(before: jax.Array, after: jax.Array) -> jax.Array:

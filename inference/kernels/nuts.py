@@ -21,6 +21,7 @@ from lawful.form import Var
 from lawful.threefry import blocks, words
 
 from ..check.contracts import Contract
+from ..numerics.meaningless import meaningless
 from .frame import Frame
 from .gradient import Gradient, Point, checked
 from .hmc import PREFIX, refreshed
@@ -95,7 +96,7 @@ class OrbitLaw:
             new = leapfrog(target, root, jnp.where(forward, size, -size), half.here)
             word, _ = blocks(stream, lane, number[0])
             after = added(half, new, here - energy(new), number[1], turns, partial(coin, word))
-            return after, bad + (half.growing & jnp.stack([jnp.isnan(new.log_density), lacks_slope(new)]))
+            return after, bad + (half.growing & jnp.stack([meaningless(new.log_density), lacks_slope(new)]))
 
         def longer(carry: Any) -> Any:
             depth, tree, bad = carry

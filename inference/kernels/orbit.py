@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..numerics.meaningless import cleaned
 from .leapfrog import Phase
 
 LARGEST_ERROR = 1000.0  # of the energy: beyond, the integrator has lost its way
@@ -118,12 +119,12 @@ def added(half: Half, leaf: Phase, log_weight: jax.Array, number: Any, turning: 
     Args:
         half: the half.
         leaf: what the map makes of its last leaf.
-        log_weight: the energy of the start minus that of the leaf; what is not a number weighs nothing.
+        log_weight: the energy of the start minus that of the leaf; what is NaN or +inf weighs nothing.
         number: of the leaf, from 0.
         turning: (first momenta, last momentum, sums of momenta) -> whether each stretch turns; symmetric in the two.
         flip: gives a coin of a given probability.
     """
-    log_weight = jnp.where(jnp.isnan(log_weight), -jnp.inf, log_weight)
+    log_weight, _ = cleaned(log_weight)
     diverging = half.growing & ~(log_weight > -LARGEST_ERROR)
     total_weight = jnp.logaddexp(half.log_weight, log_weight)
     total = half.total + leaf.momentum

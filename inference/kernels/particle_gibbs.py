@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -31,6 +32,8 @@ from ..representations.sequential import Cuts, sequential
 from .acceptance import refuse_nothing_to_move
 from .base import KernelForm, finished, scored, state_inputs
 
+INFO = ("n_changed", "n_nonfinite")
+
 
 @dataclass(frozen=True)
 class ParticleGibbs:
@@ -49,14 +52,15 @@ class ParticleGibbs:
         refuse_nothing_to_move(choices)
         filtered = without_factors(retained(self._run(reference(program).form)))
         block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
-        values = block.splice(filtered, [*inputs, *state.values])[: len(choices)]
+        *outputs, lost = block.splice(filtered, [*inputs, *state.values])
+        values = outputs[: len(choices)]
         log_density, flags = scored(block, program, inputs, values)
         pairs = zip(values, state.values, strict=True)
         changed = block.det(
             lambda *x: _changed(x[::2], x[1::2]), *(v for pair in pairs for v in pair), label="n_changed"
         )
-        form = block.form((*inputs, *state.flat), (*values, *flags, log_density, changed))
-        return KernelForm(finished(form), choices, ("n_changed",))
+        form = block.form((*inputs, *state.flat), (*values, *flags, log_density, changed, lost))
+        return KernelForm(finished(form), choices, INFO)
 
     def _run(self, known: Form) -> Form:
         """Write the filter of a program that knows its reference: the choices of one path."""
@@ -67,14 +71,16 @@ class ParticleGibbs:
             refuse_memory(cut)
         when = None if self.resample_below is None else EssBelow(self.resample_below)
         population: Population = conditional_filter(self.particles, self.scheme, when, self.ancestors)(cut)
+        counts = [stage[INFO[1]] for stage in population.trail.stats if INFO[1] in stage]
         if self.ancestors == "backward":
             block, outputs = backward(population)
-            return block.form(population.inputs, outputs)
+            return block.form(population.inputs, (*outputs, block.det(_total, *counts, label=INFO[1])))
         population = finish(population)
         assert population.weight is not None
         pick = population.block.site(population.address("pick"), PickLaw(self.particles), (population.weight,))
         outputs = gather(population.block, population.values, pick, population.plate, ())
-        return population.block.form(population.inputs, outputs)
+        lost = population.block.det(_total, *counts, label=INFO[1])
+        return population.block.form(population.inputs, (*outputs, lost))
 
     def plan(self, program: Form) -> list[str]:
         """Say what is moved how."""
@@ -131,3 +137,7 @@ def particle_gibbs(
 def _changed(new: Any, old: Any) -> Any:
     """Count the elements that changed."""
     return sum((jnp.sum(a != b, dtype=jnp.int32) for a, b in zip(new, old, strict=True)), jnp.int32(0))
+
+
+def _total(*counts: jax.Array) -> jax.Array:
+    return sum((jnp.sum(c, dtype=jnp.int32) for c in counts), jnp.zeros((), jnp.int32))

@@ -14,9 +14,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..numerics.meaningless import cleaned
+
 
 class Found(NamedTuple):
-    """Where a search ended: place, log density, tries, whether none was in the slice, number of NaN densities."""
+    """Where a search ended: place, log density, tries, whether none was in the slice, places without a density."""
 
     place: jax.Array
     log_density: jax.Array
@@ -54,12 +56,12 @@ def shrunk(
         low, high, _, _, tries, _, broken = state
         place = low + uniforms[tries] * (high - low)
         place = jnp.where(whole, jnp.clip(jnp.floor(place), low, high - 1), place)
-        found = log_density(place)
+        found, lost = cleaned(log_density(place))
         inside = found > height
         below = place < here
         low = jnp.where(~inside & below, jnp.where(whole, place + 1, place), low)
         high = jnp.where(~inside & ~below, place, high)
-        return low, high, place, found, tries + 1, inside, broken + jnp.isnan(found)
+        return low, high, place, found, tries + 1, inside, broken + lost
 
     start: tuple[jax.Array, ...] = (*interval, here, level, zero, jnp.zeros((), bool), zero)
     _, _, place, found, tries, inside, broken = jax.lax.while_loop(going, tried, start)
@@ -94,7 +96,7 @@ def stepped_out(
 
     def walk(end: jax.Array, step: jax.Array, most: jax.Array) -> tuple[jax.Array, jax.Array]:
         def going(state: tuple[jax.Array, jax.Array]) -> jax.Array:
-            return (state[1] < most) & (log_density(state[0]) > height)
+            return (state[1] < most) & (cleaned(log_density(state[0]))[0] > height)
 
         return jax.lax.while_loop(going, lambda s: (s[0] + step, s[1] + 1), (end, jnp.zeros((), jnp.int32)))
 

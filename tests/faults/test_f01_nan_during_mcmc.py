@@ -10,9 +10,10 @@ import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
-from lawful import factor, inference, plate, sample, scan
+from lawful import factor, inference, plate, sample, scan, trace
 from lawful.inference import kernels
-from lawful.inference.check import ALPHA, key_of
+from lawful.inference.check import ALPHA, enumerate_measure, key_of
+from lawful.inference.check.transition import stationary
 from lawful.inference.findings import Status
 from tests.tiers import rest_slow
 
@@ -70,6 +71,55 @@ def test_f01_the_chain_targets_the_posterior_where_it_is_a_number(kernel):
     error = means.std(ddof=1) / math.sqrt(chains)
     assert abs(means.mean() - exact) < stats.t.isf(ALPHA / 2, chains - 1) * error
     assert error < 0.03
+
+
+def two_steps(bad):
+    """Two coins, each seen; from heads to tails the weight of the second step is `bad`."""
+
+    def step(before, t):
+        x = sample("x", dist.Bernoulli(jnp.where(before == 1, 0.7, 0.4)))
+        factor("seen", jnp.where(x == 1, -0.3, -0.9))
+        factor("weight", jnp.where((t == 1) & (before == 1) & (x == 0), bad, 0.0))
+        return x, None
+
+    scan(step, 0, jnp.arange(2))
+
+
+EXACTLY = [
+    kernels.particle_gibbs(2, ancestors="sampled"),
+    kernels.particle_gibbs(2, ancestors="retained"),
+    kernels.particle_gibbs(2, ancestors="backward"),
+    kernels.particle_gibbs(2, ancestors="retained", resample_below=0.7),
+    kernels.mh(),
+    kernels.mh(kernels.independence()),
+    kernels.gibbs(),
+    kernels.block_gibbs(),
+]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "bad"),
+    [
+        (EXACTLY[0], jnp.nan), (EXACTLY[6], jnp.inf),
+        *(pytest.param(k, b, marks=pytest.mark.slow) for k in EXACTLY for b in (jnp.nan, jnp.inf)),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_f01_the_transition_matrix_keeps_the_posterior_where_it_is_a_number(kernel, bad):
+    """Enumerated, with NaN and with +inf: pi K = pi for the pi of the program that has zero there."""
+    truth = enumerate_measure(two_steps, jnp.asarray(-jnp.inf))
+    report = stationary(kernel, trace(two_steps, bad), [jnp.asarray(bad)], truth, irreducible=False)
+    assert report.status == "passed" and report.tv < 1e-12, report
+
+
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf], ids=["nan", "inf"])
+@pytest.mark.parametrize("kernel", [EXACTLY[0], *rest_slow([*EXACTLY[4:], kernels.slice(1.0)], 0)], ids=repr)
+def test_f01_what_is_no_number_is_never_visited_and_is_counted(kernel, bad):
+    result = inference.mcmc(two_steps, kernel, chains=4, warmup=0, draws=100)(jax.random.key(0), jnp.asarray(bad))
+    assert not ((result.posterior["x"][..., 0] == 1) & (result.posterior["x"][..., 1] == 0)).any()
+    assert np.isfinite(result.stats["lp"]).all()
+    (finding,) = [f for f in result.reasons if f.code == "NONFINITE_DENSITY"]
+    assert not result.ok and finding.value == result.stats["n_nonfinite"].sum() > 0
 
 
 def test_f01_the_count_is_that_of_the_proposals():
@@ -180,4 +230,50 @@ def test_f01_the_other_chains_stay_bit_identical():
 
 def test_f01_without_a_fault_there_is_no_finding():
     result = inference.mcmc(lambda: sample("x", dist.Normal(0.0, 1.0)), draws=50, warmup=0)(jax.random.key(0))
+    assert not [f for f in result.reasons if f.code == "NONFINITE_DENSITY"]
+
+
+def edge():
+    """No number beyond 1, where moves go and a third of the prior's draws does not."""
+    x = sample("x", dist.Normal(-1.5, 1.0))
+    factor("edge", jnp.where(x > 1.0, jnp.nan, 0.3 * x))
+
+
+def looks():
+    """The same at the second of three steps."""
+
+    def step(x, t):
+        x = sample("x", dist.Normal(0.5 * x - 1.0, 1.0))
+        factor("edge", jnp.where((t == 1) & (x > 1.0), jnp.nan, 0.3 * x))
+        return x, None
+
+    scan(step, 0.0, jnp.arange(3))
+
+
+WIDE = kernels.random_walk(2.0)
+POPULATIONS = {
+    "tempered": lambda **how: inference.tempered_smc(edge, kernel=WIDE, steps=2, ladder=[0.5, 1.0], **how),
+    "waste-free": lambda **how: inference.tempered_smc(edge, kernel=WIDE, chains=10, ladder=[1.0], **how),
+    "annealed": lambda **how: inference.annealed_importance(edge, kernel=WIDE, ladder=3, **how),
+    "moves in a filter": lambda **how: inference.smc(looks, move=kernels.mh(), **how),
+}
+
+
+@pytest.mark.parametrize("name", [*list(POPULATIONS)[:1], *rest_slow(list(POPULATIONS)[1:], 0)])
+def test_f01_moves_of_particles_are_rejected_and_counted(name):
+    result = POPULATIONS[name](particles=200, nonfinite="dead")(jax.random.key(1))
+    assert (result.posterior["x"][..., -1] <= 1.0).all()
+    counts = {f.value for f in result.reasons if f.code == "NONFINITE_DENSITY"}
+    assert not result.ok and counts == {int(np.nansum(result.stats["n_nonfinite_moves"]))} and min(counts) > 0
+
+
+def test_f01_particles_without_weight_count_nothing():
+    """Half of them never have any, and from there every ratio of densities is infinite or no number."""
+
+    def half():
+        x = sample("x", dist.Normal(0.0, 1.0))
+        factor("edge", jnp.where(x > 0.0, -x, -jnp.inf))
+
+    result = inference.annealed_importance(half, particles=100, kernel=WIDE, ladder=3)(jax.random.key(2))
+    assert (result.stats["n_nonfinite_moves"] == 0).all()
     assert not [f for f in result.reasons if f.code == "NONFINITE_DENSITY"]

@@ -9,7 +9,9 @@ import pytest
 import lawful
 from lawful import cond, factor, inference, sample
 from lawful.errors import NonFiniteError
+from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure
+from tests.tiers import rest_slow
 
 KEY = jax.random.key(37)
 
@@ -75,3 +77,26 @@ def test_f37_a_pole_in_an_arm_that_does_not_run_is_never_met():
 
 def test_f37_the_log_density_of_one_trace_is_plus_infinity():
     assert float(lawful.trace(pole).log_density({"k": 0})) == np.inf
+
+
+def wall():
+    """An infinite density beyond 1."""
+    x = sample("x", dist.Normal(0.0, 1.0))
+    factor("wall", jnp.where(x > 1.0, jnp.inf, 0.0))
+
+
+MOVES = [
+    kernels.random_walk(1.0), kernels.hmc(0.4, 3), kernels.nuts(0.5), kernels.mala(0.8), kernels.slice(1.0),
+    kernels.elliptical_slice(), kernels.mh(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kernel", [MOVES[0], *rest_slow(MOVES[1:], 0)], ids=repr)
+def test_f37_no_chain_goes_where_the_density_is_infinite(kernel):
+    """It would never leave."""
+    plan = inference.mcmc(wall, kernel, chains=8, warmup=0, draws=50, init={"x": np.zeros(8)})
+    result = plan(KEY)
+    assert (result.posterior["x"] <= 1.0).all() and np.isfinite(result.stats["lp"]).all()
+    (finding,) = [f for f in result.reasons if f.code == "NONFINITE_DENSITY"]
+    assert not result.ok and finding.value == result.stats["n_nonfinite"].sum() > 0 and "+inf" in finding.message
+    assert finding.sites == ("wall",)
