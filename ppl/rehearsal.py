@@ -27,6 +27,7 @@ from .messages import Source
 from .precision import LOGITS, NEAR_ONE, hazard, in_32_bits, readers, sites_with_steps
 from .probes import Probe, ask_at_prior
 from .slopes import slope_findings
+from .weighting import WeightedLaw
 
 DRAWS = 32
 TOGETHER = 100_000  # elements of a draw of which all are held at once
@@ -105,10 +106,11 @@ def _question(node: Site | Factor) -> Iterable[Probe]:
         return
     value = node.out if node.observed is None else node.observed
     yield Probe("score", node.law.log_prob, (value, *node.parameters))
-    if _names(node.law):
-        yield Probe("invalid", _Invalid(node.law), node.parameters)
-    if in_32_bits() and _chances(node.law):
-        yield Probe("chance", _Largest(node.law), node.parameters)
+    law, mask, own = _unweighed(node)
+    if _names(law):
+        yield Probe("invalid", _Invalid(law, mask is not None), own if mask is None else (mask, *own))
+    if in_32_bits() and _chances(law):
+        yield Probe("chance", _Largest(law), own)
     if node.observed is None and node.out.shape == ():
         yield Probe("value", jnp.asarray, (node.out,))
 
@@ -129,13 +131,14 @@ def _findings(form: Form, rows: dict[tuple[str, Address], np.ndarray], graph: De
 
 
 def _invalid(node: Site, invalid: np.ndarray, reads: str) -> LintFinding:
-    names = _names(node.law)
+    law, _, _ = _unweighed(node)
+    names = _names(law)
     by_name = invalid.reshape(len(invalid), -1, len(names)).any(axis=1)  # over the steps of loops
     place = int(by_name.any(axis=0).argmax())
     name, constraint = names[place]
     return LintFinding(
         "invalid-parameter", "error", node.address, node.source,
-        f"the parameter '{name}' of {node.law.label} is not {constraint} at {int(by_name[:, place].sum())} of "
+        f"the parameter '{name}' of {law.label} is not {constraint} at {int(by_name[:, place].sum())} of "
         f"{len(invalid)} draws from the prior.{reads}",
         "choose a prior or a function whose values lie inside, as an exponential for a scale.",
     )  # fmt: skip
@@ -178,6 +181,14 @@ def _parameters(distribution: Any) -> Iterator[tuple[str, Any, Any]]:
             yield from _parameters(value)
 
 
+def _unweighed(node: Site) -> tuple[Any, Any, Sequence[Any]]:
+    """Look through a mask and a scale: the law of the distribution, the mask if any, and the parameters."""
+    if not isinstance(node.law, WeightedLaw):
+        return node.law, None, node.parameters
+    mask, _, own = node.law.split(node.parameters)
+    return node.law.base, mask, own
+
+
 def _names(law: Any) -> list[tuple[str, str]]:
     """Name the parameters of a law that have a constraint, and the constraints."""
     if not isinstance(law, DistributionLaw):
@@ -213,10 +224,15 @@ class _Largest:
 
 @dataclass(frozen=True)
 class _Invalid:
-    """Which parameters of a law lie outside their constraint."""
+    """Which parameters of a law lie outside their constraint, where a mask that comes first does not drop them."""
 
     law: DistributionLaw
+    masked: bool
 
     def __call__(self, *parameters: Any) -> Any:
+        mask, parameters = (parameters[0], parameters[1:]) if self.masked else (True, parameters)
         distribution = self.law.distribution(*parameters)
-        return jnp.stack([~jnp.all(constraint(value)) for _, constraint, value in _parameters(distribution)])
+        wrong = [~jnp.asarray(constraint(value)) for _, constraint, value in _parameters(distribution)]
+        units = self.law.units
+        asked = [jnp.broadcast_to(mask, units) if w.shape == units else jnp.any(jnp.asarray(mask)) for w in wrong]
+        return jnp.stack([jnp.any(w & a) for w, a in zip(wrong, asked, strict=True)])

@@ -135,3 +135,18 @@ def test_a_sequence_suits_particles_gradients_suit_what_is_continuous_and_single
     assert suited(lawful.trace(*[PROGRAMS["chain"][0], *PROGRAMS["chain"][1]])) == "smc"
     assert suited(lawful.trace(gallery.counts, 1.0)) == "mcmc"
     assert suited(lawful.trace(gallery.smooth, 1.0)) == "nuts"
+
+
+def test_parameters_that_a_mask_drops_are_not_asked_for():
+    """As those of the padding of a table of rows of different lengths."""
+
+    def padded(y, scales, there):
+        x = sample("x", NORMAL)
+        with lawful.plate("row", 3), lawful.mask(there):
+            sample("y", dist.Normal(x, scales), obs=y)
+
+    y, scales, there = jnp.zeros(3), jnp.array([1.0, 0.0, 2.0]), jnp.array([True, False, True])
+    found = rehearse(lawful.trace(padded, y, scales, there), [y, scales, there])
+    assert not [f for f in found if f.code == "invalid-parameter"]
+    wrong = rehearse(lawful.trace(padded, y, -scales, there), [y, -scales, there])
+    assert [f.site for f in wrong if f.code == "invalid-parameter"] == [("y",)]
