@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .addresses import Address
+from .addresses import Address, show_address
 from .analysis import has_weight
-from .errors import LawfulError
+from .errors import ImproperPriorError, LawfulError
 from .form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var, subforms
 from .lanes import draw_lanes
 from .product_layout import product_of_lanes
@@ -187,10 +187,13 @@ def _site(
         observed = values[node.observed]
         return [observed], _require(weight).add(node.law.log_prob(observed, *parameters))
     key = keys[node.address]
-    if not node.plates:
-        return [node.law.draw(key, *parameters)], weight
-    lanes = tuple(p.size for p in node.plates)
-    return [draw_lanes(node.law, key, lanes, parameters, laned_flags(node.plates, node.parameters))], weight
+    try:
+        if not node.plates:
+            return [node.law.draw(key, *parameters)], weight
+        lanes = tuple(p.size for p in node.plates)
+        return [draw_lanes(node.law, key, lanes, parameters, laned_flags(node.plates, node.parameters))], weight
+    except ImproperPriorError as error:
+        raise error.at(node.address, f"site '{show_address(node.address)}' ({node.source})") from None
 
 
 def root_keys(nodes: Sequence[Node], key: jax.Array) -> Keys:

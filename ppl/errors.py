@@ -104,6 +104,10 @@ class ImpureProgramError(LawfulError):
 class ImproperPriorError(LawfulError):
     """A method that starts from the prior met a prior that does not integrate to one."""
 
+    def at(self, address: Any, where: str) -> ImproperPriorError:
+        """Name the site that was to be drawn, where none is named yet."""
+        return self if "sites" in self.fields else ImproperPriorError(f"{where}: {self}", sites=(address,))
+
 
 class UnsupportedProgramError(LawfulError):
     """The program uses a construct that this mode or this algorithm cannot run."""

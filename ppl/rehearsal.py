@@ -181,7 +181,7 @@ def _parameters(distribution: Any) -> Iterator[tuple[str, Any, Any]]:
             yield from _parameters(value)
 
 
-def _unweighed(node: Site) -> tuple[Any, Any, Sequence[Any]]:
+def _unweighed(node: Site) -> tuple[Any, Any, tuple[Any, ...]]:
     """Look through a mask and a scale: the law of the distribution, the mask if any, and the parameters."""
     if not isinstance(node.law, WeightedLaw):
         return node.law, None, node.parameters

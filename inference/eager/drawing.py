@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.addresses import Address, address_code, indices_of, names_of, shared_key
+from lawful.addresses import Address, address_code, indices_of, names_of, shared_key, show_address
 from lawful.compiling import QUICK
+from lawful.errors import ImproperPriorError
 from lawful.messages import Handler, Message, SampleMessage
 
 from .scoring import Bound, bound
@@ -50,7 +51,11 @@ class Draws(Handler):
     def process(self, message: Message) -> None:
         """Draw."""
         if isinstance(message, SampleMessage) and message.value is None:
-            message.value = self._draw(message.address, bound(message.distribution))
+            try:
+                message.value = self._draw(message.address, bound(message.distribution))
+            except ImproperPriorError as error:
+                own = tuple(name for name in names_of(message.address) if not name.startswith("~"))
+                raise error.at(own, f"site '{show_address(own)}' ({message.source})") from None
 
     def _draw(self, address: Address, what: Bound) -> Any:
         lane = address[-1]

@@ -30,6 +30,7 @@ from lawful.messages import (
     placed,
     surroundings,
 )
+from lawful.misfits import singular_scale
 
 from .run import START, Run
 from .scoring import bound, log_prob
@@ -105,6 +106,11 @@ def execute(model: Callable[..., Any], args: tuple[Any, ...], runner: Runner) ->
                 "loop, or allow more by sys.setrecursionlimit.",
                 choices=len(runner.choices),
             ) from error
+        except ValueError as error:  # numpyro's, of a distribution that the program makes
+            reason = singular_scale(error)
+            if reason is None:
+                raise
+            raise reason from error
     return runner.record(value, finished)
 
 

@@ -123,3 +123,17 @@ def test_f12_every_algorithm_and_the_chains_refuse():
     for plan in (inference.smc(latent, particles=2), inference.mcmc(latent, chains=1, warmup=0, draws=1)):
         with pytest.raises(SingularScaleError):
             plan(KEY, 0.0)
+
+
+@pytest.mark.parametrize("build", [inference.importance, inference.smc, inference.mcmc], ids=lambda b: b.__name__)
+def test_f12_eager_runs_refuse_it_by_the_same_error(build):
+    def constant():
+        x = sample("x", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(float(x), 0.0), obs=0.5)
+
+    size = {"warmup": 1, "draws": 2} if build is inference.mcmc else {"particles": 3}
+    with pytest.raises(SingularScaleError, match=r"site 'y' \(.*f12.*\): scale is 0") as caught:
+        build(constant, mode="eager", **size)(KEY)
+    assert caught.value.site == ("y",)
+    with pytest.raises(ValueError, match="invalid probs"):
+        inference.importance(lambda: sample("b", dist.Bernoulli(2.0)), particles=2, mode="eager")(KEY)
