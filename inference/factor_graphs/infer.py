@@ -7,8 +7,11 @@ allowed, and the answer says so.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import jax
+import numpy as np
 
 from lawful.errors import LawfulError, WidthError
 
@@ -169,7 +172,19 @@ def infer(
         )  # fmt: skip
     if chosen.method == "loopy":
         return propagated(graph, **loopy)
-    return eliminated(graph, budget=width_budget, compiled=compiled, chains=True if method == "chain" else None)
+    found = eliminated(graph, budget=width_budget, compiled=compiled, chains=True if method == "chain" else None)
+    return _with_bags(found, graph)
+
+
+def _with_bags(found: Beliefs, graph: FactorGraph) -> Beliefs:
+    """Name the bags whose count cannot be, where there is no mass: messages show it, and tables do not."""
+    excluded = not isinstance(found.log_z, jax.core.Tracer) and bool(np.all(np.isneginf(found.log_z)))
+    if not excluded or not graph.structure.counted or "impossible" in found.info:
+        return found
+    shown = propagated(graph, max_iters=1, certify=False, factors=False).info
+    return replace(
+        found, info={**found.info, "impossible": shown["impossible"]} if "impossible" in shown else found.info
+    )
 
 
 def shown_bytes(size: int) -> str:
