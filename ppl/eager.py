@@ -143,7 +143,7 @@ def _det(node: Det, operands: tuple[Any, ...], staged: bool) -> Sequence[Any]:
     else:
         results = remembered(node, None, operands, lambda arrays: _over(node, node.plates, arrays, _plates_of(node)))
     if node.address is not None:
-        send(DeterministicMessage(_here(node.address), results[0], node.source))
+        send(DeterministicMessage(_here(node.address), results[0], node.source, plates=node.frames))
     return results
 
 

@@ -59,6 +59,7 @@ class Det:
     address: Address | None = None
     source: Source = Source("<algorithm>", 0)
     loop_names: tuple[str | None, ...] = ()
+    frames: tuple[PlateFrame, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)

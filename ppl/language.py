@@ -157,7 +157,8 @@ def factor(name: str, log_weight: Any, *, role: str = "likelihood") -> None:
 
 def deterministic(name: str, value: Any) -> Any:
     """Record a named function of the choices; it appears in results and has no density."""
-    message = DeterministicMessage(_address(name, surroundings()), value, caller())
+    place = surroundings()
+    message = DeterministicMessage(_address(name, place), value, caller(), plates=place.plates)
     send(message)
     return message.value
 

@@ -127,10 +127,11 @@ class Stage(Handler):
             factor_p.bind(message.log_weight, mark=mark)
         elif isinstance(message, DeterministicMessage):
             leaves, tree = jax.tree.flatten(message.value)
-            bound = [
-                label_p.bind(jnp.asarray(leaf), mark=Mark((*names, *part), message.source, loop_names=loops, arms=arms))
-                for leaf, part in ((leaf, _part(i, leaves)) for i, leaf in enumerate(leaves))
-            ]
+            bound = []
+            for i, leaf in enumerate(leaves):
+                own = (*names, *_part(i, leaves))
+                mark = Mark(own, message.source, frames=message.plates, loop_names=loops, arms=arms)
+                bound.append(label_p.bind(jnp.asarray(leaf), mark=mark))
             message.value = jax.tree.unflatten(tree, bound)
 
 
@@ -369,6 +370,7 @@ class _Lowering:
                     address=mark.address,
                     source=mark.source,
                     loop_names=mark.loop_names,
+                    frames=mark.frames,
                 )
             )
         elif eqn.primitive is entry_p:

@@ -112,6 +112,7 @@ class DeterministicMessage:
     value: Any
     source: Source
     stop: bool = False
+    plates: tuple[PlateFrame, ...] = ()
 
 
 @dataclass(slots=True)

@@ -71,7 +71,9 @@ class Statement:
 def read(message: Mapping[str, Any]) -> Statement:
     """Read a message that is a sample, a factor or a named value; its keys differ by type."""
     if message["type"] == "deterministic":
-        return Statement(message["name"], value=message["value"])
+        named = message["value"]
+        frames = _frames(message, np.shape(named)) if hasattr(named, "shape") else ()
+        return Statement(message["name"], value=named, frames=frames)
     masks, distribution = unmasked(message["fn"])
     value, lead = message["value"], tuple(message.get("kwargs", {}).get("sample_shape", ()))
     if not message.get(DONE):
@@ -79,9 +81,10 @@ def read(message: Mapping[str, Any]) -> Statement:
         distribution = distribution if value is None else _repeated(distribution, value)
     axes = tuple((message.get("infer") or {}).get("event_dims", ()))
     axes = axes if len(axes) == distribution.event_dim else ()
+    frames = _frames(message, tuple(distribution.batch_shape))
     return Statement(
-        message["name"], distribution, masks, _scale(message.get("scale")), _frames(message, distribution),
-        bool(message.get("is_observed")), value, message.get(PRESENT), axes,
+        message["name"], distribution, masks, _scale(message.get("scale")), frames, bool(message.get("is_observed")),
+        value, message.get(PRESENT), axes,
     )  # fmt: skip
 
 
@@ -119,9 +122,8 @@ def _scale(scale: Any) -> Any:
     return None if isinstance(scale, int | float) and scale == 1 else scale
 
 
-def _frames(message: Mapping[str, Any], distribution: Any) -> tuple[PlateFrame, ...]:
+def _frames(message: Mapping[str, Any], batch: tuple[int, ...]) -> tuple[PlateFrame, ...]:
     """Read the plates; those that have no axis, as around a parameter that became a choice, do not count."""
-    batch = tuple(distribution.batch_shape)
     frames = [PlateFrame(f.name.replace("/", "."), int(f.size), f.dim) for f in message.get("cond_indep_stack", ())]
     return tuple(
         frame

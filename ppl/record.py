@@ -78,8 +78,9 @@ def _choices(form: Form, kinds: Sequence[str]) -> dict[Address, Choice]:
         elif isinstance(node, Det) and node.address is not None and "deterministic" in kinds:
             out = node.outs[0]
             found[node.address] = Choice(
-                node.address, out.shape, out.dtype, "deterministic", loop_names=node.loop_names
-            )
+                node.address, out.shape, out.dtype, "deterministic", frames=node.frames, source=node.source,
+                loop_names=node.loop_names,
+            )  # fmt: skip
         elif isinstance(node, Factor) and "factor" in kinds:
             term = node.term
             found[node.address] = Choice(node.address, term.shape, term.dtype, "factor", loop_names=node.loop_names)
@@ -133,13 +134,31 @@ def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:
     dims = {}
     for choice in choices:
         own = [f"{choice.name}_dim_{axis}" for axis in range(len(choice.shape))]
-        event = len(choice.shape) - len(getattr(choice.law, "units", ()))
-        for frame in choice.frames:
-            own[frame.dim - event] = frame.name
+        named = choice.kind == "deterministic"
+        event = _trailing(choice) if named else len(choice.shape) - len(getattr(choice.law, "units", ()))
+        if event is not None:
+            for frame in choice.frames:
+                own[frame.dim - event] = frame.name
         if choice.event_dims:
             own[len(own) - len(choice.event_dims) :] = choice.event_dims
         dims[choice.name] = (*steps[choice.name], *own)
     return dims
+
+
+def _trailing(value: Choice) -> int | None:
+    """Count the axes after those of the plates in a named value, the fewest that fit; None where no plate is in it.
+
+    >>> rows = (PlateFrame("row", 3, -1),)
+    >>> _trailing(Choice(("v",), (3, 2), float, "deterministic", frames=rows))
+    1
+    """
+    batch = max((-frame.dim for frame in value.frames), default=0)
+    fits = (
+        event
+        for event in range(len(value.shape) - batch + 1)
+        if all(value.shape[frame.dim - event] == frame.size for frame in value.frames)
+    )
+    return next(fits, None)
 
 
 @dataclass(frozen=True)

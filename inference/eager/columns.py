@@ -158,7 +158,7 @@ def dims_of(*tables: Table) -> dict[str, tuple[str, ...]]:
         own = [f"{name}_dim_{axis}" for axis in range(array.ndim - 1 - depth)]
         batch = max((-frame.dim for frame in plates.get(name, ())), default=0)
         for frame in plates.get(name, ()):
-            if batch <= len(own):
+            if batch <= len(own) and array.shape[1 + depth + batch + frame.dim] == frame.size:
                 own[batch + frame.dim] = frame.name
         found[name] = (*steps[name], *own)
     return found

@@ -172,6 +172,8 @@ class Runner(Handler):
             self._weigh(lambda: float(message.log_weight), message)
         elif isinstance(message, DeterministicMessage):
             self.deterministics[message.address] = message.value
+            if message.plates:
+                self.plates[message.address] = message.plates
 
     def postprocess(self, message: Message) -> None:
         """Note a new choice, under its own address."""

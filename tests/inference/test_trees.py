@@ -1,7 +1,9 @@
 """Laws of trees: what was not observed is no observation, names and labels reach ArviZ, and coordinates map back."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import numpyro.distributions as dist
 import pandas
 import polars
@@ -295,3 +297,32 @@ def test_a_loop_and_what_is_in_it_have_names_of_their_own():
         lawful.trace(looped)
     with pytest.raises(LawfulError, match=r"scan .*got 'year'.*not that of a loop around it"):
         lawful.trace(lambda: lawful.scan(lambda c, _: (c, looped()), 0.0, None, length=2, name="year"))
+
+
+@pytest.mark.parametrize("mode", ["staged", "eager"])
+def test_values_that_are_named_in_a_plate_have_its_dimension(mode):
+    """With axes of their own behind it; one that holds no element of the plate has numbered axes."""
+
+    def model():
+        with lawful.plate("row", 3, coords=["a", "b", "c"]), lawful.plate("side", 2, dim=-2):
+            x = lawful.sample("x", dist.Normal(0.0, 1.0))
+            lawful.deterministic("twice", 2.0 * x)
+            lawful.deterministic("pair", np.stack([x, x], axis=-1) if mode == "eager" else jnp.stack([x, x], axis=-1))
+            lawful.deterministic("total", x.sum(axis=0))
+        lawful.deterministic("outside", 1.0 * x)
+
+    tree = inference.importance(model, particles=4, mode=mode)(jax.random.key(0)).to_datatree()
+    dims = {name: array.dims[2:] for name, array in tree["posterior"].data_vars.items()}
+    assert dims["twice"] == dims["x"] == ("side", "row") and dims["pair"][:2] == ("side", "row")
+    assert dims["total"] == ("total_dim_0",) and dims["outside"] == ("outside_dim_0", "outside_dim_1")
+    if mode == "staged":
+        assert tree["posterior"]["twice"].sel(row="b").shape == (1, 4, 2)
+
+
+def test_a_value_that_numpyro_names_in_a_plate_has_its_dimension():
+    def model():
+        with numpyro.plate("row", 3):
+            numpyro.deterministic("twice", 2.0 * numpyro.sample("x", dist.Normal(0.0, 1.0)))
+
+    result = inference.importance(lawful.from_numpyro(model), particles=4)(jax.random.key(0))
+    assert result.dims["twice"] == result.dims["x"] == ("row",)
