@@ -73,9 +73,8 @@ def rejuvenated(population: Population, target: Target, kernel: Any) -> Populati
         after = block.splice(moved, operands)
     else:
         after = _where_started(block, target.started, moved, operands, given)
-    for name, number in zip(
-        names, after[len(others) + len(chosen) :], strict=False
-    ):  # where it weighs, a weight is left
+    count = len(others) + len(chosen)
+    for name, number in zip(names, after[count : count + len(names)], strict=True):
         population.trail.note(told(name), of_particles(block, name, number, population.log_weight))
     if lifted.weighted:
         population = weighed_by(population, after[-1])
