@@ -200,3 +200,39 @@ def test_a_move_past_the_edge_of_the_numbers_is_counted_in_both_precisions(kerne
         result = inference.mcmc(edge, kernel, chains=8, warmup=0, draws=50, init={"x": np.zeros(8, precision)})(KEY)
         assert (result.posterior["x"] <= 1.0).all()
         assert result.stats["n_nonfinite"].sum() > 0 and result.status & Status.NONFINITE_DENSITY
+
+
+EAGER = {
+    "importance": lambda model: inference.importance(model, particles=4, mode="eager"),
+    "smc": lambda model: inference.smc(model, particles=4, mode="eager"),
+    "mcmc": lambda model: inference.mcmc(model, chains=2, warmup=2, draws=4, mode="eager"),
+}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("method", EAGER)
+@pytest.mark.parametrize("value", VALUES)
+def test_no_eager_algorithm_runs_past_a_weight_that_is_no_number(method, value, precision):
+    """Rows 2, 3, 4, 6, 37 and 38, without tracing."""
+    empty = value == "-inf"
+    refused = nullcontext() if empty and method != "mcmc" else pytest.raises((NonFiniteError, NoFiniteStartError))
+    with jax.enable_x64(PRECISIONS[precision]), refused as caught:
+        result = EAGER[method](straight)(KEY, jnp.asarray(VALUES[value], precision))
+        assert result.log_evidence.tolist() == [-np.inf] and result.status & Status.DEAD
+    assert caught is None or "weight" in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("kernel", [kernels.hmc(0.4, 3), kernels.nuts(0.5), kernels.mala(0.8)], ids=repr)
+def test_a_move_to_where_there_is_no_gradient_is_counted_in_both_precisions(kernel, precision):
+    """Row 30: beyond 1 the density is a number, and the gradient of an arm that is not taken is none."""
+
+    def cliff():
+        x = sample("x", dist.Normal(0.0, 1.0))
+        factor("cliff", jnp.where(x > 1.0, 0.0, jnp.sqrt(jnp.maximum(1.0 - x, 0.0)) - 1.0))
+
+    with jax.enable_x64(PRECISIONS[precision]):
+        result = inference.mcmc(cliff, kernel, chains=8, warmup=0, draws=50, init={"x": np.zeros(8, precision)})(KEY)
+    assert (result.posterior["x"] <= 1.0).all()
+    assert result.stats["n_nonfinite_grad"].sum() > 0 and result.stats["n_nonfinite"].sum() == 0
