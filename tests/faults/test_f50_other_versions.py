@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,17 +71,62 @@ def test_f50_fingerprints_are_the_same_in_every_process():
     assert json.loads(run.stdout.splitlines()[-1]) == json.loads(json.dumps(described()))
 
 
+DRAWN = re.compile(r"posterior|draw|ancestor|offspring|random\.|sample")
+
+
+def numbers(node):
+    """The numbers that a list or tuple holds, also with a minus and in lists of lists."""
+    for part in node.elts:
+        if isinstance(part, ast.List):
+            yield from numbers(part)
+        elif isinstance(part, ast.UnaryOp):
+            part = part.operand
+        if isinstance(part, ast.Constant):
+            yield part.value
+
+
+def digits(x):
+    return len(repr(x).partition("e")[0].replace(".", "").strip("0")) if isinstance(x, float) else 0
+
+
+def compared(node):
+    """What a comparison, or a call of a function that asserts one, compares."""
+    if isinstance(node, ast.Compare):
+        return [node.left, *node.comparators]
+    name = getattr(getattr(node, "func", None), "attr", "")
+    return node.args if name.startswith("assert_") else []
+
+
 def golden(tree):
-    """Lists of four and more numbers with twelve and more digits each: as draws look that were copied from a run."""
+    """Lines that hold what looks like draws that were copied from a run.
+
+    Three and more numbers of eight and more digits, or an unordered list of four and more integers that is compared
+    with what is named like draws.
+    """
     for node in ast.walk(tree):
-        if isinstance(node, ast.List | ast.Tuple):
-            numbers = [part.value for part in node.elts if isinstance(part, ast.Constant)]
-            if sum(isinstance(x, float) and len(repr(x).replace(".", "").lstrip("-0")) >= 12 for x in numbers) >= 4:
+        if isinstance(node, ast.List | ast.Tuple) and sum(digits(x) >= 8 for x in numbers(node)) >= 3:
+            yield node.lineno
+        for side in compared(node):
+            found = [x for x in numbers(side) if type(x) is int] if isinstance(side, ast.List) else []
+            if len(found) >= 4 and found != sorted(found) and DRAWN.search(ast.unparse(node)):
                 yield node.lineno
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = [0.123456789012, 1.23456789012, 0.0123456789012, 3.23456789012]",
+        "x = (0.62348912, -0.31415926, 1.2345678)",
+        "x = [[1.2345678e-5, 0.62348912], [-0.31415926, 2.0]]",
+        "assert result.posterior['k'].tolist() == [2, 0, 1, 3]",
+        "np.testing.assert_array_equal(ancestors, [[0, 1], [1, 0]])",
+    ],
+)
+def test_f50_draws_that_were_copied_from_a_run_are_known_by_their_looks(text):
+    assert set(golden(ast.parse(text))) == {1}
+
+
 def test_f50_tests_hold_no_draws_that_were_copied_from_a_run():
-    assert list(golden(ast.parse("x = [0.123456789012, 1.23456789012, 0.0123456789012, 3.23456789012]"))) == [1]
     found = {
         f"{file.relative_to(ROOT)}:{line}"
         for file in sorted((ROOT / "tests").rglob("*.py"))
