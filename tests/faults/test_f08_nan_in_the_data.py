@@ -13,12 +13,11 @@ from tests.ppl.families import FAMILIES
 
 from .test_f07_outside_the_support import ALGORITHMS, MODES
 
-CONTINUOUS = [name for name, family in FAMILIES.items() if not family.discrete]
 DATA = np.array([1.0, 2.0, np.nan, 0.5, np.nan])
 
 
 @MODES
-@pytest.mark.parametrize("name", CONTINUOUS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_f08_a_nan_is_refused_at_every_site(name, run):
     family = FAMILIES[name]
     value = np.array(family.inside, float)
@@ -57,6 +56,29 @@ def test_f08_arguments_with_a_nan_are_refused_at_the_call(program, algorithm):
     with pytest.raises(ObservationError, match=r"site 'y' \(.*is NaN at index \(2,\)") as caught:
         ALGORITHMS[algorithm](program, DATA)
     assert caught.value.index == (2,)
+
+
+COUNTS = {
+    "Poisson": lambda p: dist.Poisson(3.0 * p),
+    "Bernoulli": dist.Bernoulli,
+    "Binomial": lambda p: dist.Binomial(5, p),
+    "Categorical": lambda p: dist.Categorical(jnp.stack([p / 2, p / 2, 1 - p])),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_f08_counts_that_come_as_numbers_with_a_nan_are_refused_too(name, algorithm):
+    """As a table with gaps has them: integers with a NaN are read as floating numbers."""
+
+    def program(y):
+        p = sample("p", dist.Beta(2.0, 2.0))
+        with plate("a", len(y)):
+            sample("y", COUNTS[name](p), obs=y)
+
+    with pytest.raises(ObservationError, match=r"site 'y' \(.*is NaN at index \(2,\)") as caught:
+        ALGORITHMS[algorithm](program, np.array([1.0, 0.0, np.nan, 1.0]))
+    assert (caught.value.site, caught.value.index) == (("y",), (2,))
 
 
 def test_f08_an_eager_loop_names_the_step():
