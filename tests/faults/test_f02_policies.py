@@ -58,7 +58,7 @@ def test_f02_dead_reads_one_nan_of_four_as_zero_to_the_last_bit(scheme):
         assert (kept[:, :, when] < 2).all()
 
 
-@pytest.mark.parametrize("nonfinite", ["flag", "dead"])
+@pytest.mark.parametrize("nonfinite", rest_slow(["flag", "dead"]))
 def test_f02_importance_sampling_reads_all_weights_as_the_policy_says(nonfinite):
     plan = inference.importance(program, particles=4, runs=2, nonfinite=nonfinite)
     clean = plan(KEY, jnp.array(SOME), jnp.array(STEPS), jnp.array(jnp.nan))
