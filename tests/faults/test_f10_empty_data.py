@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from scipy.stats import binom, chi2, norm
 
 import lawful
 from lawful import handlers, inference, plate, sample, scan, scope
 from lawful.emitter import compiled
+from lawful.inference import kernels
 
 KEY = jax.random.key(3)
 NONE = np.zeros(0)
@@ -128,6 +130,77 @@ def test_f10_the_exact_law_of_a_population_on_no_data_is_the_prior(program):
     from tests.inference.tier0 import law_error
 
     assert law_error(inference.importance(program, particles=2, keep="last"), program, NONE).error < 1e-12
+
+
+def steps(y):
+    """A loop of no steps, beside one normal parameter."""
+    mu = sample("mu", dist.Normal(0.5, 2.0))
+
+    def step(x, y):
+        x = sample("x", dist.Normal(x, 1.0))
+        sample("y", dist.Normal(x, 1.0), obs=y)
+        return x, None
+
+    scan(step, mu, y)
+
+
+def one_plate(y):
+    mu = sample("mu", dist.Normal(0.5, 2.0))
+    with plate("data", len(y)):
+        sample("y", dist.Normal(mu, 1.0), obs=y)
+
+
+WALK = kernels.random_walk(2.0)
+CHAINS = {"chains": 1000, "warmup": 2, "draws": 1}  # each starts at a draw from the prior, and has to keep its law
+RUNS = {"particles": 4, "runs": 500}
+METHODS = {
+    "smc2": (steps, inference.smc2(steps, WALK, ["mu"], inner=3, **RUNS)),
+    "hmc": (steps, inference.mcmc(steps, kernels.hmc(0.8, 3), **CHAINS)),
+    "nuts": (steps, inference.mcmc(steps, kernels.nuts(0.8), **CHAINS)),
+    "parallel tempering": (
+        one_plate, inference.parallel_tempering(one_plate, WALK, powers=(0.0, 0.5, 1.0), **CHAINS),
+    ),
+    "pmmh": (steps, inference.pmmh(steps, WALK, ["mu"], particles=3, **CHAINS)),
+    "particle Gibbs": (
+        steps,
+        inference.particle_gibbs(steps, "x", kernels.on("mu", WALK), particles=3, ancestors="retained", **CHAINS),
+    ),
+    "tempered smc": (steps, inference.tempered_smc(steps, kernel=WALK, **RUNS)),
+    "annealed importance": (steps, inference.annealed_importance(steps, kernel=WALK, ladder=3, **RUNS)),
+}  # fmt: skip
+
+
+@pytest.mark.rest_slow
+@pytest.mark.parametrize("method", METHODS)
+def test_f10_every_method_gives_the_prior(method, false_alarm):
+    """One draw of each chain, or the last particle of each run: they are independent, and exactly of the prior.
+
+    Sums of independent normal numbers and of their squares have known laws.
+    """
+    program, plan = METHODS[method]
+    result = plan(KEY, NONE)
+    draws = np.asarray(result.posterior["mu"])[:, -1]
+    z = (draws - 0.5) / 2.0
+    square, n = np.sum(z**2), len(z)
+    tails = norm.sf(abs(np.sum(z)) / np.sqrt(n)), chi2.cdf(square, n), chi2.sf(square, n)
+    assert min(tails) > false_alarm / 4
+    assert len(np.unique(draws)) > 0.9 * n
+    if "accepted" in result.stats:
+        assert np.mean(result.stats["accepted"]) > 0.2  # and they do move
+    if program is steps:
+        assert result.posterior["x"].shape == (*result.posterior["mu"].shape, 0)
+    if result.log_evidence is not None:
+        assert (result.log_evidence == 0.0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("build", [inference.tempered_smc, inference.annealed_importance], ids=lambda b: b.__name__)
+@programs
+def test_f10_a_path_to_a_posterior_without_data_costs_nothing(program, build, false_alarm):
+    result = build(program, particles=4, kernel=kernels.mh(), runs=400)(KEY, NONE)
+    assert (result.log_evidence == 0.0).all()
+    heads = int(np.sum(np.asarray(result.posterior["heads"])[:, -1]))  # one of each run
+    assert min(binom.cdf(heads, 400, BIAS), binom.sf(heads - 1, 400, BIAS)) > false_alarm / 2
 
 
 def test_f10_a_program_without_any_statement_is_the_unit():

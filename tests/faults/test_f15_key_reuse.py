@@ -10,6 +10,7 @@ import lawful
 from lawful import cond, handlers, inference, plate, sample, scan, scope
 from lawful.emitter import compiled
 from lawful.errors import KeyReuseError
+from lawful.inference import kernels
 from tests.ppl.families import FAMILIES
 from tests.ppl.programs import PROGRAMS
 
@@ -24,24 +25,67 @@ class Reusing(dist.Normal):
         return super().sample(key, sample_shape) + super().sample(key, sample_shape)
 
 
-def planted(y):
-    x = sample("x", Reusing(0.0, 1.0))
-    sample("y", dist.Normal(x, 1.0), obs=y)
+def one_site(law):
+    def model(y):
+        x = sample("x", law(0.0, 1.0))
+        sample("y", dist.Normal(x, 1.0), obs=y)
+
+    return model, 0.5
 
 
+def sequence(law):
+    def model(y):
+        s = sample("s", NORMAL)
+
+        def step(x, y):
+            x = sample("x", law(x, 1.0))
+            sample("y", dist.Normal(x + s, 1.0), obs=y)
+            return x, None
+
+        scan(step, 0.0, y)
+
+    return model, np.array([0.3, 0.1])
+
+
+WALK = kernels.random_walk(0.5)
+SHORT = {"chains": 1, "warmup": 1, "draws": 1}
 ALGORITHMS = {
-    "eager": lambda: handlers.seed(planted, KEY)(0.5),
-    "compiled": lambda: compiled(lawful.trace(planted, 0.5))(KEY, 0.5),
-    "importance": lambda: inference.importance(planted, particles=4)(KEY, 0.5),
-    "smc": lambda: inference.smc(planted, particles=4)(KEY, 0.5),
-    "mcmc": lambda: inference.mcmc(planted, chains=1, warmup=1, draws=1)(KEY, 0.5),
-}
+    "eager": (one_site, lambda model: lambda key, y: handlers.seed(model, key)(y)),
+    "compiled": (one_site, lambda model: lambda key, y: compiled(lawful.trace(model, y))(key, y)),
+    "importance": (one_site, lambda model: inference.importance(model, particles=4)),
+    "smc": (one_site, lambda model: inference.smc(model, particles=4)),
+    "mcmc": (one_site, lambda model: inference.mcmc(model, **SHORT)),
+    "random walk": (one_site, lambda model: inference.mcmc(model, WALK, **SHORT)),
+    "hmc": (one_site, lambda model: inference.mcmc(model, kernels.hmc(n_steps=2), **SHORT)),
+    "nuts": (one_site, lambda model: inference.mcmc(model, kernels.nuts(0.3), **SHORT)),
+    "parallel tempering": (one_site, lambda model: inference.parallel_tempering(model, powers=(0.0, 1.0), **SHORT)),
+    "tempered smc": (one_site, lambda model: inference.tempered_smc(model, particles=4)),
+    "annealed importance": (one_site, lambda model: inference.annealed_importance(model, particles=4, ladder=3)),
+    "smc of a loop": (sequence, lambda model: inference.smc(model, particles=4)),
+    "smc2": (sequence, lambda model: inference.smc2(model, WALK, ["s"], particles=4, inner=3)),
+    "pmmh": (sequence, lambda model: inference.pmmh(model, WALK, ["s"], particles=4, **SHORT)),
+    "particle Gibbs": (
+        sequence,
+        lambda model: inference.particle_gibbs(model, "x", kernels.on("s", WALK), particles=4, **SHORT),
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_f15_a_planted_reuse_is_found_in_each_algorithm(name):
+    program, build = ALGORITHMS[name]
+    model, y = program(Reusing)
     with pytest.raises(KeyReuseError, match="key"), handlers.key_guard():
-        ALGORITHMS[name]()
+        build(model)(KEY, y)
+
+
+@pytest.mark.rest_slow
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_f15_no_algorithm_uses_a_key_twice_by_itself(name):
+    program, build = ALGORITHMS[name]
+    model, y = program(dist.Normal)
+    with handlers.key_guard():
+        build(model)(KEY, y)
 
 
 def test_f15_two_eager_runs_with_one_key_are_refused_with_both_sites():

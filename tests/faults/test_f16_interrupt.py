@@ -1,5 +1,6 @@
 """Row 16: Ctrl-C gives back what is finished, and no draw of the warm-up for one of the posterior."""
 
+import itertools
 import math
 import os
 import signal
@@ -12,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lawful.inference import Status
-from tests.inference.running.test_driver import FILTER, PLAN, assert_prefix, at, interrupt, run, whole
+from lawful.inference import Result, RunOptions, Status, resume
+from lawful.inference.running import checkpoints, saving
+from tests.inference.running.test_driver import FILTER, PLAN, Y, assert_prefix, at, interrupt, run, whole
 
 __all__ = ["whole"]  # a fixture
 
@@ -54,12 +56,73 @@ def test_f16_the_second_interrupt_raises_at_once():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize("moment", ["between chunks", "in the middle of a write"])
+def test_f16_a_second_interrupt_leaves_a_checkpoint_that_goes_on_to_the_whole_run(moment, whole, tmp_path, monkeypatch):
+    calls = itertools.count(1)
+
+    def twice():
+        interrupt()
+        interrupt()
+
+    def fsync(file, own=os.fsync):
+        if next(calls) == 5:  # of the file of the third checkpoint, which has no name yet
+            twice()
+        own(file)
+
+    monkeypatch.setattr(saving, "SHARE", 0)
+    callbacks = [at("sampling", 8, twice)] if moment == "between chunks" else []
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if not callbacks:
+            patch.setattr(os, "fsync", fsync)
+        run(PLAN, checkpoint=tmp_path, callbacks=callbacks)
+    assert checkpoints.load(tmp_path).skipped == () and len(checkpoints.generations(tmp_path)) == 2
+    PLAN.run = RunOptions(chunk=4)
+    assert_prefix(resume(tmp_path, PLAN, Y), whole, 10)
+
+
 def test_f16_outside_the_main_thread_signals_are_left_alone(whole):
     found = []
     thread = threading.Thread(target=lambda: found.append(run(PLAN)))
     thread.start()
     thread.join()
     assert_prefix(found[0], whole, 10)
+
+
+INTERRUPTED = """
+import sys, time
+import numpyro.distributions as dist
+from lawful import inference, sample
+from lawful.inference import RunOptions, Status, kernels
+
+def model(y):
+    sample("y", dist.Normal(sample("mu", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+
+def told(progress):
+    print(progress.phase, progress.step, flush=True)
+    time.sleep(0.01)
+
+run = RunOptions(chunk=5, callbacks=[told])
+plan = inference.mcmc(model, kernels.random_walk(1.0), chains=2, warmup=10, draws=100_000, run=run)
+plan(3, 0.5).save(sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_f16_the_result_of_an_interrupted_process_can_be_kept(tmp_path):
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "part.nc")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        while "sampling 20" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(60) == 0
+    result = Result.load(tmp_path / "part.nc")
+    assert result.interrupted and Status.INTERRUPTED in result.status and not result.ok
+    assert "INTERRUPTED" in [finding.code for finding in result.reasons]
+    chains, draws = result.posterior["mu"].shape
+    assert chains == 2 and 20 <= draws < 100_000 and result.finished == draws
+    assert result.warmup.posterior["mu"].shape == (2, 10)
+    assert np.isfinite(result.posterior["mu"]).all() and result.stats["lp"].shape == (2, draws)
 
 
 @pytest.mark.slow

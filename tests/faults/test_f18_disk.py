@@ -7,14 +7,17 @@ import resource
 import shutil
 import subprocess
 import sys
+import warnings
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from lawful.errors import CheckpointError
-from lawful.inference.running import checkpoints
+from lawful.inference import RunOptions, resume
+from lawful.inference.running import checkpoints, saving
 from lawful.inference.running.checkpoints import generations, load, save
+from tests.inference.running.test_resume import KEY, PLANS, Y, assert_same
 
 ARRAYS = {"x": np.arange(1 << 14, dtype=np.float64)}  # 128 KiB
 
@@ -148,6 +151,57 @@ def test_f18_a_crash_at_any_call_of_the_system_leaves_a_whole_generation(call, t
     assert load(tmp_path).skipped == ()
     save(tmp_path, {"step": 3}, ARRAYS)  # and the next run goes on from there
     assert len(list(tmp_path.iterdir())) == 2
+
+
+PLAN = PLANS["chains"][1](RunOptions(chunk=2))
+
+
+@pytest.fixture(scope="module")
+def whole():
+    PLAN.run = RunOptions(chunk=2)
+    return PLAN(KEY, Y)
+
+
+def run_told(folder, callbacks=()):
+    """Run with checkpoints after every chunk; give the warnings as well."""
+    with warnings.catch_warnings(record=True) as told, pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("always")
+        patch.setattr(saving, "SHARE", 0)
+        PLAN.run = RunOptions(chunk=2, checkpoint=folder, callbacks=callbacks)
+        result = PLAN(KEY, Y)
+    return result, [str(each.message) for each in told]
+
+
+@pytest.mark.parametrize("when", ["from the start", "on the way"])
+def test_f18_a_run_whose_folder_cannot_be_written_completes_with_one_warning(when, whole, tmp_path):
+    """The path leads through a file, which stops root as well; all later checkpoints fail, too."""
+    folder = tmp_path / "parent" / "run"
+
+    def blocked(progress=None):
+        if progress is None or (progress.phase, progress.step) == ("sampling", 2):
+            shutil.rmtree(tmp_path / "parent", ignore_errors=True)
+            (tmp_path / "parent").write_text("a file")
+
+    if when == "from the start":
+        blocked()
+    result, told = run_told(folder, [blocked] if when == "on the way" else ())
+    assert len(told) == 1 and str(folder) in told[0]
+    assert "could not be written" in told[0] and "goes on in memory" in told[0]
+    assert [each.code for each in result.reasons].count("NOT_SAVED") == 1
+    assert_same(result, whole)
+
+
+def test_f18_a_run_whose_folder_is_removed_on_the_way_makes_it_again(whole, tmp_path):
+    folder = tmp_path / "run"
+
+    def removed(progress):
+        if (progress.phase, progress.step) == ("sampling", 2):
+            shutil.rmtree(folder)
+
+    result, told = run_told(folder, [removed])
+    assert told == [] and "NOT_SAVED" not in [each.code for each in result.reasons]
+    assert_same(result, whole)
+    assert_same(resume(folder, PLAN, Y, run=RunOptions(chunk=2)), whole)
 
 
 ON_A_SMALL_DISK = """

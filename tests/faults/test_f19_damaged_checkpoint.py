@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from lawful.errors import CorruptCheckpoint
+from lawful.inference import RunOptions, resume
+from lawful.inference.running import saving
 from lawful.inference.running.checkpoint_file import read
-from lawful.inference.running.checkpoints import load, save
+from lawful.inference.running.checkpoints import generations, load, save
 from tests.faults.checkpoint_cases import ARRAYS, HEADER, written
+from tests.inference.running.test_resume import KEY, PLANS, Y, assert_same
 
 
 def refused(data):
@@ -82,3 +85,23 @@ def test_f19_the_generation_before_is_taken_and_told(tmp_path):
     assert caught.value.path == str(new)
     save(tmp_path, {"step": 3}, ARRAYS)  # a new one is no harder to write
     assert load(tmp_path).header == {"step": 3}
+
+
+@pytest.mark.rest_slow
+@pytest.mark.parametrize("damage", ["a byte", "half of it", "all of it"])
+def test_f19_a_run_goes_on_from_the_generation_before_and_says_so(damage, tmp_path, monkeypatch):
+    monkeypatch.setattr(saving, "SHARE", 0)
+    plan = PLANS["chains"][1](RunOptions(chunk=2))
+    whole = plan(KEY, Y)
+    stop = [lambda progress: (progress.phase, progress.step) == ("sampling", 4)]
+    plan.run = RunOptions(chunk=2, checkpoint=tmp_path, callbacks=stop)
+    plan(KEY, Y)
+    newest, before = generations(tmp_path)
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    newest.write_bytes({"a byte": data, "half of it": data[: len(data) // 2], "all of it": b""}[damage])
+    assert load(tmp_path).path == before
+    result = resume(tmp_path, plan, Y, run=RunOptions(chunk=2))
+    (finding,) = [each for each in result.reasons if each.code == "OLDER_CHECKPOINT"]
+    assert str(newest) in finding.message and "passed over" in finding.message
+    assert_same(result, whole)

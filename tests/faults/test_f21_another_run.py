@@ -7,7 +7,9 @@ import numpyro.distributions as dist
 import pytest
 
 import lawful
+from lawful import inference
 from lawful.errors import CheckpointMismatch
+from lawful.inference import RunOptions, kernels, resume
 from lawful.inference.running.fingerprints import check, fingerprints
 
 Y = np.array([0.3, 0.9, 1.1])
@@ -122,3 +124,32 @@ def test_f21_settings_may_be_arrays_and_functions():
     for changed, name in ((settings(3, 0.0), "kernel"), (settings(2, 1.0), "start")):
         with pytest.raises(CheckpointMismatch, match=f"settings {name}"):
             check(old, fingerprints(None, (), changed))
+
+
+CHANGED = {"chains": 3, "draws": 7, "warmup": 5, "thin": 2}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_f21_a_run_with_another_setting_does_not_go_on(name, tmp_path):
+    def plan(**changed):
+        return inference.mcmc(drawn, kernels.random_walk(0.8), **{"chains": 2, "warmup": 4, "draws": 6, **changed})
+
+    first = plan()
+    first.run = RunOptions(chunk=2, checkpoint=tmp_path, callbacks=[lambda progress: True])
+    first(0, Y)
+    with pytest.raises(CheckpointMismatch, match=f"settings {name} .*stored, {CHANGED[name]} now") as caught:
+        resume(tmp_path, plan(**{name: CHANGED[name]}), Y)
+    assert any(each.startswith(f"settings {name} ") for each in caught.value.differing)
+
+
+def drawn(y):
+    lawful.sample("y", dist.Normal(lawful.sample("mu", dist.Normal(0.0, 1.0)), 1.0).expand([3]).to_event(1), obs=y)
+
+
+@pytest.mark.slow
+def test_f21_a_filter_with_another_number_of_runs_does_not_go_on(tmp_path):
+    run = RunOptions(chunk=1, checkpoint=tmp_path, callbacks=[lambda progress: True])
+    inference.smc(walk, particles=5, runs=2, run=run)(0, Y)
+    for changed in ({"runs": 3}, {"particles": 6}):
+        with pytest.raises(CheckpointMismatch, match=f"settings {next(iter(changed))}"):
+            resume(tmp_path, inference.smc(walk, **{"particles": 5, "runs": 2, **changed}), Y)

@@ -9,7 +9,7 @@ import pytest
 import lawful
 from lawful import bounded_loop, cond, inference, mem, sample, scale, scan, switch
 from lawful.emitter import compiled
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, UnsupportedProgramError
 
 pytestmark = pytest.mark.reuses_keys  # the check takes a scan over keys under vmap for a second use
 KEYS = 4096
@@ -117,22 +117,22 @@ def of_a_random_function():
     return mem(lambda n: sample("x", dist.Normal(0.0, 1.0)))(0)
 
 
-@pytest.mark.parametrize("inner", [in_a_switch, in_a_scale, of_a_random_function])
+@pytest.mark.parametrize("inner", [in_a_switch, in_a_bounded_loop, in_a_scale, of_a_random_function])
 def test_f31_lanes_stay_independent_in_every_statement(inner):
     form = lawful.trace(lanes(inner, (2, 3)))
     (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
     assert np.abs(correlations(np.asarray(draws))).max() < BOUND
 
 
-def test_f31_a_bounded_loop_in_a_lane_says_what_it_needs():
-    """Its lanes would go on for different numbers of steps."""
-    try:
-        form = lawful.trace(lanes(in_a_bounded_loop, (3,)))
-    except LawfulError as error:
-        assert "bounded_loop" in str(error) or "vmap" in str(error)
-        return
-    (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
-    assert np.abs(correlations(np.asarray(draws))).max() < BOUND
+def test_f31_lanes_that_would_go_on_for_different_numbers_of_steps_are_refused():
+    def until_a_head():
+        def step(state):
+            return state[0] + sample("head", dist.Bernoulli(0.5)), state[1] + 1
+
+        return bounded_loop(lambda state: state[0] < 1, step, (0, 0), max_steps=3)[1]
+
+    with pytest.raises(UnsupportedProgramError, match=r"'head' \(.*jax\.vmap would choose lane by lane.*Fix: .*plate"):
+        lawful.trace(lanes(until_a_head, (3,)))
 
 
 def test_f31_the_weights_of_the_lanes_multiply():

@@ -8,6 +8,7 @@ import pytest
 import lawful
 from lawful import inference, sample, scan
 from lawful.errors import ImproperPriorError
+from lawful.inference import kernels
 
 KEY = jax.random.key(0)
 LINE = dist.ImproperUniform(dist.constraints.real, (), ())
@@ -42,6 +43,44 @@ def test_f36_smc_and_importance_sampling_name_all_improper_sites(build, keep):
 def test_f36_a_site_in_a_loop_is_named_too():
     with pytest.raises(ImproperPriorError, match="'x'"):
         inference.smc(flat_step, particles=10)(KEY, jnp.zeros(2))
+
+
+WALK = kernels.random_walk(0.5)
+
+
+@pytest.mark.parametrize("build", [inference.annealed_importance, inference.tempered_smc], ids=lambda b: b.__name__)
+def test_f36_paths_from_the_prior_name_all_improper_sites(build):
+    with pytest.raises(ImproperPriorError, match="'mu'.*'sigma'.*does not integrate to one.*Fix") as caught:
+        build(flat, particles=10)(KEY, 0.3)
+    assert caught.value.sites == (("mu",), ("sigma",))
+
+
+@pytest.mark.parametrize("site", ["level", "x"])
+def test_f36_both_levels_of_smc2_name_the_improper_site(site):
+    def model(y):
+        level = sample("level", LINE if site == "level" else dist.Normal(0.0, 1.0))
+
+        def step(x, y):
+            x = sample("x", LINE if site == "x" else dist.Normal(x, 1.0))
+            sample("y", dist.Normal(x + level, 1.0), obs=y)
+            return x, None
+
+        scan(step, 0.0, y)
+
+    with pytest.raises(ImproperPriorError, match=f"'{site}'.*does not integrate to one.*Fix") as caught:
+        inference.smc2(model, WALK, ["level"], particles=4, inner=3)(KEY, jnp.zeros(2))
+    assert caught.value.sites == ((site,),)
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [lambda form: inference.importance(form, particles=99), lambda form: lambda key, y: {"mu": jnp.zeros(99)}],
+    ids=["plan", "function"],
+)
+def test_f36_calibration_by_simulation_names_the_improper_site(algorithm):
+    """Before anything is inferred: there is no joint law to draw truth and data from."""
+    with pytest.raises(ImproperPriorError, match=r"site 'mu' \(.*flat prior.*does not integrate to one.*Fix"):
+        inference.check.sbc(flat, algorithm, 0.3, n_sims=20)
 
 
 def test_f36_the_transformer_refuses_as_the_plan_does():

@@ -7,7 +7,7 @@ import numpyro.distributions as dist
 import pytest
 from jaxtyping import TypeCheckError
 
-from lawful import inference, sample
+from lawful import inference, sample, scan
 from lawful.errors import LawfulError
 from lawful.inference import kernels
 from tests.inference.programs import PROGRAMS, Y, impossible_values, no_loop, plain
@@ -70,6 +70,42 @@ def test_f44_one_particle_runs_and_is_its_own_ancestor(scheme):
 def test_f44_no_particle_is_an_error_that_tells_what_was_given(build, particles):
     with pytest.raises((LawfulError, TypeCheckError), match="particles"):  # types are checked first while tests run
         build(plain, particles=particles)
+
+
+WALK = kernels.random_walk(0.5)
+BUILDS = {
+    "tempered_smc": lambda n: inference.tempered_smc(plain, particles=n),
+    "annealed_importance": lambda n: inference.annealed_importance(plain, particles=n),
+    "smc2": lambda n: inference.smc2(plain, WALK, ["z"], particles=n, inner=3),
+    "pmmh": lambda n: inference.pmmh(plain, particles=n),
+    "pmmh of parameters": lambda n: inference.pmmh(plain, WALK, ["z"], particles=n),
+    "particle_gibbs": lambda n: inference.particle_gibbs(plain, "z", particles=n),
+    "kernels.particle_gibbs": kernels.particle_gibbs,
+}
+
+
+@pytest.mark.parametrize("particles", [0, -1])
+@pytest.mark.parametrize("method", BUILDS)
+def test_f44_every_method_refuses_to_be_built_of_no_particle(method, particles):
+    with pytest.raises(LawfulError, match=rf"particles: expected an integer of 1 or more, got {particles}\."):
+        BUILDS[method](particles)
+
+
+def walk_with_scale(y):
+    sigma = sample("sigma", dist.LogNormal(0.0, 1.0))
+
+    def step(x, y):
+        x = sample("x", dist.Normal(x, sigma))
+        sample("y", dist.Normal(x, 1.0), obs=y)
+        return x, None
+
+    scan(step, 0.0, y)
+
+
+@pytest.mark.parametrize("inner", [0, -1])
+def test_f44_inner_filters_of_no_particle_are_an_error(inner):
+    with pytest.raises(LawfulError, match=f"expected .*, got {inner}"):
+        inference.smc2(walk_with_scale, WALK, ["sigma"], particles=3, inner=inner)(jax.random.key(0), jnp.zeros(2))
 
 
 def test_f44_a_composition_of_no_particle_is_an_error_too():

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 
 import lawful
 from lawful.errors import CheckpointMismatch
+from lawful.inference import RunOptions, Status, resume
 from lawful.inference.running.checkpoints import load, save
 from lawful.inference.running.fingerprints import check, fingerprints
+from tests.inference.running.test_resume import KEY, PLANS, Y, assert_same
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,6 +37,22 @@ def test_f50_a_checkpoint_of_another_version_is_taken_up_with_a_flag(name, tmp_p
     new = told["versions"][name]
     save(tmp_path, {"fingerprints": told | {"versions": told["versions"] | {name: "0.0.1"}}}, {})
     assert check(load(tmp_path).header, told) == (f"{name}: 0.0.1 where it was stored, {new} now",)
+
+
+def test_f50_a_run_that_goes_on_under_another_version_says_so(tmp_path):
+    plan = PLANS["chains"][1](RunOptions(chunk=2))
+    whole = plan(KEY, Y)
+    plan.run = RunOptions(chunk=2, checkpoint=tmp_path, callbacks=[lambda progress: progress.phase == "sampling"])
+    plan(KEY, Y)
+    found = load(tmp_path)
+    new, found.header["fingerprints"]["versions"]["jax"] = found.header["fingerprints"]["versions"]["jax"], "0.0.1"
+    save(tmp_path, found.header, found.arrays)
+    result = resume(tmp_path, plan, Y, run=RunOptions(chunk=2))
+    (finding,) = [each for each in result.reasons if each.code == "RESUMED_ELSEWHERE"]
+    assert f"jax: 0.0.1 where it was stored, {new} now" in finding.message and "not in bits" in finding.message
+    assert finding in result.found and "RESUMED_ELSEWHERE" in " ".join(result.warnings)
+    assert finding.status == Status(0) and result.status == whole.status  # a remark: the draws have the same law
+    assert_same(result, whole)  # it was the same version after all
 
 
 def test_f50_another_device_and_precision_are_flagged(tmp_path):
@@ -70,20 +89,68 @@ def test_f50_fingerprints_are_the_same_in_every_process():
     assert json.loads(run.stdout.splitlines()[-1]) == json.loads(json.dumps(described()))
 
 
+WORTH = re.compile(r"\d[\d.]{8,}|\[[\[\]\d\s,-]{8,}\]")  # what a text has at least, to be read at all
+DRAWN = re.compile(r"posterior|draw|ancestor|offspring|random\.|sample")
+
+
+def numbers(node):
+    """The numbers that a list or tuple holds, also with a minus and in lists of lists."""
+    for part in node.elts:
+        if isinstance(part, ast.List):
+            yield from numbers(part)
+        elif isinstance(part, ast.UnaryOp):
+            part = part.operand
+        if isinstance(part, ast.Constant):
+            yield part.value
+
+
+def digits(x):
+    return len(repr(x).partition("e")[0].replace(".", "").strip("0")) if isinstance(x, float) else 0
+
+
+def compared(node):
+    """What a comparison, or a call of a function that asserts one, compares."""
+    if isinstance(node, ast.Compare):
+        return [node.left, *node.comparators]
+    name = getattr(getattr(node, "func", None), "attr", "")
+    return node.args if name.startswith("assert_") else []
+
+
 def golden(tree):
-    """Lists of four and more numbers with twelve and more digits each: as draws look that were copied from a run."""
+    """Lines that hold what looks like draws that were copied from a run.
+
+    Three and more numbers of eight and more digits, or an unordered list of four and more integers that is compared
+    with what is named like draws.
+    """
     for node in ast.walk(tree):
-        if isinstance(node, ast.List | ast.Tuple):
-            numbers = [part.value for part in node.elts if isinstance(part, ast.Constant)]
-            if sum(isinstance(x, float) and len(repr(x).replace(".", "").lstrip("-0")) >= 12 for x in numbers) >= 4:
+        if isinstance(node, ast.List | ast.Tuple) and sum(digits(x) >= 8 for x in numbers(node)) >= 3:
+            yield node.lineno
+        for side in compared(node):
+            found = [x for x in numbers(side) if type(x) is int] if isinstance(side, ast.List) else []
+            if len(found) >= 4 and found != sorted(found) and DRAWN.search(ast.unparse(node)):
                 yield node.lineno
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = [0.123456789012, 1.23456789012, 0.0123456789012, 3.23456789012]",
+        "x = (0.62348912, -0.31415926, 1.2345678)",
+        "x = [[1.2345678e-5, 0.62348912], [-0.31415926, 2.0]]",
+        "assert result.posterior['k'].tolist() == [2, 0, 1, 3]",
+        "np.testing.assert_array_equal(ancestors, [[0, 1], [1, 0]])",
+    ],
+)
+def test_f50_draws_that_were_copied_from_a_run_are_known_by_their_looks(text):
+    assert WORTH.search(text) and set(golden(ast.parse(text))) == {1}
+
+
 def test_f50_tests_hold_no_draws_that_were_copied_from_a_run():
-    assert list(golden(ast.parse("x = [0.123456789012, 1.23456789012, 0.0123456789012, 3.23456789012]"))) == [1]
     found = {
         f"{file.relative_to(ROOT)}:{line}"
         for file in sorted((ROOT / "tests").rglob("*.py"))
-        for line in golden(ast.parse(file.read_text()))
+        for text in [file.read_text()]
+        if WORTH.search(text)
+        for line in golden(ast.parse(text))
     }
     assert found == set()
