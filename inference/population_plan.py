@@ -64,9 +64,10 @@ class _Built:
     steps: dict[int | None, Portions] = field(default_factory=dict)  # compiled, by the most steps of a call
 
     def portions(self, longest: int | None) -> Portions:
-        """Give the algorithm, cut at its loops."""
+        """Give the algorithm, cut at its loops; where it has none, no length of a call matters."""
         if longest not in self.steps:
-            self.steps[longest] = self.divide(longest)
+            whole = (one for one in self.steps.values() if not one.parts)
+            self.steps[longest] = next(whole, None) or self.divide(longest)
         return self.steps[longest]
 
 
@@ -108,7 +109,8 @@ class PopulationPlan:
     def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
         """Run chunk by chunk, as the options of the run say, and give the numbers of the stages of each chunk.
 
-        A population has no draws before its end, so chunks have none; `phase` names the run.
+        A population has no draws before its end, so chunks have none; `phase` names the run, which is one chunk where
+        the program has no loop.
         """
         options = self.run or RunOptions()
         not_in_chunks(self.name, options, self.mesh)
