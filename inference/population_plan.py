@@ -251,6 +251,7 @@ class PopulationPlan:
         gone = ~np.isfinite(increments)
         gone[:, -1] |= ~np.isfinite(log_evidence)  # by a weight that all particles share
         dead_at = np.where(gone.any(axis=1), gone.argmax(axis=1), -1)
+        stats["n_stages"] = np.full(len(log_evidence), increments.shape[1])  # as many in every run
         model, form, observed = prepared.subject
         return from_population(
             values,
