@@ -98,7 +98,7 @@ class PopulationPlan:
             ObservationError: the data do not fit their sites.
             MemoryLimitError: the particles and their histories take more memory than is free.
         """
-        prepared = self.prepare(args)
+        prepared = self.prepare(args, key)
         with memory_for(self._need(prepared), devices_of(self.mesh)):
             if self.run is not None:
                 return run_population(self, prepared, one_key(key), self.run)
@@ -114,7 +114,7 @@ class PopulationPlan:
         """
         options = self.run or RunOptions()
         not_in_chunks(self.name, options, self.mesh)
-        return iterate_population(self, self.prepare(args), one_key(key), options)
+        return iterate_population(self, self.prepare(args, key), one_key(key), options)
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
@@ -269,7 +269,7 @@ class PopulationPlan:
             form=form,
             dims=dims_of(choices_of(form, ("sample", "deterministic"))),
             run={
-                **environment(_described(self.settings), 0.0),
+                **environment(_described(self.settings), 0.0, prepared.seed),
                 **there,
                 **run,
                 "plan": Told(lambda: self.plan(*prepared.args)),
