@@ -64,12 +64,21 @@ def test_chains_in_chunks_are_the_chains_of_one_call_as_users_compile(name):
         assert_same(plan(KEY, Y), whole)
 
 
+def rows(y):
+    mu = sample("mu", dist.Normal(0.0, 2.0))
+    with lawful.plate("i", 4):
+        sample("y", dist.Normal(mu, 1.0), obs=y)
+
+
 POPULATIONS = {
     "smc": lambda: inference.smc(walk, particles=30, runs=2),
     "smc with moves": lambda: inference.smc(walk, particles=30, move=kernels.mh()),
     "tempered smc": lambda: inference.tempered_smc(model, particles=40, runs=2),
     "annealed importance": lambda: inference.annealed_importance(model, particles=20, ladder=8),
     "smc2": lambda: inference.smc2(walk, kernels.random_walk(0.5), ["sd"], particles=8, inner=5),
+    "smc, residual resampling": lambda: inference.smc(walk, particles=30, runs=2, resampling="residual"),
+    "ibis": lambda: inference.ibis(rows, particles=20, runs=2),
+    "ibis, stratified resampling": lambda: inference.ibis(rows, kernels.mh(), particles=20, resampling="stratified"),
 }
 
 
@@ -100,7 +109,8 @@ def test_chains_at_many_powers_are_those_of_one_call_and_resume(tmp_path):
         return inference.parallel_tempering(model, kernels.random_walk(0.8), **settings, run=run)
 
     whole, part = plan(None)(KEY, Y), tmp_path / "run"
-    assert_same(plan(RunOptions(chunk=3))(KEY, Y), whole)
+    for chunk in (16, 3, 1):
+        assert_same(plan(RunOptions(chunk=chunk))(KEY, Y), whole)
     plan(RunOptions(chunk=3, checkpoint=part, callbacks=lambda p: p.phase == "sampling"))(KEY, Y)
     assert_same(inference.resume(part, plan(RunOptions(chunk=4)), Y), whole)
     with pytest.raises(LawfulError, match="all powers"):
