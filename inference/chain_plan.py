@@ -97,7 +97,7 @@ class ChainPlan:
             ObservationError: the data do not fit their sites.
             MemoryLimitError: the draws take more memory than is free.
         """
-        prepared = self.prepare(args)
+        prepared = self.prepare(args, key)
         if self.run is not None and self.run.store is not None:  # draws go to files, and memory holds a piece of them
             return self._run(prepared, key)
         with memory_for(self._need(prepared), devices_of(self.mesh)):
@@ -130,7 +130,7 @@ class ChainPlan:
         Raises: NoFiniteStartError where no start of finite density was found.
         """
         options = self._in_chunks(self.run or RunOptions())
-        prepared = self.prepare(args)
+        prepared = self.prepare(args, key)
         start_key, run_key = _two_keys(one_key(key))
         return iterate_chains(self, prepared, (run_key, self._start(prepared, start_key)), options)
 
@@ -278,7 +278,7 @@ class ChainPlan:
             found=(Finding("NO_FINITE_START", str(error), sites, TRIES),),
             form=prepared.subject.form,
             dims=dims_of(choices),
-            run=environment(self.settings, 0.0),
+            run=environment(self.settings, 0.0, prepared.seed),
         )
 
     def _given_start(self, prepared: Prepared, built: _Built, key: jax.Array) -> list[jax.Array]:
@@ -371,7 +371,7 @@ class ChainPlan:
             form=form,
             dims=dims,
             run={
-                **environment(self.settings, 0.0),
+                **environment(self.settings, 0.0, prepared.seed),
                 **placed_on(self.mesh),
                 **run,
                 **{k: np.asarray(v) for k, v in tuned.items()},

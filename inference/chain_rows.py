@@ -37,8 +37,7 @@ def draws_of(built: Any, inputs: Sequence[Any], states: Sequence[np.ndarray], nu
     flags = dict(zip((c.name for c in choices if c.conditional), states[len(choices) : -1], strict=True))
     draws = without_own(masked(values, flags), choices)
     if built.named is not None:
-        extra = built.named(inputs, list(values.values()))
-        draws |= {c.name: np.asarray(x) for c, x in zip(built.named_choices, extra, strict=True)}
+        draws |= named_values(built.named, built.named_choices, inputs, list(values.values()))
     lp = states[-1]
     if built.log_densities is not None and lp.size:  # differences were added up: compute it anew
         columns = [v.reshape(lp.size, *v.shape[2:]) for v in values.values()]
@@ -59,7 +58,7 @@ def thinned(name: str, values: np.ndarray, thin: int) -> np.ndarray:
 
 
 def deterministics(form: Form, own: int) -> Callable[..., Any]:
-    """Compute the named values again at every draw; they are never replayed."""
+    """Compute the named values again at every draw, then whether their arms ran; they are never replayed."""
     answered = score(form)
     wanted = replace(answered.form, outputs=answered.form.outputs[own : answered.own])
     run = emit(without_dead_code(wanted))
@@ -68,6 +67,22 @@ def deterministics(form: Form, own: int) -> Callable[..., Any]:
         return run(jax.random.key(0), *inputs, *values)[0]
 
     return jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (None, 0)))
+
+
+def named_values(
+    run: Callable[..., Any], named: Sequence[Choice], inputs: Sequence[Any], values: Sequence[Any]
+) -> dict[str, np.ndarray]:
+    """Give the values named at each draw (chain, draw, ...), NaN where their arm did not run.
+
+    Args:
+        run: from `deterministics`.
+        named: what is named.
+        inputs: arrays of the program's arguments.
+        values: of each choice (chain, draw, ...).
+    """
+    found = [np.asarray(x) for x in run(inputs, list(values))]
+    flags = dict(zip((c.name for c in named if c.conditional), found[len(named) :], strict=True))
+    return masked(dict(zip((c.name for c in named), found, strict=False)), flags)
 
 
 def without_own[T](values: Mapping[str, T], choices: Sequence[Choice]) -> dict[str, T]:

@@ -6,6 +6,7 @@ Law: conversion keeps every number; unused stages are NaN, in numeric arrays, so
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -190,8 +191,11 @@ def name_of(result: Result) -> str:
 
 
 def _plain(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what a file can hold as an attribute; netCDF has no truth values."""
+    """Keep what a file can hold as an attribute, a typed key as JSON; netCDF has no truth values."""
+    flat = dict(run)
+    if isinstance(run.get("seed"), Mapping):
+        flat["seed"] = json.dumps(run["seed"])
     kept = {
-        name: value for name, value in run.items() if isinstance(value, str | int | float) and len(str(value)) < LONG
+        name: value for name, value in flat.items() if isinstance(value, str | int | float) and len(str(value)) < LONG
     }
     return {name: int(value) if isinstance(value, bool) else value for name, value in kept.items()}

@@ -232,7 +232,14 @@ def _header(result: Result) -> dict[str, Any]:
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | bool | int | float)
+    """Tell whether JSON holds a value as it is."""
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and _is_plain(inner) for name, inner in value.items())
+    return value is None or isinstance(value, str | bool | int | float) or _is_list(value)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_plain, value))
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from .chain_plan import ChainPlan
 from .densities import scored_draws
 from .kernels.mh import as_kernel
 from .mcmc import mcmc
-from .plan import Builder, Prepared, one_key
+from .plan import Builder, Prepared
 from .replicas import Tempering, replicated
 from .result import Result, Warmup
 from .running.options import RunOptions, checked_options, not_in_chunks
@@ -51,7 +51,7 @@ class TemperedPlan:
         Raises: NoFiniteStartError where no start of finite density was found.
         """
         prepared = self.prepare(args)
-        return self._told(prepared, lambda: self._chains(prepared)(one_key(key), *prepared.inputs))
+        return self._told(prepared, lambda: self._chains(prepared)(key, *prepared.inputs))
 
     def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
         """Go on from a checkpoint; see `inference.resume`."""

@@ -17,10 +17,13 @@ import numpy as np
 
 from lawful.errors import LawfulError
 from lawful.export import Density, density
+from lawful.observed import checked_data
+from lawful.record import dims_of, record
 
+from .chain_rows import deterministics, named_values
 from .check.contracts import Contract
 from .collect import from_chains
-from .plan import environment, one_key
+from .plan import environment, one_key, seed_of
 from .result import Result
 
 TOLD = ("acceptance_rate", "n_steps", "diverging", "energy")
@@ -46,16 +49,23 @@ class PeerPlan:
         """
         found = density(self.model, *args)
         positions, stats = self.run(found, one_key(key), self.settings)
-        posterior = jax.jit(jax.vmap(jax.vmap(found.constrain)))(positions)
+        constrained = jax.jit(jax.vmap(jax.vmap(found.constrain)))(positions)
+        posterior = {name: np.asarray(x) for name, x in constrained.items()}
+        recorded = record(found.form, ("deterministic",))
+        named = recorded.choices
+        if named:
+            run = deterministics(recorded.form, recorded.own)
+            posterior |= named_values(run, named, found.inputs, [posterior[name] for name in found.names])
         return from_chains(
-            {name: np.asarray(x) for name, x in posterior.items()},
+            posterior,
             stats={name: np.asarray(x) for name, x in stats.items()},
+            observed=checked_data(found.form, found.inputs),
             model=self.model,
             args=args,
             form=found.form,
-            dims=found.dims,
+            dims=dims_of((*found.choices, *named)),
             sampler=self.name,
-            run=environment(self.settings, 0.0),
+            run=environment(self.settings, 0.0, seed_of(key)),
         )
 
     def __repr__(self) -> str:

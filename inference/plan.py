@@ -53,6 +53,7 @@ class Prepared:
         args: the arguments.
         built: what was compiled.
         subject: the user's program; it is what is run, but where an inference wrote a program around it.
+        seed: of the run, as `seed_of` tells it; None where there is none yet, or it is not known.
     """
 
     form: Form
@@ -60,6 +61,7 @@ class Prepared:
     args: tuple[Any, ...]
     built: Any
     subject: Subject
+    seed: Any = None
 
     @property
     def observed(self) -> dict[str, np.ndarray]:
@@ -85,8 +87,8 @@ class Builder:
     _built: dict[Form, Any] = field(default_factory=dict)
     _last: tuple[Form, list[Any], Subject] | None = None
 
-    def __call__(self, args: tuple[Any, ...]) -> Prepared:
-        """Prepare a call."""
+    def __call__(self, args: tuple[Any, ...], key: Any = None) -> Prepared:
+        """Prepare a call, with the user's key where one is given."""
         form = trace(self.model, *args)
         inputs, _, _ = split_arguments(args)
         if len(inputs) != len(form.inputs):
@@ -97,7 +99,7 @@ class Builder:
             if isinstance(getattr(built, "form", None), Form):
                 in_index_range(built.form, self.runs)
             self._built[form] = built
-        return Prepared(form, inputs, args, self._built[form], subject)
+        return Prepared(form, inputs, args, self._built[form], subject, None if key is None else seed_of(key))
 
     def _checked(self, form: Form, inputs: list[Any], args: tuple[Any, ...]) -> Subject:
         """Check the data; arrays of JAX do not change, so the same ones need no second look."""
@@ -123,6 +125,18 @@ def one_key(key: Any) -> jax.Array:
     raise LawfulError(f"key: expected one typed key, jax.random.key(0), or an integer seed, got {type(key).__name__}.")
 
 
+def seed_of(key: Any) -> Any:
+    """Tell a user's key in types that JSON has: an integer as it is, a typed key by its data and its kind.
+
+    >>> seed_of(7), seed_of(jax.random.key(7))
+    (7, {'key': [0, 7], 'impl': 'threefry2x32'})
+    """
+    if isinstance(key, (int, np.integer)):
+        return int(key)
+    typed = one_key(key)
+    return {"key": np.asarray(jax.random.key_data(typed)).tolist(), "impl": str(jax.random.key_impl(typed))}
+
+
 class Told:
     """A text that is written when it is first read, as what a plan says of itself.
 
@@ -139,10 +153,11 @@ class Told:
         return self._write()
 
 
-def environment(settings: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """Describe a run: settings, times, versions and device."""
+def environment(settings: Mapping[str, Any], seconds: float, seed: Any = None) -> dict[str, Any]:
+    """Describe a run: settings, seed where it is known, times, versions and device."""
     return {
         **settings,
+        **({} if seed is None else {"seed": seed}),
         **times(seconds),
         **_versions(),
         "device": jax.default_backend(),

@@ -64,9 +64,10 @@ class _Built:
     steps: dict[int | None, Portions] = field(default_factory=dict)  # compiled, by the most steps of a call
 
     def portions(self, longest: int | None) -> Portions:
-        """Give the algorithm, cut at its loops."""
+        """Give the algorithm, cut at its loops; where it has none, no length of a call matters."""
         if longest not in self.steps:
-            self.steps[longest] = self.divide(longest)
+            whole = (one for one in self.steps.values() if not one.parts)
+            self.steps[longest] = next(whole, None) or self.divide(longest)
         return self.steps[longest]
 
 
@@ -97,7 +98,7 @@ class PopulationPlan:
             ObservationError: the data do not fit their sites.
             MemoryLimitError: the particles and their histories take more memory than is free.
         """
-        prepared = self.prepare(args)
+        prepared = self.prepare(args, key)
         with memory_for(self._need(prepared), devices_of(self.mesh)):
             if self.run is not None:
                 return run_population(self, prepared, one_key(key), self.run)
@@ -108,11 +109,12 @@ class PopulationPlan:
     def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
         """Run chunk by chunk, as the options of the run say, and give the numbers of the stages of each chunk.
 
-        A population has no draws before its end, so chunks have none; `phase` names the run.
+        A population has no draws before its end, so chunks have none; `phase` names the run, which is one chunk where
+        the program has no loop.
         """
         options = self.run or RunOptions()
         not_in_chunks(self.name, options, self.mesh)
-        return iterate_population(self, self.prepare(args), one_key(key), options)
+        return iterate_population(self, self.prepare(args, key), one_key(key), options)
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
@@ -249,6 +251,7 @@ class PopulationPlan:
         gone = ~np.isfinite(increments)
         gone[:, -1] |= ~np.isfinite(log_evidence)  # by a weight that all particles share
         dead_at = np.where(gone.any(axis=1), gone.argmax(axis=1), -1)
+        stats["n_stages"] = np.full(len(log_evidence), increments.shape[1])  # as many in every run
         model, form, observed = prepared.subject
         return from_population(
             values,
@@ -266,7 +269,7 @@ class PopulationPlan:
             form=form,
             dims=dims_of(choices_of(form, ("sample", "deterministic"))),
             run={
-                **environment(_described(self.settings), 0.0),
+                **environment(_described(self.settings), 0.0, prepared.seed),
                 **there,
                 **run,
                 "plan": Told(lambda: self.plan(*prepared.args)),

@@ -95,7 +95,7 @@ class EnumeratedPlan:
 
         Raises: as the inference does, and as `enumerate_sites`.
         """
-        prepared = self.prepare(args)
+        prepared = self.prepare(args, key)
         summed, plan = prepared.built
         run_key, back_key = (jax.random.fold_in(one_key(key), part) for part in range(2))
         try:
@@ -173,6 +173,7 @@ class EnumeratedPlan:
             dims=dims_of(choices_of(form, ("sample", "deterministic"))),
             run={
                 **result.run,
+                "seed": prepared.seed,
                 "enumerated": [c.name for c in summed.summed],
                 "plan": Told(lambda: self.plan(*prepared.args)),
             },

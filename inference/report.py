@@ -193,7 +193,8 @@ def _machine(run: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _identity(result: Result) -> list[tuple[str, str]]:
     """Say what was run on what: fingerprints are equal where program and data are."""
-    named = [(name, str(result.run[name])) for name in IDENTITY if name in result.run]
+    shown = {name: result.run[name] for name in IDENTITY if name in result.run}
+    named = [(name, seed_text(value) if name == "seed" else str(value)) for name, value in shown.items()]
     prints = {name: str(value) for name, value in result.run.items() if "fingerprint" in name}
     if isinstance(result.form, Form):
         prints.setdefault("fingerprint", hashlib.sha256(result.form.show().encode()).hexdigest())
@@ -216,7 +217,20 @@ def _call(result: Result) -> str:
     if "devices" in result.run:
         words.append("mesh=mesh")
     model = getattr(result.model, "__name__", "model")
-    return f"inference.{result.sampler}({', '.join([model, *words])})(key, *arguments)  # of the same key and arguments"
+    key = seed_text(result.run["seed"]) if "seed" in result.run else "key"
+    same = "arguments" if "seed" in result.run else "key and arguments"
+    return f"inference.{result.sampler}({', '.join([model, *words])})({key}, *arguments)  # of the same {same}"
+
+
+def seed_text(seed: Any) -> str:
+    """Write a seed as one gives it to a run.
+
+    >>> seed_text(7), seed_text({"key": [0, 7], "impl": "threefry2x32"})
+    ('7', "jax.random.wrap_key_data(numpy.uint32([0, 7]), impl='threefry2x32')")
+    """
+    if not isinstance(seed, Mapping):
+        return repr(seed)
+    return f"jax.random.wrap_key_data(numpy.uint32({seed['key']}), impl={seed['impl']!r})"
 
 
 def _promise(result: Result) -> str:

@@ -69,7 +69,8 @@ class Result:
         traces: of an eager inference, the runs behind the draws, traces[chain][draw], each with its choices and value.
         dims: dimension names of each variable, after chain and draw.
         coords: coordinate values of each dimension.
-        run: settings, seed, versions, device and times.
+        run: settings, seed, versions, device and times. The seed is the integer that was given, or of a typed key
+            `{"key": its data, "impl": its kind}`; trees hold that as JSON.
         more: continues a run of chains that was run in chunks; None where it cannot go on.
     """
 

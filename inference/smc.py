@@ -139,7 +139,7 @@ def smc(
             marginal, and the result holds draws of the summed sites given each particle (see `enumerate_sites`). Or a
             transformer that sums sites, as `marginalise()`.
         run: how the run is divided, watched and kept, as for `mcmc`; None: one compiled call. A chunk is some stages of
-            one of the runs, which follow each other.
+            one of the runs, which follow each other; where the program has no loop it is one of the runs.
         mesh: a `jax.sharding.Mesh` of one axis, whose devices share the particles evenly; None: one device. With
             "exact" resampling the result does not depend on the number of devices. With `run` they are of one process.
 

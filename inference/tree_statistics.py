@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 GROUP = "sample_stats_smc"
+INDEPENDENT = ("importance", "annealed_importance")  # whose particles are, so that the tail of their weights tells
 
 
 def by_component(group: str, stats: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -45,7 +46,7 @@ def population_statistics(result: Result) -> dict[str, xarray.Dataset]:
     if "n_stages" in stats:
         stats = {name: _unused_as_nan(array, stats["n_stages"]) for name, array in stats.items()}
     stats["log_evidence"] = result.log_evidence
-    if result.sampler == "importance":
+    if result.sampler in INDEPENDENT:
         stats["pareto_k"] = _pareto_k(result)
     pooled, error = pooled_evidence(result.log_evidence)
     found = {name: statistics(part, "stage") for name, part in by_component(GROUP, stats).items()}
@@ -81,7 +82,7 @@ def _pareto_k(result: Result) -> np.ndarray:
     shapes = []
     for row in np.asarray(result._weighted.log_weight, dtype=float) if result._weighted else ():
         try:
-            shapes.append(float(array_stats.psislw(row)[1]))
+            shapes.append(float(array_stats.psislw(-row)[1]))  # it takes log likelihoods, and weighs by their inverse
         except (ValueError, IndexError):
             shapes.append(math.nan)
     return np.array(shapes)

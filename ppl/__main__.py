@@ -97,7 +97,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
         text = plan.plan(*args)
         print(text, flush=True)
         result = plan(options.seed, *args)
-        result = replace(result, run={**result.run, "program": options.program, "seed": options.seed})
+        result = replace(result, run={**result.run, "program": options.program})
         result.save(out / "posterior.nc")
     except Exception as error:
         _complain(error)

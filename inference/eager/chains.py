@@ -19,7 +19,7 @@ from lawful.messages import SampleMessage, placed, surroundings
 
 from ..collect import from_chains
 from ..findings import Finding
-from ..plan import one_key, times
+from ..plan import one_key, seed_of, times
 from ..result import Result, Warmup
 from ..running.driver import Chunk, Drive, Portion
 from ..running.options import RunOptions
@@ -57,15 +57,15 @@ class EagerChainPlan(EagerPlan):
             ObservationError: the data do not fit their sites.
             UnsupportedProgramError: a run of the program makes no choice.
         """
-        course = self._course(key, args)
+        course, seed = self._course(key, args), {"seed": seed_of(key)}
         if self.run is None:
             start = time.perf_counter()
             course.run()
-            return self._collect(course.moves, args, times(time.perf_counter() - start))
+            return self._collect(course.moves, args, {**times(time.perf_counter() - start), **seed})
         drive = self._drive(course, self.run)
         drive.run()
         fields = {"interrupted": drive.interrupted, "finished": drive.done[1]}
-        return ended(drive, lambda: self._collect(course.moves, args, drive.times(), **fields))
+        return ended(drive, lambda: self._collect(course.moves, args, {**drive.times(), **seed}, **fields))
 
     def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
         """Run the chains chunk by chunk, and give draws and numbers of each; nothing is kept.

@@ -16,7 +16,7 @@ from lawful.form import Form
 
 from ..collect import from_population
 from ..findings import Finding
-from ..plan import environment, one_key, times
+from ..plan import environment, one_key, seed_of, times
 from ..result import Result
 from ..running.chain_runs import failure
 from ..running.driver import Chunk, Drive, Portion
@@ -94,7 +94,7 @@ class EagerPopulationPlan(EagerPlan):
         fields: dict[str, Any] = {"interrupted": drive.interrupted}
         if not drive.complete:
             fields["finished"] = sum(drive.done)
-        run = times(drive.seconds) if self.run is None else drive.times()
+        run = {**(times(drive.seconds) if self.run is None else drive.times()), "seed": seed_of(key)}
         return ended(drive, lambda: self._collect(course.kept, args, run, **fields))
 
     def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:

@@ -21,7 +21,7 @@ from .chain_store import chain_stream, found_store
 from .chains import ChainState, chain_course, steps_of
 from .driver import Chunk, Drive
 from .options import RunOptions
-from .resuming import begun_of, checked, put_back
+from .resuming import begun_of, checked, going_on, put_back
 from .saving import Saver
 from .spread import spread_on
 from .streams import Stream
@@ -53,6 +53,7 @@ def iterate_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, options: R
 
 def resume_chains(plan: ChainPlan, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
     """Go on with chains from a checkpoint."""
+    prepared = going_on(prepared, found)
     remarks = checked(found, plan.header(prepared))
     built, inputs = prepared.built, list(prepared.inputs)
     begun = begun_of(found, lambda key: (key, jax.eval_shape(built.start, key, inputs)))
@@ -79,7 +80,7 @@ def extend_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Driv
             "draw to add to. Fix: inference.resume where there is a checkpoint, or a new run."
         )
     longer = plan.longer(done + draws)
-    ready = longer.prepare(prepared.args)
+    ready = replace(longer.prepare(prepared.args), seed=prepared.seed)
     onward = chain_drive(longer, ready, begun, replace(plan.run or RunOptions(), store=None))
     onward.state, onward.done, onward.seconds, onward.found = drive.state, [warm, done], drive.seconds, drive.found
     for number in range(2):

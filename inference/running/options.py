@@ -26,7 +26,7 @@ class RunOptions:
 
     Attributes:
         chunk: steps a chunk, or "auto": 16 at first, then twice as many until a chunk takes 0.25 s to 0.5 s. Of a
-            population in mode "eager" a chunk is a run.
+            population in mode "eager", and of one whose program has no loop, as importance sampling, a chunk is a run.
         checkpoint: a folder, where the state and the draws so far are kept; `inference.resume` goes on from there. It
             is written as often as costs no more than about 5 % of the time.
         store: a folder that does not exist yet, as "draws.zarr": the draws of chains are written there while the run

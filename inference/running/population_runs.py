@@ -1,7 +1,8 @@
 """Population runs: a plan of independent runs, driven in chunks, one run after the other.
 
 Law: every finished run is that of the plan's whole program, bit for bit. A run that was ended early has no draws, since
-particles in the middle of a program are draws of nothing: the result holds the runs before it.
+particles in the middle of a program are draws of nothing: the result holds the runs before it. Where the program has no
+loop to cut, a chunk is a run.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from lawful.errors import CheckpointMismatch, LawfulError
+from lawful.errors import CheckpointMismatch
 
-from ..plan import Prepared, timed, times
+from ..plan import Prepared
 from ..result import Result
 from .chain_runs import failure
+from .course import Course
 from .driver import Chunk, Drive
 from .options import RunOptions, without_store
 from .populations import PopulationCourse
-from .resuming import begun_of, checked, put_back
+from .resuming import begun_of, checked, going_on, put_back
 from .saving import Saver
+from .whole_runs import WholeRuns
 
 if TYPE_CHECKING:
     from ..population_plan import PopulationPlan
@@ -28,14 +31,11 @@ if TYPE_CHECKING:
 
 
 def run_population(plan: PopulationPlan, prepared: Prepared, key: jax.Array, options: RunOptions) -> Result:
-    """Run a population in chunks; as a whole where it has no loop.
+    """Run a population in chunks.
 
     Raises: LawfulError where a callback raised, with the finished runs as its attribute `result`.
     """
     drive = population_drive(plan, prepared, key, options)
-    if drive is None:
-        out, seconds = timed(prepared.built.run, key, prepared.inputs)
-        return plan._collect(prepared, out, times(seconds))
     drive.run()
     return population_result(plan, prepared, drive)
 
@@ -45,19 +45,15 @@ def iterate_population(
 ) -> Iterator[Chunk]:
     """Run a population chunk by chunk."""
     drive = population_drive(plan, prepared, key, options)
-    if drive is not None:
-        yield from drive.shown_chunks(lambda portion: ({}, portion.told))
+    yield from drive.shown_chunks(lambda portion: ({}, portion.told))
 
 
 def resume_population(plan: PopulationPlan, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
     """Go on with a population from a checkpoint."""
+    prepared = going_on(prepared, found)
     remarks = checked(found, plan.header(prepared))
     key = begun_of(found, lambda key: key)
     drive = population_drive(plan, prepared, key, options)
-    if drive is None:
-        raise LawfulError(
-            f"{found.path}: the run has a loop, and this plan has none to go on with. Fix: give the model that was run."
-        )
     try:
         put_back(drive, found)
     except CheckpointMismatch as error:
@@ -73,16 +69,18 @@ def resume_population(plan: PopulationPlan, prepared: Prepared, found: Checkpoin
     return population_result(plan, prepared, drive)
 
 
-def population_drive(plan: PopulationPlan, prepared: Prepared, key: jax.Array, options: RunOptions) -> Drive | None:
-    """Make the run of a population; None where it has no loop to cut."""
+def population_drive(plan: PopulationPlan, prepared: Prepared, key: jax.Array, options: RunOptions) -> Drive:
+    """Make the run of a population."""
     without_store(plan.name, options)
-    built = prepared.built
+    built, inputs, runs = prepared.built, list(prepared.inputs), plan.settings["runs"]
     portions = built.portions(options.longest)
-    if not portions.parts:
-        return None
     before = len(built.names) + len(built.conditional) + 2
-    stats = [(name, before + place) for place, (_, name) in enumerate(built.stats)]
-    course = PopulationCourse(portions, key, list(prepared.inputs), plan.settings["runs"], stats)
+    stats = [((part, name), before + place) for place, (part, name) in enumerate(built.stats) if part >= 0]
+    course: Course
+    if portions.parts:
+        course = PopulationCourse(portions, key, inputs, runs, [(name, position) for (_, name), position in stats])
+    else:
+        course = WholeRuns(portions, key, inputs, runs, stats)
     saver = None if options.checkpoint is None else Saver(options.checkpoint, plan.header(prepared), key)
     return Drive(course, options, lambda number, rows: {}, None, saver)
 

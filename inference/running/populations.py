@@ -102,11 +102,7 @@ class PopulationCourse:
 
     def outputs(self, state: PopulationState) -> tuple[list[np.ndarray], np.ndarray]:
         """Give outputs (run, ...) and log evidence (run,) of the runs that are finished."""
-        if not state.finished:
-            none = [np.empty((0, *shape), dtype) for shape, dtype in self.portions.results()]
-            return none, np.empty(0)
-        *outputs, log_evidence = (np.stack(own) for own in zip(*state.finished, strict=True))
-        return outputs, log_evidence
+        return finished_outputs(self.portions, state.finished)
 
     def longest(self, phase: int) -> int:
         """Most steps of one call."""
@@ -119,9 +115,7 @@ class PopulationCourse:
     def expected(self, place: Mapping[str, int]) -> PopulationState:
         """Describe a state."""
         pause = self.portions.expected(place["part"], self.key, self.inputs)
-        weight = np.zeros((), jnp.result_type(float))
-        one = [*(np.zeros(shape, dtype) for shape, dtype in self.portions.results()), weight]
-        return PopulationState(pause, [one] * place["finished"])
+        return PopulationState(pause, [like_a_run(self.portions)] * place["finished"])
 
     def told(self, state: PopulationState, phase: int, rows: Sequence[np.ndarray]) -> Mapping[str, Any]:
         """Say which stage was reached, the numbers noted there, and the log evidence so far."""
@@ -136,3 +130,17 @@ class PopulationCourse:
 
     def _begin(self, run: int) -> Pause:
         return self.portions.begin(jax.random.fold_in(self.key, jnp.asarray(run)), self.inputs)
+
+
+def finished_outputs(portions: Portions, finished: Sequence[Sequence[Any]]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Give outputs (run, ...) and log evidence (run,) of the runs that are finished."""
+    if not finished:
+        return [np.empty((0, *shape), dtype) for shape, dtype in portions.results()], np.empty(0)
+    *outputs, log_evidence = (np.stack(own) for own in zip(*finished, strict=True))
+    return outputs, log_evidence
+
+
+def like_a_run(portions: Portions) -> list[np.ndarray]:
+    """Make arrays like the outputs and the log evidence of a run."""
+    weight = np.zeros((), jnp.result_type(float))
+    return [*(np.zeros(shape, dtype) for shape, dtype in portions.results()), weight]

@@ -88,7 +88,7 @@ def header_of(
     prepared: Prepared, settings: Mapping[str, Any], recipe: tuple[str, Mapping[str, Any] | None],
     devices: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Describe a run for its checkpoints: what it is of, and how it is built again; None where that is not known.
+    """Describe a run for its checkpoints: what it is of, its seed, and how it is built again, None if unknown.
 
     Args:
         prepared: what is run.
@@ -106,7 +106,7 @@ def header_of(
     found = fingerprints(prepared.form, prepared.args, settings, method)
     if devices is not None:
         found["device"] = f"{devices} of {found['device']}"
-    return {"fingerprints": found, "recipe": stored}
+    return {"fingerprints": found, "recipe": stored, "seed": prepared.seed}
 
 
 def checked(found: Checkpoint, header: Mapping[str, Any]) -> tuple[Finding, ...]:
@@ -122,6 +122,11 @@ def checked(found: Checkpoint, header: Mapping[str, Any]) -> tuple[Finding, ...]
     )
     older = (Finding("OLDER_CHECKPOINT", f"a newer checkpoint was passed over: {why}") for why in found.skipped)
     return (*elsewhere, *older)
+
+
+def going_on(prepared: Prepared, found: Checkpoint) -> Prepared:
+    """Give what is run the seed with which a checkpoint's run began."""
+    return replace(prepared, seed=found.header.get("seed"))
 
 
 def begun_of(found: Checkpoint, expected: Any) -> Any:

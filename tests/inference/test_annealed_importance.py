@@ -55,3 +55,10 @@ def test_ladders_are_a_number_of_powers_or_the_powers():
         run(0)
     with pytest.raises(LawfulError, match="steps: expected an integer of 1 or more, got 0"):
         inference.annealed_importance(level, particles=10, steps=0)
+
+
+@pytest.mark.slow
+def test_the_pareto_k_of_the_weights_is_in_the_tree():
+    result = inference.annealed_importance(level, particles=200, ladder=4, runs=2)(jax.random.key(1), Y)
+    told = result.to_datatree()["sample_stats_smc"]
+    assert told.pareto_k.dims == ("chain",) and np.all(told.pareto_k < 0.7)

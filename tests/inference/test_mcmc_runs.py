@@ -150,6 +150,17 @@ def test_a_branch_shows_which_arm_ran():
     np.testing.assert_array_equal(np.isnan(draws["right"]), draws["b"] == 1)
 
 
+def test_a_value_named_in_an_arm_is_not_a_number_where_the_arm_did_not_run():
+    def program():
+        x = sample("x", dist.Normal(0.0, 1.0))
+        factor("f", -abs(cond(x > 0, lambda: deterministic("twice", 2.0 * x), lambda: x)))
+
+    posterior = run(program=program, args=(), chains=2, warmup=2).posterior
+    x = posterior["x"]
+    assert (x > 0).any() and (x <= 0).any()
+    np.testing.assert_array_equal(posterior["twice"], np.where(x > 0, 2 * x, np.nan))
+
+
 def test_a_program_without_observations_and_discrete_sites_runs():
     result = run(None, program=lambda: sample("k", dist.Poisson(3.0)), args=())
     assert np.issubdtype(result.posterior["k"].dtype, np.integer)

@@ -98,6 +98,22 @@ def test_mixed_programs_by_either_way_have_the_same_posterior(kernel, options):
     assert ours.posterior["z"].shape == (4, 1500, 12)
 
 
+def named(y):
+    x = lawful.sample("x", dist.Normal(0.0, 1.0))
+    with lawful.plate("i", 4):
+        twice = lawful.deterministic("twice", 2.0 * x + y)
+        lawful.sample("y", dist.Normal(twice, 1.0), obs=y)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("peer", [inference.numpyro_nuts, inference.blackjax_nuts])
+def test_results_of_peers_hold_the_data_and_the_named_values(peer):
+    result = peer(named, chains=2, warmup=5, draws=3)(0, Y)
+    np.testing.assert_array_equal(result.groups["observed_data"]["y"], Y)
+    np.testing.assert_allclose(result.posterior["twice"], 2.0 * result.posterior["x"][..., None] + Y, rtol=1e-6)
+    assert result.to_datatree()["observed_data"].y.dims == ("i",)
+
+
 def test_peers_refuse_what_has_no_gradient():
     with pytest.raises(UnsupportedProgramError, match="discrete sites 'z'"):
         inference.numpyro_nuts(mixture, chains=1, warmup=1, draws=1)(0, DATA)

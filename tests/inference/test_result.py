@@ -305,10 +305,22 @@ def test_stages_that_were_not_used_are_nan_in_numeric_arrays():
     assert np.all(np.isnan(unique[1, 2:]))
 
 
-def test_importance_weights_get_their_pareto_k():
-    tree = population(sampler="importance").to_datatree()
+@pytest.mark.parametrize("sampler", ["importance", "annealed_importance"])
+def test_weights_of_independent_particles_get_their_pareto_k(sampler):
+    tree = population(sampler=sampler).to_datatree()
     assert tree["sample_stats_smc"].pareto_k.dims == ("chain",)
     assert np.all(np.isfinite(tree["sample_stats_smc"].pareto_k))
+    assert "pareto_k" not in population(sampler="smc").to_datatree()["sample_stats_smc"]
+
+
+def test_the_pareto_k_is_that_of_the_large_weights():
+    """A weight e^(k E) has a Pareto tail of shape k: of 10 000 it is found within 0.2, and bounded ones have none."""
+    steps = np.random.default_rng(0).exponential(size=(3, 10_000))
+    log_weight = np.array([[0.3], [0.9], [-2.0]]) * steps
+    x = {"x": np.zeros(log_weight.shape)}
+    result = from_population(x, log_weight, [0.0] * 3, draws=x, sampler="importance")
+    told = result.to_datatree()["sample_stats_smc"].pareto_k.values
+    assert told[:2] == pytest.approx([0.3, 0.9], abs=0.2) and told[2] < 0
 
 
 def test_warmup_is_written_only_when_asked_for():

@@ -9,6 +9,7 @@ from jaxtyping import TypeCheckError
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError
+from lawful.inference import kernels
 from tests.inference.programs import (
     Y,
     branch_in_the_body,
@@ -20,6 +21,8 @@ from tests.inference.programs import (
     returns_a_dict,
     weighed_before_and_after,
 )
+from tests.inference.running import same
+from tests.tiers import rest_slow
 
 
 def test_paths_hold_every_choice_with_its_steps_and_named_values():
@@ -52,6 +55,31 @@ def test_a_returned_dict_gives_its_keys_and_other_returns_numbered_names():
         return z, {"twice": 2 * z}
 
     assert list(inference.smc(pair, particles=4, keep="last")(key, Y).posterior) == ["returned_0", "1.twice"]
+
+
+def coin():
+    lawful.sample("y", dist.Normal(lawful.sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=0.3)
+
+
+POPULATIONS = {
+    "smc": (lambda: inference.smc(plain, particles=4, runs=2), (Y,), 1 + len(Y)),
+    "importance": (lambda: inference.importance(coin, particles=4, runs=2), (), 1),
+    "eager smc": (lambda: inference.smc(plain, particles=4, runs=2, mode="eager"), (Y,), 1 + len(Y)),
+    "annealed importance": (lambda: inference.annealed_importance(coin, particles=4, ladder=3, runs=2), (), 3),
+    "tempered smc": (lambda: inference.tempered_smc(coin, particles=4, ladder=[0.3, 1.0], runs=2), (), 2),
+    "smc2": (
+        lambda: inference.smc2(same.walk, kernels.random_walk(0.5), ["sd"], particles=4, inner=2, runs=2), (same.Y,), 5
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", rest_slow(POPULATIONS))
+def test_every_population_tells_its_number_of_stages(name):
+    build, args, stages = POPULATIONS[name]
+    result = build()(jax.random.key(0), *args)
+    assert np.shape(result.stats["log_evidence_increment"]) == (2, stages)
+    assert result.stats["n_stages"].tolist() == [stages, stages]
+    assert result.to_datatree()["sample_stats_smc"].n_stages.dims == ("chain",)
 
 
 def test_numbers_of_every_stage_are_kept():

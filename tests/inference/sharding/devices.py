@@ -187,19 +187,32 @@ def always(model, **how):
     return inference.smc(model, particles=96, runs=2, resampling="exact", resample_below=None, **how)
 
 
-def population_in_chunks(build, devices):
-    """Whole; in chunks; and stopped twice, once in each run, and resumed: bits of all three."""
+def constant(flow):
+    """A level that does not move: there is no loop."""
+    x = lawful.sample("x", dist.Normal(0.0, 1.0))
+    lawful.sample("flow", dist.Normal(x, 1.0).expand(flow.shape).to_event(1), obs=flow)
+
+
+def separate(**how):
+    return inference.importance(constant, particles=96, runs=3, **how)
+
+
+def population_in_chunks(build, devices, ended=(0, 1)):
+    """Whole; in chunks; and stopped twice, once in each run, and resumed: bits of all three.
+
+    `ended` are the runs that are finished at each stop: those before, or where a run is a chunk, that one, too.
+    """
     build = functools.partial(build, mesh=mesh(devices) if devices else None)
     options, key = inference.RunOptions, jax.random.key(8)
     with tempfile.TemporaryDirectory() as folder:
         first = build(run=options(chunk=2, checkpoint=folder, callbacks=lambda progress: True))(key, FLOW)
-        assert len(first.log_evidence) == 0 and first.run["stopped_by"]
+        assert len(first.log_evidence) == ended[0] and first.run["stopped_by"]
         assert first.run.get("devices", 0) == devices
         with tempfile.TemporaryDirectory() as beside:
             elsewhere(shutil.copytree(folder, beside, dirs_exist_ok=True), first, devices)
         second = build(run=options(chunk=3, callbacks=lambda progress: progress.phase.startswith("run 2")))
         part = inference.resume(folder, second, FLOW)
-        assert len(part.log_evidence) == 1
+        assert len(part.log_evidence) == ended[1]
         resumed = inference.resume(folder, build(run=options(chunk=1)), FLOW)
     assert not resumed.interrupted and "RESUMED_ELSEWHERE" not in [f.code for f in resumed.reasons]
     return [digest(run(key, FLOW)) for run in (build(), build(run=options(chunk=3)))] + [digest(resumed)]
@@ -250,6 +263,7 @@ JOBS = {
     "later in chunks": lambda devices: population_in_chunks(functools.partial(always, later), devices),
     "written out in chunks": lambda devices: population_in_chunks(functools.partial(always, written_out), devices),
     "tempered in chunks": lambda devices: population_in_chunks(tempered, devices),
+    "importance in chunks": lambda devices: population_in_chunks(separate, devices, ended=(1, 2)),
     "islands": lambda devices: moments("whole", devices),
     "butterfly": lambda devices: moments("butterfly", devices),
     "late": late,

@@ -46,9 +46,10 @@ def test_what_is_no_mesh_is_told_beside_options_of_a_run_too(method):
 
 
 @pytest.mark.rest_slow
-@pytest.mark.parametrize("method", ["smc", "tempered_smc"])
+@pytest.mark.parametrize("method", ["smc", "tempered_smc", "importance"])
 def test_populations_in_chunks_are_on_the_devices_of_one_process(method, monkeypatch):
-    build, settings = getattr(inference, method), {"particles": 10, "resampling": "exact", "mesh": ONE}
+    build, settings = getattr(inference, method), {"particles": 10, "mesh": ONE}
+    settings |= {} if method == "importance" else {"resampling": "exact"}
     plan = build(model, run=inference.RunOptions(chunk=2), **settings)
     found = [each(jax.random.key(2)) for each in (plan, build(model, **settings))]
     np.testing.assert_array_equal(*(result.posterior["x"] for result in found))
