@@ -129,6 +129,7 @@ def test_f21_settings_may_be_arrays_and_functions():
 CHANGED = {"chains": 3, "draws": 7, "warmup": 5, "thin": 2}
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", CHANGED)
 def test_f21_a_run_with_another_setting_does_not_go_on(name, tmp_path):
     def plan(**changed):
