@@ -5,6 +5,7 @@ Law: the batch size changes memory and time, and values by no more than rounding
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -41,6 +42,15 @@ def in_batches(
     arrays = [np.asarray(column) for column in columns]
     with jax.debug_key_reuse(False):  # it takes keys that vmap has moved for used ones, as of a loop in a batch
         return _in_batches(function, arrays, count, size)
+
+
+def in_one_row(array: Any) -> Any:
+    """Join the axes of chains and draws; also where an element has no number, which leaves no size to infer.
+
+    >>> in_one_row(np.zeros((2, 3, 0))).shape
+    (6, 0)
+    """
+    return array.reshape(math.prod(array.shape[:2]), *array.shape[2:])
 
 
 def _in_batches(

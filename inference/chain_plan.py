@@ -23,6 +23,7 @@ from lawful.form import Form, Plate
 from lawful.lift import lift
 from lawful.record import Choice, choices_of, dims_of, record
 
+from .batches import in_one_row
 from .broken import broken_findings
 from .chain_loop import ChainLoop, chain_loop, loop_form
 from .chain_rows import deterministics, draws_of, thinned, without_own
@@ -168,7 +169,7 @@ class ChainPlan:
             start_key, run_key = _two_keys(key)
             state = built.start(start_key, inputs) if self.init is None else self._given_state(built, inputs, start_key)
             late = built.loop.parts(built.loop(run_key, inputs, state)["kept"])[1]
-            flat = [jnp.moveaxis(x, 1, 0).reshape(-1, *x.shape[2:]) for x in late]
+            flat = [in_one_row(jnp.moveaxis(x, 1, 0)) for x in late]
             flags = dict(zip((c.name for c in choices if c.conditional), flat[len(choices) : -1], strict=True))
             started = jnp.repeat(jnp.isfinite(state[-1]), self.settings["draws"])
             broken = {c.name: started for c in choices if jnp.issubdtype(c.dtype, jnp.floating)}

@@ -21,7 +21,7 @@ from lawful.record import Choice
 from lawful.scoring import scored
 from lawful.tracing import split_arguments
 
-from .batches import BatchSize, in_batches
+from .batches import BatchSize, in_batches, in_one_row
 
 LANES = 1024  # draws whose totals are scored side by side
 
@@ -60,7 +60,7 @@ def densities(form: Form, args: tuple[Any, ...], draws: Arrays, batch_size: Batc
     lead = leading_axes(draws)
     columns = [as_choice(choice, draws[choice.name]) for choice in parts.choices]
     inputs, _, _ = split_arguments(args)
-    flat = [column.reshape(-1, *column.shape[2:]) for column in columns]
+    flat = [in_one_row(column) for column in columns]
     count = int(np.prod(lead))
     answers = in_batches(functools.partial(_scores(form), inputs), [np.arange(count), *flat], count, batch_size)
     found: dict[str, dict[str, np.ndarray]] = {"likelihood": {}, "prior": {}}
@@ -111,7 +111,7 @@ def _scores(form: Form) -> Callable[[Sequence[Any], Sequence[Any]], list[jax.Arr
 def scored_draws(form: Form, inputs: Sequence[Any], values: Sequence[Any]) -> np.ndarray:
     """Score draws in total: values (chain, draw, ...) of the choices in order give log densities (chain, draw)."""
     lead = np.shape(values[0])[:2]
-    columns = [np.reshape(v, (-1, *np.shape(v)[2:])) for v in values]
+    columns = [in_one_row(np.asarray(v)) for v in values]
     return np.asarray(log_densities(form)(list(inputs), columns)).reshape(lead) if np.prod(lead) else np.zeros(lead)
 
 

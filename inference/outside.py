@@ -22,7 +22,7 @@ from lawful.probes import Probe, ask_at_choices
 from lawful.record import choices_of
 from lawful.tracing import split_arguments
 
-from .batches import in_batches
+from .batches import in_batches, in_one_row
 from .densities import absent_choices, as_choice
 
 
@@ -50,7 +50,7 @@ def outside_counts(form: Form, args: tuple[Any, ...], particles: Mapping[str, An
     columns = [as_choice(choice, particles[choice.name]) for choice in choices_of(form)]
     lead = next(iter(columns)).shape[:2]
     inputs, _, _ = split_arguments(args)
-    flat = [column.reshape(-1, *column.shape[2:]) for column in columns]
+    flat = [in_one_row(column) for column in columns]
     answers = in_batches(lambda rows: function(inputs, rows), flat, int(np.prod(lead)))
     return {name: answer.reshape(lead).sum(axis=1) for name, answer in zip(names, answers, strict=True)}
 

@@ -23,6 +23,7 @@ from .densities import scored_draws
 from .kernels.mh import as_kernel
 from .mcmc import mcmc
 from .plan import Builder, Prepared
+from .priors import refuse_improper
 from .replicas import Tempering, replicated
 from .result import Result, Warmup
 from .running.options import RunOptions, checked_options, not_in_chunks
@@ -79,6 +80,8 @@ class TemperedPlan:
         return f"parallel_tempering({self.kernel!r}, {[round(p, 4) for p in self.powers]})"
 
     def _build(self, form: Form) -> Any:
+        if self.powers[0] == 0:  # the copy at power 0 has the prior for its target
+            refuse_improper(form, "parallel_tempering with the power 0")
         tempering = Tempering(form, self.kernel, self.powers)
         chains: Any = mcmc(replicated(form, self.powers), tempering, mesh=self.mesh, **self._started())
         settings = {

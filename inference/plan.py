@@ -54,6 +54,7 @@ class Prepared:
         built: what was compiled.
         subject: the user's program; it is what is run, but where an inference wrote a program around it.
         seed: of the run, as `seed_of` tells it; None where there is none yet, or it is not known.
+        elsewhere: what was other where the run began, as versions, if it goes on from a checkpoint.
     """
 
     form: Form
@@ -62,6 +63,7 @@ class Prepared:
     built: Any
     subject: Subject
     seed: Any = None
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def observed(self) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ from lawful.portions import Portions
 from lawful.record import Choice, choices_of, dims_of, record
 from lawful.simplify import simplified
 
+from .batches import in_one_row
 from .check.contracts import Contract
 from .collect import from_population
 from .findings import idle_device
@@ -143,7 +144,7 @@ class PopulationPlan:
                 dict(zip(built.conditional, outputs[n : n + k], strict=True)),
             )
             rows = jnp.arange(len(index))[:, None]
-            return {name: (x := array[rows, index]).reshape(-1, *x.shape[2:]) for name, array in values.items()}
+            return {name: in_one_row(array[rows, index]) for name, array in values.items()}
 
         return draw
 

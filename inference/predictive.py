@@ -25,7 +25,7 @@ from lawful.rerun import Rerun, rerun
 from lawful.tracing import split_arguments, trace
 
 from .arguments import constant_arguments, digest_of
-from .batches import BatchSize, in_batches
+from .batches import BatchSize, in_batches, in_one_row
 from .densities import as_choice
 from .plan import masked, one_key
 
@@ -147,7 +147,7 @@ def predictive(
     again, run = _compiled_rerun(form, frozenset(given))
     columns: list[Any] = [np.arange(lead[0] * lead[1], dtype=np.uint32)]
     for choice in again.given:
-        flat = given[choice.address].reshape(-1, *choice.full_shape)
+        flat = in_one_row(given[choice.address])
         columns.append(as_choice(choice, flat))
         if choice.conditional:
             axes = tuple(range(1 + len(choice.loops), flat.ndim))

@@ -22,7 +22,7 @@ from lawful.form import Form
 from lawful.record import choices_of, dims_of
 from lawful.tracing import split_arguments, trace
 
-from .batches import BatchSize, in_batches
+from .batches import BatchSize, in_batches, in_one_row
 from .densities import as_choice, leading_axes
 from .enumerate_sites import Enumeration, Sites, enumeration, given_sites
 from .plan import Builder, Prepared, Told, masked, one_key
@@ -56,7 +56,7 @@ def recover(
     inputs, _, _ = split_arguments(args)
     kept = choices_of(summed.marginal)
     lead = leading_axes(draws) if draws else (1, 1)
-    columns = [as_choice(choice, draws[choice.name]).reshape(-1, *choice.full_shape) for choice in kept]
+    columns = [in_one_row(as_choice(choice, draws[choice.name])) for choice in kept]
     count = int(np.prod(lead))
     function = functools.partial(_drawing(summed.full, tuple(c.address for c in kept)), one_key(key), inputs)
     answers = in_batches(function, [np.arange(count, dtype=np.int32), *columns], count, batch_size)

@@ -52,10 +52,10 @@ def particle_filter(
     return spawn(particles) >> push >> repeat_to_end(step) >> Finish >> push_evidence_with(nonfinite, again=False)
 
 
-def check_settings(particles: int, runs: int, keep: str, nonfinite: str, on_fault: str) -> None:
-    """Refuse settings of a population method that make no sense."""
+def check_settings(particles: int, runs: int, keep: str, nonfinite: str, on_fault: str, **numbers: int) -> None:
+    """Refuse settings of a population method that make no sense; further `numbers` have to be 1 or more, too."""
     checked_policy(on_fault)
-    for name, value in (("particles", particles), ("runs", runs)):
+    for name, value in {"particles": particles, "runs": runs, **numbers}.items():
         if not isinstance(value, int | np.integer) or value < 1:
             raise LawfulError(f"{name}: expected an integer of 1 or more, got {value!r}.")
         countable(name, int(value))

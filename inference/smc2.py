@@ -79,7 +79,7 @@ def smc2(
     >>> plan(jax.random.key(0), jnp.array([0.5, 1.0, 0.2])).posterior["x"].shape
     (1, 20, 3)
     """
-    check_settings(particles, runs, "paths", nonfinite, on_fault)
+    check_settings(particles, runs, "paths", nonfinite, on_fault, inner=inner)
     checked_options(run)
     checked_mesh(mesh, particles=particles)
     not_in_chunks("smc2", run, mesh)

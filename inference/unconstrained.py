@@ -22,7 +22,7 @@ from lawful.record import choices_of, dims_of
 from lawful.supports import from_support, is_discrete
 from lawful.tracing import split_arguments
 
-from .batches import BatchSize, in_batches
+from .batches import BatchSize, in_batches, in_one_row
 from .densities import absent_choices, as_choice, leading_axes
 
 type Arrays = Mapping[str, Any]
@@ -58,7 +58,7 @@ def unconstrained(
     asked, function = _mapped(form)
     lead, choices = leading_axes(draws), choices_of(form)
     inputs, _, _ = split_arguments(args)
-    columns = [as_choice(choice, draws[choice.name]).reshape(-1, *choice.full_shape) for choice in choices]
+    columns = [in_one_row(as_choice(choice, draws[choice.name])) for choice in choices]
     count = int(np.prod(lead))
     answers = in_batches(functools.partial(function, inputs), [np.arange(count), *columns], count, batch_size)
     arrays, known = {}, dims_of(choices)

@@ -16,7 +16,7 @@ import numpy as np
 
 from lawful.block import Block
 from lawful.errors import LawfulError
-from lawful.form import Form
+from lawful.form import Form, Loop, walk
 from lawful.record import choices_of, record
 
 from ..backward import backward
@@ -67,12 +67,13 @@ class ParticleGibbs:
         recorded = record(known, ("sample",))
         source = replace(recorded.form, outputs=recorded.form.outputs[recorded.own :], out_tree=None)
         cut = sequential(source, self.cuts)
-        if self.ancestors != "retained":
+        ancestors = self.ancestors if cut.loops or not _has_no_step(known) else "retained"
+        if ancestors != "retained":
             refuse_memory(cut)
         when = None if self.resample_below is None else EssBelow(self.resample_below)
-        population: Population = conditional_filter(self.particles, self.scheme, when, self.ancestors)(cut)
+        population: Population = conditional_filter(self.particles, self.scheme, when, ancestors)(cut)
         counts = [stage[INFO[1]] for stage in population.trail.stats if INFO[1] in stage]
-        if self.ancestors == "backward":
+        if ancestors == "backward":
             block, outputs = backward(population)
             return block.form(population.inputs, (*outputs, block.det(_total, *counts, label=INFO[1])))
         population = finish(population)
@@ -137,6 +138,11 @@ def particle_gibbs(
 def _changed(new: Any, old: Any) -> Any:
     """Count the elements that changed."""
     return sum((jnp.sum(a != b, dtype=jnp.int32) for a, b in zip(new, old, strict=True)), jnp.int32(0))
+
+
+def _has_no_step(form: Form) -> bool:
+    """Tell whether a loop has no step, as of no data: there nothing is resampled, and no ancestor is drawn."""
+    return any(isinstance(node, Loop) and not node.length for node in walk(form))
 
 
 def _total(*counts: jax.Array) -> jax.Array:

@@ -21,7 +21,7 @@ from .chain_store import chain_stream, found_store
 from .chains import ChainState, chain_course, steps_of
 from .driver import Chunk, Drive
 from .options import RunOptions
-from .resuming import begun_of, checked, going_on, put_back
+from .resuming import begun_of, put_back, taken_up
 from .saving import Saver
 from .spread import spread_on
 from .streams import Stream
@@ -53,8 +53,7 @@ def iterate_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, options: R
 
 def resume_chains(plan: ChainPlan, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
     """Go on with chains from a checkpoint."""
-    prepared = going_on(prepared, found)
-    remarks = checked(found, plan.header(prepared))
+    prepared, remarks = taken_up(plan, prepared, found)
     built, inputs = prepared.built, list(prepared.inputs)
     begun = begun_of(found, lambda key: (key, jax.eval_shape(built.start, key, inputs)))
     stored = bool(found.header.get("stored"))

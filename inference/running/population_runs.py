@@ -21,7 +21,7 @@ from .course import Course
 from .driver import Chunk, Drive
 from .options import RunOptions, without_store
 from .populations import PopulationCourse
-from .resuming import begun_of, checked, going_on, put_back
+from .resuming import begun_of, put_back, taken_up
 from .saving import Saver
 from .whole_runs import WholeRuns
 
@@ -50,8 +50,7 @@ def iterate_population(
 
 def resume_population(plan: PopulationPlan, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
     """Go on with a population from a checkpoint."""
-    prepared = going_on(prepared, found)
-    remarks = checked(found, plan.header(prepared))
+    prepared, remarks = taken_up(plan, prepared, found)
     key = begun_of(found, lambda key: key)
     drive = population_drive(plan, prepared, key, options)
     try:

@@ -88,7 +88,7 @@ def header_of(
     prepared: Prepared, settings: Mapping[str, Any], recipe: tuple[str, Mapping[str, Any] | None],
     devices: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Describe a run for its checkpoints: what it is of, its seed, and how it is built again, None if unknown.
+    """Describe a run for its checkpoints: what it is of, its seed, where else it was, and how it is built again.
 
     Args:
         prepared: what is run.
@@ -106,27 +106,25 @@ def header_of(
     found = fingerprints(prepared.form, prepared.args, settings, method)
     if devices is not None:
         found["device"] = f"{devices} of {found['device']}"
-    return {"fingerprints": found, "recipe": stored, "seed": prepared.seed}
+    return {"fingerprints": found, "recipe": stored, "seed": prepared.seed, "elsewhere": list(prepared.elsewhere)}
 
 
-def checked(found: Checkpoint, header: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """Compare a checkpoint with the run that is to go on; gives remarks.
+def taken_up(plan: Any, prepared: Prepared, found: Checkpoint) -> tuple[Prepared, tuple[Finding, ...]]:
+    """Compare a checkpoint with the run that is to go on.
+
+    Returns: what is run, with the seed of the run and where else it was, which its own checkpoints tell; and remarks.
 
     Raises: CheckpointMismatch with all that differs.
     """
     from .fingerprints import check
 
-    flags = check(found.header, header["fingerprints"])
+    flags = check(found.header, plan.header(prepared)["fingerprints"])
+    told = tuple(dict.fromkeys([*found.header.get("elsewhere", ()), *flags]))
     elsewhere = (
-        Finding("RESUMED_ELSEWHERE", f"{flag}: draws equal those of one run in law, not in bits.") for flag in flags
+        Finding("RESUMED_ELSEWHERE", f"{flag}: draws equal those of one run in law, not in bits.") for flag in told
     )
     older = (Finding("OLDER_CHECKPOINT", f"a newer checkpoint was passed over: {why}") for why in found.skipped)
-    return (*elsewhere, *older)
-
-
-def going_on(prepared: Prepared, found: Checkpoint) -> Prepared:
-    """Give what is run the seed with which a checkpoint's run began."""
-    return replace(prepared, seed=found.header.get("seed"))
+    return replace(prepared, seed=found.header.get("seed"), elsewhere=told), (*elsewhere, *older)
 
 
 def begun_of(found: Checkpoint, expected: Any) -> Any:

@@ -144,13 +144,8 @@ def steps(y):
     scan(step, mu, y)
 
 
-def one_plate(y):
-    mu = sample("mu", dist.Normal(0.5, 2.0))
-    with plate("data", len(y)):
-        sample("y", dist.Normal(mu, 1.0), obs=y)
-
-
 WALK = kernels.random_walk(2.0)
+ON_MU = kernels.random_walk(2.0, sites=["mu"])
 CHAINS = {"chains": 1000, "warmup": 2, "draws": 1}  # each starts at a draw from the prior, and has to keep its law
 RUNS = {"particles": 4, "runs": 500}
 METHODS = {
@@ -158,13 +153,15 @@ METHODS = {
     "hmc": (steps, inference.mcmc(steps, kernels.hmc(0.8, 3), **CHAINS)),
     "nuts": (steps, inference.mcmc(steps, kernels.nuts(0.8), **CHAINS)),
     "parallel tempering": (
-        one_plate, inference.parallel_tempering(one_plate, WALK, powers=(0.0, 0.5, 1.0), **CHAINS),
+        steps, inference.parallel_tempering(steps, ON_MU, powers=(0.0, 0.5, 1.0), **CHAINS),
     ),
     "pmmh": (steps, inference.pmmh(steps, WALK, ["mu"], particles=3, **CHAINS)),
-    "particle Gibbs": (
-        steps,
-        inference.particle_gibbs(steps, "x", kernels.on("mu", WALK), particles=3, ancestors="retained", **CHAINS),
-    ),
+    **{
+        f"particle Gibbs, {how}": (
+            steps, inference.particle_gibbs(steps, "x", kernels.on("mu", WALK), particles=3, ancestors=how, **CHAINS),
+        )
+        for how in ("sampled", "retained", "backward")
+    },
     "tempered smc": (steps, inference.tempered_smc(steps, kernel=WALK, **RUNS)),
     "annealed importance": (steps, inference.annealed_importance(steps, kernel=WALK, ladder=3, **RUNS)),
 }  # fmt: skip

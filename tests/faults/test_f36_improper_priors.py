@@ -126,3 +126,12 @@ def test_f36_chains_with_a_start_have_the_posterior_under_a_flat_prior():
     plan = inference.mcmc(level, inference.kernels.random_walk(2.4), chains=200, warmup=50, draws=50, init={"mu": 0.0})
     means = plan(KEY, 0.3).posterior["mu"].mean(axis=1)
     assert abs(means.mean() - 0.3) < 6 * means.std() / 200**0.5 < 0.2
+
+
+def test_f36_a_copy_at_power_zero_needs_a_prior_that_can_be_drawn_from():
+    start = {"mu": 0.0, "sigma": 1.0, "nu": 1.0}
+    plan = inference.parallel_tempering(flat, WALK, powers=(0.0, 1.0), init=start, **SHORT)
+    with pytest.raises(ImproperPriorError, match="power 0: the prior of 'mu'.*'sigma'"):
+        plan(KEY, 0.3)
+    above = inference.parallel_tempering(flat, WALK, powers=(0.5, 1.0), init=start, **SHORT)
+    assert above(KEY, 0.3).posterior["mu"].shape == (2, 3)

@@ -51,6 +51,9 @@ def test_f50_a_run_that_goes_on_under_another_version_says_so(tmp_path):
     (finding,) = [each for each in result.reasons if each.code == "RESUMED_ELSEWHERE"]
     assert f"jax: 0.0.1 where it was stored, {new} now" in finding.message and "not in bits" in finding.message
     assert finding in result.found and "RESUMED_ELSEWHERE" in " ".join(result.warnings)
+    for a in range(2):  # the next checkpoints are of this version, and know of the other
+        again = resume(tmp_path, plan, Y, run=RunOptions(chunk=2))
+        assert [each.message for each in again.reasons if each.code == "RESUMED_ELSEWHERE"] == [finding.message], a
     assert finding.status == Status(0) and result.status == whole.status  # a remark: the draws have the same law
     assert_same(result, whole)  # it was the same version after all
 
