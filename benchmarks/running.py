@@ -12,7 +12,6 @@ two calls of one round.
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,11 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import lawful
+from benchmarks.worker import MIB, peak_bytes
 from lawful import inference
 from lawful.inference import RunOptions, kernels
 
@@ -112,7 +115,7 @@ def peak(how: str, draws: int) -> None:
 
 def highest() -> float:
     """Return the peak memory of this process in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_bytes() / MIB
 
 
 def memory() -> None:

@@ -7,7 +7,6 @@ the labels of validation rows, and never ours.
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -20,6 +19,7 @@ from benchmarks.harness.records import commit
 from benchmarks.label_proportions import metrics
 from benchmarks.label_proportions.catalogue import Fit
 from benchmarks.label_proportions.protocol import Cell, Split
+from benchmarks.worker import MIB, peak_bytes
 from lawful.models.llp import count_log_likelihood, posterior_given_counts
 from lawful.models.llp.baselines import Fitted
 from lawful.models.llp.data import fingerprint
@@ -77,7 +77,7 @@ def seen(parts: Split, fitted: Fitted) -> dict[str, float]:
 
 def peak_mb() -> float:
     """Return the largest memory that the process has had so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_bytes() / MIB
 
 
 @cache

@@ -48,10 +48,10 @@ def density_terms(
 
     >>> import numpyro.distributions as dist, lawful
     >>> def coin():
-    ...     lawful.factor("cost", -1.0 * lawful.sample("heads", dist.Bernoulli(0.5)))
+    ...     lawful.factor("cost", -1.0 - lawful.sample("heads", dist.Bernoulli(0.5)))
     >>> groups, _ = density_terms(coin, (), [[Run({("heads",): 1}), Run({("heads",): 0})]])
     >>> groups["log_likelihood"]["cost"].tolist(), groups["log_prior"]["heads"].round(4).tolist()
-    ([[-1.0, -0.0]], [[-0.6931, -0.6931]])
+    ([[-2.0, -1.0]], [[-0.6931, -0.6931]])
     """
     flat = [run for row in traces for run in row]
     known: dict[int, Terms] = {}  # copies, of a resampling or of a move that was refused, are scored once

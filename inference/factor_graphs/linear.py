@@ -22,6 +22,7 @@ from lawful.errors import LawfulError
 
 SMALLEST, LARGEST = np.finfo(np.float64).smallest_normal, np.finfo(np.float64).max
 DIGITS = 17  # tell all float64 numbers apart
+FAR = 3  # steps of float64 that an exponential and a logarithm of a machine may be off together
 CONTEXT = decimal.Context(prec=40, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[])
 
 
@@ -88,12 +89,14 @@ def entries_of(logs: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     """
     target = np.asarray(logs, np.float64)
     with np.errstate(over="ignore", under="ignore"):
-        found = np.exp(target)
+        found = start = np.exp(target)
         gap = _gap(found, target)
         for towards in (0.0, np.inf):
-            other = np.nextafter(found, towards)
-            closer = _gap(other, target) < gap
-            found, gap = np.where(closer, other, found), np.where(closer, _gap(other, target), gap)
+            other = start
+            for _ in range(FAR):  # neighbours may share a log, so all are looked at
+                other = np.nextafter(other, towards)
+                closer = _gap(other, target) < gap
+                found, gap = np.where(closer, other, found), np.where(closer, _gap(other, target), gap)
     outside = beyond(found) | (target > np.log(LARGEST))
     found = np.where(target == -np.inf, 0.0, np.where(outside, np.nan, found))
     if known is None:
