@@ -43,7 +43,7 @@ def conditional_filter(particles: int, scheme: Any, when: When | None, ancestors
     >>> conditional_filter(5, "multinomial", None, "sampled").name
     'spawn(5) >> push_evidence >> (resample(multinomial, reference aimed) >> advance >> push_evidence)^T'
     """
-    again = aim(scheme, when) if ancestors == "sampled" else resample(scheme, when)
+    again = aim(scheme, when) if ancestors == "sampled" else resample(scheme, when, counted=False)
     again = REMEMBER >> again if ancestors == "backward" else again
     push = push_evidence_with("rejected")
     return spawn(particles) >> push >> repeat_to_end(again >> Advance >> push)

@@ -33,6 +33,7 @@ from lawful.tracing import trace
 from lawful.unguarded import unguarded
 
 from .kernels.coordinates import Map, map_of
+from .numerics.meaningless import cleaned
 from .propose import PROPOSAL
 from .transformer import Transformer
 from .weights import PRESERVES
@@ -203,7 +204,7 @@ class _Step:
             step = vectors @ (vectors.T @ jax.grad(density)(at) / values)
             tried = jnp.stack([at, *(at + share * step for share in STEPS)])
             reached = jax.vmap(density)(tried)
-            return tried[jnp.argmax(jnp.where(jnp.isnan(reached), -jnp.inf, reached))], None
+            return tried[jnp.argmax(cleaned(reached)[0])], None
 
         start = jnp.zeros(sum(place.size for place in self.maps))
         mode, _ = jax.lax.scan(newton, start, None, length=iterations)

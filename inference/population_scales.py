@@ -21,6 +21,7 @@ import numpyro.distributions as dist
 from lawful.errors import LawfulError
 
 from .kernels.frame import Frame
+from .numerics.meaningless import cleaned
 
 __all__ = ["Exchangeable", "PopulationScales", "exchangeable_parts"]
 
@@ -119,7 +120,7 @@ class PopulationScales:
         >>> [round(scale, 3) for scale in PopulationScales((two,))(jnp.zeros(4), points).tolist()]
         [0.071, 0.071]
         """
-        log_weight = jnp.where(jnp.isnan(log_weight), -jnp.inf, log_weight)
+        log_weight, _ = cleaned(log_weight)
         top = jnp.max(log_weight)
         weight = jnp.exp(log_weight - jnp.where(jnp.isfinite(top), top, 0.0))
         total = jnp.sum(weight)

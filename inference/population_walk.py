@@ -24,7 +24,7 @@ from .check.contracts import Contract
 from .kernels.acceptance import acceptance
 from .kernels.coordinates import JointStep, Map, map_of
 from .laws import CoinLaw
-from .numerics.meaningless import meaningless
+from .numerics.meaningless import cleaned, meaningless
 from .rejuvenation import Move, density
 from .tempering import OnPath
 
@@ -113,7 +113,7 @@ class _Spread:
         columns = [jax.vmap(m.coordinates)(v) for m, v in zip(self.maps, values, strict=True)]
         points = jnp.concatenate(columns, axis=1).astype(dtype)
         d = points.shape[1]
-        log_weight = jnp.where(jnp.isnan(log_weight), -jnp.inf, log_weight)
+        log_weight, _ = cleaned(log_weight)
         top = jnp.max(log_weight)
         weight = jnp.exp(log_weight - jnp.where(jnp.isfinite(top), top, 0.0))
         alive = (weight > 0)[:, None]

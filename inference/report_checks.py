@@ -13,6 +13,7 @@ import numpy as np
 
 from .evidence import kish_ess
 from .findings import ENOUGH, worst_of
+from .move_numbers import LOST, NO_SLOPE
 from .result import Result
 
 
@@ -87,6 +88,12 @@ def _of_populations(result: Result) -> Iterator[_Row]:
         f"at least {least:.0f}",
         ("LOW_ESS",),
     )
+    for name, what, code in (
+        (LOST, "moves to where the log density is no number", "NONFINITE_DENSITY"),
+        (NO_SLOPE, "moves to where the gradient is no number", "NONFINITE_GRADIENT"),
+    ):
+        if name in stats:
+            yield what, _count(stats, name), "0", (code,)
     if "root_share" in stats:
         shares = np.asarray(stats["root_share"], float)[[result.runs[place] for place in alive]]
         yield (
@@ -121,7 +128,7 @@ def _of_populations(result: Result) -> Iterator[_Row]:
 
 
 def _count(stats: Mapping[str, Any], name: str) -> str:
-    return str(int(np.sum(np.asarray(stats[name]))))
+    return str(int(np.nansum(np.asarray(stats[name], float))))
 
 
 def _named(worst: tuple[str, float] | None, how: str) -> str:

@@ -77,12 +77,13 @@ def _spawn(source: Form | Sequential | Traced | Tempered, plate: Plate) -> Popul
     return replace(population, source=source) if isinstance(source, Traced) else population
 
 
-def resample(scheme: Any, when: When | None = None) -> Transformer:
+def resample(scheme: Any, when: When | None = None, *, counted: bool = True) -> Transformer:
     """Replace the particles by their offspring, with equal weights.
 
     Args:
         scheme: a resampling scheme with E[offspring_i] = N w_i, or the name of one that `numerics.resampling` has.
         when: a rule of (effective sample size, N); None resamples always.
+        counted: whether the distinct ancestors are counted, for the diagnostics.
 
     >>> resample("systematic", when=ess_below(0.5)).name
     'resample(systematic, when ess < 0.5 N)'
@@ -95,7 +96,8 @@ def resample(scheme: Any, when: When | None = None) -> Transformer:
         return block.site(address, ResampleLaw(scheme, size, size), (weight,))
 
     def apply(population: Population) -> Population:
-        return resampled(population, draw, when, distinct=Distinct(population.plate.size, scheme.ascending))
+        distinct = Distinct(population.plate.size, scheme.ascending) if counted else None
+        return resampled(population, draw, when, distinct=distinct)
 
     return Transformer(name, apply, PRESERVES)
 

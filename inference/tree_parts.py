@@ -5,6 +5,7 @@ Law: what is computed here is computed at the draws of the result, so it is the 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -65,13 +66,19 @@ def density_groups(
     wanted = {"log_likelihood": log_likelihood, "log_prior": log_prior}
     wanted = {name: ask for name, ask in wanted.items() if ask is not False and name not in result.groups}
     if result.traces is not None and result.args is not None and wanted:
-        terms, dims = density_terms(result.model, result.args, result.traces)
+        try:
+            terms, dims = density_terms(result.model, result.args, result.traces)
+        except LawfulError as error:  # the program does not repeat its runs
+            if any(wanted.values()):
+                raise
+            warnings.warn(f"log densities are left out: {error}", stacklevel=2)
+            return {}, {}
         return {name: terms[name] for name in wanted if terms[name]}, dims
     able = isinstance(form, Form) and result.args is not None and not absent_choices(form, result._posterior)
     if not any(wanted.values()) and not (able and wanted):
         return {}, {}
     if not isinstance(form, Form) or result.args is None:
-        raise _not_known(result)
+        raise _not_known()
     made = densities(form, result.args, result._posterior, batch_size)
     found = {"log_likelihood": made.log_likelihood, "log_prior": made.log_prior}
     return {name: found[name] for name in wanted if found[name]}, made.dims
@@ -114,7 +121,7 @@ def without_observed(tree: xarray.DataTree, masks: Mapping[str, np.ndarray]) -> 
 def free_draws(result: Result, batch_size: BatchSize) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
     """Compute the group unconstrained_posterior, with the names of axes that the result has."""
     if not isinstance(result.form, Form) or result.args is None:
-        raise _not_known(result)
+        raise _not_traced(result)
     arrays, dims = unconstrained_draws(result.form, result.args, result._posterior, batch_size)
     named = {
         n: result.dims[n] for n in arrays if arrays[n].shape == np.shape(result._posterior[n]) and n in result.dims
@@ -129,19 +136,23 @@ def predictions_of(result: Result, wanted: bool | Any, batch_size: BatchSize) ->
     if wanted is not True:
         return [wanted] if isinstance(wanted, Predictive) else list(wanted)
     if not isinstance(result.form, Form) or result.args is None:
-        raise _not_known(result)
+        raise _not_traced(result)
     total = int(np.prod([np.shape(array)[:2] for array in result._posterior.values()][0])) if result._posterior else 0
     prior = predicted(None, result.form, *result.args, draws=min(PRIOR_DRAWS, max(total, 1)), batch_size=batch_size)
     posterior = predicted(result, result.form, *result.args, key=1, batch_size=batch_size)
     return [prior, posterior]
 
 
-def _not_known(result: Result) -> LawfulError:
+def _not_traced(result: Result) -> LawfulError:
     if result.traces is not None:
         return LawfulError(
             "predictions and unconstrained draws are those of a traced program, and this result is of mode='eager'. "
             "Fix: leave out predictive= and unconstrained=, and run the program at the choices of result.traces."
         )
+    return _not_known()
+
+
+def _not_known() -> LawfulError:
     return LawfulError(
         "the result does not know its program and arguments, so log densities and predictions cannot be computed: it "
         "was read from a file or made by hand. Fix: ask for them before the result is saved, or call "

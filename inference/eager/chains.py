@@ -123,7 +123,7 @@ class EagerChainPlan(EagerPlan):
             stats=_numbers(late),
             warmup=warmup,
             found=(Finding("NONFINITE_DENSITY", message, (), count, 0),) if count else (),
-            dims=dims_of(table, before, observed_in_all(flat)),
+            dims=dims_of(observed_in_all(flat)) | dims_of(table, before),
             traces=tuple(map(tuple, drawn)),
             **self.common(args, flat, run),
             **fields,

@@ -144,7 +144,7 @@ class EagerPopulationPlan(EagerPlan):
             sampler=self.name,
             found=tuple(_findings(ends, stats, self.algorithm.pauses)),
             shuffle=None,
-            dims=dims_of(particles, draws, observed_in_all(flat)),
+            dims=dims_of(observed_in_all(flat)) | dims_of(particles, draws),
             traces=tuple(map(tuple, drawn)),
             **self.common(args, flat, run),
             **fields,

@@ -59,15 +59,15 @@ def density_terms(
         if id(run) not in known:
             known[id(run)] = _terms_of(model, args, run)
     found: Groups = {}
-    dims: dict[str, tuple[str, ...]] = {}
+    tables = []
     for place, kind in enumerate(("log_likelihood", "log_prior")):
         rows = [known[id(run)][place] for run in flat]
         table = table_of(rows)
+        tables.append(table)
         arrays = dict(table.values) | {name: _sums(rows, name) for name in table.left_out}
         lead = len(traces), len(flat) // max(len(traces), 1)
         found[kind] = {name: np.where(np.isnan(x), 0.0, x).reshape(*lead, *x.shape[1:]) for name, x in arrays.items()}
-        dims |= dims_of(table)
-    return found, dims
+    return found, dims_of(*tables)
 
 
 def _terms_of(model: Callable[..., Any], args: tuple[Any, ...], run: Run) -> Terms:
@@ -91,7 +91,7 @@ class Scorer(Runner):
 
     def __init__(self, run: Run) -> None:
         """Nothing is drawn anew."""
-        super().__init__(lambda address: address, run, keep=lambda message: True)
+        super().__init__(lambda address: address, run, keep=lambda message: True, nonfinite="dead")
         self.prior: dict[Address, Any] = {}
         self.likelihood: dict[Address, Any] = {}
 
@@ -100,19 +100,24 @@ class Scorer(Runner):
         super()._choose(message)
 
     def _given(self, message: SampleMessage) -> None:
-        self.likelihood[message.address] = _elements(message)
+        self.likelihood[message.address] = _weight(_elements(message))
         super()._given(message)
 
     def _weigh(self, log_weight: Callable[[], float], message: SampleMessage | FactorMessage) -> None:
         if isinstance(message, FactorMessage):
             terms = self.likelihood if message.role == "likelihood" else self.prior
-            terms[message.address] = terms.get(message.address, 0.0) + np.asarray(message.log_weight, float)
+            terms[message.address] = terms.get(message.address, 0.0) + _weight(np.asarray(message.log_weight, float))
         super()._weigh(log_weight, message)
 
 
 def _elements(message: SampleMessage) -> np.ndarray:
     law, parameters, _ = bound(message.distribution)
     return np.asarray(_scorer(law)(np.asarray(message.value), *parameters), float)
+
+
+def _weight(term: np.ndarray) -> np.ndarray:
+    """Read NaN as zero weight, as the run did where it went on."""
+    return np.where(np.isnan(term), -np.inf, term)
 
 
 @functools.lru_cache(maxsize=1024)

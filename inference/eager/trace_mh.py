@@ -68,7 +68,7 @@ def move(model: Callable[..., Any], args: tuple[Any, ...], here: Run, step: int,
     keep = functools.partial(_keeps, here, chosen)
     there = run(model, args, placed_in(last=step), after=here, keep=keep, scored=True, nonfinite=nonfinite)
     ratio = log_ratio(here, there)
-    lost = math.isnan(ratio)
+    lost = math.isnan(ratio) or ratio == math.inf
     acceptance = 0.0 if lost else math.exp(min(0.0, ratio))
     coin = own_site(SCOPE, "accept", BoundLaw(CoinLaw(), (np.float64(acceptance),)), step)
     accepted = bool(decision("accept?", bool(coin)))

@@ -72,7 +72,7 @@ class DelayedAcceptance:
         counted = {"n_scored": block.det(_count, moved, label="n_scored")}
         counted |= {f"cheap_{n}": numbers[n] for n in ("acceptance_rate",) if n in numbers}
         if "n_nonfinite" in numbers:
-            broken = block.det(_either, broken, numbers["n_nonfinite"], label="n_nonfinite")
+            broken = block.det(_either, broken, numbers["n_nonfinite"], before, label="n_nonfinite")
         form = block.form((*inputs, *state.flat), (*new, probability, accepted, broken, *counted.values()))
         return KernelForm(finished(form), choices, (*INFO, *counted))
 
@@ -194,5 +194,6 @@ def _count(flag: jax.Array) -> jax.Array:
     return flag.astype(jnp.int32)
 
 
-def _either(flag: jax.Array, count: jax.Array) -> jax.Array:
-    return flag.astype(jnp.int32) + count.astype(jnp.int32)
+def _either(flag: jax.Array, count: jax.Array, before: jax.Array) -> jax.Array:
+    """Add what the cheap steps counted; from where the cheap density is zero they count every place."""
+    return flag.astype(jnp.int32) + jnp.where(before > -jnp.inf, count.astype(jnp.int32), 0)

@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..numerics.meaningless import meaningless
+
 
 @dataclass(frozen=True)
 class Distance:
@@ -50,7 +52,7 @@ class Checked:
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Give the ratio, whether there is no way back, and whether the coordinates differ in number."""
         returns, possible = error <= self.tolerance, ratio > -jnp.inf
-        allowed = jnp.where(returns & matched, ratio, jnp.where(jnp.isnan(ratio), ratio, -jnp.inf))
+        allowed = jnp.where(returns & matched, ratio, jnp.where(meaningless(ratio), ratio, -jnp.inf))
         return allowed, possible & ~returns, possible & returns & ~matched
 
 

@@ -31,7 +31,7 @@ class Scheme:
         cells: (N, M) -> C, the static number of cells.
         paired: whether each uniform is a pair along the last axis whose second part refines the first (by 2**-24 for
             floats, by 2**-32 for words): more random bits than one float32 holds.
-        ascending: whether ancestors always come in ascending order; as many offspring as items.
+        ascending: whether ancestors always come in ascending order.
     """
 
     name: str

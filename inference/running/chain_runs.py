@@ -79,7 +79,7 @@ def extend_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Driv
             "draw to add to. Fix: inference.resume where there is a checkpoint, or a new run."
         )
     longer = plan.longer(done + draws)
-    ready = replace(longer.prepare(prepared.args), seed=prepared.seed)
+    ready = replace(longer.prepare(prepared.args), seed=prepared.seed, elsewhere=prepared.elsewhere)
     onward = chain_drive(longer, ready, begun, replace(plan.run or RunOptions(), store=None))
     onward.state, onward.done, onward.seconds, onward.found = drive.state, [warm, done], drive.seconds, drive.found
     for number in range(2):

@@ -19,6 +19,7 @@ import numpy as np
 from lawful.errors import MemoryLimitError
 
 from ..findings import Finding
+from ..move_numbers import LOST
 from .course import Course, Kept, Phase
 from .interrupts import Interrupts
 from .lengths import Lengths
@@ -237,7 +238,7 @@ class Drive:
         told = portion.told
         warm = portion.phase.name == "warmup"
         self._counts["divergences"] += 0 if warm else int(np.sum(told.get("diverging", 0)))
-        self._counts["n_nonfinite"] += int(np.nansum(told.get("n_nonfinite", 0)))
+        self._counts["n_nonfinite"] += sum(int(np.nansum(told.get(name, 0))) for name in ("n_nonfinite", LOST))
         rates = np.asarray(told.get("acceptance_rate", ()), float)
         rates = rates[~np.isnan(rates)]
         temperatures = np.asarray(told.get("beta", ()), float)

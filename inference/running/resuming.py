@@ -149,8 +149,15 @@ def put_back(drive: Drive, found: Checkpoint) -> None:
     drive.done, drive.seconds = [int(done) for done in header["done"]], float(header["seconds"])
     for number, (done, phase) in enumerate(zip(drive.done, drive.phases, strict=True)):
         names = [row_name(number, place) for place in range(len(phase.rows))]
-        if not done or not all(name in found.arrays for name in names):
+        kept = sum(name in found.arrays for name in (*names, row_name(number, len(names))))
+        if not done or not kept:
             continue  # the rows of a run that is finished are in the state
+        if kept != len(names):
+            raise CheckpointMismatch(
+                f"{found.path}: a step has other rows than the {len(names)} of this version, so another version wrote "
+                "it. Fix: go on with the version that began the run, or begin anew.",
+                differing=("rows",),
+            )
         for name, row in zip(names, phase.rows, strict=True):
             wanted = (done * row.per_step, *row.shape)
             if found.arrays[name].shape != wanted:

@@ -157,3 +157,31 @@ def test_f50_tests_hold_no_draws_that_were_copied_from_a_run():
         for line in golden(ast.parse(text))
     }
     assert found == set()
+
+
+@pytest.mark.parametrize("change", ["fewer", "more"])
+def test_f50_a_checkpoint_with_other_rows_of_a_step_is_refused(change, tmp_path):
+    plan = PLANS["chains"][1](RunOptions(chunk=2))
+    plan.run = RunOptions(chunk=2, checkpoint=tmp_path, callbacks=[lambda progress: progress.phase == "sampling"])
+    plan(KEY, Y)
+    found = load(tmp_path)
+    last = max(int(name.split()[2]) for name in found.arrays if name.startswith("rows 1 "))
+    arrays = dict(found.arrays)
+    if change == "fewer":
+        del arrays[f"rows 1 {last}"]
+    else:
+        arrays[f"rows 1 {last + 1}"] = arrays[f"rows 1 {last}"]
+    save(tmp_path, found.header, arrays)
+    with pytest.raises(CheckpointMismatch, match="other rows .* another version wrote it"):
+        resume(tmp_path, plan, Y)
+
+
+def test_f50_a_run_that_is_extended_remembers_where_else_it_was(tmp_path):
+    plan = PLANS["chains"][1](RunOptions(chunk=2, checkpoint=tmp_path))
+    plan(KEY, Y)
+    found = load(tmp_path)
+    found.header["fingerprints"]["versions"]["jax"] = "0.0.1"
+    save(tmp_path, found.header, found.arrays)
+    longer = resume(tmp_path, plan, Y, run=RunOptions(chunk=2, checkpoint=tmp_path)).extend(draws=2)
+    assert [each.code for each in longer.reasons if each.code == "RESUMED_ELSEWHERE"]
+    assert load(tmp_path).header["elsewhere"]

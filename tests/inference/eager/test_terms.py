@@ -94,3 +94,45 @@ def test_one_group_alone_and_what_needs_a_traced_program():
     for asked in ({"predictive": True}, {"unconstrained": True}):
         with pytest.raises(LawfulError, match="of a traced program, and this result is of mode='eager'"):
             result.to_datatree(**asked)
+
+
+def test_a_weight_that_was_read_as_zero_has_the_term_of_zero(tmp_path):
+    def half():
+        x = float(lawful.sample("x", dist.Normal(0.0, 1.0)))
+        lawful.factor("f", np.nan if x > -0.3 else -1.0)
+
+    result = inference.importance(half, particles=20, nonfinite="dead", mode="eager")(KEY)
+    particles = inference.smc(half, particles=3, runs=3, nonfinite="dead", mode="eager")(KEY)
+    assert 0 < np.isneginf(particles.log_evidence).sum() < 3
+    particles.save(tmp_path / "dead.nc")
+    terms = particles.surviving().to_datatree()["log_likelihood"]["f"].values
+    np.testing.assert_array_equal(terms, -1.0)
+    np.testing.assert_array_equal(result.to_datatree()["log_likelihood"]["f"], -1.0)
+
+
+def test_a_program_that_does_not_repeat_itself_is_told_and_its_draws_are_not_lost():
+    turns = []
+
+    def changing():
+        turns.append(0)
+        return lawful.sample(f"x{len(turns) // 5}", dist.Normal(0.0, 1.0))
+
+    result = inference.importance(changing, particles=4, mode="eager")(KEY)
+    with pytest.warns(UserWarning, match="log densities are left out"):
+        tree = result.to_datatree()
+    assert "log_prior" not in tree.children and "posterior" in tree.children
+    with pytest.raises(LawfulError):
+        result.to_datatree(log_prior=True)
+
+
+def test_axes_are_called_as_those_of_the_traced_program_where_loops_differ_in_length():
+    def two(y):
+        x, _ = lawful.scan(lambda c, _: (lawful.sample("x", dist.Normal(c, 1.0)), None), 0.0, None, length=2)
+        lawful.scan(lambda c, y: (c, lawful.sample("y", dist.Normal(x, 1.0), obs=y)), 0.0, y)
+
+    staged, eager = (inference.importance(two, particles=3, mode=mode)(KEY, DATA) for mode in ("staged", "eager"))
+    assert eager.dims["x"] == staged.dims["x"] == ("time",)
+    trees = [result.to_datatree() for result in (staged, eager)]
+    for group in ("posterior", "log_prior", "log_likelihood"):
+        shapes = [{name: x.dims for name, x in tree[group].data_vars.items()} for tree in trees]
+        assert shapes[0] == shapes[1], group
