@@ -3,7 +3,7 @@
 Mixtures are measures with an atom (beta1, a, b, nu) for each expert, whose mass pi is its mean weight over the rows. In
 units of the data in which covariates have mean 0 and variance 1, two atoms are as far apart as
 
-    d(i, j) = pi_i pi_j / (pi_i + pi_j) (|d beta1|^2 + d b^2 + |d a| + |d nu|),
+    d(i, j) = pi_i pi_j / (pi_i + pi_j) (abs(d beta1)^2 + d b^2 + abs(d a) + abs(d nu)),
 
 squares where experts that share a cell are learned at n^{-1/(2r)}, first powers where at n^{-1/r}. The merged atom has
 the moments of both: with shares q of their masses, and means of beta1 and b,

@@ -240,7 +240,7 @@ class LabelProportionClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def max_posterior_(self) -> np.ndarray:
-        """Probability of the most probable class of each fitted row (n,): how much the counts reveal of it."""
+        """Probability of the most probable class of each fitted row (n,), which is how much the counts reveal of it."""
         check_is_fitted(self, "posterior_")
         q = self.posterior_
         return np.maximum(q, 1 - q) if q.ndim == 1 else q.max(axis=1)
