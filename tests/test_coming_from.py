@@ -10,7 +10,7 @@ CELL = re.compile(r"```\{code-cell\}\n(.*?)```", re.DOTALL)
 
 def sections(text):
     """The cells before the first model, and those of each model by its title."""
-    start, *models = re.split(r"^## ", text, flags=re.MULTILINE)
+    start, *models = re.split(r"^## (?=\d)", text, flags=re.MULTILINE)
     return "".join(CELL.findall(start)), {model.split("\n")[0]: "".join(CELL.findall(model)) for model in models}
 
 
