@@ -125,16 +125,6 @@ class ChainCourse:
         rows = self.steps.rows(1), self.steps.rows(loop.thin)
         return tuple(map(Phase, PHASES, (loop.warmup, loop.draws), rows))
 
-    @property
-    def compile_seconds(self) -> float:
-        """Seconds spent on compiling so far."""
-        return self.steps.compile_seconds
-
-    @property
-    def busy_seconds(self) -> float:
-        """Seconds so far in which compiled programs ran."""
-        return self.steps.busy_seconds
-
     def begin(self) -> ChainState:
         """Return the start."""
         return self._put(ChainState(self.key, np.int64(0), [jnp.asarray(x) for x in self.start]))
@@ -198,16 +188,6 @@ class TunedCourse:
             Phase(name, total, tuple(self._rows(number)))
             for number, (name, total) in enumerate(zip(PHASES, (loop.warmup, loop.draws), strict=True))
         )
-
-    @property
-    def compile_seconds(self) -> float:
-        """Seconds spent on compiling so far."""
-        return self.portions.compile_seconds
-
-    @property
-    def busy_seconds(self) -> float:
-        """Seconds so far in which compiled programs ran."""
-        return self.portions.busy_seconds
 
     def begin(self) -> Pause:
         """Run up to the first step."""

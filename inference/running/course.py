@@ -49,19 +49,14 @@ class Course(Protocol):
 
     @property
     def program(self) -> Any:
-        """What is compiled; its `length` is that of the last chunk, at which a plan that is called again begins."""
+        """What is compiled, which tells `compile_seconds` and `busy_seconds` so far.
+
+        Its `length` is that of the last chunk, at which a plan that is called again begins.
+        """
 
     @property
     def phases(self) -> tuple[Phase, ...]:
         """All phases, in order."""
-
-    @property
-    def compile_seconds(self) -> float:
-        """Seconds spent on compiling so far."""
-
-    @property
-    def busy_seconds(self) -> float:
-        """Seconds so far in which compiled programs ran."""
 
     def begin(self) -> Any:
         """Return the state before the first step."""

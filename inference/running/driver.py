@@ -107,7 +107,7 @@ class Drive:
         self.phases = self.course.phases
         self.done = self.done or [0] * len(self.phases)
         self.kept = Kept(self.phases)
-        self._compiled = self.course.compile_seconds
+        self._compiled = self.course.program.compile_seconds
 
     @property
     def complete(self) -> bool:
@@ -117,7 +117,7 @@ class Drive:
     @property
     def compile_seconds(self) -> float:
         """Seconds that this run spent on compiling."""
-        return self.course.compile_seconds - self._compiled
+        return self.course.program.compile_seconds - self._compiled
 
     def portions(self) -> Iterator[Portion]:
         """Take one chunk after the other."""
@@ -139,7 +139,11 @@ class Drive:
     def run(self) -> None:
         """Run to the end, or until a callback or a person stops it; what is finished is kept."""
         portions = self.portions()
-        start, busy, compiled = time.perf_counter(), self.course.busy_seconds, self.course.compile_seconds
+        start, busy, compiled = (
+            time.perf_counter(),
+            self.course.program.busy_seconds,
+            self.course.program.compile_seconds,
+        )
         try:
             with Interrupts() as interrupts:
                 while self.failed is None and self.stopped_by is None:
@@ -156,7 +160,7 @@ class Drive:
                     self._save(final=True)
         finally:
             self.close()
-            steps = self.course.busy_seconds - busy + self.course.compile_seconds - compiled
+            steps = self.course.program.busy_seconds - busy + self.course.program.compile_seconds - compiled
             self.beside += time.perf_counter() - start - steps
 
     def shown_chunks(self, shown: Callable[[Portion], tuple[Any, Any]]) -> Iterator[Chunk]:
@@ -219,11 +223,11 @@ class Drive:
             return None
 
     def _take(self, number: int, count: int) -> Portion:
-        start, compiled = time.perf_counter(), self.course.compile_seconds
+        start, compiled = time.perf_counter(), self.course.program.compile_seconds
         phase, at = self.phases[number], self.done[number]
         rows = self.kept.rows(number, at + count, at) if self.keeping else phase.room(count)
         state = self.course.advance(self.state, number, count, rows)
-        seconds = time.perf_counter() - start - (self.course.compile_seconds - compiled)
+        seconds = time.perf_counter() - start - (self.course.program.compile_seconds - compiled)
         told = {**self.named(number, rows), **self.course.told(state, number, rows)}
         self.state, self.done[number] = state, at + count
         self.seconds += seconds

@@ -68,16 +68,6 @@ class PopulationCourse:
             for part in range(self.parts)
         )
 
-    @property
-    def compile_seconds(self) -> float:
-        """Seconds spent on compiling so far."""
-        return self.portions.compile_seconds
-
-    @property
-    def busy_seconds(self) -> float:
-        """Seconds so far in which compiled programs ran."""
-        return self.portions.busy_seconds
-
     def begin(self) -> PopulationState:
         """Run up to the first loop of the first run."""
         return PopulationState(self._begin(0), [])

@@ -54,16 +54,6 @@ class WholeRuns:
         """One for each run, of one step."""
         return tuple(Phase(f"run {run + 1} of {self.runs}", 1, (), run) for run in range(self.runs))
 
-    @property
-    def compile_seconds(self) -> float:
-        """Seconds spent on compiling so far."""
-        return self.portions.compile_seconds
-
-    @property
-    def busy_seconds(self) -> float:
-        """Seconds so far in which compiled programs ran."""
-        return self.portions.busy_seconds
-
     def begin(self) -> WholeState:
         """Say that no run is finished."""
         return WholeState([])
