@@ -41,7 +41,7 @@ def print_choice(chosen: TrajectoryFit, table: pd.DataFrame) -> None:
         if k > 1 and table.loc[name]["ICL"].idxmin() == 1 else ""
     ))  # fmt: skip
     for finding in chosen.boundary:
-        print(f"  {finding.message}")
+        say(finding.message[0].upper() + finding.message[1:])
 
 
 def print_evidence(comparison: Any, pupils: int) -> None:
@@ -64,9 +64,13 @@ def print_gate(fit: TrajectoryFit, without: TrajectoryFit) -> None:
     for _, row in frame[frame["meaning"].str.startswith("log odds")].iterrows():
         of, _, name = row["meaning"].removeprefix("log odds of ").partition(": ")
         if name != "intercept":
-            middle, low, high = np.exp([row["estimate"], row["lower"], row["upper"]])
-            print(f"  {of:<28}{name:<12}{middle:>10.2f}   {low:.2f} to {high:.2f}")
-    print("\n  lowinc is told per tenth of the pupils of the school; pupils of one school are taken as independent.")
+            with np.errstate(over="ignore"):  # a bound that no number can hold is inf
+                middle, low, high = np.exp([row["estimate"], row["lower"], row["upper"]])
+            interval = "refused, see below" if np.isnan(high) else f"{low:.2f} to {high:.2f}"
+            print(f"  {of:<28}{name:<12}{middle:>10.2g}   {interval}")
+    say("lowinc is told per tenth of the pupils of the school; pupils of one school are taken as independent.")
+    for reason in fit.standard_errors.refused:
+        say(reason[0].upper() + reason[1:])
 
 
 def write(

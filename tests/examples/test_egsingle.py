@@ -35,7 +35,11 @@ def test_covariates_of_the_gate_are_constant_within_a_pupil(example):
 def test_the_whole_example_writes_tables_and_pictures(example, tmp_path, capsys):
     found = example.main(["--pupils", "150", "--subset", "60", "--starts", "4", "--classes", "2", "--particles", "64"])
     told = capsys.readouterr().out
-    assert "150 pupils" in told and "On 60 pupils the evidence prefers" in told and "odds of class" in told
+    assert "150 pupils" in told and "On 60 pupils the evidence prefers" in told and "class 2 against class 1" in told
+    gate = " ".join(told.partition("4. Who is in which class?")[2].split())
+    assert "nan" not in gate
+    for reason in found["gated"].standard_errors.refused:
+        assert reason[1:] in gate
     criteria = found["criteria"]
     assert criteria["parameters"].tolist() == [6, 13, 10, 21]
     expected = criteria["-2LL"] + criteria["parameters"] * np.log(150)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit, logsumexp, softmax
 
 from lawful.errors import LawfulError
 
+from ..parameters import LARGEST_GATE
 from .look import NORMAL_95, class_colours, new_row, rug
 
 if TYPE_CHECKING:
@@ -63,18 +65,21 @@ def _odds(fit: TrajectoryFit, ax: Any) -> None:
         middle = fit.values[own[1:]] * spread
         error = NORMAL_95 * fit.standard_errors.observed[own[1:]] * spread
         down = -np.arange(len(names)) - 0.16 * (row - 0.5 * (len(places) - 1))
-        limits = np.exp(middle) - np.exp(middle - error), np.exp(middle + error) - np.exp(middle)
+        ends = np.clip([middle - error, middle + error], -LARGEST_GATE, LARGEST_GATE)  # no coefficient is beyond
+        limits = np.abs(np.exp(ends) - np.exp(middle))
         ax.errorbar(np.exp(middle), down, xerr=np.where(np.isfinite(limits), limits, 0.0), fmt="o",
                     color=colours[label - 1], capsize=3, label=f"class {label}")  # fmt: skip
     ax.axvline(1.0, color="0.6", linewidth=1, linestyle="--")
     ax.set_xscale("log")
-    ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10) if ax.get_xlim()[0] <= tick <= ax.get_xlim()[1]]
-    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    low, high = ax.get_xlim()
+    if high < 1000 * low:  # round odds; over more decades matplotlib's own powers of ten
+        ticks = [tick for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low <= tick <= high]
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_xticks([], minor=True)
     ax.set_yticks(-np.arange(len(names)), names)
     ax.margins(y=0.25)
     refused = "" if np.isfinite(fit.standard_errors.observed[places]).all() else ", no intervals at an edge"
-    ax.set(xlabel=f"odds ratio against class {fit.reference + 1}, per SD{refused}", title="Gate")
+    ax.set(xlabel=f"odds ratio against class {fit.reference + 1},\nper SD{refused}", title="Gate")
     ax.legend(frameon=False)
 
 
@@ -89,17 +94,13 @@ def _along(fit: TrajectoryFit, j: int, ax: Any) -> None:
     others = [k for k in range(count) if k != fit.reference]
     logits = np.zeros((len(at), count))
     logits[:, others] = design @ fit.values[places].T
-    share = np.exp(logits - logits.max(axis=1, keepdims=True))
-    share = share / share.sum(axis=1, keepdims=True)
+    share = softmax(logits, axis=1)
     covariance = fit.standard_errors.covariance[np.ix_(places.reshape(-1), places.reshape(-1))]
     for k, colour in enumerate(class_colours(count)):
-        # the derivative of log p_k / (1 - p_k) by the logits of the others than the reference
-        own = np.eye(count)[k] - share
-        slope = own / (1 - share[:, [k]]) if count > 1 else own
+        centre, slope = log_odds(logits, k)
         by_gate = (slope[:, others, None] * design[:, None]).reshape(len(at), -1)
         error = NORMAL_95 * np.sqrt(np.einsum("ma,ab,mb->m", by_gate, covariance, by_gate))
-        centre = np.log(share[:, k]) - np.log1p(-share[:, k])
-        low, high = _logistic(centre - error), _logistic(centre + error)
+        low, high = expit(centre - error), expit(centre + error)
         if groups:
             limits = np.fmax(np.stack([share[:, k] - low, high - share[:, k]]), 0.0)  # NaN where refused
             aside = 0.03 * np.ptp(values) * (k - 0.5 * (count - 1))
@@ -114,5 +115,13 @@ def _along(fit: TrajectoryFit, j: int, ax: Any) -> None:
         rug(ax, values, markersize=7, alpha=float(np.clip(60 / len(values), 0.1, 0.6)))
 
 
-def _logistic(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+def log_odds(logits: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give log p_k / (1 - p_k) of each row of logits, and its derivative by them, also where p_k is 0 or 1 in a float.
+
+    The odds are exp(l_k) against the sum of exp(l_j) over the other classes j, so that no 1 - p_k is needed.
+
+    >>> log_odds(np.array([[0.0, 800.0]]), 1)
+    (array([800.]), array([[-1.,  1.]]))
+    """
+    rest = np.delete(logits, k, axis=1)
+    return logits[:, k] - logsumexp(rest, axis=1), np.insert(-softmax(rest, axis=1), k, 1.0, axis=1)

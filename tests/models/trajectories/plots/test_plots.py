@@ -2,14 +2,18 @@
 
 from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from scipy.special import expit, softmax
 
 from lawful.errors import LawfulError
 from lawful.models.trajectories.bootstrapping import Bootstrap
 from lawful.models.trajectories.plots import Plots, plot_class_number, plot_shape_posterior
+from lawful.models.trajectories.plots.gate import log_odds
 from lawful.models.trajectories.plots.look import COLOURS, blended
 
 from .made import TRUTH, fit_at
@@ -91,6 +95,51 @@ def test_a_gate_covariate_with_two_values_is_two_groups(fit):
     _, along = two.plot.gate()
     assert [tick for tick in along.get_xticks()] == [0.0, 1.0]
     np.testing.assert_allclose(points(along, "class 2")[1], 1 / (1 + np.exp([-0.3, -1.1])), rtol=1e-8)
+
+
+def test_bands_of_the_gate_are_of_walds_form_on_log_odds(fit):
+    _, along = fit.plot.gate()
+    covariance = fit.standard_errors.covariance[-2:, -2:]
+    for k, sign in ((0, -1.0), (1, 1.0)):
+        vertices = along.collections[k].get_paths()[0].vertices
+        x = np.unique(vertices[:, 0])
+        design = np.stack([np.ones_like(x), x], axis=1)
+        error = 1.959963984540054 * np.sqrt(np.einsum("ma,ab,mb->m", design, covariance, design))
+        middle = sign * (0.3 + 0.8 * x)
+        for at, low, high in zip(x, expit(middle - error), expit(middle + error), strict=True):
+            seen = vertices[vertices[:, 0] == at, 1]
+            np.testing.assert_allclose([seen.min(), seen.max()], [low, high], rtol=1e-6)
+
+
+def test_log_odds_and_their_slope_are_exact_for_three_classes_and_where_one_is_certain():
+    with jax.enable_x64(True):
+        logits = np.array([[0.3, -1.0, 2.0], [0.0, 0.0, 0.0], [-3.0, 1.0, 0.5]])
+        for k in range(3):
+            value, slope = log_odds(logits, k)
+            share = softmax(logits, axis=1)[:, k]
+            np.testing.assert_allclose(value, np.log(share / (1 - share)), rtol=1e-12, atol=1e-14)
+            expected = jax.vmap(jax.grad(lambda at, k=k: at[k] - jax.nn.logsumexp(jnp.delete(at, k))))(logits)
+            np.testing.assert_allclose(slope, expected, rtol=1e-12)
+    value, slope = log_odds(np.array([[0.0, 900.0, 0.0]]), 1)
+    np.testing.assert_allclose(value, 900.0 - np.log(2.0))
+    np.testing.assert_allclose(slope, [[-0.5, 1.0, -0.5]])
+
+
+def test_an_interval_without_an_end_is_drawn_to_where_the_gate_ends(fit, monkeypatch):
+    unsure = fit.standard_errors._replace(observed=fit.standard_errors.observed * 1e4)
+    monkeypatch.setitem(fit.__dict__, "standard_errors", unsure)
+    (segment,) = fit.plot.gate()[0].containers[0].lines[2][0].get_segments()
+    np.testing.assert_allclose(np.log(segment[:, 0]), [-20.0, 20.0], rtol=1e-6)
+
+
+def test_a_covariate_that_separates_the_classes_is_drawn_without_a_warning(fit, times):
+    steep = 19.5 / fit.data.gate.std()
+    certain = fit_at(TRUTH._replace(gate=np.array([[0.0, 0.0], [0.0, steep]])), times)
+    assert any(finding.kind == "gate" for finding in certain.boundary)
+    odds, along = certain.plot.gate()
+    assert odds.get_xlabel().endswith("no intervals at an edge")
+    share = points(along, "class 2")[1]
+    assert np.isfinite(share).all() and share.max() == 1.0
 
 
 def test_every_start_is_drawn_in_the_group_of_its_optimum(fit):
