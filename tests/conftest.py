@@ -15,6 +15,7 @@ from hypothesis import settings
 import tests.typecheck  # noqa: F401 - what is imported after it is checked
 from lawful.compile_cache import compile_cache
 from lawful.compiling import compile_quickly
+from tests import mappings
 
 pytest_plugins = ["lawful.inference.check.pytest_plugin"]  # the account of false alarms, and --validate-fresh
 
@@ -44,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and sum(file.stat().st_size for file in COMPILED.glob("*")) > MOST_KEPT:
         shutil.rmtree(COMPILED, ignore_errors=True)
     compile_cache(COMPILED)
+    mappings.count_compilations()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -77,6 +79,13 @@ def garbage_is_searched_for_once() -> Iterator[None]:
 def programs_are_compiled_quickly(request: pytest.FixtureRequest) -> None:
     """Compile without the optimisations that cost more than they save on the small programs of most tests."""
     jax.config.update("jax_disable_most_optimizations", request.node.get_closest_marker("optimised") is None)
+
+
+@pytest.fixture(autouse=True)
+def compiled_programs_are_let_go() -> Iterator[None]:
+    """Let them go before the process has no mapping left."""
+    yield
+    mappings.mind()
 
 
 @pytest.fixture(autouse=True)
