@@ -24,6 +24,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
+nb_render_markdown_format = "myst"  # tables, which plain CommonMark lacks
 nb_execution_timeout = 600
 nb_merge_streams = True
 
