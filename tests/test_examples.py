@@ -7,6 +7,7 @@ import re
 import runpy
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 import lawful
@@ -68,3 +69,4 @@ def test_blocks_of_a_page_run(page, tmp_path, monkeypatch):
     program = tmp_path / "page.py"
     program.write_text("\n".join(BLOCK.findall(page.read_text())))
     runpy.run_path(str(program))
+    plt.close("all")
