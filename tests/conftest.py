@@ -60,6 +60,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             begun.add(test)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Compile without the optimisations that cost more than they save on the small programs of most tests.
+
+    A hook, and no fixture: what the fixtures of a whole file compile has to have the bits of what its tests compile.
+    """
+    jax.config.update("jax_disable_most_optimizations", item.get_closest_marker("optimised") is None)
+
+
 def pytest_collection_finish() -> None:
     """Leave what was imported and collected out of every later search for garbage, and search seldom."""
     gc.collect()
@@ -73,12 +82,6 @@ def garbage_is_searched_for_once() -> Iterator[None]:
     yield
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(autouse=True)
-def programs_are_compiled_quickly(request: pytest.FixtureRequest) -> None:
-    """Compile without the optimisations that cost more than they save on the small programs of most tests."""
-    jax.config.update("jax_disable_most_optimizations", request.node.get_closest_marker("optimised") is None)
 
 
 @pytest.fixture(autouse=True)
