@@ -64,9 +64,9 @@ def _odds(fit: TrajectoryFit, ax: Any) -> None:
         label = fit.rows[own[0]].label
         middle = fit.values[own[1:]] * spread
         error = NORMAL_95 * fit.standard_errors.observed[own[1:]] * spread
+        error = np.minimum(error, LARGEST_GATE)  # the whole range of a coefficient: no arm is drawn longer
         down = -np.arange(len(names)) - 0.16 * (row - 0.5 * (len(places) - 1))
-        ends = np.clip([middle - error, middle + error], -LARGEST_GATE, LARGEST_GATE)  # no coefficient is beyond
-        limits = np.abs(np.exp(ends) - np.exp(middle))
+        limits = np.exp(middle) - np.exp(middle - error), np.exp(middle + error) - np.exp(middle)
         ax.errorbar(np.exp(middle), down, xerr=np.where(np.isfinite(limits), limits, 0.0), fmt="o",
                     color=colours[label - 1], capsize=3, label=f"class {label}")  # fmt: skip
     ax.axvline(1.0, color="0.6", linewidth=1, linestyle="--")
