@@ -21,6 +21,7 @@ from lawful.errors import ImpureProgramError, PathLimitError, UnsupportedProgram
 from lawful.messages import Handler, Message, SampleMessage, only
 
 from ..check.atoms import finite_site
+from .log_total import LogTotal
 from .run import Run
 from .running import Paused, Runner, execute
 
@@ -83,7 +84,7 @@ def explore(model: Callable[..., Any], args: tuple[Any, ...], max_paths: int, un
     search = _Search(max_paths, unexplored)
     while search.waiting and not search.enough():
         search.go_on(model, args)
-    return Explored(tuple(search.found), search.listed, search.log_left(), search.log_cut)
+    return Explored(tuple(search.found), search.listed, search.left.log, search.log_cut)
 
 
 @dataclass(order=True, frozen=True)
@@ -95,6 +96,7 @@ class _Beginning:
     log_probability: float = field(compare=False)
     log_mass: float = field(compare=False)
     share: float = field(compare=False)  # of the runs, were every branch as large as the others
+    place: int = field(compare=False)  # of its mass in what is left
 
 
 class _Search:
@@ -105,6 +107,7 @@ class _Search:
         self.everything = unexplored == 0
         self.number = itertools.count()
         self.waiting: list[_Beginning] = []
+        self.left = LogTotal()
         self.found: list[Path] = []
         self.listed, self.runs = 0, 0
         self.log_whole = self.log_cut = -math.inf
@@ -114,36 +117,39 @@ class _Search:
         """Let a beginning wait: the last is the first to go on where all are listed anyway, else the heaviest."""
         age = next(self.number)
         priority = (-float(age), 0) if self.everything else (-log_mass, age)
-        heapq.heappush(self.waiting, _Beginning(priority, tuple(steps), log_probability, log_mass, share))
+        place = self.left.add(log_mass)
+        heapq.heappush(self.waiting, _Beginning(priority, tuple(steps), log_probability, log_mass, share, place))
 
-    def log_left(self) -> float:
-        """Return the log of the unexplored mass."""
-        return _log_sum([beginning.log_mass for beginning in self.waiting])
+    @property
+    def log_share_left(self) -> float:
+        """Log of the unexplored mass as a share of all mass that is known."""
+        left = self.left.log
+        return left - float(np.logaddexp(left, self.log_whole)) if left > -math.inf else left
 
     def enough(self) -> bool:
-        """Tell whether little enough is left; asked now and then, since the answer takes a sum over all that wait."""
-        if self.everything or self.runs % (8 + len(self.waiting) // 4):
-            return False
-        left = self.log_left()
-        return left <= math.log(self.unexplored) + float(np.logaddexp(left, self.log_whole))
+        """Tell whether little enough is left."""
+        return not self.everything and self.log_share_left <= math.log(self.unexplored)
 
     def go_on(self, model: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Follow the first beginning to its end, or until another is much heavier."""
         if self.runs >= self.max_paths:
             raise self.too_many(f"{self.runs} runs did not suffice (max_paths={self.max_paths})")
         self.runs += 1
-        guide = _Guide(self, heapq.heappop(self.waiting))
+        beginning = heapq.heappop(self.waiting)
+        self.left.drop(beginning.place)
+        guide = _Guide(self, beginning)
         try:
             with only(guide):
                 outcome = execute(model, args, guide.runner)
         except UnsupportedProgramError as error:
             if not isinstance(error.__cause__, RecursionError):
                 raise
+            guide.wait()
             raise self.too_many(f"a run is deeper than Python's recursion allows, at '{guide.last}'") from error
         if len(guide.steps) < len(guide.beginning.steps):
             raise _diverged(guide.beginning.steps[len(guide.steps)][0], "was not reached")
         if guide.left:
-            self.add(guide.steps, guide.log_probability, guide.log_mass, guide.share)
+            guide.wait()
             return
         self.listed += 1
         self.log_cut = float(np.logaddexp(self.log_cut, guide.log_probability + outcome.log_cut))
@@ -158,13 +164,17 @@ class _Search:
         what = what if len(what) < 200 else f"{what[:90]} ... {what[-90:]}"
         needed = max(math.ceil(self.runs / (1 - left)), self.runs + len(self.waiting)) if left < 1 else None
         known = f"about {needed} would be needed" if needed and self.everything else "how many are needed is unknown"
+        fix = "accept a remainder whose size is reported, by mode='eager', unexplored=1e-6,"
+        if not self.everything:
+            share = math.exp(self.log_share_left)
+            what += f", and {share:.3g} of the known mass is unexplored, where unexplored={self.unexplored:g} is the most"
+            fix = "accept a larger unexplored=,"
         return PathLimitError(
             f"enumerate: {what}; {known}, and the program may have no bound on its choices. Fix: raise max_paths, or "
-            "accept a remainder whose size is reported, by mode='eager', unexplored=1e-6, or use importance, smc or "
-            "mcmc with mode='eager'.",
+            f"{fix} or use importance, smc or mcmc with mode='eager'.",
             needed=needed,
             cap=self.max_paths,
-            log_unexplored=self.log_left(),
+            log_unexplored=self.left.log,
         )
 
 
@@ -182,6 +192,10 @@ class _Guide(Handler):
     def log_mass(self) -> float:
         """Log of the probability of the choices so far times the weight met."""
         return self.log_probability + self.runner.log_weight
+
+    def wait(self) -> None:
+        """Let the run wait where it stands."""
+        self.search.add(self.steps, self.log_probability, self.log_mass, self.share)
 
     def process(self, message: Message) -> None:
         if not isinstance(message, SampleMessage):
@@ -225,6 +239,7 @@ class _Guide(Handler):
         search = self.search
         if search.everything:
             if self.branching >= min(search.max_paths, MAX_CHOICES):
+                self.wait()
                 raise search.too_many(f"a run makes more than {self.branching} choices, the last of them '{self.last}'")
         elif search.waiting and search.waiting[0].log_mass > self.log_mass + PATIENCE:
             self.left = True
@@ -237,8 +252,3 @@ def _diverged(address: Address, what: str) -> ImpureProgramError:
         "randomness from sites, and change nothing outside the program.",
         site=address,
     )
-
-
-def _log_sum(logs: Sequence[float]) -> float:
-    top = max(logs, default=-math.inf)
-    return top + math.log(math.fsum(math.exp(x - top) for x in logs)) if top > -math.inf else -math.inf

@@ -1,6 +1,7 @@
 """Eager enumeration: what it lists, what it leaves out, and how large that is."""
 
 import math
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.errors import ImpureProgramError, UnsupportedProgramError
+from lawful.errors import ImpureProgramError, PathLimitError, UnsupportedProgramError
 from lawful.inference.check import enumerate_measure, random_program
 from lawful.inference.eager.exploration import explore
 from lawful.models import dynamic
@@ -36,6 +37,36 @@ def test_the_geometric_distribution_and_its_remainder():
     assert np.exp(exact.log_unexplored) == pytest.approx(0.5**levels, rel=1e-12)
     marginal = exact.marginal("return")
     assert marginal[0] == pytest.approx(0.5 / (1 - 0.5**levels), rel=1e-12)
+
+
+def bushy(name="tree"):
+    """A recursion of two calls: more beginnings wait than runs have been listed, always."""
+    if lawful.sample(f"{name}.leaf", dynamic.coin(0.6)) == 1:
+        return int(lawful.sample(f"{name}.value", dist.Categorical(np.full(10, 0.1))))
+    return bushy(name + "l") + bushy(name + "r")
+
+
+@pytest.mark.parametrize(("program", "args"), [(bushy, ()), (dynamic.geometric, (0.5,))], ids=["bushy", "geometric"])
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.41, 0.3])
+def test_it_ends_at_the_first_run_after_which_no_more_is_left_than_asked_for(program, args, share):
+    found = explore(program, args, 10_000, unexplored=share)
+    left = 1 - np.cumsum([math.exp(path.log_mass) for path in found.paths])  # nothing is observed: the whole is 1
+    assert left[-1] == pytest.approx(math.exp(found.log_unexplored), abs=1e-12)
+    assert left[-1] <= share * (1 + 1e-12) and (left[:-1] > share).all()
+
+
+def test_the_budget_is_exceeded_only_where_it_is_used_up_and_the_mass_left_is_named():
+    found, refused = explore(bushy, (), 10_000, unexplored=0.42), None
+    for budget in range(len(found.paths), 1000):  # runs that are left before their end count too
+        try:
+            same = explore(bushy, (), budget, unexplored=0.42)
+            break
+        except PathLimitError as error:
+            refused = error
+    assert [path.run.choices for path in same.paths] == [path.run.choices for path in found.paths]
+    assert refused is not None and f"{budget - 1} runs" in str(refused)
+    assert re.search(r"0\.459 of the known mass is unexplored", str(refused))
+    assert math.exp(refused.log_unexplored) == pytest.approx(1 - 9 * 0.06 - 0.4 * 0.06**2)
 
 
 def test_the_bounds_hold_the_evidence():
