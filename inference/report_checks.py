@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from .chain_checks import worst_of
 from .evidence import kish_ess
-from .findings import ENOUGH, worst_of
 from .move_numbers import LOST, NO_SLOPE
+from .population_checks import ENOUGH
 from .result import Result
 
 

@@ -18,8 +18,10 @@ import numpy as np
 from lawful.errors import DeadPopulationError, LawfulError
 from lawful.form import Form
 
+from .chain_checks import chain_findings
 from .evidence import kish_ess, pooled_evidence
-from .findings import Finding, Limits, Status, chain_findings, outside_findings, population_findings, status_of
+from .findings import Finding, Limits, Status, status_of
+from .population_checks import outside_findings, population_findings
 
 if TYPE_CHECKING:
     import pandas
