@@ -8,19 +8,17 @@ exception.
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import numpyro
-
 from .addresses import Address
+from .numpyro_left_over import watched
+from .sources import Source as Source
+from .sources import caller as caller
+from .sources import first_line as first_line
+from .sources import user_line as user_line
 
 __all__ = [
     "DecisionMessage",
@@ -34,18 +32,6 @@ __all__ = [
     "installed",
     "send",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The place in the user's code that made a site: file and line."""
-
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        """Show as file:line."""
-        return f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +159,6 @@ RESERVED = ("chain", "draw", "sample", "stage", "particle", "pred_id")  # dimens
 
 _stack: ContextVar[tuple[Handler, ...]] = ContextVar("lawful_handlers", default=())
 _surroundings: ContextVar[Surroundings] = ContextVar("lawful_surroundings", default=Surroundings())
-_PACKAGE = str(Path(__file__).parent) + os.sep
-_NUMPYRO = str(Path(numpyro.__file__).parent) + os.sep
-_WRAPPERS = ("contextlib.py", "jaxtyping", "beartype")  # a file, or the folder of one
 
 
 def handlers() -> tuple[Handler, ...]:
@@ -185,17 +168,18 @@ def handlers() -> tuple[Handler, ...]:
 
 @contextlib.contextmanager
 def installed(handler: Handler) -> Iterator[Handler]:
-    """Push a handler for the time of a block.
+    """Push a handler for the time of a block; where it is the first, a program runs inside (see `watched`).
 
     >>> with installed(Handler()) as handler:
     ...     handlers()[-1] is handler
     True
     """
-    token = _stack.set((*_stack.get(), handler))
-    try:
-        yield handler
-    finally:
-        _stack.reset(token)
+    with contextlib.nullcontext() if _stack.get() else watched():
+        token = _stack.set((*_stack.get(), handler))
+        try:
+            yield handler
+        finally:
+            _stack.reset(token)
 
 
 @contextlib.contextmanager
@@ -212,12 +196,13 @@ def reinstalled(stack: tuple[Handler, ...], place: Surroundings) -> Iterator[Non
 @contextlib.contextmanager
 def only(handler: Handler) -> Iterator[Handler]:
     """Make a handler the whole stack, with fresh surroundings: a program inside means what it means alone."""
-    token, place = _stack.set((handler,)), _surroundings.set(Surroundings())
-    try:
-        yield handler
-    finally:
-        _surroundings.reset(place)
-        _stack.reset(token)
+    with contextlib.nullcontext() if _stack.get() else watched():
+        token, place = _stack.set((handler,)), _surroundings.set(Surroundings())
+        try:
+            yield handler
+        finally:
+            _surroundings.reset(place)
+            _stack.reset(token)
 
 
 def is_staged() -> bool:
@@ -257,37 +242,3 @@ def send(message: Message) -> None:
             break
     for handler in reversed(seen):
         handler.postprocess(message)
-
-
-def caller() -> Source:
-    """Find the innermost frame outside this package, NumPyro and the wrappers of its functions: the user's line."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _is_ours(frame.f_code.co_filename):
-        frame = frame.f_back
-    return Source("<unknown>", 0) if frame is None else Source(frame.f_code.co_filename, frame.f_lineno)
-
-
-def user_line(error: BaseException) -> Source:
-    """Find the innermost line of the user's code in the traceback of an error."""
-    found, trace = Source("<unknown>", 0), error.__traceback__
-    while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if not _is_ours(file) and f"{os.sep}site-packages{os.sep}" not in file:
-            found = Source(file, trace.tb_lineno)
-        trace = trace.tb_next
-    return found
-
-
-def first_line(places: Iterable[tuple[str, int]]) -> Source:
-    """Find the first place outside this package and the libraries that it stands on: the user's line."""
-    for file, line in places:
-        if not _is_ours(file) and f"{os.sep}site-packages{os.sep}" not in file:
-            return Source(file, line)
-    return Source("<unknown>", 0)
-
-
-@functools.lru_cache(maxsize=1024)
-def _is_ours(file: str) -> bool:
-    return file.startswith((_PACKAGE, _NUMPYRO, "<@beartype")) or any(
-        part in _WRAPPERS for part in file.split(os.sep)[-2:]
-    )

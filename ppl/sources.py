@@ -1,0 +1,66 @@
+"""Sources: the place in the user's code that a statement, an operation or an error comes from.
+
+Law: frames of this package, of NumPyro and of the wrappers of its functions are never the user's.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import numpyro
+
+_PACKAGE = str(Path(__file__).parent) + os.sep
+_NUMPYRO = str(Path(numpyro.__file__).parent) + os.sep
+_WRAPPERS = ("contextlib.py", "jaxtyping", "beartype")  # a file, or the folder of one
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The place in the user's code that made a site: file and line."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        """Show as file:line."""
+        return f"{self.file}:{self.line}"
+
+
+def caller() -> Source:
+    """Find the innermost frame outside this package, NumPyro and the wrappers of its functions: the user's line."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_ours(frame.f_code.co_filename):
+        frame = frame.f_back
+    return Source("<unknown>", 0) if frame is None else Source(frame.f_code.co_filename, frame.f_lineno)
+
+
+def user_line(error: BaseException) -> Source:
+    """Find the innermost line of the user's code in the traceback of an error."""
+    found, trace = Source("<unknown>", 0), error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not _is_ours(file) and f"{os.sep}site-packages{os.sep}" not in file:
+            found = Source(file, trace.tb_lineno)
+        trace = trace.tb_next
+    return found
+
+
+def first_line(places: Iterable[tuple[str, int]]) -> Source:
+    """Find the first place outside this package and the libraries that it stands on: the user's line."""
+    for file, line in places:
+        if not _is_ours(file) and f"{os.sep}site-packages{os.sep}" not in file:
+            return Source(file, line)
+    return Source("<unknown>", 0)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_ours(file: str) -> bool:
+    return file.startswith((_PACKAGE, _NUMPYRO, "<@beartype")) or any(
+        part in _WRAPPERS for part in file.split(os.sep)[-2:]
+    )
