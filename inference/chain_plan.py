@@ -49,7 +49,7 @@ from .running.options import RunOptions, not_in_chunks
 from .running.resuming import header_of
 from .sharding.mesh import devices_of, placed_on, readable, replicated, spread_over
 from .sharding.watch import watched
-from .starts import TRIES, drawn, drawn_around, spread, state_at
+from .starts import TRIES, Start, drawn, starts_at
 from .tally import Tally
 from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
 
@@ -66,7 +66,7 @@ class _Built:
     loop: ChainLoop | TunedLoop | OneByOne
     run: Callable[..., Any]
     start: Callable[..., Any]
-    state_at: Callable[..., list[jax.Array]]
+    given_start: Start | None
     named: Callable[..., Any] | None
     named_choices: tuple[Choice, ...]
     form: Form
@@ -242,7 +242,7 @@ class ChainPlan:
             loop,
             jax.jit(loop),
             jax.jit(partial(drawn, start)),
-            self._state_at(form, kernel, states),
+            None if self.init is None else self._starts_at(form, kernel, states),
             function,
             named_choices,
             algorithm,
@@ -288,16 +288,13 @@ class ChainPlan:
             raise self._no_start(prepared, state, given=True)
         return state
 
-    def _state_at(self, form: Form, kernel: KernelForm, states: Form) -> Callable[..., list[jax.Array]]:
-        """Compile `(key, inputs, init) -> state`; where an algorithm is a part of it, what is not given is drawn."""
-        chains = self.settings["chains"]
-        if self.init is not None and (kernel.states is not None or any(map(is_own, kernel.choices))):
-            return drawn_around(states, self.init, chains)
-        found = state_at(form)
-        return lambda key, inputs, init: found(inputs, spread(kernel.choices, init, chains))
+    def _starts_at(self, form: Form, kernel: KernelForm, states: Form) -> Start:
+        shown = [c for c in kernel.choices if not is_own(c)]
+        return starts_at(form, states, shown, self.init, self.settings["chains"])
 
     def _given_state(self, built: _Built, inputs: Sequence[Any], key: jax.Array) -> list[jax.Array]:
-        return built.state_at(key, inputs, self.init)
+        assert built.given_start is not None
+        return built.given_start(key, inputs, self.init)
 
     def _no_start(self, prepared: Prepared, state: list[jax.Array], *, given: bool) -> NoFiniteStartError:
         built: _Built = prepared.built

@@ -5,6 +5,7 @@ Law: that of `ChainPlan`; in mode "eager", and with sites summed out, that of th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -52,7 +53,8 @@ def mcmc(
         draws: number of draws per chain.
         thin: steps per draw.
         init: a start by site name; a value with the chains as a further first axis has an entry for each, any other is
-            the same for all (in mode "eager" all are). Default: prior draws of finite density.
+            the same for all (in mode "eager" all are). A site without a value, and by default all, are drawn from the
+            prior, until the density is finite.
         on_fault: "raise" an error where no chain can start, or "flag": a result without draws that is not ok.
         mode: "staged" compiles the program; "eager" runs it in plain Python, whatever its structure, and moves one
             choice at a time. Then `result.traces` holds the runs, and a choice that a run did not make is NaN.
@@ -81,6 +83,8 @@ def mcmc(
     checked_policy(on_fault)
     checked_options(run)
     kernel = as_kernel(kernel)
+    if not (init is None or isinstance(init, Mapping)):
+        raise LawfulError(f"init: expected values by site name, as {{'x': 0.0}}, got {init!r}.")
     for name, value, least in (("chains", chains, 1), ("warmup", warmup, 0), ("draws", draws, 0), ("thin", thin, 1)):
         if not isinstance(value, int | np.integer) or value < least:
             raise LawfulError(f"{name}: expected an integer of {least} or more, got {value!r}.")
@@ -97,7 +101,7 @@ def mcmc(
     if enumerate is not None:
         without_checkpoint("mcmc", run)
         refuse("mcmc", {"enumerate": (enumerate if checked_mode(mode) == "eager" else None, (None,))})
-        given = {
+        given: dict[str, Any] = {
             "chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "init": init, "on_fault": on_fault,
             "run": run, "mesh": mesh, "chain_method": chain_method,
         }  # fmt: skip

@@ -42,7 +42,7 @@ def no_start(
     if whole and not bad:
         sites, named = _without_gradient(prepared, values)
     at = ", ".join(f"{c.name} = {np.asarray(values[c.address])!s}" for c in choices[:5])
-    tries = "the given start" if given else f"{TRIES} tries from the prior"
+    tries = "the given start, whatever was drawn beside it" if given else f"{TRIES} tries from the prior"
     return NoFiniteStartError(
         f"no start of finite log density in {tries}. {named or 'total or its gradient is not finite'}. At: {at}. "
         "Fix: give init={name: value}, or check the observations and the supports of these sites.",

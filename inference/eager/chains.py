@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
-from lawful.errors import NoFiniteStartError
+from lawful.errors import LawfulError, NoFiniteStartError
 from lawful.messages import SampleMessage, placed, surroundings
 
 from ..collect import from_chains
@@ -131,12 +131,13 @@ class EagerChainPlan(EagerPlan):
 
 
 def started(model: Any, args: tuple[Any, ...], init: Mapping[Address, Any]) -> Run:
-    """Find a start: runs of the program, with the choices that are given, until one has positive density.
+    """Find a start: runs of the program, with the choices that are given, until one has them and positive density.
 
-    Raises: NoFiniteStartError naming where the weight vanished.
+    Raises: NoFiniteStartError naming where the weight vanished; LawfulError where no run made a choice that is given.
     """
     around = surroundings()
     vanished: dict[str, None] = {}
+    unused, known, alive = set(init), dict[str, None](), False
 
     def keep(message: SampleMessage) -> bool:
         return message.address in init
@@ -145,10 +146,20 @@ def started(model: Any, args: tuple[Any, ...], init: Mapping[Address, Any]) -> R
         with placed(replace(around, scopes=(*around.scopes, START_SCOPE), indices=(*around.indices, attempt))):
             place = placed_in(last=0)
         first = run(model, args, place, after=Run(dict(init)), keep=keep, scored=True, nonfinite="dead")
+        known |= dict.fromkeys(map(show_address, first.choices))
+        unused -= set(first.choices)
         if np.isfinite(first.log_density):
-            return first
+            if init.keys() <= first.choices.keys():
+                return first
+            alive = True
         bad = [show_address(a) for a, p in first.log_probs.items() if not np.isfinite(p)]
         vanished.update(dict.fromkeys([first.vanished] if first.dead else [f"choice '{name}'" for name in bad]))
+    if unused and alive:
+        raise LawfulError(
+            f"init: no run of {TRIES} made the choice {', '.join(map(show_address, unused))}; they made: "
+            f"{', '.join(list(known)[:20]) or 'none'}. Fix: give values of these alone; a choice without one is drawn.",
+            names=tuple(unused),
+        )
     raise NoFiniteStartError(
         f"no start of positive density in {TRIES} runs of the program from its prior; the weight vanished at "
         f"{', '.join(list(vanished)[:5])}. Fix: give init={{name: value}}, or check the observations and the supports "
