@@ -1,11 +1,13 @@
 """Covering: whether a proposal reaches all values of a site, as far as that can be known before it draws.
 
 Law: a proposal that misses values of positive density gives a smaller measure; what is refused here would do so, or has
-another kind of value. Bounds that are computed from choices or inputs have no value yet and are not checked.
+another kind of value. Bounds that are computed from choices or inputs are numbers, so they leave out a part of what has
+no bound, and that is refused too; whether one of them lies beyond another, only the run can tell.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -15,11 +17,13 @@ from numpyro.distributions import constraints
 
 from lawful.addresses import Address, names_of, show_address
 from lawful.errors import LawfulError
+from lawful.form import Form
 from lawful.laws import BoundLaw, DistributionLaw, law_of
 from lawful.messages import Source
+from lawful.supports import fixed_support, shown_supports
 
 
-def require_cover(own: Any, proposed: Any, address: Address, source: Source) -> None:
+def require_cover(own: Any, proposed: Any, address: Address, source: Source) -> jax.Array | None:
     """Refuse to draw a site from a distribution that cannot stand for its own.
 
     Args:
@@ -27,6 +31,8 @@ def require_cover(own: Any, proposed: Any, address: Address, source: Source) -> 
         proposed: the distribution that it is drawn from.
         address: names the site.
         source: where the site stands.
+
+    Returns: whether the proposal misses values of the site, where only the run can tell; None where it misses none.
 
     Raises: LawfulError for another shape or kind of value, and for values that the proposal cannot reach.
     """
@@ -44,42 +50,122 @@ def require_cover(own: Any, proposed: Any, address: Address, source: Source) -> 
             f"{other.dtype}. Fix: propose from a distribution on the same kind of values.",
             site=address,
         )
-    if isinstance(own, BoundLaw) or isinstance(proposed, BoundLaw):
-        return
-    reason = _missed_support(law, own, other, proposed) or _missed_mass(own, proposed)
+    reason: str | None
+    if getattr(other, "is_point_mass", False) and not getattr(law, "is_point_mass", False):
+        reason, missed = "it is a point mass", None
+    else:
+        reason, missed = missed_support(_support(own), _support(proposed))
+        reason = reason or _missed_mass(own, proposed)
     if reason is not None:
         raise LawfulError(
             f"propose: {site}: the proposal {other.label} cannot reach all values of {law.label}: {reason}. Their mass "
             "would be lost. Fix: propose from a distribution on the whole support of the site.",
             site=address,
         )
+    return missed
 
 
 def _kind(dtype: Any) -> str:
     return "real" if jnp.issubdtype(dtype, jnp.floating) else "discrete"
 
 
-def _missed_support(law: Any, own: Any, other: Any, proposed: Any) -> str | None:
-    if getattr(other, "is_point_mass", False) and not getattr(law, "is_point_mass", False):
-        return "it is a point mass"
-    wanted, reached = _unwrapped(own.support), _unwrapped(proposed.support)
+def require_way_back(program: Form, forward: Form, backward: Form, name: str) -> None:
+    """Refuse a program that moves particles where some could have come only from where it does not lead.
+
+    A window around the old value reaches what the same window leads back to; it does not where the way back is wider.
+
+    Args:
+        program: the program whose choices are moved.
+        forward: moves them.
+        backward: says where they came from.
+        name: of the move, for the error.
+
+    Raises: LawfulError.
+    """
+    wanted, reached, back = (shown_supports(form) for form in (program, forward, backward))
+    for address, support in reached.items():
+        own, came = wanted.get(address), back.get(address)
+        if constraints.dependent in (own, support, came) or own is None or came is None:
+            continue
+        reason = missed_support(own, support)[0]
+        if reason is not None and (_fixed(support) or missed_support(came, support)[0] is not None):
+            raise LawfulError(
+                f"{name}: site '{show_address(address)}': the move forth cannot reach all values of the site that the "
+                f"move back comes from: {reason}. Their mass would be lost. Fix: draw the move forth from a "
+                "distribution on the whole support of the site, or the move back from one as narrow.",
+                site=address,
+            )
+
+
+def _fixed(support: Any) -> bool:
+    return all(map(_known, _box(_of_elements(support)) or ()))
+
+
+def missed_support(wanted: Any, reached: Any) -> tuple[str | None, jax.Array | None]:
+    """Say what of a set is not reached; where only the run can tell, give a flag that is true where something is not.
+
+    Args:
+        wanted: a constraint of numpyro, whose bounds may be traced; None for what is not known.
+        reached: the same, of what the values are drawn from.
+    """
+    if wanted is None or reached is None:
+        return None, None
+    wanted, reached = _of_elements(wanted), _of_elements(reached)
     inner, outer = _box(wanted), _box(reached)
+    told = f"its support is {_shown(reached)}, that of the site {_shown(wanted)}"
     if inner is None or outer is None:
-        same = type(wanted) is type(reached) or isinstance(reached, _EVERYWHERE)
-        return None if same else f"its support is {_shown(reached)}, that of the site {_shown(wanted)}"
-    for have, want, misses in ((outer[0], inner[0], np.greater), (outer[1], inner[1], np.less)):
-        if _known(have) and _known(want) and bool(np.any(misses(np.asarray(have), np.asarray(want)))):
-            return f"its support is {_shown(reached)}, that of the site {_shown(wanted)}"
-    return None
+        return (None if type(wanted) is type(reached) or isinstance(reached, _EVERYWHERE) else told), None
+    flags = []
+    for have, want, sign in ((outer[0], inner[0], 1), (outer[1], inner[1], -1)):
+        if have is want:
+            continue
+        if _known(have) and _known(want):
+            if np.any(sign * np.asarray(have) > sign * np.asarray(want)):
+                return told, None
+        elif _known(want) and np.all(np.isinf(want)):  # a number that the run computes is finite
+            return told, None
+        elif not (_known(have) and np.all(np.isinf(have))):
+            flags.append(_beyond(sign * have, sign * want))
+    return None, functools.reduce(jnp.logical_or, flags) if flags else None
 
 
-_EVERYWHERE = (type(constraints.real), type(constraints.dependent))
+def moves(distribution: Any) -> bool:
+    """Tell whether parameters of a distribution bound its support.
+
+    >>> import numpyro.distributions as dist
+    >>> moves(dist.Uniform(0.0, 1.0)), moves(dist.Normal(0.0, 1.0))
+    (True, False)
+    """
+    law, parameters = law_of(distribution)
+    if not isinstance(law, DistributionLaw):
+        return False
+    return fixed_support(law, tuple(jax.ShapeDtypeStruct(p.shape, p.dtype) for p in parameters)) is None
 
 
-def _unwrapped(support: Any) -> Any:
+def _beyond(have: Any, want: Any) -> jax.Array:
+    """Tell whether a lower bound lies above another one, by more than they are rounded."""
+    have, want = jnp.asarray(have), jnp.asarray(want)
+    slack = 100 * jnp.finfo(jnp.result_type(have, want, jnp.float32)).eps
+    return jnp.any(have > want + slack * jnp.maximum(jnp.abs(have), jnp.abs(want)))
+
+
+def _support(distribution: Any) -> Any:
+    """Return the support of a distribution, or of a law that has one; None for a law of an algorithm."""
+    if isinstance(distribution, BoundLaw):
+        law, parameters = law_of(distribution)
+        if not isinstance(law, DistributionLaw):
+            return None
+        distribution = law.distribution(*parameters)
+    return distribution.support
+
+
+def _of_elements(support: Any) -> Any:
     while hasattr(support, "base_constraint"):
         support = support.base_constraint
     return support
+
+
+_EVERYWHERE = (type(constraints.real), type(constraints.dependent))
 
 
 def _box(support: Any) -> tuple[Any, Any] | None:
@@ -95,19 +181,19 @@ def _box(support: Any) -> tuple[Any, Any] | None:
 
 
 def _known(value: Any) -> bool:
-    return not isinstance(value, jax.core.Tracer)
+    return not isinstance(value, jax.core.Tracer) and not np.any(np.isnan(value))
 
 
 def _shown(support: Any) -> str:
     box = _box(support)
-    if box is None or not all(_known(bound) and np.ndim(bound) == 0 for bound in box):
+    if box is None or any(_known(bound) and np.ndim(bound) for bound in box):
         return type(support).__name__.lstrip("_").lower()
-    return f"[{', '.join(f'{float(bound):g}' for bound in box)}]"
+    return f"[{', '.join(f'{float(bound):g}' if _known(bound) else 'a computed number' for bound in box)}]"
 
 
 def _missed_mass(own: Any, proposed: Any) -> str | None:
     """Compare finite laws value by value, where their parameters are known."""
-    if not all(map(_known, jax.tree.leaves((own, proposed)))):
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((own, proposed))):
         return None
     with jax.ensure_compile_time_eval():
         (law, parameters), (other, other_parameters) = law_of(own), law_of(proposed)

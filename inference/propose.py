@@ -1,7 +1,8 @@
 """Propose: a program whose draws of some sites come from a proposal program instead, weighted by the difference.
 
 Law: [[propose(q)(p)]] = [[p]], as unnormalised measures, where q reaches every value to which p gives a positive
-density: a site with the law p that is drawn from q has the weight p / q.
+density: a site with the law p that is drawn from q has the weight p / q. A q whose support is seen to miss a part of
+that of p is refused; where both depend on values that only the run has, the weight is NaN there.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from lawful.lowering import Stage, lower
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, installed, is_staged, only, send
 from lawful.ratio import log_ratio
 
-from .covering import require_cover
+from .covering import moves, require_cover
 from .proposals import Memory, Proposal, Proposals
 from .transformer import Transformer
 from .weights import PRESERVES
@@ -174,12 +175,15 @@ class _Proposer(Handler):
         message.distribution = without_guard(message.distribution)  # what is drawn elsewhere is drawn for all elements
         law, parameters = law_of(message.distribution)
         own, own_parameters = law_of(drawn)
-        pair = names_of(message.address), law, own
+        missed, pair = None, (names_of(message.address), law, own)
         if is_staged() or pair not in self.memory.covered:
-            require_cover(message.distribution, drawn, message.address, message.source)
-            self.memory.covered.add(pair)
+            missed = require_cover(message.distribution, drawn, message.address, message.source)
+            if not moves(message.distribution) and not moves(drawn):
+                self.memory.covered.add(pair)
         scored = jnp.asarray(value, law.dtype)
         ratio = log_ratio(_log_prob(law, scored, parameters), _log_prob(own, scored, own_parameters))
+        if missed is not None:  # no weight would make up for what is never drawn
+            ratio = jnp.where(missed, jnp.nan, ratio)
         message.value, message.stop = scored if isinstance(value, jax.Array) else value, True
         address = (*names_of(message.address), PROPOSAL, *indices_of(message.address))
         send(FactorMessage(address, ratio, message.source, role="prior"))

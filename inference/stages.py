@@ -20,6 +20,7 @@ from lawful.form import Factor, Form, Site, walk
 
 from .findings import Finding
 from .move_numbers import move_findings
+from .propose import proposed_sites
 from .representations.sequential import Cuts, sequential
 
 
@@ -131,8 +132,10 @@ def weight_findings(
                 place = Place("in all particles at once", None, weighing_sites(form))
             else:
                 place = place_of(form, stage, settings.get("cuts")) if paused else Place("", None, weighing_sites(form))
-            place = place if form is subject else replace(place, sites=weighing_sites(subject))
-            found.append(_nonfinite(place, word, bad, stage, settings))
+            proposed = tuple(sorted(map(show_address, proposed_sites(form))))
+            if form is not subject:
+                place = replace(place, sites=tuple(dict.fromkeys((*weighing_sites(subject), *proposed))))
+            found.append(_nonfinite(place, word, bad, stage, settings, proposed))
     if found:
         return tuple(found)
     count = int(np.nansum(stats.get("n_nonfinite", 0)))
@@ -149,7 +152,9 @@ def weight_findings(
     return tuple(found)
 
 
-def _nonfinite(place: Place, word: str, bad: np.ndarray, stage: int, settings: Mapping[str, Any]) -> Finding:
+def _nonfinite(
+    place: Place, word: str, bad: np.ndarray, stage: int, settings: Mapping[str, Any], proposed: tuple[str, ...]
+) -> Finding:
     """Raise or report weights that are not finite, whichever the policy says; `bad` are the runs that have one."""
     run, *others = (int(i) for i in np.flatnonzero(bad))
     where = f" {place.words}" if place.words else ""
@@ -158,6 +163,8 @@ def _nonfinite(place: Place, word: str, bad: np.ndarray, stage: int, settings: M
         f"a weight is {word}{where} in run {run} (site {_either(place.sites)}){more}. Fix: check the parameters of "
         "that site at values its parents can take"
     )
+    if word == "NaN" and proposed:
+        message += f", and that the support of the proposal of {_either(proposed)} holds all of the site's there"
     if word == "NaN":
         message += "; nonfinite='dead' reads NaN as weight zero and counts it, nonfinite='flag' flags the result"
     reported = settings.get("on_fault", "raise") == "flag" or (word == "NaN" and settings["nonfinite"] == "flag")

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from numpyro.distributions import biject_to, constraints
 
 from .addresses import Address, show_address
@@ -33,19 +34,35 @@ def supports(form: Form) -> dict[Address, Any]:
     >>> supports(form)
     {('x',): Positive(lower_bound=0.0)}
     """
+    return _supports(form, lambda s: constraints.dependent(is_discrete=s.is_discrete, event_dim=s.event_dim))
+
+
+def shown_supports(form: Form) -> dict[Address, Any]:
+    """Return the same, but where a bound is computed the constraint with NaN for it.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> form = lawful.trace(lambda y: lawful.sample("x", dist.Uniform(0.0, y)), 1.0)
+    >>> shown_supports(form)
+    {('x',): Interval(lower_bound=0.0, upper_bound=nan)}
+    """
+    return _supports(form, lambda s: jax.tree.map(lambda x: np.nan if isinstance(x, jax.core.Tracer) else x, s))
+
+
+def _supports(form: Form, shown: Callable[[Any], Any]) -> dict[Address, Any]:
     found: dict[Address, Any] = {}
     known = dict(form.constants)
     for node in form.nodes:
         if isinstance(node, Site) and node.observed is None:
-            found[node.address] = _support(node, known)
+            found[node.address] = _support(node, known, shown)
         elif isinstance(node, Det) and not node.plates and all(v in known for v in node.ins):
             known |= zip(node.outs, evaluate(node.function, [known[v] for v in node.ins]), strict=True)
         for inner in subforms(node):
-            found |= supports(inner)
+            found |= _supports(inner, shown)
     return found
 
 
-def _support(site: Site, constants: dict[Var, Any]) -> Any:
+def _support(site: Site, constants: dict[Var, Any], shown: Callable[[Any], Any]) -> Any:
+    """Read the constraint of a site; `shown` says what stands for one that has a bound that is computed."""
     law = site.law.base if isinstance(site.law, LanesLaw) else site.law
     if not isinstance(law, DistributionLaw):
         return constraints.dependent
@@ -59,8 +76,7 @@ def _support(site: Site, constants: dict[Var, Any]) -> Any:
         with jax.ensure_compile_time_eval():
             full = [next(rest) if array is None else jnp.asarray(array) for array in known]
             support = law.distribution(*full).support
-        moves = constraints.dependent(is_discrete=support.is_discrete, event_dim=support.event_dim)
-        found.append(moves if _moving(support) else support)
+        found.append(shown(support) if _moving(support) else support)
 
     jax.eval_shape(read, *_structs(site, [v for v, array in zip(site.parameters, known, strict=True) if array is None]))
     return found[0]

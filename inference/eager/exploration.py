@@ -167,7 +167,7 @@ class _Search:
         fix = "accept a remainder whose size is reported, by mode='eager', unexplored=1e-6,"
         if not self.everything:
             share = math.exp(self.log_share_left)
-            what += f", and {share:.3g} of the known mass is unexplored, where unexplored={self.unexplored:g} is the most"
+            what += f", and {share:.3g} of the known mass is unexplored, more than unexplored={self.unexplored:g}"
             fix = "accept a larger unexplored=,"
         return PathLimitError(
             f"enumerate: {what}; {known}, and the program may have no bound on its choices. Fix: raise max_paths, or "

@@ -18,6 +18,7 @@ from typing import Any
 from lawful.form import Form
 
 from ..check.contracts import Contract
+from ..covering import require_way_back
 from ..weights import PRESERVES
 from .base import KernelForm, finished
 from .mh import written
@@ -34,6 +35,8 @@ class Weighing:
 
     def build(self, program: Form) -> KernelForm:
         """Write the move and the factor that weighs it."""
+        back = self.proposal.back or self.proposal
+        require_way_back(program, self.proposal.trace(program), back.trace(program), repr(self))
         choices, block, inputs, state, proposed = written(self.proposal, program)
         block.factor((PREFIX, "smcp3"), proposed.log_ratio)
         form = block.form((*inputs, *state.flat), proposed.state.flat)

@@ -247,13 +247,71 @@ def test_a_loop_that_does_not_tell_its_step_asks_for_the_loop_of_the_language():
         lawful.trace(propose(looks_ahead)(model), Y)
 
 
-def test_a_bound_that_only_the_run_knows_is_accepted():
-    def model():
-        scale = sample("scale", dist.Gamma(2.0, 1.0))
-        sample("u", dist.Uniform(0.0, scale))
+def one_normal(y):
+    x = sample("x", dist.Normal(0.0, 1.0))
+    sample("y", dist.Normal(x, 1.0), obs=y)
 
-    form = lawful.trace(propose(lambda *, scale: sample("u", dist.Uniform(0.0, 2.0 * scale)))(model))
-    assert len(list(form.sites())) == 2
+
+def walk(y):
+    def step(x, y):
+        x = sample("x", dist.Normal(x, 1.0))
+        sample("y", dist.Normal(x, 1.0), obs=y)
+        return x, None
+
+    return scan(step, 0.0, y)
+
+
+def window(y):
+    sample("x", dist.Uniform(y - 0.2, y + 0.2))
+
+
+def window_of_a_step(x, y):
+    sample("x", dist.Uniform(y - 0.2, y + 0.2))
+
+
+ENTRIES = {
+    "propose": lambda y: lawful.trace(propose(window)(one_normal), y),
+    "a form": lambda y: propose(window)(lawful.trace(one_normal, y)),
+    "importance": lambda y: inference.importance(one_normal, particles=20, proposal=window)(0, y),
+    "eager": lambda y: inference.importance(one_normal, particles=20, proposal=window, mode="eager")(0, y),
+    "smc": lambda y: inference.smc(walk, particles=20, proposal=window_of_a_step)(0, jnp.array([y, y])),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_window_is_no_proposal_for_what_has_no_bounds(entry):
+    """It lost a part of the mass, log Z -1.56 in `importance`, and every result was ok."""
+    with pytest.raises(LawfulError, match=r"'x' \(.*Uniform cannot reach.*its support is .*\[-inf, inf\].*Fix"):
+        ENTRIES[entry](0.5)
+
+
+def up_to(bound):
+    """Propose for a uniform choice up to the scale, from one up to another bound."""
+
+    def proposal(*, scale):
+        sample("u", dist.Uniform(0.0, bound(scale)))
+
+    return proposal
+
+
+def below_a_scale():
+    scale = sample("scale", dist.Gamma(2.0, 1.0))
+    sample("u", dist.Uniform(0.0, scale))
+
+
+@pytest.mark.parametrize("mode", ["staged", "eager"])
+@pytest.mark.parametrize("bound", [lambda s: s * (1 + 1e-15), lambda s: jnp.maximum(s, 3.0)])
+def test_a_bound_that_only_the_run_knows_is_accepted_where_the_run_finds_it_wide_enough(bound, mode):
+    found = inference.importance(below_a_scale, particles=20, runs=2, proposal=up_to(bound), mode=mode)(0)
+    assert np.isfinite(found.log_evidence).all()
+
+
+@pytest.mark.parametrize(("mode", "message"), [("staged", "a weight is NaN.*the support of the proposal of 'u'"),
+                                               ("eager", "Uniform cannot reach all values")])  # fmt: skip
+@pytest.mark.parametrize("bound", [lambda s: 0.9 * s, lambda s: 3.0])
+def test_and_where_it_is_too_narrow_the_run_says_so(bound, mode, message):
+    with pytest.raises(LawfulError, match=message):
+        inference.importance(below_a_scale, particles=40, runs=2, proposal=up_to(bound), mode=mode)(0)
 
 
 def test_no_proposal_is_an_error():

@@ -120,3 +120,33 @@ def test_a_way_back_with_other_sites_is_refused():
 
     with pytest.raises(LawfulError, match="it samples a, and its way back other samples b"):
         kernels.smcp3(one, other).build(lawful.trace(two))
+
+
+def window(now):
+    lawful.sample("x", dist.Uniform(now["x"] - 0.2, now["x"] + 0.2))
+
+
+def narrow(now):
+    lawful.sample("x", dist.Uniform(-1.0, 1.0))
+
+
+def wide(now):
+    lawful.sample("x", dist.Normal(0.0, 1.0))
+
+
+@pytest.mark.parametrize(("forth", "back"), [(window, wide), (narrow, wide), (narrow, None)])
+def test_a_move_that_does_not_reach_all_that_it_should_come_from_is_refused(forth, back):
+    """Estimates would lack the mass of what is never reached: log Z is off by -2.19, -0.39, and -0.39."""
+    with pytest.raises(
+        LawfulError, match=r"'x': the move forth cannot reach all.*its support is \[.*site \[-inf, inf\]"
+    ):
+        weights(forth, back, 10)
+
+
+@pytest.mark.parametrize(("forth", "back"), [(window, None), (wide, window)])
+def test_a_move_that_reaches_what_it_comes_from_is_not(forth, back):
+    runs = [weights(forth, back, 400, key)[1] for key in range(16)]
+    ratios = np.exp(np.array(runs) - EXACT)
+    assert (
+        abs(ratios.mean() - 1) < 6 * ratios.std(ddof=1) / 4
+    )  # 6 standard errors: false alarm below 1e-4, of a t with 15
