@@ -22,6 +22,10 @@ from lawful.errors import LawfulError, ValidationFailure
 STATUSES = ("passed", "failed", "inconclusive", "refused")
 RAN = STATUSES[:2]
 BOUNDS = ("exact", "finite-sample", "normal")
+WITHOUT_CHANCE = {
+    "exact": "exact: every value enumerated",
+    "identities": "identities: compared up to rounding at the points that were tried",
+}
 
 
 def environment(dtype: str = "float64") -> dict[str, str]:
@@ -156,11 +160,7 @@ class Report:
         if self.coverage:
             seen = (f"{name}: {sorted(map(str, outcomes))}" for name, outcomes in sorted(self.coverage.items()))
             details.append(f"decisions seen {{{', '.join(seen)}}}")
-        details.append(f"false alarm <= {self.alpha_spent:.3g} ({self.bound})")
-        if self.status in RAN:
-            details.append(f"detects {self.min_detectable_effect:.3g} with probability {self.power:.3g}")
-        else:
-            details.append("detects nothing: it did not run in full")
+        details.append(self._strength())
         if self.remarks:
             details.append(self.remarks)
         if self.key is not None:
@@ -168,6 +168,15 @@ class Report:
         if self.repro:
             details.append(f"repeat with: {self.repro}")
         return details
+
+    def _strength(self) -> str:
+        """Tell what a verdict of this check is worth: how often it is wrong, and what it finds."""
+        if self.status not in RAN:
+            return "detects nothing: it did not run in full"
+        if self.bound == "exact":
+            return WITHOUT_CHANCE.get(self.level, "exact")
+        found = f"detects {self.min_detectable_effect:.3g} with probability {self.power:.3g}"
+        return f"false alarm <= {self.alpha_spent:.3g} ({self.bound}); {found}"
 
 
 def _plain(value: Any) -> Any:

@@ -43,6 +43,26 @@ def test_an_effect_below_the_detectable_one_is_not_detected():
     assert not report.detects(0.049)
 
 
+@pytest.mark.parametrize("status", ["passed", "failed"])
+def test_a_check_without_chance_says_what_it_looked_at_in_place_of_rates(status):
+    enumerated = repr(Report(status=status, law="law", level="exact"))
+    assert "exact: every value enumerated" in enumerated
+    identities = repr(Report(status=status, law="law", level="identities"))
+    assert "identities: compared up to rounding at the points that were tried" in identities
+    for text in (enumerated, identities):
+        assert "false alarm" not in text and "detects" not in text and "probability" not in text
+
+
+def test_a_statistical_check_says_its_false_alarm_rate_and_its_power():
+    shown = repr(
+        Report(
+            status="passed", law="law", level="statistical", bound="finite-sample", alpha_spent=2e-9,
+            min_detectable_effect=0.05, power=0.99,
+        )
+    )  # fmt: skip
+    assert "false alarm <= 2e-09 (finite-sample); detects 0.05 with probability 0.99" in shown
+
+
 def test_a_failure_tells_its_key_its_worst_statistic_and_how_to_repeat_it():
     with pytest.raises(ValidationFailure) as failure:
         FAILED.raise_if_failed()
