@@ -123,3 +123,8 @@ __all__ = [
     "tempered_smc",
     "waste_free",
 ]
+
+
+def __dir__() -> list[str]:
+    """List the public names; submodules can be imported none the less."""
+    return sorted(__all__)

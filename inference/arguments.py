@@ -6,13 +6,13 @@ Law: two calls with equal digests had equal arrays, numbers and texts, bit for b
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from lawful.calls import named_arguments
 from lawful.form import Form
 from lawful.tracing import is_array
 
@@ -26,7 +26,7 @@ def constant_arguments(
     {'x': array([1., 1.]), 'n': array(3)}
     """
     found: dict[str, np.ndarray] = {}
-    for top, arg in _named(model, args).items():
+    for top, arg in named_arguments(model, args).items():
         for path, leaf in jax.tree_util.tree_flatten_with_path(arg)[0]:
             if isinstance(leaf, int) or is_array(leaf):
                 if not any(np.array_equal(leaf, value) for value in observed.values()):
@@ -37,15 +37,6 @@ def constant_arguments(
 def _part(part: Any) -> str:
     """Name a step of a path into nested arguments."""
     return str(next((getattr(part, key) for key in ("key", "idx", "name") if hasattr(part, key)), part))
-
-
-def _named(model: Callable[..., Any] | Form | None, args: tuple[Any, ...]) -> dict[str, Any]:
-    if model is not None and not isinstance(model, Form):
-        try:
-            return dict(inspect.signature(model).bind(*args).arguments)
-        except (TypeError, ValueError):
-            pass
-    return {f"argument_{place}": arg for place, arg in enumerate(args)}
 
 
 def digest_of(args: tuple[Any, ...] | None) -> str | None:

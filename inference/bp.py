@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lawful.calls import positional
 from lawful.errors import LawfulError
 
 from .factor_graphs.beliefs import Beliefs
@@ -44,23 +45,24 @@ class BeliefPlan:
     truncate: Mapping[Any, tuple[int, int]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def graph(self, *args: Any) -> FactorGraph:
+    def graph(self, *args: Any, **named: Any) -> FactorGraph:
         """Read the factor graph off the model."""
         if isinstance(self.model, FactorGraph):
-            if args:
-                raise LawfulError(f"bp: a factor graph takes no arguments, got {len(args)}.")
+            if args or named:
+                raise LawfulError(f"bp: a factor graph takes no arguments, got {len(args) + len(named)}.")
             return self.model
+        args = positional(self.model, args, named)
         return to_factor_graph(
             self.model, *args, sites=self.sites, given=self.given, max_table=self.max_table, truncate=self.truncate
         )
 
-    def plan(self, *args: Any) -> Plan:
+    def plan(self, *args: Any, **named: Any) -> Plan:
         """Say what would be done, without doing it."""
-        return plan(self.graph(*args), self.method, self.width_budget)
+        return plan(self.graph(*args, **named), self.method, self.width_budget)
 
-    def __call__(self, *args: Any) -> Beliefs:
+    def __call__(self, *args: Any, **named: Any) -> Beliefs:
         """Give marginals by the names of the sites `(*shape, states)`, and the log evidence."""
-        return infer(self.graph(*args), self.method, width_budget=self.width_budget, **self.settings)
+        return infer(self.graph(*args, **named), self.method, width_budget=self.width_budget, **self.settings)
 
 
 def bp(

@@ -89,7 +89,7 @@ class ChainPlan:
         self.contract: Contract = kernel.contract
         self.prepare = Builder(model, self._build)
 
-    def __call__(self, key: Any, *args: Any) -> Result:
+    def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
         """Run the chains.
 
         Raises:
@@ -98,7 +98,7 @@ class ChainPlan:
             ObservationError: the data do not fit their sites.
             MemoryLimitError: the draws take more memory than is free.
         """
-        prepared = self.prepare(args, key)
+        prepared = self.prepare(args, key, named)
         if self.run is not None and self.run.store is not None:  # draws go to files, and memory holds a piece of them
             return self._run(prepared, key)
         with memory_for(self._need(prepared), devices_of(self.mesh)):
@@ -123,7 +123,7 @@ class ChainPlan:
                 out = readable(self.mesh, out)
         return self._collect(prepared, whole_run(prepared.built.loop, out), times(seconds), (run_key, state))
 
-    def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
+    def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
         """Run the chains chunk by chunk, as the options of the run say, and give each chunk; nothing is kept.
 
         Chunks of "warmup" come first, then those of "sampling"; together they are the draws of a call, bit for bit.
@@ -131,7 +131,7 @@ class ChainPlan:
         Raises: NoFiniteStartError where no start of finite density was found.
         """
         options = self._in_chunks(self.run or RunOptions())
-        prepared = self.prepare(args, key)
+        prepared = self.prepare(args, key, named)
         start_key, run_key = _two_keys(one_key(key))
         return iterate_chains(self, prepared, (run_key, self._start(prepared, start_key)), options)
 
@@ -156,17 +156,17 @@ class ChainPlan:
         found.recipe = method, {**options, "draws": draws}
         return found
 
-    def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
+    def sampler(self, *args: Any, **named: Any) -> Callable[..., dict[str, jax.Array]]:
         """Return the plan as a function that JAX can map, compile or combine with others.
 
         Returns: takes a key and the arrays among the arguments; gives draws by name, (chains * draws, ...), those of a
             chain side by side. Draws of a chain that found no start of finite density are NaN.
         """
-        built: _Built = self.prepare(args).built
+        built: _Built = self.prepare(args, named=named).built
         choices = built.kernel.choices
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
-            start_key, run_key = _two_keys(key)
+            start_key, run_key = _two_keys(one_key(key))
             state = built.start(start_key, inputs) if self.init is None else self._given_state(built, inputs, start_key)
             late = built.loop.parts(built.loop(run_key, inputs, state)["kept"])[1]
             flat = [in_one_row(jnp.moveaxis(x, 1, 0)) for x in late]
@@ -178,18 +178,18 @@ class ChainPlan:
 
         return draw
 
-    def memory(self, *args: Any) -> int:
+    def memory(self, *args: Any, **named: Any) -> int:
         """Estimate the bytes that a run takes at its peak; nothing is run."""
-        return self._need(self.prepare(args)).peak
+        return self._need(self.prepare(args, named=named)).peak
 
-    def plan(self, *args: Any) -> str:
+    def plan(self, *args: Any, **named: Any) -> str:
         """Say which site is moved how, for the given arguments."""
-        prepared = self.prepare(args)
+        prepared = self.prepare(args, named=named)
         return "\n".join([f"mcmc: {self.kernel!r}", *(f"  {line}" for line in self.kernel.plan(prepared.form))])
 
-    def form(self, *args: Any) -> Form:
+    def form(self, *args: Any, **named: Any) -> Form:
         """Return the algorithm itself as a Form."""
-        return self.prepare(args).built.form
+        return self.prepare(args, named=named).built.form
 
     def __repr__(self) -> str:
         """Show the kernel."""

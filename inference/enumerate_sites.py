@@ -23,6 +23,7 @@ from .check.contracts import Contract
 from .summing import finite_sites, refuse_plates, summed_form
 from .summing_tables import MAX_TABLE, PREFIX, unknown
 from .transformer import Transformer
+from .uncalled import refuse_uncalled
 
 type Sites = None | Literal["all"] | str | Sequence[str | Address] | Callable[[Choice], bool] | Transformer
 
@@ -140,6 +141,7 @@ def enumeration(form: Form, sites: Sites, max_table: int = MAX_TABLE) -> Enumera
 
     Raises: as `enumerate_sites`, or the transformer.
     """
+    refuse_uncalled(sites, "enumerate")
     recorded = record(form)
     source = replace(recorded.form, outputs=recorded.form.outputs[recorded.own :], out_tree=None)
     if isinstance(sites, Transformer):

@@ -18,6 +18,7 @@ from lawful.errors import LawfulError
 
 from .numerics.ess import ess
 from .numerics.root import RootStatus, falling_root
+from .uncalled import refuse_uncalled
 
 RESIDUAL = 1e-6  # largest |ESS - target| / N of a temperature that counts as solved
 
@@ -210,6 +211,7 @@ def ladder_of(ladder: Any = None) -> GivenLadder | AdaptiveLadder:
     >>> ladder_of(), ladder_of([0.5, 1.0])
     (ess 0.5 N, 2 given powers)
     """
+    refuse_uncalled(ladder, "ladder")
     if ladder is None:
         return by_ess()
     return ladder if isinstance(ladder, GivenLadder | AdaptiveLadder) else given(ladder)

@@ -23,6 +23,7 @@ from numpyro.distributions.transforms import ReshapeTransform
 
 import lawful
 from lawful.block import Block
+from lawful.calls import positional
 from lawful.emitter import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Loop, Site, Var
@@ -80,7 +81,13 @@ def local_proposals(iterations: int = 6, scale: float = 1.0) -> Transformer:
     def apply(program: Callable[..., Any] | Form) -> Callable[..., Any] | Form:
         if isinstance(program, Form):
             return rewrite(program)
-        return functools.wraps(program, updated=())(lambda *args: rewrite(trace(program, *args))(*args))
+
+        @functools.wraps(program, updated=())
+        def run(*args: Any, **named: Any) -> Any:
+            args = positional(program, args, named)
+            return rewrite(trace(program, *args))(*args)
+
+        return run
 
     return Transformer(f"local_proposals({iterations}, {scale:g})", apply, PRESERVES)
 

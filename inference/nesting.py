@@ -80,7 +80,7 @@ def nested(
     >>> result.posterior["path"].shape
     (1, 50, 2)
     """
-    scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
+    scheme = scheme_named(resampling)
     return Nested(model, Filter(particles, scheme, None if resample_below is None else EssBelow(resample_below)))
 
 

@@ -46,12 +46,12 @@ class TemperedPlan:
         self.contract = Tempering(model, kernel, powers).contract
         self.prepare = Builder(model, self._build)
 
-    def __call__(self, key: Any, *args: Any) -> Result:
+    def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
         """Run the chains.
 
         Raises: NoFiniteStartError where no start of finite density was found.
         """
-        prepared = self.prepare(args)
+        prepared = self.prepare(args, key, named)
         return self._told(prepared, lambda: self._chains(prepared)(key, *prepared.inputs))
 
     def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
@@ -59,20 +59,20 @@ class TemperedPlan:
         prepared = self.prepare(args)
         return self._told(prepared, lambda: self._chains(prepared).resumed(found, options, tuple(prepared.inputs)))
 
-    def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
+    def sampler(self, *args: Any, **named: Any) -> Callable[..., dict[str, jax.Array]]:
         """Return the plan as a function of a key and arrays that JAX can map; gives draws at power 1 by name."""
-        prepared = self.prepare(args)
+        prepared = self.prepare(args, named=named)
         inner = self._chains(prepared).sampler(*prepared.inputs)
         return lambda key, *inputs: {name: draws[:, -1] for name, draws in inner(key, *inputs).items()}
 
-    def plan(self, *args: Any) -> str:
+    def plan(self, *args: Any, **named: Any) -> str:
         """Say which site is moved how."""
-        prepared = self.prepare(args)
+        prepared = self.prepare(args, named=named)
         return str(self._chains(prepared).plan(*prepared.inputs))
 
-    def form(self, *args: Any) -> Form:
+    def form(self, *args: Any, **named: Any) -> Form:
         """Return the algorithm on all copies as a Form."""
-        prepared = self.prepare(args)
+        prepared = self.prepare(args, named=named)
         return self._chains(prepared).form(*prepared.inputs)
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.calls import positional
 from lawful.errors import LawfulError
 from lawful.export import Density, density
 from lawful.observed import checked_data
@@ -40,22 +41,23 @@ class PeerPlan:
     settings: dict[str, Any]
     contract: Contract = THEIRS
 
-    def __call__(self, key: Any, *args: Any) -> Result:
+    def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
         """Run warm-up and draws.
 
         Raises:
             NoFiniteStartError: no start of finite log density and gradient was found.
             UnsupportedProgramError: a site is discrete, or exists in one arm of a branch only.
         """
+        args = positional(self.model, args, named)
         found = density(self.model, *args)
         positions, stats = self.run(found, one_key(key), self.settings)
         constrained = jax.jit(jax.vmap(jax.vmap(found.constrain)))(positions)
         posterior = {name: np.asarray(x) for name, x in constrained.items()}
         recorded = record(found.form, ("deterministic",))
-        named = recorded.choices
-        if named:
+        values = recorded.choices
+        if values:
             run = deterministics(recorded.form, recorded.own)
-            posterior |= named_values(run, named, found.inputs, [posterior[name] for name in found.names])
+            posterior |= named_values(run, values, found.inputs, [posterior[name] for name in found.names])
         return from_chains(
             posterior,
             stats={name: np.asarray(x) for name, x in stats.items()},
@@ -63,7 +65,7 @@ class PeerPlan:
             model=self.model,
             args=args,
             form=found.form,
-            dims=dims_of((*found.choices, *named)),
+            dims=dims_of((*found.choices, *values)),
             sampler=self.name,
             run=environment(self.settings, 0.0, seed_of(key)),
         )

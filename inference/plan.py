@@ -11,14 +11,17 @@ import operator
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.calls import positional
 from lawful.errors import LawfulError
 from lawful.form import Form
+from lawful.keys import one_key as one_key
 from lawful.observed import checked_data
 from lawful.scales import checked_scales
 from lawful.tracing import split_arguments, trace
@@ -26,6 +29,7 @@ from lawful.tracing import split_arguments, trace
 from .compile_time import timed as timed
 from .sizes import in_index_range
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 LIBRARIES = ("lawful", "jax", "numpyro", "numpy")
 
 
@@ -89,8 +93,10 @@ class Builder:
     _built: dict[Form, Any] = field(default_factory=dict)
     _last: tuple[Form, list[Any], Subject] | None = None
 
-    def __call__(self, args: tuple[Any, ...], key: Any = None) -> Prepared:
-        """Prepare a call, with the user's key where one is given."""
+    def __call__(self, args: tuple[Any, ...], key: Any = ..., named: Mapping[str, Any] = NOTHING) -> Prepared:
+        """Prepare a call, with the user's key where one belongs to it, and with arguments by name."""
+        seed = None if key is ... else seed_of(key)
+        args = positional(self.subject, args, named)
         form = trace(self.model, *args)
         inputs, _, _ = split_arguments(args)
         if len(inputs) != len(form.inputs):
@@ -101,30 +107,28 @@ class Builder:
             if isinstance(getattr(built, "form", None), Form):
                 in_index_range(built.form, self.runs)
             self._built[form] = built
-        return Prepared(form, inputs, args, self._built[form], subject, None if key is None else seed_of(key))
+        return Prepared(form, inputs, args, self._built[form], subject, seed)
+
+    @property
+    def subject(self) -> Any:
+        """The program that results are about."""
+        if isinstance(self.model, Around):
+            return self.model.model
+        return self.model if self.about is None else self.about
 
     def _checked(self, form: Form, inputs: list[Any], args: tuple[Any, ...]) -> Subject:
         """Check the data; arrays of JAX do not change, so the same ones need no second look."""
         if self._last is None or self._last[0] is not form or not all(map(operator.is_, self._last[1], inputs)):
             checked_scales(form, inputs)
             observed = checked_data(form, inputs)
-            model = self.model.model if isinstance(self.model, Around) else self.about
-            if model is None or model is self.model:
+            model = self.subject
+            if model is self.model:
                 found = Subject(self.model, form, observed)
             else:
                 inside = trace(model, *args)
                 found = Subject(model, inside, checked_data(inside, inputs))
             self._last = form, inputs, found
         return self._last[2]
-
-
-def one_key(key: Any) -> jax.Array:
-    """Read a user's key: a typed key, or a seed as an integer."""
-    if isinstance(key, (int, np.integer)):
-        return jax.random.key(int(key))
-    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
-        return key
-    raise LawfulError(f"key: expected one typed key, jax.random.key(0), or an integer seed, got {type(key).__name__}.")
 
 
 def seed_of(key: Any) -> Any:

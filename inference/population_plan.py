@@ -91,7 +91,7 @@ class PopulationPlan:
         self.mover = settings.get("move")  # the kernel that moves particles
         self.prepare = Builder(program, self._build, settings.get("runs", 1), None if proposal is None else model)
 
-    def __call__(self, key: Any, *args: Any) -> Result:
+    def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
         """Run: the result holds equal-weight draws, weighted particles, and the evidence of every run.
 
         Raises:
@@ -99,7 +99,7 @@ class PopulationPlan:
             ObservationError: the data do not fit their sites.
             MemoryLimitError: the particles and their histories take more memory than is free.
         """
-        prepared = self.prepare(args, key)
+        prepared = self.prepare(args, key, named)
         with memory_for(self._need(prepared), devices_of(self.mesh)):
             if self.run is not None:
                 return run_population(self, prepared, one_key(key), self.run)
@@ -107,7 +107,7 @@ class PopulationPlan:
                 out, seconds = timed(prepared.built.run, one_key(key), prepared.inputs)
             return self._collect(prepared, out, times(seconds))
 
-    def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
+    def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
         """Run chunk by chunk, as the options of the run say, and give the numbers of the stages of each chunk.
 
         A population has no draws before its end, so chunks have none; `phase` names the run, which is one chunk where
@@ -115,7 +115,7 @@ class PopulationPlan:
         """
         options = self.run or RunOptions()
         not_in_chunks(self.name, options, self.mesh)
-        return iterate_population(self, self.prepare(args, key), one_key(key), options)
+        return iterate_population(self, self.prepare(args, key, named), one_key(key), options)
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
@@ -127,17 +127,17 @@ class PopulationPlan:
         not_in_chunks(self.name, options, self.mesh)
         return resume_population(self, self.prepare(args), found, options)
 
-    def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
+    def sampler(self, *args: Any, **named: Any) -> Callable[..., dict[str, jax.Array]]:
         """Return the plan as a function that JAX can map, compile or combine with others.
 
         Returns: takes a key and the arrays among the arguments; gives equal-weight draws by name, (runs * particles,
             ...), those of one run side by side, so that copies made by resampling are neighbours.
         """
-        built: _Built = self.prepare(args).built
+        built: _Built = self.prepare(args, named=named).built
         n, k = len(built.names), len(built.conditional)
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
-            outputs, _ = built.run(key, list(inputs))
+            outputs, _ = built.run(one_key(key), list(inputs))
             index = outputs[n + k + 1]
             values = masked(
                 dict(zip(built.names, outputs[:n], strict=True)),
@@ -148,13 +148,13 @@ class PopulationPlan:
 
         return draw
 
-    def memory(self, *args: Any) -> int:
+    def memory(self, *args: Any, **named: Any) -> int:
         """Estimate the bytes that a run takes at its peak; nothing is run."""
-        return self._need(self.prepare(args)).peak
+        return self._need(self.prepare(args, named=named)).peak
 
-    def plan(self, *args: Any) -> str:
+    def plan(self, *args: Any, **named: Any) -> str:
         """Say what will be done, for the given arguments."""
-        prepared = self.prepare(args)
+        prepared = self.prepare(args, named=named)
         lines = [f"{self.name}: {self.transformer.name}"]
         proposed = proposed_sites(prepared.form)
         for choice in prepared.built.choices:
@@ -163,9 +163,9 @@ class PopulationPlan:
                 lines.append(f"  {choice.name}: drawn from {source}")
         return "\n".join(lines)
 
-    def form(self, *args: Any) -> Form:
+    def form(self, *args: Any, **named: Any) -> Form:
         """Return the algorithm itself as a Form."""
-        return self.prepare(args).built.form
+        return self.prepare(args, named=named).built.form
 
     def __repr__(self) -> str:
         """Show name and composition."""

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
+from lawful.calls import positional
 from lawful.emitter import emit
 from lawful.errors import LawfulError
 from lawful.form import Form
@@ -105,6 +106,7 @@ def predictive(
     key: Any = 0,
     redraw: Iterable[str | Address] = (),
     batch_size: BatchSize = "auto",
+    **named: Any,
 ) -> Predictive:
     """Predict: run a program again at the draws of a result, or at draws of the prior.
 
@@ -118,6 +120,7 @@ def predictive(
         key: a typed key, or a seed.
         redraw: names of choices that are drawn anew although the result has them, as the effects of new groups.
         batch_size: draws computed at once, or "auto"; it changes values by no more than rounding.
+        named: arguments of the program by name.
 
     Raises: LawfulError where the draws of a choice do not fit the program at these arguments.
 
@@ -136,6 +139,7 @@ def predictive(
     """
     if draws is not None and (not isinstance(draws, int | np.integer) or draws < 1):
         raise LawfulError(f"draws: expected an integer of 1 or more, got {draws!r}.", draws=draws)
+    args = positional(model, args, named)
     form = trace(model, *args)
     inputs, _, _ = split_arguments(args)
     anew = {as_address(name) for name in redraw}

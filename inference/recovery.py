@@ -27,6 +27,7 @@ from .densities import as_choice, leading_axes
 from .enumerate_sites import Enumeration, Sites, enumeration, given_sites
 from .plan import Builder, Prepared, Told, masked, one_key
 from .result import Result, WeightedParticles
+from .uncalled import refuse_uncalled
 
 
 def recover(
@@ -87,15 +88,16 @@ class EnumeratedPlan:
 
     def __init__(self, model: Any, sites: Sites, inner: Callable[[Form], Any]) -> None:
         """Keep the parts; `inner` builds the inference on the marginal."""
+        refuse_uncalled(sites, "enumerate")
         self.model, self.sites, self.inner = model, sites, inner
         self.prepare = Builder(model, self._build)
 
-    def __call__(self, key: Any, *args: Any) -> Result:
+    def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
         """Run the inference on the marginal, and draw the summed sites back.
 
         Raises: as the inference does, and as `enumerate_sites`.
         """
-        prepared = self.prepare(args, key)
+        prepared = self.prepare(args, key, named)
         summed, plan = prepared.built
         run_key, back_key = (jax.random.fold_in(one_key(key), part) for part in range(2))
         try:
@@ -106,19 +108,19 @@ class EnumeratedPlan:
             raise
         return self._with_sites(prepared, summed, result, back_key)
 
-    def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
+    def sampler(self, *args: Any, **named: Any) -> Callable[..., dict[str, jax.Array]]:
         """Return the plan as a function that JAX can map, compile or combine with others.
 
         Returns: takes a key and the arrays among the arguments; gives draws by name, (draws, ...), of all sites.
         """
-        prepared = self.prepare(args)
+        prepared = self.prepare(args, named=named)
         summed, plan = prepared.built
         inner, kept = plan.sampler(*prepared.inputs), choices_of(summed.marginal)
         back = _drawing(summed.full, tuple(c.address for c in kept))
         names, flagged = [c.name for c in summed.choices], [c.name for c in summed.choices if c.conditional]
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
-            run_key, back_key = (jax.random.fold_in(key, part) for part in range(2))
+            run_key, back_key = (jax.random.fold_in(one_key(key), part) for part in range(2))
             found = inner(run_key, *inputs)
             columns = [jnp.nan_to_num(found[c.name]).astype(c.dtype) for c in kept]
             answers = back(back_key, inputs, [jnp.arange(len(columns[0])), *columns])
@@ -127,19 +129,20 @@ class EnumeratedPlan:
 
         return draw
 
-    def plan(self, *args: Any) -> str:
+    def plan(self, *args: Any, **named: Any) -> str:
         """Say which sites, and what is done to the others."""
-        summed, plan = self.prepare(args).built
-        return "\n".join([plan.plan(*self.prepare(args).inputs), *(f"  {line}" for line in summed.plan())])
+        prepared = self.prepare(args, named=named)
+        summed, plan = prepared.built
+        return "\n".join([plan.plan(*prepared.inputs), *(f"  {line}" for line in summed.plan())])
 
-    def form(self, *args: Any) -> Form:
+    def form(self, *args: Any, **named: Any) -> Form:
         """Return the algorithm on the marginal as a Form."""
-        prepared = self.prepare(args)
+        prepared = self.prepare(args, named=named)
         return prepared.built[1].form(*prepared.inputs)
 
-    def marginal(self, *args: Any) -> Form:
+    def marginal(self, *args: Any, **named: Any) -> Form:
         """Return the program of the sites that stay."""
-        return self.prepare(args).built[0].marginal
+        return self.prepare(args, named=named).built[0].marginal
 
     def __repr__(self) -> str:
         """Show what is summed."""

@@ -99,7 +99,7 @@ def waste_free(kernel: Any, chains: int, scheme: Any = "systematic") -> Transfor
     >>> waste_free(kernels.mh(), 10)
     waste_free(mh(single_site()), 10 chains, systematic)
     """
-    scheme = scheme_named(scheme) if isinstance(scheme, str) else scheme
+    scheme = scheme_named(scheme)
     return Transformer(
         f"waste_free({kernel!r}, {chains} chains, {scheme})",
         lambda population: _waste_free(population, kernel, chains, scheme),

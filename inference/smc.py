@@ -32,6 +32,7 @@ from .sharding.resampling import Islands, of_draws, on_islands, scheme_on
 from .sizes import countable
 from .transformer import Transformer
 from .transformers import Advance, EssBelow, Finish, push_evidence_with, repeat_to_end, resample, spawn
+from .uncalled import refuse_uncalled
 
 type Keep = Literal["paths", "last"]
 type NonFinite = Literal["error", "dead", "flag"]
@@ -71,6 +72,7 @@ def _asked(**settings: Any) -> dict[str, Any]:
     if "proposal" in given:
         given["proposal"] = propose(given["proposal"])
     if "move" in given and not hasattr(given["move"], "build"):
+        refuse_uncalled(given["move"], "move")
         if not hasattr(given["move"], "propose"):
             raise LawfulError(f"move: expected a kernel of inference.kernels, got {given['move']!r}.")
         given["move"] = mh(given["move"])  # a proposal stands for its Metropolis-Hastings kernel

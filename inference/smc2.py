@@ -83,7 +83,7 @@ def smc2(
     checked_options(run)
     checked_mesh(mesh, particles=particles)
     not_in_chunks("smc2", run, mesh)
-    scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
+    scheme = scheme_named(resampling)
     kernel = refresh(proposal, sites)
     when = None if resample_below is None else EssBelow(resample_below)
     program = Nest(model, kernel.sites, Filter(inner, scheme, None), "smc2")

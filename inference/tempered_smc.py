@@ -21,11 +21,11 @@ from lawful.record import choices_of
 from .check.contracts import Contract
 from .faults import OnFault, checked_policy
 from .findings import Finding
-from .kernels.mh import MH
+from .kernels.mh import as_kernel
 from .ladders import ladder_of
 from .paths import Path, prior_to_posterior
 from .population_walk import population_walk
-from .rejuvenation import rejuvenate, waste_free
+from .rejuvenation import is_fitted, rejuvenate, waste_free
 from .representations.traced import Trace
 from .result import Result
 from .running.driver import Chunk
@@ -89,7 +89,7 @@ class TemperedPlan:
     kernel: Any
     contract: Contract
 
-    def __call__(self, key: Any, *args: Any) -> Result:
+    def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
         """Run: the result holds draws of the posterior, and the evidence of every run.
 
         `result.stats` holds for each stage, (run, stage): `beta`, the temperature: the point of the path that was
@@ -101,7 +101,7 @@ class TemperedPlan:
             UnsupportedProgramError: the kernel cannot move a choice of the model.
         """
         try:
-            return _told(self.inner(key, *args))
+            return _told(self.inner(key, *args, **named))
         except LawfulError as error:
             if error.result is not None:
                 error.result = _told(error.result)
@@ -111,29 +111,29 @@ class TemperedPlan:
         """Finish the result of a run that was resumed."""
         return _told(result)
 
-    def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
+    def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
         """Run chunk by chunk and give the numbers of the stages of each chunk; see `PopulationPlan`."""
-        return self.inner.iterate(key, *args)
+        return self.inner.iterate(key, *args, **named)
 
-    def sampler(self, *args: Any) -> Callable[..., dict[str, jax.Array]]:
+    def sampler(self, *args: Any, **named: Any) -> Callable[..., dict[str, jax.Array]]:
         """Return the plan as a function that JAX can map, compile or combine with others; see `PopulationPlan`."""
-        return self.inner.sampler(*args)
+        return self.inner.sampler(*args, **named)
 
     @property
     def prepare(self) -> Any:
         """What traces the model and builds the algorithm for given arguments."""
         return self.inner.prepare
 
-    def plan(self, *args: Any) -> str:
+    def plan(self, *args: Any, **named: Any) -> str:
         """Say what will be done, for the given arguments."""
-        prepared = self.inner.prepare(args)
+        prepared = self.inner.prepare(args, named=named)
         lines = [f"{self.inner.name}: {self.inner.transformer.name}"]
         lines += [f"  {c.name}: drawn from its prior at the start" for c in choices_of(prepared.form)]
         return "\n".join([*lines, *(f"  {line}" for line in self.kernel.plan(prepared.form))])
 
-    def form(self, *args: Any) -> Form:
+    def form(self, *args: Any, **named: Any) -> Form:
         """Return the algorithm itself as a Form."""
-        return self.inner.form(*args)
+        return self.inner.form(*args, **named)
 
     def __repr__(self) -> str:
         """Show name and composition."""
@@ -242,7 +242,7 @@ def tempered_smc(
             "tempered_smc: the chains of a waste-free run start at particles of the whole population, not of an "
             "island. Fix: give steps=10, for moves of every particle where it is, or resampling='exact'."
         )
-    kernel = population_walk() if kernel is None else MH(kernel) if hasattr(kernel, "propose") else kernel
+    kernel = population_walk() if kernel is None else kernel if is_fitted(kernel) else as_kernel(kernel)
     path = prior_to_posterior() if path is None else path
     ladder = ladder_of(ladder)
     transformer = tempered(

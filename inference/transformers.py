@@ -88,7 +88,7 @@ def resample(scheme: Any, when: When | None = None, *, counted: bool = True) -> 
     >>> resample("systematic", when=ess_below(0.5)).name
     'resample(systematic, when ess < 0.5 N)'
     """
-    scheme = scheme_named(scheme) if isinstance(scheme, str) else scheme
+    scheme = scheme_named(scheme)
     name = f"resample({scheme}{'' if when is None else f', when {when!r}'})"
 
     def draw(block: Block, address: Address, weight: Var, *beside: Var) -> Var:

@@ -53,3 +53,8 @@ __all__ = [
     "state_space",
     "trajectories",
 ]
+
+
+def __dir__() -> list[str]:
+    """List the public names; submodules can be imported none the less."""
+    return sorted(__all__)

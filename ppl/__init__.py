@@ -55,3 +55,8 @@ __all__ = [
     "trace",
     "truncated",
 ]
+
+
+def __dir__() -> list[str]:
+    """List the public names; submodules can be imported none the less."""
+    return sorted([*__all__, "__version__", *({"inference", "models"} & globals().keys())])

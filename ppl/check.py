@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from .calls import positional
 from .errors import DuplicateSiteError, LawfulError, ObservationError, SingularScaleError
 from .form import Form
 from .lint import LintFinding, check_form
@@ -23,7 +24,7 @@ from .tracing import split_arguments, trace
 FOUND = (DuplicateSiteError, ObservationError, SingularScaleError)
 
 
-def check_program(program: Callable[..., Any] | Form, *args: Any) -> tuple[LintFinding, ...]:
+def check_program(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> tuple[LintFinding, ...]:
     """Return the findings of a program with its data: of its text, its data, and of 32 draws from its prior.
 
     The codes are those of the form itself, missing-plate, unused-latent, unrolled-loop, float32-hazard, blocked-site
@@ -32,6 +33,7 @@ def check_program(program: Callable[..., Any] | Form, *args: Any) -> tuple[LintF
     Args:
         program: a program or a Form.
         args: its arguments, data among them.
+        named: arguments by name.
 
     Raises: LawfulError where the program cannot be traced for another reason.
 
@@ -41,6 +43,7 @@ def check_program(program: Callable[..., Any] | Form, *args: Any) -> tuple[LintF
     >>> print(check_program(model, -1.0)[0])
     error outside-support: site 'y' (...): the observation -1.0 at index () lies outside ... Fix: correct the datum...
     """
+    args = positional(program, args, named)
     try:
         form = trace(program, *args)
     except FOUND as error:

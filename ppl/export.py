@@ -22,6 +22,7 @@ from . import handlers
 from .addresses import Address, show_address
 from .analysis import without_dead_code
 from .block import Block
+from .calls import positional
 from .coordinates import first_and_values, free_parts, in_coordinates, refuse_conditional, refuse_discrete
 from .emitter import emit
 from .errors import LawfulError, NoFiniteStartError
@@ -43,12 +44,13 @@ type Position = Mapping[str, Any]
 
 
 @uncollected()
-def density(program: Callable[..., Any] | Form, *args: Any) -> Density:
+def density(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Density:
     """Export the log density of a program at given arguments.
 
     Args:
         program: a program or a Form.
         args: its arguments, data among them.
+        named: arguments by name.
 
     Returns: a `Density`, whose `logp` takes a dict from site names to arrays without bounds.
 
@@ -65,6 +67,7 @@ def density(program: Callable[..., Any] | Form, *args: Any) -> Density:
     >>> float(d.constrain(u)["sigma"]), round(float(d.logp(u)), 4), round(float(jax.grad(d.logp)(u)["sigma"]), 4)
     (1.0, -1.7697, -0.75)
     """
+    args = positional(program, args, named)
     form = trace(program, *args)
     inputs, _, _ = split_arguments(args)
     checked_data(form, inputs)

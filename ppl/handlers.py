@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 
 from .addresses import Address, address_code, as_address, indices_of, key_at, names_of, shared_key, show_address
-from .errors import DuplicateSiteError, LawfulError, UnsupportedProgramError
+from .errors import DuplicateSiteError, UnsupportedProgramError
 from .given import lookup, split_masks
 from .guard import consume, key_guard
 from .hidden import note_hidden
 from .interventions import do, mask, scale, scope
+from .keys import one_key
 from .laws import law_of
 from .lowering import current_trace
 from .messages import (
@@ -56,12 +57,12 @@ __all__ = [
 ]
 
 
-def seed(program: Program, key: jax.Array, *, alone: bool = False) -> Program:
+def seed(program: Program, key: Any, *, alone: bool = False) -> Program:
     """Draw every choice that no inner handler decides, with a key derived from its address.
 
     Args:
         program: the program.
-        key: a typed key of `jax.random.key`.
+        key: a random key, `jax.random.key(0)`, or a seed.
         alone: hide the run from all handlers outside.
 
     >>> import numpyro.distributions as dist, lawful
@@ -69,14 +70,12 @@ def seed(program: Program, key: jax.Array, *, alone: bool = False) -> Program:
     >>> bool(seed(model, jax.random.key(1))() == seed(model, jax.random.key(1))())
     True
     """
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
-        raise LawfulError(f"seed: expected one typed key, jax.random.key(0), got {type(key).__name__}.")
-
+    root = one_key(key, "seed")
     if not alone:
-        return handled(program, lambda: _Seed(key))
+        return handled(program, lambda: _Seed(root))
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        with only(_Seed(key)):
+        with only(_Seed(root)):
             return program(*args, **kwargs)
 
     return run

@@ -14,6 +14,7 @@ import numpy as np
 
 from .addresses import show_address
 from .analysis import without_dead_code
+from .calls import call, positional
 from .errors import LawfulError, UnsupportedProgramError
 from .form import Form
 from .hidden import keep_hidden
@@ -29,7 +30,7 @@ LABELLED = ("pandas", "polars", "xarray")  # whose arrays of numbers are argumen
 _forms: OrderedDict[Any, Form] = OrderedDict()
 
 
-def trace(program: Callable[..., Any] | Form, *args: Any) -> Form:
+def trace(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Form:
     """Trace a program into its Form; only shapes and types of array arguments matter.
 
     Args:
@@ -37,6 +38,7 @@ def trace(program: Callable[..., Any] | Form, *args: Any) -> Form:
         args: its arguments. Arrays, floats and pytrees of them become inputs of the Form, and so do, without their
             labels, series and frames of numbers of pandas and polars and arrays of xarray. Integers, booleans, strings,
             None and functions stay Python values, so that they can be sizes.
+        named: arguments by name; the Form is that of the same arguments by position.
 
     Raises:
         DuplicateSiteError: two sites have one address.
@@ -49,6 +51,7 @@ def trace(program: Callable[..., Any] | Form, *args: Any) -> Form:
     >>> trace(model, 1.0)
     Form(1 inputs, 1 latent sites, 1 observed, 2 nodes)
     """
+    args = positional(program, args, named)
     if isinstance(program, Form):
         return program
     arrays, rebuild, key = split_arguments(args)
@@ -73,7 +76,7 @@ def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[An
 
     def run(*leaves: Any) -> Any:
         with only(stage), quick_checks():
-            return program(*rebuild(leaves))
+            return call(program, rebuild(leaves))
 
     try:
         form, _ = lower(run, *arrays)

@@ -71,3 +71,8 @@ __all__ = [
     "two_sample",
     "unbiased",
 ]
+
+
+def __dir__() -> list[str]:
+    """List the public names; submodules can be imported none the less."""
+    return sorted(__all__)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
+from lawful.calls import positional
 from lawful.errors import LawfulError, NoFiniteStartError
 from lawful.messages import SampleMessage, placed, surroundings
 
@@ -48,7 +49,7 @@ class EagerChainPlan(EagerPlan):
         self.model, self.settings, self.run = model, settings, run
         self.init = {as_address(name): value for name, value in (init or {}).items()}
 
-    def __call__(self, key: Any, *args: Any) -> Result:
+    def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
         """Run the chains; the result holds the draws and the traces.
 
         Raises:
@@ -57,6 +58,7 @@ class EagerChainPlan(EagerPlan):
             ObservationError: the data do not fit their sites.
             UnsupportedProgramError: a run of the program makes no choice.
         """
+        args = positional(self.model, args, named)
         course, seed = self._course(key, args), {"seed": seed_of(key)}
         if self.run is None:
             start = time.perf_counter()
@@ -67,12 +69,13 @@ class EagerChainPlan(EagerPlan):
         fields = {"interrupted": drive.interrupted, "finished": drive.done[1]}
         return ended(drive, lambda: self._collect(course.moves, args, {**drive.times(), **seed}, **fields))
 
-    def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
+    def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
         """Run the chains chunk by chunk, and give draws and numbers of each; nothing is kept.
 
         The draws are those of a call, each chunk laid out by itself: a choice that none of its runs made is not there,
         and an axis of a loop is as long as the chunk's longest.
         """
+        args = positional(self.model, args, named)
         course, options = self._course(key, args), self.run or RunOptions()
 
         def shown(portion: Portion) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -84,7 +87,7 @@ class EagerChainPlan(EagerPlan):
 
         return self._drive(course, options).shown_chunks(shown)
 
-    def plan(self, *args: Any) -> str:
+    def plan(self, *args: Any, **named: Any) -> str:
         """Say what will be done."""
         return (
             f"mcmc: {self.settings['chains']} chains of single-site moves: one choice of the run, any with equal "

@@ -11,6 +11,7 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
+from lawful.calls import positional
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form
 
@@ -41,7 +42,7 @@ class EagerPlan:
         """Show name and model."""
         return f"{self.name}({getattr(self.model, '__name__', self.model)!s}, mode='eager')"
 
-    def form(self, *args: Any) -> NoReturn:
+    def form(self, *args: Any, **named: Any) -> NoReturn:
         """Refuse: a program whose structure has no bound has no Form."""
         raise UnsupportedProgramError(
             f"{self.name}: mode='eager' runs the program as it is and makes no Form. Fix: mode='staged', where the "
@@ -76,7 +77,7 @@ class EagerPopulationPlan(EagerPlan):
             settings["nonfinite"],
         )
 
-    def __call__(self, key: Any, *args: Any) -> Result:
+    def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
         """Run: the result holds equal-weight draws, weighted particles, the evidence of every run, and the traces.
 
         Raises:
@@ -84,6 +85,7 @@ class EagerPopulationPlan(EagerPlan):
             ObservationError: the data do not fit their sites.
             LawfulError: a callback raised; the finished runs are its attribute `result`.
         """
+        args = positional(self.model, args, named)
         course = self._course(key, args)
         drive = Drive(course, self.run or RunOptions(), lambda number, rows: {})
         if self.run is None:  # Ctrl-C ends it as it ends any program
@@ -97,8 +99,9 @@ class EagerPopulationPlan(EagerPlan):
         run = {**(times(drive.seconds) if self.run is None else drive.times()), "seed": seed_of(key)}
         return ended(drive, lambda: self._collect(course.kept, args, run, **fields))
 
-    def iterate(self, key: Any, *args: Any) -> Iterator[Chunk]:
+    def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
         """Run, and give the log evidence of each run when it is finished; nothing is kept."""
+        args = positional(self.model, args, named)
         course = self._course(key, args)
 
         def shown(portion: Portion) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -107,7 +110,7 @@ class EagerPopulationPlan(EagerPlan):
 
         return Drive(course, self.run or RunOptions(), lambda number, rows: {}).shown_chunks(shown)
 
-    def plan(self, *args: Any) -> str:
+    def plan(self, *args: Any, **named: Any) -> str:
         """Say what will be done."""
         pause = "pausing at every observation and factor" if self.algorithm.pauses else "each to its end"
         return f"{self.name}: {self.settings['particles']} runs of the program in plain Python, {pause}"

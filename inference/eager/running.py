@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lawful.addresses import Address, indices_of, names_of, show_address
+from lawful.calls import call
 from lawful.errors import ImpureProgramError, NonFiniteError, UnsupportedProgramError
 from lawful.handlers import Boundary, refuse_duplicate
 from lawful.messages import (
@@ -95,7 +96,7 @@ def execute(model: Callable[..., Any], args: tuple[Any, ...], runner: Runner) ->
     finished, value = False, None
     with placed(Surroundings()), installed(runner):
         try:
-            value = model(*args)
+            value = call(model, args)
             finished = True
         except Paused:
             pass

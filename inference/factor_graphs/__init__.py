@@ -39,3 +39,8 @@ __all__ = [
     "tree_proposal",
     "unfolded",
 ]
+
+
+def __dir__() -> list[str]:
+    """List the public names; submodules can be imported none the less."""
+    return sorted(__all__)

@@ -58,3 +58,8 @@ __all__ = [
     "smcp3",
     "split_merge",
 ]
+
+
+def __dir__() -> list[str]:
+    """List the public names; submodules can be imported none the less."""
+    return sorted(__all__)

@@ -101,8 +101,8 @@ class Gradient:
     Attributes:
         move: the move.
         step_size: a number, or None for one that a warm-up finds.
-        inverse_mass: (d,) variances or (d, d) covariance; "diagonal" or "dense" where a warm-up finds it, or None for
-            "diagonal" if the step size is tuned, else one for every coordinate.
+        inverse_mass: a variance, (d,) variances or (d, d) covariance; "diagonal" or "dense" where a warm-up finds it,
+            or None for "diagonal" if the step size is tuned, else one for every coordinate.
         target: the acceptance rate to tune for.
         slot: where among the program's inputs step size and root stand, in a kernel that is tuned.
         seen: is told the size of each frame that the kernel is built on.
@@ -145,6 +145,8 @@ class Gradient:
         if self.inverse_mass is None or isinstance(self.inverse_mass, str):
             return jnp.eye(size, dtype=dtype) if self.dense else jnp.ones(size, dtype)
         given = np.asarray(self.inverse_mass, np.float64)
+        if given.ndim == 0:
+            given = np.full(size, given)
         if given.shape not in ((size,), (size, size)):
             raise LawfulError(
                 f"{self.move.name}: inverse_mass of shape {given.shape} for {size} coordinates. Fix: give ({size},) "
@@ -255,15 +257,17 @@ def checked(name: str, step_size: Any, inverse_mass: Any, target: Any) -> None:
     if inverse_mass is None or (isinstance(inverse_mass, str) and inverse_mass in ("diagonal", "dense")):
         return
     if isinstance(inverse_mass, str):
-        raise LawfulError(f"{name}: inverse_mass: expected 'diagonal', 'dense' or an array, got {inverse_mass!r}.")
+        raise LawfulError(
+            f"{name}: inverse_mass: expected 'diagonal', 'dense', a number or an array, got {inverse_mass!r}."
+        )
     matrix = np.asarray(inverse_mass, np.float64)
-    if matrix.ndim == 1:
+    if matrix.ndim < 2:
         good = bool(np.all(matrix > 0) and np.isfinite(matrix).all())
     else:
         good = matrix.ndim == 2 and np.allclose(matrix, matrix.T) and bool(np.all(np.linalg.eigvalsh(matrix) > 0))
     if not good:
         raise LawfulError(
-            f"{name}: inverse_mass: expected positive variances (d,) or a positive definite covariance (d, d)."
+            f"{name}: inverse_mass: expected positive variances, one or (d,), or a positive definite covariance (d, d)."
         )
 
 

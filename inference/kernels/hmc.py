@@ -134,9 +134,9 @@ def hmc(
         step_size: of a leapfrog, in units of the scales that `inverse_mass` gives; None: tuned by the warm-up of
             `inference.mcmc`.
         n_steps: leapfrogs a move.
-        inverse_mass: (d,) variances of the unconstrained coordinates in the order of the program, or their (d, d)
-            covariance; "diagonal" or "dense": tuned by the warm-up; None: tuned diagonal if the step size is tuned,
-            else one for each coordinate.
+        inverse_mass: a variance of all unconstrained coordinates, (d,) variances in the order of the program, or their
+            (d, d) covariance; "diagonal" or "dense": tuned by the warm-up; None: tuned diagonal if the step size is
+            tuned, else one for each coordinate.
         target_acceptance: what the step size is tuned for.
 
     Raises: UnsupportedProgramError, when built for a program with sites that are discrete or run in one arm only.

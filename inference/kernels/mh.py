@@ -18,6 +18,7 @@ from lawful.record import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..presence import keeps_absent
+from ..uncalled import refuse_uncalled
 from .acceptance import INFO, accept, refuse_nothing_to_move
 from .acceptance import acceptance as acceptance
 from .base import KernelForm, Proposed, State, finished, state_inputs
@@ -103,6 +104,7 @@ def mh(proposal: Any = None) -> MH:
     >>> mh(), mh(near)
     (mh(single_site()), mh(near))
     """
+    refuse_uncalled(proposal, "kernel")
     if proposal is None:
         return MH(single_site())
     if hasattr(proposal, "propose") or hasattr(proposal, "build"):
@@ -117,5 +119,6 @@ def mh(proposal: Any = None) -> MH:
 
 def as_kernel(kernel: Any) -> Any:
     """Take a kernel as it is, a bare proposal or a program as the proposal of `mh`, and None as `mh()`."""
+    refuse_uncalled(kernel, "kernel")
     bare = kernel is None or hasattr(kernel, "propose") or not hasattr(kernel, "build")
     return MH(kernel) if isinstance(kernel, SingleSite) else mh(kernel) if bare else kernel

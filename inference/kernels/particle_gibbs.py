@@ -126,7 +126,7 @@ def particle_gibbs(
         raise LawfulError(
             f"particle_gibbs: ancestors: expected 'retained', 'sampled' or 'backward', got {ancestors!r}."
         )
-    scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
+    scheme = scheme_named(resampling)
     if ancestors != "retained" and scheme.name != "multinomial":
         raise LawfulError(
             f"particle_gibbs: new ancestors need independent ones, but got {scheme} resampling. Fix: "

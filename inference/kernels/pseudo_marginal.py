@@ -175,7 +175,7 @@ def pseudo_marginal(
             f"pseudo_marginal: keep: expected 'paths', or 'parameters' where there are some, got {keep!r}. Fix: "
             "keep='paths', or name the sites that are parameters, as in pseudo_marginal(random_walk(0.1), ['sigma'])."
         )
-    scheme = scheme_named(resampling) if isinstance(resampling, str) else resampling
+    scheme = scheme_named(resampling)
     when = None if resample_below is None else EssBelow(resample_below)
     return PseudoMarginal(proposal, named, Filter(int(particles), scheme, when, cuts), keep)
 

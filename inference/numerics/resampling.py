@@ -5,24 +5,29 @@ Law: each is a `Scheme`, so E[offspring_i] = M w_i / sum(w), and its enumeration
 
 from __future__ import annotations
 
+from typing import Any
+
 from lawful.errors import LawfulError
 
+from ..uncalled import refuse_uncalled
 from .picks import multinomial, residual
-from .scheme import Scheme
 from .strata import stratified, systematic
 
 SCHEMES = {s.name: s for s in (multinomial, residual, stratified, systematic)}
 
 
-def scheme(given: str | Scheme) -> Scheme:
-    """Look a scheme up by its name; a scheme is itself.
+def scheme(given: Any) -> Any:
+    """Look a scheme up by its name; a scheme, or what draws as one, is itself.
+
+    Raises: LawfulError for any other name or object, as a function that makes a scheme and was not called.
 
     >>> scheme("systematic").name
     'systematic'
     """
-    if isinstance(given, Scheme):
+    refuse_uncalled(given, "resampling")
+    if hasattr(given, "draw"):
         return given
-    if given not in SCHEMES:
+    if not isinstance(given, str) or given not in SCHEMES:
         raise LawfulError(
             f"no resampling scheme is called {given!r}: choose one of {', '.join(sorted(SCHEMES))}, or give a Scheme.",
             given=given,

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import show_address
+from lawful.calls import positional
 from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
 from lawful.form import Form
 from lawful.observed import checked_data
@@ -184,7 +185,8 @@ def enumerate(
         raise LawfulError("enumerate: unexplored needs mode='eager' or 'auto': a staged enumeration lists all paths.")
     runs: dict[Form, tuple[Recorded, Callable[..., Any]]] = {}
 
-    def plan(*args: Any) -> Enumerated:
+    def plan(*args: Any, **named: Any) -> Enumerated:
+        args = positional(model, args, named)
         if mode != "eager" and not unexplored:
             try:
                 form = trace(model, *args)

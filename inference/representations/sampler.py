@@ -13,9 +13,11 @@ from typing import Any
 import jax
 
 from lawful.addresses import show_address
+from lawful.calls import positional
 from lawful.emitter import compiled
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, Site, walk
+from lawful.keys import one_key
 from lawful.tracing import split_arguments, trace
 
 
@@ -54,10 +56,11 @@ def simulate(program: Callable[..., Any] | Form) -> Callable[..., Any]:
     ()
     """
 
-    def run(key: jax.Array, *args: Any) -> Any:
+    def run(key: Any, *args: Any, **named: Any) -> Any:
+        args = positional(program, args, named)
         form = trace(program, *args)
         inputs, _, _ = split_arguments(args)
-        outputs = sampler(form).draw(key, *inputs)
+        outputs = sampler(form).draw(one_key(key), *inputs)
         return tuple(outputs) if form.out_tree is None else jax.tree.unflatten(form.out_tree, outputs)
 
     return run

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from lawful.calls import positional
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
 
 from ..findings import Finding
@@ -32,7 +33,9 @@ METHODS = (
 )  # fmt: skip
 
 
-def resume(folder: str | os.PathLike[str], model: Any, *args: Any, run: RunOptions | None = None) -> Result:
+def resume(
+    folder: str | os.PathLike[str], model: Any, *args: Any, run: RunOptions | None = None, **named: Any
+) -> Result:
     """Go on with a run that was stopped or killed, from its last checkpoint, and keep checkpoints in the same folder.
 
     Args:
@@ -42,6 +45,7 @@ def resume(folder: str | os.PathLike[str], model: Any, *args: Any, run: RunOptio
         args: its arguments.
         run: how the rest is divided and watched; default: as the plan says, or with automatic chunks. Where the draws
             went into a store outside the folder, it names the store.
+        named: arguments of the program by name.
 
     Returns: the result of the whole run, equal to that of a run that was never stopped.
 
@@ -75,6 +79,7 @@ def resume(folder: str | os.PathLike[str], model: Any, *args: Any, run: RunOptio
         model = _made(found, model)
     plan: Any = _plan_of(model)
     options = run or plan.run or RunOptions()
+    args = positional(plan.prepare.subject, args, named)
     result = plan.resumed(found, replace(options, checkpoint=folder), args)
     return model.told(result) if hasattr(model, "told") else result
 

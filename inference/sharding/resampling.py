@@ -206,11 +206,12 @@ def scheme_on(given: Any, devices: int, particles: int) -> Any:
     """
     if isinstance(given, str):
         named = {"exact": systematic, "islands": Islands(), "butterfly": Islands(mix="butterfly")}
-        given = named[given] if given in named else scheme(given)
+        given = named.get(given, given)
     if isinstance(given, Islands):
         given = given.on(devices)
         checked(given, particles)
-    return given
+        return given
+    return scheme(given)
 
 
 def of_draws(scheme: Any) -> dict[str, Any]:

@@ -1,6 +1,20 @@
 """The public names are those of the checked-in snapshot: none comes or goes unnoticed."""
 
-from tests.packaging.public_names import public_names
+import importlib
+import pkgutil
+
+import pytest
+
+from tests.packaging.public_names import PACKAGES, public_names
+
+
+@pytest.mark.parametrize("name", [*PACKAGES, "lawful.inference.kernels", "lawful.inference.check"])
+def test_completion_offers_public_names_alone_and_submodules_still_are_there(name):
+    package = importlib.import_module(name)
+    assert set(package.__all__) <= set(dir(package)) <= {*package.__all__, "__version__", "inference", "models"}
+    assert all(hasattr(package, offered) for offered in dir(package))
+    inside = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("__")]
+    assert importlib.import_module(f"{name}.{inside[0]}").__name__ == f"{name}.{inside[0]}"
 
 
 def test_public_names_are_those_of_the_snapshot(root):

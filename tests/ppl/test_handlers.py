@@ -54,8 +54,8 @@ def test_other_keys_give_other_draws():
     assert handlers.seed(pair, KEY)()[0] != handlers.seed(pair, jax.random.key(2))()[0]
 
 
-@pytest.mark.parametrize("key", [jnp.zeros(2, jnp.uint32), jax.random.split(KEY, 2)], ids=["raw", "two"])
-def test_seed_takes_one_typed_key(key):
+@pytest.mark.parametrize("key", [jnp.zeros(3, jnp.uint32), jax.random.split(KEY, 2)], ids=["no key", "two"])
+def test_seed_takes_one_key(key):
     with pytest.raises(LawfulError, match=r"one typed key, jax\.random\.key\(0\)"):
         handlers.seed(pair, key)
 

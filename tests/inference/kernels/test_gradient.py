@@ -155,7 +155,7 @@ def test_sites_without_a_gradient_are_refused_with_the_ways_out():
         (lambda: kernels.nuts(-1.0), "positive number as step_size"),
         (lambda: kernels.hmc(0.1, 0), "n_steps: expected an integer of 1 or more, got 0"),
         (lambda: kernels.nuts(max_depth=50), "from 1 to 20, got 50"),
-        (lambda: kernels.mala(0.1, inverse_mass="full"), "'diagonal', 'dense' or an array"),
+        (lambda: kernels.mala(0.1, inverse_mass="full"), "'diagonal', 'dense', a number or an array"),
         (lambda: kernels.mala(0.1, inverse_mass=[1.0, -1.0]), "positive variances"),
         (lambda: kernels.nuts(target_acceptance=1.0), "between 0 and 1"),
     ],
@@ -163,6 +163,19 @@ def test_sites_without_a_gradient_are_refused_with_the_ways_out():
 def test_wrong_settings_are_told(make, message):
     with pytest.raises(LawfulError, match=re.escape(message)):
         make()
+
+
+@pytest.mark.parametrize("mass", [2.0, 2, np.float32(2.0), jnp.asarray(2.0)])
+def test_a_number_is_the_variance_of_every_coordinate(mass):
+    def pair():
+        lawful.sample("x", dist.Normal(jnp.zeros(2), 1.0).to_event(1))
+
+    def draws(mass):
+        return inference.mcmc(pair, kernels.hmc(0.3, 2, inverse_mass=mass), chains=1, warmup=1, draws=3)(0)
+
+    np.testing.assert_array_equal(draws(mass).posterior["x"], draws([2.0, 2.0]).posterior["x"])
+    with pytest.raises(LawfulError, match="expected positive variances"):
+        kernels.nuts(inverse_mass=-1.0)
 
 
 def test_settings_that_nothing_tunes_are_told():
