@@ -5,14 +5,13 @@ Law: a check reads draws and numbers of a run and changes none; what is not a nu
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .findings import Finding, Limits
+from .diagnostics import Measured, Variable, ess_of, r_hat_of, variables_of
+from .findings import Finding, Limits, few
 
 
 def chain_findings(limits: Limits, posterior: Mapping[str, Any], stats: Mapping[str, Any]) -> Iterator[Finding]:
@@ -45,7 +44,66 @@ def chain_findings(limits: Limits, posterior: Mapping[str, Any], stats: Mapping[
             value=lost,
             limit=0,
         )
-    stuck = _stuck_chains(posterior)
+    yield from _unmoved(posterior)
+    moving = moving_chains(posterior)
+    variables = variables_of(moving)
+    yield from r_hat_findings(r_hat_of(limits, variables), "the chains disagree; run longer, or use a better kernel")
+    yield from _ess_findings(limits, moving, variables)
+
+
+def moving_chains(posterior: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Leave out chains that never moved, and elements that no chain moved: they are a finding of their own."""
+    stuck, still = _stuck(posterior)
+    found = {}
+    for name, draws in posterior.items():
+        array = np.delete(np.asarray(draws, dtype=float), stuck, axis=0)
+        if name in still:
+            array[:, :, still[name]] = 0.0  # a constant, which has no diagnostic
+        found[name] = array
+    return found
+
+
+def r_hat_findings(worst: Measured | None, what: str) -> Iterator[Finding]:
+    """Say that chains, or runs, disagree."""
+    if worst is not None and not worst.ok:
+        value = "above 10" if worst.value > 10 else f"{worst.value:.3f}"
+        yield Finding(
+            "HIGH_RHAT",
+            f"r-hat of '{worst.label}' is {value} (limit {worst.limit:.4g}): {what}.",
+            sites=(worst.site,),
+            value=worst.value,
+            limit=worst.limit,
+        )
+
+
+def _ess_findings(limits: Limits, posterior: Mapping[str, Any], variables: Sequence[Variable]) -> Iterator[Finding]:
+    chains, draws = np.shape(next(iter(posterior.values()), np.empty((0, 1))))[:2]
+    low = [(kind, ess_of(limits, variables, kind)) for kind in ("bulk", "tail")]
+    for kind, worst in low:
+        if worst is not None and not worst.ok:
+            shown = f"limit {limits.ess_per_chain:g} a chain"
+            if worst.limit < limits.ess_per_chain * chains:
+                shown += f", of which the estimate may show {worst.limit:.0f} in all by chance"
+            yield Finding(
+                "LOW_ESS",
+                f"{kind} effective sample size of '{worst.label}' is {worst.value:.0f} over {chains} chains ({shown}): "
+                "run longer, or use a better kernel.",
+                sites=(worst.site,),
+                value=worst.value,
+                limit=worst.limit,
+            )
+    if chains and draws < limits.ess_per_chain and all(worst is None or worst.ok for _, worst in low):
+        yield Finding(
+            "LOW_ESS",
+            f"{draws} {'draw' if draws == 1 else 'draws'} a chain are no evidence that it converged (limit "
+            f"{limits.ess_per_chain:g} effective ones a chain): ask for draws=1000 or so.",
+            value=draws,
+            limit=limits.ess_per_chain,
+        )
+
+
+def _unmoved(posterior: Mapping[str, Any]) -> Iterator[Finding]:
+    stuck, still = _stuck(posterior)
     if len(stuck):
         yield Finding(
             "NEVER_MOVED",
@@ -53,78 +111,34 @@ def chain_findings(limits: Limits, posterior: Mapping[str, Any], stats: Mapping[
             value=len(stuck),
             limit=0,
         )
-    yield from r_hat_findings(limits, posterior, "run longer, or use a better kernel")
-    yield from _ess_findings(limits, posterior)
-
-
-def r_hat_findings(limits: Limits, posterior: Mapping[str, Any], remedy: str) -> Iterator[Finding]:
-    """Check whether chains, or runs, agree."""
-    worst = worst_of(posterior, "rhat", method="rank")
-    # Not a number means that there are too few draws to say: never a pass.
-    if worst is not None and not worst[1] <= limits.r_hat:
-        name, value = worst
+    elif still:
+        count = sum(int(mask.sum()) for mask in still.values())
         yield Finding(
-            "HIGH_RHAT",
-            f"r-hat of '{name}' is {value:.3f} (limit {limits.r_hat:g}): the chains disagree; {remedy}.",
-            sites=(name.split("[")[0],),
-            value=value,
-            limit=limits.r_hat,
+            "NEVER_MOVED",
+            f"chains never moved {count} elements, of {few(list(still))}, and hold different values of them: the "
+            "kernel has no move for them, or none was accepted. Fix: another kernel, or smaller steps.",
+            sites=tuple(still),
+            value=count,
+            limit=0,
         )
 
 
-def _ess_findings(limits: Limits, posterior: Mapping[str, Any]) -> Iterator[Finding]:
-    chains, draws = np.shape(next(iter(posterior.values()), np.empty((0, 1))))[:2]
-    if not draws:
-        enough = limits.ess_per_chain * chains
-        yield Finding("LOW_ESS", "there is no draw: ask for draws=1000 or so.", value=0, limit=enough)
-    for kind, options in (("bulk", {}), ("tail", {"prob": (0.05, 0.95)})):
-        worst = worst_of(posterior, "ess", method=kind, **options)
-        if worst is not None and not worst[1] >= limits.ess_per_chain * chains:
-            name, value = worst
-            yield Finding(
-                "LOW_ESS",
-                f"{kind} effective sample size of '{name}' is {value:.0f} over {chains} chains (limit "
-                f"{limits.ess_per_chain:g} a chain): run longer, or use a better kernel.",
-                sites=(name.split("[")[0],),
-                value=value,
-                limit=limits.ess_per_chain * chains,
-            )
+def _stuck(posterior: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Find chains of two or more draws in which nothing ever changes, and elements that no other chain changes.
 
-
-def worst_of(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> tuple[str, float] | None:
-    """Find the element with the worst diagnostic among those that vary; a value that is not a number is the worst."""
-    from arviz_stats.base.array import array_stats
-
-    found: list[tuple[float, str]] = []
-    for name, draws in posterior.items():
-        array = np.asarray(draws, dtype=float)
-        flat = array.reshape(*array.shape[:2], math.prod(array.shape[2:]))  # -1 fails where there is no element
-        # Where an arm did not run a value is NaN: chains that visit it differently often have no common diagnostic.
-        always = ~np.any(np.isnan(flat), axis=(0, 1))
-        varying = np.flatnonzero(always & np.any(flat != flat[:1, :1], axis=(0, 1)))
-        if not len(varying):
-            continue
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")  # short or constant chains: the numbers themselves say so
-            values = getattr(array_stats, diagnostic)(flat[..., varying], chain_axis=0, draw_axis=1, **options)
-        values = np.asarray(values)
-        badness = np.where(np.isnan(values), math.inf, values if diagnostic == "rhat" else -values)
-        place = int(badness.argmax())
-        index = np.unravel_index(varying[place], array.shape[2:])
-        label = name + (f"[{', '.join(map(str, index))}]" if index else "")
-        found.append((float(values[place]), label))
-    if not found:
-        return None
-    sign = 1.0 if diagnostic == "rhat" else -1.0
-    value, label = max(found, key=lambda pair: math.inf if math.isnan(pair[0]) else sign * pair[0])
-    return label, value
-
-
-def _stuck_chains(posterior: Mapping[str, Any]) -> np.ndarray:
-    """Find chains of two or more draws in which no variable ever changes."""
-    arrays = [np.asarray(draws, dtype=float) for draws in posterior.values() if np.size(draws)]
-    if not arrays or arrays[0].shape[1] < 2:
-        return np.array([], dtype=int)
-    differs = [(a != a[:, :1]) & ~(np.isnan(a) & np.isnan(a[:, :1])) for a in arrays]
-    moved = [np.any(d, axis=tuple(range(1, d.ndim))) for d in differs]
-    return np.flatnonzero(~np.any(moved, axis=0))
+    Returns: the chains, and for each variable concerned a mask of its elements: those that chains hold at different
+    values.
+    """
+    arrays = {name: np.asarray(draws, dtype=float) for name, draws in posterior.items() if np.size(draws)}
+    if not arrays or next(iter(arrays.values())).shape[1] < 2:
+        return np.array([], dtype=int), {}
+    differs = {n: np.any((a != a[:, :1]) & ~(np.isnan(a) & np.isnan(a[:, :1])), axis=1) for n, a in arrays.items()}
+    moved = np.any([np.any(d, axis=tuple(range(1, d.ndim))) for d in differs.values()], axis=0)
+    still = {}
+    for name, array in arrays.items():
+        first = array[moved, 0]
+        apart = np.any(first != first[:1], axis=0) & ~np.any(np.isnan(first), axis=0)
+        held = ~np.any(differs[name], axis=0) & apart
+        if len(first) and np.any(held):
+            still[name] = held
+    return np.flatnonzero(~moved), still

@@ -47,6 +47,7 @@ BITS = {str(bit.name): bit for bit in Status} | {
     "NO_RETURN": Status.NOT_CONVERGED,
     "UNMATCHED": Status.NOT_CONVERGED,
     "UNMOVED_SITE": Status(0),
+    "OLD_PATHS": Status(0),
     "ONE_RUN": Status(0),
     "IDLE_RESAMPLING": Status(0),
     "IDLE_DEVICE": Status(0),
@@ -101,8 +102,11 @@ class Limits:
 
     Attributes:
         divergences: largest number of divergent transitions.
-        r_hat: largest rank-normalised split r-hat over chains or runs.
-        ess_per_chain: smallest bulk and tail effective sample size a chain.
+        r_hat: largest rank-normalised split r-hat over chains or runs; larger ones pass as far as chance explains the
+            worst of so many elements (`inference/thresholds.py`).
+        ess_per_chain: bulk and tail effective sample size a chain, and effective draws a run of a population; estimates
+            may be smaller as far as chance explains them. Fewer draws a chain are never enough.
+        false_alarm: probability with which a perfect sampler exceeds one of these two limits in any element.
         ess_fraction: smallest Kish effective sample size of the last weights, as a fraction of the particles.
         root_share: largest fraction of the last particles that descend from one particle at the start.
         log_evidence_sd: largest standard deviation of the log evidence over runs.
@@ -113,6 +117,7 @@ class Limits:
     divergences: int = 0
     r_hat: float = 1.01
     ess_per_chain: float = 100.0
+    false_alarm: float = 0.01
     ess_fraction: float = 0.1
     root_share: float = 0.5
     log_evidence_sd: float = 1.0
@@ -155,7 +160,7 @@ def never_moved(names: Sequence[str], moved: np.ndarray, steps: int) -> Iterator
         yield Finding(
             "NEVER_MOVED",
             f"chains {', '.join(map(str, stuck))} never moved in {steps} steps: acceptance rate 0, {len(names)} of "
-            f"{len(names)} sites never accepted another value ({_few(names)}). {TOGETHER}",
+            f"{len(names)} sites never accepted another value ({few(names)}). {TOGETHER}",
             sites=tuple(names),
             value=len(names),
             limit=0,
@@ -164,7 +169,7 @@ def never_moved(names: Sequence[str], moved: np.ndarray, steps: int) -> Iterator
     if still and len(stuck) < len(moved):
         yield Finding(
             "UNMOVED_SITE",
-            f"{len(still)} of {len(names)} sites had one value in all of {steps} steps in each chain ({_few(still)}): "
+            f"{len(still)} of {len(names)} sites had one value in all of {steps} steps in each chain ({few(still)}): "
             f"the kernel holds them or never came to them, their posterior is sure, or no move can leave. {TOGETHER}",
             sites=tuple(still),
             value=len(still),
@@ -172,5 +177,6 @@ def never_moved(names: Sequence[str], moved: np.ndarray, steps: int) -> Iterator
         )
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """Write the first names of a list."""
     return f"{', '.join(names[:5])}{', ...' if names[5:] else ''}"

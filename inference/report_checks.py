@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .chain_checks import worst_of
+from lawful.form import Form
+
+from .chain_checks import moving_chains
+from .diagnostics import Measured, ess_of, r_hat_of, variables_of
 from .evidence import kish_ess
 from .move_numbers import LOST, NO_SLOPE
-from .population_checks import ENOUGH
-from .result import Result
+from .population_checks import judged_draws
+from .result import Result, leading
 
 
 @dataclass(frozen=True)
@@ -53,22 +56,15 @@ def _of_chains(result: Result) -> Iterator[_Row]:
         yield "log densities that are no number", _count(stats, "n_nonfinite"), "0", ("NONFINITE_DENSITY",)
     stuck = next((str(f.message).split(" never moved")[0] for f in result.reasons if f.code == "NEVER_MOVED"), "none")
     yield "chains that never moved", stuck, "none", ("NEVER_MOVED",)
-    enough = limits.ess_per_chain * len(result.runs)
-    yield (
-        "r-hat, the largest",
-        _named(worst_of(draws, "rhat", method="rank"), ".3f"),
-        f"at most {limits.r_hat:g}",
-        ("HIGH_RHAT",),
-    )
-    for kind, options in (("bulk", {}), ("tail", {"prob": (0.05, 0.95)})):
-        worst = worst_of(draws, "ess", method=kind, **options)
-        low = worst is not None and not worst[1] >= enough
-        yield (
-            f"{kind} effective size, the smallest",
-            _named(worst, ".0f"),
-            f"at least {enough:.0f}",
-            (("LOW_ESS",) if low or worst is None else ()),
-        )
+    variables = variables_of(moving_chains(draws))
+    yield "r-hat, the largest", *_named(r_hat_of(limits, variables), ".3f", "at most"), ("HIGH_RHAT",)
+    for kind in ("bulk", "tail"):
+        worst = ess_of(limits, variables, kind)
+        marks = ("LOW_ESS",) if worst is not None and not worst.ok else ()
+        yield f"{kind} effective size, the smallest", *_named(worst, ".0f", "at least"), marks
+    length = leading(draws)[1]
+    few = ("LOW_ESS",) if length < limits.ess_per_chain else ()
+    yield "draws a chain", str(length), f"at least {limits.ess_per_chain:g}", few
 
 
 def _of_populations(result: Result) -> Iterator[_Row]:
@@ -112,13 +108,10 @@ def _of_populations(result: Result) -> Iterator[_Row]:
             f"at most {limits.log_evidence_sd:g}",
             ("EVIDENCE_SPREAD",),
         )
-        draws = {name: np.asarray(x)[alive, :ENOUGH] for name, x in result._posterior.items()}
-        yield (
-            "r-hat over runs, the largest",
-            _named(worst_of(draws, "rhat", method="rank"), ".3f"),
-            (f"at most {limits.r_hat:g}"),
-            ("HIGH_RHAT",),
-        )
+        draws = {name: np.asarray(x)[alive] for name, x in result._posterior.items()}
+        form = result.form if isinstance(result.form, Form) else None
+        worst = r_hat_of(limits, variables_of(judged_draws(draws, stats, form)), limits.ess_per_chain)
+        yield "r-hat over runs, the largest", *_named(worst, ".3f", "at most"), ("HIGH_RHAT",)
     outside = [str(f.value) for f in result.reasons if f.code == "OUT_OF_SUPPORT"]
     yield (
         "particles with an observation outside its support",
@@ -132,5 +125,9 @@ def _count(stats: Mapping[str, Any], name: str) -> str:
     return str(int(np.nansum(np.asarray(stats[name], float))))
 
 
-def _named(worst: tuple[str, float] | None, how: str) -> str:
-    return "nothing varies" if worst is None else f"{worst[1]:{how}} ({worst[0]})"
+def _named(worst: Measured | None, how: str, side: str) -> tuple[str, str]:
+    """Write the value and the limit."""
+    if worst is None:
+        return "nothing varies", ""
+    value = "above 10" if how == ".3f" and worst.value > 10 else f"{worst.value:{how}}"
+    return f"{value} ({worst.label})", f"{side} {round(worst.limit, 3 if how == '.3f' else 0):g}"

@@ -128,8 +128,10 @@ class Result:
             checks = chain_findings(self.limits, self._posterior, self.stats)
             found.extend(finding for finding in checks if finding.code not in known)
         else:
+            form = self.form if isinstance(self.form, Form) else None
+            draws = self._surviving_draws()
             checks = population_findings(
-                self.limits, self.log_evidence, self._weighted.log_weight, self._surviving_draws(), self.stats
+                self.limits, self.log_evidence, self._weighted.log_weight, draws, self.stats, form
             )
             found.extend(checks)
             found.extend(self._outside_findings())

@@ -113,7 +113,7 @@ def test_the_verdict_of_a_failed_run_stands_first_with_its_remedy(tmp_path):
     assert screen.lstrip().startswith("Not ok: DIVERGENT") and "reparameterise" in screen
     assert [row.name for row in check_rows(failed) if not row.ok] == [
         "divergent transitions", "r-hat, the largest", "bulk effective size, the smallest",
-        "tail effective size, the smallest",
+        "tail effective size, the smallest", "draws a chain",
     ]  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def test_checks_that_pass_are_shown_with_their_limits():
     rows = {row.name: row for row in check_rows(good)}
     assert good.ok and all(row.ok for row in rows.values())
     assert rows["r-hat, the largest"].limit == "at most 1.05" and rows["r-hat, the largest"].value.endswith("(x)")
-    assert rows["bulk effective size, the smallest"].limit == "at least 400"
+    assert rows["bulk effective size, the smallest"].limit == "at least 225"
 
 
 def test_a_result_without_a_living_run_has_a_page_too(tmp_path):

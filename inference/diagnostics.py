@@ -1,0 +1,183 @@
+"""Diagnostics: r-hat and effective sizes of every element of a result, each beside the limit that it has to keep.
+
+Law: the numbers are ArviZ's. A number beyond the usual limit is compared with what chance alone does to the worst of so
+many elements (`thresholds`), by the effective size within half-chains, where a disagreement of chains does not count.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from .findings import Limits
+from .thresholds import ess_limit, r_hat_limit
+
+QUANTILES = (0.05, 0.95)  # whose effective sizes are those of the tails
+
+
+@dataclass(frozen=True)
+class Variable:
+    """The elements of a variable that vary and exist in every draw: (chain, draw, element), and which ones they are."""
+
+    name: str
+    shape: tuple[int, ...]
+    places: np.ndarray
+    draws: np.ndarray
+
+    def label(self, place: int) -> str:
+        """Name of an element, as `x[2, 0]`."""
+        index = np.unravel_index(self.places[place], self.shape)
+        return self.name + (f"[{', '.join(map(str, index))}]" if index else "")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A diagnostic of the element that keeps its limit worst."""
+
+    label: str
+    site: str
+    value: float
+    limit: float
+    ok: bool
+
+
+def variables_of(posterior: Mapping[str, Any]) -> list[Variable]:
+    """Lay out the elements that vary; those that are NaN in a draw, as where an arm did not run, have no diagnostic."""
+    found = []
+    for name, array in posterior.items():
+        draws = np.asarray(array, dtype=float)
+        flat = draws.reshape(*draws.shape[:2], math.prod(draws.shape[2:]))  # -1 fails where there is no element
+        always = ~np.any(np.isnan(flat), axis=(0, 1))
+        places = np.flatnonzero(always & np.any(flat != flat[:1, :1], axis=(0, 1)))
+        if len(places):
+            found.append(Variable(name, draws.shape[2:], places, flat[..., places]))
+    return found
+
+
+def worst_of(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> tuple[str, float] | None:
+    """Find the element with the worst diagnostic among those that vary; a value that is not a number is the worst.
+
+    Args:
+        posterior: variable to (chain, draw, ...).
+        diagnostic: "rhat" or "ess" of ArviZ.
+        options: its options.
+    """
+    sign = 1.0 if diagnostic == "rhat" else -1.0
+    worst: tuple[float, str, float] | None = None
+    for variable in variables_of(posterior):
+        values = _arviz(diagnostic, variable.draws, **options)
+        badness = np.where(np.isnan(values), math.inf, sign * values)
+        place = int(badness.argmax())
+        if worst is None or badness[place] > worst[0]:
+            worst = float(badness[place]), variable.label(place), float(values[place])
+    return worst and worst[1:]
+
+
+def r_hat_of(limits: Limits, variables: Sequence[Variable], size: float | None = None) -> Measured | None:
+    """Compare the r-hat of every element with its limit; None where nothing varies.
+
+    Args:
+        limits: `r_hat` and `false_alarm`; an r-hat up to the first is never too large.
+        variables: of chains, or of independent runs.
+        size: the effective number of draws of a run; None: that of each half-chain, as it is estimated.
+    """
+    elements = sum(len(variable.places) for variable in variables)
+
+    def checked(variable: Variable) -> tuple[np.ndarray, np.ndarray]:
+        values = _arviz("rhat", variable.draws, method="rank")
+        bounds = np.full(len(values), limits.r_hat)
+        for place in np.flatnonzero(values > limits.r_hat):
+            groups, own = len(variable.draws), size
+            if own is None:
+                groups, own = 2 * groups, _size_of_halves(limits, variable.draws[..., [place]])
+            bounds[place] = max(limits.r_hat, r_hat_limit(groups, own, elements, limits.false_alarm))
+        return values, bounds
+
+    return _worst(variables, checked, 1.0)
+
+
+def ess_of(limits: Limits, variables: Sequence[Variable], kind: str) -> Measured | None:
+    """Compare the effective size of every element with its limit; None where nothing varies.
+
+    Args:
+        limits: `ess_per_chain` and `false_alarm`. Fewer draws a chain than the first are too few, however good.
+        variables: of chains.
+        kind: "bulk" or "tail".
+    """
+    elements = sum(len(variable.places) for variable in variables)
+
+    def checked(variable: Variable) -> tuple[np.ndarray, np.ndarray]:
+        chains, draws, _ = variable.draws.shape
+        asked = limits.ess_per_chain * chains
+        limit = ess_limit(kind, asked, elements, limits.false_alarm) if draws >= limits.ess_per_chain else asked
+        options = {"method": "bulk"} if kind == "bulk" else {"method": "tail", "prob": QUANTILES}
+        values = _arviz("ess", variable.draws, **options)
+        if limit < asked:  # chains that differ by chance have a small size together: whether they do, r-hat tells
+            low = np.flatnonzero(values < limit)
+            if len(low):
+                values[low] = np.maximum(values[low], _size_within(variable.draws[..., low], kind))
+        return values, np.full(len(values), limit)
+
+    return _worst(variables, checked, -1.0)
+
+
+def _worst(variables: Sequence[Variable], checked: Any, sign: float) -> Measured | None:
+    """Find the element that fails, or comes closest to it; what is not a number fails."""
+    worst: Measured | None = None
+    excess = -math.inf
+    for variable in variables:
+        values, bounds = checked(variable)
+        beyond = np.where(np.isnan(values), math.inf, sign * (values - bounds))
+        place = int(beyond.argmax())
+        if worst is None or beyond[place] > excess:
+            excess = float(beyond[place])
+            worst = Measured(
+                variable.label(place), variable.name, float(values[place]), float(bounds[place]), excess <= 0.0
+            )
+    return worst
+
+
+def _arviz(diagnostic: str, draws: np.ndarray, **options: Any) -> np.ndarray:
+    from arviz_stats.base.array import array_stats
+
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # short or constant chains: the numbers themselves say so
+        return np.array(getattr(array_stats, diagnostic)(draws, chain_axis=0, draw_axis=1, **options))
+
+
+def _halves(draws: np.ndarray) -> np.ndarray:
+    half = draws.shape[1] // 2
+    return np.concatenate([draws[:, :half], draws[:, draws.shape[1] - half :]])
+
+
+def _normal_scores(values: np.ndarray) -> np.ndarray:
+    ranks = rankdata(values.reshape(-1, values.shape[-1]), axis=0)
+    return ndtri((ranks - 0.375) / (len(ranks) + 0.25)).reshape(values.shape)
+
+
+def _within(parts: np.ndarray) -> np.ndarray:
+    """Estimate the effective size of parts of chains in all, each about its own mean."""
+    return _arviz("ess", parts - parts.mean(axis=1, keepdims=True), method="identity")
+
+
+def _size_within(draws: np.ndarray, kind: str) -> np.ndarray:
+    halves = _halves(draws)
+    if kind == "bulk":
+        return _within(_normal_scores(halves))
+    bounds = np.quantile(draws, QUANTILES, axis=(0, 1))
+    return np.min([_within((halves <= bound).astype(float)) for bound in bounds], axis=0)
+
+
+def _size_of_halves(limits: Limits, draws: np.ndarray) -> float:
+    """Estimate the effective size of half a chain, at least half of what is asked for: fewer are a fault themselves."""
+    halves = _halves(draws)
+    scores = _normal_scores(halves), _normal_scores(np.abs(halves - np.median(halves)))
+    size = min(float(_within(score)[0]) for score in scores) / len(halves)
+    return max(size, limits.ess_per_chain / 4)
