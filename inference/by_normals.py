@@ -22,22 +22,22 @@ from jax.scipy.special import ndtr
 from lawful.addresses import Address, show_address
 from lawful.block import Block, Tupled
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Branch, Det, Form, Loop, Node, Site, Var
+from lawful.form import Det, Form, Node, Site, Var, with_subforms
 from lawful.laws import DistributionLaw, law_of
 
 from .laws import PickLaw, ResampleLaw
+from .parts import NORMAL as NORMAL
 from .representations.population import take
 
-NORMAL = "~normal"  # ends the address of a noise
 
-
-def by_normals(form: Form, only: Collection[Address] | None = None) -> Form:
+def by_normals(form: Form, only: Collection[Address] | None = None, *, named: bool = False) -> Form:
     """Rewrite draws of a form as functions of standard normals.
 
     Args:
         form: a form, as a particle filter; its sites are normal, functions of normals, of a law whose quantiles NumPyro
             knows, or Bernoulli or categorical; ancestors and picks of an algorithm.
         only: the sites to rewrite; default: all.
+        named: keep the values of the rewritten sites, as named values under the addresses of the sites.
 
     Returns: the same measure on the same outputs; the choices are the noises, named `<site>.~normal`.
 
@@ -52,13 +52,9 @@ def by_normals(form: Form, only: Collection[Address] | None = None) -> Form:
     block.constants.extend(form.constants)
     for node in form.nodes:
         if isinstance(node, Site) and node.observed is None and (only is None or node.address in only):
-            _rewrite(block, node, form.nodes)
-        elif isinstance(node, Loop):
-            block.nodes.append(replace(node, body=by_normals(node.body, only)))
-        elif isinstance(node, Branch):
-            block.nodes.append(replace(node, forms=tuple(by_normals(arm, only) for arm in node.forms)))
+            _rewrite(block, node, form.nodes, named)
         else:
-            block.nodes.append(node)
+            block.nodes.append(with_subforms(node, lambda inner: by_normals(inner, only, named=named)))
     return block.form(form.inputs, form.outputs, in_tree=form.in_tree, out_tree=form.out_tree)
 
 
@@ -73,7 +69,7 @@ def normal_site(
     return noise
 
 
-def _rewrite(block: Block, node: Site, nodes: Sequence[Node]) -> None:
+def _rewrite(block: Block, node: Site, nodes: Sequence[Node], named: bool) -> None:
     """Append the noise of a site, and the value that it makes."""
     law, parameters, plates = node.law, tuple(node.parameters), node.plates
     if isinstance(law, ResampleLaw):
@@ -90,7 +86,10 @@ def _rewrite(block: Block, node: Site, nodes: Sequence[Node]) -> None:
         raise _no_quantiles(node)
     noise = normal_site(block, (*node.address, NORMAL), tuple(shape), plates)
     label = f"{node.address[-1]} by normals"
-    block.nodes.append(Det(Tupled(function), (noise, *operands), (node.out,), label, plates))
+    value = Det(Tupled(function), (noise, *operands), (node.out,), label, plates)
+    if named:
+        value = replace(value, address=node.address, source=node.source, loop_names=node.loop_names, frames=node.frames)
+    block.nodes.append(value)
 
 
 def _sorted_by(node: Site, nodes: Sequence[Node]) -> Var | None:
@@ -161,7 +160,7 @@ def _refuse_without_quantiles(node: Site, law: DistributionLaw) -> None:
     shapes = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in node.parameters]
     try:
         jax.eval_shape(partial(_value, law), jax.ShapeDtypeStruct(law.shape, jnp.result_type(float)), *shapes)
-    except NotImplementedError as error:
+    except (NotImplementedError, ImportError) as error:  # some quantiles of NumPyro are those of another package
         raise _no_quantiles(node) from error
 
 

@@ -15,7 +15,10 @@ from lawful.block import Block
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Det, Factor, Form, Loop, Node, Site, Var
 from lawful.interpose import score
+from lawful.lowering import identity
 from lawful.record import Choice
+
+NORMAL = "~normal"  # ends the address of the noise of a site
 
 
 def scored(block: Block, program: Form, inputs: Sequence[Var], values: Sequence[Var]) -> tuple[Var, tuple[Var, ...]]:
@@ -48,7 +51,7 @@ def without_weights(program: Form) -> Form:
         if isinstance(node, Factor):
             continue
         if isinstance(node, Site) and node.observed is not None:
-            nodes.append(Det(_same, (node.observed,), (node.out,), "observed"))
+            nodes.append(Det(identity, (node.observed,), (node.out,), "observed"))
         elif isinstance(node, Loop):
             nodes.append(replace(node, body=without_weights(node.body)))
         elif isinstance(node, Branch):
@@ -58,13 +61,13 @@ def without_weights(program: Form) -> Form:
     return replace(program, nodes=tuple(nodes))
 
 
-def _same(value: Var) -> tuple[Var]:
-    return (value,)
-
-
 def is_own(choice: Choice) -> bool:
-    """Tell whether an algorithm inside the program made a choice, which no result shows."""
-    return any(isinstance(part, str) and part.startswith("~") for part in choice.address)
+    """Tell whether an algorithm inside the program made a choice, which no result shows.
+
+    The noise of a site is a choice of the program that writes it so.
+    """
+    address = choice.address[:-1] if choice.address[-1] == NORMAL else choice.address
+    return any(isinstance(part, str) and part.startswith("~") for part in address)
 
 
 def unweighed(built: Any, where: str) -> Any:

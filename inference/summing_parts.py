@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from lawful.addresses import Address
+from lawful.analysis import makes
 from lawful.form import Form, Loop, Node, Site, Var, subforms, walk
 
 from .summing_tables import MAX_TABLE, Summand
@@ -92,7 +93,7 @@ def reached(form: Form, start: Iterable[Var], job: Job) -> set[Var]:
     for node in form.nodes:
         if isinstance(node, Site) and job.keeps(node):
             continue
-        if job.any_inside(node, job.sums) or any(v in found for v in node.ins):
+        if job.any_inside(node, job.sums) or any(v in found for v in makes(node)):
             found.update(node.outs)
     return found
 

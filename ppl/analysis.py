@@ -26,6 +26,11 @@ def is_random(node: Node) -> bool:
     return any(isinstance(n, Site) and n.observed is None for form in inner for n in walk(form))
 
 
+def makes(node: Node) -> tuple[Var, ...]:
+    """Return what the values of a node are made of: an observed site gives back what was observed, whatever its law."""
+    return (node.observed,) if isinstance(node, Site) and node.observed is not None else node.ins
+
+
 def _is_recorded(node: Node) -> bool:
     """Tell whether a node draws or names a value, or holds such a node: what the record of a program lists."""
     inner = (n for form in subforms(node) for n in walk(form))
@@ -134,7 +139,7 @@ def dependents(form: Form, start: Iterable[Var]) -> set[Var]:
     """Return every value at the top level of a form that depends on one of the given values, themselves included."""
     reached = set(start)
     for node in form.nodes:
-        if any(v in reached for v in node.ins):
+        if any(v in reached for v in makes(node)):
             reached.update(node.outs)
     return reached
 
@@ -143,6 +148,6 @@ def random_values(form: Form, start: Iterable[Var] = ()) -> set[Var]:
     """Return every top-level value that depends on a random choice of the form, or on the given values."""
     reached = set(start)
     for node in form.nodes:
-        if is_random(node) or any(v in reached for v in node.ins):
+        if is_random(node) or any(v in reached for v in makes(node)):
             reached.update(node.outs)
     return reached

@@ -90,15 +90,28 @@ class Place:
 
 
 class Stage(Handler):
-    """The handler that records a program: each message becomes an equation of the traced JAX program."""
+    """The handler that records a program: each message becomes an equation of the traced JAX program.
+
+    An observed site gives back a value of its own, which is the observation wherever the site is observed, so that it
+    can be told from the argument that was observed: where the site is drawn instead, what reads the argument stays.
+
+    Args:
+        known: whether an observation whose numbers are known is given back as these, for a program that uses them as
+            Python values.
+    """
 
     staged = True
 
-    def __init__(self) -> None:
+    def __init__(self, known: bool = False) -> None:
         """Start before the first statement."""
+        self.known = known
         self.last: tuple[Address, Source] | None = None
         self.unseen = []
         self.drawn_values: list[tuple[Any, Mark]] = []  # weak references: a trace that is over must be free to go
+
+    def returns(self, observation: Any) -> bool:
+        """Tell whether a site gives back a value of its own in the place of an observation."""
+        return not self.known or isinstance(observation, jax.core.Tracer)
 
     def process(self, message: Message) -> None:
         """Bind the primitive of a message."""
@@ -122,6 +135,8 @@ class Stage(Handler):
             if not observed:
                 message.value = value
                 self.drawn_values.append((weakref.ref(value), mark))
+            elif self.returns(message.value):
+                message.value = value.astype(message.value.dtype)
         elif isinstance(message, FactorMessage):
             mark = Mark(names, message.source, role=message.role, loop_names=loops, arms=arms)
             factor_p.bind(message.log_weight, mark=mark)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from .addresses import Address
 from .analysis import without_dead_code
 from .block import Block
-from .form import Branch, Det, Factor, Form, Loop, Node, Site, Var
+from .form import Factor, Form, Node, Site, Var, with_nodes, with_subforms
 from .interpose import Answer, interpose
 from .record import Choice, choices_of, record
 
@@ -69,32 +69,17 @@ def rerun(form: Form, given: Iterable[Address]) -> Rerun:
 
 
 def unobserved(form: Form) -> Form:
-    """Turn observations into choices and drop the factors; what read an observed value reads the choice from there on.
+    """Turn observations into choices and drop the factors.
 
-    A value that the program reads from its data in another way, as a lagged column, stays data.
+    What reads the value that the site gives back reads the choice; the argument that was observed stays what it was.
     """
-    names: dict[Var, Var] = {}
-
-    def get(values: Sequence[Var]) -> tuple[Var, ...]:
-        return tuple(names.get(v, v) for v in values)
-
     nodes: list[Node] = []
     for node in form.nodes:
         if isinstance(node, Factor):
             continue
-        if isinstance(node, Site):
-            nodes.append(replace(node, parameters=get(node.parameters), observed=None))
-            if node.observed is not None:
-                names[node.observed] = node.out
-        elif isinstance(node, Det):
-            nodes.append(replace(node, ins=get(node.ins)))
-        elif isinstance(node, Loop):
-            ins = get(node.constants), get(node.init), get(node.xs)
-            nodes.append(replace(node, body=unobserved(node.body), constants=ins[0], init=ins[1], xs=ins[2]))
-        elif isinstance(node, Branch):
-            forms = tuple(unobserved(arm) for arm in node.forms)
-            nodes.append(replace(node, index=get((node.index,))[0], forms=forms, operands=get(node.operands)))
-    return replace(form, nodes=tuple(nodes), outputs=get(form.outputs))
+        node = replace(node, observed=None) if isinstance(node, Site) else node
+        nodes.append(with_subforms(node, unobserved))
+    return with_nodes(form, nodes)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """Tracing: `trace(program, *args)` gives the Form of a program, once per program and argument shapes.
 
-Law: two calls with equal functions, shapes, types and x64 setting give the same Form object.
+Law: two calls with equal functions, shapes, types and x64 setting give the same Form object. A program that is written
+as another and a rule has the Form that the rule makes of the other's.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -26,6 +28,10 @@ from .quick_checks import quick_checks
 from .uncollected import uncollected
 
 _LIMIT = 256
+PYTHON_VALUES = (
+    jax.errors.TracerBoolConversionError, jax.errors.TracerIntegerConversionError, jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError, jax.errors.NonConcreteBooleanIndexError,
+)  # fmt: skip
 LABELLED = ("pandas", "polars", "xarray")  # whose arrays of numbers are arguments like any array
 _forms: OrderedDict[Any, Form] = OrderedDict()
 
@@ -34,7 +40,8 @@ def trace(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Form:
     """Trace a program into its Form; only shapes and types of array arguments matter.
 
     Args:
-        program: a function written with `sample`, `factor`, ...; a Form is returned as it is.
+        program: a function written with `sample`, `factor`, ..., or one that a transformer rewrites; a Form is returned
+            as it is.
         args: its arguments. Arrays, floats and pytrees of them become inputs of the Form, and so do, without their
             labels, series and frames of numbers of pandas and polars and arrays of xarray. Integers, booleans, strings,
             None and functions stay Python values, so that they can be sizes.
@@ -63,26 +70,100 @@ def trace(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Form:
             f"trace: the program or an argument that is not an array is not hashable: {error}."
         ) from error
     if key not in _forms:
-        _forms[key] = _trace(program, arrays, rebuild)
+        _forms[key] = program.form(*args) if isinstance(program, Rewritten) else _trace(program, arrays, rebuild)
         while len(_forms) > _LIMIT:
             _forms.popitem(last=False)
     _forms.move_to_end(key)
     return _forms[key]
 
 
+@dataclass(frozen=True)
+class Rewritten:
+    """A program that is another with its Form rewritten by a rule; run eagerly it runs that Form.
+
+    Attributes:
+        program: the program, whose arguments it takes.
+        rule: takes the Form of the program, and gives another on the same inputs.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def coin():
+    ...     return lawful.sample("x", dist.Bernoulli(0.5))
+    >>> same = Rewritten(coin, lambda form: form)
+    >>> lawful.trace(same) is lawful.trace(coin), same.__name__
+    (True, '<lambda>(coin)')
+    """
+
+    program: Callable[..., Any]
+    rule: Callable[[Form], Any]
+
+    def made(self, *args: Any) -> Any:
+        """Give what the rules make of the Form of the program before them, which need not be a Form in between."""
+        inner = self.program
+        return self.rule(inner.made(*args) if isinstance(inner, Rewritten) else trace(inner, *args))
+
+    def form(self, *args: Any) -> Form:
+        """Give the Form on arguments.
+
+        Raises: LawfulError where the rule gives no Form.
+        """
+        made = self.made(*args)
+        if not isinstance(made, Form):
+            raise LawfulError(
+                f"{self.__name__} is a {type(made).__name__}, and no program. Fix: end in what gives a program again, "
+                "as Collapse does; or apply it to the form, lawful.trace(program, *args)."
+            )
+        return made
+
+    def __call__(self, *args: Any) -> Any:
+        """Run as a program: every site is announced to the handlers."""
+        return trace(self, *args)(*args)
+
+    @property
+    def source(self) -> Callable[..., Any]:
+        """The program before any rule."""
+        return self.program.source if isinstance(self.program, Rewritten) else self.program
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        """The program, for those who ask for its signature or its text."""
+        return self.program
+
+    @property
+    def __name__(self) -> str:
+        """The rule, and the program."""
+        rule = getattr(self.rule, "name", None) or getattr(self.rule, "__name__", "rewritten")
+        return f"{rule}({getattr(self.program, '__name__', 'program')})"
+
+
 @uncollected()
 def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[Any], tuple[Any, ...]]) -> Form:
-    stage, before = Stage(), traced_values(program)
+    before = traced_values(program)
+    try:
+        stage, form = _staged(Stage(), program, arrays, rebuild)
+    except UnsupportedProgramError as error:
+        if not isinstance(error.__cause__, PYTHON_VALUES):
+            raise
+        try:  # it may be an observation whose numbers are known
+            stage, form = _staged(Stage(known=True), program, arrays, rebuild)
+        except UnsupportedProgramError:
+            raise error from error.__cause__
+    refuse_escaped(program, before, stage.drawn_values)
+    refuse_dead(form, stage.last[1] if stage.last else Source("<program>", 0))
+    form = without_dead_code(form, keep_sites=True)
+    keep_hidden(form, stage.unseen or [])
+    return form
+
+
+def _staged(stage: Stage, program: Callable[..., Any], arrays: list[Any], rebuild: Any) -> tuple[Stage, Form]:
+    """Trace a program under a handler; errors say what to do."""
 
     def run(*leaves: Any) -> Any:
         with only(stage), quick_checks():
             return call(program, rebuild(leaves))
 
     try:
-        form, _ = lower(run, *arrays)
-    except (jax.errors.TracerBoolConversionError, jax.errors.TracerIntegerConversionError,
-            jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError,
-            jax.errors.NonConcreteBooleanIndexError) as error:  # fmt: skip
+        return stage, lower(run, *arrays)[0]
+    except PYTHON_VALUES as error:
         source = user_line(error)
         site, line = stage.last or (None, None)
         drawn = "" if site is None else f" after site '{show_address(site)}' ({line})"
@@ -101,11 +182,6 @@ def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[An
         if reason is None:
             raise
         raise reason from error
-    refuse_escaped(program, before, stage.drawn_values)
-    refuse_dead(form, stage.last[1] if stage.last else Source("<program>", 0))
-    form = without_dead_code(form, keep_sites=True)
-    keep_hidden(form, stage.unseen or [])
-    return form
 
 
 def is_array(leaf: Any) -> bool:

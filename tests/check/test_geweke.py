@@ -53,8 +53,8 @@ def test_the_data_are_among_the_statistics_and_others_can_be_added():
 
 def test_data_that_decide_about_choices_are_refused_by_name():
     def lagged(y):
-        lawful.sample("y", dist.Normal(0.0, 1.0), obs=y)
-        lawful.sample("x", dist.Normal(y, 1.0))
+        before = lawful.sample("y", dist.Normal(0.0, 1.0), obs=y)
+        lawful.sample("x", dist.Normal(before, 1.0))
 
     with pytest.raises(UnsupportedProgramError, match=r"site 'x' .* depends on the data 'y'"):
         geweke(lagged, WALK, 0.3)
