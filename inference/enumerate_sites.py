@@ -39,7 +39,7 @@ def enumerate_sites(sites: Sites = None, *, max_table: int = MAX_TABLE) -> Trans
             ones.
         max_table: largest number of entries of a table.
 
-    Returns: a transformer of Forms that keeps the measure on the outputs.
+    Returns: a transformer of programs and Forms that keeps the measure on the outputs.
 
     Raises:
         LawfulError: a name is no finite site of the program.

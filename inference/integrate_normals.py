@@ -52,9 +52,10 @@ def integrate_normals(sites: Groups = None, *, max_block: int = MAX_BLOCK) -> Tr
             ones whose conditional is seen to be normal.
         max_block: largest number of dependent numbers that are integrated together.
 
-    Returns: a transformer of Forms that keeps the measure on the outputs; also for `mcmc(enumerate=...)`,
-        `smc(enumerate=...)` and `importance(enumerate=...)`, whose results then hold draws of the sites. It composes
-        with `enumerate_sites`, before it or after it; before it, write the sites by `noncentred` first.
+    Returns: a transformer of programs and Forms that keeps the measure on the outputs; also for
+        `mcmc(enumerate=...)`, `smc(enumerate=...)` and `importance(enumerate=...)`, whose results then hold draws of
+        the sites. It composes with `enumerate_sites`, before it or after it; before it, write the sites by `noncentred`
+        first.
 
     Raises:
         LawfulError: a name is no latent site.

@@ -10,7 +10,6 @@ the optimal importance function and its local linearisation.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -77,19 +76,7 @@ def local_proposals(iterations: int = 6, scale: float = 1.0) -> Transformer:
     if iterations < 1 or scale <= 0:
         raise LawfulError(f"local_proposals: expected iterations >= 1 and scale > 0, got {iterations} and {scale}.")
     rewrite = partial(_rewritten, iterations=iterations, scale=scale)
-
-    def apply(program: Callable[..., Any] | Form) -> Callable[..., Any] | Form:
-        if isinstance(program, Form):
-            return rewrite(program)
-
-        @functools.wraps(program, updated=())
-        def run(*args: Any, **named: Any) -> Any:
-            args = positional(program, args, named)
-            return rewrite(trace(program, *args))(*args)
-
-        return run
-
-    return Transformer(f"local_proposals({iterations}, {scale:g})", apply, PRESERVES)
+    return Transformer(f"local_proposals({iterations}, {scale:g})", rewrite, PRESERVES)
 
 
 def _rewritten(form: Form, iterations: int, scale: float) -> Form:

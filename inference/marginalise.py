@@ -67,8 +67,9 @@ def marginalise(
         loopy: settings of `factor_graphs.propagated`. A warm start is refused: the value would depend on the past of
             a chain, so that the target were no function of its state.
 
-    Returns: a transformer of Forms that keeps the measure on the outputs; also for `mcmc(enumerate=...)`,
-        `smc(enumerate=...)` and `importance(enumerate=...)`, whose results then hold draws of the summed sites.
+    Returns: a transformer of programs and Forms that keeps the measure on the outputs; also for
+        `mcmc(enumerate=...)`, `smc(enumerate=...)` and `importance(enumerate=...)`, whose results then hold draws of
+        the summed sites.
 
     Raises:
         LawfulError: a name is no finite site, or a setting is not known.

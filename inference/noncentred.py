@@ -34,8 +34,8 @@ def noncentred(sites: Names = None) -> Transformer:
         sites: names of the sites, or a rule that takes a choice and says whether it is rewritten; default: all normal
             ones. A named site may have any law whose quantiles are known.
 
-    Returns: a transformer of Forms that keeps the measure on the outputs; the choices of the rewritten sites are their
-        noises, named `<site>.~normal`.
+    Returns: a transformer of programs and Forms that keeps the measure on the outputs; the choices of the rewritten
+        sites are their noises, named `<site>.~normal`, and the sites stay in results as named values.
 
     Raises:
         LawfulError: a name is no latent site of the program.
@@ -57,7 +57,7 @@ def noncentred(sites: Names = None) -> Transformer:
 
 def _apply(form: Form, sites: Names) -> Form:
     wanted = [c.address for c in chosen_normals(form, sites, "noncentred") if c.address[-1] != NORMAL]
-    return by_normals(form, wanted) if wanted else form
+    return by_normals(form, wanted, named=True) if wanted else form
 
 
 def chosen_normals(form: Form, sites: Names, who: str) -> tuple[Choice, ...]:

@@ -99,7 +99,7 @@ def _transformer(name: str, handler: Callable[[Any, Any], _Proposer]) -> Transfo
     def apply(program: Program | Form) -> Program | Form:
         return _form(program, handler) if isinstance(program, Form) else _program(program, handler)
 
-    return Transformer(name, apply, PRESERVES)
+    return Transformer(name, apply, PRESERVES, programs=True)
 
 
 def _program(program: Program, handler: Callable[[Any, Any], _Proposer]) -> Program:

@@ -102,7 +102,7 @@ class Elimination:
                 logits = pick(block, logits, plate, picks[plate], pool.places(plate, self.summand.plate))
         whole = block.det(lambda x: x, logits, label="log weights")
         law = IndexLaw(self.summand.plate.size, self.summand.shape)
-        picks[self.summand.plate] = block.site((PREFIX, *self.summand.label), law, (whole,))
+        picks[self.summand.plate] = block.site((PREFIX, *self.summand.label), law, (whole,), droppable=True)
 
 
 @dataclass

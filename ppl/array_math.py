@@ -84,14 +84,20 @@ _BODIES = ("jaxpr", "call_jaxpr", "call")
 def _call(closed: Any, operands: Sequence[Any]) -> list[Any]:
     """Walk a traced function, one operation after the other."""
     jaxpr = getattr(closed, "jaxpr", closed)
-    values = dict(zip(jaxpr.constvars, map(np.asarray, getattr(closed, "consts", ())), strict=True))
+    values = dict(zip(jaxpr.constvars, map(_plain, getattr(closed, "consts", ())), strict=True))
     values |= dict(zip(jaxpr.invars, operands, strict=True))
     steps, results = _opened(jaxpr)
     for equation, reads, outs in steps:
         found = _apply(equation, [values[v] if known is None else known for v, known in reads])
         for variable, value in zip(outs, found, strict=True):
-            values[variable] = np.asarray(value)
+            values[variable] = _plain(value)
     return [values[v] if known is None else known for v, known in results]
+
+
+def _plain(value: Any) -> Any:
+    """Give an array of NumPy; keys of JAX, which have no other form, stay what they are."""
+    typed = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+    return value if typed else np.asarray(value)
 
 
 _steps: weakref.WeakKeyDictionary[Any, tuple[list[Any], list[Any]]] = weakref.WeakKeyDictionary()

@@ -79,10 +79,17 @@ class Block:
         self.nodes.append(Det(Tupled(function), ins, outs, label, plates))
         return outs[0] if single else outs
 
-    def site(self, address: Address, law: Any, parameters: Sequence[Var], plates: tuple[Plate, ...] = ()) -> Var:
+    def site(
+        self,
+        address: Address,
+        law: Any,
+        parameters: Sequence[Var],
+        plates: tuple[Plate, ...] = (),
+        droppable: bool = False,
+    ) -> Var:
         """Append a random choice."""
         out = Var(tuple(law.shape), law.dtype, plates)
-        self.nodes.append(Site(address, law, tuple(parameters), out, plates=plates))
+        self.nodes.append(Site(address, law, tuple(parameters), out, plates=plates, droppable=droppable))
         return out
 
     def log_prob(

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .form import Form
+from .form import Form, walk
 from .tracing import is_array
 
 
@@ -26,8 +26,8 @@ def labels_of(form: Any, args: tuple[Any, ...] | None) -> dict[str, np.ndarray]:
     ['a', 'b']
     """
     found: dict[str, np.ndarray] = {}
-    for site in form.sites() if isinstance(form, Form) else ():
-        for frame in site.frames:
+    for node in walk(form) if isinstance(form, Form) else ():
+        for frame in getattr(node, "frames", ()):
             if frame.coords is not None:
                 found.setdefault(frame.name, np.asarray(frame.coords))
     for leaf in jax.tree.leaves(args):
