@@ -22,7 +22,6 @@ from numpyro.distributions.transforms import ReshapeTransform
 
 import lawful
 from lawful.block import Block
-from lawful.calls import positional
 from lawful.emitter import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Loop, Site, Var

@@ -1,14 +1,16 @@
 """Predictive draws: a program run again at the choices of a result, with its observations drawn.
 
 Law: without a result they have the joint law of prior and data; at posterior draws, that of the posterior predictive.
-Only choices are given: named values are computed again, at the new arguments.
+Only choices are given: named values are computed again, at the new arguments. An argument is what the caller gives,
+also where a site observes it; the value that the site gives back is drawn. A choice that the result has no draws of
+comes from its exact conditional, or is refused (see `withheld`).
 """
 
 from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +25,13 @@ from lawful.form import Form
 from lawful.labels import fitting, labels_of
 from lawful.record import choices_of, dims_of
 from lawful.rerun import Rerun, rerun
-from lawful.tracing import split_arguments, trace
+from lawful.tracing import Rewritten, split_arguments, trace
 
 from .arguments import constant_arguments, digest_of
 from .batches import BatchSize, in_batches, in_one_row
 from .densities import as_choice
 from .plan import masked, one_key
+from .withheld import drawn_back, withheld
 
 if TYPE_CHECKING:
     import xarray
@@ -110,9 +113,13 @@ def predictive(
 ) -> Predictive:
     """Predict: run a program again at the draws of a result, or at draws of the prior.
 
+    Observed sites are drawn: what `sample` gives back is a prediction, and the argument that it observed stays as it is
+    given, for all that reads it. Choices that the result has no draws of are drawn from their exact conditional where
+    finite sums and normal integrals give it, and from their own law where neither data nor draws inform them.
+
     Args:
         result: a result with draws of the program's choices, or None for the prior.
-        model: the program.
+        model: the program; of one that a transformer rewrote the program before, whose sites have the same names.
         args: its arguments; other ones than those of the inference give predictions. Where an observation is None the
             site is drawn, and belongs to the predictions.
         draws: with a result, the largest number of draws a chain, evenly spaced, by default all; for the prior, the
@@ -122,7 +129,8 @@ def predictive(
         batch_size: draws computed at once, or "auto"; it changes values by no more than rounding.
         named: arguments of the program by name.
 
-    Raises: LawfulError where the draws of a choice do not fit the program at these arguments.
+    Raises: LawfulError where the draws of a choice do not fit the program at these arguments, or the result lacks those
+        of a choice that is informed and has no exact conditional.
 
     >>> import jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> from lawful import inference
@@ -140,14 +148,24 @@ def predictive(
     if draws is not None and (not isinstance(draws, int | np.integer) or draws < 1):
         raise LawfulError(f"draws: expected an integer of 1 or more, got {draws!r}.", draws=draws)
     args = positional(model, args, named)
+    model = model.source if isinstance(model, Rewritten) else model
     form = trace(model, *args)
     inputs, _, _ = split_arguments(args)
     anew = {as_address(name) for name in redraw}
     if result is None:
         lead, given = (1, 1000 if draws is None else int(draws)), {}
     else:
-        given = _given(result, form, draws, anew)
-        lead = _lead(result, draws)
+        if not result.posterior:
+            raise LawfulError("predictive: the result has no draws. Fix: keep='paths', or return a value.")
+        lead, kept = _lead(result, draws), _kept(_lead(result, None)[1], draws)
+        held = {name: np.asarray(array)[:, kept] for name, array in result.posterior.items()}
+        given = _given(held, form, anew)
+        missing = withheld(result, form, given, anew)
+        if missing:
+            known = result.args if result.args is not None else args if _same(result, args) else None
+            own = jax.random.fold_in(one_key(key), lead[0] * lead[1])  # the draws have the numbers before
+            back = drawn_back(result, model, known, missing, held, own, batch_size)
+            given |= _given({c.name: back[c.name] for c in missing}, form, anew)
     again, run = _compiled_rerun(form, frozenset(given))
     columns: list[Any] = [np.arange(lead[0] * lead[1], dtype=np.uint32)]
     for choice in again.given:
@@ -172,18 +190,18 @@ def _kept(length: int, draws: int | None) -> np.ndarray:
     return np.linspace(0, length - 1, draws).round().astype(int)
 
 
-def _given(result: Result, form: Form, draws: int | None, anew: set[Address]) -> dict[Address, np.ndarray]:
-    """Collect the draws of the choices that the result has."""
+def _given(draws: Arrays, form: Form, anew: Collection[Address]) -> dict[Address, np.ndarray]:
+    """Collect the draws of the choices that there are."""
     choices = choices_of(form)
-    unknown = anew - {choice.address for choice in choices}
+    unknown = set(anew) - {choice.address for choice in choices}
     if unknown:
         names = ", ".join(show_address(address) for address in unknown)
         raise LawfulError(f"redraw: the program has no choice {names}.", names=tuple(unknown))
-    posterior, given = result.posterior, {}
+    given = {}
     for choice in choices:
-        if choice.name not in posterior or choice.address in anew:
+        if choice.name not in draws or choice.address in anew:
             continue
-        array = np.asarray(posterior[choice.name])
+        array = np.asarray(draws[choice.name])
         if array.shape[2:] != choice.full_shape:
             raise LawfulError(
                 f"site '{choice.name}' ({choice.source}) has shape {choice.full_shape} at these arguments, but its "
@@ -191,7 +209,7 @@ def _given(result: Result, form: Form, draws: int | None, anew: set[Address]) ->
                 f"redraw=['{choice.name}'].",
                 site=choice.address, given=array.shape[2:], expected=choice.full_shape,
             )  # fmt: skip
-        given[choice.address] = array[:, _kept(array.shape[1], draws)]
+        given[choice.address] = array
     return given
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.record import choices_of, dims_of
-from lawful.tracing import split_arguments
+from lawful.tracing import Rewritten, split_arguments
 
 from .arguments import constant_arguments
 from .batches import BatchSize
@@ -138,8 +138,9 @@ def predictions_of(result: Result, wanted: bool | Any, batch_size: BatchSize) ->
     if not isinstance(result.form, Form) or result.args is None:
         raise _not_traced(result)
     total = int(np.prod([np.shape(array)[:2] for array in result._posterior.values()][0])) if result._posterior else 0
-    prior = predicted(None, result.form, *result.args, draws=min(PRIOR_DRAWS, max(total, 1)), batch_size=batch_size)
-    posterior = predicted(result, result.form, *result.args, key=1, batch_size=batch_size)
+    program = result.model if isinstance(result.model, Rewritten) else result.form  # the rule may take sites away
+    prior = predicted(None, program, *result.args, draws=min(PRIOR_DRAWS, max(total, 1)), batch_size=batch_size)
+    posterior = predicted(result, program, *result.args, key=1, batch_size=batch_size)
     return [prior, posterior]
 
 

@@ -114,8 +114,9 @@ class Rewritten:
             )
         return made
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **named: Any) -> Any:
         """Run as a program: every site is announced to the handlers."""
+        args = positional(self, args, named)
         return trace(self, *args)(*args)
 
     @property

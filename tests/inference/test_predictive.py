@@ -103,10 +103,13 @@ def arms(y):
     sample("y", dist.Normal(x, 0.1), obs=y)
 
 
-def test_arms_follow_the_given_choice_and_draw_what_it_left_out():
+def test_arms_follow_the_given_choice_and_draw_anew_what_is_asked_for():
     b = np.array([[0, 1, 0, 1]])
     up = np.where(b == 1, 3.0, np.nan)
-    pred = inference.predictive(from_chains({"b": b, "up": up}), arms, 0.0)
+    given = from_chains({"b": b, "up": up})
+    with pytest.raises(LawfulError, match="no draws of 'down'"):
+        inference.predictive(given, arms, 0.0)
+    pred = inference.predictive(given, arms, 0.0, redraw=["down"])
     assert np.all(np.abs(pred["y"][b == 1] - 13.0) < 1.0) and np.all(np.abs(pred["y"][b == 0]) < 7.0)
     np.testing.assert_array_equal(np.isnan(pred["down"]), b == 1)
 
