@@ -119,6 +119,8 @@ def moved(function: Callable[..., jax.Array], shapes: Sequence[Shape], operands:
 
     Raises: Mixed.
     """
+    if any(len(shape) < lanes for shape in shapes):
+        raise Mixed("one of them is shared by the lanes")
     every = [*(jax.ShapeDtypeStruct(shape, jnp.result_type(float)) for shape in shapes), *operands]
     flows = [tuple(range(lanes))] * len(shapes) + [None] * len(operands)
     return flow(_Listed(function), [tuple(x.shape) for x in every], flows, every)[0]

@@ -148,7 +148,7 @@ class _Scope:
         observed += self.mode(node)
         frames = "".join(f"  plate[{f.name} {f.size}]" for f in node.frames)
         self.line(f"{name} ~ {law}{_type(node.out)}{observed}{frames}{_plates(node.plates)}")
-        self.values[node.out] = Formula.name(name) if node.observed is None else self.values[node.observed]
+        self.values[node.out] = Formula.name(name)
 
     def mode(self, node: Site) -> str:
         """Say what becomes of the part of an observation that was not observed."""

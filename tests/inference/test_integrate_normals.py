@@ -347,3 +347,15 @@ def test_finite_sites_that_were_summed_before_cost_single_precision_nothing_eith
         ]
         exact += np.logaddexp(*worlds)
     assert abs(found - exact) < 0.01, (found, exact)
+
+
+def test_a_site_that_the_summed_elements_share_is_refused_after_the_sum():
+    def model(y):
+        mu = lawful.sample("mu", dist.Normal(0.0, 2.0))
+        with lawful.plate("row", 3):
+            z = lawful.sample("z", dist.Bernoulli(0.3))
+            lawful.sample("y", dist.Normal(mu + 2.0 * z, 1.0), obs=y)
+
+    form = lawful.trace(model, jnp.zeros(3))
+    with pytest.raises(UnsupportedProgramError, match="shared by the lanes.*Fix: integrate before you sum"):
+        (enumerate_sites() >> integrate_normals(["mu"]))(form)
