@@ -81,7 +81,7 @@ def _asked(**settings: Any) -> dict[str, Any]:
     return given
 
 
-def _enumerated(
+def enumerated_population(
     method: str, build: Callable[..., Any], model: Any, sites: Sites, keep: Keep, mode: Mode, given: dict[str, Any]
 ) -> EnumeratedPlan:
     """Build a population method on the marginal of the sites that are not summed."""
@@ -168,7 +168,7 @@ def smc(
             "nonfinite": nonfinite, "on_fault": on_fault, "proposal": proposal, "cuts": cuts, "move": move,
             "run": run, "mesh": mesh,
         }  # fmt: skip
-        return _enumerated("smc", smc, model, enumerate, keep, mode, given)
+        return enumerated_population("smc", smc, model, enumerate, keep, mode, given)
     if checked_mode(mode) == "eager":
         refuse("smc", {"nonfinite": (nonfinite, ("error", "dead")), "on_fault": (on_fault, ("raise",))})
         refuse("smc", {"mesh": (mesh, (None,))})
@@ -229,7 +229,7 @@ def importance(
             "particles": particles, "runs": runs, "nonfinite": nonfinite, "on_fault": on_fault, "proposal": proposal,
             "run": run, "mesh": mesh,
         }  # fmt: skip
-        return _enumerated("importance", importance, model, enumerate, keep, mode, given)
+        return enumerated_population("importance", importance, model, enumerate, keep, mode, given)
     if checked_mode(mode) == "eager":
         refuse("importance", {"nonfinite": (nonfinite, ("error", "dead")), "on_fault": (on_fault, ("raise",))})
         refuse("importance", {"mesh": (mesh, (None,))})

@@ -19,12 +19,14 @@ from lawful.form import Form
 from lawful.record import choices_of
 
 from .check.contracts import Contract
+from .enumerate_sites import Sites
 from .faults import OnFault, checked_policy
 from .findings import Finding
 from .kernels.mh import as_kernel
 from .ladders import ladder_of
 from .paths import Path, prior_to_posterior
 from .population_walk import population_walk
+from .recovery import EnumeratedPlan
 from .rejuvenation import is_fitted, rejuvenate, waste_free
 from .representations.traced import Trace
 from .result import Result
@@ -32,7 +34,7 @@ from .running.driver import Chunk
 from .running.options import RunOptions, checked_options, not_in_chunks
 from .sharding.mesh import checked_mesh, devices_of
 from .sharding.resampling import Islands, of_draws, on_islands, scheme_on
-from .smc import PROPERLY_WEIGHTED, Keep, NonFinite, PopulationPlan
+from .smc import PROPERLY_WEIGHTED, Keep, NonFinite, PopulationPlan, enumerated_population
 from .tempering import ADAPTIVE, temper
 from .transformer import Transformer
 from .transformers import Advance, Finish, push_evidence_with, repeat_to_end, resample, spawn
@@ -188,9 +190,10 @@ def tempered_smc(
     keep: Keep = "paths",
     nonfinite: NonFinite = "error",
     on_fault: OnFault = "raise",
+    enumerate: Sites = None,
     run: RunOptions | None = None,
     mesh: Mesh | None = None,
-) -> TemperedPlan:
+) -> TemperedPlan | EnumeratedPlan:
     """Build sequential Monte Carlo on a path from the prior to the posterior (Del Moral, Doucet and Jasra 2006).
 
     It needs no sequence in the model. At each point of the path the particles are weighed, resampled, and moved by a
@@ -216,6 +219,7 @@ def tempered_smc(
         keep: "paths" gives every choice; "last" gives only what the program returns.
         nonfinite: what a NaN weight means: "error"; "dead", weight zero and counted; "flag", a result that is not ok.
         on_fault: "raise" an error where a weight has no meaning, or "flag": a result that is not ok.
+        enumerate: sites to sum out exactly, as for `smc`; the particles carry the others.
         run: how the run is divided, watched and kept, as for `mcmc`; None: one compiled call.
         mesh: a `jax.sharding.Mesh` of one axis, whose devices share the particles evenly, and the chains of a
             waste-free run where their number allows it; None: one device. With `run` they are of one process.
@@ -243,6 +247,13 @@ def tempered_smc(
             "island. Fix: give steps=10, for moves of every particle where it is, or resampling='exact'."
         )
     kernel = population_walk() if kernel is None else kernel if is_fitted(kernel) else as_kernel(kernel)
+    if enumerate is not None:
+        given = {
+            "particles": particles, "kernel": kernel, "path": path, "ladder": ladder, "chains": chains, "steps": steps,
+            "runs": runs, "resampling": resampling, "nonfinite": nonfinite, "on_fault": on_fault, "run": run,
+            "mesh": mesh,
+        }  # fmt: skip
+        return enumerated_population("tempered_smc", tempered_smc, model, enumerate, keep, "staged", given)
     path = prior_to_posterior() if path is None else path
     ladder = ladder_of(ladder)
     transformer = tempered(

@@ -1,10 +1,11 @@
-"""Every example in a docstring runs and prints what it says; every block of Python on a page of docs/ runs."""
+"""Every example in a docstring runs and prints what it says; every block of Python on a page of docs/ runs.
+
+Law: a result that a page makes is ok, or the section that makes it names what is wrong.
+"""
 
 import doctest
 import importlib
 import pkgutil
-import re
-import runpy
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,13 +14,15 @@ import pytest
 import lawful
 import lawful.inference
 import lawful.models
+from tests.pages import Page
 
 ROOTS = (lawful, lawful.inference, lawful.models)
 NAMES = {root.__name__ for root in ROOTS} | {
     module.name for root in ROOTS for module in pkgutil.walk_packages(root.__path__, root.__name__ + ".")
 }
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = sorted(set(DOCS.glob("*.md")) - {DOCS / "coming_from.md"})  # which test_coming_from.py runs model by model
+PAGES = sorted({*DOCS.glob("*.md"), *DOCS.glob("*.ipynb")} - {DOCS / "coming_from.md"})  # it has a test of its own
+READ_DATA = {"ecls_k.ipynb"}
 OFTEN = {"tour.md", "language.md"}  # `make docs` and the slow tier run every page
 # Examples that fit a model or compile a large program: seconds each, and in the slow tier.
 LONG = {
@@ -39,7 +42,6 @@ LONG = {
     "lawful.models.gaussian_moe.rates",
     "lawful.models.trajectories.sensitivity",
 }
-BLOCK = re.compile(r"^```(?:\{code-cell\}|python)\n(?::[\w-]+:.*?\n)*(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -55,18 +57,20 @@ def test_docstring_examples_run(name):
 
 
 @pytest.mark.parametrize(
-    "page",
+    "path",
     [
-        pytest.param(page, id=page.name, marks=() if page.name in OFTEN else pytest.mark.slow)
-        for page in PAGES
-        if BLOCK.search(page.read_text())
+        pytest.param(path, id=path.name, marks=() if path.name in OFTEN else pytest.mark.slow)
+        for path in PAGES
+        if Page(path).blocks
     ],
 )
-def test_blocks_of_a_page_run(page, tmp_path, monkeypatch):
+def test_blocks_of_a_page_run_and_its_results_are_ok_or_the_page_says_why_not(path, request, tmp_path, monkeypatch):
     """As `make docs` runs them, without building the page."""
+    if path.name in READ_DATA:
+        monkeypatch.setenv("LAWFUL_DATA", str(request.getfixturevalue("data")))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LAWFUL_EVIDENCE", str(DOCS / "evidence"))
-    program = tmp_path / "page.py"
-    program.write_text("\n".join(BLOCK.findall(page.read_text())))
-    runpy.run_path(str(program))
+    page = Page(path)
+    page.run()
     plt.close("all")
+    assert page.untold() == []

@@ -136,6 +136,27 @@ def adaptive():
     return inference.tempered_smc(normal, particles=500, runs=3)(0, Y)
 
 
+def test_summed_sites_leave_the_evidence_and_come_back_as_draws(false_alarm):
+    """Sums over four states tell both; 32 runs of 200 particles, so an error of 0.05 in the log evidence is found."""
+
+    def shifted(y):
+        mu = sample("mu", dist.Normal(0.0, 1.0))
+        with plate("row", 2):
+            z = sample("z", dist.Bernoulli(0.3))
+            sample("y", dist.Normal(mu + 2.0 * z, 1.0), obs=y)
+
+    y, states = jnp.array([0.3, 2.5]), np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
+    scores = dist.MultivariateNormal(2.0 * states, jnp.eye(2) + 1.0).log_prob(y)
+    masses = np.exp(scores) * 0.3 ** states.sum(axis=1) * 0.7 ** (2 - states.sum(axis=1))
+    result = inference.tempered_smc(shifted, particles=200, runs=32, enumerate=["z"])(key_of("tempered/summed"), y)
+    critical = scipy.stats.t.isf(false_alarm / 6, 31)
+    assert result.log_evidence_error < 0.01
+    assert abs(result.log_evidence_pooled - np.log(masses.sum())) < critical * result.log_evidence_error
+    by_run = np.asarray(result.posterior["z"]).mean(axis=1)
+    error = np.abs(by_run.mean(axis=0) - masses @ states / masses.sum())
+    assert np.all(error < critical * by_run.std(axis=0, ddof=1) / 32**0.5)
+
+
 def test_an_adaptive_run_tells_where_it_went():
     result = adaptive()
     stages = result.stats["n_stages"]
