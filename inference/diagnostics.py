@@ -24,22 +24,27 @@ QUANTILES = (0.05, 0.95)  # whose effective sizes are those of the tails
 
 @dataclass(frozen=True)
 class Variable:
-    """The elements of a variable that vary and exist in every draw: (chain, draw, element), and which ones they are."""
+    """The elements of a variable that vary and exist in every draw: (chain, draw, element), and which ones they are.
+
+    Where it is a part of a variable, `begin` is its first index on the first axis.
+    """
 
     name: str
     shape: tuple[int, ...]
     places: np.ndarray
     draws: np.ndarray
+    begin: int = 0
 
     def label(self, place: int) -> str:
         """Name of an element, as `x[2, 0]`."""
-        index = np.unravel_index(self.places[place], self.shape)
+        index = [int(i) for i in np.unravel_index(self.places[place], self.shape)]
+        index[:1] = [i + self.begin for i in index[:1]]
         return self.name + (f"[{', '.join(map(str, index))}]" if index else "")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A diagnostic of the element that keeps its limit worst."""
+    """A diagnostic of the element that is worst, and its limit."""
 
     label: str
     site: str
@@ -48,16 +53,24 @@ class Measured:
     ok: bool
 
 
-def variables_of(posterior: Mapping[str, Any]) -> list[Variable]:
-    """Lay out the elements that vary; those that are NaN in a draw, as where an arm did not run, have no diagnostic."""
+def variables_of(posterior: Mapping[str, Any], parts: Mapping[str, slice] | None = None) -> list[Variable]:
+    """Lay out the elements that vary; those that are NaN in a draw, as where an arm did not run, have no diagnostic.
+
+    Args:
+        posterior: variable to (chain, draw, ...).
+        parts: of some variables, what is looked at of their first axis.
+    """
     found = []
     for name, array in posterior.items():
-        draws = np.asarray(array, dtype=float)
+        draws, begin = np.asarray(array, dtype=float), 0
+        if parts is not None and name in parts and draws.ndim > 2:
+            begin = parts[name].indices(draws.shape[2])[0]
+            draws = draws[:, :, parts[name]]
         flat = draws.reshape(*draws.shape[:2], math.prod(draws.shape[2:]))  # -1 fails where there is no element
         always = ~np.any(np.isnan(flat), axis=(0, 1))
         places = np.flatnonzero(always & np.any(flat != flat[:1, :1], axis=(0, 1)))
         if len(places):
-            found.append(Variable(name, draws.shape[2:], places, flat[..., places]))
+            found.append(Variable(name, draws.shape[2:], places, flat[..., places], begin))
     return found
 
 
@@ -129,18 +142,18 @@ def ess_of(limits: Limits, variables: Sequence[Variable], kind: str) -> Measured
 
 
 def _worst(variables: Sequence[Variable], checked: Any, sign: float) -> Measured | None:
-    """Find the element that fails, or comes closest to it; what is not a number fails."""
+    """Find the element that is furthest beyond its limit, or where all keep theirs the largest or smallest value."""
     worst: Measured | None = None
-    excess = -math.inf
+    rank = (False, -math.inf)
     for variable in variables:
         values, bounds = checked(variable)
         beyond = np.where(np.isnan(values), math.inf, sign * (values - bounds))
-        place = int(beyond.argmax())
-        if worst is None or beyond[place] > excess:
-            excess = float(beyond[place])
-            worst = Measured(
-                variable.label(place), variable.name, float(values[place]), float(bounds[place]), excess <= 0.0
-            )
+        ok = bool(beyond.max() <= 0.0)
+        place = int((sign * values if ok else beyond).argmax())
+        own = (not ok, float(sign * values[place] if ok else beyond[place]))
+        if worst is None or own > rank:
+            rank = own
+            worst = Measured(variable.label(place), variable.name, float(values[place]), float(bounds[place]), ok)
     return worst
 
 

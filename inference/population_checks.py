@@ -6,8 +6,8 @@ particle filter the evidence, the parameters and the last state are judged; old 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,12 +15,20 @@ from lawful.form import Form
 from lawful.record import choices_of
 
 from .chain_checks import r_hat_findings
-from .diagnostics import r_hat_of, variables_of
+from .diagnostics import Variable, r_hat_of, variables_of
 from .evidence import kish_ess
 from .findings import Finding, Limits
-from .last_values import ALL, FIRST, NONE, last_values
+from .last_values import ALL, FIRST, LAST, NONE, last_values
 
 ENOUGH = 2000  # draws a run that the comparison of runs looks at
+
+
+class Copies(NamedTuple):
+    """How many different values the draws of a choice have: as good as `size` of equal weight."""
+
+    size: float
+    values: int
+    name: str
 
 
 def population_findings(
@@ -65,7 +73,7 @@ def population_findings(
             value=float(ess.min()),
             limit=limits.ess_fraction * particles,
         )
-    total = _together(ess)
+    total = together(ess)
     if ess.min() >= limits.ess_fraction * particles and total < limits.ess_per_chain:
         yield Finding(
             "LOW_ESS",
@@ -75,7 +83,8 @@ def population_findings(
             limit=limits.ess_per_chain,
         )
     if form is not None:
-        yield from _copied(limits, form, posterior, stats, total)
+        judged, old = copies_of(posterior, stats, form)
+        yield from _copied(limits, judged if total >= limits.ess_per_chain else (), old)  # else it is the weights
     elif "root_share" in stats:
         share = np.asarray(stats["root_share"])[alive]
         if share.max() > limits.root_share:
@@ -97,22 +106,43 @@ def population_findings(
             limit=limits.log_evidence_sd,
         )
     if len(alive) > 1:
-        worst = r_hat_of(limits, variables_of(judged_draws(posterior, stats, form)), limits.ess_per_chain)
+        worst = r_hat_of(limits, judged_variables(posterior, stats, form), limits.ess_per_chain)
         yield from r_hat_findings(worst, "the runs disagree; use more particles, or move them by a kernel")
 
 
-def judged_draws(posterior: Mapping[str, Any], stats: Mapping[str, Any], form: Form | None) -> dict[str, np.ndarray]:
+def judged_variables(posterior: Mapping[str, Any], stats: Mapping[str, Any], form: Form | None) -> list[Variable]:
     """Take the draws that the verdict is about: a sample of each run, and of a filter's paths the last state.
 
     Draws are in random order, so a few of them are a sample; r-hat sees effective sizes far below their number.
     """
     parts = _parts(form, stats)
-    taken = {}
-    for name, draws in posterior.items():
-        part, some = parts.get(name, ALL), np.asarray(draws)[:, :ENOUGH]
+    taken = {name: np.asarray(x)[:, :ENOUGH] for name, x in posterior.items() if parts.get(name, ALL) is not NONE}
+    return variables_of(taken, {name: part for name, part in parts.items() if part is not ALL})
+
+
+def copies_of(
+    posterior: Mapping[str, Any], stats: Mapping[str, Any], form: Form | None
+) -> tuple[list[Copies], list[Copies]]:
+    """Count the different values among the draws of continuous choices: of those judged, and of the oldest others."""
+    judged: list[Copies] = []
+    old: list[Copies] = []
+    parts = _parts(form, stats)
+    for choice in () if form is None else choices_of(form):
+        discrete = not np.issubdtype(choice.dtype, np.floating) or getattr(choice.law, "is_point_mass", False)
+        if discrete or choice.conditional or not np.size(posterior.get(choice.name, ())):
+            continue
+        draws, part = np.asarray(posterior[choice.name])[:, :ENOUGH], parts.get(choice.name, ALL)
         if part is not NONE:
-            taken[name] = some if part is ALL else some[:, :, part]
-    return taken
+            judged.append(_copies(choice.name, draws if part is ALL else draws[:, :, part]))
+        if part is not ALL:
+            first = LAST if part is FIRST else FIRST
+            old.append(_copies(choice.name, draws[:, :, first] if choice.loops else draws))
+    return judged, old
+
+
+def together(sizes: np.ndarray) -> float:
+    """Return the effective number of draws of the mean over runs, all of which count equally."""
+    return len(sizes) ** 2 / float(np.sum(1.0 / np.maximum(sizes, np.finfo(float).tiny)))
 
 
 def _parts(form: Form | None, stats: Mapping[str, Any]) -> Mapping[str, slice]:
@@ -120,68 +150,39 @@ def _parts(form: Form | None, stats: Mapping[str, Any]) -> Mapping[str, slice]:
     return last_values(form) if form is not None and "n_roots" in stats else {}
 
 
-def _copied(
-    limits: Limits, form: Form, posterior: Mapping[str, Any], stats: Mapping[str, Any], total: float
-) -> Iterator[Finding]:
-    """Find continuous choices whose draws are copies of a few values, judged ones and those of old steps."""
-    parts, judged = _parts(form, stats), judged_draws(posterior, stats, form)
-    continuous = [
-        choice
-        for choice in choices_of(form)
-        if np.issubdtype(choice.dtype, np.floating)
-        and not choice.conditional
-        and not getattr(choice.law, "is_point_mass", False)
-        and np.size(posterior.get(choice.name, ()))
-    ]
-    few, old = [], []
-    for choice in continuous:
-        if choice.name in judged:
-            size, count = _different(judged[choice.name])
-            if size < limits.ess_per_chain:
-                few.append((size, count, choice.name))
-        if parts.get(choice.name, ALL) is not ALL:
-            end = slice(-1, None) if parts[choice.name] is FIRST else slice(0, 1)
-            draws = np.asarray(posterior[choice.name])[:, :ENOUGH]
-            size, count = _different(draws[:, :, end] if choice.loops else draws)
-            if size < limits.ess_per_chain:
-                old.append((size, count, choice.name))
-    if few and total >= limits.ess_per_chain:  # else the weights are the cause, and were told
+def _copies(name: str, draws: np.ndarray) -> Copies:
+    """Count in draws (run, draw, ...): one over the chance that two draws of a run agree is their effective number."""
+    first = draws.reshape(*draws.shape[:2], -1)[..., 0]
+    counts = [np.unique(row, return_counts=True)[1] for row in first]
+    pairs = first.shape[1] * (first.shape[1] - 1)
+    sizes = [pairs / max(int(np.sum(count * (count - 1))), 1) for count in counts]
+    return Copies(together(np.array(sizes)), sum(map(len, counts)), name)
+
+
+def _copied(limits: Limits, judged: Sequence[Copies], old: Sequence[Copies]) -> Iterator[Finding]:
+    """Say where draws are copies of few values."""
+    few = [each for each in judged if each.size < limits.ess_per_chain]
+    if few:
         size, count, name = min(few)
         yield Finding(
             "LOW_ESS",
             f"the draws of '{name}' are copies of {count} values, worth {size:.0f} different ones (limit "
             f"{limits.ess_per_chain:g}): use more particles, or a kernel that moves them.",
-            sites=tuple(each[2] for each in few),
+            sites=tuple(each.name for each in few),
             value=size,
             limit=limits.ess_per_chain,
         )
-    if old:
-        size, count, name = min(old)
+    past = [each for each in old if each.size < limits.ess_per_chain]
+    if past:
+        size, count, name = min(past)
         yield Finding(
             "OLD_PATHS",
             f"the oldest draws of '{name}' are copies of {count} values, as resampling leaves few ancestors; evidence, "
             "parameters and last states do not depend on them. For whole paths: more particles, or particle_gibbs.",
-            sites=tuple(each[2] for each in old),
+            sites=tuple(each.name for each in past),
             value=size,
             limit=limits.ess_per_chain,
         )
-
-
-def _different(draws: np.ndarray) -> tuple[float, int]:
-    """Count the different values of a choice in draws (run, draw, ...), and how many of equal weight they are worth.
-
-    The chance that two draws of a run agree is estimated by their pairs; one over it is the effective number.
-    """
-    first = draws.reshape(*draws.shape[:2], -1)[..., 0]
-    counts = [np.unique(row, return_counts=True)[1] for row in first]
-    pairs = first.shape[1] * (first.shape[1] - 1)
-    sizes = np.array([pairs / max(np.sum(count * (count - 1)), 1) for count in counts])
-    return _together(sizes), sum(map(len, counts))
-
-
-def _together(sizes: np.ndarray) -> float:
-    """Return the effective number of draws of the mean over runs, all of which count equally."""
-    return len(sizes) ** 2 / float(np.sum(1.0 / np.maximum(sizes, np.finfo(float).tiny)))
 
 
 def outside_findings(limits: Limits, counts: Mapping[str, Any], particles: int) -> Iterator[Finding]:

@@ -24,12 +24,13 @@ from lawful.form import Form
 
 from .arguments import digest_of
 from .evidence import kish_ess
+from .leading import leading_first
 from .report_checks import check_rows
 from .report_page import rendered
 from .report_plots import Plot, alive, pictures
 from .result import Result, leading
 
-ROWS, FIRST_ROWS = 200, 8  # elements in the table of variables: on the page, and on its first screen
+ROWS, FIRST_ROWS = 200, 12  # elements in the table of variables: on the page, and before its fold
 VERTICES = 150  # in a picture that a person can read
 LETTERS = 60_000  # of the program's text
 MACHINE = ("lawful", "jax", "jaxlib", "numpyro", "numpy", "python", "device", "x64")
@@ -43,7 +44,7 @@ def write_report(
 ) -> None:
     """Write the page; see `Result.report`."""
     shown = pictures(result) if plots is None else plots
-    coded = [{"title": plot.title, "code": base64.b64encode(plot.png).decode()} for plot in shown]
+    coded = [{"name": plot.name, "title": plot.title, "code": base64.b64encode(plot.png).decode()} for plot in shown]
     page = rendered(
         "page",
         **_first(result, ROWS),
@@ -102,10 +103,13 @@ def table_of(result: Result, elements: int = ROWS) -> tuple[Any, int]:
 
 
 def _cut(result: Result, elements: int) -> Result:
-    """Keep the first elements; of a variable that is cut, whose axes lose their names, those of its first indices."""
+    """Keep the first elements of the leading variables.
+
+    Of a variable that is cut, whose axes lose their names, these are those of its first indices.
+    """
     kept: dict[str, Any] = {}
     dims, left = dict(result.dims), elements
-    for name, array in result._posterior.items():
+    for name, array in leading_first(result).items():
         size = math.prod(np.shape(array)[2:])
         if size > left > 0:
             rows = -(-left * np.shape(array)[2] // size)
@@ -126,8 +130,11 @@ def _first(result: Result, elements: int) -> dict[str, Any]:
     table, left = table_of(result, elements)
     variables = None
     if table is not None:
-        rows = [[str(name), *map(_cell, row)] for name, row in zip(table.index, table.to_numpy(), strict=True)]
-        variables = {"columns": ["", *map(str, table.columns)], "rows": rows}
+        rows = [
+            [str(name), *(_number(kind, value) for kind, value in zip(table.columns, row, strict=True))]
+            for name, row in zip(table.index, table.to_numpy(), strict=True)
+        ]
+        variables = {"columns": ["", *map(str, table.columns)], "first": rows[:FIRST_ROWS], "rest": rows[FIRST_ROWS:]}
     evidence = None
     if result.log_evidence is not None:
         evidence = {
@@ -248,6 +255,16 @@ def _promise(result: Result) -> str:
         f"The same key gives the same draws, bit for bit, with JAX {result.run['jax']} on {there} in {bits} bits, "
         "however the run is divided; elsewhere, draws of the same law."
     )
+
+
+def _number(column: Any, value: Any) -> str:
+    """Write a number of the table: sizes are whole, and all r-hat have as many digits."""
+    if isinstance(value, float | np.floating) and math.isfinite(value):
+        if str(column).startswith("ess_"):
+            return f"{value:.0f}"
+        if column == "r_hat":
+            return f"{value:.3f}"
+    return _cell(value)
 
 
 def _cell(value: Any) -> str:

@@ -17,7 +17,7 @@ from .chain_checks import moving_chains
 from .diagnostics import Measured, ess_of, r_hat_of, variables_of
 from .evidence import kish_ess
 from .move_numbers import LOST, NO_SLOPE
-from .population_checks import judged_draws
+from .population_checks import copies_of, judged_variables, together
 from .result import Result, leading
 
 
@@ -77,21 +77,31 @@ def _of_populations(result: Result) -> Iterator[_Row]:
     alive = [place for place, run in enumerate(result.runs) if run not in dead]
     if not alive:
         return
-    ess = kish_ess(log_weight[alive]).min()
-    least = limits.ess_fraction * size
+    draws = {name: np.asarray(x)[alive] for name, x in result._posterior.items()}
+    form = result.form if isinstance(result.form, Form) else None
+    ess = kish_ess(log_weight[alive])
+    least, enough, total = limits.ess_fraction * size, limits.ess_per_chain, together(ess)
     yield (
         "effective size of the last weights, the smallest",
-        f"{ess:.0f} of {size}",
+        f"{ess.min():.0f} of {size}",
         f"at least {least:.0f}",
-        ("LOW_ESS",),
+        ("LOW_ESS",) if ess.min() < least else (),
     )
+    worth = ("LOW_ESS",) if total < enough else ()
+    yield "draws that the last weights of all runs are worth", f"{total:.0f}", f"at least {enough:g}", worth
+    judged, _ = copies_of(draws, stats, form)
+    if judged:
+        fewest = min(judged)
+        marks = ("LOW_ESS",) if fewest.size < enough else ()
+        value = f"{fewest.size:.0f} ({fewest.name})"
+        yield "different values that draws are worth, the fewest", value, f"at least {enough:g}", marks
     for name, what, code in (
         (LOST, "moves to where the log density is no number", "NONFINITE_DENSITY"),
         (NO_SLOPE, "moves to where the gradient is no number", "NONFINITE_GRADIENT"),
     ):
         if name in stats:
             yield what, _count(stats, name), "0", (code,)
-    if "root_share" in stats:
+    if "root_share" in stats and form is None:
         shares = np.asarray(stats["root_share"], float)[[result.runs[place] for place in alive]]
         yield (
             "share of one ancestor, the largest",
@@ -108,9 +118,7 @@ def _of_populations(result: Result) -> Iterator[_Row]:
             f"at most {limits.log_evidence_sd:g}",
             ("EVIDENCE_SPREAD",),
         )
-        draws = {name: np.asarray(x)[alive] for name, x in result._posterior.items()}
-        form = result.form if isinstance(result.form, Form) else None
-        worst = r_hat_of(limits, variables_of(judged_draws(draws, stats, form)), limits.ess_per_chain)
+        worst = r_hat_of(limits, judged_variables(draws, stats, form), enough)
         yield "r-hat over runs, the largest", *_named(worst, ".3f", "at most"), ("HIGH_RHAT",)
     outside = [str(f.value) for f in result.reasons if f.code == "OUT_OF_SUPPORT"]
     yield (

@@ -22,7 +22,9 @@ STYLE = """
 .lawful td,.lawful th{padding:.2em .7em;border-bottom:1px solid #e5e5e5;text-align:right}
 .lawful td:first-child,.lawful th:first-child,.lawful .words td{text-align:left}
 .lawful .wide{overflow-x:auto}.lawful .fail td{color:#b3261e;font-weight:600}
-.lawful img{max-width:100%;display:block}.lawful .note{color:#666;font-size:.9em}
+.lawful img{max-width:100%;display:block}.lawful summary{cursor:pointer}.lawful details{margin:.5em 0}
+.lawful .h2{font-size:1.15em;font-weight:600;margin:1em 0 .4em;border-bottom:1px solid #ddd}
+.lawful .call{white-space:pre-wrap}.lawful .note{color:#666;font-size:.9em}
 """
 
 PARTS = """
@@ -34,18 +36,22 @@ PARTS = """
 <p>{{ summary }}{% if evidence %}<br>log evidence <b>{{ evidence.pooled }}</b> &plusmn; {{ evidence.error }}
 over {{ evidence.runs|length }} {{ 'run' if evidence.runs|length == 1 else 'runs' }}{% endif %}</p>
 {% endmacro %}
-{% macro table(variables, left) %}
-{% if variables %}<div class="wide"><table><tr>{% for name in variables.columns %}<th>{{ name }}</th>{% endfor %}</tr>
-{% for row in variables.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table></div>
+{% macro rows(variables, part) %}<table><tr>{% for name in variables.columns %}<th>{{ name }}</th>{% endfor %}</tr>
+{% for row in part %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>{% endmacro %}
+{% macro table(variables, left, unfold) %}
+{% if variables %}<div class="wide">{{ rows(variables, variables.first) }}</div>
+{% if variables.rest and unfold %}<details><summary>{{ variables.rest|length }} more</summary>
+<div class="wide">{{ rows(variables, variables.rest) }}</div></details>{% endif %}
 {% if left %}<p class="note">and {{ left }} more, which the result holds</p>{% endif %}
 {% else %}<p>There is no draw to show.</p>{% endif %}
 {% endmacro %}
+{% macro image(plot) %}<img alt="{{ plot.title }}" src="data:image/png;base64,{{ plot.code }}">{% endmacro %}
 {% macro pairs(rows) %}<table class="words">{% for name, value in rows %}
 <tr><td>{{ name }}</td><td>{{ value }}</td></tr>{% endfor %}</table>{% endmacro %}
 """
 
 FIRST_SCREEN = (
-    PARTS + """<div class="lawful"><style>{{ style }}</style>{{ verdict() }}{{ table(variables, left) }}</div>"""
+    PARTS + """<div class="lawful"><style>{{ style }}</style>{{ verdict() }}{{ table(variables, left, False) }}</div>"""
 )
 
 PAGE = (
@@ -57,26 +63,27 @@ PAGE = (
     + PARTS
     + """<h1>{{ title }}</h1>
 {{ verdict() }}
-<h2>Variables</h2>{{ table(variables, left) }}
 <h2>Model</h2>
 {% if picture %}<div class="wide">{{ picture|safe }}</div>
 <p class="note">Filled: observed. Empty: latent. Dashed: a named value. Square: a factor. Box: a plate or a loop with
 its size. Dashed arrow: read in a later step.</p>{% elif picture_note %}<p>{{ picture_note }}</p>{% endif %}
 {% if program %}<details><summary>The program as it was traced</summary><pre>{{ program }}</pre></details>{% endif %}
-{% if plan %}<h2>Plan</h2><pre>{{ plan }}</pre>{% endif %}
+<h2>Variables</h2>{{ table(variables, left, True) }}
+{% for plot in plots if plot.name == "predictions" %}<h2>Predictions</h2>{{ image(plot) }}{% endfor %}
 <h2>Checks</h2><table><tr><th>check</th><th>value</th><th>limit</th><th></th></tr>
 {% for row in checks %}<tr{% if not row.ok %} class="fail"{% endif %}><td>{{ row.name }}</td><td>{{ row.value }}</td>
 <td>{{ row.limit }}</td><td>{{ 'ok' if row.ok else 'not ok' }}</td></tr>{% endfor %}</table>
-{% if plots %}<h2>Plots</h2>{% for plot in plots %}<h3>{{ plot.title }}</h3>
-<img alt="{{ plot.title }}" src="data:image/png;base64,{{ plot.code }}">{% endfor %}{% endif %}
+{% for plot in plots if plot.name != "predictions" %}{% if loop.first %}<h2>Plots</h2>{% endif %}
+<h3>{{ plot.title }}</h3>{{ image(plot) }}{% endfor %}
 {% if evidence %}<h2>Evidence</h2><p>The log of the mean evidence over runs is {{ evidence.pooled }}, with standard
 error {{ evidence.error }}. By run:</p>
-<table><tr>{% for run in evidence.runs %}<th>{{ loop.index0 }}</th>{% endfor %}</tr>
-<tr>{% for run in evidence.runs %}<td>{{ run }}</td>{% endfor %}</tr></table>{% endif %}
-<h2>Settings</h2>{{ pairs(settings) }}
-<h2>Times, versions, device</h2>{{ pairs(machine) }}
-<h2>Identity</h2>{{ pairs(identity) }}
-{% if command %}<h2>To repeat the run</h2><pre>{{ command }}</pre>{% endif %}
+<div class="wide"><table><tr>{% for run in evidence.runs %}<th>{{ loop.index0 }}</th>{% endfor %}</tr>
+<tr>{% for run in evidence.runs %}<td>{{ run }}</td>{% endfor %}</tr></table></div>{% endif %}
+{% if plan %}<h2>Plan</h2><pre>{{ plan }}</pre>{% endif %}
+<details><summary class="h2">Settings</summary>{{ pairs(settings) }}</details>
+<details><summary class="h2">Times, versions, device</summary>{{ pairs(machine) }}</details>
+<details><summary class="h2">Identity</summary>{{ pairs(identity) }}</details>
+{% if command %}<h2>To repeat the run</h2><pre class="call">{{ command }}</pre>{% endif %}
 {% if promise %}<p class="note">{{ promise }}</p>{% endif %}
 </div></body></html>
 """

@@ -311,8 +311,9 @@ class Result:
     def report(self, path: str | os.PathLike[str], **options: Any) -> None:
         """Write one page of HTML that refers to nothing outside itself; it needs the extra `report`.
 
-        The verdict stands first, with what to do; then variables, a picture of the model, the plan, every check with
-        its limit, plots, evidence, settings, times, versions, fingerprints, and what repeats the run.
+        The verdict stands first, with what to do; then a picture of the model, variables, predictions beside the data,
+        every check with its limit, plots, evidence, plan, settings, times, versions, fingerprints, and what repeats the
+        run.
 
         Args:
             path: where to write.

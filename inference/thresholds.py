@@ -30,7 +30,7 @@ NOISE = {"bulk": 16.0, "tail": 30.0}  # variance of the log of an estimated effe
 LEAST = {"bulk": 2 / 5, "tail": 1 / 4}  # of the size asked for: an estimate below is no accident of a run to rely on
 
 
-def r_hat_limit(groups: int, size: float, elements: int, false_alarm: float) -> float:
+def r_hat_limit(groups: int, size: float | int, elements: int, false_alarm: float) -> float:
     """Return how large the r-hat of one of many elements becomes by chance.
 
     Args:
@@ -48,7 +48,7 @@ def r_hat_limit(groups: int, size: float, elements: int, false_alarm: float) -> 
     return math.sqrt(1.0 + ratio / size)
 
 
-def ess_limit(kind: str, size: float, elements: int, false_alarm: float) -> float:
+def ess_limit(kind: str, size: float | int, elements: int, false_alarm: float) -> float:
     """Return how small the estimate of one of many effective sizes becomes by chance.
 
     Args:

@@ -156,7 +156,10 @@ class _Walk:
             boxes = (*boxes, *(Box("plate", f.name, f.size, f.name) for f in node.frames))
             details = {"observed": node.observed is not None, "shape": node.out.shape, "label": node.law.label}
         elif isinstance(node, Det):
-            details = {"shape": node.outs[0].shape}
+            shape = node.outs[0].shape
+            whole = len(shape) >= len(node.frames) and all(f.size in shape for f in node.frames)  # else a sum over them
+            boxes = (*boxes, *(Box("plate", f.name, f.size, f.name) for f in node.frames if whole))
+            details = {"shape": shape}
         self.graph.vertices.setdefault(address, Vertex(address, kind, boxes=boxes, source=node.source, **details))
         for tail in sorted(read | place.guards):
             self.graph.edges.setdefault((tail, address), place.carried)

@@ -17,6 +17,8 @@ from lawful.errors import LawfulError
 from lawful.inference import Limits, report_page, report_plots
 from lawful.inference.collect import from_chains, from_population
 from lawful.inference.findings import Finding
+from lawful.inference.leading import leading_elements, leading_first
+from lawful.inference.predicted import predicted_plot
 from lawful.inference.report import first_screen, write_diagnostics, write_report
 from lawful.inference.report_checks import check_rows
 
@@ -84,8 +86,8 @@ def test_a_site_whose_name_is_markup_is_shown_as_text(page, result):
 
 def test_the_page_has_every_section(page, result):
     text = read(page).text
-    headings = ("Variables", "Model", "Plan", "Checks", "Plots", "Evidence", "Settings", "Times, versions, device",
-                "Identity", "To repeat the run")  # fmt: skip
+    headings = ("Model", "Variables", "Predictions", "Checks", "Plots", "Evidence", "Plan", "Settings",
+                "Times, versions, device", "Identity", "To repeat the run")  # fmt: skip
     places = [text.index(f"{heading}") for heading in headings]
     assert places == sorted(places)
     assert "<svg" in page and f"{result.log_evidence_pooled:.4f}" in text
@@ -106,7 +108,7 @@ def test_the_verdict_of_a_failed_run_stands_first_with_its_remedy(tmp_path):
     failed = from_chains({"x": drift}, stats={"diverging": np.ones((2, 60), bool)})
     failed.report(tmp_path / "report.html")
     text = read((tmp_path / "report.html").read_text()).text
-    assert not failed.ok and text.index("Not ok: DIVERGENT, LOW_ESS, HIGH_RHAT") < text.index("Variables")
+    assert not failed.ok and text.index("Not ok: DIVERGENT, LOW_ESS, HIGH_RHAT") < text.index("Model")
     for remedy in ("reparameterise the model or take smaller steps", "run longer, or use a better kernel"):
         assert text.index(remedy) < text.index("Variables")
     screen = read(failed._repr_html_()).text
@@ -120,7 +122,7 @@ def test_the_verdict_of_a_failed_run_stands_first_with_its_remedy(tmp_path):
 def test_one_chain_has_a_page_without_a_comparison_of_chains(tmp_path):
     from_chains({"x": np.random.default_rng(4).normal(size=(1, 100))}).report(tmp_path / "report.html")
     text = read((tmp_path / "report.html").read_text()).text
-    assert "Densities and traces" in text and "Ranks" not in text
+    assert "density, trace" in text and "ranks" not in text
 
 
 def test_checks_that_pass_are_shown_with_their_limits():
@@ -146,8 +148,95 @@ def test_many_variables_are_cut_and_counted(tmp_path):
     write_report(wide, tmp_path / "report.html", plots=())
     text = read((tmp_path / "report.html").read_text()).text
     assert "x[149]" in text and "z[49]" in text and "z[50]" not in text and "and 250 more" in text
+    page = (tmp_path / "report.html").read_text()
+    assert page.index("x[11]") < page.index("<summary>188 more</summary>") < page.index("x[12]")  # the rest is folded
     screen = read(first_screen(wide)).text
-    assert "x[7]" in screen and "x[8]" not in screen and "and 442 more" in screen
+    assert "x[11]" in screen and "x[12]" not in screen and "and 438 more" in screen
+
+
+def test_parameters_stand_before_their_many_effects():
+    draws = np.random.default_rng(2).normal(size=(2, 50, 30))
+    result = from_chains({"effect": draws, "mean": draws[..., 0], "sd": draws[..., 1:3]})
+    assert list(leading_first(result)) == ["mean", "sd", "effect"]
+    assert [label for label, _ in leading_elements(result, 6)] == ["mean", "sd[0]", "sd[1]"]
+    assert [label for label, _ in leading_elements(from_chains({"x": draws}), 2)] == ["x[0]", "x[1]"]
+
+
+def regression(x, y):
+    slope = lawful.sample("slope", dist.Normal(0.0, 10.0))
+    with lawful.plate("row", 30):
+        lawful.sample("y", dist.Normal(slope * x, 1.0), obs=y)
+
+
+def flags(x, y):
+    slope = lawful.sample("slope", dist.Normal(0.0, 10.0))
+    with lawful.plate("row", 30):
+        lawful.sample("y", dist.Bernoulli(logits=slope * x), obs=y)
+
+
+def scalar(x, y):
+    lawful.sample("y", dist.Poisson(jnp.exp(lawful.sample("rate", dist.Normal(0.0, 1.0)))), obs=y[0])
+
+
+def steps(x, y):
+    def step(level, y):
+        level = lawful.sample("level", dist.Normal(level, 1.0))
+        return level, lawful.sample("y", dist.Poisson(jnp.exp(level)), obs=y)
+
+    lawful.scan(step, 0.0, y)
+
+
+@pytest.mark.parametrize(
+    ("model", "title"),
+    [
+        (regression, r"y: observed \(dots\), predicted intervals of 50 % and 90 % \(\d+ of 30 inside 90 %\)"),
+        (flags, "y: shares of ones"),
+        (scalar, "y: predicted"),
+        (steps, "y: "),
+    ],
+)
+def test_predictions_stand_beside_the_data(model, title):
+    x = np.linspace(-2.0, 2.0, 30)
+    y = (x > 0).astype(float if model is regression else int)
+    figure = predicted_plot(inference.importance(model, particles=200, runs=2)(jax.random.key(0), x, y))
+    (axes,) = figure.axes
+    assert re.match(title, axes.get_title(loc="left"))
+    assert np.isin(axes.lines[-1].get_ydata() if model is regression else y, [0, 1]).all()
+
+
+def test_what_cannot_be_predicted_has_no_plot_of_predictions():
+    assert predicted_plot(from_chains({"x": np.zeros((2, 5))})) is None
+
+
+def test_the_page_has_no_verdict_beside_that_of_the_checks(tmp_path):
+    """Chains that are autocorrelated fail tests of uniform ranks at any size; what is judged stands in the checks."""
+    steps = np.random.default_rng(0).normal(size=(4, 2000))
+    for draw in range(1, 2000):
+        steps[:, draw] = 0.8 * steps[:, draw - 1] + 0.6 * steps[:, draw]
+    good = from_chains({"x": steps})
+    good.report(tmp_path / "report.html")
+    assert good.ok and "p=" not in read((tmp_path / "report.html").read_text()).text
+    assert not {"plot_rank", "plot_rank_dist"} & set(dir(report_plots))
+
+
+def test_a_check_of_a_filter_names_its_last_state_and_fails_alone():
+    def walk(y):
+        sd = lawful.sample("sd", dist.HalfNormal(1.0))
+
+        def step(x, y):
+            x = lawful.sample("x", dist.Normal(x, sd))
+            lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+            return x, None
+
+        lawful.scan(step, 0.0, y)
+
+    y = jnp.asarray(np.cumsum(np.random.default_rng(0).normal(size=40)))
+    result = inference.smc(walk, particles=200, runs=4)(jax.random.key(0), y)
+    rows = {row.name: row for row in check_rows(result)}
+    assert [row.name for row in rows.values() if not row.ok][0] == "different values that draws are worth, the fewest"
+    assert rows["different values that draws are worth, the fewest"].value.endswith("(sd)")
+    assert rows["effective size of the last weights, the smallest"].ok
+    assert rows["r-hat over runs, the largest"].value.endswith(("(sd)", "(x[39])"))
 
 
 def test_diagnostics_are_strict_json(result, tmp_path):
@@ -160,8 +249,9 @@ def test_drawing_leaves_no_figure_open(result):
     from matplotlib import pyplot
 
     before = pyplot.get_fignums()
-    (plot,) = report_plots.pictures(result)
-    assert plot.name == "posterior" and plot.png.startswith(b"\x89PNG") and pyplot.get_fignums() == before
+    predictions, plot = report_plots.pictures(result)
+    assert (predictions.name, plot.name) == ("predictions", "posterior")
+    assert plot.png.startswith(b"\x89PNG") and pyplot.get_fignums() == before
 
 
 def test_without_jinja_a_report_says_what_to_install_and_a_notebook_shows_text(result, monkeypatch, tmp_path):

@@ -47,11 +47,11 @@ def test_dot():
         lawful.trace(everything, np.zeros(2)).to_dot()
         == r"""digraph form {
   n0 [label="mu\nNormal" shape=ellipse];
-  n2 [label="twice" shape=ellipse style=dashed];
   n5 [label="" xlabel="soft" shape=square style=filled fillcolor=black width=0.12];
   subgraph cluster_1 {
     label="school × 2";
     n1 [label="theta\nNormal" shape=ellipse];
+    n2 [label="twice" shape=ellipse style=dashed];
     n3 [label="y\nNormal" shape=ellipse style=filled fillcolor=lightgrey];
   }
   subgraph cluster_2 {
@@ -73,10 +73,10 @@ def test_mermaid():
         lawful.trace(everything, np.zeros(2)).to_mermaid()
         == """flowchart TD
   n0(["mu ~ Normal"])
-  n2(["twice"]):::named
   n5["soft"]
   subgraph b1["school × 2"]
     n1(["theta ~ Normal"])
+    n2(["twice"]):::named
     n3(["y ~ Normal"]):::observed
   end
   subgraph b2["loop of 3"]
