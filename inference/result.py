@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +19,7 @@ from lawful.errors import DeadPopulationError, LawfulError
 from lawful.form import Form
 
 from .chain_checks import chain_findings
+from .copies import deeply, pickled, restored
 from .evidence import kish_ess, pooled_evidence
 from .findings import Finding, Limits, Status, status_of
 from .population_checks import outside_findings, population_findings
@@ -96,6 +97,22 @@ class Result:
     coords: Mapping[str, Any] = field(default_factory=dict)
     run: Mapping[str, Any] = field(default_factory=dict)
     more: Callable[[int], Result] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what a pickle holds: all but the Form, which is traced again, and what continues the run."""
+        return pickled(self.__dict__)
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Take what a pickle held."""
+        self.__dict__.update(restored(state))
+
+    def __copy__(self) -> Result:
+        """Share all fields."""
+        return replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Result:
+        """Copy arrays and settings; the program and its Form are shared."""
+        return Result(**deeply({one.name: getattr(self, one.name) for one in fields(self)}, memo))
 
     @property
     def posterior(self) -> Arrays:

@@ -1,0 +1,61 @@
+"""Copies of results, for users who pickle them, send them to other processes or copy them deeply.
+
+Law: a copy has the numbers, the verdict and the settings. What a pickle cannot hold, the program's Form and what
+continues a run, is left out; the Form is traced again where the program can be found by its name. Files of `save`
+hold no pickle.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from lawful.form import Form
+from lawful.tracing import trace
+
+from .plan import Told
+
+AS_IT_IS = ("form", "model", "more")
+
+
+def pickled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the fields of a result that a pickle holds.
+
+    >>> told = {"form": None, "model": lambda: 0, "args": (1,), "traces": None, "run": {"plan": Told(lambda: "a plan")}}
+    >>> pickled(told)["model"], pickled(told)["args"], pickled(told)["run"]
+    (None, (1,), {'plan': 'a plan'})
+    """
+    state = dict(fields) | {"more": None, "form": None}
+    state["run"] = {name: str(value) if isinstance(value, Told) else value for name, value in fields["run"].items()}
+    for name in ("model", "args", "traces"):
+        if not _can_be_pickled(state[name]):
+            state[name] = None
+    if isinstance(fields["form"], Form) and state["model"] is not None and state["args"] is not None:
+        state["form"] = "traced again"
+    return state
+
+
+def restored(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the fields of a result from those that a pickle held."""
+    fields = dict(state)
+    if fields["form"] is not None:
+        fields["form"] = None
+        with suppress(Exception):  # where the program does not run here, the result is as one from a file
+            fields["form"] = trace(fields["model"], *fields["args"])
+    return fields
+
+
+def deeply(fields: Mapping[str, Any], memo: dict[int, Any]) -> dict[str, Any]:
+    """Copy the fields of a result deeply; programs, Forms and what continues a run are shared, as functions are."""
+    return {name: value if name in AS_IT_IS else copy.deepcopy(value, memo) for name, value in fields.items()}
+
+
+def _can_be_pickled(value: Any) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # pickle raises whatever the object does
+        return False
+    return True
