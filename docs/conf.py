@@ -28,6 +28,7 @@ nb_render_markdown_format = "myst"  # tables, which plain CommonMark lacks
 nb_execution_timeout = 600
 nb_merge_streams = True
 
+os.environ["LAWFUL_PROGRESS"] = "0"  # nobody watches the kernels that run the cells
 os.environ["LAWFUL_EVIDENCE"] = str(Path(__file__).parent / "evidence")  # cells run in a folder of their own
 
 # A page that reads reference data is left out where they are missing, and so are the links to it.

@@ -23,6 +23,7 @@ from .paths import Path, prior_to_posterior
 from .population_walk import population_walk
 from .rejuvenation import is_fitted, rejuvenate
 from .representations.traced import Trace
+from .running.default_bar import with_bar
 from .running.options import RunOptions, checked_options, not_in_chunks
 from .sharding.mesh import checked_mesh
 from .smc import PROPERLY_WEIGHTED, NonFinite, PopulationPlan, check_settings
@@ -57,6 +58,7 @@ def annealed_importance(
     nonfinite: NonFinite = "error",
     on_fault: OnFault = "raise",
     run: RunOptions | None = None,
+    progress: bool | None = None,
     mesh: Mesh | None = None,
 ) -> TemperedPlan:
     """Build annealed importance sampling.
@@ -73,6 +75,7 @@ def annealed_importance(
         nonfinite: as for `smc`.
         on_fault: as for `smc`.
         run: how the run is divided, watched and kept, as for `smc`; None: one compiled call.
+        progress: a bar, as for `mcmc`.
         mesh: the devices that share the particles, as for `smc`; None: one device.
 
     Raises: LawfulError for a ladder that does not end at 1, and for numbers below 1.
@@ -92,6 +95,7 @@ def annealed_importance(
     checked_options(run)
     checked_mesh(mesh, particles=particles)
     not_in_chunks("annealed_importance", run, mesh)
+    run = with_bar(run, progress, mesh)
     for name, number in (("steps", steps), *([("ladder", ladder)] if isinstance(ladder, int) else [])):
         if number < 1:
             raise LawfulError(f"annealed_importance: {name}: expected an integer of 1 or more, got {number!r}.")

@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lawful.addresses import show_address
+from lawful.constant_data import refuse_other_data
 from lawful.emitter import emit
 from lawful.errors import NoFiniteStartError
 from lawful.form import Form, Plate
@@ -162,10 +163,12 @@ class ChainPlan:
         Returns: takes a key and the arrays among the arguments; gives draws by name, (chains * draws, ...), those of a
             chain side by side. Draws of a chain that found no start of finite density are NaN.
         """
-        built: _Built = self.prepare(args, named=named).built
+        prepared = self.prepare(args, named=named)
+        built: _Built = prepared.built
         choices = built.kernel.choices
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
+            refuse_other_data(prepared.form, inputs)
             start_key, run_key = _two_keys(one_key(key))
             state = built.start(start_key, inputs) if self.init is None else self._given_state(built, inputs, start_key)
             late = built.loop.parts(built.loop(run_key, inputs, state)["kept"])[1]

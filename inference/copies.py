@@ -8,10 +8,14 @@ hold no pickle.
 from __future__ import annotations
 
 import copy
-import pickle
+import functools
+import inspect
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+
+import jax
 
 from lawful.form import Form
 from lawful.tracing import trace
@@ -24,14 +28,14 @@ AS_IT_IS = ("form", "model", "more")
 def pickled(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Give the fields of a result that a pickle holds.
 
-    >>> told = {"form": None, "model": lambda: 0, "args": (1,), "traces": None, "run": {"plan": Told(lambda: "a plan")}}
+    >>> told = {"form": None, "model": lambda: 0, "args": (1,), "run": {"plan": Told(lambda: "a plan")}}
     >>> pickled(told)["model"], pickled(told)["args"], pickled(told)["run"]
     (None, (1,), {'plan': 'a plan'})
     """
     state = dict(fields) | {"more": None, "form": None}
     state["run"] = {name: str(value) if isinstance(value, Told) else value for name, value in fields["run"].items()}
-    for name in ("model", "args", "traces"):
-        if not _can_be_pickled(state[name]):
+    for name in ("model", "args"):
+        if not all(map(_found_by_name, filter(callable, jax.tree.leaves(state[name])))):
             state[name] = None
     if isinstance(fields["form"], Form) and state["model"] is not None and state["args"] is not None:
         state["form"] = "traced again"
@@ -53,9 +57,13 @@ def deeply(fields: Mapping[str, Any], memo: dict[int, Any]) -> dict[str, Any]:
     return {name: value if name in AS_IT_IS else copy.deepcopy(value, memo) for name, value in fields.items()}
 
 
-def _can_be_pickled(value: Any) -> bool:
-    try:
-        pickle.dumps(value)
-    except Exception:  # pickle raises whatever the object does
+def _found_by_name(function: Any) -> bool:
+    """Tell whether a function is found by its module and name, as a pickle looks for it."""
+    if isinstance(function, functools.partial):
+        return all(map(_found_by_name, filter(callable, (function.func, *function.args, *function.keywords.values()))))
+    if not inspect.isfunction(function):
         return False
-    return True
+    found: Any = sys.modules.get(function.__module__)
+    for name in function.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is function

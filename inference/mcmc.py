@@ -22,6 +22,7 @@ from .enumerate_sites import Sites
 from .faults import OnFault, checked_policy
 from .kernels.mh import as_kernel, mh
 from .recovery import EnumeratedPlan
+from .running.default_bar import with_bar
 from .running.options import RunOptions, checked_options, not_in_chunks, without_checkpoint
 from .sharding.mesh import checked_mesh
 
@@ -39,6 +40,7 @@ def mcmc(
     mode: Mode = "staged",
     enumerate: Sites = None,
     run: RunOptions | None = None,
+    progress: bool | None = None,
     mesh: Mesh | None = None,
     chain_method: ChainMethod = "vectorized",
 ) -> ChainPlan | EagerChainPlan | EnumeratedPlan:
@@ -63,6 +65,8 @@ def mcmc(
             transformer that sums sites, as `marginalise()`.
         run: how the run is divided, watched and kept; then Ctrl-C ends it with what is finished. None: one compiled
             call, with the same draws.
+        progress: None shows a bar in a terminal or a notebook, once a run has taken 3 s: there it goes in chunks, and
+            Ctrl-C ends it with what is finished; True shows it at once; False never.
         mesh: a `jax.sharding.Mesh` of one axis, whose devices share the chains evenly; None: one device. Draws are
             those of one device, up to rounding. With `run` its devices are those of one process.
         chain_method: "vectorized" runs the chains side by side; "sequential" one after the other, each with a key of
@@ -96,6 +100,7 @@ def mcmc(
         )
     checked_mesh(mesh, chains=chains)
     not_in_chunks("mcmc", run, mesh, chain_method == "sequential")
+    run = with_bar(run, progress, mesh, one_by_one=chain_method == "sequential")
     settings = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "kernel": repr(kernel)}
     settings["on_fault"] = on_fault
     if enumerate is not None:
@@ -103,7 +108,7 @@ def mcmc(
         refuse("mcmc", {"enumerate": (enumerate if checked_mode(mode) == "eager" else None, (None,))})
         given: dict[str, Any] = {
             "chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "init": init, "on_fault": on_fault,
-            "run": run, "mesh": mesh, "chain_method": chain_method,
+            "run": run, "progress": progress, "mesh": mesh, "chain_method": chain_method,
         }  # fmt: skip
         return EnumeratedPlan(model, enumerate, partial(mcmc, kernel=kernel, **given))
     if checked_mode(mode) == "eager":

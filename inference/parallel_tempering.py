@@ -26,6 +26,7 @@ from .plan import Builder, Prepared
 from .priors import refuse_improper
 from .replicas import Tempering, replicated
 from .result import Result, Warmup
+from .running.default_bar import with_bar
 from .running.options import RunOptions, checked_options, not_in_chunks
 from .sharding.mesh import checked_mesh
 
@@ -154,6 +155,7 @@ def parallel_tempering(
     thin: int = 1,
     init: Mapping[str, Any] | None = None,
     run: RunOptions | None = None,
+    progress: bool | None = None,
     mesh: Mesh | None = None,
 ) -> TemperedPlan:
     """Build Markov chains on copies of a program at several powers of its likelihood, which change places.
@@ -172,6 +174,7 @@ def parallel_tempering(
         thin: steps per draw.
         init: a start by site name, the same for all copies and chains. Default: prior draws of finite density.
         run: how the run is divided, watched and kept, as for `mcmc`, without a store; None: one compiled call.
+        progress: a bar, as for `mcmc`.
         mesh: the devices that share the chains, all copies of a chain on one, as for `mcmc`; None: one device.
 
     Returns: a plan; `plan(key, *args)` gives a `Result` of the draws at power 1.
@@ -200,6 +203,7 @@ def parallel_tempering(
     checked_options(run)
     checked_mesh(mesh, chains=chains)
     not_in_chunks("parallel_tempering", run, mesh)
+    run = with_bar(run, progress, mesh)
     if run is not None and run.store is not None:
         raise LawfulError(
             "parallel_tempering: store: the chains have draws at all powers, and those at power 1 are picked at the "

@@ -45,6 +45,7 @@ def pmmh(
     init: Any = None,
     on_fault: OnFault = "raise",
     run: RunOptions | None = None,
+    progress: bool | None = None,
     mesh: Mesh | None = None,
 ) -> Any:
     """Build particle marginal Metropolis-Hastings; without a proposal, particle independent Metropolis-Hastings.
@@ -69,6 +70,7 @@ def pmmh(
         init: a start of the parameters by name; default: prior draws.
         on_fault: as for `mcmc`.
         run: as for `mcmc`.
+        progress: a bar, as for `mcmc`.
         mesh: the devices that share the chains, as for `mcmc`.
 
     Returns: a plan; `plan(key, *args)` gives a `Result`, whose `lp` is the log of the parameters' density x estimate.
@@ -102,7 +104,7 @@ def pmmh(
         kernel = refresh(kernel.proposal, kernel.sites, correlation=correlation)
     plan: Any = mcmc(
         model, kernel, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault, run=run,
-        mesh=mesh,
+        progress=progress, mesh=mesh,
     )  # fmt: skip
     plan.recipe = "pmmh", {
         "proposal": proposal, "sites": None if sites is None else list(sites), "particles": particles,
@@ -126,6 +128,7 @@ def particle_gibbs(
     init: Any = None,
     on_fault: OnFault = "raise",
     run: RunOptions | None = None,
+    progress: bool | None = None,
     mesh: Mesh | None = None,
 ) -> Any:
     """Build particle Gibbs: a sequence by conditional SMC, then everything else by another kernel.
@@ -144,6 +147,7 @@ def particle_gibbs(
         init: a start by site name, as for `mcmc`.
         on_fault: as for `mcmc`.
         run: as for `mcmc`.
+        progress: a bar, as for `mcmc`.
         mesh: the devices that share the chains, as for `mcmc`.
 
     Raises:
@@ -160,5 +164,5 @@ def particle_gibbs(
     both = path if kernel is None else cycle(path, as_kernel(kernel))
     return mcmc(
         model, both, chains=chains, warmup=warmup, draws=draws, thin=thin, init=init, on_fault=on_fault, run=run,
-        mesh=mesh,
+        progress=progress, mesh=mesh,
     )  # fmt: skip

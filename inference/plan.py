@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.calls import positional
+from lawful.constant_data import refuse_other_data
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.keys import one_key as one_key
@@ -101,6 +102,7 @@ class Builder:
         inputs, _, _ = split_arguments(args)
         if len(inputs) != len(form.inputs):
             raise LawfulError(f"the traced form takes {len(form.inputs)} arrays, but was called with {len(inputs)}.")
+        refuse_other_data(form, inputs)
         subject = self._checked(form, inputs, args)
         if form not in self._built:
             built = self.build(form)

@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lawful.analysis import without_dead_code
+from lawful.constant_data import refuse_other_data
 from lawful.emitter import emit
 from lawful.form import Form, Loop
 from lawful.portions import Portions
@@ -133,10 +134,12 @@ class PopulationPlan:
         Returns: takes a key and the arrays among the arguments; gives equal-weight draws by name, (runs * particles,
             ...), those of one run side by side, so that copies made by resampling are neighbours.
         """
-        built: _Built = self.prepare(args, named=named).built
+        prepared = self.prepare(args, named=named)
+        built: _Built = prepared.built
         n, k = len(built.names), len(built.conditional)
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
+            refuse_other_data(prepared.form, inputs)
             outputs, _ = built.run(one_key(key), list(inputs))
             index = outputs[n + k + 1]
             values = masked(

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.analysis import without_dead_code
+from lawful.constant_data import refuse_other_data
 from lawful.emitter import emit
 from lawful.errors import LawfulError
 from lawful.form import Form
@@ -120,6 +121,7 @@ class EnumeratedPlan:
         names, flagged = [c.name for c in summed.choices], [c.name for c in summed.choices if c.conditional]
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
+            refuse_other_data(prepared.form, inputs)
             run_key, back_key = (jax.random.fold_in(one_key(key), part) for part in range(2))
             found = inner(run_key, *inputs)
             columns = [jnp.nan_to_num(found[c.name]).astype(c.dtype) for c in kept]

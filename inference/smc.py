@@ -26,6 +26,7 @@ from .population_plan import PopulationPlan as PopulationPlan
 from .propose import propose
 from .recovery import EnumeratedPlan
 from .representations.sequential import Cuts
+from .running.default_bar import with_bar
 from .running.options import RunOptions, checked_options, not_in_chunks, without_checkpoint
 from .sharding.mesh import checked_mesh, devices_of
 from .sharding.resampling import Islands, of_draws, on_islands, scheme_on
@@ -108,6 +109,7 @@ def smc(
     move: Any = None,
     enumerate: Sites = None,
     run: RunOptions | None = None,
+    progress: bool | None = None,
     mesh: Mesh | None = None,
 ) -> PopulationPlan | EagerPopulationPlan | EnumeratedPlan:
     """Build a particle filter that pauses at every step of the model's loops (Gordon, Salmond and Smith 1993).
@@ -142,6 +144,7 @@ def smc(
             transformer that sums sites, as `marginalise()`.
         run: how the run is divided, watched and kept, as for `mcmc`; None: one compiled call. A chunk is some stages of
             one of the runs, which follow each other; where the program has no loop it is one of the runs.
+        progress: a bar, as for `mcmc`.
         mesh: a `jax.sharding.Mesh` of one axis, whose devices share the particles evenly; None: one device. With
             "exact" resampling the result does not depend on the number of devices. With `run` they are of one process.
 
@@ -162,11 +165,12 @@ def smc(
     checked_options(run)
     checked_mesh(mesh, particles=particles)
     not_in_chunks("smc", run, mesh)
+    run = with_bar(run, progress, mesh)
     if enumerate is not None:
         given = {
             "particles": particles, "runs": runs, "resampling": resampling, "resample_below": resample_below,
             "nonfinite": nonfinite, "on_fault": on_fault, "proposal": proposal, "cuts": cuts, "move": move,
-            "run": run, "mesh": mesh,
+            "run": run, "progress": progress, "mesh": mesh,
         }  # fmt: skip
         return enumerated_population("smc", smc, model, enumerate, keep, mode, given)
     if checked_mode(mode) == "eager":
@@ -206,6 +210,7 @@ def importance(
     proposal: Any = None,
     enumerate: Sites = None,
     run: RunOptions | None = None,
+    progress: bool | None = None,
     mesh: Mesh | None = None,
 ) -> PopulationPlan | EagerPopulationPlan | EnumeratedPlan:
     """Build importance sampling, from the prior or from a proposal program: spawn alone.
@@ -224,10 +229,11 @@ def importance(
     checked_options(run)
     checked_mesh(mesh, particles=particles)
     not_in_chunks("importance", run, mesh)
+    run = with_bar(run, progress, mesh)
     if enumerate is not None:
         given = {
             "particles": particles, "runs": runs, "nonfinite": nonfinite, "on_fault": on_fault, "proposal": proposal,
-            "run": run, "mesh": mesh,
+            "run": run, "progress": progress, "mesh": mesh,
         }  # fmt: skip
         return enumerated_population("importance", importance, model, enumerate, keep, mode, given)
     if checked_mode(mode) == "eager":

@@ -25,6 +25,7 @@ from .numerics.resampling import scheme as scheme_named
 from .paths import data_by_data
 from .population_plan import PopulationPlan
 from .rejuvenation import is_fitted
+from .running.default_bar import with_bar
 from .running.options import RunOptions, checked_options, not_in_chunks
 from .sharding.mesh import checked_mesh
 from .smc import NonFinite, check_settings, particle_filter
@@ -44,6 +45,7 @@ def smc2(
     nonfinite: NonFinite = "error",
     on_fault: OnFault = "raise",
     run: RunOptions | None = None,
+    progress: bool | None = None,
     mesh: Mesh | None = None,
 ) -> PopulationPlan:
     """Build SMC2: parameters and their evidence as data come in, where the likelihood itself needs a filter.
@@ -61,6 +63,7 @@ def smc2(
         nonfinite: as for `smc`, of the estimates that weigh the parameters.
         on_fault: as for `smc`.
         run: how the run is divided, watched and kept, as for `smc`; None: one compiled call.
+        progress: a bar, as for `mcmc`.
         mesh: the devices that share the parameter particles, each with its inner filter, as for `smc`; None: one
             device.
 
@@ -83,6 +86,7 @@ def smc2(
     checked_options(run)
     checked_mesh(mesh, particles=particles)
     not_in_chunks("smc2", run, mesh)
+    run = with_bar(run, progress, mesh)
     scheme = scheme_named(resampling)
     kernel = refresh(proposal, sites)
     when = None if resample_below is None else EssBelow(resample_below)

@@ -261,13 +261,14 @@ class Walk:
             raise too_many(show_address(node.address), size, self.job.cap, why)
         label = self.job.label(node.address)
         plate = Plate(f"values of {show_address(label)}", size)
-        units = () if together else shape
+        own = () if together else tuple(a for a, n in enumerate(shape) if n != 1)  # one element is spread over others
+        units = tuple(shape[a] for a in own)
         summand = Summand(node.address, plate, units, label)
         values, masses = self._listed(law, parameters, together)
         self.pool.declare(summand)
         inner = tuple(p for p in masses.plates if p != plate)
-        prior = self._spread(masses, inner, plate, range(len(units)))
-        value = self._spread(values, values.plates, plate, range(len(units)))
+        prior = self._spread(masses, inner, plate, own)
+        value = self._spread(values, values.plates, plate, own)
         frame.env[node.out] = value
         if frame.guard is not None:
             prior = self.map(_where_it_runs(size), prior, frame.guard, self._index(plate))
@@ -317,12 +318,14 @@ class Walk:
         weights, own = self.pool.onto(plates), self.pool.summands[plates[0]].shape
         if own:
             places = self.axes_of(terms, plates[0]) or ()
-            if sorted(places) != list(range(len(terms.shape))):
+            if any(n != 1 and a not in places for a, n in enumerate(terms.shape)):
                 raise Conflict(
                     self._elements(plates), f"'{show_address(node.address)}' has parts that share an element"
                 )
-            order = tuple(places.index(a) for a in range(len(places)))
-            weights = self.block.det(lambda x: jnp.transpose(x, order), weights, label="order", plates=plates)
+            order, shape = tuple(np.argsort(places)), terms.shape
+            weights = self.block.det(
+                lambda x: jnp.transpose(x, order).reshape(shape), weights, label="order", plates=plates
+            )
         weights = flat(self.block, weights, plates)
         many = tuple(bool(v.plates) for v in parameters)
         law = MixtureLaw(node.law, weights.shape[0], many, tuple(node.law.units) if own else ())

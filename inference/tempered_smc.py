@@ -30,6 +30,7 @@ from .recovery import EnumeratedPlan
 from .rejuvenation import is_fitted, rejuvenate, waste_free
 from .representations.traced import Trace
 from .result import Result
+from .running.default_bar import with_bar
 from .running.driver import Chunk
 from .running.options import RunOptions, checked_options, not_in_chunks
 from .sharding.mesh import checked_mesh, devices_of
@@ -192,6 +193,7 @@ def tempered_smc(
     on_fault: OnFault = "raise",
     enumerate: Sites = None,
     run: RunOptions | None = None,
+    progress: bool | None = None,
     mesh: Mesh | None = None,
 ) -> TemperedPlan | EnumeratedPlan:
     """Build sequential Monte Carlo on a path from the prior to the posterior (Del Moral, Doucet and Jasra 2006).
@@ -221,6 +223,7 @@ def tempered_smc(
         on_fault: "raise" an error where a weight has no meaning, or "flag": a result that is not ok.
         enumerate: sites to sum out exactly, as for `smc`; the particles carry the others.
         run: how the run is divided, watched and kept, as for `mcmc`; None: one compiled call.
+        progress: a bar, as for `mcmc`.
         mesh: a `jax.sharding.Mesh` of one axis, whose devices share the particles evenly, and the chains of a
             waste-free run where their number allows it; None: one device. With `run` they are of one process.
 
@@ -240,6 +243,7 @@ def tempered_smc(
     checked_options(run)
     checked_mesh(mesh, particles=particles)
     not_in_chunks("tempered_smc", run, mesh)
+    run = with_bar(run, progress, mesh)
     scheme = scheme_on(resampling, devices_of(mesh), particles)
     if steps is None and isinstance(scheme, Islands):
         raise LawfulError(

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .array_math import evaluate
+from .constant_data import refuse_other_data
 from .emitter import apply_det, broadcast_plates, select_arms
 from .errors import UnsupportedProgramError
 from .form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
@@ -56,6 +57,7 @@ def run_form(form: Form, *args: Any) -> Any:
             "programs only. Fix: put them inside the program before it is traced."
         )
     arrays, _, _ = split_arguments(args)
+    refuse_other_data(form, arrays)
     try:
         outputs = run_nodes(form, arrays if is_staged() else [np.asarray(a) for a in arrays])
     except jax.errors.TracerArrayConversionError as error:

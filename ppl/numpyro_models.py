@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .constant_data import allow
 from .errors import LawfulError
 from .numpyro_adapter import Adapter, refuse_unknown
 
@@ -25,6 +26,9 @@ def from_numpyro(
     Names are the same; a prefix of `numpyro.handlers.scope`, "a/x", becomes the address ("a", "x"), in results "a.x". A
     site with `obs_mask` is one site here, and its missing elements are summed out where nothing reads them. Random keys
     come from addresses, so `numpyro.handlers.seed` only serves sites that are hidden by `block`.
+
+    A model may compute Python numbers from its data, as `int(np.max(codes))`, where they are arrays of NumPy: the data
+    are then constants of the Form, and other data are traced and compiled anew.
 
     Args:
         model: a function with statements of NumPyro, or one wrapped in its handlers.
@@ -63,4 +67,5 @@ def from_numpyro(
         refuse_unknown(adapter)
         return out
 
+    allow(program)
     return program

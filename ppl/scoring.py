@@ -16,6 +16,7 @@ import numpy as np
 
 from .addresses import as_address
 from .analysis import without_dead_code
+from .constant_data import refuse_other_data
 from .emitter import emit
 from .errors import LawfulError
 from .form import Form
@@ -61,6 +62,7 @@ def log_density(form: Form, choices: Mapping[Any, Any], *args: Any) -> jax.Array
     """
     result, function = scored(form)
     inputs, _, _ = split_arguments(args)
+    refuse_other_data(form, inputs)
     values, missing = gather_choices(result.choices, choices)
     prior, likelihood, flags = function(inputs, values)
     conditional = [c for c in result.choices if c.conditional]

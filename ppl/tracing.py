@@ -6,6 +6,7 @@ as another and a rule has the Form that the rule makes of the other's.
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 from .addresses import show_address
 from .analysis import without_dead_code
 from .calls import call, positional
+from .constant_data import as_given, hold, learn, needed
 from .errors import LawfulError, UnsupportedProgramError
 from .form import Form
 from .hidden import keep_hidden
@@ -69,12 +71,33 @@ def trace(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Form:
         raise LawfulError(
             f"trace: the program or an argument that is not an array is not hashable: {error}."
         ) from error
+    data = needed(program.source if isinstance(program, Rewritten) else program, arrays)
+    key = (*key, data)
     if key not in _forms:
-        _forms[key] = program.form(*args) if isinstance(program, Rewritten) else _trace(program, arrays, rebuild)
+        if isinstance(program, Rewritten):
+            form = program.form(*args)
+        else:
+            if data is not None:
+                values = as_given([x for x in jax.tree.leaves(args) if is_array(x)], arrays)
+                rebuild = functools.partial(_whatever, rebuild(values))
+            try:
+                form = _trace(program, arrays, rebuild)
+            except UnsupportedProgramError:
+                if not learn(program, arrays, tried=data is not None):
+                    raise
+                return trace(program, *args)
+        if data is not None:
+            hold(form, data)
+        _forms[key] = form
         while len(_forms) > _LIMIT:
             _forms.popitem(last=False)
     _forms.move_to_end(key)
     return _forms[key]
+
+
+def _whatever(args: tuple[Any, ...], leaves: Any) -> tuple[Any, ...]:
+    """Give arguments that are known, whatever stands for their arrays."""
+    return args
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from tests import mappings
 pytest_plugins = ["lawful.inference.check.pytest_plugin"]  # the account of false alarms, and --validate-fresh
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("LAWFUL_PROGRESS", "0")  # as where nobody watches
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # of the programs that tests start
 jax.config.update("jax_enable_x64", True)  # exact laws hold to 1e-12
 

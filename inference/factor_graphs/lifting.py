@@ -280,7 +280,10 @@ class Lifting:
         """Take elements of an array that depends on nothing, at an index that does."""
         operand, index = full
         if isinstance(operand, Terms):
-            return None if isinstance(index, Terms) else self._rearranged(equation, full)
+            if isinstance(index, Terms):
+                return None
+            found = self._rearranged(equation, full)
+            return self._taken(equation, operand, index, shape) if found is None else found
         table = self.single(index)
         pieces = [Table(table.array[..., k], table.scopes[..., k, :]) for k in range(table.shape[-1])]
         if not pieces:
@@ -295,6 +298,20 @@ class Lifting:
         sizes = [1 if d in offset else shape[d] for d in range(len(shape))]
         spread = np.broadcast_to(scopes.reshape((*sizes, scopes.shape[-1])), (*shape, scopes.shape[-1]))
         return terms(Table(found.reshape((*cards, *shape)), spread))
+
+    def _taken(self, equation: Equation, operand: Terms, index: Any, shape: Shape) -> Any:
+        """Take elements at an index without a value yet, as that of data, where it picks among readers of the same."""
+        table = self.single(operand)
+        first = table.scopes
+        for axis in equation.params["dimension_numbers"].start_index_map:
+            first = np.take(first, [0], axis=int(axis))
+        if not np.array_equal(np.broadcast_to(first, table.scopes.shape), table.scopes):
+            return None
+        ids = np.arange(math.prod(table.shape)).reshape(table.shape)
+        at = np.asarray(evaluate(equation, [ids, np.zeros(index.shape, index.dtype)])[0])
+        many = jax.vmap(equation, in_axes=(0, None))
+        (found,) = applied(many, [table.array.reshape((-1, *table.shape)), index])
+        return terms(Table(found.reshape((*table.cardinalities, *shape)), table.scopes.reshape((-1, table.arity))[at]))
 
     # Everything else.
 

@@ -192,18 +192,22 @@ def _details(progress: Progress) -> list[str]:
     return parts
 
 
-class _Bar:
+class Bar:
     """A bar of tqdm for each phase; without tqdm a line every 10 s, where a person can read it."""
 
     every = 10.0
 
-    def __init__(self, file: Any = None) -> None:
-        self.file = file
+    def __init__(self, file: Any = None, wait: float = 0.0) -> None:
+        """Show nothing yet; with `wait` nothing before a run has taken so many seconds."""
+        self.file, self.wait = file, wait
         self.phase: str | None = None
         self.bar: Any = None
         self.last = -math.inf
 
     def __call__(self, progress: Progress) -> None:
+        """Show a chunk."""
+        if self.phase is None and progress.seconds < self.wait:
+            return
         make = _tqdm()
         if make is None:
             self._line(progress)
@@ -211,7 +215,8 @@ class _Bar:
         if self.phase != progress.phase:
             self.close()
             self.phase = progress.phase
-            self.bar = make(total=progress.total, desc=progress.phase, file=self.file, disable=None, leave=True)
+            hidden = False if in_notebook() else None  # None: where the file is no terminal
+            self.bar = make(total=progress.total, desc=progress.phase, file=self.file, disable=hidden, leave=True)
         self.bar.set_postfix_str(", ".join(_details(progress)), refresh=False)
         self.bar.update(progress.step - self.bar.n)
 
@@ -229,6 +234,7 @@ class _Bar:
             print(f"{told(progress)}, {progress.seconds:.0f} s", file=file, flush=True)
 
     def __repr__(self) -> str:
+        """Show how it is made."""
         return "progress_bar()"
 
 
@@ -240,7 +246,17 @@ def progress_bar() -> Callback:
     >>> progress_bar()
     progress_bar()
     """
-    return _Bar()
+    return Bar()
+
+
+def in_notebook() -> bool:
+    """Tell whether this process is the kernel of a notebook.
+
+    >>> in_notebook()
+    False
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 @functools.cache
