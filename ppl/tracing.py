@@ -76,10 +76,12 @@ def trace(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Form:
     if key not in _forms:
         if isinstance(program, Rewritten):
             form = program.form(*args)
+            data = needed(program.source, arrays)  # which the program may have taught just now
+            key = (*key[:-1], data)
         else:
             if data is not None:
                 values = as_given([x for x in jax.tree.leaves(args) if is_array(x)], arrays)
-                rebuild = functools.partial(_whatever, rebuild(values))
+                rebuild = functools.partial(_first, rebuild(values))
             try:
                 form = _trace(program, arrays, rebuild)
             except UnsupportedProgramError:
@@ -95,8 +97,8 @@ def trace(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Form:
     return _forms[key]
 
 
-def _whatever(args: tuple[Any, ...], leaves: Any) -> tuple[Any, ...]:
-    """Give arguments that are known, whatever stands for their arrays."""
+def _first(args: tuple[Any, ...], leaves: Any) -> tuple[Any, ...]:
+    """Give arguments with their values, whatever stands for their arrays."""
     return args
 
 

@@ -14,6 +14,7 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.record import choices_of
 
 GROUP, Y = np.array([0, 2, 1, 2]), np.array([0.5, -1.0, 0.25, 2.0])
 
@@ -65,6 +66,19 @@ def test_other_data_are_traced_anew_and_refused_by_the_form_of_the_first():
     ):
         with pytest.raises(UnsupportedProgramError, match="holds the data that it was traced with"):
             form_call()
+
+
+def test_a_transformed_program_is_traced_for_its_data_too():
+    def hierarchy(group):
+        with numpyro.plate("group", int(np.max(group)) + 1):
+            numpyro.sample("effect", dist.Normal(numpyro.sample("mean", dist.Normal(0.0, 1.0)), 2.0))
+
+    program = inference.noncentred(["effect"])(lawful.from_numpyro(hierarchy))
+    first, more = lawful.trace(program, GROUP), lawful.trace(program, GROUP + 1)
+    assert [c.name for c in choices_of(first)] == [c.name for c in choices_of(more)]
+    assert lawful.trace(program, GROUP.copy()) is first is not more
+    with pytest.raises(UnsupportedProgramError, match="holds the data that it was traced with"):
+        inference.importance(first, particles=2)(0, GROUP + 1)
 
 
 def test_results_know_the_data_that_are_constants():
