@@ -21,8 +21,9 @@ from jax.scipy.special import ndtr
 
 from lawful.addresses import Address, show_address
 from lawful.block import Block, Tupled
+from lawful.dependence import dependence
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Det, Form, Node, Site, Var, with_subforms
+from lawful.form import Det, Form, Node, Site, Var, with_operations, with_subforms
 from lawful.laws import DistributionLaw, law_of
 
 from .laws import PickLaw, ResampleLaw
@@ -56,6 +57,21 @@ def by_normals(form: Form, only: Collection[Address] | None = None, *, named: bo
         else:
             block.nodes.append(with_subforms(node, lambda inner: by_normals(inner, only, named=named)))
     return block.form(form.inputs, form.outputs, in_tree=form.in_tree, out_tree=form.out_tree)
+
+
+def without_names(form: Form, gone: Collection[Address]) -> Form:
+    """Take the names off the values of rewritten sites that read choices which are summed out.
+
+    A named value is a part of the record of a program, and so would keep what draws those choices back.
+
+    Args:
+        form: a form.
+        gone: addresses of choices.
+    """
+    graph = dependence(form, named=True)
+    rewritten = [a for a, v in graph.vertices.items() if v.kind == "deterministic" and (*a, NORMAL) in graph.vertices]
+    lost = {address for address in rewritten if not graph.ancestors([address]).isdisjoint(gone)}
+    return with_operations(form, lambda node, _: replace(node, address=None) if node.address in lost else node)
 
 
 def normal_site(

@@ -19,6 +19,7 @@ from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
 from lawful.record import Choice, choices_of, record
 
+from .by_normals import without_names
 from .check.contracts import Contract
 from .summing import finite_sites, refuse_plates, summed_form
 from .summing_tables import MAX_TABLE, PREFIX, unknown
@@ -76,7 +77,8 @@ def shown_sites(sites: Sites) -> str:
 
 def _apply(form: Form, sites: Sites, max_table: int) -> Form:
     refuse_plates(form)
-    return summed_form(form, frozenset(c.address for c in chosen_sites(form, sites)), max_table)
+    summed = frozenset(c.address for c in chosen_sites(form, sites))
+    return summed_form(without_names(form, summed), summed, max_table)
 
 
 def chosen_sites(form: Form, sites: Sites, who: str = "enumerate") -> tuple[Choice, ...]:

@@ -26,7 +26,7 @@ from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Site, Var
 from lawful.record import Choice, choices_of
 
-from .by_normals import NORMAL, by_normals, normal_site
+from .by_normals import NORMAL, by_normals, normal_site, without_names
 from .check.contracts import Contract
 from .noncentred import chosen_normals, named
 from .normal_part import NormalDensity, Part, part_of, refused
@@ -109,6 +109,7 @@ def _without(form: Form, group: tuple[Choice, ...], max_block: int) -> Form:
             raise refused(group, f"'{choice.name}' stands in a loop or in an arm of a choice", "leave it out")
     form = by_normals(form, [c.address for c in group if c.address[-1] != NORMAL])
     wanted = {c.address if c.address[-1] == NORMAL else (*c.address, NORMAL) for c in group}
+    form = without_names(form, wanted)
     part = part_of(form, wanted)
     density = NormalDensity.of(part, group)
     noises = _lanes(density, part, group, max_block)

@@ -28,6 +28,7 @@ from lawful.errors import ApproximateInExact, LawfulError, UnsupportedProgramErr
 from lawful.form import Branch, Det, Form, Loop, Node, Site, Var
 from lawful.record import choices_of, record
 
+from .by_normals import without_names
 from .check.contracts import Contract
 from .enumerate_sites import Sites, chosen_sites, shown_sites
 from .factor_graphs.blocks import chosen_blocks, largest_of, largest_table
@@ -118,6 +119,7 @@ def _apply(form: Form, sites: Sites, settings: _Settings, max_table: int) -> For
     if not summed:
         return form
     addresses = [c.address for c in summed]
+    form = without_names(form, addresses)
     part = discrete_part(form, addresses, max_table)
     _refuse_readers(part)
     total = _total(part, settings)

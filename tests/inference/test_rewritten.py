@@ -145,3 +145,28 @@ def test_a_program_that_is_rewritten_runs_inside_another():
     expected += jnp.log(jnp.array([0.7, 0.3, 0.3])).sum()
     expected += dist.Normal(0.8 + 2.0 * jnp.array([0.0, 1.0, 1.0]), 1.0).log_prob(Y).sum()
     assert abs(form.log_density(choices, Y) - expected) < 1e-12
+
+
+def test_a_name_that_reads_what_is_summed_keeps_nothing_that_draws_it_back():
+    def model(y):
+        tau = sample("tau", dist.HalfNormal(1.0))
+        with plate("row", 3):
+            z = sample("z", dist.Bernoulli(0.4))
+            theta = sample("theta", dist.Normal(3.0 * z, tau))
+            sample("y", dist.Normal(theta, 1.0), obs=y)
+
+    form, noises = lawful.trace(model, Y), inference.noncentred(["theta"])
+    left = {
+        inference.enumerate_sites(["z"]): [("tau",), ("theta", "~normal")],
+        inference.marginalise(["z"]): [("tau",), ("theta", "~normal")],
+        inference.integrate_normals(["theta"]): [("tau",), ("z",)],
+        inference.enumerate_sites(["z"]) >> inference.integrate_normals(["theta"]): [("tau",)],
+    }
+    for transformer, expected in left.items():
+        found = (noises >> transformer)(form)
+        assert [site.address for site in found.sites() if site.observed is None] == expected
+    # Chains on the marginal draw the summed sites back, and then the name has its value.
+    plan = inference.mcmc(noises(model), kernels.mh(), enumerate=["z"], chains=1, warmup=1, draws=5)
+    draws = plan(KEY, Y).posterior
+    made = 3.0 * draws["z"] + draws["tau"][..., None] * draws["theta.~normal"]
+    np.testing.assert_allclose(draws["theta"], made, rtol=1e-12)
