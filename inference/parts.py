@@ -13,10 +13,10 @@ import jax.numpy as jnp
 
 from lawful.block import Block
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Branch, Det, Factor, Form, Loop, Node, Site, Var
+from lawful.form import Branch, Form, Loop, Node, Site, Var
 from lawful.interpose import score
-from lawful.lowering import identity
 from lawful.record import Choice
+from lawful.starts import without_weights as without_weights
 
 NORMAL = "~normal"  # ends the address of the noise of a site
 
@@ -42,23 +42,6 @@ def scoped(form: Form, scope: tuple[str, ...]) -> Form:
         else:
             nodes.append(node)
     return replace(form, nodes=tuple(nodes))
-
-
-def without_weights(program: Form) -> Form:
-    """Drop factors and observations, which leaves the prior."""
-    nodes: list[Node] = []
-    for node in program.nodes:
-        if isinstance(node, Factor):
-            continue
-        if isinstance(node, Site) and node.observed is not None:
-            nodes.append(Det(identity, (node.observed,), (node.out,), "observed"))
-        elif isinstance(node, Loop):
-            nodes.append(replace(node, body=without_weights(node.body)))
-        elif isinstance(node, Branch):
-            nodes.append(replace(node, forms=tuple(without_weights(form) for form in node.forms)))
-        else:
-            nodes.append(node)
-    return replace(program, nodes=tuple(nodes))
 
 
 def is_own(choice: Choice) -> bool:

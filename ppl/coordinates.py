@@ -61,12 +61,16 @@ def coordinates_of(form: Form) -> Coordinates:
     refuse_discrete(folded(form))
     refuse_conditional(form)
     found = in_coordinates(form)
-    shapes = free_parts(form)
     with jax.ensure_compile_time_eval():
-        volume = interpose(form, _Free(shapes, jacobian_to_support), apart=True)
-        back = interpose(form, _Back(shapes), apart=False)
-    free = replace(back.form, outputs=tuple(value for (value,) in back.outputs))
-    return Coordinates(first_and_values(found), first_and_values(volume), without_dead_code(free), found.choices)
+        volume = interpose(form, _Free(free_parts(form), jacobian_to_support), apart=True)
+    return Coordinates(first_and_values(found), first_and_values(volume), to_coordinates(form), found.choices)
+
+
+def to_coordinates(form: Form) -> Form:
+    """Write the map from values to coordinates: inputs are the program's, then values of each choice."""
+    with jax.ensure_compile_time_eval():
+        back = interpose(form, _Back(free_parts(form)), apart=False)
+    return without_dead_code(replace(back.form, outputs=tuple(value for (value,) in back.outputs)))
 
 
 def first_and_values(found: Interposed) -> Form:

@@ -34,11 +34,10 @@ from .record import Choice, choices_of, dims_of
 from .samplers import blackjax_of, coordinates_of_axes, flowmc_of, nutpie_of
 from .scoring import log_density
 from .stacks import Cut, Window, Windows
+from .starts import TRIES, Start, found_start, prior_coordinates
 from .tracing import split_arguments, trace
 from .unchained import unchained
 from .uncollected import uncollected
-
-TRIES = 100
 
 type Position = Mapping[str, Any]
 
@@ -145,17 +144,27 @@ class Density:
         return ravel_pytree(dict(position))
 
     def initial(self, key: jax.Array) -> dict[str, jax.Array]:
-        """Draw a position from the cube [-2, 2], again until log density and gradient are finite.
+        """Find a position where chains can begin: at the height of draws, of finite log density and gradient.
 
-        Raises: NoFiniteStartError after 100 tries, naming the sites whose log density is not finite.
+        The best of some candidates, uniform in the cube (-2, 2) and draws from the prior, climbs as far as where draws
+        are expected; see `lawful.starts`. Under `jax.vmap` or `jax.jit` a position that is not found is NaN.
+
+        Raises: NoFiniteStartError where none of 100 candidates is finite, naming the sites whose log density is not.
+
+        >>> import jax, numpyro.distributions as dist, lawful
+        >>> d = density(lambda: lawful.sample("x", dist.Normal(1e3, 1.0)))
+        >>> starts = jax.vmap(d.initial)(jax.random.split(jax.random.key(0), 4))
+        >>> bool((abs(starts["x"] - 1e3) < 3).all())
+        True
         """
-        origin, unravel = self.ravel()
-        for attempt in range(TRIES):
-            flat = jax.random.uniform(jax.random.fold_in(key, attempt), origin.shape, origin.dtype, -2.0, 2.0)
-            value, gradient = self._judge(flat)
-            if bool(jnp.isfinite(value) & jnp.isfinite(gradient).all()):
-                return unravel(flat)
-        raise self._no_start(unravel(flat))
+        _, unravel = self.ravel()
+        start = self._find(key)
+        found = start.candidate >= 0
+        if isinstance(found, jax.core.Tracer):
+            return unravel(jnp.where(found, start.vector, jnp.nan))
+        if not found:
+            raise self._no_start(unravel(start.vector))
+        return unravel(start.vector)
 
     def to_blackjax(self, key: jax.Array) -> tuple[Callable[[Position], jax.Array], dict[str, jax.Array]]:
         """Give what the samplers of BlackJAX start from.
@@ -212,6 +221,28 @@ class Density:
     def _judge(self) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
         """Log density and gradient of a vector."""
         return jax.jit(jax.value_and_grad(self.logp_vector))
+
+    @cached_property
+    def _find(self) -> Callable[[jax.Array], Start]:
+        """Find a start by a key."""
+        origin, _ = self.ravel()
+        prior, target = self._prior, jax.value_and_grad(self.logp_vector)
+        return jax.jit(lambda key: found_start(target, len(origin), origin.dtype, key, prior))
+
+    @property
+    def _prior(self) -> Callable[[jax.Array], jax.Array] | None:
+        """What draws a vector from the prior; None for a flat prior."""
+        found = folded(self.form)
+        drawn, order = prior_coordinates(found.form), _order(found)
+        if drawn is None:
+            return None
+        run, dtype = emit(unchained(drawn)), self.ravel()[0].dtype
+
+        def draw(key: jax.Array) -> jax.Array:
+            parts, _ = run(key, *self.inputs)
+            return jnp.concatenate([jnp.ravel(x).astype(dtype) for x in parts])[order]
+
+        return draw
 
     @cached_property
     def _free_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -271,27 +302,51 @@ class Density:
         named = "; ".join(f"site '{show_address(a)}' ({record.sources[a]}): log density {p}" for a, p in bad.items())
         at = ", ".join(f"{show_address(a)} = {np.asarray(v)}" for a, v in values.items())
         return NoFiniteStartError(
-            f"{TRIES} starts in [-2, 2], none with finite log density and gradient. At the last, {at}: "
-            f"{named or 'the gradient is not finite'}. Fix: start from a position of your own, or check these sites.",
+            f"{TRIES} starts in the cube (-2, 2) and from the prior, none with finite log density and gradient. At the "
+            f"last, {at}: {named or 'the gradient is not finite'}. Fix: start from a position of your own, or check "
+            "these sites.",
             sites=tuple(bad), values=values,
         )  # fmt: skip
+
+
+def _places(
+    found: Folded, choices: Sequence[Choice], shapes: Mapping[Address, tuple[int, ...]]
+) -> tuple[dict[Address, tuple[int, ...]], dict[Address, int], int]:
+    """Give for each choice of the program the shape of its coordinates and where they begin in one vector, and its size.
+
+    The vector has the order of `ravel`.
+    """
+    pieces: dict[Address, tuple[int, ...]] = {}
+    for c in choices:
+        piece = (*c.loops[c.address in found.steps :], *shapes[c.address])
+        pieces |= dict.fromkeys(found.names(c.address), piece)
+    order = sorted(pieces, key=show_address)
+    ends = list(itertools.accumulate(math.prod(pieces[address]) for address in order))
+    return pieces, dict(zip(order, [0, *ends], strict=False)), ends[-1] if ends else 0
+
+
+def _order(found: Folded) -> np.ndarray:
+    """Tell where the numbers of one vector stand among the coordinates of all choices in the order of the form."""
+    choices = choices_of(found.form)
+    pieces, starts, size = _places(found, choices, free_parts(found.form))
+    order, at = np.zeros(size, int), 0
+    for c in choices:
+        for address in found.names(c.address):
+            count = math.prod(pieces[address])
+            order[starts[address] : starts[address] + count] = np.arange(at, at + count)
+            at += count
+    return order
 
 
 def _coordinates(
     found: Folded, choices: Sequence[Choice], shapes: Mapping[Address, tuple[int, ...]]
 ) -> tuple[Block, Var, list[Var]]:
     """Write how the coordinates of each choice are read from one vector, which has the order of `ravel`."""
-    pieces: dict[Address, tuple[int, ...]] = {}  # for each choice of the program the shape of its coordinates
-    for c in choices:
-        piece = (*c.loops[c.address in found.steps :], *shapes[c.address])
-        pieces |= dict.fromkeys(found.names(c.address), piece)
-    order = sorted(pieces, key=show_address)
-    ends = list(itertools.accumulate(math.prod(pieces[address]) for address in order))
-    starts = dict(zip(order, [0, *ends], strict=False))
-    block, vector = Block(), Var((ends[-1],), choices[0].dtype)
+    pieces, starts, size = _places(found, choices, shapes)
+    block, vector = Block(), Var((size,), choices[0].dtype)
     free = []
     for c in choices:
-        piece = pieces[c.address]
+        piece = pieces[found.names(c.address)[0]]
         where = [starts[address] for address in found.names(c.address)]
         windows = Windows(Window((math.prod(piece),), piece), tuple((start,) for start in where))
         read, shape = (windows, (len(where), *piece)) if c.address in found.steps else (Cut(where[0], piece), piece)
