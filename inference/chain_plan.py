@@ -1,14 +1,12 @@
 """Chain plan: Markov chains of a kernel built from a model, their compiled program, and how a run becomes a result.
 
-Law: the kernel keeps the posterior; the chains start at prior draws of finite density, and warm-up draws are never
-posterior draws.
+Law: the kernel keeps the posterior; the chains start where `starts` says, and warm-up draws are never posterior draws.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
@@ -18,10 +16,8 @@ from jax.sharding import Mesh
 
 from lawful.addresses import show_address
 from lawful.constant_data import refuse_other_data
-from lawful.emitter import emit
 from lawful.errors import NoFiniteStartError
-from lawful.form import Form, Plate
-from lawful.lift import lift
+from lawful.form import Form
 from lawful.record import Choice, choices_of, dims_of, record
 
 from .batches import in_one_row
@@ -50,7 +46,7 @@ from .running.options import RunOptions, not_in_chunks
 from .running.resuming import header_of
 from .sharding.mesh import devices_of, placed_on, readable, replicated, spread_over
 from .sharding.watch import watched
-from .starts import TRIES, Start, drawn, starts_at
+from .starts import GIVEN, TRIES, Begun, Start, drawn_starts, starts_at
 from .tally import Tally
 from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
 
@@ -108,21 +104,21 @@ class ChainPlan:
     def _run(self, prepared: Prepared, key: Any) -> Result:
         start_key, run_key = _two_keys(one_key(key))
         try:
-            state = self._start(prepared, start_key)
+            begun = self._begun(prepared, start_key, run_key)
         except NoFiniteStartError as error:
             if self.settings["on_fault"] == "raise":
                 raise
             return self._without_draws(prepared, error)
         if self.run is not None:
-            return run_chains(self, prepared, (run_key, state), self.run)
+            return run_chains(self, prepared, begun, self.run)
         if self.mesh is None:
-            out, seconds = timed(prepared.built.run, run_key, prepared.inputs, state)
+            out, seconds = timed(prepared.built.run, run_key, prepared.inputs, begun.state)
         else:
             with watched(self.mesh):
                 shared = replicated(self.mesh, (run_key, prepared.inputs))
-                out, seconds = timed(prepared.built.run, *shared, spread_over(self.mesh, state))
+                out, seconds = timed(prepared.built.run, *shared, spread_over(self.mesh, begun.state))
                 out = readable(self.mesh, out)
-        return self._collect(prepared, whole_run(prepared.built.loop, out), times(seconds), (run_key, state))
+        return self._collect(prepared, whole_run(prepared.built.loop, out), times(seconds), begun)
 
     def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
         """Run the chains chunk by chunk, as the options of the run say, and give each chunk; nothing is kept.
@@ -134,7 +130,7 @@ class ChainPlan:
         options = self._in_chunks(self.run or RunOptions())
         prepared = self.prepare(args, key, named)
         start_key, run_key = _two_keys(one_key(key))
-        return iterate_chains(self, prepared, (run_key, self._start(prepared, start_key)), options)
+        return iterate_chains(self, prepared, self._begun(prepared, start_key, run_key), options)
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
@@ -170,7 +166,7 @@ class ChainPlan:
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
             refuse_other_data(prepared.form, inputs)
             start_key, run_key = _two_keys(one_key(key))
-            state = built.start(start_key, inputs) if self.init is None else self._given_state(built, inputs, start_key)
+            state = self._state(built, start_key, inputs)[0]
             late = built.loop.parts(built.loop(run_key, inputs, state)["kept"])[1]
             flat = [in_one_row(jnp.moveaxis(x, 1, 0)) for x in late]
             flags = dict(zip((c.name for c in choices if c.conditional), flat[len(choices) : -1], strict=True))
@@ -235,7 +231,6 @@ class ChainPlan:
             algorithm = loop_form(loop)
         if self.one_by_one:
             loop = OneByOne(loop, sizes[0])
-        start = emit(lift(states, Plate("chain", sizes[0]), [False] * len(form.inputs)).form)
         whole = {c.address for c in choices_of(form)} <= {c.address for c in kernel.choices}
         named = record(form, ("deterministic",))
         named_choices = named.choices if whole else ()
@@ -244,7 +239,7 @@ class ChainPlan:
             kernel,
             loop,
             jax.jit(loop),
-            jax.jit(partial(drawn, start)),
+            drawn_starts(self.kernel, kernel, form, states, sizes[0]),
             None if self.init is None else self._starts_at(form, kernel, states),
             function,
             named_choices,
@@ -260,15 +255,25 @@ class ChainPlan:
             return ()
         return idle_device(there["device"], "chains", lambda: loop.memory()[1] // there.get("devices", 1))
 
-    def _start(self, prepared: Prepared, key: jax.Array) -> list[jax.Array]:
-        """Draw starts from the prior until every chain has one of finite density."""
+    def _begun(self, prepared: Prepared, start_key: jax.Array, run_key: jax.Array) -> Begun:
+        """Find where every chain begins.
+
+        Raises: NoFiniteStartError where the density or its gradient is not finite there.
+        """
         built: _Built = prepared.built
-        if self.init is not None:
-            return self._given_start(prepared, built, key)
-        state: list[jax.Array] = built.start(key, prepared.inputs)
-        if bool((~jnp.isfinite(state[-1])).any()):
-            raise self._no_start(prepared, state, given=False)
-        return state
+        state, origin = self._state(built, start_key, prepared.inputs)
+        if not bool(jnp.isfinite(state[-1]).all()):
+            raise no_start(prepared, built.kernel.choices, state, whole=built.whole, origin=origin)
+        return Begun(run_key, state, origin)
+
+    def _state(self, built: _Built, key: jax.Array, inputs: Sequence[Any]) -> tuple[list[jax.Array], jax.Array]:
+        """Give a state of each chain, and what it is from."""
+        if self.init is None:
+            found: tuple[list[jax.Array], jax.Array] = built.start(key, inputs)
+            return found
+        assert built.given_start is not None
+        origin = jnp.full((self.settings["chains"], 2), GIVEN, jnp.int32).at[:, 1].set(0)
+        return built.given_start(key, inputs, self.init), origin
 
     def _without_draws(self, prepared: Prepared, error: NoFiniteStartError) -> Result:
         """Report that no chain could start."""
@@ -285,37 +290,21 @@ class ChainPlan:
             run=environment(self.settings, 0.0, prepared.seed),
         )
 
-    def _given_start(self, prepared: Prepared, built: _Built, key: jax.Array) -> list[jax.Array]:
-        state = self._given_state(built, prepared.inputs, key)
-        if not bool(jnp.isfinite(state[-1]).all()):
-            raise self._no_start(prepared, state, given=True)
-        return state
-
     def _starts_at(self, form: Form, kernel: KernelForm, states: Form) -> Start:
         shown = [c for c in kernel.choices if not is_own(c)]
         return starts_at(form, states, shown, self.init, self.settings["chains"])
 
-    def _given_state(self, built: _Built, inputs: Sequence[Any], key: jax.Array) -> list[jax.Array]:
-        assert built.given_start is not None
-        return built.given_start(key, inputs, self.init)
-
-    def _no_start(self, prepared: Prepared, state: list[jax.Array], *, given: bool) -> NoFiniteStartError:
-        built: _Built = prepared.built
-        return no_start(prepared, built.kernel.choices, state, whole=built.whole, given=given)
-
-    def _collect(
-        self, prepared: Prepared, out: Drawn, run: Mapping[str, Any], begun: tuple[jax.Array, Any], **fields: Any
-    ) -> Result:
+    def _collect(self, prepared: Prepared, out: Drawn, run: Mapping[str, Any], begun: Begun, **fields: Any) -> Result:
         """Make the result; `run` holds times, and `fields` what else is known of it."""
         built: _Built = prepared.built
         warm = out.warm
         early, late = ([np.asarray(x) for x in part] for part in (out.early, out.late))
         numbers = {name: np.asarray(x) for name, x in zip(built.kernel.info, out.numbers, strict=True)}
-        tally = self.tally(prepared, begun[1])
+        tally = self.tally(prepared, begun.state)
         parts: list[Warmup | None] = []
         for number, (states, part) in enumerate(((early, slice(warm)), (late, slice(warm, None)))):
             own = {name: x[part] for name, x in numbers.items()}
-            tally = self.counted(prepared, tally, begun[1], number, states, own)
+            tally = self.counted(prepared, tally, begun.state, number, states, own)
             parts.append(self.shown(prepared, number, states, own) if number or warm else None)
         first, kept = parts
         assert kept is not None
@@ -344,7 +333,7 @@ class ChainPlan:
 
     def result(
         self, prepared: Prepared, parts: tuple[Warmup, Warmup | None], tally: Tally, ended: tuple[Any, Any],
-        run: Mapping[str, Any], begun: tuple[jax.Array, Any], **fields: Any,
+        run: Mapping[str, Any], begun: Begun, **fields: Any,
     ) -> Result:  # fmt: skip
         """Make the result of draws and warm-up, of what was seen of them, and of the last state and the settings."""
         built: _Built = prepared.built
@@ -355,7 +344,7 @@ class ChainPlan:
             dims |= dims_of(choices_of(form, ("sample", "deterministic")))
         found = (
             *fields.pop("found", ()),
-            *broken_findings(prepared, self.kernel, tally, begun[0]),
+            *broken_findings(prepared, self.kernel, tally, begun.key),
             *map_findings(tally.counts),
             *never_moved(*_moved(kernel.choices, tally), int(tally.rows)),
             *self._idle(built),
@@ -376,6 +365,7 @@ class ChainPlan:
                 **placed_on(self.mesh),
                 **run,
                 **{k: np.asarray(v) for k, v in tuned.items()},
+                "starts": begun.words,
                 "plan": Told(lambda: self.plan(*prepared.args)),
             },
             **fields,

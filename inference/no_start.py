@@ -24,7 +24,7 @@ from .starts import TRIES
 
 
 def no_start(
-    prepared: Prepared, choices: Sequence[Choice], state: Sequence[Any], *, whole: bool, given: bool
+    prepared: Prepared, choices: Sequence[Choice], state: Sequence[Any], *, whole: bool, origin: Any
 ) -> NoFiniteStartError:
     """Name the sites whose log density is not finite at the last try.
 
@@ -33,7 +33,7 @@ def no_start(
         choices: what a state has a value for.
         state: of all chains, its log density last.
         whole: whether these are all choices of the program.
-        given: whether the start was given.
+        origin: of each chain what it was to begin from, as `starts` numbers it.
     """
     chain = int(np.argmax(~np.isfinite(np.asarray(state[-1]))))
     values = {c.address: np.asarray(state[i])[chain] for i, c in enumerate(choices)}
@@ -42,10 +42,15 @@ def no_start(
     if whole and not bad:
         sites, named = _without_gradient(prepared, values)
     at = ", ".join(f"{c.name} = {np.asarray(values[c.address])!s}" for c in choices[:5])
-    tries = "the given start, whatever was drawn beside it" if given else f"{TRIES} tries from the prior"
+    tries = (
+        "the given start, whatever was drawn beside it",
+        f"{TRIES} tries from the prior",
+        f"{TRIES} tries from the prior and the cube (-2, 2)",
+    )[int(np.asarray(origin)[chain, 0])]
     return NoFiniteStartError(
         f"no start of finite log density in {tries}. {named or 'total or its gradient is not finite'}. At: {at}. "
-        "Fix: give init={name: value}, or check the observations and the supports of these sites.",
+        "Fix: give init={name: value}, as of density.constrain(density.initial(key)) with density = lawful.density("
+        "model, *args), or check the observations and the supports of these sites.",
         sites=sites, values=values,
     )  # fmt: skip
 

@@ -1,31 +1,106 @@
-"""Starts: where chains begin, from values given by name, and from draws of finite density for all others.
+"""Starts: where chains begin, from values given by name, from the prior, or near where draws are expected.
 
 Law: every chain starts at the values that are given for it; one that is given once is that of all chains, and what is
-not given is drawn from the prior, given what is.
+not given is drawn from the prior, given what is. Where nothing is given, kernels along gradients, and all kernels where
+the prior is flat, start as `lawful.starts` finds; others at draws from the prior of finite density.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
+from lawful.block import Block
 from lawful.conditioned import conditioned
 from lawful.emitter import emit
-from lawful.errors import LawfulError
-from lawful.form import Form, Plate
+from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.form import Form, Plate, Var
 from lawful.lift import lift
 from lawful.record import Choice, choices_of
 from lawful.scoring import gather_choices, scored
+from lawful.starts import TRIES, found_start, is_from_prior, prior_coordinates
+from lawful.unchained import unchained
 
-TRIES = 100
+from .kernels.base import KernelForm
+from .kernels.frame import frame_of
+from .kernels.gradient import leaves_of
+from .parts import is_own
+from .priors import improper_sites
+
+GIVEN, PRIOR, CUBE = range(3)  # what a chain begins from
+WORDS = ("given", "draw from the prior", "point of the cube (-2, 2)")
 
 type Start = Callable[[jax.Array, Sequence[Any], Mapping[Any, Any]], list[jax.Array]]
+type Drawn = Callable[[jax.Array, Sequence[Any]], tuple[list[jax.Array], jax.Array]]
+
+
+class Begun(NamedTuple):
+    """How a run begins: its key, the state of each chain, and for each what it is from and its steps uphill."""
+
+    key: jax.Array
+    state: list[jax.Array]
+    origin: jax.Array
+
+    @property
+    def words(self) -> list[str]:
+        """Say of each chain how it began.
+
+        >>> Begun(jax.random.key(0), [], jnp.array([[GIVEN, 0], [CUBE, 3]])).words
+        ['given', 'point of the cube (-2, 2), 3 steps uphill']
+        """
+        return [WORDS[kind] + (f", {steps} steps uphill" if steps else "") for kind, steps in np.asarray(self.origin)]
+
+
+def drawn_starts(kernel: Any, built: KernelForm, form: Form, states: Form, chains: int) -> Drawn:
+    """Compile `(key, inputs) -> (state, origin)` of all chains, where nothing is given.
+
+    Args:
+        kernel: what moves the chains.
+        built: the kernel, built.
+        form: the program.
+        states: draws a state from the prior; without weights.
+        chains: how many.
+    """
+    wanted = leaves_of(kernel) or improper_sites(form)
+    if wanted and built.states is None and not any(map(is_own, built.choices)):
+        with suppress(UnsupportedProgramError):  # sites without coordinates: as the prior has them
+            return jax.jit(_climbing(form, chains))
+    run = emit(lift(states, Plate("chain", chains), [False] * len(form.inputs)).form)
+    origin = np.tile(np.array([PRIOR, 0], np.int32), (chains, 1))
+    return jax.jit(lambda key, inputs: (drawn(run, key, inputs), jnp.asarray(origin)))
+
+
+def _climbing(form: Form, chains: int) -> Drawn:
+    """Find starts in coordinates; a chain that has none gets the log density -inf."""
+    frame, last = frame_of(form, "mcmc"), Block()
+    inputs, dtype = tuple(v.like() for v in form.inputs), jnp.result_type(float)
+    point = Var((frame.size,), dtype), Var((), dtype)
+    leave = emit(unchained(last.form((*inputs, *point), frame.leave(last, inputs, *point))))
+    drawn = prior_coordinates(form)
+    prior = None if drawn is None else emit(unchained(drawn))
+
+    def run(key: jax.Array, inputs: Sequence[Any]) -> tuple[list[jax.Array], jax.Array]:
+        def vector(key: jax.Array) -> jax.Array:
+            assert prior is not None
+            return frame.vector(*prior(key, *inputs)[0])
+
+        def one(chain: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+            target, own = partial(frame.value_and_grad, inputs), jax.random.fold_in(key, chain)
+            start = found_start(target, frame.size, dtype, own, None if prior is None else vector)
+            state, _ = leave(own, *inputs, start.vector, start.log_density)
+            from_prior = (prior is not None) & (start.candidate >= 0) & is_from_prior(start.candidate)
+            return state, jnp.stack([jnp.where(from_prior, PRIOR, CUBE), start.climbed]).astype(jnp.int32)
+
+        return jax.vmap(one)(jnp.arange(chains))
+
+    return run
 
 
 def spread(choices: Sequence[Choice], given: Mapping[Any, Any], chains: int) -> list[jax.Array]:

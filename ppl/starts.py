@@ -4,10 +4,10 @@ Law: a start is a point of finite density and gradient, made of its key alone; i
 
 Of some candidates, uniform in the cube (-2, 2) and draws from the prior in turn, one is kept that no later one exceeds
 by a unit of log density for every coordinate. It climbs by quasi-Newton steps (L-BFGS; Nocedal and Wright 2006, chapter
-7) as far as the height of draws: a step aims beside the maximum of the local parabola, where a quarter to three quarters
-of a unit are left for every coordinate, and the climb ends where no more than one is left. So starts stay apart as draws
-do, on both sides. A step is at most four times as long as the last. Search and climb are one loop around one evaluation
-of the density, so little is compiled.
+7) as far as the height of draws: a step aims beside the maximum of the local parabola, where a quarter to three
+quarters of a unit are left for every coordinate, and the climb ends where no more than one is left. So starts stay
+apart as draws do, on both sides. A step is at most four times as long as the last. Search and climb are one loop around
+one evaluation of the density, so little is compiled.
 """
 
 from __future__ import annotations

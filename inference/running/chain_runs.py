@@ -17,6 +17,7 @@ from lawful.errors import LawfulError, MemoryLimitError
 from ..drawn import Drawn
 from ..plan import Prepared
 from ..result import Result
+from ..starts import Begun
 from .chain_store import chain_stream, found_store
 from .chains import ChainState, chain_course, steps_of
 from .driver import Chunk, Drive
@@ -29,8 +30,6 @@ from .streams import Stream
 if TYPE_CHECKING:
     from ..chain_plan import ChainPlan
     from .checkpoints import Checkpoint
-
-type Begun = tuple[jax.Array, Any]  # key and start
 
 
 def run_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOptions) -> Result:
@@ -55,7 +54,7 @@ def resume_chains(plan: ChainPlan, prepared: Prepared, found: Checkpoint, option
     """Go on with chains from a checkpoint."""
     prepared, remarks = taken_up(plan, prepared, found)
     built, inputs = prepared.built, list(prepared.inputs)
-    begun = begun_of(found, lambda key: (key, jax.eval_shape(built.start, key, inputs)))
+    begun = begun_of(found, lambda key: Begun(key, *jax.eval_shape(built.start, key, inputs)))
     stored = bool(found.header.get("stored"))
     if stored and options.store is None:
         options = replace(options, store=found_store(found.path.parent))
@@ -92,7 +91,7 @@ def chain_drive(
     plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOptions, done: Sequence[int] | None = None
 ) -> Drive:
     """Make the run of chains from a start; one that goes on has the steps of each phase that are `done`."""
-    built, key, start = prepared.built, *begun
+    built, key, start = prepared.built, begun.key, begun.state
     if options.longest not in built.steps:
         built.steps[options.longest] = steps_of(built.loop, options.longest)
     loop, steps, spread = built.loop, built.steps[options.longest], spread_on(plan.mesh)

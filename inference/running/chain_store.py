@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
@@ -33,12 +32,13 @@ from .trees import flatten
 
 if TYPE_CHECKING:
     from ..chain_plan import ChainPlan
+    from ..starts import Begun
 
 TIMES = ("seconds", "compile_seconds", "run_seconds", "status")  # attributes of a result that nobody knows yet
 
 
 def chain_stream(
-    plan: ChainPlan, prepared: Prepared, begun: tuple[jax.Array, Any], path: str | os.PathLike[str],
+    plan: ChainPlan, prepared: Prepared, begun: Begun, path: str | os.PathLike[str],
     course: Course, piece: int | None, done: Sequence[int] | None = None,
 ) -> tuple[Stream | None, tuple[Finding, ...]]:  # fmt: skip
     """Make the stream of a run of chains into a store.
@@ -60,7 +60,7 @@ def chain_stream(
     """
     target = Path(path)
     identity = {"fingerprints": plan.header(prepared)["fingerprints"], "begun": _digest(begun)}
-    size, info, start = prepared.built.kernel.size, prepared.built.kernel.info, begun[1]
+    size, info, start = prepared.built.kernel.size, prepared.built.kernel.info, begun.state
 
     def shown(number: int, own: Sequence[np.ndarray]) -> Warmup:
         return plan.shown(prepared, number, own[:size], dict(zip(info, own[size:], strict=True)))
@@ -109,11 +109,11 @@ def found_store(folder: Path) -> Path:
 
 
 def _made(
-    plan: ChainPlan, prepared: Prepared, begun: tuple[jax.Array, Any], target: Path, phases: Sequence[Phase],
+    plan: ChainPlan, prepared: Prepared, begun: Begun, target: Path, phases: Sequence[Phase],
     piece: int, parts: Sequence[Warmup], identity: Mapping[str, Any],
 ) -> Store:  # fmt: skip
     """Make a store from the tree of a result whose draws are all zero."""
-    start = begun[1]
+    start = begun.state
     chains = len(start[0])
 
     def zeros(array: Any) -> np.ndarray:  # as many draws as chains: ArviZ takes fewer for a mistake
@@ -184,7 +184,7 @@ def _continued(store: Store, names: Sequence[tuple[Names, Names]], done: Sequenc
         store.cut(counts)
 
 
-def _digest(begun: tuple[jax.Array, Any]) -> str:
+def _digest(begun: Begun) -> str:
     """Give a code for key and start of a run."""
     code = hashlib.sha256()
     for name, array in flatten({"begun": begun})[0].items():
