@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from .diagnostics import Measured, Variable, ess_of, r_hat_of, variables_of
-from .findings import Finding, Limits, few
+from .findings import SHORTEST, Finding, Limits, few
 
 
 def chain_findings(limits: Limits, posterior: Mapping[str, Any], stats: Mapping[str, Any]) -> Iterator[Finding]:
     """Check Markov chains."""
+    short = _shortest(stats)
+    steps = "give other starts (init=)" if short else "take smaller steps"
     divergent = int(np.sum(np.asarray(stats.get("diverging", 0))))
     if divergent > limits.divergences:
         yield Finding(
             "DIVERGENT",
-            f"{divergent} divergent transitions (limit {limits.divergences}): reparameterise the model or take smaller "
-            "steps.",
+            f"{divergent} divergent transitions (limit {limits.divergences}): reparameterise the model or {steps}.",
             value=divergent,
             limit=limits.divergences,
         )
@@ -44,11 +45,16 @@ def chain_findings(limits: Limits, posterior: Mapping[str, Any], stats: Mapping[
             value=lost,
             limit=0,
         )
-    yield from _unmoved(posterior)
+    yield from _unmoved(posterior, short)
     moving = moving_chains(posterior)
     variables = variables_of(moving)
     yield from r_hat_findings(r_hat_of(limits, variables), "the chains disagree; run longer, or use a better kernel")
     yield from _ess_findings(limits, moving, variables)
+
+
+def _shortest(stats: Mapping[str, Any]) -> bool:
+    """Tell whether steps are so short, in units of the scales, that shorter ones help nobody."""
+    return float(np.max(np.asarray(stats.get("step_size", 1.0)), initial=0.0)) < SHORTEST
 
 
 def moving_chains(posterior: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -102,12 +108,13 @@ def _ess_findings(limits: Limits, posterior: Mapping[str, Any], variables: Seque
         )
 
 
-def _unmoved(posterior: Mapping[str, Any]) -> Iterator[Finding]:
+def _unmoved(posterior: Mapping[str, Any], short: bool) -> Iterator[Finding]:
     stuck, still = _stuck(posterior)
     if len(stuck):
         yield Finding(
             "NEVER_MOVED",
-            f"chains {', '.join(map(str, stuck))} never moved: take smaller steps or another start.",
+            f"chains {', '.join(map(str, stuck))} never moved: {'' if short else 'take smaller steps or '}give "
+            "another start (init=).",
             value=len(stuck),
             limit=0,
         )
@@ -116,7 +123,8 @@ def _unmoved(posterior: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(
             "NEVER_MOVED",
             f"chains never moved {count} elements, of {few(list(still))}, and hold different values of them: the "
-            "kernel has no move for them, or none was accepted. Fix: another kernel, or smaller steps.",
+            "kernel has no move for them, or none was accepted. Fix: another kernel, "
+            + ("or another start." if short else "or smaller steps."),
             sites=tuple(still),
             value=count,
             limit=0,

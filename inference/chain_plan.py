@@ -39,6 +39,7 @@ from .parts import is_own
 from .plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
 from .presence import form_for
 from .representations.conditional import without_factors
+from .restarts import restart_findings
 from .result import Result, Warmup
 from .running.chain_runs import iterate_chains, resume_chains, run_chains
 from .running.driver import Chunk
@@ -240,7 +241,7 @@ class ChainPlan:
             loop,
             jax.jit(loop),
             drawn_starts(self.kernel, kernel, form, states, sizes[0]),
-            None if self.init is None else self._starts_at(form, kernel, states),
+            self._starts_at(form, kernel, states) if self.init else None,
             function,
             named_choices,
             algorithm,
@@ -268,7 +269,7 @@ class ChainPlan:
 
     def _state(self, built: _Built, key: jax.Array, inputs: Sequence[Any]) -> tuple[list[jax.Array], jax.Array]:
         """Give a state of each chain, and what it is from."""
-        if self.init is None:
+        if not self.init:
             found: tuple[list[jax.Array], jax.Array] = built.start(key, inputs)
             return found
         assert built.given_start is not None
@@ -346,7 +347,8 @@ class ChainPlan:
             *fields.pop("found", ()),
             *broken_findings(prepared, self.kernel, tally, begun.key),
             *map_findings(tally.counts),
-            *never_moved(*_moved(kernel.choices, tally), int(tally.rows)),
+            *restart_findings(tuned.get("restarted", ())),
+            *never_moved(*_moved(kernel.choices, tally), int(tally.rows), tuned.get("step_size", 1.0)),
             *self._idle(built),
         )
         return from_chains(

@@ -49,6 +49,7 @@ BITS = {str(bit.name): bit for bit in Status} | {
     "UNMOVED_SITE": Status(0),
     "OLD_PATHS": Status(0),
     "ONE_RUN": Status(0),
+    "RESTARTED": Status(0),
     "IDLE_RESAMPLING": Status(0),
     "IDLE_DEVICE": Status(0),
     "NOT_SAVED": Status(0),
@@ -56,10 +57,7 @@ BITS = {str(bit.name): bit for bit in Status} | {
     "RESUMED_ELSEWHERE": Status(0),
 }
 
-TOGETHER = (
-    "Fix: move sites that determine each other together (kernels.mh of a proposal program), take smaller steps, or "
-    "another start."
-)
+SHORTEST = 1e-6  # a step, in units of the scales, below which a shorter one would not come anywhere
 BUSY = 1 << 20  # bytes of numbers that a step works on at once: with fewer an accelerator mostly waits
 
 
@@ -145,14 +143,20 @@ def idle_device(device: str, what: str, step: Callable[[], int]) -> tuple[Findin
     return (Finding("IDLE_DEVICE", message, (), size, BUSY),)
 
 
-def never_moved(names: Sequence[str], moved: np.ndarray, steps: int) -> Iterator[Finding]:
+def never_moved(names: Sequence[str], moved: np.ndarray, steps: int, step_size: Any = 1.0) -> Iterator[Finding]:
     """Find chains and sites none of whose moves was ever accepted, but for moves to where they were.
 
     Args:
         names: the sites.
         moved: of each chain and site, whether it was ever elsewhere than at its start.
         steps: states that were looked at.
+        step_size: what a warm-up found, where it tuned one.
     """
+    smaller = "" if np.max(step_size) < SHORTEST else "take smaller steps, "
+    remedy = (
+        f"Fix: move sites that determine each other together (kernels.mh of a proposal program), {smaller}or another "
+        "start."
+    )
     if steps < 2 or not names:
         return
     stuck = np.flatnonzero(~moved.any(axis=1))
@@ -160,7 +164,7 @@ def never_moved(names: Sequence[str], moved: np.ndarray, steps: int) -> Iterator
         yield Finding(
             "NEVER_MOVED",
             f"chains {', '.join(map(str, stuck))} never moved in {steps} steps: acceptance rate 0, {len(names)} of "
-            f"{len(names)} sites never accepted another value ({few(names)}). {TOGETHER}",
+            f"{len(names)} sites never accepted another value ({few(names)}). {remedy}",
             sites=tuple(names),
             value=len(names),
             limit=0,
@@ -170,7 +174,7 @@ def never_moved(names: Sequence[str], moved: np.ndarray, steps: int) -> Iterator
         yield Finding(
             "UNMOVED_SITE",
             f"{len(still)} of {len(names)} sites had one value in all of {steps} steps in each chain ({few(still)}): "
-            f"the kernel holds them or never came to them, their posterior is sure, or no move can leave. {TOGETHER}",
+            f"the kernel holds them or never came to them, their posterior is sure, or no move can leave. {remedy}",
             sites=tuple(still),
             value=len(still),
             limit=0,

@@ -1,7 +1,8 @@
 """Tuned loop: many chains of a kernel, a warm-up that tunes it and draws by what it found, as one Form.
 
-Law: the steps of the warm-up alone learn, so that the draws are a chain of one kernel. Warm-up and draws are one loop,
-which is compiled once: its input says which steps learn. Only where draws are thinned they have a loop of their own.
+Law: the steps of the warm-up alone learn and restart chains, so that the draws are chains of one kernel. Warm-up and
+draws are one loop, which is compiled once: its input says which steps learn. Only where draws are thinned they have a
+loop of their own.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from lawful.steps import renamed_form
 from .kernels.base import KernelForm, state_inputs
 from .kernels.gradient import SIGNAL, Gradient, Native, leaves_of, replaced
 from .memory import output_bytes, peak_bytes
-from .tuning import ROW, Tuner, schedule, tuned_names
+from .restarts import LONGER, PATIENT, Watched, moved, seen, watched
+from .tuning import ROW, Learnt, Tuner, schedule, tuned_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +110,8 @@ def tuned_loop(kernel: Any, program: Form, chains: int, warmup: int, draws: int,
     info = tuple(name for name in native.info if not name.startswith(SIGNAL))
     kernel_form = KernelForm(native.step, native.choices, info, native.incremental)
     names = [f"{name}{suffix}" for suffix in tuned_names(slots) for name in ("step_size", "inverse_mass")]
+    if writer.watches:
+        names.append("restarted")
     form = writer.write(warmup, draws, thin)
     return TunedLoop(form, kernel_form, warmup, draws, thin, tuple(names), writer)
 
@@ -164,11 +168,18 @@ class _Writer:
     slots: Sequence[int]
     plate: Plate
 
+    @property
+    def watches(self) -> bool:
+        """Whether chains are watched: one alone has none to be restarted from."""
+        return self.plate.size > 1
+
     def write(self, warmup: int, draws: int, thin: int, joined: bool = True) -> Form:
         block, native = Block(), self.native
         inputs = tuple(v.like() for v in native.enter.inputs[: self.own])
         state = tuple(v.like((self.plate,)) for v in state_inputs(native.choices).flat)
-        learnt = tuple(block.constant(x) for tuner in self.tuners for x in tuner.start())
+        known = [x for tuner in self.tuners for x in tuner.start(self.plate.size)]
+        known += watched(self.plate.size) if self.watches else ()
+        learnt = tuple(map(block.constant, known))
         carried = self.lifted(block, native.enter, (*inputs, *self.settings(block, learnt)), state)
         if thin == 1:
             carried, learnt, kept = self.learning(block, inputs, carried, learnt, warmup, draws)
@@ -180,12 +191,13 @@ class _Writer:
             groups = [early, late]
         settings = self.settings(block, learnt)
         last = self.lifted(block, native.leave, (*inputs, *settings), carried)
-        shown = [block.det(_inverse_mass, v, label="inverse mass") if i % 2 else v for i, v in enumerate(settings)]
+        shown = [block.det(_inverse_mass if i % 2 else _first, v, label="setting") for i, v in enumerate(settings)]
+        shown += [Watched(*learnt[-2:]).restarted] if self.watches else []
         return without_dead_code(block.form((*inputs, *state), (*last, *(v for g in groups for v in g), *shown)))
 
     def lifted(self, block: Block, form: Form, shared: Sequence[Var], own: Sequence[Var]) -> tuple[Var, ...]:
         """Append a form for every chain."""
-        plated = [False] * len(shared) + [True] * len(own)
+        plated = [self.plate in v.plates for v in shared] + [True] * len(own)
         copied = lift(form, self.plate, plated, carried=[True] * len(form.outputs)).form
         return block.splice(copied, (*shared, *own))
 
@@ -193,14 +205,13 @@ class _Writer:
         """Append step size and root of every tuner."""
         found: list[Var] = []
         for tuner, known in zip(self.tuners, self.each(learnt), strict=True):
-            found += block.det(tuner.settings, *known, label="settings")
+            found += block.det(tuner.settings, *known, label="settings", adds=[(self.plate,), ()])
         return found
 
     def each(self, learnt: Sequence[Var]) -> list[Sequence[Var]]:
         """Split what is known by tuner."""
-        count = len(self.tuners)
-        size = len(learnt) // count if count else 0
-        return [learnt[i * size : (i + 1) * size] for i in range(count)]
+        size = len(Learnt._fields)
+        return [learnt[i * size : (i + 1) * size] for i in range(len(self.tuners))]
 
     def step(self, block: Block, fixed: Sequence[Var], carried: Sequence[Var]) -> tuple[Any, Any, Any]:
         """Append a step; gives what is carried, numbers by name, and the signals of the tuners."""
@@ -229,9 +240,7 @@ class _Writer:
         row = Var((ROW,), jnp.result_type(float))
         fixed = (*shared, *self.settings(inner, known))
         after, numbers, signals = self.step(inner, fixed, state)
-        new: list[Var] = []
-        for tuner, own, signal in zip(self.tuners, self.each(known), signals, strict=True):
-            new += self.learnt(inner, tuner, row, signal, own)
+        after, new = self.learnt(inner, row, signals, known, state, after)
         kept = self.lifted(inner, self.native.leave, fixed, after)
         body = inner.form((*shared, *state, *known, row), (*after, *new, *kept, *numbers))
         if name:
@@ -241,16 +250,39 @@ class _Writer:
         last, stacked = block.loop(body, warmup + draws, inputs, (*carried, *learnt), (rows,))
         return last[: len(carried)], last[len(carried) :], stacked
 
-    def learnt(self, block: Block, tuner: Tuner, row: Var, signal: Var, own: Sequence[Var]) -> tuple[Var, ...]:
-        """Append what a step teaches, in a branch that draws do not enter."""
+    def learnt(
+        self, block: Block, row: Var, signals: Sequence[Var], known: Sequence[Var], before: Sequence[Var],
+        after: Sequence[Var],
+    ) -> tuple[tuple[Var, ...], tuple[Var, ...]]:  # fmt: skip
+        """Append what a step teaches, in a branch that draws do not enter; gives what is carried, and what is known."""
+        if not known:
+            return tuple(after), ()
         index = block.det(_learns, row, label="does the step learn?")
+        operands, size = (row, *signals, *before, *known, *after), 1 + len(signals) + len(before)
         arms = []
         for learns in (False, True):
             inside = Block()
-            given = tuple(v.like() for v in (row, signal, *own))
-            found = inside.det(tuner.update, *given, label="tune") if learns else given[2:]
-            arms.append(inside.form(given, tuple(found)))
-        return block.branch(index, arms, (row, signal, *own), own, label="does the step learn?")
+            given = tuple(v.like() for v in operands)
+            found = self.taught(inside, given) if learns else given[size:]
+            arms.append(inside.form(given, found))
+        outs = block.branch(index, arms, operands, operands[size:], label="does the step learn?")
+        return outs[len(known) :], outs[: len(known)]
+
+    def taught(self, block: Block, operands: Sequence[Var]) -> tuple[Var, ...]:
+        """Append what is known after a step, then what is carried on."""
+        count, size = len(self.tuners), self.native.size
+        row, signals, before = operands[0], operands[1 : 1 + count], operands[1 + count : 1 + count + size]
+        known, after = operands[1 + count + size : -size], operands[-size:]
+        new: list[Var] = []
+        for tuner, own, signal in zip(self.tuners, self.each(known), signals, strict=True):
+            new += block.det(tuner.update, row, signal, *own, label="tune")
+        if not self.watches:
+            return (*new, *after)
+        changed = block.det(lambda *x: moved(x[:size], x[size:]), *before, *after, label="moved?")
+        *watch, places = block.det(_looked, row, changed, *known[-2:], label="does a chain stand still?")
+        taken = block.det(_taken, places, *after, label="places", adds=(self.plate,))
+        own = [block.det(t.taken, places, *x, label="steps") for t, x in zip(self.tuners, self.each(new), strict=True)]
+        return (*(v for group in own for v in group), *watch, *taken)
 
     def drawn(
         self, block: Block, fixed: Sequence[Var], carried: Sequence[Var], draws: int, thin: int, joined: bool
@@ -279,6 +311,20 @@ def _joined(steps: jax.Array) -> jax.Array:
 
 def _learns(row: jax.Array) -> jax.Array:
     return (row[2] > 0).astype(jnp.int32)
+
+
+def _looked(row: jax.Array, changed: jax.Array, *known: jax.Array) -> tuple[jax.Array, ...]:
+    after, places = seen(Watched(*known), changed, jnp.where(row[4] > 0, LONGER, PATIENT))
+    return *after, places
+
+
+def _taken(places: jax.Array, *carried: jax.Array) -> tuple[jax.Array, ...]:
+    return tuple(x[places] for x in carried)
+
+
+def _first(steps: jax.Array) -> jax.Array:
+    """All chains have the same step size in the end."""
+    return steps[0]
 
 
 def _inverse_mass(root: jax.Array) -> jax.Array:

@@ -5,8 +5,9 @@ settings gives a kernel that keeps the posterior, and no draw is made before the
 
 The step size follows the acceptance rate by dual averaging (Hoffman and Gelman 2014, section 3.2, after Nesterov 2009).
 The inverse mass is the covariance of the coordinates over windows that double, as in Stan's manual: a first part moves
-into place, a last one sets the step for the last scales. All chains share both: the acceptance is their mean, the
-covariance that of all their states, so a few chains learn as much in a third of the steps.
+into place, a last one sets the step for the last scales. In the first part every chain has a step size of its own, so
+that one which begins where others would reject all finds its way; then all chains share both: the acceptance is their
+mean, the covariance that of all their states, so a few chains learn as much in a third of the steps.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ import numpy as np
 # Hoffman and Gelman (2014): how fast the step follows, how many steps the beginning counts, how averages forget.
 FOLLOWS, BEGINNING, FORGETS = 0.05, 10.0, 0.75
 FIRST, LAST, WINDOW = 75, 50, 25  # of 1000 steps: moving into place, the last step sizes, the first window
-ROW = 4  # numbers that the schedule gives a step
+ROW = 5  # numbers that the schedule gives a step
 PULL = 5.0  # observations that the unit-free guess 1e-3 counts in a window's covariance
 GUESS = 1e-3
 
 
 class Learnt(NamedTuple):
-    """What a warm-up knows: the step size and its averages, the window's moments, the root of the inverse mass."""
+    """What a warm-up knows: step size and averages of each chain, moments of the window, root of the inverse mass."""
 
     log_step: jax.Array
     log_mean: jax.Array
@@ -59,19 +60,19 @@ class Tuner:
     step: float | None
     root: jax.Array | None
 
-    def start(self) -> Learnt:
+    def start(self, chains: int) -> Learnt:
         """Begin with a step of one, in units of one."""
         dtype = jnp.result_type(float)
-        zero = jnp.zeros((), dtype)
-        log_step = jnp.log(jnp.asarray(1.0 if self.step is None else self.step, dtype))
+        zero, none = jnp.zeros((), dtype), jnp.zeros(chains, dtype)
+        log_step = jnp.log(jnp.full(chains, 1.0 if self.step is None else self.step, dtype))
         moments = jnp.zeros((self.size, self.size) if self.dense else (self.size,), dtype)
         root = jnp.eye(self.size, dtype=dtype) if self.dense else jnp.ones(self.size, dtype)
         root = root if self.root is None else jnp.asarray(self.root, dtype)
         anchor = jnp.log(10.0) + log_step
-        return Learnt(log_step, log_step, zero, zero, anchor, zero, jnp.zeros(self.size, dtype), moments, root)
+        return Learnt(log_step, log_step, none, none, anchor, zero, jnp.zeros(self.size, dtype), moments, root)
 
     def settings(self, *learnt: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Step size and root of the inverse mass."""
+        """Step size of each chain, and root of the inverse mass."""
         now = Learnt(*learnt)
         return jnp.exp(now.log_step), now.root
 
@@ -79,22 +80,37 @@ class Tuner:
         """Learn from one step of all chains.
 
         Args:
-            row: whether the step lies in a window, whether it ends one, whether it learns, and whether it is the last.
+            row: whether the step lies in a window, whether it ends one, whether it learns, whether it is the last that
+                does, and whether chains share the step size from here on.
             signal: (chain, 2 + d): whether the kernel ran, its acceptance, and its coordinates.
             learnt: what is known.
         """
         now = Learnt(*learnt)
-        ran = signal[:, 0]
+        ran, shared = signal[:, 0] > 0, row[4] > 0
         if self.step is None:
-            rate = jnp.sum(jnp.where(ran > 0, signal[:, 1], 0.0)) / jnp.maximum(jnp.sum(ran), 1.0)
-            now = jax.tree.map(lambda new, old: jnp.where(jnp.any(ran > 0), new, old), self._followed(now, rate), now)
+            rate = jnp.sum(jnp.where(ran, signal[:, 1], 0.0)) / jnp.maximum(jnp.sum(ran), 1)
+            heard = jnp.where(shared, jnp.any(ran), ran)
+            now = _where(heard, self._followed(now, jnp.where(shared, rate, signal[:, 1])), now)
         if self.root is None:
             now = self._measured(now, ran * row[0], signal[:, 2:])
             ends = (row[1] > 0) & (now.points > 1)
-            now = jax.tree.map(lambda new, old: jnp.where(ends, new, old), self._renewed(now), now)
-        if self.step is None:  # draws have the mean of the last step sizes
-            now = now._replace(log_step=jnp.where(row[3] > 0, now.log_mean, now.log_step))
+            now = _where(ends, self._renewed(now), now)
+        if self.step is None:
+            now = _where(shared, self._shared(now), now)
+            # draws have the mean of the last step sizes
+            now = now._replace(log_step=jnp.where(row[3] > 0, jnp.mean(now.log_mean), now.log_step))
         return now
+
+    def _shared(self, now: Learnt) -> Learnt:
+        """Give all chains the mean of their step sizes and averages; where they are equal that changes nothing."""
+        own = (now.log_step, now.log_mean, now.error, now.time, now.anchor)
+        equal = [jnp.where(jnp.all(x == x[0]), x, jnp.mean(x)) for x in own]
+        return Learnt(*equal, *now[len(own) :])
+
+    def taken(self, places: jax.Array, *learnt: jax.Array) -> Learnt:
+        """Give every chain the step size of the chain whose place it takes."""
+        now = Learnt(*learnt)
+        return Learnt(*(x[places] for x in now[:5]), *now[5:])
 
     def _followed(self, now: Learnt, rate: jax.Array) -> Learnt:
         time = now.time + 1
@@ -130,20 +146,26 @@ class Tuner:
             root = jnp.where(jnp.all(jnp.isfinite(root)), root, now.root)
         else:
             root = jnp.sqrt(covariance + extra)
-        zero = jnp.zeros_like(now.points)
+        none = jnp.zeros_like(now.time)
         return now._replace(
-            root=root, points=zero, mean=jnp.zeros_like(now.mean), squares=jnp.zeros_like(now.squares), error=zero,
-            time=zero, anchor=jnp.log(10.0) + now.log_step, log_mean=now.log_step,
+            root=root, points=jnp.zeros_like(now.points), mean=jnp.zeros_like(now.mean),
+            squares=jnp.zeros_like(now.squares), error=none, time=none, anchor=jnp.log(10.0) + now.log_step,
+            log_mean=now.log_step,
         )  # fmt: skip
 
 
+def _where(condition: jax.Array, new: Learnt, old: Learnt) -> Learnt:
+    """Choose what is known; a condition of each chain chooses what is known of it, and all of it from the new."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b) if a is not b else b, new, old)
+
+
 def schedule(warmup: int, draws: int = 0) -> np.ndarray:
-    """Give a row for each step: whether it counts for the scales, ends a window, learns, and is the last that does.
+    """Give a row for each step, as `Tuner.update` reads it.
 
     >>> [int(i) for i in np.flatnonzero(schedule(1000)[:, 1])]
     [99, 149, 249, 449, 949]
     >>> schedule(1, 2).tolist()
-    [[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
+    [[0.0, 0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]]
     """
     rows = np.zeros((warmup + draws, ROW))
     rows[:warmup, 2] = 1.0
@@ -156,6 +178,7 @@ def schedule(warmup: int, draws: int = 0) -> np.ndarray:
         first, last = int(0.15 * warmup), int(0.1 * warmup)
         window = warmup - first - last
     rows[first : warmup - last, 0] = 1.0
+    rows[first:warmup, 4] = 1.0
     end = first
     while end < warmup - last:
         end += window

@@ -109,7 +109,7 @@ class DistributionLaw:
         if self.label == IMPROPER:
             raise ImproperPriorError(
                 "a flat prior (ImproperUniform) does not integrate to one, so nothing can be drawn from it. Fix: give "
-                "a proper prior, a proposal for the site, or a start."
+                "a proper prior, a proposal for the site, or a start (init=, as of lawful.density.initial)."
             )
         if self.is_categorical:
             base = core_of(distribution)

@@ -5,9 +5,9 @@ Law: a start is a point of finite density and gradient, made of its key alone; i
 Of some candidates, uniform in the cube (-2, 2) and draws from the prior in turn, one is kept that no later one exceeds
 by a unit of log density for every coordinate. It climbs by quasi-Newton steps (L-BFGS; Nocedal and Wright 2006, chapter
 7) as far as the height of draws: a step aims beside the maximum of the local parabola, where a quarter to three
-quarters of a unit are left for every coordinate, and the climb ends where no more than one is left. So starts stay
-apart as draws do, on both sides. A step is at most four times as long as the last. Search and climb are one loop around
-one evaluation of the density, so little is compiled.
+quarters of a unit are left for every coordinate, and the climb ends where no more than one is left: starts stay apart,
+on both sides. A step is at most four times as long as the last. Search and climb are one loop around one evaluation of
+the density, so little is compiled.
 """
 
 from __future__ import annotations
@@ -86,9 +86,10 @@ def found_start(target: Target, size: int, dtype: Any, key: jax.Array, prior: Dr
     """
 
     def candidate(number: jax.Array) -> jax.Array:
-        own = jax.random.fold_in(key, number)
-        cube = jax.random.uniform(own, (size,), dtype, -2.0, 2.0)
-        return cube if prior is None else jnp.where(is_from_prior(number), prior(own), cube)
+        cube = jax.random.uniform(jax.random.fold_in(key, 2 * number), (size,), dtype, -2.0, 2.0)
+        if prior is None:
+            return cube
+        return jnp.where(is_from_prior(number), prior(jax.random.fold_in(key, 2 * number + 1)), cube)
 
     def goes(now: _Search) -> jax.Array:
         return jnp.where(_seeks(now), now.tries < TRIES, ~now.rests & (now.trials < TRIALS))
@@ -108,7 +109,7 @@ def found_start(target: Target, size: int, dtype: Any, key: jax.Array, prior: Dr
     zero, none = jnp.zeros((), dtype), jnp.zeros((), jnp.int32)
     vector, pairs = jnp.zeros(size, dtype), jnp.zeros((MEMORY, size), dtype)
     nowhere = Start(vector, zero - jnp.inf, vector, none - 1, none)
-    side, height = jax.random.split(jax.random.fold_in(key, TRIES))
+    side, height = jax.random.split(jax.random.fold_in(key, 2 * TRIES))
     aim = jax.random.rademacher(side, (), dtype) * jnp.sqrt(jax.random.uniform(height, (), dtype, 0.25, 0.75) * size)
     begun = _Search(
         nowhere, none, none, vector, zero + 1, zero + SHORT * size**0.5, pairs, pairs, none, zero > 0, aim

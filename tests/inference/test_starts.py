@@ -41,7 +41,7 @@ def started(model, init, kernel=None, mode="staged"):
 
 def first_values(model, init, kernel):
     prepared, plan = started(model, init, kernel)
-    state = plan._start(prepared, jax.random.key(5))
+    state, _ = plan._state(prepared.built, jax.random.key(5), prepared.inputs)
     return dict(zip((c.name for c in prepared.built.kernel.choices), map(np.asarray, state), strict=False))
 
 
@@ -118,7 +118,8 @@ def test_parameters_of_a_filter_are_given_in_part():
 
     walk = kernels.random_walk(1e-9)
     plan = inference.pmmh(model, walk, ["sd", "rho"], particles=8, chains=2, warmup=0, draws=1, init={"sd": 0.75})
-    state = plan._start(plan.prepare((Y,)), jax.random.key(0))
+    prepared = plan.prepare((Y,))
+    state, _ = plan._state(prepared.built, jax.random.key(0), prepared.inputs)
     assert state[0].tolist() == [0.75, 0.75] and len(set(state[1].tolist())) == 2
     for sites, can in (["sd", "rho"], "sd, rho"), (["sd"], "sd"), ((), "none"):
         with pytest.raises(LawfulError, match=f"name x; those that can are: {can}. Fix"):

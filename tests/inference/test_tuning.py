@@ -32,10 +32,10 @@ def test_the_moments_of_a_window_are_those_of_its_points():
     points = rng.normal(size=(30, 4, 3)) * [1.0, 5.0, 0.1] + [0.0, 100.0, -3.0]
     for dense in (False, True):
         tuner = Tuner(3, dense, 0.8, None, None)
-        learnt = tuner.start()
+        learnt = tuner.start(4)
         for step in points:
             signal = jnp.concatenate([jnp.ones((4, 1)), jnp.full((4, 1), 0.8), jnp.asarray(step)], 1)
-            learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0]), signal, *learnt)
+            learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0, 0.0]), signal, *learnt)
         flat = points.reshape(-1, 3)
         np.testing.assert_allclose(learnt.mean, flat.mean(0), rtol=1e-12)
         exact = np.cov(flat.T) * (len(flat) - 1)
@@ -44,15 +44,15 @@ def test_the_moments_of_a_window_are_those_of_its_points():
 
 def test_chains_that_did_not_run_teach_nothing():
     tuner = Tuner(2, False, 0.8, None, None)
-    learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0]), jnp.zeros((3, 4)), *tuner.start())
-    for new, old in zip(learnt, tuner.start(), strict=True):
+    learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0, 0.0]), jnp.zeros((3, 4)), *tuner.start(3))
+    for new, old in zip(learnt, tuner.start(3), strict=True):
         np.testing.assert_array_equal(new, old)
 
 
 def test_points_that_are_not_finite_are_left_out():
     tuner = Tuner(1, False, 0.8, None, None)
     signal = jnp.array([[1.0, 0.5, jnp.inf], [1.0, 0.5, 2.0]])
-    learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0]), signal, *tuner.start())
+    learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0, 0.0]), signal, *tuner.start(2))
     assert float(learnt.points) == 1.0 and float(learnt.mean[0]) == 2.0
 
 
@@ -60,21 +60,20 @@ def test_points_that_are_not_finite_are_left_out():
 def test_the_step_size_finds_a_known_rate():
     """Dual averaging against an acceptance rate of exp(-step): the step for 0.8 is -log 0.8."""
     tuner = Tuner(1, False, 0.8, None, jnp.ones(1))
-    learnt = tuner.start()
+    learnt = tuner.start(1)
     for _ in range(2000):
-        rate = jnp.exp(-jnp.exp(learnt.log_step))
-        learnt = tuner.update(
-            jnp.array([0.0, 0.0, 1.0, 0.0]), jnp.stack([jnp.ones(()), rate, jnp.zeros(())])[None], *learnt
-        )
-    learnt = tuner.update(jnp.array([0.0, 0.0, 1.0, 1.0]), jnp.array([[0.0, 0.0, 0.0]]), *learnt)
-    assert float(tuner.settings(*learnt)[0]) == pytest.approx(-np.log(0.8), rel=0.02)
+        rate = jnp.exp(-jnp.exp(learnt.log_step[0]))
+        signal = jnp.stack([jnp.ones(()), rate, jnp.zeros(())])[None]
+        learnt = tuner.update(jnp.array([0.0, 0.0, 1.0, 0.0, 0.0]), signal, *learnt)
+    learnt = tuner.update(jnp.array([0.0, 0.0, 1.0, 1.0, 0.0]), jnp.array([[0.0, 0.0, 0.0]]), *learnt)
+    assert float(tuner.settings(*learnt)[0][0]) == pytest.approx(-np.log(0.8), rel=0.02)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 19, 20, 100, 150, 151, 500, 1000, 1234])
 def test_windows_lie_inside_the_warm_up_and_the_last_one_is_the_longest(steps):
     rows = schedule(steps)
     ends = np.flatnonzero(rows[:, 1])
-    assert rows.shape == (steps, 4) and (rows[ends, 0] == 1).all()
+    assert rows.shape == (steps, 5) and (rows[ends, 0] == 1).all()
     if steps >= 20:
         assert ends[-1] == np.flatnonzero(rows[:, 0])[-1] < steps - 1
         assert np.argmax(np.diff([np.flatnonzero(rows[:, 0])[0] - 1, *ends])) == len(ends) - 1

@@ -1,0 +1,119 @@
+"""Warm-up: one bad start does not spoil the others, chains that cannot move are restarted, and the result says so."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import lawful
+from lawful import inference
+from lawful.inference import kernels
+from lawful.inference.chain_checks import chain_findings
+from lawful.inference.findings import Limits
+from lawful.inference.restarts import Watched, moved, seen, watched
+from lawful.inference.tuning import Tuner, schedule
+
+
+def quartic():
+    x = lawful.sample("x", dist.Normal(0.0, 1.0))
+    lawful.factor("w", -(x**4))
+
+
+def begun_badly(chains, bad):
+    return {"x": jnp.zeros(chains).at[chains - bad :].set(10.0)}
+
+
+@pytest.mark.parametrize(
+    ("chains", "bad"),
+    [(1, 1), (4, 1), (8, 4)]
+    + [
+        pytest.param(*how, marks=pytest.mark.slow)
+        for how in [(2, 1), (4, 2), (8, 1), (8, 2), (16, 4), (64, 1), (64, 16), (64, 32)]
+    ],
+)
+@pytest.mark.parametrize(
+    "kernel", [kernels.nuts(), pytest.param(kernels.hmc(), marks=pytest.mark.slow)], ids=["nuts", "hmc"]
+)
+def test_chains_begun_where_others_would_reject_all_move_as_the_others_do(kernel, chains, bad):
+    """The sd is 0.53; that of the log density at 10 is 1e4, where only steps of 1e-3 are accepted."""
+    result = inference.mcmc(quartic, kernel, chains=chains, init=begun_badly(chains, bad))(0)
+    spread = np.asarray(result.posterior["x"]).std(axis=1)
+    assert (spread > 0.4).all() and (spread < 0.7).all()
+    assert 0.5 < result.run["step_size"] < 3 and result.run["starts"] == ["given"] * chains
+    assert not [f for f in result.found if f.code == "RESTARTED"]
+
+
+def needle():
+    """A point that no step of any size leaves, beside where all others are."""
+    x = lawful.sample("x", dist.Normal(0.0, 1.0))
+    lawful.factor("w", jnp.where((jnp.abs(x) < 5) | (x == 100.0), 0.0, -jnp.inf))
+
+
+def test_a_chain_that_no_step_size_moves_is_restarted_and_told():
+    plan = inference.mcmc(
+        needle, kernels.nuts(), chains=4, warmup=200, draws=200, init={"x": jnp.array([0.0, 100.0, 0.5, 100.0])}
+    )
+    result = plan(0)
+    assert (np.asarray(result.posterior["x"]).std(axis=1) > 0.5).all()
+    (told,) = [f for f in result.found if f.code == "RESTARTED"]
+    assert told.status == 0 and "1 from chain 0, chain 3 from chain 2" in told.message
+    assert np.asarray(result.run["restarted"]).tolist() == [-1, 0, -1, 2]
+    assert (np.asarray(result.warmup.posterior["x"])[1, :24] == 100.0).all()
+
+
+def test_no_chain_is_restarted_once_draws_begin():
+    plan = inference.mcmc(needle, kernels.nuts(), chains=2, warmup=20, draws=60, init={"x": jnp.array([0.0, 100.0])})
+    result = plan(0)
+    assert (np.asarray(result.posterior["x"])[1] == 100.0).all() and not result.ok
+
+
+def test_chains_that_all_stand_still_stay():
+    now, places = seen(Watched(jnp.array([30, 30]), jnp.array([-1, -1])), jnp.array([False, False]), 25)
+    assert places.tolist() == [0, 1] and now.restarted.tolist() == [-1, -1]
+
+
+def test_places_are_taken_in_turn():
+    now = watched(5)._replace(still=jnp.array([40, 0, 40, 0, 40]))
+    after, places = seen(now, jnp.array([False, True, False, True, False]), 25)
+    assert places.tolist() == [1, 1, 3, 3, 1] and after.still.tolist() == [0] * 5
+
+
+def test_a_value_that_is_no_number_does_not_count_as_a_move():
+    before = [jnp.array([[jnp.nan, 1.0], [0.0, 1.0]]), jnp.array([1, 1])]
+    after = [jnp.array([[jnp.nan, 1.0], [0.0, 2.0]]), jnp.array([1, 1])]
+    assert moved(before, after).tolist() == [False, True]
+
+
+def test_step_sizes_are_their_own_in_the_first_part_and_one_afterwards():
+    tuner, rows = Tuner(1, False, 0.8, None, None), schedule(300)
+    learnt = tuner.start(3)
+    for number, row in enumerate(rows):
+        rate = jnp.exp(-jnp.exp(learnt.log_step) * jnp.array([1.0, 10.0, 1e4]))
+        signal = jnp.stack([jnp.ones(3), rate, jax.random.normal(jax.random.key(number), (3,))], 1)
+        learnt = tuner.update(jnp.asarray(row), signal, *learnt)
+        if number == 70:
+            steps = np.exp(learnt.log_mean)
+            np.testing.assert_allclose(steps / steps[0], [1.0, 0.1, 1e-4], rtol=0.5)
+        if number >= 75:
+            assert len(np.unique(learnt.log_step)) == 1
+
+
+def test_the_step_size_of_one_chain_is_followed_as_if_it_were_shared_from_the_start():
+    """The mean of one chain is that chain: sharing changes no bit."""
+    tuner, rows = Tuner(1, False, 0.8, None, None), schedule(120)
+    one, other = tuner.start(1), tuner.start(1)
+    for number, row in enumerate(rows):
+        signal = jnp.array([[1.0, 0.3 + 0.5 * np.sin(number) ** 2, np.cos(number)]])
+        one = tuner.update(jnp.asarray(row), signal, *one)
+        other = tuner.update(jnp.asarray(row).at[4].set(1.0), signal, *other)
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("step", "smaller"), [(0.3, True), (1e-52, False)])
+def test_smaller_steps_are_advised_only_where_there_are_any(step, smaller):
+    draws = np.random.default_rng(0).normal(size=(2, 50))
+    stats = {"diverging": np.ones((2, 50)), "step_size": np.full((2, 50), step)}
+    (told,) = [f for f in chain_findings(Limits(), {"x": draws}, stats) if f.code == "DIVERGENT"]
+    assert ("smaller steps" in told.message) == smaller and ("init=" in told.message) != smaller
