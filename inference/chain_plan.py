@@ -19,6 +19,7 @@ from lawful.constant_data import refuse_other_data
 from lawful.errors import NoFiniteStartError
 from lawful.form import Form
 from lawful.record import Choice, choices_of, dims_of, record
+from lawful.starts import TRIES
 
 from .batches import in_one_row
 from .broken import broken_findings
@@ -47,7 +48,7 @@ from .running.options import RunOptions, not_in_chunks
 from .running.resuming import header_of
 from .sharding.mesh import devices_of, placed_on, readable, replicated, spread_over
 from .sharding.watch import watched
-from .starts import GIVEN, TRIES, Begun, Start, drawn_starts, starts_at
+from .starts import GIVEN, Begun, Start, drawn_starts, starts_at
 from .tally import Tally
 from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
 

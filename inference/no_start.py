@@ -17,10 +17,10 @@ from lawful.given import lookup
 from lawful.messages import Handler, Message, SampleMessage, only
 from lawful.probes import pointwise
 from lawful.record import Choice
+from lawful.starts import TRIES
 from lawful.tracing import split_arguments
 
 from .plan import Prepared
-from .starts import TRIES
 
 
 def no_start(

@@ -192,7 +192,7 @@ class _Writer:
         settings = self.settings(block, learnt)
         last = self.lifted(block, native.leave, (*inputs, *settings), carried)
         shown = [block.det(_inverse_mass if i % 2 else _first, v, label="setting") for i, v in enumerate(settings)]
-        shown += [Watched(*learnt[-2:]).restarted] if self.watches else []
+        shown += learnt[-1:] if self.watches else ()  # what chains were restarted from
         return without_dead_code(block.form((*inputs, *state), (*last, *(v for g in groups for v in g), *shown)))
 
     def lifted(self, block: Block, form: Form, shared: Sequence[Var], own: Sequence[Var]) -> tuple[Var, ...]:
@@ -281,8 +281,10 @@ class _Writer:
         changed = block.det(lambda *x: moved(x[:size], x[size:]), *before, *after, label="moved?")
         *watch, places = block.det(_looked, row, changed, *known[-2:], label="does a chain stand still?")
         taken = block.det(_taken, places, *after, label="places", adds=(self.plate,))
-        own = [block.det(t.taken, places, *x, label="steps") for t, x in zip(self.tuners, self.each(new), strict=True)]
-        return (*(v for group in own for v in group), *watch, *taken)
+        steps: list[Var] = []
+        for tuner, own in zip(self.tuners, self.each(new), strict=True):
+            steps += block.det(tuner.taken, places, *own, label="steps")
+        return (*steps, *watch, *taken)
 
     def drawn(
         self, block: Block, fixed: Sequence[Var], carried: Sequence[Var], draws: int, thin: int, joined: bool

@@ -12,7 +12,7 @@ mean, the covariance that of all their states, so a few chains learn as much in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,6 +40,9 @@ class Learnt(NamedTuple):
     mean: jax.Array
     squares: jax.Array
     root: jax.Array
+
+
+OWN = ("log_step", "log_mean", "error", "time", "anchor")  # what is known of each chain
 
 
 @dataclass(frozen=True)
@@ -103,14 +106,11 @@ class Tuner:
 
     def _shared(self, now: Learnt) -> Learnt:
         """Give all chains the mean of their step sizes and averages; where they are equal that changes nothing."""
-        own = (now.log_step, now.log_mean, now.error, now.time, now.anchor)
-        equal = [jnp.where(jnp.all(x == x[0]), x, jnp.mean(x)) for x in own]
-        return Learnt(*equal, *now[len(own) :])
+        return _of_each(lambda x: jnp.where(jnp.all(x == x[0]), x, jnp.mean(x)), now)
 
     def taken(self, places: jax.Array, *learnt: jax.Array) -> Learnt:
         """Give every chain the step size of the chain whose place it takes."""
-        now = Learnt(*learnt)
-        return Learnt(*(x[places] for x in now[:5]), *now[5:])
+        return _of_each(lambda x: x[places], Learnt(*learnt))
 
     def _followed(self, now: Learnt, rate: jax.Array) -> Learnt:
         time = now.time + 1
@@ -152,6 +152,11 @@ class Tuner:
             squares=jnp.zeros_like(now.squares), error=none, time=none, anchor=jnp.log(10.0) + now.log_step,
             log_mean=now.log_step,
         )  # fmt: skip
+
+
+def _of_each(change: Callable[[jax.Array], jax.Array], now: Learnt) -> Learnt:
+    """Change what is known of each chain."""
+    return now._replace(**{name: change(getattr(now, name)) for name in OWN})
 
 
 def _where(condition: jax.Array, new: Learnt, old: Learnt) -> Learnt:

@@ -312,7 +312,7 @@ class Density:
 def _places(
     found: Folded, choices: Sequence[Choice], shapes: Mapping[Address, tuple[int, ...]]
 ) -> tuple[dict[Address, tuple[int, ...]], dict[Address, int], int]:
-    """Give the shape of each choice's coordinates, where they begin in one vector in the order of `ravel`, and its size."""
+    """Give shape and place of each choice's coordinates in one vector, which has the order of `ravel`, and its size."""
     pieces: dict[Address, tuple[int, ...]] = {}
     for c in choices:
         piece = (*c.loops[c.address in found.steps :], *shapes[c.address])
