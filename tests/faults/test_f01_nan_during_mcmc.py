@@ -190,7 +190,7 @@ def test_f01_a_bound_that_moves_is_no_hindrance():
         u = sample("u", dist.Uniform(0.0, sample("tau", dist.HalfNormal(1.0))))
         sample("y", dist.Normal(jnp.log(u - 0.01), 1.0), obs=-1.0)
 
-    plan = inference.mcmc(program, kernels.hmc(n_steps=4), warmup=50, draws=100, init={"u": 0.3, "tau": 1.0})
+    plan = inference.mcmc(program, kernels.hmc(n_steps=4), warmup=50, draws=400, init={"u": 0.3, "tau": 1.0})
     (finding,) = [f for f in plan(0).reasons if f.code == "NONFINITE_DENSITY"]
     assert finding.sites == ("y",) and "loc = nan at value -1" in finding.message
 

@@ -25,7 +25,7 @@ def test_each_chain_is_that_of_its_own_key(thin):
     result = plan(KEY, 0.5)
     prepared = plan.prepare((0.5,))
     loop = prepared.built.loop.loop
-    state = prepared.built.start(jax.random.fold_in(KEY, 0), prepared.inputs)
+    state, _ = prepared.built.start(jax.random.fold_in(KEY, 0), prepared.inputs)
     one = jax.jit(loop)
     for chain in range(3):
         own = jax.random.fold_in(jax.random.fold_in(KEY, 1), chain)
