@@ -69,7 +69,7 @@ def seconds(program: Any, n: int, chains: int, moves: int, runs: int) -> float:
     plan = inference.mcmc(program, chains=chains, warmup=0, draws=max(moves // THIN, 1), thin=THIN)
     prepared = plan.prepare((data(n),))
     built, key = prepared.built, jax.random.key(1)
-    state = built.start(key, prepared.inputs)
+    state, _ = built.start(key, prepared.inputs)
     jax.block_until_ready(built.run(key, prepared.inputs, state))
     spent = []
     for _ in range(runs):

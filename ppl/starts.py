@@ -22,8 +22,9 @@ import jax.numpy as jnp
 from .analysis import without_dead_code
 from .block import Block
 from .coordinates import to_coordinates
-from .form import Branch, Det, Factor, Form, Loop, Node, Site, Var
+from .form import Branch, Det, Factor, Form, Loop, Node, Site
 from .laws import IMPROPER
+from .lowering import identity
 from .record import record
 
 TRIES = 100  # candidates until one is finite
@@ -223,7 +224,7 @@ def without_weights(program: Form) -> Form:
         if isinstance(node, Factor):
             continue
         if isinstance(node, Site) and node.observed is not None:
-            nodes.append(Det(_same, (node.observed,), (node.out,), "observed"))
+            nodes.append(Det(identity, (node.observed,), (node.out,), "observed"))
         elif isinstance(node, Loop):
             nodes.append(replace(node, body=without_weights(node.body)))
         elif isinstance(node, Branch):
@@ -231,7 +232,3 @@ def without_weights(program: Form) -> Form:
         else:
             nodes.append(node)
     return replace(program, nodes=tuple(nodes))
-
-
-def _same(value: Var) -> tuple[Var]:
-    return (value,)

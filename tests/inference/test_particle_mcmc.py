@@ -88,7 +88,7 @@ def test_parameters_alone_are_those_of_the_chain_that_keeps_its_paths():
     assert set(plan.sampler(Y)(jax.random.key(3), Y)) == {"sigma"}
     long = jnp.zeros(40)
     prepared = plan.prepare((long,))
-    state = prepared.built.start(jax.random.key(0), prepared.inputs)
+    state, _ = prepared.built.start(jax.random.key(0), prepared.inputs)
     traced = jax.make_jaxpr(prepared.built.run)(jax.random.key(0), prepared.inputs, state)
     assert max(np.prod(v.aval.shape, dtype=int) for e in equations(traced) for v in e.outvars) < 3 * 50 * 40
 

@@ -118,7 +118,7 @@ def test_all_chains_move_the_same_part_so_that_one_arm_of_the_program_runs():
 def test_the_chains_are_written_in_place(program):
     """The loop over the steps copies no state: each array is copied once at most, when the run begins."""
     prepared = inference.mcmc(program, chains=8, warmup=0, draws=2, thin=10).prepare((jnp.zeros(1000),))
-    state = prepared.built.start(jax.random.key(0), prepared.inputs)
+    state, _ = prepared.built.start(jax.random.key(0), prepared.inputs)
     compiled = prepared.built.run.lower(jax.random.key(1), prepared.inputs, state).compile()
     copies = re.findall(r"= \w+\[8,1000\]\S* copy\(", compiled.as_text())
     assert len(copies) <= sum(x.shape == (8, 1000) for x in state)
