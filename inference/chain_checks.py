@@ -62,10 +62,10 @@ def moving_chains(posterior: Mapping[str, Any]) -> dict[str, np.ndarray]:
     stuck, still = _stuck(posterior)
     found = {}
     for name, draws in posterior.items():
-        array = np.delete(np.asarray(draws, dtype=float), stuck, axis=0)
+        array = np.asarray(draws)
+        found[name] = np.delete(array, stuck, axis=0) if len(stuck) else array
         if name in still:
-            array[:, :, still[name]] = 0.0  # a constant, which has no diagnostic
-        found[name] = array
+            found[name] = np.where(still[name], 0.0, found[name])  # a constant, which has no diagnostic
     return found
 
 

@@ -24,20 +24,29 @@ QUANTILES = (0.05, 0.95)  # whose effective sizes are those of the tails
 
 @dataclass(frozen=True)
 class Variable:
-    """The elements of a variable that vary and exist in every draw: (chain, draw, element), and which ones they are.
+    """The elements of a variable that vary and exist in every draw.
 
-    Where it is a part of a variable, `begin` is its first index on the first axis.
+    Attributes:
+        name: of the variable.
+        array: (chain, draw, ...), or a part of it.
+        places: which elements, as numbers.
+        begin: of a part, its first index on the first axis.
     """
 
     name: str
-    shape: tuple[int, ...]
+    array: np.ndarray
     places: np.ndarray
-    draws: np.ndarray
     begin: int = 0
+
+    @property
+    def draws(self) -> np.ndarray:
+        """Draws of these elements, (chain, draw, element)."""
+        flat = _flat(self.array)
+        return flat if len(self.places) == flat.shape[-1] else flat[..., self.places]
 
     def label(self, place: int) -> str:
         """Name of an element, as `x[2, 0]`."""
-        index = [int(i) for i in np.unravel_index(self.places[place], self.shape)]
+        index = [int(i) for i in np.unravel_index(self.places[place], self.array.shape[2:])]
         index[:1] = [i + self.begin for i in index[:1]]
         return self.name + (f"[{', '.join(map(str, index))}]" if index else "")
 
@@ -62,16 +71,20 @@ def variables_of(posterior: Mapping[str, Any], parts: Mapping[str, slice] | None
     """
     found = []
     for name, array in posterior.items():
-        draws, begin = np.asarray(array, dtype=float), 0
+        draws, begin = np.asarray(array), 0
         if parts is not None and name in parts and draws.ndim > 2:
             begin = parts[name].indices(draws.shape[2])[0]
             draws = draws[:, :, parts[name]]
-        flat = draws.reshape(*draws.shape[:2], math.prod(draws.shape[2:]))  # -1 fails where there is no element
+        flat = _flat(draws)
         always = ~np.any(np.isnan(flat), axis=(0, 1))
         places = np.flatnonzero(always & np.any(flat != flat[:1, :1], axis=(0, 1)))
         if len(places):
-            found.append(Variable(name, draws.shape[2:], places, flat[..., places], begin))
+            found.append(Variable(name, draws, places, begin))
     return found
+
+
+def _flat(draws: np.ndarray) -> np.ndarray:
+    return np.asarray(draws, dtype=float).reshape(*draws.shape[:2], math.prod(draws.shape[2:]))
 
 
 def worst_of(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> tuple[str, float] | None:
@@ -104,12 +117,13 @@ def r_hat_of(limits: Limits, variables: Sequence[Variable], size: float | None =
     elements = sum(len(variable.places) for variable in variables)
 
     def checked(variable: Variable) -> tuple[np.ndarray, np.ndarray]:
-        values = _arviz("rhat", variable.draws, method="rank")
+        draws = variable.draws
+        values = _arviz("rhat", draws, method="rank")
         bounds = np.full(len(values), limits.r_hat)
         for place in np.flatnonzero(values > limits.r_hat):
-            groups, own = len(variable.draws), size
+            groups, own = len(draws), size
             if own is None:
-                groups, own = 2 * groups, _size_of_halves(limits, variable.draws[..., [place]])
+                groups, own = 2 * groups, _size_of_halves(limits, draws[..., [place]])
             bounds[place] = max(limits.r_hat, r_hat_limit(groups, own, elements, limits.false_alarm))
         return values, bounds
 
@@ -127,15 +141,16 @@ def ess_of(limits: Limits, variables: Sequence[Variable], kind: str) -> Measured
     elements = sum(len(variable.places) for variable in variables)
 
     def checked(variable: Variable) -> tuple[np.ndarray, np.ndarray]:
-        chains, draws, _ = variable.draws.shape
+        draws = variable.draws
+        chains, length, _ = draws.shape
         asked = limits.ess_per_chain * chains
-        limit = ess_limit(kind, asked, elements, limits.false_alarm) if draws >= limits.ess_per_chain else asked
+        limit = ess_limit(kind, asked, elements, limits.false_alarm) if length >= limits.ess_per_chain else asked
         options = {"method": "bulk"} if kind == "bulk" else {"method": "tail", "prob": QUANTILES}
-        values = _arviz("ess", variable.draws, **options)
+        values = _arviz("ess", draws, **options)
         if limit < asked:  # chains that differ by chance have a small size together: whether they do, r-hat tells
             low = np.flatnonzero(values < limit)
             if len(low):
-                values[low] = np.maximum(values[low], _size_within(variable.draws[..., low], kind))
+                values[low] = np.maximum(values[low], _size_within(draws[..., low], kind))
         return values, np.full(len(values), limit)
 
     return _worst(variables, checked, -1.0)
