@@ -70,14 +70,12 @@ def test_inferences_take_it_wherever_they_take_a_program():
     alone = inference.enumerate(inference.enumerate_sites()(lawful.handlers.do(mixture, {"mu": 0.0})))(Y)
     assert abs(exact.log_evidence - alone.log_evidence) < 1e-12
     assert lawful.check_program(program, Y) == lawful.check_program(form, Y)
-    for build in (
-        lambda model: inference.importance(model, particles=20, runs=2),
-        lambda model: inference.mcmc(model, kernels.mh(), chains=1, warmup=2, draws=5),
-    ):
-        one, other = build(program)(KEY, Y), build(form)(KEY, Y)
-        assert one.posterior.keys() == other.posterior.keys()
-        np.testing.assert_array_equal(one.posterior["mu"], other.posterior["mu"])
-        assert one.model is program and set(one.to_datatree()["constant_data"]) <= {"y", "scale"}
+    one, other = (inference.importance(model, particles=20, runs=2)(KEY, Y) for model in (program, form))
+    assert one.posterior.keys() == other.posterior.keys()
+    np.testing.assert_array_equal(one.posterior["mu"], other.posterior["mu"])
+    assert one.model is program and set(one.to_datatree()["constant_data"]) <= {"y", "scale"}
+    by_name = inference.importance(program, particles=20, runs=2)(KEY, y=Y)
+    np.testing.assert_array_equal(one.posterior["mu"], by_name.posterior["mu"])
     eager = inference.importance(program, particles=5, mode="eager")(KEY, Y)
     assert eager.posterior["mu"].shape == (1, 5)
 
@@ -165,8 +163,8 @@ def test_a_name_that_reads_what_is_summed_keeps_nothing_that_draws_it_back():
     for transformer, expected in left.items():
         found = (noises >> transformer)(form)
         assert [site.address for site in found.sites() if site.observed is None] == expected
-    # Chains on the marginal draw the summed sites back, and then the name has its value.
-    plan = inference.mcmc(noises(model), kernels.mh(), enumerate=["z"], chains=1, warmup=1, draws=5)
+    # An inference on the marginal draws the summed sites back, and then the name has its value.
+    plan = inference.importance(noises(model), particles=5, enumerate=["z"])
     draws = plan(KEY, Y).posterior
     made = 3.0 * draws["z"] + draws["tau"][..., None] * draws["theta.~normal"]
     np.testing.assert_allclose(draws["theta"], made, rtol=1e-12)
