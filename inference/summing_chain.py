@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,12 @@ import jax.numpy as jnp
 from lawful.addresses import Address, show_address
 from lawful.block import Block, total
 from lawful.form import Loop, Plate, Var
-from lawful.record import Recorded, record
+from lawful.record import Recorded
 
 from .summing_axes import Axes
 from .summing_laws import log_sum
 from .summing_parts import Frame, Terms, Value, reached
-from .summing_tables import PREFIX, Elimination, NotChain, Picks, Pool, Summand, flat, unflat
+from .summing_tables import PREFIX, NotChain, Picks, Pool, Summand, flat, unflat
 from .summing_values import picked_choice
 
 if TYPE_CHECKING:
@@ -75,6 +75,11 @@ class _Body:
     def carry(self, setting: _Setting) -> list[Value]:
         return [self.frame.env[v] for v in setting.body.form.outputs[: setting.n_carry]]
 
+    def summed(self) -> set[Address]:
+        """The sites that are summed in it, and in the chains among its steps."""
+        inner = [step.body.summed() for step in self.walk.pool.steps if isinstance(step, ChainStep)]
+        return {found.address for found in self.walk.sites}.union(*inner)
+
 
 def chain(walk: Walk, node: Loop, frame: Frame) -> None:
     """Sum a loop along its states.
@@ -98,14 +103,13 @@ def _settle(walk: Walk, node: Loop, frame: Frame) -> _Setting:
     outer = walk.plates(plain)
     pool = walk.pool
     for plate in outer:
-        if plate in pool.closed:
-            raise NotChain(node, f"'{pool.summands[plate].name}' is read after the loop that it starts")
+        pool.refuse_closed(plate)
         if set(pool.dims(plate)) != set(pool.dims(outer[0])):
             raise NotChain(node, "it reads sites with different elements")
     shape = pool.summands[outer[0]].shape if outer else ()
     inside = [n for n in node.body.sites() if walk.job.sums(n)]
     address = inside[0].address if inside else pool.summands[outer[0]].address
-    setting = _Setting(node, record(node.body, ("sample",)), plain, outer, walk.job.label(address), {}, shape)
+    setting = _Setting(node, walk.job.recorded(node), plain, outer, walk.job.label(address), {}, shape)
     for position, value in enumerate(plain[setting.n_const : setting.n_const + setting.n_carry]):
         if value.plates:
             setting.carried[position] = _common(walk, value, node)
@@ -169,6 +173,8 @@ def _walk_body(walk: Walk, setting: _Setting, size: int) -> _Body:
     frame = inner.run(setting.body.form, given, _wanted(walk, setting))
     carry_out = [frame.env[v] for v in setting.body.form.outputs[: setting.n_carry]]
     after = inner.plates(carry_out)
+    for plate in after:
+        inner.pool.refuse_closed(plate)
     split = setting.n_const, setting.n_const + setting.n_carry
     fixed = [v for v in (*setting.values[: split[0]], *setting.values[split[1] :]) if v.plates]
     if fixed and after and after != (previous,):
@@ -205,8 +211,6 @@ def _write(walk: Walk, setting: _Setting, body: _Body, size: int, frame: Frame) 
     inner, node, block = body.walk, setting.node, body.walk.block
     pool = inner.pool
     pool.eliminate({p for t in pool.tables for p in t.term.plates} - set(body.after))
-    if not all(isinstance(step, Elimination) for step in pool.steps):
-        raise NotChain(node, "a chain stands inside its steps")
     weights = _padded(block, flat(block, pool.joint(body.after), body.after), size, -jnp.inf)
     norm = block.det(log_sum, weights, label="evidence of the step")
     norm_sum = block.det(jnp.sum, norm, label="sum") if norm.shape else norm
@@ -254,7 +258,7 @@ def _write(walk: Walk, setting: _Setting, body: _Body, size: int, frame: Frame) 
 
 def _kept(setting: _Setting, body: _Body) -> dict[Address, Var]:
     """The values of the sites that stay."""
-    found, summed = {}, {f.address for f in body.walk.sites}
+    found, summed = {}, body.summed()
     for choice, value in zip(setting.body.choices, setting.body.values, strict=True):
         if choice.address not in summed:
             own = body.frame.env.get(value)
@@ -266,9 +270,9 @@ def _kept(setting: _Setting, body: _Body) -> dict[Address, Var]:
 
 def _saved(body: _Body) -> tuple[Var, ...]:
     """What going back needs of each step."""
-    steps = [step.joint for step in body.walk.pool.steps if isinstance(step, Elimination)]
     sites = body.walk.sites
-    wanted = [*steps, *(f.values for f in sites), *(f.guard for f in sites if f.guard is not None)]
+    wanted = [v for step in body.walk.pool.steps for v in step.saved]
+    wanted += [*(f.values for f in sites), *(f.guard for f in sites if f.guard is not None)]
     return tuple(dict.fromkeys(wanted))
 
 
@@ -318,36 +322,48 @@ def _normalised(weights: jax.Array, norm: jax.Array) -> jax.Array:
 
 @dataclass(frozen=True, eq=False)
 class ChainStep:
-    """A loop that was summed along its states."""
+    """A loop that was summed along its states.
+
+    Attributes:
+        setting: what is known of the chain.
+        body: its walked body.
+        after: the state after the last step.
+        stored: what going back needs of a step.
+        saved: the same of all steps.
+        results: where the values that are drawn back are put.
+    """
 
     setting: _Setting
     body: _Body
     after: Plate
+    stored: tuple[Var, ...]
     saved: tuple[Var, ...]
-    stacked: tuple[Var, ...]
     results: dict[Address, Var]
+
+    def moved(self, here: Mapping[Var, Var], results: dict[Address, Var]) -> ChainStep:
+        """Read what was saved from elsewhere, and put what is drawn somewhere else."""
+        return replace(self, saved=tuple(here[v] for v in self.saved), results=results)
 
     def draw(self, block: Block, picks: Picks, pool: Pool) -> None:
         """Draw the states back, the last step first."""
         setting, walk, own = self.setting, self.body.walk, Block()
         state = Var(setting.shape, jnp.dtype("int32"))
-        stored = [Var(x.shape[1:], x.dtype) for x in self.stacked]
-        here = {v: unflat(own, x, v.plates) if len(v.plates) else x for v, x in zip(self.saved, stored, strict=True)}
+        stored = [Var(x.shape[1:], x.dtype) for x in self.saved]
+        here = {v: unflat(own, x, v.plates) if len(v.plates) else x for v, x in zip(self.stored, stored, strict=True)}
         inner: Picks = dict(_unravelled(own, state, self.body.after))
-        for step in reversed(walk.pool.steps):
-            assert isinstance(step, Elimination)
-            replace(step, joint=here[step.joint]).draw(own, inner, walk.pool)
         view = walk.child()
+        for step in reversed(walk.pool.steps):
+            step.moved(here, view.stacked).draw(own, inner, walk.pool)
         for found in walk.sites:
             moved = replace(found, values=here[found.values], guard=None if found.guard is None else here[found.guard])
             view.axes[moved.values] = walk.axes.get(found.values, {})
             view.sites.append(moved)
-        summed = {found.address for found in walk.sites}
+        summed = self.body.summed()
         wanted = [c for c in setting.body.choices if c.address in summed]
         values = [picked_choice(view, own, c, inner) for c in wanted]
         form = own.form((state, *stored), (inner[self.body.previous], *values))
         length, reverse = setting.node.length, not setting.node.reverse
-        (first,), ys = block.loop(form, length, (), (picks[self.after],), self.stacked, reverse)
+        (first,), ys = block.loop(form, length, (), (picks[self.after],), self.saved, reverse)
         self.results.update(zip((c.address for c in wanted), ys, strict=True))
         picks |= _unravelled(block, first, setting.outer)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from lawful.addresses import Address
 from lawful.analysis import makes
 from lawful.form import Form, Loop, Node, Site, Var, subforms, walk
+from lawful.record import Recorded, record
 
 from .summing_tables import MAX_TABLE, Summand
 
@@ -40,6 +41,13 @@ class Job:
     together: dict[Address, str] = field(default_factory=dict)
     unrolled: dict[Loop, str] = field(default_factory=dict)
     names: Counter[Address] = field(default_factory=Counter)
+    bodies: dict[Loop, Recorded] = field(default_factory=dict)
+
+    def recorded(self, loop: Loop) -> Recorded:
+        """Add the choices of a body to its outputs: once, so that loops inside it stay the same at every attempt."""
+        if loop not in self.bodies:
+            self.bodies[loop] = record(loop.body, ("sample",))
+        return self.bodies[loop]
 
     def sums(self, node: Node) -> bool:
         """Tell whether a node is a site that is summed."""

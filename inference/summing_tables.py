@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -81,7 +81,14 @@ class Table:
 
 @runtime_checkable
 class Step(Protocol):
-    """Something that was eliminated and can be drawn back."""
+    """Something that was eliminated and can be drawn back, from what was saved."""
+
+    @property
+    def saved(self) -> tuple[Var, ...]:
+        """What it is drawn back from."""
+
+    def moved(self, here: Mapping[Var, Var], results: dict[Address, Var]) -> Step:
+        """Read what was saved from elsewhere, and put the values of loops that are drawn back somewhere else."""
 
     def draw(self, block: Block, picks: Picks, pool: Pool) -> None:
         """Add the picks of what was eliminated, given those of what was eliminated later."""
@@ -93,6 +100,15 @@ class Elimination:
 
     summand: Summand
     joint: Var
+
+    @property
+    def saved(self) -> tuple[Var, ...]:
+        """The table that it was summed out of."""
+        return (self.joint,)
+
+    def moved(self, here: Mapping[Var, Var], results: dict[Address, Var]) -> Elimination:
+        """Read the table from elsewhere."""
+        return replace(self, joint=here[self.joint])
 
     def draw(self, block: Block, picks: Picks, pool: Pool) -> None:
         """Draw the site given the sites in its tables."""
@@ -132,6 +148,11 @@ class Pool:
         """Make a site known."""
         self.summands[summand.plate] = summand
 
+    def refuse_closed(self, plate: Plate) -> None:
+        """Refuse to read a site that a loop has used up."""
+        if plate in self.closed:
+            raise NotChain(self.closed[plate], f"'{self.summands[plate].name}' is read after the loop that it starts")
+
     def ordered(self, plates: Iterable[Plate]) -> tuple[Plate, ...]:
         """Sort plates in the order of the program."""
         wanted = set(plates)
@@ -154,9 +175,8 @@ class Pool:
 
     def add(self, term: Var, axes: Mapping[Plate, Axes]) -> None:
         """Add a term; axes of its shape that are no elements are summed."""
-        if any(p in self.closed for p in term.plates):
-            first = next(p for p in term.plates if p in self.closed)
-            raise NotChain(self.closed[first], f"'{self.summands[first].name}' is read after the loop that it starts")
+        for plate in term.plates:
+            self.refuse_closed(plate)
         owners: dict[int, Dim] = {}
         for plate in term.plates:
             for j, place in enumerate(axes.get(plate, ())):

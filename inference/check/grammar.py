@@ -269,29 +269,45 @@ class _Generator:
         before = self.budget
         first = self.arm(scope)
         left, self.budget = self.budget, before
-        second = Block((), scope.scalars[-1 - self.pick(len(scope.scalars))]) if guard else self.arm(scope)
+        second = Block((), scope.scalars[-1 - self.pick(len(scope.scalars))]) if guard else self.arm(scope, first)
         self.budget = min(left, self.budget)
         arms = (second, first) if guard and self.pick(2) else (first, second)
         variable = Variable(name, max(arm.result.card for arm in arms))
         scope.scalars.append(variable)
         return Branch(variable, test, value, arms)
 
-    def arm(self, scope: _Scope) -> Block:
-        """Generate an arm: a site of its own, and perhaps a factor or one more branch."""
+    def arm(self, scope: _Scope, *other: Block) -> Block:
+        """Generate an arm: a site, which another arm may draw too, and perhaps a factor or one more branch."""
         inner = scope.inner(deeper=1)
-        statements: list[Statement] = [self.site(inner)]
+        statements: list[Statement] = [self.same_site(inner, *other) or self.site(inner)]
         nested = ("guard", "branch") if inner.depth < 2 else ()
         statements += self.perhaps(("factor", "observe", "assign", *nested, "weigh"), inner)
         return Block(tuple(statements), inner.scalars[-1])
+
+    def same_site(self, inner: _Scope, *other: Block) -> Site | None:
+        """Draw the first site of another arm by another law, or none."""
+        if not (self.limits.shared and other and self.pick(2)):
+            return None
+        (first, *_), copies = other[0].statements, inner.copies
+        assert isinstance(first, Site)
+        variable = first.variable
+        if variable.low or variable.card**copies * self.reserved > self.budget:
+            return None
+        self.budget //= variable.card**copies
+        parents = self.parents(inner.scalars, most=2)
+        shape = (*(parent.card for parent in parents), variable.card)
+        inner.scalars.append(variable)
+        return Site(variable, "categorical", parents, self.table(self.name("t"), "rows", shape))
 
     def switch(self, scope: _Scope) -> Switch:
         name = self.name("w")
         tests = [variable for variable in scope.scalars if variable.card >= 2]
         test = tests[-1 - self.pick(len(tests))]
-        before, left, arms = self.budget, [], []
+        before, left = self.budget, []
+        arms: list[Block] = []
         for _ in range(min(test.card, 3)):
             self.budget = before
-            arms.append(self.arm(scope))
+            arms.append(self.arm(scope, *arms[:1]))
             left.append(self.budget)
         self.budget = min(left)
         variable = Variable(name, max(arm.result.card for arm in arms))

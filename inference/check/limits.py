@@ -27,6 +27,7 @@ class Limits:
         loops: True for any number of scans, False for none, "exactly one" for one scan of at least one step that is
             weighed in every step, which is what sequential Monte Carlo needs.
         loop_last: with "exactly one", whether nothing follows the scan.
+        shared: whether arms of a branch may draw a site of one name, with the same values.
         extreme: whether factors may be moved by exp(700) up or down; for float64 only.
     """
 
@@ -39,6 +40,7 @@ class Limits:
     loops: bool | str = True
     loop_last: bool = False
     extreme: bool = False
+    shared: bool = False
 
     def __post_init__(self) -> None:
         """Refuse unknown kinds."""

@@ -7,6 +7,7 @@ scores of the graph at random assignments are those of the program.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -147,6 +148,8 @@ class _Reader:
         states: the variables that stand for states of loops, and which state each has given the others; None for
             variables that hold counts.
         counts: the variables that hold counts, by what they count.
+        arms: how many statements draw each site, in different arms of a branch.
+        running: of sites that several arms draw, at some steps: their variables, and where each of the arms runs.
         weighing: whether densities are added, and not values looked up alone.
         source: where the statement stands that is read.
     """
@@ -163,6 +166,8 @@ class _Reader:
     handles: dict[Address, Variables] = field(default_factory=dict)
     states: list[tuple[Variables, Table | None]] = field(default_factory=list)
     counts: dict[tuple[bytes, ...], Variables] = field(default_factory=dict)
+    arms: dict[Address, int] = field(default_factory=dict)
+    running: dict[tuple[Address, bytes], tuple[np.ndarray, list[Any]]] = field(default_factory=dict)
     weighing: bool = True
     source: Source = Source("<program>", 0)
 
@@ -170,7 +175,10 @@ class _Reader:
         """Declare the variables."""
         self.lifting = Lifting(self.budget, count=self.count, count_from=self.count_from)
         for address, choice in self.chosen.items():
-            values, names = support(choice)
+            same = (node for node in self.form.sites() if node.address == address and node.observed is None)
+            laws = [node.law for node in same]
+            self.arms[address] = len(laws)
+            values, names = support(choice, laws)
             self.handles[address] = self.graph.variables(choice.name, choice.full_shape, len(values), states=names)
             self.supports[choice.name] = values
 
@@ -178,6 +186,7 @@ class _Reader:
         """Walk the program and make its tables groups of factors."""
         with np.errstate(all="ignore"):  # as in JAX
             self.nodes(self.form, dict(zip(self.form.inputs, map(known, inputs), strict=True)), (), None)
+            self.idle()
             constants = [
                 constant
                 for name, parts in self.parts.items()
@@ -252,7 +261,12 @@ class _Reader:
             (found,) = self.apply(name, Tupled(node.law.element_masses), [env[v] for v in node.parameters], out_axis=1)
             if _many(steps):
                 found = spread(found, len(steps[-1]), axis=1)
-            prior = self.prior(found, numbers, len(values), guard)
+            prior = self.prior(found, numbers)
+            if guard is not None and self.arms[node.address] == 1:
+                prior = _chosen_by(guard, prior, _idle(numbers, len(values)), self.budget)
+            elif guard is not None:
+                prior = _chosen_by(guard, prior, prior.map(_zeros), self.budget)
+                self.running.setdefault((node.address, numbers.tobytes()), (numbers, []))[1].append(guard)
             self.parts.setdefault(name, []).append(prior)
             self.sources[name] = self.source
             if getattr(node.law, "truncated", False):
@@ -284,16 +298,19 @@ class _Reader:
         added = known((ones * found.step).astype(found.offset.dtype))
         return Table(found.offset + added, self.counts[key].numbers.reshape((*shape, 1)))
 
-    def prior(self, masses: Any, numbers: np.ndarray, count: int, guard: Any) -> Table:
+    def prior(self, masses: Any, numbers: np.ndarray) -> Table:
         """Make the masses of the states of variables (count, *shape) a table."""
         table = masses.single(self.budget) if isinstance(masses, Terms) else plain(masses)
-        prior = Table(table.array, np.concatenate([table.scopes[0], numbers[..., None]], axis=-1))
         assert all(np.array_equal(table.scopes[0], other) for other in table.scopes[1:]), "states differ in scope"
-        if guard is None:
-            return prior
-        idle = np.where(np.arange(count) == 0, 0.0, -np.inf).astype(table.array.dtype)
-        idle = np.broadcast_to(idle.reshape((-1, *[1] * numbers.ndim)), (count, *numbers.shape))
-        return _chosen_by(guard, prior, Table(idle, numbers[..., None]), self.budget)
+        return Table(table.array, np.concatenate([table.scopes[0], numbers[..., None]], axis=-1))
+
+    def idle(self) -> None:
+        """Give sites that several arms draw their first state where none of these runs."""
+        for (address, _), (numbers, guards) in self.running.items():
+            name = f"p({show_address(address)})"
+            (runs,) = self.apply("a branch", lambda *arms: (functools.reduce(jnp.logical_or, arms),), guards)
+            idle = _idle(numbers, len(self.supports[show_address(address)]))
+            self.parts[name].append(_chosen_by(runs, idle.map(_zeros), idle, self.budget))
 
     def weigh(self, name: str, value: Any, steps: tuple[Any, ...], guard: Any) -> None:
         """Add a log weight, counted where the guard holds."""
@@ -344,6 +361,13 @@ def _chosen_by(guard: Any, there: Table, idle: Table, budget: int) -> Table:
     return Table(of(chosen).broadcast_to(chosen, (*states, *there.shape)), scopes)
 
 
+def _idle(numbers: np.ndarray, count: int) -> Table:
+    """Give variables their first state."""
+    first = np.where(np.arange(count) == 0, 0.0, -np.inf).reshape((-1, *[1] * numbers.ndim))
+    first = np.broadcast_to(first, (count, *numbers.shape))
+    return Table(first.astype(jnp.result_type(float)), numbers[..., None])
+
+
 def _zeros(array: Any) -> Any:
     return np.broadcast_to(np.zeros((), array.dtype), array.shape)
 
@@ -388,7 +412,8 @@ def _compare(graph: FactorGraph, form: Form, reader: _Reader, args: Sequence[Any
             running = [c for c in scores.choices if c.conditional]
             for choice, runs in zip(running, function(inputs, given)[2], strict=True):
                 if choice.address in arms:
-                    states[choice.name] = np.where(np.asarray(runs), states[choice.name], 0)
+                    flag = np.asarray(runs).reshape(np.shape(runs) + (1,) * len(choice.shape))
+                    states[choice.name] = np.where(flag, states[choice.name], 0)
         for handle, table in reader.states:
             family = handle.family
             if table is None:

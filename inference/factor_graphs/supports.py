@@ -6,7 +6,7 @@ was asked for, its masses as they are, so the measure lacks what lies outside; e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,18 +24,31 @@ from ..summing_walk import has_elements, support_of
 type Ranges = Mapping[Any, tuple[int, int]]
 
 
-def support(choice: Choice) -> tuple[np.ndarray, list[str] | None]:
+def support(choice: Choice, laws: Sequence[Any]) -> tuple[np.ndarray, list[str] | None]:
     """Find the values of the states of a site (S,), and their names, None where these are 0, 1, ...
 
-    Raises: UnsupportedProgramError for a law without independent finite elements.
+    Args:
+        choice: the site.
+        laws: its laws, more than one where several arms of a branch draw it.
+
+    Raises: UnsupportedProgramError for a law without independent finite elements, and for laws of different values.
     """
-    if not has_elements(choice.law):
+    for law in laws:
+        if not has_elements(law):
+            raise UnsupportedProgramError(
+                f"site '{choice.name}': its law {law.label} has no independent finite elements. Fix: leave it out "
+                "of sites=[...], and give its value.",
+                site=choice.address,
+            )
+    found = [np.asarray(support_of(law)).astype(choice.dtype) for law in laws]
+    values = found[0]
+    if not all(np.array_equal(values, other) for other in found):
         raise UnsupportedProgramError(
-            f"site '{choice.name}': its law {choice.law.label} has no independent finite elements. Fix: leave it out "
-            "of sites=[...], and give its value.",
+            f"site '{choice.name}' ({choice.source}): arms of a branch draw it with {found[0].tolist()} and with other "
+            "values, so that it is no variable of a factor graph. Fix: give it another name in one of them, or use "
+            "inference.enumerate or enumerate_sites().",
             site=choice.address,
         )
-    values = np.asarray(support_of(choice.law)).astype(choice.dtype)
     return values, None if np.array_equal(values, np.arange(len(values))) else [str(v) for v in values.tolist()]
 
 

@@ -1,5 +1,6 @@
 """Summed sites: the marginal of what stays, element by element, along chains, and draws back from the conditional."""
 
+import builtins
 import itertools
 from functools import partial
 
@@ -14,7 +15,8 @@ import lawful
 from lawful.emitter import compiled
 from lawful.errors import LawfulError, PathLimitError, UnsupportedProgramError
 from lawful.form import walk
-from lawful.inference import enumerate_sites, enumeration, recover
+from lawful.inference import enumerate, enumerate_sites, enumeration, recover
+from lawful.inference.check import preserves
 from lawful.inference.check.power import z_critical
 from lawful.inference.enumerate_sites import chosen_sites
 from lawful.tracing import split_arguments
@@ -210,7 +212,7 @@ def test_a_chain_is_drawn_back_from_its_smoothing_law(false_alarm):
     weights = np.zeros((5, 3))
     for path in itertools.product(range(3), repeat=6):
         mass = float(WEIGHTS[path[0]])
-        for t, (before, after) in enumerate(itertools.pairwise(path)):
+        for t, (before, after) in builtins.enumerate(itertools.pairwise(path)):
             mass *= float(TRANSITION[before, after]) * np.exp(log_normal(y[t], float(MEANS[after])))
         for t in range(5):
             weights[t, path[t + 1]] += mass
@@ -240,6 +242,62 @@ def test_a_chain_with_a_longer_memory_is_written_out_while_it_is_short():
     assert log_evidence(second_order, y) == pytest.approx(logsumexp(total), rel=1e-12)
     with pytest.raises(UnsupportedProgramError, match=r"loop with site 'z' .*1000 steps are too many.*Fix"):
         log_evidence(second_order, np.zeros(1000))
+
+
+def days_of_hours(y, move=TRANSITION):
+    """A chain whose every step is a chain, which begins where the step is."""
+
+    def day(z, y):
+        z = lawful.sample("day", dist.Categorical((1 - move[z]) / (len(move) - 1)))
+
+        def hour(z, y):
+            z = lawful.sample("hour", dist.Categorical(move[z]))
+            lawful.sample("y", dist.Normal(MEANS[z], 1.0), obs=y)
+            return z, z
+
+        last, hours = lawful.scan(hour, z, y)
+        return last, (z, hours)
+
+    return lawful.scan(day, lawful.sample("first", dist.Categorical(move[0])), y)[1]
+
+
+def test_a_chain_in_the_steps_of_a_chain_is_summed_by_both_recursions():
+    y = np.random.default_rng(4).normal(size=(20, 30))
+    alpha, away = np.log(TRANSITION[0]), (1 - TRANSITION) / 2
+    for row in y:
+        alpha = logsumexp(alpha[:, None] + np.log(away), axis=0)
+        for datum in row:
+            alpha = logsumexp(alpha[:, None] + np.log(TRANSITION), axis=0) + log_normal(datum, np.asarray(MEANS))
+    form = enumerate_sites()(lawful.trace(days_of_hours, y))
+    assert len(form.nodes) < 100  # no step is written out
+    assert float(compiled(form)(jax.random.key(0), y)[1]) == pytest.approx(logsumexp(alpha), rel=1e-12)
+
+
+def test_chains_in_chains_are_drawn_back_from_their_conditional():
+    move = jnp.array([[0.7, 0.3], [0.4, 0.6]])
+    report = preserves(enumerate_sites(), partial(days_of_hours, np.array([[0.5, -1.0], [1.2, 0.1]]), move))
+    assert report.passed, report
+
+
+def visits():
+    """In every step a bounded loop goes on by a coin that depends on where it stands."""
+
+    def day(z, _):
+        z = lawful.bounded_loop(
+            lambda z: lawful.sample("on", dist.Bernoulli(0.3 + 0.3 * z)) == 1,
+            lambda z: lawful.sample("z", dist.Bernoulli(0.2 + 0.5 * z)),
+            z,
+            max_steps=2,
+        )
+        lawful.factor("seen", 0.5 * z)
+        return z, None
+
+    return lawful.scan(day, jnp.asarray(0), None, length=2)[0]
+
+
+def test_a_bounded_loop_in_the_steps_of_a_scan_is_summed():
+    """Each attempt walked other copies of the inner loop, so that what one had found was never found again."""
+    assert log_evidence(visits) == pytest.approx(enumerate(visits)().log_evidence, rel=1e-12)
 
 
 # ---- what cannot be summed, and wrong names

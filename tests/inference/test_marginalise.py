@@ -281,3 +281,26 @@ def test_it_runs_in_single_precision(single_precision):
     plan = inference.mcmc(ring, kernels.nuts(), chains=2, warmup=20, draws=20, enumerate=marginalise())
     result = plan(jax.random.key(0), jnp.array([0.3, -1.0, 2.0, 0.1]))
     assert np.isfinite(result.posterior["mu"]).all() and result.posterior["z"].shape == (2, 20, 4)
+
+
+def two_arms():
+    """Arms of a branch that draw a site of one name, each by its own law and to another use."""
+    k = lawful.sample("k", dist.Bernoulli(0.5))
+    a = "a"
+    v = lawful.cond(
+        k == 1, lambda: 1.0 * lawful.sample(a, dist.Bernoulli(0.3)), lambda: 2.0 * lawful.sample(a, dist.Bernoulli(0.6))
+    )
+    lawful.sample("y", dist.Normal(v, 1.0), obs=0.3)
+
+
+def in_steps():
+    lawful.scan(lambda carry, _: (carry, two_arms()), 0, None, length=3)
+
+
+@pytest.mark.parametrize(("program", "exact"), [(two_arms, -1.2559115289890879), (in_steps, 3 * -1.2559115289890879)])
+def test_a_name_that_two_arms_share_is_summed_with_the_law_of_the_arm_that_runs(program, exact):
+    """It had its first value wherever one of the two did not run, which gave -1.5618 for -1.2559."""
+    form = lawful.trace(program)
+    for sites in (marginalise(), None):
+        assert float(inference.enumeration(form, sites).marginal.log_density({})) == pytest.approx(exact, rel=1e-12)
+    assert float(inference.bp(program)().log_evidence) == pytest.approx(exact, rel=1e-12)

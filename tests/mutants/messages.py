@@ -11,6 +11,7 @@ from lawful.inference.factor_graphs import (
     assembling,
     belief_forests,
     exchange,
+    from_program,
     graph,
     graph_law,
     layouts,
@@ -21,7 +22,7 @@ from lawful.inference.factor_graphs import (
 )
 from lawful.inference.kernels import program_proposal
 from lawful.inference.numerics.counts import factor, solving
-from tests.mutants.patching import patched
+from tests.mutants.patching import patched, rewritten
 
 # The package gives the name to a function.
 tree_proposal = importlib.import_module("lawful.inference.factor_graphs.tree_proposal")
@@ -51,6 +52,11 @@ def receiver_included():
         return incoming
 
     return patched(exchange, "incoming", make)
+
+
+def first_state_in_other_arms():
+    """A site that several arms of a branch draw has its first state wherever one of them does not run."""
+    return rewritten(from_program._Reader, "variable", "self.arms[node.address] == 1", "True")
 
 
 def floor_for_zero():

@@ -115,6 +115,10 @@ LIKELIHOOD = Tested(
 UNSEEN = Tested(
     "tests.benchmarks.test_label_proportions", "test_a_contestant_never_reads_a_label", (("name", "BagRidge"),)
 )
+ARMS = Tested(
+    "tests.inference.factor_graphs.test_from_program", "test_a_site_that_several_arms_draw_has_one_law_in_each",
+    (("seed", 23),),
+)  # fmt: skip
 BLOCK = Tested(
     "tests.inference.kernels.test_block_gibbs", "test_blocks_that_are_given_keep_the_posterior",
     (("blocks", (("z",),)),),
@@ -273,6 +277,7 @@ MUTANTS = (
     Mutant("40v", "bags that share rows in different folds", proportions.bags_that_share_rows_parted, TOGETHER),
     Mutant("41", "enumeration forgets a branch", programs.branch_forgotten, ENUMERATE),
     Mutant("41b", "scale of a choice applied twice", programs.scaled_twice, SCALE),
+    Mutant("41c", "first state of a site where another arm draws it", messages.first_state_in_other_arms, ARMS),
     Mutant("42", "gate of experts not normalised", growth.gate_not_normalised, DENSE),
     Mutant("42b", "covariates of the experts in the gate", growth.expert_covariates_in_the_gate, DENSE),
     Mutant("42c", "covariates of the gate in another order", growth.gate_covariates_in_another_order, CLOSED_FORM),

@@ -10,7 +10,7 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.errors import FactorTooLarge, LawfulError
+from lawful.errors import FactorTooLarge, LawfulError, UnsupportedProgramError
 from lawful.inference.check import random_program
 from lawful.inference.factor_graphs import eliminated, to_factor_graph
 from lawful.lowering import Equation
@@ -144,6 +144,35 @@ def same_evidence(seed):
 @pytest.mark.parametrize("seed", [1, 4, 9])
 def test_a_random_program_has_its_evidence(seed):
     same_evidence(seed)
+
+
+def same_evidence_of_shared_names(seed):
+    """Compare a program whose arms draw sites of one name: in steps of loops, in switches and in arms of arms, too."""
+    program = random_program(seed, shared=True, include=["branch", ("loop", "switch")[seed % 2]], max_paths=300)
+    truth = inference.enumerate(program.program)(program.default_tables()).log_evidence
+    found = eliminated(to_factor_graph(program.program, program.default_tables()))
+    assert float(found.log_z) == pytest.approx(truth, abs=1e-11), seed
+
+
+@pytest.mark.parametrize("seed", [23, 34, 54])
+def test_a_site_that_several_arms_draw_has_one_law_in_each(seed):
+    same_evidence_of_shared_names(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(200, 240))
+def test_sites_that_several_arms_draw_in_40_random_programs(seed):
+    same_evidence_of_shared_names(seed)
+
+
+def test_arms_that_draw_a_site_with_other_values_are_refused_and_what_works_is_named():
+    def model():
+        two, three = dist.Bernoulli(0.3), dist.Categorical(jnp.array([0.2, 0.3, 0.5]))
+        k = lawful.sample("k", dist.Bernoulli(0.5))
+        lawful.cond(k == 1, lambda: lawful.sample("a", two), lambda: lawful.sample("a", three))
+
+    with pytest.raises(UnsupportedProgramError, match="site 'a'.*other values.*Fix: give it another name.*enumerate"):
+        to_factor_graph(model)
 
 
 @pytest.mark.slow
