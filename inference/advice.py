@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lawful.addresses import Address
-from lawful.analysis import has_weight
+from lawful.analysis import has_weight, random_values
 from lawful.check import found_error
 from lawful.errors import ImproperPriorError, LawfulError, UnsupportedProgramError
 from lawful.form import Form, Loop, Site
@@ -17,7 +17,9 @@ from lawful.lint import LintFinding
 from lawful.supports import supports
 from lawful.tracing import trace
 
+from .default_kernel import default_kernel
 from .kernels import hmc, nuts, random_walk
+from .kernels.gradient import Gradient
 from .mcmc import mcmc
 from .smc import importance, smc
 from .summing import finite_sites
@@ -34,7 +36,8 @@ OPTIONS = (
 def suited(form: Form) -> str:
     """Name the inference that a program is given where none is asked for.
 
-    Particles for a loop with observations inside, gradients where every choice is continuous, else single-site moves.
+    Particles for a loop with observations inside that reads no unknown parameter, which a filter would never renew;
+    "nuts" where `default_kernel` is that alone; else "mcmc", which takes that kernel.
 
     >>> import numpyro.distributions as dist, lawful
     >>> suited(lawful.trace(lambda: lawful.sample("x", dist.Normal(0.0, 1.0))))
@@ -42,12 +45,12 @@ def suited(form: Form) -> str:
     >>> suited(lawful.trace(lambda: lawful.sample("x", dist.Poisson(1.0))))
     'mcmc'
     """
-    if any(isinstance(node, Loop) and has_weight(node.body) for node in form.nodes):
+    random = random_values(form)
+    steps = (node for node in form.nodes if isinstance(node, Loop) and has_weight(node.body))
+    if any(random.isdisjoint(loop.constants) for loop in steps):
         return "smc"
-    try:
-        return "nuts" if nuts().plan(form) else "mcmc"
-    except UnsupportedProgramError:
-        return "mcmc"
+    chosen = default_kernel(form)
+    return "nuts" if isinstance(chosen.kernel, Gradient) and not chosen.summed else "mcmc"
 
 
 def plan_findings(model: Any, args: tuple[Any, ...], method: str) -> tuple[LintFinding, ...]:

@@ -86,6 +86,7 @@ class ChainPlan:
         self.mesh, self.one_by_one = mesh, chain_method == "sequential"
         self.recipe = "mcmc", {**settings, "kernel": kernel}
         self.contract: Contract = kernel.contract
+        self.reasons: tuple[str, ...] = ()  # why this kernel, where the program decided
         self.prepare = Builder(model, self._build)
 
     def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
@@ -152,7 +153,7 @@ class ChainPlan:
         """Return the plan with another number of draws."""
         settings, (method, options) = {**self.settings, "draws": draws}, self.recipe
         found = ChainPlan(self.prepare.model, self.kernel, settings, self.init, self.run, self.mesh)
-        found.recipe = method, {**options, "draws": draws}
+        found.recipe, found.reasons = (method, {**options, "draws": draws}), self.reasons
         return found
 
     def sampler(self, *args: Any, **named: Any) -> Callable[..., dict[str, jax.Array]]:
@@ -186,7 +187,9 @@ class ChainPlan:
     def plan(self, *args: Any, **named: Any) -> str:
         """Say which site is moved how, for the given arguments."""
         prepared = self.prepare(args, named=named)
-        return "\n".join([f"mcmc: {self.kernel!r}", *(f"  {line}" for line in self.kernel.plan(prepared.form))])
+        why = ("chosen by the program:", *(f"  {reason}" for reason in self.reasons)) if self.reasons else ()
+        lines = (*why, *self.kernel.plan(prepared.form))
+        return "\n".join([f"mcmc: {self.kernel!r}", *(f"  {line}" for line in lines)])
 
     def form(self, *args: Any, **named: Any) -> Form:
         """Return the algorithm itself as a Form."""

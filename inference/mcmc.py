@@ -6,7 +6,6 @@ Law: that of `ChainPlan`; in mode "eager", and with sites summed out, that of th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,17 @@ from jax.sharding import Mesh
 from lawful.errors import LawfulError
 
 from .chain_plan import ChainMethod, ChainPlan
+from .chosen_plan import ChosenPlan, chosen_chains
+from .default_kernel import default_kernel
 from .eager.chains import EagerChainPlan
 from .eager.courses import without_files
 from .eager.plans import Mode, checked_mode, refuse
-from .enumerate_sites import Sites
+from .enumerate_sites import Enumeration, Sites
 from .faults import OnFault, checked_policy
 from .kernels.mh import as_kernel, mh
-from .recovery import EnumeratedPlan
+from .recovery import EnumeratedPlan, starts_beside
 from .running.default_bar import with_bar
-from .running.options import RunOptions, checked_options, not_in_chunks, without_checkpoint
+from .running.options import RunOptions, checked_options, not_in_chunks, without_sums
 from .sharding.mesh import checked_mesh
 
 
@@ -43,13 +44,15 @@ def mcmc(
     progress: bool | None = None,
     mesh: Mesh | None = None,
     chain_method: ChainMethod = "vectorized",
-) -> ChainPlan | EagerChainPlan | EnumeratedPlan:
+) -> ChainPlan | ChosenPlan | EagerChainPlan | EnumeratedPlan:
     """Build Markov chains of a kernel.
 
     Args:
         model: a program.
-        kernel: a kernel, as `kernels.mh(kernels.random_walk(0.5))`; a bare proposal is wrapped in `mh`; default:
-            single-site moves.
+        kernel: a kernel, as `kernels.mh(kernels.random_walk(0.5))`; a bare proposal is wrapped in `mh`. Default: chosen
+            by the program, once its arguments are known: NUTS for continuous sites with a gradient; beside it finite
+            sites are summed out where that is cheap, else drawn from exact conditionals; what is left moves one part at
+            a time. The plan says what was chosen, and why.
         chains: number of chains, run side by side in one program.
         warmup: steps before the first draw; kept apart in `result.warmup`.
         draws: number of draws per chain.
@@ -63,7 +66,7 @@ def mcmc(
             choice at a time. Then `result.traces` holds the runs, and a choice that a run did not make is NaN.
         enumerate: names of finite sites to sum out exactly, or "all": the kernel moves the others, on the marginal, and
             the result holds draws of the summed sites from their exact conditional (see `enumerate_sites`). Or a
-            transformer that sums sites, as `marginalise()`.
+            transformer that sums sites, as `marginalise()`. Default: what the kernel asks for; [] sums nothing.
         run: how the run is divided, watched and kept; then Ctrl-C ends it with what is finished. None: one compiled
             call, with the same draws.
         progress: None shows a bar in a terminal or a notebook, once a run has taken 3 s: there it goes in chunks, and
@@ -87,7 +90,7 @@ def mcmc(
     """
     checked_policy(on_fault)
     checked_options(run)
-    kernel = as_kernel(kernel)
+    kernel = None if kernel is None else as_kernel(kernel)
     if not (init is None or isinstance(init, Mapping)):
         raise LawfulError(f"init: expected values by site name, as {{'x': 0.0}}, got {init!r}.")
     for name, value, least in (("chains", chains, 1), ("warmup", warmup, 0), ("draws", draws, 0), ("thin", thin, 1)):
@@ -102,19 +105,27 @@ def mcmc(
     checked_mesh(mesh, chains=chains)
     not_in_chunks("mcmc", run, mesh, chain_method == "sequential")
     run = with_bar(run, progress, mesh, one_by_one=chain_method == "sequential")
-    settings = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "kernel": repr(kernel)}
-    settings["on_fault"] = on_fault
+    settings = {"chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "on_fault": on_fault}
+
+    def built(about: Any, kernel: Any, init: Any = init) -> ChainPlan:
+        return ChainPlan(about, kernel, {**settings, "kernel": repr(kernel)}, init, run, mesh, chain_method)
+
     if enumerate is not None:
-        without_checkpoint("mcmc", run)
+        without_sums("mcmc", run)
         refuse("mcmc", {"enumerate": (enumerate if checked_mode(mode) == "eager" else None, (None,))})
-        given: dict[str, Any] = {
-            "chains": chains, "warmup": warmup, "draws": draws, "thin": thin, "init": init, "on_fault": on_fault,
-            "run": run, "progress": progress, "mesh": mesh, "chain_method": chain_method,
-        }  # fmt: skip
-        return EnumeratedPlan(model, enumerate, partial(mcmc, kernel=kernel, **given))
+
+        def inner(summed: Enumeration) -> ChainPlan:
+            form, start = summed.marginal, starts_beside(summed, init)
+            if kernel is not None:
+                return built(form, kernel, start)
+            return chosen_chains(built, form, default_kernel(form, sums=False), start)
+
+        return EnumeratedPlan(model, enumerate, inner, run)
     if checked_mode(mode) == "eager":
-        refuse("mcmc", {"kernel": (kernel, (kernel if kernel == mh() else mh(),)), "on_fault": (on_fault, ("raise",))})
+        one_by_one = mh() if kernel is None or kernel == mh() else kernel
+        refuse("mcmc", {"kernel": (one_by_one, (one_by_one if one_by_one == mh() else mh(),))})
+        refuse("mcmc", {"on_fault": (on_fault, ("raise",))})
         refuse("mcmc", {"mesh": (mesh, (None,)), "chain_method": (chain_method, ("vectorized",))})
         without_files("mcmc", run)
-        return EagerChainPlan(model, settings, init, run)
-    return ChainPlan(model, kernel, settings, init, run, mesh, chain_method)
+        return EagerChainPlan(model, {**settings, "kernel": repr(one_by_one)}, init, run)
+    return ChosenPlan(model, built, init, run) if kernel is None else built(model, kernel)

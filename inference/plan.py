@@ -148,6 +148,17 @@ def seed_of(key: Any) -> Any:
     return {"key": np.asarray(jax.random.key_data(typed)).tolist(), "impl": kind} if isinstance(kind, str) else None
 
 
+def key_of(seed: Any) -> jax.Array:
+    """Make the key again that `seed_of` told.
+
+    >>> seed_of(key_of({"key": [0, 7], "impl": "threefry2x32"}))
+    {'key': [0, 7], 'impl': 'threefry2x32'}
+    """
+    if not isinstance(seed, Mapping):
+        return one_key(seed)
+    return jax.random.wrap_key_data(jnp.asarray(seed["key"], jnp.uint32), impl=seed["impl"])
+
+
 class Told:
     """A text that is written when it is first read, as what a plan says of itself.
 

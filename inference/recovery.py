@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.addresses import as_address
 from lawful.analysis import without_dead_code
 from lawful.constant_data import refuse_other_data
 from lawful.emitter import emit
@@ -26,15 +27,22 @@ from lawful.tracing import split_arguments, trace
 from .batches import BatchSize, in_batches, in_one_row
 from .densities import as_choice, leading_axes
 from .enumerate_sites import Enumeration, Sites, enumeration, given_sites
-from .plan import Builder, Prepared, Told, masked, one_key
+from .plan import Builder, Prepared, Told, key_of, masked, one_key
 from .result import Result, WeightedParticles
+from .running.driver import Chunk
+from .running.options import RunOptions
 from .uncalled import refuse_uncalled
+
+if TYPE_CHECKING:
+    from .running.checkpoints import Checkpoint
+
+BACK = 0x7FFFFFFF
 
 
 def recover(
-    summed: Enumeration, draws: Mapping[str, Any], key: Any, *args: Any, batch_size: BatchSize = "auto"
+    summed: Enumeration, draws: Mapping[str, Any], key: Any, *args: Any, batch_size: BatchSize = "auto", first: int = 0
 ) -> dict[str, np.ndarray]:
-    """Draw the summed sites back.
+    """Draw the summed sites back: with one key, what a chain and a draw of it get does not depend on the others.
 
     Args:
         summed: the program with its sites summed, from `enumeration`.
@@ -42,6 +50,7 @@ def recover(
         key: a random key.
         args: the program's arguments.
         batch_size: draws a batch.
+        first: the number of the first draw.
 
     Returns: all choices of the program, and what it names, by name, (chain, draw, ...); NaN where an arm did not run.
 
@@ -60,8 +69,10 @@ def recover(
     lead = leading_axes(draws) if draws else (1, 1)
     columns = [in_one_row(as_choice(choice, draws[choice.name])) for choice in kept]
     count = int(np.prod(lead))
+    places = [in_one_row(x) for x in np.indices(lead, np.int32)]
+    places[1] = places[1] + np.int32(first)
     function = functools.partial(_drawing(summed.full, tuple(c.address for c in kept)), one_key(key), inputs)
-    answers = in_batches(function, [np.arange(count, dtype=np.int32), *columns], count, batch_size)
+    answers = in_batches(function, [*places, *columns], count, batch_size)
     shaped = [answer.reshape(*lead, *answer.shape[1:]) for answer in answers]
     names = [c.name for c in summed.choices]
     flags = dict(zip((c.name for c in summed.choices if c.conditional), shaped[len(names) :], strict=True))
@@ -77,20 +88,27 @@ def _drawing(full: Form, kept: tuple[Any, ...]) -> Callable[..., Any]:
         run = emit(without_dead_code(given_sites(full, kept)))
 
         def one(key: jax.Array, inputs: Any, row: list[Any]) -> Any:
-            index, *values = row
-            return run(jax.random.fold_in(key, index), *inputs, *values)[0]
+            chain, draw, *values = row
+            return run(jax.random.fold_in(jax.random.fold_in(key, chain), draw), *inputs, *values)[0]
 
         _compiled[full] = jax.jit(jax.vmap(one, (None, None, 0)))
     return _compiled[full]
 
 
 class EnumeratedPlan:
-    """An inference on a program whose finite sites are summed; its results hold these sites too."""
+    """An inference on a program whose finite sites are summed; its results hold these sites too.
 
-    def __init__(self, model: Any, sites: Sites, inner: Callable[[Form], Any]) -> None:
-        """Keep the parts; `inner` builds the inference on the marginal."""
+    Attributes:
+        run: how the run is divided, watched and kept.
+    """
+
+    def __init__(
+        self, model: Any, sites: Sites, inner: Callable[[Enumeration], Any], run: RunOptions | None = None, *,
+        told: bool = True,
+    ) -> None:  # fmt: skip
+        """Keep the parts; `inner` builds the inference on the marginal, whose recipe is `told` the sites."""
         refuse_uncalled(sites, "enumerate")
-        self.model, self.sites, self.inner = model, sites, inner
+        self.model, self.sites, self.inner, self.run, self._told = model, sites, inner, run, told
         self.prepare = Builder(model, self._build)
 
     def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
@@ -99,15 +117,46 @@ class EnumeratedPlan:
         Raises: as the inference does, and as `enumerate_sites`.
         """
         prepared = self.prepare(args, key, named)
+        return self._whole(prepared, _back(one_key(key)), lambda plan: plan(key, *prepared.inputs))
+
+    def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
+        """Run the inference on the marginal chunk by chunk, and draw the summed sites of each chunk back."""
+        prepared = self.prepare(args, key, named)
         summed, plan = prepared.built
-        run_key, back_key = (jax.random.fold_in(one_key(key), part) for part in range(2))
+        back = _back(one_key(key))
+        for chunk in plan.iterate(key, *prepared.inputs):
+            part = _part(back, 0 if chunk.phase == "warmup" else 1)
+            draws = recover(summed, chunk.draws, part, *prepared.inputs, first=chunk.start) if chunk.draws else {}
+            yield replace(chunk, draws=draws)
+
+    def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
+        """Go on from a checkpoint; see `inference.resume`."""
+        prepared = self.prepare(args)
+        seed = found.header.get("seed")
+        if seed is None:
+            raise LawfulError(
+                f"{found.path} does not tell the key of its run, which draws the summed sites back. Fix: begin with "
+                "a key of a kind that has a name, as jax.random.key(0)."
+            )
+        prepared.seed = seed
+        return self._whole(
+            prepared, _back(key_of(seed)), lambda plan: plan.resumed(found, options, tuple(prepared.inputs))
+        )
+
+    def memory(self, *args: Any, **named: Any) -> int:
+        """Estimate the bytes that the run on the marginal takes at its peak; nothing is run."""
+        prepared = self.prepare(args, named=named)
+        return int(prepared.built[1].memory(*prepared.inputs))
+
+    def _whole(self, prepared: Prepared, back: jax.Array, run: Callable[[Any], Result]) -> Result:
+        """Run the inference, and complete its result, also where an error has one of what was finished."""
+        summed, plan = prepared.built
         try:
-            result = plan(run_key, *prepared.inputs)
+            return self._with_sites(prepared, summed, run(plan), back)
         except LawfulError as error:
-            if isinstance(error.result, Result):  # what was finished, with all sites
-                error.result = self._with_sites(prepared, summed, error.result, back_key)
+            if isinstance(error.result, Result):
+                error.result = self._with_sites(prepared, summed, error.result, back)
             raise
-        return self._with_sites(prepared, summed, result, back_key)
 
     def sampler(self, *args: Any, **named: Any) -> Callable[..., dict[str, jax.Array]]:
         """Return the plan as a function that JAX can map, compile or combine with others.
@@ -122,10 +171,10 @@ class EnumeratedPlan:
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
             refuse_other_data(prepared.form, inputs)
-            run_key, back_key = (jax.random.fold_in(one_key(key), part) for part in range(2))
-            found = inner(run_key, *inputs)
+            found = inner(one_key(key), *inputs)
             columns = [jnp.nan_to_num(found[c.name]).astype(c.dtype) for c in kept]
-            answers = back(back_key, inputs, [jnp.arange(len(columns[0])), *columns])
+            rows = jnp.arange(len(columns[0]))
+            answers = back(_back(one_key(key)), inputs, [jnp.zeros_like(rows), rows, *columns])
             flags = dict(zip(flagged, answers[len(names) :], strict=True))
             return masked(dict(zip(names, answers, strict=False)), flags)
 
@@ -157,10 +206,15 @@ class EnumeratedPlan:
                 "enumerate: no site is left to move or to weigh, since all of them are summed. Fix: use "
                 "inference.enumerate(model), which gives the exact measure, or sum fewer sites."
             )
-        return summed, self.inner(summed.marginal)
+        plan = self.inner(summed)
+        if self._told and hasattr(plan, "recipe"):
+            method, options = plan.recipe
+            plan.recipe = method, None if options is None else {**options, "enumerate": self.sites}
+        return summed, plan
 
     def _with_sites(self, prepared: Prepared, summed: Enumeration, result: Result, key: jax.Array) -> Result:
-        first, second = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+        first, second = _part(key, 0), _part(key, 1)
+        more = result.more
         weighted = result._weighted
         if weighted is not None:
             values = recover(summed, weighted.values, first, *prepared.inputs)
@@ -182,5 +236,28 @@ class EnumeratedPlan:
                 "enumerated": [c.name for c in summed.summed],
                 "plan": Told(lambda: self.plan(*prepared.args)),
             },
-            more=None,
+            more=None if more is None else lambda draws: self._with_sites(prepared, summed, more(draws), key),
         )
+
+
+def starts_beside(summed: Enumeration, init: Any) -> Any:
+    """Leave out of a start by name what is summed: it is drawn given the others, so that it has no start."""
+    gone = [c.address for c in summed.summed]
+    names = {c.name for c in summed.summed}
+    if not init:
+        return init
+    return {
+        name: value
+        for name, value in init.items()
+        if name not in names and not any(as_address(name)[: len(address)] == address for address in gone)
+    }
+
+
+def _back(key: jax.Array) -> jax.Array:
+    """Derive the key that draws the summed sites back from that of the run, whose first numbers the run takes."""
+    return jax.random.fold_in(key, BACK)
+
+
+def _part(back: jax.Array, number: int) -> jax.Array:
+    """Derive the key of the weighted particles or warm-up (0), or of the draws (1)."""
+    return jax.random.fold_in(back, number)

@@ -6,7 +6,6 @@ Law: both are properly weighted: E[Z-hat] = Z and E[ sum_i w_i f(x_i) ] is the i
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +26,7 @@ from .propose import propose
 from .recovery import EnumeratedPlan
 from .representations.sequential import Cuts
 from .running.default_bar import with_bar
-from .running.options import RunOptions, checked_options, not_in_chunks, without_checkpoint
+from .running.options import RunOptions, checked_options, not_in_chunks
 from .sharding.mesh import checked_mesh, devices_of
 from .sharding.resampling import Islands, of_draws, on_islands, scheme_on
 from .sizes import countable
@@ -86,11 +85,10 @@ def enumerated_population(
     method: str, build: Callable[..., Any], model: Any, sites: Sites, keep: Keep, mode: Mode, given: dict[str, Any]
 ) -> EnumeratedPlan:
     """Build a population method on the marginal of the sites that are not summed."""
-    without_checkpoint(method, given["run"])
     refuse(method, {"enumerate": (sites if checked_mode(mode) == "eager" else None, (None,))})
     if keep != "paths":
         raise LawfulError(f"{method}: enumerate= draws the summed sites back from the paths. Fix: keep='paths'.")
-    return EnumeratedPlan(model, sites, partial(build, **given))
+    return EnumeratedPlan(model, sites, lambda summed: build(summed.marginal, **given), given["run"])
 
 
 def smc(

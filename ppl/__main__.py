@@ -46,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--algorithm", "--method", dest="algorithm", choices=ALGORITHMS, help="default: what suits the program"
     )
+    run.add_argument(
+        "--enumerate", metavar="NAMES", nargs="?", const="all",
+        help="finite sites to sum out exactly: names with commas between them, or all (default: what suits the program)",
+    )
     run.add_argument("--seed", type=int, default=0, help="seed of the run (default: 0)")
     for name, value, what in (
         ("particles", 1000, "particles of smc, tempered_smc and importance"),
@@ -87,13 +91,13 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
         program = load_program(options.program)
         args = read_arguments(program, options.data)
         algorithm = options.algorithm or suited(trace(program, *args))
+        plan = _plan(program, algorithm, options)
         out = Path(options.out)
         out.mkdir(parents=True, exist_ok=True)
     except Exception as error:
         _complain(error)
         return UNUSABLE
     try:
-        plan = _plan(program, algorithm, options)
         text = plan.plan(*args)
         print(text, flush=True)
         result = plan(options.seed, *args)
@@ -129,14 +133,21 @@ def _require() -> None:
 
 
 def _plan(program: Any, algorithm: str, options: argparse.Namespace) -> Any:
-    from lawful import inference
+    from inspect import signature
 
-    if algorithm in ("mcmc", "nuts"):
-        kernel = inference.kernels.nuts() if algorithm == "nuts" else None
-        numbers = {"chains": options.chains, "warmup": options.warmup, "draws": options.draws, "thin": options.thin}
-        return inference.mcmc(program, kernel, **numbers, on_fault="flag")
-    build: Any = getattr(inference, algorithm)
-    return build(program, particles=options.particles, runs=options.runs, on_fault="flag")
+    from lawful import inference
+    from lawful.errors import LawfulError
+
+    build: Any = inference.mcmc if algorithm == "nuts" else getattr(inference, algorithm)
+    settings: dict[str, Any] = {"on_fault": "flag"}
+    if options.enumerate is not None:
+        if "enumerate" not in signature(build).parameters:
+            raise LawfulError(f"{algorithm} sums no sites out. Fix: leave out --enumerate, or take --algorithm mcmc.")
+        settings["enumerate"] = "all" if options.enumerate == "all" else options.enumerate.split(",")
+    if build is inference.mcmc:
+        settings |= {name: getattr(options, name) for name in ("chains", "warmup", "draws", "thin")}
+        return build(program, inference.kernels.nuts() if algorithm == "nuts" else None, **settings)
+    return build(program, particles=options.particles, runs=options.runs, **settings)
 
 
 def _check(options: argparse.Namespace, words: list[str]) -> int:

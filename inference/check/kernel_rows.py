@@ -18,6 +18,7 @@ from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
 from lawful.record import choices_of
 
+from ..default_kernel import default_kernel
 from ..kernels import (
     cycle,
     delayed_acceptance,
@@ -91,6 +92,26 @@ class Conditionals:
     def __repr__(self) -> str:
         """Show the kernels."""
         return "mixture([2, 1], on(sites with a conditional, gibbs()), mh(single_site()))"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The kernel that the program decides; on a finite program no site is summed out."""
+
+    contract: Contract = Contract("invariant_kernel", target="the program's posterior", parametric=True)
+
+    def build(self, program: Form) -> KernelForm:
+        """Choose the kernel, and build it."""
+        built: KernelForm = default_kernel(program).kernel.build(program)
+        return built
+
+    def plan(self, program: Form) -> list[str]:
+        """Say what was chosen, and why."""
+        return list(default_kernel(program).reasons)
+
+    def __repr__(self) -> str:
+        """Show the name."""
+        return "default_kernel"
 
 
 def _have_conditionals(program: Form, names: list[str]) -> bool:

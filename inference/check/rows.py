@@ -64,6 +64,7 @@ from .kernel_rows import (
     REFRESH,
     SMCP3,
     TEMPERING,
+    Chosen,
     Conditionals,
     clusters,
     copies,
@@ -248,6 +249,9 @@ ROWS: tuple[Row, ...] = (
     Row("block gibbs", block_gibbs(), particles=1, max_paths=8),
     Row("block gibbs, small blocks", SmallBlocks(), particles=1, max_paths=8),
     Row("block gibbs, sites that depend on each other", SmallBlocks(), **DEPENDENT),
+    Row("default kernel", Chosen(), particles=1, max_paths=8),
+    Row("default kernel, branches", Chosen(), programs=(nested, nested_steps, models)),
+    Row("default kernel, sites that depend on each other", Chosen(), **DEPENDENT),
     Row("particle gibbs", particle_gibbs(2, ancestors="retained"), programs=(two_steps,)),
     Row(
         "particle gibbs, systematic",

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.addresses import show_address
+from lawful.addresses import Address, show_address
 from lawful.analysis import without_dead_code
 from lawful.block import Block, Tupled
 from lawful.conditioned import conditioned
@@ -102,6 +102,16 @@ def _moved(form: Form) -> list[Target]:
     """List the sites that are drawn."""
     found = [t for t in targets(form) if isinstance(t.node, Site) and 0 not in t.sizes]
     return [t for t in found if t.node.law.atoms is not None]
+
+
+def drawn_at_once(form: Form, site: Address) -> bool:
+    """Tell whether no part of a site reads another one in its conditional, so that a scan draws the site exactly.
+
+    Raises: UnsupportedProgramError where the site has no conditional.
+    """
+    form = inlined(form)
+    parts = [t for t in _moved(form) if t.node.address == site]
+    return all(not t.sizes or _Part(form, choices_of(form), t).apart for t in parts)
 
 
 class _Part:

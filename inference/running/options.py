@@ -121,14 +121,19 @@ def not_in_chunks(method: str, run: RunOptions | None, mesh: Any, one_by_one: bo
         )
 
 
-def without_checkpoint(method: str, run: RunOptions | None) -> None:
-    """Refuse a checkpoint or a store where an inference has a second part that it does not hold."""
-    given = [name for name in ("checkpoint", "store") if run is not None and getattr(run, name) is not None]
-    if given:
+def without_sums(method: str, run: RunOptions | None) -> None:
+    """Refuse a store where sites are summed: they are drawn back when the run has ended, and it would not hold them.
+
+    >>> without_sums("mcmc", RunOptions(store="draws.zarr"))
+    Traceback (most recent call last):
+    lawful.errors.LawfulError: mcmc: with enumerate= the summed sites are drawn back after the run, and a store ...
+    """
+    if run is not None and run.store is not None:
         raise LawfulError(
-            f"{method}: with enumerate= a run draws the summed sites back after its chains or particles, and a "
-            f"{given[0]} holds these alone. Fix: leave out {given[0]}, or give the marginal as the model: "
-            f"{method}(inference.enumerate_sites(sites)(lawful.trace(model, *args)), ...)."
+            f"{method}: with enumerate= the summed sites are drawn back after the run, and a store holds the draws of "
+            f"the others alone. Fix: leave out store=, or give the marginal as the model: "
+            f"{method}(inference.enumerate_sites(sites)(lawful.trace(model, *args)), ...).",
+            option="store",
         )
 
 

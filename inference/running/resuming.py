@@ -65,11 +65,10 @@ def resume(
     ((4, 20), (4, 50))
     """
     from ..eager.plans import EagerPlan
-    from ..recovery import EnumeratedPlan
     from . import checkpoints
 
     checked_options(run)
-    if isinstance(model, EagerPlan | EnumeratedPlan):
+    if isinstance(model, EagerPlan):
         raise LawfulError(
             f"resume: {model!r} leaves no checkpoints, so there is nothing to go on from. Fix: give the program, or "
             "the plan whose run wrote them."

@@ -32,7 +32,7 @@ def joint(current):
     ("program", "start", "sites"), [(correlated, {"a": 1, "b": 1}, ("a", "b")), (needle, {"x": 1.0}, ("x",))]
 )
 def test_f35_a_chain_that_never_moves_is_flagged(program, start, sites):
-    result = inference.mcmc(program, chains=3, warmup=5, draws=40, init=start)(jax.random.key(0))
+    result = inference.mcmc(program, kernels.mh(), chains=3, warmup=5, draws=40, init=start)(jax.random.key(0))
     assert not result.ok and Status.NOT_CONVERGED in result.status
     (finding,) = [f for f in result.reasons if f.code == "NEVER_MOVED"]
     assert finding.sites == sites
@@ -40,6 +40,12 @@ def test_f35_a_chain_that_never_moves_is_flagged(program, start, sites):
     assert f"{len(sites)} of {len(sites)} sites never accepted another value" in finding.message
     assert "acceptance rate 0" in finding.message and "chains 0, 1, 2 never moved in 45 steps" in finding.message
     assert any("Fix:" in text for text in result.warnings)
+
+
+def test_f35_the_default_draws_coins_that_agree_together():
+    result = inference.mcmc(correlated, chains=3, warmup=0, draws=400, init={"a": 1, "b": 1})(jax.random.key(0))
+    assert result.ok, result.warnings
+    np.testing.assert_array_equal(result.posterior["a"], result.posterior["b"])
 
 
 def test_f35_a_walk_that_is_too_wide_for_a_hard_constraint_has_acceptance_zero():

@@ -101,7 +101,7 @@ def test_the_program_grows_with_the_logarithm_of_the_particles_at_most():
 
 
 def test_the_program_does_not_grow_with_chains_and_draws():
-    plans = [inference.mcmc(level, chains=c, warmup=w, draws=d) for c, w, d in ((2, 4, 6), (100, 40, 1000))]
+    plans = [inference.mcmc(level, kernels.mh(), chains=c, warmup=w, draws=d) for c, w, d in ((2, 4, 6), (100, 40, 1000))]
     first, second = (len(list(equations(traced(plan, 10)))) for plan in plans)
     assert first == second
 
@@ -162,12 +162,13 @@ BUILDERS = {
     "smc, last": lambda model: inference.smc(model, particles=20, keep="last"),
     "importance": lambda model: inference.importance(model, particles=20),
     "tempered": lambda model: inference.tempered_smc(model, particles=20, chains=5, runs=2),
-    "single site": lambda model: inference.mcmc(model, chains=2, warmup=3, draws=5, thin=2),
+    "single site": lambda model: inference.mcmc(model, kernels.mh(), chains=2, warmup=3, draws=5, thin=2),
+    "chosen": lambda model: inference.mcmc(model, chains=2, warmup=3, draws=5),
     "random walk": lambda model: inference.mcmc(model, kernels.random_walk(0.3), chains=2, warmup=3, draws=5),
 }
 
 
-@pytest.mark.parametrize("name", rest_slow(BUILDERS, 4))
+@pytest.mark.parametrize("name", rest_slow(BUILDERS, 6))
 def test_a_second_call_traces_and_compiles_nothing(name, compiled):
     calls = []
 

@@ -100,7 +100,7 @@ def test_the_step_of_100_parts_is_that_of_1000(program, shape):
 
 def test_all_chains_move_the_same_part_so_that_one_arm_of_the_program_runs():
     """The branch over sites has a scalar index, and nothing is gathered chain by chain."""
-    plan = inference.mcmc(labels, chains=50, warmup=0, draws=3)
+    plan = inference.mcmc(labels, kernels.mh(), chains=50, warmup=0, draws=3)
     prepared = plan.prepare((jnp.zeros(200),))
     body = prepared.built.loop.body
     state = [jnp.zeros(v.full_shape, v.dtype) for v in body.inputs]
@@ -117,7 +117,7 @@ def test_all_chains_move_the_same_part_so_that_one_arm_of_the_program_runs():
 @pytest.mark.parametrize("program", rest_slow([switching, chain, labels]))
 def test_the_chains_are_written_in_place(program):
     """The loop over the steps copies no state: each array is copied once at most, when the run begins."""
-    prepared = inference.mcmc(program, chains=8, warmup=0, draws=2, thin=10).prepare((jnp.zeros(1000),))
+    prepared = inference.mcmc(program, kernels.mh(), chains=8, warmup=0, draws=2, thin=10).prepare((jnp.zeros(1000),))
     state, _ = prepared.built.start(jax.random.key(0), prepared.inputs)
     compiled = prepared.built.run.lower(jax.random.key(1), prepared.inputs, state).compile()
     copies = re.findall(r"= \w+\[8,1000\]\S* copy\(", compiled.as_text())
