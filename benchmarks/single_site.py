@@ -66,7 +66,9 @@ def data(n: int) -> Any:
 
 def seconds(program: Any, n: int, chains: int, moves: int, runs: int) -> float:
     """CPU seconds of one step of all chains."""
-    plan = inference.mcmc(program, chains=chains, warmup=0, draws=max(moves // THIN, 1), thin=THIN)
+    plan = inference.mcmc(
+        program, inference.kernels.mh(), chains=chains, warmup=0, draws=max(moves // THIN, 1), thin=THIN
+    )
     prepared = plan.prepare((data(n),))
     built, key = prepared.built, jax.random.key(1)
     state, _ = built.start(key, prepared.inputs)

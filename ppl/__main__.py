@@ -47,8 +47,11 @@ def _parser() -> argparse.ArgumentParser:
         "--algorithm", "--method", dest="algorithm", choices=ALGORITHMS, help="default: what suits the program"
     )
     run.add_argument(
-        "--enumerate", metavar="NAMES", nargs="?", const="all",
-        help="finite sites to sum out exactly: names with commas between them, or all (default: what suits the program)",
+        "--enumerate",
+        metavar="NAMES",
+        nargs="?",
+        const="all",
+        help="finite sites to sum out: names with commas between them, or all (default: what suits the program)",
     )
     run.add_argument("--seed", type=int, default=0, help="seed of the run (default: 0)")
     for name, value, what in (

@@ -28,15 +28,27 @@ def told(draws: Any) -> dict[str, float]:
     return {"ess": min(sizes) * chains / len(some)} | {f"mean_{i}": mean for i, mean in enumerate(means)}
 
 
-class ChainRun:
-    """`run(i)` with key i and the data gives draws (chain, draw, coordinate); `told` makes named scalars of them.
+def told_in_order(draws: tuple[Any, Any]) -> dict[str, float]:
+    """The same of a mixture, from the means (chain, draw, component) and the labels (chain, draw, item) of its draws.
 
-    `work_units` is the work of a run where it is not that of the variant.
+    Effective sizes are of what an exchange of components leaves as it is: the means in order, and of each item the
+    place of its mean in that order. An item that never changes its place has none.
     """
+    means, labels = (np.asarray(x) for x in draws)
+    order = np.argsort(means, axis=-1)
+    places = np.take_along_axis(np.argsort(order, axis=-1), labels.astype(int), axis=-1)
+    places = places[..., np.ptp(places, axis=(0, 1)) > 0]
+    sized = told(np.concatenate([np.take_along_axis(means, order, axis=-1), places], axis=-1))
+    return {**told(means), "ess": sized["ess"]}
 
-    def __init__(self, function: Callable[..., Any], data: tuple[Any, ...], work_units: float | None = None) -> None:
-        self._function, self._data, self.work_units = function, data, work_units
-        self.told = told
+
+class ChainRun:
+    """`run(i)` with key i and the data gives draws (chain, draw, coordinate); `told` makes named scalars of them."""
+
+    def __init__(
+        self, function: Callable[..., Any], data: tuple[Any, ...], told: Callable[[Any], dict[str, float]] = told
+    ) -> None:
+        self._function, self._data, self.told = function, data, told
 
     @property
     def stages(self) -> dict[str, float]:

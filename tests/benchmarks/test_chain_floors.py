@@ -8,14 +8,20 @@ import numpy as np
 import pytest
 
 from benchmarks import models, workloads
-from benchmarks.contestants.chains import told
+from benchmarks.contestants.chains import told, told_in_order
 from benchmarks.contestants.w2.floor import plain, product
 from benchmarks.contestants.w3a.floor import walk_program
 from benchmarks.contestants.w3b.floor import single_site_program
 from benchmarks.harness.catalogue import WORKLOADS
 from lawful import trace
+from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.usefixtures("single_precision")  # the floors are float32 programs
+
+
+LINES = [
+    ("W3a", "ours"), ("W3a", "ours_plain"), ("W3b", "ours"), ("W3b", "ours_gibbs"), ("W3b", "ours_single_site"),
+]  # fmt: skip
 
 
 def errors(draws, model):
@@ -49,7 +55,7 @@ def test_single_site_moves_reach_the_posterior():
     """
     means, labels = workloads.mixture_starts(64)
     data = jnp.asarray(workloads.mixture(), jnp.float32), jnp.asarray(means, jnp.float32), jnp.asarray(labels)
-    draws = jax.jit(single_site_program(50_000, 100))(jax.random.key(20271), *data)
+    draws, _ = jax.jit(single_site_program(50_000, 100))(jax.random.key(20271), *data)
     assert draws.shape == (64, 500, 3)
     points = np.asarray(draws[:, 250:], np.float64).reshape(-1, 3)
     inside = points[(np.diff(points) > 0).all(axis=1)]
@@ -63,7 +69,7 @@ def test_single_site_moves_reach_the_posterior():
 def test_a_single_site_move_changes_one_mean_at_most_and_is_the_same_site_in_all_chains():
     means, labels = workloads.mixture_starts(64)
     data = jnp.asarray(workloads.mixture(), jnp.float32), jnp.asarray(means, jnp.float32), jnp.asarray(labels)
-    draws = jax.jit(single_site_program(2000, 1))(jax.random.key(20272), *data)
+    draws, _ = jax.jit(single_site_program(2000, 1))(jax.random.key(20272), *data)
     moved = np.asarray(draws[:, 1:] != draws[:, :-1])
     assert moved.any(axis=0).sum(axis=1).max() == 1
     share = moved.any(axis=(0, 2)).mean()
@@ -91,11 +97,32 @@ def test_what_is_told_of_chains_is_their_means_and_their_least_effective_size():
     assert told(draws[..., :1])["ess"] == pytest.approx(12_800, rel=0.2)
 
 
-@pytest.mark.parametrize(("workload", "ours"), [("W3a", "ours"), ("W3a", "ours_plain"), ("W3b", "ours")])
+def test_an_exchange_of_means_with_their_labels_leaves_the_effective_size():
+    rng = np.random.default_rng(20275)
+    means, labels = rng.normal(size=(4, 200, 3)) + [-9.0, 0.0, 9.0], rng.integers(0, 3, (4, 200, 5))
+    labels[..., 0] = 2
+    found = told_in_order((means, labels))
+    exchanged = means.copy(), labels.copy()
+    exchanged[0][1] = means[1][:, [1, 0, 2]]
+    exchanged[1][1] = np.array([1, 0, 2])[labels[1]]
+    assert told_in_order(exchanged)["ess"] == found["ess"] > 400
+    assert told(exchanged[0])["ess"] < 10 and found["mean_0"] == told(means)["mean_0"]
+
+
+@pytest.mark.parametrize(("workload", "ours"), rest_slow(LINES, 3))
 def test_a_run_of_ours_gives_the_outputs_that_are_compared(workload, ours, monkeypatch):
     monkeypatch.setattr("lawful.rewrites.TOTALS", dict(importlib.import_module("lawful.rewrites").TOTALS))
     (variant, *_) = WORKLOADS[workload].variants
-    small = {"chains": 4, "warmup": 5, "draws": 20, "moves": 400, "thin": 20, "drop": 5}
+    small = {
+        "chains": 4,
+        "warmup": 5,
+        "draws": 20,
+        "moves": 400,
+        "thin": 20,
+        "drop": 5,
+        "warmup_sweeps": 9,
+        "sweeps": 9,
+    }
     run = importlib.import_module(WORKLOADS[workload].module(ours)).build({**variant.settings, **small})
     outputs = run.told(run(0))
     assert set(outputs) == {"ess", *variant.exact()}

@@ -101,7 +101,9 @@ def test_the_program_grows_with_the_logarithm_of_the_particles_at_most():
 
 
 def test_the_program_does_not_grow_with_chains_and_draws():
-    plans = [inference.mcmc(level, kernels.mh(), chains=c, warmup=w, draws=d) for c, w, d in ((2, 4, 6), (100, 40, 1000))]
+    plans = [
+        inference.mcmc(level, kernels.mh(), chains=c, warmup=w, draws=d) for c, w, d in ((2, 4, 6), (100, 40, 1000))
+    ]
     first, second = (len(list(equations(traced(plan, 10)))) for plan in plans)
     assert first == second
 

@@ -34,7 +34,7 @@ def build(settings: dict[str, Any]) -> Callable[[int], dict[str, float]]:
     data = tuple(jnp.asarray(x, DTYPE if x.dtype.kind == "f" else "int32") for x in columns)
     args = (*data, workload.DOCUMENTS) if model == "LDA" else data
     if algorithm == "MH100":
-        chain = inference.mcmc(PROGRAMS[model], chains=1, warmup=0, draws=100)
+        chain = inference.mcmc(PROGRAMS[model], inference.kernels.mh(), chains=1, warmup=0, draws=100)
 
         def moves(i: int) -> dict[str, float]:
             return {"log_density": chain(jax.random.key(i), *args).stats["lp"][0, -1]}

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from benchmarks.contestants.chains import ChainRun
+from benchmarks.contestants.chains import ChainRun, told_in_order
 from benchmarks.contestants.staged import Staged
 from benchmarks.workloads import LABELLED, MIXTURE_PRIOR, MIXTURE_WEIGHT, mixture, mixture_starts
 
@@ -29,13 +29,13 @@ SITES = LABELLED + 3
 type State = tuple[jax.Array, jax.Array, jax.Array, jax.Array]  # means (3, C), labels (100, C), counts, sums (3, C)
 
 
-def single_site_program(moves: int, thin: int) -> Callable[..., jax.Array]:
-    """The chains as a function of a key, the observations, and starts; gives the means (chain, draw, component)."""
+def single_site_program(moves: int, thin: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """The chains as a function of a key, the observations, and starts; gives means and labels (chain, draw, ...)."""
     prior = np.asarray(MIXTURE_PRIOR, np.float32)
     one, two = np.cumsum(np.asarray(MIXTURE_WEIGHT, np.float32))[:2]
     component = np.arange(3)[:, None]
 
-    def run(key: jax.Array, y: jax.Array, means: jax.Array, labels: jax.Array) -> jax.Array:
+    def run(key: jax.Array, y: jax.Array, means: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
         chains = len(means)
         site_key, coin_key, label_key, mean_key = jax.random.split(key, 4)
         site = jax.random.randint(site_key, (moves,), 0, SITES)
@@ -62,16 +62,16 @@ def single_site_program(moves: int, thin: int) -> Callable[..., jax.Array]:
         def step(state: State, given: Any) -> tuple[State, None]:
             return lax.cond(given[0] < LABELLED, label, mean, state, *given), None
 
-        def draw(state: State, given: Any) -> tuple[State, jax.Array]:
+        def draw(state: State, given: Any) -> tuple[State, tuple[jax.Array, jax.Array]]:
             state, _ = lax.scan(step, state, given)
-            return state, state[0]
+            return state, state[:2]
 
         given = (site, coin, unit, jax.random.split(mean_key, moves))
         grouped = [x.reshape((moves // thin, thin, *x.shape[1:])) for x in given]
         chosen = (labels.T == component[..., None]).astype(y.dtype)  # (3, 100, C)
         start = (means.T, labels.T, chosen.sum(axis=1), jnp.einsum("kic,i->kc", chosen, y))
-        _, drawn = lax.scan(draw, start, grouped)
-        return jnp.moveaxis(drawn, 2, 0)
+        _, (drawn, labelled) = lax.scan(draw, start, grouped)
+        return jnp.moveaxis(drawn, 2, 0), jnp.moveaxis(labelled, 2, 0)
 
     return run
 
@@ -81,4 +81,4 @@ def build(settings: dict[str, Any]) -> ChainRun:
     program, drop = single_site_program(settings["moves"], settings["thin"]), settings["drop"]
     means, labels = mixture_starts(settings["chains"])
     data = (jnp.asarray(mixture(), DTYPE), jnp.asarray(means, DTYPE), jnp.asarray(labels))
-    return ChainRun(Staged(lambda *given: program(*given)[:, drop:]), data)
+    return ChainRun(Staged(lambda *given: [x[:, drop:] for x in program(*given)]), data, told_in_order)

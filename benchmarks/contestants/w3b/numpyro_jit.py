@@ -17,9 +17,10 @@ DTYPE = numpyro.DTYPE
 def build(settings: dict[str, Any]) -> ChainRun:
     """The contestant for one variant."""
 
-    def run(key: jax.Array, y: jax.Array) -> jax.Array:
+    def run(key: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         mcmc = numpyro.sampler(settings)
         mcmc.run(key, y)
-        return mcmc.get_samples(group_by_chain=True)["mean"]
+        found = mcmc.get_samples(group_by_chain=True)
+        return found["mean"], found["label"]
 
-    return numpyro.chain_run(Staged(run), settings)
+    return numpyro.chain_run(Staged(run))
