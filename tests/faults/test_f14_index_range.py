@@ -7,6 +7,7 @@ import pytest
 
 from lawful import inference, sample, scan
 from lawful.errors import IndexRangeError
+from lawful.inference import kernels
 
 STEPS, PARTICLES = 3, 715_827_883
 assert STEPS * PARTICLES == 2**31 + 1
@@ -45,11 +46,13 @@ def test_f14_with_64_bits_histories_may_be_longer_and_particles_may_not():
 
 def test_f14_chains_are_counted_with_their_steps():
     with jax.enable_x64(False), pytest.raises(IndexRangeError, match="history of a loop of 1073741825 steps"):
-        inference.mcmc(walk, chains=2, warmup=0, draws=2**30 + 1).form(np.zeros(1, np.float32))
+        inference.mcmc(walk, kernels.mh(), chains=2, warmup=0, draws=2**30 + 1).form(np.zeros(1, np.float32))
 
 
 def test_f14_steps_between_draws_are_not_kept_and_not_counted():
     with jax.enable_x64(False):
-        inference.mcmc(walk, chains=2, warmup=0, draws=2**20, thin=2**9).form(np.zeros(1, np.float32))
+        inference.mcmc(walk, kernels.mh(), chains=2, warmup=0, draws=2**20, thin=2**9).form(np.zeros(1, np.float32))
         with pytest.raises(IndexRangeError, match="history of a loop of 1073741825 steps"):
-            inference.mcmc(walk, chains=2, warmup=0, draws=2**30 + 1, thin=2).form(np.zeros(1, np.float32))
+            inference.mcmc(walk, kernels.mh(), chains=2, warmup=0, draws=2**30 + 1, thin=2).form(
+                np.zeros(1, np.float32)
+            )

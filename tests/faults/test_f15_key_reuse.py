@@ -202,7 +202,7 @@ def test_f15_the_particles_of_a_population_are_independent_draws(program, build)
 
 
 def test_f15_steps_of_a_chain_draw_anew():
-    result = inference.mcmc(lambda: sample("x", NORMAL), chains=50, warmup=0, draws=200)(KEY)
+    result = inference.mcmc(lambda: sample("x", NORMAL), kernels.mh(), chains=50, warmup=0, draws=200)(KEY)
     draws = result.posterior["x"].reshape(-1)
     # Moves from the prior are always accepted: all draws are independent.
     assert len(np.unique(draws)) == draws.size

@@ -13,6 +13,7 @@ from lawful.errors import LawfulError
 from lawful.inference import Result
 
 PROGRAMS = """
+import jax.numpy as jnp
 import numpyro.distributions as dist
 import lawful
 
@@ -30,6 +31,13 @@ def mean(y):
     mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
     with lawful.plate("row", len(y)):
         lawful.sample("y", dist.Normal(mu, 1.0), obs=y)
+
+
+def mixture(y):
+    mean = lawful.sample("mean", dist.Normal(jnp.array([-1.0, 1.0]), 1.0).to_event(1))
+    with lawful.plate("row", len(y)):
+        label = lawful.sample("label", dist.Bernoulli(0.5))
+        lawful.sample("y", dist.Normal(mean[label], 1.0), obs=y)
 
 
 def coin():
@@ -125,6 +133,22 @@ def test_an_error_of_the_program_shows_its_place(folder, capsys):
     assert main(["check", f"{folder}/some_programs.py:broken", "--data", f"{folder}/data.json"]) == 2
     error = capsys.readouterr().err
     assert "a mistake of the user" in error and "some_programs.py" in error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [[], ["--enumerate"], ["--algorithm", "nuts", "--enumerate", "label"]], ids=str)
+def test_labels_of_a_mixture_are_summed_where_nothing_or_that_is_asked_for(folder, tmp_path, words, capsys):
+    given = ["run", f"{folder}/some_programs.py:mixture", "--data", f"{folder}/data.json", "--out", f"{tmp_path}/out"]
+    assert main([*given, *words]) == 0
+    told = capsys.readouterr().out
+    assert "label: summed out exactly" in told and "mean: no-U-turn moves" in told
+    assert set(Result.load(tmp_path / "out/posterior.nc").posterior) == {"mean", "label"}
+
+
+def test_an_algorithm_that_sums_nothing_refuses_to(folder, capsys):
+    given = ["run", f"{folder}/some_programs.py:mean", "--data", f"{folder}/data.json"]
+    assert main([*given, "--algorithm", "tempered_smc", "--enumerate", "label"]) == 2
+    assert "tempered_smc sums no sites out. Fix: leave out --enumerate" in capsys.readouterr().err
 
 
 def test_an_inference_that_fails_has_code_1(folder, capsys):

@@ -137,6 +137,20 @@ def test_a_sequence_suits_particles_gradients_suit_what_is_continuous_and_single
     assert suited(lawful.trace(gallery.smooth, 1.0)) == "nuts"
 
 
+def test_a_sequence_with_an_unknown_parameter_suits_chains_since_particles_would_never_renew_it():
+    def walk(y):
+        sd = sample("sd", dist.HalfNormal(1.0))
+
+        def step(x, y):
+            x = sample("x", dist.Normal(x, sd))
+            sample("y", dist.Normal(x, 1.0), obs=y)
+            return x, None
+
+        lawful.scan(step, 0.0, y)
+
+    assert suited(lawful.trace(walk, jnp.zeros(3))) == "nuts"
+
+
 def test_parameters_that_a_mask_drops_are_not_asked_for():
     """As those of the padding of a table of rows of different lengths."""
 

@@ -245,5 +245,3 @@ def test_plans_refuse_other_options():
         inference.mcmc(model, run={"chunk": 3})
     with pytest.raises(LawfulError, match="mode='staged'"):
         inference.mcmc(model, mode="eager", run=RunOptions(store="run"))
-    with pytest.raises(LawfulError, match="enumerate"):
-        inference.mcmc(model, enumerate="all", run=RunOptions(checkpoint="run"))
