@@ -161,7 +161,6 @@ W3B = Workload(
             work_units=64.0 * 5000,
             bars={"numpyro": 10.0, "numpyro_jit": 10.0},
             floor_check={"numpyro": 0.9 * 1469 / 620},
-            lines={"ours_gibbs": {"numpyro_jit": 10.0}},
             start_error=0.11,  # measured over 300 runs: 0.10, of which 0.04 is a mode that these chains do not visit
             by_size=True,
         ),

@@ -14,6 +14,7 @@ from lawful.errors import LawfulError, NoFiniteStartError
 from lawful.inference import kernels
 
 Y = np.array([1.0, 2.0, 3.0])
+MOVES = kernels.mh()
 
 
 def nested(y):
@@ -34,8 +35,8 @@ def chain(y):
     lawful.scan(step, 100.0 * scale, y)
 
 
-def started(model, init, kernel=None, mode="staged"):
-    plan = inference.mcmc(model, kernel, chains=3, warmup=0, draws=1, init=init, mode=mode)
+def started(model, init, kernel=MOVES):
+    plan = inference.mcmc(model, kernel, chains=3, warmup=0, draws=1, init=init)
     return plan.prepare((Y,)), plan
 
 
@@ -45,7 +46,7 @@ def first_values(model, init, kernel):
     return dict(zip((c.name for c in prepared.built.kernel.choices), map(np.asarray, state), strict=False))
 
 
-@pytest.mark.parametrize("kernel", [None, kernels.nuts(), kernels.random_walk(0.1)], ids=repr)
+@pytest.mark.parametrize("kernel", [MOVES, kernels.nuts(), kernels.random_walk(0.1)], ids=repr)
 def test_a_site_that_is_not_given_is_drawn_given_those_that_are(kernel):
     found = first_values(nested, {"mu": np.array([-70.0, 0.0, 70.0])}, kernel)
     assert found["mu"].tolist() == [-70.0, 0.0, 70.0]
@@ -54,26 +55,26 @@ def test_a_site_that_is_not_given_is_drawn_given_those_that_are(kernel):
 
 @pytest.mark.parametrize("name", ["group.b", ("group", "b")])
 def test_a_site_is_given_by_its_name_in_results_or_by_its_address(name):
-    found = first_values(nested, {"mu": 3.0, name: 3.25}, None)
+    found = first_values(nested, {"mu": 3.0, name: 3.25}, MOVES)
     assert found["mu"].tolist() == [3.0] * 3 and found["group.b"].tolist() == [3.25] * 3
 
 
 def test_what_is_drawn_around_given_values_is_drawn_until_the_density_is_finite():
-    found = first_values(nested, {name: 0.0 for name in ["group.b"]}, None)
+    found = first_values(nested, {name: 0.0 for name in ["group.b"]}, MOVES)
     assert (abs(found["mu"]) <= 0.5).all() and len(set(found["mu"].tolist())) == 3
 
 
 def test_steps_of_a_loop_are_drawn_around_a_given_site_and_given_as_a_whole_or_one_by_one():
-    found = first_values(chain, {"scale": 1.0}, None)
+    found = first_values(chain, {"scale": 1.0}, MOVES)
     assert (found["x"].shape, (found["x"] > 80.0).all()) == ((3, 3), True)
-    whole = first_values(chain, {"x": jnp.array([1.0, 2.0, 3.0])}, None)
-    cells = first_values(chain, {("x", i): i + 1.0 for i in range(3)}, None)
+    whole = first_values(chain, {"x": jnp.array([1.0, 2.0, 3.0])}, MOVES)
+    cells = first_values(chain, {("x", i): i + 1.0 for i in range(3)}, MOVES)
     assert whole["x"].tolist() == cells["x"].tolist() == [[1.0, 2.0, 3.0]] * 3
     np.testing.assert_array_equal(whole["scale"], cells["scale"])
 
 
 def test_an_empty_start_is_the_default_one():
-    assert len(set(first_values(nested, {}, None)["mu"].tolist())) == 3
+    assert len(set(first_values(nested, {}, MOVES)["mu"].tolist())) == 3
 
 
 @pytest.mark.parametrize("init", [{"mv": 1.0}, {"mu": 1.0, "mv": 0.0}, {"mu": 0.0, "group.b": 0.0, "mv": 0.0}])
