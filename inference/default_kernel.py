@@ -111,11 +111,11 @@ def _summed(
 
     Sums plate by plate come first, then those of a factor graph, in whose order of elimination elements may meet.
     """
-    elements = sum(math.prod(c.full_shape) for c in choices_of(form) if c.address in finite)
-    budget = MOST * work(form) // elements
+    largest = _largest_table(form, finite)
 
     def by_graph(sites: tuple[Address, ...]) -> Enumeration:
-        return enumeration(form, marginalise([show_address(site) for site in sites], width_budget=budget))
+        names = [show_address(site) for site in sites]
+        return enumeration(form, marginalise(names, width_budget=largest, max_table=largest))
 
     why = []
     for attempt, how in ((lambda sites: enumeration(form, sites), ""), (by_graph, " through their factor graph")):
@@ -135,6 +135,12 @@ def _summed(
             cheap = "its tables are small" if how else f"that takes {cost:.1f} times the operations of the program"
             return found, (f"{names}: summed out{how}, as {cheap}",)
     return None, tuple(dict.fromkeys(why))
+
+
+def _largest_table(form: Form, finite: Sequence[Address]) -> int:
+    """Give the entries of a table that each element of some sites may take, so that all together cost no more."""
+    elements = sum(math.prod(c.full_shape) for c in choices_of(form) if c.address in finite)
+    return max(1, MOST * work(form) // max(1, elements))
 
 
 def _one_site_an_address(form: Form) -> bool:
@@ -170,12 +176,14 @@ def _conditionals(form: Form, finite: Sequence[Address]) -> list[tuple[Any, Sequ
 
     single, _, _ = _as_far_as_possible(built(gibbs()), finite)
     blocks: tuple[Address, ...] = ()
+    largest = _largest_table(form, finite)
+    in_blocks = block_gibbs(width_budget=largest, max_table=largest)
     alone = len(finite) == len(single) == 1 and drawn_at_once(form, single[0])
     if not alone and _one_site_an_address(form):
-        blocks, _, _ = _as_far_as_possible(built(block_gibbs()), finite)
+        blocks, _, _ = _as_far_as_possible(built(in_blocks), finite)
     rest = [address for address in single if address not in blocks]
     return [
-        (block_gibbs(), blocks, "drawn in blocks from exact conditionals, as they have finitely many values"),
+        (in_blocks, blocks, "drawn in blocks from exact conditionals, as they have finitely many values"),
         (gibbs(), rest, "drawn from the exact conditional, as it has finitely many values"),
     ]
 

@@ -31,6 +31,7 @@ from .plan import Builder, Prepared, Told, key_of, masked, one_key
 from .result import Result, WeightedParticles
 from .running.driver import Chunk
 from .running.options import RunOptions
+from .running.resuming import gone_on, plan_of
 from .uncalled import refuse_uncalled
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class EnumeratedPlan:
             )
         prepared.seed = seed
         return self._whole(
-            prepared, _back(key_of(seed)), lambda plan: plan.resumed(found, options, tuple(prepared.inputs))
+            prepared, _back(key_of(seed)), lambda plan: gone_on(plan, found, options, tuple(prepared.inputs))
         )
 
     def memory(self, *args: Any, **named: Any) -> int:
@@ -207,9 +208,10 @@ class EnumeratedPlan:
                 "inference.enumerate(model), which gives the exact measure, or sum fewer sites."
             )
         plan = self.inner(summed)
-        if self._told and hasattr(plan, "recipe"):
-            method, options = plan.recipe
-            plan.recipe = method, None if options is None else {**options, "enumerate": self.sites}
+        if self._told:
+            chains = plan_of(plan)
+            method, options = chains.recipe
+            chains.recipe = method, None if options is None else {**options, "enumerate": self.sites}
         return summed, plan
 
     def _with_sites(self, prepared: Prepared, summed: Enumeration, result: Result, key: jax.Array) -> Result:

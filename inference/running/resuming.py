@@ -74,16 +74,21 @@ def resume(
             "the plan whose run wrote them."
         )
     found = checkpoints.load(folder)
-    if _plan_of(model) is None:
+    if plan_of(model) is None:
         model = _made(found, model)
-    plan: Any = _plan_of(model)
+    plan: Any = plan_of(model)
     options = run or plan.run or RunOptions()
     args = positional(plan.prepare.subject, args, named)
-    result = plan.resumed(found, replace(options, checkpoint=folder), args)
-    return model.told(result) if hasattr(model, "told") else result
+    return gone_on(model, found, replace(options, checkpoint=folder), args)
 
 
-def _plan_of(model: Any) -> Any:
+def gone_on(inference: Any, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
+    """Go on from a checkpoint with an inference, and tell of the result what it tells of its own runs."""
+    result: Result = plan_of(inference).resumed(found, options, args)
+    return inference.told(result) if hasattr(inference, "told") else result
+
+
+def plan_of(model: Any) -> Any:
     """Return the plan that runs the chains or particles; None for a program."""
     return next((x for x in (model, getattr(model, "inner", None)) if hasattr(x, "resumed")), None)
 

@@ -37,11 +37,27 @@ def regression(y):
 
 
 def spins():
-    """All spins meet: the sum over all of them is out of reach, and draws of blocks are not."""
-    pull = sample("pull", dist.Normal(0.0, 0.1))
+    """All spins meet: the sum over them is out of reach, and draws of blocks without a cycle are not."""
+    pull = sample("pull", dist.Normal(0.0, 0.01))
     with plate("i", 24):
         z = sample("z", dist.Bernoulli(0.5))
     factor("f", pull * jnp.sum(z[:, None] * z[None, :]))
+
+
+def parity():
+    """One term reads all spins at once: its table is too large even for blocks."""
+    pull = sample("pull", dist.Normal(0.0, 1.0))
+    with plate("i", 24):
+        z = sample("z", dist.Bernoulli(0.5))
+    factor("f", pull * jnp.cos(jnp.sum(z)))
+
+
+def grid():
+    """A grid whose sum takes too large tables; blocks without a cycle do not."""
+    pull = sample("pull", dist.Normal(0.0, 0.1))
+    with plate("i", 12), plate("j", 12):
+        z = sample("z", dist.Bernoulli(0.5))
+    factor("f", pull * (jnp.sum(z[1:] * z[:-1]) + jnp.sum(z[:, 1:] * z[:, :-1])))
 
 
 def row():
@@ -85,6 +101,8 @@ CHOICES = {
     "hidden chain": (chain, (Y,), NUTS, ("z",)),
     "a row of spins": (row, (), NUTS, ("z",)),
     "spins that all meet": (spins, (), f"cycle(on(['z'], block_gibbs()), on(['pull'], {NUTS}))", ()),
+    "spins in one term": (parity, (), f"cycle(on(['z'], gibbs()), on(['pull'], {NUTS}))", ()),
+    "a grid of spins": (grid, (), f"cycle(on(['z'], block_gibbs()), on(['pull'], {NUTS}))", ()),
     "a law that reads them": (parents, (), f"cycle(on(['z'], gibbs()), on(['x'], {NUTS}))", ()),
     "everything": (
         everything,
@@ -103,7 +121,7 @@ def test_the_program_decides(name):
 
 
 def test_the_plan_says_what_was_chosen_and_why():
-    text = inference.mcmc(spins).plan()
+    text = inference.mcmc(grid).plan()
     assert "z: not summed out: site 'z' cannot be summed" in text
     assert "z: drawn in blocks from exact conditionals, as they have finitely many values" in text
     assert "pull: NUTS, as the log density has a gradient there" in text
@@ -154,7 +172,7 @@ def test_labels_and_means_of_a_mixture_have_their_exact_posterior(false_alarm):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", [everything, parents, spins], ids=lambda p: p.__name__)
+@pytest.mark.parametrize("program", [everything, parents, parity, grid], ids=lambda p: p.__name__)
 def test_every_part_of_a_mixed_program_moves(program):
     result = inference.mcmc(program, chains=2, warmup=100, draws=100)(KEY)
     assert all(np.unique(x[~np.isnan(x)]).size > 1 for x in map(np.asarray, result.posterior.values()))
@@ -235,6 +253,16 @@ def test_sites_that_were_named_are_summed_again_after_a_stop(tmp_path):
     found = inference.resume(tmp_path, mixture, Y)
     assert_same(found, inference.mcmc(mixture, **settings)(5, Y))
     assert found.run["seed"] == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["smc", "importance", "tempered_smc"])
+def test_particles_beside_summed_sites_go_on_after_a_stop(method, tmp_path):
+    build = getattr(inference, method)
+    settings = {"particles": 20, "runs": 2, "enumerate": ["label"]}
+    stop = RunOptions(chunk=1, checkpoint=tmp_path, callbacks=lambda progress: progress.step == 1)
+    build(mixture, run=stop, **settings)(5, Y)
+    assert_same(inference.resume(tmp_path, mixture, Y), build(mixture, **settings)(5, Y))
 
 
 def test_chunks_and_more_draws_have_the_labels_of_one_run(whole):
