@@ -136,16 +136,11 @@ def _require() -> None:
 
 
 def _plan(program: Any, algorithm: str, options: argparse.Namespace) -> Any:
-    from inspect import signature
-
     from lawful import inference
-    from lawful.errors import LawfulError
 
     build: Any = inference.mcmc if algorithm == "nuts" else getattr(inference, algorithm)
     settings: dict[str, Any] = {"on_fault": "flag"}
     if options.enumerate is not None:
-        if "enumerate" not in signature(build).parameters:
-            raise LawfulError(f"{algorithm} sums no sites out. Fix: leave out --enumerate, or take --algorithm mcmc.")
         settings["enumerate"] = "all" if options.enumerate == "all" else options.enumerate.split(",")
     if build is inference.mcmc:
         settings |= {name: getattr(options, name) for name in ("chains", "warmup", "draws", "thin")}

@@ -145,10 +145,10 @@ def test_labels_of_a_mixture_are_summed_where_nothing_or_that_is_asked_for(folde
     assert set(Result.load(tmp_path / "out/posterior.nc").posterior) == {"mean", "label"}
 
 
-def test_an_algorithm_that_sums_nothing_refuses_to(folder, capsys):
-    given = ["run", f"{folder}/some_programs.py:mean", "--data", f"{folder}/data.json"]
-    assert main([*given, "--algorithm", "tempered_smc", "--enumerate", "label"]) == 2
-    assert "tempered_smc sums no sites out. Fix: leave out --enumerate" in capsys.readouterr().err
+def test_a_name_that_is_no_finite_site_is_told_with_those_that_are(folder, tmp_path, capsys):
+    given = ["run", f"{folder}/some_programs.py:mixture", "--data", f"{folder}/data.json", "--out", f"{tmp_path}/out"]
+    assert main([*given, "--enumerate", "label,lable"]) == 1
+    assert "'lable' is no latent site. The finite sites of the program are: label." in capsys.readouterr().err
 
 
 def test_an_inference_that_fails_has_code_1(folder, capsys):
