@@ -89,7 +89,7 @@ def _ess_findings(limits: Limits, posterior: Mapping[str, Any], variables: Seque
         if worst is not None and not worst.ok:
             shown = f"limit {limits.ess_per_chain:g} a chain"
             if worst.limit < limits.ess_per_chain * chains:
-                shown += f", of which the estimate may show {worst.limit:.0f} in all by chance"
+                shown += f"; chance explains estimates down to {worst.limit:.0f} in all"
             yield Finding(
                 "LOW_ESS",
                 f"{kind} effective sample size of '{worst.label}' is {worst.value:.0f} over {chains} chains ({shown}): "

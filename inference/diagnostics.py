@@ -150,7 +150,8 @@ def ess_of(limits: Limits, variables: Sequence[Variable], kind: str) -> Measured
         if limit < asked:  # chains that differ by chance have a small size together: whether they do, r-hat tells
             low = np.flatnonzero(values < limit)
             if len(low):
-                values[low] = np.maximum(values[low], _size_within(draws[..., low], kind))
+                own = _size_within(draws[..., low], kind)
+                values[low] = np.where(own < limit, values[low], np.maximum(values[low], own))
         return values, np.full(len(values), limit)
 
     return _worst(variables, checked, -1.0)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from arviz_stats.base.array import array_stats
 from scipy.signal import lfilter
 
 import lawful
@@ -96,8 +97,19 @@ def test_bad_samplers_are_found_in_every_run(elements, seeds, rho):
 
 def test_slow_chains_are_found_by_their_effective_size():
     for seed in range(3):
-        result = verdict(chains(1, 0.97, seed))  # 60 effective draws
-        assert Status.LOW_ESS in result.status
+        draws = chains(1, 0.97, seed)  # 60 effective draws
+        result = verdict(draws)
+        (bulk, *_) = [finding for finding in result.reasons if finding.code == "LOW_ESS"]
+        assert not result.ok and bulk.value < bulk.limit < 400
+        assert bulk.value == array_stats.ess(draws[..., 0], chain_axis=0, draw_axis=1, method="bulk")  # as the table
+
+
+def test_tails_that_few_chains_visit_are_found_without_a_divergence():
+    """A ridge: one chain in four goes far out and stays there for a while; the middle looks well mixed."""
+    draws = chains(1, 0.5, 2)
+    draws[1, 300:420, 0] += np.linspace(4.0, 6.0, 120)
+    result = verdict(draws)
+    assert any("tail effective sample size" in text for text in result.warnings)
 
 
 # Chains that stand
