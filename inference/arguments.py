@@ -14,6 +14,7 @@ import numpy as np
 
 from lawful.calls import named_arguments
 from lawful.form import Form
+from lawful.inputs import part_name
 from lawful.tracing import is_array
 
 
@@ -30,13 +31,8 @@ def constant_arguments(
         for path, leaf in jax.tree_util.tree_flatten_with_path(arg)[0]:
             if isinstance(leaf, int) or is_array(leaf):
                 if not any(np.array_equal(leaf, value) for value in observed.values()):
-                    found[".".join([top, *map(_part, path)])] = np.asarray(leaf)
+                    found[".".join([top, *map(part_name, path)])] = np.asarray(leaf)
     return found
-
-
-def _part(part: Any) -> str:
-    """Name a step of a path into nested arguments."""
-    return str(next((getattr(part, key) for key in ("key", "idx", "name") if hasattr(part, key)), part))
 
 
 def digest_of(args: tuple[Any, ...] | None) -> str | None:

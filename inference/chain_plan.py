@@ -352,6 +352,7 @@ class ChainPlan:
             *broken_findings(prepared, self.kernel, tally, begun.key),
             *map_findings(tally.counts),
             *restart_findings(tuned.get("restarted", ())),
+            *prepared.unread,
             *never_moved(*_moved(kernel.choices, tally), int(tally.rows), tuned.get("step_size", 1.0)),
             *self._idle(built),
         )

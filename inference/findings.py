@@ -35,6 +35,7 @@ class Status(enum.IntFlag):
     HIGH_RHAT = 256
     CLIPPED = 512
     OUT_OF_SUPPORT = 1024
+    UNOBSERVED = 2048
 
 
 # Codes that say more than their bit; a remark sets no bit.
@@ -46,6 +47,7 @@ BITS = {str(bit.name): bit for bit in Status} | {
     "NEVER_MOVED": Status.NOT_CONVERGED,
     "NO_RETURN": Status.NOT_CONVERGED,
     "UNMATCHED": Status.NOT_CONVERGED,
+    "UNREAD_ARGUMENT": Status(0),
     "UNMOVED_SITE": Status(0),
     "OLD_PATHS": Status(0),
     "ONE_RUN": Status(0),

@@ -42,13 +42,14 @@ def no_start(
     if whole and not bad:
         sites, named = _without_gradient(prepared, values)
     at = ", ".join(f"{c.name} = {np.asarray(values[c.address])!s}" for c in choices[:5])
+    gaps = prepared.gaps(list(map(show_address, sites)))
     tries = (
         "the given start, whatever was drawn beside it",
         f"{TRIES} tries from the prior",
         f"{TRIES} tries from the prior and the cube (-2, 2)",
     )[int(np.asarray(origin)[chain, 0])]
     return NoFiniteStartError(
-        f"no start of finite log density in {tries}. {named or 'total or its gradient is not finite'}. At: {at}. "
+        f"no start of finite log density in {tries}. {named or 'total or its gradient is not finite'}. At: {at}.{gaps} "
         "Fix: give init={name: value}, as of density.constrain(density.initial(key)) with density = lawful.density("
         "model, *args), or check the observations and the supports of these sites.",
         sites=sites, values=values,

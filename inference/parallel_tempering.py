@@ -140,6 +140,7 @@ class TemperedPlan:
             result, _posterior=posterior, stats=stats(posterior, result.stats), warmup=warmup, form=form,
             model=self.model, args=prepared.args, dims=dims_of(choices_of(form, ("sample", "deterministic"))),
             groups={**result.groups, **observed}, run={**result.run, "powers": list(self.powers)},
+            found=(*result.found, *prepared.unread),
             more=None if more is None else lambda draws: self._cold(prepared, more(draws)),
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ import functools
 import importlib.metadata
 import operator
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -18,16 +18,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.addresses import show_address
 from lawful.calls import positional
 from lawful.constant_data import refuse_other_data
 from lawful.errors import LawfulError
 from lawful.form import Form
+from lawful.inputs import gaps, unread_arguments
 from lawful.keys import one_key as one_key
 from lawful.observed import checked_data
 from lawful.scales import checked_scales
 from lawful.tracing import split_arguments, trace
 
 from .compile_time import timed as timed
+from .findings import Finding
 from .sizes import in_index_range
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -74,6 +77,20 @@ class Prepared:
     def observed(self) -> dict[str, np.ndarray]:
         """The data of the program that results are about."""
         return self.subject.observed
+
+    @property
+    def unread(self) -> tuple[Finding, ...]:
+        """Tell of data that nothing reads; where a site has their name and shape the result is not ok."""
+        return tuple(
+            Finding("UNREAD_ARGUMENT" if one.site is None else "UNOBSERVED", f"{one.found} Fix: {one.remedy}",
+                    () if one.site is None else (show_address(one.site),))
+            for one in unread_arguments(self.subject.form, self.subject.model, self.args)
+        )  # fmt: skip
+
+    def gaps(self, sites: Sequence[str]) -> str:
+        """Say, for an error about some sites, where arguments that they read hold NaN."""
+        told = gaps(self.subject.form, self.subject.model, self.args, self.inputs, sites)
+        return f" {told}" if told else ""
 
 
 @dataclass

@@ -245,7 +245,10 @@ class PopulationPlan:
         roots, stats = noted.pop(ROOTS, None), joined(noted)
         there = placed_on(self.mesh)
         found = (
-            *weight_findings(prepared.form, prepared.subject.form, log_evidence, stats, self.settings, self.cut),
+            *weight_findings(
+                prepared.form, prepared.subject.form, log_evidence, stats, self.settings, self.cut, prepared.gaps
+            ),
+            *prepared.unread,
             *idle_device(there["device"], "particles", lambda: peak_bytes(built.form) // there.get("devices", 1)),
         )
         log_evidence = np.where(np.isposinf(log_evidence), np.nan, log_evidence)  # an infinity is no estimate

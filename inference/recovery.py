@@ -238,6 +238,7 @@ class EnumeratedPlan:
                 "enumerated": [c.name for c in summed.summed],
                 "plan": Told(lambda: self.plan(*prepared.args)),
             },
+            found=(*result.found, *prepared.unread),
             more=None if more is None else lambda draws: self._with_sites(prepared, summed, more(draws), key),
         )
 

@@ -7,7 +7,7 @@ move.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,6 +105,7 @@ def weight_findings(
     stats: Mapping[str, np.ndarray],
     settings: Mapping[str, Any],
     paused: bool,
+    gaps: Callable[[Sequence[str]], str],
 ) -> tuple[Finding, ...]:
     """Check the weights of all runs for NaN and +inf, and whether resampling could have an effect.
 
@@ -115,6 +116,7 @@ def weight_findings(
         stats: numbers by stage, from `joined`.
         settings: those of `smc`: `nonfinite`, `on_fault` and `cuts`.
         paused: whether the population pauses in the program.
+        gaps: says of some sites where arguments that they read hold NaN.
 
     Raises: NonFiniteError for +inf, and for NaN unless the policy is "flag"; for neither where faults are flagged.
     """
@@ -135,7 +137,7 @@ def weight_findings(
             proposed = tuple(sorted(map(show_address, proposed_sites(form))))
             if form is not subject:
                 place = replace(place, sites=tuple(dict.fromkeys((*weighing_sites(subject), *proposed))))
-            found.append(_nonfinite(place, word, bad, stage, settings, proposed))
+            found.append(_nonfinite(place, word, bad, stage, settings, proposed, gaps(place.sites)))
     if found:
         return tuple(found)
     count = int(np.nansum(stats.get("n_nonfinite", 0)))
@@ -153,15 +155,21 @@ def weight_findings(
 
 
 def _nonfinite(
-    place: Place, word: str, bad: np.ndarray, stage: int, settings: Mapping[str, Any], proposed: tuple[str, ...]
+    place: Place,
+    word: str,
+    bad: np.ndarray,
+    stage: int,
+    settings: Mapping[str, Any],
+    proposed: tuple[str, ...],
+    gaps: str,
 ) -> Finding:
     """Raise or report weights that are not finite, whichever the policy says; `bad` are the runs that have one."""
     run, *others = (int(i) for i in np.flatnonzero(bad))
     where = f" {place.words}" if place.words else ""
     more = f", and others in {len(others)} more of {len(bad)} runs" if others else ""
     message = (
-        f"a weight is {word}{where} in run {run} (site {_either(place.sites)}){more}. Fix: check the parameters of "
-        "that site at values its parents can take"
+        f"a weight is {word}{where} in run {run} (site {_either(place.sites)}){more}.{gaps} Fix: check the parameters "
+        "of that site at values its parents can take"
     )
     if word == "NaN" and proposed:
         message += f", and that the support of the proposal of {_either(proposed)} holds all of the site's there"

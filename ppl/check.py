@@ -6,12 +6,13 @@ Law: a finding never changes a program. Errors that tracing raises are findings 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .calls import positional
 from .errors import DuplicateSiteError, LawfulError, ObservationError, SingularScaleError
 from .form import Form
+from .inputs import unread_arguments
 from .lint import LintFinding, check_form
 from .messages import Source
 from .observed import checked_data
@@ -28,7 +29,8 @@ def check_program(program: Callable[..., Any] | Form, *args: Any, **named: Any) 
     """Return the findings of a program with its data: of its text, its data, and of 32 draws from its prior.
 
     The codes are those of the form itself, missing-plate, unused-latent, unrolled-loop, float32-hazard, blocked-site
-    and unseeded, and name-clash, observed-shape, outside-support, nan-data, invalid-parameter and nonfinite-start.
+    and unseeded, and unread-argument, name-clash, observed-shape, outside-support, nan-data, invalid-parameter and
+    nonfinite-start.
 
     Args:
         program: a program or a Form.
@@ -56,7 +58,14 @@ def check_program(program: Callable[..., Any] | Form, *args: Any, **named: Any) 
         return (finding_of(error), *found)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnrolledWarning)  # it is a finding
-        return (*found, *rehearse(form, inputs))
+        return (*found, *_unread(form, program, args), *rehearse(form, inputs))
+
+
+def _unread(form: Form, program: Any, args: tuple[Any, ...]) -> Iterator[LintFinding]:
+    """Find arguments that nothing reads; it is an error where a site has the name and shape of one."""
+    for one in unread_arguments(form, program, args):
+        level = "warning" if one.site is None else "error"
+        yield LintFinding("unread-argument", level, one.site or (), one.source, one.found, one.remedy)
 
 
 def finding_of(error: LawfulError) -> LintFinding:

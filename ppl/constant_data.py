@@ -88,6 +88,11 @@ def hold(form: Form, code: bytes) -> None:
     _held[form] = code
 
 
+def holds_data(form: Form) -> bool:
+    """Tell whether the data are constants of a Form."""
+    return form in _held
+
+
 def refuse_other_data(form: Form, arrays: Sequence[Any]) -> None:
     """Refuse data that are not those of a Form, where these are its constants.
 

@@ -115,7 +115,13 @@ def _raw(value: Any) -> Any:
     try:
         return np.asarray(value)
     except jax.errors.TracerArrayConversionError:  # a list of values that are traced
-        return jnp.asarray(value)
+        try:
+            return jnp.asarray(value)
+        except (TypeError, ValueError) as error:
+            raise ObservationError(
+                f"obs: expected numbers, got a {type(value).__name__} that holds something else ({error}). Fix: give "
+                "an array of numbers, and NaN with obs_mask for what is missing."
+            ) from error
 
 
 def as_known(value: Any) -> Any:

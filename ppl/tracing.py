@@ -17,7 +17,7 @@ import numpy as np
 
 from .addresses import show_address
 from .analysis import without_dead_code
-from .calls import call, positional
+from .calls import call, named_arguments, positional
 from .constant_data import as_given, hold, learn, needed
 from .errors import LawfulError, UnsupportedProgramError
 from .form import Form
@@ -63,7 +63,7 @@ def trace(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Form:
     args = positional(program, args, named)
     if isinstance(program, Form):
         return program
-    arrays, rebuild, key = split_arguments(args)
+    arrays, rebuild, key = split_arguments(args, program)
     key = (program, key, bool(jax.config.read("jax_enable_x64")))
     try:
         hash(key)
@@ -84,6 +84,8 @@ def trace(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Form:
                 rebuild = functools.partial(_first, rebuild(values))
             try:
                 form = _trace(program, arrays, rebuild)
+            except (TypeError, ValueError) as error:
+                raise _no_numbers(program, args, error) or error
             except UnsupportedProgramError:
                 if not learn(program, arrays, tried=data is not None):
                     raise
@@ -95,6 +97,23 @@ def trace(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Form:
             _forms.popitem(last=False)
     _forms.move_to_end(key)
     return _forms[key]
+
+
+def _no_numbers(program: Any, args: tuple[Any, ...], error: Exception) -> LawfulError | None:
+    """Explain an error by an argument that is a list with text or None in it, which no array can be made of."""
+    for name, arg in named_arguments(program, args).items():
+        leaves = jax.tree.leaves(arg, is_leaf=lambda x: x is None) if isinstance(arg, list | tuple) else []
+        strange = next((leaf for leaf in leaves if leaf is None or isinstance(leaf, str)), 0)
+        if strange != 0:
+            found = LawfulError(
+                f"the argument {name} is a {type(arg).__name__} that holds {strange!r}, and the program failed where "
+                f"it took it for numbers: {error}. Fix: pass an array of numbers, codes for categories, and NaN with "
+                "obs_mask for what is missing.",
+                argument=name,
+            )
+            found.__cause__ = error
+            return found
+    return None
 
 
 def _first(args: tuple[Any, ...], leaves: Any) -> tuple[Any, ...]:
@@ -217,11 +236,14 @@ def is_array(leaf: Any) -> bool:
     return type(leaf).__module__.partition(".")[0] in LABELLED and hasattr(leaf, "__array__")
 
 
-def split_arguments(args: Any) -> tuple[list[Any], Callable[[Any], tuple[Any, ...]], Any]:
-    """Split arguments into array leaves and the rest: (arrays, rebuild, a hashable key of shapes and static values)."""
+def split_arguments(args: Any, program: Any = None) -> tuple[list[Any], Callable[[Any], tuple[Any, ...]], Any]:
+    """Split arguments into array leaves and the rest: (arrays, rebuild, a hashable key of shapes and static values).
+
+    Errors name an argument by the parameter of the program, where it is given.
+    """
     leaves, tree = jax.tree.flatten(args)
     dynamic = [is_array(leaf) for leaf in leaves]
-    arrays = [_as_array(leaf, args) for leaf, is_dynamic in zip(leaves, dynamic, strict=True) if is_dynamic]
+    arrays = [_as_array(leaf, args, program) for leaf, is_dynamic in zip(leaves, dynamic, strict=True) if is_dynamic]
     static = tuple(leaf for leaf, is_dynamic in zip(leaves, dynamic, strict=True) if not is_dynamic)
     kinds = tuple(map(type, static))  # True equals 1, and is another argument
 
@@ -233,22 +255,21 @@ def split_arguments(args: Any) -> tuple[list[Any], Callable[[Any], tuple[Any, ..
     return arrays, rebuild, (tree, tuple(dynamic), kinds, static, shapes)
 
 
-def _as_array(leaf: Any, args: Any) -> Any:
+def _as_array(leaf: Any, args: Any, program: Any) -> Any:
     if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
         return leaf
-    if type(leaf).__module__.partition(".")[0] not in LABELLED:
-        return _held(leaf, leaf, args)
     array = np.asarray(leaf)
-    if array.dtype.kind not in "biufc":
+    if array.dtype.kind in "USOMm" or array.dtype.fields is not None:
         kind = f"{type(leaf).__module__.partition('.')[0]}.{type(leaf).__name__}"
         raise LawfulError(
-            f"argument {_place(leaf, args)} is a {kind} of {array.dtype}: expected numbers. Fix: pass codes of its "
-            "categories, or only the columns of numbers."
+            f"argument {_place(leaf, args, program)} is a {kind} of {array.dtype}: expected numbers. Fix: pass codes "
+            "of its categories, as np.unique(x, return_inverse=True)[1], dates as numbers of days, or only the columns "
+            "of numbers; what is missing is NaN in an observation with obs_mask."
         )
-    return _held(array, leaf, args)
+    return _held(array if type(leaf).__module__.partition(".")[0] in LABELLED else leaf, leaf, args, program)
 
 
-def _held(numbers: Any, leaf: Any, args: Any) -> jax.Array:
+def _held(numbers: Any, leaf: Any, args: Any, program: Any) -> jax.Array:
     """Give an array of JAX; an integer that its type does not hold is refused, where it would wrap."""
     array, given = jax.numpy.asarray(numbers), np.asarray(numbers)
     if given.dtype.kind in "iu" and given.dtype != array.dtype and given.size:
@@ -256,13 +277,16 @@ def _held(numbers: Any, leaf: Any, args: Any) -> jax.Array:
         lost = next((int(x) for x in (given.min(), given.max()) if not bounds.min <= x <= bounds.max), None)
         if lost is not None:
             raise LawfulError(
-                f"argument {_place(leaf, args)} holds the integer {lost}, which {array.dtype} does not. Fix: enable "
-                "jax_enable_x64, or rescale the data."
+                f"argument {_place(leaf, args, program)} holds the integer {lost}, which {array.dtype} does not. Fix: "
+                "enable jax_enable_x64, or rescale the data."
             )
     return array
 
 
-def _place(leaf: Any, args: Any) -> str:
+def _place(leaf: Any, args: Any, program: Any) -> str:
     """Say where a leaf stands among the arguments."""
-    found = (path for path, each in jax.tree_util.tree_flatten_with_path(args)[0] if each is leaf)
-    return jax.tree_util.keystr(next(found, ()))
+    path = next((path for path, each in jax.tree_util.tree_flatten_with_path(args)[0] if each is leaf), ())
+    if program is None or isinstance(program, Form):
+        return jax.tree_util.keystr(path)
+    names = list(named_arguments(program, args))
+    return names[path[0].idx] + jax.tree_util.keystr(path[1:])

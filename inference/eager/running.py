@@ -13,10 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+
 from lawful.addresses import Address, indices_of, names_of, show_address
 from lawful.calls import call
 from lawful.errors import ImpureProgramError, NonFiniteError, UnsupportedProgramError
 from lawful.handlers import Boundary, refuse_duplicate
+from lawful.inputs import input_names, nan_places
 from lawful.messages import (
     OVERFLOW,
     DeterministicMessage,
@@ -32,6 +35,7 @@ from lawful.messages import (
     surroundings,
 )
 from lawful.misfits import singular_scale
+from lawful.tracing import is_array
 
 from .run import START, Run
 from .scoring import bound, log_prob
@@ -110,9 +114,22 @@ def execute(model: Callable[..., Any], args: tuple[Any, ...], runner: Runner) ->
         except ValueError as error:  # numpyro's, of a distribution that the program makes
             reason = singular_scale(error)
             if reason is None:
+                _refuse_gaps(model, args, error)
                 raise
             raise reason from error
     return runner.record(value, finished)
+
+
+def _refuse_gaps(model: Any, args: tuple[Any, ...], error: ValueError) -> None:
+    """Explain NumPyro's refusal of a parameter by arguments that hold NaN."""
+    leaves = [leaf for leaf in jax.tree.leaves(args) if is_array(leaf)]
+    holed = [name for name, x in zip(input_names(model, args), leaves, strict=True) if len(nan_places(x))]
+    if holed and "got invalid" in str(error):
+        raise NonFiniteError(
+            f"{error} The argument {', '.join(holed)} holds NaN. Fix: model a covariate with gaps as a site with "
+            "obs_mask, or leave its rows out.",
+            arguments=tuple(holed),
+        ) from error
 
 
 class Runner(Handler):

@@ -111,6 +111,10 @@ def idle(y):
     sample("y", dist.Normal(sample("x", NORMAL), 1.0), obs=y)
 
 
+def forgotten(y):
+    sample("y", dist.Normal(sample("x", NORMAL), 1.0).expand([3]).to_event(1))  # here
+
+
 def bare(y):
     x = sample("x", dist.Normal(jnp.zeros(3), 1.0))  # here
     sample("y", dist.Normal(x.sum(), 1.0), obs=y)
@@ -226,6 +230,7 @@ GALLERY = (
     Wrong(impossible, 0.0, "nonfinite-start", "f"),
     Wrong(untaken, 0.0, "nonfinite-start", "y"),
     Wrong(idle, 0.0, "unused-latent", "idle"),
+    Wrong(forgotten, THREE, "unread-argument", "y"),
     Wrong(bare, 0.0, "missing-plate", "x"),
     Wrong(lanes, 0.0, "missing-plate", "x"),
     Wrong(tangled, 0.0, "unrolled-loop", "x0"),
