@@ -36,10 +36,12 @@ def summed_form(form: Form, wanted: Collection[Address], cap: int = MAX_TABLE) -
         try:
             return without_dead_code(_scope(form, job), keep_sites=True)
         except NotChain as error:
+            assert error.loop not in job.unrolled, "each attempt writes out one loop more"
             job.unrolled[error.loop] = error.why
         except Conflict as error:
             summand = error.summand
             if summand.loop is not None:
+                assert summand.loop not in job.unrolled, "each attempt writes out one loop more"
                 job.unrolled[summand.loop] = error.why
             elif summand.address in job.together:
                 raise UnsupportedProgramError(

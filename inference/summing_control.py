@@ -154,7 +154,8 @@ def _cannot(walk: Walk, node: Node, why: str) -> UnsupportedProgramError:
     names = ", ".join(f"'{show_address(n.address)}' ({n.source})" for n in summed or sites) or "none"
     kind, fix = "branch", "leave the sites that decide it out of enumerate=[...], or sum all sites of the branch too"
     if isinstance(node, Loop):
-        kind, fix = "loop", "leave the site out of enumerate=[...], or let each step read only its last value"
+        kind = "loop"
+        fix = "leave the site out of enumerate=[...], let each step read only its last value, or use marginalise()"
     return UnsupportedProgramError(
         f"the {kind} with site {names} cannot be summed: {why}. Fix: {fix}.", sites=tuple(n.address for n in sites)
     )

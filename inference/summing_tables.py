@@ -262,10 +262,11 @@ class Pool:
         every = self.ordered({*plates, *(p for t in mine for p in t.term.plates)})
         count = math.prod(p.size for p in every) * math.prod(shape)
         if count > self.cap:
-            names = ", ".join(self.summands[p].name for p in every)
+            names = ", ".join(dict.fromkeys(self.summands[p].name for p in every))
             raise PathLimitError(
                 f"summing over {names} needs a table of {count} entries, more than the cap of {self.cap}. Fix: sum "
-                "fewer sites (enumerate=[...]), make them smaller, or raise the cap with enumerate_sites(max_table=).",
+                "fewer sites (enumerate=[...]), make them smaller, raise the cap with enumerate_sites(max_table=), or "
+                "use marginalise(), or inference.bp where all sites are finite: they sum through a factor graph.",
                 needed=count, cap=self.cap,
             )  # fmt: skip
         zero = self.block.constant(jnp.zeros(shape, jnp.result_type(float)))
@@ -345,8 +346,8 @@ def too_many(name: str, count: int, cap: int, why: str) -> LawfulError:
     """Make the error of a site whose values are too many to be listed together."""
     return PathLimitError(
         f"site '{name}' cannot be summed element by element ({why}), and together its elements have {count} values, "
-        f"more than the cap of {cap}. Fix: leave it out of enumerate=[...], or write the program so that each element "
-        "is read on its own.",
+        f"more than the cap of {cap}. Fix: leave it out of enumerate=[...], write the program so that each element is "
+        "read on its own, or use marginalise(), which sums through a factor graph.",
         needed=count, cap=cap,
     )  # fmt: skip
 
