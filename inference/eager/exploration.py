@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from .run import Run
 from .running import Paused, Runner, execute
 
 MAX_CHOICES = 1000  # choices among several values on one path, where nothing may be left out
+EARLY, PROBES, FAR = 16, 8, 1000  # after so many runs so many probes; a budget that is so many times too small
 PATIENCE = math.log(64.0)  # a run is left when another beginning is so much heavier, in logs
 
 
@@ -134,6 +136,8 @@ class _Search:
         """Follow the first beginning to its end, or until another is much heavier."""
         if self.runs >= self.max_paths:
             raise self.too_many(f"{self.runs} runs did not suffice (max_paths={self.max_paths})")
+        if self.everything and self.runs == EARLY and _hopeless(model, args, FAR * self.max_paths):
+            raise self.too_many(f"far more runs would be needed than max_paths={self.max_paths}")
         self.runs += 1
         beginning = heapq.heappop(self.waiting)
         self.left.drop(beginning.place)
@@ -244,6 +248,41 @@ class _Guide(Handler):
         elif search.waiting and search.waiting[0].log_mass > self.log_mass + PATIENCE:
             self.left = True
             raise Paused
+
+
+def _hopeless(model: Callable[..., Any], args: tuple[Any, ...], far: int) -> bool:
+    """Tell whether a program surely has more runs than a budget, of which `far` is a large multiple.
+
+    A way through the program that takes each branch with equal probability stands for as many runs as it had branches
+    to take: on average the number of all runs. So one stands for `far` runs or more with a probability of at most the
+    budget's share of `far`, if the budget suffices, and all of them with that to the power of their number, 1e-24.
+
+    Reference: Knuth (1975), Estimating the efficiency of backtrack programs.
+    """
+    for number in range(PROBES):
+        probe = _Probe(random.Random(number), far)
+        with only(probe):
+            execute(model, args, probe.runner)
+        if probe.ways < far:
+            return False
+    return True
+
+
+class _Probe(Handler):
+    """Takes one way through a program, each branch with equal probability, until it stands for many runs."""
+
+    def __init__(self, source: random.Random, far: int) -> None:
+        self.source, self.far, self.ways = source, far, 1
+        self.runner = Runner(lambda address: address)
+
+    def process(self, message: Message) -> None:
+        if not isinstance(message, SampleMessage):
+            return
+        site = finite_site(message.distribution, f"site '{show_address(message.address)}' ({message.source})")
+        self.ways *= math.prod(len(atoms.probabilities) for atoms in site.elements)
+        if self.ways >= self.far:
+            raise Paused
+        message.value = site.assemble([self.source.choice(atoms.values) for atoms in site.elements])
 
 
 def _diverged(address: Address, what: str) -> ImpureProgramError:

@@ -69,6 +69,31 @@ def test_the_budget_is_exceeded_only_where_it_is_used_up_and_the_mass_left_is_na
     assert math.exp(refused.log_unexplored) == pytest.approx(1 - 9 * 0.06 - 0.4 * 0.06**2)
 
 
+def test_a_budget_that_is_far_too_small_is_refused_after_a_few_runs():
+    runs = []
+
+    def chain():
+        runs.append(0)
+        state = 0
+        for step in range(40):
+            state = int(lawful.sample(f"x{step}", dynamic.coin(0.3 + 0.4 * state)))
+
+    with pytest.raises(
+        PathLimitError, match=r"far more runs would be needed than max_paths=5000; about \d+ would"
+    ) as error:
+        inference.enumerate(chain, mode="eager", max_paths=5000)()
+    assert len(runs) <= 24 and error.value.needed == pytest.approx(2**40, rel=0.01)
+
+
+def test_a_program_whose_runs_fit_is_listed_though_some_of_its_beginnings_branch_much():
+    """300 coins in a row, of which the first head ends the run: 301 runs."""
+
+    def heads():
+        return next((k for k in range(300) if lawful.sample(f"x{k}", dynamic.coin(0.5)) == 1), 300)
+
+    assert inference.enumerate(heads, mode="eager", max_paths=301)().paths == 301
+
+
 def test_the_bounds_hold_the_evidence():
     def costly(level=0):
         if lawful.sample(f"stop{level}", dynamic.coin(0.25)) == 1:
