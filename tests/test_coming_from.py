@@ -1,39 +1,39 @@
-"""The ten worked models of the page for users of NumPyro, Gen and monad-bayes run, each by itself."""
+"""The worked models of the page for users of NumPyro, Gen and R run, each by itself, and their results are ok."""
 
 import re
 import warnings
 
 import pytest
 
-CELL = re.compile(r"```\{code-cell\}\n(.*?)```", re.DOTALL)
+from tests.pages import Page
+
+LONG = {"9"}  # runs for longer than it compiles
+MODELS = [*map(str, range(1, 11)), "From R"]
 
 
-def sections(text):
-    """The cells before the first model, and those of each model by its title."""
-    start, *models = re.split(r"^## (?=\d)", text, flags=re.MULTILINE)
-    return "".join(CELL.findall(start)), {model.split("\n")[0]: "".join(CELL.findall(model)) for model in models}
+def title(block):
+    """The number of a model, or the words of another heading; none for what stands before all of them."""
+    return re.match(r"#+ (\d+|.*)", block.section)[1]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page(root):
-    return sections((root / "docs" / "coming_from.md").read_text())
+    return Page(root / "docs" / "coming_from.md")
 
 
 def test_there_are_ten_models(page):
-    assert len(page[1]) == 10 and all(page[1].values())
-    assert [title.split(".")[0] for title in page[1]] == [str(i) for i in range(1, 11)]
-
-
-LONG = {9}  # runs for longer than it compiles
-
-
-NUMBERS = [pytest.param(n, marks=[pytest.mark.optimised, pytest.mark.slow] if n in LONG else []) for n in range(1, 11)]
+    start, *titles = dict.fromkeys(map(title, page.blocks))
+    assert start.startswith("From NumPyro") and sorted(titles) == sorted(MODELS)
 
 
 @pytest.mark.rest_slow
-@pytest.mark.parametrize("number", NUMBERS)
-def test_a_model_runs_and_its_numbers_are_right(page, number):
-    title = next(title for title in page[1] if title.startswith(f"{number}."))
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(n, marks=[pytest.mark.optimised, pytest.mark.slow] if n in LONG else []) for n in MODELS],
+)
+def test_a_model_runs_and_its_numbers_are_right(page, model):
+    first = page.blocks[0]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        exec(compile(page[0] + page[1][title], f"docs/coming_from.md, {title}", "exec"), {"__name__": "page"})
+        page.run(lambda block: block == first or title(block) == model)
+    assert page.untold() == []
