@@ -1,4 +1,4 @@
-"""Restarts: a chain that stands still in the warm-up goes on from where another chain is.
+"""Restarts: chains that stand still in the warm-up are set apart, and go on from where another chain is.
 
 Law: a warm-up changes where draws begin, never what a draw means; no chain is restarted once draws begin. A chain that
 cannot leave its start at any step size says nothing about the posterior, and is told in the result.
@@ -15,13 +15,15 @@ import numpy as np
 
 from .findings import Finding
 
-PATIENT, LONGER = 25, 100  # steps without a move: while each chain has a step size of its own, and later
+APART = 5  # steps without a move after which a chain gets a step size of its own, in the first part
+PATIENT, LONGER = 25, 100  # steps without a move after which a chain is restarted, in the first part and later
 
 
 class Watched(NamedTuple):
-    """Of each chain: steps since it last moved, and the chain that it was last restarted from, or -1."""
+    """Of each chain: steps since it last moved, whether it is apart, and what it was restarted from, or -1."""
 
     still: jax.Array
+    apart: jax.Array
     restarted: jax.Array
 
 
@@ -31,7 +33,7 @@ def watched(chains: int) -> Watched:
     >>> watched(2).restarted.tolist()
     [-1, -1]
     """
-    return Watched(jnp.zeros(chains, jnp.int32), jnp.full(chains, -1, jnp.int32))
+    return Watched(jnp.zeros(chains, jnp.int32), jnp.zeros(chains, bool), jnp.full(chains, -1, jnp.int32))
 
 
 def moved(before: Sequence[jax.Array], after: Sequence[jax.Array]) -> jax.Array:
@@ -40,23 +42,29 @@ def moved(before: Sequence[jax.Array], after: Sequence[jax.Array]) -> jax.Array:
     return jnp.any(jnp.stack(changed), 0)
 
 
-def seen(now: Watched, moved: jax.Array, patience: jax.Array | int) -> tuple[Watched, jax.Array]:
+def seen(now: Watched, moved: jax.Array, first: Any) -> tuple[Watched, jax.Array]:
     """Look at a step: gives what is known after it, and for each chain that whose place it takes, mostly itself.
 
-    Chains that stood still for so long take the places of those that did not, in turn; where all do, none.
+    Chains that stood still for long take the places of those that did not, in turn; where all did, none.
 
-    >>> now = Watched(jnp.array([24, 0, 7]), jnp.array([-1, -1, -1]))
-    >>> after, places = seen(now, jnp.array([False, True, False]), 25)
-    >>> places.tolist(), after.restarted.tolist(), after.still.tolist()
-    ([1, 1, 2], [1, -1, -1], [0, 0, 8])
+    Args:
+        now: what is known.
+        moved: of each chain, whether the step moved it.
+        first: whether the step lies in the first part of the warm-up.
+
+    >>> now = watched(3)._replace(still=jnp.array([24, 0, 7]))
+    >>> after, places = seen(now, jnp.array([False, True, False]), True)
+    >>> places.tolist(), after.restarted.tolist(), after.still.tolist(), after.apart.tolist()
+    ([1, 1, 2], [1, -1, -1], [0, 0, 8], [False, False, True])
     """
     still = jnp.where(moved, 0, now.still + 1)
-    lost, own = still >= patience, jnp.arange(len(still), dtype=jnp.int32)
+    apart = now.apart | (jnp.asarray(first) & (still >= APART) & jnp.any(still < APART))
+    lost, own = still >= jnp.where(first, PATIENT, LONGER), jnp.arange(len(still), dtype=jnp.int32)
     others = jnp.argsort(lost, stable=True).astype(jnp.int32)
     count = jnp.sum(~lost)
     places = jnp.where(lost & (count > 0), others[(jnp.cumsum(lost) - 1) % jnp.maximum(count, 1)], own)
     taken = places != own
-    return Watched(jnp.where(taken, 0, still), jnp.where(taken, places, now.restarted)), places
+    return Watched(jnp.where(taken, 0, still), apart[places], jnp.where(taken, places, now.restarted)), places
 
 
 def restart_findings(restarted: Any) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ from lawful.steps import renamed_form
 from .kernels.base import KernelForm, state_inputs
 from .kernels.gradient import SIGNAL, Gradient, Native, leaves_of, replaced
 from .memory import output_bytes, peak_bytes
-from .restarts import LONGER, PATIENT, Watched, moved, seen, watched
+from .restarts import Watched, moved, seen, watched
 from .tuning import ROW, Learnt, Tuner, schedule, tuned_names
 
 
@@ -273,18 +273,18 @@ class _Writer:
         count, size = len(self.tuners), self.native.size
         row, signals, before = operands[0], operands[1 : 1 + count], operands[1 + count : 1 + count + size]
         known, after = operands[1 + count + size : -size], operands[-size:]
+        watch: Sequence[Var] = ()
+        apart = block.constant(jnp.zeros(self.plate.size, bool))
+        if self.watches:
+            changed = block.det(lambda *x: moved(x[:size], x[size:]), *before, *after, label="moved?")
+            *watch, places = block.det(_looked, row, changed, *known[-3:], label="does a chain stand still?")
+            apart = watch[1]
+            after = block.det(_taken, places, *after, label="places", adds=(self.plate,))
         new: list[Var] = []
         for tuner, own, signal in zip(self.tuners, self.each(known), signals, strict=True):
-            new += block.det(tuner.update, row, signal, *own, label="tune")
-        if not self.watches:
-            return (*new, *after)
-        changed = block.det(lambda *x: moved(x[:size], x[size:]), *before, *after, label="moved?")
-        *watch, places = block.det(_looked, row, changed, *known[-2:], label="does a chain stand still?")
-        taken = block.det(_taken, places, *after, label="places", adds=(self.plate,))
-        steps: list[Var] = []
-        for tuner, own in zip(self.tuners, self.each(new), strict=True):
-            steps += block.det(tuner.taken, places, *own, label="steps")
-        return (*steps, *watch, *taken)
+            found = block.det(tuner.update, row, apart, signal, *own, label="tune")
+            new += block.det(tuner.taken, places, *found, label="steps") if self.watches else found
+        return (*new, *watch, *after)
 
     def drawn(
         self, block: Block, fixed: Sequence[Var], carried: Sequence[Var], draws: int, thin: int, joined: bool
@@ -316,7 +316,7 @@ def _learns(row: jax.Array) -> jax.Array:
 
 
 def _looked(row: jax.Array, changed: jax.Array, *known: jax.Array) -> tuple[jax.Array, ...]:
-    after, places = seen(Watched(*known), changed, jnp.where(row[4] > 0, LONGER, PATIENT))
+    after, places = seen(Watched(*known), changed, row[4] == 0)
     return *after, places
 
 

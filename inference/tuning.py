@@ -5,9 +5,9 @@ settings gives a kernel that keeps the posterior, and no draw is made before the
 
 The step size follows the acceptance rate by dual averaging (Hoffman and Gelman 2014, section 3.2, after Nesterov 2009).
 The inverse mass is the covariance of the coordinates over windows that double, as in Stan's manual: a first part moves
-into place, a last one sets the step for the last scales. In the first part every chain has a step size of its own, so
-that one which begins where others would reject all finds its way; then all chains share both: the acceptance is their
-mean, the covariance that of all their states, so a few chains learn as much in a third of the steps.
+into place, a last one sets the step for the last scales. All chains share both: the acceptance is their mean, the
+covariance that of all their states, so a few chains learn as much in a third of the steps. Only in the first part a
+chain that stands still, as one that begins where others would reject all, has a step size of its own (`restarts`).
 """
 
 from __future__ import annotations
@@ -79,34 +79,38 @@ class Tuner:
         now = Learnt(*learnt)
         return jnp.exp(now.log_step), now.root
 
-    def update(self, row: jax.Array, signal: jax.Array, *learnt: jax.Array) -> Learnt:
+    def update(self, row: jax.Array, apart: jax.Array, signal: jax.Array, *learnt: jax.Array) -> Learnt:
         """Learn from one step of all chains.
 
         Args:
             row: whether the step lies in a window, whether it ends one, whether it learns, whether it is the last that
-                does, and whether chains share the step size from here on.
+                does, and whether the first part is over.
+            apart: (chain,): which chains have a step size of their own while the first part lasts.
             signal: (chain, 2 + d): whether the kernel ran, its acceptance, and its coordinates.
             learnt: what is known.
         """
         now = Learnt(*learnt)
-        ran, shared = signal[:, 0] > 0, row[4] > 0
+        ran, over = signal[:, 0] > 0, row[4] > 0
         if self.step is None:
-            rate = jnp.sum(jnp.where(ran, signal[:, 1], 0.0)) / jnp.maximum(jnp.sum(ran), 1)
-            heard = jnp.where(shared, jnp.any(ran), ran)
-            now = _where(heard, self._followed(now, jnp.where(shared, rate, signal[:, 1])), now)
+            own = apart & ~over
+            others = ran & ~own
+            rate = jnp.sum(jnp.where(others, signal[:, 1], 0.0)) / jnp.maximum(jnp.sum(others), 1)
+            heard = jnp.where(own, ran, jnp.any(others))
+            now = _where(heard, self._followed(now, jnp.where(own, signal[:, 1], rate)), now)
         if self.root is None:
             now = self._measured(now, ran * row[0], signal[:, 2:])
             ends = (row[1] > 0) & (now.points > 1)
             now = _where(ends, self._renewed(now), now)
         if self.step is None:
-            now = _where(shared, self._shared(now), now)
+            now = _where(over | (row[3] > 0), self._shared(now, apart), now)
             # draws have the mean of the last step sizes
-            now = now._replace(log_step=jnp.where(row[3] > 0, jnp.mean(now.log_mean), now.log_step))
+            now = now._replace(log_step=jnp.where(row[3] > 0, now.log_mean, now.log_step))
         return now
 
-    def _shared(self, now: Learnt) -> Learnt:
-        """Give all chains the mean of their step sizes and averages; where they are equal that changes nothing."""
-        return _of_each(lambda x: jnp.where(jnp.all(x == x[0]), x, jnp.mean(x)), now)
+    def _shared(self, now: Learnt, apart: jax.Array) -> Learnt:
+        """Give all chains what those have that are not apart; where all have the same that changes nothing."""
+        first = jnp.argmin(apart)
+        return _of_each(lambda x: jnp.broadcast_to(x[first], x.shape), now)
 
     def taken(self, places: jax.Array, *learnt: jax.Array) -> Learnt:
         """Give every chain the step size of the chain whose place it takes."""

@@ -35,7 +35,7 @@ def test_the_moments_of_a_window_are_those_of_its_points():
         learnt = tuner.start(4)
         for step in points:
             signal = jnp.concatenate([jnp.ones((4, 1)), jnp.full((4, 1), 0.8), jnp.asarray(step)], 1)
-            learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0, 0.0]), signal, *learnt)
+            learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0, 0.0]), jnp.zeros(len(signal), bool), signal, *learnt)
         flat = points.reshape(-1, 3)
         np.testing.assert_allclose(learnt.mean, flat.mean(0), rtol=1e-12)
         exact = np.cov(flat.T) * (len(flat) - 1)
@@ -44,7 +44,7 @@ def test_the_moments_of_a_window_are_those_of_its_points():
 
 def test_chains_that_did_not_run_teach_nothing():
     tuner = Tuner(2, False, 0.8, None, None)
-    learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0, 0.0]), jnp.zeros((3, 4)), *tuner.start(3))
+    learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0, 0.0]), jnp.zeros(3, bool), jnp.zeros((3, 4)), *tuner.start(3))
     for new, old in zip(learnt, tuner.start(3), strict=True):
         np.testing.assert_array_equal(new, old)
 
@@ -52,7 +52,7 @@ def test_chains_that_did_not_run_teach_nothing():
 def test_points_that_are_not_finite_are_left_out():
     tuner = Tuner(1, False, 0.8, None, None)
     signal = jnp.array([[1.0, 0.5, jnp.inf], [1.0, 0.5, 2.0]])
-    learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0, 0.0]), signal, *tuner.start(2))
+    learnt = tuner.update(jnp.array([1.0, 0.0, 1.0, 0.0, 0.0]), jnp.zeros(len(signal), bool), signal, *tuner.start(2))
     assert float(learnt.points) == 1.0 and float(learnt.mean[0]) == 2.0
 
 
@@ -64,7 +64,7 @@ def test_the_step_size_finds_a_known_rate():
     for _ in range(2000):
         rate = jnp.exp(-jnp.exp(learnt.log_step[0]))
         signal = jnp.stack([jnp.ones(()), rate, jnp.zeros(())])[None]
-        learnt = tuner.update(jnp.array([0.0, 0.0, 1.0, 0.0, 0.0]), signal, *learnt)
+        learnt = tuner.update(jnp.array([0.0, 0.0, 1.0, 0.0, 0.0]), jnp.zeros(len(signal), bool), signal, *learnt)
     learnt = tuner.update(jnp.array([0.0, 0.0, 1.0, 1.0, 0.0]), jnp.array([[0.0, 0.0, 0.0]]), *learnt)
     assert float(tuner.settings(*learnt)[0][0]) == pytest.approx(-np.log(0.8), rel=0.02)
 

@@ -11,8 +11,11 @@ from lawful import inference
 from lawful.inference import kernels
 from lawful.inference.chain_checks import chain_findings
 from lawful.inference.findings import Limits
-from lawful.inference.restarts import Watched, moved, seen, watched
+from lawful.inference.restarts import moved, seen, watched
 from lawful.inference.tuning import Tuner, schedule
+
+
+NUTS, HMC = kernels.nuts(), kernels.hmc()
 
 
 def quartic():
@@ -24,16 +27,17 @@ def begun_badly(chains, bad):
     return {"x": jnp.zeros(chains).at[chains - bad :].set(10.0)}
 
 
+BAD = [(1, 1), (2, 1), (4, 1), (4, 2), (8, 1), (8, 2), (8, 4), (16, 4), (64, 1), (64, 16), (64, 32)]
+
+
 @pytest.mark.parametrize(
-    ("chains", "bad"),
-    [(1, 1), (4, 1), (8, 4)]
-    + [
-        pytest.param(*how, marks=pytest.mark.slow)
-        for how in [(2, 1), (4, 2), (8, 1), (8, 2), (16, 4), (64, 1), (64, 16), (64, 32)]
+    ("kernel", "chains", "bad"),
+    [
+        pytest.param(kernel, *how, marks=() if kernel is NUTS and how == (4, 1) else (pytest.mark.slow,))
+        for kernel in (NUTS, HMC)
+        for how in BAD
     ],
-)
-@pytest.mark.parametrize(
-    "kernel", [kernels.nuts(), pytest.param(kernels.hmc(), marks=pytest.mark.slow)], ids=["nuts", "hmc"]
+    ids=repr,
 )
 def test_chains_begun_where_others_would_reject_all_move_as_the_others_do(kernel, chains, bad):
     """The sd is 0.53; that of the log density at 10 is 1e4, where only steps of 1e-3 are accepted."""
@@ -69,13 +73,20 @@ def test_no_chain_is_restarted_once_draws_begin():
 
 
 def test_chains_that_all_stand_still_stay():
-    now, places = seen(Watched(jnp.array([30, 30]), jnp.array([-1, -1])), jnp.array([False, False]), 25)
-    assert places.tolist() == [0, 1] and now.restarted.tolist() == [-1, -1]
+    now, places = seen(watched(2)._replace(still=jnp.array([30, 30])), jnp.array([False, False]), True)
+    assert places.tolist() == [0, 1] and now.restarted.tolist() == [-1, -1] and not now.apart.any()
+
+
+def test_a_chain_is_set_apart_in_the_first_part_only():
+    now = watched(3)._replace(still=jnp.array([4, 3, 0]))
+    for first, expected in (True, [True, False, False]), (False, [False] * 3):
+        assert seen(now, jnp.array([False, False, True]), first)[0].apart.tolist() == expected
+    assert seen(now._replace(apart=jnp.array([True, False, False])), jnp.array([True] * 3), False)[0].apart[0]
 
 
 def test_places_are_taken_in_turn():
     now = watched(5)._replace(still=jnp.array([40, 0, 40, 0, 40]))
-    after, places = seen(now, jnp.array([False, True, False, True, False]), 25)
+    after, places = seen(now, jnp.array([False, True, False, True, False]), True)
     assert places.tolist() == [1, 1, 3, 3, 1] and after.still.tolist() == [0] * 5
 
 
@@ -85,30 +96,23 @@ def test_a_value_that_is_no_number_does_not_count_as_a_move():
     assert moved(before, after).tolist() == [False, True]
 
 
-def test_step_sizes_are_their_own_in_the_first_part_and_one_afterwards():
+@pytest.mark.parametrize("chains", [1, 2, 3])
+def test_a_chain_apart_follows_its_own_acceptance_and_the_others_their_mean_without_it(chains):
+    """The step of the others is that of as many chains without one apart; at the end of the first part all have it."""
     tuner, rows = Tuner(1, False, 0.8, None, None), schedule(300)
-    learnt = tuner.start(3)
-    for number, row in enumerate(rows):
-        rate = jnp.exp(-jnp.exp(learnt.log_step) * jnp.array([1.0, 10.0, 1e4]))
-        signal = jnp.stack([jnp.ones(3), rate, jax.random.normal(jax.random.key(number), (3,))], 1)
-        learnt = tuner.update(jnp.asarray(row), signal, *learnt)
+    alone, learnt = tuner.start(chains), tuner.start(chains + 1)
+    apart = jnp.arange(chains + 1) == 0
+    for number, row in enumerate(rows[:76]):
+        points = jax.random.normal(jax.random.key(number), (chains + 1,))
+        rate = jnp.exp(-jnp.exp(learnt.log_step) * jnp.where(apart, 1e4, 1.0))
+        signal = jnp.stack([jnp.ones(chains + 1), rate, points], 1)
+        learnt = tuner.update(jnp.asarray(row), apart, signal, *learnt)
+        alone = tuner.update(jnp.asarray(row), apart[1:], signal[1:], *alone)
+        if number < 75:
+            np.testing.assert_allclose(learnt.log_step[1:], alone.log_step, rtol=1e-12, atol=1e-12)
         if number == 70:
-            steps = np.exp(learnt.log_mean)
-            np.testing.assert_allclose(steps / steps[0], [1.0, 0.1, 1e-4], rtol=0.5)
-        if number >= 75:
-            assert len(np.unique(learnt.log_step)) == 1
-
-
-def test_the_step_size_of_one_chain_is_followed_as_if_it_were_shared_from_the_start():
-    """The mean of one chain is that chain: sharing changes no bit."""
-    tuner, rows = Tuner(1, False, 0.8, None, None), schedule(120)
-    one, other = tuner.start(1), tuner.start(1)
-    for number, row in enumerate(rows):
-        signal = jnp.array([[1.0, 0.3 + 0.5 * np.sin(number) ** 2, np.cos(number)]])
-        one = tuner.update(jnp.asarray(row), signal, *one)
-        other = tuner.update(jnp.asarray(row).at[4].set(1.0), signal, *other)
-    for a, b in zip(one, other, strict=True):
-        np.testing.assert_array_equal(a, b)
+            assert float(jnp.exp(learnt.log_mean[0] - learnt.log_mean[1])) == pytest.approx(1e-4, rel=0.5)
+    assert len(np.unique(learnt.log_step)) == len(np.unique(learnt.anchor)) == 1
 
 
 @pytest.mark.parametrize(("step", "smaller"), [(0.3, True), (1e-52, False)])

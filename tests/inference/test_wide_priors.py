@@ -223,7 +223,7 @@ CASES = {
     "flat": Case(flat, (X, X @ [50.0, 3.0, -20.0] + RNG.normal(size=80))),
     "clusters": Case(clusters, (np.concatenate([RNG.normal(-5, 1, 40), RNG.normal(4, 1, 60)]),)),
 }
-QUICK = ("arma", "flat")
+QUICK = ("flat",)
 
 
 def worst(result):
