@@ -30,7 +30,7 @@ from .record import record
 TRIES = 100  # candidates until one is finite
 CANDIDATES = 8  # to choose from
 TRIALS = 100  # evaluations of a climb
-MEMORY = 5  # pairs of steps and changes of the gradient
+MEMORY = 3  # pairs of steps and changes of the gradient
 SHORT = 0.1  # first step, in roots of the number of coordinates
 GROWS = 4.0  # how much longer than the last a step may be
 SHRINKS = 0.25  # after a step that gained too little
@@ -110,8 +110,8 @@ def found_start(target: Target, size: int, dtype: Any, key: jax.Array, prior: Dr
     zero, none = jnp.zeros((), dtype), jnp.zeros((), jnp.int32)
     vector, pairs = jnp.zeros(size, dtype), jnp.zeros((MEMORY, size), dtype)
     nowhere = Start(vector, zero - jnp.inf, vector, none - 1, none)
-    side, height = jax.random.split(jax.random.fold_in(key, 2 * TRIES))
-    aim = jax.random.rademacher(side, (), dtype) * jnp.sqrt(jax.random.uniform(height, (), dtype, 0.25, 0.75) * size)
+    side, height = jax.random.uniform(jax.random.fold_in(key, 2 * TRIES), (2,), dtype)
+    aim = jnp.where(side < 0.5, -1, 1) * jnp.sqrt((0.25 + 0.5 * height) * size)
     begun = _Search(
         nowhere, none, none, vector, zero + 1, zero + SHORT * size**0.5, pairs, pairs, none, zero > 0, aim
     )  # fmt: skip

@@ -14,7 +14,6 @@ from lawful.inference.findings import Limits
 from lawful.inference.restarts import moved, seen, watched
 from lawful.inference.tuning import Tuner, schedule
 
-
 NUTS, HMC = kernels.nuts(), kernels.hmc()
 
 
@@ -40,10 +39,10 @@ BAD = [(1, 1), (2, 1), (4, 1), (4, 2), (8, 1), (8, 2), (8, 4), (16, 4), (64, 1),
     ids=repr,
 )
 def test_chains_begun_where_others_would_reject_all_move_as_the_others_do(kernel, chains, bad):
-    """The sd is 0.53; that of the log density at 10 is 1e4, where only steps of 1e-3 are accepted."""
+    """At 10 only steps of 1e-3 are accepted. The sd is 0.53, of chains of few leapfrogs with an error of a tenth."""
     result = inference.mcmc(quartic, kernel, chains=chains, init=begun_badly(chains, bad))(0)
     spread = np.asarray(result.posterior["x"]).std(axis=1)
-    assert (spread > 0.4).all() and (spread < 0.7).all()
+    assert (spread > 0.3).all() and (spread < 0.9).all()
     assert 0.5 < result.run["step_size"] < 3 and result.run["starts"] == ["given"] * chains
     assert not [f for f in result.found if f.code == "RESTARTED"]
 
