@@ -50,7 +50,7 @@ class PopulationCycle:
         rest, slope = Var((), on.power.dtype), Var((), on.power.dtype)
         state = start = (*state_inputs(on.tempered.choices).flat[:-1], rest, slope)
         numbers, apart = list[Mapping[str, Var]](), dict[str, Var]()
-        learn, follows = None, "acceptance_rate"
+        learn, memory, follows = None, None, "acceptance_rate"
         for position, (move, kernel, shared) in enumerate(zip(moves, self.kernels, own, strict=True)):
             body = scoped(move.form, ("~cycle", str(position)))
             if move.carries_parts:
@@ -63,13 +63,14 @@ class PopulationCycle:
                 state = (*out[: len(state) - 2], *inner.splice(on.tempered.parts(), parts)[:2])
             info = dict(zip(move.info, out[len(out) - len(move.info) :], strict=True))
             if move.learn is not None:
-                learn, (follows,) = move.learn, by_part(position, kernel, {move.follows: info[move.follows]})
+                learn, memory = move.learn, move.memory
+                (follows,) = by_part(position, kernel, {move.follows: info[move.follows]})
             numbers.append(info)
             apart |= by_part(position, kernel, info)
         found = {**together(inner, numbers), **apart}
         form = inner.form((*given, *(v for part in own for v in part), *start), (*state, *found.values()))
         inputs = (*on.inputs, on.block, on.power, *(v for move in moves for v in move.shared))
-        return Move(form, inputs, tuple(found), carries_parts=True, learn=learn, follows=follows)
+        return Move(form, inputs, tuple(found), carries_parts=True, memory=memory, learn=learn, follows=follows)
 
     def plan(self, program: Form) -> list[str]:
         """Say what each kernel moves."""

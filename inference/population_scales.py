@@ -1,5 +1,7 @@
 """Scales of a population: weighted standard deviations of its coordinates, also where elements may change names.
 
+`PopulationRoot` gives the root of their covariance where few coordinates depend on each other.
+
 Law: scales do not depend on the order of the particles; with exchangeable elements, neither on the names of the
 elements in any particle, and elements have one scale in common, so that a kernel with these scales treats them alike.
 
@@ -23,7 +25,7 @@ from lawful.errors import LawfulError
 from .kernels.frame import Frame
 from .numerics.meaningless import cleaned
 
-__all__ = ["Exchangeable", "PopulationScales", "exchangeable_parts"]
+__all__ = ["Exchangeable", "PopulationRoot", "PopulationScales", "exchangeable_parts"]
 
 
 @dataclass(frozen=True)
@@ -120,12 +122,8 @@ class PopulationScales:
         >>> [round(scale, 3) for scale in PopulationScales((two,))(jnp.zeros(4), points).tolist()]
         [0.071, 0.071]
         """
-        log_weight, _ = cleaned(log_weight)
-        top = jnp.max(log_weight)
-        weight = jnp.exp(log_weight - jnp.where(jnp.isfinite(top), top, 0.0))
-        total = jnp.sum(weight)
-        share = weight / jnp.where(total > 0, total, 1.0)
-        points = points.astype(log_weight.dtype)
+        share = shares(log_weight)
+        points = points.astype(share.dtype)
         variance = _variance(share, points)
         rest = list(values)
         for part in self.parts:
@@ -137,6 +135,52 @@ class PopulationScales:
     def extra(self) -> tuple[int, ...]:
         """Numbers of the choices whose values are wanted, too."""
         return tuple(part.choice for part in self.parts if part.axis is None)
+
+
+@dataclass(frozen=True)
+class PopulationRoot:
+    """The root L of the weighted covariance of the coordinates, drawn towards its diagonal as far as it is noise.
+
+    Correlations of n independent points differ from the true ones by (1 - r^2) / sqrt(n); the share of that among the
+    squares of all correlations is the share by which they are reduced (Schaefer and Strimmer 2005), n being Kish's
+    size of the weights. A coordinate in which all particles agree is alone, with the scale 1.
+    """
+
+    def __call__(self, log_weight: jax.Array, points: jax.Array) -> jax.Array:
+        """Compute it (d, d), lower triangular, from log weights (N,) and coordinates (N, d).
+
+        >>> points = jax.random.normal(jax.random.key(0), (4000, 2)) @ jnp.array([[1.0, 0.8], [0.0, 0.6]])
+        >>> root = PopulationRoot()(jnp.zeros(4000), points)
+        >>> (root @ root.T).round(1).tolist()
+        [[1.0, 0.8], [0.8, 1.0]]
+        """
+        share = shares(log_weight)
+        column = share[:, None]
+        safe = jnp.where(column > 0, points.astype(share.dtype), 0.0)
+        centred = jnp.where(column > 0, safe - jnp.sum(column * safe, axis=0), 0.0)
+        covariance = (column * centred).T @ centred
+        variance = jnp.diagonal(covariance)
+        scale = jnp.where(variance > 0, jnp.sqrt(variance), 1.0)
+        unit = jnp.eye(len(scale), dtype=share.dtype)
+        apart = jnp.clip(covariance / (scale[:, None] * scale), -1.0, 1.0) * (1.0 - unit)
+        squares, size = jnp.sum(apart**2), 1.0 / jnp.maximum(jnp.sum(share**2), 1e-30)
+        noise = jnp.sum(((1.0 - apart**2) * (1.0 - unit)) ** 2) / jnp.maximum(size, 1.0)
+        kept = jnp.where(squares > 0, jnp.clip(1.0 - noise / squares, 0.0, 1.0 - 1e-3), 0.0)
+        root = jnp.linalg.cholesky(unit + kept * apart)
+        return scale[:, None] * jnp.where(jnp.all(jnp.isfinite(root)), root, unit)
+
+
+def shares(log_weight: jax.Array) -> jax.Array:
+    """Give weights that sum to one; NaN, +inf and -inf are no weight, and zero are all where none has any.
+
+    >>> shares(jnp.array([0.0, 0.0, jnp.nan])).tolist()
+    [0.5, 0.5, 0.0]
+    """
+    log_weight, _ = cleaned(log_weight)
+    top = jnp.max(log_weight)
+    weight = jnp.exp(log_weight - jnp.where(jnp.isfinite(top), top, 0.0))
+    total = jnp.sum(weight)
+    return weight / jnp.where(total > 0, total, 1.0)
 
 
 def _variance(share: jax.Array, points: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.block import Block
 from lawful.errors import LawfulError
@@ -31,6 +32,9 @@ from .representations.population import Population, gather
 from .tempering import GIVEN, OnPath
 from .transformer import Transformer
 
+LONG = 20  # moves in which a chain ought to move
+PILOTS, PILOT_STEPS, GAIN = 16, 8, 2.0  # particles and moves of a pilot, and by how much its first move counts
+
 
 @dataclass(frozen=True)
 class Move:
@@ -41,6 +45,7 @@ class Move:
         shared: the shared values, in the population's block.
         info: names of the kernel's numbers.
         carries_parts: whether the state ends with rest and slope, or with their sum, the log density.
+        memory: which of the shared values the kernel remembers; None where it remembers nothing.
         learn: gives what the kernel remembers after a stage, from what it remembered and a mean acceptance.
         follows: which number of `info` that acceptance is.
     """
@@ -49,6 +54,7 @@ class Move:
     shared: tuple[Var, ...]
     info: tuple[str, ...]
     carries_parts: bool
+    memory: Var | None = None
     learn: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     follows: str = "acceptance_rate"
 
@@ -116,6 +122,7 @@ def _path_of(population: Population, name: str) -> OnPath:
 def moved(on: OnPath, population: Population, kernel: Any, steps: int) -> Population:
     """Append the moves of every particle."""
     move, state = _start(on, population, kernel, population.values, population.plate)
+    move = _piloted(population, move, state, population.log_weight, population.plate)
     chain = _Chain(move, population.plate, (*population.scope, f"move{population.stage}"))
     last, _, info = chain.run(population.block, state, population.log_weight, steps, collect=False)
     values = _with_parts(on, population.block, move, last, population.plate)
@@ -134,14 +141,22 @@ def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -
         )  # fmt: skip
     assert population.weight is not None and population.ess is not None
     chain, length = Plate("chain", chains), plate.size // chains
+    if chains > 1:  # particles stand chain by chain, and at first they are independent
+        population.trail.note(
+            "evidence_variance", block.det(_Disagreement(chains), population.weight, label="how chains disagree")
+        )
     law = ResampleLaw(scheme, plate.size, chains)
     ancestors = block.site(population.address("ancestors"), law, (population.weight,))
     distinct = Distinct(plate.size, scheme.ascending)
     population.trail.note("n_unique", block.det(distinct, ancestors, label="distinct ancestors"))
     *first, log_weight = gather(block, (*population.values, population.log_weight), ancestors, plate, (chain,))
     move, state = _start(on, population, kernel, first, chain)
+    move = _piloted(population, move, state, log_weight, chain)
     scope = (*population.scope, f"chain{population.stage}")
-    _, later, info = _Chain(move, chain, scope).run(block, state, log_weight, length - 1, collect=True)
+    last, later, info = _Chain(move, chain, scope).run(block, state, log_weight, length - 1, collect=True)
+    if is_fitted(kernel) and length > LONG:
+        ends = [v for group in (state, last) for v in (group[-2:] if move.carries_parts else group[-1:])]
+        population.trail.note("unmoved_chains", block.det(_unmoved, *ends, label="share of chains that never moved"))
     joined = tuple(
         block.det(join_states, start, rest, label="all states", adds=(plate,))
         for start, rest in zip(state, later, strict=True)
@@ -158,15 +173,52 @@ def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -
 
 def _learned(on: OnPath, block: Block, move: Move, info: Mapping[str, Var]) -> OnPath:
     """Append what the kernel remembers of a stage."""
-    if move.learn is None or on.memory is None:
+    if move.learn is None or move.memory is None:
         return on
-    return replace(on, memory=block.det(move.learn, on.memory, info[move.follows], label="what is remembered"))
+    return replace(on, memory=block.det(move.learn, move.memory, info[move.follows], label="what is remembered"))
+
+
+def _piloted(population: Population, move: Move, state: Sequence[Var], log_weight: Var, plate: Plate) -> Move:
+    """Append moves of a few particles, by which a kernel learns before the others move; where they went is forgotten.
+
+    The measures of two stages may want steps of different sizes, and a stage in which nothing moves is lost.
+    """
+    if move.learn is None or move.memory is None:
+        return move
+    block, size = population.block, min(PILOTS, plate.size)
+    few, stride = Plate("pilot", size), plate.size // size
+    index = block.det(lambda: jnp.arange(size) * stride, label="a few of them", adds=(few,))
+    *start, weight = gather(block, (*state, log_weight), index, plate, (few,))
+    chain = _Chain(move, few, (*population.scope, f"pilot{population.stage}"))
+    memory = chain.pilot(block, start, weight)
+    return replace(move, shared=tuple(memory if v == move.memory else v for v in move.shared), memory=memory)
 
 
 def join_states(start: jax.Array, later: jax.Array) -> jax.Array:
     """Put the states of the chains (chains, ...) and (chains, steps, ...) into one row of particles, chain by chain."""
     states = jnp.concatenate([start[:, None], later], axis=1)
     return states.reshape((states.shape[0] * states.shape[1], *states.shape[2:]))
+
+
+def _unmoved(*ends: jax.Array) -> jax.Array:
+    """Give the share of chains whose log density, in its parts, is at last what it was at first."""
+    half = len(ends) // 2
+    same = [a == b for a, b in zip(ends[:half], ends[half:], strict=True)]
+    return jnp.mean(jnp.all(jnp.stack(same), axis=0), dtype=jnp.result_type(float))
+
+
+@dataclass(frozen=True)
+class _Disagreement:
+    """The variance of the log of the mean weight, by the mean weights of the chains that made the particles."""
+
+    chains: int
+
+    def __call__(self, weight: jax.Array) -> jax.Array:
+        """Compute it from weights that stand chain by chain; 0 where none has weight."""
+        means = jnp.mean(weight.reshape(self.chains, -1), axis=1)
+        whole = jnp.mean(means)
+        ratio = means / jnp.where(whole > 0, whole, 1.0)
+        return jnp.where(whole > 0, jnp.var(ratio, ddof=1) / self.chains, 0.0)
 
 
 def _equal(size: int) -> Callable[[jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
@@ -240,8 +292,41 @@ class _Chain:
             steps: how many.
             collect: whether all states are given.
         """
-        n_shared, n_state = len(self.move.shared), len(state)
         names = kept_of(self.move.info)
+        inner, inputs, weight, out, numbers = self._step(names, len(state), log_weight)
+        n_shared, n_state = len(self.move.shared), len(state)
+        kept = out[:n_state] if collect else ()
+        step = inner.form((*inputs[:n_shared], weight, *inputs[n_shared:]), (*out[:n_state], *kept, *numbers))
+        last, ys = block.loop(step, steps, (*self.move.shared, log_weight), state, ())
+        info = {
+            told(name): block.det(over_moves(name), y, label=name)
+            for name, y in zip(names, ys[len(kept) :], strict=True)
+        }
+        return last, ys[: len(kept)], info
+
+    def pilot(self, block: Block, state: Sequence[Var], log_weight: Var) -> Var:
+        """Append a loop whose moves only teach; gives what the kernel remembers after it.
+
+        Each acceptance is that of a few particles, so what it teaches counts less and less.
+        """
+        assert self.move.memory is not None and self.move.learn is not None
+        place, n_shared, n_state = self.move.shared.index(self.move.memory), len(self.move.shared), len(state)
+        inner, inputs, weight, out, (accepted,) = self._step([self.move.follows], n_state, log_weight)
+        gain = Var((), self.move.memory.dtype)
+        learnt = inner.det(_Gained(self.move.learn), inputs[place], accepted, gain, label="what is remembered")
+        others = tuple(v for i, v in enumerate(inputs[:n_shared]) if i != place)
+        before = (*others, weight, inputs[place], *inputs[n_shared:], gain)
+        step = inner.form(before, (learnt, *out[:n_state]))
+        gains = block.constant(jnp.asarray(GAIN / np.sqrt(np.arange(1, PILOT_STEPS + 1)), gain.dtype))
+        shared = tuple(v for i, v in enumerate(self.move.shared) if i != place)
+        (memory, *_), _ = block.loop(step, PILOT_STEPS, (*shared, log_weight), (self.move.memory, *state), (gains,))
+        return memory
+
+    def _step(
+        self, names: Sequence[str], n_state: int, log_weight: Var
+    ) -> tuple[Block, tuple[Var, ...], Var, tuple[Var, ...], list[Var]]:
+        """Write one move of all elements; gives the block, its inputs, the weight, the new state, and mean numbers."""
+        n_shared = len(self.move.shared)
         places = [n_state + self.move.info.index(name) for name in names]
         form = scoped(self.move.form, self.scope)
         outputs = tuple(form.outputs[i] for i in (*range(n_state), *places))
@@ -252,11 +337,15 @@ class _Chain:
         out = inner.splice(body, inputs)
         weight = log_weight.like()
         numbers = [of_particles(inner, name, x, weight) for name, x in zip(names, out[n_state:], strict=True)]
-        kept = out[:n_state] if collect else ()
-        step = inner.form((*inputs[:n_shared], weight, *inputs[n_shared:]), (*out[:n_state], *kept, *numbers))
-        last, ys = block.loop(step, steps, (*self.move.shared, log_weight), state, ())
-        info = {
-            told(name): block.det(over_moves(name), y, label=name)
-            for name, y in zip(names, ys[len(kept) :], strict=True)
-        }
-        return last, ys[: len(kept)], info
+        return inner, inputs, weight, out, numbers
+
+
+@dataclass(frozen=True)
+class _Gained:
+    """What is remembered after a move that counts by a gain."""
+
+    learn: Callable[[jax.Array, jax.Array], jax.Array]
+
+    def __call__(self, memory: jax.Array, acceptance: jax.Array, gain: jax.Array) -> jax.Array:
+        """Give it."""
+        return memory + gain * (self.learn(memory, acceptance) - memory)

@@ -112,7 +112,7 @@ def ibis(model: Any, kernel: Any = None, *, particles: int, block: int = 1, **se
 
     Args:
         model: a program without a hidden sequence.
-        kernel: moves the parameters; default: a random walk fitted to the particles.
+        kernel: moves the parameters; default: that of `tempered_smc`.
         particles: number of particles.
         block: number of observations that enter at once.
         settings: as for `tempered_smc`.

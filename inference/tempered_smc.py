@@ -25,7 +25,7 @@ from .findings import Finding
 from .kernels.mh import as_kernel
 from .ladders import ladder_of
 from .paths import Path, prior_to_posterior
-from .population_walk import population_walk
+from .population_moves import PopulationMoves
 from .recovery import EnumeratedPlan
 from .rejuvenation import is_fitted, rejuvenate, waste_free
 from .representations.traced import Trace
@@ -206,8 +206,9 @@ def tempered_smc(
         model: a program.
         particles: number of particles. In a waste-free run all states of the chains count: 10 000 particles cost what
             1000 particles with steps=10 cost, and tell much more.
-        kernel: a kernel that keeps the posterior, as `kernels.mh()`; default: `population_walk()`, a random walk of
-            all choices with covariance 2.38^2/d x weighted covariance of the particles.
+        kernel: a kernel that keeps the posterior, as `kernels.mh()`; default: `population_hmc()`, trajectories along
+            gradients in units of the particles, or with fewer than 10 coordinates `population_walk()`, a random walk
+            with covariance 2.38^2/d x weighted covariance of the particles.
         path: how the observations enter: `prior_to_posterior()`, the default, raises all of them to a power;
             `data_by_data(...)` lets them enter in blocks.
         ladder: where to stop: `by_ess(0.5)`, the default, chooses the powers at which half of the effective sample
@@ -250,7 +251,7 @@ def tempered_smc(
             "tempered_smc: the chains of a waste-free run start at particles of the whole population, not of an "
             "island. Fix: give steps=10, for moves of every particle where it is, or resampling='exact'."
         )
-    kernel = population_walk() if kernel is None else kernel if is_fitted(kernel) else as_kernel(kernel)
+    kernel = PopulationMoves() if kernel is None else kernel if is_fitted(kernel) else as_kernel(kernel)
     if enumerate is not None:
         given = {
             "particles": particles, "kernel": kernel, "path": path, "ladder": ladder, "chains": chains, "steps": steps,

@@ -38,6 +38,7 @@ __all__ = ["Posterior", "compare_experts", "posterior_of"]
 
 MOST_EXPERTS = 6  # of a reference, which sums over all their namings
 STEP = 0.1  # of leapfrogs at first: in units of the broadest expert, while the others are narrow
+LEAPFROGS = 8
 STARTS, SEARCH = 16, 1  # random starts of the search, and what is folded into the key for them
 
 
@@ -191,10 +192,11 @@ def _sampler(k: int, gate: Gate, particles: int, runs: int, referring: bool) -> 
         return mixture_with_priors(X, y, k, gate, priors)
 
     if not referring:
-        return inference.tempered_smc(model, particles=particles, runs=runs)
-    kernel: Any = inference.population_hmc(jitter=0.5, adapt=True)
+        walk = inference.population_walk()  # a gate of the best few has edges that no gradient sees
+        return inference.tempered_smc(model, particles=particles, runs=runs, kernel=walk)
+    kernel: Any = inference.population_hmc()
     if k > 1:
-        flow = inference.population_hmc(STEP, jitter=0.5, exchangeable="expert", adapt=True)
+        flow = inference.population_hmc(STEP, LEAPFROGS, jitter=0.5, exchangeable="expert", adapt=True)
         kernel = inference.population_cycle(flow, inference.kernels.mh(one_class_redrawn))
     return inference.tempered_smc(
         referring_program(k, gate), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(0.7),

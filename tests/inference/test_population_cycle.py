@@ -113,7 +113,10 @@ def test_a_part_learns_from_its_own_acceptance():
     stats = run(inference.population_cycle(alone, far), ladder=powers, steps=1, runs=2).stats
     flow, joint = stats["acceptance_rate@0_population_hmc"], stats["acceptance_rate"]
     assert (joint[:, -1] < 0.5).all()  # which would shorten the steps, and raise what they accept
-    assert (1 - flow[:, -1] > 4 * (1 - flow[:, 0])).all()  # what is refused grows with the square of the step
+    fixed = inference.population_cycle(inference.population_hmc(0.05, 2), far)
+    still = run(fixed, ladder=powers, steps=1, runs=2).stats
+    refused = 1 - still["acceptance_rate@0_population_hmc"][:, -1]
+    assert (1 - flow[:, -1] > 3 * refused).all()  # what is refused grows with the square of the step, which may double
 
 
 def test_a_part_that_does_not_adapt_keeps_its_step():

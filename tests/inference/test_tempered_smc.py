@@ -207,8 +207,10 @@ def test_contracts_tell_exact_from_consistent():
 def test_a_plan_says_what_it_does():
     text = inference.tempered_smc(constrained, particles=100).plan(jnp.zeros(3))
     assert "temper(prior_to_posterior(), ess 0.5 N)" in text
-    assert "waste_free(population_walk(), 10 chains, systematic)" in text
+    assert "waste_free(population_moves(), 10 chains, systematic)" in text
     assert "2.38^2/d x weighted covariance" in text
+    longer = inference.tempered_smc(constrained, particles=100).plan(jnp.zeros(9))
+    assert "trajectories of length 1.8, in leapfrogs of 0.53 x the root of the particles' covariance" in longer
 
 
 @pytest.mark.parametrize(
