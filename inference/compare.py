@@ -1,7 +1,7 @@
 """Compare: several models of the same data in one table, by evidence and by leave-one-out prediction.
 
-Law: only results on equal data are compared. The probability of model k is w_k Z_k / sum_j w_j Z_j, its error that of
-independent estimates of the Z_j by the delta method. A model without a number keeps its row, with a remark why.
+Law: only results on equal data are compared. The probability of model k is w_k Z_k / sum_j w_j Z_j, its error how far
+it moves when each log Z_j does by its own error. A model without a number keeps its row, with a remark why.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ def compare(
             nothing is checked then.
 
     Returns: a table with a row a model. `ok` and `remarks` tell whether the result may be trusted. By evidence:
-        `log_evidence`, its standard error `log_evidence_se`, `difference` to the best and `difference_se`, the weight
-        `prior`, the posterior `probability` and `probability_se`. By loo: `elpd`, `elpd_se`, `p_loo`,
+        `log_evidence`, its error `log_evidence_se` (see `Result.log_evidence_error`), `difference` to the best and
+        `difference_se`, the weight `prior`, the posterior `probability` and `probability_se`, which is near 1 where
+        runs disagree so much that another model may be the better one. By loo: `elpd`, `elpd_se`, `p_loo`,
         `elpd_difference`, `elpd_difference_se`, the stacking `weight`, and `n_high_k`, the data whose Pareto k is too
         high for the estimate.
 
@@ -158,6 +159,8 @@ def _evidence(
             known[place], errors[place] = pooled, error
             if math.isnan(error) and pooled > -math.inf:
                 remarks[name].append("no error of the evidence: one run")
+            elif any(finding.code == "EVIDENCE_SPREAD" for finding in result.reasons):
+                remarks[name].append(f"runs disagree, so its probability is not known: log evidence +- {error:.2g}")
     if np.isnan(known).any() and not np.isnan(known).all():
         for name, value in zip(results, known, strict=True):
             if not math.isnan(value):
@@ -178,33 +181,45 @@ def _evidence(
 def model_probabilities(
     log_evidence: np.ndarray, errors: np.ndarray, prior: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return posterior probabilities of models and their standard errors.
+    """Return posterior probabilities of models and their errors.
 
     Args:
         log_evidence: (K,) natural log; NaN for a model that has none, -inf for one that is impossible.
-        errors: (K,) standard errors of these, of independent estimates; NaN where unknown.
+        errors: (K,) errors of these, of independent estimates; NaN where unknown.
         prior: (K,) weights.
 
-    Returns: probabilities (K,), NaN where there is no evidence, and errors (K,):
-        `p_k sqrt((1 - p_k)^2 s_k^2 + sum_{j != k} p_j^2 s_j^2)`.
+    Returns: probabilities (K,), NaN where there is no evidence, and errors (K,): the root of the mean square of what
+        p_k changes by when the log evidences change by normal numbers of these sizes. Small ones give that of the delta
+        method, `p_k sqrt((1 - p_k)^2 s_k^2 + sum_{j != k} p_j^2 s_j^2)`; large ones turn the order of models over.
 
-    >>> p, error = model_probabilities(np.log([3.0, 1.0]), np.array([0.1, 0.0]), np.array([0.5, 0.5]))
-    >>> p.round(12).tolist(), error.round(12).tolist()
-    ([0.75, 0.25], [0.01875, 0.01875])
+    >>> p, error = model_probabilities(np.log([3.0, 1.0]), np.array([1e-3, 0.0]), np.array([0.5, 0.5]))
+    >>> p.round(12).tolist(), error.round(9).tolist()
+    ([0.75, 0.25], [0.0001875, 0.0001875])
+    >>> [each.round(1).tolist() for each in model_probabilities(np.array([60.0, 0.0]), np.full(2, 90.0), np.ones(2))]
+    [[1.0, 0.0], [0.6, 0.6]]
     """
     score = np.asarray(log_evidence, dtype=float) + np.log(prior)
     known = ~np.isnan(score)
     out, error = np.full(len(score), math.nan), np.full(len(score), math.nan)
     if not known.any() or not np.isfinite(score[known].max()):  # no model has any mass: no probabilities
         return out, error
-    weight = np.exp(score[known] - score[known].max())
-    p = weight / weight.sum()
-    impossible = np.isneginf(score[known])
-    variance = np.where(impossible, 0.0, np.asarray(errors, dtype=float)[known] ** 2)
-    rest = np.array([np.sum(np.delete(p**2 * variance, k)) for k in range(len(p))])
+    p = _shares(score[known])
+    size = np.where(np.isneginf(score[known]), 0.0, np.asarray(errors, dtype=float)[known])
+    moved = _shares(score[known] + size * _normal_numbers(len(p)))
     out[known] = p
-    error[known] = np.where(impossible, 0.0, p * np.sqrt((1.0 - p) ** 2 * variance + rest))
+    error[known] = np.where(np.isneginf(score[known]), 0.0, np.sqrt(np.mean((moved - p) ** 2, axis=0)))
     return out, error
+
+
+def _shares(score: np.ndarray) -> np.ndarray:
+    weight = np.exp(score - score.max(axis=-1, keepdims=True))
+    return weight / weight.sum(axis=-1, keepdims=True)
+
+
+def _normal_numbers(columns: int) -> np.ndarray:
+    """Give the same normal numbers each time, (n, columns), whose means and covariances are exactly 0 and 1."""
+    half = np.random.default_rng(0).standard_normal((2048, columns))
+    return np.concatenate([half, -half]) @ np.linalg.inv(np.linalg.cholesky(half.T @ half / len(half))).T
 
 
 def _differences(log_evidence: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

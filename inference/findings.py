@@ -109,7 +109,8 @@ class Limits:
         false_alarm: probability with which a perfect sampler exceeds one of these two limits in any element.
         ess_fraction: smallest Kish effective sample size of the last weights, as a fraction of the particles.
         root_share: largest fraction of the last particles that descend from one particle at the start.
-        log_evidence_sd: largest standard deviation of the log evidence over runs.
+        log_evidence_sd: largest standard deviation of the log evidence of a run, over runs or by its chains.
+        log_evidence_error: largest error of the log evidence of four runs or more.
         out_of_support: largest fraction of a run's particles for which an observation lies outside a support that
             choices move; a model that means this, as of a maximum, takes 1.
     """
@@ -121,6 +122,7 @@ class Limits:
     ess_fraction: float = 0.1
     root_share: float = 0.5
     log_evidence_sd: float = 1.0
+    log_evidence_error: float = 0.5
     out_of_support: float = 0.0
 
 

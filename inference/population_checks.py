@@ -1,7 +1,8 @@
 """Population checks: what runs of a population method say against themselves.
 
-Law: runs that died are counted, and left out of the other checks; evidence is judged over all runs that live. Of a
-particle filter the evidence, the parameters and the last state are judged; old states of its paths are told.
+Law: runs that died are counted, and left out of the other checks; evidence is judged over all runs that live, by
+`evidence_checks`. Of a particle filter the evidence, the parameters and the last state are judged; old states of its
+paths are told.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from lawful.record import choices_of
 from .chain_checks import r_hat_findings
 from .diagnostics import Variable, r_hat_of, variables_of
 from .evidence import kish_ess
+from .evidence_checks import evidence_findings
 from .findings import Finding, Limits
 from .last_values import ALL, FIRST, LAST, NONE, last_values
 
@@ -58,12 +60,11 @@ def population_findings(
             "the observations of that stage against the model, or use more particles or a better proposal.",
             value=int(dead_at[run]),
         )
+    particles = log_w.shape[1]
+    yield from evidence_findings(limits, np.where(dead_at < 0, log_z, -np.inf), particles, stats)
     alive = np.flatnonzero(dead_at < 0)
-    if len(log_z) == 1:
-        yield Finding("ONE_RUN", "one run: no error bar for the evidence; ask for runs=4 or more.", value=1, limit=2)
     if not len(alive):
         return
-    particles = log_w.shape[1]
     ess = kish_ess(log_w[alive])
     if ess.min() < limits.ess_fraction * particles:
         yield Finding(
@@ -96,15 +97,6 @@ def population_findings(
                 value=float(share.max()),
                 limit=limits.root_share,
             )
-    spread = float(np.std(log_z[alive], ddof=1)) if len(alive) > 1 else 0.0
-    if not spread <= limits.log_evidence_sd:
-        yield Finding(
-            "EVIDENCE_SPREAD",
-            f"the log evidence has a standard deviation of {spread:.2f} over runs (limit {limits.log_evidence_sd:g}), "
-            "so a few runs carry the estimate; use more particles.",
-            value=spread,
-            limit=limits.log_evidence_sd,
-        )
     if len(alive) > 1:
         worst = r_hat_of(limits, judged_variables(posterior, stats, form), limits.ess_per_chain)
         yield from r_hat_findings(worst, "the runs disagree; use more particles, or move them by a kernel")

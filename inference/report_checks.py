@@ -16,6 +16,7 @@ from lawful.form import Form
 from .chain_checks import moving_chains
 from .diagnostics import Measured, ess_of, r_hat_of, variables_of
 from .evidence import kish_ess
+from .evidence_checks import ENOUGH_RUNS, evidence_sd
 from .move_numbers import LOST, NO_SLOPE
 from .population_checks import copies_of, judged_variables, together
 from .result import Result, leading
@@ -109,15 +110,14 @@ def _of_populations(result: Result) -> Iterator[_Row]:
             f"at most {limits.root_share:.0%}",
             ("ONE_ANCESTOR",),
         )
-    if len(alive) > 1 and result.log_evidence is not None:
-        log_z = np.asarray(result.log_evidence, float)
-        spread = float(np.std(log_z[np.isfinite(log_z)], ddof=1)) if np.isfinite(log_z).sum() > 1 else 0.0
+    if result.log_evidence is not None:
         yield (
-            "sd of the log evidence over runs",
-            f"{spread:.3f}",
-            f"at most {limits.log_evidence_sd:g}",
+            "log evidence: sd of a run, and error of all",
+            f"{evidence_sd(result.log_evidence, size, stats):.3f}, {result.log_evidence_error:.3f}",
+            f"at most {limits.log_evidence_sd:g}, and {limits.log_evidence_error:g} of {ENOUGH_RUNS} runs or more",
             ("EVIDENCE_SPREAD",),
         )
+    if len(alive) > 1:
         worst = r_hat_of(limits, judged_variables(draws, stats, form), enough)
         yield "r-hat over runs, the largest", *_named(worst, ".3f", "at most"), ("HIGH_RHAT",)
     outside = [str(f.value) for f in result.reasons if f.code == "OUT_OF_SUPPORT"]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lawful.errors import LawfulError
+from lawful.inference.compare import model_probabilities
 from lawful.inference.evidence import pooled_evidence
 
 __all__ = ["ClassNumbers"]
@@ -34,24 +35,23 @@ class ClassNumbers:
 
     @property
     def table(self) -> Any:
-        """A frame of pandas: log evidence, its error and its spread over runs, probability, criteria.
+        """A frame of pandas: log evidence, its error and its spread over runs, probability and its error, criteria.
 
         `error` is that of the pooled value, NaN for one run; `spread` is the standard deviation of a run. Where an
-        evidence is not known, neither is the probability of that number.
+        evidence is not known, neither is the probability of that number; `probability_error` tells how far it moves
+        when all evidences do by their errors.
         """
         import pandas
 
         pooled = {k: pooled_evidence(runs) for k, runs in self.log_evidence.items()}
-        value = np.array([each for each, _ in pooled.values()])
-        known = np.where(np.isnan(value), -np.inf, value)
-        weight = np.exp(known - known.max()) if np.isfinite(known.max()) else np.full(len(known), np.nan)
-        share = dict(zip(pooled, np.where(np.isnan(value), np.nan, weight / weight.sum()), strict=True))
+        value, error = np.array(list(pooled.values())).T
+        share = dict(zip(pooled, np.array(model_probabilities(value, error, np.ones(len(value)))).T, strict=True))
         rows = []
         for k, runs in self.log_evidence.items():
             spread = float(np.std(runs, ddof=1)) if len(runs) > 1 else float("nan")
             rows.append({
                 "log_evidence": pooled[k][0], "error": pooled[k][1], "spread": spread,
-                "probability": share[k], **self.criteria.get(k, {}),
+                "probability": share[k][0], "probability_error": share[k][1], **self.criteria.get(k, {}),
             })  # fmt: skip
         return pandas.DataFrame(rows, index=pandas.Index(list(self.log_evidence), name="classes"))
 

@@ -86,6 +86,7 @@ def test_f25_limits_are_stated_in_the_result_and_another_one_is_another_verdict(
         "ess_fraction": 0.1,
         "root_share": 0.5,
         "log_evidence_sd": 1.0,
+        "log_evidence_error": 0.5,
         "out_of_support": 0.0,
     }
     assert replace(short, limits=Limits(r_hat=10.0, ess_per_chain=0.5)).ok

@@ -12,6 +12,7 @@ from lawful import inference, sample
 from lawful.errors import LawfulError
 from lawful.inference.collect import from_chains, from_population
 from lawful.inference.compare import model_probabilities
+from lawful.inference.evidence import pooled_evidence
 
 Y = np.array([0.3, -0.2, 1.1, 0.4])
 RNG = np.random.default_rng(11)
@@ -40,21 +41,27 @@ def test_probabilities_follow_bayes_rule_with_the_prior_weights_that_were_stated
 
 def test_errors_are_carried_to_differences_and_probabilities():
     table = inference.compare({name: evidence(z) for name, z in LOG_Z.items()})
-    s = {"a": 0.1, "b": 0.2 / 3, "c": 0.0}  # |z1 - z2| / 2 over the mean, of two runs
+    s = {name: pooled_evidence(z)[1] for name, z in LOG_Z.items()}
     np.testing.assert_allclose(table.log_evidence_se[["a", "b", "c"]], list(s.values()), atol=1e-12)
     assert table.difference["b"] == table.difference_se["b"] == 0.0
     np.testing.assert_allclose(table.difference_se["a"], math.hypot(s["a"], s["b"]), rtol=1e-12)
-    z, step = np.array([1.0, 3.0, 0.5]), 1e-6
-    slopes = [
-        [
-            (z * np.exp(step * (np.arange(3) == j)) / (z * np.exp(step * (np.arange(3) == j))).sum() - z / z.sum())[k]
-            / step
-            for j in range(3)
-        ]
-        for k in range(3)
-    ]
-    expected = np.sqrt(np.square(np.array(slopes)) @ np.square(list(s.values())))
-    np.testing.assert_allclose(table.probability_se[["a", "b", "c"]], expected, rtol=1e-5)
+
+
+def test_small_errors_of_probabilities_are_those_of_the_delta_method():
+    z, s = np.array([1.0, 3.0, 0.5]), 1e-4 * np.array([1.0, 2.0, 0.0])
+    p = z / z.sum()
+    slopes = np.diag(p) - np.outer(p, p)
+    found, error = model_probabilities(np.log(z), s, np.ones(3))
+    np.testing.assert_allclose(found, p, rtol=1e-12)
+    np.testing.assert_allclose(error, np.sqrt(slopes**2 @ s**2), rtol=1e-6)
+
+
+def test_models_whose_runs_disagree_are_told_apart_by_nobody():
+    """The better model by the best of four runs has probability 1, and its error says that this means nothing."""
+    wrong, right = (-1260.0, -1274.0, -1343.0, -1529.0), (-1340.0, -1341.0, -1400.0, -1380.0)
+    table = inference.compare({"wrong": evidence(wrong), "right": evidence(right)})
+    assert table.probability["wrong"] == 1.0 and (table.probability_se > 0.5).all()
+    assert not table.ok.any() and all("runs disagree, so its probability is not known" in r for r in table.remarks)
 
 
 def test_an_impossible_model_has_probability_zero_and_a_common_factor_changes_nothing():
