@@ -53,13 +53,14 @@ def run_workload(workload: Workload, options: argparse.Namespace) -> list[dict[s
     if unknown:
         raise SystemExit(f"{workload.name} has no contestant {', '.join(sorted(unknown))}: {workload.contestants}")
     parts = options.variants.split(",") if options.variants else [""]
+    part = options.out == PARTIAL
     entries: list[dict[str, Any]] = []
     for variant in workload.variants:
         if (options.quick and not variant.quick) or not any(part in variant.name.split() + [""] for part in parts):
             continue
         print(f"{workload.name} {variant.name}: {', '.join(wanted)}", flush=True)
         start = starter(workload, variant, options.limit, options.cores)
-        measurements = measure(wanted, start, options.rounds, variant.by_size)
+        measurements = measure(wanted, start, options.rounds, variant.by_size, None if part else variant.error_runs)
         found = records.records(workload, variant, measurements, records.usable_cores(options.cores))
         print(report.variant_section(found), end="\n\n", flush=True)
         entries += found

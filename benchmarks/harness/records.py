@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,10 @@ def record(
         "work_units": work_units,
         "work_per_cpu_s": work_units / min(cpu),
         "work_per_wall_s": work_units / min(wall),
-        "accuracy": accuracy(variant, measurement),
+        "accuracy": (told := accuracy(variant, measurement)),
+        "error_cost": None
+        if variant.error_runs is None
+        else {name: asdict(cost) for name, cost in error_costs(told, cpu).items()},
         "peak_mb": peak,
         "above_bare_mb": peak - measurement.description["bare_mb"],
     }
@@ -124,25 +127,46 @@ def accuracy(variant: Variant, measurement: Measurement) -> dict[str, Any]:
         found["log_evidence"] |= {"rmse": rmse, "passed": rmse <= variant.rmse_limit}
     if scales:
         errors = [(np.asarray(measurement.outputs(name)) - exact[name]) / scale for name, scale in scales.items()]
-        found["mean_rmse"] = float(np.sqrt(np.mean(np.square(errors))))
+        of_runs = np.mean(np.square(errors), axis=0)
+        found["mean_rmse"] = float(np.sqrt(np.mean(of_runs)))
+        if len(of_runs) > 1:
+            found["mean_square_error"] = float(np.std(of_runs, ddof=1) / len(of_runs) ** 0.5 / np.mean(of_runs))
         found["temperatures"] = float(np.mean(measurement.outputs("temperatures")))
     return found
 
 
 def against_ours(variant: Variant, measurement: Measurement, ours: Measurement) -> dict[str, Any]:
-    """Ratios of both clocks for equal work; the bar is read on CPU seconds."""
+    """Ratios of both clocks for equal work; the bar is read on CPU seconds, or on squared errors times these."""
     return against(variant, measurement, ours, variant.bars.get(measurement.contestant))
 
 
 def against(variant: Variant, peer: Measurement, ours: Measurement, bar: float | None) -> dict[str, Any]:
     """Ratios of a peer to one line of ours, and its bar."""
     ratios = {clock: statistics.ratio(*(m.costs(clock, variant.work_units) for m in (peer, ours))) for clock in CLOCKS}
-    return {
-        "ratio_to_ours": asdict(ratios["cpu_s"]),
-        "wall_ratio_to_ours": asdict(ratios["wall_s"]),
+    found = {"ratio_to_ours": asdict(ratios["cpu_s"]), "wall_ratio_to_ours": asdict(ratios["wall_s"])}
+    if variant.error_runs is not None:
+        costs = (error_costs(accuracy(variant, m), [run["cpu_s"] for run in m.runs]) for m in (peer, ours))
+        return found | by_errors(bar, *costs)
+    return found | {
         "verdict": statistics.verdict(bar, ratios["cpu_s"]),
         "bar_met": None if bar is None else statistics.meets(bar, ratios["cpu_s"]),
         "decided": len(peer.runs) >= statistics.DECISIVE_ROUNDS,
+    }
+
+
+def error_costs(told: Mapping[str, Any], cpu_s: Sequence[float]) -> dict[str, statistics.ErrorCost]:
+    """Squared errors times the median of the CPU seconds of the rounds."""
+    return statistics.error_costs(told, float(np.median(cpu_s)))
+
+
+def by_errors(
+    bar: float | None, peer: Mapping[str, statistics.ErrorCost], ours: Mapping[str, statistics.ErrorCost]
+) -> dict[str, Any]:
+    """Ratios of errors times cost, and the verdict that they give."""
+    ratios = {name: peer[name].over(ours[name]) for name in ours}
+    return {
+        "error_cost_to_ours": {name: asdict(ratio) for name, ratio in ratios.items()},
+        **statistics.error_verdict(bar, ratios),
     }
 
 

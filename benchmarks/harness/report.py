@@ -45,6 +45,8 @@ def _first(entry: Mapping[str, Any]) -> str:
 def _verdict(entry: Mapping[str, Any]) -> str:
     if "verdict" not in entry:
         return BLANK
+    if "error_cost_to_ours" in entry and not entry["decided"]:
+        return "open (too few runs)"
     if entry["bar_met"] is None:
         return str(entry["verdict"])
     missed = "" if entry["bar_met"] else ", bar missed"
@@ -146,10 +148,14 @@ def _remarks(entries: Sequence[Mapping[str, Any]]) -> list[str]:
             ratio = f"{bar['peer']} / {line['contestant']} = {bar['ratio_to_ours']:.2f}"
             met = "met" if bar["bar_met"] else "**missed**"
             remarks.append(f"Bar of the first call: {ratio}, at least {bar['bar']:.2f} wanted: {met}.")
-    told = [entry for entry in entries if not entry["failure"] and "mean_rmse" in entry["accuracy"]]
+    told = [entry for entry in entries if not entry["failure"] and entry.get("error_cost")]
     if told:
-        head = ["contestant", "temperatures", "log Z rmse", "rmse of the means, in sd", "log Z mse x CPU s"]
-        remarks.append(table([head, *map(_tempered_row, told)]))
+        remarks.append(
+            "Verdicts are those of squared errors times CPU seconds, the worse of both, and open where few runs tell."
+        )
+        head = ["contestant", "runs", "temperatures", "log Z rmse", "rmse of the means, in sd"]
+        head += ["log Z mse x CPU s", "means mse x CPU s", "both over ours"]
+        remarks.append(table([head, *map(_error_row, told)]))
     return remarks
 
 
@@ -164,11 +170,19 @@ def _published(ours: Mapping[str, Any]) -> str:
     return f"Published, on other machines: {', '.join(told)}; {own}."
 
 
-def _tempered_row(entry: Mapping[str, Any]) -> list[str]:
-    """Errors and work-normalised error of one sampler."""
-    accuracy, z = entry["accuracy"], entry["accuracy"]["log_evidence"]
-    numbers = accuracy["temperatures"], z["rmse"], accuracy["mean_rmse"], z["rmse"] ** 2 * entry["cpu_median_s"]
-    return [entry["contestant"], *(f"{number:.3g}" for number in numbers)]
+def _error_row(entry: Mapping[str, Any]) -> list[str]:
+    """Errors and errors times cost of one sampler."""
+    accuracy, costs, ratios = entry["accuracy"], entry["error_cost"], entry.get("error_cost_to_ours")
+    z = accuracy["log_evidence"]
+    rmse = (z["bias"] ** 2 + z["sd"] ** 2 * (z["runs"] - 1) / z["runs"]) ** 0.5
+    numbers = [accuracy.get("temperatures"), rmse, accuracy.get("mean_rmse")]
+    cells = [entry["contestant"], str(z["runs"]), *(BLANK if x is None else f"{x:.3g}" for x in numbers)]
+    cells += [_known(costs.get(name), ".3g") for name in ("log_evidence", "means")]
+    return [*cells, BLANK if ratios is None else ", ".join(_known(ratio, ".2f") for ratio in ratios.values())]
+
+
+def _known(cost: Mapping[str, float] | None, how: str) -> str:
+    return BLANK if cost is None else f"{cost['value']:{how}} ± {cost['relative_error']:.0%}"
 
 
 def versions_section(entries: Sequence[Mapping[str, Any]]) -> str:

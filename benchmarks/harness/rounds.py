@@ -1,12 +1,14 @@
 """Run one variant: first calls, then interleaved rounds.
 
 Law: each contestant is one process; one process works at a time; round r asks every contestant for one run with key r,
-in an order rotated by r. A contestant that fails leaves the rest untouched.
+in an order rotated by r. Runs that tell errors alone follow, with the next keys, contestant by contestant. A contestant
+that fails leaves the rest untouched.
 """
 
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +18,7 @@ from benchmarks.harness.process import ContestantError, Worker
 from benchmarks.harness.workload import Variant, Workload
 
 Start = Callable[[str], Worker]
+LONGEST_S = 600.0  # wall seconds of a contestant after the rounds
 
 
 @dataclass
@@ -27,6 +30,9 @@ class Measurement:
     description: dict[str, Any] = field(default_factory=dict)
     first: dict[str, Any] | None = None
     runs: list[dict[str, Any]] = field(default_factory=list)
+    later: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # after the rounds: their outputs count, their times do not
     failure: str | None = None
 
     @property
@@ -50,8 +56,8 @@ class Measurement:
         return self.first is not None and name in self.first["outputs"]
 
     def outputs(self, name: str) -> list[float]:
-        """One output of the first call and of every round, two-float sums added up in float64."""
-        records = ([self.first] if self.first else []) + self.runs
+        """One output of the first call, of every round and of later runs, two-float sums added up in float64."""
+        records = ([self.first] if self.first else []) + self.runs + self.later
         return [r["outputs"][name] + r["outputs"].get(f"{name}_remainder", 0.0) for r in records]
 
 
@@ -65,8 +71,10 @@ def starter(workload: Workload, variant: Variant, limit_s: float, cores: int | N
     return start
 
 
-def measure(contestants: Sequence[str], start: Start, rounds: int, by_size: bool = False) -> Mapping[str, Measurement]:
-    """First call of each contestant, then the rounds."""
+def measure(
+    contestants: Sequence[str], start: Start, rounds: int, by_size: bool = False, error_runs: int | None = None
+) -> Mapping[str, Measurement]:
+    """First call of each contestant, then the rounds, then runs until there are `error_runs` or the time is up."""
     measurements = {name: Measurement(name, by_size) for name in contestants}
     workers: dict[str, Worker] = {}
 
@@ -94,6 +102,11 @@ def measure(contestants: Sequence[str], start: Start, rounds: int, by_size: bool
             shift = i % max(len(alive), 1)
             for name in alive[shift:] + alive[:shift]:
                 attempt(name, lambda m: m.runs.append(workers[m.contestant].run(i)))
+        for name in list(workers):
+            until = time.monotonic() + LONGEST_S
+            for i in range(rounds + 1, error_runs or 0):
+                if name in workers and time.monotonic() < until:
+                    attempt(name, lambda m: m.later.append(workers[m.contestant].run(i)))
     finally:
         for worker in workers.values():
             worker.close()

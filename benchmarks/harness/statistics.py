@@ -1,14 +1,17 @@
 """Times to ratios and verdicts, outputs to accuracy.
 
 Laws: a ratio is peer / ours of the minima, beside it the smallest, median and largest ratio of one round. A bar is
-met when the ratio of minima or the median ratio reaches it, so that it is missed only where both miss. An accuracy
-test fails beyond three standard errors, widened for few runs by Student's t: a false alarm in 370 rows.
+met when the ratio of minima or the median ratio reaches it, so that it is missed only where both miss. Of errors times
+cost it is met when the least of the ratios (of log evidence, of means) reaches it, and decided when that is known to
+15 % or lies two standard errors from the bar. An accuracy test fails beyond three standard errors, widened for few runs
+by Student's t: a false alarm in 370 rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -59,6 +62,63 @@ def verdict(bar: float | None, measured: Ratio) -> str:
     if meets(TIE if bar is None else bar, measured):
         return "win"
     return "tie" if 1 / TIE <= measured.min <= TIE else "short"
+
+
+@dataclass(frozen=True)
+class ErrorCost:
+    """Mean squared error times CPU seconds, with its relative standard error; or a ratio of two."""
+
+    value: float
+    relative_error: float
+
+    def over(self, other: ErrorCost) -> ErrorCost:
+        """Divide by another, independent one."""
+        return ErrorCost(float(self.value / other.value), float(np.hypot(self.relative_error, other.relative_error)))
+
+    def decides(self, bar: float) -> bool:
+        """Tell whether a ratio is known well enough to be compared with a bar.
+
+        >>> ErrorCost(2.0, 0.3).decides(1.3), ErrorCost(4.0, 0.3).decides(1.3), ErrorCost(1.4, 0.14).decides(1.3)
+        (False, True, True)
+        """
+        return bool(self.relative_error <= 0.15 or abs(np.log(self.value / bar)) > 2 * self.relative_error)
+
+
+def error_costs(accuracy: Mapping[str, Any], cpu_s: float) -> dict[str, ErrorCost]:
+    """Squared errors of the log evidence, and of the means where they are told, times CPU seconds.
+
+    The mean square of n normal errors of mean b and variance s^2 has variance (2 s^4 + 4 b^2 s^2) / n.
+
+    >>> found = error_costs({"log_evidence": {"runs": 200, "bias": 0.0, "sd": 1.0}}, 2.0)["log_evidence"]
+    >>> round(found.value, 2), round(found.relative_error, 3)
+    (1.99, 0.101)
+    """
+    z = accuracy["log_evidence"]
+    n, bias, variance = z["runs"], z["bias"], z["sd"] ** 2
+    square = bias**2 + variance * (n - 1) / n
+    found = {
+        "log_evidence": ErrorCost(square * cpu_s, float(np.sqrt((2 * variance + 4 * bias**2) * variance / n) / square))
+    }
+    if "mean_rmse" in accuracy:
+        found["means"] = ErrorCost(
+            accuracy["mean_rmse"] ** 2 * cpu_s, accuracy.get("mean_square_error", (2 / n) ** 0.5)
+        )
+    return found
+
+
+def error_verdict(bar: float | None, ratios: Mapping[str, ErrorCost]) -> dict[str, Any]:
+    """Read the verdict on the least ratio of errors times cost.
+
+    >>> error_verdict(1.3, {"log_evidence": ErrorCost(9.0, 0.1), "means": ErrorCost(1.2, 0.1)})["verdict"]
+    'tie'
+    """
+    least = min(ratios.values(), key=lambda ratio: ratio.value)
+    wanted = TIE if bar is None else bar
+    return {
+        "verdict": verdict(bar, Ratio(least.value, least.value, least.value, least.value)),
+        "bar_met": None if bar is None else bool(least.value >= bar),
+        "decided": least.decides(wanted),
+    }
 
 
 def evidence_accuracy(log_evidence: Sequence[float], exact: float) -> dict[str, float | bool]:

@@ -1,7 +1,7 @@
 """What a workload is: its variants with their settings, contestants and bars.
 
-Law: a bar is the least value of peer time / our time for equal work (so "at most 1.15 times the floor's time" is
-1 / 1.15).
+Law: a bar is the least value of peer cost / our cost (so "at most 1.15 times the floor's" is 1 / 1.15). The cost is
+time for equal work; of samplers of populations it is squared error times time, each with the work it chooses.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Variant:
     lines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # further lines of ours, with their bars
     first_bars: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # the same of first calls, of any line
     by_size: bool = False  # whether work is counted in effective draws
+    error_runs: int | None = None  # runs that tell squared errors, by which verdicts are read then, times CPU seconds
     published: Mapping[str, float] = field(default_factory=dict)  # seconds of one run that others have published
     tolerances: Mapping[str, float] = field(default_factory=dict)  # of fixed values: largest error of a right answer
     error_bars: Mapping[str, float] = field(default_factory=dict)  # of fixed values: largest error of ours

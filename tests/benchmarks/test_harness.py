@@ -33,7 +33,7 @@ class ScriptedWorker:
         sign = 0.01 if i % 2 else -0.01
         first, *others = self.variant.exact().items()
         outputs = {first[0]: first[1] + self.bias + sign, **{name: exact + sign for name, exact in others}}
-        outputs["ess"] = 500.0
+        outputs |= {"ess": 500.0, "temperatures": 17.0}
         cpu = self.cpu_s * (1 + 0.1 * (i % 3))
         return {"cpu_s": cpu, "wall_s": cpu, "outputs": outputs, "stages": {}, "peak_mb": 150.0}
 
@@ -108,6 +108,30 @@ def test_ratios_are_for_equal_work():
     assert entries["numpyro"]["bar_met"]
     assert entries["numpyro"]["work_per_cpu_s"] == pytest.approx(4 * LABELS.work_units / 40.0)
     assert entries["floor"]["floor_check"]["numpyro"]["min"] == pytest.approx(20.0)
+
+
+TEMPERED = WORKLOADS["W2hmc"].variants[0]
+
+
+def test_verdicts_of_populations_are_read_on_squared_errors_times_cost():
+    """A peer that is ten times as fast with ten times the error of log Z costs ten times as much, by means a tenth."""
+    fast, exact = {"cpu_s": 0.1, "bias": 0.1}, {"cpu_s": 10.0}
+    entries = entries_of("W2hmc", TEMPERED, ours={}, blackjax=fast, blackjax_waste_free=exact)
+    ratio = entries["blackjax"]["error_cost_to_ours"]["log_evidence"]["value"]
+    assert ratio == pytest.approx(0.1 * (0.1**2 + 0.01**2) / 0.01**2, rel=0.1)
+    assert entries["blackjax"]["error_cost_to_ours"]["means"]["value"] == pytest.approx(0.1)
+    assert entries["blackjax"]["verdict"] == "short"  # the worse of the two
+    ratio = entries["blackjax_waste_free"]["error_cost_to_ours"]["log_evidence"]
+    assert ratio["value"] == pytest.approx(10.0) and entries["blackjax_waste_free"]["decided"]
+    near = entries_of("W2hmc", TEMPERED, ours={}, blackjax={"cpu_s": 1.2})["blackjax"]
+    assert not near["decided"] and report.row(near)[-1] == "open (too few runs)"
+
+
+def test_runs_after_the_rounds_tell_errors_and_no_times():
+    log = []
+    found = measure(["ours"], lambda name: ScriptedWorker(name, log), rounds=20, error_runs=50)["ours"]
+    assert len(found.runs) == 20 and len(found.outputs("log_evidence")) == 50
+    assert log == [("ours", i) for i in range(50)]
 
 
 def test_a_further_line_of_ours_has_bars_of_its_own():

@@ -118,6 +118,4 @@ class Run:
 
 def build(settings: dict[str, Any]) -> Run:
     """The contestant for one variant."""
-    return Run(
-        tempered_program(settings["particles"], settings["steps"], settings["chains"], settings.get("leapfrogs"))
-    )
+    return Run(tempered_program(settings["particles"], settings["steps"], settings["chains"]))

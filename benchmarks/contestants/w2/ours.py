@@ -18,14 +18,20 @@ DTYPE = "float32"
 
 def build(settings: dict[str, Any]) -> Callable[[int], dict[str, float]]:
     """The contestant for one variant."""
-    infer = inference.tempered_smc(
-        models.logistic,
-        particles=settings["particles"],
-        steps=settings["steps"],
-        kernel=inference.population_hmc(0.35, settings["leapfrogs"]) if settings.get("leapfrogs") else None,
-        chains=settings["chains"],
-        keep="last",
+    return run_of(
+        inference.tempered_smc(
+            models.logistic,
+            particles=settings["particles"],
+            steps=settings["steps"],
+            kernel=inference.population_walk(),
+            chains=settings["chains"],
+            keep="last",
+        )
     )
+
+
+def run_of(infer: Any) -> Callable[[int], dict[str, float]]:
+    """The run of a plan: its evidence, posterior means and number of temperatures."""
     covariates, labels = regression()
     data = jnp.asarray(covariates, DTYPE), jnp.asarray(labels)
 
