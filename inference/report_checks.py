@@ -16,7 +16,7 @@ from lawful.form import Form
 from .chain_checks import moving_chains
 from .diagnostics import Measured, ess_of, r_hat_of, variables_of
 from .evidence import kish_ess
-from .evidence_checks import ENOUGH_RUNS, evidence_sd
+from .evidence_checks import ENOUGH_RUNS, UNMOVED, evidence_sd
 from .move_numbers import LOST, NO_SLOPE
 from .population_checks import copies_of, judged_variables, together
 from .result import Result, leading
@@ -117,6 +117,9 @@ def _of_populations(result: Result) -> Iterator[_Row]:
             f"at most {limits.log_evidence_sd:g}, and {limits.log_evidence_error:g} of {ENOUGH_RUNS} runs or more",
             ("EVIDENCE_SPREAD",),
         )
+    if "unmoved_chains" in stats:
+        share = np.nanmax(np.asarray(stats["unmoved_chains"], float), initial=0.0)
+        yield "chains of a stage that never moved, the most", f"{share:.0%}", f"at most {UNMOVED:.0%}", ("NEVER_MOVED",)
     if len(alive) > 1:
         worst = r_hat_of(limits, judged_variables(draws, stats, form), enough)
         yield "r-hat over runs, the largest", *_named(worst, ".3f", "at most"), ("HIGH_RHAT",)
