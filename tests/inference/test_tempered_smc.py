@@ -249,7 +249,7 @@ def test_a_nan_weight_is_an_error_that_names_its_site():
 
 def test_temper_needs_its_parts_in_order():
     with pytest.raises(LawfulError, match="put Trace before it"):
-        inference.temper()(normal)
+        inference.temper()(trace(normal, Y))
     with pytest.raises(LawfulError, match="repeat_to_end"):
         (inference.Trace >> inference.temper() >> inference.spawn(2) >> inference.Advance)(trace(normal, Y))
 
