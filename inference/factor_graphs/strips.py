@@ -22,6 +22,7 @@ from .potentials import Potentials
 from .structure import Family, Group, Structure
 
 LEVELS = 256  # fewer are eliminated faster than a loop compiles
+GROUPS = 64  # of factors, each of which is compiled for itself: with more of them elimination compiles sooner
 STATES = 64  # joint states of a level
 ENTRIES = 1 << 26  # of tables of joint states, for each group and in all
 
@@ -173,8 +174,8 @@ def _parts(where: Where, group: int) -> list[tuple[Any, bool]]:
 
 @lru_cache(maxsize=64)
 def strips_of(structure: Structure, levels: int = LEVELS) -> Strips | None:
-    """See a graph as a chain of levels; None where it is short, wide, or without cycles."""
-    if structure.size < 2 * levels or structure.counted or structure.is_forest:
+    """See a graph as a chain of levels; None where it is short, wide, of many kinds of factors, or has no cycle."""
+    if len(structure.groups) > GROUPS or structure.size < 2 * levels or structure.counted or structure.is_forest:
         return None
     n, none = structure.size, np.zeros(0, np.int64)
     pairs = [g.scopes[:, list(p)] for g in structure.groups for p in combinations(range(g.arity), 2)]

@@ -48,6 +48,16 @@ def test_levels_have_the_marginals_of_elimination(seed, zeros, short):
         np.testing.assert_allclose(mine, other, atol=1e-12)
 
 
+def test_a_graph_of_many_kinds_of_factors_is_eliminated(short):
+    """Each is compiled for itself: 100 steps of a loop in a loop took minutes as levels, and 3 s so."""
+    graph = ladder(0)
+    assert strips.strips_of(graph.structure, 20) is not None
+    few = graph.variables("few", (2,), 2)
+    for k in range(strips.GROUPS):
+        graph.factors(f"kind {k}", [few[:1], few[1:]], np.zeros((2, 2)))
+    assert strips.strips_of(graph.structure, 20) is None
+
+
 def test_levels_have_the_best_assignment_and_draws_have_the_marginals(short):
     """Frequencies of pairs in 4,000 draws; six deviations, so below 1e-6 for all of them together."""
     graph, count = ladder(2), 4000
