@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
+
 from lawful.addresses import Address, show_address
 from lawful.blanket import reached, work
 from lawful.errors import LawfulError
@@ -24,7 +26,7 @@ from lawful.record import Choice, choices_of
 
 from .enumerate_sites import Enumeration, Sites, enumeration
 from .kernels import block_gibbs, cycle, gibbs, mh, nuts, on, repeat
-from .kernels.gibbs import drawn_at_once
+from .kernels.gibbs import drawn_at_once, drawn_sites
 from .kernels.redraw import units
 from .marginalise import marginalise
 from .presence import form_for
@@ -86,7 +88,7 @@ def _chosen(form: Form, sums: bool) -> DefaultKernel:
     smooth = smooth_sites(form_for(nuts(), form))
     finite = _finite(form)
     why: tuple[str, ...] = ()
-    if sums and smooth and finite:
+    if sums and finite and any(jnp.issubdtype(c.dtype, jnp.floating) for c in choices_of(form)):
         summed, why = _summed(form, {c.address for c in smooth}, [c.address for c in finite])
         if summed is not None:
             left = summed.marginal
@@ -101,6 +103,8 @@ def _finite(form: Form) -> tuple[Choice, ...]:
     """Find the finite sites that decide about no others but finite ones."""
     finite = finite_sites(form)
     addresses = {c.address for c in finite}
+    if reached(form, addresses).switched <= addresses:
+        return finite
     return tuple(c for c in finite if reached(form, [c.address]).switched <= addresses)
 
 
@@ -127,7 +131,8 @@ def _summed(
             continue
         names = ", ".join(c.name for c in found.summed)
         cost = work(found.marginal) / max(work(form), 1)
-        if not {c.address for c in smooth_sites(form_for(nuts(), found.marginal))} >= set(smooth):
+        left = {c.address for c in smooth_sites(form_for(nuts(), found.marginal))}
+        if not left or not left >= set(smooth):
             why.append(f"{names}: not summed out: the others would have no gradient then")
         elif cost > MOST:
             why.append(f"{names}: not summed out: that takes {cost:.0f} times the operations of the program")
@@ -174,7 +179,8 @@ def _conditionals(form: Form, finite: Sequence[Address]) -> list[tuple[Any, Sequ
     def built(kernel: Any) -> Callable[[tuple[Address, ...]], Any]:
         return lambda sites: on(list(sites), kernel).build(form)
 
-    single, _, _ = _as_far_as_possible(built(gibbs()), finite)
+    outside = drawn_sites(form)
+    single, _, _ = _as_far_as_possible(built(gibbs()), [site for site in finite if site in outside])
     blocks: tuple[Address, ...] = ()
     largest = _largest_table(form, finite)
     in_blocks = block_gibbs(width_budget=largest, max_table=largest)
@@ -190,13 +196,13 @@ def _conditionals(form: Form, finite: Sequence[Address]) -> list[tuple[Any, Sequ
 
 def _as_far_as_possible(
     attempt: Callable[[tuple[Address, ...]], Any], sites: Sequence[Address]
-) -> tuple[tuple[Address, ...], Any, LawfulError | None]:
+) -> tuple[tuple[Address, ...], Any, Exception | None]:
     """Try something with sites but those that it refuses by name; gives the sites, what came out, and the error."""
     left, refused = tuple(sites), None
     while left:
         try:
             return left, attempt(left), refused
-        except LawfulError as error:
+        except Exception as error:  # whatever goes wrong: there is another way, and the plan tells what it was
             refused = error
         named = set(_sites_of(refused)) & set(left)
         if not named:
@@ -205,8 +211,8 @@ def _as_far_as_possible(
     return (), None, refused
 
 
-def _sites_of(error: LawfulError) -> tuple[Address, ...]:
-    fields = error.fields
+def _sites_of(error: Exception) -> tuple[Address, ...]:
+    fields = error.fields if isinstance(error, LawfulError) else {}
     return tuple(fields.get("sites") or ()) or ((fields["site"],) if fields.get("site") else ())
 
 
@@ -214,5 +220,5 @@ def _names(form: Form, sites: Collection[Address]) -> str:
     return ", ".join(c.name for c in choices_of(form) if c.address in set(sites))
 
 
-def _short(error: LawfulError | None) -> str:
-    return str(error).split(". Fix:")[0].splitlines()[0]
+def _short(error: Exception | None) -> str:
+    return (str(error) or type(error).__name__).split(". Fix:")[0].splitlines()[0]

@@ -50,7 +50,9 @@ def smooth_sites(form: Form) -> tuple[Choice, ...]:
     found = [c for c in found if not getattr(c.law, "is_point_mass", False)]
     if found:
         rough = _rough(form, choices)
-        found = [c for c in found if c.address not in rough and not reached(form, [c.address]).switched]
+        found = [c for c in found if c.address not in rough]
+        if reached(form, [c.address for c in found]).switched:
+            found = [c for c in found if not reached(form, [c.address]).switched]
     return tuple(found) if found and _differentiable(form, [c.address for c in found]) else ()
 
 

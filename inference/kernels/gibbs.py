@@ -63,7 +63,7 @@ class Gibbs:
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is drawn how."""
-        moved = {target.node.address for target in _moved(inlined(program))}
+        moved = drawn_sites(program)
         return [
             f"{c.name}: " + ("drawn from its conditional" if c.address in moved else "not moved")
             for c in choices_of(program)
@@ -102,6 +102,11 @@ def _moved(form: Form) -> list[Target]:
     """List the sites that are drawn."""
     found = [t for t in targets(form) if isinstance(t.node, Site) and 0 not in t.sizes]
     return [t for t in found if t.node.law.atoms is not None]
+
+
+def drawn_sites(form: Form) -> set[Address]:
+    """Find the finite sites that a scan draws: those inside branches stay."""
+    return {target.node.address for target in _moved(inlined(form))}
 
 
 def drawn_at_once(form: Form, site: Address) -> bool:

@@ -47,7 +47,7 @@ def traced(plan, steps):
     prepared = plan.prepare((jnp.linspace(-1.0, 1.0, steps),))
     operands = (KEY, prepared.inputs)
     if hasattr(prepared.built, "start"):
-        operands = (*operands, jax.eval_shape(prepared.built.start, KEY, prepared.inputs))
+        operands = (*operands, jax.eval_shape(prepared.built.start, KEY, prepared.inputs)[0])
     return jax.make_jaxpr(prepared.built.run)(*operands)
 
 
@@ -165,12 +165,11 @@ BUILDERS = {
     "importance": lambda model: inference.importance(model, particles=20),
     "tempered": lambda model: inference.tempered_smc(model, particles=20, chains=5, runs=2),
     "single site": lambda model: inference.mcmc(model, kernels.mh(), chains=2, warmup=3, draws=5, thin=2),
-    "chosen": lambda model: inference.mcmc(model, chains=2, warmup=3, draws=5),
     "random walk": lambda model: inference.mcmc(model, kernels.random_walk(0.3), chains=2, warmup=3, draws=5),
 }
 
 
-@pytest.mark.parametrize("name", rest_slow(BUILDERS, 6))
+@pytest.mark.parametrize("name", rest_slow(BUILDERS, 4))
 def test_a_second_call_traces_and_compiles_nothing(name, compiled):
     calls = []
 
