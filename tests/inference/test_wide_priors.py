@@ -202,7 +202,7 @@ CASES = {
     "arma": Case(arma, (simulated_arma(0),)),
     "autoregression of order 2": Case(lambda y: autoregression(y, 2), (simulated_arma(1),)),
     "autoregression of order 6": Case(lambda y: autoregression(y, 6), (simulated_arma(2),)),
-    "growth": Case(growth, (T, 2.0 * np.exp(0.4 * T) + RNG.normal(size=30))),
+    "growth": Case(growth, (T, 2.0 * np.exp(0.4 * T) + RNG.normal(size=30)), hard=True),  # a bent ridge
     "logistic growth": Case(logistic_growth, (T, 30 / (1 + np.exp(-1.2 * (T - 5))) + RNG.normal(size=30))),
     "saturation": Case(michaelis, (T + 0.1, 3.0 * (T + 0.1) / (2 + T) + 0.1 * RNG.normal(size=30))),
     "power law": Case(power, (T + 1, 3.0 * (T + 1) ** 1.5 * np.exp(0.2 * RNG.normal(size=30)))),
