@@ -146,7 +146,7 @@ def _stuck(posterior: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarr
     for name, array in arrays.items():
         first = array[moved, 0]
         apart = np.any(first != first[:1], axis=0) & ~np.any(np.isnan(first), axis=0)
-        held = ~np.any(differs[name], axis=0) & apart
+        held = np.asarray(~np.any(differs[name], axis=0) & apart)
         if len(first) and np.any(held):
             still[name] = held
     return np.flatnonzero(~moved), still

@@ -14,6 +14,7 @@ import numpy as np
 
 from lawful.form import Form
 from lawful.record import choices_of
+from lawful.unguarded import is_guarded
 
 from .chain_checks import r_hat_findings
 from .diagnostics import Variable, r_hat_of, variables_of
@@ -124,6 +125,8 @@ def copies_of(
         if discrete or choice.conditional or not np.size(posterior.get(choice.name, ())):
             continue
         draws, part = np.asarray(posterior[choice.name])[:, :ENOUGH], parts.get(choice.name, ALL)
+        if is_guarded(choice.law) and not _varying(draws).any():
+            continue  # elements that are absent have a fixed value
         if part is not NONE:
             judged.append(_copies(choice.name, draws if part is ALL else draws[:, :, part]))
         if part is not ALL:
@@ -134,7 +137,7 @@ def copies_of(
 
 def together(sizes: np.ndarray) -> float:
     """Return the effective number of draws of the mean over runs, all of which count equally."""
-    return len(sizes) ** 2 / float(np.sum(1.0 / np.maximum(sizes, np.finfo(float).tiny)))
+    return len(sizes) ** 2 / float(np.sum(1.0 / sizes)) if np.all(sizes > 0) else 0.0
 
 
 def _parts(form: Form | None, stats: Mapping[str, Any]) -> Mapping[str, slice]:
@@ -144,11 +147,17 @@ def _parts(form: Form | None, stats: Mapping[str, Any]) -> Mapping[str, slice]:
 
 def _copies(name: str, draws: np.ndarray) -> Copies:
     """Count in draws (run, draw, ...): one over the chance that two draws of a run agree is their effective number."""
-    first = draws.reshape(*draws.shape[:2], -1)[..., 0]
+    first = draws.reshape(*draws.shape[:2], -1)[..., _varying(draws).argmax()]
     counts = [np.unique(row, return_counts=True)[1] for row in first]
     pairs = first.shape[1] * (first.shape[1] - 1)
     sizes = [pairs / max(int(np.sum(count * (count - 1))), 1) for count in counts]
     return Copies(together(np.array(sizes)), sum(map(len, counts)), name)
+
+
+def _varying(draws: np.ndarray) -> np.ndarray:
+    """Tell of each element of draws (run, draw, ...) whether it has two values in any run."""
+    flat = draws.reshape(*draws.shape[:2], -1)
+    return np.any(flat != flat[:, :1], axis=(0, 1))
 
 
 def _copied(limits: Limits, judged: Sequence[Copies], old: Sequence[Copies]) -> Iterator[Finding]:

@@ -208,3 +208,16 @@ def test_the_filter_of_too_few_particles_is_judged_by_its_last_state():
 def test_a_limit_of_ones_own_is_another_verdict():
     draws = chains(1, SIZES[400], 3)
     assert verdict(draws).ok and not verdict(draws, limits=Limits(ess_per_chain=300.0)).ok
+
+
+def test_elements_that_were_observed_are_no_copies():
+    def heights(y, present):
+        mu = lawful.sample("mu", dist.Normal(1.7, 0.1))
+        with lawful.plate("person", len(y)):
+            lawful.sample("height", dist.Normal(mu, 0.1), obs=y, obs_mask=present, impute=True)
+
+    y = jnp.array([1.72, 1.70, 1.65, 1.80])
+    plan = inference.importance(heights, particles=2000, runs=4)
+    for second in (False, True):
+        result = plan(jax.random.key(0), y, jnp.array([True, second, True, True]))
+        assert result.ok, result.warnings
