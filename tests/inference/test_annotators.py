@@ -154,7 +154,7 @@ def test_classes_are_drawn_back_in_their_plate(sites):
     labels = jnp.array([[0, 0], [2, 2], [1, 1], [2, 2]])
     summed = inference.enumeration(lawful.trace(certain, labels), sites)
     draws = inference.recover(summed, {}, jax.random.key(0), labels)
-    assert draws["c"].shape == (1, 1, 4, 1) and draws["c"].ravel().tolist() == [0, 2, 1, 2]
+    assert draws["c"].shape == (1, 1, 4, 1) and (draws["c"].ravel() == labels[:, 0]).all()
 
 
 @pytest.mark.slow
