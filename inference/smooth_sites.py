@@ -26,6 +26,8 @@ from .kernels.frame import frame_of
 
 # Operations of numbers whose derivative is zero or missing.
 CUTS = {"floor", "ceil", "round", "sign", "nextafter", "stop_gradient", "while", "pure_callback", "io_callback"}
+# What JAX raises where a gradient cannot be written: a primitive without a rule, numbers that are not real, a loop of
+# unknown length or a callback; and a site without coordinates.
 NO_GRADIENT = (UnsupportedProgramError, NotImplementedError, TypeError, ValueError)
 
 
