@@ -23,7 +23,14 @@ from .addresses import Address, show_address
 from .analysis import without_dead_code
 from .block import Block
 from .calls import positional
-from .coordinates import first_and_values, free_parts, in_coordinates, refuse_conditional, refuse_discrete
+from .coordinates import (
+    first_and_values,
+    free_parts,
+    in_coordinates,
+    refuse_conditional,
+    refuse_discrete,
+    to_coordinates,
+)
 from .emitter import emit
 from .errors import LawfulError, NoFiniteStartError
 from .folded import Folded, folded
@@ -32,7 +39,7 @@ from .labels import fitting, labels_of
 from .observed import checked_data
 from .record import Choice, choices_of, dims_of
 from .samplers import blackjax_of, coordinates_of_axes, flowmc_of, nutpie_of
-from .scoring import log_density
+from .scoring import gather_choices, log_density
 from .stacks import Cut, Window, Windows
 from .starts import TRIES, Start, found_start, prior_coordinates
 from .tracing import split_arguments, trace
@@ -135,6 +142,32 @@ class Density:
     def constrain(self, position: Position) -> dict[str, jax.Array]:
         """Map coordinates without bounds to values of the sites."""
         return dict(zip(self.names, self._run(self._flat(position))[1], strict=True))
+
+    def unconstrain(self, choices: Mapping[Any, Any]) -> dict[str, jax.Array]:
+        """Map values of the sites to coordinates without bounds, the inverse of `constrain`.
+
+        Args:
+            choices: values by name, as `log_density` takes them. `jax.vmap` maps those of many chains.
+
+        Raises: LawfulError for a missing site, an unknown name or a wrong shape, and for a value that has no
+            coordinates, as one outside its support or on its edge; under `jax.jit` or `jax.vmap` these are not finite.
+
+        >>> import numpyro.distributions as dist, lawful
+        >>> d = density(lambda: lawful.sample("p", dist.Beta(2.0, 2.0)))
+        >>> float(d.unconstrain({"p": 0.5})["p"]), float(d.constrain({"p": 0.0})["p"])
+        (0.0, 0.5)
+        """
+        values, _ = gather_choices(self.choices, choices)
+        position = dict(zip(self.names, self._back(values), strict=True))
+        bad = [c for c in self.choices if _is_known(x := position[c.name]) and not np.isfinite(x).all()]
+        if bad:
+            named = ", ".join(f"'{c.name}' ({c.source})" for c in bad)
+            raise LawfulError(
+                f"values of {named} have no finite coordinates: they lie outside the support of the site, or on its "
+                f"edge; {bad[0].name} = {values[self.choices.index(bad[0])]}. Fix: give values inside the support.",
+                sites=tuple(c.address for c in bad),
+            )
+        return position
 
     def ravel(self, position: Position | None = None) -> tuple[jax.Array, Callable[[jax.Array], dict[str, jax.Array]]]:
         """Return a position as one vector (default: the origin), and the function from vectors to positions."""
@@ -266,6 +299,11 @@ class Density:
         return jax.jit(score)
 
     @cached_property
+    def _back(self) -> Callable[[Sequence[jax.Array]], list[jax.Array]]:
+        run = emit(unchained(to_coordinates(self.form)))
+        return jax.jit(lambda values: run(jax.random.key(0), *self.inputs, *values)[0])
+
+    @cached_property
     def _run_vector(self) -> Callable[[jax.Array], jax.Array]:
         found = folded(self.form)
         shapes, choices = free_parts(found.form), choices_of(found.form)
@@ -307,6 +345,11 @@ class Density:
             "these sites.",
             sites=tuple(bad), values=values,
         )  # fmt: skip
+
+
+def _is_known(array: Any) -> bool:
+    """Tell whether an array has values, as none has that JAX traces."""
+    return not isinstance(array, jax.core.Tracer)
 
 
 def _places(

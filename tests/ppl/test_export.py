@@ -112,6 +112,30 @@ def test_jit_and_vmap_keep_the_density(start):
     np.testing.assert_allclose(jax.jit(score)(points[0]), one_by_one[0], rtol=1e-12)
 
 
+def test_values_go_to_coordinates_and_back(start):
+    """`unconstrain` is the inverse of `constrain` on both sides, one point or many, by name or by step."""
+    density, position = start
+    values = density.constrain(position)
+    for name, free in density.unconstrain(values).items():
+        np.testing.assert_allclose(free, position[name], rtol=1e-12, atol=1e-12)
+    for name, value in density.constrain(density.unconstrain(values)).items():
+        np.testing.assert_allclose(value, values[name], rtol=1e-12, atol=1e-12)
+    flat, unravel = density.ravel(position)
+    points = jax.vmap(unravel)(flat + jnp.linspace(-0.5, 0.5, 3)[:, None])
+    for name, free in jax.jit(jax.vmap(density.unconstrain))(jax.vmap(density.constrain)(points)).items():
+        np.testing.assert_allclose(free, points[name], rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("sigma", [-1.0, 0.0, np.nan])
+def test_a_value_outside_its_support_has_no_coordinates_and_the_site_is_named(sigma):
+    density = lawful.density(lambda: sample("sigma", dist.HalfNormal(1.0)))
+    with pytest.raises(LawfulError, match="'sigma'.*outside the support.*Fix: give values inside"):
+        density.unconstrain({"sigma": sigma})
+    assert not jnp.isfinite(jax.jit(density.unconstrain)({"sigma": sigma})["sigma"])
+    with pytest.raises(LawfulError, match="given shape"):
+        density.unconstrain({"sigma": np.ones(2)})
+
+
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("name", CARRIED)
 def test_each_kind_of_support_is_carried(name):
@@ -120,6 +144,7 @@ def test_each_kind_of_support_is_carried(name):
     position = density.initial(KEY)
     value = density.constrain(position)["x"]
     assert value.shape == jnp.shape(family.inside) == density.shapes["x"]
+    np.testing.assert_allclose(density.unconstrain({"x": value})["x"], position["x"], rtol=1e-9, atol=1e-9)
     assert np.isfinite(density.log_density({"x": value})) and np.isfinite(density.logp(position))
     assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(jax.grad(density.logp)(position)))
 
