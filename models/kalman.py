@@ -94,6 +94,8 @@ def kalman_log_evidence(
         model: the parameters.
         y: (T, d), observations; entries that are not observed may hold anything.
         observed: (T, d), which entries are observed; None means all.
+
+    Raises: as `kalman_filter`.
     """
     return jnp.sum(kalman_filter(model, y, observed).log_evidence_increments)
 
@@ -106,13 +108,18 @@ def kalman_filter(model: LinearGaussian, y: ArrayLike | Sequence[Any], observed:
         y: (T, d), observations; entries that are not observed may hold anything.
         observed: (T, d), which entries are observed; None means all.
 
-    Returns: means (T, n), covariances (T, n, n) and increments of the log evidence (T,).
+    Returns: means (T, n), covariances (T, n, n) and increments of the log evidence (T,); NaN where a matrix that is
+        compiled is no covariance.
+
+    Raises: LawfulError where shapes do not fit, a value is NaN, or a known matrix is no covariance.
 
     >>> model = local_level(0.0, 1.0, 1.0, 1.0)
     >>> round(float(kalman_filter(model, [[1.0]]).mean[0, 0]), 6)
     0.5
     """
     values, seen = _entries(y, observed)
+    _refuse_shapes(model, values)
+    _refuse_covariances(model)
     matrices = _per_step(model, len(values))
     identity = jnp.eye(jnp.size(model.mean), dtype=values.dtype)
 
@@ -134,7 +141,7 @@ def kalman_filter(model: LinearGaussian, y: ArrayLike | Sequence[Any], observed:
         increment = -0.5 * (jnp.sum(seen_t) * np.log(2.0 * np.pi) + log_determinant + quadratic)
         return (mean, cov), (mean, cov, increment)
 
-    start = (jnp.asarray(model.mean, values.dtype), jnp.asarray(model.cov, values.dtype))
+    start = (jnp.asarray(model.mean, values.dtype), _no_negative_variance(jnp.asarray(model.cov, values.dtype)))
     first = jnp.arange(len(values)) == 0
     return Filtered(*jax.lax.scan(step, start, (first, matrices, values, seen))[1])
 
@@ -148,6 +155,8 @@ def rts_smoother(model: LinearGaussian, y: ArrayLike | Sequence[Any], observed: 
         observed: (T, d), which entries are observed; None means all.
 
     Returns: means (T, n) and covariances (T, n, n).
+
+    Raises: as `kalman_filter`.
 
     >>> model = local_level(0.0, 1.0, 0.0, 1.0)                # a constant level, so both steps see the mean of three
     >>> [round(float(m), 6) for m in rts_smoother(model, [[1.0], [2.0]]).mean[:, 0]]
@@ -190,9 +199,54 @@ def _entries(
     return jnp.where(seen, values, 0.0), seen
 
 
+def _refuse_shapes(model: LinearGaussian, y: Float[Array, "T d"]) -> None:
+    """Refuse parameters whose shapes fit neither each other nor the observations: nothing is broadcast in silence."""
+    (steps, d), n = y.shape, jnp.size(model.mean)
+    sizes = dict(zip(model._fields, ((n, n), (n, n), (d, n), (d, d), (n,), (n, n)), strict=True))
+    for name, value in model._asdict().items():
+        shape, expected = jnp.shape(value), sizes[name]
+        per_step = (steps, *expected) if name in model._fields[:4] else expected
+        if shape not in (expected, per_step):
+            choice = f"{expected} or, one a step, {per_step}" if per_step != expected else f"{expected}"
+            raise LawfulError(
+                f"LinearGaussian, {name}: got the shape {shape}, expected {choice}: y of shape {y.shape} has {d} "
+                f"observations a step, and the mean of shape {jnp.shape(model.mean)} has {n} states. Fix: give matrices "
+                "(numpy.diag of a vector of variances), and y as (steps, observations a step)."
+            )
+
+
+def _refuse_covariances(model: LinearGaussian) -> None:
+    """Refuse a known matrix that is the covariance of nothing."""
+    for name in ("transition_cov", "emission_cov", "cov"):
+        value = getattr(model, name)
+        if isinstance(value, jax.core.Tracer):
+            continue
+        matrix = np.asarray(value, dtype=float)
+        scale = np.max(np.abs(matrix), initial=0.0) * 1e-6  # room for what rounding, in 32 bits too, leaves of a zero
+        if not np.all(np.isfinite(matrix)):
+            wrong = "a value that is not finite"
+        elif np.max(np.abs(matrix - np.swapaxes(matrix, -1, -2)), initial=0.0) > scale:
+            wrong = "a matrix that is not symmetric"
+        elif (lowest := np.min(np.linalg.eigvalsh(matrix), initial=0.0)) < -scale:
+            wrong = f"a matrix with the eigenvalue {lowest:.3g}"
+        else:
+            continue
+        raise LawfulError(
+            f"LinearGaussian, {name}: {wrong}; a covariance is symmetric and has no negative eigenvalue. Fix: give "
+            "variances, not standard deviations or precisions, and check signs."
+        )
+
+
+def _no_negative_variance(matrix: Float[Array, "... n n"]) -> Float[Array, "... n n"]:
+    """Make a covariance with a negative variance NaN, so that no number comes of it where values are traced."""
+    negative = jnp.any(jnp.diagonal(matrix, axis1=-2, axis2=-1) < 0.0)
+    return jnp.where(negative, jnp.nan, matrix)
+
+
 def _per_step(model: LinearGaussian, steps: int) -> tuple[Array, ...]:
     """Give each matrix its axis of steps."""
-    matrices = [jnp.asarray(matrix, dtype=jnp.result_type(float)) for matrix in model[:4]]
+    a, q, c, r = [jnp.asarray(matrix, dtype=jnp.result_type(float)) for matrix in model[:4]]
+    matrices = (a, _no_negative_variance(q), c, _no_negative_variance(r))
     return tuple(jnp.broadcast_to(matrix, (steps, *matrix.shape[-2:])) for matrix in matrices)
 
 

@@ -100,3 +100,54 @@ def test_a_nan_that_counts_as_observed_is_an_error_with_its_place():
 def test_shapes_that_do_not_fit_are_an_error(y, seen):
     with pytest.raises(LawfulError, match="expected"):
         kalman_filter(local_level(0.0, 1.0, 1.0, 1.0), y, seen)
+
+
+TWO = LinearGaussian(np.eye(1), np.eye(1), np.ones((2, 1)), np.eye(2), np.zeros(1), np.eye(1))  # two outputs a step
+
+
+@pytest.mark.parametrize(
+    ("changes", "y", "told"),
+    [
+        ({}, np.ones((60, 1)), r"emission: got the shape \(2, 1\), expected \(1, 1\).*y of shape \(60, 1\)"),
+        ({"emission_cov": np.ones(2)}, np.ones((60, 2)), r"emission_cov: got the shape \(2,\), expected \(2, 2\)"),
+        ({"transition": 1.0}, np.ones((60, 2)), r"transition: got the shape \(\)"),
+        ({"transition": np.ones((59, 1, 1))}, np.ones((60, 2)), r"expected \(1, 1\) or, one a step, \(60, 1, 1\)"),
+        ({"mean": np.zeros((1, 1))}, np.ones((60, 2)), r"mean: got the shape \(1, 1\), expected \(1,\)"),
+    ],
+)
+@pytest.mark.parametrize("of", [kalman_filter, kalman_log_evidence, rts_smoother])
+def test_parameters_that_do_not_fit_the_observations_are_an_error(changes, y, told, of):
+    with pytest.raises(LawfulError, match=told):
+        of(TWO._replace(**changes), y)
+    with pytest.raises(LawfulError, match=told):
+        jax.jit(lambda y: of(TWO._replace(**changes), y))(y)
+
+
+@pytest.mark.parametrize(
+    ("name", "matrix", "told"),
+    [
+        ("transition_cov", -3.0 * np.eye(1), "eigenvalue -3"),
+        ("cov", np.full((1, 1), np.nan), "not finite"),
+        ("emission_cov", np.array([[1.0, 2.0], [2.0, 1.0]]), "eigenvalue -1"),
+        ("emission_cov", np.array([[1.0, 0.5], [0.0, 1.0]]), "not symmetric"),
+        ("transition_cov", np.array([1.0] * 59 + [-0.1])[:, None, None], "eigenvalue -0.1"),
+    ],
+)
+def test_a_matrix_that_is_no_covariance_is_an_error(name, matrix, told):
+    with pytest.raises(LawfulError, match=rf"{name}: .*{told}"):
+        kalman_log_evidence(TWO._replace(**{name: matrix}), np.ones((60, 2)))
+
+
+@pytest.mark.parametrize("name", ["transition_cov", "emission_cov", "cov"])
+def test_a_negative_variance_gives_no_number_where_it_is_traced(name):
+    model = TWO._replace(cov=10.0 * np.eye(1))  # so that the covariance of the observations stays positive
+    of_variance = jax.jit(
+        lambda v: kalman_log_evidence(model._replace(**{name: v * np.asarray(getattr(model, name))}), np.ones((5, 2)))
+    )
+    assert np.isnan(of_variance(-0.01))
+    assert np.isfinite(of_variance(0.0 if name != "emission_cov" else 0.01))
+
+
+def test_singular_covariances_are_allowed():
+    model = TWO._replace(transition_cov=np.zeros((1, 1)), cov=np.zeros((1, 1)))
+    assert np.isfinite(kalman_log_evidence(model, np.ones((5, 2))))
