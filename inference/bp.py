@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lawful.calls import positional
+from lawful.calls import positional, refuse_unknown
 from lawful.errors import LawfulError
 
 from .factor_graphs.beliefs import Beliefs
@@ -19,6 +19,7 @@ from .factor_graphs.graph import FactorGraph
 from .factor_graphs.infer import Plan, infer, plan
 from .factor_graphs.lifted import TABLE
 from .factor_graphs.plans import BUDGET
+from .factor_graphs.propagation import propagated
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def bp(
 
     Returns: a plan; called with the model's arguments it gives `marginals`, `log_evidence`, `certificate`, `converged`.
 
-    Raises: as `factor_graphs.to_factor_graph` and `factor_graphs.infer`.
+    Raises: LawfulError for a setting that does not exist; when called, as `factor_graphs.to_factor_graph` and
+        `factor_graphs.infer`.
 
     >>> import jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> def weather(wet):
@@ -100,4 +102,5 @@ def bp(
     >>> found.marginals["rain"].round(4).tolist(), found.certificate
     ([0.3333, 0.6667], 'exact')
     """
+    refuse_unknown("bp", settings, bp, propagated)
     return BeliefPlan(model, sites, given or {}, method, width_budget, max_table, truncate or {}, settings)

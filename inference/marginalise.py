@@ -23,6 +23,7 @@ import numpy as np
 from lawful.analysis import without_dead_code
 from lawful.blanket import all_terms
 from lawful.block import Block
+from lawful.calls import refuse_unknown
 from lawful.conditioned import conditioned
 from lawful.errors import ApproximateInExact, LawfulError, UnsupportedProgramError, WidthError
 from lawful.form import Branch, Det, Form, Loop, Node, Site, Var
@@ -93,6 +94,7 @@ def marginalise(
     """
     if method not in METHODS:
         raise LawfulError(f"marginalise: method: expected one of {', '.join(METHODS)}, got {method!r}.")
+    refuse_unknown("marginalise", loopy, marginalise, propagated)
     if "init" in loopy:
         raise LawfulError(
             "marginalise: init: messages of an earlier run would make the factor depend on the past of a chain, and no "

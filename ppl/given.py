@@ -6,7 +6,6 @@ the loop's, and a value of None are errors, never ignored.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .addresses import Address, as_address, indices_of, names_of, show_address
+from .calls import close_names
 from .censoring import Interval
 from .errors import LawfulError, ObservationError
 from .lowering import Stage, lower
@@ -78,20 +78,6 @@ def lookup(data: Mapping[Address, Any], address: Address) -> Any:
         with jax.ensure_compile_time_eval():
             return value[indices]
     return jnp.asarray(value)[indices]
-
-
-def close_names(name: str, known: Iterable[str]) -> str:
-    """Word which names there are, those that look alike first.
-
-    >>> close_names("mu_", ["tau", "mu", "sigma"])
-    "Did you mean 'mu'? There are: mu, sigma, tau."
-    """
-    names = sorted(set(known))
-    scoped = [other for other in names if other.split(".")[-1] == name.split(".")[-1]]
-    near = [*scoped, *(x for x in difflib.get_close_matches(name, names, n=3, cutoff=0.5) if x not in scoped)][:3]
-    guess = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    return f"{guess}There are: {listed}." if names else "The program has no sites."
 
 
 class Names:

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.primitives import Messenger
 
+from .calls import close_names
 from .errors import IndexRangeError, LawfulError, UnsupportedProgramError
-from .given import close_names
 from .laws import BoundLaw
 from .messages import SampleMessage, caller, installed, note_choice, send, surroundings
 from .numpyro_control import PROBE, run_cond, run_scan

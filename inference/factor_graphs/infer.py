@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lawful.calls import refuse_unknown
 from lawful.errors import LawfulError, WidthError
 
 from .beliefs import Beliefs
@@ -153,8 +154,8 @@ def infer(
         compiled: see `eliminated`.
         loopy: settings of `propagated`.
 
-    Raises: WidthError where an exact answer is over budget and nothing else was allowed; LawfulError for a method that
-        is not known or does not fit the graph.
+    Raises: WidthError where an exact answer is over budget and nothing else was allowed; LawfulError for a method or a
+        setting that is not known, or a method that does not fit the graph.
 
     >>> graph = FactorGraph()
     >>> rain = graph.variables("rain", log_potential=[math.log(0.8), math.log(0.2)])
@@ -163,6 +164,7 @@ def infer(
     >>> infer(graph.observe({"wet": 1})).beliefs["rain"].round(4).tolist()
     [0.3333, 0.6667]
     """
+    refuse_unknown("infer", loopy, infer, propagated)
     chosen = plan(graph, method, width_budget)
     if chosen.method == "loopy" and method == "auto" and not approximate:
         raise WidthError(

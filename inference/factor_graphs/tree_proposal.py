@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
+from lawful.calls import refuse_unknown
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.language import sample, scope
@@ -81,8 +82,8 @@ def tree_proposal(
 
     Returns: a program that samples the sites under their names.
 
-    Raises: LawfulError for a floor outside [0, 1], for a warm start, and where a name is no finite site or a value is
-        missing; errors of `to_factor_graph`.
+    Raises: LawfulError for a floor outside [0, 1], a setting that is not known, a warm start, and where a name is no finite site or
+        a value is missing; errors of `to_factor_graph`.
 
     >>> import numpyro.distributions as dist, lawful
     >>> from lawful import inference
@@ -97,6 +98,7 @@ def tree_proposal(
     """
     if not 0 <= floor <= 1:
         raise LawfulError(f"tree_proposal: floor: expected a share in [0, 1], got {floor}.")
+    refuse_unknown("tree_proposal", settings, tree_proposal, propagated)
     if "init" in settings:
         raise LawfulError(
             "tree_proposal: init: messages of another run would make the proposal depend on the past, and no kernel "

@@ -21,6 +21,7 @@ import numpy as np
 
 import lawful
 from lawful import inference
+from lawful.calls import refuse_unknown
 from lawful.errors import LawfulError
 from lawful.inference import Result
 
@@ -168,9 +169,7 @@ def settings_of(method: str, settings: Mapping[str, Any], select: bool = False) 
         raise LawfulError(f"bayes: method={method!r}, expected one of {[*USUAL]}. Fix: give one of these.")
     if select and method != "smc":
         raise LawfulError("bayes: select='horseshoe' goes with method='smc'. Fix: leave method out.")
-    unknown = sorted(settings.keys() - USUAL[method].keys())
-    if unknown:
-        raise LawfulError(f"bayes: method {method!r} has no setting {unknown}. Fix: take some of {[*USUAL[method]]}.")
+    refuse_unknown(f"bayes, method {method!r}", settings, USUAL[method])
     for name, value in settings.items():
         usual = USUAL[method][name]
         if isinstance(usual, str):

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.calls import refuse_unknown
 from lawful.errors import LawfulError
 from lawful.inference.plan import one_key
 
@@ -113,9 +114,7 @@ class TrajectoryMixture:
         Raises:
             LawfulError: there is no such setting.
         """
-        unknown = sorted(settings.keys() - self.get_params().keys())
-        if unknown:
-            raise LawfulError(f"TrajectoryMixture has no setting {unknown}. Fix: take one of {[*self.get_params()]}.")
+        refuse_unknown("TrajectoryMixture", settings, type(self))
         for name, value in settings.items():
             setattr(self, name, value)
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,10 @@ import lawful
 from lawful import inference
 from lawful.calls import call, named_arguments, positional
 from lawful.errors import LawfulError
-from lawful.inference import kernels
+from lawful.inference import factor_graphs, kernels
 from lawful.inference.representations.sampler import simulate
 from lawful.keys import one_key
+from lawful.models import gaussian_moe, populations, trajectories
 
 X, Y = jnp.array([0.5, 1.0, 1.5]), jnp.array([0.1, 0.2, 0.4])
 
@@ -167,3 +169,47 @@ def test_keys_of_the_old_style_give_the_draws_of_the_new():
     np.testing.assert_array_equal(plan.sampler(X, Y)(old, X, Y)["b"], plan.sampler(X, Y)(new, X, Y)["b"])
     with pytest.raises(LawfulError, match="got ArrayImpl of uint32 and shape"):
         one_key(jax.random.split(old))
+
+
+def takers_of_settings():
+    """Public functions that take settings under any name, each with what has to be given to it."""
+    graph = factor_graphs.FactorGraph()
+    graph.variables("z", cardinality=2)
+    return {
+        "bp": lambda **typo: inference.bp(line, **typo),
+        "infer": lambda **typo: factor_graphs.infer(graph, **typo),
+        "marginalise": lambda **typo: inference.marginalise(**typo),
+        "tree_proposal": lambda **typo: factor_graphs.tree_proposal(line, X, follow=True, **typo),
+        "ibis": lambda **typo: inference.ibis(slope, particles=10, **typo),
+        "random_program": lambda **typo: inference.check.random_program(0, **typo),
+        "compare_experts": lambda **typo: gaussian_moe.compare_experts(X, Y, [1], **typo),
+        "lotka_volterra": lambda **typo: lawful.trace(lambda: populations.lotka_volterra(X, **typo)),
+        "set_params": lambda **typo: trajectories.TrajectoryMixture().set_params(**typo),
+    }
+
+
+@pytest.mark.parametrize(("name", "typo", "meant"), [
+    ("bp", "metod", "method"), ("bp", "dampin", "damping"), ("infer", "width_budge", "width_budget"),
+    ("marginalise", "max_itrs", "max_iters"), ("tree_proposal", "schedul", "schedule"),
+    ("set_params", "n_clases", "n_classes"),
+])  # fmt: skip
+def test_a_setting_that_nobody_takes_is_refused_with_the_name_that_is_meant(name, typo, meant):
+    with pytest.raises(LawfulError, match=rf"'{typo}'\. Did you mean '{meant}'"):
+        takers_of_settings()[name](**{typo: 0})
+
+
+@pytest.mark.parametrize("name", takers_of_settings())
+def test_no_setting_is_swallowed(name):
+    with pytest.raises((LawfulError, TypeError), match="no_such_setting"):
+        takers_of_settings()[name](no_such_setting=1)
+
+
+def test_the_table_has_all_public_functions_that_take_settings_under_any_name():
+    modules = [lawful, lawful.handlers, inference, inference.check, kernels, factor_graphs, gaussian_moe, populations]
+    public = [getattr(module, name) for module in modules for name in module.__all__]
+    of_program = {"named"}  # arguments of a program, which `positional` compares with its signature
+    found = {
+        f.__name__ for f in public if inspect.isfunction(f)
+        for p in inspect.signature(f).parameters.values() if p.kind is p.VAR_KEYWORD and p.name not in of_program
+    }  # fmt: skip
+    assert found <= takers_of_settings().keys()
