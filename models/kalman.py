@@ -210,8 +210,8 @@ def _refuse_shapes(model: LinearGaussian, y: Float[Array, "T d"]) -> None:
             choice = f"{expected} or, one a step, {per_step}" if per_step != expected else f"{expected}"
             raise LawfulError(
                 f"LinearGaussian, {name}: got the shape {shape}, expected {choice}: y of shape {y.shape} has {d} "
-                f"observations a step, and the mean of shape {jnp.shape(model.mean)} has {n} states. Fix: give matrices "
-                "(numpy.diag of a vector of variances), and y as (steps, observations a step)."
+                f"observations a step, and the mean of shape {jnp.shape(model.mean)} has {n} states. Fix: give "
+                "matrices (numpy.diag of a vector of variances), and y as (steps, observations a step)."
             )
 
 

@@ -82,8 +82,8 @@ def tree_proposal(
 
     Returns: a program that samples the sites under their names.
 
-    Raises: LawfulError for a floor outside [0, 1], a setting that is not known, a warm start, and where a name is no finite site or
-        a value is missing; errors of `to_factor_graph`.
+    Raises: LawfulError for a floor outside [0, 1], a setting that is not known, a warm start, and where a name is no
+        finite site or a value is missing; errors of `to_factor_graph`.
 
     >>> import numpyro.distributions as dist, lawful
     >>> from lawful import inference
