@@ -16,7 +16,7 @@ from lawful.addresses import Address, as_address
 from lawful.analysis import without_dead_code
 from lawful.conditioned import conditioned
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Form
+from lawful.form import Form, unnamed
 from lawful.record import Choice, choices_of, record
 
 from .by_normals import without_names
@@ -147,7 +147,7 @@ def enumeration(form: Form, sites: Sites, max_table: int = MAX_TABLE) -> Enumera
     recorded = record(form)
     source = replace(recorded.form, outputs=recorded.form.outputs[recorded.own :], out_tree=None)
     if isinstance(sites, Transformer):
-        full = sites(source)
+        full = unnamed(sites(source))  # sites that it wrote as functions of others are among the outputs
         left = {c.address for c in choices_of(full)}
         summed = tuple(c for c in choices_of(form) if c.address not in left)
         return Enumeration(form, marginal(full, summed), full, recorded.choices, summed, sites)

@@ -13,7 +13,7 @@ step of a loop; `marginalise` takes any graph, by an order of elimination under 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -26,7 +26,7 @@ from lawful.block import Block
 from lawful.calls import refuse_unknown
 from lawful.conditioned import conditioned
 from lawful.errors import ApproximateInExact, LawfulError, UnsupportedProgramError, WidthError
-from lawful.form import Branch, Det, Form, Loop, Node, Site, Var
+from lawful.form import Form, Site, Var, unnamed
 from lawful.record import choices_of, record
 
 from .by_normals import without_names
@@ -126,7 +126,7 @@ def _apply(form: Form, sites: Sites, settings: _Settings, max_table: int) -> For
     _refuse_readers(part)
     total = _total(part, settings)
     block, inputs = Block(), tuple(v.like() for v in form.inputs)
-    base = _unnamed(conditioned(form, addresses, all_terms(form) - part.reach.terms).form)
+    base = unnamed(conditioned(form, addresses, all_terms(form) - part.reach.terms).form)
     recorded = record(base, ("sample",))
     anything = [block.constant(np.full(c.full_shape, s[0])) for c, s in zip(part.choices, part.supports, strict=True)]
     outs = block.splice(recorded.form, (*inputs, *anything))
@@ -209,18 +209,3 @@ def _total(part: DiscretePart, settings: _Settings) -> Callable[..., jax.Array]:
         raise WidthError(told, **sizes)
     told += " To take belief propagation in its place, and lose exactness, say approximate=True."
     raise ApproximateInExact(told, sites=tuple(c.address for c in part.choices), **sizes)
-
-
-def _unnamed(form: Form) -> Form:
-    """Drop the names of values: the outputs are computed again from the values that are drawn back."""
-    nodes: list[Node] = []
-    for node in form.nodes:
-        if isinstance(node, Det):
-            nodes.append(replace(node, address=None))
-        elif isinstance(node, Loop):
-            nodes.append(replace(node, body=_unnamed(node.body)))
-        elif isinstance(node, Branch):
-            nodes.append(replace(node, forms=tuple(map(_unnamed, node.forms))))
-        else:
-            nodes.append(node)
-    return replace(form, nodes=tuple(nodes))

@@ -7,6 +7,7 @@ summed sites, averaged over them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,10 +128,9 @@ class MixtureLaw:
         """Those of a component."""
         return tuple(self.component.units)
 
-    @property
-    def tree(self) -> Any:
-        """What a component's distribution is built from: all components have its support."""
-        return getattr(getattr(self.component, "base", self.component), "tree", None)
+    def of_one(self, parameters: Sequence[Any]) -> list[Any]:
+        """Give the parameters of one component, that of the first world."""
+        return [p[0] if many else p for p, many in zip(parameters[1:], self.many, strict=True)]
 
     def each(self, function: Any, parameters: tuple[jax.Array, ...]) -> Any:
         """Apply a function of a component's parameters in every world."""
@@ -159,6 +159,5 @@ class MixtureLaw:
 
     def enumerate(self, log_weights: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List the values of a component with their average masses."""
-        own = [p[0] if many else p for p, many in zip(parameters, self.many, strict=True)]
-        values, _ = self.component.enumerate(*own)
+        values, _ = self.component.enumerate(*self.of_one((log_weights, *parameters)))
         return values, jax.vmap(lambda value: self.log_prob(value, log_weights, *parameters))(values)

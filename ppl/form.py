@@ -301,6 +301,11 @@ def with_operations(form: Form, rule: Callable[[Det, Mapping[Var, Det]], Det]) -
     return with_nodes(form, nodes)
 
 
+def unnamed(form: Form) -> Form:
+    """Drop the names of values, which then are no part of the record of a program."""
+    return with_operations(form, lambda node, _: replace(node, address=None) if node.address else node)
+
+
 def walk(form: Form) -> Iterator[Node]:
     """Walk all nodes in the order of evaluation, parents before their insides."""
     for node in form.nodes:

@@ -1,6 +1,7 @@
 """Supports: the set that each latent site takes its values in, and coordinates without bounds on it.
 
-Law: a site never draws outside its support, and `to_support` maps the whole space one to one onto it.
+Law: a site never draws outside its support, and `to_support` maps the whole space one to one onto it. A mixture has the
+coordinates of its components, where these have one support; so has each lane of a law of lanes.
 """
 
 from __future__ import annotations
@@ -105,17 +106,56 @@ def free_shape(site: Site) -> tuple[int, ...]:
 
     Raises: UnsupportedProgramError for a site that is discrete or has no density.
     """
-    law = site.law.base if isinstance(site.law, LanesLaw) else site.law
-    lanes = site.law.lanes if isinstance(site.law, LanesLaw) else ()
+    return _shape_of(site, site.law, _structs(site, site.parameters))
 
+
+def _shape_of(site: Site, law: Any, parameters: Sequence[jax.ShapeDtypeStruct]) -> tuple[int, ...]:
+    if isinstance(law, LanesLaw):
+        laned = zip(parameters, law.laned, strict=True)
+        one = [jax.ShapeDtypeStruct(p.shape[sum(flag) :], p.dtype) for p, flag in laned]
+        return (*law.lanes, *_shape_of(site, law.base, one))
+    if is_mixture(law):
+        shape = _shape_of(site, law.component, jax.eval_shape(law.of_one, parameters))
+        _refuse_supports(site, law, parameters)
+        return shape
     _require_density(site, law)
-    parameters = _structs(site, site.parameters)
-    if lanes:
-        parameters = [
-            jax.ShapeDtypeStruct(p.shape[sum(flag) :], p.dtype)
-            for p, flag in zip(parameters, site.law.laned, strict=True)
-        ]
-    return (*lanes, *_free_shape(law, tuple(parameters)))
+    return _free_shape(law, tuple(parameters))
+
+
+def is_mixture(law: Any) -> bool:
+    """Tell whether a law is an average of components of one kind: `component`, with the parameters `of_one`."""
+    return hasattr(law, "component") and hasattr(law, "of_one")
+
+
+def _one(law: Any, parameters: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    """Give the law of one component in one lane, with its parameters."""
+    if isinstance(law, LanesLaw):
+        return _one(law.base, [p[(0,) * sum(flags)] for p, flags in zip(parameters, law.laned, strict=True)])
+    if is_mixture(law):
+        return _one(law.component, law.of_one(parameters))
+    return law, parameters
+
+
+def _refuse_supports(site: Site, law: Any, parameters: Sequence[jax.ShapeDtypeStruct]) -> None:
+    """Refuse a mixture of components whose supports depend on what tells them apart."""
+    moves: list[bool] = []
+
+    def read(*own: Any) -> None:
+        with jax.ensure_compile_time_eval():  # what all components share does not tell their supports apart
+            shared = [
+                p if many else jnp.ones(p.shape, p.dtype) for p, many in zip(own, (False, *law.many), strict=True)
+            ]
+            component, at = _one(law, shared)
+            moves.append(_moving(component.distribution(*at).support))
+
+    jax.eval_shape(read, *parameters)
+    if moves[0]:
+        raise UnsupportedProgramError(
+            f"site '{show_address(site.address)}' ({site.source}) is a {law.label} whose supports may differ, since "
+            "their bounds depend on a site that is summed: it has no coordinates without bounds. Fix: leave that site "
+            f"out of enumerate=, or write '{show_address(site.address)}' as a function of a site with fixed bounds.",
+            site=site.address,
+        )
 
 
 @functools.lru_cache(maxsize=1024)
@@ -154,6 +194,10 @@ def jacobian_to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
 
         return lanes
 
+    if is_mixture(law):
+        place = jacobian_to_support(law.component)
+        return lambda free, *parameters: place(free, *law.of_one(parameters))
+
     def one(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
         bijection = _bijection(law, parameters)
         value = bijection(free)
@@ -168,6 +212,9 @@ def from_support(law: Any) -> Callable[..., jax.Array]:
     if isinstance(law, LanesLaw):
         lanes: Callable[..., jax.Array] = law.mapped(from_support(law.base), (True,) * len(law.lanes))
         return lanes
+    if is_mixture(law):
+        back = from_support(law.component)
+        return lambda value, *parameters: back(value, *law.of_one(parameters))
 
     def one(value: jax.Array, *parameters: jax.Array) -> jax.Array:
         return jnp.asarray(_bijection(law, parameters).inv(value))

@@ -12,10 +12,12 @@ import pytest
 from scipy.special import logsumexp
 
 import lawful
-from lawful.emitter import compiled
+from lawful import inference
+from lawful.coordinates import free_parts, to_coordinates
+from lawful.emitter import compiled, emit
 from lawful.errors import LawfulError, PathLimitError, UnsupportedProgramError
 from lawful.form import walk
-from lawful.inference import enumerate, enumerate_sites, enumeration, recover
+from lawful.inference import enumerate, enumerate_sites, enumeration, kernels, recover
 from lawful.inference.check import preserves
 from lawful.inference.check.power import z_critical
 from lawful.inference.enumerate_sites import chosen_sites
@@ -125,6 +127,73 @@ def test_a_choice_whose_mean_depends_on_labels_keeps_its_place():
     terms = terms + log_normal(y[:, None], x[:, None] + np.arange(3))
     by_hand = logsumexp(terms, axis=1).sum()
     assert summed.marginal.log_density({"x": x}, y) == pytest.approx(by_hand, rel=1e-12)
+
+
+FAMILIES = {
+    "normal": lambda z: dist.Normal(1.0 + z, 0.5 + z),
+    "gamma": lambda z: dist.Gamma(1.0 + z, 2.0),
+    "simplex": lambda z: dist.Dirichlet(jnp.ones(3) * (1.0 + jnp.asarray(z)[..., None])),
+    "shared bound": lambda z: dist.TruncatedNormal(1.0 * z, 1.0, low=0.0),
+}
+
+
+def read_by_a_latent(family, size):
+    """A program with a continuous site whose law reads a finite one, in a plate or by itself."""
+
+    def program(y):
+        z = lawful.sample("z", dist.Bernoulli(0.3))
+        x = lawful.sample("x", FAMILIES[family](z))
+        lawful.sample("y", dist.Normal(jnp.sum(x, axis=-1) if family == "simplex" else x, 1.0 + z), obs=y)
+
+    def in_plate(y):
+        with lawful.plate("point", size):
+            program(y)
+
+    return in_plate if size else program
+
+
+@pytest.mark.parametrize(("family", "size"), [("gamma", 0), ("normal", 2), *(
+    pytest.param(*case, marks=pytest.mark.slow)
+    for case in [("normal", 0), ("gamma", 2), ("simplex", 0), ("simplex", 2), ("shared bound", 0), ("shared bound", 2)]
+)])  # fmt: skip
+def test_a_choice_whose_law_reads_labels_has_the_coordinates_of_each_of_its_laws(family, size):
+    """The density in coordinates is the sum over the labels of those of the program with the labels fixed."""
+    program, y = read_by_a_latent(family, size), 0.3 * jnp.ones((size,) if size else ())
+    form = enumerate_sites(["z"])(lawful.trace(program, y))
+    whole = lawful.density(form, y)
+    at = {"x": jax.random.normal(jax.random.key(1), free_parts(form)["x",])}
+    labels = [jnp.array(z) for z in itertools.product([0, 1], repeat=size)] if size else [jnp.array(0), jnp.array(1)]
+    fixed = [lawful.density(lawful.handlers.condition(program, {"z": z}), y) for z in labels]
+    by_hand = logsumexp([float(density.logp(at)) for density in fixed])
+    assert float(whole.logp(at)) == pytest.approx(by_hand, rel=1e-12, abs=1e-12)
+    (again,), _ = emit(to_coordinates(form))(jax.random.key(0), y, whole.constrain(at)["x"])
+    assert np.allclose(again, at["x"], atol=1e-12)
+    assert np.isfinite(jax.grad(whole.logp)(at)["x"]).all()
+
+
+def test_laws_whose_supports_depend_on_a_label_have_no_common_coordinates():
+    def program(y):
+        z = lawful.sample("z", dist.Bernoulli(0.3))
+        x = lawful.sample("x", dist.Uniform(0.0, 1.0 + z))
+        lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+
+    with pytest.raises(UnsupportedProgramError, match="mixture of 2 Uniform whose supports may differ.*Fix"):
+        inference.mcmc(program, kernels.nuts(), enumerate=["z"]).plan(0.5)
+    assert "gibbs" in inference.mcmc(program).plan(0.5)  # the default has another way
+
+
+def test_sites_written_as_functions_of_noises_come_back_once():
+    """Another transformer may name values that are sites of the program; only what the program names is recorded."""
+
+    def program(y):
+        mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
+        z = lawful.sample("z", dist.Bernoulli(0.4))
+        x = lawful.sample("x", dist.Normal(z + mu, 2.0))
+        lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+
+    sums = inference.noncentred() >> enumerate_sites(["z"])
+    result = inference.mcmc(program, kernels.mh(), enumerate=sums, warmup=3, draws=3)(jax.random.key(0), 1.0)
+    assert sorted(result.posterior) == ["mu", "x", "z"]
 
 
 # ---- elements that meet
