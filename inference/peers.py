@@ -24,7 +24,7 @@ from lawful.record import dims_of, record
 from .chain_rows import deterministics, named_values
 from .check.contracts import Contract
 from .collect import from_chains
-from .plan import environment, one_key, seed_of
+from .plan import environment, one_key, refuse_traced, seed_of
 from .result import Result
 
 TOLD = ("acceptance_rate", "n_steps", "diverging", "energy")
@@ -49,6 +49,7 @@ class PeerPlan:
             UnsupportedProgramError: a site is discrete, or exists in one arm of a branch only.
         """
         args = positional(self.model, args, named)
+        refuse_traced((key, args), "inference.mcmc(model, kernels.nuts()).sampler(*arguments), which jit and vmap take")
         found = density(self.model, *args)
         positions, stats = self.run(found, one_key(key), self.settings)
         constrained = jax.jit(jax.vmap(jax.vmap(found.constrain)))(positions)

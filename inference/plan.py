@@ -20,8 +20,9 @@ import numpy as np
 
 from lawful.addresses import show_address
 from lawful.calls import positional
+from lawful.compiling import in_a_program
 from lawful.constant_data import refuse_other_data
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, UnsupportedProgramError, kind_of
 from lawful.form import Form
 from lawful.inputs import gaps, unread_arguments
 from lawful.keys import one_key as one_key
@@ -113,8 +114,10 @@ class Builder:
 
     def __call__(self, args: tuple[Any, ...], key: Any = ..., named: Mapping[str, Any] = NOTHING) -> Prepared:
         """Prepare a call, with the user's key where one belongs to it, and with arguments by name."""
-        seed = None if key is ... else seed_of(key)
         args = positional(self.subject, args, named)
+        if key is not ...:
+            refuse_traced((key, args), SAMPLER)
+        seed = None if key is ... else seed_of(key)
         form = trace(self.model, *args)
         inputs, _, _ = split_arguments(args)
         if len(inputs) != len(form.inputs):
@@ -122,7 +125,8 @@ class Builder:
         refuse_other_data(form, inputs)
         subject = self._checked(form, inputs, args)
         if form not in self._built:
-            built = self.build(form)
+            with jax.core.eval_context():  # the caller may be traced; what is kept for later calls never is
+                built = self.build(form)
             if isinstance(getattr(built, "form", None), Form):
                 in_index_range(built.form, self.runs)
             self._built[form] = built
@@ -148,6 +152,27 @@ class Builder:
                 found = Subject(model, inside, checked_data(inside, inputs))
             self._last = form, inputs, found
         return self._last[2]
+
+
+# What jit, vmap and grad can take in place of a call that gives a result.
+SAMPLER = "draw = plan.sampler(*arguments), which jit and vmap take: draw(key, *arguments) gives draws by name"
+
+
+def refuse_traced(given: Any, remedy: str) -> None:
+    """Refuse a call from inside jit, vmap or grad that makes a result: its checks and its text need numbers.
+
+    Args:
+        given: key and arguments of the call.
+        remedy: what to do.
+    """
+    traced = [x for x in jax.tree.leaves(given) if isinstance(x, jax.core.Tracer)]
+    if not traced and not in_a_program():
+        return
+    which = f" (traced: {', '.join(map(kind_of, traced))})" if traced else ""
+    raise UnsupportedProgramError(
+        f"an inference was called inside jit, vmap or grad{which}: a result holds numbers, checks and text, which "
+        f"these cannot follow. Fix: {remedy}; or call it outside, in a loop of Python."
+    )
 
 
 def seed_of(key: Any) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
 from lawful.block import Block
-from lawful.compiling import QUICK
+from lawful.compiling import quickly
 from lawful.conditioned import conditioned
 from lawful.emitter import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
@@ -73,7 +73,7 @@ def drawn_starts(kernel: Any, built: KernelForm, form: Form, states: Form, chain
     if wanted and built.states is None and not any(map(is_own, built.choices)):
         with suppress(UnsupportedProgramError):  # sites without coordinates: as the prior has them
             # A hundred evaluations or so: compiled in half the time, they take a fraction of a millisecond more.
-            return jax.jit(_climbing(form, chains), compiler_options=QUICK)
+            return quickly(_climbing(form, chains))
     run = emit(lift(states, Plate("chain", chains), [False] * len(form.inputs)).form)
     origin = np.tile(np.array([PRIOR, 0], np.int32), (chains, 1))
     return jax.jit(lambda key, inputs: (drawn(run, key, inputs), jnp.asarray(origin)))

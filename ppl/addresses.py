@@ -50,7 +50,7 @@ def show_address(address: Address) -> str:
     >>> show_address(("group", "x")), show_address(("x", 3))
     ('group.x', 'x[3]')
     """
-    indices = "".join(f"[{i}]" for i in indices_of(address))
+    indices = "".join("[step]" if isinstance(i, jax.core.Tracer) else f"[{i}]" for i in indices_of(address))
     return ".".join(names_of(address)) + indices
 
 

@@ -6,9 +6,13 @@ Law: how a program is compiled changes the time that it takes, and its results b
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
 
-# Options of one compilation, as `jax.jit(..., compiler_options=QUICK)`.
+import jax
+import jax.numpy as jnp
+
+# Options of one compilation, as `quickly` takes them.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 # And operations are not joined: a gradient through many sites in a row becomes kernels that do the same work again, and
@@ -20,6 +24,27 @@ UNFUSED = {**QUICK, "xla_disable_hlo_passes": "fusion"}
 PLAIN_EMITTER = "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
 # Small kernels are compiled faster together than in 32 parts side by side.
 ONE_PART = "--xla_cpu_parallel_codegen_split_count=1"
+
+
+def quickly(function: Callable[..., Any], options: Mapping[str, Any] = QUICK) -> Callable[..., Any]:
+    """Compile a function with options; inside another program that is compiled, as all of that is.
+
+    >>> import jax.numpy as jnp
+    >>> add = quickly(lambda x: x + 1)
+    >>> int(add(1)), int(jax.jit(add)(1)), jax.vmap(add)(jnp.arange(2)).tolist()
+    (2, 2, [1, 2])
+    """
+    alone, inside = jax.jit(function, compiler_options=dict(options)), jax.jit(function)
+
+    def run(*args: Any) -> Any:
+        return (inside if in_a_program() else alone)(*args)
+
+    return run
+
+
+def in_a_program() -> bool:
+    """Tell whether what runs is being compiled into a program, by `jax.jit` around it."""
+    return isinstance(jnp.zeros(()), jax.core.Tracer)
 
 
 def compile_quickly(environment: MutableMapping[str, str] = os.environ) -> None:

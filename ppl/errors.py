@@ -1,11 +1,15 @@
 """Errors: every failure says what was given, what was expected, where, and what to do.
 
 Law: an error carries its fields as attributes and survives transport between processes (it pickles by its arguments).
+An array whose numbers are not known, since JAX traces it, is told by its type and never kept.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+import jax
 
 __all__ = [
     "ApproximateInExact",
@@ -51,9 +55,9 @@ class LawfulError(Exception):
 
     def __init__(self, message: str, **fields: Any) -> None:
         """Keep the message and set each field as an attribute."""
-        super().__init__(message)
-        self.fields = fields
-        for name, value in fields.items():
+        super().__init__(_by_type(message))
+        self.fields = {name: _kept(value) for name, value in fields.items()}
+        for name, value in self.fields.items():
             setattr(self, name, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -63,6 +67,46 @@ class LawfulError(Exception):
 
 def _rebuild(kind: type[LawfulError], message: str, fields: dict[str, Any]) -> LawfulError:
     return kind(message, **fields)
+
+
+def kind_of(value: Any) -> str:
+    """Write the type of an array for people.
+
+    >>> import jax.numpy as jnp
+    >>> kind_of(jnp.zeros((2, 3), jnp.float32))
+    'float32[2,3]'
+    """
+    return f"{value.dtype}[{','.join(map(str, value.shape))}]"
+
+
+def _kept(value: Any) -> Any:
+    """Drop what is traced out of a field: of an address its names stay, of an array the type."""
+    if isinstance(value, jax.core.Tracer):
+        return kind_of(value)
+    if type(value) is tuple:
+        return tuple(_kept(x) for x in value if not isinstance(x, jax.core.Tracer))
+    return value
+
+
+_TRACED = re.compile(r"\w*Tracer(?=[(<])")
+_TYPE = re.compile(r"\w+\[[\d,]*\]")
+
+
+def _by_type(message: str) -> str:
+    """Write arrays that are traced, in a text, by their type in place of JAX's own word for them.
+
+    >>> _by_type("got VmapTracer(aval=float32[3], batched=float32[2,3]).")
+    'got an array float32[3] that is traced.'
+    """
+    while found := _TRACED.search(message):
+        depth, end = 1, found.end() + 1
+        while depth and end < len(message):
+            depth += (message[end] in "(<") - (message[end] in ")>")
+            end += 1
+        kind = _TYPE.search(message, found.end(), end)
+        what = f"an array {kind[0]} that is traced" if kind else "an array that is traced"
+        message = message[: found.start()] + what + message[end:]
+    return message
 
 
 class NonFiniteError(LawfulError):

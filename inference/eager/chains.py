@@ -20,14 +20,14 @@ from lawful.messages import SampleMessage, placed, surroundings
 
 from ..collect import from_chains
 from ..findings import Finding
-from ..plan import one_key, seed_of, times
+from ..plan import one_key, refuse_traced, seed_of, times
 from ..result import Result, Warmup
 from ..running.driver import Chunk, Drive, Portion
 from ..running.options import RunOptions
 from . import trace_mh
 from .columns import Table, dims_of, table_of
 from .courses import EagerChains
-from .plans import EagerPlan, ended, observed_in_all
+from .plans import STAGED, EagerPlan, ended, observed_in_all
 from .run import Run
 from .running import placed_in, run
 from .trace_mh import Move, move
@@ -59,6 +59,7 @@ class EagerChainPlan(EagerPlan):
             UnsupportedProgramError: a run of the program makes no choice.
         """
         args = positional(self.model, args, named)
+        refuse_traced((key, args), STAGED)
         course, seed = self._course(key, args), {"seed": seed_of(key)}
         if self.run is None:
             start = time.perf_counter()
@@ -76,6 +77,7 @@ class EagerChainPlan(EagerPlan):
         and an axis of a loop is as long as the chunk's longest.
         """
         args = positional(self.model, args, named)
+        refuse_traced((key, args), STAGED)
         course, options = self._course(key, args), self.run or RunOptions()
 
         def shown(portion: Portion) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

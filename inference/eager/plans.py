@@ -17,7 +17,7 @@ from lawful.form import Form
 
 from ..collect import from_population
 from ..findings import Finding
-from ..plan import environment, one_key, seed_of, times
+from ..plan import environment, one_key, refuse_traced, seed_of, times
 from ..result import Result
 from ..running.chain_runs import failure
 from ..running.driver import Chunk, Drive, Portion
@@ -29,6 +29,8 @@ from .population import Population, Settings, filtered, indices_by_weight
 from .run import Run
 
 type Mode = Literal["staged", "eager"]
+
+STAGED = "mode='staged', whose plan.sampler(*arguments) gives a function draw(key, *arguments) that jit and vmap take"
 
 
 class EagerPlan:
@@ -86,6 +88,7 @@ class EagerPopulationPlan(EagerPlan):
             LawfulError: a callback raised; the finished runs are its attribute `result`.
         """
         args = positional(self.model, args, named)
+        refuse_traced((key, args), STAGED)
         course = self._course(key, args)
         drive = Drive(course, self.run or RunOptions(), lambda number, rows: {})
         if self.run is None:  # Ctrl-C ends it as it ends any program
@@ -102,6 +105,7 @@ class EagerPopulationPlan(EagerPlan):
     def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
         """Run, and give the log evidence of each run when it is finished; nothing is kept."""
         args = positional(self.model, args, named)
+        refuse_traced((key, args), STAGED)
         course = self._course(key, args)
 
         def shown(portion: Portion) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

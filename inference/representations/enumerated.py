@@ -26,6 +26,9 @@ from lawful.worlds import Worlds, count_worlds, emit_worlds
 
 from ..eager.columns import numbers
 from ..eager.exploration import Explored, explore
+from ..plan import refuse_traced
+
+MAPPED = "inference.bp(model)(*arguments), whose log_evidence and marginals jit, vmap and grad take"
 
 MAX_WORLDS = 1 << 20
 RETURNED = "return"
@@ -187,6 +190,7 @@ def enumerate(
 
     def plan(*args: Any, **named: Any) -> Enumerated:
         args = positional(model, args, named)
+        refuse_traced(args, MAPPED)
         if mode != "eager" and not unexplored:
             try:
                 form = trace(model, *args)

@@ -103,7 +103,7 @@ CHOICES = {
     "spins that all meet": (spins, (), f"cycle(on(['z'], block_gibbs()), on(['pull'], {NUTS}))", ()),
     "spins in one term": (parity, (), f"cycle(on(['z'], gibbs()), on(['pull'], {NUTS}))", ()),
     "a grid of spins": (grid, (), f"cycle(on(['z'], block_gibbs()), on(['pull'], {NUTS}))", ()),
-    "a law that reads them": (parents, (), f"cycle(on(['z'], gibbs()), on(['x'], {NUTS}))", ()),
+    "a law that reads them": (parents, (), NUTS, ("z",)),
     "everything": (
         everything,
         (),

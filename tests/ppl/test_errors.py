@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import jax
+import jax.numpy as jnp
 import numpyro.distributions as dist
 import pytest
 
@@ -75,3 +76,31 @@ def test_an_error_of_another_process_arrives_with_its_fields():
     ):
         pool.submit(fail).result()
     assert caught.value.site == ("x",)
+
+
+def test_messages_tell_arrays_that_are_traced_by_type_and_place():
+    """JAX's own words for them, as `y[JitTracer(int64[])]`, say nothing to a reader, and cannot be pickled."""
+
+    def walk(y):
+        def step(x, y):
+            lawful.sample("y", dist.Normal(jnp.zeros(2), 1.0), obs=y)
+            return x, None
+
+        return lawful.scan(step, 0.0, y)
+
+    with pytest.raises(lawful.errors.ObservationError, match=r"site 'y\[step\]': observed shape \(\)") as found:
+        lawful.trace(walk, jnp.ones(3))
+    assert pickle.loads(pickle.dumps(found.value)).site == ("y",)
+
+
+@pytest.mark.parametrize("transformed", [
+    lambda f: jax.jit(f)(1.0), lambda f: jax.vmap(f)(jnp.ones(2)), lambda f: jax.grad(f)(1.0),
+    lambda f: jax.jit(jax.vmap(jax.grad(f)))(jnp.ones(2)),
+])  # fmt: skip
+def test_no_message_holds_a_word_of_jax_for_an_array_that_is_traced(transformed):
+    def refuse(value):
+        raise LawfulError(f"size: got {value!r}.", given=value)
+
+    with pytest.raises(LawfulError, match=r"size: got an array f\w+\[\] that is traced\.") as found:
+        transformed(refuse)
+    assert pickle.loads(pickle.dumps(found.value)).given.endswith("[]")
