@@ -212,11 +212,15 @@ def _write(walk: Walk, setting: _Setting, body: _Body, size: int, frame: Frame) 
     pool = inner.pool
     pool.eliminate({p for t in pool.tables for p in t.term.plates} - set(body.after))
     weights = _padded(block, flat(block, pool.joint(body.after), body.after), size, -jnp.inf)
-    norm = block.det(log_sum, weights, label="evidence of the step")
-    norm_sum = block.det(jnp.sum, norm, label="sum") if norm.shape else norm
+    level = Var(setting.shape, weights.dtype)  # log of the sum of the weights before the step
+    norm = block.det(log_sum, weights, label="log of the sum")
+    grown = block.det(_grown, norm, level, label="evidence of the step")
     label = walk.job.label(("~total", *setting.label))
-    block.factor((PREFIX, *label), total(block, [*pool.totals, norm_sum]))
-    belief = block.det(_normalised, weights, norm, label="weights of the state")
+    block.factor((PREFIX, *label), total(block, [*pool.totals, grown]))
+    # By their largest, which costs less than their sum: so no step waits for the evidence of the last.
+    peak = block.det(_peak, weights, label="largest")
+    belief = block.det(_lowered, weights, peak, label="weights of the state")
+    after_level = block.det(_lowered, norm, peak, label="log of the sum of these")
     carry: list[Var] = []
     for position, value in enumerate(body.carry(setting)):
         assert isinstance(value, Var)
@@ -229,10 +233,11 @@ def _write(walk: Walk, setting: _Setting, body: _Body, size: int, frame: Frame) 
     saved = _saved(body)
     stored = [flat(block, v, v.plates) if v.plates else v for v in saved]
     plain_out = [body.frame.env[ys[i]] for i in plain]
-    outputs = [*carry, belief, *plain_out, *kept.values(), *stored]
+    outputs = [*carry, belief, after_level, *plain_out, *kept.values(), *stored]
     inputs = (
         *body.inputs[: setting.n_const + setting.n_carry],
         body.belief,
+        level,
         *body.inputs[setting.n_const + setting.n_carry :],
     )
     form = block.form(inputs, outputs)
@@ -253,7 +258,8 @@ def _write(walk: Walk, setting: _Setting, body: _Body, size: int, frame: Frame) 
         frame.env[out] = value
     step = ChainStep(setting, body, after, saved, tuple(stacked[len(plain) + len(kept) :]), walk.stacked)
     walk.pool.steps.append(step)
-    walk.pool.add(unflat(walk.block, last[n], (after,)), {after: tuple(range(len(setting.shape)))})
+    belief = walk.block.det(_lowered, last[n], last[n + 1], label="weights of the state")
+    walk.pool.add(unflat(walk.block, belief, (after,)), {after: tuple(range(len(setting.shape)))})
 
 
 def _kept(setting: _Setting, body: _Body) -> dict[Address, Var]:
@@ -277,7 +283,7 @@ def _saved(body: _Body) -> tuple[Var, ...]:
 
 
 def _start(walk: Walk, setting: _Setting, size: int) -> tuple[list[Var], list[Var], list[Var]]:
-    """The loop's operands: constants, initial carry with the weights of the state, scanned values."""
+    """The loop's operands: constants, initial carry with the weights of the state and their level, scanned values."""
     block, outer, node = walk.block, setting.outer, setting.node
     split = setting.n_const, setting.n_const + setting.n_carry
     before = math.prod(p.size for p in outer)
@@ -296,7 +302,10 @@ def _start(walk: Walk, setting: _Setting, size: int) -> tuple[list[Var], list[Va
         weights = flat(block, walk.pool.use_up(outer, node), outer)
     else:
         weights = block.constant(jnp.zeros((before, *setting.shape), jnp.result_type(float)))
-    return constants, [*init, _padded(block, weights, size, -jnp.inf)], xs
+    level = block.constant(
+        jnp.zeros(setting.shape, weights.dtype)
+    )  # what the start weighs is counted by the first step
+    return constants, [*init, _padded(block, weights, size, -jnp.inf), level], xs
 
 
 def _flat_padded(block: Block, value: Var, plates: Sequence[Plate], size: int) -> Var:
@@ -316,8 +325,16 @@ def _padded(block: Block, value: Var, size: int, fill: float | None) -> Var:
     return block.det(pad, value, label="pad")
 
 
-def _normalised(weights: jax.Array, norm: jax.Array) -> jax.Array:
-    return weights - jnp.where(jnp.isfinite(norm), norm, 0.0)
+def _lowered(weights: jax.Array, by: jax.Array) -> jax.Array:
+    return weights - jnp.where(jnp.isfinite(by), by, 0.0)
+
+
+def _grown(norm: jax.Array, level: jax.Array) -> jax.Array:
+    return jnp.sum(_lowered(norm, level))
+
+
+def _peak(weights: jax.Array) -> jax.Array:
+    return jax.lax.stop_gradient(jnp.max(weights, axis=0))
 
 
 @dataclass(frozen=True, eq=False)

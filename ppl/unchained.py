@@ -1,27 +1,34 @@
-"""Unchained: loops whose carry never comes back to itself, computed for all steps at once.
+"""Unchained: the work of a loop that need not wait for the step before, done for all steps at once.
 
 Law: the results of a loop stay what they are. Where all choices are given, as in a density, what a step leaves to the
-next is mostly a function of that step's own choices: a stack, shifted by one step, and no recursion.
+next is mostly a function of that step's own choices: a stack, shifted by one step, and no recursion. Where it is a
+recursion, as the forward pass over hidden states, the recursion alone stays a loop: what is equal in all steps is
+computed once, what the recursion reads and what is read from it for all steps at once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from .analysis import dependents, without_dead_code
-from .block import Block
-from .form import Det, Form, Loop, Var
-from .lowering import unfold
+from .block import Block, renamed
+from .emitter import apply_det, run_nodes
+from .form import Det, Factor, Form, Loop, Site, Var, walk
+from .lowering import identity, unfold
 
 MOST = 1 << 20  # numbers that the steps of a loop may hold together
+SMALL = 1 << 10  # numbers of a value that is computed when the form is written
 
 
 def unchained(form: Form) -> Form:
-    """Write the loops of a form whose steps need not wait for each other as loops without a carry.
+    """Write the loops of a form so that no step waits for another but where it reads what that leaves.
 
     >>> import lawful, numpyro.distributions as dist
     >>> from lawful.interpose import score
@@ -30,57 +37,97 @@ def unchained(form: Form) -> Form:
     ...     return x, None
     >>> given = score(lawful.trace(lambda: lawful.scan(step, 0.0, None, length=5)[0])).form
     >>> [len(loop.init) for f in (given, unchained(given)) for loop in f.nodes if isinstance(loop, Loop)]
-    [1, 0, 0]
+    [1, 0]
     """
-    block = Block()
+    if not any(isinstance(node, Loop) and _fits(node) for node in form.nodes):
+        return form
+    block, known = Block(), _known(form)
     block.constants.extend(form.constants)
     for node in form.nodes:
         if isinstance(node, Loop) and _fits(node):
-            body = _opened(node.body)
-            order = _order(body, len(node.constants), len(node.init))
-            if order is not None:
-                _write(replace(node, body=body), order, block)
-                continue
-        block.nodes.append(node)
-    return replace(form, nodes=tuple(block.nodes))
+            _write(_settled(node, known, block), block)
+        else:
+            block.nodes.append(node)
+    return without_dead_code(replace(form, nodes=tuple(block.nodes), constants=tuple(block.constants)))
 
 
 def _fits(node: Loop) -> bool:
-    """Tell whether a loop has steps to spread out, nothing but pure functions in them, and few enough numbers."""
-    values = [*node.body.inputs, *(v for inner in node.body.nodes for v in inner.outs)]
+    """Tell whether a loop has steps to spread out, and nothing but pure functions in them."""
     return (
         bool(node.init)
         and node.length > 1
-        and all(isinstance(inner, Det) for inner in node.body.nodes)
-        and not any(v.plates for v in (*values, *node.ins))
-        and node.length * sum(math.prod(v.shape) for v in values) <= MOST
+        and not any(isinstance(inner, Site | Factor) for inner in walk(node.body))
+        and not any(v.plates for v in (*node.body.inputs, *node.body.outputs, *node.ins))
     )
 
 
-def _opened(body: Form) -> Form:
-    """Write a body in single operations: the value of a site and its term come from one function, and read apart."""
-    block, names = Block(), {v: v for v in body.inputs}
+def _known(form: Form) -> dict[Var, Any]:
+    """Find the values that no input reaches."""
+    with jax.ensure_compile_time_eval():
+        known = {v: jnp.asarray(array) for v, array in form.constants if np.size(array) <= SMALL}
+        for node in form.nodes:
+            small = sum(math.prod((*(p.size for p in v.plates), *v.shape)) for v in node.outs) <= SMALL
+            if isinstance(node, Det) and small and all(v in known for v in node.ins):
+                known |= zip(node.outs, apply_det(node, [known[v] for v in node.ins]), strict=True)
+    return known
+
+
+def _settled(node: Loop, known: Mapping[Var, Any], block: Block) -> Loop:
+    """Open a body into single operations, and write those that are equal in all steps before the loop.
+
+    The value of a site and its term come from one function, and are read apart; a carry that is one constant is none.
+    """
+    shapes = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in node.body.inputs]
+    body = unfold(lambda *inputs: run_nodes(node.body, inputs, {})[0], *shapes)
+    first, count = len(node.constants), len(node.init)
+    carries, own = body.inputs[first : first + count], _known(body)
+    names = dict(zip(body.inputs, node.constants, strict=False))
+    left = []
+    for i, (carry, start, out) in enumerate(zip(carries, node.init, node.carry_out, strict=True)):
+        if start in known and body.outputs[i] in own and np.array_equal(known[start], own[body.outputs[i]]):
+            names[carry] = start
+            block.nodes.append(Det(identity, (start,), (out,), "carry"))
+        else:
+            left.append(i)
+    moving = dependents(body, [v for v in body.inputs if v not in names])
     for variable, array in body.constants:
         names[variable] = variable
         block.constants.append((variable, array))
-    for node in body.nodes:
-        assert isinstance(node, Det)
-        operations = unfold(node.function, *(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in node.ins))
-        names |= zip(node.outs, block.splice(operations, [names[v] for v in node.ins]), strict=True)
-    return block.form(body.inputs, [names[v] for v in body.outputs])
+    inside = []
+    for inner in body.nodes:
+        if moving.isdisjoint(inner.ins):
+            block.nodes.append(renamed(inner, names))
+        else:
+            inside.append(inner)
+    outputs = (*(body.outputs[i] for i in left), *body.outputs[count:])
+    read = dict.fromkeys(v for v in (*(v for inner in inside for v in inner.ins), *outputs) if v in names)
+    inputs = (*read, *(carries[i] for i in left), *body.inputs[first + count :])
+    return replace(
+        node,
+        body=Form(inputs, tuple(inside), outputs),
+        constants=tuple(names[v] for v in read),
+        init=tuple(node.init[i] for i in left),
+        carry_out=tuple(node.carry_out[i] for i in left),
+    )
 
 
-def _order(body: Form, first: int, count: int) -> list[int] | None:
-    """Order the carries so that each depends on those before it alone; None where they are chained."""
+def _groups(body: Form, first: int, count: int) -> list[list[int]]:
+    """Group the carries that read each other, each group after those that it reads."""
     reached = [dependents(body, [v]) for v in body.inputs[first : first + count]]
-    needs = {i: {j for j in range(count) if body.outputs[i] in reached[j]} for i in range(count)}
-    order: list[int] = []
-    while len(order) < count:
-        free = [i for i in range(count) if i not in order and needs[i] <= set(order)]
-        if not free:
-            return None
-        order += free
-    return order
+    reads = [{j for j in range(count) if body.outputs[i] in reached[j]} for i in range(count)]
+    while True:  # what is read by what is read
+        more = [found.union(*(reads[j] for j in found)) for found in reads]
+        if more == reads:
+            break
+        reads = more
+    groups: list[list[int]] = []
+    for i in sorted(range(count), key=lambda i: len(reads[i])):
+        same = next((group for group in groups if i in reads[group[0]] and group[0] in reads[i]), None)
+        if same is None:
+            groups.append([i])
+        else:
+            same.append(i)
+    return groups
 
 
 @dataclass(frozen=True)
@@ -110,26 +157,58 @@ class Last:
         return (left[0 if self.reverse else -1],)
 
 
-def _write(node: Loop, order: Sequence[int], block: Block) -> None:
-    body, count = node.body, len(node.init)
-    first = len(node.constants)
-    carries, own = body.inputs[first : first + count], body.inputs[first + count :]
-    known: dict[Var, Var] = {}  # a carry inside the body -> the stack of what the steps begin with
+def _write(node: Loop, block: Block) -> None:
+    """Write a loop whose body reads nothing twice: a loop for each recursion, the rest for all steps at once."""
+    body, count, first = node.body, len(node.init), len(node.constants)
+    numbers = sum(math.prod(v.shape) for v in (*body.inputs, *(v for inner in body.nodes for v in inner.outs)))
+    if node.length * numbers > MOST:
+        block.nodes.append(node)
+        return
+    fixed, carries, own = body.inputs[:first], body.inputs[first : first + count], body.inputs[first + count :]
+    makers = {v: inner for inner in body.nodes for v in inner.outs}
+    stacks = dict(zip(own, node.xs, strict=True))  # a value of a step -> that of all steps
 
-    def run(outputs: Sequence[Var], stacks: Sequence[Var]) -> None:
-        """Append a loop over what is known, without a carry, that gives some outputs of the body."""
-        inputs = (*body.inputs[:first], *known, *own)
-        inner = without_dead_code(replace(body, inputs=inputs, outputs=tuple(outputs)))
-        xs = (*known.values(), *node.xs)
-        block.nodes.append(
-            Loop(inner, node.length, node.constants, (), xs, (), tuple(stacks), node.reverse, addresses=())
-        )
+    def stacked(values: Iterable[Var]) -> dict[Var, Var]:
+        return {v: Var((node.length, *v.shape), v.dtype) for v in values}
 
-    for i in order:
-        start, end = node.init[i], node.carry_out[i]
-        left, begun = (Var((node.length, *start.shape), carries[i].dtype) for _ in range(2))
-        run([body.outputs[i]], [left])
-        block.nodes.append(Det(Shift(node.reverse), (start, left), (begun,), "shift"))
-        block.nodes.append(Det(Last(node.reverse), (left,), (end,), "last"))
-        known[carries[i]] = begun
-    run(body.outputs[count:], node.ys)
+    def spread(values: Sequence[Var]) -> list[Var]:
+        """Append what is missing of some values, for all steps at once."""
+        new = stacked(u for v in values if v not in stacks for u in (makers[v].outs if v in makers else (v,)))
+        if new:
+            inner = tuple(n for n in body.nodes if stacks.keys().isdisjoint(n.outs))
+            step = without_dead_code(Form((*fixed, *stacks), inner, tuple(new)))
+            ins = node.constants, (), tuple(stacks.values())
+            block.nodes.append(Loop(step, node.length, *ins, (), tuple(new.values()), node.reverse, addresses=()))
+        found = stacks | new
+        stacks.update((v, stack) for v, stack in new.items() if v not in fixed)
+        return [found[v] for v in values]
+
+    for group in _groups(body, first, count):
+        begun, left = [carries[i] for i in group], [body.outputs[i] for i in group]
+        chained = dependents(body, begun)
+        if chained.isdisjoint(left):
+            kept = spread(left)
+        else:
+            core = [n for n in without_dead_code(replace(body, outputs=tuple(left))).nodes if chained & {*n.ins}]
+            made = {v for n in core for v in n.outs}
+            read = [v for n in core for v in n.ins] + left
+            read = [v for v in dict.fromkeys(read) if v not in made and v not in begun and v not in fixed]
+            spread(read)
+            # What others read of the recursion is kept, and not computed again.
+            others = [v for n in body.nodes if n not in core for v in n.ins] + list(body.outputs)
+            told = stacked(u for v in others if v in made for u in makers[v].outs)
+            kept = list(stacked(begun).values())
+            block.nodes.append(
+                Loop(
+                    Form((*fixed, *begun, *read), tuple(core), (*left, *left, *told)), node.length, node.constants,
+                    tuple(node.init[i] for i in group), tuple(stacks[v] for v in read),
+                    tuple(v.like() for v in begun), (*kept, *told.values()), node.reverse,
+                )
+            )  # fmt: skip
+            stacks |= told
+        for i, carry, stack in zip(group, begun, kept, strict=True):
+            stacks[carry] = Var((node.length, *carry.shape), carry.dtype)
+            block.nodes.append(Det(Shift(node.reverse), (node.init[i], stack), (stacks[carry],), "shift"))
+            block.nodes.append(Det(Last(node.reverse), (stack,), (node.carry_out[i],), "last"))
+    for stack, out in zip(spread(body.outputs[count:]), node.ys, strict=True):
+        block.nodes.append(Det(identity, (stack,), (out,), "steps"))

@@ -16,12 +16,14 @@ from lawful import inference
 from lawful.coordinates import free_parts, to_coordinates
 from lawful.emitter import compiled, emit
 from lawful.errors import LawfulError, PathLimitError, UnsupportedProgramError
-from lawful.form import walk
+from lawful.form import Loop, walk
 from lawful.inference import enumerate, enumerate_sites, enumeration, kernels, recover
 from lawful.inference.check import preserves
 from lawful.inference.check.power import z_critical
 from lawful.inference.enumerate_sites import chosen_sites
+from lawful.interpose import score
 from lawful.tracing import split_arguments
+from lawful.unchained import unchained
 
 NORMAL = dist.Normal(0.0, 1.0)
 WEIGHTS, MEANS = jnp.array([0.2, 0.5, 0.3]), jnp.array([-2.0, 0.0, 1.5])
@@ -252,6 +254,41 @@ def forward(y):
 def test_a_hidden_chain_is_summed_by_the_forward_recursion():
     y = np.random.default_rng(2).normal(size=200)
     assert log_evidence(hidden, y) == pytest.approx(forward(y), rel=1e-12)
+
+
+def test_the_density_of_a_hidden_chain_has_the_recursion_of_the_states_alone_in_its_loop():
+    """Tables and terms of the data are made outside; one exponential of K x K numbers is left, as written by hand."""
+    y = np.random.default_rng(4).normal(size=12)
+
+    def program(y):
+        law = lawful.sample("law", dist.Dirichlet(jnp.ones((3, 3))).to_event(1))
+        means = lawful.sample("means", dist.Normal(MEANS, 1.0).to_event(1))
+
+        def step(z, y):
+            z = lawful.sample("z", dist.Categorical(law[z]))
+            lawful.sample("y", dist.Normal(means[z], 1.0), obs=y)
+            return z, None
+
+        lawful.scan(step, lawful.sample("first", dist.Categorical(WEIGHTS)), y)
+
+    def by_hand(y):
+        law = lawful.sample("law", dist.Dirichlet(jnp.ones((3, 3))).to_event(1))
+        means = lawful.sample("means", dist.Normal(MEANS, 1.0).to_event(1))
+        terms = dist.Normal(means, 1.0).log_prob(y[:, None])
+        mass = jnp.log(WEIGHTS)
+        for now in terms:
+            mass = jax.nn.logsumexp(mass[:, None] + jnp.log(law), axis=0) + now
+        lawful.factor("y", jax.nn.logsumexp(mass))
+
+    form = enumeration(lawful.trace(program, y), "all").marginal
+    (loop,) = (n for n in unchained(score(form).form).nodes if isinstance(n, Loop) and n.init)
+    labels = [node.label for node in loop.body.nodes]
+    assert labels.count("exp") == labels.count("log") == 1 and "gather" not in labels and len(labels) < 30
+    ours, theirs = lawful.density(form, y), lawful.density(by_hand, y)
+    for shift in (0.0, 0.3):
+        at = ours.ravel()[0] + shift
+        for one, other in zip(*(jax.value_and_grad(d.logp_vector)(at) for d in (ours, theirs)), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
 def test_many_hidden_chains_side_by_side_are_summed_each_on_its_own():
