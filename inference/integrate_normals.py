@@ -23,29 +23,30 @@ from lawful.analysis import dependents, without_dead_code
 from lawful.block import Block
 from lawful.conditioned import conditioned
 from lawful.errors import LawfulError, UnsupportedProgramError
-from lawful.form import Form, Site, Var
+from lawful.form import Factor, Form, Site, Var
 from lawful.record import Choice, choices_of
 
-from .by_normals import NORMAL, by_normals, normal_site, without_names
+from .by_normals import normal_site
 from .check.contracts import Contract
 from .noncentred import chosen_normals, named
-from .normal_part import NormalDensity, Part, part_of, refused
-from .quadratics import Noises, integrated, is_quadratic, lanes_of, moved, placed, seen_from
-from .summing_axes import Mixed
+from .normal_groups import Group, Joint, flat, largest, next_group, noise_of
+from .normal_part import NormalDensity
+from .quadratics import Noises, integrated, placed, seen_from
+from .summing import finite_sites
 from .summing_laws import IndexLaw, log_sum
 from .summing_tables import PREFIX
 from .transformer import Transformer
 
-type Groups = None | str | Sequence[str | Address | list[str | Address]] | Callable[[Choice], bool]
+type Wanted = None | str | Sequence[str | Address | list[str | Address]] | Callable[[Choice], bool]
 
 MAX_BLOCK = 512  # numbers that are integrated together: work grows as their cube
 
 
-def integrate_normals(sites: Groups = None, *, max_block: int = MAX_BLOCK) -> Transformer:
+def integrate_normals(sites: Wanted = None, *, max_block: int = MAX_BLOCK) -> Transformer:
     """Integrate normal sites out of a program.
 
-    Several sites are integrated one after the other, the last one first; a list of names within the list is integrated
-    jointly.
+    Sites that are normal together are integrated at once, in as few steps as their lanes ask for; a list of names
+    within the list is integrated in one step.
 
     Args:
         sites: names of the sites, or a rule that takes a choice and says whether it is integrated; default: all normal
@@ -61,6 +62,8 @@ def integrate_normals(sites: Groups = None, *, max_block: int = MAX_BLOCK) -> Tr
         LawfulError: a name is no latent site.
         UnsupportedProgramError: a named site is not seen to have a normal conditional, or stands in a loop or an arm;
             a site that stays reads it.
+        NonFiniteError: an integral is infinite. Where that depends on values, the log density of the result is +inf
+            there, which every run reports.
 
     Reference: Casella and Robert (1996), Rao-Blackwellisation of sampling schemes.
 
@@ -79,46 +82,73 @@ def integrate_normals(sites: Groups = None, *, max_block: int = MAX_BLOCK) -> Tr
     return Transformer(f"integrate_normals({shown})", lambda form: _apply(form, sites, max_block), contract)
 
 
-def _apply(form: Form, sites: Groups, max_block: int) -> Form:
+def _apply(form: Form, sites: Wanted, max_block: int) -> Form:
     if any(site.plates for site in form.sites()):
         raise LawfulError(
             "integrate_normals: the form has the plates of an algorithm (particles or chains). Fix: integrate the "
             "program first, as in integrate_normals() >> spawn(n)."
         )
-    for group in _groups(form, sites):
+    left, strict = _groups(form, sites), sites is not None
+    while left:
+        groups = largest(form, left)
+        if not groups and strict:
+            Joint.of(form, left[0])  # says why not
         try:
-            form = _without(form, group, max_block)
-        except UnsupportedProgramError:
-            if sites is not None:
-                raise
+            form = _integrated(form, groups, max_block)
+        except _Refused as error:
+            if strict:
+                raise error.refusal from None
+            left = [group for group in left if group != error.group]
+            continue
+        if not groups:
+            return form
+        left = [group for group in left if group not in groups]
     return form
 
 
-def _groups(form: Form, sites: Groups) -> list[tuple[Choice, ...]]:
-    """Say which sites are integrated together, in the order of the work."""
+def _groups(form: Form, sites: Wanted) -> list[Group]:
+    """Say which sites are wanted, the last ones first."""
     if sites is None or callable(sites) or isinstance(sites, str):
-        return [(choice,) for choice in reversed(chosen_normals(form, sites, "integrate_normals"))]
+        wanted = reversed(chosen_normals(form, sites, "integrate_normals"))
+        return [(c,) for c in wanted if sites is not None or not (c.loops or c.conditional)]
     groups = [chosen_normals(form, name if isinstance(name, list) else [name], "integrate_normals") for name in sites]
     order = {choice.address: i for i, choice in enumerate(choices_of(form))}
     return sorted(groups, key=lambda group: -max(order[choice.address] for choice in group))
 
 
-def _without(form: Form, group: tuple[Choice, ...], max_block: int) -> Form:
-    for choice in group:
-        if choice.loops or choice.conditional:
-            raise refused(group, f"'{choice.name}' stands in a loop or in an arm of a choice", "leave it out")
-    form = by_normals(form, [c.address for c in group if c.address[-1] != NORMAL])
-    wanted = {c.address if c.address[-1] == NORMAL else (*c.address, NORMAL) for c in group}
-    form = without_names(form, wanted)
-    part = part_of(form, wanted)
-    density = NormalDensity.of(part, group)
-    noises = _lanes(density, part, group, max_block)
+class _Refused(Exception):
+    def __init__(self, group: Group, refusal: UnsupportedProgramError) -> None:
+        super().__init__(str(refusal))
+        self.group, self.refusal = group, refusal
+
+
+def _integrated(form: Form, groups: Sequence[Group], max_block: int) -> Form:
+    """Integrate groups out that are normal together, in as few steps as their lanes allow."""
+    left, steps = list(groups), 0
+    while left:
+        first: Sequence[Group] = left
+        try:
+            joint = Joint.of(form, flat(left))
+            first = next_group(joint, left, max_block, steps)
+            joint = joint if len(first) == len(left) else Joint.of(joint.form, flat(first))
+            noises = joint.noises(max_block)
+        except UnsupportedProgramError as refusal:
+            raise _Refused(first[-1], refusal) from None
+        form = _without(joint, noises, last=len(first) == len(left))
+        left, steps = [group for group in left if group not in first], steps + 1
+    return form
+
+
+def _without(joint: Joint, noises: Noises, last: bool) -> Form:
+    form, part, density = joint.form, joint.part, joint.density
     block = Block()
     block.constants.extend(form.constants)
     block.nodes.extend(part.before)
-    names = "~".join(choice.name for choice in group)
-    value, *conditional = block.det(_Integral(density, noises), *density.operands, label="log integral")
-    block.factor((PREFIX, "log integral", names), value)
+    names = _together([c.name for site in part.noises for c in joint.group if noise_of(c) == site.address])
+    followed = noises.lanes and (not last or finite_sites(form))  # by what integrates or sums what is left
+    integral = _Integral(density if followed else density.rolled(), noises)
+    value, *conditional = block.det(jax.jit(integral), *density.operands, label="log integral")
+    block.nodes.append(Factor((PREFIX, "log integral", names), value, source=joint.group[-1].source))
     drawn = _drawn(block, conditional, noises, density.worlds, names)
     moving = set(dependents(form, [site.out for site in part.noises]))
     outs = [v for v in form.outputs if v in moving]
@@ -127,35 +157,6 @@ def _without(form: Form, group: tuple[Choice, ...], max_block: int) -> Form:
     outputs = [known.get(v, v) for v in form.outputs]
     found = block.form(form.inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree)
     return without_dead_code(found, keep_sites=True)
-
-
-def _lanes(density: NormalDensity, part: Part, group: tuple[Choice, ...], max_block: int) -> Noises:
-    """Prove that the density is quadratic, and find the lanes."""
-    shapes = tuple(site.out.shape for site in part.noises)
-    operands = [jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in density.operands]
-    parts = [density.total] if density.joint is None else [density.total, density.tables]
-    if not all(is_quadratic(function, shapes, operands) for function in parts):
-        raise refused(
-            group, "its log density given all else is not seen to be a quadratic form of it",
-            "leave it to another kernel, or sum the finite sites after it rather than before",
-        )  # fmt: skip
-    lanes, why = lanes_of(density.total, shapes, operands)
-    if density.lanes is not None:
-        lanes, count = density.lanes, len(density.lanes)
-        try:
-            apart = moved(density.tables, shapes, operands, count) == tuple(range(1, count + 1))
-            apart = apart and lanes_of(density.total, shapes, operands)[0][:count] == lanes
-        except Mixed as error:
-            apart, why = False, str(error)
-        if not apart:
-            raise refused(group, f"elements of it meet in a sum over finite sites ({why})", "integrate before you sum")
-    noises = Noises(shapes, lanes)
-    if noises.block > max_block:
-        raise refused(
-            group, f"{noises.block} numbers depend on each other, more than {max_block}: {why}",
-            f"max_block={noises.block} integrates them all the same; the work grows as the cube",
-        )  # fmt: skip
-    return noises
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,6 +205,11 @@ def _drawn(block: Block, conditional: Sequence[Var], noises: Noises, worlds: int
         lambda *values: tuple(noises.split(placed(*values))), noise, mean, root, label="drawn back"
     )
     return drawn
+
+
+def _together(names: Sequence[str]) -> str:
+    """Write the names of sites as one."""
+    return "~".join(names if len(names) <= 4 else (names[0], "...", names[-1]))
 
 
 def _taken(values: jax.Array, world: jax.Array) -> jax.Array:

@@ -6,6 +6,7 @@ were summed before, it is a sum over worlds, which are kept apart.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,7 @@ from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Det, Factor, Form, Node, Site, Var
 from lawful.interpose import Given, interpose
 from lawful.record import Choice, choices_of
+from lawful.straight import UnrolledWarning
 
 from .summing_laws import log_sum
 
@@ -66,16 +68,28 @@ class NormalDensity:
     """The log density as a function of the noises and of those operands that weigh, world by world.
 
     Where finite sites were summed, one node holds the log of the sum over their values; the worlds are what it adds.
+    The steps that a Python loop wrote are left apart where elements of a site are followed through them (`apart`): in a
+    loop they could not be.
     """
 
-    def __init__(self, operands: tuple[Var, ...], rest: Form, joint: Form | None = None, worlds: int = 1) -> None:
-        self.operands, self.worlds = operands, worlds
-        self.rest, self.joint = emit(rest), None if joint is None else emit(joint)
+    def __init__(
+        self, operands: tuple[Var, ...], rest: Form, joint: Form | None = None, worlds: int = 1, apart: bool = True
+    ) -> None:
+        self.operands, self.worlds, self.forms = operands, worlds, (rest, joint)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnrolledWarning)  # the program as a whole has warned
+            self.rest = emit(rest, roll=not apart)
+            self.joint = None if joint is None else emit(joint, roll=not apart)
         self.lanes = None if joint is None else joint.outputs[0].shape
+
+    def rolled(self) -> NormalDensity:
+        """The same with loops for the steps that a Python loop wrote, which are compiled faster."""
+        return NormalDensity(self.operands, *self.forms, self.worlds, apart=False)
 
     @classmethod
     def of(cls, part: Part, group: tuple[Choice, ...]) -> NormalDensity:
-        """Read the density off the nodes that weigh."""
+        """Read the density off the nodes that weigh; lanes are followed through it where all noises have axes."""
+        apart = all(site.out.shape for site in part.noises)
         weighing = without_dead_code(part.form())
         read = {v for node in weighing.nodes for v in node.ins}
         operands = tuple(v for v in part.operands if v in read)
@@ -88,7 +102,7 @@ class NormalDensity:
             )  # fmt: skip
         sums = [n for n in weighing.nodes if isinstance(n, Det) and n.function == Tupled(log_sum)]
         if not sums:
-            return cls(operands, interpose(weighing, Given(), apart=False).form)
+            return cls(operands, interpose(weighing, Given(), apart=False).form, apart=apart)
         node = sums[0]
         if len(sums) > 1 or node.plates or not _adds_up(weighing, node):
             raise refused(group, "finite sites were summed out in more than one step", "integrate before you sum")
@@ -96,7 +110,8 @@ class NormalDensity:
         free = replace(node, function=Tupled(_Zeros(node.outs[0].shape, node.outs[0].dtype)), ins=())
         nodes = tuple(free if n is node else n for n in weighing.nodes)
         rest = without_dead_code(replace(weighing, nodes=nodes))
-        return cls(operands, interpose(rest, Given(), apart=False).form, joint, node.ins[0].plates[0].size)
+        worlds = node.ins[0].plates[0].size
+        return cls(operands, interpose(rest, Given(), apart=False).form, joint, worlds, apart)
 
     def total(self, *values: jax.Array) -> jax.Array:
         """The terms that are no part of a world."""

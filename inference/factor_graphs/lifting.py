@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.analysis import without_dead_code
 from lawful.array_math import evaluate
 from lawful.form import Det, Form, Var
 from lawful.lowering import CALLS, Equation, unfold
@@ -27,7 +28,8 @@ from ..summing_axes import ELEMENTWISE
 from .known import applied, known, of
 from .lifted import TABLE, Budget, Table, Terms, aligned, joint, plain, terms
 from .linear_counts import LARGE, LinearCount, linear_count
-from .rearranging import NUMBERS, REARRANGING
+from .matrices import by_matrices
+from .rearranging import NUMBERS, PARTING, REARRANGING
 from .segments import counted_rows, landing, rows_of
 from .spreading import behind, spread_states, with_axes
 
@@ -71,12 +73,15 @@ class Lifting:
             return applied(function, values)
         if isinstance(function, Equation) and function.primitive.name not in CALLS:
             return self.equation(function, values, shape)
-        return tuple(self.form(unfold(function, *(abstract(v) for v in values)), values))
+        return tuple(self.form(without_dead_code(unfold(function, *(abstract(v) for v in values))), values))
 
     def equation(self, equation: Equation, values: Sequence[Any], shape: Shape | None = None) -> tuple[Any, ...]:
         """Apply one operation."""
         rest = iter(values)
         full = [next(rest) if literal is None else known(literal[0]) for literal in equation.literals]
+        if equation.primitive.name in PARTING:
+            ids = np.arange(math.prod(full[0].shape)).reshape(full[0].shape)
+            return tuple(self._at(full[0], part) for part in PARTING[equation.primitive.name](ids, equation.params))
         if shape is None:
             shape = tuple(jax.eval_shape(equation, *(abstract(v) for v in values))[0].shape)
         name, found = equation.primitive.name, None
@@ -241,7 +246,14 @@ class Lifting:
         return self._at(value, ids)
 
     def _concatenate(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
-        axis = int(equation.params["dimension"])
+        return self._joined(full, int(equation.params["dimension"]), shape)
+
+    def _stack(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
+        axis = int(equation.params["axis"])
+        own = (*shape[:axis], 1, *shape[axis + 1 :])
+        return self._joined([self._at(x, np.arange(math.prod(own)).reshape(own)) for x in full], axis, shape)
+
+    def _joined(self, full: Sequence[Any], axis: int, shape: Shape) -> Any:
         tables = [self.single(v) if isinstance(v, Terms) else plain(v) for v in full]
         if len({t.cardinalities for t in tables}) == 1:
             parts = [t.array for t in tables]
@@ -367,6 +379,10 @@ class Lifting:
         (found,) = applied(jax.vmap(equation), [whole])
         return terms(Table(found.reshape((*states, *shape)), scopes))
 
+    def _by_matrices(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
+        tables = [self.single(value) if isinstance(value, Terms) else plain(value) for value in full]
+        return terms(by_matrices(equation, tables, shape, self.budget)) if math.prod(shape) else None
+
     def _spread(self, value: Any, shape: tuple[int, ...]) -> Terms:
         """Give a value the shape of a result: scalars are repeated."""
         if not isinstance(value, Terms):
@@ -408,7 +424,10 @@ RULES: Mapping[str, Rule] = {
     "reduce_sum": Lifting._reduce_sum,
     "dot_general": Lifting._dot_general,
     "concatenate": Lifting._concatenate,
+    "stack": Lifting._stack,
     "gather": Lifting._gather,
     "scatter-add": Lifting._scatter_add,
     **{f"reduce_{name}": Lifting._reduced for name in ("max", "min", "prod", "and", "or", "xor")},
+    "cholesky": Lifting._by_matrices,
+    "triangular_solve": Lifting._by_matrices,
 }

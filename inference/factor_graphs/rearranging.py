@@ -6,7 +6,7 @@ one that it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,4 +26,15 @@ NUMBERS: Mapping[str, Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]] = {
     "squeeze": lambda ids, params: np.squeeze(ids, params["dimensions"]),
     "transpose": lambda ids, params: np.transpose(ids, params["permutation"]),
     "broadcast_in_dim": _broadcast_numbers,
+}
+
+
+def _parts(ids: np.ndarray, params: Mapping[str, Any]) -> list[np.ndarray]:
+    return np.split(ids, np.cumsum(params["sizes"])[:-1], params["axis"])
+
+
+# Those with several results.
+PARTING: Mapping[str, Callable[[np.ndarray, Mapping[str, Any]], Sequence[np.ndarray]]] = {
+    "split": _parts,
+    "unstack": lambda ids, params: list(np.moveaxis(ids, params["axis"], 0)),
 }
