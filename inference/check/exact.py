@@ -18,7 +18,7 @@ from lawful.tracing import split_arguments, trace
 from lawful.worlds import emit_worlds
 
 from .measure import Measure, compare, differences
-from .outcomes import Layout, compiled_measure, outcome_form, reference_measure, source
+from .outcomes import Layout, compiled_measure, on_choices, outcome_form, reference_measure, source
 from .report import Report
 from .repro import line, named
 from .shrinking import Failing, smallest_failure
@@ -176,8 +176,8 @@ def check_instance(transformer: Any, instance: Instance, tally: Tally, max_paths
     """Enumerate one transformed program and compare it with its source."""
     form = trace(instance.program, *instance.args)
     inputs, _, _ = split_arguments(instance.args)
-    truth = instance.truth()
     transformed, layout = transformed_form(transformer, form)
+    truth = on_choices(instance.truth(), layout.choices)
     if enumerator in ("compiled", "both"):
         emit_worlds(transformed)  # refuses what is too large before any work is done
     if enumerator in ("reference", "both"):

@@ -13,10 +13,12 @@ import jax
 
 from lawful.errors import LawfulError
 from lawful.form import Form
+from lawful.record import choices_of
 from lawful.tracing import split_arguments, trace
 
 from .claims import claim
 from .measure import Trace
+from .outcomes import on_choices
 from .paired import keeps_exact_draws, runs_of
 from .programs import FiniteProgram
 from .quantities import Statistic
@@ -94,7 +96,8 @@ def invariant(
     form = trace(model, *args)
     inputs, _, _ = split_arguments(args)
     if level == "exact" or (level == "auto" and _is_finite(form)):
-        truth = enumerate_measure(model, *args, max_paths=max_paths).marginal(lambda t: Trace(t.choices, None))
+        whole = on_choices(enumerate_measure(model, *args, max_paths=max_paths), choices_of(form))
+        truth = whole.marginal(lambda t: Trace(t.choices, None))
         return stationary(
             kernel, form, inputs, truth,
             tolerance=tolerance, reversible=reversible, irreducible=irreducible, max_paths=max_paths,

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.addresses import names_of
 from lawful.compiling import QUICK
 from lawful.eager import run_nodes
 from lawful.form import Form
@@ -56,6 +57,21 @@ def source(form: Form) -> tuple[Recorded, Layout]:
     """Record a program's choices as outputs, which every transformer then has to carry."""
     recorded = record(form, ("sample",))
     return recorded, Layout(recorded.choices, recorded.own, form.out_tree)
+
+
+def on_choices(measure: Measure, choices: Sequence[Choice]) -> Measure:
+    """Sum out of the measure of eager runs what a traced program does not draw: observations that nothing reads.
+
+    What is missing of an observation integrates to one, so it is no choice of a Form, while an eager run draws it.
+    """
+    kept = {choice.address for choice in choices}
+    if all(names_of(address) in kept for trace, _ in measure.traces() for address, _ in trace.choices):
+        return measure
+
+    def small(trace: Trace) -> Trace:
+        return Trace(frozenset(pair for pair in trace.choices if names_of(pair[0]) in kept), trace.output)
+
+    return measure.marginal(small)
 
 
 def outcome_form(result: Form | Population, layout: Layout) -> tuple[Form, Layout]:

@@ -1,5 +1,7 @@
 """Kernels are started from exact draws of choices and data: lawful ones keep their law, planted faults do not."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +9,10 @@ import numpyro.distributions as dist
 import pytest
 
 import lawful
+from lawful import inference
 from lawful.errors import ImproperPriorError, LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
-from lawful.inference.check import invariant
+from lawful.inference.check import invariant, preserves
 from lawful.inference.check.paired import Batch, Tally
 from lawful.inference.check.quantities import Quantities
 from tests.mutants import kernels as kernel_mutants
@@ -110,6 +113,32 @@ def test_finite_programs_are_enumerated_unless_told_otherwise():
     assert report.passed and report.level == "statistical"
     with kernel_mutants.always_accept():
         assert invariant(kernels.mh(), coins, jnp.array(1), level="statistical", **SMALL).status == "failed"
+
+
+def partly_seen(mask, read=False):
+    """Two classes, one observation of each, of which a mask says whether it was made."""
+    with lawful.plate("i", 2):
+        z = lawful.sample("z", dist.Bernoulli(0.4))
+        y = lawful.sample("y", dist.Bernoulli(0.2 + 0.6 * z), obs=jnp.array([1, 0]), obs_mask=mask)
+    if read:
+        lawful.factor("f", 0.3 * jnp.sum(y))
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_a_discrete_observation_with_gaps_is_checked_exactly(read):
+    """What nothing reads of the missing elements is summed in a traced program, and drawn in an eager one."""
+    program, mask = partial(partly_seen, read=read), jnp.array([True, False])
+    for kernel in (kernels.gibbs(), kernels.mh()):
+        report = invariant(kernel, program, mask)
+        assert report.passed and report.tv < 1e-12, report
+    report = preserves(inference.enumerate_sites(["z"]), program, mask)
+    assert report.passed and report.measure_error < 1e-12, report
+
+
+def test_a_planted_fault_fails_beside_a_discrete_observation_with_gaps():
+    with kernel_mutants.always_accept() as reached:
+        report = invariant(kernels.mh(), partly_seen, jnp.array([True, False]))
+    assert report.status == "failed" and reached.count, report
 
 
 def test_what_cannot_be_drawn_is_refused_by_name():
