@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
+from jax.scipy.special import gammaln
 
 from .softplus import GROUP, softplus, softplus_sum
 
@@ -30,6 +31,18 @@ def normal(distribution: Any, value: jax.Array) -> jax.Array:
     return -0.5 * (z * z) - jnp.log(scale) - HALF_LOG_2PI
 
 
+def log_mass(probability: jax.Array) -> jax.Array:
+    """Log of a probability: -inf where it is exactly 0, and constant there, so that no derivative is 0 times infinity.
+
+    A state without mass then leaves the gradient of a sum over states what the others make it.
+
+    >>> jax.grad(lambda p: jnp.sum(jnp.exp(log_mass(p))))(jnp.array([0.0, 0.5])).tolist()
+    [0.0, 1.0]
+    """
+    none = probability == 0
+    return jnp.where(none, -jnp.inf, jnp.log(jnp.where(none, 1.0, probability)))
+
+
 def bernoulli(distribution: Any, value: jax.Array) -> jax.Array:
     """Bernoulli by probabilities: exact at 0 and 1, where numpyro clamps.
 
@@ -38,7 +51,7 @@ def bernoulli(distribution: Any, value: jax.Array) -> jax.Array:
     """
     probs = jnp.asarray(distribution.probs)
     one = jnp.asarray(value) == 1
-    return jnp.log(jnp.where(one, probs, 1.0 - probs))
+    return log_mass(jnp.where(one, probs, 1.0 - probs))
 
 
 def bernoulli_logits(distribution: Any, value: jax.Array) -> jax.Array:
@@ -63,10 +76,52 @@ def categorical(distribution: Any, value: jax.Array) -> jax.Array:
         taken = jnp.broadcast_to(probs[..., 0], shape)
         for item in range(1, items):
             taken = jnp.where(value >= item, probs[..., item], taken)
-        return jnp.log(taken)
+        return log_mass(taken)
     index = jnp.clip(jnp.broadcast_to(value, shape), 0, items - 1)[..., None]
     taken = jnp.take_along_axis(jnp.broadcast_to(probs, (*shape, items)), index, axis=-1)
-    return jnp.log(taken[..., 0])
+    return log_mass(taken[..., 0])
+
+
+def multinomial(distribution: Any, value: jax.Array) -> jax.Array:
+    """Multinomial by probabilities: a class of probability 0 leaves the gradient by the others a number.
+
+    >>> float(multinomial(dist.Multinomial(2, jnp.array([0.0, 1.0])), jnp.array([0, 2])))
+    0.0
+    """
+    count = jnp.asarray(value, jnp.result_type(float))
+    terms = _times_log(count, jnp.asarray(distribution.probs)) - gammaln(count + 1)
+    return gammaln(distribution.total_count + 1) + jnp.sum(terms, axis=-1)
+
+
+def poisson(distribution: Any, value: jax.Array) -> jax.Array:
+    """Poisson: at rate 0 the gradient is a number, too.
+
+    >>> jax.grad(lambda rate: poisson(dist.Poisson(rate), jnp.array(0)))(0.0).item()
+    -1.0
+    """
+    if distribution.is_sparse:
+        return distribution.log_prob(value)
+    rate, count = (jnp.asarray(x, jnp.result_type(float)) for x in (distribution.rate, value))
+    return _times_log(count, rate) - gammaln(count + 1) - rate
+
+
+def dirichlet(distribution: Any, value: jax.Array) -> jax.Array:
+    """Dirichlet: on the border of the simplex a concentration of 1 counts nothing, where numpyro multiplies 0 by -inf.
+
+    >>> flat = dist.Dirichlet(jnp.ones(3))
+    >>> round(float(dirichlet(flat, jnp.array([0.0, 0.4, 0.6]))), 4)
+    0.6931
+    """
+    concentration = jnp.asarray(distribution.concentration)
+    normaliser = jnp.sum(gammaln(concentration), axis=-1) - gammaln(jnp.sum(concentration, axis=-1))
+    return jnp.sum(_times_log(concentration - 1.0, value), axis=-1) - normaliser
+
+
+def _times_log(factor: jax.Array, probability: jax.Array) -> jax.Array:
+    """Factor * log(probability); where the probability is 0 constant, and 0 if the factor is 0, too."""
+    none = probability == 0
+    there = jax.lax.stop_gradient(jnp.where(factor == 0, 0.0, -jnp.inf * jnp.sign(factor)))
+    return jnp.where(none, there, factor * jnp.log(jnp.where(none, 1.0, probability)))
 
 
 REWRITES: dict[type, Callable[[Any, jax.Array], jax.Array]] = {
@@ -74,6 +129,9 @@ REWRITES: dict[type, Callable[[Any, jax.Array], jax.Array]] = {
     dist.BernoulliProbs: bernoulli,
     dist.BernoulliLogits: bernoulli_logits,
     dist.CategoricalProbs: categorical,
+    dist.MultinomialProbs: multinomial,
+    dist.Poisson: poisson,
+    dist.Dirichlet: dirichlet,
 }
 
 
@@ -116,6 +174,7 @@ def log_prob(distribution: Any, value: jax.Array) -> jax.Array:
     if rewrite is not None:
         return rewrite(distribution, value)
     if isinstance(distribution, dist.ExpandedDistribution) and type(distribution.base_dist) in REWRITES:
-        shape = jnp.shape(value) if jnp.ndim(value) >= len(distribution.batch_shape) else distribution.batch_shape
+        batch = jnp.shape(value)[: jnp.ndim(value) - len(distribution.event_shape)]
+        shape = batch if len(batch) >= len(distribution.batch_shape) else distribution.batch_shape
         return jnp.broadcast_to(log_prob(distribution.base_dist, value), shape)
     return distribution.log_prob(value)
