@@ -267,7 +267,7 @@ class ChainPlan:
         """
         built: _Built = prepared.built
         state, origin = self._state(built, start_key, prepared.inputs)
-        if not bool(jnp.isfinite(state[-1]).all()):
+        if not bool(_all_finite(state[-1])):
             raise no_start(prepared, built.kernel.choices, state, whole=built.whole, origin=origin)
         return Begun(run_key, state, origin)
 
@@ -391,4 +391,10 @@ def _moved(choices: Sequence[Choice], tally: Tally) -> tuple[list[str], np.ndarr
 @jax.jit
 def _two_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Derive the key of the starts and that of the run, in one call."""
-    return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+    starts, run = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(2))
+    return starts, run
+
+
+@jax.jit
+def _all_finite(values: jax.Array) -> jax.Array:
+    return jnp.isfinite(values).all()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.addresses import Address
 from lawful.analysis import without_dead_code
@@ -78,7 +79,7 @@ class _Drawn:
         """Append the site."""
         out = site.out.like()
         block.nodes.append(replace(site, parameters=tuple(parameters), out=out))
-        return Answer(out, block.constant(jnp.zeros((), jnp.result_type(float))), ())
+        return Answer(out, block.constant(np.zeros((), jnp.result_type(float))), ())
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
         """Nothing."""

@@ -156,7 +156,7 @@ def never_moved(names: Sequence[str], moved: np.ndarray, steps: int, step_size: 
         steps: states that were looked at.
         step_size: what a warm-up found, where it tuned one.
     """
-    smaller = "" if np.max(step_size) < SHORTEST else "take smaller steps, "
+    smaller = "" if np.max(np.asarray(step_size)) < SHORTEST else "take smaller steps, "
     remedy = (
         f"Fix: move sites that determine each other together (kernels.mh of a proposal program), {smaller}or another "
         "start."

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 from lawful.block import Block
@@ -72,7 +73,7 @@ class PopulationHMC:
             root = block.det(rule, on.weighed.log_weight, points, *extra, label="scales of the particles")
         square = block.det(_squared, root, label="inverse mass")
         learns = self.adapt and on.memory is not None
-        memory = on.memory if learns else block.constant(jnp.zeros((), on.power.dtype))
+        memory = on.memory if learns else block.constant(np.zeros((), on.power.dtype))
         shared = (*on.inputs, on.block, on.power, memory, root, square)
         learn = self.learned if self.adapt else None
         info = ("acceptance_rate", "n_nonfinite")

@@ -317,7 +317,7 @@ class _Chain:
         others = tuple(v for i, v in enumerate(inputs[:n_shared]) if i != place)
         before = (*others, weight, inputs[place], *inputs[n_shared:], gain)
         step = inner.form(before, (learnt, *out[:n_state]))
-        gains = block.constant(jnp.asarray(GAIN / np.sqrt(np.arange(1, PILOT_STEPS + 1)), gain.dtype))
+        gains = block.constant(np.asarray(GAIN / np.sqrt(np.arange(1, PILOT_STEPS + 1)), gain.dtype))
         shared = tuple(v for i, v in enumerate(self.move.shared) if i != place)
         (memory, *_), _ = block.loop(step, PILOT_STEPS, (*shared, log_weight), (self.move.memory, *state), (gains,))
         return memory

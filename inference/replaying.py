@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.analysis import without_dead_code
 from lawful.block import Block
@@ -146,7 +147,7 @@ def until(cut: Sequential, position: int, loop: Loop) -> Form:
     ins = tuple(v.like() for v in loop.body.inputs)
     n_const, n_carry = len(loop.constants), len(loop.init)
     skip_in = tuple(v.like() for v in ins)
-    nothing = [skip.constant(jnp.zeros(v.shape, v.dtype)) for v in loop.body.outputs[n_carry:]]
+    nothing = [skip.constant(np.zeros(v.shape, v.dtype)) for v in loop.body.outputs[n_carry:]]
     skipped = skip.form(skip_in, (*skip_in[n_const : n_const + n_carry], *nothing))
     past = inner.det(
         lambda i, n: (i > n if backwards else i < n).astype(jnp.int32), step_in, now_in, label="step is past?"

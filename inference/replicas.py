@@ -46,7 +46,7 @@ def replicated(program: Form, powers: Sequence[float]) -> Form:
     body = replace(body, outputs=(), in_tree=None, out_tree=None)
     block, inputs = Block(), tuple(v.like() for v in program.inputs)
     first = block.constant(np.zeros((), np.int32))
-    xs = block.constant(jnp.asarray(powers, jnp.result_type(float)))
+    xs = block.constant(np.asarray(powers, jnp.result_type(float)))
     block.loop(body, len(powers), (*inputs, first), (), (xs,))
     return block.form(inputs, ())
 
@@ -85,7 +85,7 @@ class Tempering:
         block, inputs, state = Block(), tuple(v.like() for v in copies.inputs), state_inputs(together)
         plate = Plate("power", size)
         flat = [_apart(block, v, plate) for v in state.flat[:-1]]
-        powers = block.constant(jnp.asarray(self.powers, jnp.result_type(float)))
+        powers = block.constant(np.asarray(self.powers, jnp.result_type(float)))
         copy = _Copies(self, block, program, choices, inputs, plate, _apart(block, powers, plate))
         numbers: list[dict[str, Var]] = []
         chances: dict[int, Var] = {}

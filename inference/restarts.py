@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.compiling import device_array
+
 from .findings import Finding
 
 APART = 5  # steps without a move after which a chain gets a step size of its own, in the first part
@@ -33,7 +35,9 @@ def watched(chains: int) -> Watched:
     >>> watched(2).restarted.tolist()
     [-1, -1]
     """
-    return Watched(jnp.zeros(chains, jnp.int32), jnp.zeros(chains, bool), jnp.full(chains, -1, jnp.int32))
+    return Watched(
+        *map(device_array, (np.zeros(chains, np.int32), np.zeros(chains, bool), np.full(chains, -1, np.int32)))
+    )
 
 
 def moved(before: Sequence[jax.Array], after: Sequence[jax.Array]) -> jax.Array:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.addresses import Address, show_address
 from lawful.block import Block, total
@@ -301,10 +302,9 @@ def _start(walk: Walk, setting: _Setting, size: int) -> tuple[list[Var], list[Va
     if outer:
         weights = flat(block, walk.pool.use_up(outer, node), outer)
     else:
-        weights = block.constant(jnp.zeros((before, *setting.shape), jnp.result_type(float)))
-    level = block.constant(
-        jnp.zeros(setting.shape, weights.dtype)
-    )  # what the start weighs is counted by the first step
+        weights = block.constant(np.zeros((before, *setting.shape), jnp.result_type(float)))
+    # What the start weighs is counted by the first step.
+    level = block.constant(np.zeros(setting.shape, weights.dtype))
     return constants, [*init, _padded(block, weights, size, -jnp.inf), level], xs
 
 

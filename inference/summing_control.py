@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.addresses import show_address
 from lawful.block import Tupled
@@ -135,7 +136,7 @@ def _unroll(walk: Walk, node: Loop, frame: Frame) -> None:
     for row, place in enumerate(wanted):
         rows = [stacked[step][row] for step in range(node.length)]
         out = node.ys[place]
-        empty = walk.block.constant(jnp.zeros(out.shape, out.dtype)) if not rows else None
+        empty = walk.block.constant(np.zeros(out.shape, out.dtype)) if not rows else None
         frame.env[out] = empty if empty is not None else walk.derive(_stack, *rows, label="stack")
 
 

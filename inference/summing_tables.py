@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.addresses import Address, show_address
 from lawful.block import Block, add
@@ -269,7 +270,7 @@ class Pool:
                 "use marginalise(), or inference.bp where all sites are finite: they sum through a factor graph.",
                 needed=count, cap=self.cap,
             )  # fmt: skip
-        zero = self.block.constant(jnp.zeros(shape, jnp.result_type(float)))
+        zero = self.block.constant(np.zeros(shape, jnp.result_type(float)))
         parts = [zero, *(self._arranged(t, dims) for t in mine)]
         return self.block.det(add, *parts, label="joint", plates=every)
 

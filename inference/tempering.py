@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.block import Block
 from lawful.errors import LawfulError
@@ -137,7 +138,7 @@ class OnPath:
         block, blocks, ladder = population.block, self.tempered.blocks, self.tempered.ladder
         assert population.weight is not None and population.ess is not None
         xs = [block.constant(numbers) for numbers in ladder.steps(blocks)]
-        memory = block.constant(jnp.zeros((), self.power.dtype)) if self.memory is None else self.memory
+        memory = block.constant(np.zeros((), self.power.dtype)) if self.memory is None else self.memory
         scalars = (population.weight, population.ess, memory, self.block, self.power)
         state = (*population.values, population.log_weight, *scalars)
         shared = tuple(v.like() for v in self.inputs)
@@ -226,7 +227,7 @@ def _unless_at_end(stage: Form, n_state: int, names: Sequence[str], n_shared: in
     absent = []
     for name, out in zip(names, stage.outputs[n_state:], strict=True):
         filler = jnp.nan if jnp.issubdtype(out.dtype, jnp.floating) and name != "log_evidence_increment" else 0
-        absent.append(keep.constant(jnp.full(out.shape, filler, out.dtype)))
+        absent.append(keep.constant(np.full(out.shape, filler, out.dtype)))
     arm = keep.form(kept, (*kept[n_shared : n_shared + n_state], *absent))
     outputs = block.branch(index, (arm, stage), inputs, stage.outputs, label="at the end of the path?")
     return block.form(inputs, outputs)

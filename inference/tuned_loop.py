@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.analysis import without_dead_code
 from lawful.block import Block
@@ -246,7 +247,7 @@ class _Writer:
         if name:
             names = {address: (*name, *address) for node in body.nodes for address in addresses_of(node)}
             body = renamed_form(body, names)
-        rows = block.constant(jnp.asarray(schedule(warmup, draws), row.dtype))
+        rows = block.constant(np.asarray(schedule(warmup, draws), row.dtype))
         last, stacked = block.loop(body, warmup + draws, inputs, (*carried, *learnt), (rows,))
         return last[: len(carried)], last[len(carried) :], stacked
 
@@ -274,7 +275,7 @@ class _Writer:
         row, signals, before = operands[0], operands[1 : 1 + count], operands[1 + count : 1 + count + size]
         known, after = operands[1 + count + size : -size], operands[-size:]
         watch: Sequence[Var] = ()
-        apart = block.constant(jnp.zeros(self.plate.size, bool))
+        apart = block.constant(np.zeros(self.plate.size, bool))
         if self.watches:
             changed = block.det(lambda *x: moved(x[:size], x[size:]), *before, *after, label="moved?")
             *watch, places = block.det(_looked, row, changed, *known[-3:], label="does a chain stand still?")

@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.compiling import device_array
+
 # Hoffman and Gelman (2014): how fast the step follows, how many steps the beginning counts, how averages forget.
 FOLLOWS, BEGINNING, FORGETS = 0.05, 10.0, 0.75
 FIRST, LAST, WINDOW = 75, 50, 25  # of 1000 steps: moving into place, the last step sizes, the first window
@@ -66,13 +68,14 @@ class Tuner:
     def start(self, chains: int) -> Learnt:
         """Begin with a step of one, in units of one."""
         dtype = jnp.result_type(float)
-        zero, none = jnp.zeros((), dtype), jnp.zeros(chains, dtype)
-        log_step = jnp.log(jnp.full(chains, 1.0 if self.step is None else self.step, dtype))
-        moments = jnp.zeros((self.size, self.size) if self.dense else (self.size,), dtype)
-        root = jnp.eye(self.size, dtype=dtype) if self.dense else jnp.ones(self.size, dtype)
-        root = root if self.root is None else jnp.asarray(self.root, dtype)
-        anchor = jnp.log(10.0) + log_step
-        return Learnt(log_step, log_step, none, none, anchor, zero, jnp.zeros(self.size, dtype), moments, root)
+        zero, none = np.zeros((), dtype), np.zeros(chains, dtype)
+        log_step = np.log(np.full(chains, 1.0 if self.step is None else self.step, dtype))
+        moments = np.zeros((self.size, self.size) if self.dense else (self.size,), dtype)
+        root = np.eye(self.size, dtype=dtype) if self.dense else np.ones(self.size, dtype)
+        root = root if self.root is None else np.asarray(self.root, dtype)
+        anchor = np.log(10.0, dtype=dtype) + log_step
+        mean = np.zeros(self.size, dtype)
+        return Learnt(*map(device_array, (log_step, log_step, none, none, anchor, zero, mean, moments, root)))
 
     def settings(self, *learnt: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Step size of each chain, and root of the inverse mass."""

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .addresses import Address
+from .compiling import device_array
 from .form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 from .messages import Source
 
@@ -51,7 +52,7 @@ class Block:
 
     def constant(self, array: Any) -> Var:
         """Add a constant array."""
-        array = jnp.asarray(array)
+        array = device_array(array)
         value = Var(array.shape, array.dtype)
         self.constants.append((value, array))
         return value
@@ -185,7 +186,7 @@ def add(*terms: Any) -> Any:
 def total(block: Block, terms: Sequence[Var], plates: tuple[Plate, ...] = ()) -> Var:
     """Append the sum of scalar terms; no term is zero."""
     if not terms:
-        return block.constant(jnp.zeros((), jnp.result_type(float)))
+        return block.constant(np.zeros((), jnp.result_type(float)))
     if len(terms) == 1 and terms[0].plates == plates:
         return terms[0]
     if all(v.shape == () and v.dtype == terms[0].dtype and set(v.plates) <= set(plates) for v in terms):

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .addresses import Address, show_address
 from .analysis import without_dead_code
@@ -108,7 +109,7 @@ class _Free:
         return Answer(value, term, (value,))
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        return [block.constant(jnp.zeros(choice.full_shape, choice.dtype))]
+        return [block.constant(np.zeros(choice.full_shape, choice.dtype))]
 
 
 @dataclass(frozen=True)
@@ -127,10 +128,10 @@ class _Back:
         free = Var(self.shapes[site.address], site.out.dtype)
         label = f"coordinates of {site.address[-1]}"
         block.nodes.append(Det(_listed(from_support(site.law)), (given[0], *parameters), (free,), label))
-        return Answer(given[0], block.constant(jnp.zeros((), float)), (free,))
+        return Answer(given[0], block.constant(np.zeros((), jnp.result_type(float))), (free,))
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        return [block.constant(jnp.zeros((*choice.loops, *self.shapes[choice.address]), choice.dtype))]
+        return [block.constant(np.zeros((*choice.loops, *self.shapes[choice.address]), choice.dtype))]
 
 
 def _listed(function: Callable[..., jax.Array]) -> Callable[..., tuple[jax.Array]]:

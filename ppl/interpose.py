@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 
 from .addresses import Address
 from .block import Block, total
@@ -227,7 +228,7 @@ class _Walk:
             here = address in held
             results.extend(held[address] if here else self.rule.absent(block, choice, given[address]))
             flag = active.get(address)
-            flags.append(flag if flag is not None else block.constant(jnp.full(choice.loops, here)))
+            flags.append(flag if flag is not None else block.constant(np.full(choice.loops, here)))
         inputs = [*operands, *(v for group in given.values() for v in group)]
         return block.form(inputs, [*outs[: arm.own + 2], *results, *flags])
 

@@ -20,6 +20,7 @@ import numpyro.distributions as dist
 
 from .categorical import sample_categorical
 from .coins import coarse_coin, flip
+from .compiling import device_array
 from .errors import ImproperPriorError, LawfulError, PathLimitError, UnsupportedProgramError
 from .inside import contains
 from .rewrites import log_prob, total_log_prob
@@ -207,7 +208,7 @@ def product_grid(values: int, elements: int) -> np.ndarray:
 def law_of(distribution: Any) -> tuple[Any, tuple[jax.Array, ...]]:
     """Split a distribution into its law and its parameters; a bound algorithm law gives itself."""
     law, leaves = split(distribution)
-    return law, tuple(leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in leaves)
+    return law, tuple(map(device_array, leaves))
 
 
 def split(distribution: Any) -> tuple[Any, Sequence[Any]]:

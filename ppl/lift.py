@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .analysis import is_random
 from .block import Block, LogProb, add, total
@@ -204,7 +205,7 @@ class _Lifting:
         split = n_const + n_carry
         inputs = (*body.inputs[:split], *before, *body.inputs[split:])
         outputs = (*body.outputs[:n_carry], *((after,) if wide else after), *body.outputs[n_carry:-1])
-        start = self.block.constant(jnp.zeros((), dtype))
+        start = self.block.constant(np.zeros((), dtype))
         return block.form(inputs, outputs), [start] * len(before), [v.like() for v in before]
 
     def branch(self, node: Branch) -> None:
@@ -229,4 +230,4 @@ class _Lifting:
         """Give an arm without factors the log weight zero."""
         block = Block()
         outputs = block.splice(arm, arm.inputs)
-        return block.form(arm.inputs, (*outputs, block.constant(jnp.zeros((), jnp.result_type(float)))))
+        return block.form(arm.inputs, (*outputs, block.constant(np.zeros((), jnp.result_type(float)))))

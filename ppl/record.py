@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from .addresses import Address, show_address
 from .block import Block
@@ -234,10 +235,10 @@ def _record_branch(
         extra_values, extra_flags = [], []
         for address, choice in merged.items():
             there = address in held
-            value = held.get(address) or inside.constant(jnp.zeros(choice.full_shape, choice.dtype))
+            value = held.get(address) or inside.constant(np.zeros(choice.full_shape, choice.dtype))
             flag = active.get(address)
             extra_values.append(value)
-            extra_flags.append(flag if flag is not None else inside.constant(jnp.full(choice.loops, there)))
+            extra_flags.append(flag if flag is not None else inside.constant(np.full(choice.loops, there)))
         forms.append(inside.form(arm.form.inputs, (*outs[: arm.own], *extra_values, *extra_flags)))
     fresh_values = [Var(c.full_shape, c.dtype) for c in merged.values()]
     fresh_flags = [Var(c.loops, jnp.dtype(bool)) for c in merged.values()]

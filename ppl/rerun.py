@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from .addresses import Address
 from .analysis import without_dead_code
@@ -99,7 +100,7 @@ class _Replay:
         return [Var(choice.shape, choice.dtype)]
 
     def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
-        zero = block.constant(jnp.zeros((), jnp.result_type(float)))
+        zero = block.constant(np.zeros((), jnp.result_type(float)))
         if len(given) == 1:
             return Answer(given[0], zero, (given[0],))
         value = site.out.like()
@@ -109,7 +110,7 @@ class _Replay:
         return Answer(value, zero, (value,))
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        return [block.constant(jnp.zeros(choice.full_shape, choice.dtype))]
+        return [block.constant(np.zeros(choice.full_shape, choice.dtype))]
 
 
 def _either(there: Any, given: Any, drawn: Any) -> Any:

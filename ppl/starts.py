@@ -86,11 +86,12 @@ def found_start(target: Target, size: int, dtype: Any, key: jax.Array, prior: Dr
     (True, False)
     """
 
-    def candidate(number: jax.Array) -> jax.Array:
-        cube = jax.random.uniform(jax.random.fold_in(key, 2 * number), (size,), dtype, -2.0, 2.0)
-        if prior is None:
-            return cube
-        return jnp.where(is_from_prior(number), prior(jax.random.fold_in(key, 2 * number + 1)), cube)
+    def candidate(number: jax.Array) -> tuple[jax.Array, jax.Array]:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, 2 * number + jnp.arange(2))  # compiled once for both
+        drawn = jax.random.uniform(keys[0], (size + 2,), dtype, -2.0, 2.0)
+        cube, side, height = drawn[:size], drawn[size], 0.5 + 0.125 * drawn[size + 1]
+        aim = jnp.sign(side) * jnp.sqrt(height * size)
+        return cube if prior is None else jnp.where(is_from_prior(number), prior(keys[1]), cube), aim
 
     def goes(now: _Search) -> jax.Array:
         return jnp.where(_seeks(now), now.tries < TRIES, ~now.rests & (now.trials < TRIALS))
@@ -98,22 +99,21 @@ def found_start(target: Target, size: int, dtype: Any, key: jax.Array, prior: Dr
     def go(now: _Search) -> _Search:
         seeks, here = _seeks(now), now.found
         ahead = here.vector + now.share * now.direction
-        vector = jnp.where(seeks, candidate(now.tries), ahead)
+        sought, aim = candidate(now.tries)
+        vector = jnp.where(seeks, sought, ahead)
         score, gradient = target(vector)
         finite = jnp.isfinite(score) & jnp.all(jnp.isfinite(gradient))
         return jax.tree.map(
             lambda sought, climbed: jnp.where(seeks, sought, climbed),
-            _sought(now, Start(vector, score, gradient, now.tries, here.climbed), finite),
+            _sought(now, Start(vector, score, gradient, now.tries, here.climbed), finite, aim),
             _climbed(now, Start(vector, score, gradient, here.candidate, here.climbed + 1), finite),
         )
 
     zero, none = jnp.zeros((), dtype), jnp.zeros((), jnp.int32)
     vector, pairs = jnp.zeros(size, dtype), jnp.zeros((MEMORY, size), dtype)
     nowhere = Start(vector, zero - jnp.inf, vector, none - 1, none)
-    side, height = jax.random.uniform(jax.random.fold_in(key, 2 * TRIES), (2,), dtype)
-    aim = jnp.where(side < 0.5, -1, 1) * jnp.sqrt((0.25 + 0.5 * height) * size)
     begun = _Search(
-        nowhere, none, none, vector, zero + 1, zero + SHORT * size**0.5, pairs, pairs, none, zero > 0, aim
+        nowhere, none, none, vector, zero + 1, zero + SHORT * size**0.5, pairs, pairs, none, zero > 0, zero
     )  # fmt: skip
     return jax.lax.while_loop(goes, go, begun).found
 
@@ -127,13 +127,13 @@ def _seeks(now: _Search) -> jax.Array:
     return (now.tries < CANDIDATES) | (now.found.candidate < 0)
 
 
-def _sought(now: _Search, new: Start, finite: jax.Array) -> _Search:
+def _sought(now: _Search, new: Start, finite: jax.Array, aim: jax.Array) -> _Search:
     """Keep a candidate that is clearly better than those before; the first step is along its gradient."""
     here = now.found
     better = finite & (new.log_density > here.log_density + len(new.vector))  # draws differ by as much
     kept = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, here)
     kept = kept._replace(vector=jnp.where(kept.candidate < 0, new.vector, kept.vector))
-    return now._replace(found=kept, tries=now.tries + 1, direction=_along(kept.gradient, now.reach))
+    return now._replace(found=kept, tries=now.tries + 1, direction=_along(kept.gradient, now.reach), aim=aim)
 
 
 def _climbed(now: _Search, new: Start, finite: jax.Array) -> _Search:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.analysis import without_dead_code
 from lawful.block import Block
@@ -118,7 +119,7 @@ def state_inputs(choices: Sequence[Choice]) -> State:
 def flag_per_choice(block: Block, choices: Sequence[Choice], flags: Sequence[Var]) -> list[Var]:
     """Give every choice a flag; those outside branches always run."""
     rest = iter(flags)
-    return [next(rest) if c.conditional else block.constant(jnp.ones(c.loops, bool)) for c in choices]
+    return [next(rest) if c.conditional else block.constant(np.ones(c.loops, bool)) for c in choices]
 
 
 def initial_state(program: Form) -> Form:

@@ -94,7 +94,7 @@ class Mixture:
         infos = [_told(position, self.kernels[position], info) for position, info in enumerate(infos)]
         shapes = {name: v.shape for info in infos for name, v in info.items()}
         names = tuple(shapes)
-        weights = block.constant(jnp.asarray(self.weights, jnp.result_type(float)))
+        weights = block.constant(np.asarray(self.weights, jnp.result_type(float)))
         law = PickLaw(len(built), shared=True)
         pick = block.site(("~mixture", "pick"), law, (weights,))
         rough = any(part.incremental for part in built)
@@ -108,7 +108,7 @@ class Mixture:
             found = [
                 inside.det(_number, info[name], label=name)
                 if name in info
-                else inside.constant(jnp.full(shapes[name], _absent(name), jnp.result_type(float)))
+                else inside.constant(np.full(shapes[name], _absent(name), jnp.result_type(float)))
                 for name in names
             ]
             arms.append(without_dead_code(inside.form((*own_inputs, *own_state), (*after, *found))))

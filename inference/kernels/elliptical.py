@@ -166,7 +166,7 @@ class _Fresh:
         return [Var(choice.shape, choice.dtype), Var(choice.shape, choice.dtype)]
 
     def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
-        term = block.constant(jnp.zeros((), jnp.result_type(float)))
+        term = block.constant(np.zeros((), jnp.result_type(float)))
         if site.address not in self.moved:
             return Answer(given[0], term, (given[0], given[0]))
         draw = block.site((PREFIX, "ellipse", "draw", *site.address), site.law, parameters)

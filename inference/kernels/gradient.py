@@ -20,6 +20,7 @@ import numpy as np
 
 from lawful.analysis import without_dead_code
 from lawful.block import Block
+from lawful.compiling import device_array
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
 from lawful.record import Choice, choices_of
@@ -143,7 +144,7 @@ class Gradient:
         """The given root of the inverse mass, or that of one for every coordinate."""
         dtype = jnp.result_type(float)
         if self.inverse_mass is None or isinstance(self.inverse_mass, str):
-            return jnp.eye(size, dtype=dtype) if self.dense else jnp.ones(size, dtype)
+            return device_array(np.eye(size, dtype=dtype) if self.dense else np.ones(size, dtype))
         given = np.asarray(self.inverse_mass, np.float64)
         if given.ndim == 0:
             given = np.full(size, given)
@@ -210,9 +211,7 @@ class Gradient:
         if self.slot is not None:
             step, root = inputs[self.slot], inputs[self.slot + 1]
         elif self.seen is not None or not self.tuned:
-            step = block.constant(
-                jnp.asarray(1.0 if self.step_size is None else self.step_size, jnp.result_type(float))
-            )
+            step = block.constant(np.asarray(1.0 if self.step_size is None else self.step_size, jnp.result_type(float)))
             root = block.constant(self.root(frame.size))
         else:
             raise LawfulError(

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 from lawful.block import Block
@@ -56,7 +57,7 @@ class Hamiltonian:
         probability, coin, broken = accept(block, ratio)
         broken = block.det(_by_the_model, broken, lost, slope, label="not a number?")
         chosen = block.det(_choose, coin, *there, there_energy, *point.flat, here_energy, label="accept?")
-        count = block.constant(jnp.asarray(self.steps, jnp.int32))
+        count = block.constant(np.asarray(self.steps, jnp.int32))
         numbers = (probability, coin, broken, slope, lost, chosen[3], step, count)
         return Point(*chosen[:3]), numbers
 
@@ -83,7 +84,7 @@ class Hamiltonian:
 def refreshed(block: Block, frame: Frame, inputs: Sequence[Var]) -> Var:
     """Append the draw of a momentum, which is zero for the coordinates of what is absent."""
     dtype = jnp.result_type(float)
-    law, parameters = law_of(dist.Normal(jnp.zeros(frame.size, dtype), jnp.ones((), dtype)))
+    law, parameters = law_of(dist.Normal(np.zeros(frame.size, dtype), np.ones((), dtype)))
     momentum = block.site((PREFIX, "momentum"), law, [block.constant(p) for p in parameters])
     present = frame.present(block, inputs)
     if present is None:

@@ -213,7 +213,7 @@ class Involutive:
         self, block: Block, parts: Parts, start: Sequence[Var], before: Sequence[Var], after: Sequence[Var]
     ) -> tuple[Var, Var]:
         """Append log |det J|, and whether the numbers of coordinates are equal."""
-        log_jacobian, matched = block.constant(jnp.zeros((), jnp.result_type(float))), block.constant(np.ones((), bool))
+        log_jacobian, matched = block.constant(np.zeros((), jnp.result_type(float))), block.constant(np.ones((), bool))
         if parts.jacobian is not None:
             conditional = [i for i, e in enumerate(parts.map.entries) if e.choice.conditional]
             flags = [group[i] for group in (before, after) for i in conditional]
@@ -230,7 +230,7 @@ class Involutive:
         """Append the distance of the map's second result from the start."""
         unknown = [i for i, known in enumerate(parts.map.returned) if not known]
         if not unknown:
-            return block.constant(jnp.zeros((), jnp.result_type(float)))
+            return block.constant(np.zeros((), jnp.result_type(float)))
         again = block.splice(parts.map.form, there)
         continuous = tuple(parts.map.entries[i].continuous for i in unknown)
         groups = ([v[i] for i in unknown] for v in (start, again, flags))

@@ -52,7 +52,7 @@ class JointWalk:
         maps = self._maps(choices)
         places = [position for position, choice in enumerate(choices) if choice.address in maps]
         dtype, values = jnp.result_type(float), list(state.values)
-        root = block.constant(jnp.asarray(self.scale * self.root, dtype))
+        root = block.constant(np.asarray(self.scale * self.root, dtype))
         law, parameters = law_of(dist.Normal(jnp.zeros(len(self.root), dtype), jnp.ones((), dtype)))
         moved = [choices[position] for position in places]
         shapes = [maps[choice.address].shape for choice in moved]

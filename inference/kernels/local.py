@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.addresses import Address
 from lawful.analysis import without_dead_code
@@ -215,7 +216,7 @@ class Local(Scene):
         inputs = []
         for position, v in enumerate(small.inputs):
             if v not in read:
-                inputs.append(self.block.constant(jnp.zeros(v.full_shape, v.dtype)))
+                inputs.append(self.block.constant(np.zeros(v.full_shape, v.dtype)))
             elif v in given:
                 inputs.append(frame.get(v))
             else:
@@ -267,18 +268,18 @@ class Local(Scene):
         """Give the flags of a choice at the steps of a run."""
         if choice.address in self.state.flags:
             return self.take(self.state.flags[choice.address], (), frame.steps)
-        return self.block.constant(jnp.ones(choice.loops, bool))
+        return self.block.constant(np.ones(choice.loops, bool))
 
     def _again(self, frame: Frame, choice: Choice, here: bool) -> Var:
         """Mark the parts of a choice that are drawn again."""
         shape = (*choice.loops, *units(choice))
-        none = self.block.constant(jnp.zeros(shape, bool))
+        none = self.block.constant(np.zeros(shape, bool))
         if not here or not self._moves(choice.address):
             return none
         inside = tuple(range(len(frame.steps), len(self.target.loops)))
         if isinstance(self.target.node, Site):
             first = len(self.target.loops)
-            one = self.block.constant(jnp.ones((1,) * len(units(choice)), bool))
+            one = self.block.constant(np.ones((1,) * len(units(choice)), bool))
             at: Slice = tuple((a, first + a) for a in range(len(self.target.units)))
             return self.put(none, one, at, inside) if at or inside else one
         return self.put(none, self.again[choice.address], (), inside)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.block import Block
 from lawful.form import Form, Var
@@ -33,15 +34,15 @@ class PriorProposal:
         redraw = interpose(program, Redraw())
         given: list[Var] = []
         for choice, old in zip(choices, state.values, strict=True):
-            all_parts = block.constant(jnp.ones((*choice.loops, *units(choice)), bool))
-            given += [old, block.constant(jnp.ones(choice.loops, bool)), all_parts]
+            all_parts = block.constant(np.ones((*choice.loops, *units(choice)), bool))
+            given += [old, block.constant(np.ones(choice.loops, bool)), all_parts]
         outs = block.splice(redraw.form, [*inputs, *given])
         names = dict(zip(redraw.form.outputs, outs, strict=True))
         values, _, drawn = ([names[group[k]] for group in redraw.outputs] for k in range(3))
         flags = tuple(names[v] for v in redraw.flags)
         likelihood = outs[redraw.own + 1]
         scores = interpose(program, ScoreKept())
-        none = [block.constant(jnp.zeros((*c.loops, *units(c)), bool)) for c in choices]
+        none = [block.constant(np.zeros((*c.loops, *units(c)), bool)) for c in choices]
         pairs = [v for pair in zip(state.values, none, strict=True) for v in pair]
         before = block.splice(scores.form, [*inputs, *pairs])[scores.own + 1]
         ratio = block.det(jnp.subtract, likelihood, before, label="log ratio")

@@ -42,7 +42,7 @@ class Draw:
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
         """Zero, and a term of zero."""
         zero = block.constant(np.zeros(choice.full_shape, choice.dtype))
-        return [zero, block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
+        return [zero, block.constant(np.zeros(choice.loops, jnp.result_type(float)))]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Score:
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
         """A term of zero."""
-        return [block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
+        return [block.constant(np.zeros(choice.loops, jnp.result_type(float)))]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Replace:
             value = block.det(jnp.where, is_offered, offered, old, label="offered?")
         if site.address not in self.switched:
             term = block.log_prob(site.law, value, parameters, label=label)
-            return Answer(value, term, (value, block.constant(jnp.zeros((), term.dtype))))
+            return Answer(value, term, (value, block.constant(np.zeros((), term.dtype))))
         drawn = block.det(_Fresh(tuple(site.law.units)), was, is_offered, label="draw?")
         value = block.site((PREFIX, "value", *site.address), RedrawLaw(site.law), (drawn, value, *parameters))
         kept = block.det(jnp.logical_not, drawn, label="kept?")
@@ -110,7 +110,7 @@ class Replace:
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
         """The old value, and a term of zero."""
-        return [given[0], block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
+        return [given[0], block.constant(np.zeros(choice.loops, jnp.result_type(float)))]
 
 
 @dataclass(frozen=True)

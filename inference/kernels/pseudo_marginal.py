@@ -87,7 +87,7 @@ class PseudoMarginal:
     def _proposed(self, block: Block, known: Parameters, inputs: Sequence[Var], here: tuple[Var, ...]) -> Proposed:
         if known.moved:
             return known.propose(block, self.proposal, inputs, here)
-        none = block.constant(jnp.zeros((), jnp.result_type(float)))
+        none = block.constant(np.zeros((), jnp.result_type(float)))
         return Proposed(State((), (), scored(block, known.prior, inputs, ())[0]), none)
 
     def plan(self, program: Form) -> list[str]:

@@ -122,7 +122,7 @@ class Redraw:
         """Append the draw and the scores of what is kept and of what is drawn."""
         old, was, again = given
         if site.address in self.fixed:
-            value, kept = old, block.constant(jnp.ones(again.shape, bool))
+            value, kept = old, block.constant(np.ones(again.shape, bool))
         else:
             drawn = block.det(_drawn, again, was, label="draw again?")
             value = block.site((*self.prefix, *site.address), RedrawLaw(site.law), (drawn, old, *parameters))
@@ -133,8 +133,8 @@ class Redraw:
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
         """The old value, nothing kept and nothing drawn."""
-        none = block.constant(jnp.zeros((*choice.loops, *units(choice)), bool))
-        return [given[0], none, block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
+        none = block.constant(np.zeros((*choice.loops, *units(choice)), bool))
+        return [given[0], none, block.constant(np.zeros(choice.loops, jnp.result_type(float)))]
 
 
 @dataclass(frozen=True)
@@ -161,13 +161,13 @@ class ScoreKept:
         label = f"log p({site.address[-1]})"
         if site.address in self.whole:
             term = block.log_prob(site.law, value, parameters, label=label)
-            return Answer(value, term, (block.constant(jnp.zeros((), term.dtype)),))
+            return Answer(value, term, (block.constant(np.zeros((), term.dtype)),))
         term, rest = block.det(SplitScore(site.law), value, kept, *parameters, label=label)
         return Answer(value, term, (rest,))
 
     def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
         """Nothing."""
-        return [block.constant(jnp.zeros(choice.loops, jnp.result_type(float)))]
+        return [block.constant(np.zeros(choice.loops, jnp.result_type(float)))]
 
 
 def _drawn(again: jax.Array, was: jax.Array) -> jax.Array:

@@ -57,7 +57,7 @@ class SingleSite:
         state = state_inputs(choices)
         if not groups:  # every site is an empty array
             still = (
-                block.constant(jnp.zeros(())),
+                block.constant(np.zeros((), jnp.result_type(float))),
                 block.constant(np.zeros((), bool)),
                 block.constant(np.zeros((), bool)),
             )

@@ -203,7 +203,7 @@ class _Dealt:
         coin = inner.site((PREFIX, name), CoinLaw(str(shown.dtype)), (shown,))
         after, q = inner.det(_taken, coin, now, *options, log_q, logit, members, item, label="taken")
         body = inner.form((*given, now, log_q, item), (after, q))
-        zero = self.block.constant(jnp.zeros((), jnp.result_type(float)))
+        zero = self.block.constant(np.zeros((), jnp.result_type(float)))
         items = self.block.constant(np.arange(n, dtype=np.int32))
         carry, _ = self.block.loop(body, n, fixed, (z, zero), (items,))
         return carry[0], carry[1]

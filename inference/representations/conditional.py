@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.addresses import show_address
 from lawful.analysis import without_dead_code
@@ -131,7 +132,7 @@ def _kept(block: Block, node: Node) -> tuple[Node, ...]:
     if node.observed is not None or isinstance(node.law, PickLaw | ConditionalLaw):
         return (node,)
     if isinstance(node.law, ResampleLaw):
-        first = block.constant(jnp.zeros((), jnp.int32))
+        first = block.constant(np.zeros((), jnp.int32))
         return (replace(node, law=ConditionalLaw(node.law), parameters=(*node.parameters, first)),)
     if not isinstance(node.law, ReferenceLaw) or len(node.plates) != 1:
         raise UnsupportedProgramError(

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.analysis import without_dead_code
 from lawful.block import Block
@@ -81,7 +82,7 @@ class Tempered:
             prior, likelihood, *flags = block.splice(scored.form, (*inputs, *values))[scored.own :]
             rest, slope = block.det(split, at, prior, likelihood, label="in or entering")
         else:
-            power = block.constant(jnp.zeros((), jnp.result_type(float)))
+            power = block.constant(np.zeros((), jnp.result_type(float)))
             before, entering = (score(powered(self.program, self.entries, which)) for which in (Before(), Entering()))
             prior, likelihood, *flags = block.splice(before.form, (*inputs, at, power, *values))[before.own :]
             slope = block.splice(entering.form, (*inputs, at, power, *values))[entering.own + 1]
@@ -94,7 +95,7 @@ class Tempered:
         block = Block()
         inputs = tuple(v.like() for v in self.program.inputs)
         state = block.splice(prior.form, inputs)[prior.own :]
-        first = block.constant(jnp.zeros((), jnp.int32))
+        first = block.constant(np.zeros((), jnp.int32))
         rest, slope = block.splice(self.parts(), (*inputs, first, *state[: len(self.choices)]))[:2]
         return without_dead_code(block.form(inputs, (*state, rest, slope)))
 
@@ -117,8 +118,8 @@ class Tempered:
         zeros, ones = (
             block.det(lambda x=x: jnp.full(size, x, dtype), label="equal weights", adds=(plate,)) for x in (0.0, 1.0)
         )
-        ess = block.constant(jnp.asarray(size, dtype))
-        at, power = block.constant(jnp.zeros((), jnp.int32)), block.constant(jnp.zeros((), dtype))
+        ess = block.constant(np.asarray(size, dtype))
+        at, power = block.constant(np.zeros((), jnp.int32)), block.constant(np.zeros((), dtype))
         pending = OnPath(self, lifted.inputs, at, power)
         return Population(block, lifted.inputs, plate, zeros, values, ones, ess, pending=pending)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.block import Block
 from lawful.form import Form, Plate, Var
@@ -36,7 +37,7 @@ def weighted(form: Form) -> Weighted:
     outputs = block.splice(lifted.form, lifted.form.inputs)
     values = [_first(block, v, one) for v in outputs[: len(form.outputs)]]
     weight = (
-        _first(block, outputs[-1], one) if lifted.weighted else block.constant(jnp.zeros((), jnp.result_type(float)))
+        _first(block, outputs[-1], one) if lifted.weighted else block.constant(np.zeros((), jnp.result_type(float)))
     )
     return Weighted(block.form(lifted.form.inputs, (*values, weight), in_tree=form.in_tree, out_tree=form.out_tree))
 

@@ -125,3 +125,23 @@ def test_parameters_of_a_filter_are_given_in_part():
     for sites, can in (["sd", "rho"], "sd, rho"), (["sd"], "sd"), ((), "none"):
         with pytest.raises(LawfulError, match=f"name x; those that can are: {can}. Fix"):
             inference.pmmh(model, walk if sites else None, sites, particles=8, chains=2, init={"x": 0.75})(0, Y)
+
+
+def test_the_first_call_compiles_two_programs_and_a_few_small_ones():
+    """The search of starts and the chains; what a kernel knows beforehand is not compiled, whatever its shape."""
+    compiled = []
+
+    def listen(event, seconds, **what):
+        if event.endswith("backend_compile_duration"):
+            compiled.append(what.get("fun_name"))
+
+    def model():
+        with lawful.plate("i", 7):
+            lawful.sample("x", dist.Normal(0.0, 1.0))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        inference.mcmc(model, kernels.nuts(), chains=3, warmup=11, draws=9)(jax.random.key(0))
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len(compiled) <= 6, compiled
