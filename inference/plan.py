@@ -24,6 +24,7 @@ from lawful.compiling import in_a_program
 from lawful.constant_data import refuse_other_data
 from lawful.errors import LawfulError, UnsupportedProgramError, kind_of
 from lawful.form import Form
+from lawful.free_variables import Reading, Watch, is_made_by_user
 from lawful.inputs import gaps, unread_arguments
 from lawful.keys import one_key as one_key
 from lawful.observed import checked_data
@@ -96,7 +97,7 @@ class Prepared:
 
 @dataclass
 class Builder:
-    """Traces a model, checks its data, and builds once per Form.
+    """Traces a model, checks its data, and builds once per Form and what the user's functions in the settings read.
 
     Attributes:
         model: what is run.
@@ -109,7 +110,8 @@ class Builder:
     build: Callable[[Form], Any]
     runs: int = 1
     about: Any = None
-    _built: dict[Form, Any] = field(default_factory=dict)
+    _built: dict[Any, Any] = field(default_factory=dict)
+    _watch: Watch | None = None
     _last: tuple[Form, list[Any], Subject] | None = None
 
     def __call__(self, args: tuple[Any, ...], key: Any = ..., named: Mapping[str, Any] = NOTHING) -> Prepared:
@@ -124,13 +126,22 @@ class Builder:
             raise LawfulError(f"the traced form takes {len(form.inputs)} arrays, but was called with {len(inputs)}.")
         refuse_other_data(form, inputs)
         subject = self._checked(form, inputs, args)
-        if form not in self._built:
+        return Prepared(form, inputs, args, self._made(form), subject, seed)
+
+    def _made(self, form: Form) -> Any:
+        """Build for a Form, or find it."""
+        if self._watch is None:
+            inside = Reading(self.build, {(id(x), ""): x for x in (self, self.model)})
+            self._watch = Watch(tuple(filter(is_made_by_user, inside.met)))
+        key = form, self._watch.key
+        if key not in self._built:
             with jax.core.eval_context():  # the caller may be traced; what is kept for later calls never is
                 built = self.build(form)
             if isinstance(getattr(built, "form", None), Form):
                 in_index_range(built.form, self.runs)
-            self._built[form] = built
-        return Prepared(form, inputs, args, self._built[form], subject, seed)
+            key = form, self._watch.ran()
+            self._built[key] = built
+        return self._built[key]
 
     @property
     def subject(self) -> Any:

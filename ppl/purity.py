@@ -1,14 +1,11 @@
 """Purity: whether a traced value has left its program.
 
-Law: after a program was traced, nothing that it can reach from outside (variables around it, globals that it names,
-defaults, the object of a method, and containers among them) holds a value of the trace.
+Law: after a program was traced, nothing that it reads from outside (see `free_variables`) holds a value of the trace.
 """
 
 from __future__ import annotations
 
-import functools
-import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,12 +13,9 @@ import jax
 from .addresses import show_address
 from .errors import ImpureProgramError
 from .form import Form, subforms, walk
+from .free_variables import Reading
 from .lowering import Mark
 from .messages import Source
-
-_DEPTH = 4
-_WIDTH = 1000  # elements of a container that are looked at
-_LIBRARIES = ("jax", "numpy", "scipy")
 
 
 def traced_values(program: Any) -> dict[int, tuple[str, Any]]:
@@ -30,9 +24,7 @@ def traced_values(program: Any) -> dict[int, tuple[str, Any]]:
     >>> traced_values(lambda: None)
     {}
     """
-    found: dict[int, tuple[str, Any]] = {}
-    _walk("", program, found, set(), _DEPTH)
-    return found
+    return Reading(program).tracers
 
 
 def refuse_escaped(program: Callable[..., Any], before: Mapping[int, Any], drawn: Sequence[tuple[Any, Mark]]) -> None:
@@ -78,52 +70,3 @@ def met_escaped(source: Source, error: Exception) -> ImpureProgramError:
         f"{str(error).splitlines()[0]} Fix: return values, or name them by lawful.deterministic, and store nothing.",
         source=source,
     )
-
-
-def _walk(name: str, value: Any, found: dict[int, tuple[str, Any]], seen: set[int], depth: int) -> None:
-    if isinstance(value, jax.core.Tracer):
-        found.setdefault(id(value), (name, value))
-        return
-    if depth == 0 or id(value) in seen or isinstance(value, types.ModuleType | type | str | bytes):
-        return
-    if isinstance(value, types.FunctionType) and (value.__module__ or "").startswith(_LIBRARIES):
-        return
-    seen.add(id(value))
-    for inner, part in _parts(name, value):
-        _walk(inner, part, found, seen, depth - 1)
-
-
-def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, functools.partial):
-        yield from ((name, part) for part in (value.func, *value.args, *value.keywords.values()))
-    elif isinstance(value, types.MethodType):
-        yield from ((f"attribute '{key}'", part) for key, part in getattr(value.__self__, "__dict__", {}).items())
-        yield name, value.__func__
-    elif isinstance(value, types.FunctionType):
-        yield from _surroundings(value)
-    elif isinstance(value, dict):
-        yield from ((name, part) for part in list(value.values())[:_WIDTH])
-    elif isinstance(value, list | tuple | set):
-        yield from ((name, part) for part in list(value)[:_WIDTH])
-
-
-def _surroundings(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """List the variables around a function, the globals that it names, and its defaults."""
-    code = function.__code__
-    for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            yield f"variable '{variable}'", cell.cell_contents
-        except ValueError:  # not filled yet
-            continue
-    for variable in _global_names(code):
-        if variable in function.__globals__:
-            yield f"global '{variable}'", function.__globals__[variable]
-    defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
-    yield from (("a default argument", part) for part in defaults)
-
-
-def _global_names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _global_names(constant)

@@ -1,13 +1,16 @@
 """Sources: the place in the user's code that a statement, an operation or an error comes from.
 
-Law: frames of this package, of NumPyro and of the wrappers of its functions are never the user's.
+Law: frames of this package, of NumPyro and of the wrappers of its functions are never the user's, nor is what is
+installed or belongs to Python.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
+import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +20,8 @@ import numpyro
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 _NUMPYRO = str(Path(numpyro.__file__).parent) + os.sep
+_PYTHON = sysconfig.get_path("stdlib") + os.sep
+_INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]|^(<frozen .*|frozen|built-in)$")
 _WRAPPERS = ("contextlib.py", "jaxtyping", "beartype")  # a file, or the folder of one
 
 
@@ -45,7 +50,7 @@ def user_line(error: BaseException) -> Source:
     found, trace = Source("<unknown>", 0), error.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        if not _is_ours(file) and f"{os.sep}site-packages{os.sep}" not in file:
+        if is_users(file):
             found = Source(file, trace.tb_lineno)
         trace = trace.tb_next
     return found
@@ -54,9 +59,20 @@ def user_line(error: BaseException) -> Source:
 def first_line(places: Iterable[tuple[str, int]]) -> Source:
     """Find the first place outside this package and the libraries that it stands on: the user's line."""
     for file, line in places:
-        if not _is_ours(file) and f"{os.sep}site-packages{os.sep}" not in file:
+        if is_users(file):
             return Source(file, line)
     return Source("<unknown>", 0)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_users(file: str) -> bool:
+    """Tell whether a file is the user's; what was typed in has none, as `<stdin>`, and is.
+
+    >>> import numpy
+    >>> is_users("<stdin>"), is_users(numpy.__file__), is_users(os.__file__), is_users(__file__)
+    (True, False, False, False)
+    """
+    return not (_is_ours(file) or file.startswith(_PYTHON) or _INSTALLED.search(file))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,6 +1,7 @@
-"""Tracing: `trace(program, *args)` gives the Form of a program, once per program and argument shapes.
+"""Tracing: `trace(program, *args)` gives the Form of a program, once per program, argument shapes and what it reads.
 
-Law: two calls with equal functions, shapes, types and x64 setting give the same Form object. A program that is written
+Law: two calls with equal functions, shapes, types and x64 setting give the same Form object, as long as all that the
+program reads from outside (see `free_variables`) is equal too. A program that is written
 as another and a rule has the Form that the rule makes of the other's.
 """
 
@@ -21,6 +22,7 @@ from .calls import call, named_arguments, positional
 from .constant_data import as_given, hold, learn, needed
 from .errors import LawfulError, UnsupportedProgramError
 from .form import Form
+from .free_variables import Watch
 from .hidden import keep_hidden
 from .lowering import Stage, lower
 from .messages import Source, only, user_line
@@ -36,6 +38,7 @@ PYTHON_VALUES = (
 )  # fmt: skip
 LABELLED = ("pandas", "polars", "xarray")  # whose arrays of numbers are arguments like any array
 _forms: OrderedDict[Any, Form] = OrderedDict()
+_watches: OrderedDict[Any, Watch] = OrderedDict()
 
 
 def trace(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Form:
@@ -60,7 +63,17 @@ def trace(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Form:
     >>> trace(model, 1.0)
     Form(1 inputs, 1 latent sites, 1 observed, 2 nodes)
     """
-    args = positional(program, args, named)
+    return form_of(program, positional(program, args, named))
+
+
+def form_of(program: Any, args: tuple[Any, ...], learning: bool = True) -> Form:
+    """Trace a program, or find its Form.
+
+    Args:
+        program: as for `trace`.
+        args: by position.
+        learning: whether a program that may compute Python numbers from its data is traced for these.
+    """
     if isinstance(program, Form):
         return program
     arrays, rebuild, key = split_arguments(args, program)
@@ -71,6 +84,8 @@ def trace(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Form:
         raise LawfulError(
             f"trace: the program or an argument that is not an array is not hashable: {error}."
         ) from error
+    watch = watch_of(program)
+    key = (*key, watch.key)
     data = needed(program.source if isinstance(program, Rewritten) else program, arrays)
     key = (*key, data)
     if key not in _forms:
@@ -87,16 +102,27 @@ def trace(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Form:
             except (TypeError, ValueError) as error:
                 raise _no_numbers(program, args, error) or error
             except UnsupportedProgramError:
-                if not learn(program, arrays, tried=data is not None):
+                if not learning or not learn(program, arrays, tried=data is not None):
                     raise
-                return trace(program, *args)
+                return form_of(program, args)
         if data is not None:
             hold(form, data)
+        key = (*key[:-2], watch.ran(), data)
         _forms[key] = form
         while len(_forms) > _LIMIT:
             _forms.popitem(last=False)
     _forms.move_to_end(key)
     return _forms[key]
+
+
+def watch_of(program: Any) -> Watch:
+    """Give the watch over what a program reads from outside."""
+    if program not in _watches:
+        _watches[program] = Watch(program)
+        while len(_watches) > _LIMIT:
+            _watches.popitem(last=False)
+    _watches.move_to_end(program)
+    return _watches[program]
 
 
 def _no_numbers(program: Any, args: tuple[Any, ...], error: Exception) -> LawfulError | None:
@@ -251,7 +277,7 @@ def split_arguments(args: Any, program: Any = None) -> tuple[list[Any], Callable
         rest, still = iter(values), iter(static)
         return jax.tree.unflatten(tree, [next(rest) if is_dynamic else next(still) for is_dynamic in dynamic])
 
-    shapes = tuple((np.shape(a) if not hasattr(a, "shape") else a.shape, str(a.dtype)) for a in arrays)
+    shapes = tuple((a.shape, str(a.dtype), getattr(a, "weak_type", False)) for a in arrays)
     return arrays, rebuild, (tree, tuple(dynamic), kinds, static, shapes)
 
 

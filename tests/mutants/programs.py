@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lawful import control, eager, weighting
+from lawful import control, eager, free_variables, weighting
 from lawful.inference.chain_loop import ChainLoop
 from tests.mutants.patching import patched
 
@@ -30,6 +30,11 @@ def scaled_twice():
 def overflow_kept():
     """Runs that a bounded loop cuts off keep their weight."""
     return patched(control, "_cut", lambda original: lambda overflow: 0.0 * original(overflow * False))
+
+
+def read_once():
+    """What a program reads from outside is read at its first trace, and never again."""
+    return patched(free_variables.Reading, "holds", lambda original: lambda self: True)
 
 
 def rejected_dropped():

@@ -91,6 +91,7 @@ WITNESS = Tested(
     "tests.inference.kernels.test_cancellation", "test_a_density_that_is_no_number_is_told_although_it_cancels",
     (("x", -0.5), ("z", 0.1), ("broken", 1)),
 )  # fmt: skip
+READ = Tested("tests.ppl.test_free_variables", "test_a_program_sees_what_its_helper_reads")
 PROPAGATION = "tests.inference.factor_graphs.test_propagation"
 DAMPED = Tested(PROPAGATION, "test_a_converged_run_on_a_forest_is_exact")
 SWEEP = Tested(PROPAGATION, "test_one_sweep_is_the_textbook_update", (("temperature", 1.0),))
@@ -300,6 +301,7 @@ MUTANTS = (
     Mutant("58", "densities that cancel not looked at", rewrites.witnesses_ignored, WITNESS),
     Mutant("59", "proposal weight forgotten", proposals.weight_forgotten, _rows("propose")),
     Mutant("59b", "proposal weight forgotten in a filter", proposals.weight_forgotten, _rows("guided smc")),
+    Mutant("60", "what a program reads is read once", programs.read_once, READ),
 )  # fmt: skip
 
 
