@@ -144,10 +144,15 @@ class Walk:
         if any(SUM in own for own in kinds.values()):
             return [self.before_sum(arrays[0], kinds)] if single else self.unfolded(function, values)
         outs = self.block.det(function, *arrays, label=label, plates=plates)
-        for position, out in enumerate(outs):
-            known = {p: own[position] for p, own in kinds.items()}
-            self.axes[out] = {p: axes for p, axes in known.items() if axes is not None}
-        return list(outs)
+        return [self._settled(out, {p: own[i] for p, own in kinds.items()}) for i, out in enumerate(outs)]
+
+    def _settled(self, value: Var, known: dict[Plate, Axes | None]) -> Value:
+        """Note where the elements of sites stand in a value; of those that it turns out not to depend on it is free."""
+        for plate in [p for p, axes in known.items() if axes is None]:
+            left = tuple(p for p in value.plates if p != plate)
+            value = self.block.det(lambda lanes: lanes[0], value, label="first", plates=left)
+        self.axes[value] = {p: axes for p, axes in known.items() if axes is not None}
+        return value
 
     def derive(self, function: Callable[..., Any], *values: Value, label: str) -> Value:
         """Apply a function of arrays that gives one array."""

@@ -8,22 +8,21 @@ and factors of 1. What belongs to a statement is picked together, so that it can
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
+from .leaves import CARDINALITIES, SEEDS, Leaves, Pick, Scope
 from .limits import KINDS, Limits
-from .programs import FiniteProgram
+from .programs import FiniteProgram, paths_through
 from .statements import (
     Assign,
     Block,
     Branch,
     Call,
-    Family,
     Loop,
-    Plate,
     Repeat,
     Site,
     Statement,
@@ -31,15 +30,12 @@ from .statements import (
     Table,
     Variable,
     Weighed,
-    Weight,
+    with_tables,
 )
 
-type Pick = Callable[[int], int]
 type Whole = Callable[[Callable[[], list[Statement]]], list[Statement]]
-CARDINALITIES = (2, 3, 4, 1)
-SEEDS = 1 << 16
+INSIDE = ("guard", "branch", "switch", "repeat", "loop", "plate", "weigh", "call")
 RESERVE = 4  # choice sequences that are kept for each statement that must occur
-FAMILIES: tuple[Family, ...] = ("categorical", "uniform", "bernoulli")
 
 
 def random_program(seed: int, **limits: Any) -> FiniteProgram:
@@ -83,37 +79,13 @@ def generate(pick: Pick, limits: Limits, whole: Whole = lambda make: make()) -> 
     return _Generator(pick, limits, whole).program()
 
 
-@dataclass
-class _Scope:
-    """What stands at one place of the program.
-
-    `scalars` and `arrays` are visible; `mates` are the arrays of the plates around, whose elements a site may depend
-    on; `plate` is the shape of these plates; `copies` counts how often each site runs; `depth` counts branches.
-    """
-
-    scalars: list[Variable]
-    arrays: list[Variable] = field(default_factory=list)
-    mates: list[Variable] = field(default_factory=list)
-    plate: tuple[int, ...] = ()
-    copies: int = 1
-    depth: int = 0
-
-    def inner(self, *more: Variable, copies: int = 1, deeper: int = 0) -> _Scope:
-        return _Scope([*self.scalars, *more], copies=self.copies * copies, depth=self.depth + deeper)
-
-
-class _Generator:
+class _Generator(Leaves):
     def __init__(self, pick: Pick, limits: Limits, whole: Whole) -> None:
-        self.pick = pick
+        Leaves.__init__(self, pick, limits)
         self.whole = whole
-        self.limits = limits
-        self.budget = limits.max_paths
-        self.count = 0
-        self.reserved = 1
-        self.may_be_extreme = limits.extreme
 
     def program(self) -> FiniteProgram:
-        scope, statements = _Scope([]), []
+        scope, statements = Scope([], nested=self.limits.nested), []
         count, demanded = self.schedule()
         self.reserved = RESERVE ** sum(map(len, demanded))
         for place in range(count + 1):
@@ -145,7 +117,7 @@ class _Generator:
         allowed = [kind for kind in allowed if not (kind == "repeat" and limits.loops == "exactly one")]
         return allowed[self.pick(len(allowed))]
 
-    def statements(self, kind: str, scope: _Scope) -> list[Statement]:
+    def statements(self, kind: str, scope: Scope) -> list[Statement]:
         """Generate one statement of a kind, after a site where it needs a variable that is not there yet."""
         needs = {"branch": 2, "guard": 2, "switch": 2, "assign": 1, "call": 1, "repeat": 1}.get(kind, 0)
         before: list[Statement] = []
@@ -153,7 +125,7 @@ class _Generator:
             before = [self.site(scope, at_least=needs)]
             # Where the budget of paths is spent, no variable can have two values any more.
             kind = kind if _any_of_card(scope, needs) else "factor"
-        makers: dict[str, Callable[[_Scope], Statement]] = {
+        makers: dict[str, Callable[[Scope], Statement]] = {
             "site": self.site,
             "factor": self.factor,
             "observe": self.observe,
@@ -169,99 +141,27 @@ class _Generator:
         }
         return [*before, makers[kind](scope)]
 
-    def perhaps(self, kinds: Sequence[str], scope: _Scope) -> list[Statement]:
+    def perhaps(self, kinds: Sequence[str], scope: Scope) -> list[Statement]:
         """Generate a statement of one of the kinds, or none."""
         allowed = [kind for kind in kinds if kind in self.limits.kinds]
         return self.statements(allowed[self.pick(len(allowed))], scope) if allowed and self.pick(2) else []
 
-    # Pieces.
-
-    def name(self, prefix: str) -> str:
-        self.count += 1
-        return f"{prefix}{self.count}"
-
-    def spend(self, wanted: int, copies: int) -> int:
-        """Take as many values as the budget of paths allows."""
-        card = min(wanted, self.limits.max_cardinality)
-        while card > 1 and card**copies * self.reserved > self.budget:
-            card -= 1
-        self.budget //= card**copies
-        return card
-
-    def parents(self, pool: list[Variable], most: int) -> tuple[Variable, ...]:
-        """Choose up to `most` variables, recent ones first."""
-        chosen: list[Variable] = []
-        for _ in range(self.pick(most + 1)):
-            rest = [variable for variable in pool if variable not in chosen]
-            if rest:
-                chosen.append(rest[-1 - self.pick(len(rest))])
-        return tuple(chosen)
-
-    def table(self, name: str, kind: Literal["rows", "log_factor"], shape: tuple[int, ...]) -> Table:
-        extreme = kind == "log_factor" and self.may_be_extreme and self.pick(4) == 3
-        self.may_be_extreme = self.may_be_extreme and not extreme
-        return Table(name, kind, shape, seed=self.pick(SEEDS), extreme=extreme)
-
-    def integers(self, name: str, shape: tuple[int, ...], low: int, card: int) -> Table:
-        return Table(name, "integers", shape, low, card, seed=self.pick(SEEDS))
+    def inside(self, scope: Scope) -> list[Statement]:
+        """Generate a construct inside the body of another one, or none."""
+        allowed = [kind for kind in INSIDE if kind in self.limits.kinds]
+        if not (scope.nested and scope.level == 1 and allowed and self.pick(4)):
+            return []
+        return self.statements(allowed[self.pick(len(allowed))], scope)
 
     # Statements. Each notes in its scope what it defines.
 
-    def site(self, scope: _Scope, at_least: int = 1) -> Site:
-        size = int(np.prod(scope.plate))
-        wanted = max(CARDINALITIES[self.pick(len(CARDINALITIES))], at_least)
-        card = self.spend(wanted, scope.copies * size)
-        site = self.distribution(scope, self.name("x"), card)
-        (scope.mates if scope.plate else scope.scalars).append(site.variable)
-        return site
-
-    def distribution(self, scope: _Scope, name: str, card: int) -> Site:
-        kinds = FAMILIES[: 3 if card == 2 else 2]
-        family = kinds[self.pick(len(kinds))]
-        low = self.pick(2) if family == "uniform" else 0
-        variable = Variable(name, card, low, scope.plate)
-        if family == "uniform":
-            return Site(variable, family)
-        parents = self.parents([*scope.scalars, *scope.mates], most=2)
-        each = len(scope.plate) == 1 and not any(parent.shape for parent in parents) and self.pick(2) == 1
-        shape = (*(scope.plate if each else ()), *(parent.card for parent in parents), card)
-        return Site(variable, family, parents, self.table(name, "rows", shape), each)
-
-    def factor(self, scope: _Scope) -> Weight:
-        name = self.name("f")
-        arrays = scope.arrays and [scope.arrays[-1 - self.pick(len(scope.arrays))]]
-        parents = self.parents([*scope.scalars, *arrays], most=3)
-        return Weight(name, parents, self.table(name, "log_factor", tuple(parent.card for parent in parents)))
-
-    def observe(self, scope: _Scope) -> Site:
-        name = self.name("y")
-        card = min(CARDINALITIES[self.pick(2)], self.limits.max_cardinality)
-        site = self.distribution(scope, name, card)
-        variable = Variable(name, card, 0, scope.plate)
-        data = self.integers(f"{name}_data", scope.plate, 0, card)
-        return Site(variable, site.family, site.parents, site.table, site.each, f'tables["{name}_data"]', data)
-
-    def assign(self, scope: _Scope) -> Assign:
-        name = self.name("d")
-        operation: Literal["table", "sum", "equal"] = ("table", "sum", "equal")[self.pick(3)]
-        first = scope.scalars[-1 - self.pick(len(scope.scalars))]
-        pool = [*scope.scalars, *scope.arrays] if operation == "sum" else scope.scalars
-        operands = (first, pool[-1 - self.pick(len(pool))])
-        card = 2 if operation == "equal" else min(CARDINALITIES[self.pick(2)], self.limits.max_cardinality)
-        variable = Variable(name, card)
-        table = None
-        if operation == "table":
-            table = self.integers(name, tuple(operand.card for operand in operands), 0, card)
-        scope.scalars.append(variable)
-        return Assign(variable, operation, operands, table)
-
-    def branch(self, scope: _Scope) -> Branch:
+    def branch(self, scope: Scope) -> Branch:
         return self.cond(scope, guard=False)
 
-    def guard(self, scope: _Scope) -> Branch:
+    def guard(self, scope: Scope) -> Branch:
         return self.cond(scope, guard=True)
 
-    def cond(self, scope: _Scope, guard: bool) -> Branch:
+    def cond(self, scope: Scope, guard: bool) -> Branch:
         name = self.name("b")
         tests = [variable for variable in scope.scalars if variable.card >= 2]
         test = tests[-1 - self.pick(len(tests))]
@@ -276,15 +176,19 @@ class _Generator:
         scope.scalars.append(variable)
         return Branch(variable, test, value, arms)
 
-    def arm(self, scope: _Scope, *other: Block) -> Block:
+    def arm(self, scope: Scope, *other: Block) -> Block:
         """Generate an arm: a site, which another arm may draw too, and perhaps a factor or one more branch."""
         inner = scope.inner(deeper=1)
+        again = self.same_arm(inner, *other)
+        if again is not None:
+            return again
         statements: list[Statement] = [self.same_site(inner, *other) or self.site(inner)]
+        statements += self.inside(inner)
         nested = ("guard", "branch") if inner.depth < 2 else ()
         statements += self.perhaps(("factor", "observe", "assign", *nested, "weigh"), inner)
         return Block(tuple(statements), inner.scalars[-1])
 
-    def same_site(self, inner: _Scope, *other: Block) -> Site | None:
+    def same_site(self, inner: Scope, *other: Block) -> Site | None:
         """Draw the first site of another arm by another law, or none."""
         if not (self.limits.shared and other and self.pick(2)):
             return None
@@ -299,7 +203,24 @@ class _Generator:
         inner.scalars.append(variable)
         return Site(variable, "categorical", parents, self.table(self.name("t"), "rows", shape))
 
-    def switch(self, scope: _Scope) -> Switch:
+    def same_arm(self, inner: Scope, *other: Block) -> Block | None:
+        """Repeat another arm by other laws, or none; where programs are nested, it may hold loops."""
+        if not (self.limits.shared and inner.nested and other and self.pick(2)):
+            return None
+        paths = paths_through(other[0].statements) ** inner.copies
+        if paths * self.reserved > self.budget:
+            return None
+        self.budget //= paths
+
+        def redrawn(table: Table) -> Table:
+            if table.kind == "integers":
+                return table
+            return replace(table, name=self.name("t"), seed=self.pick(SEEDS), extreme=False)
+
+        again: Block = with_tables(other[0], redrawn)
+        return again
+
+    def switch(self, scope: Scope) -> Switch:
         name = self.name("w")
         tests = [variable for variable in scope.scalars if variable.card >= 2]
         test = tests[-1 - self.pick(len(tests))]
@@ -314,7 +235,7 @@ class _Generator:
         scope.scalars.append(variable)
         return Switch(variable, test, tuple(arms))
 
-    def repeat(self, scope: _Scope) -> Statement:
+    def repeat(self, scope: Scope) -> Statement:
         """Generate a bounded loop, or a factor where the budget of paths does not hold its coins."""
         bound = min((1, 2, 3, 0)[self.pick(4)], self.limits.max_length)
         while bound >= 0 and 2 ** ((bound + 1) * scope.copies) * self.reserved > self.budget:
@@ -337,32 +258,27 @@ class _Generator:
             body = [Assign(following, "sum", (state, state))]
             inner.scalars.append(following)
         result = inner.scalars[-1]
+        body += self.inside(inner)
+        if inner.scalars[-1] is not result:
+            both = Assign(Variable(self.name("d"), start.card), "sum", (result, inner.scalars[-1]))
+            body, result = [*body, both], both.variable
         body += self.perhaps(("factor", "observe"), inner)
         variable = Variable(name, start.card)
         scope.scalars.append(variable)
         return Repeat(variable, state, bound, start, coin, Block(tuple(body), result))
 
-    def weigh(self, scope: _Scope) -> Weighed:
+    def weigh(self, scope: Scope) -> Weighed:
         """Generate a mask, or a scale of 1 or 2, around a few statements."""
         how: Literal["mask", "scale"] = ("mask", "scale")[self.pick(2)]
-        table = self.integers(self.name("m"), (), 0 if how == "mask" else 1, 2)
+        parents = self.parents(scope.scalars, most=1) if scope.nested else ()
+        cards = tuple(parent.card for parent in parents)
+        table = self.integers(self.name("m"), cards, 0 if how == "mask" else 1, 2)
         statements = self.perhaps(("site",), scope)
+        statements += self.inside(replace(scope, level=scope.level + 1))  # what it defines is visible after it
         statements += [self.observe(scope) if "observe" in self.limits.kinds and self.pick(2) else self.factor(scope)]
-        return Weighed(how, table, tuple(statements))
+        return Weighed(how, table, tuple(statements), parents)
 
-    def plate(self, scope: _Scope) -> Plate:
-        name, size = self.name("p"), (2, 1, 3, 0)[self.pick(4)]
-        # Where plates nest, the inner one is the axis further to the left.
-        inner = _Scope(scope.scalars, scope.arrays, list(scope.mates), (size, *scope.plate), scope.copies, scope.depth)
-        statements: list[Statement] = [self.site(inner)]
-        if "observe" in self.limits.kinds and self.pick(2):
-            statements.append(self.observe(inner))
-        if len(inner.plate) < 2 and self.pick(3) == 2:
-            statements.append(self.plate(inner))
-        scope.arrays += [mate for mate in inner.mates if mate.shape == inner.plate and mate not in scope.mates]
-        return Plate(name, size, tuple(statements))
-
-    def loop(self, scope: _Scope) -> Loop:
+    def loop(self, scope: Scope) -> Loop:
         one = self.limits.loops == "exactly one"
         lengths = [length for length in ((2, 3, 1) if one else (2, 1, 3, 0)) if length <= self.limits.max_length]
         name, length = self.name("s"), lengths[self.pick(len(lengths))]
@@ -370,7 +286,7 @@ class _Generator:
         carry = [Variable(f"{name}_state", card)]
         if self.pick(3) == 2:
             carry.append(Variable(f"{name}_memory", 2))
-        starts = tuple(self.integers(f"{variable.name}_start", (), 0, variable.card) for variable in carry)
+        starts = tuple(self.start(scope, variable) for variable in carry)
         inner = scope.inner(*carry, copies=length)
         state = self.transition(inner, carry[0])
         statements: list[Statement] = [state]
@@ -378,8 +294,12 @@ class _Generator:
         data = self.integers(f"{name}_data", (length,), 0, 2) if datum else None
         if datum:
             statements.append(self.emission(state.variable, f"{name}_data"))
-        statements += self.perhaps(("factor", "guard", "branch", "assign"), inner)
         following = [state.variable]
+        statements += self.inside(inner)
+        if scope.nested and inner.scalars[-1] is not state.variable:
+            both = Assign(Variable(self.name("d"), card), "sum", (state.variable, inner.scalars[-1]))
+            statements, following = [*statements, both], [both.variable]
+        statements += self.perhaps(("factor", "guard", "branch", "assign"), inner)
         if len(carry) > 1:
             memory = Variable(f"{name}_next", 2)
             statements.append(Assign(memory, "sum", (carry[1], inner.scalars[-1])))
@@ -392,11 +312,18 @@ class _Generator:
         body = tuple(statements)
         return Loop(name, length, tuple(carry), starts, body, tuple(following), ends, output, history, data)
 
+    def start(self, scope: Scope, carried: Variable) -> Table | Variable:
+        """Choose what a carried variable begins with: a number of the program, or a variable before the loop."""
+        known = [variable for variable in scope.scalars if variable.card <= carried.card] if scope.nested else []
+        if known and self.pick(2):
+            return known[-1 - self.pick(len(known))]
+        return self.integers(f"{carried.name}_start", (), 0, carried.card)
+
     def carried_card(self, copies: int) -> int:
         """Choose the number of values of a carried variable; its transition spends them from the budget."""
         return self.spend(CARDINALITIES[self.pick(3)], max(copies, 1))
 
-    def transition(self, inner: _Scope, carried: Variable) -> Site:
+    def transition(self, inner: Scope, carried: Variable) -> Site:
         """Draw the next state given the carried one and perhaps one more variable."""
         name = self.name("x")
         others = [variable for variable in inner.scalars if variable != carried]
@@ -412,12 +339,13 @@ class _Generator:
         table = self.table(name, "rows", (state.card, 2))
         return Site(Variable(name, 2), "bernoulli", (state,), table, observed=datum)
 
-    def call(self, scope: _Scope) -> Call:
+    def call(self, scope: Scope) -> Call:
         name = self.name("c")
         first, second = (scope.scalars[-1 - self.pick(len(scope.scalars))] for _ in range(2))
         parameter = Variable(f"{name}_argument", max(first.card, second.card))
         inner = scope.inner(parameter, copies=2)
         statements: list[Statement] = [self.site(inner)]
+        statements += self.inside(inner)
         statements += self.perhaps(("factor", "observe", "assign"), inner)
         body = Block(tuple(statements), inner.scalars[-1])
         results = (Variable(f"{name}_a", body.result.card), Variable(f"{name}_b", body.result.card))
@@ -425,5 +353,5 @@ class _Generator:
         return Call(name, parameter, body, (first, second), results)
 
 
-def _any_of_card(scope: _Scope, card: int) -> bool:
+def _any_of_card(scope: Scope, card: int) -> bool:
     return any(variable.card >= card for variable in scope.scalars)

@@ -28,6 +28,8 @@ class Limits:
             weighed in every step, which is what sequential Monte Carlo needs.
         loop_last: with "exactly one", whether nothing follows the scan.
         shared: whether arms of a branch may draw a site of one name, with the same values.
+        nested: whether constructs stand inside others, two levels deep, and read what stands around them; with
+            `shared`, arms may be alike but for their laws.
         extreme: whether factors may be moved by exp(700) up or down; for float64 only.
     """
 
@@ -41,6 +43,7 @@ class Limits:
     loop_last: bool = False
     extreme: bool = False
     shared: bool = False
+    nested: bool = False
 
     def __post_init__(self) -> None:
         """Refuse unknown kinds."""

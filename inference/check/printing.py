@@ -59,7 +59,7 @@ def lines(statement: Statement) -> list[str]:
         case Repeat():
             return _repeat(statement)
         case Weighed():
-            power = _look_up(statement.table, [])
+            power = _look_up(statement.table, [parent.index for parent in statement.parents])
             argument = f"{power} == 1" if statement.how == "mask" else power
             return [f"with {statement.how}({argument}):", *indented(statement.statements)]
         case Plate():
@@ -149,7 +149,7 @@ def _repeat(repeat: Repeat) -> list[str]:
 def _loop(loop: Loop) -> list[str]:
     name = loop.name
     carry, ends = (tuple_text([variable.name for variable in group]) for group in (loop.carry, loop.ends))
-    start = tuple_text([_look_up(table, []) for table in loop.starts])
+    start = tuple_text([_look_up(x, []) if isinstance(x, Table) else x.index for x in loop.starts])
     following = tuple_text([variable.index for variable in loop.following])
     data = "None" if loop.data is None else _look_up(loop.data, [])
     several = len(loop.carry) > 1

@@ -83,7 +83,7 @@ class FiniteProgram:
 
     def path_count(self) -> int:
         """Return a bound on the number of choice sequences; values of probability zero make it smaller."""
-        return _paths(self.statements)
+        return paths_through(self.statements)
 
     def population_path_count(self, particles: int) -> int:
         """Bound the choice sequences of multinomial SMC that resamples between steps and picks one particle."""
@@ -142,27 +142,29 @@ def _sites(statements: Sequence[Statement]) -> int:
 
 
 def _has_empty_loop(statements: Sequence[Statement]) -> bool:
-    return any(isinstance(statement, Loop) and statement.length == 0 for statement in statements)
+    empty = any(isinstance(statement, Loop) and statement.length == 0 for statement in statements)
+    return empty or any(_has_empty_loop(block) for statement in statements for block in inner(statement))
 
 
-def _paths(statements: Sequence[Statement]) -> int:
-    return math.prod(_paths_through(statement) for statement in statements)
+def paths_through(statements: Sequence[Statement]) -> int:
+    """Bound the number of choice sequences of statements one after the other."""
+    return math.prod(_through(statement) for statement in statements)
 
 
-def _paths_through(statement: Statement) -> int:
+def _through(statement: Statement) -> int:
     match statement:
         case Site():
             return 1 if statement.observed else statement.variable.card ** math.prod(statement.variable.shape)
         case Branch() | Switch():
-            return max(_paths(block) for block in inner(statement))
+            return max(paths_through(block) for block in inner(statement))
         case Repeat():
-            return 2 ** (statement.bound + 1) * _paths(statement.body.statements) ** statement.bound
+            return 2 ** (statement.bound + 1) * paths_through(statement.body.statements) ** statement.bound
         case Loop():
-            return _paths(statement.statements) ** statement.length
+            return paths_through(statement.statements) ** statement.length
         case Call():
-            return _paths(statement.body.statements) ** 2
+            return paths_through(statement.body.statements) ** 2
         case Plate() | Weighed():
-            return _paths(statement.statements)
+            return paths_through(statement.statements)
         case _:
             return 1
 

@@ -95,7 +95,8 @@ Enumerate = Transformer("enumerate", lambda form: form, PRESERVES)
 class Row:
     """One row: a name, what is checked, and what kind of programs it needs, or its own, which take no argument.
 
-    `structured` is the smallest share of programs with a branch, guard or plate.
+    `structured` is the smallest share of programs with a branch, guard or plate; in `nested` programs constructs stand
+    inside others, and arms share names.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Row:
     kinds: tuple[str, ...] = KINDS
     features: frozenset[str] = frozenset()
     structured: float = 0.5
+    nested: bool = False
 
     @property
     def is_kernel(self) -> bool:
@@ -117,7 +119,7 @@ class Row:
     @property
     def needs(self) -> Needs:
         """What random programs have to be like."""
-        return Needs(self.particles, self.loops, self.steps, self.max_paths, self.kinds, self.features)
+        return Needs(self.particles, self.loops, self.steps, self.max_paths, self.kinds, self.features, self.nested)
 
 
 # Programs for kernels in which a move has something to get wrong: every site runs, and some depend on others.
@@ -137,15 +139,18 @@ def _filter(name: str, n: int, below: float | None) -> Any:
 
 ROWS: tuple[Row, ...] = (
     Row("enumerate", Enumerate, particles=1, max_paths=24),
+    Row("enumerate, nested", Enumerate, particles=1, max_paths=24, nested=True),
     Row("roll . unroll", Roll, loops=True, particles=1, max_paths=24, steps=2),
     Row("simplify . double", Double >> Simplify, particles=1, max_paths=24),
     Row("simplify . double, loops", Double >> Simplify, loops=True, particles=1, max_paths=24, steps=2),
     Row("enumerate_sites", enumerate_sites(), particles=1, max_paths=24),
     Row("enumerate_sites, chains", enumerate_sites(), loops=True, particles=1, max_paths=24, steps=2),
     Row("enumerate_sites, every other site", SumHalf, particles=1, max_paths=24),
+    Row("enumerate_sites, nested", enumerate_sites(), particles=1, max_paths=24, nested=True),
     Row("marginalise", marginalise(), particles=1, max_paths=24),
     Row("marginalise, chains", marginalise(), loops=True, particles=1, max_paths=24, steps=2),
     Row("marginalise, every other site", MarginaliseHalf, particles=1, max_paths=24),
+    Row("marginalise, nested", marginalise(), particles=1, max_paths=24, nested=True),
     Row("smc . enumerate_sites", SumOutside >> _filter("systematic", 2, 0.9), loops=True, steps=2),
     Row("spawn", spawn(2)),
     Row("importance: collapse . push_evidence . spawn", spawn(2) >> PushEvidence >> Collapse),
@@ -247,6 +252,7 @@ ROWS: tuple[Row, ...] = (
     Row("gibbs, mixture", Conditionals(), particles=1, max_paths=8),
     Row("gibbs, sites that depend on each other", Conditionals(), **DEPENDENT),
     Row("block gibbs", block_gibbs(), particles=1, max_paths=8),
+    Row("block gibbs, nested", block_gibbs(), particles=1, max_paths=8, nested=True),
     Row("block gibbs, small blocks", SmallBlocks(), particles=1, max_paths=8),
     Row("block gibbs, sites that depend on each other", SmallBlocks(), **DEPENDENT),
     Row("default kernel", Chosen(), particles=1, max_paths=8),

@@ -6,8 +6,9 @@ table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -164,11 +165,12 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Weighed:
-    """Statements under a mask or a scale, whose number stands in a table."""
+    """Statements under a mask or a scale, whose number stands in a table, or is looked up; in a plate, each its own."""
 
     how: Literal["mask", "scale"]
     table: Table
     statements: tuple[Statement, ...]
+    parents: tuple[Variable, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ class Loop:
     name: str
     length: int
     carry: tuple[Variable, ...]
-    starts: tuple[Table, ...]
+    starts: tuple[Table | Variable, ...]
     statements: tuple[Statement, ...]
     following: tuple[Variable, ...]
     ends: tuple[Variable, ...]
@@ -229,7 +231,7 @@ def inner(statement: Statement) -> tuple[tuple[Statement, ...], ...]:
 
 def own_tables(statement: Statement) -> tuple[Table, ...]:
     """Return the tables that a statement itself reads."""
-    tables: tuple[Table | None, ...]
+    tables: tuple[Table | Variable | None, ...]
     match statement:
         case Site():
             tables = (statement.table, statement.data)
@@ -241,4 +243,20 @@ def own_tables(statement: Statement) -> tuple[Table, ...]:
             tables = (*statement.starts, statement.data)
         case _:
             tables = ()
-    return tuple(table for table in tables if table is not None)
+    return tuple(table for table in tables if isinstance(table, Table))
+
+
+def with_tables(part: Any, change: Callable[[Table], Table]) -> Any:
+    """Change the tables of a statement and of all inside it; a part may be a record, or a tuple of such.
+
+    >>> x = Site(Variable("x", 2), "bernoulli", (), Table("x", "rows", (2,)))
+    >>> with_tables(x, lambda table: replace(table, name="t")).table.name
+    't'
+    """
+    if isinstance(part, Table):
+        return change(part)
+    if isinstance(part, tuple):
+        return tuple(with_tables(one, change) for one in part)
+    if is_dataclass(part) and not isinstance(part, type):
+        return replace(part, **{field.name: with_tables(getattr(part, field.name), change) for field in fields(part)})
+    return part

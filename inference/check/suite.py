@@ -40,6 +40,7 @@ class Needs:
         max_paths: budget of choice sequences of the algorithm.
         kinds: statements that may occur, of `limits.KINDS`.
         features: what must occur, of `FiniteProgram.features`.
+        nested: whether constructs stand inside others, and arms share names.
     """
 
     particles: int = 2
@@ -48,6 +49,7 @@ class Needs:
     max_paths: int = 3000
     kinds: tuple[str, ...] = KINDS
     features: frozenset[str] = frozenset()
+    nested: bool = False
 
     def limits(self, seed: int) -> Limits:
         """Limits of the program of a seed, small for several particles."""
@@ -58,7 +60,9 @@ class Needs:
             max_cardinality=3,
             max_length=2,
             kinds=self.kinds,
-            loops="exactly one" if self.loops else False if seed % 3 else True,
+            loops="exactly one" if self.loops else False if seed % 3 and not self.nested else True,
+            shared=self.nested,
+            nested=self.nested,
         )
 
     def admit(self, program: FiniteProgram) -> bool:

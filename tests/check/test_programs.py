@@ -1,5 +1,6 @@
 """Random finite programs: counted, printable, runnable eagerly and staged, and shrinking."""
 
+import re
 import sys
 
 import jax
@@ -16,6 +17,7 @@ from lawful.errors import LawfulError
 from lawful.inference.check import FiniteProgram, Limits, compare, enumerate_measure, random_program, strategies
 from lawful.inference.check.limits import KINDS
 from lawful.inference.check.measure import differences
+from lawful.inference.check.statements import inner
 from lawful.record import choices_of
 
 SMALL = {"max_paths": 64, "statements": 4}
@@ -146,6 +148,26 @@ def test_limits_hold():
         assert "scan" not in program.features
     for seed in range(30):
         assert random_program(seed, max_paths=1, max_cardinality=2).path_count() == 1
+
+
+def test_nested_programs_hold_every_construct_in_every_other_and_their_paths_are_counted():
+    def pairs(statements, outer=()):
+        for statement in statements:
+            kind = type(statement).__name__
+            found.update((other, kind) for other in outer)
+            for block in inner(statement):
+                pairs(block, (*outer, kind))
+
+    found, shared = set(), 0
+    for seed in range(200):
+        program = random_program(seed, nested=True, shared=True, max_paths=100, statements=3)
+        pairs(program.statements)
+        names = re.findall(r'sample\("(\w+)"', program.source())
+        shared += len(names) > len(set(names))
+        assert program.path_count() <= 100
+    holds = {"Loop", "Branch", "Switch", "Repeat", "Weighed", "Call"}
+    assert found >= {(outer, kind) for outer in holds for kind in {*holds, "Plate"}} | {("Plate", "Weighed")}
+    assert shared > 40
 
 
 def test_extreme_factors_occur_only_on_demand():

@@ -437,6 +437,14 @@ def test_a_site_that_decides_whether_another_exists_is_refused_with_both_names()
         enumerate_sites(["b"])(lawful.trace(program))
 
 
+def test_a_masked_site_of_no_elements_has_mass_one():
+    def program():
+        with lawful.plate("i", 0), lawful.mask(True):
+            lawful.sample("z", dist.Bernoulli(0.4))
+
+    assert log_evidence(program) == 0
+
+
 def test_a_site_that_nothing_weighs_stays_as_it_is():
     form = enumerate_sites()(lawful.trace(lambda: lawful.sample("z", dist.Bernoulli(0.25))))
     assert [site.address for site in form.sites()] == [("z",)]

@@ -1,0 +1,21 @@
+"""Random programs in which constructs stand inside others: all methods give one measure, or refuse."""
+
+import pytest
+
+from .agreement import METHODS, disagreements
+
+SEEDS = 500
+BATCH = 20
+CHEAP = ("enumerate, eager", "bp", "enumerate_sites", "marginalise")
+
+
+@pytest.mark.parametrize("seed", [10, 17, 33])
+def test_a_nested_program_has_one_measure(seed):
+    assert not disagreements(seed, CHEAP)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
+def test_all_methods_agree_on_500_nested_programs(first):
+    found = {seed: disagreements(seed, METHODS) for seed in range(first, first + BATCH)}
+    assert not {seed: off for seed, off in found.items() if off}
