@@ -38,6 +38,7 @@ OUTERMOST = ("loop", "branch", "switch", "repeat", "weigh", "guard", "call", "pl
 PARTICLE_PATHS = 4000  # of an algorithm with two particles
 IMPORTANCE = inference.spawn(2) >> inference.PushEvidence >> inference.Collapse
 FILTER = inference.Suspend >> particle_filter(2, scheme("systematic"), None)
+FAULT = "please report this program"  # what a method says where it contradicts itself
 PARTICULAR = re.compile(r"((\d+ )?'[^']*' \(<[^)]*\)(, )?)+|[a-z]+\d[\w.]*(, [a-z]+\d[\w.]*)*|'[^']*'|\d+")
 
 
@@ -213,6 +214,8 @@ def outcomes(seed, methods=tuple(METHODS)):
         try:
             answer = METHODS[name](case)
         except LawfulError as error:
+            if FAULT in str(error):
+                raise
             answer = f"{type(error).__name__}: {error}"
         if answer is not None:
             found[name] = answer, time.process_time() - begun
@@ -231,6 +234,8 @@ def main(first, last, *methods):
     compile_quickly()
     counts, refusals, spent, slowest, wrong = Counter(), Counter(), Counter(), (0.0, ""), []
     for seed in range(int(first), int(last)):
+        if seed % 20 == 0:
+            print(f"seed {seed}, {time.process_time():.0f} CPU s", flush=True)
         try:
             found = outcomes(seed, methods or tuple(METHODS))
         except Exception as error:  # neither an answer nor a refusal: the others go on

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from lawful import control, eager, free_variables, weighting
+from lawful import control, eager, free_variables, record, weighting
+from lawful.inference import summing_control
 from lawful.inference.chain_loop import ChainLoop
-from tests.mutants.patching import patched
+from lawful.inference.factor_graphs import from_program
+from tests.mutants.patching import patched, rewritten
 
 
 def branch_forgotten():
@@ -14,6 +16,21 @@ def branch_forgotten():
         return lambda node, values: original(node, {**values, node.index: np.zeros_like(values[node.index])})
 
     return patched(eager, "_branch", make)
+
+
+def arm_of_an_arm_alone():
+    """Where sums write branches out, an arm inside an arm counts without the arm around it."""
+    return rewritten(summing_control, "_guard", "own & before[0] if before else own", "own")
+
+
+def arm_of_an_arm_alone_in_graphs():
+    """In the graph of a program, an arm inside an arm counts without the arm around it."""
+    return rewritten(from_program._Reader, "branch", "(a & b,)", "(b,)")
+
+
+def choice_of_an_inner_arm_told():
+    """A choice of an arm inside an arm counts as made wherever the outer arm runs."""
+    return rewritten(record, "_record_branch", "flag = active.get(address)", "flag = None")
 
 
 def scaled_twice():
