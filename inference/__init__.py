@@ -14,6 +14,7 @@ from . import check, factor_graphs, kernels
 from .annealed_importance import annealed_importance
 from .bp import BeliefPlan, bp
 from .compare import compare
+from .conditional_means import conditional_means
 from .enumerate_sites import Enumeration, enumerate_sites, enumeration
 from .findings import Finding, Limits, Status
 from .integrate_normals import integrate_normals
@@ -78,6 +79,7 @@ __all__ = [
     "by_ess",
     "check",
     "compare",
+    "conditional_means",
     "data_by_data",
     "enumerate",
     "enumerate_sites",

@@ -116,6 +116,7 @@ class Enumeration:
         choices: the outputs of `full`, in order.
         summed: the sites that are summed.
         by: the transformer that sums them, where it is another one than `enumerate_sites`.
+        max_table: largest number of entries of a table of `enumerate_sites`.
     """
 
     program: Form
@@ -124,6 +125,12 @@ class Enumeration:
     choices: tuple[Choice, ...]
     summed: tuple[Choice, ...]
     by: Transformer | None = None
+    max_table: int = MAX_TABLE
+
+    def sums(self, form: Form) -> Form:
+        """Sum the sites out of a form that has them, as out of the program."""
+        by = self.by or enumerate_sites(tuple(c.address for c in self.summed), max_table=self.max_table)
+        return by(form)
 
     def plan(self) -> list[str]:
         """Say in words what is summed and how."""
@@ -153,7 +160,7 @@ def enumeration(form: Form, sites: Sites, max_table: int = MAX_TABLE) -> Enumera
         return Enumeration(form, marginal(full, summed), full, recorded.choices, summed, sites)
     summed = chosen_sites(form, sites)
     full = enumerate_sites(tuple(c.address for c in summed), max_table=max_table)(source)
-    return Enumeration(form, marginal(full, summed), full, recorded.choices, summed)
+    return Enumeration(form, marginal(full, summed), full, recorded.choices, summed, None, max_table)
 
 
 def marginal(form: Form, summed: Sequence[Choice] = ()) -> Form:

@@ -204,8 +204,11 @@ class EnumeratedPlan:
         summed = enumeration(form, self.sites)
         if not choices_of(summed.marginal):
             raise LawfulError(
-                "enumerate: no site is left to move or to weigh, since all of them are summed. Fix: use "
-                "inference.enumerate(model), which gives the exact measure, or sum fewer sites."
+                "enumerate: no site is left to move or to weigh, since all of them are summed, so that the answer is "
+                "exact. Fix: found = inference.enumeration(lawful.trace(model, *args), sites); then "
+                "found.marginal.log_density({}, *args) is the log evidence, inference.conditional_means(found, {}, "
+                "*args) gives probabilities and means, and inference.recover(found, {}, key, *args) a draw. Or sum "
+                "fewer sites."
             )
         plan = self.inner(summed)
         if self._told:

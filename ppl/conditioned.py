@@ -15,6 +15,7 @@ from .form import Branch, Det, Factor, Form, Loop, Node, Site, Var
 from .record import Choice, choices_of
 
 type Rule = Callable[[Site | Factor, Var | None], tuple[Node, ...]]
+type Kind = Callable[[Choice], Var]
 
 
 @dataclass(frozen=True)
@@ -53,39 +54,50 @@ def conditioned(form: Form, addresses: Collection[Address], terms: Collection[Ad
     return fed(form, addresses, observe)
 
 
-def fed(form: Form, addresses: Collection[Address], rule: Rule) -> Conditioned:
-    """Bring one value for each of some choices to its site, through loops and branches.
+def own_value(choice: Choice) -> Var:
+    """What is brought to a choice by default: a value of its own."""
+    return Var(choice.shape, choice.dtype)
+
+
+def fed(form: Form, addresses: Collection[Address], rule: Rule, kind: Kind = own_value) -> Conditioned:
+    """Bring one array for each of some choices to its site, through loops and branches.
 
     Args:
         form: the form.
-        addresses: the choices; their values become inputs.
-        rule: what a site or factor becomes, given the value that was brought to it, or None.
+        addresses: the choices; what is brought to them becomes inputs, with the steps of loops as first axes.
+        rule: what a site or factor becomes, given what was brought to it, or None.
+        kind: shape and type of what is brought to one run of a choice; default: those of its value.
     """
     fixed = tuple(c for c in choices_of(form) if c.address in addresses)
-    given = {c.address: Var(c.full_shape, c.dtype) for c in fixed}
-    nodes = tuple(found for node in form.nodes for found in _fed(node, given, rule))
+    given = {c.address: _stacked(c, kind) for c in fixed}
+    nodes = tuple(found for node in form.nodes for found in _fed(node, given, rule, kind))
     return Conditioned(replace(form, inputs=(*form.inputs, *given.values()), nodes=nodes), fixed)
 
 
-def _fed(node: Node, given: Mapping[Address, Var], rule: Rule) -> tuple[Node, ...]:
+def _stacked(choice: Choice, kind: Kind) -> Var:
+    one = kind(choice)
+    return Var((*choice.loops, *one.shape), one.dtype)
+
+
+def _fed(node: Node, given: Mapping[Address, Var], rule: Rule, kind: Kind) -> tuple[Node, ...]:
     if isinstance(node, Site | Factor):
         latent = isinstance(node, Site) and node.observed is None
         return rule(node, given.get(node.address) if latent else None)
     if isinstance(node, Loop):
-        inner = fed(node.body, given, rule)
+        inner = fed(node.body, given, rule, kind)
         return (replace(node, body=inner.form, xs=(*node.xs, *(given[c.address] for c in inner.fixed))),)
     if isinstance(node, Branch):
         wanted = {c.address: c for arm in node.forms for c in choices_of(arm) if c.address in given}
-        forms = tuple(_arm(arm, wanted, rule) for arm in node.forms)
+        forms = tuple(_arm(arm, wanted, rule, kind) for arm in node.forms)
         return (replace(node, forms=forms, operands=(*node.operands, *(given[a] for a in wanted))),)
     return (node,)
 
 
-def _arm(arm: Form, wanted: Mapping[Address, Choice], rule: Rule) -> Form:
+def _arm(arm: Form, wanted: Mapping[Address, Choice], rule: Rule, kind: Kind) -> Form:
     """Give an arm the inputs of all arms' choices."""
-    inner = fed(arm, wanted, rule)
+    inner = fed(arm, wanted, rule, kind)
     own = dict(zip((c.address for c in inner.fixed), inner.form.inputs[len(arm.inputs) :], strict=True))
-    given = [own[a] if a in own else Var(c.full_shape, c.dtype) for a, c in wanted.items()]
+    given = [own[a] if a in own else _stacked(c, kind) for a, c in wanted.items()]
     return replace(inner.form, inputs=(*arm.inputs, *given))
 
 
