@@ -24,7 +24,7 @@ from lawful.conditioned import fed
 from lawful.emitter import emit
 from lawful.form import Factor, Form, Node, Site, Var
 from lawful.interpose import score
-from lawful.record import Choice, choices_of
+from lawful.record import Choice
 from lawful.tracing import split_arguments, trace
 
 from .batches import BatchSize, in_batches, in_one_row

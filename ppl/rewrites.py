@@ -93,18 +93,6 @@ def multinomial(distribution: Any, value: jax.Array) -> jax.Array:
     return gammaln(distribution.total_count + 1) + jnp.sum(terms, axis=-1)
 
 
-def poisson(distribution: Any, value: jax.Array) -> jax.Array:
-    """Poisson: at rate 0 the gradient is a number, too.
-
-    >>> jax.grad(lambda rate: poisson(dist.Poisson(rate), jnp.array(0)))(0.0).item()
-    -1.0
-    """
-    if distribution.is_sparse:
-        return distribution.log_prob(value)
-    rate, count = (jnp.asarray(x, jnp.result_type(float)) for x in (distribution.rate, value))
-    return _times_log(count, rate) - gammaln(count + 1) - rate
-
-
 def dirichlet(distribution: Any, value: jax.Array) -> jax.Array:
     """Dirichlet: on the border of the simplex a concentration of 1 counts nothing, where numpyro multiplies 0 by -inf.
 
@@ -130,7 +118,6 @@ REWRITES: dict[type, Callable[[Any, jax.Array], jax.Array]] = {
     dist.BernoulliLogits: bernoulli_logits,
     dist.CategoricalProbs: categorical,
     dist.MultinomialProbs: multinomial,
-    dist.Poisson: poisson,
     dist.Dirichlet: dirichlet,
 }
 

@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -80,32 +80,37 @@ class Conjugate:
             for name in names:
                 others = ", ".join(n for n in names if n != name)
                 said[name] = f"drawn from its {group.family} conditional" + (f", with {others}" if others else "")
+        if self.sites is None:
+            for i, choice in enumerate(choices):
+                if choice.name not in said:
+                    said[choice.name] = f"not moved, as {seen_family(program, choices, (i,)).why}"
         return [f"{c.name}: {said.get(c.name, 'not moved')}" for c in choices]
 
     def _groups(self, program: Form, choices: Sequence[Choice]) -> list[Group]:
         """Find the families; refuse a named site that has none."""
         known = {c.address: i for i, c in enumerate(choices)}
         if self.sites is None:
-            groups = [Group((i,), family) for i in range(len(choices)) if (family := family_of(program, choices, (i,)))]
+            found = [seen_family(program, choices, (i,)) for i in range(len(choices))]
+            groups = [Group((i,), seen.family) for i, seen in enumerate(found) if seen.family is not None]
             if not groups:
+                why = "; ".join(f"{c.name}: {seen.why}" for c, seen in zip(choices, found, strict=True))
                 raise UnsupportedProgramError(
-                    "conjugate: no site has a conditional of a known family; the sites are: "
-                    f"{', '.join(c.name for c in choices)}. Fix: move them by another kernel."
+                    f"conjugate: no site has a conditional of a known family ({why}). Fix: move them by another kernel."
                 )
             return groups
         groups = []
         for named in self.sites:
             together = named if isinstance(named, list) else [named]
             places = tuple(known[a] for a in named_sites(choices, together, "conjugate"))
-            family = family_of(program, choices, places)
-            if family is None:
+            seen = seen_family(program, choices, places)
+            if seen.family is None:
                 names = ", ".join(f"'{choices[p].name}' ({choices[p].source})" for p in places)
                 raise UnsupportedProgramError(
                     f"conjugate: the conditional of {names} is not seen to be normal, gamma, inverse gamma, beta or "
-                    "Dirichlet. Fix: move it by another kernel, as on(site, slice()).",
+                    f"Dirichlet: {seen.why}. Fix: move it by another kernel, as on(site, slice()).",
                     site=choices[places[0]].address,
                 )
-            groups.append(Group(places, family))
+            groups.append(Group(places, seen.family))
         return groups
 
     def __repr__(self) -> str:
@@ -143,31 +148,55 @@ def conjugate(sites: Sequence[Any] | None = None) -> Conjugate:
     return Conjugate(None if sites is None else tuple(sites))
 
 
-def family_of(program: Form, choices: Sequence[Choice], places: tuple[int, ...]) -> str | None:
-    """Find the family of the conditional of some sites, drawn together; None where none is seen."""
+class Seen(NamedTuple):
+    """The family of a conditional, or why none is seen."""
+
+    family: str | None
+    why: str = ""
+
+
+def seen_family(program: Form, choices: Sequence[Choice], places: tuple[int, ...]) -> Seen:
+    """Find the family of the conditional of some sites, drawn together, or say why none is seen."""
     chosen = [choices[p] for p in places]
     supports = [static_support(c.law) for c in chosen]
-    if any(c.conditional or not jnp.issubdtype(c.dtype, jnp.floating) or s is None
-           for c, s in zip(chosen, supports, strict=True)):  # fmt: skip
-        return None
+    if any(c.conditional for c in chosen):
+        return Seen(None, "it runs in one arm of a branch only")
+    if not all(jnp.issubdtype(c.dtype, jnp.floating) for c in chosen):
+        return Seen(None, "it is not continuous")
+    if any(s is None for s in supports):
+        return Seen(None, "its support depends on other values")
     if not all(math.prod(c.full_shape) for c in chosen):
-        return None
+        return Seen(None, "it has no number")
     reach = reached(program, [c.address for c in chosen])
     if len(chosen) == 1 and supports[0] in (constraints.unit_interval, constraints.simplex):
-        return probability_of(program, chosen[0], reach)
+        family = probability_of(program, chosen[0], reach)
+        return Seen(family, "it is not seen to be the probabilities of its children, as it is, under a conjugate prior")
     density = _Density(program, reach, places, choices)
     shapes = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in (*program.inputs, *map(_as_var, choices))]
     whole = [jax.ShapeDtypeStruct((density.size,), jnp.result_type(float)), *shapes]
     if all(s in (constraints.real, constraints.real_vector) for s in supports):
         terms = span(density, 0, whole, polynomial=True)
-        return "normal" if terms is not None and terms <= {ZERO, ONE, TWO} else None
+        normal = terms is not None and terms <= {ZERO, ONE, TWO}
+        return Seen("normal" if normal else None, "its log density is not seen to be a quadratic form of it")
     if len(chosen) > 1 or supports[0] is not constraints.positive:
-        return None
+        return Seen(None, "its support is that of none of these families")
     terms = span(density, 0, whole, polynomial=False)
     for family, own in (("gamma", ONE), ("inverse gamma", -ONE)):
         if terms is not None and terms <= {ZERO, own, LOG}:
-            return family
-    return None
+            return Seen(family)
+    made = "is not seen to be made of its powers" if terms is None else f"is made of {_written(terms)}"
+    return Seen(None, f"its log density {made}, where a gamma law has log s and s, an inverse gamma law log s and 1/s")
+
+
+def _written(terms: frozenset[Any]) -> str:
+    """Write powers of a site and its logarithm.
+
+    >>> _written(frozenset({LOG, ZERO, ONE, -TWO}))
+    'log s, s^-2 and s'
+    """
+    powers = sorted(t for t in terms if t not in (LOG, ZERO))
+    words = [*(["log s"] if LOG in terms else []), *("s" if p == 1 else f"s^{p}" for p in powers)]
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def _as_var(choice: Choice) -> Var:

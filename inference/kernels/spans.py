@@ -166,8 +166,11 @@ class _Walk:
             return self.sum(spans[1:])
         if name in ("mul", "dot_general", "div"):
             return self.product(name, *spans)
-        if name == "triangular_solve" and first.constant:
-            return self.product("dot_general", *spans)
+        if name == "triangular_solve":
+            return self.product("dot_general", *spans) if first.constant else self.solved(first, spans[1])
+        if name == "cholesky":  # of a power of s times a constant matrix
+            root = None if first.power is None or self.polynomial or not self.one else first.power / 2
+            return None if root is None else Span(frozenset({root}))
         if name in ("integer_pow", "square"):
             return self.raised(first, 2 if name == "square" else params["y"])
         power = first.power
@@ -182,6 +185,12 @@ class _Walk:
             exponents["pow"] = Fraction(spans[1].value).limit_denominator(1000)
         return Span(frozenset({power * exponents[name]})) if name in exponents else None
 
+    def solved(self, matrix: Span, right: Span) -> Span | None:
+        """Give the span of a solution, where the matrix is a power of s times a constant one."""
+        if not self.one or self.polynomial or matrix.power is None or LOG in right.terms:
+            return None
+        return Span(frozenset(t - matrix.power for t in right.terms if isinstance(t, Fraction)))
+
     def guarded(self, name: str, spans: Sequence[Span]) -> Span | None:
         """Combine truth values that hold on the support, and choose by them."""
         if name == "and" and all(x.guard or x.constant for x in spans):
@@ -195,6 +204,7 @@ class _Walk:
         if any(x is None or x.guard for x in spans):
             return None
         several = [x for x in spans if x is not None]
+        several = [x for x in several if x.value != 0.0] or several[:1]  # zeros, as above a diagonal, are no term
         moving = [x for x in several if not x.constant]
         mixed = any(x.mixed for x in several) or (len(moving) > 1 and not self.one)
         return Span(frozenset().union(*(x.terms for x in several)), mixed, never=all(x.never for x in several))

@@ -62,7 +62,7 @@ def test_a_site_of_an_arm_has_probabilities_that_sum_to_that_of_the_arm():
 
 
 def test_factors_that_are_integrated_have_their_means_and_classes_their_probabilities():
-    """y = s f + noise with f ~ N(z, 1): given s, f is normal for each class, and the classes have normal evidence."""
+    """Y = s f + noise with f ~ N(z, 1): given s, f is normal for each class, and the classes have normal evidence."""
 
     def factors(y):
         s = lawful.sample("s", dist.HalfNormal(1.0))

@@ -13,7 +13,7 @@ from lawful import factor, inference, plate, sample, scan, trace
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import invariant
-from lawful.inference.kernels.conjugate import FAMILIES, _Density, _Parameters, family_of
+from lawful.inference.kernels.conjugate import FAMILIES, _Density, _Parameters, seen_family
 from lawful.inference.kernels.spans import span
 from lawful.record import choices_of
 from tests.inference.kernels.transition import Transition
@@ -28,7 +28,7 @@ def parameters(program, site, values, *args):
     form = trace(program, *args)
     choices = choices_of(form)
     place = [c.name for c in choices].index(site)
-    family = family_of(form, choices, (place,))
+    family = seen_family(form, choices, (place,)).family
     density = _Density(form, module.reached(form, [choices[place].address]), (place,), choices)
     state = [jnp.asarray(values[c.name], c.dtype) for c in choices]
     return family, [np.asarray(x) for x in _Parameters(density, FAMILIES[family])(*map(jnp.asarray, args), *state)]
@@ -105,6 +105,45 @@ def test_coefficients_and_variance_have_the_conditionals_of_the_reference(case):
         error = means.std(axis=0, ddof=1) / 32**0.5
         assert (np.abs(means.mean(axis=0) - truth) < 5 * error).all() and np.max(error) < 0.01
     assert np.max(result.stats["conjugate_error"]) < 1e-9
+
+
+X = np.random.default_rng(0).normal(size=(8, 2))
+OUTCOMES = X @ np.array([1.0, -2.0]) + np.random.default_rng(1).normal(size=8)
+SPREAD = np.array([[2.0, 0.5], [0.5, 1.0]])
+PRIORS = {
+    "covariance": lambda v: dist.MultivariateNormal(jnp.zeros(2), v * SPREAD),
+    "root": lambda v: dist.MultivariateNormal(jnp.zeros(2), scale_tril=jnp.sqrt(v) * np.linalg.cholesky(SPREAD)),
+    "precision": lambda v: dist.MultivariateNormal(jnp.zeros(2), precision_matrix=np.linalg.inv(SPREAD) / v),
+}
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_the_variance_of_a_regression_moves_where_coefficients_vary_with_it(prior):
+    """The prior of normal inverse gamma: the variance given the coefficients has theirs among its data."""
+
+    def model(y):
+        variance = sample("variance", dist.InverseGamma(3.0, 2.0))
+        beta = sample("beta", PRIORS[prior](variance))
+        sample("y", dist.Normal(X @ beta, jnp.sqrt(variance)).to_event(1), obs=y)
+
+    beta = np.array([0.5, -0.2])
+    family, (a, b) = parameters(model, "variance", {"beta": beta, "variance": 0.7}, OUTCOMES)
+    rest = OUTCOMES - X @ beta
+    assert family == "inverse gamma"
+    np.testing.assert_allclose(a, 3.0 + (8 + 2) / 2, rtol=1e-10)
+    np.testing.assert_allclose(b, 2.0 + (rest @ rest + beta @ np.linalg.inv(SPREAD) @ beta) / 2, rtol=1e-10)
+
+
+def test_the_plan_says_why_a_site_is_not_moved():
+    def model(y):
+        sd = sample("sd", dist.HalfNormal(1.0))
+        beta = sample("beta", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+        sample("k", dist.Bernoulli(0.5))
+        sample("y", dist.Normal(X @ beta, sd).to_event(1), obs=y)
+
+    plan = KERNEL.plan(trace(model, OUTCOMES))
+    assert plan[0].startswith("sd: not moved, as its log density is made of log s, s^-2 and s^2, where a gamma law has")
+    assert plan[1:] == ["beta: drawn from its normal conditional", "k: not moved, as it is not continuous"]
 
 
 # ---- the identity of conditionals: log joint ratio = log conditional ratio
@@ -254,7 +293,7 @@ def test_what_is_not_seen_to_have_a_family_is_left_or_refused_by_name():
         sample("sum", dist.Poisson(e[0] + e[1]), obs=3)
 
     form = trace(model, 0.3)
-    assert [line.split(": ")[1] for line in KERNEL.plan(form)] == [
+    assert [line.split(": ")[1].split(", as")[0] for line in KERNEL.plan(form)] == [
         "not moved", "drawn from its normal conditional", *["not moved"] * 5]  # fmt: skip
     for name in ("a", "c", "d", "p", "g", "e"):
         with pytest.raises(UnsupportedProgramError, match=f"the conditional of '{name}' .* is not seen to be"):
@@ -283,6 +322,9 @@ S = [jax.ShapeDtypeStruct((), float), jax.ShapeDtypeStruct((3,), float)]
         (lambda s, y: jnp.log(s + 1), None),
         (lambda s, y: jnp.log(s) * s, None),
         (lambda s, y: jnp.exp(s), None),
+        (lambda s, y: jnp.sum(jnp.linalg.cholesky(s * jnp.eye(3) + jnp.eye(3))), None),
+        (lambda s, y: jnp.sum(jnp.tril(jnp.linalg.cholesky(s * (jnp.eye(3) + 0.1)))), {"0", "1/2"}),
+        (lambda s, y: jnp.sum(jax.scipy.linalg.solve_triangular(s**2 * jnp.eye(3), y * s)), {"0", "-1"}),
         (lambda s, y: jnp.maximum(s, 2.0), None),
     ],
 )
