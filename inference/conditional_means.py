@@ -69,7 +69,7 @@ def conditional_means(
     count = math.prod(lead)
     rows = [np.arange(count), *columns]
     answers = in_batches(lambda columns: function(inputs, columns[1:], columns[0]), rows, count, batch_size)
-    return {c.name: a.reshape(*lead, *a.shape[1:]) for c, a in zip(summed.summed, answers, strict=True)}
+    return {c.name: a.reshape((*lead, *a.shape[1:])) for c, a in zip(summed.summed, answers, strict=True)}
 
 
 type _Slopes = Callable[[list[Any], list[Any], Any], list[jax.Array]]

@@ -26,7 +26,9 @@ def mixture(y):
         lawful.sample("y", dist.Normal(mu[z], 1.0), obs=y)
 
 
-@pytest.mark.parametrize("sums", [["z"], inference.marginalise(["z"])], ids=str)
+@pytest.mark.parametrize(
+    "sums", [["z"], pytest.param(inference.marginalise(["z"]), marks=pytest.mark.slow)], ids=["summed", "marginalised"]
+)
 def test_labels_have_their_responsibilities_at_each_draw(sums):
     summed, mu = enumeration(lawful.trace(mixture, Y), sums), np.random.default_rng(0).normal(size=(1, 2, 3))
     by_hand = softmax(np.log(SHARES) - 0.5 * (np.asarray(Y)[:, None] - mu[:, :, None, :]) ** 2, axis=-1)
@@ -61,6 +63,7 @@ def test_a_site_of_an_arm_has_probabilities_that_sum_to_that_of_the_arm():
     np.testing.assert_allclose(found["a"], [listed.marginal("a")[k] for k in (3, 4, 5)], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_factors_that_are_integrated_have_their_means_and_classes_their_probabilities():
     """Y = s f + noise with f ~ N(z, 1): given s, f is normal for each class, and the classes have normal evidence."""
 
@@ -80,6 +83,14 @@ def test_factors_that_are_integrated_have_their_means_and_classes_their_probabil
     means = (classes + s * y) / (1 + s**2)
     np.testing.assert_allclose(found["z"], by_class, rtol=1e-11)
     np.testing.assert_allclose(found["f"], (by_class * means).sum(axis=-1), rtol=1e-11)
+
+
+def test_a_single_number_has_its_mean():
+    def level(y):
+        lawful.sample("y", dist.Normal(lawful.sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+
+    found = conditional_means(enumeration(lawful.trace(level, 1.5), inference.integrate_normals(["x"])), {}, 1.5)
+    assert found["x"].shape == () and float(found["x"]) == pytest.approx(0.75, rel=1e-12)
 
 
 def test_where_everything_is_integrated_importance_points_to_what_can_answer():
