@@ -19,6 +19,7 @@ from lawful.form import Form
 from lawful.given import lookup
 from lawful.laws import BoundLaw, core_of
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, only
+from lawful.parameters import misses, parameters_of
 from lawful.record import Choice
 
 from .chain_loop import ChainLoop, chain_loop, stepper
@@ -162,11 +163,13 @@ class _Probe(Handler):
 
 
 def telling_parameter(distribution: Any) -> tuple[str, Any]:
-    """Give the first parameter of a distribution that is not finite, with its name; else the first one.
+    """Give the first parameter of a distribution that is not finite or outside its constraint; else the first one.
 
     >>> import numpyro.distributions as dist
     >>> telling_parameter(dist.Normal(2.0, float("nan"), validate_args=False))[0]
     'scale'
+    >>> telling_parameter(dist.Gamma(2.0, -1.0, validate_args=False))[0]
+    'rate'
     >>> telling_parameter(dist.Normal(2.0, 1.0).expand([3]))[0]
     'loc'
     """
@@ -176,6 +179,9 @@ def telling_parameter(distribution: Any) -> tuple[str, Any]:
         core = core_of(distribution)
         given = {name: getattr(core, name, None) for name in core.arg_constraints}
         named = {name: np.asarray(value) for name, value in given.items() if value is not None}
+        outside = [name for name, constraint, value in parameters_of(core) if np.any(misses(constraint, value))]
+        if outside and outside[0] in named:
+            return outside[0], named[outside[0]]
     broken = [name for name, value in named.items() if not np.all(np.isfinite(value))]
     name = next(iter(broken), next(iter(named), ""))
     return name, named.get(name)

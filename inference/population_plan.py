@@ -27,6 +27,7 @@ from .batches import in_one_row
 from .check.contracts import Contract
 from .collect import from_population
 from .findings import idle_device
+from .invalid_draws import invalid_draws
 from .laws import ResampleLaw
 from .memory import Need, bytes_of, memory_for, output_bytes, peak_bytes, row_bytes
 from .parts import is_own
@@ -246,7 +247,14 @@ class PopulationPlan:
         there = placed_on(self.mesh)
         found = (
             *weight_findings(
-                prepared.form, prepared.subject.form, log_evidence, stats, self.settings, self.cut, prepared.gaps
+                prepared.form,
+                prepared.subject.form,
+                log_evidence,
+                stats,
+                self.settings,
+                self.cut,
+                prepared.gaps,
+                partial(invalid_draws, prepared.form, prepared.args, values),
             ),
             *prepared.unread,
             *idle_device(there["device"], "particles", lambda: peak_bytes(built.form) // there.get("devices", 1)),

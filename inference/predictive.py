@@ -11,18 +11,21 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
+from lawful.analysis import without_dead_code
 from lawful.calls import positional
+from lawful.checked_draws import question
 from lawful.emitter import emit
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.labels import fitting, labels_of
+from lawful.probes import Asked, probed
 from lawful.record import choices_of, dims_of
 from lawful.rerun import Rerun, rerun
 from lawful.tracing import Rewritten, split_arguments, trace
@@ -30,6 +33,7 @@ from lawful.tracing import Rewritten, split_arguments, trace
 from .arguments import constant_arguments, digest_of
 from .batches import BatchSize, in_batches, in_one_row
 from .densities import as_choice
+from .invalid_draws import refuse_invalid
 from .plan import masked, one_key
 from .withheld import drawn_back, withheld
 
@@ -130,7 +134,8 @@ def predictive(
         named: arguments of the program by name.
 
     Raises: LawfulError where the draws of a choice do not fit the program at these arguments, or the result lacks those
-        of a choice that is informed and has no exact conditional.
+        of a choice that is informed and has no exact conditional; NonFiniteError where a site would be drawn from
+        parameters outside their constraints.
 
     >>> import jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> from lawful import inference
@@ -166,7 +171,7 @@ def predictive(
             own = jax.random.fold_in(one_key(key), lead[0] * lead[1])  # the draws have the numbers before
             back = drawn_back(result, model, known, missing, held, own, batch_size)
             given |= _given({c.name: back[c.name] for c in missing}, form, anew)
-    again, run = _compiled_rerun(form, frozenset(given))
+    again, asked, run = _compiled_rerun(form, frozenset(given))
     columns: list[Any] = [np.arange(lead[0] * lead[1], dtype=np.uint32)]
     for choice in again.given:
         flat = in_one_row(given[choice.address])
@@ -175,7 +180,9 @@ def predictive(
             axes = tuple(range(1 + len(choice.loops), flat.ndim))
             columns.append(~np.isnan(np.asarray(flat, dtype=float)).any(axis=axes))
     answers = in_batches(functools.partial(run, one_key(key), inputs), columns, lead[0] * lead[1], batch_size)
-    arrays = [answer.reshape(*lead, *answer.shape[1:]) for answer in answers]
+    values = len(answers) - len(asked)
+    refuse_invalid(form, asked, answers[values:], "predictive")
+    arrays = [answer.reshape(*lead, *answer.shape[1:]) for answer in answers[:values]]
     return _collect(result, again, arrays, model, args, labels_of(form, args))
 
 
@@ -213,20 +220,23 @@ def _given(draws: Arrays, form: Form, anew: Collection[Address]) -> dict[Address
     return given
 
 
-_compiled: weakref.WeakKeyDictionary[Form, dict[frozenset[Address], tuple[Rerun, Any]]] = weakref.WeakKeyDictionary()
+type _Compiled = tuple[Rerun, tuple[Asked, ...], Callable[..., Any]]
+_compiled: weakref.WeakKeyDictionary[Form, dict[frozenset[Address], _Compiled]] = weakref.WeakKeyDictionary()
 
 
-def _compiled_rerun(form: Form, given: frozenset[Address]) -> tuple[Rerun, Callable[..., Any]]:
+def _compiled_rerun(form: Form, given: frozenset[Address]) -> _Compiled:
     known = _compiled.setdefault(form, {})
     if given not in known:
         again = rerun(form, given)
-        run = emit(again.form)
+        asked, recorded = probed(again.form, question)
+        outputs = recorded.form.outputs[: recorded.own + len(asked)]  # without the flags of arms
+        run = emit(without_dead_code(replace(recorded.form, outputs=outputs)))
 
         def one(key: jax.Array, inputs: Sequence[Any], index: jax.Array, values: Sequence[Any]) -> list[jax.Array]:
             return run(jax.random.fold_in(key, index), *inputs, *values)[0]
 
         many = jax.vmap(one, (None, None, 0, 0))
-        known[given] = again, jax.jit(lambda key, inputs, columns: many(key, inputs, columns[0], columns[1:]))
+        known[given] = again, asked, jax.jit(lambda key, inputs, columns: many(key, inputs, columns[0], columns[1:]))
     return known[given]
 
 

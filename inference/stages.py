@@ -15,10 +15,12 @@ import numpy as np
 
 from lawful.addresses import show_address
 from lawful.analysis import has_weight
+from lawful.checked_draws import checked_draws
 from lawful.errors import NonFiniteError
 from lawful.form import Factor, Form, Site, walk
 
 from .findings import Finding
+from .invalid_draws import REMEDY, InvalidDraws
 from .move_numbers import move_findings
 from .propose import proposed_sites
 from .representations.sequential import Cuts, sequential
@@ -77,6 +79,11 @@ def weighing_sites(form: Form) -> tuple[str, ...]:
     return tuple(dict.fromkeys(show_address(node.address) for node in nodes))
 
 
+def drawing_sites(form: Form) -> tuple[str, ...]:
+    """Name the choices whose parameters can make no law, which weigh NaN there."""
+    return tuple(dict.fromkeys(show_address(site.address) for site in checked_draws(form)))
+
+
 def joined(stats: Mapping[tuple[int, str], np.ndarray]) -> dict[str, np.ndarray]:
     """Join what was noted at the stages, by (part of the program, name), in order: arrays (run, stage).
 
@@ -106,6 +113,7 @@ def weight_findings(
     settings: Mapping[str, Any],
     paused: bool,
     gaps: Callable[[Sequence[str]], str],
+    invalid: Callable[[], Sequence[InvalidDraws]],
 ) -> tuple[Finding, ...]:
     """Check the weights of all runs for NaN and +inf, and whether resampling could have an effect.
 
@@ -117,6 +125,7 @@ def weight_findings(
         settings: those of `smc`: `nonfinite`, `on_fault` and `cuts`.
         paused: whether the population pauses in the program.
         gaps: says of some sites where arguments that they read hold NaN.
+        invalid: looks for sites that drew from no law, which is a reason for NaN.
 
     Raises: NonFiniteError for +inf, and for NaN unless the policy is "flag"; for neither where faults are flagged.
     """
@@ -134,17 +143,20 @@ def weight_findings(
                 place = Place("in all particles at once", None, weighing_sites(form))
             else:
                 place = place_of(form, stage, settings.get("cuts")) if paused else Place("", None, weighing_sites(form))
+            if word == "NaN":
+                place = replace(place, sites=(*place.sites, *drawing_sites(subject)))
             proposed = tuple(sorted(map(show_address, proposed_sites(form))))
             if form is not subject:
-                place = replace(place, sites=tuple(dict.fromkeys((*weighing_sites(subject), *proposed))))
-            found.append(_nonfinite(place, word, bad, stage, settings, proposed, gaps(place.sites)))
+                place = replace(place, sites=tuple(dict.fromkeys((*place.sites, *weighing_sites(subject), *proposed))))
+            reasons = invalid() if word == "NaN" else ()
+            found.append(_nonfinite(place, word, bad, stage, settings, proposed, gaps(place.sites), reasons))
     if found:
         return tuple(found)
     count = int(np.nansum(stats.get("n_nonfinite", 0)))
     if count:
-        sites = weighing_sites(subject)
-        message = f"{count} weights were NaN (site {_either(sites)}) and were read as zero"
-        found.append(Finding("NONFINITE_WEIGHT", f"{message}: the target is restricted to the rest.", sites, count, 0))
+        code, sites, words = _blamed(invalid(), (*weighing_sites(subject), *drawing_sites(subject)))
+        message = f"{count} weights were NaN ({words}) and were read as zero: the target is restricted to the rest."
+        found.append(Finding(code, message, sites, count, 0))
     found += move_findings(stats)
     times = weighings(form, settings.get("cuts")) if paused else 2
     if times < 2 and not found:
@@ -162,23 +174,31 @@ def _nonfinite(
     settings: Mapping[str, Any],
     proposed: tuple[str, ...],
     gaps: str,
+    invalid: Sequence[InvalidDraws],
 ) -> Finding:
     """Raise or report weights that are not finite, whichever the policy says; `bad` are the runs that have one."""
     run, *others = (int(i) for i in np.flatnonzero(bad))
     where = f" {place.words}" if place.words else ""
     more = f", and others in {len(others)} more of {len(bad)} runs" if others else ""
-    message = (
-        f"a weight is {word}{where} in run {run} (site {_either(place.sites)}){more}.{gaps} Fix: check the parameters "
-        "of that site at values its parents can take"
-    )
+    code, sites, words = _blamed(invalid, place.sites)
+    remedy = REMEDY if invalid else "check the parameters of that site at values its parents can take"
+    message = f"a weight is {word}{where} in run {run} ({words}){more}.{gaps} Fix: {remedy}"
     if word == "NaN" and proposed:
         message += f", and that the support of the proposal of {_either(proposed)} holds all of the site's there"
     if word == "NaN":
         message += "; nonfinite='dead' reads NaN as weight zero and counts it, nonfinite='flag' flags the result"
     reported = settings.get("on_fault", "raise") == "flag" or (word == "NaN" and settings["nonfinite"] == "flag")
     if not reported:
-        raise NonFiniteError(f"{message}.", sites=place.sites, stage=stage, step=place.step, run=run, value=word)
-    return Finding("NONFINITE_WEIGHT", f"{message}.", place.sites, word, None)
+        raise NonFiniteError(f"{message}.", sites=sites, stage=stage, step=place.step, run=run, value=word)
+    return Finding(code, f"{message}.", sites, word, None)
+
+
+def _blamed(invalid: Sequence[InvalidDraws], others: tuple[str, ...]) -> tuple[str, tuple[str, ...], str]:
+    """Give the code of a finding on weights, its sites, and words: sites that drew from no law, else all others."""
+    if not invalid:
+        return "NONFINITE_WEIGHT", others, f"site {_either(others)}"
+    names = tuple(show_address(one.site) for one in invalid)
+    return "INVALID_PARAMETER", names, "; ".join(one.words for one in invalid)
 
 
 def _either(sites: tuple[str, ...]) -> str:

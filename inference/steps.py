@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lawful.block import Block, total
+from lawful.checked_draws import with_checked_draws
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Loop, Plate, Var
 from lawful.lift import Lifted, lift
@@ -22,7 +23,7 @@ from lawful.record import choices_of
 from .lineage import History, Shed, follow, one_ancestry
 from .replaying import Target, rejuvenated, replayed, until
 from .representations.conditional import ahead, on_reference
-from .representations.population import Population, Trail, gather
+from .representations.population import Population, Trail, gained, gather
 from .representations.sequential import Sequential
 from .suspension import Suspended, settled
 from .transformer import Transformer
@@ -37,7 +38,6 @@ class Step:
         cut: the program in segments.
         loop: the program's loop.
         body: its lifted body.
-        weighted: whether its last output is a log weight.
         constants: the loop's constants that all particles share.
         xs: the values that the loop scans over, at this step.
         n_state_constants: how many of the population's values come before the carry: constants of the loop that vary
@@ -48,8 +48,7 @@ class Step:
 
     cut: Sequential
     loop: Loop
-    body: Form
-    weighted: bool
+    body: Lifted
     constants: tuple[Var, ...]
     xs: tuple[Var, ...]
     n_state_constants: int
@@ -63,10 +62,9 @@ class Step:
         if self.held is not None:
             values, buffers = values[: -len(self.held.places) or None], values[len(values) - len(self.held.places) :]
         inputs = [*self.constants, *values, *self.xs]
-        outputs = block.splice(self.body, [inputs[i] for i in self.order])
-        if self.weighted:
-            log_weight = total(block, (population.log_weight, outputs[-1]), (plate,))
-            population = replace(population, log_weight=log_weight, weight=None, ess=None)
+        outputs = block.splice(self.body.form, [inputs[i] for i in self.order])
+        if self.body.weighted:
+            population = gained(population, outputs[-1], self.body.checked)
             outputs = outputs[:-1]
         n_carry = len(values) - self.n_state_constants
         carry, ys = outputs[:n_carry], outputs[n_carry:]
@@ -84,7 +82,7 @@ class Step:
 
     def move(self, population: Population, kernel: Any) -> Population:
         """Move the choices made so far by a kernel that keeps the program up to here."""
-        target = self.held.target if self.held is not None else Target(self.cut, self.body, (), ())
+        target = self.held.target if self.held is not None else Target(self.cut, self.body.form, (), ())
         return rejuvenated(population, target, kernel)
 
 
@@ -212,7 +210,7 @@ def _body(
     name = f"step{before.position}" if before.position else "step"
     inside = Population(
         inner, (), plate, weights_in[0], (*k_in, *s_in, *b_in), weights_in[1], weights_in[2],
-        pending=Step(before.cut, loop, lifted.form, lifted.weighted, c_in, x_in, len(k_in), order, held),
+        pending=Step(before.cut, loop, lifted, c_in, x_in, len(k_in), order, held),
         scope=(*population.scope, name),
     )  # fmt: skip
     after = step(inside)
@@ -266,10 +264,11 @@ def _merged(block: Block, stages: Sequence[dict[str, Var]]) -> dict[str, Var]:
 def _lift_body(loop: Loop, plate: Plate, constants: Sequence[Var], init: Sequence[Var]) -> Lifted:
     """Lift the body until the set of carries that vary with the particle no longer grows."""
     carried = [plate in v.plates for v in init]
+    body = with_checked_draws(loop.body)
     while True:
         plated = [*(plate in v.plates for v in constants), *carried, *[False] * len(loop.xs)]
         must = [*carried, *[False] * (len(loop.body.outputs) - len(carried))]
-        lifted = lift(loop.body, plate, plated, carried=must)
+        lifted = lift(body, plate, plated, carried=must)
         grown = [c or plate in v.plates for c, v in zip(carried, lifted.form.outputs, strict=False)]
         if grown == carried:
             return lifted

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-from lawful.block import total
+from lawful.checked_draws import with_checked_draws
 from lawful.form import Form, Var
 from lawful.lift import lift
 
 from .lineage import Shed
-from .representations.population import Population
+from .representations.population import Population, gained
 from .representations.sequential import Segment, Sequential
 from .transformer import Transformer
 from .weights import PRESERVES
@@ -87,9 +87,8 @@ Advance = Transformer("advance", advance, PRESERVES)
 def run_part(population: Population, form: Form, reads: Sequence[Var]) -> tuple[tuple[Var, ...], Population]:
     """Run a part of the program for every particle; new weights wait to be normalised."""
     block, plate = population.block, population.plate
-    lifted = lift(form, plate, [plate in v.plates for v in reads])
+    lifted = lift(with_checked_draws(form), plate, [plate in v.plates for v in reads])
     outputs = block.splice(lifted.form, reads)
     if lifted.weighted:
-        log_weight = total(block, (population.log_weight, outputs[-1]), (plate,))
-        population = replace(population, log_weight=log_weight, weight=None, ess=None)
+        population = gained(population, outputs[-1], lifted.checked)
     return outputs[: len(form.outputs)], population

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from lawful.addresses import Address
 from lawful.analysis import is_random
 from lawful.block import Block
+from lawful.checked_draws import with_checked_draws
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, Plate, Site, Var, walk
 from lawful.lift import lift
@@ -66,7 +67,7 @@ def _spawn(source: Form | Sequential | Traced | Tempered, plate: Plate) -> Popul
     refuse_improper(whole.program if isinstance(whole, Traced) else whole, f"spawn({plate.size})")
     form = source.prefix if isinstance(source, Sequential) else source
     form = form.recorded.form if isinstance(form, Traced) else form
-    lifted = lift(form, plate, [False] * len(form.inputs))
+    lifted = lift(with_checked_draws(form), plate, [False] * len(form.inputs))
     block = Block()
     outputs = block.splice(lifted.form, lifted.form.inputs)
     count = len(form.outputs)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .calls import positional
-from .errors import DuplicateSiteError, LawfulError, ObservationError, SingularScaleError
+from .errors import DuplicateSiteError, LawfulError, ObservationError, ParameterError
 from .form import Form
 from .inputs import unread_arguments
 from .lint import LintFinding, check_form
@@ -22,7 +22,7 @@ from .scales import checked_scales
 from .straight import UnrolledWarning
 from .tracing import split_arguments, trace
 
-FOUND = (DuplicateSiteError, ObservationError, SingularScaleError)
+FOUND = (DuplicateSiteError, ObservationError, ParameterError)
 
 
 def check_program(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> tuple[LintFinding, ...]:
@@ -73,7 +73,7 @@ def finding_of(error: LawfulError) -> LintFinding:
     fields = error.fields
     if isinstance(error, DuplicateSiteError):
         code = "name-clash"
-    elif isinstance(error, SingularScaleError):
+    elif isinstance(error, ParameterError):
         code = "invalid-parameter"
     else:
         code = "observed-shape" if "expected" in fields else "outside-support" if "value" in fields else "nan-data"

@@ -63,6 +63,10 @@ class ObservedLaw(DerivedLaw, abc.ABC):
         """List the values of the base."""
         return self.base.enumerate(*self.own(parameters))
 
+    def flaws(self, *parameters: jax.Array, drawn: jax.Array | None = None) -> jax.Array | None:
+        """Tell of each part whether the parameters of the base make no law."""
+        return self.base.flaws(*self.own(parameters), drawn=drawn)
+
     def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Score all parts."""
         return jnp.sum(self.log_prob_units(value, *parameters))

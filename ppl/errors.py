@@ -30,6 +30,7 @@ __all__ = [
     "NonFiniteError",
     "NotConvergedError",
     "ObservationError",
+    "ParameterError",
     "PathLimitError",
     "ResultFileError",
     "SingularScaleError",
@@ -129,7 +130,11 @@ class DuplicateSiteError(LawfulError):
     """Two sites of one program have the same address."""
 
 
-class SingularScaleError(LawfulError):
+class ParameterError(LawfulError):
+    """A parameter of a distribution lies outside its constraint."""
+
+
+class SingularScaleError(ParameterError):
     """A scale is zero or a covariance is singular."""
 
 

@@ -18,6 +18,7 @@ from .errors import DuplicateSiteError
 from .messages import PlateFrame, Source
 
 _ids = itertools.count()
+CHECK = "parameters"  # the role of a factor that is 0, or NaN where a choice was drawn from no law
 
 
 @dataclass(frozen=True, slots=True)

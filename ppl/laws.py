@@ -23,6 +23,7 @@ from .coins import coarse_coin, flip
 from .compiling import device_array
 from .errors import ImproperPriorError, LawfulError, PathLimitError, UnsupportedProgramError
 from .inside import contains
+from .parameters import DRAWN, SCORED, flaws
 from .rewrites import log_prob, total_log_prob
 
 MAX_ATOMS = 1 << 20
@@ -138,7 +139,19 @@ class DistributionLaw:
         """Score each independent part."""
         distribution = self.distribution(*parameters)
         scores = log_prob(distribution, value)
-        return jnp.where(distribution.support(value), scores, -jnp.inf) if _needs_guard(distribution) else scores
+        if _needs_guard(distribution):
+            scores = jnp.where(distribution.support(value), scores, -jnp.inf)
+        return _where_lawful(distribution, scores)
+
+    def flaws(self, *parameters: jax.Array, drawn: jax.Array | None = None) -> jax.Array | None:
+        """Tell for each part whether its parameters make no law, by a draw if there is one; None where they always do.
+
+        The whole draw may stand for what it shows.
+        """
+        distribution = self.distribution(*parameters)
+        if drawn is None or not jnp.issubdtype(drawn.dtype, jnp.floating):
+            return flaws(distribution)
+        return _either(flaws(distribution, seen=DRAWN), jnp.any(jnp.isnan(drawn)))
 
     def finite_elements(self, site_of: Callable[[Any], Any], *parameters: Any) -> Any:
         """List the elements of the distribution."""
@@ -161,7 +174,9 @@ class DistributionLaw:
         column = jnp.broadcast_to(support.reshape((-1,) + (1,) * len(self.shape)), (len(support), *self.shape))
         distribution = element_distribution(self.distribution(*parameters))
         masses = log_prob(distribution, column)
-        return jnp.where(distribution.support(column), masses, -jnp.inf) if self.truncated else masses
+        if self.truncated:
+            masses = jnp.where(distribution.support(column), masses, -jnp.inf)
+        return _where_lawful(distribution, masses)
 
     def within(self, low: int, high: int) -> DistributionLaw:
         """Restrict a law of whole numbers to those from low to high; masses stay as they are, so some may be missing.
@@ -361,6 +376,16 @@ def _needs_guard(distribution: Any) -> bool:
     """Tell whether the support is a part of the space: numpyro scores values outside it as finite or NaN."""
     core = core_of(distribution)
     return not isinstance(core, dist.Delta) and not any(core.support is whole for whole in _WHOLE_SPACE)
+
+
+def _either(first: jax.Array | None, second: jax.Array) -> jax.Array:
+    return second if first is None else first | second
+
+
+def _where_lawful(distribution: Any, scores: jax.Array) -> jax.Array:
+    """Score NaN where parameters make no law."""
+    broken = flaws(distribution, seen=SCORED)
+    return scores if broken is None else jnp.where(broken, jnp.nan, scores)
 
 
 def _support_table(distribution: Any) -> _Table | None:

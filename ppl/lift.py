@@ -17,15 +17,19 @@ import numpy as np
 from .analysis import is_random
 from .block import Block, LogProb, add, total
 from .emitter import Sum
-from .form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
+from .form import CHECK, Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 
 
 @dataclass(frozen=True)
 class Lifted:
-    """A lifted form; where `weighted`, its last output is the log weight of each element of the plate."""
+    """A lifted form; where `weighted`, its last output is the log weight of each element of the plate.
+
+    Where `checked`, a draw may have weighed NaN, which counts only where the weight was not zero before.
+    """
 
     form: Form
     weighted: bool
+    checked: bool = False
 
 
 def lift(
@@ -62,7 +66,17 @@ def lift(
     weighted = bool(lifting.terms)
     if weighted:
         outputs.append(total(block, lifting.terms, (plate,)))
-    return Lifted(block.form(inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree), weighted)
+    closed = block.form(inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree)
+    return Lifted(closed, weighted, lifting.checked)
+
+
+def gained_alive(log_weight: jax.Array, term: jax.Array) -> jax.Array:
+    """Add a term to a log weight; what weighs zero stays so, whatever comes.
+
+    >>> gained_alive(jnp.array([-jnp.inf, 1.0]), jnp.array([jnp.nan, 1.0])).tolist()
+    [-inf, 2.0]
+    """
+    return jnp.where(log_weight == -jnp.inf, -jnp.inf, log_weight + term)
 
 
 def gained(high: jax.Array, low: jax.Array, term: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -75,6 +89,10 @@ def gained(high: jax.Array, low: jax.Array, term: jax.Array) -> tuple[jax.Array,
     return found.high, found.low
 
 
+def _unless_over(before: jax.Array, check: jax.Array) -> jax.Array:
+    return jnp.where(before == -jnp.inf, jnp.zeros((), check.dtype), check)
+
+
 class _Lifting:
     def __init__(self, plate: Plate, consume_all: bool) -> None:
         self.plate = plate
@@ -82,6 +100,7 @@ class _Lifting:
         self.block = Block()
         self.names: dict[Var, Var] = {}
         self.terms: list[Var] = []
+        self.checked = False
 
     def get(self, values: Sequence[Var]) -> tuple[Var, ...]:
         return tuple(self.names[v] for v in values)
@@ -157,6 +176,11 @@ class _Lifting:
 
     def factor(self, node: Factor) -> None:
         term = self.names[node.term]
+        if node.role == CHECK:
+            self.checked = True
+            if self.terms:
+                before = total(self.block, self.terms, (self.plate,))
+                term = self.block.det(_unless_over, before, term, label="law?", plates=(self.plate,))
         if self.varies((term,)) or self.consume_all:
             self.terms.append(term)
         else:
@@ -181,7 +205,8 @@ class _Lifting:
         carry_out = tuple(self.fresh(v, c) for v, c in zip(node.carry_out, carried, strict=True))
         ys = tuple(self.fresh(v, self.plate in b.plates) for v, b in zip(node.ys, ys_body, strict=True))
         if lifted.weighted:
-            body, start, sums = self.accumulate(body, len(constants), n_carry)
+            body, start, sums = self.accumulate(body, len(constants), n_carry, lifted.checked)
+            self.checked = self.checked or lifted.checked
             new = replace(
                 node, body=body, constants=constants, init=(*init, *start), xs=xs, carry_out=(*carry_out, *sums), ys=ys
             )
@@ -190,7 +215,7 @@ class _Lifting:
             new = replace(node, body=body, constants=constants, init=init, xs=xs, carry_out=carry_out, ys=ys)
         self.block.nodes.append(new)
 
-    def accumulate(self, body: Form, n_const: int, n_carry: int) -> tuple[Form, list[Var], list[Var]]:
+    def accumulate(self, body: Form, n_const: int, n_carry: int, checked: bool) -> tuple[Form, list[Var], list[Var]]:
         """Turn the last output of a lifted body, a log weight, into more carry that sums it over the steps.
 
         In single precision a second carry holds what rounding has lost, so that a million steps add up to rounding.
@@ -201,7 +226,10 @@ class _Lifting:
         block = Block()
         block.nodes.extend(body.nodes)
         block.constants.extend(body.constants)
-        after = block.det(add if wide else gained, *before, body.outputs[-1], label="sum", plates=(self.plate,))
+        term = body.outputs[-1]
+        if checked:
+            term = block.det(_unless_over, before[0], term, label="law?", plates=(self.plate,))
+        after = block.det(add if wide else gained, *before, term, label="sum", plates=(self.plate,))
         split = n_const + n_carry
         inputs = (*body.inputs[:split], *before, *body.inputs[split:])
         outputs = (*body.outputs[:n_carry], *((after,) if wide else after), *body.outputs[n_carry:-1])
@@ -213,6 +241,7 @@ class _Lifting:
         plated = [self.plate in v.plates for v in operands]
         chosen = self.plate in index.plates
         arms = [lift(arm, self.plate, plated, consume_all=chosen or self.consume_all) for arm in node.forms]
+        self.checked = self.checked or any(arm.checked for arm in arms)
         all_varies = chosen or any(is_random(n) for arm in node.forms for n in arm.nodes)
         outs = []
         for position, out in enumerate(node.outs):

@@ -15,21 +15,28 @@ from typing import Any
 import jax
 from numpyro.distributions import Distribution
 
-from .errors import SingularScaleError
+from .errors import ParameterError
+from .laws import law_name
 from .messages import Source, user_line
-from .scales import fault_of, scales_of, singular
+from .parameters import parameters_of
+from .scales import fault_of, outside, scales_of, singular, unlawful
 
 
-def singular_scale(error: BaseException) -> SingularScaleError | None:
-    """Read an error that a distribution raised when it was made; None where no scale was the reason."""
+def misfit(error: BaseException) -> ParameterError | None:
+    """Read an error that a distribution raised when it was made; None where no parameter was the reason."""
     for distribution in _refused(error):
+        source = user_line(error)
+        site = _site_at(source)
+        address = (site,) if site else None
         for name, value in scales_of(distribution).items():
-            if not isinstance(value, jax.core.Tracer):
-                fault = fault_of(name, value)
-                if fault is not None:
-                    source = user_line(error)
-                    site = _site_at(source)
-                    return singular(fault, (site,) if site else None, source)
+            fault = None if isinstance(value, jax.core.Tracer) else fault_of(name, value)
+            if fault is not None:
+                return singular(fault, address, source)
+        for name, constraint, value in parameters_of(distribution):
+            traced = any(isinstance(x, jax.core.Tracer) for x in (value, *vars(constraint).values()))
+            fault = None if traced else outside(name, constraint, value)
+            if fault is not None:
+                return unlawful(fault, law_name(distribution), address, source)
     return None
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro.distributions import Distribution, constraints
+from numpyro.distributions import constraints
 
 from .addresses import Address, show_address
+from .checked_draws import constraints_of
 from .compiling import QUICK
 from .dependence import Dependence, dependence
 from .errors import ImproperPriorError
@@ -24,6 +25,7 @@ from .form import Factor, Form, Site, walk
 from .laws import DistributionLaw
 from .lint import LintFinding
 from .messages import Source
+from .parameters import limits, parameters_of
 from .precision import LOGITS, NEAR_ONE, hazard, in_32_bits, readers, sites_with_steps
 from .probes import Probe, ask_at_prior
 from .slopes import slope_findings
@@ -107,7 +109,7 @@ def _question(node: Site | Factor) -> Iterable[Probe]:
     value = node.out if node.observed is None else node.observed
     yield Probe("score", node.law.log_prob, (value, *node.parameters))
     law, mask, own = _unweighed(node)
-    if _names(law):
+    if constraints_of(law):
         yield Probe("invalid", _Invalid(law, mask is not None), own if mask is None else (mask, *own))
     if in_32_bits() and _chances(law):
         yield Probe("chance", _Largest(law), own)
@@ -132,13 +134,13 @@ def _findings(form: Form, rows: dict[tuple[str, Address], np.ndarray], graph: De
 
 def _invalid(node: Site, invalid: np.ndarray, reads: str) -> LintFinding:
     law, _, _ = _unweighed(node)
-    names = _names(law)
+    names = constraints_of(law)
     by_name = invalid.reshape(len(invalid), -1, len(names)).any(axis=1)  # over the steps of loops
     place = int(by_name.any(axis=0).argmax())
     name, constraint = names[place]
     return LintFinding(
         "invalid-parameter", "error", node.address, node.source,
-        f"the parameter '{name}' of {law.label} is not {constraint} at {int(by_name[:, place].sum())} of "
+        f"the parameter '{name}' of {law.label} is not {limits(constraint)} at {int(by_name[:, place].sum())} of "
         f"{len(invalid)} draws from the prior.{reads}",
         "choose a prior or a function whose values lie inside, as an exponential for a scale.",
     )  # fmt: skip
@@ -170,17 +172,6 @@ def _near_one(address: Address, source: Source, largest: np.ndarray, reads: str)
         yield hazard(address, source, found, LOGITS)
 
 
-def _parameters(distribution: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Walk name, constraint and value of the parameters of a distribution and of those that it is made of."""
-    for name, constraint in type(distribution).arg_constraints.items():
-        value = vars(distribution).get(name)
-        if value is not None and not isinstance(value, Distribution) and not constraints.is_dependent(constraint):
-            yield name, constraint, value
-    for value in vars(distribution).values():
-        if isinstance(value, Distribution):
-            yield from _parameters(value)
-
-
 def _unweighed(node: Site) -> tuple[Any, Any, tuple[Any, ...]]:
     """Look through a mask and a scale: the law of the distribution, the mask if any, and the parameters."""
     if not isinstance(node.law, WeightedLaw):
@@ -189,26 +180,13 @@ def _unweighed(node: Site) -> tuple[Any, Any, tuple[Any, ...]]:
     return node.law.base, mask, own
 
 
-def _names(law: Any) -> list[tuple[str, str]]:
-    """Name the parameters of a law that have a constraint, and the constraints."""
-    if not isinstance(law, DistributionLaw):
-        return []
-    distribution = law.distribution(*range(law.tree.num_leaves))
-    return [(name, _words(constraint)) for name, constraint, _ in _parameters(distribution)]
-
-
 def _chances(law: Any) -> list[Any]:
     """List the parameters of a law that are probabilities."""
     return [] if not isinstance(law, DistributionLaw) else _of_chance(law.distribution(*range(law.tree.num_leaves)))
 
 
 def _of_chance(distribution: Any) -> list[Any]:
-    return [value for _, constraint, value in _parameters(distribution) if constraint is constraints.unit_interval]
-
-
-def _words(constraint: Any) -> str:
-    text = repr(constraint) if "object at" not in repr(constraint) else type(constraint).__name__
-    return text.strip("_").split("(")[0].replace("_", " ").lower()
+    return [value for _, constraint, value in parameters_of(distribution) if constraint is constraints.unit_interval]
 
 
 @dataclass(frozen=True)
@@ -232,7 +210,7 @@ class _Invalid:
     def __call__(self, *parameters: Any) -> Any:
         mask, parameters = (parameters[0], parameters[1:]) if self.masked else (True, parameters)
         distribution = self.law.distribution(*parameters)
-        wrong = [~jnp.asarray(constraint(value)) for _, constraint, value in _parameters(distribution)]
+        wrong = [~jnp.asarray(constraint(value)) for _, constraint, value in parameters_of(distribution)]
         units = self.law.units
         asked = [jnp.broadcast_to(mask, units) if w.shape == units else jnp.any(jnp.asarray(mask)) for w in wrong]
         return jnp.stack([jnp.any(w & a) for w, a in zip(wrong, asked, strict=True)])

@@ -1,7 +1,7 @@
-"""Scales: the standard deviations, factors and covariances of the sites of a program, and whether they are proper.
+"""Scales: the standard deviations, factors and covariances of the sites of a program, and their other parameters.
 
-Law: a site that passes has a positive scale in every element, and a covariance whose leading minors are all positive. A
-point mass is a law only where it is asked for by name, as `dist.Delta`.
+Law: a site that passes has a positive scale in every element, a covariance whose leading minors are all positive, and
+no parameter outside its constraint. A point mass is a law only where it is asked for by name, as `dist.Delta`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from .analysis import random_values, without_dead_code
 from .block import Block
 from .censoring import CensoredLaw
 from .emitter import emit
-from .errors import SingularScaleError
+from .errors import ParameterError, SingularScaleError
 from .form import Det, Form, Loop, Site, Var
+from .laws import DistributionLaw
 from .messages import Source
+from .parameters import limits, misses, parameters_of
 from .partly import PartlyObservedLaw
+from .unguarded import is_guarded
 from .weighting import WeightedLaw
 
 SCALES = ("scale", "cov_diag")
@@ -134,14 +137,59 @@ def singular(fault: Fault, address: Address | None, source: Source) -> SingularS
     )  # fmt: skip
 
 
-# Scales that the arguments alone decide
+def outside(name: str, constraint: Any, value: Any) -> Fault | None:
+    """Find the first element or event of a parameter that lies outside its constraint by more than rounding.
+
+    >>> from numpyro.distributions import constraints
+    >>> outside("probs", constraints.unit_interval, np.array([0.5, 1.5]))
+    Fault(index=(1,), words="'probs' is 1.5, not in the unit interval", value=1.5)
+    """
+    with jax.ensure_compile_time_eval():
+        bad = np.argwhere(np.asarray(misses(constraint, value)))
+    if not len(bad):
+        return None
+    index = tuple(map(int, bad[0]))
+    found = np.asarray(value)[index]
+    shown = f"{found:g}" if found.ndim == 0 else np.array2string(found, precision=6, threshold=6, separator=", ")
+    return Fault(index, f"'{name}' is {shown}, not {limits(constraint)}", float(found) if found.ndim == 0 else np.nan)
+
+
+def unlawful(fault: Fault, law: str, address: Address | None, source: Source) -> ParameterError:
+    """Word the error."""
+    where = f" at index {fault.index}" if fault.index else ""
+    site = f"site '{show_address(address)}' ({source})" if address else f"the distribution at {source}"
+    remedy = "check the arithmetic that makes it"
+    if "simplex" in fault.words:
+        remedy = "divide probabilities by their sum, or give their logarithms as logits="
+    return ParameterError(
+        f"{site}: the parameter {fault.words}{where}, so it makes no {law}. Fix: {remedy}.",
+        site=address, index=fault.index, value=fault.value, source=source,
+    )  # fmt: skip
+
+
+# What the arguments alone decide
 
 
 @dataclass(frozen=True)
 class _Settled:
+    """A parameter that no choice moves; one that is no scale has a constraint."""
+
     site: Site
     name: str
     value: Var
+    constraint: Any = None
+
+    def check(self, value: Any) -> None:
+        """Raise the error of a value that does not fit."""
+        address, source = self.site.address, self.site.source
+        if self.constraint is None:
+            fault = fault_of(self.name, value)
+            if fault is not None:
+                raise singular(fault, address, source)
+        else:
+            fault = outside(self.name, self.constraint, value)
+            if fault is not None:
+                raise unlawful(fault, self.site.law.label, address, source)
 
 
 type _Reader = tuple[list[_Settled], Callable[..., Any] | None]
@@ -149,9 +197,9 @@ _readers: weakref.WeakKeyDictionary[Form, _Reader] = weakref.WeakKeyDictionary()
 
 
 def checked_scales(form: Form, inputs: Sequence[Any]) -> None:
-    """Check the scales that no choice moves; those of arms, which may never run, are left to the run.
+    """Check the parameters that no choice moves; those of arms, which may never run, are left to the run.
 
-    Raises: SingularScaleError naming the site and the value, or the leading minor.
+    Raises: SingularScaleError naming the site and the value, or the leading minor; ParameterError for other parameters.
     """
     if form not in _readers:
         _readers[form] = _reader(form)
@@ -161,9 +209,7 @@ def checked_scales(form: Form, inputs: Sequence[Any]) -> None:
     given = dict(zip(form.inputs, inputs, strict=True))
     values = [given[s.value] for s in settled] if run is None else run(*inputs)
     for item, value in zip(settled, values, strict=True):
-        fault = fault_of(item.name, value)
-        if fault is not None:
-            raise singular(fault, item.site.address, item.site.source)
+        item.check(value)
 
 
 def _reader(form: Form) -> _Reader:
@@ -175,9 +221,7 @@ def _reader(form: Form) -> _Reader:
     moving = []
     for item in wanted:  # what is constant is known for good
         if item.value in constants:
-            fault = fault_of(item.name, constants[item.value])
-            if fault is not None:
-                raise singular(fault, item.site.address, item.site.source)
+            item.check(constants[item.value])
         else:
             moving.append(item)
     if all(item.value in form.inputs for item in moving):
@@ -198,9 +242,9 @@ def _settled(form: Form, block: Block, known: dict[Var, Var]) -> Iterator[_Settl
                 block.nodes.append(Det(node.function, tuple(known[v] for v in node.ins), outs, node.label, node.plates))
                 known |= zip(node.outs, outs, strict=True)
         elif isinstance(node, Site):
-            for name, value in _named(node, made):
+            for name, value, constraint in _named(node, made):
                 if value in known:
-                    yield _Settled(node, name, known[value])
+                    yield _Settled(node, name, known[value], constraint)
         elif isinstance(node, Loop):
             n_const, n_carry = len(node.constants), len(node.init)
             inner = {v: v for v, _ in node.body.constants}
@@ -212,23 +256,35 @@ def _settled(form: Form, block: Block, known: dict[Var, Var]) -> Iterator[_Settl
             yield from _settled(node.body, block, inner)
             for site in node.body.nodes:
                 if isinstance(site, Site):
-                    for name, value in _named(site, {}):
+                    for name, value, constraint in _named(site, {}):
                         if value in stacked:
-                            yield _Settled(site, name, stacked[value])
+                            yield _Settled(site, name, stacked[value], constraint)
 
 
-def _named(site: Site, made: Mapping[Var, Det]) -> Iterator[tuple[str, Var]]:
-    """Name the values that are scales; for the root of a matrix, the matrix, where the form computes the root."""
-    law, parameters = site.law, site.parameters
+def _named(site: Site, made: Mapping[Var, Det]) -> Iterator[tuple[str, Var, Any]]:
+    """Name the values that are scales, and with their constraints those that are other parameters.
+
+    For the root of a matrix it is the matrix, where the form computes the root. Elements that a mask or a guard leaves
+    out may have any parameters but scales.
+    """
+    law, parameters, whole = site.law, site.parameters, True
     while isinstance(law, WeightedLaw | PartlyObservedLaw | CensoredLaw):
+        whole = whole and not getattr(law, "masked", isinstance(law, PartlyObservedLaw))
         law, parameters = law.base, law.split(parameters)[-1]
+    whole = whole and isinstance(law, DistributionLaw) and not is_guarded(law)
     law = getattr(law, "base", law)
     if not hasattr(law, "distribution"):
         return
-    for name, value in scales_of(law.distribution(*parameters)).items():
+    distribution = law.distribution(*parameters)
+    scales = scales_of(distribution)
+    for name, value in scales.items():
         if isinstance(value, Var):
             matrix = _factorised(value, made) if name in ROOTS else None
-            yield ("covariance_matrix", matrix) if matrix is not None else (name, value)
+            yield ("covariance_matrix", matrix, None) if matrix is not None else (name, value, None)
+    for name, constraint, value in parameters_of(distribution) if whole else ():
+        bounds = [getattr(constraint, bound, None) for bound in ("lower_bound", "upper_bound")]
+        if name not in scales and isinstance(value, Var) and not any(isinstance(b, Var) for b in bounds):
+            yield name, value, constraint
 
 
 def _factorised(root: Var, made: Mapping[Var, Det]) -> Var | None:

@@ -26,7 +26,7 @@ from .free_variables import Watch
 from .hidden import keep_hidden
 from .lowering import Stage, lower
 from .messages import Source, only, user_line
-from .misfits import singular_scale
+from .misfits import misfit
 from .purity import met_escaped, refuse_dead, refuse_escaped, traced_values
 from .quick_checks import quick_checks
 from .uncollected import uncollected
@@ -249,7 +249,7 @@ def _staged(stage: Stage, program: Callable[..., Any], arrays: list[Any], rebuil
     except jax.errors.UnexpectedTracerError as error:
         raise met_escaped(user_line(error), error) from error
     except ValueError as error:
-        reason = singular_scale(error)
+        reason = misfit(error)
         if reason is None:
             raise
         raise reason from error

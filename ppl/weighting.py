@@ -55,6 +55,12 @@ class WeightedLaw(ObservedLaw):
             scores = scores * scale
         return scores if mask is None else jnp.where(mask, scores, 0.0)
 
+    def flaws(self, *parameters: jax.Array, drawn: jax.Array | None = None) -> jax.Array | None:
+        """Tell for each element whether it counts and its parameters make no law."""
+        mask, _, own = self.split(parameters)
+        broken = self.base.flaws(*own)
+        return broken if broken is None or mask is None else broken & mask
+
     def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Tell for each element whether it lies in the support or is masked out."""
         mask, _, own = self.split(parameters)

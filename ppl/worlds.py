@@ -115,7 +115,7 @@ def emit_worlds(form: Form, max_worlds: int = 1 << 22, *, blame: bool = False) -
         for label, index, guard, worlds in state.decisions:
             seen = _seen(_spread_array(index, worlds, state.count), _guard(guard, state.count), state.log_probability)
             decisions[label] = decisions.get(label, 0.0) + seen
-        possible = state.log_probability > -jnp.inf
+        possible = state.log_probability != -jnp.inf  # NaN is no probability, and has to be seen
         log_mass = jnp.where(possible, state.log_probability + state.log_weight, -jnp.inf)
         log_overflow = None
         if state.overflow is not None:
@@ -205,7 +205,7 @@ def _weigh(node: Site | Factor, term: _Value, state: _State, guard: _Value | Non
         kind = "site" if isinstance(node, Site) else "factor"
         bad = (jnp.isnan(add) | (add == jnp.inf)) & (state.log_probability > -jnp.inf)
         state.broken.append((f"{kind} '{show_address(node.address)}' ({node.source})", bad, state.count))
-    state.log_weight = state.log_weight + add
+    state.log_weight = jnp.where(state.log_weight == -jnp.inf, -jnp.inf, state.log_weight + add)
 
 
 def _cut_off(node: Factor, term: _Value, state: _State, guard: _Value | None) -> None:
@@ -235,6 +235,11 @@ def _site(node: Site, values: dict[Var, _Value], state: _State, guard: _Value | 
     if guard is not None:
         one = jnp.where(jnp.arange(atoms) == 0, 0.0, -jnp.inf)
         masses = jnp.where(_spread(guard, old)[:, None], masses, one)
+    ended = (state.log_probability == -jnp.inf) | (state.log_weight == -jnp.inf)  # where nothing is drawn any more
+    masses = jnp.where(ended[:, None] & jnp.isnan(masses), -jnp.inf, masses)
+    if state.blame:
+        bad = jnp.repeat(jnp.isnan(masses).any(axis=1), atoms)
+        state.broken.append((f"site '{show_address(node.address)}' ({node.source})", bad, old * atoms))
     state.count = old * atoms
     state.log_probability = jnp.repeat(state.log_probability, atoms) + masses.reshape(-1)
     state.log_weight = jnp.repeat(state.log_weight, atoms)

@@ -34,7 +34,7 @@ from lawful.messages import (
     placed,
     surroundings,
 )
-from lawful.misfits import singular_scale
+from lawful.misfits import misfit
 from lawful.tracing import is_array
 
 from .run import START, Run
@@ -112,7 +112,7 @@ def execute(model: Callable[..., Any], args: tuple[Any, ...], runner: Runner) ->
                 choices=len(runner.choices),
             ) from error
         except ValueError as error:  # numpyro's, of a distribution that the program makes
-            reason = singular_scale(error)
+            reason = misfit(error)
             if reason is None:
                 _refuse_gaps(model, args, error)
                 raise

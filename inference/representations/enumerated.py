@@ -17,10 +17,12 @@ import numpy as np
 
 from lawful.addresses import show_address
 from lawful.calls import positional
+from lawful.checked_draws import allowed
 from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
 from lawful.form import Form
 from lawful.observed import checked_data
 from lawful.record import Recorded, record
+from lawful.scales import checked_scales
 from lawful.tracing import split_arguments, trace
 from lawful.worlds import Worlds, count_worlds, emit_worlds
 
@@ -206,6 +208,7 @@ def enumerate(
 
 def _staged(form: Form, args: tuple[Any, ...], runs: dict[Form, Any], max_paths: int) -> Enumerated:
     inputs, _, _ = split_arguments(args)
+    checked_scales(form, inputs)
     checked_data(form, inputs)
     if form not in runs:
         recorded = record(form, ("sample",))
@@ -239,9 +242,11 @@ def _refuse_broken(worlds: Worlds, recorded: Recorded, inputs: Sequence[Any], ma
     values = zip(recorded.choices, worlds.outputs[recorded.own :], strict=False)
     at = ", ".join(f"{choice.name} = {np.asarray(value[bad[0]]).tolist()}" for choice, value in values)
     kind = "not a number" if np.isnan(log_mass[bad[0]]) else "+inf"
+    drawn = (site for site in recorded.form.sites() if site.observed is None)
+    laws = (allowed(site.law) for site in drawn if term == f"site '{show_address(site.address)}' ({site.source})")
     raise NonFiniteError(
-        f"enumerate: the log weight of {term} is {kind} at {at or 'every run'}. Fix: guard its "
-        "arithmetic there; a run that is impossible has log weight -inf.",
+        f"enumerate: the log weight of {term} is {kind} at {at or 'every run'}{next(map(': {}'.format, laws), '')}. "
+        "Fix: guard its arithmetic there; a run that is impossible has log weight -inf.",
         term=term,
         value=float(log_mass[bad[0]]),
     )

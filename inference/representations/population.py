@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address
-from lawful.block import Block
+from lawful.block import Block, total
 from lawful.form import Form, Plate, Var
+from lawful.lift import gained_alive
 
 from .traced import Traced
 
@@ -140,12 +141,18 @@ def equal_log_weight(block: Block, plate: Plate) -> tuple[Var, Var]:
 
 def weighed_by(population: Population, term: Var) -> Population:
     """Add a term to the log weight of each particle; one without weight stays so."""
-    log_weight = population.block.det(_gained, population.log_weight, term, label="weigh", plates=(population.plate,))
+    log_weight = population.block.det(
+        gained_alive, population.log_weight, term, label="weigh", plates=(population.plate,)
+    )
     return replace(population, log_weight=log_weight, weight=None, ess=None)
 
 
-def _gained(log_weight: jax.Array, term: jax.Array) -> jax.Array:
-    return jnp.where(log_weight == -jnp.inf, -jnp.inf, log_weight + term)
+def gained(population: Population, term: Var, checked: bool) -> Population:
+    """Add what a part of the program weighs; where draws are checked, particles without weight stay so."""
+    if checked:
+        return weighed_by(population, term)
+    log_weight = total(population.block, (population.log_weight, term), (population.plate,))
+    return replace(population, log_weight=log_weight, weight=None, ess=None)
 
 
 def closed(population: Population, outputs: Sequence[Var]) -> Form:

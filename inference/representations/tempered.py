@@ -97,6 +97,7 @@ class Tempered:
         state = block.splice(prior.form, inputs)[prior.own :]
         first = block.constant(np.zeros((), jnp.int32))
         rest, slope = block.splice(self.parts(), (*inputs, first, *state[: len(self.choices)]))[:2]
+        slope = block.det(_where_drawn, rest, slope, label="drawn from a law?")
         return without_dead_code(block.form(inputs, (*state, rest, slope)))
 
     def returned(self) -> Form:
@@ -122,6 +123,11 @@ class Tempered:
         at, power = block.constant(np.zeros((), jnp.int32)), block.constant(np.zeros((), dtype))
         pending = OnPath(self, lifted.inputs, at, power)
         return Population(block, lifted.inputs, plate, zeros, values, ones, ess, pending=pending)
+
+
+def _where_drawn(rest: jax.Array, slope: jax.Array) -> jax.Array:
+    """Weigh NaN what has no density where it was drawn: the parameters of a law are none there."""
+    return jnp.where(jnp.isnan(rest), rest, slope)
 
 
 def split(block: jax.Array, prior: jax.Array, likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import cond, inference, plate, sample, scan
-from lawful.errors import SingularScaleError
+from lawful.errors import ParameterError, SingularScaleError
 from lawful.scales import fault_of
 
 KEY = jax.random.key(0)
@@ -48,7 +48,7 @@ def test_f12_a_constant_scale_is_refused_while_tracing():
     with pytest.raises(SingularScaleError, match="site 'y' .*scale is 0") as caught:
         lawful.trace(constant)
     assert caught.value.site == ("y",) and caught.value.source.file == __file__
-    with pytest.raises(ValueError, match="invalid probs"):  # what is no scale is told as numpyro does
+    with pytest.raises(ParameterError, match="site 'b' .*'probs' is 2"):
         lawful.trace(lambda: sample("b", dist.Bernoulli(2.0)))
 
 
@@ -135,5 +135,5 @@ def test_f12_eager_runs_refuse_it_by_the_same_error(build):
     with pytest.raises(SingularScaleError, match=r"site 'y' \(.*f12.*\): scale is 0") as caught:
         build(constant, mode="eager", **size)(KEY)
     assert caught.value.site == ("y",)
-    with pytest.raises(ValueError, match="invalid probs"):
+    with pytest.raises(ParameterError, match="site 'b' .*'probs' is 2"):
         inference.importance(lambda: sample("b", dist.Bernoulli(2.0)), particles=2, mode="eager")(KEY)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lawful import control, eager, free_variables, record, weighting
+from lawful import checked_draws, control, eager, free_variables, laws, record, weighting
 from lawful.inference import summing_control
 from lawful.inference.chain_loop import ChainLoop
 from lawful.inference.factor_graphs import from_program
@@ -52,6 +52,16 @@ def overflow_kept():
 def read_once():
     """What a program reads from outside is read at its first trace, and never again."""
     return patched(free_variables.Reading, "holds", lambda original: lambda self: True)
+
+
+def draws_unchecked():
+    """Choices are drawn from whatever their parameters are, and weigh nothing for it."""
+    return patched(checked_draws, "_is_checked", lambda original: lambda *given: original(*given) and False)
+
+
+def scores_unchecked():
+    """Values are scored and listed by whatever the parameters are."""
+    return patched(laws, "_where_lawful", lambda original: lambda law, scores: (original(law, scores), scores)[1])
 
 
 def rejected_dropped():

@@ -1,0 +1,153 @@
+"""Parameters: whether those of a distribution lie inside their constraints.
+
+Law: a distribution whose parameters lie outside is no law: every value of it scores NaN, and a choice drawn from it
+weighs NaN, which no method passes by. What rounding alone reaches is inside: a scale that is 0 or infinite, and
+probabilities that miss their bounds by some last bits. An element that a mask or a guard leaves out may have any.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import re
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from numpyro.distributions import Distribution, constraints
+
+ROUNDING = 100  # last bits by which probabilities may miss their bounds
+SUM_TO_ONE = 1e-6  # distance from one that numpyro allows a sum of probabilities
+DRAWN = ("loc",)  # what every draw of floats reads
+SCORED = ("loc", "logits", "scale")  # what every density reads; of a scale the logarithm
+LOWER = (constraints.lower_cholesky, constraints.corr_cholesky)
+
+
+def parameters_of(distribution: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Walk name, constraint and value of the parameters of a distribution and of those that it is made of.
+
+    >>> [name for name, _, _ in parameters_of(dist.Gamma(2.0, 1.0).expand((3,)))]
+    ['concentration', 'rate']
+    """
+    yield from _own(distribution)
+    for part in _parts(distribution):
+        yield from parameters_of(part)
+
+
+def words(constraint: Any) -> str:
+    """Write a constraint for people.
+
+    >>> words(constraints.positive), words(constraints.unit_interval)
+    ('positive', 'unit interval')
+    """
+    constraint = getattr(constraint, "base_constraint", constraint)
+    text = repr(constraint) if "object at" not in repr(constraint) else type(constraint).__name__
+    return re.sub("(?<=[a-z])(?=[A-Z])", " ", text.strip("_").split("(")[0]).lower()
+
+
+def limits(constraint: Any) -> str:
+    """Write what a constraint allows.
+
+    >>> limits(constraints.positive), limits(constraints.unit_interval)
+    ('positive', 'in the unit interval')
+    """
+    text = words(constraint)
+    if text.endswith("interval"):
+        return f"in the {text}"
+    if text.startswith("greater than"):
+        bound = getattr(constraint, "lower_bound", None)
+        return f"{bound:g} or more" if isinstance(bound, float) else "larger than 'low'"
+    return f"a {text}" if text.endswith(("simplex", "vector", "matrix")) else text
+
+
+def flaws(distribution: Any, *, seen: Collection[str] = ()) -> jax.Array | None:
+    """Tell for each element of the batch of a distribution whether a parameter lies outside its constraint.
+
+    Args:
+        distribution: the distribution.
+        seen: names of parameters that are left out, where its support does not depend on them: `SCORED` where a density
+            is looked at, `DRAWN` where a draw is, which are NaN where these are wrong.
+
+    Returns: truth values that broadcast to the batch shape; None where nothing has to be looked at.
+
+    >>> flaws(dist.Normal(0.0, jnp.array([1.0, -1.0, jnp.nan, 0.0, jnp.inf]), validate_args=False)).tolist()
+    [False, True, True, False, False]
+    >>> flaws(dist.Categorical(jnp.array([[0.5, 0.5], [2.0, 1.0]]), validate_args=False)).tolist()
+    [False, True]
+    >>> flaws(dist.Normal(0.0, 1.0), seen=SCORED) is None
+    True
+    """
+    if isinstance(distribution, dist.Delta):
+        return None
+    left_out = () if constraints.is_dependent(type(distribution).support) else seen
+    found = [misses(constraint, value) for name, constraint, value in _own(distribution) if name not in left_out]
+    for part in _parts(distribution):
+        inner = flaws(part, seen=seen)
+        if inner is not None:
+            more = len(part.batch_shape) - len(distribution.batch_shape)
+            found.append(_any(inner.reshape((1,) * (len(part.batch_shape) - inner.ndim) + inner.shape), more))
+    if not found:
+        return None
+    there = getattr(distribution, "present", getattr(distribution, "_mask", True))  # of a guard, and of a mask
+    return functools.reduce(operator.or_, found) & jnp.asarray(there)
+
+
+def misses(constraint: Any, value: Any) -> jax.Array:
+    """Tell for each event whether it misses a constraint by more than rounding.
+
+    >>> misses(constraints.unit_interval, jnp.array([-0.1, 0.0, 1.0, jnp.nan])).tolist()
+    [True, False, False, True]
+    """
+    value = jnp.asarray(value)
+    if hasattr(constraint, "base_constraint"):
+        inner = misses(constraint.base_constraint, value)
+        return _any(inner, constraint.event_dim - constraint.base_constraint.event_dim)
+    if constraint is constraints.boolean:
+        return jnp.zeros((), bool)
+    floating = jnp.issubdtype(value.dtype, jnp.floating)
+    last = float(jnp.finfo(value.dtype).eps) * ROUNDING if floating else 0.0
+    if constraint is constraints.simplex:
+        near = max(SUM_TO_ONE, last)
+        return ~(jnp.all(value >= -last, axis=-1) & (jnp.abs(jnp.sum(value, axis=-1) - 1) <= near))
+    if constraint in LOWER:
+        return _any(jnp.isnan(value), 2) | _any(jnp.diagonal(value, axis1=-2, axis2=-1) < 0, 1)
+    bounds: Any = [getattr(constraint, name, None) for name in ("lower_bound", "upper_bound")]
+    low, high = bounds
+    inside = ~jnp.isnan(value)
+    slack = 0 if low is None or high is None or not floating else last
+    if low is not None:
+        inside &= value >= low - slack
+    if high is not None:
+        inside &= value <= high + slack
+    if constraint is constraints.ordered_vector:
+        inside &= jnp.all(jnp.diff(value, axis=-1) >= 0, axis=-1, keepdims=True)
+    if constraint.is_discrete and floating:
+        inside &= value % 1 == 0
+    return _any(~inside, constraint.event_dim)
+
+
+def _own(distribution: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(distribution, dist.Delta):
+        return
+    for name, constraint in type(distribution).arg_constraints.items():
+        value = vars(distribution).get(name)
+        if value is not None and not isinstance(value, Distribution) and not constraints.is_dependent(constraint):
+            yield name, constraint, value
+    low, high = (vars(distribution).get(name) for name in ("low", "high"))
+    if low is not None and high is not None:
+        above = constraints.greater_than_eq if distribution.support.is_discrete else constraints.greater_than
+        yield "high", above(low), high
+
+
+def _parts(distribution: Any) -> Iterator[Any]:
+    """Walk the distributions that one is made of; what a family keeps beside its own parameters repeats them."""
+    for name, value in vars(distribution).items():
+        if name == "base_dist" or not type(distribution).arg_constraints:
+            parts = value if isinstance(value, list | tuple) else (value,)
+            yield from (part for part in parts if isinstance(part, Distribution))
+
+
+def _any(found: jax.Array, axes: int) -> jax.Array:
+    return jnp.any(found, axis=tuple(range(-axes, 0))) if axes > 0 else found
