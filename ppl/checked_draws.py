@@ -77,8 +77,8 @@ def allowed(law: Any) -> str:
 
     >>> import numpyro.distributions as dist
     >>> from lawful.laws import law_of
-    >>> allowed(law_of(dist.Binomial(3, 0.5))[0])
-    "Binomial takes 'probs' in the unit interval"
+    >>> allowed(law_of(dist.Bernoulli(0.5))[0])
+    "Bernoulli takes 'probs' in the unit interval"
     """
     told = dict.fromkeys(f"'{name}' {limits(constraint)}" for name, constraint in constraints_of(law))
     return f"{law.label} takes {' and '.join(told)}"

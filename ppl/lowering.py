@@ -36,6 +36,7 @@ from .messages import (
     first_line,
     surroundings,
 )
+from .parameters import harmless
 from .shortcuts import shortcuts
 
 site_p = Primitive("lawful_site")
@@ -121,6 +122,8 @@ class Stage(Handler):
         arms, loops = place.arms, place.loop_names
         self.last = names, message.source
         if isinstance(message, SampleMessage):
+            if message.value is None and message.mask is not None:
+                message.distribution = harmless(message.distribution, message.mask)
             law, leaves = split(message.distribution)
             # A number becomes a literal as it is; to make it an array first takes longer.
             parameters = [x if type(x) is float or isinstance(x, jax.Array) else jnp.asarray(x) for x in leaves]

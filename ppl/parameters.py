@@ -7,6 +7,7 @@ probabilities that miss their bounds by some last bits. An element that a mask o
 
 from __future__ import annotations
 
+import copy
 import functools
 import operator
 import re
@@ -15,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import Distribution, constraints
 
@@ -92,6 +94,29 @@ def flaws(distribution: Any, *, seen: Collection[str] = ()) -> jax.Array | None:
         return None
     there = getattr(distribution, "present", getattr(distribution, "_mask", True))  # of a guard, and of a mask
     return functools.reduce(operator.or_, found) & jnp.asarray(there)
+
+
+def harmless(distribution: Any, mask: Any) -> Any:
+    """Give the elements that a mask leaves out parameters inside their constraints, where theirs are not.
+
+    >>> coins = dist.Bernoulli(jnp.array([0.25, jnp.nan]), validate_args=False)
+    >>> harmless(coins, jnp.array([True, False])).probs.tolist()
+    [0.25, 0.5]
+    """
+    if not isinstance(distribution, Distribution) or (not isinstance(mask, jax.core.Tracer) and np.all(mask)):
+        return distribution
+    changed = copy.copy(distribution)
+    for name, part in vars(distribution).items():
+        if isinstance(part, Distribution) and part.batch_shape == distribution.batch_shape:
+            setattr(changed, name, harmless(part, mask))
+    for name, constraint, value in _own(distribution):
+        if vars(distribution).get(name) is value and not constraints.is_dependent(constraint):
+            event = jnp.shape(value)[jnp.ndim(value) - constraint.event_dim :]
+            whole = jnp.broadcast_to(jnp.asarray(value), (*distribution.batch_shape, *event))
+            wrong = misses(constraint, whole) & ~jnp.broadcast_to(mask, distribution.batch_shape)
+            wrong = wrong.reshape(wrong.shape + (1,) * constraint.event_dim)
+            setattr(changed, name, jnp.where(wrong, constraint.feasible_like(whole), whole))
+    return changed
 
 
 def misses(constraint: Any, value: Any) -> jax.Array:

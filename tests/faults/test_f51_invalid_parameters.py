@@ -322,6 +322,22 @@ def test_f51_an_observation_that_is_masked_may_have_any_parameter():
     quiet(program, jnp.array([1.0, np.nan, 2.0]), jnp.array([True, False, True]))
 
 
+def test_f51_a_choice_that_is_masked_may_have_any_parameter():
+    def choose(p):
+        with lawful.plate("item", 2):
+            return sample("z", dist.Bernoulli(p))
+
+    def program(p):
+        z = lawful.handlers.mask(choose, np.array([True, False]))(p)
+        sample("y", dist.Normal(1.0 * z[0], 1.0), obs=0.3)
+
+    density = np.exp(-0.5 * (0.3 - np.arange(2)) ** 2) / np.sqrt(2 * np.pi)
+    truth = np.log(2 * density @ [0.6, 0.4])  # a masked choice counts its two values
+    for bad in (np.nan, 1.5, 0.5):
+        assert abs(inference.enumerate(program, mode="staged")(jnp.array([0.4, bad])).log_evidence - truth) < 1e-12
+    quiet(program, jnp.array([0.4, np.nan]))
+
+
 def test_f51_a_factor_that_shuts_a_region_out_shuts_its_parameters_out():
     def program(y):
         sd = sample("sd", dist.Normal(1.0, 1.0))
