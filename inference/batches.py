@@ -12,7 +12,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, UnsupportedProgramError
 
 BYTES = 1 << 26  # of values and answers in a batch of automatic size
 
@@ -32,6 +32,8 @@ def in_batches(
 
     Returns: arrays (count, ...) on the host.
 
+    Raises: UnsupportedProgramError inside jit, vmap or grad.
+
     >>> import jax.numpy as jnp
     >>> (double,) = in_batches(lambda columns: [2 * columns[0]], [jnp.arange(5)], 5, size=2)
     >>> double.tolist()
@@ -39,9 +41,15 @@ def in_batches(
     """
     if size != "auto" and (not isinstance(size, int | np.integer) or size < 1):
         raise LawfulError(f"batch_size: expected 'auto' or an integer of 1 or more, got {size!r}.")
-    arrays = [np.asarray(column) for column in columns]
-    with jax.debug_key_reuse(False):  # it takes keys that vmap has moved for used ones, as of a loop in a batch
-        return _in_batches(function, arrays, count, size)
+    try:
+        arrays = [np.asarray(column) for column in columns]
+        with jax.debug_key_reuse(False):  # it takes keys that vmap has moved for used ones, as of a loop in a batch
+            return _in_batches(function, arrays, count, size)
+    except jax.errors.TracerArrayConversionError as error:
+        raise UnsupportedProgramError(
+            "draws and their numbers go to the host batch by batch, which jit, vmap and grad cannot follow. Fix: call "
+            "it outside of these, on all draws at once."
+        ) from error
 
 
 def in_one_row(array: Any) -> Any:

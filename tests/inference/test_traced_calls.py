@@ -86,6 +86,17 @@ def test_plans_without_a_sampler_name_one_that_has_it(made):
         jax.vmap(lambda key: plan(key, Y).posterior["x"])(jax.random.split(KEY, 2))
 
 
+def test_what_goes_over_draws_in_batches_is_refused_inside_jit():
+    summed = inference.enumeration(lawful.trace(coin, Y), None)
+    found = inference.conditional_means(summed, {}, Y)["z"]
+    for transform in (jax.jit, lambda f: lambda y: jax.vmap(f)(y[None])):
+        with pytest.raises(UnsupportedProgramError, match="Fix: call it outside of these, on all draws at once"):
+            transform(lambda y: inference.conditional_means(summed, {}, y)["z"])(Y)
+        with pytest.raises(UnsupportedProgramError, match="Fix: call it outside of these"):
+            transform(lambda y: inference.recover(summed, {}, KEY, y)["z"])(Y)
+    np.testing.assert_allclose(found, inference.bp(coin)(Y).marginals["z"], rtol=1e-12)
+
+
 @pytest.mark.parametrize("mode", ["auto", "staged", "eager"])
 def test_an_enumeration_inside_vmap_names_what_can_be_mapped(mode):
     listed, summed = inference.enumerate(coin, mode=mode), inference.bp(coin)
