@@ -15,6 +15,7 @@ import numpy as np
 from lawful.calls import named_arguments
 from lawful.form import Form
 from lawful.inputs import part_name
+from lawful.number_arguments import as_written
 from lawful.tracing import is_array
 
 
@@ -43,7 +44,7 @@ def digest_of(args: tuple[Any, ...] | None) -> str | None:
     """
     if args is None:
         return None
-    leaves, tree = jax.tree.flatten(args)
+    leaves, tree = jax.tree.flatten(jax.tree.map(as_written, args))
     code = hashlib.sha256(str(tree).encode())
     for leaf in leaves:
         if is_array(leaf):

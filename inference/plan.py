@@ -24,12 +24,13 @@ from lawful.compiling import in_a_program
 from lawful.constant_data import refuse_other_data
 from lawful.errors import LawfulError, UnsupportedProgramError, kind_of
 from lawful.form import Form
-from lawful.free_variables import Reading, Watch, is_made_by_user
+from lawful.free_variables import Watch, users_in
 from lawful.inputs import gaps, unread_arguments
 from lawful.keys import one_key as one_key
+from lawful.number_arguments import with_inputs
 from lawful.observed import checked_data
 from lawful.scales import checked_scales
-from lawful.tracing import split_arguments, trace
+from lawful.tracing import source_of, split_arguments, trace
 
 from .compile_time import timed as timed
 from .findings import Finding
@@ -60,7 +61,7 @@ class Prepared:
     Attributes:
         form: of what is run.
         inputs: the arrays among the arguments.
-        args: the arguments.
+        args: the arguments, with arrays for numbers that are inputs.
         built: what was compiled.
         subject: the user's program; it is what is run, but where an inference wrote a program around it.
         seed: of the run, as `seed_of` tells it; None where there is none yet, or it is not known.
@@ -111,6 +112,7 @@ class Builder:
     runs: int = 1
     about: Any = None
     _built: dict[Any, Any] = field(default_factory=dict)
+    _users: tuple[Any, ...] = ()
     _watch: Watch | None = None
     _last: tuple[Form, list[Any], Subject] | None = None
 
@@ -119,6 +121,11 @@ class Builder:
         args = positional(self.subject, args, named)
         if key is not ...:
             refuse_traced((key, args), SAMPLER)
+        if self._watch is None:
+            self._users = users_in((self.build, self.model), self, *map(source_of, (self.model, self.subject)))
+            self._watch = Watch(self._users)
+        if not self._users:  # these get the inputs one by one, and count on numbers not to be among them
+            args = with_inputs(self.model, args)
         seed = None if key is ... else seed_of(key)
         form = trace(self.model, *args)
         inputs, _, _ = split_arguments(args)
@@ -126,20 +133,17 @@ class Builder:
             raise LawfulError(f"the traced form takes {len(form.inputs)} arrays, but was called with {len(inputs)}.")
         refuse_other_data(form, inputs)
         subject = self._checked(form, inputs, args)
-        return Prepared(form, inputs, args, self._made(form), subject, seed)
+        return Prepared(form, inputs, args, self._made(form, self._watch), subject, seed)
 
-    def _made(self, form: Form) -> Any:
+    def _made(self, form: Form, watch: Watch) -> Any:
         """Build for a Form, or find it."""
-        if self._watch is None:
-            inside = Reading(self.build, {(id(x), ""): x for x in (self, self.model)})
-            self._watch = Watch(tuple(filter(is_made_by_user, inside.met)))
-        key = form, self._watch.key
+        key = form, watch.key
         if key not in self._built:
             with jax.core.eval_context():  # the caller may be traced; what is kept for later calls never is
                 built = self.build(form)
             if isinstance(getattr(built, "form", None), Form):
                 in_index_range(built.form, self.runs)
-            key = form, self._watch.ran()
+            key = form, watch.ran()
             self._built[key] = built
         return self._built[key]
 

@@ -352,10 +352,21 @@ class Watch:
         return self._reading.key
 
 
-def is_made_by_user(value: Any) -> bool:
-    """Tell whether a function or an object is of no library."""
+def users_in(value: Any, *but: Any) -> tuple[Any, ...]:
+    """List the functions and objects of no library that a value holds, without some and what only they hold.
+
+    >>> import lawful.inference.kernels as kernels
+    >>> def near(current): ...
+    >>> users_in((kernels.mh(near), len), None) == (near,), users_in(kernels.mh(near), near)
+    (True, ())
+    """
+    met = Reading(value, {(id(x), ""): x for x in but}).met
+    return tuple(x for x in met if _is_made_by_user(x) and not any(map(is_, repeat(x), but)))
+
+
+def _is_made_by_user(value: Any) -> bool:
     if isinstance(value, types.MethodType):
-        return is_made_by_user(value.__func__)
+        return _is_made_by_user(value.__func__)
     if isinstance(value, types.FunctionType):
         return is_users(value.__code__.co_filename)
     return hasattr(value, "__dict__") and not isinstance(value, type | types.ModuleType) and _of_user(type(value))

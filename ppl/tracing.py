@@ -86,7 +86,7 @@ def form_of(program: Any, args: tuple[Any, ...], learning: bool = True) -> Form:
         ) from error
     watch = watch_of(program)
     key = (*key, watch.key)
-    data = needed(program.source if isinstance(program, Rewritten) else program, arrays)
+    data = needed(source_of(program), arrays)
     key = (*key, data)
     if key not in _forms:
         if isinstance(program, Rewritten):
@@ -204,6 +204,11 @@ class Rewritten:
         """The rule, and the program."""
         rule = getattr(self.rule, "name", None) or getattr(self.rule, "__name__", "rewritten")
         return f"{rule}({getattr(self.program, '__name__', 'program')})"
+
+
+def source_of(program: Any) -> Any:
+    """Give the program before any rule."""
+    return program.source if isinstance(program, Rewritten) else program
 
 
 @uncollected()

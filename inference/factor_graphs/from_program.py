@@ -22,6 +22,7 @@ from lawful.block import LogProb, Tupled
 from lawful.errors import LawfulError
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
 from lawful.messages import Source
+from lawful.number_arguments import with_inputs
 from lawful.record import Choice, choices_of
 from lawful.scoring import gather_choices, scored
 from lawful.tracing import split_arguments, trace
@@ -83,7 +84,8 @@ def to_factor_graph(
     >>> to_factor_graph(ring)
     FactorGraph(5 variables, 10 factors)
     """
-    whole = program if isinstance(program, Form) else trace(program, *args)
+    args = with_inputs(program, args)
+    whole = trace(program, *args)
     form = restricted(whole, truncate or {}, max_table)
     inputs, _, _ = split_arguments(args)
     chosen = _chosen(form, sites)

@@ -20,6 +20,7 @@ from lawful.calls import positional
 from lawful.checked_draws import allowed
 from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
 from lawful.form import Form
+from lawful.number_arguments import with_inputs
 from lawful.observed import checked_data
 from lawful.record import Recorded, record
 from lawful.scales import checked_scales
@@ -195,9 +196,10 @@ def enumerate(
         refuse_traced(args, MAPPED)
         if mode != "eager" and not unexplored:
             try:
-                form = trace(model, *args)
+                given = with_inputs(model, args)
+                form = trace(model, *given)
                 if mode == "staged" or count_worlds(form) <= max_paths:
-                    return _staged(form, args, runs, max_paths)
+                    return _staged(form, given, runs, max_paths)
             except UnsupportedProgramError:
                 if mode == "staged":
                     raise

@@ -18,6 +18,7 @@ from lawful.emitter import compiled
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, Site, walk
 from lawful.keys import one_key
+from lawful.number_arguments import with_inputs
 from lawful.tracing import split_arguments, trace
 
 
@@ -57,7 +58,7 @@ def simulate(program: Callable[..., Any] | Form) -> Callable[..., Any]:
     """
 
     def run(key: Any, *args: Any, **named: Any) -> Any:
-        args = positional(program, args, named)
+        args = with_inputs(program, positional(program, args, named))
         form = trace(program, *args)
         inputs, _, _ = split_arguments(args)
         outputs = sampler(form).draw(one_key(key), *inputs)

@@ -18,6 +18,7 @@ import numpy as np
 
 from lawful.errors import CheckpointMismatch
 from lawful.form import Form
+from lawful.number_arguments import as_written
 
 from .form_digests import content, digests_of, short
 
@@ -123,6 +124,7 @@ def _data(arg: Any) -> list[tuple[str, Any]]:
 
 def _plain(value: Any) -> Any:
     """Give a value as JSON: arrays by type, shape and digest, objects by what they are made of."""
+    value = as_written(value)
     if value is None or isinstance(value, str | bool | int | float):
         return value if not isinstance(value, str) or len(value) <= 200 else short(value)
     if isinstance(value, np.ndarray | np.generic | jax.Array) and np.ndim(value):

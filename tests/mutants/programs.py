@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lawful import checked_draws, control, eager, free_variables, laws, record, weighting
+from lawful import checked_draws, control, eager, free_variables, laws, number_arguments, record, weighting
 from lawful.inference import summing_control
 from lawful.inference.chain_loop import ChainLoop
 from lawful.inference.factor_graphs import from_program
@@ -62,6 +62,11 @@ def draws_unchecked():
 def scores_unchecked():
     """Values are scored and listed by whatever the parameters are."""
     return patched(laws, "_where_lawful", lambda original: lambda law, scores: (original(law, scores), scores)[1])
+
+
+def integers_unbounded():
+    """Integers among the arguments become inputs, whatever is computed of them."""
+    return patched(number_arguments, "_arithmetic", lambda original: lambda node, sized, found: None)
 
 
 def rejected_dropped():

@@ -92,6 +92,7 @@ WITNESS = Tested(
     (("x", -0.5), ("z", 0.1), ("broken", 1)),
 )  # fmt: skip
 READ = Tested("tests.ppl.test_free_variables", "test_a_program_sees_what_its_helper_reads")
+RANGE = Tested("tests.ppl.test_number_arguments", "test_integers_that_would_leave_their_type_stay_numbers")
 TABLES = Tested(
     "tests.faults.test_f51_invalid_parameters",
     "test_f51_random_tables_are_told_where_a_bad_entry_has_mass_and_only_there",
@@ -313,6 +314,7 @@ MUTANTS = (
     Mutant("59", "proposal weight forgotten", proposals.weight_forgotten, _rows("propose")),
     Mutant("59b", "proposal weight forgotten in a filter", proposals.weight_forgotten, _rows("guided smc")),
     Mutant("60", "what a program reads is read once", programs.read_once, READ),
+    Mutant("60b", "integers leave the range of their type", programs.integers_unbounded, RANGE),
     Mutant("66", "draws from no law weigh nothing", programs.draws_unchecked, TABLES),
     Mutant("66b", "values of what is no law are scored", programs.scores_unchecked, TABLES),
 )  # fmt: skip
