@@ -3,7 +3,8 @@
 Law: whatever is chosen keeps the program's posterior, as the kernels and the sums that it is made of do. The choice
 reads the form alone, so that equal programs with arguments of equal shapes get equal kernels.
 
-Continuous choices with a gradient move by NUTS. Finite ones beside them are summed out where that costs little more
+Continuous choices with a gradient move by NUTS, whose mass is their covariance where they are few, or where the density
+costs more than a product by such a matrix. Finite ones beside them are summed out where that costs little more
 than the density does; else they are drawn from exact conditionals, in blocks where they depend on each other. What is
 left (counts, densities with jumps, what decides which choices there are) moves part by part, proposed from its prior.
 """
@@ -35,6 +36,10 @@ from .summing import finite_sites
 
 MOST = 100  # operations of the marginal for each one of the program, up to which sites are summed
 SWEEP = 32  # single-site moves between two other moves, at most
+FEW, MANY = 32, 200  # coordinates whose mass is dense whatever the density costs, and if it costs more than a product
+# Chains that share a step meet a rate exactly, where a chain that adapts alone takes shorter steps than it asks for:
+# 0.8 among four is more than posteriors with narrow parts bear.
+TARGET = 0.9
 _known: weakref.WeakKeyDictionary[Form, dict[bool, DefaultKernel]] = weakref.WeakKeyDictionary()
 
 
@@ -158,7 +163,7 @@ def _moves(form: Form, smooth: Sequence[Choice], finite: Sequence[Choice]) -> tu
     """Choose kernels for all sites of a form."""
     choices = choices_of(form)
     groups = _conditionals(form, [c.address for c in finite])
-    groups.append((nuts(), [c.address for c in smooth], "NUTS, as the log density has a gradient there"))
+    groups.append((_nuts(form, smooth), [c.address for c in smooth], "NUTS, as the log density has a gradient there"))
     left = [c for c in choices if math.prod(c.full_shape) and not any(c.address in moved for _, moved, _ in groups)]
     times = min(SWEEP, sum(math.prod((*c.loops, *units(c))) for c in left)) if len(left) < len(choices) else 1
     one_by_one = repeat(mh(), times) if times > 1 else mh()
@@ -171,6 +176,13 @@ def _moves(form: Form, smooth: Sequence[Choice], finite: Sequence[Choice]) -> tu
     ]
     reasons = tuple(f"{_names(form, moved)}: {why}" for _, moved, why in groups)
     return parts[0] if len(parts) == 1 else cycle(*parts), reasons
+
+
+def _nuts(form: Form, smooth: Sequence[Choice]) -> Any:
+    """Choose the mass: dense, where that is cheap and can be learnt."""
+    size = sum(math.prod(c.full_shape) for c in smooth)
+    cheap = size > 1 and (size <= FEW or (size <= MANY and size**2 <= work(form)))
+    return nuts(inverse_mass="dense" if cheap else "diagonal", target_acceptance=TARGET)
 
 
 def _conditionals(form: Form, finite: Sequence[Address]) -> list[tuple[Any, Sequence[Address], str]]:

@@ -144,7 +144,7 @@ def _plan(program: Any, algorithm: str, options: argparse.Namespace) -> Any:
         settings["enumerate"] = "all" if options.enumerate == "all" else options.enumerate.split(",")
     if build is inference.mcmc:
         settings |= {name: getattr(options, name) for name in ("chains", "warmup", "draws", "thin")}
-        return build(program, inference.kernels.nuts() if algorithm == "nuts" else None, **settings)
+        return build(program, inference.kernels.nuts() if options.algorithm == "nuts" else None, **settings)
     return build(program, particles=options.particles, runs=options.runs, **settings)
 
 

@@ -94,10 +94,10 @@ def everything():
     factor("f", -((x - count + jnp.floor(rounded) + coin + arm) ** 2))
 
 
-NUTS = "nuts(max_depth=10) with tuned step, tuned diagonal mass"
+NUTS, DENSE = (f"nuts(max_depth=10) with tuned step, tuned {mass} mass" for mass in ("diagonal", "dense"))
 CHOICES = {
-    "continuous": (regression, (Y,), NUTS, ()),
-    "labels": (mixture, (Y,), NUTS, ("label",)),
+    "continuous": (regression, (Y,), DENSE, ()),
+    "labels": (mixture, (Y,), DENSE, ("label",)),
     "hidden chain": (chain, (Y,), NUTS, ("z",)),
     "a row of spins": (row, (), NUTS, ("z",)),
     "spins that all meet": (spins, (), f"cycle(on(['z'], block_gibbs()), on(['pull'], {NUTS}))", ()),
@@ -120,6 +120,19 @@ def test_the_program_decides(name):
     assert (repr(found.kernel), found.summed) == (kernel, tuple((site,) for site in summed)), found.reasons
 
 
+@pytest.mark.parametrize(
+    ("size", "rows", "dense"),
+    [(1, 1, False), (2, 1, True), (32, 1, True), (33, 1, False), (150, 300, True), (300, 300, False)],
+)
+def test_the_mass_is_dense_where_coordinates_are_few_or_the_density_costs_more(size, rows, dense):
+    def program(x):
+        weights = sample("weights", dist.Normal(0.0, 1.0).expand([size]).to_event(1))
+        sample("y", dist.Normal(x @ weights, 1.0).to_event(1), obs=jnp.zeros(rows))
+
+    kernel = default_kernel(lawful.trace(program, np.ones((rows, size)))).kernel
+    assert kernel.dense == dense and kernel.target == 0.9
+
+
 def test_the_plan_says_what_was_chosen_and_why():
     text = inference.mcmc(grid).plan()
     assert "z: not summed out: site 'z' cannot be summed" in text
@@ -127,7 +140,7 @@ def test_the_plan_says_what_was_chosen_and_why():
     assert "pull: NUTS, as the log density has a gradient there" in text
     result = inference.mcmc(mixture, **SHORT)(KEY, Y)
     assert "label: summed out, as that takes" in str(result.run["plan"])
-    assert result.run["kernel"] == NUTS and result.run["enumerated"] == ["label"]
+    assert result.run["kernel"] == DENSE and result.run["enumerated"] == ["label"]
 
 
 def test_names_to_sum_are_the_only_ones_and_none_means_none():
