@@ -22,6 +22,7 @@ from .chain_checks import chain_findings
 from .copies import deeply, pickled, restored
 from .evidence import kish_ess, pooled_evidence
 from .findings import Finding, Limits, Status, status_of
+from .long_ways import long_ways
 from .population_checks import outside_findings, population_findings
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class Result:
             known = {finding.code for finding in self.found}  # the run itself says more
             checks = chain_findings(self.limits, self._posterior, self.stats)
             found.extend(finding for finding in checks if finding.code not in known)
+            found.extend(long_ways(self._posterior, self.stats, self.run, self.form))
         else:
             form = self.form if isinstance(self.form, Form) else None
             draws = self._surviving_draws()

@@ -11,6 +11,7 @@ from lawful import inference
 from lawful.inference import kernels
 from lawful.inference.chain_checks import chain_findings
 from lawful.inference.findings import Limits
+from lawful.inference.long_ways import long_ways
 from lawful.inference.restarts import moved, seen, watched
 from lawful.inference.tuning import Tuner, schedule
 
@@ -120,3 +121,26 @@ def test_smaller_steps_are_advised_only_where_there_are_any(step, smaller):
     stats = {"diverging": np.ones((2, 50)), "step_size": np.full((2, 50), step)}
     (told,) = [f for f in chain_findings(Limits(), {"x": draws}, stats) if f.code == "DIVERGENT"]
     assert ("smaller steps" in told.message) == smaller and ("init=" in told.message) != smaller
+
+
+def test_long_trajectories_of_correlated_coordinates_are_told_and_a_dense_mass_has_none():
+    """Two coordinates that differ by a thousandth of their scale, beside one that is their sum by definition."""
+
+    def ridge():
+        x = lawful.sample("x", dist.Normal(0.0, 1.0))
+        y = lawful.sample("y", dist.Normal(x, 1e-3))
+        lawful.deterministic("sum", x + y)
+
+    found = {}
+    for mass in ("diagonal", "dense"):
+        result = inference.mcmc(ridge, kernels.nuts(inverse_mass=mass), chains=4, warmup=200, draws=100)(0)
+        found[mass] = [f for f in result.reasons if f.code == "LONG_TRAJECTORIES"]
+    assert not found["dense"]
+    (told,) = found["diagonal"]
+    assert told.status == 0 and told.value > told.limit and 'inverse_mass="dense"' in told.message
+
+
+def test_coordinates_that_are_not_correlated_are_not_recommended_a_dense_mass():
+    draws = np.random.default_rng(0).normal(size=(2, 300, 4))
+    draws = {"x": draws, "p": np.exp(draws) / np.exp(draws).sum(-1, keepdims=True)}
+    assert not list(long_ways(draws, {"n_steps": np.full((2, 300), 900)}, {"inverse_mass": np.ones(7)}))
