@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, WidthError
 
 from .counting import random_forests, shares
 from .elimination import total
+from .exact import most_probable
 from .graph import FactorGraph
 from .plans import elimination_plan
 from .potentials import Potentials
@@ -25,6 +26,7 @@ from .scores import scores_of
 from .structure import Group, Structure
 
 SWEEPS = 50
+TRIES = 100_000  # of states, in the search for an assignment that is possible
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def tree_bound(graph: FactorGraph, forests: int = 64) -> float:
 def mean_field(graph: FactorGraph, sweeps: int = SWEEPS) -> float:
     """Give the largest expected score plus entropy of independent variables that coordinate ascent finds.
 
-    Every such law bounds log Z from below; the ascent starts at the beliefs of each variable alone.
+    Every such law bounds log Z from below. The ascent starts at the scores of each variable alone and, where states
+    exclude each other, at an assignment that is possible, whose own score is a bound.
     """
     structure, potentials = graph.structure, graph.potentials
     unary = [np.asarray(row, float) for scores in potentials.unary for row in np.asarray(scores)]
@@ -107,7 +110,23 @@ def mean_field(graph: FactorGraph, sweeps: int = SWEEPS) -> float:
     for number, (scope, _) in enumerate(factors):
         for v in scope:
             touching[v].append(number)
-    q = [_softmax(scores) for scores in unary]
+    best, q = _ascent(unary, factors, touching, [_softmax(scores) for scores in unary], sweeps)
+    if all(np.all(table > -np.inf) for _, table in factors):
+        return best
+    states = _possible(graph, unary, factors, touching, q)
+    if states is None:
+        return best
+    certain = [np.eye(len(scores))[k] for scores, k in zip(unary, states, strict=True)]
+    return max(best, _ascent(unary, factors, touching, certain, sweeps)[0])
+
+
+type _Factors = list[tuple[list[int], Any]]
+
+
+def _ascent(
+    unary: list[np.ndarray], factors: _Factors, touching: list[list[int]], q: list[np.ndarray], sweeps: int
+) -> tuple[float, list[np.ndarray]]:
+    """Move one law after the other to where the bound is largest."""
     best = _bound(unary, factors, q)
     for _ in range(sweeps):
         for v, scores in enumerate(unary):
@@ -119,9 +138,54 @@ def mean_field(graph: FactorGraph, sweeps: int = SWEEPS) -> float:
                 q[v] = _softmax(total)
         now = _bound(unary, factors, q)
         if now <= best + 1e-10:
-            return max(now, best)
+            return max(now, best), q
         best = now
-    return best
+    return best, q
+
+
+def _possible(
+    graph: FactorGraph, unary: list[np.ndarray], factors: _Factors, touching: list[list[int]], q: list[np.ndarray]
+) -> list[int] | None:
+    """Find an assignment that is possible: the best one where elimination can, else by trying, likely states first."""
+    try:
+        found, score = most_probable(graph)
+    except WidthError:
+        return _tried(unary, factors, touching, q)
+    if score == -np.inf:
+        return None
+    return np.concatenate([np.ravel(found[f.name]) for f in graph.structure.families]).tolist()
+
+
+def _tried(
+    unary: list[np.ndarray], factors: _Factors, touching: list[list[int]], q: list[np.ndarray]
+) -> list[int] | None:
+    """Assign one variable after the other, and go back where a factor has no state left; None after many tries."""
+    orders = [
+        [k for k in np.argsort(-p, kind="stable").tolist() if s[k] > -np.inf] for p, s in zip(q, unary, strict=True)
+    ]
+    states: list[int] = []
+    left = [iter(orders[0])] if orders else []
+    for _ in range(TRIES):
+        if len(states) == len(unary):
+            return states
+        state = next(left[-1], None)
+        if state is not None:
+            states.append(state)
+            if all(_open(*factors[number], states) for number in touching[len(states) - 1]):
+                left.append(iter(orders[len(states)] if len(states) < len(orders) else []))
+            else:
+                states.pop()
+            continue
+        left.pop()
+        if not states:
+            return None
+        states.pop()
+    return None
+
+
+def _open(scope: list[int], table: Any, states: list[int]) -> bool:
+    """Tell whether a factor allows what is assigned so far."""
+    return bool(np.any(table[tuple(states[v] if v < len(states) else slice(None) for v in scope)] > -np.inf))
 
 
 def _expected(table: Any, scope: list[int], q: list[np.ndarray], keep: int | None = None) -> Any:

@@ -27,6 +27,7 @@ from .potentials import Potentials
 from .structure import Structure
 from .tallies import Tally, tallies_of
 
+BOXED = 8  # factors of a group that make slices worth a block of its own
 UNROLLED = 64  # entries of a table of pairs up to which its sums are written out
 
 type Messages = tuple[tuple[Any, ...], ...]
@@ -137,7 +138,7 @@ def net_of(structure: Structure) -> Net:
     for number, group in enumerate(structure.groups):
         if group.arity < 2 or not group.size:
             continue
-        boxes = boxes_of(structure, group)
+        boxes = boxes_of(structure, group) if group.size >= BOXED or len(structure.groups) == 1 else None
         if boxes is not None:
             part = Part(number, group.size, tuple(range(group.arity)))
             blocks.append(Block(group.cardinalities, boxes, boxes[0].sizes, (part,)))

@@ -22,6 +22,7 @@ from .certificates import attractive, contracts
 from .counted_odds import CountedOdds
 from .counting import tree_shares
 from .exchange import Exchange, Logs
+from .first_runs import FirstRuns
 from .forms import exchange_for
 from .free_energy import factor_probabilities, inconsistency, log_z, point_at, probabilities, tempered
 from .graph import FactorGraph
@@ -34,9 +35,11 @@ from .schedules import SCHEDULES as IN_TURNS
 from .structure import Structure
 from .sweeping import steps_of
 from .verdicts import Certificate, Kind, number_of
+from .widening import Wide, widened
 
 SCHEDULES = ("auto", "flooding", "residual", *IN_TURNS)
 GRADIENTS = ("refuse", "unrolled", "allow")
+SEVERAL = 3  # blocks that are slow to compile
 
 
 def propagated(
@@ -105,8 +108,10 @@ def propagated(
             "init: expected the answer of belief propagation on a graph of this structure "
             f"({structure.digest[:12]}), got {'no messages' if init.messages is None else init.structure.digest[:12]}."
         )
-    ones, numbers = counting == "bethe", _counting(structure, counting)
-    exchange = exchange_for(structure, potentials, temperature, ones)
+    wide = widened(structure)
+    ours, scores = (structure, potentials) if wide is None else (wide.structure, wide.potentials(potentials))
+    ones, numbers = counting == "bethe", net_of(ours).by_block(_counting(structure, counting))
+    exchange = exchange_for(ours, scores, temperature, ones)
     if schedule == "auto":
         schedule = "tree" if structure.is_forest else "flooding"
     if schedule in IN_TURNS:
@@ -116,9 +121,10 @@ def propagated(
     settings = Settings(damping is None, max_iters, schedule, watched=watched, gradient=gradient, factors=factors)
     eps = 1e-4 if _precision(potentials) == np.float32 else 1e-9
     limit = min(eps if tol is None else tol, CEILING)
-    found = _program(structure, exchange, settings)(
-        net_of(structure).places, potentials, numbers, limit, damping or 0.0, None if init is None else init.messages
-    )
+    first = None if init is None else init.messages
+    if wide is not None and first is None:
+        first = wide.first(_precision(potentials))
+    found = _program(ours, exchange, settings, wide)(net_of(ours).places, scores, numbers, limit, damping or 0.0, first)
     kind = _kind(counting, temperature)
     certificate: Certificate = "none"
     if temperature == 1 and _converged(found[3]):
@@ -179,8 +185,8 @@ def _certificate(structure: Structure, potentials: Potentials, counting: str, ce
     return "lower-bound" if attractive(structure, potentials) else "none"
 
 
-def _counting(structure: Structure, counting: str | Sequence[Any]) -> tuple[Any, ...]:
-    """Give counting numbers by block."""
+def _counting(structure: Structure, counting: str | Sequence[Any]) -> Sequence[Any]:
+    """Give counting numbers by group."""
     if isinstance(counting, str):
         if counting not in ("bethe", "trw"):
             raise LawfulError(f"counting: expected 'bethe', 'trw' or numbers for each group, got {counting!r}.")
@@ -190,17 +196,17 @@ def _counting(structure: Structure, counting: str | Sequence[Any]) -> tuple[Any,
                 "or write small counts as tables: unfolded(graph)."
             )
         ones = [1.0] * len(structure.groups)
-        return net_of(structure).by_block(ones if counting == "bethe" else _tree_shares(structure))
+        return ones if counting == "bethe" else _tree_shares(structure)
     if len(counting) != len(structure.groups):
         raise LawfulError(f"counting: expected numbers for {len(structure.groups)} groups, got {len(counting)}.")
-    return net_of(structure).by_block(list(counting))
+    return list(counting)
 
 
 _tree_shares = lru_cache(maxsize=64)(tree_shares)
 
 
 @lru_cache(maxsize=256)
-def _program(structure: Structure, exchange: Exchange, settings: Settings) -> Any:
+def _program(structure: Structure, exchange: Exchange, settings: Settings, wide: Wide | None) -> Any:
     """Compile a run for a structure; potentials, counting numbers, tolerance and damping are given to it."""
     own, none = net_of(structure), (None,) * len(structure.groups)
     logs = Logs(exchange.hard, getattr(exchange, "temperature", 1.0), leaves=True)
@@ -224,7 +230,6 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
         tables = by_factors(net, factor_probabilities(net, point), beliefs)
         return total, (variables, tables, inconsistency(net, point), point.evidence)
 
-    @jax.jit
     def program(
         places: Any, potentials: Potentials, counting: Any, tol: Any, damping: Any, first: Messages | None
     ) -> Any:
@@ -248,6 +253,8 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
         if not unrolled:
             total, others = differentiable_if(_trust(verdict, settings), (total, others))
         variables, factors, off, evidence = others
+        if wide is not None:
+            variables, factors = wide.narrow(variables, factors)
         info = {
             "iterations": ended.iterations,
             "residual": ended.residual,
@@ -260,7 +267,9 @@ def _program(structure: Structure, exchange: Exchange, settings: Settings) -> An
             info["impossible"] = impossible_bags(net, evidence)
         return variables, factors, total, verdict, jax.lax.stop_gradient(messages), info
 
-    return program
+    if settings.gradient == "unrolled" or own.tallies or len(own.blocks) < SEVERAL:
+        return jax.jit(program)
+    return FirstRuns(program, lambda found: int(np.max(found[-1]["iterations"])))
 
 
 def _trust(verdict: Any, settings: Settings) -> Any:

@@ -4,9 +4,11 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from lawful.inference.factor_graphs import FactorGraph, bracket, eliminated, propagated
+from lawful.errors import WidthError
+from lawful.inference.factor_graphs import FactorGraph, bracket, eliminated, infer, propagated
 from lawful.inference.factor_graphs.bounds import mean_field, tree_bound
 from lawful.inference.factor_graphs.counting import random_forests, shares, tree_shares
+from lawful.inference.factor_graphs.exact import most_probable
 from tests.inference.factor_graphs.networks import exact, network
 from tests.inference.factor_graphs.truth import Truth, random_graph
 
@@ -109,3 +111,33 @@ def test_a_mean_field_of_independent_variables_is_exact():
     graph = FactorGraph()
     graph.variables("z", (4,), 3, np.random.default_rng(0).normal(size=(4, 3)))
     assert mean_field(graph) == pytest.approx(float(eliminated(graph).log_z), abs=1e-12)
+
+
+def deterministic(seed):
+    """A network of twelve variables, half of whose conditional probabilities are zero."""
+    rng, graph, variables = np.random.default_rng(seed), FactorGraph(), []
+    for k in range(12):
+        parents = [variables[j] for j in rng.choice(k, size=min(k, 3), replace=False)]
+        own = graph.variables(f"v{k}", cardinality=int(rng.integers(2, 5)))
+        shape = tuple(v.family.cardinality for v in (*parents, own))
+        weights = rng.uniform(0.1, 1.0, size=shape) * (rng.uniform(size=shape) < 0.5)
+        weights[..., 0] += weights.sum(axis=-1) == 0
+        with np.errstate(divide="ignore"):
+            graph.factors(f"p(v{k})", [*parents, own], np.log(weights / weights.sum(axis=-1, keepdims=True)))
+        variables.append(own)
+    return graph
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_lower_bound_is_finite_where_an_assignment_is_possible(seed, monkeypatch):
+    graph = deterministic(seed)
+    graph = graph.observe({"v11": int(most_probable(graph)[0]["v11"])})
+    truth = float(infer(graph, "exact").log_z)
+    best = float(most_probable(graph)[1])
+    assert best - 1e-9 <= mean_field(graph) <= truth + 1e-9
+
+    def over_budget(graph):
+        raise WidthError("too wide")
+
+    monkeypatch.setattr("lawful.inference.factor_graphs.bounds.most_probable", over_budget)
+    assert -np.inf < mean_field(graph) <= truth + 1e-9

@@ -327,7 +327,7 @@ def test_other_potentials_evidence_and_damping_are_not_compiled_again():
     graph = grid(np.random.default_rng(1), 3, 3)
     observed = graph.observe({"z": (0, np.array([0, 1, 0]))})
     propagated(observed, damping=0.5)
-    program = _program(graph.structure, Logs(), Settings())
+    program = _program(graph.structure, Logs(), Settings(), None)
     before = program._cache_size()
     propagated(graph.observe({"z": (1, np.array([1, 1, 0]))}), damping=0.3, tol=1e-6)
     assert program._cache_size() == before == 1
