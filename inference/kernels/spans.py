@@ -59,6 +59,7 @@ CONSTANT = Span(frozenset({Fraction(0)}))
 SAME = {"broadcast_in_dim", "reshape", "squeeze", "transpose", "copy", "copy_p", "slice", "rev", "convert_element_type",
         "expand_dims", "gather", "dynamic_slice", "unstack", "neg", "reduce_and"}  # fmt: skip
 SUMS = {"add", "sub", "add_any", "concatenate", "pad", "stack"}
+COMPARED = {"gt", "ge", "lt", "le", "eq", "ne"}
 MIXING = {"reduce_sum", "cumsum"}
 
 
@@ -156,8 +157,8 @@ class _Walk:
             return CONSTANT
         if any(x.guard for x in spans):
             return self.guarded(name, spans)
-        if name in ("gt", "ge", "lt", "le"):
-            return None if self.polynomial else _bound(name, spans, literals)
+        if name in COMPARED:
+            return None if self.polynomial else _bound(name, spans, literals) or _sign(spans)
         if name in SUMS:
             return self.sum(spans)
         if name in MIXING:
@@ -195,6 +196,8 @@ class _Walk:
         """Combine truth values that hold on the support, and choose by them."""
         if name == "and" and all(x.guard or x.constant for x in spans):
             return next(x for x in spans if x.guard)
+        if name in ("not", "or", "reduce_or"):  # what holds everywhere does not depend on s
+            return CONSTANT
         if name == "select_n" and spans[0].guard and spans[1].never and not any(x.guard for x in spans[1:]):
             return replace(spans[2], own=False)
         return None
@@ -267,8 +270,16 @@ def _floating(dtype: Any) -> bool:
     return bool(np.issubdtype(np.dtype(dtype), np.floating))
 
 
+def _sign(spans: Sequence[Span]) -> Span | None:
+    """Know that a power of a positive number, times any other, has one sign: how it compares with 0 is constant."""
+    zeros = [x.value == 0.0 for x in spans]
+    return CONSTANT if any(zeros) and all(z or x.power is not None for z, x in zip(zeros, spans, strict=True)) else None
+
+
 def _bound(name: str, spans: Sequence[Span], literals: Sequence[Any]) -> Span | None:
     """Know what holds for positive numbers: s > 0, or 0 < s; no other bound."""
+    if name in ("eq", "ne"):
+        return None
     low, high = (0, 1) if name in ("lt", "le") else (1, 0)
     zero = literals[low] is not None and np.ndim(literals[low]) == 0 and float(literals[low]) == 0.0
     return Span(frozenset({Fraction(0)}), guard=True) if zero and spans[high].own else None
