@@ -27,6 +27,7 @@ from lawful.form import Form
 from lawful.free_variables import Watch, users_in
 from lawful.inputs import gaps, unread_arguments
 from lawful.keys import one_key as one_key
+from lawful.lowering import in_a_trace
 from lawful.number_arguments import with_inputs
 from lawful.observed import checked_data
 from lawful.scales import checked_scales
@@ -181,7 +182,7 @@ def refuse_traced(given: Any, remedy: str) -> None:
         remedy: what to do.
     """
     traced = [x for x in jax.tree.leaves(given) if isinstance(x, jax.core.Tracer)]
-    if not traced and not in_a_program():
+    if not traced and not (in_a_trace() and in_a_program()):  # the first is asked in a microsecond
         return
     which = f" (traced: {', '.join(map(kind_of, traced))})" if traced else ""
     raise UnsupportedProgramError(

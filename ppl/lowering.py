@@ -281,6 +281,19 @@ def current_trace() -> Any:
     return get_opaque_trace_state()
 
 
+with jax.core.eval_context():  # this module may be imported inside a transformation
+    _NONE = current_trace()
+
+
+def in_a_trace() -> bool:
+    """Tell whether any JAX transformation is running.
+
+    >>> in_a_trace(), jax.jit(lambda: in_a_trace())().item()
+    (False, True)
+    """
+    return bool(current_trace() != _NONE)
+
+
 def holds_statements(function: Callable[..., Any], *args: Any) -> bool:
     """Tell whether a function announces sites, factors or named values when it is traced on the given arguments."""
     return _holds_sites({"jaxpr": jax.make_jaxpr(function)(*args)})
