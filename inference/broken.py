@@ -19,7 +19,7 @@ from lawful.form import Form
 from lawful.given import lookup
 from lawful.laws import BoundLaw, core_of
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, only
-from lawful.parameters import misses, parameters_of
+from lawful.parameters import fits, parameters_of
 from lawful.record import Choice
 
 from .chain_loop import ChainLoop, chain_loop, stepper
@@ -179,7 +179,7 @@ def telling_parameter(distribution: Any) -> tuple[str, Any]:
         core = core_of(distribution)
         given = {name: getattr(core, name, None) for name in core.arg_constraints}
         named = {name: np.asarray(value) for name, value in given.items() if value is not None}
-        outside = [name for name, constraint, value in parameters_of(core) if np.any(misses(constraint, value))]
+        outside = [name for name, constraint, value in parameters_of(core) if not np.all(fits(constraint, value))]
         if outside and outside[0] in named:
             return outside[0], named[outside[0]]
     broken = [name for name, value in named.items() if not np.all(np.isfinite(value))]

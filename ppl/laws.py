@@ -23,7 +23,7 @@ from .coins import coarse_coin, flip
 from .compiling import device_array
 from .errors import ImproperPriorError, LawfulError, PathLimitError, UnsupportedProgramError
 from .inside import contains
-from .parameters import DRAWN, SCORED, flaws
+from .parameters import DRAWN, SCORED, flaws, makes_law
 from .rewrites import log_prob, total_log_prob
 
 MAX_ATOMS = 1 << 20
@@ -151,7 +151,8 @@ class DistributionLaw:
         distribution = self.distribution(*parameters)
         if drawn is None or not jnp.issubdtype(drawn.dtype, jnp.floating):
             return flaws(distribution)
-        return _either(flaws(distribution, seen=DRAWN), jnp.any(jnp.isnan(drawn)))
+        lawful, broken = makes_law(distribution, DRAWN), jnp.any(jnp.isnan(drawn))
+        return broken if lawful is None else broken | ~lawful
 
     def finite_elements(self, site_of: Callable[[Any], Any], *parameters: Any) -> Any:
         """List the elements of the distribution."""
@@ -378,14 +379,10 @@ def _needs_guard(distribution: Any) -> bool:
     return not isinstance(core, dist.Delta) and not any(core.support is whole for whole in _WHOLE_SPACE)
 
 
-def _either(first: jax.Array | None, second: jax.Array) -> jax.Array:
-    return second if first is None else first | second
-
-
 def _where_lawful(distribution: Any, scores: jax.Array) -> jax.Array:
     """Score NaN where parameters make no law."""
-    broken = flaws(distribution, seen=SCORED)
-    return scores if broken is None else jnp.where(broken, jnp.nan, scores)
+    lawful = makes_law(distribution, SCORED)
+    return scores if lawful is None else jnp.where(lawful, scores, jnp.nan)
 
 
 def _support_table(distribution: Any) -> _Table | None:

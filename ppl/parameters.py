@@ -23,7 +23,8 @@ from numpyro.distributions import Distribution, constraints
 ROUNDING = 100  # last bits by which probabilities may miss their bounds
 SUM_TO_ONE = 1e-6  # distance from one that numpyro allows a sum of probabilities
 DRAWN = ("loc",)  # what every draw of floats reads
-SCORED = ("loc", "logits", "scale")  # what every density reads; of a scale the logarithm
+# What every density reads; of a scale, and of the diagonal of a root, the logarithm.
+SCORED = ("loc", "logits", "scale", "scale_tril", "cov_diag", "cov_factor")
 LOWER = (constraints.lower_cholesky, constraints.corr_cholesky)
 
 
@@ -64,8 +65,22 @@ def limits(constraint: Any) -> str:
     return f"a {text}" if text.endswith(("simplex", "vector", "matrix")) else text
 
 
-def flaws(distribution: Any, *, seen: Collection[str] = ()) -> jax.Array | None:
+def flaws(distribution: Any) -> jax.Array | None:
     """Tell for each element of the batch of a distribution whether a parameter lies outside its constraint.
+
+    Returns: truth values that broadcast to the batch shape; None where nothing has to be looked at.
+
+    >>> flaws(dist.Normal(0.0, jnp.array([1.0, -1.0, jnp.nan, 0.0, jnp.inf]), validate_args=False)).tolist()
+    [False, True, True, False, False]
+    >>> flaws(dist.Categorical(jnp.array([[0.5, 0.5], [2.0, 1.0]]), validate_args=False)).tolist()
+    [False, True]
+    """
+    lawful = makes_law(distribution)
+    return None if lawful is None else ~lawful
+
+
+def makes_law(distribution: Any, seen: Collection[str] = ()) -> jax.Array | None:
+    """Tell for each element of the batch of a distribution whether its parameters lie inside their constraints.
 
     Args:
         distribution: the distribution.
@@ -74,26 +89,23 @@ def flaws(distribution: Any, *, seen: Collection[str] = ()) -> jax.Array | None:
 
     Returns: truth values that broadcast to the batch shape; None where nothing has to be looked at.
 
-    >>> flaws(dist.Normal(0.0, jnp.array([1.0, -1.0, jnp.nan, 0.0, jnp.inf]), validate_args=False)).tolist()
-    [False, True, True, False, False]
-    >>> flaws(dist.Categorical(jnp.array([[0.5, 0.5], [2.0, 1.0]]), validate_args=False)).tolist()
-    [False, True]
-    >>> flaws(dist.Normal(0.0, 1.0), seen=SCORED) is None
+    >>> makes_law(dist.Normal(0.0, 1.0), seen=SCORED) is None
     True
     """
     if isinstance(distribution, dist.Delta):
         return None
     left_out = () if constraints.is_dependent(type(distribution).support) else seen
-    found = [misses(constraint, value) for name, constraint, value in _own(distribution) if name not in left_out]
+    found = [fits(constraint, value) for name, constraint, value in _own(distribution) if name not in left_out]
     for part in _parts(distribution):
-        inner = flaws(part, seen=seen)
+        inner = makes_law(part, seen)
         if inner is not None:
             more = len(part.batch_shape) - len(distribution.batch_shape)
-            found.append(_any(inner.reshape((1,) * (len(part.batch_shape) - inner.ndim) + inner.shape), more))
+            found.append(_all(inner.reshape((1,) * (len(part.batch_shape) - inner.ndim) + inner.shape), more))
     if not found:
         return None
-    there = getattr(distribution, "present", getattr(distribution, "_mask", True))  # of a guard, and of a mask
-    return functools.reduce(operator.or_, found) & jnp.asarray(there)
+    there = getattr(distribution, "present", getattr(distribution, "_mask", None))  # of a guard, and of a mask
+    lawful = functools.reduce(operator.and_, found)
+    return lawful if there is None else lawful | ~jnp.asarray(there)
 
 
 def harmless(distribution: Any, mask: Any) -> Any:
@@ -113,44 +125,42 @@ def harmless(distribution: Any, mask: Any) -> Any:
         if vars(distribution).get(name) is value and not constraints.is_dependent(constraint):
             event = jnp.shape(value)[jnp.ndim(value) - constraint.event_dim :]
             whole = jnp.broadcast_to(jnp.asarray(value), (*distribution.batch_shape, *event))
-            wrong = misses(constraint, whole) & ~jnp.broadcast_to(mask, distribution.batch_shape)
+            wrong = ~fits(constraint, whole) & ~jnp.broadcast_to(mask, distribution.batch_shape)
             wrong = wrong.reshape(wrong.shape + (1,) * constraint.event_dim)
             setattr(changed, name, jnp.where(wrong, constraint.feasible_like(whole), whole))
     return changed
 
 
-def misses(constraint: Any, value: Any) -> jax.Array:
-    """Tell for each event whether it misses a constraint by more than rounding.
+def fits(constraint: Any, value: Any) -> jax.Array:
+    """Tell for each event whether it lies inside a constraint, or misses it by rounding alone.
 
-    >>> misses(constraints.unit_interval, jnp.array([-0.1, 0.0, 1.0, jnp.nan])).tolist()
-    [True, False, False, True]
+    >>> fits(constraints.unit_interval, jnp.array([-0.1, 0.0, 1.0, jnp.nan])).tolist()
+    [False, True, True, False]
     """
     value = jnp.asarray(value)
     if hasattr(constraint, "base_constraint"):
-        inner = misses(constraint.base_constraint, value)
-        return _any(inner, constraint.event_dim - constraint.base_constraint.event_dim)
+        inner = fits(constraint.base_constraint, value)
+        return _all(inner, constraint.event_dim - constraint.base_constraint.event_dim)
     if constraint is constraints.boolean:
-        return jnp.zeros((), bool)
+        return jnp.ones((), bool)
     floating = jnp.issubdtype(value.dtype, jnp.floating)
     last = float(jnp.finfo(value.dtype).eps) * ROUNDING if floating else 0.0
     if constraint is constraints.simplex:
         near = max(SUM_TO_ONE, last)
-        return ~(jnp.all(value >= -last, axis=-1) & (jnp.abs(jnp.sum(value, axis=-1) - 1) <= near))
+        return jnp.all(value >= -last, axis=-1) & (jnp.abs(jnp.sum(value, axis=-1) - 1) <= near)
     if constraint in LOWER:
-        return _any(jnp.isnan(value), 2) | _any(jnp.diagonal(value, axis1=-2, axis2=-1) < 0, 1)
+        return _all(~jnp.isnan(value), 2) & _all(jnp.diagonal(value, axis1=-2, axis2=-1) >= 0, 1)
     bounds: Any = [getattr(constraint, name, None) for name in ("lower_bound", "upper_bound")]
     low, high = bounds
-    inside = ~jnp.isnan(value)
     slack = 0 if low is None or high is None or not floating else last
-    if low is not None:
-        inside &= value >= low - slack
-    if high is not None:
-        inside &= value <= high + slack
+    tests = [] if low is None else [value >= low - slack]
+    tests += [] if high is None else [value <= high + slack]
+    tests = tests or [~jnp.isnan(value)]
     if constraint is constraints.ordered_vector:
-        inside &= jnp.all(jnp.diff(value, axis=-1) >= 0, axis=-1, keepdims=True)
+        tests.append(jnp.all(jnp.diff(value, axis=-1) >= 0, axis=-1, keepdims=True))
     if constraint.is_discrete and floating:
-        inside &= value % 1 == 0
-    return _any(~inside, constraint.event_dim)
+        tests.append(value % 1 == 0)
+    return _all(functools.reduce(operator.and_, tests), constraint.event_dim)
 
 
 def _own(distribution: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -174,5 +184,5 @@ def _parts(distribution: Any) -> Iterator[Any]:
             yield from (part for part in parts if isinstance(part, Distribution))
 
 
-def _any(found: jax.Array, axes: int) -> jax.Array:
-    return jnp.any(found, axis=tuple(range(-axes, 0))) if axes > 0 else found
+def _all(found: jax.Array, axes: int) -> jax.Array:
+    return jnp.all(found, axis=tuple(range(-axes, 0))) if axes > 0 else found

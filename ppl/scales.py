@@ -24,7 +24,7 @@ from .errors import ParameterError, SingularScaleError
 from .form import Det, Form, Loop, Site, Var
 from .laws import DistributionLaw
 from .messages import Source
-from .parameters import limits, misses, parameters_of
+from .parameters import fits, limits, parameters_of
 from .partly import PartlyObservedLaw
 from .unguarded import is_guarded
 from .weighting import WeightedLaw
@@ -145,7 +145,7 @@ def outside(name: str, constraint: Any, value: Any) -> Fault | None:
     Fault(index=(1,), words="'probs' is 1.5, not in the unit interval", value=1.5)
     """
     with jax.ensure_compile_time_eval():
-        bad = np.argwhere(np.asarray(misses(constraint, value)))
+        bad = np.argwhere(~np.asarray(fits(constraint, value)))
     if not len(bad):
         return None
     index = tuple(map(int, bad[0]))
