@@ -12,6 +12,7 @@ import numpy as np
 
 from .diagnostics import Measured, Variable, ess_of, r_hat_of, variables_of
 from .findings import SHORTEST, Finding, Limits, few
+from .tail_steps import tail_steps
 
 
 def chain_findings(limits: Limits, posterior: Mapping[str, Any], stats: Mapping[str, Any]) -> Iterator[Finding]:
@@ -50,6 +51,9 @@ def chain_findings(limits: Limits, posterior: Mapping[str, Any], stats: Mapping[
     variables = variables_of(moving)
     yield from r_hat_findings(r_hat_of(limits, variables), "the chains disagree; run longer, or use a better kernel")
     yield from _ess_findings(limits, moving, variables)
+    rates = np.asarray(stats.get("acceptance_rate", ()))
+    if "n_steps" in stats and len(rates) and all(v.array.shape[:2] == rates.shape for v in variables):
+        yield from tail_steps(variables, rates)
 
 
 def _shortest(stats: Mapping[str, Any]) -> bool:

@@ -106,7 +106,8 @@ def test_the_step_size_finds_a_known_rate():
         rate = jnp.exp(-jnp.exp(learnt.log_step[0]))
         signal = jnp.stack([jnp.ones(()), rate, jnp.zeros(())])[None]
         learnt = tuner.update(jnp.array([0.0, 0.0, 1.0, 0.0, 0.0]), jnp.zeros(len(signal), bool), signal, *learnt)
-    learnt = tuner.update(jnp.array([0.0, 0.0, 1.0, 1.0, 0.0]), jnp.array([[0.0, 0.0, 0.0]]), *learnt)
+    row, nothing = jnp.array([0.0, 0.0, 1.0, 1.0, 0.0]), jnp.array([[0.0, 0.0, 0.0]])
+    learnt = tuner.update(row, jnp.zeros(1, bool), nothing, *learnt)
     assert float(tuner.settings(*learnt)[0][0]) == pytest.approx(-np.log(0.8), rel=0.02)
 
 

@@ -10,9 +10,11 @@ import lawful
 from lawful import inference
 from lawful.inference import kernels
 from lawful.inference.chain_checks import chain_findings
+from lawful.inference.diagnostics import variables_of
 from lawful.inference.findings import Limits
 from lawful.inference.long_ways import long_ways
 from lawful.inference.restarts import moved, seen, watched
+from lawful.inference.tail_steps import tail_steps
 from lawful.inference.tuning import Tuner, schedule
 
 NUTS, HMC = kernels.nuts(), kernels.hmc()
@@ -144,3 +146,24 @@ def test_coordinates_that_are_not_correlated_are_not_recommended_a_dense_mass():
     draws = np.random.default_rng(0).normal(size=(2, 300, 4))
     draws = {"x": draws, "p": np.exp(draws) / np.exp(draws).sum(-1, keepdims=True)}
     assert not list(long_ways(draws, {"n_steps": np.full((2, 300), 900)}, {"inverse_mass": np.ones(7)}))
+
+
+def test_steps_that_are_too_long_for_a_tail_are_told_and_those_of_a_normal_posterior_are_not():
+    """A ridge that is ten times as narrow where it goes on: draws of a run without divergences hardly enter it."""
+
+    def ridge(width):
+        x = lawful.sample("x", dist.Exponential(1.0))
+        lawful.sample("y", dist.Normal(0.0, jnp.where(width, 1.0 / (1.0 + 5.0 * jax.nn.relu(x - 2.0)), 1.0)))
+
+    plan = inference.mcmc(ridge, warmup=300, draws=500)
+    for width, expected in ((True, ["NARROW_TAIL"]), (False, [])):
+        found = [f for f in plan(0, width).reasons if f.code == "NARROW_TAIL"]
+        assert [f.code for f in found] == expected and all(f.status == 0 and f.sites for f in found)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_acceptance_that_does_not_depend_on_the_draws_is_no_narrow_tail(seed):
+    """A hundred elements, rates with a standard deviation of a quarter: eight standard errors from the limit."""
+    rng = np.random.default_rng(seed)
+    draws, rates = rng.normal(size=(4, 500, 100)), rng.beta(2.0, 0.4, size=(4, 500))
+    assert not list(tail_steps(variables_of({"x": draws}), rates))
