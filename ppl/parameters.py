@@ -122,13 +122,21 @@ def harmless(distribution: Any, mask: Any) -> Any:
         if isinstance(part, Distribution) and part.batch_shape == distribution.batch_shape:
             setattr(changed, name, harmless(part, mask))
     for name, constraint, value in _own(distribution):
-        if vars(distribution).get(name) is value and not constraints.is_dependent(constraint):
+        own = vars(distribution).get(name) is value and not constraints.is_dependent(constraint)
+        if own and not _is_known_to_fit(constraint, value):  # a count that stays a number keeps its support finite
             event = jnp.shape(value)[jnp.ndim(value) - constraint.event_dim :]
             whole = jnp.broadcast_to(jnp.asarray(value), (*distribution.batch_shape, *event))
             wrong = ~fits(constraint, whole) & ~jnp.broadcast_to(mask, distribution.batch_shape)
             wrong = wrong.reshape(wrong.shape + (1,) * constraint.event_dim)
             setattr(changed, name, jnp.where(wrong, constraint.feasible_like(whole), whole))
     return changed
+
+
+def _is_known_to_fit(constraint: Any, value: Any) -> bool:
+    if isinstance(value, jax.core.Tracer):
+        return False
+    with jax.ensure_compile_time_eval():
+        return bool(jnp.all(fits(constraint, value)))
 
 
 def fits(constraint: Any, value: Any) -> jax.Array:

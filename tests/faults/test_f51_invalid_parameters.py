@@ -356,3 +356,13 @@ def test_f51_scales_that_underflow_and_overflow_are_no_alarm():
         sample("y", dist.Normal(jnp.where(x > 0, 1.0, -1.0), 1.0), obs=y)
 
     quiet(program, 0.3)
+
+
+def test_f51_a_masked_count_with_a_valid_number_of_trials_keeps_its_finite_support():
+    """Its number of trials stays a number, so that the site can be summed out."""
+
+    def model():
+        lawful.handlers.mask(lambda: sample("n", dist.Binomial(2, jnp.array([0.3, 0.6]))), np.array([True, False]))()
+
+    (site,) = lawful.trace(model).sites()
+    assert site.law.atoms == 9
