@@ -215,7 +215,7 @@ class _Generator(Leaves):
         def redrawn(table: Table) -> Table:
             if table.kind == "integers":
                 return table
-            return replace(table, name=self.name("t"), seed=self.pick(SEEDS), extreme=False)
+            return replace(table, name=self.name("t"), seed=self.pick(SEEDS), extreme=False, flaw="")
 
         again: Block = with_tables(other[0], redrawn)
         return again

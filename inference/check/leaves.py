@@ -13,11 +13,12 @@ from typing import Literal
 import numpy as np
 
 from .limits import Limits
-from .statements import Assign, Family, Plate, Site, Statement, Table, Variable, Weighed, Weight
+from .statements import Assign, Family, Flaw, Plate, Site, Statement, Table, Variable, Weighed, Weight
 
 type Pick = Callable[[int], int]
 CARDINALITIES = (2, 3, 4, 1)
 SEEDS = 1 << 16
+FLAWS: tuple[Flaw, ...] = ("nan", "negative", "above one")
 FAMILIES: tuple[Family, ...] = ("categorical", "uniform", "bernoulli")
 
 
@@ -62,6 +63,7 @@ class Leaves:
         self.count = 0
         self.reserved = 1
         self.may_be_extreme = limits.extreme
+        self.may_be_invalid = limits.invalid
 
     # Pieces.
 
@@ -91,7 +93,10 @@ class Leaves:
         """Make a table of probabilities or of log weights."""
         extreme = kind == "log_factor" and self.may_be_extreme and self.pick(4) == 3
         self.may_be_extreme = self.may_be_extreme and not extreme
-        return Table(name, kind, shape, seed=self.pick(SEEDS), extreme=extreme)
+        flaw: Flaw = ""
+        if kind == "rows" and self.may_be_invalid and shape[-1] > 1 and 0 not in shape and self.pick(2):
+            flaw, self.may_be_invalid = FLAWS[self.pick(len(FLAWS))], False
+        return Table(name, kind, shape, seed=self.pick(SEEDS), extreme=extreme, flaw=flaw)
 
     def integers(self, name: str, shape: tuple[int, ...], low: int, card: int) -> Table:
         """Make a table of whole numbers."""

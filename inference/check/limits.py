@@ -30,6 +30,8 @@ class Limits:
         shared: whether arms of a branch may draw a site of one name, with the same values.
         nested: whether constructs stand inside others, two levels deep, and read what stands around them; with
             `shared`, arms may be alike but for their laws.
+        invalid: whether one table of probabilities may have a row that makes no law, so that no method may answer
+            where a run of positive weight reads it.
         extreme: whether factors may be moved by exp(700) up or down; for float64 only.
     """
 
@@ -44,6 +46,7 @@ class Limits:
     extreme: bool = False
     shared: bool = False
     nested: bool = False
+    invalid: bool = False
 
     def __post_init__(self) -> None:
         """Refuse unknown kinds."""

@@ -125,7 +125,7 @@ def _array(array: np.ndarray) -> str:
     """Write an array so that it is read to the bit; an empty one keeps its shape."""
     if not array.size:
         return f"np.zeros({array.shape}, {array.dtype.name!r})"
-    return f"np.array({array.tolist()})".replace("inf", "np.inf")
+    return f"np.array({array.tolist()})".replace("inf", "np.inf").replace("nan", "np.nan")
 
 
 def _tables(statements: Sequence[Statement]) -> tuple[Table, ...]:

@@ -17,6 +17,7 @@ EXTREME_LOG_WEIGHT = 700.0
 
 
 type Family = Literal["categorical", "bernoulli", "uniform"]
+type Flaw = Literal["", "nan", "negative", "above one"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Table:
         card: for integers, the number of values.
         seed: what the default array is drawn with; 0 gives uniform rows, factors of 1, the smallest integer.
         extreme: for factors, whether log weights are moved by 700 up or down.
+        flaw: for rows, what makes one of them no probabilities, in every family of sites; "" for none.
 
     >>> Table("x", "rows", (2, 4)).default().tolist()
     [[0.25, 0.25, 0.25, 0.25], [0.25, 0.25, 0.25, 0.25]]
@@ -63,9 +65,15 @@ class Table:
     card: int = 1
     seed: int = 0
     extreme: bool = False
+    flaw: Flaw = ""
 
     def default(self) -> np.ndarray:
         """Return the array that belongs to the program."""
+        if self.flaw:
+            rows = replace(self, flaw="").default()
+            row = rows.reshape((-1, self.shape[-1]))[self.seed % (rows.size // self.shape[-1])]
+            row[:] = {"nan": np.nan, "negative": [-0.5, 1.5, *row[2:] * 0], "above one": 1.25}[self.flaw]
+            return rows
         if self.seed:
             return self.draw(np.random.default_rng(self.seed))
         if self.kind == "rows":

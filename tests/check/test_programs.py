@@ -170,6 +170,17 @@ def test_nested_programs_hold_every_construct_in_every_other_and_their_paths_are
     assert shared > 40
 
 
+def test_rows_that_make_no_law_occur_only_on_demand_and_one_in_a_program():
+    def wrong(**limits):
+        for seed in range(60):
+            tables = [table for table in random_program(seed, **limits).tables if table.kind == "rows"]
+            rows = [row for table in tables for row in table.default().reshape(-1, table.shape[-1])]
+            yield sum(not (row.min() >= 0 and abs(row.sum() - 1) < 1e-9) for row in rows)
+
+    assert set(wrong()) == {0}
+    assert set(wrong(invalid=True)) == {0, 1} and sum(wrong(invalid=True)) > 20
+
+
 def test_extreme_factors_occur_only_on_demand():
     def largest(**limits):
         tables = [random_program(seed, include=["factor"], **limits).default_tables() for seed in range(60)]
