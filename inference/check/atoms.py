@@ -21,6 +21,7 @@ from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
 
 NOT_FINITE = "not finite: give breakpoints, or use level='statistical'"
 
+SUM_TO_ONE = 1e-6  # as numpyro allows
 # Fractions with larger denominators are not told apart from rounded ones.
 LARGEST_DENOMINATOR = 10**6
 
@@ -73,7 +74,7 @@ def finite_site(distribution: Any, where: object) -> FiniteSite:
         value = np.broadcast_to(np.asarray(core.v), distribution.shape())
         mass = float(np.exp(np.sum(np.asarray(core.log_density, np.float64))))
         return FiniteSite([_positive([value[()]], [mass], where)], _first)
-    table = None if core is None else _table(core)
+    table = None if core is None else _table(core, where)
     if table is None:
         return _generic(distribution, core, where)
     shape = tuple(distribution.shape())
@@ -90,7 +91,7 @@ def probabilities_at(distribution: Any, value: Any, where: object) -> list[float
     """
     whole = hasattr(distribution, "enumerate_choices") or hasattr(distribution, "finite_elements")
     core = None if whole else _core(distribution)
-    table = None if core is None else _table(core)
+    table = None if core is None else _table(core, where)
     if table is None:
         return None
     shape = tuple(distribution.shape())
@@ -123,8 +124,21 @@ def _core(distribution: Any) -> Any:
     return None if isinstance(distribution, dist.MaskedDistribution) else distribution
 
 
-def _table(core: Any) -> _Table | None:
-    """Tabulate the families whose probabilities are plain functions of their parameters."""
+def _table(core: Any, where: object) -> _Table | None:
+    """Tabulate the families whose probabilities are plain functions of their parameters.
+
+    Raises: NonFiniteError where these make no law.
+    """
+    table = _tabulated(core)
+    p = np.zeros((0, 1)) if table is None else table.probabilities
+    bad = ~((p >= 0).all(axis=-1) & (np.abs(p.sum(axis=-1) - 1) <= SUM_TO_ONE)) & (p.shape[-1] > 0)
+    if bad.any():
+        row = p[bad][0].tolist()
+        raise NonFiniteError(f"{where}: {row} are no probabilities, which lie in 0..1 and sum to 1.", row=row)
+    return table
+
+
+def _tabulated(core: Any) -> _Table | None:
     if isinstance(core, dist.BernoulliProbs):
         return _bernoulli(np.asarray(core.probs, np.float64))
     if isinstance(core, dist.BernoulliLogits):

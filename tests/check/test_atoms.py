@@ -110,7 +110,7 @@ def test_what_is_no_probability_is_refused(p):
 
 
 def test_a_site_without_a_possible_value_is_refused():
-    with pytest.raises(LawfulError, match="no value has positive probability"):
+    with pytest.raises(LawfulError, match="are no probabilities"):
         finite_site(dist.Categorical(probs=np.zeros(2), validate_args=False), "x")
 
 
@@ -120,3 +120,14 @@ def test_small_fractions_survive_floats():
             assert rational(numerator / denominator) == Fraction(numerator, denominator)
     assert rational(0.1234567890123) == Fraction(0.1234567890123)
     assert rational(1e-300) == Fraction(1e-300)
+
+
+@pytest.mark.parametrize(
+    "family, p", [("Categorical", [1.25, 1.25]), ("Categorical", [-0.5, 1.5]), ("Bernoulli", 1.25)]
+)
+def test_what_makes_no_law_has_no_probabilities_drawn_or_observed(family, p):
+    law = getattr(dist, family)(np.asarray(p), validate_args=False)
+    with pytest.raises(NonFiniteError, match=r"site.*are no probabilities, which lie in 0..1 and sum to 1"):
+        finite_site(law, "site")
+    with pytest.raises(NonFiniteError, match="are no probabilities"):
+        probabilities_at(law, 1, "site")
