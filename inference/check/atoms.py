@@ -21,7 +21,7 @@ from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
 
 NOT_FINITE = "not finite: give breakpoints, or use level='statistical'"
 
-SUM_TO_ONE = 1e-6  # as numpyro allows
+SUM_TO_ONE = 1e-5  # of probabilities in single precision, too
 # Fractions with larger denominators are not told apart from rounded ones.
 LARGEST_DENOMINATOR = 10**6
 
