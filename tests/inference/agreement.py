@@ -63,22 +63,22 @@ class Case:
         self.seed, self.finite = seed, nested_program(seed)
         self.program, self.tables = self.finite.program, self.finite.default_tables()
         self.form = lawful.trace(self.program, self.tables)
-        self.truth = enumerate_measure(self.program, self.mended(False))
+        self.truth = enumerate_measure(self.program, self.mended(True))
         flawed = any(table.flaw for table in self.finite.tables)
-        other = enumerate_measure(self.program, self.mended(True)) if flawed else self.truth
+        other = enumerate_measure(self.program, self.mended(False)) if flawed else self.truth
         self.invalid = compare(other, self.truth).error > TOLERANCE
         self.total, self.masses = float(self.truth.total()), masses_of(self.truth)
         self.small = seed % 5 == 4
         self.checking = 0.0  # CPU seconds of enumerations that are no part of a method
 
-    def mended(self, first):
-        """The tables with a law for each row that makes none: all values alike, or the first one."""
+    def mended(self, alike):
+        """The tables with a law for each row that makes none: all values alike, or not."""
         tables = dict(self.tables)
         for table in [table for table in self.finite.tables if table.flaw]:
             rows = tables[table.name]
             bad = ~(np.all(rows >= 0, axis=-1, keepdims=True) & (np.abs(rows.sum(axis=-1, keepdims=True) - 1) < 1e-9))
-            law = np.eye(table.shape[-1])[0] if first else np.full(table.shape[-1], 1 / table.shape[-1])
-            tables[table.name] = np.where(bad, law, rows)
+            law = np.arange(1.0, table.shape[-1] + 1) ** (not alike)
+            tables[table.name] = np.where(bad, law / law.sum(), rows)
         return tables
 
     def error(self, log_evidence, masses, truth=None):
