@@ -96,15 +96,13 @@ def _draw(node: Node, scope: Walk, frame: Frame, live: set[Node], picks: Picks, 
 
 
 def finite_sites(form: Form) -> tuple[Choice, ...]:
-    """The latent sites that can be summed; one that arms draw by several laws, where each of these is finite.
+    """The latent sites that can be summed.
 
     >>> import numpyro.distributions as dist, lawful
     >>> [c.name for c in finite_sites(lawful.trace(lambda: lawful.sample("z", dist.Bernoulli(0.5))))]
     ['z']
     """
-    sites = (node for node in walk(form) if isinstance(node, Site) and node.observed is None)
-    endless = {site.address for site in sites if site.law.atoms is None}
-    return tuple(c for c in choices_of(form) if c.address not in endless and not getattr(c.law, "is_point_mass", False))
+    return tuple(c for c in choices_of(form) if c.law.atoms is not None and not getattr(c.law, "is_point_mass", False))
 
 
 def refuse_plates(form: Form) -> None:

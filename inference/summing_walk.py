@@ -261,6 +261,13 @@ class Walk:
         parameters = [frame.env[v] for v in node.parameters]
         together = node.address in self.job.together or not has_elements(law)
         size = len(support_of(law)) if not together else law.atoms
+        if size is None:  # another arm draws the site from finitely many values
+            raise UnsupportedProgramError(
+                f"site '{show_address(node.address)}' ({node.source}) cannot be summed: {law.label} has infinitely "
+                "many values, or as many as others say. Fix: leave it out of enumerate=[...], or give each arm's site "
+                "its own name.",
+                site=node.address,
+            )
         if size > self.job.cap:
             why = self.job.together.get(node.address, f"its law is {law.label}")
             raise too_many(show_address(node.address), size, self.job.cap, why)
