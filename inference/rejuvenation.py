@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.block import Block
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Plate, Var
 from lawful.lift import lift
 
@@ -247,6 +247,11 @@ def _start(
 
 def move_of(kernel: Any, block: Block, on: OnPath, plate: Plate) -> Move:
     """Write a kernel at a point of a path; one of a population is fitted to the particles."""
+    if not on.tempered.choices:
+        raise UnsupportedProgramError(
+            "tempered_smc: the program has no latent site to move. Fix: its log evidence is "
+            "lawful.trace(model, *args).log_density({}, *args)."
+        )
     if isinstance(kernel, PopulationKernel):
         return kernel.fit(block, on, plate)
     target = on.tempered.target()

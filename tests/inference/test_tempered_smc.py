@@ -268,3 +268,13 @@ def test_blocks_compose_as_the_documentation_says(false_alarm):
     ratio = np.exp(log_z - exact_evidence(Y))
     assert abs(ratio.mean() - 1) < scipy.stats.t.isf(false_alarm / 2, 29) * ratio.std(ddof=1) / 30**0.5
     assert ratio.std(ddof=1) < 1.0
+
+
+@pytest.mark.parametrize("method", [inference.tempered_smc, inference.annealed_importance])
+def test_a_program_without_latent_sites_is_refused_with_its_evidence(method):
+    def observed(y):
+        sample("y", dist.Normal(0.0, 1.0), obs=y)
+
+    with pytest.raises(UnsupportedProgramError, match="no latent site to move. Fix: its log evidence"):
+        method(observed, particles=8)(0, 0.3)
+    assert np.isclose(trace(observed, 0.3).log_density({}, 0.3), scipy.stats.norm.logpdf(0.3), rtol=1e-12)
