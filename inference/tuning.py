@@ -4,12 +4,11 @@ Law: a warm-up changes where draws begin and by which kernel they are made, neve
 settings gives a kernel that keeps the posterior, and no draw is made before they are fixed.
 
 The step size follows the acceptance rate by dual averaging (Hoffman and Gelman 2014, section 3.2, after Nesterov 2009).
-The inverse mass is the covariance of the coordinates over windows that double, as in Stan's manual, where a last part
-sets the step for the last scales. The windows begin after a few steps, since chains begin near where draws are
-expected: until the first of them ends, trajectories are as long as the scales are unlike. All chains share both: the
-acceptance is their mean, the covariance that of all their states, so a few chains learn as much in a third of the
-steps. Only in the first part a chain that stands still, as one that begins where others would reject all, has a step
-size of its own (`restarts`), and tells nothing of the scales.
+The inverse mass is the covariance of the coordinates over windows that double, as in Stan's manual: a first part moves
+into place, a last one sets the step for the last scales. Scales that are learnt sooner keep chains in the modes where
+they begin. All chains share both: the acceptance is their mean, the covariance that of all their states, so a few
+chains learn as much in a third of the steps. Only in the first part a chain that stands still, as one that begins where
+others would reject all, has a step size of its own (`restarts`).
 """
 
 from __future__ import annotations
@@ -26,9 +25,7 @@ from lawful.compiling import device_array
 
 # Hoffman and Gelman (2014): how fast the step follows, how many steps the beginning counts, how averages forget.
 FOLLOWS, BEGINNING, FORGETS = 0.05, 10.0, 0.75
-FIRST, LAST = 75, 50  # of 1000 steps: moving into place, the last step sizes
-SHORT = 150  # steps of a warm-up whose parts are shorter than these
-BEGIN, WINDOW = 10, 10  # the first window: where it begins, and its steps
+FIRST, LAST, WINDOW = 75, 50, 25  # of 1000 steps: moving into place, the last step sizes, the first window
 ROW = 5  # numbers that the schedule gives a step
 PULL = 5.0  # observations that the unit-free guess 1e-3 counts in a window's covariance
 GUESS = 1e-3
@@ -106,7 +103,7 @@ class Tuner:
             heard = jnp.where(own, ran, jnp.any(others))
             now = _where(heard, self._followed(now, jnp.where(own, signal[:, 1], rate)), now)
         if self.root is None:
-            now = self._measured(now, (ran & (over | ~apart)) * row[0], signal[:, 2:])
+            now = self._measured(now, ran * row[0], signal[:, 2:])
             ends = (row[1] > 0) & (now.points > 1)
             now = _where(ends, self._renewed(now), now)
         if self.step is None:
@@ -182,7 +179,7 @@ def schedule(warmup: int, draws: int = 0) -> np.ndarray:
     """Give a row for each step, as `Tuner.update` reads it.
 
     >>> [int(i) for i in np.flatnonzero(schedule(1000)[:, 1])]
-    [19, 39, 79, 159, 319, 949]
+    [99, 149, 249, 449, 949]
     >>> schedule(1, 2).tolist()
     [[0.0, 0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]]
     """
@@ -190,14 +187,15 @@ def schedule(warmup: int, draws: int = 0) -> np.ndarray:
     rows[:warmup, 2] = 1.0
     if warmup:
         rows[warmup - 1, 3] = 1.0
-    first, last = FIRST, LAST
+    first, last, window = FIRST, LAST, WINDOW
     if warmup < 20:
         return rows
-    if warmup < SHORT:
+    if warmup < first + last + window:
         first, last = int(0.15 * warmup), int(0.1 * warmup)
+        window = warmup - first - last
+    rows[first : warmup - last, 0] = 1.0
     rows[first:warmup, 4] = 1.0
-    end, window = min(first, BEGIN), WINDOW
-    rows[end : warmup - last, 0] = 1.0
+    end = first
     while end < warmup - last:
         end += window
         window *= 2

@@ -96,6 +96,8 @@ def _call(closed: Any, operands: Sequence[Any]) -> list[Any]:
 
 def _plain(value: Any) -> Any:
     """Give an array of NumPy; keys of JAX, which have no other form, stay what they are."""
+    if type(value) is np.ndarray:
+        return value
     typed = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
     return value if typed else np.asarray(value)
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lawful.array_math import evaluate
+from lawful.compiling import device_array
 
 NUMBERS = 1 << 17  # of the operands; with more, each sweep costs more than the operations of Python around it
 SWEEPS = 500  # that take NumPy about as long as the compiler needs for all of it
@@ -38,7 +38,7 @@ class FirstRuns:
             self.flat[tree, numbers] = self._flat(tree, numbers)
         function, trees = self.flat[tree, numbers]
         arrays = [np.asarray(x) for x, number in zip(leaves, numbers, strict=True) if number is None]
-        found = [jnp.asarray(x) for x in evaluate(function, arrays)]
+        found = [device_array(x) for x in evaluate(function, arrays)]
         result = jax.tree.unflatten(trees[0], found)
         self.left -= self.sweeps(result)
         return result

@@ -221,7 +221,8 @@ CASES = {
         volatility, (0.3 * np.exp(0.3 * np.cumsum(RNG.normal(size=60)) / 2) * RNG.normal(size=60),), True
     ),
     "flat": Case(flat, (X, X @ [50.0, 3.0, -20.0] + RNG.normal(size=80))),
-    "clusters": Case(clusters, (np.concatenate([RNG.normal(-5, 1, 40), RNG.normal(4, 1, 60)]),)),
+    # One cluster that takes all is a mode of its own, which holds a chain for long.
+    "clusters": Case(clusters, (np.concatenate([RNG.normal(-5, 1, 40), RNG.normal(4, 1, 60)]),), hard=True),
 }
 QUICK = ("flat",)
 
