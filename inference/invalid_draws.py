@@ -44,13 +44,15 @@ class InvalidDraws:
     count: int
 
 
-def invalid_draws(form: Form, args: Sequence[Any], particles: Mapping[str, Any]) -> tuple[InvalidDraws, ...]:
+def invalid_draws(form: Form, args: Sequence[Any], particles: Mapping[str, Any]) -> tuple[InvalidDraws, ...] | None:
     """Find the sites that drew from no law.
 
     Args:
         form: the program.
         args: its arguments.
-        particles: (run, particle, ...) of every choice; where some are missing nothing is found.
+        particles: (run, particle, ...) of every choice.
+
+    Returns: these; None where some choices are missing, so that nothing can be said.
 
     >>> import numpyro.distributions as dist, lawful
     >>> def model():
@@ -60,7 +62,7 @@ def invalid_draws(form: Form, args: Sequence[Any], particles: Mapping[str, Any])
     [('x', 1)]
     """
     if absent_choices(form, particles):
-        return ()
+        return None
     if form not in _functions:
         asked, function = ask_at_choices(form, question)
         _functions[form] = asked, jax.jit(jax.vmap(function, (None, 0)))

@@ -113,7 +113,7 @@ def weight_findings(
     settings: Mapping[str, Any],
     paused: bool,
     gaps: Callable[[Sequence[str]], str],
-    invalid: Callable[[], Sequence[InvalidDraws]],
+    invalid: Callable[[], Sequence[InvalidDraws] | None],
 ) -> tuple[Finding, ...]:
     """Check the weights of all runs for NaN and +inf, and whether resampling could have an effect.
 
@@ -125,7 +125,7 @@ def weight_findings(
         settings: those of `smc`: `nonfinite`, `on_fault` and `cuts`.
         paused: whether the population pauses in the program.
         gaps: says of some sites where arguments that they read hold NaN.
-        invalid: looks for sites that drew from no law, which is a reason for NaN.
+        invalid: looks for sites that drew from no law, which is a reason for NaN; None where it cannot look.
 
     Raises: NonFiniteError for +inf, and for NaN unless the policy is "flag"; for neither where faults are flagged.
     """
@@ -143,18 +143,19 @@ def weight_findings(
                 place = Place("in all particles at once", None, weighing_sites(form))
             else:
                 place = place_of(form, stage, settings.get("cuts")) if paused else Place("", None, weighing_sites(form))
-            if word == "NaN":
-                place = replace(place, sites=(*place.sites, *drawing_sites(subject)))
-            proposed = tuple(sorted(map(show_address, proposed_sites(form))))
-            if form is not subject:
-                place = replace(place, sites=tuple(dict.fromkeys((*place.sites, *weighing_sites(subject), *proposed))))
             reasons = invalid() if word == "NaN" else ()
-            found.append(_nonfinite(place, word, bad, stage, settings, proposed, gaps(place.sites), reasons))
+            drawn = drawing_sites(subject) if reasons is None else ()
+            proposed = tuple(sorted(map(show_address, proposed_sites(form))))
+            own = place.sites if form is subject else (*weighing_sites(subject), *proposed)
+            place = replace(place, sites=tuple(dict.fromkeys((*own, *drawn))))
+            found.append(_nonfinite(place, word, bad, stage, settings, proposed, gaps(place.sites), reasons or ()))
     if found:
         return tuple(found)
     count = int(np.nansum(stats.get("n_nonfinite", 0)))
     if count:
-        code, sites, words = _blamed(invalid(), (*weighing_sites(subject), *drawing_sites(subject)))
+        reasons = invalid()
+        drawn = drawing_sites(subject) if reasons is None else ()
+        code, sites, words = _blamed(reasons or (), (*weighing_sites(subject), *drawn))
         message = f"{count} weights were NaN ({words}) and were read as zero: the target is restricted to the rest."
         found.append(Finding(code, message, sites, count, 0))
     found += move_findings(stats)

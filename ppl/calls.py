@@ -96,7 +96,11 @@ def refuse_unknown(who: str, settings: Mapping[str, Any], *takers: Callable[...,
         known += _settings_of(taker) if callable(taker) else taker
     for name in settings:
         if name not in known:
-            raise LawfulError(f"{who}: no setting is called '{name}'. {close_names(name, known)}", unknown=(name,))
+            raise LawfulError(
+                f"{who}: no setting is called '{name}'. {close_names(name, known)} Fix: leave it out, or name it "
+                "as it is called.",
+                unknown=(name,),
+            )
 
 
 def _settings_of(taker: Callable[..., Any]) -> list[str]:

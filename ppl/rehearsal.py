@@ -109,7 +109,7 @@ def _question(node: Site | Factor) -> Iterable[Probe]:
     value = node.out if node.observed is None else node.observed
     yield Probe("score", node.law.log_prob, (value, *node.parameters))
     law, mask, own = _unweighed(node)
-    if constraints_of(law):
+    if isinstance(law, DistributionLaw) and constraints_of(law):
         yield Probe("invalid", _Invalid(law, mask is not None), own if mask is None else (mask, *own))
     if in_32_bits() and _chances(law):
         yield Probe("chance", _Largest(law), own)

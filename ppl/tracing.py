@@ -282,8 +282,13 @@ def split_arguments(args: Any, program: Any = None) -> tuple[list[Any], Callable
         rest, still = iter(values), iter(static)
         return jax.tree.unflatten(tree, [next(rest) if is_dynamic else next(still) for is_dynamic in dynamic])
 
-    shapes = tuple((a.shape, str(a.dtype), getattr(a, "weak_type", False)) for a in arrays)
+    shapes = tuple((a.shape, str(a.dtype), _is_whole_number(a)) for a in arrays)
     return arrays, rebuild, (tree, tuple(dynamic), kinds, static, shapes)
+
+
+def _is_whole_number(array: Any) -> bool:
+    """Whether an input stands for an integer of Python (see `number_arguments`), of the type of what it meets."""
+    return bool(getattr(array, "weak_type", False)) and not jax.numpy.issubdtype(array.dtype, jax.numpy.inexact)
 
 
 def _as_array(leaf: Any, args: Any, program: Any) -> Any:

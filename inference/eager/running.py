@@ -113,8 +113,8 @@ def execute(model: Callable[..., Any], args: tuple[Any, ...], runner: Runner) ->
             ) from error
         except ValueError as error:  # numpyro's, of a distribution that the program makes
             reason = misfit(error)
+            _refuse_gaps(model, args, error)
             if reason is None:
-                _refuse_gaps(model, args, error)
                 raise
             raise reason from error
     return runner.record(value, finished)
