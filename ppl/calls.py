@@ -91,6 +91,8 @@ def refuse_unknown(who: str, settings: Mapping[str, Any], *takers: Callable[...,
     >>> def messages(graph, *, damping=0.0, tol=1e-9): ...
     >>> refuse_unknown("bp", {"damping": 0.5}, messages)
     """
+    if not settings:  # as in most calls: signatures are read where there is something to refuse
+        return
     known: list[str] = []
     for taker in takers:
         known += _settings_of(taker) if callable(taker) else taker
