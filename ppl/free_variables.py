@@ -30,7 +30,7 @@ MOST = 20_000  # objects that are looked into; those beyond count by identity
 LONGEST = 256  # bytes of an array that stand in a key themselves, and not as their digest
 LABELLED = ("pandas", "polars", "xarray")
 LABELS = ("columns", "index", "dims", "name")
-MANY = ("Dataset", "DataTree")  # of several arrays, which make no single one: by identity
+MANY = ("Dataset", "DataTree")  # of xarray: several arrays, which make no single one: by identity
 PLAIN = (type(None), bool, int, str, bytes, type(Ellipsis), range, types.CodeType, types.BuiltinFunctionType)
 CONTAINERS = (dict, list, tuple, set, frozenset, deque, types.MappingProxyType)
 # Names by which a program may read any attribute of an object.
@@ -187,7 +187,7 @@ class Reading:
             self._container(place, value)
         elif isinstance(value, np.ndarray | np.generic | jax.Array) or _is_labelled(value):
             self._array(value)
-        elif type(value).__name__ in MANY:
+        elif _is_table(value) and type(value).__name__ in MANY:
             self._parts.append(Same(value))
         elif isinstance(value, types.ModuleType):
             self._parts.append(Same(value))
@@ -411,8 +411,11 @@ def _bytes(array: Any) -> bytes:
 
 
 def _is_labelled(value: Any) -> bool:
-    kind = type(value)
-    return kind.__module__.partition(".")[0] in LABELLED and hasattr(value, "__array__") and kind.__name__ not in MANY
+    return _is_table(value) and hasattr(value, "__array__") and type(value).__name__ not in MANY
+
+
+def _is_table(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] in LABELLED
 
 
 def _is_open(value: Any) -> bool:

@@ -453,3 +453,17 @@ def test_tables_count_with_their_labels():
     first = Reading(lambda: table)
     table.columns = ["other"]
     assert not first.holds()
+
+
+def test_a_class_of_the_users_is_followed_whatever_its_name():
+    class Dataset:
+        sd = 1.0
+
+    data = Dataset()
+
+    def model():
+        lawful.sample("x", dist.Normal(0.0, data.sd), obs=3.0)
+
+    before = lawful.trace(model).log_density({})
+    data.sd = 10.0
+    assert lawful.trace(model).log_density({}) != before
