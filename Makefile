@@ -61,7 +61,7 @@ law: .venv/.ready-dev     ## every registered transformer on random finite progr
 	$(BIN)/python -m lawful.inference.check
 
 mutants: .venv/.ready-dev ## planted faults, each of which a check must find
-	$(BIN)/python -m pytest -m mutants
+	$(BIN)/python -m pytest -m mutants $$(grep -rlF --include='*.py' mark.mutants tests)
 
 evidence: .venv/.ready-dev ## the same, written into docs/evidence with a fingerprint of the code
 	$(BIN)/python -m tests.mutants docs/evidence/mutants.json

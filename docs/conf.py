@@ -2,7 +2,11 @@
 
 import importlib.metadata
 import os
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.faults.page import with_tests  # noqa: E402 - found by the line above
 
 project = "lawful"
 author = copyright = "The lawful developers"
@@ -62,3 +66,14 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"lawful {version}"
 html_theme_options = {"show_prev_next": True, "navigation_with_keys": False, "secondary_sidebar_items": ["page-toc"]}
 html_show_sourcelink = False
+
+
+def name_the_tests_of_faults(app, page, text):
+    """The tests of each row are marked with its number; Sphinx gives the text of a page in a list."""
+    if page == "faults":
+        text[0] = with_tests(text[0])
+
+
+def setup(app):
+    """Change what is read."""
+    app.connect("source-read", name_the_tests_of_faults)

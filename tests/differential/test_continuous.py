@@ -61,6 +61,7 @@ def test_d10_gradients_by_the_arguments_agree(sides):
     assert np.allclose(staged, eager, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.regression("15.3b")
 def test_d5_elements_of_a_plate_and_lanes_of_a_map_never_share_their_randomness():
     def program():
         with lawful.plate("element", 8):

@@ -54,6 +54,7 @@ KERNELS = [
 ]
 
 
+@pytest.mark.fault(1)
 @pytest.mark.tier1
 @pytest.mark.parametrize(
     "kernel", [*KERNELS[:2], *(pytest.param(kernel, marks=pytest.mark.slow) for kernel in KERNELS[2:])], ids=repr

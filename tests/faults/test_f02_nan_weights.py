@@ -38,6 +38,8 @@ def filter_of(scheme="systematic", **settings):
     return lambda bad, when, key=KEY: plan(key, jnp.array(bad), jnp.array(when), jnp.array(jnp.nan))
 
 
+@pytest.mark.fault(2)
+@pytest.mark.regression("15.5")
 @pytest.mark.parametrize("scheme", rest_slow(SCHEMES, 2))
 def test_f02_an_error_names_the_step_and_the_site(scheme):
     run = filter_of(scheme, particles=16)

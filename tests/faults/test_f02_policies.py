@@ -38,6 +38,7 @@ def test_f02_a_flagged_run_whose_weights_all_are_nan_has_no_number_that_looks_pl
         assert np.isnan(result.stats["log_evidence_increment"][:, when + 1]).all()
 
 
+@pytest.mark.fault(2)
 @pytest.mark.parametrize("scheme", rest_slow(SCHEMES, 1))
 def test_f02_dead_reads_one_nan_of_four_as_zero_to_the_last_bit(scheme):
     """Every run is that of the program whose weight is zero there, and no path leads through the value."""

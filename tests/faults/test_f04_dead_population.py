@@ -93,6 +93,7 @@ def test_f04_exactly_one_run_dies_and_the_others_are_equal_to_the_bit():
         )
 
 
+@pytest.mark.fault(4)
 @pytest.mark.parametrize("scheme", rest_slow(SCHEMES, 2))
 def test_f04_nothing_of_a_dead_run_looks_plausible(scheme):
     plan = inference.smc(impossible, particles=5, runs=2, resampling=scheme)
@@ -128,6 +129,7 @@ def dead_from_the_start():
     return theta
 
 
+@pytest.mark.regression("15.5")
 @pytest.mark.parametrize(
     ("scheme", "resample_below"), rest_slow([("systematic", 0.5), *((scheme, None) for scheme in SCHEMES)], 3)
 )

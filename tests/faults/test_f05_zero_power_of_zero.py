@@ -41,6 +41,8 @@ def density(path, x, block, power):
     return float(target(path).log_density({"x": x}, Y, *point))
 
 
+@pytest.mark.fault(5)
+@pytest.mark.regression("15.7d")
 @pytest.mark.parametrize("name", PATHS)
 def test_f05_at_temperature_zero_the_target_is_the_prior(name):
     for x in (-2.0, -0.5, 0.7):  # excluded by the factor, possible, excluded by the support
@@ -55,6 +57,7 @@ def test_f05_any_power_above_zero_excludes():
     assert density(prior_to_posterior(), -0.5, 0, 1e-300) == pytest.approx(float(dist.Normal(0.0, 1.0).log_prob(-0.5)))
 
 
+@pytest.mark.regression("15.7d")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_f05_the_product_itself(dtype):
     exponent = jnp.array([0.0, 1e-30, 1.0, 0.0, 0.0], dtype)
@@ -83,6 +86,7 @@ def plan_of(name):
     return inference.tempered_smc(truncated, particles=400, runs=12, **RUNS[name])
 
 
+@pytest.mark.regression("15.7d")
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("name", RUNS)
 def test_f05_a_run_that_starts_there_gives_the_truncated_posterior(name):

@@ -70,6 +70,8 @@ MODELS = [
 ]
 
 
+@pytest.mark.fault(6)
+@pytest.mark.regression("15.7e")
 @pytest.mark.parametrize(
     ("model", "args", "sites", "parent"), MODELS, ids=lambda value: getattr(value, "__name__", None)
 )

@@ -38,6 +38,7 @@ def run_eagerly(program, *args):
 MODES = pytest.mark.parametrize("run", [lawful.trace, run_eagerly], ids=["staged", "eager"])
 
 
+@pytest.mark.fault(7)
 @MODES
 @pytest.mark.parametrize("name", BOUNDED)
 def test_f07_a_known_observation_is_refused_with_site_index_value_and_line(name, run):

@@ -50,6 +50,7 @@ def computed(y):
         sample("y", dist.Normal(mu, 1.0), obs=jnp.log(jnp.exp(y)))
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize("program", [plated, looped, computed])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_f08_arguments_with_a_nan_are_refused_at_the_call(program, algorithm):

@@ -21,6 +21,7 @@ def observe(site, data):
     return lambda: sample("y", dist.Normal(jnp.zeros(site), 1.0), obs=np.ones(data))
 
 
+@pytest.mark.fault(9)
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("site", SHAPES, ids=str)
 def test_f09_of_all_pairs_of_shapes_only_equal_ones_are_accepted(site):
@@ -89,6 +90,7 @@ def schools(y):
         sample("y", dist.Normal(theta, 1.0), obs=y)
 
 
+@pytest.mark.regression("15.7g")
 def test_f09_a_column_for_a_vector_is_refused_and_the_message_says_what_it_would_do():
     """Numpyro broadcasts (3, 1) against (3,): the log density becomes -9.19 instead of -3.68."""
     with pytest.raises(ObservationError) as caught:

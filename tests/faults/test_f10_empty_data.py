@@ -96,6 +96,7 @@ def test_f10_eager_runs_weigh_nothing(program):
     assert record.choices[("heads",)] == handlers.seed(lawful.trace(program, NONE), KEY)(NONE)
 
 
+@pytest.mark.fault(10)
 @programs
 def test_f10_enumeration_gives_the_prior_and_evidence_one(program):
     exact = inference.enumerate(program)(NONE)

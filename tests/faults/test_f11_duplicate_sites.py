@@ -67,6 +67,7 @@ DUPLICATES = {
 }
 
 
+@pytest.mark.fault(11)
 @pytest.mark.parametrize("name", DUPLICATES)
 @pytest.mark.parametrize("mode", ["staged", "eager"])
 def test_f11_two_sites_of_one_address_are_refused_with_both_lines(name, mode):

@@ -72,6 +72,7 @@ def covariance(matrix):
     sample("x", dist.MultivariateNormal(jnp.zeros(matrix.shape[-1]), matrix))
 
 
+@pytest.mark.fault(12)
 def test_f12_a_singular_covariance_is_refused_with_the_leading_minor():
     with pytest.raises(SingularScaleError, match="site 'x' .*singular: its leading minor of order 3 is 0") as caught:
         run(covariance, RANK_TWO)

@@ -32,6 +32,7 @@ def even(level):
     return scan(step, 0.0, None, length=STEPS)[0]
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize("level", [-0.1, 1e4])
 @pytest.mark.parametrize("scheme", rest_slow(["systematic", "stratified", "residual"]))
 def test_f13_a_filter_of_equal_weights_loses_no_particle(scheme, level):

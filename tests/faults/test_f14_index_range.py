@@ -22,6 +22,7 @@ def walk(y):
     return scan(step, 0.0, y)[0]
 
 
+@pytest.mark.fault(14)
 def test_f14_a_history_of_more_than_two_to_the_31_elements_is_refused():
     y = np.zeros(STEPS, np.float32)
     with jax.enable_x64(False):

@@ -71,6 +71,7 @@ ALGORITHMS = {
 }  # fmt: skip
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_f15_a_planted_reuse_is_found_in_each_algorithm(name):
     program, build = ALGORITHMS[name]
@@ -176,6 +177,7 @@ DRAWS = 20_000
 BOUND = 7 * (8 / DRAWS) ** 0.5
 
 
+@pytest.mark.regression("15.7f")
 @pytest.mark.parametrize("program", [two_sites, two_scopes, two_elements, two_steps, two_lanes, inside_and_outside])
 def test_f15_the_sum_of_two_draws_has_variance_two(program):
     """Shared randomness would give 4."""

@@ -20,6 +20,7 @@ from tests.inference.running.test_driver import FILTER, PLAN, Y, assert_prefix, 
 __all__ = ["whole"]  # a fixture
 
 
+@pytest.mark.fault(16)
 def test_f16_what_is_finished_comes_back(whole):
     before = signal.getsignal(signal.SIGINT)
     result = run(PLAN, callbacks=[at("sampling", 4, interrupt)])

@@ -16,6 +16,7 @@ from lawful.inference.running import checkpoints, saving
 from tests.inference.running.test_resume import KEY, PLANS, Y, assert_same, watched
 
 
+@pytest.mark.fault(17)
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("name", PLANS)
 def test_f17_a_resumed_run_has_the_bits_of_a_whole_one(name, tmp_path, monkeypatch):

@@ -112,6 +112,7 @@ class Full:
         self.file.close()
 
 
+@pytest.mark.fault(18)
 def test_f18_a_disk_that_is_full_at_any_write_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     save(tmp_path, {"step": 1}, ARRAYS)
     failed = 0

@@ -26,6 +26,7 @@ def refused(data):
     return None
 
 
+@pytest.mark.fault(19)
 def test_f19_one_byte_flipped_anywhere_is_found():
     whole = written()
     assert refused(whole) is None

@@ -60,6 +60,7 @@ def test_f20_the_files_here_are_as_the_library_makes_them():
     np.testing.assert_array_equal(arrays["x"], X)
 
 
+@pytest.mark.fault(20)
 def test_f20_a_pickled_member_is_never_loaded(tmp_path):
     mark = tmp_path / "harm"
     file = io.BytesIO()

@@ -47,6 +47,7 @@ def test_f21_the_same_run_is_taken_up():
     assert check(stored(), described()) == ()
 
 
+@pytest.mark.fault(21)
 def test_f21_another_prior_is_told_by_its_site():
     assert refused(scale=2.0) == ("model, site mean (Normal(0, 1) stored, Normal(0, 2) now)",)
 

@@ -19,6 +19,7 @@ __all__ = ["KEY", "whole"]
 MEGA = 10**6
 
 
+@pytest.mark.fault(22)
 def test_f22_the_error_says_how_much_and_what_fits(whole, monkeypatch):
     (steps,) = PLAN.prepare((Y,)).built.steps.values()
     take, calls = type(steps).take, []
@@ -46,6 +47,7 @@ PLANS = {
 }
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize("options", [{}, {"run": inference.RunOptions(chunk=16)}], ids=["whole", "chunks"])
 def test_f22_a_run_that_does_not_fit_is_refused_before_anything_of_it_runs(name, options, monkeypatch):

@@ -35,6 +35,7 @@ def model_of(number):
     return model
 
 
+@pytest.mark.fault(23)
 def test_f23_eight_threads_with_a_thousand_runs_never_mix():
     barrier = threading.Barrier(THREADS)
 

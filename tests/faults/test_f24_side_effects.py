@@ -101,6 +101,7 @@ def clean():
     KEPT.clear()
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("make", MAKERS)
 def test_f24_a_stored_site_value_names_site_and_place(make):
     with pytest.raises(ImpureProgramError) as caught:

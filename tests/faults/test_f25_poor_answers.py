@@ -44,6 +44,7 @@ def found(result, code):
     return [finding for finding in result.reasons if finding.code == code]
 
 
+@pytest.mark.fault(25)
 def test_f25_divergences_of_a_centred_funnel():
     plan = inference.mcmc(funnel, kernels.hmc(0.7, 8), chains=4, warmup=0, draws=200, init={"v": 0.0, "x": np.ones(9)})
     result = plan(jax.random.key(2))

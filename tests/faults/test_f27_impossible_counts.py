@@ -54,6 +54,7 @@ def test_f27_probabilities_of_zero_and_one_exclude_exactly_what_they_should(size
                     assert found == pytest.approx(np.log(brute(z, count)), abs=2e-6 if dtype == np.float32 else 1e-12)
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize(
     ("mode", "dtype"),
     rest_slow([("jit", np.float64), ("vmap", np.float32), ("eager", np.float32), ("vmap", np.float64)], 2),

@@ -24,6 +24,7 @@ def few_points():
     return np.repeat([[0.0], [0.5], [1.0]], 12, axis=0), np.repeat([0.0, 2.0, -1.0], 12)
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize("experts", [2, 5])
 def test_f28_the_likelihood_stays_bounded_and_the_floor_is_told_with_expert_and_value(experts):
     X, y = few_points()

@@ -43,6 +43,8 @@ LAWS = {
 }
 
 
+@pytest.mark.fault(31)
+@pytest.mark.regression("15.3b")
 @pytest.mark.parametrize("law", LAWS)
 def test_f31_lanes_are_independent_also_nested(law):
     form = lawful.trace(lanes(lambda: sample("x", LAWS[law]()), (3, 4)))

@@ -81,6 +81,7 @@ def test_f32_eager_runs_take_any_python(program):
     assert ("x",) in run.choices
 
 
+@pytest.mark.fault(32)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_f32_staged_the_error_names_line_and_site_and_the_ways_out(program):
     with pytest.raises(UnsupportedProgramError) as caught:

@@ -46,6 +46,8 @@ CONSTRUCTS = {
 }
 
 
+@pytest.mark.fault(33)
+@pytest.mark.regression("15.7h")
 @pytest.mark.parametrize("construct", CONSTRUCTS)
 def test_f33_the_density_is_that_of_the_program_without_the_construct(construct):
     def model(mu, run):

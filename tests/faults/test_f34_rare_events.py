@@ -21,6 +21,7 @@ STEP = 2.0**-23  # of a uniform number in float32
 GRID = jnp.arange(2**16, dtype=jnp.float32) * 2.0**-16
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize("p", [1e-12, 3e-10, 1e-8, 1.1e-7, 3e-7, 0.3, 1.0 - 2.0**-24])
 def test_f34_a_coin_has_the_probability_that_it_was_given(p):
     """The two parts of a uniform are listed: which first parts decide, and how many second parts do at the edge."""

@@ -29,6 +29,8 @@ def joint(current):
     sample("b", dist.Bernoulli(0.0 + side))
 
 
+@pytest.mark.fault(35)
+@pytest.mark.regression("15.7e")
 @pytest.mark.parametrize(
     ("program", "start", "sites"), [(correlated, {"a": 1, "b": 1}, ("a", "b")), (needle, {"x": 1.0}, ("x",))]
 )
@@ -58,6 +60,7 @@ def test_f35_a_walk_that_is_too_wide_for_a_hard_constraint_has_acceptance_zero()
     assert finding.value == 1
 
 
+@pytest.mark.regression("15.7e")
 def test_f35_a_start_without_density_is_row_6():
     with pytest.raises(NoFiniteStartError, match="'inside'"):
         inference.mcmc(needle, chains=2, warmup=0, draws=5, init={"x": 3.0})(jax.random.key(0))

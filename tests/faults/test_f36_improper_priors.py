@@ -31,6 +31,7 @@ def flat_step(y):
     return scan(step, 0.0, y)[0]
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize("keep", ["paths", "last"])
 @pytest.mark.parametrize("build", [inference.smc, inference.importance], ids=lambda build: build.__name__)
 def test_f36_smc_and_importance_sampling_name_all_improper_sites(build, keep):

@@ -30,6 +30,7 @@ def point():
 PROGRAMS = {"pole": (pole, "factor 'pole'"), "point": (point, "'y'")}
 
 
+@pytest.mark.fault(37)
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("mode", ["staged", "eager"])
 def test_f37_enumeration_refuses_an_infinite_weight(name, mode):

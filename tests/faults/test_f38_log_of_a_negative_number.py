@@ -32,6 +32,7 @@ def in_a_loop():
 PROGRAMS = {"scope": (negative, r"inner\.score"), "loop": (in_a_loop, r"score(\[2\])?")}
 
 
+@pytest.mark.fault(38)
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("mode", ["staged", "eager"])
 def test_f38_enumeration_names_the_factor(name, mode):

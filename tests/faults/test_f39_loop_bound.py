@@ -19,6 +19,8 @@ def geometric(p, bound=3):
     return bounded_loop(heads, lambda count: count + 1, 0, max_steps=bound)
 
 
+@pytest.mark.fault(39)
+@pytest.mark.kills("55", mode="staged", p=0.5)
 @pytest.mark.parametrize("mode", ["staged", "eager"])
 @pytest.mark.parametrize("p", [0.5, 0.25, 0.0])
 def test_f39_the_deficit_is_the_probability_of_overflow(mode, p):

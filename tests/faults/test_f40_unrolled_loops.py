@@ -4,6 +4,7 @@ import warnings
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
+import pytest
 
 import lawful
 from lawful.straight import UnrolledWarning
@@ -30,6 +31,7 @@ def sample_of_all(i, values):
     return lawful.sample(f"x{i}", dist.Normal(sum(values), 1.0))
 
 
+@pytest.mark.fault(40)
 def test_f40_sixty_sites_that_differ_from_step_to_step_give_one_warning_once():
     (warning,) = told(tangled, 60)
     text = str(warning.message)

@@ -38,6 +38,7 @@ def without_end():
     return n
 
 
+@pytest.mark.fault(41)
 @pytest.mark.parametrize(
     ("program", "mode"),
     [

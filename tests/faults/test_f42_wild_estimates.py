@@ -32,6 +32,7 @@ def weights_of(particles):
     return jax.jit(jax.vmap(run))
 
 
+@pytest.mark.fault(42)
 def test_f42_the_check_is_refused_with_the_number_of_particles_that_it_needs():
     weights = weights_of(PARTICLES)
     report = unbiased(lambda keys: (None, weights(keys)), LOG_Z)

@@ -63,6 +63,7 @@ def test_f43_without_a_factor_the_evidence_is_exactly_one(program):
     assert (result.weighted.log_weight == 0).all()
 
 
+@pytest.mark.fault(43)
 @pytest.mark.parametrize(
     ("program", "words"),
     [

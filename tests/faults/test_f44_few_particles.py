@@ -15,6 +15,7 @@ from tests.inference.tier0 import law_error
 from tests.schemes import SCHEMES, schemes_and_thresholds
 
 
+@pytest.mark.fault(44)
 @pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)

@@ -34,6 +34,7 @@ def chosen(ancestors, weights):
     assert (np.asarray(weights)[ancestors] > 0).all(), (ancestors, weights)
 
 
+@pytest.mark.fault(45)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=lambda d: d.__name__)
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 def test_f45_the_ends_of_the_uniform_land_on_particles_with_weight(scheme, dtype):

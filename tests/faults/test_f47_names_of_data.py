@@ -33,6 +33,7 @@ WAYS = pytest.mark.parametrize(
 HANDLERS = pytest.mark.parametrize("handler", [handlers.condition, handlers.do], ids=["condition", "do"])
 
 
+@pytest.mark.fault(47)
 @WAYS
 @HANDLERS
 def test_f47_a_misspelt_name_is_refused_with_those_that_look_alike(run, handler):

@@ -54,6 +54,7 @@ METHODS = {
 }  # fmt: skip
 
 
+@pytest.mark.fault(48)
 @pytest.mark.parametrize("method", rest_slow(METHODS, 5))
 def test_f48_an_offset_changes_the_evidence_by_itself_and_nothing_else(method):
     model, times, build = METHODS[method]

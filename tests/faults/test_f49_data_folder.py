@@ -31,6 +31,7 @@ def run_with(root: Path, folder: Path, tests: Path, ci: str | None) -> str:
     return run.stdout + run.stderr
 
 
+@pytest.mark.fault(49)
 @pytest.mark.parametrize(("ci", "outcome"), rest_slow([("1", "1 error"), (None, "1 skipped")]))
 def test_f49_missing_data_fail_in_ci_and_skip_elsewhere(root, tmp_path, ci, outcome):
     missing = tmp_path / "nowhere"

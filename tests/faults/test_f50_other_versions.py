@@ -31,6 +31,7 @@ def described():
     return fingerprints(lawful.trace(model, np.ones(2)), (np.ones(2),), {"draws": 3})
 
 
+@pytest.mark.fault(50)
 @pytest.mark.parametrize("name", ["jax", "jaxlib", "numpyro", "lawful", "python"])
 def test_f50_a_checkpoint_of_another_version_is_taken_up_with_a_flag(name, tmp_path):
     told = described()

@@ -65,6 +65,8 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.fault(51)
+@pytest.mark.kills("66b", name="Categorical")
 @pytest.mark.parametrize("name", CASES)
 def test_f51_every_value_of_what_is_no_law_scores_nan(name):
     case = CASES[name]
@@ -168,6 +170,8 @@ def by_hand(p, q, r):
     return np.log(total) if total else -np.inf, reached
 
 
+@pytest.mark.fault(51)
+@pytest.mark.kills("66")
 def test_f51_random_tables_are_told_where_a_bad_entry_has_mass_and_only_there(programs=24):
     rng = np.random.default_rng(51)
     exact = inference.enumerate(three_coins, mode="staged")
@@ -275,6 +279,7 @@ def test_f51_a_constant_is_refused_when_the_program_is_traced():
     assert finding.code == "invalid-parameter" and finding.site == ("z",)
 
 
+@pytest.mark.fault(51)
 @pytest.mark.parametrize(
     ("make", "given", "told"),
     [

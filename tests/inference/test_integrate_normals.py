@@ -65,6 +65,7 @@ BEFORE = integrate_normals(["b"]) >> enumerate_sites(["z"])
 AFTER = noncentred(["b"]) >> enumerate_sites(["z"]) >> integrate_normals(["b"])
 
 
+@pytest.mark.kills("42d", how=integrate_normals(["b"]) >> enumerate_sites(["z"]))
 @pytest.mark.parametrize("how", [BEFORE, AFTER], ids=["normals first", "labels first"])
 def test_normals_and_labels_go_in_either_order(how):
     at = case(0)

@@ -23,6 +23,7 @@ LIKELIHOODS = {  # log likelihoods of 1000 particles; none but the last is symme
 LIKELIHOODS = {name: jnp.asarray(values) for name, values in LIKELIHOODS.items()}
 
 
+@pytest.mark.regression("15.7c")
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_an_interior_temperature_leaves_the_wanted_effective_size(name, fraction):
@@ -55,6 +56,7 @@ def test_a_flat_likelihood_goes_to_the_end_at_once():
         assert (float(increase), float(residual), bool(unsolved)) == (0.75, 0.0, False)
 
 
+@pytest.mark.regression("15.7c")
 @pytest.mark.parametrize("name", sorted(LIKELIHOODS.keys() - {"huge"}))  # without moves that one takes a million steps
 def test_a_ladder_ends_at_exactly_one(name):
     ladder, slope = by_ess(0.5), LIKELIHOODS[name]

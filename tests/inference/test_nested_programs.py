@@ -9,6 +9,9 @@ BATCH = 20
 CHEAP = ("enumerate, eager", "bp", "enumerate_sites", "marginalise")
 
 
+@pytest.mark.kills("41d", "41e", seed=1)
+@pytest.mark.kills("41f", seed=17)
+@pytest.mark.tier0
 @pytest.mark.parametrize("seed", [1, 15, 17])
 def test_a_nested_program_has_one_measure(seed):
     """In the second a row makes no law."""

@@ -116,6 +116,7 @@ def fingerprint(result):
     return hashlib.sha256(b"".join(np.asarray(result.run[k]).tobytes() for k in ("step_size", "inverse_mass"))).digest()
 
 
+@pytest.mark.kills("35")
 @pytest.mark.slow
 def test_nothing_is_tuned_once_draws_begin():
     """Mutant 35: the settings of all draws are one number, and longer chains have the same."""

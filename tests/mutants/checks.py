@@ -4,7 +4,7 @@ Law: a check passes on the library as it is, and says so by a Report; a test tha
 fault that was found.
 """
 
-import importlib
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from lawful.inference.check.exact import TOLERANCE, Tally, check_instance
 from lawful.inference.check.law import row_verdict
 from lawful.inference.check.rows import ROWS, Row
 from lawful.inference.check.suite import instances_of
+from tests.marked import Marked, marked
 
 
 @dataclass(frozen=True)
@@ -60,31 +61,46 @@ class Reported:
 
 @dataclass(frozen=True)
 class Tested:
-    """A test of the suite, called with some arguments.
+    """A test that is marked with the faults that it must find, and with the arguments of the case that does.
 
     Attributes:
-        module: its module.
-        test: the function.
-        arguments: by keyword.
+        test: where it is.
     """
 
-    module: str
-    test: str
-    arguments: tuple[tuple[str, Any], ...] = ()
-    tier: str = "0b"
+    test: Marked
 
     @property
     def name(self) -> str:
         """Name of the test."""
-        return self.test.removeprefix("test_").replace("_", " ")
+        return self.test.test.removeprefix("test_").replace("_", " ")
+
+    @property
+    def tier(self) -> str:
+        """How the test shows its law, by its own marker or that of its file; identities are tier 0b."""
+        module = getattr(self.test.module, "pytestmark", [])
+        marks = [*self.test.function.pytestmark, *(module if isinstance(module, list) else [module])]
+        return next((mark.name.removeprefix("tier") for mark in marks if mark.name.startswith("tier")), "0b")
+
+    @property
+    def case(self) -> dict[str, Any]:
+        """The arguments that the marker gives."""
+        (mark,) = (m for m in self.test.function.pytestmark if (m.name, m.args) == ("kills", self.test.named))
+        return dict(mark.kwargs)
 
     def run(self) -> Report:
         """Run the test; whatever it raises is a failure."""
+        case = self.case
         try:
-            getattr(importlib.import_module(self.module), self.test)(**dict(self.arguments))
+            self.test.function(**case)
         except (Exception, Failed) as error:
             return Report(status="failed", law=self.name, level="identities", remarks=repr(error)[:200])
         return Report(status="passed", law=self.name, level="identities", instances=1)
+
+
+@functools.cache
+def tests_that_kill() -> dict[str, Tested]:
+    """The test of each fault that a test is marked with."""
+    return {fault: Tested(test) for test in marked("kills") for fault in test.named}
 
 
 def row_of(name: str) -> Row:

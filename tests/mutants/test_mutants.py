@@ -1,9 +1,11 @@
 """Every planted fault is found by the check that should find it, and the library as it is raises no alarm there."""
 
 import functools
+from collections import Counter
 
 import pytest
 
+from tests.marked import marked
 from tests.mutants.evidence import INVOLVED, fingerprint, is_fresh
 from tests.mutants.registry import MUTANTS, STATISTICAL, clean_checks, run, run_clean, run_seeds
 
@@ -26,6 +28,11 @@ def test_a_planted_fault_is_found(mutant, note):
     outcome = outcome_of(mutant)
     note(outcome)
     assert outcome.verdict == "killed", f"{mutant.description}: {outcome}\n{outcome.report.remarks}"
+
+
+def test_every_fault_has_one_check_and_every_marker_names_a_fault():
+    named = [*(fault for test in marked("kills") for fault in test.named), *(m.id for m in MUTANTS if m.own)]
+    assert Counter(named) == Counter(mutant.id for mutant in MUTANTS)
 
 
 @pytest.mark.slow

@@ -313,6 +313,7 @@ def test_a_change_of_what_a_program_reads_gives_the_new_numbers_and_back_the_old
         assert lawful.trace(program) is first or way is an_attribute_over_that_of_a_class  # it has one of its own now
 
 
+@pytest.mark.kills("60")
 def test_a_program_sees_what_its_helper_reads():
     test_a_change_of_what_a_program_reads_gives_the_new_numbers_and_back_the_old_form(a_global_of_a_helper)
 

@@ -257,6 +257,7 @@ def test_functions_that_get_the_inputs_get_those_that_they_got():
     assert plan(0, 2, jnp.ones(3)).args[0] == 2
 
 
+@pytest.mark.kills("60b")
 def test_integers_that_would_leave_their_type_stay_numbers():
     def model(n):
         about(n * n * n / 1e18)

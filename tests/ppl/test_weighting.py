@@ -79,6 +79,7 @@ def test_a_scale_is_a_power_and_scales_multiply():
     assert both_densities(model, {"x": 0.2}, DATA, 0.5) == pytest.approx(float(expected), rel=1e-12)
 
 
+@pytest.mark.kills("41b")
 def test_a_scaled_choice_has_the_power_of_its_density():
     def model(s):
         with scale(s), plate("row", 2):

@@ -43,6 +43,7 @@ def log_sum(log_weights):
     return np.logaddexp.reduce(log_weights, axis=1)
 
 
+@pytest.mark.regression("15.1a")
 @pytest.mark.parametrize("s", LOG_EVIDENCE)
 def test_an_identity_change_leaves_the_evidence_of_200_000_particles(s):
     result = inference.importance(noisy, particles=PARTICLES)(key_of("r01/identity"), Y, s)
@@ -53,6 +54,7 @@ def test_an_identity_change_leaves_the_evidence_of_200_000_particles(s):
     assert np.sum(x * np.exp(log_weights - log_sum(log_weights)[:, None])) == pytest.approx(MEAN[s], abs=0.01)
 
 
+@pytest.mark.regression("15.1b")
 def test_a_change_of_the_scale_is_properly_weighted():
     """Both the evidence and the integral of x at s = 2, from populations that were weighted for s = 1."""
     plan = inference.importance(noisy, particles=20, runs=2_000)
@@ -78,6 +80,7 @@ def weighted_twice(y, old, new):
     factor("change", dist.Normal(x, new).log_prob(y) - dist.Normal(x, old).log_prob(y))
 
 
+@pytest.mark.regression("15.1a")
 @pytest.mark.parametrize("threshold", [0.0, 0.9, None])
 def test_a_filter_in_which_nothing_changes_adds_nothing_to_its_evidence(threshold):
     plan = inference.smc(weighted_twice, particles=PARTICLES, cuts="factors", resample_below=threshold)
@@ -88,6 +91,7 @@ def test_a_filter_in_which_nothing_changes_adds_nothing_to_its_evidence(threshol
     assert increments[0] == pytest.approx(exact(1.0), abs=0.01)
 
 
+@pytest.mark.regression("15.1b")
 def test_a_filter_that_changes_the_scale_is_unbiased():
     plan = inference.smc(weighted_twice, particles=20, cuts="factors", runs=2_000, resample_below=0.9)
 
@@ -104,6 +108,7 @@ def near(current):
     sample("x", dist.Normal(current["x"], 1.0))
 
 
+@pytest.mark.regression("15.1a")
 @pytest.mark.parametrize("kernel", [kernels.mh(near), kernels.mh()], ids=repr)
 def test_a_move_to_the_same_value_leaves_the_log_density(kernel):
     """A kernel carries its log density from step to step by what the move changes."""

@@ -59,6 +59,7 @@ def there_and_back(program, value):
     return {"b": 1, "v": 1.0}, {"b": 0, PROGRAMS[program]: value}
 
 
+@pytest.mark.regression("15.2a")
 @programs
 @pytest.mark.parametrize("update", UPDATES)
 def test_the_scores_of_both_traces_differ_by_the_weight(program, update, tolerance):
@@ -71,6 +72,7 @@ def test_the_scores_of_both_traces_differ_by_the_weight(program, update, toleran
     assert eager[1] - eager[0] == pytest.approx(weight, abs=tolerance)
 
 
+@pytest.mark.regression("15.2a")
 @programs
 @pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
@@ -116,6 +118,7 @@ def finite(first, second):
 FINITE = {"one address": finite("v", "v"), "two addresses": finite("v", "w")}
 
 
+@pytest.mark.regression("15.2b")
 @pytest.mark.tier0
 @pytest.mark.parametrize("name", FINITE)
 @pytest.mark.parametrize("kernel", [kernels.mh(), kernels.mh(selector)], ids=repr)
@@ -125,6 +128,7 @@ def test_a_finite_copy_keeps_its_posterior_exactly(name, kernel):
     assert report.tv < 1e-12
 
 
+@pytest.mark.regression("15.2b")
 @pytest.mark.tier0
 @pytest.mark.parametrize("name", FINITE)
 def test_moves_in_a_population_of_a_finite_copy_keep_its_measure_exactly(name):
@@ -134,6 +138,7 @@ def test_moves_in_a_population_of_a_finite_copy_keep_its_measure_exactly(name):
     assert report.measure_error < 1e-12
 
 
+@pytest.mark.regression("15.2c")
 @pytest.mark.reference
 def test_the_posterior_of_the_selector_is_the_exact_one():
     """P(b | y = 3): the evidence of an arm is that of its mean at variance 2."""

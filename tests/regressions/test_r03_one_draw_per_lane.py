@@ -50,6 +50,7 @@ def precision(request):
         yield
 
 
+@pytest.mark.regression("15.3a")
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
 def test_nested_plates_and_maps_of_3_by_4_give_12_distinct_draws(program, precision):
     (draws,), _ = compiled(lawful.trace(program))(KEY)
@@ -57,10 +58,12 @@ def test_nested_plates_and_maps_of_3_by_4_give_12_distinct_draws(program, precis
     assert len(np.unique(np.asarray(draws))) == 12
 
 
+@pytest.mark.regression("15.3a")
 def test_an_eager_run_of_nested_plates_gives_12_distinct_draws(precision):
     assert len(np.unique(np.asarray(handlers.seed(nested_plates, KEY)()))) == 12
 
 
+@pytest.mark.regression("15.3a")
 @pytest.mark.parametrize("program", [nested_plates, nested_maps], ids=lambda p: p.__name__)
 def test_particles_and_chains_share_no_draw_either(program):
     population = inference.importance(program, particles=5, runs=2)(KEY).weighted.values["x"]

@@ -76,6 +76,7 @@ def the_sampler(key, logits):
 SAMPLERS = [the_sampler, mapped_site, particles, ancestors, final_pick, eager_site]
 
 
+@pytest.mark.regression("15.4a")
 @pytest.mark.parametrize("sampler", rest_slow(SAMPLERS, 4), ids=lambda s: s.__name__)
 def test_a_tail_of_a_million_rare_items_has_its_mass(sampler, dtype):
     draws = np.asarray(sampler(key_of(f"r04/{sampler.__name__}"), jnp.asarray(np.log(WEIGHTS), dtype)))
@@ -83,10 +84,12 @@ def test_a_tail_of_a_million_rare_items_has_its_mass(sampler, dtype):
     assert stats.binomtest(int((draws > 0).sum()), DRAWS, 0.1).pvalue > ALPHA
 
 
+@pytest.mark.regression("15.4a")
 def test_a_tail_that_lacks_two_fifths_of_its_mass_would_be_found():
     assert stats.binom.cdf(stats.binom.ppf(ALPHA / 2, DRAWS, 0.1) - 1, DRAWS, 0.0575) > 0.999
 
 
+@pytest.mark.regression("15.4b")
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_the_implied_probability_of_every_item_is_right(dtype, shuffled):
     """From the cumulative sums themselves, so without a draw."""
@@ -100,6 +103,7 @@ def test_the_implied_probability_of_every_item_is_right(dtype, shuffled):
     np.testing.assert_allclose(implied, weights / weights.sum(), rtol=1e-4)
 
 
+@pytest.mark.regression("15.4c")
 def test_no_module_uses_the_biased_sampler(root):
     """Nor the Gumbel trick by hand, nor a distribution's own draw of an index."""
     for folder in ("ppl", "inference", "models"):

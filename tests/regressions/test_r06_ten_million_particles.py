@@ -36,6 +36,7 @@ def _drawn(scheme, n):
     return jax.jit(lambda key, log_weights: law.draw(key, mean_weights(log_weights)[0]))
 
 
+@pytest.mark.regression("15.6a")
 @pytest.mark.parametrize(
     ("scheme", "n"),
     [
@@ -50,6 +51,7 @@ def test_equal_log_weights_give_each_particle_one_offspring(scheme, n):
         np.testing.assert_array_equal(ancestors, np.arange(n))
 
 
+@pytest.mark.regression("15.6b")
 @pytest.mark.parametrize("n", SIZES)
 def test_systematic_counts_of_random_weights_are_within_one(n):
     """The shares are those of the log weights in double precision, up to the rounding of one exponential."""
@@ -62,6 +64,7 @@ def test_systematic_counts_of_random_weights_are_within_one(n):
     np.testing.assert_allclose(weights / weights.sum(), exact / exact.sum(), rtol=1e-5)
 
 
+@pytest.mark.regression("15.6c")
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 def test_the_mean_count_of_a_group_is_its_share(scheme):

@@ -1,6 +1,6 @@
 """15.7: failures of other libraries, each with the number that it should have given.
 
-Rows that fit the file of their subject better are there; test_index.py says where.
+Rows that fit the file of their subject better are there, with their marker; test_index.py has the list.
 """
 
 import jax
@@ -50,6 +50,7 @@ def finite_flips():
     return side + 2 * sample("after", dist.Bernoulli(0.3))
 
 
+@pytest.mark.regression("15.7a")
 def test_the_evidence_of_a_program_whose_particles_die_counts_the_dead():
     """(1 - e^-10) / 2; a library that dropped the dead returned 1."""
     exact = np.log((1 - np.exp(-10.0)) / 2)
@@ -65,6 +66,7 @@ def test_the_evidence_of_a_program_whose_particles_die_counts_the_dead():
     assert report.detects(0.05)
 
 
+@pytest.mark.regression("15.7a")
 @pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -91,6 +93,7 @@ def hmm3():
     return scan(step, 0, (rows, jnp.asarray(DATA)))[0]
 
 
+@pytest.mark.regression("15.7b")
 @pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(("scheme", "threshold"), [*((scheme, 0.9) for scheme in SCHEMES), ("systematic", 0.0)])
@@ -152,12 +155,14 @@ def model(request):
     return program
 
 
+@pytest.mark.regression("15.7h")
 def test_a_site_in_a_construct_is_simulated(model):
     population = inference.importance(model, particles=200)(KEY, 0.1)
     assert np.isfinite(population.log_evidence).all()
     assert len(np.unique(population.weighted.log_weight)) > 50
 
 
+@pytest.mark.regression("15.7h")
 def test_a_site_in_a_construct_is_scored(model):
     """An eager run, the staged density at its choices, and that under jit are one number."""
     form = lawful.trace(model, 0.1)
@@ -167,6 +172,7 @@ def test_a_site_in_a_construct_is_scored(model):
     np.testing.assert_allclose(jax.jit(lambda c: form.log_density(c, 0.1))(record.choices), score, rtol=1e-12)
 
 
+@pytest.mark.regression("15.7h")
 @pytest.mark.rest_slow
 def test_a_site_in_a_construct_is_moved(model):
     """The log density that fifty moves carry along is that of the state that they reached."""
@@ -192,6 +198,7 @@ def geometric(p):
     return jax.lax.while_loop(lambda state: state[1] == 1, go, (-1, 1))[0]
 
 
+@pytest.mark.regression("15.7h")
 @pytest.mark.parametrize(
     "ask",
     [

@@ -91,6 +91,7 @@ def mixed_graph(kind, sizes, shared, dtype=np.float64):
     return graph, rng
 
 
+@pytest.mark.kills("39k", kind="ising", sizes=(5, 5, 5), shared=True, dtype=np.float64)
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["f64", "f32"])
 @pytest.mark.parametrize("shared", [True, False], ids=["one table", "own tables"])

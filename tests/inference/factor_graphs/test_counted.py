@@ -69,6 +69,7 @@ def test_elimination_sums_every_assignment_whose_counts_are_right(seed):
     np.testing.assert_allclose([score, graph.log_score(states)], truth.largest, rtol=1e-12)
 
 
+@pytest.mark.kills("40c", temperature=1.0)
 @pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, None, 0.6])
 def test_a_sweep_sends_the_messages_of_the_table_of_all_members(temperature):

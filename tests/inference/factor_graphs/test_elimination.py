@@ -82,6 +82,7 @@ def test_the_draws_have_the_law_of_the_graph(case):
     np.testing.assert_allclose(shares, truth.probabilities, atol=n * 2 / points)
 
 
+@pytest.mark.kills("39d")
 def test_evidence_is_what_is_left_of_the_graph():
     """Listed: the mass of the assignments that agree with it, on two components and an array."""
     graph = random_graph(5, 5, 4, zeros=0.0)

@@ -99,6 +99,7 @@ def along_a_way():
     return graph, jax.jit(told), jax.jit(jax.jacfwd(told)), jax.jit(jax.jacrev(told))
 
 
+@pytest.mark.kills("39i", family="random")
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bp_7_derivatives_are_finite_differences(family):

@@ -56,6 +56,7 @@ def test_every_message_has_a_turn_and_reads_none_of_its_own(schedule, name):
             assert turn < 0 or turn not in heard
 
 
+@pytest.mark.kills("39j", schedule="tree", name="branches")
 @pytest.mark.rest_slow
 @pytest.mark.parametrize(("schedule", "name"), CASES)
 def test_a_step_sends_what_flooding_would_send_from_there(schedule, name):

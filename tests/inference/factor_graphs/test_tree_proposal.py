@@ -40,6 +40,7 @@ def sequence():
     lawful.factor("ends", jnp.where(path[0] == last, 0.8, 0.0))
 
 
+@pytest.mark.kills("39h", floor=0.01)
 @pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("floor", [0.01, 1.0])
@@ -49,6 +50,7 @@ def test_moves_by_beliefs_keep_the_posterior_exactly(floor):
     assert report.passed and report.tv < 1e-14, report
 
 
+@pytest.mark.kills("39g")
 @pytest.mark.tier0
 def test_beliefs_that_follow_the_other_sites_keep_the_posterior_exactly():
     q = tree_proposal(sequence, sites=["z"], follow=True)

@@ -151,6 +151,7 @@ def test_the_best_state_is_put_into_the_order_of_the_file(data):
 PAIR = text_of(([2, 3], [[0, 1]], [["1", "2", "3", "4", "5", "6"]]))
 
 
+@pytest.mark.kills("39e")
 def test_the_last_variable_of_a_scope_runs_fastest():
     """A mutant that reads the axes in the other order gives the second entry to the states (1, 0)."""
     graph = FactorGraph.from_uai(PAIR)

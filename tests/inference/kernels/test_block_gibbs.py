@@ -43,6 +43,7 @@ def test_the_posterior_stays_exactly(program, settings):
     assert report.passed and report.tv < 1e-14, report
 
 
+@pytest.mark.kills("39f", blocks=(("z",),))
 @pytest.mark.tier0
 @pytest.mark.parametrize("blocks", [(("z",),), [{"z": [0, 1]}, {"z": np.array([False, True, True, True])}]], ids=str)
 def test_blocks_that_are_given_keep_the_posterior(blocks):

@@ -99,6 +99,7 @@ def with_the_prior_of_z(current):
     sample("z", dist.Normal(0.0, jnp.sqrt(x)))
 
 
+@pytest.mark.kills("58", x=-0.5, z=0.1, broken=1)
 @pytest.mark.parametrize(("x", "z", "broken"), [(-0.5, np.nan, 1), (-0.5, 0.1, 1), (0.5, np.nan, 1), (0.5, 0.1, 0)])
 def test_a_density_that_is_no_number_is_told_although_it_cancels(x, z, broken):
     """The prior of z stands with both signs in the ratio; where it is no number the move is rejected, and counted."""

@@ -24,6 +24,7 @@ NOT_USABLE = {
 }
 
 
+@pytest.mark.regression("15.5")
 @pytest.mark.rest_slow
 @every_scheme
 @pytest.mark.parametrize("case", NOT_USABLE)
@@ -37,6 +38,7 @@ def test_weights_without_a_finite_positive_sum_leave_the_population_untouched(na
     assert abs(jnp.exp(log_masses).sum() - 1) < 1e-12
 
 
+@pytest.mark.regression("15.5")
 @every_scheme
 @pytest.mark.parametrize("case", NOT_USABLE)
 def test_a_faulty_lane_leaves_the_others_bit_identical(name, case):

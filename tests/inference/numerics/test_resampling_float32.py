@@ -22,6 +22,7 @@ KEY = jax.random.key(156)
 pytestmark = pytest.mark.usefixtures("single_precision")
 
 
+@pytest.mark.regression("15.6a")
 @pytest.mark.parametrize(
     ("n", "name"),
     [
@@ -48,6 +49,7 @@ def weights_of(kind, n):
 KINDS = ["exponential", "heavy", "half dead"]
 
 
+@pytest.mark.regression("15.6b")
 @pytest.mark.parametrize(
     ("kind", "n"),
     [
@@ -77,6 +79,7 @@ def test_stratified_and_residual_counts_keep_their_bounds(n):
         assert not counts[weights == 0].any()
 
 
+@pytest.mark.regression("15.6c")
 @pytest.mark.optimised
 @pytest.mark.parametrize("scheme", rest_slow([systematic, stratified]), ids=str)
 def test_group_counts_are_unbiased_in_two_words(scheme, false_alarm):

@@ -41,6 +41,7 @@ def distance(one, other):
     return max(abs(one.get(cell, 0) - float(other.get(cell, 0))) for cell in {*one, *other})
 
 
+@pytest.mark.kills("56", name="stratified", case="ties", m=3)
 @pytest.mark.rest_slow
 @every_scheme
 @every_case

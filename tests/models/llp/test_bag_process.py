@@ -50,6 +50,7 @@ def test_scores_and_evidence_are_those_of_the_covariance_of_bags(kernel, feature
     np.testing.assert_allclose(fitted.decision_function(X), rate + unusual + weights @ np.array(means), atol=1e-5)
 
 
+@pytest.mark.kills("40l", kernel=Kernel(0.25), features=4)
 @pytest.mark.parametrize(("kernel", "features"), KERNELS)
 def test_a_row_is_scored_by_all_bags_but_its_own(kernel, features):
     bags, share = Bags.from_labels(Y, IDS), 0.3

@@ -51,6 +51,7 @@ def equal(a, b):
     return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
 
 
+@pytest.mark.kills("40h")
 @pytest.mark.slow
 def test_labels_shuffled_within_bags_and_bags_renamed_give_the_same_fit_bit_by_bit():
     X, y, bags = rows_of()

@@ -46,6 +46,7 @@ def centred(bags):
     return np.column_stack([(side.phi(X).astype(float) - side.mean) / side.size, np.ones(60)])
 
 
+@pytest.mark.kills("40m")
 def test_the_fit_is_the_mode_of_prior_and_exact_likelihood():
     found = CountProcess(PROCESS).fit(X, BAGS).logits(X)
     np.testing.assert_allclose(found, mode(BAGS, centred(BAGS), BAGS.base_rate), atol=5e-3)  # root of a gain
@@ -65,6 +66,7 @@ def test_scores_out_of_bag_are_close_to_fits_without_the_bag():
     np.testing.assert_allclose(unseen[54:], seen[54:])  # rows in no bag have no bag to leave out
 
 
+@pytest.mark.kills("40k")
 def test_the_step_without_a_bag_is_that_of_fisher_without_its_information():
     fitted = CountProcess(PROCESS).fit(X, BAGS)
     phi, z = centred(BAGS), fitted.logits(X)

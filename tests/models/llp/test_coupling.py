@@ -26,6 +26,7 @@ def dense(edges, gains):
     return found
 
 
+@pytest.mark.kills("40s", base_rate=0.24, r=0.1)
 @pytest.mark.parametrize("base_rate", [0.05, 0.24, 0.5, np.array([0.2, 0.5, 0.3])])
 @pytest.mark.parametrize("r", [-0.04, 0.0, 0.1, 0.9])
 def test_l5_psi_keeps_both_laws_and_gives_the_correlation(base_rate, r):
@@ -75,6 +76,7 @@ GRAPHS = {
 }  # fmt: skip
 
 
+@pytest.mark.kills("40r", name="random")
 @pytest.mark.parametrize("name", GRAPHS)
 def test_l5_the_radius_is_that_of_the_matrix(name):
     edges = edges_of(nx.convert_node_labels_to_integers(GRAPHS[name]))

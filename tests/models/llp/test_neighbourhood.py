@@ -41,6 +41,7 @@ def test_neighbours_are_coupled_unless_counts_tell_that_they_do_not_agree(coupli
         assert near.told.verdict == ("neighbours agree" if labels is ALIKE else "no sign that neighbours agree")
 
 
+@pytest.mark.kills("40u")
 def test_what_is_left_is_that_of_log_odds_that_have_not_seen_the_counts():
     bags = Bags.from_labels(ALIKE, IDS)
     settings = PAIRED()

@@ -61,6 +61,7 @@ def test_a_round_is_kept_only_where_held_out_counts_are_told_better():
     assert len(stopped.rounds) == 2 and stopped.best == 0 and stopped.rounds[1].gain == 0
 
 
+@pytest.mark.kills("40i")
 def test_held_out_counts_are_read_by_no_fit_before_the_last():
     z, bags, noise = told_rows()
     learner = Told(noise, [z, z])
@@ -100,6 +101,7 @@ def test_messages_that_do_not_settle_are_never_fitted_to(verdict):
     assert learner.fits == 0 and found.best == 0 and verdict in found.notes[-1]
 
 
+@pytest.mark.kills("40t")
 def test_scores_without_the_own_bag_calibrate_the_fit_and_tell_the_labels():
     z, bags, _ = told_rows()
 

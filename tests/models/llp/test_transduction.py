@@ -74,6 +74,7 @@ def test_the_most_probable_labels_are_those_of_all_labellings(kind, seed):
     assert total.max() <= found.bound + 1e-9
 
 
+@pytest.mark.kills("40q")
 @pytest.mark.slow
 def test_the_bound_is_the_best_score_on_a_tree_and_a_bound_however_short_the_search():
     z, bags, coupling = case("counts")
@@ -86,6 +87,7 @@ def test_the_bound_is_the_best_score_on_a_tree_and_a_bound_however_short_the_sea
         assert bounds[1] <= total.max() + room
 
 
+@pytest.mark.kills("40p", kind="counts")
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("kind", CASES)
 def test_a_search_ends_where_no_exchange_within_a_bag_helps(kind):
@@ -109,6 +111,9 @@ def test_a_search_ends_where_no_exchange_within_a_bag_helps(kind):
                 assert score[tuple(other.tolist())] <= here + 1e-9
 
 
+@pytest.mark.kills("40n", kind="counts", step=redrawn_apart)
+@pytest.mark.kills("40o", kind="counts", step=redrawn_pairs)
+@pytest.mark.tier1
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("step", [redrawn_apart, redrawn_pairs])
 @pytest.mark.parametrize("kind", CASES)

@@ -57,6 +57,7 @@ def test_the_fixture_of_sixty_digits_is_met(data):
     np.testing.assert_allclose(np.swapaxes(scores, 0, 1), exact["factor_mean_given_class"], rtol=1e-10)
 
 
+@pytest.mark.kills("42", "42b", model=Model("BLS", 2, p_gate=2, p_growth=2), missing=0.0)
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("missing", [0.0, 0.4])
 @pytest.mark.parametrize("model", MODELS, ids=str)

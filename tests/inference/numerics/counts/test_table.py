@@ -17,6 +17,7 @@ def on_device(size):
     return h, g, jnp.asarray(h), jnp.asarray(g)
 
 
+@pytest.mark.kills("40", "40b", size=5, method="auto")
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("method", ["auto", "blocks", "log"])
 @pytest.mark.parametrize("size", SIZES)

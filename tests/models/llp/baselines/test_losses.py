@@ -29,6 +29,7 @@ def mean(terms):
     return jnp.sum(terms.total) / jnp.sum(terms.weight)
 
 
+@pytest.mark.kills("40e", "40f")
 @pytest.mark.slow
 def test_the_gradient_of_em_is_that_of_the_log_likelihood_of_the_counts():
     z = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)) * 2)

@@ -32,6 +32,7 @@ def named(methods):
     return pytest.mark.parametrize("method", methods, ids=lambda m: type(m).__name__)
 
 
+@pytest.mark.kills("40d", method=BagRidge())
 @named(METHODS)
 def test_labels_moved_within_their_bags_give_the_same_fit_bit_by_bit(method):
     moved = Y.reshape(-1, 4)[:, [2, 0, 3, 1]].reshape(-1)
