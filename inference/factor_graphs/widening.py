@@ -1,15 +1,18 @@
-"""Widening: small graphs of variables with many numbers of states, seen as one where all have the largest number.
+"""Widening: small graphs of variables with many numbers of states, seen as ones of few numbers.
 
 Law: a state that is added is excluded everywhere, so masses, messages and beliefs of the others are what they were.
-Factors of as many variables then have tables of one size and are updated at once: what is compiled grows with the kinds
-of tables, not with their entries.
+Factors whose tables then have one size are updated at once: what is traced and compiled grows with the kinds of tables,
+not with their entries.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -22,6 +25,8 @@ from .structure import Group, Structure
 
 ENTRIES = 1 << 16  # of all tables of the wide graph; more are work in every sweep
 KINDS = 3  # of tables that are saved; fewer are not worth it
+
+type Kinds = dict[tuple[int, ...], int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,20 +43,21 @@ class Wide:
 
     def potentials(self, potentials: Potentials) -> Potentials:
         """Exclude the states that are added."""
-        card = self.structure.families[0].cardinality
+        families = zip(potentials.unary, self.structure.families, strict=True)
+        groups = zip(potentials.tables, self.structure.groups, strict=True)
         return Potentials(
-            tuple(_excluding(scores, 1, card) for scores in potentials.unary),
-            tuple(_excluding(table, 1, card) for table in potentials.tables),
+            tuple(_excluding(scores, (f.cardinality,)) for scores, f in families),
+            tuple(_excluding(table, g.cardinalities) for table, g in groups),
         )
 
     def first(self, dtype: Any) -> Messages:
         """Give messages that say nothing of the states that are there."""
-        groups, card = self.structure.groups, self.structure.families[0].cardinality
-        silent = np.where(np.arange(card)[:, None] < self.given.cardinalities, 0.0, -np.inf).astype(dtype)
-        found = []
+        groups, found = self.structure.groups, []
         for block in net_of(self.structure).blocks:
             scopes = np.concatenate([groups[part.group].scopes[:, part.order] for part in block.parts])
-            found.append(tuple(silent[:, own].reshape((card, *block.shape)) for own in scopes.T))
+            states = [np.arange(card)[:, None] for card in block.cardinalities]
+            there = [s < self.given.cardinalities[own] for s, own in zip(states, scopes.T, strict=True)]
+            found.append(tuple(np.where(x, 0.0, -np.inf).astype(dtype).reshape((-1, *block.shape)) for x in there))
         return tuple(found)
 
     def narrow(self, variables: Sequence[Any], tables: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -66,20 +72,44 @@ class Wide:
 
 @lru_cache(maxsize=256)
 def widened(structure: Structure) -> Wide | None:
-    """Give all variables as many states, where that leaves fewer kinds of tables that are hardly larger; else None."""
-    groups = [group for group in structure.groups if group.arity > 1 and group.size]
-    card = int(max(structure.cardinalities, default=0))
-    kinds, arities = {tuple(sorted(g.cardinalities)) for g in groups}, {g.arity for g in groups}
-    entries = sum(group.size * card**group.arity for group in groups)
-    if structure.counted or len(kinds) - len(arities) < KINDS or entries > ENTRIES:
+    """Give variables more states where that leaves fewer kinds of tables that are hardly larger; else None."""
+    kinds: Kinds = Counter()
+    for group in structure.groups:
+        if group.arity > 1 and group.size:
+            kinds[tuple(sorted(group.cardinalities))] += group.size
+    wide = _numbers(kinds)
+    if structure.counted or len(kinds) - len(_seen(kinds, wide)) < KINDS:
         return None
-    families = tuple(replace(f, cardinality=card, states=None) for f in structure.families)
-    wide = tuple(Group(g.name, g.scopes, (card,) * g.arity, g.shared) for g in structure.groups)
-    return Wide(structure, Structure(families, wide))
+    families = (replace(f, cardinality=wide.get(f.cardinality, f.cardinality), states=None) for f in structure.families)
+    groups = (
+        Group(g.name, g.scopes, tuple(wide.get(k, k) for k in g.cardinalities), g.shared) for g in structure.groups
+    )
+    return Wide(structure, Structure(tuple(families), tuple(groups)))
 
 
-def _excluding(array: Any, first: int, card: int) -> Any:
-    """Fill the axes from the first one on up to a number of states with exclusions."""
+def _numbers(kinds: Kinds) -> dict[int, int]:
+    """Say which number each becomes: neighbours are joined, the cheapest first, while the tables stay small."""
+    wide = {card: card for kind in kinds for card in kind}
+    while True:
+        left = sorted(set(wide.values()))
+        joined = [{k: above if own == below else own for k, own in wide.items()} for below, above in pairwise(left)]
+        least = min(joined, key=lambda numbers: _entries(kinds, numbers), default=wide)
+        if least is wide or _entries(kinds, least) > ENTRIES:
+            return wide
+        wide = least
+
+
+def _entries(kinds: Kinds, wide: dict[int, int]) -> int:
+    return sum(size * math.prod(wide[k] for k in kind) for kind, size in kinds.items())
+
+
+def _seen(kinds: Kinds, wide: dict[int, int]) -> set[tuple[int, ...]]:
+    return {tuple(wide[k] for k in kind) for kind in kinds}
+
+
+def _excluding(array: Any, cards: Sequence[int]) -> Any:
+    """Fill the last axes up to numbers of states with exclusions."""
     module: Any = jnp if isinstance(array, jax.core.Tracer) else np
-    pads = [(0, card - size if axis >= first else 0) for axis, size in enumerate(array.shape)]
+    held = array.ndim - len(cards)
+    pads = [(0, 0)] * held + [(0, card - size) for card, size in zip(cards, array.shape[held:], strict=True)]
     return module.pad(array, pads, constant_values=-np.inf)

@@ -1,11 +1,14 @@
 """Small networks of many kinds of tables: widened, merged and computed by NumPy first, with the same answers."""
 
+import math
+
 import numpy as np
 import pytest
 
 from lawful.array_math import evaluate
 from lawful.inference.factor_graphs import FactorGraph, propagated
 from lawful.inference.factor_graphs import propagation as owner
+from lawful.inference.factor_graphs import widening as module
 from lawful.inference.factor_graphs.first_runs import FirstRuns
 from lawful.inference.factor_graphs.messages import net_of
 from lawful.inference.factor_graphs.widening import widened
@@ -32,12 +35,34 @@ def test_a_network_of_many_kinds_is_updated_in_as_many_blocks_as_there_are_ariti
     assert widened(many_kinds(size=3).structure) is None
 
 
+@pytest.fixture
+def few_entries(monkeypatch):
+    """So few that the tables of the test's networks are not widened to the largest number of states."""
+    monkeypatch.setattr(module, "ENTRIES", 2000)
+    widened.cache_clear()
+    yield
+    widened.cache_clear()
+
+
+def test_tables_that_would_grow_too_large_are_of_few_kinds_in_place_of_one(few_entries):
+    given = many_kinds().structure
+    wide = widened(given).structure
+    tables = [g for g in wide.groups if g.arity > 1]
+    assert sum(g.size * math.prod(g.cardinalities) for g in tables) <= module.ENTRIES
+    assert 1 < len(set(wide.cardinalities)) < len(set(given.cardinalities))
+    assert len(net_of(wide).blocks) < len(net_of(given).blocks)
+    assert (wide.cardinalities >= given.cardinalities).all()
+
+
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
-    ("counting", "temperature"), [("bethe", 1.0), pytest.param("trw", None, marks=pytest.mark.slow)]
+    ("kinds", "counting", "temperature"), [("few", "bethe", 1.0), ("one", "bethe", 1.0), ("one", "trw", None)]
 )
-def test_widening_and_numpy_change_no_answer(counting, temperature, monkeypatch):
-    graph = many_kinds(size=9)
-    assert widened(graph.structure) is not None
+def test_widening_and_numpy_change_no_answer(kinds, counting, temperature, monkeypatch, request):
+    if kinds == "few":
+        request.getfixturevalue("few_entries")
+    graph = many_kinds(size=9 if kinds == "one" else 14)
+    assert len(set(widened(graph.structure).structure.cardinalities)) == (1 if kinds == "one" else 2)
 
     def answer(**settings):
         owner._program.cache_clear()
