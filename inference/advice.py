@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from lawful.addresses import Address
-from lawful.analysis import has_weight, random_values
-from lawful.check import found_error
+from lawful.distributions.bijections import supports
 from lawful.errors import ImproperPriorError, LawfulError, UnsupportedProgramError
 from lawful.form import Form, Loop, Site
-from lawful.lint import LintFinding
-from lawful.supports import supports
-from lawful.tracing import trace
+from lawful.form.liveness import has_weight, random_values
+from lawful.inspection.lint.check import found_error
+from lawful.inspection.lint.form_rules import LintFinding
+from lawful.tracing.trace import trace
 
 from .default_kernel import default_kernel
 from .kernels import hmc, nuts, random_walk

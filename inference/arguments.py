@@ -12,11 +12,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.calls import named_arguments
 from lawful.form import Form
-from lawful.inputs import part_name
-from lawful.number_arguments import as_written
-from lawful.tracing import is_array
+from lawful.language.arguments.calls import named_arguments
+from lawful.language.arguments.inputs import part_name
+from lawful.tracing.number_arguments import as_written
+from lawful.tracing.trace import is_array
 
 
 def constant_arguments(

@@ -13,10 +13,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from lawful.block import Block
-from lawful.conditioned import conditioned
 from lawful.form import Form, Var
-from lawful.record import choices_of
+from lawful.form.builder import Block
+from lawful.passes.condition import conditioned
+from lawful.passes.record import choices_of
 
 from .conditional_smc import aimed
 from .laws import PickLaw

@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lawful.calls import positional, refuse_unknown
 from lawful.errors import LawfulError
+from lawful.language.arguments.calls import positional, refuse_unknown
 
 from .factor_graphs.beliefs import Beliefs
 from .factor_graphs.from_program import to_factor_graph

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, show_address
+from lawful.distributions.law import BoundLaw, core_of
+from lawful.distributions.parameters import fits, parameters_of
 from lawful.form import Form
-from lawful.given import lookup
-from lawful.laws import BoundLaw, core_of
+from lawful.handlers.named_values import lookup
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, only
-from lawful.parameters import fits, parameters_of
-from lawful.record import Choice
+from lawful.passes.record import Choice
 
 from .chain_loop import ChainLoop, chain_loop, stepper
 from .findings import Finding

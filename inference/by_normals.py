@@ -20,11 +20,11 @@ import numpyro.distributions as dist
 from jax.scipy.special import ndtr
 
 from lawful.addresses import Address, show_address
-from lawful.block import Block, Tupled
-from lawful.dependence import dependence
+from lawful.distributions.law import DistributionLaw, law_of
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Det, Form, Node, Site, Var, with_operations, with_subforms
-from lawful.laws import DistributionLaw, law_of
+from lawful.form.builder import Block, Tupled
+from lawful.form.dependence import dependence
 
 from .laws import PickLaw, ResampleLaw
 from .parts import NORMAL as NORMAL

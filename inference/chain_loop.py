@@ -12,13 +12,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.block import Block
-from lawful.emitter import broadcast_plates, run_nodes
+from lawful.backends.keys import Keys, keys_of, step_keys
+from lawful.backends.xla import broadcast_plates, run_nodes
 from lawful.form import Form, Plate, Var
-from lawful.isomorphism import addresses_of
-from lawful.lift import lift
-from lawful.site_keys import Keys, keys_of, step_keys
-from lawful.steps import renamed_form
+from lawful.form.builder import Block
+from lawful.form.fingerprint import addresses_of
+from lawful.passes.add_plate import lift
+from lawful.passes.rolling.match_steps import renamed_form
 
 from .kernels.base import KernelForm
 from .memory import bytes_of, peak_bytes

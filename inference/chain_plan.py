@@ -15,11 +15,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lawful.addresses import show_address
-from lawful.constant_data import refuse_other_data
 from lawful.errors import NoFiniteStartError
 from lawful.form import Form
-from lawful.record import Choice, choices_of, dims_of, record
-from lawful.starts import TRIES
+from lawful.language.arguments.constant_data import refuse_other_data
+from lawful.passes.record import Choice, choices_of, dims_of, record
+from lawful.passes.starts import TRIES
 
 from .batches import in_one_row
 from .broken import broken_findings

@@ -12,11 +12,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.analysis import without_dead_code
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.form import Form
-from lawful.interpose import score
-from lawful.record import Choice
+from lawful.form.liveness import without_dead_code
+from lawful.passes.record import Choice
+from lawful.passes.thread_sites import score
 
 from .parts import is_own
 from .plan import masked

@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.block import Block
-from lawful.conditioned import fed
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.form import Factor, Form, Node, Site, Var
-from lawful.interpose import score
-from lawful.record import Choice
-from lawful.tracing import split_arguments, trace
+from lawful.form.builder import Block
+from lawful.passes.condition import fed
+from lawful.passes.record import Choice
+from lawful.passes.thread_sites import score
+from lawful.tracing.trace import split_arguments, trace
 
 from .batches import BatchSize, in_batches, in_one_row
 from .densities import as_choice, leading_axes

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.derived_laws import DerivedLaw
+from lawful.distributions.observed_law import DerivedLaw
 from lawful.errors import UnsupportedProgramError
 
 from .laws import ResampleLaw

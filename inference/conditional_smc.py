@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address
-from lawful.analysis import has_weight, random_values
-from lawful.block import Block
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
-from lawful.record import choices_of
+from lawful.form.builder import Block
+from lawful.form.liveness import has_weight, random_values
+from lawful.passes.record import choices_of
 
 from .conditional_resampling import ConditionalLaw
 from .laws import PickLaw, ResampleLaw

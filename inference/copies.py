@@ -18,7 +18,7 @@ from typing import Any
 import jax
 
 from lawful.form import Form
-from lawful.tracing import trace
+from lawful.tracing.trace import trace
 
 from .plan import Told
 

@@ -16,11 +16,11 @@ import numpy as np
 from numpyro.distributions import constraints
 
 from lawful.addresses import Address, names_of, show_address
+from lawful.distributions.bijections import fixed_support, shown_supports
+from lawful.distributions.law import BoundLaw, DistributionLaw, law_of
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.laws import BoundLaw, DistributionLaw, law_of
 from lawful.messages import Source
-from lawful.supports import fixed_support, shown_supports
 
 
 def require_cover(own: Any, proposed: Any, address: Address, source: Source) -> jax.Array | None:

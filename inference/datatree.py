@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lawful.errors import LawfulError
-from lawful.labels import fitting, labels_of
+from lawful.form.labels import fitting, labels_of
 
 from .batches import BatchSize
 from .predictive import Predictive

@@ -20,10 +20,10 @@ from typing import Any
 import jax.numpy as jnp
 
 from lawful.addresses import Address, show_address
-from lawful.blanket import reached, work
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.record import Choice, choices_of
+from lawful.form.markov_blanket import reached, work
+from lawful.passes.record import Choice, choices_of
 
 from .enumerate_sites import Enumeration, Sites, enumeration
 from .kernels import block_gibbs, cycle, gibbs, mh, nuts, on, repeat

@@ -14,12 +14,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from lawful.backends.log_density import scored
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.probes import pointwise
-from lawful.record import Choice
-from lawful.scoring import scored
-from lawful.tracing import split_arguments
+from lawful.passes.probe import pointwise
+from lawful.passes.record import Choice
+from lawful.tracing.trace import split_arguments
 
 from .batches import BatchSize, in_batches, in_one_row
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lawful.addresses import Address, as_address
-from lawful.analysis import without_dead_code
-from lawful.conditioned import conditioned
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, unnamed
-from lawful.record import Choice, choices_of, record
+from lawful.form.liveness import without_dead_code
+from lawful.passes.condition import conditioned
+from lawful.passes.record import Choice, choices_of, record
 
 from .by_normals import without_names
 from .check.contracts import Contract

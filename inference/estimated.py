@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.analysis import without_dead_code
-from lawful.block import Block
 from lawful.form import Factor, Form, Site, Var, walk
-from lawful.interpose import Answer, interpose
-from lawful.record import Choice, choices_of, record
-from lawful.simplify import simplified
+from lawful.form.builder import Block
+from lawful.form.liveness import without_dead_code
+from lawful.passes.record import Choice, choices_of, record
+from lawful.passes.simplify.simplified import simplified
+from lawful.passes.thread_sites import Answer, interpose
 
 from .representations.sequential import Cuts, sequential
 from .transformers import Advance, Collapse, PushEvidence, When, repeat_to_end, resample, spawn

@@ -23,7 +23,7 @@ import numpy as np
 
 from lawful.errors import LawfulError, ResultFileError
 from lawful.form import Form
-from lawful.stored import refuse_objects
+from lawful.inference.running.stored import refuse_objects
 
 from .arguments import digest_of
 from .datatree import name_of, renamed, tree_of

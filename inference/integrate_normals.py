@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address
-from lawful.analysis import dependents, without_dead_code
-from lawful.block import Block
-from lawful.conditioned import conditioned
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Factor, Form, Site, Var
-from lawful.record import Choice, choices_of
+from lawful.form.builder import Block
+from lawful.form.liveness import dependents, without_dead_code
+from lawful.passes.condition import conditioned
+from lawful.passes.record import Choice, choices_of
 
 from .by_normals import normal_site
 from .check.contracts import Contract

@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.categorical import sample_categorical, sample_rows
-from lawful.threefry import words
-from lawful.wide import Wide, portion
+from lawful.distributions.sampling.categorical import sample_categorical, sample_rows
+from lawful.distributions.sampling.threefry import words
+from lawful.distributions.sampling.uint64 import Wide, portion
 
 from .numerics.scheme import Scheme
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from lawful.block import Block
 from lawful.form import Loop, Plate, Var
+from lawful.form.builder import Block
 
 from .representations.population import gather, take
 

@@ -21,15 +21,15 @@ import numpyro.distributions as dist
 from numpyro.distributions.transforms import ReshapeTransform
 
 import lawful
-from lawful.block import Block
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Loop, Site, Var
-from lawful.interpose import score
-from lawful.ratio import log_ratio
-from lawful.record import Choice, choices_of
-from lawful.tracing import trace
-from lawful.unguarded import unguarded
+from lawful.form.builder import Block
+from lawful.form.operations.ratio import log_ratio
+from lawful.passes.fill_absent import unguarded
+from lawful.passes.record import Choice, choices_of
+from lawful.passes.thread_sites import score
+from lawful.tracing.trace import trace
 
 from .kernels.coordinates import Map, map_of
 from .numerics.meaningless import cleaned

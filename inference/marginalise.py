@@ -20,14 +20,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.analysis import without_dead_code
-from lawful.blanket import all_terms
-from lawful.block import Block
-from lawful.calls import refuse_unknown
-from lawful.conditioned import conditioned
 from lawful.errors import ApproximateInExact, LawfulError, UnsupportedProgramError, WidthError
 from lawful.form import Form, Site, Var, unnamed
-from lawful.record import choices_of, record
+from lawful.form.builder import Block
+from lawful.form.liveness import without_dead_code
+from lawful.form.markov_blanket import all_terms
+from lawful.language.arguments.calls import refuse_unknown
+from lawful.passes.condition import conditioned
+from lawful.passes.record import choices_of, record
 
 from .by_normals import without_names
 from .check.contracts import Contract

@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.analysis import without_dead_code
-from lawful.compiling import QUICK
-from lawful.dependence import dependence
-from lawful.emitter import emit
+from lawful.backends.compile_options import QUICK
+from lawful.backends.xla import emit
+from lawful.distributions.weighting import WeightedLaw
 from lawful.form import Factor, Form, Site
-from lawful.probes import Probe, probed
-from lawful.weighting import WeightedLaw
+from lawful.form.dependence import dependence
+from lawful.form.liveness import without_dead_code
+from lawful.passes.probe import Probe, probed
 
 type Arrays = Mapping[str, Any]
 

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Block
 from lawful.form import Var
+from lawful.form.builder import Block
 
 from .findings import Finding
 

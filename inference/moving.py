@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from lawful.analysis import without_dead_code
-from lawful.block import Block
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
-from lawful.interpose import score
-from lawful.lift import lift
+from lawful.form.builder import Block
+from lawful.form.liveness import without_dead_code
+from lawful.passes.add_plate import lift
+from lawful.passes.thread_sites import score
 
 from .kernels.mh import as_kernel
 from .parts import exact, scoped, scored

@@ -15,8 +15,8 @@ import numpy as np
 
 from lawful.addresses import Address
 from lawful.errors import UnsupportedProgramError
-from lawful.export import Density, density
 from lawful.form import Form
+from lawful.interop.density import Density, density
 
 from .numerics.meaningless import meaningless
 from .unconstrained import unconstrained

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lawful import deterministic, scope
-from lawful.conditioned import conditioned
 from lawful.form import Form
-from lawful.record import record
-from lawful.tracing import split_arguments, trace
+from lawful.passes.condition import conditioned
+from lawful.passes.record import record
+from lawful.tracing.trace import split_arguments, trace
 
 from .by_normals import by_normals
 from .estimated import Filter, weighing

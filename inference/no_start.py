@@ -13,12 +13,12 @@ from lawful import handlers
 from lawful.addresses import Address, show_address
 from lawful.errors import NoFiniteStartError
 from lawful.form import Factor, Site, walk
-from lawful.given import lookup
+from lawful.handlers.named_values import lookup
 from lawful.messages import Handler, Message, SampleMessage, only
-from lawful.probes import pointwise
-from lawful.record import Choice
-from lawful.starts import TRIES
-from lawful.tracing import split_arguments
+from lawful.passes.probe import pointwise
+from lawful.passes.record import Choice
+from lawful.passes.starts import TRIES
+from lawful.tracing.trace import split_arguments
 
 from .plan import Prepared
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lawful.addresses import Address, as_address, show_address
+from lawful.distributions.law import DistributionLaw
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.laws import DistributionLaw
-from lawful.record import Choice, choices_of
+from lawful.passes.record import Choice, choices_of
 
 from .by_normals import NORMAL, by_normals
 from .check.contracts import Contract

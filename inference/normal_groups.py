@@ -17,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.analysis import without_dead_code
-from lawful.array_math import evaluate
 from lawful.errors import NonFiniteError, UnsupportedProgramError
 from lawful.form import Form
-from lawful.lowering import unfold
-from lawful.record import Choice
+from lawful.form.liveness import without_dead_code
+from lawful.form.operations.on_numpy import evaluate
+from lawful.passes.record import Choice
+from lawful.tracing.lower import unfold
 
 from .by_normals import NORMAL, by_normals, without_names
 from .normal_part import NormalDensity, Part, part_of, refused

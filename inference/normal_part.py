@@ -15,15 +15,15 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address, show_address
-from lawful.analysis import dependents, without_dead_code
-from lawful.block import Tupled, add
-from lawful.conditioned import conditioned
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Det, Factor, Form, Node, Site, Var
-from lawful.interpose import Given, interpose
-from lawful.record import Choice, choices_of
-from lawful.straight import UnrolledWarning
+from lawful.form.builder import Tupled, add
+from lawful.form.liveness import dependents, without_dead_code
+from lawful.passes.condition import conditioned
+from lawful.passes.record import Choice, choices_of
+from lawful.passes.rolling.unrolled_sites import UnrolledWarning
+from lawful.passes.thread_sites import Given, interpose
 
 from .summing_laws import log_sum
 

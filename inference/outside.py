@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.analysis import random_values, without_dead_code
 from lawful.form import Branch, Factor, Form, Loop, Site, Var
-from lawful.lowering import lower
-from lawful.probes import Probe, ask_at_choices
-from lawful.record import choices_of
-from lawful.tracing import split_arguments
+from lawful.form.liveness import random_values, without_dead_code
+from lawful.passes.probe import Probe, ask_at_choices
+from lawful.passes.record import choices_of
+from lawful.tracing.lower import lower
+from lawful.tracing.trace import split_arguments
 
 from .batches import in_batches, in_one_row
 from .densities import absent_choices, as_choice

@@ -17,8 +17,8 @@ import numpy as np
 from lawful.addresses import show_address
 from lawful.form import Factor, Form, Site, walk
 from lawful.messages import OVERFLOW
-from lawful.probes import Asked, Probe, ask_at_prior
-from lawful.tracing import split_arguments
+from lawful.passes.probe import Asked, Probe, ask_at_prior
+from lawful.tracing.trace import split_arguments
 
 from .findings import Finding
 

@@ -15,8 +15,8 @@ from jax.sharding import Mesh
 
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.record import choices_of, dims_of
-from lawful.tracing import trace
+from lawful.passes.record import choices_of, dims_of
+from lawful.tracing.trace import trace
 
 from .chain_plan import ChainPlan
 from .densities import scored_draws

@@ -11,12 +11,12 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lawful.block import Block
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Form, Loop, Node, Site, Var
-from lawful.interpose import score
-from lawful.record import Choice
-from lawful.starts import without_weights as without_weights
+from lawful.form.builder import Block
+from lawful.passes.record import Choice
+from lawful.passes.starts import without_weights as without_weights
+from lawful.passes.thread_sites import score
 
 NORMAL = "~normal"  # ends the address of the noise of a site
 

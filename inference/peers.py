@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.calls import positional
 from lawful.errors import LawfulError
-from lawful.export import Density, density
-from lawful.observed import checked_data
-from lawful.record import dims_of, record
+from lawful.inspection.lint.observed_data import checked_data
+from lawful.interop.density import Density, density
+from lawful.language.arguments.calls import positional
+from lawful.passes.record import dims_of, record
 
 from .chain_rows import deterministics, named_values
 from .check.contracts import Contract

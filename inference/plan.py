@@ -19,19 +19,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import show_address
-from lawful.calls import positional
-from lawful.compiling import in_a_program
-from lawful.constant_data import refuse_other_data
+from lawful.backends.compile_options import in_a_program
+from lawful.distributions.degenerate import checked_scales
 from lawful.errors import LawfulError, UnsupportedProgramError, kind_of
 from lawful.form import Form
-from lawful.free_variables import Watch, users_in
-from lawful.inputs import gaps, unread_arguments
-from lawful.keys import one_key as one_key
-from lawful.lowering import in_a_trace
-from lawful.number_arguments import with_inputs
-from lawful.observed import checked_data
-from lawful.scales import checked_scales
-from lawful.tracing import source_of, split_arguments, trace
+from lawful.inspection.lint.observed_data import checked_data
+from lawful.language.arguments.calls import positional
+from lawful.language.arguments.constant_data import refuse_other_data
+from lawful.language.arguments.inputs import gaps, unread_arguments
+from lawful.language.arguments.random_keys import one_key as one_key
+from lawful.tracing.free_variables import Watch, users_in
+from lawful.tracing.lower import in_a_trace
+from lawful.tracing.number_arguments import with_inputs
+from lawful.tracing.trace import source_of, split_arguments, trace
 
 from .compile_time import timed as timed
 from .findings import Finding

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lawful.block import Block
 from lawful.errors import LawfulError
 from lawful.form import Form, Plate, Var
+from lawful.form.builder import Block
 
 from .check.contracts import Contract
 from .kernels.base import state_inputs

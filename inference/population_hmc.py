@@ -19,11 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from lawful.block import Block
+from lawful.distributions.law import law_of
 from lawful.errors import LawfulError
 from lawful.form import Form, Plate, Var
-from lawful.laws import law_of
-from lawful.lift import lift
+from lawful.form.builder import Block
+from lawful.passes.add_plate import lift
 
 from .kernels.acceptance import accept
 from .kernels.frame import Frame, frame_of

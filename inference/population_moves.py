@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lawful.block import Block
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Plate
+from lawful.form.builder import Block
 
 from .check.contracts import Contract
 from .kernels.frame import frame_of

@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from lawful.analysis import without_dead_code
-from lawful.constant_data import refuse_other_data
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.form import Form, Loop
-from lawful.portions import Portions
-from lawful.record import Choice, choices_of, dims_of, record
-from lawful.simplify import simplified
+from lawful.form.liveness import without_dead_code
+from lawful.inference.running.portions import Portions
+from lawful.language.arguments.constant_data import refuse_other_data
+from lawful.passes.record import Choice, choices_of, dims_of, record
+from lawful.passes.simplify.simplified import simplified
 
 from .batches import in_one_row
 from .check.contracts import Contract

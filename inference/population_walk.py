@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from lawful.block import Block
+from lawful.distributions.law import law_of
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Plate, Var
-from lawful.laws import law_of
-from lawful.record import Choice, choices_of
+from lawful.form.builder import Block
+from lawful.passes.record import Choice, choices_of
 
 from .check.contracts import Contract
 from .kernels.acceptance import acceptance

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.block import Block, LogProb
 from lawful.form import Branch, Factor, Form, Loop, Site, Var, walk
+from lawful.form.builder import Block, LogProb
 
 type Entries = Mapping[Address, np.ndarray]
 

@@ -18,17 +18,17 @@ import jax
 import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
-from lawful.analysis import without_dead_code
-from lawful.calls import positional
-from lawful.checked_draws import question
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.labels import fitting, labels_of
-from lawful.probes import Asked, probed
-from lawful.record import choices_of, dims_of
-from lawful.rerun import Rerun, rerun
-from lawful.tracing import Rewritten, split_arguments, trace
+from lawful.form.labels import fitting, labels_of
+from lawful.form.liveness import without_dead_code
+from lawful.language.arguments.calls import positional
+from lawful.passes.checked_draws import question
+from lawful.passes.predict import Rerun, rerun
+from lawful.passes.probe import Asked, probed
+from lawful.passes.record import choices_of, dims_of
+from lawful.tracing.trace import Rewritten, split_arguments, trace
 
 from .arguments import constant_arguments, digest_of
 from .batches import BatchSize, in_batches, in_one_row

@@ -6,9 +6,9 @@ Law: a method that draws from the prior is refused where the prior does not inte
 from __future__ import annotations
 
 from lawful.addresses import show_address
+from lawful.distributions.law import IMPROPER
 from lawful.errors import ImproperPriorError
 from lawful.form import Form, Site
-from lawful.laws import IMPROPER
 
 
 def improper_sites(form: Form) -> tuple[Site, ...]:

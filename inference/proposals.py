@@ -16,9 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import names_of, show_address
+from lawful.distributions.law import law_of
 from lawful.errors import LawfulError
-from lawful.laws import law_of
-from lawful.lowering import current_trace
 from lawful.messages import (
     DecisionMessage,
     DeterministicMessage,
@@ -30,7 +29,8 @@ from lawful.messages import (
     placed,
     surroundings,
 )
-from lawful.tracing import is_array
+from lawful.tracing.lower import current_trace
+from lawful.tracing.trace import is_array
 
 type Names = tuple[str, ...]
 type Steps = tuple[tuple[Any, ...], ...]

@@ -17,14 +17,14 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address, as_address, indices_of, names_of, show_address
-from lawful.analysis import without_dead_code
+from lawful.distributions.absent import without_guard
+from lawful.distributions.law import law_of
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, walk
-from lawful.guarded import without_guard
-from lawful.laws import law_of
-from lawful.lowering import Stage, lower
+from lawful.form.liveness import without_dead_code
+from lawful.form.operations.ratio import log_ratio
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, installed, is_staged, only, send
-from lawful.ratio import log_ratio
+from lawful.tracing.lower import Stage, lower
 
 from .covering import moves, require_cover
 from .proposals import Memory, Proposal, Proposals

@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import as_address
-from lawful.analysis import without_dead_code
-from lawful.constant_data import refuse_other_data
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.record import choices_of, dims_of
-from lawful.tracing import split_arguments, trace
+from lawful.form.liveness import without_dead_code
+from lawful.language.arguments.constant_data import refuse_other_data
+from lawful.passes.record import choices_of, dims_of
+from lawful.tracing.trace import split_arguments, trace
 
 from .batches import BatchSize, in_batches, in_one_row
 from .densities import as_choice, leading_axes

@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Block
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Plate, Var
-from lawful.lift import lift
+from lawful.form.builder import Block
+from lawful.passes.add_plate import lift
 
 from .check.contracts import Contract
 from .laws import ResampleLaw

@@ -13,13 +13,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.analysis import without_dead_code
-from lawful.block import Block
 from lawful.errors import LawfulError
 from lawful.form import Form, Loop, Plate, Var
-from lawful.interpose import score
-from lawful.lift import lift
-from lawful.record import choices_of
+from lawful.form.builder import Block
+from lawful.form.liveness import without_dead_code
+from lawful.passes.add_plate import lift
+from lawful.passes.record import choices_of
+from lawful.passes.thread_sites import score
 
 from .move_numbers import kept_of, of_particles, told
 from .parts import exact, scoped, scored

@@ -18,13 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Block
 from lawful.errors import LawfulError
 from lawful.form import Form, Plate, Var
-from lawful.interpose import score
-from lawful.lift import lift
-from lawful.record import Choice, choices_of
-from lawful.tracing import trace
+from lawful.form.builder import Block
+from lawful.passes.add_plate import lift
+from lawful.passes.record import Choice, choices_of
+from lawful.passes.thread_sites import score
+from lawful.tracing.trace import trace
 
 from .check.contracts import Contract
 from .kernels.acceptance import acceptance

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from lawful.dependence import dependence
 from lawful.form import Form
+from lawful.form.dependence import dependence
 
 from .arguments import digest_of
 from .evidence import kish_ess

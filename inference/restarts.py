@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.compiling import device_array
+from lawful.backends.compile_options import device_array
 
 from .findings import Finding
 

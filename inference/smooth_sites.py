@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address
-from lawful.blanket import reached
-from lawful.conditioned import conditioned
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Factor, Form, Site
-from lawful.lowering import CALLS, scan_counts
-from lawful.probes import Probe, ask_at_choices
-from lawful.record import Choice, choices_of
+from lawful.form.markov_blanket import reached
+from lawful.passes.condition import conditioned
+from lawful.passes.probe import Probe, ask_at_choices
+from lawful.passes.record import Choice, choices_of
+from lawful.tracing.lower import CALLS, scan_counts
 
 from .kernels.frame import frame_of
 

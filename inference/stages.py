@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from lawful.addresses import show_address
-from lawful.analysis import has_weight
-from lawful.checked_draws import checked_draws
 from lawful.errors import NonFiniteError
 from lawful.form import Factor, Form, Site, walk
+from lawful.form.liveness import has_weight
+from lawful.passes.checked_draws import checked_draws
 
 from .findings import Finding
 from .invalid_draws import REMEDY, InvalidDraws

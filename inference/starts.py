@@ -2,7 +2,7 @@
 
 Law: every chain starts at the values that are given for it; one that is given once is that of all chains, and what is
 not given is drawn from the prior, given what is. Where nothing is given, kernels along gradients, and all kernels where
-the prior is flat, start as `lawful.starts` finds; others at draws from the prior of finite density.
+the prior is flat, start as `lawful.passes.starts` finds; others at draws from the prior of finite density.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
-from lawful.block import Block
-from lawful.compiling import quickly
-from lawful.conditioned import conditioned
-from lawful.emitter import emit
+from lawful.backends.compile_options import quickly
+from lawful.backends.log_density import gather_choices, scored
+from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Plate, Var
-from lawful.lift import lift
-from lawful.record import Choice, choices_of
-from lawful.scoring import gather_choices, scored
-from lawful.starts import TRIES, found_start, is_from_prior, prior_coordinates
-from lawful.unchained import unchained
+from lawful.form.builder import Block
+from lawful.passes.add_plate import lift
+from lawful.passes.condition import conditioned
+from lawful.passes.record import Choice, choices_of
+from lawful.passes.starts import TRIES, found_start, is_from_prior, prior_coordinates
+from lawful.passes.unchain_loops import unchained
 
 from .kernels.base import KernelForm
 from .kernels.frame import frame_of

@@ -13,12 +13,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.block import Block, total
-from lawful.checked_draws import with_checked_draws
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Loop, Plate, Var
-from lawful.lift import Lifted, lift
-from lawful.record import choices_of
+from lawful.form.builder import Block, total
+from lawful.passes.add_plate import Lifted, lift
+from lawful.passes.checked_draws import with_checked_draws
+from lawful.passes.record import choices_of
 
 from .lineage import History, Shed, follow, one_ancestry
 from .replaying import Target, rejuvenated, replayed, until

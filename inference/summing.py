@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from lawful.addresses import Address
-from lawful.analysis import without_dead_code
-from lawful.block import renamed
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Det, Form, Node, Site, Var, walk
-from lawful.interpose import score
-from lawful.record import Choice, choices_of
+from lawful.form.builder import renamed
+from lawful.form.liveness import without_dead_code
+from lawful.passes.record import Choice, choices_of
+from lawful.passes.thread_sites import score
 
 from .summing_parts import Frame, Job
 from .summing_tables import MAX_TABLE, Conflict, NotChain, Picks

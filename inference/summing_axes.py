@@ -12,9 +12,9 @@ from typing import Any
 
 import jax
 
-from lawful.analysis import without_dead_code
 from lawful.form import Det, Form, Var
-from lawful.lowering import CALLS, Equation, unfold
+from lawful.form.liveness import without_dead_code
+from lawful.tracing.lower import CALLS, Equation, unfold
 
 type Shape = tuple[int, ...]
 type Axes = tuple[int, ...]  # for each axis of the site, its place in the value

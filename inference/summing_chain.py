@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, show_address
-from lawful.block import Block, total
 from lawful.form import Loop, Plate, Var
-from lawful.record import Recorded
+from lawful.form.builder import Block, total
+from lawful.passes.record import Recorded
 
 from .summing_axes import Axes
 from .summing_laws import log_sum

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import show_address
-from lawful.block import Tupled
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Loop, Node, Site, Var
+from lawful.form.builder import Tupled
 
 from .summing_chain import chain
 from .summing_parts import Frame, Terms, Value, inside, parts, reached

@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.categorical import sample_categorical
-from lawful.laws import product_grid
+from lawful.distributions.law import product_grid
+from lawful.distributions.sampling.categorical import sample_categorical
 
 
 def log_sum(terms: jax.Array, axis: int = 0) -> jax.Array:

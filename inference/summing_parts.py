@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from lawful.addresses import Address
-from lawful.analysis import makes
 from lawful.form import Form, Loop, Node, Site, Var, subforms, walk
-from lawful.record import Recorded, record
+from lawful.form.liveness import makes
+from lawful.passes.record import Recorded, record
 
 from .summing_tables import MAX_TABLE, Summand
 

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, show_address
-from lawful.block import Block, add
 from lawful.errors import LawfulError, PathLimitError
 from lawful.form import Loop, Plate, Var
-from lawful.record import Choice
+from lawful.form.builder import Block, add
+from lawful.passes.record import Choice
 
 from .summing_axes import Axes
 from .summing_laws import IndexLaw, log_sum

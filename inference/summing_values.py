@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Block
 from lawful.form import Var
-from lawful.record import Choice
+from lawful.form.builder import Block
+from lawful.passes.record import Choice
 
 from .summing_parts import Found
 from .summing_tables import Picks, pick

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, show_address
-from lawful.block import Block, LogProb, Tupled, renamed, total
+from lawful.distributions.batched import LanesLaw
+from lawful.distributions.law import DistributionLaw
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
-from lawful.lanes import LanesLaw
-from lawful.laws import DistributionLaw
-from lawful.lowering import CALLS, Equation, unfold
+from lawful.form.builder import Block, LogProb, Tupled, renamed, total
+from lawful.tracing.lower import CALLS, Equation, unfold
 
 from .summing_axes import SUM, UNCHANGED, Axes, Mixed, flow
 from .summing_control import branch, loop

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-from lawful.checked_draws import with_checked_draws
 from lawful.form import Form, Var
-from lawful.lift import lift
+from lawful.passes.add_plate import lift
+from lawful.passes.checked_draws import with_checked_draws
 
 from .lineage import Shed
 from .representations.population import Population, gained

@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Block
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
-from lawful.lift import lift
+from lawful.form.builder import Block
+from lawful.passes.add_plate import lift
 
 from .check.contracts import Contract
 from .ladders import AdaptiveLadder, ladder_of

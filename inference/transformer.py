@@ -11,7 +11,7 @@ from typing import Any
 
 from lawful.form import Form
 from lawful.inference.check.contracts import Contract
-from lawful.tracing import Rewritten
+from lawful.tracing.trace import Rewritten
 
 
 @dataclass(frozen=True)

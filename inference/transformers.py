@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address
-from lawful.analysis import is_random
-from lawful.block import Block
-from lawful.checked_draws import with_checked_draws
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, Plate, Site, Var, walk
-from lawful.lift import lift
+from lawful.form.builder import Block
+from lawful.form.liveness import is_random
+from lawful.passes.add_plate import lift
+from lawful.passes.checked_draws import with_checked_draws
 
 from .laws import PickLaw, ResampleLaw
 from .lineage import unwind

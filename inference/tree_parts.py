@@ -13,8 +13,8 @@ import numpy as np
 
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.record import choices_of, dims_of
-from lawful.tracing import Rewritten, split_arguments
+from lawful.passes.record import choices_of, dims_of
+from lawful.tracing.trace import Rewritten, split_arguments
 
 from .arguments import constant_arguments
 from .batches import BatchSize

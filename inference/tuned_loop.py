@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.analysis import without_dead_code
-from lawful.block import Block
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.form import Form, Plate, Var
-from lawful.isomorphism import addresses_of
-from lawful.lift import lift
-from lawful.steps import renamed_form
+from lawful.form.builder import Block
+from lawful.form.fingerprint import addresses_of
+from lawful.form.liveness import without_dead_code
+from lawful.passes.add_plate import lift
+from lawful.passes.rolling.match_steps import renamed_form
 
 from .kernels.base import KernelForm, state_inputs
 from .kernels.gradient import SIGNAL, Gradient, Native, leaves_of, replaced

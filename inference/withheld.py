@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.analysis import without_dead_code
-from lawful.dependence import dependence
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, walk
-from lawful.record import Choice, choices_of, record
-from lawful.tracing import trace
+from lawful.form.dependence import dependence
+from lawful.form.liveness import without_dead_code
+from lawful.passes.record import Choice, choices_of, record
+from lawful.tracing.trace import trace
 
 from .batches import BatchSize
 from .enumerate_sites import Enumeration, enumerate_sites, enumeration

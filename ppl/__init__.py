@@ -4,23 +4,26 @@ if __name__ == "ppl":
     raise ImportError("import lawful, not ppl: the folder ppl/ is installed as the package lawful (run make setup)")
 
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import errors, handlers, messages
-from .censoring import Interval
-from .check import check_program
-from .compile_cache import compile_cache
-from .control import bounded_loop, cond, scan, switch
+from .backends.compile_cache import compile_cache
+from .distributions.censoring import Interval
+from .distributions.truncated import truncated
 from .errors import LawfulError
-from .export import Density, density
 from .form import Form
-from .incomplete import missing
-from .language import deterministic, factor, mask, plate, program, sample, scale, scope
-from .memoise import mem
-from .numpyro_models import from_numpyro
-from .ragged import pad
-from .stored import open_run
-from .tracing import trace
-from .truncated import truncated
+from .inspection.lint.check import check_program
+from .interop.density import Density, density
+from .interop.numpyro.models import from_numpyro
+from .language.control import bounded_loop, cond, scan, switch
+from .language.data.missing import missing
+from .language.mem import mem
+from .language.padding import pad
+from .language.statements import deterministic, factor, mask, plate, program, sample, scale, scope
+from .tracing.trace import trace
+
+if _TYPE_CHECKING:
+    from .inference.running.stored import open_run
 
 __version__ = _version("lawful")
 
@@ -55,6 +58,15 @@ __all__ = [
     "trace",
     "truncated",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Find `open_run` where inference keeps it, which imports this package."""
+    if name == "open_run":
+        from .inference.running.stored import open_run
+
+        return open_run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -84,10 +84,10 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     from dataclasses import replace
 
     from lawful import trace
+    from lawful.command_line import load_program, read_arguments
     from lawful.inference.advice import suited
     from lawful.inference.report import write_diagnostics
     from lawful.inference.report_plots import pictures
-    from lawful.loading import load_program, read_arguments
 
     try:
         _require()
@@ -149,8 +149,8 @@ def _plan(program: Any, algorithm: str, options: argparse.Namespace) -> Any:
 
 
 def _check(options: argparse.Namespace, words: list[str]) -> int:
-    from lawful.check import check_program
-    from lawful.loading import load_program, read_arguments
+    from lawful.command_line import load_program, read_arguments
+    from lawful.inspection.lint.check import check_program
 
     try:
         program = load_program(options.program)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import jax
 
-from lawful.compiling import compile_quickly
+from lawful.backends.compile_options import compile_quickly
 
 from .eager import EAGER_ROWS, eager_verdicts
 from .law import identity_verdicts, verdicts

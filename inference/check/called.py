@@ -8,7 +8,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from lawful.form import Form
-from lawful.tracing import trace
+from lawful.tracing.trace import trace
 
 from ..transformer import Transformer
 from ..transformers import PRESERVES

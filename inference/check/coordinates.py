@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import UnsupportedProgramError
-from lawful.export import density
+from lawful.interop.density import density
 
 from .keys import key_of
 from .report import Report

@@ -10,10 +10,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lawful.block import Block
 from lawful.form import Det, Factor, Form, Site, Var, with_subforms
-from lawful.roller import with_operands, with_results
-from lawful.simplify import simplified
+from lawful.form.builder import Block
+from lawful.passes.rolling.write_loops import with_operands, with_results
+from lawful.passes.simplify.simplified import simplified
 
 from ..representations.population import Population
 from ..transformer import Transformer

@@ -12,10 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from lawful.backends.enumeration import emit_worlds
 from lawful.errors import PathLimitError
 from lawful.form import Form
-from lawful.tracing import split_arguments, trace
-from lawful.worlds import emit_worlds
+from lawful.tracing.trace import split_arguments, trace
 
 from .measure import Measure, compare, differences
 from .outcomes import Layout, compiled_measure, on_choices, outcome_form, reference_measure, source

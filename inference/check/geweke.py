@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from lawful.errors import LawfulError
-from lawful.tracing import split_arguments, trace
+from lawful.tracing.trace import split_arguments, trace
 
 from .claims import claim
 from .paired import keeps_exact_draws, runs_of

@@ -6,9 +6,9 @@ keep apart, all sites or none are summed. `marginalise` is given, with a site, t
 
 from __future__ import annotations
 
-from lawful.blanket import reached
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
+from lawful.form.markov_blanket import reached
 
 from ..enumerate_sites import enumerate_sites
 from ..marginalise import marginalise

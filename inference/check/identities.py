@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import UnsupportedProgramError
-from lawful.interpose import score
-from lawful.tracing import split_arguments, trace
+from lawful.passes.thread_sites import score
+from lawful.tracing.trace import split_arguments, trace
 
 from ..kernels.base import initial_state
 from ..kernels.joint_walk import JointWalk

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Block
-from lawful.emitter import emit
-from lawful.tracing import split_arguments, trace
+from lawful.backends.xla import emit
+from lawful.form.builder import Block
+from lawful.tracing.trace import split_arguments, trace
 
 from ..kernels import leapfrog
 from ..kernels.base import initial_state

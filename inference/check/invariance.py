@@ -13,8 +13,8 @@ import jax
 
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.record import choices_of
-from lawful.tracing import split_arguments, trace
+from lawful.passes.record import choices_of
+from lawful.tracing.trace import split_arguments, trace
 
 from .claims import claim
 from .measure import Trace

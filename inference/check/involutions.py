@@ -15,14 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Block
-from lawful.emitter import emit
+from lawful.backends.log_density import scored
+from lawful.backends.xla import emit
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
-from lawful.interpose import interpose
-from lawful.record import record
-from lawful.scoring import scored
-from lawful.tracing import split_arguments, trace
+from lawful.form.builder import Block
+from lawful.passes.record import record
+from lawful.passes.thread_sites import interpose
+from lawful.tracing.trace import split_arguments, trace
 
 from ..kernels.base import flag_per_choice, initial_state, state_inputs
 from ..kernels.involutive import Involutive, Parts

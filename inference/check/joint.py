@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lawful.addresses import show_address
-from lawful.analysis import without_dead_code
-from lawful.block import Block
-from lawful.conditioned import conditioned
+from lawful.distributions.law import IMPROPER
 from lawful.errors import ImproperPriorError, UnsupportedProgramError
 from lawful.form import Factor, Form, walk
-from lawful.laws import IMPROPER
-from lawful.record import Choice, choices_of, record
-from lawful.rerun import unobserved
+from lawful.form.builder import Block
+from lawful.form.liveness import without_dead_code
+from lawful.passes.condition import conditioned
+from lawful.passes.predict import unobserved
+from lawful.passes.record import Choice, choices_of, record
 
 from ..kernels.base import scored
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.compiling import QUICK
+from lawful.backends.compile_options import QUICK
 from lawful.errors import LawfulError
 
 from ..kernels.leapfrog import Phase

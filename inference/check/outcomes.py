@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import names_of
-from lawful.compiling import QUICK
-from lawful.eager import run_nodes
+from lawful.backends.compile_options import QUICK
+from lawful.backends.enumeration import Worlds, count_worlds, emit_worlds
 from lawful.form import Form
-from lawful.record import Choice, Recorded, record
-from lawful.tracing import split_arguments
-from lawful.worlds import Worlds, count_worlds, emit_worlds
+from lawful.language.run_form import run_nodes
+from lawful.passes.record import Choice, Recorded, record
+from lawful.tracing.trace import split_arguments
 
 from ..representations.population import Population
 from ..transformers import finish

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Block
 from lawful.form import Form, Var
-from lawful.record import Choice
+from lawful.form.builder import Block
+from lawful.passes.record import Choice
 
 from ..kernels.base import INVARIANT, Proposed, State, scored
 from ..kernels.mh import MH

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lawful.tracing import trace
+from lawful.tracing.trace import trace
 
 from .exact import COMPILED, TOLERANCE, Tally, check_instance, smallest_of, transformed_form
 from .invariance import invariant

@@ -17,10 +17,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.tracing import split_arguments, trace
+from lawful.tracing.trace import split_arguments, trace
 
 from ..population_plan import PopulationPlan
 from ..representations.conditional import reference, retained

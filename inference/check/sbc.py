@@ -20,12 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import binom, chi2
 
-from lawful.analysis import without_dead_code
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import LawfulError, NonFiniteError
 from lawful.form import Form
-from lawful.interpose import score
-from lawful.tracing import split_arguments, trace
+from lawful.form.liveness import without_dead_code
+from lawful.passes.thread_sites import score
+from lawful.tracing.trace import split_arguments, trace
 
 from ..jobs import done, shares
 from ..result import Result

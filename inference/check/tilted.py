@@ -12,7 +12,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from lawful.addresses import Address
-from lawful.laws import DistributionLaw, law_of
+from lawful.distributions.law import DistributionLaw, law_of
 
 
 def tilted(address: Address, prior: Any) -> Any:

@@ -13,8 +13,8 @@ import jax
 import networkx
 import numpy as np
 
-from lawful.eager import run_nodes
 from lawful.form import Form
+from lawful.language.run_form import run_nodes
 
 from ..kernels.base import KernelForm
 from .extended import extended_matrix

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lawful.addresses import Address
-from lawful.block import Block
 from lawful.form import Det, Form, Loop, Var
-from lawful.isomorphism import addresses_of
-from lawful.roller import with_operands
-from lawful.rolling import rolled
-from lawful.stacks import Join, Row
-from lawful.steps import renamed_form
+from lawful.form.builder import Block
+from lawful.form.fingerprint import addresses_of
+from lawful.form.operations.stacks import Join, Row
+from lawful.passes.rolling.match_steps import renamed_form
+from lawful.passes.rolling.roll import rolled
+from lawful.passes.rolling.write_loops import with_operands
 
 from ..transformer import Transformer
 from ..transformers import PRESERVES

@@ -19,14 +19,14 @@ from typing import Any
 import jax
 
 from lawful.addresses import show_address
-from lawful.analysis import without_dead_code
-from lawful.block import Block
-from lawful.dependence import dependence
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
-from lawful.interpose import score
-from lawful.rerun import rerun, unobserved
+from lawful.form.builder import Block
+from lawful.form.dependence import dependence
+from lawful.form.liveness import without_dead_code
+from lawful.passes.predict import rerun, unobserved
+from lawful.passes.thread_sites import score
 
 from ..kernels.base import scored
 from .joint import Joint, joint

@@ -17,7 +17,7 @@ import numpy as np
 
 from lawful.addresses import Address, indices_of, names_of, show_address
 from lawful.messages import PlateFrame
-from lawful.record import loop_dims
+from lawful.passes.record import loop_dims
 
 from .run import Run
 

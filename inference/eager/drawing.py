@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, address_code, indices_of, names_of, shared_key, show_address
-from lawful.compiling import QUICK
+from lawful.backends.compile_options import QUICK
 from lawful.errors import ImproperPriorError
 from lawful.messages import Handler, Message, SampleMessage
 

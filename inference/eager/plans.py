@@ -11,9 +11,9 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from lawful.calls import positional
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form
+from lawful.language.arguments.calls import positional
 
 from ..collect import from_population
 from ..findings import Finding

@@ -16,10 +16,10 @@ from typing import Any
 import jax
 
 from lawful.addresses import Address, indices_of, names_of, show_address
-from lawful.calls import call
 from lawful.errors import ImpureProgramError, NonFiniteError, UnsupportedProgramError
-from lawful.handlers import Boundary, refuse_duplicate
-from lawful.inputs import input_names, nan_places
+from lawful.handlers.basic import Boundary, refuse_duplicate
+from lawful.language.arguments.calls import call
+from lawful.language.arguments.inputs import input_names, nan_places
 from lawful.messages import (
     OVERFLOW,
     DeterministicMessage,
@@ -34,8 +34,8 @@ from lawful.messages import (
     placed,
     surroundings,
 )
-from lawful.misfits import misfit
-from lawful.tracing import is_array
+from lawful.tracing.misfits import misfit
+from lawful.tracing.trace import is_array
 
 from .run import START, Run
 from .scoring import bound, log_prob

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lawful.laws import BoundLaw, law_of
+from lawful.distributions.law import BoundLaw, law_of
 
 from ..check.atoms import probabilities_at
 
@@ -37,7 +37,7 @@ _numbers = itertools.count()
 
 
 def bound(distribution: Any) -> Bound:
-    """Split a distribution into its law and its parameters, as `lawful.laws.law_of` does.
+    """Split a distribution into its law and its parameters, as `lawful.distributions.law.law_of` does.
 
     >>> import numpyro.distributions as dist
     >>> bound(dist.Normal(0.0, 2.0)).law.label

@@ -17,7 +17,7 @@ import numpy as np
 
 from lawful.addresses import Address, names_of, show_address
 from lawful.messages import FactorMessage, SampleMessage
-from lawful.probes import UnitScores
+from lawful.passes.probe import UnitScores
 
 from .columns import dims_of, table_of
 from .run import Run

@@ -24,8 +24,8 @@ import numpy as np
 import numpyro.distributions as dist
 
 from lawful.addresses import Address
+from lawful.distributions.law import BoundLaw
 from lawful.errors import UnsupportedProgramError
-from lawful.laws import BoundLaw
 from lawful.messages import SampleMessage
 
 from ..check.contracts import Contract

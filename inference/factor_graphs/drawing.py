@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from lawful.draw import escaped, quoted
+from lawful.inspection.drawing.graph_text import escaped, quoted
 
 from .graph import FactorGraph
 from .structure import Family

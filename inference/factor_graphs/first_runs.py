@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.array_math import evaluate
-from lawful.compiling import device_array
+from lawful.backends.compile_options import device_array
+from lawful.form.operations.on_numpy import evaluate
 
 NUMBERS = 1 << 17  # of the operands; with more, each sweep costs more than the operations of Python around it
 SWEEPS = 500  # that take NumPy about as long as the compiler needs for all of it

@@ -18,14 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
-from lawful.block import LogProb, Tupled
+from lawful.backends.log_density import gather_choices, scored
 from lawful.errors import LawfulError
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
+from lawful.form.builder import LogProb, Tupled
 from lawful.messages import Source
-from lawful.number_arguments import with_inputs
-from lawful.record import Choice, choices_of
-from lawful.scoring import gather_choices, scored
-from lawful.tracing import split_arguments, trace
+from lawful.passes.record import Choice, choices_of
+from lawful.tracing.number_arguments import with_inputs
+from lawful.tracing.trace import split_arguments, trace
 
 from ..summing import finite_sites
 from .builder import Variables

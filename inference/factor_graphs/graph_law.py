@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.distributions.law import MAX_ATOMS
 from lawful.errors import PathLimitError
-from lawful.laws import MAX_ATOMS
 
 from .exact import drawn_states, log_mass, uniforms_of
 from .potentials import Potentials

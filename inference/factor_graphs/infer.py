@@ -13,8 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.calls import refuse_unknown
 from lawful.errors import LawfulError, WidthError
+from lawful.language.arguments.calls import refuse_unknown
 
 from .beliefs import Beliefs
 from .exact import eliminated

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.array_math import evaluate
+from lawful.form.operations.on_numpy import evaluate
 
 FEW = 1 << 24  # numbers of one array; more are left to what is compiled
 

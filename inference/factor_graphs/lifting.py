@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.analysis import without_dead_code
-from lawful.array_math import evaluate
 from lawful.form import Det, Form, Var
-from lawful.lowering import CALLS, Equation, unfold
+from lawful.form.liveness import without_dead_code
+from lawful.form.operations.on_numpy import evaluate
+from lawful.tracing.lower import CALLS, Equation, unfold
 
 from ..summing_axes import ELEMENTWISE
 from .known import applied, known, of

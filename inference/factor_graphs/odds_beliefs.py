@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lawful.softplus import softplus
+from lawful.distributions.softplus import softplus
 
 from .free_energy import probabilities
 from .log_odds import LIMIT

@@ -15,7 +15,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from lawful.errors import LawfulError
-from lawful.language import factor, sample
+from lawful.language.statements import factor, sample
 
 from .counted import counts_at
 from .evidence import traced

@@ -20,13 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.calls import refuse_unknown
+from lawful.distributions.law import BoundLaw
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.language import sample, scope
-from lawful.laws import BoundLaw
-from lawful.record import Choice
-from lawful.tracing import split_arguments, trace
+from lawful.language.arguments.calls import refuse_unknown
+from lawful.language.statements import sample, scope
+from lawful.passes.record import Choice
+from lawful.tracing.trace import split_arguments, trace
 
 from ..enumerate_sites import chosen_sites
 from .belief_forests import Forest, forest_of, spanning_forest

@@ -14,10 +14,10 @@ from contextvars import ContextVar
 import jax
 import jax.numpy as jnp
 
-from lawful.block import Block
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Var
-from lawful.record import Choice
+from lawful.form.builder import Block
+from lawful.passes.record import Choice
 
 from ..laws import CoinLaw
 from ..numerics.meaningless import meaningless

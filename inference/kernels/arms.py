@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.analysis import without_dead_code
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form
-from lawful.interpose import score
-from lawful.record import Choice, choices_of
+from lawful.form.liveness import without_dead_code
+from lawful.passes.record import Choice, choices_of
+from lawful.passes.thread_sites import score
 
 
 def active_sites(form: Form, site: Any, values: tuple[Any, ...]) -> tuple[Choice, list[list[str]]]:

@@ -13,11 +13,11 @@ from typing import Protocol, runtime_checkable
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.analysis import without_dead_code
-from lawful.block import Block
 from lawful.form import Form, Var
-from lawful.record import Choice, record
-from lawful.simplify import simplified
+from lawful.form.builder import Block
+from lawful.form.liveness import without_dead_code
+from lawful.passes.record import Choice, record
+from lawful.passes.simplify.simplified import simplified
 
 from ..check.contracts import Contract
 from ..parts import exact as exact

@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import show_address
-from lawful.block import Block
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form
-from lawful.record import choices_of
+from lawful.form.builder import Block
+from lawful.passes.record import choices_of
 
 from ..check.contracts import Contract
 from ..factor_graphs.blocks import chosen_blocks, largest_table, refuse_wide_blocks

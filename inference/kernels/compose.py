@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.analysis import without_dead_code
-from lawful.block import Block
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
+from lawful.form.builder import Block
+from lawful.form.liveness import without_dead_code
 
 from ..check.contracts import Contract
 from ..laws import PickLaw

@@ -21,12 +21,12 @@ import jax
 import jax.numpy as jnp
 from numpyro.distributions import constraints
 
-from lawful.blanket import Blanket, reached
-from lawful.block import Block
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
-from lawful.record import Choice, choices_of
+from lawful.form.builder import Block
+from lawful.form.markov_blanket import Blanket, reached
+from lawful.passes.record import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..numerics.meaningless import meaningless

@@ -18,9 +18,9 @@ from numpyro.distributions import constraints
 from numpyro.distributions.transforms import biject_to
 
 from lawful.addresses import Address
+from lawful.distributions.absent import Guarded
 from lawful.errors import UnsupportedProgramError
-from lawful.guarded import Guarded
-from lawful.record import Choice
+from lawful.passes.record import Choice
 
 from .naming import named_sites
 

@@ -17,13 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Block
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
-from lawful.interpose import score
-from lawful.record import choices_of
-from lawful.sums import signed
-from lawful.tracing import trace
+from lawful.form.builder import Block
+from lawful.form.operations.sums import signed
+from lawful.passes.record import choices_of
+from lawful.passes.thread_sites import score
+from lawful.tracing.trace import trace
 
 from ..check.contracts import Contract
 from .acceptance import INFO, accept

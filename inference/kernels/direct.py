@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from lawful.blanket import Blanket
-from lawful.block import Tupled
+from lawful.distributions.law import DistributionLaw, core_of, position_of
 from lawful.form import Det, Form, Site, Var
-from lawful.inlining import inlined
-from lawful.laws import DistributionLaw, core_of, position_of
-from lawful.lowering import Equation
-from lawful.record import Choice
+from lawful.form.builder import Tupled
+from lawful.form.inlining import inlined
+from lawful.form.markov_blanket import Blanket
+from lawful.passes.record import Choice
+from lawful.tracing.lower import Equation
 
 # The prior, and the laws of its children; of these, those that look at one probability at a time.
 CHILDREN = {

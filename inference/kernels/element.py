@@ -16,15 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Block
-from lawful.emitter import run_nodes
+from lawful.backends.xla import run_nodes
+from lawful.distributions.law import BoundLaw, product_grid
 from lawful.form import Det, Form, Site, Var
-from lawful.frames import Frame
-from lawful.inlining import inlined
-from lawful.laws import BoundLaw, product_grid
-from lawful.lowering import Equation, lower
-from lawful.reach import Reach, Target, reads_of, slices
-from lawful.scene import Scene, Slice
+from lawful.form.builder import Block
+from lawful.form.inlining import inlined
+from lawful.inference.kernels.local_moves.frames import Frame
+from lawful.inference.kernels.local_moves.reach import Reach, Target, reads_of, slices
+from lawful.inference.kernels.local_moves.scene import Scene, Slice
+from lawful.tracing.lower import Equation, lower
 
 from .redraw import PREFIX
 

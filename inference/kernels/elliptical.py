@@ -18,15 +18,15 @@ import numpy as np
 import numpyro.distributions as dist
 
 from lawful.addresses import Address
-from lawful.blanket import reached
-from lawful.block import Block
-from lawful.dependence import dependence
-from lawful.emitter import emit
+from lawful.backends.xla import emit
+from lawful.distributions.law import DistributionLaw, law_of, position_of
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Site, Var
-from lawful.interpose import Answer, Given, interpose
-from lawful.laws import DistributionLaw, law_of, position_of
-from lawful.record import Choice, choices_of
+from lawful.form.builder import Block
+from lawful.form.dependence import dependence
+from lawful.form.markov_blanket import reached
+from lawful.passes.record import Choice, choices_of
+from lawful.passes.thread_sites import Answer, Given, interpose
 
 from ..check.contracts import Contract
 from .base import INVARIANT, KernelForm, State, finished, state_inputs

@@ -13,14 +13,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.analysis import without_dead_code
-from lawful.block import Block
-from lawful.coordinates import Coordinates, coordinates_of
-from lawful.emitter import emit
+from lawful.backends.xla import emit
+from lawful.distributions.seed import SeedLaw, key_of_seed
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.record import choices_of
-from lawful.seeds import SeedLaw, key_of_seed
+from lawful.form.builder import Block
+from lawful.form.liveness import without_dead_code
+from lawful.passes.record import choices_of
+from lawful.passes.unconstrain import Coordinates, coordinates_of
 
 from ..check.contracts import Contract
 from .acceptance import refuse_nothing_to_move

@@ -15,13 +15,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.block import Block
-from lawful.coordinates import Coordinates, coordinates_of
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
-from lawful.record import Choice, choices_of
-from lawful.unchained import unchained
+from lawful.form.builder import Block
+from lawful.passes.record import Choice, choices_of
+from lawful.passes.unchain_loops import unchained
+from lawful.passes.unconstrain import Coordinates, coordinates_of
 
 from ..presence import Presence, presence_of
 from .acceptance import refuse_nothing_to_move

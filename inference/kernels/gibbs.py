@@ -19,16 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, show_address
-from lawful.analysis import without_dead_code
-from lawful.block import Block, Tupled
-from lawful.conditioned import conditioned
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Det, Form, Plate, Site, Var
-from lawful.inlining import inlined
-from lawful.lift import lift
-from lawful.reach import Target, targets
-from lawful.record import Choice, choices_of
-from lawful.slicing import Take
+from lawful.form.builder import Block, Tupled
+from lawful.form.inlining import inlined
+from lawful.form.liveness import without_dead_code
+from lawful.form.operations.axis_rules import Take
+from lawful.inference.kernels.local_moves.reach import Target, targets
+from lawful.passes.add_plate import lift
+from lawful.passes.condition import conditioned
+from lawful.passes.record import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..laws import PickLaw

@@ -18,12 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.analysis import without_dead_code
-from lawful.block import Block
-from lawful.compiling import device_array
+from lawful.backends.compile_options import device_array
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
-from lawful.record import Choice, choices_of
+from lawful.form.builder import Block
+from lawful.form.liveness import without_dead_code
+from lawful.passes.record import Choice, choices_of
 
 from ..check.contracts import Contract
 from .base import KernelForm, state_inputs

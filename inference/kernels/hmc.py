@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from lawful.block import Block
+from lawful.distributions.law import law_of
 from lawful.errors import LawfulError
 from lawful.form import Var
-from lawful.laws import law_of
+from lawful.form.builder import Block
 
 from ..check.contracts import Contract
 from .acceptance import accept, acceptance

@@ -19,15 +19,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.analysis import has_weight
-from lawful.blanket import Blanket, reached
-from lawful.block import Block, total
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
-from lawful.interpose import interpose
-from lawful.record import Choice, choices_of
-from lawful.sums import signed
-from lawful.tracing import trace
+from lawful.form.builder import Block, total
+from lawful.form.liveness import has_weight
+from lawful.form.markov_blanket import Blanket, reached
+from lawful.form.operations.sums import signed
+from lawful.passes.record import Choice, choices_of
+from lawful.passes.thread_sites import interpose
+from lawful.tracing.trace import trace
 
 from ..check.contracts import Contract
 from .acceptance import INFO, accept, refuse_nothing_to_move

@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from lawful import scope, switch
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.record import Choice, choices_of
-from lawful.tracing import trace
+from lawful.passes.record import Choice, choices_of
+from lawful.tracing.trace import trace
 
 from ..check.contracts import Contract
 from .arms import active_sites

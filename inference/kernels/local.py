@@ -16,15 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.analysis import without_dead_code
-from lawful.block import Block, total
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
-from lawful.frames import Frame, NotLocal, alone
-from lawful.interpose import Given, interpose
-from lawful.lowering import Equation
-from lawful.reach import Reach, Target
-from lawful.record import Choice, choices_of
-from lawful.scene import Scene, Slice
+from lawful.form.builder import Block, total
+from lawful.form.liveness import without_dead_code
+from lawful.inference.kernels.local_moves.frames import Frame, NotLocal, alone
+from lawful.inference.kernels.local_moves.reach import Reach, Target
+from lawful.inference.kernels.local_moves.scene import Scene, Slice
+from lawful.passes.record import Choice, choices_of
+from lawful.passes.thread_sites import Given, interpose
+from lawful.tracing.lower import Equation
 
 from .element import element_site, scoring_form
 from .redraw import PREFIX, Redraw, ScoreKept, units

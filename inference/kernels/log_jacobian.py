@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from lawful.analysis import without_dead_code
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.form import Form
+from lawful.form.liveness import without_dead_code
 
 from .maps import MapForm, refuse_surface
 

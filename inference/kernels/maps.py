@@ -13,13 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.analysis import without_dead_code
-from lawful.block import Block
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Site, Var
-from lawful.record import Choice
-from lawful.simplify import simplified
-from lawful.tracing import trace
+from lawful.form.builder import Block
+from lawful.form.liveness import without_dead_code
+from lawful.passes.record import Choice
+from lawful.passes.simplify.simplified import simplified
+from lawful.tracing.trace import trace
 
 from .coordinates import bijector_of
 

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 import jax.numpy as jnp
 
-from lawful.block import Block
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
-from lawful.record import Choice, choices_of
+from lawful.form.builder import Block
+from lawful.passes.record import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..presence import keeps_absent

@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 
-from lawful.block import Block
+from lawful.distributions.sampling.threefry import blocks, words
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Var
-from lawful.threefry import blocks, words
+from lawful.form.builder import Block
 
 from ..check.contracts import Contract
 from ..numerics.meaningless import meaningless

@@ -13,12 +13,12 @@ from typing import Any
 import jax
 
 from lawful.addresses import Address
-from lawful.blanket import Blanket, reached
-from lawful.block import Block
-from lawful.conditioned import conditioned
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.record import choices_of
+from lawful.form.builder import Block
+from lawful.form.markov_blanket import Blanket, reached
+from lawful.passes.condition import conditioned
+from lawful.passes.record import choices_of
 
 from ..check.contracts import Contract
 from ..presence import keeps_absent

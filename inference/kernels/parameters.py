@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import Any
 
 from lawful.addresses import Address
-from lawful.analysis import without_dead_code
-from lawful.block import Block
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
-from lawful.record import Choice, choices_of, record
+from lawful.form.builder import Block
+from lawful.form.liveness import without_dead_code
+from lawful.passes.record import Choice, choices_of, record
 
 from .base import Proposed, State, scored, without_weights
 from .naming import named_sites

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Block
 from lawful.errors import LawfulError
 from lawful.form import Form, Loop, walk
-from lawful.record import choices_of, record
+from lawful.form.builder import Block
+from lawful.passes.record import choices_of, record
 
 from ..backward import backward
 from ..check.contracts import Contract

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Block
 from lawful.form import Form, Var
-from lawful.interpose import interpose
-from lawful.record import Choice, choices_of
+from lawful.form.builder import Block
+from lawful.passes.record import Choice, choices_of
+from lawful.passes.thread_sites import interpose
 
 from ..check.contracts import Contract
 from .base import INVARIANT, Proposed, State

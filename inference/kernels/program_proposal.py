@@ -17,16 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.analysis import has_weight
-from lawful.blanket import reached
-from lawful.block import Block, total
-from lawful.dependence import dependence
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
-from lawful.interpose import interpose
-from lawful.record import Choice, choices_of
-from lawful.sums import signed
-from lawful.tracing import trace
+from lawful.form.builder import Block, total
+from lawful.form.dependence import dependence
+from lawful.form.liveness import has_weight
+from lawful.form.markov_blanket import reached
+from lawful.form.operations.sums import signed
+from lawful.passes.record import Choice, choices_of
+from lawful.passes.thread_sites import interpose
+from lawful.tracing.trace import trace
 
 from ..check.contracts import Contract
 from .base import INVARIANT, Proposed, State, flag_per_choice

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.block import Block
 from lawful.form import Site, Var
-from lawful.interpose import Answer
-from lawful.record import Choice
+from lawful.form.builder import Block
+from lawful.passes.record import Choice
+from lawful.passes.thread_sites import Answer
 
 from .redraw import PREFIX, RedrawLaw, SplitScore
 

@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Block
-from lawful.conditioned import conditioned
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
+from lawful.form.builder import Block
+from lawful.passes.condition import conditioned
 
 from ..check.contracts import Contract
 from ..estimated import Filter, weighing

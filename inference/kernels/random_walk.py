@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from lawful.addresses import as_address
-from lawful.block import Block
+from lawful.distributions.law import law_of
 from lawful.form import Form, Var
-from lawful.laws import law_of
-from lawful.record import Choice, choices_of
+from lawful.form.builder import Block
+from lawful.passes.record import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..presence import over, presence_of, stay

@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.block import Block
-from lawful.derived_laws import DerivedLaw
+from lawful.distributions.law import BoundLaw, product_grid
+from lawful.distributions.observed_law import DerivedLaw
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Site, Var
-from lawful.interpose import Answer
-from lawful.laws import BoundLaw, product_grid
-from lawful.record import Choice
+from lawful.form.builder import Block
+from lawful.passes.record import Choice
+from lawful.passes.thread_sites import Answer
 
 PREFIX = "~mh"
 

@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address
-from lawful.block import Block
-from lawful.conditioned import conditioned
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
-from lawful.interpose import Given, interpose
-from lawful.record import choices_of, record
+from lawful.form.builder import Block
+from lawful.passes.condition import conditioned
+from lawful.passes.record import choices_of, record
+from lawful.passes.thread_sites import Given, interpose
 
 from ..by_normals import NORMAL, normal_site
 from ..check.contracts import Contract

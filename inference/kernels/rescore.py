@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lawful.blanket import Blanket, all_terms
-from lawful.block import Block
 from lawful.form import Form, Var
-from lawful.interpose import Given, Interposed, interpose
-from lawful.sums import signed
+from lawful.form.builder import Block
+from lawful.form.markov_blanket import Blanket, all_terms
+from lawful.form.operations.sums import signed
+from lawful.passes.thread_sites import Given, Interposed, interpose
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,13 @@ from numpyro.distributions import constraints
 from numpyro.distributions.transforms import biject_to
 
 from lawful.addresses import as_address
-from lawful.blanket import reached
-from lawful.block import Block
-from lawful.emitter import emit
+from lawful.backends.xla import emit
+from lawful.distributions.law import law_of
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
-from lawful.laws import law_of
-from lawful.record import Choice, choices_of
+from lawful.form.builder import Block
+from lawful.form.markov_blanket import reached
+from lawful.passes.record import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..presence import presence_of, stay

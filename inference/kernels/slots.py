@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address
-from lawful.block import Block
 from lawful.form import Var
-from lawful.scene import Rule, ones
-from lawful.slicing import Put, Take
+from lawful.form.builder import Block
+from lawful.form.operations.axis_rules import Put, Take
+from lawful.inference.kernels.local_moves.scene import Rule, ones
 
 from .local import Edit, Local
 

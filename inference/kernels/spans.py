@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Tupled
 from lawful.form import Branch, Det, Form, Loop, Var
-from lawful.lowering import Equation, unfold
+from lawful.form.builder import Tupled
+from lawful.tracing.lower import Equation, unfold
 
 LOG = "log"
 type Term = Fraction | str

@@ -20,12 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from lawful.blanket import Blanket, reached
-from lawful.block import Block
+from lawful.distributions.law import law_of
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
-from lawful.laws import law_of
-from lawful.record import Choice, choices_of
+from lawful.form.builder import Block
+from lawful.form.markov_blanket import Blanket, reached
+from lawful.passes.record import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..laws import CoinLaw, UniformIndexLaw

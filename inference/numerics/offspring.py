@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from lawful.distributions.sampling.integer_weights import running_sum
 from lawful.errors import IndexRangeError
-from lawful.masses import running_sum
 
 ONE_WORD = 1 << 17
 WORD = 2.0**32

@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from lawful import wide
-from lawful.laws import product_grid
-from lawful.masses import cumulative, find, integer_masses, running_sum, shares
-from lawful.wide import Wide
+from lawful.distributions.law import product_grid
+from lawful.distributions.sampling import uint64 as wide
+from lawful.distributions.sampling.integer_weights import cumulative, find, integer_masses, running_sum, shares
+from lawful.distributions.sampling.uint64 import Wide
 
 from .offspring import ancestors_from_ends, untouched
 from .scheme import Scheme

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lawful.threefry import words as random_words
+from lawful.distributions.sampling.threefry import words as random_words
 
 
 @dataclass(frozen=True)

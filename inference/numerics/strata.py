@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
+from lawful.distributions.law import product_grid
 from lawful.errors import PathLimitError
-from lawful.laws import product_grid
 
 from .offspring import (
     ONE_WORD,

@@ -12,9 +12,9 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
-from lawful.analysis import random_values
-from lawful.block import Block
 from lawful.form import Form, Loop, Node, Var
+from lawful.form.builder import Block
+from lawful.form.liveness import random_values
 
 
 def indexed(form: Form, wanted: Callable[[Node], bool]) -> Form:

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address
-from lawful.block import Block, total
 from lawful.form import Form, Plate, Var
-from lawful.lift import gained_alive
+from lawful.form.builder import Block, total
+from lawful.passes.add_plate import gained_alive
 
 from .traced import Traced
 

@@ -13,13 +13,13 @@ from typing import Any
 import jax
 
 from lawful.addresses import show_address
-from lawful.calls import positional
-from lawful.emitter import compiled
+from lawful.backends.xla import compiled
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, Site, walk
-from lawful.keys import one_key
-from lawful.number_arguments import with_inputs
-from lawful.tracing import split_arguments, trace
+from lawful.language.arguments.calls import positional
+from lawful.language.arguments.random_keys import one_key
+from lawful.tracing.number_arguments import with_inputs
+from lawful.tracing.trace import split_arguments, trace
 
 
 @dataclass(frozen=True)

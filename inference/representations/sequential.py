@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lawful.addresses import Address, as_address, show_address
-from lawful.analysis import has_weight, is_random, random_values
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, Loop, Node, Site, Var, subforms, walk
-from lawful.record import record
+from lawful.form.liveness import has_weight, is_random, random_values
+from lawful.passes.record import record
 
 from ..check.contracts import Contract
 from ..transformer import Transformer

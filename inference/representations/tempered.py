@@ -16,12 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.analysis import without_dead_code
-from lawful.block import Block
 from lawful.form import Form, Plate, Var
-from lawful.interpose import score
-from lawful.lift import lift
-from lawful.record import Choice, record
+from lawful.form.builder import Block
+from lawful.form.liveness import without_dead_code
+from lawful.passes.add_plate import lift
+from lawful.passes.record import Choice, record
+from lawful.passes.thread_sites import score
 
 from ..parts import without_weights
 from ..paths import Path

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lawful.form import Form
-from lawful.interpose import Interposed, score
-from lawful.record import Recorded, record
+from lawful.passes.record import Recorded, record
+from lawful.passes.thread_sites import Interposed, score
 
 from ..check.contracts import Contract
 from ..transformer import Transformer

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.block import Block
 from lawful.form import Form, Plate, Var
-from lawful.lift import lift
+from lawful.form.builder import Block
+from lawful.passes.add_plate import lift
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def weighted(form: Form) -> Weighted:
     """Reveal the weight of a program.
 
     >>> import numpyro.distributions as dist, lawful
-    >>> from lawful.analysis import has_weight
+    >>> from lawful.form.liveness import has_weight
     >>> w = weighted(lawful.trace(lambda: lawful.factor("f", jnp.log(0.5))))
     >>> has_weight(w.form), len(w.form.outputs)
     (False, 1)

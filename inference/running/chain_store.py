@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
-from lawful.stored import RUN, attributes_of
+from lawful.inference.running.stored import RUN, attributes_of
 
 from ..datatree import tree_of
 from ..findings import Finding

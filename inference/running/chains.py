@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.analysis import is_random
-from lawful.portions import Pause, Portions
-from lawful.row_stacks import LONGEST, Stacks, in_portion, pieces, steps_of_call
-from lawful.timed_program import Program
+from lawful.form.liveness import is_random
+from lawful.inference.running.portions import Pause, Portions
+from lawful.inference.running.row_stacks import LONGEST, Stacks, in_portion, pieces, steps_of_call
+from lawful.inference.running.timed_program import Program
 
 from ..chain_loop import ChainLoop
 from ..tuned_loop import TunedLoop

@@ -18,7 +18,7 @@ import numpy as np
 
 from lawful.errors import CheckpointMismatch
 from lawful.form import Form
-from lawful.number_arguments import as_written
+from lawful.tracing.number_arguments import as_written
 
 from .form_digests import content, digests_of, short
 

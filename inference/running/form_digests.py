@@ -20,11 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, show_address
+from lawful.distributions.batched import LanesLaw
+from lawful.distributions.law import DistributionLaw
+from lawful.distributions.weighting import WeightedLaw
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
-from lawful.lanes import LanesLaw
-from lawful.laws import DistributionLaw
-from lawful.lowering import Equation, traced_parts
-from lawful.weighting import WeightedLaw
+from lawful.tracing.lower import Equation, traced_parts
 
 __all__ = ["content", "digests_of", "short"]
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.portions import Pause, Portions
+from lawful.inference.running.portions import Pause, Portions
 
 from .course import Kept, Phase, Row
 

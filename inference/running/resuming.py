@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from lawful.calls import positional
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
+from lawful.language.arguments.calls import positional
 
 from ..findings import Finding
 from ..plan import Prepared

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lawful.errors import ResultFileError
-from lawful.stored import COUNT, attributes_of, without_leftovers
+from lawful.inference.running.stored import COUNT, attributes_of, without_leftovers
 
 
 class StoredArray(np.lib.mixins.NDArrayOperatorsMixin):

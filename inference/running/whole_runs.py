@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.portions import Portions
+from lawful.inference.running.portions import Portions
 
 from ..stages import joined
 from .course import Kept, Phase

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from lawful.masses import running_sum
+from lawful.distributions.sampling.integer_weights import running_sum
 
 BLOCKS = 960  # has 1..6, 8, 10, 12, 15, 16, ... 64 among its divisors: numbers of devices
 

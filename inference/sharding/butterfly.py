@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from lawful.distributions.sampling.threefry import words
 from lawful.errors import LawfulError
-from lawful.threefry import words
 
 from .axis import Axis
 from .islands import apart

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from lawful.masses import running_sum
+from lawful.distributions.sampling.integer_weights import running_sum
 
 from ..numerics.offspring import ancestors_from_ends
 from .axis import Axis

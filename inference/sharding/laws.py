@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.laws import product_grid
+from lawful.distributions.law import product_grid
 
 from ..numerics.scheme import Scheme
 from .butterfly import lower_share, takes_lower, uniforms

@@ -15,11 +15,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.block import Tupled
-from lawful.derived_laws import DerivedLaw
+from lawful.distributions.batched import draw_lanes
+from lawful.distributions.observed_law import DerivedLaw
 from lawful.errors import LawfulError
 from lawful.form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
-from lawful.lanes import draw_lanes
+from lawful.form.builder import Tupled
 
 from ..numerics.distinct import Distinct
 from ..representations.population import take

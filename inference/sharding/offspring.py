@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from lawful.threefry import words
+from lawful.distributions.sampling.threefry import words
 
 from ..numerics.offspring import ancestors_from_ends, expected_offspring, uniform_units
 from .axis import Axis

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address
-from lawful.block import Block
 from lawful.errors import LawfulError
 from lawful.form import Var
+from lawful.form.builder import Block
 
 from ..lineage import identity, one_ancestry
 from ..numerics.distinct import Distinct

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lawful.analysis import without_dead_code
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.form import Form, Plate, Var, walk
-from lawful.portions import Portions
-from lawful.rolling import rolled
+from lawful.form.liveness import without_dead_code
+from lawful.inference.running.portions import Portions
+from lawful.passes.rolling.roll import rolled
 
 from .local_form import Share, local_form
 from .mesh import auto, axis_of, devices_of, readable, replicated

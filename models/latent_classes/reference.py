@@ -24,7 +24,7 @@ from numpyro.distributions import biject_to, constraints
 
 import lawful
 from lawful import handlers
-from lawful.supports import supports
+from lawful.distributions.bijections import supports
 
 __all__ = ["Reference", "around", "coordinates", "drawn_classes", "of_the_prior", "or_none", "valued"]
 

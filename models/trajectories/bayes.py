@@ -21,9 +21,9 @@ import numpy as np
 
 import lawful
 from lawful import inference
-from lawful.calls import refuse_unknown
 from lawful.errors import LawfulError
 from lawful.inference import Result
+from lawful.language.arguments.calls import refuse_unknown
 
 from ..latent_classes.redrawing import one_class_redrawn
 from .engine import Problem

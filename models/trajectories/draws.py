@@ -18,8 +18,8 @@ import numpy as np
 import lawful
 from lawful.inference import Result
 from lawful.inference.densities import scored_draws
-from lawful.record import choices_of
-from lawful.tracing import split_arguments
+from lawful.passes.record import choices_of
+from lawful.tracing.trace import split_arguments
 
 from ..latent_classes import Relabelled, kept_draws, relabelled
 from .bayes import Posed

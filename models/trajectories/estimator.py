@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.calls import refuse_unknown
 from lawful.errors import LawfulError
 from lawful.inference.plan import one_key
+from lawful.language.arguments.calls import refuse_unknown
 
 from ..latent_classes import ClassNumbers
 from .bayes import climbed_for, posed, sampled, settings_of

@@ -21,8 +21,8 @@ from lawful.errors import LawfulError
 from lawful.inference.densities import scored_draws
 from lawful.inference.evidence import pooled_evidence
 from lawful.inference.plan import one_key
-from lawful.record import choices_of
-from lawful.tracing import split_arguments
+from lawful.passes.record import choices_of
+from lawful.tracing.trace import split_arguments
 
 from .bayes import climbed_for, sampled
 from .draws import prior_program

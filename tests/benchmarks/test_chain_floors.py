@@ -111,7 +111,9 @@ def test_an_exchange_of_means_with_their_labels_leaves_the_effective_size():
 
 @pytest.mark.parametrize(("workload", "ours"), rest_slow(LINES, 3))
 def test_a_run_of_ours_gives_the_outputs_that_are_compared(workload, ours, monkeypatch):
-    monkeypatch.setattr("lawful.rewrites.TOTALS", dict(importlib.import_module("lawful.rewrites").TOTALS))
+    monkeypatch.setattr(
+        "lawful.distributions.densities.TOTALS", dict(importlib.import_module("lawful.distributions.densities").TOTALS)
+    )
     (variant, *_) = WORKLOADS[workload].variants
     small = {
         "chains": 4,

@@ -18,7 +18,7 @@ from lawful.inference.check import FiniteProgram, Limits, compare, enumerate_mea
 from lawful.inference.check.limits import KINDS
 from lawful.inference.check.measure import differences
 from lawful.inference.check.statements import inner
-from lawful.record import choices_of
+from lawful.passes.record import choices_of
 
 SMALL = {"max_paths": 64, "statements": 4}
 

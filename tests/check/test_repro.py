@@ -43,7 +43,7 @@ model, args = coins, (1,)
 transformer = inference.spawn(2) >> inference.PushEvidence >> inference.Collapse
 
 def wrong(form):
-    block = lawful.block.Block()
+    block = lawful.form.builder.Block()
     outputs = block.splice(form, form.inputs)
     block.factor(("~twice",), block.constant(jnp.log(2.0)))
     return block.form(form.inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree)
@@ -99,7 +99,7 @@ def repeated(reports):
     program = f"""
 import jax, json
 jax.config.update("jax_enable_x64", True)
-from lawful.compiling import compile_quickly
+from lawful.backends.compile_options import compile_quickly
 compile_quickly()
 {OBJECTS}
 for name, (line, datum) in {lines!r}.items():

@@ -10,11 +10,11 @@ import numpy as np
 import lawful
 from lawful import handlers
 from lawful.addresses import as_address
-from lawful.compiling import QUICK
-from lawful.emitter import emit
-from lawful.record import record
-from lawful.scoring import gather_choices, scored
-from lawful.tracing import split_arguments
+from lawful.backends.compile_options import QUICK
+from lawful.backends.log_density import gather_choices, scored
+from lawful.backends.xla import emit
+from lawful.passes.record import record
+from lawful.tracing.trace import split_arguments
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,16 +7,16 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.compiling import QUICK
-from lawful.emitter import emit
+from lawful.backends.compile_options import QUICK
+from lawful.backends.xla import emit
+from lawful.distributions.bijections import supports
 from lawful.errors import LawfulError
 from lawful.inference.check import compare, enumerate_measure, preserves, random_program
 from lawful.inference.check.exact import TOLERANCE, transformed_form
 from lawful.inference.check.measure import differences
 from lawful.inference.check.outcomes import compiled_measure, reference_measure
-from lawful.record import choices_of
-from lawful.supports import supports
-from lawful.tracing import split_arguments
+from lawful.passes.record import choices_of
+from lawful.tracing.trace import split_arguments
 
 from .sides import Sides, same_density, same_runs
 

@@ -125,7 +125,7 @@ def test_f05_moves_at_temperature_zero_walk_over_the_whole_prior():
     """A kernel at the start of the path accepts as the prior says, also from where the likelihood is zero."""
     form = target(prior_to_posterior())
     built = kernels.mh(kernels.random_walk(1.0)).build(form)
-    from lawful.emitter import compiled
+    from lawful.backends.xla import compiled
 
     start = jnp.array(2.5), jnp.asarray(density(prior_to_posterior(), 2.5, 0, 0.0))
     run = jax.vmap(lambda key: compiled(built.form)(key, Y, jnp.array(0, jnp.int32), jnp.array(0.0), *start)[0])

@@ -9,7 +9,7 @@ from scipy.stats import binom, chi2, norm
 
 import lawful
 from lawful import handlers, inference, plate, sample, scan, scope
-from lawful.emitter import compiled
+from lawful.backends.xla import compiled
 from lawful.inference import kernels
 
 KEY = jax.random.key(3)
@@ -76,7 +76,7 @@ def test_f10_the_density_is_that_of_the_prior(program):
 
 
 def _all(form, heads):
-    empty = {c.address: np.zeros(c.full_shape, c.dtype) for c in lawful.record.choices_of(form)}
+    empty = {c.address: np.zeros(c.full_shape, c.dtype) for c in lawful.passes.record.choices_of(form)}
     return empty | {("heads",): np.asarray(heads)}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import cond, deterministic, factor, handlers, inference, plate, sample, scan, scope
-from lawful.emitter import compiled
+from lawful.backends.xla import compiled
 from lawful.errors import DuplicateSiteError
 
 KEY = jax.random.key(0)

@@ -8,8 +8,8 @@ import pytest
 
 import lawful
 from lawful import cond, inference, plate, sample, scan
+from lawful.distributions.degenerate import fault_of
 from lawful.errors import ParameterError, SingularScaleError
-from lawful.scales import fault_of
 
 KEY = jax.random.key(0)
 RANK_TWO = np.array([[2.0, 1.0, 3.0], [1.0, 1.0, 2.0], [3.0, 2.0, 5.0]])  # the third row is the sum of the others

@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import cond, handlers, inference, plate, sample, scan, scope
-from lawful.emitter import compiled
+from lawful.backends.xla import compiled
 from lawful.errors import KeyReuseError
 from lawful.inference import kernels
 from tests.ppl.families import FAMILIES

@@ -11,9 +11,9 @@ import pytest
 
 import lawful
 from lawful import factor, inference, sample, scan
-from lawful.emitter import compiled
-from lawful.lift import gained
-from lawful.long_sums import over_steps
+from lawful.backends.xla import compiled
+from lawful.form.operations.compensated_sum import over_steps
+from lawful.passes.add_plate import gained
 
 pytestmark = pytest.mark.usefixtures("single_precision")
 INCREMENTS = {

@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import bounded_loop, cond, inference, mem, sample, scale, scan, switch
-from lawful.emitter import compiled
+from lawful.backends.xla import compiled
 from lawful.errors import LawfulError, UnsupportedProgramError
 
 pytestmark = pytest.mark.reuses_keys  # the check takes a scan over keys under vmap for a second use

@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import factor, inference, sample
-from lawful.emitter import compiled
+from lawful.backends.xla import compiled
 from lawful.errors import UnsupportedProgramError
 
 KEY = jax.random.key(33)

@@ -12,9 +12,9 @@ import pytest
 
 import lawful
 from lawful import handlers, sample
-from lawful.coins import flip, heads
-from lawful.emitter import compiled
-from lawful.masses import cumulative, integer_masses
+from lawful.backends.xla import compiled
+from lawful.distributions.sampling.coins import flip, heads
+from lawful.distributions.sampling.integer_weights import cumulative, integer_masses
 
 pytestmark = pytest.mark.usefixtures("single_precision")
 STEP = 2.0**-23  # of a uniform number in float32
@@ -59,7 +59,7 @@ def test_f34_coins_at_sites_are_those_coins(law, monkeypatch):
         seen.append(float(jnp.max(probability)))
         return flip(key, probability, shape)
 
-    monkeypatch.setattr("lawful.laws.flip", watched)
+    monkeypatch.setattr("lawful.distributions.law.flip", watched)
     with jax.disable_jit():
         value = handlers.seed(lambda: sample("x", LAWS[law](1e-9)), jax.random.key(0))()
     assert seen == [pytest.approx(1e-9, rel=1e-5)]

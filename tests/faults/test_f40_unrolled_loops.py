@@ -7,7 +7,7 @@ import numpyro.distributions as dist
 import pytest
 
 import lawful
-from lawful.straight import UnrolledWarning
+from lawful.passes.rolling.unrolled_sites import UnrolledWarning
 
 
 def told(program, *args):

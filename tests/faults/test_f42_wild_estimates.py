@@ -45,7 +45,7 @@ def test_f42_the_check_is_refused_with_the_number_of_particles_that_it_needs():
 
 
 def test_f42_an_estimator_that_tells_its_evidence_alone_hears_how_many_times_as_many():
-    from lawful.emitter import emit
+    from lawful.backends.xla import emit
 
     run = emit(inference.importance(informative, particles=PARTICLES, keep="last").form())
     evidence = jax.jit(jax.vmap(lambda key: run(key)[1]))

@@ -11,10 +11,10 @@ import pytest
 
 import lawful
 from lawful import cond, inference, sample, scan
+from lawful.distributions.law import law_of
+from lawful.distributions.parameters import flaws
 from lawful.errors import NonFiniteError, ParameterError
 from lawful.inference import Status, kernels
-from lawful.laws import law_of
-from lawful.parameters import flaws
 
 KEY = jax.random.key(51)
 
@@ -275,7 +275,7 @@ def test_f51_a_constant_is_refused_when_the_program_is_traced():
 
     with pytest.raises(ParameterError, match="site 'z'.*'probs' is 1.5, not in the unit interval"):
         lawful.trace(program)
-    (finding,) = lawful.check.check_program(program)
+    (finding,) = lawful.inspection.lint.check.check_program(program)
     assert finding.code == "invalid-parameter" and finding.site == ("z",)
 
 

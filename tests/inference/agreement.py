@@ -20,7 +20,7 @@ import numpy as np
 import lawful
 from lawful import inference
 from lawful.addresses import indices_of, names_of
-from lawful.compiling import compile_quickly
+from lawful.backends.compile_options import compile_quickly
 from lawful.errors import LawfulError
 from lawful.inference import kernels
 from lawful.inference.check import compare, enumerate_measure, invariant, random_program
@@ -30,8 +30,8 @@ from lawful.inference.check.outcomes import reference_measure
 from lawful.inference.numerics.resampling import scheme
 from lawful.inference.smc import particle_filter
 from lawful.inference.summing import finite_sites
-from lawful.record import choices_of
-from lawful.tracing import split_arguments
+from lawful.passes.record import choices_of
+from lawful.tracing.trace import split_arguments
 
 TOLERANCE = 1e-10
 OUTERMOST = ("loop", "branch", "switch", "repeat", "weigh", "guard", "call", "plate")

@@ -15,7 +15,7 @@ from scipy.special import log_softmax, logsumexp
 
 import lawful
 from lawful import inference
-from lawful.emitter import compiled
+from lawful.backends.xla import compiled
 from lawful.inference import kernels
 
 POSITIONS = np.array([0, 1, 1, 0, 2])

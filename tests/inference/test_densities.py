@@ -9,7 +9,7 @@ from lawful import factor, inference, plate, sample
 from lawful.errors import LawfulError
 from lawful.inference.collect import from_chains
 from lawful.inference.densities import densities
-from lawful.record import choices_of
+from lawful.passes.record import choices_of
 from tests.ppl.programs import PROGRAMS
 
 

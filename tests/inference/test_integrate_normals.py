@@ -13,14 +13,14 @@ from scipy.stats import multivariate_normal, norm
 
 import lawful
 from lawful import inference
-from lawful.conditioned import conditioned
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
 from lawful.form import Det, Factor, walk
 from lawful.inference import enumerate_sites, integrate_normals, kernels, noncentred
 from lawful.inference.summing_tables import PREFIX
-from lawful.lowering import unfold
-from lawful.record import choices_of
+from lawful.passes.condition import conditioned
+from lawful.passes.record import choices_of
+from lawful.tracing.lower import unfold
 
 N, J, Q, K = 3, 4, 2, 2
 

@@ -8,10 +8,10 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Loop
-from lawful.record import choices_of
+from lawful.passes.record import choices_of
 from tests.tiers import rest_slow
 
 Y = jnp.array([0.7, -1.1, 2.0])

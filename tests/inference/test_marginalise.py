@@ -15,7 +15,7 @@ from lawful.errors import ApproximateInExact, LawfulError, UnsupportedProgramErr
 from lawful.form import Factor, Site, walk
 from lawful.inference import factor_graphs, kernels, marginalise
 from lawful.inference.summing_tables import PREFIX
-from lawful.record import choices_of
+from lawful.passes.record import choices_of
 
 
 def ring(y):

@@ -6,8 +6,8 @@ import numpyro.distributions as dist
 import pytest
 
 from lawful import inference, sample, scan, trace
-from lawful.block import Block
 from lawful.form import Plate, Var
+from lawful.form.builder import Block
 from lawful.inference import free_memory, kernels, memory
 from lawful.inference.free_memory import Free
 

@@ -10,8 +10,8 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.eager import run_nodes
-from lawful.emitter import emit
+from lawful.backends.enumeration import emit_worlds
+from lawful.backends.xla import emit
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, key_of, unbiased
 from lawful.inference.check.matrix import stationary_errors
@@ -19,7 +19,7 @@ from lawful.inference.check.suite import Instance
 from lawful.inference.estimated import Filter
 from lawful.inference.nesting import Nest
 from lawful.inference.numerics.resampling import scheme
-from lawful.worlds import emit_worlds
+from lawful.language.run_form import run_nodes
 from tests.inference.unknown_step import Y as Y6
 from tests.inference.unknown_step import exact, walk
 

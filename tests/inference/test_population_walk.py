@@ -7,16 +7,16 @@ import numpyro.distributions as dist
 import pytest
 
 from lawful import sample, trace
-from lawful.block import Block
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.form import Plate, Var
+from lawful.form.builder import Block
 from lawful.inference.ladders import given
 from lawful.inference.paths import prior_to_posterior
 from lawful.inference.population_walk import _Spread, _step_form, population_walk, unconstrained
 from lawful.inference.representations.tempered import tempered
 from lawful.inference.representations.traced import traced
 from lawful.inference.tempering import OnPath
-from lawful.interpose import score
+from lawful.passes.thread_sites import score
 
 pytestmark = pytest.mark.tier0b
 

@@ -11,7 +11,7 @@ from lawful import inference, plate, sample, scan
 from lawful.inference import kernels
 from lawful.inference.presence import form_for
 from lawful.inference.propose import propose_each
-from lawful.unguarded import unguarded
+from lawful.passes.fill_absent import unguarded
 from tests.ppl.test_ragged import SEEN, Y, batch, evidence
 
 KEY = jax.random.key(12)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.block import Tupled
+from lawful.form.builder import Tupled
 from lawful.inference.summing_axes import SUM, Mixed, flow
 
 X = np.random.default_rng(0).uniform(0.5, 1.5, size=(3, 2, 2))  # three elements, a matrix each

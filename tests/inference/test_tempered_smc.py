@@ -257,7 +257,7 @@ def test_temper_needs_its_parts_in_order():
 def test_blocks_compose_as_the_documentation_says(false_alarm):
     """The composition by hand is the algorithm: move in the place of waste-free or repeated moves."""
     from lawful import trace
-    from lawful.emitter import compiled
+    from lawful.backends.xla import compiled
 
     blocks = inference.Trace >> inference.temper(ladder=[0.01, 0.1, 1.0]) >> inference.spawn(500)
     stage = inference.Advance >> inference.PushEvidence >> inference.resample("systematic")

@@ -14,7 +14,7 @@ from lawful.inference.check.outcomes import compiled_measure, reference_measure
 from lawful.inference.check.reflect import reflect
 from lawful.inference.numerics.resampling import scheme
 from lawful.inference.tempered_smc import tempered
-from lawful.tracing import trace
+from lawful.tracing.trace import trace
 from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.tier0

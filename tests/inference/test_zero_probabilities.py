@@ -13,9 +13,9 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.emitter import emit
+from lawful.backends.xla import emit
+from lawful.distributions.law import law_of
 from lawful.inference import kernels
-from lawful.laws import law_of
 
 MASK = jnp.array([1.0, 0.0, 1.0])
 LOGITS = jnp.array([0.1, -0.4, 0.3])

@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.analysis import without_dead_code
+from lawful.backends.enumeration import emit_worlds
+from lawful.form.liveness import without_dead_code
 from lawful.inference.check import Comparison, Measure, compare, enumerate_measure
 from lawful.inference.smc import PopulationPlan
-from lawful.worlds import emit_worlds
 
 ABSENT = -(2**31)  # stands for a choice whose arm did not run
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lawful import models
-from lawful.check import check_program
+from lawful.inspection.lint.check import check_program
 from lawful.models import (
     gaussian_moe,
     hierarchical,

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.inference.check import unbiased
-from lawful.tracing import split_arguments
+from lawful.tracing.trace import split_arguments
 
 
 def grid_evidence(log_density, *axes):

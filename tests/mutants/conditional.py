@@ -2,7 +2,7 @@
 
 import importlib
 
-from lawful.block import Block
+from lawful.form.builder import Block
 from lawful.inference import backward, conditional_smc
 from lawful.inference.estimated import Filter
 from lawful.inference.numerics.ess import EssBelow

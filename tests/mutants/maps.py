@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import biject_to
 
-from lawful import supports
-from lawful.frames import Frame
+from lawful.distributions import bijections as supports
 from lawful.inference.kernels import local
+from lawful.inference.kernels.local_moves.frames import Frame
 from tests.mutants.patching import patched
 
 random_walk = importlib.import_module(

@@ -12,9 +12,12 @@ from unittest import mock
 
 import jax
 
-from lawful import array_math, laws, remembered, tracing
+from lawful.distributions import law as laws
+from lawful.form.operations import on_numpy as array_math
 from lawful.inference.check import outcomes, paired
 from lawful.inference.factor_graphs import propagation, runners
+from lawful.language import memo as remembered
+from lawful.tracing import trace as tracing
 
 
 class Reached:

@@ -6,8 +6,8 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 
-from lawful.block import Block
 from lawful.form import Det
+from lawful.form.builder import Block
 from lawful.inference import ladders, laws, steps, transformers, weights
 from lawful.inference.numerics import picks, strata
 from lawful.inference.representations.population import equal_log_weight, mean_weights, take

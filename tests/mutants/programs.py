@@ -2,10 +2,15 @@
 
 import numpy as np
 
-from lawful import checked_draws, control, eager, free_variables, laws, number_arguments, record, weighting
+from lawful.distributions import law as laws
+from lawful.distributions import weighting
 from lawful.inference import summing_control
 from lawful.inference.chain_loop import ChainLoop
 from lawful.inference.factor_graphs import from_program
+from lawful.language import control
+from lawful.language import run_form as eager
+from lawful.passes import checked_draws, record
+from lawful.tracing import free_variables, number_arguments
 from tests.mutants.patching import patched, rewritten
 
 

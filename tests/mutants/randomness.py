@@ -3,7 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from lawful import emitter, lanes, laws, site_keys
+from lawful.backends import keys as site_keys
+from lawful.backends import xla as emitter
+from lawful.distributions import batched as lanes
+from lawful.distributions import law as laws
 from lawful.inference.numerics import strata
 from tests.mutants.patching import patched
 

@@ -1,7 +1,7 @@
 """Mutants of rewriting: what counts as equal, and what is left of what cancels."""
 
-from lawful.common import _Scope
-from lawful.sums import Signed
+from lawful.form.operations.sums import Signed
+from lawful.passes.simplify.common_subexpressions import _Scope
 from tests.mutants.patching import patched
 
 

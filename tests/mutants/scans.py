@@ -4,7 +4,7 @@ import importlib
 
 import jax.numpy as jnp
 
-from lawful.block import Block
+from lawful.form.builder import Block
 from lawful.inference.kernels.base import KernelForm, State, scoped, state_inputs
 from tests.mutants.patching import patched
 

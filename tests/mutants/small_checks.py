@@ -9,8 +9,10 @@ import numpyro.distributions as dist
 from scipy.stats import binomtest
 
 import lawful
-from lawful import inference, lanes
-from lawful.emitter import emit
+from lawful import inference
+from lawful.backends.xla import emit
+from lawful.distributions import batched as lanes
+from lawful.distributions.law import law_of
 from lawful.inference import kernels, ladders, weights
 from lawful.inference.check import (
     ALPHA,
@@ -25,7 +27,6 @@ from lawful.inference.check import (
     unbiased,
 )
 from lawful.inference.numerics import strata
-from lawful.laws import law_of
 from tests.inference.kernels import test_incremental
 
 WALK = kernels.mh(kernels.random_walk(0.7))

@@ -102,7 +102,7 @@ def test_the_line_that_repeats_the_check_repeats_the_message(failure):
 
 def test_a_transformer_of_ones_own_is_shown_the_smallest_program_too():
     def heavier(form):
-        block = lawful.block.Block()
+        block = lawful.form.builder.Block()
         outputs = block.splice(form, form.inputs)
         block.factor(("~more",), block.constant(np.log(2.0)))
         return block.form(form.inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree)

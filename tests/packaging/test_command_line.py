@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from lawful import loading
+from lawful import command_line as loading
 from lawful.__main__ import main
 from lawful.errors import LawfulError
 from lawful.inference import Result

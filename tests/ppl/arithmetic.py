@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import lawful
-from lawful.emitter import run_nodes
+from lawful.backends.xla import run_nodes
 
 UNARY = {"exp": jnp.exp, "log": jnp.log, "negative": jnp.negative, "sin": jnp.sin, "softplus": jax.nn.softplus}
 BINARY = {"add": jnp.add, "subtract": jnp.subtract, "multiply": jnp.multiply, "maximum": jnp.maximum}

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 import lawful
 from lawful import factor, sample, scan
-from lawful.analysis import without_dead_code
-from lawful.block import Block, LogProb
-from lawful.cancel import cancelled
-from lawful.emitter import emit
+from lawful.backends.xla import emit
+from lawful.distributions.law import law_of
 from lawful.form import Det, Plate, Site, Var, walk
+from lawful.form.builder import Block, LogProb
+from lawful.form.liveness import without_dead_code
+from lawful.form.operations.sums import Signed, signed, signs_of
 from lawful.inference import propose
 from lawful.inference.check.doubled import doubled
-from lawful.laws import law_of
-from lawful.lift import lift
-from lawful.simplify import simplified
-from lawful.sums import Signed, signed, signs_of
+from lawful.passes.add_plate import lift
+from lawful.passes.simplify.cancel import cancelled
+from lawful.passes.simplify.simplified import simplified
 from tests.ppl.arithmetic import EDGES, numbers, run
 from tests.ppl.families import FAMILIES
 
@@ -77,11 +77,11 @@ def summed(tree):
         name, *parts = tree
         a, b = map(write, parts)
         if name == "total":
-            return lawful.block.total(block, [a, b, a])
+            return lawful.form.builder.total(block, [a, b, a])
         if name == "signed":
             return signed(block, (a, b), (b, a, b), "signed")
         if name == "negative":
-            return block.det(lawful.block.add, block.det(jnp.subtract, b, a, label="less"), a, label="plus")
+            return block.det(lawful.form.builder.add, block.det(jnp.subtract, b, a, label="less"), a, label="plus")
         return block.det(getattr(jnp, name), a, b, label=name)
 
     return block.form(inputs, (write(tree), leaves[0]))

@@ -10,10 +10,10 @@ import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
-from lawful.categorical import FEW, sample_categorical, sample_rows
+from lawful.distributions.densities import FEW_ITEMS, categorical
+from lawful.distributions.sampling.batched_draw import widen
+from lawful.distributions.sampling.categorical import FEW, sample_categorical, sample_rows
 from lawful.inference.check import ALPHA as SHARE
-from lawful.rewrites import FEW_ITEMS, categorical
-from lawful.widening import widen
 
 ALPHA = SHARE / 10
 KEY = jax.random.key(154)

@@ -11,7 +11,7 @@ from scipy.special import gammaln
 import lawful
 from lawful import Interval, handlers, inference, mask, plate, sample, scale, scan
 from lawful.errors import LawfulError, ObservationError
-from lawful.probes import pointwise
+from lawful.passes.probe import pointwise
 
 KEY = jax.random.key(14)
 INF = np.inf

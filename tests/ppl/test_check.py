@@ -9,10 +9,10 @@ import pytest
 
 import lawful
 from lawful import factor, sample
-from lawful.check import check_program
 from lawful.errors import UnsupportedProgramError
 from lawful.inference.advice import plan_findings, suited
-from lawful.rehearsal import rehearse
+from lawful.inspection.lint.check import check_program
+from lawful.inspection.lint.prior_draws import rehearse
 
 from . import gallery
 from .gallery import GALLERY

@@ -12,15 +12,15 @@ from jax.experimental import io_callback
 
 import lawful
 from lawful import cond, deterministic, factor, sample, scan
-from lawful.block import LogProb
-from lawful.common import common
-from lawful.emitter import emit
+from lawful.backends.xla import emit
+from lawful.distributions.law import law_of
 from lawful.form import Branch, Det, Factor, Loop, Plate, Site, walk
+from lawful.form.builder import LogProb
 from lawful.inference.check.doubled import doubled
-from lawful.interpose import score
-from lawful.laws import law_of
-from lawful.lift import lift
-from lawful.symmetry import exchangeable
+from lawful.passes.add_plate import lift
+from lawful.passes.simplify.common_subexpressions import common
+from lawful.passes.simplify.symmetry import exchangeable
+from lawful.passes.thread_sites import score
 from tests.ppl.arithmetic import numbers, run, steps, straight
 from tests.ppl.families import FAMILIES
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lawful.compiling import PLAIN_EMITTER, QUICK, UNFUSED
+from lawful.backends.compile_options import PLAIN_EMITTER, QUICK, UNFUSED
 
 
 def fused():

@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import bounded_loop, cond, deterministic, factor, handlers, inference, plate, sample, scan, scope, switch
-from lawful.emitter import compiled
+from lawful.backends.xla import compiled
 from lawful.errors import IndexRangeError, LawfulError, UnsupportedProgramError
 from lawful.inference.check import compare, enumerate_measure
 from lawful.inference.check.outcomes import compiled_measure, source

@@ -9,9 +9,9 @@ from scipy import stats
 
 import lawful
 from lawful import handlers, plate, sample, scan
-from lawful.emitter import compiled
+from lawful.backends.xla import compiled
 from lawful.errors import LawfulError
-from lawful.record import choices_of, record
+from lawful.passes.record import choices_of, record
 from tests.tiers import rest_slow
 
 from .families import FAMILIES

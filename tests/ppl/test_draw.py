@@ -9,7 +9,7 @@ import pytest
 
 import lawful
 from lawful import cond, deterministic, factor, plate, sample, scan
-from lawful.dependence import dependence
+from lawful.form.dependence import dependence
 
 from .programs import PROGRAMS
 

@@ -10,7 +10,7 @@ from scipy import integrate
 import lawful
 from lawful import cond, factor, handlers, plate, sample, scan
 from lawful.errors import LawfulError, NoFiniteStartError, ObservationError, UnsupportedProgramError
-from lawful.export import Density
+from lawful.interop.density import Density
 
 from .families import FAMILIES
 from .programs import PROGRAMS

@@ -9,9 +9,9 @@ import pytest
 import lawful
 from lawful import factor, plate, sample, scan
 from lawful.errors import ObservationError
-from lawful.folded import folded
 from lawful.form import Loop
-from lawful.observed import checked_data
+from lawful.inspection.lint.observed_data import checked_data
+from lawful.passes.rolling.fold import folded
 from tests.ppl.unrolled import random_unrolled
 
 Y = jnp.linspace(-1.0, 1.0, 12)

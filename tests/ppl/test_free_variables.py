@@ -15,9 +15,9 @@ import pytest
 
 import lawful
 from lawful import handlers, inference
-from lawful.free_variables import Reading
 from lawful.inference import kernels
-from lawful.tracing import Rewritten
+from lawful.tracing.free_variables import Reading
+from lawful.tracing.trace import Rewritten
 
 Y = 0.3
 SD = 1.0

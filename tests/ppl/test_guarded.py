@@ -8,8 +8,8 @@ import pytest
 
 import lawful
 from lawful import deterministic, factor, handlers, inference, plate, sample, scan
-from lawful.guarded import Guarded, guarded
-from lawful.laws import law_of
+from lawful.distributions.absent import Guarded, guarded
+from lawful.distributions.law import law_of
 
 LENGTHS = [3, 1, 2]
 PRESENT = np.arange(3) < np.array(LENGTHS)[:, None]

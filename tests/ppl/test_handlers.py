@@ -38,7 +38,7 @@ def test_seed_draws_by_the_address_alone():
 
 
 def test_seed_draws_as_the_compiled_program_does():
-    from lawful.emitter import compiled
+    from lawful.backends.xla import compiled
 
     def model():
         x, y = pair()

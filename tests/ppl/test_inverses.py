@@ -9,13 +9,13 @@ from hypothesis import given
 
 import lawful
 from lawful import factor, sample, scan
-from lawful.analysis import without_dead_code
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.form import Det, Plate, walk
+from lawful.form.liveness import without_dead_code
 from lawful.inference import kernels
-from lawful.inverses import without_inverses
-from lawful.lift import lift
-from lawful.simplify import simplified
+from lawful.passes.add_plate import lift
+from lawful.passes.simplify.inverses import without_inverses
+from lawful.passes.simplify.simplified import simplified
 from tests.ppl.arithmetic import EDGES, numbers, run, steps, straight
 
 

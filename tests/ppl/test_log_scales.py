@@ -8,8 +8,8 @@ from scipy import stats
 
 import lawful
 from lawful import sample
-from lawful.interpose import score
-from lawful.log_scales import NormalOfLogScale, by_log_scales
+from lawful.passes.simplify.log_exp import NormalOfLogScale, by_log_scales
+from lawful.passes.thread_sites import score
 from tests.ppl.arithmetic import run
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import cond, factor, handlers, plate, sample, scan
-from lawful.emitter import compiled
+from lawful.backends.xla import compiled
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Branch, Loop, walk
 

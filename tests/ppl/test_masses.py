@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.masses import cumulative, find, integer_masses, running_sum, shares
-from lawful.wide import Wide
+from lawful.distributions.sampling.integer_weights import cumulative, find, integer_masses, running_sum, shares
+from lawful.distributions.sampling.uint64 import Wide
 
 WORD = 1 << 32
 SIZES = [1, 2, 3, 31, 32, 33, 64, 65, 511, 512, 513, 2000, 2051]

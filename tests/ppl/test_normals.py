@@ -8,10 +8,10 @@ import pytest
 import scipy.stats
 from jax import lax
 
+from lawful.distributions.sampling.batched_draw import widen
+from lawful.distributions.sampling.normal import cosine, standard_normals
+from lawful.distributions.sampling.threefry import pairs
 from lawful.inference.check.power import z_critical
-from lawful.normals import cosine, standard_normals
-from lawful.threefry import pairs
-from lawful.widening import widen
 
 KEY = jax.random.key(3)
 COUNT = 1 << 20
@@ -37,7 +37,7 @@ def test_the_cosine_is_right_all_around():
 def test_the_extreme_words_give_finite_numbers(monkeypatch):
     corners = jnp.asarray([0, 1, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1], jnp.uint32)
     first, second = (grid.reshape(-1) for grid in jnp.meshgrid(corners, corners))
-    monkeypatch.setattr("lawful.normals.pairs", lambda key, count: (first, second))
+    monkeypatch.setattr("lawful.distributions.sampling.normal.pairs", lambda key, count: (first, second))
     z = standard_normals(KEY, (2 * first.size,))
     assert np.isfinite(z).all()
     assert 6 < np.abs(z).max() < 7

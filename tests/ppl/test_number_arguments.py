@@ -17,7 +17,7 @@ from lawful.inference import kernels
 from lawful.inference.arguments import digest_of
 from lawful.inference.representations.sampler import simulate
 from lawful.inference.running.fingerprints import fingerprints
-from lawful.number_arguments import with_inputs
+from lawful.tracing.number_arguments import with_inputs
 
 XS = jnp.arange(5.0) ** 2
 

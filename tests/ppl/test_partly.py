@@ -10,8 +10,8 @@ import pytest
 
 import lawful
 from lawful import handlers, inference, mask, plate, sample, scale
+from lawful.distributions.marginal_normal import law_of_missing_parts
 from lawful.errors import LawfulError, ObservationError
-from lawful.partly import law_of_missing_parts
 
 KEY = jax.random.key(9)
 ROOT = np.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0], [-0.3, 0.5, 1.2]])

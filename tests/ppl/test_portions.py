@@ -7,8 +7,8 @@ import numpyro.distributions as dist
 import pytest
 
 import lawful
-from lawful.emitter import emit
-from lawful.portions import Portions
+from lawful.backends.xla import emit
+from lawful.inference.running.portions import Portions
 
 pytestmark = pytest.mark.reuses_keys  # a loop that reads the key of its step from a row of keys is taken for reuse
 

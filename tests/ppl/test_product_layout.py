@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import lawful
-from lawful.emitter import emit
+from lawful.backends.product_layout import ROWS
+from lawful.backends.xla import emit
 from lawful.form import Plate
-from lawful.lift import lift
-from lawful.product_layout import ROWS
+from lawful.passes.add_plate import lift
 from tests.structure.programs import equations
 
 LANES, CHAINS, D = 7, 3, 5

@@ -7,7 +7,7 @@ import pytest
 
 import lawful
 from lawful import sample
-from lawful.quick_checks import quick_checks
+from lawful.tracing.fast_checks import quick_checks
 from tests.structure.programs import equations
 
 

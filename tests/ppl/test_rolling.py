@@ -7,10 +7,11 @@ import numpyro.distributions as dist
 import pytest
 
 import lawful
-from lawful import cond, deterministic, factor, handlers, plate, rolling, sample, scan
-from lawful.emitter import emit
+from lawful import cond, deterministic, factor, handlers, plate, sample, scan
+from lawful.backends.xla import emit
 from lawful.form import Loop, walk
-from lawful.rolling import rolled
+from lawful.passes.rolling import roll as rolling
+from lawful.passes.rolling.roll import rolled
 from tests.ppl.unrolled import random_unrolled, traced
 from tests.structure.programs import equations
 from tests.tiers import rest_slow

@@ -6,10 +6,11 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
-from lawful import inference, rolling, sample
+from lawful import inference, sample
 from lawful.form import Loop, walk
 from lawful.inference import kernels
-from lawful.rolling import rolled
+from lawful.passes.rolling import roll as rolling
+from lawful.passes.rolling.roll import rolled
 from tests.structure.programs import equations
 from tests.tiers import rest_slow
 

@@ -9,7 +9,7 @@ from lawful import sample, scan
 from lawful.form import Loop
 from lawful.inference.check import compare, enumerate_measure
 from lawful.inference.check.unrolled import unrolled
-from lawful.rolling import rolled
+from lawful.passes.rolling.roll import rolled
 from tests.ppl.unrolled import random_unrolled, traced
 
 

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lawful
-from lawful import lowering, tracing
-from lawful.emitter import emit
-from lawful.isomorphism import Describer
+from lawful.backends.xla import emit
+from lawful.form.fingerprint import Describer
+from lawful.tracing import lower as lowering
+from lawful.tracing import trace as tracing
 
 OPERATORS = (operator.add, operator.sub, operator.mul, operator.truediv)
 TYPES = (jnp.float32, jnp.float64, jnp.float16, jnp.bfloat16, jnp.int32, jnp.complex64, jnp.bool_)

@@ -13,7 +13,7 @@ import pytest
 import lawful
 from lawful import cond, deterministic, factor, inference, plate, sample, scan
 from lawful.form import Det, Factor, Site, walk
-from lawful.formulas import number_text
+from lawful.inspection.drawing.formulas import number_text
 
 from .families import FAMILIES
 from .programs import PROGRAMS

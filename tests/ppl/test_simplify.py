@@ -7,17 +7,17 @@ from hypothesis import given, settings
 
 import lawful
 from lawful import handlers
-from lawful.analysis import without_dead_code
-from lawful.emitter import emit
+from lawful.backends.log_density import gather_choices
+from lawful.backends.xla import emit
 from lawful.form import walk
+from lawful.form.liveness import without_dead_code
 from lawful.inference.check import compare, enumerate_measure
 from lawful.inference.check.doubled import doubled
 from lawful.inference.check.strategies import finite_programs
-from lawful.interpose import score
-from lawful.record import choices_of
-from lawful.scoring import gather_choices
-from lawful.simplify import simplified
-from lawful.tracing import split_arguments
+from lawful.passes.record import choices_of
+from lawful.passes.simplify.simplified import simplified
+from lawful.passes.thread_sites import score
+from lawful.tracing.trace import split_arguments
 from tests.ppl.programs import PROGRAMS
 
 

@@ -7,8 +7,8 @@ import pytest
 
 import lawful
 from lawful.addresses import key_at
-from lawful.emitter import emit
-from lawful.site_keys import folded, keys_of, row_keys, step_keys
+from lawful.backends.keys import folded, keys_of, row_keys, step_keys
+from lawful.backends.xla import emit
 
 ROOT = jax.random.key(7)
 ADDRESSES = [("x",), ("scope", "y"), ("x", 2), ("z", 0, 3), ("y", 5), ("x",)]

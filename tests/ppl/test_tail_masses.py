@@ -8,7 +8,7 @@ import pytest
 from scipy import integrate, stats
 from scipy.special import gammaln, logsumexp
 
-from lawful.interval_masses import has_masses, log_mass
+from lawful.distributions.interval_probability import has_masses, log_mass
 
 CONTINUOUS = {  # a family, and two numbers inside its support
     "Normal": (lambda: dist.Normal(0.5, 2.0), (-1.0, 1.5)),

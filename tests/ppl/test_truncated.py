@@ -10,10 +10,10 @@ from scipy import integrate, stats
 
 import lawful
 from lawful import inference, plate, sample
+from lawful.distributions.interval_probability import log_mass
+from lawful.distributions.truncated import Between
 from lawful.errors import LawfulError, ObservationError
 from lawful.inference.check import enumerate_measure
-from lawful.interval_masses import log_mass
-from lawful.truncated import Between
 
 KEY = jax.random.key(21)
 LAWS = {

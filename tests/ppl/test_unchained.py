@@ -7,11 +7,12 @@ import numpyro.distributions as dist
 import pytest
 
 import lawful
-from lawful import sample, scan, unchained
-from lawful.emitter import emit
+from lawful import sample, scan
+from lawful.backends.xla import emit
 from lawful.form import Loop
-from lawful.interpose import score
-from lawful.unchained import unchained as rewritten
+from lawful.passes import unchain_loops as unchained
+from lawful.passes.thread_sites import score
+from lawful.passes.unchain_loops import unchained as rewritten
 
 
 def carries(form):

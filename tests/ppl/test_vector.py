@@ -9,9 +9,9 @@ import pytest
 
 import lawful
 from lawful import factor, plate, sample
-from lawful.dependence import dependence
-from lawful.draw import drawable
-from lawful.layout import WIDEST, layout
+from lawful.form.dependence import dependence
+from lawful.inspection.drawing.graph_text import drawable
+from lawful.inspection.drawing.layout import WIDEST, layout
 
 from .programs import PROGRAMS
 from .test_draw import crossing, everything

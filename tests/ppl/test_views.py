@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lawful
-from lawful import observed
 from lawful.errors import ObservationError
-from lawful.observed import checked_data
-from lawful.stacks import Pick, Window, Windows
-from lawful.views import is_view
+from lawful.form.operations.stacks import Pick, Window, Windows
+from lawful.inspection.lint import observed_data as observed
+from lawful.inspection.lint.observed_data import checked_data
+from lawful.inspection.lint.views import is_view
 
 KINDS = ("element", "slice", "strided", "transpose", "reshape", "scan", "reversed scan")
 TABLE = np.arange(24.0).reshape(2, 3, 4)

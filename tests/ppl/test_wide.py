@@ -5,8 +5,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lawful import wide
-from lawful.wide import Wide
+from lawful.distributions.sampling import uint64 as wide
+from lawful.distributions.sampling.uint64 import Wide
 
 WORD, WHOLE = 1 << 32, 1 << 64
 EDGES = [0, 1, WORD - 1, WORD, WORD + 1, 1 << 63, WHOLE - 1]

@@ -11,9 +11,9 @@ import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
-from lawful.categorical import sample_categorical
+from lawful.distributions.sampling.batched_draw import widen
+from lawful.distributions.sampling.categorical import sample_categorical
 from lawful.errors import LawfulError
-from lawful.widening import widen
 
 ALPHA = 1e-8
 LANES = 10_000

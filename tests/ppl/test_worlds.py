@@ -6,11 +6,11 @@ import numpyro.distributions as dist
 import pytest
 
 from lawful import cond, factor, sample, trace
+from lawful.backends.enumeration import count_worlds, emit_worlds
 from lawful.errors import PathLimitError
 from lawful.inference.check import preserves
 from lawful.inference.transformer import Transformer
 from lawful.inference.transformers import PRESERVES
-from lawful.worlds import count_worlds, emit_worlds
 
 READ = Transformer("read", lambda form: form, PRESERVES)
 

@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 import pytest
 
 from lawful import inference, plate, sample, scan
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.inference import kernels
 from lawful.inference.check import unbiased
 from tests.inference.cases import branching, read, regression

@@ -12,7 +12,7 @@ import pytest
 
 import lawful
 from lawful import handlers, inference, plate, sample
-from lawful.emitter import compiled
+from lawful.backends.xla import compiled
 from lawful.inference.check import key_of
 
 KEY = key_of("r03")

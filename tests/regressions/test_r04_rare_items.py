@@ -17,12 +17,12 @@ from scipy import stats
 
 import lawful
 from lawful import handlers, inference, sample
-from lawful.categorical import sample_categorical
-from lawful.emitter import compiled
+from lawful.backends.xla import compiled
+from lawful.distributions.sampling.categorical import sample_categorical
+from lawful.distributions.sampling.integer_weights import cumulative, integer_masses
 from lawful.inference.check import ALPHA, key_of
 from lawful.inference.laws import PickLaw
 from lawful.inference.numerics import SCHEMES
-from lawful.masses import cumulative, integer_masses
 from tests.tiers import rest_slow
 
 DRAWS, ITEMS = 4_000, 1_000_000

@@ -11,12 +11,12 @@ import pytest
 
 import lawful
 from lawful import bounded_loop, cond, factor, handlers, inference, sample, scan
-from lawful.emitter import compiled
+from lawful.backends.log_density import scored
+from lawful.backends.xla import compiled
 from lawful.errors import UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, key_of, unbiased
 from lawful.inference.kernels.base import initial_state
-from lawful.scoring import scored
 from tests.check.instances import DATA, EMISSION, HMM3_EVIDENCE, HMM3_LAST_STATE, INITIAL, TRANSITION
 from tests.inference.kernels.transition import Transition
 from tests.inference.tier0 import law_error, population_measure

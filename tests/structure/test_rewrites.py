@@ -9,12 +9,12 @@ import pytest
 
 import lawful
 from lawful import inference, plate, sample, scan
-from lawful.block import LogProb
-from lawful.common import common
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.form import Det, Loop, walk
+from lawful.form.builder import LogProb
 from lawful.inference import kernels
-from lawful.simplify import simplified
+from lawful.passes.simplify.common_subexpressions import common
+from lawful.passes.simplify.simplified import simplified
 from tests.structure.programs import equations
 from tests.structure.test_compiled import PLANS, traced
 

@@ -12,7 +12,7 @@ import pytest
 
 import lawful
 from lawful import cond, inference, plate, sample, scan
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.inference import kernels
 from tests.structure.programs import equations
 from tests.tiers import rest_slow

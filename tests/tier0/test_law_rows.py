@@ -23,7 +23,7 @@ from lawful.inference.kernels.mh import Proposed
 from lawful.inference.numerics.resampling import scheme
 from lawful.inference.transformer import Transformer
 from lawful.inference.transformers import PRESERVES, collapse, push_evidence
-from lawful.tracing import split_arguments, trace
+from lawful.tracing.trace import split_arguments, trace
 
 pytestmark = pytest.mark.tier0
 IMPORTANCE = inference.spawn(2) >> inference.PushEvidence >> inference.Collapse
@@ -89,7 +89,7 @@ def without_evidence(population):
 
 def twice_the_weight(form):
     """A form that weighs twice."""
-    block = lawful.block.Block()
+    block = lawful.form.builder.Block()
     outputs = block.splice(form, form.inputs)
     block.factor(("~twice",), block.constant(jnp.log(2.0)))
     return block.form(form.inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from benchmarks.contestants.staged import KeyedRun
 from benchmarks.contestants.w1.floor import DTYPE, filter_program
 from benchmarks.workloads import MODELS, observations
-from lawful.normals import standard_normals
+from lawful.distributions.sampling.normal import standard_normals
 
 PACKAGES = ("lawful", "jax", "jaxlib")
 

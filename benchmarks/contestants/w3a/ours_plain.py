@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import lawful.rewrites
+import lawful.distributions.densities
 from benchmarks.contestants.chains import ChainRun
 from benchmarks.contestants.w3a import ours
 
@@ -14,5 +14,5 @@ DTYPE = ours.DTYPE
 
 def build(settings: dict[str, Any]) -> ChainRun:
     """The contestant for one variant; the rewrite is off in the whole process."""
-    lawful.rewrites.TOTALS.clear()
+    lawful.distributions.densities.TOTALS.clear()
     return ours.build(settings)

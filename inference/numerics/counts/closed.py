@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lawful.softplus import softplus
+from lawful.distributions.softplus import softplus
 
 from .recursion import log_add, log_total
 

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from lawful.distributions.softplus import softplus
 from lawful.errors import IndexRangeError
-from lawful.softplus import softplus
 
 from . import posterior, solving
 from .arguments import check_choice, rows

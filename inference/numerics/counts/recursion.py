@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lawful.softplus import softplus
+from lawful.distributions.softplus import softplus
 
 
 @jax.custom_jvp

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lawful.softplus import softplus
+from lawful.distributions.softplus import softplus
 
 from . import asymptotic, blocks, product_tree, recursion
 from .possible import Possible, possible

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lawful.distributions.softplus import softplus
 from lawful.errors import ObservationError
-from lawful.softplus import softplus
 
 from . import factor, recursion
 from .arguments import check

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lawful.softplus import softplus
+from lawful.distributions.softplus import softplus
 
 from ..bags import Bags
 from ..losses import Batch, Loss, Terms

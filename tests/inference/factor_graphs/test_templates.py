@@ -12,7 +12,7 @@ import lawful
 from lawful import inference
 from lawful.inference.check import random_program
 from lawful.inference.factor_graphs import infer, loops, most_probable, to_factor_graph
-from lawful.rolling import rolled
+from lawful.passes.rolling.roll import rolled
 
 MOVES = jnp.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.25, 0.25, 0.5]])
 Y = jnp.array([0.3, -1.0, 2.0, 0.1, 0.9, 1.4, -0.2, 0.5])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lawful.array_math import evaluate
+from lawful.form.operations.on_numpy import evaluate
 from lawful.inference.factor_graphs import FactorGraph, propagated
 from lawful.inference.factor_graphs import propagation as owner
 from lawful.inference.factor_graphs import widening as module

@@ -15,7 +15,7 @@ from lawful.inference import kernels
 from lawful.inference.check import invariant
 from lawful.inference.kernels.conjugate import FAMILIES, _Density, _Parameters, seen_family
 from lawful.inference.kernels.spans import span
-from lawful.record import choices_of
+from lawful.passes.record import choices_of
 from tests.inference.kernels.transition import Transition
 from tests.tiers import rest_slow
 
@@ -206,7 +206,7 @@ def test_the_log_ratio_of_the_joint_is_that_of_the_conditional(site):
 
 
 def lawful_prior(form, key):
-    from lawful.emitter import emit
+    from lawful.backends.xla import emit
     from lawful.inference.kernels.base import initial_state
 
     values = emit(initial_state(form))(key, *DATA)[0]

@@ -10,11 +10,11 @@ from numpyro.infer.hmc import hmc
 
 import lawful
 from lawful import inference
-from lawful.coordinates import coordinates_of
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import geweke, invariant
+from lawful.passes.unconstrain import coordinates_of
 from tests.check.test_invariance import Y, chain, positive
 
 pytestmark = pytest.mark.tier1

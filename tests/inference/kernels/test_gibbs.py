@@ -154,7 +154,7 @@ def test_a_draw_reads_its_neighbours_alone():
     for length in (20, 200):
         y = jnp.zeros(length)
         form = GIBBS.build(lawful.trace(program, y)).form
-        run = lawful.emitter.emit(form)
+        run = lawful.backends.xla.emit(form)
         inputs = [jnp.zeros(v.shape, v.dtype) for v in form.inputs]
         traced = jax.make_jaxpr(run)(jax.random.key(0), *inputs)
         (scan,) = [e for e in equations(traced) if e.primitive.name == "scan"]

@@ -10,7 +10,7 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import geweke, invariant

@@ -9,11 +9,11 @@ import numpyro.distributions as dist
 import pytest
 
 from lawful import cond, factor, inference, plate, sample, trace
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import invariant
-from lawful.interpose import score
+from lawful.passes.thread_sites import score
 
 slice_module = importlib.import_module("lawful.inference.kernels.slice")
 shrinkage = importlib.import_module("lawful.inference.kernels.shrinkage")

@@ -51,7 +51,7 @@ def _run(transformer, particles, key):
     population = transformer(form)
     block, names = population.block, (population.values[population.source.recorded.own], population.log_weight)
     closed = block.form(population.inputs, names)
-    outputs, log_weight = lawful.emitter.emit(closed)(jax.random.key(key), jnp.asarray(Y))
+    outputs, log_weight = lawful.backends.xla.emit(closed)(jax.random.key(key), jnp.asarray(Y))
     return [np.asarray(x) for x in outputs], float(log_weight)
 
 

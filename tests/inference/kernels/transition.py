@@ -9,11 +9,11 @@ import numpy as np
 
 import lawful
 from lawful.addresses import as_address
-from lawful.emitter import emit
-from lawful.interpose import score
-from lawful.scoring import scored
-from lawful.tracing import split_arguments
-from lawful.worlds import emit_worlds
+from lawful.backends.enumeration import emit_worlds
+from lawful.backends.log_density import scored
+from lawful.backends.xla import emit
+from lawful.passes.thread_sites import score
+from lawful.tracing.trace import split_arguments
 
 
 class Transition:

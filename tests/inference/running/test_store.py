@@ -13,7 +13,7 @@ from lawful import open_run
 from lawful.errors import LawfulError, ResultFileError
 from lawful.inference.running import store as module
 from lawful.inference.running.store import Layout, Store
-from lawful.stored import without_leftovers
+from lawful.inference.running.stored import without_leftovers
 
 CHAINS, CHUNK, CHUNKS = 3, 5, 4
 TOTAL = CHUNK * CHUNKS

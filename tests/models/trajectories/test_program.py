@@ -10,8 +10,7 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.conditioned import conditioned
-from lawful.emitter import emit
+from lawful.backends.xla import emit
 from lawful.inference import enumerate_sites, integrate_normals, noncentred
 from lawful.inference.check import two_sample
 from lawful.inference.summing_tables import PREFIX
@@ -30,7 +29,8 @@ from lawful.models.trajectories import (
     trajectory_mixture,
     unpack,
 )
-from lawful.record import choices_of, record
+from lawful.passes.condition import conditioned
+from lawful.passes.record import choices_of, record
 
 from .truth import BOUNDS, MODELS, case
 

@@ -1,0 +1,1 @@
+"""Local moves: what changes where one element of a choice does."""

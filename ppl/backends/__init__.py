@@ -1,0 +1,1 @@
+"""Back ends: from a form to numbers, through XLA or by enumeration."""

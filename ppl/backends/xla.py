@@ -1,0 +1,333 @@
+"""The emitter: a Form becomes one JAX function that runs it, `run(key, *inputs) -> (outputs, log_weight)`.
+
+Law: the emitted function draws every site from its law with a key of its address, so its outputs weighted by
+exp(log_weight) have the measure of the Form. A plate is an axis: a site under plates draws its whole block with one
+key.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..addresses import Address, show_address
+from ..distributions.batched import draw_lanes
+from ..errors import ImproperPriorError, LawfulError
+from ..form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var, subforms
+from ..form.liveness import has_weight
+from ..passes.rolling.unrolled_sites import warn_straight
+from .keys import Keys, folded, keys_of, row_keys, step_keys
+from .product_layout import product_of_lanes
+
+
+class Sum(NamedTuple):
+    """A compensated sum: `high` holds the rounded total and `low` what rounding lost."""
+
+    high: jax.Array
+    low: jax.Array
+
+    @classmethod
+    def zero(cls) -> Sum:
+        """Return an empty sum."""
+        return cls(jnp.zeros((), jnp.result_type(float)), jnp.zeros((), jnp.result_type(float)))
+
+    def add(self, term: jax.Array) -> Sum:
+        """Add a term without losing its low bits (Knuth's two-sum); infinite totals stay infinite.
+
+        What is lost goes back into the total as soon as it is large enough, so that it is never itself a long sum.
+        """
+        term = term.astype(self.high.dtype)
+        total = self.high + term
+        shifted = total - self.high
+        lost = (self.high - (total - shifted)) + (term - shifted)
+        rest = self.low + jnp.where(jnp.isfinite(total), lost, 0.0)
+        high = total + rest
+        return Sum(high, jnp.where(jnp.isfinite(high), rest - (high - total), 0.0))
+
+    def plus(self, other: Sum) -> Sum:
+        """Add another sum."""
+        return Sum(*self.add(other.high)[:1], self.add(other.high).low + other.low)
+
+    def value(self) -> jax.Array:
+        """Return the total."""
+        return self.high + self.low
+
+
+_compiled: weakref.WeakKeyDictionary[Form, Callable[..., Any]] = weakref.WeakKeyDictionary()
+
+
+def compiled(form: Form) -> Callable[..., tuple[list[jax.Array], jax.Array]]:
+    """Return the jitted function of a form, built once per form."""
+    if form not in _compiled:
+        _compiled[form] = jax.jit(emit(form))
+    return _compiled[form]
+
+
+def emit(form: Form, *, roll: bool = True) -> Callable[..., tuple[list[jax.Array], jax.Array]]:
+    """Return the function `run(key, *inputs)` that runs a form and gives its outputs and its log weight.
+
+    Args:
+        form: the form.
+        roll: whether the steps that a Python loop wrote become a loop first; where they are already, leave them.
+
+    >>> import jax, numpyro.distributions as dist, lawful
+    >>> form = lawful.trace(lambda y: lawful.sample("y", dist.Normal(0.0, 1.0), obs=y), 0.0)
+    >>> outputs, log_weight = emit(form)(jax.random.key(0), 0.0)
+    >>> round(float(log_weight), 4)
+    -0.9189
+    """
+    from ..passes.rolling.roll import rolled  # which reads the operations of JAX, and lowering them needs this module
+
+    form = rolled(form) if roll else form
+    warn_straight(form)
+
+    def run(key: jax.Array, *inputs: Any) -> tuple[list[jax.Array], jax.Array]:
+        keys = root_keys(form.nodes, key)
+        outputs, weight = run_nodes(form, [jnp.asarray(x) for x in inputs], keys)
+        return outputs, jnp.zeros((), jnp.result_type(float)) if weight is None else weight.value()
+
+    return run
+
+
+def run_nodes(form: Form, inputs: Sequence[jax.Array], keys: Keys) -> tuple[list[jax.Array], Sum | None]:
+    """Run the nodes of a form in order; the weight is None where the form has none."""
+    if len(inputs) != len(form.inputs):
+        raise LawfulError(f"a form of {len(form.inputs)} inputs was called with {len(inputs)} arrays.")
+    values: dict[Var, jax.Array] = dict(zip(form.inputs, inputs, strict=True))
+    for variable, array in form.constants:
+        values[variable] = jnp.asarray(array)
+    weight = run_some(form.nodes, values, keys, Sum.zero() if has_weight(form) else None)
+    return [values[v] for v in form.outputs], weight
+
+
+def run_some(nodes: Sequence[Node], values: dict[Var, jax.Array], keys: Keys, weight: Sum | None) -> Sum | None:
+    """Run some nodes in order, adding what they give to the values; returns the weight with theirs."""
+    for node in nodes:
+        if isinstance(node, Det):
+            results = apply_det(node, [values[v] for v in node.ins])
+        elif isinstance(node, Site):
+            results, weight = _site(node, values, keys, weight)
+        elif isinstance(node, Factor):
+            _refuse_plated(node)
+            results, weight = [], _require(weight).add(values[node.term])
+        elif isinstance(node, Loop):
+            results, inner = _loop(node, values, keys)
+            weight = weight if inner is None else _require(weight).plus(inner)
+        else:
+            results, inner = _branch(node, values, keys)
+            weight = weight if inner is None else _require(weight).plus(inner)
+        values.update(zip(node.outs, results, strict=True))
+    return weight
+
+
+def _require(weight: Sum | None) -> Sum:
+    assert weight is not None
+    return weight
+
+
+def _refuse_plated(node: Factor | Site) -> None:
+    if node.plates:
+        names = ", ".join(p.name for p in node.plates)
+        raise LawfulError(
+            f"factor {node.address} still stands under the plate {names}: its transformer must consume it."
+        )
+
+
+def apply_det(node: Det, operands: Sequence[jax.Array]) -> list[jax.Array]:
+    """Map the function of a Det over the plates of the node; other plates of its operands are seen whole."""
+    product = product_of_lanes(node, operands)
+    if product is not None:
+        return product
+    function = map_over(node.function, node.plates, [v.plates for v in node.ins])
+    return list(function(*operands))
+
+
+def map_over(
+    function: Callable[..., Any], plates: tuple[Plate, ...], operand_plates: Sequence[tuple[Plate, ...]]
+) -> Callable[..., Any]:
+    """Nest `jax.vmap` so that a function runs once per element of the plates, outermost first."""
+    remaining = [list(own) for own in operand_plates]
+    levels = []
+    for plate in plates:
+        axes = tuple(own.index(plate) if plate in own else None for own in remaining)
+        remaining = [[p for p in own if p != plate] for own in remaining]
+        levels.append((axes, plate.size))
+    for axes, size in reversed(levels):
+        if all(axis is None for axis in axes):
+            function = _repeated(function, size)
+        else:
+            function = jax.vmap(function, in_axes=axes, axis_size=size)
+    return function
+
+
+def _repeated(function: Callable[..., Any], size: int) -> Callable[..., Any]:
+    """Map a function over an axis that none of its operands has."""
+
+    def run(*values: jax.Array) -> Any:
+        return jax.tree.map(lambda x: jnp.broadcast_to(x, (size, *jnp.shape(x))), function(*values))
+
+    return run
+
+
+def laned_flags(plates: tuple[Plate, ...], operands: Sequence[Var]) -> tuple[tuple[bool, ...], ...]:
+    """Say for each operand which of the plates it has."""
+    return tuple(tuple(p in v.plates for p in plates) for v in operands)
+
+
+def _site(
+    node: Site, values: dict[Var, jax.Array], keys: Keys, weight: Sum | None
+) -> tuple[list[jax.Array], Sum | None]:
+    parameters = [values[v] for v in node.parameters]
+    if node.observed is not None:
+        _refuse_plated(node)
+        observed = values[node.observed]
+        return [observed], _require(weight).add(node.law.log_prob(observed, *parameters))
+    key = keys[node.address]
+    try:
+        if not node.plates:
+            return [node.law.draw(key, *parameters)], weight
+        lanes = tuple(p.size for p in node.plates)
+        return [draw_lanes(node.law, key, lanes, parameters, laned_flags(node.plates, node.parameters))], weight
+    except ImproperPriorError as error:
+        raise error.at(node.address, f"site '{show_address(node.address)}' ({node.source})") from None
+
+
+def root_keys(nodes: Sequence[Node], key: jax.Array) -> Keys:
+    """Derive the key of every latent site; that of a rolled loop has a row of keys, by the addresses of its steps."""
+    single, rows = _sites(nodes)
+    keys = keys_of(key, single)
+    for group in rows:
+        keys |= row_keys(key, group)
+    return keys
+
+
+def _sites(nodes: Sequence[Node]) -> tuple[list[Address], list[dict[Address, Sequence[Address]]]]:
+    """List the latent sites with a key each, and for each rolled loop those with a row of keys."""
+    single: list[Address] = []
+    rows: list[dict[Address, Sequence[Address]]] = []
+    for node in nodes:
+        if isinstance(node, Site) and node.observed is None:
+            single.append(node.address)
+        if isinstance(node, Loop) and node.addresses is not None:
+            steps = dict(node.addresses)
+            rows.append({a: steps[a] for a in _latent(node.body)})
+        else:
+            for inner in subforms(node):
+                below, inner_rows = _sites(inner.nodes)
+                single += below
+                rows += inner_rows
+    return single, rows
+
+
+def _latent(form: Form) -> list[Address]:
+    return [site.address for site in form.sites() if site.observed is None]
+
+
+def inner_keys(forms: Sequence[Form], keys: Keys) -> Keys:
+    """Pick the keys of the latent sites of some forms."""
+    return {address: keys[address] for form in forms for address in _latent(form)}
+
+
+def loop_start(node: Loop, values: dict[Var, jax.Array]) -> tuple[list[jax.Array], Sum | None]:
+    """Return what a loop carries into its first step: the carry over its plates, and a weight where its steps weigh."""
+    first = len(node.constants)
+    inside = node.body.inputs[first : first + len(node.init)]
+    init = [broadcast_plates(values[v], v, inner) for v, inner in zip(node.init, inside, strict=True)]
+    return init, Sum.zero() if has_weight(node.body) else None
+
+
+def loop_step(node: Loop, constants: Sequence[jax.Array]) -> Callable[..., Any]:
+    """Return one step of a loop: `((carry, weight), scanned values, keys) -> ((carry, weight), stacked values)`."""
+    n_const, n_carry = len(node.constants), len(node.init)
+    inside = node.body.inputs[n_const : n_const + n_carry]
+    weighted = has_weight(node.body)
+
+    def step(state: tuple[list[jax.Array], Sum | None], xs: Sequence[jax.Array], keys: Keys) -> Any:
+        carry, weight = state
+        outputs, increment = run_nodes(node.body, [*constants, *carry, *xs], keys)
+        carry = [
+            broadcast_plates(array, have, want)
+            for array, have, want in zip(outputs[:n_carry], node.body.outputs[:n_carry], inside, strict=True)
+        ]
+        if weighted:
+            assert weight is not None and increment is not None
+            weight = weight.plus(increment)
+        return (carry, weight), outputs[n_carry:]
+
+    return step
+
+
+def _loop(node: Loop, values: dict[Var, jax.Array], keys: Keys) -> tuple[list[jax.Array], Sum | None]:
+    xs = [jnp.moveaxis(values[v], len(v.plates), 0) for v in node.xs]
+    own = inner_keys([node.body], keys)
+    rows, unstack = (own, dict) if node.unrolled else step_keys(own, jnp.arange(node.length))
+    take = loop_step(node, [values[v] for v in node.constants])
+    start = loop_start(node, values)
+
+    def step(state: Any, x: Any) -> Any:
+        return take(state, x[0], unstack(x[1]))
+
+    if node.unrolled and not node.init and start[1] is None:  # steps that a Python loop wrote apart from each other
+        _, ys = jax.vmap(lambda x: step(start, x), axis_size=node.length)((xs, rows))
+        return [jnp.moveaxis(y, 0, len(v.plates)) for y, v in zip(ys, node.body.outputs, strict=True)], None
+    (carry, weight), ys = jax.lax.scan(step, start, (xs, rows), length=node.length, reverse=node.reverse)
+    moved = [
+        jnp.moveaxis(y, 0, len(v.plates)) if v.plates else y
+        for y, v in zip(ys, node.body.outputs[len(node.init) :], strict=True)
+    ]
+    return [*carry, *moved], weight
+
+
+def broadcast_plates(array: jax.Array, have: Var, want: Var) -> jax.Array:
+    """Repeat a value over the plates that it lacks."""
+    if have.plates == want.plates:
+        return array
+    own = array.shape[len(have.plates) :]
+    index = tuple(slice(None) if p in have.plates else None for p in want.plates)
+    return jnp.broadcast_to(array[index], (*(p.size for p in want.plates), *own))
+
+
+def _branch(node: Branch, values: dict[Var, jax.Array], keys: Keys) -> tuple[list[jax.Array], Sum | None]:
+    operands = [values[v] for v in node.operands]
+    inner = inner_keys(node.forms, keys)
+    weighted = any(has_weight(form) for form in node.forms)
+
+    def arm(form: Form) -> Callable[..., Any]:
+        def run(operands: list[jax.Array], inner: Keys) -> Any:
+            outputs, weight = run_nodes(form, operands, inner)
+            full = [broadcast_plates(x, v, want) for x, v, want in zip(outputs, form.outputs, node.outs, strict=True)]
+            return full, (weight or Sum.zero()) if weighted else None
+
+        return run
+
+    if values[node.index].ndim == 0:
+        index = jnp.asarray(values[node.index], jnp.int32)
+        return jax.lax.switch(index, [arm(form) for form in node.forms], operands, inner)
+    if weighted:
+        raise LawfulError(
+            "a factor still stands inside a branch whose index has plates: its transformer must consume it."
+        )
+    # All arms run, so a site of two arms must not draw with one key.
+    results = [
+        arm(form)(operands, {a: folded(key, jnp.asarray(number)) for a, key in inner_keys([form], keys).items()})[0]
+        for number, form in enumerate(node.forms)
+    ]
+    chosen = []
+    for position, out in enumerate(node.outs):
+        arms = [result[position] for result in results]
+        chosen.append(select_arms(node.index, values[node.index], out, arms))
+    return chosen, None
+
+
+def _select(index: jax.Array, *arms: jax.Array) -> jax.Array:
+    return jax.lax.select_n(jnp.broadcast_to(jnp.asarray(index, jnp.int32), arms[0].shape), *arms)
+
+
+def select_arms(index: Var, array: jax.Array, out: Var, arms: list[jax.Array]) -> jax.Array:
+    """Pick among arms per element of the plates of the index."""
+    select = map_over(_select, out.plates, [index.plates, *[out.plates for _ in arms]])
+    return select(array, *arms)

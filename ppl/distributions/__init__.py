@@ -1,0 +1,1 @@
+"""Distributions: what a site draws from, and how its values are scored."""

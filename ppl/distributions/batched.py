@@ -1,0 +1,159 @@
+"""Lanes: independent copies of a law along new axes, for particles, chains, and a plain `jax.vmap` over a site.
+
+Law: the copies are independent given their parameters, and each has the law of the scalar draw; a draw of all of them
+takes one key.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .law import BoundLaw, product_grid
+from .sampling.batched_draw import widen
+
+
+@dataclass(frozen=True)
+class LanesLaw:
+    """Independent copies of a law along new leading axes: what a plain `jax.vmap` over a site means.
+
+    `laned[i]` says which of the lane axes parameter i has, outermost first; it lacks the others.
+    """
+
+    base: Any
+    lanes: tuple[int, ...]
+    laned: tuple[tuple[bool, ...], ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lanes, then the shape of one copy."""
+        return (*self.lanes, *self.base.shape)
+
+    @property
+    def dtype(self) -> Any:
+        """Type of one value."""
+        return self.base.dtype
+
+    @property
+    def atoms(self) -> int | None:
+        """Values of one copy to the power of the number of copies."""
+        return None if self.base.atoms is None else self.base.atoms ** math.prod(self.lanes)
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return f"{self.base.label}{list(self.lanes)}"
+
+    def draw(self, key: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Draw all copies with one key."""
+        return draw_lanes(self.base, key, self.lanes, parameters, self.laned)
+
+    def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Sum the scores of the copies."""
+        return jnp.sum(self.mapped(self.base.log_prob, (True,) * len(self.lanes))(value, *parameters))
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Lanes, then the parts of one copy."""
+        return (*self.lanes, *self.base.units)
+
+    def log_prob_units(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Score each independent part."""
+        return self.mapped(self.base.log_prob_units, (True,) * len(self.lanes))(value, *parameters)
+
+    def element_table(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """List the values of one element (values,) and the log masses of all elements (values, elements)."""
+        support, table = self.mapped(self.base.element_table)(*parameters)
+        lanes = len(self.lanes)
+        table = jnp.moveaxis(table, lanes, 0)
+        return support[(0,) * lanes], table.reshape(table.shape[0], -1)
+
+    def element_masses(self, *parameters: jax.Array) -> jax.Array:
+        """Log masses (values, *shape): of each value, for each element of each copy."""
+        return jnp.moveaxis(self.mapped(self.base.element_masses)(*parameters), len(self.lanes), 0)
+
+    def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Tell for each copy whether it lies in the support."""
+        return self.mapped(self.base.inside, (True,) * len(self.lanes))(value, *parameters)
+
+    def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """List the product over the copies."""
+        values, masses = self.mapped(self.base.enumerate)(*parameters)
+        return product_of_lanes(values, masses, self.lanes)
+
+    def finite_elements(self, site_of: Callable[[Any], Any], *parameters: Any) -> Any:
+        """List the elements of all copies, one copy after the other."""
+        parts = []
+        for cell in np.ndindex(*self.lanes):
+            own = [
+                np.asarray(p)[tuple(i for i, has in zip(cell, flag, strict=True) if has)]
+                for p, flag in zip(parameters, self.laned, strict=True)
+            ]
+            parts.append(BoundLaw(self.base, tuple(own)).finite_elements(site_of))
+        counts = [len(elements) for elements, _ in parts]
+
+        def assemble(chosen: Sequence[Any]) -> Any:
+            values, start = [], 0
+            for count, (_, join) in zip(counts, parts, strict=True):
+                values.append(join(chosen[start : start + count]))
+                start += count
+            return np.asarray(values, self.dtype).reshape(self.shape)
+
+        return [element for elements, _ in parts for element in elements], assemble
+
+    def mapped(self, function: Any, *first: tuple[bool, ...]) -> Any:
+        """Map a function of a copy's parameters over the lanes; `first` holds the flags of arguments before them."""
+        flags = (*first, *self.laned)
+        for depth in reversed(range(len(self.lanes))):
+            function = jax.vmap(
+                function, in_axes=tuple(0 if flag[depth] else None for flag in flags), axis_size=self.lanes[depth]
+            )
+        return function
+
+
+def product_of_lanes(values: jax.Array, masses: jax.Array, lanes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """Combine per-lane lists (*lanes, atoms, *shape), (*lanes, atoms) into the list of joint values."""
+    copies, atoms = math.prod(lanes), masses.shape[len(lanes)]
+    shape = values.shape[len(lanes) + 1 :]
+    values = values.reshape((copies, atoms, *shape))
+    masses = masses.reshape((copies, atoms))
+    grid = product_grid(atoms, copies)
+    which = jnp.arange(copies)
+    joint = values[which, grid].reshape((len(grid), *lanes, *shape))
+    return joint, jnp.sum(masses[which, grid], axis=1, dtype=masses.dtype)
+
+
+def draw_lanes(
+    law: Any, key: jax.Array, lanes: tuple[int, ...], parameters: Sequence[jax.Array], laned: Sequence[tuple[bool, ...]]
+) -> jax.Array:
+    """Draw independent copies along new leading axes with one key, by widening the scalar draw.
+
+    A law whose `draw_many(key, *parameters)` gives many draws, each with parameters of its own, does so itself; and one
+    whose `draw_side_by_side(key, count, flags, *parameters)` does, too, where lanes share some parameters.
+    """
+    count = math.prod(lanes)
+    arguments, flags, flat = [], [], []
+    for parameter, flag in zip(parameters, laned, strict=True):
+        own = parameter.shape[sum(flag) :]
+        if any(flag):
+            index = tuple(slice(None) if has else None for has in flag)
+            full = jnp.broadcast_to(parameter[index], (*lanes, *own))
+            flat.append(full.reshape((count, *own)))
+        else:
+            flat.append(parameter)
+        arguments.append(jax.ShapeDtypeStruct(own, parameter.dtype))
+        flags.append(any(flag))
+    if count == 0:
+        return jnp.zeros((*lanes, *law.shape), law.dtype)
+    if flags and all(flags) and hasattr(law, "draw_many"):
+        return law.draw_many(key, *flat).reshape((*lanes, *law.shape))
+    if hasattr(law, "draw_side_by_side"):
+        return law.draw_side_by_side(key, count, tuple(flags), *flat).reshape((*lanes, *law.shape))
+    widened = widen(law.draw, arguments, flags, count)
+    return widened.function(key, *flat).reshape((*lanes, *law.shape))

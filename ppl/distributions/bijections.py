@@ -1,0 +1,246 @@
+"""Supports: the set that each latent site takes its values in, and coordinates without bounds on it.
+
+Law: a site never draws outside its support, and `to_support` maps the whole space one to one onto it. A mixture has the
+coordinates of its components, where these have one support; so has each lane of a law of lanes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro.distributions import biject_to, constraints
+
+from ..addresses import Address, show_address
+from ..errors import UnsupportedProgramError
+from ..form import Det, Form, Site, Var, subforms
+from ..form.operations.on_numpy import evaluate
+from .batched import LanesLaw
+from .law import DistributionLaw
+
+
+def supports(form: Form) -> dict[Address, Any]:
+    """Return the constraint of numpyro that holds for each latent site, by address.
+
+    A bound that is computed from inputs or choices has no value before the run: such a site has
+    `constraints.dependent`, with the right `is_discrete` and `event_dim`. Of a site under a plain `jax.vmap` the
+    constraint of one copy is given.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> form = lawful.trace(lambda: lawful.sample("x", dist.HalfNormal(1.0)))
+    >>> supports(form)
+    {('x',): Positive(lower_bound=0.0)}
+    """
+    return _supports(form, lambda s: constraints.dependent(is_discrete=s.is_discrete, event_dim=s.event_dim))
+
+
+def shown_supports(form: Form) -> dict[Address, Any]:
+    """Return the same, but where a bound is computed the constraint with NaN for it.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> form = lawful.trace(lambda y: lawful.sample("x", dist.Uniform(0.0, y)), 1.0)
+    >>> shown_supports(form)
+    {('x',): Interval(lower_bound=0.0, upper_bound=nan)}
+    """
+    return _supports(form, lambda s: jax.tree.map(lambda x: np.nan if isinstance(x, jax.core.Tracer) else x, s))
+
+
+def _supports(form: Form, shown: Callable[[Any], Any]) -> dict[Address, Any]:
+    found: dict[Address, Any] = {}
+    known = dict(form.constants)
+    for node in form.nodes:
+        if isinstance(node, Site) and node.observed is None:
+            found[node.address] = _support(node, known, shown)
+        elif isinstance(node, Det) and not node.plates and all(v in known for v in node.ins):
+            known |= zip(node.outs, evaluate(node.function, [known[v] for v in node.ins]), strict=True)
+        for inner in subforms(node):
+            found |= _supports(inner, shown)
+    return found
+
+
+def _support(site: Site, constants: dict[Var, Any], shown: Callable[[Any], Any]) -> Any:
+    """Read the constraint of a site; `shown` says what stands for one that has a bound that is computed."""
+    law = site.law.base if isinstance(site.law, LanesLaw) else site.law
+    if not isinstance(law, DistributionLaw):
+        return constraints.dependent
+    known = [constants.get(v) for v in site.parameters]
+    if all(array is not None for array in known):
+        return law.distribution(*map(jnp.asarray, known)).support
+    found: list[Any] = []
+
+    def read(*parameters: Any) -> None:
+        rest = iter(parameters)
+        with jax.ensure_compile_time_eval():
+            full = [next(rest) if array is None else jnp.asarray(array) for array in known]
+            support = law.distribution(*full).support
+        found.append(shown(support) if _moving(support) else support)
+
+    jax.eval_shape(read, *_structs(site, [v for v, array in zip(site.parameters, known, strict=True) if array is None]))
+    return found[0]
+
+
+def _moving(support: Any) -> bool:
+    """Tell whether a constraint has a bound that is traced."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(support))
+
+
+@functools.lru_cache(maxsize=1024)
+def fixed_support(law: DistributionLaw, parameters: tuple[jax.ShapeDtypeStruct, ...]) -> Any | None:
+    """Return the constraint of a law where parameters of these types cannot move it, else None."""
+    found: list[Any] = []
+
+    def read(*parameters: Any) -> None:
+        support = law.distribution(*parameters).support
+        found.append(None if _moving(support) else support)
+
+    jax.eval_shape(read, *parameters)
+    return found[0]
+
+
+def free_shape(site: Site) -> tuple[int, ...]:
+    """Shape of the coordinates without bounds of a site.
+
+    Raises: UnsupportedProgramError for a site that is discrete or has no density.
+    """
+    return _shape_of(site, site.law, _structs(site, site.parameters))
+
+
+def _shape_of(site: Site, law: Any, parameters: Sequence[jax.ShapeDtypeStruct]) -> tuple[int, ...]:
+    if isinstance(law, LanesLaw):
+        laned = zip(parameters, law.laned, strict=True)
+        one = [jax.ShapeDtypeStruct(p.shape[sum(flag) :], p.dtype) for p, flag in laned]
+        return (*law.lanes, *_shape_of(site, law.base, one))
+    if is_mixture(law):
+        shape = _shape_of(site, law.component, jax.eval_shape(law.of_one, parameters))
+        _refuse_supports(site, law, parameters)
+        return shape
+    _require_density(site, law)
+    return _free_shape(law, tuple(parameters))
+
+
+def is_mixture(law: Any) -> bool:
+    """Tell whether a law is an average of components of one kind: `component`, with the parameters `of_one`."""
+    return hasattr(law, "component") and hasattr(law, "of_one")
+
+
+def _one(law: Any, parameters: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    """Give the law of one component in one lane, with its parameters."""
+    if isinstance(law, LanesLaw):
+        return _one(law.base, [p[(0,) * sum(flags)] for p, flags in zip(parameters, law.laned, strict=True)])
+    if is_mixture(law):
+        return _one(law.component, law.of_one(parameters))
+    return law, parameters
+
+
+def _refuse_supports(site: Site, law: Any, parameters: Sequence[jax.ShapeDtypeStruct]) -> None:
+    """Refuse a mixture of components whose supports depend on what tells them apart."""
+    moves: list[bool] = []
+
+    def read(*own: Any) -> None:
+        with jax.ensure_compile_time_eval():  # what all components share does not tell their supports apart
+            shared = [
+                p if many else jnp.ones(p.shape, p.dtype) for p, many in zip(own, (False, *law.many), strict=True)
+            ]
+            component, at = _one(law, shared)
+            moves.append(_moving(component.distribution(*at).support))
+
+    jax.eval_shape(read, *parameters)
+    if moves[0]:
+        raise UnsupportedProgramError(
+            f"site '{show_address(site.address)}' ({site.source}) is a {law.label} whose supports may differ, since "
+            "their bounds depend on a site that is summed: it has no coordinates without bounds. Fix: leave that site "
+            f"out of enumerate=, or write '{show_address(site.address)}' as a function of a site with fixed bounds.",
+            site=site.address,
+        )
+
+
+@functools.lru_cache(maxsize=1024)
+def _free_shape(law: Any, parameters: tuple[jax.ShapeDtypeStruct, ...]) -> tuple[int, ...]:
+    shapes: list[tuple[int, ...]] = []
+
+    def read(*parameters: Any) -> None:
+        shapes.append(tuple(_bijection(law, parameters).inverse_shape(law.shape)))
+
+    jax.eval_shape(read, *parameters)
+    return shapes[0]
+
+
+def to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """Return the function (coordinates, *parameters) -> (value, log density of the coordinates).
+
+    The density of the coordinates is that of the value times the Jacobian, so that it integrates to the same.
+    """
+    place = jacobian_to_support(law)
+
+    def scored(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+        value, jacobian = place(free, *parameters)
+        return value, law.log_prob(value, *parameters) + jacobian
+
+    return scored
+
+
+def jacobian_to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """Return the function (coordinates, *parameters) -> (value, log |d value / d coordinates|)."""
+    if isinstance(law, LanesLaw):
+        inner = law.mapped(jacobian_to_support(law.base), (True,) * len(law.lanes))
+
+        def lanes(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+            value, jacobian = inner(free, *parameters)
+            return value, jnp.sum(jacobian)
+
+        return lanes
+
+    if is_mixture(law):
+        place = jacobian_to_support(law.component)
+        return lambda free, *parameters: place(free, *law.of_one(parameters))
+
+    def one(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+        bijection = _bijection(law, parameters)
+        value = bijection(free)
+        jacobian = jnp.sum(bijection.log_abs_det_jacobian(free, value))
+        return jnp.broadcast_to(value, law.shape), jacobian.astype(jnp.result_type(float))
+
+    return one
+
+
+def from_support(law: Any) -> Callable[..., jax.Array]:
+    """Return the function (value, *parameters) -> coordinates, the inverse of the map of `to_support`."""
+    if isinstance(law, LanesLaw):
+        lanes: Callable[..., jax.Array] = law.mapped(from_support(law.base), (True,) * len(law.lanes))
+        return lanes
+    if is_mixture(law):
+        back = from_support(law.component)
+        return lambda value, *parameters: back(value, *law.of_one(parameters))
+
+    def one(value: jax.Array, *parameters: jax.Array) -> jax.Array:
+        return jnp.asarray(_bijection(law, parameters).inv(value))
+
+    return one
+
+
+def is_discrete(site: Site) -> bool:
+    """Tell whether the values of a site are counts, classes or flags."""
+    return not jnp.issubdtype(site.out.dtype, jnp.floating)
+
+
+def _bijection(law: Any, parameters: Sequence[Any]) -> Any:
+    return biject_to(law.distribution(*parameters).support)
+
+
+def _structs(site: Site, values: Sequence[Var]) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in values]
+
+
+def _require_density(site: Site, law: Any) -> None:
+    point = getattr(law, "is_point_mass", False)
+    if not isinstance(law, DistributionLaw) or point or is_discrete(site):
+        what = "is a point mass" if point else "is discrete" if is_discrete(site) else f"has the law {law.label}"
+        raise UnsupportedProgramError(
+            f"site '{show_address(site.address)}' ({site.source}) {what}, so it has no density in coordinates without "
+            "bounds. Fix: use lawful.deterministic for a known value, or sum a discrete site out first.",
+            site=site.address,
+        )

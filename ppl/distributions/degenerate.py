@@ -1,0 +1,302 @@
+"""Scales: the standard deviations, factors and covariances of the sites of a program, and their other parameters.
+
+Law: a site that passes has a positive scale in every element, a covariance whose leading minors are all positive, and
+no parameter outside its constraint. A point mass is a law only where it is asked for by name, as `dist.Delta`.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from numpyro.distributions import Distribution
+
+from ..addresses import Address, show_address
+from ..backends.xla import emit
+from ..errors import ParameterError, SingularScaleError
+from ..form import Det, Form, Loop, Site, Var
+from ..form.builder import Block
+from ..form.liveness import random_values, without_dead_code
+from ..messages import Source
+from ..passes.fill_absent import is_guarded
+from .censoring import CensoredLaw
+from .law import DistributionLaw
+from .marginal_normal import PartlyObservedLaw
+from .parameters import fits, limits, parameters_of
+from .weighting import WeightedLaw
+
+SCALES = ("scale", "cov_diag")
+MATRICES = ("covariance_matrix", "precision_matrix")
+ROOTS = ("scale_tril", "scale_tril_row", "scale_tril_column")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a scale: where in its batch, in words, and the value or the leading minor that shows it."""
+
+    index: tuple[int, ...]
+    words: str
+    value: float
+
+
+def scales_of(distribution: Any) -> dict[str, Any]:
+    """Collect the scales of a distribution, also of those that it is made of; their values may be of any kind.
+
+    >>> import numpyro.distributions as dist
+    >>> scales_of(dist.HalfNormal(2.0).expand((3,)))
+    {'scale': 2.0}
+    """
+    found: dict[str, Any] = {}
+    for name, value in vars(distribution).items():
+        if isinstance(value, Distribution):
+            found = {**scales_of(value), **found}
+        elif name in SCALES + MATRICES + ROOTS and value is not None:
+            found[name] = value
+    if "covariance_matrix" in found or "precision_matrix" in found:
+        found.pop("scale_tril", None)  # computed from the matrix
+    return found
+
+
+def fault_of(name: str, value: Any) -> Fault | None:
+    """Find the first element or matrix of a scale that is not proper.
+
+    >>> fault_of("scale", np.array([1.0, 0.0]))
+    Fault(index=(1,), words='scale is 0', value=0.0)
+    >>> fault_of("covariance_matrix", np.ones((2, 2))).words
+    'covariance_matrix is singular: its leading minor of order 2 is 0'
+    """
+    array = np.asarray(value)
+    if name in SCALES:
+        bad = np.argwhere(array <= 0)
+        if not len(bad):
+            return None
+        index = tuple(map(int, bad[0]))
+        return Fault(index, f"{name} is {array[index]:g}", float(array[index]))
+    for index in np.ndindex(*array.shape[:-2]):
+        found = _fault_of_root(array[index]) if name in ROOTS else _fault_of_matrix(array[index])
+        if found is not None:
+            return Fault(index, f"{name} is {found[0]}", found[1])
+    return None
+
+
+def _fault_of_root(matrix: np.ndarray) -> tuple[str, float] | None:
+    """Look for the first element of the diagonal that is not positive: the minors are squares of their products."""
+    bad = np.flatnonzero(~(np.diagonal(matrix) > 0))
+    if not len(bad):
+        return None
+    minor = float(np.prod(np.diagonal(matrix).astype(np.float64)[: bad[0] + 1]) ** 2)
+    return f"singular: its leading minor of order {bad[0] + 1} is {minor:g}", minor
+
+
+def _fault_of_matrix(matrix: np.ndarray) -> tuple[str, float] | None:
+    """Look for a leading minor that is not positive beyond rounding, and for a rank that only rounding fills up."""
+    size, precision = len(matrix), np.finfo(np.result_type(matrix, np.float32)).eps
+    exact = matrix.astype(np.float64)
+    diagonal = np.diagonal(exact).copy()
+    try:
+        ratios = np.diagonal(np.linalg.cholesky(exact)) ** 2 / diagonal
+    except np.linalg.LinAlgError:
+        ratios = np.zeros(size)
+    if not (ratios > size * precision).all():
+        found = _first_minor(exact.copy(), size * precision * np.abs(diagonal))
+        if found is not None:  # elimination rounds otherwise than the root, and may pass it
+            return found
+    if size and ratios.min() < precision**0.5:  # else far from singular
+        scale = np.sqrt(diagonal)
+        values = np.linalg.eigvalsh(exact / np.outer(scale, scale))
+        if values[0] < max(4, size) * precision * values[-1]:  # as a numerical rank is counted
+            least = float(values[0])
+            return f"singular: the smallest eigenvalue of its correlation matrix is {least:g}", least
+    return None
+
+
+def _first_minor(exact: np.ndarray, least: np.ndarray) -> tuple[str, float] | None:
+    minor = 1.0
+    for order in range(len(exact)):  # elimination, whose pivots are ratios of leading minors
+        pivot = exact[order, order]
+        minor *= pivot
+        if not pivot > least[order]:
+            what = "singular" if abs(pivot) <= least[order] else "not positive definite"
+            return f"{what}: its leading minor of order {order + 1} is {minor:g}", float(minor)
+        exact[order + 1 :] -= np.outer(exact[order + 1 :, order] / pivot, exact[order])
+    return None
+
+
+def singular(fault: Fault, address: Address | None, source: Source) -> SingularScaleError:
+    """Word the error."""
+    where = f" at index {fault.index}" if fault.index else ""
+    site = f"site '{show_address(address)}' ({source})" if address else f"the distribution at {source}"
+    return SingularScaleError(
+        f"{site}: {fault.words}{where}. Fix: use dist.Delta or lawful.deterministic where a point mass is meant, else "
+        "a positive scale; to a covariance add a small multiple of the identity (jitter), or model fewer dimensions.",
+        site=address, index=fault.index, value=fault.value, source=source,
+    )  # fmt: skip
+
+
+def outside(name: str, constraint: Any, value: Any) -> Fault | None:
+    """Find the first element or event of a parameter that lies outside its constraint by more than rounding.
+
+    >>> from numpyro.distributions import constraints
+    >>> outside("probs", constraints.unit_interval, np.array([0.5, 1.5]))
+    Fault(index=(1,), words="'probs' is 1.5, not in the unit interval", value=1.5)
+    """
+    with jax.ensure_compile_time_eval():
+        bad = np.argwhere(~np.asarray(fits(constraint, value)))
+    if not len(bad):
+        return None
+    index = tuple(map(int, bad[0]))
+    found = np.asarray(value)[index]
+    shown = f"{found:g}" if found.ndim == 0 else np.array2string(found, precision=6, threshold=6, separator=", ")
+    return Fault(index, f"'{name}' is {shown}, not {limits(constraint)}", float(found) if found.ndim == 0 else np.nan)
+
+
+def unlawful(fault: Fault, law: str, address: Address | None, source: Source) -> ParameterError:
+    """Word the error."""
+    where = f" at index {fault.index}" if fault.index else ""
+    site = f"site '{show_address(address)}' ({source})" if address else f"the distribution at {source}"
+    remedy = "check the arithmetic that makes it"
+    if "simplex" in fault.words:
+        remedy = "divide probabilities by their sum, or give their logarithms as logits="
+    return ParameterError(
+        f"{site}: the parameter {fault.words}{where}, so it makes no {law}. Fix: {remedy}.",
+        site=address, index=fault.index, value=fault.value, source=source,
+    )  # fmt: skip
+
+
+# What the arguments alone decide
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """A parameter that no choice moves; one that is no scale has a constraint."""
+
+    site: Site
+    name: str
+    value: Var
+    constraint: Any = None
+
+    def check(self, value: Any) -> None:
+        """Raise the error of a value that does not fit."""
+        address, source = self.site.address, self.site.source
+        if self.constraint is None:
+            fault = fault_of(self.name, value)
+            if fault is not None:
+                raise singular(fault, address, source)
+        else:
+            fault = outside(self.name, self.constraint, value)
+            if fault is not None:
+                raise unlawful(fault, self.site.law.label, address, source)
+
+
+type _Reader = tuple[list[_Settled], Callable[..., Any] | None]
+_readers: weakref.WeakKeyDictionary[Form, _Reader] = weakref.WeakKeyDictionary()
+
+
+def checked_scales(form: Form, inputs: Sequence[Any]) -> None:
+    """Check the parameters that no choice moves; those of arms, which may never run, are left to the run.
+
+    Raises: SingularScaleError naming the site and the value, or the leading minor; ParameterError for other parameters.
+    """
+    if form not in _readers:
+        _readers[form] = _reader(form)
+    settled, run = _readers[form]
+    if not settled or any(isinstance(x, jax.core.Tracer) for x in inputs):
+        return
+    given = dict(zip(form.inputs, inputs, strict=True))
+    values = [given[s.value] for s in settled] if run is None else run(*inputs)
+    for item, value in zip(settled, values, strict=True):
+        item.check(value)
+
+
+def _reader(form: Form) -> _Reader:
+    block = Block()
+    block.constants.extend(form.constants)
+    known = {v: v for v in form.inputs} | {v: v for v, _ in form.constants}
+    wanted = list(_settled(form, block, known))
+    constants = dict(form.constants) | dict(block.constants)
+    moving = []
+    for item in wanted:  # what is constant is known for good
+        if item.value in constants:
+            item.check(constants[item.value])
+        else:
+            moving.append(item)
+    if all(item.value in form.inputs for item in moving):
+        return moving, None
+    run = emit(without_dead_code(block.form(form.inputs, [item.value for item in moving])))
+    return moving, jax.jit(lambda *inputs: run(jax.random.key(0), *inputs)[0])
+
+
+def _settled(form: Form, block: Block, known: dict[Var, Var]) -> Iterator[_Settled]:
+    """Walk the sites of a form; append what computes their settled scales, by values that are known outside."""
+    random = random_values(form, [v for v in form.inputs if v not in known])
+    made: dict[Var, Det] = {}
+    for node in form.nodes:
+        if isinstance(node, Det):
+            made |= dict.fromkeys(node.outs, node)
+            if not any(v in random or v not in known for v in node.ins):
+                outs = tuple(v.like() for v in node.outs)
+                block.nodes.append(Det(node.function, tuple(known[v] for v in node.ins), outs, node.label, node.plates))
+                known |= zip(node.outs, outs, strict=True)
+        elif isinstance(node, Site):
+            for name, value, constraint in _named(node, made):
+                if value in known:
+                    yield _Settled(node, name, known[value], constraint)
+        elif isinstance(node, Loop):
+            n_const, n_carry = len(node.constants), len(node.init)
+            inner = {v: v for v, _ in node.body.constants}
+            block.constants.extend(node.body.constants)
+            pairs = [*zip(node.body.inputs[:n_const], node.constants, strict=False)]
+            inner |= {v: known[outer] for v, outer in pairs if outer in known}
+            direct = zip(node.body.inputs[n_const + n_carry :], node.xs, strict=True)
+            stacked = {v: known[outer] for v, outer in direct if outer in known}
+            yield from _settled(node.body, block, inner)
+            for site in node.body.nodes:
+                if isinstance(site, Site):
+                    for name, value, constraint in _named(site, {}):
+                        if value in stacked:
+                            yield _Settled(site, name, stacked[value], constraint)
+
+
+def _named(site: Site, made: Mapping[Var, Det]) -> Iterator[tuple[str, Var, Any]]:
+    """Name the values that are scales, and with their constraints those that are other parameters.
+
+    For the root of a matrix it is the matrix, where the form computes the root. Elements that a mask or a guard leaves
+    out may have any parameters but scales.
+    """
+    law, parameters, whole = site.law, site.parameters, True
+    while isinstance(law, WeightedLaw | PartlyObservedLaw | CensoredLaw):
+        whole = whole and not getattr(law, "masked", isinstance(law, PartlyObservedLaw))
+        law, parameters = law.base, law.split(parameters)[-1]
+    whole = whole and isinstance(law, DistributionLaw) and not is_guarded(law)
+    law = getattr(law, "base", law)
+    if not hasattr(law, "distribution"):
+        return
+    distribution = law.distribution(*parameters)
+    scales = scales_of(distribution)
+    for name, value in scales.items():
+        if isinstance(value, Var):
+            matrix = _factorised(value, made) if name in ROOTS else None
+            yield ("covariance_matrix", matrix, None) if matrix is not None else (name, value, None)
+    for name, constraint, value in parameters_of(distribution) if whole else ():
+        bounds = [getattr(constraint, bound, None) for bound in ("lower_bound", "upper_bound")]
+        if name not in scales and isinstance(value, Var) and not any(isinstance(b, Var) for b in bounds):
+            yield name, value, constraint
+
+
+def _factorised(root: Var, made: Mapping[Var, Det]) -> Var | None:
+    """Find the matrix whose Cholesky factor a value is."""
+    waiting: list[Var] = [root]
+    seen: set[int] = set()
+    while waiting:
+        node = made.get(waiting.pop())
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if "cholesky" in node.label:
+            return node.ins[0]
+        waiting.extend(node.ins)
+    return None

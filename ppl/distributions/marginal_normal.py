@@ -1,0 +1,152 @@
+"""Partly observed: events of which some parts are missing, where the family tells the law of a part.
+
+Law: the score is the exact marginal density of the parts that were observed, for any pattern, one pattern a row; the
+missing parts have the conditional law given the others. What the data hold at missing parts has no influence on any
+value or gradient. One Cholesky factor of fixed size serves every pattern:
+
+    M = diag(present), r = M (y - mu), S = M Sigma M + (I - M)
+    log p = -1/2 (r' S^-1 r + log det S + (number present) log(2 pi))
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax.scipy.linalg import cho_solve, solve_triangular
+
+from ..addresses import Address, show_address
+from ..errors import LawfulError
+from ..messages import Source
+from .densities import log_prob
+from .law import BoundLaw, core_of, law_of
+from .observed_law import ObservedLaw
+
+NORMALS = (dist.MultivariateNormal, dist.LowRankMultivariateNormal)
+
+
+@dataclass(frozen=True)
+class PartlyObservedLaw(ObservedLaw):
+    """The law of an observed site of which parts of the events are missing.
+
+    Its parameters are which parts are present, of the shape of the value, then those of the base.
+    """
+
+    base: Any
+
+    def own(self, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the parameters of the base."""
+        return tuple(parameters[1:])
+
+    def log_prob_units(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Score the observed parts of each event."""
+        present, whole = self.split(parameters)[0], self.base.distribution(*parameters[1:])
+        value = with_filling(value, whole, present)
+        core = core_of(whole)
+        rows = _normal_rows(core, value, present) if core.event_shape else _element_rows(whole, value, present)
+        return jnp.sum(rows, axis=tuple(range(len(self.units), rows.ndim)))
+
+    def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Tell for each event whether its observed parts lie in the support."""
+        present, whole = self.split(parameters)[0], self.base.distribution(*parameters[1:])
+        return whole.support(with_filling(value, whole, present))
+
+    def broken(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Tell for each number of the value whether it is NaN where data are wanted."""
+        return jnp.isnan(value) & self.split(parameters)[0]
+
+    def split(self, parameters: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        """Return which parts are present, and the parameters of the base."""
+        return parameters[0], tuple(parameters[1:])
+
+
+def is_of_parts(distribution: Any, present: Any) -> bool:
+    """Tell whether a mask speaks of parts of events: it has the shape of the value, and events have axes."""
+    return bool(getattr(distribution, "event_shape", ())) and np.shape(present) == tuple(distribution.shape())
+
+
+def partly_observed(distribution: Any, present: Any, address: Address, source: Source) -> BoundLaw:
+    """Return the law of an observation of which parts of the events are missing.
+
+    Raises: LawfulError for a family that does not tell the law of a part.
+    """
+    core = core_of(distribution)
+    if core.event_shape and not isinstance(core, NORMALS):
+        batch = tuple(distribution.batch_shape)
+        raise LawfulError(
+            f"site '{show_address(address)}' ({source}): a mask of shape {np.shape(present)} says which parts of an "
+            f"event were observed, and {type(core).__name__} does not tell the law of a part. Fix: mask whole events, "
+            f"by a mask of shape {batch}, or use a multivariate normal or independent elements (to_event).",
+            site=address, given=np.shape(present), expected=batch,
+        )  # fmt: skip
+    law, parameters = law_of(distribution)
+    return BoundLaw(PartlyObservedLaw(law), (jnp.asarray(present), *parameters))
+
+
+def with_filling(value: Any, distribution: Any, present: Any) -> Any:
+    """Put a number of the support in the place of what is missing, before anything is computed from it."""
+    known = isinstance(value, np.ndarray) and isinstance(present, np.ndarray | np.generic)
+    zeros = np.zeros(tuple(distribution.shape()), jnp.result_type(float))
+    with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():
+        filling = distribution.support.feasible_like(zeros)
+    if known and not isinstance(filling, jax.core.Tracer):  # what is known stays known, and is checked now
+        return np.where(present, value, np.asarray(filling).astype(value.dtype))
+    return jnp.where(present, value, jnp.asarray(filling).astype(value.dtype))
+
+
+def law_of_missing_parts(distribution: Any, value: Any, present: Any) -> Any:
+    """Return the law of a whole value whose missing parts follow the others; its other parts mean nothing.
+
+    With the precision P = Sigma^-1 the missing parts have the precision P_mm and the mean mu_m - P_mm^-1 P_mo r_o; the
+    others are given standard normals, so that the size is fixed.
+    """
+    core = core_of(distribution)
+    if not core.event_shape:
+        return distribution
+    present = jnp.broadcast_to(jnp.asarray(present), tuple(distribution.shape()))
+    covariance = _covariance(core)
+    identity = jnp.broadcast_to(jnp.eye(covariance.shape[-1], dtype=covariance.dtype), covariance.shape)
+    precision = cho_solve((jnp.linalg.cholesky(covariance), True), identity)
+    missing = ~present
+    own = missing[..., :, None] & missing[..., None, :]
+    root = jnp.linalg.cholesky(jnp.where(own, precision, identity))
+    distance = jnp.where(present, jnp.asarray(value) - core.loc, 0.0)
+    pull = jnp.where(present, 0.0, jnp.sum(precision * distance[..., None, :], axis=-1))
+    inverse = cho_solve((root, True), jnp.broadcast_to(identity, root.shape))
+    shift = jnp.sum(inverse * pull[..., None, :], axis=-1)
+    law = dist.MultivariateNormal(jnp.broadcast_to(core.loc, distance.shape) - shift, inverse)
+    return law.to_event(len(distribution.event_shape) - 1)
+
+
+def _normal_rows(core: Any, value: jax.Array, present: jax.Array) -> jax.Array:
+    """Score the observed parts of normal vectors."""
+    covariance = _covariance(core)
+    both = present[..., :, None] & present[..., None, :]
+    root = jnp.linalg.cholesky(jnp.where(both, covariance, jnp.eye(covariance.shape[-1], dtype=covariance.dtype)))
+    distance = jnp.where(present, value - core.loc, 0.0)
+    white = solve_triangular(root, distance[..., None], lower=True)[..., 0]
+    log_root = jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
+    number = jnp.sum(present, axis=-1, dtype=white.dtype)
+    return -0.5 * (jnp.sum(white * white, axis=-1) + number * np.log(2 * np.pi)) - log_root
+
+
+def _covariance(core: Any) -> jax.Array:
+    """Compute the covariance anew: what numpyro remembers on a distribution would outlive the trace."""
+    if isinstance(core, dist.LowRankMultivariateNormal):
+        size = core.cov_diag.shape[-1]
+        return core.cov_factor @ jnp.swapaxes(core.cov_factor, -1, -2) + core.cov_diag[..., None] * jnp.eye(size)
+    root = jnp.asarray(core.scale_tril)
+    return root @ jnp.swapaxes(root, -1, -2)
+
+
+def _element_rows(distribution: Any, value: jax.Array, present: jax.Array) -> jax.Array:
+    """Score the observed ones of independent elements."""
+    while isinstance(distribution, dist.Independent):
+        distribution = distribution.base_dist
+    scores = jnp.where(distribution.support(value), log_prob(distribution, value), -jnp.inf)
+    return jnp.where(present, scores, 0.0)

@@ -1,0 +1,1 @@
+"""Sampling: from bits to draws of whole batches."""

@@ -1,0 +1,274 @@
+"""Truncated: a distribution of one number restricted to an interval, and divided by the mass that it keeps.
+
+Law: the density is that of the base over the mass of the interval inside it and zero outside, and draws follow it: a
+draw is the number at which the log mass of the interval up to it reaches that of a uniform, found by bisection.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro.distributions import constraints, transforms
+
+from ..errors import LawfulError
+from .densities import log_prob
+from .interval_probability import bounds_of, has_masses, log_mass
+from .law import core_of, law_name
+from .log_tails import FAMILIES, log1mexp
+
+
+def truncated(distribution: Any, lower: Any = None, upper: Any = None) -> Any:
+    """Restrict a distribution of one number to an interval, both bounds included: what lies outside is never seen.
+
+    Args:
+        distribution: one of numpyro.distributions whose masses are known (`interval_masses`), as Normal, Weibull,
+            Poisson, their like, and mixtures of them.
+        lower: the least number that is seen, or None; scalar or of the batch shape.
+        upper: the largest number that is seen, or None.
+
+    Raises: LawfulError where masses of intervals are not known, or there is no interval.
+
+    >>> import numpyro.distributions as dist
+    >>> positive = truncated(dist.Poisson(0.5), lower=1)  # batches without any event are not reported
+    >>> round(float(jnp.exp(positive.log_prob(1))), 4)
+    0.7707
+    """
+    if not has_masses(distribution):
+        raise LawfulError(
+            f"truncated: the masses of intervals of {law_name(distribution)} are not known. Fix: use one of "
+            f"{families()}, or weigh by lawful.factor."
+        )
+    known = all(b is None or not isinstance(b, jax.core.Tracer) for b in (lower, upper))
+    if known and lower is not None and upper is not None and np.any(np.asarray(lower) > np.asarray(upper)):
+        raise LawfulError(f"truncated: expected lower <= upper, got {lower} and {upper}.")
+    return Truncated(distribution, -np.inf if lower is None else lower, np.inf if upper is None else upper)
+
+
+def families() -> str:
+    """Name the families whose masses of intervals are known."""
+    names = sorted({family.__name__.removesuffix("Probs").removesuffix("Logits") for family in FAMILIES})
+    return ", ".join(names) + ", LogNormal, finite families, and mixtures of these"
+
+
+class Truncated(dist.Distribution):
+    """The distribution that `truncated` gives."""
+
+    arg_constraints = {"lower": constraints.dependent, "upper": constraints.dependent}
+    pytree_data_fields = ("base_dist", "lower", "upper")
+
+    def __init__(self, base_dist: Any, lower: Any, upper: Any, *, validate_args: bool | None = None) -> None:
+        """Keep the parts."""
+        shape = jnp.broadcast_shapes(base_dist.batch_shape, np.shape(lower), np.shape(upper))
+        self.base_dist = base_dist if base_dist.batch_shape == shape else base_dist.expand(shape)
+        self.lower, self.upper = _spread(lower, shape), _spread(upper, shape)
+        super().__init__(shape, (), validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
+    def support(self) -> Any:
+        """The part of the support of the base that lies in the interval."""
+        ends = *bounds_of(self.base_dist.support), self.lower, self.upper
+        math = jnp if any(isinstance(end, jax.Array) for end in ends) else np  # what is known stays known
+        first, last, lower, upper = ends
+        if self._whole:
+            lower, upper = math.ceil(lower), math.floor(upper)
+        lower, upper = math.maximum(lower, first), math.minimum(upper, last)
+        return WholeBetween(lower, upper) if self._whole else Between(lower, upper)
+
+    def log_prob(self, value: Any) -> Any:
+        """Score a value: the log density of the base less the log mass kept; -inf outside."""
+        inside = self.support(value) & self.base_dist.support(value)
+        filling = self.base_dist.support.feasible_like(jnp.zeros(jnp.shape(inside)))
+        value = jnp.where(inside, value, jnp.asarray(filling).astype(jnp.result_type(value)))
+        kept = log_mass(self.base_dist, self.lower, self.upper)
+        return jnp.where(inside, log_prob(self.base_dist, value) - kept, -jnp.inf)
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+        """Draw by the inverse of the distribution function."""
+        least = jnp.finfo(jnp.result_type(float)).tiny
+        shape = (*sample_shape, *self.batch_shape)
+        low = -jnp.log(jax.random.uniform(key, shape, minval=least))  # of a standard exponential: -log U
+        high = log1mexp(low)  # log(1 - U)
+        support = self.support
+        whole = log_mass(self.base_dist, self.lower, self.upper)
+
+        def reached(x: jax.Array) -> jax.Array:
+            """Tell whether the mass up to x is U of the whole, asked on the side on which masses are small."""
+            below = log_mass(self.base_dist, self.lower, x) - whole >= -low
+            above = log_mass(self.base_dist, x + 1.0 if self._whole else x, self.upper) - whole <= high
+            return jnp.where(low > np.log(2.0), below, above)
+
+        start, end = (jnp.broadcast_to(b, shape) for b in (support.lower_bound, support.upper_bound))
+        found = _first_where(reached, start, end, self._whole)
+        return found.astype(self._dtype)
+
+    @property
+    def _whole(self) -> bool:
+        return bool(self.base_dist.support.is_discrete)
+
+    @property
+    def _dtype(self) -> Any:
+        return jnp.result_type(int) if self._whole else jnp.result_type(float)
+
+    @property
+    def has_enumerate_support(self) -> bool:
+        """A finite base stays finite: what is outside has mass zero."""
+        return bool(getattr(core_of(self.base_dist), "has_enumerate_support", False))
+
+    def enumerate_support(self, expand: bool = True) -> Any:
+        """List the values of the base."""
+        return self.base_dist.enumerate_support(expand)
+
+
+def _spread(bound: Any, shape: tuple[int, ...]) -> Any:
+    math = jnp if isinstance(bound, jax.Array) else np
+    return math.broadcast_to(math.asarray(bound, jnp.result_type(float)), shape)
+
+
+def _first_where(reached: Any, start: jax.Array, end: jax.Array, whole: bool) -> jax.Array:
+    """Find the least number from start to end at which a monotone test holds, by halving the numbers between them.
+
+    Floating numbers are halved by their place in the order of all of them, so that 1e-300 is as near as 1e300.
+    """
+    dtype = jnp.result_type(float)
+    bits = jnp.finfo(dtype).bits
+    kind = jnp.int64 if bits == 64 else jnp.int32
+    big = jnp.finfo(dtype).max
+    low, high = (_order(jnp.clip(b, -big, big).astype(dtype), kind) for b in (start, end))
+
+    def halve(_: Any, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = ends
+        middle = (low >> 1) + (high >> 1) + (low & high & 1)
+        x = _number(middle, dtype)
+        holds = reached(jnp.floor(x) if whole else x)
+        return jnp.where(holds, low, middle + 1), jnp.where(holds, middle, high)
+
+    _, high = jax.lax.fori_loop(0, bits + 1, lambda i, ends: _still(halve(i, ends), ends), (low, high))
+    x = _number(high, dtype)
+    return jnp.clip(jnp.floor(x) if whole else x, start, end)
+
+
+def _still(new: tuple[jax.Array, jax.Array], old: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Keep what has come together."""
+    done = old[0] >= old[1]
+    return jnp.where(done, old[0], new[0]), jnp.where(done, old[1], new[1])
+
+
+def _order(x: jax.Array, kind: Any) -> jax.Array:
+    """Number the floating numbers in their order."""
+    word = jax.lax.bitcast_convert_type(x, kind)
+    return jnp.where(word < 0, jnp.iinfo(kind).min - word, word)
+
+
+def _number(place: jax.Array, dtype: Any) -> jax.Array:
+    kind = place.dtype
+    word = jnp.where(place < 0, jnp.iinfo(kind).min - place, place)
+    return jax.lax.bitcast_convert_type(word, dtype)
+
+
+class Between(constraints.Constraint):
+    """The numbers between two bounds, each of which may be infinite, element by element."""
+
+    def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
+        """Keep the bounds."""
+        self.lower_bound, self.upper_bound = lower_bound, upper_bound
+
+    def __call__(self, x: Any) -> Any:
+        """Tell whether a number lies between."""
+        return (x >= self.lower_bound) & (x <= self.upper_bound)
+
+    def __repr__(self) -> str:
+        """Show the bounds."""
+        return f"between {self.lower_bound} and {self.upper_bound}"
+
+    def feasible_like(self, prototype: Any) -> Any:
+        """Return the middle, or a number beside the finite bound, or zero."""
+        return jnp.broadcast_to(BetweenTransform(self)(jnp.zeros(())), jnp.shape(prototype))
+
+    def eq(self, other: object, static: bool = False) -> Any:
+        """Compare the bounds."""
+        if type(other) is not type(self):
+            return False
+        same = jnp.array_equal(self.lower_bound, other.lower_bound)
+        return same & jnp.array_equal(self.upper_bound, other.upper_bound)
+
+    def tree_flatten(self) -> Any:
+        """Take apart, as numpyro does."""
+        return (self.lower_bound, self.upper_bound), (("lower_bound", "upper_bound"), {})
+
+
+class WholeBetween(Between):
+    """The whole numbers between two bounds."""
+
+    is_discrete = True
+
+    def __call__(self, x: Any) -> Any:
+        """Tell whether a whole number lies between."""
+        return (jnp.mod(x, 1) == 0) & (x >= self.lower_bound) & (x <= self.upper_bound)
+
+    def feasible_like(self, prototype: Any) -> Any:
+        """Return the number nearest to zero."""
+        return jnp.broadcast_to(jnp.clip(0.0, self.lower_bound, self.upper_bound), jnp.shape(prototype))
+
+
+class BetweenTransform(transforms.Transform):
+    """The line onto the numbers between two bounds: by exp from one bound, by the logistic function between two."""
+
+    domain = constraints.real
+
+    def __init__(self, between: Between) -> None:
+        """Keep the bounds."""
+        self.between = between
+
+    @property
+    def codomain(self) -> Any:
+        """The numbers between."""
+        return self.between
+
+    def __call__(self, x: Any) -> Any:
+        """Place a coordinate."""
+        kinds, (low, high), start = self._parts()
+        half = start[0] + start[1] * jnp.exp(jnp.where(kinds[1], x, 0.0))
+        return self._chosen(kinds, low + (high - low) * jax.nn.sigmoid(jnp.where(kinds[0], x, 0.0)), half, x)
+
+    def _inverse(self, y: Any) -> Any:
+        kinds, (low, high), start = self._parts()
+        inside = jnp.where(kinds[0], y, 0.5)
+        distance = jnp.where(kinds[1], (y - start[0]) * start[1], 1.0)
+        return self._chosen(kinds, jnp.log(inside - low) - jnp.log(high - inside), jnp.log(distance), y)
+
+    def log_abs_det_jacobian(self, x: Any, y: Any, intermediates: Any = None) -> Any:
+        """Return the log of the derivative."""
+        kinds, (low, high), _ = self._parts()
+        t = jnp.where(kinds[0], x, 0.0)
+        inside = jnp.log(high - low) - jax.nn.softplus(t) - jax.nn.softplus(-t)
+        return self._chosen(kinds, inside, x, jnp.zeros(()))
+
+    def _parts(self) -> tuple[tuple[Any, Any], tuple[Any, Any], tuple[Any, Any]]:
+        """Tell which elements have two bounds and which one; give the two, and the one with its direction."""
+        lower, upper = (jnp.asarray(b, jnp.result_type(float)) for b in (self.between.lower_bound,
+                                                                         self.between.upper_bound))  # fmt: skip
+        has_lower, has_upper = lower > -jnp.inf, upper < jnp.inf
+        both, one = has_lower & has_upper, has_lower ^ has_upper
+        start = jnp.where(one, jnp.where(has_lower, lower, upper), 0.0)
+        direction = jnp.where(has_lower, 1.0, -1.0)
+        return (both, one), (jnp.where(both, lower, 0.0), jnp.where(both, upper, 1.0)), (start, direction)
+
+    def _chosen(self, kinds: tuple[Any, Any], both: Any, one: Any, none: Any) -> Any:
+        return jnp.where(kinds[0], both, jnp.where(kinds[1], one, none))
+
+    def tree_flatten(self) -> Any:
+        """Take apart, as numpyro does."""
+        return (self.between,), (("between",), {})
+
+    def eq(self, other: object, static: bool = False) -> Any:
+        """Compare the bounds."""
+        return isinstance(other, BetweenTransform) and self.between.eq(other.between, static)
+
+
+@transforms.biject_to.register(Between)
+def _onto(constraint: Between) -> BetweenTransform:
+    return BetweenTransform(constraint)

@@ -1,0 +1,41 @@
+"""Form: the intermediate form of a traced program; its nodes can be imported from here."""
+
+from .nodes import (
+    CHECK,
+    Branch,
+    Det,
+    Factor,
+    Form,
+    Loop,
+    Node,
+    Plate,
+    Site,
+    Var,
+    constant_arrays,
+    subforms,
+    unnamed,
+    walk,
+    with_nodes,
+    with_operations,
+    with_subforms,
+)
+
+__all__ = [
+    "Branch",
+    "CHECK",
+    "Det",
+    "Factor",
+    "Form",
+    "Loop",
+    "Node",
+    "Plate",
+    "Site",
+    "Var",
+    "constant_arrays",
+    "subforms",
+    "unnamed",
+    "walk",
+    "with_nodes",
+    "with_operations",
+    "with_subforms",
+]

@@ -1,0 +1,201 @@
+"""Isomorphism: two nodes of equal signature do the same thing to operands of equal types.
+
+Law: a node keeps its meaning when its function is exchanged for that of a node of equal signature, once the literals
+of the two agree. Functions are compared by what they are made of (primitive and parameters, code and closure), never
+by their names; what cannot be compared equals itself alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..addresses import Address
+from ..tracing.lower import Equation, traced_parts
+from .builder import Tupled
+from .nodes import Det, Factor, Form, Loop, Node, Site, Var, subforms
+from .operations.stacks import Cut, Pick, Row, Window
+
+CHECKERS = ("<@beartype", "jaxtyping")  # where the code stands that checks types around a function, in tests
+LARGE = 1 << 12  # an array of more elements equals itself alone
+
+
+def literals(function: Any) -> dict[int, Any]:
+    """Return the numbers that the program wrote into an operation, by the position that they have among its operands.
+
+    Where a slice starts is such a number, after its array.
+    """
+    if isinstance(function, Row):
+        return {1: np.asarray(function.index, np.int32)}
+    if isinstance(function, Cut):
+        return {1: np.asarray([function.start], np.int32)}
+    if not isinstance(function, Equation):
+        return {}
+    if _is_slice(function):
+        return {1: np.asarray(function.params["start_indices"], np.int32)}
+    return {i: np.asarray(*held) for i, held in enumerate(function.literals) if held is not None}
+
+
+def opened(function: Any) -> Any:
+    """Return the operation with its literals as operands."""
+    if isinstance(function, Row):
+        return Pick()
+    if isinstance(function, Cut):
+        return Window((int(np.prod(function.shape)),), function.shape)
+    if not isinstance(function, Equation):
+        return function
+    if _is_slice(function):
+        sizes = _sizes(function)
+        return Window(sizes, sizes)
+    return replace(function, literals=(None,) * len(function.literals))
+
+
+def _sizes(function: Equation) -> tuple[int, ...]:
+    params = function.params
+    return tuple([int(b) - int(a) for a, b in zip(params["start_indices"], params["limit_indices"], strict=True)])
+
+
+def _is_slice(function: Equation) -> bool:
+    return function.primitive.name == "slice" and function.params["strides"] is None and function.literals == (None,)
+
+
+def addresses_of(node: Node) -> Iterator[Address]:
+    """List the addresses of a node and of the forms inside it, in a fixed order."""
+    if isinstance(node, Site | Factor):
+        yield node.address
+    elif isinstance(node, Det):
+        if node.address is not None:
+            yield node.address
+    else:
+        for form in subforms(node):
+            for inner in form.nodes:
+                yield from addresses_of(inner)
+
+
+class Describer:
+    """Computes signatures, and remembers what it described."""
+
+    def __init__(self) -> None:
+        """Start with nothing known."""
+        self._known: dict[
+            int, tuple[Any, Hashable]
+        ] = {}  # by identity; the object is kept, so that its id stays its own
+
+    def signature(self, node: Node) -> Hashable:
+        """Describe what a node does and the types of its operands and results, without names, literals and operands."""
+        types_in, types_out = tuple(map(_type, node.ins)), tuple(map(_type, node.outs))
+        return type(node), node.plates, types_in, types_out, self._meaning(node)
+
+    def _meaning(self, node: Node) -> Hashable:
+        if isinstance(node, Det):
+            return self._operation(node.function), node.address is None
+        if isinstance(node, Site):
+            return self.content(node.law), node.observed is None, tuple((f.size, f.dim) for f in node.frames)
+        if isinstance(node, Factor):
+            return node.role
+        if isinstance(node, Loop):
+            counts = len(node.constants), len(node.init), len(node.xs)
+            return node.length, node.reverse, counts, node.unrolled, self.form(node.body)
+        return node.label, tuple(map(self.form, node.forms))
+
+    def _operation(self, function: Any) -> Hashable:
+        """Describe a function but for the values of its literals."""
+        if isinstance(function, Row | Cut):
+            return opened(function)
+        if not isinstance(function, Equation):
+            return self.content(function)
+        if _is_slice(function):
+            return "slice", _sizes(function)
+        held = tuple(None if held is None else (np.shape(held[0]), held[1]) for held in function.literals)
+        return function.primitive, self.content(function.params) if function.params else (), held
+
+    def form(self, form: Form) -> Hashable:
+        """Describe a form up to the names of its values and sites; its literals and constants count."""
+        numbers: dict[Var, int] = {}
+
+        def number(values: Sequence[Var]) -> tuple[int, ...]:
+            return tuple(numbers.setdefault(v, len(numbers)) for v in values)
+
+        head = number(form.inputs), number([v for v, _ in form.constants])
+        constants = tuple(self.content(array) for _, array in form.constants)
+        body = tuple(
+            (self.signature(node), self.literals(node), number(node.ins), number(node.outs)) for node in form.nodes
+        )
+        return tuple(map(_type, form.inputs)), head, constants, body, number(form.outputs)
+
+    def literals(self, node: Node) -> Hashable:
+        """Describe the numbers that the program wrote into an operation."""
+        return tuple(map(self.content, literals(node.function).values())) if isinstance(node, Det) else ()
+
+    def content(self, value: Any) -> Hashable:
+        """Describe a value by its content: arrays by their bytes, functions by their code, others by equality."""
+        if value is None or isinstance(value, str | bool | int | np.dtype):
+            return type(value), value
+        if isinstance(value, float | complex):
+            return type(value), repr(value)  # tells 0.0 from -0.0
+        if isinstance(value, tuple | list):
+            return type(value), tuple(map(self.content, value))
+        if isinstance(value, dict):
+            return dict, tuple((name, self.content(inner)) for name, inner in value.items())
+        if id(value) not in self._known:
+            self._known[id(value)] = value, ("again", len(self._known))  # met again inside itself
+            self._known[id(value)] = value, self._content(value)
+        return self._known[id(value)][1]
+
+    def _content(self, value: Any) -> Hashable:
+        if isinstance(value, np.ndarray | np.generic | jax.Array):
+            return array_key(value)
+        if isinstance(value, Equation):
+            return "equation", self._operation(value), tuple(map(self.content, literals(value).values()))
+        if isinstance(value, Tupled):
+            return "tupled", self.content(value.function)
+        if isinstance(value, functools.partial):
+            return "partial", self.content((value.func, value.args, value.keywords))
+        if isinstance(value, types.MethodType):
+            return "method", self.content((value.__func__, value.__self__))
+        if isinstance(value, types.FunctionType):
+            return self._function(value)
+        parts = traced_parts(value)
+        if parts is not None:
+            return "traced", self.content(parts)
+        try:
+            hash(value)
+        except TypeError:
+            return "itself", id(value)
+        return type(value), value
+
+    def _function(self, function: types.FunctionType) -> Hashable:
+        function = unwrapped(function)
+        try:
+            held = tuple(self.content(cell.cell_contents) for cell in function.__closure__ or ())
+        except ValueError:  # a cell that has no value yet
+            return "itself", id(function)
+        rest = self.content(function.__defaults__), self.content(function.__kwdefaults__)
+        return "code", id(function.__code__), id(function.__globals__), held, rest
+
+
+def _type(value: Var) -> Hashable:
+    return value.shape, value.dtype, value.plates
+
+
+def unwrapped(function: types.FunctionType) -> types.FunctionType:
+    """Return a function without the code that checks types around it."""
+    while any(name in function.__code__.co_filename for name in CHECKERS) and hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function
+
+
+def array_key(value: Any) -> Hashable:
+    """Describe an array by type, shape and bytes; a large one, a traced one, and one of keys, by its identity."""
+    unreadable = isinstance(value, jax.core.Tracer) or jnp.issubdtype(value.dtype, jax.dtypes.extended)
+    if unreadable or value.size > LARGE:
+        return "itself", id(value)
+    array = np.asarray(value)
+    return "array", array.dtype, array.shape, array.tobytes()

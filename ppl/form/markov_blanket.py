@@ -1,0 +1,105 @@
+"""Blanket: which terms of a density can change when some choices change, and how much work these terms are.
+
+Law: log p(new) - log p(old) is the sum, over the terms of the blanket, of what they are now minus what they were,
+whatever the new values, also where other arms of a branch run: a site depends on what decides whether it runs.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ..addresses import Address
+from ..passes.record import choices_of
+from .dependence import dependence
+from .nodes import Branch, Det, Form, Loop, Site
+
+_graphs: weakref.WeakKeyDictionary[Form, dict[Address, frozenset[Address]]] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Blanket:
+    """What a change of some choices reaches.
+
+    Attributes:
+        moved: the choices that change.
+        switched: further choices that may begin or stop to run.
+        terms: the sites, observations and factors whose term can change.
+    """
+
+    moved: frozenset[Address]
+    switched: frozenset[Address]
+    terms: frozenset[Address]
+
+
+def blanket(form: Form, moved: Collection[Address]) -> Blanket:
+    """Find what a change of choices reaches: the choices themselves and their children.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def chain():
+    ...     x = lawful.sample("x", dist.Normal(0.0, 1.0))
+    ...     y = lawful.sample("y", dist.Normal(x, 1.0))
+    ...     lawful.sample("z", dist.Normal(y, 1.0))
+    >>> sorted(blanket(lawful.trace(chain), [("x",)]).terms)
+    [('x',), ('y',)]
+    """
+    children = _children(form)
+    reached = frozenset().union(*(children.get(address, frozenset()) for address in moved))
+    conditional = {c.address for c in choices_of(form) if c.conditional}
+    return Blanket(frozenset(moved), (reached & conditional) - frozenset(moved), reached | frozenset(moved))
+
+
+def reached(form: Form, moved: Collection[Address]) -> Blanket:
+    """Find what a change of choices reaches, with what the sites reach that it switches on or off.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def switch():
+    ...     b = lawful.sample("b", dist.Bernoulli(0.5))
+    ...     v = lawful.cond(b == 1, lambda: lawful.sample("v", dist.Normal(0.0, 1.0)), lambda: 0.0)
+    ...     lawful.sample("y", dist.Normal(v, 1.0), obs=0.0)
+    >>> found = reached(lawful.trace(switch), [("b",)])
+    >>> sorted(found.switched), sorted(found.terms)
+    ([('v',)], [('b',), ('v',), ('y',)])
+    """
+    found = blanket(form, moved)
+    while True:
+        wider = blanket(form, found.moved | found.switched)
+        if wider.switched <= found.switched and wider.terms == found.terms:
+            return Blanket(frozenset(moved), found.switched, found.terms)
+        found = Blanket(found.moved, found.switched | wider.switched, wider.terms)
+
+
+def all_terms(form: Form) -> frozenset[Address]:
+    """Every site, observation and factor."""
+    return frozenset(dependence(form).vertices)
+
+
+def _children(form: Form) -> dict[Address, frozenset[Address]]:
+    if form not in _graphs:
+        found: dict[Address, set[Address]] = {}
+        for tail, head in dependence(form).edges:
+            found.setdefault(tail, set()).add(head)
+        _graphs[form] = {address: frozenset(heads) for address, heads in found.items()}
+    return _graphs[form]
+
+
+def work(form: Form) -> int:
+    """Estimate the operations of one run: the elements that all its operations make.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> work(lawful.trace(lambda: 2 * lawful.sample("x", dist.Normal(0.0, 1.0).expand([3]))))
+    6
+    """
+    total = 0
+    for node in form.nodes:
+        if isinstance(node, Loop):
+            total += node.length * work(node.body)
+        elif isinstance(node, Branch):
+            total += max(map(work, node.forms))
+        elif isinstance(node, Det):
+            total += max((math.prod(v.full_shape) for v in (*node.ins, *node.outs)), default=1)
+        elif isinstance(node, Site):
+            total += math.prod(node.out.full_shape)
+    return total

@@ -1,0 +1,361 @@
+"""Form: the intermediate form of a program, an immutable list of nodes over typed values.
+
+Meaning: the measure whose density is the product of its sites' laws, its observations and its factors, pushed to its
+outputs. A plate is not a node but a mark: a `Var`'s shape leaves plate axes out, and a node with fewer plates than an
+operand sees the operand whole. So a reduction over particles is a plain `Det`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from operator import is_
+from typing import Any
+
+from ..addresses import Address, colliding, names_of, shared_key, show_address
+from ..errors import DuplicateSiteError
+from ..messages import PlateFrame, Source
+
+_ids = itertools.count()
+CHECK = "parameters"  # the role of a factor that is 0, or NaN where a choice was drawn from no law
+
+
+@dataclass(frozen=True, slots=True)
+class Plate:
+    """An axis that an algorithm added: particles, chains, worlds."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Var:
+    """A value: shape and type without plate axes, and the plates it has, outermost first."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    plates: tuple[Plate, ...] = ()
+    id: int = field(default_factory=lambda: next(_ids))
+
+    @property
+    def full_shape(self) -> tuple[int, ...]:
+        """Shape of the array that holds the value: plate sizes, then the shape."""
+        return (*(p.size for p in self.plates), *self.shape)
+
+    def like(self, plates: tuple[Plate, ...] | None = None) -> Var:
+        """Make a new value of the same shape and type."""
+        return Var(self.shape, self.dtype, self.plates if plates is None else plates)
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Det:
+    """A pure function of values, mapped over the plates of the node."""
+
+    function: Callable[..., Any]
+    ins: tuple[Var, ...]
+    outs: tuple[Var, ...]
+    label: str
+    plates: tuple[Plate, ...] = ()
+    address: Address | None = None
+    source: Source = Source("<algorithm>", 0)
+    loop_names: tuple[str | None, ...] = ()
+    frames: tuple[PlateFrame, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Site:
+    """A random choice, or an observation where `observed` is a value.
+
+    A `droppable` choice is summed out where nothing reads it.
+    """
+
+    address: Address
+    law: Any
+    parameters: tuple[Var, ...]
+    out: Var
+    observed: Var | None = None
+    plates: tuple[Plate, ...] = ()
+    frames: tuple[PlateFrame, ...] = ()
+    source: Source = Source("<algorithm>", 0)
+    droppable: bool = False
+    event_dims: tuple[str, ...] = ()
+    loop_names: tuple[str | None, ...] = ()
+
+    @property
+    def ins(self) -> tuple[Var, ...]:
+        """Operands: the parameters, then the observed value."""
+        return self.parameters if self.observed is None else (*self.parameters, self.observed)
+
+    @property
+    def outs(self) -> tuple[Var, ...]:
+        """The value."""
+        return (self.out,)
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Factor:
+    """A factor exp(term) of the density; its `role` says whether results count it as likelihood or as prior."""
+
+    address: Address
+    term: Var
+    plates: tuple[Plate, ...] = ()
+    source: Source = Source("<algorithm>", 0)
+    role: str = "likelihood"
+    loop_names: tuple[str | None, ...] = ()
+
+    @property
+    def ins(self) -> tuple[Var, ...]:
+        """The log weight."""
+        return (self.term,)
+
+    @property
+    def outs(self) -> tuple[Var, ...]:
+        """Nothing."""
+        return ()
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """`length` runs of a body Form whose inputs are (constants, carry, x) and outputs (carry, y).
+
+    The values of the loop's `ys` have the steps as their first axis, after the plates. Where a Python loop wrote the
+    steps (see `rolling`), `addresses` lists each address of the body with the addresses that its steps have.
+    """
+
+    body: Form
+    length: int
+    constants: tuple[Var, ...]
+    init: tuple[Var, ...]
+    xs: tuple[Var, ...]
+    carry_out: tuple[Var, ...]
+    ys: tuple[Var, ...]
+    reverse: bool = False
+    plates: tuple[Plate, ...] = ()
+    addresses: tuple[tuple[Address, tuple[Address, ...]], ...] | None = None
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether a Python loop wrote the steps."""
+        return self.addresses is not None
+
+    @property
+    def ins(self) -> tuple[Var, ...]:
+        """Constants, initial carry, scanned values."""
+        return (*self.constants, *self.init, *self.xs)
+
+    @property
+    def outs(self) -> tuple[Var, ...]:
+        """Final carry, stacked outputs."""
+        return (*self.carry_out, *self.ys)
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """One of several Forms with equal inputs and outputs, chosen by an integer."""
+
+    index: Var
+    forms: tuple[Form, ...]
+    operands: tuple[Var, ...]
+    outs: tuple[Var, ...]
+    plates: tuple[Plate, ...] = ()
+    label: str = "branch"
+
+    @property
+    def ins(self) -> tuple[Var, ...]:
+        """The index, then the operands."""
+        return (self.index, *self.operands)
+
+
+type Node = Det | Site | Factor | Loop | Branch
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """A traced program: inputs, nodes in the order of evaluation, outputs; `constants` are closed-over arrays."""
+
+    inputs: tuple[Var, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[Var, ...]
+    constants: tuple[tuple[Var, Any], ...] = ()
+    in_tree: Any = None
+    out_tree: Any = None
+
+    def __post_init__(self) -> None:
+        """Refuse two sites with one address, unless they stand in different arms, and colliding address codes."""
+        _check_addresses(self)
+
+    def sites(self) -> Iterator[Site]:
+        """Walk all sites, also inside loops and branches."""
+        for node in walk(self):
+            if isinstance(node, Site):
+                yield node
+
+    def __call__(self, *args: Any) -> Any:
+        """Run eagerly, as a program: every site is announced to the handlers."""
+        from ..language.run_form import run_form
+
+        return run_form(self, *args)
+
+    def show(self) -> str:
+        """Write the form as text, one line per meaning."""
+        from ..inspection.drawing.text import show_form
+
+        return show_form(self)
+
+    def __str__(self) -> str:
+        """Same as `show`."""
+        return self.show()
+
+    def __repr__(self) -> str:
+        """Short description."""
+        latent = sum(1 for s in self.sites() if s.observed is None)
+        observed = sum(1 for s in self.sites() if s.observed is not None)
+        return f"Form({len(self.inputs)} inputs, {latent} latent sites, {observed} observed, {len(self.nodes)} nodes)"
+
+    def to_dot(self, *, factors: bool = False) -> str:
+        """Write the graph of sites and factors in the DOT language; with `factors`, the factor graph."""
+        from ..inspection.drawing.factor_graph import factor_graph_to_dot
+        from ..inspection.drawing.graph_text import to_dot
+
+        return factor_graph_to_dot(self) if factors else to_dot(self)
+
+    def to_mermaid(self) -> str:
+        """Write the graph of sites and factors as a Mermaid flowchart."""
+        from ..inspection.drawing.graph_text import to_mermaid
+
+        return to_mermaid(self)
+
+    def to_svg(self) -> str:
+        """Draw the graph of sites and factors as SVG, which a page or a notebook can hold."""
+        from ..inspection.drawing.svg import to_svg
+
+        return to_svg(self)
+
+    def to_networkx(self) -> Any:
+        """Return the networkx.DiGraph of sites and factors; an edge is a direct dependence."""
+        from ..inspection.drawing.graph_text import to_networkx
+
+        return to_networkx(self)
+
+    def to_factor_graph(self) -> Any:
+        """Return the bipartite networkx.Graph of sites and of the terms of the density."""
+        from ..inspection.drawing.factor_graph import to_factor_graph
+
+        return to_factor_graph(self)
+
+    def log_density(self, choices: Any, *args: Any) -> Any:
+        """Score the form at given choices: see `scoring.log_density`."""
+        from ..backends.log_density import log_density
+
+        return log_density(self, choices, *args)
+
+    def check(self, *args: Any) -> tuple[Any, ...]:
+        """Return the findings of the linter.
+
+        Args:
+            args: the arguments that the form was traced on, data among them; without them only what the form itself
+                shows is found, unless it takes none.
+        """
+        from ..inspection.lint.check import check_program
+        from ..inspection.lint.form_rules import check_form
+
+        return check_program(self, *args) if args or not self.inputs else check_form(self)
+
+
+def subforms(node: Node) -> tuple[Form, ...]:
+    """Return the Forms inside a node."""
+    if isinstance(node, Loop):
+        return (node.body,)
+    return node.forms if isinstance(node, Branch) else ()
+
+
+def with_subforms(node: Node, rule: Callable[[Form], Form]) -> Node:
+    """Apply a rule to the Forms inside a node; where it changes none of them the node is returned itself."""
+    old = subforms(node)
+    new = tuple(map(rule, old))
+    if not old or all(after is before for after, before in zip(new, old, strict=True)):
+        return node
+    if isinstance(node, Loop):
+        return replace(node, body=new[0])
+    return replace(node, forms=new) if isinstance(node, Branch) else node
+
+
+def with_nodes(form: Form, nodes: Sequence[Node]) -> Form:
+    """Return a Form with other nodes; where they are its own it is returned itself."""
+    same = len(nodes) == len(form.nodes) and all(map(is_, nodes, form.nodes))
+    return form if same else replace(form, nodes=tuple(nodes))
+
+
+def with_operations(form: Form, rule: Callable[[Det, Mapping[Var, Det]], Det]) -> Form:
+    """Apply a rule to each operation, given the operations before it by their results, also inside loops and branches.
+
+    Where the rule changes none of them the form is returned itself.
+    """
+    made: dict[Var, Det] = {}
+    nodes: list[Node] = []
+    for node in form.nodes:
+        if isinstance(node, Det):
+            node = rule(node, made)
+            made.update(dict.fromkeys(node.outs, node))
+        nodes.append(with_subforms(node, lambda inner: with_operations(inner, rule)))
+    return with_nodes(form, nodes)
+
+
+def unnamed(form: Form) -> Form:
+    """Drop the names of values, which then are no part of the record of a program."""
+    return with_operations(form, lambda node, _: replace(node, address=None) if node.address else node)
+
+
+def walk(form: Form) -> Iterator[Node]:
+    """Walk all nodes in the order of evaluation, parents before their insides."""
+    for node in form.nodes:
+        yield node
+        for inner in subforms(node):
+            yield from walk(inner)
+
+
+def constant_arrays(form: Form) -> dict[Var, Any]:
+    """Collect the closed-over arrays of a form and of the forms inside it."""
+    found = dict(form.constants)
+    for node in form.nodes:
+        for inner in subforms(node):
+            found |= constant_arrays(inner)
+    return found
+
+
+def _check_addresses(form: Form) -> None:
+    pair = colliding(_addresses(form))
+    if pair is not None:
+        raise shared_key(*pair)
+
+
+def _addresses(form: Form) -> dict[Address, Source]:
+    found: dict[Address, Source] = {}
+    for node in form.nodes:
+        if isinstance(node, Site | Factor):
+            _merge(found, {node.address: node.source})
+        elif isinstance(node, Det) and node.address is not None:
+            _merge(found, {node.address: node.source})
+        elif isinstance(node, Loop):
+            body = _addresses(node.body)
+            if node.addresses is not None:
+                body = {own: body[first] for first, steps in node.addresses if first in body for own in steps}
+            _merge(found, body)
+        elif isinstance(node, Branch):
+            arms: dict[Address, Source] = {}
+            for arm in node.forms:
+                arms |= _addresses(arm)
+            _merge(found, arms)
+    return found
+
+
+def _merge(found: dict[Address, Source], new: dict[Address, Source]) -> None:
+    for address, source in new.items():
+        if address in found:
+            raise DuplicateSiteError(
+                f"site '{show_address(names_of(address))}' is used twice: at {found[address]} and at {source}. "
+                "Fix: rename one, or call the program inside lawful.scope(prefix).",
+                site=address, first=found[address], second=source,
+            )  # fmt: skip
+        found[address] = source

@@ -1,0 +1,192 @@
+"""Array rules: what single operations of JAX mean on concrete arrays, by NumPy.
+
+Law: a rule gives what the operation gives when compiled, to rounding, or `NotImplemented` where NumPy means another
+thing. NumPy's warnings are off where rules run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .numpy_places import gather, scatter
+
+_ELEMENTWISE: dict[str, Callable[..., Any]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "max": np.maximum, "min": np.minimum, "neg": np.negative,
+    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+    "exp": np.exp, "log": np.log, "log1p": np.log1p, "expm1": np.expm1, "abs": np.abs, "sign": np.sign,
+    "floor": np.floor, "ceil": np.ceil, "sqrt": np.sqrt, "tanh": np.tanh, "is_finite": np.isfinite,
+    "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
+}  # fmt: skip
+
+
+def _elementwise(operation: Callable[..., Any]) -> Callable[..., Any]:
+    def rule(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+        return operation(*operands)
+
+    return rule
+
+
+def _div(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    above, below = operands
+    if np.issubdtype(above.dtype, np.floating):
+        return above / below
+    if not np.issubdtype(above.dtype, np.integer) or not np.all(below):
+        return NotImplemented
+    towards_zero = (above % below != 0) & ((above < 0) != (below < 0))
+    return above // below + towards_zero.astype(above.dtype)
+
+
+def _convert(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    try:
+        return operands[0].astype(np.dtype(params["new_dtype"]))
+    except TypeError:
+        return NotImplemented
+
+
+def _select(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    which, *cases = operands
+    if which.dtype == bool and len(cases) == 2:
+        return np.where(which, cases[1], cases[0])
+    return np.choose(np.broadcast_to(which, cases[0].shape), cases)
+
+
+def _reduce(operation: Callable[..., Any]) -> Callable[..., Any]:
+    def rule(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+        if operands[0].size == 0 and operation is not np.sum:
+            return NotImplemented
+        axes = tuple(params["axes"])
+        return np.asarray(operation(operands[0], axis=axes)).astype(operands[0].dtype) if axes else operands[0]
+
+    return rule
+
+
+def _broadcast(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    if len(operands) != 1:
+        return NotImplemented
+    shape = [1] * len(params["shape"])
+    for axis, size in zip(params["broadcast_dimensions"], operands[0].shape, strict=True):
+        shape[axis] = size
+    return np.broadcast_to(operands[0].reshape(shape), params["shape"])
+
+
+def _reshape(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    if params.get("dimensions") is not None or len(operands) != 1:
+        return NotImplemented
+    return operands[0].reshape(params["new_sizes"])
+
+
+def _squeeze(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    return np.squeeze(operands[0], axis=tuple(params["dimensions"]))
+
+
+def _power(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    return operands[0] ** params["y"] if params["y"] >= 0 else NotImplemented
+
+
+def _dynamic_slice(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    array, *starts = operands
+    sizes = params["slice_sizes"]
+    if len(starts) != array.ndim:
+        return NotImplemented
+    first = [int(np.clip(s, 0, n - k)) for s, n, k in zip(starts, array.shape, sizes, strict=True)]
+    return array[tuple(slice(f, f + k) for f, k in zip(first, sizes, strict=True))]
+
+
+def _iota(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    shape, axis = params["shape"], params["dimension"]
+    index = np.arange(shape[axis], dtype=np.dtype(params["dtype"]))
+    return np.broadcast_to(index.reshape([-1 if a == axis else 1 for a in range(len(shape))]), shape)
+
+
+def _concatenate(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    return np.concatenate(operands, axis=params["dimension"])
+
+
+def _clamp(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    low, value, high = operands
+    return np.minimum(np.maximum(value, low), high)
+
+
+def _cumsum(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    if params["reverse"]:
+        return NotImplemented
+    return np.cumsum(operands[0], axis=params["axis"], dtype=operands[0].dtype)
+
+
+def _rem(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    return np.fmod(*operands) if (operands[1] != 0).all() else NotImplemented
+
+
+def _slice(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    strides = params["strides"] or (1,) * operands[0].ndim
+    bounds = zip(params["start_indices"], params["limit_indices"], strides, strict=True)
+    return operands[0][tuple(slice(*b) for b in bounds)]
+
+
+def _argmax(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    if len(params["axes"]) != 1:
+        return NotImplemented
+    return np.argmax(operands[0], axis=params["axes"][0]).astype(np.dtype(params["index_dtype"]))
+
+
+def _transpose(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    return np.transpose(operands[0], params["permutation"])
+
+
+def _stack(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    return np.stack(operands, axis=params["axis"])
+
+
+def _pad(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    array, value = operands
+    if any(low < 0 or high < 0 or inner for low, high, inner in params["padding_config"]):
+        return NotImplemented
+    return np.pad(array, [(low, high) for low, high, _ in params["padding_config"]], constant_values=value)
+
+
+def _sort(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    axis = params["dimension"]
+    order = np.lexsort(operands[: params["num_keys"]][::-1], axis=axis)
+    return [np.take_along_axis(x, order, axis=axis) for x in operands]
+
+
+def _set(array: np.ndarray, where: Any, updates: np.ndarray) -> None:
+    array[where] = updates
+
+
+RULES: dict[str, Callable[..., Any]] = {
+    **{name: _elementwise(operation) for name, operation in _ELEMENTWISE.items()},
+    "div": _div,
+    "convert_element_type": _convert,
+    "select_n": _select,
+    "reduce_sum": _reduce(np.sum),
+    "reduce_max": _reduce(np.max),
+    "reduce_min": _reduce(np.min),
+    "reduce_and": _reduce(np.all),
+    "reduce_or": _reduce(np.any),
+    "broadcast_in_dim": _broadcast,
+    "reshape": _reshape,
+    "squeeze": _squeeze,
+    "integer_pow": _power,
+    "dynamic_slice": _dynamic_slice,
+    "gather": gather,
+    "scatter": scatter(_set),
+    "scatter-add": scatter(np.add.at),
+    "iota": _iota,
+    "concatenate": _concatenate,
+    "clamp": _clamp,
+    "cumsum": _cumsum,
+    "rem": _rem,
+    "slice": _slice,
+    "argmax": _argmax,
+    "transpose": _transpose,
+    "stack": _stack,
+    "pad": _pad,
+    "sort": _sort,
+    "stop_gradient": lambda operands, params: operands[0],
+    "copy": lambda operands, params: operands[0],
+    "optimization_barrier": lambda operands, params: operands,
+}

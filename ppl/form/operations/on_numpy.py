@@ -1,0 +1,162 @@
+"""Array math: the operations of a traced program on concrete arrays, by NumPy where its meaning is plain, else by JAX.
+
+Law: `evaluate` gives what the operation gives when compiled, to rounding. NumPy serves here because an eager run is
+one small operation at a time, and as an evaluation that shares nothing with the compiler.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...tracing.lower import CALLS, Equation, scan_counts
+from ..builder import Tupled
+from .numpy_rules import RULES
+
+STEPS = 1000  # of a loop; what it takes beyond them is compiled
+
+
+def evaluate(function: Any, operands: Sequence[Any]) -> Sequence[Any]:
+    """Apply the function of a Det to concrete arrays; always a tuple of arrays."""
+    with np.errstate(all="ignore"):
+        if isinstance(function, Equation):
+            rest = iter(operands)
+            full = [np.asarray(next(rest) if literal is None else literal[0]) for literal in function.literals]
+            return _apply(function, full)
+        arrays = [np.asarray(x) for x in operands]
+        return _call(_traced(function, arrays), arrays)
+
+
+_of_closures: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
+
+
+def _traced(function: Any, arrays: Sequence[np.ndarray]) -> Any:
+    """Trace a function, once for operands of these shapes and types."""
+    shapes = tuple((x.shape, x.dtype) for x in arrays)
+    target = function.function if isinstance(function, Tupled) else function
+    if "<locals>" not in getattr(target, "__qualname__", ""):
+        return _of_module(function, shapes)
+    known = _of_closures.setdefault(function, {})
+    if shapes not in known:
+        known[shapes] = _trace(function, shapes)
+    return known[shapes]
+
+
+@functools.lru_cache(maxsize=4096)
+def _of_module(function: Any, shapes: Any) -> Any:
+    """The same for a function that lives in a module, or a record of one: these are few, and met again and again."""
+    return _trace(function, shapes)
+
+
+def _trace(function: Any, shapes: Any) -> Any:
+    return jax.make_jaxpr(function)(*(jax.ShapeDtypeStruct(*shape) for shape in shapes))
+
+
+def _apply(equation: Equation, operands: list[Any]) -> Sequence[Any]:
+    name, params = equation.primitive.name, equation.params
+    rule = RULES.get(name)
+    if rule is not None:
+        result = rule(operands, params)
+        if result is not NotImplemented:
+            return result if equation.multiple else (result,)
+    inner = next((params[key] for key in _BODIES if key in params), None) if name in _CALLS else None
+    if inner is not None:
+        return _call(inner, operands)
+    if name in _CONTROL:
+        operands, done = _CONTROL[name](operands, params)
+        if done:
+            return operands
+    rest = [x for x, literal in zip(operands, equation.literals, strict=True) if literal is None]
+    with jax.ensure_compile_time_eval():  # a trace that goes on around it does not see it
+        return equation(*map(jnp.asarray, rest))
+
+
+_CALLS = (*CALLS, "custom_vmap_call")
+_BODIES = ("jaxpr", "call_jaxpr", "call")
+
+
+def _call(closed: Any, operands: Sequence[Any]) -> list[Any]:
+    """Walk a traced function, one operation after the other."""
+    jaxpr = getattr(closed, "jaxpr", closed)
+    values = dict(zip(jaxpr.constvars, map(_plain, getattr(closed, "consts", ())), strict=True))
+    values |= dict(zip(jaxpr.invars, operands, strict=True))
+    steps, results = _opened(jaxpr)
+    for equation, reads, outs in steps:
+        found = _apply(equation, [values[v] if known is None else known for v, known in reads])
+        for variable, value in zip(outs, found, strict=True):
+            values[variable] = _plain(value)
+    return [values[v] if known is None else known for v, known in results]
+
+
+def _plain(value: Any) -> Any:
+    """Give an array of NumPy; keys of JAX, which have no other form, stay what they are."""
+    if type(value) is np.ndarray:
+        return value
+    typed = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+    return value if typed else np.asarray(value)
+
+
+_steps: weakref.WeakKeyDictionary[Any, tuple[list[Any], list[Any]]] = weakref.WeakKeyDictionary()
+
+
+def _opened(jaxpr: Any) -> tuple[list[Any], list[Any]]:
+    """List operations, their operands, each a variable or a known array, and their results; then what is returned."""
+    if jaxpr not in _steps:
+        steps = []
+        for eqn in jaxpr.eqns:
+            whole = Equation(eqn.primitive, eqn.params, (None,) * len(eqn.invars), eqn.primitive.multiple_results)
+            steps.append((whole, _reads(eqn.invars), tuple(eqn.outvars)))
+        _steps[jaxpr] = steps, _reads(jaxpr.outvars)
+    return _steps[jaxpr]
+
+
+def _reads(variables: Sequence[Any]) -> list[tuple[Any, Any]]:
+    return [(None, np.asarray(v.val)) if hasattr(v, "val") else (v, None) for v in variables]
+
+
+# Control flow: the results and True, or the operands of what is left to JAX and False.
+
+
+def _while(operands: list[Any], params: dict[str, Any]) -> tuple[list[Any], bool]:
+    """Go round as long as the condition holds, of several lanes in each; a long loop goes on compiled, where it is."""
+    first, second = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+    asked, inside, carry = operands[:first], operands[first:second], operands[second:]
+    for _ in range(STEPS):
+        (going,) = _call(params["cond_jaxpr"], [*asked, *carry])
+        if not going.any():
+            return carry, True
+        after = _call(params["body_jaxpr"], [*inside, *carry])
+        carry = after if going.all() else [_in_lanes(going, a, b) for a, b in zip(after, carry, strict=True)]
+    return [*asked, *inside, *carry], False
+
+
+def _in_lanes(going: Any, after: Any, before: Any) -> Any:
+    return np.where(going.reshape(going.shape + (1,) * (after.ndim - going.ndim)), after, before)
+
+
+def _cond(operands: list[Any], params: dict[str, Any]) -> tuple[list[Any], bool]:
+    which = int(np.clip(int(operands[0]), 0, len(params["branches"]) - 1))
+    return _call(params["branches"][which], operands[1:]), True
+
+
+def _scan(operands: list[Any], params: dict[str, Any]) -> tuple[list[Any], bool]:
+    """Go through the rows; a long loop, and one without steps, is left to JAX."""
+    length, (held, state) = params["length"], scan_counts(params, range(len(operands)))
+    if not 0 < length <= STEPS:
+        return operands, False
+    constants, carry, rows = operands[:held], operands[held : held + state], operands[held + state :]
+    order = range(length - 1, -1, -1) if params["reverse"] else range(length)
+    given: dict[int, list[Any]] = {}
+    for step in order:
+        found = _call(params["jaxpr"], [*constants, *carry, *(x[step] for x in rows)])
+        carry, given[step] = found[:state], found[state:]
+    return [*carry, *(np.stack(ys) for ys in zip(*(given[k] for k in range(length)), strict=True))], True
+
+
+_CONTROL = {"while": _while, "cond": _cond, "scan": _scan}

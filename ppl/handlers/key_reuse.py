@@ -1,0 +1,63 @@
+"""Guard: a watch over random keys, for the time of a block.
+
+Law: under the guard no key is consumed twice, neither by two eager draws nor by two operations of one compiled program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+import jax
+import numpy as np
+
+from ..addresses import show_address
+from ..errors import KeyReuseError
+from ..messages import SampleMessage
+
+_consumed: ContextVar[dict[bytes, str] | None] = ContextVar("lawful_consumed_keys", default=None)
+
+
+@contextlib.contextmanager
+def key_guard() -> Iterator[None]:
+    """Refuse the second use of a random key while a block runs.
+
+    Keys of eager draws are compared by value. Programs that are compiled inside the block are checked by JAX, which
+    sees a key that two operations consume.
+
+    Raises: KeyReuseError naming the sites, or the operation.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> model = lawful.handlers.seed(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)), jax.random.key(0))
+    >>> with key_guard():
+    ...     _ = model()
+    ...     _ = model()
+    Traceback (most recent call last):
+    lawful.errors.KeyReuseError: site 'x' (...) draws with a key that was used before, by site 'x' (...)...
+    """
+    token = _consumed.set({})
+    try:
+        with jax.debug_key_reuse(True):
+            yield
+    except jax.errors.KeyReuseError as error:
+        reason = str(error).splitlines()[0]
+        raise KeyReuseError(f"a random key is used twice: {reason} Fix: split the key, one part per use.") from error
+    finally:
+        _consumed.reset(token)
+
+
+def consume(key: jax.Array, message: SampleMessage) -> None:
+    """Note that a site draws with a key, where a guard stands."""
+    used = _consumed.get()
+    if used is None or isinstance(key, jax.core.Tracer):
+        return
+    site = f"site '{show_address(message.address)}' ({message.source})"
+    words = np.asarray(jax.random.key_data(key)).tobytes()
+    if words in used:
+        raise KeyReuseError(
+            f"{site} draws with a key that was used before, by {used[words]}. Fix: give each run its own key, by "
+            "jax.random.split.",
+            site=message.address,
+        )
+    used[words] = site

@@ -1,0 +1,129 @@
+"""Given values: data by name for the sites of a program, and whether every name is a site.
+
+Law: a value is given to exactly the sites that its name means; a name that means none, a number of steps that is not
+the loop's, and a value of None are errors, never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..addresses import Address, as_address, indices_of, names_of, show_address
+from ..distributions.censoring import Interval
+from ..errors import LawfulError, ObservationError
+from ..language.arguments.calls import close_names
+from ..messages import only, surroundings
+from ..tracing.lower import Stage, lower
+from ..tracing.trace import split_arguments
+
+
+def split_masks(data: Mapping[Any, Any]) -> tuple[dict[Address, Any], dict[Address, Any]]:
+    """Read data by name: values, and for pairs (values, mask) the mask of what was observed.
+
+    Raises: ObservationError where there is no value.
+
+    >>> split_masks({"x": 1.0})
+    ({('x',): 1.0}, {})
+    """
+    values: dict[Address, Any] = {}
+    masks: dict[Address, Any] = {}
+    for name, value in data.items():
+        address = as_address(name)
+        if value is None:
+            raise ObservationError(
+                f"site '{show_address(address)}': the observation is None. Fix: give a value, or leave the site out.",
+                site=address,
+            )
+        if isinstance(value, tuple) and len(value) == 2 and _is_mask(value[1]):
+            value, masks[address] = value
+        values[address] = value
+    return values, masks
+
+
+def _is_mask(value: Any) -> bool:
+    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.bool_)
+
+
+def lookup(data: Mapping[Address, Any], address: Address) -> Any:
+    """Find a site's value: under its full address, or under its names with the loop indices as leading axes.
+
+    Raises: ObservationError where the leading axes are not the steps of the loops.
+    """
+    indices = indices_of(address)
+    if all(isinstance(i, int) for i in indices) and address in data:
+        return data[address]
+    value = data.get(names_of(address))
+    if value is None or not indices:
+        return value
+    if isinstance(value, Interval):
+        name = names_of(address)
+        return Interval(*(lookup({name: x}, address) if np.ndim(x) else x for x in (value.lower, value.upper)))
+    value = value if isinstance(value, jax.Array) else np.asarray(value)
+    lengths = surroundings().lengths
+    if len(lengths) != len(indices):  # a loop that is not this package's
+        lengths = value.shape[: len(indices)]
+    if value.shape[: len(indices)] != tuple(lengths):
+        raise ObservationError(
+            f"site '{show_address(names_of(address))}': got values of shape {tuple(value.shape)}, expected the steps "
+            f"{tuple(lengths)} as the first axes. Fix: give one value a step, or name a step by ('name', index).",
+            site=names_of(address), given=tuple(value.shape), expected=tuple(lengths),
+        )  # fmt: skip
+    concrete = all(isinstance(i, int | np.integer) for i in indices)
+    if concrete and not isinstance(value, jax.core.Tracer):
+        with jax.ensure_compile_time_eval():
+            return value[indices]
+    return jnp.asarray(value)[indices]
+
+
+class Names:
+    """The names of the sites of a program, found by tracing it where one run does not tell."""
+
+    def __init__(self, program: Callable[..., Any], what: str) -> None:
+        """Keep the program; nothing is traced before it has to be."""
+        self.program, self.what = program, what
+        self.found: dict[Any, frozenset[Address] | None] = {}
+
+    def refuse_unknown(
+        self, wanted: Collection[Address], seen: Iterable[Address], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Refuse names that are no site; one that only another arm may reach is let pass.
+
+        Raises: LawfulError with the names that look alike.
+        """
+        reached = {names_of(address) for address in seen}
+        lost = [address for address in wanted if names_of(address) not in reached]
+        if not lost:
+            return
+        known = self._all(args, kwargs)
+        for address in lost:
+            if known is not None and names_of(address) not in known:
+                name = show_address(names_of(address))
+                close = close_names(name, map(show_address, known))
+                raise LawfulError(f"{self.what}: no site is called '{name}'. {close}", site=address)
+
+    def _all(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> frozenset[Address] | None:
+        """Find the names in all arms; None where the program cannot be traced."""
+        arrays, rebuild, key = split_arguments((args, dict(kwargs)))
+        try:
+            hash(key)
+        except TypeError:
+            return None
+        if key not in self.found:
+            stage = Stage()
+
+            def run(*leaves: Any) -> None:
+                given, named = rebuild(leaves)
+                with only(stage):
+                    self.program(*given, **named)
+
+            try:
+                form, _ = lower(run, *arrays)
+                self.found[key] = frozenset(site.address for site in form.sites())
+            except (LawfulError, TypeError, ValueError, IndexError):  # Python's own control flow on a traced value
+                self.found[key] = None
+        return self.found[key]

@@ -1,0 +1,1 @@
+"""Inspection: what people read about a program: findings, text and pictures."""

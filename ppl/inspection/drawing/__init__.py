@@ -1,0 +1,1 @@
+"""Drawing: a form as text and as pictures."""

@@ -1,0 +1,1 @@
+"""Interoperation: models and samplers of other libraries."""

@@ -1,0 +1,395 @@
+"""Export: the log density of a program in coordinates without bounds, for samplers and optimisers from elsewhere.
+
+Law: exp(logp(u)) du is the measure of the program carried to the coordinates, Jacobian included; its gradient is
+exact. A support that depends on other choices moves with them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from .. import handlers
+from ..addresses import Address, show_address
+from ..backends.log_density import gather_choices, log_density
+from ..backends.xla import emit
+from ..errors import LawfulError, NoFiniteStartError
+from ..form import Det, Form, Var
+from ..form.builder import Block
+from ..form.labels import fitting, labels_of
+from ..form.liveness import without_dead_code
+from ..form.operations.stacks import Cut, Window, Windows
+from ..inspection.lint.observed_data import checked_data
+from ..language.arguments.calls import positional
+from ..passes.record import Choice, choices_of, dims_of
+from ..passes.rolling.fold import Folded, folded
+from ..passes.starts import TRIES, Start, found_start, prior_coordinates
+from ..passes.unchain_loops import unchained
+from ..passes.unconstrain import (
+    first_and_values,
+    free_parts,
+    in_coordinates,
+    refuse_conditional,
+    refuse_discrete,
+    to_coordinates,
+)
+from ..tracing.trace import split_arguments, trace
+from ..tracing.uncollected import uncollected
+from .samplers import blackjax_of, coordinates_of_axes, flowmc_of, nutpie_of
+
+type Position = Mapping[str, Any]
+
+
+@uncollected()
+def density(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Density:
+    """Export the log density of a program at given arguments.
+
+    Args:
+        program: a program or a Form.
+        args: its arguments, data among them.
+        named: arguments by name.
+
+    Returns: a `Density`, whose `logp` takes a dict from site names to arrays without bounds.
+
+    Raises:
+        UnsupportedProgramError: a site is discrete, is a point mass, or exists in one arm of a branch only.
+        ObservationError: the data do not fit their sites.
+
+    >>> import jax, numpyro.distributions as dist, lawful
+    >>> def model(y):
+    ...     sigma = lawful.sample("sigma", dist.HalfNormal(1.0))
+    ...     lawful.sample("y", dist.Normal(0.0, sigma), obs=y)
+    >>> d = lawful.density(model, 0.5)
+    >>> u = {"sigma": jax.numpy.zeros(())}
+    >>> float(d.constrain(u)["sigma"]), round(float(d.logp(u)), 4), round(float(jax.grad(d.logp)(u)["sigma"]), 4)
+    (1.0, -1.7697, -0.75)
+    """
+    args = positional(program, args, named)
+    form = trace(program, *args)
+    inputs, _, _ = split_arguments(args)
+    checked_data(form, inputs)
+    refuse_discrete(folded(form))
+    refuse_conditional(form)
+    return Density(form, tuple(args), tuple(inputs))
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """The log density of a form at fixed arguments, in constrained and in unconstrained coordinates."""
+
+    form: Form
+    args: tuple[Any, ...]
+    inputs: tuple[Any, ...]
+
+    @cached_property
+    def choices(self) -> tuple[Choice, ...]:
+        """The latent sites, in the order of evaluation."""
+        return choices_of(self.form)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the latent sites, in the order of evaluation."""
+        return tuple(choice.name for choice in self.choices)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each site's value, loops first."""
+        return {choice.name: choice.full_shape for choice in self.choices}
+
+    @property
+    def dtypes(self) -> dict[str, Any]:
+        """Type of each site's value."""
+        return {choice.name: choice.dtype for choice in self.choices}
+
+    @property
+    def dims(self) -> dict[str, tuple[str, ...]]:
+        """Names of the axes of each site's value."""
+        return dims_of(self.choices)
+
+    @property
+    def coords(self) -> dict[str, np.ndarray]:
+        """Labels of the elements of each axis, by its name, as a plate or the arguments give them; else 0, 1, ...
+
+        Raises: LawfulError where one name has two lengths.
+        """
+        return coordinates_of_axes(self) | fitting(labels_of(self.form, self.args), self.shapes, self.dims)
+
+    def log_density(self, choices: Mapping[Any, Any]) -> jax.Array:
+        """Score values in their own space, without Jacobian; see `Form.log_density`."""
+        return log_density(self.form, choices, *self.args)
+
+    def logp(self, position: Position) -> jax.Array:
+        """Score coordinates without bounds, Jacobian included."""
+        return self._run(self._flat(position))[0]
+
+    def logp_vector(self, vector: jax.Array) -> jax.Array:
+        """Score all coordinates without bounds in one vector, in the order of `ravel`, Jacobian included.
+
+        A program of very many small sites compiles much faster by this function than by `logp`, whose position has an
+        entry for each.
+        """
+        return self._run_vector(vector)
+
+    def constrain(self, position: Position) -> dict[str, jax.Array]:
+        """Map coordinates without bounds to values of the sites."""
+        return dict(zip(self.names, self._run(self._flat(position))[1], strict=True))
+
+    def unconstrain(self, choices: Mapping[Any, Any]) -> dict[str, jax.Array]:
+        """Map values of the sites to coordinates without bounds, the inverse of `constrain`.
+
+        Args:
+            choices: values by name, as `log_density` takes them. `jax.vmap` maps those of many chains.
+
+        Raises: LawfulError for a missing site, an unknown name or a wrong shape, and for a value that has no
+            coordinates, as one outside its support or on its edge; under `jax.jit` or `jax.vmap` these are not finite.
+
+        >>> import numpyro.distributions as dist, lawful
+        >>> d = density(lambda: lawful.sample("p", dist.Beta(2.0, 2.0)))
+        >>> float(d.unconstrain({"p": 0.5})["p"]), float(d.constrain({"p": 0.0})["p"])
+        (0.0, 0.5)
+        """
+        values, _ = gather_choices(self.choices, choices)
+        position = dict(zip(self.names, self._back(values), strict=True))
+        bad = [c for c in self.choices if _is_known(x := position[c.name]) and not np.isfinite(x).all()]
+        if bad:
+            named = ", ".join(f"'{c.name}' ({c.source})" for c in bad)
+            raise LawfulError(
+                f"values of {named} have no finite coordinates: they lie outside the support of the site, or on its "
+                f"edge; {bad[0].name} = {values[self.choices.index(bad[0])]}. Fix: give values inside the support.",
+                sites=tuple(c.address for c in bad),
+            )
+        return position
+
+    def ravel(self, position: Position | None = None) -> tuple[jax.Array, Callable[[jax.Array], dict[str, jax.Array]]]:
+        """Return a position as one vector (default: the origin), and the function from vectors to positions."""
+        if position is None:
+            shapes, types = self._free_shapes, self.dtypes
+            position = {name: jnp.zeros(shape, types[name]) for name, shape in shapes.items()}
+        return ravel_pytree(dict(position))
+
+    def initial(self, key: jax.Array) -> dict[str, jax.Array]:
+        """Find a position where chains can begin: at the height of draws, of finite log density and gradient.
+
+        The best of some candidates, uniform in the cube (-2, 2) and draws from the prior, climbs as far as where draws
+        are expected; see `lawful.passes.starts`. Under `jax.vmap` or `jax.jit` a position that is not found is NaN.
+
+        Raises: NoFiniteStartError where none of 100 candidates is finite, naming the sites whose log density is not.
+
+        >>> import jax, numpyro.distributions as dist, lawful
+        >>> d = density(lambda: lawful.sample("x", dist.Normal(1e3, 1.0)))
+        >>> starts = jax.vmap(d.initial)(jax.random.split(jax.random.key(0), 4))
+        >>> bool((abs(starts["x"] - 1e3) < 3).all())
+        True
+        """
+        _, unravel = self.ravel()
+        start = self._find(key)
+        found = start.candidate >= 0
+        if isinstance(found, jax.core.Tracer):
+            return unravel(jnp.where(found, start.vector, jnp.nan))
+        if not found:
+            raise self._no_start(unravel(start.vector))
+        return unravel(start.vector)
+
+    def to_blackjax(self, key: jax.Array) -> tuple[Callable[[Position], jax.Array], dict[str, jax.Array]]:
+        """Give what the samplers of BlackJAX start from.
+
+        Args:
+            key: a key for the start.
+
+        Returns: `logp`, and a position of finite log density and gradient; `constrain` maps positions that are drawn
+        to values of the sites.
+
+        Raises: NoFiniteStartError as `initial`.
+
+        >>> import jax, numpyro.distributions as dist, lawful
+        >>> d = density(lambda: lawful.sample("x", dist.Gamma(2.0, 1.0)))
+        >>> logdensity, position = d.to_blackjax(jax.random.key(0))
+        >>> bool(jax.numpy.isfinite(logdensity(position)))
+        True
+        """
+        return blackjax_of(self, key)
+
+    def to_flowmc(self, key: jax.Array, chains: int) -> tuple[Callable[[jax.Array, Any], jax.Array], jax.Array]:
+        """Give what the samplers of flowMC start from.
+
+        Args:
+            key: a key for the starts.
+            chains: number of chains.
+
+        Returns: a function of a vector and of flowMC's data, of which it reads none; and starts (chain, coordinate) of
+        finite log density and gradient. `ravel()[1]` makes positions of vectors, and `constrain` values of positions.
+
+        Raises: NoFiniteStartError as `initial`; LawfulError where `chains` is no integer of 1 or more.
+
+        >>> import jax, numpyro.distributions as dist, lawful
+        >>> d = density(lambda: lawful.sample("x", dist.Gamma(2.0, 1.0)))
+        >>> logpdf, starts = d.to_flowmc(jax.random.key(0), chains=3)
+        >>> starts.shape, bool(jax.numpy.isfinite(logpdf(starts[0], {})))
+        ((3, 1), True)
+        """
+        return flowmc_of(self, key, chains)
+
+    def to_nutpie(self) -> Any:
+        """Make a model for `nutpie.sample`, whose result is a DataTree of the values of the sites.
+
+        Raises: LawfulError where nutpie is not installed (the extra `nutpie`), or floats have 32 bits.
+
+        >>> import numpyro.distributions as dist, lawful
+        >>> d = density(lambda: lawful.sample("x", dist.Gamma(2.0, 1.0)))
+        >>> d.to_nutpie().n_dim  # doctest: +SKIP
+        1
+        """
+        return nutpie_of(self)
+
+    @cached_property
+    def _judge(self) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
+        """Log density and gradient of a vector."""
+        return jax.jit(jax.value_and_grad(self.logp_vector))
+
+    @cached_property
+    def _find(self) -> Callable[[jax.Array], Start]:
+        """Find a start by a key."""
+        origin, _ = self.ravel()
+        prior, target = self._prior, jax.value_and_grad(self.logp_vector)
+        return jax.jit(lambda key: found_start(target, len(origin), origin.dtype, key, prior))
+
+    @property
+    def _prior(self) -> Callable[[jax.Array], jax.Array] | None:
+        """What draws a vector from the prior; None for a flat prior."""
+        found = folded(self.form)
+        drawn, order = prior_coordinates(found.form), _order(found)
+        if drawn is None:
+            return None
+        run, dtype = emit(unchained(drawn)), self.ravel()[0].dtype
+
+        def draw(key: jax.Array) -> jax.Array:
+            parts, _ = run(key, *self.inputs)
+            return jnp.concatenate([jnp.ravel(x).astype(dtype) for x in parts])[order]
+
+        return draw
+
+    @cached_property
+    def _free_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of the coordinates of each site, loops first."""
+        shapes = free_parts(self.form)
+        return {c.name: (*c.loops, *shapes[c.address]) for c in self.choices}
+
+    @cached_property
+    def _answered(self) -> Form:
+        """The form with coordinates for choices: its outputs are the log density and the values."""
+        return first_and_values(in_coordinates(self.form))
+
+    @cached_property
+    def _run(self) -> Callable[[Sequence[jax.Array]], tuple[jax.Array, list[jax.Array]]]:
+        run = emit(unchained(self._answered))
+
+        def score(free: Sequence[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
+            (score, *values), _ = run(jax.random.key(0), *self.inputs, *free)
+            return score, values
+
+        return jax.jit(score)
+
+    @cached_property
+    def _back(self) -> Callable[[Sequence[jax.Array]], list[jax.Array]]:
+        run = emit(unchained(to_coordinates(self.form)))
+        return jax.jit(lambda values: run(jax.random.key(0), *self.inputs, *values)[0])
+
+    @cached_property
+    def _run_vector(self) -> Callable[[jax.Array], jax.Array]:
+        found = folded(self.form)
+        shapes, choices = free_parts(found.form), choices_of(found.form)
+        if len({choice.dtype for choice in choices}) != 1:
+            _, unravel = self.ravel()
+            return jax.jit(lambda vector: self.logp(unravel(vector)))
+        block, vector, free = _coordinates(found, choices, shapes)
+        inputs, answered = tuple(v.like() for v in self.form.inputs), in_coordinates(found.form)
+        score = block.splice(answered.form, [*inputs, *free])[answered.own]
+        run = emit(unchained(without_dead_code(block.form((*inputs, vector), [score]))))
+        return jax.jit(lambda vector: run(jax.random.key(0), *self.inputs, vector)[0][0])
+
+    def _flat(self, position: Position) -> list[jax.Array]:
+        if set(position) != set(self.names):
+            raise LawfulError(
+                f"position: expected the sites {', '.join(self.names)}, got {', '.join(map(str, position))}.",
+                expected=self.names,
+            )
+        arrays = []
+        for choice, (name, shape) in zip(self.choices, self._free_shapes.items(), strict=True):
+            array = jnp.asarray(position[name], choice.dtype)
+            if array.shape != shape:
+                raise LawfulError(
+                    f"position: site '{name}' has {shape} coordinates without bounds, got shape {array.shape}.",
+                    site=name,
+                )
+            arrays.append(array)
+        return arrays
+
+    def _no_start(self, position: Position) -> NoFiniteStartError:
+        values = {c.address: value for c, value in zip(self.choices, self.constrain(position).values(), strict=True)}
+        record = handlers.trace(handlers.replay(self.form, values))(*self.args)
+        bad = {a: float(p) for a, p in record.log_probs.items() if not np.isfinite(float(p))}
+        named = "; ".join(f"site '{show_address(a)}' ({record.sources[a]}): log density {p}" for a, p in bad.items())
+        at = ", ".join(f"{show_address(a)} = {np.asarray(v)}" for a, v in values.items())
+        return NoFiniteStartError(
+            f"{TRIES} starts in the cube (-2, 2) and from the prior, none with finite log density and gradient. At the "
+            f"last, {at}: {named or 'the gradient is not finite'}. Fix: start from a position of your own, or check "
+            "these sites.",
+            sites=tuple(bad), values=values,
+        )  # fmt: skip
+
+
+def _is_known(array: Any) -> bool:
+    """Tell whether an array has values, as none has that JAX traces."""
+    return not isinstance(array, jax.core.Tracer)
+
+
+def _places(
+    found: Folded, choices: Sequence[Choice], shapes: Mapping[Address, tuple[int, ...]]
+) -> tuple[dict[Address, tuple[int, ...]], dict[Address, int], int]:
+    """Give shape and place of each choice's coordinates in one vector, which has the order of `ravel`, and its size."""
+    pieces: dict[Address, tuple[int, ...]] = {}
+    for c in choices:
+        piece = (*c.loops[c.address in found.steps :], *shapes[c.address])
+        pieces |= dict.fromkeys(found.names(c.address), piece)
+    order = sorted(pieces, key=show_address)
+    ends = list(itertools.accumulate(math.prod(pieces[address]) for address in order))
+    return pieces, dict(zip(order, [0, *ends], strict=False)), ends[-1] if ends else 0
+
+
+def _order(found: Folded) -> np.ndarray:
+    """Tell where the numbers of one vector stand among the coordinates of all choices in the order of the form."""
+    choices = choices_of(found.form)
+    pieces, starts, size = _places(found, choices, free_parts(found.form))
+    order, at = np.zeros(size, int), 0
+    for c in choices:
+        for address in found.names(c.address):
+            count = math.prod(pieces[address])
+            order[starts[address] : starts[address] + count] = np.arange(at, at + count)
+            at += count
+    return order
+
+
+def _coordinates(
+    found: Folded, choices: Sequence[Choice], shapes: Mapping[Address, tuple[int, ...]]
+) -> tuple[Block, Var, list[Var]]:
+    """Write how the coordinates of each choice are read from one vector, which has the order of `ravel`."""
+    pieces, starts, size = _places(found, choices, shapes)
+    block, vector = Block(), Var((size,), choices[0].dtype)
+    free = []
+    for c in choices:
+        piece = pieces[found.names(c.address)[0]]
+        where = [starts[address] for address in found.names(c.address)]
+        windows = Windows(Window((math.prod(piece),), piece), tuple((start,) for start in where))
+        read, shape = (windows, (len(where), *piece)) if c.address in found.steps else (Cut(where[0], piece), piece)
+        free.append(Var(shape, vector.dtype))
+        block.nodes.append(Det(read, (vector,), (free[-1],), "coordinates"))
+    return block, vector, free

@@ -1,0 +1,1 @@
+"""NumPyro: its models, unchanged, as programs."""

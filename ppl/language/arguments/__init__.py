@@ -1,0 +1,1 @@
+"""Arguments: what a program is called with: names, data, constants and keys of random numbers."""

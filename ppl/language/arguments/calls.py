@@ -1,0 +1,167 @@
+"""Calls: the arguments of a program, given by position or by name, as one tuple.
+
+Law: a call by name is the call by position that Python would make of it, so both have one Form and one compiled
+program. Parameters after a `*` come last, in their order. Settings that are passed on are refused where nobody takes
+them, with the names that look alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import Parameter
+from typing import Any
+
+from ...errors import LawfulError
+
+BY_PLACE = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def positional(program: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Give the arguments of a call by position.
+
+    Args:
+        program: a program or a Form.
+        args: arguments by position.
+        named: arguments by name.
+
+    Raises: LawfulError that tells what is missing, unknown or given twice.
+
+    >>> positional(lambda x, n=3, *, y=None: None, (1.0,), {"y": 2.0})
+    (1.0, 3, 2.0)
+    """
+    if not named:
+        return args
+    places = _places(program)
+    if places is None:
+        raise LawfulError(
+            f"{_name(program)} has no names for the arguments {', '.join(named)}: it takes them by position, and no "
+            "others. Fix: give them by position, or name them in the signature of the program."
+        )
+    values = dict(zip([p.name for p in places], args, strict=False)) | dict(named)
+    by_name = [p.name for p in places if p.kind is not Parameter.POSITIONAL_ONLY]
+    twice = [p.name for p in places[: len(args)] if p.name in named]
+    _refuse(program, places, args, values, [name for name in named if name not in by_name], twice)
+    last = max(i for i, p in enumerate(places) if p.name in values)
+    return tuple(values.get(p.name, p.default) for p in places[: last + 1])
+
+
+def call(program: Callable[..., Any], args: Sequence[Any]) -> Any:
+    """Call a program with arguments by position, as `positional` gives them.
+
+    Raises: LawfulError where they are too many or too few.
+
+    >>> call(lambda x, *, y: (x, y), (1.0, 2.0))
+    (1.0, 2.0)
+    """
+    places = _places(program)
+    if places is None:
+        return program(*args)
+    values = dict(zip([p.name for p in places], args, strict=False))
+    _refuse(program, places, args, values)
+    by_place = sum(p.kind in BY_PLACE for p in places)
+    return program(*args[:by_place], **{p.name: values[p.name] for p in places[by_place : len(args)]})
+
+
+def named_arguments(program: Any, args: Sequence[Any]) -> dict[str, Any]:
+    """Name arguments by the parameters of a program; by their place where it has no names for them.
+
+    >>> named_arguments(lambda x, *, y: None, (1.0, 2.0)), named_arguments(lambda *all: None, (1.0,))
+    ({'x': 1.0, 'y': 2.0}, {'argument_0': 1.0})
+    """
+    places = _places(program)
+    if places is None or len(args) > len(places):
+        return {f"argument_{place}": arg for place, arg in enumerate(args)}
+    return dict(zip([p.name for p in places], args, strict=False))
+
+
+def refuse_unknown(who: str, settings: Mapping[str, Any], *takers: Callable[..., Any] | Iterable[str]) -> None:
+    """Refuse settings that nobody takes.
+
+    Args:
+        who: who was called, for the error.
+        settings: by name.
+        takers: functions that they are passed on to, which take the parameters that are given by name alone or may be
+            left out; or names.
+
+    Raises: LawfulError with the name that looks like the one given.
+
+    >>> def messages(graph, *, damping=0.0, tol=1e-9): ...
+    >>> refuse_unknown("bp", {"damping": 0.5}, messages)
+    """
+    if not settings:  # as in most calls: signatures are read where there is something to refuse
+        return
+    known: list[str] = []
+    for taker in takers:
+        known += _settings_of(taker) if callable(taker) else taker
+    for name in settings:
+        if name not in known:
+            raise LawfulError(
+                f"{who}: no setting is called '{name}'. {close_names(name, known)} Fix: leave it out, or name it "
+                "as it is called.",
+                unknown=(name,),
+            )
+
+
+def _settings_of(taker: Callable[..., Any]) -> list[str]:
+    places = inspect.signature(taker).parameters.values()
+    return [p.name for p in places if p.kind is Parameter.KEYWORD_ONLY or p.default is not Parameter.empty]
+
+
+def close_names(name: str, known: Iterable[str]) -> str:
+    """Word which names there are, those that look alike first.
+
+    >>> close_names("mu_", ["tau", "mu", "sigma"])
+    "Did you mean 'mu'? There are: mu, sigma, tau."
+    """
+    names = sorted(set(known))
+    scoped = [other for other in names if other.split(".")[-1] == name.split(".")[-1]]
+    near = [*scoped, *(x for x in difflib.get_close_matches(name, names, n=3, cutoff=0.5) if x not in scoped)][:3]
+    guess = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return f"{guess}There are: {listed}." if names else "The program has no sites."
+
+
+def _places(program: Any) -> tuple[Parameter, ...] | None:
+    """Give the parameters in their order; None where not each has a place and a name of its own."""
+    try:
+        return _read(program)
+    except TypeError:  # it is not hashable
+        return _read.__wrapped__(program)
+
+
+@functools.lru_cache(maxsize=256)
+def _read(program: Any) -> tuple[Parameter, ...] | None:
+    try:
+        found = tuple(inspect.signature(program).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is Parameter.VAR_POSITIONAL for p in found):
+        return None
+    return tuple(p for p in found if p.kind is not Parameter.VAR_KEYWORD)
+
+
+def _refuse(
+    program: Any, places: Sequence[Parameter], args: Sequence[Any], values: Mapping[str, Any],
+    unknown: Sequence[str] = (), twice: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Refuse a call that Python would refuse."""
+    missing = [p.name for p in places if p.default is Parameter.empty and p.name not in values]
+    wrong = [f"no argument has the name {name}" for name in unknown]
+    wrong += [f"the argument {name} is given by position and by name" for name in twice]
+    wrong += [f"{len(args)} arguments are given by position"] if len(args) > len(places) else []
+    wrong += [f"the argument {name} is missing" for name in missing]
+    if wrong:
+        takes = ", ".join(p.name if p.default is Parameter.empty else f"{p.name}=..." for p in places)
+        raise LawfulError(
+            f"{_name(program)} takes ({takes}): {'; '.join(wrong)}. Fix: give each of these, by position or by name; "
+            "an inference takes a random key before them, as plan(key, ...).",
+            missing=tuple(missing),
+            unknown=tuple(unknown),
+        )
+
+
+def _name(program: Any) -> str:
+    return f"the program {getattr(program, '__name__', type(program).__name__)}"

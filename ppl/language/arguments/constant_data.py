@@ -1,0 +1,106 @@
+"""Constant data: programs that compute Python numbers from their data, as `int(np.max(codes))`, as NumPyro's may.
+
+Law: such a program is traced for its data themselves, which are constants of its Form; equal data have one Form,
+and others are refused where that Form meets them.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import weakref
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any
+
+import jax
+import numpy as np
+
+from ...errors import UnsupportedProgramError
+from ...form import Form
+
+_allowed: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+_learnt: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+_held: weakref.WeakKeyDictionary[Form, bytes] = weakref.WeakKeyDictionary()
+
+
+def allow(program: Callable[..., Any]) -> None:
+    """Let a program, and those around it, compute Python numbers from their data."""
+    _allowed.add(program)
+
+
+def learn(program: Any, arrays: Sequence[Any], tried: bool) -> bool:
+    """Take a program that could not be traced for one that needs its data; False where that cannot be the reason.
+
+    Args:
+        program: the program.
+        arrays: its data.
+        tried: whether it was traced for them: then something else is wrong with it.
+    """
+    if tried or not _is_allowed(program) or not arrays or digest(arrays) is None:
+        _learnt.discard(program)
+        return False
+    _learnt.add(program)
+    return True
+
+
+def _is_allowed(program: Any) -> bool:
+    if isinstance(program, functools.partial):
+        return _is_allowed(program.func)
+    if not inspect.isfunction(program):
+        return False
+    return program in _allowed or _is_allowed(getattr(program, "__wrapped__", None))
+
+
+def needed(program: Any, arrays: Sequence[Any]) -> bytes | None:
+    """Give the digest of the data where a program is known to need them; None for all other programs."""
+    known = isinstance(program, FunctionType | functools.partial) and program in _learnt
+    return digest(arrays) if known else None
+
+
+def as_given(leaves: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
+    """Give data as they were given, in the types that inputs of a Form have; arrays of JAX stay what they are."""
+    return [
+        leaf if isinstance(leaf, jax.Array) else np.asarray(leaf, array.dtype)
+        for leaf, array in zip(leaves, arrays, strict=True)
+    ]
+
+
+def digest(arrays: Sequence[Any]) -> bytes | None:
+    """Digest arrays; None where one has no values yet.
+
+    >>> digest([np.ones(2)]) == digest([np.ones(2)]) != digest([np.zeros(2)])
+    True
+    """
+    code = hashlib.sha256()
+    for array in arrays:
+        if isinstance(array, jax.core.Tracer | jax.ShapeDtypeStruct):
+            return None
+        own = np.ascontiguousarray(np.asarray(array))
+        code.update(f"{own.dtype} {own.shape} ".encode())
+        code.update(own.tobytes())
+    return code.digest()
+
+
+def hold(form: Form, code: bytes) -> None:
+    """Note the digest of the data that are constants of a Form."""
+    _held[form] = code
+
+
+def holds_data(form: Form) -> bool:
+    """Tell whether the data are constants of a Form."""
+    return form in _held
+
+
+def refuse_other_data(form: Form, arrays: Sequence[Any]) -> None:
+    """Refuse data that are not those of a Form, where these are its constants.
+
+    Raises: UnsupportedProgramError.
+    """
+    if form in _held and digest(arrays) != _held[form]:
+        raise UnsupportedProgramError(
+            "the program computes Python numbers from its data, as int(np.max(codes)), so its Form holds the data that "
+            "it was traced with, and was called with others. Fix: give the program and not its Form, or give such "
+            "numbers as Python integers among the arguments."
+        )

@@ -1,0 +1,1 @@
+"""Data: what observations may be, and which of them are missing."""

@@ -1,0 +1,173 @@
+"""Ragged sequences: padded to one length, with a mask that says which steps are there.
+
+Law: a step that is masked out passes the carry through and weighs nothing, so a padded sequence means what the sequence
+without its padding means; what the padding holds has no influence on any value or gradient. With one truth value a step
+the sites of a step that is masked out are absent, as those of an arm that does not run. With one for each lane of a
+plate the data, factors and choices of the lanes that are masked out are absent: such an element of a choice weighs
+nothing, and is a fixed number that no kernel moves (`guarded`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..distributions.weighting import both
+from ..errors import LawfulError
+from ..messages import is_staged, placed, surroundings
+
+ABSENT = object()  # the output of a step of an eager run that is masked out, until its shape is known
+
+
+def pad(sequences: Sequence[Any], length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Pad sequences to one length.
+
+    Args:
+        sequences: arrays of shapes (T_i, ...), equal but for their lengths.
+        length: the length to pad to; default: that of the longest.
+
+    Returns: the values (sequence, T, ...), zero where there is none, and the mask (sequence, T) of what is there.
+
+    Raises: LawfulError where the sequences differ in more than their lengths, or one is longer than `length`.
+
+    >>> values, present = pad([[1.0, 2.0, 3.0], [4.0]])
+    >>> values.tolist(), present.sum(axis=1).tolist()
+    ([[1.0, 2.0, 3.0], [4.0, 0.0, 0.0]], [3, 1])
+    """
+    arrays = [np.asarray(sequence) for sequence in sequences]
+    for number, array in enumerate(arrays):
+        if array.ndim == 0:
+            raise LawfulError(f"pad: expected sequences, got the number {array} at place {number}.")
+    filled = [array for array in arrays if array.size] or arrays[:1]
+    for number, array in enumerate(arrays):
+        if array.size and array.shape[1:] != filled[0].shape[1:]:
+            raise LawfulError(
+                f"pad: expected elements of one shape, got {array.shape[1:]} at place {number} beside "
+                f"{filled[0].shape[1:]}."
+            )
+    lengths = np.array([len(array) for array in arrays], int)
+    longest = int(lengths.max(initial=0))
+    if length is not None and length < longest:
+        raise LawfulError(f"pad: a sequence has {longest} steps, more than length={length}.")
+    steps = longest if length is None else length
+    element = filled[0].shape[1:] if filled else ()
+    values = np.zeros((len(arrays), steps, *element), np.result_type(*filled) if filled else float)
+    for row, array in zip(values, arrays, strict=True):
+        row[: len(array)] = array.reshape(len(array), *element)
+    return values, np.arange(steps) < lengths[:, None]
+
+
+def masked_steps(body: Callable[..., Any], xs: Any, mask: Any, what: str) -> tuple[Callable[..., Any], tuple[Any, Any]]:
+    """Return the body of a loop whose steps may be masked out, and what its steps read.
+
+    Args:
+        body: `(carry, x) -> (carry, y)`.
+        xs: what the steps of the body read.
+        mask: (T,) or (T, lanes...), which steps are there.
+        what: names the loop in messages.
+    """
+    if np.ndim(mask) == 1:
+        return lambda carry, given: _step(body, carry, given[0], given[1], what), (xs, mask)
+    steady = jax.tree.map(lambda leaf: _without_padding(leaf, mask), xs)
+    return lambda carry, given: _lanes(body, carry, given[0], given[1], what), (steady, mask)
+
+
+def _step(body: Callable[..., Any], carry: Any, x: Any, present: Any, what: str) -> tuple[Any, Any]:
+    """Run a step, or leave it out with all its sites."""
+    if not is_staged():
+        return body(carry, x) if bool(present) else (carry, ABSENT)
+    carry = jax.tree.map(_strong, carry)
+
+    def run() -> Any:
+        return jax.tree.map(_strong, body(carry, x))
+
+    after, y = jax.eval_shape(run)
+    _refuse_other_carry(carry, after, what)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), y)
+    return jax.lax.cond(jnp.asarray(present, bool), as_arm(run), lambda: (carry, zeros))
+
+
+def as_arm[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """Note around the statements of a function that is traced that they stand in an arm."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        place = surroundings()
+        with placed(replace(place, arms=place.arms + 1)):
+            return function(*args, **kwargs)
+
+    return run
+
+
+def _lanes(body: Callable[..., Any], carry: Any, x: Any, present: Any, what: str) -> tuple[Any, Any]:
+    """Run a step for all lanes, and keep what it gives in those that are there."""
+    place = surroundings()
+    with placed(replace(place, lanes=both(place.lanes, present))):
+        after, y = body(carry, x)
+    if is_staged():
+        _refuse_other_carry(jax.tree.map(jnp.asarray, carry), jax.tree.map(jnp.asarray, after), what)
+    kept = jax.tree.map(lambda new, old: _where(present, new, old, what), after, carry)
+    return kept, jax.tree.map(lambda leaf: _where(present, leaf, np.zeros((), jnp.result_type(leaf)), what), y)
+
+
+def _where(present: Any, new: Any, old: Any, what: str) -> Any:
+    """Choose lane by lane; lanes are the first axes of a value."""
+    shape = tuple(np.shape(present))
+    if np.shape(new)[: len(shape)] != shape:
+        raise LawfulError(
+            f"{what}: a mask with the lanes {shape} a step needs carries and outputs with these as their first axes, "
+            f"got {np.shape(new)}. Fix: give one value for each lane, or a mask of one truth value a step."
+        )
+    return jnp.where(present.reshape(shape + (1,) * (np.ndim(new) - len(shape))), new, old)
+
+
+def _without_padding(leaf: Any, mask: Any) -> Any:
+    """Put what the last step before it read, or else the first, in the place of padding; zero in a lane without steps.
+
+    What stands there is computed with, so it has to be a number that a step may read.
+    """
+    shape = tuple(np.shape(mask))
+    if np.shape(leaf)[: len(shape)] != shape:
+        return leaf  # the same for all lanes
+    present = jnp.asarray(mask)
+    steps = jnp.arange(shape[0]).reshape(-1, *(1,) * (len(shape) - 1))
+    before = jax.lax.cummax(jnp.where(present, steps, -1), axis=0)
+    read = jnp.where(before < 0, jnp.argmax(present, axis=0), before)
+    inner = (1,) * (np.ndim(leaf) - len(shape))
+    taken = jnp.take_along_axis(jnp.asarray(leaf), read.reshape(shape + inner), axis=0)
+    return jnp.where(jnp.any(present, axis=0).reshape(shape[1:] + inner), taken, jnp.zeros((), taken.dtype))
+
+
+def filled_outputs(outputs: Sequence[Any], shapes: Callable[[], Any]) -> list[Any]:
+    """Put zeros for the outputs of steps that were masked out.
+
+    Args:
+        outputs: one a step, of an eager run.
+        shapes: gives the shapes of an output where no step ran.
+    """
+    if not any(y is ABSENT for y in outputs):
+        return list(outputs)
+    example = next((y for y in outputs if y is not ABSENT), None)
+    example = shapes() if all(y is ABSENT for y in outputs) else example
+    zeros = jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), jnp.result_type(leaf)), example)
+    return [zeros if y is ABSENT else y for y in outputs]
+
+
+def _refuse_other_carry(before: Any, after: Any, what: str) -> None:
+    old, new = (jax.tree.map(lambda leaf: (tuple(leaf.shape), np.dtype(leaf.dtype)), tree) for tree in (before, after))
+    if old != new:
+        raise LawfulError(
+            f"{what}: a step that is masked out passes the carry through, so the body has to return a carry of the "
+            f"structure, shapes and types that it gets: got {new}, expected {old}. Fix: start from such a value."
+        )
+
+
+def _strong(leaf: Any) -> jax.Array:
+    array = jnp.asarray(leaf)
+    return jax.lax.convert_element_type(array, array.dtype)

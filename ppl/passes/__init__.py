@@ -1,0 +1,1 @@
+"""Passes: from a form to a form."""

@@ -1,0 +1,76 @@
+"""Unguarded: a Form whose absent elements follow their law again, as those that are there.
+
+Law: the measure on the outputs stays, since what is absent is read as a fixed number whatever its value is, and its law
+integrates to one. It is the form for algorithms that propose values by laws of their own, and for masks that choices
+move: there every element needs a law that integrates to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+
+from ..distributions.absent import Guarded, without_guard
+from ..distributions.law import DistributionLaw, core_of, law_of, split
+from ..form import Form, Site, Var, with_nodes, with_subforms
+
+
+def is_guarded(law: Any) -> bool:
+    """Tell whether elements of a law may be absent."""
+    return isinstance(law, DistributionLaw) and isinstance(core_of(_numbered(law)), Guarded)
+
+
+def unguarded(form: Form, wanted: Callable[[Site], bool] = lambda site: True) -> Form:
+    """Take the guards off the choices of a form, also inside loops and branches.
+
+    Args:
+        form: the form.
+        wanted: tells of a guarded choice whether its guard is taken off; default: all.
+
+    Returns: the form; itself where nothing changes.
+
+    >>> import jax.numpy as jnp, numpyro.distributions as dist, lawful
+    >>> def steps(present):
+    ...     def step(carry, _):
+    ...         with lawful.plate("lane", 2):
+    ...             lawful.sample("x", dist.Normal(0.0, 1.0))
+    ...         return carry, None
+    ...     lawful.scan(step, jnp.zeros(2), None, length=1, mask=present)
+    >>> present, x = jnp.array([[True, False]]), {"x": jnp.zeros((1, 2))}
+    >>> form = lawful.trace(steps, present)
+    >>> [round(float(f.log_density(x, present)), 4) for f in (form, unguarded(form))]
+    [-0.9189, -1.8379]
+    """
+    return with_nodes(form, [_without(node, wanted) for node in form.nodes])
+
+
+def _without(node: Any, wanted: Callable[[Site], bool]) -> Any:
+    if not isinstance(node, Site):
+        return with_subforms(node, lambda inner: unguarded(inner, wanted))
+    if node.observed is not None or not is_guarded(node.law) or not wanted(node):
+        return node
+    law, parameters = _base(node.law, node.parameters)
+    return replace(node, law=law, parameters=parameters)
+
+
+def _base(law: DistributionLaw, parameters: tuple[Var, ...]) -> tuple[Any, tuple[Var, ...]]:
+    """Return the law that was guarded, and its parameters among the given ones."""
+    found: list[Any] = []
+
+    def read(*values: Any) -> None:
+        found.append(law_of(without_guard(law.distribution(*values)))[0])
+
+    jax.eval_shape(read, *(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in parameters))
+    _, places = split(without_guard(_numbered(law)))
+    base = found[0]
+    if base.support_table is None:  # known values bound it when the program was traced
+        base = replace(base, support_table=law.support_table)
+    return base, tuple(parameters[place] for place in places)
+
+
+def _numbered(law: DistributionLaw) -> Any:
+    """Return the distribution with the places of its parameters in their stead."""
+    return law.distribution(*range(law.tree.num_leaves))

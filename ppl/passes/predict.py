@@ -1,0 +1,117 @@
+"""Rerun: a program run again with some of its choices given, its observations drawn, and its named values recomputed.
+
+Law: given no choice the values have the joint law of the prior and of the data that it predicts; given draws of the
+posterior, that of the posterior and of its predictions. A named value is computed, never given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..addresses import Address
+from ..form import Factor, Form, Node, Site, Var, with_nodes, with_subforms
+from ..form.builder import Block
+from ..form.liveness import without_dead_code
+from .record import Choice, choices_of, record
+from .thread_sites import Answer, interpose
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A program that runs again.
+
+    Inputs of the form: the program's, then for each of `given` its value and, where its arm may not run, a flag that
+    says whether the value is one. Outputs: the values of `named` and of `drawn`, then one flag for each conditional
+    one among them.
+    """
+
+    form: Form
+    given: tuple[Choice, ...]
+    named: tuple[Choice, ...]
+    drawn: tuple[Choice, ...]
+    observed: frozenset[Address]
+
+
+def rerun(form: Form, given: Iterable[Address]) -> Rerun:
+    """Write the form that runs a program again.
+
+    Args:
+        form: the program.
+        given: addresses of the choices that keep their values; all others are drawn, as are the observed sites.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def model(y):
+    ...     mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
+    ...     lawful.sample("y", dist.Normal(lawful.deterministic("twice", 2 * mu), 1.0), obs=y)
+    >>> again = rerun(lawful.trace(model, 0.5), [("mu",)])
+    >>> [c.name for c in again.named], [c.name for c in again.drawn]
+    (['twice'], ['y'])
+    """
+    observed = frozenset(c.address for c in choices_of(form, ("observed",)))
+    recorded = record(unobserved(form), ("deterministic",))
+    choices = choices_of(recorded.form)
+    kept = frozenset(given)
+    guarded = frozenset(c.address for c in choices if c.conditional)
+    found = interpose(recorded.form, _Replay(kept, guarded))
+    n, own = len(recorded.choices), recorded.own
+    named, named_flags = found.form.outputs[own : own + n], found.form.outputs[own + n : found.own]
+    drawn = tuple(c for c in choices if c.address not in kept)
+    values = {c.address: outs[0] for c, outs in zip(choices, found.outputs, strict=True)}
+    flags = dict(zip([c.address for c in choices if c.conditional], found.flags, strict=True))
+    outputs = [*named, *(values[c.address] for c in drawn), *named_flags]
+    outputs += [flags[c.address] for c in drawn if c.conditional]
+    again = without_dead_code(replace(found.form, outputs=tuple(outputs), out_tree=None))
+    return Rerun(again, tuple(c for c in choices if c.address in kept), recorded.choices, drawn, observed)
+
+
+def unobserved(form: Form) -> Form:
+    """Turn observations into choices and drop the factors.
+
+    What reads the value that the site gives back reads the choice; the argument that was observed stays what it was.
+    """
+    nodes: list[Node] = []
+    for node in form.nodes:
+        if isinstance(node, Factor):
+            continue
+        node = replace(node, observed=None) if isinstance(node, Site) else node
+        nodes.append(with_subforms(node, unobserved))
+    return with_nodes(form, nodes)
+
+
+@dataclass(frozen=True)
+class _Replay:
+    """The rule that reads given choices and draws the others; `guarded` ones come with a flag."""
+
+    given: frozenset[Address]
+    guarded: frozenset[Address]
+
+    def inputs(self, choice: Choice) -> list[Var]:
+        if choice.address not in self.given:
+            return []
+        value = Var(choice.shape, choice.dtype)
+        return [value, Var((), jnp.dtype(bool))] if choice.address in self.guarded else [value]
+
+    def outputs(self, choice: Choice) -> list[Var]:
+        return [Var(choice.shape, choice.dtype)]
+
+    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+        zero = block.constant(np.zeros((), jnp.result_type(float)))
+        if len(given) == 1:
+            return Answer(given[0], zero, (given[0],))
+        value = site.out.like()
+        block.nodes.append(replace(site, parameters=tuple(parameters), out=value))
+        if given:
+            value = block.det(_either, given[1], given[0], value, label=f"{site.address[-1]}, given or drawn")
+        return Answer(value, zero, (value,))
+
+    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+        return [block.constant(np.zeros(choice.full_shape, choice.dtype))]
+
+
+def _either(there: Any, given: Any, drawn: Any) -> Any:
+    return jnp.where(there, given, drawn)

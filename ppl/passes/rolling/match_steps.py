@@ -1,0 +1,224 @@
+"""Steps: where each operand of a step of a repeated stretch of nodes comes from.
+
+Law: in a matched run every operand comes, at all steps alike, from the same place of its own step, from the same place
+a fixed number of steps before, or from outside the run.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ...addresses import Address
+from ...form import Det, Factor, Form, Loop, Node, Site, Var, subforms, walk
+from ...form.fingerprint import addresses_of
+from .repeats import Repeat
+
+FURTHER = 8  # steps by which a run may begin before its operands have settled
+TURNS = 4  # other beginnings of a step that are tried
+
+
+@dataclass(frozen=True)
+class Within:
+    """The operand is a result of its own step: of node `node` of the step, its result `result`."""
+
+    node: int
+    result: int
+
+
+@dataclass(frozen=True)
+class Before:
+    """The operand is such a result `delay` steps before; `first` are the values that the first `delay` steps read."""
+
+    node: int
+    result: int
+    delay: int
+    first: tuple[Var, ...]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The operand comes from outside the run: one value per step."""
+
+    values: tuple[Var, ...]
+
+
+type Origin = Within | Before | Outside
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A run of `length` isomorphic steps: its nodes, step after step, from position `start` of the form.
+
+    `origins[j]` says of each operand of node j of a step where it comes from; `addresses` lists the addresses of the
+    first step with those of all steps.
+    """
+
+    nodes: tuple[Node, ...]
+    start: int
+    period: int
+    origins: tuple[tuple[Origin, ...], ...]
+    addresses: tuple[tuple[Address, tuple[Address, ...]], ...]
+
+    @property
+    def length(self) -> int:
+        """Number of steps."""
+        return len(self.nodes) // self.period
+
+    @property
+    def stop(self) -> int:
+        """Position of the first node after the run."""
+        return self.start + len(self.nodes)
+
+
+type _Place = tuple[int, int, int]  # step, node of the step, result of the node
+
+
+class _Operand:
+    """One operand of one node of a step, over all steps of a repeat."""
+
+    def __init__(self, values: Sequence[Var], made: dict[Var, _Place]) -> None:
+        self.values = values
+        self.places = [made.get(v) for v in values]
+        self.pattern = [self._pattern(k) for k in range(len(values))]
+
+    def _pattern(self, k: int) -> tuple[int, int, int] | None:
+        """Delay and place in the step; None for a value from outside, or one that neighbouring steps share."""
+        place = self.places[k]
+        if place is None:
+            return None
+        delay = k - place[0]
+        shared = self.values[k] is self.values[k - 1] or self.values[k] is self.values[(k + 1) % len(self.values)]
+        return None if delay and shared else (delay, place[1], place[2])
+
+    def inside(self, low: int, high: int) -> int:
+        """Return the last step from `low` on that makes a value which a step reads as from outside, else -1."""
+        places = (place for place in self.places[low:high] if place is not None)
+        return max((step for step, _, _ in places if step >= low), default=-1)
+
+    def fits(self, low: int, high: int) -> bool:
+        """Tell whether the pattern of the last step also holds from step `low` on, where it holds after it."""
+        settled = self.pattern[high - 1]
+        if settled is None:
+            return self.inside(low, high) < 0
+        delay, node, result = settled
+        outside = all(place is None or place[0] < low for place in self.places[low : min(low + delay, high)])
+        return outside and (low + delay >= high or self.places[low + delay] == (low, node, result))
+
+    def origin(self, low: int, high: int) -> Origin:
+        """Say where the operand comes from in the steps from `low` to `high`."""
+        settled = self.pattern[high - 1]
+        if settled is None:
+            return Outside(tuple(self.values[low:high]))
+        delay, node, result = settled
+        return Before(node, result, delay, tuple(self.values[low : low + delay])) if delay else Within(node, result)
+
+
+def matched(nodes: Sequence[Node], repeat: Repeat, least: int) -> Steps | None:
+    """Find the longest run of isomorphic steps in a repeat of a form's nodes; None where it has fewer than `least`.
+
+    A step begins at the node that leaves the fewest values to carry to the next one, and among these where the most
+    steps fit.
+    """
+    operands = _operands(nodes, repeat)
+    _, high = _settled([operand for group in operands for operand in group], repeat.steps)
+    begins = _best_begins(operands, high - 1)
+    first = _matched(nodes, repeat, operands, least) if 0 in begins else None
+    if first is not None and first.length == repeat.steps:
+        return first
+    found = [] if first is None else [first]
+    for begin in sorted(begins - {0}, key=lambda begin: (begin > repeat.extra, begin))[:TURNS]:
+        turned = replace(repeat, start=repeat.start + begin, steps=repeat.steps - (begin > repeat.extra))
+        run = _matched(nodes, turned, _operands(nodes, turned), least)
+        found += [] if run is None else [run]
+    return max(found, key=lambda run: run.length, default=None) or _matched(nodes, repeat, operands, least)
+
+
+def _operands(nodes: Sequence[Node], repeat: Repeat) -> list[list[_Operand]]:
+    """Follow the operands of each node of a step."""
+    period = repeat.period
+    nodes = nodes[repeat.start : repeat.start + period * repeat.steps]
+    made = {v: (i // period, i % period, o) for i, node in enumerate(nodes) for o, v in enumerate(node.outs)}
+    return [
+        [_Operand([node.ins[m] for node in nodes[j::period]], made) for m in range(len(nodes[j].ins))]
+        for j in range(period)
+    ]
+
+
+def _matched(nodes: Sequence[Node], repeat: Repeat, operands: Sequence[Sequence[_Operand]], least: int) -> Steps | None:
+    """Find the longest run of a repeat whose steps begin where it does."""
+    period, count = repeat.period, repeat.steps
+    nodes = nodes[repeat.start : repeat.start + period * count]
+    flat = [operand for group in operands for operand in group]
+    low, high = _settled(flat, count)
+    moved = True
+    while moved and high - low >= least:
+        bound = max((o.inside(low, high) for o in flat if o.pattern[high - 1] is None), default=-1)
+        moved, low = bound >= 0, max(low, bound + 1)
+    for _ in range(FURTHER):
+        if low > 0 and all(operand.fits(low - 1, high) for operand in flat):
+            low -= 1
+    if high - low < least:
+        return None
+    chosen = tuple(nodes[low * period : high * period])
+    addresses = _addresses(chosen, period)
+    if addresses is None:
+        return None
+    origins = tuple(tuple(operand.origin(low, high) for operand in group) for group in operands)
+    return Steps(chosen, repeat.start + low * period, period, origins, addresses)
+
+
+def _best_begins(operands: Sequence[Sequence[_Operand]], step: int) -> set[int]:
+    """Find the nodes of a step with which steps may begin so that they carry the fewest values."""
+    reads = [(j, place) for j, group in enumerate(operands) for o in group if (place := o.pattern[step]) is not None]
+
+    def carried(begin: int) -> int:
+        return len({p[1:] for j, p in reads if p[0] - (j < begin) + (p[1] < begin) > 0})
+
+    counts = [carried(begin) for begin in range(len(operands))]
+    return {begin for begin, count in enumerate(counts) if count == min(counts)}
+
+
+def _settled(operands: Sequence[_Operand], count: int) -> tuple[int, int]:
+    """Find the longest stretch of steps in which the pattern of no operand changes."""
+    changes = {k for o in operands for k in range(1, count) if o.pattern[k] != o.pattern[k - 1]}
+    edges = [0, *sorted(changes), count]
+    return max(zip(edges, edges[1:], strict=False), key=lambda pair: pair[1] - pair[0])
+
+
+def _addresses(nodes: Sequence[Node], period: int) -> tuple[tuple[Address, tuple[Address, ...]], ...] | None:
+    """List the addresses of the first step with those of all steps; None where a step names its sites otherwise."""
+    if any(isinstance(inner, Loop) and inner.unrolled for node in nodes[:period] for inner in _all(node)):
+        return None
+    found: dict[Address, tuple[Address, ...]] = {}
+    for j in range(period):
+        columns = zip(*(addresses_of(node) for node in nodes[j::period]), strict=True)
+        for column in columns:
+            if found.setdefault(column[0], column) != column:
+                return None
+    return tuple(found.items())
+
+
+def _all(node: Node) -> Sequence[Node]:
+    return [node, *(inner for form in subforms(node) for inner in walk(form))]
+
+
+@functools.lru_cache(maxsize=4096)
+def step_of(loop: Loop, index: int) -> Form:
+    """Return the body of an unrolled loop with the addresses that a step has."""
+    assert loop.addresses is not None
+    return renamed_form(loop.body, {first: steps[index] for first, steps in loop.addresses})
+
+
+def renamed_form(form: Form, names: Mapping[Address, Address]) -> Form:
+    """Return a form with other addresses, also in the forms inside it."""
+
+    def rename(node: Node) -> Node:
+        if isinstance(node, Site | Factor | Det):
+            return node if node.address is None else replace(node, address=names[node.address])
+        if isinstance(node, Loop):
+            return replace(node, body=renamed_form(node.body, names))
+        return replace(node, forms=tuple(renamed_form(arm, names) for arm in node.forms))
+
+    return replace(form, nodes=tuple(map(rename, form.nodes)))

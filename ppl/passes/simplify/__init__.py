@@ -1,0 +1,1 @@
+"""Simplifying: algebra on a form before it is compiled."""

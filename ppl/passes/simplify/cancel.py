@@ -1,0 +1,167 @@
+"""Cancel: log densities that stand in a sum with both signs are left out of it.
+
+Law: the sum is what it was, to rounding, and NaN where it was: in (a + b) - a = b the density a stays as a witness, for
+a - a is NaN where a is not finite, so that what is impossible, or broken, is not hidden. There is no witness where
+nothing else asks for a density and it is that of a draw under the law that drew it: the ratio of a law to itself is 1
+at all that it draws, so that density is never computed. Terms other than log densities stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...form import Det, Form, Node, Site, Var, with_nodes, with_subforms
+from ...form.builder import LogProb
+from ...form.fingerprint import Describer
+from ...form.operations.ratio import is_log_ratio
+from ...form.operations.sums import Signed, Zero, signs_of
+from .symmetry import exchangeable
+
+DEPTH = 8  # of sums in sums
+
+
+def cancelled(form: Form) -> Form:
+    """Leave out what cancels, also inside loops and branches; equal operations are one already, see `common`.
+
+    >>> import jax.numpy as jnp, numpyro.distributions as dist
+    >>> from lawful.form.builder import Block
+    >>> from lawful.distributions.law import law_of
+    >>> block, law = Block(), law_of(dist.Normal(0.0, 1.0))[0]
+    >>> x, rest = (Var((), jnp.dtype(float)) for _ in range(2))
+    >>> density = block.log_prob(law, x, (x, x), label="log p")
+    >>> both = block.det(jnp.add, density, rest, label="sum")
+    >>> out = block.det(jnp.subtract, both, density, label="difference")
+    >>> small = cancelled(block.form((x, rest), (out,))).nodes[-1]
+    >>> small.function, [v is w for v, w in zip(small.ins, (rest, density))]
+    (Signed(signs=(1,)), [True, True])
+    """
+    return _without_witnesses(_with_witnesses(form))
+
+
+def _with_witnesses(form: Form) -> Form:
+    """Leave each density that cancels out of its sum, and make it a witness."""
+    reader = _Reader(value for value, array in form.constants if _is_zero(value, array))
+    return with_nodes(form, [with_subforms(reader.rewritten(node), cancelled) for node in form.nodes])
+
+
+class _Reader:
+    """Reads the nodes of a form in order."""
+
+    def __init__(self, zeros: Iterable[Var]) -> None:
+        self.sums: dict[Var, tuple[tuple[int, Var], ...]] = {value: () for value in zeros}
+        self.densities: set[Var] = set()
+
+    def rewritten(self, node: Node) -> Node:
+        """Return a node, with less to add up where terms of it cancel."""
+        if not isinstance(node, Det):
+            return node
+        if isinstance(node.function, LogProb):
+            self.densities.update(node.outs)
+        elif len(node.ins) == 2 and node.ins[0] is node.ins[1] and is_log_ratio(node.function, *node.ins):
+            return self.nothing(node)
+        signs = signs_of(node)
+        if signs is None:
+            return node
+        self.sums[node.outs[0]] = tuple(zip(signs, node.ins, strict=True))
+        return self.rest(node)
+
+    def nothing(self, node: Det) -> Det:
+        """Write zero in place of a node."""
+        (out,) = node.outs
+        self.sums[out] = ()
+        return replace(node, function=Zero(out.shape, out.dtype), ins=(), label="zero")
+
+    def rest(self, node: Det) -> Det:
+        """Write a sum without the densities that stand in it with both signs, and without zeros."""
+        found = list(self.terms(node.outs[0], 1, DEPTH))
+        plus, minus = ({v for own, v in found if own == sign} for sign in (1, -1))
+        both = {v: 0 for _, v in found if v in plus and v in minus and v in self.densities}
+        if not both:  # then the sums in the sum stay as they are, and so does their rounding
+            found = [(sign, value) for sign, value in self.sums[node.outs[0]] if self.sums.get(value) != ()]
+            if len(found) == len(node.ins):
+                return node
+        kept = [(sign, value) for sign, value in found if value not in both]
+        for sign, value in found:
+            if value in both:
+                both[value] += sign
+        for value, count in both.items():
+            kept += [(1 if count > 0 else -1, value)] * abs(count)
+        if not kept and not both:
+            return self.nothing(node)
+        signs = tuple(sign for sign, _ in kept)
+        return replace(node, function=Signed(signs), ins=(*(value for _, value in kept), *both))
+
+    def terms(self, value: Var, sign: int, depth: int) -> Iterator[tuple[int, Var]]:
+        """Give the terms of a value with their signs."""
+        if depth == 0 or value not in self.sums:
+            yield sign, value
+            return
+        for own, term in self.sums[value]:
+            yield from self.terms(term, own * sign, depth - 1)
+
+
+def _is_zero(value: Var, array: Any) -> bool:
+    known = not value.shape and not isinstance(array, jax.core.Tracer) and jnp.issubdtype(value.dtype, jnp.floating)
+    return known and not np.asarray(array)
+
+
+def _without_witnesses(form: Form) -> Form:
+    """Drop the witnesses that nothing else reads, where they are densities of draws under the law that drew them."""
+    if not any(map(_witnesses, form.nodes)):
+        return form
+    drawn = _densities_of_draws(form)
+    read = set(form.outputs)
+    for node in reversed(form.nodes):
+        if not isinstance(node, Det) or node.address is not None or not read.isdisjoint(node.outs):
+            witnesses = _witnesses(node)
+            read.update(node.ins[: len(node.ins) - len(witnesses)])
+            read.update(v for v in witnesses if v not in drawn)
+    nodes = []
+    for node in form.nodes:
+        witnesses = _witnesses(node)
+        if isinstance(node, Det) and any(v not in read for v in witnesses):
+            count = len(node.ins) - len(witnesses)
+            kept = (*node.ins[:count], *(v for v in witnesses if v in read))
+            (out,) = node.outs
+            node = replace(node, ins=kept, function=node.function if kept else Zero(out.shape, out.dtype))
+        nodes.append(node)
+    return with_nodes(form, nodes)
+
+
+def _witnesses(node: Node) -> tuple[Var, ...]:
+    if isinstance(node, Det) and isinstance(node.function, Signed):
+        return node.ins[len(node.function.signs) :]
+    return ()
+
+
+def _densities_of_draws(form: Form) -> set[Var]:
+    """Find the log densities of drawn values under the laws that drew them."""
+    describe = Describer()
+    sites = {node.out: node for node in form.nodes if isinstance(node, Site) and node.observed is None}
+    found: set[Var] = set()
+    for node in form.nodes:
+        if not isinstance(node, Det) or not isinstance(node.function, LogProb):
+            continue
+        for value, *parameters in _orders(node):
+            site = sites.get(value)
+            if site is not None and site.parameters == tuple(parameters):
+                if describe.content(site.law) == describe.content(node.function.law):
+                    found.update(node.outs)
+    return found
+
+
+def _orders(node: Det) -> Iterator[tuple[Var, ...]]:
+    """Give the operands of a density, and those with value and location exchanged where it is symmetric."""
+    yield node.ins
+    pair = exchangeable(node)
+    if pair is not None:
+        first, second = pair
+        swapped = list(node.ins)
+        swapped[first], swapped[second] = node.ins[second], node.ins[first]
+        yield tuple(swapped)

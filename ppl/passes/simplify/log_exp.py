@@ -1,0 +1,60 @@
+"""Log scales: the density of a normal whose scale is exp(s), by s itself.
+
+Law: it is the log density, to rounding, wherever that is finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from ...distributions.densities import HALF_LOG_2PI
+from ...distributions.law import DistributionLaw, position_of
+from ...form import Det, Form, Var, with_operations
+from ...form.builder import LogProb
+from ...tracing.lower import Equation
+
+
+@dataclass(frozen=True)
+class NormalOfLogScale:
+    """Log density of a normal whose scale is exp(s): one exponential, no division and no logarithm."""
+
+    def __call__(self, value: jax.Array, loc: jax.Array, log_scale: jax.Array) -> tuple[jax.Array]:
+        """Score the value.
+
+        >>> score = NormalOfLogScale()(jnp.array(1.0), jnp.array(0.0), jnp.log(2.0))[0]
+        >>> abs(float(score - dist.Normal(0.0, 2.0).log_prob(1.0))) < 1e-6
+        True
+        """
+        z = (value - loc) * jnp.exp(-log_scale)
+        return (jnp.sum(-0.5 * (z * z) - log_scale - HALF_LOG_2PI),)
+
+
+def by_log_scales(form: Form) -> Form:
+    """Score normals by their log scales, also inside loops and branches."""
+    return with_operations(form, _log_scale)
+
+
+def _log_scale(node: Det, made: Mapping[Var, Det]) -> Det:
+    """Score a normal with scale exp(s) by s itself."""
+    if not isinstance(node.function, LogProb) or not _is_normal(node.function.law):
+        return node
+    loc, scale = (node.ins[1 + (position_of(node.function.law, name) or 0)] for name in ("loc", "scale"))
+    source = made.get(scale)
+    if source is None or not isinstance(source.function, Equation) or source.function.primitive.name != "exp":
+        return node
+    (log_scale,) = source.ins or (None,)
+    if log_scale is None or log_scale.plates != scale.plates:
+        return node
+    return replace(node, function=NormalOfLogScale(), ins=(node.ins[0], loc, log_scale))
+
+
+def _is_normal(law: Any) -> bool:
+    if not isinstance(law, DistributionLaw) or law.tree.num_leaves != 2:
+        return False
+    return type(law.distribution(0.0, 1.0)) is dist.Normal

@@ -1,0 +1,214 @@
+"""Unchained: the work of a loop that need not wait for the step before, done for all steps at once.
+
+Law: the results of a loop stay what they are. Where all choices are given, as in a density, what a step leaves to the
+next is mostly a function of that step's own choices: a stack, shifted by one step, and no recursion. Where it is a
+recursion, as the forward pass over hidden states, the recursion alone stays a loop: what is equal in all steps is
+computed once, what the recursion reads and what is read from it for all steps at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..backends.xla import apply_det, run_nodes
+from ..form import Det, Factor, Form, Loop, Site, Var, walk
+from ..form.builder import Block, renamed
+from ..form.liveness import dependents, without_dead_code
+from ..tracing.lower import identity, unfold
+
+MOST = 1 << 20  # numbers that the steps of a loop may hold together
+SMALL = 1 << 10  # numbers of a value that is computed when the form is written
+
+
+def unchained(form: Form) -> Form:
+    """Write the loops of a form so that no step waits for another but where it reads what that leaves.
+
+    >>> import lawful, numpyro.distributions as dist
+    >>> from lawful.passes.thread_sites import score
+    >>> def step(x, _):
+    ...     x = lawful.sample("x", dist.Normal(x, 1.0))
+    ...     return x, None
+    >>> given = score(lawful.trace(lambda: lawful.scan(step, 0.0, None, length=5)[0])).form
+    >>> [len(loop.init) for f in (given, unchained(given)) for loop in f.nodes if isinstance(loop, Loop)]
+    [1, 0]
+    """
+    if not any(isinstance(node, Loop) and _fits(node) for node in form.nodes):
+        return form
+    block, known = Block(), _known(form)
+    block.constants.extend(form.constants)
+    for node in form.nodes:
+        if isinstance(node, Loop) and _fits(node):
+            _write(_settled(node, known, block), block)
+        else:
+            block.nodes.append(node)
+    return without_dead_code(replace(form, nodes=tuple(block.nodes), constants=tuple(block.constants)))
+
+
+def _fits(node: Loop) -> bool:
+    """Tell whether a loop has steps to spread out, and nothing but pure functions in them."""
+    return (
+        bool(node.init)
+        and node.length > 1
+        and not any(isinstance(inner, Site | Factor) for inner in walk(node.body))
+        and not any(v.plates for v in (*node.body.inputs, *node.body.outputs, *node.ins))
+    )
+
+
+def _known(form: Form) -> dict[Var, Any]:
+    """Find the values that no input reaches."""
+    with jax.ensure_compile_time_eval():
+        known = {v: jnp.asarray(array) for v, array in form.constants if np.size(array) <= SMALL}
+        for node in form.nodes:
+            small = sum(math.prod((*(p.size for p in v.plates), *v.shape)) for v in node.outs) <= SMALL
+            if isinstance(node, Det) and small and all(v in known for v in node.ins):
+                known |= zip(node.outs, apply_det(node, [known[v] for v in node.ins]), strict=True)
+    return known
+
+
+def _settled(node: Loop, known: Mapping[Var, Any], block: Block) -> Loop:
+    """Open a body into single operations, and write those that are equal in all steps before the loop.
+
+    The value of a site and its term come from one function, and are read apart; a carry that is one constant is none.
+    """
+    shapes = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in node.body.inputs]
+    body = unfold(lambda *inputs: run_nodes(node.body, inputs, {})[0], *shapes)
+    first, count = len(node.constants), len(node.init)
+    carries, own = body.inputs[first : first + count], _known(body)
+    names = dict(zip(body.inputs, node.constants, strict=False))
+    left = []
+    for i, (carry, start, out) in enumerate(zip(carries, node.init, node.carry_out, strict=True)):
+        if start in known and body.outputs[i] in own and np.array_equal(known[start], own[body.outputs[i]]):
+            names[carry] = start
+            block.nodes.append(Det(identity, (start,), (out,), "carry"))
+        else:
+            left.append(i)
+    moving = dependents(body, [v for v in body.inputs if v not in names])
+    for variable, array in body.constants:
+        names[variable] = variable
+        block.constants.append((variable, array))
+    inside = []
+    for inner in body.nodes:
+        if moving.isdisjoint(inner.ins):
+            block.nodes.append(renamed(inner, names))
+        else:
+            inside.append(inner)
+    outputs = (*(body.outputs[i] for i in left), *body.outputs[count:])
+    read = dict.fromkeys(v for v in (*(v for inner in inside for v in inner.ins), *outputs) if v in names)
+    inputs = (*read, *(carries[i] for i in left), *body.inputs[first + count :])
+    return replace(
+        node,
+        body=Form(inputs, tuple(inside), outputs),
+        constants=tuple(names[v] for v in read),
+        init=tuple(node.init[i] for i in left),
+        carry_out=tuple(node.carry_out[i] for i in left),
+    )
+
+
+def _groups(body: Form, first: int, count: int) -> list[list[int]]:
+    """Group the carries that read each other, each group after those that it reads."""
+    reached = [dependents(body, [v]) for v in body.inputs[first : first + count]]
+    reads = [{j for j in range(count) if body.outputs[i] in reached[j]} for i in range(count)]
+    while True:  # what is read by what is read
+        more = [found.union(*(reads[j] for j in found)) for found in reads]
+        if more == reads:
+            break
+        reads = more
+    groups: list[list[int]] = []
+    for i in sorted(range(count), key=lambda i: len(reads[i])):
+        same = next((group for group in groups if i in reads[group[0]] and group[0] in reads[i]), None)
+        if same is None:
+            groups.append([i])
+        else:
+            same.append(i)
+    return groups
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Puts the start of a carry before what the steps leave, and drops what the last step leaves.
+
+    >>> Shift(False)(jax.numpy.array(0), jax.numpy.array([1, 2, 3]))[0].tolist()
+    [0, 1, 2]
+    """
+
+    reverse: bool
+
+    def __call__(self, first: jax.Array, left: jax.Array) -> tuple[jax.Array]:
+        """Shift by one step."""
+        row = jax.lax.expand_dims(first, (0,))
+        return (jax.lax.concatenate([left[1:], row] if self.reverse else [row, left[:-1]], 0),)
+
+
+@dataclass(frozen=True)
+class Last:
+    """What the last step leaves."""
+
+    reverse: bool
+
+    def __call__(self, left: jax.Array) -> tuple[jax.Array]:
+        """Read."""
+        return (left[0 if self.reverse else -1],)
+
+
+def _write(node: Loop, block: Block) -> None:
+    """Write a loop whose body reads nothing twice: a loop for each recursion, the rest for all steps at once."""
+    body, count, first = node.body, len(node.init), len(node.constants)
+    numbers = sum(math.prod(v.shape) for v in (*body.inputs, *(v for inner in body.nodes for v in inner.outs)))
+    if node.length * numbers > MOST:
+        block.nodes.append(node)
+        return
+    fixed, carries, own = body.inputs[:first], body.inputs[first : first + count], body.inputs[first + count :]
+    makers = {v: inner for inner in body.nodes for v in inner.outs}
+    stacks = dict(zip(own, node.xs, strict=True))  # a value of a step -> that of all steps
+
+    def stacked(values: Iterable[Var]) -> dict[Var, Var]:
+        return {v: Var((node.length, *v.shape), v.dtype) for v in values}
+
+    def spread(values: Sequence[Var]) -> list[Var]:
+        """Append what is missing of some values, for all steps at once."""
+        new = stacked(u for v in values if v not in stacks for u in (makers[v].outs if v in makers else (v,)))
+        if new:
+            inner = tuple(n for n in body.nodes if stacks.keys().isdisjoint(n.outs))
+            step = without_dead_code(Form((*fixed, *stacks), inner, tuple(new)))
+            ins = node.constants, (), tuple(stacks.values())
+            block.nodes.append(Loop(step, node.length, *ins, (), tuple(new.values()), node.reverse, addresses=()))
+        found = stacks | new
+        stacks.update((v, stack) for v, stack in new.items() if v not in fixed)
+        return [found[v] for v in values]
+
+    for group in _groups(body, first, count):
+        begun, left = [carries[i] for i in group], [body.outputs[i] for i in group]
+        chained = dependents(body, begun)
+        if chained.isdisjoint(left):
+            kept = spread(left)
+        else:
+            core = [n for n in without_dead_code(replace(body, outputs=tuple(left))).nodes if chained & {*n.ins}]
+            made = {v for n in core for v in n.outs}
+            read = [v for n in core for v in n.ins] + left
+            read = [v for v in dict.fromkeys(read) if v not in made and v not in begun and v not in fixed]
+            spread(read)
+            # What others read of the recursion is kept, and not computed again.
+            others = [v for n in body.nodes if n not in core for v in n.ins] + list(body.outputs)
+            told = stacked(u for v in others if v in made for u in makers[v].outs)
+            kept = list(stacked(begun).values())
+            block.nodes.append(
+                Loop(
+                    Form((*fixed, *begun, *read), tuple(core), (*left, *left, *told)), node.length, node.constants,
+                    tuple(node.init[i] for i in group), tuple(stacks[v] for v in read),
+                    tuple(v.like() for v in begun), (*kept, *told.values()), node.reverse,
+                )
+            )  # fmt: skip
+            stacks |= told
+        for i, carry, stack in zip(group, begun, kept, strict=True):
+            stacks[carry] = Var((node.length, *carry.shape), carry.dtype)
+            block.nodes.append(Det(Shift(node.reverse), (node.init[i], stack), (stacks[carry],), "shift"))
+            block.nodes.append(Det(Last(node.reverse), (stack,), (node.carry_out[i],), "last"))
+    for stack, out in zip(spread(body.outputs[count:]), node.ys, strict=True):
+        block.nodes.append(Det(identity, (stack,), (out,), "steps"))

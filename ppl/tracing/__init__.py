@@ -1,0 +1,1 @@
+"""Tracing: from a function of the user to its form."""

@@ -1,0 +1,73 @@
+"""Misfits: distributions that numpyro refuses while a program runs, told with the site that they were made for.
+
+Law: an error is changed only where its reason is known; any other goes on as it is.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+from numpyro.distributions import Distribution
+
+from ..distributions.degenerate import fault_of, outside, scales_of, singular, unlawful
+from ..distributions.law import law_name
+from ..distributions.parameters import parameters_of
+from ..errors import ParameterError
+from ..messages import Source, user_line
+
+
+def misfit(error: BaseException) -> ParameterError | None:
+    """Read an error that a distribution raised when it was made; None where no parameter was the reason."""
+    for distribution in _refused(error):
+        source = user_line(error)
+        site = _site_at(source)
+        address = (site,) if site else None
+        for name, value in scales_of(distribution).items():
+            fault = None if isinstance(value, jax.core.Tracer) else fault_of(name, value)
+            if fault is not None:
+                return singular(fault, address, source)
+        for name, constraint, value in parameters_of(distribution):
+            traced = any(isinstance(x, jax.core.Tracer) for x in (value, *vars(constraint).values()))
+            fault = None if traced else outside(name, constraint, value)
+            if fault is not None:
+                return unlawful(fault, law_name(distribution), address, source)
+    return None
+
+
+def _refused(error: BaseException) -> Iterator[Any]:
+    """Find the distributions that were being checked, from the innermost call outwards."""
+    trace = error.__traceback__
+    frames: list[FrameType] = []
+    while trace is not None:
+        frames.append(trace.tb_frame)
+        trace = trace.tb_next
+    for frame in reversed(frames):
+        distribution = frame.f_locals.get("self")
+        if isinstance(distribution, Distribution):
+            yield distribution
+
+
+def _site_at(source: Source) -> str | None:
+    """Read the name of the site at a line of a program, where the line writes it out."""
+    try:
+        statements = _statements(source.file)
+    except (OSError, SyntaxError, ValueError):
+        return None
+    around = [c for c in statements if c.lineno <= source.line <= (c.end_lineno or c.lineno)]
+    if not around:
+        return None
+    first = max(around, key=lambda call: (call.lineno, call.col_offset)).args[0]
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+
+
+@functools.lru_cache(maxsize=8)
+def _statements(file: str) -> tuple[ast.Call, ...]:
+    """List the calls of `sample` in a file."""
+    calls = (node for node in ast.walk(ast.parse(Path(file).read_text())) if isinstance(node, ast.Call))
+    return tuple(c for c in calls if c.args and getattr(c.func, "attr", getattr(c.func, "id", "")) == "sample")

@@ -1,0 +1,231 @@
+"""Numbers among the arguments: integers and truth values of Python become inputs of a Form, where they can.
+
+Law: a program run for such an input gives what it gives for the number. A number stays a Python value, and each of its
+values has a Form of its own, where the program needs it as one (a size, a choice of Python's), where integers would
+leave the range of their type, and where it bounds the values of a choice.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..distributions.law import DistributionLaw, core_of
+from ..form import Branch, Det, Form, Loop, Site, Var, walk
+from .free_variables import users_in
+from .lower import Equation
+from .trace import form_of, source_of, split_arguments, watch_of
+
+MOST = 32  # numbers of one call; more are data that belong into an array
+TRIED = 4  # which one an error is about is tried out among so many
+# By these a program tells a number from an array, or writes it as text.
+ASKED = frozenset({"isinstance", "issubclass", "type", "str", "repr", "format"})
+TEXT = re.compile(r"Trace[rd]\W")
+KEPT = 256
+
+# Of a program on some shapes: the numbers that it needs as numbers, and their values so far.
+_known: OrderedDict[Any, tuple[frozenset[int], set[tuple[int, ...]]]] = OrderedDict()
+
+type Roots = frozenset[int]
+
+
+def with_inputs(program: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Give the arguments of a program, with arrays for those numbers that become inputs of its Form.
+
+    Args:
+        program: a program; a Form takes its arguments as it was traced.
+        args: its arguments.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def model(n, k):
+    ...     with lawful.plate("i", n):
+    ...         lawful.sample("x", dist.Normal(1.0 * k, 1.0))
+    >>> [type(arg).__name__ for arg in with_inputs(model, (3, 2))]
+    ['int', 'ArrayImpl']
+    """
+    leaves, tree = jax.tree.flatten(args)
+    places = [i for i, leaf in enumerate(leaves) if type(leaf) is int or type(leaf) is bool]
+    if not places or len(places) > MOST or isinstance(program, Form):
+        return args
+    source = source_of(program)
+    bounds = {i: abs(leaves[i]) for i in places}
+    fitting = [i for i in places if bounds[i] <= np.iinfo(jnp.result_type(int)).max]
+    bits = max([bounds[i].bit_length() for i in fitting], default=0)  # numbers of as many are treated alike
+
+    x64 = bool(jax.config.read("jax_enable_x64"))
+
+    def given(inputs: Iterable[int]) -> tuple[Any, ...]:
+        some = set(inputs)
+        return jax.tree.unflatten(
+            tree, [_array(x, x is True or x is False, x64) if i in some else x for i, x in enumerate(leaves)]
+        )
+
+    whole = given(fitting)
+    key: Any = source, split_arguments(whole, program)[2], x64, bits
+    try:
+        key = *key, watch_of(source).key
+        needed, seen = _known.setdefault(key, (frozenset(), set()))
+    except TypeError:  # what is not hashable is refused where the program is traced
+        return args
+    if tuple(leaves[i] for i in sorted(needed)) not in seen:  # another size, and other numbers may be needed with it
+        if users_in(program, source):  # functions that get the inputs one by one count on numbers not to be among them
+            fitting = []
+        needed = frozenset(places) - _inputs(source, given, sorted({*fitting} - needed), 1 << bits)
+        seen = seen if needed == _known[key][0] and len(seen) < KEPT else set()
+        seen.add(tuple(leaves[i] for i in sorted(needed)))
+        _known[key] = needed, seen
+        while len(_known) > KEPT:
+            _known.popitem(last=False)
+    return args if len(needed) == len(places) else given(i for i in places if i not in needed)
+
+
+def as_written(leaf: Any) -> Any:
+    """Give an argument as it was written, a number for its array."""
+    if isinstance(leaf, jax.Array) and not leaf.ndim and not isinstance(leaf, jax.core.Tracer):
+        return leaf.item() if leaf.weak_type or leaf.dtype == bool else leaf
+    return leaf
+
+
+@functools.lru_cache(maxsize=1024)
+def _array(number: int, truth: bool, x64: bool) -> jax.Array:
+    """Make an array of a number, which takes part in arithmetic as the number does; True is not 1."""
+    with jax.core.eval_context():  # the caller may be traced
+        return jnp.asarray(number)
+
+
+def _inputs(source: Any, given: Callable[..., tuple[Any, ...]], places: Sequence[int], bound: int) -> frozenset[int]:
+    """Find the numbers that can be inputs: all but those that errors name or, where they name none, that are tried."""
+    if watch_of(source).names & ASKED:
+        return frozenset()
+    some = set(places)
+    while some:
+        needed = _needed(source, given, some, bound)
+        if needed is None:  # one without which there is another error, or none, is among the reasons
+            tries = ((i, _needed(source, given, some - {i}, bound)) for i in sorted(some))
+            needed = (
+                next(({i} | more for i, more in tries if more is not None), some) if 1 < len(some) <= TRIED else some
+            )
+        if not needed:
+            break
+        some = some - needed
+    return frozenset(some)
+
+
+def _needed(source: Any, given: Callable[..., tuple[Any, ...]], some: set[int], bound: int) -> set[int] | None:
+    """Tell which numbers are needed as numbers, of some that are given as arrays; None where it is not known which."""
+    args = given(some)
+    arrays = split_arguments(args)[0]
+    leaves = jax.tree.leaves(args)
+    own = [next((i for i in some if leaves[i] is x), None) for x in arrays]  # which number each input is
+    try:
+        form = form_of(source, args, learning=False)
+    except Exception as error:  # whatever it is, the program may do without it
+        named = {own[int(k)] for k in re.findall(r"leaves\[(\d+)\]", _told(error))}
+        return {i for i in named if i is not None} or None
+    if any(TEXT.search(str(part)) for node in walk(form) for part in getattr(node, "address", None) or ()):
+        return None
+    found: set[int] = set()
+    known = {v: (frozenset({i}), bound) for v, i in zip(form.inputs, own, strict=True) if i is not None}
+    _look(form, {v: roots for v, (roots, _) in known.items()}, dict(known), found)
+    return found
+
+
+def _told(error: BaseException | None) -> str:
+    """Collect what an error says, and what it came from."""
+    return "" if error is None else f"{error} {_told(error.__cause__)}"
+
+
+# What an input cannot do as the number does
+
+
+SUMS: Mapping[str, Callable[..., int]] = {
+    "add": lambda a, b: a + b, "sub": lambda a, b: a + b, "mul": lambda a, b: a * b, "neg": lambda a: a,
+    "abs": lambda a: a, "max": max, "min": max, "convert_element_type": lambda a: a, "copy": lambda a: a,
+}  # fmt: skip
+COMPARED = ("eq", "ne", "lt", "le", "gt", "ge")
+
+
+def _look(form: Form, rooted: dict[Var, Roots], sized: dict[Var, tuple[Roots, int]], found: set[int]) -> None:
+    """Find the numbers that a form reads in another way than as data.
+
+    Args:
+        form: the form.
+        rooted: the numbers that a value depends on.
+        sized: of integers that are made of such numbers alone, these and a bound of the absolute value.
+        found: gets the numbers.
+    """
+    for node in form.nodes:
+        roots = frozenset[int]().union(*(rooted.get(v, frozenset()) for v in node.ins))
+        if not roots:
+            continue
+        rooted |= dict.fromkeys(node.outs, roots)
+        if isinstance(node, Det):
+            _arithmetic(node, sized, found)
+        elif isinstance(node, Site):
+            if _bounds(node, [v in rooted for v in node.parameters]):
+                found |= frozenset[int]().union(*(rooted.get(v, frozenset()) for v in node.parameters))
+        elif isinstance(node, Loop):
+            outer = (*node.constants, *node.init, *node.xs)
+            _inside(node.body, outer, rooted, {v: sized[v] for v in node.constants if v in sized}, found)
+        elif isinstance(node, Branch):
+            for arm in node.forms:
+                _inside(arm, node.operands, rooted, sized, found)
+
+
+def _inside(
+    form: Form, outer: Sequence[Var], rooted: Mapping[Var, Roots], sized: Mapping[Var, Any], found: set[int]
+) -> None:
+    pairs = list(zip(form.inputs, outer, strict=True))
+    own = {v: rooted[o] for v, o in pairs if o in rooted}
+    _look(form, own, {v: sized[o] for v, o in pairs if o in sized}, found)
+
+
+def _arithmetic(node: Det, sized: dict[Var, tuple[Roots, int]], found: set[int]) -> None:
+    """Follow integers that Python would compute without a bound, and find those that may leave their type's range."""
+    if not node.ins or not all(v in sized for v in node.ins) or not isinstance(node.function, Equation):
+        return
+    out, function = node.outs[0], node.function
+    roots = frozenset[int]().union(*(sized[v][0] for v in node.ins))
+    if len(node.outs) > 1 or (out.dtype == bool and function.primitive.name not in COMPARED):
+        found |= roots
+    elif out.shape == () and jnp.issubdtype(out.dtype, jnp.integer):
+        rest = iter(node.ins)
+        sizes = [sized[next(rest)][1] if x is None else abs(int(x[0])) for x in function.literals]
+        bound = _bound(function, sizes)
+        if bound is None or bound > np.iinfo(out.dtype).max:
+            found |= roots
+        else:
+            sized[out] = roots, bound
+
+
+def _bound(function: Equation, sizes: Sequence[int]) -> int | None:
+    name = function.primitive.name
+    if name == "integer_pow":
+        power = function.params["y"]
+        return sizes[0] ** power if power >= 0 else None
+    return SUMS[name](*sizes) if name in SUMS else None
+
+
+def _bounds(site: Site, rooted: Sequence[bool]) -> bool:
+    """Tell whether numbers among the parameters of a choice say which values it has, or how it is drawn."""
+    law = site.law
+    while not isinstance(law, DistributionLaw) and hasattr(law, "base"):
+        law = law.base
+    if not any(rooted) or not isinstance(law, DistributionLaw) or jnp.issubdtype(law.dtype, jnp.floating):
+        return False
+    listed = getattr(core_of(law.distribution(*site.parameters[: law.tree.num_leaves])), "has_enumerate_support", True)
+    if site.observed is None:
+        return listed and law.atoms is None
+    shapes = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in site.parameters[: law.tree.num_leaves]]
+    try:
+        jax.eval_shape(law.draw, jax.random.key(0), *shapes)
+    except Exception:  # it takes the number itself to draw
+        return True
+    return False
