@@ -13,10 +13,10 @@ import jax
 import numpy as np
 
 from lawful.form import Form
-from lawful.language.arguments.calls import named_arguments
-from lawful.language.arguments.inputs import part_name
+from lawful.form.arguments.arrays import is_array
+from lawful.form.arguments.calls import named_arguments
+from lawful.inspection.lint.unread_inputs import part_name
 from lawful.tracing.number_arguments import as_written
-from lawful.tracing.trace import is_array
 
 
 def constant_arguments(

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 
 from lawful.form import Form, Var
 from lawful.form.builder import Block
+from lawful.form.choices import choices_of
 from lawful.passes.condition import conditioned
-from lawful.passes.record import choices_of
 
 from .conditional_smc import aimed
 from .laws import PickLaw

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lawful.errors import LawfulError
-from lawful.language.arguments.calls import positional, refuse_unknown
+from lawful.form.arguments.calls import positional, refuse_unknown
 
 from .factor_graphs.beliefs import Beliefs
 from .factor_graphs.from_program import to_factor_graph

@@ -18,9 +18,9 @@ from lawful.addresses import Address, show_address
 from lawful.distributions.law import BoundLaw, core_of
 from lawful.distributions.parameters import fits, parameters_of
 from lawful.form import Form
+from lawful.form.choices import Choice
 from lawful.handlers.named_values import lookup
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, only
-from lawful.passes.record import Choice
 
 from .chain_loop import ChainLoop, chain_loop, stepper
 from .findings import Finding

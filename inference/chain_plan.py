@@ -17,8 +17,9 @@ from jax.sharding import Mesh
 from lawful.addresses import show_address
 from lawful.errors import NoFiniteStartError
 from lawful.form import Form
-from lawful.language.arguments.constant_data import refuse_other_data
-from lawful.passes.record import Choice, choices_of, dims_of, record
+from lawful.form.arguments.constant_data import refuse_other_data
+from lawful.form.choices import Choice, choices_of, dims_of
+from lawful.passes.record import record
 from lawful.passes.starts import TRIES
 
 from .batches import in_one_row

@@ -14,8 +14,8 @@ import numpy as np
 
 from lawful.backends.xla import emit
 from lawful.form import Form
+from lawful.form.choices import Choice
 from lawful.form.liveness import without_dead_code
-from lawful.passes.record import Choice
 from lawful.passes.thread_sites import score
 
 from .parts import is_own

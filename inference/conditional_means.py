@@ -21,11 +21,12 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.backends.xla import emit
 from lawful.form import Factor, Form, Node, Site, Var
+from lawful.form.arguments.arrays import split_arguments
 from lawful.form.builder import Block
+from lawful.form.choices import Choice
 from lawful.passes.condition import fed
-from lawful.passes.record import Choice
 from lawful.passes.thread_sites import score
-from lawful.tracing.trace import split_arguments, trace
+from lawful.tracing.trace import trace
 
 from .batches import BatchSize, in_batches, in_one_row
 from .densities import as_choice, leading_axes

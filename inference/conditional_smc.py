@@ -19,8 +19,8 @@ from lawful.addresses import Address
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
+from lawful.form.choices import choices_of
 from lawful.form.liveness import has_weight, random_values
-from lawful.passes.record import choices_of
 
 from .conditional_resampling import ConditionalLaw
 from .laws import PickLaw, ResampleLaw

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 from lawful.addresses import Address, show_address
 from lawful.errors import LawfulError
 from lawful.form import Form
+from lawful.form.choices import Choice, choices_of
 from lawful.form.markov_blanket import reached, work
-from lawful.passes.record import Choice, choices_of
 
 from .enumerate_sites import Enumeration, Sites, enumeration
 from .kernels import block_gibbs, cycle, gibbs, mh, nuts, on, repeat

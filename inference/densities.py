@@ -15,11 +15,11 @@ import jax
 import numpy as np
 
 from lawful.backends.log_density import scored
+from lawful.backends.pointwise import pointwise
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.passes.probe import pointwise
-from lawful.passes.record import Choice
-from lawful.tracing.trace import split_arguments
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.choices import Choice
 
 from .batches import BatchSize, in_batches, in_one_row
 

@@ -15,9 +15,10 @@ from typing import Literal
 from lawful.addresses import Address, as_address
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, unnamed
+from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.passes.condition import conditioned
-from lawful.passes.record import Choice, choices_of, record
+from lawful.passes.record import record
 
 from .by_normals import without_names
 from .check.contracts import Contract

@@ -18,8 +18,9 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.form import Factor, Form, Site, Var, walk
 from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
-from lawful.passes.record import Choice, choices_of, record
+from lawful.passes.record import record
 from lawful.passes.simplify.simplified import simplified
 from lawful.passes.thread_sites import Answer, interpose
 

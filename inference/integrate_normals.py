@@ -22,9 +22,9 @@ from lawful.addresses import Address
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Factor, Form, Site, Var
 from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import dependents, without_dead_code
 from lawful.passes.condition import conditioned
-from lawful.passes.record import Choice, choices_of
 
 from .by_normals import normal_site
 from .check.contracts import Contract

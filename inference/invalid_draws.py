@@ -14,12 +14,13 @@ import jax
 import numpy as np
 
 from lawful.addresses import Address, show_address
+from lawful.backends.pointwise import ask_at_choices
 from lawful.errors import NonFiniteError
 from lawful.form import Form
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.choices import choices_of
 from lawful.passes.checked_draws import allowed, question
-from lawful.passes.probe import Asked, ask_at_choices
-from lawful.passes.record import choices_of
-from lawful.tracing.trace import split_arguments
+from lawful.passes.probe import Asked
 
 from .batches import in_batches, in_one_row
 from .densities import absent_choices, as_choice

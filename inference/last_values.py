@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from lawful.form import Det, Factor, Form, Loop, Node, Site, Var
+from lawful.form.choices import choices_of
 from lawful.form.liveness import has_weight, is_random
-from lawful.passes.record import choices_of
 
 ALL, LAST, FIRST, NONE = slice(None), slice(-1, None), slice(0, 1), slice(0, 0)
 

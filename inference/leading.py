@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lawful.form import Form
-from lawful.passes.record import choices_of
+from lawful.form.choices import choices_of
 
 if TYPE_CHECKING:
     from .result import Result

@@ -25,9 +25,9 @@ from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Loop, Site, Var
 from lawful.form.builder import Block
-from lawful.form.operations.ratio import log_ratio
+from lawful.form.choices import Choice, choices_of
+from lawful.form.ratio import log_ratio
 from lawful.passes.fill_absent import unguarded
-from lawful.passes.record import Choice, choices_of
 from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace
 

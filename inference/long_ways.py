@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lawful.form import Form
-from lawful.passes.record import choices_of
+from lawful.form.choices import choices_of
 
 from .diagnostics import variables_of
 from .findings import Finding

@@ -13,9 +13,10 @@ from typing import Any
 
 from lawful import deterministic, scope
 from lawful.form import Form
+from lawful.form.arguments.arrays import split_arguments
 from lawful.passes.condition import conditioned
 from lawful.passes.record import record
-from lawful.tracing.trace import split_arguments, trace
+from lawful.tracing.trace import trace
 
 from .by_normals import by_normals
 from .estimated import Filter, weighing

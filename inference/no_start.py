@@ -11,14 +11,14 @@ import numpy as np
 
 from lawful import handlers
 from lawful.addresses import Address, show_address
+from lawful.backends.pointwise import pointwise
 from lawful.errors import NoFiniteStartError
 from lawful.form import Factor, Site, walk
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.choices import Choice
 from lawful.handlers.named_values import lookup
 from lawful.messages import Handler, Message, SampleMessage, only
-from lawful.passes.probe import pointwise
-from lawful.passes.record import Choice
 from lawful.passes.starts import TRIES
-from lawful.tracing.trace import split_arguments
 
 from .plan import Prepared
 

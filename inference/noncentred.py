@@ -16,7 +16,7 @@ from lawful.addresses import Address, as_address, show_address
 from lawful.distributions.law import DistributionLaw
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.passes.record import Choice, choices_of
+from lawful.form.choices import Choice, choices_of
 
 from .by_normals import NORMAL, by_normals
 from .check.contracts import Contract

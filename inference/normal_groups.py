@@ -19,10 +19,10 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.errors import NonFiniteError, UnsupportedProgramError
 from lawful.form import Form
+from lawful.form.choices import Choice
+from lawful.form.from_jaxpr import unfold
 from lawful.form.liveness import without_dead_code
 from lawful.form.operations.on_numpy import evaluate
-from lawful.passes.record import Choice
-from lawful.tracing.lower import unfold
 
 from .by_normals import NORMAL, by_normals, without_names
 from .normal_part import NormalDensity, Part, part_of, refused

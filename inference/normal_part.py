@@ -19,9 +19,9 @@ from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Det, Factor, Form, Node, Site, Var
 from lawful.form.builder import Tupled, add
+from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import dependents, without_dead_code
 from lawful.passes.condition import conditioned
-from lawful.passes.record import Choice, choices_of
 from lawful.passes.rolling.unrolled_sites import UnrolledWarning
 from lawful.passes.thread_sites import Given, interpose
 

@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
+from lawful.backends.pointwise import ask_at_choices
 from lawful.form import Branch, Factor, Form, Loop, Site, Var
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.choices import choices_of
 from lawful.form.liveness import random_values, without_dead_code
-from lawful.passes.probe import Probe, ask_at_choices
-from lawful.passes.record import choices_of
+from lawful.passes.probe import Probe
 from lawful.tracing.lower import lower
-from lawful.tracing.trace import split_arguments
 
 from .batches import in_batches, in_one_row
 from .densities import absent_choices, as_choice

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import show_address
+from lawful.backends.pointwise import ask_at_prior
 from lawful.form import Factor, Form, Site, walk
+from lawful.form.arguments.arrays import split_arguments
 from lawful.messages import OVERFLOW
-from lawful.passes.probe import Asked, Probe, ask_at_prior
-from lawful.tracing.trace import split_arguments
+from lawful.passes.probe import Asked, Probe
 
 from .findings import Finding
 

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.passes.record import choices_of, dims_of
+from lawful.form.choices import choices_of, dims_of
 from lawful.tracing.trace import trace
 
 from .chain_plan import ChainPlan

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Form, Loop, Node, Site, Var
 from lawful.form.builder import Block
-from lawful.passes.record import Choice
+from lawful.form.choices import Choice
 from lawful.passes.starts import without_weights as without_weights
 from lawful.passes.thread_sites import score
 

@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import LawfulError
+from lawful.form.arguments.calls import positional
+from lawful.form.choices import dims_of
 from lawful.inspection.lint.observed_data import checked_data
 from lawful.interop.density import Density, density
-from lawful.language.arguments.calls import positional
-from lawful.passes.record import dims_of, record
+from lawful.passes.record import record
 
 from .chain_rows import deterministics, named_values
 from .check.contracts import Contract

@@ -20,18 +20,19 @@ import numpy as np
 
 from lawful.addresses import show_address
 from lawful.backends.compile_options import in_a_program
-from lawful.distributions.degenerate import checked_scales
 from lawful.errors import LawfulError, UnsupportedProgramError, kind_of
 from lawful.form import Form
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.arguments.calls import positional
+from lawful.form.arguments.constant_data import refuse_other_data
+from lawful.form.arguments.random_keys import one_key as one_key
 from lawful.inspection.lint.observed_data import checked_data
-from lawful.language.arguments.calls import positional
-from lawful.language.arguments.constant_data import refuse_other_data
-from lawful.language.arguments.inputs import gaps, unread_arguments
-from lawful.language.arguments.random_keys import one_key as one_key
+from lawful.inspection.lint.scales import checked_scales
+from lawful.inspection.lint.unread_inputs import gaps, unread_arguments
 from lawful.tracing.free_variables import Watch, users_in
-from lawful.tracing.lower import in_a_trace
 from lawful.tracing.number_arguments import with_inputs
-from lawful.tracing.trace import source_of, split_arguments, trace
+from lawful.tracing.primitives import in_a_trace
+from lawful.tracing.trace import source_of, trace
 
 from .compile_time import timed as timed
 from .findings import Finding

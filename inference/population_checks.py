@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lawful.distributions.absent import is_guarded
 from lawful.form import Form
-from lawful.passes.fill_absent import is_guarded
-from lawful.passes.record import choices_of
+from lawful.form.choices import choices_of
 
 from .chain_checks import r_hat_findings
 from .diagnostics import Variable, r_hat_of, variables_of

@@ -17,10 +17,11 @@ from jax.sharding import Mesh
 
 from lawful.backends.xla import emit
 from lawful.form import Form, Loop
+from lawful.form.arguments.constant_data import refuse_other_data
+from lawful.form.choices import Choice, choices_of, dims_of
 from lawful.form.liveness import without_dead_code
 from lawful.inference.running.portions import Portions
-from lawful.language.arguments.constant_data import refuse_other_data
-from lawful.passes.record import Choice, choices_of, dims_of, record
+from lawful.passes.record import record
 from lawful.passes.simplify.simplified import simplified
 
 from .batches import in_one_row

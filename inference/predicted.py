@@ -12,7 +12,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.passes.record import choices_of
+from lawful.form.choices import choices_of
 
 from .predictive import predictive
 from .result import Result, leading

@@ -21,14 +21,15 @@ from lawful.addresses import Address, as_address, show_address
 from lawful.backends.xla import emit
 from lawful.errors import LawfulError
 from lawful.form import Form
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.arguments.calls import positional
+from lawful.form.choices import choices_of, dims_of
 from lawful.form.labels import fitting, labels_of
 from lawful.form.liveness import without_dead_code
-from lawful.language.arguments.calls import positional
 from lawful.passes.checked_draws import question
 from lawful.passes.predict import Rerun, rerun
 from lawful.passes.probe import Asked, probed
-from lawful.passes.record import choices_of, dims_of
-from lawful.tracing.trace import Rewritten, split_arguments, trace
+from lawful.tracing.trace import Rewritten, trace
 
 from .arguments import constant_arguments, digest_of
 from .batches import BatchSize, in_batches, in_one_row

@@ -15,14 +15,15 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address, show_address
+from lawful.distributions.absent import is_guarded
 from lawful.distributions.law import core_of, position_of
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Factor, Form, Loop, Site, Var
 from lawful.form.builder import Block
+from lawful.form.choices import Choice
 from lawful.form.liveness import random_values, without_dead_code
-from lawful.passes.fill_absent import is_guarded, unguarded
+from lawful.passes.fill_absent import unguarded
 from lawful.passes.probe import Probe, probed
-from lawful.passes.record import Choice
 from lawful.passes.thread_sites import score
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from lawful.addresses import names_of, show_address
 from lawful.distributions.law import law_of
 from lawful.errors import LawfulError
+from lawful.form.arguments.arrays import is_array
 from lawful.messages import (
     DecisionMessage,
     DeterministicMessage,
@@ -29,8 +30,7 @@ from lawful.messages import (
     placed,
     surroundings,
 )
-from lawful.tracing.lower import current_trace
-from lawful.tracing.trace import is_array
+from lawful.tracing.primitives import current_trace
 
 type Names = tuple[str, ...]
 type Steps = tuple[tuple[Any, ...], ...]

@@ -22,9 +22,10 @@ from lawful.distributions.law import law_of
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, walk
 from lawful.form.liveness import without_dead_code
-from lawful.form.operations.ratio import log_ratio
+from lawful.form.ratio import log_ratio
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, installed, is_staged, only, send
-from lawful.tracing.lower import Stage, lower
+from lawful.tracing.lower import lower
+from lawful.tracing.primitives import Stage
 
 from .covering import moves, require_cover
 from .proposals import Memory, Proposal, Proposals

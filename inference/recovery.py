@@ -19,10 +19,11 @@ from lawful.addresses import as_address
 from lawful.backends.xla import emit
 from lawful.errors import LawfulError
 from lawful.form import Form
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.arguments.constant_data import refuse_other_data
+from lawful.form.choices import choices_of, dims_of
 from lawful.form.liveness import without_dead_code
-from lawful.language.arguments.constant_data import refuse_other_data
-from lawful.passes.record import choices_of, dims_of
-from lawful.tracing.trace import split_arguments, trace
+from lawful.tracing.trace import trace
 
 from .batches import BatchSize, in_batches, in_one_row
 from .densities import as_choice, leading_axes

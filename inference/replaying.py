@@ -16,9 +16,9 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.form import Form, Loop, Plate, Var
 from lawful.form.builder import Block
+from lawful.form.choices import choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.passes.add_plate import lift
-from lawful.passes.record import choices_of
 from lawful.passes.thread_sites import score
 
 from .move_numbers import kept_of, of_particles, told

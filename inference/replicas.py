@@ -21,8 +21,8 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.form import Form, Plate, Var
 from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of
 from lawful.passes.add_plate import lift
-from lawful.passes.record import Choice, choices_of
 from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace
 

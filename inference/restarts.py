@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.backends.compile_options import device_array
+from lawful.form.operations.device import device_array
 
 from .findings import Finding
 

@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address
+from lawful.backends.pointwise import ask_at_choices
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Factor, Form, Site
+from lawful.form.choices import Choice, choices_of
 from lawful.form.markov_blanket import reached
+from lawful.form.operations.equation import CALLS, scan_counts
 from lawful.passes.condition import conditioned
-from lawful.passes.probe import Probe, ask_at_choices
-from lawful.passes.record import Choice, choices_of
-from lawful.tracing.lower import CALLS, scan_counts
+from lawful.passes.probe import Probe
 
 from .kernels.frame import frame_of
 

@@ -19,15 +19,15 @@ import numpy as np
 from lawful.addresses import Address, as_address, show_address
 from lawful.backends.compile_options import quickly
 from lawful.backends.log_density import gather_choices, scored
+from lawful.backends.unchain_loops import unchained
 from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Plate, Var
 from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of
 from lawful.passes.add_plate import lift
 from lawful.passes.condition import conditioned
-from lawful.passes.record import Choice, choices_of
 from lawful.passes.starts import TRIES, found_start, is_from_prior, prior_coordinates
-from lawful.passes.unchain_loops import unchained
 
 from .kernels.base import KernelForm
 from .kernels.frame import frame_of

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Loop, Plate, Var
 from lawful.form.builder import Block, total
+from lawful.form.choices import choices_of
 from lawful.passes.add_plate import Lifted, lift
 from lawful.passes.checked_draws import with_checked_draws
-from lawful.passes.record import choices_of
 
 from .lineage import History, Shed, follow, one_ancestry
 from .replaying import Target, rejuvenated, replayed, until

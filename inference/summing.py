@@ -13,8 +13,8 @@ from lawful.addresses import Address
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Det, Form, Node, Site, Var, walk
 from lawful.form.builder import renamed
+from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
-from lawful.passes.record import Choice, choices_of
 from lawful.passes.thread_sites import score
 
 from .summing_parts import Frame, Job

@@ -13,8 +13,9 @@ from typing import Any
 import jax
 
 from lawful.form import Det, Form, Var
+from lawful.form.from_jaxpr import unfold
 from lawful.form.liveness import without_dead_code
-from lawful.tracing.lower import CALLS, Equation, unfold
+from lawful.form.operations.equation import CALLS, Equation
 
 type Shape = tuple[int, ...]
 type Axes = tuple[int, ...]  # for each axis of the site, its place in the value

@@ -20,7 +20,7 @@ from lawful.addresses import Address, show_address
 from lawful.errors import LawfulError, PathLimitError
 from lawful.form import Loop, Plate, Var
 from lawful.form.builder import Block, add
-from lawful.passes.record import Choice
+from lawful.form.choices import Choice
 
 from .summing_axes import Axes
 from .summing_laws import IndexLaw, log_sum

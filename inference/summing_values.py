@@ -15,7 +15,7 @@ import numpy as np
 
 from lawful.form import Var
 from lawful.form.builder import Block
-from lawful.passes.record import Choice
+from lawful.form.choices import Choice
 
 from .summing_parts import Found
 from .summing_tables import Picks, pick

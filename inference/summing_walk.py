@@ -19,7 +19,8 @@ from lawful.distributions.law import DistributionLaw
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 from lawful.form.builder import Block, LogProb, Tupled, renamed, total
-from lawful.tracing.lower import CALLS, Equation, unfold
+from lawful.form.from_jaxpr import unfold
+from lawful.form.operations.equation import CALLS, Equation
 
 from .summing_axes import SUM, UNCHANGED, Axes, Mixed, flow
 from .summing_control import branch, loop

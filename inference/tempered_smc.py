@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.passes.record import choices_of
+from lawful.form.choices import choices_of
 
 from .check.contracts import Contract
 from .enumerate_sites import Sites

@@ -13,8 +13,9 @@ import numpy as np
 
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.passes.record import choices_of, dims_of
-from lawful.tracing.trace import Rewritten, split_arguments
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.choices import choices_of, dims_of
+from lawful.tracing.trace import Rewritten
 
 from .arguments import constant_arguments
 from .batches import BatchSize

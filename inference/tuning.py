@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.backends.compile_options import device_array
+from lawful.form.operations.device import device_array
 
 # Hoffman and Gelman (2014): how fast the step follows, how many steps the beginning counts, how averages forget.
 FOLLOWS, BEGINNING, FORGETS = 0.05, 10.0, 0.75

@@ -13,14 +13,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from lawful.backends.pointwise import ask_at_choices
 from lawful.distributions.batched import LanesLaw
 from lawful.distributions.bijections import from_support, is_discrete
 from lawful.distributions.law import DistributionLaw
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, Site
-from lawful.passes.probe import Asked, Probe, ask_at_choices
-from lawful.passes.record import choices_of, dims_of
-from lawful.tracing.trace import split_arguments
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.choices import choices_of, dims_of
+from lawful.passes.probe import Asked, Probe
 
 from .batches import BatchSize, in_batches, in_one_row
 from .densities import absent_choices, as_choice, leading_axes

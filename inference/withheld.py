@@ -17,9 +17,10 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, walk
+from lawful.form.choices import Choice, choices_of
 from lawful.form.dependence import dependence
 from lawful.form.liveness import without_dead_code
-from lawful.passes.record import Choice, choices_of, record
+from lawful.passes.record import record
 from lawful.tracing.trace import trace
 
 from .batches import BatchSize

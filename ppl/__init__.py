@@ -13,6 +13,7 @@ from .distributions.truncated import truncated
 from .errors import LawfulError
 from .form import Form
 from .inspection.lint.check import check_program
+from .inspection.methods import bind_methods as _bind_methods
 from .interop.density import Density, density
 from .interop.numpyro.models import from_numpyro
 from .language.control import bounded_loop, cond, scan, switch
@@ -21,6 +22,8 @@ from .language.mem import mem
 from .language.padding import pad
 from .language.statements import deterministic, factor, mask, plate, program, sample, scale, scope
 from .tracing.trace import trace
+
+_bind_methods()
 
 if _TYPE_CHECKING:
     from .inference.running.stored import open_run

@@ -15,7 +15,8 @@ import numpy as np
 from lawful.backends.enumeration import emit_worlds
 from lawful.errors import PathLimitError
 from lawful.form import Form
-from lawful.tracing.trace import split_arguments, trace
+from lawful.form.arguments.arrays import split_arguments
+from lawful.tracing.trace import trace
 
 from .measure import Measure, compare, differences
 from .outcomes import Layout, compiled_measure, on_choices, outcome_form, reference_measure, source

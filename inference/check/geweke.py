@@ -15,7 +15,8 @@ from typing import Any
 import jax
 
 from lawful.errors import LawfulError
-from lawful.tracing.trace import split_arguments, trace
+from lawful.form.arguments.arrays import split_arguments
+from lawful.tracing.trace import trace
 
 from .claims import claim
 from .paired import keeps_exact_draws, runs_of

@@ -14,8 +14,9 @@ import numpy as np
 
 from lawful.backends.xla import emit
 from lawful.errors import UnsupportedProgramError
+from lawful.form.arguments.arrays import split_arguments
 from lawful.passes.thread_sites import score
-from lawful.tracing.trace import split_arguments, trace
+from lawful.tracing.trace import trace
 
 from ..kernels.base import initial_state
 from ..kernels.joint_walk import JointWalk

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.backends.xla import emit
+from lawful.form.arguments.arrays import split_arguments
 from lawful.form.builder import Block
-from lawful.tracing.trace import split_arguments, trace
+from lawful.tracing.trace import trace
 
 from ..kernels import leapfrog
 from ..kernels.base import initial_state

@@ -13,8 +13,9 @@ import jax
 
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.passes.record import choices_of
-from lawful.tracing.trace import split_arguments, trace
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.choices import choices_of
+from lawful.tracing.trace import trace
 
 from .claims import claim
 from .measure import Trace

@@ -19,10 +19,11 @@ from lawful.backends.log_density import scored
 from lawful.backends.xla import emit
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
+from lawful.form.arguments.arrays import split_arguments
 from lawful.form.builder import Block
 from lawful.passes.record import record
 from lawful.passes.thread_sites import interpose
-from lawful.tracing.trace import split_arguments, trace
+from lawful.tracing.trace import trace
 
 from ..kernels.base import flag_per_choice, initial_state, state_inputs
 from ..kernels.involutive import Involutive, Parts

@@ -14,10 +14,11 @@ from lawful.distributions.law import IMPROPER
 from lawful.errors import ImproperPriorError, UnsupportedProgramError
 from lawful.form import Factor, Form, walk
 from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.passes.condition import conditioned
 from lawful.passes.predict import unobserved
-from lawful.passes.record import Choice, choices_of, record
+from lawful.passes.record import record
 
 from ..kernels.base import scored
 

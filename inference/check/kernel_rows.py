@@ -16,7 +16,7 @@ import numpyro.distributions as dist
 from lawful import cond, factor, plate, sample, scan, switch
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
-from lawful.passes.record import choices_of
+from lawful.form.choices import choices_of
 
 from ..default_kernel import default_kernel
 from ..kernels import (

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.tracing.trace import split_arguments
+from lawful.form.arguments.arrays import split_arguments
 
 from ..kernels.base import KernelForm
 from .measure import Trace

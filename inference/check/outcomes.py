@@ -19,9 +19,10 @@ from lawful.addresses import names_of
 from lawful.backends.compile_options import QUICK
 from lawful.backends.enumeration import Worlds, count_worlds, emit_worlds
 from lawful.form import Form
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.choices import Choice
 from lawful.language.run_form import run_nodes
-from lawful.passes.record import Choice, Recorded, record
-from lawful.tracing.trace import split_arguments
+from lawful.passes.record import Recorded, record
 
 from ..representations.population import Population
 from ..transformers import finish

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.passes.record import Choice
+from lawful.form.choices import Choice
 
 MOST = 24  # coordinates that are followed; of more, evenly spaced ones
 ATOMS = 8  # a coordinate of at most so many values is followed value by value

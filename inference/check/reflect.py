@@ -16,7 +16,7 @@ import numpy as np
 
 from lawful.form import Form, Var
 from lawful.form.builder import Block
-from lawful.passes.record import Choice
+from lawful.form.choices import Choice
 
 from ..kernels.base import INVARIANT, Proposed, State, scored
 from ..kernels.mh import MH

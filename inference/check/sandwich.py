@@ -20,7 +20,8 @@ import numpy as np
 from lawful.backends.xla import emit
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.tracing.trace import split_arguments, trace
+from lawful.form.arguments.arrays import split_arguments
+from lawful.tracing.trace import trace
 
 from ..population_plan import PopulationPlan
 from ..representations.conditional import reference, retained

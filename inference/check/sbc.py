@@ -23,9 +23,10 @@ from scipy.stats import binom, chi2
 from lawful.backends.xla import emit
 from lawful.errors import LawfulError, NonFiniteError
 from lawful.form import Form
+from lawful.form.arguments.arrays import split_arguments
 from lawful.form.liveness import without_dead_code
 from lawful.passes.thread_sites import score
-from lawful.tracing.trace import split_arguments, trace
+from lawful.tracing.trace import trace
 
 from ..jobs import done, shares
 from ..result import Result

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lawful.form import Form
-from lawful.passes.record import choices_of
+from lawful.form.choices import choices_of
 
 from ..factor_graphs.tree_proposal import tree_proposal
 from ..kernels import mh, mixture

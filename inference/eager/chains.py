@@ -15,7 +15,7 @@ import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
 from lawful.errors import LawfulError, NoFiniteStartError
-from lawful.language.arguments.calls import positional
+from lawful.form.arguments.calls import positional
 from lawful.messages import SampleMessage, placed, surroundings
 
 from ..collect import from_chains

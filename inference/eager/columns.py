@@ -16,8 +16,8 @@ import jax
 import numpy as np
 
 from lawful.addresses import Address, indices_of, names_of, show_address
+from lawful.form.choices import loop_dims
 from lawful.messages import PlateFrame
-from lawful.passes.record import loop_dims
 
 from .run import Run
 

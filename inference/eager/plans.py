@@ -13,7 +13,7 @@ import numpy as np
 
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form
-from lawful.language.arguments.calls import positional
+from lawful.form.arguments.calls import positional
 
 from ..collect import from_population
 from ..findings import Finding

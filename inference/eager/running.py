@@ -17,9 +17,10 @@ import jax
 
 from lawful.addresses import Address, indices_of, names_of, show_address
 from lawful.errors import ImpureProgramError, NonFiniteError, UnsupportedProgramError
+from lawful.form.arguments.arrays import is_array
+from lawful.form.arguments.calls import call
 from lawful.handlers.basic import Boundary, refuse_duplicate
-from lawful.language.arguments.calls import call
-from lawful.language.arguments.inputs import input_names, nan_places
+from lawful.inspection.lint.unread_inputs import input_names, nan_places
 from lawful.messages import (
     OVERFLOW,
     DeterministicMessage,
@@ -35,7 +36,6 @@ from lawful.messages import (
     surroundings,
 )
 from lawful.tracing.misfits import misfit
-from lawful.tracing.trace import is_array
 
 from .run import START, Run
 from .scoring import bound, log_prob

@@ -16,8 +16,8 @@ import jax
 import numpy as np
 
 from lawful.addresses import Address, names_of, show_address
+from lawful.backends.pointwise import UnitScores
 from lawful.messages import FactorMessage, SampleMessage
-from lawful.passes.probe import UnitScores
 
 from .columns import dims_of, table_of
 from .run import Run

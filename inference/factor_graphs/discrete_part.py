@@ -18,10 +18,10 @@ import numpy as np
 
 from lawful.addresses import Address
 from lawful.form import Form
+from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.form.markov_blanket import Blanket, reached
 from lawful.passes.condition import conditioned
-from lawful.passes.record import Choice, choices_of
 
 from ..summing_walk import support_of
 from .from_program import to_factor_graph

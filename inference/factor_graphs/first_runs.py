@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.backends.compile_options import device_array
+from lawful.form.operations.device import device_array
 from lawful.form.operations.on_numpy import evaluate
 
 NUMBERS = 1 << 17  # of the operands; with more, each sweep costs more than the operations of Python around it

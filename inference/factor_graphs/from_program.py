@@ -21,11 +21,12 @@ from lawful.addresses import Address, as_address, show_address
 from lawful.backends.log_density import gather_choices, scored
 from lawful.errors import LawfulError
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
+from lawful.form.arguments.arrays import split_arguments
 from lawful.form.builder import LogProb, Tupled
+from lawful.form.choices import Choice, choices_of
 from lawful.messages import Source
-from lawful.passes.record import Choice, choices_of
 from lawful.tracing.number_arguments import with_inputs
-from lawful.tracing.trace import split_arguments, trace
+from lawful.tracing.trace import trace
 
 from ..summing import finite_sites
 from .builder import Variables

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from lawful.errors import LawfulError, WidthError
-from lawful.language.arguments.calls import refuse_unknown
+from lawful.form.arguments.calls import refuse_unknown
 
 from .beliefs import Beliefs
 from .exact import eliminated

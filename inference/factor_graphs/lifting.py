@@ -20,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.form import Det, Form, Var
+from lawful.form.from_jaxpr import unfold
 from lawful.form.liveness import without_dead_code
+from lawful.form.operations.equation import CALLS, Equation
 from lawful.form.operations.on_numpy import evaluate
-from lawful.tracing.lower import CALLS, Equation, unfold
 
 from ..summing_axes import ELEMENTWISE
 from .known import applied, known, of

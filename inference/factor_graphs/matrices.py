@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from lawful.tracing.lower import Equation
+from lawful.form.operations.equation import Equation
 
 from .known import applied, of
 from .lifted import Table, aligned

@@ -23,10 +23,11 @@ from lawful.addresses import Address
 from lawful.distributions.law import BoundLaw
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.language.arguments.calls import refuse_unknown
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.arguments.calls import refuse_unknown
+from lawful.form.choices import Choice
 from lawful.language.statements import sample, scope
-from lawful.passes.record import Choice
-from lawful.tracing.trace import split_arguments, trace
+from lawful.tracing.trace import trace
 
 from ..enumerate_sites import chosen_sites
 from .belief_forests import Forest, forest_of, spanning_forest

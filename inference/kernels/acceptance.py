@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Var
 from lawful.form.builder import Block
-from lawful.passes.record import Choice
+from lawful.form.choices import Choice
 
 from ..laws import CoinLaw
 from ..numerics.meaningless import meaningless

@@ -15,8 +15,8 @@ import numpy as np
 from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form
+from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
-from lawful.passes.record import Choice, choices_of
 from lawful.passes.thread_sites import score
 
 

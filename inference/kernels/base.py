@@ -15,8 +15,9 @@ import numpy as np
 
 from lawful.form import Form, Var
 from lawful.form.builder import Block
+from lawful.form.choices import Choice
 from lawful.form.liveness import without_dead_code
-from lawful.passes.record import Choice, record
+from lawful.passes.record import record
 from lawful.passes.simplify.simplified import simplified
 
 from ..check.contracts import Contract

@@ -22,7 +22,7 @@ from lawful.addresses import show_address
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form
 from lawful.form.builder import Block
-from lawful.passes.record import choices_of
+from lawful.form.choices import choices_of
 
 from ..check.contracts import Contract
 from ..factor_graphs.blocks import chosen_blocks, largest_table, refuse_wide_blocks

@@ -25,8 +25,8 @@ from lawful.backends.xla import emit
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of
 from lawful.form.markov_blanket import Blanket, reached
-from lawful.passes.record import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..numerics.meaningless import meaningless

@@ -20,7 +20,7 @@ from numpyro.distributions.transforms import biject_to
 from lawful.addresses import Address
 from lawful.distributions.absent import Guarded
 from lawful.errors import UnsupportedProgramError
-from lawful.passes.record import Choice
+from lawful.form.choices import Choice
 
 from .naming import named_sites
 

@@ -20,8 +20,8 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
+from lawful.form.choices import choices_of
 from lawful.form.operations.sums import signed
-from lawful.passes.record import choices_of
 from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace
 

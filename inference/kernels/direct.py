@@ -11,10 +11,10 @@ from typing import Any
 from lawful.distributions.law import DistributionLaw, core_of, position_of
 from lawful.form import Det, Form, Site, Var
 from lawful.form.builder import Tupled
-from lawful.form.inlining import inlined
+from lawful.form.choices import Choice
+from lawful.form.from_jaxpr import inlined
 from lawful.form.markov_blanket import Blanket
-from lawful.passes.record import Choice
-from lawful.tracing.lower import Equation
+from lawful.form.operations.equation import Equation
 
 # The prior, and the laws of its children; of these, those that look at one probability at a time.
 CHILDREN = {

@@ -20,11 +20,12 @@ from lawful.backends.xla import run_nodes
 from lawful.distributions.law import BoundLaw, product_grid
 from lawful.form import Det, Form, Site, Var
 from lawful.form.builder import Block
-from lawful.form.inlining import inlined
+from lawful.form.from_jaxpr import inlined
+from lawful.form.operations.equation import Equation
 from lawful.inference.kernels.local_moves.frames import Frame
 from lawful.inference.kernels.local_moves.reach import Reach, Target, reads_of, slices
 from lawful.inference.kernels.local_moves.scene import Scene, Slice
-from lawful.tracing.lower import Equation, lower
+from lawful.tracing.lower import lower
 
 from .redraw import PREFIX
 

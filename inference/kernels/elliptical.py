@@ -23,9 +23,9 @@ from lawful.distributions.law import DistributionLaw, law_of, position_of
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Site, Var
 from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of
 from lawful.form.dependence import dependence
 from lawful.form.markov_blanket import reached
-from lawful.passes.record import Choice, choices_of
 from lawful.passes.thread_sites import Answer, Given, interpose
 
 from ..check.contracts import Contract

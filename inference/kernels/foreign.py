@@ -18,8 +18,8 @@ from lawful.distributions.seed import SeedLaw, key_of_seed
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.builder import Block
+from lawful.form.choices import choices_of
 from lawful.form.liveness import without_dead_code
-from lawful.passes.record import choices_of
 from lawful.passes.unconstrain import Coordinates, coordinates_of
 
 from ..check.contracts import Contract

@@ -15,12 +15,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lawful.backends.unchain_loops import unchained
 from lawful.backends.xla import emit
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
-from lawful.passes.record import Choice, choices_of
-from lawful.passes.unchain_loops import unchained
+from lawful.form.choices import Choice, choices_of
 from lawful.passes.unconstrain import Coordinates, coordinates_of
 
 from ..presence import Presence, presence_of

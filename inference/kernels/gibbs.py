@@ -22,13 +22,13 @@ from lawful.addresses import Address, show_address
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Det, Form, Plate, Site, Var
 from lawful.form.builder import Block, Tupled
-from lawful.form.inlining import inlined
+from lawful.form.choices import Choice, choices_of
+from lawful.form.from_jaxpr import inlined
 from lawful.form.liveness import without_dead_code
 from lawful.form.operations.axis_rules import Take
 from lawful.inference.kernels.local_moves.reach import Target, targets
 from lawful.passes.add_plate import lift
 from lawful.passes.condition import conditioned
-from lawful.passes.record import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..laws import PickLaw

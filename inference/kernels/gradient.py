@@ -18,12 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.backends.compile_options import device_array
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
-from lawful.passes.record import Choice, choices_of
+from lawful.form.operations.device import device_array
 
 from ..check.contracts import Contract
 from .base import KernelForm, state_inputs

@@ -22,10 +22,10 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
 from lawful.form.builder import Block, total
+from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import has_weight
 from lawful.form.markov_blanket import Blanket, reached
 from lawful.form.operations.sums import signed
-from lawful.passes.record import Choice, choices_of
 from lawful.passes.thread_sites import interpose
 from lawful.tracing.trace import trace
 

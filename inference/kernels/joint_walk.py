@@ -18,7 +18,7 @@ from lawful.distributions.law import law_of
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
-from lawful.passes.record import Choice, choices_of
+from lawful.form.choices import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..presence import presence_of, stay

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from lawful import scope, switch
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.passes.record import Choice, choices_of
+from lawful.form.choices import Choice, choices_of
 from lawful.tracing.trace import trace
 
 from ..check.contracts import Contract

@@ -18,13 +18,13 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
 from lawful.form.builder import Block, total
+from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
+from lawful.form.operations.equation import Equation
 from lawful.inference.kernels.local_moves.frames import Frame, NotLocal, alone
 from lawful.inference.kernels.local_moves.reach import Reach, Target
 from lawful.inference.kernels.local_moves.scene import Scene, Slice
-from lawful.passes.record import Choice, choices_of
 from lawful.passes.thread_sites import Given, interpose
-from lawful.tracing.lower import Equation
 
 from .element import element_site, scoring_form
 from .redraw import PREFIX, Redraw, ScoreKept, units

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Site, Var
 from lawful.form.builder import Block
+from lawful.form.choices import Choice
 from lawful.form.liveness import without_dead_code
-from lawful.passes.record import Choice
 from lawful.passes.simplify.simplified import simplified
 from lawful.tracing.trace import trace
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
-from lawful.passes.record import Choice, choices_of
+from lawful.form.choices import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..presence import keeps_absent

@@ -10,7 +10,7 @@ from typing import Any
 
 from lawful.addresses import Address, as_address, show_address
 from lawful.errors import LawfulError
-from lawful.passes.record import Choice
+from lawful.form.choices import Choice
 
 
 def named_sites(choices: Sequence[Choice], sites: Iterable[Any], who: str) -> list[Address]:
@@ -26,7 +26,7 @@ def named_sites(choices: Sequence[Choice], sites: Iterable[Any], who: str) -> li
     Raises: LawfulError for a name that is no choice.
 
     >>> import numpyro.distributions as dist, lawful
-    >>> from lawful.passes.record import choices_of
+    >>> from lawful.form.choices import choices_of
     >>> form = lawful.trace(lambda: lawful.sample("mu", dist.Normal(0.0, 1.0)))
     >>> named_sites(choices_of(form), ["mu"], "on")
     [('mu',)]

@@ -16,9 +16,9 @@ from lawful.addresses import Address
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.builder import Block
+from lawful.form.choices import choices_of
 from lawful.form.markov_blanket import Blanket, reached
 from lawful.passes.condition import conditioned
-from lawful.passes.record import choices_of
 
 from ..check.contracts import Contract
 from ..presence import keeps_absent

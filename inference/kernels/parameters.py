@@ -14,8 +14,9 @@ from lawful.addresses import Address
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
-from lawful.passes.record import Choice, choices_of, record
+from lawful.passes.record import record
 
 from .base import Proposed, State, scored, without_weights
 from .naming import named_sites

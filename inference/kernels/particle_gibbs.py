@@ -17,7 +17,8 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.form import Form, Loop, walk
 from lawful.form.builder import Block
-from lawful.passes.record import choices_of, record
+from lawful.form.choices import choices_of
+from lawful.passes.record import record
 
 from ..backward import backward
 from ..check.contracts import Contract

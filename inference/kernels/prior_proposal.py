@@ -13,7 +13,7 @@ import numpy as np
 
 from lawful.form import Form, Var
 from lawful.form.builder import Block
-from lawful.passes.record import Choice, choices_of
+from lawful.form.choices import Choice, choices_of
 from lawful.passes.thread_sites import interpose
 
 from ..check.contracts import Contract

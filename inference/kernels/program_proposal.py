@@ -20,11 +20,11 @@ from lawful.addresses import Address
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block, total
+from lawful.form.choices import Choice, choices_of
 from lawful.form.dependence import dependence
 from lawful.form.liveness import has_weight
 from lawful.form.markov_blanket import reached
 from lawful.form.operations.sums import signed
-from lawful.passes.record import Choice, choices_of
 from lawful.passes.thread_sites import interpose
 from lawful.tracing.trace import trace
 

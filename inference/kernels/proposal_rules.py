@@ -15,7 +15,7 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.form import Site, Var
 from lawful.form.builder import Block
-from lawful.passes.record import Choice
+from lawful.form.choices import Choice
 from lawful.passes.thread_sites import Answer
 
 from .redraw import PREFIX, RedrawLaw, SplitScore

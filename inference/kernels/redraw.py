@@ -21,7 +21,7 @@ from lawful.distributions.observed_law import DerivedLaw
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Site, Var
 from lawful.form.builder import Block
-from lawful.passes.record import Choice
+from lawful.form.choices import Choice
 from lawful.passes.thread_sites import Answer
 
 PREFIX = "~mh"

@@ -22,8 +22,9 @@ from lawful.addresses import Address
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
+from lawful.form.choices import choices_of
 from lawful.passes.condition import conditioned
-from lawful.passes.record import choices_of, record
+from lawful.passes.record import record
 from lawful.passes.thread_sites import Given, interpose
 
 from ..by_normals import NORMAL, normal_site

@@ -24,8 +24,8 @@ from lawful.distributions.law import law_of
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of
 from lawful.form.markov_blanket import Blanket, reached
-from lawful.passes.record import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..laws import CoinLaw, UniformIndexLaw

@@ -17,15 +17,16 @@ import numpy as np
 
 from lawful.addresses import show_address
 from lawful.backends.enumeration import Worlds, count_worlds, emit_worlds
-from lawful.distributions.degenerate import checked_scales
 from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
 from lawful.form import Form
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.arguments.calls import positional
 from lawful.inspection.lint.observed_data import checked_data
-from lawful.language.arguments.calls import positional
+from lawful.inspection.lint.scales import checked_scales
 from lawful.passes.checked_draws import allowed
 from lawful.passes.record import Recorded, record
 from lawful.tracing.number_arguments import with_inputs
-from lawful.tracing.trace import split_arguments, trace
+from lawful.tracing.trace import trace
 
 from ..eager.columns import numbers
 from ..eager.exploration import Explored, explore

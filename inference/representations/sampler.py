@@ -16,10 +16,11 @@ from lawful.addresses import show_address
 from lawful.backends.xla import compiled
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, Site, walk
-from lawful.language.arguments.calls import positional
-from lawful.language.arguments.random_keys import one_key
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.arguments.calls import positional
+from lawful.form.arguments.random_keys import one_key
 from lawful.tracing.number_arguments import with_inputs
-from lawful.tracing.trace import split_arguments, trace
+from lawful.tracing.trace import trace
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ import numpy as np
 
 from lawful.form import Form, Plate, Var
 from lawful.form.builder import Block
+from lawful.form.choices import Choice
 from lawful.form.liveness import without_dead_code
 from lawful.passes.add_plate import lift
-from lawful.passes.record import Choice, record
+from lawful.passes.record import record
 from lawful.passes.thread_sites import score
 
 from ..parts import without_weights

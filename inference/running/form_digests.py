@@ -24,7 +24,7 @@ from lawful.distributions.batched import LanesLaw
 from lawful.distributions.law import DistributionLaw
 from lawful.distributions.weighting import WeightedLaw
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
-from lawful.tracing.lower import Equation, traced_parts
+from lawful.form.operations.equation import Equation, traced_parts
 
 __all__ = ["content", "digests_of", "short"]
 

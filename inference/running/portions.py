@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.backends.keys import Keys, step_keys
-from lawful.backends.xla import Sum, loop_start, loop_step, root_keys, run_some
+from lawful.backends.xla import loop_start, loop_step, root_keys, run_some
 from lawful.errors import LawfulError
 from lawful.form import Form, Loop, Node, Var
 from lawful.form.liveness import has_weight
+from lawful.form.operations.compensated_sum import Sum
 from lawful.passes.rolling.roll import rolled
 
 from .placing import OneDevice, Placing

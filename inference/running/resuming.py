@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
-from lawful.language.arguments.calls import positional
+from lawful.form.arguments.calls import positional
 
 from ..findings import Finding
 from ..plan import Prepared

@@ -22,8 +22,8 @@ import numpy as np
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError
+from lawful.form.arguments.calls import refuse_unknown
 from lawful.inference import Result
-from lawful.language.arguments.calls import refuse_unknown
 
 from ..latent_classes.redrawing import one_class_redrawn
 from .engine import Problem

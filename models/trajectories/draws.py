@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import lawful
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.choices import choices_of
 from lawful.inference import Result
 from lawful.inference.densities import scored_draws
-from lawful.passes.record import choices_of
-from lawful.tracing.trace import split_arguments
 
 from ..latent_classes import Relabelled, kept_draws, relabelled
 from .bayes import Posed

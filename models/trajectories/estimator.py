@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import LawfulError
+from lawful.form.arguments.calls import refuse_unknown
 from lawful.inference.plan import one_key
-from lawful.language.arguments.calls import refuse_unknown
 
 from ..latent_classes import ClassNumbers
 from .bayes import climbed_for, posed, sampled, settings_of

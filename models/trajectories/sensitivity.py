@@ -18,11 +18,11 @@ import numpy as np
 
 import lawful
 from lawful.errors import LawfulError
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.choices import choices_of
 from lawful.inference.densities import scored_draws
 from lawful.inference.evidence import pooled_evidence
 from lawful.inference.plan import one_key
-from lawful.passes.record import choices_of
-from lawful.tracing.trace import split_arguments
 
 from .bayes import climbed_for, sampled
 from .draws import prior_program

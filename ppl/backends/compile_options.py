@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 # Options of one compilation, as `quickly` takes them.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -58,14 +56,3 @@ def compile_quickly(environment: MutableMapping[str, str] = os.environ) -> None:
     """
     flags = environment.get("XLA_FLAGS", "").split()
     environment["XLA_FLAGS"] = " ".join([*flags, *(flag for flag in (PLAIN_EMITTER, ONE_PART) if flag not in flags)])
-
-
-def device_array(values: Any) -> jax.Array:
-    """Put values on the device; for NumPy's arrays nothing is compiled, where `jnp.asarray` compiles for each shape.
-
-    >>> device_array(np.zeros(2)).dtype == jnp.result_type(float)
-    True
-    """
-    if isinstance(values, jax.Array):
-        return values
-    return jax.device_put(values) if isinstance(values, np.ndarray | np.generic) else jnp.asarray(values)

@@ -17,11 +17,11 @@ import numpy as np
 from ..addresses import as_address
 from ..errors import LawfulError
 from ..form import Form
+from ..form.arguments.arrays import split_arguments
+from ..form.arguments.constant_data import refuse_other_data
+from ..form.choices import Choice
 from ..form.liveness import without_dead_code
-from ..language.arguments.constant_data import refuse_other_data
-from ..passes.record import Choice
 from ..passes.thread_sites import Interposed, score
-from ..tracing.trace import split_arguments
 from .xla import emit
 
 _scored: weakref.WeakKeyDictionary[Form, tuple[Interposed, Callable[..., Any]]] = weakref.WeakKeyDictionary()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,43 +19,11 @@ from ..distributions.batched import draw_lanes
 from ..errors import ImproperPriorError, LawfulError
 from ..form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var, subforms
 from ..form.liveness import has_weight
+from ..form.operations.compensated_sum import Sum
+from ..passes.rolling.roll import rolled
 from ..passes.rolling.unrolled_sites import warn_straight
 from .keys import Keys, folded, keys_of, row_keys, step_keys
 from .product_layout import product_of_lanes
-
-
-class Sum(NamedTuple):
-    """A compensated sum: `high` holds the rounded total and `low` what rounding lost."""
-
-    high: jax.Array
-    low: jax.Array
-
-    @classmethod
-    def zero(cls) -> Sum:
-        """Return an empty sum."""
-        return cls(jnp.zeros((), jnp.result_type(float)), jnp.zeros((), jnp.result_type(float)))
-
-    def add(self, term: jax.Array) -> Sum:
-        """Add a term without losing its low bits (Knuth's two-sum); infinite totals stay infinite.
-
-        What is lost goes back into the total as soon as it is large enough, so that it is never itself a long sum.
-        """
-        term = term.astype(self.high.dtype)
-        total = self.high + term
-        shifted = total - self.high
-        lost = (self.high - (total - shifted)) + (term - shifted)
-        rest = self.low + jnp.where(jnp.isfinite(total), lost, 0.0)
-        high = total + rest
-        return Sum(high, jnp.where(jnp.isfinite(high), rest - (high - total), 0.0))
-
-    def plus(self, other: Sum) -> Sum:
-        """Add another sum."""
-        return Sum(*self.add(other.high)[:1], self.add(other.high).low + other.low)
-
-    def value(self) -> jax.Array:
-        """Return the total."""
-        return self.high + self.low
-
 
 _compiled: weakref.WeakKeyDictionary[Form, Callable[..., Any]] = weakref.WeakKeyDictionary()
 
@@ -80,8 +48,6 @@ def emit(form: Form, *, roll: bool = True) -> Callable[..., tuple[list[jax.Array
     >>> round(float(log_weight), 4)
     -0.9189
     """
-    from ..passes.rolling.roll import rolled  # which reads the operations of JAX, and lowering them needs this module
-
     form = rolled(form) if roll else form
     warn_straight(form)
 

@@ -18,7 +18,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints, transforms
 
 from .densities import HALF_LOG_2PI, log_prob
-from .law import IMPROPER, core_of, law_name, law_of
+from .law import IMPROPER, DistributionLaw, core_of, law_name, law_of
 
 
 def guarded(distribution: Any, present: Any) -> Any:
@@ -234,3 +234,13 @@ def _onto(constraint: WherePresent) -> OntoPresent:
 
 def _spread(present: Any, axes: int) -> Any:
     return jnp.reshape(present, (*jnp.shape(present), *(1,) * axes))
+
+
+def is_guarded(law: Any) -> bool:
+    """Tell whether elements of a law may be absent."""
+    return isinstance(law, DistributionLaw) and isinstance(core_of(numbered(law)), Guarded)
+
+
+def numbered(law: DistributionLaw) -> Any:
+    """Return the distribution with the places of its parameters in their stead."""
+    return law.distribution(*range(law.tree.num_leaves))

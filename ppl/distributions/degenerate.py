@@ -6,8 +6,6 @@ no parameter outside its constraint. A point mass is a law only where it is aske
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,18 +14,9 @@ import numpy as np
 from numpyro.distributions import Distribution
 
 from ..addresses import Address, show_address
-from ..backends.xla import emit
 from ..errors import ParameterError, SingularScaleError
-from ..form import Det, Form, Loop, Site, Var
-from ..form.builder import Block
-from ..form.liveness import random_values, without_dead_code
 from ..messages import Source
-from ..passes.fill_absent import is_guarded
-from .censoring import CensoredLaw
-from .law import DistributionLaw
-from .marginal_normal import PartlyObservedLaw
-from .parameters import fits, limits, parameters_of
-from .weighting import WeightedLaw
+from .parameters import fits, limits
 
 SCALES = ("scale", "cov_diag")
 MATRICES = ("covariance_matrix", "precision_matrix")
@@ -165,138 +154,3 @@ def unlawful(fault: Fault, law: str, address: Address | None, source: Source) ->
         f"{site}: the parameter {fault.words}{where}, so it makes no {law}. Fix: {remedy}.",
         site=address, index=fault.index, value=fault.value, source=source,
     )  # fmt: skip
-
-
-# What the arguments alone decide
-
-
-@dataclass(frozen=True)
-class _Settled:
-    """A parameter that no choice moves; one that is no scale has a constraint."""
-
-    site: Site
-    name: str
-    value: Var
-    constraint: Any = None
-
-    def check(self, value: Any) -> None:
-        """Raise the error of a value that does not fit."""
-        address, source = self.site.address, self.site.source
-        if self.constraint is None:
-            fault = fault_of(self.name, value)
-            if fault is not None:
-                raise singular(fault, address, source)
-        else:
-            fault = outside(self.name, self.constraint, value)
-            if fault is not None:
-                raise unlawful(fault, self.site.law.label, address, source)
-
-
-type _Reader = tuple[list[_Settled], Callable[..., Any] | None]
-_readers: weakref.WeakKeyDictionary[Form, _Reader] = weakref.WeakKeyDictionary()
-
-
-def checked_scales(form: Form, inputs: Sequence[Any]) -> None:
-    """Check the parameters that no choice moves; those of arms, which may never run, are left to the run.
-
-    Raises: SingularScaleError naming the site and the value, or the leading minor; ParameterError for other parameters.
-    """
-    if form not in _readers:
-        _readers[form] = _reader(form)
-    settled, run = _readers[form]
-    if not settled or any(isinstance(x, jax.core.Tracer) for x in inputs):
-        return
-    given = dict(zip(form.inputs, inputs, strict=True))
-    values = [given[s.value] for s in settled] if run is None else run(*inputs)
-    for item, value in zip(settled, values, strict=True):
-        item.check(value)
-
-
-def _reader(form: Form) -> _Reader:
-    block = Block()
-    block.constants.extend(form.constants)
-    known = {v: v for v in form.inputs} | {v: v for v, _ in form.constants}
-    wanted = list(_settled(form, block, known))
-    constants = dict(form.constants) | dict(block.constants)
-    moving = []
-    for item in wanted:  # what is constant is known for good
-        if item.value in constants:
-            item.check(constants[item.value])
-        else:
-            moving.append(item)
-    if all(item.value in form.inputs for item in moving):
-        return moving, None
-    run = emit(without_dead_code(block.form(form.inputs, [item.value for item in moving])))
-    return moving, jax.jit(lambda *inputs: run(jax.random.key(0), *inputs)[0])
-
-
-def _settled(form: Form, block: Block, known: dict[Var, Var]) -> Iterator[_Settled]:
-    """Walk the sites of a form; append what computes their settled scales, by values that are known outside."""
-    random = random_values(form, [v for v in form.inputs if v not in known])
-    made: dict[Var, Det] = {}
-    for node in form.nodes:
-        if isinstance(node, Det):
-            made |= dict.fromkeys(node.outs, node)
-            if not any(v in random or v not in known for v in node.ins):
-                outs = tuple(v.like() for v in node.outs)
-                block.nodes.append(Det(node.function, tuple(known[v] for v in node.ins), outs, node.label, node.plates))
-                known |= zip(node.outs, outs, strict=True)
-        elif isinstance(node, Site):
-            for name, value, constraint in _named(node, made):
-                if value in known:
-                    yield _Settled(node, name, known[value], constraint)
-        elif isinstance(node, Loop):
-            n_const, n_carry = len(node.constants), len(node.init)
-            inner = {v: v for v, _ in node.body.constants}
-            block.constants.extend(node.body.constants)
-            pairs = [*zip(node.body.inputs[:n_const], node.constants, strict=False)]
-            inner |= {v: known[outer] for v, outer in pairs if outer in known}
-            direct = zip(node.body.inputs[n_const + n_carry :], node.xs, strict=True)
-            stacked = {v: known[outer] for v, outer in direct if outer in known}
-            yield from _settled(node.body, block, inner)
-            for site in node.body.nodes:
-                if isinstance(site, Site):
-                    for name, value, constraint in _named(site, {}):
-                        if value in stacked:
-                            yield _Settled(site, name, stacked[value], constraint)
-
-
-def _named(site: Site, made: Mapping[Var, Det]) -> Iterator[tuple[str, Var, Any]]:
-    """Name the values that are scales, and with their constraints those that are other parameters.
-
-    For the root of a matrix it is the matrix, where the form computes the root. Elements that a mask or a guard leaves
-    out may have any parameters but scales.
-    """
-    law, parameters, whole = site.law, site.parameters, True
-    while isinstance(law, WeightedLaw | PartlyObservedLaw | CensoredLaw):
-        whole = whole and not getattr(law, "masked", isinstance(law, PartlyObservedLaw))
-        law, parameters = law.base, law.split(parameters)[-1]
-    whole = whole and isinstance(law, DistributionLaw) and not is_guarded(law)
-    law = getattr(law, "base", law)
-    if not hasattr(law, "distribution"):
-        return
-    distribution = law.distribution(*parameters)
-    scales = scales_of(distribution)
-    for name, value in scales.items():
-        if isinstance(value, Var):
-            matrix = _factorised(value, made) if name in ROOTS else None
-            yield ("covariance_matrix", matrix, None) if matrix is not None else (name, value, None)
-    for name, constraint, value in parameters_of(distribution) if whole else ():
-        bounds = [getattr(constraint, bound, None) for bound in ("lower_bound", "upper_bound")]
-        if name not in scales and isinstance(value, Var) and not any(isinstance(b, Var) for b in bounds):
-            yield name, value, constraint
-
-
-def _factorised(root: Var, made: Mapping[Var, Det]) -> Var | None:
-    """Find the matrix whose Cholesky factor a value is."""
-    waiting: list[Var] = [root]
-    seen: set[int] = set()
-    while waiting:
-        node = made.get(waiting.pop())
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        if "cholesky" in node.label:
-            return node.ins[0]
-        waiting.extend(node.ins)
-    return None

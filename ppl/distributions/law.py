@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from ..backends.compile_options import device_array
 from ..errors import ImproperPriorError, LawfulError, PathLimitError, UnsupportedProgramError
+from ..form.operations.device import device_array
 from .densities import log_prob, total_log_prob
 from .parameters import DRAWN, SCORED, flaws, makes_law
 from .sampling.categorical import sample_categorical

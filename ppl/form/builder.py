@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..addresses import Address
-from ..backends.compile_options import device_array
 from ..messages import Source
 from .nodes import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
+from .operations.device import device_array
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..addresses import Address
-from ..tracing.lower import Equation, traced_parts
 from .builder import Tupled
 from .nodes import Det, Factor, Form, Loop, Node, Site, Var, subforms
+from .operations.equation import Equation, traced_parts
 from .operations.stacks import Cut, Pick, Row, Window
 
 CHECKERS = ("<@beartype", "jaxtyping")  # where the code stands that checks types around a function, in tests

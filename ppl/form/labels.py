@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..tracing.trace import is_array
+from .arguments.arrays import is_array
 from .nodes import Form, walk
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..addresses import Address
-from ..passes.record import choices_of
+from .choices import choices_of
 from .dependence import dependence
 from .nodes import Branch, Det, Form, Loop, Site
 

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import is_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..addresses import Address, colliding, names_of, shared_key, show_address
 from ..errors import DuplicateSiteError
@@ -191,18 +191,6 @@ class Form:
             if isinstance(node, Site):
                 yield node
 
-    def __call__(self, *args: Any) -> Any:
-        """Run eagerly, as a program: every site is announced to the handlers."""
-        from ..language.run_form import run_form
-
-        return run_form(self, *args)
-
-    def show(self) -> str:
-        """Write the form as text, one line per meaning."""
-        from ..inspection.drawing.text import show_form
-
-        return show_form(self)
-
     def __str__(self) -> str:
         """Same as `show`."""
         return self.show()
@@ -213,54 +201,43 @@ class Form:
         observed = sum(1 for s in self.sites() if s.observed is not None)
         return f"Form({len(self.inputs)} inputs, {latent} latent sites, {observed} observed, {len(self.nodes)} nodes)"
 
-    def to_dot(self, *, factors: bool = False) -> str:
-        """Write the graph of sites and factors in the DOT language; with `factors`, the factor graph."""
-        from ..inspection.drawing.factor_graph import factor_graph_to_dot
-        from ..inspection.drawing.graph_text import to_dot
+    if TYPE_CHECKING:  # bound by the package, since what runs, writes, draws, scores and checks forms stands above them
 
-        return factor_graph_to_dot(self) if factors else to_dot(self)
+        def __call__(self, *args: Any) -> Any:
+            """Run eagerly, as a program: every site is announced to the handlers."""
+            raise NotImplementedError
 
-    def to_mermaid(self) -> str:
-        """Write the graph of sites and factors as a Mermaid flowchart."""
-        from ..inspection.drawing.graph_text import to_mermaid
+        def show(self) -> str:
+            """Write the form as text, one line per meaning."""
+            raise NotImplementedError
 
-        return to_mermaid(self)
+        def to_dot(self, *, factors: bool = False) -> str:
+            """Write the graph of sites and factors in the DOT language; with `factors`, the factor graph."""
+            raise NotImplementedError
 
-    def to_svg(self) -> str:
-        """Draw the graph of sites and factors as SVG, which a page or a notebook can hold."""
-        from ..inspection.drawing.svg import to_svg
+        def to_mermaid(self) -> str:
+            """Write the graph of sites and factors as a Mermaid flowchart."""
+            raise NotImplementedError
 
-        return to_svg(self)
+        def to_svg(self) -> str:
+            """Draw the graph of sites and factors as SVG, which a page or a notebook can hold."""
+            raise NotImplementedError
 
-    def to_networkx(self) -> Any:
-        """Return the networkx.DiGraph of sites and factors; an edge is a direct dependence."""
-        from ..inspection.drawing.graph_text import to_networkx
+        def to_networkx(self) -> Any:
+            """Return the networkx.DiGraph of sites and factors; an edge is a direct dependence."""
+            raise NotImplementedError
 
-        return to_networkx(self)
+        def to_factor_graph(self) -> Any:
+            """Return the bipartite networkx.Graph of sites and of the terms of the density."""
+            raise NotImplementedError
 
-    def to_factor_graph(self) -> Any:
-        """Return the bipartite networkx.Graph of sites and of the terms of the density."""
-        from ..inspection.drawing.factor_graph import to_factor_graph
+        def log_density(self, choices: Any, *args: Any) -> Any:
+            """Score the form at given choices."""
+            raise NotImplementedError
 
-        return to_factor_graph(self)
-
-    def log_density(self, choices: Any, *args: Any) -> Any:
-        """Score the form at given choices: see `scoring.log_density`."""
-        from ..backends.log_density import log_density
-
-        return log_density(self, choices, *args)
-
-    def check(self, *args: Any) -> tuple[Any, ...]:
-        """Return the findings of the linter.
-
-        Args:
-            args: the arguments that the form was traced on, data among them; without them only what the form itself
-                shows is found, unless it takes none.
-        """
-        from ..inspection.lint.check import check_program
-        from ..inspection.lint.form_rules import check_form
-
-        return check_program(self, *args) if args or not self.inputs else check_form(self)
+        def check(self, *args: Any) -> tuple[Any, ...]:
+            """Return the findings of the linter."""
+            raise NotImplementedError
 
 
 def subforms(node: Node) -> tuple[Form, ...]:

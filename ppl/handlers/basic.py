@@ -16,10 +16,10 @@ import jax.numpy as jnp
 
 from ..addresses import Address, address_code, as_address, indices_of, key_at, names_of, shared_key, show_address
 from ..distributions.law import law_of
-from ..distributions.weighting import observe
 from ..errors import DuplicateSiteError, UnsupportedProgramError
-from ..language.arguments.random_keys import one_key
+from ..form.arguments.random_keys import one_key
 from ..language.data.checked import of_its_shape
+from ..language.data.weights import observe
 from ..messages import (
     DecisionMessage,
     DeterministicMessage,
@@ -34,7 +34,7 @@ from ..messages import (
     placed,
 )
 from ..tracing.hidden import note_hidden
-from ..tracing.lower import current_trace
+from ..tracing.primitives import current_trace
 from .interventions import do, mask, scale, scope
 from .key_reuse import consume, key_guard
 from .named_values import lookup, split_masks

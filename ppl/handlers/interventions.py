@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..distributions.weighting import announce
 from ..language import statements as language
 from ..language.data.checked import of_its_shape
+from ..language.data.weights import announce
 from ..messages import Message, SampleMessage, handlers, reinstalled, surroundings
 from .named_values import lookup, split_masks
 from .wrapping import Giving, Program, checked, within

@@ -16,10 +16,11 @@ import numpy as np
 from ..addresses import Address, as_address, indices_of, names_of, show_address
 from ..distributions.censoring import Interval
 from ..errors import LawfulError, ObservationError
-from ..language.arguments.calls import close_names
+from ..form.arguments.arrays import split_arguments
+from ..form.arguments.calls import close_names
 from ..messages import only, surroundings
-from ..tracing.lower import Stage, lower
-from ..tracing.trace import split_arguments
+from ..tracing.lower import lower
+from ..tracing.primitives import Stage
 
 
 def split_masks(data: Mapping[Any, Any]) -> tuple[dict[Address, Any], dict[Address, Any]]:

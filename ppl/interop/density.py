@@ -21,19 +21,20 @@ from jax.flatten_util import ravel_pytree
 from .. import handlers
 from ..addresses import Address, show_address
 from ..backends.log_density import gather_choices, log_density
+from ..backends.unchain_loops import unchained
 from ..backends.xla import emit
 from ..errors import LawfulError, NoFiniteStartError
 from ..form import Det, Form, Var
+from ..form.arguments.arrays import split_arguments
+from ..form.arguments.calls import positional
 from ..form.builder import Block
+from ..form.choices import Choice, choices_of, dims_of
 from ..form.labels import fitting, labels_of
 from ..form.liveness import without_dead_code
 from ..form.operations.stacks import Cut, Window, Windows
 from ..inspection.lint.observed_data import checked_data
-from ..language.arguments.calls import positional
-from ..passes.record import Choice, choices_of, dims_of
 from ..passes.rolling.fold import Folded, folded
 from ..passes.starts import TRIES, Start, found_start, prior_coordinates
-from ..passes.unchain_loops import unchained
 from ..passes.unconstrain import (
     first_and_values,
     free_parts,
@@ -42,14 +43,12 @@ from ..passes.unconstrain import (
     refuse_discrete,
     to_coordinates,
 )
-from ..tracing.trace import split_arguments, trace
-from ..tracing.uncollected import uncollected
+from ..tracing.trace import trace
 from .samplers import blackjax_of, coordinates_of_axes, flowmc_of, nutpie_of
 
 type Position = Mapping[str, Any]
 
 
-@uncollected()
 def density(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Density:
     """Export the log density of a program at given arguments.
 

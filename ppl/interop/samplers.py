@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,7 @@ import numpy as np
 
 from ..errors import LawfulError
 
-if TYPE_CHECKING:
-    from .density import Density
+type Density = Any  # that of the module `density`, whose methods call these functions
 
 
 def coordinates_of_axes(density: Density) -> dict[str, np.ndarray]:

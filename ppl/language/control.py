@@ -30,7 +30,8 @@ from ..messages import (
     send,
     surroundings,
 )
-from ..tracing.lower import Stage, holds_statements
+from ..tracing.lower import holds_statements
+from ..tracing.primitives import Stage
 from .padding import as_arm, filled_outputs, masked_steps
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import LawfulError, UnsupportedProgramError
 from ..messages import Source, caller, handlers, is_staged, reinstalled, surroundings
-from ..tracing.lower import current_trace
+from ..tracing.primitives import current_trace
 
 
 def mem[**P, R](function: Callable[P, R]) -> Callable[P, R]:

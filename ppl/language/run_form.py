@@ -21,6 +21,8 @@ from ..distributions.batched import LanesLaw
 from ..distributions.law import BoundLaw, DistributionLaw
 from ..errors import UnsupportedProgramError
 from ..form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
+from ..form.arguments.arrays import split_arguments
+from ..form.arguments.constant_data import refuse_other_data
 from ..form.operations.on_numpy import evaluate
 from ..messages import (
     DecisionMessage,
@@ -34,8 +36,6 @@ from ..messages import (
     surroundings,
 )
 from ..passes.rolling.match_steps import step_of
-from ..tracing.trace import split_arguments
-from .arguments.constant_data import refuse_other_data
 from .data.missing import complete
 from .memo import fixed, remembered
 

@@ -18,7 +18,7 @@ import numpy as np
 from ..addresses import Address, show_address
 from ..distributions.absent import as_read, in_lanes
 from ..distributions.censoring import Interval
-from ..distributions.weighting import announce, both, observe, times, truth, weighed_factor
+from ..distributions.weighting import both, times, truth, weighed_factor
 from ..errors import LawfulError
 from ..messages import (
     RESERVED,
@@ -35,6 +35,7 @@ from ..messages import (
     surroundings,
 )
 from .data.missing import complete
+from .data.weights import announce, observe
 
 
 def program[**P, R](function: Callable[P, R]) -> Callable[P, R]:

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..backends.xla import Sum
 from ..form import CHECK, Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 from ..form.builder import Block, LogProb, add, total
 from ..form.liveness import is_random
+from ..form.operations.compensated_sum import Sum
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..addresses import Address
 from ..form import Branch, Det, Factor, Form, Loop, Node, Site, Var
-from .record import Choice, choices_of
+from ..form.choices import Choice, choices_of
 
 type Rule = Callable[[Site | Factor, Var | None], tuple[Node, ...]]
 type Kind = Callable[[Choice], Var]

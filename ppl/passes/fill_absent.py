@@ -13,14 +13,9 @@ from typing import Any
 
 import jax
 
-from ..distributions.absent import Guarded, without_guard
-from ..distributions.law import DistributionLaw, core_of, law_of, split
+from ..distributions.absent import is_guarded, numbered, without_guard
+from ..distributions.law import DistributionLaw, law_of, split
 from ..form import Form, Site, Var, with_nodes, with_subforms
-
-
-def is_guarded(law: Any) -> bool:
-    """Tell whether elements of a law may be absent."""
-    return isinstance(law, DistributionLaw) and isinstance(core_of(_numbered(law)), Guarded)
 
 
 def unguarded(form: Form, wanted: Callable[[Site], bool] = lambda site: True) -> Form:
@@ -64,13 +59,8 @@ def _base(law: DistributionLaw, parameters: tuple[Var, ...]) -> tuple[Any, tuple
         found.append(law_of(without_guard(law.distribution(*values)))[0])
 
     jax.eval_shape(read, *(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in parameters))
-    _, places = split(without_guard(_numbered(law)))
+    _, places = split(without_guard(numbered(law)))
     base = found[0]
     if base.support_table is None:  # known values bound it when the program was traced
         base = replace(base, support_table=law.support_table)
     return base, tuple(parameters[place] for place in places)
-
-
-def _numbered(law: DistributionLaw) -> Any:
-    """Return the distribution with the places of its parameters in their stead."""
-    return law.distribution(*range(law.tree.num_leaves))

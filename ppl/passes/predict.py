@@ -16,8 +16,9 @@ import numpy as np
 from ..addresses import Address
 from ..form import Factor, Form, Node, Site, Var, with_nodes, with_subforms
 from ..form.builder import Block
+from ..form.choices import Choice, choices_of
 from ..form.liveness import without_dead_code
-from .record import Choice, choices_of, record
+from .record import record
 from .thread_sites import Answer, interpose
 
 

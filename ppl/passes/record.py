@@ -6,160 +6,16 @@ along the steps; the choices of a branch carry a flag that tells whether their a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from ..addresses import Address, show_address
-from ..errors import UnsupportedProgramError
-from ..form import Branch, Det, Factor, Form, Loop, Site, Var
+from ..addresses import Address
+from ..form import Branch, Det, Form, Loop, Site, Var
 from ..form.builder import Block
-from ..messages import PlateFrame, Source
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A place in a Form where a value is chosen (or named): its address, type and surroundings."""
-
-    address: Address
-    shape: tuple[int, ...]
-    dtype: Any
-    kind: str
-    loops: tuple[int, ...] = ()
-    conditional: bool = False
-    law: Any = None
-    frames: tuple[PlateFrame, ...] = ()
-    source: Source = Source("<algorithm>", 0)
-    event_dims: tuple[str, ...] = ()
-    loop_names: tuple[str | None, ...] = ()
-
-    @property
-    def full_shape(self) -> tuple[int, ...]:
-        """Loop lengths, then the shape of one value."""
-        return (*self.loops, *self.shape)
-
-    @property
-    def steps(self) -> list[tuple[str | None, int]]:
-        """Name, or None, and length of the loops around it; those of JAX, which are not ours, have no names."""
-        ours = len(self.loop_names) == len(self.loops)
-        return list(zip(self.loop_names if ours else (None,) * len(self.loops), self.loops, strict=True))
-
-    @property
-    def name(self) -> str:
-        """Name in results."""
-        return show_address(self.address)
-
-
-def choices_of(form: Form, kinds: Sequence[str] = ("sample",)) -> tuple[Choice, ...]:
-    """List the choices of a form in the order of evaluation, those of exclusive arms merged by address.
-
-    Kinds: "sample" for latent sites, "observed" for observed ones, "deterministic" for named values, and "factor".
-    """
-    return tuple(_choices(form, kinds).values())
-
-
-def _choices(form: Form, kinds: Sequence[str]) -> dict[Address, Choice]:
-    found: dict[Address, Choice] = {}
-    for node in form.nodes:
-        if isinstance(node, Site) and node.observed is None and "sample" in kinds:
-            out = node.out
-            found[node.address] = Choice(
-                node.address, out.shape, out.dtype, "sample", (), False, node.law, node.frames, node.source,
-                node.event_dims, node.loop_names,
-            )  # fmt: skip
-        elif isinstance(node, Site) and node.observed is not None and "observed" in kinds:
-            out = node.out
-            found[node.address] = Choice(
-                node.address, out.shape, out.dtype, "observed", (), False, node.law, node.frames, node.source,
-                node.event_dims, node.loop_names,
-            )  # fmt: skip
-        elif isinstance(node, Det) and node.address is not None and "deterministic" in kinds:
-            out = node.outs[0]
-            found[node.address] = Choice(
-                node.address, out.shape, out.dtype, "deterministic", frames=node.frames, source=node.source,
-                loop_names=node.loop_names,
-            )  # fmt: skip
-        elif isinstance(node, Factor) and "factor" in kinds:
-            term = node.term
-            found[node.address] = Choice(node.address, term.shape, term.dtype, "factor", loop_names=node.loop_names)
-        elif isinstance(node, Loop):
-            for address, inner in _choices(node.body, kinds).items():
-                found[address] = replace(inner, loops=(node.length, *inner.loops))
-        elif isinstance(node, Branch):
-            for arm in node.forms:
-                for address, inner in _choices(arm, kinds).items():
-                    _agree(found.get(address), inner)
-                    found[address] = replace(inner, conditional=True)
-    return found
-
-
-def _agree(first: Choice | None, second: Choice) -> None:
-    if first is not None and (first.shape, first.dtype, first.loops) != (second.shape, second.dtype, second.loops):
-        raise UnsupportedProgramError(
-            f"site '{second.name}' has shape {first.full_shape} and type {first.dtype} in one arm ({first.source}) and "
-            f"{second.full_shape}, {second.dtype} in another ({second.source}): give the two different names.",
-            site=second.address,
-        )
-
-
-def loop_dims(loops: Mapping[str, Sequence[tuple[str | None, int]]]) -> dict[str, tuple[str, ...]]:
-    """Name the axes of the steps of loops: as the loop is called, or time, time1, ... by its depth.
-
-    Where loops without a name differ in length, an axis is called <variable>_time, so that no name has two lengths.
-
-    Args:
-        loops: name, or None, and length of the loops around each variable, the outermost first.
-
-    >>> loop_dims({"x": [(None, 3)], "y": [(None, 5)], "z": [("year", 4)]})
-    {'x': ('x_time',), 'y': ('y_time',), 'z': ('year',)}
-    """
-    lengths: dict[int, set[int]] = {}
-    for around in loops.values():
-        for depth, (name, length) in enumerate(around):
-            if name is None:
-                lengths.setdefault(depth, set()).add(length)
-
-    def called(variable: str, depth: int, name: str | None) -> str:
-        own = "" if len(lengths.get(depth, ())) < 2 else f"{variable}_"
-        return name or f"{own}time{depth or ''}"
-
-    return {v: tuple(called(v, depth, name) for depth, (name, _) in enumerate(each)) for v, each in loops.items()}
-
-
-def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:
-    """Name the axes of each choice: loops (see `loop_dims`), plates and event_dims have names, others numbers."""
-    steps = loop_dims({choice.name: choice.steps for choice in choices})
-    dims = {}
-    for choice in choices:
-        own = [f"{choice.name}_dim_{axis}" for axis in range(len(choice.shape))]
-        named = choice.kind == "deterministic"
-        event = _trailing(choice) if named else len(choice.shape) - len(getattr(choice.law, "units", ()))
-        if event is not None:
-            for frame in choice.frames:
-                own[frame.dim - event] = frame.name
-        if choice.event_dims:
-            own[len(own) - len(choice.event_dims) :] = choice.event_dims
-        dims[choice.name] = (*steps[choice.name], *own)
-    return dims
-
-
-def _trailing(value: Choice) -> int | None:
-    """Count the axes after those of the plates in a named value, the fewest that fit; None where no plate is in it.
-
-    >>> rows = (PlateFrame("row", 3, -1),)
-    >>> _trailing(Choice(("v",), (3, 2), float, "deterministic", frames=rows))
-    1
-    """
-    batch = max((-frame.dim for frame in value.frames), default=0)
-    fits = (
-        event
-        for event in range(len(value.shape) - batch + 1)
-        if all(value.shape[frame.dim - event] == frame.size for frame in value.frames)
-    )
-    return next(fits, None)
+from ..form.choices import Choice, choices_of
 
 
 @dataclass(frozen=True)

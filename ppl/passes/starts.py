@@ -23,7 +23,7 @@ from ..distributions.law import IMPROPER
 from ..form import Branch, Det, Factor, Form, Loop, Node, Site
 from ..form.builder import Block
 from ..form.liveness import without_dead_code
-from ..tracing.lower import identity
+from ..form.operations.equation import identity
 from .record import record
 from .unconstrain import to_coordinates
 

@@ -17,9 +17,8 @@ import numpy as np
 from ..addresses import Address
 from ..form import Branch, Factor, Form, Loop, Site, Var, walk
 from ..form.builder import Block, total
+from ..form.choices import Choice, choices_of
 from ..form.operations.compensated_sum import over_steps
-from ..tracing.uncollected import uncollected
-from .record import Choice, choices_of
 
 
 @runtime_checkable
@@ -74,7 +73,6 @@ class Interposed:
         return self.form.outputs[self.own + 2 + self.per_choice * len(self.choices) :]
 
 
-@uncollected()
 def interpose(form: Form, rule: Rule, terms: Collection[Address] | None = None, *, apart: bool = True) -> Interposed:
     """Answer every choice of a form by a rule.
 

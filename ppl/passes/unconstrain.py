@@ -19,8 +19,8 @@ from ..distributions.bijections import free_shape, from_support, is_discrete, ja
 from ..errors import UnsupportedProgramError
 from ..form import Branch, Det, Form, Loop, Site, Var
 from ..form.builder import Block
+from ..form.choices import Choice
 from ..form.liveness import without_dead_code
-from .record import Choice
 from .rolling.fold import Folded, folded
 from .thread_sites import Answer, Interposed, interpose
 

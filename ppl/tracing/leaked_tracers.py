@@ -15,7 +15,7 @@ from ..errors import ImpureProgramError
 from ..form import Form, subforms, walk
 from ..messages import Source
 from .free_variables import Reading
-from .lower import Mark
+from .primitives import Mark
 
 
 def traced_values(program: Any) -> dict[int, tuple[str, Any]]:

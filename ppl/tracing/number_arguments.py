@@ -19,9 +19,10 @@ import numpy as np
 
 from ..distributions.law import DistributionLaw, core_of
 from ..form import Branch, Det, Form, Loop, Site, Var, walk
+from ..form.arguments.arrays import split_arguments
+from ..form.operations.equation import Equation
 from .free_variables import users_in
-from .lower import Equation
-from .trace import form_of, source_of, split_arguments, watch_of
+from .trace import form_of, source_of, watch_of
 
 MOST = 32  # numbers of one call; more are data that belong into an array
 TRIED = 4  # which one an error is about is tried out among so many

@@ -14,29 +14,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import numpy as np
 
 from ..addresses import show_address
 from ..errors import LawfulError, UnsupportedProgramError
 from ..form import Form
+from ..form.arguments.arrays import is_array, split_arguments
+from ..form.arguments.calls import call, named_arguments, positional
+from ..form.arguments.constant_data import as_given, hold, learn, needed
 from ..form.liveness import without_dead_code
-from ..language.arguments.calls import call, named_arguments, positional
-from ..language.arguments.constant_data import as_given, hold, learn, needed
 from ..messages import Source, only, user_line
 from .fast_checks import quick_checks
 from .free_variables import Watch
 from .hidden import keep_hidden
 from .leaked_tracers import met_escaped, refuse_dead, refuse_escaped, traced_values
-from .lower import Stage, lower
+from .lower import lower
 from .misfits import misfit
-from .uncollected import uncollected
+from .primitives import Stage
 
 _LIMIT = 256
 PYTHON_VALUES = (
     jax.errors.TracerBoolConversionError, jax.errors.TracerIntegerConversionError, jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError, jax.errors.NonConcreteBooleanIndexError,
 )  # fmt: skip
-LABELLED = ("pandas", "polars", "xarray")  # whose arrays of numbers are arguments like any array
 _forms: OrderedDict[Any, Form] = OrderedDict()
 _watches: OrderedDict[Any, Watch] = OrderedDict()
 
@@ -211,7 +210,6 @@ def source_of(program: Any) -> Any:
     return program.source if isinstance(program, Rewritten) else program
 
 
-@uncollected()
 def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[Any], tuple[Any, ...]]) -> Form:
     before = traced_values(program)
     try:
@@ -258,71 +256,3 @@ def _staged(stage: Stage, program: Callable[..., Any], arrays: list[Any], rebuil
         if reason is None:
             raise
         raise reason from error
-
-
-def is_array(leaf: Any) -> bool:
-    """Tell whether an argument becomes an input of the Form."""
-    if isinstance(leaf, jax.Array | np.ndarray | np.generic | float | complex | jax.ShapeDtypeStruct):
-        return True
-    return type(leaf).__module__.partition(".")[0] in LABELLED and hasattr(leaf, "__array__")
-
-
-def split_arguments(args: Any, program: Any = None) -> tuple[list[Any], Callable[[Any], tuple[Any, ...]], Any]:
-    """Split arguments into array leaves and the rest: (arrays, rebuild, a hashable key of shapes and static values).
-
-    Errors name an argument by the parameter of the program, where it is given.
-    """
-    leaves, tree = jax.tree.flatten(args)
-    dynamic = [is_array(leaf) for leaf in leaves]
-    arrays = [_as_array(leaf, args, program) for leaf, is_dynamic in zip(leaves, dynamic, strict=True) if is_dynamic]
-    static = tuple(leaf for leaf, is_dynamic in zip(leaves, dynamic, strict=True) if not is_dynamic)
-    kinds = tuple(map(type, static))  # True equals 1, and is another argument
-
-    def rebuild(values: Any) -> tuple[Any, ...]:
-        rest, still = iter(values), iter(static)
-        return jax.tree.unflatten(tree, [next(rest) if is_dynamic else next(still) for is_dynamic in dynamic])
-
-    shapes = tuple((a.shape, str(a.dtype), _is_whole_number(a)) for a in arrays)
-    return arrays, rebuild, (tree, tuple(dynamic), kinds, static, shapes)
-
-
-def _is_whole_number(array: Any) -> bool:
-    """Whether an input stands for an integer of Python (see `number_arguments`), of the type of what it meets."""
-    return bool(getattr(array, "weak_type", False)) and not jax.numpy.issubdtype(array.dtype, jax.numpy.inexact)
-
-
-def _as_array(leaf: Any, args: Any, program: Any) -> Any:
-    if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
-        return leaf
-    array = np.asarray(leaf)
-    if array.dtype.kind in "USOMm" or array.dtype.fields is not None:
-        kind = f"{type(leaf).__module__.partition('.')[0]}.{type(leaf).__name__}"
-        raise LawfulError(
-            f"argument {_place(leaf, args, program)} is a {kind} of {array.dtype}: expected numbers. Fix: pass codes "
-            "of its categories, as np.unique(x, return_inverse=True)[1], dates as numbers of days, or only the columns "
-            "of numbers; what is missing is NaN in an observation with obs_mask."
-        )
-    return _held(array if type(leaf).__module__.partition(".")[0] in LABELLED else leaf, leaf, args, program)
-
-
-def _held(numbers: Any, leaf: Any, args: Any, program: Any) -> jax.Array:
-    """Give an array of JAX; an integer that its type does not hold is refused, where it would wrap."""
-    array, given = jax.numpy.asarray(numbers), np.asarray(numbers)
-    if given.dtype.kind in "iu" and given.dtype != array.dtype and given.size:
-        bounds = np.iinfo(array.dtype)
-        lost = next((int(x) for x in (given.min(), given.max()) if not bounds.min <= x <= bounds.max), None)
-        if lost is not None:
-            raise LawfulError(
-                f"argument {_place(leaf, args, program)} holds the integer {lost}, which {array.dtype} does not. Fix: "
-                "enable jax_enable_x64, or rescale the data."
-            )
-    return array
-
-
-def _place(leaf: Any, args: Any, program: Any) -> str:
-    """Say where a leaf stands among the arguments."""
-    path = next((path for path, each in jax.tree_util.tree_flatten_with_path(args)[0] if each is leaf), ())
-    if program is None or isinstance(program, Form):
-        return jax.tree_util.keystr(path)
-    names = list(named_arguments(program, args))
-    return names[path[0].idx] + jax.tree_util.keystr(path[1:])

@@ -10,10 +10,10 @@ import lawful
 from lawful import inference
 from lawful.backends.enumeration import emit_worlds
 from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.form.choices import choices_of
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, evidence_sandwich
 from lawful.inference.representations.conditional import reference, retained
-from lawful.passes.record import choices_of
 from tests.tiers import rest_slow
 
 P = jnp.array([[0.7, 0.3], [0.2, 0.8]])

@@ -13,8 +13,8 @@ from lawful.addresses import as_address
 from lawful.backends.compile_options import QUICK
 from lawful.backends.log_density import gather_choices, scored
 from lawful.backends.xla import emit
+from lawful.form.arguments.arrays import split_arguments
 from lawful.passes.record import record
-from lawful.tracing.trace import split_arguments
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,12 @@ from lawful.backends.compile_options import QUICK
 from lawful.backends.xla import emit
 from lawful.distributions.bijections import supports
 from lawful.errors import LawfulError
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.choices import choices_of
 from lawful.inference.check import compare, enumerate_measure, preserves, random_program
 from lawful.inference.check.exact import TOLERANCE, transformed_form
 from lawful.inference.check.measure import differences
 from lawful.inference.check.outcomes import compiled_measure, reference_measure
-from lawful.passes.record import choices_of
-from lawful.tracing.trace import split_arguments
 
 from .sides import Sides, same_density, same_runs
 

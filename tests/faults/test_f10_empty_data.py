@@ -76,7 +76,7 @@ def test_f10_the_density_is_that_of_the_prior(program):
 
 
 def _all(form, heads):
-    empty = {c.address: np.zeros(c.full_shape, c.dtype) for c in lawful.passes.record.choices_of(form)}
+    empty = {c.address: np.zeros(c.full_shape, c.dtype) for c in lawful.form.choices.choices_of(form)}
     return empty | {("heads",): np.asarray(heads)}
 
 

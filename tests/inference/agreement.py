@@ -22,6 +22,8 @@ from lawful import inference
 from lawful.addresses import indices_of, names_of
 from lawful.backends.compile_options import compile_quickly
 from lawful.errors import LawfulError
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.choices import choices_of
 from lawful.inference import kernels
 from lawful.inference.check import compare, enumerate_measure, invariant, random_program
 from lawful.inference.check.exact import transformed_form
@@ -30,8 +32,6 @@ from lawful.inference.check.outcomes import reference_measure
 from lawful.inference.numerics.resampling import scheme
 from lawful.inference.smc import particle_filter
 from lawful.inference.summing import finite_sites
-from lawful.passes.record import choices_of
-from lawful.tracing.trace import split_arguments
 
 TOLERANCE = 1e-10
 OUTERMOST = ("loop", "branch", "switch", "repeat", "weigh", "guard", "call", "plate")

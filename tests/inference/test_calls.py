@@ -15,10 +15,10 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError
+from lawful.form.arguments.calls import call, named_arguments, positional
+from lawful.form.arguments.random_keys import one_key
 from lawful.inference import factor_graphs, kernels
 from lawful.inference.representations.sampler import simulate
-from lawful.language.arguments.calls import call, named_arguments, positional
-from lawful.language.arguments.random_keys import one_key
 from lawful.models import gaussian_moe, populations, trajectories
 
 X, Y = jnp.array([0.5, 1.0, 1.5]), jnp.array([0.1, 0.2, 0.4])

@@ -7,9 +7,9 @@ import pytest
 import lawful
 from lawful import factor, inference, plate, sample
 from lawful.errors import LawfulError
+from lawful.form.choices import choices_of
 from lawful.inference.collect import from_chains
 from lawful.inference.densities import densities
-from lawful.passes.record import choices_of
 from tests.ppl.programs import PROGRAMS
 
 

@@ -13,17 +13,17 @@ from scipy.special import logsumexp
 
 import lawful
 from lawful import inference
+from lawful.backends.unchain_loops import unchained
 from lawful.backends.xla import compiled, emit
 from lawful.errors import LawfulError, PathLimitError, UnsupportedProgramError
 from lawful.form import Loop, walk
+from lawful.form.arguments.arrays import split_arguments
 from lawful.inference import enumerate, enumerate_sites, enumeration, kernels, recover
 from lawful.inference.check import preserves
 from lawful.inference.check.power import z_critical
 from lawful.inference.enumerate_sites import chosen_sites
 from lawful.passes.thread_sites import score
-from lawful.passes.unchain_loops import unchained
 from lawful.passes.unconstrain import free_parts, to_coordinates
-from lawful.tracing.trace import split_arguments
 
 NORMAL = dist.Normal(0.0, 1.0)
 WEIGHTS, MEANS = jnp.array([0.2, 0.5, 0.3]), jnp.array([-2.0, 0.0, 1.5])

@@ -35,7 +35,7 @@ def test_every_model_runs_under_particles_and_under_chains(name):
     smc = inference.smc(program, particles=100, runs=2)(KEY, *args)
     mh = inference.mcmc(program, kernels.single_site(), chains=2, warmup=10, draws=20)(KEY, *args)
     assert np.isfinite(smc.log_evidence_pooled)
-    sites = {c.name for c in lawful.passes.record.choices_of(lawful.trace(program, *args))}
+    sites = {c.name for c in lawful.form.choices.choices_of(lawful.trace(program, *args))}
     assert sites <= set(smc.posterior) and sites <= set(mh.posterior)
     for draws in (*smc.posterior.values(), *mh.posterior.values()):
         assert np.all(np.isfinite(draws))
@@ -73,7 +73,7 @@ def test_a_model_has_the_posterior_of_numpyro(name):
     for site, draws in theirs.get_samples(group_by_chain=True).items():
         if site.replace("/", ".") in ours:
             same_moments(np.asarray(draws), np.asarray(ours[site.replace("/", ".")]))
-    sites = {c.name for c in lawful.passes.record.choices_of(lawful.trace(program_of(name), *case.args))}
+    sites = {c.name for c in lawful.form.choices.choices_of(lawful.trace(program_of(name), *case.args))}
     assert sites <= {site.replace("/", ".") for site in theirs.get_samples()}
 
 

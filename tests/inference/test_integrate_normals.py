@@ -16,11 +16,11 @@ from lawful import inference
 from lawful.backends.xla import emit
 from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
 from lawful.form import Det, Factor, walk
+from lawful.form.choices import choices_of
+from lawful.form.from_jaxpr import unfold
 from lawful.inference import enumerate_sites, integrate_normals, kernels, noncentred
 from lawful.inference.summing_tables import PREFIX
 from lawful.passes.condition import conditioned
-from lawful.passes.record import choices_of
-from lawful.tracing.lower import unfold
 
 N, J, Q, K = 3, 4, 2, 2
 

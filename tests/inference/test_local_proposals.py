@@ -11,7 +11,7 @@ from lawful import inference
 from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Loop
-from lawful.passes.record import choices_of
+from lawful.form.choices import choices_of
 from tests.tiers import rest_slow
 
 Y = jnp.array([0.7, -1.1, 2.0])

@@ -13,9 +13,9 @@ import lawful
 from lawful import inference
 from lawful.errors import ApproximateInExact, LawfulError, UnsupportedProgramError, WidthError
 from lawful.form import Factor, Site, walk
+from lawful.form.choices import choices_of
 from lawful.inference import factor_graphs, kernels, marginalise
 from lawful.inference.summing_tables import PREFIX
-from lawful.passes.record import choices_of
 
 
 def ring(y):

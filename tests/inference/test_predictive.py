@@ -9,8 +9,8 @@ import pytest
 import lawful
 from lawful import cond, deterministic, factor, inference, plate, sample, scan
 from lawful.errors import LawfulError
+from lawful.form.choices import choices_of
 from lawful.inference.collect import from_chains
-from lawful.passes.record import choices_of
 from tests.ppl.programs import PROGRAMS
 
 KEY = jax.random.key(7)

@@ -234,7 +234,7 @@ def test_every_scalar_of_a_reference_is_found_by_its_name(data):
     for name, posterior in POSTERIORS.items():
         reference = read(data, name)
         form = lawful.trace(posterior.program, *posterior.arguments(reference.data))
-        shapes = {c.name: c.full_shape for c in lawful.passes.record.choices_of(form, ("sample", "deterministic"))}
+        shapes = {c.name: c.full_shape for c in lawful.form.choices.choices_of(form, ("sample", "deterministic"))}
         draws = {n: np.zeros((1, 1, *shape)) for n, shape in shapes.items()}
         assert all(scalar_draws(draws, scalar).shape == (1, 1) for scalar in reference.scalars)
 

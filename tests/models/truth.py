@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.backends.xla import emit
+from lawful.form.arguments.arrays import split_arguments
 from lawful.inference.check import unbiased
-from lawful.tracing.trace import split_arguments
 
 
 def grid_evidence(log_density, *axes):

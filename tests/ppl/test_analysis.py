@@ -12,9 +12,9 @@ from lawful import cond, deterministic, factor, handlers, plate, sample, scan
 from lawful.backends.xla import emit
 from lawful.distributions.bijections import supports
 from lawful.form import Det, Form, Loop, Site, walk
+from lawful.form.choices import choices_of, dims_of
 from lawful.form.dependence import dependence
 from lawful.form.liveness import dependents, has_weight, is_random, random_values, without_dead_code
-from lawful.passes.record import choices_of, dims_of
 
 from .families import FAMILIES
 from .programs import PROGRAMS

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lawful.form.operations.equation import Equation
 from lawful.form.operations.on_numpy import STEPS, evaluate
-from lawful.tracing.lower import Equation
 
 RNG = np.random.default_rng(20261)
 CUBE = RNG.normal(size=(3, 4, 5))

@@ -10,8 +10,8 @@ from scipy.special import gammaln
 
 import lawful
 from lawful import Interval, handlers, inference, mask, plate, sample, scale, scan
+from lawful.backends.pointwise import pointwise
 from lawful.errors import LawfulError, ObservationError
-from lawful.passes.probe import pointwise
 
 KEY = jax.random.key(14)
 INF = np.inf

@@ -14,7 +14,7 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError, UnsupportedProgramError
-from lawful.passes.record import choices_of
+from lawful.form.choices import choices_of
 
 GROUP, Y = np.array([0, 2, 1, 2]), np.array([0.5, -1.0, 0.25, 2.0])
 

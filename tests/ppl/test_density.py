@@ -11,7 +11,8 @@ import lawful
 from lawful import handlers, plate, sample, scan
 from lawful.backends.xla import compiled
 from lawful.errors import LawfulError
-from lawful.passes.record import choices_of, record
+from lawful.form.choices import choices_of
+from lawful.passes.record import record
 from tests.tiers import rest_slow
 
 from .families import FAMILIES

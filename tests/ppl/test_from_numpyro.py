@@ -14,7 +14,7 @@ from numpyro.infer.util import log_density
 import lawful
 from lawful import from_numpyro, inference
 from lawful.form import Factor, walk
-from lawful.passes.record import choices_of
+from lawful.form.choices import choices_of
 from tests.ppl.numpyro_models import CASES
 
 # NumPyro's handlers use some keys twice, where what is drawn is thrown away.

@@ -11,7 +11,7 @@ import lawful
 from lawful import inference
 from lawful.errors import LawfulError, NoFiniteStartError, NonFiniteError, ObservationError
 from lawful.inference import kernels
-from lawful.language.arguments.inputs import input_names, unread_arguments
+from lawful.inspection.lint.unread_inputs import input_names, unread_arguments
 
 X, Y, HOLED = np.array([1.0, 2.0, 3.0]), np.array([0.5, 1.5, 2.5]), np.array([1.0, np.nan, 3.0])
 WALK = kernels.random_walk(0.5)

@@ -10,14 +10,14 @@ from lawful import handlers
 from lawful.backends.log_density import gather_choices
 from lawful.backends.xla import emit
 from lawful.form import walk
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.choices import choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.inference.check import compare, enumerate_measure
 from lawful.inference.check.doubled import doubled
 from lawful.inference.check.strategies import finite_programs
-from lawful.passes.record import choices_of
 from lawful.passes.simplify.simplified import simplified
 from lawful.passes.thread_sites import score
-from lawful.tracing.trace import split_arguments
 from tests.ppl.programs import PROGRAMS
 
 

@@ -8,11 +8,11 @@ import pytest
 
 import lawful
 from lawful import sample, scan
+from lawful.backends import unchain_loops as unchained
+from lawful.backends.unchain_loops import unchained as rewritten
 from lawful.backends.xla import emit
 from lawful.form import Loop
-from lawful.passes import unchain_loops as unchained
 from lawful.passes.thread_sites import score
-from lawful.passes.unchain_loops import unchained as rewritten
 
 
 def carries(form):

@@ -11,6 +11,7 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError, NonFiniteError
+from lawful.form.arguments.arrays import split_arguments
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, invariant, preserves
 from lawful.inference.check.exact import transformed_form
@@ -23,7 +24,7 @@ from lawful.inference.kernels.mh import Proposed
 from lawful.inference.numerics.resampling import scheme
 from lawful.inference.transformer import Transformer
 from lawful.inference.transformers import PRESERVES, collapse, push_evidence
-from lawful.tracing.trace import split_arguments, trace
+from lawful.tracing.trace import trace
 
 pytestmark = pytest.mark.tier0
 IMPORTANCE = inference.spawn(2) >> inference.PushEvidence >> inference.Collapse

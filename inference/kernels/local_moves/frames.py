@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from lawful.addresses import Address
 from lawful.form import Branch, Det, Form, Loop, Node, Site, Var
 from lawful.form.operations.axis_rules import smaller
-from lawful.tracing.lower import Equation
+from lawful.form.operations.equation import Equation
 
 from .reach import LONGEST, Mark, full_shapes, passes, reads_of, slices
 from .scene import Equals, Scene, Slice, ones

@@ -12,7 +12,7 @@ from typing import Any
 
 from lawful.form import Branch, Det, Form, Loop, Node, Site, Var, walk
 from lawful.form.operations.axis_rules import axes_read
-from lawful.tracing.lower import Equation
+from lawful.form.operations.equation import Equation
 
 # Which slice changes: an axis, and the number of the index at which; no axis means anywhere. None: no change.
 type Mark = dict[int, int] | None

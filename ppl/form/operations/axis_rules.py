@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ...tracing.lower import Equation
+from .equation import Equation
 
 type Shape = tuple[int, ...]
 type Axes = tuple[int | None, ...]  # for each operand the axis of which one element is read; None: read whole

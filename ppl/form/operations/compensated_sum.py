@@ -8,6 +8,8 @@ Reference: Ogita, Rump and Oishi (2005), Accurate sum and dot product.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -24,6 +26,39 @@ def over_steps(terms: jax.Array) -> jax.Array:
     if terms.dtype == jnp.float64 or terms.shape[0] < FEW:
         return jnp.sum(terms)
     return _by_pairs(terms)
+
+
+class Sum(NamedTuple):
+    """A compensated sum: `high` holds the rounded total and `low` what rounding lost."""
+
+    high: jax.Array
+    low: jax.Array
+
+    @classmethod
+    def zero(cls) -> Sum:
+        """Return an empty sum."""
+        return cls(jnp.zeros((), jnp.result_type(float)), jnp.zeros((), jnp.result_type(float)))
+
+    def add(self, term: jax.Array) -> Sum:
+        """Add a term without losing its low bits (Knuth's two-sum); infinite totals stay infinite.
+
+        What is lost goes back into the total as soon as it is large enough, so that it is never itself a long sum.
+        """
+        term = term.astype(self.high.dtype)
+        total = self.high + term
+        shifted = total - self.high
+        lost = (self.high - (total - shifted)) + (term - shifted)
+        rest = self.low + jnp.where(jnp.isfinite(total), lost, 0.0)
+        high = total + rest
+        return Sum(high, jnp.where(jnp.isfinite(high), rest - (high - total), 0.0))
+
+    def plus(self, other: Sum) -> Sum:
+        """Add another sum."""
+        return Sum(*self.add(other.high)[:1], self.add(other.high).low + other.low)
+
+    def value(self) -> jax.Array:
+        """Return the total."""
+        return self.high + self.low
 
 
 @jax.custom_jvp

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...tracing.lower import CALLS, Equation, scan_counts
 from ..builder import Tupled
+from .equation import CALLS, Equation, scan_counts
 from .numpy_rules import RULES
 
 STEPS = 1000  # of a loop; what it takes beyond them is compiled

@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ...tracing.lower import Equation
 from ..builder import Block, Tupled, add
 from ..nodes import Det, Var
+from .equation import Equation
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...form import Det
-from ...tracing.lower import Equation
+from ...form.operations.equation import Equation
 
 _INFIX = {"add": ("+", 1), "sub": ("-", 1), "mul": ("*", 2), "div": ("/", 2), "rem": ("%", 2), "eq": ("==", 0),
           "ne": ("!=", 0), "lt": ("<", 0), "le": ("<=", 0), "gt": (">", 0), "ge": (">=", 0), "and": ("&", 0),

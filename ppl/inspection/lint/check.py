@@ -9,18 +9,19 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ...distributions.degenerate import checked_scales
 from ...errors import DuplicateSiteError, LawfulError, ObservationError, ParameterError
 from ...form import Form
-from ...language.arguments.calls import positional
-from ...language.arguments.inputs import unread_arguments
+from ...form.arguments.arrays import split_arguments
+from ...form.arguments.calls import positional
 from ...messages import Source
 from ...passes.rolling.unrolled_sites import UnrolledWarning
-from ...tracing.trace import split_arguments, trace
+from ...tracing.trace import trace
 from .form_rules import LintFinding, check_form
 from .observed_data import checked_data
 from .precision import argument_findings
 from .prior_draws import rehearse
+from .scales import checked_scales
+from .unread_inputs import unread_arguments
 
 FOUND = (DuplicateSiteError, ObservationError, ParameterError)
 

@@ -12,10 +12,10 @@ from ...distributions.batched import LanesLaw
 from ...form import Det, Form, walk
 from ...form.dependence import dependence
 from ...form.liveness import has_weight
+from ...form.operations.equation import Equation
 from ...passes.rolling.roll import rolled
 from ...passes.rolling.unrolled_sites import REMEDY, straight
 from ...tracing.hidden import hidden_choices
-from ...tracing.lower import Equation
 from .finding import LintFinding as LintFinding
 from .precision import precision_findings
 

@@ -15,12 +15,14 @@ import numpy as np
 
 from ...addresses import show_address
 from ...backends.compile_options import UNFUSED
+from ...backends.pointwise import ask_at_choices
 from ...backends.xla import emit
 from ...errors import UnsupportedProgramError
 from ...form import Factor, Form, Site, walk
+from ...form.choices import Choice, choices_of
 from ...form.dependence import Dependence
-from ...passes.probe import Probe, ask_at_choices
-from ...passes.record import Choice, choices_of, record
+from ...passes.probe import Probe
+from ...passes.record import record
 from .form_rules import LintFinding
 
 REMEDY = (

@@ -34,7 +34,6 @@ from ...language.data.missing import unobserved_part
 from ...passes.packing import packed
 from ...passes.rolling.fold import folded
 from ...tracing.lower import lower
-from ...tracing.uncollected import uncollected
 from .views import is_view, view
 
 
@@ -69,7 +68,6 @@ _cache: weakref.WeakKeyDictionary[Form, tuple[list[Datum], Callable[[Sequence[An
 )
 
 
-@uncollected()
 def _reader(form: Form) -> tuple[list[Datum], Callable[[Sequence[Any]], list[Any]]]:
     if form not in _cache:
         small = folded(form).form

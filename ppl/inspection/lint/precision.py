@@ -15,9 +15,9 @@ import numpy as np
 
 from ...addresses import Address
 from ...form import Branch, Form, Loop, Site, constant_arrays
+from ...form.arguments.arrays import is_array
 from ...form.dependence import Dependence, dependence_on
 from ...messages import Source
-from ...tracing.trace import is_array
 from .finding import LintFinding
 
 MANY_TERMS = 10**6

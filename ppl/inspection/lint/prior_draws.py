@@ -18,6 +18,7 @@ from numpyro.distributions import constraints
 
 from ...addresses import Address, show_address
 from ...backends.compile_options import QUICK
+from ...backends.pointwise import ask_at_prior
 from ...distributions.law import DistributionLaw
 from ...distributions.parameters import limits, parameters_of
 from ...distributions.weighting import WeightedLaw
@@ -26,7 +27,7 @@ from ...form import Factor, Form, Site, walk
 from ...form.dependence import Dependence, dependence
 from ...messages import Source
 from ...passes.checked_draws import constraints_of
-from ...passes.probe import Probe, ask_at_prior
+from ...passes.probe import Probe
 from .form_rules import LintFinding
 from .gradients import slope_findings
 from .precision import LOGITS, NEAR_ONE, hazard, in_32_bits, readers, sites_with_steps

@@ -21,7 +21,7 @@ from numpyro.primitives import Messenger
 from ...distributions.law import BoundLaw
 from ...distributions.seed import SeedLaw, key_of_seed
 from ...errors import IndexRangeError, LawfulError, UnsupportedProgramError
-from ...language.arguments.calls import close_names
+from ...form.arguments.calls import close_names
 from ...messages import SampleMessage, caller, installed, note_choice, send, surroundings
 from .control import PROBE, run_cond, run_scan
 from .messages import DONE, Edit, Given, Statement, complementary, read, say

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +25,18 @@ from ...messages import caller
 from .given import Stack, given_in_arm, given_in_step, rehearsed_stack
 from .messages import DONE, Edit, Statement, unmasked
 
-if TYPE_CHECKING:
-    from .adapter import Adapter
-
 PROBE = "_lawful_probe"  # marks a site that is only shown, and takes the answer
 SHOWN = ("sample", "deterministic")
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """The handler that answers NumPyro's statements, as far as it is needed here."""
+
+    seen: set[str]
+
+    def inside(self, edits: Mapping[str, Edit]) -> Any:
+        """Give the handler of a body."""
 
 
 def run_scan(adapter: Adapter, message: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...errors import LawfulError
-from ...language.arguments.constant_data import allow
+from ...form.arguments.constant_data import allow
 from .adapter import Adapter, refuse_unknown
 
 _LOCK = threading.RLock()  # NumPyro has one stack of handlers for all threads

@@ -12,8 +12,8 @@ import jax
 
 from ...form import Det, Factor, Form, Node, Site, Var
 from ...form.builder import unmapped_shape
+from ...form.operations.equation import Equation, count_equations
 from ...form.operations.stacks import Cut, Row
-from ...tracing.lower import Equation, count_equations
 from .match_steps import Outside, Steps
 from .write_loops import joins
 

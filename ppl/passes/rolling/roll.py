@@ -15,7 +15,6 @@ import numpy as np
 
 from ...form import Branch, Form, Loop, Node
 from ...form.fingerprint import Describer
-from ...tracing.uncollected import uncollected
 from .cost import worthwhile
 from .match_steps import Steps, matched
 from .repeats import repeats
@@ -26,7 +25,6 @@ LEAST = 8  # fewer steps compile fast, and run faster as they are
 TRIES = 8
 
 
-@uncollected()
 def rolled(form: Form, least: int = LEAST, *, always: bool = False) -> Form:
     """Roll the isomorphic steps of a form, and of the forms inside it, into loops.
 
@@ -51,7 +49,6 @@ def rolled(form: Form, least: int = LEAST, *, always: bool = False) -> Form:
     return replace(form, nodes=nodes) if changed else form
 
 
-@uncollected()
 def rolled_here(form: Form, least: int = LEAST, *, always: bool = False) -> Form:
     """Roll the steps of a form, but not those of the forms inside it."""
     if len(form.nodes) < least:

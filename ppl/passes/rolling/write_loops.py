@@ -17,8 +17,8 @@ import numpy as np
 from ...form import Branch, Det, Factor, Form, Loop, Node, Site, Var
 from ...form.builder import Block, Tupled, add
 from ...form.fingerprint import literals
+from ...form.operations.equation import Equation
 from ...form.operations.stacks import Flatten, Join, Lay, Row, total_of_rows
-from ...tracing.lower import Equation
 
 
 class Roller:

@@ -19,8 +19,8 @@ import numpy as np
 from ...form import Det, Form, Node, Site, Var, with_nodes, with_subforms
 from ...form.builder import LogProb
 from ...form.fingerprint import Describer
-from ...form.operations.ratio import is_log_ratio
 from ...form.operations.sums import Signed, Zero, signs_of
+from ...form.ratio import is_log_ratio
 from .symmetry import exchangeable
 
 DEPTH = 8  # of sums in sums

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from ...form import Branch, Det, Form, Loop, Node, Var, with_nodes
 from ...form.fingerprint import Describer
+from ...form.operations.equation import Equation, identity
 from ...form.operations.sums import SAME
-from ...tracing.lower import Equation, identity
 from ..rolling.write_loops import with_operands
 from .symmetry import exchangeable
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 import jax.numpy as jnp
 
 from ...form import Det, Form, Var, with_operations
+from ...form.operations.equation import Equation
 from ...form.operations.sums import SAME
-from ...tracing.lower import Equation
 
 
 def without_inverses(form: Form) -> Form:

@@ -17,7 +17,7 @@ from ...distributions.densities import HALF_LOG_2PI
 from ...distributions.law import DistributionLaw, position_of
 from ...form import Det, Form, Var, with_operations
 from ...form.builder import LogProb
-from ...tracing.lower import Equation
+from ...form.operations.equation import Equation
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,12 @@ Law: each rule is an identity, so the simplified form has the same measure; the 
 from __future__ import annotations
 
 from ...form import Form
-from ...tracing.uncollected import uncollected
 from .cancel import cancelled
 from .common_subexpressions import common
 from .inverses import without_inverses
 from .log_exp import by_log_scales
 
 
-@uncollected()
 def simplified(form: Form) -> Form:
     """Apply the rules everywhere in a form; it is returned itself where none applies.
 

@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 from ...distributions.law import DistributionLaw, core_of, position_of
 from ...form import Det
 from ...form.builder import LogProb
-from ...tracing.lower import Equation
+from ...form.operations.equation import Equation
 
 COMMUTATIVE = frozenset({"add", "add_any", "mul", "max", "min", "and", "or", "xor", "eq", "ne"})
 SYMMETRIC = (dist.Normal, dist.StudentT, dist.Laplace, dist.Cauchy, dist.Logistic, dist.MultivariateNormal)

@@ -11,9 +11,9 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.errors import FactorTooLarge, LawfulError, UnsupportedProgramError
+from lawful.form.operations.equation import Equation
 from lawful.inference.check import random_program
 from lawful.inference.factor_graphs import eliminated, to_factor_graph
-from lawful.tracing.lower import Equation
 
 COUPLING = np.array([[0.4, -0.2, 0.1], [-0.3, 0.5, 0.0], [0.2, -0.1, 0.7]])
 

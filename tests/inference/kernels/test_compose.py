@@ -10,9 +10,9 @@ import lawful
 from lawful import cond, inference, plate, sample
 from lawful.backends.log_density import scored
 from lawful.errors import LawfulError
+from lawful.form.arguments.arrays import split_arguments
 from lawful.inference import kernels
 from lawful.inference.chain_loop import chain_loop
-from lawful.tracing.trace import split_arguments
 
 Y = jnp.array([0.4, -0.3, 1.0])
 

@@ -11,11 +11,11 @@ import pytest
 
 from lawful import factor, inference, plate, sample, scan, trace
 from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.form.choices import choices_of
 from lawful.inference import kernels
 from lawful.inference.check import invariant
 from lawful.inference.kernels.conjugate import FAMILIES, _Density, _Parameters, seen_family
 from lawful.inference.kernels.spans import span
-from lawful.passes.record import choices_of
 from tests.inference.kernels.transition import Transition
 from tests.tiers import rest_slow
 

@@ -17,12 +17,12 @@ from lawful import cond, factor, plate, sample, scan
 from lawful.backends.log_density import scored
 from lawful.backends.xla import emit
 from lawful.form import Plate
+from lawful.form.arguments.arrays import split_arguments
 from lawful.inference import kernels
 from lawful.inference.chain_loop import chain_loop
 from lawful.inference.check import key_of
 from lawful.inference.kernels.base import initial_state
 from lawful.passes.add_plate import lift
-from lawful.tracing.trace import split_arguments
 
 CHAINS, STEPS = 24, 80
 Y = jnp.linspace(-1.0, 1.5, 7)

@@ -12,8 +12,8 @@ from lawful.addresses import as_address
 from lawful.backends.enumeration import emit_worlds
 from lawful.backends.log_density import scored
 from lawful.backends.xla import emit
+from lawful.form.arguments.arrays import split_arguments
 from lawful.passes.thread_sites import score
-from lawful.tracing.trace import split_arguments
 
 
 class Transition:

@@ -11,6 +11,7 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.backends.xla import emit
+from lawful.form.choices import choices_of
 from lawful.inference import enumerate_sites, integrate_normals, noncentred
 from lawful.inference.check import two_sample
 from lawful.inference.summing_tables import PREFIX
@@ -30,7 +31,7 @@ from lawful.models.trajectories import (
     unpack,
 )
 from lawful.passes.condition import conditioned
-from lawful.passes.record import choices_of, record
+from lawful.passes.record import record
 
 from .truth import BOUNDS, MODELS, case
 

@@ -12,8 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ...tracing.lower import Equation, lower
-from ..fingerprint import Describer
+from .fingerprint import Describer
+from .from_jaxpr import unfold
+from .operations.equation import Equation
 
 
 @jax.jit
@@ -32,7 +33,7 @@ def log_ratio(own: jax.Array, proposed: jax.Array) -> jax.Array:
 def is_log_ratio(function: Any, own: Any, proposed: Any) -> bool:
     """Tell whether an operation on two log densities of given types is `log_ratio`.
 
-    >>> form, _ = lower(log_ratio, 0.0, 0.0)
+    >>> form = unfold(log_ratio, 0.0, 0.0, opened=False)
     >>> is_log_ratio(form.nodes[0].function, *form.inputs), is_log_ratio(jnp.subtract, *form.inputs)
     (True, False)
     """
@@ -47,6 +48,6 @@ def _known(*types: tuple[tuple[int, ...], Any]) -> frozenset[Any]:
     found = set()
     for weak in itertools.product((False, True), repeat=2):
         shapes = [jax.ShapeDtypeStruct(*kind, weak_type=w) for kind, w in zip(types, weak, strict=True)]
-        operation: Any = lower(log_ratio, *shapes)[0].nodes[0]
+        operation: Any = unfold(log_ratio, *shapes, opened=False).nodes[0]
         found.add(Describer().content(operation.function))
     return frozenset(found)

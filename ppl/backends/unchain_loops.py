@@ -17,11 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..backends.xla import apply_det, run_nodes
 from ..form import Det, Factor, Form, Loop, Site, Var, walk
 from ..form.builder import Block, renamed
+from ..form.from_jaxpr import unfold
 from ..form.liveness import dependents, without_dead_code
-from ..tracing.lower import identity, unfold
+from ..form.operations.equation import identity
+from .xla import apply_det, run_nodes
 
 MOST = 1 << 20  # numbers that the steps of a loop may hold together
 SMALL = 1 << 10  # numbers of a value that is computed when the form is written

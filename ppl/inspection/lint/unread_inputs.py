@@ -16,12 +16,12 @@ import numpy as np
 
 from ...addresses import Address, show_address
 from ...form import Form
-from ...inspection.lint.precision import readers
+from ...form.arguments.arrays import is_array
+from ...form.arguments.calls import named_arguments
+from ...form.arguments.constant_data import holds_data
+from ...form.choices import choices_of
 from ...messages import Source
-from ...passes.record import choices_of
-from ...tracing.trace import is_array
-from .calls import named_arguments
-from .constant_data import holds_data
+from .precision import readers
 
 _unread: weakref.WeakKeyDictionary[Form, tuple[int, ...]] = weakref.WeakKeyDictionary()
 

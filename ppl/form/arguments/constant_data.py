@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from ...errors import UnsupportedProgramError
-from ...form import Form
+from .. import Form
 
 _allowed: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
 _learnt: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()

@@ -1,0 +1,87 @@
+"""Arrays: which arguments of a program become inputs of its form, and which stay Python values.
+
+Law: arrays, floats and labelled tables of numbers become inputs; integers, truth values, text and functions do not. No
+number changes on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from ...errors import LawfulError
+from ..nodes import Form
+from .calls import named_arguments
+
+LABELLED = ("pandas", "polars", "xarray")  # whose arrays of numbers are arguments like any array
+
+
+def is_array(leaf: Any) -> bool:
+    """Tell whether an argument becomes an input of the Form."""
+    if isinstance(leaf, jax.Array | np.ndarray | np.generic | float | complex | jax.ShapeDtypeStruct):
+        return True
+    return type(leaf).__module__.partition(".")[0] in LABELLED and hasattr(leaf, "__array__")
+
+
+def split_arguments(args: Any, program: Any = None) -> tuple[list[Any], Callable[[Any], tuple[Any, ...]], Any]:
+    """Split arguments into array leaves and the rest: (arrays, rebuild, a hashable key of shapes and static values).
+
+    Errors name an argument by the parameter of the program, where it is given.
+    """
+    leaves, tree = jax.tree.flatten(args)
+    dynamic = [is_array(leaf) for leaf in leaves]
+    arrays = [_as_array(leaf, args, program) for leaf, is_dynamic in zip(leaves, dynamic, strict=True) if is_dynamic]
+    static = tuple(leaf for leaf, is_dynamic in zip(leaves, dynamic, strict=True) if not is_dynamic)
+    kinds = tuple(map(type, static))  # True equals 1, and is another argument
+
+    def rebuild(values: Any) -> tuple[Any, ...]:
+        rest, still = iter(values), iter(static)
+        return jax.tree.unflatten(tree, [next(rest) if is_dynamic else next(still) for is_dynamic in dynamic])
+
+    shapes = tuple((a.shape, str(a.dtype), _is_whole_number(a)) for a in arrays)
+    return arrays, rebuild, (tree, tuple(dynamic), kinds, static, shapes)
+
+
+def _is_whole_number(array: Any) -> bool:
+    """Whether an input stands for an integer of Python (see `number_arguments`), of the type of what it meets."""
+    return bool(getattr(array, "weak_type", False)) and not jax.numpy.issubdtype(array.dtype, jax.numpy.inexact)
+
+
+def _as_array(leaf: Any, args: Any, program: Any) -> Any:
+    if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
+        return leaf
+    array = np.asarray(leaf)
+    if array.dtype.kind in "USOMm" or array.dtype.fields is not None:
+        kind = f"{type(leaf).__module__.partition('.')[0]}.{type(leaf).__name__}"
+        raise LawfulError(
+            f"argument {_place(leaf, args, program)} is a {kind} of {array.dtype}: expected numbers. Fix: pass codes "
+            "of its categories, as np.unique(x, return_inverse=True)[1], dates as numbers of days, or only the columns "
+            "of numbers; what is missing is NaN in an observation with obs_mask."
+        )
+    return _held(array if type(leaf).__module__.partition(".")[0] in LABELLED else leaf, leaf, args, program)
+
+
+def _held(numbers: Any, leaf: Any, args: Any, program: Any) -> jax.Array:
+    """Give an array of JAX; an integer that its type does not hold is refused, where it would wrap."""
+    array, given = jax.numpy.asarray(numbers), np.asarray(numbers)
+    if given.dtype.kind in "iu" and given.dtype != array.dtype and given.size:
+        bounds = np.iinfo(array.dtype)
+        lost = next((int(x) for x in (given.min(), given.max()) if not bounds.min <= x <= bounds.max), None)
+        if lost is not None:
+            raise LawfulError(
+                f"argument {_place(leaf, args, program)} holds the integer {lost}, which {array.dtype} does not. Fix: "
+                "enable jax_enable_x64, or rescale the data."
+            )
+    return array
+
+
+def _place(leaf: Any, args: Any, program: Any) -> str:
+    """Say where a leaf stands among the arguments."""
+    path = next((path for path, each in jax.tree_util.tree_flatten_with_path(args)[0] if each is leaf), ())
+    if program is None or isinstance(program, Form):
+        return jax.tree_util.keystr(path)
+    names = list(named_arguments(program, args))
+    return names[path[0].idx] + jax.tree_util.keystr(path[1:])

@@ -1,0 +1,267 @@
+"""Primitives: the statements of the language as operations of JAX, while a program is traced.
+
+Law: scan, cond, jit, checkpoint and grad around statements work; a plain vmap over a site gives independent draws,
+because the batching rule of a site fires whether or not its parameters are batched. A drawn value is a constant of any
+derivative taken inside a program.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Primitive, get_opaque_trace_state
+from jax.interpreters import ad, batching
+
+from ..addresses import Address, names_of, show_address
+from ..distributions.law import split
+from ..distributions.parameters import harmless
+from ..errors import UnsupportedProgramError
+from ..form.operations.equation import jaxprs_in
+from ..messages import (
+    DecisionMessage,
+    DeterministicMessage,
+    FactorMessage,
+    Handler,
+    Message,
+    PlateFrame,
+    SampleMessage,
+    Source,
+    surroundings,
+)
+
+site_p = Primitive("lawful_site")
+factor_p = Primitive("lawful_factor")
+label_p = Primitive("lawful_deterministic")
+entry_p = Primitive("lawful_entry")  # y[3], of the outermost trace alone: the walk writes it as JAX does
+OURS = (site_p, factor_p, label_p)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Mark:
+    """What a primitive carries beside its operands.
+
+    Marks of one law are equal: JAX remembers the type of an operation by its parameters, and so finds it for all sites.
+    """
+
+    address: Address
+    source: Source
+    law: Any = None
+    observed: bool = False
+    frames: tuple[PlateFrame, ...] = ()
+    role: str = "likelihood"
+    droppable: bool = False
+    event_dims: tuple[str, ...] = ()
+    loop_names: tuple[str | None, ...] = ()
+    arms: int = 0  # in which the statement stands
+
+    def __hash__(self) -> int:
+        """By the law."""
+        return hash(self.law)
+
+    def __eq__(self, other: object) -> bool:
+        """By the law."""
+        return isinstance(other, Mark) and (self.law is other.law or self.law == other.law)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Place:
+    """Which element of an array is read; equal to all others, so that JAX finds the type of the result for all."""
+
+    index: int
+
+    def __hash__(self) -> int:
+        """One for all."""
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        """Equal to every place."""
+        return isinstance(other, Place)
+
+
+class Stage(Handler):
+    """The handler that records a program: each message becomes an equation of the traced JAX program.
+
+    An observed site gives back a value of its own, which is the observation wherever the site is observed, so that it
+    can be told from the argument that was observed: where the site is drawn instead, what reads the argument stays.
+
+    Args:
+        known: whether an observation whose numbers are known is given back as these, for a program that uses them as
+            Python values.
+    """
+
+    staged = True
+
+    def __init__(self, known: bool = False) -> None:
+        """Start before the first statement."""
+        self.known = known
+        self.last: tuple[Address, Source] | None = None
+        self.unseen = []
+        self.drawn_values: list[tuple[Any, Mark]] = []  # weak references: a trace that is over must be free to go
+
+    def returns(self, observation: Any) -> bool:
+        """Tell whether a site gives back a value of its own in the place of an observation."""
+        return not self.known or isinstance(observation, jax.core.Tracer)
+
+    def process(self, message: Message) -> None:
+        """Bind the primitive of a message."""
+        if isinstance(message, DecisionMessage):
+            return
+        names, place = names_of(message.address), surroundings()
+        arms, loops = place.arms, place.loop_names
+        self.last = names, message.source
+        if isinstance(message, SampleMessage):
+            if message.value is None and message.mask is not None:
+                message.distribution = harmless(message.distribution, message.mask)
+            law, leaves = split(message.distribution)
+            # A number becomes a literal as it is; to make it an array first takes longer.
+            parameters = [x if type(x) is float or isinstance(x, jax.Array) else jnp.asarray(x) for x in leaves]
+            observed = message.value is not None
+            mark = Mark(
+                names, message.source, law, observed, message.plates, droppable=message.droppable,
+                event_dims=message.event_dims, loop_names=loops, arms=arms,
+            )  # fmt: skip
+            operands = (*parameters, message.value) if observed else parameters
+            lanes: tuple[tuple[bool, ...], ...] = ((),) * len(operands)
+            value = site_p.bind(*operands, mark=mark, lanes=(), laned=lanes)
+            if not observed:
+                message.value = value
+                self.drawn_values.append((weakref.ref(value), mark))
+            elif self.returns(message.value):
+                message.value = value.astype(message.value.dtype)
+        elif isinstance(message, FactorMessage):
+            mark = Mark(names, message.source, role=message.role, loop_names=loops, arms=arms)
+            factor_p.bind(message.log_weight, mark=mark)
+        elif isinstance(message, DeterministicMessage):
+            leaves, tree = jax.tree.flatten(message.value)
+            bound = []
+            for i, leaf in enumerate(leaves):
+                own = (*names, *_part(i, leaves))
+                mark = Mark(own, message.source, frames=message.plates, loop_names=loops, arms=arms)
+                bound.append(label_p.bind(jnp.asarray(leaf), mark=mark))
+            message.value = jax.tree.unflatten(tree, bound)
+
+
+def _part(index: int, leaves: Sequence[Any]) -> tuple[str, ...]:
+    return () if len(leaves) == 1 else (str(index),)
+
+
+@site_p.def_abstract_eval
+def _site_type(*operands: Any, mark: Mark, lanes: tuple[int, ...], laned: Any) -> Any:
+    return jax.core.ShapedArray((*lanes, *mark.law.shape), mark.law.dtype)
+
+
+@factor_p.def_abstract_eval
+def _factor_type(term: Any, *, mark: Mark) -> Any:
+    return jax.core.ShapedArray((), term.dtype)
+
+
+@label_p.def_abstract_eval
+def _label_type(value: Any, *, mark: Mark) -> Any:
+    return jax.core.ShapedArray(value.shape, value.dtype)
+
+
+@entry_p.def_abstract_eval
+def _entry_type(array: Any, *, place: Place) -> Any:
+    return jax.core.ShapedArray(array.shape[1:], array.dtype, weak_type=array.weak_type)
+
+
+def _outside(*operands: Any, mark: Mark, **params: Any) -> Any:
+    raise UnsupportedProgramError(
+        f"site '{show_address(mark.address)}' ({mark.source}) ran outside a traced program: call lawful.trace(program, "
+        "*args), an inference, or an eager handler such as handlers.seed.",
+        site=mark.address,
+    )
+
+
+for _primitive in OURS:
+    _primitive.def_impl(_outside)
+
+
+def _batch_site(axis: Any, operands: Any, dims: Any, *, mark: Mark, lanes: tuple[int, ...], laned: Any) -> Any:
+    moved = [x if d is None else jnp.moveaxis(x, d, 0) for x, d in zip(operands, dims, strict=True)]
+    flags = tuple((d is not None, *old) for d, old in zip(dims, laned, strict=True))
+    return site_p.bind(*moved, mark=mark, lanes=(axis.size, *lanes), laned=flags), 0
+
+
+def _batch_factor(axis: Any, operands: Any, dims: Any, *, mark: Mark) -> Any:
+    (term,), (dim,) = operands, dims
+    total = term * axis.size if dim is None else jnp.sum(term, axis=dim)
+    return factor_p.bind(total, mark=mark), None
+
+
+def _batch_label(axis: Any, operands: Any, dims: Any, *, mark: Mark) -> Any:
+    return label_p.bind(*operands, mark=mark), dims[0]
+
+
+def _constant_in_derivatives(primitive: Any) -> Callable[..., Any]:
+    """A drawn value is a constant of any derivative taken inside a program."""
+
+    def rule(primals: Any, tangents: Any, **params: Any) -> Any:
+        out = primitive.bind(*primals, **params)
+        return out, _no_tangent(out)
+
+    return rule
+
+
+def _no_tangent(out: Any) -> Any:
+    if jnp.issubdtype(out.dtype, jnp.inexact):
+        return jnp.zeros_like(out)
+    return np.zeros(out.shape, jax.dtypes.float0)
+
+
+def _label_derivative(primals: Any, tangents: Any, **params: Any) -> Any:
+    return label_p.bind(*primals, **params), tangents[0]
+
+
+batching.fancy_primitive_batchers[site_p] = _batch_site
+batching.fancy_primitive_batchers[factor_p] = _batch_factor
+batching.fancy_primitive_batchers[label_p] = _batch_label
+ad.primitive_jvps[site_p] = _constant_in_derivatives(site_p)
+ad.primitive_jvps[factor_p] = _constant_in_derivatives(factor_p)
+ad.primitive_jvps[label_p] = _label_derivative
+
+
+def current_trace() -> Any:
+    """Return a token of the JAX transformation that is running; equal tokens mean the same one."""
+    return get_opaque_trace_state()
+
+
+with jax.core.eval_context():  # this module may be imported inside a transformation
+    _NONE = current_trace()
+
+
+def in_a_trace() -> bool:
+    """Tell whether any JAX transformation is running.
+
+    >>> in_a_trace(), jax.jit(lambda: in_a_trace())().item()
+    (False, True)
+    """
+    return bool(current_trace() != _NONE)
+
+
+def first_mark(params: dict[str, Any]) -> Any:
+    """Find the first statement inside an operation; None where it holds none."""
+    for jaxpr in jaxprs_in(params):
+        for eqn in jaxpr.eqns:
+            if eqn.primitive in OURS:
+                return eqn.params["mark"]
+            mark = first_mark(eqn.params)
+            if mark is not None:
+                return mark
+    return None
+
+
+def weighs(params: dict[str, Any]) -> bool:
+    """Tell whether factors, observations or named values stand inside."""
+    for jaxpr in jaxprs_in(params):
+        for eqn in jaxpr.eqns:
+            ours = eqn.primitive in OURS
+            if (ours and (eqn.primitive is not site_p or eqn.params["mark"].observed)) or weighs(eqn.params):
+                return True
+    return False
