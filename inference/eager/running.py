@@ -35,7 +35,7 @@ from lawful.messages import (
     placed,
     surroundings,
 )
-from lawful.tracing.misfits import misfit
+from lawful.tracing.refused_parameters import refused_parameter
 
 from .run import START, Run
 from .scoring import bound, log_prob
@@ -112,7 +112,7 @@ def execute(model: Callable[..., Any], args: tuple[Any, ...], runner: Runner) ->
                 choices=len(runner.choices),
             ) from error
         except ValueError as error:  # numpyro's, of a distribution that the program makes
-            reason = misfit(error)
+            reason = refused_parameter(error)
             _refuse_gaps(model, args, error)
             if reason is None:
                 raise

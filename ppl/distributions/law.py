@@ -22,8 +22,8 @@ from ..errors import ImproperPriorError, LawfulError, PathLimitError, Unsupporte
 from ..form.operations.device import device_array
 from .densities import log_prob, total_log_prob
 from .parameters import DRAWN, SCORED, flaws, makes_law
+from .sampling.bernoulli import sample_bernoulli
 from .sampling.categorical import sample_categorical
-from .sampling.coins import coarse_coin, flip
 from .support import contains
 
 MAX_ATOMS = 1 << 20
@@ -117,9 +117,9 @@ class DistributionLaw:
             base = core_of(distribution)
             return sample_categorical(key, jnp.broadcast_to(base.logits, (*self.shape, base.logits.shape[-1])))
         if self.is_coin:
-            rare = coarse_coin(core_of(distribution), self.shape)
-            if rare is not None:
-                return (flip(key, rare.probability, self.shape) ^ rare.turned).astype(self.dtype)
+            drawn = sample_bernoulli(key, core_of(distribution), self.shape)
+            if drawn is not None:
+                return drawn.astype(self.dtype)
         return distribution.sample(key)
 
     def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:

@@ -18,9 +18,8 @@ from ..distributions.batched import LanesLaw
 from ..errors import LawfulError, UnsupportedProgramError
 from ..form import Det, Factor, Form, Site, Var
 from ..form.from_jaxpr import Frame, Reader
-from ..form.operations.equation import CALLS, Equation, identity
-from .primitives import OURS, Place, current_trace, entry_p, factor_p, first_mark, site_p, weighs
-from .shortcuts import shortcuts
+from ..form.operations.equation import CALLS, identity
+from .primitives import OURS, factor_p, first_mark, site_p, weighs
 
 
 def lower(program: Callable[..., Any], *args: Any) -> tuple[Form, Any]:
@@ -33,13 +32,8 @@ def lower(program: Callable[..., Any], *args: Any) -> tuple[Form, Any]:
         trees.append(tree)
         return [_output(leaf) for leaf in flat_out]
 
-    def recorded(*leaves: Any) -> list[Any]:
-        outermost = current_trace()
-        with shortcuts(lambda: current_trace() == outermost, lambda y, i: entry_p.bind(y, place=Place(i))):
-            return flat(*leaves)
-
     leaves, in_tree = jax.tree.flatten(args)
-    closed = jax.make_jaxpr(recorded)(*leaves)
+    closed = jax.make_jaxpr(flat)(*leaves)
     form = _Lowering().form(closed, in_tree=in_tree, out_tree=trees[-1])
     return form, trees[-1]
 
@@ -70,8 +64,6 @@ class _Lowering(Reader):
         name = eqn.primitive.name
         if eqn.primitive in OURS:
             self.statement(eqn, frame)
-        elif eqn.primitive is entry_p:
-            self.entry(eqn, frame)
         elif (mark := first_mark(eqn.params)) is None:
             self.det(eqn, frame)
         elif name in self.opened:
@@ -110,17 +102,6 @@ class _Lowering(Reader):
         self.arms += 1
         super().branch(eqn, frame)
         self.arms -= 1
-
-    def entry(self, eqn: Any, frame: Frame) -> None:
-        """Write an element of an array as JAX does: a slice of one row, without its axis."""
-        array, index = frame.read(eqn.invars[0]), eqn.params["place"].index
-        rest = array.shape[1:]
-        row, out = Var((1, *rest), array.dtype), frame.new(eqn.outvars[0])
-        start, limit = (index, *(0,) * len(rest)), (index + 1, *rest)
-        bounds = {"limit_indices": limit, "start_indices": start, "strides": None}
-        frame.nodes.append(Det(Equation(jax.lax.slice_p, bounds, (None,), False), (array,), (row,), "slice"))
-        squeezed = Equation(jax.lax.squeeze_p, {"dimensions": (0,)}, (None,), False)
-        frame.nodes.append(Det(squeezed, (row,), (out,), "squeeze"))
 
     def site(self, eqn: Any, frame: Frame) -> None:
         mark, lanes, laned = (eqn.params[k] for k in ("mark", "lanes", "laned"))

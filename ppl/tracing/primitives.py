@@ -38,7 +38,6 @@ from ..messages import (
 site_p = Primitive("lawful_site")
 factor_p = Primitive("lawful_factor")
 label_p = Primitive("lawful_deterministic")
-entry_p = Primitive("lawful_entry")  # y[3], of the outermost trace alone: the walk writes it as JAX does
 OURS = (site_p, factor_p, label_p)
 
 
@@ -67,21 +66,6 @@ class Mark:
     def __eq__(self, other: object) -> bool:
         """By the law."""
         return isinstance(other, Mark) and (self.law is other.law or self.law == other.law)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Place:
-    """Which element of an array is read; equal to all others, so that JAX finds the type of the result for all."""
-
-    index: int
-
-    def __hash__(self) -> int:
-        """One for all."""
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        """Equal to every place."""
-        return isinstance(other, Place)
 
 
 class Stage(Handler):
@@ -164,11 +148,6 @@ def _factor_type(term: Any, *, mark: Mark) -> Any:
 @label_p.def_abstract_eval
 def _label_type(value: Any, *, mark: Mark) -> Any:
     return jax.core.ShapedArray(value.shape, value.dtype)
-
-
-@entry_p.def_abstract_eval
-def _entry_type(array: Any, *, place: Place) -> Any:
-    return jax.core.ShapedArray(array.shape[1:], array.dtype, weak_type=array.weak_type)
 
 
 def _outside(*operands: Any, mark: Mark, **params: Any) -> Any:

@@ -28,8 +28,8 @@ from .free_variables import Watch
 from .hidden import keep_hidden
 from .leaked_tracers import met_escaped, refuse_dead, refuse_escaped, traced_values
 from .lower import lower
-from .misfits import misfit
 from .primitives import Stage
+from .refused_parameters import refused_parameter
 
 _LIMIT = 256
 PYTHON_VALUES = (
@@ -252,7 +252,7 @@ def _staged(stage: Stage, program: Callable[..., Any], arrays: list[Any], rebuil
     except jax.errors.UnexpectedTracerError as error:
         raise met_escaped(user_line(error), error) from error
     except ValueError as error:
-        reason = misfit(error)
+        reason = refused_parameter(error)
         if reason is None:
             raise
         raise reason from error

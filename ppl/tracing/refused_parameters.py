@@ -1,4 +1,4 @@
-"""Misfits: distributions that numpyro refuses while a program runs, told with the site that they were made for.
+"""Refused parameters: distributions that numpyro refuses while a program runs, told with their site.
 
 Law: an error is changed only where its reason is known; any other goes on as it is.
 """
@@ -22,7 +22,7 @@ from ..errors import ParameterError
 from ..messages import Source, user_line
 
 
-def misfit(error: BaseException) -> ParameterError | None:
+def refused_parameter(error: BaseException) -> ParameterError | None:
     """Read an error that a distribution raised when it was made; None where no parameter was the reason."""
     for distribution in _refused(error):
         source = user_line(error)
