@@ -26,9 +26,10 @@ BACKENDS = {
 }
 KEY_HANDLING = ("key", "split", "fold_in", "clone", "key_data", "wrap_key_data", "key_impl")
 
-# A package imports only those after it. The command line, ppl/__main__.py, stands outside the order.
+# A package imports only those after it. Outside the order stand the command line, and the face of the package, which
+# finds `open_run` where inference keeps it.
 ORDER = ("lawful.models", "lawful.inference", "lawful")
-COMMAND_LINE = "ppl/__main__.py"
+FACES = ("ppl/__main__.py", "ppl/__init__.py")
 
 JAX_INTERNALS = ("jax.extend", "jax.interpreters", "jax._src")
 PICKLES = ("pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve")
@@ -91,7 +92,7 @@ def internals_of_jax(source: Source) -> Iterator[str]:
 
 
 def imports_upward(source: Source) -> Iterator[str]:
-    if source.name != COMMAND_LINE:
+    if source.name not in FACES:
         yield from inside(source.imports, ORDER[: ORDER.index(source.package)])
 
 
@@ -153,7 +154,7 @@ INFERENCE = "inference/kernels/new.py"
         (imports_upward, INFERENCE, "from ...models import llp", {"lawful.models.llp"}),
         (imports_upward, INFERENCE, "import lawful.models", {"lawful.models"}),
         (imports_upward, INFERENCE, "from ... import trace\nfrom ..base import Kernel", set()),
-        (imports_upward, COMMAND_LINE, "from lawful import inference", set()),
+        (imports_upward, FACES[0], "from lawful import inference", set()),
         (pickles, "models/new.py", "from pickle import load", {"pickle.load"}),
         (pickles, "models/new.py", "numpy.load(file, allow_pickle=True)", {"allow_pickle=True"}),
         (pickles, "models/new.py", "numpy.load(file, allow_pickle=False)", set()),

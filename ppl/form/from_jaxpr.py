@@ -13,12 +13,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import Literal
 
 from ..messages import Source, first_line
 from .builder import Block, renamed
 from .nodes import Branch, Det, Form, Loop, Node, Var
 from .operations.equation import BODIES, CALLS, Equation, literal_array, scan_counts
+from .operations.jax_extension import Literal
 
 
 class Reader:

@@ -15,14 +15,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Primitive, get_opaque_trace_state
-from jax.interpreters import ad, batching
 
 from ..addresses import Address, names_of, show_address
 from ..distributions.law import split
 from ..distributions.parameters import harmless
 from ..errors import UnsupportedProgramError
 from ..form.operations.equation import jaxprs_in
+from ..form.operations.jax_extension import Primitive, ad, batching, get_opaque_trace_state
 from ..messages import (
     DecisionMessage,
     DeterministicMessage,

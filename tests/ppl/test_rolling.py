@@ -8,9 +8,9 @@ import pytest
 
 import lawful
 from lawful import cond, deterministic, factor, handlers, plate, sample, scan
+from lawful.backends import xla
 from lawful.backends.xla import emit
 from lawful.form import Loop, walk
-from lawful.passes.rolling import roll as rolling
 from lawful.passes.rolling.roll import rolled
 from tests.ppl.unrolled import random_unrolled, traced
 from tests.structure.programs import equations
@@ -26,7 +26,7 @@ def loops(form):
 def as_written(form):
     """A form as one compiled function, not rolled any further."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rolling, "rolled", lambda form: form)
+        patch.setattr(xla, "rolled", lambda form: form)
         return jax.jit(emit(form), compiler_options={"xla_backend_optimization_level": 0})  # which compiles faster
 
 

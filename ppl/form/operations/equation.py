@@ -11,7 +11,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import Literal
+
+from .jax_extension import Literal
 
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat2", "remat", "checkpoint", "custom_jvp_call",
          "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin")  # fmt: skip
