@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.backends.keys import Keys, step_keys
-from lawful.backends.xla import loop_start, loop_step, root_keys, run_some
+from lawful.backends.xla import Run, loop_start, loop_step, root_keys
 from lawful.errors import LawfulError
 from lawful.form import Form, Loop, Node, Var
 from lawful.form.liveness import has_weight
@@ -273,11 +273,13 @@ class Portions:
             known = dict(zip(self.form.inputs, values, strict=True))
         known |= self._constants()
         nodes = self.parts[number].nodes if number < len(self.parts) else self.rest
-        weight = run_some(nodes, known, root_keys(nodes, key), weight)
+        run = Run(root_keys(nodes, key), weight)
+        run.through(nodes, known)
+        weight = run.weight
         if number == len(self.parts):
             return [known[v] for i, v in enumerate(self.form.outputs) if i not in self._shown], weight, [], None, []
         part = self.parts[number]
-        carry, inner = _typed(loop_start(part.loop, known))
+        carry, inner = _typed(loop_start(part.loop, [known[v] for v in part.loop.init]))
         shapes = _row_shapes(part.loop, known, key)
         held = [jnp.zeros((part.loop.length, *shapes[j].shape), shapes[j].dtype) for j in part.held]
         return [known[v] for v in part.live], weight, carry, inner, held
@@ -385,7 +387,7 @@ def _row_shapes(loop: Loop, values: dict[Var, jax.Array], key: jax.Array) -> lis
     keys = {address: row[0] for address, row in own.items()} if loop.unrolled else own
     take = loop_step(loop, [values[v] for v in loop.constants])
     one = [jnp.zeros(x.shape[1:], x.dtype) for x in _scanned(loop, values)]
-    shapes: list[Any] = jax.eval_shape(lambda: take(loop_start(loop, values), one, keys)[1])
+    shapes: list[Any] = jax.eval_shape(lambda: take(loop_start(loop, [values[v] for v in loop.init]), one, keys)[1])
     return shapes
 
 

@@ -18,6 +18,7 @@ from ..addresses import Address, show_address
 from ..distributions.batched import draw_lanes
 from ..errors import ImproperPriorError, LawfulError
 from ..form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var, subforms
+from ..form.fold import Fold
 from ..form.liveness import has_weight
 from ..form.operations.compensated_sum import Sum
 from ..passes.rolling.roll import rolled
@@ -63,31 +64,103 @@ def run_nodes(form: Form, inputs: Sequence[jax.Array], keys: Keys) -> tuple[list
     """Run the nodes of a form in order; the weight is None where the form has none."""
     if len(inputs) != len(form.inputs):
         raise LawfulError(f"a form of {len(form.inputs)} inputs was called with {len(inputs)} arrays.")
-    values: dict[Var, jax.Array] = dict(zip(form.inputs, inputs, strict=True))
-    for variable, array in form.constants:
-        values[variable] = jnp.asarray(array)
-    weight = run_some(form.nodes, values, keys, Sum.zero() if has_weight(form) else None)
-    return [values[v] for v in form.outputs], weight
+    run = Run(keys, Sum.zero() if has_weight(form) else None)
+    return run(form, inputs), run.weight
 
 
-def run_some(nodes: Sequence[Node], values: dict[Var, jax.Array], keys: Keys, weight: Sum | None) -> Sum | None:
-    """Run some nodes in order, adding what they give to the values; returns the weight with theirs."""
-    for node in nodes:
-        if isinstance(node, Det):
-            results = apply_det(node, [values[v] for v in node.ins])
-        elif isinstance(node, Site):
-            results, weight = _site(node, values, keys, weight)
-        elif isinstance(node, Factor):
+class Run(Fold[jax.Array]):
+    """Runs nodes: a value is an array whose first axes are the plates; `weight` adds up what the nodes weigh."""
+
+    def __init__(self, keys: Keys, weight: Sum | None) -> None:
+        """Begin with the keys of the sites."""
+        self.keys, self.weight = keys, weight
+
+    def constant(self, variable: Var, array: Any) -> jax.Array:
+        """Give the array."""
+        return jnp.asarray(array)
+
+    def det(self, node: Det, ins: list[jax.Array]) -> list[jax.Array]:
+        """Apply the operation."""
+        return apply_det(node, ins)
+
+    def site(self, node: Site, ins: list[jax.Array]) -> jax.Array:
+        """Draw, or score what was observed."""
+        if node.observed is not None:
             _refuse_plated(node)
-            results, weight = [], _require(weight).add(values[node.term])
-        elif isinstance(node, Loop):
-            results, inner = _loop(node, values, keys)
-            weight = weight if inner is None else _require(weight).plus(inner)
-        else:
-            results, inner = _branch(node, values, keys)
-            weight = weight if inner is None else _require(weight).plus(inner)
-        values.update(zip(node.outs, results, strict=True))
-    return weight
+            *parameters, observed = ins
+            self.add(node.law.log_prob(observed, *parameters))
+            return observed
+        key = self.keys[node.address]
+        try:
+            if not node.plates:
+                return node.law.draw(key, *ins)
+            lanes = tuple(p.size for p in node.plates)
+            return draw_lanes(node.law, key, lanes, ins, laned_flags(node.plates, node.parameters))
+        except ImproperPriorError as error:
+            raise error.at(node.address, f"site '{show_address(node.address)}' ({node.source})") from None
+
+    def factor(self, node: Factor, term: jax.Array) -> None:
+        """Weigh."""
+        _refuse_plated(node)
+        self.add(term)
+
+    def add(self, term: jax.Array) -> None:
+        """Add a term to the weight."""
+        self.weight = _require(self.weight).add(term)
+
+    def loop(self, node: Loop, ins: list[jax.Array]) -> list[jax.Array]:
+        """Run the steps, in one loop of XLA."""
+        constants, init, xs = node.split(ins)
+        xs = [jnp.moveaxis(x, len(v.plates), 0) for x, v in zip(xs, node.xs, strict=True)]
+        own = inner_keys([node.body], self.keys)
+        rows, unstack = (own, dict) if node.unrolled else step_keys(own, jnp.arange(node.length))
+        take = loop_step(node, constants)
+        start = loop_start(node, init)
+
+        def step(state: Any, x: Any) -> Any:
+            return take(state, x[0], unstack(x[1]))
+
+        if node.unrolled and not node.init and start[1] is None:  # steps that a Python loop wrote apart from each other
+            _, ys = jax.vmap(lambda x: step(start, x), axis_size=node.length)((xs, rows))
+            return [jnp.moveaxis(y, 0, len(v.plates)) for y, v in zip(ys, node.body.outputs, strict=True)]
+        (carry, weight), ys = jax.lax.scan(step, start, (xs, rows), length=node.length, reverse=node.reverse)
+        if weight is not None:
+            self.weight = _require(self.weight).plus(weight)
+        stacked = node.split_out(node.body.outputs)[1]
+        moved = [jnp.moveaxis(y, 0, len(v.plates)) if v.plates else y for y, v in zip(ys, stacked, strict=True)]
+        return [*carry, *moved]
+
+    def branch(self, node: Branch, index: jax.Array, operands: list[jax.Array]) -> list[jax.Array]:
+        """Run the arm that is chosen; all arms where each element of a plate has a choice of its own."""
+        weighted = any(has_weight(form) for form in node.forms)
+
+        def arm(form: Form) -> Callable[..., Any]:
+            def run(operands: list[jax.Array], inner: Keys) -> Any:
+                outputs, weight = run_nodes(form, operands, inner)
+                want = zip(outputs, form.outputs, node.outs, strict=True)
+                return [broadcast_plates(x, v, out) for x, v, out in want], (weight or Sum.zero()) if weighted else None
+
+            return run
+
+        if index.ndim == 0:
+            arms, inner = [arm(form) for form in node.forms], inner_keys(node.forms, self.keys)
+            results, weight = jax.lax.switch(jnp.asarray(index, jnp.int32), arms, operands, inner)
+            if weight is not None:
+                self.weight = _require(self.weight).plus(weight)
+            return results
+        if weighted:
+            raise LawfulError(
+                "a factor still stands inside a branch whose index has plates: its transformer must consume it."
+            )
+        # All arms run, so a site of two arms must not draw with one key.
+        runs = [
+            arm(form)(operands, {a: folded(k, jnp.asarray(number)) for a, k in inner_keys([form], self.keys).items()})[
+                0
+            ]
+            for number, form in enumerate(node.forms)
+        ]
+        columns = zip(node.outs, zip(*runs, strict=True), strict=True)
+        return [select_arms(node.index, index, out, list(column)) for out, column in columns]
 
 
 def _require(weight: Sum | None) -> Sum:
@@ -144,24 +217,6 @@ def laned_flags(plates: tuple[Plate, ...], operands: Sequence[Var]) -> tuple[tup
     return tuple(tuple(p in v.plates for p in plates) for v in operands)
 
 
-def _site(
-    node: Site, values: dict[Var, jax.Array], keys: Keys, weight: Sum | None
-) -> tuple[list[jax.Array], Sum | None]:
-    parameters = [values[v] for v in node.parameters]
-    if node.observed is not None:
-        _refuse_plated(node)
-        observed = values[node.observed]
-        return [observed], _require(weight).add(node.law.log_prob(observed, *parameters))
-    key = keys[node.address]
-    try:
-        if not node.plates:
-            return [node.law.draw(key, *parameters)], weight
-        lanes = tuple(p.size for p in node.plates)
-        return [draw_lanes(node.law, key, lanes, parameters, laned_flags(node.plates, node.parameters))], weight
-    except ImproperPriorError as error:
-        raise error.at(node.address, f"site '{show_address(node.address)}' ({node.source})") from None
-
-
 def root_keys(nodes: Sequence[Node], key: jax.Array) -> Keys:
     """Derive the key of every latent site; that of a rolled loop has a row of keys, by the addresses of its steps."""
     single, rows = _sites(nodes)
@@ -198,54 +253,27 @@ def inner_keys(forms: Sequence[Form], keys: Keys) -> Keys:
     return {address: keys[address] for form in forms for address in _latent(form)}
 
 
-def loop_start(node: Loop, values: dict[Var, jax.Array]) -> tuple[list[jax.Array], Sum | None]:
+def loop_start(node: Loop, init: Sequence[jax.Array]) -> tuple[list[jax.Array], Sum | None]:
     """Return what a loop carries into its first step: the carry over its plates, and a weight where its steps weigh."""
-    first = len(node.constants)
-    inside = node.body.inputs[first : first + len(node.init)]
-    init = [broadcast_plates(values[v], v, inner) for v, inner in zip(node.init, inside, strict=True)]
-    return init, Sum.zero() if has_weight(node.body) else None
+    inside = node.split(node.body.inputs)[1]
+    carry = [broadcast_plates(x, v, inner) for x, v, inner in zip(init, node.init, inside, strict=True)]
+    return carry, Sum.zero() if has_weight(node.body) else None
 
 
 def loop_step(node: Loop, constants: Sequence[jax.Array]) -> Callable[..., Any]:
     """Return one step of a loop: `((carry, weight), scanned values, keys) -> ((carry, weight), stacked values)`."""
-    n_const, n_carry = len(node.constants), len(node.init)
-    inside = node.body.inputs[n_const : n_const + n_carry]
-    weighted = has_weight(node.body)
+    inside, after = node.split(node.body.inputs)[1], node.split_out(node.body.outputs)[0]
 
     def step(state: tuple[list[jax.Array], Sum | None], xs: Sequence[jax.Array], keys: Keys) -> Any:
         carry, weight = state
         outputs, increment = run_nodes(node.body, [*constants, *carry, *xs], keys)
-        carry = [
-            broadcast_plates(array, have, want)
-            for array, have, want in zip(outputs[:n_carry], node.body.outputs[:n_carry], inside, strict=True)
-        ]
-        if weighted:
-            assert weight is not None and increment is not None
-            weight = weight.plus(increment)
-        return (carry, weight), outputs[n_carry:]
+        carry, ys = node.split_out(outputs)
+        carry = [broadcast_plates(x, have, want) for x, have, want in zip(carry, after, inside, strict=True)]
+        if weight is not None:
+            weight = weight.plus(_require(increment))
+        return (carry, weight), ys
 
     return step
-
-
-def _loop(node: Loop, values: dict[Var, jax.Array], keys: Keys) -> tuple[list[jax.Array], Sum | None]:
-    xs = [jnp.moveaxis(values[v], len(v.plates), 0) for v in node.xs]
-    own = inner_keys([node.body], keys)
-    rows, unstack = (own, dict) if node.unrolled else step_keys(own, jnp.arange(node.length))
-    take = loop_step(node, [values[v] for v in node.constants])
-    start = loop_start(node, values)
-
-    def step(state: Any, x: Any) -> Any:
-        return take(state, x[0], unstack(x[1]))
-
-    if node.unrolled and not node.init and start[1] is None:  # steps that a Python loop wrote apart from each other
-        _, ys = jax.vmap(lambda x: step(start, x), axis_size=node.length)((xs, rows))
-        return [jnp.moveaxis(y, 0, len(v.plates)) for y, v in zip(ys, node.body.outputs, strict=True)], None
-    (carry, weight), ys = jax.lax.scan(step, start, (xs, rows), length=node.length, reverse=node.reverse)
-    moved = [
-        jnp.moveaxis(y, 0, len(v.plates)) if v.plates else y
-        for y, v in zip(ys, node.body.outputs[len(node.init) :], strict=True)
-    ]
-    return [*carry, *moved], weight
 
 
 def broadcast_plates(array: jax.Array, have: Var, want: Var) -> jax.Array:
@@ -255,38 +283,6 @@ def broadcast_plates(array: jax.Array, have: Var, want: Var) -> jax.Array:
     own = array.shape[len(have.plates) :]
     index = tuple(slice(None) if p in have.plates else None for p in want.plates)
     return jnp.broadcast_to(array[index], (*(p.size for p in want.plates), *own))
-
-
-def _branch(node: Branch, values: dict[Var, jax.Array], keys: Keys) -> tuple[list[jax.Array], Sum | None]:
-    operands = [values[v] for v in node.operands]
-    inner = inner_keys(node.forms, keys)
-    weighted = any(has_weight(form) for form in node.forms)
-
-    def arm(form: Form) -> Callable[..., Any]:
-        def run(operands: list[jax.Array], inner: Keys) -> Any:
-            outputs, weight = run_nodes(form, operands, inner)
-            full = [broadcast_plates(x, v, want) for x, v, want in zip(outputs, form.outputs, node.outs, strict=True)]
-            return full, (weight or Sum.zero()) if weighted else None
-
-        return run
-
-    if values[node.index].ndim == 0:
-        index = jnp.asarray(values[node.index], jnp.int32)
-        return jax.lax.switch(index, [arm(form) for form in node.forms], operands, inner)
-    if weighted:
-        raise LawfulError(
-            "a factor still stands inside a branch whose index has plates: its transformer must consume it."
-        )
-    # All arms run, so a site of two arms must not draw with one key.
-    results = [
-        arm(form)(operands, {a: folded(key, jnp.asarray(number)) for a, key in inner_keys([form], keys).items()})[0]
-        for number, form in enumerate(node.forms)
-    ]
-    chosen = []
-    for position, out in enumerate(node.outs):
-        arms = [result[position] for result in results]
-        chosen.append(select_arms(node.index, values[node.index], out, arms))
-    return chosen, None
 
 
 def _select(index: jax.Array, *arms: jax.Array) -> jax.Array:

@@ -6,13 +6,14 @@ Law: exclusive arms that choose under one address are one choice, of one shape a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..addresses import Address, show_address
 from ..errors import UnsupportedProgramError
 from ..messages import PlateFrame, Source
-from .nodes import Branch, Det, Factor, Form, Loop, Site
+from .fold import Around, placed
+from .nodes import Det, Factor, Form, Site
 
 
 @dataclass(frozen=True)
@@ -53,42 +54,30 @@ def choices_of(form: Form, kinds: Sequence[str] = ("sample",)) -> tuple[Choice, 
 
     Kinds: "sample" for latent sites, "observed" for observed ones, "deterministic" for named values, and "factor".
     """
-    return tuple(_choices(form, kinds).values())
-
-
-def _choices(form: Form, kinds: Sequence[str]) -> dict[Address, Choice]:
     found: dict[Address, Choice] = {}
-    for node in form.nodes:
-        if isinstance(node, Site) and node.observed is None and "sample" in kinds:
-            out = node.out
-            found[node.address] = Choice(
-                node.address, out.shape, out.dtype, "sample", (), False, node.law, node.frames, node.source,
-                node.event_dims, node.loop_names,
-            )  # fmt: skip
-        elif isinstance(node, Site) and node.observed is not None and "observed" in kinds:
-            out = node.out
-            found[node.address] = Choice(
-                node.address, out.shape, out.dtype, "observed", (), False, node.law, node.frames, node.source,
-                node.event_dims, node.loop_names,
-            )  # fmt: skip
-        elif isinstance(node, Det) and node.address is not None and "deterministic" in kinds:
-            out = node.outs[0]
-            found[node.address] = Choice(
-                node.address, out.shape, out.dtype, "deterministic", frames=node.frames, source=node.source,
-                loop_names=node.loop_names,
-            )  # fmt: skip
-        elif isinstance(node, Factor) and "factor" in kinds:
-            term = node.term
-            found[node.address] = Choice(node.address, term.shape, term.dtype, "factor", loop_names=node.loop_names)
-        elif isinstance(node, Loop):
-            for address, inner in _choices(node.body, kinds).items():
-                found[address] = replace(inner, loops=(node.length, *inner.loops))
-        elif isinstance(node, Branch):
-            for arm in node.forms:
-                for address, inner in _choices(arm, kinds).items():
-                    _agree(found.get(address), inner)
-                    found[address] = replace(inner, conditional=True)
-    return found
+    for node, around in placed(form):
+        choice = _choice(node, around)
+        if choice is not None and choice.kind in kinds:
+            if around.arm:
+                _agree(found.get(choice.address), choice)
+            found[choice.address] = choice
+    return tuple(found.values())
+
+
+def _choice(node: Det | Site | Factor, around: Around) -> Choice | None:
+    """Tell what a node chooses, observes, names or weighs."""
+    if node.address is None:
+        return None
+    told: dict[str, Any] = {"loops": around.lengths, "conditional": around.arm, "loop_names": node.loop_names}
+    if isinstance(node, Factor):
+        return Choice(node.address, node.term.shape, node.term.dtype, "factor", **told)
+    told |= {"frames": node.frames, "source": node.source}
+    if isinstance(node, Det):
+        out = node.outs[0]
+        return Choice(node.address, out.shape, out.dtype, "deterministic", **told)
+    kind = "sample" if node.observed is None else "observed"
+    told |= {"law": node.law, "event_dims": node.event_dims}
+    return Choice(node.address, node.out.shape, node.out.dtype, kind, **told)
 
 
 def _agree(first: Choice | None, second: Choice) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..addresses import Address, show_address
 from ..messages import Source
-from .nodes import Branch, Det, Factor, Form, Loop, Node, Site, Var
+from .fold import Fold
+from .nodes import Branch, Det, Factor, Form, Loop, Site, Var
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def dependence(form: Form, *, named: bool = False) -> Dependence:
     {(('x',), ('y',)): False}
     """
     walk = _Walk(named)
-    walk.form(form, [frozenset()] * len(form.inputs), _Place())
+    walk(form, [frozenset()] * len(form.inputs))
     return walk.graph
 
 
@@ -105,7 +106,7 @@ def dependence_on(form: Form, inputs: Sequence[frozenset[Address]]) -> tuple[Dep
     Returns: the graph, and what each output reads.
     """
     walk = _Walk(False)
-    outputs = walk.form(form, inputs, _Place())
+    outputs = walk(form, inputs)
     return walk.graph, outputs
 
 
@@ -114,43 +115,40 @@ type _Reads = frozenset[Address]
 
 @dataclass(frozen=True)
 class _Place:
-    path: str = ""
     boxes: tuple[Box, ...] = ()
-    guards: _Reads = frozenset()
-    carried: bool = False
+    guards: _Reads = frozenset()  # what decides whether it runs
+    carried: bool = False  # whether a later step of a loop is met
 
 
-class _Walk:
+class _Walk(Fold[_Reads]):
+    """The meaning of a value is the set of vertices that it reads."""
+
     def __init__(self, named: bool) -> None:
-        self.named = named
-        self.graph = Dependence()
+        self.named, self.graph, self.place = named, Dependence(), _Place()
+        self.keys: dict[tuple[tuple[Box, ...], Loop], str] = {}
 
-    def form(self, form: Form, inputs: Sequence[_Reads], place: _Place) -> list[_Reads]:
-        """Walk a form whose inputs read the given vertices; returns what its outputs read."""
-        reads: dict[Var, _Reads] = dict(zip(form.inputs, inputs, strict=True))
-        reads |= {variable: frozenset() for variable, _ in form.constants}
-        for position, node in enumerate(form.nodes):
-            reads |= self.node(node, reads, place, position)
-        return [reads[v] for v in form.outputs]
+    def constant(self, variable: Var, array: Any) -> _Reads:
+        return frozenset()
 
-    def node(self, node: Node, reads: dict[Var, _Reads], place: _Place, position: int) -> dict[Var, _Reads]:
-        if isinstance(node, Loop):
-            return self.loop(node, reads, replace(place, path=f"{place.path}/{position}"))
-        if isinstance(node, Branch):
-            return self.branch(node, reads, replace(place, path=f"{place.path}/{position}"))
-        read = _union(reads[v] for v in node.ins)
-        if isinstance(node, Det):
-            if self.named and node.address is not None:
-                self.add(node, node.address, read, place, "deterministic")
-                read = frozenset({node.address})
-            return dict.fromkeys(node.outs, read)
-        self.add(node, node.address, read, place, "factor" if isinstance(node, Factor) else "sample")
-        if isinstance(node, Factor):
-            return {}
-        return {node.out: frozenset({node.address}) if node.observed is None else reads[node.observed]}
+    def join(self, meanings: Sequence[_Reads]) -> _Reads:
+        return frozenset().union(*meanings)
 
-    def add(self, node: Site | Factor | Det, address: Address, read: _Reads, place: _Place, kind: str) -> None:
-        boxes = (*place.boxes, *(Box("plate", p.name, p.size, p.name) for p in node.plates))
+    def det(self, node: Det, ins: list[_Reads]) -> Sequence[_Reads]:
+        read = self.join(ins)
+        if self.named and node.address is not None:
+            self.add(node, node.address, read, "deterministic")
+            read = frozenset({node.address})
+        return [read] * len(node.outs)
+
+    def site(self, node: Site, ins: list[_Reads]) -> _Reads:
+        self.add(node, node.address, self.join(ins), "sample")
+        return frozenset({node.address}) if node.observed is None else ins[-1]
+
+    def factor(self, node: Factor, term: _Reads) -> None:
+        self.add(node, node.address, term, "factor")
+
+    def add(self, node: Site | Factor | Det, address: Address, read: _Reads, kind: str) -> None:
+        boxes = (*self.place.boxes, *(Box("plate", p.name, p.size, p.name) for p in node.plates))
         details: dict[str, Any] = {}
         if isinstance(node, Site):
             boxes = (*boxes, *(Box("plate", f.name, f.size, f.name) for f in node.frames))
@@ -161,30 +159,25 @@ class _Walk:
             boxes = (*boxes, *(Box("plate", f.name, f.size, f.name) for f in node.frames if whole))
             details = {"shape": shape}
         self.graph.vertices.setdefault(address, Vertex(address, kind, boxes=boxes, source=node.source, **details))
-        for tail in sorted(read | place.guards):
-            self.graph.edges.setdefault((tail, address), place.carried)
+        for tail in sorted(read | self.place.guards):
+            self.graph.edges.setdefault((tail, address), self.place.carried)
 
-    def loop(self, node: Loop, reads: dict[Var, _Reads], place: _Place) -> dict[Var, _Reads]:
-        box = Box("loop", f"loop of {node.length}", node.length, place.path)
-        inside = replace(place, boxes=(*place.boxes, box))
-        constants, xs = [reads[v] for v in node.constants], [reads[v] for v in node.xs]
-        carry = [reads[v] for v in node.init]
+    def loop(self, node: Loop, ins: list[_Reads]) -> Sequence[_Reads]:
+        outside, (constants, carry, xs) = self.place, node.split(ins)
+        key = self.keys.setdefault((outside.boxes, node), str(len(self.keys)))
+        box = Box("loop", f"loop of {node.length}", node.length, key)
+        self.place = replace(outside, boxes=(*outside.boxes, box))
         while True:
-            out = self.form(node.body, [*constants, *carry, *xs], inside)
-            grown = [before | after for before, after in zip(carry, out, strict=False)]
+            after, ys = node.split_out(self(node.body, [*constants, *carry, *xs]))
+            grown = [before | now for before, now in zip(carry, after, strict=True)]
             if grown == carry:
-                return dict(zip(node.outs, [*carry, *out[len(carry) :]], strict=True))
-            carry, inside = grown, replace(inside, carried=True)
+                self.place = outside
+                return [*carry, *ys]
+            carry, self.place = grown, replace(self.place, carried=True)
 
-    def branch(self, node: Branch, reads: dict[Var, _Reads], place: _Place) -> dict[Var, _Reads]:
-        deciding = reads[node.index]
-        operands = [reads[v] for v in node.operands]
-        arms = [
-            self.form(arm, operands, replace(place, path=f"{place.path}.{k}", guards=place.guards | deciding))
-            for k, arm in enumerate(node.forms)
-        ]
-        return {out: deciding | _union(arm[k] for arm in arms) for k, out in enumerate(node.outs)}
-
-
-def _union(sets: Iterable[_Reads]) -> _Reads:
-    return frozenset().union(*sets)
+    def branch(self, node: Branch, index: _Reads, operands: list[_Reads]) -> Sequence[_Reads]:
+        outside = self.place
+        self.place = replace(outside, guards=outside.guards | index)
+        outs = super().branch(node, index, operands)
+        self.place = outside
+        return outs

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from .nodes import Branch, Det, Factor, Form, Loop, Node, Site, Var
 
+V = TypeVar("V")
 
-class Fold[V]:
+
+class Fold(Generic[V]):  # noqa: UP046  (the checks of types at run time do not read the short form)
     """An interpreter: a subclass gives the meaning of constants and of each kind of node.
 
     Where the meanings of a loop or a branch are not given, they are those of an analysis: the steps of a loop are met

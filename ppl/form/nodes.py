@@ -11,12 +11,13 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import is_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..addresses import Address, colliding, names_of, shared_key, show_address
 from ..errors import DuplicateSiteError
 from ..messages import PlateFrame, Source
 
+V = TypeVar("V")
 _ids = itertools.count()
 CHECK = "parameters"  # the role of a factor that is 0, or NaN where a choice was drawn from no law
 
@@ -143,6 +144,15 @@ class Loop:
     def ins(self) -> tuple[Var, ...]:
         """Constants, initial carry, scanned values."""
         return (*self.constants, *self.init, *self.xs)
+
+    def split(self, ins: Sequence[V]) -> tuple[list[V], list[V], list[V]]:
+        """Split what belongs to the inputs of the loop, or of its body: constants, carry, scanned values."""
+        first, rest = len(self.constants), len(self.constants) + len(self.init)
+        return list(ins[:first]), list(ins[first:rest]), list(ins[rest:])
+
+    def split_out(self, outs: Sequence[V]) -> tuple[list[V], list[V]]:
+        """Split what belongs to the outputs of the loop, or of its body: carry, stacked values."""
+        return list(outs[: len(self.init)]), list(outs[len(self.init) :])
 
     @property
     def outs(self) -> tuple[Var, ...]:

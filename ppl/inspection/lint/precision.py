@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...addresses import Address
-from ...form import Branch, Form, Loop, Site, constant_arrays
+from ...form import Form, Site, constant_arrays
 from ...form.arguments.arrays import is_array
 from ...form.dependence import Dependence, dependence_on
+from ...form.fold import placed
 from ...messages import Source
 from .finding import LintFinding
 
@@ -94,13 +95,8 @@ def _large(array: np.ndarray) -> Any | None:
     return array.flat[int(size.argmax())] if size.max() > EXACT_FLOAT32 else None
 
 
-def sites_with_steps(form: Form, steps: int = 1) -> Iterator[tuple[Site, int]]:
+def sites_with_steps(form: Form) -> Iterator[tuple[Site, int]]:
     """Walk the sites with the number of times that each runs."""
-    for node in form.nodes:
+    for node, around in placed(form):
         if isinstance(node, Site):
-            yield node, steps
-        elif isinstance(node, Loop):
-            yield from sites_with_steps(node.body, steps * node.length)
-        elif isinstance(node, Branch):
-            for arm in node.forms:
-                yield from sites_with_steps(arm, steps)
+            yield node, math.prod(around.lengths)
