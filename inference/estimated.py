@@ -24,10 +24,12 @@ from lawful.passes.record import record
 from lawful.passes.simplify.simplified import simplified
 from lawful.passes.thread_sites import Answer, interpose
 
+from .registered import stored_as
 from .representations.sequential import Cuts, sequential
 from .transformers import Advance, Collapse, PushEvidence, When, repeat_to_end, resample, spawn
 
 
+@stored_as("filter")
 @dataclass(frozen=True)
 class Filter:
     """How to estimate: the settings of a particle filter."""

@@ -18,6 +18,7 @@ from lawful.errors import LawfulError
 
 from .numerics.ess import ess
 from .numerics.root import RootStatus, falling_root
+from .registered import stored_as
 from .uncalled import refuse_uncalled
 
 RESIDUAL = 1e-6  # largest |ESS - target| / N of a temperature that counts as solved
@@ -33,6 +34,7 @@ class Rung(NamedTuple):
     unsolved: jax.Array
 
 
+@stored_as("given_ladder")
 @dataclass(frozen=True)
 class GivenLadder:
     """Powers at which each block stops, the last of them 1."""
@@ -82,6 +84,7 @@ def given(powers: Sequence[float]) -> GivenLadder:
     return GivenLadder(tuple(values.tolist()))
 
 
+@stored_as("by_ess")
 @dataclass(frozen=True)
 class AdaptiveLadder:
     """The next power leaves a fraction of the effective sample size."""

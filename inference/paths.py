@@ -18,6 +18,7 @@ from lawful.form import Branch, Factor, Form, Loop, Site
 from lawful.messages import PlateFrame
 
 from .powers import Entries
+from .registered import stored_as
 
 
 @runtime_checkable
@@ -28,6 +29,7 @@ class Path(Protocol):
         """Give for every address that weighs the blocks in which its parts enter, and the number of blocks."""
 
 
+@stored_as("prior_to_posterior")
 @dataclass(frozen=True)
 class PriorToPosterior:
     """All observations and factors as one block: gamma(beta) = prior * likelihood ^ beta."""
@@ -50,6 +52,7 @@ def prior_to_posterior() -> PriorToPosterior:
     return PriorToPosterior()
 
 
+@stored_as("data_by_data")
 @dataclass(frozen=True)
 class DataByData:
     """Observations enter in blocks, each block by a power of its own."""

@@ -22,10 +22,12 @@ from .kernels.compose import by_part, joint, together
 from .kernels.mh import as_kernel
 from .parts import scoped
 from .presence import keeps_absent
+from .registered import stored_as
 from .rejuvenation import Move, density, is_fitted, move_of
 from .tempering import OnPath
 
 
+@stored_as("population_cycle")
 @dataclass(frozen=True)
 class PopulationCycle:
     """Kernels one after the other, one of them at least fitted to the particles."""

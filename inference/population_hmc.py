@@ -32,6 +32,7 @@ from .kernels.orbit import LARGEST_ERROR
 from .population_scales import PopulationRoot, PopulationScales, exchangeable_parts
 from .population_walk import CONSISTENT
 from .powers import times
+from .registered import stored_as
 from .rejuvenation import Move
 from .tempering import OnPath
 
@@ -42,6 +43,7 @@ TARGET, RATE = 0.8, 1.0  # of the acceptance, and by how much the logarithm of t
 SHORTEST, LONGEST = 0.01, 2.0  # factors of the step
 
 
+@stored_as("population_hmc")
 @dataclass(frozen=True)
 class PopulationHMC:
     """Leapfrogs of all choices, in units of the population; None: chosen for the program."""

@@ -17,12 +17,14 @@ from .check.contracts import Contract
 from .kernels.frame import frame_of
 from .population_hmc import population_hmc
 from .population_walk import CONSISTENT, population_walk
+from .registered import stored_as
 from .rejuvenation import Move
 from .tempering import OnPath
 
 FEW = 10  # coordinates that a walk explores at the price of a flow
 
 
+@stored_as("population_moves")
 @dataclass(frozen=True)
 class PopulationMoves:
     """`population_hmc()` for programs of many coordinates with gradients, `population_walk()` for the others."""

@@ -25,6 +25,7 @@ from .kernels.acceptance import acceptance
 from .kernels.coordinates import JointStep, Map, map_of
 from .laws import CoinLaw
 from .numerics.meaningless import cleaned, meaningless
+from .registered import stored_as
 from .rejuvenation import Move, density
 from .tempering import OnPath
 
@@ -37,6 +38,7 @@ CONSISTENT = Contract(
 )
 
 
+@stored_as("population_walk")
 @dataclass(frozen=True)
 class PopulationWalk:
     """A joint normal step of all choices, scaled by the covariance of the population."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from lawful.errors import LawfulError
 
+from ..registered import stored_as
+
 KINDS = {
     "preserves_measure": "m(t(a)) = m(a), as unnormalised measures",
     "properly_weighted": "E[sum_i w_i f(x_i)] is the integral of f, for every f",
@@ -22,6 +24,7 @@ KINDS = {
 KERNELS = ("invariant_kernel", "conditional_kernel", "involution")
 
 
+@stored_as("check.Contract")
 @dataclass(frozen=True)
 class Contract:
     """What its bearer claims.

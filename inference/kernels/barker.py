@@ -15,11 +15,13 @@ from lawful.form import Form
 
 from ..check.contracts import Contract
 from ..presence import keeps_absent
+from ..registered import stored_as
 from .acceptance import by_barkers_rule
 from .base import KernelForm
 from .mh import as_kernel
 
 
+@stored_as("kernels.barker")
 @dataclass(frozen=True)
 class Barker:
     """A kernel with Barker's acceptance; see `barker`."""

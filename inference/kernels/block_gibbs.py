@@ -32,6 +32,7 @@ from ..factor_graphs.plans import BUDGET
 from ..factor_graphs.potentials import Potentials
 from ..factor_graphs.restriction import Restriction
 from ..numerics.meaningless import cleaned
+from ..registered import stored_as
 from ..summing import finite_sites
 from ..summing_walk import has_elements
 from .base import KernelForm, State, finished, scored, state_inputs
@@ -41,6 +42,7 @@ from .redraw import PREFIX
 INFO = ("n_changed", "n_nonfinite")
 
 
+@stored_as("kernels.block_gibbs")
 @dataclass(frozen=True)
 class BlockGibbs:
     """Exact draws of sets of variables; see `block_gibbs`."""

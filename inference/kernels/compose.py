@@ -26,10 +26,12 @@ from ..check.contracts import Contract
 from ..laws import PickLaw
 from ..move_numbers import OF
 from ..presence import keeps_absent
+from ..registered import stored_as
 from .base import Kernel, KernelForm, exact, finished, scoped, scored, state_inputs, unweighed
 from .mh import as_kernel
 
 
+@stored_as("kernels.cycle")
 @dataclass(frozen=True)
 class Cycle:
     """Kernels one after the other."""
@@ -69,6 +71,7 @@ class Cycle:
         return f"cycle({', '.join(map(repr, self.kernels))})"
 
 
+@stored_as("kernels.mixture")
 @dataclass(frozen=True)
 class Mixture:
     """One of several kernels, picked at random at each step."""
@@ -126,6 +129,7 @@ class Mixture:
         return f"mixture({list(self.weights)}, {', '.join(map(repr, self.kernels))})"
 
 
+@stored_as("kernels.repeat")
 @dataclass(frozen=True)
 class Repeat:
     """One kernel several times, counted as one step."""

@@ -30,6 +30,7 @@ from lawful.form.markov_blanket import Blanket, reached
 
 from ..check.contracts import Contract
 from ..numerics.meaningless import meaningless
+from ..registered import stored_as
 from .base import KernelForm, State, finished, state_inputs
 from .coordinates import static_support
 from .direct import probability_of
@@ -51,6 +52,7 @@ class Group:
     family: str
 
 
+@stored_as("kernels.conjugate")
 @dataclass(frozen=True)
 class Conjugate:
     """Draws of sites from conditionals of a known family; see `conjugate`."""

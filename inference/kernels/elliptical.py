@@ -29,6 +29,7 @@ from lawful.form.markov_blanket import reached
 from lawful.passes.thread_sites import Answer, Given, interpose
 
 from ..check.contracts import Contract
+from ..registered import stored_as
 from .base import INVARIANT, KernelForm, State, finished, state_inputs
 from .naming import named_sites
 from .redraw import PREFIX
@@ -39,6 +40,7 @@ from .slice import INFO
 NORMAL = ("Normal", "MultivariateNormal")
 
 
+@stored_as("kernels.elliptical_slice")
 @dataclass(frozen=True)
 class EllipticalSlice:
     """Moves on ellipses; see `elliptical_slice`."""

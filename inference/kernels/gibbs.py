@@ -33,6 +33,7 @@ from lawful.passes.condition import conditioned
 from ..check.contracts import Contract
 from ..laws import PickLaw
 from ..numerics.meaningless import cleaned
+from ..registered import stored_as
 from .base import KernelForm, State, finished, state_inputs
 from .local import Local, write_move
 from .local import State as Old
@@ -43,6 +44,7 @@ INFO = ("n_changed", "n_nonfinite")
 LATER = "is read by all later steps of its loop"
 
 
+@stored_as("kernels.gibbs")
 @dataclass(frozen=True)
 class Gibbs:
     """A scan over all parts of the finite sites; see `gibbs`."""

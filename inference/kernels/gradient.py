@@ -26,6 +26,7 @@ from lawful.form.liveness import without_dead_code
 from lawful.form.operations.device import device_array
 
 from ..check.contracts import Contract
+from ..registered import stored_as
 from .base import KernelForm, state_inputs
 from .coordinates import map_of
 from .frame import Frame, frame_of
@@ -95,6 +96,7 @@ class Native:
     incremental: bool = False
 
 
+@stored_as("kernels.gradient")
 @dataclass(frozen=True, eq=False)
 class Gradient:
     """A move with its step size and inverse mass.

@@ -23,6 +23,7 @@ from lawful.form import Var
 from lawful.form.builder import Block
 
 from ..check.contracts import Contract
+from ..registered import stored_as
 from .acceptance import accept, acceptance
 from .frame import Frame
 from .gradient import Gradient, Point, checked
@@ -36,6 +37,7 @@ INFO = (
 )  # fmt: skip
 
 
+@stored_as("kernels.hmc")
 @dataclass(frozen=True)
 class Hamiltonian:
     """A flow of some leapfrogs and its coin."""

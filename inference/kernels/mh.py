@@ -18,6 +18,7 @@ from lawful.form.choices import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..presence import keeps_absent
+from ..registered import stored_as
 from ..uncalled import refuse_uncalled
 from .acceptance import INFO, accept, refuse_nothing_to_move
 from .acceptance import acceptance as acceptance
@@ -50,6 +51,7 @@ def written(proposal: Any, program: Form) -> tuple[tuple[Choice, ...], Block, tu
     return choices, block, inputs, state, proposal.propose(block, program, inputs, choices, state)
 
 
+@stored_as("kernels.mh")
 @dataclass(frozen=True)
 class MH:
     """The kernel of a proposal."""

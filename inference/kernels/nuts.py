@@ -22,6 +22,7 @@ from lawful.form.builder import Block
 
 from ..check.contracts import Contract
 from ..numerics.meaningless import meaningless
+from ..registered import stored_as
 from .frame import Frame
 from .gradient import Gradient, Point, checked
 from .hmc import PREFIX, refreshed
@@ -168,6 +169,7 @@ def _packed(tree: Tree, bad: jax.Array, here: jax.Array, position: jax.Array) ->
     return jnp.concatenate([chosen.position, chosen.gradient, jnp.stack(scalars)])
 
 
+@stored_as("kernels.nuts")
 @dataclass(frozen=True)
 class NoUTurn:
     """A draw from the trajectory that a fresh momentum starts."""

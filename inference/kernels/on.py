@@ -22,11 +22,13 @@ from lawful.passes.condition import conditioned
 
 from ..check.contracts import Contract
 from ..presence import keeps_absent
+from ..registered import stored_as
 from .base import KernelForm, exact, finished, scored, state_inputs
 from .mh import as_kernel
 from .naming import named_sites
 
 
+@stored_as("kernels.on")
 @dataclass(frozen=True)
 class On:
     """A kernel on some sites."""

@@ -26,6 +26,7 @@ from ..conditional_smc import Ancestors, conditional_filter, refuse_memory
 from ..laws import PickLaw
 from ..numerics.ess import EssBelow
 from ..numerics.resampling import scheme as scheme_named
+from ..registered import stored_as
 from ..repeating import finish
 from ..representations.conditional import reference, retained, without_factors
 from ..representations.population import Population, gather
@@ -36,6 +37,7 @@ from .base import KernelForm, finished, scored, state_inputs
 INFO = ("n_changed", "n_nonfinite")
 
 
+@stored_as("kernels.particle_gibbs")
 @dataclass(frozen=True)
 class ParticleGibbs:
     """Conditional SMC on the program; see `particle_gibbs`."""

@@ -17,10 +17,12 @@ from lawful.form.choices import Choice, choices_of
 from lawful.passes.thread_sites import interpose
 
 from ..check.contracts import Contract
+from ..registered import stored_as
 from .base import INVARIANT, Proposed, State
 from .redraw import Redraw, ScoreKept, units
 
 
+@stored_as("kernels.independence")
 @dataclass(frozen=True)
 class PriorProposal:
     """Independent draws of all choices from the prior."""

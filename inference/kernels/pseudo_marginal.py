@@ -26,6 +26,7 @@ from ..check.contracts import Contract
 from ..estimated import Filter, weighing
 from ..numerics.ess import EssBelow
 from ..numerics.resampling import scheme as scheme_named
+from ..registered import stored_as
 from ..representations.sequential import Cuts
 from .acceptance import INFO, accept, refuse_nothing_to_move
 from .base import KernelForm, Proposed, State, finished, scoped, scored, state_inputs
@@ -35,6 +36,7 @@ from .refresh import joint_proposal
 KEEP = ("paths", "parameters")
 
 
+@stored_as("kernels.pseudo_marginal")
 @dataclass(frozen=True)
 class PseudoMarginal:
     """The kernel; see `pseudo_marginal`. Its state ends with the log of density of parameters x estimate."""

@@ -22,12 +22,14 @@ from lawful.form.choices import Choice, choices_of
 
 from ..check.contracts import Contract
 from ..presence import over, presence_of, stay
+from ..registered import stored_as
 from .base import INVARIANT, Proposed, State, scored
 from .coordinates import bijector_of, walk_ratio, walking
 from .joint_walk import JointWalk, joint_walk
 from .redraw import PREFIX
 
 
+@stored_as("kernels.random_walk")
 @dataclass(frozen=True)
 class RandomWalk:
     """A joint normal step of all continuous sites, or of the named ones."""

@@ -30,6 +30,7 @@ from lawful.passes.thread_sites import Given, interpose
 from ..by_normals import NORMAL, normal_site
 from ..check.contracts import Contract
 from ..estimated import weighing, with_evidence
+from ..registered import stored_as
 from .acceptance import INFO, accept, refuse_nothing_to_move
 from .base import INVARIANT, KernelForm, State, finished, scoped, scored, state_inputs
 from .mh import mh
@@ -37,6 +38,7 @@ from .parameters import Parameters, parameters_of
 from .redraw import PREFIX
 
 
+@stored_as("kernels.refresh")
 @dataclass(frozen=True)
 class Refresh:
     """The kernel; see `refresh`."""

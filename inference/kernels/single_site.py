@@ -28,6 +28,7 @@ from lawful.inference.kernels.local_moves.reach import Target, targets
 
 from ..check.contracts import Contract
 from ..laws import UniformIndexLaw
+from ..registered import stored_as
 from .acceptance import INFO, accept, refuse_nothing_to_move
 from .base import INVARIANT, KernelForm, finished, state_inputs
 from .local import Local, State, write_move
@@ -35,6 +36,7 @@ from .redraw import PREFIX, units
 from .slots import Starts, Unravel, apply, shape_in, slots_of, table_of
 
 
+@stored_as("kernels.single_site")
 @dataclass(frozen=True)
 class SingleSite:
     """Draw one part again from its prior, chosen uniformly among all parts.

@@ -32,6 +32,7 @@ from lawful.form.markov_blanket import reached
 
 from ..check.contracts import Contract
 from ..presence import presence_of, stay
+from ..registered import stored_as
 from .acceptance import refuse_nothing_to_move
 from .base import KernelForm, State, finished, state_inputs
 from .coordinates import Map, map_of
@@ -43,6 +44,7 @@ from .shrinkage import shrunk, stepped_out
 INFO = ("n_evaluations", "n_exhausted", "n_nonfinite")
 
 
+@stored_as("kernels.slice")
 @dataclass(frozen=True)
 class Slice:
     """Univariate slice moves; see `slice`."""

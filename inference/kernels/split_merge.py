@@ -29,12 +29,14 @@ from lawful.form.markov_blanket import Blanket, reached
 
 from ..check.contracts import Contract
 from ..laws import CoinLaw, UniformIndexLaw
+from ..registered import stored_as
 from .base import INVARIANT, Proposed, State
 from .naming import named_sites
 from .redraw import PREFIX, RedrawLaw
 from .rescore import reached_score, rescored
 
 
+@stored_as("kernels.split_merge")
 @dataclass(frozen=True)
 class SplitMerge:
     """Splits and merges of the clusters of a site's labels; see `split_merge`."""

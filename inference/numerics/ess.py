@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ..registered import stored_as
+
 
 def ess(weights: Float[Array, " N"]) -> Float[Array, ""]:
     """Effective sample size of linear weights; 0 when every weight is 0.
@@ -33,6 +35,7 @@ def log_ess(log_weights: Float[Array, " N"]) -> Float[Array, ""]:
     return jnp.where(top == -jnp.inf, -jnp.inf, jnp.log(ess(jnp.exp(shifted))))
 
 
+@stored_as("ess_below")
 @dataclass(frozen=True)
 class EssBelow:
     """The rule "resample when the effective sample size is below a fraction of N"; NaN never resamples."""

@@ -11,9 +11,19 @@ from lawful.errors import LawfulError
 
 from ..uncalled import refuse_uncalled
 from .picks import multinomial, residual
+from .scheme import Scheme
 from .strata import stratified, systematic
 
 SCHEMES = {s.name: s for s in (multinomial, residual, stratified, systematic)}
+
+
+def is_named(given: Any) -> bool:
+    """Tell whether something is one of the schemes above, which its name stands for.
+
+    >>> is_named(scheme("systematic")), is_named("systematic")
+    (True, False)
+    """
+    return isinstance(given, Scheme) and SCHEMES.get(given.name) is given
 
 
 def scheme(given: Any) -> Any:

@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from lawful.errors import CheckpointMismatch
 from lawful.form import Form
 from lawful.tracing.number_arguments import as_written
 
+from ..numerics.resampling import is_named
 from .form_digests import content, digests_of, short
 
 __all__ = ["check", "fingerprints"]
@@ -27,6 +29,8 @@ __all__ = ["check", "fingerprints"]
 LONGEST = 1 << 16  # characters of a text that is kept itself
 LIBRARIES = ("lawful", "jax", "jaxlib", "numpyro", "numpy")
 SHOWN = 8  # differences that a message names
+CODES = 2  # how codes are made; those of sites that were made otherwise are not compared
+SCHEME_CODE = re.compile("Scheme[0-9a-f]{16}")  # older files have it in place of the name of a scheme
 
 
 def fingerprints(
@@ -54,6 +58,7 @@ def fingerprints(
     """
     named = args if isinstance(args, Mapping) else {f"argument {i}": arg for i, arg in enumerate(args)}
     return {
+        "codes": CODES,
         "model": _model(form),
         "data": {name + path: told for name, arg in named.items() for path, told in _data(arg)},
         "algorithm": _plain(algorithm),
@@ -82,11 +87,14 @@ def check(header: Mapping[str, Any], expected: Mapping[str, Any]) -> tuple[str, 
         for name, (old, new) in _changes(_environment(stored), _environment(expected)).items()
     )
     versions = any(flag.split(":")[0] not in ("device", "x64") for flag in flags)
-    differing = _models(stored.get("model") or {}, expected.get("model") or {}, operations=not versions)
+    same = stored.get("codes") == expected["codes"]
+    differing = _models(stored.get("model") or {}, expected.get("model") or {}, operations=not versions and same)
     for part in ("data", "settings"):
         changes = _changes(stored.get(part) or {}, expected.get(part) or {})
         differing += [
-            f"{part} {name} ({_brief(old)} stored, {_brief(new)} now)" for name, (old, new) in changes.items()
+            f"{part} {name} ({_brief(old)} stored, {_brief(new)} now)"
+            for name, (old, new) in changes.items()
+            if same or not SCHEME_CODE.fullmatch(str(old))
         ]
     old, new = stored.get("algorithm"), expected.get("algorithm")
     if _text(old) != _text(new):
@@ -125,6 +133,8 @@ def _data(arg: Any) -> list[tuple[str, Any]]:
 def _plain(value: Any) -> Any:
     """Give a value as JSON: arrays by type, shape and digest, objects by what they are made of."""
     value = as_written(value)
+    if is_named(value):
+        return value.name
     if value is None or isinstance(value, str | bool | int | float):
         return value if not isinstance(value, str) or len(value) <= 200 else short(value)
     if isinstance(value, np.ndarray | np.generic | jax.Array) and np.ndim(value):

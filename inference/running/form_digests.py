@@ -2,7 +2,8 @@
 
 Law: equal programs have equal codes, in every process with equal versions of Python and the libraries. A code reads
 the sites before it by their names alone, so a change shows at the site that was changed and not at those after it.
-Operations are told by what they are made of: primitive, parameters and numbers; code and closure of a function.
+Operations are told by what they are made of: primitive, parameters and numbers; code and closure of a function,
+wherever it stands.
 """
 
 from __future__ import annotations
@@ -107,7 +108,8 @@ class _Contents:
         if isinstance(value, types.FunctionType):
             return self._function(value)
         if isinstance(value, type):
-            return f"{value.__module__}.{value.__qualname__}"
+            ours = value.__module__.startswith("lawful.")  # whose files move
+            return value.__qualname__ if ours else f"{value.__module__}.{value.__qualname__}"
         parts = traced_parts(value)
         if parts is not None:
             return f"traced {self(parts)}"
@@ -123,7 +125,7 @@ class _Contents:
     def _function(self, function: types.FunctionType) -> str:
         closed = list(map(self, _held(function)))
         rest = self(function.__defaults__), self(function.__kwdefaults__)
-        return f"{function.__module__}.{function.__qualname__}({self._code(function.__code__)}, {closed}, {rest})"
+        return f"{function.__qualname__}({self._code(function.__code__)}, {closed}, {rest})"
 
     def _code(self, code: types.CodeType) -> str:
         constants = [self._code(c) if isinstance(c, types.CodeType) else self(c) for c in code.co_consts]

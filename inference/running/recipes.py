@@ -1,23 +1,20 @@
 """Recipes: the settings of an inference as JSON, from which it is built again.
 
-Law: `decode(encode(x))` equals x. Only plain values, the library's schemes of resampling by name, and its own frozen
-dataclasses are written and read: what a file names is looked up, never run, and functions of a user are no part of it.
+Law: `decode(encode(x))` equals x. Only plain values, the library's schemes of resampling and its registered classes are
+written and read, these two by name: what a file names is looked up, never run, and functions of a user are no part.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 from typing import Any
 
 import numpy as np
 
 from lawful.errors import UnsafeCheckpoint
 
-from ..numerics.resampling import SCHEMES
-from ..numerics.scheme import Scheme
-
-HOME = "lawful.inference."
+from ..numerics.resampling import SCHEMES, is_named
+from ..registered import registered, stored_name
 
 
 class NoRecipe(Exception):
@@ -41,20 +38,19 @@ def encode(value: Any) -> Any:
         return {"tuple": [encode(item) for item in value]}
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
         return {"dict": {name: encode(item) for name, item in value.items()}}
-    if isinstance(value, Scheme) and SCHEMES.get(value.name) is value:
+    if is_named(value):
         return {"scheme": value.name}
-    kind = type(value)
-    home = f"{kind.__module__}:{kind.__qualname__}"
-    if dataclasses.is_dataclass(value) and kind.__module__.startswith(HOME) and _known(home) is kind:
+    name = stored_name(type(value))
+    if name is not None:
         fields = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
-        return {"made": home, "fields": fields}
-    raise NoRecipe(f"{value!r} is of type {kind.__name__}")
+        return {"made": name, "fields": fields}
+    raise NoRecipe(f"{value!r} is of type {type(value).__name__}")
 
 
 def decode(stored: Any) -> Any:
     """Make a value again.
 
-    Raises: UnsafeCheckpoint where it names anything else than a frozen dataclass of the library.
+    Raises: UnsafeCheckpoint where it names anything that is not registered.
     """
     if isinstance(stored, list):
         return [decode(item) for item in stored]
@@ -68,19 +64,7 @@ def decode(stored: Any) -> Any:
         return SCHEMES[stored["scheme"]]
     if set(stored) != {"made", "fields"} or not isinstance(stored["made"], str):
         raise UnsafeCheckpoint(f"the settings of the run hold something unknown: {str(stored)[:80]}.")
-    kind = _known(stored["made"])
+    kind = registered(stored["made"])
     if kind is None:
-        raise UnsafeCheckpoint(
-            f"the settings of the run name {stored['made']!r}, which is no part of lawful.inference."
-        )
+        raise UnsafeCheckpoint(f"the settings of the run name {stored['made']!r}, which is none of lawful.inference.")
     return kind(**{str(name): decode(item) for name, item in stored["fields"].items()})
-
-
-def _known(home: str) -> Any:
-    """Find a frozen dataclass of the library by its name."""
-    module, _, name = home.partition(":")
-    if not module.startswith(HOME) or not name.isidentifier() or not all(p.isidentifier() for p in module.split(".")):
-        return None
-    kind = getattr(sys.modules.get(module), name, None)  # a file makes nothing be imported
-    parameters = getattr(kind, "__dataclass_params__", None)
-    return kind if parameters is not None and parameters.frozen and kind.__module__ == module else None

@@ -24,6 +24,7 @@ from ..numerics.distinct import Distinct
 from ..numerics.ess import ess
 from ..numerics.resampling import scheme
 from ..numerics.strata import systematic
+from ..registered import stored_as
 from ..representations.population import Population, gather
 from ..transformer import Transformer
 from ..transformers import offspring, resampled
@@ -32,6 +33,7 @@ from .butterfly import mixed_level
 from .laws import PairLaw, WholeLaw, WithinLaw
 
 
+@stored_as("Islands")
 @dataclass(frozen=True)
 class Islands:
     """Particles on islands, each of which resamples its own.

@@ -216,7 +216,7 @@ class Reading:
         for part in ("__defaults__", "__kwdefaults__"):
             self._slot(function, part, "a default argument")
         names, users = _names_of(code), is_users(code.co_filename)
-        if users or (function.__module__ or "").startswith(__package__):
+        if users or (function.__module__ or "").startswith("lawful."):
             self._names |= names
         if not users:
             return

@@ -1,5 +1,7 @@
 """A run that was stopped anywhere goes on to the result of the run that was never stopped."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,8 @@ import pytest
 from lawful import inference, sample, scan
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError, UnsafeCheckpoint
 from lawful.inference import RunOptions, kernels, resume
+from lawful.inference.ladders import ladder_of
+from lawful.inference.population_moves import PopulationMoves
 from lawful.inference.running import checkpoints
 from lawful.inference.running.recipes import decode, encode
 from tests.tiers import rest_slow
@@ -181,9 +185,15 @@ def test_recipes_hold_the_librarys_own_settings_alone():
     for value in [
         None, 3, 0.1, "x", (1, [2.5, None]), {"a": (1,)}, kernels.random_walk(0.5), kernels.hmc(0.1, 3).move,
         kernels.cycle(kernels.on("mu", kernels.random_walk(0.5)), kernels.gibbs()), kernels.particle_gibbs(5),
+        kernels.repeat(kernels.mixture([1, 2], kernels.slice(), kernels.elliptical_slice()), 2), kernels.conjugate(),
+        kernels.nuts(0.1).move, kernels.block_gibbs(), kernels.split_merge("z"), kernels.barker(kernels.independence()),
+        kernels.pseudo_marginal(kernels.random_walk(0.5), ["s"], particles=3),
+        kernels.refresh(kernels.random_walk(0.5), ["s"]), inference.population_hmc(), inference.by_ess(),
+        inference.population_cycle(inference.population_walk(), inference.population_walk()), PopulationMoves(),
+        inference.prior_to_posterior(), inference.data_by_data(block=2), ladder_of([0.5, 1.0]), inference.Islands(4),
     ]:  # fmt: skip
-        assert decode(encode(value)) == value
-    for bad in ({"made": "os:system", "fields": {}}, {"made": "lawful.inference.mcmc:jax", "fields": {}}, {"x": 1},
+        assert decode(json.loads(json.dumps(encode(value)))) == value
+    for bad in ({"made": "os:system", "fields": {}}, {"made": "lawful.inference.result:Result", "fields": {}}, {"x": 1},
                 {"scheme": "mine"}):  # fmt: skip
         with pytest.raises(UnsafeCheckpoint):
             decode(bad)

@@ -1,0 +1,40 @@
+"""Registered classes: the names by which files speak of the settings of a run.
+
+Law: a name stands for its class for good, wherever the class is defined and whatever it is called there, so a file is
+read after any move. Only what is registered is ever made from a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+_names: dict[type, str] = {}
+
+
+def stored_as[Kind: type](name: str) -> Callable[[Kind], Kind]:
+    """Register a frozen dataclass under the public name of what makes it; the name is never changed.
+
+    >>> from dataclasses import dataclass
+    >>> @stored_as("example")
+    ... @dataclass(frozen=True)
+    ... class Example:
+    ...     size: int
+    >>> stored_name(Example), registered("example") is Example, registered("os:system")
+    ('example', True, None)
+    """
+
+    def register(kind: Kind) -> Kind:
+        _names[kind] = name
+        return kind
+
+    return register
+
+
+def stored_name(kind: type) -> str | None:
+    """Give the name by which files speak of a class; None for one that they do not hold."""
+    return _names.get(kind)
+
+
+def registered(name: str) -> type | None:
+    """Find a class by its name; older files have its module, a colon, and what it is called there."""
+    return next((k for k, own in _names.items() if name == own or name.partition(":")[2] == k.__qualname__), None)
