@@ -13,7 +13,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from lawful import deterministic, inference, plate, sample, scan
-from lawful.compiling import compile_quickly
+from lawful.backends.compile_options import compile_quickly
 from lawful.inference import RunOptions, kernels
 
 SEED = 11
