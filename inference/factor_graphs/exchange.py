@@ -92,7 +92,7 @@ class Logs:
     def sweep(self, net: Net, scores: Scores, prepared: Any, messages: Messages) -> Messages:
         """Send all messages once, undamped."""
         totals = totals_of(net, scores, messages, self.hard)
-        sent = [incoming(net, totals, messages, k) for k in range(len(net.senders))]
+        sent = incoming(net, totals, messages)
         blocks, rest = sent[: len(net.blocks)], range(len(net.blocks), len(sent))
         if self.weights:
             found = [outgoing_weights(table, of, self.potts) for table, of in zip(prepared, blocks, strict=True)]
@@ -105,11 +105,12 @@ class Logs:
 
     def completed(self, net: Net, scores: Scores, messages: Messages) -> Messages:
         """Add what counts hear that nothing else reads: no sweep needs it."""
-        totals = totals_of(net, scores, messages, self.hard)
-        found = list(messages)
+        if not any(tally.leaf for tally in net.tallies):
+            return messages
+        found, sent = list(messages), incoming(net, totals_of(net, scores, messages, self.hard), messages)
         for tally, k in zip(net.tallies, range(len(net.blocks), len(found)), strict=True):
             if tally.leaf:
-                h, _ = tally.heard(incoming(net, totals, messages, k), self.temperature)
+                h, _ = tally.heard(sent[k], self.temperature)
                 found[k] = (messages[k][0], tally.law(h, self.temperature))
         return tuple(found)
 
@@ -117,9 +118,8 @@ class Logs:
         """Mix; a state that either message excludes is as the new one has it."""
         if not self.hard:  # of two levelled messages, so no mixture has to be levelled again
             return new + damping * (old - new)
-        either = jnp.isneginf(new) | jnp.isneginf(old)
-        mixed = (1 - damping) * jnp.where(either, 0.0, new) + damping * jnp.where(either, 0.0, old)
-        return normalised(jnp.where(either, new, mixed))
+        step = old - new
+        return normalised(jnp.where(jnp.isfinite(step), new + damping * step, new))
 
     def changes(self, new: Any, old: Any) -> Any:
         """Give the range; inf where the states possible differ."""

@@ -37,7 +37,7 @@ class Point(NamedTuple):
 def point_at(net: Net, scores: Scores, messages: Messages, hard: bool, temperature: float | None = ONE) -> Point:
     """Read the beliefs at messages."""
     totals: Totals = totals_of(net, scores, messages, hard)
-    sent = tuple(incoming(net, totals, messages, k) for k in range(len(net.senders)))
+    sent = tuple(incoming(net, totals, messages))
     factors = tuple(joint(table, of) for table, of in zip(scores.tables, sent, strict=False))
     evidence = tuple(
         t.log_evidence(of, temperature) for t, of in zip(net.tallies, sent[len(net.blocks) :], strict=True)

@@ -28,6 +28,7 @@ from .structure import Structure
 from .tallies import Tally, tallies_of
 
 BOXED = 8  # factors of a group that make slices worth a block of its own
+JOINED = 1 << 12  # factors of a block; in larger ones the copy costs more than the operations that it saves
 UNROLLED = 64  # entries of a table of pairs up to which its sums are written out
 
 type Messages = tuple[tuple[Any, ...], ...]
@@ -93,6 +94,16 @@ class Net:
     def senders(self) -> tuple[Block | Tally, ...]:
         """All that exchange messages with variables."""
         return (*self.blocks, *self.tallies)
+
+    @cached_property
+    def joined(self) -> dict[int, list[tuple[int, int]]]:
+        """Axes of small blocks without boxes, as block and axis, by number of states: read and added up at once."""
+        found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for k, block in enumerate(self.blocks):
+            for axis, (column, card) in enumerate(zip(block.columns, block.cardinalities, strict=True)):
+                if isinstance(column, Index) and block.size <= JOINED:
+                    found[card].append((k, axis))
+        return {card: ends for card, ends in found.items() if len(ends) > 1}
 
     @cached_property
     def places(self) -> tuple[Any, ...]:
@@ -248,30 +259,54 @@ def totals_of(net: Net, scores: Scores, messages: Messages, hard: bool) -> Total
     """Add up scores and messages at each variable, each message times the counting number of its factor."""
     finite = {card: _finite(s) if hard else s for card, s in scores.unary.items()}
     excluded = {card: jnp.isneginf(s).astype(jnp.int32) for card, s in scores.unary.items()} if hard else None
+
+    def add(column: Column, card: int, message: Any, counting: Any) -> None:
+        finite[card] = column.add(finite[card], counting * (_finite(message) if hard else message))
+        if excluded is not None:
+            excluded[card] = column.add(excluded[card], jnp.isneginf(message).astype(jnp.int32))
+
+    for card, ends in net.joined.items():
+        counting = [jnp.broadcast_to(scores.counting[k], messages[k][axis].shape[1:]) for k, axis in ends]
+        add(_column(net, card, ends), card, _joined(messages, ends), jnp.concatenate(counting))
     for k, sender in enumerate(net.senders):
-        for column, card, message in zip(sender.columns, sender.cardinalities, messages[k], strict=True):
-            if not message.size:
-                continue
-            weighed = scores.counting[k] * (_finite(message) if hard else message)
-            finite[card] = column.add(finite[card], weighed)
-            if excluded is not None:
-                excluded[card] = column.add(excluded[card], jnp.isneginf(message).astype(jnp.int32))
+        for axis, (column, card) in enumerate(zip(sender.columns, sender.cardinalities, strict=True)):
+            if messages[k][axis].size and (k, axis) not in net.joined.get(card, ()):
+                add(column, card, messages[k][axis], scores.counting[k])
     return Totals(finite, excluded)
 
 
-def incoming(net: Net, totals: Totals, messages: Messages, k: int) -> tuple[Any, ...]:
-    """Give what the variables of a block's or a tally's factors send to them, an array for each axis (K, *shape)."""
-    found, sender = [], net.senders[k]
-    for column, card, own in zip(sender.columns, sender.cardinalities, messages[k], strict=True):
-        if not own.size:
-            found.append(own)
-            continue
-        if totals.excluded is None:
-            found.append(column.read(totals.finite[card]) - own)
-            continue
-        others = column.read(totals.excluded[card]) - jnp.isneginf(own)
-        found.append(jnp.where(others > 0, -jnp.inf, column.read(totals.finite[card]) - _finite(own)))
-    return tuple(found)
+def incoming(net: Net, totals: Totals, messages: Messages) -> list[tuple[Any, ...]]:
+    """Give what variables send to the factors of each block and tally, an array for each axis (K, *shape)."""
+    found: dict[tuple[int, int], Any] = {}
+    for card, ends in net.joined.items():
+        others = _others(_column(net, card, ends), card, totals, _joined(messages, ends))
+        sizes = [messages[k][axis].shape[1] for k, axis in ends]
+        found |= zip(ends, jnp.split(others, np.cumsum(sizes)[:-1], axis=1), strict=True)
+    for k, sender in enumerate(net.senders):
+        for axis, (column, card) in enumerate(zip(sender.columns, sender.cardinalities, strict=True)):
+            if (k, axis) not in found:
+                found[k, axis] = _others(column, card, totals, messages[k][axis])
+    return [tuple(found[k, axis] for axis in range(len(own))) for k, own in enumerate(messages)]
+
+
+def _others(column: Column, card: int, totals: Totals, own: Any) -> Any:
+    """Give the sums at the variables of a column without the messages of its own factors."""
+    if not own.size:
+        return own
+    if totals.excluded is None:
+        return column.read(totals.finite[card]) - own
+    others = column.read(totals.excluded[card]) - jnp.isneginf(own)
+    return jnp.where(others > 0, -jnp.inf, column.read(totals.finite[card]) - _finite(own))
+
+
+def _column(net: Net, card: int, ends: Sequence[tuple[int, int]]) -> Index:
+    columns = [net.blocks[k].columns[axis] for k, axis in ends]
+    rows = [column.rows for column in columns if isinstance(column, Index)]
+    return Index(net.structure.counts[card], jnp.concatenate(rows))
+
+
+def _joined(messages: Messages, ends: Sequence[tuple[int, int]]) -> Any:
+    return jnp.concatenate([messages[k][axis] for k, axis in ends], axis=1)
 
 
 def outgoing(table: Any, sent: Sequence[Any], temperature: Any) -> tuple[Any, ...]:
@@ -356,16 +391,22 @@ def reduced(total: Any, axes: tuple[int, ...], temperature: Any) -> Any:
     top = jnp.max(total, axis=axes, keepdims=True)
     if temperature is None:
         return jnp.squeeze(top, axes)
-    shift = jax.lax.stop_gradient(jnp.where(jnp.isneginf(top), 0.0, top))
-    mass = jnp.sum(jnp.exp((total - shift) / temperature), axis=axes)
+    shift = jax.lax.stop_gradient(_above_none(top))
+    scores = total - shift
+    mass = jnp.sum(jnp.exp(scores if temperature == 1 else scores / temperature), axis=axes)
     none = mass == 0
-    return jnp.where(none, -jnp.inf, jnp.squeeze(shift, axes) + temperature * jnp.log(jnp.where(none, 1.0, mass)))
+    logs = jnp.log(jnp.where(none, 1.0, mass))
+    return jnp.where(none, -jnp.inf, jnp.squeeze(shift, axes) + (logs if temperature == 1 else temperature * logs))
 
 
 def normalised(message: Any) -> Any:
     """Put the largest entry at zero; a message without any state stays as it is."""
-    top = jnp.max(message, axis=0, keepdims=True)
-    return message - jnp.where(jnp.isneginf(top), 0.0, top)
+    return message - _above_none(jnp.max(message, axis=0, keepdims=True))
+
+
+def _above_none(top: Any) -> Any:
+    """Give a number in place of -inf: what is subtracted from -inf leaves it."""
+    return jnp.maximum(top, jnp.finfo(top.dtype).min)
 
 
 def _finite(values: Any) -> Any:

@@ -44,10 +44,11 @@ def receiver_included():
     """A variable sends a factor what the factor itself has sent, too."""
 
     def make(original):
-        def incoming(net, totals, given, k):
-            block = net.blocks[k]
-            columns = zip(block.columns, block.cardinalities, strict=True)
-            return tuple(column.read(totals.scores(card)) for column, card in columns)
+        def incoming(net, totals, given):
+            return [
+                tuple(c.read(totals.scores(card)) for c, card in zip(s.columns, s.cardinalities, strict=True))
+                for s in net.senders
+            ]
 
         return incoming
 
@@ -127,12 +128,11 @@ def member_hears_itself():
     """A member's own message is among what its count hears of it."""
 
     def make(original):
-        def incoming(net, totals, given, k):
-            found = original(net, totals, given, k)
-            if k < len(net.blocks):
-                return found
-            tally = net.tallies[k - len(net.blocks)]
-            return (tally.columns[0].read(totals.scores(tally.cardinalities[0])), found[1])
+        def incoming(net, totals, given):
+            found = original(net, totals, given)
+            for k, tally in enumerate(net.tallies, len(net.blocks)):
+                found[k] = (tally.columns[0].read(totals.scores(tally.cardinalities[0])), found[k][1])
+            return found
 
         return incoming
 

@@ -49,6 +49,8 @@ CASES = {
     "add in lanes": (jax.vmap(lambda x, i: x.at[i, 2].add(0.25)), CUBE, ROWS),
     "transpose": (lambda x: jnp.transpose(x, (2, 0, 1)), CUBE),
     "stack": (lambda x: jnp.stack([x, -x], axis=1), CUBE),
+    "split": (lambda x: jnp.split(x, [1, 3], axis=1), CUBE),
+    "numbers spread": (lambda x: jnp.broadcast_to(x, (2, 3)), np.array(0.5)),
     "pad": (lambda x: jnp.pad(x, ((1, 0), (0, 2), (0, 0)), constant_values=0.5), CUBE),
     "sort": (lambda x: jnp.sort(x, axis=1), CUBE),
     "argsort of ties": (lambda x: jnp.argsort(x, axis=0), ROWS),

@@ -41,7 +41,7 @@ def _div(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
 
 def _convert(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     try:
-        return operands[0].astype(np.dtype(params["new_dtype"]))
+        return operands[0].astype(np.dtype(params["new_dtype"]), copy=False)
     except TypeError:
         return NotImplemented
 
@@ -66,10 +66,13 @@ def _reduce(operation: Callable[..., Any]) -> Callable[..., Any]:
 def _broadcast(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     if len(operands) != 1:
         return NotImplemented
+    (array,) = operands
+    if type(array) is np.ndarray and not array.ndim:  # most are numbers, for which NumPy's own function is slow
+        return np.ndarray(params["shape"], array.dtype, array, strides=(0,) * len(params["shape"]))
     shape = [1] * len(params["shape"])
-    for axis, size in zip(params["broadcast_dimensions"], operands[0].shape, strict=True):
+    for axis, size in zip(params["broadcast_dimensions"], array.shape, strict=True):
         shape[axis] = size
-    return np.broadcast_to(operands[0].reshape(shape), params["shape"])
+    return np.broadcast_to(array.reshape(shape), params["shape"])
 
 
 def _reshape(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
@@ -124,6 +127,10 @@ def _slice(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     strides = params["strides"] or (1,) * operands[0].ndim
     bounds = zip(params["start_indices"], params["limit_indices"], strides, strict=True)
     return operands[0][tuple(slice(*b) for b in bounds)]
+
+
+def _split(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    return np.split(operands[0], np.cumsum(params["sizes"])[:-1], axis=params["axis"])
 
 
 def _argmax(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
@@ -181,6 +188,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "cumsum": _cumsum,
     "rem": _rem,
     "slice": _slice,
+    "split": _split,
     "argmax": _argmax,
     "transpose": _transpose,
     "stack": _stack,

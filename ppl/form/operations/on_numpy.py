@@ -7,6 +7,7 @@ one small operation at a time, and as an evaluation that shares nothing with the
 from __future__ import annotations
 
 import functools
+import itertools
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -65,7 +66,7 @@ def _apply(equation: Equation, operands: list[Any]) -> Sequence[Any]:
         result = rule(operands, params)
         if result is not NotImplemented:
             return result if equation.multiple else (result,)
-    inner = next((params[key] for key in _BODIES if key in params), None) if name in _CALLS else None
+    inner = _body(equation)
     if inner is not None:
         return _call(inner, operands)
     if name in _CONTROL:
@@ -81,17 +82,20 @@ _CALLS = (*CALLS, "custom_vmap_call")
 _BODIES = ("jaxpr", "call_jaxpr", "call")
 
 
+def _body(equation: Any) -> Any:
+    """Give the function that an operation calls, and does nothing else; None for others."""
+    if equation.primitive.name not in _CALLS:
+        return None
+    return next((equation.params[key] for key in _BODIES if key in equation.params), None)
+
+
 def _call(closed: Any, operands: Sequence[Any]) -> list[Any]:
     """Walk a traced function, one operation after the other."""
-    jaxpr = getattr(closed, "jaxpr", closed)
-    values = dict(zip(jaxpr.constvars, map(_plain, getattr(closed, "consts", ())), strict=True))
-    values |= dict(zip(jaxpr.invars, operands, strict=True))
-    steps, results = _opened(jaxpr)
-    for equation, reads, outs in steps:
-        found = _apply(equation, [values[v] if known is None else known for v, known in reads])
-        for variable, value in zip(outs, found, strict=True):
-            values[variable] = _plain(value)
-    return [values[v] if known is None else known for v, known in results]
+    steps, results = _opened(getattr(closed, "jaxpr", closed))
+    values = [*map(_plain, getattr(closed, "consts", ())), *operands]
+    for equation, reads in steps:
+        values += map(_plain, _apply(equation, [values[k] if known is None else known for k, known in reads]))
+    return [values[k] if known is None else known for k, known in results]
 
 
 def _plain(value: Any) -> Any:
@@ -102,22 +106,44 @@ def _plain(value: Any) -> Any:
     return value if typed else np.asarray(value)
 
 
-_steps: weakref.WeakKeyDictionary[Any, tuple[list[Any], list[Any]]] = weakref.WeakKeyDictionary()
+type _Read = tuple[int, Any]  # the place of a value among all, and the value where it is known
+
+_steps: weakref.WeakKeyDictionary[Any, tuple[list[tuple[Equation, list[_Read]]], list[_Read]]]
+_steps = weakref.WeakKeyDictionary()
 
 
-def _opened(jaxpr: Any) -> tuple[list[Any], list[Any]]:
-    """List operations, their operands, each a variable or a known array, and their results; then what is returned."""
+def _opened(jaxpr: Any) -> tuple[list[tuple[Equation, list[_Read]]], list[_Read]]:
+    """List operations, with what each reads, and what is returned; the functions that it calls are written out.
+
+    Values are counted: constants and operands, then the results of one operation after the other.
+    """
     if jaxpr not in _steps:
-        steps = []
-        for eqn in jaxpr.eqns:
-            whole = Equation(eqn.primitive, eqn.params, (None,) * len(eqn.invars), eqn.primitive.multiple_results)
-            steps.append((whole, _reads(eqn.invars), tuple(eqn.outvars)))
-        _steps[jaxpr] = steps, _reads(jaxpr.outvars)
+        steps: list[tuple[Equation, list[_Read]]] = []
+        places = itertools.count()
+
+        def written(inner: Any, given: Sequence[_Read]) -> list[_Read]:
+            known = dict(zip((*inner.constvars, *inner.invars), given, strict=True))
+
+            def read(variables: Sequence[Any]) -> list[_Read]:
+                return [(-1, np.asarray(v.val)) if hasattr(v, "val") else known[v] for v in variables]
+
+            for eqn in inner.eqns:
+                body = _body(eqn)
+                if body is None:
+                    literals = (None,) * len(eqn.invars)
+                    whole = Equation(eqn.primitive, eqn.params, literals, eqn.primitive.multiple_results)
+                    steps.append((whole, read(eqn.invars)))
+                    found = [(next(places), None) for _ in eqn.outvars]
+                else:
+                    constants = [(-1, _plain(x)) for x in getattr(body, "consts", ())]
+                    found = written(getattr(body, "jaxpr", body), [*constants, *read(eqn.invars)])
+                known.update(zip(eqn.outvars, found, strict=True))
+            return read(inner.outvars)
+
+        own = [(next(places), None) for _ in (*jaxpr.constvars, *jaxpr.invars)]
+        results = written(jaxpr, own)
+        _steps[jaxpr] = steps, results
     return _steps[jaxpr]
-
-
-def _reads(variables: Sequence[Any]) -> list[tuple[Any, Any]]:
-    return [(None, np.asarray(v.val)) if hasattr(v, "val") else (v, None) for v in variables]
 
 
 # Control flow: the results and True, or the operands of what is left to JAX and False.
