@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import networkx
+
 from ...form import Form
 from ...form.dependence import Dependence, Vertex, dependence
 from .graph_text import quoted
@@ -27,8 +29,6 @@ def to_factor_graph(form: Form) -> Any:
     >>> sorted(graph.neighbors("p(y)")), networkx.is_bipartite(graph)
     (['x', 'y'], True)
     """
-    import networkx
-
     graph = networkx.Graph()
     found = dependence(form)
     sites = [vertex for vertex in found.vertices.values() if vertex.kind == "sample"]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import networkx
+
 from ...addresses import Address
 from ...form import Form
 from ...form.dependence import Box, Dependence, Vertex, dependence
@@ -29,8 +31,6 @@ def to_networkx(form: Form) -> Any:
     >>> list(graph.edges), graph.nodes["y"]["observed"]
     ([('x', 'y')], True)
     """
-    import networkx
-
     found = dependence(form)
     graph = networkx.DiGraph()
     for vertex in found.vertices.values():

@@ -1,0 +1,140 @@
+"""The folders of ppl/: imports run one way between them and inside them, and one idea stands in one place.
+
+What a folder may import stands in ORDER; imports inside functions and for types alone count as all others.
+"""
+
+import ast
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+import networkx
+import pytest
+
+ROOT = Path(__file__).parents[1] / "ppl"
+GROUND = "the files beside the folders"
+FACE = "the package itself"
+ORDER = (
+    GROUND, "form", "distributions", "passes", "backends", "tracing", "language", "handlers", "inspection", "interop",
+    "inference", FACE,
+)  # fmt: skip
+FACES = ("lawful", "lawful.__main__", "lawful.command_line")
+# Imports inside functions: the module, and why it is read late.
+DEFERRED = {
+    "lawful": "`open_run` stands in inference, which imports this package",
+    "lawful.__main__": "the command line answers --help without loading JAX",
+}
+MOST_FILES = 25
+# Places that ask what kind of node a node is, outside the interpreter and the pass that threads values through sites.
+ASKING = {"lawful.form.nodes", "lawful.form.fold", "lawful.passes.thread_sites"}
+MOST_ASKED = 51
+MOST_WEAK = 15  # dictionaries that remember something of a form
+
+
+@functools.cache
+def trees() -> dict[str, tuple[Path, ast.Module]]:
+    """Each module with its file and its syntax tree."""
+    found = {}
+    for file in sorted(ROOT.rglob("*.py")):
+        parts = file.relative_to(ROOT).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        found[".".join(["lawful", *parts])] = file, ast.parse(file.read_text())
+    return found
+
+
+def folder(module: str) -> str:
+    parts = module.split(".")
+    if module in FACES:
+        return FACE
+    return parts[1] if parts[1] in ORDER else GROUND
+
+
+def imported(module: str, file: Path, tree: ast.AST) -> Iterator[str]:
+    """The modules of lawful that a piece of a module imports, wherever the statements stand."""
+    package = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "lawful")
+        elif isinstance(node, ast.ImportFrom):
+            around = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*around, *([node.module] if node.module else [])])
+            if base.split(".")[0] == "lawful":
+                for alias in node.names:
+                    name = f"{base}.{alias.name}"
+                    yield name if name in trees() or name.startswith("lawful.inference") else base
+
+
+def upward(module: str, names: Iterator[str]) -> list[str]:
+    place = ORDER.index(folder(module))
+    return [name for name in names if name != "lawful" and ORDER.index(folder(name)) > place]
+
+
+def test_no_module_imports_from_a_folder_above_its_own():
+    found = {m: above for m, (file, tree) in trees().items() if (above := upward(m, imported(m, file, tree)))}
+    assert not found, f"import only to the left in {', '.join(ORDER)}: {found}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = networkx.DiGraph()
+    for module, (file, tree) in trees().items():
+        graph.add_edges_from((module, name) for name in imported(module, file, tree) if name not in (module, "lawful"))
+    graph.remove_nodes_from(FACES)
+    assert [group for group in networkx.strongly_connected_components(graph) if len(group) > 1] == []
+
+
+def test_imports_inside_functions_have_a_reason():
+    late = {
+        module
+        for module, (_, tree) in trees().items()
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        and any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(function))
+    }
+    assert late == DEFERRED.keys()
+
+
+def test_a_folder_holds_no_more_files_than_one_can_see_at_once():
+    sizes = {f: sum(g.suffix == ".py" for g in f.iterdir()) for f in (ROOT, *ROOT.rglob("*/")) if f.is_dir()}
+    assert {f.relative_to(ROOT): n for f, n in sizes.items() if n > MOST_FILES} == {}
+
+
+def asks(tree: ast.AST) -> int:
+    """Count the calls of isinstance that name loops or branches."""
+    calls = (n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "isinstance")
+    kinds = ({name.id for name in ast.walk(call.args[1]) if isinstance(name, ast.Name)} for call in calls)
+    return sum(not names.isdisjoint({"Loop", "Branch"}) for names in kinds)
+
+
+def weak(tree: ast.AST) -> int:
+    """Count the weak dictionaries."""
+    return sum(isinstance(n, ast.Attribute) and n.attr == "WeakKeyDictionary" for n in ast.walk(tree)) // 2
+
+
+def test_few_places_ask_whether_a_node_is_a_loop_or_a_branch():
+    """An interpreter of forms is a `Fold`, a walk that needs what stands around a node is `placed`."""
+    found = {module: asks(tree) for module, (_, tree) in trees().items() if module not in ASKING}
+    assert sum(found.values()) <= MOST_ASKED, {module: count for module, count in found.items() if count}
+
+
+def test_few_modules_remember_something_of_a_form():
+    found = {module: weak(tree) for module, (_, tree) in trees().items()}
+    assert sum(found.values()) <= MOST_WEAK, {module: count for module, count in found.items() if count}
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "found"),
+    [
+        ("lawful.form.new", "from ..passes.record import record", ["lawful.passes.record"]),
+        ("lawful.form.new", "def f():\n    from lawful.inference import smc", ["lawful.inference.smc"]),
+        ("lawful.form.new", "if TYPE_CHECKING:\n    from ..interop.density import Density", ["lawful.interop.density"]),
+        ("lawful.passes.new", "from ..form.builder import Block\nfrom .record import record", []),
+        ("lawful.errors", "from .form import Form", ["lawful.form"]),
+    ],
+)
+def test_the_rule_of_the_order_finds_what_breaks_it(module, text, found):
+    assert upward(module, imported(module, Path("new.py"), ast.parse(text))) == found
+
+
+def test_the_counts_find_what_they_count():
+    text = "_seen: weakref.WeakKeyDictionary[Form, int] = weakref.WeakKeyDictionary()\nisinstance(n, Site | Loop)"
+    assert (asks(ast.parse(text)), weak(ast.parse(text))) == (1, 1)
