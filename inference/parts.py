@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Branch, Form, Loop, Node, Site, Var
+from lawful.form import Form, Node, Site, Var, with_subforms
 from lawful.form.builder import Block
 from lawful.form.choices import Choice
 from lawful.passes.starts import without_weights as without_weights
@@ -35,12 +35,8 @@ def scoped(form: Form, scope: tuple[str, ...]) -> Form:
     for node in form.nodes:
         if isinstance(node, Site):
             nodes.append(replace(node, address=(*scope, *node.address)))
-        elif isinstance(node, Loop):
-            nodes.append(replace(node, body=scoped(node.body, scope)))
-        elif isinstance(node, Branch):
-            nodes.append(replace(node, forms=tuple(scoped(arm, scope) for arm in node.forms)))
         else:
-            nodes.append(node)
+            nodes.append(with_subforms(node, lambda inner: scoped(inner, scope)))
     return replace(form, nodes=tuple(nodes))
 
 

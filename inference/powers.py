@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.form import Branch, Factor, Form, Loop, Site, Var, walk
+from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var, walk
 from lawful.form.builder import Block, LogProb
+from lawful.form.fold import Visitor
 
 type Entries = Mapping[Address, np.ndarray]
 
@@ -134,7 +135,7 @@ class _Parts:
         return jnp.sum(times(self.exponent(entry, block, power), self.law.log_prob_units(value, *parameters)))
 
 
-class _Walk:
+class _Walk(Visitor):
     """Writes one form; `arrays` holds the entries that are not the same for all parts, by address."""
 
     def __init__(
@@ -153,19 +154,20 @@ class _Walk:
     def run(self) -> Form:
         self.block.constants.extend(self.form.constants)
         for node in self.form.nodes:
-            if isinstance(node, Factor):
-                self.weigh(node.address, self.read(node.term), node)
-            elif isinstance(node, Site) and node.observed is not None:
-                self.observe(node, self.read(node.observed))
-            elif isinstance(node, Site):
-                self.block.nodes.append(replace(node, parameters=self.all(node.parameters)))
-            elif isinstance(node, Loop):
-                self.loop(node)
-            elif isinstance(node, Branch):
-                self.branch(node)
-            else:
-                self.block.nodes.append(replace(node, ins=self.all(node.ins)))
+            self.node(node)
         return self.block.form(self.form.inputs, self.all(self.form.outputs))
+
+    def det(self, node: Det) -> None:
+        self.block.nodes.append(node.with_ins(self.all(node.ins)))
+
+    def factor(self, node: Factor) -> None:
+        self.weigh(node.address, self.read(node.term), node)
+
+    def site(self, node: Site) -> None:
+        if node.observed is None:
+            self.block.nodes.append(node.with_ins(self.all(node.ins)))
+        else:
+            self.observe(node, self.read(node.observed))
 
     def read(self, value: Var) -> Var:
         return self.names.get(value, value)

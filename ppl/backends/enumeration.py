@@ -20,7 +20,8 @@ import numpy as np
 from ..addresses import show_address
 from ..distributions.batched import LanesLaw
 from ..errors import PathLimitError, UnsupportedProgramError
-from ..form import Branch, Det, Factor, Form, Loop, Site, Var
+from ..form import Branch, Det, Factor, Form, Loop, Site, Var, subforms
+from ..form.fold import Fold
 from ..messages import OVERFLOW
 from .xla import broadcast_plates, laned_flags, map_over, select_arms
 
@@ -69,11 +70,9 @@ def count_worlds(form: Form) -> int:
     for node in form.nodes:
         if isinstance(node, Site) and node.observed is None:
             total *= site_atoms(node)
-        elif isinstance(node, Loop):
-            total *= count_worlds(node.body) ** node.length
-        elif isinstance(node, Branch):
-            counts = [count_worlds(arm) for arm in node.forms]
-            total *= math.prod(counts) if node.index.plates else max(counts)
+        elif counts := [count_worlds(form) for form in subforms(node)]:
+            together = math.prod if isinstance(node, Branch) and node.index.plates else max
+            total *= together(counts) ** getattr(node, "length", 1)
     return total
 
 
@@ -109,7 +108,7 @@ def emit_worlds(form: Form, max_worlds: int = 1 << 22, *, blame: bool = False) -
     def run(*inputs: Any) -> Worlds:
         zero = jnp.zeros((1,), jnp.result_type(float))
         state = _State(1, zero, zero, blame=blame)
-        outputs = _run(form, [_Value(jnp.asarray(x), None) for x in inputs], state, None)
+        outputs = _Run(state, None)(form, [_Value(jnp.asarray(x), None) for x in inputs])
         full = [_spread(v, state.count) for v in outputs]
         decisions: dict[str, jax.Array] = {}
         for label, index, guard, worlds in state.decisions:
@@ -167,25 +166,30 @@ def _map_worlds(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
     return function if all(a is None for a in axes) else jax.vmap(function, in_axes=tuple(axes))
 
 
-def _run(form: Form, inputs: Sequence[_Value], state: _State, guard: _Value | None) -> list[_Value]:
-    values: dict[Var, _Value] = dict(zip(form.inputs, inputs, strict=True))
-    for variable, array in form.constants:
-        values[variable] = _Value(jnp.asarray(array), None)
-    for node in form.nodes:
-        if isinstance(node, Det):
-            results = _det(node, [values[v] for v in node.ins], state)
-        elif isinstance(node, Site):
-            results = [_site(node, values, state, guard)]
-        elif isinstance(node, Factor):
-            weigh = _cut_off if node.role == OVERFLOW else _weigh
-            weigh(node, values[node.term], state, guard)
-            results = []
-        elif isinstance(node, Loop):
-            results = _loop(node, values, state, guard)
-        else:
-            results = _branch(node, values, state, guard)
-        values.update(zip(node.outs, results, strict=True))
-    return [values[v] for v in form.outputs]
+class _Run(Fold[_Value]):
+    """The value of a node in all worlds; `guard` tells in which of them it runs."""
+
+    def __init__(self, state: _State, guard: _Value | None) -> None:
+        self.state, self.guard = state, guard
+
+    def constant(self, variable: Var, array: Any) -> _Value:
+        return _Value(jnp.asarray(array), None)
+
+    def det(self, node: Det, ins: list[_Value]) -> list[_Value]:
+        return _det(node, ins, self.state)
+
+    def site(self, node: Site, ins: list[_Value]) -> _Value:
+        return _site(node, ins, self.state, self.guard)
+
+    def factor(self, node: Factor, term: _Value) -> None:
+        weigh = _cut_off if node.role == OVERFLOW else _weigh
+        weigh(node, term, self.state, self.guard)
+
+    def loop(self, node: Loop, ins: list[_Value]) -> list[_Value]:
+        return _loop(node, ins, self.state, self.guard)
+
+    def branch(self, node: Branch, index: _Value, operands: list[_Value]) -> list[_Value]:
+        return _branch(node, index, operands, self.state, self.guard)
 
 
 def _det(node: Det, operands: Sequence[_Value], state: _State) -> list[_Value]:
@@ -216,13 +220,13 @@ def _cut_off(node: Factor, term: _Value, state: _State, guard: _Value | None) ->
     state.overflow = over if state.overflow is None else over | state.overflow
 
 
-def _site(node: Site, values: dict[Var, _Value], state: _State, guard: _Value | None) -> _Value:
-    operands = [values[v] for v in node.parameters]
+def _site(node: Site, operands: list[_Value], state: _State, guard: _Value | None) -> _Value:
     if node.observed is not None:
-        arrays, axes = _align([values[node.observed], *operands], state.count)
+        *parameters, observed = operands
+        arrays, axes = _align([observed, *parameters], state.count)
         term = _map_worlds(node.law.log_prob, axes)(*arrays)
         _weigh(node, _Value(term, None if all(a is None for a in axes) else state.count), state, guard)
-        return values[node.observed]
+        return observed
     law = node.law
     if node.plates:
         law = LanesLaw(law, tuple(p.size for p in node.plates), laned_flags(node.plates, node.parameters))
@@ -247,21 +251,17 @@ def _site(node: Site, values: dict[Var, _Value], state: _State, guard: _Value | 
     return _Value(listed, state.count)
 
 
-def _loop(node: Loop, values: dict[Var, _Value], state: _State, guard: _Value | None) -> list[_Value]:
-    n_carry = len(node.init)
-    constants = [values[v] for v in node.constants]
-    expected = node.body.inputs[len(constants) : len(constants) + n_carry]
-    carry = [_replated(values[v], v, want) for v, want in zip(node.init, expected, strict=True)]
+def _loop(node: Loop, ins: list[_Value], state: _State, guard: _Value | None) -> list[_Value]:
+    constants, init, stacks = node.split(ins)
+    expected, given = node.split(node.body.inputs)[1], node.split_out(node.body.outputs)[0]
+    carry = [_replated(x, v, want) for x, v, want in zip(init, node.init, expected, strict=True)]
     order = range(node.length - 1, -1, -1) if node.reverse else range(node.length)
     stacked: dict[int, list[_Value]] = {}
     for step in order:
-        xs = [_step(values[v], v, step) for v in node.xs]
-        outputs = _run(node.body, [*constants, *carry, *xs], state, guard)
-        carry = [
-            _replated(v, have, want)
-            for v, have, want in zip(outputs[:n_carry], node.body.outputs[:n_carry], expected, strict=True)
-        ]
-        stacked[step] = outputs[n_carry:]
+        xs = [_step(x, v, step) for x, v in zip(stacks, node.xs, strict=True)]
+        outputs = _Run(state, guard)(node.body, [*constants, *carry, *xs])
+        after, stacked[step] = node.split_out(outputs)
+        carry = [_replated(x, have, want) for x, have, want in zip(after, given, expected, strict=True)]
     return [*carry, *(_stack(node, position, stacked, state) for position in range(len(node.ys)))]
 
 
@@ -288,17 +288,15 @@ def _stack(node: Loop, position: int, stacked: dict[int, list[_Value]], state: _
     return _Value(jnp.stack([_spread(p, state.count) for p in parts], axis=axis + 1), state.count)
 
 
-def _branch(node: Branch, values: dict[Var, _Value], state: _State, guard: _Value | None) -> list[_Value]:
-    index = values[node.index]
+def _branch(node: Branch, index: _Value, operands: list[_Value], state: _State, guard: _Value | None) -> list[_Value]:
     if node.index.plates:
-        return _plated_branch(node, values, state, guard)
+        return _plated_branch(node, index, operands, state, guard)
     index = _Value(jnp.clip(index.array.astype(jnp.int32), 0, len(node.forms) - 1), index.worlds)
     state.decisions.append((node.label, _spread(index, state.count), guard, state.count))
-    operands = [values[v] for v in node.operands]
     states, arms = [], []
     for number, form in enumerate(node.forms):
         arm, runs = replace(state, decisions=[], broken=[]), _Value(index.array == number, index.worlds)
-        outputs = _run(form, operands, arm, _both(runs, guard, arm))
+        outputs = _Run(arm, _both(runs, guard, arm))(form, operands)
         arms.append([_replated(v, have, want) for v, have, want in zip(outputs, form.outputs, node.outs, strict=True)])
         states.append(arm)
     places = _join(states, index, state)
@@ -360,14 +358,15 @@ def _select(
     return _Value(_map_worlds(choose, axes)(*arrays), state.count)
 
 
-def _plated_branch(node: Branch, values: dict[Var, _Value], state: _State, guard: _Value | None) -> list[_Value]:
+def _plated_branch(
+    node: Branch, index: _Value, operands: list[_Value], state: _State, guard: _Value | None
+) -> list[_Value]:
     """Run all arms; the sites of the arms not taken by a lane are drawn too, and their mass sums to one."""
-    operands = [values[v] for v in node.operands]
-    arms = [_run(form, operands, state, guard) for form in node.forms]
+    arms = [_Run(state, guard)(form, operands) for form in node.forms]
     results = []
     for position, out in enumerate(node.outs):
         parts = [_replated(arm[position], f.outputs[position], out) for arm, f in zip(arms, node.forms, strict=True)]
-        arrays, axes = _align([values[node.index], *parts], state.count)
+        arrays, axes = _align([index, *parts], state.count)
         pick = _map_worlds(lambda which, *options, out=out: select_arms(node.index, which, out, list(options)), axes)
         results.append(_Value(pick(*arrays), None if all(a is None for a in axes) else state.count))
     return results

@@ -6,7 +6,7 @@ Law: what a block appends reads only values that exist, and shapes follow from t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -153,29 +153,9 @@ def unmapped_shape(value: Var, plates: tuple[Plate, ...]) -> tuple[int, ...]:
 
 def renamed(node: Node, mapping: dict[Var, Var]) -> Node:
     """Copy a node with new operands and fresh results; `mapping` learns the results."""
-
-    def get(values: Sequence[Var]) -> tuple[Var, ...]:
-        return tuple(mapping[v] for v in values)
-
-    def fresh(values: Sequence[Var]) -> tuple[Var, ...]:
-        for v in values:
-            mapping[v] = v.like()
-        return tuple(mapping[v] for v in values)
-
-    if isinstance(node, Det):
-        return replace(node, ins=get(node.ins), outs=fresh(node.outs))
-    if isinstance(node, Site):
-        observed = None if node.observed is None else mapping[node.observed]
-        return replace(node, parameters=get(node.parameters), observed=observed, out=fresh((node.out,))[0])
-    if isinstance(node, Factor):
-        return replace(node, term=mapping[node.term])
-    if isinstance(node, Loop):
-        ins = get(node.constants), get(node.init), get(node.xs)
-        return replace(
-            node, constants=ins[0], init=ins[1], xs=ins[2], carry_out=fresh(node.carry_out), ys=fresh(node.ys)
-        )
-    index, operands = mapping[node.index], get(node.operands)
-    return replace(node, index=index, operands=operands, outs=fresh(node.outs))
+    moved = node.with_ins(tuple([mapping[v] for v in node.ins]))
+    mapping.update((v, v.like()) for v in node.outs)
+    return moved.with_outs(tuple([mapping[v] for v in node.outs]))
 
 
 def add(*terms: Any) -> Any:

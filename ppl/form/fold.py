@@ -97,6 +97,14 @@ class Fold(Generic[V]):  # noqa: UP046  (the checks of types at run time do not 
         raise NotImplementedError
 
 
+class Visitor:
+    """Does something of its own for each kind of node, by methods named after the kinds."""
+
+    def node(self, node: Node) -> Any:
+        """Meet a node: `self.det(node)` for an operation, and so on."""
+        return getattr(self, type(node).__name__.lower())(node)
+
+
 @dataclass(frozen=True)
 class Around:
     """What stands around a node: loops, the outermost first, and whether it stands in an arm of a branch."""

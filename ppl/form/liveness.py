@@ -22,8 +22,7 @@ def is_random(node: Node) -> bool:
     """Tell whether a node draws, or holds a node that draws."""
     if isinstance(node, Site):
         return node.observed is None
-    inner = (node.body,) if isinstance(node, Loop) else node.forms if isinstance(node, Branch) else ()
-    return any(isinstance(n, Site) and n.observed is None for form in inner for n in walk(form))
+    return any(site.observed is None for form in subforms(node) for site in form.sites())
 
 
 def makes(node: Node) -> tuple[Var, ...]:
@@ -46,9 +45,7 @@ def _weighs(node: Node) -> bool:
         return True
     if isinstance(node, Site):
         return node.observed is not None
-    if isinstance(node, Loop):
-        return has_weight(node.body)
-    return isinstance(node, Branch) and any(has_weight(form) for form in node.forms)
+    return any(map(has_weight, subforms(node)))
 
 
 def without_dead_code(form: Form, *, keep_sites: bool = False) -> Form:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..addresses import Address
 from .choices import choices_of
 from .dependence import dependence
-from .nodes import Branch, Det, Form, Loop, Site
+from .nodes import Det, Form, Site, subforms
 
 _graphs: weakref.WeakKeyDictionary[Form, dict[Address, frozenset[Address]]] = weakref.WeakKeyDictionary()
 
@@ -94,11 +94,8 @@ def work(form: Form) -> int:
     """
     total = 0
     for node in form.nodes:
-        if isinstance(node, Loop):
-            total += node.length * work(node.body)
-        elif isinstance(node, Branch):
-            total += max(map(work, node.forms))
-        elif isinstance(node, Det):
+        total += getattr(node, "length", 1) * max(map(work, subforms(node)), default=0)
+        if isinstance(node, Det):
             total += max((math.prod(v.full_shape) for v in (*node.ins, *node.outs)), default=1)
         elif isinstance(node, Site):
             total += math.prod(node.out.full_shape)

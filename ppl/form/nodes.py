@@ -63,6 +63,14 @@ class Det:
     loop_names: tuple[str | None, ...] = ()
     frames: tuple[PlateFrame, ...] = ()
 
+    def with_ins(self, ins: tuple[Var, ...]) -> Det:
+        """Give the node with other operands."""
+        return replace(self, ins=ins)
+
+    def with_outs(self, outs: tuple[Var, ...]) -> Det:
+        """Give the node with other results."""
+        return replace(self, outs=outs)
+
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Site:
@@ -93,6 +101,15 @@ class Site:
         """The value."""
         return (self.out,)
 
+    def with_ins(self, ins: tuple[Var, ...]) -> Site:
+        """Give the node with other operands."""
+        count = len(self.parameters)
+        return replace(self, parameters=ins[:count], observed=ins[count] if len(ins) > count else None)
+
+    def with_outs(self, outs: tuple[Var, ...]) -> Site:
+        """Give the node with another value."""
+        return replace(self, out=outs[0])
+
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Factor:
@@ -114,6 +131,14 @@ class Factor:
     def outs(self) -> tuple[Var, ...]:
         """Nothing."""
         return ()
+
+    def with_ins(self, ins: tuple[Var, ...]) -> Factor:
+        """Give the node with another log weight."""
+        return replace(self, term=ins[0])
+
+    def with_outs(self, outs: tuple[Var, ...]) -> Factor:
+        """Give the node itself, which has no results."""
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +184,16 @@ class Loop:
         """Final carry, stacked outputs."""
         return (*self.carry_out, *self.ys)
 
+    def with_ins(self, ins: tuple[Var, ...]) -> Loop:
+        """Give the node with other operands."""
+        constants, init, xs = map(tuple, self.split(ins))
+        return replace(self, constants=constants, init=init, xs=xs)
+
+    def with_outs(self, outs: tuple[Var, ...]) -> Loop:
+        """Give the node with other results."""
+        carry_out, ys = map(tuple, self.split_out(outs))
+        return replace(self, carry_out=carry_out, ys=ys)
+
 
 @dataclass(frozen=True, eq=False)
 class Branch:
@@ -175,6 +210,14 @@ class Branch:
     def ins(self) -> tuple[Var, ...]:
         """The index, then the operands."""
         return (self.index, *self.operands)
+
+    def with_ins(self, ins: tuple[Var, ...]) -> Branch:
+        """Give the node with other operands."""
+        return replace(self, index=ins[0], operands=ins[1:])
+
+    def with_outs(self, outs: tuple[Var, ...]) -> Branch:
+        """Give the node with other results."""
+        return replace(self, outs=outs)
 
 
 type Node = Det | Site | Factor | Loop | Branch
@@ -255,6 +298,17 @@ def subforms(node: Node) -> tuple[Form, ...]:
     if isinstance(node, Loop):
         return (node.body,)
     return node.forms if isinstance(node, Branch) else ()
+
+
+def with_operands(node: Node, ins: tuple[Var, ...]) -> Node:
+    """Return a node with other operands; where they are its own it is returned itself."""
+    return node if all(map(is_, ins, node.ins)) else node.with_ins(ins)
+
+
+def entering(node: Node) -> Iterator[tuple[Var, Var]]:
+    """Pair the inputs of the Forms inside a node with the values that enter there; a carry, with what it begins as."""
+    for form in subforms(node):
+        yield from zip(form.inputs, node.operands if isinstance(node, Branch) else node.ins, strict=True)
 
 
 def with_subforms(node: Node, rule: Callable[[Form], Form]) -> Node:

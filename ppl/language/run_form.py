@@ -8,7 +8,7 @@ program.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from ..errors import UnsupportedProgramError
 from ..form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
 from ..form.arguments.arrays import split_arguments
 from ..form.arguments.constant_data import refuse_other_data
+from ..form.fold import Fold
 from ..form.operations.on_numpy import evaluate
 from ..messages import (
     DecisionMessage,
@@ -73,23 +74,42 @@ def run_form(form: Form, *args: Any) -> Any:
 
 def run_nodes(form: Form, inputs: Sequence[Any]) -> list[Any]:
     """Run the nodes of a form in order."""
-    staged = is_staged()
-    values = _known(form) if staged else dict(_constants(form))
-    values.update(zip(form.inputs, inputs, strict=True))
-    for node in form.nodes:
-        results: Sequence[Any] = ()
-        if isinstance(node, Det):
-            results = _det(node, tuple([values[v] for v in node.ins]), staged)
-        elif isinstance(node, Site):
-            results = (_site(node, values),)
-        elif isinstance(node, Factor):
-            send(FactorMessage(_here(node.address), values[node.term], node.source, role=node.role))
-        elif isinstance(node, Loop):
-            results = _loop(node, values)
-        else:
-            results = _branch(node, values)
-        values.update(zip(node.outs, results, strict=True))
-    return [values[v] for v in form.outputs]
+    return Run(is_staged())(form, inputs)
+
+
+class Run(Fold[Any]):
+    """Announces each site, factor and named value to the handlers; `staged` where a program is being traced."""
+
+    def __init__(self, staged: bool) -> None:
+        """Begin."""
+        self.staged = staged
+
+    def __call__(self, form: Form, inputs: Iterable[Any]) -> list[Any]:
+        """Run a form; its constants are known while a program is traced."""
+        values = _known(form) if self.staged else dict(_constants(form))
+        values.update(zip(form.inputs, inputs, strict=True))
+        self.through(form.nodes, values)
+        return [values[v] for v in form.outputs]
+
+    def det(self, node: Det, ins: list[Any]) -> Sequence[Any]:
+        """Apply an operation."""
+        return _det(node, tuple(ins), self.staged)
+
+    def site(self, node: Site, ins: list[Any]) -> Any:
+        """Announce a site."""
+        return _site(node, ins)
+
+    def factor(self, node: Factor, term: Any) -> None:
+        """Announce a factor."""
+        send(FactorMessage(_here(node.address), term, node.source, role=node.role))
+
+    def loop(self, node: Loop, ins: list[Any]) -> Sequence[Any]:
+        """Run the steps."""
+        return _loop(node, ins)
+
+    def branch(self, node: Branch, index: Any, operands: list[Any]) -> Sequence[Any]:
+        """Run the arm that is chosen."""
+        return _branch(node, index, operands)
 
 
 _constants_seen: weakref.WeakKeyDictionary[Form, dict[Var, Any]] = weakref.WeakKeyDictionary()
@@ -113,9 +133,9 @@ def _here(address: Any) -> Any:
     return (*place.scopes, *address, *place.indices)
 
 
-def _site(node: Site, values: dict[Var, Any]) -> Any:
-    distribution = _bound(node, [values[v] for v in node.parameters])
-    observed = None if node.observed is None else values[node.observed]
+def _site(node: Site, ins: Sequence[Any]) -> Any:
+    distribution = _bound(node, ins[: len(node.parameters)])
+    observed = None if node.observed is None else ins[-1]
     message = SampleMessage(
         _here(node.address), distribution, observed, observed is not None, node.frames, node.source,
         event_dims=node.event_dims,
@@ -192,12 +212,10 @@ def _aligned(array: Any, plates: tuple[Plate, ...], want: Var) -> Any:
     return np.asarray(array)[tuple(slice(None) if p in plates else None for p in want.plates)]
 
 
-def _loop(node: Loop, values: dict[Var, Any]) -> list[Any]:
-    n_const, n_carry = len(node.constants), len(node.init)
-    constants = [values[v] for v in node.constants]
-    want = node.body.inputs[n_const : n_const + n_carry]
-    have = node.body.outputs[:n_carry]
-    carry = _spread(node, "init", [values[v] for v in node.init], node.init, want)
+def _loop(node: Loop, ins: Sequence[Any]) -> list[Any]:
+    constants, init, stacks = node.split(ins)
+    want, have = node.split(node.body.inputs)[1], node.split_out(node.body.outputs)[0]
+    carry = _spread(node, "init", init, node.init, want)
     place = surroundings()
 
     def step(carry: list[Any], index: Any, xs: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -206,14 +224,17 @@ def _loop(node: Loop, values: dict[Var, Any]) -> list[Any]:
         else:
             with placed(replace(place, indices=(*place.indices, index))):
                 outputs = run_nodes(node.body, [*constants, *carry, *xs])
-        return _spread(node, "step", outputs[:n_carry], have, want), outputs[n_carry:]
+        after, ys = node.split_out(outputs)
+        return _spread(node, "step", after, have, want), ys
 
     if is_staged() and not node.unrolled:
-        return _staged_loop(node, values, carry, step)
+        return _staged_loop(node, stacks, carry, step)
     order = range(node.length - 1, -1, -1) if node.reverse else range(node.length)
     stacked: dict[int, list[Any]] = {}
     for index in order:
-        carry, stacked[index] = step(carry, index, [_at_step(node, v, values[v], index) for v in node.xs])
+        carry, stacked[index] = step(
+            carry, index, [_at_step(node, v, x, index) for x, v in zip(stacks, node.xs, strict=True)]
+        )
     rows = [[stacked[i][k] for i in range(node.length)] for k in range(len(node.ys))]
     return [*carry, *(_stacked(node, k, row) for k, row in enumerate(rows))]
 
@@ -237,8 +258,8 @@ def _stacked(node: Loop, position: int, rows: Sequence[Any]) -> Any:
     return remembered(node, position, tuple(rows), lambda arrays: [np.stack(arrays, axis=axis)])[0]
 
 
-def _staged_loop(node: Loop, values: dict[Var, Any], carry: list[Any], step: Any) -> list[Any]:
-    xs = [jnp.moveaxis(values[v], len(v.plates), 0) for v in node.xs]
+def _staged_loop(node: Loop, stacks: Sequence[Any], carry: list[Any], step: Any) -> list[Any]:
+    xs = [jnp.moveaxis(x, len(v.plates), 0) for x, v in zip(stacks, node.xs, strict=True)]
     init = [jnp.asarray(c) for c in carry]
 
     def body(carry: Any, x: Any) -> Any:
@@ -249,9 +270,7 @@ def _staged_loop(node: Loop, values: dict[Var, Any], carry: list[Any], step: Any
     return [*carry, *(jnp.moveaxis(y, 0, len(v.plates)) for y, v in zip(ys, inner, strict=True))]
 
 
-def _branch(node: Branch, values: dict[Var, Any]) -> list[Any]:
-    operands = [values[v] for v in node.operands]
-
+def _branch(node: Branch, index: Any, operands: Sequence[Any]) -> list[Any]:
     def arm(number: int) -> Any:
         form = node.forms[number]
 
@@ -260,7 +279,6 @@ def _branch(node: Branch, values: dict[Var, Any]) -> list[Any]:
 
         return run
 
-    index = values[node.index]
     if node.index.plates:
         arms = [_in_arm(k, arm(k), operands) for k in range(len(node.forms))]
         if is_staged():

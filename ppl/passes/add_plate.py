@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..form import CHECK, Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
+from ..form import CHECK, Branch, Det, Factor, Form, Loop, Plate, Site, Var
 from ..form.builder import Block, LogProb, add, total
+from ..form.fold import Visitor
 from ..form.liveness import is_random
 from ..form.operations.compensated_sum import Sum
 
@@ -93,7 +94,7 @@ def _unless_over(before: jax.Array, check: jax.Array) -> jax.Array:
     return jnp.where(before == -jnp.inf, jnp.zeros((), check.dtype), check)
 
 
-class _Lifting:
+class _Lifting(Visitor):
     def __init__(self, plate: Plate, consume_all: bool) -> None:
         self.plate = plate
         self.consume_all = consume_all
@@ -124,18 +125,6 @@ class _Lifting:
 
         self.block.nodes.append(Det(repeat, (value,), (out,), "repeat"))
         return out
-
-    def node(self, node: Node) -> None:
-        if isinstance(node, Det):
-            self.det(node)
-        elif isinstance(node, Site):
-            self.site(node)
-        elif isinstance(node, Factor):
-            self.factor(node)
-        elif isinstance(node, Loop):
-            self.loop(node)
-        else:
-            self.branch(node)
 
     def det(self, node: Det) -> None:
         ins = self.get(node.ins)

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from ..addresses import indices_of, names_of, show_address
 from ..distributions.law import DistributionLaw
 from ..distributions.parameters import DRAWN, limits, parameters_of
-from ..form import CHECK, Branch, Det, Factor, Form, Loop, Node, Site, Var, subforms, with_nodes, with_subforms
+from ..form import CHECK, Det, Factor, Form, Loop, Node, Site, Var, subforms, with_nodes, with_subforms
 from ..form.builder import Block
+from ..form.nodes import entering
 from .probe import Probe
 
 # Operations of which every result is NaN where an operand is.
@@ -153,8 +154,5 @@ def _is_weighed(value: Var, form: Form) -> bool:
 
 def _constants_inside(node: Node, known: Collection[Var]) -> set[Var]:
     """Find the inputs of the forms of a node that are constants."""
-    if isinstance(node, Loop):
-        return {v for v, outer in zip(node.body.inputs, node.constants, strict=False) if outer in known}
-    if not isinstance(node, Branch):
-        return set()
-    return {v for arm in node.forms for v, outer in zip(arm.inputs, node.operands, strict=True) if outer in known}
+    moving = () if not isinstance(node, Loop) else node.body.inputs[len(node.constants) :]
+    return {v for v, outer in entering(node) if outer in known and v not in moving}

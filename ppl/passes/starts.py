@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from ..distributions.law import IMPROPER
-from ..form import Branch, Det, Factor, Form, Loop, Node, Site
+from ..form import Det, Factor, Form, Node, Site, with_subforms
 from ..form.builder import Block
 from ..form.liveness import without_dead_code
 from ..form.operations.equation import identity
@@ -225,10 +225,6 @@ def without_weights(program: Form) -> Form:
             continue
         if isinstance(node, Site) and node.observed is not None:
             nodes.append(Det(identity, (node.observed,), (node.out,), "observed"))
-        elif isinstance(node, Loop):
-            nodes.append(replace(node, body=without_weights(node.body)))
-        elif isinstance(node, Branch):
-            nodes.append(replace(node, forms=tuple(without_weights(form) for form in node.forms)))
         else:
-            nodes.append(node)
+            nodes.append(with_subforms(node, without_weights))
     return replace(program, nodes=tuple(nodes))

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..addresses import Address
-from ..form import Branch, Factor, Form, Loop, Site, Var, walk
+from ..form import Branch, Det, Factor, Form, Loop, Site, Var, walk
 from ..form.builder import Block, total
 from ..form.choices import Choice, choices_of
+from ..form.fold import Visitor
 from ..form.operations.compensated_sum import over_steps
 
 
@@ -97,7 +98,7 @@ def _per_choice(inner: Interposed, rest: Sequence[Var]) -> tuple[dict[Address, S
     return held, dict(zip(conditional, rest[k * len(inner.choices) :], strict=True))
 
 
-class _Walk:
+class _Walk(Visitor):
     def __init__(self, form: Form, rule: Rule, terms: Collection[Address] | None, apart: bool) -> None:
         self.form = form
         self.rule = rule
@@ -115,17 +116,7 @@ class _Walk:
     def run(self) -> Interposed:
         self.block.constants.extend(self.form.constants)
         for node in self.form.nodes:
-            if isinstance(node, Site):
-                self.site(node)
-            elif isinstance(node, Factor):
-                if self.counts(node):
-                    self.likelihood.append(self.read(node.term))
-            elif isinstance(node, Loop):
-                self.loop(node)
-            elif isinstance(node, Branch):
-                self.branch(node)
-            else:
-                self.block.nodes.append(replace(node, ins=self.all(node.ins), address=None))
+            self.node(node)
         outputs = [*self.all(self.form.outputs), total(self.block, self.prior)]
         outputs.append(total(self.block, self.likelihood if self.apart else []))
         per_choice = 0
@@ -155,6 +146,13 @@ class _Walk:
 
     def all(self, values: Sequence[Var]) -> tuple[Var, ...]:
         return tuple(self.read(v) for v in values)
+
+    def det(self, node: Det) -> None:
+        self.block.nodes.append(replace(node, ins=self.all(node.ins), address=None))
+
+    def factor(self, node: Factor) -> None:
+        if self.counts(node):
+            self.likelihood.append(self.read(node.term))
 
     def site(self, node: Site) -> None:
         parameters = self.all(node.parameters)

@@ -17,7 +17,7 @@ import numpy as np
 from ..addresses import Address, show_address
 from ..distributions.bijections import free_shape, from_support, is_discrete, jacobian_to_support, to_support
 from ..errors import UnsupportedProgramError
-from ..form import Branch, Det, Form, Loop, Site, Var
+from ..form import Det, Form, Site, Var, subforms
 from ..form.builder import Block
 from ..form.choices import Choice
 from ..form.liveness import without_dead_code
@@ -168,8 +168,6 @@ def _always(form: Form) -> set[Address]:
     for node in form.nodes:
         if isinstance(node, Site) and node.observed is None:
             found.add(node.address)
-        elif isinstance(node, Loop):
-            found |= _always(node.body)
-        elif isinstance(node, Branch):
-            found |= set.intersection(*map(_always, node.forms))
+        elif subforms(node):
+            found |= set.intersection(*map(_always, subforms(node)))
     return found

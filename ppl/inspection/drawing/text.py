@@ -23,6 +23,7 @@ from ...distributions.law import DistributionLaw, core_of, law_name
 from ...distributions.marginal_normal import PartlyObservedLaw
 from ...distributions.weighting import WeightedLaw
 from ...form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
+from ...form.fold import Visitor
 from ...language.data.missing import unobserved_part
 from .formulas import Formula, formula, number_text
 
@@ -81,17 +82,7 @@ class _Writer:
         for variable, array in form.constants:
             values[variable] = self.constant(variable, array, depth)
         for node in form.nodes:
-            if isinstance(node, Det):
-                scope.det(node)
-            elif isinstance(node, Site):
-                scope.site(node)
-            elif isinstance(node, Factor):
-                term = scope.read(node.term)
-                scope.line(f"factor {_at(node.address, loops)} = {term}{_plates(node.plates)}")
-            elif isinstance(node, Loop):
-                scope.loop(node)
-            else:
-                scope.branch(node)
+            scope.node(node)
         return [scope.known(v) for v in form.outputs]
 
     def constant(self, variable: Var, array: Any, depth: int) -> Formula:
@@ -103,7 +94,7 @@ class _Writer:
 
 
 @dataclass
-class _Scope:
+class _Scope(Visitor):
     """The names that are known at one place of the text."""
 
     writer: _Writer
@@ -157,6 +148,9 @@ class _Scope:
             return ""
         own = show_address((*node.address, part))
         return f"  {part} {f'imputed as {own}' if own in self.writer.taken else 'marginalised'}"
+
+    def factor(self, node: Factor) -> None:
+        self.line(f"factor {_at(node.address, self.loops)} = {self.read(node.term)}{_plates(node.plates)}")
 
     def loop(self, node: Loop) -> None:
         depth = len(self.loops)

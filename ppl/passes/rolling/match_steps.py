@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...addresses import Address
-from ...form import Det, Factor, Form, Loop, Node, Site, Var, subforms, walk
+from ...form import Det, Factor, Form, Loop, Node, Site, Var, subforms, walk, with_subforms
 from ...form.fingerprint import addresses_of
 from .repeats import Repeat
 
@@ -189,7 +189,7 @@ def _settled(operands: Sequence[_Operand], count: int) -> tuple[int, int]:
 
 def _addresses(nodes: Sequence[Node], period: int) -> tuple[tuple[Address, tuple[Address, ...]], ...] | None:
     """List the addresses of the first step with those of all steps; None where a step names its sites otherwise."""
-    if any(isinstance(inner, Loop) and inner.unrolled for node in nodes[:period] for inner in _all(node)):
+    if any(getattr(inner, "unrolled", False) for node in nodes[:period] for inner in _all(node)):
         return None
     found: dict[Address, tuple[Address, ...]] = {}
     for j in range(period):
@@ -217,8 +217,6 @@ def renamed_form(form: Form, names: Mapping[Address, Address]) -> Form:
     def rename(node: Node) -> Node:
         if isinstance(node, Site | Factor | Det):
             return node if node.address is None else replace(node, address=names[node.address])
-        if isinstance(node, Loop):
-            return replace(node, body=renamed_form(node.body, names))
-        return replace(node, forms=tuple(renamed_form(arm, names) for arm in node.forms))
+        return with_subforms(node, lambda inner: renamed_form(inner, names))
 
     return replace(form, nodes=tuple(map(rename, form.nodes)))

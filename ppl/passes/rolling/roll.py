@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...form import Branch, Form, Loop, Node
+from ...form import Form, Node, with_subforms
 from ...form.fingerprint import Describer
 from .cost import worthwhile
 from .match_steps import Steps, matched
@@ -59,13 +59,9 @@ def rolled_here(form: Form, least: int = LEAST, *, always: bool = False) -> Form
 
 
 def _inside(node: Node, least: int, always: bool) -> Node:
-    if isinstance(node, Loop) and not node.unrolled:
-        body = rolled(node.body, least, always=always)
-        return node if body is node.body else replace(node, body=body)
-    if isinstance(node, Branch):
-        forms = tuple(rolled(arm, least, always=always) for arm in node.forms)
-        return node if all(a is b for a, b in zip(forms, node.forms, strict=True)) else replace(node, forms=forms)
-    return node
+    if getattr(node, "unrolled", False):
+        return node
+    return with_subforms(node, lambda inner: rolled(inner, least, always=always))
 
 
 def _runs(form: Form, least: int) -> list[Steps]:

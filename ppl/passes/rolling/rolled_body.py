@@ -14,9 +14,10 @@ import numpy as np
 
 from ...form import Det, Form, Node, Var
 from ...form.fingerprint import array_key, literals, opened
+from ...form.nodes import with_operands
 from ...form.operations.stacks import Pick, Window, Windows, tuples
 from .match_steps import Before, Outside, Steps, Within
-from .write_loops import Roller, with_operands, with_results
+from .write_loops import Roller
 
 
 @dataclass
@@ -122,7 +123,7 @@ class Body:
             node = with_operands(node, tuple(self.operand(origin) for origin in origins))
         fresh = tuple(v.like() for v in node.outs)
         self.results |= {(j, result): v for result, v in enumerate(fresh)}
-        self.nodes.append(with_results(node, fresh))
+        self.nodes.append(node.with_outs(tuple(fresh)))
 
     def literals(self, j: int) -> dict[int, np.ndarray]:
         """Return the literals of a node that differ between the steps, stacked, by their position; all or none."""

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...form import Branch, Det, Factor, Form, Loop, Node, Site, Var
+from ...form import Det, Form, Node, Var
 from ...form.builder import Block, Tupled, add
 from ...form.fingerprint import literals
+from ...form.nodes import with_operands
 from ...form.operations.equation import Equation
 from ...form.operations.stacks import Flatten, Join, Lay, Row, total_of_rows
 
@@ -169,31 +170,3 @@ def _readable(array: Any) -> bool:
     if isinstance(array, jax.core.Tracer) or not isinstance(array, np.ndarray | np.generic | jax.Array):
         return False
     return not jnp.issubdtype(array.dtype, jax.dtypes.extended)
-
-
-def with_operands(node: Node, ins: tuple[Var, ...]) -> Node:
-    """Return a node with other operands."""
-    if all(new is old for new, old in zip(ins, node.ins, strict=True)):
-        return node
-    if isinstance(node, Det):
-        return replace(node, ins=ins)
-    if isinstance(node, Site):
-        count = len(node.parameters)
-        return replace(node, parameters=ins[:count], observed=ins[count] if len(ins) > count else None)
-    if isinstance(node, Factor):
-        return replace(node, term=ins[0])
-    if isinstance(node, Branch):
-        return replace(node, index=ins[0], operands=ins[1:])
-    n_const, n_carry = len(node.constants), len(node.init)
-    return replace(node, constants=ins[:n_const], init=ins[n_const : n_const + n_carry], xs=ins[n_const + n_carry :])
-
-
-def with_results(node: Node, outs: tuple[Var, ...]) -> Node:
-    """Return a node with other results."""
-    if isinstance(node, Det | Branch):
-        return replace(node, outs=outs)
-    if isinstance(node, Site):
-        return replace(node, out=outs[0])
-    if isinstance(node, Loop):
-        return replace(node, carry_out=outs[: len(node.carry_out)], ys=outs[len(node.carry_out) :])
-    return node

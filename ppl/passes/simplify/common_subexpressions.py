@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from ...form import Branch, Det, Form, Loop, Node, Var, with_nodes
 from ...form.fingerprint import Describer
+from ...form.nodes import with_operands
 from ...form.operations.equation import Equation, identity
 from ...form.operations.sums import SAME
-from ..rolling.write_loops import with_operands
 from .symmetry import exchangeable
 
 
