@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..form import Det, Factor, Form, Loop, Site, Var, walk
+from ..form import Det, Factor, Form, Loop, Node, Site, Var, walk
 from ..form.builder import Block, renamed
 from ..form.from_jaxpr import unfold
 from ..form.liveness import dependents, without_dead_code
@@ -40,22 +40,23 @@ def unchained(form: Form) -> Form:
     >>> [len(loop.init) for f in (given, unchained(given)) for loop in f.nodes if isinstance(loop, Loop)]
     [1, 0]
     """
-    if not any(isinstance(node, Loop) and _fits(node) for node in form.nodes):
+    if not any(map(_fits, form.nodes)):
         return form
     block, known = Block(), _known(form)
     block.constants.extend(form.constants)
     for node in form.nodes:
-        if isinstance(node, Loop) and _fits(node):
+        if _fits(node):
             _write(_settled(node, known, block), block)
         else:
             block.nodes.append(node)
     return without_dead_code(replace(form, nodes=tuple(block.nodes), constants=tuple(block.constants)))
 
 
-def _fits(node: Loop) -> bool:
-    """Tell whether a loop has steps to spread out, and nothing but pure functions in them."""
+def _fits(node: Node) -> TypeGuard[Loop]:
+    """Tell whether a node is a loop that has steps to spread out, and nothing but pure functions in them."""
     return (
-        bool(node.init)
+        isinstance(node, Loop)
+        and bool(node.init)
         and node.length > 1
         and not any(isinstance(inner, Site | Factor) for inner in walk(node.body))
         and not any(v.plates for v in (*node.body.inputs, *node.body.outputs, *node.ins))

@@ -233,14 +233,14 @@ def _sites(nodes: Sequence[Node]) -> tuple[list[Address], list[dict[Address, Seq
     for node in nodes:
         if isinstance(node, Site) and node.observed is None:
             single.append(node.address)
-        if isinstance(node, Loop) and node.addresses is not None:
-            steps = dict(node.addresses)
-            rows.append({a: steps[a] for a in _latent(node.body)})
-        else:
-            for inner in subforms(node):
-                below, inner_rows = _sites(inner.nodes)
-                single += below
-                rows += inner_rows
+        steps = dict(getattr(node, "addresses", None) or ())  # of a loop that Python wrote
+        for inner in subforms(node):
+            if steps:
+                rows.append({a: steps[a] for a in _latent(inner)})
+                continue
+            below, inner_rows = _sites(inner.nodes)
+            single += below
+            rows += inner_rows
     return single, rows
 
 

@@ -305,10 +305,31 @@ def with_operands(node: Node, ins: tuple[Var, ...]) -> Node:
     return node if all(map(is_, ins, node.ins)) else node.with_ins(ins)
 
 
-def entering(node: Node) -> Iterator[tuple[Var, Var]]:
-    """Pair the inputs of the Forms inside a node with the values that enter there; a carry, with what it begins as."""
-    for form in subforms(node):
-        yield from zip(form.inputs, node.operands if isinstance(node, Branch) else node.ins, strict=True)
+@dataclass(frozen=True)
+class Inside:
+    """A Form inside a node, with the values outside that its inputs stand for.
+
+    Attributes:
+        form: the body of a loop, or an arm of a branch.
+        same: inputs that are values of outside.
+        carried: inputs that the steps of a loop hand on, by what they begin as.
+        rows: inputs that are rows of stacked values.
+    """
+
+    form: Form
+    same: dict[Var, Var]
+    carried: dict[Var, Var]
+    rows: dict[Var, Var]
+
+
+def insides(node: Node) -> Iterator[Inside]:
+    """Give the Forms inside a node, with what enters them."""
+    if isinstance(node, Loop):
+        pairs = zip(node.split(node.body.inputs), (node.constants, node.init, node.xs), strict=True)
+        yield Inside(node.body, *(dict(zip(own, outer, strict=True)) for own, outer in pairs))
+    elif isinstance(node, Branch):
+        for form in node.forms:
+            yield Inside(form, dict(zip(form.inputs, node.operands, strict=True)), {}, {})
 
 
 def with_subforms(node: Node, rule: Callable[[Form], Form]) -> Node:

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 from ..addresses import indices_of, names_of, show_address
 from ..distributions.law import DistributionLaw
 from ..distributions.parameters import DRAWN, limits, parameters_of
-from ..form import CHECK, Det, Factor, Form, Loop, Node, Site, Var, subforms, with_nodes, with_subforms
+from ..form import CHECK, Det, Factor, Form, Node, Site, Var, subforms, with_nodes, with_subforms
 from ..form.builder import Block
-from ..form.nodes import entering
+from ..form.nodes import insides
 from .probe import Probe
 
 # Operations of which every result is NaN where an operand is.
@@ -154,5 +154,4 @@ def _is_weighed(value: Var, form: Form) -> bool:
 
 def _constants_inside(node: Node, known: Collection[Var]) -> set[Var]:
     """Find the inputs of the forms of a node that are constants."""
-    moving = () if not isinstance(node, Loop) else node.body.inputs[len(node.constants) :]
-    return {v for v, outer in entering(node) if outer in known and v not in moving}
+    return {v for part in insides(node) for v, outer in part.same.items() if outer in known}

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..addresses import Address, show_address
 from ..errors import KeyReuseError
-from ..form import Branch, Det, Factor, Form, Loop, Node, Site, Var
+from ..form import Det, Factor, Form, Site, Var, with_subforms
 from ..form.builder import Block
 from .record import Recorded, record
 
@@ -61,14 +61,8 @@ def probed(form: Form, question: Question) -> tuple[tuple[Asked, ...], Recorded]
 def _asked(form: Form, question: Question, mark: str) -> Form:
     block = Block()
     for node in form.nodes:
-        inner: Node = node
-        if isinstance(node, Loop):
-            inner = replace(node, body=_asked(node.body, question, mark))
-        elif isinstance(node, Branch):
-            inner = replace(node, forms=tuple(_asked(arm, question, mark) for arm in node.forms))
-        elif isinstance(node, Det):
-            inner = replace(node, address=None)
-        block.nodes.append(inner)
+        inner = replace(node, address=None) if isinstance(node, Det) else node
+        block.nodes.append(with_subforms(inner, lambda form: _asked(form, question, mark)))
         if isinstance(node, Site | Factor):
             for probe in question(node):
                 address = (mark + probe.kind, *node.address)

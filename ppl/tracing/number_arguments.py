@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..distributions.law import DistributionLaw, core_of
-from ..form import Branch, Det, Form, Loop, Site, Var, walk
+from ..form import Det, Form, Site, Var, walk
 from ..form.arguments.arrays import split_arguments
+from ..form.nodes import insides
 from ..form.operations.equation import Equation
 from .free_variables import users_in
 from .trace import form_of, source_of, watch_of
@@ -172,20 +173,10 @@ def _look(form: Form, rooted: dict[Var, Roots], sized: dict[Var, tuple[Roots, in
         elif isinstance(node, Site):
             if _bounds(node, [v in rooted for v in node.parameters]):
                 found |= frozenset[int]().union(*(rooted.get(v, frozenset()) for v in node.parameters))
-        elif isinstance(node, Loop):
-            outer = (*node.constants, *node.init, *node.xs)
-            _inside(node.body, outer, rooted, {v: sized[v] for v in node.constants if v in sized}, found)
-        elif isinstance(node, Branch):
-            for arm in node.forms:
-                _inside(arm, node.operands, rooted, sized, found)
-
-
-def _inside(
-    form: Form, outer: Sequence[Var], rooted: Mapping[Var, Roots], sized: Mapping[Var, Any], found: set[int]
-) -> None:
-    pairs = list(zip(form.inputs, outer, strict=True))
-    own = {v: rooted[o] for v, o in pairs if o in rooted}
-    _look(form, own, {v: sized[o] for v, o in pairs if o in sized}, found)
+        for part in insides(node):
+            entering = (part.same | part.carried | part.rows).items()
+            inner = {v: sized[outer] for v, outer in part.same.items() if outer in sized}
+            _look(part.form, {v: rooted[outer] for v, outer in entering if outer in rooted}, inner, found)
 
 
 def _arithmetic(node: Det, sized: dict[Var, tuple[Roots, int]], found: set[int]) -> None:

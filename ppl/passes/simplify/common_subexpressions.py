@@ -10,8 +10,9 @@ import itertools
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 
-from ...form import Branch, Det, Form, Loop, Node, Var, with_nodes
+from ...form import Branch, Det, Factor, Form, Loop, Node, Site, Var, with_nodes
 from ...form.fingerprint import Describer
+from ...form.fold import Visitor
 from ...form.nodes import with_operands
 from ...form.operations.equation import Equation, identity
 from ...form.operations.sums import SAME
@@ -29,7 +30,7 @@ def common(form: Form) -> Form:
     return _Scope(Describer(), itertools.count()).form(form)
 
 
-class _Scope:
+class _Scope(Visitor):
     """One form being read: equal values have one number.
 
     Attributes:
@@ -57,15 +58,7 @@ class _Scope:
         self.share([value for value, _ in form.constants])
         nodes: list[Node] = []
         for node in form.nodes:
-            node = with_operands(node, self.read(node.ins))
-            if isinstance(node, Det):
-                if self.known(node):
-                    continue
-            elif isinstance(node, Loop):
-                node = self.loop(node)
-            elif isinstance(node, Branch):
-                node = self.branch(node)
-            nodes.append(node)
+            nodes += self.node(with_operands(node, self.read(node.ins)))
         outputs = self.read(form.outputs)
         small = with_nodes(form, nodes)
         if small is form and all(new is old for new, old in zip(outputs, form.outputs, strict=True)):
@@ -139,7 +132,19 @@ class _Scope:
                 scope.numbers[own] = self.number(outside)
         return scope
 
-    def loop(self, node: Loop) -> Loop:
+    def det(self, node: Det) -> Sequence[Node]:
+        """Leave an operation out whose results are known."""
+        return () if self.known(node) else (node,)
+
+    def site(self, node: Site) -> Sequence[Node]:
+        """Keep a site."""
+        return (node,)
+
+    def factor(self, node: Factor) -> Sequence[Node]:
+        """Keep a factor."""
+        return (node,)
+
+    def loop(self, node: Loop) -> Sequence[Node]:
         """Read a loop; its steps see the values around it as constants."""
         count = len(node.constants)
         scope = self.inside(node.body.inputs[:count], node.constants)
@@ -151,21 +156,21 @@ class _Scope:
         if scope.brought:
             body = replace(body, inputs=(*body.inputs[:count], *scope.brought.values(), *body.inputs[count:]))
         elif body is node.body:
-            return node
-        return replace(node, body=body, constants=(*node.constants, *scope.brought))
+            return (node,)
+        return (replace(node, body=body, constants=(*node.constants, *scope.brought)),)
 
-    def branch(self, node: Branch) -> Branch:
+    def branch(self, node: Branch) -> Sequence[Node]:
         """Read the arms of a branch; they see the values around it as operands."""
         scopes = [self.inside(arm.inputs, node.operands) for arm in node.forms]
         forms = [scope.form(arm) for scope, arm in zip(scopes, node.forms, strict=True)]
         brought = list(dict.fromkeys(v for scope in scopes for v in scope.brought))
         if not brought and all(new is old for new, old in zip(forms, node.forms, strict=True)):
-            return node
+            return (node,)
         arms = tuple(
             replace(form, inputs=(*form.inputs, *(scope.brought.get(v) or v.like() for v in brought)))
             for scope, form in zip(scopes, forms, strict=True)
         )
-        return replace(node, forms=arms, operands=(*node.operands, *brought))
+        return (replace(node, forms=arms, operands=(*node.operands, *brought)),)
 
 
 def _is_copy(node: Det) -> bool:
