@@ -25,6 +25,7 @@ from lawful.distributions.batched import LanesLaw
 from lawful.distributions.law import DistributionLaw
 from lawful.distributions.weighting import WeightedLaw
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
+from lawful.form.fingerprint import unwrapped
 from lawful.form.operations.equation import Equation, traced_parts
 
 __all__ = ["content", "digests_of", "short"]
@@ -115,6 +116,8 @@ class _Contents:
             return f"traced {self(parts)}"
         if type(value).__module__.startswith("numpyro."):
             return f"{type(value).__qualname__}{self(dict(sorted(vars(value).items())))}"
+        if "__wrapped__" in getattr(value, "__dict__", ()):  # what JAX makes of a function, with the line of its file
+            return f"{type(value).__qualname__}{self(value.__wrapped__)}"
         if dataclasses.is_dataclass(value):
             fields = {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
             return f"{type(value).__qualname__}{self(fields)}"
@@ -123,6 +126,7 @@ class _Contents:
         return PLACE.sub("", repr(value))
 
     def _function(self, function: types.FunctionType) -> str:
+        function = unwrapped(function)
         closed = list(map(self, _held(function)))
         rest = self(function.__defaults__), self(function.__kwdefaults__)
         return f"{function.__qualname__}({self._code(function.__code__)}, {closed}, {rest})"
