@@ -53,10 +53,6 @@ def tuned(run):
     return inference.mcmc(line, kernels.hmc(n_steps=2), chains=2, warmup=4, draws=4, run=run)
 
 
-def summed(run):
-    return inference.mcmc(clusters, kernels.slice(), chains=2, warmup=2, draws=6, enumerate=["which"], run=run)
-
-
 def filtered(run):
     return inference.smc(walk, particles=10, runs=2, move=kernels.mh(), run=run)
 
@@ -73,7 +69,6 @@ KEPT = {
     "chains": (clusters, chains),
     "filtered": (walk, filtered),
     "tuned": (line, tuned),
-    "summed": (clusters, summed),
     "tempered": (line, tempered),
 }
 

@@ -15,7 +15,7 @@ from lawful.inference.running import checkpoints, form_digests
 from lawful.inference.running.form_digests import content
 from lawful.inference.running.recipes import decode, encode
 from lawful.inference.running.resuming import plan_of
-from tests.inference.running.kept import KEPT, SEED, Y, line, walk
+from tests.inference.running.kept import KEPT, SEED, Y, clusters, line, walk
 from tests.inference.running.test_resume import OTHERS, PLANS, arrays, assert_same
 from tests.inference.running.test_resume import Y as FIVE
 from tests.tiers import rest_slow
@@ -84,6 +84,7 @@ def test_a_checkpoint_from_before_the_moves_is_compared_with_what_goes_on(tmp_pa
 NESTED = {name: OTHERS[name] for name in ("correlated pairs", "squared")}  # an algorithm is a part of their program
 ALL = {name: (program, build, FIVE) for name, (program, build) in {**NESTED, **PLANS, **OTHERS}.items()}
 ALL |= {name: (program, build, Y) for name, (program, build) in KEPT.items()}
+ALL |= {"summed": (clusters, lambda run: mcmc(clusters, kernels.slice(), enumerate=["which"], run=run), Y)}
 
 
 @pytest.mark.parametrize("name", rest_slow(ALL, 6))
