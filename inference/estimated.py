@@ -21,7 +21,7 @@ from lawful.form.builder import Block
 from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.passes.record import record
-from lawful.passes.simplify.simplified import simplified
+from lawful.passes.simplify import simplified
 from lawful.passes.thread_sites import Answer, interpose
 
 from .registered import stored_as

@@ -22,7 +22,7 @@ from lawful.form.choices import Choice, choices_of, dims_of
 from lawful.form.liveness import without_dead_code
 from lawful.inference.running.portions import Portions
 from lawful.passes.record import record
-from lawful.passes.simplify.simplified import simplified
+from lawful.passes.simplify import simplified
 
 from .batches import in_one_row
 from .check.contracts import Contract

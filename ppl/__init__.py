@@ -7,7 +7,7 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import errors, handlers, messages
-from .backends.compile_cache import compile_cache
+from .backends.compile_options import compile_cache
 from .distributions.censoring import Interval
 from .distributions.truncated import truncated
 from .errors import LawfulError

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import settings
 
 import tests.typecheck  # noqa: F401 - what is imported after it is checked
-from lawful.backends.compile_cache import compile_cache
-from lawful.backends.compile_options import compile_quickly
+from lawful.backends.compile_options import compile_cache, compile_quickly
 from tests import mappings
 
 pytest_plugins = ["lawful.inference.check.pytest_plugin"]  # the account of false alarms, and --validate-fresh

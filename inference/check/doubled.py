@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from lawful.form import Det, Factor, Form, Site, Var, with_subforms
 from lawful.form.builder import Block
 from lawful.form.nodes import with_operands
-from lawful.passes.simplify.simplified import simplified
+from lawful.passes.simplify import simplified
 
 from ..representations.population import Population
 from ..transformer import Transformer

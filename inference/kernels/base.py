@@ -18,7 +18,7 @@ from lawful.form.builder import Block
 from lawful.form.choices import Choice
 from lawful.form.liveness import without_dead_code
 from lawful.passes.record import record
-from lawful.passes.simplify.simplified import simplified
+from lawful.passes.simplify import simplified
 
 from ..check.contracts import Contract
 from ..parts import exact as exact

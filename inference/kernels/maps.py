@@ -18,7 +18,7 @@ from lawful.form import Form, Site, Var
 from lawful.form.builder import Block
 from lawful.form.choices import Choice
 from lawful.form.liveness import without_dead_code
-from lawful.passes.simplify.simplified import simplified
+from lawful.passes.simplify import simplified
 from lawful.tracing.trace import trace
 
 from .coordinates import bijector_of

@@ -24,7 +24,6 @@ from ..form.operations.compensated_sum import Sum
 from ..passes.rolling.roll import rolled
 from ..passes.rolling.unrolled_sites import warn_straight
 from .keys import Keys, folded, keys_of, row_keys, step_keys
-from .product_layout import product_of_lanes
 
 _compiled: weakref.WeakKeyDictionary[Form, Callable[..., Any]] = weakref.WeakKeyDictionary()
 
@@ -293,3 +292,27 @@ def select_arms(index: Var, array: jax.Array, out: Var, arms: list[jax.Array]) -
     """Pick among arms per element of the plates of the index."""
     select = map_over(_select, out.plates, [index.plates, *[out.plates for _ in arms]])
     return select(array, *arms)
+
+
+ROWS = 64  # rows of the matrix from which turning the vectors around costs next to nothing
+
+
+def product_of_lanes(node: Det, operands: Sequence[jax.Array]) -> list[jax.Array] | None:
+    """Multiply a matrix that all lanes share with one vector per lane; None where a node does something else."""
+    function: Any = node.function
+    if getattr(function, "primitive", None) is not jax.lax.dot_general_p or not node.plates or len(operands) != 2:
+        return None
+    laned = [bool(v.plates) for v in node.ins]
+    if all(laned) or node.ins[laned.index(True)].plates != node.plates:
+        return None
+    at = laned.index(True)
+    vector, matrix = operands[at], operands[1 - at]
+    contracted, batched = function.params["dimension_numbers"]
+    if vector.ndim != len(node.plates) + 1 or tuple(contracted[at]) != (0,) or batched[at]:
+        return None
+    if matrix.size < ROWS * vector.shape[-1]:
+        return None
+    for plate in reversed(node.plates):
+        function = jax.vmap(function, (1, None) if at == 0 else (None, 1), axis_size=plate.size)
+    turned = jax.lax.optimization_barrier(jnp.moveaxis(vector, -1, 0))
+    return list(function(*((turned, matrix) if at == 0 else (matrix, turned))))

@@ -21,8 +21,8 @@ from lawful.form.operations.sums import Signed, signed, signs_of
 from lawful.inference import propose
 from lawful.inference.check.doubled import doubled
 from lawful.passes.add_plate import lift
+from lawful.passes.simplify import simplified
 from lawful.passes.simplify.cancel import cancelled
-from lawful.passes.simplify.simplified import simplified
 from tests.ppl.arithmetic import EDGES, numbers, run
 from tests.ppl.families import FAMILIES
 

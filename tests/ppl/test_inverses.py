@@ -14,8 +14,8 @@ from lawful.form import Det, Plate, walk
 from lawful.form.liveness import without_dead_code
 from lawful.inference import kernels
 from lawful.passes.add_plate import lift
-from lawful.passes.simplify.inverses import without_inverses
-from lawful.passes.simplify.simplified import simplified
+from lawful.passes.simplify import simplified
+from lawful.passes.simplify.log_exp import without_inverses
 from tests.ppl.arithmetic import EDGES, numbers, run, steps, straight
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import lawful
-from lawful.backends.product_layout import ROWS
-from lawful.backends.xla import emit
+from lawful.backends.xla import ROWS, emit
 from lawful.form import Plate
 from lawful.passes.add_plate import lift
 from tests.structure.programs import equations

@@ -16,7 +16,7 @@ from lawful.form.liveness import without_dead_code
 from lawful.inference.check import compare, enumerate_measure
 from lawful.inference.check.doubled import doubled
 from lawful.inference.check.strategies import finite_programs
-from lawful.passes.simplify.simplified import simplified
+from lawful.passes.simplify import simplified
 from lawful.passes.thread_sites import score
 from tests.ppl.programs import PROGRAMS
 

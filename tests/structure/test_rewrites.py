@@ -13,8 +13,8 @@ from lawful.backends.xla import emit
 from lawful.form import Det, Loop, walk
 from lawful.form.builder import LogProb
 from lawful.inference import kernels
+from lawful.passes.simplify import simplified
 from lawful.passes.simplify.common_subexpressions import common
-from lawful.passes.simplify.simplified import simplified
 from tests.structure.programs import equations
 from tests.structure.test_compiled import PLANS, traced
 

@@ -18,6 +18,7 @@ from ...distributions.law import DistributionLaw, position_of
 from ...form import Det, Form, Var, with_operations
 from ...form.builder import LogProb
 from ...form.operations.equation import Equation
+from ...form.operations.sums import SAME
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,30 @@ def _is_normal(law: Any) -> bool:
     if not isinstance(law, DistributionLaw) or law.tree.num_leaves != 2:
         return False
     return type(law.distribution(0.0, 1.0)) is dist.Normal
+
+
+def without_inverses(form: Form) -> Form:
+    """Read x in place of log(exp(x)), also inside loops and branches.
+
+    >>> import lawful
+    >>> form = lawful.trace(lambda x: jnp.log(jnp.exp(x)) + 1.0, 2.0)
+    >>> [node.function == SAME for node in without_inverses(form).nodes]
+    [False, True, False]
+    """
+    return with_operations(form, _undone)
+
+
+def _undone(node: Det, made: Mapping[Var, Det]) -> Det:
+    source = made.get(node.ins[0]) if _name(node) == "log" else None
+    if source is None or _name(source) != "exp" or source.plates != node.plates:
+        return node
+    (value,), (out,) = source.ins, node.outs
+    real = jnp.issubdtype(value.dtype, jnp.floating)
+    same = (value.shape, value.dtype, value.plates) == (out.shape, out.dtype, out.plates)
+    return replace(node, function=SAME, ins=source.ins) if real and same else node
+
+
+def _name(node: Det) -> str:
+    """Return the name of an operation of JAX on one value."""
+    function = node.function
+    return function.primitive.name if isinstance(function, Equation) and len(node.ins) == 1 else ""
