@@ -1,4 +1,4 @@
-"""Loading: a program named on the command line, and its arguments from a file of data.
+"""Command line: a program named by file and name, and its arguments read from a file of data.
 
 Law: arguments are those that the same values give in Python: numbers stay numbers, so an integer can be a size, and
 lists and columns become arrays. Every name in the file is one of the program's, and every one that it needs is there.

@@ -1,10 +1,12 @@
 """The folders of ppl/: imports run one way between them and inside them, and one idea stands in one place.
 
-What a folder may import stands in ORDER; imports inside functions and for types alone count as all others.
+What a folder may import stands in ORDER, and in the head of its `__init__.py`; imports inside functions and for types
+alone count as all others.
 """
 
 import ast
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +100,26 @@ def test_a_folder_holds_no_more_files_than_one_can_see_at_once():
     assert {f.relative_to(ROOT): n for f, n in sizes.items() if n > MOST_FILES} == {}
 
 
+def title(file: Path, tree: ast.Module) -> str:
+    """The first words of a file, up to a colon, if they leave out a word of its name."""
+    words = (file.parent if file.stem == "__init__" else file).stem.split("_")
+    head = (ast.get_docstring(tree) or "").partition("\n")[0].partition(":")[0]
+    return "" if all(word in re.sub("[^a-z0-9]", "", head.lower()) for word in words) else head
+
+
+def test_the_head_of_a_file_begins_with_its_name():
+    found = {m: title(*about) for m, about in trees().items() if m not in FACES[:2]}
+    assert {m: head for m, head in found.items() if head} == {}
+
+
+def test_the_head_of_a_folder_says_what_it_may_import():
+    for place, name in enumerate(ORDER[1:-2], 1):
+        said = f"May import: {', '.join(ORDER[1:place]) or 'no other folder'}."
+        files = (about for about in trees().values() if about[0].relative_to(ROOT).parts[0] == name)
+        packages = [tree for file, tree in files if file.name == "__init__.py"]
+        assert packages and all(said in ast.get_docstring(tree) for tree in packages), f"{name}: {said}"
+
+
 def asks(tree: ast.AST) -> int:
     """Count the calls of isinstance that name loops or branches."""
     calls = (n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "isinstance")
@@ -133,6 +155,11 @@ def test_few_modules_remember_something_of_a_form():
 )
 def test_the_rule_of_the_order_finds_what_breaks_it(module, text, found):
     assert upward(module, imported(module, Path("new.py"), ast.parse(text))) == found
+
+
+def test_the_rule_of_the_heads_finds_what_breaks_it():
+    assert title(Path("passes/add_plate.py"), ast.parse('"""Lift: many runs at once."""')) == "Lift"
+    assert title(Path("passes/add_plate.py"), ast.parse('"""Add plate: many runs at once."""')) == ""
 
 
 def test_the_counts_find_what_they_count():

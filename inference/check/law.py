@@ -2,7 +2,7 @@
 
 Law: a row holds when its largest error of the unnormalised measure (for kernels, of pi K - pi) is at most 1e-12 and
 every data-dependent decision of the algorithm was seen with both outcomes. The reference enumerator runs many random
-programs; the emitter runs some compiled structures with many parameter sets each.
+programs; the compiled one runs some structures with many parameter sets each.
 """
 
 from __future__ import annotations

@@ -122,13 +122,13 @@ def compiled_worlds(form: Form) -> Callable[..., Worlds]:
 
 
 def compiled_measure(form: Form, layout: Layout, inputs: Sequence[Any]) -> Measure:
-    """Enumerate a form through the emitter."""
+    """Enumerate a form by its compiled enumeration."""
     worlds = jax.device_get(compiled_worlds(form)(*inputs))
     return measure_of_worlds(worlds, layout, count_worlds(form))
 
 
 def compiled_measures(form: Form, layout: Layout, arguments: Sequence[Any]) -> Iterator[Measure]:
-    """Enumerate a form through the emitter at many argument values of equal shapes; it is compiled once."""
+    """Enumerate a form, compiled once, at many argument values of equal shapes."""
     run, paths = compiled_worlds(form), count_worlds(form)
     for argument in arguments:
         yield measure_of_worlds(jax.device_get(run(*split_arguments((argument,))[0])), layout, paths)

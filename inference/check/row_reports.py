@@ -130,7 +130,7 @@ def _unreached(row: Row) -> Failing:
 
 
 def _miscompiled(row: Row) -> Failing:
-    """By the emitter alone."""
+    """By the compiled enumeration alone."""
 
     def failing(instance: Instance) -> str:
         built = row.subject.build(trace(instance.program, *instance.args))

@@ -245,7 +245,7 @@ class _Walk:
 
 def _constant(array: Any) -> Span:
     if not isinstance(getattr(array, "dtype", np.dtype(float)), np.dtype):
-        return CONSTANT  # a random key, of which the emitter makes one though nothing is drawn
+        return CONSTANT  # a random key, which the XLA back end makes though nothing is drawn
     numbers = np.asarray(array)
     never = _floating(numbers.dtype) and numbers.size > 0 and bool(np.all(np.isnan(numbers) | np.isneginf(numbers)))
     same = numbers.size > 0 and numbers.dtype.kind in "iufb" and bool(np.all(numbers == numbers.flat[0]))

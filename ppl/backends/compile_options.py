@@ -1,6 +1,7 @@
-"""Quick compilation: small programs that run once or a hundred times are compiled in the shortest time, not to be fast.
+"""Compile options: how a program is compiled, in the shortest time or to be fast, and compiled programs kept on disk.
 
-Law: how a program is compiled changes the time that it takes, and its results by rounding at most.
+Law: how a program is compiled changes the time that it takes, and its results by rounding at most; a program from the
+cache is the one that was compiled.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Worlds: the emitter's second algebra, which runs a Form through every value of every site at once.
+"""Enumeration: the exact measure of a finite program, all joint values of its sites at once, as arrays.
 
-Law: the sum over worlds of exp(log mass) delta(outputs) is exactly the measure of the Form. A world is one combination
-of choices; worlds are a leading axis that each site multiplies by its number of atoms. The arms of a branch share their
-worlds: a branch multiplies by the largest number that an arm needs, and a site of an arm that does not run has one
-world.
+Law: the sum over worlds of exp(log mass) delta(outputs) is exactly the measure of the form. A world is one joint value
+of the choices, as in possible worlds; worlds are a leading axis, which each site multiplies by its number of values.
+The arms of a branch share their worlds: a branch multiplies by the largest number that an arm needs, and a site of an
+arm that does not run has one world.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Density: the log density of a Form at given choices.
+"""Log density: the log density of a form at given choices, as a function that JAX compiles and differentiates.
 
 Law: it equals the eager score of the same program at the same choices, and only the sites of arms that run are counted.
 """

@@ -1,4 +1,4 @@
-"""Pointwise: numbers asked at the sites and factors of a form, at given choices or at draws from the prior.
+"""Pointwise: numbers asked at each site and factor of a form, at given choices or at draws from the prior.
 
 Law: the terms of all sites and factors add up to the log density of the form.
 """

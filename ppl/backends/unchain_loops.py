@@ -1,4 +1,4 @@
-"""Unchained: the work of a loop that need not wait for the step before, done for all steps at once.
+"""Unchain loops: the work of a loop that need not wait for the step before, done for all steps at once.
 
 Law: the results of a loop stay what they are. Where all choices are given, as in a density, what a step leaves to the
 next is mostly a function of that step's own choices: a stack, shifted by one step, and no recursion. Where it is a

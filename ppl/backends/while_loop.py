@@ -1,4 +1,4 @@
-"""Forward loops: a plain `jax.lax.while_loop` with sites, which can be drawn but has no density.
+"""While loop: a plain `jax.lax.while_loop` with sites, which can be drawn but has no density.
 
 Law: the loop is a function of its operands and of one random seed, whose draws have the law of the loop's sites. How
 many choices it makes is not known before, so its choices cannot be scored, and whoever asks for their density is told.

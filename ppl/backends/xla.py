@@ -1,8 +1,7 @@
-"""The emitter: a Form becomes one JAX function that runs it, `run(key, *inputs) -> (outputs, log_weight)`.
+"""XLA: a form becomes one JAX function that runs it, `run(key, *inputs) -> (outputs, log_weight)`.
 
-Law: the emitted function draws every site from its law with a key of its address, so its outputs weighted by
-exp(log_weight) have the measure of the Form. A plate is an axis: a site under plates draws its whole block with one
-key.
+Law: the function draws every site from its law with a key of its address, so its outputs weighted by exp(log_weight)
+have the measure of the form. A plate is an axis: a site under plates draws its whole block with one key.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Guarded: a choice some of whose elements are absent, as the lanes of a sequence that is over.
+"""Absent elements: a choice some of whose elements are not there, as the steps of a sequence that is over.
 
 Law: the measure is that of the elements that are there. One that is absent weighs nothing, is drawn as a fixed number
 of its support and is read as that number, so its value has no influence on any value or gradient; a whole number that

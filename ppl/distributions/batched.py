@@ -1,7 +1,7 @@
-"""Lanes: independent copies of a law along new axes, for particles, chains, and a plain `jax.vmap` over a site.
+"""Batched laws: independent copies of a law along new axes, for particles, chains, and a plain `jax.vmap` over a site.
 
-Law: the copies are independent given their parameters, and each has the law of the scalar draw; a draw of all of them
-takes one key.
+Law: the copies, called lanes, are independent given their parameters, and each has the law of the scalar draw; a draw
+of all of them takes one key.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Supports: the set that each latent site takes its values in, and coordinates without bounds on it.
+"""Bijections: the support of each latent site, and the map from coordinates without bounds onto it.
 
 Law: a site never draws outside its support, and `to_support` maps the whole space one to one onto it. A mixture has the
-coordinates of its components, where these have one support; so has each lane of a law of lanes.
+coordinates of its components, where these have one support; so has each copy that a batched law holds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scales: the standard deviations, factors and covariances of the sites of a program, and their other parameters.
+"""Degenerate laws: scales that are zero, covariances that are not positive definite, and parameters that make no law.
 
 Law: a site that passes has a positive scale in every element, a covariance whose leading minors are all positive, and
 no parameter outside its constraint. A point mass is a law only where it is asked for by name, as `dist.Delta`.

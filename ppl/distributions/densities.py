@@ -1,6 +1,7 @@
-"""Density rewrites: log densities written so that terms that cancel are never computed.
+"""Densities: log densities of single families that are stable where numpyro's are not, a row for each in `REWRITES`.
 
-Law: each rewrite is an identity: it equals the library's own log density to rounding, wherever that is finite.
+Law: each equals the family's own log density to rounding, wherever that is finite and not clamped. Terms that cancel
+are never computed, and what has probability 0 scores -inf with a finite gradient.
 """
 
 from __future__ import annotations

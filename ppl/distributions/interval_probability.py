@@ -1,7 +1,7 @@
-"""Interval masses: log P(lower <= Y <= upper) of distributions of one number.
+"""Interval probability: log P(lower <= Y <= upper) of distributions of one number.
 
-Law: the mass of the whole line is one, and masses of intervals side by side add up. A bound may be infinite, outside
-the support, or beyond all numbers that occur; gradients in the parameters stay finite.
+Law: the line as a whole has probability one, and those of intervals side by side add up. A bound may be infinite,
+outside the support, or beyond all numbers that occur; gradients in the parameters stay finite.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Laws: what a site of a Form draws from, as a static description whose parameters are values of the Form.
+"""Law: what a site of a form draws from, as a static description whose parameters are values of the form.
 
 Law: `draw` has exactly the law that `log_prob` scores and, where the support is finite, that `enumerate` lists.
 A law is hashable; parameters are arrays. A law is never rebuilt from batched parameters: batches widen the scalar draw.

@@ -1,4 +1,4 @@
-"""Tail masses: log P(Y <= x) and log P(Y > x) of families of one number, each right where the other rounds to one.
+"""Log tails: log P(Y <= x) and log P(Y > x) of families of one number, each right where the other rounds to one.
 
 Law: exp of the two sums to one. Either keeps its relative accuracy down to where its logarithm is in the thousands,
 and has finite gradients in the parameters, at every x inside the support.

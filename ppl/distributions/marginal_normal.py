@@ -1,4 +1,4 @@
-"""Partly observed: events of which some parts are missing, where the family tells the law of a part.
+"""Marginal normal: events of which some parts were not observed, where the family tells the marginal law of the rest.
 
 Law: the score is the exact marginal density of the parts that were observed, for any pattern, one pattern a row; the
 missing parts have the conditional law given the others. What the data hold at missing parts has no influence on any

@@ -1,7 +1,7 @@
-"""Derived laws: laws that are made of another one, which is their field `base`.
+"""Observed law: the law of an observed site that says which data count there; and laws that are made of another one.
 
-Law: values have the shape and the type of the base. The law of an observed site says what data count there; what they
-are data of, and so what is drawn and listed, stays the law of the base.
+Law: values have the shape and the type of the law beneath, the field `base`. What data are observed of, and so what is
+drawn and listed, stays the law of the base.
 """
 
 from __future__ import annotations

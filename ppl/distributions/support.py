@@ -1,4 +1,4 @@
-"""Inside: whether values lie in a support.
+"""Support: whether values lie in one.
 
 Law: a discrete support has whole numbers only; some of numpyro's constraints, as of counts with a total, do not ask.
 """

@@ -25,7 +25,7 @@ def truncated(distribution: Any, lower: Any = None, upper: Any = None) -> Any:
     """Restrict a distribution of one number to an interval, both bounds included: what lies outside is never seen.
 
     Args:
-        distribution: one of numpyro.distributions whose masses are known (`interval_masses`), as Normal, Weibull,
+        distribution: one of numpyro.distributions whose masses are known (`interval_probability`), as Normal, Weibull,
             Poisson, their like, and mixtures of them.
         lower: the least number that is seen, or None; scalar or of the batch shape.
         upper: the largest number that is seen, or None.

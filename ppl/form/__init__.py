@@ -1,4 +1,9 @@
-"""Form: the intermediate form of a traced program; its nodes can be imported from here."""
+"""Form: the intermediate form of a traced program, as data; its nodes can be imported from here.
+
+What a form tells of itself (`dependence`, `liveness`, `choices`), how it is walked (`fold`) and written (`builder`),
+the operations that it may hold, and the arguments that a program takes.
+May import: no other folder.
+"""
 
 from .nodes import (
     CHECK,

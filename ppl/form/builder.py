@@ -1,4 +1,4 @@
-"""Block: the hand that writes Forms; transformers append nodes to a block and close it into a Form.
+"""Builder: a form is written node by node; transformers append nodes to a block and close it into a form.
 
 Law: what a block appends reads only values that exist, and shapes follow from the functions themselves.
 """

@@ -1,4 +1,4 @@
-"""Isomorphism: two nodes of equal signature do the same thing to operands of equal types.
+"""Fingerprint: a signature of nodes; two of equal signature do the same thing to operands of equal types.
 
 Law: a node keeps its meaning when its function is exchanged for that of a node of equal signature, once the literals
 of the two agree. Functions are compared by what they are made of (primitive and parameters, code and closure), never

@@ -1,4 +1,4 @@
-"""From JAX: a traced program of JAX read as nodes of a form.
+"""From jaxpr: a traced program of JAX read as nodes of a form.
 
 Law: the nodes compute what the traced program computes. Scans and choices become loops and branches, and calls are
 opened, where they are to be; every other operation is a node of its own.

@@ -1,4 +1,4 @@
-"""Analyses of a Form: liveness, dead code and dependence.
+"""Liveness: what the outputs and the weight of a form read, and dead code, which they do not.
 
 Law: removing dead code keeps the measure on the outputs: sites that nothing reads integrate to one, factors and
 observations stay.

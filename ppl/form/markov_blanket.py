@@ -1,4 +1,4 @@
-"""Blanket: which terms of a density can change when some choices change, and how much work these terms are.
+"""Markov blanket: the terms of a density that can change when some choices change, and how much work these terms are.
 
 Law: log p(new) - log p(old) is the sum, over the terms of the blanket, of what they are now minus what they were,
 whatever the new values, also where other arms of a branch run: a site depends on what decides whether it runs.

@@ -1,4 +1,4 @@
-"""Form: the intermediate form of a program, an immutable list of nodes over typed values.
+"""Nodes of a form, the intermediate form of a program: an immutable list of nodes over typed values.
 
 Meaning: the measure whose density is the product of its sites' laws, its observations and its factors, pushed to its
 outputs. A plate is not a node but a mark: a `Var`'s shape leaves plate axes out, and a node with fewer plates than an

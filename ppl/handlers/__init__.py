@@ -1,4 +1,7 @@
-"""Handlers: they answer, record or change the statements of a program while it runs."""
+"""Handlers: they answer, record or change the statements of a program while it runs.
+
+May import: form, distributions, passes, backends, tracing, language.
+"""
 
 from .basic import (
     TraceRecord,

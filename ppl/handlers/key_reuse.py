@@ -1,6 +1,7 @@
-"""Guard: a watch over random keys, for the time of a block.
+"""Key reuse: random keys are watched for the time of a block, and a second use of one is refused.
 
-Law: under the guard no key is consumed twice, neither by two eager draws nor by two operations of one compiled program.
+Law: inside the block no key is consumed twice, neither by two eager draws nor by two operations of one compiled
+program.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Given values: data by name for the sites of a program, and whether every name is a site.
+"""Named values: data given by name to the sites of a program, and whether every name is a site.
 
 Law: a value is given to exactly the sites that its name means; a name that means none, a number of steps that is not
 the loop's, and a value of None are errors, never ignored.

@@ -1,4 +1,4 @@
-"""Methods: what a form can be asked for, bound to it when the package is imported.
+"""Methods of forms: what a form can be asked for, bound to it when the package is imported.
 
 Law: a form itself is data, and imports nothing that runs, writes, draws, scores or checks it.
 """

@@ -1,4 +1,4 @@
-"""Export: the log density of a program in coordinates without bounds, for samplers and optimisers from elsewhere.
+"""Density: the log density of a program in coordinates without bounds, for samplers and optimisers from elsewhere.
 
 Law: exp(logp(u)) du is the measure of the program carried to the coordinates, Jacobian included; its gradient is
 exact. A support that depends on other choices moves with them.

@@ -1,1 +1,5 @@
-"""Language: what people write: statements, control flow, padding, memoised functions, and a form run under handlers."""
+"""Language: what people write: statements, control flow, padding, memoised functions, and forms run as programs.
+
+Statements reach handlers by `messages` alone.
+May import: form, distributions, passes, backends, tracing.
+"""

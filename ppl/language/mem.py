@@ -1,4 +1,4 @@
-"""Memoise: random functions, whose value at an argument is drawn when it is first asked for and then never changes.
+"""Mem: random functions, whose value at an argument is drawn when it is first asked for and then never changes.
 
 Law: `mem(f)` is an array of independent runs of f, one for every argument, of which only those that are asked for are
 run. A value belongs to the place where `mem` was called, not to the place that first asks: its sites have the scopes,

@@ -1,10 +1,10 @@
-"""Ragged sequences: padded to one length, with a mask that says which steps are there.
+"""Padding: sequences of different lengths, padded to one length, with a mask that says which steps are there.
 
 Law: a step that is masked out passes the carry through and weighs nothing, so a padded sequence means what the sequence
 without its padding means; what the padding holds has no influence on any value or gradient. With one truth value a step
-the sites of a step that is masked out are absent, as those of an arm that does not run. With one for each lane of a
-plate the data, factors and choices of the lanes that are masked out are absent: such an element of a choice weighs
-nothing, and is a fixed number that no kernel moves (`guarded`).
+the sites of a step that is masked out are absent, as those of an arm that does not run. With one for each element of a
+plate the data, factors and choices of the elements that are masked out are absent: such an element of a choice weighs
+nothing, and is a fixed number that no kernel moves (`distributions.absent`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Eager runs of a Form: the Form as a program, node by node, announcing every site to the handlers.
+"""Run form: a form as a program that runs eagerly, node by node, announcing every site to the handlers.
 
-Law: a Form run eagerly denotes the measure of the Form. Nothing here is compiled: with concrete values each operation
-is computed by NumPy, lane by lane, so that a handler (an enumerator, a tracer) sees an algorithm as it sees any
-program.
+Law: a form run eagerly denotes the measure of the form. Nothing here is compiled: with concrete values each operation
+is computed by NumPy, one element of the plates after another, so that a handler (one that enumerates, one that traces)
+sees an algorithm as it sees any program.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The language: the statements that a probabilistic program is written with.
+"""Statements: `sample`, `factor`, `deterministic`, `plate`, and the scopes and weights around them.
 
 A program is a plain Python function of its arguments. It denotes an unnormalised measure: the product of the densities
-of its sites and of its factors. Law: eager runs and the traced Form denote the same measure.
+of its sites and of its factors. Law: eager runs and the traced form denote the same measure.
 """
 
 from __future__ import annotations

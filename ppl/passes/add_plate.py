@@ -1,8 +1,8 @@
-"""Lift: many independent runs of a Form at once, by marking what varies with a plate.
+"""Add plate: many independent runs of a form at once, by marking what varies with a new plate.
 
-Law: the lifted form run at one element of the plate has the measure of the form. Factors and observations that vary
-with the plate are taken out of the density and given as one log weight per element; whoever lifts must put them back.
-A site whose law is `shared` is drawn once for all elements: each of them alone has the law.
+Law: the form with the plate, run at one element of the plate, has the measure of the form. Factors and observations
+that vary with the plate are taken out of the density and given as one log weight per element; whoever adds a plate must
+put them back. A site whose law is `shared` is drawn once for all elements: each of them alone has the law.
 """
 
 from __future__ import annotations

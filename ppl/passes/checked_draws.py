@@ -1,8 +1,8 @@
 """Checked draws: a choice whose parameters make no law weighs NaN, wherever the program is run by drawing it.
 
 Law: the measure stays where every law has parameters inside their constraints; elsewhere it is no number, as it is
-where the program is scored or enumerated. Arms that do not run, elements that a guard leaves out, and draws after a
-weight of zero have no say.
+where the program is scored or enumerated. Arms that do not run, elements that are absent, and draws after a weight of
+zero have no say.
 """
 
 from __future__ import annotations

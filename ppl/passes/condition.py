@@ -1,4 +1,4 @@
-"""Conditioned: a Form some of whose choices are observed, at values that are inputs of their own.
+"""Condition: a form some of whose choices are observed, at values that are inputs of their own.
 
 Law: at any values the density of the conditioned form is that of the form at all choices together, so its posterior is
 the form's, given those choices. A choice whose arm does not run is not scored, whatever its value.

@@ -1,4 +1,4 @@
-"""Unguarded: a Form whose absent elements follow their law again, as those that are there.
+"""Fill absent: a form whose absent elements follow their law again, as those that are there.
 
 Law: the measure on the outputs stays, since what is absent is read as a fixed number whatever its value is, and its law
 integrates to one. It is the form for algorithms that propose values by laws of their own, and for masks that choices

@@ -1,4 +1,4 @@
-"""Rerun: a program run again with some of its choices given, its observations drawn, and its named values recomputed.
+"""Predict: a program run again with some of its choices given, its observations drawn, and its named values recomputed.
 
 Law: given no choice the values have the joint law of the prior and of the data that it predicts; given draws of the
 posterior, that of the posterior and of its predictions. A named value is computed, never given.

@@ -1,4 +1,4 @@
-"""Probes: a number computed at every site and factor of a Form, given out under the name of its node.
+"""Probe: a number computed at every site and factor of a form, given out under the name of its node.
 
 Law: a probed form has the measure of the form. The answers of a loop are stacked along its steps; where an arm of a
 branch does not run, its answers are zero.

@@ -1,4 +1,4 @@
-"""Record: a Form that also gives its choices.
+"""Record: a form that also gives its choices.
 
 Law: the recorded form has the measure of the form, on choices and outputs together. The choices of a loop are stacked
 along the steps; the choices of a branch carry a flag that tells whether their arm ran.

@@ -1,4 +1,4 @@
-"""Interpose: a Form in which every choice is answered by a rule, with inputs and outputs of its own per choice.
+"""Thread sites: a form in which a rule answers every choice, with inputs and outputs of its own per choice.
 
 This is the one place that carries per-choice values through loops and branches: scoring given choices and drawing some
 of them again are two rules. Law: the nodes that are not choices keep their meaning; terms are summed over the sites of

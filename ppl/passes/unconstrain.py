@@ -1,4 +1,4 @@
-"""Coordinates: a program whose choices are numbers without bounds.
+"""Unconstrain: a program whose choices are numbers without bounds.
 
 Law: the measure is that of the program, carried to the coordinates, Jacobian included; a support that depends on other
 choices moves with them.

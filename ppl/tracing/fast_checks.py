@@ -1,4 +1,4 @@
-"""Quick checks: while a program is traced, NumPyro checks parameters of distributions only where they are known.
+"""Fast checks: while a program is traced, NumPyro checks parameters of distributions only where they are known.
 
 Law: every parameter that NumPyro would refuse is refused. It throws away the outcome of a check on a traced value, so
 such checks need not be traced; they are half of the time that tracing a site takes. A number that passed once is not

@@ -1,4 +1,4 @@
-"""Purity: whether a traced value has left its program.
+"""Leaked tracers: whether a traced value has left its program.
 
 Law: after a program was traced, nothing that it reads from outside (see `free_variables`) holds a value of the trace.
 """

@@ -1,6 +1,6 @@
-"""Lowering: from a program to a Form.
+"""Lower: from a program to a form.
 
-Law: the Form denotes the measure of the program. Its statements are operations of JAX while it is traced, and become
+Law: the form denotes the measure of the program. Its statements are operations of JAX while it is traced, and become
 sites, factors and named values; loops and branches are kept where they hold statements.
 """
 

@@ -1,8 +1,8 @@
-"""Tracing: `trace(program, *args)` gives the Form of a program, once per program, argument shapes and what it reads.
+"""Trace: `trace(program, *args)` gives the form of a program, once per program, argument shapes and what it reads.
 
 Law: two calls with equal functions, shapes, types and x64 setting give the same Form object, as long as all that the
-program reads from outside (see `free_variables`) is equal too. A program that is written
-as another and a rule has the Form that the rule makes of the other's.
+program reads from outside (see `free_variables`) is equal too. A program that is written as another and a rule has the
+Form that the rule makes of the other's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The emitter that runs every value of every site at once: how many worlds it needs, and what they add up to."""
+"""Enumeration of every value of every site at once: how many worlds it needs, and what they add up to."""
 
 import jax.numpy as jnp
 import numpy as np

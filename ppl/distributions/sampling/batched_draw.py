@@ -1,10 +1,10 @@
-"""Widening: from a draw of one value to a draw of many independent values, with one random key for all.
+"""Batched draw: from a draw of one value to a draw of many independent values, with one random key for all.
 
-Law: each lane of the widened draw has the law of the scalar draw at that lane's arguments, and the lanes are
-independent given the arguments. Why: in the trace of the scalar draw random numbers enter at `random_bits` and
-`random_gamma` alone, and at the standard normals that are made of them; these give each lane its own, and all that
-follows is a function of them, mapped over the lanes. A draw for which that cannot be seen, because it loops over keys
-or looks inside one, falls back to a key per lane, which is right for every draw.
+Law: each lane of the batched draw, a copy along a vmapped axis, has the law of the scalar draw at that lane's
+arguments, and the lanes are independent given the arguments. Why: in the trace of the scalar draw random numbers enter
+at `random_bits` and `random_gamma` alone, and at the standard normals that are made of them; these give each lane its
+own, and all that follows is a function of them, mapped over the lanes. A draw for which that cannot be seen, because it
+loops over keys or looks inside one, falls back to a key per lane, which is right for every draw.
 """
 
 from __future__ import annotations

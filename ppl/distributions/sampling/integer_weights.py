@@ -1,4 +1,4 @@
-"""Masses: weights as integers, so that their sums are exact and an inverse CDF gives every item its own probability.
+"""Integer weights: weights whose sums are exact, so that an inverse CDF gives every item its own probability.
 
 Law: item i is found with probability q_i / sum(q), where q_i is w_i in units of 2**-58 of the sum, rounded down.
 Integers add without rounding, so the order of a parallel sum is of no account, and an item of weight zero is never

@@ -1,4 +1,4 @@
-"""Standard normals for many lanes from one key: two from each block of random words, by their polar form.
+"""Normal draws for many lanes from one key: two numbers from each block of random words, by their polar form.
 
 Law: the pair (r cos t, r sin t) with r**2 / 2 exponential and t a uniform angle is two independent standard normals
 (Box and Muller 1958). Why not by the inverse error function, as `jax.random.normal`: its two polynomials, a logarithm

@@ -1,4 +1,4 @@
-"""Random words for many lanes from one key: threefry written out, two words from each block.
+"""Threefry: random words for many lanes from one key, written out, two words from each block.
 
 Law: the words are those of threefry-2x32 on counters that are all different under the key, as `jax.random.bits` draws
 them with `jax_threefry_partitionable` off for an even number of words. Why: on CPUs JAX lowers threefry as a rolled

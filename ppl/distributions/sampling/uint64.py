@@ -1,4 +1,4 @@
-"""Wide integers: unsigned 64-bit arithmetic on pairs of 32-bit words, so that it needs no 64-bit type.
+"""uint64: unsigned 64-bit arithmetic on pairs of 32-bit words, so that it needs no 64-bit type.
 
 Law: every operation equals that of the integers modulo 2**64, element by element, in any order of a parallel sum.
 """

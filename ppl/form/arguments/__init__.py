@@ -1,1 +1,4 @@
-"""Arguments: what a program is called with: names, data, constants and keys of random numbers."""
+"""Arguments: what a program is called with: arrays and numbers, names, constants and keys of random numbers.
+
+May import: no other folder.
+"""

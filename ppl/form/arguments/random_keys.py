@@ -1,4 +1,4 @@
-"""Keys: the random key that a user gives, in any form that JAX knows, as one typed key.
+"""Random keys: the key that a user gives, in any form that JAX knows, as one typed key.
 
 Law: the integer n, `jax.random.key(n)` and `jax.random.PRNGKey(n)` give the same draws.
 """

@@ -1,4 +1,4 @@
-"""Slicing: which part of its operands an operation reads, to give one slice of its result.
+"""Axis rules: which part of its operands an operation reads, to give one slice of its result.
 
 Law: an operation made smaller gives, on the slices that are read, exactly the slice of what it gives on the whole.
 A slice keeps its axis, with one element.

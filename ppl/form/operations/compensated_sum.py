@@ -1,4 +1,4 @@
-"""Sums over many steps: terms of a loop added up by pairs, with what rounding loses kept beside the total.
+"""Compensated sum: terms of a loop added up by pairs, with what rounding loses kept beside the total.
 
 Law: in float32 the sum of n terms is right to a rounding of itself and about 1e-12 of the sum of their sizes, where
 terms added one by one are off by n / 2 roundings. Its derivative by each term is one. In float64 it is the plain sum.

@@ -1,4 +1,4 @@
-"""Array rules: what single operations of JAX mean on concrete arrays, by NumPy.
+"""NumPy rules: what single operations of JAX mean on concrete arrays, by NumPy.
 
 Law: a rule gives what the operation gives when compiled, to rounding, or `NotImplemented` where NumPy means another
 thing. NumPy's warnings are off where rules run.

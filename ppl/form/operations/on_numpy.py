@@ -1,4 +1,4 @@
-"""Array math: the operations of a traced program on concrete arrays, by NumPy where its meaning is plain, else by JAX.
+"""On NumPy: the operations of a traced program on concrete arrays, by NumPy where its meaning is plain, else by JAX.
 
 Law: `evaluate` gives what the operation gives when compiled, to rounding. NumPy serves here because an eager run is
 one small operation at a time, and as an evaluation that shares nothing with the compiler.

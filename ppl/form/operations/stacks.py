@@ -1,7 +1,7 @@
 """Stacks: how values of one type are packed along a new first axis, and read again.
 
-Law: row k of a stack is its k-th value, bit for bit. These are the operations that `roller` writes around a loop; as
-classes with equality, so that two of them can be compared.
+Law: row k of a stack is its k-th value, bit for bit. These are the operations that `passes.rolling` writes around a
+loop; as classes with equality, so that two of them can be compared.
 """
 
 from __future__ import annotations

@@ -1,1 +1,4 @@
-"""Drawing: a form as text and as pictures."""
+"""Drawing: a form as text, as a graph in DOT, Mermaid and SVG, and as a factor graph.
+
+May import: form, distributions, passes, backends, tracing, language, handlers.
+"""

@@ -1,4 +1,4 @@
-"""Pictures of a Form: DOT, Mermaid and a networkx graph, from its dependences; nothing but text is made here.
+"""Graph text: pictures of a form in DOT, Mermaid and networkx, from its dependences; nothing but text is made here.
 
 Law: two vertices are joined where one reads the other directly, and equal Forms give equal text in every process.
 Observed sites are filled, named values dashed, factors small squares; a plate or a loop is a box with its size.

@@ -1,4 +1,4 @@
-"""The picture of a Form as SVG, which a page can hold and any browser shows; no tool from elsewhere draws it.
+"""SVG: the picture of a form, which a page can hold and any browser shows; no tool from elsewhere draws it.
 
 Law: it holds the graph of `to_dot`: every site, factor and named value once, every direct dependence once. Names are
 text, never markup, and equal Forms give equal text in every process.

@@ -1,4 +1,4 @@
-"""The finding of the linter: its code, its level, the place, what was found and what to do.
+"""Finding: what the linter reports: a code, a level, the place, what was found and what to do.
 
 Law: a finding of level "error" says that an inference cannot be right as the program stands; a warning says that it may
 not be what was meant.

@@ -1,4 +1,4 @@
-"""The linter: what a Form alone shows to be a likely mistake.
+"""Form rules of the linter: what a form alone, without data, shows to be a likely mistake.
 
 Law: a finding never changes a program; each one says the code, the level, the site and its line, what was found and
 what to do.

@@ -1,4 +1,4 @@
-"""Slopes: the gradient of the log density at draws from the prior, and the sites where it is no number.
+"""Gradients of the log density at draws from the prior, and the sites where they are NaN or infinite.
 
 Law: a site without a finding had a gradient that is a number at each draw of finite density, and an infinite one not at
 all of them. Where a program has no gradient, as with a loop without a bound, nothing is said.

@@ -1,4 +1,4 @@
-"""Rehearsal: a program run at a few draws from its prior, where every parameter must be valid and every score finite.
+"""Prior draws: a program is run at a few of them, where every parameter must be valid and every score finite.
 
 Law: a site without a finding had valid parameters, and a score and a gradient that are numbers at each of the draws;
 nothing is said of values that the prior gave none of.

@@ -1,4 +1,4 @@
-"""Inputs: the arrays among the arguments of a program, by name: which of them nothing reads, and where they hold NaN.
+"""Unread inputs: the arrays among the arguments of a program that nothing reads, and those that hold NaN, by name.
 
 Law: an input that is unread changes no density, whatever its values.
 """

@@ -1,4 +1,4 @@
-"""Values that NumPyro's handlers around a loop or an arm give to the sites inside.
+"""Given values: what NumPyro's handlers around a loop or an arm give to the sites inside.
 
 Law: a series of values gives step i its i-th value; a shorter series of data leaves the later steps unobserved. A value
 of one step's shape is given to every step.

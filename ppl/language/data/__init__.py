@@ -1,1 +1,4 @@
-"""Data: what observations may be, and which of them are missing."""
+"""Data: observations checked against their site, and those that are missing, weighted, or known by an interval.
+
+May import: form, distributions, passes, backends, tracing.
+"""

@@ -1,10 +1,10 @@
-"""Incomplete data: the elements of an observation that were not observed, as a site of their own.
+"""Missing data: the elements of an observation that were not observed, as a site of their own.
 
 Law: with missing elements the density is that of the observed ones, times that of the missing ones at the site
 `<name>.missing`. Where nothing reads the completed value, the missing elements integrate to one, so a traced program
 drops that site; where something does, or where it is asked for, they are imputed. The site has the shape of the data,
-and elements that were observed are absent from it (`guarded`). What the data hold at missing elements has no influence
-on any value or gradient.
+and elements that were observed are absent from it (`distributions.absent`). What the data hold at missing elements has
+no influence on any value or gradient.
 """
 
 from __future__ import annotations

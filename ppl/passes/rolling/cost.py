@@ -1,4 +1,4 @@
-"""Worth: which runs of steps have fewer operations as a loop than as they are.
+"""Cost: which runs of steps have fewer operations as a loop than as they are.
 
 Law: the choice never changes a result; it counts the operations of one step against those that pack the operands of the
 loop and unpack its results.

@@ -1,4 +1,4 @@
-"""Steps: where each operand of a step of a repeated stretch of nodes comes from.
+"""Match steps: where each operand of a step of a repeated stretch of nodes comes from.
 
 Law: in a matched run every operand comes, at all steps alike, from the same place of its own step, from the same place
 a fixed number of steps before, or from outside the run.

@@ -1,4 +1,4 @@
-"""Rolled body: one run of isomorphic steps written as one loop.
+"""Rolled body: one run of equal steps written as the body of a loop.
 
 Law: what later steps read is carried, with the values that the first steps read as its start; what comes from outside
 is a constant where all steps read the same value, and scanned where each reads its own.

@@ -1,4 +1,4 @@
-"""Straight-line code: equal sites that are compiled one by one, since no loop holds them, and what that costs.
+"""Unrolled sites: equal sites that are compiled one by one, since no loop holds them, and what that costs.
 
 Law: a site that was rolled into a loop is never counted.
 """

@@ -1,4 +1,4 @@
-"""Roller: writes a form anew with its runs of steps as loops.
+"""Write loops: a form is written anew with its runs of steps as loops.
 
 Law: every value that is read outside a run is read from the loop's results, and is the same. A sum or a concatenation
 of many results of steps becomes one operation on the stacked results.

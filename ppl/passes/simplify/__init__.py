@@ -1,6 +1,7 @@
-"""Simplify: algebra on a Form before it is compiled: equal operations once, and nothing that cancels.
+"""Simplify: algebra on a form before it is compiled: common subexpressions, densities that cancel, log(exp(x)).
 
-Law: each rule is an identity, so the simplified form has the same measure; the rules change rounding only.
+Law: each file is one rule, an identity, so the simplified form has the same measure; the rules change rounding only.
+May import: form, distributions.
 """
 
 from __future__ import annotations

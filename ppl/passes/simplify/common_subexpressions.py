@@ -1,4 +1,4 @@
-"""Common: equal operations on equal operands are done once.
+"""Common subexpressions: equal operations on equal operands are done once.
 
 Law: every value is what it was, bit for bit, or to rounding where two operands change places; sites, factors and named
 values stay, each for itself. A loop or a branch reads what was computed around it in place of computing it again.

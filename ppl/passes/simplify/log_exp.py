@@ -1,6 +1,8 @@
-"""Log scales: the density of a normal whose scale is exp(s), by s itself.
+"""Log of exp: log(exp(x)) is x, and the density of a normal whose scale is exp(s) is computed by s itself.
 
-Law: it is the log density, to rounding, wherever that is finite.
+Law: log(exp(x)) = x to rounding wherever the left side is finite; where exp(x) overflows, or is rounded to zero, the
+right side alone is right. The reverse stays: exp(log(x)) is NaN where x is negative, which has to be told. The density
+is the log density, to rounding, wherever that is finite.
 """
 
 from __future__ import annotations

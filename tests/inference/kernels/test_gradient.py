@@ -230,7 +230,7 @@ def test_a_population_takes_gradient_moves(false_alarm):
 
 
 def test_emitting_needs_no_more_than_the_form():
-    """The kernel of a Form runs by the emitter, as any other program."""
+    """The kernel of a form runs by the XLA back end, as any other program."""
     form = lawful.trace(positive, Y)
     built = NUTS.build(form)
     state = emit(lawful.inference.kernels.base.initial_state(form))(jax.random.key(0), jnp.asarray(Y))[0]
