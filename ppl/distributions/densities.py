@@ -94,6 +94,16 @@ def multinomial(distribution: Any, value: jax.Array) -> jax.Array:
     return gammaln(distribution.total_count + 1) + jnp.sum(terms, axis=-1)
 
 
+def poisson(distribution: Any, value: jax.Array) -> jax.Array:
+    """Poisson: at a rate of 0 no count but 0 has mass, and the gradient is a number.
+
+    >>> jax.value_and_grad(lambda rate: poisson(dist.Poisson(rate), jnp.array(0)))(0.0)[1].tolist()
+    -1.0
+    """
+    count, rate = (jnp.asarray(x, jnp.result_type(float)) for x in (value, distribution.rate))
+    return _times_log(count, rate) - gammaln(count + 1) - rate
+
+
 def dirichlet(distribution: Any, value: jax.Array) -> jax.Array:
     """Dirichlet: on the border of the simplex a concentration of 1 counts nothing, where numpyro multiplies 0 by -inf.
 
@@ -120,6 +130,7 @@ REWRITES: dict[type, Callable[[Any, jax.Array], jax.Array]] = {
     dist.CategoricalProbs: categorical,
     dist.MultinomialProbs: multinomial,
     dist.Dirichlet: dirichlet,
+    dist.Poisson: poisson,
 }
 
 

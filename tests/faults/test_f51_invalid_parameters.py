@@ -215,6 +215,59 @@ def test_f51_site_and_step_are_named(method):
     assert np.isnan(result.log_evidence[0])
 
 
+@pytest.mark.rest_slow
+@pytest.mark.parametrize("method", [inference.importance, inference.smc])
+def test_f51_rounds_of_a_bounded_loop_are_named(method):
+    def program(jump):
+        def again(n):
+            return sample("go", dist.Bernoulli(jnp.where(n >= 1, jump, 0.6))) == 1
+
+        n = lawful.bounded_loop(again, lambda n: n + 1, 0, max_steps=3)
+        sample("y", dist.Normal(jnp.where(n > 0, 1.0, 0.0), 1.0), obs=0.3)
+
+    for jump in (1.5, np.nan):
+        result = method(program, particles=100, nonfinite="flag")(KEY, jump)
+        (finding,) = [f for f in result.reasons if f.code == "INVALID_PARAMETER"]
+        assert not result.ok and finding.sites == ("go",) and "first at step 1" in finding.message
+    with pytest.raises(NonFiniteError, match="site 'go'"):
+        inference.enumerate(program, mode="staged")(1.5)
+
+
+def filtered(y, jump):
+    """A sequence whose choices, drawn by inner filters, may have no law where the parameter is large."""
+    p = sample("p", dist.Normal(0.0, 1.0))
+
+    def step(z, y):
+        z = sample("z", dist.Bernoulli(jnp.where((z == 1) & (p > 0.5), jump, 0.5)))
+        sample("y", dist.Normal(jnp.where(z == 1, p, 0.0), 1.0), obs=y)
+        return z, None
+
+    scan(step, jnp.asarray(0), y)
+
+
+SEQUENCE = jnp.array([1.0, 0.2, -0.3])
+
+
+@pytest.mark.rest_slow
+@pytest.mark.parametrize("jump", [np.nan, 1.5])
+def test_f51_inner_filters_of_smc2_tell_of_their_draws(jump):
+    run = inference.smc2(filtered, kernels.random_walk(0.8), ["p"], particles=40, inner=10, nonfinite="flag")
+    result = run(KEY, SEQUENCE, jump)
+    (finding,) = [f for f in result.reasons if f.code == "NONFINITE_WEIGHT"]
+    assert not result.ok and "z" in finding.sites and "at step 1" in finding.message
+    assert np.isnan(result.log_evidence[0])
+    assert np.isfinite(run(KEY, SEQUENCE, 0.4).log_evidence).all()
+
+
+@pytest.mark.slow  # as those of smc2
+@pytest.mark.parametrize("jump", [1.5, np.nan])
+def test_f51_inner_filters_of_pmmh_tell_of_their_draws(jump):
+    run = inference.pmmh(filtered, kernels.random_walk(0.8), ["p"], particles=10, chains=2, warmup=0, draws=50)
+    result = run(KEY, SEQUENCE, jump)
+    assert not result.ok and "NONFINITE_DENSITY" in [f.code for f in result.reasons]
+    assert "NONFINITE_DENSITY" not in [f.code for f in run(KEY, SEQUENCE, 0.4).reasons]
+
+
 def test_f51_read_as_dead_they_are_counted_and_the_rest_is_the_measure():
     program = one_way(CASES["Bernoulli"].make, None)
     given = jnp.array([0.4, 1.5])

@@ -135,6 +135,8 @@ IMPOSSIBLE = [
     (lambda p: dist.Bernoulli(p), 1, 0.0),
     (lambda p: dist.Multinomial(2, jnp.stack([p, 1.0 - p])), jnp.array([1, 1]), 0.0),
     (lambda p: dist.Multinomial(2, jnp.stack([p, 1.0 - p])), jnp.array([0, 2]), -1.0),  # possible: log((1 - p)^2 + 1)
+    (lambda p: dist.Poisson(p), 2, 0.0),
+    (lambda p: dist.Poisson(p), 0, -0.5),  # possible: log(exp(-p) + 1)
 ]
 
 
@@ -153,6 +155,7 @@ def test_a_term_without_mass_has_derivative_zero_beside_others(distribution, val
     (lambda a: dist.Multinomial(4, a / jnp.sum(a)).expand([2]), jnp.array([[3, 0, 1], [0, 0, 4]])),
     (lambda a: dist.Categorical(a / jnp.sum(a)), jnp.array(2)),
     (lambda a: dist.Bernoulli(a / 4.0), jnp.array([1, 0, 1])),
+    (lambda a: dist.Poisson(a), jnp.array([3, 0, 1])),
 ])  # fmt: skip
 def test_inside_their_support_laws_and_derivatives_are_those_of_numpyro(distribution, value):
     a, step = jnp.array([0.7, 1.0, 2.5]), jnp.array([1.0, -2.0, 0.5])
