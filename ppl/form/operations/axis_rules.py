@@ -43,16 +43,7 @@ def axes_read(equation: Equation, operands: Sequence[Shape], shape: Shape, axis:
 
     Returns: one axis for each operand, None where it is read whole; None in all where nothing is known.
     """
-    name = equation.primitive.name
-    if equation.multiple:
-        return None
-    if name in _ELEMENTWISE or (name == "bitcast_convert_type" and operands[0] == shape):
-        return _elementwise(operands, shape, axis)
-    rule = _RULES.get(name)
-    if rule is None and name in _REDUCTIONS:
-        rule = _reduction
-    if rule is None and name in _ALONG_OTHERS:
-        rule = _along
+    rule = None if equation.multiple else RULES.get(equation.primitive.name)
     return None if rule is None else rule(equation.params, operands, shape, axis)
 
 
@@ -60,24 +51,19 @@ def smaller(
     equation: Equation, operands: Sequence[Shape], shape: Shape, axes: Collection[int], read: Sequence[Axes]
 ) -> Equation:
     """Give the operation on slices: `axes` of the result, and what `axes_read` says for each of them."""
-    params, name = equation.params, equation.primitive.name
-    if name in ("broadcast_in_dim", "iota", "random_bits"):
-        return replace(equation, params={**params, "shape": _ones(params["shape"], axes)})
-    if name == "reshape":
-        return replace(equation, params={**params, "new_sizes": _ones(params["new_sizes"], axes)})
-    if name == "slice":
-        return replace(equation, params={**params, "limit_indices": _ones(params["limit_indices"], axes)})
-    if name == "gather":
-        windows = [r[0] for r in read if r[0] is not None]
-        return replace(equation, params={**params, "slice_sizes": _ones(params["slice_sizes"], windows)})
-    return equation
+    params, sizes = equation.params, SIZES.get(equation.primitive.name)
+    if sizes is None:
+        return equation
+    ones = [r[0] for r in read if r[0] is not None] if sizes == "slice_sizes" else axes
+    return replace(equation, params={**params, sizes: _ones(params[sizes], ones)})
 
 
 def _ones(sizes: Sequence[int], axes: Collection[int]) -> Shape:
     return tuple(1 if i in axes else n for i, n in enumerate(sizes))
 
 
-def _elementwise(operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
+def elementwise(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
+    """Read of each operand the same element; numbers, and axes of size one, are read whole."""
     if any(
         s and (len(s) != len(shape) or any(d not in (1, n) for d, n in zip(s, shape, strict=True))) for s in operands
     ):
@@ -172,10 +158,23 @@ def _random_gamma(params: Any, operands: Sequence[Shape], shape: Shape, axis: in
     return (None, axis) if operands[0] == () else None
 
 
-_RULES: dict[str, Callable[..., Axes | None]] = {
+def _bitcast(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
+    return (axis,) if operands[0] == shape else None
+
+
+# A row for each primitive: `(params, shapes of the operands, shape of the result, axis)`, as `axes_read`.
+RULES: dict[str, Callable[..., Axes | None]] = {
+    **dict.fromkeys(_ELEMENTWISE, elementwise), **dict.fromkeys(_REDUCTIONS, _reduction),
+    **dict.fromkeys(_ALONG_OTHERS, _along), "bitcast_convert_type": _bitcast,
     "broadcast_in_dim": _broadcast, "concatenate": _concatenate, "dot_general": _dot_general, "gather": _gather,
     "iota": _iota, "pad": _pad, "random_bits": _random_bits, "random_gamma": _random_gamma, "reshape": _reshape,
     "rev": _rev, "slice": _slice, "squeeze": _squeeze, "transpose": _transpose,
+}  # fmt: skip
+
+# Parameters that hold the shape of the result, or of the windows of its operand.
+SIZES = {
+    "broadcast_in_dim": "shape", "gather": "slice_sizes", "iota": "shape", "random_bits": "shape",
+    "reshape": "new_sizes", "slice": "limit_indices",
 }  # fmt: skip
 
 

@@ -230,6 +230,7 @@ def _set(array: np.ndarray, where: Any, updates: np.ndarray) -> None:
     array[where] = updates
 
 
+# A row for each primitive: `(operands, params)`, and what it gives, or `NotImplemented`.
 RULES: dict[str, Callable[..., Any]] = {
     **{name: _elementwise(operation) for name, operation in _ELEMENTWISE.items()},
     "div": _div,
