@@ -41,7 +41,7 @@ from .parts import is_own
 from .plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
 from .presence import form_for
 from .representations.conditional import without_factors
-from .restarts import restart_findings
+from .restarts import RESTARTS, restart_findings
 from .result import Result, Warmup
 from .running.chain_runs import iterate_chains, resume_chains, run_chains
 from .running.driver import Chunk
@@ -352,7 +352,7 @@ class ChainPlan:
             *fields.pop("found", ()),
             *broken_findings(prepared, self.kernel, tally, begun.key),
             *map_findings(tally.counts),
-            *restart_findings(tuned.get("restarted", ())),
+            *restart_findings(*(np.asarray(tuned.get(name, ())) for name in RESTARTS)),
             *prepared.unread,
             *never_moved(*_moved(kernel.choices, tally), int(tally.rows), tuned.get("step_size", 1.0)),
             *self._idle(built),

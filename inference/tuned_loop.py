@@ -27,7 +27,8 @@ from lawful.passes.rolling.match_steps import renamed_form
 from .kernels.base import KernelForm, state_inputs
 from .kernels.gradient import SIGNAL, Gradient, Native, leaves_of, replaced
 from .memory import output_bytes, peak_bytes
-from .restarts import Watched, moved, seen, watched
+from .regions import Window, closed, observed, window
+from .restarts import RESTARTS, Watched, moved, seen, watched
 from .tuning import ROW, Learnt, Tuner, schedule, tuned_names
 
 
@@ -112,7 +113,7 @@ def tuned_loop(kernel: Any, program: Form, chains: int, warmup: int, draws: int,
     kernel_form = KernelForm(native.step, native.choices, info, native.incremental)
     names = [f"{name}{suffix}" for suffix in tuned_names(slots) for name in ("step_size", "inverse_mass")]
     if writer.watches:
-        names.append("restarted")
+        names += RESTARTS
     form = writer.write(warmup, draws, thin)
     return TunedLoop(form, kernel_form, warmup, draws, thin, tuple(names), writer)
 
@@ -174,11 +175,17 @@ class _Writer:
         """Whether chains are watched: one alone has none to be restarted from."""
         return self.plate.size > 1
 
+    @property
+    def compares(self) -> bool:
+        """Whether the regions of chains are compared: a kernel in its own coordinates carries what that takes."""
+        return self.watches and self.native.carries_points
+
     def write(self, warmup: int, draws: int, thin: int, joined: bool = True) -> Form:
         block, native = Block(), self.native
         inputs = tuple(v.like() for v in native.enter.inputs[: self.own])
         state = tuple(v.like((self.plate,)) for v in state_inputs(native.choices).flat)
         known = [x for tuner in self.tuners for x in tuner.start(self.plate.size)]
+        known += window(self.plate.size, *native.enter.outputs[0].shape) if self.compares else ()
         known += watched(self.plate.size) if self.watches else ()
         learnt = tuple(map(block.constant, known))
         carried = self.lifted(block, native.enter, (*inputs, *self.settings(block, learnt)), state)
@@ -193,7 +200,7 @@ class _Writer:
         settings = self.settings(block, learnt)
         last = self.lifted(block, native.leave, (*inputs, *settings), carried)
         shown = [block.det(_inverse_mass if i % 2 else _first, v, label="setting") for i, v in enumerate(settings)]
-        shown += learnt[-1:] if self.watches else ()  # what chains were restarted from
+        shown += learnt[-len(RESTARTS) :] if self.watches else ()
         return without_dead_code(block.form((*inputs, *state), (*last, *(v for g in groups for v in g), *shown)))
 
     def lifted(self, block: Block, form: Form, shared: Sequence[Var], own: Sequence[Var]) -> tuple[Var, ...]:
@@ -274,12 +281,20 @@ class _Writer:
         count, size = len(self.tuners), self.native.size
         row, signals, before = operands[0], operands[1 : 1 + count], operands[1 + count : 1 + count + size]
         known, after = operands[1 + count + size : -size], operands[-size:]
-        watch: Sequence[Var] = ()
+        watch: tuple[Var, ...] = ()
         apart = block.constant(np.zeros(self.plate.size, bool))
         if self.watches:
             changed = block.det(lambda *x: moved(x[:size], x[size:]), *before, *after, label="moved?")
-            *watch, places = block.det(_looked, row, changed, *known[-3:], label="does a chain stand still?")
-            apart = watch[1]
+            points: Sequence[Var] = ()
+            below = block.constant(np.zeros(self.plate.size, row.dtype))
+            if self.compares:
+                at = len(known) - len(Watched._fields)
+                *points, below = block.det(
+                    _compared, row, *after, *known[at - len(Window._fields) : at], label="where is no mass?"
+                )
+            found = known[-len(Watched._fields) :]
+            *told, places = block.det(_looked, row, changed, below, *found, label="is a chain restarted?")
+            apart, watch = told[1], (*points, *told)
             after = block.det(_taken, places, *after, label="places", adds=(self.plate,))
         new: list[Var] = []
         for tuner, own, signal in zip(self.tuners, self.each(known), signals, strict=True):
@@ -316,9 +331,16 @@ def _learns(row: jax.Array) -> jax.Array:
     return (row[2] > 0).astype(jnp.int32)
 
 
-def _looked(row: jax.Array, changed: jax.Array, *known: jax.Array) -> tuple[jax.Array, ...]:
-    after, places = seen(Watched(*known), changed, row[4] == 0)
+def _looked(row: jax.Array, changed: jax.Array, below: jax.Array, *known: jax.Array) -> tuple[jax.Array, ...]:
+    after, places = seen(Watched(*known), changed, row[4] == 0, below)
     return *after, places
+
+
+def _compared(row: jax.Array, *operands: jax.Array) -> tuple[jax.Array, ...]:
+    vector, log_density, gradient, *known = operands
+    now = observed(Window(*known), vector, log_density, gradient, row[0])
+    after, below = closed(now, row[1] > 0)
+    return *after, below
 
 
 def _taken(places: jax.Array, *carried: jax.Array) -> tuple[jax.Array, ...]:

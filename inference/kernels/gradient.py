@@ -85,6 +85,7 @@ class Native:
         choices: the program's choices.
         info: names of the numbers.
         incremental: as that of a `KernelForm`.
+        carries_points: whether a `Point` is what is carried.
     """
 
     enter: Form
@@ -94,6 +95,7 @@ class Native:
     choices: tuple[Choice, ...]
     info: tuple[str, ...]
     incremental: bool = False
+    carries_points: bool = False
 
 
 @stored_as("kernels.gradient")
@@ -188,7 +190,7 @@ class Gradient:
         inputs, given = tuple(v.like() for v in inputs), tuple(v.like() for v in here.flat)
         leave = last.form((*inputs, *given), frame.leave(last, inputs, given[0], given[1]))
         enter, step, leave = (without_dead_code(form) for form in (enter, step, leave))
-        return Native(enter, step, leave, 3, choices, self._info)
+        return Native(enter, step, leave, 3, choices, self._info, carries_points=True)
 
     def plan(self, program: Form) -> list[str]:
         """Say how the sites move."""

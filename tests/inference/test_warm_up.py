@@ -13,6 +13,7 @@ from lawful.inference.chain_checks import chain_findings
 from lawful.inference.diagnostics import variables_of
 from lawful.inference.findings import Limits
 from lawful.inference.long_ways import long_ways
+from lawful.inference.regions import closed, margin, observed, window
 from lawful.inference.restarts import moved, seen, watched
 from lawful.inference.tail_steps import tail_steps
 from lawful.inference.tuning import Tuner, schedule
@@ -69,9 +70,80 @@ def test_a_chain_that_no_step_size_moves_is_restarted_and_told():
 
 
 def test_no_chain_is_restarted_once_draws_begin():
-    plan = inference.mcmc(needle, kernels.nuts(), chains=2, warmup=20, draws=60, init={"x": jnp.array([0.0, 100.0])})
+    plan = inference.mcmc(needle, kernels.nuts(), chains=2, warmup=19, draws=60, init={"x": jnp.array([0.0, 100.0])})
     result = plan(0)
     assert (np.asarray(result.posterior["x"])[1] == 100.0).all() and not result.ok
+
+
+SIZE, FAR = 5, 1e5
+
+
+def two_modes(log_weight, scale):
+    """A mode of scale 1, and one far away; no chain leaves either."""
+    x = lawful.sample("x", dist.ImproperUniform(dist.constraints.real_vector, (), (SIZE,)))
+    first = dist.Normal(0.0, 1.0).log_prob(x).sum()
+    lawful.factor("w", jnp.logaddexp(first, log_weight + dist.Normal(FAR, scale).log_prob(x).sum()))
+
+
+@pytest.mark.parametrize("chains", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (4, 64))])
+def test_chains_leave_a_mode_without_mass_and_no_mode_that_has_some(chains):
+    """The margin is 16.7; a wide mode of the same mass has a density of e^-34 of the other's."""
+    bad = chains // 2
+    init = {"x": jnp.zeros((chains, SIZE)).at[chains - bad :].set(FAR) + jnp.linspace(-1.0, 1.0, SIZE)}
+    plan = inference.mcmc(two_modes, NUTS, chains=chains, warmup=150, draws=5, init=init)
+    for log_weight, scale in (-30.0, 1.0), (-30.0, 2.0), (0.0, 1.0), (-np.log(9.0), 1.0), (0.0, 1e3), (0.0, 1e-3):
+        for seed in range(3):
+            result = plan(seed, log_weight, scale)
+            there = np.asarray(result.posterior["x"]).mean((1, 2)) > FAR / 2
+            told = [f for f in result.found if f.code == "RESTARTED"]
+            if log_weight == -30.0:
+                assert not there.any() and told[0].value == bad and told[0].status == 0
+                assert (np.asarray(result.run["restarted"])[chains - bad :] >= 0).all()
+                np.testing.assert_allclose(np.asarray(result.run["log_mass_below"])[chains - bad :], 30.0, atol=8.0)
+            else:
+                assert there.sum() == bad and not told
+
+
+def closing(points, log_density, gradient):
+    """By how much regions lie below the best, after windows (step, chain, ...)."""
+    now = window(points.shape[1], points.shape[2])
+    for row in zip(points, log_density, gradient, strict=True):
+        now = observed(now, *map(jnp.asarray, row), jnp.array(1.0))
+    return closed(now, jnp.array(True))[1]
+
+
+def test_how_far_a_region_is_below_is_that_of_normal_laws_and_scales_cancel():
+    rng, size = np.random.default_rng(3), 3
+    sd = np.array([[1.0] * size, [3.0] * size])
+    z = rng.normal(size=(40, 2, size))
+    points, level = 5.0 + z * sd, -0.5 * (z**2).sum(-1) - np.array([0.0, 40.0])
+    below = closing(points, level, -z / sd)
+    spread, slope = points.std(0, ddof=1), 1 / np.sqrt(np.mean((z / sd) ** 2, 0))
+    most = level.mean(0) + np.log(np.maximum(spread, slope)).sum(-1)
+    least = level.mean(0) + np.log(np.minimum(spread, slope)).sum(-1)
+    expected = min(least[0] - most[1], level.mean(0)[0] - level.mean(0)[1])
+    assert expected > margin(size)
+    np.testing.assert_allclose(below, [0.0, expected], rtol=1e-10)
+    scales = np.array([1e-6, 1.0, 1e8])
+    np.testing.assert_allclose(closing(points * scales, level + 7.0, -z / sd / scales), below, rtol=1e-10)
+
+
+def test_a_chain_that_climbs_is_left_to_go_on():
+    z = np.random.default_rng(5).normal(size=(40, 2, 1))
+    level = -0.5 * z[..., 0] ** 2 - np.array([0.0, 500.0])
+    rising = level + np.linspace(0.0, 60.0, 40)[:, None] * np.array([0.0, 1.0])
+    assert closing(z, level, -z)[1] > 400 and closing(z, rising, -z)[1] == 0
+
+
+def test_a_chain_that_is_not_finite_or_still_hides_no_other_and_is_not_below():
+    """Small volumes count against no chain; a coordinate that is absent has neither deviation nor gradient."""
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=(40, 4, 3)) * np.array([1.0, 1.0, 0.0])
+    level = -0.5 * (z**2).sum(-1) - np.array([0.0, 60.0, 0.0, 0.0])
+    z[:, 2] *= 1e-9
+    slope = z.copy()
+    slope[:, 3] = np.nan
+    assert (np.asarray(closing(z, level, slope)) > 0).tolist() == [False, True, False, False]
 
 
 def test_chains_that_all_stand_still_stay():

@@ -249,3 +249,16 @@ def test_arma_agrees_for_other_data_and_seeds():
     """20 of 20: each seed with data of its own."""
     plan = inference.mcmc(arma, kernels.nuts())
     assert all(worst(plan(seed, simulated_arma(100 + seed))) < 1.01 for seed in range(20))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["funnel", "schools"])
+def test_no_chain_is_restarted_that_began_where_the_posterior_is(name):
+    """Necks have a higher density and less volume."""
+    case, kernel = CASES[name], kernels.nuts()
+    first = inference.mcmc(case.program, kernel, draws=50)(0, *case.data)
+    init = {site: np.asarray(x)[:, -1] for site, x in first.posterior.items()}
+    plan = inference.mcmc(case.program, kernel, draws=5, init=init)
+    for seed in range(20):
+        result = plan(seed, *case.data)
+        assert not [f for f in result.found if f.code == "RESTARTED"], (seed, result.run["log_mass_below"])
