@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.compiling import device_array
+from lawful.form.operations.device import device_array
 
 # A region with less than exp(-10) of the mass of another is not worth a chain. Means of few points that depend on each
 # other stray as single points do, whose log densities have a standard deviation of sqrt(d / 2): three of a difference.
