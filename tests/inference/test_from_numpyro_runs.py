@@ -109,7 +109,7 @@ def canal_means():
     points = np.stack([x.ravel() for x in np.meshgrid(nodes, nodes, nodes, indexing="ij")], axis=1)
     case = CASES["canal"]
     return of_grid(
-        lambda level: log_density(case.model, case.args, {}, {"level": level})[0],
+        lambda level: log_density(case.model, case.args, {}, {"canal/level": level})[0],
         points, np.prod(np.meshgrid(weights, weights, weights), axis=0).ravel(),
     )  # fmt: skip
 

@@ -197,17 +197,18 @@ def workshop(pairs):
 
 
 def canal(rain, working):
-    """A loop seen through handlers around it: prefixes, a scale for all steps and one for each, a mask for each."""
+    """A loop with handlers in its body: a prefix, a scale for all sites and one for some, a mask for each step."""
 
-    def week(level, rain):
-        level = numpyro.sample("level", dist.Beta(1.0 + level, 2.0))
-        with handlers.scale(scale=3.0):
-            numpyro.sample("rain", dist.Normal(level, 1.0), obs=rain)
-        numpyro.factor("cost", -0.1 * level**2)
+    def week(level, row):
+        rain, working = row
+        with handlers.scope(prefix="canal"), handlers.mask(mask=working), handlers.scale(scale=0.5):
+            level = numpyro.sample("level", dist.Beta(1.0 + level, 2.0))
+            with handlers.scale(scale=3.0):
+                numpyro.sample("rain", dist.Normal(level, 1.0), obs=rain)
+            numpyro.factor("cost", -0.1 * level**2)
         return level, level
 
-    weighed = handlers.scale(handlers.scale(scan, scale=0.5), scale=jnp.array([1.0, 2.0, 0.5]))
-    handlers.scope(handlers.mask(weighed, mask=working), prefix="canal")(week, 0.0, rain)
+    scan(week, 0.0, (rain, working))
 
 
 def archive(pages):

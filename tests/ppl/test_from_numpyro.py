@@ -88,9 +88,7 @@ def test_a_model_has_the_sites_of_its_trace(name):
 
 
 def scored(case, values):
-    """NumPyro's log density; it gives values to a loop by the names that the body has."""
-    if case is CASES["canal"]:
-        values = {name.removeprefix("canal/"): value for name, value in values.items()}
+    """NumPyro's log density."""
     return float(jax.jit(lambda values: log_density(reference(case), case.args, {}, values)[0])(values))
 
 

@@ -1,4 +1,4 @@
-"""Loops and choices of NumPyro: what handlers around them do counts once; what cannot be meant is refused."""
+"""Loops and choices of NumPyro: data that `condition` puts on around them; what cannot be meant is refused."""
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ import pytest
 from jaxtyping import TypeCheckError
 from numpyro import handlers
 from numpyro.contrib.control_flow import cond, scan
+from numpyro.infer.reparam import LocScaleReparam
 from numpyro.infer.util import log_density
 
 import lawful
@@ -46,53 +47,125 @@ def density(model, values):
 
 
 @pytest.mark.parametrize(
-    ("wrapped", "given"),
+    "wrapped",
     [
-        (lambda: handlers.condition(walk, data={"y": XS + 0.1}), {"x": XS}),
-        (lambda: handlers.condition(walk, data={"y": jnp.array(0.5)}), {"x": XS}),
-        (lambda: handlers.condition(walk, condition_fn=_half_of("y")), {"x": XS}),
-        (lambda: handlers.substitute(walk, data={"x": XS, "y": XS}), {}),
-        (lambda: handlers.replay(walk, trace=_trace_of({"x": XS, "y": 2.0 * XS})), {}),
-        (lambda: handlers.scale(handlers.condition(walk, data={"y": XS}), scale=0.3), {"x": XS}),
-        (lambda: handlers.scope(handlers.condition(walk, data={"y": XS}), prefix="p"), {"p/x": XS}),
-        (lambda: handlers.block(handlers.substitute(walk, data={"x": XS, "y": XS}), hide=["y", "d"]), {}),
-        (lambda: handlers.uncondition(handlers.condition(walk, data={"y": XS})), {"x": XS, "y": 2.0 * XS}),
-        (lambda: handlers.infer_config(walk, config_fn=lambda site: {"mine": 1}), {"x": XS, "y": XS}),
+        lambda: handlers.condition(walk, data={"y": XS + 0.1}),
+        lambda: handlers.condition(walk, data={"y": jnp.array(0.5)}),
+        lambda: handlers.condition(walk, condition_fn=_half_of("y")),
+        lambda: handlers.condition(handlers.condition(walk, data={"y": XS}), data={"y": 2.0 * XS}),
     ],
-    ids=["condition", "one value", "condition by a function", "substitute", "replay", "scale", "scope", "block",
-         "uncondition", "infer_config"],
-)  # fmt: skip
-def test_a_handler_around_a_loop_acts_as_in_numpyro(wrapped, given):
-    model = wrapped()
-    if isinstance(model, handlers.uncondition):  # NumPyro's loop has seen the data all the same
-        there = theirs(walk, given)
-    else:  # it gives values to a loop by the names that the body has
-        there = theirs(model, {name.removeprefix("p/"): value for name, value in given.items()})
-    here = density(model, {tuple(name.split("/")): value for name, value in given.items()})
-    assert here == pytest.approx(there, rel=1e-12)
+    ids=["one for each step", "one for all", "by a function", "inside each other"],
+)
+def test_condition_around_a_loop_gives_data_as_in_numpyro(wrapped):
+    assert density(wrapped(), {"x": XS}) == pytest.approx(theirs(wrapped(), {"x": XS}), rel=1e-12)
 
 
 def _half_of(name):
     return lambda site: jnp.array([0.1, 0.2, 0.3]) if site["name"] == name else None
 
 
-def _trace_of(values):
-    return handlers.trace(handlers.substitute(walk, data=values)).get_trace()
+def _trace_of(model, values):
+    return handlers.trace(handlers.substitute(model, data=values)).get_trace()
 
 
-def test_a_recorder_inside_sees_each_site_of_a_loop_once_and_stacked():
-    seen = {}
+def before():
+    """A parameter and a choice, then a loop and a choice among arms."""
+    numpyro.sample("z", dist.Normal(numpyro.param("p", 0.5), 1.0))
+    lamps()
+    return walk()
 
-    def model():
-        with handlers.trace() as trace:
-            walk()
-        seen.update({name: (site["value"].shape, site.get("fn")) for name, site in trace.items()})
-        seen["x"] = seen["x"][0], seen["x"][1].batch_shape
-        seen.update(dict.fromkeys("yfd"))
 
-    form = lawful.trace(from_numpyro(model))
-    assert list(seen) == ["x", "y", "f", "d"] and [site.address for site in form.sites()] == [("x",), ("y",)]
-    assert seen["x"] == ((3,), (3,))
+NAMED = {
+    "substitute": lambda f: handlers.substitute(f, data={"z": 0.2}),
+    "replay": lambda f: handlers.replay(f, trace=_trace_of(lambda: numpyro.sample("z", dist.Normal()), {"z": 0.2})),
+    "do": lambda f: handlers.do(f, data={"z": 0.2}),
+    "reparam": lambda f: handlers.reparam(f, config={"z": LocScaleReparam(0)}),
+    "lift": lambda f: handlers.lift(f, prior={"p": dist.Normal(0.0, 2.0)}),
+    "block": lambda f: handlers.block(f, hide=["z"]),
+    "infer_config": lambda f: handlers.infer_config(f, config_fn=lambda site: {"enumerate": "parallel"}),
+    "seed": lambda f: handlers.seed(f, 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_handler_around_the_model_that_names_no_site_of_a_loop_acts_as_in_numpyro(name):
+    wrapped = handlers.seed(NAMED[name](before), 5)
+    values = {"x": XS, "y": 2.0 * XS, "kind": jnp.array(1), "light": jnp.array(0)}
+    values |= (
+        {"z_decentered": 0.1} if name == "reparam" else {} if name in ("substitute", "replay", "block") else {"z": 0.3}
+    )
+    values |= {"p": 0.7} if name == "lift" else {}
+    assert density(wrapped, values) == pytest.approx(theirs(wrapped, values), rel=1e-12)
+
+
+class Doubled(numpyro.primitives.Messenger):
+    """A handler of the user's own."""
+
+
+def gain():
+    return scan(lambda x, _: (x * numpyro.param("p", 0.5), None), 1.0, None, length=3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrapped", "site"),
+    [
+        ("numpyro.handlers.substitute", lambda: handlers.substitute(walk, data={"x": XS}), "x"),
+        ("numpyro.handlers.substitute", lambda: handlers.substitute(walk, data={"d": XS}), "d"),
+        ("numpyro.handlers.substitute", lambda: handlers.substitute(walk, substitute_fn=_half_of("y")), "x"),
+        ("numpyro.handlers.replay", lambda: handlers.replay(walk, trace=_trace_of(walk, {"x": XS, "y": XS})), "x"),
+        ("numpyro.handlers.do", lambda: handlers.do(walk, data={"y": 1.0}), "y"),
+        ("numpyro.handlers.scale", lambda: handlers.scale(walk, scale=jnp.array([1.0, 2.0, 0.5])), "x"),
+        ("numpyro.handlers.mask", lambda: handlers.mask(walk, mask=True), "x"),
+        ("numpyro.handlers.scope", lambda: handlers.scope(walk, prefix="p"), "x"),
+        ("numpyro.handlers.block", lambda: handlers.block(walk, hide=["y"]), "y"),
+        ("numpyro.handlers.uncondition", lambda: handlers.uncondition(handlers.condition(walk, {"y": XS})), "y"),
+        ("numpyro.handlers.reparam", lambda: handlers.reparam(walk, config={"x": LocScaleReparam(0)}), "x"),
+        ("numpyro.handlers.lift", lambda: handlers.lift(gain, prior={"p": dist.Normal()}), "p"),
+        ("numpyro.handlers.trace", lambda: handlers.trace(walk), "x"),
+        ("Doubled", lambda: Doubled(walk), "x"),
+        ("numpyro.handlers.scale", lambda: handlers.scale(lambda: scan(_inner, 0.0, jnp.ones(2)), scale=2.0), "x"),
+    ],
+)
+def test_a_handler_around_a_loop_that_would_act_inside_is_refused(kind, wrapped, site):
+    with pytest.raises(UnsupportedProgramError, match=f"site '{site}'.*Fix: put it inside the body") as caught:
+        lawful.trace(from_numpyro(wrapped()))
+    assert f"{kind} stands around numpyro's scan (" in str(caught.value)
+    assert str(caught.value).count("test_from_numpyro_control.py:") == 2
+    assert numpyro.primitives._PYRO_STACK == []
+
+
+def _inner(x, _):
+    return walk(x)[-1], None
+
+
+@pytest.mark.parametrize("mode", ["traced", "eager"])
+@pytest.mark.parametrize(
+    "wrap", [lambda f: handlers.scale(f, scale=2.0), lambda f: handlers.substitute(f, {"light": 1})]
+)
+def test_a_handler_around_an_arm_that_would_act_inside_is_refused(wrap, mode):
+    program = from_numpyro(wrap(lamps))
+    with pytest.raises(UnsupportedProgramError, match=r"stands around numpyro's cond \(.*lawful.handlers.s"):
+        lawful.trace(program) if mode == "traced" else lawful.handlers.seed(program, jax.random.key(0))()
+
+
+def test_a_site_of_a_hidden_loop_that_is_shown_is_refused():
+    with pytest.raises(UnsupportedProgramError, match="site 'y'.*handlers.block.*Fix: put block inside the body"):
+        lawful.trace(from_numpyro(handlers.block(walk, expose=["y"])))
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "values"),
+    [
+        ("scale", 0.3, {("x",): XS, ("y",): XS}),
+        ("scope", "p", {("p", "x"): XS, ("p", "y"): XS}),
+        ("condition", {"y": XS}, {("x",): XS}),
+    ],
+)
+def test_a_handler_of_lawful_around_the_program_does_what_is_refused(name, argument, values):
+    program = getattr(lawful.handlers, name)(from_numpyro(walk), argument)
+    keyword = {"scale": "scale", "scope": "prefix", "condition": "data"}[name]
+    there = theirs(getattr(handlers, name)(walk, **{keyword: argument}), {a[-1]: v for a, v in values.items()})
+    assert float(lawful.trace(program).log_density(values)) == pytest.approx(there, rel=1e-12)
 
 
 def test_steps_that_run_backwards_are_numbered_as_they_run():
@@ -103,8 +176,9 @@ def test_steps_that_run_backwards_are_numbered_as_they_run():
 
         return scan(step, 0.0, jnp.array([1.0, 5.0, 9.0]), reverse=True)
 
-    for one in (model, handlers.scale(model, scale=jnp.array([1.0, 2.0, 5.0]))):
-        assert density(one, {"x": XS}) == pytest.approx(theirs(one, {"x": XS}), rel=1e-12)
+    assert density(model, {"x": XS}) == pytest.approx(theirs(model, {"x": XS}), rel=1e-12)
+    seen = handlers.condition(model, data={"x": XS})
+    assert density(seen, {}) == pytest.approx(theirs(seen, {}), rel=1e-12)
     last, ys = lawful.handlers.substitute(from_numpyro(model), {"x": XS})()
     np.testing.assert_allclose(ys, XS[::-1])
     assert float(last) == float(XS[-1])
@@ -141,7 +215,7 @@ def test_a_choice_is_summed_exactly():
     assert exact.marginal("light")[1] == pytest.approx(0.3 * 0.8 + 0.7 * 0.4, rel=1e-12)
     lit = from_numpyro(handlers.condition(lamps, data={"light": 1}))
     assert float(jnp.exp(inference.enumerate(lit)().log_evidence)) == pytest.approx(0.52, rel=1e-12)
-    half = from_numpyro(handlers.scale(handlers.condition(lamps, data={"light": 1}), scale=2.0))
+    half = lawful.handlers.scale(lit, 2.0)
     there = theirs(handlers.scale(handlers.condition(lamps, data={"light": 1}), scale=2.0), {"kind": jnp.array(1)})
     assert float(lawful.trace(half).log_density({"kind": 1})) == pytest.approx(there, rel=1e-12)
 
@@ -193,10 +267,6 @@ def _long():
     handlers.condition(walk, data={"y": jnp.zeros(5)})()
 
 
-def _short():
-    handlers.substitute(walk, data={"x": jnp.zeros(2)})()
-
-
 @pytest.mark.parametrize(
     ("model", "options", "error", "said"),
     [
@@ -211,7 +281,6 @@ def _short():
         (_arms, {}, UnsupportedProgramError, "same sites in both arms"),
         (_stretched, {}, ObservationError, "site 'x'"),
         (_long, {}, ObservationError, r"site 'y'.*\(5,\), expected \(3,\)"),
-        (_short, {}, UnsupportedProgramError, "site 'x'.*2 values for 3 steps"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(model, options, error, said):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpyro import primitives
 from numpyro.primitives import Messenger
 
 from ...distributions.law import BoundLaw
@@ -23,8 +24,8 @@ from ...distributions.seed import SeedLaw, key_of_seed
 from ...errors import IndexRangeError, LawfulError, UnsupportedProgramError
 from ...form.arguments.calls import close_names
 from ...messages import SampleMessage, caller, installed, note_choice, send, surroundings
-from .control import PROBE, run_cond, run_scan
-from .messages import DONE, Edit, Given, Statement, complementary, read, say
+from .control import refuse_around, run_cond, run_scan
+from .messages import Given, Statement, complementary, read, say
 
 KINDS = ("sample", "deterministic", "param", "plate", "subsample", "inspect", "prng_key", "control_flow")
 OBSERVED, UNOBSERVED = "_observed", "_unobserved"  # the two halves of a site with obs_mask
@@ -36,36 +37,39 @@ class Adapter(Messenger):
     Args:
         params: values of parameters by name.
         subsample: indices of plates by name.
-        edits: what the handlers around a loop or an arm make of its sites; None at the top.
-        outer: the adapter around that loop or arm.
+        outer: the adapter around the loop or the arm of whose body this is the adapter; None at the top.
     """
 
-    def __init__(
-        self,
-        params: Mapping[str, Any],
-        subsample: Mapping[str, Any],
-        edits: Mapping[str, Edit] | None = None,
-        outer: Adapter | None = None,
-    ) -> None:
+    def __init__(self, params: Mapping[str, Any], subsample: Mapping[str, Any], outer: Adapter | None = None) -> None:
         """Start before the first message."""
         super().__init__()
-        self.params, self.subsample, self.edits = params, subsample, edits or {}
-        self.seen: set[str] = set() if outer is None else outer.seen  # parameters and plates
-        self.running: str = ""
+        self.params, self.subsample = params, subsample
+        self.seen: set[str] = set()  # parameters and plates
+        self.running, self.place = "", ""  # the number of the loop or choice, and what tells its keys from those around
         self.numbers: Iterator[int] = itertools.count()  # of keys and of loops and choices, in the order of the program
-        self.place = "" if outer is None else f"{outer.running}_"  # tells the keys of a loop from those around it
-        self.sites: dict[str, dict[str, Any]] = {}  # what ran, for the handlers around the loop or arm
+        self.statement = ""  # the loop or choice that runs, and its line
+        self.around: tuple[
+            tuple[Messenger, str], ...
+        ] = ()  # handlers around a loop or arm, each with what it is around
         self.half: Statement | None = None  # the observed half of a site with obs_mask, until the other half is said
         self.whole: dict[str, Any] = {}  # values of the sites that were made of two halves
-
-    def inside(self, edits: Mapping[str, Edit]) -> Adapter:
-        """Make the adapter of the body of a loop, or of an arm."""
-        return Adapter(self.params, self.subsample, edits, self)
+        if outer is not None:
+            stack = primitives._PYRO_STACK
+            own = [(handler, outer.statement) for handler in stack[stack.index(outer) + 1 :]]
+            self.seen, self.place, self.around = outer.seen, f"{outer.running}_", (*outer.around, *own)
 
     def process_message(self, msg: dict[str, Any]) -> None:
         """Answer a message."""
         if msg["type"] not in KINDS:
             raise _unsupported(msg)
+        for handler, statement in self.around:
+            refuse_around(handler, statement, msg)
+        if msg.get("_control_flow_done"):  # by NumPyro itself, since `block` hid the loop or choice
+            raise UnsupportedProgramError(
+                f"site '{msg['name']}' ({caller()}) is shown by numpyro.handlers.block around a loop or choice that is "
+                "hidden. Fix: put block inside the body.",
+                site=msg["name"],
+            )
         getattr(self, f"_{msg['type']}")(msg)
         msg["stop"] = True
 
@@ -76,20 +80,10 @@ class Adapter(Messenger):
             say(half)
 
     def _sample(self, msg: dict[str, Any]) -> None:
-        if PROBE in msg:
-            self._answer(msg)
-            return
-        self.sites[msg["name"]] = msg
-        if msg.get(DONE):
-            return
-        edit, statement = self._edited(msg)
-        if edit is not None and edit.hidden:
-            if msg["value"] is None and msg["kwargs"].get("rng_key") is None:
-                msg["kwargs"]["rng_key"] = self.random_key()
-        else:
-            value = self._value(statement)
-            if not statement.is_factor:
-                msg["value"], msg["is_observed"] = value, statement.observed
+        statement = read(msg)
+        value = self._value(statement)
+        if not statement.is_factor:
+            msg["value"], msg["is_observed"] = value, statement.observed
 
     def _value(self, statement: Statement) -> Any:
         """Say a statement, the two halves of a site with obs_mask in one; gives the value of the site."""
@@ -116,23 +110,16 @@ class Adapter(Messenger):
         return self.whole[name]
 
     def _deterministic(self, msg: dict[str, Any]) -> None:
-        if PROBE in msg:
-            self._answer(msg)
-            return
-        self.sites[msg["name"]] = msg
-        edit, statement = self._edited(msg)
-        if msg.get(DONE):
-            return
-        if statement.name in self.whole:
-            msg["value"] = self.whole[statement.name]
-        elif edit is None or not edit.hidden:
+        if msg["name"] in self.whole:
+            msg["value"] = self.whole[msg["name"]]
+        else:
             self.finish()
-            msg["value"] = say(statement)
+            msg["value"] = say(read(msg))
 
     def _param(self, msg: dict[str, Any]) -> None:
         name = msg["name"]
         self.seen.add(name)
-        if msg.get(DONE) or msg["value"] is not None:
+        if msg["value"] is not None:
             return
         if name in self.params:
             msg["value"] = self.params[name]
@@ -173,7 +160,16 @@ class Adapter(Messenger):
         run = {"scan_wrapper": run_scan, "cond_wrapper": run_cond}.get(msg["fn"].__name__)
         if run is None:
             raise _unsupported(msg)
-        msg["value"] = run(self, msg)
+        self.statement = f"numpyro's {msg['fn'].__name__.removesuffix('_wrapper')} ({caller()})"
+        msg["value"] = run(msg, self._inside)
+
+    def _inside(self, body: Callable[..., Any], *args: Any) -> Any:
+        """Run the body of a loop, or an arm, under an adapter of its own."""
+        inner = Adapter(self.params, self.subsample, self)
+        with inner:
+            out = body(*args)
+            inner.finish()
+        return out
 
     def random_key(self) -> jax.Array:
         """Draw a key for a choice that no one sees; where nothing reads it, a traced program drops it."""
@@ -194,20 +190,6 @@ class Adapter(Messenger):
                 site=address,
             )
         return key_of_seed(message.value)
-
-    def _answer(self, msg: dict[str, Any]) -> None:
-        """Note how a site looks from outside; without its name no recorder inside takes it for the site itself."""
-        edit = self.edits.get(msg["name"])
-        statement = read(msg)
-        if edit is None or not edit.hidden:
-            msg[PROBE].append(statement if edit is None else edit.applied(statement))
-        if msg["value"] is None:
-            msg["value"] = jnp.zeros(statement.distribution.shape())
-        del msg["name"]
-
-    def _edited(self, msg: dict[str, Any]) -> tuple[Edit | None, Statement]:
-        edit, statement = self.edits.get(msg["name"]), read(msg)
-        return edit, statement if edit is None or edit.hidden else edit.applied(statement)
 
 
 def refuse_unknown(adapter: Adapter) -> None:

@@ -1,120 +1,121 @@
 """Control flow of NumPyro: its scan and its cond, run as a loop and as a choice of our language.
 
-Law: what handlers do to the sites of a body counts once, whichever side of the statement they stand on. NumPyro hides
-the body from the handlers around it and shows them each site once more, afterwards and stacked along time; here the
-sites are shown first, as shapes, and what comes out is how they are said inside.
+Law: a body means what it means alone. Of the handlers around it `seed` gives keys and `condition` gives data: a series
+of values gives step i its i-th value, a shorter one leaves the later steps unobserved, and a value of one step's shape
+is given to every step. Any other handler that acts on a site of the body is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro import handlers
-from numpyro.distributions.batch_util import promote_batch_shape
 from numpyro.ops.pytree import PytreeTrace
-from numpyro.primitives import apply_stack
+from numpyro.primitives import Messenger
 
-from ...errors import UnsupportedProgramError
+from ... import handlers as of_programs
+from ...errors import ObservationError, UnsupportedProgramError
 from ...language import control
 from ...messages import caller
-from .given import Stack, given_in_arm, given_in_step, rehearsed_stack
-from .messages import DONE, Edit, Statement, unmasked
+from .messages import PRESENT
 
-PROBE = "_lawful_probe"  # marks a site that is only shown, and takes the answer
-SHOWN = ("sample", "deterministic")
+type Body = Callable[..., Any]
+type Run = Callable[..., Any]  # runs a body, called with it and its arguments
+type Find = Callable[[Any, dict[str, Any]], Any]  # from what a `condition` holds and a site to its value, or None
 
-
-@runtime_checkable
-class Adapter(Protocol):
-    """The handler that answers NumPyro's statements, as far as it is needed here."""
-
-    seen: set[str]
-
-    def inside(self, edits: Mapping[str, Edit]) -> Any:
-        """Give the handler of a body."""
+SITES = ("sample", "deterministic", "param")
 
 
-def run_scan(adapter: Adapter, message: dict[str, Any]) -> Any:
-    """Run NumPyro's scan as our loop; gives what NumPyro's scan expects back."""
+def run_scan(message: dict[str, Any], run: Run) -> Any:
+    """Run NumPyro's scan as our loop; gives what NumPyro's scan expects back, without sites to be shown once more."""
     body, init, xs, length, reverse = message["args"]
-    given, key = message["kwargs"]["substitute_stack"], message["kwargs"].get("rng_key")
+    data, key = _data(message), message["kwargs"].get("rng_key")
     steps = int(np.shape(jax.tree.leaves(xs)[0])[0]) if length is None else int(length)
-    (_, _, carry), (sites, outputs) = _rehearsed(message, rehearsed_stack(given, steps))
-    edits = edits_of(adapter, sites.trace)
-    rows = {name: _rows(edit) for name, edit in edits.items()}
-    trees: dict[str, Any] = {}
+    (_, _, carry), (_, outputs) = _shapes(message, data, functools.partial(_of_step, None, steps))
 
     def step(state: Any, row: Any) -> tuple[Any, Any]:
-        x, index, subkey, weights = row
-        function = given_in_step(_seeded(body, subkey), given, index, steps)
-        inside = {name: _row(edit, weights[name]) for name, edit in edits.items()}
-        (state, y), leaves = _run(adapter, inside, function, (state, x), trees)
-        return _typed(state, carry), (_typed(y, outputs), leaves)
+        x, index, subkey = row
+        state, y = run(_given(_seeded(body, subkey), data, functools.partial(_of_step, index, steps)), state, x)
+        return _typed(state, carry), _typed(y, outputs)
 
     turned = _flipped if reverse else _same  # our loops run forward, so what a step reads is turned round
     keys = None if key is None else _subkeys(key, steps)
-    inputs = (jax.tree.map(turned, xs), jnp.arange(steps), keys, jax.tree.map(turned, rows))
-    last, (ys, leaves) = control.scan(step, _typed(init, carry), inputs, length=steps)
-    ys, leaves = jax.tree.map(turned, (ys, leaves))
-    return (steps, key, last), (_afterwards(sites, edits, trees, leaves, promote_batch_shape), ys)
+    inputs = (jax.tree.map(turned, xs), jnp.arange(steps), keys)
+    last, ys = control.scan(step, _typed(init, carry), inputs, length=steps)
+    return (steps, key, last), (PytreeTrace({}), jax.tree.map(turned, ys))
 
 
-def run_cond(adapter: Adapter, message: dict[str, Any]) -> Any:
-    """Run NumPyro's cond as our choice; gives what NumPyro's cond expects back."""
+def run_cond(message: dict[str, Any], run: Run) -> Any:
+    """Run NumPyro's cond as our choice; gives what NumPyro's cond expects back, without sites to be shown once more."""
     pred, true_fun, false_fun, operand = message["args"]
-    given, key = message["kwargs"]["substitute_stack"], message["kwargs"].get("rng_key")
-    value, sites = _rehearsed(message, given)
-    edits = edits_of(adapter, sites.trace)
-    trees: dict[str, Any] = {}
+    data, key = _data(message), message["kwargs"].get("rng_key")
+    value, _ = _shapes(message, data, _of_name)
 
-    def arm(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        def run(operand: Any) -> Any:
-            out, leaves = _run(adapter, edits, given_in_arm(_seeded(function, key), given), (operand,), trees)
-            return _typed(out, value), leaves
+    def arm(function: Body) -> Body:
+        body = _given(_seeded(function, key), data, _of_name)
+        return lambda operand: _typed(run(body, operand), value)
 
-        return run
-
-    out, leaves = control.cond(pred, arm(true_fun), arm(false_fun), operand)
-    return out, _afterwards(sites, edits, trees, leaves, _same)
+    return control.cond(pred, arm(true_fun), arm(false_fun), operand), PytreeTrace({})
 
 
-def edits_of(adapter: Adapter, sites: Mapping[str, dict[str, Any]]) -> dict[str, Edit]:
-    """Find what the handlers around a loop or an arm make of its sites: show them each one, and see it come out.
+def refuse_around(handler: Messenger, statement: str, site: Mapping[str, Any]) -> None:
+    """Refuse a handler around a loop or a choice that would act on a site inside.
 
     Args:
-        adapter: the outermost handler, where sites come out.
-        sites: stacked messages as NumPyro would send them afterwards, with shapes in place of arrays.
+        handler: of NumPyro.
+        statement: what it stands around, with its line.
+        site: the message of the site.
+
+    Raises: UnsupportedProgramError with the handler, the statement and the site.
     """
-    adapter.seen |= {name for name, site in sites.items() if site["type"] in ("param", "plate")}
-    return {name: _edit(site) for name, site in sites.items() if site["type"] in SHOWN}
-
-
-def _edit(site: dict[str, Any]) -> Edit:
-    answer: list[Statement] = []
-    probe = _copied(site) | jax.tree.map(_ones, {key: site[key] for key in ("fn", "value") if key in site})
-    if site["type"] == "sample":
-        probe["scale"] = None
-    apply_stack(probe | {PROBE: answer})
-    if not answer:
-        return Edit(site["name"], observed=bool(site.get("is_observed")), hidden=True)
-    (seen,) = answer
-    own = len(unmasked(probe["fn"])[0]) if site["type"] == "sample" else 0
-    masks = replace(seen, masks=seen.masks[: len(seen.masks) - own]).mask
-    batch = seen.distribution.batch_shape if seen.distribution is not None else ()
-    scale = jnp.broadcast_to(seen.scale, batch) if np.ndim(seen.scale) else seen.scale
-    return Edit(
-        seen.name, seen.frames, () if masks is None else (jnp.broadcast_to(masks, batch),), scale, seen.observed
+    if site["type"] not in SITES or not _acts(handler, site):
+        return
+    kind, own = type(handler).__name__, type(handler).__module__ == handlers.__name__
+    whole = f", or lawful.handlers.{kind} around the whole program" if own and hasattr(of_programs, kind) else ""
+    raise UnsupportedProgramError(
+        f"{'numpyro.handlers.' if own else ''}{kind} stands around {statement}, so it would act on site "
+        f"'{site['name']}' ({caller()}) from outside of the body, which is not supported. Fix: put it inside the "
+        f"body{whole}.",
+        site=site["name"], handler=kind,
     )  # fmt: skip
 
 
-def _rehearsed(message: dict[str, Any], given: Stack) -> Any:
-    """Run NumPyro's own loop or choice on shapes alone: what it would give, and send afterwards."""
-    kwargs = message["kwargs"] | {"substitute_stack": given}
+def _acts(handler: Messenger, site: Mapping[str, Any]) -> bool:
+    """Tell whether a handler would change, hide or record a site."""
+    name, kind = site["name"], site["type"]
+    match handler:
+        case handlers.seed() | handlers.condition() | handlers.infer_config():
+            return False
+        case handlers.substitute():
+            return handler.data is None or name in handler.data
+        case handlers.do():
+            return kind == "sample" and name in (handler.data or {})
+        case handlers.replay():
+            return kind == "sample" and name in handler.trace
+        case handlers.reparam():
+            return kind == "sample" and (not isinstance(handler.config, Mapping) or name in handler.config)
+        case handlers.lift():
+            return kind == "param" and (not isinstance(handler.prior, Mapping) or name in handler.prior)
+        case handlers.block():
+            return bool(handler.hide_fn(site))
+        case handlers.uncondition():
+            return kind == "sample" and bool(site["is_observed"])
+        case handlers.mask() | handlers.scale():
+            return kind == "sample"
+        case _:
+            return True
+
+
+def _shapes(message: dict[str, Any], data: Sequence[Any], find: Find) -> Any:
+    """Run NumPyro's own loop or choice on shapes alone, for the types of what it gives."""
+    kwargs = message["kwargs"] | {
+        "substitute_stack": [("condition", functools.partial(find, values)) for values in data]
+    }
     if kwargs.get("rng_key") is None:
         kwargs["rng_key"] = jax.random.key(0)  # nothing is drawn
     try:
@@ -128,63 +129,47 @@ def _rehearsed(message: dict[str, Any], given: Stack) -> Any:
         ) from error
 
 
-def _seeded(body: Callable[..., Any], key: Any) -> Callable[..., Any]:
+def _data(message: Mapping[str, Any]) -> list[Any]:
+    """List what `condition` around the statement holds, innermost first: mappings, and functions of a site."""
+    return [data for kind, data in message["kwargs"]["substitute_stack"] if kind == "condition"]
+
+
+def _given(body: Body, data: Sequence[Any], find: Find) -> Body:
+    for values in data:
+        body = handlers.condition(body, condition_fn=functools.partial(find, values))
+    return body
+
+
+def _of_name(values: Any, site: Mapping[str, Any]) -> Any:
+    return values.get(site["name"]) if isinstance(values, Mapping) else values(site)
+
+
+def _of_step(index: Any, steps: int, values: Any, site: dict[str, Any]) -> Any:
+    """Find the data of a site at a step; without an index, at the first."""
+    value = _of_name(values, site)
+    if value is None:
+        return None
+    shape = (*site["kwargs"].get("sample_shape", ()), *site["fn"].shape())
+    given = tuple(jnp.shape(value))
+    if len(given) == len(shape):
+        return value
+    if len(given) != len(shape) + 1 or given[0] > steps:
+        raise ObservationError(
+            f"site '{site['name']}' in numpyro's scan ({caller()}): condition gives values of shape {given}, expected "
+            f"{(steps, *shape)}, one value a step, or {shape}.",
+            site=site["name"], given=given, expected=(steps, *shape),
+        )  # fmt: skip
+    if given[0] == 0:
+        return None
+    if index is None:
+        return jnp.asarray(value)[0]
+    if given[0] < steps:
+        site[PRESENT] = jnp.broadcast_to(index < given[0], site["fn"].batch_shape)
+    return jnp.asarray(value)[jnp.minimum(index, given[0] - 1)]
+
+
+def _seeded(body: Body, key: Any) -> Body:
     return body if key is None else handlers.seed(body, key)
-
-
-def _run(
-    adapter: Adapter, edits: Mapping[str, Edit], body: Callable[..., Any], args: tuple[Any, ...], trees: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
-    """Run a body under an adapter of its own; gives its output, and of each site distribution and value as arrays."""
-    inner = adapter.inside(edits)
-    with inner:
-        out = body(*args)
-        inner.finish()
-    leaves = {}
-    for name, site in inner.sites.items():
-        if name in edits:
-            own, trees[name] = jax.tree.flatten(site.get("fn"))
-            leaves[name] = [jnp.asarray(leaf) for leaf in own], jax.tree.map(jnp.asarray, site["value"])
-    return out, leaves
-
-
-def _afterwards(
-    sites: PytreeTrace, edits: Mapping[str, Edit], trees: Mapping[str, Any], leaves: Mapping[str, Any], promote: Any
-) -> PytreeTrace:
-    """Write what the handlers around the statement see of its sites when they have run."""
-    trace = {}
-    for name, site in sites.trace.items():
-        if name not in leaves:
-            continue
-        trace[name] = _copied(site) | {"value": leaves[name][1]}
-        if site["type"] == "sample":
-            fn = promote(jax.tree.unflatten(trees[name], leaves[name][0]))
-            scale = None if isinstance(site["scale"], jax.core.Tracer) else site["scale"]
-            seen = site["is_observed"] and edits[name].observed
-            trace[name] |= {"fn": fn, "scale": scale, "is_observed": seen}
-    return PytreeTrace(trace)
-
-
-def _copied(site: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy a message whose lists and dicts handlers may write into."""
-    kinds = (dict, list)
-    copy = {key: (value.copy() if isinstance(value, kinds) else value) for key, value in site.items() if key != "stop"}
-    return copy | ({"intermediates": []} if site["type"] == "sample" else {}) | {DONE: True}
-
-
-def _rows(edit: Edit) -> dict[str, Any]:
-    """Give what an edit holds for each step; the batch of a stacked site has the steps first."""
-    found = {}
-    if edit.masks and np.ndim(edit.masks[0]):
-        found["mask"] = edit.masks[0]
-    if edit.scale is not None and np.ndim(edit.scale):
-        found["scale"] = edit.scale
-    return found
-
-
-def _row(edit: Edit, weights: Mapping[str, Any]) -> Edit:
-    masks = (weights["mask"],) if "mask" in weights else edit.masks
-    return replace(edit, masks=masks, scale=weights.get("scale", edit.scale))
 
 
 def _subkeys(key: jax.Array, steps: int) -> jax.Array:
@@ -205,10 +190,6 @@ def _typed(values: Any, like: Any) -> Any:
 def _cast(leaf: Any, like: Any) -> Any:
     is_key = jnp.issubdtype(like.dtype, jax.dtypes.prng_key)
     return leaf if is_key else jnp.asarray(leaf, like.dtype)
-
-
-def _ones(shape: Any) -> np.ndarray:
-    return np.broadcast_to(np.ones((), shape.dtype), shape.shape)
 
 
 def _same(value: Any) -> Any:

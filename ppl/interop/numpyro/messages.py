@@ -18,12 +18,11 @@ import numpyro.distributions as dist
 from numpyro.distributions.distribution import Unit
 
 from ...distributions.law import core_of
-from ...distributions.weighting import both, times
+from ...distributions.weighting import both
 from ...language import statements as language
 from ...language.data.checked import of_its_shape
 from ...messages import Handler, Message, PlateFrame, SampleMessage, installed
 
-DONE = "_control_flow_done"  # NumPyro's flag of a site that a loop or an arm has already run
 PRESENT = "_lawful_present"  # ours: which elements of an observation there are
 
 
@@ -76,9 +75,8 @@ def read(message: Mapping[str, Any]) -> Statement:
         return Statement(message["name"], value=named, frames=frames)
     masks, distribution = unmasked(message["fn"])
     value, lead = message["value"], tuple(message.get("kwargs", {}).get("sample_shape", ()))
-    if not message.get(DONE):
-        distribution = distribution.expand((*lead, *distribution.batch_shape)) if lead else distribution
-        distribution = distribution if value is None else _repeated(distribution, value)
+    distribution = distribution.expand((*lead, *distribution.batch_shape)) if lead else distribution
+    distribution = distribution if value is None else _repeated(distribution, value)
     axes = tuple((message.get("infer") or {}).get("event_dims", ()))
     axes = axes if len(axes) == distribution.event_dim else ()
     frames = _frames(message, tuple(distribution.batch_shape))
@@ -130,33 +128,6 @@ def _frames(message: Mapping[str, Any], batch: tuple[int, ...]) -> tuple[PlateFr
         for frame in reversed(list(dict.fromkeys(frames)))  # `do` sends a message twice through its plates
         if len(batch) >= -frame.dim and batch[frame.dim] == frame.size
     )
-
-
-@dataclass(frozen=True)
-class Edit:
-    """What the handlers around a loop or an arm make of a site inside: further masks and scale, its name and plates.
-
-    A `hidden` site is seen by nobody outside, and no part of the density.
-    """
-
-    name: str
-    frames: tuple[PlateFrame, ...] = ()
-    masks: tuple[Any, ...] = ()
-    scale: Any = None
-    observed: bool = False
-    hidden: bool = False
-
-    def applied(self, statement: Statement) -> Statement:
-        """Edit a statement; one that is no longer observed loses its data."""
-        scale = statement.scale if self.scale is None else self.scale
-        if self.scale is not None and statement.scale is not None:
-            scale = times(self.scale, statement.scale)
-        lost = statement.observed and not self.observed
-        return replace(
-            statement, name=self.name, frames=self.frames, masks=(*self.masks, *statement.masks), scale=scale,
-            observed=statement.observed and not lost, value=None if lost else statement.value,
-            present=None if lost else statement.present,
-        )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -22,7 +22,8 @@ def from_numpyro(
 ) -> Callable[..., Any]:
     """Read a NumPyro model as a program: every inference takes it, without an edit.
 
-    Handlers of NumPyro around the model or inside it keep their meaning, and so do plates, subsampling, scan and cond.
+    Handlers of NumPyro around the model or inside it keep their meaning, and so do plates, subsampling, scan and cond;
+    but of the handlers around a scan or a cond, those that would act on its sites are refused, save `condition`.
     Names are the same; a prefix of `numpyro.handlers.scope`, "a/x", becomes the address ("a", "x"), in results "a.x". A
     site with `obs_mask` is one site here, and its missing elements are summed out where nothing reads them. Random keys
     come from addresses, so `numpyro.handlers.seed` only serves sites that are hidden by `block`.
@@ -40,7 +41,8 @@ def from_numpyro(
 
     Raises:
         LawfulError: a parameter has no value, or a name is no parameter or plate.
-        UnsupportedProgramError: the model subsamples without indices, or uses mutable state.
+        UnsupportedProgramError: the model subsamples without indices, uses mutable state, or has a handler around a
+            scan or a cond that would act inside.
         IndexRangeError: an index is no element of its plate.
 
     >>> import numpyro, numpyro.distributions as dist, lawful
