@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, show_address
-from lawful.distributions.law import BoundLaw, core_of
+from lawful.distributions.bound_law import BoundLaw
+from lawful.distributions.law import core_of
 from lawful.distributions.parameters import fits, parameters_of
 from lawful.form import Form
 from lawful.form.choices import Choice

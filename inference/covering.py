@@ -17,7 +17,8 @@ from numpyro.distributions import constraints
 
 from lawful.addresses import Address, names_of, show_address
 from lawful.distributions.bijections import fixed_support, shown_supports
-from lawful.distributions.law import BoundLaw, DistributionLaw, law_of
+from lawful.distributions.bound_law import BoundLaw
+from lawful.distributions.law import DistributionLaw, law_of
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.messages import Source

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lawful.distributions.law import BoundLaw, law_of
+from lawful.distributions.bound_law import BoundLaw
+from lawful.distributions.law import law_of
 
 from ..check.atoms import probabilities_at
 
@@ -56,6 +57,7 @@ def bound(distribution: Any) -> Bound:
     if known_law is None:
         known_law = _remember(_by_structure, structure, (next(_numbers), law_of(distribution)[0]))
     number, law = known_law  # to hash the law at every draw would cost more than the draw
+    arrays = tuple([arrays[place] for place in law.order])
     found = Bound(law, arrays, (number, *(a.tobytes() for a in arrays)))
     _remember(_by_identity, id(distribution), (distribution, found))
     return found

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.backends.xla import run_nodes
-from lawful.distributions.law import BoundLaw, product_grid
+from lawful.distributions.bound_law import BoundLaw
+from lawful.distributions.law import product_grid
 from lawful.form import Det, Form, Site, Var
 from lawful.form.builder import Block
 from lawful.form.from_jaxpr import inlined

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.distributions.law import BoundLaw, product_grid
+from lawful.distributions.bound_law import BoundLaw
+from lawful.distributions.law import product_grid
 from lawful.distributions.observed_law import DerivedLaw
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Site, Var

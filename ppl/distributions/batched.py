@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .law import BoundLaw, product_grid
+from .bound_law import BoundLaw
+from .law import product_grid
 from .sampling.batched_draw import widen
 
 

@@ -6,11 +6,11 @@ A law is hashable; parameters are arrays. A law is never rebuilt from batched pa
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -20,6 +20,7 @@ import numpyro.distributions as dist
 
 from ..errors import ImproperPriorError, LawfulError, PathLimitError, UnsupportedProgramError
 from ..form.operations.device import device_array
+from .bound_law import BoundLaw
 from .densities import log_prob, total_log_prob
 from .parameters import DRAWN, SCORED, flaws, makes_law
 from .sampling.bernoulli import sample_bernoulli
@@ -76,9 +77,14 @@ class _Table:
 
 @dataclass(frozen=True)
 class DistributionLaw:
-    """A law given by a distribution of numpyro, flattened into its static part and its parameters."""
+    """A law given by a distribution of numpyro, flattened into its static part and its parameters.
+
+    The parameters stand in the `order` of the names of the distribution's fields: NumPyro flattens it in the order of a
+    set, which is another in each process.
+    """
 
     tree: Any
+    order: tuple[int, ...]
     shape: tuple[int, ...]
     batch_shape: tuple[int, ...]
     dtype: Any
@@ -91,7 +97,8 @@ class DistributionLaw:
 
     def distribution(self, *parameters: Any) -> dist.Distribution:
         """Rebuild the distribution from unbatched parameters."""
-        return jax.tree.unflatten(self.tree, parameters)
+        leaves = [value for _, value in sorted(zip(self.order, parameters, strict=True), key=itemgetter(0))]
+        return jax.tree.unflatten(self.tree, leaves)
 
     @property
     def elements(self) -> int:
@@ -232,24 +239,29 @@ def split(distribution: Any) -> tuple[Any, Sequence[Any]]:
     if isinstance(distribution, BoundLaw):
         return distribution.law, distribution.parameters
     leaves, tree = jax.tree.flatten(distribution)
+    law = _remembered_law(distribution, leaves, tree)
+    return law, [leaves[place] for place in law.order]
+
+
+def _remembered_law(distribution: Any, leaves: list[Any], tree: Any) -> DistributionLaw:
     kind: tuple[Any, ...] = tree, tuple(map(_kind, leaves)), bool(jax.config.read("jax_enable_x64"))
     try:
         known = _laws.get(kind)
         if known is not None:
-            return known, leaves
+            return known
     except TypeError:  # a distribution with an array in its structure
-        return _law(distribution, tree), leaves
+        return _law(distribution, tree)
     core = core_of(distribution)
     if getattr(core, "has_enumerate_support", False) and not isinstance(core, _FIXED_SUPPORT):
         if any(isinstance(leaf, jax.core.Tracer) or np.size(leaf) > _SMALL for leaf in leaves):
-            return _law(distribution, tree), leaves
+            return _law(distribution, tree)
         kind = *kind, tuple(np.asarray(leaf).tobytes() for leaf in leaves)
         if kind in _laws:
-            return _laws[kind], leaves
+            return _laws[kind]
     if len(_laws) >= _REMEMBERED:
         _laws.clear()
     known = _laws[kind] = _law(distribution, tree)
-    return known, leaves
+    return known
 
 
 # A support whose size is that of the parameters, not their value.
@@ -266,11 +278,22 @@ def _kind(leaf: Any) -> Any:
     return leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)
 
 
+def _places(part: Any) -> Iterator[int]:
+    """List the numbers that stand for the leaves of a distribution, by the names of its fields."""
+    if isinstance(part, dist.Distribution):
+        for name in sorted(type(part).gather_pytree_data_fields()):
+            yield from _places(vars(part).get(name))
+    else:
+        for inner in jax.tree.leaves(part, is_leaf=lambda x: isinstance(x, dist.Distribution)):
+            yield from _places(inner) if isinstance(inner, dist.Distribution) else (inner,)
+
+
 def _law(distribution: Any, tree: Any) -> DistributionLaw:
     shape = tuple(distribution.shape())
     base = element_distribution(distribution)
     return DistributionLaw(
         tree=tree,
+        order=tuple(_places(jax.tree.unflatten(tree, range(tree.num_leaves)))),
         shape=shape,
         batch_shape=tuple(distribution.batch_shape),
         dtype=_value_dtype(distribution),
@@ -280,60 +303,6 @@ def _law(distribution: Any, tree: Any) -> DistributionLaw:
         is_categorical=isinstance(core_of(distribution), dist.CategoricalLogits),
         is_coin=isinstance(core_of(distribution), dist.BernoulliProbs | dist.BernoulliLogits),
     )
-
-
-@dataclass(frozen=True)
-class BoundLaw:
-    """A law with its parameters: what an eager run of a Form announces as the distribution of a site."""
-
-    law: Any
-    parameters: tuple[Any, ...]
-
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one value."""
-        return self.law.shape
-
-    def sample(self, key: jax.Array) -> jax.Array:
-        """Draw one value."""
-        return self.law.draw(key, *self.parameters)
-
-    def log_prob(self, value: Any) -> Any:
-        """Score one value."""
-        return self.law.log_prob(jnp.asarray(value), *map(jnp.asarray, self.parameters))
-
-    def support(self, value: Any) -> Any:
-        """Algorithm sites never reject a value by its support."""
-        return np.ones((), bool)
-
-    def finite_elements(self, site_of: Callable[[Any], Any]) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
-        """List the independent elements of a finite value with their probabilities, and how they make up the value.
-
-        Args: site_of: lists the elements of a part, as an enumerator knows them.
-        """
-        own = getattr(self.law, "finite_elements", None)
-        if own is not None:
-            return own(site_of, *self.parameters)
-        arrays = [np.asarray(p) for p in self.parameters]
-        return [_listed(self.law, tuple((x.tobytes(), x.dtype.str, x.shape) for x in arrays))], _first
-
-
-def _first(values: Sequence[Any]) -> Any:
-    return values[0]
-
-
-@functools.lru_cache(maxsize=4096)
-def _listed(law: Any, coded: tuple[tuple[bytes, str, tuple[int, ...]], ...]) -> tuple[list[Any], list[float]]:
-    """List the values of positive mass; an enumeration asks for the same law with the same parameters many times."""
-    parameters = [np.frombuffer(raw, kind).reshape(shape) for raw, kind, shape in coded]
-    values, masses = _listing(law)(*parameters)
-    masses = np.asarray(masses, dtype=np.float64)
-    kept = np.flatnonzero(masses > -np.inf)
-    return list(np.asarray(values)[kept]), np.exp(masses[kept]).tolist()
-
-
-@functools.lru_cache(maxsize=256)
-def _listing(law: Any) -> Callable[..., Any]:
-    return jax.jit(law.enumerate)
 
 
 def core_of(distribution: Any) -> Any:
@@ -346,7 +315,7 @@ def core_of(distribution: Any) -> Any:
 def position_of(law: DistributionLaw, name: str) -> int | None:
     """Return the place that an argument of the distribution's family has among the parameters of a law.
 
-    Places are looked up by name, since the order of the parameters is another one in each process of Python.
+    The parameters stand in the order of the names of the fields, which is not that of the family's arguments.
 
     >>> law, parameters = law_of(dist.Normal(0.5, 2.0))
     >>> float(parameters[position_of(law, "scale")])

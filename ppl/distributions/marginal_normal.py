@@ -23,8 +23,9 @@ from jax.scipy.linalg import cho_solve, solve_triangular
 from ..addresses import Address, show_address
 from ..errors import LawfulError
 from ..messages import Source
+from .bound_law import BoundLaw
 from .densities import log_prob
-from .law import BoundLaw, core_of, law_of
+from .law import core_of, law_of
 from .observed_law import ObservedLaw
 
 NORMALS = (dist.MultivariateNormal, dist.LowRankMultivariateNormal)

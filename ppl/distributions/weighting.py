@@ -19,7 +19,8 @@ import numpy as np
 from ..addresses import Address, show_address
 from ..errors import LawfulError
 from ..messages import Source
-from .law import BoundLaw, law_of
+from .bound_law import BoundLaw
+from .law import law_of
 from .observed_law import ObservedLaw
 
 

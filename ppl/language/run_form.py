@@ -18,7 +18,8 @@ import numpy as np
 
 from ..backends.xla import apply_det, broadcast_plates, select_arms
 from ..distributions.batched import LanesLaw
-from ..distributions.law import BoundLaw, DistributionLaw
+from ..distributions.bound_law import BoundLaw
+from ..distributions.law import DistributionLaw
 from ..errors import UnsupportedProgramError
 from ..form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
 from ..form.arguments.arrays import split_arguments

@@ -12,7 +12,7 @@ from unittest import mock
 
 import jax
 
-from lawful.distributions import law as laws
+from lawful.distributions import bound_law
 from lawful.form.operations import on_numpy as array_math
 from lawful.inference.check import outcomes, paired
 from lawful.inference.factor_graphs import propagation, runners
@@ -33,8 +33,8 @@ class Reached:
 def forget():
     """Drop what was compiled or remembered under the name of a function whose meaning changes."""
     tracing._forms.clear()
-    laws._listed.cache_clear()
-    laws._listing.cache_clear()
+    bound_law._listed.cache_clear()
+    bound_law._listing.cache_clear()
     array_math._of_module.cache_clear()
     array_math._of_closures.clear()
     remembered._seen.clear()

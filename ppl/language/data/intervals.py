@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...addresses import Address, show_address
+from ...distributions.bound_law import BoundLaw
 from ...distributions.censoring import CensoredLaw, Interval, empty_message
 from ...distributions.interval_probability import has_masses
-from ...distributions.law import BoundLaw, element_distribution, law_name, law_of
+from ...distributions.law import element_distribution, law_name, law_of
 from ...distributions.marginal_normal import with_filling
 from ...distributions.truncated import families
 from ...errors import LawfulError, ObservationError

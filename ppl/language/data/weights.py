@@ -14,8 +14,9 @@ from numpyro.distributions import constraints
 
 from ...addresses import indices_of, names_of, show_address
 from ...distributions.absent import without_guard
+from ...distributions.bound_law import BoundLaw
 from ...distributions.censoring import Interval
-from ...distributions.law import BoundLaw, law_of
+from ...distributions.law import law_of
 from ...distributions.marginal_normal import is_of_parts, partly_observed, with_filling
 from ...distributions.weighting import both, correction, refuse_shapes, weighed
 from ...errors import ImproperPriorError
