@@ -120,6 +120,13 @@ def test_the_head_of_a_folder_says_what_it_may_import():
         assert packages and all(said in ast.get_docstring(tree) for tree in packages), f"{name}: {said}"
 
 
+def test_the_page_on_the_architecture_names_every_folder_and_only_what_exists():
+    page = (ROOT.parent / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`([\w/]+(?:\.py|/))`", page)) - {"ppl/", "inference/", "models/", "tests/additions/"}
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert {f"{file.parent.relative_to(ROOT)}/" for file in ROOT.rglob("*/__init__.py")} <= named
+
+
 def asks(tree: ast.AST) -> int:
     """Count the calls of isinstance that name loops or branches."""
     calls = (n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "isinstance")

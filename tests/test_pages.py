@@ -128,7 +128,8 @@ def unknown(text):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_names_and_arguments_in_the_text_of_a_page_exist(path):
     texts = INLINE.findall(FENCED.sub("", path.read_text()))
-    assert [found for text in texts if "NAME" not in text for found in unknown(text)] == []
+    names = (text for text in texts if "NAME" not in text and not text.endswith(".py"))
+    assert [found for text in names for found in unknown(text)] == []
 
 
 def test_a_name_or_an_argument_that_is_not_there_is_found():
