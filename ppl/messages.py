@@ -50,10 +50,10 @@ class SampleMessage:
 
     `mask` and `scale` are those around the statement, as long as the distribution does not hold them itself. `present`
     tells which elements were observed, where some are missing, and `interval` the bounds of those that are censored.
-    `lanes` tells which lanes of a padded loop are there: an observation counts there alone, and the distribution of a
-    choice holds them. A `droppable` choice is summed out where nothing reads it: the part of an observation that was
-    not observed, or a choice that an intervention has cut off. `event_dims` names the axes of the value after those of
-    the batch, for results.
+    `lanes` tells which lanes of a padded loop, elements of a plate in its body, are there: an observation counts there
+    alone, and the distribution of a choice holds them. A `droppable` choice is summed out where nothing reads it: the
+    part of an observation that was not observed, or a choice that an intervention has cut off. `event_dims` names the
+    axes of the value after those of the batch, for results.
     """
 
     address: Address

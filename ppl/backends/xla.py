@@ -297,7 +297,11 @@ ROWS = 64  # rows of the matrix from which turning the vectors around costs next
 
 
 def product_of_lanes(node: Det, operands: Sequence[jax.Array]) -> list[jax.Array] | None:
-    """Multiply a matrix that all lanes share with one vector per lane; None where a node does something else."""
+    """Multiply a matrix with one vector for each lane, a copy along a vmapped axis; None for nodes that do not.
+
+    The vectors are read with the lanes last: processors add many lanes at once, so XLA multiplies (d, lanes) with
+    (d, rows) faster than (lanes, d) with (rows, d), and does not turn an operand around by itself.
+    """
     function: Any = node.function
     if getattr(function, "primitive", None) is not jax.lax.dot_general_p or not node.plates or len(operands) != 2:
         return None
