@@ -30,7 +30,7 @@ MOST_FILES = 25
 # Places that ask what kind of node a node is, outside the interpreter and the pass that threads values through sites.
 ASKING = {"lawful.form.nodes", "lawful.form.fold", "lawful.passes.thread_sites"}
 MOST_ASKED = 16
-MOST_WEAK = 15  # dictionaries that remember something of a form
+MOST_WEAK = 14  # dictionaries that remember something of a form
 
 
 @functools.cache

@@ -223,9 +223,21 @@ class Branch:
 type Node = Det | Site | Factor | Loop | Branch
 
 
+@dataclass(frozen=True)
+class Hidden:
+    """A choice that no inference sees: where it stands, and the handler inside the program that answers it."""
+
+    address: Address
+    source: Source
+    handler: str
+
+
 @dataclass(frozen=True, eq=False)
 class Form:
-    """A traced program: inputs, nodes in the order of evaluation, outputs; `constants` are closed-over arrays."""
+    """A traced program: inputs, nodes in the order of evaluation, outputs.
+
+    `constants` are closed-over arrays; `hidden` are the choices that the program draws by itself.
+    """
 
     inputs: tuple[Var, ...]
     nodes: tuple[Node, ...]
@@ -233,6 +245,7 @@ class Form:
     constants: tuple[tuple[Var, Any], ...] = ()
     in_tree: Any = None
     out_tree: Any = None
+    hidden: tuple[Hidden, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse two sites with one address, unless they stand in different arms, and colliding address codes."""

@@ -18,6 +18,7 @@ from ..addresses import Address, address_code, as_address, indices_of, key_at, n
 from ..distributions.law import law_of
 from ..errors import DuplicateSiteError, UnsupportedProgramError
 from ..form.arguments.random_keys import one_key
+from ..form.nodes import Hidden
 from ..language.data.checked import of_its_shape
 from ..language.data.weights import observe
 from ..messages import (
@@ -29,11 +30,11 @@ from ..messages import (
     SampleMessage,
     Source,
     Surroundings,
+    handlers,
     installed,
     only,
     placed,
 )
-from ..tracing.hidden import note_hidden
 from ..tracing.primitives import current_trace
 from .interventions import do, mask, scale, scope
 from .key_reuse import consume, key_guard
@@ -98,7 +99,7 @@ class _Seed(Handler):
             key = key_at(self.key, message.address)
             consume(key, message)
             message.value = draw(message.distribution, key)
-            note_hidden(message, "seed")
+            _note_hidden(message, "seed")
 
 
 class Boundary:
@@ -233,7 +234,7 @@ class _Block(Handler):
             self.gone = message.address
             message.stop = True
             if isinstance(message, SampleMessage) and not message.observed:
-                note_hidden(message, "block")
+                _note_hidden(message, "block")
 
 
 @dataclass
@@ -327,3 +328,10 @@ def log_density(program: Program, choices: Mapping[Any, Any]) -> Callable[..., A
             return trace(replay(program, choices))(*args, **kwargs).log_density
 
     return run
+
+
+def _note_hidden(message: SampleMessage, handler: str) -> None:
+    """Tell the handler that records a program, where one listens, of a choice that it will not see as one."""
+    for listener in handlers():
+        if listener.unseen is not None:
+            listener.unseen.append(Hidden(names_of(message.address), message.source, handler))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -25,7 +25,6 @@ from ..form.liveness import without_dead_code
 from ..messages import Source, only, user_line
 from .fast_checks import quick_checks
 from .free_variables import Watch
-from .hidden import keep_hidden
 from .leaked_tracers import met_escaped, refuse_dead, refuse_escaped, traced_values
 from .lower import lower
 from .primitives import Stage
@@ -224,8 +223,8 @@ def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[An
     refuse_escaped(program, before, stage.drawn_values)
     refuse_dead(form, stage.last[1] if stage.last else Source("<program>", 0))
     form = without_dead_code(form, keep_sites=True)
-    keep_hidden(form, stage.unseen or [])
-    return form
+    hidden = {note.address: note for note in stage.unseen or ()}  # of two, what hides it rather than what drew it
+    return replace(form, hidden=tuple(hidden.values())) if hidden else form
 
 
 def _staged(stage: Stage, program: Callable[..., Any], arrays: list[Any], rebuild: Any) -> tuple[Stage, Form]:

@@ -15,7 +15,6 @@ from ...form.liveness import has_weight
 from ...form.operations.equation import Equation
 from ...passes.rolling.roll import rolled
 from ...passes.rolling.unrolled_sites import REMEDY, straight
-from ...tracing.hidden import hidden_choices
 from .finding import LintFinding as LintFinding
 from .precision import precision_findings
 
@@ -78,7 +77,7 @@ def _unrolled_loops(form: Form) -> Iterator[LintFinding]:
 
 
 def _blocked_sites(form: Form) -> Iterator[LintFinding]:
-    for note in hidden_choices(form):
+    for note in form.hidden:
         yield LintFinding(
             "blocked-site", "warning", note.address, note.source, BLOCKED[note.handler],
             "take the handler off, and give the inference the key; a fixed value is given by handlers.substitute.",
@@ -86,7 +85,7 @@ def _blocked_sites(form: Form) -> Iterator[LintFinding]:
 
 
 def _unseeded(form: Form) -> Iterator[LintFinding]:
-    told = {note.source for note in hidden_choices(form)}
+    told = {note.source for note in form.hidden}
     for node in walk(form):
         if not (isinstance(node, Det) and isinstance(node.function, Equation) and node.function.draws):
             continue
