@@ -7,9 +7,10 @@ observations stay.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import is_
 
+from .fold import Visitor
 from .nodes import Branch, Det, Factor, Form, Loop, Node, Site, Var, subforms, walk
 
 
@@ -61,14 +62,12 @@ def without_dead_code(form: Form, *, keep_sites: bool = False) -> Form:
 def _prune(form: Form, live: set[Var], keep_sites: bool) -> tuple[Form, set[Var]]:
     nodes: list[Node] = []
     live = set(live)
+    shrink = _Shrink(live, keep_sites)
     for node in reversed(form.nodes):
         unread = live.isdisjoint(node.outs)
         if unread and not _weighs(node) and not (keep_sites and _is_recorded(node)):
             continue
-        if isinstance(node, Loop):
-            node = _shrink_loop(node, live, keep_sites)
-        elif isinstance(node, Branch):
-            node = _shrink_branch(node, live, keep_sites)
+        node = shrink.node(node)
         nodes.append(node)
         live.update(node.ins)
     nodes.reverse()
@@ -76,6 +75,25 @@ def _prune(form: Form, live: set[Var], keep_sites: bool) -> tuple[Form, set[Var]
     if len(constants) == len(form.constants) and len(nodes) == len(form.nodes) and all(map(is_, nodes, form.nodes)):
         return form, live
     return replace(form, nodes=tuple(nodes), constants=constants), live
+
+
+@dataclass(frozen=True)
+class _Shrink(Visitor):
+    """Writes a node without the parts of it that nothing reads."""
+
+    live: set[Var]
+    keep_sites: bool
+
+    def det(self, node: Node) -> Node:
+        return node
+
+    site = factor = det
+
+    def loop(self, node: Loop) -> Loop:
+        return _shrink_loop(node, self.live, self.keep_sites)
+
+    def branch(self, node: Branch) -> Branch:
+        return _shrink_branch(node, self.live, self.keep_sites)
 
 
 def _shrink_branch(node: Branch, live: set[Var], keep_sites: bool) -> Branch:

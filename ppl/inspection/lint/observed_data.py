@@ -26,8 +26,9 @@ from ...distributions.censoring import empty_message
 from ...distributions.law import DistributionLaw
 from ...distributions.support import contains
 from ...errors import ObservationError
-from ...form import Branch, Form, Loop, Site, Var
+from ...form import Branch, Form, Loop, Node, Site, Var
 from ...form.builder import Block
+from ...form.fold import Visitor
 from ...form.liveness import is_random, random_values, without_dead_code
 from ...language.data.checked import nan_message, support_message
 from ...language.data.missing import unobserved_part
@@ -94,26 +95,47 @@ def _read(form: Form, start: Iterable[Var], arm: bool = False) -> tuple[list[Dat
 
     Returns: the data, what computes them, and the values that choices can move, or that are not computed.
     """
-    random = set(start)
-    block = Block()
-    block.constants.extend(form.constants)
-    found: list[Datum] = []
+    reader = _Reader(start, arm)
+    reader.block.constants.extend(form.constants)
     for node in form.nodes:
-        if isinstance(node, Site) and node.observed is not None:
-            if node.observed not in random:
-                support = None if arm else _fixed(node)
-                inside = _test(block, node, random, "inside") if support is None else None
-                found.append(Datum(node, node.observed, inside, _test(block, node, random, "broken"), support, arm))
-            random.add(node.out)
-        elif isinstance(node, Loop):
-            found += _read_loop(node, block, random, arm)
-        elif isinstance(node, Branch) and node.index not in random and _holds_data(node):
-            found += _read_branch(node, block, random)
-        elif is_random(node) or any(v in random for v in node.ins):
-            random.update(node.outs)
-        elif node.outs:  # a factor gives nothing
-            block.nodes.append(node)
-    return found, block, random
+        reader.node(node)
+    return reader.found, reader.block, reader.random
+
+
+class _Reader(Visitor):
+    def __init__(self, start: Iterable[Var], arm: bool) -> None:
+        self.random, self.arm = set(start), arm
+        self.block = Block()
+        self.found: list[Datum] = []
+
+    def site(self, node: Site) -> None:
+        if node.observed is None:
+            self.det(node)
+            return
+        if node.observed not in self.random:
+            support = None if self.arm else _fixed(node)
+            inside = _test(self.block, node, self.random, "inside") if support is None else None
+            broken = _test(self.block, node, self.random, "broken")
+            self.found.append(Datum(node, node.observed, inside, broken, support, self.arm))
+        self.random.add(node.out)
+
+    def loop(self, node: Loop) -> None:
+        self.found += _read_loop(node, self.block, self.random, self.arm)
+
+    def branch(self, node: Branch) -> None:
+        if node.index not in self.random and _holds_data(node):
+            self.found += _read_branch(node, self.block, self.random)
+        else:
+            self.det(node)
+
+    def det(self, node: Node) -> None:
+        if is_random(node) or any(v in self.random for v in node.ins):
+            self.random.update(node.outs)
+        else:
+            self.block.nodes.append(node)
+
+    def factor(self, node: Node) -> None:
+        """A factor gives nothing."""
 
 
 def _fixed(node: Site) -> Any | None:
