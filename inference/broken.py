@@ -17,7 +17,7 @@ import numpy as np
 from lawful.addresses import Address, show_address
 from lawful.distributions.bound_law import BoundLaw
 from lawful.distributions.law import core_of
-from lawful.distributions.parameters import fits, parameters_of
+from lawful.distributions.parameter_constraints import fits, parameters_of
 from lawful.form import Form
 from lawful.form.choices import Choice
 from lawful.handlers.named_values import lookup

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.backends.keys import Keys, keys_of, step_keys
+from lawful.backends.site_keys import Keys, keys_of, step_keys
 from lawful.backends.xla import broadcast_plates, run_nodes
 from lawful.form import Form, Plate, Var
 from lawful.form.builder import Block

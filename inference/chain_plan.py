@@ -19,8 +19,8 @@ from lawful.errors import NoFiniteStartError
 from lawful.form import Form
 from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.choices import Choice, choices_of, dims_of
+from lawful.passes.initial_values import TRIES
 from lawful.passes.record import record
-from lawful.passes.starts import TRIES
 
 from .batches import in_one_row
 from .broken import broken_findings

@@ -18,7 +18,7 @@ from lawful.form.arguments.arrays import split_arguments
 from lawful.form.choices import Choice
 from lawful.handlers.named_values import lookup
 from lawful.messages import Handler, Message, SampleMessage, only
-from lawful.passes.starts import TRIES
+from lawful.passes.initial_values import TRIES
 
 from .plan import Prepared
 

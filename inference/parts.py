@@ -15,7 +15,7 @@ from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Node, Site, Var, with_subforms
 from lawful.form.builder import Block
 from lawful.form.choices import Choice
-from lawful.passes.starts import without_weights as without_weights
+from lawful.passes.initial_values import without_weights as without_weights
 from lawful.passes.thread_sites import score
 
 NORMAL = "~normal"  # ends the address of the noise of a site

@@ -2,7 +2,7 @@
 
 Law: every chain starts at the values that are given for it; one that is given once is that of all chains, and what is
 not given is drawn from the prior, given what is. Where nothing is given, kernels along gradients, and all kernels where
-the prior is flat, start as `lawful.passes.starts` finds; others at draws from the prior of finite density.
+the prior is flat, start as `lawful.passes.initial_values` finds; others at draws from the prior of finite density.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lawful.form.builder import Block
 from lawful.form.choices import Choice, choices_of
 from lawful.passes.add_plate import lift
 from lawful.passes.condition import conditioned
-from lawful.passes.starts import TRIES, found_start, is_from_prior, prior_coordinates
+from lawful.passes.initial_values import TRIES, found_start, is_from_prior, prior_coordinates
 
 from .kernels.base import KernelForm
 from .kernels.frame import frame_of

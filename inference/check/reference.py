@@ -22,7 +22,7 @@ import numpy as np
 
 from lawful.addresses import Address, show_address
 from lawful.errors import ImpureProgramError, LawfulError, NonFiniteError, PathLimitError
-from lawful.handlers.basic import Boundary, refuse_duplicate
+from lawful.handlers.standard import Boundary, refuse_duplicate
 from lawful.messages import OVERFLOW, FactorMessage, Handler, Message, SampleMessage, Source, only
 
 from .atoms import FiniteSite, finite_site, probabilities_at, rational

@@ -19,7 +19,7 @@ from lawful.addresses import Address, indices_of, names_of, show_address
 from lawful.errors import ImpureProgramError, NonFiniteError, UnsupportedProgramError
 from lawful.form.arguments.arrays import is_array
 from lawful.form.arguments.calls import call
-from lawful.handlers.basic import Boundary, refuse_duplicate
+from lawful.handlers.standard import Boundary, refuse_duplicate
 from lawful.inspection.lint.unread_inputs import input_names, nan_places
 from lawful.messages import (
     OVERFLOW,

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lawful.backends.xla import emit
-from lawful.distributions.seed import SeedLaw, key_of_seed
+from lawful.distributions.random_words import SeedLaw, key_of_seed
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.builder import Block

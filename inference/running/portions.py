@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.backends.keys import Keys, step_keys
+from lawful.backends.site_keys import Keys, step_keys
 from lawful.backends.xla import Run, loop_start, loop_step, root_keys
 from lawful.errors import LawfulError
 from lawful.form import Form, Loop, Node, Var

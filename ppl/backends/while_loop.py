@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ..addresses import Address, show_address
-from ..distributions.seed import SeedLaw, key_of_seed
+from ..distributions.random_words import SeedLaw, key_of_seed
 from ..form import Form
 from ..messages import Source
 from .xla import emit

@@ -22,7 +22,7 @@ from ..form.liveness import has_weight
 from ..form.operations.compensated_sum import Sum
 from ..passes.rolling.roll import rolled
 from ..passes.rolling.unrolled_sites import warn_straight
-from .keys import Keys, folded, keys_of, row_keys, step_keys
+from .site_keys import Keys, folded, keys_of, row_keys, step_keys
 
 _compiled: weakref.WeakKeyDictionary[Form, Callable[..., Any]] = weakref.WeakKeyDictionary()
 

@@ -22,7 +22,7 @@ from ..errors import ImproperPriorError, LawfulError, PathLimitError, Unsupporte
 from ..form.operations.device import device_array
 from .bound_law import BoundLaw
 from .densities import log_prob, total_log_prob
-from .parameters import DRAWN, SCORED, flaws, makes_law
+from .parameter_constraints import DRAWN, SCORED, flaws, makes_law
 from .sampling.bernoulli import sample_bernoulli
 from .sampling.categorical import sample_categorical
 from .support import contains

@@ -3,7 +3,7 @@
 May import: form, distributions, passes, backends, tracing, language.
 """
 
-from .basic import (
+from .standard import (
     TraceRecord,
     block,
     condition,

@@ -33,8 +33,8 @@ from ..form.labels import fitting, labels_of
 from ..form.liveness import without_dead_code
 from ..form.operations.stacks import Cut, Window, Windows
 from ..inspection.lint.observed_data import checked_data
-from ..passes.rolling.fold import Folded, folded
-from ..passes.starts import TRIES, Start, found_start, prior_coordinates
+from ..passes.initial_values import TRIES, Start, found_start, prior_coordinates
+from ..passes.rolling.unnamed_steps import Folded, folded
 from ..passes.unconstrain import (
     first_and_values,
     free_parts,
@@ -179,7 +179,8 @@ class Density:
         """Find a position where chains can begin: at the height of draws, of finite log density and gradient.
 
         The best of some candidates, uniform in the cube (-2, 2) and draws from the prior, climbs as far as where draws
-        are expected; see `lawful.passes.starts`. Under `jax.vmap` or `jax.jit` a position that is not found is NaN.
+        are expected; see `lawful.passes.initial_values`. Under `jax.vmap` or `jax.jit` one that is not found is
+        NaN.
 
         Raises: NoFiniteStartError where none of 100 candidates is finite, naming the sites whose log density is not.
 

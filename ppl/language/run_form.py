@@ -39,7 +39,7 @@ from ..messages import (
 )
 from ..passes.rolling.match_steps import step_of
 from .data.missing import complete
-from .memo import fixed, remembered
+from .operation_cache import fixed, remembered
 
 
 def run_form(form: Form, *args: Any) -> Any:

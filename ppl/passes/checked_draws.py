@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from ..addresses import indices_of, names_of, show_address
 from ..distributions.law import DistributionLaw
-from ..distributions.parameters import DRAWN, limits, parameters_of
+from ..distributions.parameter_constraints import DRAWN, limits, parameters_of
 from ..form import CHECK, Det, Factor, Form, Node, Site, Var, subforms, with_nodes, with_subforms
 from ..form.builder import Block
 from ..form.nodes import insides

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..addresses import Address, names_of, show_address
 from ..distributions.law import split
-from ..distributions.parameters import harmless
+from ..distributions.parameter_constraints import harmless
 from ..errors import UnsupportedProgramError
 from ..form.operations.equation import jaxprs_in
 from ..form.operations.jax_extension import Primitive, ad, batching, get_opaque_trace_state

@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import cond, inference, plate, sample, scan
-from lawful.distributions.degenerate import fault_of
+from lawful.distributions.invalid_parameters import fault_of
 from lawful.errors import ParameterError, SingularScaleError
 
 KEY = jax.random.key(0)

@@ -12,7 +12,7 @@ import pytest
 import lawful
 from lawful import cond, inference, sample, scan
 from lawful.distributions.law import law_of
-from lawful.distributions.parameters import flaws
+from lawful.distributions.parameter_constraints import flaws
 from lawful.errors import NonFiniteError, ParameterError
 from lawful.inference import Status, kernels
 

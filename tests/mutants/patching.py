@@ -16,7 +16,7 @@ from lawful.distributions import bound_law
 from lawful.form.operations import on_numpy as array_math
 from lawful.inference.check import outcomes, paired
 from lawful.inference.factor_graphs import propagation, runners
-from lawful.language import memo as remembered
+from lawful.language import operation_cache
 from lawful.tracing import trace as tracing
 
 
@@ -37,7 +37,7 @@ def forget():
     bound_law._listing.cache_clear()
     array_math._of_module.cache_clear()
     array_math._of_closures.clear()
-    remembered._seen.clear()
+    operation_cache._seen.clear()
     outcomes._compiled.clear()
     paired._kept.cache_clear()
     runners.rounds.cache_clear()

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from lawful.backends import keys as site_keys
+from lawful.backends import site_keys
 from lawful.backends import xla as emitter
 from lawful.distributions import batched as lanes
 from lawful.distributions import law as laws

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lawful.language.memo import LARGEST, REMEMBERED, fixed, remembered
+from lawful.language.operation_cache import LARGEST, REMEMBERED, fixed, remembered
 
 
 class Owner:

@@ -7,7 +7,7 @@ import pytest
 
 import lawful
 from lawful.addresses import key_at
-from lawful.backends.keys import folded, keys_of, row_keys, step_keys
+from lawful.backends.site_keys import folded, keys_of, row_keys, step_keys
 from lawful.backends.xla import emit
 
 ROOT = jax.random.key(7)

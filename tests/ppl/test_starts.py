@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful.errors import NoFiniteStartError
-from lawful.passes.starts import CANDIDATES, found_start, is_from_prior
+from lawful.passes.initial_values import CANDIDATES, found_start, is_from_prior
 
 
 def keys(count=64):

@@ -33,7 +33,7 @@ from ...form.liveness import is_random, random_values, without_dead_code
 from ...language.data.checked import nan_message, support_message
 from ...language.data.missing import unobserved_part
 from ...passes.packing import packed
-from ...passes.rolling.fold import folded
+from ...passes.rolling.unnamed_steps import folded
 from ...tracing.lower import lower
 from .views import is_view, view
 

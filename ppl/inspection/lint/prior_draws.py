@@ -20,7 +20,7 @@ from ...addresses import Address, show_address
 from ...backends.compile_options import QUICK
 from ...backends.pointwise import ask_at_prior
 from ...distributions.law import DistributionLaw
-from ...distributions.parameters import limits, parameters_of
+from ...distributions.parameter_constraints import limits, parameters_of
 from ...distributions.weighting import WeightedLaw
 from ...errors import ImproperPriorError
 from ...form import Factor, Form, Site, walk

@@ -16,10 +16,10 @@ import jax
 from ...backends.xla import emit
 from ...distributions.absent import is_guarded
 from ...distributions.censoring import CensoredLaw
-from ...distributions.degenerate import ROOTS, fault_of, outside, scales_of, singular, unlawful
+from ...distributions.invalid_parameters import ROOTS, fault_of, outside, scales_of, singular, unlawful
 from ...distributions.law import DistributionLaw
 from ...distributions.marginal_normal import PartlyObservedLaw
-from ...distributions.parameters import parameters_of
+from ...distributions.parameter_constraints import parameters_of
 from ...distributions.weighting import WeightedLaw
 from ...form import Det, Form, Loop, Site, Var
 from ...form.builder import Block

@@ -20,7 +20,7 @@ from numpyro import primitives
 from numpyro.primitives import Messenger
 
 from ...distributions.bound_law import BoundLaw
-from ...distributions.seed import SeedLaw, key_of_seed
+from ...distributions.random_words import SeedLaw, key_of_seed
 from ...errors import IndexRangeError, LawfulError, UnsupportedProgramError
 from ...form.arguments.calls import close_names
 from ...messages import SampleMessage, caller, installed, note_choice, send, surroundings

@@ -1,4 +1,4 @@
-"""Starts: where chains along gradients begin, in coordinates without bounds.
+"""Initial values: where chains along gradients begin, in coordinates without bounds.
 
 Law: a start is a point of finite density and gradient, made of its key alone; it changes no target.
 

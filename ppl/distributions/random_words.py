@@ -1,4 +1,4 @@
-"""Seeds: the law of random words from which a function draws by itself, so that what it draws is not made of sites.
+"""Random words: the law of words from which a function draws by itself, so that what it draws is not made of sites.
 
 Law: the words are independent and uniform. What is drawn from them has no density here, and cannot be enumerated;
 whoever asks for either is told why.

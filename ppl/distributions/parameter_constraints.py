@@ -1,4 +1,4 @@
-"""Parameters: whether those of a distribution lie inside their constraints.
+"""Parameter constraints: whether the parameters of a distribution lie inside their constraints.
 
 Law: a distribution whose parameters lie outside is no law: every value of it scores NaN, and a choice drawn from it
 weighs NaN, which no method passes by. What rounding alone reaches is inside: a scale that is 0 or infinite, and

@@ -1,4 +1,4 @@
-"""Degenerate laws: scales that are zero, covariances that are not positive definite, and parameters that make no law.
+"""Invalid parameters: scales of zero, covariances that are not positive definite, parameters that make no distribution.
 
 Law: a site that passes has a positive scale in every element, a covariance whose leading minors are all positive, and
 no parameter outside its constraint. A point mass is a law only where it is asked for by name, as `dist.Delta`.
@@ -16,7 +16,7 @@ from numpyro.distributions import Distribution
 from ..addresses import Address, show_address
 from ..errors import ParameterError, SingularScaleError
 from ..messages import Source
-from .parameters import fits, limits
+from .parameter_constraints import fits, limits
 
 SCALES = ("scale", "cov_diag")
 MATRICES = ("covariance_matrix", "precision_matrix")

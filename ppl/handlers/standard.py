@@ -1,4 +1,4 @@
-"""Basic handlers: functions on programs that answer some of their messages.
+"""Standard handlers: functions on programs that answer some of their messages.
 
 Law: a handler changes the measure exactly as its name says: `seed`, `substitute`, `replay`, `block` and `trace` keep
 the density function of the program, `condition` turns choices into observations, `do` cuts them off from their causes,

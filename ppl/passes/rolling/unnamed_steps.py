@@ -1,4 +1,4 @@
-"""Fold steps: a form whose Python loops are loops, for what need not know each step by its own name.
+"""Unnamed steps: a form whose Python loops are loops, for what need not know each step by its own name.
 
 Law: the folded form has the choices, the data and the measure of the form: a site of a loop stands for the sites of
 all its steps, whose values are the rows of its stack. The form's outputs are left out.

@@ -1,4 +1,4 @@
-"""Memo: pure operations of an eager run are computed once for each of their operands.
+"""Operation cache: pure operations of an eager run are computed once for each of their operands.
 
 Law: a remembered result is the result. An enumeration runs a program again for every path, and paths share almost all
 of their operands: they are found by identity, since results are read-only and are handed out again; new objects are
