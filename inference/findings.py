@@ -54,7 +54,7 @@ BITS = {str(bit.name): bit for bit in Status} | {
     "ONE_RUN": Status(0),
     "RESTARTED": Status(0),
     "LONG_TRAJECTORIES": Status(0),
-    "NARROW_TAIL": Status(0),
+    "NARROW_TAIL": Status.NOT_CONVERGED,
     "IDLE_RESAMPLING": Status(0),
     "IDLE_DEVICE": Status(0),
     "NOT_SAVED": Status(0),

@@ -229,8 +229,9 @@ def test_steps_that_are_too_long_for_a_tail_are_told_and_those_of_a_normal_poste
 
     plan = inference.mcmc(ridge, warmup=300, draws=500)
     for width, expected in ((True, ["NARROW_TAIL"]), (False, [])):
-        found = [f for f in plan(0, width).reasons if f.code == "NARROW_TAIL"]
-        assert [f.code for f in found] == expected and all(f.status == 0 and f.sites for f in found)
+        result = plan(0, width)
+        found = [f for f in result.reasons if f.code == "NARROW_TAIL"]
+        assert [f.code for f in found] == expected and result.ok == (not expected) and all(f.sites for f in found)
 
 
 @pytest.mark.parametrize("seed", range(5))
