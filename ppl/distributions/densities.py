@@ -116,11 +116,19 @@ def dirichlet(distribution: Any, value: jax.Array) -> jax.Array:
     return jnp.sum(_times_log(concentration - 1.0, value), axis=-1) - normaliser
 
 
+@jax.custom_jvp
 def _times_log(factor: jax.Array, probability: jax.Array) -> jax.Array:
     """Factor * log(probability); where the probability is 0 constant, and 0 if the factor is 0, too."""
+    return jnp.where(factor == 0, 0.0, factor * jnp.log(probability))
+
+
+@_times_log.defjvp
+def _(primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    factor, probability = primals
     none = probability == 0
-    there = jax.lax.stop_gradient(jnp.where(factor == 0, 0.0, -jnp.inf * jnp.sign(factor)))
-    return jnp.where(none, there, factor * jnp.log(jnp.where(none, 1.0, probability)))
+    safe = jnp.where(none, 1.0, probability)
+    slope = jnp.where(none, 0.0, factor / safe) * tangents[1] + jnp.log(safe) * tangents[0]
+    return _times_log(factor, probability), slope
 
 
 REWRITES: dict[type, Callable[[Any, jax.Array], jax.Array]] = {

@@ -209,7 +209,7 @@ def incoming_ignored():
 def _noting(advance):
     def noting(step, population):
         after = advance(step, population)
-        if step.weighted:
+        if step.body.weighted:
             before = population.log_weight
             after.trail.own_log_weight = after.block.det(
                 _difference, after.log_weight, before, label="own", adds=before.plates
