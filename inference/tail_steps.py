@@ -4,8 +4,8 @@ Law: a check reads draws and numbers of a run and changes none. Where a posterio
 one, moves are accepted as often from its ends as from its middle, and nothing is found.
 
 Steps are tuned for the mean acceptance. A part that is narrower, as the far end of a ridge, is then rarely entered and
-hardly left: draws of a short run have few of it or none, without divergences and with effective sizes that are large. So
-such a result is not ok.
+hardly left: draws of a short run have few of it or none, without divergences and with effective sizes that are large.
+So such a result is not ok.
 """
 
 from __future__ import annotations

@@ -376,7 +376,7 @@ class Lifting:
         stacked = of(*arrays).stack([spread_states(x, arrays, shape) for x in arrays], axis=-1)
         states = stacked.shape[: scopes.shape[-1]]
         back = np.argsort(order)
-        whole = stacked.reshape((-1, *shape, *along)).transpose((0, *(int(k) + 1 for k in back)))
+        whole = stacked.reshape((math.prod(states), *shape, *along)).transpose((0, *(int(k) + 1 for k in back)))
         (found,) = applied(jax.vmap(equation), [whole])
         return terms(Table(found.reshape((*states, *shape)), scopes))
 

@@ -67,7 +67,7 @@ def log_density(form: Form, choices: Mapping[Any, Any], *args: Any) -> jax.Array
     prior, likelihood, flags = function(inputs, values)
     conditional = [c for c in result.choices if c.conditional]
     for choice, flag in zip(conditional, flags, strict=True):
-        if choice.address in missing and not isinstance(flag, jax.core.Tracer) and bool(np.any(flag)):
+        if choice.address in missing and not isinstance(flag, jax.core.Tracer) and bool(np.any(np.asarray(flag))):
             raise _missing(choice)
     return prior + likelihood
 

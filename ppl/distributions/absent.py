@@ -38,7 +38,9 @@ def guarded(distribution: Any, present: Any) -> Any:
     """
     if not isinstance(distribution, dist.Distribution) or isinstance(core_of(distribution), dist.Delta):
         return distribution
-    if law_name(distribution) == IMPROPER or (not isinstance(present, jax.core.Tracer) and bool(np.all(present))):
+    if law_name(distribution) == IMPROPER or (
+        not isinstance(present, jax.core.Tracer) and bool(np.all(np.asarray(present)))
+    ):
         return distribution
     if isinstance(distribution, dist.Independent):
         inner = distribution.base_dist

@@ -115,7 +115,9 @@ def harmless(distribution: Any, mask: Any) -> Any:
     >>> harmless(coins, jnp.array([True, False])).probs.tolist()
     [0.25, 0.5]
     """
-    if not isinstance(distribution, Distribution) or (not isinstance(mask, jax.core.Tracer) and np.all(mask)):
+    if not isinstance(distribution, Distribution) or (
+        not isinstance(mask, jax.core.Tracer) and np.all(np.asarray(mask))
+    ):
         return distribution
     changed = copy.copy(distribution)
     for name, part in vars(distribution).items():

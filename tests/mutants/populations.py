@@ -234,7 +234,7 @@ def old_state():
 
 def _weighing_the_old(step, population):
     """Compute the log weight of a body a second time, with the state that came in where the new state was read."""
-    body = step.body
+    body = step.body.form
     n_carry = len(population.values) - step.n_state_constants
     first = len(step.constants) + step.n_state_constants
     states = zip(body.outputs[:n_carry], body.inputs[first : first + n_carry], strict=True)
@@ -245,8 +245,9 @@ def _weighing_the_old(step, population):
             outs = tuple(v.like() for v in node.outs)
             again.append(replace(node, ins=tuple(old.get(v, v) for v in node.ins), outs=outs, address=None))
             old |= {v: o for v, o in zip(node.outs, outs, strict=True) if v not in old}
-    last = old.get(body.outputs[-1], body.outputs[-1]) if step.weighted else body.outputs[-1]
-    return replace(body, nodes=(*body.nodes, *again), outputs=(*body.outputs[:-1], last))
+    last = old.get(body.outputs[-1], body.outputs[-1]) if step.body.weighted else body.outputs[-1]
+    late = replace(body, nodes=(*body.nodes, *again), outputs=(*body.outputs[:-1], last))
+    return replace(step.body, form=late)
 
 
 def wrong_size():

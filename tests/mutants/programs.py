@@ -3,12 +3,12 @@
 import numpy as np
 
 from lawful.distributions import law as laws
-from lawful.distributions import weighting
 from lawful.inference import summing_control
 from lawful.inference.chain_loop import ChainLoop
 from lawful.inference.factor_graphs import from_program
 from lawful.language import control
 from lawful.language import run_form as eager
+from lawful.language.data import weights
 from lawful.passes import checked_draws, record
 from lawful.tracing import free_variables, number_arguments
 from tests.mutants.patching import patched, rewritten
@@ -18,7 +18,7 @@ def branch_forgotten():
     """Enumeration runs the first arm of a branch, whatever its index."""
 
     def make(original):
-        return lambda node, values: original(node, {**values, node.index: np.zeros_like(values[node.index])})
+        return lambda node, index, operands: original(node, np.zeros_like(index), operands)
 
     return patched(eager, "_branch", make)
 
@@ -46,7 +46,7 @@ def scaled_twice():
             law, value, parameters, mask, None if scale is None else scale * scale
         )
 
-    return patched(weighting, "correction", make)
+    return patched(weights, "correction", make)
 
 
 def overflow_kept():

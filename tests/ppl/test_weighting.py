@@ -203,3 +203,20 @@ def test_smc_and_mcmc_see_the_weights():
     exact = inference.enumerate(model)(y)
     result = inference.importance(model, particles=4096, runs=4)(KEY, y)
     assert result.log_evidence_pooled == pytest.approx(exact.log_evidence, abs=0.05)
+
+
+def test_a_mask_of_jax_that_is_known_can_stand_around_a_choice():
+    """Inside a trace an operation on an array of JAX that is known is traced as well, so NumPy has to read it."""
+    known = jnp.array([True, False])
+
+    def masked():
+        with mask(known), plate("row", 2):
+            sample("x", dist.Bernoulli(0.3))
+
+    form = lawful.trace(masked)
+    assert float(form.log_density({"x": np.array([1, 1])})) == pytest.approx(np.log(0.3), abs=1e-12)
+    with mask(known[0]):
+        empty = handlers.seed(
+            lambda: scan(lambda c, _: (c, sample("x", dist.Bernoulli(0.3))), 0, None, length=0), KEY
+        )()
+    assert empty[1].shape == (0,)
