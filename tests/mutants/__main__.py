@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import jax
+from hypothesis import settings
 
 from tests.mutants.evidence import write
 from tests.mutants.registry import MUTANTS, STATISTICAL, clean_checks, run, run_clean, run_seeds
@@ -12,6 +13,8 @@ from tests.mutants.table import HEADER, last_line
 
 def main() -> int:
     jax.config.update("jax_enable_x64", True)
+    settings.register_profile("evidence", derandomize=True, deadline=None, database=None)  # as the tests run
+    settings.load_profile("evidence")
     print(HEADER)
     outcomes = []
     for mutant in MUTANTS:
