@@ -22,9 +22,10 @@ from jax.scipy.special import ndtr
 from lawful.addresses import Address, show_address
 from lawful.distributions.law import DistributionLaw, law_of
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Det, Form, Node, Site, Var, with_operations, with_subforms
+from lawful.form import Det, Form, Node, Site, Var
 from lawful.form.builder import Block, Tupled
 from lawful.form.dependence import dependence
+from lawful.form.rewriting import with_operations, with_subforms
 
 from .laws import PickLaw, ResampleLaw
 from .parts import NORMAL as NORMAL

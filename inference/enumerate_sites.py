@@ -14,9 +14,10 @@ from typing import Literal
 
 from lawful.addresses import Address, as_address
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Form, unnamed
+from lawful.form import Form
 from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
+from lawful.form.rewriting import unnamed
 from lawful.passes.condition import conditioned
 from lawful.passes.record import record
 

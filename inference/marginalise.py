@@ -21,12 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import ApproximateInExact, LawfulError, UnsupportedProgramError, WidthError
-from lawful.form import Form, Site, Var, unnamed
+from lawful.form import Form, Site, Var
 from lawful.form.arguments.calls import refuse_unknown
 from lawful.form.builder import Block
 from lawful.form.choices import choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.form.markov_blanket import all_terms
+from lawful.form.rewriting import unnamed
 from lawful.passes.condition import conditioned
 from lawful.passes.record import record
 

@@ -12,9 +12,10 @@ from typing import Any
 import jax.numpy as jnp
 
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Form, Node, Site, Var, with_subforms
+from lawful.form import Form, Node, Site, Var
 from lawful.form.builder import Block
 from lawful.form.choices import Choice
+from lawful.form.rewriting import with_subforms
 from lawful.passes.initial_values import without_weights as without_weights
 from lawful.passes.thread_sites import score
 

@@ -28,7 +28,7 @@ DEFERRED = {
 }
 MOST_FILES = 25
 # Places that ask what kind of node a node is, outside the interpreter and the pass that threads values through sites.
-ASKING = {"lawful.form.nodes", "lawful.form.fold", "lawful.passes.thread_sites"}
+ASKING = {"lawful.form.nodes", "lawful.form.rewriting", "lawful.form.fold", "lawful.passes.thread_sites"}
 MOST_ASKED = 12
 MOST_WEAK = 14  # dictionaries that remember something of a form
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lawful.form import Det, Factor, Form, Site, Var, with_subforms
+from lawful.form import Det, Factor, Form, Site, Var
 from lawful.form.builder import Block
-from lawful.form.nodes import with_operands
+from lawful.form.rewriting import with_operands, with_subforms
 from lawful.passes.simplify import simplified
 
 from ..representations.population import Population

@@ -12,8 +12,8 @@ from lawful.addresses import Address
 from lawful.form import Det, Form, Loop, Var
 from lawful.form.builder import Block
 from lawful.form.fingerprint import addresses_of
-from lawful.form.nodes import with_operands
 from lawful.form.operations.stacks import Join, Row
+from lawful.form.rewriting import with_operands
 from lawful.passes.rolling.match_steps import renamed_form
 from lawful.passes.rolling.roll import rolled
 

@@ -16,8 +16,9 @@ import numpy as np
 from lawful.addresses import as_address, show_address
 from lawful.distributions.law import DistributionLaw, core_of
 from lawful.errors import LawfulError, UnboundedSupport, UnsupportedProgramError
-from lawful.form import Form, Node, Site, with_subforms
+from lawful.form import Form, Node, Site
 from lawful.form.choices import Choice, choices_of
+from lawful.form.rewriting import with_subforms
 
 from ..summing_walk import has_elements, support_of
 

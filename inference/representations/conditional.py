@@ -19,10 +19,11 @@ import numpy as np
 
 from lawful.addresses import show_address
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Det, Factor, Form, Node, Plate, Site, Var, with_nodes, with_subforms
+from lawful.form import Det, Factor, Form, Node, Plate, Site, Var
 from lawful.form.builder import Block, Tupled
 from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
+from lawful.form.rewriting import with_nodes, with_subforms
 from lawful.passes.add_plate import lift
 from lawful.passes.condition import fed
 

@@ -18,11 +18,7 @@ from .nodes import (
     Var,
     constant_arrays,
     subforms,
-    unnamed,
     walk,
-    with_nodes,
-    with_operations,
-    with_subforms,
 )
 
 __all__ = [
@@ -38,9 +34,5 @@ __all__ = [
     "Var",
     "constant_arrays",
     "subforms",
-    "unnamed",
     "walk",
-    "with_nodes",
-    "with_operations",
-    "with_subforms",
 ]

@@ -11,7 +11,8 @@ what a node makes of meanings, and nothing else of it walks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -20,7 +21,7 @@ from .nodes import Branch, Det, Factor, Form, Loop, Node, Site, Var
 V = TypeVar("V")
 
 
-class Fold(Generic[V]):  # noqa: UP046  (the checks of types at run time do not read the short form)
+class Fold(ABC, Generic[V]):  # noqa: UP046  (the checks of types at run time do not read the short form)
     """An interpreter: a subclass gives the meaning of constants and of each kind of node.
 
     Where the meanings of a loop or a branch are not given, they are those of an analysis: the steps of a loop are met
@@ -30,7 +31,7 @@ class Fold(Generic[V]):  # noqa: UP046  (the checks of types at run time do not 
     def __call__(self, form: Form, inputs: Iterable[V]) -> list[V]:
         """Give the meaning of the outputs of a form, of that of its inputs."""
         values: dict[Var, V] = dict(zip(form.inputs, inputs, strict=True))
-        values.update((variable, self.constant(variable, array)) for variable, array in form.constants)
+        values.update(self.constants(form))
         self.through(form.nodes, values)
         return [values[v] for v in form.outputs]
 
@@ -52,17 +53,21 @@ class Fold(Generic[V]):  # noqa: UP046  (the checks of types at run time do not 
             return self.loop(node, ins)
         return self.branch(node, ins[0], ins[1:])
 
-    def constant(self, variable: Var, array: Any) -> V:
-        """Give the meaning of a closed-over array."""
-        raise NotImplementedError
+    def constants(self, form: Form) -> Mapping[Var, V]:
+        """Give the meaning of the closed-over arrays of a form."""
+        return {variable: self.constant(variable, array) for variable, array in form.constants}
 
+    def constant(self, variable: Var, array: Any) -> V:
+        """Give the meaning of a closed-over array; by default the array itself."""
+        return array
+
+    @abstractmethod
     def det(self, node: Det, ins: list[V]) -> Sequence[V]:
         """Give the meaning of the results of an operation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def site(self, node: Site, ins: list[V]) -> V:
         """Give the meaning of the value of a site, of that of its parameters and, last, of what was observed."""
-        raise NotImplementedError
 
     def factor(self, node: Factor, term: V) -> None:
         """Meet a factor."""
@@ -93,8 +98,10 @@ class Fold(Generic[V]):  # noqa: UP046  (the checks of types at run time do not 
         return [self.join([index, *column]) for column in zip(*arms, strict=True)]
 
     def join(self, meanings: Sequence[V]) -> V:
-        """Give the meaning of a value that is one of several."""
-        raise NotImplementedError
+        """Give the meaning of a value that is one of several, which an analysis of loops and branches has to say."""
+        raise NotImplementedError(
+            f"{type(self).__name__} gives no meaning to a value that is one of several: define join"
+        )
 
 
 class Visitor:

@@ -8,9 +8,8 @@ operand sees the operand whole. So a reduction over particles is a plain `Det`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from operator import is_
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..addresses import Address, colliding, names_of, shared_key, show_address
@@ -271,39 +270,30 @@ class Form:
 
         def __call__(self, *args: Any) -> Any:
             """Run eagerly, as a program: every site is announced to the handlers."""
-            raise NotImplementedError
 
         def show(self) -> str:
             """Write the form as text, one line per meaning."""
-            raise NotImplementedError
 
         def to_dot(self, *, factors: bool = False) -> str:
             """Write the graph of sites and factors in the DOT language; with `factors`, the factor graph."""
-            raise NotImplementedError
 
         def to_mermaid(self) -> str:
             """Write the graph of sites and factors as a Mermaid flowchart."""
-            raise NotImplementedError
 
         def to_svg(self) -> str:
             """Draw the graph of sites and factors as SVG, which a page or a notebook can hold."""
-            raise NotImplementedError
 
         def to_networkx(self) -> Any:
             """Return the networkx.DiGraph of sites and factors; an edge is a direct dependence."""
-            raise NotImplementedError
 
         def to_factor_graph(self) -> Any:
             """Return the bipartite networkx.Graph of sites and of the terms of the density."""
-            raise NotImplementedError
 
         def log_density(self, choices: Any, *args: Any) -> Any:
             """Score the form at given choices."""
-            raise NotImplementedError
 
         def check(self, *args: Any) -> tuple[Any, ...]:
             """Return the findings of the linter."""
-            raise NotImplementedError
 
 
 def subforms(node: Node) -> tuple[Form, ...]:
@@ -311,75 +301,6 @@ def subforms(node: Node) -> tuple[Form, ...]:
     if isinstance(node, Loop):
         return (node.body,)
     return node.forms if isinstance(node, Branch) else ()
-
-
-def with_operands(node: Node, ins: tuple[Var, ...]) -> Node:
-    """Return a node with other operands; where they are its own it is returned itself."""
-    return node if all(map(is_, ins, node.ins)) else node.with_ins(ins)
-
-
-@dataclass(frozen=True)
-class Inside:
-    """A Form inside a node, with the values outside that its inputs stand for.
-
-    Attributes:
-        form: the body of a loop, or an arm of a branch.
-        same: inputs that are values of outside.
-        carried: inputs that the steps of a loop hand on, by what they begin as.
-        rows: inputs that are rows of stacked values.
-    """
-
-    form: Form
-    same: dict[Var, Var]
-    carried: dict[Var, Var]
-    rows: dict[Var, Var]
-
-
-def insides(node: Node) -> Iterator[Inside]:
-    """Give the Forms inside a node, with what enters them."""
-    if isinstance(node, Loop):
-        pairs = zip(node.split(node.body.inputs), (node.constants, node.init, node.xs), strict=True)
-        yield Inside(node.body, *(dict(zip(own, outer, strict=True)) for own, outer in pairs))
-    elif isinstance(node, Branch):
-        for form in node.forms:
-            yield Inside(form, dict(zip(form.inputs, node.operands, strict=True)), {}, {})
-
-
-def with_subforms(node: Node, rule: Callable[[Form], Form]) -> Node:
-    """Apply a rule to the Forms inside a node; where it changes none of them the node is returned itself."""
-    old = subforms(node)
-    new = tuple(map(rule, old))
-    if not old or all(after is before for after, before in zip(new, old, strict=True)):
-        return node
-    if isinstance(node, Loop):
-        return replace(node, body=new[0])
-    return replace(node, forms=new) if isinstance(node, Branch) else node
-
-
-def with_nodes(form: Form, nodes: Sequence[Node]) -> Form:
-    """Return a Form with other nodes; where they are its own it is returned itself."""
-    same = len(nodes) == len(form.nodes) and all(map(is_, nodes, form.nodes))
-    return form if same else replace(form, nodes=tuple(nodes))
-
-
-def with_operations(form: Form, rule: Callable[[Det, Mapping[Var, Det]], Det]) -> Form:
-    """Apply a rule to each operation, given the operations before it by their results, also inside loops and branches.
-
-    Where the rule changes none of them the form is returned itself.
-    """
-    made: dict[Var, Det] = {}
-    nodes: list[Node] = []
-    for node in form.nodes:
-        if isinstance(node, Det):
-            node = rule(node, made)
-            made.update(dict.fromkeys(node.outs, node))
-        nodes.append(with_subforms(node, lambda inner: with_operations(inner, rule)))
-    return with_nodes(form, nodes)
-
-
-def unnamed(form: Form) -> Form:
-    """Drop the names of values, which then are no part of the record of a program."""
-    return with_operations(form, lambda node, _: replace(node, address=None) if node.address else node)
 
 
 def walk(form: Form) -> Iterator[Node]:

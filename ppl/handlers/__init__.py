@@ -3,21 +3,9 @@
 May import: form, distributions, passes, backends, tracing, language.
 """
 
-from .standard import (
-    TraceRecord,
-    block,
-    condition,
-    do,
-    key_guard,
-    log_density,
-    mask,
-    replay,
-    scale,
-    scope,
-    seed,
-    substitute,
-    trace,
-)
+from .interventions import do, mask, scale, scope
+from .key_reuse import key_guard
+from .standard import TraceRecord, block, condition, log_density, replay, seed, substitute, trace
 
 __all__ = [
     "TraceRecord",

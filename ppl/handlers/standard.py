@@ -36,26 +36,9 @@ from ..messages import (
     placed,
 )
 from ..tracing.primitives import current_trace
-from .interventions import do, mask, scale, scope
-from .key_reuse import consume, key_guard
+from .key_reuse import consume
 from .named_values import lookup, split_masks
 from .wrapping import Giving, Program, checked, handled
-
-__all__ = [
-    "TraceRecord",
-    "block",
-    "condition",
-    "do",
-    "key_guard",
-    "log_density",
-    "mask",
-    "replay",
-    "scale",
-    "scope",
-    "seed",
-    "substitute",
-    "trace",
-]
 
 
 def seed(program: Program, key: Any, *, alone: bool = False) -> Program:

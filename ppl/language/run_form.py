@@ -8,7 +8,7 @@ sees an algorithm as it sees any program.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -85,12 +85,9 @@ class Run(Fold[Any]):
         """Begin."""
         self.staged = staged
 
-    def __call__(self, form: Form, inputs: Iterable[Any]) -> list[Any]:
-        """Run a form; its constants are known while a program is traced."""
-        values = _known(form) if self.staged else dict(_constants(form))
-        values.update(zip(form.inputs, inputs, strict=True))
-        self.through(form.nodes, values)
-        return [values[v] for v in form.outputs]
+    def constants(self, form: Form) -> dict[Var, Any]:
+        """Give the arrays, known while a program is traced; read-only elsewhere, and made once."""
+        return _known(form) if self.staged else _constants(form)
 
     def det(self, node: Det, ins: list[Any]) -> Sequence[Any]:
         """Apply an operation."""

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 from ..addresses import indices_of, names_of, show_address
 from ..distributions.law import DistributionLaw
 from ..distributions.parameter_constraints import DRAWN, limits, parameters_of
-from ..form import CHECK, Det, Factor, Form, Node, Site, Var, subforms, with_nodes, with_subforms
+from ..form import CHECK, Det, Factor, Form, Node, Site, Var, subforms
 from ..form.builder import Block
-from ..form.nodes import insides
+from ..form.rewriting import insides, with_nodes, with_subforms
 from .probe import Probe
 
 # Operations of which every result is NaN where an operand is.

@@ -15,7 +15,8 @@ import jax
 
 from ..distributions.absent import is_guarded, numbered, without_guard
 from ..distributions.law import DistributionLaw, law_of, split
-from ..form import Form, Site, Var, with_nodes, with_subforms
+from ..form import Form, Site, Var
+from ..form.rewriting import with_nodes, with_subforms
 
 
 def unguarded(form: Form, wanted: Callable[[Site], bool] = lambda site: True) -> Form:

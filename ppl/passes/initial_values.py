@@ -20,10 +20,11 @@ import jax
 import jax.numpy as jnp
 
 from ..distributions.law import IMPROPER
-from ..form import Det, Factor, Form, Node, Site, with_subforms
+from ..form import Det, Factor, Form, Node, Site
 from ..form.builder import Block
 from ..form.liveness import without_dead_code
 from ..form.operations.equation import identity
+from ..form.rewriting import with_subforms
 from .record import record
 from .unconstrain import to_coordinates
 

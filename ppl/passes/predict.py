@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..addresses import Address
-from ..form import Factor, Form, Node, Site, Var, with_nodes, with_subforms
+from ..form import Factor, Form, Node, Site, Var
 from ..form.builder import Block
 from ..form.choices import Choice, choices_of
 from ..form.liveness import without_dead_code
+from ..form.rewriting import with_nodes, with_subforms
 from .record import record
 from .thread_sites import Answer, interpose
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from ..addresses import Address, show_address
 from ..errors import KeyReuseError
-from ..form import Det, Factor, Form, Site, Var, with_subforms
+from ..form import Det, Factor, Form, Site, Var
 from ..form.builder import Block
+from ..form.rewriting import with_subforms
 from .record import Recorded, record
 
 MARKS = ("~", "~~", "~~~")  # the second and third serve where the code of an address happens to be taken

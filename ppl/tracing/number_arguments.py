@@ -20,8 +20,8 @@ import numpy as np
 from ..distributions.law import DistributionLaw, core_of
 from ..form import Det, Form, Site, Var, walk
 from ..form.arguments.arrays import split_arguments
-from ..form.nodes import insides
 from ..form.operations.equation import Equation
+from ..form.rewriting import insides
 from .free_variables import users_in
 from .trace import form_of, source_of, watch_of
 

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from lawful.form import Det, Form, Node, with_subforms
+from lawful.form import Det, Form, Node
 from lawful.form.operations.equation import Equation
 from lawful.form.operations.on_numpy import evaluate
+from lawful.form.rewriting import with_subforms
 
 
 def folded_constants(form: Form) -> Form:

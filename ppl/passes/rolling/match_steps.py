@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...addresses import Address
-from ...form import Det, Factor, Form, Loop, Node, Site, Var, subforms, walk, with_subforms
+from ...form import Det, Factor, Form, Loop, Node, Site, Var, subforms, walk
 from ...form.fingerprint import addresses_of
+from ...form.rewriting import with_subforms
 from .repeats import Repeat
 
 FURTHER = 8  # steps by which a run may begin before its operands have settled

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ...form import Form, Node, with_subforms
+from ...form import Form, Node
 from ...form.fingerprint import Describer
+from ...form.rewriting import with_subforms
 from .cost import worthwhile
 from .match_steps import Steps, matched
 from .repeats import repeats

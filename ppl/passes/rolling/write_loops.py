@@ -17,9 +17,9 @@ import numpy as np
 from ...form import Det, Form, Node, Var
 from ...form.builder import Block, Tupled, add
 from ...form.fingerprint import literals
-from ...form.nodes import with_operands
 from ...form.operations.equation import Equation
 from ...form.operations.stacks import Flatten, Join, Lay, Row, total_of_rows
+from ...form.rewriting import with_operands
 
 
 class Roller:

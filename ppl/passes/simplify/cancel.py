@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...form import Det, Form, Node, Site, Var, with_nodes, with_subforms
+from ...form import Det, Form, Node, Site, Var
 from ...form.builder import LogProb
 from ...form.fingerprint import Describer
 from ...form.operations.sums import Signed, Zero, signs_of
 from ...form.ratio import is_log_ratio
+from ...form.rewriting import with_nodes, with_subforms
 from .symmetry import exchangeable
 
 DEPTH = 8  # of sums in sums

@@ -10,12 +10,12 @@ import itertools
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 
-from ...form import Branch, Det, Factor, Form, Loop, Node, Site, Var, with_nodes
+from ...form import Branch, Det, Factor, Form, Loop, Node, Site, Var
 from ...form.fingerprint import Describer
 from ...form.fold import Visitor
-from ...form.nodes import with_operands
 from ...form.operations.equation import Equation, identity
 from ...form.operations.sums import SAME
+from ...form.rewriting import with_nodes, with_operands
 from .symmetry import exchangeable
 
 

@@ -17,10 +17,11 @@ import numpyro.distributions as dist
 
 from ...distributions.densities import HALF_LOG_2PI
 from ...distributions.law import DistributionLaw, position_of
-from ...form import Det, Form, Var, with_operations
+from ...form import Det, Form, Var
 from ...form.builder import LogProb
 from ...form.operations.equation import Equation
 from ...form.operations.sums import SAME
+from ...form.rewriting import with_operations
 
 
 @dataclass(frozen=True)

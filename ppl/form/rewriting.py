@@ -1,0 +1,81 @@
+"""Rewriting: nodes and forms with other operands, other forms inside them, or other operations.
+
+Law: where a rule changes nothing the node or form itself is returned, so what is known of it stays known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import is_
+
+from .nodes import Branch, Det, Form, Loop, Node, Var, subforms
+
+
+def with_operands(node: Node, ins: tuple[Var, ...]) -> Node:
+    """Return a node with other operands; where they are its own it is returned itself."""
+    return node if all(map(is_, ins, node.ins)) else node.with_ins(ins)
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A Form inside a node, with the values outside that its inputs stand for.
+
+    Attributes:
+        form: the body of a loop, or an arm of a branch.
+        same: inputs that are values of outside.
+        carried: inputs that the steps of a loop hand on, by what they begin as.
+        rows: inputs that are rows of stacked values.
+    """
+
+    form: Form
+    same: dict[Var, Var]
+    carried: dict[Var, Var]
+    rows: dict[Var, Var]
+
+
+def insides(node: Node) -> Iterator[Inside]:
+    """Give the Forms inside a node, with what enters them."""
+    if isinstance(node, Loop):
+        pairs = zip(node.split(node.body.inputs), (node.constants, node.init, node.xs), strict=True)
+        yield Inside(node.body, *(dict(zip(own, outer, strict=True)) for own, outer in pairs))
+    elif isinstance(node, Branch):
+        for form in node.forms:
+            yield Inside(form, dict(zip(form.inputs, node.operands, strict=True)), {}, {})
+
+
+def with_subforms(node: Node, rule: Callable[[Form], Form]) -> Node:
+    """Apply a rule to the Forms inside a node; where it changes none of them the node is returned itself."""
+    old = subforms(node)
+    new = tuple(map(rule, old))
+    if not old or all(after is before for after, before in zip(new, old, strict=True)):
+        return node
+    if isinstance(node, Loop):
+        return replace(node, body=new[0])
+    return replace(node, forms=new) if isinstance(node, Branch) else node
+
+
+def with_nodes(form: Form, nodes: Sequence[Node]) -> Form:
+    """Return a Form with other nodes; where they are its own it is returned itself."""
+    same = len(nodes) == len(form.nodes) and all(map(is_, nodes, form.nodes))
+    return form if same else replace(form, nodes=tuple(nodes))
+
+
+def with_operations(form: Form, rule: Callable[[Det, Mapping[Var, Det]], Det]) -> Form:
+    """Apply a rule to each operation, given the operations before it by their results, also inside loops and branches.
+
+    Where the rule changes none of them the form is returned itself.
+    """
+    made: dict[Var, Det] = {}
+    nodes: list[Node] = []
+    for node in form.nodes:
+        if isinstance(node, Det):
+            node = rule(node, made)
+            made.update(dict.fromkeys(node.outs, node))
+        nodes.append(with_subforms(node, lambda inner: with_operations(inner, rule)))
+    return with_nodes(form, nodes)
+
+
+def unnamed(form: Form) -> Form:
+    """Drop the names of values, which then are no part of the record of a program."""
+    return with_operations(form, lambda node, _: replace(node, address=None) if node.address else node)
