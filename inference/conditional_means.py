@@ -10,7 +10,6 @@ the whole sum, at t = 0, is the mean of f: one gradient gives all of them, whate
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,6 +22,7 @@ from lawful.backends.xla import emit
 from lawful.form import Factor, Form, Node, Site, Var
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.builder import Block
+from lawful.form.cached import per_form
 from lawful.form.choices import Choice
 from lawful.passes.condition import fed
 from lawful.passes.thread_sites import score
@@ -64,7 +64,7 @@ def conditional_means(
     [[[0.5, 0.5], [0.3775, 0.6225]]]
     """
     inputs, _, _ = split_arguments(args)
-    kept, function = _slopes(summed)
+    kept, function = _slopes(summed.full, summed)
     lead = leading_axes(draws) if kept else ()
     columns = [in_one_row(as_choice(choice, draws[choice.name])) for choice in kept]
     count = math.prod(lead)
@@ -73,32 +73,27 @@ def conditional_means(
     return {c.name: a.reshape((*lead, *a.shape[1:])) for c, a in zip(summed.summed, answers, strict=True)}
 
 
-type _Slopes = Callable[[list[Any], list[Any], Any], list[jax.Array]]
-_known: weakref.WeakKeyDictionary[Form, tuple[tuple[Choice, ...], _Slopes]] = weakref.WeakKeyDictionary()
+@per_form
+def _slopes(full: Form, summed: Enumeration) -> tuple[tuple[Choice, ...], Callable[..., list[jax.Array]]]:
+    """Compile the derivatives of the log of the sum by the tilts of its sites, once per `full`."""
+    gone = {c.address: c for c in summed.summed}
+    program = fed(summed.program, gone, lambda node, tilt: _tilted(node, tilt, gone), _kind)
+    form = marginal(summed.sums(program.form), summed.summed)
+    scored = score(form)
+    run, own, count = emit(scored.form), scored.own, len(summed.program.inputs)
+    tilts = [jnp.zeros(v.shape, v.dtype) for v in program.form.inputs[count:]]
+    order = [c.address for c in program.fixed]
 
+    def log_sum(tilts: list[jax.Array], inputs: list[Any], values: list[Any]) -> jax.Array:
+        outputs, _ = run(jax.random.key(0), *inputs, *tilts, *values)
+        return outputs[own] + outputs[own + 1]
 
-def _slopes(summed: Enumeration) -> tuple[tuple[Choice, ...], _Slopes]:
-    """Compile the derivatives of the log of the sum by the tilts of its sites, once per enumeration."""
-    if summed.full not in _known:
-        gone = {c.address: c for c in summed.summed}
-        program = fed(summed.program, gone, lambda node, tilt: _tilted(node, tilt, gone), _kind)
-        form = marginal(summed.sums(program.form), summed.summed)
-        scored = score(form)
-        run, own, count = emit(scored.form), scored.own, len(summed.program.inputs)
-        tilts = [jnp.zeros(v.shape, v.dtype) for v in program.form.inputs[count:]]
-        order = [c.address for c in program.fixed]
+    def one(inputs: list[Any], values: list[Any], _: Any) -> list[jax.Array]:
+        found = dict(zip(order, jax.grad(log_sum)(tilts, inputs, values), strict=True))
+        return [jnp.moveaxis(found[c.address], len(c.loops), -1) if _values(c) is not None else found[c.address]
+                for c in summed.summed]  # fmt: skip
 
-        def log_sum(tilts: list[jax.Array], inputs: list[Any], values: list[Any]) -> jax.Array:
-            outputs, _ = run(jax.random.key(0), *inputs, *tilts, *values)
-            return outputs[own] + outputs[own + 1]
-
-        def one(inputs: list[Any], values: list[Any], _: Any) -> list[jax.Array]:
-            found = dict(zip(order, jax.grad(log_sum)(tilts, inputs, values), strict=True))
-            return [jnp.moveaxis(found[c.address], len(c.loops), -1) if _values(c) is not None else found[c.address]
-                    for c in summed.summed]  # fmt: skip
-
-        _known[summed.full] = scored.choices, jax.jit(jax.vmap(one, (None, 0, 0)))
-    return _known[summed.full]
+    return scored.choices, jax.jit(jax.vmap(one, (None, 0, 0)))
 
 
 def _values(choice: Choice) -> np.ndarray | None:

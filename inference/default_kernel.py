@@ -12,7 +12,6 @@ left (counts, densities with jumps, what decides which choices there are) moves 
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 from lawful.addresses import Address, show_address
 from lawful.errors import LawfulError
 from lawful.form import Form
+from lawful.form.cached import per_form
 from lawful.form.choices import Choice, choices_of
 from lawful.form.markov_blanket import reached, work
 
@@ -40,7 +40,6 @@ FEW, MANY = 32, 200  # coordinates whose mass is dense whatever the density cost
 # Chains that share a step meet a rate exactly, where a chain that adapts alone takes shorter steps than it asks for:
 # 0.8 among four is more than posteriors with narrow parts bear.
 TARGET = 0.9
-_known: weakref.WeakKeyDictionary[Form, dict[bool, DefaultKernel]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,10 @@ def default_kernel(form: Form, *, sums: bool = True) -> DefaultKernel:
     z: drawn from the exact conditional, as it has finitely many values
     mu: NUTS, as the log density has a gradient there
     """
-    chosen = _known.setdefault(form, {})
-    if sums not in chosen:
-        chosen[sums] = _chosen(form, sums)
-    return chosen[sums]
+    return _chosen(form, sums)
 
 
+@per_form
 def _chosen(form: Form, sums: bool) -> DefaultKernel:
     if not any(math.prod(c.full_shape) for c in choices_of(form)):
         return DefaultKernel(mh(), ())

@@ -6,7 +6,6 @@ Law: at each draw the terms of both groups sum to the log density of the program
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from lawful.backends.pointwise import pointwise
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
+from lawful.form.cached import per_form
 from lawful.form.choices import Choice
 
 from .batches import BatchSize, in_batches, in_one_row
@@ -92,20 +92,16 @@ def leading_axes(draws: Arrays) -> tuple[int, int]:
     return chains, length
 
 
-_compiled: weakref.WeakKeyDictionary[Form, Callable[..., Any]] = weakref.WeakKeyDictionary()
-
-
+@per_form
 def _scores(form: Form) -> Callable[[Sequence[Any], Sequence[Any]], list[jax.Array]]:
     """Compile the scores of many draws; the first column counts them, since a program may have no choice."""
-    if form not in _compiled:
-        function = pointwise(form).function
+    function = pointwise(form).function
 
-        def one(inputs: Sequence[Any], index: Any, values: Sequence[Any]) -> list[jax.Array]:
-            return function(inputs, values)
+    def one(inputs: Sequence[Any], index: Any, values: Sequence[Any]) -> list[jax.Array]:
+        return function(inputs, values)
 
-        many = jax.vmap(one, (None, 0, 0))
-        _compiled[form] = jax.jit(lambda inputs, columns: many(inputs, columns[0], columns[1:]))
-    return _compiled[form]
+    many = jax.vmap(one, (None, 0, 0))
+    return jax.jit(lambda inputs, columns: many(inputs, columns[0], columns[1:]))
 
 
 def scored_draws(form: Form, inputs: Sequence[Any], values: Sequence[Any]) -> np.ndarray:

@@ -5,7 +5,6 @@ Law: looking changes nothing; such a draw weighs NaN already, and here its site 
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from lawful.backends.pointwise import ask_at_choices
 from lawful.errors import NonFiniteError
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
+from lawful.form.cached import per_form
 from lawful.form.choices import choices_of
 from lawful.passes.checked_draws import allowed, question
 from lawful.passes.probe import Asked
@@ -64,10 +64,7 @@ def invalid_draws(form: Form, args: Sequence[Any], particles: Mapping[str, Any])
     """
     if absent_choices(form, particles):
         return None
-    if form not in _functions:
-        asked, function = ask_at_choices(form, question)
-        _functions[form] = asked, jax.jit(jax.vmap(function, (None, 0)))
-    asked, many = _functions[form]
+    asked, many = _asking(form)
     flat = [in_one_row(as_choice(choice, particles[choice.name])) for choice in choices_of(form)]
     if not asked or not flat:
         return ()
@@ -75,7 +72,10 @@ def invalid_draws(form: Form, args: Sequence[Any], particles: Mapping[str, Any])
     return tuple(found(form, asked, in_batches(lambda rows: many(inputs, rows), flat, len(flat[0]))))
 
 
-_functions: weakref.WeakKeyDictionary[Form, tuple[tuple[Asked, ...], Callable[..., Any]]] = weakref.WeakKeyDictionary()
+@per_form
+def _asking(form: Form) -> tuple[tuple[Asked, ...], Callable[..., Any]]:
+    asked, function = ask_at_choices(form, question)
+    return asked, jax.jit(jax.vmap(function, (None, 0)))
 
 
 def found(form: Form, asked: Sequence[Asked], answers: Sequence[Any]) -> Iterator[InvalidDraws]:

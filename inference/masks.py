@@ -6,7 +6,6 @@ counts observations.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,6 +18,7 @@ from lawful.backends.compile_options import QUICK
 from lawful.backends.xla import emit
 from lawful.distributions.weighting import WeightedLaw
 from lawful.form import Factor, Form, Site
+from lawful.form.cached import per_form
 from lawful.form.dependence import dependence
 from lawful.form.liveness import without_dead_code
 from lawful.passes.probe import Probe, probed
@@ -50,22 +50,18 @@ def masks_of(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if not array.all()}
 
 
-_readers: weakref.WeakKeyDictionary[Form, tuple[list[str], Callable[..., Any]]] = weakref.WeakKeyDictionary()
-
-
+@per_form
 def _reader(form: Form) -> tuple[list[str], Callable[..., Any]]:
     """Compile what computes the masks; where a choice moves one, what the scores are of differs from draw to draw."""
-    if form not in _readers:
-        asked, recorded = probed(form, _question)
-        graph = dependence(recorded.form, named=True)
-        addresses = [choice.address for choice in recorded.choices]
-        drawn = {a for a, vertex in graph.vertices.items() if vertex.kind == "sample" and not vertex.observed}
-        fixed = [i for i, address in enumerate(addresses) if not graph.ancestors([address]) & drawn]
-        outputs = tuple(recorded.values[i] for i in fixed)
-        emitted = emit(without_dead_code(replace(recorded.form, outputs=outputs)))
-        run = jax.jit(lambda inputs: emitted(jax.random.key(0), *inputs)[0], compiler_options=QUICK)
-        _readers[form] = [asked[i].name for i in fixed], run
-    return _readers[form]
+    asked, recorded = probed(form, _question)
+    graph = dependence(recorded.form, named=True)
+    addresses = [choice.address for choice in recorded.choices]
+    drawn = {a for a, vertex in graph.vertices.items() if vertex.kind == "sample" and not vertex.observed}
+    fixed = [i for i, address in enumerate(addresses) if not graph.ancestors([address]) & drawn]
+    outputs = tuple(recorded.values[i] for i in fixed)
+    emitted = emit(without_dead_code(replace(recorded.form, outputs=outputs)))
+    run = jax.jit(lambda inputs: emitted(jax.random.key(0), *inputs)[0], compiler_options=QUICK)
+    return [asked[i].name for i in fixed], run
 
 
 def _is_masked(site: Site) -> bool:

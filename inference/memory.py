@@ -6,7 +6,6 @@ estimate is within a factor of two of the true peak.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ import numpy as np
 
 from lawful.errors import MemoryLimitError
 from lawful.form import Form, Loop, Var, subforms
+from lawful.form.cached import per_form
 
 from .free_memory import free_memory
 
 LITTLE = 1 << 24  # bytes for which nothing is looked up, so that small runs cost nothing more
-_known: weakref.WeakKeyDictionary[Form, int] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,7 @@ def _refused(need: Need, free: int, reason: str) -> MemoryLimitError:
     )  # fmt: skip
 
 
+@per_form
 def peak_bytes(form: Form) -> int:
     """Estimate the most bytes that the values of a form take at one time, inputs and constants included.
 
@@ -90,12 +90,6 @@ def peak_bytes(form: Form) -> int:
     >>> 8000 <= peak_bytes(lawful.trace(model)) * 8 // jnp.zeros(()).dtype.itemsize <= 24_100
     True
     """
-    if form not in _known:
-        _known[form] = _peak(form)
-    return _known[form]
-
-
-def _peak(form: Form) -> int:
     last: dict[Var, int] = {v: i for i, node in enumerate(form.nodes) for v in node.ins}
     held = {*form.outputs, *form.inputs, *(v for v, _ in form.constants)}
     live = {*form.inputs, *(v for v, _ in form.constants)}

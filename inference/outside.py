@@ -6,7 +6,6 @@ outside a support that no choice moves are refused before the run.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from lawful.addresses import Address
 from lawful.backends.pointwise import ask_at_choices
 from lawful.form import Branch, Factor, Form, Loop, Site, Var
 from lawful.form.arguments.arrays import split_arguments
+from lawful.form.cached import per_form
 from lawful.form.choices import choices_of
 from lawful.form.liveness import random_values, without_dead_code
 from lawful.passes.probe import Probe
@@ -56,15 +56,10 @@ def outside_counts(form: Form, args: tuple[Any, ...], particles: Mapping[str, An
     return {name: answer.reshape(lead).sum(axis=1) for name, answer in zip(names, answers, strict=True)}
 
 
+@per_form
 def moving_supports(form: Form) -> frozenset[Address]:
     """Find the observed sites whose support the choices move."""
-    if form not in _moving:
-        _moving[form] = frozenset(_sites(form, ()))
-    return _moving[form]
-
-
-_moving: weakref.WeakKeyDictionary[Form, frozenset[Address]] = weakref.WeakKeyDictionary()
-_functions: weakref.WeakKeyDictionary[Form, tuple[tuple[str, ...], Callable[..., Any]]] = weakref.WeakKeyDictionary()
+    return frozenset(_sites(form, ()))
 
 
 def _sites(form: Form, start: Sequence[Var]) -> Iterable[Address]:
@@ -97,17 +92,15 @@ def _bounds(site: Site) -> list[Var]:
     return [outer for inner, outer in zip(test.inputs[1:], site.parameters, strict=True) if inner in read]
 
 
+@per_form
 def _compiled(form: Form, sites: frozenset[Address]) -> tuple[tuple[str, ...], Callable[..., Any]]:
-    if form not in _functions:
+    def question(node: Site | Factor) -> Iterable[Probe]:
+        if isinstance(node, Site) and node.observed is not None and node.address in sites:
+            yield Probe("outside", _Outside(node.law), (node.observed, *node.parameters))
 
-        def question(node: Site | Factor) -> Iterable[Probe]:
-            if isinstance(node, Site) and node.observed is not None and node.address in sites:
-                yield Probe("outside", _Outside(node.law), (node.observed, *node.parameters))
-
-        asked, function = ask_at_choices(form, question)
-        many = jax.jit(jax.vmap(lambda inputs, values: [jnp.any(a) for a in function(inputs, values)], (None, 0)))
-        _functions[form] = tuple(part.name for part in asked), many
-    return _functions[form]
+    asked, function = ask_at_choices(form, question)
+    many = jax.jit(jax.vmap(lambda inputs, values: [jnp.any(a) for a in function(inputs, values)], (None, 0)))
+    return tuple(part.name for part in asked), many
 
 
 class _Outside:

@@ -6,7 +6,6 @@ unbiased for the probability of that. A loop that no draw takes beyond its bound
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,15 +17,13 @@ from lawful.addresses import show_address
 from lawful.backends.pointwise import ask_at_prior
 from lawful.form import Factor, Form, Site, walk
 from lawful.form.arguments.arrays import split_arguments
+from lawful.form.cached import per_form
 from lawful.messages import OVERFLOW
 from lawful.passes.probe import Asked, Probe
 
 from .findings import Finding
 
 DRAWS = 2048
-
-type _Reader = tuple[tuple[Asked, ...], Callable[..., list[jax.Array]]]
-_readers: weakref.WeakKeyDictionary[Form, _Reader] = weakref.WeakKeyDictionary()
 
 
 def overflow_findings(form: Form, args: tuple[Any, ...]) -> tuple[Finding, ...]:
@@ -44,9 +41,7 @@ def overflow_findings(form: Form, args: tuple[Any, ...]) -> tuple[Finding, ...]:
     loops = {node.address: node for node in walk(form) if isinstance(node, Factor) and node.role == OVERFLOW}
     if not loops:
         return ()
-    if form not in _readers:
-        _readers[form] = _reader(form)
-    asked, run = _readers[form]
+    asked, run = _reader(form)
     inputs, _, _ = split_arguments(args)
     found = []
     for place, share in zip(asked, run(inputs), strict=True):
@@ -67,7 +62,8 @@ def overflow_findings(form: Form, args: tuple[Any, ...]) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _reader(form: Form) -> _Reader:
+@per_form
+def _reader(form: Form) -> tuple[tuple[Asked, ...], Callable[..., list[jax.Array]]]:
     asked, ask = ask_at_prior(form, _question)
 
     def one(key: jax.Array, inputs: Any) -> list[jax.Array]:

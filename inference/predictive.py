@@ -9,7 +9,6 @@ comes from its exact conditional, or is refused (see `withheld`).
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.arguments.calls import positional
+from lawful.form.cached import per_form
 from lawful.form.choices import choices_of, dims_of
 from lawful.form.labels import fitting, labels_of
 from lawful.form.liveness import without_dead_code
@@ -221,24 +221,18 @@ def _given(draws: Arrays, form: Form, anew: Collection[Address]) -> dict[Address
     return given
 
 
-type _Compiled = tuple[Rerun, tuple[Asked, ...], Callable[..., Any]]
-_compiled: weakref.WeakKeyDictionary[Form, dict[frozenset[Address], _Compiled]] = weakref.WeakKeyDictionary()
+@per_form
+def _compiled_rerun(form: Form, given: frozenset[Address]) -> tuple[Rerun, tuple[Asked, ...], Callable[..., Any]]:
+    again = rerun(form, given)
+    asked, recorded = probed(again.form, question)
+    outputs = recorded.form.outputs[: recorded.own + len(asked)]  # without the flags of arms
+    run = emit(without_dead_code(replace(recorded.form, outputs=outputs)))
 
+    def one(key: jax.Array, inputs: Sequence[Any], index: jax.Array, values: Sequence[Any]) -> list[jax.Array]:
+        return run(jax.random.fold_in(key, index), *inputs, *values)[0]
 
-def _compiled_rerun(form: Form, given: frozenset[Address]) -> _Compiled:
-    known = _compiled.setdefault(form, {})
-    if given not in known:
-        again = rerun(form, given)
-        asked, recorded = probed(again.form, question)
-        outputs = recorded.form.outputs[: recorded.own + len(asked)]  # without the flags of arms
-        run = emit(without_dead_code(replace(recorded.form, outputs=outputs)))
-
-        def one(key: jax.Array, inputs: Sequence[Any], index: jax.Array, values: Sequence[Any]) -> list[jax.Array]:
-            return run(jax.random.fold_in(key, index), *inputs, *values)[0]
-
-        many = jax.vmap(one, (None, None, 0, 0))
-        known[given] = again, asked, jax.jit(lambda key, inputs, columns: many(key, inputs, columns[0], columns[1:]))
-    return known[given]
+    many = jax.vmap(one, (None, None, 0, 0))
+    return again, asked, jax.jit(lambda key, inputs, columns: many(key, inputs, columns[0], columns[1:]))
 
 
 def _collect(

@@ -6,7 +6,6 @@ every state, and a kernel that leaves the others where they are keeps the measur
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +19,7 @@ from lawful.distributions.law import core_of, position_of
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Factor, Form, Loop, Site, Var
 from lawful.form.builder import Block
+from lawful.form.cached import per_form
 from lawful.form.choices import Choice
 from lawful.form.liveness import random_values, without_dead_code
 from lawful.passes.fill_absent import unguarded
@@ -94,9 +94,7 @@ def over(mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jnp.broadcast_to(mask.reshape(mask.shape + (1,) * (len(shape) - mask.ndim)), shape)
 
 
-_known: weakref.WeakKeyDictionary[Form, Presence] = weakref.WeakKeyDictionary()
-
-
+@per_form
 def presence_of(program: Form) -> Presence:
     """Find which elements of the choices of a program are there.
 
@@ -107,13 +105,11 @@ def presence_of(program: Form) -> Presence:
     >>> presence_of(form).addresses
     ()
     """
-    if program not in _known:
-        guarded = [site for site in program.sites() if site.observed is None and is_guarded(site.law)]
-        if not guarded:
-            return Presence(Form(tuple(v.like() for v in program.inputs), (), ()), ())
-        _refuse(list(_moving(program, ())))
-        _known[program] = _presence(program)
-    return _known[program]
+    guarded = [site for site in program.sites() if site.observed is None and is_guarded(site.law)]
+    if not guarded:
+        return Presence(Form(tuple(v.like() for v in program.inputs), (), ()), ())
+    _refuse(list(_moving(program, ())))
+    return _presence(program)
 
 
 def _presence(program: Form) -> Presence:

@@ -6,7 +6,6 @@ Law: where the sites that stay have the program's marginal, they have, together 
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.arguments.constant_data import refuse_other_data
+from lawful.form.cached import per_form
 from lawful.form.choices import choices_of, dims_of
 from lawful.form.liveness import without_dead_code
 from lawful.tracing.trace import trace
@@ -81,20 +81,16 @@ def recover(
     return masked(dict(zip(names, shaped, strict=False)), flags)
 
 
-_compiled: weakref.WeakKeyDictionary[Form, Callable[..., Any]] = weakref.WeakKeyDictionary()
-
-
+@per_form
 def _drawing(full: Form, kept: tuple[Any, ...]) -> Callable[..., Any]:
     """Compile the draws of many points, once per form."""
-    if full not in _compiled:
-        run = emit(without_dead_code(given_sites(full, kept)))
+    run = emit(without_dead_code(given_sites(full, kept)))
 
-        def one(key: jax.Array, inputs: Any, row: list[Any]) -> Any:
-            chain, draw, *values = row
-            return run(jax.random.fold_in(jax.random.fold_in(key, chain), draw), *inputs, *values)[0]
+    def one(key: jax.Array, inputs: Any, row: list[Any]) -> Any:
+        chain, draw, *values = row
+        return run(jax.random.fold_in(jax.random.fold_in(key, chain), draw), *inputs, *values)[0]
 
-        _compiled[full] = jax.jit(jax.vmap(one, (None, None, 0)))
-    return _compiled[full]
+    return jax.jit(jax.vmap(one, (None, None, 0)))
 
 
 class EnumeratedPlan:

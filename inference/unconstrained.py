@@ -6,7 +6,6 @@ Law: mapped back to the supports they are the draws, to rounding; the map is tha
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from lawful.distributions.law import DistributionLaw
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, Site
 from lawful.form.arguments.arrays import split_arguments
+from lawful.form.cached import per_form
 from lawful.form.choices import choices_of, dims_of
 from lawful.passes.probe import Asked, Probe
 
@@ -85,19 +85,15 @@ def _free_axes(name: str, axes: Sequence[str], shape: Sequence[int], free: Seque
     return (*axes[:same], *(f"{name}_unconstrained_dim_{i}" for i in range(len(free) - same)))
 
 
-_known: weakref.WeakKeyDictionary[Form, tuple[tuple[Asked, ...], Callable[..., Any]]] = weakref.WeakKeyDictionary()
-
-
+@per_form
 def _mapped(form: Form) -> tuple[tuple[Asked, ...], Callable[..., Any]]:
-    if form not in _known:
-        asked, function = ask_at_choices(form, _question)
+    asked, function = ask_at_choices(form, _question)
 
-        def one(inputs: Sequence[Any], index: Any, values: Sequence[Any]) -> list[jax.Array]:
-            return function(inputs, values)
+    def one(inputs: Sequence[Any], index: Any, values: Sequence[Any]) -> list[jax.Array]:
+        return function(inputs, values)
 
-        many = jax.vmap(one, (None, 0, 0))
-        _known[form] = asked, jax.jit(lambda inputs, columns: many(inputs, columns[0], columns[1:]))
-    return _known[form]
+    many = jax.vmap(one, (None, 0, 0))
+    return asked, jax.jit(lambda inputs, columns: many(inputs, columns[0], columns[1:]))
 
 
 def _question(node: Site | Factor) -> Iterable[Probe]:

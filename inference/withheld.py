@@ -7,7 +7,6 @@ others have their exact conditional, drawn where finite sums and normal integral
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, walk
+from lawful.form.cached import per_form
 from lawful.form.choices import Choice, choices_of
 from lawful.form.dependence import dependence
 from lawful.form.liveness import without_dead_code
@@ -115,32 +115,26 @@ def drawn_back(
     return recover(summed, draws, key, *args, batch_size=batch_size)
 
 
-type _Sums = dict[tuple[frozenset[Address], frozenset[str]], Enumeration]
-_known_sums: weakref.WeakKeyDictionary[Form, _Sums] = weakref.WeakKeyDictionary()
-
-
+@per_form
 def _summed(form: Form, missing: frozenset[Address], held: frozenset[str]) -> Enumeration:
     """Sum and integrate choices out of a program, once; choices that weigh nothing are left out."""
-    known = _known_sums.setdefault(form, {})
-    if (missing, held) not in known:
-        recorded = record(form, ("sample",))
-        values = [
-            value
-            for choice, value in zip(recorded.choices, recorded.values, strict=True)
-            if choice.address in missing or choice.name in held
-        ]
-        small = without_dead_code(replace(recorded.form, outputs=tuple(values), out_tree=None))
-        finite = tuple(c.address for c in finite_sites(small) if c.address in missing)
-        normal = [c for c in choices_of(small) if c.address in missing - {*finite}]
-        for choice in normal:
-            if not is_normal(choice):
-                raise LawfulError(f"the law of '{choice.name}', {choice.law.label}, is neither finite nor normal.")
-        by = enumerate_sites(finite)
-        if normal:
-            normals = integrate_normals([choice.address for choice in normal])
-            by = normals >> by if finite else normals
-        known[missing, held] = enumeration(small, by)
-    return known[missing, held]
+    recorded = record(form, ("sample",))
+    values = [
+        value
+        for choice, value in zip(recorded.choices, recorded.values, strict=True)
+        if choice.address in missing or choice.name in held
+    ]
+    small = without_dead_code(replace(recorded.form, outputs=tuple(values), out_tree=None))
+    finite = tuple(c.address for c in finite_sites(small) if c.address in missing)
+    normal = [c for c in choices_of(small) if c.address in missing - {*finite}]
+    for choice in normal:
+        if not is_normal(choice):
+            raise LawfulError(f"the law of '{choice.name}', {choice.law.label}, is neither finite nor normal.")
+    by = enumerate_sites(finite)
+    if normal:
+        normals = integrate_normals([choice.address for choice in normal])
+        by = normals >> by if finite else normals
+    return enumeration(small, by)
 
 
 def _refused(result: Result, missing: Sequence[Choice], why: str) -> LawfulError:

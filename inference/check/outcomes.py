@@ -6,7 +6,6 @@ active choices with their values, and the returned value.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from lawful.backends.compile_options import QUICK
 from lawful.backends.enumeration import Worlds, count_worlds, emit_worlds
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
+from lawful.form.cached import per_form
 from lawful.form.choices import Choice
 from lawful.language.run_form import run_nodes
 from lawful.passes.record import Recorded, record
@@ -111,14 +111,10 @@ def _arrays(output: Any) -> list[np.ndarray]:
     return [np.asarray(x) for x in output]
 
 
-_compiled: weakref.WeakKeyDictionary[Form, Callable[..., Worlds]] = weakref.WeakKeyDictionary()
-
-
+@per_form
 def compiled_worlds(form: Form) -> Callable[..., Worlds]:
     """Return the compiled enumerator of a form, built once."""
-    if form not in _compiled:
-        _compiled[form] = jax.jit(emit_worlds(form), compiler_options=QUICK)
-    return _compiled[form]
+    return jax.jit(emit_worlds(form), compiler_options=QUICK)
 
 
 def compiled_measure(form: Form, layout: Layout, inputs: Sequence[Any]) -> Measure:

@@ -7,7 +7,6 @@ transformed form runs.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from lawful.addresses import Address
 from lawful.form import Form
+from lawful.form.cached import per_form
 from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.form.markov_blanket import Blanket, reached
@@ -102,9 +102,6 @@ class DiscretePart:
         return states
 
 
-_parts: weakref.WeakKeyDictionary[Form, dict[Any, DiscretePart]] = weakref.WeakKeyDictionary()
-
-
 def discrete_part(form: Form, sites: Collection[Address], max_table: int) -> DiscretePart:
     """Read the graph of finite sites, once for a form: a plan, a kernel and its blocks ask for the same one.
 
@@ -115,13 +112,11 @@ def discrete_part(form: Form, sites: Collection[Address], max_table: int) -> Dis
 
     Raises: as `to_factor_graph`.
     """
-    parts, asked = _parts.setdefault(form, {}), (frozenset(sites), max_table)
-    if asked not in parts:
-        parts[asked] = _read(form, asked[0], max_table)
-    return parts[asked]
+    return _read(form, frozenset(sites), max_table)
 
 
-def _read(form: Form, sites: Collection[Address], max_table: int) -> DiscretePart:
+@per_form
+def _read(form: Form, sites: frozenset[Address], max_table: int) -> DiscretePart:
     choices = choices_of(form)
     chosen = tuple(c for c in choices if c.address in sites)
     held = tuple(c for c in choices if c.address not in sites)

@@ -5,7 +5,6 @@ Law: it equals the eager score of the same program at the same choices, and only
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,29 +18,27 @@ from ..errors import LawfulError
 from ..form import Form
 from ..form.arguments.arrays import split_arguments
 from ..form.arguments.constant_data import refuse_other_data
+from ..form.cached import per_form
 from ..form.choices import Choice
 from ..form.liveness import without_dead_code
 from ..passes.thread_sites import Interposed, score
 from .xla import emit
 
-_scored: weakref.WeakKeyDictionary[Form, tuple[Interposed, Callable[..., Any]]] = weakref.WeakKeyDictionary()
 
-
+@per_form
 def scored(form: Form) -> tuple[Interposed, Callable[..., Any]]:
     """Return the scoring form and its compiled function `f(inputs, values) -> (log prior, log likelihood, flags)`."""
-    if form not in _scored:
-        with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
-            result = score(form)
-        small = without_dead_code(replace(result.form, outputs=result.form.outputs[result.own :]))
-        run = emit(small)
+    with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
+        result = score(form)
+    small = without_dead_code(replace(result.form, outputs=result.form.outputs[result.own :]))
+    run = emit(small)
 
-        @jax.jit
-        def function(inputs: Any, values: Any) -> Any:
-            outputs, _ = run(jax.random.key(0), *inputs, *values)
-            return outputs[0], outputs[1], outputs[2:]
+    @jax.jit
+    def function(inputs: Any, values: Any) -> Any:
+        outputs, _ = run(jax.random.key(0), *inputs, *values)
+        return outputs[0], outputs[1], outputs[2:]
 
-        _scored[form] = result, function
-    return _scored[form]
+    return result, function
 
 
 def log_density(form: Form, choices: Mapping[Any, Any], *args: Any) -> jax.Array:

@@ -5,7 +5,6 @@ Law: the terms of all sites and factors add up to the log density of the form.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 
 from ..addresses import Address
 from ..form import Factor, Form, Site
+from ..form.cached import per_form
 from ..form.choices import Choice, choices_of, dims_of
 from ..form.liveness import without_dead_code
 from ..passes.probe import Asked, Probe, Question, probed
@@ -72,9 +72,7 @@ class Pointwise:
     dims: dict[str, tuple[str, ...]]
 
 
-_pointwise: weakref.WeakKeyDictionary[Form, Pointwise] = weakref.WeakKeyDictionary()
-
-
+@per_form
 def pointwise(form: Form) -> Pointwise:
     """Take the log density of a form apart: one term a latent site, an observed site, and a factor.
 
@@ -89,27 +87,25 @@ def pointwise(form: Form) -> Pointwise:
     >>> [(part.kind, part.name) for part in parts.asked]
     [('prior', 'mu'), ('likelihood', 'y')]
     """
-    if form not in _pointwise:
-        uneven = _uneven(form)
+    uneven = _uneven(form)
 
-        def question(node: Site | Factor) -> Iterable[Probe]:
-            if isinstance(node, Factor):
-                yield Probe("likelihood" if node.role == "likelihood" else "prior", jnp.asarray, (node.term,))
-                return
-            latent = node.observed is None
-            value = node.out if node.observed is None else node.observed
-            scorer = node.law.log_prob if node.address in uneven else UnitScores(node.law)
-            yield Probe("prior" if latent else "likelihood", scorer, (value, *node.parameters))
+    def question(node: Site | Factor) -> Iterable[Probe]:
+        if isinstance(node, Factor):
+            yield Probe("likelihood" if node.role == "likelihood" else "prior", jnp.asarray, (node.term,))
+            return
+        latent = node.observed is None
+        value = node.out if node.observed is None else node.observed
+        scorer = node.law.log_prob if node.address in uneven else UnitScores(node.law)
+        yield Probe("prior" if latent else "likelihood", scorer, (value, *node.parameters))
 
-        asked, function = ask_at_choices(form, question)
-        places = choices_of(form, ("sample", "observed", "factor"))
-        whole = dims_of(places)
-        dims = {}
-        for choice in places:
-            units = () if choice.address in uneven else getattr(choice.law, "units", ())
-            dims[choice.name] = whole[choice.name][: len(choice.loops) + len(units)]
-        _pointwise[form] = Pointwise(asked, function, choices_of(form), dims)
-    return _pointwise[form]
+    asked, function = ask_at_choices(form, question)
+    places = choices_of(form, ("sample", "observed", "factor"))
+    whole = dims_of(places)
+    dims = {}
+    for choice in places:
+        units = () if choice.address in uneven else getattr(choice.law, "units", ())
+        dims[choice.name] = whole[choice.name][: len(choice.loops) + len(units)]
+    return Pointwise(asked, function, choices_of(form), dims)
 
 
 def _uneven(form: Form) -> set[Address]:

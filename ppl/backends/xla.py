@@ -6,7 +6,6 @@ have the measure of the form. A plate is an axis: a site under plates draws its 
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..addresses import Address, show_address
 from ..distributions.batched import draw_lanes
 from ..errors import ImproperPriorError, LawfulError
 from ..form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var, subforms
+from ..form.cached import per_form
 from ..form.fold import Fold
 from ..form.liveness import has_weight
 from ..form.operations.compensated_sum import Sum
@@ -24,14 +24,11 @@ from ..passes.rolling.roll import rolled
 from ..passes.rolling.unrolled_sites import warn_straight
 from .site_keys import Keys, folded, keys_of, row_keys, step_keys
 
-_compiled: weakref.WeakKeyDictionary[Form, Callable[..., Any]] = weakref.WeakKeyDictionary()
 
-
+@per_form
 def compiled(form: Form) -> Callable[..., tuple[list[jax.Array], jax.Array]]:
     """Return the jitted function of a form, built once per form."""
-    if form not in _compiled:
-        _compiled[form] = jax.jit(emit(form))
-    return _compiled[form]
+    return jax.jit(emit(form))
 
 
 def emit(form: Form, *, roll: bool = True) -> Callable[..., tuple[list[jax.Array], jax.Array]]:

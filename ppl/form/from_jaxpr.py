@@ -6,7 +6,6 @@ opened, where they are to be; every other operation is a node of its own.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from ..messages import Source, first_line
 from .builder import Block, renamed
+from .cached import per_form
 from .nodes import Branch, Det, Form, Loop, Node, Var
 from .operations.equation import BODIES, CALLS, Equation, literal_array, scan_counts
 from .operations.jax_extension import Literal
@@ -179,9 +179,7 @@ def unfold(function: Callable[..., Any], *args: Any, opened: bool = True, loops:
     return reader.form(jax.make_jaxpr(lambda *xs: jax.tree.leaves(function(*xs)))(*args))
 
 
-_opened: weakref.WeakKeyDictionary[Form, Form] = weakref.WeakKeyDictionary()
-
-
+@per_form
 def inlined(form: Form) -> Form:
     """Open the calls of a form and of the bodies of its loops; the inputs stay the same values.
 
@@ -192,24 +190,22 @@ def inlined(form: Form) -> Form:
     >>> len(form.nodes), len(inlined(form).nodes)
     (2, 3)
     """
-    if form not in _opened:
-        block, reader = Block(), Reader(CALLS)
-        block.constants.extend(form.constants)
-        names: dict[Var, Var] = {v: v for v in (*form.inputs, *(v for v, _ in form.constants))}
-        for node in form.nodes:
-            if isinstance(node, Det) and _is_call(node):
-                call: Any = node.function
-                frame = Frame({}, block.constants, block.nodes)
-                rest = iter(node.ins)
-                operands = [names[next(rest)] if x is None else _number(frame, x) for x in call.literals]
-                names |= zip(node.outs, reader.opened_call(call.params, operands, frame), strict=True)
-                continue
-            if isinstance(node, Loop):
-                node = replace(node, body=inlined(node.body))
-            block.nodes.append(renamed(node, names))
-        outputs = [names[v] for v in form.outputs]
-        _opened[form] = block.form(form.inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree)
-    return _opened[form]
+    block, reader = Block(), Reader(CALLS)
+    block.constants.extend(form.constants)
+    names: dict[Var, Var] = {v: v for v in (*form.inputs, *(v for v, _ in form.constants))}
+    for node in form.nodes:
+        if isinstance(node, Det) and _is_call(node):
+            call: Any = node.function
+            frame = Frame({}, block.constants, block.nodes)
+            rest = iter(node.ins)
+            operands = [names[next(rest)] if x is None else _number(frame, x) for x in call.literals]
+            names |= zip(node.outs, reader.opened_call(call.params, operands, frame), strict=True)
+            continue
+        if isinstance(node, Loop):
+            node = replace(node, body=inlined(node.body))
+        block.nodes.append(renamed(node, names))
+    outputs = [names[v] for v in form.outputs]
+    return block.form(form.inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree)
 
 
 def _is_call(node: Det) -> bool:

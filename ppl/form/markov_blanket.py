@@ -7,16 +7,14 @@ whatever the new values, also where other arms of a branch run: a site depends o
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..addresses import Address
+from .cached import per_form
 from .choices import choices_of
 from .dependence import dependence
 from .nodes import Det, Form, Site, subforms
-
-_graphs: weakref.WeakKeyDictionary[Form, dict[Address, frozenset[Address]]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -76,13 +74,12 @@ def all_terms(form: Form) -> frozenset[Address]:
     return frozenset(dependence(form).vertices)
 
 
+@per_form
 def _children(form: Form) -> dict[Address, frozenset[Address]]:
-    if form not in _graphs:
-        found: dict[Address, set[Address]] = {}
-        for tail, head in dependence(form).edges:
-            found.setdefault(tail, set()).add(head)
-        _graphs[form] = {address: frozenset(heads) for address, heads in found.items()}
-    return _graphs[form]
+    found: dict[Address, set[Address]] = {}
+    for tail, head in dependence(form).edges:
+        found.setdefault(tail, set()).add(head)
+    return {address: frozenset(heads) for address, heads in found.items()}
 
 
 def work(form: Form) -> int:

@@ -245,6 +245,7 @@ class Form:
     in_tree: Any = None
     out_tree: Any = None
     hidden: tuple[Hidden, ...] = ()
+    cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)  # see `cached`
 
     def __post_init__(self) -> None:
         """Refuse two sites with one address, unless they stand in different arms, and colliding address codes."""

@@ -7,17 +7,16 @@ found by their contents.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from ..form.cached import cache_of
+
 LARGEST = 64
 REMEMBERED = 4096
-
-_seen: weakref.WeakKeyDictionary[Any, tuple[dict[Any, Any], dict[Any, list[Any]]]] = weakref.WeakKeyDictionary()
 
 
 def remembered(
@@ -27,23 +26,21 @@ def remembered(
 
     Operands of more than `LARGEST` elements, or of objects, are computed every time.
     """
-    memo = _seen.get(owner)
-    if memo is None:
-        memo = _seen[owner] = ({}, {})
-    same, equal = memo
+    known = cache_of(owner)
     identity = (what, *map(id, operands))
-    hit = same.get(identity)
+    hit = known.get(identity)
     if hit is not None:
         return hit[1]
     arrays = [np.asarray(x) for x in operands]
     if not all(x.size <= LARGEST and x.dtype != object for x in arrays):
         return compute(arrays)
     contents = (what, *((x.tobytes(), x.dtype.char, x.shape) for x in arrays))
-    results = equal.get(contents)
+    _, results = known.get(contents, ((), None))
     if results is None:
-        results = _room(equal)[contents] = [_fixed(x) for x in compute(arrays)]
+        results = [_fixed(x) for x in compute(arrays)]
+        _room(known)[contents] = (), results
     if all(_is_constant(x) for x in operands):
-        _room(same)[identity] = (operands, results)  # holds the operands, so that their identities stay theirs
+        _room(known)[identity] = operands, results  # holds the operands, so that their identities stay theirs
     return results
 
 

@@ -7,7 +7,6 @@ sees an algorithm as it sees any program.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,6 +23,7 @@ from ..errors import UnsupportedProgramError
 from ..form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
 from ..form.arguments.arrays import split_arguments
 from ..form.arguments.constant_data import refuse_other_data
+from ..form.cached import per_form
 from ..form.fold import Fold
 from ..form.operations.on_numpy import evaluate
 from ..messages import (
@@ -110,20 +110,16 @@ class Run(Fold[Any]):
         return _branch(node, index, operands)
 
 
-_constants_seen: weakref.WeakKeyDictionary[Form, dict[Var, Any]] = weakref.WeakKeyDictionary()
-
-
 def _known(form: Form) -> dict[Var, Any]:
     """The closed-over arrays of a form, as arrays that are known while a program is traced."""
     with jax.ensure_compile_time_eval():
         return {variable: jnp.asarray(array) for variable, array in form.constants}
 
 
+@per_form
 def _constants(form: Form) -> dict[Var, Any]:
     """The closed-over arrays of a form; read-only, so that what reads them is remembered."""
-    if form not in _constants_seen:
-        _constants_seen[form] = {variable: fixed(variable, array) for variable, array in form.constants}
-    return _constants_seen[form]
+    return {variable: fixed(variable, array) for variable, array in form.constants}
 
 
 def _here(address: Any) -> Any:

@@ -13,10 +13,10 @@ from unittest import mock
 import jax
 
 from lawful.distributions import bound_law
+from lawful.form import cached
 from lawful.form.operations import on_numpy as array_math
-from lawful.inference.check import outcomes, paired
+from lawful.inference.check import paired
 from lawful.inference.factor_graphs import propagation, runners
-from lawful.language import operation_cache
 from lawful.tracing import trace as tracing
 
 
@@ -36,9 +36,7 @@ def forget():
     bound_law._listed.cache_clear()
     bound_law._listing.cache_clear()
     array_math._of_module.cache_clear()
-    array_math._of_closures.clear()
-    operation_cache._seen.clear()
-    outcomes._compiled.clear()
+    cached._of_parts.clear()
     paired._kept.cache_clear()
     runners.rounds.cache_clear()
     propagation._program.cache_clear()

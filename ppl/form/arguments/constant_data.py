@@ -22,7 +22,6 @@ from .. import Form
 
 _allowed: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
 _learnt: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
-_held: weakref.WeakKeyDictionary[Form, bytes] = weakref.WeakKeyDictionary()
 
 
 def allow(program: Callable[..., Any]) -> None:
@@ -85,12 +84,12 @@ def digest(arrays: Sequence[Any]) -> bytes | None:
 
 def hold(form: Form, code: bytes) -> None:
     """Note the digest of the data that are constants of a Form."""
-    _held[form] = code
+    form.cache[hold] = code
 
 
 def holds_data(form: Form) -> bool:
     """Tell whether the data are constants of a Form."""
-    return form in _held
+    return hold in form.cache
 
 
 def refuse_other_data(form: Form, arrays: Sequence[Any]) -> None:
@@ -98,7 +97,7 @@ def refuse_other_data(form: Form, arrays: Sequence[Any]) -> None:
 
     Raises: UnsupportedProgramError.
     """
-    if form in _held and digest(arrays) != _held[form]:
+    if hold in form.cache and digest(arrays) != form.cache[hold]:
         raise UnsupportedProgramError(
             "the program computes Python numbers from its data, as int(np.max(codes)), so its Form holds the data that "
             "it was traced with, and was called with others. Fix: give the program and not its Form, or give such "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..builder import Tupled
+from ..cached import cache_of
 from .equation import CALLS, Equation, scan_counts
 from .numpy_rules import RULES
 
@@ -34,16 +34,13 @@ def evaluate(function: Any, operands: Sequence[Any]) -> Sequence[Any]:
         return _call(_traced(function, arrays), arrays)
 
 
-_of_closures: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
-
-
 def _traced(function: Any, arrays: Sequence[np.ndarray]) -> Any:
     """Trace a function, once for operands of these shapes and types."""
     shapes = tuple((x.shape, x.dtype) for x in arrays)
     target = function.function if isinstance(function, Tupled) else function
     if "<locals>" not in getattr(target, "__qualname__", ""):
         return _of_module(function, shapes)
-    known = _of_closures.setdefault(function, {})
+    known = cache_of(function)
     if shapes not in known:
         known[shapes] = _trace(function, shapes)
     return known[shapes]
@@ -108,16 +105,14 @@ def _plain(value: Any) -> Any:
 
 type _Read = tuple[int, Any]  # the place of a value among all, and the value where it is known
 
-_steps: weakref.WeakKeyDictionary[Any, tuple[list[tuple[Equation, list[_Read]]], list[_Read]]]
-_steps = weakref.WeakKeyDictionary()
-
 
 def _opened(jaxpr: Any) -> tuple[list[tuple[Equation, list[_Read]]], list[_Read]]:
     """List operations, with what each reads, and what is returned; the functions that it calls are written out.
 
     Values are counted: constants and operands, then the results of one operation after the other.
     """
-    if jaxpr not in _steps:
+    memo = cache_of(jaxpr)
+    if _opened not in memo:
         steps: list[tuple[Equation, list[_Read]]] = []
         places = itertools.count()
 
@@ -142,8 +137,9 @@ def _opened(jaxpr: Any) -> tuple[list[tuple[Equation, list[_Read]]], list[_Read]
 
         own = [(next(places), None) for _ in (*jaxpr.constvars, *jaxpr.invars)]
         results = written(jaxpr, own)
-        _steps[jaxpr] = steps, results
-    return _steps[jaxpr]
+        memo[_opened] = steps, results
+    found: tuple[list[tuple[Equation, list[_Read]]], list[_Read]] = memo[_opened]
+    return found
 
 
 # Control flow: the results and True, or the operands of what is left to JAX and False.

@@ -7,7 +7,6 @@ and inside a support that no choice can move.
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +27,7 @@ from ...distributions.support import contains
 from ...errors import ObservationError
 from ...form import Branch, Form, Loop, Node, Site, Var
 from ...form.builder import Block
+from ...form.cached import per_form
 from ...form.fold import Visitor
 from ...form.liveness import is_random, random_values, without_dead_code
 from ...language.data.checked import nan_message, support_message
@@ -64,18 +64,12 @@ class Datum:
         return Datum(self.site, names[self.value], inside, broken, self.support, self.arm)
 
 
-_cache: weakref.WeakKeyDictionary[Form, tuple[list[Datum], Callable[[Sequence[Any]], list[Any]]]] = (
-    weakref.WeakKeyDictionary()
-)
-
-
+@per_form
 def _reader(form: Form) -> tuple[list[Datum], Callable[[Sequence[Any]], list[Any]]]:
-    if form not in _cache:
-        small = folded(form).form
-        found, block, _ = _read(small, ())
-        reading = without_dead_code(block.form(small.inputs, [v for datum in found for v in datum.outputs]))
-        _cache[form] = found, partial(view, reading) if is_view(reading) else _compiled(reading)
-    return _cache[form]
+    small = folded(form).form
+    found, block, _ = _read(small, ())
+    reading = without_dead_code(block.form(small.inputs, [v for datum in found for v in datum.outputs]))
+    return found, partial(view, reading) if is_view(reading) else _compiled(reading)
 
 
 def _compiled(reading: Form) -> Callable[[Sequence[Any]], list[Any]]:

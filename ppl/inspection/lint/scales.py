@@ -6,7 +6,6 @@ no parameter outside its constraint.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from ...distributions.parameter_constraints import parameters_of
 from ...distributions.weighting import WeightedLaw
 from ...form import Det, Form, Loop, Site, Var
 from ...form.builder import Block
+from ...form.cached import per_form
 from ...form.liveness import random_values, without_dead_code
 
 
@@ -48,18 +48,12 @@ class _Settled:
                 raise unlawful(fault, self.site.law.label, address, source)
 
 
-type _Reader = tuple[list[_Settled], Callable[..., Any] | None]
-_readers: weakref.WeakKeyDictionary[Form, _Reader] = weakref.WeakKeyDictionary()
-
-
 def checked_scales(form: Form, inputs: Sequence[Any]) -> None:
     """Check the parameters that no choice moves; those of arms, which may never run, are left to the run.
 
     Raises: SingularScaleError naming the site and the value, or the leading minor; ParameterError for other parameters.
     """
-    if form not in _readers:
-        _readers[form] = _reader(form)
-    settled, run = _readers[form]
+    settled, run = _reader(form)
     if not settled or any(isinstance(x, jax.core.Tracer) for x in inputs):
         return
     given = dict(zip(form.inputs, inputs, strict=True))
@@ -68,7 +62,8 @@ def checked_scales(form: Form, inputs: Sequence[Any]) -> None:
         item.check(value)
 
 
-def _reader(form: Form) -> _Reader:
+@per_form
+def _reader(form: Form) -> tuple[list[_Settled], Callable[..., Any] | None]:
     block = Block()
     block.constants.extend(form.constants)
     known = {v: v for v in form.inputs} | {v: v for v, _ in form.constants}

@@ -5,7 +5,6 @@ Law: an input that is unread changes no density, whatever its values.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +18,10 @@ from ...form import Form
 from ...form.arguments.arrays import is_array
 from ...form.arguments.calls import named_arguments
 from ...form.arguments.constant_data import holds_data
+from ...form.cached import per_form
 from ...form.choices import choices_of
 from ...messages import Source
 from .precision import readers
-
-_unread: weakref.WeakKeyDictionary[Form, tuple[int, ...]] = weakref.WeakKeyDictionary()
 
 
 def input_names(program: Any, args: Sequence[Any]) -> list[str]:
@@ -97,10 +95,13 @@ def unread_arguments(form: Form, program: Any, args: Sequence[Any]) -> tuple[Unr
     """
     if isinstance(program, Form) or holds_data(form):
         return ()
-    if form not in _unread:
-        read = {v for node in form.nodes for v in node.ins} | set(form.outputs)
-        _unread[form] = tuple(k for k, v in enumerate(form.inputs) if v not in read)
-    return tuple(_one(form, name, form.inputs[k].shape) for k, name in _named(form, program, args, _unread[form]))
+    return tuple(_one(form, name, form.inputs[k].shape) for k, name in _named(form, program, args, _unread(form)))
+
+
+@per_form
+def _unread(form: Form) -> tuple[int, ...]:
+    read = {v for node in form.nodes for v in node.ins} | set(form.outputs)
+    return tuple(k for k, v in enumerate(form.inputs) if v not in read)
 
 
 def _named(form: Form, program: Any, args: Sequence[Any], numbers: Collection[int]) -> list[tuple[int, str]]:

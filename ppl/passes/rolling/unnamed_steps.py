@@ -6,11 +6,11 @@ all its steps, whose values are the rows of its stack. The form's outputs are le
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass, replace
 
 from ...addresses import Address
 from ...form import Form, Loop
+from ...form.cached import per_form
 from .roll import rolled_here
 
 
@@ -26,9 +26,7 @@ class Folded:
         return self.steps.get(address, (address,))
 
 
-_known: weakref.WeakKeyDictionary[Form, Folded] = weakref.WeakKeyDictionary()
-
-
+@per_form
 def folded(form: Form) -> Folded:
     """Fold a form, once.
 
@@ -41,14 +39,12 @@ def folded(form: Form) -> Folded:
     >>> [site.address for site in found.form.sites()], found.names(("x_0",))[-1]
     ([('x_0',)], ('x_99',))
     """
-    if form not in _known:
-        small = rolled_here(replace(form, outputs=()))
-        steps: dict[Address, tuple[Address, ...]] = {}
-        nodes = []
-        for node in small.nodes:
-            if isinstance(node, Loop) and node.addresses is not None:
-                steps |= dict(node.addresses)
-                node = replace(node, addresses=None)
-            nodes.append(node)
-        _known[form] = Folded(replace(small, nodes=tuple(nodes)), steps)
-    return _known[form]
+    small = rolled_here(replace(form, outputs=()))
+    steps: dict[Address, tuple[Address, ...]] = {}
+    nodes = []
+    for node in small.nodes:
+        if isinstance(node, Loop) and node.addresses is not None:
+            steps |= dict(node.addresses)
+            node = replace(node, addresses=None)
+        nodes.append(node)
+    return Folded(replace(small, nodes=tuple(nodes)), steps)

@@ -1,0 +1,49 @@
+"""Cached: what is made of a form is made once, and kept in the form; what is made of a part of it, as long as that is.
+
+Law: what is cached dies with what it was made of, though it may hold it: a form and its cache are collected together.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from .nodes import Form
+
+
+def per_form[**P, R](make: Callable[P, R]) -> Callable[P, R]:
+    """Make a function of a form, and of further values that can be hashed, remember what it gives.
+
+    >>> from lawful import trace
+    >>> @per_form
+    ... def names(form, ending=""):
+    ...     return [site.address[-1] + ending for site in form.sites()]
+    >>> form = trace(lambda: None)
+    >>> names(form) is names(form), names(form, "'") is names(form)
+    (True, False)
+    """
+
+    @functools.wraps(make)
+    def found(*args: P.args, **named: P.kwargs) -> R:
+        form: Any = args[0]
+        assert isinstance(form, Form)
+        key: Hashable = (make, args[1:], *named.items())
+        if key not in form.cache:
+            form.cache[key] = make(*args, **named)
+        result: R = form.cache[key]
+        return result
+
+    return found
+
+
+_of_parts: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
+
+
+def cache_of(part: Any) -> dict[Any, Any]:
+    """Give what is remembered of a node, a value, or a function: nothing that holds it may be put there."""
+    known = _of_parts.get(part)
+    if known is None:
+        known = _of_parts[part] = {}
+    return known
