@@ -7,21 +7,16 @@ counts observations.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.backends.compile_options import QUICK
-from lawful.backends.xla import emit
 from lawful.distributions.weighting import WeightedLaw
 from lawful.form import Factor, Form, Site
 from lawful.form.cached import per_form
-from lawful.form.dependence import dependence
-from lawful.form.liveness import without_dead_code
-from lawful.passes.probe import Probe, probed
+from lawful.inspection.lint.settled import Answer, settled
+from lawful.passes.probe import Probe
 
 type Arrays = Mapping[str, Any]
 
@@ -45,23 +40,14 @@ def masks_of(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
     """
     if not any(_is_masked(site) for site in form.sites()):
         return {}
-    names, run = _reader(form)
-    arrays = {name: np.asarray(array) for name, array in zip(names, run(list(inputs)), strict=True)}
-    return {name: array for name, array in arrays.items() if not array.all()}
+    masks = {part.name: array for part, array, _ in _reader(form)(inputs)}
+    return {name: array for name, array in masks.items() if not array.all()}
 
 
 @per_form
-def _reader(form: Form) -> tuple[list[str], Callable[..., Any]]:
-    """Compile what computes the masks; where a choice moves one, what the scores are of differs from draw to draw."""
-    asked, recorded = probed(form, _question)
-    graph = dependence(recorded.form, named=True)
-    addresses = [choice.address for choice in recorded.choices]
-    drawn = {a for a, vertex in graph.vertices.items() if vertex.kind == "sample" and not vertex.observed}
-    fixed = [i for i, address in enumerate(addresses) if not graph.ancestors([address]) & drawn]
-    outputs = tuple(recorded.values[i] for i in fixed)
-    emitted = emit(without_dead_code(replace(recorded.form, outputs=outputs)))
-    run = jax.jit(lambda inputs: emitted(jax.random.key(0), *inputs)[0], compiler_options=QUICK)
-    return [asked[i].name for i in fixed], run
+def _reader(form: Form) -> Callable[[Sequence[Any]], list[Answer]]:
+    """Read the masks; where a choice moves one, what the scores are of differs from draw to draw."""
+    return settled(form, _question)[1]
 
 
 def _is_masked(site: Site) -> bool:

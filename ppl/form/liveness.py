@@ -6,7 +6,7 @@ observations stay.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from operator import is_
 
@@ -56,16 +56,24 @@ def without_dead_code(form: Form, *, keep_sites: bool = False) -> Form:
         form: the form.
         keep_sites: keep random sites and named values that nothing reads, as the record of a program needs.
     """
-    return _prune(form, set(form.outputs), keep_sites)[0]
+    return _prune(form, set(form.outputs), _counts if keep_sites else _weighs)[0]
 
 
-def _prune(form: Form, live: set[Var], keep_sites: bool) -> tuple[Form, set[Var]]:
+def without_weights(form: Form) -> Form:
+    """Drop what the outputs do not read, the weights too."""
+    return _prune(form, set(form.outputs), lambda node: False)[0]
+
+
+def _counts(node: Node) -> bool:
+    return _weighs(node) or _is_recorded(node)
+
+
+def _prune(form: Form, live: set[Var], keep: Callable[[Node], bool]) -> tuple[Form, set[Var]]:
     nodes: list[Node] = []
     live = set(live)
-    shrink = _Shrink(live, keep_sites)
+    shrink = _Shrink(live, keep)
     for node in reversed(form.nodes):
-        unread = live.isdisjoint(node.outs)
-        if unread and not _weighs(node) and not (keep_sites and _is_recorded(node)):
+        if live.isdisjoint(node.outs) and not keep(node):
             continue
         node = shrink.node(node)
         nodes.append(node)
@@ -82,7 +90,7 @@ class _Shrink(Visitor):
     """Writes a node without the parts of it that nothing reads."""
 
     live: set[Var]
-    keep_sites: bool
+    keep: Callable[[Node], bool]
 
     def det(self, node: Node) -> Node:
         return node
@@ -90,20 +98,20 @@ class _Shrink(Visitor):
     site = factor = det
 
     def loop(self, node: Loop) -> Loop:
-        return _shrink_loop(node, self.live, self.keep_sites)
+        return _shrink_loop(node, self.live, self.keep)
 
     def branch(self, node: Branch) -> Branch:
-        return _shrink_branch(node, self.live, self.keep_sites)
+        return _shrink_branch(node, self.live, self.keep)
 
 
-def _shrink_branch(node: Branch, live: set[Var], keep_sites: bool) -> Branch:
+def _shrink_branch(node: Branch, live: set[Var], keep: Callable[[Node], bool]) -> Branch:
     kept = [i for i, out in enumerate(node.outs) if out in live]
     forms = []
     used = [False] * len(node.operands)
     pruned = []
     for arm in node.forms:
         small = replace(arm, outputs=tuple(arm.outputs[i] for i in kept))
-        small, inside = _prune(small, set(small.outputs), keep_sites)
+        small, inside = _prune(small, set(small.outputs), keep)
         pruned.append(small)
         used = [u or v in inside for u, v in zip(used, arm.inputs, strict=True)]
     for small in pruned:
@@ -112,7 +120,7 @@ def _shrink_branch(node: Branch, live: set[Var], keep_sites: bool) -> Branch:
     return replace(node, forms=tuple(forms), operands=operands, outs=tuple(node.outs[i] for i in kept))
 
 
-def _shrink_loop(node: Loop, live: set[Var], keep_sites: bool) -> Loop:
+def _shrink_loop(node: Loop, live: set[Var], keep: Callable[[Node], bool]) -> Loop:
     body = node.body
     n_const, n_carry = len(node.constants), len(node.init)
     consts, carry_in = body.inputs[:n_const], body.inputs[n_const : n_const + n_carry]
@@ -122,7 +130,7 @@ def _shrink_loop(node: Loop, live: set[Var], keep_sites: bool) -> Loop:
     live_carry = {i for i, c in enumerate(node.carry_out) if c in live}
     while True:
         wanted = {carry_body[i] for i in live_carry} | {ys_body[i] for i in live_y}
-        small, inside = _prune(body, wanted, keep_sites)
+        small, inside = _prune(body, wanted, keep)
         grown = live_carry | {i for i, v in enumerate(carry_in) if v in inside}
         if grown == live_carry:
             break

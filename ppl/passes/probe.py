@@ -14,6 +14,7 @@ from ..addresses import Address, show_address
 from ..errors import KeyReuseError
 from ..form import Det, Factor, Form, Site, Var
 from ..form.builder import Block
+from ..form.operations.equation import identity
 from ..form.rewriting import with_subforms
 from .record import Recorded, record
 
@@ -67,8 +68,17 @@ def _asked(form: Form, question: Question, mark: str) -> Form:
         if isinstance(node, Site | Factor):
             for probe in question(node):
                 address = (mark + probe.kind, *node.address)
-                block.det(probe.function, *probe.ins, label=show_address(address))
-                made = block.nodes[-1]
-                assert isinstance(made, Det)
-                block.nodes[-1] = replace(made, address=address, source=node.source)
+                block.nodes.append(
+                    replace(_answer(probe), label=show_address(address), address=address, source=node.source)
+                )
     return replace(form, nodes=tuple(block.nodes))
+
+
+def _answer(probe: Probe) -> Det:
+    if probe.function is identity:  # whose result is known without a look
+        return Det(identity, probe.ins, (probe.ins[0].like(),), "")
+    block = Block()
+    block.det(probe.function, *probe.ins, label="")
+    (made,) = block.nodes
+    assert isinstance(made, Det)
+    return made

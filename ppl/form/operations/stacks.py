@@ -90,10 +90,6 @@ class Pick:
         """Read many rows at once."""
         return rows(stack, tuple(int(i) for i in starts))
 
-    def on_host(self, stack: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """Read many rows at once with NumPy."""
-        return stack[starts]
-
 
 @dataclass(frozen=True)
 class Window:
@@ -117,11 +113,6 @@ class Window:
         split = (*array.shape[:axis], count, size, *array.shape[axis + 1 :])
         return jnp.moveaxis(tiles.reshape(split), axis, 0).reshape((count, *self.shape))
 
-    def on_host(self, array: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """Cut many windows at once with NumPy."""
-        windows = np.lib.stride_tricks.sliding_window_view(array, self.sizes)
-        return windows[tuple(starts.T)].reshape((len(starts), *self.shape))
-
     def _tiled(self, shape: tuple[int, ...], starts: np.ndarray) -> int | None:
         """Find the axis along which the windows follow each other without a gap, and which they fill across."""
         for axis, size in enumerate(self.sizes):
@@ -142,10 +133,6 @@ class Windows:
     def __call__(self, array: jax.Array) -> tuple[jax.Array]:
         """Cut."""
         return (self.window.all(array, np.asarray(self.starts, np.int32)),)
-
-    def on_host(self, array: np.ndarray) -> np.ndarray:
-        """Cut with NumPy."""
-        return self.window.on_host(array, np.asarray(self.starts))
 
 
 @dataclass(frozen=True)
