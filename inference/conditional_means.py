@@ -82,7 +82,7 @@ def _slopes(full: Form, summed: Enumeration) -> tuple[tuple[Choice, ...], Callab
     scored = score(form)
     run, own, count = emit(scored.form), scored.own, len(summed.program.inputs)
     tilts = [jnp.zeros(v.shape, v.dtype) for v in program.form.inputs[count:]]
-    order = [c.address for c in program.fixed]
+    order = [c.address for c in program.choices]
 
     def log_sum(tilts: list[jax.Array], inputs: list[Any], values: list[Any]) -> jax.Array:
         outputs, _ = run(jax.random.key(0), *inputs, *tilts, *values)

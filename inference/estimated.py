@@ -12,17 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-
 from lawful.addresses import Address
 from lawful.form import Factor, Form, Site, Var, walk
 from lawful.form.builder import Block
-from lawful.form.choices import Choice, choices_of
+from lawful.form.choices import choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.passes.record import record
 from lawful.passes.simplify import simplified
-from lawful.passes.thread_sites import Answer, interpose
+from lawful.passes.thread_sites import Answer, Answers, interpose
 
 from .registered import stored_as
 from .representations.sequential import Cuts, sequential
@@ -66,24 +63,10 @@ def weighing(form: Form) -> set[Address]:
     return {n.address for n in walk(form) if isinstance(n, Factor) or (isinstance(n, Site) and n.observed is not None)}
 
 
-@dataclass(frozen=True)
-class _Drawn:
+class _Drawn(Answers):
     """The rule that leaves every choice as it is."""
 
-    def inputs(self, choice: Choice) -> list[Var]:
-        """Nothing."""
-        return []
-
-    def outputs(self, choice: Choice) -> list[Var]:
-        """Nothing."""
-        return []
-
-    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+    def answer(self, block: Block, site: Site, given: Sequence[Var]) -> Answer:
         """Append the site."""
-        out = site.out.like()
-        block.nodes.append(replace(site, parameters=tuple(parameters), out=out))
-        return Answer(out, block.constant(np.zeros((), jnp.result_type(float))), ())
-
-    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        """Nothing."""
-        return []
+        block.nodes.append(site)
+        return Answer(site.out)

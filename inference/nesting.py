@@ -104,6 +104,6 @@ class Nest(Around):
         given = conditioned(form, known.moved, weighing(form))
         drawn = dict(zip((c.address for c in known.chosen), values, strict=True))
         inner = replace(given.form, outputs=(), out_tree=None)
-        path = run(inner, self.estimate, [*inputs, *(drawn[c.address] for c in given.fixed)], self.normals)
+        path = run(inner, self.estimate, [*inputs, *(drawn[c.address] for c in given.choices)], self.normals)
         for name, value in path.items():
             deterministic(name, value)

@@ -19,7 +19,7 @@ import numpy as np
 from lawful.addresses import Address, show_address
 from lawful.form import Loop, Plate, Var
 from lawful.form.builder import Block, total
-from lawful.passes.record import Recorded
+from lawful.passes.thread_sites import Threaded
 
 from .summing_axes import Axes
 from .summing_laws import log_sum
@@ -46,7 +46,7 @@ class _Setting:
     """
 
     node: Loop
-    body: Recorded
+    body: Threaded
     values: tuple[Var, ...]
     outer: tuple[Plate, ...]
     label: Address

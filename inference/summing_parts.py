@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from lawful.addresses import Address
 from lawful.form import Form, Loop, Node, Site, Var, subforms, walk
 from lawful.form.liveness import makes
-from lawful.passes.record import Recorded, record
+from lawful.passes.record import record
+from lawful.passes.thread_sites import Threaded
 
 from .summing_tables import MAX_TABLE, Summand
 
@@ -41,9 +42,9 @@ class Job:
     together: dict[Address, str] = field(default_factory=dict)
     unrolled: dict[Loop, str] = field(default_factory=dict)
     names: Counter[Address] = field(default_factory=Counter)
-    bodies: dict[Loop, Recorded] = field(default_factory=dict)
+    bodies: dict[Loop, Threaded] = field(default_factory=dict)
 
-    def recorded(self, loop: Loop) -> Recorded:
+    def recorded(self, loop: Loop) -> Threaded:
         """Add the choices of a body to its outputs: once, so that loops inside it stay the same at every attempt."""
         if loop not in self.bodies:
             self.bodies[loop] = record(loop.body, ("sample",))

@@ -68,7 +68,7 @@ def joint(form: Form) -> Joint:
     latent = [v for c, v in zip(recorded.choices, values, strict=True) if c.address not in observed]
     log_density, flags = scored(block, posterior.form, [*inputs, *data], latent)
     draw = without_dead_code(block.form(inputs, (*data, *latent, *flags, log_density)))
-    return Joint(draw, posterior.form, posterior.fixed, choices_of(posterior.form))
+    return Joint(draw, posterior.form, posterior.choices, choices_of(posterior.form))
 
 
 def _refuse(form: Form) -> None:

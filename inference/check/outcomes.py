@@ -22,7 +22,8 @@ from lawful.form.arguments.arrays import split_arguments
 from lawful.form.cached import per_form
 from lawful.form.choices import Choice
 from lawful.language.run_form import run_nodes
-from lawful.passes.record import Recorded, record
+from lawful.passes.record import record
+from lawful.passes.thread_sites import Threaded
 
 from ..representations.population import Population
 from ..transformers import finish
@@ -54,7 +55,7 @@ class Layout:
         return Trace(frozenset(active), freeze(jax.tree.unflatten(self.out_tree, returned)))
 
 
-def source(form: Form) -> tuple[Recorded, Layout]:
+def source(form: Form) -> tuple[Threaded, Layout]:
     """Record a program's choices as outputs, which every transformer then has to carry."""
     recorded = record(form, ("sample",))
     return recorded, Layout(recorded.choices, recorded.own, form.out_tree)

@@ -26,7 +26,7 @@ from lawful.form.builder import Block
 from lawful.form.choices import Choice, choices_of
 from lawful.form.dependence import dependence
 from lawful.form.markov_blanket import reached
-from lawful.passes.thread_sites import Answer, Given, interpose
+from lawful.passes.thread_sites import Answer, Answers, Given, interpose
 
 from ..check.contracts import Contract
 from ..registered import stored_as
@@ -156,28 +156,27 @@ def _site(block: Block, name: str, distribution: Any) -> Var:
 
 
 @dataclass(frozen=True)
-class _Fresh:
+class _Fresh(Answers):
     """The rule that keeps all values, and gives of each moved site a draw of its prior and its mean."""
 
     moved: frozenset[Address]
 
-    def inputs(self, choice: Choice) -> list[Var]:
-        return [Var(choice.shape, choice.dtype)]
+    def inputs(self, place: Choice) -> list[Var]:
+        return [Var(place.shape, place.dtype)]
 
-    def outputs(self, choice: Choice) -> list[Var]:
-        return [Var(choice.shape, choice.dtype), Var(choice.shape, choice.dtype)]
+    def outputs(self, place: Choice) -> list[Var]:
+        return [Var(place.shape, place.dtype), Var(place.shape, place.dtype)]
 
-    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
-        term = block.constant(np.zeros((), jnp.result_type(float)))
+    def answer(self, block: Block, site: Site, given: Sequence[Var]) -> Answer:
         if site.address not in self.moved:
-            return Answer(given[0], term, (given[0], given[0]))
-        draw = block.site((PREFIX, "ellipse", "draw", *site.address), site.law, parameters)
+            return Answer(given[0], outputs=(given[0], given[0]))
+        draw = block.site((PREFIX, "ellipse", "draw", *site.address), site.law, site.parameters)
         place = position_of(site.law, "loc")
         assert place is not None
-        centre = block.det(_Spread(site.out.shape, site.out.dtype), parameters[place], label="mean")
-        return Answer(given[0], term, (draw, centre))
+        centre = block.det(_Spread(site.out.shape, site.out.dtype), site.parameters[place], label="mean")
+        return Answer(given[0], outputs=(draw, centre))
 
-    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+    def absent(self, block: Block, place: Choice, given: Sequence[Var]) -> list[Var]:
         return [given[0], given[0]]
 
 

@@ -56,7 +56,7 @@ class On:
         block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
         values = dict(zip((c.address for c in choices), state.values, strict=True))
         flags = dict(zip((c.address for c in choices if c.conditional), state.flags, strict=True))
-        given = [*inputs, *(values[c.address] for c in part.fixed)]
+        given = [*inputs, *(values[c.address] for c in part.choices)]
         own = [values[c.address] for c in built.choices]
         own_flags = [flags[c.address] for c in built.choices if c.conditional]
         before = state.log_density

@@ -114,7 +114,7 @@ def estimated(
     given = conditioned(known.program, known.moved, weighing(known.program))
     order = dict(zip((c.address for c in known.chosen), values, strict=True))
     run = scoped(estimate(given.form), ("~estimate",))
-    *outs, log_estimate = block.splice(run, [*inputs, *(order[c.address] for c in given.fixed)])
+    *outs, log_estimate = block.splice(run, [*inputs, *(order[c.address] for c in given.choices)])
     order |= zip((c.address for c in known.rest), outs, strict=False)
     return (*(order[c.address] for c in known.choices), *outs[len(known.rest) :]), log_estimate
 

@@ -23,7 +23,7 @@ from lawful.errors import UnsupportedProgramError
 from lawful.form import Site, Var
 from lawful.form.builder import Block
 from lawful.form.choices import Choice
-from lawful.passes.thread_sites import Answer
+from lawful.passes.thread_sites import Answer, Answers, log_prob_at
 
 PREFIX = "~mh"
 
@@ -99,7 +99,7 @@ def units(choice: Choice) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Redraw:
+class Redraw(Answers):
     """The rule of a move: inputs (old value, was active, draw again), outputs (new value, kept parts, density drawn).
 
     Attributes:
@@ -110,36 +110,36 @@ class Redraw:
     prefix: tuple[str, ...] = (PREFIX, "value")
     fixed: frozenset[Address] = frozenset()
 
-    def inputs(self, choice: Choice) -> list[Var]:
+    def inputs(self, place: Choice) -> list[Var]:
         """Old value, whether it was active, which parts to draw again."""
         boolean = jnp.dtype(bool)
-        return [Var(choice.shape, choice.dtype), Var((), boolean), Var(units(choice), boolean)]
+        return [Var(place.shape, place.dtype), Var((), boolean), Var(units(place), boolean)]
 
-    def outputs(self, choice: Choice) -> list[Var]:
+    def outputs(self, place: Choice) -> list[Var]:
         """New value, which of its parts are kept, and the log density of the parts drawn again."""
-        return [Var(choice.shape, choice.dtype), Var(units(choice), jnp.dtype(bool)), Var((), jnp.result_type(float))]
+        return [Var(place.shape, place.dtype), Var(units(place), jnp.dtype(bool)), Var((), jnp.result_type(float))]
 
-    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+    def answer(self, block: Block, site: Site, given: Sequence[Var]) -> Answer:
         """Append the draw and the scores of what is kept and of what is drawn."""
         old, was, again = given
         if site.address in self.fixed:
             value, kept = old, block.constant(np.ones(again.shape, bool))
         else:
             drawn = block.det(_drawn, again, was, label="draw again?")
-            value = block.site((*self.prefix, *site.address), RedrawLaw(site.law), (drawn, old, *parameters))
+            value = block.site((*self.prefix, *site.address), RedrawLaw(site.law), (drawn, old, *site.parameters))
             kept = block.det(jnp.logical_not, drawn, label="kept?")
         label = f"log p({site.address[-1]})"
-        term, rest = block.det(SplitScore(site.law), value, kept, *parameters, label=label)
+        term, rest = block.det(SplitScore(site.law), value, kept, *site.parameters, label=label)
         return Answer(value, term, (value, kept, rest))
 
-    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
+    def absent(self, block: Block, place: Choice, given: Sequence[Var]) -> list[Var]:
         """The old value, nothing kept and nothing drawn."""
-        none = block.constant(np.zeros((*choice.loops, *units(choice)), bool))
-        return [given[0], none, block.constant(np.zeros(choice.loops, jnp.result_type(float)))]
+        none = block.constant(np.zeros((*place.loops, *units(place)), bool))
+        return [given[0], none, block.constant(np.zeros(place.loops, jnp.result_type(float)))]
 
 
 @dataclass(frozen=True)
-class ScoreKept:
+class ScoreKept(Answers):
     """The rule that scores given choices in two sums: inputs (value, kept parts), outputs (density of the others).
 
     Attributes:
@@ -148,27 +148,23 @@ class ScoreKept:
 
     whole: frozenset[Address] = frozenset()
 
-    def inputs(self, choice: Choice) -> list[Var]:
+    def inputs(self, place: Choice) -> list[Var]:
         """The value and the parts to score."""
-        return [Var(choice.shape, choice.dtype), Var(units(choice), jnp.dtype(bool))]
+        return [Var(place.shape, place.dtype), Var(units(place), jnp.dtype(bool))]
 
-    def outputs(self, choice: Choice) -> list[Var]:
+    def outputs(self, place: Choice) -> list[Var]:
         """The log density of the parts that are not kept."""
         return [Var((), jnp.result_type(float))]
 
-    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+    def answer(self, block: Block, site: Site, given: Sequence[Var]) -> Answer:
         """Append the scores."""
         value, kept = given
-        label = f"log p({site.address[-1]})"
         if site.address in self.whole:
-            term = block.log_prob(site.law, value, parameters, label=label)
+            term = log_prob_at(block, site, value)
             return Answer(value, term, (block.constant(np.zeros((), term.dtype)),))
-        term, rest = block.det(SplitScore(site.law), value, kept, *parameters, label=label)
+        label = f"log p({site.address[-1]})"
+        term, rest = block.det(SplitScore(site.law), value, kept, *site.parameters, label=label)
         return Answer(value, term, (rest,))
-
-    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        """Nothing."""
-        return [block.constant(np.zeros(choice.loops, jnp.result_type(float)))]
 
 
 def _drawn(again: jax.Array, was: jax.Array) -> jax.Array:

@@ -135,7 +135,7 @@ def _anew(
     given = conditioned(known.program, known.moved, weighing(known.program))
     recorded = record(replace(given.form, outputs=(), out_tree=None), ("sample",))
     fresh = scoped(with_evidence(recorded.form), ("~refresh",))
-    *outs, weight = block.splice(fresh, [*inputs, *(there[c.address] for c in given.fixed)])
+    *outs, weight = block.splice(fresh, [*inputs, *(there[c.address] for c in given.choices)])
     return dict(zip((c.address for c in recorded.choices), outs, strict=False)), weight
 
 

@@ -12,7 +12,7 @@ from lawful.form import Form, Var
 from lawful.form.builder import Block
 from lawful.form.markov_blanket import Blanket, all_terms
 from lawful.form.operations.sums import signed
-from lawful.passes.thread_sites import Given, Interposed, interpose
+from lawful.passes.thread_sites import Given, Threaded, interpose
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Rescored:
     log_density: Var
 
 
-def reached_score(program: Form, reach: Blanket) -> tuple[Interposed, bool]:
+def reached_score(program: Form, reach: Blanket) -> tuple[Threaded, bool]:
     """Write the form that scores what a move reaches, and tell whether that is all of the density."""
     whole = reach.terms == all_terms(program)
     return interpose(program, Given(), None if whole else reach.terms, apart=False), whole

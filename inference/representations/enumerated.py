@@ -24,7 +24,8 @@ from lawful.form.arguments.calls import positional
 from lawful.inspection.lint.observed_data import checked_data
 from lawful.inspection.lint.scales import checked_scales
 from lawful.passes.checked_draws import allowed
-from lawful.passes.record import Recorded, record
+from lawful.passes.record import record
+from lawful.passes.thread_sites import Threaded
 from lawful.tracing.number_arguments import with_inputs
 from lawful.tracing.trace import trace
 
@@ -190,7 +191,7 @@ def enumerate(
         raise LawfulError(f"enumerate: expected 0 <= unexplored < 1, a share of the evidence, got {unexplored!r}.")
     if unexplored and mode == "staged":
         raise LawfulError("enumerate: unexplored needs mode='eager' or 'auto': a staged enumeration lists all paths.")
-    runs: dict[Form, tuple[Recorded, Callable[..., Any]]] = {}
+    runs: dict[Form, tuple[Threaded, Callable[..., Any]]] = {}
 
     def plan(*args: Any, **named: Any) -> Enumerated:
         args = positional(model, args, named)
@@ -231,7 +232,7 @@ def _staged(form: Form, args: tuple[Any, ...], runs: dict[Form, Any], max_paths:
     return Enumerated(values, active, log_weights, len(worlds.log_mass), log_overflow=log_overflow)
 
 
-def _refuse_broken(worlds: Worlds, recorded: Recorded, inputs: Sequence[Any], max_paths: int) -> None:
+def _refuse_broken(worlds: Worlds, recorded: Threaded, inputs: Sequence[Any], max_paths: int) -> None:
     """Refuse a measure that is not finite.
 
     Raises: NonFiniteError naming the factor or the observation, and the choices where it is NaN or +inf.

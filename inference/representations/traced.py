@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lawful.form import Form
-from lawful.passes.record import Recorded, record
-from lawful.passes.thread_sites import Interposed, score
+from lawful.passes.record import record
+from lawful.passes.thread_sites import Threaded, score
 
 from ..check.contracts import Contract
 from ..transformer import Transformer
@@ -21,8 +21,8 @@ class Traced:
     """A program with its record (choices as outputs) and its density (choices as inputs)."""
 
     program: Form
-    recorded: Recorded
-    scored: Interposed
+    recorded: Threaded
+    scored: Threaded
 
 
 def traced(form: Form) -> Traced:

@@ -21,12 +21,12 @@ from ..form.arguments.constant_data import refuse_other_data
 from ..form.cached import per_form
 from ..form.choices import Choice
 from ..form.liveness import without_dead_code
-from ..passes.thread_sites import Interposed, score
+from ..passes.thread_sites import Threaded, score
 from .xla import emit
 
 
 @per_form
-def scored(form: Form) -> tuple[Interposed, Callable[..., Any]]:
+def scored(form: Form) -> tuple[Threaded, Callable[..., Any]]:
     """Return the scoring form and its compiled function `f(inputs, values) -> (log prior, log likelihood, flags)`."""
     with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
         result = score(form)

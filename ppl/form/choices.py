@@ -5,7 +5,7 @@ Law: exclusive arms that choose under one address are one choice, of one shape a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,35 +49,47 @@ class Choice:
         return show_address(self.address)
 
 
-def choices_of(form: Form, kinds: Sequence[str] = ("sample",)) -> tuple[Choice, ...]:
+def choices_of(
+    form: Form, kinds: Sequence[str] = ("sample",), among: Container[Address] | None = None
+) -> tuple[Choice, ...]:
     """List the choices of a form in the order of evaluation, those of exclusive arms merged by address.
 
-    Kinds: "sample" for latent sites, "observed" for observed ones, "deterministic" for named values, and "factor".
+    Args:
+        form: the form.
+        kinds: "sample" for latent sites, "observed" for observed ones, "deterministic" for named values, and "factor".
+        among: addresses of those that are listed; default: all.
     """
     found: dict[Address, Choice] = {}
     for node, around in placed(form):
         choice = _choice(node, around)
-        if choice is not None and choice.kind in kinds:
+        if choice is not None and choice.kind in kinds and (among is None or choice.address in among):
             if around.arm:
                 _agree(found.get(choice.address), choice)
             found[choice.address] = choice
     return tuple(found.values())
 
 
+def kind_of(node: Det | Site | Factor) -> str | None:
+    """Tell what a node does: see `choices_of`; None where it has no address."""
+    if node.address is None:
+        return None
+    if isinstance(node, Site):
+        return "sample" if node.observed is None else "observed"
+    return "factor" if isinstance(node, Factor) else "deterministic"
+
+
 def _choice(node: Det | Site | Factor, around: Around) -> Choice | None:
     """Tell what a node chooses, observes, names or weighs."""
-    if node.address is None:
+    kind = kind_of(node)
+    if kind is None or node.address is None:
         return None
     told: dict[str, Any] = {"loops": around.lengths, "conditional": around.arm, "loop_names": node.loop_names}
     if isinstance(node, Factor):
-        return Choice(node.address, node.term.shape, node.term.dtype, "factor", **told)
+        return Choice(node.address, node.term.shape, node.term.dtype, kind, **told)
     told |= {"frames": node.frames, "source": node.source}
-    if isinstance(node, Det):
-        out = node.outs[0]
-        return Choice(node.address, out.shape, out.dtype, "deterministic", **told)
-    kind = "sample" if node.observed is None else "observed"
-    told |= {"law": node.law, "event_dims": node.event_dims}
-    return Choice(node.address, node.out.shape, node.out.dtype, kind, **told)
+    if isinstance(node, Site):
+        told |= {"law": node.law, "event_dims": node.event_dims}
+    return Choice(node.address, node.outs[0].shape, node.outs[0].dtype, kind, **told)
 
 
 def _agree(first: Choice | None, second: Choice) -> None:

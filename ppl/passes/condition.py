@@ -6,27 +6,18 @@ the form's, given those choices. A choice whose arm does not run is not scored, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import ClassVar
 
 from ..addresses import Address
-from ..form import Branch, Det, Factor, Form, Loop, Node, Site, Var
-from ..form.choices import Choice, choices_of
-
-type Rule = Callable[[Site | Factor, Var | None], tuple[Node, ...]]
-type Kind = Callable[[Choice], Var]
-
-
-@dataclass(frozen=True)
-class Conditioned:
-    """A form whose inputs are the source's, then one value for each fixed choice."""
-
-    form: Form
-    fixed: tuple[Choice, ...]
+from ..form import Det, Factor, Form, Node, Site, Var
+from ..form.choices import Choice, choices_of, kind_of
+from ..form.operations.equation import identity
+from .thread_sites import Rule, Threaded, Walk, threaded
 
 
-def conditioned(form: Form, addresses: Collection[Address], terms: Collection[Address] | None = None) -> Conditioned:
+def conditioned(form: Form, addresses: Collection[Address], terms: Collection[Address] | None = None) -> Threaded:
     """Observe choices at values that become inputs.
 
     Args:
@@ -48,8 +39,8 @@ def conditioned(form: Form, addresses: Collection[Address], terms: Collection[Ad
             return () if left_out else (node,)
         observed = node.observed if given is None else given
         if observed is not None and left_out:
-            return (Det(_same, (observed,), (node.out,), "given"),)
-        return (replace(node, observed=observed),)
+            return (Det(identity, (observed,), (node.out,), "given"),)
+        return (node if given is None else replace(node, observed=given),)
 
     return fed(form, addresses, observe)
 
@@ -59,7 +50,12 @@ def own_value(choice: Choice) -> Var:
     return Var(choice.shape, choice.dtype)
 
 
-def fed(form: Form, addresses: Collection[Address], rule: Rule, kind: Kind = own_value) -> Conditioned:
+def fed(
+    form: Form,
+    addresses: Collection[Address],
+    rule: Callable[[Site | Factor, Var | None], tuple[Node, ...]],
+    kind: Callable[[Choice], Var] = own_value,
+) -> Threaded:
     """Bring one array for each of some choices to its site, through loops and branches.
 
     Args:
@@ -68,38 +64,25 @@ def fed(form: Form, addresses: Collection[Address], rule: Rule, kind: Kind = own
         rule: what a site or factor becomes, given what was brought to it, or None.
         kind: shape and type of what is brought to one run of a choice; default: those of its value.
     """
-    fixed = tuple(c for c in choices_of(form) if c.address in addresses)
-    given = {c.address: _stacked(c, kind) for c in fixed}
-    nodes = tuple(found for node in form.nodes for found in _fed(node, given, rule, kind))
-    return Conditioned(replace(form, inputs=(*form.inputs, *given.values()), nodes=nodes), fixed)
+    return threaded(form, _Fed(addresses, rule, kind))
 
 
-def _stacked(choice: Choice, kind: Kind) -> Var:
-    one = kind(choice)
-    return Var((*choice.loops, *one.shape), one.dtype)
+@dataclass(frozen=True)
+class _Fed(Rule):
+    flags: ClassVar[bool] = False
+    addresses: Collection[Address]
+    rule: Callable[[Site | Factor, Var | None], tuple[Node, ...]]
+    kind: Callable[[Choice], Var]
 
+    def places(self, form: Form) -> tuple[Choice, ...]:
+        return choices_of(form, among=self.addresses)
 
-def _fed(node: Node, given: Mapping[Address, Var], rule: Rule, kind: Kind) -> tuple[Node, ...]:
-    if isinstance(node, Site | Factor):
-        latent = isinstance(node, Site) and node.observed is None
-        return rule(node, given.get(node.address) if latent else None)
-    if isinstance(node, Loop):
-        inner = fed(node.body, given, rule, kind)
-        return (replace(node, body=inner.form, xs=(*node.xs, *(given[c.address] for c in inner.fixed))),)
-    if isinstance(node, Branch):
-        wanted = {c.address: c for arm in node.forms for c in choices_of(arm) if c.address in given}
-        forms = tuple(_arm(arm, wanted, rule, kind) for arm in node.forms)
-        return (replace(node, forms=forms, operands=(*node.operands, *(given[a] for a in wanted))),)
-    return (node,)
+    def inputs(self, place: Choice) -> list[Var]:
+        return [self.kind(place)]
 
-
-def _arm(arm: Form, wanted: Mapping[Address, Choice], rule: Rule, kind: Kind) -> Form:
-    """Give an arm the inputs of all arms' choices."""
-    inner = fed(arm, wanted, rule, kind)
-    own = dict(zip((c.address for c in inner.fixed), inner.form.inputs[len(arm.inputs) :], strict=True))
-    given = [own[a] if a in own else _stacked(c, kind) for a, c in wanted.items()]
-    return replace(inner.form, inputs=(*arm.inputs, *given))
-
-
-def _same(value: Any) -> tuple[Any]:
-    return (value,)
+    def node(self, walk: Walk, node: Det | Site | Factor) -> None:
+        if isinstance(node, Det):
+            walk.block.nodes.append(node)
+            return
+        given = walk.given.get(node.address) if kind_of(node) == "sample" else None
+        walk.block.nodes.extend(self.rule(node, given[0] if given else None))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from ..addresses import Address
 from ..form import Factor, Form, Node, Site, Var
@@ -20,7 +19,7 @@ from ..form.choices import Choice, choices_of
 from ..form.liveness import without_dead_code
 from ..form.rewriting import with_nodes, with_subforms
 from .record import record
-from .thread_sites import Answer, interpose
+from .thread_sites import Answer, Answers, interpose
 
 
 @dataclass(frozen=True)
@@ -86,33 +85,29 @@ def unobserved(form: Form) -> Form:
 
 
 @dataclass(frozen=True)
-class _Replay:
+class _Replay(Answers):
     """The rule that reads given choices and draws the others; `guarded` ones come with a flag."""
 
     given: frozenset[Address]
     guarded: frozenset[Address]
 
-    def inputs(self, choice: Choice) -> list[Var]:
-        if choice.address not in self.given:
+    def inputs(self, place: Choice) -> list[Var]:
+        if place.address not in self.given:
             return []
-        value = Var(choice.shape, choice.dtype)
-        return [value, Var((), jnp.dtype(bool))] if choice.address in self.guarded else [value]
+        value = Var(place.shape, place.dtype)
+        return [value, Var((), jnp.dtype(bool))] if place.address in self.guarded else [value]
 
-    def outputs(self, choice: Choice) -> list[Var]:
-        return [Var(choice.shape, choice.dtype)]
+    def outputs(self, place: Choice) -> list[Var]:
+        return [Var(place.shape, place.dtype)]
 
-    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
-        zero = block.constant(np.zeros((), jnp.result_type(float)))
+    def answer(self, block: Block, site: Site, given: Sequence[Var]) -> Answer:
         if len(given) == 1:
-            return Answer(given[0], zero, (given[0],))
-        value = site.out.like()
-        block.nodes.append(replace(site, parameters=tuple(parameters), out=value))
+            return Answer(given[0], outputs=(given[0],))
+        value = site.out
+        block.nodes.append(site)
         if given:
             value = block.det(_either, given[1], given[0], value, label=f"{site.address[-1]}, given or drawn")
-        return Answer(value, zero, (value,))
-
-    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        return [block.constant(np.zeros(choice.full_shape, choice.dtype))]
+        return Answer(value, outputs=(value,))
 
 
 def _either(there: Any, given: Any, drawn: Any) -> Any:

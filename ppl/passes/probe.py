@@ -16,7 +16,8 @@ from ..form import Det, Factor, Form, Site, Var
 from ..form.builder import Block
 from ..form.operations.equation import identity
 from ..form.rewriting import with_subforms
-from .record import Recorded, record
+from .record import record
+from .thread_sites import Threaded
 
 MARKS = ("~", "~~", "~~~")  # the second and third serve where the code of an address happens to be taken
 
@@ -46,7 +47,7 @@ class Asked:
         return show_address(self.address)
 
 
-def probed(form: Form, question: Question) -> tuple[tuple[Asked, ...], Recorded]:
+def probed(form: Form, question: Question) -> tuple[tuple[Asked, ...], Threaded]:
     """Ask at every site and factor; the recorded values are the answers."""
     for mark in MARKS:
         try:

@@ -1,256 +1,260 @@
-"""Thread sites: a form in which a rule answers every choice, with inputs and outputs of its own per choice.
+"""Thread sites: what a rule makes of each statement of a form, with values that come in and go out at its place.
 
-This is the one place that carries per-choice values through loops and branches: scoring given choices and drawing some
-of them again are two rules. Law: the nodes that are not choices keep their meaning; terms are summed over the sites of
-the arms that run.
+This is the one pass that carries values of single places through loops and branches: record, condition, score, predict
+and others are rules. Law: nodes that a rule leaves alone stay as they are. Outside a loop what comes in or goes out has
+the steps as its first axis; exclusive arms that hold one address share its inputs and outputs, and a flag tells whether
+the arm that ran held it; sums are those over all steps and over the arms that run.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 
 from ..addresses import Address
-from ..form import Branch, Det, Factor, Form, Loop, Site, Var, walk
+from ..form import Branch, Det, Factor, Form, Loop, Node, Site, Var
 from ..form.builder import Block, total
 from ..form.choices import Choice, choices_of
 from ..form.fold import Visitor
 from ..form.operations.compensated_sum import over_steps
+from ..form.rewriting import with_operands
 
 
-@runtime_checkable
-class Rule(Protocol):
-    """How a choice is answered."""
+class Rule(ABC):
+    """What happens at the places of a form.
 
-    def inputs(self, choice: Choice) -> list[Var]:
-        """The values that come from outside for one run of the site (without loop axes)."""
+    Attributes:
+        sums: how many sums of terms the form gives out.
+        flags: whether the form tells which of the places in arms ran.
+        shared: values that come in and are the same at all places.
+    """
 
-    def outputs(self, choice: Choice) -> list[Var]:
-        """The values that the rule gives out for one run of the site (without loop axes)."""
+    sums: ClassVar[int] = 0
+    flags: ClassVar[bool] = True
+    shared: tuple[Var, ...] = ()
 
-    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
-        """Append the nodes that answer a site."""
+    def places(self, form: Form) -> tuple[Choice, ...]:
+        """List where values come in or go out; by default the choices."""
+        return choices_of(form)
 
-    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        """The outputs of a choice whose arm does not run."""
+    def inputs(self, place: Choice) -> list[Var]:
+        """Give the types of what comes in for one run of a place; by default nothing does."""
+        return []
+
+    def outputs(self, place: Choice) -> list[Var]:
+        """Give the types of what goes out of one run of a place; by default nothing does."""
+        return []
+
+    def absent(self, block: Block, place: Choice, given: Sequence[Var]) -> list[Var]:
+        """Append what goes out of a place in an arm that does not hold it, for all steps; by default zeros."""
+        return [block.constant(np.zeros((*place.loops, *v.shape), v.dtype)) for v in self.outputs(place)]
+
+    @abstractmethod
+    def node(self, walk: Walk, node: Det | Site | Factor) -> None:
+        """Append to `walk.block` what becomes of a node, whose operands are those of the new form."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a rule says for a site: its value, a term of the log prior, and the rule's outputs."""
+class Threaded:
+    """A form whose statements a rule has met.
 
-    value: Var
-    term: Var
-    outputs: tuple[Var, ...]
-
-
-@dataclass(frozen=True)
-class Interposed:
-    """A form whose choices are answered.
-
-    Inputs: the form's own, then for each choice the rule's inputs. Outputs: the form's own, then log prior and log
-    likelihood, then for each choice the rule's outputs, then one flag for each conditional choice.
+    Inputs: the form's own, then what is shared, then for each of `choices` what comes in. Outputs: the form's own, then
+    the sums, then for each of `choices` its `outputs`, then one of `flags` for each conditional one.
     """
 
     form: Form
     choices: tuple[Choice, ...]
     own: int
-    per_choice: int
+    outputs: tuple[tuple[Var, ...], ...]
+    flags: tuple[Var, ...]
 
     @property
-    def outputs(self) -> tuple[tuple[Var, ...], ...]:
-        """The rule's outputs, choice by choice."""
-        start, k = self.own + 2, self.per_choice
-        flat = self.form.outputs
-        return tuple(flat[start + i * k : start + (i + 1) * k] for i in range(len(self.choices)))
-
-    @property
-    def flags(self) -> tuple[Var, ...]:
-        """The flags of the conditional choices, in order."""
-        return self.form.outputs[self.own + 2 + self.per_choice * len(self.choices) :]
+    def values(self) -> tuple[Var, ...]:
+        """The outputs of all choices."""
+        return tuple(v for group in self.outputs for v in group)
 
 
-def interpose(form: Form, rule: Rule, terms: Collection[Address] | None = None, *, apart: bool = True) -> Interposed:
-    """Answer every choice of a form by a rule.
+def threaded(form: Form, rule: Rule) -> Threaded:
+    """Meet every statement of a form by a rule."""
+    return Walk(rule, form, rule.places(form)).closed(len(form.inputs))
 
-    Args:
-        form: the form.
-        rule: how a choice is answered.
-        terms: the sites, observations and factors whose terms are summed; default: all of them.
-        apart: whether prior and likelihood are summed apart; else all terms count as the prior.
+
+def _stacked(value: Var, steps: tuple[int, ...]) -> Var:
+    return Var((*steps, *value.shape), value.dtype, value.plates)
+
+
+class Walk(Visitor):
+    """A form while a rule meets it.
+
+    Attributes:
+        block: what is written.
+        shared: what comes in for all places.
+        given: what comes in, by address.
+        taken: what goes out, by address; a rule adds that of each place that it meets.
+        names: what stands for values of the form that are no more.
+        terms: what is summed.
     """
-    return _Walk(form, rule, terms, apart).run()
 
-
-def _stacked(value: Var, loops: tuple[int, ...]) -> Var:
-    return Var((*loops, *value.shape), value.dtype, value.plates)
-
-
-def _per_choice(inner: Interposed, rest: Sequence[Var]) -> tuple[dict[Address, Sequence[Var]], dict[Address, Var]]:
-    """Sort what an inner form gives out: the rule's outputs by address, and the flags by address."""
-    k = inner.per_choice
-    held = {choice.address: rest[i * k : (i + 1) * k] for i, choice in enumerate(inner.choices)}
-    conditional = [c.address for c in inner.choices if c.conditional]
-    return held, dict(zip(conditional, rest[k * len(inner.choices) :], strict=True))
-
-
-class _Walk(Visitor):
-    def __init__(self, form: Form, rule: Rule, terms: Collection[Address] | None, apart: bool) -> None:
-        self.form = form
-        self.rule = rule
-        self.terms = terms
-        self.apart = apart
+    def __init__(self, rule: Rule, form: Form, places: Sequence[Choice], arm: bool = False) -> None:
+        """Start with nothing written; an `arm` knows the places of all arms beside it."""
+        self.rule, self.form, self.places, self.arm = rule, form, places, arm
         self.block = Block()
-        self.choices = choices_of(form)
-        self.given = {c.address: [_stacked(v, c.loops) for v in rule.inputs(c)] for c in self.choices}
-        self.out: dict[Address, Sequence[Var]] = {}
+        self.block.constants.extend(form.constants)
+        self.shared = [v.like() for v in rule.shared]
+        self.given = {p.address: [_stacked(v, p.loops) for v in rule.inputs(p)] for p in places}
+        self.taken: dict[Address, Sequence[Var]] = {}
         self.flags: dict[Address, Var] = {}
-        self.prior: list[Var] = []
-        self.likelihood: list[Var] = [] if apart else self.prior
         self.names: dict[Var, Var] = {}
+        self.terms: tuple[list[Var], ...] = tuple([] for _ in range(rule.sums))
 
-    def run(self) -> Interposed:
-        self.block.constants.extend(self.form.constants)
-        for node in self.form.nodes:
+    def closed(self, at: int) -> Threaded:
+        """Meet all nodes and close the form; what is shared comes in at a position of its inputs."""
+        form, block = self.form, self.block
+        for node in form.nodes:
             self.node(node)
-        outputs = [*self.all(self.form.outputs), total(self.block, self.prior)]
-        outputs.append(total(self.block, self.likelihood if self.apart else []))
-        per_choice = 0
-        for choice in self.choices:
-            outputs.extend(self.out[choice.address])
-            per_choice = len(self.out[choice.address])
-        outputs.extend(self.flags[c.address] for c in self.choices if c.conditional)
-        inputs = [*self.form.inputs, *(v for c in self.choices for v in self.given[c.address])]
-        closed = self.block.form(inputs, outputs, in_tree=self.form.in_tree)
-        return Interposed(closed, self.choices, len(self.form.outputs), per_choice)
+        outputs = [*self.all(form.outputs), *(total(block, terms) for terms in self.terms)]
+        flagged = [p for p in self.places if self.rule.flags and (self.arm or p.conditional)]
+        flags = [self.flags.get(p.address) or self.flag(p) for p in flagged]
+        for place in self.places:
+            if place.address not in self.taken:
+                self.taken[place.address] = self.rule.absent(block, place, self.given[place.address])
+        taken = tuple(tuple(self.taken[p.address]) for p in self.places)
+        outputs += (*(v for group in taken for v in group), *flags)
+        inputs = (*form.inputs[:at], *self.shared, *form.inputs[at:], *self.all_given(self.places))
+        closed = replace(
+            form, inputs=inputs, nodes=tuple(block.nodes), outputs=tuple(outputs), constants=tuple(block.constants)
+        )
+        return Threaded(closed, tuple(self.places), len(form.outputs), taken, tuple(flags))
 
-    def counts(self, node: Site | Factor) -> bool:
-        """Tell whether the term of a node is summed."""
-        return self.terms is None or node.address in self.terms
+    def flag(self, place: Choice) -> Var:
+        """Append whether a place of all arms stands in this one."""
+        return self.block.constant(np.full(place.loops, place.address in self.taken))
 
-    def sums(self, *forms: Form) -> tuple[bool, bool]:
-        """Tell whether any term of the prior, and any of the likelihood, is summed inside a node."""
-        found = [False, False]
-        for form in forms:
-            for node in walk(form):
-                if isinstance(node, Site | Factor) and self.counts(node):
-                    found[self.apart and (isinstance(node, Factor) or node.observed is not None)] = True
-        return found[0], found[1]
-
-    def read(self, value: Var) -> Var:
-        return self.names.get(value, value)
+    def all_given(self, places: Sequence[Choice]) -> list[Var]:
+        """List what comes in for some places."""
+        return [v for place in places for v in self.given[place.address]]
 
     def all(self, values: Sequence[Var]) -> tuple[Var, ...]:
-        return tuple(self.read(v) for v in values)
+        """Give what stands for some values."""
+        return tuple([self.names.get(v, v) for v in values])
 
-    def det(self, node: Det) -> None:
-        self.block.nodes.append(replace(node, ins=self.all(node.ins), address=None))
+    def node(self, node: Node) -> None:
+        """Meet a node."""
+        super().node(with_operands(node, self.all(node.ins)))
 
-    def factor(self, node: Factor) -> None:
-        if self.counts(node):
-            self.likelihood.append(self.read(node.term))
+    def det(self, node: Det | Site | Factor) -> None:
+        """Let the rule meet a node that holds no others."""
+        self.rule.node(self, node)
 
-    def site(self, node: Site) -> None:
-        parameters = self.all(node.parameters)
-        if node.observed is None:
-            answer = self.rule.answer(self.block, node, parameters, self.given[node.address])
-            self.names[node.out] = answer.value
-            self.out[node.address] = answer.outputs
-            if self.counts(node):
-                self.prior.append(answer.term)
-            return
-        observed = self.read(node.observed)
-        self.names[node.out] = observed
-        if not self.counts(node):
-            return
-        label = f"log p({node.address[-1]})"
-        self.likelihood.append(self.block.log_prob(node.law, observed, parameters, label=label, source=node.source))
+    site = factor = det
 
     def loop(self, node: Loop) -> None:
-        inner = interpose(node.body, self.rule, self.terms, apart=self.apart)
-        fresh = [_stacked(v, (node.length,)) for v in inner.form.outputs[inner.own :]]
-        xs = (*self.all(node.xs), *(v for c in inner.choices for v in self.given[c.address]))
-        new = replace(
-            node,
-            body=inner.form,
-            constants=self.all(node.constants),
-            init=self.all(node.init),
-            xs=xs,
-            ys=(*node.ys, *fresh),
-        )
-        self.block.nodes.append(new)
-        for summed, kind, term in zip(self.sums(node.body), (self.prior, self.likelihood), fresh, strict=False):
-            if summed:
-                kind.append(self.block.det(over_steps, term, label="sum over steps"))
-        held, active = _per_choice(inner, fresh[2:])
-        self.out |= held
-        self.flags |= active
+        """Meet the body of a loop."""
+        inner = Walk(self.rule, node.body, self.rule.places(node.body))
+        body = inner.closed(len(node.constants)).form
+        fresh = [_stacked(v, (node.length,)) for v in body.outputs[len(node.body.outputs) :]]
+        constants, xs = (*node.constants, *self.shared), (*node.xs, *self.all_given(inner.places))
+        self.block.nodes.append(replace(node, body=body, constants=constants, xs=xs, ys=(*node.ys, *fresh)))
+        terms = [
+            self.block.det(over_steps, value, label="sum over steps") if found else value
+            for value, found in zip(fresh, inner.terms, strict=False)
+        ]
+        self.receive([inner], [*terms, *fresh[len(terms) :]])
 
     def branch(self, node: Branch) -> None:
-        arms = [interpose(arm, self.rule, self.terms, apart=self.apart) for arm in node.forms]
-        merged: dict[Address, Choice] = {}
-        for arm in arms:
-            for choice in arm.choices:
-                merged.setdefault(choice.address, choice)
-        forms = [self.arm(source, arm, merged) for source, arm in zip(node.forms, arms, strict=True)]
-        terms = [Var((), jnp.result_type(float)) for _ in range(2)]
-        outputs = {a: [_stacked(v, c.loops) for v in self.rule.outputs(c)] for a, c in merged.items()}
-        flags = {a: Var(c.loops, jnp.dtype(bool)) for a, c in merged.items()}
-        operands = (*self.all(node.operands), *(v for a in merged for v in self.given[a]))
-        outs = (*node.outs, *terms, *(v for group in outputs.values() for v in group), *flags.values())
-        self.block.nodes.append(
-            replace(node, index=self.read(node.index), forms=tuple(forms), operands=operands, outs=outs)
-        )
-        for summed, kind, term in zip(self.sums(*node.forms), (self.prior, self.likelihood), terms, strict=True):
-            if summed:
-                kind.append(term)
-        self.out |= outputs
-        self.flags |= flags
+        """Meet the arms of a branch."""
+        places = tuple({p.address: p for arm in node.forms for p in self.rule.places(arm)}.values())
+        inner = [Walk(self.rule, arm, places, arm=True) for arm in node.forms]
+        arms = tuple(walk.closed(len(walk.form.inputs)).form for walk in inner)
+        fresh = [Var(v.shape, v.dtype) for v in arms[0].outputs[len(node.outs) :]]
+        operands = (*node.operands, *self.shared, *self.all_given(places))
+        self.block.nodes.append(replace(node, forms=arms, operands=operands, outs=(*node.outs, *fresh)))
+        self.receive(inner, fresh)
 
-    def arm(self, source: Form, arm: Interposed, merged: dict[Address, Choice]) -> Form:
-        """Give an arm the inputs and outputs of all arms' choices."""
-        block = Block()
-        operands = [v.like() for v in source.inputs]
-        given = {a: [_stacked(v, c.loops) for v in self.rule.inputs(c)] for a, c in merged.items()}
-        outs = block.splice(arm.form, [*operands, *(v for c in arm.choices for v in given[c.address])])
-        held, active = _per_choice(arm, outs[arm.own + 2 :])
-        results: list[Var] = []
-        flags: list[Var] = []
-        for address, choice in merged.items():
-            here = address in held
-            results.extend(held[address] if here else self.rule.absent(block, choice, given[address]))
-            flag = active.get(address)
-            flags.append(flag if flag is not None else block.constant(np.full(choice.loops, here)))
-        inputs = [*operands, *(v for group in given.values() for v in group)]
-        return block.form(inputs, [*outs[: arm.own + 2], *results, *flags])
+    def receive(self, inner: Sequence[Walk], fresh: Sequence[Var]) -> None:
+        """Take what forms inside a node give out: the sums, what goes out of places, and flags."""
+        rest = iter(fresh)
+        for terms, *theirs in zip(self.terms, *(walk.terms for walk in inner), strict=True):
+            value = next(rest)
+            terms.extend([value] if any(theirs) else [])
+        first = inner[0]
+        self.taken |= {p.address: [next(rest) for _ in first.taken[p.address]] for p in first.places}
+        self.flags |= zip((p.address for p in first.places if first.arm or p.conditional), rest, strict=False)
 
 
 @dataclass(frozen=True)
-class Given:
+class Answer:
+    """What is said for a site: its value, a term of the log prior, and what goes out."""
+
+    value: Var
+    term: Var | None = None
+    outputs: tuple[Var, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers(Rule):
+    """A rule that answers every choice. The sums are log prior and log likelihood; values lose their names.
+
+    Attributes:
+        terms: the sites, observations and factors whose terms are summed; default: all of them.
+        apart: whether prior and likelihood are summed apart; else all terms count as the prior.
+    """
+
+    sums: ClassVar[int] = 2
+    terms: frozenset[object] | None = None
+    apart: bool = True
+
+    @abstractmethod
+    def answer(self, block: Block, site: Site, given: Sequence[Var]) -> Answer:
+        """Append the nodes that answer a site."""
+
+    def node(self, walk: Walk, node: Det | Site | Factor) -> None:
+        """Answer a choice, score an observation, and sum the terms."""
+        if isinstance(node, Det):
+            walk.block.nodes.append(node if node.address is None else replace(node, address=None))
+            return
+        counts, term = self.terms is None or node.address in self.terms, None
+        if isinstance(node, Factor):
+            term = node.term
+        elif node.observed is None:
+            answer = self.answer(walk.block, node, walk.given[node.address])
+            walk.names[node.out], walk.taken[node.address], term = answer.value, answer.outputs, answer.term
+        else:
+            walk.names[node.out] = node.observed
+            term = log_prob_at(walk.block, node, node.observed) if counts else None
+        if counts and term is not None:
+            walk.terms[self.apart and (isinstance(node, Factor) or node.observed is not None)].append(term)
+
+
+def log_prob_at(block: Block, site: Site, value: Var) -> Var:
+    """Append the log density of a site at a value."""
+    label = f"log p({site.address[-1]})"
+    return block.log_prob(site.law, value, site.parameters, label=label, source=site.source)
+
+
+def interpose(form: Form, rule: Answers, terms: Collection[Address] | None = None, *, apart: bool = True) -> Threaded:
+    """Answer every choice of a form by a rule; see `Answers`."""
+    answered = replace(rule, terms=None if terms is None else frozenset(terms), apart=apart)
+    return threaded(replace(form, out_tree=None), answered)
+
+
+@dataclass(frozen=True)
+class Given(Answers):
     """The rule of scoring: a choice has the value that comes from outside; its law becomes a term."""
 
-    def inputs(self, choice: Choice) -> list[Var]:
+    def inputs(self, place: Choice) -> list[Var]:
         """The value."""
-        return [Var(choice.shape, choice.dtype)]
+        return [Var(place.shape, place.dtype)]
 
-    def outputs(self, choice: Choice) -> list[Var]:
-        """Nothing."""
-        return []
-
-    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+    def answer(self, block: Block, site: Site, given: Sequence[Var]) -> Answer:
         """Score the value."""
-        label = f"log p({site.address[-1]})"
-        return Answer(given[0], block.log_prob(site.law, given[0], parameters, label=label, source=site.source), ())
-
-    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        """Nothing."""
-        return []
+        return Answer(given[0], log_prob_at(block, site, given[0]))
 
 
-def score(form: Form) -> Interposed:
+def score(form: Form) -> Threaded:
     """Replace every choice by an input, and its law by a term of the log prior."""
     return interpose(form, Given())

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ..addresses import Address, show_address
 from ..distributions.bijections import free_shape, from_support, is_discrete, jacobian_to_support, to_support
@@ -22,7 +21,7 @@ from ..form.builder import Block
 from ..form.choices import Choice
 from ..form.liveness import without_dead_code
 from .rolling.unnamed_steps import Folded, folded
-from .thread_sites import Answer, Interposed, interpose
+from .thread_sites import Answer, Answers, Threaded, interpose
 
 
 def free_parts(form: Form) -> dict[Address, tuple[int, ...]]:
@@ -74,20 +73,20 @@ def to_coordinates(form: Form) -> Form:
     return without_dead_code(replace(back.form, outputs=tuple(value for (value,) in back.outputs)))
 
 
-def first_and_values(found: Interposed) -> Form:
+def first_and_values(found: Threaded) -> Form:
     """Keep the first term of an answered form, and the values of its choices."""
     wanted = found.form.outputs[found.own], *(value for (value,) in found.outputs)
     return without_dead_code(replace(found.form, outputs=wanted))
 
 
-def in_coordinates(form: Form) -> Interposed:
+def in_coordinates(form: Form) -> Threaded:
     """Return a form with coordinates for choices; its term of the prior is the whole log density."""
     with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
         return interpose(form, _Free(free_parts(form)), apart=False)
 
 
 @dataclass(frozen=True)
-class _Free:
+class _Free(Answers):
     """The rule that reads each choice from coordinates without bounds and gives out its value.
 
     `term_of` says what the term of a choice is: its log density there, or the log Jacobian alone.
@@ -96,42 +95,36 @@ class _Free:
     shapes: Mapping[Address, tuple[int, ...]]
     term_of: Callable[[Any], Callable[..., tuple[jax.Array, jax.Array]]] = to_support
 
-    def inputs(self, choice: Choice) -> list[Var]:
-        return [Var(self.shapes[choice.address], choice.dtype)]
+    def inputs(self, place: Choice) -> list[Var]:
+        return [Var(self.shapes[place.address], place.dtype)]
 
-    def outputs(self, choice: Choice) -> list[Var]:
-        return [Var(choice.shape, choice.dtype)]
+    def outputs(self, place: Choice) -> list[Var]:
+        return [Var(place.shape, place.dtype)]
 
-    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+    def answer(self, block: Block, site: Site, given: Sequence[Var]) -> Answer:
         value, term = site.out.like(), Var((), jnp.result_type(float))
         label = f"value and log p({site.address[-1]})"
-        block.nodes.append(Det(self.term_of(site.law), (given[0], *parameters), (value, term), label))
+        block.nodes.append(Det(self.term_of(site.law), (given[0], *site.parameters), (value, term), label))
         return Answer(value, term, (value,))
-
-    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        return [block.constant(np.zeros(choice.full_shape, choice.dtype))]
 
 
 @dataclass(frozen=True)
-class _Back:
+class _Back(Answers):
     """The rule that gives out the coordinates of a given value."""
 
     shapes: Mapping[Address, tuple[int, ...]]
 
-    def inputs(self, choice: Choice) -> list[Var]:
-        return [Var(choice.shape, choice.dtype)]
+    def inputs(self, place: Choice) -> list[Var]:
+        return [Var(place.shape, place.dtype)]
 
-    def outputs(self, choice: Choice) -> list[Var]:
-        return [Var(self.shapes[choice.address], choice.dtype)]
+    def outputs(self, place: Choice) -> list[Var]:
+        return [Var(self.shapes[place.address], place.dtype)]
 
-    def answer(self, block: Block, site: Site, parameters: Sequence[Var], given: Sequence[Var]) -> Answer:
+    def answer(self, block: Block, site: Site, given: Sequence[Var]) -> Answer:
         free = Var(self.shapes[site.address], site.out.dtype)
         label = f"coordinates of {site.address[-1]}"
-        block.nodes.append(Det(_listed(from_support(site.law)), (given[0], *parameters), (free,), label))
-        return Answer(given[0], block.constant(np.zeros((), jnp.result_type(float))), (free,))
-
-    def absent(self, block: Block, choice: Choice, given: Sequence[Var]) -> list[Var]:
-        return [block.constant(np.zeros((*choice.loops, *self.shapes[choice.address]), choice.dtype))]
+        block.nodes.append(Det(_listed(from_support(site.law)), (given[0], *site.parameters), (free,), label))
+        return Answer(given[0], outputs=(free,))
 
 
 def _listed(function: Callable[..., jax.Array]) -> Callable[..., tuple[jax.Array]]:

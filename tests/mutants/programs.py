@@ -9,7 +9,7 @@ from lawful.inference.factor_graphs import from_program
 from lawful.language import control
 from lawful.language import run_form as eager
 from lawful.language.data import weights
-from lawful.passes import checked_draws, record
+from lawful.passes import checked_draws, thread_sites
 from lawful.tracing import free_variables, number_arguments
 from tests.mutants.patching import patched, rewritten
 
@@ -35,7 +35,7 @@ def arm_of_an_arm_alone_in_graphs():
 
 def choice_of_an_inner_arm_told():
     """A choice of an arm inside an arm counts as made wherever the outer arm runs."""
-    return rewritten(record, "_record_branch", "flag = active.get(address)", "flag = None")
+    return rewritten(thread_sites.Walk, "closed", "self.flags.get(p.address) or self.flag(p)", "self.flag(p)")
 
 
 def scaled_twice():
