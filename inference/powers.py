@@ -5,19 +5,21 @@ Law: with every exponent 1 the measure is the program's, with every exponent 0 i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var, walk
-from lawful.form.builder import Block, LogProb
-from lawful.form.fold import Visitor
+from lawful.form import Det, Factor, Form, Site, Var
+from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of, kind_of
+from lawful.passes.thread_sites import Rule, Walk, log_prob_at, threaded
 
+WEIGHING = ("observed", "factor")
 type Entries = Mapping[Address, np.ndarray]
 
 
@@ -88,139 +90,58 @@ def powered(form: Form, entries: Entries, exponent: Exponent) -> Form:
 
     Returns: a Form with two more inputs, block and power.
     """
+    arrays = {address: entry.astype(np.int32) for address, entry in entries.items() if entry.ndim}
+    places = choices_of(form, WEIGHING, arrays)
+    parts = {p.address: arrays[p.address].shape[len(p.loops) :] for p in places}
     point = Var((), jnp.dtype("int32")), Var((), jnp.result_type(float))
-    block = Block()
-    arrays = {a: block.constant(entries[a].astype(np.int32)) for a in _weighing(form) if entries[a].ndim}
-    walked = _Walk(form, entries, exponent, point, arrays, block).run()
-    return replace(walked, inputs=(*form.inputs, *point), in_tree=None, out_tree=form.out_tree)
-
-
-def _weighing(form: Form) -> list[Address]:
-    """List the addresses that weigh, each once."""
-    nodes = (n for n in walk(form) if isinstance(n, Factor) or (isinstance(n, Site) and n.observed is not None))
-    return list(dict.fromkeys(node.address for node in nodes))
+    found = threaded(form, _Powered(entries, exponent, parts, point)).form
+    block, inputs = Block(), tuple(v.like() for v in found.inputs[: len(form.inputs) + 2])
+    outputs = block.splice(found, [*inputs, *(block.constant(arrays[p.address]) for p in places)])
+    return block.form(inputs, outputs, out_tree=form.out_tree)
 
 
 @dataclass(frozen=True)
-class _Whole:
-    """Raise a term to the exponent of a part that enters as a whole, in a known block."""
+class _Raised:
+    """The sum of scores, each raised to the exponent of its entry, which is the first operand where it is not known."""
 
     exponent: Exponent
-    entry: int
+    scores: Callable[..., jax.Array]
+    entry: int | None
 
-    def __call__(self, term: jax.Array, block: jax.Array, power: jax.Array) -> jax.Array:
-        return times(self.exponent(self.entry, block, power), term)
+    def __call__(self, block: jax.Array, power: jax.Array, *operands: jax.Array) -> jax.Array:
+        entry, rest = (operands[0], operands[1:]) if self.entry is None else (self.entry, operands)
+        return jnp.sum(times(self.exponent(entry, block, power), self.scores(*rest)))
 
 
 @dataclass(frozen=True)
-class _Step:
-    """The same where the block depends on the step of a loop."""
+class _Powered(Rule):
+    """The rule that raises what weighs; `parts` are the shapes of the entries of one run that are not all the same."""
 
+    flags: ClassVar[bool] = False
+    entries: Entries
     exponent: Exponent
+    parts: Mapping[Address, tuple[int, ...]]
+    shared: tuple[Var, ...]
 
-    def __call__(self, term: jax.Array, block: jax.Array, power: jax.Array, entry: jax.Array) -> jax.Array:
-        return times(self.exponent(entry, block, power), term)
+    def places(self, form: Form) -> tuple[Choice, ...]:
+        return choices_of(form, WEIGHING, self.parts)
 
+    def inputs(self, place: Choice) -> list[Var]:
+        return [Var(self.parts[place.address], jnp.dtype("int32"))]
 
-@dataclass(frozen=True)
-class _Parts:
-    """Score a value part by part, each raised to its own exponent."""
-
-    law: Any
-    exponent: Exponent
-
-    def __call__(
-        self, block: jax.Array, power: jax.Array, entry: jax.Array, value: jax.Array, *parameters: jax.Array
-    ) -> jax.Array:
-        return jnp.sum(times(self.exponent(entry, block, power), self.law.log_prob_units(value, *parameters)))
-
-
-class _Walk(Visitor):
-    """Writes one form; `arrays` holds the entries that are not the same for all parts, by address."""
-
-    def __init__(
-        self,
-        form: Form,
-        entries: Entries,
-        exponent: Exponent,
-        point: tuple[Var, Var],
-        arrays: Mapping[Address, Var],
-        block: Block,
-    ) -> None:
-        self.form, self.entries, self.exponent = form, entries, exponent
-        self.point, self.arrays, self.block = point, arrays, block
-        self.names: dict[Var, Var] = {}
-
-    def run(self) -> Form:
-        self.block.constants.extend(self.form.constants)
-        for node in self.form.nodes:
-            self.node(node)
-        return self.block.form(self.form.inputs, self.all(self.form.outputs))
-
-    def det(self, node: Det) -> None:
-        self.block.nodes.append(node.with_ins(self.all(node.ins)))
-
-    def factor(self, node: Factor) -> None:
-        self.weigh(node.address, self.read(node.term), node)
-
-    def site(self, node: Site) -> None:
-        if node.observed is None:
-            self.block.nodes.append(node.with_ins(self.all(node.ins)))
-        else:
-            self.observe(node, self.read(node.observed))
-
-    def read(self, value: Var) -> Var:
-        return self.names.get(value, value)
-
-    def all(self, values: Sequence[Var]) -> tuple[Var, ...]:
-        return tuple(self.read(v) for v in values)
-
-    def weigh(self, address: Address, term: Var, node: Factor | Site) -> None:
-        """Append a factor: the term, raised."""
-        if address in self.arrays:
-            raised = self.block.det(_Step(self.exponent), term, *self.point, self.arrays[address], label="power")
-        else:
-            entry = int(self.entries[address])
-            raised = self.block.det(_Whole(self.exponent, entry), term, *self.point, label="power")
-        role = node.role if isinstance(node, Factor) else "likelihood"
-        self.block.nodes.append(Factor(address, raised, source=node.source, role=role))
-
-    def observe(self, node: Site, observed: Var) -> None:
-        self.names[node.out] = observed
-        parameters = self.all(node.parameters)
-        label = f"log p({node.address[-1]})"
-        entry = self.arrays.get(node.address)
-        if entry is None or not entry.shape:
-            (term,) = self.block.det(LogProb(node.law), observed, *parameters, label=label)
-            self.weigh(node.address, term, node)
+    def node(self, walk: Walk, node: Det | Site | Factor) -> None:
+        if isinstance(node, Det) or kind_of(node) not in WEIGHING:
+            walk.block.nodes.append(node)
             return
-        raised = self.block.det(
-            _Parts(node.law, self.exponent), *self.point, entry, observed, *parameters, label=f"{label}, power"
-        )
-        self.block.nodes.append(Factor(node.address, raised, source=node.source))
-
-    def inner(self, form: Form, addresses: Sequence[Address], stepped: bool) -> tuple[Form, tuple[Var, ...]]:
-        """Write a form inside this one; gives it with its additional inputs: the point, then the entries."""
-        point = self.point[0].like(), self.point[1].like()
-        arrays = {a: Var(self.arrays[a].shape[1 if stepped else 0 :], self.arrays[a].dtype) for a in addresses}
-        body = _Walk(form, self.entries, self.exponent, point, arrays, Block()).run()
-        return body, (*point, *arrays.values())
-
-    def loop(self, node: Loop) -> None:
-        addresses = [a for a in _weighing(node.body) if a in self.arrays]
-        body, (block, power, *entries) = self.inner(node.body, addresses, stepped=True)
-        n = len(node.constants)
-        inputs = (*body.inputs[:n], block, power, *body.inputs[n:], *entries)
-        constants = (*self.all(node.constants), *self.point)
-        xs = (*self.all(node.xs), *(self.arrays[a] for a in addresses))
-        body = replace(body, inputs=inputs)
-        self.block.nodes.append(replace(node, body=body, constants=constants, init=self.all(node.init), xs=xs))
-
-    def branch(self, node: Branch) -> None:
-        addresses = [a for a in dict.fromkeys(a for arm in node.forms for a in _weighing(arm)) if a in self.arrays]
-        forms = []
-        for arm in node.forms:
-            form, more = self.inner(arm, addresses, stepped=False)
-            forms.append(replace(form, inputs=(*form.inputs, *more)))
-        operands = (*self.all(node.operands), *self.point, *(self.arrays[a] for a in addresses))
-        self.block.nodes.append(replace(node, index=self.read(node.index), forms=tuple(forms), operands=operands))
+        entry, role, operands, scores = walk.given.get(node.address, []), "likelihood", node.ins, jnp.asarray
+        if isinstance(node, Factor):
+            role = node.role
+        elif any(v.shape for v in entry):
+            scores, operands = node.law.log_prob_units, (node.ins[-1], *node.parameters)
+        else:
+            operands = (log_prob_at(walk.block, node, node.ins[-1]),)
+        known = None if entry else int(self.entries[node.address])
+        raised = _Raised(self.exponent, scores, known)
+        term = walk.block.det(raised, *walk.shared, *entry, *operands, label=f"log p({node.address[-1]}), power")
+        walk.names |= dict.fromkeys(node.outs, node.ins[-1])  # a site gives back what was observed
+        walk.block.nodes.append(Factor(node.address, term, source=node.source, role=role))
