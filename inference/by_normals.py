@@ -105,7 +105,7 @@ def _rewrite(block: Block, node: Site, nodes: Sequence[Node], named: bool) -> No
     label = f"{node.address[-1]} by normals"
     value = Det(Tupled(function), (noise, *operands), (node.out,), label, plates)
     if named:
-        value = replace(value, address=node.address, source=node.source, loop_names=node.loop_names, frames=node.frames)
+        value = replace(value, **node.told())
     block.nodes.append(value)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from .addresses import Address
 from .numpyro_left_over import watched
+from .sources import PlateFrame as PlateFrame
 from .sources import Source as Source
 from .sources import caller as caller
 from .sources import first_line as first_line
@@ -32,16 +33,6 @@ __all__ = [
     "installed",
     "send",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class PlateFrame:
-    """A declared batch axis: its name, its size, its position counted from the right (negative), and its labels."""
-
-    name: str
-    size: int
-    dim: int
-    coords: tuple[Any, ...] | None = None
 
 
 @dataclass(slots=True)

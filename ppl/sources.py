@@ -1,10 +1,8 @@
-"""Sources: the place in the user's code that a statement, an operation or an error comes from.
+"""Sources: the place in the user's code that a statement, an operation or an error comes from, and what else is told.
 
 Law: frames of this package, of NumPyro and of the wrappers of its functions are never the user's, nor is what is
 installed or belongs to Python.
 """
-
-from __future__ import annotations
 
 import functools
 import os
@@ -15,8 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpyro
+
+from .addresses import Address
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 _NUMPYRO = str(Path(numpyro.__file__).parent) + os.sep
@@ -35,6 +36,41 @@ class Source:
     def __str__(self) -> str:
         """Show as file:line."""
         return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlateFrame:
+    """A declared batch axis: its name, its size, its position counted from the right (negative), and its labels."""
+
+    name: str
+    size: int
+    dim: int
+    coords: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Statement:
+    """What is told of a statement in every record of it; a note that is added here is in all of them.
+
+    Attributes:
+        address: its name; operations without a name have none.
+        source: where the user wrote it.
+        frames: the plates around it.
+        loop_names: names of the loops around it, or None.
+        event_dims: names of the axes of its value after those of the batch.
+        droppable: whether a choice is summed out where nothing reads it.
+    """
+
+    address: Address | None = None
+    source: Source = Source("<algorithm>", 0)
+    frames: tuple[PlateFrame, ...] = ()
+    loop_names: tuple[str | None, ...] = ()
+    event_dims: tuple[str, ...] = ()
+    droppable: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """Give all of it by name, for another record of the statement."""
+        return {name: getattr(self, name) for name in Statement.__slots__}
 
 
 def caller() -> Source:

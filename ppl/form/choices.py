@@ -11,13 +11,13 @@ from typing import Any
 
 from ..addresses import Address, show_address
 from ..errors import UnsupportedProgramError
-from ..messages import PlateFrame, Source
+from ..sources import Statement
 from .fold import Around, placed
 from .nodes import Det, Factor, Form, Site
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Statement):
     """A place in a Form where a value is chosen (or named): its address, type and surroundings."""
 
     address: Address
@@ -27,10 +27,6 @@ class Choice:
     loops: tuple[int, ...] = ()
     conditional: bool = False
     law: Any = None
-    frames: tuple[PlateFrame, ...] = ()
-    source: Source = Source("<algorithm>", 0)
-    event_dims: tuple[str, ...] = ()
-    loop_names: tuple[str | None, ...] = ()
 
     @property
     def full_shape(self) -> tuple[int, ...]:
@@ -81,15 +77,14 @@ def kind_of(node: Det | Site | Factor) -> str | None:
 def _choice(node: Det | Site | Factor, around: Around) -> Choice | None:
     """Tell what a node chooses, observes, names or weighs."""
     kind = kind_of(node)
-    if kind is None or node.address is None:
+    if kind is None:
         return None
-    told: dict[str, Any] = {"loops": around.lengths, "conditional": around.arm, "loop_names": node.loop_names}
-    if isinstance(node, Factor):
-        return Choice(node.address, node.term.shape, node.term.dtype, kind, **told)
-    told |= {"frames": node.frames, "source": node.source}
-    if isinstance(node, Site):
-        told |= {"law": node.law, "event_dims": node.event_dims}
-    return Choice(node.address, node.outs[0].shape, node.outs[0].dtype, kind, **told)
+    value = node.term if isinstance(node, Factor) else node.outs[0]
+    law = node.law if isinstance(node, Site) else None
+    return Choice(
+        shape=value.shape, dtype=value.dtype, kind=kind, loops=around.lengths, conditional=around.arm, law=law,
+        **node.told(),
+    )  # fmt: skip
 
 
 def _agree(first: Choice | None, second: Choice) -> None:
@@ -145,6 +140,7 @@ def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:
 def _trailing(value: Choice) -> int | None:
     """Count the axes after those of the plates in a named value, the fewest that fit; None where no plate is in it.
 
+    >>> from lawful.sources import PlateFrame
     >>> rows = (PlateFrame("row", 3, -1),)
     >>> _trailing(Choice(("v",), (3, 2), float, "deterministic", frames=rows))
     1

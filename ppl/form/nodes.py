@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..addresses import Address, colliding, names_of, shared_key, show_address
 from ..errors import DuplicateSiteError
-from ..messages import PlateFrame, Source
+from ..sources import Source, Statement
 
 V = TypeVar("V")
 _ids = itertools.count()
@@ -49,7 +49,7 @@ class Var:
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
-class Det:
+class Det(Statement):
     """A pure function of values, mapped over the plates of the node."""
 
     function: Callable[..., Any]
@@ -57,10 +57,6 @@ class Det:
     outs: tuple[Var, ...]
     label: str
     plates: tuple[Plate, ...] = ()
-    address: Address | None = None
-    source: Source = Source("<algorithm>", 0)
-    loop_names: tuple[str | None, ...] = ()
-    frames: tuple[PlateFrame, ...] = ()
 
     def with_ins(self, ins: tuple[Var, ...]) -> Det:
         """Give the node with other operands."""
@@ -72,11 +68,8 @@ class Det:
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
-class Site:
-    """A random choice, or an observation where `observed` is a value.
-
-    A `droppable` choice is summed out where nothing reads it.
-    """
+class Site(Statement):
+    """A random choice, or an observation where `observed` is a value."""
 
     address: Address
     law: Any
@@ -84,11 +77,6 @@ class Site:
     out: Var
     observed: Var | None = None
     plates: tuple[Plate, ...] = ()
-    frames: tuple[PlateFrame, ...] = ()
-    source: Source = Source("<algorithm>", 0)
-    droppable: bool = False
-    event_dims: tuple[str, ...] = ()
-    loop_names: tuple[str | None, ...] = ()
 
     @property
     def ins(self) -> tuple[Var, ...]:
@@ -111,15 +99,13 @@ class Site:
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
-class Factor:
+class Factor(Statement):
     """A factor exp(term) of the density; its `role` says whether results count it as likelihood or as prior."""
 
     address: Address
     term: Var
     plates: tuple[Plate, ...] = ()
-    source: Source = Source("<algorithm>", 0)
     role: str = "likelihood"
-    loop_names: tuple[str | None, ...] = ()
 
     @property
     def ins(self) -> tuple[Var, ...]:

@@ -89,14 +89,12 @@ class _Lowering(Reader):
         if eqn.primitive is site_p:
             self.site(eqn, frame)
             return
-        told = {"source": mark.source, "loop_names": mark.loop_names}
         (value,) = (frame.read(v) for v in eqn.invars)
         if eqn.primitive is factor_p:
-            frame.nodes.append(Factor(mark.address, value, role=mark.role, **told))
+            frame.nodes.append(Factor(term=value, role=mark.role, **mark.told()))
             return
         outs = (frame.new(eqn.outvars[0]),)
-        name = mark.address[-1]
-        frame.nodes.append(Det(identity, (value,), outs, name, address=mark.address, frames=mark.frames, **told))
+        frame.nodes.append(Det(identity, (value,), outs, mark.address[-1], **mark.told()))
 
     def branch(self, eqn: Any, frame: Frame) -> None:
         self.arms += 1
@@ -116,21 +114,7 @@ class _Lowering(Reader):
                 site=mark.address,
             )
         out = frame.new(eqn.outvars[0])
-        droppable = mark.droppable and observed is None
-        frame.nodes.append(
-            Site(
-                mark.address,
-                law,
-                parameters,
-                out,
-                observed,
-                frames=mark.frames,
-                source=mark.source,
-                droppable=droppable,
-                event_dims=mark.event_dims,
-                loop_names=mark.loop_names,
-            )
-        )
+        frame.nodes.append(Site(law=law, parameters=parameters, out=out, observed=observed, **mark.told()))
 
     def forward(self, eqn: Any, frame: Frame) -> None:
         """Draw a loop without a bound as a whole, from one seed."""

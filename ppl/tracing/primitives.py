@@ -28,11 +28,10 @@ from ..messages import (
     FactorMessage,
     Handler,
     Message,
-    PlateFrame,
     SampleMessage,
-    Source,
     surroundings,
 )
+from ..sources import Source, Statement
 
 site_p = Primitive("lawful_site")
 factor_p = Primitive("lawful_factor")
@@ -41,21 +40,16 @@ OURS = (site_p, factor_p, label_p)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Mark:
+class Mark(Statement):
     """What a primitive carries beside its operands.
 
     Marks of one law are equal: JAX remembers the type of an operation by its parameters, and so finds it for all sites.
     """
 
     address: Address
-    source: Source
     law: Any = None
     observed: bool = False
-    frames: tuple[PlateFrame, ...] = ()
     role: str = "likelihood"
-    droppable: bool = False
-    event_dims: tuple[str, ...] = ()
-    loop_names: tuple[str | None, ...] = ()
     arms: int = 0  # in which the statement stands
 
     def __hash__(self) -> int:
@@ -96,7 +90,7 @@ class Stage(Handler):
         if isinstance(message, DecisionMessage):
             return
         names, place = names_of(message.address), surroundings()
-        arms, loops = place.arms, place.loop_names
+        told: dict[str, Any] = {"source": message.source, "loop_names": place.loop_names, "arms": place.arms}
         self.last = names, message.source
         if isinstance(message, SampleMessage):
             if message.value is None and message.mask is not None:
@@ -105,10 +99,8 @@ class Stage(Handler):
             # A number becomes a literal as it is; to make it an array first takes longer.
             parameters = [x if type(x) is float or isinstance(x, jax.Array) else jnp.asarray(x) for x in leaves]
             observed = message.value is not None
-            mark = Mark(
-                names, message.source, law, observed, message.plates, droppable=message.droppable,
-                event_dims=message.event_dims, loop_names=loops, arms=arms,
-            )  # fmt: skip
+            told |= {"droppable": message.droppable and not observed, "event_dims": message.event_dims}
+            mark = Mark(names, law, observed, frames=message.plates, **told)
             operands = (*parameters, message.value) if observed else parameters
             lanes: tuple[tuple[bool, ...], ...] = ((),) * len(operands)
             value = site_p.bind(*operands, mark=mark, lanes=(), laned=lanes)
@@ -118,14 +110,12 @@ class Stage(Handler):
             elif self.returns(message.value):
                 message.value = value.astype(message.value.dtype)
         elif isinstance(message, FactorMessage):
-            mark = Mark(names, message.source, role=message.role, loop_names=loops, arms=arms)
-            factor_p.bind(message.log_weight, mark=mark)
+            factor_p.bind(message.log_weight, mark=Mark(names, role=message.role, **told))
         elif isinstance(message, DeterministicMessage):
             leaves, tree = jax.tree.flatten(message.value)
             bound = []
             for i, leaf in enumerate(leaves):
-                own = (*names, *_part(i, leaves))
-                mark = Mark(own, message.source, frames=message.plates, loop_names=loops, arms=arms)
+                mark = Mark((*names, *_part(i, leaves)), frames=message.plates, **told)
                 bound.append(label_p.bind(jnp.asarray(leaf), mark=mark))
             message.value = jax.tree.unflatten(tree, bound)
 
