@@ -6,20 +6,17 @@ posterior, that of the posterior and of its predictions. A named value is comput
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax.numpy as jnp
 
 from ..addresses import Address
-from ..form import Factor, Form, Node, Site, Var
-from ..form.builder import Block
+from ..form import Det, Factor, Form, Node, Site, Var
 from ..form.choices import Choice, choices_of
 from ..form.liveness import without_dead_code
 from ..form.rewriting import with_nodes, with_subforms
-from .record import record
-from .thread_sites import Answer, Answers, interpose
+from .thread_sites import Rule, Walk, threaded
 
 
 @dataclass(frozen=True)
@@ -54,20 +51,17 @@ def rerun(form: Form, given: Iterable[Address]) -> Rerun:
     (['twice'], ['y'])
     """
     observed = frozenset(c.address for c in choices_of(form, ("observed",)))
-    recorded = record(unobserved(form), ("deterministic",))
-    choices = choices_of(recorded.form)
-    kept = frozenset(given)
-    guarded = frozenset(c.address for c in choices if c.conditional)
-    found = interpose(recorded.form, _Replay(kept, guarded))
-    n, own = len(recorded.choices), recorded.own
-    named, named_flags = found.form.outputs[own : own + n], found.form.outputs[own + n : found.own]
-    drawn = tuple(c for c in choices if c.address not in kept)
-    values = {c.address: outs[0] for c, outs in zip(choices, found.outputs, strict=True)}
-    flags = dict(zip([c.address for c in choices if c.conditional], found.flags, strict=True))
-    outputs = [*named, *(values[c.address] for c in drawn), *named_flags]
-    outputs += [flags[c.address] for c in drawn if c.conditional]
+    alone, kept = unobserved(form), frozenset(given)
+    guarded = frozenset(c.address for c in choices_of(alone) if c.conditional)
+    found = threaded(alone, _Replayed(kept, guarded))
+    named = tuple(c for c in found.choices if c.kind == "deterministic")
+    drawn = tuple(c for c in found.choices if c.kind == "sample" and c.address not in kept)
+    values = {c.address: value for c, (value,) in zip(found.choices, found.outputs, strict=True)}
+    flags = dict(zip([c.address for c in found.choices if c.conditional], found.flags, strict=True))
+    outputs = [values[c.address] for c in (*named, *drawn)]
+    outputs += [flags[c.address] for c in (*named, *drawn) if c.conditional]
     again = without_dead_code(replace(found.form, outputs=tuple(outputs), out_tree=None))
-    return Rerun(again, tuple(c for c in choices if c.address in kept), recorded.choices, drawn, observed)
+    return Rerun(again, tuple(c for c in found.choices if c.address in kept), named, drawn, observed)
 
 
 def unobserved(form: Form) -> Form:
@@ -85,11 +79,14 @@ def unobserved(form: Form) -> Form:
 
 
 @dataclass(frozen=True)
-class _Replay(Answers):
-    """The rule that reads given choices and draws the others; `guarded` ones come with a flag."""
+class _Replayed(Rule):
+    """The rule that reads given choices, of which `guarded` ones come with a flag, and draws the others."""
 
     given: frozenset[Address]
     guarded: frozenset[Address]
+
+    def places(self, form: Form) -> tuple[Choice, ...]:
+        return choices_of(form, ("sample", "deterministic"))
 
     def inputs(self, place: Choice) -> list[Var]:
         if place.address not in self.given:
@@ -100,15 +97,13 @@ class _Replay(Answers):
     def outputs(self, place: Choice) -> list[Var]:
         return [Var(place.shape, place.dtype)]
 
-    def answer(self, block: Block, site: Site, given: Sequence[Var]) -> Answer:
-        if len(given) == 1:
-            return Answer(given[0], outputs=(given[0],))
-        value = site.out
-        block.nodes.append(site)
-        if given:
-            value = block.det(_either, given[1], given[0], value, label=f"{site.address[-1]}, given or drawn")
-        return Answer(value, outputs=(value,))
-
-
-def _either(there: Any, given: Any, drawn: Any) -> Any:
-    return jnp.where(there, given, drawn)
+    def node(self, walk: Walk, node: Det | Site | Factor) -> None:
+        given = walk.given[node.address] if isinstance(node, Site) else []
+        value = given[0] if given else node.outs[0]
+        if len(given) != 1:
+            walk.block.nodes.append(node)
+        if len(given) == 2:
+            value = walk.block.det(jnp.where, given[1], value, node.outs[0], label="given or drawn")
+        if node.address is not None:
+            walk.names[node.outs[0]] = value
+            walk.taken[node.address] = (value,)
