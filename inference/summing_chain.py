@@ -64,11 +64,12 @@ class _Setting:
 
 @dataclass(eq=False)
 class _Body:
-    """A walked body: its inputs, what it carries, and the state after a step."""
+    """A walked body: its inputs, the weights of the state before a step with the log of their scale, and what it gives."""
 
     walk: Walk
     inputs: tuple[Var, ...]
     belief: Var
+    scale: Var
     previous: Plate
     frame: Frame
     after: tuple[Plate, ...]
@@ -169,8 +170,9 @@ def _walk_body(walk: Walk, setting: _Setting, size: int) -> _Body:
             flat_in = inside = own.like()
         inputs.append(flat_in)
         given.append(inside)
-    belief = Var((size, *setting.shape), jnp.result_type(float))
-    inner.pool.add(unflat(block, belief, (previous,)), {previous: tuple(range(len(setting.shape)))})
+    belief, scale = (Var(shape, jnp.result_type(float)) for shape in ((size, *setting.shape), setting.shape))
+    weights = block.det(_lowered, belief, scale, label="weights of the state")
+    inner.pool.add(unflat(block, weights, (previous,)), {previous: tuple(range(len(setting.shape)))})
     frame = inner.run(setting.body.form, given, _wanted(walk, setting))
     carry_out = [frame.env[v] for v in setting.body.form.outputs[: setting.n_carry]]
     after = inner.plates(carry_out)
@@ -183,7 +185,7 @@ def _walk_body(walk: Walk, setting: _Setting, size: int) -> _Body:
         raise NotChain(node, f"every step reads {names} besides the state before it")
     if previous in after and after != (previous,):
         raise NotChain(node, "its state after a step depends on more than the step's own sites")
-    return _Body(inner, tuple(inputs), belief, previous, frame, after or (previous,))
+    return _Body(inner, tuple(inputs), belief, scale, previous, frame, after or (previous,))
 
 
 def _axes_inside(walk: Walk, setting: _Setting, position: int, value: Var) -> Axes:
@@ -213,32 +215,29 @@ def _write(walk: Walk, setting: _Setting, body: _Body, size: int, frame: Frame) 
     pool = inner.pool
     pool.eliminate({p for t in pool.tables for p in t.term.plates} - set(body.after))
     weights = _padded(block, flat(block, pool.joint(body.after), body.after), size, -jnp.inf)
-    level = Var(setting.shape, weights.dtype)  # log of the sum of the weights before the step
-    norm = block.det(log_sum, weights, label="log of the sum")
-    grown = block.det(_grown, norm, level, label="evidence of the step")
+    kept = _kept(setting, body)
+    # The largest weight costs less than their sum, which is the evidence of the step: what draws the sites that stay,
+    # step by step, weighs by that.
+    scale = block.det(log_sum if kept else _largest, weights, label="scale of the weights")
     label = walk.job.label(("~total", *setting.label))
+    grown = block.det(jnp.sum, scale, label="scale") if setting.shape else scale
     block.factor((PREFIX, *label), total(block, [*pool.totals, grown]))
-    # By their largest, which costs less than their sum: so no step waits for the evidence of the last.
-    peak = block.det(_peak, weights, label="largest")
-    belief = block.det(_lowered, weights, peak, label="weights of the state")
-    after_level = block.det(_lowered, norm, peak, label="log of the sum of these")
     carry: list[Var] = []
     for position, value in enumerate(body.carry(setting)):
         assert isinstance(value, Var)
         if position in setting.carried:
             value = _padded(block, flat(block, value, body.after), size, None)
         carry.append(value)
-    kept = _kept(setting, body)
     ys = [v for v in setting.body.form.outputs[setting.n_carry : setting.body.own]]
     plain = [i for i, v in enumerate(ys) if isinstance(x := body.frame.env.get(v), Var) and not x.plates]
     saved = _saved(body)
     stored = [flat(block, v, v.plates) if v.plates else v for v in saved]
     plain_out = [body.frame.env[ys[i]] for i in plain]
-    outputs = [*carry, belief, after_level, *plain_out, *kept.values(), *stored]
+    outputs = [*carry, weights, scale, *plain_out, *kept.values(), *stored]
     inputs = (
         *body.inputs[: setting.n_const + setting.n_carry],
         body.belief,
-        level,
+        body.scale,
         *body.inputs[setting.n_const + setting.n_carry :],
     )
     form = block.form(inputs, outputs)
@@ -284,7 +283,7 @@ def _saved(body: _Body) -> tuple[Var, ...]:
 
 
 def _start(walk: Walk, setting: _Setting, size: int) -> tuple[list[Var], list[Var], list[Var]]:
-    """The loop's operands: constants, initial carry with the weights of the state and their level, scanned values."""
+    """The loop's operands: constants, initial carry with the weights of the state and their scale, scanned values."""
     block, outer, node = walk.block, setting.outer, setting.node
     split = setting.n_const, setting.n_const + setting.n_carry
     before = math.prod(p.size for p in outer)
@@ -304,8 +303,8 @@ def _start(walk: Walk, setting: _Setting, size: int) -> tuple[list[Var], list[Va
     else:
         weights = block.constant(np.zeros((before, *setting.shape), jnp.result_type(float)))
     # What the start weighs is counted by the first step.
-    level = block.constant(np.zeros(setting.shape, weights.dtype))
-    return constants, [*init, _padded(block, weights, size, -jnp.inf), level], xs
+    scale = block.constant(np.zeros(setting.shape, weights.dtype))
+    return constants, [*init, _padded(block, weights, size, -jnp.inf), scale], xs
 
 
 def _flat_padded(block: Block, value: Var, plates: Sequence[Plate], size: int) -> Var:
@@ -329,11 +328,7 @@ def _lowered(weights: jax.Array, by: jax.Array) -> jax.Array:
     return weights - jnp.where(jnp.isfinite(by), by, 0.0)
 
 
-def _grown(norm: jax.Array, level: jax.Array) -> jax.Array:
-    return jnp.sum(_lowered(norm, level))
-
-
-def _peak(weights: jax.Array) -> jax.Array:
+def _largest(weights: jax.Array) -> jax.Array:
     return jax.lax.stop_gradient(jnp.max(weights, axis=0))
 
 
