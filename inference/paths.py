@@ -14,7 +14,8 @@ import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
 from lawful.errors import LawfulError
-from lawful.form import Branch, Factor, Form, Loop, Site
+from lawful.form import Det, Form, Loop, Site
+from lawful.form.fold import placed
 from lawful.messages import PlateFrame
 
 from .powers import Entries
@@ -129,32 +130,21 @@ class Place:
     loops: tuple[int, ...] = ()
     units: tuple[int, ...] = ()
     frames: tuple[PlateFrame, ...] = ()
-    loop: int | None = None
+    loop: Loop | None = None
 
 
 def weighing_places(form: Form) -> Iterator[Place]:
     """List the observations and factors in the order of the program; those of exclusive arms are one place."""
     found: dict[Address, Place] = {}
-    for place in _places(form):
+    for node, around in placed(form):
+        if isinstance(node, Det) or (isinstance(node, Site) and node.observed is None):
+            continue
+        units = tuple(getattr(node.law, "units", ())) if isinstance(node, Site) else ()
+        place = Place(node.address, around.lengths, units, node.frames if units else (), *around.loops[:1])
         first = found.setdefault(place.address, place)
         if (first.loops, first.units) != (place.loops, place.units):
             found[place.address] = replace(first, units=(), frames=())
     yield from found.values()
-
-
-def _places(form: Form) -> Iterator[Place]:
-    for position, node in enumerate(form.nodes):
-        if isinstance(node, Factor):
-            yield Place(node.address)
-        elif isinstance(node, Site) and node.observed is not None:
-            units = tuple(getattr(node.law, "units", ()))
-            yield Place(node.address, (), units, node.frames if units else ())
-        elif isinstance(node, Loop):
-            for place in _places(node.body):
-                yield replace(place, loops=(node.length, *place.loops), loop=position)
-        elif isinstance(node, Branch):
-            for arm in node.forms:
-                yield from _places(arm)
 
 
 def _in_order(places: Sequence[Place]) -> dict[Address, np.ndarray]:
