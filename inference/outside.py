@@ -6,7 +6,7 @@ outside a support that no choice moves are refused before the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -15,11 +15,11 @@ import numpy as np
 
 from lawful.addresses import Address
 from lawful.backends.pointwise import ask_at_choices
-from lawful.form import Branch, Factor, Form, Loop, Site, Var
+from lawful.form import Factor, Form, Site, Var
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.cached import per_form
 from lawful.form.choices import choices_of
-from lawful.form.liveness import random_values, without_dead_code
+from lawful.form.liveness import moved_operands, without_dead_code
 from lawful.passes.probe import Probe
 from lawful.tracing.lower import lower
 
@@ -59,23 +59,8 @@ def outside_counts(form: Form, args: tuple[Any, ...], particles: Mapping[str, An
 @per_form
 def moving_supports(form: Form) -> frozenset[Address]:
     """Find the observed sites whose support the choices move."""
-    return frozenset(_sites(form, ()))
-
-
-def _sites(form: Form, start: Sequence[Var]) -> Iterable[Address]:
-    random = random_values(form, start)
-    for node in form.nodes:
-        if isinstance(node, Site) and node.observed is not None:
-            if any(v in random for v in _bounds(node)):
-                yield node.address
-        elif isinstance(node, Loop):
-            n = len(node.constants)
-            carries = range(n, n + len(node.init))  # may read choices of earlier steps
-            inner = [v for i, v in enumerate(node.body.inputs) if i in carries or node.ins[i] in random]
-            yield from _sites(node.body, inner)
-        elif isinstance(node, Branch):
-            for arm in node.forms:
-                yield from _sites(arm, [v for v, o in zip(arm.inputs, node.operands, strict=True) if o in random])
+    sites = ((site, moved) for site, moved in moved_operands(form).items() if site.observed is not None)
+    return frozenset(site.address for site, moved in sites if not moved.isdisjoint(_bounds(site)))
 
 
 def _bounds(site: Site) -> list[Var]:

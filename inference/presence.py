@@ -6,7 +6,7 @@ every state, and a kernel that leaves the others where they are keeps the measur
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,11 +17,11 @@ from lawful.addresses import Address, show_address
 from lawful.distributions.absent import is_guarded
 from lawful.distributions.law import core_of, position_of
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Branch, Factor, Form, Loop, Site, Var
+from lawful.form import Factor, Form, Site, Var
 from lawful.form.builder import Block
 from lawful.form.cached import per_form
 from lawful.form.choices import Choice
-from lawful.form.liveness import random_values, without_dead_code
+from lawful.form.liveness import moved_operands, without_dead_code
 from lawful.passes.fill_absent import unguarded
 from lawful.passes.probe import Probe, probed
 from lawful.passes.thread_sites import score
@@ -108,7 +108,7 @@ def presence_of(program: Form) -> Presence:
     guarded = [site for site in program.sites() if site.observed is None and is_guarded(site.law)]
     if not guarded:
         return Presence(Form(tuple(v.like() for v in program.inputs), (), ()), ())
-    _refuse(list(_moving(program, ())))
+    _refuse(_moving(program))
     return _presence(program)
 
 
@@ -148,7 +148,7 @@ def form_for(kernel: Any, program: Form) -> Form:
         return program
     if not keeps_absent(kernel):
         return unguarded(program)
-    moving = {site.address for site in _moving(program, ()) if jnp.issubdtype(site.out.dtype, jnp.floating)}
+    moving = {site.address for site in _moving(program) if jnp.issubdtype(site.out.dtype, jnp.floating)}
     return unguarded(program, lambda site: site.address in moving)
 
 
@@ -164,7 +164,7 @@ def refuse_absent(kernel: Any, program: Form, what: str) -> None:
             ", some of which may be absent. Fix: move by random_walk, hmc, nuts, slice or single_site.",
             site=guarded[0].address,
         )
-    _refuse([site for site in _moving(program, ()) if jnp.issubdtype(site.out.dtype, jnp.floating)])
+    _refuse([site for site in _moving(program) if jnp.issubdtype(site.out.dtype, jnp.floating)])
 
 
 def _refuse(moving: list[Site]) -> None:
@@ -176,27 +176,7 @@ def _refuse(moving: list[Site]) -> None:
         )
 
 
-def _moving(form: Form, start: Iterable[Var]) -> Iterator[Site]:
-    random = random_values(form, start)
-    for node in form.nodes:
-        if isinstance(node, Site):
-            if node.observed is None and is_guarded(node.law) and _present(node) in random:
-                yield node
-        elif isinstance(node, Loop):
-            yield from _moving(node.body, _carried(node, random))
-        elif isinstance(node, Branch):
-            for arm in node.forms:
-                yield from _moving(arm, [a for a, o in zip(arm.inputs, node.operands, strict=True) if o in random])
-
-
-def _carried(node: Loop, random: set[Var]) -> set[Var]:
-    """Find the inputs of a body that choices can move, in the first step or later."""
-    body, first = node.body, len(node.constants)
-    pairs: Mapping[Var, Var] = dict(zip(body.inputs[first : first + len(node.init)], body.outputs, strict=False))
-    start = {inner for inner, outer in zip(body.inputs, node.ins, strict=True) if outer in random}
-    while True:
-        reached = random_values(body, start)
-        grown = start | {inner for inner, out in pairs.items() if out in reached}
-        if grown == start:
-            return start
-        start = grown
+def _moving(program: Form) -> list[Site]:
+    """Find the guarded choices whose elements other choices decide about."""
+    found = moved_operands(program).items()
+    return [s for s, moved in found if s.observed is None and is_guarded(s.law) and _present(s) in moved]

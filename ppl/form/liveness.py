@@ -6,11 +6,12 @@ observations stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import is_
+from typing import Any
 
-from .fold import Visitor
+from .fold import Fold, Visitor
 from .nodes import Branch, Det, Factor, Form, Loop, Node, Site, Var, subforms, walk
 
 
@@ -174,3 +175,34 @@ def random_values(form: Form, start: Iterable[Var] = ()) -> set[Var]:
         if is_random(node) or any(v in reached for v in makes(node)):
             reached.update(node.outs)
     return reached
+
+
+def moved_operands(form: Form) -> dict[Site, set[Var]]:
+    """Give each site of a form, also inside loops and branches, with those of its operands that choices can move.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> form = lawful.trace(lambda: lawful.sample("y", dist.Normal(lawful.sample("m", dist.Normal(0.0, 1.0)), 1.0)))
+    >>> [len(moved) for moved in moved_operands(form).values()]
+    [0, 1]
+    """
+    walk = _Moved()
+    walk(form, [False] * len(form.inputs))
+    return walk.sites
+
+
+class _Moved(Fold[bool]):
+    def __init__(self) -> None:
+        self.sites: dict[Site, set[Var]] = {}
+
+    def constant(self, variable: Var, array: Any) -> bool:
+        return False
+
+    def det(self, node: Det, ins: list[bool]) -> Sequence[bool]:
+        return [any(ins)] * len(node.outs)
+
+    def site(self, node: Site, ins: list[bool]) -> bool:
+        self.sites[node] = {v for v, moves in zip(node.ins, ins, strict=True) if moves}
+        return node.observed is None or ins[-1]
+
+    def join(self, meanings: Sequence[bool]) -> bool:
+        return any(meanings)
