@@ -20,8 +20,8 @@ from lawful.addresses import Address
 from lawful.errors import NonFiniteError, UnsupportedProgramError
 from lawful.form import Form
 from lawful.form.choices import Choice
-from lawful.form.from_jaxpr import unfold
 from lawful.form.liveness import without_dead_code
+from lawful.form.operations.from_jaxpr import unfold
 from lawful.form.operations.on_numpy import evaluate
 
 from .by_normals import NORMAL, by_normals, without_names

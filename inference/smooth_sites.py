@@ -16,17 +16,17 @@ import jax.numpy as jnp
 from lawful.addresses import Address
 from lawful.backends.pointwise import ask_at_choices
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Factor, Form, Site
+from lawful.form import Det, Factor, Form, Site, Var
 from lawful.form.choices import Choice, choices_of
+from lawful.form.fold import Fold
 from lawful.form.markov_blanket import reached
-from lawful.form.operations.equation import CALLS, scan_counts
+from lawful.form.operations.equation import Equation, is_plain_call
+from lawful.form.operations.from_jaxpr import unfold
 from lawful.passes.condition import conditioned
 from lawful.passes.probe import Probe
 
 from .kernels.frame import frame_of
 
-# Operations of numbers whose derivative is zero or missing.
-CUTS = {"floor", "ceil", "round", "sign", "nextafter", "stop_gradient", "while", "pure_callback", "io_callback"}
 # What JAX raises where a gradient cannot be written: a primitive without a rule, numbers that are not real, a loop of
 # unknown length or a callback; and a site without coordinates.
 NO_GRADIENT = (UnsupportedProgramError, NotImplementedError, TypeError, ValueError)
@@ -64,10 +64,10 @@ def _rough(form: Form, choices: Sequence[Choice]) -> set[Address]:
     _, function = ask_at_choices(form, _question)
     inputs = [jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in form.inputs]
     values = [jax.ShapeDtypeStruct(c.full_shape, c.dtype) for c in choices]
-    traced = jax.make_jaxpr(function)(inputs, values)
+    form = unfold(function, inputs, values, opened=is_plain_call, loops=True)  # others bring their own derivative
     own = [_Read(frozenset(), frozenset())] * len(inputs)
     own += [_Read(frozenset([i]), frozenset([i])) for i in range(len(values))]
-    outs = _walk(traced.jaxpr, own)
+    outs = _Reading()(form, own)
     return {choices[i].address for read in outs for i in read.seen - read.smoothly}
 
 
@@ -98,42 +98,27 @@ def _joined(reads: Iterable[_Read]) -> _Read:
     return found
 
 
-def _walk(jaxpr: Any, ins: Sequence[_Read]) -> list[_Read]:
-    """Follow the choices through the operations of a traced function."""
-    known: dict[Any, _Read] = dict(zip(jaxpr.invars, ins, strict=True))
+class _Reading(Fold[_Read]):
+    """What each value of a traced function depends on."""
 
-    def of(value: Any) -> _Read:
-        return NOTHING if hasattr(value, "val") else known.get(value, NOTHING)
+    def constant(self, variable: Var, array: Any) -> _Read:
+        """Nothing."""
+        return NOTHING
 
-    for equation in jaxpr.eqns:
-        reads = [of(value) for value in equation.invars]
-        for value, read in zip(equation.outvars, _results(equation, reads), strict=True):
-            exact = not jnp.issubdtype(value.aval.dtype, jnp.floating)
-            known[value] = read._replace(smoothly=frozenset()) if exact else read
-    return [of(value) for value in jaxpr.outvars]
+    def det(self, node: Det, ins: list[_Read]) -> list[_Read]:
+        """What its operands depend on; whole numbers, and steps, have no derivative."""
+        read = _joined(ins)
+        flat = isinstance(node.function, Equation) and node.function.row.flat
+        smooth = [not flat and jnp.issubdtype(v.dtype, jnp.floating) for v in node.outs]
+        return [read if whole else read._replace(smoothly=frozenset()) for whole in smooth]
 
+    def site(self, node: Site, ins: list[_Read]) -> _Read:
+        """There are none."""
+        return _joined(ins)
 
-def _results(equation: Any, reads: list[_Read]) -> list[_Read]:
-    """Give what the results of an operation depend on."""
-    name, params = equation.primitive.name, equation.params
-    if name in CUTS:
-        return [_joined(reads)._replace(smoothly=frozenset())] * len(equation.outvars)
-    if name == "cond":
-        arms = [_walk(arm.jaxpr, reads[1:]) for arm in params["branches"]]
-        return [_joined([reads[0], *results]) for results in zip(*arms, strict=True)]
-    if name == "scan":
-        constants, carried = scan_counts(params, equation.invars)
-        body, ins = params["jaxpr"].jaxpr, list(reads)
-        while True:
-            outs = _walk(body, ins)
-            later = [_joined(pair) for pair in zip(ins[constants:], outs[:carried], strict=False)]
-            if later == ins[constants : constants + carried]:
-                return outs
-            ins[constants : constants + carried] = later
-    if name in CALLS and not name.startswith("custom"):  # those bring their own derivative
-        inner = params.get("jaxpr", params.get("call_jaxpr"))
-        return _walk(getattr(inner, "jaxpr", inner), reads)
-    return [_joined(reads)] * len(equation.outvars)
+    def join(self, meanings: Sequence[_Read]) -> _Read:
+        """All that any depends on."""
+        return _joined(meanings)
 
 
 def _differentiable(form: Form, moved: Sequence[Address]) -> bool:

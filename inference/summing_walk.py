@@ -19,10 +19,10 @@ from lawful.distributions.law import DistributionLaw
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 from lawful.form.builder import Block, LogProb, Tupled, renamed, total
-from lawful.form.from_jaxpr import unfold
-from lawful.form.operations.equation import CALLS, Equation
+from lawful.form.operations.equation import Equation
+from lawful.form.operations.from_jaxpr import unfold
 
-from .summing_axes import SUM, UNCHANGED, Axes, Mixed, flow
+from .summing_axes import SUM, Axes, Mixed, flow
 from .summing_control import branch, loop
 from .summing_laws import MixtureLaw
 from .summing_parts import Found, Frame, Job, Terms, Value, is_observed, parts
@@ -129,7 +129,7 @@ class Walk:
     def compute(self, function: Any, values: Sequence[Value], label: str) -> list[Value]:
         """Apply a function of arrays that gives a tuple, by the plates of its operands."""
         plates = self.plates(values)
-        single = isinstance(function, Equation) and function.primitive.name not in CALLS
+        single = isinstance(function, Equation) and not function.is_call
         if any(isinstance(value, Terms) for value in values):
             return self.of_sums(function, values) if single else self.unfolded(function, values)
         arrays = [v for value in values for v in parts(value)]
@@ -177,31 +177,29 @@ class Walk:
 
     def of_sums(self, equation: Equation, values: Sequence[Value]) -> list[Value]:
         """Apply an operation that is linear in the sums among its operands, term by term."""
-        rest = iter(values)
-        full = [next(rest) if x is None else self.number(x) for x in equation.literals]
-        name = equation.primitive.name
-        sums = [v for v in full if isinstance(v, Terms)]
-        if name in ("add", "add_any"):
-            return [Terms(tuple(v for value in full for v in parts(value)))]
-        if name == "sub":
-            return [Terms((*parts(full[0]), *(self.map(jnp.negative, v) for v in parts(full[1]))))]
-        if name == "select_n" and isinstance(full[0], Var):
-            which = full[0]
-            cases = [self.map(_case(k), v, which) for k, case in enumerate(full[1:]) for v in parts(case)]
-            return [Terms(tuple(cases))]
-        if name in ("mul", "div") and len(sums) == 1 and isinstance(full[1], Var | Terms):
-            other = full[1] if isinstance(full[0], Terms) else full[0]
-            function: Any = jnp.multiply if name == "mul" else jnp.divide
-            if isinstance(other, Var) and (name == "mul" or isinstance(full[0], Terms)):
-                return [Terms(tuple(self.map(function, v, other) for v in sums[0].terms))]
-        if name in UNCHANGED and len(full) == 1:
-            return [sums[0]]
-        if name in ("neg", "convert_element_type"):
-            dtype = equation.params.get("new_dtype")
-            change: Any = jnp.negative if name == "neg" else lambda x: x.astype(dtype)
-            return [Terms(tuple(self.map(change, v) for v in sums[0].terms))]
-        plate = next(p for v in sums[0].terms for p in v.plates if self.pool.summands[p].shape)
-        raise Conflict(self.pool.summands[plate], f"'{name}' reads a sum over its elements")
+        row, full = equation.row, equation.operands(values, self.number)
+        varies = [isinstance(v, Terms) for v in full]
+        if row.signs is not None:
+            signed = [(sign, v) for sign, value in zip(row.signs, full, strict=True) for v in parts(value)]
+            return [Terms(tuple(v if sign > 0 else self.map(jnp.negative, v) for sign, v in signed))]
+        if (row.moves or row.totals) and len(full) == 1:
+            return [full[0]]
+        if row.linear is not None and row.linear(varies):
+            together = [row.linear([*varies[:k], True, *varies[k + 1 :]]) for k in range(len(full))]
+            given = [v for v, own in zip(full, together, strict=True) if not own and isinstance(v, Var)]
+            return [
+                Terms(
+                    tuple(
+                        self.map(_alone(equation, k, together), v, *given)
+                        for k, own in enumerate(together)
+                        if own
+                        for v in parts(full[k])
+                    )
+                )
+            ]
+        terms = (t for v in full if isinstance(v, Terms) for t in v.terms)
+        plate = next(p for t in terms for p in t.plates if self.pool.summands[p].shape)
+        raise Conflict(self.pool.summands[plate], f"'{equation.name}' reads a sum over its elements")
 
     def number(self, literal: Sequence[Any]) -> Var:
         """Write a number of the program."""
@@ -384,11 +382,17 @@ def support_of(law: Any) -> np.ndarray:
     return table.array
 
 
-def _case(number: int) -> Callable[..., Any]:
-    def case(term: jax.Array, which: jax.Array) -> jax.Array:
-        return jnp.where(which == number, term, 0)
+def _alone(equation: Equation, place: int, together: Sequence[bool]) -> Callable[..., Any]:
+    """Make the function of one of the operands in which an operation is linear together, the others being zero."""
 
-    return case
+    def part(term: jax.Array, *given: jax.Array) -> jax.Array:
+        rest = iter(given)
+        operands = [
+            term if k == place else jnp.zeros((), term.dtype) if own else next(rest) for k, own in enumerate(together)
+        ]
+        return jnp.vectorize(lambda *numbers: equation.bare(*numbers)[0])(*operands)
+
+    return part
 
 
 def _where_it_runs(size: int) -> Callable[..., Any]:

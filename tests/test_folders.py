@@ -13,6 +13,8 @@ from pathlib import Path
 import networkx
 import pytest
 
+from lawful.form.operations.primitive_rows import ROWS
+
 ROOT = Path(__file__).parents[1] / "ppl"
 GROUND = "the files beside the folders"
 FACE = "the package itself"
@@ -42,6 +44,10 @@ CARRYING = {
 }
 CARRIED = {"constants", "init", "xs", "carry_out", "ys", "operands", "outs"}
 MOST_WEAK = 1  # what is known of a form stands in the form; one dictionary is for nodes, values and functions
+ROOM = "lawful.form.operations"  # where equations of JAX are read, and its primitives are known
+INSIDES = {"primitive", "params", "eqns", "invars", "outvars"}  # of an equation, and of a traced program
+LEFT = "lawful.inspection.lint.views"  # goes
+MOST_NAMED = 34  # places of inference that read an equation of JAX, or name its primitives
 
 
 @functools.cache
@@ -163,6 +169,40 @@ def weak(tree: ast.AST) -> int:
     return sum(getattr(call, "attr", getattr(call, "id", "")) in names for call in calls)
 
 
+def texts(tree: ast.AST) -> list[str]:
+    """All texts of an expression, each word by itself."""
+    found = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant))
+    return [word for text in found if isinstance(text, str) for word in text.split()]
+
+
+def primitives_read(tree: ast.AST) -> Iterator[str]:
+    """The places that read an equation of JAX, compare with a primitive's name, or are a table by such names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in INSIDES:
+            yield f"{node.lineno}: .{node.attr}"
+        elif isinstance(node, ast.Compare) and not ROWS.keys().isdisjoint(texts(node)):
+            yield f"{node.lineno}: {ast.unparse(node)}"
+        elif isinstance(node, ast.Dict | ast.Set | ast.Tuple | ast.Call):
+            keys = node.keys if isinstance(node, ast.Dict) else [node]
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") != "split":
+                continue
+            words = [word for key in keys if key is not None for word in texts(key)]
+            if len(ROWS.keys() & set(words)) > 2:
+                yield f"{node.lineno}: a table"
+
+
+def test_primitives_of_jax_are_known_in_one_room():
+    """What is known of a primitive is a row there; what stands in an equation is asked of the equation."""
+    found = {m: [*primitives_read(tree)] for m, (_, tree) in trees().items() if not m.startswith((ROOM, LEFT))}
+    assert {module: places for module, places in found.items() if places} == {}
+
+
+def test_few_places_of_inference_name_primitives_of_jax():
+    files = sorted((ROOT.parent / "inference").rglob("*.py"))
+    found = {str(file): [*primitives_read(ast.parse(file.read_text()))] for file in files}
+    assert sum(map(len, found.values())) <= MOST_NAMED, {file: places for file, places in found.items() if places}
+
+
 def test_few_places_ask_whether_a_node_is_a_loop_or_a_branch():
     """An interpreter of forms is a `Fold`, a walk that needs what stands around a node is `placed`."""
     found = {module: asks(tree) for module, (_, tree) in trees().items() if module not in ASKING}
@@ -197,6 +237,22 @@ def test_the_rule_of_the_order_finds_what_breaks_it(module, text, found):
 def test_the_rule_of_the_heads_finds_what_breaks_it():
     assert title(Path("passes/add_plate.py"), ast.parse('"""Lift: many runs at once."""')) == "Lift"
     assert title(Path("passes/add_plate.py"), ast.parse('"""Add plate: many runs at once."""')) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eqn.primitive.name",
+        "equation.params['axes']",
+        "name == 'exp'",
+        "name in ('log', 'other')",
+        "RULES = {'add': 1, 'sub': 2, 'mul': 3}",
+        "NAMES = frozenset('add sub mul'.split())",
+    ],
+)
+def test_the_rule_of_the_primitives_finds_what_breaks_it(text):
+    assert len([*primitives_read(ast.parse(text))]) == 1
+    assert not [*primitives_read(ast.parse("axis in ('row', 'column') or label('exp')"))]
 
 
 def test_the_counts_find_what_they_count():

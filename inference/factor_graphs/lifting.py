@@ -20,23 +20,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.form import Det, Form, Var
-from lawful.form.from_jaxpr import unfold
 from lawful.form.liveness import without_dead_code
-from lawful.form.operations.equation import CALLS, Equation
+from lawful.form.operations.equation import Equation
+from lawful.form.operations.from_jaxpr import unfold
 from lawful.form.operations.on_numpy import evaluate
 
-from ..summing_axes import ELEMENTWISE
 from .known import applied, known, of
 from .lifted import TABLE, Budget, Table, Terms, aligned, joint, plain, terms
 from .linear_counts import LARGE, LinearCount, linear_count
 from .matrices import by_matrices
-from .rearranging import NUMBERS, PARTING, REARRANGING
 from .segments import counted_rows, landing, rows_of
 from .spreading import behind, spread_states, with_axes
 
 type Shape = tuple[int, ...]
-
-AFFINE = REARRANGING | frozenset("add sub neg mul div convert_element_type copy select_n gather".split())
 
 
 class Lifting:
@@ -72,32 +68,31 @@ class Lifting:
         """Apply a function of arrays that gives a tuple; the shape of its first part, where known, saves tracing it."""
         if not any(isinstance(v, Terms) for v in values):
             return applied(function, values)
-        if isinstance(function, Equation) and function.primitive.name not in CALLS:
+        if isinstance(function, Equation) and not function.is_call:
             return self.equation(function, values, shape)
         return tuple(self.form(without_dead_code(unfold(function, *(abstract(v) for v in values))), values))
 
     def equation(self, equation: Equation, values: Sequence[Any], shape: Shape | None = None) -> tuple[Any, ...]:
         """Apply one operation."""
-        rest = iter(values)
-        full = [next(rest) if literal is None else known(literal[0]) for literal in equation.literals]
-        if equation.primitive.name in PARTING:
-            ids = np.arange(math.prod(full[0].shape)).reshape(full[0].shape)
-            return tuple(self._at(full[0], part) for part in PARTING[equation.primitive.name](ids, equation.params))
+        full = equation.operands(values, lambda literal: known(literal[0]))
+        if equation.row.moves and equation.multiple:
+            return tuple(self._at(full[0], part) for part in evaluate(equation, [_numbers(full[0])]))
         if shape is None:
             shape = tuple(jax.eval_shape(equation, *(abstract(v) for v in values))[0].shape)
-        name, found = equation.primitive.name, None
-        if name in RULES:
-            found = RULES[name](self, equation, full, shape)
-        elif name in REARRANGING and isinstance(full[0], Terms):
+        found = None
+        if equation.name in RULES:
+            found = RULES[equation.name](self, equation, full, shape)
+        elif equation.row.moves and isinstance(full[0], Terms):
             found = self._rearranged(equation, full)
-        if found is None and name in ELEMENTWISE:
+        if found is None and equation.row.elementwise:
             found = self._elementwise(equation, values, shape)
         return self._meeting(equation, values) if found is None else (self._noted(found, equation, values),)
 
     def _noted(self, found: Any, equation: Equation, values: Sequence[Any]) -> Any:
         """Note what a value is of the sum that it comes from, so that it can be read off a variable that holds it."""
         of = [k for k, v in enumerate(values) if isinstance(v, Terms)]
-        if self.count is None or equation.primitive.name not in AFFINE or len(of) != 1:
+        affine = equation.row.linear is not None and not equation.row.totals
+        if self.count is None or not affine or len(of) != 1:
             return found
         (k,), own = of, values[of[0]]
         if own.source is None and len(own.parts) == 1 and own.parts[0].shape == own.shape:
@@ -132,7 +127,7 @@ class Lifting:
 
     def _linear(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         several = len(full[0].parts) > 1 or full[0].parts[0].shape != full[0].shape
-        if several and not jnp.issubdtype(equation.params.get("new_dtype", float), jnp.floating):
+        if several and not jnp.issubdtype(equation.new_dtype or float, jnp.floating):
             return None
         return self._each(full[0], lambda x: applied(equation, [x])[0])
 
@@ -191,7 +186,7 @@ class Lifting:
         return Terms(shape, tuple(parts))
 
     def _reduce_sum(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
-        value, axes = full[0], [int(a) for a in equation.params["axes"]]
+        value, axes = full[0], equation.axes
         kept = [a for a in range(len(value.shape)) if a not in axes]
         parts = []
         for part in value.parts:
@@ -202,7 +197,7 @@ class Lifting:
         return Terms(tuple(value.shape[a] for a in kept), tuple(parts))
 
     def _dot_general(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
-        (left_in, right_in), (left_with, right_with) = equation.params["dimension_numbers"]
+        (left_in, right_in), (left_with, right_with) = equation.contraction
         ids = []
         for value, inside, beside in ((full[0], left_in, left_with), (full[1], right_in, right_with)):
             own = np.arange(math.prod(value.shape)).reshape(value.shape)
@@ -235,22 +230,17 @@ class Lifting:
         value, others = full[0], full[1:]
         if any(isinstance(x, Terms) or isinstance(x, jax.core.Tracer) for x in others):
             return None
-        rule = NUMBERS.get(equation.primitive.name)
-        if rule is not None:
-            ids = rule(np.arange(math.prod(value.shape)).reshape(value.shape), equation.params)
-        else:
-            operands = [np.arange(math.prod(value.shape)).reshape(value.shape), *others]
-            given = [x for x, literal in zip(operands, equation.literals, strict=True) if literal is None]
-            ids = np.asarray(evaluate(equation, given)[0])
+        (ids,) = evaluate(equation.bare, [_numbers(value), *others])
         if ids.size and (ids.min() < 0 or ids.max() >= max(math.prod(value.shape), 1)):
             return None
         return self._at(value, ids)
 
     def _concatenate(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
-        return self._joined(full, int(equation.params["dimension"]), shape)
+        (axis,) = equation.axes
+        return self._joined(full, axis, shape)
 
     def _stack(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
-        axis = int(equation.params["axis"])
+        (axis,) = equation.axes
         own = (*shape[:axis], 1, *shape[axis + 1 :])
         return self._joined([self._at(x, np.arange(math.prod(own)).reshape(own)) for x in full], axis, shape)
 
@@ -277,7 +267,7 @@ class Lifting:
     def _scatter_add(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         """Add elements at known places, as a sum by segment does."""
         operand, index, updates = full
-        lands = None if isinstance(index, Terms) else landing(equation.params, index, shape, abstract(updates).shape)
+        lands = None if isinstance(index, Terms) else landing(equation.places, index, shape, abstract(updates).shape)
         if lands is None or not isinstance(updates, Terms) or any(p.arity > 1 for p in updates.parts):
             return None
         by_place = self._at(updates, rows_of(lands, math.prod(shape)).reshape((*shape, -1)))
@@ -307,7 +297,7 @@ class Lifting:
         cards = stacked.shape[: scopes.shape[-1]]
         many = jax.vmap(equation, in_axes=(None, 0))
         (found,) = applied(many, [operand, stacked.reshape((-1, *table.shape))])
-        offset = tuple(int(d) for d in equation.params["dimension_numbers"].offset_dims)
+        offset = tuple(int(d) for d in equation.places.offset_dims)
         sizes = [1 if d in offset else shape[d] for d in range(len(shape))]
         spread = np.broadcast_to(scopes.reshape((*sizes, scopes.shape[-1])), (*shape, scopes.shape[-1]))
         return terms(Table(found.reshape((*cards, *shape)), spread))
@@ -316,12 +306,11 @@ class Lifting:
         """Take elements at an index without a value yet, as that of data, where it picks among readers of the same."""
         table = self.single(operand)
         first = table.scopes
-        for axis in equation.params["dimension_numbers"].start_index_map:
+        for axis in equation.places.start_index_map:
             first = np.take(first, [0], axis=int(axis))
         if not np.array_equal(np.broadcast_to(first, table.scopes.shape), table.scopes):
             return None
-        ids = np.arange(math.prod(table.shape)).reshape(table.shape)
-        at = np.asarray(evaluate(equation, [ids, np.zeros(index.shape, index.dtype)])[0])
+        at = np.asarray(evaluate(equation, [_numbers(table), np.zeros(index.shape, index.dtype)])[0])
         many = jax.vmap(equation, in_axes=(0, None))
         (found,) = applied(many, [table.array.reshape((-1, *table.shape)), index])
         return terms(Table(found.reshape((*table.cardinalities, *shape)), table.scopes.reshape((-1, table.arity))[at]))
@@ -361,7 +350,7 @@ class Lifting:
 
     def _reduced(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         """Reduce along axes: the variables of each slice meet, those of different slices do not."""
-        table, axes = self.single(full[0]), [int(a) for a in equation.params["axes"]]
+        table, axes = self.single(full[0]), equation.axes
         kept = [a for a in range(len(table.shape)) if a not in axes]
         order = [*kept, *axes]
         along = tuple(table.shape[a] for a in axes)
@@ -391,6 +380,11 @@ class Lifting:
         if value.shape == shape:
             return value
         return terms(self.single(value).spread(shape))
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """Number the elements of a value: what only rearranges elements says by them where each comes from."""
+    return np.arange(math.prod(value.shape)).reshape(value.shape)
 
 
 def _broadcast(array: Any, shape: Shape) -> Any:

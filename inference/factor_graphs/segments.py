@@ -7,23 +7,21 @@ updates that do not count.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 
-def landing(params: Mapping[str, Any], index: Any, shape: tuple[int, ...], updates: tuple[int, ...]) -> Any:
+def landing(numbers: Any, index: Any, shape: tuple[int, ...], updates: tuple[int, ...]) -> Any:
     """Give the place of each element of the updates in the result, in row-major order; None where it is not plain.
 
     Args:
-        params: of the operation.
+        numbers: which axes the index counts along.
         index: where the updates go.
         shape: of the result.
         updates: shape of the updates.
     """
-    numbers = params["dimension_numbers"]
     if isinstance(index, jax.core.Tracer) or numbers.operand_batching_dims:
         return None
     window = list(numbers.update_window_dims)

@@ -12,16 +12,15 @@ from lawful.distributions.law import DistributionLaw, core_of, position_of
 from lawful.form import Det, Form, Site, Var
 from lawful.form.builder import Tupled
 from lawful.form.choices import Choice
-from lawful.form.from_jaxpr import inlined
 from lawful.form.markov_blanket import Blanket
 from lawful.form.operations.equation import Equation
+from lawful.form.operations.from_jaxpr import inlined
 
 # The prior, and the laws of its children; of these, those that look at one probability at a time.
 CHILDREN = {
     "Beta": ("beta", ("Bernoulli", "Binomial", "Geometric")),
     "Dirichlet": ("Dirichlet", ("Categorical", "Multinomial")),
 }
-KEEPING = {"broadcast_in_dim", "reshape", "squeeze", "expand_dims", "copy", "slice", "transpose"}
 
 
 def probability_of(program: Form, choice: Choice, reach: Blanket) -> str | None:
@@ -60,8 +59,8 @@ def _keeps(node: Det, prior: str) -> bool:
     function: Any = node.function.function if isinstance(node.function, Tupled) else node.function
     if not isinstance(function, Equation) or len(node.ins) != 1:
         return False
-    name = function.primitive.name
-    if prior == "Beta":
-        return name in KEEPING
+    if not function.row.moves or prior == "Beta":
+        return function.row.moves
     before, after = node.ins[0].shape, node.outs[0].shape
-    return name in ("broadcast_in_dim", "reshape", "copy") and after[-1:] == before[-1:]
+    last = len(after) - 1
+    return after[-1:] == before[-1:] and function.axes_read([before], after, last) == (len(before) - 1,)

@@ -21,8 +21,8 @@ from lawful.distributions.bound_law import BoundLaw
 from lawful.distributions.law import product_grid
 from lawful.form import Det, Form, Site, Var
 from lawful.form.builder import Block
-from lawful.form.from_jaxpr import inlined
 from lawful.form.operations.equation import Equation
+from lawful.form.operations.from_jaxpr import inlined
 from lawful.inference.kernels.local_moves.frames import Frame
 from lawful.inference.kernels.local_moves.reach import Reach, Target, reads_of, slices
 from lawful.inference.kernels.local_moves.scene import Scene, Slice
@@ -186,8 +186,7 @@ class _Draw(Frame):
         self.random: dict[Det, Slice] = {}
 
     def _note(self, node: Det, kept: Slice) -> None:
-        name = node.function.primitive.name if isinstance(node.function, Equation) else ""
-        if name.startswith("random_") and name not in ("random_wrap", "random_unwrap"):
+        if isinstance(node.function, Equation) and node.function.row.draws:
             if self.random.setdefault(node, kept) != kept:
                 raise _Reused
 

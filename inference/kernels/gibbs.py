@@ -23,10 +23,10 @@ from lawful.errors import UnsupportedProgramError
 from lawful.form import Det, Form, Plate, Site, Var
 from lawful.form.builder import Block, Tupled
 from lawful.form.choices import Choice, choices_of
-from lawful.form.from_jaxpr import inlined
 from lawful.form.liveness import without_dead_code
-from lawful.form.operations.axis_rules import Take
+from lawful.form.operations.from_jaxpr import inlined
 from lawful.inference.kernels.local_moves.reach import Target, targets
+from lawful.inference.kernels.local_moves.slice_operations import Take
 from lawful.passes.add_plate import lift
 from lawful.passes.condition import conditioned
 

@@ -306,20 +306,17 @@ def _addends(frame: Frame, term: Var) -> list[tuple[int, Var, Slice]]:
     if made is not None and isinstance(made[0], Det) and isinstance(made[0].function, Equation):
         node = made[0]
         function: Any = node.function
-        name, literals = function.primitive.name, function.literals
-        if name == "reduce_sum" and not node.outs[0].shape:
+        if function.row.totals and not node.outs[0].shape:
             inner = frame.changed(node.ins[0])
             return [(1, node.ins[0], inner or ())]
-        if name in ("add", "add_any", "sub") and all(not v.shape for v in node.ins):
-            signs = iter((1, -1 if name == "sub" else 1))
-            own = [sign for sign, literal in zip(signs, literals, strict=True) if literal is None]
+        if function.row.signs is not None and all(not v.shape for v in node.ins):
+            signs = zip(function.row.signs, function.literals, strict=True)
+            own = [sign for sign, literal in signs if literal is None]
             return [
                 (sign * inner, value, where)
                 for sign, v in zip(own, node.ins, strict=True)
                 for inner, value, where in _addends(frame, v)
             ]
-        if name == "neg" and not node.outs[0].shape:
-            return [(-sign, value, where) for sign, value, where in _addends(frame, node.ins[0])]
     return [(1, term, at)]
 
 

@@ -20,11 +20,11 @@ from lawful.addresses import Address
 from lawful.form import Form, Site, Var
 from lawful.form.builder import Block
 from lawful.form.choices import Choice, choices_of
-from lawful.form.from_jaxpr import inlined
 from lawful.form.liveness import without_dead_code
-from lawful.form.operations.axis_rules import Take
+from lawful.form.operations.from_jaxpr import inlined
 from lawful.inference.kernels.local_moves.frames import alone
 from lawful.inference.kernels.local_moves.reach import Target, targets
+from lawful.inference.kernels.local_moves.slice_operations import Take
 
 from ..check.contracts import Contract
 from ..laws import UniformIndexLaw

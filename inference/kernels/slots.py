@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from lawful.addresses import Address
 from lawful.form import Var
 from lawful.form.builder import Block
-from lawful.form.operations.axis_rules import Put, Take
 from lawful.inference.kernels.local_moves.scene import Rule, ones
+from lawful.inference.kernels.local_moves.slice_operations import Put, Take
 
 from .local import Edit, Local
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from lawful.form import Branch, Det, Form, Loop, Var
 from lawful.form.builder import Tupled
-from lawful.form.from_jaxpr import unfold
 from lawful.form.operations.equation import Equation
+from lawful.form.operations.from_jaxpr import unfold
 
 LOG = "log"
 type Term = Fraction | str

@@ -101,7 +101,8 @@ class _Contents:
         if isinstance(value, Var):
             return _type(value)
         if isinstance(value, Equation):
-            return f"{value.primitive.name}{self(value.params)}{self(value.literals)}"
+            name, params, literals = value.parts
+            return f"{name}{self(params)}{self(literals)}"
         if isinstance(value, functools.partial):
             return f"partial({self(value.func)}, {self(value.args)}, {self(value.keywords)})"
         if isinstance(value, types.MethodType):

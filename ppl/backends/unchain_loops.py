@@ -19,9 +19,9 @@ import numpy as np
 
 from ..form import Det, Factor, Form, Loop, Node, Site, Var, walk
 from ..form.builder import Block, renamed
-from ..form.from_jaxpr import unfold
 from ..form.liveness import dependents, without_dead_code
 from ..form.operations.equation import identity
+from ..form.operations.from_jaxpr import unfold
 from .xla import apply_det, run_nodes
 
 MOST = 1 << 20  # numbers that the steps of a loop may hold together

@@ -20,6 +20,7 @@ from ..form.cached import per_form
 from ..form.fold import Fold
 from ..form.liveness import has_weight
 from ..form.operations.compensated_sum import Sum
+from ..form.operations.equation import Equation
 from ..passes.rolling.roll import rolled
 from ..passes.rolling.unrolled_sites import warn_straight
 from .site_keys import Keys, folded, keys_of, row_keys, step_keys
@@ -300,14 +301,15 @@ def product_of_lanes(node: Det, operands: Sequence[jax.Array]) -> list[jax.Array
     (d, rows) faster than (lanes, d) with (rows, d), and does not turn an operand around by itself.
     """
     function: Any = node.function
-    if getattr(function, "primitive", None) is not jax.lax.dot_general_p or not node.plates or len(operands) != 2:
+    contraction = function.contraction if isinstance(function, Equation) else None
+    if contraction is None or not node.plates or len(operands) != 2:
         return None
     laned = [bool(v.plates) for v in node.ins]
     if all(laned) or node.ins[laned.index(True)].plates != node.plates:
         return None
     at = laned.index(True)
     vector, matrix = operands[at], operands[1 - at]
-    contracted, batched = function.params["dimension_numbers"]
+    contracted, batched = contraction
     if vector.ndim != len(node.plates) + 1 or tuple(contracted[at]) != (0,) or batched[at]:
         return None
     if matrix.size < ROWS * vector.shape[-1]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -21,49 +20,10 @@ from ..addresses import Address
 from .builder import Tupled
 from .nodes import Det, Factor, Form, Loop, Node, Site, Var, subforms
 from .operations.equation import Equation, traced_parts
-from .operations.stacks import Cut, Pick, Row, Window
+from .operations.stacks import literals, opened
 
 CHECKERS = ("<@beartype", "jaxtyping")  # where the code stands that checks types around a function, in tests
 LARGE = 1 << 12  # an array of more elements equals itself alone
-
-
-def literals(function: Any) -> dict[int, Any]:
-    """Return the numbers that the program wrote into an operation, by the position that they have among its operands.
-
-    Where a slice starts is such a number, after its array.
-    """
-    if isinstance(function, Row):
-        return {1: np.asarray(function.index, np.int32)}
-    if isinstance(function, Cut):
-        return {1: np.asarray([function.start], np.int32)}
-    if not isinstance(function, Equation):
-        return {}
-    if _is_slice(function):
-        return {1: np.asarray(function.params["start_indices"], np.int32)}
-    return {i: np.asarray(*held) for i, held in enumerate(function.literals) if held is not None}
-
-
-def opened(function: Any) -> Any:
-    """Return the operation with its literals as operands."""
-    if isinstance(function, Row):
-        return Pick()
-    if isinstance(function, Cut):
-        return Window((int(np.prod(function.shape)),), function.shape)
-    if not isinstance(function, Equation):
-        return function
-    if _is_slice(function):
-        sizes = _sizes(function)
-        return Window(sizes, sizes)
-    return replace(function, literals=(None,) * len(function.literals))
-
-
-def _sizes(function: Equation) -> tuple[int, ...]:
-    params = function.params
-    return tuple([int(b) - int(a) for a, b in zip(params["start_indices"], params["limit_indices"], strict=True)])
-
-
-def _is_slice(function: Equation) -> bool:
-    return function.primitive.name == "slice" and function.params["strides"] is None and function.literals == (None,)
 
 
 def addresses_of(node: Node) -> Iterator[Address]:
@@ -107,14 +67,12 @@ class Describer:
 
     def _operation(self, function: Any) -> Hashable:
         """Describe a function but for the values of its literals."""
-        if isinstance(function, Row | Cut):
-            return opened(function)
-        if not isinstance(function, Equation):
-            return self.content(function)
-        if _is_slice(function):
-            return "slice", _sizes(function)
-        held = tuple(None if held is None else (np.shape(held[0]), held[1]) for held in function.literals)
-        return function.primitive, self.content(function.params) if function.params else (), held
+        plain = opened(function)
+        if not isinstance(plain, Equation):
+            return self.content(plain)
+        name, params, written = function.parts
+        held = tuple(None if held is None else (np.shape(held[0]), held[1]) for held in written)
+        return name, self.content(params) if params else (), held
 
     def form(self, form: Form) -> Hashable:
         """Describe a form up to the names of its values and sites; its literals and constants count."""

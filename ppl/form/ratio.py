@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from .fingerprint import Describer
-from .from_jaxpr import unfold
 from .operations.equation import Equation
+from .operations.from_jaxpr import unfold
 
 
 @jax.jit
@@ -37,7 +37,7 @@ def is_log_ratio(function: Any, own: Any, proposed: Any) -> bool:
     >>> is_log_ratio(form.nodes[0].function, *form.inputs), is_log_ratio(jnp.subtract, *form.inputs)
     (True, False)
     """
-    if not isinstance(function, Equation) or function.params.get("name") != "log_ratio":
+    if not isinstance(function, Equation) or function.label != "log_ratio":
         return False
     return Describer().content(function) in _known((own.shape, own.dtype), (proposed.shape, proposed.dtype))
 

@@ -20,14 +20,9 @@ from ..distributions.law import DistributionLaw
 from ..distributions.parameter_constraints import DRAWN, limits, parameters_of
 from ..form import CHECK, Det, Factor, Form, Node, Site, Var, subforms
 from ..form.builder import Block
+from ..form.operations.primitive_rows import row_of
 from ..form.rewriting import insides, with_nodes, with_subforms
 from .probe import Probe
-
-# Operations of which every result is NaN where an operand is.
-ARITHMETIC = frozenset(
-    "add sub mul div neg exp log log1p expm1 sqrt square integer_pow sin cos tanh logistic convert_element_type "
-    "broadcast_in_dim reshape squeeze".split()
-)
 
 
 def with_checked_draws(form: Form) -> Form:
@@ -144,7 +139,7 @@ def _is_weighed(value: Var, form: Form) -> bool:
     """Tell whether a factor or an observation is NaN in the form wherever a value is, by arithmetic alone."""
     reached = {value}
     for node in form.nodes:
-        if isinstance(node, Det) and node.label in ARITHMETIC and not reached.isdisjoint(node.ins):
+        if isinstance(node, Det) and row_of(node.label).keeps_nan and not reached.isdisjoint(node.ins):
             reached.update(node.outs)
         observed = isinstance(node, Site) and node.observed is not None and isinstance(node.law, DistributionLaw)
         if (observed or isinstance(node, Factor)) and not reached.isdisjoint(node.ins):

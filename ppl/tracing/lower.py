@@ -17,9 +17,12 @@ from ..backends.while_loop import ForwardLoop, seed_law
 from ..distributions.batched import LanesLaw
 from ..errors import LawfulError, UnsupportedProgramError
 from ..form import Det, Factor, Form, Site, Var
-from ..form.from_jaxpr import Frame, Reader
-from ..form.operations.equation import CALLS, identity
-from .primitives import OURS, factor_p, first_mark, site_p, weighs
+from ..form.operations.equation import equation_of, identity, inside, is_call, operations_of
+from ..form.operations.from_jaxpr import Frame, Reader
+from ..form.operations.jax_extension import statement_of
+from .primitives import factor_p, first_mark, site_p, weighs
+
+type Values = tuple[Var, ...]
 
 
 def lower(program: Callable[..., Any], *args: Any) -> tuple[Form, Any]:
@@ -40,7 +43,7 @@ def lower(program: Callable[..., Any], *args: Any) -> tuple[Form, Any]:
 
 def holds_statements(function: Callable[..., Any], *args: Any) -> bool:
     """Tell whether a function announces sites, factors or named values when it is traced on the given arguments."""
-    return first_mark({"jaxpr": jax.make_jaxpr(function)(*args)}) is not None
+    return first_mark(operations_of(function, *args)) is not None
 
 
 def _output(leaf: Any) -> Any:
@@ -57,28 +60,25 @@ class _Lowering(Reader):
     """The walk over a traced program; calls, scans and choices that hold statements are opened."""
 
     def __init__(self) -> None:
-        super().__init__((*CALLS, "scan", "cond"))
+        super().__init__(is_call, loops=True)
         self.arms = 0  # around what is read now
 
     def equation(self, eqn: Any, frame: Frame) -> None:
-        name = eqn.primitive.name
-        if eqn.primitive in OURS:
-            self.statement(eqn, frame)
-        elif (mark := first_mark(eqn.params)) is None:
+        said = statement_of(eqn)
+        if said is not None:
+            self.statement(*said, frame.operands(eqn), frame.results(eqn), frame)
+        elif (mark := first_mark(inside(eqn))) is None:
             self.det(eqn, frame)
-        elif name in self.opened:
-            super().equation(eqn, frame)
-        elif name == "while" and not weighs(eqn.params):
-            self.forward(eqn, frame)
-        else:
+        elif not self.open(eqn, frame) and (weighs(eqn) or not self.forward(eqn, mark, frame)):
+            name = equation_of(eqn).name
             raise UnsupportedProgramError(
                 f"site '{show_address(mark.address)}' ({mark.source}) stands inside jax '{name}', which has no density "
                 "there. Fix: use lawful.scan, lawful.cond or lawful.bounded_loop, or run the program eagerly.",
                 site=mark.address, construct=name,
             )  # fmt: skip
 
-    def statement(self, eqn: Any, frame: Frame) -> None:
-        mark = eqn.params["mark"]
+    def statement(self, primitive: Any, carried: Any, operands: Values, outs: Values, frame: Frame) -> None:
+        mark = carried["mark"]
         if mark.arms > self.arms:
             raise UnsupportedProgramError(
                 f"'{show_address(mark.address)}' ({mark.source}) stands in an arm that jax.vmap would choose lane by "
@@ -86,24 +86,21 @@ class _Lowering(Reader):
                 "jnp.where and lawful.mask; of a padded scan, put the plate into the body, with a mask (steps, lanes).",
                 site=mark.address, construct="vmap",
             )  # fmt: skip
-        if eqn.primitive is site_p:
-            self.site(eqn, frame)
+        if primitive is site_p:
+            self.site(mark, carried["lanes"], carried["laned"], operands, outs[0], frame)
             return
-        (value,) = (frame.read(v) for v in eqn.invars)
-        if eqn.primitive is factor_p:
-            frame.nodes.append(Factor(term=value, role=mark.role, **mark.told()))
+        if primitive is factor_p:
+            (term,) = operands
+            frame.nodes.append(Factor(term=term, role=mark.role, **mark.told()))
             return
-        outs = (frame.new(eqn.outvars[0]),)
-        frame.nodes.append(Det(identity, (value,), outs, mark.address[-1], **mark.told()))
+        frame.nodes.append(Det(identity, operands, outs, mark.address[-1], **mark.told()))
 
     def branch(self, eqn: Any, frame: Frame) -> None:
         self.arms += 1
         super().branch(eqn, frame)
         self.arms -= 1
 
-    def site(self, eqn: Any, frame: Frame) -> None:
-        mark, lanes, laned = (eqn.params[k] for k in ("mark", "lanes", "laned"))
-        operands = tuple([frame.read(v) for v in eqn.invars])
+    def site(self, mark: Any, lanes: Any, laned: Any, operands: Values, out: Var, frame: Frame) -> None:
         parameters = operands[:-1] if mark.observed else operands
         law = LanesLaw(mark.law, lanes, laned[: len(parameters)]) if lanes else mark.law
         observed = operands[-1] if mark.observed else None
@@ -113,17 +110,15 @@ class _Lowering(Reader):
                 "for all lanes: use plate(name, size) and observe an array.",
                 site=mark.address,
             )
-        out = frame.new(eqn.outvars[0])
         frame.nodes.append(Site(law=law, parameters=parameters, out=out, observed=observed, **mark.told()))
 
-    def forward(self, eqn: Any, frame: Frame) -> None:
-        """Draw a loop without a bound as a whole, from one seed."""
-        params, mark = eqn.params, first_mark(eqn.params)
+    def forward(self, eqn: Any, mark: Any, frame: Frame) -> bool:
+        """Draw a loop without a bound as a whole, from one seed; no other operation is one."""
+        read = self.while_loop(eqn)
+        if read is None:
+            return False
         seed = Var((2,), jnp.dtype(jnp.uint32))
         law = seed_law(mark.address, mark.source)
         frame.nodes.append(Site((*mark.address, "while"), law, (), seed, source=mark.source))
-        counts = int(params["cond_nconsts"]), int(params["body_nconsts"])
-        function = ForwardLoop(self.form(params["cond_jaxpr"]), self.form(params["body_jaxpr"]), counts)
-        operands = tuple(frame.read(v) for v in eqn.invars)
-        outs = tuple(frame.new(v) for v in eqn.outvars)
-        frame.nodes.append(Det(function, (seed, *operands), outs, "while"))
+        frame.nodes.append(Det(ForwardLoop(*read), (seed, *frame.operands(eqn)), frame.results(eqn), "while"))
+        return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -21,6 +21,7 @@ from ..distributions.law import DistributionLaw, core_of
 from ..form import Det, Form, Site, Var, walk
 from ..form.arguments.arrays import split_arguments
 from ..form.operations.equation import Equation
+from ..form.operations.primitive_rows import true
 from ..form.rewriting import insides
 from .free_variables import users_in
 from .trace import form_of, source_of, watch_of
@@ -147,13 +148,6 @@ def _told(error: BaseException | None) -> str:
 # What an input cannot do as the number does
 
 
-SUMS: Mapping[str, Callable[..., int]] = {
-    "add": lambda a, b: a + b, "sub": lambda a, b: a + b, "mul": lambda a, b: a * b, "neg": lambda a: a,
-    "abs": lambda a: a, "max": max, "min": max, "convert_element_type": lambda a: a, "copy": lambda a: a,
-}  # fmt: skip
-COMPARED = ("eq", "ne", "lt", "le", "gt", "ge")
-
-
 def _look(form: Form, rooted: dict[Var, Roots], sized: dict[Var, tuple[Roots, int]], found: set[int]) -> None:
     """Find the numbers that a form reads in another way than as data.
 
@@ -185,24 +179,15 @@ def _arithmetic(node: Det, sized: dict[Var, tuple[Roots, int]], found: set[int])
         return
     out, function = node.outs[0], node.function
     roots = frozenset[int]().union(*(sized[v][0] for v in node.ins))
-    if len(node.outs) > 1 or (out.dtype == bool and function.primitive.name not in COMPARED):
+    if len(node.outs) > 1 or (out.dtype == bool and function.row.bound is not true):
         found |= roots
     elif out.shape == () and jnp.issubdtype(out.dtype, jnp.integer):
-        rest = iter(node.ins)
-        sizes = [sized[next(rest)][1] if x is None else abs(int(x[0])) for x in function.literals]
-        bound = _bound(function, sizes)
+        sizes = function.operands([sized[v][1] for v in node.ins], lambda literal: abs(int(literal[0])))
+        bound = function.bound(sizes)
         if bound is None or bound > np.iinfo(out.dtype).max:
             found |= roots
         else:
             sized[out] = roots, bound
-
-
-def _bound(function: Equation, sizes: Sequence[int]) -> int | None:
-    name = function.primitive.name
-    if name == "integer_pow":
-        power = function.params["y"]
-        return sizes[0] ** power if power >= 0 else None
-    return SUMS[name](*sizes) if name in SUMS else None
 
 
 def _bounds(site: Site, rooted: Sequence[bool]) -> bool:

@@ -8,7 +8,7 @@ derivative taken inside a program.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ from ..addresses import Address, names_of, show_address
 from ..distributions.law import split
 from ..distributions.parameter_constraints import harmless
 from ..errors import UnsupportedProgramError
-from ..form.operations.equation import jaxprs_in
-from ..form.operations.jax_extension import Primitive, ad, batching, get_opaque_trace_state
+from ..form.operations.equation import inside
+from ..form.operations.jax_extension import Statement, ad, batching, get_opaque_trace_state, statement_of
 from ..messages import (
     DecisionMessage,
     DeterministicMessage,
@@ -33,9 +33,9 @@ from ..messages import (
 )
 from ..sources import Source, Statement
 
-site_p = Primitive("lawful_site")
-factor_p = Primitive("lawful_factor")
-label_p = Primitive("lawful_deterministic")
+site_p = Statement("lawful_site")
+factor_p = Statement("lawful_factor")
+label_p = Statement("lawful_deterministic")
 OURS = (site_p, factor_p, label_p)
 
 
@@ -213,23 +213,13 @@ def in_a_trace() -> bool:
     return bool(current_trace() != _NONE)
 
 
-def first_mark(params: dict[str, Any]) -> Any:
-    """Find the first statement inside an operation; None where it holds none."""
-    for jaxpr in jaxprs_in(params):
-        for eqn in jaxpr.eqns:
-            if eqn.primitive in OURS:
-                return eqn.params["mark"]
-            mark = first_mark(eqn.params)
-            if mark is not None:
-                return mark
-    return None
+def first_mark(operations: Iterable[Any]) -> Any:
+    """Find the first statement among operations; None where there is none."""
+    said = (statement_of(operation) for operation in operations)
+    return next((carried["mark"] for _, carried in filter(None, said)), None)
 
 
-def weighs(params: dict[str, Any]) -> bool:
-    """Tell whether factors, observations or named values stand inside."""
-    for jaxpr in jaxprs_in(params):
-        for eqn in jaxpr.eqns:
-            ours = eqn.primitive in OURS
-            if (ours and (eqn.primitive is not site_p or eqn.params["mark"].observed)) or weighs(eqn.params):
-                return True
-    return False
+def weighs(operation: Any) -> bool:
+    """Tell whether factors, observations or named values stand inside an operation."""
+    said = filter(None, map(statement_of, inside(operation)))
+    return any(primitive is not site_p or carried["mark"].observed for primitive, carried in said)

@@ -3,8 +3,9 @@
 import jax
 from jax.interpreters import mlir
 
-from lawful.form.operations import axis_rules, numpy_rules
+from lawful.form.operations import axis_rules
 from lawful.form.operations.jax_extension import Primitive, ad, batching
+from lawful.form.operations.primitive_rows import ROWS, Row
 
 
 def formula(x: jax.Array) -> jax.Array:
@@ -23,5 +24,4 @@ batching.defvectorized(smooth_step_p)
 ad.defjvp(smooth_step_p, lambda tangent, x: tangent * 6 * x * (1 - x))
 
 # So much for JAX. Here it learns what the primitive means to NumPy, and that an element is made of the same element.
-numpy_rules.RULES["smooth_step"] = lambda operands, params: formula(operands[0])
-axis_rules.RULES["smooth_step"] = axis_rules.elementwise
+ROWS["smooth_step"] = Row(axes=axis_rules.elementwise, numpy=lambda operands, params: formula(*operands))

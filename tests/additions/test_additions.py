@@ -14,7 +14,6 @@ import pytest
 import lawful
 from lawful import handlers
 from lawful.form import walk
-from lawful.form.operations.axis_rules import axes_read
 from lawful.form.operations.equation import Equation
 from lawful.form.operations.on_numpy import evaluate
 from lawful.inference import check
@@ -50,7 +49,7 @@ def test_a_new_primitive_means_the_same_eagerly_and_compiled():
 
 
 def test_an_element_of_a_new_primitive_reads_the_same_element():
-    read = axes_read(Equation(smooth_step_p, {}, (None,), False), [(4, 5)], (4, 5), 1)
+    read = Equation(smooth_step_p, {}, (None,), False).axes_read([(4, 5)], (4, 5), 1)
     x = jnp.linspace(0.0, 1.0, 20).reshape(4, 5)
     assert read == (1,)
     np.testing.assert_allclose(smooth_step(x[:, 2:3]), smooth_step(x)[:, 2:3], rtol=1e-12)

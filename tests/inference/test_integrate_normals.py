@@ -17,7 +17,7 @@ from lawful.backends.xla import emit
 from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
 from lawful.form import Det, Factor, walk
 from lawful.form.choices import choices_of
-from lawful.form.from_jaxpr import unfold
+from lawful.form.operations.from_jaxpr import unfold
 from lawful.inference import enumerate_sites, integrate_normals, kernels, noncentred
 from lawful.inference.summing_tables import PREFIX
 from lawful.passes.condition import conditioned

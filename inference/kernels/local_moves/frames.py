@@ -14,10 +14,9 @@ import jax.numpy as jnp
 
 from lawful.addresses import Address
 from lawful.form import Branch, Det, Form, Loop, Node, Site, Var
-from lawful.form.operations.axis_rules import smaller
 from lawful.form.operations.equation import Equation
 
-from .reach import LONGEST, Mark, full_shapes, passes, reads_of, slices
+from .reach import LONGEST, Mark, passes, reads_of, slices
 from .scene import Equals, Scene, Slice, ones
 
 type Origin = int | str  # the number of an index, or "first" or "last"
@@ -295,9 +294,7 @@ class Steps:
 
 def _smaller(node: Det, axes: Sequence[int], known: dict[int, tuple[int | None, ...]]) -> Equation:
     function: Any = node.function
-    if not axes:
-        return function
-    return smaller(function, full_shapes(node), node.outs[0].shape, axes, [known[a] for a in axes])
+    return function.smaller(axes, [known[a] for a in axes]) if axes else function
 
 
 def _first_row(value: Any) -> Any:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lawful.form import Branch, Det, Form, Loop, Node, Site, Var, walk
-from lawful.form.operations.axis_rules import axes_read
 from lawful.form.operations.equation import Equation
 
 # Which slice changes: an axis, and the number of the index at which; no axis means anywhere. None: no change.
@@ -218,7 +217,7 @@ def reads_of(node: Det) -> dict[int, tuple[int | None, ...]]:
     function: Any = node.function
     found = {}
     for axis in range(len(node.outs[0].shape)):
-        read = axes_read(function, shapes, node.outs[0].shape, axis)
+        read = function.axes_read(shapes, node.outs[0].shape, axis)
         if read is not None:
             found[axis] = tuple(r for r, literal in zip(read, function.literals, strict=True) if literal is None)
     return found
@@ -226,9 +225,8 @@ def reads_of(node: Det) -> dict[int, tuple[int | None, ...]]:
 
 def full_shapes(node: Det) -> list[tuple[int, ...]]:
     """Shapes of all operands of an operation, written numbers included."""
-    rest = iter(node.ins)
     function: Any = node.function
-    return [next(rest).shape if literal is None else () for literal in function.literals]
+    return function.operands([v.shape for v in node.ins], lambda literal: ())
 
 
 def slices(node: Det) -> bool:

@@ -16,9 +16,9 @@ from lawful.addresses import Address
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Det, Loop, Var
 from lawful.form.builder import Block, Tupled
-from lawful.form.operations.axis_rules import Put, Take
 
 from .reach import Reach
+from .slice_operations import Put, Take
 
 # Which slice: (axis, number of the index) in the order of the axes; these axes stay, with one element.
 type Slice = tuple[tuple[int, int], ...]

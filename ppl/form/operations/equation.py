@@ -1,22 +1,21 @@
-"""Equations: an operation of JAX as a function, and how functions that it calls are opened.
+"""Equations: an operation of JAX as a function, what is asked of it, and how functions that it calls are found.
 
-Law: an equation gives what the operation gives for the operands that are no literals of the program.
+Law: an equation gives what the operation gives for the operands that are no literals of the program. What is known of
+its primitive is a row of `primitive_rows`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import numpy as np
 
-from .jax_extension import Literal
-
-CALLS = ("jit", "pjit", "closed_call", "core_call", "remat2", "remat", "checkpoint", "custom_jvp_call",
-         "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin")  # fmt: skip
-BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # where a call keeps what it calls
+from .axis_rules import Axes, Shape
+from .jax_extension import STANDARD_NORMAL, Literal, is_key
+from .primitive_rows import ROWS, SILENT, Row, row_of
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
@@ -30,8 +29,7 @@ class Equation:
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         """Apply the operation; always a tuple."""
-        rest = iter(values)
-        operands = [next(rest) if literal is None else literal[0] for literal in self.literals]
+        operands = self.operands(values, lambda literal: literal[0])
         bind = getattr(self.primitive, "get_bind_params", None)
         if bind is None:
             out = self.primitive.bind(*operands, **self.params)
@@ -39,27 +37,166 @@ class Equation:
             out = self._call(bind, operands)
         return tuple(out) if self.multiple else (out,)
 
-    @property
-    def calls(self) -> bool:
-        """Whether it calls a traced function of its own."""
-        return bool(jaxprs_in(self.params))
-
-    @property
-    def draws(self) -> bool:
-        """Whether it makes random numbers."""
-        return _draws(self.primitive.name, self.params)
-
-    @property
-    def acts(self) -> bool:
-        """Whether it does more than give its results, as a callback may."""
-        return "callback" in self.primitive.name or any(jaxpr.effects for jaxpr in jaxprs_in(self.params))
-
     def _call(self, bind: Callable[..., Any], operands: list[Any]) -> Any:
         bound = bind(self.params)
         if isinstance(bound, dict):
             return self.primitive.bind(*operands, **bound)
         subfunctions, params = bound
         return self.primitive.bind(*subfunctions, *operands, **params)
+
+    def operands(self, values: Iterable[Any], written: Callable[[tuple[Any, ...]], Any]) -> list[Any]:
+        """List all operands, with what is made of the numbers that the program wrote (number, type) in their places."""
+        rest = iter(values)
+        return [next(rest) if literal is None else written(literal) for literal in self.literals]
+
+    @property
+    def bare(self) -> Equation:
+        """The same with the numbers that the program wrote as operands."""
+        return replace(self, literals=(None,) * len(self.literals))
+
+    # What it is.
+
+    @property
+    def name(self) -> str:
+        """The name of its primitive."""
+        return str(self.primitive.name)
+
+    @property
+    def label(self) -> str:
+        """The name of what it calls, else of its primitive."""
+        return str(self.params.get("name", self.name))
+
+    @property
+    def row(self) -> Row:
+        """What is known of its primitive."""
+        return row_of(self.name)
+
+    @property
+    def parts(self) -> tuple[str, dict[str, Any], tuple[Any, ...]]:
+        """What it is made of: the name of its primitive, the parameters, and the numbers that the program wrote."""
+        return self.name, self.params, self.literals
+
+    @property
+    def calls(self) -> bool:
+        """Whether it calls a traced function of its own."""
+        return bool(jaxprs_in(self.params))
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it calls a function, and does nothing else."""
+        return is_call(self)
+
+    @property
+    def draws(self) -> bool:
+        """Whether it makes random numbers."""
+        return self.row.draws or any(row_of(e.primitive.name).draws for e in inside(self))
+
+    @property
+    def handles_keys(self) -> bool:
+        """Whether random keys are made, or read, in functions that it calls."""
+        return any(is_key(v.aval) for e in inside(self) for v in (*e.invars, *e.outvars))
+
+    @property
+    def is_standard_normal(self) -> bool:
+        """Whether it is the function of JAX that draws standard normals by a key; it is known by its name."""
+        return self.is_call and self.label == STANDARD_NORMAL and self.literals == (None,)
+
+    @property
+    def acts(self) -> bool:
+        """Whether it does more than give its results, as a callback may."""
+        return "callback" in self.name or any(jaxpr.effects for jaxpr in jaxprs_in(self.params))
+
+    @property
+    def is_exp(self) -> bool:
+        """Whether it is the exponential."""
+        return self.row is ROWS["exp"]
+
+    @property
+    def is_log(self) -> bool:
+        """Whether it is the logarithm."""
+        return self.row is ROWS["log"]
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it is written as its operand: it changes shape or type alone."""
+        return row_of(self.label).notation is SILENT or self.params.get("axes") == ()
+
+    def written(self, operands: Sequence[Any]) -> tuple[str, int] | None:
+        """Write it, and say how strongly that binds; None for one that is written as a function.
+
+        Operands are texts, to be put `within` an operation of a given strength.
+        """
+        notation = row_of(self.label).notation  # a function of JAX that is named like a primitive is written like it
+        if notation is None or len(operands) != len(notation.within):
+            return None
+        texts = [x.within(strength) for x, strength in zip(operands, notation.within, strict=True)]
+        return notation.pattern.format(*texts, **self.params), notation.strength
+
+    @property
+    def power(self) -> float | None:
+        """The power of its operand that it is, if it is one."""
+        power = self.row.power
+        return (float(self.params[power]) if isinstance(power, str) else power) if power else None
+
+    def bound(self, sizes: Sequence[int]) -> int | None:
+        """Bound the size of a whole number that it gives, by those of its operands; None where that is not known."""
+        if self.row.bound is not None:
+            return self.row.bound(*sizes)
+        power = self.power
+        return sizes[0] ** int(power) if power is not None and power >= 0 and power == int(power) else None
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The axes along which it goes: it reduces them, joins along one, or adds one."""
+        found = next((self.params[key] for key in ("axes", "dimension", "axis") if key in self.params), ())
+        return tuple(map(int, found)) if isinstance(found, tuple | list) else (int(found),)
+
+    @property
+    def new_dtype(self) -> Any:
+        """The type that it changes a value to; None where it does something else."""
+        return self.params.get("new_dtype")
+
+    @property
+    def contraction(self) -> Any:
+        """Of a product of arrays, for each of the two: the axes that are summed over, and those side by side."""
+        return self.params["dimension_numbers"] if self.row is ROWS["dot_general"] else None
+
+    @property
+    def places(self) -> Any:
+        """Of a read or a write at an index: which axes the index counts along."""
+        return self.params["dimension_numbers"]
+
+    # What it reads.
+
+    def axes_read(self, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
+        """Say for each operand along which axis element i of `axis` of the result reads element i alone.
+
+        Args:
+            operands: shapes of all its operands, written numbers included.
+            shape: the shape of a result.
+            axis: an axis of the result.
+
+        Returns: one axis for each operand, None where it is read whole; None in all where nothing is known.
+        """
+        rule = self.row.axes
+        return None if rule is None else rule(self.params, operands, shape, axis)
+
+    def smaller(self, axes: Collection[int], read: Sequence[Axes]) -> Equation:
+        """Give the operation on slices: `axes` of the result, and what `axes_read` says for each of them."""
+        sizes = self.row.sizes
+        ones = [r[0] for r in read if r[0] is not None] if sizes == "slice_sizes" else axes
+        return self.resized(lambda whole: tuple(1 if i in ones else n for i, n in enumerate(whole)))
+
+    def resized(self, change: Callable[[Any], Any]) -> Equation:
+        """Give the operation with another shape of its result, where a parameter holds that."""
+        sizes = self.row.sizes
+        return replace(self, params={**self.params, sizes: change(self.params[sizes])}) if sizes else self
+
+
+def equation_of(eqn: Any) -> Equation:
+    """Read an operation of a traced program."""
+    literals = tuple([(v.val, getattr(v.aval, "dtype")) if isinstance(v, Literal) else None for v in eqn.invars])
+    return Equation(eqn.primitive, dict(eqn.params), literals, eqn.primitive.multiple_results)
 
 
 def literal_array(literal: Any) -> np.ndarray:
@@ -80,6 +217,27 @@ def scan_counts(params: dict[str, Any], operands: Sequence[Any]) -> tuple[int, i
     return len(list(consts)), len(list(carry))
 
 
+def is_call(operation: Any) -> bool:
+    """Tell whether an operation calls a function and does nothing else, whose rule for lanes is that of its body."""
+    row = row_of(operation.primitive.name)
+    return row.body in operation.params and row.brings != "lanes"
+
+
+def is_plain_call(operation: Any) -> bool:
+    """Tell whether an operation calls a function whose derivative, too, is that of its body."""
+    return is_call(operation) and not row_of(operation.primitive.name).brings
+
+
+def body_of(operation: Any) -> Any:
+    """Give the function that an operation calls, where it does nothing else; None for others."""
+    return operation.params.get(row_of(operation.primitive.name).body)
+
+
+def parts_of(function: Any) -> tuple[Any, Sequence[Any]]:
+    """Take a traced function apart into its operations and the constants that they read."""
+    return getattr(function, "jaxpr", function), getattr(function, "consts", ())
+
+
 def jaxprs_in(params: dict[str, Any]) -> list[Any]:
     """List the traced functions among the parameters of an operation."""
     found = []
@@ -91,6 +249,23 @@ def jaxprs_in(params: dict[str, Any]) -> list[Any]:
             if hasattr(inner, "eqns"):
                 found.append(inner)
     return found
+
+
+def inside(operation: Any) -> Iterator[Any]:
+    """Give the operations of the functions that an operation calls, each followed by those inside it."""
+    for jaxpr in jaxprs_in(operation.params):
+        yield from _operations(jaxpr)
+
+
+def operations_of(function: Callable[..., Any], *args: Any) -> Iterator[Any]:
+    """Trace a function on arguments of given shapes, and give its operations, each followed by those inside it."""
+    return _operations(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _operations(jaxpr: Any) -> Iterator[Any]:
+    for eqn in jaxpr.eqns:
+        yield eqn
+        yield from inside(eqn)
 
 
 def traced_parts(value: Any) -> tuple[Any, ...] | None:
@@ -110,19 +285,3 @@ def traced_parts(value: Any) -> tuple[Any, ...] | None:
     shapes = tuple((v.aval.shape, v.aval.dtype) for v in jaxpr.invars)
     steps = tuple((eqn.primitive, eqn.params, wired(eqn.invars), wired(eqn.outvars)) for eqn in jaxpr.eqns)
     return tuple(getattr(value, "consts", ())), heads, shapes, steps, wired(jaxpr.outvars)
-
-
-def count_equations(function: Callable[..., Any], *args: Any) -> int:
-    """Count the operations of a function on arguments of given shapes, with those of the functions that it calls."""
-    return _count(jax.make_jaxpr(function)(*args).jaxpr)
-
-
-def _count(jaxpr: Any) -> int:
-    return sum(1 + sum(map(_count, jaxprs_in(eqn.params))) for eqn in jaxpr.eqns)
-
-
-def _draws(name: str, params: dict[str, Any]) -> bool:
-    """Tell whether an operation makes random numbers, or one inside it."""
-    return name == "random_bits" or any(
-        _draws(eqn.primitive.name, eqn.params) for jaxpr in jaxprs_in(params) for eqn in jaxpr.eqns
-    )

@@ -1,7 +1,7 @@
 """NumPy rules: what single operations of JAX mean on concrete arrays, by NumPy.
 
 Law: a rule gives what the operation gives when compiled, to rounding, or `NotImplemented` where NumPy means another
-thing. NumPy's warnings are off where rules run.
+thing. NumPy's warnings are off where rules run. A rule is asked `(operands, params)`.
 """
 
 from __future__ import annotations
@@ -79,23 +79,17 @@ def _where(
     return tuple(found)
 
 
-_ELEMENTWISE: dict[str, Callable[..., Any]] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "max": np.maximum, "min": np.minimum, "neg": np.negative,
-    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
-    "exp": np.exp, "log": np.log, "log1p": np.log1p, "expm1": np.expm1, "abs": np.abs, "sign": np.sign,
-    "floor": np.floor, "ceil": np.ceil, "sqrt": np.sqrt, "tanh": np.tanh, "is_finite": np.isfinite,
-    "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
-}  # fmt: skip
+def elementwise(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """Make the rule of an operation that is one of NumPy's."""
 
-
-def _elementwise(operation: Callable[..., Any]) -> Callable[..., Any]:
     def rule(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
         return operation(*operands)
 
     return rule
 
 
-def _div(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def div(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Divide; whole numbers towards zero."""
     above, below = operands
     if np.issubdtype(above.dtype, np.floating):
         return above / below
@@ -105,21 +99,25 @@ def _div(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     return above // below + towards_zero.astype(above.dtype)
 
 
-def _convert(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def convert(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Change the type."""
     try:
         return operands[0].astype(np.dtype(params["new_dtype"]), copy=False)
     except TypeError:
         return NotImplemented
 
 
-def _select(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def select(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Choose by element."""
     which, *cases = operands
     if which.dtype == bool and len(cases) == 2:
         return np.where(which, cases[1], cases[0])
     return np.choose(np.broadcast_to(which, cases[0].shape), cases)
 
 
-def _reduce(operation: Callable[..., Any]) -> Callable[..., Any]:
+def reduction(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """Make the rule of a reduction along axes."""
+
     def rule(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
         if operands[0].size == 0 and operation is not np.sum:
             return NotImplemented
@@ -129,7 +127,8 @@ def _reduce(operation: Callable[..., Any]) -> Callable[..., Any]:
     return rule
 
 
-def _broadcast(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def broadcast(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Repeat along axes."""
     if len(operands) != 1:
         return NotImplemented
     (array,) = operands
@@ -141,21 +140,25 @@ def _broadcast(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     return np.broadcast_to(array.reshape(shape), params["shape"])
 
 
-def _reshape(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def reshape(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Read in the same order."""
     if params.get("dimensions") is not None or len(operands) != 1:
         return NotImplemented
     return operands[0].reshape(params["new_sizes"])
 
 
-def _squeeze(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def squeeze(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Drop axes of one element."""
     return np.squeeze(operands[0], axis=tuple(params["dimensions"]))
 
 
-def _power(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def power(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Raise to a whole power."""
     return operands[0] ** params["y"] if params["y"] >= 0 else NotImplemented
 
 
-def _dynamic_slice(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def dynamic_slice(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Read a window, inside the array."""
     array, *starts = operands
     sizes = params["slice_sizes"]
     if len(starts) != array.ndim:
@@ -164,104 +167,100 @@ def _dynamic_slice(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     return array[tuple(slice(f, f + k) for f, k in zip(first, sizes, strict=True))]
 
 
-def _iota(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def iota(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Count along an axis."""
     shape, axis = params["shape"], params["dimension"]
     index = np.arange(shape[axis], dtype=np.dtype(params["dtype"]))
     return np.broadcast_to(index.reshape([-1 if a == axis else 1 for a in range(len(shape))]), shape)
 
 
-def _concatenate(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def concatenate(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Put one after the other."""
     return np.concatenate(operands, axis=params["dimension"])
 
 
-def _clamp(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def clamp(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Bound below and above."""
     low, value, high = operands
     return np.minimum(np.maximum(value, low), high)
 
 
-def _cumsum(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def cumsum(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Sum up along an axis."""
     if params["reverse"]:
         return NotImplemented
     return np.cumsum(operands[0], axis=params["axis"], dtype=operands[0].dtype)
 
 
-def _rem(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def rem(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Give the rest, of the sign of the first."""
     return np.fmod(*operands) if (operands[1] != 0).all() else NotImplemented
 
 
-def _slice(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def sliced(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Read a part."""
     strides = params["strides"] or (1,) * operands[0].ndim
     bounds = zip(params["start_indices"], params["limit_indices"], strides, strict=True)
     return operands[0][tuple(slice(*b) for b in bounds)]
 
 
-def _split(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def split(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Take apart along an axis."""
     return np.split(operands[0], np.cumsum(params["sizes"])[:-1], axis=params["axis"])
 
 
-def _argmax(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def argmax(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Find the first of the largest."""
     if len(params["axes"]) != 1:
         return NotImplemented
     return np.argmax(operands[0], axis=params["axes"][0]).astype(np.dtype(params["index_dtype"]))
 
 
-def _transpose(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def transpose(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Turn the axes."""
     return np.transpose(operands[0], params["permutation"])
 
 
-def _stack(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def stack(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Put along a new axis."""
     return np.stack(operands, axis=params["axis"])
 
 
-def _pad(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def pad(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Fill in around."""
     array, value = operands
     if any(low < 0 or high < 0 or inner for low, high, inner in params["padding_config"]):
         return NotImplemented
     return np.pad(array, [(low, high) for low, high, _ in params["padding_config"]], constant_values=value)
 
 
-def _sort(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+def sort(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Sort by the first of several keys."""
     axis = params["dimension"]
     order = np.lexsort(operands[: params["num_keys"]][::-1], axis=axis)
     return [np.take_along_axis(x, order, axis=axis) for x in operands]
 
 
-def _set(array: np.ndarray, where: Any, updates: np.ndarray) -> None:
+def put(array: np.ndarray, where: Any, updates: np.ndarray) -> None:
+    """Write in place."""
     array[where] = updates
 
 
-# A row for each primitive: `(operands, params)`, and what it gives, or `NotImplemented`.
-RULES: dict[str, Callable[..., Any]] = {
-    **{name: _elementwise(operation) for name, operation in _ELEMENTWISE.items()},
-    "div": _div,
-    "convert_element_type": _convert,
-    "select_n": _select,
-    "reduce_sum": _reduce(np.sum),
-    "reduce_max": _reduce(np.max),
-    "reduce_min": _reduce(np.min),
-    "reduce_and": _reduce(np.all),
-    "reduce_or": _reduce(np.any),
-    "broadcast_in_dim": _broadcast,
-    "reshape": _reshape,
-    "squeeze": _squeeze,
-    "integer_pow": _power,
-    "dynamic_slice": _dynamic_slice,
-    "gather": gather,
-    "scatter": scatter(_set),
-    "scatter-add": scatter(np.add.at),
-    "iota": _iota,
-    "concatenate": _concatenate,
-    "clamp": _clamp,
-    "cumsum": _cumsum,
-    "rem": _rem,
-    "slice": _slice,
-    "split": _split,
-    "argmax": _argmax,
-    "transpose": _transpose,
-    "stack": _stack,
-    "pad": _pad,
-    "sort": _sort,
-    "stop_gradient": lambda operands, params: operands[0],
-    "copy": lambda operands, params: operands[0],
-    "optimization_barrier": lambda operands, params: operands,
-}
+def unstack(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Take the slices along an axis."""
+    return list(np.moveaxis(operands[0], params["axis"], 0))
+
+
+def rev(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Turn axes around."""
+    return np.flip(operands[0], tuple(params["dimensions"]))
+
+
+def same(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Give the operand."""
+    return operands[0]
+
+
+def barrier(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Give all operands."""
+    return operands

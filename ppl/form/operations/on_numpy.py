@@ -17,8 +17,7 @@ import numpy as np
 
 from ..builder import Tupled
 from ..cached import cache_of
-from .equation import CALLS, Equation, scan_counts
-from .numpy_rules import RULES
+from .equation import Equation, body_of, parts_of, scan_counts
 
 STEPS = 1000  # of a loop; what it takes beyond them is compiled
 
@@ -27,9 +26,8 @@ def evaluate(function: Any, operands: Sequence[Any]) -> Sequence[Any]:
     """Apply the function of a Det to concrete arrays; always a tuple of arrays."""
     with np.errstate(all="ignore"):
         if isinstance(function, Equation):
-            rest = iter(operands)
-            full = [np.asarray(next(rest) if literal is None else literal[0]) for literal in function.literals]
-            return _apply(function, full)
+            full = function.operands(operands, lambda literal: literal[0])
+            return _apply(function, list(map(np.asarray, full)))
         arrays = [np.asarray(x) for x in operands]
         return _call(_traced(function, arrays), arrays)
 
@@ -57,17 +55,16 @@ def _trace(function: Any, shapes: Any) -> Any:
 
 
 def _apply(equation: Equation, operands: list[Any]) -> Sequence[Any]:
-    name, params = equation.primitive.name, equation.params
-    rule = RULES.get(name)
+    params, rule = equation.params, equation.row.numpy
     if rule is not None:
         result = rule(operands, params)
         if result is not NotImplemented:
             return result if equation.multiple else (result,)
-    inner = _body(equation)
+    inner = body_of(equation)
     if inner is not None:
         return _call(inner, operands)
-    if name in _CONTROL:
-        operands, done = _CONTROL[name](operands, params)
+    if equation.name in _CONTROL:
+        operands, done = _CONTROL[equation.name](operands, params)
         if done:
             return operands
     rest = [x for x, literal in zip(operands, equation.literals, strict=True) if literal is None]
@@ -75,21 +72,11 @@ def _apply(equation: Equation, operands: list[Any]) -> Sequence[Any]:
         return equation(*map(jnp.asarray, rest))
 
 
-_CALLS = (*CALLS, "custom_vmap_call")
-_BODIES = ("jaxpr", "call_jaxpr", "call")
-
-
-def _body(equation: Any) -> Any:
-    """Give the function that an operation calls, and does nothing else; None for others."""
-    if equation.primitive.name not in _CALLS:
-        return None
-    return next((equation.params[key] for key in _BODIES if key in equation.params), None)
-
-
 def _call(closed: Any, operands: Sequence[Any]) -> list[Any]:
     """Walk a traced function, one operation after the other."""
-    steps, results = _opened(getattr(closed, "jaxpr", closed))
-    values = [*map(_plain, getattr(closed, "consts", ())), *operands]
+    jaxpr, constants = parts_of(closed)
+    steps, results = _opened(jaxpr)
+    values = [*map(_plain, constants), *operands]
     for equation, reads in steps:
         values += map(_plain, _apply(equation, [values[k] if known is None else known for k, known in reads]))
     return [values[k] if known is None else known for k, known in results]
@@ -123,15 +110,15 @@ def _opened(jaxpr: Any) -> tuple[list[tuple[Equation, list[_Read]]], list[_Read]
                 return [(-1, np.asarray(v.val)) if hasattr(v, "val") else known[v] for v in variables]
 
             for eqn in inner.eqns:
-                body = _body(eqn)
+                body = body_of(eqn)
                 if body is None:
                     literals = (None,) * len(eqn.invars)
                     whole = Equation(eqn.primitive, eqn.params, literals, eqn.primitive.multiple_results)
                     steps.append((whole, read(eqn.invars)))
                     found = [(next(places), None) for _ in eqn.outvars]
                 else:
-                    constants = [(-1, _plain(x)) for x in getattr(body, "consts", ())]
-                    found = written(getattr(body, "jaxpr", body), [*constants, *read(eqn.invars)])
+                    called, constants = parts_of(body)
+                    found = written(called, [*((-1, _plain(x)) for x in constants), *read(eqn.invars)])
                 known.update(zip(eqn.outvars, found, strict=True))
             return read(inner.outvars)
 

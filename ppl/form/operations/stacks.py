@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from .equation import Equation
 
 type Rows = tuple[int, ...]
 
@@ -174,3 +177,54 @@ def tuples(starts: np.ndarray) -> tuple[tuple[int, ...], ...] | Rows:
     if starts.ndim == 1:
         return tuple(int(i) for i in starts)
     return tuple(tuple(int(i) for i in row) for row in starts)
+
+
+# The same of operations of JAX.
+
+
+def literals(function: Any) -> dict[int, Any]:
+    """Return the numbers that the program wrote into an operation, by the position that they have among its operands.
+
+    Where a slice starts is such a number, after its array.
+    """
+    if isinstance(function, Row):
+        return {1: np.asarray(function.index, np.int32)}
+    if isinstance(function, Cut):
+        return {1: np.asarray([function.start], np.int32)}
+    if not isinstance(function, Equation):
+        return {}
+    if _is_slice(function):
+        return {1: np.asarray(function.params["start_indices"], np.int32)}
+    return {i: np.asarray(*held) for i, held in enumerate(function.literals) if held is not None}
+
+
+def opened(function: Any) -> Any:
+    """Return the operation with its literals as operands."""
+    if isinstance(function, Row):
+        return Pick()
+    if isinstance(function, Cut):
+        return Window((int(np.prod(function.shape)),), function.shape)
+    if not isinstance(function, Equation):
+        return function
+    if _is_slice(function):
+        sizes = _sizes(function)
+        return Window(sizes, sizes)
+    return function.bare
+
+
+def _sizes(function: Equation) -> tuple[int, ...]:
+    params = function.params
+    return tuple([int(b) - int(a) for a, b in zip(params["start_indices"], params["limit_indices"], strict=True)])
+
+
+def _is_slice(function: Equation) -> bool:
+    return function.primitive.name == "slice" and function.params["strides"] is None and function.literals == (None,)
+
+
+def of_a_stack(function: Any) -> Flatten | Lay | None:
+    """Return the operation on the stack of its operands that does what a concatenation or a stacking does to them."""
+    if not isinstance(function, Equation) or literals(function):
+        return None
+    if function.name == "concatenate":
+        return Flatten(*function.axes)
+    return Lay(*function.axes) if function.name == "stack" else None

@@ -94,9 +94,8 @@ def _signs(node: Det) -> tuple[int, ...] | None:
             return (1,) * len(node.ins)
         return next((signs for known, signs in _ADDING if function.function is known), None)
     if isinstance(function, Equation):
-        return _OPERATIONS.get(function.primitive.name)
+        return function.row.signs
     return None
 
 
 _ADDING: tuple[tuple[Any, tuple[int, ...]], ...] = ((jnp.add, (1, 1)), (jnp.subtract, (1, -1)))
-_OPERATIONS = {"add": (1, 1), "add_any": (1, 1), "sub": (1, -1), "neg": (-1,)}

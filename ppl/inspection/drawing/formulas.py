@@ -14,10 +14,6 @@ import numpy as np
 from ...form import Det
 from ...form.operations.equation import Equation
 
-_INFIX = {"add": ("+", 1), "sub": ("-", 1), "mul": ("*", 2), "div": ("/", 2), "rem": ("%", 2), "eq": ("==", 0),
-          "ne": ("!=", 0), "lt": ("<", 0), "le": ("<=", 0), "gt": (">", 0), "ge": (">=", 0), "and": ("&", 0),
-          "or": ("|", 0)}  # fmt: skip
-_SILENT = {"broadcast_in_dim", "convert_element_type", "copy", "reshape", "squeeze", "stop_gradient"}
 _ATOM = 4
 
 
@@ -61,32 +57,18 @@ def formula(node: Det, operands: Sequence[Formula]) -> list[Formula] | None:
     function = node.function
     if not isinstance(function, Equation):
         return [operands[0]] if node.address is not None else None
-    rest = iter(operands)
-    every = [next(rest) if x is None else Formula(number_text(x[0])) for x in function.literals]
-    if (node.label in _SILENT or function.params.get("axes") == ()) and len(every) == 1:
+    every = function.operands(operands, lambda literal: Formula(number_text(literal[0])))
+    if function.is_silent and len(every) == 1:
         return [every[0]]
-    if node.label == "iota" and len(node.outs[0].shape) == 1:
+    if function.row.counts and len(node.outs[0].shape) == 1:
         return [Formula.name(f"arange({node.outs[0].shape[0]})")]
     read = tuple(dict.fromkeys(name for part in every for name in part.read))
     used = (*dict.fromkeys(step for part in every for step in part.used), (node.outs[0].id, node.label))
-    text, strength = _written(node.label, function.params, every)
+    as_function = f"{function.label.strip('_')}({', '.join(part.text for part in every)})", _ATOM
+    text, strength = function.written(every) or as_function
     if len(node.outs) == 1:
         return [Formula(text, strength, read, used)]
     return [Formula(f"{text}.{i}", _ATOM, read, used) for i in range(len(node.outs))]
-
-
-def _written(label: str, params: dict[str, Any], operands: Sequence[Formula]) -> tuple[str, int]:
-    if label in _INFIX and len(operands) == 2:
-        sign, strength = _INFIX[label]
-        left, right = operands
-        return f"{left.within(strength - 1)} {sign} {right.within(strength)}", strength
-    if label == "neg":
-        return f"-{operands[0].within(2)}", 2
-    if label == "integer_pow":
-        return f"{operands[0].within(3)}**{params['y']}", 3
-    if label == "select_n" and len(operands) == 3:
-        label, operands = "where", (operands[0], operands[2], operands[1])
-    return f"{label.strip('_')}({', '.join(part.text for part in operands)})", _ATOM
 
 
 def number_text(value: Any) -> str:

@@ -24,6 +24,7 @@ from ...form import Det, Form, Loop, Site, Var
 from ...form.builder import Block
 from ...form.cached import per_form
 from ...form.liveness import random_values, without_dead_code
+from ...form.operations.primitive_rows import row_of
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _factorised(root: Var, made: Mapping[Var, Det]) -> Var | None:
         if node is None or id(node) in seen:
             continue
         seen.add(id(node))
-        if "cholesky" in node.label:
+        if row_of(node.label).factorises:
             return node.ins[0]
         waiting.extend(node.ins)
     return None

@@ -43,7 +43,7 @@ class Adapter(Messenger):
     def __init__(self, params: Mapping[str, Any], subsample: Mapping[str, Any], outer: Adapter | None = None) -> None:
         """Start before the first message."""
         super().__init__()
-        self.params, self.subsample = params, subsample
+        self.values, self.subsample = params, subsample
         self.seen: set[str] = set()  # parameters and plates
         self.running, self.place = "", ""  # the number of the loop or choice, and what tells its keys from those around
         self.numbers: Iterator[int] = itertools.count()  # of keys and of loops and choices, in the order of the program
@@ -121,8 +121,8 @@ class Adapter(Messenger):
         self.seen.add(name)
         if msg["value"] is not None:
             return
-        if name in self.params:
-            msg["value"] = self.params[name]
+        if name in self.values:
+            msg["value"] = self.values[name]
         elif msg["args"]:
             (msg["value"],) = msg["args"]
         else:
@@ -165,7 +165,7 @@ class Adapter(Messenger):
 
     def _inside(self, body: Callable[..., Any], *args: Any) -> Any:
         """Run the body of a loop, or an arm, under an adapter of its own."""
-        inner = Adapter(self.params, self.subsample, self)
+        inner = Adapter(self.values, self.subsample, self)
         with inner:
             out = body(*args)
             inner.finish()
@@ -194,7 +194,7 @@ class Adapter(Messenger):
 
 def refuse_unknown(adapter: Adapter) -> None:
     """Refuse parameters and plates that the program does not have."""
-    for what, given in (("params", adapter.params), ("subsample", adapter.subsample)):
+    for what, given in (("params", adapter.values), ("subsample", adapter.subsample)):
         for name in given:
             if name not in adapter.seen:
                 raise LawfulError(

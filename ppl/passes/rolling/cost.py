@@ -12,7 +12,7 @@ import jax
 
 from ...form import Det, Factor, Form, Node, Site, Var
 from ...form.builder import unmapped_shape
-from ...form.operations.equation import Equation, count_equations
+from ...form.operations.equation import Equation, operations_of
 from ...form.operations.stacks import Cut, Row
 from .match_steps import Outside, Steps
 from .write_loops import joins
@@ -68,4 +68,4 @@ def operations(node: Node) -> int:
     if isinstance(node.function, Equation) and not node.function.calls:
         return 1
     shapes = [jax.ShapeDtypeStruct(unmapped_shape(v, node.plates), v.dtype) for v in node.ins]
-    return count_equations(node.function, *shapes)
+    return sum(1 for _ in operations_of(node.function, *shapes))

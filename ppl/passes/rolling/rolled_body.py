@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ...form import Det, Form, Node, Var
-from ...form.fingerprint import array_key, literals, opened
-from ...form.operations.stacks import Pick, Window, Windows, tuples
+from ...form.fingerprint import array_key
+from ...form.operations.stacks import Pick, Window, Windows, literals, opened, tuples
 from ...form.rewriting import with_operands
 from .match_steps import Before, Outside, Steps, Within
 from .write_loops import Roller

@@ -16,9 +16,7 @@ import numpy as np
 
 from ...form import Det, Form, Node, Var
 from ...form.builder import Block, Tupled, add
-from ...form.fingerprint import literals
-from ...form.operations.equation import Equation
-from ...form.operations.stacks import Flatten, Join, Lay, Row, total_of_rows
+from ...form.operations.stacks import Join, Row, of_a_stack, total_of_rows
 from ...form.rewriting import with_operands
 
 
@@ -131,7 +129,7 @@ class Roller:
         if isinstance(function, Join) and function.parts == (None,) * len(node.ins):
             self.names[node.outs[0]] = self.stack(node.ins)
             return True
-        stacked = _of_a_stack(function)
+        stacked = of_a_stack(function)
         if stacked is not None:
             self.block.nodes.append(replace(node, function=stacked, ins=(self.stack(node.ins),)))
         return stacked is not None
@@ -143,19 +141,10 @@ def joins(node: Node, least: int) -> bool:
         return False
     function = node.function
     return (
-        _of_a_stack(function) is not None
+        of_a_stack(function) is not None
         or isinstance(function, Join)
         or (isinstance(function, Tupled) and function.function is add)
     )
-
-
-def _of_a_stack(function: Any) -> Flatten | Lay | None:
-    """Return the operation on the stack of its operands that does what a concatenation or a stacking does to them."""
-    if not isinstance(function, Equation) or literals(function):
-        return None
-    if function.primitive.name == "concatenate":
-        return Flatten(function.params["dimension"])
-    return Lay(function.params["axis"]) if function.primitive.name == "stack" else None
 
 
 def _pools(inputs: Sequence[Var], least: int) -> dict[Var, tuple[Var, ...]]:

@@ -50,7 +50,7 @@ def _log_scale(node: Det, made: Mapping[Var, Det]) -> Det:
         return node
     loc, scale = (node.ins[1 + (position_of(node.function.law, name) or 0)] for name in ("loc", "scale"))
     source = made.get(scale)
-    if source is None or not isinstance(source.function, Equation) or source.function.primitive.name != "exp":
+    if source is None or not isinstance(source.function, Equation) or not source.function.is_exp:
         return node
     (log_scale,) = source.ins or (None,)
     if log_scale is None or log_scale.plates != scale.plates:
@@ -76,16 +76,12 @@ def without_inverses(form: Form) -> Form:
 
 
 def _undone(node: Det, made: Mapping[Var, Det]) -> Det:
-    source = made.get(node.ins[0]) if _name(node) == "log" else None
-    if source is None or _name(source) != "exp" or source.plates != node.plates:
+    source = made.get(node.ins[0]) if isinstance(node.function, Equation) and node.function.is_log else None
+    if source is None or not isinstance(source.function, Equation) or not source.function.is_exp:
+        return node
+    if source.plates != node.plates or not source.ins:
         return node
     (value,), (out,) = source.ins, node.outs
     real = jnp.issubdtype(value.dtype, jnp.floating)
     same = (value.shape, value.dtype, value.plates) == (out.shape, out.dtype, out.plates)
     return replace(node, function=SAME, ins=source.ins) if real and same else node
-
-
-def _name(node: Det) -> str:
-    """Return the name of an operation of JAX on one value."""
-    function = node.function
-    return function.primitive.name if isinstance(function, Equation) and len(node.ins) == 1 else ""

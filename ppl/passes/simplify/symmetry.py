@@ -13,7 +13,6 @@ from ...form import Det
 from ...form.builder import LogProb
 from ...form.operations.equation import Equation
 
-COMMUTATIVE = frozenset({"add", "add_any", "mul", "max", "min", "and", "or", "xor", "eq", "ne"})
 SYMMETRIC = (dist.Normal, dist.StudentT, dist.Laplace, dist.Cauchy, dist.Logistic, dist.MultivariateNormal)
 
 
@@ -29,7 +28,7 @@ def exchangeable(node: Det) -> tuple[int, int] | None:
     """
     function = node.function
     if isinstance(function, Equation):
-        pair = (0, 1) if function.primitive.name in COMMUTATIVE and function.literals == (None, None) else None
+        pair = (0, 1) if function.row.commutes and function.literals == (None, None) else None
     elif isinstance(function, LogProb) and isinstance(function.law, DistributionLaw):
         location = _location(function.law)
         pair = None if location is None else (0, 1 + location)

@@ -6,46 +6,46 @@ opened, where they are to be; every other operation is a node of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import numpy as np
 
-from ..messages import Source, first_line
-from .builder import Block, renamed
-from .cached import per_form
-from .nodes import Branch, Det, Form, Loop, Node, Var
-from .operations.equation import BODIES, CALLS, Equation, literal_array, scan_counts
-from .operations.jax_extension import Literal
+from ...messages import Source, first_line
+from ..builder import Block, renamed
+from ..cached import per_form
+from ..nodes import Branch, Det, Form, Loop, Node, Var
+from .equation import Equation, body_of, equation_of, is_call, literal_array, parts_of, scan_counts
+from .jax_extension import Literal
 
 
 class Reader:
     """The walk over a traced program; it keeps no state between programs.
 
     Args:
-        opened: names of the operations that are opened: calls, "scan" and "cond".
+        opens: tells which calls are opened.
+        loops: whether scans and choices become loops and branches, instead of one operation each.
     """
 
-    def __init__(self, opened: Sequence[str] = ()) -> None:
+    def __init__(self, opens: Callable[[Any], bool], loops: bool = False) -> None:
         """Begin."""
-        self.opened = opened
+        self.opens, self.loops = opens, loops
 
     def form(self, closed: Any, *, in_tree: Any = None, out_tree: Any = None) -> Form:
         """Read a traced program as a form."""
-        jaxpr, consts = _parts(closed)
+        jaxpr, consts = parts_of(closed)
         values: dict[Any, Var] = {}
         constants: list[tuple[Var, Any]] = []
         for variable, array in zip(jaxpr.constvars, consts, strict=True):
             values[variable] = _new(variable)
             constants.append((values[variable], array))
         inputs = tuple(values.setdefault(v, _new(v)) for v in jaxpr.invars)
-        nodes: list[Node] = []
-        frame = Frame(values, constants, nodes)
+        frame = Frame(values, constants, [])
         self.equations(jaxpr.eqns, frame)
-        outputs = tuple(frame.read(v) for v in jaxpr.outvars)
-        return Form(inputs, tuple(nodes), outputs, tuple(constants), in_tree, out_tree)
+        outputs = tuple(map(frame.read, jaxpr.outvars))
+        return Form(inputs, tuple(frame.nodes), outputs, tuple(constants), in_tree, out_tree)
 
     def equations(self, equations: Sequence[Any], frame: Frame) -> None:
         """Read operations in their order."""
@@ -54,41 +54,44 @@ class Reader:
 
     def equation(self, eqn: Any, frame: Frame) -> None:
         """Read an operation."""
-        name = eqn.primitive.name
-        if name not in self.opened:
+        if not self.open(eqn, frame):
             self.det(eqn, frame)
-        elif name == "scan":
+
+    def open(self, eqn: Any, frame: Frame) -> bool:
+        """Read what an operation calls, if it is one that is opened."""
+        name = eqn.primitive.name
+        if name == "scan" and self.loops:
             self.loop(eqn, frame)
-        elif name == "cond":
+        elif name == "cond" and self.loops:
             self.branch(eqn, frame)
+        elif self.opens(eqn):
+            outs = self.opened_call(eqn, frame.operands(eqn), frame)
+            frame.values.update(zip(eqn.outvars, outs, strict=True))
         else:
-            self.call(eqn, frame)
+            return False
+        return True
 
     def det(self, eqn: Any, frame: Frame) -> None:
         """Read an operation as one node."""
-        literals = tuple([(v.val, getattr(v.aval, "dtype")) if isinstance(v, Literal) else None for v in eqn.invars])
+        function = equation_of(eqn)
         ins = tuple([frame.read(v) for v in eqn.invars if not isinstance(v, Literal)])
-        outs = tuple([frame.new(v) for v in eqn.outvars])
-        label = eqn.params.get("name", eqn.primitive.name)
-        function = Equation(eqn.primitive, dict(eqn.params), literals, eqn.primitive.multiple_results)
         place = _line_of(eqn) if function.draws else Source("<algorithm>", 0)
-        frame.nodes.append(Det(function, ins, outs, str(label), source=place))
+        frame.nodes.append(Det(function, ins, frame.results(eqn), function.label, source=place))
 
     def loop(self, eqn: Any, frame: Frame) -> None:
         """Read a scan as a loop."""
         consts, carry = scan_counts(eqn.params, eqn.invars)
         body = self.form(eqn.params["jaxpr"])
-        operands = [frame.read(v) for v in eqn.invars]
-        outs = [frame.new(v) for v in eqn.outvars]
+        operands, outs = frame.operands(eqn), frame.results(eqn)
         frame.nodes.append(
             Loop(
                 body,
                 int(eqn.params["length"]),
-                tuple(operands[:consts]),
-                tuple(operands[consts : consts + carry]),
-                tuple(operands[consts + carry :]),
-                tuple(outs[:carry]),
-                tuple(outs[carry:]),
+                operands[:consts],
+                operands[consts : consts + carry],
+                operands[consts + carry :],
+                outs[:carry],
+                outs[carry:],
                 bool(eqn.params["reverse"]),
             )
         )
@@ -96,25 +99,26 @@ class Reader:
     def branch(self, eqn: Any, frame: Frame) -> None:
         """Read a choice as a branch."""
         forms = tuple(self.form(arm) for arm in eqn.params["branches"])
-        index, *operands = (frame.read(v) for v in eqn.invars)
-        outs = tuple(frame.new(v) for v in eqn.outvars)
-        frame.nodes.append(Branch(index, forms, tuple(operands), outs))
+        index, *operands = frame.operands(eqn)
+        frame.nodes.append(Branch(index, forms, tuple(operands), frame.results(eqn)))
 
-    def call(self, eqn: Any, frame: Frame) -> None:
-        """Read what a call calls."""
-        outs = self.opened_call(eqn.params, [frame.read(v) for v in eqn.invars], frame)
-        frame.values.update(zip(eqn.outvars, outs, strict=True))
+    def while_loop(self, eqn: Any) -> tuple[Form, Form, tuple[int, int]] | None:
+        """Read the condition and the body of a loop without a bound, and how many operands each reads as they are."""
+        if eqn.primitive.name != "while":
+            return None
+        counts = int(eqn.params["cond_nconsts"]), int(eqn.params["body_nconsts"])
+        return self.form(eqn.params["cond_jaxpr"]), self.form(eqn.params["body_jaxpr"]), counts
 
-    def opened_call(self, params: Mapping[str, Any], operands: Sequence[Var], frame: Frame) -> list[Var]:
+    def opened_call(self, operation: Any, operands: Sequence[Var], frame: Frame) -> list[Var]:
         """Append the operations of a call; gives its results."""
-        jaxpr, consts = _parts(next(params[key] for key in BODIES if key in params))
+        jaxpr, consts = parts_of(body_of(operation))
         values: dict[Any, Var] = {}
         for variable, array in zip(jaxpr.constvars, consts, strict=True):
             values[variable] = frame.constant(_new(variable), array)
         values |= zip(jaxpr.invars, operands, strict=True)
-        inside = Frame(values, frame.constants, frame.nodes)
-        self.equations(jaxpr.eqns, inside)
-        return [inside.read(v) for v in jaxpr.outvars]
+        called = Frame(values, frame.constants, frame.nodes)
+        self.equations(jaxpr.eqns, called)
+        return [called.read(v) for v in jaxpr.outvars]
 
 
 @dataclass(eq=False)
@@ -136,19 +140,20 @@ class Frame:
             return self.numbers[number]
         return self.values[variable]
 
-    def new(self, variable: Any) -> Var:
-        """Make a value for a variable."""
-        self.values[variable] = _new(variable)
-        return self.values[variable]
+    def operands(self, eqn: Any) -> tuple[Var, ...]:
+        """Give the operands of an operation, numbers that the program wrote included."""
+        return tuple([self.read(v) for v in eqn.invars])
+
+    def results(self, eqn: Any) -> tuple[Var, ...]:
+        """Make values for the results of an operation."""
+        outs = tuple([_new(v) for v in eqn.outvars])
+        self.values.update(zip(eqn.outvars, outs, strict=True))
+        return outs
 
     def constant(self, value: Var, array: Any) -> Var:
         """Append a constant."""
         self.constants.append((value, array))
         return value
-
-
-def _parts(closed: Any) -> tuple[Any, tuple[Any, ...]]:
-    return getattr(closed, "jaxpr", closed), tuple(getattr(closed, "consts", ()))
 
 
 def _new(variable: Any) -> Var:
@@ -162,21 +167,32 @@ def _line_of(eqn: Any) -> Source:
     return first_line((frame.file_name, frame.line_num) for frame in frames)
 
 
-def unfold(function: Callable[..., Any], *args: Any, opened: bool = True, loops: bool = False) -> Form:
+def unfold(
+    function: Callable[..., Any], *args: Any, opened: bool | Callable[[Any], bool] = True, loops: bool = False
+) -> Form:
     """Write a pure function of arrays as a Form of single operations.
 
     Args:
         function: a pure function.
         args: arrays, or their shapes and types.
-        opened: whether calls inside it are opened.
+        opened: whether calls inside it are opened; or which.
         loops: whether scans and choices become loops and branches of the Form, instead of one operation each.
 
     >>> form = unfold(jax.jit(lambda x: jax.nn.softplus(2 * x)), 1.0)
     >>> form.nodes[0].label
     'mul'
     """
-    reader = Reader((*(CALLS if opened else ()), *(("scan", "cond") if loops else ())))
-    return reader.form(jax.make_jaxpr(lambda *xs: jax.tree.leaves(function(*xs)))(*args))
+    opens = opened if callable(opened) else is_call if opened else _none
+    return Reader(opens, loops).form(jax.make_jaxpr(lambda *xs: jax.tree.leaves(function(*xs)))(*args))
+
+
+def _none(operation: Any) -> bool:
+    return False
+
+
+def called(call: Equation) -> Form:
+    """Write the function that an operation calls as a Form; calls inside it stay as they are."""
+    return Reader(_none).form(body_of(call))
 
 
 @per_form
@@ -190,16 +206,15 @@ def inlined(form: Form) -> Form:
     >>> len(form.nodes), len(inlined(form).nodes)
     (2, 3)
     """
-    block, reader = Block(), Reader(CALLS)
+    block, reader = Block(), Reader(is_call)
     block.constants.extend(form.constants)
     names: dict[Var, Var] = {v: v for v in (*form.inputs, *(v for v, _ in form.constants))}
     for node in form.nodes:
-        if isinstance(node, Det) and _is_call(node):
+        if isinstance(node, Det) and _is_opened(node):
             call: Any = node.function
             frame = Frame({}, block.constants, block.nodes)
-            rest = iter(node.ins)
-            operands = [names[next(rest)] if x is None else _number(frame, x) for x in call.literals]
-            names |= zip(node.outs, reader.opened_call(call.params, operands, frame), strict=True)
+            operands = call.operands([names[v] for v in node.ins], lambda literal: _number(frame, literal))
+            names |= zip(node.outs, reader.opened_call(call, operands, frame), strict=True)
             continue
         if isinstance(node, Loop):
             node = replace(node, body=inlined(node.body))
@@ -208,12 +223,10 @@ def inlined(form: Form) -> Form:
     return block.form(form.inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree)
 
 
-def _is_call(node: Det) -> bool:
+def _is_opened(node: Det) -> bool:
     """Tell whether a node is a call that can be opened: a named value keeps its node."""
-    function = node.function
-    if not isinstance(function, Equation) or node.plates or node.address is not None:
-        return False
-    return function.primitive.name in CALLS and any(key in function.params for key in BODIES)
+    plain = not node.plates and node.address is None
+    return plain and isinstance(node.function, Equation) and node.function.is_call
 
 
 def _number(frame: Frame, literal: Any) -> Var:
