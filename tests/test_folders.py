@@ -47,7 +47,7 @@ MOST_WEAK = 1  # what is known of a form stands in the form; one dictionary is f
 ROOM = "lawful.form.operations"  # where equations of JAX are read, and its primitives are known
 INSIDES = {"primitive", "params", "eqns", "invars", "outvars"}  # of an equation, and of a traced program
 LEFT = "lawful.inspection.lint.views"  # goes
-MOST_NAMED = 34  # places of inference that read an equation of JAX, or name its primitives
+MOST_NAMED = 25  # places of inference that read an equation of JAX, or name its primitives
 
 
 @functools.cache

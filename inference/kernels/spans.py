@@ -6,7 +6,7 @@ that do not depend on s, wherever s lies in its support. What is not understood 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -57,11 +57,8 @@ class Span:
 
 
 CONSTANT = Span(frozenset({Fraction(0)}))
-SAME = {"broadcast_in_dim", "reshape", "squeeze", "transpose", "copy", "copy_p", "slice", "rev", "convert_element_type",
-        "expand_dims", "gather", "dynamic_slice", "unstack", "neg", "reduce_and"}  # fmt: skip
-SUMS = {"add", "sub", "add_any", "concatenate", "pad", "stack"}
-COMPARED = {"gt", "ge", "lt", "le", "eq", "ne"}
-MIXING = {"reduce_sum", "cumsum"}
+SAME = {"convert_element_type", "gather", "neg", "reduce_and"}  # and what only moves elements
+SUMS = {"concatenate", "pad", "stack"}  # and what adds or subtracts
 
 
 def span(
@@ -131,24 +128,18 @@ class _Walk:
             return None
         if not isinstance(function, Equation):
             return CONSTANT if all(x is not None and x.constant for x in given) else None
-        name = function.primitive.name
-        if name in ("ne", "eq") and len(node.ins) == 2 and node.ins[0] is node.ins[1]:
+        if function.row.compares and function.row.commutes and len(node.ins) == 2 and node.ins[0] is node.ins[1]:
             return CONSTANT  # whether it is a number, which all of the support is
-        if name not in SAME and all(x is not None and x.value is not None for x in given) and _plain(node):
+        if not _keeps(function) and all(x is not None and x.value is not None for x in given) and _plain(node):
             return _evaluated(node, given)
-        rest = iter(given)
-        operands = [next(rest) if literal is None else _constant(literal[0]) for literal in function.literals]
-        spans = [x for x in operands if x is not None]
-        literals = [None if literal is None else literal[0] for literal in function.literals]
-        return self.operation(name, function.params, spans, literals)
+        spans = function.operands(given, lambda literal: _constant(literal[0]))
+        return self.operation(function, [x for x in spans if x is not None])
 
-    def operation(
-        self, name: str, params: Mapping[str, Any], spans: Sequence[Span], literals: Sequence[Any]
-    ) -> Span | None:
+    def operation(self, function: Equation, spans: Sequence[Span]) -> Span | None:
         """Give the span of one operation; None where it is not understood."""
-        first = spans[0] if spans else CONSTANT
-        if name in SAME and all(x.constant for x in spans[1:]):
-            if name == "convert_element_type" and not first.constant and not _floating(params["new_dtype"]):
+        name, row, first = function.name, function.row, spans[0] if spans else CONSTANT
+        if _keeps(function) and all(x.constant for x in spans[1:]):
+            if function.new_dtype is not None and not first.constant and not _floating(function.new_dtype):
                 return first if first.guard else None
             minus = name == "neg" and first.value is not None
             return replace(
@@ -158,11 +149,11 @@ class _Walk:
             return CONSTANT
         if any(x.guard for x in spans):
             return self.guarded(name, spans)
-        if name in COMPARED:
-            return None if self.polynomial else _bound(name, spans, literals) or _sign(spans)
-        if name in SUMS:
+        if row.compares:
+            return None if self.polynomial else _bound(function, spans) or _sign(spans)
+        if row.signs is not None or name in SUMS:
             return self.sum(spans)
-        if name in MIXING:
+        if row.totals:
             return replace(first, mixed=not self.one, own=False)
         if name == "select_n" and first.constant:
             return self.sum(spans[1:])
@@ -173,19 +164,19 @@ class _Walk:
         if name == "cholesky":  # of a power of s times a constant matrix
             root = None if first.power is None or self.polynomial or not self.one else first.power / 2
             return None if root is None else Span(frozenset({root}))
-        if name in ("integer_pow", "square"):
-            return self.raised(first, 2 if name == "square" else params["y"])
+        exponent = function.power
+        if exponent is not None and exponent.is_integer():
+            return self.raised(first, int(exponent))
         power = first.power
         if power is None or self.polynomial:  # a root of a square is no power of a number that may be negative
             return None
         if name == "abs":
             return Span(first.terms)
-        if name == "log":
+        if function.is_log:
             return Span(frozenset({Fraction(0), LOG}))
-        exponents = {"sqrt": Fraction(1, 2), "rsqrt": Fraction(-1, 2)}
-        if name == "pow" and spans[1].value is not None:
-            exponents["pow"] = Fraction(spans[1].value).limit_denominator(1000)
-        return Span(frozenset({power * exponents[name]})) if name in exponents else None
+        if name == "pow":
+            exponent = spans[1].value
+        return None if exponent is None else Span(frozenset({power * Fraction(exponent).limit_denominator(1000)}))
 
     def solved(self, matrix: Span, right: Span) -> Span | None:
         """Give the span of a solution, where the matrix is a power of s times a constant one."""
@@ -277,10 +268,16 @@ def _sign(spans: Sequence[Span]) -> Span | None:
     return CONSTANT if any(zeros) and all(z or x.power is not None for z, x in zip(zeros, spans, strict=True)) else None
 
 
-def _bound(name: str, spans: Sequence[Span], literals: Sequence[Any]) -> Span | None:
+def _keeps(function: Equation) -> bool:
+    """Tell whether the elements of the result are elements of the first operand, but for their signs and their type."""
+    return function.row.moves or function.name in SAME
+
+
+def _bound(function: Equation, spans: Sequence[Span]) -> Span | None:
     """Know what holds for positive numbers: s > 0, or 0 < s; no other bound."""
-    if name in ("eq", "ne"):
+    if function.row.commutes:
         return None
-    low, high = (0, 1) if name in ("lt", "le") else (1, 0)
-    zero = literals[low] is not None and np.ndim(literals[low]) == 0 and float(literals[low]) == 0.0
+    low, high = (0, 1) if function.name in ("lt", "le") else (1, 0)
+    literal = function.literals[low]
+    zero = literal is not None and np.ndim(literal[0]) == 0 and float(literal[0]) == 0.0
     return Span(frozenset({Fraction(0)}), guard=True) if zero and spans[high].own else None

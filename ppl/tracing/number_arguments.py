@@ -21,7 +21,6 @@ from ..distributions.law import DistributionLaw, core_of
 from ..form import Det, Form, Site, Var, walk
 from ..form.arguments.arrays import split_arguments
 from ..form.operations.equation import Equation
-from ..form.operations.primitive_rows import true
 from ..form.rewriting import insides
 from .free_variables import users_in
 from .trace import form_of, source_of, watch_of
@@ -179,7 +178,7 @@ def _arithmetic(node: Det, sized: dict[Var, tuple[Roots, int]], found: set[int])
         return
     out, function = node.outs[0], node.function
     roots = frozenset[int]().union(*(sized[v][0] for v in node.ins))
-    if len(node.outs) > 1 or (out.dtype == bool and function.row.bound is not true):
+    if len(node.outs) > 1 or (out.dtype == bool and not function.row.compares):
         found |= roots
     elif out.shape == () and jnp.issubdtype(out.dtype, jnp.integer):
         sizes = function.operands([sized[v][1] for v in node.ins], lambda literal: abs(int(literal[0])))

@@ -89,6 +89,11 @@ class Row:
         """Whether each element of the result is made of the same element of each operand."""
         return self.axes is axes.elementwise
 
+    @property
+    def compares(self) -> bool:
+        """Whether it compares its two operands."""
+        return self.bound is true
+
 
 def true(*sizes: int) -> int:
     """Bound a truth value, as that of a comparison."""
