@@ -46,7 +46,6 @@ CARRIED = {"constants", "init", "xs", "carry_out", "ys", "operands", "outs"}
 MOST_WEAK = 1  # what is known of a form stands in the form; one dictionary is for nodes, values and functions
 ROOM = "lawful.form.operations"  # where equations of JAX are read, and its primitives are known
 INSIDES = {"primitive", "params", "eqns", "invars", "outvars"}  # of an equation, and of a traced program
-LEFT = "lawful.inspection.lint.views"  # goes
 MOST_NAMED = 25  # places of inference that read an equation of JAX, or name its primitives
 
 
@@ -193,7 +192,7 @@ def primitives_read(tree: ast.AST) -> Iterator[str]:
 
 def test_primitives_of_jax_are_known_in_one_room():
     """What is known of a primitive is a row there; what stands in an equation is asked of the equation."""
-    found = {m: [*primitives_read(tree)] for m, (_, tree) in trees().items() if not m.startswith((ROOM, LEFT))}
+    found = {m: [*primitives_read(tree)] for m, (_, tree) in trees().items() if not m.startswith(ROOM)}
     assert {module: places for module, places in found.items() if places} == {}
 
 

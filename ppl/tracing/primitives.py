@@ -21,7 +21,7 @@ from ..distributions.law import split
 from ..distributions.parameter_constraints import harmless
 from ..errors import UnsupportedProgramError
 from ..form.operations.equation import inside
-from ..form.operations.jax_extension import Statement, ad, batching, get_opaque_trace_state, statement_of
+from ..form.operations.jax_extension import StatementPrimitive, ad, batching, get_opaque_trace_state, statement_of
 from ..messages import (
     DecisionMessage,
     DeterministicMessage,
@@ -33,9 +33,9 @@ from ..messages import (
 )
 from ..sources import Source, Statement
 
-site_p = Statement("lawful_site")
-factor_p = Statement("lawful_factor")
-label_p = Statement("lawful_deterministic")
+site_p = StatementPrimitive("lawful_site")
+factor_p = StatementPrimitive("lawful_factor")
+label_p = StatementPrimitive("lawful_deterministic")
 OURS = (site_p, factor_p, label_p)
 
 

@@ -14,8 +14,8 @@ from lawful.backends.log_density import scored
 from lawful.backends.pointwise import pointwise
 from lawful.backends.xla import compiled
 from lawful.form.cached import cache_of, per_form
-from lawful.form.operations.from_jaxpr import inlined
 from lawful.form.markov_blanket import blanket
+from lawful.form.operations.from_jaxpr import inlined
 from lawful.inference.check.outcomes import compiled_worlds
 from lawful.inference.default_kernel import default_kernel
 from lawful.inference.densities import densities

@@ -8,21 +8,21 @@ from jax.extend.core import Literal, Primitive, get_opaque_trace_state, jaxpr_as
 from jax.interpreters import ad, batching
 
 __all__ = [
-    "STANDARD_NORMAL", "Literal", "Primitive", "Statement", "ad", "batching", "get_opaque_trace_state", "is_key",
-    "jaxpr_as_fun", "statement_of",
+    "STANDARD_NORMAL", "Literal", "Primitive", "StatementPrimitive", "ad", "batching", "get_opaque_trace_state",
+    "is_key", "jaxpr_as_fun", "statement_of",
 ]  # fmt: skip
 
 # The name of JAX's own function that draws standard normals; by another name it is a function like all others.
 STANDARD_NORMAL = "_normal_real"
 
 
-class Statement(Primitive):
+class StatementPrimitive(Primitive):
     """A primitive of this library."""
 
 
-def statement_of(operation: Any) -> tuple[Statement, dict[str, Any]] | None:
+def statement_of(operation: Any) -> tuple[StatementPrimitive, dict[str, Any]] | None:
     """Give the primitive of a statement, and what it carries beside its operands; None for what is JAX's own."""
-    return (operation.primitive, operation.params) if isinstance(operation.primitive, Statement) else None
+    return (operation.primitive, operation.params) if isinstance(operation.primitive, StatementPrimitive) else None
 
 
 def is_key(value: Any) -> bool:
