@@ -144,7 +144,7 @@ class Walk(Visitor):
 
     def node(self, node: Node) -> None:
         """Meet a node."""
-        super().node(with_operands(node, self.all(node.ins)))
+        super().node(with_operands(node, self.all(node.ins)) if self.names else node)
 
     def det(self, node: Det | Site | Factor) -> None:
         """Let the rule meet a node that holds no others."""
