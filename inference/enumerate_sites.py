@@ -174,7 +174,7 @@ def marginal(form: Form, summed: Sequence[Choice] = ()) -> Form:
     gone = {c.address for c in summed}
     kept = [
         value
-        for choice, value in zip(recorded.choices, recorded.values, strict=True)
+        for choice, value in zip(recorded.choices, recorded.parts.values, strict=True)
         if choice.address[0] != PREFIX and choice.address not in gone
     ]
     small = without_dead_code(replace(recorded.form, outputs=tuple(kept), out_tree=None))

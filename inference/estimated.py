@@ -54,7 +54,7 @@ class Filter:
 def with_evidence(form: Form) -> Form:
     """Turn the weight of a form into its last output, as natural log; what it draws stays drawn."""
     found = interpose(form, _Drawn(), weighing(form))
-    outputs = (*found.form.outputs[: found.own], found.form.outputs[found.own + 1])
+    outputs = (*found.parts.own, found.parts.sums[1])
     return without_dead_code(replace(found.form, outputs=outputs))
 
 

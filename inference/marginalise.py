@@ -131,8 +131,8 @@ def _apply(form: Form, sites: Sites, settings: _Settings, max_table: int) -> For
     base = unnamed(conditioned(form, addresses, all_terms(form) - part.reach.terms).form)
     recorded = record(base, ("sample",))
     anything = [block.constant(np.full(c.full_shape, s[0])) for c, s in zip(part.choices, part.supports, strict=True)]
-    outs = block.splice(recorded.form, (*inputs, *anything))
-    value = dict(zip((c.address for c in recorded.choices), outs[recorded.own :], strict=False))
+    outs = recorded.spliced(block, (*inputs, *anything))
+    value = dict(zip((c.address for c in recorded.choices), outs.values, strict=True))
     leaves = block.det(part.potentials, *inputs, *(value[c.address] for c in part.held), label="potentials")
     name = "~".join(c.name for c in part.choices)
     block.factor((PREFIX, "log mass", name), block.det(total, *leaves, label="log mass"))

@@ -82,5 +82,4 @@ def moved(program: Form, kernel: Any) -> Form:
 
 
 def _returned(block: Block, program: Form, inputs: Sequence[Var], values: Sequence[Var]) -> Sequence[Var]:
-    answered = score(program)
-    return block.splice(answered.form, [*inputs, *values])[: answered.own]
+    return score(program).spliced(block, [*inputs, *values]).own

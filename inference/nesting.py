@@ -45,7 +45,7 @@ class Nested:
 def run(form: Form, estimate: Filter, inputs: Any, normals: bool = False) -> dict[str, Any]:
     """Run a filter on a form, as a part of the program that calls; by `normals`, its draws are functions of them."""
     recorded = record(form, ("sample",))
-    filtered = estimate.collapsed(replace(recorded.form, outputs=recorded.values))
+    filtered = estimate.collapsed(replace(recorded.form, outputs=recorded.parts.values))
     with scope(ESTIMATE):
         values = (by_normals(filtered) if normals else filtered)(*inputs)
     return dict(zip((c.name for c in recorded.choices), values, strict=True))

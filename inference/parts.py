@@ -24,10 +24,9 @@ NORMAL = "~normal"  # ends the address of the noise of a site
 
 def scored(block: Block, program: Form, inputs: Sequence[Var], values: Sequence[Var]) -> tuple[Var, tuple[Var, ...]]:
     """Append the log density of a program at given choices; returns it with the flags of the conditional choices."""
-    scoring = score(program)
-    outputs = block.splice(scoring.form, [*inputs, *values])[scoring.own :]
-    log_density = block.det(jnp.add, outputs[0], outputs[1], label="log density")
-    return log_density, outputs[2:]
+    parts = score(program).spliced(block, [*inputs, *values])
+    log_density = block.det(jnp.add, *parts.sums, label="log density")
+    return log_density, parts.flags
 
 
 def scoped(form: Form, scope: tuple[str, ...]) -> Form:

@@ -94,8 +94,7 @@ def _step(program: Form, kernel: Any) -> tuple[Form, list[str]]:
     out = block.splice(built.form, [*inputs, *values, *flags, log_density])
     names = kept_of(built.info)
     after, numbers = out[: len(values)], [out[built.size + built.info.index(name)] for name in names]
-    answered = score(program)
-    outputs = block.splice(answered.form, [*inputs, *after])[: answered.own]
+    outputs = score(program).spliced(block, [*inputs, *after]).own
     return without_dead_code(block.form((*inputs, *values), (*outputs, *after, *numbers))), names
 
 
@@ -125,7 +124,7 @@ def replayed(
     """Compute values of the program after a segment from the choices that are held."""
     program = cut.so_far(position, wanted)
     answered = score(program)
-    form = without_dead_code(replace(answered.form, outputs=answered.form.outputs[: answered.own]))
+    form = without_dead_code(replace(answered.form, outputs=answered.parts.own))
     operands = [*population.inputs, *(now[cut.choices[choice.address]] for choice in answered.choices)]
     lifted = lift(form, population.plate, [population.plate in v.plates for v in operands]).form
     return dict(zip(wanted, population.block.splice(lifted, operands), strict=True))

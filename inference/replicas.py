@@ -134,7 +134,7 @@ class _Copies:
 
     def scores(self, flat: Sequence[Var]) -> tuple[Var, Var]:
         """Append log prior and log likelihood of each copy."""
-        form = replace(self.scoring.form, outputs=self.scoring.form.outputs[self.scoring.own : self.scoring.own + 2])
+        form = replace(self.scoring.form, outputs=self.scoring.parts.sums)
         plated = [False] * len(self.inputs) + [True] * len(self.choices)
         lifted = lift(form, self.plate, plated, carried=[True, True]).form
         prior, likelihood = self.block.splice(lifted, [*self.inputs, *flat[: len(self.choices)]])

@@ -90,8 +90,8 @@ def _draw(node: Node, scope: Walk, frame: Frame, live: set[Node], picks: Picks, 
         ins = tuple(dict.fromkeys(node.ins))
         alone = score(Form(ins, (node,), node.outs))
         chosen = [picked_choice(scope, block, c, picks) for c in alone.choices]
-        outputs = block.splice(alone.form, [*(drawn[v] for v in ins), *chosen])[: alone.own]
-        drawn |= dict(zip(node.outs, outputs, strict=True))
+        outputs = alone.spliced(block, [*(drawn[v] for v in ins), *chosen])
+        drawn |= dict(zip(node.outs, outputs.own, strict=True))
         drawn |= plain
 
 

@@ -265,7 +265,7 @@ def _write(walk: Walk, setting: _Setting, body: _Body, size: int, frame: Frame) 
 def _kept(setting: _Setting, body: _Body) -> dict[Address, Var]:
     """The values of the sites that stay."""
     found, summed = {}, body.summed()
-    for choice, value in zip(setting.body.choices, setting.body.values, strict=True):
+    for choice, value in zip(setting.body.choices, setting.body.parts.values, strict=True):
         if choice.address not in summed:
             own = body.frame.env.get(value)
             if not isinstance(own, Var) or own.plates:

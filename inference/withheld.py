@@ -121,7 +121,7 @@ def _summed(form: Form, missing: frozenset[Address], held: frozenset[str]) -> En
     recorded = record(form, ("sample",))
     values = [
         value
-        for choice, value in zip(recorded.choices, recorded.values, strict=True)
+        for choice, value in zip(recorded.choices, recorded.parts.values, strict=True)
         if choice.address in missing or choice.name in held
     ]
     small = without_dead_code(replace(recorded.form, outputs=tuple(values), out_tree=None))

@@ -129,14 +129,10 @@ class _Opened:
         state = state_inputs(parts.choices)
         drawn = [Var(c.full_shape, c.dtype) for c in parts.drawn]
         flags = flag_per_choice(block, parts.choices, state.flags)
-        scoring = interpose(parts.auxiliary, Score())
         arrays = inputs if kernel.reads_arrays() else ()
-        outs = block.splice(
-            scoring.form, [*Data(block, parts.choices, arrays).operands(True, state.values, flags), *drawn]
-        )
-        names = dict(zip(scoring.form.outputs, outs, strict=True))
-        scores, runs = [names[g[0]] for g in scoring.outputs], [names[v] for v in scoring.flags]
-        moved = kernel.moved(block, form, parts, inputs, state, drawn, scores, runs)
+        operands = Data(block, parts.choices, arrays).operands(True, state.values, flags)
+        back = interpose(parts.auxiliary, Score()).spliced(block, [*operands, *drawn])
+        moved = kernel.moved(block, form, parts, inputs, state, drawn, back.values, back.flags)
         numbers = (moved.log_ratio, moved.log_jacobian, moved.error)
         outputs = (*numbers, *moved.state.flat, *moved.auxiliary, *moved.before, *moved.after)
         self.run = jax.jit(emit(block.form((*inputs, *state.flat, *drawn), outputs)))

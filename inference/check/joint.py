@@ -63,7 +63,7 @@ def joint(form: Form) -> Joint:
     recorded = record(alone, ("sample",))
     block = Block()
     inputs = tuple(v.like() for v in form.inputs)
-    values = block.splice(recorded.form, inputs)[recorded.own : recorded.own + len(recorded.choices)]
+    values = recorded.spliced(block, inputs).values
     data = [v for c, v in zip(recorded.choices, values, strict=True) if c.address in observed]
     latent = [v for c, v in zip(recorded.choices, values, strict=True) if c.address not in observed]
     log_density, flags = scored(block, posterior.form, [*inputs, *data], latent)

@@ -116,8 +116,8 @@ def joint_walk(kernel: Any, form: Form, reversible: bool, statistics: Mapping[st
 def _densities(both: Joint) -> Callable[[Sequence[Any], States], tuple[jax.Array, jax.Array]]:
     """Log prior and log likelihood of a state."""
     scoring = score(both.posterior)
-    wanted = scoring.form.outputs[scoring.own : scoring.own + 2]
-    run, size = emit(without_dead_code(replace(scoring.form, outputs=wanted))), len(both.data) + len(both.choices)
+    run = emit(without_dead_code(replace(scoring.form, outputs=scoring.parts.sums)))
+    size = len(both.data) + len(both.choices)
 
     def densities(inputs: Sequence[Any], state: States) -> tuple[jax.Array, jax.Array]:
         (prior, likelihood), _ = run(jax.random.key(0), *inputs, *state[:size])

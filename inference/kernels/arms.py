@@ -45,7 +45,7 @@ def active_sites(form: Form, site: Any, values: tuple[Any, ...]) -> tuple[Choice
     scored = score(form)
     place = {v: i for i, v in enumerate(scored.form.inputs)}
     given = {c.address: scored.form.inputs[len(form.inputs) + i] for i, c in enumerate(scored.choices)}
-    flags = dict(zip((c.address for c in choices if c.conditional), scored.flags, strict=True))
+    flags = dict(zip((c.address for c in choices if c.conditional), scored.parts.flags, strict=True))
     found: list[list[str]] = [[] for _ in values]
     for c in choices:
         if c.address == chooser.address:

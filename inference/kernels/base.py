@@ -126,10 +126,8 @@ def flag_per_choice(block: Block, choices: Sequence[Choice], flags: Sequence[Var
 def initial_state(program: Form) -> Form:
     """The Form that draws a state from the prior: outputs are the state's values; inputs the program's."""
     unobserved = without_weights(program)
-    recorded = record(unobserved, ("sample",))
     block = Block()
     inputs = tuple(v.like() for v in program.inputs)
-    outputs = block.splice(recorded.form, inputs)
-    values = outputs[recorded.own : recorded.own + len(recorded.choices)]
+    values = record(unobserved, ("sample",)).spliced(block, inputs).values
     log_density, flags = scored(block, program, inputs, values)
     return without_dead_code(block.form(inputs, (*values, *flags, log_density)))

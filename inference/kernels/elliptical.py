@@ -54,11 +54,9 @@ class EllipticalSlice:
         choices = choices_of(program)
         moved = self._moved(program, choices)
         block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
-        fresh = interpose(program, _Fresh(frozenset(moved)))
-        outs = block.splice(fresh.form, [*inputs, *state.values])
-        names = dict(zip(fresh.form.outputs, outs, strict=True))
+        fresh = interpose(program, _Fresh(frozenset(moved))).spliced(block, [*inputs, *state.values])
         places = tuple(i for i, c in enumerate(choices) if c.address in moved)
-        draws, centres = ([names[fresh.outputs[i][k]] for i in places] for k in range(2))
+        draws, centres = ([fresh.outputs[i][k] for i in places] for k in range(2))
         reach = reached(program, moved)
         likelihood = interpose(program, Given(), reach.terms - frozenset(moved), apart=False)
         dtype = jnp.result_type(float)
@@ -72,8 +70,8 @@ class EllipticalSlice:
         for place, value in zip(places, new, strict=True):
             values[place] = value
         scoring, whole = reached_score(program, reach)
-        after = block.splice(scoring.form, [*inputs, *values])[scoring.own]
-        before = state.log_density if whole else block.splice(scoring.form, [*inputs, *state.values])[scoring.own]
+        after = scoring.spliced(block, [*inputs, *values]).sums[0]
+        before = state.log_density if whole else scoring.spliced(block, [*inputs, *state.values]).sums[0]
         log_density = block.det(_shifted, state.log_density, after, before, label="log density")
         there = State(tuple(values), state.flags, log_density)
         form = block.form((*inputs, *state.flat), (*there.flat, evaluations, exhausted, broken))

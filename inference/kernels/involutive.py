@@ -96,12 +96,11 @@ class Involutive:
         """Write draw, map, ratio and coin."""
         parts = self.parts(program)
         block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(parts.choices)
-        forth = interpose(parts.auxiliary, Draw())
         flags = flag_per_choice(block, parts.choices, state.flags)
-        outs = block.splice(forth.form, self._operands(block, parts, inputs, state.values, flags))
-        names = dict(zip(forth.form.outputs, outs, strict=True))
-        values, scores = ([names[group[k]] for group in forth.outputs] for k in range(2))
-        moved = self.moved(block, program, parts, inputs, state, values, scores, [names[v] for v in forth.flags])
+        operands = self._operands(block, parts, inputs, state.values, flags)
+        forth = interpose(parts.auxiliary, Draw()).spliced(block, operands)
+        values, scores = ([group[k] for group in forth.outputs] for k in range(2))
+        moved = self.moved(block, program, parts, inputs, state, values, scores, forth.flags)
         probability, coin, broken = accept(block, moved.log_ratio)
         pairs = zip(moved.state.flat, state.flat, strict=True)
         new = [
@@ -158,17 +157,14 @@ class Involutive:
         new = rescored(block, program, parts.reach, inputs, state.values, state.log_density, values)
         flags_after = flag_per_choice(block, choices, new.flags)
 
-        back = interpose(parts.auxiliary, Score())
         auxiliary = there[n:]
         operands = self._operands(block, parts, inputs, values, flags_after)
-        outs = block.splice(back.form, [*operands, *auxiliary])
-        names = dict(zip(back.form.outputs, outs, strict=True))
-        scores_back = [names[group[0]] for group in back.outputs]
-        there_flags = flag_per_choice(block, parts.drawn, [names[v] for v in back.flags])
+        back = interpose(parts.auxiliary, Score()).spliced(block, [*operands, *auxiliary])
+        there_flags = flag_per_choice(block, parts.drawn, back.flags)
 
         all_before, all_after = [*flags, *here], [*flags_after, *there_flags]
         log_jacobian, matched = self._jacobian(block, parts, start, all_before, all_after)
-        q_forth, q_back = (_total(block, s) for s in (scores, scores_back))
+        q_forth, q_back = (_total(block, s) for s in (scores, back.values))
         plain = signed(block, (new.after, q_back, log_jacobian), (new.before, q_forth), "log ratio")
         error = self._error(block, parts, start, _active(block, parts, there, all_after), all_before)
         checked = block.det(Checked(self.tolerance_in_use()), plain, error, matched, label="way back?")

@@ -232,27 +232,23 @@ class Local(Scene):
         given = []
         for choice, old in zip(choices, olds, strict=True):
             given += [old, self._was(frame, choice), self._again(frame, choice, here)]
-        outs = self.block.splice(redraw.form, [*(frame.get(v, (), True) for v in form.inputs), *given])
-        names = dict(zip(redraw.form.outputs, outs, strict=True))
-        news, kept, drawn = ([names[group[k]] for group in redraw.outputs] for k in range(3))
-        scores = interpose(form, ScoreKept())
+        new = redraw.spliced(self.block, [*(frame.get(v, (), True) for v in form.inputs), *given])
+        news, kept, drawn = ([group[k] for group in new.outputs] for k in range(3))
         pairs = [v for pair in zip(olds, kept, strict=True) for v in pair]
-        before = self.block.splice(scores.form, [*(frame.get(v) for v in form.inputs), *pairs])
-        back = dict(zip(scores.form.outputs, before, strict=True))
-        self._count(frame, self.new, outs[redraw.own : redraw.own + 2], drawn)
-        dropped = [back[group[0]] for group in scores.outputs]
-        self._count(frame, self.old, before[scores.own : scores.own + 2], dropped)
-        flags = dict(zip((c.address for c in choices if c.conditional), redraw.flags, strict=True))
+        before = interpose(form, ScoreKept()).spliced(self.block, [*(frame.get(v) for v in form.inputs), *pairs])
+        self._count(frame, self.new, new.sums, drawn)
+        self._count(frame, self.old, before.sums, before.values)
+        flags = dict(zip((c.address for c in choices if c.conditional), new.flags, strict=True))
         for choice, value in zip(choices, news, strict=True):
             if choice.address in fixed:
                 continue
             self.edits.append(Edit(choice.address, False, frame.steps, (), value, frame.valid))
             if choice.address in flags:
-                flag = names[flags[choice.address]]
+                flag = flags[choice.address]
                 self.edits.append(Edit(choice.address, True, frame.steps, (), flag, frame.valid))
                 if here:
                     self.flags_after[choice.address] = len(frame.steps), flag
-        return before[: scores.own], outs[: redraw.own]
+        return before.own, new.own
 
     def _count(self, frame: Frame, sums: Sums, terms: Sequence[Var], drawn: Sequence[Var]) -> None:
         sums.kept.append(self._valid(frame, terms[0]))

@@ -49,7 +49,7 @@ class Parameters:
     def prior(self) -> Form:
         """The program of the parameters alone; its outputs are their values."""
         recorded = record(without_weights(self.program), ("sample",))
-        values = dict(zip((c.address for c in recorded.choices), recorded.values, strict=True))
+        values = dict(zip((c.address for c in recorded.choices), recorded.parts.values, strict=True))
         outputs = tuple(values[c.address] for c in self.chosen)
         prior = without_dead_code(replace(recorded.form, outputs=outputs, out_tree=None))
         for choice in (*self.chosen, *choices_of(prior)):

@@ -38,18 +38,15 @@ class PriorProposal:
         for choice, old in zip(choices, state.values, strict=True):
             all_parts = block.constant(np.ones((*choice.loops, *units(choice)), bool))
             given += [old, block.constant(np.ones(choice.loops, bool)), all_parts]
-        outs = block.splice(redraw.form, [*inputs, *given])
-        names = dict(zip(redraw.form.outputs, outs, strict=True))
-        values, _, drawn = ([names[group[k]] for group in redraw.outputs] for k in range(3))
-        flags = tuple(names[v] for v in redraw.flags)
-        likelihood = outs[redraw.own + 1]
-        scores = interpose(program, ScoreKept())
+        new = redraw.spliced(block, [*inputs, *given])
+        values, _, drawn = ([group[k] for group in new.outputs] for k in range(3))
+        likelihood = new.sums[1]
         none = [block.constant(np.zeros((*c.loops, *units(c)), bool)) for c in choices]
         pairs = [v for pair in zip(state.values, none, strict=True) for v in pair]
-        before = block.splice(scores.form, [*inputs, *pairs])[scores.own + 1]
+        before = interpose(program, ScoreKept()).spliced(block, [*inputs, *pairs]).sums[1]
         ratio = block.det(jnp.subtract, likelihood, before, label="log ratio")
         log_density = block.det(_total, likelihood, *drawn, label="log density")
-        return Proposed(State(tuple(values), flags, log_density), ratio)
+        return Proposed(State(tuple(values), new.flags, log_density), ratio)
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is proposed how."""

@@ -58,11 +58,9 @@ class ProgramProposal:
             self._refuse_other_sites(drawn, choices_of(self.back.trace(program)))
         flags = flag_per_choice(block, choices, state.flags)
         data = Data(block, choices, self._arrays(inputs))
-        forth = interpose(q, Draw())
-        outs = block.splice(forth.form, data.operands(self.current, state.values, flags))
-        names = dict(zip(forth.form.outputs, outs, strict=True))
-        values, scores_forth = ([names[group[k]] for group in forth.outputs] for k in range(2))
-        runs_forth = flag_per_choice(block, drawn, [names[v] for v in forth.flags])
+        forth = interpose(q, Draw()).spliced(block, data.operands(self.current, state.values, flags))
+        values, scores_forth = ([group[k] for group in forth.outputs] for k in range(2))
+        runs_forth = flag_per_choice(block, drawn, forth.flags)
         where = {c.name: i for i, c in enumerate(drawn)}
         offered = [(values[where[c.name]], runs_forth[where[c.name]]) if c.name in where else None for c in choices]
 
@@ -73,34 +71,25 @@ class ProgramProposal:
         for choice, old, was, offer in zip(choices, state.values, flags, offered, strict=True):
             there = offer or (old, block.constant(np.zeros(choice.loops, bool)))
             given += [old, was, there[0], self._spread(block, there[1], choice)]
-        new = interpose(program, rule, reach.terms)
-        outs = block.splice(new.form, [*inputs, *given])
-        names = dict(zip(new.form.outputs, outs, strict=True))
-        after, rest_new = ([names[group[k]] for group in new.outputs] for k in range(2))
-        new_flags = tuple(names[v] for v in new.flags)
-        flags_after = flag_per_choice(block, choices, new_flags)
-        kept_new, likelihood_new = outs[new.own : new.own + 2]
+        new = interpose(program, rule, reach.terms).spliced(block, [*inputs, *given])
+        after, rest_new = ([group[k] for group in new.outputs] for k in range(2))
+        flags_after = flag_per_choice(block, choices, new.flags)
 
         scores_back, runs_back = (self.back or self)._scores(block, program, inputs, choices, state, after, flags_after)
 
         before: list[Var] = []
-        for choice, old, now, later in zip(choices, state.values, flags, flags_after, strict=True):
+        for choice, value, now, later in zip(choices, state.values, flags, flags_after, strict=True):
             kept = block.constant(np.ones((*choice.loops, *units(choice)), bool))
             if choice.conditional:
                 again = block.constant(np.zeros(choice.loops, bool))
                 if choice.name in where:
                     again = self._spread(block, runs_back[choice.name], choice)
                 kept = block.det(_Kept((*choice.loops, *units(choice))), now, later, again, label="kept?")
-            before += [old, kept]
-        scoring = interpose(program, ScoreKept(frozenset(c.address for c in choices if not c.conditional)), reach.terms)
-        outs = block.splice(scoring.form, [*inputs, *before])
-        names = dict(zip(scoring.form.outputs, outs, strict=True))
-        kept_old, likelihood_old = outs[scoring.own : scoring.own + 2]
-        rest_old = [
-            names[group[0]]
-            for c, group in zip(choices, scoring.outputs, strict=True)
-            if c.conditional and c.address in reach.terms
-        ]
+            before += [value, kept]
+        rule_back = ScoreKept(frozenset(c.address for c in choices if not c.conditional))
+        back = interpose(program, rule_back, reach.terms).spliced(block, [*inputs, *before])
+        pairs = zip(choices, back.values, strict=True)
+        rest_old = [rest for c, rest in pairs if c.conditional and c.address in reach.terms]
         rest_new = [r for c, r in zip(choices, rest_new, strict=True) if c.address in reach.terms & reach.switched]
 
         position = {c.name: i for i, c in enumerate(choices)}
@@ -108,7 +97,7 @@ class ProgramProposal:
                    for s, d in zip(scores_forth, drawn, strict=True)]  # fmt: skip
         q_back = [self._counted(block, scores_back[d.name], flags[position[d.name]], choices[position[d.name]])
                   for d in drawn]  # fmt: skip
-        target = signed(block, (kept_new, likelihood_new), (kept_old, likelihood_old), "target")
+        target = signed(block, new.sums, back.sums, "target")
         ratio = signed(block, (target, _total(block, q_back)), (_total(block, q_forth),), "log ratio")
         for d, forth_runs in zip(drawn, runs_forth, strict=True):
             if d.conditional:
@@ -117,7 +106,7 @@ class ProgramProposal:
                 ratio = block.det(_matched, ratio, *both, flags[i], flags_after[i], label="same move back?")
         drawn_new, dropped = _total(block, rest_new), _total(block, rest_old)
         log_density = signed(block, (state.log_density, target, drawn_new), (dropped,), "log density")
-        return Proposed(State(tuple(after), new_flags, log_density), ratio)
+        return Proposed(State(tuple(after), new.flags, log_density), ratio)
 
     def _scores(
         self,
@@ -134,10 +123,10 @@ class ProgramProposal:
         data = Data(block, choices, self._arrays(inputs))
         olds = {c.name: value for c, value in zip(choices, old.values, strict=True)}
         drawn = scoring.choices
-        outs = block.splice(scoring.form, [*data.operands(self.current, values, flags), *(olds[d.name] for d in drawn)])
-        names = dict(zip(scoring.form.outputs, outs, strict=True))
-        runs = flag_per_choice(block, drawn, [names[v] for v in scoring.flags])
-        scores = {d.name: names[group[0]] for d, group in zip(drawn, scoring.outputs, strict=True)}
+        operands = data.operands(self.current, values, flags)
+        back = scoring.spliced(block, [*operands, *(olds[d.name] for d in drawn)])
+        runs = flag_per_choice(block, drawn, back.flags)
+        scores = {d.name: term for d, (term,) in zip(drawn, back.outputs, strict=True)}
         return scores, {d.name: flag for d, flag in zip(drawn, runs, strict=True)}
 
     def _refuse_other_sites(self, forth: Sequence[Choice], back: Sequence[Choice]) -> None:

@@ -154,8 +154,7 @@ def joint_proposal(proposal: Any, who: str) -> Any:
 
 def _weight(block: Block, program: Form, inputs: Sequence[Var], values: Sequence[Var]) -> Var:
     """Append the log of the weight of a program at given choices: its factors and observations alone."""
-    scored_ = interpose(program, Given(), weighing(program))
-    return block.splice(scored_.form, [*inputs, *values])[scored_.own + 1]
+    return interpose(program, Given(), weighing(program)).spliced(block, [*inputs, *values]).sums[1]
 
 
 def _ratio(proposed: jax.Array, prior: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:

@@ -45,10 +45,9 @@ def rescored(
     Args: reach: what the move reaches; old: the old values, of the given log density.
     """
     scoring, whole = reached_score(program, reach)
-    outs = block.splice(scoring.form, [*inputs, *new])
-    names = dict(zip(scoring.form.outputs, outs, strict=True))
-    flags, after = tuple(names[v] for v in scoring.flags), outs[scoring.own]
+    there = scoring.spliced(block, [*inputs, *new])
+    after = there.sums[0]
     if whole:
-        return Rescored(flags, after, log_density, after)
-    before = block.splice(scoring.form, [*inputs, *old])[scoring.own]
-    return Rescored(flags, after, before, signed(block, (log_density, after), (before,), "log density"))
+        return Rescored(there.flags, after, log_density, after)
+    before = scoring.spliced(block, [*inputs, *old]).sums[0]
+    return Rescored(there.flags, after, before, signed(block, (log_density, after), (before,), "log density"))

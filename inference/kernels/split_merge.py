@@ -199,7 +199,7 @@ class _Dealt:
             option = inner.det(_Put(), now, item, label, label="one label")
             fitted = inner.det(in_order, option, label="in order") if self.kernel.ordered else option
             full = [*values[: self.place], fitted, *values[self.place + 1 :]]
-            scores.append(inner.splice(scoring.form, [*inputs, *full])[scoring.own])
+            scores.append(scoring.spliced(inner, [*inputs, *full]).sums[0])
             options.append(option)
         logit, shown = inner.det(_chance, *scores, members, item, aim, first, force, label="chance of the first")
         coin = inner.site((PREFIX, name), CoinLaw(str(shown.dtype)), (shown,))

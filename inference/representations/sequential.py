@@ -110,7 +110,7 @@ def sequential(form: Form, cuts: Cuts = None, *, hold: bool = False) -> Sequenti
     source = form if recorded is None else recorded.form
     pieces = _pieces(source, cuts)
     constants = {v for v, _ in source.constants}
-    held: tuple[Var, ...] = () if recorded is None else recorded.values
+    held: tuple[Var, ...] = () if recorded is None else recorded.parts.values
     middle = pieces[1:-1]
     end_reads = {*_reads(pieces[-1][0]), *form.outputs} - constants if not hold else set()
     made: set[Var] = set(form.inputs) | constants

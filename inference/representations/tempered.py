@@ -79,16 +79,15 @@ class Tempered:
         at = Var((), jnp.dtype("int32"))
         values = tuple(Var(c.full_shape, c.dtype) for c in self.choices)
         if self.blocks == 1:
-            scored = score(self.program)
-            prior, likelihood, *flags = block.splice(scored.form, (*inputs, *values))[scored.own :]
-            rest, slope = block.det(split, at, prior, likelihood, label="in or entering")
+            parts = score(self.program).spliced(block, (*inputs, *values))
+            rest, slope = block.det(split, at, *parts.sums, label="in or entering")
         else:
             power = block.constant(np.zeros((), jnp.result_type(float)))
             before, entering = (score(powered(self.program, self.entries, which)) for which in (Before(), Entering()))
-            prior, likelihood, *flags = block.splice(before.form, (*inputs, at, power, *values))[before.own :]
-            slope = block.splice(entering.form, (*inputs, at, power, *values))[entering.own + 1]
-            rest = block.det(jnp.add, prior, likelihood, label="log density")
-        return without_dead_code(block.form((*inputs, at, *values), (rest, slope, *flags)))
+            parts = before.spliced(block, (*inputs, at, power, *values))
+            slope = entering.spliced(block, (*inputs, at, power, *values)).sums[1]
+            rest = block.det(jnp.add, *parts.sums, label="log density")
+        return without_dead_code(block.form((*inputs, at, *values), (rest, slope, *parts.flags)))
 
     def start(self) -> Form:
         """Write a draw from the prior: values, flags, and the parts of the density in the first block."""
@@ -106,7 +105,7 @@ class Tempered:
         scored = score(self.program)
         block = Block()
         inputs = tuple(v.like() for v in scored.form.inputs)
-        return without_dead_code(block.form(inputs, block.splice(scored.form, inputs)[: scored.own]))
+        return without_dead_code(block.form(inputs, scored.spliced(block, inputs).own))
 
     def spawned(self, plate: Plate) -> Population:
         """Draw a population from the prior, at the start of the path."""

@@ -38,7 +38,7 @@ def traced(form: Form) -> Traced:
 
 def marginal(view: Traced) -> Form:
     """Forget the choices."""
-    return replace(view.recorded.form, outputs=view.recorded.form.outputs[: view.recorded.own])
+    return replace(view.recorded.form, outputs=view.recorded.parts.own)
 
 
 Trace = Transformer("traced", traced, Contract("preserves_measure", parametric=True))

@@ -312,7 +312,7 @@ class Density:
             return jax.jit(lambda vector: self.logp(unravel(vector)))
         block, vector, free = _coordinates(found, choices, shapes)
         inputs, answered = tuple(v.like() for v in self.form.inputs), in_coordinates(found.form)
-        score = block.splice(answered.form, [*inputs, *free])[answered.own]
+        score = answered.spliced(block, [*inputs, *free]).sums[0]
         run = emit(unchained(without_dead_code(block.form((*inputs, vector), [score]))))
         return jax.jit(lambda vector: run(jax.random.key(0), *self.inputs, vector)[0][0])
 

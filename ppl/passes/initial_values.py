@@ -213,8 +213,7 @@ def prior_coordinates(form: Form) -> Form | None:
         return None
     recorded, block = record(without_weights(form), ("sample",)), Block()
     inputs = tuple(v.like() for v in form.inputs)
-    outputs = block.splice(recorded.form, inputs)
-    values = outputs[recorded.own : recorded.own + len(recorded.choices)]
+    values = recorded.spliced(block, inputs).values
     return without_dead_code(block.form(inputs, block.splice(to_coordinates(form), [*inputs, *values])))
 
 

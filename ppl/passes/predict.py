@@ -56,8 +56,8 @@ def rerun(form: Form, given: Iterable[Address]) -> Rerun:
     found = threaded(alone, _Replayed(kept, guarded))
     named = tuple(c for c in found.choices if c.kind == "deterministic")
     drawn = tuple(c for c in found.choices if c.kind == "sample" and c.address not in kept)
-    values = {c.address: value for c, (value,) in zip(found.choices, found.outputs, strict=True)}
-    flags = dict(zip([c.address for c in found.choices if c.conditional], found.flags, strict=True))
+    values = {c.address: value for c, value in zip(found.choices, found.parts.values, strict=True)}
+    flags = dict(zip([c.address for c in found.choices if c.conditional], found.parts.flags, strict=True))
     outputs = [values[c.address] for c in (*named, *drawn)]
     outputs += [flags[c.address] for c in (*named, *drawn) if c.conditional]
     again = without_dead_code(replace(found.form, outputs=tuple(outputs), out_tree=None))

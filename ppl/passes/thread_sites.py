@@ -8,10 +8,11 @@ the arm that ran held it; sums are those over all steps and over the arms that r
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from ..form.choices import Choice, choices_of
 from ..form.fold import Visitor
 from ..form.operations.compensated_sum import over_steps
 from ..form.rewriting import with_operands
+
+V = TypeVar("V")
 
 
 class Rule(ABC):
@@ -59,23 +62,48 @@ class Rule(ABC):
 
 
 @dataclass(frozen=True)
+class Parts(Generic[V]):  # noqa: UP046  (the checks of types at run time do not read the short form)
+    """What a threaded form gives: the form's own outputs, the sums, the outputs of each choice, and the flags."""
+
+    own: tuple[V, ...]
+    sums: tuple[V, ...]
+    outputs: tuple[tuple[V, ...], ...]
+    flags: tuple[V, ...]
+
+    @property
+    def values(self) -> tuple[V, ...]:
+        """The outputs of all choices."""
+        return tuple(v for group in self.outputs for v in group)
+
+
+@dataclass(frozen=True)
 class Threaded:
     """A form whose statements a rule has met.
 
-    Inputs: the form's own, then what is shared, then for each of `choices` what comes in. Outputs: the form's own, then
-    the sums, then for each of `choices` its `outputs`, then one of `flags` for each conditional one.
+    Inputs: the form's own, then what is shared, then for each of `choices` what comes in. Outputs: `own` ones of the
+    form, then the sums, then what goes out of each of `choices`, then one flag for each conditional one.
     """
 
     form: Form
     choices: tuple[Choice, ...]
     own: int
-    outputs: tuple[tuple[Var, ...], ...]
-    flags: tuple[Var, ...]
+    sums: int
+    sizes: tuple[int, ...]
+
+    def split(self, outs: Iterable[V]) -> Parts[V]:
+        """Split what belongs to the outputs of the form."""
+        rest = iter(outs)
+        own, sums, *groups = (tuple(itertools.islice(rest, n)) for n in (self.own, self.sums, *self.sizes))
+        return Parts(own, sums, tuple(groups), tuple(rest))
+
+    def spliced(self, block: Block, inputs: Sequence[Var]) -> Parts[Var]:
+        """Append the form to a block."""
+        return self.split(block.splice(self.form, inputs))
 
     @property
-    def values(self) -> tuple[Var, ...]:
-        """The outputs of all choices."""
-        return tuple(v for group in self.outputs for v in group)
+    def parts(self) -> Parts[Var]:
+        """The outputs of the form."""
+        return self.split(self.form.outputs)
 
 
 def threaded(form: Form, rule: Rule) -> Threaded:
@@ -122,13 +150,13 @@ class Walk(Visitor):
         for place in self.places:
             if place.address not in self.taken:
                 self.taken[place.address] = self.rule.absent(block, place, self.given[place.address])
-        taken = tuple(tuple(self.taken[p.address]) for p in self.places)
+        taken = [self.taken[p.address] for p in self.places]
         outputs += (*(v for group in taken for v in group), *flags)
         inputs = (*form.inputs[:at], *self.shared, *form.inputs[at:], *self.all_given(self.places))
         closed = replace(
             form, inputs=inputs, nodes=tuple(block.nodes), outputs=tuple(outputs), constants=tuple(block.constants)
         )
-        return Threaded(closed, tuple(self.places), len(form.outputs), taken, tuple(flags))
+        return Threaded(closed, tuple(self.places), len(form.outputs), len(self.terms), tuple(map(len, taken)))
 
     def flag(self, place: Choice) -> Var:
         """Append whether a place of all arms stands in this one."""

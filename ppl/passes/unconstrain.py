@@ -70,13 +70,12 @@ def to_coordinates(form: Form) -> Form:
     """Write the map from values to coordinates: inputs are the program's, then values of each choice."""
     with jax.ensure_compile_time_eval():
         back = interpose(form, _Back(free_parts(form)), apart=False)
-    return without_dead_code(replace(back.form, outputs=tuple(value for (value,) in back.outputs)))
+    return without_dead_code(replace(back.form, outputs=back.parts.values))
 
 
 def first_and_values(found: Threaded) -> Form:
     """Keep the first term of an answered form, and the values of its choices."""
-    wanted = found.form.outputs[found.own], *(value for (value,) in found.outputs)
-    return without_dead_code(replace(found.form, outputs=wanted))
+    return without_dead_code(replace(found.form, outputs=(found.parts.sums[0], *found.parts.values)))
 
 
 def in_coordinates(form: Form) -> Threaded:

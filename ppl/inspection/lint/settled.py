@@ -37,8 +37,8 @@ def settled(form: Form, question: Question) -> tuple[tuple[Asked, ...], Callable
     from an arm, whether the arm runs, at each step of the loops around it.
     """
     asked, recorded = probed(form, question)
-    flags = dict(zip((c.address for c in recorded.choices if c.conditional), recorded.flags, strict=True))
-    columns = [(v, flags.get(c.address, v)) for c, v in zip(recorded.choices, recorded.values, strict=True)]
+    flags = dict(zip((c.address for c in recorded.choices if c.conditional), recorded.parts.flags, strict=True))
+    columns = [(v, flags.get(c.address, v)) for c, v in zip(recorded.choices, recorded.parts.values, strict=True)]
     outputs = tuple(v for column in columns for v in column)
     moved = iter(_Moved()(replace(recorded.form, outputs=outputs), [False] * len(form.inputs)))
     kept = [k for k, _ in enumerate(columns) if not next(moved) | next(moved)]
