@@ -96,7 +96,7 @@ def _rewrite(block: Block, node: Site, nodes: Sequence[Node], named: bool) -> No
         function: Callable[..., Any] = partial(_ancestors, law)
     elif isinstance(law, PickLaw):
         shape, operands, function = (), parameters, _picked
-    elif isinstance(law, DistributionLaw):
+    elif law.numbered is not None:
         _refuse_without_quantiles(node, law)
         shape, operands, function = law.shape, parameters, partial(_value, law)
     else:

@@ -31,7 +31,6 @@ from lawful.tracing.trace import trace
 from .batches import BatchSize, in_batches, in_one_row
 from .densities import as_choice, leading_axes
 from .enumerate_sites import Enumeration, marginal
-from .summing_walk import has_elements, support_of
 
 TILT = "~tilt"
 
@@ -98,9 +97,9 @@ def _slopes(full: Form, summed: Enumeration) -> tuple[tuple[Choice, ...], Callab
 
 def _values(choice: Choice) -> np.ndarray | None:
     """List the values of an element of a finite choice, where they are whole numbers in a row."""
-    if not has_elements(choice.law):
+    if choice.law.element_values is None:
         return None
-    values = np.asarray(support_of(choice.law))
+    values = choice.law.element_values
     return values if np.array_equal(values, values[0] + np.arange(len(values))) else None
 
 

@@ -18,11 +18,11 @@ import jax.numpy as jnp
 from lawful.distributions.observed_law import DerivedLaw
 from lawful.errors import UnsupportedProgramError
 
-from .laws import ResampleLaw
+from .laws import AncestorsLaw, ResampleLaw
 
 
 @dataclass(frozen=True)
-class ConditionalLaw(DerivedLaw):
+class ConditionalLaw(AncestorsLaw, DerivedLaw):
     """Ancestors of a scheme, given the ancestor of the first slot: parameters are (weights, that ancestor)."""
 
     base: ResampleLaw
@@ -60,12 +60,6 @@ class ConditionalLaw(DerivedLaw):
         shifted = jnp.concatenate([jnp.roll(ancestors, -slot, axis=1) for slot in range(self.base.offspring)])
         masses = jnp.where(shifted[:, 0] == first, jnp.tile(masses, self.base.offspring), -jnp.inf)
         return shifted, masses - jax.scipy.special.logsumexp(masses)
-
-    def log_prob(self, value: jax.Array, weights: jax.Array, first: jax.Array) -> jax.Array:
-        """Sum the masses of the cells that give these ancestors."""
-        ancestors, masses = self.enumerate(weights, first)
-        same = jnp.all(ancestors == value, axis=1)
-        return jax.scipy.special.logsumexp(jnp.where(same, masses, -jnp.inf))
 
 
 def _multinomial(law: ResampleLaw, key: jax.Array, weights: jax.Array, first: jax.Array) -> jax.Array:

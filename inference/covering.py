@@ -17,8 +17,9 @@ from numpyro.distributions import constraints
 
 from lawful.addresses import Address, names_of, show_address
 from lawful.distributions.bijections import fixed_support, shown_supports
-from lawful.distributions.bound_law import BoundLaw
-from lawful.distributions.law import DistributionLaw, law_of
+from lawful.distributions.law import law_of
+from lawful.distributions.protocol import BoundLaw
+from lawful.distributions.support import of_elements
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.messages import Source
@@ -52,7 +53,7 @@ def require_cover(own: Any, proposed: Any, address: Address, source: Source) -> 
             site=address,
         )
     reason: str | None
-    if getattr(other, "is_point_mass", False) and not getattr(law, "is_point_mass", False):
+    if other.is_point_mass and not law.is_point_mass:
         reason, missed = "it is a point mass", None
     else:
         reason, missed = missed_support(_support(own), _support(proposed))
@@ -99,7 +100,7 @@ def require_way_back(program: Form, forward: Form, backward: Form, name: str) ->
 
 
 def _fixed(support: Any) -> bool:
-    return all(map(_known, _box(_of_elements(support)) or ()))
+    return all(map(_known, _box(of_elements(support)) or ()))
 
 
 def missed_support(wanted: Any, reached: Any) -> tuple[str | None, jax.Array | None]:
@@ -111,7 +112,7 @@ def missed_support(wanted: Any, reached: Any) -> tuple[str | None, jax.Array | N
     """
     if wanted is None or reached is None:
         return None, None
-    wanted, reached = _of_elements(wanted), _of_elements(reached)
+    wanted, reached = of_elements(wanted), of_elements(reached)
     inner, outer = _box(wanted), _box(reached)
     told = f"its support is {_shown(reached)}, that of the site {_shown(wanted)}"
     if inner is None or outer is None:
@@ -138,7 +139,7 @@ def moves(distribution: Any) -> bool:
     (True, False)
     """
     law, parameters = law_of(distribution)
-    if not isinstance(law, DistributionLaw):
+    if law.numbered is None:
         return False
     return fixed_support(law, tuple(jax.ShapeDtypeStruct(p.shape, p.dtype) for p in parameters)) is None
 
@@ -152,18 +153,10 @@ def _beyond(have: Any, want: Any) -> jax.Array:
 
 def _support(distribution: Any) -> Any:
     """Return the support of a distribution, or of a law that has one; None for a law of an algorithm."""
-    if isinstance(distribution, BoundLaw):
-        law, parameters = law_of(distribution)
-        if not isinstance(law, DistributionLaw):
-            return None
-        distribution = law.distribution(*parameters)
-    return distribution.support
-
-
-def _of_elements(support: Any) -> Any:
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
-    return support
+    if not isinstance(distribution, BoundLaw):
+        return distribution.support
+    law, parameters = law_of(distribution)
+    return None if law.numbered is None else law.bound(parameters).support
 
 
 _EVERYWHERE = (type(constraints.real), type(constraints.dependent))
@@ -198,7 +191,7 @@ def _missed_mass(own: Any, proposed: Any) -> str | None:
         return None
     with jax.ensure_compile_time_eval():
         (law, parameters), (other, other_parameters) = law_of(own), law_of(proposed)
-        if any(not isinstance(one, DistributionLaw) or one.support_table is None for one in (law, other)):
+        if law.element_values is None or other.element_values is None:
             return None
         values, table = law.element_table(*parameters)
         others, reached = other.element_table(*other_parameters)

@@ -5,12 +5,14 @@ Law: the draw and the list of all values come from one pure function of a unifor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from lawful.distributions.protocol import Law
 from lawful.distributions.sampling.categorical import sample_categorical, sample_rows
 from lawful.distributions.sampling.threefry import words
 from lawful.distributions.sampling.uint64 import Wide, portion
@@ -18,8 +20,22 @@ from lawful.distributions.sampling.uint64 import Wide, portion
 from .numerics.scheme import Scheme
 
 
+class AncestorsLaw(Law):
+    """A law of ancestors, which several cells may give."""
+
+    @property
+    def dtype(self) -> Any:
+        """Indices."""
+        return jnp.dtype("int32")
+
+    def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Sum the masses of the cells that give these ancestors."""
+        ancestors, masses = self.enumerate(*parameters)
+        return jax.scipy.special.logsumexp(jnp.where(jnp.all(ancestors == value, axis=1), masses, -jnp.inf))
+
+
 @dataclass(frozen=True)
-class ResampleLaw:
+class ResampleLaw(AncestorsLaw):
     """Ancestors of `offspring` particles drawn from `size` weights by a resampling scheme."""
 
     scheme: Scheme
@@ -30,11 +46,6 @@ class ResampleLaw:
     def shape(self) -> tuple[int, ...]:
         """One ancestor per offspring."""
         return (self.offspring,)
-
-    @property
-    def dtype(self) -> Any:
-        """Indices."""
-        return jnp.dtype("int32")
 
     @property
     def atoms(self) -> int:
@@ -55,15 +66,9 @@ class ResampleLaw:
         ancestors, masses = self.scheme.enumerate(weights, self.offspring)
         return ancestors.astype(jnp.int32), masses
 
-    def log_prob(self, value: jax.Array, weights: jax.Array) -> jax.Array:
-        """Sum the masses of the cells that give these ancestors."""
-        ancestors, masses = self.enumerate(weights)
-        same = jnp.all(ancestors == value, axis=1)
-        return jax.scipy.special.logsumexp(jnp.where(same, masses, -jnp.inf))
-
 
 @dataclass(frozen=True)
-class PickLaw:
+class PickLaw(Law):
     """One index with probability proportional to a non-negative weight; all-zero weights pick uniformly.
 
     Where it is `shared` and its weights are the same for runs side by side, these take one index for all.
@@ -98,8 +103,11 @@ class PickLaw:
         picked = sample_categorical(key, jnp.log(weights))
         return jnp.maximum(picked, 0).astype(jnp.int32)
 
-    def draw_many(self, key: jax.Array, weights: jax.Array) -> jax.Array:
-        """Draw from each row of weights with one key."""
+    def draw_side_by_side(self, key: jax.Array, count: int, laned: Sequence[bool], *parameters: jax.Array) -> jax.Array:
+        """Draw from each row of weights."""
+        if not all(laned):
+            return super().draw_side_by_side(key, count, laned, *parameters)
+        (weights,) = parameters
         usable = jnp.sum(weights, axis=1, keepdims=True) > 0
         picked = sample_rows(key, jnp.where(usable, weights, jnp.ones_like(weights)))
         return jnp.maximum(picked, 0).astype(jnp.int32)
@@ -119,7 +127,7 @@ class PickLaw:
 
 
 @dataclass(frozen=True)
-class CoinLaw:
+class CoinLaw(Law):
     """A coin with a given probability of heads: acceptance decisions are coins, so that they can be enumerated."""
 
     probability_dtype: str = "float64"
@@ -158,7 +166,7 @@ class CoinLaw:
 
 
 @dataclass(frozen=True)
-class UniformIndexLaw:
+class UniformIndexLaw(Law):
     """One of `count` indices, all equally likely; `count` may vary up to `size`.
 
     Where it is `shared`, runs side by side draw one index for all: each of them has the law, and what it decides is the

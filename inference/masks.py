@@ -12,7 +12,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.distributions.weighting import WeightedLaw
 from lawful.form import Factor, Form, Site
 from lawful.form.cached import per_form
 from lawful.inspection.lint.settled import Answer, settled
@@ -51,7 +50,7 @@ def _reader(form: Form) -> Callable[[Sequence[Any]], list[Answer]]:
 
 
 def _is_masked(site: Site) -> bool:
-    return site.observed is not None and isinstance(site.law, WeightedLaw) and site.law.masked
+    return site.observed is not None and site.law.known.masked and not site.law.lanes
 
 
 def _question(node: Site | Factor) -> Iterable[Probe]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lawful.addresses import Address, as_address, show_address
-from lawful.distributions.law import DistributionLaw
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.choices import Choice, choices_of
@@ -94,7 +93,7 @@ def chosen_normals(form: Form, sites: Names, who: str) -> tuple[Choice, ...]:
 
 def is_normal(choice: Choice) -> bool:
     """Tell whether the law of a choice is normal."""
-    return isinstance(choice.law, DistributionLaw) and choice.law.label in FAMILY
+    return choice.law.numbered is not None and choice.law.label in FAMILY
 
 
 def named(sites: object) -> str:

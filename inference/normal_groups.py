@@ -212,7 +212,7 @@ def as_noises(form: Form, group: Group) -> Form:
         form = by_normals(form, addresses)
     except UnsupportedProgramError as error:
         choice = addresses[error.__dict__["site"]]
-        law = getattr(choice.law, "label", "that of an algorithm")
+        law = choice.law.label
         raise refused((choice,), f"its law, {law}, is not normal", "leave it to another kernel") from None
     return without_names(form, {noise_of(c) for c in group})
 

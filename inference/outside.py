@@ -65,8 +65,6 @@ def moving_supports(form: Form) -> frozenset[Address]:
 
 def _bounds(site: Site) -> list[Var]:
     """List the parameters that the support of an observed site reads."""
-    if not hasattr(site.law, "inside"):
-        return []
     try:
         operands = (site.out, *site.parameters)
         test, _ = lower(site.law.inside, *(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in operands))

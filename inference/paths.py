@@ -139,7 +139,7 @@ def weighing_places(form: Form) -> Iterator[Place]:
     for node, around in placed(form):
         if isinstance(node, Det) or (isinstance(node, Site) and node.observed is None):
             continue
-        units = tuple(getattr(node.law, "units", ())) if isinstance(node, Site) else ()
+        units = node.law.units if isinstance(node, Site) else ()
         place = Place(node.address, around.lengths, units, node.frames if units else (), *around.loops[:1])
         first = found.setdefault(place.address, place)
         if (first.loops, first.units) != (place.loops, place.units):

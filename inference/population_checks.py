@@ -121,7 +121,7 @@ def copies_of(
     old: list[Copies] = []
     parts = _parts(form, stats)
     for choice in () if form is None else choices_of(form):
-        discrete = not np.issubdtype(choice.dtype, np.floating) or getattr(choice.law, "is_point_mass", False)
+        discrete = not np.issubdtype(choice.dtype, np.floating) or choice.law.is_point_mass
         if discrete or choice.conditional or not np.size(posterior.get(choice.name, ())):
             continue
         draws, part = np.asarray(posterior[choice.name])[:, :ENOUGH], parts.get(choice.name, ALL)

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
+from lawful.distributions.families import core_of
 from lawful.errors import LawfulError
 
 from .kernels.frame import Frame
@@ -67,7 +68,7 @@ def exchangeable_parts(frame: Frame, plate: str, name: str) -> tuple[Exchangeabl
         size = next((each.size for each in choice.frames if each.name == plate), size)
         size = choice.full_shape[own] if own is not None else size
     for number, (choice, shape) in enumerate(zip(frame.choices, frame.shapes, strict=True)):
-        batch = len(choice.loops) + len(getattr(choice.law, "units", ()))
+        batch = len(choice.loops) + len(choice.law.units)
         dims = [each.dim for each in choice.frames if each.name == plate]
         own = getattr(_distribution(choice.law), "exchangeable_axis", None)
         if dims:
@@ -94,13 +95,7 @@ def _sums_to_zero(law: Any) -> bool:
 
 def _distribution(law: Any) -> Any:
     """Give a distribution of the kind of a law, whose parameters mean nothing; None where there is none."""
-    tree = getattr(getattr(law, "base", law), "tree", None)
-    if tree is None:
-        return None
-    found = jax.tree.unflatten(tree, [0.0] * tree.num_leaves)
-    while isinstance(found, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
-        found = found.base_dist
-    return found
+    return core_of(law.innermost.numbered)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from lawful.addresses import Address, show_address
 from lawful.distributions.absent import is_guarded
-from lawful.distributions.law import core_of, position_of
+from lawful.distributions.families import core_of
+from lawful.distributions.law import position_of
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Factor, Form, Site, Var
 from lawful.form.builder import Block
@@ -124,7 +125,7 @@ def _presence(program: Form) -> Presence:
 
 def _question(node: Site | Factor) -> Iterable[Probe]:
     if isinstance(node, Site) and node.observed is None and is_guarded(node.law):
-        shape = core_of(node.law.distribution(*range(node.law.tree.num_leaves))).batch_shape
+        shape = core_of(node.law.numbered).batch_shape
         yield Probe("present", lambda present: jnp.broadcast_to(present, shape), (_present(node),))
 
 

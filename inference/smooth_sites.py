@@ -50,7 +50,7 @@ def smooth_sites(form: Form) -> tuple[Choice, ...]:
     """
     choices = choices_of(form)
     found = [c for c in choices if jnp.issubdtype(c.dtype, jnp.floating) and not c.conditional]
-    found = [c for c in found if not getattr(c.law, "is_point_mass", False)]
+    found = [c for c in found if not c.law.is_point_mass]
     if found:
         rough = _rough(form, choices)
         found = [c for c in found if c.address not in rough]

@@ -102,7 +102,7 @@ def finite_sites(form: Form) -> tuple[Choice, ...]:
     >>> [c.name for c in finite_sites(lawful.trace(lambda: lawful.sample("z", dist.Bernoulli(0.5))))]
     ['z']
     """
-    return tuple(c for c in choices_of(form) if c.law.atoms is not None and not getattr(c.law, "is_point_mass", False))
+    return tuple(c for c in choices_of(form) if c.law.atoms is not None and not c.law.is_point_mass)
 
 
 def refuse_plates(form: Form) -> None:

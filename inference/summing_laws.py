@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.distributions.law import product_grid
+from lawful.distributions.protocol import Law, product_grid
 from lawful.distributions.sampling.categorical import sample_categorical
 
 
@@ -32,7 +32,7 @@ def log_sum(terms: jax.Array, axis: int = 0) -> jax.Array:
 
 
 @dataclass(frozen=True)
-class IndexLaw:
+class IndexLaw(Law):
     """One index below `size` for each element of an array, by log weights (size, *units).
 
     An element all of whose weights are zero takes the index 0.
@@ -76,10 +76,6 @@ class IndexLaw:
         """Log mass of each element's index."""
         return jnp.take_along_axis(self.log_masses(logits), value[None], axis=0)[0]
 
-    def log_prob(self, value: jax.Array, logits: jax.Array) -> jax.Array:
-        """Log mass of all indices together."""
-        return jnp.sum(self.log_prob_units(value, logits))
-
     def enumerate(self, logits: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List the product over the elements."""
         elements = math.prod(self.units)
@@ -90,7 +86,7 @@ class IndexLaw:
 
 
 @dataclass(frozen=True)
-class MixtureLaw:
+class MixtureLaw(Law):
     """A law averaged over worlds.
 
     Its parameters are log weights (worlds, *parts), on any scale, then those of a component; `many[i]` says whether
@@ -128,6 +124,11 @@ class MixtureLaw:
         """Those of a component."""
         return tuple(self.component.units)
 
+    @property
+    def averaged(self) -> Any:
+        """A component."""
+        return self.component
+
     def of_one(self, parameters: Sequence[Any]) -> list[Any]:
         """Give the parameters of one component, that of the first world."""
         return [p[0] if many else p for p, many in zip(parameters[1:], self.many, strict=True)]
@@ -150,12 +151,12 @@ class MixtureLaw:
         index = world.reshape((1, *self.parts) + (1,) * (len(self.shape) - len(self.parts)))
         return jnp.take_along_axis(drawn, jnp.broadcast_to(index, (1, *self.shape)), axis=0)[0]
 
-    def log_prob(self, value: jax.Array, log_weights: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Score a value: the average of its densities."""
+    def log_prob_units(self, value: jax.Array, log_weights: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Score each part by the average of its densities; without parts the value as a whole."""
         masses = IndexLaw(self.worlds, self.parts).log_masses(log_weights)
         score = self.component.log_prob_units if self.parts else self.component.log_prob
         terms = self.each(lambda *own: score(value, *own), parameters)
-        return jnp.sum(log_sum(masses + terms))
+        return log_sum(masses + terms)
 
     def enumerate(self, log_weights: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List the values of a component with their average masses."""

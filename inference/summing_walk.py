@@ -14,8 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, show_address
-from lawful.distributions.batched import LanesLaw
-from lawful.distributions.law import DistributionLaw
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 from lawful.form.builder import Block, LogProb, Tupled, renamed, total
@@ -246,10 +244,9 @@ class Walk:
     def density(self, law: Any, operands: Sequence[Value], node: Site) -> Value:
         """The log density of a value, kept apart for each element of the sites that it depends on."""
         label = f"log p({show_address(node.address)})"
-        units = getattr(law, "log_prob_units", None)
-        if units is not None and law.units:
+        if law.units:
             try:
-                return self.compute(Tupled(units), operands, label)[0]
+                return self.compute(Tupled(law.log_prob_units), operands, label)[0]
             except Conflict:
                 pass
         return self.compute(LogProb(law), operands, label)[0]
@@ -258,8 +255,8 @@ class Walk:
         """A site that is summed: its values are a plate, its law a table."""
         law, shape = node.law, tuple(node.out.shape)
         parameters = [frame.env[v] for v in node.parameters]
-        together = node.address in self.job.together or not has_elements(law)
-        size = len(support_of(law)) if not together else law.atoms
+        together = node.address in self.job.together or law.element_values is None
+        size = len(law.element_values) if not together else law.atoms
         if size is None:  # another arm draws the site from finitely many values
             raise UnsupportedProgramError(
                 f"site '{show_address(node.address)}' ({node.source}) cannot be summed: {law.label} has infinitely "
@@ -291,7 +288,7 @@ class Walk:
         if together:
             values, masses = self.compute(Tupled(law.enumerate), parameters, "values")
         else:
-            support = np.asarray(support_of(law)).astype(law.dtype)
+            support = law.element_values.astype(law.dtype)
             column = support.reshape((-1,) + (1,) * len(law.shape))
             values = self.block.constant(np.broadcast_to(column, (len(support), *law.shape)))
             masses = self.compute(Tupled(law.element_masses), parameters, "log masses")[0]
@@ -363,23 +360,6 @@ class Walk:
     def child(self) -> Walk:
         """Start a walk over a body."""
         return Walk(self.job, self.scope)
-
-
-def _base(law: Any) -> Any:
-    return law.base if isinstance(law, LanesLaw) else law
-
-
-def has_elements(law: Any) -> bool:
-    """Tell whether a value of a law is made of independent elements, each with the same finite support."""
-    base = _base(law)
-    return isinstance(base, DistributionLaw) and base.support_table is not None and not base.is_point_mass
-
-
-def support_of(law: Any) -> np.ndarray:
-    """Values of one element."""
-    table = _base(law).support_table
-    assert table is not None
-    return table.array
 
 
 def _alone(equation: Equation, place: int, together: Sequence[bool]) -> Callable[..., Any]:

@@ -13,9 +13,7 @@ import jax
 import numpy as np
 
 from lawful.backends.pointwise import ask_at_choices
-from lawful.distributions.batched import LanesLaw
 from lawful.distributions.bijections import from_support, is_discrete
-from lawful.distributions.law import DistributionLaw
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, Site
 from lawful.form.arguments.arrays import split_arguments
@@ -99,6 +97,6 @@ def _mapped(form: Form) -> tuple[tuple[Asked, ...], Callable[..., Any]]:
 def _question(node: Site | Factor) -> Iterable[Probe]:
     if not isinstance(node, Site) or node.observed is not None or is_discrete(node):
         return
-    law = node.law.base if isinstance(node.law, LanesLaw) else node.law
-    if isinstance(law, DistributionLaw) and not getattr(law, "is_point_mass", False):
+    law = node.law.innermost
+    if law.numbered is not None and not law.is_point_mass:
         yield Probe("free", from_support(node.law), (node.out, *node.parameters))

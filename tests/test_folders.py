@@ -47,6 +47,7 @@ MOST_WEAK = 1  # what is known of a form stands in the form; one dictionary is f
 ROOM = "lawful.form.operations"  # where equations of JAX are read, and its primitives are known
 INSIDES = {"primitive", "params", "eqns", "invars", "outvars"}  # of an equation, and of a traced program
 MOST_NAMED = 25  # places of inference that read an equation of JAX, or name its primitives
+MOST_CLASSES = 10  # questions of algorithms after the class of a law of their own
 
 
 @functools.cache
@@ -219,6 +220,28 @@ def test_few_modules_remember_something_of_a_form():
     assert sum(found.values()) <= MOST_WEAK, {file: count for file, count in found.items() if count}
 
 
+def asked_of_laws(tree: ast.AST) -> tuple[int, int]:
+    """Count the calls of getattr and hasattr on laws, and those of isinstance that name a class of laws."""
+    by_name = by_class = 0
+    for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call) and len(n.args) > 1):
+        asked, first = getattr(call.func, "id", ""), call.args[0]
+        of_law = "law" in (getattr(first, "id", ""), getattr(first, "attr", ""))
+        by_name += asked in ("getattr", "hasattr") and of_law
+        names = {name.id for name in ast.walk(call.args[1]) if isinstance(name, ast.Name)} - {"BoundLaw"}
+        by_class += asked == "isinstance" and any(name.endswith("Law") for name in names)
+    return by_name, by_class
+
+
+def test_a_law_answers_by_its_members_whatever_its_class():
+    """The members stand in `distributions/protocol.py`, with defaults; algorithms know the laws of their own sites."""
+    inner = {m: asked_of_laws(tree) for m, (_, tree) in trees().items() if folder(m) != "distributions"}
+    assert {m: found for m, found in inner.items() if any(found)} == {}
+    files = (ROOT.parent / "inference").rglob("*.py")
+    outer = {str(file): asked_of_laws(ast.parse(file.read_text())) for file in files}
+    assert {file: by_name for file, (by_name, _) in outer.items() if by_name} == {}
+    assert sum(by_class for _, by_class in outer.values()) <= MOST_CLASSES, outer
+
+
 @pytest.mark.parametrize(
     ("module", "text", "found"),
     [
@@ -259,3 +282,5 @@ def test_the_counts_find_what_they_count():
     assert (asks(ast.parse(text)), weak(ast.parse(text))) == (1, 1)
     assert carries(ast.parse("replace(node, body=new, ys=(*node.ys, extra))"))
     assert not carries(ast.parse("replace(node, body=new)"))
+    text = 'getattr(site.law, "units")\nhasattr(law, "base")\nisinstance(x, LanesLaw)\nisinstance(x, BoundLaw)'
+    assert asked_of_laws(ast.parse(text)) == (2, 1)

@@ -89,13 +89,13 @@ def _refuse(form: Form) -> None:
                 site=data.address,
             )
     for site in form.sites():
-        if any(getattr(law, "scaled", False) for law in (site.law, getattr(site.law, "base", None))):
+        if site.law.scaled:
             raise UnsupportedProgramError(
                 f"site '{show_address(site.address)}' ({site.source}) is observed under a scale: a power of a density "
                 "is no law, so no data can be drawn for it. Fix: check the program without the scale.",
                 site=site.address,
             )
-        if getattr(site.law, "label", "") == IMPROPER:
+        if site.law.label == IMPROPER:
             raise ImproperPriorError(
                 f"site '{show_address(site.address)}' ({site.source}) has a flat prior (ImproperUniform), which does "
                 "not integrate to one, so there is no exact start. Fix: give a proper prior.",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,13 +58,10 @@ def reflect() -> MH:
 
 def mirrored(block: Block, choice: Choice, value: Var) -> Var:
     """Append the mirror image of a value whose support is a row of integers; another value stays."""
-    law: Any = choice.law
-    while hasattr(law, "base"):
-        law = law.base
-    table = getattr(law, "support_table", None)
-    if table is None or not (np.diff(np.sort(table.array)) == 1).all():
+    listed = choice.law.element_values
+    if listed is None or not (np.diff(np.sort(listed)) == 1).all():
         return value
-    ends = int(table.array.min() + table.array.max())
+    ends = int(listed.min() + listed.max())
 
     def mirror(value: jax.Array) -> jax.Array:
         return (ends - value).astype(value.dtype)

@@ -12,7 +12,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from lawful.addresses import Address
-from lawful.distributions.law import DistributionLaw, law_of
+from lawful.distributions.law import law_of
 
 
 def tilted(address: Address, prior: Any) -> Any:
@@ -22,10 +22,8 @@ def tilted(address: Address, prior: Any) -> Any:
     [0.333, 0.667]
     """
     law = law_of(prior)[0]
-    if not isinstance(law, DistributionLaw) or law.support_table is None:
-        return None
-    values = law.support_table.array
-    if not np.array_equal(values, np.arange(len(values))):
+    values = law.element_values
+    if values is None or not np.array_equal(values, np.arange(len(values))):
         return None
     shares = np.arange(1.0, len(values) + 1) / (len(values) * (len(values) + 1) / 2)
     return dist.Categorical(probs=jnp.broadcast_to(jnp.asarray(shares), (*law.shape, len(values))))

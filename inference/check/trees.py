@@ -19,7 +19,6 @@ from ..kernels import mh, mixture
 from ..kernels.base import KernelForm
 from ..propose import propose
 from ..summing import finite_sites
-from ..summing_walk import has_elements
 from ..transformer import Transformer
 from ..weights import PRESERVES
 from .contracts import Contract
@@ -27,7 +26,8 @@ from .contracts import Contract
 
 def _proposed(form: Form, loops: bool) -> list[str]:
     """List the finite sites that always run; those of loops only where all steps can be drawn at once."""
-    return [c.name for c in finite_sites(form) if not c.conditional and has_elements(c.law) and (loops or not c.loops)]
+    found = [c for c in finite_sites(form) if not c.conditional and (loops or not c.loops)]
+    return [c.name for c in found if c.law.element_values is not None]
 
 
 @dataclass(frozen=True)

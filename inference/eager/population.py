@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lawful.distributions.bound_law import BoundLaw
+from lawful.distributions.protocol import BoundLaw
 
 from ..check.contracts import Contract
 from ..check.reference import decision

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lawful.distributions.bound_law import BoundLaw
 from lawful.distributions.law import law_of
+from lawful.distributions.protocol import BoundLaw
 
 from ..check.atoms import probabilities_at
 

@@ -24,7 +24,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from lawful.addresses import Address
-from lawful.distributions.bound_law import BoundLaw
+from lawful.distributions.protocol import BoundLaw
 from lawful.errors import UnsupportedProgramError
 from lawful.messages import SampleMessage
 

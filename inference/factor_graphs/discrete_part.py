@@ -23,7 +23,6 @@ from lawful.form.liveness import without_dead_code
 from lawful.form.markov_blanket import Blanket, reached
 from lawful.passes.condition import conditioned
 
-from ..summing_walk import support_of
 from .from_program import to_factor_graph
 from .graph import FactorGraph, graph_of
 from .graph_law import GraphLaw, states_of, values_of
@@ -54,7 +53,7 @@ class DiscretePart:
     @property
     def supports(self) -> list[np.ndarray]:
         """Values of the states of each site."""
-        return [np.asarray(support_of(c.law)).astype(c.dtype) for c in self.choices]
+        return [c.law.element_values.astype(c.dtype) for c in self.choices]
 
     @property
     def determined(self) -> np.ndarray:

@@ -250,8 +250,7 @@ class _Reader:
             return self.variable(node, name, env, steps, guard)
         value = env[node.observed] if node.observed is not None else _own(self.fixed[node.address], steps)
         if self.weighing:
-            units = getattr(node.law, "log_prob_units", None)
-            density = Tupled(units) if units is not None and node.law.units else LogProb(node.law)
+            density = Tupled(node.law.log_prob_units) if node.law.units else LogProb(node.law)
             (score,) = self.apply(name, density, [value, *(env[v] for v in node.parameters)])
             self.weigh(name, score, steps, guard)
         return value
@@ -272,7 +271,7 @@ class _Reader:
                 self.running.setdefault((node.address, numbers.tobytes()), (numbers, []))[1].append(guard)
             self.parts.setdefault(name, []).append(prior)
             self.sources[name] = self.source
-            if getattr(node.law, "truncated", False):
+            if node.law.truncated:
                 self.missing(show_address(node.address), prior)
         column = known(values).reshape((-1, *[1] * numbers.ndim))
         own = terms(Table(np.broadcast_to(column, (len(values), *numbers.shape)), numbers[..., None]))

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.distributions.law import MAX_ATOMS
+from lawful.distributions.protocol import MAX_ATOMS, Law
 from lawful.errors import PathLimitError
 
 from .exact import drawn_states, log_mass, uniforms_of
@@ -32,7 +32,7 @@ from .structure import Family, Structure
 
 
 @dataclass(frozen=True)
-class GraphLaw:
+class GraphLaw(Law):
     """States of some families of variables, one family after the other, as a vector.
 
     Its parameters are the arrays of the graph's potentials, `jax.tree.leaves` of them.
@@ -155,7 +155,7 @@ def _left(structure: Structure, names: tuple[str, ...]) -> tuple[Restriction, np
 
 
 @dataclass(frozen=True)
-class SiteLaw:
+class SiteLaw(Law):
     """A site of a program that is a family of variables: its values stand for their states.
 
     Attributes:

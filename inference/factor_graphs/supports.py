@@ -14,13 +14,11 @@ import jax
 import numpy as np
 
 from lawful.addresses import as_address, show_address
-from lawful.distributions.law import DistributionLaw, core_of
+from lawful.distributions.families import core_of
 from lawful.errors import LawfulError, UnboundedSupport, UnsupportedProgramError
 from lawful.form import Form, Node, Site
 from lawful.form.choices import Choice, choices_of
 from lawful.form.rewriting import with_subforms
-
-from ..summing_walk import has_elements, support_of
 
 type Ranges = Mapping[Any, tuple[int, int]]
 
@@ -35,13 +33,13 @@ def support(choice: Choice, laws: Sequence[Any]) -> tuple[np.ndarray, list[str] 
     Raises: UnsupportedProgramError for a law without independent finite elements, and for laws of different values.
     """
     for law in laws:
-        if not has_elements(law):
+        if law.element_values is None:
             raise UnsupportedProgramError(
                 f"site '{choice.name}': its law {law.label} has no independent finite elements. Fix: leave it out "
                 "of sites=[...], and give its value.",
                 site=choice.address,
             )
-    found = [np.asarray(support_of(law)).astype(choice.dtype) for law in laws]
+    found = [law.element_values.astype(choice.dtype) for law in laws]
     values = found[0]
     if not all(np.array_equal(values, other) for other in found):
         raise UnsupportedProgramError(
@@ -96,7 +94,7 @@ def refuse_unbounded(form: Form, free: Collection[Any]) -> None:
     Raises: UnboundedSupport.
     """
     for choice in choices_of(form):
-        if choice.address in free and is_countable(choice.law) and choice.law.support_table is None:
+        if choice.address in free and is_countable(choice.law) and choice.law.element_values is None:
             raise UnboundedSupport(
                 f"site '{choice.name}' ({choice.source}): {choice.law.label} has infinitely many values, or as many as "
                 f"other values say. Fix: keep some of them, as truncate={{'{choice.name}': (0, 50)}}, or give its "
@@ -119,9 +117,9 @@ def outside(log_masses: Any) -> float | None:
 
 def is_countable(law: Any) -> bool:
     """Tell whether a law is one of whole numbers, element by element."""
-    if not isinstance(law, DistributionLaw) or law.is_point_mass:
+    if law.numbered is None or law.is_point_mass:
         return False
-    if law.support_table is not None:
+    if law.element_values is not None:
         return True
-    core = core_of(law.distribution(*range(law.tree.num_leaves)))
+    core = core_of(law.numbered)
     return not core.event_shape and bool(getattr(core.support, "is_discrete", False))

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.distributions.bound_law import BoundLaw
+from lawful.distributions.protocol import BoundLaw
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments

@@ -34,7 +34,6 @@ from ..factor_graphs.restriction import Restriction
 from ..numerics.meaningless import cleaned
 from ..registered import stored_as
 from ..summing import finite_sites
-from ..summing_walk import has_elements
 from .base import KernelForm, State, finished, scored, state_inputs
 from .naming import named_sites
 from .redraw import PREFIX
@@ -90,7 +89,7 @@ class BlockGibbs:
 
     def _planned(self, program: Form) -> tuple[DiscretePart, list[np.ndarray]]:
         choices = choices_of(program)
-        finite = [c.address for c in finite_sites(program) if has_elements(c.law)]
+        finite = [c.address for c in finite_sites(program) if c.law.element_values is not None]
         sites = finite if self.sites is None else named_sites(choices, self.sites, "block_gibbs")
         if set(sites) - set(finite) or not sites:
             wrong = ", ".join(show_address(a) for a in sites if a not in finite) or "no site"

@@ -13,12 +13,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import biject_to
 
 from lawful.addresses import Address
-from lawful.distributions.absent import Guarded
+from lawful.distributions.absent import without_guard
+from lawful.distributions.families import core_of
 from lawful.errors import UnsupportedProgramError
 from lawful.form.choices import Choice
 
@@ -69,13 +69,10 @@ def bijector_of(choice: Choice) -> Any:
 
 def static_support(law: Any) -> Any:
     """The support of a law where it is the same for all parameters, else None."""
-    tree = getattr(getattr(law, "base", law), "tree", None)  # lanes have the support of their base
-    if tree is None:
+    distribution = law.innermost.numbered  # lanes have the support of one copy
+    if distribution is None:
         return None
-    distribution = jax.tree.unflatten(tree, [0.0] * tree.num_leaves)
-    while isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution | Guarded):
-        distribution = distribution.base_dist
-    support = type(distribution).support
+    support = type(core_of(without_guard(distribution))).support
     fixed = isinstance(support, constraints.Constraint) and not isinstance(support, type(constraints.dependent))
     return support if fixed else None
 

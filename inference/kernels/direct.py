@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lawful.distributions.law import DistributionLaw, core_of, position_of
+from lawful.distributions.families import core_of
+from lawful.distributions.law import position_of
 from lawful.form import Det, Form, Site, Var
 from lawful.form.builder import Tupled
 from lawful.form.choices import Choice
@@ -26,7 +27,7 @@ CHILDREN = {
 def probability_of(program: Form, choice: Choice, reach: Blanket) -> str | None:
     """Find whether the conditional of a site is a beta or a Dirichlet law; None where that is not seen."""
     law = choice.law
-    if not isinstance(law, DistributionLaw) or law.label not in CHILDREN or choice.loops:
+    if law.numbered is None or law.label not in CHILDREN or choice.loops:
         return None
     family, children = CHILDREN[law.label]
     form = inlined(program)
@@ -47,9 +48,9 @@ def probability_of(program: Form, choice: Choice, reach: Blanket) -> str | None:
 def _by_probabilities(site: Site, reads: list[bool], children: tuple[str, ...]) -> bool:
     """Tell whether a site reads the values as its probabilities, and as nothing else."""
     law: Any = site.law
-    if not isinstance(law, DistributionLaw) or law.label not in children:
+    if law.numbered is None or law.label not in children:
         return False
-    core = type(core_of(law.distribution(*range(law.tree.num_leaves)))).__name__
+    core = type(core_of(law.numbered)).__name__
     place = position_of(law, "probs")
     return not core.endswith("Logits") and place is not None and reads == [i == place for i in range(len(reads))]
 

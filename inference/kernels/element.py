@@ -17,8 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.backends.xla import run_nodes
-from lawful.distributions.bound_law import BoundLaw
-from lawful.distributions.law import product_grid
+from lawful.distributions.protocol import Law
 from lawful.form import Det, Form, Site, Var
 from lawful.form.builder import Block
 from lawful.form.operations.equation import Equation
@@ -65,7 +64,7 @@ def slices_wanted(scoring: Form, at: Slice) -> list[Slice]:
 
 
 @dataclass(frozen=True)
-class ElementLaw:
+class ElementLaw(Law):
     """The law of one part of a value.
 
     Its parameters are slices: `types` are the whole shapes and types, `axes` the axes of which one element is given.
@@ -97,13 +96,14 @@ class ElementLaw:
         return f"one of {self.base.label}"
 
     @property
+    def element_values(self) -> np.ndarray | None:
+        """Those of the base."""
+        return self.base.element_values
+
+    @property
     def atoms(self) -> int | None:
         """Number of values of one part."""
-        if self.base.atoms is None or self.base.atoms == 1:
-            return self.base.atoms
-        whole = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in self.types]
-        values = jax.eval_shape(self.base.element_table, *whole)[0].shape[0]
-        return int(values ** math.prod(self.shape))
+        return self.base.atoms if self.base.atoms == 1 else super().atoms
 
     def _whole(self, parameters: Sequence[Any]) -> list[Any]:
         """Repeat slices to whole parameters: every part then has the law of this one."""
@@ -123,29 +123,24 @@ class ElementLaw:
         scores = self.base.log_prob_units(whole, *self._whole(parameters))
         return scores[tuple(slice(0, 1) for _ in self.base.units)]
 
-    def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Score the part."""
-        return jnp.sum(self.log_prob_units(value, *parameters))
+    def element_masses(self, *parameters: jax.Array) -> jax.Array:
+        """Log masses (values, *shape) of the part."""
+        masses = self.base.element_masses(*self._whole(parameters))
+        return masses[(slice(None), *(slice(0, 1) for _ in self.base.units))]
 
     def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List the values of the part."""
-        whole = self._whole(parameters)
-        inside = math.prod(self.shape)
-        if self.base.atoms == 1:
-            values, masses = self.base.enumerate(*whole)
-            return values[(slice(None), *(slice(0, 1) for _ in self.base.units))], masses
-        support, table = self.base.element_table(*whole)
-        table = table[:, :inside]  # the elements of the first part come first
-        grid = product_grid(len(support), inside)
-        masses = table[grid, jnp.arange(inside)].sum(axis=1, dtype=table.dtype)
-        return support[grid].reshape((len(grid), *self.shape)), masses
+        if self.base.atoms != 1:
+            return super().enumerate(*parameters)
+        values, masses = self.base.enumerate(*self._whole(parameters))
+        return values[(slice(None), *(slice(0, 1) for _ in self.base.units))], masses
 
     def finite_elements(self, site_of: Callable[[Any], Any], *parameters: Any) -> Any:
         """List the elements of the part."""
         whole = tuple(
             np.broadcast_to(np.asarray(p), shape) for p, (shape, _) in zip(parameters, self.types, strict=True)
         )
-        elements, assemble = BoundLaw(self.base, whole).finite_elements(site_of)
+        elements, assemble = self.base.finite_elements(site_of, *whole)
         inside = math.prod(self.shape)
         if len(elements) != math.prod(self.base.shape):  # listed as one value
             return elements, lambda values: np.asarray(assemble(values))[tuple(slice(0, 1) for _ in self.base.units)]
@@ -168,9 +163,8 @@ def _x64() -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _scoring(law: Any, types: tuple[Type, ...], x64: bool) -> Form:
-    function = getattr(law, "log_prob_units", law.log_prob)
     with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
-        form, _ = lower(function, *(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in types))
+        form, _ = lower(law.log_prob_units, *(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in types))
     return inlined(form)
 
 

@@ -19,7 +19,7 @@ import numpyro.distributions as dist
 
 from lawful.addresses import Address
 from lawful.backends.xla import emit
-from lawful.distributions.law import DistributionLaw, law_of, position_of
+from lawful.distributions.law import law_of, position_of
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Site, Var
 from lawful.form.builder import Block
@@ -143,7 +143,7 @@ def _refusal(choice: Choice) -> str | None:
     law = choice.law
     if choice.conditional or choice.loops:
         return "only runs in a branch" if choice.conditional else "stands in a loop"
-    if not isinstance(law, DistributionLaw) or law.label not in NORMAL:
+    if law.numbered is None or law.label not in NORMAL:
         return f"has the prior {law.label}, which is not normal"
     return None
 

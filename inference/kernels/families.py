@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from lawful.errors import UnsupportedProgramError
+from lawful.distributions.protocol import Law
 
 
 @dataclass(frozen=True)
-class FreshLaw:
+class FreshLaw(Law):
     """The law of a distribution that is made anew from its arguments, all of them parameters."""
 
     made: Callable[..., Any]
@@ -27,15 +27,6 @@ class FreshLaw:
     def dtype(self) -> Any:
         """Floating point."""
         return jnp.result_type(float)
-
-    @property
-    def atoms(self) -> None:
-        """Not finite."""
-
-    @property
-    def units(self) -> tuple[int, ...]:
-        """One part."""
-        return ()
 
     @property
     def label(self) -> str:
@@ -49,15 +40,6 @@ class FreshLaw:
     def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Score a value."""
         return jnp.sum(self.made(*parameters).log_prob(value))
-
-    log_prob_units = log_prob
-
-    def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Refuse.
-
-        Raises: UnsupportedProgramError: there is no finite list.
-        """
-        raise UnsupportedProgramError(f"{self.label} is not finite: use level='statistical'.", law=self.label)
 
     def _batch(self, parameters: Sequence[jax.Array]) -> tuple[int, ...]:
         event = self.made(*parameters).event_shape

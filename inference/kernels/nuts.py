@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 
+from lawful.distributions.protocol import Law
 from lawful.distributions.sampling.threefry import blocks, words
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Var
@@ -40,7 +41,7 @@ FAR = 1 << 31  # counters from here on are those of doublings, below are leaves
 
 
 @dataclass(frozen=True, eq=False)
-class OrbitLaw:
+class OrbitLaw(Law):
     """The law of a point on the trajectory through a phase.
 
     Parameters: the program's inputs, position, log density, gradient, momentum, step size and root. A value is one
@@ -62,16 +63,6 @@ class OrbitLaw:
         return jnp.dtype(jnp.result_type(float))
 
     @property
-    def atoms(self) -> None:
-        """No finite number of values."""
-        return None
-
-    @property
-    def units(self) -> tuple[int, ...]:
-        """One part."""
-        return ()
-
-    @property
     def label(self) -> str:
         """Name for people."""
         return "point of an orbit"
@@ -80,11 +71,9 @@ class OrbitLaw:
         """Draw a point."""
         return self.draw_side_by_side(key, 1, (False,) * len(parameters), *parameters)[0]
 
-    def draw_side_by_side(
-        self, key: jax.Array, count: int, flags: tuple[bool, ...], *parameters: jax.Array
-    ) -> jax.Array:
+    def draw_side_by_side(self, key: jax.Array, count: int, laned: Sequence[bool], *parameters: jax.Array) -> jax.Array:
         """Draw a point on each of several trajectories, all doubled at once; those that ended wait for the others."""
-        axes = tuple(0 if flag else None for flag in flags)
+        axes = tuple(0 if has else None for has in laned)
         stream, lanes = words(key, (2,)), jnp.arange(count, dtype=jnp.uint32)
         position, score, gradient, momentum, _, _ = parameters[self.inputs :]
 
@@ -143,7 +132,6 @@ class OrbitLaw:
             "level='statistical', and its choice of a point with check.orbit."
         )
 
-    log_prob_units = log_prob
     enumerate = log_prob
 
 

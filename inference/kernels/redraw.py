@@ -16,9 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.distributions.bound_law import BoundLaw
-from lawful.distributions.law import product_grid
 from lawful.distributions.observed_law import DerivedLaw
+from lawful.distributions.protocol import product_grid
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Site, Var
 from lawful.form.builder import Block
@@ -66,7 +65,7 @@ class RedrawLaw(DerivedLaw):
 
     def finite_elements(self, site_of: Callable[[Any], Any], again: Any, old: Any, *parameters: Any) -> Any:
         """List the elements of the base; a kept element has its old value only."""
-        elements, assemble = BoundLaw(self.base, parameters).finite_elements(site_of)
+        elements, assemble = self.base.finite_elements(site_of, *parameters)
         wanted = np.broadcast_to(expand(np.asarray(again), len(self.shape)), self.shape).reshape(-1)
         if len(elements) != len(wanted):
             raise UnsupportedProgramError(f"{self.label}: the value is not a product of its elements.")

@@ -129,9 +129,7 @@ def split_merge(site: Any, *, scans: int = 0, ordered: bool = False) -> SplitMer
 
 def _labels(choice: Choice) -> int:
     """Number of labels; 0 where the values are none."""
-    law = getattr(choice.law, "base", choice.law)
-    table = getattr(law, "support_table", None)
-    values = None if table is None else np.asarray(table.array)
+    values = choice.law.element_values
     return len(values) if values is not None and (values == np.arange(len(values))).all() else 0
 
 

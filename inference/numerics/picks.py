@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from lawful.distributions.law import product_grid
+from lawful.distributions.protocol import product_grid
 from lawful.distributions.sampling import uint64 as wide
 from lawful.distributions.sampling.integer_weights import cumulative, find, integer_masses, running_sum, shares
 from lawful.distributions.sampling.uint64 import Wide

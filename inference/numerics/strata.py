@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from lawful.distributions.law import product_grid
+from lawful.distributions.protocol import product_grid
 from lawful.errors import PathLimitError
 
 from .offspring import (

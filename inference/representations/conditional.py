@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import show_address
+from lawful.distributions.observed_law import DerivedLaw
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Det, Factor, Form, Node, Plate, Site, Var
 from lawful.form.builder import Block, Tupled
@@ -32,42 +33,22 @@ from ..laws import PickLaw, ResampleLaw
 
 
 @dataclass(frozen=True)
-class ReferenceLaw:
+class ReferenceLaw(DerivedLaw):
     """The law of a choice that knows its value on the reference: parameters are (that value, *those of the prior)."""
 
-    prior: Any
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the prior's values."""
-        return tuple(self.prior.shape)
-
-    @property
-    def dtype(self) -> Any:
-        """Type of the prior's values."""
-        return self.prior.dtype
-
-    @property
-    def atoms(self) -> int | None:
-        """Number of values of the prior."""
-        return self.prior.atoms
-
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return str(self.prior.label)
+    base: Any
 
     def draw(self, key: jax.Array, reference: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Draw from the prior."""
-        return self.prior.draw(key, *parameters)
+        return self.base.draw(key, *parameters)
 
     def enumerate(self, reference: jax.Array, *parameters: jax.Array) -> Any:
         """List the values of the prior."""
-        return self.prior.enumerate(*parameters)
+        return self.base.enumerate(*parameters)
 
     def log_prob(self, value: jax.Array, reference: jax.Array, *parameters: jax.Array) -> Any:
         """Score by the prior."""
-        return self.prior.log_prob(value, *parameters)
+        return self.base.log_prob(value, *parameters)
 
 
 @dataclass(frozen=True)
@@ -101,7 +82,7 @@ def on_reference(form: Form) -> Form:
     def observe(node: Node) -> Node:
         if isinstance(node, Site) and isinstance(node.law, ReferenceLaw):
             path, *parameters = node.parameters
-            return replace(node, law=node.law.prior, parameters=tuple(parameters), observed=path)
+            return replace(node, law=node.law.base, parameters=tuple(parameters), observed=path)
         return with_subforms(node, on_reference)
 
     return with_nodes(form, [observe(node) for node in form.nodes])
@@ -145,7 +126,7 @@ def _kept(block: Block, node: Node) -> tuple[Node, ...]:
     path, *parameters = node.parameters
     drawn = node.out.like()
     keep = Det(Tupled(_first), (drawn, path), (node.out,), f"reference at the first {plate.name}")
-    return replace(node, law=node.law.prior, parameters=tuple(parameters), out=drawn), keep
+    return replace(node, law=node.law.base, parameters=tuple(parameters), out=drawn), keep
 
 
 def without_factors(form: Form) -> Form:

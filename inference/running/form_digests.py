@@ -21,9 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, show_address
-from lawful.distributions.batched import LanesLaw
-from lawful.distributions.law import DistributionLaw
-from lawful.distributions.weighting import WeightedLaw
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
 from lawful.form.fingerprint import unwrapped
 from lawful.form.operations.equation import Equation, traced_parts
@@ -188,15 +185,16 @@ class _Walk:
 
     def law(self, law: Any, parameters: Sequence[str]) -> str:
         """Write a law with the codes of its parameters; numpyro keeps these in no fixed order, so they go by name."""
-        if isinstance(law, DistributionLaw):
+        if law.numbered is not None:
             kind = law.shape, law.batch_shape, str(law.dtype), law.label, law.support_table
-            return f"{self.content(law.distribution(*parameters))} {self.content(kind)}"
-        if isinstance(law, LanesLaw):
+            return f"{self.content(law.bound(parameters))} {self.content(kind)}"
+        if law.lanes:
             laned = sorted(zip(parameters, law.laned, strict=True))
             return f"lanes {law.lanes} {laned} {self.law(law.base, parameters)}"
-        if isinstance(law, WeightedLaw):
-            mask, scale, own = law.split(tuple(parameters))
-            return f"weighted by {mask} {scale} {self.law(law.base, own)}"
+        if law.known.arrays or law.scaled:
+            known, scale, own = law.split(parameters)
+            told = known[0] if law.known.masked else None if not known else f"{self.content(law.known)} {known}"
+            return f"weighted by {told} {scale} {self.law(law.base, own)}"
         return f"{self.content(law)} {list(parameters)}"
 
     def loop(self, node: Loop, known: dict[Var, str], loops: tuple[str, ...]) -> None:

@@ -7,20 +7,20 @@ can be enumerated, on one device as on many. Island p of G has the particles [p 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.distributions.law import product_grid
+from lawful.distributions.protocol import product_grid
 
+from ..laws import AncestorsLaw
 from ..numerics.scheme import Scheme
 from .butterfly import lower_share, takes_lower, uniforms
 
 
 @dataclass(frozen=True)
-class _Ancestors:
+class _Ancestors(AncestorsLaw):
     """What the three have in common: a value is the ancestor of each particle."""
 
     islands: int
@@ -32,20 +32,9 @@ class _Ancestors:
         return (self.size,)
 
     @property
-    def dtype(self) -> Any:
-        """Indices."""
-        return jnp.dtype("int32")
-
-    @property
     def each(self) -> int:
         """Particles of one island."""
         return self.size // self.islands
-
-
-def _score(law: Any, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-    """Sum the masses of the cells that give these ancestors."""
-    ancestors, masses = law.enumerate(*parameters)
-    return jax.scipy.special.logsumexp(jnp.where(jnp.all(ancestors == value, axis=1), masses, -jnp.inf))
 
 
 @dataclass(frozen=True)
@@ -80,10 +69,6 @@ class WithinLaw(_Ancestors):
         grid = jnp.asarray(product_grid(masses.shape[1], self.islands))
         return self._whole(ancestors[which, grid]), jnp.sum(masses[which, grid], axis=1)
 
-    def log_prob(self, value: jax.Array, weights: jax.Array) -> jax.Array:
-        """Log probability of all ancestors."""
-        return _score(self, value, weights)
-
     def _whole(self, own: jax.Array) -> jax.Array:
         first = jnp.arange(self.islands, dtype=jnp.int32)[:, None] * self.each
         whole = own.astype(jnp.int32) + first
@@ -114,10 +99,6 @@ class WholeLaw(_Ancestors):
         """List the cells of the islands."""
         islands, masses = self.scheme.enumerate(weights[:: self.each], self.islands)
         return self._whole(islands), masses
-
-    def log_prob(self, value: jax.Array, weights: jax.Array) -> jax.Array:
-        """Log probability of all ancestors."""
-        return _score(self, value, weights)
 
     def _whole(self, islands: jax.Array) -> jax.Array:
         inside = jnp.arange(self.each, dtype=jnp.int32)
@@ -165,10 +146,6 @@ class PairLaw(_Ancestors):
         masses = jnp.where(lengths > 0, jnp.log(jnp.where(lengths > 0, lengths, 1)), -jnp.inf)
         whole = self._whole(takes_lower(u, share[:, None], upper[:, None]), low)
         return whole, jnp.sum(masses[pair, grid], axis=(1, 2))
-
-    def log_prob(self, value: jax.Array, log_weights: jax.Array) -> jax.Array:
-        """Log probability of all ancestors."""
-        return _score(self, value, log_weights)
 
     def _pairs(self, log_weights: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Give for each island the lower one of its pair, whether it is the upper one, and the lower one's share."""

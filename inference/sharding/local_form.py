@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from lawful.distributions.batched import draw_lanes
 from lawful.distributions.observed_law import DerivedLaw
+from lawful.distributions.protocol import Law
 from lawful.errors import LawfulError
 from lawful.form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 from lawful.form.builder import Tupled
@@ -248,7 +249,7 @@ class Seen(DerivedLaw):
 
 
 @dataclass(frozen=True)
-class Routed:
+class Routed(Law):
     """What a device draws of a resampling."""
 
     route: Route
@@ -276,7 +277,7 @@ class Blocks(DerivedLaw):
     Attributes:
         base: the law of one lane.
         axis: the devices.
-        lanes: how many lanes one block has, for each plate of the site.
+        block: how many lanes one block has, for each plate of the site.
         place: which of these is the sharded one.
         count: how many blocks one device has.
         laned: for each parameter which of the plates it has.
@@ -285,7 +286,7 @@ class Blocks(DerivedLaw):
 
     base: Any
     axis: Axis
-    lanes: tuple[int, ...]
+    block: tuple[int, ...]
     place: int
     count: int
     laned: tuple[tuple[bool, ...], ...]
@@ -313,7 +314,7 @@ class Blocks(DerivedLaw):
         ]
 
         def block(number: jax.Array, *own: jax.Array) -> jax.Array:
-            return draw_lanes(self.base, jax.random.fold_in(key, number), self.lanes, own, self.laned)
+            return draw_lanes(self.base, jax.random.fold_in(key, number), self.block, own, self.laned)
 
         drawn = jax.vmap(block, (0, *axes), self.place)(numbers, *parts)
         shape = drawn.shape

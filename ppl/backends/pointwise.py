@@ -52,8 +52,7 @@ class UnitScores:
 
     def __call__(self, value: Any, *parameters: Any) -> Any:
         """Score the value."""
-        units = getattr(self.law, "log_prob_units", None)
-        return self.law.log_prob(value, *parameters) if units is None else units(value, *parameters)
+        return self.law.log_prob_units(value, *parameters)
 
 
 @dataclass(frozen=True)
@@ -103,14 +102,14 @@ def pointwise(form: Form) -> Pointwise:
     whole = dims_of(places)
     dims = {}
     for choice in places:
-        units = () if choice.address in uneven else getattr(choice.law, "units", ())
+        units = () if choice.address in uneven else choice.law.units
         dims[choice.name] = whole[choice.name][: len(choice.loops) + len(units)]
     return Pointwise(asked, function, choices_of(form), dims)
 
 
 def _uneven(form: Form) -> set[Address]:
     """Find addresses that stand in several arms with different batch axes: only their sums agree."""
-    seen: dict[Address, set[Any]] = {}
+    seen: dict[Address, set[tuple[int, ...]]] = {}
     for site in form.sites():
-        seen.setdefault(site.address, set()).add(tuple(getattr(site.law, "units", ())))
+        seen.setdefault(site.address, set()).add(site.law.units)
     return {address for address, units in seen.items() if len(units) > 1}

@@ -17,8 +17,10 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints, transforms
 
-from .densities import HALF_LOG_2PI, log_prob
-from .law import IMPROPER, DistributionLaw, core_of, law_name, law_of
+from .densities import HALF_LOG_2PI
+from .families import core_of, law_name, log_prob, written
+from .law import IMPROPER, law_of
+from .protocol import Law
 
 
 def guarded(distribution: Any, present: Any) -> Any:
@@ -89,6 +91,11 @@ class Guarded(dist.Distribution):
     def label(self) -> str:
         """Name for people."""
         return f"{law_name(self.base_dist)} where present"
+
+    @property
+    def text(self) -> str:
+        """Write it, with parameters that are texts."""
+        return f"{written(self.base_dist)} where {self.present}"
 
     @constraints.dependent_property
     def support(self) -> Any:
@@ -238,11 +245,6 @@ def _spread(present: Any, axes: int) -> Any:
     return jnp.reshape(present, (*jnp.shape(present), *(1,) * axes))
 
 
-def is_guarded(law: Any) -> bool:
+def is_guarded(law: Law) -> bool:
     """Tell whether elements of a law may be absent."""
-    return isinstance(law, DistributionLaw) and isinstance(core_of(numbered(law)), Guarded)
-
-
-def numbered(law: DistributionLaw) -> Any:
-    """Return the distribution with the places of its parameters in their stead."""
-    return law.distribution(*range(law.tree.num_leaves))
+    return isinstance(core_of(law.numbered), Guarded)

@@ -15,21 +15,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .bound_law import BoundLaw
-from .law import product_grid
-from .sampling.batched_draw import widen
+from .protocol import Known, Law, product_grid
 
 
 @dataclass(frozen=True)
-class LanesLaw:
+class LanesLaw(Law):
     """Independent copies of a law along new leading axes: what a plain `jax.vmap` over a site means.
 
     `laned[i]` says which of the lane axes parameter i has, outermost first; it lacks the others.
     """
 
     base: Any
-    lanes: tuple[int, ...]
-    laned: tuple[tuple[bool, ...], ...]
+    lanes: tuple[int, ...] = ()
+    laned: tuple[tuple[bool, ...], ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,6 +53,34 @@ class LanesLaw:
         """Draw all copies with one key."""
         return draw_lanes(self.base, key, self.lanes, parameters, self.laned)
 
+    @property
+    def innermost(self) -> Any:
+        """That of one copy."""
+        return self.base.innermost
+
+    @property
+    def element_values(self) -> np.ndarray | None:
+        """Those of one copy."""
+        return self.base.element_values
+
+    @property
+    def known(self) -> Known:
+        """That of the data of one copy."""
+        return self.base.known
+
+    @property
+    def scaled(self) -> bool:
+        """As one copy."""
+        return self.base.scaled
+
+    def own(self, parameters: Sequence[Any]) -> tuple[Any, ...]:
+        """Those of one copy, each with the lanes that it has."""
+        return self.base.own(parameters)
+
+    def text(self, parameters: Sequence[str]) -> str:
+        """Write the law of one copy, and how many there are."""
+        return f"{self.base.text(parameters)} for each of {list(self.lanes)}"
+
     def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Sum the scores of the copies."""
         return jnp.sum(self.mapped(self.base.log_prob, (True,) * len(self.lanes))(value, *parameters))
@@ -68,13 +94,6 @@ class LanesLaw:
         """Score each independent part."""
         return self.mapped(self.base.log_prob_units, (True,) * len(self.lanes))(value, *parameters)
 
-    def element_table(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """List the values of one element (values,) and the log masses of all elements (values, elements)."""
-        support, table = self.mapped(self.base.element_table)(*parameters)
-        lanes = len(self.lanes)
-        table = jnp.moveaxis(table, lanes, 0)
-        return support[(0,) * lanes], table.reshape(table.shape[0], -1)
-
     def element_masses(self, *parameters: jax.Array) -> jax.Array:
         """Log masses (values, *shape): of each value, for each element of each copy."""
         return jnp.moveaxis(self.mapped(self.base.element_masses)(*parameters), len(self.lanes), 0)
@@ -82,6 +101,10 @@ class LanesLaw:
     def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Tell for each copy whether it lies in the support."""
         return self.mapped(self.base.inside, (True,) * len(self.lanes))(value, *parameters)
+
+    def broken(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Tell for each number of each copy whether it is none where data are wanted."""
+        return self.mapped(self.base.broken, (True,) * len(self.lanes))(value, *parameters)
 
     def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List the product over the copies."""
@@ -96,7 +119,7 @@ class LanesLaw:
                 np.asarray(p)[tuple(i for i, has in zip(cell, flag, strict=True) if has)]
                 for p, flag in zip(parameters, self.laned, strict=True)
             ]
-            parts.append(BoundLaw(self.base, tuple(own)).finite_elements(site_of))
+            parts.append(self.base.finite_elements(site_of, *own))
         counts = [len(elements) for elements, _ in parts]
 
         def assemble(chosen: Sequence[Any]) -> Any:
@@ -133,13 +156,9 @@ def product_of_lanes(values: jax.Array, masses: jax.Array, lanes: tuple[int, ...
 def draw_lanes(
     law: Any, key: jax.Array, lanes: tuple[int, ...], parameters: Sequence[jax.Array], laned: Sequence[tuple[bool, ...]]
 ) -> jax.Array:
-    """Draw independent copies along new leading axes with one key, by widening the scalar draw.
-
-    A law whose `draw_many(key, *parameters)` gives many draws, each with parameters of its own, does so itself; and one
-    whose `draw_side_by_side(key, count, flags, *parameters)` does, too, where lanes share some parameters.
-    """
+    """Draw independent copies along new leading axes with one key."""
     count = math.prod(lanes)
-    arguments, flags, flat = [], [], []
+    flat = []
     for parameter, flag in zip(parameters, laned, strict=True):
         own = parameter.shape[sum(flag) :]
         if any(flag):
@@ -148,13 +167,6 @@ def draw_lanes(
             flat.append(full.reshape((count, *own)))
         else:
             flat.append(parameter)
-        arguments.append(jax.ShapeDtypeStruct(own, parameter.dtype))
-        flags.append(any(flag))
     if count == 0:
         return jnp.zeros((*lanes, *law.shape), law.dtype)
-    if flags and all(flags) and hasattr(law, "draw_many"):
-        return law.draw_many(key, *flat).reshape((*lanes, *law.shape))
-    if hasattr(law, "draw_side_by_side"):
-        return law.draw_side_by_side(key, count, tuple(flags), *flat).reshape((*lanes, *law.shape))
-    widened = widen(law.draw, arguments, flags, count)
-    return widened.function(key, *flat).reshape((*lanes, *law.shape))
+    return law.draw_side_by_side(key, count, tuple(map(any, laned)), *flat).reshape((*lanes, *law.shape))

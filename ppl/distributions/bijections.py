@@ -20,7 +20,7 @@ from ..errors import UnsupportedProgramError
 from ..form import Det, Form, Site, Var, subforms
 from ..form.operations.on_numpy import evaluate
 from .batched import LanesLaw
-from .law import DistributionLaw
+from .protocol import Law
 
 
 def supports(form: Form) -> dict[Address, Any]:
@@ -64,19 +64,19 @@ def _supports(form: Form, shown: Callable[[Any], Any]) -> dict[Address, Any]:
 
 def _support(site: Site, constants: dict[Var, Any], shown: Callable[[Any], Any]) -> Any:
     """Read the constraint of a site; `shown` says what stands for one that has a bound that is computed."""
-    law = site.law.base if isinstance(site.law, LanesLaw) else site.law
-    if not isinstance(law, DistributionLaw):
+    law = site.law.innermost
+    if law.numbered is None:
         return constraints.dependent
     known = [constants.get(v) for v in site.parameters]
     if all(array is not None for array in known):
-        return law.distribution(*map(jnp.asarray, known)).support
+        return law.bound([*map(jnp.asarray, known)]).support
     found: list[Any] = []
 
     def read(*parameters: Any) -> None:
         rest = iter(parameters)
         with jax.ensure_compile_time_eval():
             full = [next(rest) if array is None else jnp.asarray(array) for array in known]
-            support = law.distribution(*full).support
+            support = law.bound(full).support
         found.append(shown(support) if _moving(support) else support)
 
     jax.eval_shape(read, *_structs(site, [v for v, array in zip(site.parameters, known, strict=True) if array is None]))
@@ -89,12 +89,12 @@ def _moving(support: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def fixed_support(law: DistributionLaw, parameters: tuple[jax.ShapeDtypeStruct, ...]) -> Any | None:
+def fixed_support(law: Law, parameters: tuple[jax.ShapeDtypeStruct, ...]) -> Any | None:
     """Return the constraint of a law where parameters of these types cannot move it, else None."""
     found: list[Any] = []
 
     def read(*parameters: Any) -> None:
-        support = law.distribution(*parameters).support
+        support = law.bound(parameters).support
         found.append(None if _moving(support) else support)
 
     jax.eval_shape(read, *parameters)
@@ -114,25 +114,20 @@ def _shape_of(site: Site, law: Any, parameters: Sequence[jax.ShapeDtypeStruct]) 
         laned = zip(parameters, law.laned, strict=True)
         one = [jax.ShapeDtypeStruct(p.shape[sum(flag) :], p.dtype) for p, flag in laned]
         return (*law.lanes, *_shape_of(site, law.base, one))
-    if is_mixture(law):
-        shape = _shape_of(site, law.component, jax.eval_shape(law.of_one, parameters))
+    if law.averaged is not None:
+        shape = _shape_of(site, law.averaged, jax.eval_shape(law.of_one, parameters))
         _refuse_supports(site, law, parameters)
         return shape
     _require_density(site, law)
     return _free_shape(law, tuple(parameters))
 
 
-def is_mixture(law: Any) -> bool:
-    """Tell whether a law is an average of components of one kind: `component`, with the parameters `of_one`."""
-    return hasattr(law, "component") and hasattr(law, "of_one")
-
-
 def _one(law: Any, parameters: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
     """Give the law of one component in one lane, with its parameters."""
     if isinstance(law, LanesLaw):
         return _one(law.base, [p[(0,) * sum(flags)] for p, flags in zip(parameters, law.laned, strict=True)])
-    if is_mixture(law):
-        return _one(law.component, law.of_one(parameters))
+    if law.averaged is not None:
+        return _one(law.averaged, law.of_one(parameters))
     return law, parameters
 
 
@@ -146,7 +141,7 @@ def _refuse_supports(site: Site, law: Any, parameters: Sequence[jax.ShapeDtypeSt
                 p if many else jnp.ones(p.shape, p.dtype) for p, many in zip(own, (False, *law.many), strict=True)
             ]
             component, at = _one(law, shared)
-            moves.append(_moving(component.distribution(*at).support))
+            moves.append(_moving(component.bound(at).support))
 
     jax.eval_shape(read, *parameters)
     if moves[0]:
@@ -194,8 +189,8 @@ def jacobian_to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
 
         return lanes
 
-    if is_mixture(law):
-        place = jacobian_to_support(law.component)
+    if law.averaged is not None:
+        place = jacobian_to_support(law.averaged)
         return lambda free, *parameters: place(free, *law.of_one(parameters))
 
     def one(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -212,8 +207,8 @@ def from_support(law: Any) -> Callable[..., jax.Array]:
     if isinstance(law, LanesLaw):
         lanes: Callable[..., jax.Array] = law.mapped(from_support(law.base), (True,) * len(law.lanes))
         return lanes
-    if is_mixture(law):
-        back = from_support(law.component)
+    if law.averaged is not None:
+        back = from_support(law.averaged)
         return lambda value, *parameters: back(value, *law.of_one(parameters))
 
     def one(value: jax.Array, *parameters: jax.Array) -> jax.Array:
@@ -228,7 +223,7 @@ def is_discrete(site: Site) -> bool:
 
 
 def _bijection(law: Any, parameters: Sequence[Any]) -> Any:
-    return biject_to(law.distribution(*parameters).support)
+    return biject_to(law.bound(parameters).support)
 
 
 def _structs(site: Site, values: Sequence[Var]) -> list[jax.ShapeDtypeStruct]:
@@ -236,9 +231,9 @@ def _structs(site: Site, values: Sequence[Var]) -> list[jax.ShapeDtypeStruct]:
 
 
 def _require_density(site: Site, law: Any) -> None:
-    point = getattr(law, "is_point_mass", False)
-    if not isinstance(law, DistributionLaw) or point or is_discrete(site):
-        what = "is a point mass" if point else "is discrete" if is_discrete(site) else f"has the law {law.label}"
+    point, discrete = law.is_point_mass, is_discrete(site)
+    if law.numbered is None or point or discrete:
+        what = "is a point mass" if point else "is discrete" if discrete else f"has the law {law.label}"
         raise UnsupportedProgramError(
             f"site '{show_address(site.address)}' ({site.source}) {what}, so it has no density in coordinates without "
             "bounds. Fix: use lawful.deterministic for a known value, or sum a discrete site out first.",

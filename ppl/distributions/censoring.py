@@ -7,6 +7,7 @@ program drops that site where nothing reads it. An interval without bounds is a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,10 @@ import jax.numpy as jnp
 
 from ..addresses import Address, show_address
 from ..messages import Source
+from .families import element_distribution
 from .interval_probability import log_mass
-from .law import element_distribution, law_of
-from .observed_law import ObservedLaw
+from .law import law_of
+from .protocol import Known, Law
 from .truncated import truncated
 
 
@@ -47,49 +49,37 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class CensoredLaw(ObservedLaw):
-    """The law of an observed site of which intervals are known.
+class Censored(Known):
+    """Two bounds of each number are known, equal where the number is."""
 
-    Its parameters are the bounds, then those of the base.
-    """
+    arrays, unobserved = 2, "censored"
 
-    base: Any
-
-    def own(self, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the parameters of the base."""
-        return tuple(parameters[2:])
-
-    def distribution(self, *parameters: Any) -> Any:
-        """Rebuild the distribution of the value itself."""
-        return self.base.distribution(*parameters[2:])
-
-    def log_prob_units(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Score each part: the density of a number, the mass of an interval."""
-        lower, upper, _ = self.split(parameters)
-        element, exact = element_distribution(self.distribution(*parameters)), lower == upper
-        filling = element.support.feasible_like(jnp.zeros(self.shape))
+    def scores(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
+        """Score each number by its density, each interval by its mass."""
+        lower, upper = known
+        element, exact = element_distribution(law.bound(own)), lower == upper
+        filling = element.support.feasible_like(jnp.zeros(law.shape))
         number = jnp.where(exact, value, jnp.asarray(filling).astype(value.dtype))
-        law, own = law_of(element)
-        density = law.log_prob_units(number, *own)
+        one, parameters = law_of(element)
+        density = one.log_prob_units(number, *parameters)
         mass = log_mass(element, jnp.where(exact, -jnp.inf, lower), jnp.where(exact, jnp.inf, upper))
         scores = jnp.where(exact, density, mass)
-        return jnp.sum(scores, axis=tuple(range(len(self.units), scores.ndim)))
+        return jnp.sum(scores, axis=tuple(range(len(law.units), scores.ndim)))
 
-    def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Tell for each part whether its numbers lie in the support and its intervals hold a part of it."""
-        lower, upper, _ = self.split(parameters)
-        element = element_distribution(self.distribution(*parameters))
+    def inside(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
+        """Tell for each unit whether its numbers lie in the support and its intervals hold a part of it."""
+        lower, upper = known
+        element = element_distribution(law.bound(own))
         found = jnp.where(lower == upper, element.support(value), log_mass(element, lower, upper) > -jnp.inf)
-        return jnp.all(found, axis=tuple(range(len(self.units), found.ndim)))
+        return jnp.all(found, axis=tuple(range(len(law.units), found.ndim)))
 
-    def broken(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+    def broken(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
         """Tell for each number whether its interval is empty, or a bound NaN."""
-        lower, upper, _ = self.split(parameters)
-        return jnp.broadcast_to(~(lower <= upper), self.shape)
+        return jnp.broadcast_to(~(known[0] <= known[1]), law.shape)
 
-    def split(self, parameters: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...]]:
-        """Return the bounds and the parameters of the base."""
-        return parameters[0], parameters[1], tuple(parameters[2:])
+    def text(self, known: Sequence[str]) -> str:
+        """Write the bounds."""
+        return f" between {known[0]} and {known[1]}"
 
 
 def law_within(distribution: Any, known: Interval, exact: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Densities: log densities of single families that are stable where numpyro's are not, a row for each in `REWRITES`.
+"""Densities: log densities of single families that are stable where numpyro's are not; `families` lists them.
 
 Law: each equals the family's own log density to rounding, wherever that is finite and not clamped. Terms that cancel
 are never computed, and what has probability 0 scores -inf with a finite gradient.
@@ -7,15 +7,13 @@ are never computed, and what has probability 0 scores -inf with a finite gradien
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpyro.distributions as dist
 from jax.scipy.special import gammaln
 
-from .softplus import GROUP, softplus, softplus_sum
+from .softplus import softplus, softplus_sum
 
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 FEW_ITEMS = 8
@@ -131,17 +129,6 @@ def _(primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array
     return _times_log(factor, probability), slope
 
 
-REWRITES: dict[type, Callable[[Any, jax.Array], jax.Array]] = {
-    dist.Normal: normal,
-    dist.BernoulliProbs: bernoulli,
-    dist.BernoulliLogits: bernoulli_logits,
-    dist.CategoricalProbs: categorical,
-    dist.MultinomialProbs: multinomial,
-    dist.Dirichlet: dirichlet,
-    dist.Poisson: poisson,
-}
-
-
 def bernoulli_logits_total(distribution: Any, value: jax.Array) -> jax.Array:
     """Sum of the log densities of Bernoulli sites by log odds: -softplus(z) with z = (1 - 2 value) logits.
 
@@ -157,31 +144,3 @@ def _against(distribution: Any, value: jax.Array) -> jax.Array:
     """Log odds against the value that was observed."""
     logits = jnp.asarray(distribution.logits)
     return (1 - 2 * jnp.asarray(value).astype(logits.dtype)) * logits
-
-
-TOTALS: dict[type, Callable[[Any, jax.Array], jax.Array]] = {dist.BernoulliLogits: bernoulli_logits_total}
-ENOUGH = 2 * GROUP  # elements from which a total pays
-
-
-def total_log_prob(distribution: Any, value: jax.Array) -> jax.Array | None:
-    """Sum the log densities of all elements of a value at once, or None where there is no shorter way.
-
-    The value has the full shape of the distribution.
-    """
-    core = distribution
-    while isinstance(core, dist.Independent | dist.ExpandedDistribution):
-        core = core.base_dist
-    total = TOTALS.get(type(core))
-    return None if total is None or jnp.size(value) < ENOUGH else total(core, value)
-
-
-def log_prob(distribution: Any, value: jax.Array) -> jax.Array:
-    """Score a value by the rewrite of the distribution's family, or by the distribution itself."""
-    rewrite = REWRITES.get(type(distribution))
-    if rewrite is not None:
-        return rewrite(distribution, value)
-    if isinstance(distribution, dist.ExpandedDistribution) and type(distribution.base_dist) in REWRITES:
-        batch = jnp.shape(value)[: jnp.ndim(value) - len(distribution.event_shape)]
-        shape = batch if len(batch) >= len(distribution.batch_shape) else distribution.batch_shape
-        return jnp.broadcast_to(log_prob(distribution.base_dist, value), shape)
-    return distribution.log_prob(value)

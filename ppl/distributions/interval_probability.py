@@ -6,6 +6,7 @@ outside the support, or beyond all numbers that occur; gradients in the paramete
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,9 +16,9 @@ import numpyro.distributions as dist
 from jax.scipy.special import logsumexp
 from numpyro.distributions import transforms
 
-from .densities import log_prob
-from .law import core_of
-from .log_tails import FAMILIES, log1mexp
+from .families import core_of, family_of, log_prob
+from .log_tails import Tails, log1mexp
+from .support import of_elements
 
 MOVES = (transforms.ExpTransform, transforms.AffineTransform, transforms.PowerTransform)
 
@@ -31,7 +32,7 @@ def has_masses(distribution: Any) -> bool:
     core = core_of(distribution)
     if core.event_shape:
         return False
-    if type(core) in FAMILIES or getattr(core, "has_enumerate_support", False):
+    if family_of(core).log_tails is not None or getattr(core, "has_enumerate_support", False):
         return True
     if isinstance(core, dist.TransformedDistribution):
         return all(type(t) in MOVES for t in core.transforms) and has_masses(core.base_dist)
@@ -56,12 +57,11 @@ def log_mass(distribution: Any, lower: Any, upper: Any) -> jax.Array:
         parts = log_mass(core.component_distribution, lower[..., None], upper[..., None])
         weights = jax.nn.log_softmax(_logits(core.mixing_distribution))
         return _sum_exp(weights + parts, parts > -jnp.inf)
-    if type(core) not in FAMILIES:
-        return _listed(core, lower, upper)
-    return _by_tails(core, lower, upper)
+    tails = family_of(core).log_tails
+    return _listed(core, lower, upper) if tails is None else _by_tails(core, tails, lower, upper)
 
 
-def _by_tails(core: Any, lower: jax.Array, upper: jax.Array) -> jax.Array:
+def _by_tails(core: Any, tails: Callable[..., Tails], lower: jax.Array, upper: jax.Array) -> jax.Array:
     """Take the difference of the tails on the side where they are small."""
     first, last = bounds_of(core.support)
     if core.support.is_discrete:  # P(a <= Y <= b) = P(Y <= b) - P(Y <= a - 1)
@@ -72,8 +72,9 @@ def _by_tails(core: Any, lower: jax.Array, upper: jax.Array) -> jax.Array:
         none = (upper <= first) | (lower >= last) | (upper <= lower)
         below, above = lower <= first, upper >= last
     safe = core.support.feasible_like(jnp.zeros(jnp.broadcast_shapes(lower.shape, core.batch_shape)))
-    a_low, a_high = _tails(core, jnp.where(below | none, safe, lower))
-    b_low, b_high = _tails(core, jnp.where(above | none, safe, upper))
+    kind = jnp.result_type(float)
+    a_low, a_high = tails(core, jnp.where(below | none, safe, lower).astype(kind))
+    b_low, b_high = tails(core, jnp.where(above | none, safe, upper).astype(kind))
     left = jnp.where(below | none, False, a_low > a_high)  # the interval lies in the upper half
     # With one bound the mass is a tail; with two it is a difference, large minus small.
     large, small = jnp.where(left, a_high, b_low), jnp.where(left, b_high, a_low)
@@ -85,18 +86,13 @@ def _by_tails(core: Any, lower: jax.Array, upper: jax.Array) -> jax.Array:
     return jnp.where(none, -jnp.inf, jnp.where(inner, two, one))
 
 
-def _tails(core: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return FAMILIES[type(core)](core, jnp.asarray(x, jnp.result_type(float)))
-
-
 def bounds_of(support: Any) -> tuple[Any, Any]:
     """Return the least and the largest number of a support of one number.
 
     >>> bounds_of(dist.constraints.positive)
     (0.0, inf)
     """
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
+    support = of_elements(support)
     return getattr(support, "lower_bound", -np.inf), getattr(support, "upper_bound", np.inf)
 
 

@@ -6,59 +6,25 @@ A law is hashable; parameters are arrays. A law is never rebuilt from batched pa
 
 from __future__ import annotations
 
-import itertools
-import math
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from ..errors import ImproperPriorError, LawfulError, PathLimitError, UnsupportedProgramError
+from ..errors import ImproperPriorError, LawfulError
 from ..form.operations.device import device_array
-from .bound_law import BoundLaw
-from .densities import log_prob, total_log_prob
+from .families import core_of, element_distribution, family_of, law_name, log_prob, total_log_prob, written
 from .parameter_constraints import DRAWN, SCORED, flaws, makes_law
-from .sampling.bernoulli import sample_bernoulli
-from .sampling.categorical import sample_categorical
+from .protocol import BoundLaw, Law
 from .support import contains
 
-MAX_ATOMS = 1 << 20
 IMPROPER = "ImproperUniform"  # the one family that has a density and no draw
-
-
-@runtime_checkable
-class Law(Protocol):
-    """The interface of every law: sites of the language and of the algorithms alike."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one value."""
-
-    @property
-    def dtype(self) -> Any:
-        """Type of one value."""
-
-    @property
-    def atoms(self) -> int | None:
-        """Static number of values that `enumerate` lists, or None where the support is not finite."""
-
-    @property
-    def label(self) -> str:
-        """Name for people."""
-
-    def draw(self, key: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Draw one value."""
-
-    def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Score one value: a scalar, summed over the axes of the value."""
-
-    def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """List all values (atoms, *shape) and their log probabilities (atoms,)."""
 
 
 class _Table:
@@ -76,7 +42,7 @@ class _Table:
 
 
 @dataclass(frozen=True)
-class DistributionLaw:
+class DistributionLaw(Law):
     """A law given by a distribution of numpyro, flattened into its static part and its parameters.
 
     The parameters stand in the `order` of the names of the distribution's fields: NumPyro flattens it in the order of a
@@ -91,8 +57,6 @@ class DistributionLaw:
     label: str
     support_table: _Table | None
     is_point_mass: bool = False
-    is_categorical: bool = False
-    is_coin: bool = False
     truncated: bool = False
 
     def distribution(self, *parameters: Any) -> dist.Distribution:
@@ -100,17 +64,28 @@ class DistributionLaw:
         leaves = [value for _, value in sorted(zip(self.order, parameters, strict=True), key=itemgetter(0))]
         return jax.tree.unflatten(self.tree, leaves)
 
-    @property
-    def elements(self) -> int:
-        """Number of independent finite elements of one value."""
-        return math.prod(self.shape)
+    @functools.cached_property
+    def numbered(self) -> Any:
+        """The distribution with the place of each parameter in the parameter's stead."""
+        return self.distribution(*range(self.tree.num_leaves))
+
+    def bound(self, parameters: Sequence[Any]) -> Any:
+        """Return the distribution."""
+        return self.distribution(*parameters)
+
+    def text(self, parameters: Sequence[str]) -> str:
+        """Write the distribution with its arguments."""
+        return written(self.distribution(*parameters))
 
     @property
     def atoms(self) -> int | None:
-        """Number of values of the whole array: (values of one element) ** elements."""
-        if self.is_point_mass:
-            return 1
-        return None if self.support_table is None else len(self.support_table.array) ** self.elements
+        """Number of values of the whole array."""
+        return 1 if self.is_point_mass else super().atoms
+
+    @property
+    def element_values(self) -> np.ndarray | None:
+        """Values of one element."""
+        return None if self.support_table is None or self.is_point_mass else self.support_table.array
 
     def draw(self, key: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Draw one value."""
@@ -120,14 +95,10 @@ class DistributionLaw:
                 "a flat prior (ImproperUniform) does not integrate to one, so nothing can be drawn from it. Fix: give "
                 "a proper prior, a proposal for the site, or a start (init=, as of lawful.density.initial)."
             )
-        if self.is_categorical:
-            base = core_of(distribution)
-            return sample_categorical(key, jnp.broadcast_to(base.logits, (*self.shape, base.logits.shape[-1])))
-        if self.is_coin:
-            drawn = sample_bernoulli(key, core_of(distribution), self.shape)
-            if drawn is not None:
-                return drawn.astype(self.dtype)
-        return distribution.sample(key)
+        core = core_of(distribution)
+        exact = family_of(core).draw
+        drawn = None if exact is None else exact(key, core, self.shape)
+        return distribution.sample(key) if drawn is None else drawn.astype(self.dtype)
 
     def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Score one value; a value outside the support scores -inf."""
@@ -151,10 +122,7 @@ class DistributionLaw:
         return _where_lawful(distribution, scores)
 
     def flaws(self, *parameters: jax.Array, drawn: jax.Array | None = None) -> jax.Array | None:
-        """Tell for each part whether its parameters make no law, by a draw if there is one; None where they always do.
-
-        The whole draw may stand for what it shows.
-        """
+        """Tell for each part whether its parameters make no law."""
         distribution = self.distribution(*parameters)
         if drawn is None or not jnp.issubdtype(drawn.dtype, jnp.floating):
             return flaws(distribution)
@@ -168,12 +136,6 @@ class DistributionLaw:
     def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Tell for each element of the batch whether it lies in the support."""
         return contains(self.distribution(*parameters).support, value)
-
-    def element_table(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """List the values of one element (values,) and the log masses of all elements (values, elements)."""
-        assert self.support_table is not None
-        table = self.element_masses(*parameters)
-        return jnp.asarray(self.support_table.array).astype(self.dtype), table.reshape(len(table), self.elements)
 
     def element_masses(self, *parameters: jax.Array) -> jax.Array:
         """Log masses (values, *shape): of each value, for each element."""
@@ -196,36 +158,11 @@ class DistributionLaw:
         return replace(self, support_table=_Table(np.arange(low, high + 1)), truncated=True)
 
     def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """List every value of the array: the product over its elements."""
-        distribution = self.distribution(*parameters)
-        if self.is_point_mass:
-            value = jnp.broadcast_to(distribution.v, self.shape).astype(self.dtype)
-            return value[None], jnp.zeros((1,), jnp.result_type(float))
-        if self.support_table is None:
-            raise UnsupportedProgramError(
-                f"{self.label} is not finite: give breakpoints, or use level='statistical'.", law=self.label
-            )
-        support, table = self.element_table(*parameters)
-        grid = product_grid(len(support), self.elements)
-        masses = table[grid, jnp.arange(self.elements)].sum(axis=1, dtype=table.dtype)
-        return support[grid].reshape((len(grid), *self.shape)), masses
-
-
-def product_grid(values: int, elements: int) -> np.ndarray:
-    """List all index vectors (values ** elements, elements), the last element fastest.
-
-    >>> product_grid(2, 2).tolist()
-    [[0, 0], [0, 1], [1, 0], [1, 1]]
-    """
-    count = values**elements
-    if count > MAX_ATOMS:
-        raise PathLimitError(
-            f"a site of {elements} elements with {values} values each has {count} values, more than {MAX_ATOMS}.",
-            needed=count, cap=MAX_ATOMS,
-        )  # fmt: skip
-    if elements == 0:
-        return np.zeros((1, 0), dtype=np.int32)
-    return np.array(list(itertools.product(range(values), repeat=elements)), dtype=np.int32).reshape(count, elements)
+        """List every value of the array."""
+        if not self.is_point_mass:
+            return super().enumerate(*parameters)
+        value = jnp.broadcast_to(self.distribution(*parameters).v, self.shape).astype(self.dtype)
+        return value[None], jnp.zeros((1,), jnp.result_type(float))
 
 
 def law_of(distribution: Any) -> tuple[Any, tuple[jax.Array, ...]]:
@@ -252,7 +189,7 @@ def _remembered_law(distribution: Any, leaves: list[Any], tree: Any) -> Distribu
     except TypeError:  # a distribution with an array in its structure
         return _law(distribution, tree)
     core = core_of(distribution)
-    if getattr(core, "has_enumerate_support", False) and not isinstance(core, _FIXED_SUPPORT):
+    if getattr(core, "has_enumerate_support", False) and not family_of(core).support_by_shape:
         if any(isinstance(leaf, jax.core.Tracer) or np.size(leaf) > _SMALL for leaf in leaves):
             return _law(distribution, tree)
         kind = *kind, tuple(np.asarray(leaf).tobytes() for leaf in leaves)
@@ -264,8 +201,6 @@ def _remembered_law(distribution: Any, leaves: list[Any], tree: Any) -> Distribu
     return known
 
 
-# A support whose size is that of the parameters, not their value.
-_FIXED_SUPPORT = (dist.BernoulliProbs, dist.BernoulliLogits, dist.CategoricalProbs, dist.CategoricalLogits)
 # The law depends on structure and types alone, but for a support that parameters bound: there on their values too.
 _laws: dict[Any, DistributionLaw] = {}
 _SMALL = 64
@@ -300,19 +235,10 @@ def _law(distribution: Any, tree: Any) -> DistributionLaw:
         label=law_name(distribution),
         support_table=_support_table(base),
         is_point_mass=isinstance(core_of(distribution), dist.Delta),
-        is_categorical=isinstance(core_of(distribution), dist.CategoricalLogits),
-        is_coin=isinstance(core_of(distribution), dist.BernoulliProbs | dist.BernoulliLogits),
     )
 
 
-def core_of(distribution: Any) -> Any:
-    """Look through expansion, independence and masks."""
-    while isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
-        distribution = distribution.base_dist
-    return distribution
-
-
-def position_of(law: DistributionLaw, name: str) -> int | None:
+def position_of(law: Law, name: str) -> int | None:
     """Return the place that an argument of the distribution's family has among the parameters of a law.
 
     The parameters stand in the order of the names of the fields, which is not that of the family's arguments.
@@ -321,22 +247,8 @@ def position_of(law: DistributionLaw, name: str) -> int | None:
     >>> float(parameters[position_of(law, "scale")])
     2.0
     """
-    place = getattr(core_of(law.distribution(*range(law.tree.num_leaves))), name, None)
+    place = None if law.numbered is None else vars(core_of(law.numbered)).get(name)
     return place if type(place) is int else None
-
-
-def law_name(distribution: Any) -> str:
-    """Name a distribution for people: its family."""
-    core = core_of(distribution)
-    own = getattr(core, "label", None)  # of a distribution that is made of another one
-    return own if isinstance(own, str) else type(core).__name__.removesuffix("Probs").removesuffix("Logits")
-
-
-def element_distribution(distribution: Any) -> Any:
-    """Undo `to_event`, so that every element of a finite site keeps its own score."""
-    while isinstance(distribution, dist.Independent):
-        distribution = distribution.base_dist
-    return distribution
 
 
 _WHOLE_SPACE = (dist.constraints.real, dist.constraints.real_vector, dist.constraints.real_matrix)

@@ -6,7 +6,6 @@ and has finite gradients in the parameters, at every x inside the support.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,7 +17,6 @@ from jax.scipy.special import betainc, erf, gammainc, gammaincc, gammaln, log_nd
 TERMS = 64  # of the series and of the continued fraction, used where a mass is below the numbers of its type
 
 type Tails = tuple[jax.Array, jax.Array]
-type Family = Callable[[Any, jax.Array], Tails]
 
 
 def log1mexp(x: jax.Array) -> jax.Array:
@@ -41,45 +39,53 @@ def _standard(law: Any, x: jax.Array) -> jax.Array:
     return (x - law.loc) / law.scale
 
 
-def _normal(law: Any, x: jax.Array) -> Tails:
+def normal(law: Any, x: jax.Array) -> Tails:
+    """Normal."""
     z = _standard(law, x)
     return log_ndtr(z), log_ndtr(-z)
 
 
-def _half_normal(law: Any, x: jax.Array) -> Tails:
+def half_normal(law: Any, x: jax.Array) -> Tails:
+    """Half normal."""
     z = x / law.scale
     return jnp.log(erf(z / np.sqrt(2.0))), np.log(2.0) + log_ndtr(-z)
 
 
-def _logistic(law: Any, x: jax.Array) -> Tails:
+def logistic(law: Any, x: jax.Array) -> Tails:
+    """Logistic."""
     z = _standard(law, x)
     return -jax.nn.softplus(-z), -jax.nn.softplus(z)
 
 
-def _laplace(law: Any, x: jax.Array) -> Tails:
+def laplace(law: Any, x: jax.Array) -> Tails:
+    """Laplace."""
     z = _standard(law, x)
     far = -jnp.abs(z) - np.log(2.0)
     near = jnp.log1p(-jnp.exp(far))
     return jnp.where(z < 0, far, near), jnp.where(z < 0, near, far)
 
 
-def _gumbel(law: Any, x: jax.Array) -> Tails:
+def gumbel(law: Any, x: jax.Array) -> Tails:
+    """Gumbel."""
     z = _standard(law, x)
     hazard, far = jnp.exp(-z), z > 40.0
     return -hazard, jnp.where(far, -z, log1mexp(jnp.where(far, 1.0, hazard)))  # log h - h/2 of a small hazard h
 
 
-def _cauchy(law: Any, x: jax.Array) -> Tails:
+def cauchy(law: Any, x: jax.Array) -> Tails:
+    """Cauchy."""
     z = _standard(law, x)
     return jnp.log(jnp.arctan2(1.0, -z) / np.pi), jnp.log(jnp.arctan2(1.0, z) / np.pi)
 
 
-def _half_cauchy(law: Any, x: jax.Array) -> Tails:
+def half_cauchy(law: Any, x: jax.Array) -> Tails:
+    """Half Cauchy."""
     z = x / law.scale
     return jnp.log(2.0 * jnp.arctan(z) / np.pi), jnp.log(2.0 * jnp.arctan2(1.0, z) / np.pi)
 
 
-def _student(law: Any, x: jax.Array) -> Tails:
+def student(law: Any, x: jax.Array) -> Tails:
+    """Student's t."""
     z = _standard(law, x)
     far = _log(0.5 * betainc(0.5 * law.df, 0.5, law.df / (law.df + z * z)))
     near = jnp.log1p(-jnp.exp(far))
@@ -90,37 +96,54 @@ def _by_hazard(hazard: jax.Array) -> Tails:
     return log1mexp(hazard), -hazard
 
 
-def _gamma(law: Any, x: jax.Array) -> Tails:
+def exponential(law: Any, x: jax.Array) -> Tails:
+    """Exponential."""
+    return _by_hazard(law.rate * x)
+
+
+def weibull(law: Any, x: jax.Array) -> Tails:
+    """Weibull."""
+    return _by_hazard((x / law.scale) ** law.concentration)
+
+
+def gamma(law: Any, x: jax.Array) -> Tails:
+    """Gamma, and the chi-squared law."""
     return _incomplete_gamma(law.concentration, law.rate * x)
 
 
-def _uniform(law: Any, x: jax.Array) -> Tails:
+def uniform(law: Any, x: jax.Array) -> Tails:
+    """Uniform."""
     width = law.high - law.low
     return jnp.log((x - law.low) / width), jnp.log((law.high - x) / width)
 
 
-def _beta(law: Any, x: jax.Array) -> Tails:
+def beta(law: Any, x: jax.Array) -> Tails:
+    """Beta."""
     a, b = law.concentration1, law.concentration0
     return _log(betainc(a, b, x)), _log(betainc(b, a, 1.0 - x))
 
 
-def _poisson(law: Any, x: jax.Array) -> Tails:
+def poisson(law: Any, x: jax.Array) -> Tails:
+    """Poisson."""
     lower, upper = _incomplete_gamma(x + 1.0, jnp.asarray(law.rate))
     return upper, lower
 
 
-def _gamma_poisson(law: Any, x: jax.Array) -> Tails:
+def gamma_poisson(law: Any, x: jax.Array) -> Tails:
+    """Gamma mixture of Poisson laws, also by its mean."""
     more = law.rate / (law.rate + 1.0)
     less = 1.0 / (law.rate + 1.0)
     return _log(betainc(law.concentration, x + 1.0, more)), _log(betainc(x + 1.0, law.concentration, less))
 
 
-def _geometric(law: Any, x: jax.Array) -> Tails:
+def geometric(law: Any, x: jax.Array) -> Tails:
+    """Geometric, by probabilities or log odds."""
     fail = jnp.log1p(-law.probs) if isinstance(law, dist.GeometricProbs) else -jax.nn.softplus(law.logits)
     return _by_hazard(-(x + 1.0) * fail)
 
 
-def _binomial(law: Any, x: jax.Array) -> Tails:
+def binomial(law: Any, x: jax.Array) -> Tails:
+    """Binomial, by probabilities or log odds."""
     left, logits = law.total_count - x, law.logits if isinstance(law, dist.BinomialLogits) else None
     yes = law.probs if logits is None else jax.nn.sigmoid(logits)
     no = 1.0 - yes if logits is None else jax.nn.sigmoid(-logits)
@@ -155,28 +178,3 @@ def _log_upper(a: jax.Array, x: jax.Array) -> jax.Array:
     for n in range(TERMS, 0, -1):
         fraction = x + (2 * n - 1) - a - n * (n - a) / fraction
     return a * jnp.log(x) - x - gammaln(a) - jnp.log(fraction)
-
-
-FAMILIES: dict[type, Family] = {
-    dist.Normal: _normal,
-    dist.HalfNormal: _half_normal,
-    dist.Logistic: _logistic,
-    dist.Laplace: _laplace,
-    dist.Gumbel: _gumbel,
-    dist.Cauchy: _cauchy,
-    dist.HalfCauchy: _half_cauchy,
-    dist.StudentT: _student,
-    dist.Exponential: lambda law, x: _by_hazard(law.rate * x),
-    dist.Weibull: lambda law, x: _by_hazard((x / law.scale) ** law.concentration),
-    dist.Gamma: _gamma,
-    dist.Chi2: _gamma,
-    dist.Uniform: _uniform,
-    dist.Beta: _beta,
-    dist.Poisson: _poisson,
-    dist.GammaPoisson: _gamma_poisson,
-    dist.NegativeBinomial2: _gamma_poisson,
-    dist.GeometricProbs: _geometric,
-    dist.GeometricLogits: _geometric,
-    dist.BinomialProbs: _binomial,
-    dist.BinomialLogits: _binomial,
-}

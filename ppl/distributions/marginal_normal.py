@@ -11,6 +11,7 @@ value or gradient. One Cholesky factor of fixed size serves every pattern:
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,47 +24,36 @@ from jax.scipy.linalg import cho_solve, solve_triangular
 from ..addresses import Address, show_address
 from ..errors import LawfulError
 from ..messages import Source
-from .bound_law import BoundLaw
-from .densities import log_prob
-from .law import core_of, law_of
+from .families import core_of, element_distribution, family_of, log_prob
 from .observed_law import ObservedLaw
-
-NORMALS = (dist.MultivariateNormal, dist.LowRankMultivariateNormal)
+from .protocol import BoundLaw, Known, Law
 
 
 @dataclass(frozen=True)
-class PartlyObservedLaw(ObservedLaw):
-    """The law of an observed site of which parts of the events are missing.
+class Parts(Known):
+    """Some parts of the events are missing: one array, of the shape of the value, says which are present."""
 
-    Its parameters are which parts are present, of the shape of the value, then those of the base.
-    """
+    arrays, unobserved, leaves_out = 1, "missing", True
 
-    base: Any
-
-    def own(self, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the parameters of the base."""
-        return tuple(parameters[1:])
-
-    def log_prob_units(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+    def scores(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
         """Score the observed parts of each event."""
-        present, whole = self.split(parameters)[0], self.base.distribution(*parameters[1:])
-        value = with_filling(value, whole, present)
-        core = core_of(whole)
+        (present,), whole = known, law.bound(own)
+        value, core = with_filling(value, whole, present), core_of(whole)
         rows = _normal_rows(core, value, present) if core.event_shape else _element_rows(whole, value, present)
-        return jnp.sum(rows, axis=tuple(range(len(self.units), rows.ndim)))
+        return jnp.sum(rows, axis=tuple(range(len(law.units), rows.ndim)))
 
-    def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+    def inside(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
         """Tell for each event whether its observed parts lie in the support."""
-        present, whole = self.split(parameters)[0], self.base.distribution(*parameters[1:])
-        return whole.support(with_filling(value, whole, present))
+        whole = law.bound(own)
+        return whole.support(with_filling(value, whole, known[0]))
 
-    def broken(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Tell for each number of the value whether it is NaN where data are wanted."""
-        return jnp.isnan(value) & self.split(parameters)[0]
+    def broken(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
+        """Tell for each number whether it was observed and is NaN."""
+        return jnp.isnan(value) & known[0]
 
-    def split(self, parameters: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
-        """Return which parts are present, and the parameters of the base."""
-        return parameters[0], tuple(parameters[1:])
+    def text(self, known: Sequence[str]) -> str:
+        """Write which parts are present."""
+        return f" where {known[0]}"
 
 
 def is_of_parts(distribution: Any, present: Any) -> bool:
@@ -71,13 +61,13 @@ def is_of_parts(distribution: Any, present: Any) -> bool:
     return bool(getattr(distribution, "event_shape", ())) and np.shape(present) == tuple(distribution.shape())
 
 
-def partly_observed(distribution: Any, present: Any, address: Address, source: Source) -> BoundLaw:
-    """Return the law of an observation of which parts of the events are missing.
+def partly_observed(distribution: Any, present: Any, scale: Any, address: Address, source: Source) -> BoundLaw:
+    """Return the law of an observation of which parts of the events are missing, under a scale if any.
 
     Raises: LawfulError for a family that does not tell the law of a part.
     """
     core = core_of(distribution)
-    if core.event_shape and not isinstance(core, NORMALS):
+    if core.event_shape and family_of(core).covariance is None:
         batch = tuple(distribution.batch_shape)
         raise LawfulError(
             f"site '{show_address(address)}' ({source}): a mask of shape {np.shape(present)} says which parts of an "
@@ -85,8 +75,7 @@ def partly_observed(distribution: Any, present: Any, address: Address, source: S
             f"by a mask of shape {batch}, or use a multivariate normal or independent elements (to_event).",
             site=address, given=np.shape(present), expected=batch,
         )  # fmt: skip
-    law, parameters = law_of(distribution)
-    return BoundLaw(PartlyObservedLaw(law), (jnp.asarray(present), *parameters))
+    return ObservedLaw.of(distribution, Parts(), (present,), scale)
 
 
 def with_filling(value: Any, distribution: Any, present: Any) -> Any:
@@ -137,17 +126,13 @@ def _normal_rows(core: Any, value: jax.Array, present: jax.Array) -> jax.Array:
 
 
 def _covariance(core: Any) -> jax.Array:
-    """Compute the covariance anew: what numpyro remembers on a distribution would outlive the trace."""
-    if isinstance(core, dist.LowRankMultivariateNormal):
-        size = core.cov_diag.shape[-1]
-        return core.cov_factor @ jnp.swapaxes(core.cov_factor, -1, -2) + core.cov_diag[..., None] * jnp.eye(size)
-    root = jnp.asarray(core.scale_tril)
-    return root @ jnp.swapaxes(root, -1, -2)
+    covariance = family_of(core).covariance
+    assert covariance is not None
+    return covariance(core)
 
 
 def _element_rows(distribution: Any, value: jax.Array, present: jax.Array) -> jax.Array:
     """Score the observed ones of independent elements."""
-    while isinstance(distribution, dist.Independent):
-        distribution = distribution.base_dist
+    distribution = element_distribution(distribution)
     scores = jnp.where(distribution.support(value), log_prob(distribution, value), -jnp.inf)
     return jnp.where(present, scores, 0.0)

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 
 from ..addresses import Address
 from ..errors import UnsupportedProgramError
+from .protocol import Law
 
 WORDS = 2
 
 
 @dataclass(frozen=True)
-class SeedLaw:
+class SeedLaw(Law):
     """The law of a seed.
 
     Attributes:
@@ -42,16 +43,6 @@ class SeedLaw:
         """Random bits."""
         return jnp.dtype(jnp.uint32)
 
-    @property
-    def atoms(self) -> int | None:
-        """No finite number of values."""
-        return None
-
-    @property
-    def units(self) -> tuple[int, ...]:
-        """One part."""
-        return ()
-
     def draw(self, key: jax.Array) -> jax.Array:
         """Draw a seed."""
         return jax.random.bits(key, self.shape, jnp.uint32)
@@ -63,7 +54,6 @@ class SeedLaw:
         """
         raise UnsupportedProgramError(self.refusal, site=self.site)
 
-    log_prob_units = log_prob
     enumerate = log_prob
 
 

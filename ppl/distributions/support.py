@@ -1,4 +1,4 @@
-"""Support: whether values lie in one.
+"""Support: whether values lie in one, and that of the elements of a value.
 
 Law: a discrete support has whole numbers only; some of numpyro's constraints, as of counts with a total, do not ask.
 """
@@ -10,7 +10,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["contains"]
+
+def of_elements(support: Any) -> Any:
+    """Look through what makes elements one event: the constraint that each of them has.
+
+    >>> of_elements(constraints.independent(constraints.positive, 1))
+    Positive(lower_bound=0.0)
+    """
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    return support
 
 
 def contains(support: Any, value: Any) -> Any:
@@ -20,8 +29,7 @@ def contains(support: Any, value: Any) -> Any:
         support: a constraint of numpyro.
         value: (batch, event).
 
-    >>> import numpyro.distributions as dist
-    >>> counts = dist.Multinomial(4, jnp.array([0.5, 0.5])).support
+    >>> counts = constraints.multinomial(4)
     >>> contains(counts, jnp.array([[1.0, 3.0], [1.5, 2.5]])).tolist()
     [True, False]
     """

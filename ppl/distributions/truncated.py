@@ -15,10 +15,9 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints, transforms
 
 from ..errors import LawfulError
-from .densities import log_prob
+from .families import FAMILIES, core_of, law_name, log_prob, name_of
 from .interval_probability import bounds_of, has_masses, log_mass
-from .law import core_of, law_name
-from .log_tails import FAMILIES, log1mexp
+from .log_tails import log1mexp
 
 
 def truncated(distribution: Any, lower: Any = None, upper: Any = None) -> Any:
@@ -50,8 +49,8 @@ def truncated(distribution: Any, lower: Any = None, upper: Any = None) -> Any:
 
 def families() -> str:
     """Name the families whose masses of intervals are known."""
-    names = sorted({family.__name__.removesuffix("Probs").removesuffix("Logits") for family in FAMILIES})
-    return ", ".join(names) + ", LogNormal, finite families, and mixtures of these"
+    names = {name_of(family) for family, row in FAMILIES.items() if row.log_tails is not None}
+    return ", ".join(sorted(names)) + ", LogNormal, finite families, and mixtures of these"
 
 
 class Truncated(dist.Distribution):

@@ -8,7 +8,7 @@ scored, so they have no influence on value or gradient, whatever they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,92 +19,64 @@ import numpy as np
 from ..addresses import Address, show_address
 from ..errors import LawfulError
 from ..messages import Source
-from .bound_law import BoundLaw
 from .law import law_of
 from .observed_law import ObservedLaw
+from .protocol import ALL, Known, Law
 
 
 @dataclass(frozen=True)
-class WeightedLaw(ObservedLaw):
-    """The law of an observed site whose elements are weighed.
+class Masked(Known):
+    """A mask says which units count; where they are `incomplete`, the others were not observed."""
 
-    Its parameters are the mask where `masked`, the scale where `scaled`, then those of the base. `incomplete` where the
-    mask says which data are missing.
-    """
-
-    base: Any
-    masked: bool
-    scaled: bool
     incomplete: bool = False
+    arrays, masked, leaves_out = 1, True, True
 
-    def own(self, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the parameters of the base."""
-        return self.split(parameters)[2]
+    @property
+    def unobserved(self) -> str | None:
+        """What the mask leaves out, if it was not observed."""
+        return "missing" if self.incomplete else None
 
-    def log_prob_units(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Score each element, weighed."""
-        mask, scale, own = self.split(parameters)
-        if mask is not None:
-            value = jnp.where(self._elements(mask), value, self._filling(value, own))
-        scores = self.base.log_prob_units(value, *own)
-        if scale is not None:
-            scores = scores * scale
-        return scores if mask is None else jnp.where(mask, scores, 0.0)
+    def scores(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
+        """Score data that are replaced where they do not count."""
+        filling = law.bound(own).support.feasible_like(value)
+        filling = jnp.broadcast_to(filling, law.shape).astype(value.dtype)
+        return law.log_prob_units(jnp.where(_elements(law, known[0]), value, filling), *own)
 
-    def flaws(self, *parameters: jax.Array, drawn: jax.Array | None = None) -> jax.Array | None:
-        """Tell for each element whether it counts and its parameters make no law."""
-        mask, _, own = self.split(parameters)
-        broken = self.base.flaws(*own)
-        return broken if broken is None or mask is None else broken & mask
+    def inside(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
+        """Tell for each unit whether it lies in the support or is masked out."""
+        return law.inside(value, *own) | ~known[0]
 
-    def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Tell for each element whether it lies in the support or is masked out."""
-        mask, _, own = self.split(parameters)
-        inside = self.base.inside(value, *own)
-        return inside if mask is None else inside | ~mask
+    def broken(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
+        """Tell for each number whether it counts and is NaN."""
+        return law.broken(value, *own) & _elements(law, known[0])
 
-    def broken(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Tell for each number of the value whether it is NaN where data are wanted."""
-        mask, _, own = self.split(parameters)
-        asked = getattr(self.base, "broken", None)
-        broken = jnp.isnan(value) if asked is None else asked(value, *own)
-        return broken & (True if mask is None else self._elements(mask))
+    def text(self, known: Sequence[str]) -> str:
+        """Write the mask."""
+        return f" where {known[0]}"
 
-    def split(self, parameters: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...]]:
-        """Return mask, scale (None where there is none) and the parameters of the base."""
-        rest = iter(parameters)
-        mask = next(rest) if self.masked else None
-        scale = next(rest) if self.scaled else None
-        return mask, scale, tuple(rest)
 
-    def _elements(self, mask: jax.Array) -> jax.Array:
-        mask = jnp.broadcast_to(mask, self.units)
-        return jnp.broadcast_to(mask.reshape(mask.shape + (1,) * (len(self.shape) - mask.ndim)), self.shape)
-
-    def _filling(self, value: jax.Array, own: tuple[Any, ...]) -> jax.Array:
-        support = self.base.distribution(*own).support
-        return jnp.broadcast_to(support.feasible_like(value), self.shape).astype(value.dtype)
+def _elements(law: Law, mask: jax.Array) -> jax.Array:
+    """Repeat a mask of units for the elements of each."""
+    mask = jnp.broadcast_to(mask, law.units)
+    return jnp.broadcast_to(mask.reshape(mask.shape + (1,) * (len(law.shape) - mask.ndim)), law.shape)
 
 
 def weighed(
     distribution: Any, mask: Any, scale: Any, address: Address, source: Source, incomplete: bool = False
 ) -> Any:
     """Return the distribution of an observed site under a mask, of data that are missing or not, and a scale."""
-    if mask is None and scale is None:
-        return distribution
-    law, parameters = law_of(distribution)
-    if mask is not None and not hasattr(law, "distribution"):
+    if mask is None:
+        return distribution if scale is None else ObservedLaw.of(distribution, ALL, (), scale)
+    if law_of(distribution)[0].numbered is None:
         raise LawfulError(
             f"site '{show_address(address)}' ({source}): a masked site needs a distribution of numpyro.", site=address
         )
-    ours = [jnp.asarray(x) for x in (mask, scale) if x is not None]
-    return BoundLaw(WeightedLaw(law, mask is not None, scale is not None, incomplete), (*ours, *parameters))
+    return ObservedLaw.of(distribution, Masked(incomplete), (mask,), scale)
 
 
-def correction(law: Any, value: Any, parameters: tuple[Any, ...], mask: Any, scale: Any) -> jax.Array:
+def correction(law: Law, value: Any, parameters: tuple[Any, ...], mask: Any, scale: Any) -> jax.Array:
     """Return what has to be added to log p to weigh a choice; nothing outside the support, which stays impossible."""
-    scorer: Callable[..., Any] = getattr(law, "log_prob_units", law.log_prob)
-    scores = scorer(jnp.asarray(value), *parameters)
+    scores = law.log_prob_units(jnp.asarray(value), *parameters)
     power = jnp.asarray(1.0 if scale is None else scale, scores.dtype)
     if mask is not None:
         power = jnp.where(mask, power, 0.0)
@@ -146,13 +118,12 @@ def _known(*arrays: Any) -> bool:
     return all(isinstance(array, np.ndarray | np.generic | bool | int | float) for array in arrays)
 
 
-def refuse_shapes(law: Any, mask: Any, scale: Any, address: Address, source: Source) -> None:
+def refuse_shapes(law: Law, mask: Any, scale: Any, address: Address, source: Source) -> None:
     """Refuse a mask or a scale that does not fit the batch of a site."""
-    units = tuple(getattr(law, "units", ()))
     for what, array in (("mask", mask), ("scale", scale)):
         if array is not None:
             site = f"site '{show_address(address)}' ({source})"
-            _refuse_shape(site, what, np.shape(array), units, "its batch shape")
+            _refuse_shape(site, what, np.shape(array), law.units, "its batch shape")
 
 
 def _refuse_shape(where: str, what: str, given: tuple[int, ...], expected: tuple[int, ...], of: str) -> None:

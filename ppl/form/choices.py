@@ -127,7 +127,7 @@ def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:
     for choice in choices:
         own = [f"{choice.name}_dim_{axis}" for axis in range(len(choice.shape))]
         named = choice.kind == "deterministic"
-        event = _trailing(choice) if named else len(choice.shape) - len(getattr(choice.law, "units", ()))
+        event = _trailing(choice) if named else len(choice.shape) - len(choice.law.units)
         if event is not None:
             for frame in choice.frames:
                 own[frame.dim - event] = frame.name

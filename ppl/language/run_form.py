@@ -17,8 +17,6 @@ import numpy as np
 
 from ..backends.xla import apply_det, broadcast_plates, select_arms
 from ..distributions.batched import LanesLaw
-from ..distributions.bound_law import BoundLaw
-from ..distributions.law import DistributionLaw
 from ..errors import UnsupportedProgramError
 from ..form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
 from ..form.arguments.arrays import split_arguments
@@ -147,9 +145,7 @@ def _bound(node: Site, parameters: Sequence[Any]) -> Any:
     if node.plates:
         flags = tuple(tuple(p in v.plates for p in node.plates) for v in node.parameters)
         law = LanesLaw(law, tuple(p.size for p in node.plates), flags)
-    if isinstance(law, DistributionLaw):
-        return law.distribution(*parameters)
-    return BoundLaw(law, tuple(parameters))
+    return law.bound(parameters)
 
 
 def _det(node: Det, operands: tuple[Any, ...], staged: bool) -> Sequence[Any]:

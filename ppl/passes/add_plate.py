@@ -135,7 +135,7 @@ class _Lifting(Visitor):
 
     def site(self, node: Site) -> None:
         parameters = self.get(node.parameters)
-        if node.observed is None and getattr(node.law, "shared", False) and not self.varies(parameters):
+        if node.observed is None and node.law.shared and not self.varies(parameters):
             self.block.nodes.append(replace(node, parameters=parameters, out=self.fresh(node.out, False)))
             return
         if node.observed is None:

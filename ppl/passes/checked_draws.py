@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 
 from ..addresses import indices_of, names_of, show_address
-from ..distributions.law import DistributionLaw
 from ..distributions.parameter_constraints import DRAWN, limits, parameters_of
 from ..form import CHECK, Det, Factor, Form, Node, Site, Var, subforms
 from ..form.builder import Block
@@ -49,7 +48,7 @@ def question(node: Site | Factor) -> Iterable[Probe]:
 
 def has_flaws(site: Site) -> bool:
     """Tell whether the parameters of a site can make no law."""
-    if site.plates or not site.parameters or not hasattr(site.law, "flaws"):
+    if site.plates or not site.parameters:
         return False
     return _can_be_none(site.law, tuple((v.full_shape, v.dtype) for v in site.parameters))
 
@@ -62,10 +61,8 @@ def _can_be_none(law: Any, kinds: tuple[tuple[tuple[int, ...], Any], ...]) -> bo
 
 def constraints_of(law: Any) -> list[tuple[str, Any]]:
     """Name the parameters of a law that have a constraint, with the constraints."""
-    law = getattr(law, "base", law)
-    if not hasattr(law, "tree"):
-        return []
-    return [(name, constraint) for name, constraint, _ in parameters_of(law.distribution(*range(law.tree.num_leaves)))]
+    numbered = law.innermost.numbered
+    return [] if numbered is None else [(name, constraint) for name, constraint, _ in parameters_of(numbered)]
 
 
 def allowed(law: Any) -> str:
@@ -126,9 +123,9 @@ def _draws(form: Form, constant: Collection[Var]) -> Iterator[Site]:
 
 def _is_checked(site: Site, form: Form, known: Collection[Var]) -> bool:
     """Tell whether a choice may have parameters that make no law, which nothing else weighs."""
-    if site.observed is not None or not isinstance(site.law, DistributionLaw) or not has_flaws(site):
+    if site.observed is not None or site.law.numbered is None or not has_flaws(site):
         return False
-    parts = parameters_of(site.law.distribution(*site.parameters))
+    parts = parameters_of(site.law.bound(site.parameters))
     read = {name: [value, *vars(constraint).values()] for name, constraint, value in parts}
     open_ones = {name for name, of in read.items() if any(isinstance(v, Var) and v not in known for v in of)}
     shown = open_ones <= {*DRAWN} and jnp.issubdtype(site.out.dtype, jnp.floating)
@@ -141,7 +138,7 @@ def _is_weighed(value: Var, form: Form) -> bool:
     for node in form.nodes:
         if isinstance(node, Det) and row_of(node.label).keeps_nan and not reached.isdisjoint(node.ins):
             reached.update(node.outs)
-        observed = isinstance(node, Site) and node.observed is not None and isinstance(node.law, DistributionLaw)
+        observed = isinstance(node, Site) and node.observed is not None and node.law.numbered is not None
         if (observed or isinstance(node, Factor)) and not reached.isdisjoint(node.ins):
             return True
     return False

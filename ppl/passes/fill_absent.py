@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from ..distributions.absent import is_guarded, numbered, without_guard
+from ..distributions.absent import is_guarded, without_guard
 from ..distributions.law import DistributionLaw, law_of, split
 from ..form import Form, Site, Var
 from ..form.rewriting import with_nodes, with_subforms
@@ -60,7 +60,7 @@ def _base(law: DistributionLaw, parameters: tuple[Var, ...]) -> tuple[Any, tuple
         found.append(law_of(without_guard(law.distribution(*values)))[0])
 
     jax.eval_shape(read, *(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in parameters))
-    _, places = split(without_guard(numbered(law)))
+    _, places = split(without_guard(law.numbered))
     base = found[0]
     if base.support_table is None:  # known values bound it when the program was traced
         base = replace(base, support_table=law.support_table)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..distributions.law import DistributionLaw, core_of
+from ..distributions.families import core_of
 from ..form import Det, Form, Site, Var, walk
 from ..form.arguments.arrays import split_arguments
 from ..form.operations.equation import Equation
@@ -191,15 +191,13 @@ def _arithmetic(node: Det, sized: dict[Var, tuple[Roots, int]], found: set[int])
 
 def _bounds(site: Site, rooted: Sequence[bool]) -> bool:
     """Tell whether numbers among the parameters of a choice say which values it has, or how it is drawn."""
-    law = site.law
-    while not isinstance(law, DistributionLaw) and hasattr(law, "base"):
-        law = law.base
-    if not any(rooted) or not isinstance(law, DistributionLaw) or jnp.issubdtype(law.dtype, jnp.floating):
+    law = site.law.innermost
+    if not any(rooted) or law.numbered is None or jnp.issubdtype(law.dtype, jnp.floating):
         return False
-    listed = getattr(core_of(law.distribution(*site.parameters[: law.tree.num_leaves])), "has_enumerate_support", True)
+    listed = core_of(law.numbered).has_enumerate_support
     if site.observed is None:
         return listed and law.atoms is None
-    shapes = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in site.parameters[: law.tree.num_leaves]]
+    shapes = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in site.law.own(site.parameters)]
     try:
         jax.eval_shape(law.draw, jax.random.key(0), *shapes)
     except Exception:  # it takes the number itself to draw

@@ -15,8 +15,8 @@ from typing import Any
 import jax
 from numpyro.distributions import Distribution
 
+from ..distributions.families import law_name
 from ..distributions.invalid_parameters import fault_of, outside, scales_of, singular, unlawful
-from ..distributions.law import law_name
 from ..distributions.parameter_constraints import parameters_of
 from ..errors import ParameterError
 from ..messages import Source, user_line

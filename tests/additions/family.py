@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from lawful.distributions.densities import REWRITES
+from lawful.distributions.families import FAMILIES, Family
 
 
 class Event(dist.Distribution):
@@ -32,4 +32,4 @@ def stable(event: Event, value: jax.Array) -> jax.Array:  # rare events are righ
     return jnp.where(one, jnp.where(rare, event.eta, middle), -jnp.exp(jnp.where(one, 0.0, event.eta)))
 
 
-REWRITES[Event] = stable
+FAMILIES[Event] = Family(log_prob=stable)

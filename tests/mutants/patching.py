@@ -12,7 +12,7 @@ from unittest import mock
 
 import jax
 
-from lawful.distributions import bound_law
+from lawful.distributions import protocol
 from lawful.form import cached
 from lawful.form.operations import on_numpy as array_math
 from lawful.inference.check import paired
@@ -33,8 +33,8 @@ class Reached:
 def forget():
     """Drop what was compiled or remembered under the name of a function whose meaning changes."""
     tracing._forms.clear()
-    bound_law._listed.cache_clear()
-    bound_law._listing.cache_clear()
+    protocol._listed.cache_clear()
+    protocol._listing.cache_clear()
     array_math._of_module.cache_clear()
     cached._of_parts.clear()
     paired._kept.cache_clear()

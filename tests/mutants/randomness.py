@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from lawful.backends import site_keys
 from lawful.backends import xla as emitter
 from lawful.distributions import batched as lanes
-from lawful.distributions import law as laws
+from lawful.distributions import families
 from lawful.inference.numerics import strata
 from tests.mutants.patching import patched
 
@@ -43,7 +43,8 @@ def one_draw_for_all_lanes():
 
 def gumbel():
     """Categorical sites are drawn by the default sampler of JAX."""
-    return patched(laws, "sample_categorical", lambda original: lambda key, logits: jax.random.categorical(key, logits))
+    default = jax.random.categorical
+    return patched(families, "sample_categorical", lambda original: lambda key, logits: default(key, logits))
 
 
 def one_uniform_for_all_strata():

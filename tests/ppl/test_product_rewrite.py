@@ -7,7 +7,8 @@ import numpyro.distributions as dist
 import pytest
 
 import lawful
-from lawful.distributions.densities import bernoulli_logits_total, log_prob, total_log_prob
+from lawful.distributions.densities import bernoulli_logits_total
+from lawful.distributions.families import log_prob, total_log_prob
 from lawful.distributions.law import law_of
 from lawful.distributions.softplus import GROUP, LANES, exp_minus, softplus
 from tests.structure.programs import equations

@@ -42,7 +42,7 @@ class Target:
     @property
     def units(self) -> tuple[int, ...]:
         """Shape of the independent parts of a site; a branch is one part."""
-        return units_of(self.node.law) if isinstance(self.node, Site) else ()
+        return self.node.law.units if isinstance(self.node, Site) else ()
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -71,11 +71,6 @@ def targets(form: Form, outer: tuple[Node, ...] = ()) -> Iterator[Target]:
 def holds_choices(form: Form) -> bool:
     """Tell whether a form holds a latent site."""
     return any(isinstance(node, Site) and node.observed is None for node in walk(form))
-
-
-def units_of(law: Any) -> tuple[int, ...]:
-    """Shape of the independent parts of a law; a law that does not say is one part."""
-    return tuple(getattr(law, "units", ()))
 
 
 @dataclass(frozen=True)

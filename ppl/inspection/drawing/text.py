@@ -6,25 +6,14 @@ formulas are written out; a longer run of operations becomes one line that says 
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
-from numpyro.distributions import Distribution
 
 from ...addresses import Address, show_address
-from ...distributions.absent import Guarded
-from ...distributions.batched import LanesLaw
-from ...distributions.censoring import CensoredLaw
-from ...distributions.law import DistributionLaw, core_of, law_name
-from ...distributions.marginal_normal import PartlyObservedLaw
-from ...distributions.weighting import WeightedLaw
 from ...form import Branch, Det, Factor, Form, Loop, Plate, Site, Var
 from ...form.fold import Visitor
-from ...language.data.missing import unobserved_part
 from .formulas import Formula, formula, number_text
 
 SHORT = 6  # operations that are written out
@@ -134,7 +123,7 @@ class _Scope(Visitor):
 
     def site(self, node: Site) -> None:
         name = _at(node.address, self.loops)
-        law = _law_text(node.law, [self.read(v) for v in node.parameters])
+        law = node.law.text([self.read(v) for v in node.parameters])
         observed = "" if node.observed is None else f"  observed {self.read(node.observed)}"
         observed += self.mode(node)
         frames = "".join(f"  plate[{f.name} {f.size}]" for f in node.frames)
@@ -143,7 +132,7 @@ class _Scope(Visitor):
 
     def mode(self, node: Site) -> str:
         """Say what becomes of the part of an observation that was not observed."""
-        part = unobserved_part(node.law)
+        part = node.law.known.unobserved
         if node.observed is None or part is None:
             return ""
         own = show_address((*node.address, part))
@@ -214,51 +203,3 @@ def _type(value: Var, *, scalar: bool = False) -> str:
 
 def _plates(plates: tuple[Plate, ...]) -> str:
     return "".join(f"  plate[{p.name} {p.size}]" for p in plates)
-
-
-def _law_text(law: Any, parameters: Sequence[Any]) -> str:
-    """Write a law with the arguments of its distribution, under a plain vmap with its lanes."""
-    if isinstance(law, LanesLaw):
-        return f"{_law_text(law.base, parameters)} for each of {list(law.lanes)}"
-    if isinstance(law, WeightedLaw):
-        mask, scale, own = law.split(tuple(parameters))
-        power = f" to the power {scale}" if scale is not None else ""
-        return _law_text(law.base, own) + power + (f" where {mask}" if mask is not None else "")
-    if isinstance(law, PartlyObservedLaw):
-        present, own = law.split(tuple(parameters))
-        return f"{_law_text(law.base, own)} where {present}"
-    if isinstance(law, CensoredLaw):
-        lower, upper, own = law.split(tuple(parameters))
-        return f"{_law_text(law.base, own)} between {lower} and {upper}"
-    if isinstance(law, DistributionLaw):
-        core = core_of(law.distribution(*parameters))
-        if isinstance(core, Guarded):
-            base = core.base_dist
-            return f"{law_name(base)}({', '.join(_arguments(base))}) where {core.present}"
-        return f"{law.label}({', '.join(_arguments(law.distribution(*parameters)))})"
-    return f"{law.label}({', '.join(parameters)})"
-
-
-def _arguments(distribution: Any) -> list[str]:
-    """List the arguments of a distribution whose parameters are texts.
-
-    numpyro keeps parameters in no fixed order, and more than it was given; so they are read by the names of the
-    constructor, and where those do not tell all, by the names of the fields.
-    """
-    core = core_of(distribution)
-    fields = {name.strip("_"): value for name, value in sorted(vars(core).items()) if _texts(value)}
-    given = {name: fields[name] for name in inspect.signature(type(core).__init__).parameters if name in fields}
-    told = {text for value in given.values() for text in _texts(value)}
-    if given and (set(core.arg_constraints) <= set(given) or set(_texts(core)) <= told):
-        return [_argument(value) for value in given.values()]
-    return [f"{name}={_argument(value)}" for name, value in fields.items() if name != "support"]
-
-
-def _argument(value: Any) -> str:
-    if isinstance(value, Distribution):
-        return f"{law_name(value)}({', '.join(_arguments(value))})"
-    return ", ".join(_texts(value))
-
-
-def _texts(value: Any) -> list[str]:
-    return [leaf for leaf in jax.tree.leaves(value) if isinstance(leaf, str)]

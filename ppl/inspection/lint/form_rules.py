@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...distributions.batched import LanesLaw
 from ...form import Det, Form, walk
 from ...form.dependence import dependence
 from ...form.liveness import has_weight
@@ -43,11 +42,11 @@ def check_form(form: Form) -> tuple[LintFinding, ...]:
 
 def _missing_plates(form: Form) -> Iterator[LintFinding]:
     for site in form.sites():
-        batch = tuple(getattr(site.law, "units", ()))
+        batch = site.law.units
         declared = {frame.dim for frame in site.frames}
         axes = [axis - len(batch) for axis, size in enumerate(batch) if size != 1 and axis - len(batch) not in declared]
         if axes:
-            lanes = " from a plain jax.vmap" if isinstance(site.law, LanesLaw) else ""
+            lanes = " from a plain jax.vmap" if site.law.lanes else ""
             shown = ", ".join(f"{axis} (size {batch[axis]})" for axis in axes)
             yield LintFinding(
                 "missing-plate", "warning", site.address, site.source,

@@ -16,10 +16,9 @@ import numpy as np
 
 from ...addresses import Address, show_address
 from ...backends.xla import run_nodes
-from ...distributions.batched import LanesLaw
 from ...distributions.bijections import fixed_support
 from ...distributions.censoring import empty_message
-from ...distributions.law import DistributionLaw
+from ...distributions.protocol import Law
 from ...distributions.support import contains
 from ...errors import ObservationError
 from ...form import Factor, Form, Site
@@ -27,7 +26,6 @@ from ...form.cached import per_form
 from ...form.liveness import without_dead_code
 from ...form.operations.equation import identity
 from ...language.data.checked import nan_message, support_message
-from ...language.data.missing import unobserved_part
 from ...passes.probe import Probe
 from ...passes.rolling.unnamed_steps import folded
 from ...tracing.lower import lower
@@ -44,9 +42,10 @@ def _reader(form: Form) -> tuple[dict[str, tuple[Site, Any]], Callable[[Sequence
             number = f" {len(sites)}"
             sites[number] = node, _fixed(node)
             yield Probe("data" + number, identity, (node.observed,))
-            for name in ("inside", "broken"):
-                if name == "broken" or sites[number][1] is None:
-                    yield from _test(node, name, number)
+            if sites[number][1] is None:
+                yield from _test(node, "inside", number)
+            if node.law.known.arrays:
+                yield from _test(node, "broken", number)
 
     _, run = settled(folded(form).form, question)
     return sites, run
@@ -64,7 +63,7 @@ def _test(node: Site, name: str, number: str) -> Iterator[Probe]:
 
 def _fixed(node: Site) -> Any | None:
     """Return the support of a site where it is known and can be asked about an array of numbers."""
-    if not isinstance(node.law, DistributionLaw):
+    if node.law.numbered is None:
         return None
     support = fixed_support(node.law, tuple(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in node.parameters))
     try:
@@ -75,11 +74,9 @@ def _fixed(node: Site) -> Any | None:
 
 
 @functools.lru_cache(maxsize=256)
-def _written(law: Any, name: str, operands: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[int, ...]] | None:
+def _written(law: Law, name: str, operands: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[int, ...]] | None:
     """Write a test of a law as a function of those of its operands that it reads, once for all sites that have it."""
-    asked = _ask(law, name)
-    if asked is None:
-        return None
+    asked = law.broken if name == "broken" else law.inside
     try:
         with jax.ensure_compile_time_eval():  # the caller may be traced; what is remembered never is
             test = without_dead_code(lower(asked, *operands)[0])
@@ -89,14 +86,6 @@ def _written(law: Any, name: str, operands: tuple[Any, ...]) -> tuple[Callable[.
     places = tuple(place for place, v in enumerate(test.inputs) if v in read)
     small = replace(test, inputs=tuple(test.inputs[place] for place in places))
     return lambda *values: run_nodes(small, values, {})[0][0], places
-
-
-def _ask(law: Any, name: str) -> Any:
-    """Return the test of a law; copies of a law are asked one by one."""
-    if isinstance(law, LanesLaw) and name == "broken":
-        inner = _ask(law.base, name)
-        return None if inner is None else law.mapped(inner, (True,) * len(law.lanes))
-    return getattr(law, name, None)
 
 
 def checked_data(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
@@ -165,13 +154,9 @@ def _refusal(
     if addresses is not None:
         site, where = next(s for s in form.sites() if s.address == addresses[place[0]]), place[1:]
     if bad is broken:
-        word = empty_message if unobserved_part(site.law) == "censored" else nan_message
+        word = empty_message if site.law.known.unobserved == "censored" else nan_message
         message = word(site.address, where, site.source)
         return ObservationError(message, site=site.address, index=where, source=site.source)
-    message = support_message(site.address, where, value[place], _support_of(site.law), site.source)
+    support = f"the support of {site.law.innermost.label}"
+    message = support_message(site.address, where, value[place], support, site.source)
     return ObservationError(message, site=site.address, index=where, value=value[place], source=site.source)
-
-
-def _support_of(law: Any) -> str:
-    base = getattr(law, "base", law)
-    return f"the support of {base.label}"

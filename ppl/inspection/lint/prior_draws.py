@@ -19,9 +19,8 @@ from numpyro.distributions import constraints
 from ...addresses import Address, show_address
 from ...backends.compile_options import QUICK
 from ...backends.pointwise import ask_at_prior
-from ...distributions.law import DistributionLaw
 from ...distributions.parameter_constraints import limits, parameters_of
-from ...distributions.weighting import WeightedLaw
+from ...distributions.protocol import Law
 from ...errors import ImproperPriorError
 from ...form import Factor, Form, Site, walk
 from ...form.dependence import Dependence, dependence
@@ -109,11 +108,12 @@ def _question(node: Site | Factor) -> Iterable[Probe]:
         return
     value = node.out if node.observed is None else node.observed
     yield Probe("score", node.law.log_prob, (value, *node.parameters))
-    law, mask, own = _unweighed(node)
-    if isinstance(law, DistributionLaw) and constraints_of(law):
-        yield Probe("invalid", _Invalid(law, mask is not None), own if mask is None else (mask, *own))
-    if in_32_bits() and _chances(law):
-        yield Probe("chance", _Largest(law), own)
+    law, own, known = node.law.innermost, node.law.own(node.parameters), node.law.known
+    if not node.law.lanes and (known.masked or not known.arrays):
+        if constraints_of(law):
+            yield Probe("invalid", _Invalid(law, known.masked), (*node.parameters[: known.arrays], *own))
+        if in_32_bits() and _of_chance(law.numbered):
+            yield Probe("chance", _Largest(law), own)
     if node.observed is None and node.out.shape == ():
         yield Probe("value", jnp.asarray, (node.out,))
 
@@ -134,8 +134,7 @@ def _findings(form: Form, rows: dict[tuple[str, Address], np.ndarray], graph: De
 
 
 def _invalid(node: Site, invalid: np.ndarray, reads: str) -> LintFinding:
-    law, _, _ = _unweighed(node)
-    names = constraints_of(law)
+    names, law = constraints_of(node.law), node.law.innermost
     by_name = invalid.reshape(len(invalid), -1, len(names)).any(axis=1)  # over the steps of loops
     place = int(by_name.any(axis=0).argmax())
     name, constraint = names[place]
@@ -173,20 +172,10 @@ def _near_one(address: Address, source: Source, largest: np.ndarray, reads: str)
         yield hazard(address, source, found, LOGITS)
 
 
-def _unweighed(node: Site) -> tuple[Any, Any, tuple[Any, ...]]:
-    """Look through a mask and a scale: the law of the distribution, the mask if any, and the parameters."""
-    if not isinstance(node.law, WeightedLaw):
-        return node.law, None, node.parameters
-    mask, _, own = node.law.split(node.parameters)
-    return node.law.base, mask, own
-
-
-def _chances(law: Any) -> list[Any]:
-    """List the parameters of a law that are probabilities."""
-    return [] if not isinstance(law, DistributionLaw) else _of_chance(law.distribution(*range(law.tree.num_leaves)))
-
-
 def _of_chance(distribution: Any) -> list[Any]:
+    """List the parameters of a distribution, if any, that are probabilities."""
+    if distribution is None:
+        return []
     return [value for _, constraint, value in parameters_of(distribution) if constraint is constraints.unit_interval]
 
 
@@ -194,10 +183,10 @@ def _of_chance(distribution: Any) -> list[Any]:
 class _Largest:
     """The largest probability among the parameters of a law."""
 
-    law: DistributionLaw
+    law: Law
 
     def __call__(self, *parameters: Any) -> Any:
-        chances = _of_chance(self.law.distribution(*parameters))
+        chances = _of_chance(self.law.bound(parameters))
         return jnp.max(jnp.stack([jnp.max(jnp.asarray(p, float), initial=0.0) for p in chances]))
 
 
@@ -205,12 +194,12 @@ class _Largest:
 class _Invalid:
     """Which parameters of a law lie outside their constraint, where a mask that comes first does not drop them."""
 
-    law: DistributionLaw
+    law: Law
     masked: bool
 
     def __call__(self, *parameters: Any) -> Any:
         mask, parameters = (parameters[0], parameters[1:]) if self.masked else (True, parameters)
-        distribution = self.law.distribution(*parameters)
+        distribution = self.law.bound(parameters)
         wrong = [~jnp.asarray(constraint(value)) for _, constraint, value in parameters_of(distribution)]
         units = self.law.units
         asked = [jnp.broadcast_to(mask, units) if w.shape == units else jnp.any(jnp.asarray(mask)) for w in wrong]

@@ -14,12 +14,8 @@ import jax
 
 from ...backends.xla import emit
 from ...distributions.absent import is_guarded
-from ...distributions.censoring import CensoredLaw
 from ...distributions.invalid_parameters import ROOTS, fault_of, outside, scales_of, singular, unlawful
-from ...distributions.law import DistributionLaw
-from ...distributions.marginal_normal import PartlyObservedLaw
 from ...distributions.parameter_constraints import parameters_of
-from ...distributions.weighting import WeightedLaw
 from ...form import Det, Form, Loop, Site, Var
 from ...form.builder import Block
 from ...form.cached import per_form
@@ -119,15 +115,11 @@ def _named(site: Site, made: Mapping[Var, Det]) -> Iterator[tuple[str, Var, Any]
     For the root of a matrix it is the matrix, where the form computes the root. Elements that a mask or a guard leaves
     out may have any parameters but scales.
     """
-    law, parameters, whole = site.law, site.parameters, True
-    while isinstance(law, WeightedLaw | PartlyObservedLaw | CensoredLaw):
-        whole = whole and not getattr(law, "masked", isinstance(law, PartlyObservedLaw))
-        law, parameters = law.base, law.split(parameters)[-1]
-    whole = whole and isinstance(law, DistributionLaw) and not is_guarded(law)
-    law = getattr(law, "base", law)
-    if not hasattr(law, "distribution"):
+    law = site.law.innermost
+    if law.numbered is None:
         return
-    distribution = law.distribution(*parameters)
+    distribution = law.bound(site.law.own(site.parameters))
+    whole = not (site.law.known.leaves_out or site.law.lanes or is_guarded(law))
     scales = scales_of(distribution)
     for name, value in scales.items():
         if isinstance(value, Var):

@@ -19,7 +19,7 @@ import numpy as np
 from numpyro import primitives
 from numpyro.primitives import Messenger
 
-from ...distributions.bound_law import BoundLaw
+from ...distributions.protocol import BoundLaw
 from ...distributions.random_words import SeedLaw, key_of_seed
 from ...errors import IndexRangeError, LawfulError, UnsupportedProgramError
 from ...form.arguments.calls import close_names

@@ -17,7 +17,7 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions.distribution import Unit
 
-from ...distributions.law import core_of
+from ...distributions.families import core_of
 from ...distributions.weighting import both
 from ...language import statements as language
 from ...language.data.checked import of_its_shape

@@ -16,7 +16,7 @@ import numpy as np
 from numpyro.distributions import constraints
 
 from ...addresses import Address, show_address
-from ...distributions.support import contains
+from ...distributions.support import contains, of_elements
 from ...errors import ObservationError
 from ...messages import PlateFrame, Source, handlers, is_staged
 
@@ -58,7 +58,7 @@ def _may_move(distribution: Any) -> bool:
     stack = handlers()
     if not stack or not stack[0].drawn:
         return False
-    return not isinstance(_base_support(distribution), constraints.ParameterFreeConstraint)
+    return not isinstance(of_elements(distribution.support), constraints.ParameterFreeConstraint)
 
 
 def of_its_shape(
@@ -80,7 +80,7 @@ def of_its_shape(
             _shape_message(tuple(raw.shape), expected, address, plates, source),
             site=address, given=tuple(raw.shape), expected=expected, source=source,
         )  # fmt: skip
-    support = _base_support(distribution)
+    support = of_elements(distribution.support)
     try:
         discrete = support.is_discrete
     except (AttributeError, NotImplementedError):  # a law of an algorithm, or a support that only its parameters know
@@ -142,13 +142,6 @@ def _kind(dtype: Any) -> str:
         if jnp.issubdtype(dtype, kind):
             return name
     return "other"
-
-
-def _base_support(distribution: Any) -> Any:
-    support = distribution.support
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
-    return support
 
 
 def _converted(

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...addresses import Address, show_address
-from ...distributions.bound_law import BoundLaw
-from ...distributions.censoring import CensoredLaw, Interval, empty_message
+from ...distributions.censoring import Censored, Interval, empty_message
+from ...distributions.families import element_distribution, law_name
 from ...distributions.interval_probability import has_masses
-from ...distributions.law import element_distribution, law_name, law_of
 from ...distributions.marginal_normal import with_filling
+from ...distributions.observed_law import ObservedLaw
 from ...distributions.truncated import families
 from ...errors import LawfulError, ObservationError
 from ...messages import SampleMessage, Source
@@ -56,12 +56,11 @@ def censored(message: SampleMessage, known: Interval, wanted: Any) -> tuple[Any,
     _refuse_empty(lower, upper, address, source)
     math = np if isinstance(lower, np.ndarray) and isinstance(upper, np.ndarray) else jnp
     number = math.where(math.isfinite(lower), lower, math.where(math.isfinite(upper), upper, 0.0))
-    law, parameters = law_of(distribution)
     message.interval, message.present = Interval(lower, upper), lower == upper
     exact = with_filling(number, distribution, message.present)
     exact = checked_observation(exact, distribution, address, message.plates, source)
     number = jnp.where(message.present, exact, jnp.asarray(number).astype(exact.dtype))
-    return number, BoundLaw(CensoredLaw(law), (jnp.asarray(lower), jnp.asarray(upper), *parameters))
+    return number, ObservedLaw.of(distribution, Censored(), (lower, upper), message.scale)
 
 
 def _bound(value: Any, name: str, shape: tuple[int, ...], address: Address, source: Source) -> Any:

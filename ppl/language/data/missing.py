@@ -17,11 +17,11 @@ import numpy as np
 
 from ...addresses import indices_of, names_of, show_address
 from ...distributions.absent import guarded
-from ...distributions.batched import LanesLaw
-from ...distributions.censoring import CensoredLaw, law_within
-from ...distributions.law import core_of, law_of
-from ...distributions.marginal_normal import PartlyObservedLaw, is_of_parts, law_of_missing_parts
-from ...distributions.weighting import WeightedLaw, both
+from ...distributions.censoring import law_within
+from ...distributions.families import core_of
+from ...distributions.law import law_of
+from ...distributions.marginal_normal import is_of_parts, law_of_missing_parts
+from ...distributions.weighting import both
 from ...errors import LawfulError
 from ...messages import SampleMessage, send
 
@@ -81,12 +81,3 @@ def complete(message: SampleMessage, distribution: Any, impute: bool = False, la
     given, drawn = math.asarray(message.value), math.asarray(rest.value)
     dtype = np.promote_types(given.dtype, drawn.dtype)
     message.value = math.where(mask, given.astype(dtype), drawn.astype(dtype))
-
-
-def unobserved_part(law: Any) -> str | None:
-    """Name the part of an observation that was not observed: "missing", "censored", or None."""
-    while isinstance(law, LanesLaw):
-        law = law.base
-    if isinstance(law, WeightedLaw):
-        return "missing" if law.incomplete else unobserved_part(law.base)
-    return "missing" if isinstance(law, PartlyObservedLaw) else "censored" if isinstance(law, CensoredLaw) else None

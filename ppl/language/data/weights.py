@@ -14,10 +14,11 @@ from numpyro.distributions import constraints
 
 from ...addresses import indices_of, names_of, show_address
 from ...distributions.absent import without_guard
-from ...distributions.bound_law import BoundLaw
 from ...distributions.censoring import Interval
 from ...distributions.law import law_of
 from ...distributions.marginal_normal import is_of_parts, partly_observed, with_filling
+from ...distributions.protocol import BoundLaw
+from ...distributions.support import of_elements
 from ...distributions.weighting import both, correction, refuse_shapes, weighed
 from ...errors import ImproperPriorError
 from ...messages import FactorMessage, SampleMessage, send
@@ -57,8 +58,7 @@ def observe(message: SampleMessage, value: Any, present: Any = None) -> None:
         mask = both(message.mask, present)
         if mask is not None or message.scale is not None:
             refuse_shapes(law_of(distribution)[0], mask, message.scale, address, source)
-        message.value, bound = censored(message, value, mask)
-        message.distribution = weighed(bound, None, message.scale, address, source)
+        message.value, message.distribution = censored(message, value, mask)
         message.observed, message.mask, message.scale = True, None, None
         return
     if present is not None and is_of_parts(distribution, present):
@@ -82,13 +82,12 @@ def _observe_parts(message: SampleMessage, value: Any, present: Any) -> None:
     if message.mask is not None:
         events = (*np.shape(message.mask), *(1,) * len(distribution.event_shape))
         wanted = both(message.mask.reshape(events), present)
-    bound = partly_observed(distribution, wanted, address, source)
+    bound = partly_observed(distribution, wanted, message.scale, address, source)
     raw, wanted = (as_known(array) for array in (value, wanted))
     if raw.shape == np.shape(present):
         raw = with_filling(raw, distribution, wanted)
     message.value = checked_observation(raw, distribution, address, message.plates, source)
-    message.distribution = weighed(bound, None, message.scale, address, source)
-    message.observed, message.present = True, present
+    message.distribution, message.observed, message.present = bound, True, present
     message.mask = message.scale = None
 
 
@@ -101,9 +100,7 @@ def _refuse_improper(message: SampleMessage) -> None:
         return
     if not isinstance(message.mask, jax.core.Tracer) and bool(np.all(np.asarray(message.mask))):
         return
-    support = message.distribution.support
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
+    support = of_elements(message.distribution.support)
     bounded = any(support is one for one in _BOUNDED) or support is constraints.boolean
     if bounded or (hasattr(support, "lower_bound") and hasattr(support, "upper_bound")):
         return

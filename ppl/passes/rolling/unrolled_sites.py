@@ -13,6 +13,7 @@ from typing import Any
 
 from ...addresses import Address
 from ...form import Det, Form, Site, subforms, walk
+from ...form.builder import LogProb
 from ...messages import Source
 
 MANY_SITES = 50
@@ -61,8 +62,9 @@ def _laws(node: Det | Site) -> tuple[Any, ...]:
     """Return the law that a node draws from or scores with."""
     if isinstance(node, Site):
         return (node.law,)
-    law = getattr(node.function, "law", None)
-    return () if law is None or node.source == Source("<algorithm>", 0) else (law,)
+    if not isinstance(node.function, LogProb) or node.source == Source("<algorithm>", 0):
+        return ()
+    return (node.function.law,)
 
 
 _warned: set[Source] = set()

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from ...distributions.densities import HALF_LOG_2PI
-from ...distributions.law import DistributionLaw, position_of
+from ...distributions.law import position_of
 from ...form import Det, Form, Var
 from ...form.builder import LogProb
 from ...form.operations.equation import Equation
@@ -46,7 +45,7 @@ def by_log_scales(form: Form) -> Form:
 
 def _log_scale(node: Det, made: Mapping[Var, Det]) -> Det:
     """Score a normal with scale exp(s) by s itself."""
-    if not isinstance(node.function, LogProb) or not _is_normal(node.function.law):
+    if not isinstance(node.function, LogProb) or type(node.function.law.numbered) is not dist.Normal:
         return node
     loc, scale = (node.ins[1 + (position_of(node.function.law, name) or 0)] for name in ("loc", "scale"))
     source = made.get(scale)
@@ -56,12 +55,6 @@ def _log_scale(node: Det, made: Mapping[Var, Det]) -> Det:
     if log_scale is None or log_scale.plates != scale.plates:
         return node
     return replace(node, function=NormalOfLogScale(), ins=(node.ins[0], loc, log_scale))
-
-
-def _is_normal(law: Any) -> bool:
-    if not isinstance(law, DistributionLaw) or law.tree.num_leaves != 2:
-        return False
-    return type(law.distribution(0.0, 1.0)) is dist.Normal
 
 
 def without_inverses(form: Form) -> Form:

@@ -6,20 +6,19 @@ rounding.
 
 from __future__ import annotations
 
-import numpyro.distributions as dist
-
-from ...distributions.law import DistributionLaw, core_of, position_of
+from ...distributions.families import core_of, family_of
+from ...distributions.law import position_of
+from ...distributions.protocol import Law
 from ...form import Det
 from ...form.builder import LogProb
 from ...form.operations.equation import Equation
 
-SYMMETRIC = (dist.Normal, dist.StudentT, dist.Laplace, dist.Cauchy, dist.Logistic, dist.MultivariateNormal)
 
 
 def exchangeable(node: Det) -> tuple[int, int] | None:
     """Return the positions of two operands that can change places, or None.
 
-    >>> import lawful
+    >>> import lawful, numpyro.distributions as dist
     >>> from lawful.passes.thread_sites import score
     >>> form = score(lawful.trace(lambda m: lawful.sample("x", dist.Normal(m, 2.0)), 0.5)).form
     >>> first, second = exchangeable(form.nodes[0])
@@ -29,7 +28,7 @@ def exchangeable(node: Det) -> tuple[int, int] | None:
     function = node.function
     if isinstance(function, Equation):
         pair = (0, 1) if function.row.commutes and function.literals == (None, None) else None
-    elif isinstance(function, LogProb) and isinstance(function.law, DistributionLaw):
+    elif isinstance(function, LogProb):
         location = _location(function.law)
         pair = None if location is None else (0, 1 + location)
     else:
@@ -41,7 +40,6 @@ def exchangeable(node: Det) -> tuple[int, int] | None:
     return pair if same else None
 
 
-def _location(law: DistributionLaw) -> int | None:
+def _location(law: Law) -> int | None:
     """Return the position of the location among the parameters of a law that is symmetric about it."""
-    core = core_of(law.distribution(*range(law.tree.num_leaves)))
-    return position_of(law, "loc") if type(core) in SYMMETRIC else None
+    return position_of(law, "loc") if family_of(core_of(law.numbered)).symmetric else None
