@@ -20,6 +20,7 @@ import numpyro.distributions as dist
 from jax.scipy.special import ndtr
 
 from lawful.addresses import Address, show_address
+from lawful.distributions.families import core_of
 from lawful.distributions.law import DistributionLaw, law_of
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Det, Form, Node, Site, Var
@@ -150,8 +151,7 @@ def quantile(distribution: Any, noise: jax.Array) -> jax.Array:
     >>> float(quantile(dist.Normal(1.0, 2.0), jnp.array(0.5))), int(quantile(dist.Bernoulli(0.3), jnp.array(0.0)))
     (2.0, 0)
     """
-    if isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
-        return quantile(distribution.base_dist, noise)
+    distribution = core_of(distribution)
     if isinstance(distribution, dist.Normal):
         return distribution.loc + distribution.scale * noise
     if isinstance(distribution, dist.MultivariateNormal):

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+from lawful.distributions.families import core_of
 from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
 
 NOT_FINITE = "not finite: give breakpoints, or use level='statistical'"
@@ -119,9 +120,8 @@ def _first(values: Sequence[Any]) -> Any:
 
 def _core(distribution: Any) -> Any:
     """Look through expansion and independence, which only repeat elements; None behind any other wrapper."""
-    while isinstance(distribution, dist.Independent | dist.ExpandedDistribution):
-        distribution = distribution.base_dist
-    return None if isinstance(distribution, dist.MaskedDistribution) else distribution
+    core = core_of(distribution, masks=False)
+    return None if isinstance(core, dist.MaskedDistribution) else core
 
 
 def _table(core: Any, where: object) -> _Table | None:

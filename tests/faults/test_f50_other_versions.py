@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def model(y):
     x = lawful.sample("x", dist.Normal(0.0, 1.0))
     lawful.sample("y", dist.Gamma(2.0, 1.0 + x**2).expand([2]).to_event(1), obs=y)
+    lawful.sample("t", dist.Weibull(1.0, 1.5), obs=lawful.Interval(1.0, np.inf))
     lawful.factor("f", -(x**4))
 
 
