@@ -28,7 +28,6 @@ from lawful.form.markov_blanket import reached, work
 from .enumerate_sites import Enumeration, Sites, enumeration
 from .kernels import block_gibbs, cycle, gibbs, mh, nuts, on, repeat
 from .kernels.gibbs import drawn_at_once, drawn_sites
-from .kernels.redraw import units
 from .marginalise import marginalise
 from .presence import form_for
 from .smooth_sites import smooth_sites
@@ -162,7 +161,7 @@ def _moves(form: Form, smooth: Sequence[Choice], finite: Sequence[Choice]) -> tu
     groups = _conditionals(form, [c.address for c in finite])
     groups.append((_nuts(form, smooth), [c.address for c in smooth], "NUTS, as the log density has a gradient there"))
     left = [c for c in choices if math.prod(c.full_shape) and not any(c.address in moved for _, moved, _ in groups)]
-    times = min(SWEEP, sum(math.prod((*c.loops, *units(c))) for c in left)) if len(left) < len(choices) else 1
+    times = min(SWEEP, sum(math.prod((*c.loops, *c.units)) for c in left)) if len(left) < len(choices) else 1
     one_by_one = repeat(mh(), times) if times > 1 else mh()
     why = "one part at a time, proposed from its prior, as any site can be"
     groups.append((one_by_one, [c.address for c in left], why))

@@ -68,7 +68,7 @@ def exchangeable_parts(frame: Frame, plate: str, name: str) -> tuple[Exchangeabl
         size = next((each.size for each in choice.frames if each.name == plate), size)
         size = choice.full_shape[own] if own is not None else size
     for number, (choice, shape) in enumerate(zip(frame.choices, frame.shapes, strict=True)):
-        batch = len(choice.loops) + len(choice.law.units)
+        batch = len(choice.loops) + len(choice.units)
         dims = [each.dim for each in choice.frames if each.name == plate]
         own = getattr(_distribution(choice.law), "exchangeable_axis", None)
         if dims:

@@ -27,7 +27,7 @@ from lawful.inference.kernels.local_moves.scene import Scene, Slice
 from lawful.passes.thread_sites import Given, interpose
 
 from .element import element_site, scoring_form
-from .redraw import PREFIX, Redraw, ScoreKept, units
+from .redraw import PREFIX, Redraw, ScoreKept
 
 
 @dataclass(frozen=True)
@@ -268,14 +268,14 @@ class Local(Scene):
 
     def _again(self, frame: Frame, choice: Choice, here: bool) -> Var:
         """Mark the parts of a choice that are drawn again."""
-        shape = (*choice.loops, *units(choice))
+        shape = (*choice.loops, *choice.units)
         none = self.block.constant(np.zeros(shape, bool))
         if not here or not self._moves(choice.address):
             return none
         inside = tuple(range(len(frame.steps), len(self.target.loops)))
         if isinstance(self.target.node, Site):
             first = len(self.target.loops)
-            one = self.block.constant(np.ones((1,) * len(units(choice)), bool))
+            one = self.block.constant(np.ones((1,) * len(choice.units), bool))
             at: Slice = tuple((a, first + a) for a in range(len(self.target.units)))
             return self.put(none, one, at, inside) if at or inside else one
         return self.put(none, self.again[choice.address], (), inside)

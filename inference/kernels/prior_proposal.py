@@ -19,7 +19,7 @@ from lawful.passes.thread_sites import interpose
 from ..check.contracts import Contract
 from ..registered import stored_as
 from .base import INVARIANT, Proposed, State
-from .redraw import Redraw, ScoreKept, units
+from .redraw import Redraw, ScoreKept
 
 
 @stored_as("kernels.independence")
@@ -36,12 +36,12 @@ class PriorProposal:
         redraw = interpose(program, Redraw())
         given: list[Var] = []
         for choice, old in zip(choices, state.values, strict=True):
-            all_parts = block.constant(np.ones((*choice.loops, *units(choice)), bool))
+            all_parts = block.constant(np.ones((*choice.loops, *choice.units), bool))
             given += [old, block.constant(np.ones(choice.loops, bool)), all_parts]
         new = redraw.spliced(block, [*inputs, *given])
         values, _, drawn = ([group[k] for group in new.outputs] for k in range(3))
         likelihood = new.sums[1]
-        none = [block.constant(np.zeros((*c.loops, *units(c)), bool)) for c in choices]
+        none = [block.constant(np.zeros((*c.loops, *c.units), bool)) for c in choices]
         pairs = [v for pair in zip(state.values, none, strict=True) for v in pair]
         before = interpose(program, ScoreKept()).spliced(block, [*inputs, *pairs]).sums[1]
         ratio = block.det(jnp.subtract, likelihood, before, label="log ratio")

@@ -32,7 +32,7 @@ from ..check.contracts import Contract
 from .base import INVARIANT, Proposed, State, flag_per_choice
 from .prior_proposal import PriorProposal
 from .proposal_rules import Draw, Replace, Score
-from .redraw import ScoreKept, units
+from .redraw import ScoreKept
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ class ProgramProposal:
 
         before: list[Var] = []
         for choice, value, now, later in zip(choices, state.values, flags, flags_after, strict=True):
-            kept = block.constant(np.ones((*choice.loops, *units(choice)), bool))
+            kept = block.constant(np.ones((*choice.loops, *choice.units), bool))
             if choice.conditional:
                 again = block.constant(np.zeros(choice.loops, bool))
                 if choice.name in where:
                     again = self._spread(block, runs_back[choice.name], choice)
-                kept = block.det(_Kept((*choice.loops, *units(choice))), now, later, again, label="kept?")
+                kept = block.det(_Kept((*choice.loops, *choice.units)), now, later, again, label="kept?")
             before += [value, kept]
         rule_back = ScoreKept(frozenset(c.address for c in choices if not c.conditional))
         back = interpose(program, rule_back, reach.terms).spliced(block, [*inputs, *before])

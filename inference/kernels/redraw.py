@@ -92,11 +92,6 @@ class SplitScore:
         return jnp.sum(jnp.where(kept, scores, 0.0)), jnp.sum(jnp.where(kept, 0.0, scores))
 
 
-def units(choice: Choice) -> tuple[int, ...]:
-    """Shape of the independent parts of one run of a site."""
-    return tuple(choice.law.units)
-
-
 @dataclass(frozen=True)
 class Redraw(Answers):
     """The rule of a move: inputs (old value, was active, draw again), outputs (new value, kept parts, density drawn).
@@ -112,11 +107,11 @@ class Redraw(Answers):
     def inputs(self, place: Choice) -> list[Var]:
         """Old value, whether it was active, which parts to draw again."""
         boolean = jnp.dtype(bool)
-        return [Var(place.shape, place.dtype), Var((), boolean), Var(units(place), boolean)]
+        return [Var(place.shape, place.dtype), Var((), boolean), Var(place.units, boolean)]
 
     def outputs(self, place: Choice) -> list[Var]:
         """New value, which of its parts are kept, and the log density of the parts drawn again."""
-        return [Var(place.shape, place.dtype), Var(units(place), jnp.dtype(bool)), Var((), jnp.result_type(float))]
+        return [Var(place.shape, place.dtype), Var(place.units, jnp.dtype(bool)), Var((), jnp.result_type(float))]
 
     def answer(self, block: Block, site: Site, given: Sequence[Var]) -> Answer:
         """Append the draw and the scores of what is kept and of what is drawn."""
@@ -133,7 +128,7 @@ class Redraw(Answers):
 
     def absent(self, block: Block, place: Choice, given: Sequence[Var]) -> list[Var]:
         """The old value, nothing kept and nothing drawn."""
-        none = block.constant(np.zeros((*place.loops, *units(place)), bool))
+        none = block.constant(np.zeros((*place.loops, *place.units), bool))
         return [given[0], none, block.constant(np.zeros(place.loops, jnp.result_type(float)))]
 
 
@@ -149,7 +144,7 @@ class ScoreKept(Answers):
 
     def inputs(self, place: Choice) -> list[Var]:
         """The value and the parts to score."""
-        return [Var(place.shape, place.dtype), Var(units(place), jnp.dtype(bool))]
+        return [Var(place.shape, place.dtype), Var(place.units, jnp.dtype(bool))]
 
     def outputs(self, place: Choice) -> list[Var]:
         """The log density of the parts that are not kept."""

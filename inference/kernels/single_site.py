@@ -32,7 +32,7 @@ from ..registered import stored_as
 from .acceptance import INFO, accept, refuse_nothing_to_move
 from .base import INVARIANT, KernelForm, finished, state_inputs
 from .local import Local, State, write_move
-from .redraw import PREFIX, units
+from .redraw import PREFIX
 from .slots import Starts, Unravel, apply, shape_in, slots_of, table_of
 
 
@@ -149,7 +149,7 @@ class _Arm:
         )
 
     def _active(self, inner: Sequence[Choice], flags: Sequence[Var]) -> list[Var]:
-        shapes = [(*c.loops, *units(c)) for c in inner]
+        shapes = [(*c.loops, *c.units) for c in inner]
         return [self.block.det(Spread(s), f, label="active?") for s, f in zip(shapes, flags, strict=True)]
 
     def _choose(self, inner: Sequence[Choice], flags: Sequence[Var]) -> None:
@@ -245,7 +245,7 @@ def _parts(target: Target) -> int:
     """Number of parts that can be chosen at one place: elements of a site's batch, or parts inside a branch."""
     if isinstance(target.node, Site):
         return math.prod(target.sizes)
-    inner = sum(math.prod((*c.loops, *units(c))) for c in choices_of(alone(target.node)))
+    inner = sum(math.prod((*c.loops, *c.units)) for c in choices_of(alone(target.node)))
     return inner if math.prod(target.sizes) else 0
 
 

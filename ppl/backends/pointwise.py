@@ -102,7 +102,7 @@ def pointwise(form: Form) -> Pointwise:
     whole = dims_of(places)
     dims = {}
     for choice in places:
-        units = () if choice.address in uneven else choice.law.units
+        units = () if choice.address in uneven else choice.units
         dims[choice.name] = whole[choice.name][: len(choice.loops) + len(units)]
     return Pointwise(asked, function, choices_of(form), dims)
 

@@ -34,6 +34,11 @@ class Choice(Statement):
         return (*self.loops, *self.shape)
 
     @property
+    def units(self) -> tuple[int, ...]:
+        """Shape of the independent parts of one value; that of a factor or a named value is one part."""
+        return () if self.law is None else self.law.units
+
+    @property
     def steps(self) -> list[tuple[str | None, int]]:
         """Name, or None, and length of the loops around it; those of JAX, which are not ours, have no names."""
         ours = len(self.loop_names) == len(self.loops)
@@ -127,7 +132,7 @@ def dims_of(choices: Sequence[Choice]) -> dict[str, tuple[str, ...]]:
     for choice in choices:
         own = [f"{choice.name}_dim_{axis}" for axis in range(len(choice.shape))]
         named = choice.kind == "deterministic"
-        event = _trailing(choice) if named else len(choice.shape) - len(choice.law.units)
+        event = _trailing(choice) if named else len(choice.shape) - len(choice.units)
         if event is not None:
             for frame in choice.frames:
                 own[frame.dim - event] = frame.name
