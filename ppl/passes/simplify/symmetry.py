@@ -14,7 +14,6 @@ from ...form.builder import LogProb
 from ...form.operations.equation import Equation
 
 
-
 def exchangeable(node: Det) -> tuple[int, int] | None:
     """Return the positions of two operands that can change places, or None.
 
