@@ -69,7 +69,9 @@ def without_inverses(form: Form) -> Form:
 
 
 def _undone(node: Det, made: Mapping[Var, Det]) -> Det:
-    source = made.get(node.ins[0]) if isinstance(node.function, Equation) and node.function.is_log else None
+    if not isinstance(node.function, Equation) or not node.function.is_log or not node.ins:  # as the log of a literal
+        return node
+    source = made.get(node.ins[0])
     if source is None or not isinstance(source.function, Equation) or not source.function.is_exp:
         return node
     if source.plates != node.plates or not source.ins:
