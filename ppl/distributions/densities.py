@@ -7,10 +7,10 @@ are never computed, and what has probability 0 scores -inf with a finite gradien
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpyro.distributions as dist
 from jax.scipy.special import gammaln
 
 from .softplus import softplus, softplus_sum
@@ -19,7 +19,7 @@ HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 FEW_ITEMS = 8
 
 
-def normal(distribution: Any, value: jax.Array) -> jax.Array:
+def normal(distribution: dist.Normal, value: jax.Array) -> jax.Array:
     """Normal: log(scale) stands alone, so that log(exp(x)) of a log scale cancels.
 
     >>> abs(float(normal(dist.Normal(0.0, 2.0), jnp.array(1.0)) - dist.Normal(0.0, 2.0).log_prob(1.0))) < 1e-6
@@ -42,7 +42,7 @@ def log_mass(probability: jax.Array) -> jax.Array:
     return jnp.where(none, -jnp.inf, jnp.log(jnp.where(none, 1.0, probability)))
 
 
-def bernoulli(distribution: Any, value: jax.Array) -> jax.Array:
+def bernoulli(distribution: dist.BernoulliProbs, value: jax.Array) -> jax.Array:
     """Bernoulli by probabilities: exact at 0 and 1, where numpyro clamps.
 
     >>> float(bernoulli(dist.Bernoulli(1.0), jnp.array(0)))
@@ -53,7 +53,7 @@ def bernoulli(distribution: Any, value: jax.Array) -> jax.Array:
     return log_mass(jnp.where(one, probs, 1.0 - probs))
 
 
-def bernoulli_logits(distribution: Any, value: jax.Array) -> jax.Array:
+def bernoulli_logits(distribution: dist.BernoulliLogits, value: jax.Array) -> jax.Array:
     """Bernoulli by log odds: -softplus(z) with z = (1 - 2 value) logits, one number less to compute than numpyro has.
 
     >>> round(float(bernoulli_logits(dist.Bernoulli(logits=0.0), jnp.array(0))), 4)
@@ -62,7 +62,7 @@ def bernoulli_logits(distribution: Any, value: jax.Array) -> jax.Array:
     return -softplus(_against(distribution, value))
 
 
-def categorical(distribution: Any, value: jax.Array) -> jax.Array:
+def categorical(distribution: dist.CategoricalProbs, value: jax.Array) -> jax.Array:
     """Categorical by probabilities: an item of probability 0 scores -inf, where numpyro gives a finite number.
 
     >>> float(categorical(dist.Categorical(jnp.array([0.0, 1.0])), jnp.array(0)))
@@ -81,7 +81,7 @@ def categorical(distribution: Any, value: jax.Array) -> jax.Array:
     return log_mass(taken[..., 0])
 
 
-def multinomial(distribution: Any, value: jax.Array) -> jax.Array:
+def multinomial(distribution: dist.MultinomialProbs, value: jax.Array) -> jax.Array:
     """Multinomial by probabilities: a class of probability 0 leaves the gradient by the others a number.
 
     >>> float(multinomial(dist.Multinomial(2, jnp.array([0.0, 1.0])), jnp.array([0, 2])))
@@ -92,7 +92,7 @@ def multinomial(distribution: Any, value: jax.Array) -> jax.Array:
     return gammaln(distribution.total_count + 1) + jnp.sum(terms, axis=-1)
 
 
-def poisson(distribution: Any, value: jax.Array) -> jax.Array:
+def poisson(distribution: dist.Poisson, value: jax.Array) -> jax.Array:
     """Poisson: at a rate of 0 no count but 0 has mass, and the gradient is a number.
 
     >>> jax.value_and_grad(lambda rate: poisson(dist.Poisson(rate), jnp.array(0)))(0.0)[1].tolist()
@@ -102,7 +102,7 @@ def poisson(distribution: Any, value: jax.Array) -> jax.Array:
     return _times_log(count, rate) - gammaln(count + 1) - rate
 
 
-def dirichlet(distribution: Any, value: jax.Array) -> jax.Array:
+def dirichlet(distribution: dist.Dirichlet, value: jax.Array) -> jax.Array:
     """Dirichlet: on the border of the simplex a concentration of 1 counts nothing, where numpyro multiplies 0 by -inf.
 
     >>> flat = dist.Dirichlet(jnp.ones(3))
@@ -129,7 +129,7 @@ def _(primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array
     return _times_log(factor, probability), slope
 
 
-def bernoulli_logits_total(distribution: Any, value: jax.Array) -> jax.Array:
+def bernoulli_logits_total(distribution: dist.BernoulliLogits, value: jax.Array) -> jax.Array:
     """Sum of the log densities of Bernoulli sites by log odds: -softplus(z) with z = (1 - 2 value) logits.
 
     >>> eta = jnp.linspace(-3.0, 3.0, 21)
@@ -140,7 +140,7 @@ def bernoulli_logits_total(distribution: Any, value: jax.Array) -> jax.Array:
     return -softplus_sum(_against(distribution, value).reshape(-1))
 
 
-def _against(distribution: Any, value: jax.Array) -> jax.Array:
+def _against(distribution: dist.BernoulliLogits, value: jax.Array) -> jax.Array:
     """Log odds against the value that was observed."""
     logits = jnp.asarray(distribution.logits)
     return (1 - 2 * jnp.asarray(value).astype(logits.dtype)) * logits

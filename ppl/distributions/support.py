@@ -14,6 +14,7 @@ import numpy as np
 def of_elements(support: Any) -> Any:
     """Look through what makes elements one event: the constraint that each of them has.
 
+    >>> from numpyro.distributions import constraints
     >>> of_elements(constraints.independent(constraints.positive, 1))
     Positive(lower_bound=0.0)
     """
@@ -29,7 +30,8 @@ def contains(support: Any, value: Any) -> Any:
         support: a constraint of numpyro.
         value: (batch, event).
 
-    >>> counts = constraints.multinomial(4)
+    >>> import numpyro.distributions as dist
+    >>> counts = dist.Multinomial(4, jnp.array([0.5, 0.5])).support
     >>> contains(counts, jnp.array([[1.0, 3.0], [1.5, 2.5]])).tolist()
     [True, False]
     """
