@@ -15,7 +15,6 @@ import numpy as np
 from lawful.backends.xla import emit
 from lawful.form import Form
 from lawful.form.choices import Choice
-from lawful.form.liveness import without_dead_code
 from lawful.passes.thread_sites import score
 
 from .parts import is_own
@@ -61,7 +60,7 @@ def deterministics(form: Form, own: int) -> Callable[..., Any]:
     """Compute the named values again at every draw, then whether their arms ran; they are never replayed."""
     answered = score(form)
     wanted = replace(answered.form, outputs=answered.form.outputs[own : answered.own])
-    run = emit(without_dead_code(wanted))
+    run = emit(wanted)
 
     def one(inputs: Any, values: Any) -> Any:
         return run(jax.random.key(0), *inputs, *values)[0]

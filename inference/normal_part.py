@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address, show_address
-from lawful.backends.xla import emit
+from lawful.backends.xla import DEFAULT, emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Det, Factor, Form, Node, Site, Var
 from lawful.form.builder import Tupled, add
@@ -76,10 +76,11 @@ class NormalDensity:
         self, operands: tuple[Var, ...], rest: Form, joint: Form | None = None, worlds: int = 1, apart: bool = True
     ) -> None:
         self.operands, self.worlds, self.forms = operands, worlds, (rest, joint)
+        passes = () if apart else DEFAULT
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnrolledWarning)  # the program as a whole has warned
-            self.rest = emit(rest, roll=not apart)
-            self.joint = None if joint is None else emit(joint, roll=not apart)
+            self.rest = emit(rest, passes)
+            self.joint = None if joint is None else emit(joint, passes)
         self.lanes = None if joint is None else joint.outputs[0].shape
 
     def rolled(self) -> NormalDensity:

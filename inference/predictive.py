@@ -25,7 +25,6 @@ from lawful.form.arguments.calls import positional
 from lawful.form.cached import per_form
 from lawful.form.choices import choices_of, dims_of
 from lawful.form.labels import fitting, labels_of
-from lawful.form.liveness import without_dead_code
 from lawful.passes.checked_draws import question
 from lawful.passes.predict import Rerun, rerun
 from lawful.passes.probe import Asked, probed
@@ -226,7 +225,7 @@ def _compiled_rerun(form: Form, given: frozenset[Address]) -> tuple[Rerun, tuple
     again = rerun(form, given)
     asked, recorded = probed(again.form, question)
     outputs = recorded.form.outputs[: recorded.own + len(asked)]  # without the flags of arms
-    run = emit(without_dead_code(replace(recorded.form, outputs=outputs)))
+    run = emit(replace(recorded.form, outputs=outputs))
 
     def one(key: jax.Array, inputs: Sequence[Any], index: jax.Array, values: Sequence[Any]) -> list[jax.Array]:
         return run(jax.random.fold_in(key, index), *inputs, *values)[0]

@@ -22,7 +22,6 @@ from lawful.form.arguments.arrays import split_arguments
 from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.cached import per_form
 from lawful.form.choices import choices_of, dims_of
-from lawful.form.liveness import without_dead_code
 from lawful.tracing.trace import trace
 
 from .batches import BatchSize, in_batches, in_one_row
@@ -84,7 +83,7 @@ def recover(
 @per_form
 def _drawing(full: Form, kept: tuple[Any, ...]) -> Callable[..., Any]:
     """Compile the draws of many points, once per form."""
-    run = emit(without_dead_code(given_sites(full, kept)))
+    run = emit(given_sites(full, kept))
 
     def one(key: jax.Array, inputs: Any, row: list[Any]) -> Any:
         chain, draw, *values = row

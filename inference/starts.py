@@ -19,7 +19,7 @@ import numpy as np
 from lawful.addresses import Address, as_address, show_address
 from lawful.backends.compile_options import quickly
 from lawful.backends.log_density import gather_choices, scored
-from lawful.backends.unchain_loops import unchained
+from lawful.backends.unchain_loops import UNCHAINED
 from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Plate, Var
@@ -84,9 +84,9 @@ def _climbing(form: Form, chains: int) -> Drawn:
     frame, last = frame_of(form, "mcmc"), Block()
     inputs, dtype = tuple(v.like() for v in form.inputs), jnp.result_type(float)
     point = Var((frame.size,), dtype), Var((), dtype)
-    leave = emit(unchained(last.form((*inputs, *point), frame.leave(last, inputs, *point))))
+    leave = emit(last.form((*inputs, *point), frame.leave(last, inputs, *point)), UNCHAINED)
     drawn = prior_coordinates(form)
-    prior = None if drawn is None else emit(unchained(drawn))
+    prior = None if drawn is None else emit(drawn, UNCHAINED)
 
     def run(key: jax.Array, inputs: Sequence[Any]) -> tuple[list[jax.Array], jax.Array]:
         def vector(key: jax.Array) -> jax.Array:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.backends.xla import emit
+from lawful.backends.xla import compile
 from lawful.errors import UnsupportedProgramError
 from lawful.form.arguments.arrays import split_arguments
 from lawful.passes.thread_sites import score
@@ -58,8 +58,8 @@ def mh_symmetry(kernel: Any, model: Any, *args: Any, points: int = 20, tolerance
     inputs, _, _ = split_arguments(args)
     built = kernel.build(form)
     opened = score(built.form)
-    run = jax.jit(emit(opened.form))
-    start = jax.jit(emit(initial_state(form)))
+    run = compile(opened.form)
+    start = compile(initial_state(form))
     key = key_of(f"mh_symmetry {kernel!r}")
     worst, seen = 0.0, 0
     for point in range(points):

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.backends.xla import emit
+from lawful.backends.xla import compile
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.builder import Block
 from lawful.tracing.trace import trace
@@ -73,7 +73,7 @@ def _starts(form: Any, frame: Frame, inputs: Any, points: int) -> list[jax.Array
     block = Block()
     given = tuple(v.like() for v in form.inputs)
     values = block.splice(initial_state(form), given)[: len(frame.choices)]
-    run = jax.jit(emit(block.form(given, (frame.enter(block, given, values),))))
+    run = compile(block.form(given, (frame.enter(block, given, values),)))
     key = key_of("integrator")
     return [run(jax.random.fold_in(key, i), *inputs)[0][0] for i in range(points)]
 

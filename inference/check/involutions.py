@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.backends.log_density import scored
-from lawful.backends.xla import emit
+from lawful.backends.xla import compile
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.arguments.arrays import split_arguments
@@ -122,8 +122,8 @@ class _Opened:
 
     def __init__(self, kernel: Involutive, form: Form, parts: Parts) -> None:
         self.kernel, self.form, self.parts = kernel, form, parts
-        self.start = jax.jit(emit(initial_state(form)))
-        self.draw = jax.jit(emit(record(parts.auxiliary, ("sample",)).form))
+        self.start = compile(initial_state(form))
+        self.draw = compile(record(parts.auxiliary, ("sample",)).form)
         self.own = len(parts.auxiliary.outputs)
         block, inputs = Block(), tuple(v.like() for v in form.inputs)
         state = state_inputs(parts.choices)
@@ -135,7 +135,7 @@ class _Opened:
         moved = kernel.moved(block, form, parts, inputs, state, drawn, back.values, back.flags)
         numbers = (moved.log_ratio, moved.log_jacobian, moved.error)
         outputs = (*numbers, *moved.state.flat, *moved.auxiliary, *moved.before, *moved.after)
-        self.run = jax.jit(emit(block.form((*inputs, *state.flat, *drawn), outputs)))
+        self.run = compile(block.form((*inputs, *state.flat, *drawn), outputs))
         self.size = len(state.flat)
         self.free = [i for i, e in enumerate(parts.map.entries) if e.continuous]
         self.differentiate, self.applied = jax.jit(self._blocks), jax.jit(self._applied)

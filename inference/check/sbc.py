@@ -24,7 +24,6 @@ from lawful.backends.xla import emit
 from lawful.errors import LawfulError, NonFiniteError
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
-from lawful.form.liveness import without_dead_code
 from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace
 
@@ -147,7 +146,7 @@ def _ranks(
     columns, draw, infer = Columns(both.choices, quantities), emit(both.draw), algorithm(both.posterior)
     scoring, n_data, n = score(both.posterior), len(both.data), len(both.choices)
     outputs = scoring.form.outputs[scoring.own :]
-    scored = emit(without_dead_code(replace(scoring.form, outputs=outputs)))
+    scored = emit(replace(scoring.form, outputs=outputs))
 
     def read(data: Sequence[jax.Array], values: Sequence[jax.Array]) -> jax.Array:
         (prior, likelihood, *flags), _ = scored(jax.random.key(0), *inputs, *data, *values)

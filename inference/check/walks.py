@@ -116,7 +116,7 @@ def joint_walk(kernel: Any, form: Form, reversible: bool, statistics: Mapping[st
 def _densities(both: Joint) -> Callable[[Sequence[Any], States], tuple[jax.Array, jax.Array]]:
     """Log prior and log likelihood of a state."""
     scoring = score(both.posterior)
-    run = emit(without_dead_code(replace(scoring.form, outputs=scoring.parts.sums)))
+    run = emit(replace(scoring.form, outputs=scoring.parts.sums))
     size = len(both.data) + len(both.choices)
 
     def densities(inputs: Sequence[Any], state: States) -> tuple[jax.Array, jax.Array]:

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.backends.unchain_loops import unchained
+from lawful.backends.unchain_loops import UNCHAINED
 from lawful.backends.xla import emit
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
@@ -58,7 +58,7 @@ class Frame:
 
     @cached_property
     def _run(self) -> Any:
-        return emit(unchained(self.found.values))
+        return emit(self.found.values, UNCHAINED)
 
     def parts(self, vector: jax.Array) -> tuple[jax.Array, ...]:
         """Split a vector into the coordinates of each choice."""

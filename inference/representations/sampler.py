@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from lawful.addresses import show_address
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, Site, walk
 from lawful.form.arguments.arrays import split_arguments
@@ -31,7 +31,7 @@ class Sampler:
 
     def draw(self, key: jax.Array, *inputs: Any) -> list[jax.Array]:
         """Draw once; the outputs of the Form."""
-        return compiled(self.form)(key, *inputs)[0]
+        return compile(self.form)(key, *inputs)[0]
 
 
 def sampler(form: Form) -> Sampler:

@@ -16,12 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.backends.site_keys import Keys, step_keys
-from lawful.backends.xla import Run, loop_start, loop_step, root_keys
+from lawful.backends.xla import DEFAULT, Run, loop_start, loop_step, root_keys, through
 from lawful.errors import LawfulError
 from lawful.form import Form, Loop, Node, Var
 from lawful.form.liveness import has_weight
 from lawful.form.operations.compensated_sum import Sum
-from lawful.passes.rolling.roll import rolled
 
 from .placing import OneDevice, Placing
 from .row_stacks import Stacks, in_portion, pieces, steps_of_call, written
@@ -112,7 +111,7 @@ class Portions:
         placing: Placing | None = None,
     ) -> None:  # fmt: skip
         """Find the loops; nothing is compiled yet."""
-        self.form = rolled(form) if placing is None else form
+        self.form = through(form, DEFAULT if placing is None else ())
         self.longest = longest
         self.placing: Placing = OneDevice() if placing is None else placing
         self.programs: dict[Any, Program] = {}

@@ -67,7 +67,7 @@ def sharded_runner(algorithm: Form, runs: int, mesh: Mesh, particles: Plate) -> 
         particles: the plate of the particles, which they share; they share chains, too, where their number allows it.
     """
     local, devices = _local(algorithm, mesh, particles), Devices(mesh)
-    run = emit(local, roll=False)
+    run = emit(local, ())
 
     def part(key: jax.Array, inputs: list[jax.Array]) -> Any:
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(runs))

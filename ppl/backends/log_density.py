@@ -20,7 +20,6 @@ from ..form.arguments.arrays import split_arguments
 from ..form.arguments.constant_data import refuse_other_data
 from ..form.cached import per_form
 from ..form.choices import Choice
-from ..form.liveness import without_dead_code
 from ..passes.thread_sites import Threaded, score
 from .xla import emit
 
@@ -30,8 +29,7 @@ def scored(form: Form) -> tuple[Threaded, Callable[..., Any]]:
     """Return the scoring form and its compiled function `f(inputs, values) -> (log prior, log likelihood, flags)`."""
     with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
         result = score(form)
-    small = without_dead_code(replace(result.form, outputs=result.form.outputs[result.own :]))
-    run = emit(small)
+    run = emit(replace(result.form, outputs=result.form.outputs[result.own :]))
 
     @jax.jit
     def function(inputs: Any, values: Any) -> Any:

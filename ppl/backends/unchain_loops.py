@@ -19,15 +19,17 @@ import numpy as np
 
 from ..form import Det, Factor, Form, Loop, Node, Site, Var, walk
 from ..form.builder import Block, renamed
+from ..form.cached import Pass, keeps
 from ..form.liveness import dependents, without_dead_code
 from ..form.operations.equation import identity
 from ..form.operations.from_jaxpr import unfold
-from .xla import apply_det, run_nodes
+from .xla import DEFAULT, apply_det, run_nodes
 
 MOST = 1 << 20  # numbers that the steps of a loop may hold together
 SMALL = 1 << 10  # numbers of a value that is computed when the form is written
 
 
+@keeps("the outputs and the weight")
 def unchained(form: Form) -> Form:
     """Write the loops of a form so that no step waits for another but where it reads what that leaves.
 
@@ -49,7 +51,10 @@ def unchained(form: Form) -> Form:
             _write(_settled(node, known, block), block)
         else:
             block.nodes.append(node)
-    return without_dead_code(replace(form, nodes=tuple(block.nodes), constants=tuple(block.constants)))
+    return replace(form, nodes=tuple(block.nodes), constants=tuple(block.constants))
+
+
+UNCHAINED: tuple[Pass, ...] = (without_dead_code, unchained, *DEFAULT)  # where all choices are given
 
 
 def _fits(node: Node) -> TypeGuard[Loop]:

@@ -16,28 +16,30 @@ from ..addresses import Address, show_address
 from ..distributions.batched import draw_lanes
 from ..errors import ImproperPriorError, LawfulError
 from ..form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var, subforms
-from ..form.cached import per_form
+from ..form.cached import Pass, per_form
 from ..form.fold import Fold
-from ..form.liveness import has_weight
+from ..form.liveness import has_weight, without_dead_code
 from ..form.operations.compensated_sum import Sum
 from ..form.operations.equation import Equation
 from ..passes.rolling.roll import rolled
 from ..passes.rolling.unrolled_sites import warn_straight
 from .site_keys import Keys, folded, keys_of, row_keys, step_keys
 
+DEFAULT: tuple[Pass, ...] = (without_dead_code, rolled)
+
 
 @per_form
-def compiled(form: Form) -> Callable[..., tuple[list[jax.Array], jax.Array]]:
-    """Return the jitted function of a form, built once per form."""
-    return jax.jit(emit(form))
+def compile(form: Form, passes: tuple[Pass, ...] = DEFAULT) -> Callable[..., tuple[list[jax.Array], jax.Array]]:
+    """Return the function of `emit`, jitted, once per form and passes."""
+    return jax.jit(emit(form, passes))
 
 
-def emit(form: Form, *, roll: bool = True) -> Callable[..., tuple[list[jax.Array], jax.Array]]:
+def emit(form: Form, passes: tuple[Pass, ...] = DEFAULT) -> Callable[..., tuple[list[jax.Array], jax.Array]]:
     """Return the function `run(key, *inputs)` that runs a form and gives its outputs and its log weight.
 
     Args:
         form: the form.
-        roll: whether the steps that a Python loop wrote become a loop first; where they are already, leave them.
+        passes: what rewrites it first, one after the other; each is declared with its law (`lawful.form.cached.LAWS`).
 
     >>> import jax, numpyro.distributions as dist, lawful
     >>> form = lawful.trace(lambda y: lawful.sample("y", dist.Normal(0.0, 1.0), obs=y), 0.0)
@@ -45,7 +47,7 @@ def emit(form: Form, *, roll: bool = True) -> Callable[..., tuple[list[jax.Array
     >>> round(float(log_weight), 4)
     -0.9189
     """
-    form = rolled(form) if roll else form
+    form = through(form, passes)
     warn_straight(form)
 
     def run(key: jax.Array, *inputs: Any) -> tuple[list[jax.Array], jax.Array]:
@@ -54,6 +56,13 @@ def emit(form: Form, *, roll: bool = True) -> Callable[..., tuple[list[jax.Array
         return outputs, jnp.zeros((), jnp.result_type(float)) if weight is None else weight.value()
 
     return run
+
+
+def through(form: Form, passes: Sequence[Pass]) -> Form:
+    """Apply passes, one after the other."""
+    for rule in passes:
+        form = rule(form)
+    return form
 
 
 def run_nodes(form: Form, inputs: Sequence[jax.Array], keys: Keys) -> tuple[list[jax.Array], Sum | None]:

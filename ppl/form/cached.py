@@ -1,11 +1,14 @@
 """Cached: what is made of a form is made once, and kept in the form; what is made of a part of it, as long as that is.
 
+A pass, from a form to a form, is declared with its law by `keeps`.
+
 Law: what is cached dies with what it was made of, though it may hold it: a form and its cache are collected together.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import weakref
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -24,18 +27,42 @@ def per_form[**P, R](make: Callable[P, R]) -> Callable[P, R]:
     >>> names(form) is names(form), names(form, "'") is names(form)
     (True, False)
     """
+    usual = tuple(parameter.default for parameter in inspect.signature(make).parameters.values())
 
     @functools.wraps(make)
     def found(*args: P.args, **named: P.kwargs) -> R:
         form: Any = args[0]
         assert isinstance(form, Form)
-        key: Hashable = (make, args[1:], *named.items())
+        key: Hashable = (make, *args[1:], *usual[len(args) :], *named.items())
         if key not in form.cache:
             form.cache[key] = make(*args, **named)
         result: R = form.cache[key]
         return result
 
     return found
+
+
+type Pass = Callable[[Form], Form]
+
+LAWS: dict[Callable[..., Form], str] = {}  # what each declared pass keeps of every form
+
+
+def keeps[**P](law: str) -> Callable[[Callable[P, Form]], Callable[P, Form]]:
+    """Declare a pass, from a form to a form, by what it keeps; it is made once for a form.
+
+    >>> @keeps("everything")
+    ... def itself(form):
+    ...     return form
+    >>> LAWS.pop(itself)
+    'everything'
+    """
+
+    def declared(rule: Callable[P, Form]) -> Callable[P, Form]:
+        found = per_form(rule)
+        LAWS[found] = law
+        return found
+
+    return declared
 
 
 _of_parts: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()

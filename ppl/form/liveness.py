@@ -6,11 +6,12 @@ observations stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import is_
 from typing import Any
 
+from .cached import keeps
 from .fold import Fold, Visitor
 from .nodes import Branch, Det, Factor, Form, Loop, Node, Site, Var, subforms, walk
 
@@ -50,6 +51,7 @@ def _weighs(node: Node) -> bool:
     return any(map(has_weight, subforms(node)))
 
 
+@keeps("the outputs and the weight")
 def without_dead_code(form: Form, *, keep_sites: bool = False) -> Form:
     """Drop what neither the outputs nor the weights read, also unused carries and stacked outputs of loops.
 
@@ -57,24 +59,16 @@ def without_dead_code(form: Form, *, keep_sites: bool = False) -> Form:
         form: the form.
         keep_sites: keep random sites and named values that nothing reads, as the record of a program needs.
     """
-    return _prune(form, set(form.outputs), _counts if keep_sites else _weighs)[0]
+    return _prune(form, set(form.outputs), keep_sites)[0]
 
 
-def without_weights(form: Form) -> Form:
-    """Drop what the outputs do not read, the weights too."""
-    return _prune(form, set(form.outputs), lambda node: False)[0]
-
-
-def _counts(node: Node) -> bool:
-    return _weighs(node) or _is_recorded(node)
-
-
-def _prune(form: Form, live: set[Var], keep: Callable[[Node], bool]) -> tuple[Form, set[Var]]:
+def _prune(form: Form, live: set[Var], keep_sites: bool) -> tuple[Form, set[Var]]:
     nodes: list[Node] = []
     live = set(live)
-    shrink = _Shrink(live, keep)
+    shrink = _Shrink(live, keep_sites)
     for node in reversed(form.nodes):
-        if live.isdisjoint(node.outs) and not keep(node):
+        unread = live.isdisjoint(node.outs)
+        if unread and not _weighs(node) and not (keep_sites and _is_recorded(node)):
             continue
         node = shrink.node(node)
         nodes.append(node)
@@ -91,7 +85,7 @@ class _Shrink(Visitor):
     """Writes a node without the parts of it that nothing reads."""
 
     live: set[Var]
-    keep: Callable[[Node], bool]
+    keep_sites: bool
 
     def det(self, node: Node) -> Node:
         return node
@@ -99,20 +93,20 @@ class _Shrink(Visitor):
     site = factor = det
 
     def loop(self, node: Loop) -> Loop:
-        return _shrink_loop(node, self.live, self.keep)
+        return _shrink_loop(node, self.live, self.keep_sites)
 
     def branch(self, node: Branch) -> Branch:
-        return _shrink_branch(node, self.live, self.keep)
+        return _shrink_branch(node, self.live, self.keep_sites)
 
 
-def _shrink_branch(node: Branch, live: set[Var], keep: Callable[[Node], bool]) -> Branch:
+def _shrink_branch(node: Branch, live: set[Var], keep_sites: bool) -> Branch:
     kept = [i for i, out in enumerate(node.outs) if out in live]
     forms = []
     used = [False] * len(node.operands)
     pruned = []
     for arm in node.forms:
         small = replace(arm, outputs=tuple(arm.outputs[i] for i in kept))
-        small, inside = _prune(small, set(small.outputs), keep)
+        small, inside = _prune(small, set(small.outputs), keep_sites)
         pruned.append(small)
         used = [u or v in inside for u, v in zip(used, arm.inputs, strict=True)]
     for small in pruned:
@@ -121,7 +115,7 @@ def _shrink_branch(node: Branch, live: set[Var], keep: Callable[[Node], bool]) -
     return replace(node, forms=tuple(forms), operands=operands, outs=tuple(node.outs[i] for i in kept))
 
 
-def _shrink_loop(node: Loop, live: set[Var], keep: Callable[[Node], bool]) -> Loop:
+def _shrink_loop(node: Loop, live: set[Var], keep_sites: bool) -> Loop:
     body = node.body
     n_const, n_carry = len(node.constants), len(node.init)
     consts, carry_in = body.inputs[:n_const], body.inputs[n_const : n_const + n_carry]
@@ -131,7 +125,7 @@ def _shrink_loop(node: Loop, live: set[Var], keep: Callable[[Node], bool]) -> Lo
     live_carry = {i for i, c in enumerate(node.carry_out) if c in live}
     while True:
         wanted = {carry_body[i] for i in live_carry} | {ys_body[i] for i in live_y}
-        small, inside = _prune(body, wanted, keep)
+        small, inside = _prune(body, wanted, keep_sites)
         grown = live_carry | {i for i, v in enumerate(carry_in) if v in inside}
         if grown == live_carry:
             break
@@ -185,24 +179,31 @@ def moved_operands(form: Form) -> dict[Site, set[Var]]:
     >>> [len(moved) for moved in moved_operands(form).values()]
     [0, 1]
     """
-    walk = _Moved()
+    walk = Moved()
     walk(form, [False] * len(form.inputs))
     return walk.sites
 
 
-class _Moved(Fold[bool]):
+class Moved(Fold[bool]):
+    """Whether choices can move a value, of whether they move the inputs."""
+
     def __init__(self) -> None:
+        """Meet no site yet."""
         self.sites: dict[Site, set[Var]] = {}
 
     def constant(self, variable: Var, array: Any) -> bool:
+        """They do not."""
         return False
 
     def det(self, node: Det, ins: list[bool]) -> Sequence[bool]:
+        """Where they move an operand."""
         return [any(ins)] * len(node.outs)
 
     def site(self, node: Site, ins: list[bool]) -> bool:
+        """Note which operands they move."""
         self.sites[node] = {v for v, moves in zip(node.ins, ins, strict=True) if moves}
         return node.observed is None or ins[-1]
 
     def join(self, meanings: Sequence[bool]) -> bool:
+        """Where they move one of them."""
         return any(meanings)

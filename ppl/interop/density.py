@@ -21,7 +21,7 @@ from jax.flatten_util import ravel_pytree
 from .. import handlers
 from ..addresses import Address, show_address
 from ..backends.log_density import gather_choices, log_density
-from ..backends.unchain_loops import unchained
+from ..backends.unchain_loops import UNCHAINED
 from ..backends.xla import emit
 from ..errors import LawfulError, NoFiniteStartError
 from ..form import Det, Form, Var
@@ -30,7 +30,6 @@ from ..form.arguments.calls import positional
 from ..form.builder import Block
 from ..form.choices import Choice, choices_of, dims_of
 from ..form.labels import fitting, labels_of
-from ..form.liveness import without_dead_code
 from ..form.operations.stacks import Cut, Window, Windows
 from ..inspection.lint.observed_data import checked_data
 from ..passes.initial_values import TRIES, Start, found_start, prior_coordinates
@@ -269,7 +268,7 @@ class Density:
         drawn, order = prior_coordinates(found.form), _order(found)
         if drawn is None:
             return None
-        run, dtype = emit(unchained(drawn)), self.ravel()[0].dtype
+        run, dtype = emit(drawn, UNCHAINED), self.ravel()[0].dtype
 
         def draw(key: jax.Array) -> jax.Array:
             parts, _ = run(key, *self.inputs)
@@ -290,7 +289,7 @@ class Density:
 
     @cached_property
     def _run(self) -> Callable[[Sequence[jax.Array]], tuple[jax.Array, list[jax.Array]]]:
-        run = emit(unchained(self._answered))
+        run = emit(self._answered, UNCHAINED)
 
         def score(free: Sequence[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
             (score, *values), _ = run(jax.random.key(0), *self.inputs, *free)
@@ -300,7 +299,7 @@ class Density:
 
     @cached_property
     def _back(self) -> Callable[[Sequence[jax.Array]], list[jax.Array]]:
-        run = emit(unchained(to_coordinates(self.form)))
+        run = emit(to_coordinates(self.form), UNCHAINED)
         return jax.jit(lambda values: run(jax.random.key(0), *self.inputs, *values)[0])
 
     @cached_property
@@ -313,7 +312,7 @@ class Density:
         block, vector, free = _coordinates(found, choices, shapes)
         inputs, answered = tuple(v.like() for v in self.form.inputs), in_coordinates(found.form)
         score = answered.spliced(block, [*inputs, *free]).sums[0]
-        run = emit(unchained(without_dead_code(block.form((*inputs, vector), [score]))))
+        run = emit(block.form((*inputs, vector), [score]), UNCHAINED)
         return jax.jit(lambda vector: run(jax.random.key(0), *self.inputs, vector)[0][0])
 
     def _flat(self, position: Position) -> list[jax.Array]:

@@ -125,10 +125,10 @@ def test_f05_moves_at_temperature_zero_walk_over_the_whole_prior():
     """A kernel at the start of the path accepts as the prior says, also from where the likelihood is zero."""
     form = target(prior_to_posterior())
     built = kernels.mh(kernels.random_walk(1.0)).build(form)
-    from lawful.backends.xla import compiled
+    from lawful.backends.xla import compile
 
     start = jnp.array(2.5), jnp.asarray(density(prior_to_posterior(), 2.5, 0, 0.0))
-    run = jax.vmap(lambda key: compiled(built.form)(key, Y, jnp.array(0, jnp.int32), jnp.array(0.0), *start)[0])
+    run = jax.vmap(lambda key: compile(built.form)(key, Y, jnp.array(0, jnp.int32), jnp.array(0.0), *start)[0])
     value, log_density, *_ = run(jax.random.split(jax.random.key(0), 500))
     moved = np.asarray(value) != 2.5
     assert 0.5 < moved.mean() < 0.95

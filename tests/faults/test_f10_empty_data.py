@@ -9,7 +9,7 @@ from scipy.stats import binom, chi2, norm
 
 import lawful
 from lawful import handlers, inference, plate, sample, scan, scope
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.inference import kernels
 
 KEY = jax.random.key(3)
@@ -82,7 +82,7 @@ def _all(form, heads):
 
 @programs
 def test_f10_staged_and_vmapped_runs_weigh_nothing(program):
-    run = compiled(lawful.trace(program, NONE))
+    run = compile(lawful.trace(program, NONE))
     _, weight = run(KEY, NONE)
     assert weight == 0.0
     (draws,), weights = jax.vmap(lambda key: run(key, NONE))(jax.random.split(KEY, 8))

@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import cond, deterministic, factor, handlers, inference, plate, sample, scan, scope
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.errors import DuplicateSiteError
 
 KEY = jax.random.key(0)
@@ -100,7 +100,7 @@ def _scoped(name):
 def test_f11_one_name_is_legal_where_one_site_runs_at_most(name):
     form = lawful.trace(LEGAL[name])
     handlers.trace(handlers.seed(LEGAL[name], KEY))()
-    compiled(form)(KEY)
+    compile(form)(KEY)
 
 
 def test_f11_the_two_lines_are_those_of_the_two_sites():
@@ -133,5 +133,5 @@ def test_f11_a_sample_in_each_arm_is_one_site_of_the_results():
     plan = inference.importance(program, particles=64)
     assert set(plan(KEY).posterior) >= {"b", "k"}
     # In a population both arms run, for different particles: eagerly too, and with the same draws.
-    ours, compiled_draws = handlers.seed(plan.form(), KEY)(), compiled(plan.form())(KEY)[0]
+    ours, compiled_draws = handlers.seed(plan.form(), KEY)(), compile(plan.form())(KEY)[0]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), list(ours), list(compiled_draws))

@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import cond, handlers, inference, plate, sample, scan, scope
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.errors import KeyReuseError
 from lawful.inference import kernels
 from tests.ppl.families import FAMILIES
@@ -51,7 +51,7 @@ WALK = kernels.random_walk(0.5)
 SHORT = {"chains": 1, "warmup": 1, "draws": 1}
 ALGORITHMS = {
     "eager": (one_site, lambda model: lambda key, y: handlers.seed(model, key)(y)),
-    "compiled": (one_site, lambda model: lambda key, y: compiled(lawful.trace(model, y))(key, y)),
+    "compiled": (one_site, lambda model: lambda key, y: compile(lawful.trace(model, y))(key, y)),
     "importance": (one_site, lambda model: inference.importance(model, particles=4)),
     "smc": (one_site, lambda model: inference.smc(model, particles=4)),
     "mcmc": (one_site, lambda model: inference.mcmc(model, **SHORT)),
@@ -139,7 +139,7 @@ def test_f15_no_program_uses_a_key_twice(name):
     eager, staged, run = jax.random.split(jax.random.key(1), 3)
     with handlers.key_guard():
         handlers.seed(program, eager)(*args)
-        compiled(lawful.trace(lambda *a: program(*a), *args))(staged, *args)
+        compile(lawful.trace(lambda *a: program(*a), *args))(staged, *args)
         inference.smc(lambda *a: program(*a), particles=4)(run, *args)
 
 
@@ -181,7 +181,7 @@ BOUND = 7 * (8 / DRAWS) ** 0.5
 @pytest.mark.parametrize("program", [two_sites, two_scopes, two_elements, two_steps, two_lanes, inside_and_outside])
 def test_f15_the_sum_of_two_draws_has_variance_two(program):
     """Shared randomness would give 4."""
-    run = jax.vmap(compiled(lawful.trace(program)))
+    run = jax.vmap(compile(lawful.trace(program)))
     (sums,), _ = run(jax.random.split(KEY, DRAWS))
     assert abs(np.mean(np.square(sums)) - 2) < BOUND
 

@@ -11,7 +11,7 @@ import pytest
 
 import lawful
 from lawful import factor, inference, sample, scan
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.form.operations.compensated_sum import over_steps
 from lawful.passes.add_plate import gained
 
@@ -40,7 +40,7 @@ def fixed(increments):
 
 def form(increments):
     """The weight of a run of the program itself."""
-    return compiled(lawful.trace(fixed, increments))(jax.random.key(0), increments)[1]
+    return compile(lawful.trace(fixed, increments))(jax.random.key(0), increments)[1]
 
 
 PLANS = {build: build(weighed, particles=2, keep="last") for build in (inference.importance, inference.smc)}

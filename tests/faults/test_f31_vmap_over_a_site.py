@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import bounded_loop, cond, inference, mem, sample, scale, scan, switch
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.errors import LawfulError, UnsupportedProgramError
 
 pytestmark = pytest.mark.reuses_keys  # the check takes a scan over keys under vmap for a second use
@@ -48,7 +48,7 @@ LAWS = {
 @pytest.mark.parametrize("law", LAWS)
 def test_f31_lanes_are_independent_also_nested(law):
     form = lawful.trace(lanes(lambda: sample("x", LAWS[law]()), (3, 4)))
-    (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
+    (draws,), _ = jax.jit(jax.vmap(compile(form)))(keys())
     assert draws.shape == (KEYS, 3, 4)
     assert np.abs(correlations(np.asarray(draws, float))).max() < BOUND
 
@@ -68,7 +68,7 @@ def after_a_site():
 @pytest.mark.parametrize("inner", [in_a_branch, in_a_loop, after_a_site])
 def test_f31_lanes_stay_independent_inside_other_constructs(inner):
     form = lawful.trace(lanes(inner, (2, 3)))
-    (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
+    (draws,), _ = jax.jit(jax.vmap(compile(form)))(keys())
     assert np.abs(correlations(np.asarray(draws))).max() < BOUND
 
 
@@ -94,7 +94,7 @@ def test_f31_the_particles_of_a_population_have_independent_lanes():
 def test_f31_mapped_and_unmapped_parameters_keep_their_lanes():
     locs = jnp.array([0.0, 10.0, 20.0])
     form = lawful.trace(lambda: jax.vmap(lambda loc: sample("x", dist.Normal(loc, 1.0)))(locs))
-    (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
+    (draws,), _ = jax.jit(jax.vmap(compile(form)))(keys())
     assert np.abs(draws.mean(0) - locs).max() < BOUND
     assert np.abs(correlations(np.asarray(draws))).max() < BOUND
 
@@ -122,7 +122,7 @@ def of_a_random_function():
 @pytest.mark.parametrize("inner", [in_a_switch, in_a_bounded_loop, in_a_scale, of_a_random_function])
 def test_f31_lanes_stay_independent_in_every_statement(inner):
     form = lawful.trace(lanes(inner, (2, 3)))
-    (draws,), _ = jax.jit(jax.vmap(compiled(form)))(keys())
+    (draws,), _ = jax.jit(jax.vmap(compile(form)))(keys())
     assert np.abs(correlations(np.asarray(draws))).max() < BOUND
 
 
@@ -167,6 +167,6 @@ def test_f31_missing_elements_are_independent_over_lanes():
         return jax.vmap(lambda y, m: sample("y", dist.Normal(0.0, 1.0), obs=y, obs_mask=m))(y, m)
 
     y, m = jnp.array([np.nan, 1.0, np.nan]), jnp.array([False, True, False])
-    (draws,), _ = jax.jit(jax.vmap(compiled(lawful.trace(mapped, y, m)), (0, None, None)))(keys(), y, m)
+    (draws,), _ = jax.jit(jax.vmap(compile(lawful.trace(mapped, y, m)), (0, None, None)))(keys(), y, m)
     assert (draws[:, 1] == 1.0).all()
     assert np.abs(correlations(np.asarray(draws)[:, [0, 2]])).max() < BOUND

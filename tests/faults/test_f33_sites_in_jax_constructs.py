@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import factor, inference, sample
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.errors import UnsupportedProgramError
 
 KEY = jax.random.key(33)
@@ -78,7 +78,7 @@ def geometric(p):
 
 def test_f33_a_while_loop_is_drawn_forward_with_the_right_law():
     """P(count = k) = p^k (1 - p); counts of 20,000 draws within 6 sd, which fails once in 10^8."""
-    (counts,), _ = jax.vmap(lambda key: compiled(lawful.trace(geometric, 0.5))(key, 0.5))(jax.random.split(KEY, 20_000))
+    (counts,), _ = jax.vmap(lambda key: compile(lawful.trace(geometric, 0.5))(key, 0.5))(jax.random.split(KEY, 20_000))
     for k in range(5):
         p = 0.5 ** (k + 1)
         assert abs(np.mean(np.asarray(counts) == k) - p) < 6 * np.sqrt(p * (1 - p) / 20_000)

@@ -12,7 +12,7 @@ import pytest
 
 import lawful
 from lawful import handlers, sample
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.distributions.law import law_of
 from lawful.distributions.sampling.integer_weights import cumulative, integer_masses
 
@@ -78,7 +78,7 @@ def test_f34_a_million_lanes_do_not_show_what_cannot_be():
     usual = jax.jit(lambda key: jnp.sum(jax.random.bernoulli(key, rare, (lanes,))))
     key = next(key for key in jax.random.split(jax.random.key(34), 30) if int(usual(key)))
     form = lawful.trace(lambda p: jax.vmap(lambda _: sample("x", dist.Bernoulli(p)))(jnp.zeros(lanes)), rare)
-    assert int(jnp.sum(compiled(form)(key, rare)[0][0])) == 0
+    assert int(jnp.sum(compile(form)(key, rare)[0][0])) == 0
 
 
 @pytest.mark.parametrize("p", [1e-7, 1e-9, 1e-11])

@@ -15,7 +15,7 @@ from scipy.special import log_softmax, logsumexp
 
 import lawful
 from lawful import inference
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.inference import kernels
 
 POSITIONS = np.array([0, 1, 1, 0, 2])
@@ -181,4 +181,4 @@ def test_axes_of_one_element_are_no_elements():
     y = jnp.array([0.5, 1.5])
     exact = float(inference.enumerate(program)(y).log_evidence)
     form = inference.enumerate_sites()(lawful.trace(program, y))
-    assert float(compiled(form)(jax.random.key(0), y)[1]) == pytest.approx(exact, rel=1e-12)
+    assert float(compile(form)(jax.random.key(0), y)[1]) == pytest.approx(exact, rel=1e-12)

@@ -14,7 +14,7 @@ from scipy.special import logsumexp
 import lawful
 from lawful import inference
 from lawful.backends.unchain_loops import unchained
-from lawful.backends.xla import compiled, emit
+from lawful.backends.xla import compile, emit
 from lawful.errors import LawfulError, PathLimitError, UnsupportedProgramError
 from lawful.form import Loop, walk
 from lawful.form.arguments.arrays import split_arguments
@@ -36,7 +36,7 @@ def log_normal(x, mean=0.0, sd=1.0):
 def log_evidence(program, *args, sites=None, **options):
     """Log of the sum over all sites of a program without others."""
     form = enumerate_sites(sites, **options)(lawful.trace(program, *args))
-    return float(compiled(form)(jax.random.key(0), *split_arguments(args)[0])[1])
+    return float(compile(form)(jax.random.key(0), *split_arguments(args)[0])[1])
 
 
 def largest_value(form):
@@ -314,7 +314,7 @@ def test_a_chain_is_drawn_back_from_its_smoothing_law(false_alarm):
     y, n = np.array([0.5, -2.0, 1.0, 1.2, -0.3]), 1 << 13
     form = enumerate_sites()(lawful.trace(hidden, y))
     keys = jax.random.split(jax.random.key(20262), n)
-    drawn = np.asarray(jax.vmap(lambda key: compiled(form)(key, y)[0][0])(keys))
+    drawn = np.asarray(jax.vmap(lambda key: compile(form)(key, y)[0][0])(keys))
     weights = np.zeros((5, 3))
     for path in itertools.product(range(3), repeat=6):
         mass = float(WEIGHTS[path[0]])
@@ -376,7 +376,7 @@ def test_a_chain_in_the_steps_of_a_chain_is_summed_by_both_recursions():
             alpha = logsumexp(alpha[:, None] + np.log(TRANSITION), axis=0) + log_normal(datum, np.asarray(MEANS))
     form = enumerate_sites()(lawful.trace(days_of_hours, y))
     assert len(form.nodes) < 100  # no step is written out
-    assert float(compiled(form)(jax.random.key(0), y)[1]) == pytest.approx(logsumexp(alpha), rel=1e-12)
+    assert float(compile(form)(jax.random.key(0), y)[1]) == pytest.approx(logsumexp(alpha), rel=1e-12)
 
 
 def test_chains_in_chains_are_drawn_back_from_their_conditional():

@@ -257,13 +257,13 @@ def test_temper_needs_its_parts_in_order():
 def test_blocks_compose_as_the_documentation_says(false_alarm):
     """The composition by hand is the algorithm: move in the place of waste-free or repeated moves."""
     from lawful import trace
-    from lawful.backends.xla import compiled
+    from lawful.backends.xla import compile
 
     blocks = inference.Trace >> inference.temper(ladder=[0.01, 0.1, 1.0]) >> inference.spawn(500)
     stage = inference.Advance >> inference.PushEvidence >> inference.resample("systematic")
     whole = blocks >> inference.repeat_to_end(stage >> inference.move(kernels.mh(kernels.random_walk(0.5))))
     form = (whole >> inference.Finish >> inference.Collapse)(trace(normal, Y))
-    run = compiled(form)
+    run = compile(form)
     log_z = np.array([float(run(key, Y)[1]) for key in jax.random.split(key_of("tempered/blocks"), 30)])
     ratio = np.exp(log_z - exact_evidence(Y))
     assert abs(ratio.mean() - 1) < scipy.stats.t.isf(false_alarm / 2, 29) * ratio.std(ddof=1) / 30**0.5

@@ -12,10 +12,11 @@ import lawful
 from lawful import handlers
 from lawful.backends.log_density import scored
 from lawful.backends.pointwise import pointwise
-from lawful.backends.xla import compiled
-from lawful.form.cached import cache_of, per_form
+from lawful.backends.xla import DEFAULT, compile, emit
+from lawful.form.cached import LAWS, cache_of, per_form
 from lawful.form.markov_blanket import blanket
 from lawful.form.operations.from_jaxpr import inlined
+from lawful.inference import check
 from lawful.inference.check.outcomes import compiled_worlds
 from lawful.inference.default_kernel import default_kernel
 from lawful.inference.densities import densities
@@ -36,7 +37,7 @@ def fresh():
 
 
 CLIENTS = {
-    "compiled": lambda form: compiled(form)(jax.random.key(0), 0.5),
+    "compiled": lambda form: compile(form)(jax.random.key(0), 0.5),
     "worlds": lambda form: compiled_worlds(form)(0.5),
     "log density": lambda form: form.log_density({"x": 1}, 0.5),
     "pointwise": lambda form: densities(form, (0.5,), {"x": [[1, 0]]}),
@@ -58,7 +59,7 @@ def test_a_form_dies_with_all_that_is_known_of_it(client):
     assert known() is None
 
 
-@pytest.mark.parametrize("make", [compiled, scored, pointwise, inlined, folded, compiled_worlds])
+@pytest.mark.parametrize("make", [compile, scored, pointwise, inlined, folded, compiled_worlds])
 def test_what_is_made_of_a_form_is_made_once(make):
     form = fresh()
     assert make(form) is make(form) is not make(fresh())
@@ -94,3 +95,18 @@ def test_what_is_remembered_of_a_part_dies_with_the_part():
     del function, answer
     gc.collect()
     assert known() is None
+
+
+@pytest.mark.parametrize("rule", LAWS, ids=lambda rule: rule.__name__)
+def test_a_pass_that_is_declared_keeps_the_measure_and_makes_a_form_once(rule):
+    form = fresh()
+    assert rule(form) is rule(form)
+    assert check.preserves(lambda form: rule(form), instances=8).passed
+
+
+def test_what_is_compiled_went_through_the_passes_that_were_named():
+    form = fresh()
+    assert compile(form) is compile(form, DEFAULT) is not compile(form, ())
+    seen = []
+    emit(form, (lambda form: seen.append(form) or folded(form).form, lambda form: seen.append(form) or form))
+    assert seen == [form, folded(form).form]

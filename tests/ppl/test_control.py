@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import bounded_loop, cond, deterministic, factor, handlers, inference, plate, sample, scan, scope, switch
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.errors import IndexRangeError, LawfulError, UnsupportedProgramError
 from lawful.inference.check import compare, enumerate_measure
 from lawful.inference.check.outcomes import compiled_measure, source
@@ -85,7 +85,7 @@ def test_eager_and_staged_denote_one_measure(program):
 
 @pytest.mark.parametrize("program", [geometric, walk, restarted])
 def test_eager_and_staged_draw_the_same(program):
-    (staged, *_), _ = compiled(lawful.trace(program, 0.4))(KEY, 0.4)
+    (staged, *_), _ = compile(lawful.trace(program, 0.4))(KEY, 0.4)
     assert int(staged) == int(handlers.seed(program, KEY)(0.4))
 
 

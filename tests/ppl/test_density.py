@@ -9,7 +9,7 @@ from scipy import stats
 
 import lawful
 from lawful import handlers, plate, sample, scan
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.errors import LawfulError
 from lawful.form.choices import choices_of
 from lawful.passes.record import record
@@ -61,7 +61,7 @@ def test_the_form_run_eagerly_has_the_density_of_its_program(name):
 def test_eager_and_compiled_runs_draw_the_same_values(name):
     program, args = PROGRAMS[name]
     recorded = record(lawful.trace(program, *args), ("sample",))
-    outputs, _ = compiled(recorded.form)(jax.random.key(0), *args)
+    outputs, _ = compile(recorded.form)(jax.random.key(0), *args)
     values = {c.address: outputs[recorded.own + i] for i, c in enumerate(recorded.choices)}
     for address, value in eager(name, 0).choices.items():
         names = tuple(part for part in address if isinstance(part, str))

@@ -38,14 +38,14 @@ def test_seed_draws_by_the_address_alone():
 
 
 def test_seed_draws_as_the_compiled_program_does():
-    from lawful.backends.xla import compiled
+    from lawful.backends.xla import compile
 
     def model():
         x, y = pair()
         z = scan(lambda c, _: (c, sample("z", dist.Gamma(2.0, jnp.ones(2)))), 0.0, length=3)[1]
         return x, y, z, sample("k", dist.Categorical(probs=jnp.array([0.2, 0.3, 0.5])))
 
-    staged, _ = compiled(lawful.trace(model))(KEY)
+    staged, _ = compile(lawful.trace(model))(KEY)
     for one, other in zip(staged, handlers.seed(model, KEY)(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-14)
 

@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful import cond, factor, handlers, plate, sample, scan
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Branch, Loop, walk
 
@@ -59,8 +59,8 @@ def test_a_site_in_a_call_of_jax_is_the_site_itself(name):
     form = lawful.trace(WRAPPED[name], 0.5)
     assert not any(isinstance(node, Loop | Branch) for node in walk(form))
     assert float(form.log_density({"x": 0.3}, 0.5)) == float(expected.log_density({"x": 0.3}, 0.5))
-    (value,), weight = compiled(form)(KEY, 0.5)
-    (wanted,), wanted_weight = compiled(expected)(KEY, 0.5)
+    (value,), weight = compile(form)(KEY, 0.5)
+    (wanted,), wanted_weight = compile(expected)(KEY, 0.5)
     assert (float(value), float(weight)) == (float(wanted), float(wanted_weight))
 
 
@@ -73,7 +73,7 @@ def test_a_site_under_grad_is_drawn_and_its_value_is_a_constant_of_the_derivativ
         return jax.value_and_grad(square)(1.0)
 
     form = lawful.trace(model)
-    (value, slope), _ = compiled(form)(KEY)
+    (value, slope), _ = compile(form)(KEY)
     x = handlers.seed(lambda: sample("x", NORMAL), KEY)()
     np.testing.assert_allclose([value, slope], [(x + 1) ** 2, 2 * (x + 1)], rtol=1e-14)
     assert float(form.log_density({"x": 0.0})) == float(NORMAL.log_prob(0.0))
@@ -98,7 +98,7 @@ def test_lax_scan_is_the_scan_of_the_language():
     ours, plain = (lawful.trace(lambda y, s=s: s(step, 0.0, y)[1], ys) for s in (scan, jax.lax.scan))
     choices = {"x": jnp.array([0.1, 0.2, 0.3])}
     assert float(ours.log_density(choices, ys)) == float(plain.log_density(choices, ys))
-    np.testing.assert_array_equal(compiled(ours)(KEY, ys)[0][0], compiled(plain)(KEY, ys)[0][0])
+    np.testing.assert_array_equal(compile(ours)(KEY, ys)[0][0], compile(plain)(KEY, ys)[0][0])
 
 
 def test_lax_scan_in_reverse_gives_each_step_its_own_index():
@@ -175,7 +175,7 @@ def test_plain_vmap_over_a_site_draws_independently(shape):
         return draw(jnp.zeros(shape))
 
     form = lawful.trace(model)
-    (draws,), _ = compiled(form)(KEY)
+    (draws,), _ = compile(form)(KEY)
     assert draws.shape == shape
     assert len(np.unique(draws)) == draws.size
     values = jnp.arange(float(np.prod(shape))).reshape(shape) / 10
@@ -195,7 +195,7 @@ def test_plain_vmap_with_parameters_on_different_axes_scores_each_lane():
     values = jnp.arange(12.0).reshape(2, 3, 2) / 5
     expected = dist.Normal(jnp.stack([locs, -locs], -1), scales[:, None, None]).log_prob(values).sum()
     np.testing.assert_allclose(form.log_density({"x": values}), expected, rtol=1e-14)
-    assert compiled(form)(KEY)[0][0].shape == (2, 3, 2)
+    assert compile(form)(KEY)[0][0].shape == (2, 3, 2)
 
 
 def test_plain_vmap_of_a_scan_keeps_lanes_and_steps_apart():
@@ -203,7 +203,7 @@ def test_plain_vmap_of_a_scan_keeps_lanes_and_steps_apart():
         return scan(lambda x, _: (sample("x", dist.Normal(x, 1.0)),) * 2, start, length=3)[1]
 
     form = lawful.trace(lambda: jax.vmap(lane)(jnp.array([0.0, 10.0])))
-    (draws,), _ = compiled(form)(KEY)
+    (draws,), _ = compile(form)(KEY)
     assert draws.shape == (2, 3) and len(np.unique(np.diff(draws, axis=1))) == 4
     values = jnp.array([[1.0, 9.0], [2.0, 8.0], [3.0, 7.0]])
     steps = values - jnp.concatenate([jnp.array([[0.0, 10.0]]), values[:-1]])

@@ -12,7 +12,7 @@ import pytest
 
 import lawful
 from lawful import handlers, inference, plate, sample
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.inference.check import key_of
 
 KEY = key_of("r03")
@@ -53,7 +53,7 @@ def precision(request):
 @pytest.mark.regression("15.3a")
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
 def test_nested_plates_and_maps_of_3_by_4_give_12_distinct_draws(program, precision):
-    (draws,), _ = compiled(lawful.trace(program))(KEY)
+    (draws,), _ = compile(lawful.trace(program))(KEY)
     assert draws.shape == (3, 4)
     assert len(np.unique(np.asarray(draws))) == 12
 

@@ -17,7 +17,7 @@ from scipy import stats
 
 import lawful
 from lawful import handlers, inference, sample
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.distributions.sampling.categorical import sample_categorical
 from lawful.distributions.sampling.integer_weights import cumulative, integer_masses
 from lawful.inference.check import ALPHA, key_of
@@ -43,7 +43,7 @@ def one_site(logits):
 def mapped_site(key, logits):
     """A site of a compiled program with a lane for each draw."""
     form = lawful.trace(lambda logits: jax.vmap(lambda _: one_site(logits))(jnp.zeros(DRAWS)), logits)
-    return jax.jit(compiled(form))(key, logits)[0][0]
+    return jax.jit(compile(form))(key, logits)[0][0]
 
 
 def particles(key, logits):

@@ -12,7 +12,7 @@ import pytest
 import lawful
 from lawful import bounded_loop, cond, factor, handlers, inference, sample, scan
 from lawful.backends.log_density import scored
-from lawful.backends.xla import compiled
+from lawful.backends.xla import compile
 from lawful.errors import UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, key_of, unbiased
@@ -177,8 +177,8 @@ def test_a_site_in_a_construct_is_scored(model):
 def test_a_site_in_a_construct_is_moved(model):
     """The log density that fifty moves carry along is that of the state that they reached."""
     transition = Transition(model, kernels.mh(), 0.1)
-    state = list(compiled(initial_state(transition.form))(KEY, *transition.inputs)[0])
-    step = jax.jit(compiled(transition.kernel.form))
+    state = list(compile(initial_state(transition.form))(KEY, *transition.inputs)[0])
+    step = jax.jit(compile(transition.kernel.form))
     size, choices, moved = transition.kernel.size, len(transition.choices), 0
     for key in jax.random.split(KEY, 50):
         after = step(key, *transition.inputs, *state)[0][:size]

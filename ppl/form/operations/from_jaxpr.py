@@ -15,7 +15,7 @@ import numpy as np
 
 from ...messages import Source, first_line
 from ..builder import Block, renamed
-from ..cached import per_form
+from ..cached import keeps
 from ..nodes import Branch, Det, Form, Loop, Node, Var
 from .equation import Equation, body_of, equation_of, is_call, literal_array, parts_of, scan_counts
 from .jax_extension import Literal
@@ -195,7 +195,7 @@ def called(call: Equation) -> Form:
     return Reader(_none).form(body_of(call))
 
 
-@per_form
+@keeps("the outputs and the weight")
 def inlined(form: Form) -> Form:
     """Open the calls of a form and of the bodies of its loops; the inputs stay the same values.
 

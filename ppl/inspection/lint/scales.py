@@ -12,14 +12,14 @@ from typing import Any
 
 import jax
 
-from ...backends.xla import emit
+from ...backends.xla import compile
 from ...distributions.absent import is_guarded
 from ...distributions.invalid_parameters import ROOTS, fault_of, outside, scales_of, singular, unlawful
 from ...distributions.parameter_constraints import parameters_of
 from ...form import Det, Form, Loop, Site, Var
 from ...form.builder import Block
 from ...form.cached import per_form
-from ...form.liveness import random_values, without_dead_code
+from ...form.liveness import random_values
 from ...form.operations.primitive_rows import row_of
 
 
@@ -74,8 +74,8 @@ def _reader(form: Form) -> tuple[list[_Settled], Callable[..., Any] | None]:
             moving.append(item)
     if all(item.value in form.inputs for item in moving):
         return moving, None
-    run = emit(without_dead_code(block.form(form.inputs, [item.value for item in moving])))
-    return moving, jax.jit(lambda *inputs: run(jax.random.key(0), *inputs)[0])
+    run = compile(block.form(form.inputs, [item.value for item in moving]))
+    return moving, lambda *inputs: run(jax.random.key(0), *inputs)[0]
 
 
 def _settled(form: Form, block: Block, known: dict[Var, Var]) -> Iterator[_Settled]:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from ...backends.xla import run_nodes
-from ...form import Det, Form, Loop, Node, Site, Var
-from ...form.fold import Fold
-from ...form.liveness import without_weights
+from ...form import Form, Loop, Node, Var
+from ...form.liveness import Moved, without_dead_code
 from ...form.operations.on_numpy import evaluate
 from ...form.rewriting import with_nodes, with_subforms
+from ...passes.initial_values import without_weights
 from ...passes.probe import Asked, Question, probed
 
 MOST = 1 << 24  # numbers that the steps of a loop may hold together
@@ -40,9 +40,11 @@ def settled(form: Form, question: Question) -> tuple[tuple[Asked, ...], Callable
     flags = dict(zip((c.address for c in recorded.choices if c.conditional), recorded.parts.flags, strict=True))
     columns = [(v, flags.get(c.address, v)) for c, v in zip(recorded.choices, recorded.parts.values, strict=True)]
     outputs = tuple(v for column in columns for v in column)
-    moved = iter(_Moved()(replace(recorded.form, outputs=outputs), [False] * len(form.inputs)))
+    moved = iter(Moved()(replace(recorded.form, outputs=outputs), [False] * len(form.inputs)))
     kept = [k for k, _ in enumerate(columns) if not next(moved) | next(moved)]
-    small = without_weights(replace(recorded.form, outputs=tuple(v for k in kept for v in columns[k])))
+    small = without_dead_code(
+        without_weights(replace(recorded.form, outputs=tuple(v for k in kept for v in columns[k])))
+    )
     reading, read = _at_once(small), {v for node in small.nodes for v in node.ins} | set(small.outputs)
     places = [place for place, v in enumerate(reading.inputs) if v in read]
     reading = replace(reading, inputs=tuple(reading.inputs[place] for place in places))
@@ -60,22 +62,6 @@ def settled(form: Form, question: Question) -> tuple[tuple[Asked, ...], Callable
 
 def _flag(array: np.ndarray, value: Var, flag: Var) -> np.ndarray | None:
     return None if flag is value else array
-
-
-class _Moved(Fold[bool]):
-    """Whether a choice can move a value."""
-
-    def constant(self, variable: Var, array: Any) -> bool:
-        return False
-
-    def det(self, node: Det, ins: list[bool]) -> Sequence[bool]:
-        return [any(ins)] * len(node.outs)
-
-    def site(self, node: Site, ins: list[bool]) -> bool:
-        return True
-
-    def join(self, meanings: Sequence[bool]) -> bool:
-        return any(meanings)
 
 
 def _at_once(form: Form) -> Form:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...form import Form, Node
+from ...form.cached import keeps
 from ...form.fingerprint import Describer
 from ...form.rewriting import with_subforms
 from .cost import worthwhile
@@ -26,6 +27,7 @@ LEAST = 8  # fewer steps compile fast, and run faster as they are
 TRIES = 8
 
 
+@keeps("the outputs, the weight, and the random key of each address")
 def rolled(form: Form, least: int = LEAST, *, always: bool = False) -> Form:
     """Roll the isomorphic steps of a form, and of the forms inside it, into loops.
 

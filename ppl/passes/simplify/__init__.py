@@ -7,11 +7,13 @@ May import: form, distributions.
 from __future__ import annotations
 
 from ...form import Form
+from ...form.cached import keeps
 from .cancel import cancelled
 from .common_subexpressions import common
 from .log_exp import by_log_scales, without_inverses
 
 
+@keeps("the measure; what is rounded may differ")
 def simplified(form: Form) -> Form:
     """Apply the rules everywhere in a form; it is returned itself where none applies.
 
