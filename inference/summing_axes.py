@@ -76,8 +76,7 @@ def _through(equation: Equation, shapes: Sequence[Shape], flows: Sequence[Flow],
     full, own = equation.operands(shapes, lambda literal: ()), equation.operands(flows, lambda literal: None)
     outs = [tuple(x.shape) for x in jax.eval_shape(equation, *operands)]
     if SUM in own:
-        linear = equation.row.linear
-        if linear is not None and outs == [()] and linear([axes is not None for axes in own]):
+        if outs == [()] and equation.linear([axes is not None for axes in own]):
             return [SUM]
         raise Mixed(f"'{equation.name}' reads a sum over the elements")
     if equation.row.totals and outs == [()]:

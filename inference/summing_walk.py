@@ -182,8 +182,8 @@ class Walk:
             return [Terms(tuple(v if sign > 0 else self.map(jnp.negative, v) for sign, v in signed))]
         if (row.moves or row.totals) and len(full) == 1:
             return [full[0]]
-        if row.linear is not None and row.linear(varies):
-            together = [row.linear([*varies[:k], True, *varies[k + 1 :]]) for k in range(len(full))]
+        if equation.linear(varies):
+            together = [equation.linear([*varies[:k], True, *varies[k + 1 :]]) for k in range(len(full))]
             given = [v for v, own in zip(full, together, strict=True) if not own and isinstance(v, Var)]
             return [
                 Terms(

@@ -213,6 +213,15 @@ def test_elements_that_meet_are_summed_together_while_they_are_few():
     assert log_evidence(count, 4) == pytest.approx(by_hand, rel=1e-12)
 
 
+def test_a_sum_that_is_cut_to_a_whole_number_is_taken_together():
+    def halves():
+        with lawful.plate("coin", 2):
+            x = lawful.sample("x", dist.Bernoulli(0.3))
+        lawful.factor("whole", 1.0 * jnp.sum(0.5 * x).astype(int))  # 1 where both are, else 0
+
+    np.testing.assert_allclose(log_evidence(halves), np.log(0.91 + 0.09 * np.e), rtol=1e-12)
+
+
 def test_f41_elements_that_meet_and_are_many_say_how_many_values_they_have():
     with pytest.raises(PathLimitError, match=rf"'z' .*{2**40} values, more than the cap of {1 << 22}.*Fix") as caught:
         log_evidence(count, 40)

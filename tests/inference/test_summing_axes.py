@@ -64,8 +64,9 @@ def test_a_sum_over_all_elements_is_told():
         lambda x: jnp.linalg.cholesky(jnp.swapaxes(x, 0, 2) @ jnp.swapaxes(jnp.swapaxes(x, 0, 2), 1, 2)),
         lambda x: jnp.unstack(x, axis=0)[0],
         lambda x: jnp.stack([x, jnp.flip(x, axis=0)]),
+        lambda x: jnp.sum(x).astype(int),
     ],
-    ids=["spread over elements", "matrices of several elements", "unstacked elements", "turned round"],
+    ids=["spread over elements", "matrices of several elements", "unstacked elements", "turned round", "cut to whole"],
 )
 def test_where_elements_meet_it_is_refused(function):
     with pytest.raises(Mixed):

@@ -9,7 +9,7 @@ loops over keys or looks inside one, falls back to a key per lane, which is righ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 
 from ...errors import LawfulError
-from ...form import Det, Form
+from ...form import Form
 from ...form.liveness import without_dead_code
 from ...form.operations.equation import Equation
-from ...form.operations.from_jaxpr import called, unfold
+from ...form.operations.from_jaxpr import called, operations, unfold
 from ...form.operations.jax_extension import is_key, jaxpr_as_fun
 from .normal import standard_normals
 from .threefry import is_threefry, words
@@ -96,7 +96,7 @@ def _interpret(form: Form, inputs: Sequence[_Value], lanes: int) -> Any:
     (out,) = _run(form, inputs, lanes)
     if out.laned:
         return out.array
-    if any(node.function.draws for node in _equations(form)):
+    if any(node.function.draws for node in operations(form)):
         raise LawfulError(
             f"a draw of type {_show(form.outputs)} consumes random numbers, but its value does not depend on them: all "
             "lanes would share one value. Return a value computed from the random numbers."
@@ -104,17 +104,12 @@ def _interpret(form: Form, inputs: Sequence[_Value], lanes: int) -> Any:
     return jnp.broadcast_to(out.array, (lanes, *out.array.shape))
 
 
-def _equations(form: Form) -> Iterator[Any]:
-    """Give the operations of a function that was traced, and nothing more."""
-    return (node for node in form.nodes if isinstance(node, Det))
-
-
 def _run(form: Form, inputs: Sequence[_Value], lanes: int) -> list[_Value]:
     """Run a function; no number that is the same for all lanes ever depends on a key."""
     if any(is_key(value) for value, _ in form.constants):
         raise _foreign_key()
     known = dict(zip(form.inputs, inputs, strict=True)) | {v: _Value(array, False) for v, array in form.constants}
-    for node in _equations(without_dead_code(form)):  # distributions also trace checks of their parameters
+    for node in operations(without_dead_code(form)):  # distributions also trace checks of their parameters
         known |= zip(node.outs, _step(node, [known[v] for v in node.ins], lanes), strict=True)
     return [known[v] for v in form.outputs]
 

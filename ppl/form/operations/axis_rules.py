@@ -47,23 +47,27 @@ def reshape(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> 
     return None
 
 
-def squeeze(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
-    """Follow the axes that stay."""
-    gone = {d % len(operands[0]) for d in params["dimensions"]}
-    return ([d for d in range(len(operands[0])) if d not in gone][axis],)
+def axes_of(params: Any, name: str) -> tuple[int, ...]:
+    """Read a parameter that says one axis, or several."""
+    found = params[name]
+    return tuple(map(int, found)) if isinstance(found, tuple | list) else (int(found),)
 
 
-def reduction(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
-    """Follow the axes that stay."""
-    gone = set(params["axes"])
-    return ([d for d in range(len(operands[0])) if d not in gone][axis],)
+def dropping(name: str) -> Rule:
+    """Make the rule of an operation that drops axes; the parameter of a given name says which."""
+
+    def rule(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
+        gone = axes_of(params, name)
+        return ([d for d in range(len(operands[0])) if d not in gone][axis],)
+
+    return rule
 
 
 def along(name: str) -> Rule:
-    """Make the rule of an operation along one axis; the parameter of a given name says which."""
+    """Make the rule of an operation along axes that stay; the parameter of a given name says which."""
 
     def rule(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
-        return None if params[name] == axis else (axis,) * len(operands)
+        return None if axis in axes_of(params, name) else (axis,) * len(operands)
 
     return rule
 
@@ -71,11 +75,6 @@ def along(name: str) -> Rule:
 def stack(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
     """Follow the axes around the new one."""
     return None if params["axis"] == axis else (axis - (axis > params["axis"]),) * len(operands)
-
-
-def unstack(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
-    """Follow the axes around the one that is gone."""
-    return (axis + (axis >= params["axis"]),)
 
 
 def by_matrices(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
@@ -102,11 +101,6 @@ def sliced(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> A
     """Follow the axes that stay whole."""
     step = 1 if params["strides"] is None else params["strides"][axis]
     return (axis,) if shape[axis] == operands[0][axis] and step == 1 else None
-
-
-def rev(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
-    """Follow the axes that are not turned around."""
-    return None if axis in params["dimensions"] else (axis,)
 
 
 def pad(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from .axis_rules import Axes, Shape
+from .axis_rules import Axes, Shape, axes_of
 from .jax_extension import STANDARD_NORMAL, Literal, is_key
 from .primitive_rows import ROWS, SILENT, Row, row_of
 
@@ -138,6 +139,11 @@ class Equation:
         power = self.row.power
         return (float(self.params[power]) if isinstance(power, str) else power) if power else None
 
+    def linear(self, varies: Sequence[bool]) -> bool:
+        """Whether it is linear in some of its operands together; what makes whole numbers of others is not."""
+        kept = self.new_dtype is None or jnp.issubdtype(self.new_dtype, jnp.floating)
+        return self.row.linear is not None and kept and self.row.linear(varies)
+
     def bound(self, sizes: Sequence[int]) -> int | None:
         """Bound the size of a whole number that it gives, by those of its operands; None where that is not known."""
         if self.row.bound is not None:
@@ -148,8 +154,7 @@ class Equation:
     @property
     def axes(self) -> tuple[int, ...]:
         """The axes along which it goes: it reduces them, joins along one, or adds one."""
-        found = next((self.params[key] for key in ("axes", "dimension", "axis") if key in self.params), ())
-        return tuple(map(int, found)) if isinstance(found, tuple | list) else (int(found),)
+        return next((axes_of(self.params, key) for key in ("axes", "dimension", "axis") if key in self.params), ())
 
     @property
     def new_dtype(self) -> Any:

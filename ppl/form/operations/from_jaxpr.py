@@ -6,7 +6,7 @@ opened, where they are to be; every other operation is a node of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -193,6 +193,11 @@ def _none(operation: Any) -> bool:
 def called(call: Equation) -> Form:
     """Write the function that an operation calls as a Form; calls inside it stay as they are."""
     return Reader(_none).form(body_of(call))
+
+
+def operations(form: Form) -> Iterator[Any]:
+    """Give the operations of a traced function, which is made of nothing else."""
+    return (node for node in form.nodes if isinstance(node, Det))
 
 
 @keeps("the outputs and the weight")

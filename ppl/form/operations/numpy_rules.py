@@ -147,11 +147,6 @@ def reshape(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     return operands[0].reshape(params["new_sizes"])
 
 
-def squeeze(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Drop axes of one element."""
-    return np.squeeze(operands[0], axis=tuple(params["dimensions"]))
-
-
 def power(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     """Raise to a whole power."""
     return operands[0] ** params["y"] if params["y"] >= 0 else NotImplemented
@@ -174,17 +169,6 @@ def iota(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     return np.broadcast_to(index.reshape([-1 if a == axis else 1 for a in range(len(shape))]), shape)
 
 
-def concatenate(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Put one after the other."""
-    return np.concatenate(operands, axis=params["dimension"])
-
-
-def clamp(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Bound below and above."""
-    low, value, high = operands
-    return np.minimum(np.maximum(value, low), high)
-
-
 def cumsum(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     """Sum up along an axis."""
     if params["reverse"]:
@@ -204,26 +188,11 @@ def sliced(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     return operands[0][tuple(slice(*b) for b in bounds)]
 
 
-def split(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Take apart along an axis."""
-    return np.split(operands[0], np.cumsum(params["sizes"])[:-1], axis=params["axis"])
-
-
 def argmax(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     """Find the first of the largest."""
     if len(params["axes"]) != 1:
         return NotImplemented
     return np.argmax(operands[0], axis=params["axes"][0]).astype(np.dtype(params["index_dtype"]))
-
-
-def transpose(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Turn the axes."""
-    return np.transpose(operands[0], params["permutation"])
-
-
-def stack(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Put along a new axis."""
-    return np.stack(operands, axis=params["axis"])
 
 
 def pad(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
@@ -244,23 +213,3 @@ def sort(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
 def put(array: np.ndarray, where: Any, updates: np.ndarray) -> None:
     """Write in place."""
     array[where] = updates
-
-
-def unstack(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Take the slices along an axis."""
-    return list(np.moveaxis(operands[0], params["axis"], 0))
-
-
-def rev(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Turn axes around."""
-    return np.flip(operands[0], tuple(params["dimensions"]))
-
-
-def same(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Give the operand."""
-    return operands[0]
-
-
-def barrier(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Give all operands."""
-    return operands

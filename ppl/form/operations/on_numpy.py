@@ -7,8 +7,8 @@ one small operation at a time, and as an evaluation that shares nothing with the
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -17,7 +17,9 @@ import numpy as np
 
 from ..builder import Tupled
 from ..cached import cache_of
-from .equation import Equation, body_of, parts_of, scan_counts
+from ..nodes import Form, Var
+from .equation import Equation, body_of, scan_counts
+from .from_jaxpr import Reader, operations
 
 STEPS = 1000  # of a loop; what it takes beyond them is compiled
 
@@ -26,8 +28,7 @@ def evaluate(function: Any, operands: Sequence[Any]) -> Sequence[Any]:
     """Apply the function of a Det to concrete arrays; always a tuple of arrays."""
     with np.errstate(all="ignore"):
         if isinstance(function, Equation):
-            full = function.operands(operands, lambda literal: literal[0])
-            return _apply(function, list(map(np.asarray, full)))
+            return _apply(function, function.operands(map(np.asarray, operands), _number))
         arrays = [np.asarray(x) for x in operands]
         return _call(_traced(function, arrays), arrays)
 
@@ -67,19 +68,33 @@ def _apply(equation: Equation, operands: list[Any]) -> Sequence[Any]:
         operands, done = _CONTROL[equation.name](operands, params)
         if done:
             return operands
-    rest = [x for x, literal in zip(operands, equation.literals, strict=True) if literal is None]
     with jax.ensure_compile_time_eval():  # a trace that goes on around it does not see it
-        return equation(*map(jnp.asarray, rest))
+        return equation.bare(*map(jnp.asarray, operands))
 
 
 def _call(closed: Any, operands: Sequence[Any]) -> list[Any]:
     """Walk a traced function, one operation after the other."""
-    jaxpr, constants = parts_of(closed)
-    steps, results = _opened(jaxpr)
-    values = [*map(_plain, constants), *operands]
-    for equation, reads in steps:
-        values += map(_plain, _apply(equation, [values[k] if known is None else known for k, known in reads]))
-    return [values[k] if known is None else known for k, known in results]
+    form = _opened(closed)
+    values: dict[Var, Any] = dict(zip(form.inputs, operands, strict=True)) | dict(form.constants)
+    for node in operations(form):
+        equation: Any = node.function
+        found = _apply(equation, equation.operands([values[v] for v in node.ins], _number))
+        values |= zip(node.outs, map(_plain, found), strict=True)
+    return [values[v] for v in form.outputs]
+
+
+def _opened(closed: Any) -> Form:
+    """Read a traced function, once; the functions that it calls are written out."""
+    known = cache_of(closed)
+    if _opened not in known:
+        form = Reader(lambda operation: body_of(operation) is not None).form(closed)
+        known[_opened] = replace(form, constants=tuple((v, _plain(array)) for v, array in form.constants))
+    read: Form = known[_opened]
+    return read
+
+
+def _number(literal: tuple[Any, ...]) -> np.ndarray:
+    return np.asarray(*literal)
 
 
 def _plain(value: Any) -> Any:
@@ -88,45 +103,6 @@ def _plain(value: Any) -> Any:
         return value
     typed = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
     return value if typed else np.asarray(value)
-
-
-type _Read = tuple[int, Any]  # the place of a value among all, and the value where it is known
-
-
-def _opened(jaxpr: Any) -> tuple[list[tuple[Equation, list[_Read]]], list[_Read]]:
-    """List operations, with what each reads, and what is returned; the functions that it calls are written out.
-
-    Values are counted: constants and operands, then the results of one operation after the other.
-    """
-    memo = cache_of(jaxpr)
-    if _opened not in memo:
-        steps: list[tuple[Equation, list[_Read]]] = []
-        places = itertools.count()
-
-        def written(inner: Any, given: Sequence[_Read]) -> list[_Read]:
-            known = dict(zip((*inner.constvars, *inner.invars), given, strict=True))
-
-            def read(variables: Sequence[Any]) -> list[_Read]:
-                return [(-1, np.asarray(v.val)) if hasattr(v, "val") else known[v] for v in variables]
-
-            for eqn in inner.eqns:
-                body = body_of(eqn)
-                if body is None:
-                    literals = (None,) * len(eqn.invars)
-                    whole = Equation(eqn.primitive, eqn.params, literals, eqn.primitive.multiple_results)
-                    steps.append((whole, read(eqn.invars)))
-                    found = [(next(places), None) for _ in eqn.outvars]
-                else:
-                    called, constants = parts_of(body)
-                    found = written(called, [*((-1, _plain(x)) for x in constants), *read(eqn.invars)])
-                known.update(zip(eqn.outvars, found, strict=True))
-            return read(inner.outvars)
-
-        own = [(next(places), None) for _ in (*jaxpr.constvars, *jaxpr.invars)]
-        results = written(jaxpr, own)
-        memo[_opened] = steps, results
-    found: tuple[list[tuple[Equation, list[_Read]]], list[_Read]] = memo[_opened]
-    return found
 
 
 # Control flow: the results and True, or the operands of what is left to JAX and False.

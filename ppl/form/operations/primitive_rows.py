@@ -13,6 +13,7 @@ import numpy as np
 
 from . import axis_rules as axes
 from . import numpy_rules as numpy
+from .axis_rules import Rule
 
 type Among = Callable[[Sequence[bool]], bool]  # asked for each operand whether it varies
 
@@ -42,47 +43,26 @@ SILENT = Notation("{0}", within=(-1,))  # as the operand is
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What is known of one primitive.
+    """What is known of one primitive."""
 
-    Attributes:
-        axes: which axis of a result comes from which axes of the operands: a rule of `axis_rules`.
-        sizes: the parameter that holds the shape of the result, or of the windows of its operand.
-        numpy: what it means to NumPy: a rule of `numpy_rules`.
-        notation: how it is written, if not as a function.
-        signs: of the operands, where it adds them up.
-        totals: whether it adds up the elements along axes.
-        commutes: whether its two operands can change places.
-        linear: whether it is linear in some operands together, the others being given.
-        moves: whether each element of a result is one of its first operand, as it is.
-        power: the power of the operand that the result is, or the parameter that holds it.
-        bound: of the size of a whole number, from the sizes of the operands.
-        keeps_nan: whether every result is NaN where an operand is.
-        flat: whether its derivative is zero or missing.
-        factorises: whether it gives a matrix whose square is its operand.
-        draws: whether it makes random numbers.
-        counts: whether it counts along an axis.
-        body: the parameter that holds the function that it calls, if it does nothing else than call it.
-        brings: what it knows of that function besides: a derivative, or a rule for lanes.
-    """
-
-    axes: Callable[..., axes.Axes | None] | None = None
-    sizes: str = ""
-    numpy: Callable[..., Any] | None = None
-    notation: Notation | None = None
-    signs: tuple[int, ...] | None = None
-    totals: bool = False
-    commutes: bool = False
-    linear: Among | None = None
-    moves: bool = False
-    power: float | str = ""
-    bound: Callable[..., int] | None = None
-    keeps_nan: bool = False
-    flat: bool = False
-    factorises: bool = False
-    draws: bool = False
-    counts: bool = False
-    body: str = ""
-    brings: str = ""
+    axes: Rule | None = None  # which axis of a result comes from which axes of the operands
+    sizes: str = ""  # the parameter that holds the shape of the result, or of the windows of its operand
+    numpy: Callable[..., Any] | None = None  # what it means to NumPy
+    notation: Notation | None = None  # how it is written, if not as a function
+    signs: tuple[int, ...] | None = None  # of the operands, where it adds them up
+    totals: bool = False  # it adds up the elements along axes
+    commutes: bool = False  # its two operands can change places
+    linear: Among | None = None  # of floats: it is linear in some operands together, the others being given
+    moves: bool = False  # each element of a result is one of its first operand, as it is
+    power: float | str = ""  # the power of the operand that the result is, or the parameter that holds it
+    bound: Callable[..., int] | None = None  # of the size of a whole number, from the sizes of the operands
+    keeps_nan: bool = False  # every result is NaN where an operand is
+    flat: bool = False  # its derivative is zero or missing
+    factorises: bool = False  # it gives a matrix whose square is its operand
+    draws: bool = False  # it makes random numbers
+    counts: bool = False  # it counts along an axis
+    body: str = ""  # the parameter that holds the function that it calls, if it does nothing else than call it
+    brings: str = ""  # what it knows of that function besides: a derivative, or a rule for lanes
 
     @property
     def elementwise(self) -> bool:
@@ -125,7 +105,7 @@ def _moved(rule: Any, meaning: Any, **facts: Any) -> Row:
 
 
 def _reduced(function: Callable[..., Any] | None = None, **facts: Any) -> Row:
-    return Row(axes=axes.reduction, numpy=function and numpy.reduction(function), **facts)
+    return Row(axes=axes.dropping("axes"), numpy=function and numpy.reduction(function), **facts)
 
 
 _OTHERS = (
@@ -133,7 +113,7 @@ _OTHERS = (
     "igammac lgamma polygamma population_count real reduce_precision regularized_incomplete_beta shift_left "
     "shift_right_arithmetic shift_right_logical sinh tan zeta"
 )
-_SAME = Row(axes=axes.elementwise, numpy=numpy.same, notation=SILENT, moves=True, linear=any, bound=abs)
+_SAME = Row(axes=axes.elementwise, numpy=lambda x, p: x[0], notation=SILENT, moves=True, linear=any, bound=abs)
 
 ROWS: dict[str, Row] = {
     # Element by element.
@@ -164,7 +144,7 @@ ROWS: dict[str, Row] = {
                        notation=Notation("{0}**{y}", 3, (3,))),
     "floor": _each(np.floor, flat=True), "ceil": _each(np.ceil, flat=True), "round": _each(flat=True),
     "sign": _each(np.sign, flat=True), "nextafter": _each(flat=True),
-    "clamp": Row(axes=axes.elementwise, numpy=numpy.clamp),
+    "clamp": Row(axes=axes.elementwise, numpy=lambda x, p: np.minimum(np.maximum(x[1], x[0]), x[2])),
     "select_n": Row(axes=axes.elementwise, numpy=numpy.select, notation=Notation("where({0}, {2}, {1})"),
                     linear=lambda of: not of[0]),
     "convert_element_type": replace(_SAME, numpy=numpy.convert, moves=False, keeps_nan=True),
@@ -174,18 +154,22 @@ ROWS: dict[str, Row] = {
     # Elements, put elsewhere.
     "broadcast_in_dim": _moved(axes.broadcast, numpy.broadcast, sizes="shape", notation=SILENT, keeps_nan=True),
     "reshape": _moved(axes.reshape, numpy.reshape, sizes="new_sizes", notation=SILENT, keeps_nan=True),
-    "squeeze": _moved(axes.squeeze, numpy.squeeze, notation=SILENT, keeps_nan=True),
-    "transpose": _moved(axes.transpose, numpy.transpose), "rev": _moved(axes.rev, numpy.rev),
+    "squeeze": _moved(axes.dropping("dimensions"), lambda x, p: np.squeeze(x[0], tuple(p["dimensions"])),
+                      notation=SILENT, keeps_nan=True),
+    "transpose": _moved(axes.transpose, lambda x, p: np.transpose(x[0], p["permutation"])),
+    "rev": _moved(axes.along("dimensions"), lambda x, p: np.flip(x[0], tuple(p["dimensions"]))),
     "slice": _moved(axes.sliced, numpy.sliced, sizes="limit_indices"),
     "dynamic_slice": _moved(axes.window, numpy.dynamic_slice, sizes="slice_sizes"),
-    "split": _moved(axes.along("axis"), numpy.split), "unstack": _moved(axes.unstack, numpy.unstack),
+    "split": _moved(axes.along("axis"), lambda x, p: np.split(x[0], np.cumsum(p["sizes"])[:-1], axis=p["axis"])),
+    "unstack": _moved(axes.dropping("axis"), lambda x, p: list(np.moveaxis(x[0], p["axis"], 0))),
     "gather": Row(axes=axes.gather, numpy=numpy.gather, sizes="slice_sizes", linear=_first),
-    "concatenate": Row(axes=axes.along("dimension"), numpy=numpy.concatenate),
-    "stack": Row(axes=axes.stack, numpy=numpy.stack), "pad": Row(axes=axes.pad, numpy=numpy.pad),
+    "concatenate": Row(axes=axes.along("dimension"), numpy=lambda x, p: np.concatenate(x, axis=p["dimension"])),
+    "stack": Row(axes=axes.stack, numpy=lambda x, p: np.stack(x, axis=p["axis"])),
+    "pad": Row(axes=axes.pad, numpy=numpy.pad),
     "iota": Row(axes=axes.iota, numpy=numpy.iota, sizes="shape", counts=True),
     "scatter": Row(numpy=numpy.scatter(numpy.put)), "scatter-add": Row(numpy=numpy.scatter(np.add.at)),
     "sort": Row(axes=axes.along("dimension"), numpy=numpy.sort),
-    "optimization_barrier": Row(numpy=numpy.barrier),
+    "optimization_barrier": Row(numpy=lambda x, p: x),
     # Along axes.
     "reduce_sum": _reduced(np.sum, totals=True, linear=any), "reduce_prod": _reduced(), "reduce_xor": _reduced(),
     "reduce_max": _reduced(np.max), "reduce_min": _reduced(np.min), "reduce_and": _reduced(np.all),
