@@ -186,6 +186,11 @@ def by_hand(y):
     sample("y", dist.Normal(sample("x", NORMAL) + noise, 1.0), obs=y)
 
 
+def by_a_gamma(y):
+    rate = jax.random.gamma(jax.random.key(0), 2.0)  # here
+    sample("y", dist.Normal(sample("x", NORMAL), rate), obs=y)
+
+
 def foreign(y):
     def noise():
         return numpyro.sample("noise", NORMAL)  # here
@@ -244,5 +249,6 @@ GALLERY = (
     Wrong(blocked, 0.0, "blocked-site", "noise"),
     Wrong(seeded, 0.0, "blocked-site", "slope"),
     Wrong(by_hand, 0.0, "unseeded", ""),
+    Wrong(by_a_gamma, 0.0, "unseeded", ""),
     Wrong(foreign, 0.0, "unseeded", ""),
 )
