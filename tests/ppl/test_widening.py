@@ -14,6 +14,7 @@ from scipy import stats
 from lawful.distributions.sampling.batched_draw import widen
 from lawful.distributions.sampling.categorical import sample_categorical
 from lawful.errors import LawfulError
+from tests.structure.programs import equations
 
 ALPHA = 1e-8
 LANES = 10_000
@@ -169,15 +170,6 @@ def test_multivariate_normal_lanes_are_white_after_whitening(laned):
     for row in white:
         assert stats.kstest(row, "norm").pvalue > ALPHA
     assert stats.kstest((white**2).sum(axis=0), stats.chi2(3).cdf).pvalue > ALPHA
-
-
-def equations(jaxpr):
-    for equation in jaxpr.eqns:
-        yield equation
-        for parameter in equation.params.values():
-            inner = getattr(parameter, "jaxpr", parameter)
-            if hasattr(inner, "eqns"):
-                yield from equations(inner)
 
 
 def is_key(aval):

@@ -10,18 +10,10 @@ import pytest
 
 from lawful.inference.numerics import SCHEMES, stratified, systematic
 from lawful.inference.numerics.offspring import ancestors_from_ends
+from tests.structure.programs import equations
 from tests.tiers import rest_slow
 
 NAMES = sorted(SCHEMES)
-
-
-def equations(jaxpr):
-    for equation in jaxpr.eqns:
-        yield equation
-        for parameter in equation.params.values():
-            inner = getattr(parameter, "jaxpr", parameter)
-            if hasattr(inner, "eqns"):
-                yield from equations(inner)
 
 
 def primitives(jaxpr):
