@@ -215,8 +215,11 @@ def in_a_trace() -> bool:
 
 def first_mark(operations: Iterable[Any]) -> Any:
     """Find the first statement among operations; None where there is none."""
-    said = (statement_of(operation) for operation in operations)
-    return next((carried["mark"] for _, carried in filter(None, said)), None)
+    for operation in operations:
+        said = statement_of(operation)
+        if said is not None:
+            return said[1]["mark"]
+    return None
 
 
 def weighs(operation: Any) -> bool:

@@ -60,7 +60,8 @@ class Equation:
     @property
     def name(self) -> str:
         """The name of its primitive."""
-        return str(self.primitive.name)
+        name: str = self.primitive.name
+        return name
 
     @property
     def label(self) -> str:
@@ -90,7 +91,7 @@ class Equation:
     @property
     def draws(self) -> bool:
         """Whether it makes random numbers."""
-        return self.row.draws or any(row_of(e.primitive.name).draws for e in inside(self))
+        return self.row.draws or (self.calls and any(row_of(e.primitive.name).draws for e in inside(self)))
 
     @property
     def handles_keys(self) -> bool:

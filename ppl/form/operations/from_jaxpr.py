@@ -146,9 +146,7 @@ class Frame:
 
     def results(self, eqn: Any) -> tuple[Var, ...]:
         """Make values for the results of an operation."""
-        outs = tuple([_new(v) for v in eqn.outvars])
-        self.values.update(zip(eqn.outvars, outs, strict=True))
-        return outs
+        return tuple([self.values.setdefault(v, _new(v)) for v in eqn.outvars])
 
     def constant(self, value: Var, array: Any) -> Var:
         """Append a constant."""
