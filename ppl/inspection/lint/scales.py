@@ -12,20 +12,21 @@ from typing import Any
 
 import jax
 
-from ...backends.xla import compile
 from ...distributions.absent import is_guarded
 from ...distributions.invalid_parameters import ROOTS, fault_of, outside, scales_of, singular, unlawful
 from ...distributions.parameter_constraints import parameters_of
-from ...form import Det, Form, Loop, Site, Var
-from ...form.builder import Block
+from ...form import Det, Factor, Form, Site, Var, constant_arrays, walk
 from ...form.cached import per_form
-from ...form.liveness import random_values
+from ...form.fold import placed
+from ...form.operations.equation import identity
 from ...form.operations.primitive_rows import row_of
+from ...passes.probe import Probe
+from .settled import Answer, settled
 
 
 @dataclass(frozen=True)
-class _Settled:
-    """A parameter that no choice moves; one that is no scale has a constraint."""
+class _Parameter:
+    """A parameter of a site; one that is no scale has a constraint."""
 
     site: Site
     name: str
@@ -50,63 +51,33 @@ def checked_scales(form: Form, inputs: Sequence[Any]) -> None:
 
     Raises: SingularScaleError naming the site and the value, or the leading minor; ParameterError for other parameters.
     """
-    settled, run = _reader(form)
-    if not settled or any(isinstance(x, jax.core.Tracer) for x in inputs):
+    found, run = _reader(form)
+    if run is None or any(isinstance(x, jax.core.Tracer) for x in inputs):
         return
-    given = dict(zip(form.inputs, inputs, strict=True))
-    values = [given[s.value] for s in settled] if run is None else run(*inputs)
-    for item, value in zip(settled, values, strict=True):
-        item.check(value)
+    for part, value, _ in run(inputs):
+        found[int(part.kind)].check(value)
 
 
 @per_form
-def _reader(form: Form) -> tuple[list[_Settled], Callable[..., Any] | None]:
-    block = Block()
-    block.constants.extend(form.constants)
-    known = {v: v for v in form.inputs} | {v: v for v, _ in form.constants}
-    wanted = list(_settled(form, block, known))
-    constants = dict(form.constants) | dict(block.constants)
-    moving = []
-    for item in wanted:  # what is constant is known for good
-        if item.value in constants:
-            item.check(constants[item.value])
-        else:
-            moving.append(item)
-    if all(item.value in form.inputs for item in moving):
-        return moving, None
-    run = compile(block.form(form.inputs, [item.value for item in moving]))
-    return moving, lambda *inputs: run(jax.random.key(0), *inputs)[0]
+def _reader(form: Form) -> tuple[list[_Parameter], Callable[[Sequence[Any]], list[Answer]] | None]:
+    """List the parameters of sites, and what computes those that are settled; what is constant is checked for good."""
+    made = {v: node for node in walk(form) if isinstance(node, Det) for v in node.outs}
+    constants, surely = constant_arrays(form), {id(node) for node, around in placed(form) if not around.arm}
+    found: list[_Parameter] = []
 
+    def question(node: Site | Factor) -> Iterator[Probe]:
+        if id(node) not in surely or not isinstance(node, Site):
+            return
+        for name, value, constraint in _named(node, made):
+            parameter = _Parameter(node, name, value, constraint)
+            if value in constants:
+                parameter.check(constants[value])
+            else:
+                found.append(parameter)
+                yield Probe(str(len(found) - 1), identity, (value,))
 
-def _settled(form: Form, block: Block, known: dict[Var, Var]) -> Iterator[_Settled]:
-    """Walk the sites of a form; append what computes their settled scales, by values that are known outside."""
-    random = random_values(form, [v for v in form.inputs if v not in known])
-    made: dict[Var, Det] = {}
-    for node in form.nodes:
-        if isinstance(node, Det):
-            made |= dict.fromkeys(node.outs, node)
-            if not any(v in random or v not in known for v in node.ins):
-                outs = tuple(v.like() for v in node.outs)
-                block.nodes.append(Det(node.function, tuple(known[v] for v in node.ins), outs, node.label, node.plates))
-                known |= zip(node.outs, outs, strict=True)
-        elif isinstance(node, Site):
-            for name, value, constraint in _named(node, made):
-                if value in known:
-                    yield _Settled(node, name, known[value], constraint)
-        elif isinstance(node, Loop):
-            n_const, n_carry = len(node.constants), len(node.init)
-            inner = {v: v for v, _ in node.body.constants}
-            block.constants.extend(node.body.constants)
-            pairs = [*zip(node.body.inputs[:n_const], node.constants, strict=False)]
-            inner |= {v: known[outer] for v, outer in pairs if outer in known}
-            direct = zip(node.body.inputs[n_const + n_carry :], node.xs, strict=True)
-            stacked = {v: known[outer] for v, outer in direct if outer in known}
-            yield from _settled(node.body, block, inner)
-            for site in node.body.nodes:
-                if isinstance(site, Site):
-                    for name, value, constraint in _named(site, {}):
-                        if value in stacked:
-                            yield _Settled(site, name, stacked[value], constraint)
+    asked, run = settled(form, question)
+    return found, run if asked else None
 
 
 def _named(site: Site, made: Mapping[Var, Det]) -> Iterator[tuple[str, Var, Any]]:
