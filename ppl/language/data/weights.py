@@ -54,41 +54,33 @@ def observe(message: SampleMessage, value: Any, present: Any = None) -> None:
         message.distribution = without_guard(message.distribution)
     distribution = message.distribution
     message.mask, message.lanes = both(message.mask, message.lanes), None
-    if isinstance(value, Interval):
-        mask = both(message.mask, present)
-        if mask is not None or message.scale is not None:
-            refuse_shapes(law_of(distribution)[0], mask, message.scale, address, source)
-        message.value, message.distribution = censored(message, value, mask)
-        message.observed, message.mask, message.scale = True, None, None
-        return
-    if present is not None and is_of_parts(distribution, present):
-        _observe_parts(message, value, present)
-        return
-    mask = both(message.mask, present)
+    parts = present is not None and not isinstance(value, Interval) and is_of_parts(distribution, present)
+    mask = message.mask if parts else both(message.mask, present)
     if mask is not None or message.scale is not None:
         refuse_shapes(law_of(distribution)[0], mask, message.scale, address, source)
-    message.value = checked_observation(value, distribution, address, message.plates, source, mask)
-    message.distribution = weighed(distribution, mask, message.scale, address, source, present is not None)
-    message.observed, message.present = True, present
-    message.mask = message.scale = None
+    if isinstance(value, Interval):
+        message.value, message.distribution = censored(message, value, mask)
+    elif parts:
+        message.value, message.distribution = _parts(message, value, present)
+    else:
+        message.value = checked_observation(value, distribution, address, message.plates, source, mask)
+        message.distribution = weighed(distribution, mask, message.scale, address, source, present is not None)
+    if not isinstance(value, Interval):
+        message.present = present
+    message.observed, message.mask, message.scale = True, None, None
 
 
-def _observe_parts(message: SampleMessage, value: Any, present: Any) -> None:
-    """Observe parts of events; of an event that is masked out no part counts."""
+def _parts(message: SampleMessage, value: Any, present: Any) -> tuple[Any, Any]:
+    """Return the data and the law of parts of events; of an event that is masked out no part counts."""
     distribution, address, source = message.distribution, message.address, message.source
     wanted = present
-    if message.mask is not None or message.scale is not None:
-        refuse_shapes(law_of(distribution)[0], message.mask, message.scale, address, source)
     if message.mask is not None:
-        events = (*np.shape(message.mask), *(1,) * len(distribution.event_shape))
-        wanted = both(message.mask.reshape(events), present)
+        wanted = both(message.mask.reshape(*np.shape(message.mask), *(1,) * len(distribution.event_shape)), present)
     bound = partly_observed(distribution, wanted, message.scale, address, source)
     raw, wanted = (as_known(array) for array in (value, wanted))
     if raw.shape == np.shape(present):
         raw = with_filling(raw, distribution, wanted)
-    message.value = checked_observation(raw, distribution, address, message.plates, source)
-    message.distribution, message.observed, message.present = bound, True, present
-    message.mask = message.scale = None
+    return checked_observation(raw, distribution, address, message.plates, source), bound
 
 
 _BOUNDED = (constraints.simplex, constraints.corr_cholesky, constraints.corr_matrix)
