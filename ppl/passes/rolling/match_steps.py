@@ -1,7 +1,7 @@
-"""Match steps: where each operand of a step of a repeated stretch of nodes comes from.
+"""Match steps: the stretches of nodes that repeat, and where each operand of a step of theirs comes from.
 
-Law: in a matched run every operand comes, at all steps alike, from the same place of its own step, from the same place
-a fixed number of steps before, or from outside the run.
+Law: within a repeat the code of a node equals the code one period later. In a matched run every operand comes, at all
+steps alike, from the same place of its own step, from the same place a fixed number of steps before, or from outside.
 """
 
 from __future__ import annotations
@@ -10,14 +10,49 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ...addresses import Address
 from ...form import Det, Factor, Form, Loop, Node, Site, Var, subforms, walk
 from ...form.fingerprint import addresses_of
 from ...form.rewriting import with_subforms
-from .repeats import Repeat
 
+LONGEST_PERIOD = 256
+ENOUGH = 0.9  # a shorter period that saves this share of all codes ends the search
 FURTHER = 8  # steps by which a run may begin before its operands have settled
-TURNS = 4  # other beginnings of a step that are tried
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """`steps` copies of `period` codes, from position `start`."""
+
+    start: int
+    period: int
+    steps: int
+
+    @property
+    def gain(self) -> int:
+        """Number of codes that writing one step instead of all saves."""
+        return (self.steps - 1) * self.period
+
+
+def repeats(codes: np.ndarray, least: int) -> list[Repeat]:
+    """Find the repeats of at least `least` steps, the largest gain first, and the shortest period among equals.
+
+    >>> repeats(np.array([9, 1, 2, 1, 2, 1, 2, 7]), least=3)
+    [Repeat(start=1, period=2, steps=3)]
+    """
+    found: list[Repeat] = []
+    for period in range(1, min(LONGEST_PERIOD, len(codes) // least) + 1):
+        if any(repeat.gain >= ENOUGH * len(codes) for repeat in found):
+            break
+        equal = np.concatenate([[False], codes[period:] == codes[:-period], [False]])
+        edges = np.flatnonzero(equal[1:] != equal[:-1])
+        for start, stop in edges.reshape(-1, 2):
+            steps = 1 + int(stop - start) // period
+            if steps >= least:
+                found.append(Repeat(int(start), period, steps))
+    return sorted(found, key=lambda r: (-r.gain, r.period))
 
 
 @dataclass(frozen=True)
@@ -117,40 +152,14 @@ class _Operand:
 
 
 def matched(nodes: Sequence[Node], repeat: Repeat, least: int) -> Steps | None:
-    """Find the longest run of isomorphic steps in a repeat of a form's nodes; None where it has fewer than `least`.
-
-    A step begins at the node that leaves the fewest values to carry to the next one, and among these where the most
-    steps fit.
-    """
-    operands = _operands(nodes, repeat)
-    _, high = _settled([operand for group in operands for operand in group], repeat.steps)
-    begins = _best_begins(operands, high - 1)
-    first = _matched(nodes, repeat, operands, least) if 0 in begins else None
-    if first is not None and first.length == repeat.steps:
-        return first
-    found = [] if first is None else [first]
-    for begin in sorted(begins - {0}, key=lambda begin: (begin > repeat.extra, begin))[:TURNS]:
-        turned = replace(repeat, start=repeat.start + begin, steps=repeat.steps - (begin > repeat.extra))
-        run = _matched(nodes, turned, _operands(nodes, turned), least)
-        found += [] if run is None else [run]
-    return max(found, key=lambda run: run.length, default=None) or _matched(nodes, repeat, operands, least)
-
-
-def _operands(nodes: Sequence[Node], repeat: Repeat) -> list[list[_Operand]]:
-    """Follow the operands of each node of a step."""
-    period = repeat.period
-    nodes = nodes[repeat.start : repeat.start + period * repeat.steps]
+    """Find the longest run of isomorphic steps in a repeat of a form's nodes; None where it has fewer than `least`."""
+    period, count = repeat.period, repeat.steps
+    nodes = nodes[repeat.start : repeat.start + period * count]
     made = {v: (i // period, i % period, o) for i, node in enumerate(nodes) for o, v in enumerate(node.outs)}
-    return [
+    operands = [
         [_Operand([node.ins[m] for node in nodes[j::period]], made) for m in range(len(nodes[j].ins))]
         for j in range(period)
     ]
-
-
-def _matched(nodes: Sequence[Node], repeat: Repeat, operands: Sequence[Sequence[_Operand]], least: int) -> Steps | None:
-    """Find the longest run of a repeat whose steps begin where it does."""
-    period, count = repeat.period, repeat.steps
-    nodes = nodes[repeat.start : repeat.start + period * count]
     flat = [operand for group in operands for operand in group]
     low, high = _settled(flat, count)
     moved = True
@@ -168,17 +177,6 @@ def _matched(nodes: Sequence[Node], repeat: Repeat, operands: Sequence[Sequence[
         return None
     origins = tuple(tuple(operand.origin(low, high) for operand in group) for group in operands)
     return Steps(chosen, repeat.start + low * period, period, origins, addresses)
-
-
-def _best_begins(operands: Sequence[Sequence[_Operand]], step: int) -> set[int]:
-    """Find the nodes of a step with which steps may begin so that they carry the fewest values."""
-    reads = [(j, place) for j, group in enumerate(operands) for o in group if (place := o.pattern[step]) is not None]
-
-    def carried(begin: int) -> int:
-        return len({p[1:] for j, p in reads if p[0] - (j < begin) + (p[1] < begin) > 0})
-
-    counts = [carried(begin) for begin in range(len(operands))]
-    return {begin for begin, count in enumerate(counts) if count == min(counts)}
 
 
 def _settled(operands: Sequence[_Operand], count: int) -> tuple[int, int]:

@@ -16,12 +16,10 @@ import numpy as np
 from ...form import Form, Node
 from ...form.cached import keeps
 from ...form.fingerprint import Describer
-from ...form.rewriting import with_subforms
+from ...form.rewriting import with_nodes, with_subforms
 from .cost import worthwhile
-from .match_steps import Steps, matched
-from .repeats import repeats
-from .rolled_body import Body
-from .write_loops import Roller
+from .match_steps import Steps, matched, repeats
+from .write_loops import Body, Roller
 
 LEAST = 8  # fewer steps compile fast, and run faster as they are
 TRIES = 8
@@ -47,9 +45,11 @@ def rolled(form: Form, least: int = LEAST, *, always: bool = False) -> Form:
     (100, [('Loop', 100)])
     """
     form = rolled_here(form, least, always=always)
-    nodes = tuple(_inside(node, least, always) for node in form.nodes)
-    changed = any(new is not old for new, old in zip(nodes, form.nodes, strict=True))
-    return replace(form, nodes=nodes) if changed else form
+
+    def inside(node: Node) -> Node:
+        return with_subforms(node, lambda inner: rolled(inner, least, always=always))
+
+    return with_nodes(form, [node if getattr(node, "unrolled", False) else inside(node) for node in form.nodes])
 
 
 def rolled_here(form: Form, least: int = LEAST, *, always: bool = False) -> Form:
@@ -59,12 +59,6 @@ def rolled_here(form: Form, least: int = LEAST, *, always: bool = False) -> Form
     found = _runs(form, least)
     found = found if always else worthwhile(form, found, least)
     return _written(form, found, least) if found else form
-
-
-def _inside(node: Node, least: int, always: bool) -> Node:
-    if getattr(node, "unrolled", False):
-        return node
-    return with_subforms(node, lambda inner: rolled(inner, least, always=always))
 
 
 def _runs(form: Form, least: int) -> list[Steps]:
