@@ -115,17 +115,6 @@ def _first_minor(exact: np.ndarray, least: np.ndarray) -> tuple[str, float] | No
     return None
 
 
-def singular(fault: Fault, address: Address | None, source: Source) -> SingularScaleError:
-    """Word the error."""
-    where = f" at index {fault.index}" if fault.index else ""
-    site = f"site '{show_address(address)}' ({source})" if address else f"the distribution at {source}"
-    return SingularScaleError(
-        f"{site}: {fault.words}{where}. Fix: use dist.Delta or lawful.deterministic where a point mass is meant, else "
-        "a positive scale; to a covariance add a small multiple of the identity (jitter), or model fewer dimensions.",
-        site=address, index=fault.index, value=fault.value, source=source,
-    )  # fmt: skip
-
-
 def outside(name: str, constraint: Any, value: Any) -> Fault | None:
     """Find the first element or event of a parameter that lies outside its constraint by more than rounding.
 
@@ -143,14 +132,23 @@ def outside(name: str, constraint: Any, value: Any) -> Fault | None:
     return Fault(index, f"'{name}' is {shown}, not {limits(constraint)}", float(found) if found.ndim == 0 else np.nan)
 
 
-def unlawful(fault: Fault, law: str, address: Address | None, source: Source) -> ParameterError:
-    """Word the error."""
+def error_of(
+    name: str, constraint: Any, value: Any, law: str, address: Address | None, source: Source
+) -> ParameterError | None:
+    """Word what is wrong with a parameter of a law, by its constraint, or without one as a scale; None for nothing."""
+    fault = fault_of(name, value) if constraint is None else outside(name, constraint, value)
+    if fault is None:
+        return None
     where = f" at index {fault.index}" if fault.index else ""
     site = f"site '{show_address(address)}' ({source})" if address else f"the distribution at {source}"
+    kind, words = ParameterError, f"the parameter {fault.words}{where}, so it makes no {law}"
     remedy = "check the arithmetic that makes it"
-    if "simplex" in fault.words:
+    if constraint is None:
+        kind, words = SingularScaleError, f"{fault.words}{where}"
+        remedy = (
+            "use dist.Delta or lawful.deterministic where a point mass is meant, else a positive scale; to a "
+            "covariance add a small multiple of the identity (jitter), or model fewer dimensions"
+        )
+    elif "simplex" in fault.words:
         remedy = "divide probabilities by their sum, or give their logarithms as logits="
-    return ParameterError(
-        f"{site}: the parameter {fault.words}{where}, so it makes no {law}. Fix: {remedy}.",
-        site=address, index=fault.index, value=fault.value, source=source,
-    )  # fmt: skip
+    return kind(f"{site}: {words}. Fix: {remedy}.", site=address, index=fault.index, value=fault.value, source=source)

@@ -16,7 +16,7 @@ import jax
 from numpyro.distributions import Distribution
 
 from ..distributions.families import law_name
-from ..distributions.invalid_parameters import fault_of, outside, scales_of, singular, unlawful
+from ..distributions.invalid_parameters import error_of, scales_of
 from ..distributions.parameter_constraints import parameters_of
 from ..errors import ParameterError
 from ..messages import Source, user_line
@@ -28,15 +28,13 @@ def refused_parameter(error: BaseException) -> ParameterError | None:
         source = user_line(error)
         site = _site_at(source)
         address = (site,) if site else None
-        for name, value in scales_of(distribution).items():
-            fault = None if isinstance(value, jax.core.Tracer) else fault_of(name, value)
-            if fault is not None:
-                return singular(fault, address, source)
-        for name, constraint, value in parameters_of(distribution):
-            traced = any(isinstance(x, jax.core.Tracer) for x in (value, *vars(constraint).values()))
-            fault = None if traced else outside(name, constraint, value)
-            if fault is not None:
-                return unlawful(fault, law_name(distribution), address, source)
+        scales = ((name, None, value) for name, value in scales_of(distribution).items())
+        for name, constraint, value in (*scales, *parameters_of(distribution)):
+            read = (value, *(() if constraint is None else vars(constraint).values()))
+            if not any(isinstance(x, jax.core.Tracer) for x in read):
+                found = error_of(name, constraint, value, law_name(distribution), address, source)
+                if found is not None:
+                    return found
     return None
 
 

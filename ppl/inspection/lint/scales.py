@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from ...distributions.absent import is_guarded
-from ...distributions.invalid_parameters import ROOTS, fault_of, outside, scales_of, singular, unlawful
+from ...distributions.invalid_parameters import ROOTS, error_of, scales_of
 from ...distributions.parameter_constraints import parameters_of
 from ...form import Det, Factor, Form, Site, Var, constant_arrays, walk
 from ...form.cached import per_form
@@ -35,15 +35,10 @@ class _Parameter:
 
     def check(self, value: Any) -> None:
         """Raise the error of a value that does not fit."""
-        address, source = self.site.address, self.site.source
-        if self.constraint is None:
-            fault = fault_of(self.name, value)
-            if fault is not None:
-                raise singular(fault, address, source)
-        else:
-            fault = outside(self.name, self.constraint, value)
-            if fault is not None:
-                raise unlawful(fault, self.site.law.label, address, source)
+        label, address, source = self.site.law.label, self.site.address, self.site.source
+        found = error_of(self.name, self.constraint, value, label, address, source)
+        if found is not None:
+            raise found
 
 
 def checked_scales(form: Form, inputs: Sequence[Any]) -> None:
