@@ -20,6 +20,8 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import Distribution, constraints
 
+from .support import of_elements
+
 ROUNDING = 100  # last bits by which probabilities may miss their bounds
 SUM_TO_ONE = 1e-6  # distance from one that numpyro allows a sum of probabilities
 DRAWN = ("loc",)  # what every draw of floats reads
@@ -45,7 +47,7 @@ def words(constraint: Any) -> str:
     >>> words(constraints.positive), words(constraints.unit_interval)
     ('positive', 'unit interval')
     """
-    constraint = getattr(constraint, "base_constraint", constraint)
+    constraint = of_elements(constraint)
     text = repr(constraint) if "object at" not in repr(constraint) else type(constraint).__name__
     return re.sub("(?<=[a-z])(?=[A-Z])", " ", text.strip("_").split("(")[0]).lower()
 
