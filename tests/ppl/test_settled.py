@@ -103,6 +103,29 @@ def test_data_that_a_loop_computes_beside_its_choices_are_those_of_a_compiled_ru
         np.testing.assert_allclose(value, expected[name], rtol=1e-13)
 
 
+@pytest.mark.parametrize("room", [0, 1 << 24])
+def test_what_all_steps_share_is_computed_once(room, monkeypatch):
+    monkeypatch.setattr("lawful.inspection.lint.settled.MOST", room)
+
+    def model(root):
+        def step(x, _):
+            x = lawful.sample("x", dist.MultivariateNormal(x, root @ root.T))
+            lawful.sample("y", dist.Normal(x[0], 1.0), obs=root[0, 0])
+            return x, None
+
+        lawful.scan(step, jnp.zeros(2), None, length=5)
+
+    def ask(node):
+        if isinstance(node, Site) and node.observed is None:
+            yield Probe("scale", lambda root: root, node.parameters[1:])
+
+    root = np.array([[1.0, 0.0], [0.5, 2.0]])
+    form = lawful.trace(model, root)
+    (_, scale, _), *_ = settled(form, ask, whole=False)[1]([root])
+    np.testing.assert_allclose(scale, root[None], rtol=1e-12)
+    np.testing.assert_array_equal(checked_data(form, [root])["y"], np.ones(5))
+
+
 def arms(which, y):
     """Observe in the arms of a branch that the arguments decide, at each step of a loop."""
 

@@ -18,6 +18,7 @@ from ...distributions.parameter_constraints import parameters_of
 from ...form import Det, Factor, Form, Site, Var, constant_arrays, walk
 from ...form.cached import per_form
 from ...form.fold import placed
+from ...form.liveness import moved_operands
 from ...form.operations.equation import identity
 from ...form.operations.primitive_rows import row_of
 from ...passes.probe import Probe
@@ -58,20 +59,22 @@ def _reader(form: Form) -> tuple[list[_Parameter], Callable[[Sequence[Any]], lis
     """List the parameters of sites, and what computes those that are settled; what is constant is checked for good."""
     made = {v: node for node in walk(form) if isinstance(node, Det) for v in node.outs}
     constants, surely = constant_arrays(form), {id(node) for node, around in placed(form) if not around.arm}
-    found: list[_Parameter] = []
+    moved, found = moved_operands(form), list[_Parameter]()
 
     def question(node: Site | Factor) -> Iterator[Probe]:
         if id(node) not in surely or not isinstance(node, Site):
             return
         for name, value, constraint in _named(node, made):
             parameter = _Parameter(node, name, value, constraint)
+            if value in moved[node]:
+                continue
             if value in constants:
                 parameter.check(constants[value])
             else:
                 found.append(parameter)
                 yield Probe(str(len(found) - 1), identity, (value,))
 
-    asked, run = settled(form, question)
+    asked, run = settled(form, question, whole=False)
     return found, run if asked else None
 
 

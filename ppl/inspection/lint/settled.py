@@ -9,15 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from ...backends.xla import run_nodes
-from ...form import Form, Loop, Node, Var
-from ...form.liveness import Moved, without_dead_code
+from ...form import Form, Loop, Var
+from ...form.builder import Block, renamed
+from ...form.choices import Choice
+from ...form.liveness import Moved, dependents, without_dead_code
 from ...form.operations.on_numpy import evaluate
-from ...form.rewriting import with_nodes, with_subforms
+from ...form.rewriting import unnamed, with_operands, with_subforms
 from ...passes.initial_values import without_weights
 from ...passes.probe import Asked, Question, probed
 
@@ -26,12 +30,15 @@ MOST = 1 << 24  # numbers that the steps of a loop may hold together
 type Answer = tuple[Asked, np.ndarray, np.ndarray | None]
 
 
-def settled(form: Form, question: Question) -> tuple[tuple[Asked, ...], Callable[[Sequence[Any]], list[Answer]]]:
+def settled(
+    form: Form, question: Question, whole: bool = True
+) -> tuple[tuple[Asked, ...], Callable[[Sequence[Any]], list[Answer]]]:
     """Ask at every site and factor, and keep the answers that no choice can move.
 
     Args:
         form: the form.
         question: what is asked at a site or factor.
+        whole: whether an answer that all steps of a loop share is repeated for each; else its axis has length 1.
 
     Returns: where these answers come from, and what gives them for the inputs of the form; with an answer that comes
     from an arm, whether the arm runs, at each step of the loops around it.
@@ -42,10 +49,10 @@ def settled(form: Form, question: Question) -> tuple[tuple[Asked, ...], Callable
     outputs = tuple(v for column in columns for v in column)
     moved = iter(Moved()(replace(recorded.form, outputs=outputs), [False] * len(form.inputs)))
     kept = [k for k, _ in enumerate(columns) if not next(moved) | next(moved)]
-    small = without_dead_code(
-        without_weights(replace(recorded.form, outputs=tuple(v for k in kept for v in columns[k])))
-    )
-    reading, read = _at_once(small), {v for node in small.nodes for v in node.ins} | set(small.outputs)
+    outputs = tuple(v for k in kept for v in columns[k])
+    small = without_dead_code(without_weights(replace(recorded.form, outputs=outputs)))
+    reading = _at_once(unnamed(small))
+    read = {v for node in reading.nodes for v in node.ins} | set(reading.outputs)
     places = [place for place, v in enumerate(reading.inputs) if v in read]
     reading = replace(reading, inputs=tuple(reading.inputs[place] for place in places))
 
@@ -54,24 +61,43 @@ def settled(form: Form, question: Question) -> tuple[tuple[Asked, ...], Callable
 
     def run(inputs: Sequence[Any]) -> list[Answer]:
         arrays = [np.asarray(inputs[place], v.dtype) for place, v in zip(places, reading.inputs, strict=True)]
-        found = iter(map(np.asarray, evaluate(compute, arrays)))
-        return [(asked[k], next(found), _flag(next(found), *columns[k])) for k in kept]
+        found = iter(evaluate(compute, arrays))
+        return [(asked[k], *_arrays(recorded.choices[k], next(found), next(found), whole)) for k in kept]
 
     return tuple(asked[k] for k in kept), run
 
 
-def _flag(array: np.ndarray, value: Var, flag: Var) -> np.ndarray | None:
-    return None if flag is value else array
+def _arrays(choice: Choice, value: Any, flag: Any, whole: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    shapes = (choice.full_shape, choice.loops) if whole else (np.shape(value), np.shape(flag))
+    return np.broadcast_to(value, shapes[0]), np.broadcast_to(flag, shapes[1]) if choice.conditional else None
 
 
-def _at_once(form: Form) -> Form:
-    """Let loops whose steps do not wait for each other take all of them at once, where these have room."""
+def _at_once(form: Form, arm: bool = False) -> Form:
+    """Compute before a loop what its steps share; steps that do not wait for each other are one, where there is room.
 
-    def rule(node: Node) -> Node:
-        node = with_subforms(node, _at_once)
-        if not isinstance(node, Loop) or node.init:
-            return node
-        numbers = sum(math.prod(v.shape) for v in (*node.body.inputs, *(v for n in node.body.nodes for v in n.outs)))
-        return node if node.length * numbers > MOST else replace(node, addresses=())
+    The results of an arm keep their shapes, which those of other arms have, too.
+    """
+    block = Block()
+    block.constants.extend(form.constants)
+    shared: dict[Var, Var] = {}
+    for node in form.nodes:
+        node = with_operands(node, tuple(shared.get(v, v) for v in node.ins))
+        node = with_subforms(node, partial(_at_once, arm=arm or not isinstance(node, Loop)))
+        if isinstance(node, Loop):
+            shared |= {} if arm else _shared(node, block)
+            held = (*node.body.inputs[len(node.constants) :], *(v for n in node.body.nodes for v in n.outs))
+            if not node.init and node.length * sum(math.prod(v.shape) for v in held) <= MOST:
+                node = replace(node, addresses=())
+        block.nodes.append(node)
+    return without_dead_code(block.form(form.inputs, [shared.get(v, v) for v in form.outputs]))
 
-    return with_nodes(form, [rule(node) for node in form.nodes])
+
+def _shared(node: Loop, block: Block) -> dict[Var, Var]:
+    """Append what is the same at all steps, with an axis of length 1 for them, for the stack that holds it."""
+    body, count = node.body, len(node.constants)
+    moving = dependents(body, body.inputs[count:])
+    names = dict(zip(body.inputs[:count], node.constants, strict=True)) | {v: v for v, _ in body.constants}
+    block.constants.extend(body.constants)
+    block.nodes += [renamed(inner, names) for inner in body.nodes if moving.isdisjoint(inner.ins)]
+    stacks = zip(node.ys, body.outputs[len(node.init) :], strict=True)
+    return {y: block.det(partial(jnp.expand_dims, axis=0), names[v], label="row") for y, v in stacks if v in names}
