@@ -64,7 +64,7 @@ class _Setting:
 
 @dataclass(eq=False)
 class _Body:
-    """A walked body: its inputs, the weights of the state before a step with the log of their scale, and what it gives."""
+    """A walked body: inputs, weights of the state before a step with the log of their scale, and what it gives."""
 
     walk: Walk
     inputs: tuple[Var, ...]

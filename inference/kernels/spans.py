@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.form import Branch, Det, Form, Loop, Var
+from lawful.form import Branch, Det, Loop, Site, Var
 from lawful.form.builder import Tupled
+from lawful.form.fold import Fold
 from lawful.form.operations.equation import Equation
 from lawful.form.operations.from_jaxpr import unfold
 
@@ -83,42 +84,38 @@ def span(
     form = unfold(function, *arguments, loops=True)
     one = int(np.prod(arguments[place].shape)) == 1
     start = [Span(frozenset({Fraction(1)}), own=True) if i == place else CONSTANT for i in range(len(form.inputs))]
-    (found,) = _Walk(polynomial, one).run(form, start)
+    (found,) = _Walk(polynomial, one)(form, start)
     return None if found is None or found.guard else found.terms | {Fraction(0)}
 
 
-class _Walk:
-    """Interprets a form; `one` says that s has a single element, so that nothing mixes."""
+class _Walk(Fold["Span | None"]):
+    """Gives values their spans; `one` says that s has a single element, so that nothing mixes."""
 
     def __init__(self, polynomial: bool, one: bool) -> None:
         self.polynomial, self.one = polynomial, one
 
-    def run(self, form: Form, inputs: Sequence[Span | None]) -> list[Span | None]:
-        known: dict[Var, Span | None] = dict(zip(form.inputs, inputs, strict=True))
-        known |= {v: _constant(array) for v, array in form.constants}
-        for node in form.nodes:
-            given = [known[v] for v in node.ins]
-            if isinstance(node, Det):
-                out = self.equation(node, given)
-                known |= dict.fromkeys(node.outs, out)
-            elif isinstance(node, Loop):
-                known |= zip(node.outs, self.loop(node, given), strict=True)
-            elif isinstance(node, Branch) and given[0] is not None and given[0].constant:
-                arms = [self.run(arm, given[1:]) for arm in node.forms]
-                known |= {v: self.sum([arm[i] for arm in arms]) for i, v in enumerate(node.outs)}
-            else:
-                known |= dict.fromkeys(node.outs, None)
-        return [known[v] for v in form.outputs]
+    def constant(self, variable: Var, array: Any) -> Span | None:
+        return _constant(array)
 
-    def loop(self, node: Loop, given: Sequence[Span | None]) -> list[Span | None]:
+    def det(self, node: Det, ins: list[Span | None]) -> Sequence[Span | None]:
+        return [self.equation(node, ins)] * len(node.outs)
+
+    def site(self, node: Site, ins: list[Span | None]) -> None:
+        """A site is no function of s."""
+
+    def branch(self, node: Branch, index: Span | None, operands: list[Span | None]) -> Sequence[Span | None]:
+        if index is None or not index.constant:
+            return [None] * len(node.outs)
+        return [self.sum(column) for column in zip(*(self(arm, operands) for arm in node.forms), strict=True)]
+
+    def loop(self, node: Loop, ins: list[Span | None]) -> Sequence[Span | None]:
         """Widen the carry until it stays."""
-        n, m = len(node.constants), len(node.init)
-        carry = list(given[n : n + m])
+        constants, carry, xs = node.split(ins)
         for _ in range(6):
-            outs = self.run(node.body, [*given[:n], *carry, *given[n + m :]])
-            wider = [self.sum([a, b]) for a, b in zip(carry, outs[:m], strict=True)]
+            after, ys = node.split_out(self(node.body, [*constants, *carry, *xs]))
+            wider = [self.sum([a, b]) for a, b in zip(carry, after, strict=True)]
             if wider == carry:
-                return [*outs[:m], *outs[m:]]
+                return [*after, *ys]
             carry = wider
         return [None] * len(node.outs)
 

@@ -23,6 +23,7 @@ import numpy as np
 from lawful.addresses import Address, show_address
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
 from lawful.form.fingerprint import unwrapped
+from lawful.form.fold import Fold
 from lawful.form.operations.equation import Equation, traced_parts
 
 __all__ = ["content", "digests_of", "short"]
@@ -42,7 +43,7 @@ def digests_of(form: Form) -> dict[str, str]:
     ['return', 'x', 'y']
     """
     walk = _Walk()
-    outputs = walk.form(form, [short("input", i, _type(v)) for i, v in enumerate(form.inputs)], ())
+    outputs = walk(form, [short("input", i, _type(v)) for i, v in enumerate(form.inputs)])
     return walk.found | {"return": short(*outputs)}
 
 
@@ -145,43 +146,34 @@ def _held(function: types.FunctionType) -> list[Any]:
     return held
 
 
-class _Walk:
-    """One walk over a form, and the codes found."""
+class _Walk(Fold[str]):
+    """The codes of the values of a form; those of its statements are `found`, by their names and the `loops` around."""
 
     def __init__(self) -> None:
         self.found: dict[str, str] = {}
         self.blocks = 0
         self.content = _Contents()
+        self.loops: tuple[str, ...] = ()
 
-    def form(self, form: Form, inputs: Sequence[str], loops: tuple[str, ...]) -> list[str]:
-        """Walk the nodes, given the codes of the inputs; return those of the outputs."""
-        known: dict[Var, str] = dict(zip(form.inputs, inputs, strict=True))
-        known |= {v: short("constant", self.content(array)) for v, array in form.constants}
-        for node in form.nodes:
-            self.node(node, known, loops)
-        return [known[v] for v in form.outputs]
+    def constant(self, variable: Var, array: Any) -> str:
+        return short("constant", self.content(array))
 
-    def node(self, node: Any, known: dict[Var, str], loops: tuple[str, ...]) -> None:
-        read, plates = [known[v] for v in node.ins], self.content(node.plates)
-        if isinstance(node, Det):
-            code = short(self.content(node.function), read, plates)
-            known |= {v: short(code, i, _type(v)) for i, v in enumerate(node.outs)}
-            if node.address is not None:
-                name = self.tell(_at(node.address, loops), code)
-                known |= {v: short("value", name, i) for i, v in enumerate(node.outs)}
-        elif isinstance(node, Site):
-            frames = [(f.name, f.size, f.dim) for f in node.frames]
-            observed = None if node.observed is None else known[node.observed]
-            parameters = [known[v] for v in node.parameters]
-            law = short(self.law(node.law, parameters), observed, plates, frames, _type(node.out))
-            name = self.tell(_at(node.address, loops), law)
-            known[node.out] = short("site", name) if node.observed is None else known[node.observed]
-        elif isinstance(node, Factor):
-            self.tell(f"factor {_at(node.address, loops)}", short(read, node.role, plates))
-        elif isinstance(node, Loop):
-            self.loop(node, known, loops)
-        elif isinstance(node, Branch):
-            self.branch(node, known, loops)
+    def det(self, node: Det, ins: list[str]) -> list[str]:
+        code = short(self.content(node.function), ins, self.content(node.plates))
+        if node.address is None:
+            return [short(code, i, _type(v)) for i, v in enumerate(node.outs)]
+        name = self.tell(self.at(node.address), code)
+        return [short("value", name, i) for i, _ in enumerate(node.outs)]
+
+    def site(self, node: Site, ins: list[str]) -> str:
+        frames = [(f.name, f.size, f.dim) for f in node.frames]
+        observed = None if node.observed is None else ins.pop()
+        code = short(self.law(node.law, ins), observed, self.content(node.plates), frames, _type(node.out))
+        name = self.tell(self.at(node.address), code)
+        return short("site", name) if observed is None else observed
+
+    def factor(self, node: Factor, term: str) -> None:
+        self.tell(f"factor {self.at(node.address)}", short([term], node.role, self.content(node.plates)))
 
     def law(self, law: Any, parameters: Sequence[str]) -> str:
         """Write a law with the codes of its parameters; numpyro keeps these in no fixed order, so they go by name."""
@@ -197,24 +189,32 @@ class _Walk:
             return f"weighted by {told} {scale} {self.law(law.base, own)}"
         return f"{self.content(law)} {list(parameters)}"
 
-    def loop(self, node: Loop, known: dict[Var, str], loops: tuple[str, ...]) -> None:
+    def loop(self, node: Loop, ins: list[str]) -> list[str]:
+        constants, init, xs = node.split(ins)
         name = self.tell(self.block("loop"), short(
-            node.length, node.reverse, [known[v] for v in (*node.init, *node.xs)], self.content(node.plates),
+            node.length, node.reverse, [*init, *xs], self.content(node.plates),
             [(show_address(a), list(map(show_address, steps))) for a, steps in node.addresses or ()],
         ))  # fmt: skip
-        carried = [short("carry", name, i) for i in range(len(node.init))]
-        steps = [short("step", known[v]) for v in node.xs]
-        inside = [*(known[v] for v in node.constants), *carried, *steps]
-        outputs = self.form(node.body, inside, (*loops, name))
-        self.tell(f"{name} carries", short(*outputs[: len(carried)]))
-        known |= {v: short("last", name, i) for i, v in enumerate(node.carry_out)}
-        known |= {v: short("stacked", name, out) for v, out in zip(node.ys, outputs[len(carried) :], strict=True)}
+        inside = [*constants, *(short("carry", name, i) for i, _ in enumerate(init)), *(short("step", x) for x in xs)]
+        after, ys = node.split_out(self.inside(name, node.body, inside))
+        self.tell(f"{name} carries", short(*after))
+        return [*(short("last", name, i) for i, _ in enumerate(init)), *(short("stacked", name, out) for out in ys)]
 
-    def branch(self, node: Branch, known: dict[Var, str], loops: tuple[str, ...]) -> None:
-        name = self.tell(self.block("branch"), short(known[node.index], node.label, self.content(node.plates)))
-        operands = [known[v] for v in node.operands]
-        outputs = [self.form(arm, operands, (*loops, f"{name} arm {i}")) for i, arm in enumerate(node.forms)]
-        known |= {v: short(name, i, [arm[i] for arm in outputs]) for i, v in enumerate(node.outs)}
+    def branch(self, node: Branch, index: str, operands: list[str]) -> list[str]:
+        name = self.tell(self.block("branch"), short(index, node.label, self.content(node.plates)))
+        outputs = [self.inside(f"{name} arm {i}", arm, operands) for i, arm in enumerate(node.forms)]
+        return [short(name, i, [arm[i] for arm in outputs]) for i, _ in enumerate(node.outs)]
+
+    def inside(self, name: str, form: Form, inputs: list[str]) -> list[str]:
+        """Give the codes of the outputs of a form inside a node."""
+        around, self.loops = self.loops, (*self.loops, name)
+        outputs = self(form, inputs)
+        self.loops = around
+        return outputs
+
+    def at(self, address: Address) -> str:
+        """Name a statement by its address and the loops around."""
+        return show_address(address) + (f" in {', '.join(self.loops)}" if self.loops else "")
 
     def block(self, kind: str) -> str:
         self.blocks += 1
@@ -228,10 +228,6 @@ class _Walk:
             own = f"{name} ({number})"
         self.found[own] = code
         return own
-
-
-def _at(address: Address, loops: tuple[str, ...]) -> str:
-    return show_address(address) + (f" in {', '.join(loops)}" if loops else "")
 
 
 def _type(value: Var) -> str:
