@@ -147,11 +147,6 @@ def reshape(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     return operands[0].reshape(params["new_sizes"])
 
 
-def power(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Raise to a whole power."""
-    return operands[0] ** params["y"] if params["y"] >= 0 else NotImplemented
-
-
 def dynamic_slice(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     """Read a window, inside the array."""
     array, *starts = operands
@@ -174,11 +169,6 @@ def cumsum(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     if params["reverse"]:
         return NotImplemented
     return np.cumsum(operands[0], axis=params["axis"], dtype=operands[0].dtype)
-
-
-def rem(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Give the rest, of the sign of the first."""
-    return np.fmod(*operands) if (operands[1] != 0).all() else NotImplemented
 
 
 def sliced(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
