@@ -20,7 +20,7 @@ from ..addresses import Address
 from .builder import Tupled
 from .nodes import Det, Factor, Form, Loop, Node, Site, Var, subforms
 from .operations.equation import Equation, traced_parts
-from .operations.stacks import literals, opened
+from .operations.stacks import is_slice, literals, opened
 
 CHECKERS = ("<@beartype", "jaxtyping")  # where the code stands that checks types around a function, in tests
 LARGE = 1 << 12  # an array of more elements equals itself alone
@@ -67,9 +67,8 @@ class Describer:
 
     def _operation(self, function: Any) -> Hashable:
         """Describe a function but for the values of its literals."""
-        plain = opened(function)
-        if not isinstance(plain, Equation):
-            return self.content(plain)
+        if not isinstance(function, Equation) or is_slice(function):
+            return self.content(opened(function))
         name, params, written = function.parts
         held = tuple(None if held is None else (np.shape(held[0]), held[1]) for held in written)
         return name, self.content(params) if params else (), held

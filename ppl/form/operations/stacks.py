@@ -193,7 +193,7 @@ def literals(function: Any) -> dict[int, Any]:
         return {1: np.asarray([function.start], np.int32)}
     if not isinstance(function, Equation):
         return {}
-    if _is_slice(function):
+    if is_slice(function):
         return {1: np.asarray(function.params["start_indices"], np.int32)}
     return {i: np.asarray(*held) for i, held in enumerate(function.literals) if held is not None}
 
@@ -206,7 +206,7 @@ def opened(function: Any) -> Any:
         return Window((int(np.prod(function.shape)),), function.shape)
     if not isinstance(function, Equation):
         return function
-    if _is_slice(function):
+    if is_slice(function):
         sizes = _sizes(function)
         return Window(sizes, sizes)
     return function.bare
@@ -217,8 +217,9 @@ def _sizes(function: Equation) -> tuple[int, ...]:
     return tuple([int(b) - int(a) for a, b in zip(params["start_indices"], params["limit_indices"], strict=True)])
 
 
-def _is_slice(function: Equation) -> bool:
-    return function.primitive.name == "slice" and function.params["strides"] is None and function.literals == (None,)
+def is_slice(function: Equation) -> bool:
+    """Tell whether an operation reads a slice without gaps of an array that is an operand."""
+    return function.name == "slice" and function.params["strides"] is None and function.literals == (None,)
 
 
 def of_a_stack(function: Any) -> Flatten | Lay | None:
