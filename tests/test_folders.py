@@ -46,7 +46,7 @@ CARRIED = {"constants", "init", "xs", "carry_out", "ys", "operands", "outs"}
 MOST_WEAK = 1  # what is known of a form stands in the form; one dictionary is for nodes, values and functions
 ROOM = "lawful.form.operations"  # where equations of JAX are read, and its primitives are known
 INSIDES = {"primitive", "params", "eqns", "invars", "outvars"}  # of an equation, and of a traced program
-MOST_NAMED = 25  # places of inference that read an equation of JAX, or name its primitives
+MOST_NAMED = 21  # places of inference that read an equation of JAX, or name its primitives
 MOST_CLASSES = 10  # questions of algorithms after the class of a law of their own
 
 
@@ -198,8 +198,8 @@ def test_primitives_of_jax_are_known_in_one_room():
 
 
 def test_few_places_of_inference_name_primitives_of_jax():
-    files = sorted((ROOT.parent / "inference").rglob("*.py"))
-    found = {str(file): [*primitives_read(ast.parse(file.read_text()))] for file in files}
+    files = {str(file): file.read_text() for file in (ROOT.parent / "inference").rglob("*.py")}
+    found = {n: [*primitives_read(ast.parse(t))] for n, t in files.items() if "form.operations" in t or "eqn" in t}
     assert sum(map(len, found.values())) <= MOST_NAMED, {file: places for file, places in found.items() if places}
 
 
