@@ -18,11 +18,11 @@ from jax.sharding import Mesh
 from lawful.backends.xla import emit
 from lawful.form import Form, Loop
 from lawful.form.arguments.constant_data import refuse_other_data
+from lawful.form.cached import through
 from lawful.form.choices import Choice, choices_of, dims_of
-from lawful.form.liveness import without_dead_code
 from lawful.inference.running.portions import Portions
 from lawful.passes.record import record
-from lawful.passes.simplify import simplified
+from lawful.passes.simplify import SIMPLIFIED
 
 from .batches import in_one_row
 from .check.contracts import Contract
@@ -222,7 +222,7 @@ class PopulationPlan:
         if paths and trail.roots is not None:
             stats[ROOTS] = trail.roots
         outputs = (*values, population.log_weight, draws, *stats.values())
-        algorithm = without_dead_code(simplified(block.form(population.inputs, outputs)))
+        algorithm = through(block.form(population.inputs, outputs), SIMPLIFIED)
         conditional = tuple(c.name for c in choices if c.conditional) if paths else ()
         runs = self.settings["runs"]
         run: Callable[..., Any]

@@ -15,10 +15,11 @@ import numpy as np
 
 from lawful.form import Form, Var
 from lawful.form.builder import Block
+from lawful.form.cached import through
 from lawful.form.choices import Choice
 from lawful.form.liveness import without_dead_code
 from lawful.passes.record import record
-from lawful.passes.simplify import simplified
+from lawful.passes.simplify import SIMPLIFIED
 
 from ..check.contracts import Contract
 from ..parts import exact as exact
@@ -102,7 +103,7 @@ class Kernel(Protocol):
 
 def finished(form: Form) -> Form:
     """Return the form of a kernel without what nothing reads, what is done twice, and what cancels."""
-    return without_dead_code(simplified(without_dead_code(form)))
+    return through(form, SIMPLIFIED)
 
 
 def state_size(choices: Sequence[Choice]) -> int:

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Site, Var
 from lawful.form.builder import Block
+from lawful.form.cached import through
 from lawful.form.choices import Choice
-from lawful.form.liveness import without_dead_code
-from lawful.passes.simplify import simplified
+from lawful.passes.simplify import SIMPLIFIED
 from lawful.tracing.trace import trace
 
 from .coordinates import bijector_of
@@ -113,7 +113,7 @@ def map_form(function: Callable[..., Any], choices: Sequence[Choice], drawn: Seq
                 )
             i = place[g, key]
             outputs[i] = _fitting(block, outs[value], entries[i], name)
-    form = without_dead_code(simplified(block.form(given, outputs)))
+    form = through(block.form(given, outputs), SIMPLIFIED)
     where = {v: i for i, v in enumerate(form.inputs)}
     made = MapForm(form, entries, tuple(where.get(v) for v in form.outputs))
     _check(made, name)

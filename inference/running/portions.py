@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.backends.site_keys import Keys, step_keys
-from lawful.backends.xla import DEFAULT, Run, loop_start, loop_step, root_keys, through
+from lawful.backends.xla import DEFAULT, Run, loop_start, loop_step, root_keys
 from lawful.errors import LawfulError
 from lawful.form import Form, Loop, Node, Var
+from lawful.form.cached import through
 from lawful.form.liveness import has_weight
 from lawful.form.operations.compensated_sum import Sum
 

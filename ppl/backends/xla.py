@@ -16,7 +16,7 @@ from ..addresses import Address, show_address
 from ..distributions.batched import draw_lanes
 from ..errors import ImproperPriorError, LawfulError
 from ..form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var, subforms
-from ..form.cached import Pass, per_form
+from ..form.cached import Pass, per_form, through
 from ..form.fold import Fold
 from ..form.liveness import has_weight, without_dead_code
 from ..form.operations.compensated_sum import Sum
@@ -56,13 +56,6 @@ def emit(form: Form, passes: tuple[Pass, ...] = DEFAULT) -> Callable[..., tuple[
         return outputs, jnp.zeros((), jnp.result_type(float)) if weight is None else weight.value()
 
     return run
-
-
-def through(form: Form, passes: Sequence[Pass]) -> Form:
-    """Apply passes, one after the other."""
-    for rule in passes:
-        form = rule(form)
-    return form
 
 
 def run_nodes(form: Form, inputs: Sequence[jax.Array], keys: Keys) -> tuple[list[jax.Array], Sum | None]:

@@ -174,8 +174,3 @@ def total(block: Block, terms: Sequence[Var], plates: tuple[Plate, ...] = ()) ->
         block.nodes.append(Det(Tupled(add), tuple(terms), (out,), "sum", plates))
         return out
     return block.det(add, *terms, label="sum", plates=plates)
-
-
-def zero_like(value: Var) -> np.ndarray:
-    """Return a zero of a value's shape and type."""
-    return np.zeros(value.shape, value.dtype)

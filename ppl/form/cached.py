@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from .nodes import Form
@@ -63,6 +63,13 @@ def keeps[**P](law: str) -> Callable[[Callable[P, Form]], Callable[P, Form]]:
         return found
 
     return declared
+
+
+def through(form: Form, passes: Iterable[Pass]) -> Form:
+    """Apply passes, one after the other."""
+    for rule in passes:
+        form = rule(form)
+    return form
 
 
 _of_parts: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()

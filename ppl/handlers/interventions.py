@@ -14,8 +14,7 @@ from ..language import statements as language
 from ..language.data.checked import of_its_shape
 from ..language.data.weights import announce
 from ..messages import Message, SampleMessage, handlers, reinstalled, surroundings
-from .named_values import lookup, split_masks
-from .wrapping import Giving, Program, checked, within
+from .named_values import Giving, Program, checked, lookup, split_masks, within
 
 
 def do(program: Program, data: Mapping[Any, Any]) -> Program:

@@ -1,12 +1,15 @@
-"""Named values: data given by name to the sites of a program, and whether every name is a site.
+"""Named values: data given by name to the sites of a program, and programs run under a handler that gives them.
 
 Law: a value is given to exactly the sites that its name means; a name that means none, a number of steps that is not
-the loop's, and a value of None are errors, never ignored.
+the loop's, and a value of None are errors, never ignored. What is wrapped keeps its signature; leaving it restores
+handlers and surroundings, also after an exception.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -18,9 +21,11 @@ from ..distributions.censoring import Interval
 from ..errors import LawfulError, ObservationError
 from ..form.arguments.arrays import split_arguments
 from ..form.arguments.calls import close_names
-from ..messages import only, surroundings
+from ..messages import Handler, SampleMessage, installed, only, surroundings
 from ..tracing.lower import lower
 from ..tracing.primitives import Stage
+
+type Program = Callable[..., Any]
 
 
 def split_masks(data: Mapping[Any, Any]) -> tuple[dict[Address, Any], dict[Address, Any]]:
@@ -84,7 +89,7 @@ def lookup(data: Mapping[Address, Any], address: Address) -> Any:
 class Names:
     """The names of the sites of a program, found by tracing it where one run does not tell."""
 
-    def __init__(self, program: Callable[..., Any], what: str) -> None:
+    def __init__(self, program: Program, what: str) -> None:
         """Keep the program; nothing is traced before it has to be."""
         self.program, self.what = program, what
         self.found: dict[Any, frozenset[Address] | None] = {}
@@ -128,3 +133,47 @@ class Names:
             except (LawfulError, TypeError, ValueError, IndexError):  # Python's own control flow on a traced value
                 self.found[key] = None
         return self.found[key]
+
+
+class Giving(Handler):
+    """A handler that gives values to sites by name, and notes the names that it met."""
+
+    def __init__(self, data: Mapping[Address, Any]) -> None:
+        """Keep the values."""
+        self.data = data
+        self.seen: set[Address] = set()
+
+    def meet(self, message: SampleMessage) -> None:
+        """Note that a site was reached."""
+        self.seen.add(names_of(message.address))
+
+
+def handled(program: Program, make: Callable[[], Handler]) -> Program:
+    """Run a program under a handler that is made for each run."""
+    return within(program, lambda: installed(make()))
+
+
+def checked(program: Program, what: str, make: Callable[[], Giving]) -> Program:
+    """Run a program under a handler that gives values by name; a name that is no site is refused after the run."""
+    names = Names(program, what)
+
+    @functools.wraps(program, updated=())
+    def run(*args: Any, **kwargs: Any) -> Any:
+        handler = make()
+        with installed(handler):
+            out = program(*args, **kwargs)
+        names.refuse_unknown(handler.data, handler.seen, args, kwargs)
+        return out
+
+    return run
+
+
+def within(program: Program, enter: Callable[[], AbstractContextManager[Any]]) -> Program:
+    """Run a program inside a context."""
+
+    @functools.wraps(program, updated=())
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with enter():
+            return program(*args, **kwargs)
+
+    return run

@@ -37,8 +37,7 @@ from ..messages import (
 )
 from ..tracing.primitives import current_trace
 from .key_reuse import consume
-from .named_values import lookup, split_masks
-from .wrapping import Giving, Program, checked, handled
+from .named_values import Giving, Program, checked, handled, lookup, split_masks
 
 
 def seed(program: Program, key: Any, *, alone: bool = False) -> Program:

@@ -11,7 +11,7 @@ import lawful
 from lawful import factor, plate, sample
 from lawful.form.dependence import dependence
 from lawful.inspection.drawing.graph_text import drawable
-from lawful.inspection.drawing.layout import WIDEST, layout
+from lawful.inspection.drawing.svg import WIDEST, layout
 
 from .programs import PROGRAMS
 from .test_draw import crossing, everything

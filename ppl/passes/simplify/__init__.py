@@ -7,7 +7,8 @@ May import: form, distributions.
 from __future__ import annotations
 
 from ...form import Form
-from ...form.cached import keeps
+from ...form.cached import Pass, keeps
+from ...form.liveness import without_dead_code
 from .cancel import cancelled
 from .common_subexpressions import common
 from .log_exp import by_log_scales, without_inverses
@@ -26,3 +27,6 @@ def simplified(form: Form) -> Form:
     shared = common(without_inverses(form))
     rest = cancelled(shared)
     return by_log_scales(rest if rest is shared else common(rest))
+
+
+SIMPLIFIED: tuple[Pass, ...] = (without_dead_code, simplified, without_dead_code)
