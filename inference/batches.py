@@ -52,6 +52,17 @@ def in_batches(
         ) from error
 
 
+def over_rows(function: Callable[[Sequence[Any], Sequence[Any]], list[jax.Array]]) -> Callable[..., list[jax.Array]]:
+    """Compile `function(inputs, values)` for many rows of values; the first column counts them: there may be no other.
+
+    >>> double = over_rows(lambda inputs, values: [inputs[0] * values[0]])
+    >>> double([2], [np.arange(3), np.array([5, 6, 7])])[0].tolist()
+    [10, 12, 14]
+    """
+    many = jax.vmap(lambda inputs, index, values: function(inputs, values), (None, 0, 0))
+    return jax.jit(lambda inputs, columns: many(inputs, columns[0], columns[1:]))
+
+
 def in_one_row(array: Any) -> Any:
     """Join the axes of chains and draws; also where an element has no number, which leaves no size to infer.
 

@@ -10,7 +10,8 @@ the whole sum, at t = 0, is the mean of f: one gradient gives all of them, whate
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -28,7 +29,7 @@ from lawful.passes.condition import fed
 from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace
 
-from .batches import BatchSize, in_batches, in_one_row
+from .batches import BatchSize, in_batches, in_one_row, over_rows
 from .densities import as_choice, leading_axes
 from .enumerate_sites import Enumeration, marginal
 
@@ -68,7 +69,7 @@ def conditional_means(
     columns = [in_one_row(as_choice(choice, draws[choice.name])) for choice in kept]
     count = math.prod(lead)
     rows = [np.arange(count), *columns]
-    answers = in_batches(lambda columns: function(inputs, columns[1:], columns[0]), rows, count, batch_size)
+    answers = in_batches(partial(function, inputs), rows, count, batch_size)
     return {c.name: a.reshape((*lead, *a.shape[1:])) for c, a in zip(summed.summed, answers, strict=True)}
 
 
@@ -83,16 +84,16 @@ def _slopes(full: Form, summed: Enumeration) -> tuple[tuple[Choice, ...], Callab
     tilts = [jnp.zeros(v.shape, v.dtype) for v in program.form.inputs[count:]]
     order = [c.address for c in program.choices]
 
-    def log_sum(tilts: list[jax.Array], inputs: list[Any], values: list[Any]) -> jax.Array:
+    def log_sum(tilts: list[jax.Array], inputs: Sequence[Any], values: Sequence[Any]) -> jax.Array:
         outputs, _ = run(jax.random.key(0), *inputs, *tilts, *values)
         return outputs[own] + outputs[own + 1]
 
-    def one(inputs: list[Any], values: list[Any], _: Any) -> list[jax.Array]:
+    def one(inputs: Sequence[Any], values: Sequence[Any]) -> list[jax.Array]:
         found = dict(zip(order, jax.grad(log_sum)(tilts, inputs, values), strict=True))
         return [jnp.moveaxis(found[c.address], len(c.loops), -1) if _values(c) is not None else found[c.address]
                 for c in summed.summed]  # fmt: skip
 
-    return scored.choices, jax.jit(jax.vmap(one, (None, 0, 0)))
+    return scored.choices, over_rows(one)
 
 
 def _values(choice: Choice) -> np.ndarray | None:

@@ -21,7 +21,7 @@ from lawful.form.arguments.arrays import split_arguments
 from lawful.form.cached import per_form
 from lawful.form.choices import Choice
 
-from .batches import BatchSize, in_batches, in_one_row
+from .batches import BatchSize, in_batches, in_one_row, over_rows
 
 LANES = 1024  # draws whose totals are scored side by side
 
@@ -94,14 +94,8 @@ def leading_axes(draws: Arrays) -> tuple[int, int]:
 
 @per_form
 def _scores(form: Form) -> Callable[[Sequence[Any], Sequence[Any]], list[jax.Array]]:
-    """Compile the scores of many draws; the first column counts them, since a program may have no choice."""
-    function = pointwise(form).function
-
-    def one(inputs: Sequence[Any], index: Any, values: Sequence[Any]) -> list[jax.Array]:
-        return function(inputs, values)
-
-    many = jax.vmap(one, (None, 0, 0))
-    return jax.jit(lambda inputs, columns: many(inputs, columns[0], columns[1:]))
+    """Compile the scores of many draws."""
+    return over_rows(pointwise(form).function)
 
 
 def scored_draws(form: Form, inputs: Sequence[Any], values: Sequence[Any]) -> np.ndarray:

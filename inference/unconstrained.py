@@ -9,7 +9,6 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from lawful.backends.pointwise import ask_at_choices
@@ -21,7 +20,7 @@ from lawful.form.cached import per_form
 from lawful.form.choices import choices_of, dims_of
 from lawful.passes.probe import Asked, Probe
 
-from .batches import BatchSize, in_batches, in_one_row
+from .batches import BatchSize, in_batches, in_one_row, over_rows
 from .densities import absent_choices, as_choice, leading_axes
 
 type Arrays = Mapping[str, Any]
@@ -86,12 +85,7 @@ def _free_axes(name: str, axes: Sequence[str], shape: Sequence[int], free: Seque
 @per_form
 def _mapped(form: Form) -> tuple[tuple[Asked, ...], Callable[..., Any]]:
     asked, function = ask_at_choices(form, _question)
-
-    def one(inputs: Sequence[Any], index: Any, values: Sequence[Any]) -> list[jax.Array]:
-        return function(inputs, values)
-
-    many = jax.vmap(one, (None, 0, 0))
-    return asked, jax.jit(lambda inputs, columns: many(inputs, columns[0], columns[1:]))
+    return asked, over_rows(function)
 
 
 def _question(node: Site | Factor) -> Iterable[Probe]:
