@@ -25,7 +25,7 @@ from lawful.passes.add_plate import lift
 from lawful.passes.rolling.match_steps import renamed_form
 
 from .kernels.base import KernelForm, state_inputs
-from .kernels.gradient import SIGNAL, Gradient, Native, leaves_of, replaced
+from .kernels.gradient import SETTINGS, SIGNAL, Gradient, Native, leaves_of, replaced
 from .memory import output_bytes, peak_bytes
 from .regions import Window, closed, observed, window
 from .restarts import RESTARTS, Watched, moved, seen, watched
@@ -107,7 +107,7 @@ def tuned_loop(kernel: Any, program: Form, chains: int, warmup: int, draws: int,
     settings = [v for tuner in tuners for v in _settings_of(tuner)]
     extended = replace(program, inputs=(*program.inputs, *settings))
     native = slotted.native(extended) if isinstance(slotted, Gradient) else _plain(slotted.build(extended))
-    slots = [own + 2 * i for i in range(len(tuners))]
+    slots = [own + SETTINGS * i for i in range(len(tuners))]
     writer = _Writer(native, own, tuners, slots, Plate("chain", chains))
     info = tuple(name for name in native.info if not name.startswith(SIGNAL))
     kernel_form = KernelForm(native.step, native.choices, info, native.incremental)
@@ -137,7 +137,7 @@ def _with_slots(kernel: Any, program: Form) -> tuple[Any, list[Tuner]]:
         )
         for i in tuned
     ]  # fmt: skip
-    places = {i: len(program.inputs) + 2 * number for number, i in enumerate(tuned)}
+    places = {i: len(program.inputs) + SETTINGS * number for number, i in enumerate(tuned)}
     count = iter(range(len(leaves)))
 
     def placed(leaf: Gradient) -> Gradient:
@@ -146,9 +146,9 @@ def _with_slots(kernel: Any, program: Form) -> tuple[Any, list[Tuner]]:
     return replaced(kernel, placed), tuners
 
 
-def _settings_of(tuner: Tuner) -> tuple[Var, Var]:
+def _settings_of(tuner: Tuner) -> tuple[Var, Var, Var]:
     dtype = jnp.result_type(float)
-    return Var((), dtype), Var((tuner.size,) * (2 if tuner.dense else 1), dtype)
+    return Var((), dtype), Var((tuner.size,) * (2 if tuner.dense else 1), dtype), Var((), jnp.dtype(bool))
 
 
 def _plain(built: KernelForm) -> Native:
@@ -199,7 +199,11 @@ class _Writer:
             groups = [early, late]
         settings = self.settings(block, learnt)
         last = self.lifted(block, native.leave, (*inputs, *settings), carried)
-        shown = [block.det(_inverse_mass if i % 2 else _first, v, label="setting") for i, v in enumerate(settings)]
+        shown = [
+            block.det(show, v, label="setting")
+            for at in range(0, len(settings), SETTINGS)
+            for show, v in zip((_first, _inverse_mass), settings[at:], strict=False)
+        ]
         shown += learnt[-len(RESTARTS) :] if self.watches else ()
         return without_dead_code(block.form((*inputs, *state), (*last, *(v for g in groups for v in g), *shown)))
 
@@ -209,11 +213,12 @@ class _Writer:
         copied = lift(form, self.plate, plated, carried=[True] * len(form.outputs)).form
         return block.splice(copied, (*shared, *own))
 
-    def settings(self, block: Block, learnt: Sequence[Var]) -> list[Var]:
-        """Append step size and root of every tuner."""
+    def settings(self, block: Block, learnt: Sequence[Var], row: Var | None = None) -> list[Var]:
+        """Append step size and root of every tuner, and whether the scales are known, at a row of the schedule."""
         found: list[Var] = []
+        scaled = block.constant(np.array(True)) if row is None else block.det(_scaled, row, label="scales known?")
         for tuner, known in zip(self.tuners, self.each(learnt), strict=True):
-            found += block.det(tuner.settings, *known, label="settings", adds=[(self.plate,), ()])
+            found += block.det(tuner.settings, scaled, *known, label="settings", adds=[(self.plate,), (), ()])
         return found
 
     def each(self, learnt: Sequence[Var]) -> list[Sequence[Var]]:
@@ -246,7 +251,7 @@ class _Writer:
         inner = Block()
         shared, state, known = (tuple(v.like() for v in group) for group in (inputs, carried, learnt))
         row = Var((ROW,), jnp.result_type(float))
-        fixed = (*shared, *self.settings(inner, known))
+        fixed = (*shared, *self.settings(inner, known, row))
         after, numbers, signals = self.step(inner, fixed, state)
         after, new = self.learnt(inner, row, signals, known, state, after)
         kept = self.lifted(inner, self.native.leave, fixed, after)
@@ -327,6 +332,10 @@ def _joined(steps: jax.Array) -> jax.Array:
     return steps.reshape((-1, *steps.shape[2:]))
 
 
+def _scaled(row: jax.Array) -> jax.Array:
+    return row[5] == 0
+
+
 def _learns(row: jax.Array) -> jax.Array:
     return (row[2] > 0).astype(jnp.int32)
 
@@ -338,8 +347,9 @@ def _looked(row: jax.Array, changed: jax.Array, below: jax.Array, *known: jax.Ar
 
 def _compared(row: jax.Array, *operands: jax.Array) -> tuple[jax.Array, ...]:
     vector, log_density, gradient, *known = operands
-    now = observed(Window(*known), vector, log_density, gradient, row[0])
-    after, below = closed(now, row[1] > 0)
+    # Before the first scales are found, a chain may still be on its way.
+    now = observed(Window(*known), vector, log_density, gradient, row[0] * (1 - row[5]))
+    after, below = closed(now, row[1] * (1 - row[5]) > 0)
     return *after, below
 
 

@@ -27,7 +27,7 @@ from lawful.form.operations.device import device_array
 # Hoffman and Gelman (2014): how fast the step follows, how many steps the beginning counts, how averages forget.
 FOLLOWS, BEGINNING, FORGETS = 0.05, 10.0, 0.75
 FIRST, LAST, WINDOW = 75, 50, 25  # of 1000 steps: moving into place, the last step sizes, the first window
-ROW = 5  # numbers that the schedule gives a step
+ROW = 6  # numbers that the schedule gives a step
 PULL = 5.0  # observations that the unit-free guess 1e-3 counts in a window's covariance
 GUESS = 1e-3
 FEW = 5  # points for each coordinate, below which a window tells the variances alone
@@ -80,17 +80,22 @@ class Tuner:
         mean = np.zeros(self.size, dtype)
         return Learnt(*map(device_array, (log_step, log_step, none, none, anchor, zero, mean, moments, root)))
 
-    def settings(self, *learnt: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Step size of each chain, and root of the inverse mass."""
+    def settings(self, scaled: jax.Array, *learnt: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Step size of each chain, root of the inverse mass, and whether the coordinates have their scales.
+
+        Args:
+            scaled: whether the first scales are found, or none will be.
+            learnt: what is known.
+        """
         now = Learnt(*learnt)
-        return jnp.exp(now.log_step), now.root
+        return jnp.exp(now.log_step), now.root, scaled | (self.root is not None)
 
     def update(self, row: jax.Array, apart: jax.Array, signal: jax.Array, *learnt: jax.Array) -> Learnt:
         """Learn from one step of all chains.
 
         Args:
             row: whether the step lies in a window, whether it ends one, whether it learns, whether it is the last that
-                does, and whether the first part is over.
+                does, whether the first part is over, and whether it comes before the first scales.
             apart: (chain,): which chains have a step size of their own while the first part lasts.
             signal: (chain, 2 + d): whether the kernel ran, its acceptance, and its coordinates.
             learnt: what is known.
@@ -182,7 +187,7 @@ def schedule(warmup: int, draws: int = 0) -> np.ndarray:
     >>> [int(i) for i in np.flatnonzero(schedule(1000)[:, 1])]
     [99, 149, 249, 449, 949]
     >>> schedule(1, 2).tolist()
-    [[0.0, 0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]]
+    [[0.0, 0.0, 1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]
     """
     rows = np.zeros((warmup + draws, ROW))
     rows[:warmup, 2] = 1.0
@@ -203,6 +208,8 @@ def schedule(warmup: int, draws: int = 0) -> np.ndarray:
         if end + window > warmup - last:
             end = warmup - last
         rows[end - 1, 1] = 1.0
+    ends = np.flatnonzero(rows[:, 1])  # of one window all is used, also that chains may be compared by it
+    rows[: ends[0] + 1 if len(ends) > 1 else first, 5] = 1.0
     return rows
 
 

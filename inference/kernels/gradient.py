@@ -32,6 +32,7 @@ from .coordinates import map_of
 from .frame import Frame, frame_of
 from .leapfrog import root_of
 
+SETTINGS = 3  # of a kernel that is tuned: its step size, the root of its inverse mass, whether that is known
 SIGNAL = "~tune"  # begins the name of what a kernel tells a warm-up: whether it ran, its acceptance, its coordinates
 
 
@@ -65,9 +66,12 @@ class Move(Protocol):
         """Names of the numbers, `acceptance_rate` the first."""
 
     def append(
-        self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, step: Var, root: Var
+        self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, step: Var, root: Var, scaled: Var
     ) -> tuple[Point, tuple[Var, ...]]:
-        """Append the move; gives the new point, and the numbers of `info`."""
+        """Append the move; gives the new point, and the numbers of `info`.
+
+        `scaled` says whether the root is one for the program: a move may be shorter as long as it is not.
+        """
 
     def words(self) -> str:
         """Say what it does."""
@@ -109,7 +113,7 @@ class Gradient:
         inverse_mass: a variance, (d,) variances or (d, d) covariance; "diagonal" or "dense" where a warm-up finds it,
             or None for "diagonal" if the step size is tuned, else one for every coordinate.
         target: the acceptance rate to tune for.
-        slot: where among the program's inputs step size and root stand, in a kernel that is tuned.
+        slot: where among the program's inputs the settings begin, in a kernel that is tuned.
         seen: is told the size of each frame that the kernel is built on.
     """
 
@@ -213,10 +217,10 @@ class Gradient:
     def _moved(self, block: Block, frame: Frame, inputs: Sequence[Var], here: Point) -> tuple[Point, tuple[Var, ...]]:
         """Append the move at its settings, and what a warm-up wants to know."""
         if self.slot is not None:
-            step, root = inputs[self.slot], inputs[self.slot + 1]
+            step, root, scaled = inputs[self.slot : self.slot + SETTINGS]
         elif self.seen is not None or not self.tuned:
             step = block.constant(np.asarray(1.0 if self.step_size is None else self.step_size, jnp.result_type(float)))
-            root = block.constant(self.root(frame.size))
+            root, scaled = block.constant(self.root(frame.size)), block.constant(np.array(True))
         else:
             raise LawfulError(
                 f"{self.move.name}: nothing tunes the step size or the inverse mass here: that is done by the warm-up "
@@ -225,7 +229,7 @@ class Gradient:
         present = frame.present(block, inputs)
         if present is not None:
             root = block.det(_among, root, present, label="scales of what is there")
-        there, numbers = self.move.append(block, frame, inputs, here, step, root)
+        there, numbers = self.move.append(block, frame, inputs, here, step, root, scaled)
         if self.slot is None:
             return there, numbers
         return there, (*numbers, block.det(_signal, numbers[0], there.vector, label="what a warm-up reads"))

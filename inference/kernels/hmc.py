@@ -48,7 +48,7 @@ class Hamiltonian:
     info: tuple[str, ...] = INFO
 
     def append(
-        self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, step: Var, root: Var
+        self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, step: Var, root: Var, scaled: Var
     ) -> tuple[Point, tuple[Var, ...]]:
         """Append momentum, flow, coin and choice."""
         momentum = refreshed(block, frame, inputs)

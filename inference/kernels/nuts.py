@@ -37,6 +37,7 @@ INFO = (
 )  # fmt: skip
 TOLD = 8  # numbers of a draw after its point
 DEEPEST = 20
+UNSCALED = 5  # doublings until a warm-up has first scales: long trajectories of small steps find them no sooner
 FAR = 1 << 31  # counters from here on are those of doublings, below are leaves
 
 
@@ -44,8 +45,9 @@ FAR = 1 << 31  # counters from here on are those of doublings, below are leaves
 class OrbitLaw(Law):
     """The law of a point on the trajectory through a phase.
 
-    Parameters: the program's inputs, position, log density, gradient, momentum, step size and root. A value is one
-    vector: position, gradient, log density, and what is told of the trajectory.
+    Parameters: the program's inputs, position, log density, gradient, momentum, step size, root, and whether the root
+    is one for the program, without which trees stay small. A value is one vector: position, gradient, log density, and
+    what is told of the trajectory.
     """
 
     frame: Frame
@@ -75,13 +77,14 @@ class OrbitLaw(Law):
         """Draw a point on each of several trajectories, all doubled at once; those that ended wait for the others."""
         axes = tuple(0 if has else None for has in laned)
         stream, lanes = words(key, (2,)), jnp.arange(count, dtype=jnp.uint32)
-        position, score, gradient, momentum, _, _ = parameters[self.inputs :]
+        position, score, gradient, momentum, _, _, scaled = parameters[self.inputs :]
+        deepest = jnp.where(scaled, self.max_depth, min(UNSCALED, self.max_depth))
 
         def mapped(function: Callable[..., Any], own: tuple[int | None, ...], *operands: Any) -> Any:
             return jax.vmap(function, in_axes=own, axis_size=count)(*operands)
 
         def leaf(number: Any, lane: Any, half: Half, bad: Any, forward: Any, here: Any, *own: Any) -> Any:
-            inputs, (*_, size, root) = own[: self.inputs], own[self.inputs :]
+            inputs, (*_, size, root, _) = own[: self.inputs], own[self.inputs :]
             target = partial(self.frame.value_and_grad, inputs)
             new = leapfrog(target, root, jnp.where(forward, size, -size), half.here)
             word, _ = blocks(stream, lane, number[0])
@@ -107,7 +110,7 @@ class OrbitLaw(Law):
             _, half, bad = jax.lax.while_loop(grows, grow, (jnp.zeros((), jnp.int32), half, bad))
 
             def join(tree: Tree, half: Half, forward: jax.Array, word: jax.Array) -> Tree:
-                return joined(tree, half, forward, turns, partial(coin, word), self.max_depth)
+                return joined(tree, half, forward, turns, partial(coin, word), deepest)
 
             return depth + 1, mapped(join, (0, 0, 0, 0), tree, half, forward, second), bad
 
@@ -168,12 +171,12 @@ class NoUTurn:
     info: tuple[str, ...] = INFO
 
     def append(
-        self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, step: Var, root: Var
+        self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, step: Var, root: Var, scaled: Var
     ) -> tuple[Point, tuple[Var, ...]]:
         """Append momentum and point."""
         momentum = refreshed(block, frame, inputs)
         law = OrbitLaw(frame, len(inputs), self.max_depth)
-        drawn = block.site((PREFIX, "point"), law, [*inputs, *point.flat, momentum, step, root])
+        drawn = block.site((PREFIX, "point"), law, [*inputs, *point.flat, momentum, step, root, scaled])
         d = frame.size
         vector, gradient, score, *told = block.det(lambda x: _unpacked(x, d), drawn, label="point")
         reached = block.det(lambda depth: depth >= self.max_depth, told[-1], label="deepest?")
@@ -238,7 +241,8 @@ def nuts(
     Args:
         step_size: of a leapfrog, in units of the scales that `inverse_mass` gives; None: tuned by the warm-up of
             `inference.mcmc`.
-        max_depth: most doublings of a trajectory, which has then 2^max_depth points.
+        max_depth: most doublings of a trajectory, which has then 2^max_depth points; at most five until the end of the
+            first window in which a warm-up learns the inverse mass.
         inverse_mass: a variance of all unconstrained coordinates, (d,) variances in the order of the program, or their
             (d, d) covariance; "diagonal" or "dense": tuned by the warm-up; None: tuned diagonal if the step size is
             tuned, else one for each coordinate.

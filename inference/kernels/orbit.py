@@ -152,7 +152,7 @@ def added(half: Half, leaf: Phase, log_weight: jax.Array, number: Any, turning: 
     )
 
 
-def joined(tree: Tree, half: Half, forward: jax.Array, turning: Turning, flip: Flip, max_depth: int) -> Tree:
+def joined(tree: Tree, half: Half, forward: jax.Array, turning: Turning, flip: Flip, max_depth: Any) -> Tree:
     """Join a half to its tree, if all of it grew; else the tree ends as it is."""
     whole = tree.going & half.growing
     taken = flip(jnp.where(whole, half_share(half.log_weight, tree.log_weight), 0.0))

@@ -83,17 +83,17 @@ def test_the_step_size_finds_a_known_rate():
     for _ in range(2000):
         rate = jnp.exp(-jnp.exp(learnt.log_step[0]))
         signal = jnp.stack([jnp.ones(()), rate, jnp.zeros(())])[None]
-        learnt = tuner.update(jnp.array([0.0, 0.0, 1.0, 0.0, 0.0]), jnp.zeros(len(signal), bool), signal, *learnt)
-    row, nothing = jnp.array([0.0, 0.0, 1.0, 1.0, 0.0]), jnp.array([[0.0, 0.0, 0.0]])
+        learnt = tuner.update(jnp.array([0.0, 0.0, 1.0, 0.0, 0.0, 0.0]), jnp.zeros(len(signal), bool), signal, *learnt)
+    row, nothing = jnp.array([0.0, 0.0, 1.0, 1.0, 0.0, 0.0]), jnp.array([[0.0, 0.0, 0.0]])
     learnt = tuner.update(row, jnp.zeros(1, bool), nothing, *learnt)
-    assert float(tuner.settings(*learnt)[0][0]) == pytest.approx(-np.log(0.8), rel=0.02)
+    assert float(tuner.settings(jnp.array(True), *learnt)[0][0]) == pytest.approx(-np.log(0.8), rel=0.02)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 19, 20, 100, 150, 151, 500, 1000, 1234])
 def test_windows_lie_inside_the_warm_up_and_the_last_one_is_the_longest(steps):
     rows = schedule(steps)
     ends = np.flatnonzero(rows[:, 1])
-    assert rows.shape == (steps, 5) and (rows[ends, 0] == 1).all()
+    assert rows.shape == (steps, 6) and (rows[ends, 0] == 1).all()
     if steps >= 20:
         assert ends[-1] == np.flatnonzero(rows[:, 0])[-1] < steps - 1
         assert np.argmax(np.diff([np.flatnonzero(rows[:, 0])[0] - 1, *ends])) == len(ends) - 1
@@ -110,6 +110,25 @@ def test_scales_and_acceptance_are_found(mass):
     assert np.mean(result.stats["acceptance_rate"]) == pytest.approx(0.8, abs=0.12)
     if mass == "dense":
         assert found[0, 1] == pytest.approx(1.2, rel=0.5)
+
+
+def test_trees_are_small_until_the_first_scales_are_found():
+    """Coordinates whose scales are 2,000 apart: in units of one a tree that turns has about 2^10 leaves."""
+
+    def ridge():
+        lawful.sample("x", dist.Normal(0.0, jnp.array([1.0, 1.0 / 2000.0])).to_event(1))
+
+    def depths(kernel):
+        result = inference.mcmc(ridge, kernel, chains=2, warmup=200, draws=20)(0)
+        return np.concatenate([np.asarray(r.stats["tree_depth"]) for r in (result.warmup, result)], axis=1).max(0)
+
+    (first, *_), rows = np.flatnonzero(schedule(200)[:, 1]), schedule(200)
+    assert np.flatnonzero(rows[:, 5]).tolist() == list(range(first + 1))
+    found = depths(kernels.nuts())
+    assert found[: first + 1].max() == 5 and 5 < found[first + 1 :].max() <= 10
+    assert depths(kernels.nuts(max_depth=3)).max() == 3
+    given = depths(kernels.nuts(inverse_mass=np.ones(2)))
+    assert given[: first + 1].max() > 5, "where the scales are given there are no first ones"
 
 
 def fingerprint(result):
