@@ -224,8 +224,7 @@ def _given(draws: Arrays, form: Form, anew: Collection[Address]) -> dict[Address
 def _compiled_rerun(form: Form, given: frozenset[Address]) -> tuple[Rerun, tuple[Asked, ...], Callable[..., Any]]:
     again = rerun(form, given)
     asked, recorded = probed(again.form, question)
-    outputs = recorded.form.outputs[: recorded.own + len(asked)]  # without the flags of arms
-    run = emit(replace(recorded.form, outputs=outputs))
+    run = emit(replace(recorded.form, outputs=(*recorded.parts.own, *recorded.parts.values)))
 
     def one(key: jax.Array, inputs: Sequence[Any], index: jax.Array, values: Sequence[Any]) -> list[jax.Array]:
         return run(jax.random.fold_in(key, index), *inputs, *values)[0]

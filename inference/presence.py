@@ -117,7 +117,7 @@ def _presence(program: Form) -> Presence:
     with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
         asked, recorded = probed(program, _question)
         scoring = score(recorded.form)
-    answers = scoring.form.outputs[recorded.own : recorded.own + len(asked)]
+    answers = recorded.split(scoring.parts.own).values
     inputs = scoring.form.inputs[: len(program.inputs)]
     form = without_dead_code(replace(scoring.form, inputs=inputs, outputs=answers))
     return Presence(form, tuple(part.address for part in asked))

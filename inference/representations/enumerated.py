@@ -221,12 +221,11 @@ def _staged(form: Form, args: tuple[Any, ...], runs: dict[Form, Any], max_paths:
     worlds = jax.device_get(run(*inputs))
     _refuse_broken(worlds, recorded, inputs, max_paths)
     kept = np.flatnonzero(worlds.log_mass > -np.inf)
-    outputs = [np.asarray(x)[kept] for x in worlds.outputs]
-    values = dict(zip([c.name for c in recorded.choices], outputs[recorded.own :], strict=False))
-    flags = outputs[recorded.own + len(recorded.choices) :]
-    active = dict(zip([c.name for c in recorded.choices if c.conditional], flags, strict=True))
-    if recorded.own == 1:
-        values[RETURNED] = outputs[0]
+    parts = recorded.split(np.asarray(x)[kept] for x in worlds.outputs)
+    values = dict(zip([c.name for c in recorded.choices], parts.values, strict=True))
+    active = dict(zip([c.name for c in recorded.choices if c.conditional], parts.flags, strict=True))
+    if len(parts.own) == 1:
+        values[RETURNED] = parts.own[0]
     log_overflow = -np.inf if worlds.log_overflow is None else float(np.logaddexp.reduce(worlds.log_overflow))
     log_weights = np.asarray(worlds.log_mass)[kept]
     return Enumerated(values, active, log_weights, len(worlds.log_mass), log_overflow=log_overflow)
@@ -243,7 +242,7 @@ def _refuse_broken(worlds: Worlds, recorded: Threaded, inputs: Sequence[Any], ma
         return
     found = jax.device_get(jax.jit(emit_worlds(recorded.form, max_paths, blame=True))(*inputs))
     term = next((name for name, flags in found.broken.items() if flags[bad[0]]), "a probability of a choice")
-    values = zip(recorded.choices, worlds.outputs[recorded.own :], strict=False)
+    values = zip(recorded.choices, recorded.split(worlds.outputs).values, strict=True)
     at = ", ".join(f"{choice.name} = {np.asarray(value[bad[0]]).tolist()}" for choice, value in values)
     kind = "not a number" if np.isnan(log_mass[bad[0]]) else "+inf"
     drawn = (site for site in recorded.form.sites() if site.observed is None)

@@ -26,8 +26,7 @@ def ask_at_choices(form: Form, question: Question) -> tuple[tuple[Asked, ...], C
     with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
         asked, recorded = probed(form, question)
         scoring = score(recorded.form)
-    answers = scoring.form.outputs[recorded.own : recorded.own + len(asked)]
-    run = emit(replace(scoring.form, outputs=answers))
+    run = emit(replace(scoring.form, outputs=recorded.split(scoring.parts.own).values))
 
     def function(inputs: Sequence[Any], values: Sequence[Any]) -> list[jax.Array]:
         return run(jax.random.key(0), *inputs, *values)[0]
@@ -38,8 +37,7 @@ def ask_at_choices(form: Form, question: Question) -> tuple[tuple[Asked, ...], C
 def ask_at_prior(form: Form, question: Question) -> tuple[tuple[Asked, ...], Callable[..., list[jax.Array]]]:
     """Return what is asked and `f(key, inputs) -> answers`, at choices drawn from the prior."""
     asked, recorded = probed(form, question)
-    answers = recorded.form.outputs[recorded.own : recorded.own + len(asked)]
-    run = emit(replace(recorded.form, outputs=answers))
+    run = emit(replace(recorded.form, outputs=recorded.parts.values))
     return asked, lambda key, inputs: run(key, *inputs)[0]
 
 

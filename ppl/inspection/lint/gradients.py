@@ -81,7 +81,7 @@ def _judge(
         return [jnp.sum(answer) for answer in score(inputs, list(values))]
 
     def judge(key: jax.Array) -> Any:
-        values = draw(key, *inputs)[0][recorded.own : recorded.own + len(choices)]
+        values = recorded.split(draw(key, *inputs)[0]).values
 
         def total(free: list[jax.Array]) -> jax.Array:
             full = list(values)
