@@ -152,6 +152,15 @@ def test_data_of_arms_are_those_of_the_arm_that_runs():
         checked_data(lawful.trace(arms, which, y), [which[::-1].copy(), y])
 
 
+def test_data_may_be_made_of_a_random_key_among_the_arguments():
+    def model(key, y):
+        lawful.sample("y", dist.Normal(0.0, 1.0), obs=y + jax.random.normal(key))
+
+    key = jax.random.key(3)
+    data = checked_data(lawful.trace(model, key, 1.0), [key, np.asarray(1.0)])
+    np.testing.assert_allclose(data["y"], 1.0 + jax.random.normal(jax.random.key(3)), rtol=1e-12)
+
+
 def test_answers_that_choices_move_are_left_out():
     def model(y):
         x = lawful.sample("x", dist.Normal(0.0, 1.0))

@@ -28,12 +28,12 @@ def evaluate(function: Any, operands: Sequence[Any]) -> Sequence[Any]:
     """Apply the function of a Det to concrete arrays; always a tuple of arrays."""
     with np.errstate(all="ignore"):
         if isinstance(function, Equation):
-            return _apply(function, function.operands(map(np.asarray, operands), _number))
-        arrays = [np.asarray(x) for x in operands]
+            return _apply(function, function.operands(map(plain, operands), _number))
+        arrays = list(map(plain, operands))
         return _call(_traced(function, arrays), arrays)
 
 
-def _traced(function: Any, arrays: Sequence[np.ndarray]) -> Any:
+def _traced(function: Any, arrays: Sequence[Any]) -> Any:
     """Trace a function, once for operands of these shapes and types."""
     shapes = tuple((x.shape, x.dtype) for x in arrays)
     target = function.function if isinstance(function, Tupled) else function
@@ -79,7 +79,7 @@ def _call(closed: Any, operands: Sequence[Any]) -> list[Any]:
     for node in operations(form):
         equation: Any = node.function
         found = _apply(equation, equation.operands([values[v] for v in node.ins], _number))
-        values |= zip(node.outs, map(_plain, found), strict=True)
+        values |= zip(node.outs, map(plain, found), strict=True)
     return [values[v] for v in form.outputs]
 
 
@@ -88,7 +88,7 @@ def _opened(closed: Any) -> Form:
     known = cache_of(closed)
     if _opened not in known:
         form = Reader(lambda operation: body_of(operation) is not None).form(closed)
-        known[_opened] = replace(form, constants=tuple((v, _plain(array)) for v, array in form.constants))
+        known[_opened] = replace(form, constants=tuple((v, plain(array)) for v, array in form.constants))
     read: Form = known[_opened]
     return read
 
@@ -97,7 +97,7 @@ def _number(literal: tuple[Any, ...]) -> np.ndarray:
     return np.asarray(*literal)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Give an array of NumPy; keys of JAX, which have no other form, stay what they are."""
     if type(value) is np.ndarray:
         return value

@@ -20,7 +20,7 @@ from ...form import Form, Loop, Var
 from ...form.builder import Block, renamed
 from ...form.choices import Choice
 from ...form.liveness import Moved, dependents, without_dead_code
-from ...form.operations.on_numpy import evaluate
+from ...form.operations.on_numpy import evaluate, plain
 from ...form.rewriting import unnamed, with_operands, with_subforms
 from ...passes.initial_values import without_weights
 from ...passes.probe import Asked, Question, probed
@@ -60,11 +60,15 @@ def settled(
         return run_nodes(reading, inputs, {})[0]
 
     def run(inputs: Sequence[Any]) -> list[Answer]:
-        arrays = [np.asarray(inputs[place], v.dtype) for place, v in zip(places, reading.inputs, strict=True)]
+        arrays = [_typed(plain(inputs[place]), v.dtype) for place, v in zip(places, reading.inputs, strict=True)]
         found = iter(evaluate(compute, arrays))
         return [(asked[k], *_arrays(recorded.choices[k], next(found), next(found), whole)) for k in kept]
 
     return tuple(asked[k] for k in kept), run
+
+
+def _typed(array: Any, dtype: Any) -> Any:
+    return array if array.dtype == dtype else array.astype(dtype)
 
 
 def _arrays(choice: Choice, value: Any, flag: Any, whole: bool) -> tuple[np.ndarray, np.ndarray | None]:
