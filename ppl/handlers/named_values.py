@@ -8,7 +8,7 @@ handlers and surroundings, also after an exception.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -19,11 +19,9 @@ import numpy as np
 from ..addresses import Address, as_address, indices_of, names_of, show_address
 from ..distributions.censoring import Interval
 from ..errors import LawfulError, ObservationError
-from ..form.arguments.arrays import split_arguments
 from ..form.arguments.calls import close_names
-from ..messages import Handler, SampleMessage, installed, only, surroundings
-from ..tracing.lower import lower
-from ..tracing.primitives import Stage
+from ..messages import Handler, SampleMessage, installed, surroundings
+from ..tracing.trace import trace
 
 type Program = Callable[..., Any]
 
@@ -86,55 +84,6 @@ def lookup(data: Mapping[Address, Any], address: Address) -> Any:
     return jnp.asarray(value)[indices]
 
 
-class Names:
-    """The names of the sites of a program, found by tracing it where one run does not tell."""
-
-    def __init__(self, program: Program, what: str) -> None:
-        """Keep the program; nothing is traced before it has to be."""
-        self.program, self.what = program, what
-        self.found: dict[Any, frozenset[Address] | None] = {}
-
-    def refuse_unknown(
-        self, wanted: Collection[Address], seen: Iterable[Address], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> None:
-        """Refuse names that are no site; one that only another arm may reach is let pass.
-
-        Raises: LawfulError with the names that look alike.
-        """
-        reached = {names_of(address) for address in seen}
-        lost = [address for address in wanted if names_of(address) not in reached]
-        if not lost:
-            return
-        known = self._all(args, kwargs)
-        for address in lost:
-            if known is not None and names_of(address) not in known:
-                name = show_address(names_of(address))
-                close = close_names(name, map(show_address, known))
-                raise LawfulError(f"{self.what}: no site is called '{name}'. {close}", site=address)
-
-    def _all(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> frozenset[Address] | None:
-        """Find the names in all arms; None where the program cannot be traced."""
-        arrays, rebuild, key = split_arguments((args, dict(kwargs)))
-        try:
-            hash(key)
-        except TypeError:
-            return None
-        if key not in self.found:
-            stage = Stage()
-
-            def run(*leaves: Any) -> None:
-                given, named = rebuild(leaves)
-                with only(stage):
-                    self.program(*given, **named)
-
-            try:
-                form, _ = lower(run, *arrays)
-                self.found[key] = frozenset(site.address for site in form.sites())
-            except (LawfulError, TypeError, ValueError, IndexError):  # Python's own control flow on a traced value
-                self.found[key] = None
-        return self.found[key]
-
-
 class Giving(Handler):
     """A handler that gives values to sites by name, and notes the names that it met."""
 
@@ -155,17 +104,35 @@ def handled(program: Program, make: Callable[[], Handler]) -> Program:
 
 def checked(program: Program, what: str, make: Callable[[], Giving]) -> Program:
     """Run a program under a handler that gives values by name; a name that is no site is refused after the run."""
-    names = Names(program, what)
 
     @functools.wraps(program, updated=())
     def run(*args: Any, **kwargs: Any) -> Any:
         handler = make()
         with installed(handler):
             out = program(*args, **kwargs)
-        names.refuse_unknown(handler.data, handler.seen, args, kwargs)
+        _refuse_unknown(program, what, handler, args, kwargs)
         return out
 
     return run
+
+
+def _refuse_unknown(
+    program: Program, what: str, handler: Giving, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """Refuse names that are no site, with those that look alike; one that only another arm may reach is let pass."""
+    reached = {names_of(address) for address in handler.seen}
+    lost = [address for address in handler.data if names_of(address) not in reached]
+    if not lost:
+        return
+    try:
+        known = {site.address for site in trace(program, *args, **kwargs).sites()}
+    except (LawfulError, TypeError, ValueError, IndexError):  # Python's own control flow on a traced value
+        return
+    for address in lost:
+        if names_of(address) not in known:
+            name = show_address(names_of(address))
+            close = close_names(name, map(show_address, known))
+            raise LawfulError(f"{what}: no site is called '{name}'. {close}", site=address)
 
 
 def within(program: Program, enter: Callable[[], AbstractContextManager[Any]]) -> Program:
