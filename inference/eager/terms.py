@@ -16,7 +16,6 @@ import jax
 import numpy as np
 
 from lawful.addresses import Address, names_of, show_address
-from lawful.backends.pointwise import UnitScores
 from lawful.messages import FactorMessage, SampleMessage
 
 from .columns import dims_of, table_of
@@ -122,4 +121,4 @@ def _weight(term: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1024)
 def _scorer(law: Any) -> Callable[..., Any]:
-    return jax.jit(UnitScores(law))
+    return jax.jit(law.log_prob_units)

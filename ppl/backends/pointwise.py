@@ -42,17 +42,6 @@ def ask_at_prior(form: Form, question: Question) -> tuple[tuple[Asked, ...], Cal
 
 
 @dataclass(frozen=True)
-class UnitScores:
-    """The log density of each independent part of a site's value."""
-
-    law: Any
-
-    def __call__(self, value: Any, *parameters: Any) -> Any:
-        """Score the value."""
-        return self.law.log_prob_units(value, *parameters)
-
-
-@dataclass(frozen=True)
 class Pointwise:
     """The log density of a form, part by part.
 
@@ -89,10 +78,9 @@ def pointwise(form: Form) -> Pointwise:
         if isinstance(node, Factor):
             yield Probe("likelihood" if node.role == "likelihood" else "prior", jnp.asarray, (node.term,))
             return
-        latent = node.observed is None
-        value = node.out if node.observed is None else node.observed
-        scorer = node.law.log_prob if node.address in uneven else UnitScores(node.law)
-        yield Probe("prior" if latent else "likelihood", scorer, (value, *node.parameters))
+        kind, value = ("prior", node.out) if node.observed is None else ("likelihood", node.observed)
+        scorer = node.law.log_prob if node.address in uneven else node.law.log_prob_units
+        yield Probe(kind, scorer, (value, *node.parameters))
 
     asked, function = ask_at_choices(form, question)
     places = choices_of(form, ("sample", "observed", "factor"))
