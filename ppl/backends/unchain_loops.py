@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..form import Det, Factor, Form, Loop, Node, Site, Var, walk
-from ..form.builder import Block, renamed
+from ..form.builder import Block, Tupled, renamed
 from ..form.cached import Pass, keeps
 from ..form.liveness import dependents, without_dead_code
-from ..form.operations.equation import identity
+from ..form.operations.equation import Equation, identity
 from ..form.operations.from_jaxpr import unfold
 from .xla import DEFAULT, apply_det, run_nodes
 
@@ -51,7 +51,9 @@ def unchained(form: Form) -> Form:
             _write(_settled(node, known, block), block)
         else:
             block.nodes.append(node)
-    return replace(form, nodes=tuple(block.nodes), constants=tuple(block.constants))
+    written = replace(form, nodes=tuple(block.nodes), constants=tuple(block.constants))
+    known = _known(written)
+    return replace(written, nodes=tuple(_read_in_order(node, known) for node in written.nodes))
 
 
 UNCHAINED: tuple[Pass, ...] = (without_dead_code, unchained, *DEFAULT)  # where all choices are given
@@ -77,6 +79,28 @@ def _known(form: Form) -> dict[Var, Any]:
             if isinstance(node, Det) and small and all(v in known for v in node.ins):
                 known |= zip(node.outs, apply_det(node, [known[v] for v in node.ins]), strict=True)
     return known
+
+
+def _read_in_order(node: Node, known: Mapping[Var, Any]) -> Node:
+    """Read a stretch of an array as it stands, where it is known to be one: XLA would read element by element.
+
+    So it is where a row is read for each value of a summed site. Which elements are read is told by their numbers.
+    """
+    function = node.function if isinstance(node, Det) else None
+    function = function.function if isinstance(function, Tupled) else function
+    if not (isinstance(node, Det) and isinstance(function, Equation) and function.reads_windows):
+        return node
+    array, *places = node.ins
+    size = math.prod(array.shape)
+    if array in known or array.plates or size > MOST or not all(v in known for v in places):
+        return node
+    with jax.ensure_compile_time_eval():
+        (read,) = apply_det(node, [jnp.arange(size).reshape(array.shape), *(known[v] for v in places)])
+        found = np.asarray(read)
+    first = int(found.flat[0]) if found.size else 0
+    if not np.array_equal(found.ravel(), np.arange(first, first + found.size)):
+        return node
+    return replace(node, function=Stretch(first, found.shape), ins=(array,), plates=())
 
 
 def _settled(node: Loop, known: Mapping[Var, Any], block: Block) -> Loop:
@@ -162,6 +186,22 @@ class Last:
     def __call__(self, left: jax.Array) -> tuple[jax.Array]:
         """Read."""
         return (left[0 if self.reverse else -1],)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Reads elements that follow each other as an array of a given shape.
+
+    >>> Stretch(1, (2, 1))(jax.numpy.arange(6).reshape(3, 2))[0].tolist()
+    [[1], [2]]
+    """
+
+    first: int
+    shape: tuple[int, ...]
+
+    def __call__(self, array: jax.Array) -> tuple[jax.Array]:
+        """Read."""
+        return (array.ravel()[self.first : self.first + math.prod(self.shape)].reshape(self.shape),)
 
 
 def _write(node: Loop, block: Block) -> None:

@@ -512,3 +512,21 @@ def test_sites_may_be_chosen_by_any_callable():
     form = lawful.trace(program)
     by_rule = enumerate_sites(partial(lambda name, choice: choice.address == (name,), "z"))
     assert by_rule(form).show() == enumerate_sites(["z"])(form).show() != form.show()
+
+
+def test_the_density_of_a_chain_reads_the_rows_of_all_states_at_once():
+    def chain(y):
+        rows = lawful.sample("rows", dist.Dirichlet(jnp.ones((3, 3))).to_event(1))
+        means = lawful.sample("means", dist.Normal(jnp.arange(3.0), 1.0).to_event(1))
+
+        def step(z, y):
+            z = lawful.sample("z", dist.Categorical(rows[z]))
+            lawful.sample("y", dist.Normal(means[z], 1.0), obs=y)
+            return z, None
+
+        lawful.scan(step, lawful.sample("z0", dist.Categorical(jnp.ones(3) / 3)), y)
+
+    y = jnp.linspace(-1.0, 3.0, 6)
+    density = lawful.density(enumeration(lawful.trace(chain, y), None).marginal, y)
+    program = str(jax.make_jaxpr(jax.grad(density.logp_vector))(density.ravel()[0]))
+    assert "scan" in program and "gather" not in program and "scatter" not in program

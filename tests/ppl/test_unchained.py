@@ -122,3 +122,25 @@ def test_the_density_of_a_chain_has_no_loop_and_the_same_gradient():
     direct = jax.grad(lambda x: density.form.log_density({"x": x}, y))(vector)
     np.testing.assert_allclose(jax.grad(density.logp_vector)(vector), direct, rtol=1e-10)
     np.testing.assert_allclose(jax.grad(density.logp)({"x": vector})["x"], direct, rtol=1e-10)
+
+
+@pytest.mark.parametrize(("order", "at_once"), [([0, 1, 2, 3], True), ([1, 2], True), ([2, 1], False), ([0, 2], False)])
+def test_elements_that_follow_each_other_are_read_at_once(order, at_once):
+    """XLA reads at known places, and adds to them in a derivative, element by element."""
+
+    def program():
+        rows = sample("x", dist.Normal(jnp.zeros((4, 2)), 1.0).to_event(2))[jnp.asarray(order)]
+        scan(
+            lambda z, _: (sample("z", dist.Normal(z * rows.sum(1), 1.0).to_event(1)), None), rows[:, 0], None, length=3
+        )
+
+    form = score(lawful.trace(program)).form
+    given = [jax.random.normal(jax.random.key(4), shape) for shape in ((4, 2), (3, len(order)))]
+
+    def run(form):
+        return lambda x: emit(form)(jax.random.key(0), x, given[1])[0][-2]
+
+    ours, theirs = (jax.value_and_grad(run(f))(given[0]) for f in (rewritten(form), form))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), ours, theirs)
+    programs = [str(jax.make_jaxpr(run(f))(given[0])) for f in (form, rewritten(form))]
+    assert ["gather" in program for program in programs] == [True, not at_once]

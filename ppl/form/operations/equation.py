@@ -109,6 +109,11 @@ class Equation:
         return "callback" in self.name or any(jaxpr.effects for jaxpr in jaxprs_in(self.params))
 
     @property
+    def reads_windows(self) -> bool:
+        """Whether it reads parts of its first operand, at places that the others tell."""
+        return self.row.sizes == "slice_sizes"
+
+    @property
     def is_exp(self) -> bool:
         """Whether it is the exponential."""
         return self.row is ROWS["exp"]
