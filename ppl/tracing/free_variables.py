@@ -13,7 +13,7 @@ import hashlib
 import sys
 import types
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import repeat
 from operator import is_
 from typing import Any
@@ -39,32 +39,14 @@ ANY = frozenset({"getattr", "vars", "__dict__", "asdict", "astuple", "fields", "
 MAKERS = frozenset({"__new__", "__init__", "__post_init__"})
 
 
-class Same:
-    """Stands for an object that equals itself alone, and keeps it, so that its identity stays its own."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        """Keep an object."""
-        self.value = value
-
-    def __hash__(self) -> int:
-        """By identity."""
-        return id(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        """By identity."""
-        return isinstance(other, Same) and self.value is other.value
-
-
 class Key:
-    """What was read, hashed once."""
+    """What was read, hashed once; objects that equal themselves alone are kept, so that their identities stay theirs."""
 
-    __slots__ = ("_hash", "parts")
+    __slots__ = ("_hash", "kept", "parts")
 
-    def __init__(self, parts: tuple[Any, ...]) -> None:
+    def __init__(self, parts: tuple[Any, ...], kept: tuple[Any, ...]) -> None:
         """Hash the parts."""
-        self.parts, self._hash = parts, hash(parts)
+        self.parts, self.kept, self._hash = parts, kept, hash(parts)
 
     def __hash__(self) -> int:
         """As it was."""
@@ -104,52 +86,28 @@ class Reading:
         while named < len(self._names):
             named = len(self._names)
             self._parts: list[Any] = []
+            self._kept: list[Any] = []  # objects that count by identity
             self._seen: dict[int, int] = {}
             self.met: list[Any] = []
             self.tracers: dict[int, tuple[str, Any]] = {}
-            # Where each value came from: dictionaries with their entries, cells, attributes, containers and arrays.
-            self._entries: dict[int, tuple[Any, Mapping[str, Any], list[str], list[Any]]] = {}
-            self._cells: dict[int, tuple[Any, Any]] = {}
-            self._slots: dict[Any, tuple[Any, str, Any]] = {}
-            self._wholes: dict[int, tuple[Any, tuple[Any, ...]]] = {}
-            self._arrays: dict[int, tuple[Any, bytes]] = {}
+            # Each place that was read: its owner, what reads it anew, and what stood there.
+            self._places: dict[tuple[int, str], tuple[Any, Callable[[], Any], Any]] = {}
             self._read("", program)
-        self.key = Key(tuple(self._parts))
-
-    # Whether it still holds
+        self.key = Key(tuple(self._parts), tuple(self._kept))
 
     def holds(self) -> bool:
         """Whether nothing was changed since."""
-        for _, entries, names, values in self._entries.values():
-            if not all(map(is_, map(entries.get, names, repeat(ABSENT)), values)):
-                return False
-        for cell, value in self._cells.values():
-            if _held(cell) is not value:
-                return False
-        for owner, name, value in self._slots.values():
-            if getattr(owner, name, ABSENT) is not value:
-                return False
-        for whole, elements in self._wholes.values():
-            if not _same(_elements(whole), elements):
-                return False
-        return all(_bytes(array) == content for array, content in self._arrays.values())
+        return not any(self._changes())
 
     def changed(self) -> dict[Any, Any]:
         """Find the places that were changed since, each with its owner, which keeps its identity."""
-        found: dict[Any, Any] = {}
-        for owner, entries, names, values in self._entries.values():
-            for name, value in zip(names, values, strict=True):
-                if entries.get(name, ABSENT) is not value:
-                    found[id(owner), name] = owner
-        found |= {(id(cell), ""): cell for cell, value in self._cells.values() if _held(cell) is not value}
-        for owner, name, value in self._slots.values():
-            if getattr(owner, name, ABSENT) is not value:
-                found[id(owner), name] = owner
-        found |= {(id(x), ""): x for x, old in self._wholes.values() if not _same(_elements(x), old)}
-        found |= {(id(x), ""): x for x, old in self._arrays.values() if _bytes(x) != old}
-        return found
+        return {place: self._places[place][0] for place in self._changes()}
 
-    # Reading
+    def _changes(self) -> Iterator[tuple[int, str]]:
+        for place, (_, read, old) in self._places.items():
+            new = read()
+            if new is not old and not _same(new, old):
+                yield place
 
     def _read(self, place: str, value: Any) -> None:
         """Read a value, of the given place."""
@@ -160,16 +118,21 @@ class Reading:
             self._parts.append((kind, repr(value)))  # tells 0.0 from -0.0, and NaN is itself
         elif isinstance(value, jax.core.Tracer):
             self.tracers.setdefault(id(value), (place, value))
-            self._parts.append(Same(value))
+            self._itself(value)
         elif id(value) in self._seen:
             self._parts.append(("again", self._seen[id(value)]))
         else:
             self._seen[id(value)] = len(self._seen)
             self.met.append(value)
             if len(self._seen) > MOST or (id(value), "") in self.own:
-                self._parts.append(Same(value))
+                self._itself(value)
             else:
                 self._look(place, value)
+
+    def _itself(self, value: Any) -> None:
+        """Let a value count by identity."""
+        self._parts.append(("itself", id(value)))
+        self._kept.append(value)
 
     def _look(self, place: str, value: Any) -> None:
         """Look into a value that is met for the first time."""
@@ -187,17 +150,15 @@ class Reading:
             self._container(place, value)
         elif isinstance(value, np.ndarray | np.generic | jax.Array) or _is_labelled(value):
             self._array(value)
-        elif _is_table(value) and type(value).__name__ in MANY:
-            self._parts.append(Same(value))
+        elif isinstance(value, Form) or (_is_table(value) and type(value).__name__ in MANY):
+            self._itself(value)
         elif isinstance(value, types.ModuleType):
-            self._parts.append(Same(value))
+            self._itself(value)
             if is_users(_file(value)):
-                self._entry(vars(value), vars(value), self._names & vars(value).keys(), "global")
+                self._entries(vars(value), vars(value), self._names & vars(value).keys(), "global")
         elif isinstance(value, type):
-            self._parts.append(Same(value))
+            self._itself(value)
             self._class(value, MAKERS)
-        elif isinstance(value, Form):
-            self._parts.append(Same(value))
         elif "__wrapped__" in getattr(value, "__dict__", ()):
             self._parts.append(type(value))  # as jax.jit and functools.lru_cache make it
             self._read(place, value.__wrapped__)
@@ -209,10 +170,7 @@ class Reading:
         code = function.__code__
         self._slot(function, "__code__", "the code")
         for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            held = _held(cell)
-            self._cells[id(cell)] = cell, held
-            if (id(cell), "") not in self.own:
-                self._read(f"variable '{variable}'", held)
+            self._place(cell, "", functools.partial(_held, cell), f"variable '{variable}'")
         for part in ("__defaults__", "__kwdefaults__"):
             self._slot(function, part, "a default argument")
         names, users = _names_of(code), is_users(code.co_filename)
@@ -222,8 +180,8 @@ class Reading:
             return
         self.users_names |= names
         around = function.__globals__
-        self._entry(around, around, names & around.keys(), "global")
-        self._entry(function, vars(function), self._names & vars(function).keys(), "attribute")
+        self._entries(around, around, names & around.keys(), "global")
+        self._entries(function, vars(function), self._names & vars(function).keys(), "attribute")
         package = around.get("__package__") or ""
         for name in names - around.keys():  # imported inside the function
             for module in (sys.modules.get(name), sys.modules.get(f"{package}.{name}")):
@@ -234,18 +192,18 @@ class Reading:
         if isinstance(value, jax.Array):
             readable = not value.is_deleted() and value.is_fully_addressable
             if not readable or value.size > LONGEST or jnp.issubdtype(value.dtype, jax.dtypes.extended):
-                self._parts.append(Same(value))  # nothing can change it
+                self._itself(value)  # nothing can change it
                 return
         content = _bytes(value)
         kind = type(value), str(getattr(value, "dtype", "")), getattr(value, "shape", ())
         self._parts.append((kind, content if len(content) <= LONGEST else hashlib.sha256(content).digest()))
         if not isinstance(value, jax.Array | np.generic):
-            self._arrays[id(value)] = value, content
+            self._places[id(value), ""] = value, functools.partial(_bytes, value), content
 
     def _container(self, place: str, value: Any) -> None:
-        elements = tuple(_elements(value))
+        elements = _elements(value)
         if not isinstance(value, tuple | frozenset):
-            self._wholes[id(value)] = value, elements
+            self._places[id(value), ""] = value, functools.partial(_elements, value), elements
         self._parts.append((type(value), len(elements)))
         if isinstance(value, set | frozenset):
             self._parts.append(frozenset((type(element), element) for element in elements))
@@ -253,7 +211,7 @@ class Reading:
         for element in elements:
             self._read(place, element)
         entries = getattr(value, "__dict__", {})
-        self._entry(value, entries, self._names & entries.keys(), "attribute")
+        self._entries(value, entries, self._names & entries.keys(), "attribute")
 
     def _class(self, kind: type, made: frozenset[str]) -> None:
         """Read what a class of the user's has of all that is named, what it does for operators, and what makes it."""
@@ -261,7 +219,7 @@ class Reading:
             if _of_user(owner):
                 entries = owner.__dict__
                 named = {n for n in entries if n in self._names or n in made or _is_operator(n, entries[n])}
-                self._entry(owner, entries, named, "attribute")
+                self._entries(owner, entries, named, "attribute")
 
     def _object(self, value: Any) -> None:
         kind: Any = type(value)
@@ -273,8 +231,10 @@ class Reading:
         entries = getattr(value, "__dict__", None)
         slots = [n for owner in kind.__mro__ for n in _slots_of(owner) if n not in ("__dict__", "__weakref__")]
         if entries is None and not slots:
-            by_value = getattr(kind, "__hash__", None) not in (object.__hash__, None)
-            self._parts.append(value if by_value and _is_hashable(value) else Same(value))
+            if getattr(kind, "__hash__", None) not in (object.__hash__, None) and _is_hashable(value):
+                self._parts.append(value)
+            else:
+                self._itself(value)
             return
         self._class(kind, frozenset())
         names = set(slots) | set(entries or ())
@@ -284,25 +244,21 @@ class Reading:
             self._slot(value, name, f"attribute '{name}'")
         if entries is not None:
             hidden = {n for n in self._names if n not in entries and any(n in owner.__dict__ for owner in kind.__mro__)}
-            self._entry(value, entries, (names & entries.keys()) | hidden, "attribute")
+            self._entries(value, entries, (names & entries.keys()) | hidden, "attribute")
 
-    def _entry(self, owner: Any, entries: Mapping[str, Any], names: Collection[str], what: str) -> None:
+    def _entries(self, owner: Any, entries: Mapping[str, Any], names: Collection[str], what: str) -> None:
         """Read entries of an owner's dictionary, among them some that it may get."""
-        if not names:
-            return
-        ordered = sorted(names)
-        values = [entries.get(name, ABSENT) for name in ordered]
-        _, _, known, held = self._entries.setdefault(id(owner), (owner, entries, [], []))
-        known += ordered
-        held += values
-        for name, value in zip(ordered, values, strict=True):
-            if (id(owner), name) not in self.own:
-                self._parts.append(name)
-                self._read(f"{what} '{name}'", value)
+        for name in sorted(names):
+            self._parts.append(name)
+            self._place(owner, name, functools.partial(entries.get, name, ABSENT), f"{what} '{name}'")
 
     def _slot(self, owner: Any, name: str, place: str) -> None:
-        value = getattr(owner, name, ABSENT)
-        self._slots[id(owner), name] = owner, name, value
+        self._place(owner, name, functools.partial(getattr, owner, name, ABSENT), place)
+
+    def _place(self, owner: Any, name: str, read: Callable[[], Any], place: str) -> None:
+        """Read what stands at a place of an owner."""
+        value = read()
+        self._places[id(owner), name] = owner, read, value
         if (id(owner), name) not in self.own:
             self._read(place, value)
 
@@ -375,11 +331,7 @@ def _is_made_by_user(value: Any) -> bool:
     return hasattr(value, "__dict__") and not isinstance(value, type | types.ModuleType) and _of_user(type(value))
 
 
-class _Absent:
-    """Stands for what is not there."""
-
-
-ABSENT = _Absent
+ABSENT = object()  # stands for what is not there
 
 
 def _held(cell: Any) -> Any:
@@ -389,15 +341,20 @@ def _held(cell: Any) -> Any:
         return ABSENT
 
 
-def _elements(whole: Any) -> Any:
+def _elements(whole: Any) -> tuple[Any, ...]:
     """List what a container holds; of a mapping the keys, then the values."""
     if isinstance(whole, np.ndarray):
         return tuple(whole.ravel().tolist())
     return (*whole, *whole.values()) if isinstance(whole, Mapping) else tuple(whole)
 
 
-def _same(new: tuple[Any, ...], old: tuple[Any, ...]) -> bool:
-    return len(new) == len(old) and all(map(is_, new, old))
+def _same(new: Any, old: Any) -> bool:
+    """Tell whether two contents are equal: bytes, or elements that are the same objects."""
+    if type(new) is not type(old):
+        return False
+    if type(old) is bytes:
+        return bool(new == old)
+    return type(old) is tuple and len(new) == len(old) and all(map(is_, new, old))
 
 
 def _bytes(array: Any) -> bytes:
