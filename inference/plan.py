@@ -87,8 +87,8 @@ class Prepared:
     def unread(self) -> tuple[Finding, ...]:
         """Tell of data that nothing reads; where a site has their name and shape the result is not ok."""
         return tuple(
-            Finding("UNREAD_ARGUMENT" if one.site is None else "UNOBSERVED", f"{one.found} Fix: {one.remedy}",
-                    () if one.site is None else (show_address(one.site),))
+            Finding("UNOBSERVED" if one.site else "UNREAD_ARGUMENT", f"{one.found} Fix: {one.remedy}",
+                    (show_address(one.site),) if one.site else ())
             for one in unread_arguments(self.subject.form, self.subject.model, self.args)
         )  # fmt: skip
 

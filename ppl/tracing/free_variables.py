@@ -40,7 +40,7 @@ MAKERS = frozenset({"__new__", "__init__", "__post_init__"})
 
 
 class Key:
-    """What was read, hashed once; objects that equal themselves alone are kept, so that their identities stay theirs."""
+    """What was read, hashed once; what counts by identity is kept, so that its identity stays its own."""
 
     __slots__ = ("_hash", "kept", "parts")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -45,7 +47,8 @@ def chain(y):
 
 
 def named(program, *args):
-    return [(one.name, one.site) for one in unread_arguments(lawful.trace(program, *args), program, args)]
+    found = unread_arguments(lawful.trace(program, *args), program, args)
+    return [(re.search(r"the argument ([\w.]+)", one.found)[1], one.site or None) for one in found]
 
 
 def test_data_that_no_site_observes_and_no_value_reads_are_found():

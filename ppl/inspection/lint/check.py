@@ -6,7 +6,7 @@ Law: a finding never changes a program. Errors that tracing raises are findings 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from ...errors import DuplicateSiteError, LawfulError, ObservationError, ParameterError
@@ -59,14 +59,7 @@ def check_program(program: Callable[..., Any] | Form, *args: Any, **named: Any) 
         return (finding_of(error), *found)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnrolledWarning)  # it is a finding
-        return (*found, *_unread(form, program, args), *rehearse(form, inputs))
-
-
-def _unread(form: Form, program: Any, args: tuple[Any, ...]) -> Iterator[LintFinding]:
-    """Find arguments that nothing reads; it is an error where a site has the name and shape of one."""
-    for one in unread_arguments(form, program, args):
-        level = "warning" if one.site is None else "error"
-        yield LintFinding("unread-argument", level, one.site or (), one.source, one.found, one.remedy)
+        return (*found, *unread_arguments(form, program, args), *rehearse(form, inputs))
 
 
 def finding_of(error: LawfulError) -> LintFinding:
