@@ -28,8 +28,7 @@ import lawful
 from benchmarks.harness.measured import Measured, line_of
 from benchmarks.worker import MIB, peak_bytes
 from benchmarks.workloads import ALARM_EVIDENCE, ATTRACTION, COUPLING, alarm_file, count_scores, pairs
-from lawful.inference.factor_graphs import FactorGraph, infer, propagated, to_factor_graph
-from lawful.inference.numerics import counts
+from lawful.inference.graphs import FactorGraph, counts, infer, propagated, to_factor_graph
 
 SWEEPS = 20
 

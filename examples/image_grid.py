@@ -24,8 +24,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from lawful.inference import factor_graphs
-from lawful.inference.factor_graphs import Beliefs, FactorGraph
+from lawful.inference import graphs
+from lawful.inference.graphs import Beliefs, FactorGraph
 
 
 class Image(NamedTuple):
@@ -103,9 +103,9 @@ def main(given: Sequence[str] | None = None) -> dict[str, float]:
     graph = posterior(picture.seen, options.levels, options.noise, options.attraction)
     print(graph.summary())
     start = time.perf_counter()
-    exact = factor_graphs.infer(graph, "exact", compiled=False)
+    exact = graphs.infer(graph, "exact", compiled=False)
     middle = time.perf_counter()
-    loopy = factor_graphs.infer(graph, "loopy")
+    loopy = graphs.infer(graph, "loopy")
     print(f"exact in {middle - start:.2f} s; loopy, compilation included, in {time.perf_counter() - middle:.2f} s")
     print(loopy)
     guesses = {

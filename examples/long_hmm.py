@@ -19,8 +19,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.inference import factor_graphs
-from lawful.inference.factor_graphs import FactorGraph
+from lawful.inference import graphs
+from lawful.inference.graphs import FactorGraph
 
 STATES = ("runs", "idles", "fails")
 START = np.array([0.8, 0.2, 0.0])
@@ -75,10 +75,10 @@ def main(given: Sequence[str] | None = None) -> dict[str, float]:
     jax.config.update("jax_enable_x64", True)
     states, measured = simulated(options.steps, options.seed)
     graph = timed("graph built", lambda: posterior(measured))
-    print(timed("planned", lambda: factor_graphs.plan(graph)))
-    found = timed("log evidence and all marginals, compilation included", lambda: factor_graphs.infer(graph))
-    timed("the same again", lambda: factor_graphs.infer(graph))
-    best, log_score = timed("best path", lambda: factor_graphs.most_probable(graph))
+    print(timed("planned", lambda: graphs.plan(graph)))
+    found = timed("log evidence and all marginals, compilation included", lambda: graphs.infer(graph))
+    timed("the same again", lambda: graphs.infer(graph))
+    best, log_score = timed("best path", lambda: graphs.most_probable(graph))
     print(found)
     marginal = np.asarray(found.beliefs["state"])
     answer = {

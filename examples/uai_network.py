@@ -17,10 +17,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.inference import factor_graphs
-from lawful.inference.factor_graphs import Beliefs, FactorGraph
-from lawful.inference.factor_graphs.infer import METHODS
-from lawful.inference.factor_graphs.uai_results import LOG_10, in_file_order, map_text, mar_text, pr_text
+from lawful.inference import graphs
+from lawful.inference.graphs import Beliefs, FactorGraph
+from lawful.inference.graphs.formats.uai_results import LOG_10, in_file_order, map_text, mar_text, pr_text
+from lawful.inference.graphs.infer import METHODS
 
 QUERIES = ("MAR", "PR", "MAP")
 SHOWN = 12  # variables whose answers are printed
@@ -43,7 +43,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 def marginals_or_mass(graph: FactorGraph, options: argparse.Namespace) -> Beliefs:
     """Answer MAR and PR, write the file, and show the first of the marginals."""
     settings = {} if options.damping is None else {"damping": options.damping}
-    found = factor_graphs.infer(graph, options.method, **settings)
+    found = graphs.infer(graph, options.method, **settings)
     if options.query == "PR":
         pr_text(float(found.log_z), options.out)
         return found
@@ -56,11 +56,11 @@ def marginals_or_mass(graph: FactorGraph, options: argparse.Namespace) -> Belief
 
 def assignment(graph: FactorGraph, options: argparse.Namespace) -> Any:
     """Answer MAP: exactly, or from the beliefs that messages of largest products leave."""
-    if factor_graphs.plan(graph, options.method).method == "exact":
-        states, log_score = factor_graphs.most_probable(graph)
+    if graphs.plan(graph, options.method).method == "exact":
+        states, log_score = graphs.most_probable(graph)
         print("most probable assignment, exact")
     else:
-        found = factor_graphs.propagated(graph, temperature=None, damping=options.damping)
+        found = graphs.propagated(graph, temperature=None, damping=options.damping)
         states = {name: np.asarray(belief).argmax(axis=-1) for name, belief in found.beliefs.items()}
         log_score = graph.log_score(states)
         print(f"assignment of the largest beliefs, an approximation: {found}")
@@ -77,7 +77,7 @@ def main(given: Sequence[str] | None = None) -> None:
     jax.config.update("jax_enable_x64", True)
     graph = FactorGraph.from_uai(options.network, options.evidence)
     print(graph)
-    print(factor_graphs.plan(graph, options.method))
+    print(graphs.plan(graph, options.method))
     if options.query == "MAP":
         assignment(graph, options)
     else:

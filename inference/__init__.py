@@ -10,47 +10,47 @@ if __name__ == "inference":
         "the folder inference/ is installed as the package lawful.inference (run make setup)"
     )
 
-from . import check, factor_graphs, kernels
-from .annealed_importance import annealed_importance
-from .bp import BeliefPlan, bp
-from .compare import compare
-from .conditional_means import conditional_means
-from .enumerate_sites import Enumeration, enumerate_sites, enumeration
-from .findings import Finding, Limits, Status
-from .integrate_normals import integrate_normals
-from .ladders import by_ess
-from .local_proposals import local_proposals
-from .marginalise import marginalise
-from .mcmc import mcmc
-from .moving import move
-from .nesting import nested
-from .noncentred import noncentred
-from .parallel_tempering import parallel_tempering
-from .particle_mcmc import particle_gibbs, pmmh
-from .paths import data_by_data, prior_to_posterior
-from .peers import blackjax_nuts, numpyro_nuts
-from .population_cycle import population_cycle
-from .population_hmc import population_hmc
-from .population_walk import population_walk
-from .predictive import Predictive, predictive
-from .propose import propose, propose_each
-from .recovery import EnumeratedPlan, recover
-from .rejuvenation import rejuvenate, waste_free
-from .representations.enumerated import Enumerated, enumerate
+from . import check, graphs, kernels
+from .algorithms.annealed_importance import annealed_importance
+from .algorithms.bp import BeliefPlan, bp
+from .algorithms.enumerated import Enumerated, enumerate
+from .algorithms.mcmc import mcmc
+from .algorithms.parallel_tempering import parallel_tempering
+from .algorithms.particle_mcmc import particle_gibbs, pmmh
+from .algorithms.peers import blackjax_nuts, numpyro_nuts
+from .algorithms.smc import importance, particle_filter, smc
+from .algorithms.smc2 import ibis, smc2
+from .algorithms.tempered_smc import tempered_smc
+from .contract import Transformer
+from .devices.island_resampling import Islands
+from .findings.findings import Finding, Limits, Status
+from .kernels.particles.cycle import population_cycle
+from .kernels.particles.hmc import population_hmc
+from .kernels.particles.walk import population_walk
+from .plans.enumerated_plan import EnumeratedPlan, recover
+from .plans.resuming import resume
+from .representations.annealing_paths import data_by_data, prior_to_posterior
 from .representations.sequential import Suspend, sequential, suspend
 from .representations.traced import Trace
-from .result import Result
+from .results.compare import compare
+from .results.conditional_means import conditional_means
+from .results.predictive import Predictive, predictive
+from .results.result import Result
 from .running.driver import Chunk
 from .running.options import RunOptions
 from .running.progress import Progress, log_to, progress_bar, stop_when
-from .running.resuming import resume
-from .sharding.resampling import Islands
-from .smc import importance, particle_filter, smc
-from .smc2 import ibis, smc2
-from .tempered_smc import tempered_smc
-from .tempering import temper
-from .transformer import Transformer
-from .transformers import Advance, Collapse, Finish, PushEvidence, ess_below, repeat_to_end, resample, spawn
+from .summing.enumerate_sites import Enumeration, enumerate_sites, enumeration
+from .transformers.gaussian.integrate_normals import integrate_normals
+from .transformers.marginalise import marginalise
+from .transformers.move import move
+from .transformers.nested import nested
+from .transformers.noncentred import noncentred
+from .transformers.propose.fitted_proposals import local_proposals
+from .transformers.propose.propose import propose, propose_each
+from .transformers.rejuvenation import rejuvenate, waste_free
+from .transformers.resample import Advance, Collapse, Finish, PushEvidence, ess_below, repeat_to_end, resample, spawn
+from .transformers.temper import temper
+from .transformers.temperatures import by_ess
 
 __all__ = [
     "BeliefPlan",
@@ -84,7 +84,7 @@ __all__ = [
     "enumerate",
     "enumerate_sites",
     "enumeration",
-    "factor_graphs",
+    "graphs",
     "ess_below",
     "ibis",
     "importance",

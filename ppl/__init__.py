@@ -26,7 +26,7 @@ from .tracing.trace import trace
 _bind_methods()
 
 if _TYPE_CHECKING:
-    from .inference.running.stored import open_run
+    from lawful.inference.checkpoints.stored import open_run
 
 __version__ = _version("lawful")
 
@@ -66,7 +66,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Find `open_run` where inference keeps it, which imports this package."""
     if name == "open_run":
-        from .inference.running.stored import open_run
+        from lawful.inference.checkpoints.stored import open_run
 
         return open_run
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

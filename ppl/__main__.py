@@ -85,9 +85,9 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
 
     from lawful import trace
     from lawful.command_line import load_program, read_arguments
-    from lawful.inference.advice import suited
-    from lawful.inference.report import write_diagnostics
-    from lawful.inference.report_plots import pictures
+    from lawful.inference.algorithms.advice import suited
+    from lawful.inference.results.report.plots import pictures
+    from lawful.inference.results.report.report import write_diagnostics
 
     try:
         _require()
@@ -157,7 +157,7 @@ def _check(options: argparse.Namespace, words: list[str]) -> int:
         args = read_arguments(program, options.data)
         found = list(check_program(program, *args))
         if options.algorithm and not any(finding.level == "error" for finding in found):
-            from lawful.inference.advice import plan_findings
+            from lawful.inference.algorithms.advice import plan_findings
 
             found += plan_findings(program, args, options.algorithm)
     except Exception as error:

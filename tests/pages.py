@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import lawful.inference
-from lawful.inference.result import Result
+from lawful.inference.results.result import Result
 
 BLOCK = re.compile(r"^```(?:\{code-cell\}|python)\n((?::[\w-]+:.*?\n)*)(.*?)^```", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^#+ ", re.MULTILINE)

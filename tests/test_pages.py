@@ -12,7 +12,7 @@ import pytest
 import lawful
 import lawful.models
 from lawful import errors, handlers, inference
-from lawful.inference import check, factor_graphs, kernels
+from lawful.inference import check, graphs, kernels
 from tests.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,7 +21,7 @@ INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 MODULES = {
     "lawful": lawful, "inference": inference, "models": lawful.models, "handlers": handlers, "errors": errors,
-    "kernels": kernels, "check": check, "factor_graphs": factor_graphs,
+    "kernels": kernels, "check": check, "graphs": graphs,
 }  # fmt: skip
 # Where calls take a kernel: by number, and by name.
 KERNELS = {
@@ -103,7 +103,7 @@ def of_module(node):
 def called(node):
     """The function of a call, where it is the library's; a bare name is one of inferences, kernels or statements."""
     bare = isinstance(node.func, ast.Name) and node.func.id
-    spaces = [space for space in (inference, kernels, lawful, check, factor_graphs) if hasattr(space, bare or " ")]
+    spaces = [space for space in (inference, kernels, lawful, check, graphs) if hasattr(space, bare or " ")]
     return getattr(spaces[0], bare) if spaces else of_module(node.func)
 
 

@@ -15,14 +15,14 @@ PACKAGES = {"ppl": "lawful", "inference": "lawful.inference", "models": "lawful.
 
 # The closure rule: an algorithm's randomness is made of sites, so only these turn keys into numbers.
 BACKENDS = {
-    "inference/laws.py": "the laws of the algorithms' own sites: draw beside the enumeration of the same law",
-    "inference/factor_graphs/graph_law.py": "the law of variables of a factor graph: draw beside the enumeration",
-    "inference/conditional_resampling.py": "the law of ancestors given the first: draw beside the enumeration",
-    "inference/numerics/scheme.py": "the uniforms of a resampling scheme, which its enumeration integrates out",
-    "inference/check/identities.py": "points at which density identities are tested; no algorithm runs on them",
-    "inference/check/coordinates.py": "points at which Jacobians are tested",
-    "inference/check/sbc.py": "ties of ranks",
-    "inference/check/paired.py": "places and ties of ranks, which belong to the test and not to the kernel",
+    "inference/laws/picks.py": "the laws of the algorithms' own sites: draw beside the enumeration of the same law",
+    "inference/graphs/reading/graph_law.py": "the law of variables of a factor graph: draw beside the enumeration",
+    "inference/laws/conditional_resampling.py": "the law of ancestors given the first: draw beside the enumeration",
+    "inference/laws/scheme.py": "the uniforms of a resampling scheme, which its enumeration integrates out",
+    "inference/check/identities/identities.py": "points at which densities are tested; no algorithm runs on them",
+    "inference/check/identities/coordinates.py": "points at which Jacobians are tested",
+    "inference/check/statistics/sbc.py": "ties of ranks",
+    "inference/check/statistics/paired.py": "places and ties of ranks, which belong to the test and not to the kernel",
 }
 KEY_HANDLING = ("key", "split", "fold_in", "clone", "key_data", "wrap_key_data", "key_impl")
 

@@ -6,8 +6,8 @@ from jaxtyping import TypeCheckError
 
 from lawful.addresses import as_address, key_at
 from lawful.form import Plate
-from lawful.inference.numerics.ess import ess
-from lawful.inference.numerics.strata import push_stratified
+from lawful.inference.laws.ess import ess
+from lawful.inference.laws.strata import push_stratified
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import lawful
 from lawful import inference
-from lawful.inference.numerics.strata import systematic
-from lawful.inference.sharding import Axis, between_islands, resampled, sweep, within_islands
-from lawful.inference.sharding.axis import blocks_of
+from lawful.inference.devices import Axis, between_islands, resampled, sweep, within_islands
+from lawful.inference.devices.axis import blocks_of
+from lawful.inference.laws.strata import systematic
 
 PACKAGES = ("jax", "jaxlib", "numpy", "numpyro")
 DTYPE = "float32"

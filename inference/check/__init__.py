@@ -1,32 +1,36 @@
-"""The law: every claim of a transformer, kernel or estimator as a test with a false-alarm rate and a stated power."""
+"""The law: every claim of a transformer, kernel or estimator as a test with a false-alarm rate and a stated power.
 
+May import: laws, findings, eager, representations, summing, graphs, transformers, kernels, devices, checkpoints,
+running, results, plans, algorithms.
+"""
+
+from ..contract import Contract
+from ..eager.atoms import Atoms
 from . import strategies
-from .atoms import Atoms
-from .contracts import Contract
-from .coordinates import coordinates
-from .estimates import one
-from .exact import preserves
-from .geweke import geweke
-from .grammar import random_program
-from .identities import mh_symmetry
-from .integrator import integrator
-from .invariance import invariant
-from .involutions import involution
-from .keys import ALPHA, CAPACITY, SUITE_ALPHA, Registry, key_of, stage_keys
-from .law import check_row
-from .limits import Limits
-from .measure import Comparison, Measure, Trace, compare, freeze
-from .orbit import orbit
-from .power import min_detectable, min_samples
-from .programs import FiniteProgram
-from .reference import decision, enumerate_measure
-from .report import Report
-from .resamplers import BATTERY, resampler
-from .sandwich import Sandwich, evidence_sandwich
-from .sbc import sbc
-from .sequential import SequentialRule, Verdict
-from .statistical import unbiased
-from .two_sample import two_sample
+from .exact.exact_checks import preserves
+from .exact.invariance import invariant
+from .exact.measure import Comparison, Measure, Trace, compare, freeze
+from .exact.reference import decision, enumerate_measure
+from .exact.resamplers import BATTERY, resampler
+from .identities.coordinates import coordinates
+from .identities.identities import mh_symmetry
+from .identities.integrator import integrator
+from .identities.involutions import involution
+from .identities.orbit import orbit
+from .programs.grammar import random_program
+from .programs.limits import Limits
+from .programs.programs import FiniteProgram
+from .rows.law import check_row
+from .statistics.estimates import one
+from .statistics.geweke import geweke
+from .statistics.keys import ALPHA, CAPACITY, SUITE_ALPHA, Registry, key_of, stage_keys
+from .statistics.power import min_detectable, min_samples
+from .statistics.report import Report
+from .statistics.sandwich import Sandwich, evidence_sandwich
+from .statistics.sbc import sbc
+from .statistics.sequential import SequentialRule, Verdict
+from .statistics.statistical import unbiased
+from .statistics.two_sample import two_sample
 
 __all__ = [
     "ALPHA",

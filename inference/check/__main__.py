@@ -12,10 +12,10 @@ import jax
 
 from lawful.backends.compile_options import compile_quickly
 
-from .eager import EAGER_ROWS, eager_verdicts
-from .law import identity_verdicts, verdicts
-from .row_verdict import HEADING, is_chosen
-from .rows import IDENTITIES, ROWS
+from .rows.eager import EAGER_ROWS, eager_verdicts
+from .rows.law import identity_verdicts, verdicts
+from .rows.rows import IDENTITIES, ROWS
+from .rows.verdict import HEADING, is_chosen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from .claims import PLACE, SUITE
-from .keys import FRESH, Registry
+from .statistics.claims import PLACE, SUITE
+from .statistics.keys import FRESH, Registry
 
 IDS = "lawful_claims"  # what a worker of pytest-xdist sends to its controller
 CLAIMS = pytest.StashKey[Registry]()

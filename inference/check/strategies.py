@@ -10,9 +10,9 @@ import importlib
 import random
 from typing import TYPE_CHECKING, Any
 
-from .grammar import generate
-from .limits import Limits
-from .programs import FiniteProgram
+from .programs.grammar import generate
+from .programs.limits import Limits
+from .programs.programs import FiniteProgram
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy

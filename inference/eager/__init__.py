@@ -2,4 +2,5 @@
 
 Law: each algorithm here is itself a program, whose picks, coins and new choices are sites; so it can be enumerated, and
 the checks do. Reached by `mode="eager"` of `inference.enumerate`, `importance`, `smc` and `mcmc`.
+May import: laws, findings.
 """

@@ -21,7 +21,7 @@ from lawful.addresses import Address, show_address
 from lawful.errors import ImpureProgramError, PathLimitError, UnsupportedProgramError
 from lawful.messages import Handler, Message, SampleMessage, only
 
-from ..check.atoms import finite_site
+from .atoms import finite_site
 from .log_total import LogTotal
 from .run import Run
 from .running import Paused, Runner, execute

@@ -17,9 +17,9 @@ import numpy as np
 
 from lawful.distributions.protocol import BoundLaw
 
-from ..check.contracts import Contract
-from ..check.reference import decision
-from ..laws import PickLaw, ResampleLaw
+from ..check.exact.reference import decision
+from ..contract import Contract
+from ..laws.picks import PickLaw, ResampleLaw
 from .run import START, Run
 from .running import placed_in, run
 from .sites import own_factor, own_site
@@ -81,7 +81,7 @@ def filtered(model: Callable[..., Any], args: tuple[Any, ...], settings: Setting
 
     >>> import jax, numpyro.distributions as dist, lawful
     >>> from lawful.inference.eager.drawing import Draws
-    >>> from lawful.inference.numerics.resampling import scheme
+    >>> from lawful.inference.laws.schemes import scheme
     >>> from lawful.messages import only
     >>> def flips():
     ...     if lawful.sample("again", dist.Bernoulli(0.5)) == 1:

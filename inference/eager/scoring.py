@@ -17,7 +17,7 @@ import numpy as np
 from lawful.distributions.law import law_of
 from lawful.distributions.protocol import BoundLaw
 
-from ..check.atoms import probabilities_at
+from .atoms import probabilities_at
 
 _REMEMBERED = 4096
 

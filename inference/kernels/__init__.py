@@ -1,29 +1,32 @@
-"""Kernels: invariant Markov kernels, one family a file."""
+"""Kernels: invariant Markov kernels, one family a file.
 
-from .barker import barker
-from .base import Kernel, Proposed, State, scored
-from .block_gibbs import block_gibbs
-from .compose import cycle, mixture, repeat
-from .conjugate import conjugate
-from .delayed import delayed_acceptance
-from .elliptical import elliptical_slice
-from .foreign import foreign
-from .gibbs import gibbs
-from .hmc import hmc, mala
-from .involutive import involutive
-from .jump import jump
-from .mh import Proposal, mh
-from .nuts import nuts
-from .on import on
-from .particle_gibbs import particle_gibbs
-from .program_proposal import independence
-from .pseudo_marginal import pseudo_marginal
-from .random_walk import random_walk
-from .refresh import refresh
-from .single_site import single_site
-from .slice import slice
-from .smcp3 import smcp3
-from .split_merge import split_merge
+May import: laws, findings, eager, representations, summing, graphs, transformers.
+"""
+
+from .base.base import Kernel, Proposed, State, scored
+from .combine.barker import barker
+from .combine.compose import cycle, mixture, repeat
+from .combine.delayed import delayed_acceptance
+from .combine.mh import Proposal, mh
+from .combine.on import on
+from .combine.refresh import refresh
+from .gibbs.block_gibbs import block_gibbs
+from .gibbs.conjugate import conjugate
+from .gibbs.gibbs import gibbs
+from .gradient.foreign import foreign
+from .gradient.hmc import hmc, mala
+from .gradient.nuts import nuts
+from .jumps.involutive import involutive
+from .jumps.jump import jump
+from .jumps.program_proposal import independence
+from .jumps.split_merge import split_merge
+from .local.single_site import single_site
+from .particles.particle_gibbs import particle_gibbs
+from .particles.pseudo_marginal import pseudo_marginal
+from .particles.smcp3 import smcp3
+from .walks.elliptical import elliptical_slice
+from .walks.random_walk import random_walk
+from .walks.slice import slice
 
 __all__ = [
     "Kernel",

@@ -28,8 +28,8 @@ from lawful.form.rewriting import with_nodes, with_subforms
 from lawful.passes.add_plate import lift
 from lawful.passes.condition import fed
 
-from ..conditional_resampling import ConditionalLaw
-from ..laws import PickLaw, ResampleLaw
+from ..laws.conditional_resampling import ConditionalLaw
+from ..laws.picks import PickLaw, ResampleLaw
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from lawful.form import Factor, Form, Loop, Node, Site, Var, subforms, walk
 from lawful.form.liveness import has_weight, is_random, random_values
 from lawful.passes.record import record
 
-from ..check.contracts import Contract
-from ..transformer import Transformer
+from ..contract import Contract, Transformer
 from .indexed import indexed
 
 type Cuts = None | str | Sequence[str | Address]

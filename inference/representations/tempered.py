@@ -24,10 +24,10 @@ from lawful.passes.add_plate import lift
 from lawful.passes.record import record
 from lawful.passes.thread_sites import score
 
-from ..parts import without_weights
-from ..paths import Path
-from ..powers import Before, Entered, Entering, Entries, powered
+from .annealing_paths import Path
+from .densities_of import without_weights
 from .population import Population
+from .tempered_program import Before, Entered, Entering, Entries, powered
 from .traced import Traced
 
 
@@ -109,7 +109,7 @@ class Tempered:
 
     def spawned(self, plate: Plate) -> Population:
         """Draw a population from the prior, at the start of the path."""
-        from ..tempering import OnPath
+        from ..transformers.temper import OnPath
 
         form = self.start()
         lifted = lift(form, plate, [False] * len(form.inputs), carried=[True] * len(form.outputs)).form
@@ -146,8 +146,8 @@ def tempered(view: Traced, path: Path, ladder: Any) -> Tempered:
     """Lay a path through a traced program.
 
     >>> import numpyro.distributions as dist, lawful
-    >>> from lawful.inference.ladders import by_ess
-    >>> from lawful.inference.paths import prior_to_posterior
+    >>> from lawful.inference.transformers.temperatures import by_ess
+    >>> from lawful.inference.representations.annealing_paths import prior_to_posterior
     >>> from lawful.inference.representations.traced import traced
     >>> def coin():
     ...     lawful.sample("heads", dist.Bernoulli(lawful.sample("p", dist.Beta(1.0, 1.0))), obs=1)

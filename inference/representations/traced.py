@@ -12,8 +12,7 @@ from lawful.form import Form
 from lawful.passes.record import record
 from lawful.passes.thread_sites import Threaded, score
 
-from ..check.contracts import Contract
-from ..transformer import Transformer
+from ..contract import Contract, Transformer
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,4 @@
-"""Running: what makes a run one that can be stopped, kept on disk and taken up again."""
+"""Running: what makes a run one that is done in chunks, watched, stopped and taken up again.
+
+May import: laws, findings, eager, representations, summing, graphs, transformers, kernels, devices, checkpoints.
+"""

@@ -18,15 +18,15 @@ import numpy as np
 
 from lawful.errors import MemoryLimitError
 
-from ..findings import Finding
-from ..move_numbers import LOST
+from ..findings.findings import Finding
+from ..findings.move_statistics import LOST
+from ..plans.chains.row_streams import Stream
 from .course import Course, Kept, Phase
 from .interrupts import Interrupts
 from .lengths import Lengths
 from .options import RunOptions
 from .progress import Progress
 from .saving import Saver
-from .streams import Stream
 
 
 @dataclass(frozen=True, eq=False)

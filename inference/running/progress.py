@@ -22,7 +22,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
-from ..diagnostics import worst_of
+from ..findings.diagnostics import worst_of
 
 DRAWS, NUMBERS = 1000, 64  # that diagnostics look at
 

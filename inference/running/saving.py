@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lawful.errors import CheckpointError
 
-from ..findings import Finding
+from ..findings.findings import Finding
 
 if TYPE_CHECKING:
     from .driver import Drive
@@ -40,7 +40,7 @@ class Saver:
 
     def save(self, drive: Drive, final: bool) -> tuple[Finding, ...]:
         """Write a checkpoint where it is time to; gives a remark where that fails for the first time."""
-        from . import checkpoints
+        from ..checkpoints import checkpoints
 
         start = time.monotonic()
         if not final and start - self.last < SHARE * self.cost:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ..sharding.mesh import auto, axis_of
+from ..devices.mesh import auto, axis_of
 
 __all__ = ["Spread", "spread_on"]
 

@@ -15,9 +15,9 @@ import numpy as np
 from jax import lax
 
 from lawful.errors import LawfulError, NoFiniteStartError, ObservationError
-from lawful.inference.findings import Finding
-from lawful.inference.jobs import done, shares
-from lawful.inference.plan import one_key
+from lawful.inference.findings.findings import Finding
+from lawful.inference.plans.plan import one_key
+from lawful.inference.running.jobs import done, shares
 
 from .alignment import Alignment
 from .annealing import annealed_fit

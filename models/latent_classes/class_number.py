@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from lawful.errors import LawfulError
-from lawful.inference.compare import model_probabilities
-from lawful.inference.evidence import pooled_evidence
+from lawful.inference.findings.evidence import pooled_evidence
+from lawful.inference.results.compare import model_probabilities
 
 __all__ = ["ClassNumbers"]
 

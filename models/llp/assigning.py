@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from lawful.inference.numerics import counts as counting
+from lawful.inference.graphs import counts as counting
 
 from .bags import Bags
 

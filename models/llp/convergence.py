@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lawful.errors import ObservationError
-from lawful.inference.factor_graphs import propagated
+from lawful.inference.graphs import propagated
 
 from .bags import Bags
 from .coupling import Coupling

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lawful.inference.numerics import counts as counting
+from lawful.inference.graphs import counts as counting
 
 from .fields import Counted, Joint, fields, ones_in
 

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from lawful.errors import CheckpointError, CheckpointMismatch
-from lawful.inference.running.checkpoints import CheckpointWarning, flatten, generations, load, restore, save
-from lawful.inference.running.fingerprints import check, fingerprints
-from lawful.inference.running.form_digests import content, short
+from lawful.inference.checkpoints.checkpoints import CheckpointWarning, flatten, generations, load, restore, save
+from lawful.inference.checkpoints.fingerprints import check, fingerprints
+from lawful.inference.checkpoints.form_digests import content, short
 
 from .bags import Bags
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import ObservationError
-from lawful.inference.factor_graphs import Beliefs, FactorGraph, Potentials, propagated
+from lawful.inference.graphs import Beliefs, FactorGraph, Potentials, propagated
 
 from .bags import Bags
 from .coupling import Coupling, log_agreement

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lawful.errors import MemoryLimitError, NonFiniteError, ObservationError
-from lawful.inference.numerics import counts as counting
+from lawful.inference.graphs import counts as counting
 
 from .bags import Bags
 

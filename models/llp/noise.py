@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from lawful.errors import ObservationError
-from lawful.inference.numerics.counts import potentials
+from lawful.inference.graphs.counts import potentials
 
 __all__ = ["Geometric", "Noise", "Normal", "Rounded", "Sampled", "Soft", "Thinned", "is_noise"]
 

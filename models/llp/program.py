@@ -15,8 +15,8 @@ import numpyro.distributions as dist
 
 import lawful
 from lawful.errors import ObservationError
-from lawful.inference.factor_graphs import count
-from lawful.inference.numerics.counts.potentials import normal_count
+from lawful.inference.graphs import count
+from lawful.inference.graphs.counts.potentials import normal_count
 
 from .bags import Bags
 from .coupling import Coupling

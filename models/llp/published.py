@@ -21,7 +21,7 @@ from functools import partial
 
 import numpy as np
 
-from lawful.inference.factor_graphs import propagated
+from lawful.inference.graphs import propagated
 
 from .bags import Bags
 from .baselines import Fitted

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import LawfulError
-from lawful.inference.factor_graphs import FactorGraph
+from lawful.inference.graphs import FactorGraph
 
 from .bags import Bags
 from .nearest import approximate_nearest, exact_nearest

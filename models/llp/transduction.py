@@ -18,8 +18,8 @@ import numpy as np
 from scipy.special import expit
 
 from lawful.errors import LawfulError, ObservationError
-from lawful.inference.factor_graphs import propagated
-from lawful.inference.numerics import counts as counting
+from lawful.inference.graphs import counts as counting
+from lawful.inference.graphs import propagated
 
 from .assigning import assigned
 from .bags import Bags

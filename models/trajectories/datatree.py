@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lawful.inference.datatree import groups_tree
-from lawful.inference.evidence import pooled_evidence
-from lawful.inference.findings import Status
+from lawful.inference.findings.evidence import pooled_evidence
+from lawful.inference.findings.findings import Status
+from lawful.inference.results.datatree.tree import groups_tree
 
 from .checking import REPLICATES, replicated_at
 from .settings import whole

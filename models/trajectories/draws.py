@@ -19,7 +19,7 @@ import lawful
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.choices import choices_of
 from lawful.inference import Result
-from lawful.inference.densities import scored_draws
+from lawful.inference.results.log_densities import scored_draws
 
 from ..latent_classes import Relabelled, kept_draws, relabelled
 from .bayes import Posed

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import DeadPopulationError, LawfulError
-from lawful.inference.evidence import pooled_evidence
-from lawful.inference.findings import Finding
+from lawful.inference.findings.evidence import pooled_evidence
+from lawful.inference.findings.findings import Finding
 
 from ..latent_classes import co_membership, membership_interval, occupied_classes
 from ..latent_classes.invariants import tails

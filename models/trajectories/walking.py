@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.inference.jobs import done
+from lawful.inference.running.jobs import done
 
 from .climbing import Climbed, Schedule
 from .engine import Described, Problem, climb_all, describe_all

@@ -10,7 +10,7 @@ from benchmarks import workloads
 from benchmarks.contestants.w5d import floor
 from benchmarks.harness import report
 from benchmarks.harness.catalogue import WORKLOADS
-from lawful.inference.numerics import counts
+from lawful.inference.graphs import counts
 
 pytestmark = pytest.mark.usefixtures("single_precision")
 

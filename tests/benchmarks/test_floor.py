@@ -8,7 +8,7 @@ import pytest
 from benchmarks import workloads
 from benchmarks.contestants import threefry
 from benchmarks.contestants.w1 import floor
-from lawful.inference.check.power import z_critical
+from lawful.inference.check.statistics.power import z_critical
 
 pytestmark = pytest.mark.usefixtures("single_precision")  # the floor is a float32 program
 

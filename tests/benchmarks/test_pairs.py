@@ -7,7 +7,7 @@ import pytest
 from benchmarks import scale, workloads
 from benchmarks.contestants.w5e import floor, ours, ours_counts
 from benchmarks.harness.catalogue import WORKLOADS
-from lawful.inference.factor_graphs import folded, to_factor_graph
+from lawful.inference.graphs import folded, to_factor_graph
 from tests.inference.factor_graphs.truth import Truth
 
 SMALL = {"variables": 64, "bag": 8, "sweeps": 6}

@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 import pytest
 
 from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
-from lawful.inference.check.atoms import finite_site, probabilities_at, rational
+from lawful.inference.eager.atoms import finite_site, probabilities_at, rational
 
 P = np.array([[0.2, 0.3, 0.5], [0.0, 0.25, 0.75]])
 SCALAR = {

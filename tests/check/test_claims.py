@@ -8,9 +8,9 @@ import jax
 import pytest
 
 from lawful.inference.check import ALPHA, Registry, key_of
-from lawful.inference.check.claims import SUITE, claim
-from lawful.inference.check.keys import FRESH, key_words
 from lawful.inference.check.pytest_plugin import told
+from lawful.inference.check.statistics.claims import SUITE, claim
+from lawful.inference.check.statistics.keys import FRESH, key_words
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 
 from lawful.errors import LawfulError
 from lawful.inference.check import Contract
-from lawful.inference.check.contracts import KERNELS, KINDS
+from lawful.inference.contract import KERNELS, KINDS
 
 
 def test_every_kind_but_a_bound_is_an_equality():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import multinomial
 
-from lawful.inference.check.ecdf import _leaves, _limits, band, p_value
+from lawful.inference.check.statistics.ecdf import _leaves, _limits, band, p_value
 
 
 def paths(n, points):

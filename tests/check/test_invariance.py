@@ -13,8 +13,8 @@ from lawful import inference
 from lawful.errors import ImproperPriorError, LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import invariant, preserves
-from lawful.inference.check.paired import Batch, Tally
-from lawful.inference.check.quantities import Quantities
+from lawful.inference.check.statistics.paired import Batch, Tally
+from lawful.inference.check.statistics.quantities import Quantities
 from tests.mutants import kernels as kernel_mutants
 from tests.mutants import maps, randomness
 

@@ -6,7 +6,7 @@ import pytest
 
 from lawful.errors import LawfulError
 from lawful.inference.check import ALPHA, CAPACITY, SUITE_ALPHA, Registry, key_of, stage_keys
-from lawful.inference.check.keys import id_code, key_words
+from lawful.inference.check.statistics.keys import id_code, key_words
 
 
 def test_each_check_has_an_equal_share_of_the_false_alarm_rate():
@@ -17,7 +17,7 @@ def test_each_check_has_an_equal_share_of_the_false_alarm_rate():
 
 @pytest.mark.slow
 def test_a_key_is_the_same_in_every_process():
-    code = "from lawful.inference.check.keys import key_of, key_words; print(key_words(key_of('a check')))"
+    code = "from lawful.inference.check.statistics.keys import key_of, key_words; print(key_words(key_of('a check')))"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert other.strip() == str(key_words(key_of("a check")))
 

@@ -11,9 +11,9 @@ import lawful
 from lawful.errors import LawfulError
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, orbit
-from lawful.inference.kernels import orbit as tree
+from lawful.inference.kernels.gradient import orbit as tree
 
-table_of = importlib.import_module("lawful.inference.check.orbit")
+table_of = importlib.import_module("lawful.inference.check.identities.orbit")
 Table, random_table, shifted, transitions = (
     getattr(table_of, name) for name in ("Table", "random_table", "shifted", "transitions")
 )

@@ -7,7 +7,7 @@ import pytest
 
 from lawful.errors import LawfulError
 from lawful.inference.check import ALPHA, SequentialRule, min_detectable, min_samples
-from lawful.inference.check.power import behaviour, z_p_value
+from lawful.inference.check.statistics.power import behaviour, z_p_value
 
 ALPHA_SUITE = 1e-6
 

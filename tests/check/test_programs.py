@@ -16,9 +16,9 @@ from lawful.addresses import names_of
 from lawful.errors import LawfulError
 from lawful.form.choices import choices_of
 from lawful.inference.check import FiniteProgram, Limits, compare, enumerate_measure, random_program, strategies
-from lawful.inference.check.limits import KINDS
-from lawful.inference.check.measure import differences
-from lawful.inference.check.statements import inner
+from lawful.inference.check.exact.measure import differences
+from lawful.inference.check.programs.limits import KINDS
+from lawful.inference.check.programs.statements import inner
 
 SMALL = {"max_paths": 64, "statements": 4}
 

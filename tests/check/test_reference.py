@@ -19,7 +19,8 @@ from lawful.errors import (
     PathLimitError,
     UnsupportedProgramError,
 )
-from lawful.inference.check import Measure, compare, decision, enumerate_measure, reference
+from lawful.inference.check import Measure, compare, decision, enumerate_measure
+from lawful.inference.check.exact import reference
 from tests.check.instances import (
     GIBBS2,
     HMM3_EVIDENCE,

@@ -10,8 +10,8 @@ import pytest
 import lawful
 from lawful.errors import LawfulError
 from lawful.inference import check, kernels
-from lawful.inference.check.report import STATUSES
-from lawful.inference.check.repro import kernel_text, line, named
+from lawful.inference.check.statistics.report import STATUSES
+from lawful.inference.check.statistics.repro import kernel_text, line, named
 
 pytestmark = [pytest.mark.tier0, pytest.mark.reuses_keys]
 

@@ -14,7 +14,7 @@ from lawful import inference
 from lawful.errors import LawfulError, NonFiniteError
 from lawful.inference import kernels
 from lawful.inference.check import sbc
-from lawful.inference.check.sbc import _bins, _shapes
+from lawful.inference.check.statistics.sbc import _bins, _shapes
 from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.tier3

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 
 from lawful.inference.check import Limits, random_program, strategies
-from lawful.inference.check.grammar import generate, picks
-from lawful.inference.check.measure import Measure, Trace, differences, show_outcome
-from lawful.inference.check.shrinking import smallest_failure
-from lawful.inference.check.suite import Instance, Needs, blamed, instances_of
+from lawful.inference.check.exact.measure import Measure, Trace, differences, show_outcome
+from lawful.inference.check.exact.shrinking import smallest_failure
+from lawful.inference.check.exact.suite import Instance, Needs, blamed, instances_of
+from lawful.inference.check.programs.grammar import generate, picks
 
 NEEDS = Needs(particles=1, max_paths=200)
 

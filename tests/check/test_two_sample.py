@@ -9,8 +9,8 @@ from scipy.stats import ks_2samp
 from lawful import inference
 from lawful.errors import LawfulError, NonFiniteError
 from lawful.inference.check import two_sample
-from lawful.inference.check.mmd import mmd, mmd_p_value
-from lawful.inference.check.two_sample import ks_p_value
+from lawful.inference.check.statistics.mmd import mmd, mmd_p_value
+from lawful.inference.check.statistics.two_sample import ks_p_value
 from tests.tiers import rest_slow
 
 RNG = np.random.default_rng(20261126)

@@ -14,9 +14,9 @@ from lawful.errors import LawfulError
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.choices import choices_of
 from lawful.inference.check import compare, enumerate_measure, preserves, random_program
-from lawful.inference.check.exact import TOLERANCE, transformed_form
-from lawful.inference.check.measure import differences
-from lawful.inference.check.outcomes import compiled_measure, reference_measure
+from lawful.inference.check.exact.exact_checks import TOLERANCE, transformed_form
+from lawful.inference.check.exact.measure import differences
+from lawful.inference.check.exact.outcomes import compiled_measure, reference_measure
 
 from .sides import Sides, same_density, same_runs
 

@@ -5,7 +5,7 @@ import runpy
 import numpy as np
 import pytest
 
-from lawful.inference.factor_graphs.uai_results import read_map, read_mar, read_pr
+from lawful.inference.graphs.formats.uai_results import read_map, read_mar, read_pr
 from tests.inference.factor_graphs.truth import Truth, grid
 
 NETWORK = "MARKOV\n3\n2 3 2\n3\n2 0 1\n2 1 2\n1 0\n6\n1 2 0.5 3 1 0\n6\n2 1 1 4 0.5 1\n2\n0.3 0.7\n"

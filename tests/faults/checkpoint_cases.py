@@ -8,8 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from lawful.inference.running import checkpoint_file
-from lawful.inference.running.checkpoint_file import START, VERSION, _checksum, _content_checksum, _header_text, write
+from lawful.inference.checkpoints import checkpoint_file
+from lawful.inference.checkpoints.checkpoint_file import (
+    START,
+    VERSION,
+    _checksum,
+    _content_checksum,
+    _header_text,
+    write,
+)
 
 HEADER = {"step": 7, "name": "a run"}
 ARRAYS = {"x": np.arange(24, dtype=np.float64), "n": np.array(3), "empty": np.zeros((0, 2), np.float32)}

@@ -13,8 +13,8 @@ from scipy import stats
 from lawful import factor, inference, plate, sample, scan, trace
 from lawful.inference import kernels
 from lawful.inference.check import ALPHA, enumerate_measure, key_of
-from lawful.inference.check.transition import stationary
-from lawful.inference.findings import Status
+from lawful.inference.check.exact.transition import stationary
+from lawful.inference.findings.findings import Status
 from tests.tiers import rest_slow
 
 

@@ -11,8 +11,8 @@ import pytest
 import lawful
 from lawful import factor, inference, plate, sample
 from lawful.inference import Status, kernels
-from lawful.inference.paths import data_by_data, prior_to_posterior
-from lawful.inference.powers import Entered, powered, times
+from lawful.inference.representations.annealing_paths import data_by_data, prior_to_posterior
+from lawful.inference.representations.tempered_program import Entered, powered, times
 from tests.structure.programs import primitives
 
 

@@ -11,7 +11,7 @@ import pytest
 from lawful import cond, factor, inference, plate, sample, scan
 from lawful.errors import NoFiniteStartError, ObservationError
 from lawful.inference import kernels
-from lawful.inference.starts import drawn
+from lawful.inference.plans.chains.starts import drawn
 
 KEY = jax.random.key(0)
 

@@ -12,7 +12,7 @@ import lawful
 from lawful import cond, handlers, inference, plate, sample, scan
 from lawful.errors import ObservationError
 from lawful.inference import Limits, Status
-from lawful.inference.outside import moving_supports
+from lawful.inference.results.outside_support import moving_supports
 from tests.ppl.families import FAMILIES
 
 BOUNDED = [name for name, family in FAMILIES.items() if family.outside]

@@ -15,8 +15,9 @@ import pytest
 
 from lawful.errors import CheckpointError
 from lawful.inference import RunOptions, resume
-from lawful.inference.running import checkpoints, saving
-from lawful.inference.running.checkpoints import generations, load, save
+from lawful.inference.checkpoints import checkpoints
+from lawful.inference.checkpoints.checkpoints import generations, load, save
+from lawful.inference.running import saving
 from tests.inference.running.test_resume import KEY, PLANS, Y, assert_same
 
 ARRAYS = {"x": np.arange(1 << 14, dtype=np.float64)}  # 128 KiB
@@ -210,7 +211,7 @@ import json, sys, warnings
 import numpyro.distributions as dist
 from lawful import inference, sample
 from lawful.inference import RunOptions, kernels
-from lawful.inference.running.checkpoints import load
+from lawful.inference.checkpoints.checkpoints import load
 
 def model():
     sample("y", dist.Normal(sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=0.3)

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from lawful.errors import CheckpointError, CheckpointMismatch, CorruptCheckpoint, UnsafeCheckpoint
-from lawful.inference.running.checkpoint_file import read
-from lawful.inference.running.checkpoints import load, save
+from lawful.inference.checkpoints.checkpoint_file import read
+from lawful.inference.checkpoints.checkpoints import load, save
 from tests.faults.checkpoint_cases import HEADER_MEMBER, header_of, listed, made, npy, written
 
 X = np.arange(4.0)
@@ -213,7 +213,7 @@ def test_f20_reading_opens_no_other_file(tmp_path):
     file = tmp_path / "made.npz"
     file.write_bytes(made([listed("/etc/hostname", X)], [("%2Fetc%2Fhostname.npy", npy(X))]))
     program = (
-        "import sys, json; from lawful.inference.running.checkpoint_file import read; opened = []\n"
+        "import sys, json; from lawful.inference.checkpoints.checkpoint_file import read; opened = []\n"
         "file = open(sys.argv[1], 'rb')\n"
         "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
         "read(file); print(json.dumps(opened))"

@@ -10,7 +10,7 @@ import lawful
 from lawful import inference
 from lawful.errors import CheckpointMismatch
 from lawful.inference import RunOptions, kernels, resume
-from lawful.inference.running.fingerprints import check, fingerprints
+from lawful.inference.checkpoints.fingerprints import check, fingerprints
 
 Y = np.array([0.3, 0.9, 1.1])
 SETTINGS = {"chains": 4, "draws": 100, "step": 0.5, "kernel": "random_walk"}

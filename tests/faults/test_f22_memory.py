@@ -10,8 +10,9 @@ import pytest
 
 from lawful import inference, sample
 from lawful.errors import MemoryLimitError
-from lawful.inference import kernels, memory
-from lawful.inference.free_memory import Free
+from lawful.inference import kernels
+from lawful.inference.running import memory
+from lawful.inference.running.free_memory import Free
 from tests.inference.running.test_driver import KEY, PLAN, Y, assert_prefix, run, whole
 
 __all__ = ["KEY", "whole"]

@@ -10,7 +10,7 @@ import pytest
 
 from lawful import factor, inference, plate, sample
 from lawful.inference import Limits, Result, Status, kernels
-from lawful.inference.report import write_diagnostics
+from lawful.inference.results.report.report import write_diagnostics
 
 
 def funnel():

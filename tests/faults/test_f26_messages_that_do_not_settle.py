@@ -8,7 +8,7 @@ import pytest
 from lawful import inference
 from lawful.errors import NotConvergedError
 from lawful.inference import Status
-from lawful.inference.factor_graphs import FactorGraph, infer, propagated
+from lawful.inference.graphs import FactorGraph, infer, propagated
 
 SWEEPS = 60
 

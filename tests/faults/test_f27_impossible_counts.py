@@ -9,8 +9,8 @@ import pytest
 
 from lawful.errors import LawfulError, ObservationError
 from lawful.inference import Status
-from lawful.inference.factor_graphs import FactorGraph, infer, propagated
-from lawful.inference.numerics import counts as counting
+from lawful.inference.graphs import FactorGraph, infer, propagated
+from lawful.inference.graphs import counts as counting
 from lawful.models.llp import count_log_likelihood, posterior_given_counts
 from lawful.models.llp.bags import Bags
 from tests.tiers import rest_slow

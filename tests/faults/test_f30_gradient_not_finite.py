@@ -10,7 +10,7 @@ from lawful import factor, inference, sample
 from lawful.errors import NoFiniteStartError
 from lawful.inference import kernels
 from lawful.inference.check import invariant
-from lawful.inference.findings import Status
+from lawful.inference.findings.findings import Status
 
 
 @jax.custom_jvp

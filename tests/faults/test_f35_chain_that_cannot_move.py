@@ -9,7 +9,7 @@ import pytest
 from lawful import cond, factor, inference, plate, sample
 from lawful.errors import NoFiniteStartError
 from lawful.inference import kernels
-from lawful.inference.findings import Status
+from lawful.inference.findings.findings import Status
 
 
 def correlated():

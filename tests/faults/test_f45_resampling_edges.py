@@ -7,8 +7,8 @@ import numpyro.distributions as dist
 import pytest
 
 from lawful import factor, inference, sample, scan
-from lawful.inference.laws import PickLaw, ResampleLaw
-from lawful.inference.numerics import SCHEMES
+from lawful.inference.laws.picks import PickLaw, ResampleLaw
+from lawful.inference.laws.schemes import SCHEMES
 from tests.schemes import schemes_and_thresholds
 
 WEIGHTS = {

@@ -14,8 +14,8 @@ import pytest
 import lawful
 from lawful.errors import CheckpointMismatch
 from lawful.inference import RunOptions, Status, resume
-from lawful.inference.running.checkpoints import load, save
-from lawful.inference.running.fingerprints import check, fingerprints
+from lawful.inference.checkpoints.checkpoints import load, save
+from lawful.inference.checkpoints.fingerprints import check, fingerprints
 from tests.inference.running.test_resume import KEY, PLANS, Y, assert_same
 
 ROOT = Path(__file__).resolve().parents[2]

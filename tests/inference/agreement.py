@@ -25,13 +25,13 @@ from lawful.errors import LawfulError
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.choices import choices_of
 from lawful.inference import kernels
+from lawful.inference.algorithms.smc import particle_filter
 from lawful.inference.check import compare, enumerate_measure, invariant, random_program
-from lawful.inference.check.exact import transformed_form
-from lawful.inference.check.halves import MarginaliseHalf
-from lawful.inference.check.outcomes import reference_measure
-from lawful.inference.numerics.resampling import scheme
-from lawful.inference.smc import particle_filter
-from lawful.inference.summing import finite_sites
+from lawful.inference.check.exact.exact_checks import transformed_form
+from lawful.inference.check.exact.outcomes import reference_measure
+from lawful.inference.check.programs.halves import MarginaliseHalf
+from lawful.inference.laws.schemes import scheme
+from lawful.inference.summing.summed_form import finite_sites
 
 TOLERANCE = 1e-10
 OUTERMOST = ("loop", "branch", "switch", "repeat", "weigh", "guard", "call", "plate")

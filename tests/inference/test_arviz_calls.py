@@ -12,7 +12,7 @@ import pytest
 import lawful
 from lawful import inference, plate, sample
 from lawful.inference import Result, kernels
-from lawful.inference.collect import from_chains
+from lawful.inference.results.collect import from_chains
 
 Y = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
 SD = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from lawful.inference.batches import in_batches
+from lawful.inference.results.batches import in_batches
 
 
 @pytest.mark.parametrize("wide", [False, True], ids=["float32", "float64"])

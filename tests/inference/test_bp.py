@@ -8,7 +8,7 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError
-from lawful.inference.factor_graphs import FactorGraph
+from lawful.inference.graphs import FactorGraph
 
 
 def chain(y):

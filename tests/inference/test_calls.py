@@ -17,7 +17,7 @@ from lawful import inference
 from lawful.errors import LawfulError
 from lawful.form.arguments.calls import call, named_arguments, positional
 from lawful.form.arguments.random_keys import one_key
-from lawful.inference import factor_graphs, kernels
+from lawful.inference import graphs, kernels
 from lawful.inference.representations.sampler import simulate
 from lawful.models import gaussian_moe, populations, trajectories
 
@@ -173,13 +173,13 @@ def test_keys_of_the_old_style_give_the_draws_of_the_new():
 
 def takers_of_settings():
     """Public functions that take settings under any name, each with what has to be given to it."""
-    graph = factor_graphs.FactorGraph()
+    graph = graphs.FactorGraph()
     graph.variables("z", cardinality=2)
     return {
         "bp": lambda **typo: inference.bp(line, **typo),
-        "infer": lambda **typo: factor_graphs.infer(graph, **typo),
+        "infer": lambda **typo: graphs.infer(graph, **typo),
         "marginalise": lambda **typo: inference.marginalise(**typo),
-        "tree_proposal": lambda **typo: factor_graphs.tree_proposal(line, X, follow=True, **typo),
+        "tree_proposal": lambda **typo: graphs.tree_proposal(line, X, follow=True, **typo),
         "ibis": lambda **typo: inference.ibis(slope, particles=10, **typo),
         "random_program": lambda **typo: inference.check.random_program(0, **typo),
         "compare_experts": lambda **typo: gaussian_moe.compare_experts(X, Y, [1], **typo),
@@ -205,7 +205,7 @@ def test_no_setting_is_swallowed(name):
 
 
 def test_the_table_has_all_public_functions_that_take_settings_under_any_name():
-    modules = [lawful, lawful.handlers, inference, inference.check, kernels, factor_graphs, gaussian_moe, populations]
+    modules = [lawful, lawful.handlers, inference, inference.check, kernels, graphs, gaussian_moe, populations]
     public = [getattr(module, name) for module in modules for name in module.__all__]
     of_program = {"named"}  # arguments of a program, which `positional` compares with its signature
     found = {

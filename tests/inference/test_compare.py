@@ -10,9 +10,9 @@ from jaxtyping import TypeCheckError
 import lawful
 from lawful import inference, sample
 from lawful.errors import LawfulError
-from lawful.inference.collect import from_chains, from_population
-from lawful.inference.compare import model_probabilities
-from lawful.inference.evidence import pooled_evidence
+from lawful.inference.findings.evidence import pooled_evidence
+from lawful.inference.results.collect import from_chains, from_population
+from lawful.inference.results.compare import model_probabilities
 
 Y = np.array([0.3, -0.2, 1.1, 0.4])
 RNG = np.random.default_rng(11)

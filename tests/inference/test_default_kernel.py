@@ -11,11 +11,11 @@ from lawful import cond, factor, inference, plate, sample, scan
 from lawful.errors import LawfulError
 from lawful.inference import RunOptions, kernels
 from lawful.inference.check import invariant
-from lawful.inference.check.grammar import random_program
-from lawful.inference.check.kernel_rows import Chosen
-from lawful.inference.check.power import z_critical
-from lawful.inference.default_kernel import default_kernel
-from lawful.inference.smooth_sites import smooth_sites
+from lawful.inference.check.programs.grammar import random_program
+from lawful.inference.check.rows.kernel_rows import Chosen
+from lawful.inference.check.statistics.power import z_critical
+from lawful.inference.kernels.base.smooth_sites import smooth_sites
+from lawful.inference.kernels.default_kernel import default_kernel
 from tests.tiers import rest_slow
 
 KEY = jax.random.key(38)

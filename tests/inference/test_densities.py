@@ -8,8 +8,8 @@ import lawful
 from lawful import factor, inference, plate, sample
 from lawful.errors import LawfulError
 from lawful.form.choices import choices_of
-from lawful.inference.collect import from_chains
-from lawful.inference.densities import densities
+from lawful.inference.results.collect import from_chains
+from lawful.inference.results.log_densities import densities
 from tests.ppl.programs import PROGRAMS
 
 

@@ -20,8 +20,8 @@ from lawful.form import Loop, walk
 from lawful.form.arguments.arrays import split_arguments
 from lawful.inference import enumerate, enumerate_sites, enumeration, kernels, recover
 from lawful.inference.check import preserves
-from lawful.inference.check.power import z_critical
-from lawful.inference.enumerate_sites import chosen_sites
+from lawful.inference.check.statistics.power import z_critical
+from lawful.inference.summing.enumerate_sites import chosen_sites
 from lawful.passes.thread_sites import score
 from lawful.passes.unconstrain import free_parts, to_coordinates
 

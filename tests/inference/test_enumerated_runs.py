@@ -14,7 +14,7 @@ import lawful
 from lawful import inference
 from lawful.errors import LawfulError
 from lawful.inference import kernels
-from lawful.inference.check.power import z_critical
+from lawful.inference.check.statistics.power import z_critical
 
 SHARES = jnp.array([0.3, 0.3, 0.4])
 

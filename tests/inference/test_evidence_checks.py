@@ -12,8 +12,8 @@ import scipy.stats
 
 import lawful
 from lawful import inference
-from lawful.inference.evidence_checks import evidence_findings, evidence_sd
-from lawful.inference.findings import Limits
+from lawful.inference.findings.evidence_checks import evidence_findings, evidence_sd
+from lawful.inference.findings.findings import Limits
 
 
 def codes(log_evidence, **stats):

@@ -13,8 +13,8 @@ import xarray
 from lawful import cond, inference, plate, sample, scan
 from lawful.errors import DeadPopulationError, LawfulError, ResultFileError
 from lawful.inference import Result
-from lawful.inference.collect import from_chains, from_population
-from lawful.inference.findings import Finding, Limits
+from lawful.inference.findings.findings import Finding, Limits
+from lawful.inference.results.collect import from_chains, from_population
 from tests.tiers import rest_slow
 
 KEY = jax.random.key(5)

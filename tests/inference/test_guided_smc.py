@@ -8,7 +8,7 @@ import pytest
 
 from lawful import inference, sample, scan
 from lawful.errors import ImproperPriorError
-from lawful.inference.check.power import z_critical
+from lawful.inference.check.statistics.power import z_critical
 from lawful.models.kalman import kalman_log_evidence, local_level
 from tests.inference.programs import Y, constant_per_particle, plain
 from tests.inference.test_propose import both_at_the_top, knows_the_parameter, looks_ahead

@@ -19,7 +19,7 @@ from lawful.form import Det, Factor, walk
 from lawful.form.choices import choices_of
 from lawful.form.operations.from_jaxpr import unfold
 from lawful.inference import enumerate_sites, integrate_normals, kernels, noncentred
-from lawful.inference.summing_tables import PREFIX
+from lawful.inference.summing.tables import PREFIX
 from lawful.passes.condition import conditioned
 
 N, J, Q, K = 3, 4, 2, 2

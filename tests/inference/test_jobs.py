@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError
-from lawful.inference.jobs import done, shares
+from lawful.inference.running.jobs import done, shares
 
 PARTS = [(i, 10 * i) for i in range(5)]
 

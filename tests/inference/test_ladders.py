@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError
-from lawful.inference.ladders import by_ess, given, next_increase
-from lawful.inference.numerics.ess import ess
+from lawful.inference.laws.ess import ess
+from lawful.inference.transformers.temperatures import by_ess, given, next_increase
 
 N = 1000
 solved = jax.jit(next_increase, static_argnums=3)

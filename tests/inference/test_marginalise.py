@@ -14,8 +14,8 @@ from lawful import inference
 from lawful.errors import ApproximateInExact, LawfulError, UnsupportedProgramError, WidthError
 from lawful.form import Factor, Site, walk
 from lawful.form.choices import choices_of
-from lawful.inference import factor_graphs, kernels, marginalise
-from lawful.inference.summing_tables import PREFIX
+from lawful.inference import graphs, kernels, marginalise
+from lawful.inference.summing.tables import PREFIX
 
 
 def ring(y):
@@ -212,9 +212,9 @@ def test_an_approximation_has_the_value_of_belief_propagation_and_never_passes_a
     assert not rough.contract.exact and "approximate" in rough.name
     assert not (rough >> inference.spawn(2)).contract.exact
     marginal = rough(lawful.trace(loop, y))
-    graph = factor_graphs.to_factor_graph(loop, y, given={"pull": 0.7})
-    bethe = float(factor_graphs.propagated(graph).log_z)
-    exact = float(factor_graphs.eliminated(graph).log_z)
+    graph = graphs.to_factor_graph(loop, y, given={"pull": 0.7})
+    bethe = float(graphs.propagated(graph).log_z)
+    exact = float(graphs.eliminated(graph).log_z)
     found = float(marginal.log_density({"pull": 0.7}, y))
     assert found == pytest.approx(bethe, abs=1e-8)
     assert abs(found - exact) > 1e-4

@@ -8,8 +8,9 @@ import pytest
 from lawful import inference, sample, scan, trace
 from lawful.form import Plate, Var
 from lawful.form.builder import Block
-from lawful.inference import free_memory, kernels, memory
-from lawful.inference.free_memory import Free
+from lawful.inference import kernels
+from lawful.inference.running import free_memory, memory
+from lawful.inference.running.free_memory import Free
 
 ITEM = jnp.zeros(()).dtype.itemsize
 

@@ -14,11 +14,11 @@ from lawful.backends.enumeration import emit_worlds
 from lawful.backends.xla import emit
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, key_of, unbiased
-from lawful.inference.check.matrix import stationary_errors
-from lawful.inference.check.suite import Instance
-from lawful.inference.estimated import Filter
-from lawful.inference.nesting import Nest
-from lawful.inference.numerics.resampling import scheme
+from lawful.inference.check.exact.matrix import stationary_errors
+from lawful.inference.check.exact.suite import Instance
+from lawful.inference.laws.schemes import scheme
+from lawful.inference.transformers.evidence_estimate import Filter
+from lawful.inference.transformers.nested import Nest
 from lawful.language.run_form import run_nodes
 from tests.inference.unknown_step import Y as Y6
 from tests.inference.unknown_step import exact, walk

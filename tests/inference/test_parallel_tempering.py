@@ -12,9 +12,9 @@ from lawful import cond, factor, inference, plate, sample, trace
 from lawful.errors import LawfulError
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, invariant
-from lawful.inference.replicas import Tempering, replicated
+from lawful.inference.kernels.particles.replica_exchange import Tempering, replicated
 
-module = importlib.import_module("lawful.inference.replicas")
+module = importlib.import_module("lawful.inference.kernels.particles.replica_exchange")
 
 
 def guarded():

@@ -10,8 +10,8 @@ import pytest
 import lawful
 from lawful import cond, factor, plate, sample, scan
 from lawful.errors import LawfulError
-from lawful.inference.paths import data_by_data, prior_to_posterior
-from lawful.inference.powers import Before, Entered, Entering, powered
+from lawful.inference.representations.annealing_paths import data_by_data, prior_to_posterior
+from lawful.inference.representations.tempered_program import Before, Entered, Entering, powered
 
 
 def rich(y, z):

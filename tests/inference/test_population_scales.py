@@ -9,8 +9,8 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError
-from lawful.inference.kernels.frame import frame_of
-from lawful.inference.population_scales import Exchangeable, PopulationScales, exchangeable_parts
+from lawful.inference.kernels.base.frame import frame_of
+from lawful.inference.kernels.particles.scales import Exchangeable, PopulationScales, exchangeable_parts
 
 
 def mixture(y, classes=2):

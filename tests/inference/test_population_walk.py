@@ -10,12 +10,12 @@ from lawful import sample, trace
 from lawful.backends.xla import emit
 from lawful.form import Plate, Var
 from lawful.form.builder import Block
-from lawful.inference.ladders import given
-from lawful.inference.paths import prior_to_posterior
-from lawful.inference.population_walk import _Spread, _step_form, population_walk, unconstrained
+from lawful.inference.kernels.particles.walk import _Spread, _step_form, population_walk, unconstrained
+from lawful.inference.representations.annealing_paths import prior_to_posterior
 from lawful.inference.representations.tempered import tempered
 from lawful.inference.representations.traced import traced
-from lawful.inference.tempering import OnPath
+from lawful.inference.transformers.temper import OnPath
+from lawful.inference.transformers.temperatures import given
 from lawful.passes.thread_sites import score
 
 pytestmark = pytest.mark.tier0b

@@ -10,7 +10,7 @@ import lawful
 from lawful import cond, deterministic, factor, inference, plate, sample, scan
 from lawful.errors import LawfulError
 from lawful.form.choices import choices_of
-from lawful.inference.collect import from_chains
+from lawful.inference.results.collect import from_chains
 from tests.ppl.programs import PROGRAMS
 
 KEY = jax.random.key(7)

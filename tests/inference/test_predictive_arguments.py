@@ -13,7 +13,7 @@ import pytest
 import lawful
 from lawful import cond, deterministic, handlers, inference, plate, sample, scan
 from lawful.inference import kernels
-from lawful.inference.collect import from_chains
+from lawful.inference.results.collect import from_chains
 
 KEY = jax.random.key(3)
 Y = np.array([9.0, 11.0, 13.0])

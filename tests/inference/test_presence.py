@@ -9,8 +9,8 @@ import pytest
 import lawful
 from lawful import inference, plate, sample, scan
 from lawful.inference import kernels
-from lawful.inference.presence import form_for
-from lawful.inference.propose import propose_each
+from lawful.inference.representations.absent_elements import form_for
+from lawful.inference.transformers.propose.propose import propose_each
 from lawful.passes.fill_absent import unguarded
 from tests.ppl.test_ragged import SEEN, Y, batch, evidence
 

@@ -14,13 +14,15 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError
-from lawful.inference import Limits, report_page, report_plots
-from lawful.inference.collect import from_chains, from_population
-from lawful.inference.findings import Finding
-from lawful.inference.leading import leading_elements, leading_first
-from lawful.inference.predicted import predicted_plot
-from lawful.inference.report import first_screen, write_diagnostics, write_report
-from lawful.inference.report_checks import check_rows
+from lawful.inference import Limits
+from lawful.inference.findings.findings import Finding
+from lawful.inference.results.collect import from_chains, from_population
+from lawful.inference.results.leading import leading_elements, leading_first
+from lawful.inference.results.report import page as report_page
+from lawful.inference.results.report import plots as report_plots
+from lawful.inference.results.report.checks import check_rows
+from lawful.inference.results.report.predicted import predicted_plot
+from lawful.inference.results.report.report import first_screen, write_diagnostics, write_report
 
 MARKUP = "<b>x"
 

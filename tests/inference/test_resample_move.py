@@ -11,8 +11,8 @@ from lawful import factor, inference, sample, scan
 from lawful.errors import LawfulError
 from lawful.inference import kernels
 from lawful.inference.check import compare, enumerate_measure, invariant
-from lawful.inference.replaying import until
 from lawful.inference.representations.sequential import sequential
+from lawful.inference.transformers.moves_at_pauses import until
 from tests.inference.programs import Y, branch_in_the_body, chain, observe, plain
 from tests.inference.tier0 import law_error
 

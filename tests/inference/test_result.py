@@ -10,9 +10,9 @@ import scipy.stats
 import xarray
 
 from lawful.errors import DeadPopulationError, LawfulError
-from lawful.inference.collect import from_chains, from_population
-from lawful.inference.evidence import kish_ess, pooled_evidence
-from lawful.inference.findings import Finding, Limits, Status
+from lawful.inference.findings.evidence import kish_ess, pooled_evidence
+from lawful.inference.findings.findings import Finding, Limits, Status
+from lawful.inference.results.collect import from_chains, from_population
 
 RUNS, PARTICLES, STAGES = 4, 200, 7
 DIMS = {"x": ("time",), "y": ("time",)}

@@ -11,7 +11,7 @@ import xarray
 import lawful
 from lawful import inference
 from lawful.inference import Result, RunOptions, kernels
-from lawful.inference.plan import seed_of
+from lawful.inference.plans.plan import seed_of
 from tests.tiers import rest_slow
 
 TYPED = {"key": [0, 7], "impl": "threefry2x32"}

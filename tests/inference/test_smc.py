@@ -13,7 +13,7 @@ import pytest
 
 from lawful import inference
 from lawful.inference.check import key_of, one, unbiased
-from lawful.inference.check.power import z_critical
+from lawful.inference.check.statistics.power import z_critical
 from tests.inference.cases import CASES
 from tests.schemes import schemes_and_thresholds
 from tests.tiers import rest_slow

@@ -9,8 +9,8 @@ import pytest
 import lawful
 from lawful import cond, factor, inference, plate, sample, scan
 from lawful.errors import LawfulError
+from lawful.inference.plans.populations.stages import place_of, weighings
 from lawful.inference.representations.sequential import sequential
-from lawful.inference.stages import place_of, weighings
 from tests.inference.programs import Y, chain, observe, plain
 from tests.inference.tier0 import law_error
 from tests.schemes import SCHEMES

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lawful.form.builder import Tupled
-from lawful.inference.summing_axes import SUM, Mixed, flow
+from lawful.inference.summing.axes import SUM, Mixed, flow
 
 X = np.random.default_rng(0).uniform(0.5, 1.5, size=(3, 2, 2))  # three elements, a matrix each
 

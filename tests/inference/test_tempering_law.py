@@ -7,13 +7,13 @@ import pytest
 
 from lawful import cond, factor, inference, plate, sample, scan
 from lawful.inference import kernels
+from lawful.inference.algorithms.tempered_smc import tempered
 from lawful.inference.check import preserves
-from lawful.inference.check.exact import transformed_form
-from lawful.inference.check.measure import compare
-from lawful.inference.check.outcomes import compiled_measure, reference_measure
-from lawful.inference.check.reflect import reflect
-from lawful.inference.numerics.resampling import scheme
-from lawful.inference.tempered_smc import tempered
+from lawful.inference.check.exact.exact_checks import transformed_form
+from lawful.inference.check.exact.measure import compare
+from lawful.inference.check.exact.outcomes import compiled_measure, reference_measure
+from lawful.inference.check.rows.reflect import reflect
+from lawful.inference.laws.schemes import scheme
 from lawful.tracing.trace import trace
 from tests.tiers import rest_slow
 
@@ -109,9 +109,9 @@ def test_a_weight_that_is_a_little_too_strong_is_found():
     """The power of the check: a likelihood raised to 1.02 in the weights alone."""
     from dataclasses import replace
 
-    from lawful.inference.ladders import GivenLadder
-    from lawful.inference.tempering import GIVEN, temper
-    from lawful.inference.transformer import Transformer
+    from lawful.inference.contract import Transformer
+    from lawful.inference.transformers.temper import GIVEN, temper
+    from lawful.inference.transformers.temperatures import GivenLadder
 
     class Strong(GivenLadder):
         def rung(self, step, *state):

@@ -15,7 +15,7 @@ import lawful
 from lawful import inference, plate, sample
 from lawful.errors import LawfulError
 from lawful.inference import Result
-from lawful.inference.collect import from_chains
+from lawful.inference.results.collect import from_chains
 
 CHAINS, DRAWS = 2, 60
 Y = np.array([28.0, 8.0, -3.0, 7.0])

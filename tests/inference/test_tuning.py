@@ -12,7 +12,7 @@ import lawful
 from lawful import inference
 from lawful.form import Branch, Loop
 from lawful.inference import kernels
-from lawful.inference.tuning import Learnt, Tuner, schedule
+from lawful.inference.kernels.gradient.window_adaptation import Learnt, Tuner, schedule
 
 COVARIANCE = np.array([[4.0, 1.2, 0.0], [1.2, 1.0, -0.1], [0.0, -0.1, 0.04]])
 

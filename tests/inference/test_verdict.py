@@ -14,9 +14,9 @@ from scipy.signal import lfilter
 
 import lawful
 from lawful import inference
-from lawful.inference.collect import from_chains, from_population
-from lawful.inference.findings import Limits, Status
-from lawful.inference.thresholds import ess_limit, r_hat_limit
+from lawful.inference.findings.findings import Limits, Status
+from lawful.inference.findings.thresholds import ess_limit, r_hat_limit
+from lawful.inference.results.collect import from_chains, from_population
 
 CHAINS, DRAWS = 4, 1000
 SIZES = {4000: 0.0, 400: 9 / 11, 280: 0.869}  # effective draws in all, and the autocorrelation that gives it

@@ -9,14 +9,14 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.inference import kernels
-from lawful.inference.chain_checks import chain_findings
-from lawful.inference.diagnostics import variables_of
-from lawful.inference.findings import Limits
-from lawful.inference.long_ways import long_ways
-from lawful.inference.regions import closed, margin, observed, window
-from lawful.inference.restarts import moved, seen, watched
-from lawful.inference.tail_steps import tail_steps
-from lawful.inference.tuning import Tuner, schedule
+from lawful.inference.findings.chain_checks import chain_findings
+from lawful.inference.findings.diagnostics import variables_of
+from lawful.inference.findings.findings import Limits
+from lawful.inference.findings.long_trajectories import long_ways
+from lawful.inference.findings.tail_steps import tail_steps
+from lawful.inference.kernels.gradient.window_adaptation import Tuner, schedule
+from lawful.inference.plans.chains.warm_up_regions import closed, margin, observed, window
+from lawful.inference.plans.chains.warm_up_restarts import moved, seen, watched
 
 NUTS, HMC = kernels.nuts(), kernels.hmc()
 

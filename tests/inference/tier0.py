@@ -9,8 +9,8 @@ import numpy as np
 
 from lawful.backends.enumeration import emit_worlds
 from lawful.form.liveness import without_dead_code
+from lawful.inference.algorithms.smc import PopulationPlan
 from lawful.inference.check import Comparison, Measure, compare, enumerate_measure
-from lawful.inference.smc import PopulationPlan
 
 ABSENT = -(2**31)  # stands for a choice whose arm did not run
 

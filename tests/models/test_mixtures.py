@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 
 import lawful
 from lawful import inference
-from lawful.inference.enumerate_sites import marginal
+from lawful.inference.summing.enumerate_sites import marginal
 from lawful.models import mixtures
 from tests.inference.cases import read
 from tests.models.truth import check_evidence, grid_evidence

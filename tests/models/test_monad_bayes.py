@@ -12,8 +12,8 @@ from scipy.special import betaln, expit, gammaln
 import lawful
 from lawful import inference
 from lawful.inference.check import unbiased
-from lawful.inference.check.estimates import one
-from lawful.inference.enumerate_sites import marginal
+from lawful.inference.check.statistics.estimates import one
+from lawful.inference.summing.enumerate_sites import marginal
 from lawful.models import monad_bayes
 from tests.models.truth import check_evidence
 

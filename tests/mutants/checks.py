@@ -12,10 +12,10 @@ from typing import Any
 from _pytest.outcomes import Failed
 
 from lawful.inference.check import Report
-from lawful.inference.check.exact import TOLERANCE, Tally, check_instance
-from lawful.inference.check.law import row_verdict
-from lawful.inference.check.rows import ROWS, Row
-from lawful.inference.check.suite import instances_of
+from lawful.inference.check.exact.exact_checks import TOLERANCE, Tally, check_instance
+from lawful.inference.check.exact.suite import instances_of
+from lawful.inference.check.rows.law import row_verdict
+from lawful.inference.check.rows.rows import ROWS, Row
 from tests.marked import Marked, marked
 
 

@@ -3,15 +3,18 @@
 import importlib
 
 from lawful.form.builder import Block
-from lawful.inference import backward, conditional_smc
-from lawful.inference.estimated import Filter
-from lawful.inference.numerics.ess import EssBelow
-from lawful.inference.numerics.resampling import scheme
-from lawful.inference.parts import scoped
+from lawful.inference.laws.ess import EssBelow
+from lawful.inference.laws.schemes import scheme
 from lawful.inference.representations import conditional
+from lawful.inference.representations.densities_of import scoped
+from lawful.inference.transformers import backward_sampling as backward
+from lawful.inference.transformers import conditional_smc
+from lawful.inference.transformers.evidence_estimate import Filter
 from tests.mutants.patching import patched
 
-pseudo_marginal = importlib.import_module("lawful.inference.kernels.pseudo_marginal")  # the package has a function so
+pseudo_marginal = importlib.import_module(
+    "lawful.inference.kernels.particles.pseudo_marginal"
+)  # the package has a function so
 
 
 def reference_lost():

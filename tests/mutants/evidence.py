@@ -11,7 +11,7 @@ from pathlib import Path
 from tokenize import COMMENT, DEDENT, ENCODING, INDENT, NEWLINE, NL, STRING, TokenInfo, tokenize
 from typing import Any
 
-from lawful.inference.check.report import environment
+from lawful.inference.check.statistics.report import environment
 from tests.mutants.registry import MUTANTS, Outcome
 from tests.mutants.table import last_line
 

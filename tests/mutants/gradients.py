@@ -5,12 +5,12 @@ import importlib
 
 import jax.numpy as jnp
 
-from lawful.inference import tuned_loop
-from lawful.inference.kernels import leapfrog, orbit
+from lawful.inference.kernels.gradient import leapfrog, orbit
+from lawful.inference.plans.chains import tuned_loop
 from tests.mutants.patching import patched
 
-hmc = importlib.import_module("lawful.inference.kernels.hmc")  # the package gives the names to functions
-finite_orbits = importlib.import_module("lawful.inference.check.orbit")
+hmc = importlib.import_module("lawful.inference.kernels.gradient.hmc")  # the package gives the names to functions
+finite_orbits = importlib.import_module("lawful.inference.check.identities.orbit")
 
 
 def half_step_missing():

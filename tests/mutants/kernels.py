@@ -4,11 +4,11 @@ import importlib
 
 import jax.numpy as jnp
 
-from lawful.inference.kernels import acceptance
+from lawful.inference.kernels.base import acceptance
 from tests.mutants.patching import patched
 
 single_site = importlib.import_module(
-    "lawful.inference.kernels.single_site"
+    "lawful.inference.kernels.local.single_site"
 )  # the package gives the name to a function
 
 

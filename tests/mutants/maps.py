@@ -7,14 +7,14 @@ from numpyro.distributions import constraints
 from numpyro.distributions.transforms import biject_to
 
 from lawful.distributions import bijections as supports
-from lawful.inference.kernels import local
-from lawful.inference.kernels.local_moves.frames import Frame
+from lawful.inference.kernels.local import local
+from lawful.inference.kernels.local.frames import Frame
 from tests.mutants.patching import patched
 
 random_walk = importlib.import_module(
-    "lawful.inference.kernels.random_walk"
+    "lawful.inference.kernels.walks.random_walk"
 )  # the package gives the name to a function
-single_site = importlib.import_module("lawful.inference.kernels.single_site")
+single_site = importlib.import_module("lawful.inference.kernels.local.single_site")
 
 
 def _jacobian(change):

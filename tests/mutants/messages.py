@@ -7,25 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.inference.factor_graphs import (
-    assembling,
-    belief_forests,
-    exchange,
-    from_program,
-    graph,
-    graph_law,
-    layouts,
-    messages,
-    propagation,
-    restriction,
-    sweeping,
-)
-from lawful.inference.kernels import program_proposal
-from lawful.inference.numerics.counts import factor, solving
+from lawful.inference.graphs.counts import factor, solving
+from lawful.inference.graphs.formats import assembling
+from lawful.inference.graphs.loopy import belief_forests, exchange, layouts, messages, propagation, sweeping
+from lawful.inference.graphs.model import graph, restriction
+from lawful.inference.graphs.reading import from_program, graph_law
+from lawful.inference.kernels.jumps import program_proposal
 from tests.mutants.patching import patched, rewritten
 
 # The package gives the name to a function.
-tree_proposal = importlib.import_module("lawful.inference.factor_graphs.tree_proposal")
+tree_proposal = importlib.import_module("lawful.inference.graphs.reading.tree_proposal")
 
 
 def damping_weights_too_large():

@@ -15,8 +15,9 @@ import jax
 from lawful.distributions import protocol
 from lawful.form import cached
 from lawful.form.operations import on_numpy as array_math
-from lawful.inference.check import paired
-from lawful.inference.factor_graphs import propagation, runners
+from lawful.inference.check.statistics import paired
+from lawful.inference.graphs import runners
+from lawful.inference.graphs.loopy import propagation
 from lawful.tracing import trace as tracing
 
 

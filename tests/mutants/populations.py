@@ -8,9 +8,22 @@ import jax.numpy as jnp
 
 from lawful.form import Det
 from lawful.form.builder import Block
-from lawful.inference import ladders, laws, steps, transformers, weights
-from lawful.inference.numerics import picks, strata
+from lawful.inference.laws import multinomial as picks
+from lawful.inference.laws import picks as laws
+from lawful.inference.laws import strata
 from lawful.inference.representations.population import equal_log_weight, mean_weights, take
+from lawful.inference.transformers import (
+    push_evidence as weights,
+)
+from lawful.inference.transformers import (
+    resample as transformers,
+)
+from lawful.inference.transformers import (
+    temperatures as ladders,
+)
+from lawful.inference.transformers import (
+    through_loop as steps,
+)
 from tests.mutants.patching import patched
 
 # ---- resampling schemes

@@ -3,9 +3,9 @@
 import numpy as np
 
 from lawful.distributions import law as laws
-from lawful.inference import summing_control
-from lawful.inference.chain_loop import ChainLoop
-from lawful.inference.factor_graphs import from_program
+from lawful.inference.graphs.reading import from_program
+from lawful.inference.plans.chains.chain_loop import ChainLoop
+from lawful.inference.summing import control as summing_control
 from lawful.language import control
 from lawful.language import run_form as eager
 from lawful.language.data import weights

@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.label_proportions import catalogue
-from lawful.inference.numerics import counts
+from lawful.inference.graphs import counts
 from lawful.models.llp import (
     Bags,
     bag_process,

@@ -1,6 +1,6 @@
 """Mutants of proposals: how the weight of a site that is drawn from a proposal is computed."""
 
-from lawful.inference.propose import _Proposer
+from lawful.inference.transformers.propose.propose import _Proposer
 from tests.mutants.patching import patched
 
 

@@ -13,7 +13,7 @@ from lawful import inference
 from lawful.backends.xla import emit
 from lawful.distributions import batched as lanes
 from lawful.distributions.law import law_of
-from lawful.inference import kernels, ladders, weights
+from lawful.inference import kernels
 from lawful.inference.check import (
     ALPHA,
     Report,
@@ -26,7 +26,9 @@ from lawful.inference.check import (
     sbc,
     unbiased,
 )
-from lawful.inference.numerics import strata
+from lawful.inference.laws import strata
+from lawful.inference.transformers import push_evidence as weights
+from lawful.inference.transformers import temperatures as ladders
 from tests.inference.kernels import test_incremental
 
 WALK = kernels.mh(kernels.random_walk(0.7))

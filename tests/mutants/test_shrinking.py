@@ -15,7 +15,8 @@ import pytest
 import lawful
 from lawful.errors import ValidationFailure
 from lawful.inference import check
-from lawful.inference.check import check_row, eager, preserves, strategies
+from lawful.inference.check import check_row, preserves, strategies
+from lawful.inference.check.rows import eager
 from lawful.inference.eager import trace_mh
 from tests.mutants import populations
 from tests.mutants.patching import patched
@@ -61,12 +62,13 @@ def test_what_is_shown_runs_and_is_a_program_on_which_the_law_fails(failure):
     """Its measure is what the message says it should be."""
     _, _, message = failure
     scope = {}
-    exec(check.programs.HEADER + program_of(message), scope)
+    exec(check.programs.programs.HEADER + program_of(message), scope)
     truth = check.enumerate_measure(scope["program"], scope["tables"])
     shown = re.findall(r"^ *(.*): ([\d.e-]+) instead of ([\d.e-]+)$", message, flags=re.MULTILINE)
     assert shown
     whole = float(truth.total()) if "pi K" in message else 1.0
-    weights = {re.sub(r"(, )?returns .*", "", check.measure.show_outcome(o)): w / whole for o, w in truth.traces()}
+    show = check.exact.measure.show_outcome
+    weights = {re.sub(r"(, )?returns .*", "", show(o)): w / whole for o, w in truth.traces()}
     for outcome, ours, theirs in shown:
         assert weights[re.sub(r"(, )?returns .*", "", outcome)] == pytest.approx(float(theirs), rel=1e-9)
         assert float(ours) != pytest.approx(float(theirs), rel=1e-9)
@@ -88,7 +90,7 @@ def test_hypothesis_gives_the_program_again(failure):
 
     with pytest.raises(AssertionError):
         again()
-    assert repr(met[-1]).removeprefix(check.programs.HEADER) == program_of(message)
+    assert repr(met[-1]).removeprefix(check.programs.programs.HEADER) == program_of(message)
 
 
 def test_the_line_that_repeats_the_check_repeats_the_message(failure):

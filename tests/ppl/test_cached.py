@@ -17,11 +17,11 @@ from lawful.form.cached import LAWS, cache_of, per_form
 from lawful.form.markov_blanket import blanket
 from lawful.form.operations.from_jaxpr import inlined
 from lawful.inference import check
-from lawful.inference.check.outcomes import compiled_worlds
-from lawful.inference.default_kernel import default_kernel
-from lawful.inference.densities import densities
-from lawful.inference.memory import peak_bytes
-from lawful.inference.presence import presence_of
+from lawful.inference.check.exact.outcomes import compiled_worlds
+from lawful.inference.kernels.default_kernel import default_kernel
+from lawful.inference.representations.absent_elements import presence_of
+from lawful.inference.results.log_densities import densities
+from lawful.inference.running.memory import peak_bytes
 from lawful.passes.rolling.unnamed_steps import folded
 
 

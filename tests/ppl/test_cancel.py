@@ -19,7 +19,7 @@ from lawful.form.builder import Block, LogProb
 from lawful.form.liveness import without_dead_code
 from lawful.form.operations.sums import Signed, signed, signs_of
 from lawful.inference import propose
-from lawful.inference.check.doubled import doubled
+from lawful.inference.check.programs.doubled import doubled
 from lawful.passes.add_plate import lift
 from lawful.passes.simplify import simplified
 from lawful.passes.simplify.cancel import cancelled

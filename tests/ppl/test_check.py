@@ -10,7 +10,7 @@ import pytest
 import lawful
 from lawful import factor, sample
 from lawful.errors import UnsupportedProgramError
-from lawful.inference.advice import plan_findings, suited
+from lawful.inference.algorithms.advice import plan_findings, suited
 from lawful.inspection.lint.check import check_program
 from lawful.inspection.lint.prior_draws import rehearse
 

@@ -16,7 +16,7 @@ from lawful.backends.xla import emit
 from lawful.distributions.law import law_of
 from lawful.form import Branch, Det, Factor, Loop, Plate, Site, walk
 from lawful.form.builder import LogProb
-from lawful.inference.check.doubled import doubled
+from lawful.inference.check.programs.doubled import doubled
 from lawful.passes.add_plate import lift
 from lawful.passes.simplify.common_subexpressions import common
 from lawful.passes.simplify.symmetry import exchangeable

@@ -11,7 +11,7 @@ from lawful import bounded_loop, cond, deterministic, factor, handlers, inferenc
 from lawful.backends.xla import compile
 from lawful.errors import IndexRangeError, LawfulError, UnsupportedProgramError
 from lawful.inference.check import compare, enumerate_measure
-from lawful.inference.check.outcomes import compiled_measure, source
+from lawful.inference.check.exact.outcomes import compiled_measure, source
 
 KEY = jax.random.key(2)
 

@@ -11,7 +11,7 @@ from jax import lax
 from lawful.distributions.sampling.batched_draw import widen
 from lawful.distributions.sampling.normal import cosine, standard_normals
 from lawful.distributions.sampling.threefry import pairs
-from lawful.inference.check.power import z_critical
+from lawful.inference.check.statistics.power import z_critical
 
 KEY = jax.random.key(3)
 COUNT = 1 << 20

@@ -14,9 +14,9 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.inference import kernels
-from lawful.inference.arguments import digest_of
+from lawful.inference.checkpoints.fingerprints import fingerprints
 from lawful.inference.representations.sampler import simulate
-from lawful.inference.running.fingerprints import fingerprints
+from lawful.inference.results.arguments import digest_of
 from lawful.tracing.number_arguments import with_inputs
 
 XS = jnp.arange(5.0) ** 2

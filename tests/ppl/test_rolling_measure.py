@@ -8,7 +8,7 @@ import lawful
 from lawful import sample, scan
 from lawful.form import Loop
 from lawful.inference.check import compare, enumerate_measure
-from lawful.inference.check.unrolled import unrolled
+from lawful.inference.check.programs.unrolled import unrolled
 from lawful.passes.rolling.roll import rolled
 from tests.ppl.unrolled import random_unrolled, traced
 

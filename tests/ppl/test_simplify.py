@@ -14,7 +14,7 @@ from lawful.form.arguments.arrays import split_arguments
 from lawful.form.choices import choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.inference.check import compare, enumerate_measure
-from lawful.inference.check.doubled import doubled
+from lawful.inference.check.programs.doubled import doubled
 from lawful.inference.check.strategies import finite_programs
 from lawful.passes.simplify import simplified
 from lawful.passes.thread_sites import score

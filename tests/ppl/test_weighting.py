@@ -10,7 +10,7 @@ import lawful
 from lawful import factor, handlers, inference, mask, plate, sample, scale, scan
 from lawful.errors import ImproperPriorError, LawfulError, UnsupportedProgramError
 from lawful.inference.check import compare, enumerate_measure
-from lawful.inference.check.outcomes import compiled_measure, source
+from lawful.inference.check.exact.outcomes import compiled_measure, source
 
 KEY = jax.random.key(3)
 MASK = np.array([True, False, True])

@@ -15,8 +15,8 @@ import pytest
 from scipy.stats import binomtest
 
 from lawful.inference.check import ALPHA, key_of
-from lawful.inference.laws import ResampleLaw
-from lawful.inference.numerics import SCHEMES
+from lawful.inference.laws.picks import ResampleLaw
+from lawful.inference.laws.schemes import SCHEMES
 from lawful.inference.representations.population import mean_weights
 
 pytestmark = pytest.mark.usefixtures("single_precision")

@@ -16,7 +16,7 @@ from lawful.backends.xla import compile
 from lawful.errors import UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, key_of, unbiased
-from lawful.inference.kernels.base import initial_state
+from lawful.inference.kernels.base.base import initial_state
 from tests.check.instances import DATA, EMISSION, HMM3_EVIDENCE, HMM3_LAST_STATE, INITIAL, TRANSITION
 from tests.inference.kernels.transition import Transition
 from tests.inference.tier0 import law_error, population_measure

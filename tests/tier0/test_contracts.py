@@ -12,11 +12,11 @@ import lawful
 from lawful import inference
 from lawful.inference import kernels
 from lawful.inference.check import Contract
-from lawful.inference.check.rows import IDENTITIES, ROWS, SCHEMES
-from lawful.inference.check.tilted import tilted
-from lawful.inference.numerics import SCHEMES as KNOWN_SCHEMES
-from lawful.inference.numerics.resampling import scheme
-from lawful.inference.transformer import Transformer
+from lawful.inference.check.programs.tilted import tilted
+from lawful.inference.check.rows.rows import IDENTITIES, ROWS, SCHEMES
+from lawful.inference.contract import Transformer
+from lawful.inference.laws.schemes import SCHEMES as KNOWN_SCHEMES
+from lawful.inference.laws.schemes import scheme
 
 pytestmark = pytest.mark.tier0
 ROOT = Path(__file__).resolve().parents[2]
@@ -187,7 +187,7 @@ def test_every_exact_claim_has_a_row_of_the_law(name):
     word = repr(bearer) if hasattr(bearer, "build") else bearer.name
     for part in word.split(" >> "):
         step = re.match(r"\(*(\w+)", part)[1]
-        assert step in words_of_rows(), f"{name}: no row of inference.check.rows.ROWS holds {step!r}"
+        assert step in words_of_rows(), f"{name}: no row of inference.check.rows.rows.ROWS holds {step!r}"
 
 
 def test_every_scheme_has_its_rows():

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from lawful.inference.check import __main__ as command
-from lawful.inference.check.law import identity_verdicts
-from lawful.inference.check.rows import IDENTITIES
+from lawful.inference.check.rows.law import identity_verdicts
+from lawful.inference.check.rows.rows import IDENTITIES
 
 pytestmark = pytest.mark.tier0
 

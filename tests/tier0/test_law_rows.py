@@ -14,16 +14,16 @@ from lawful.errors import LawfulError, NonFiniteError
 from lawful.form.arguments.arrays import split_arguments
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, invariant, preserves
-from lawful.inference.check.exact import transformed_form
-from lawful.inference.check.law import row_verdict
-from lawful.inference.check.measure import compare
-from lawful.inference.check.outcomes import compiled_measure, reference_measure
-from lawful.inference.check.rows import ROWS
-from lawful.inference.check.suite import instances_of
-from lawful.inference.kernels.mh import Proposed
-from lawful.inference.numerics.resampling import scheme
-from lawful.inference.transformer import Transformer
-from lawful.inference.transformers import PRESERVES, collapse, push_evidence
+from lawful.inference.check.exact.exact_checks import transformed_form
+from lawful.inference.check.exact.measure import compare
+from lawful.inference.check.exact.outcomes import compiled_measure, reference_measure
+from lawful.inference.check.exact.suite import instances_of
+from lawful.inference.check.rows.law import row_verdict
+from lawful.inference.check.rows.rows import ROWS
+from lawful.inference.contract import Transformer
+from lawful.inference.kernels.combine.mh import Proposed
+from lawful.inference.laws.schemes import scheme
+from lawful.inference.transformers.resample import PRESERVES, collapse, push_evidence
 from lawful.tracing.trace import trace
 
 pytestmark = pytest.mark.tier0

@@ -12,7 +12,7 @@ import jax
 
 from benchmarks.contestants.potts import PottsRun
 from benchmarks.workloads import COUPLING, potts_scores
-from lawful.inference.factor_graphs import FactorGraph, propagated
+from lawful.inference.graphs import FactorGraph, propagated
 
 PACKAGES = ("lawful", "jax", "jaxlib")
 DTYPE = "float32"

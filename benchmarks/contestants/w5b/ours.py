@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from benchmarks.contestants.hidden import HiddenRun
 from benchmarks.workloads import hidden
-from lawful.inference.numerics.chains import chain, marginals
+from lawful.inference.graphs.chains import chain, marginals
 
 PACKAGES = ("lawful", "jax", "jaxlib")
 DTYPE = "float32"

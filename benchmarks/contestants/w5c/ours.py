@@ -8,7 +8,7 @@ import jax
 
 from benchmarks.contestants.alarm import MANY, AlarmRun
 from benchmarks.workloads import ALARM_EVIDENCE, alarm_file
-from lawful.inference.factor_graphs import FactorGraph, infer
+from lawful.inference.graphs import FactorGraph, infer
 
 PACKAGES = ("lawful", "jax", "jaxlib")
 DTYPE = "float32"

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from benchmarks.contestants.bags import BagRun
 from benchmarks.contestants.staged import Staged
 from benchmarks.workloads import bags, count_potentials
-from lawful.inference.numerics import counts
+from lawful.inference.graphs import counts
 
 PACKAGES = ("lawful", "jax", "jaxlib")
 DTYPE = "float32"

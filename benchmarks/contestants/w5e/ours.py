@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.contestants.pairs import PairsRun
 from benchmarks.workloads import ATTRACTION, REPULSION, pairs
-from lawful.inference.factor_graphs import FactorGraph, propagated
+from lawful.inference.graphs import FactorGraph, propagated
 
 PACKAGES = ("lawful", "jax", "jaxlib")
 DTYPE = "float32"

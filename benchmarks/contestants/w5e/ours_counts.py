@@ -9,7 +9,7 @@ from benchmarks.contestants.w5e.ours import DTYPE as DTYPE
 from benchmarks.contestants.w5e.ours import PACKAGES as PACKAGES
 from benchmarks.contestants.w5e.ours import pairs_graph, solver
 from benchmarks.workloads import count_marginals
-from lawful.inference.factor_graphs import folded
+from lawful.inference.graphs import folded
 
 
 def build(settings: dict[str, Any]) -> PairsRun:

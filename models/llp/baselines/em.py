@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.inference.numerics import counts
+from lawful.inference.graphs import counts
 
 from ..bags import Bags
 from ..losses import Batch, Terms

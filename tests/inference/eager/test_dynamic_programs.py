@@ -13,7 +13,7 @@ import pytest
 
 from lawful import inference
 from lawful.inference.check import key_of
-from lawful.inference.check.power import z_critical
+from lawful.inference.check.statistics.power import z_critical
 from tests.inference.eager.cases import FUNCTION, LEVELS, NOISY_LIST, PROCESS, SENTENCE
 
 pytestmark = [pytest.mark.tier2, pytest.mark.usefixtures("unchecked_types")]

@@ -9,7 +9,7 @@ import pytest
 
 import lawful
 from lawful.inference.check import compare, enumerate_measure
-from lawful.inference.check.eager import (
+from lawful.inference.check.rows.eager import (
     EAGER_ROWS,
     Settings,
     check_eager_row,
@@ -18,7 +18,7 @@ from lawful.inference.check.eager import (
     transition,
 )
 from lawful.inference.eager import trace_mh
-from lawful.inference.numerics.resampling import scheme
+from lawful.inference.laws.schemes import scheme
 from lawful.models import dynamic
 
 pytestmark = [pytest.mark.tier0, pytest.mark.usefixtures("unchecked_types")]

@@ -8,7 +8,7 @@ from scipy import stats
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError
-from lawful.inference.densities import densities
+from lawful.inference.results.log_densities import densities
 from tests.inference.eager.test_results import BUILDS, KEY, lists
 
 DATA = np.array([0.3, -0.2, 1.1])

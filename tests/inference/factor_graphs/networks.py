@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from lawful.inference.factor_graphs import FactorGraph
+from lawful.inference.graphs import FactorGraph
 
 NETWORKS = ("asia", "sachs", "alarm")
 PAIRWISE = ("ising_grid_6x8", "tree_chain_potts")

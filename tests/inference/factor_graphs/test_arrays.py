@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from lawful.errors import LawfulError, MalformedFileError
-from lawful.inference.factor_graphs import FactorGraph
+from lawful.inference.graphs import FactorGraph
 from tests.inference.factor_graphs.written_graphs import EXTREME, assert_same_bits, built, graphs
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from lawful.inference.factor_graphs import propagated
-from lawful.inference.factor_graphs.belief_forests import COIN, forest_of, spanning_forest
-from lawful.inference.factor_graphs.graph import graph_of
+from lawful.inference.graphs import propagated
+from lawful.inference.graphs.loopy.belief_forests import COIN, forest_of, spanning_forest
+from lawful.inference.graphs.model.graph import graph_of
 from tests.inference.factor_graphs.truth import Truth, assignments, cases, grid, log_scores, random_graph
 
 

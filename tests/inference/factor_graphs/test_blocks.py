@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lawful.errors import WidthError
-from lawful.inference.factor_graphs.blocks import chosen_blocks, largest_table, refuse_wide_blocks
-from lawful.inference.factor_graphs.graph import graph_of
-from lawful.inference.factor_graphs.restriction import Restriction
+from lawful.inference.graphs.exact.blocks import chosen_blocks, largest_table, refuse_wide_blocks
+from lawful.inference.graphs.model.graph import graph_of
+from lawful.inference.graphs.model.restriction import Restriction
 from tests.inference.factor_graphs.truth import assignments, cases, counted_graph, grid, log_scores, random_graph
 
 NONE = np.zeros(0, int)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from lawful.errors import WidthError
-from lawful.inference.factor_graphs import FactorGraph, bracket, eliminated, infer, propagated
-from lawful.inference.factor_graphs.bounds import mean_field, tree_bound
-from lawful.inference.factor_graphs.counting import random_forests, shares, tree_shares
-from lawful.inference.factor_graphs.exact import most_probable
+from lawful.inference.graphs import FactorGraph, bracket, eliminated, infer, propagated
+from lawful.inference.graphs.bounds import mean_field, tree_bound
+from lawful.inference.graphs.exact_inference import most_probable
+from lawful.inference.graphs.loopy.counting import random_forests, shares, tree_shares
 from tests.inference.factor_graphs.networks import exact, network
 from tests.inference.factor_graphs.truth import Truth, random_graph
 
@@ -139,5 +139,5 @@ def test_the_lower_bound_is_finite_where_an_assignment_is_possible(seed, monkeyp
     def over_budget(graph):
         raise WidthError("too wide")
 
-    monkeypatch.setattr("lawful.inference.factor_graphs.bounds.most_probable", over_budget)
+    monkeypatch.setattr("lawful.inference.graphs.bounds.most_probable", over_budget)
     assert -np.inf < mean_field(graph) <= truth + 1e-9

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 
 from lawful.errors import WidthError
-from lawful.inference.factor_graphs import FactorGraph, padding
-from lawful.inference.factor_graphs.buckets import Plan
-from lawful.inference.factor_graphs.elimination import drawn, forward, largest, marginals
-from lawful.inference.factor_graphs.exact import by_name, log_mass
-from lawful.inference.factor_graphs.ordering import best_order, greedy
+from lawful.inference.graphs import FactorGraph
+from lawful.inference.graphs.exact import padding
+from lawful.inference.graphs.exact.buckets import Plan
+from lawful.inference.graphs.exact.elimination import drawn, forward, largest, marginals
+from lawful.inference.graphs.exact.ordering import best_order, greedy
+from lawful.inference.graphs.exact_inference import by_name, log_mass
 from tests.inference.factor_graphs.networks import network
 from tests.inference.factor_graphs.truth import Truth, cases, random_graph
 

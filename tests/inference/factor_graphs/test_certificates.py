@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lawful.inference.factor_graphs import FactorGraph, propagated
-from lawful.inference.factor_graphs.certificates import attractive, contracts
+from lawful.inference.graphs import FactorGraph, propagated
+from lawful.inference.graphs.loopy.certificates import attractive, contracts
 from tests.inference.factor_graphs.truth import Truth, grid
 
 

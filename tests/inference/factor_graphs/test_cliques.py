@@ -7,17 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.factor_graphs import FactorGraph, propagated
-from lawful.inference.factor_graphs.cliques import cliques_in
-from lawful.inference.factor_graphs.exchange import Logs
-from lawful.inference.factor_graphs.forms import exchange_for
-from lawful.inference.factor_graphs.free_energy import inconsistency, log_z, point_at, probabilities
-from lawful.inference.factor_graphs.layouts import Ends, Squares, pieces_of
-from lawful.inference.factor_graphs.log_odds import REACH, WEAK, LogOdds, _in_series
-from lawful.inference.factor_graphs.loopy import Settings
-from lawful.inference.factor_graphs.messages import net_of, scores_of
-from lawful.inference.factor_graphs.odds_beliefs import beliefs_at
-from lawful.inference.factor_graphs.propagation import _program
+from lawful.inference.graphs import FactorGraph, propagated
+from lawful.inference.graphs.loopy.exchange import Logs
+from lawful.inference.graphs.loopy.forms import exchange_for
+from lawful.inference.graphs.loopy.free_energy import inconsistency, log_z, point_at, probabilities
+from lawful.inference.graphs.loopy.layouts import Ends, Squares, pieces_of
+from lawful.inference.graphs.loopy.log_odds import REACH, WEAK, LogOdds, _in_series
+from lawful.inference.graphs.loopy.loopy import Settings
+from lawful.inference.graphs.loopy.messages import net_of, scores_of
+from lawful.inference.graphs.loopy.odds_beliefs import beliefs_at
+from lawful.inference.graphs.loopy.propagation import _program
+from lawful.inference.graphs.model.cliques import cliques_in
 
 
 def all_pairs(rng, sizes, count):

@@ -10,7 +10,7 @@ import pytest
 
 from lawful import inference
 from lawful.errors import LawfulError, ObservationError, WidthError
-from lawful.inference.factor_graphs import (
+from lawful.inference.graphs import (
     FactorGraph,
     Potentials,
     bracket,
@@ -21,16 +21,16 @@ from lawful.inference.factor_graphs import (
     propagated,
     unfolded,
 )
-from lawful.inference.factor_graphs.exact import by_name, pushed, uniforms_of
-from lawful.inference.factor_graphs.exchange import Logs
-from lawful.inference.factor_graphs.forests import by_messages, mass_and_marginals
-from lawful.inference.factor_graphs.free_energy import free_energy, point_at
-from lawful.inference.factor_graphs.loopy import Settings, run
-from lawful.inference.factor_graphs.messages import net_of, scores_of
-from lawful.inference.factor_graphs.restriction import Restriction
-from lawful.inference.factor_graphs.structure import Group, Structure
-from lawful.inference.factor_graphs.to_program import to_program
-from lawful.inference.numerics.counts import potentials
+from lawful.inference.graphs.counts import potentials
+from lawful.inference.graphs.exact_inference import by_name, pushed, uniforms_of
+from lawful.inference.graphs.loopy.exchange import Logs
+from lawful.inference.graphs.loopy.forests import by_messages, mass_and_marginals
+from lawful.inference.graphs.loopy.free_energy import free_energy, point_at
+from lawful.inference.graphs.loopy.loopy import Settings, run
+from lawful.inference.graphs.loopy.messages import net_of, scores_of
+from lawful.inference.graphs.model.restriction import Restriction
+from lawful.inference.graphs.model.structure import Group, Structure
+from lawful.inference.graphs.reading.to_program import to_program
 from tests.inference.factor_graphs.truth import Truth, assignments, counted_graph, log_scores
 
 
@@ -163,7 +163,7 @@ def test_messages_on_a_forest_are_exact(seed):
 @pytest.fixture
 def by_descent(monkeypatch):
     """Forests with counts are never written as tables."""
-    monkeypatch.setattr("lawful.inference.factor_graphs.plans.UNFOLDED_UP_TO", 0)
+    monkeypatch.setattr("lawful.inference.graphs.exact.plans.UNFOLDED_UP_TO", 0)
 
 
 @pytest.mark.slow

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError
-from lawful.inference.factor_graphs import (
+from lawful.inference.graphs import (
     FactorGraph,
     eliminated,
     propagated,
 )
-from lawful.inference.factor_graphs.counted_odds import CountedOdds
-from lawful.inference.factor_graphs.exchange import Logs
-from lawful.inference.factor_graphs.forms import exchange_for
-from lawful.inference.factor_graphs.log_odds import LogOdds
-from lawful.inference.factor_graphs.messages import net_of, scores_of
+from lawful.inference.graphs.loopy.counted_odds import CountedOdds
+from lawful.inference.graphs.loopy.exchange import Logs
+from lawful.inference.graphs.loopy.forms import exchange_for
+from lawful.inference.graphs.loopy.log_odds import LogOdds
+from lawful.inference.graphs.loopy.messages import net_of, scores_of
 from tests.inference.factor_graphs.truth import counted_graph
 
 
@@ -38,7 +38,7 @@ def test_log_odds_of_pairs_and_counts_have_the_fixed_point_of_the_general_form(s
     fast = propagated(graph, tol=1e-12, certify=False)
     early = propagated(graph, max_iters=1, damping=0.7, certify=False, factors=False)
     again = propagated(graph, tol=1e-12, certify=False, init=fast)
-    monkeypatch.setattr("lawful.inference.factor_graphs.propagation.exchange_for", lambda *_: Logs(True, 1.0))
+    monkeypatch.setattr("lawful.inference.graphs.loopy.propagation.exchange_for", lambda *_: Logs(True, 1.0))
     plain = propagated(graph, tol=1e-12, certify=False)
     assert fast.verdict == plain.verdict == "converged" and int(again.info["iterations"]) == 10
     assert float(fast.log_z) == pytest.approx(float(plain.log_z), rel=1e-10)

@@ -14,9 +14,9 @@ from lawful import inference
 from lawful.errors import ObservationError
 from lawful.inference import kernels
 from lawful.inference.check import invariant
-from lawful.inference.factor_graphs import count, eliminated, infer, propagated, to_factor_graph
-from lawful.inference.factor_graphs.lifted import Table, Terms
-from lawful.inference.factor_graphs.linear_counts import linear_count
+from lawful.inference.graphs import count, eliminated, infer, propagated, to_factor_graph
+from lawful.inference.graphs.reading.lifted import Table, Terms
+from lawful.inference.graphs.reading.linear_counts import linear_count
 
 P = np.random.default_rng(0).uniform(0.1, 0.9, 30)
 BAGS = np.array([0] * 9 + [2] * 12 + [1] * 9)
@@ -220,7 +220,7 @@ def test_members_are_summed_out_of_a_program():
 @pytest.mark.parametrize("blocks", ["auto", [{"y": [0]}, {"y": [1, 2]}]], ids=["one block", "two blocks"])
 def test_blocks_with_counts_keep_the_posterior(blocks, monkeypatch):
     """Also where a block cuts a bag: the members outside stay as they are held."""
-    kernel = sys.modules["lawful.inference.kernels.block_gibbs"]
+    kernel = sys.modules["lawful.inference.kernels.gibbs.block_gibbs"]
     part = sys.modules[kernel.discrete_part.__module__]
     monkeypatch.setattr(part, "to_factor_graph", partial(to_factor_graph, count_from=4))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from lawful.inference.factor_graphs import FactorGraph
+from lawful.inference.graphs import FactorGraph
 from tests.inference.factor_graphs.written_graphs import built, graphs
 
 

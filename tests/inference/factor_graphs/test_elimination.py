@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 
 from lawful.errors import LawfulError, WidthError
-from lawful.inference.factor_graphs import FactorGraph, Potentials, eliminated, most_probable, runners
-from lawful.inference.factor_graphs.elimination import marginals
-from lawful.inference.factor_graphs.exact import log_mass, pushed
-from lawful.inference.factor_graphs.ordering import RULES
-from lawful.inference.factor_graphs.plans import elimination_plan
+from lawful.inference.graphs import FactorGraph, Potentials, eliminated, most_probable, runners
+from lawful.inference.graphs.exact.elimination import marginals
+from lawful.inference.graphs.exact.ordering import RULES
+from lawful.inference.graphs.exact.plans import elimination_plan
+from lawful.inference.graphs.exact_inference import log_mass, pushed
 from tests.inference.factor_graphs.networks import NETWORKS, exact, largest_error, network
 from tests.inference.factor_graphs.truth import Truth, assignments, cases, grid, holed, log_scores, random_graph
 

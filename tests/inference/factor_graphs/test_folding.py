@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lawful.errors import DuplicateSiteError, LawfulError, WidthError
-from lawful.inference.factor_graphs import FactorGraph, folded, infer, propagated
+from lawful.inference.graphs import FactorGraph, folded, infer, propagated
 from tests.inference.factor_graphs.truth import Truth
 
 

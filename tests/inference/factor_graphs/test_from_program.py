@@ -13,7 +13,7 @@ from lawful import inference
 from lawful.errors import FactorTooLarge, LawfulError, UnsupportedProgramError
 from lawful.form.operations.equation import Equation
 from lawful.inference.check import random_program
-from lawful.inference.factor_graphs import eliminated, to_factor_graph
+from lawful.inference.graphs import eliminated, to_factor_graph
 
 COUPLING = np.array([[0.4, -0.2, 0.1], [-0.3, 0.5, 0.0], [0.2, -0.1, 0.7]])
 

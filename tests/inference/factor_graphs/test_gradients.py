@@ -10,10 +10,10 @@ import pytest
 
 import lawful
 from lawful.errors import LawfulError, NotConvergedError
-from lawful.inference.factor_graphs import FactorGraph, Potentials, eliminated, propagated
-from lawful.inference.factor_graphs.counting import tree_shares
-from lawful.inference.factor_graphs.free_energy import free_energy, point_at
-from lawful.inference.factor_graphs.messages import net_of, scores_of
+from lawful.inference.graphs import FactorGraph, Potentials, eliminated, propagated
+from lawful.inference.graphs.loopy.counting import tree_shares
+from lawful.inference.graphs.loopy.free_energy import free_energy, point_at
+from lawful.inference.graphs.loopy.messages import net_of, scores_of
 from tests.inference.factor_graphs.truth import Truth, grid, holed
 
 FAMILIES = ("bethe", "trw", "random")

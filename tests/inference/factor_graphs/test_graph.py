@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 
 from lawful.errors import DuplicateSiteError, IndexRangeError, LawfulError, NonFiniteError
-from lawful.inference.factor_graphs import FactorGraph, Potentials, Variables
-from lawful.inference.factor_graphs.structure import Family
+from lawful.inference.graphs import FactorGraph, Potentials, Variables
+from lawful.inference.graphs.model.structure import Family
 from tests.inference.factor_graphs.truth import assignments, log_scores
 from tests.inference.factor_graphs.written_graphs import assert_same_bits, built, graphs
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 
 from lawful.errors import PathLimitError
-from lawful.inference.factor_graphs import FactorGraph
-from lawful.inference.factor_graphs.graph_law import GraphLaw, SiteLaw
+from lawful.inference.graphs import FactorGraph
+from lawful.inference.graphs.reading.graph_law import GraphLaw, SiteLaw
 from tests.inference.factor_graphs.truth import Truth, assignments, cases, random_graph
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError, WidthError
-from lawful.inference.factor_graphs import FactorGraph, infer, plan
-from lawful.inference.factor_graphs.plans import elimination_plan
+from lawful.inference.graphs import FactorGraph, infer, plan
+from lawful.inference.graphs.exact.plans import elimination_plan
 from tests.inference.factor_graphs.networks import exact, largest_error, network
 from tests.inference.factor_graphs.truth import grid
 

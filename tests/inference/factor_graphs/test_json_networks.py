@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from lawful.errors import LawfulError, MalformedFileError
-from lawful.inference.factor_graphs import FactorGraph
+from lawful.inference.graphs import FactorGraph
 from tests.inference.factor_graphs.networks import NETWORKS, PAIRWISE, network
 from tests.inference.factor_graphs.written_graphs import (
     EXTREME,

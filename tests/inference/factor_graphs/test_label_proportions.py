@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from lawful.inference.factor_graphs import FactorGraph, propagated
+from lawful.inference.graphs import FactorGraph, propagated
 
 STRENGTH = 10.0
 BAG = 8

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.inference.factor_graphs.lanes import lanes_last
+from lawful.inference.graphs.exact.lanes import lanes_last
 
 
 def looked_up(places, x, shift):

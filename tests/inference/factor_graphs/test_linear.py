@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lawful.errors import LawfulError
-from lawful.inference.factor_graphs.linear import (
+from lawful.inference.graphs.formats.linear import (
     LARGEST,
     SMALLEST,
     entries_of,

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.factor_graphs import FactorGraph, Potentials, eliminated, propagated, propagation, runners
-from lawful.inference.factor_graphs import graph as graph_module
-from lawful.inference.factor_graphs.scores import scores_of
+from lawful.inference.graphs import FactorGraph, Potentials, eliminated, propagated, runners
+from lawful.inference.graphs.loopy import propagation
+from lawful.inference.graphs.model import graph as graph_module
+from lawful.inference.graphs.model.scores import scores_of
 from tests.inference.factor_graphs.networks import network
 from tests.inference.factor_graphs.truth import Truth, grid
 

@@ -8,18 +8,10 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError
-from lawful.inference.factor_graphs import (
-    FactorGraph,
-    Potentials,
-    chained,
-    eliminated,
-    infer,
-    most_probable,
-    plan,
-    plans,
-)
-from lawful.inference.factor_graphs.exact import pushed
-from lawful.inference.factor_graphs.pendants import pendants_of
+from lawful.inference.graphs import FactorGraph, Potentials, eliminated, infer, most_probable, plan
+from lawful.inference.graphs.exact import chained, plans
+from lawful.inference.graphs.exact.pendants import pendants_of
+from lawful.inference.graphs.exact_inference import pushed
 from tests.inference.factor_graphs.truth import holed
 
 LENGTHS, STATES = (40, 36), 3

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError, MalformedFileError
-from lawful.inference.factor_graphs import FactorGraph, eliminated
-from lawful.inference.factor_graphs.pgmpy_models import from_bif
+from lawful.inference.graphs import FactorGraph, eliminated
+from lawful.inference.graphs.formats.pgmpy_models import from_bif
 from tests.inference.factor_graphs.written_graphs import joint
 
 

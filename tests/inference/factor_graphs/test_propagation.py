@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 
 from lawful.errors import LawfulError
-from lawful.inference.factor_graphs import FactorGraph, Variables, eliminated, propagated
-from lawful.inference.factor_graphs.columns import Box, Index
-from lawful.inference.factor_graphs.exchange import Logs
-from lawful.inference.factor_graphs.forms import exchange_for
-from lawful.inference.factor_graphs.free_energy import free_energy, point_at
-from lawful.inference.factor_graphs.log_odds import LogOdds
-from lawful.inference.factor_graphs.loopy import Settings
-from lawful.inference.factor_graphs.messages import net_of, scores_of
-from lawful.inference.factor_graphs.propagation import _program
+from lawful.inference.graphs import FactorGraph, Variables, eliminated, propagated
+from lawful.inference.graphs.loopy.columns import Box, Index
+from lawful.inference.graphs.loopy.exchange import Logs
+from lawful.inference.graphs.loopy.forms import exchange_for
+from lawful.inference.graphs.loopy.free_energy import free_energy, point_at
+from lawful.inference.graphs.loopy.log_odds import LogOdds
+from lawful.inference.graphs.loopy.loopy import Settings
+from lawful.inference.graphs.loopy.messages import net_of, scores_of
+from lawful.inference.graphs.loopy.propagation import _program
 from tests.inference.factor_graphs.networks import exact, largest_error, network
 from tests.inference.factor_graphs.truth import Truth, cases, grid, holed, random_graph
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError
-from lawful.inference.factor_graphs import FactorGraph, propagated
-from lawful.inference.factor_graphs.exchange import Logs
-from lawful.inference.factor_graphs.messages import net_of, scores_of, start
-from lawful.inference.factor_graphs.schedules import SCHEDULES, ends_of, passes_of
-from lawful.inference.factor_graphs.sweeping import steps_of, swept
+from lawful.inference.graphs import FactorGraph, propagated
+from lawful.inference.graphs.loopy.exchange import Logs
+from lawful.inference.graphs.loopy.messages import net_of, scores_of, start
+from lawful.inference.graphs.loopy.schedules import SCHEDULES, ends_of, passes_of
+from lawful.inference.graphs.loopy.sweeping import steps_of, swept
 from tests.inference.factor_graphs.networks import exact, largest_error, network
 from tests.inference.factor_graphs.truth import Truth, grid, random_graph
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.factor_graphs import FactorGraph, eliminated, infer, most_probable, plan, plans, runners, strips
-from lawful.inference.factor_graphs.exact import pushed
+from lawful.inference.graphs import FactorGraph, eliminated, infer, most_probable, plan, runners
+from lawful.inference.graphs.exact import plans, strips
+from lawful.inference.graphs.exact_inference import pushed
 from tests.inference.factor_graphs.truth import grid, holed
 
 STEPS = 40

@@ -9,7 +9,7 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError, UnboundedSupport
-from lawful.inference.factor_graphs import FactorGraph, eliminated, to_factor_graph
+from lawful.inference.graphs import FactorGraph, eliminated, to_factor_graph
 
 
 def arrivals(y):

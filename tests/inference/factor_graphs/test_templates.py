@@ -11,7 +11,8 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.inference.check import random_program
-from lawful.inference.factor_graphs import infer, loops, most_probable, to_factor_graph
+from lawful.inference.graphs import infer, most_probable, to_factor_graph
+from lawful.inference.graphs.reading import loops
 from lawful.passes.rolling.roll import rolled
 
 MOVES = jnp.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.25, 0.25, 0.5]])

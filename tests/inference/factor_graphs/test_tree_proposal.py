@@ -12,7 +12,7 @@ from lawful import inference
 from lawful.errors import LawfulError
 from lawful.inference import kernels
 from lawful.inference.check import invariant
-from lawful.inference.factor_graphs import to_factor_graph, to_program, tree_proposal
+from lawful.inference.graphs import to_factor_graph, to_program, tree_proposal
 from tests.inference.factor_graphs.networks import exact, network
 from tests.inference.factor_graphs.truth import Truth, cases, grid, random_graph
 

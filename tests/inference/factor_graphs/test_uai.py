@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lawful.errors import LawfulError, MalformedFileError
-from lawful.inference.factor_graphs import FactorGraph, eliminated, most_probable
-from lawful.inference.factor_graphs.linear import log_of_word
-from lawful.inference.factor_graphs.uai_evidence import read_evidence
-from lawful.inference.factor_graphs.uai_results import in_file_order
+from lawful.inference.graphs import FactorGraph, eliminated, most_probable
+from lawful.inference.graphs.formats.linear import log_of_word
+from lawful.inference.graphs.formats.uai_evidence import read_evidence
+from lawful.inference.graphs.formats.uai_results import in_file_order
 from tests.inference.factor_graphs.networks import NETWORKS, PAIRWISE
 from tests.inference.factor_graphs.written_graphs import (
     EXTREME,

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lawful.errors import LawfulError, MalformedFileError
-from lawful.inference.factor_graphs import FactorGraph
-from lawful.inference.factor_graphs.uai_evidence import evidence_text, observed, read_evidence
-from lawful.inference.factor_graphs.uai_results import (
+from lawful.inference.graphs import FactorGraph
+from lawful.inference.graphs.formats.uai_evidence import evidence_text, observed, read_evidence
+from lawful.inference.graphs.formats.uai_results import (
     in_file_order,
     map_text,
     mar_text,

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from lawful.form.operations.on_numpy import evaluate
-from lawful.inference.factor_graphs import FactorGraph, propagated
-from lawful.inference.factor_graphs import propagation as owner
-from lawful.inference.factor_graphs import widening as module
-from lawful.inference.factor_graphs.first_runs import FirstRuns
-from lawful.inference.factor_graphs.messages import net_of
-from lawful.inference.factor_graphs.widening import widened
+from lawful.inference.graphs import FactorGraph, propagated
+from lawful.inference.graphs.loopy import propagation as owner
+from lawful.inference.graphs.loopy import widening as module
+from lawful.inference.graphs.loopy.first_runs import FirstRuns
+from lawful.inference.graphs.loopy.messages import net_of
+from lawful.inference.graphs.loopy.widening import widened
 
 
 def many_kinds(seed=0, size=14, zeros=0.3):
@@ -88,6 +88,6 @@ def test_numpy_gives_way_to_the_compiler_after_as_many_sweeps_as_compiling_costs
         evaluated.append(args)
         return evaluate(*args)
 
-    monkeypatch.setattr("lawful.inference.factor_graphs.first_runs.evaluate", counting)
+    monkeypatch.setattr("lawful.inference.graphs.loopy.first_runs.evaluate", counting)
     assert [float(runs(np.float64(x))["twice"]) for x in range(4)] == [0.0, 2.0, 4.0, 6.0]
     assert len(evaluated) == 2

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
-from lawful.inference.factor_graphs import FactorGraph
+from lawful.inference.graphs import FactorGraph
 
 
 def assignments(graph):

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lawful.inference.factor_graphs import FactorGraph
+from lawful.inference.graphs import FactorGraph
 from tests.inference.factor_graphs.truth import assignments, log_scores
 
 NAMES = ("a", "b c", 'd"e', "z[0]", "ü", "#1")

@@ -11,7 +11,7 @@ from lawful.inference import kernels
 from lawful.inference.check import invariant
 from tests.inference.kernels.transition import Transition
 
-acceptance = importlib.import_module("lawful.inference.kernels.acceptance")
+acceptance = importlib.import_module("lawful.inference.kernels.base.acceptance")
 
 
 def model():

@@ -11,8 +11,8 @@ from lawful import inference
 from lawful.errors import LawfulError, UnsupportedProgramError, WidthError
 from lawful.inference import kernels
 from lawful.inference.check import invariant
-from lawful.inference.check.kernel_rows import hidden, labels, nested
-from lawful.inference.check.transition import transition_matrix
+from lawful.inference.check.exact.transition import transition_matrix
+from lawful.inference.check.rows.kernel_rows import hidden, labels, nested
 
 
 def ring():

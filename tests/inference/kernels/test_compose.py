@@ -12,7 +12,7 @@ from lawful.backends.log_density import scored
 from lawful.errors import LawfulError
 from lawful.form.arguments.arrays import split_arguments
 from lawful.inference import kernels
-from lawful.inference.chain_loop import chain_loop
+from lawful.inference.plans.chains.chain_loop import chain_loop
 
 Y = jnp.array([0.4, -0.3, 1.0])
 

@@ -14,12 +14,12 @@ from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form.choices import choices_of
 from lawful.inference import kernels
 from lawful.inference.check import invariant
-from lawful.inference.kernels.conjugate import FAMILIES, _Density, _Parameters, seen_family
-from lawful.inference.kernels.spans import span
+from lawful.inference.kernels.gibbs.conjugate import FAMILIES, _Density, _Parameters, seen_family
+from lawful.inference.transformers.spans import span
 from tests.inference.kernels.transition import Transition
 from tests.tiers import rest_slow
 
-module = importlib.import_module("lawful.inference.kernels.conjugate")
+module = importlib.import_module("lawful.inference.kernels.gibbs.conjugate")
 KERNEL = kernels.conjugate()
 
 
@@ -207,7 +207,7 @@ def test_the_log_ratio_of_the_joint_is_that_of_the_conditional(site):
 
 def lawful_prior(form, key):
     from lawful.backends.xla import emit
-    from lawful.inference.kernels.base import initial_state
+    from lawful.inference.kernels.base.base import initial_state
 
     values = emit(initial_state(form))(key, *DATA)[0]
     return {c.name: v for c, v in zip(choices_of(form), values, strict=False)}

@@ -13,7 +13,7 @@ from lawful.errors import LawfulError
 from lawful.inference import kernels
 from lawful.inference.check import invariant
 
-module = importlib.import_module("lawful.inference.kernels.delayed")
+module = importlib.import_module("lawful.inference.kernels.combine.delayed")
 TABLE = jnp.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3], [0.1, 0.2, 0.7]])
 
 

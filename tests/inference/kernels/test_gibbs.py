@@ -14,13 +14,15 @@ from lawful.errors import UnsupportedProgramError
 from lawful.form import Loop
 from lawful.inference import kernels
 from lawful.inference.check import invariant
-from lawful.inference.check.kernel_rows import hidden, labels
-from lawful.inference.check.transition import transition_matrix
-from lawful.inference.kernels.gibbs import relative
+from lawful.inference.check.exact.transition import transition_matrix
+from lawful.inference.check.rows.kernel_rows import hidden, labels
+from lawful.inference.kernels.gibbs.gibbs import relative
 from tests.structure.programs import equations
 
 GIBBS = kernels.gibbs()
-gibbs_module = importlib.import_module("lawful.inference.kernels.gibbs")  # the package gives the name to a function
+gibbs_module = importlib.import_module(
+    "lawful.inference.kernels.gibbs.gibbs"
+)  # the package gives the name to a function
 
 
 @pytest.mark.tier0

@@ -14,9 +14,9 @@ from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import geweke, invariant
-from lawful.inference.kernels.frame import frame_of
-from lawful.inference.kernels.hmc import involution
-from lawful.inference.kernels.leapfrog import Phase, energy
+from lawful.inference.kernels.base.frame import frame_of
+from lawful.inference.kernels.gradient.hmc import involution
+from lawful.inference.kernels.gradient.leapfrog import Phase, energy
 from tests.check.test_invariance import Y, chain, positive, switch
 from tests.tiers import rest_slow
 
@@ -233,6 +233,6 @@ def test_emitting_needs_no_more_than_the_form():
     """The kernel of a form runs by the XLA back end, as any other program."""
     form = lawful.trace(positive, Y)
     built = NUTS.build(form)
-    state = emit(lawful.inference.kernels.base.initial_state(form))(jax.random.key(0), jnp.asarray(Y))[0]
+    state = emit(lawful.inference.kernels.base.base.initial_state(form))(jax.random.key(0), jnp.asarray(Y))[0]
     outputs, weight = emit(built.form)(jax.random.key(1), jnp.asarray(Y), *state)
     assert len(outputs) == built.size + len(built.info) and float(weight) == 0.0

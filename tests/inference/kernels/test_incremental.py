@@ -19,9 +19,9 @@ from lawful.backends.xla import emit
 from lawful.form import Plate
 from lawful.form.arguments.arrays import split_arguments
 from lawful.inference import kernels
-from lawful.inference.chain_loop import chain_loop
 from lawful.inference.check import key_of
-from lawful.inference.kernels.base import initial_state
+from lawful.inference.kernels.base.base import initial_state
+from lawful.inference.plans.chains.chain_loop import chain_loop
 from lawful.passes.add_plate import lift
 
 CHAINS, STEPS = 24, 80

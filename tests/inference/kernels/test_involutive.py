@@ -12,13 +12,13 @@ from lawful import cond, factor, inference, plate, sample, trace
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, invariant, involution
-from lawful.inference.check.measure import Trace
-from lawful.inference.check.transition import transition_matrix
+from lawful.inference.check.exact.measure import Trace
+from lawful.inference.check.exact.transition import transition_matrix
 from tests.inference.kernels.transition import Transition
 from tests.tiers import rest_slow
 
-jacobian_module = importlib.import_module("lawful.inference.kernels.log_jacobian")
-involutive_module = importlib.import_module("lawful.inference.kernels.involutive")
+jacobian_module = importlib.import_module("lawful.inference.kernels.jumps.log_jacobian")
+involutive_module = importlib.import_module("lawful.inference.kernels.jumps.involutive")
 TABLE = [[0.2, 0.5, 0.3], [0.6, 0.1, 0.3], [0.1, 0.2, 0.7]]
 
 

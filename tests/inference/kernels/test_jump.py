@@ -15,7 +15,7 @@ from lawful.inference import kernels
 from lawful.inference.check import invariant, involution
 from tests.inference.kernels.transition import Transition
 
-jacobian_module = importlib.import_module("lawful.inference.kernels.log_jacobian")
+jacobian_module = importlib.import_module("lawful.inference.kernels.jumps.log_jacobian")
 P3 = jnp.array([0.2, 0.5, 0.3])
 
 # ---- finite models

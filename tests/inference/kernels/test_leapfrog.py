@@ -10,9 +10,9 @@ import pytest
 
 import lawful
 from lawful.inference import check
-from lawful.inference.kernels import leapfrog
-from lawful.inference.kernels.frame import frame_of
-from lawful.inference.kernels.leapfrog import Phase, energy, flipped, flow
+from lawful.inference.kernels.base.frame import frame_of
+from lawful.inference.kernels.gradient import leapfrog
+from lawful.inference.kernels.gradient.leapfrog import Phase, energy, flipped, flow
 
 pytestmark = pytest.mark.tier0b
 
@@ -109,6 +109,6 @@ def test_the_check_of_the_integrator_passes_and_finds_a_step_without_its_last_ha
         end, least = kept(target, root, step, phase, steps)
         return end._replace(momentum=end.momentum - leapfrog.kicked(root, end.gradient, 0.5 * step)), least
 
-    monkeypatch.setattr(importlib.import_module("lawful.inference.kernels.hmc"), "flow", lame)
+    monkeypatch.setattr(importlib.import_module("lawful.inference.kernels.gradient.hmc"), "flow", lame)
     report = check.integrator(bounded, points=2)
     assert report.status == "failed" and report.worst[0] == "involution"

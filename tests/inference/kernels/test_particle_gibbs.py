@@ -16,11 +16,11 @@ from lawful import inference
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import invariant
-from lawful.inference.check.matrix import stationary_errors
-from lawful.inference.check.suite import Instance
-from lawful.inference.conditional_resampling import ConditionalLaw
-from lawful.inference.laws import ResampleLaw
-from lawful.inference.numerics import SCHEMES
+from lawful.inference.check.exact.matrix import stationary_errors
+from lawful.inference.check.exact.suite import Instance
+from lawful.inference.laws.conditional_resampling import ConditionalLaw
+from lawful.inference.laws.picks import ResampleLaw
+from lawful.inference.laws.schemes import SCHEMES
 from tests.tiers import rest_slow
 
 P = jnp.array([[0.7, 0.3], [0.2, 0.8]])

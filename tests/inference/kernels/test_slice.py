@@ -15,8 +15,8 @@ from lawful.inference import kernels
 from lawful.inference.check import invariant
 from lawful.passes.thread_sites import score
 
-slice_module = importlib.import_module("lawful.inference.kernels.slice")
-shrinkage = importlib.import_module("lawful.inference.kernels.shrinkage")
+slice_module = importlib.import_module("lawful.inference.kernels.walks.slice")
+shrinkage = importlib.import_module("lawful.inference.kernels.walks.shrinkage")
 WEIGHTS = np.array([1.0, 4.0, 2.0, 3.0])
 
 
@@ -152,7 +152,7 @@ def test_ellipses_keep_exact_draws():
 @pytest.mark.slow
 @pytest.mark.tier1
 def test_an_ellipse_about_the_wrong_mean_is_seen(monkeypatch):
-    module = importlib.import_module("lawful.inference.kernels.elliptical")
+    module = importlib.import_module("lawful.inference.kernels.walks.elliptical")
     monkeypatch.setattr(module._Spread, "__call__", lambda self, mean: jnp.zeros(self.shape, self.dtype))
     assert invariant(kernels.elliptical_slice(["x"]), field, jnp.zeros(2), n=2_000, steps=(1, 5)).status == "failed"
 

@@ -13,7 +13,7 @@ from lawful import inference
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Factor
 from lawful.inference import kernels
-from lawful.inference.check.kernel_rows import nested
+from lawful.inference.check.rows.kernel_rows import nested
 
 Y = 1.3
 EXACT = float(dist.Normal(0.0, np.sqrt(2.0)).log_prob(Y))

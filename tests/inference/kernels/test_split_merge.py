@@ -16,7 +16,7 @@ from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, invariant, involution
 from tests.inference.kernels.transition import Transition
 
-module = importlib.import_module("lawful.inference.kernels.split_merge")
+module = importlib.import_module("lawful.inference.kernels.jumps.split_merge")
 COINS, SCANS = kernels.split_merge("z"), kernels.split_merge("z", scans=1)
 
 

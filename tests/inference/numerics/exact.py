@@ -4,7 +4,7 @@ import itertools
 import math
 from fractions import Fraction
 
-from lawful.inference.check.resamplers import BATTERY
+from lawful.inference.check.exact.resamplers import BATTERY
 
 EDGE = 1e-12
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.numerics.fixed_points import differentiable_if, settled, stationary
+from lawful.inference.graphs.loopy.fixed_points import differentiable_if, settled, stationary
 
 COUPLING = 0.6 * np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0]
 SHIFT = np.eye(5, k=-1)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.numerics.linear_equations import solved
+from lawful.inference.graphs.loopy.linear_equations import solved
 
 
 def matrices():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lawful.errors import IndexRangeError, LawfulError, PathLimitError
-from lawful.inference.numerics import SCHEMES, systematic
-from lawful.inference.numerics.resampling import scheme
+from lawful.inference.laws.schemes import SCHEMES, scheme
+from lawful.inference.laws.strata import systematic
 
 NAMES = sorted(SCHEMES)
 every_scheme = pytest.mark.parametrize("name", NAMES)

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.numerics import SCHEMES, stratified, systematic
-from lawful.inference.numerics.offspring import ancestors_from_ends
+from lawful.inference.laws.offspring import ancestors_from_ends
+from lawful.inference.laws.schemes import SCHEMES
+from lawful.inference.laws.strata import stratified, systematic
 from tests.structure.programs import equations
 from tests.tiers import rest_slow
 

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import pytest
 
-from lawful.inference.numerics.root import RootStatus, falling_root
+from lawful.inference.transformers.root import RootStatus, falling_root
 
 SHAPES = {
     "linear": lambda x: 0.3 - x,

@@ -15,8 +15,9 @@ import numpyro.distributions as dist
 import lawful
 from lawful import inference
 from lawful.inference import RunOptions, kernels
-from lawful.inference.running import saving, streams
-from lawful.inference.running.checkpoints import generations
+from lawful.inference.checkpoints.checkpoints import generations
+from lawful.inference.plans.chains import row_streams as streams
+from lawful.inference.running import saving
 
 jax.config.update("jax_enable_x64", True)
 saving.SHARE = streams.SHARE = 0  # a checkpoint after every chunk

@@ -11,10 +11,10 @@ import pytest
 
 from lawful.errors import CheckpointMismatch
 from lawful.inference import kernels, mcmc, registered, resume, smc
-from lawful.inference.running import checkpoints, form_digests
-from lawful.inference.running.form_digests import content
-from lawful.inference.running.recipes import decode, encode
-from lawful.inference.running.resuming import plan_of
+from lawful.inference.checkpoints import checkpoints, form_digests
+from lawful.inference.checkpoints.form_digests import content
+from lawful.inference.checkpoints.recipes import decode, encode
+from lawful.inference.plans.resuming import plan_of
 from tests.inference.running.kept import KEPT, SEED, Y, clusters, line, walk
 from tests.inference.running.test_resume import OTHERS, PLANS, arrays, assert_same
 from tests.inference.running.test_resume import Y as FIVE

@@ -11,10 +11,10 @@ import pytest
 from lawful import inference, sample, scan
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError, UnsafeCheckpoint
 from lawful.inference import RunOptions, kernels, resume
-from lawful.inference.ladders import ladder_of
-from lawful.inference.population_moves import PopulationMoves
-from lawful.inference.running import checkpoints
-from lawful.inference.running.recipes import decode, encode
+from lawful.inference.checkpoints import checkpoints
+from lawful.inference.checkpoints.recipes import decode, encode
+from lawful.inference.kernels.particles.default_move import PopulationMoves
+from lawful.inference.transformers.temperatures import ladder_of
 from tests.tiers import rest_slow
 
 KEY = jax.random.key(5)
@@ -193,7 +193,7 @@ def test_recipes_hold_the_librarys_own_settings_alone():
         inference.prior_to_posterior(), inference.data_by_data(block=2), ladder_of([0.5, 1.0]), inference.Islands(4),
     ]:  # fmt: skip
         assert decode(json.loads(json.dumps(encode(value)))) == value
-    for bad in ({"made": "os:system", "fields": {}}, {"made": "lawful.inference.result:Result", "fields": {}}, {"x": 1},
-                {"scheme": "mine"}):  # fmt: skip
+    for bad in ({"made": "os:system", "fields": {}}, {"made": "lawful.inference.results.result:Result", "fields": {}},
+                {"x": 1}, {"scheme": "mine"}):  # fmt: skip
         with pytest.raises(UnsafeCheckpoint):
             decode(bad)

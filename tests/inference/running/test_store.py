@@ -11,9 +11,9 @@ import zarr
 
 from lawful import open_run
 from lawful.errors import LawfulError, ResultFileError
-from lawful.inference.running import store as module
-from lawful.inference.running.store import Layout, Store
-from lawful.inference.running.stored import without_leftovers
+from lawful.inference.checkpoints import store as module
+from lawful.inference.checkpoints.store import Layout, Store
+from lawful.inference.checkpoints.stored import without_leftovers
 
 CHAINS, CHUNK, CHUNKS = 3, 5, 4
 TOTAL = CHUNK * CHUNKS

@@ -14,9 +14,11 @@ import pytest
 from lawful import deterministic, inference, open_run, sample
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError, ResultFileError
 from lawful.inference import RunOptions, kernels, resume
-from lawful.inference.running import saving, store, streams
-from lawful.inference.running.checkpoints import load
-from lawful.inference.running.stored_array import StoredArray
+from lawful.inference.checkpoints import store
+from lawful.inference.checkpoints.checkpoints import load
+from lawful.inference.checkpoints.stored_array import StoredArray
+from lawful.inference.plans.chains import row_streams as streams
+from lawful.inference.running import saving
 
 KEY = jax.random.key(5)
 Y = jnp.array([0.3, -0.2, 1.1])

@@ -21,7 +21,7 @@ import lawful
 from lawful import inference
 from lawful.errors import CheckpointMismatch
 from lawful.inference import kernels
-from lawful.inference.sharding import watch
+from lawful.inference.devices import watch
 
 FLOW = np.array([0.3, 0.9, 1.1, 2.0, 1.4, -0.2])
 RUNS = 400

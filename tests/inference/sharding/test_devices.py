@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from lawful.inference.check.power import z_critical
+from lawful.inference.check.statistics.power import z_critical
 
 ALPHA = 1e-6
 TRUTH = (1.0, 0.25, 0.5625)  # of Z-hat / Z, and that times the means of x and x^2

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.numerics.distinct import Distinct
-from lawful.inference.numerics.resampling import scheme as scheme_named
-from lawful.inference.sharding import Axis, exchanged, gathered
-from lawful.inference.sharding.exchange import in_rounds
-from lawful.inference.sharding.nearby import fetched, is_near
-from lawful.inference.sharding.offspring import offspring_ends
-from lawful.inference.sharding.routing import Systematic, Within
+from lawful.inference.devices import Axis, exchanged, gathered
+from lawful.inference.devices.exact_resampling import offspring_ends
+from lawful.inference.devices.exchange import in_rounds
+from lawful.inference.devices.neighbour_exchange import fetched, is_near
+from lawful.inference.devices.routing import Systematic, Within
+from lawful.inference.laws.distinct import Distinct
+from lawful.inference.laws.schemes import scheme as scheme_named
 
 KEY = jax.random.key(20261)
 

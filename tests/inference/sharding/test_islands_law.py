@@ -7,11 +7,11 @@ import pytest
 
 from lawful import inference
 from lawful.errors import LawfulError
-from lawful.inference.numerics.strata import systematic
-from lawful.inference.sharding import Axis, between_islands, sweep, within_islands
-from lawful.inference.sharding.butterfly import stage
-from lawful.inference.sharding.laws import PairLaw, WholeLaw, WithinLaw
-from lawful.inference.sharding.resampling import Islands, Levels, Paired
+from lawful.inference.devices import Axis, between_islands, sweep, within_islands
+from lawful.inference.devices.butterfly import stage
+from lawful.inference.devices.island_laws import PairLaw, WholeLaw, WithinLaw
+from lawful.inference.devices.island_resampling import Islands, Levels, Paired
+from lawful.inference.laws.strata import systematic
 from tests.inference.programs import Y, plain
 from tests.inference.sharding.test_exchange import across
 from tests.inference.tier0 import law_error

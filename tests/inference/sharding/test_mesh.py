@@ -9,8 +9,8 @@ from jaxtyping import TypeCheckError
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError
-from lawful.inference.sharding import mesh as meshes
-from lawful.inference.sharding.axis import Axis
+from lawful.inference.devices import mesh as meshes
+from lawful.inference.devices.axis import Axis
 
 ONE = jax.make_mesh((1,), ("p",), axis_types=(jax.sharding.AxisType.Auto,))
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.numerics.strata import enumerate_systematic, push_systematic
-from lawful.inference.sharding import resampled
-from lawful.inference.sharding.offspring import ancestors, offspring_ends
+from lawful.inference.devices import resampled
+from lawful.inference.devices.exact_resampling import ancestors, offspring_ends
+from lawful.inference.laws.strata import enumerate_systematic, push_systematic
 from tests.inference.sharding.test_exchange import across
 
 KEY = jax.random.key(11)

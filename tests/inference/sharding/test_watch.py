@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from lawful.inference.sharding import watch
-from lawful.inference.sharding.watch import ENDED, FAILED, watched
+from lawful.inference.devices import watch
+from lawful.inference.devices.watch import ENDED, FAILED, watched
 
 NAME = "lawful/calls/0-1"
 

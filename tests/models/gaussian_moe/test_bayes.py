@@ -11,7 +11,7 @@ from scipy import stats
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError
-from lawful.inference.evidence import pooled_evidence
+from lawful.inference.findings.evidence import pooled_evidence
 from lawful.models.gaussian_moe import (
     Gate,
     GaussianMoE,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError, ObservationError
-from lawful.inference.enumerate_sites import enumerate_sites, marginal
+from lawful.inference.summing.enumerate_sites import enumerate_sites, marginal
 from lawful.models.gaussian_moe import Gate, Mixture, Parameters, gaussian_moe
 from lawful.models.gaussian_moe.parameters import (
     Units,

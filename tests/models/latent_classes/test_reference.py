@@ -9,8 +9,8 @@ import numpyro.distributions as dist
 from scipy import stats
 
 import lawful
-from lawful.inference.kernels.frame import frame_of
-from lawful.inference.population_scales import exchangeable_parts
+from lawful.inference.kernels.base.frame import frame_of
+from lawful.inference.kernels.particles.scales import exchangeable_parts
 from lawful.models.latent_classes.reference import FREEDOM, PRIOR, Reference, around, coordinates, drawn_classes, valued
 
 

@@ -48,7 +48,7 @@ def killed_at(call):
     plain = journal.save
 
     def save(folder, header, arrays):
-        import lawful.inference.running.checkpoints as checkpoints
+        import lawful.inference.checkpoints.checkpoints as checkpoints
 
         def counted(function):
             def counting(*args, **options):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError
-from lawful.inference.factor_graphs import FactorGraph, infer, propagated
+from lawful.inference.graphs import FactorGraph, infer, propagated
 from lawful.models.llp.coupling import coupled, gain, log_agreement, shares_of, strength_of
 from lawful.models.llp.radius import spectral_radius
 

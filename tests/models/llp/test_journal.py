@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
-from lawful.inference.running.checkpoints import CheckpointWarning, generations, load
+from lawful.inference.checkpoints.checkpoints import CheckpointWarning, generations, load
 from lawful.models.llp import journal, network
 from tests.models.llp.journal_cases import LEARNERS, answers, fitted, rows
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lawful.errors import MemoryLimitError, NonFiniteError, ObservationError
-from lawful.inference.numerics import counts as counting
+from lawful.inference.graphs import counts as counting
 from lawful.models.llp import Bags, Geometric, Normal, Rounded, Sampled, count_log_likelihood, posterior_given_counts
 from tests.models.llp.truth import posterior
 

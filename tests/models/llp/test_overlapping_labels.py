@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.factor_graphs import infer, to_factor_graph
+from lawful.inference.graphs import infer, to_factor_graph
 from lawful.models.llp import Bags, Coupling, labelled, llp_program
 from tests.models.llp.truth import posterior
 

@@ -14,7 +14,7 @@ import lawful
 from lawful import inference
 from lawful.errors import ObservationError
 from lawful.inference import kernels
-from lawful.inference.factor_graphs import infer, to_factor_graph
+from lawful.inference.graphs import infer, to_factor_graph
 from lawful.models.llp import Bags, Coupling, Normal, llp_program
 from tests.models.llp.truth import posterior
 

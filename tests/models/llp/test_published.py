@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from lawful.errors import LawfulError
-from lawful.inference.factor_graphs import propagated
+from lawful.inference.graphs import propagated
 from lawful.models.llp import Bags, Normal, count_log_likelihood, published
 from lawful.models.llp.calibration import calibrated
 from lawful.models.llp.classifier import LabelProportionClassifier

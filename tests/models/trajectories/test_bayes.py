@@ -10,7 +10,7 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError
-from lawful.inference.collect import from_chains
+from lawful.inference.results.collect import from_chains
 from lawful.models.latent_classes.reference import Reference
 from lawful.models.trajectories import (
     Bounds,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lawful.errors import LawfulError
-from lawful.inference.collect import from_chains, from_population
+from lawful.inference.results.collect import from_chains, from_population
 from lawful.models.trajectories import (
     Priors,
     TrajectoryMixture,

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from lawful.errors import LawfulError
-from lawful.inference.collect import from_chains
+from lawful.inference.results.collect import from_chains
 from lawful.models.trajectories import Model, Parameters, panel, predicting
 from lawful.models.trajectories.density import factor_scores, log_memberships
 

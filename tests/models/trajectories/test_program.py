@@ -14,7 +14,7 @@ from lawful.backends.xla import emit
 from lawful.form.choices import choices_of
 from lawful.inference import enumerate_sites, integrate_normals, noncentred
 from lawful.inference.check import two_sample
-from lawful.inference.summing_tables import PREFIX
+from lawful.inference.summing.tables import PREFIX
 from lawful.models.trajectories import (
     Bounds,
     Design,

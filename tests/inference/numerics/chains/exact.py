@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from lawful.inference.numerics.chains import chain
+from lawful.inference.graphs.chains import chain
 
 
 def moves_of(given):

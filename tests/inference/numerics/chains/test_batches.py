@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError, NonFiniteError
-from lawful.inference.numerics.chains import (
+from lawful.inference.graphs.chains import (
     Chain,
     best_path,
     chain,
@@ -16,7 +16,7 @@ from lawful.inference.numerics.chains import (
     predict,
     push_path,
 )
-from lawful.inference.numerics.chains.smoothing import where_certified
+from lawful.inference.graphs.chains.smoothing import where_certified
 from tests.inference.numerics.chains.exact import by_logs, random_chain
 from tests.inference.numerics.chains.test_extremes import forced, fought_over, narrow
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from lawful.inference.numerics.chains import Chain, best_path, chain, filtered, marginals, path_score, predict
+from lawful.inference.graphs.chains import Chain, best_path, chain, filtered, marginals, path_score, predict
 from tests.inference.numerics.chains.exact import by_enumeration, enumerated, random_chain
 
 METHODS = ["sequential", "associative"]

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.numerics.chains import best_path, chain, filtered, log_z, marginals, push_path
-from lawful.inference.numerics.chains.linear import evidence_of, passes, products
+from lawful.inference.graphs.chains import best_path, chain, filtered, log_z, marginals, push_path
+from lawful.inference.graphs.chains.linear import evidence_of, passes, products
 from tests.inference.numerics.chains.exact import by_enumeration, by_logs, random_chain
 from tests.tiers import rest_slow
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.numerics.chains import best_path, log_z, marginals
+from lawful.inference.graphs.chains import best_path, log_z, marginals
 from tests.inference.numerics.chains.exact import by_enumeration, random_chain
 from tests.inference.numerics.chains.test_extremes import fought_over, narrow
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.numerics.chains import best_path, chain, filtered, marginals
+from lawful.inference.graphs.chains import best_path, chain, filtered, marginals
 
 pytestmark = pytest.mark.reference
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.numerics.chains import chain, filtered, push_path
-from lawful.inference.numerics.chains.sampling import pick
+from lawful.inference.graphs.chains import chain, filtered, push_path
+from lawful.inference.graphs.chains.sampling import pick
 from tests.inference.numerics.chains.exact import enumerated, log_sum, moves_of, random_chain
 
 

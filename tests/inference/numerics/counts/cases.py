@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.inference.numerics.counts import potentials as p
+from lawful.inference.graphs.counts import potentials as p
 
 INF = np.inf
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.numerics.counts import closed, log_evidence, potentials
+from lawful.inference.graphs.counts import closed, log_evidence, potentials
 from tests.inference.numerics.counts import exact
 from tests.inference.numerics.counts.cases import KINDS, members
 

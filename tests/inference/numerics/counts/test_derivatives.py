@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lawful.inference.numerics import counts
-from lawful.inference.numerics.counts import potentials
+from lawful.inference.graphs import counts
+from lawful.inference.graphs.counts import potentials
 from tests.inference.numerics.counts import exact
 from tests.inference.numerics.counts.cases import bags
 

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import pytest
 
 from lawful.errors import IndexRangeError, LawfulError, NonFiniteError, ObservationError
-from lawful.inference.numerics import counts
-from lawful.inference.numerics.counts import arguments
+from lawful.inference.graphs import counts
+from lawful.inference.graphs.counts import arguments
 
 H, G = jnp.zeros((2, 3)), jnp.zeros((2, 4))
 

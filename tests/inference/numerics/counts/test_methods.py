@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.numerics import counts
-from lawful.inference.numerics.counts import potentials, product_tree, solving
+from lawful.inference.graphs import counts
+from lawful.inference.graphs.counts import potentials, product_tree, solving
 from tests.inference.numerics.counts import exact
 
 SIZE = 100  # more than 64: transforms are used

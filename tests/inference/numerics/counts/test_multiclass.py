@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from lawful.errors import MemoryLimitError, ObservationError
-from lawful.inference.numerics import counts
+from lawful.inference.graphs import counts
 from tests.inference.numerics.counts import exact
 
 

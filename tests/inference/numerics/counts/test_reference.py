@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lawful.inference.numerics import counts
+from lawful.inference.graphs import counts
 
 pytestmark = pytest.mark.reference
 

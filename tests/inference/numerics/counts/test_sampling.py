@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lawful.inference.numerics import counts
-from lawful.inference.numerics.counts import sampling
+from lawful.inference.graphs import counts
+from lawful.inference.graphs.counts import sampling
 from tests.inference.numerics.counts import exact
 from tests.inference.numerics.counts.cases import members, potentials
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.numerics import counts
+from lawful.inference.graphs import counts
 from tests.inference.numerics.counts import exact
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lawful.inference.numerics import counts
+from lawful.inference.graphs import counts
 from tests.inference.numerics.counts import exact
 from tests.inference.numerics.counts.cases import bags, members
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.numerics import counts
+from lawful.inference.graphs import counts
 from lawful.models.llp.baselines.dllp import proportion_loss
 from lawful.models.llp.baselines.easy_llp import debiased_loss
 from lawful.models.llp.baselines.em import posterior_loss

@@ -1,0 +1,328 @@
+"""Kernel rows: kernels that a row can run on any finite program, whatever its sites are called.
+
+Law: each of them claims what the kernel that it builds claims; names are read from the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+from lawful import cond, factor, plate, sample, scan, switch
+from lawful.errors import UnsupportedProgramError
+from lawful.form import Form
+from lawful.form.choices import choices_of
+
+from ...contract import Contract
+from ...kernels import (
+    cycle,
+    delayed_acceptance,
+    gibbs,
+    independence,
+    involutive,
+    jump,
+    mh,
+    mixture,
+    on,
+    pseudo_marginal,
+    refresh,
+    smcp3,
+)
+from ...kernels.base.base import INVARIANT, KernelForm
+from ...kernels.default_kernel import default_kernel
+from ...kernels.particles.replica_exchange import Tempering
+from ...transformers.push_evidence import PRESERVES
+
+# Of NumPy, so that it has the precision in use when the kernel is built, not when this file is imported.
+_SHIFT = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
+# Of a site with two values, each of which is reached from the other, forth and back.
+_FORTH = np.array([[0.1, 0.9], [0.4, 0.6]])
+_BACK = np.array([[0.7, 0.3], [0.2, 0.8]])
+
+
+@dataclass(frozen=True)
+class Named:
+    """A kernel made for the names of a program's sites: those that always run, and all."""
+
+    label: str
+    make: Callable[[list[str], list[str]], Any]
+    contract: Contract = INVARIANT
+
+    def build(self, program: Form) -> KernelForm:
+        """Make the kernel, and build it."""
+        choices = choices_of(program)
+        kernel = self.make([c.name for c in choices if not c.conditional], [c.name for c in choices])
+        built: KernelForm = kernel.build(program)
+        return built
+
+    def plan(self, program: Form) -> list[str]:
+        """Say what it is."""
+        return [self.label]
+
+    def __repr__(self) -> str:
+        """Show the label."""
+        return self.label
+
+
+@dataclass(frozen=True)
+class Conditionals:
+    """Gibbs draws of the sites that have a conditional, mixed with moves of all sites."""
+
+    contract: Contract = mixture([2, 1], gibbs(), mh()).contract
+
+    def build(self, program: Form) -> KernelForm:
+        """Find the sites, and build the kernel."""
+        names: list[str] = []
+        for choice in choices_of(program):
+            if not choice.conditional and _have_conditionals(program, [*names, choice.name]):
+                names.append(choice.name)
+        kernel: Any = mixture([2, 1], on(names, gibbs()), mh()) if names else mh()
+        built: KernelForm = kernel.build(program)
+        return built
+
+    def plan(self, program: Form) -> list[str]:
+        """Say what it is."""
+        return [repr(self)]
+
+    def __repr__(self) -> str:
+        """Show the kernels."""
+        return "mixture([2, 1], on(sites with a conditional, gibbs()), mh(single_site()))"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The kernel that the program decides; on a finite program no site is summed out."""
+
+    contract: Contract = Contract("invariant_kernel", target="the program's posterior", parametric=True)
+
+    def build(self, program: Form) -> KernelForm:
+        """Choose the kernel, and build it."""
+        built: KernelForm = default_kernel(program).kernel.build(program)
+        return built
+
+    def plan(self, program: Form) -> list[str]:
+        """Say what was chosen, and why."""
+        return list(default_kernel(program).reasons)
+
+    def __repr__(self) -> str:
+        """Show the name."""
+        return "default_kernel"
+
+
+def _have_conditionals(program: Form, names: list[str]) -> bool:
+    try:
+        on(names, gibbs()).build(program)
+    except UnsupportedProgramError:
+        return False
+    return True
+
+
+def _shift(names: list[str], table: np.ndarray = _SHIFT) -> Any:
+    """Draw new values of some sites, by a table of the old ones; values out of the support have density zero."""
+
+    def shift(current: Mapping[str, Any]) -> None:
+        for name in names:
+            sample(name, dist.Categorical(jnp.asarray(table)[current[name]]))
+
+    return shift
+
+
+def _exchange(names: list[str]) -> Any:
+    """Exchange some sites with auxiliary values that a table of the old ones proposes."""
+
+    def fresh(current: Mapping[str, Any]) -> None:
+        for name in names:
+            sample(f"new.{name}", dist.Categorical(jnp.asarray(_SHIFT)[current[name]]))
+
+    def swap(choices: Mapping[str, Any], auxiliary: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        there = {name: auxiliary[f"new.{name}"].astype(choices[name].dtype) for name in names}
+        return there, {f"new.{name}": choices[name].astype(auxiliary[f"new.{name}"].dtype) for name in names}
+
+    return involutive(swap, fresh)
+
+
+def _halves(names: list[str]) -> tuple[list[str], list[str]]:
+    middle = (len(names) + 1) // 2
+    return names[:middle], names[middle:] or names
+
+
+PROGRAM = Named(
+    "mixture([2, 1], on(first, mh(program)), mh(single_site()))",
+    lambda always, every: mixture([2, 1], on(always[:2], mh(_shift(always[:2]))), mh()) if always else mh(),
+)
+INVOLUTIVE = Named(
+    "mixture([2, 1], involutive(swap of the first), mh(single_site()))",
+    lambda always, every: mixture([2, 1], _exchange(always[:2]), mh()) if always else mh(),
+)
+ON = Named(
+    "mixture([1, 2], on(first, mh(single_site())), on(second, mh(single_site())))",
+    lambda always, every: mixture([1, 2], on(_halves(every)[0]), on(_halves(every)[1])),
+)
+CYCLE = Named(
+    "cycle(on(first, mh(single_site())), on(second, mh(single_site())))",
+    lambda always, every: cycle(on(_halves(every)[0]), on(_halves(every)[1])),
+    cycle(mh(), mh()).contract,
+)
+INDEPENDENCE = mh(independence())
+SMCP3 = Named(
+    "smcp3 of the first site, by another table back than forth",
+    lambda always, every: smcp3(_shift(always[:1], _FORTH), _shift(always[:1], _BACK)) if always else mh(),
+    PRESERVES,
+)
+
+
+def models() -> None:
+    """Three models: nothing, `a`, or `a` and a `b` that depends on it; `shared` runs in all."""
+    k = sample("k", dist.Categorical(jnp.array([0.3, 0.5, 0.2])))
+    shared = sample("shared", dist.Bernoulli(0.4))
+
+    def one() -> Any:
+        return sample("a", dist.Bernoulli(0.3))
+
+    def two() -> Any:
+        a = one()
+        return a + sample("b", dist.Bernoulli(0.2 + 0.5 * a))
+
+    total = switch(k, [lambda: 0, one, two])
+    factor("weight", 0.3 * total * shared - 0.5 * (k == 1))
+
+
+def _born_a(current: Mapping[str, Any]) -> None:
+    sample("a", dist.Bernoulli(0.6 - 0.4 * current["shared"]))
+
+
+def _born_b(current: Mapping[str, Any]) -> None:
+    sample("b", dist.Bernoulli(0.3 + 0.2 * current["a"]))
+
+
+JUMPS = cycle(mixture([1, 2], jump("k", (0, 1), auxiliary=_born_a), jump("k", (1, 2), auxiliary=_born_b)), on("shared"))
+
+
+def clusters() -> None:
+    """Labels of three items with unequal weights, two of which a factor ties together."""
+    with plate("i", 3):
+        z = sample("z", dist.Categorical(jnp.array([0.2, 0.5, 0.3])))
+    factor("together", 0.7 * (z[0] == z[2]) - 0.2 * z[1])
+
+
+def rough() -> None:
+    """The sites of `nested` with other laws and another weight."""
+    a = sample("a", dist.Bernoulli(0.7))
+
+    def inner() -> Any:
+        c = sample("c", dist.Bernoulli(0.5))
+        return cond(c == 1, lambda: sample("d", dist.Bernoulli(0.3)), lambda: 0)
+
+    factor("weight", cond(a == 1, inner, lambda: sample("e", dist.Bernoulli(0.5))) * 0.3)
+
+
+DELAYED = delayed_acceptance(rough)
+POWERS = (0.25, 1.0)
+
+
+def guarded() -> None:
+    """A site that decides whether another runs, with a likelihood."""
+    b = sample("b", dist.Bernoulli(0.3))
+    w = cond(b == 1, lambda: sample("w", dist.Bernoulli(0.6)), lambda: 0)
+    factor("weight", 1.2 * w - 0.9 * b)
+
+
+def copies() -> None:
+    """The copies of `guarded` at the powers, as a loop."""
+
+    def copy(carry: None, power: Any) -> tuple[None, None]:
+        b = sample("b", dist.Bernoulli(0.3))
+        w = cond(b == 1, lambda: sample("w", dist.Bernoulli(0.6)), lambda: 0)
+        factor("weight", power * (1.2 * w - 0.9 * b))
+        return None, None
+
+    scan(copy, None, jnp.array(POWERS))
+
+
+TEMPERING = Tempering(guarded, mh(), POWERS)
+
+
+def nested() -> None:
+    """A branch in a branch: the move of a site inside changes how many of them are active."""
+    a = sample("a", dist.Bernoulli(0.4))
+
+    def inner() -> Any:
+        c = sample("c", dist.Bernoulli(0.3))
+        return cond(c == 1, lambda: sample("d", dist.Bernoulli(0.6)), lambda: 0)
+
+    factor("weight", cond(a == 1, inner, lambda: sample("e", dist.Bernoulli(0.9))) * -0.5)
+
+
+def nested_steps() -> None:
+    """A loop whose steps draw one site or two, depending on the step before and on a site of their own."""
+
+    def step(z: Any, y: Any) -> tuple[Any, None]:
+        def two() -> Any:
+            more = sample("more", dist.Bernoulli(0.6))
+            return cond(more == 1, lambda: sample("extra", dist.Bernoulli(0.5)), lambda: 0)
+
+        z = cond(z == 1, two, lambda: sample("z", dist.Bernoulli(0.2)))
+        sample("y", dist.Bernoulli(0.2 + 0.6 * z), obs=y)
+        return z, None
+
+    scan(step, jnp.asarray(1), jnp.array([1, 0]))
+
+
+def labels() -> None:
+    """A mixture: labels in a plate, a choice that all of them share, and two that a factor ties together."""
+    p = sample("p", dist.Bernoulli(0.3))
+    with plate("pairs", 2):
+        pair = sample("pair", dist.Bernoulli(0.4))
+    with plate("i", 2):
+        z = sample("z", dist.Bernoulli(0.2 + 0.5 * p))
+        sample("y", dist.Normal(2.0 * z - p + pair[0], 1.0), obs=jnp.array([0.3, -1.0]))
+    factor("both", -0.9 * pair[0] * pair[1])
+
+
+def hidden() -> None:
+    """A hidden chain that is read after its end, too."""
+
+    def step(z: Any, y: Any) -> tuple[Any, Any]:
+        z = sample("z", dist.Categorical(jnp.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.3, 0.3, 0.4]])[z]))
+        sample("y", dist.Normal(1.0 * z, 1.0), obs=y)
+        return z, z
+
+    last, path = scan(step, jnp.asarray(0), jnp.array([0.3, 1.2]))
+    factor("end", -0.3 * last + 0.1 * jnp.sum(path))
+
+
+def two_steps() -> None:
+    """A hidden chain of two states and two steps, which populations of two particles can be enumerated on."""
+
+    def step(z: Any, y: Any) -> tuple[Any, None]:
+        z = sample("z", dist.Bernoulli(0.3 + 0.4 * z))
+        sample("y", dist.Bernoulli(0.2 + 0.5 * z), obs=y)
+        return z, None
+
+    scan(step, jnp.asarray(0), jnp.array([1, 0]))
+
+
+def known_steps() -> None:
+    """The same with a parameter."""
+    p = sample("p", dist.Bernoulli(0.4))
+
+    def step(z: Any, y: Any) -> tuple[Any, None]:
+        z = sample("z", dist.Bernoulli(0.3 + 0.4 * z - 0.2 * p))
+        sample("y", dist.Bernoulli(0.2 + 0.5 * z), obs=y)
+        return z, None
+
+    scan(step, jnp.asarray(0), jnp.array([1, 0]))
+
+
+def _flip(current: Mapping[str, Any]) -> None:
+    sample("p", dist.Bernoulli(0.3 + 0.3 * current["p"]))
+
+
+REFRESH = refresh(_flip, ["p"])
+PMMH = pseudo_marginal(mh(_flip).proposal, ["p"], particles=2, resample_below=0.95)
+PMMH_ALONE = replace(PMMH, keep="parameters")

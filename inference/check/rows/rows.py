@@ -1,0 +1,280 @@
+"""Rows: what `make law` checks, one row per transformer, composition or kernel.
+
+Law: a row whose contract is exact is checked by both enumerators; a row that cannot be enumerated says by which check
+it is. A newcomer adds one row and gets all laws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...algorithms.annealed_importance import annealed
+from ...algorithms.smc import particle_filter
+from ...algorithms.tempered_smc import tempered
+from ...contract import Transformer
+from ...kernels import (
+    barker,
+    block_gibbs,
+    gibbs,
+    hmc,
+    mala,
+    mh,
+    nuts,
+    particle_gibbs,
+    pseudo_marginal,
+    random_walk,
+    repeat,
+    split_merge,
+)
+from ...laws.schemes import scheme
+from ...representations.annealing_paths import data_by_data
+from ...representations.sequential import Suspend, suspend
+from ...representations.traced import Trace
+from ...summing.enumerate_sites import enumerate_sites
+from ...transformers.marginalise import marginalise
+from ...transformers.move import move
+from ...transformers.propose.propose import propose_each
+from ...transformers.rejuvenation import rejuvenate
+from ...transformers.resample import (
+    PRESERVES,
+    Advance,
+    Collapse,
+    Finish,
+    PushEvidence,
+    ess_below,
+    repeat_to_end,
+    resample,
+    spawn,
+)
+from ...transformers.temper import temper
+from ..exact.suite import Needs
+from ..programs.called import Called
+from ..programs.doubled import Double, Simplify
+from ..programs.halves import MarginaliseHalf, SumHalf, SumOutside
+from ..programs.limits import KINDS
+from ..programs.tilted import tilted
+from ..programs.unrolled import Roll
+from .kernel_rows import (
+    CYCLE,
+    DELAYED,
+    INDEPENDENCE,
+    INVOLUTIVE,
+    JUMPS,
+    ON,
+    PMMH,
+    PMMH_ALONE,
+    PROGRAM,
+    REFRESH,
+    SMCP3,
+    TEMPERING,
+    Chosen,
+    Conditionals,
+    clusters,
+    copies,
+    hidden,
+    known_steps,
+    labels,
+    models,
+    nested,
+    nested_steps,
+    two_steps,
+)
+from .reflect import reflect
+from .small_blocks import SmallBlocks
+from .trees import TreeMoves, TreeWeights
+
+SCHEMES = ("multinomial", "systematic", "stratified", "residual")
+
+
+# Enumeration reads a program as it is: the row compares the two enumerators with each other.
+Enumerate = Transformer("enumerate", lambda form: form, PRESERVES)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: a name, what is checked, and what kind of programs it needs, or its own, which take no argument.
+
+    `structured` is the smallest share of programs with a branch, guard or plate; in `nested` programs constructs stand
+    inside others, and arms share names.
+    """
+
+    name: str
+    subject: Any
+    loops: bool = False
+    particles: int = 2
+    max_paths: int = 160
+    steps: int = 0
+    programs: tuple[Any, ...] = ()
+    kinds: tuple[str, ...] = KINDS
+    features: frozenset[str] = frozenset()
+    structured: float = 0.5
+    nested: bool = False
+
+    @property
+    def is_kernel(self) -> bool:
+        """Whether the subject is a Markov kernel."""
+        return hasattr(self.subject, "build")
+
+    @property
+    def needs(self) -> Needs:
+        """What random programs have to be like."""
+        return Needs(self.particles, self.loops, self.steps, self.max_paths, self.kinds, self.features, self.nested)
+
+
+# Programs for kernels in which a move has something to get wrong: every site runs, and some depend on others.
+DEPENDENT: dict[str, Any] = {
+    "particles": 1,
+    "max_paths": 12,
+    "kinds": ("site", "factor", "observe", "assign", "plate", "loop", "weigh"),
+    "features": frozenset({"dependence"}),
+    "structured": 0.0,
+}
+
+
+def _filter(name: str, n: int, below: float | None) -> Any:
+    when = None if below is None else ess_below(below)
+    return Suspend >> particle_filter(n, scheme(name), when)
+
+
+ROWS: tuple[Row, ...] = (
+    Row("enumerate", Enumerate, particles=1, max_paths=24),
+    Row("enumerate, nested", Enumerate, particles=1, max_paths=24, nested=True),
+    Row("roll . unroll", Roll, loops=True, particles=1, max_paths=24, steps=2),
+    Row("simplify . double", Double >> Simplify, particles=1, max_paths=24),
+    Row("simplify . double, loops", Double >> Simplify, loops=True, particles=1, max_paths=24, steps=2),
+    Row("enumerate_sites", enumerate_sites(), particles=1, max_paths=24),
+    Row("enumerate_sites, chains", enumerate_sites(), loops=True, particles=1, max_paths=24, steps=2),
+    Row("enumerate_sites, every other site", SumHalf, particles=1, max_paths=24),
+    Row("enumerate_sites, nested", enumerate_sites(), particles=1, max_paths=24, nested=True),
+    Row("marginalise", marginalise(), particles=1, max_paths=24),
+    Row("marginalise, chains", marginalise(), loops=True, particles=1, max_paths=24, steps=2),
+    Row("marginalise, every other site", MarginaliseHalf, particles=1, max_paths=24),
+    Row("marginalise, nested", marginalise(), particles=1, max_paths=24, nested=True),
+    Row("smc . enumerate_sites", SumOutside >> _filter("systematic", 2, 0.9), loops=True, steps=2),
+    Row("spawn", spawn(2)),
+    Row("importance: collapse . push_evidence . spawn", spawn(2) >> PushEvidence >> Collapse),
+    *(Row(f"resample {name}", spawn(2) >> resample(scheme(name))) for name in SCHEMES),
+    Row("resample adaptive, N = 3", spawn(3) >> resample(scheme("systematic"), ess_below(0.9)), particles=3),
+    Row("advance, finish", Suspend >> spawn(2) >> repeat_to_end(Advance) >> Finish, loops=True, max_paths=40),
+    *(Row(f"smc {name}", _filter(name, 2, None), loops=True, steps=2) for name in SCHEMES),
+    Row("smc systematic adaptive, N = 2", _filter("systematic", 2, 0.9), loops=True, steps=2),
+    Row(
+        "smc systematic adaptive, N = 3",
+        _filter("systematic", 3, 0.9),
+        loops=True,
+        particles=3,
+        max_paths=6000,
+        steps=2,
+    ),
+    Row("smc multinomial adaptive, collapsed", _filter("multinomial", 2, 0.9) >> Collapse, loops=True, steps=2),
+    Row("importance inside a program", spawn(2) >> PushEvidence >> Collapse >> Called, max_paths=80),
+    Row("move: mh after resampling", Trace >> spawn(2) >> resample(scheme("systematic")) >> move(mh()), max_paths=25),
+    Row(
+        "tempered smc, N = 2",
+        tempered(2, scheme("systematic"), reflect(), ladder=[0.4, 1.0], steps=1),
+        max_paths=40,
+    ),
+    Row(
+        "tempered smc, waste-free, N = 2",
+        tempered(2, scheme("systematic"), reflect(), ladder=[0.4, 1.0], chains=1),
+        max_paths=40,
+    ),
+    Row(
+        "tempered smc, waste-free, N = 4",
+        tempered(4, scheme("multinomial"), reflect(), ladder=[1.0], chains=2),
+        particles=4,
+        max_paths=260,
+    ),
+    Row("annealed importance", annealed(2, reflect(), [0.4, 1.0]), max_paths=40),
+    Row(
+        "temper data by data",
+        Trace
+        >> temper(data_by_data(block=2), [1.0])
+        >> spawn(2)
+        >> repeat_to_end(Advance >> PushEvidence >> resample(scheme("systematic")) >> rejuvenate(reflect(), 1))
+        >> Finish,
+        loops=True,
+        max_paths=40,
+    ),
+    Row("propose", propose_each(tilted), particles=1, max_paths=24),
+    Row("guided smc", propose_each(tilted) >> _filter("systematic", 2, None), loops=True, steps=2),
+    Row(
+        "guided smc by the prior, simplified",
+        propose_each(lambda address, prior: prior) >> _filter("systematic", 2, None) >> Simplify,
+        loops=True,
+        steps=2,
+    ),
+    Row("propose, tree of beliefs", TreeWeights, particles=1, max_paths=24),
+    Row(
+        "smc of a tree of beliefs",
+        TreeWeights >> suspend("factors") >> particle_filter(2, scheme("systematic"), None),
+        programs=(clusters,),
+    ),
+    Row(
+        "smc with a pause at every factor",
+        suspend("factors") >> particle_filter(2, scheme("stratified"), None),
+        max_paths=40,
+    ),
+    Row(
+        "resample-move: reflect at every pause",
+        suspend(hold=True) >> particle_filter(2, scheme("systematic"), None, kernel=reflect()),
+        max_paths=40,
+    ),
+    Row(
+        "resample-move: reflect at every step of a loop",
+        suspend(hold=True) >> particle_filter(2, scheme("systematic"), None, kernel=reflect()),
+        loops=True,
+        steps=2,
+    ),
+    Row("move: smcp3", Trace >> spawn(1) >> move(SMCP3) >> PushEvidence >> Collapse, programs=(nested,)),
+    Row(
+        "smcp3 at every pause",
+        suspend(hold=True) >> particle_filter(2, scheme("systematic"), None, kernel=SMCP3),
+        programs=(known_steps,),
+    ),
+    Row("mh single site", mh(), particles=1, max_paths=8),
+    Row("mh single site, nested branches", mh(), programs=(nested, nested_steps)),
+    Row("mh single site, sites that depend on each other", mh(), **DEPENDENT),
+    Row("mh program, mixture", PROGRAM, particles=1, max_paths=8),
+    Row("mh independence", INDEPENDENCE, particles=1, max_paths=8),
+    Row("mh tree of beliefs", TreeMoves(), particles=1, max_paths=8),
+    Row("on sites, mixture", ON, particles=1, max_paths=8),
+    Row("on sites, cycle", CYCLE, particles=1, max_paths=8),
+    Row("involutive, mixture", INVOLUTIVE, particles=1, max_paths=8),
+    Row("reversible jump", JUMPS, programs=(models,)),
+    Row("split-merge", mh(split_merge("z")), programs=(clusters,)),
+    Row("delayed acceptance", DELAYED, programs=(nested,)),
+    Row("parallel tempering", TEMPERING, programs=(copies,)),
+    Row("Barker's rule", barker(), programs=(nested, nested_steps)),
+    Row("repeat mh", repeat(mh(), 2), particles=1, max_paths=8),
+    Row("gibbs", gibbs(), programs=(labels, hidden)),
+    Row("gibbs, mixture", Conditionals(), particles=1, max_paths=8),
+    Row("gibbs, sites that depend on each other", Conditionals(), **DEPENDENT),
+    Row("block gibbs", block_gibbs(), particles=1, max_paths=8),
+    Row("block gibbs, nested", block_gibbs(), particles=1, max_paths=8, nested=True),
+    Row("block gibbs, small blocks", SmallBlocks(), particles=1, max_paths=8),
+    Row("block gibbs, sites that depend on each other", SmallBlocks(), **DEPENDENT),
+    Row("default kernel", Chosen(), particles=1, max_paths=8),
+    Row("default kernel, branches", Chosen(), programs=(nested, nested_steps, models)),
+    Row("default kernel, sites that depend on each other", Chosen(), **DEPENDENT),
+    Row("particle gibbs", particle_gibbs(2, ancestors="retained"), programs=(two_steps,)),
+    Row(
+        "particle gibbs, systematic",
+        particle_gibbs(2, ancestors="retained", resampling="systematic"),
+        programs=(two_steps,),
+    ),
+    Row("particle gibbs, ancestors sampled", particle_gibbs(2), programs=(two_steps,)),
+    Row("particle gibbs, backward", particle_gibbs(2, ancestors="backward"), programs=(two_steps,)),
+    Row("refresh", REFRESH, programs=(known_steps,)),
+    Row("pseudo-marginal", PMMH, programs=(known_steps,)),
+    Row("pseudo-marginal, parameters alone", PMMH_ALONE, programs=(known_steps,)),
+    Row("pseudo-marginal, no parameters", pseudo_marginal(particles=2), programs=(two_steps,)),
+)
+
+IDENTITIES: tuple[Row, ...] = (
+    Row("mh random walk", mh(random_walk(0.7))),
+    Row("mala", mala(0.3)),
+    Row("hmc", hmc(0.3, 3)),
+    Row("nuts", nuts(0.3, max_depth=3)),
+)

@@ -1,0 +1,13 @@
+"""Devices: one population on many devices, each of which holds an equal part of the particles.
+
+Law: the measure of a population does not depend on how many devices hold it; with exact resampling no bit of it does.
+May import: laws, findings, eager, representations, summing, graphs, transformers, kernels.
+"""
+
+from .axis import Axis
+from .butterfly import sweep
+from .exact_resampling import resampled
+from .exchange import exchanged, gathered
+from .islands import between_islands, within_islands
+
+__all__ = ["Axis", "between_islands", "exchanged", "gathered", "resampled", "sweep", "within_islands"]

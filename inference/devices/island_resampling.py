@@ -1,0 +1,221 @@
+"""Resampling on islands as a transformer: the same program on one device and on many.
+
+Law: it keeps the unnormalised measure, as `resample` does: weights of particles within an island become its mean, and
+islands that drift apart are resampled whole or mixed in pairs. Every random choice is a site, so that a finite
+population of islands is enumerated exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from lawful.addresses import Address
+from lawful.errors import LawfulError
+from lawful.form import Var
+from lawful.form.builder import Block
+
+from ..contract import Transformer
+from ..laws.distinct import Distinct
+from ..laws.ess import ess
+from ..laws.schemes import scheme
+from ..laws.strata import systematic
+from ..registered import stored_as
+from ..representations.lineage import identity, one_ancestry
+from ..representations.population import Population, gather
+from ..transformers.push_evidence import PRESERVES
+from ..transformers.resample import offspring, resampled
+from .butterfly import mixed_level
+from .island_laws import PairLaw, WholeLaw, WithinLaw
+
+
+@stored_as("Islands")
+@dataclass(frozen=True)
+class Islands:
+    """Particles on islands, each of which resamples its own.
+
+    Attributes:
+        number: how many islands; 0 stands for one on each device.
+        mix: what islands do that have drifted apart: "whole" islands are resampled, or particles go through a
+            "butterfly" of pairs.
+        tau: islands have drifted apart where their effective number is below this fraction of their number.
+    """
+
+    number: int = 0
+    mix: Literal["whole", "butterfly"] = "whole"
+    tau: float = 0.5
+
+    def on(self, devices: int) -> Islands:
+        """Put one island on each device where no number is given."""
+        return self if self.number else Islands(devices, self.mix, self.tau)
+
+    def __str__(self) -> str:
+        """Name for people."""
+        return f"{'islands' if self.mix == 'whole' else self.mix}({self.number}, tau={self.tau:g})"
+
+
+def on_islands(islands: Islands, when: Callable[[jax.Array, int], jax.Array] | None = None) -> Transformer:
+    """Resample within islands, and mix those that have drifted apart.
+
+    Args:
+        islands: how many, and how they mix.
+        when: a rule of (effective sample size, N) for the resampling within; None resamples always.
+
+    >>> on_islands(Islands(4)).name
+    'resample(islands(4, tau=0.5))'
+    """
+
+    def apply(population: Population) -> Population:
+        checked(islands, population.plate.size)
+
+        def draw(block: Block, address: Address, weight: Var, *beside: Var) -> Var:
+            return block.site(address, WithinLaw(islands.number, population.plate.size, systematic), (weight,))
+
+        def arm(
+            block: Block, population: Population, draw: Any, distinct: Any, reads: Sequence[Var], moving: Sequence[Var]
+        ) -> Any:
+            outs = offspring(block, population, draw, distinct, reads, moving, Levels(islands.number))
+            return _mixed(block, population, islands, outs) if islands.number > 1 else outs
+
+        return resampled(population, draw, when, arm=arm, distinct=Distinct(population.plate.size, ascending=True))
+
+    name = f"resample({islands}{'' if when is None else f', when {when!r}'})"
+    return Transformer(name, apply, PRESERVES)
+
+
+def checked(islands: Islands, particles: int) -> None:
+    """Refuse islands that the particles do not fill evenly, and butterflies of no power of two."""
+    if islands.number < 1 or particles % islands.number:
+        raise LawfulError(
+            f"{particles} particles do not fill {islands.number} islands evenly. Fix: give a multiple of "
+            f"{islands.number} particles.",
+            particles=particles, islands=islands.number,
+        )  # fmt: skip
+    if islands.mix == "butterfly" and islands.number & (islands.number - 1):
+        raise LawfulError(
+            f"butterfly resampling pairs islands, and {islands.number} is no power of two. Fix: resampling='exact' or "
+            "'islands', or 2, 4, 8, ... islands.",
+            islands=islands.number,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Give the particles of an island its mean weight; of all particles the mean is one.
+
+    Takes weights of any scale and their effective sample size, gives weights with largest one and log weights.
+    """
+
+    islands: int
+
+    def __call__(self, weight: jax.Array, size: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Average each island."""
+        means = jnp.mean(weight.reshape(self.islands, -1), axis=1)
+        each = weight.shape[0] // self.islands
+        scaled, level = self.of_means(means, size)
+        return jnp.repeat(scaled, each), jnp.repeat(level, each)
+
+    def of_means(self, means: jax.Array, size: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Scale the means of all islands; a population without weight (size 0) stays dead."""
+        dead = size == 0
+        means = jnp.where(dead, 1.0, means)
+        level = jnp.where(dead, -jnp.inf, jnp.log(means / jnp.mean(means)))
+        return jnp.where(dead, 0.0, means / jnp.max(means)), level
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Tell whether islands have drifted apart, as an index of two arms."""
+
+    islands: int
+    tau: float
+
+    def __call__(self, weight: jax.Array) -> jax.Array:
+        """Compare the effective number of islands with a fraction of their number."""
+        return self.of_levels(weight[:: weight.shape[0] // self.islands])
+
+    def of_levels(self, levels: jax.Array) -> jax.Array:
+        """Decide from the weight of each island; a dead population does not mix."""
+        effective = ess(levels)
+        return ((effective > 0) & (effective < self.tau * self.islands)).astype(jnp.int32)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Give the log weights after a stage of a butterfly, the same for both islands of a pair."""
+
+    islands: int
+    distance: int
+
+    def __call__(self, log_weight: jax.Array) -> jax.Array:
+        """Average each pair."""
+        each = log_weight.shape[0] // self.islands
+        levels, island = log_weight[::each], jnp.arange(self.islands)
+        return jnp.repeat(mixed_level(levels, levels[island ^ self.distance]), each)
+
+
+def _mixed(block: Block, population: Population, islands: Islands, outs: Sequence[Var]) -> tuple[Var, ...]:
+    """Mix islands that are apart; within each all weights are equal, and distinct ancestors are counted, by now."""
+    *operands, number, ancestors = outs
+    index = block.det(Apart(islands.number, islands.tau), operands[0], label="islands apart?")
+    keep, again = Block(), Block()
+    kept_in, mixed_in = (tuple(v.like() for v in operands) for _ in range(2))
+    kept = keep.form(kept_in, (*kept_in, identity(keep, population.plate)))
+    mix = _whole if islands.mix == "whole" else _butterfly
+    weight, log_weight, *moving = mixed_in
+    mixed = again.form(mixed_in, mix(again, population, islands.number, weight, log_weight, moving))
+    *rest, later = block.branch(index, (kept, mixed), operands, kept.outputs, label="mix islands?")
+    return (*rest, number, one_ancestry(block, (ancestors, later), population.plate))
+
+
+def _whole(
+    block: Block, population: Population, islands: int, weight: Var, log_weight: Var, moving: Sequence[Var]
+) -> tuple[Var, ...]:
+    plate = population.plate
+    law = WholeLaw(islands, plate.size, systematic)
+    ancestors = block.site(population.address("islands"), law, (weight,))
+    ones = block.det(jnp.ones_like, weight, label="equal weights", plates=(plate,))
+    zeros = block.det(jnp.zeros_like, log_weight, label="equal weights", plates=(plate,))
+    return (ones, zeros, *gather(block, moving, ancestors, plate, (plate,)), ancestors)
+
+
+def _butterfly(
+    block: Block, population: Population, islands: int, weight: Var, log_weight: Var, moving: Sequence[Var]
+) -> tuple[Var, ...]:
+    plate = population.plate
+    parents: list[Var] = []
+    for digit in range((islands - 1).bit_length()):
+        law = PairLaw(islands, plate.size, 1 << digit)
+        ancestors = block.site(population.address(f"butterfly{digit}"), law, (log_weight,))
+        moving = gather(block, moving, ancestors, plate, (plate,))
+        log_weight = block.det(Paired(islands, 1 << digit), log_weight, label="mean of pairs", adds=(plate,))
+        parents.append(ancestors)
+    ones = block.det(jnp.ones_like, weight, label="equal weights", plates=(plate,))
+    return (ones, log_weight, *moving, one_ancestry(block, parents, plate))
+
+
+def scheme_on(given: Any, devices: int, particles: int) -> Any:
+    """Read a scheme for a population on many devices: "exact" is systematic resampling across all of them.
+
+    Raises: LawfulError: the particles do not fill the islands.
+
+    >>> str(scheme_on("exact", 4, 100)), str(scheme_on("islands", 4, 100)), str(scheme_on("residual", 4, 100))
+    ('systematic', 'islands(4, tau=0.5)', 'residual')
+    """
+    if isinstance(given, str):
+        named = {"exact": systematic, "islands": Islands(), "butterfly": Islands(mix="butterfly")}
+        given = named.get(given, given)
+    if isinstance(given, Islands):
+        given = given.on(devices)
+        checked(given, particles)
+        return given
+    return scheme(given)
+
+
+def of_draws(scheme: Any) -> dict[str, Any]:
+    """Give the settings of a population: the scheme of its equal-weight draws, and its islands, written as text."""
+    return {"scheme": systematic, "islands": str(scheme)} if isinstance(scheme, Islands) else {"scheme": scheme}

@@ -1,0 +1,235 @@
+"""Bucket elimination, planned: which tables meet at each variable, before a number is touched.
+
+Law: every table is used once, when the first variable of its scope is eliminated. What is left joins a table with the
+same scope where there is one. The variables of a round do not meet, so they are eliminated at once, whatever the shapes
+of their tables, and a graph is a short list of batches whatever its size.
+
+Reference: Dechter (1999), Bucket elimination: a unifying framework for reasoning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import jax
+import numpy as np
+
+from lawful.errors import WidthError
+
+from ..model.places import NOWHERE, Batch, Index, Places, offsets, strides_of
+from ..model.structure import Structure
+from .ordering import Order, rounds_of
+from .padding import shared_arrays
+from .readers import Axes, Readers, Shape, Uses
+
+type Scope = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An elimination of all variables.
+
+    Attributes:
+        structure: of the graph.
+        order: the order.
+    """
+
+    structure: Structure
+    order: Order
+
+    @cached_property
+    def _rounds(self) -> list[list[int]]:
+        return rounds_of(self.order)
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        return self.order.entries(self.structure.cardinalities.tolist())
+
+    @property
+    def rounds(self) -> int:
+        """Number of rounds."""
+        return len(self._rounds)
+
+    @property
+    def largest(self) -> int:
+        """Number of entries of the largest table."""
+        return max(self._sizes, default=0)
+
+    @property
+    def entries(self) -> int:
+        """Number of entries of all tables that are summed."""
+        return sum(self._sizes)
+
+    @cached_property
+    def places(self) -> Places:
+        """Where the numbers stand; not before the plan is known to fit a budget, as it takes memory, too.
+
+        Raises: WidthError for more than half a thousand million entries.
+        """
+        if self.entries >= -NOWHERE:
+            raise WidthError(
+                f"exact elimination needs {self.entries} table entries, more than can be numbered. Fix: give evidence "
+                "that cuts the graph, or accept an approximation with method='loopy'.",
+                largest=self.largest, width=self.order.width,
+            )  # fmt: skip
+        structure, buckets = self.structure, _Buckets(self.structure, self.order)
+        inputs = range(structure.size, len(buckets.starts))
+        rounds = [batch for variables in self._rounds for batch in buckets.eliminate(variables)]
+        readers = Readers(buckets.uses)
+        batches = tuple(
+            made.batch._replace(readers=readers.of(made.results, made.turned, made.batch.targets.shape[1]))
+            for made in rounds
+        )
+        constants = [start for start, scope in zip(buckets.starts, buckets.scopes, strict=True) if not scope]
+        cards = structure.cardinalities
+        owner, first = np.repeat(np.arange(structure.size), cards), np.cumsum(cards) - cards
+        tables = readers.of(inputs, [0] * len(inputs))
+        places = Places(batches, np.array(constants), _variables(batches, cards), tables, owner, first, buckets.size)
+        return jax.tree.map(lambda x: x.astype(np.int32), places)  # single precision has no longer indices
+
+    def __repr__(self) -> str:
+        """Say in words what it takes."""
+        return (
+            f"elimination by {self.order.rule}: width {self.order.width}, {self.entries} table entries, the largest "
+            f"table {self.largest}, {self.rounds} rounds"
+        )
+
+
+def _variables(batches: Sequence[Batch], cards: np.ndarray) -> np.ndarray:
+    """Say where the marginals of each variable in turn stand among those of all batches (B, K)."""
+    begins, done = np.zeros(len(cards), np.int64), 0
+    for batch in batches:
+        many, states = batch.sources.near.shape[1:]
+        begins[batch.variables] = done + np.arange(many) * states
+        done += many * states
+    own = np.arange(cards.sum()) - np.repeat(np.cumsum(cards) - cards, cards)
+    return np.repeat(begins, cards) + own
+
+
+@dataclass
+class _Kind:
+    """Joint tables of one shape to which tables come with the same axes."""
+
+    shape: Shape
+    axes: tuple[Axes, ...]
+    variables: list[int] = field(default_factory=list)
+    tables: list[list[int]] = field(default_factory=list)
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Number of tables that meet, of own states, and of those that are left."""
+        return len(self.axes), self.shape[0], math.prod(self.shape[1:])
+
+    def column(self, source: int) -> list[int]:
+        """Give the tables that come with the same axes."""
+        return [tables[source] for tables in self.tables]
+
+
+@dataclass
+class _Eliminated:
+    """A batch without its readers, and the tables that its results join, with the numbers of how their axes stand."""
+
+    batch: Batch
+    results: list[int] = field(default_factory=list)
+    turned: list[int] = field(default_factory=list)
+
+
+class _Buckets:
+    """All tables, which wait for the first variable of their scope.
+
+    Attributes:
+        starts: place of each table among the scores.
+        scopes: its variables, in the order of its axes.
+        uses: how it went into a joint table.
+        size: number of scores so far.
+    """
+
+    def __init__(self, structure: Structure, order: Order) -> None:
+        self.cards, self.order = structure.cardinalities.tolist(), order
+        self.turn = dict(zip(order.variables, range(structure.size), strict=True))
+        self.starts, self.scopes, self.uses = list[int](), list[Scope](), Uses()
+        self.size = self._shares = 2
+        self._opened: dict[Scope, int] = {}
+        self._waiting: list[list[int]] = [[] for _ in self.cards]
+        for variable in range(structure.size):
+            self._file((variable,))
+        for group in structure.groups:
+            for scope in group.scopes.tolist():
+                self._file(tuple(scope))
+
+    def _file(self, scope: Scope) -> int:
+        """Give a table a place among the scores, and let it wait."""
+        table, inward = len(self.starts), tuple(sorted(scope, key=self.turn.__getitem__))
+        self.starts.append(self.size)
+        self.scopes.append(scope)
+        self.uses.new()
+        self.size += math.prod([self.cards[v] for v in scope])
+        self._opened.setdefault(inward, table)
+        if inward:
+            self._waiting[inward[0]].append(table)
+        return table
+
+    def eliminate(self, variables: Sequence[int]) -> Iterator[_Eliminated]:
+        """Eliminate the variables of a round."""
+        kinds: dict[tuple[Shape, tuple[Axes, ...]], _Kind] = {}
+        for v in variables:
+            axis = {u: k for k, u in enumerate((v, *self.order.scopes[v]))}
+            met = sorted((tuple([axis[u] for u in self.scopes[t]]), t) for t in self._waiting[v])
+            key = tuple([self.cards[u] for u in axis]), tuple([axes for axes, _ in met])
+            kind = kinds.setdefault(key, _Kind(*key))
+            kind.variables.append(v)
+            kind.tables.append([table for _, table in met])
+        listed = list(kinds.values())
+        for members, size in shared_arrays([k.size for k in listed], [len(k.variables) for k in listed]):
+            yield self._batch([listed[k] for k in members], *size)
+
+    def _batch(self, kinds: Sequence[_Kind], sources: int, states: int, rest: int) -> _Eliminated:
+        """Put joint tables side by side. What is padded has score -inf, by its first source."""
+        many, width = sum(len(k.variables) for k in kinds), max(len(k.shape) for k in kinds) - 1
+        near = np.ones((sources, many, states), np.int32)
+        far = np.zeros((sources, many if len(kinds) > 1 else 1, rest), np.int32)
+        near[0] = far[0] = NOWHERE
+        targets, scopes, strides = (np.zeros((many, n), np.int32) for n in (rest, width, width))
+        own = np.zeros(many, np.int32)
+        made, begun = _Eliminated(Batch(Index(near, far), targets, None, own, scopes, strides)), 0
+        for kind in kinds:
+            shape, rows = kind.shape, slice(begun, begun + len(kind.variables))
+            spread = rows if len(kinds) > 1 else slice(None)
+            bases = range(self._shares, self._shares + len(kind.variables) * states * rest, states * rest)
+            for k, axes in enumerate(kind.axes):
+                along, tables = dict(zip(axes, strides_of([shape[a] for a in axes]), strict=True)), kind.column(k)
+                starts = np.array([self.starts[table] for table in tables])
+                near[k, rows, : shape[0]] = starts[:, None] + offsets(shape[:1], [along[0]])
+                steps = offsets(shape[1:], [along.get(a, 0) for a in range(1, len(shape))])
+                far[k, spread, : len(steps)] = steps
+                self.uses.use(tables, bases, shape, axes, rest)
+            left = [self.order.scopes[v] for v in kind.variables]
+            own[rows] = kind.variables
+            scopes[rows, : len(shape) - 1], strides[rows, : len(shape) - 1] = left, strides_of(shape[1:])
+            for scope in left:
+                self._join(made, scope)
+            self._target(made, rows, shape[1:])
+            begun, self._shares = rows.stop, bases.stop
+        return made
+
+    def _join(self, made: _Eliminated, scope: Scope) -> None:
+        """Find the table that a result joins, and how its axes stand there."""
+        table = self._opened.get(scope)
+        if table is None:
+            table = self._file(scope)
+        own = self.scopes[table]
+        made.results.append(table)
+        made.turned.append(self.uses.turn(None if own == scope else tuple(map(own.index, scope))))
+
+    def _target(self, made: _Eliminated, rows: slice, shape: Shape) -> None:
+        """Say where the entries of results of one shape go."""
+        starts = np.array([self.starts[table] for table in made.results[rows]])
+        turned, turns = np.array(made.turned[rows]), list(self.uses.turns)
+        for number in np.unique(turned).tolist():
+            turn = turns[number] or tuple(range(len(shape)))
+            own = strides_of([shape[turn.index(axis)] for axis in range(len(shape))])
+            steps, chosen = offsets(shape, [own[axis] for axis in turn]), np.flatnonzero(turned == number)
+            made.batch.targets[rows.start + chosen, : len(steps)] = starts[chosen, None] + steps

@@ -1,0 +1,4 @@
+"""Loopy: belief propagation, on forests exact.
+
+May import: laws, findings, eager, representations, summing.
+"""

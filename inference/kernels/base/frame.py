@@ -1,0 +1,141 @@
+"""Frame: a program in one vector of coordinates without bounds, with the gradient of its log density.
+
+Law: entering and leaving are each other's inverse, and exp(log density) du is the program's measure carried to the
+coordinates, Jacobian included. The gradient is that of the log density, by reverse mode.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lawful.backends.unchain_loops import UNCHAINED
+from lawful.backends.xla import emit
+from lawful.errors import UnsupportedProgramError
+from lawful.form import Form, Var
+from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of
+from lawful.passes.unconstrain import Coordinates, coordinates_of
+
+from ...representations.absent_elements import Presence, presence_of
+from .acceptance import refuse_nothing_to_move
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A program in one vector of coordinates.
+
+    Attributes:
+        found: the program in coordinates, choice by choice.
+        inputs: number of the program's inputs.
+        presence: which elements of the choices are there.
+    """
+
+    found: Coordinates
+    inputs: int
+    presence: Presence
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The choices, in the order of their coordinates."""
+        return self.found.choices
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shape of the coordinates of each choice."""
+        return [v.shape for v in self.found.values.inputs[self.inputs :]]
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates."""
+        return sum(map(math.prod, self.shapes))
+
+    @cached_property
+    def _run(self) -> Any:
+        return emit(self.found.values, UNCHAINED)
+
+    def parts(self, vector: jax.Array) -> tuple[jax.Array, ...]:
+        """Split a vector into the coordinates of each choice."""
+        found, start = [], 0
+        for shape, choice in zip(self.shapes, self.choices, strict=True):
+            stop = start + math.prod(shape)
+            found.append(vector[start:stop].reshape(shape).astype(choice.dtype))
+            start = stop
+        return tuple(found)
+
+    def vector(self, *parts: jax.Array) -> jax.Array:
+        """Join the coordinates of all choices."""
+        return jnp.concatenate([jnp.ravel(x).astype(jnp.result_type(float)) for x in parts])
+
+    def log_density(self, inputs: Sequence[jax.Array], vector: jax.Array) -> jax.Array:
+        """Score a vector of coordinates, Jacobian included."""
+        return self._run(jax.random.key(0), *inputs, *self.parts(vector))[0][0]
+
+    def value_and_grad(self, inputs: Sequence[jax.Array], vector: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Score a vector of coordinates, and give the gradient."""
+        value, gradient = jax.value_and_grad(self.log_density, argnums=1)(tuple(inputs), vector)
+        return value, gradient
+
+    def present(self, block: Block, inputs: Sequence[Var]) -> Var | None:
+        """Append 1 for each coordinate that moves, 0 for those of absent elements; None where all move."""
+        return self.presence.vector(block, inputs, self.choices, self.shapes)
+
+    def enter(self, block: Block, inputs: Sequence[Var], values: Sequence[Var]) -> Var:
+        """Append the coordinates of given values."""
+        parts = block.splice(self.found.free, [*inputs, *values])
+        return block.det(self.vector, *parts, label="coordinates")
+
+    def leave(self, block: Block, inputs: Sequence[Var], vector: Var, log_density: Var) -> tuple[Var, ...]:
+        """Append the values at given coordinates, then their log density, which has no Jacobian."""
+        parts = block.det(self.parts, vector, label="coordinates of each")
+        jacobian, *values = block.splice(self.found.jacobian, [*inputs, *parts])
+        return (*values, block.det(jnp.subtract, log_density, jacobian, label="log density"))
+
+    def weigh(self, block: Block, inputs: Sequence[Var], vector: Var) -> tuple[Var, Var]:
+        """Append log density and gradient at given coordinates."""
+        count = len(inputs)
+        scored: tuple[Var, Var] = block.det(
+            lambda *operands: self.value_and_grad(operands[:count], operands[count]),
+            *inputs, vector, label="log density and gradient",
+        )  # fmt: skip
+        return scored
+
+
+def frame_of(program: Form, name: str) -> Frame:
+    """Write a program in one vector of coordinates.
+
+    Args:
+        program: the program.
+        name: the kernel that asks, for messages.
+
+    Raises: UnsupportedProgramError for a site that is discrete, a point mass, or made in one arm of a branch only.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> frame = frame_of(lawful.trace(lambda: lawful.sample("x", dist.HalfNormal(1.0).expand([3]))), "nuts")
+    >>> frame.size, [round(float(x), 4) for x in frame.value_and_grad((), jnp.zeros(3))[1]]
+    (3, [0.0, 0.0, 0.0])
+    """
+    choices = choices_of(program)
+    refuse_nothing_to_move(choices)
+    discrete = [c for c in choices if not jnp.issubdtype(c.dtype, jnp.floating)]
+    some = [c for c in choices if c.conditional]
+    for bad, what, ways in (
+        (discrete, "discrete", "or sum it out, inference.mcmc(model, kernel, enumerate=[...])"),
+        (some, "made in one arm of a branch only", "or sample it in every arm"),
+    ):
+        if bad:
+            named = ", ".join(f"'{c.name}' ({c.source})" for c in bad)
+            rest = [c.name for c in choices if c not in discrete and c not in some]
+            other = ", ".join(repr(c.name) for c in bad)
+            raise UnsupportedProgramError(
+                f"{name}: site {named} is {what}, so the log density has no gradient there. Fix: move it by another "
+                f"kernel, cycle(on({rest}, {name}(...)), on([{other}], gibbs())), {ways}.",
+                site=bad[0].address,
+            )
+    return Frame(coordinates_of(program), len(program.inputs), presence_of(program))

@@ -1,0 +1,126 @@
+"""Metropolis-Hastings kernels: propose, then accept with the probability that keeps the target.
+
+Law: pi K = pi, and K is reversible: pi(dx) K(x, dy) is symmetric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+
+from lawful.errors import LawfulError
+from lawful.form import Form, Var
+from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of
+
+from ...contract import Contract
+from ...registered import stored_as
+from ...representations.absent_elements import keeps_absent
+from ...uncalled import refuse_uncalled
+from ..base.acceptance import INFO, accept, refuse_nothing_to_move
+from ..base.acceptance import acceptance as acceptance
+from ..base.base import KernelForm, Proposed, State, finished, state_inputs
+from ..jumps.program_proposal import ProgramProposal
+from ..local.single_site import SingleSite, single_site
+
+
+class Proposal(Protocol):
+    """Something that proposes a new state."""
+
+    @property
+    def contract(self) -> Contract:
+        """What the kernel built on the proposal claims."""
+
+    def propose(
+        self, block: Block, program: Form, inputs: Sequence[Var], choices: Sequence[Choice], state: State
+    ) -> Proposed:
+        """Append the nodes of the proposal."""
+
+    def plan(self, program: Form) -> list[str]:
+        """Say which site is proposed how."""
+
+
+def written(proposal: Any, program: Form) -> tuple[tuple[Choice, ...], Block, tuple[Var, ...], State, Proposed]:
+    """Write a proposal for a program: gives its choices, the block, inputs and state before, and what is proposed."""
+    choices = choices_of(program)
+    refuse_nothing_to_move(choices)
+    block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
+    return choices, block, inputs, state, proposal.propose(block, program, inputs, choices, state)
+
+
+@stored_as("kernels.mh")
+@dataclass(frozen=True)
+class MH:
+    """The kernel of a proposal."""
+
+    proposal: Any
+
+    @property
+    def contract(self) -> Contract:
+        """What the proposal allows to claim."""
+        return self.proposal.contract
+
+    @property
+    def keeps_absent(self) -> bool:
+        """Whether the kernel leaves what is absent where it is."""
+        return keeps_absent(self.proposal)
+
+    def build(self, program: Form) -> KernelForm:
+        """Write proposal, coin and choice as one Form; a proposal that knows how to write all of it does."""
+        if hasattr(self.proposal, "build"):
+            built: KernelForm = self.proposal.build(program)
+            return built
+        choices, block, inputs, state, proposed = written(self.proposal, program)
+        probability, coin, broken = accept(block, proposed.log_ratio)
+        pairs = zip(proposed.state.flat, state.flat, strict=True)
+        new = [block.det(jnp.where, coin, there, here, label="accept?") for there, here in pairs]
+        form = block.form((*inputs, *state.flat), (*new, probability, coin, broken))
+        return KernelForm(finished(form), choices, INFO, getattr(self.proposal, "incremental", False))
+
+    def plan(self, program: Form) -> list[str]:
+        """Say which site is moved how."""
+        return self.proposal.plan(program)
+
+    def __repr__(self) -> str:
+        """Show the proposal."""
+        return f"mh({self.proposal!r})"
+
+
+def mh(proposal: Any = None) -> MH:
+    """Metropolis-Hastings with a proposal.
+
+    Args:
+        proposal: a proposal, as `random_walk(0.5)`; or a program that samples new values under the names of sites: a
+            function of the current choices by name, or of these and the arrays among the model's arguments. Default:
+            single-site moves from the prior.
+
+    A proposal program is scored in both directions. Sites that it does not sample stay; those that its values switch on
+    are drawn from their prior.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def near(current):
+    ...     lawful.sample("x", dist.Normal(0.9 * current["x"], 0.5))
+    >>> mh(), mh(near)
+    (mh(single_site()), mh(near))
+    """
+    refuse_uncalled(proposal, "kernel")
+    if proposal is None:
+        return MH(single_site())
+    if hasattr(proposal, "propose") or hasattr(proposal, "build"):
+        return MH(proposal)
+    if callable(proposal):
+        return MH(ProgramProposal(proposal))
+    raise LawfulError(
+        f"mh: expected a proposal or a program of the current choices, got {type(proposal).__name__}. Fix: give one of "
+        "these; kernels that are fitted to a population go with others in inference.population_cycle."
+    )
+
+
+def as_kernel(kernel: Any) -> Any:
+    """Take a kernel as it is, a bare proposal or a program as the proposal of `mh`, and None as `mh()`."""
+    refuse_uncalled(kernel, "kernel")
+    bare = kernel is None or hasattr(kernel, "propose") or not hasattr(kernel, "build")
+    return MH(kernel) if isinstance(kernel, SingleSite) else mh(kernel) if bare else kernel

@@ -1,0 +1,324 @@
+"""Gradient kernels: moves of all coordinates at once along the gradient of the log density.
+
+Law: at given step size and scales the move keeps exp(log density) du, so the kernel keeps the program's measure. What
+a warm-up tunes is an input of the kernel, which is fixed when draws begin.
+
+A state of a chain has no gradient: a kernel that is a part of another one computes it anew, at the cost of one leapfrog
+a move. A kernel that is alone in `inference.mcmc` runs in its own coordinates, with the gradient carried along
+(`native`), and is left for the program's values only where a state is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.errors import LawfulError
+from lawful.form import Form, Var
+from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of
+from lawful.form.liveness import without_dead_code
+from lawful.form.operations.device import device_array
+
+from ...contract import Contract
+from ...registered import stored_as
+from ...representations.coordinates import map_of
+from ..base.base import KernelForm, state_inputs
+from ..base.frame import Frame, frame_of
+from .leapfrog import root_of
+
+SETTINGS = 3  # of a kernel that is tuned: its step size, the root of its inverse mass, whether that is known
+SIGNAL = "~tune"  # begins the name of what a kernel tells a warm-up: whether it ran, its acceptance, its coordinates
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a chain in its own coordinates."""
+
+    vector: Var
+    log_density: Var
+    gradient: Var
+
+    @property
+    def flat(self) -> tuple[Var, Var, Var]:
+        """In this order."""
+        return self.vector, self.log_density, self.gradient
+
+
+class Move(Protocol):
+    """A move of a point, at a step size and a root of the inverse mass."""
+
+    @property
+    def name(self) -> str:
+        """Name of the kernel."""
+
+    @property
+    def contract(self) -> Contract:
+        """What the move claims."""
+
+    @property
+    def info(self) -> tuple[str, ...]:
+        """Names of the numbers, `acceptance_rate` the first."""
+
+    def append(
+        self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, step: Var, root: Var, scaled: Var
+    ) -> tuple[Point, tuple[Var, ...]]:
+        """Append the move; gives the new point, and the numbers of `info`.
+
+        `scaled` says whether the root is one for the program: a move may be shorter as long as it is not.
+        """
+
+    def words(self) -> str:
+        """Say what it does."""
+
+
+@dataclass(frozen=True)
+class Native:
+    """A kernel in the coordinates of its own that a loop carries.
+
+    Attributes:
+        enter: from the program's inputs and a state to what is carried.
+        step: from the inputs and what is carried to that, then the numbers of `info`.
+        leave: from the inputs and what is carried to a state.
+        size: number of values that are carried.
+        choices: the program's choices.
+        info: names of the numbers.
+        incremental: as that of a `KernelForm`.
+        carries_points: whether a `Point` is what is carried.
+    """
+
+    enter: Form
+    step: Form
+    leave: Form
+    size: int
+    choices: tuple[Choice, ...]
+    info: tuple[str, ...]
+    incremental: bool = False
+    carries_points: bool = False
+
+
+@stored_as("kernels.gradient")
+@dataclass(frozen=True, eq=False)
+class Gradient:
+    """A move with its step size and inverse mass.
+
+    Attributes:
+        move: the move.
+        step_size: a number, or None for one that a warm-up finds.
+        inverse_mass: a variance, (d,) variances or (d, d) covariance; "diagonal" or "dense" where a warm-up finds it,
+            or None for "diagonal" if the step size is tuned, else one for every coordinate.
+        target: the acceptance rate to tune for.
+        slot: where among the program's inputs the settings begin, in a kernel that is tuned.
+        seen: is told the size of each frame that the kernel is built on.
+    """
+
+    move: Any
+    step_size: float | None
+    inverse_mass: Any
+    target: float
+    slot: int | None = None
+    seen: Callable[[int], None] | None = None
+    keeps_absent = True
+
+    @property
+    def contract(self) -> Contract:
+        """What the move claims."""
+        contract: Contract = self.move.contract
+        return contract
+
+    @property
+    def tunes_mass(self) -> bool:
+        """Whether a warm-up finds the inverse mass."""
+        return isinstance(self.inverse_mass, str) or (self.inverse_mass is None and self.step_size is None)
+
+    @property
+    def tuned(self) -> bool:
+        """Whether a warm-up has anything to find."""
+        return self.step_size is None or self.tunes_mass
+
+    @property
+    def dense(self) -> bool:
+        """Whether the inverse mass is a matrix."""
+        if isinstance(self.inverse_mass, str):
+            return self.inverse_mass == "dense"
+        return self.inverse_mass is not None and np.ndim(self.inverse_mass) == 2
+
+    def root(self, size: int) -> jax.Array:
+        """The given root of the inverse mass, or that of one for every coordinate."""
+        dtype = jnp.result_type(float)
+        if self.inverse_mass is None or isinstance(self.inverse_mass, str):
+            return device_array(np.eye(size, dtype=dtype) if self.dense else np.ones(size, dtype))
+        given = np.asarray(self.inverse_mass, np.float64)
+        if given.ndim == 0:
+            given = np.full(size, given)
+        if given.shape not in ((size,), (size, size)):
+            raise LawfulError(
+                f"{self.move.name}: inverse_mass of shape {given.shape} for {size} coordinates. Fix: give ({size},) "
+                f"variances or a ({size}, {size}) covariance, in the order of the program."
+            )
+        return jnp.asarray(root_of(jnp.asarray(given)), dtype)
+
+    def build(self, program: Form) -> KernelForm:
+        """Write the way into coordinates with its gradient, the move there, and the way back."""
+        frame, block = self._frame(program), Block()
+        inputs, state = tuple(v.like() for v in program.inputs), state_inputs(frame.choices)
+        vector = frame.enter(block, inputs, state.values)
+        here = Point(vector, *frame.weigh(block, inputs, vector))
+        there, numbers = self._moved(block, frame, inputs, here)
+        after = frame.leave(block, inputs, there.vector, there.log_density)
+        moved = numbers[self.move.info.index("accepted")]  # what stays is not carried to coordinates and back
+        pairs = zip(after, (*state.values, state.log_density), strict=True)
+        after = tuple(block.det(jnp.where, moved, new, old, label="accept?") for new, old in pairs)
+        form = block.form((*inputs, *state.flat), (*after, *numbers))
+        return KernelForm(without_dead_code(form), frame.choices, self._info)
+
+    def native(self, program: Form) -> Native:
+        """Write the kernel in its own coordinates."""
+        frame = self._frame(program)
+        choices = frame.choices
+        first, state = Block(), state_inputs(choices)
+        inputs = tuple(v.like() for v in program.inputs)
+        vector = frame.enter(first, inputs, state.values)
+        enter = first.form((*inputs, *state.flat), (vector, *frame.weigh(first, inputs, vector)))
+        block, dtype = Block(), jnp.result_type(float)
+        inputs = tuple(v.like() for v in inputs)
+        here = Point(Var((frame.size,), dtype), Var((), dtype), Var((frame.size,), dtype))
+        there, numbers = self._moved(block, frame, inputs, here)
+        step = block.form((*inputs, *here.flat), (*there.flat, *numbers))
+        last = Block()
+        inputs, given = tuple(v.like() for v in inputs), tuple(v.like() for v in here.flat)
+        leave = last.form((*inputs, *given), frame.leave(last, inputs, given[0], given[1]))
+        enter, step, leave = (without_dead_code(form) for form in (enter, step, leave))
+        return Native(enter, step, leave, 3, choices, self._info, carries_points=True)
+
+    def plan(self, program: Form) -> list[str]:
+        """Say how the sites move."""
+        frame_of(program, self.move.name)
+        return [
+            f"{c.name}: {self.move.words()}, {self._settings()} ({map_of(c).space} coordinates)"
+            for c in choices_of(program)
+        ]
+
+    @property
+    def _info(self) -> tuple[str, ...]:
+        return self.move.info if self.slot is None else (*self.move.info, f"{SIGNAL}{self.slot}")
+
+    def _frame(self, program: Form) -> Frame:
+        frame = frame_of(program, self.move.name)
+        if self.seen is not None:
+            self.seen(frame.size)
+        return frame
+
+    def _moved(self, block: Block, frame: Frame, inputs: Sequence[Var], here: Point) -> tuple[Point, tuple[Var, ...]]:
+        """Append the move at its settings, and what a warm-up wants to know."""
+        if self.slot is not None:
+            step, root, scaled = inputs[self.slot : self.slot + SETTINGS]
+        elif self.seen is not None or not self.tuned:
+            step = block.constant(np.asarray(1.0 if self.step_size is None else self.step_size, jnp.result_type(float)))
+            root, scaled = block.constant(self.root(frame.size)), block.constant(np.array(True))
+        else:
+            raise LawfulError(
+                f"{self.move.name}: nothing tunes the step size or the inverse mass here: that is done by the warm-up "
+                f"of inference.mcmc. Fix: give numbers, {self.move.name}(step_size=0.1, inverse_mass=variances)."
+            )
+        present = frame.present(block, inputs)
+        if present is not None:
+            root = block.det(_among, root, present, label="scales of what is there")
+        there, numbers = self.move.append(block, frame, inputs, here, step, root, scaled)
+        if self.slot is None:
+            return there, numbers
+        return there, (*numbers, block.det(_signal, numbers[0], there.vector, label="what a warm-up reads"))
+
+    def _settings(self) -> str:
+        step = "tuned step" if self.step_size is None else f"step {self.step_size:g}"
+        kind = "dense" if self.dense else "diagonal"
+        if self.tunes_mass:
+            return f"{step}, tuned {kind} mass"
+        return f"{step}, {'unit' if self.inverse_mass is None else f'given {kind}'} mass"
+
+    def __repr__(self) -> str:
+        """Show move and settings."""
+        return f"{self.move!r} with {self._settings()}"
+
+
+def _signal(acceptance: jax.Array, vector: jax.Array) -> jax.Array:
+    return jnp.concatenate([jnp.ones(1, vector.dtype), acceptance[None].astype(vector.dtype), vector])
+
+
+def _among(root: jax.Array, present: jax.Array) -> jax.Array:
+    """Keep the coordinates of what is absent out of the steps of the others, and still."""
+    return root * present if root.ndim == 1 else root * present[:, None] * present
+
+
+def checked(name: str, step_size: Any, inverse_mass: Any, target: Any) -> None:
+    """Check the settings of a gradient kernel."""
+    if step_size is not None and (not isinstance(step_size, int | float | np.number) or not 0 < step_size < np.inf):
+        raise LawfulError(f"{name}: expected a positive number as step_size, or None to tune it, got {step_size!r}.")
+    if not isinstance(target, int | float) or not 0 < target < 1:
+        raise LawfulError(f"{name}: expected a target acceptance rate between 0 and 1, got {target!r}.")
+    if inverse_mass is None or (isinstance(inverse_mass, str) and inverse_mass in ("diagonal", "dense")):
+        return
+    if isinstance(inverse_mass, str):
+        raise LawfulError(
+            f"{name}: inverse_mass: expected 'diagonal', 'dense', a number or an array, got {inverse_mass!r}."
+        )
+    matrix = np.asarray(inverse_mass, np.float64)
+    if matrix.ndim < 2:
+        good = bool(np.all(matrix > 0) and np.isfinite(matrix).all())
+    else:
+        good = matrix.ndim == 2 and np.allclose(matrix, matrix.T) and bool(np.all(np.linalg.eigvalsh(matrix) > 0))
+    if not good:
+        raise LawfulError(
+            f"{name}: inverse_mass: expected positive variances, one or (d,), or a positive definite covariance (d, d)."
+        )
+
+
+def leaves_of(kernel: Any) -> list[Gradient]:
+    """List the gradient kernels inside a kernel."""
+    found: list[Gradient] = []
+
+    def seen(leaf: Gradient) -> Gradient:
+        found.append(leaf)
+        return leaf
+
+    replaced(kernel, seen)
+    return found
+
+
+def replaced(kernel: Any, change: Callable[[Gradient], Gradient]) -> Any:
+    """Change the gradient kernels inside a kernel."""
+    if isinstance(kernel, Gradient):
+        return change(kernel)
+    if not is_dataclass(kernel) or isinstance(kernel, type):
+        return kernel
+    new = {}
+    for field in fields(kernel):
+        value = getattr(kernel, field.name)
+        if field.name == "kernel":
+            new[field.name] = replaced(value, change)
+        elif field.name == "kernels":
+            new[field.name] = tuple(replaced(part, change) for part in value)
+    return replace(kernel, **new) if new else kernel
+
+
+def with_gradient(kernel: Any, program: Form, state: Form) -> Form:
+    """Give a draw of a state the log density NaN where the gradient there is not finite."""
+    if not isinstance(kernel, Gradient):
+        return state
+    frame, block = frame_of(program, kernel.move.name), Block()
+    inputs = tuple(v.like() for v in program.inputs)
+    *values, _ = block.splice(state, inputs)
+    vector = frame.enter(block, inputs, values)
+    value, gradient = frame.weigh(block, inputs, vector)
+    log_density = frame.leave(block, inputs, vector, value)[-1]  # so that the program is scored once
+    checked_density = block.det(_where_finite, log_density, gradient, label="gradient finite?")
+    return without_dead_code(block.form(inputs, (*values, checked_density)))
+
+
+def _where_finite(log_density: jax.Array, gradient: jax.Array) -> jax.Array:
+    return jnp.where(jnp.all(jnp.isfinite(gradient)), log_density, jnp.nan)

@@ -1,0 +1,301 @@
+"""Program proposals: a program of the current choices that draws new values for some of them.
+
+Law: with q the density of what the program draws, the acceptance ratio is pi(y) q(x | y) / (pi(x) q(y | x)), both
+directions scored by running the program again. Sites that begin to run and are not proposed are drawn from their prior,
+and those that stop and would not be proposed on the way back are dropped with theirs: these densities cancel.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.addresses import Address
+from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.form import Form, Var
+from lawful.form.builder import Block, total
+from lawful.form.choices import Choice, choices_of
+from lawful.form.dependence import dependence
+from lawful.form.liveness import has_weight
+from lawful.form.markov_blanket import reached
+from lawful.form.operations.sums import signed
+from lawful.passes.thread_sites import interpose
+from lawful.tracing.trace import trace
+
+from ...contract import Contract
+from ..base.base import INVARIANT, Proposed, State, flag_per_choice
+from ..base.prior_proposal import PriorProposal
+from ..base.proposal_rules import Draw, Replace, Score
+from ..base.redraw import ScoreKept
+
+
+@dataclass(frozen=True)
+class ProgramProposal:
+    """New values drawn by a program; `current` says whether it is given the current choices.
+
+    The way back is scored by the same program, or by another one, `back`.
+    """
+
+    program: Callable[..., Any]
+    current: bool = True
+    contract: Contract = INVARIANT
+    back: ProgramProposal | None = None
+    incremental = True
+
+    def propose(
+        self, block: Block, program: Form, inputs: Sequence[Var], choices: Sequence[Choice], state: State
+    ) -> Proposed:
+        """Append the draws, both scores of them, and the terms of the target that they reach."""
+        q = self.trace(program)
+        drawn = choices_of(q)
+        if self.back is not None:
+            self._refuse_other_sites(drawn, choices_of(self.back.trace(program)))
+        flags = flag_per_choice(block, choices, state.flags)
+        data = Data(block, choices, self._arrays(inputs))
+        forth = interpose(q, Draw()).spliced(block, data.operands(self.current, state.values, flags))
+        values, scores_forth = ([group[k] for group in forth.outputs] for k in range(2))
+        runs_forth = flag_per_choice(block, drawn, forth.flags)
+        where = {c.name: i for i, c in enumerate(drawn)}
+        offered = [(values[where[c.name]], runs_forth[where[c.name]]) if c.name in where else None for c in choices]
+
+        reach = reached(program, [c.address for c in choices if c.name in where])
+        always = frozenset(c.address for c in choices if c.name in where and not drawn[where[c.name]].conditional)
+        rule = Replace(frozenset(c.address for c in choices if c.name in where), always, reach.switched)
+        given: list[Var] = []
+        for choice, old, was, offer in zip(choices, state.values, flags, offered, strict=True):
+            there = offer or (old, block.constant(np.zeros(choice.loops, bool)))
+            given += [old, was, there[0], self._spread(block, there[1], choice)]
+        new = interpose(program, rule, reach.terms).spliced(block, [*inputs, *given])
+        after, rest_new = ([group[k] for group in new.outputs] for k in range(2))
+        flags_after = flag_per_choice(block, choices, new.flags)
+
+        scores_back, runs_back = (self.back or self)._scores(block, program, inputs, choices, state, after, flags_after)
+
+        before: list[Var] = []
+        for choice, value, now, later in zip(choices, state.values, flags, flags_after, strict=True):
+            kept = block.constant(np.ones((*choice.loops, *choice.units), bool))
+            if choice.conditional:
+                again = block.constant(np.zeros(choice.loops, bool))
+                if choice.name in where:
+                    again = self._spread(block, runs_back[choice.name], choice)
+                kept = block.det(_Kept((*choice.loops, *choice.units)), now, later, again, label="kept?")
+            before += [value, kept]
+        rule_back = ScoreKept(frozenset(c.address for c in choices if not c.conditional))
+        back = interpose(program, rule_back, reach.terms).spliced(block, [*inputs, *before])
+        pairs = zip(choices, back.values, strict=True)
+        rest_old = [rest for c, rest in pairs if c.conditional and c.address in reach.terms]
+        rest_new = [r for c, r in zip(choices, rest_new, strict=True) if c.address in reach.terms & reach.switched]
+
+        position = {c.name: i for i, c in enumerate(choices)}
+        q_forth = [self._counted(block, s, flags_after[position[d.name]], choices[position[d.name]])
+                   for s, d in zip(scores_forth, drawn, strict=True)]  # fmt: skip
+        q_back = [self._counted(block, scores_back[d.name], flags[position[d.name]], choices[position[d.name]])
+                  for d in drawn]  # fmt: skip
+        target = signed(block, new.sums, back.sums, "target")
+        ratio = signed(block, (target, _total(block, q_back)), (_total(block, q_forth),), "log ratio")
+        for d, forth_runs in zip(drawn, runs_forth, strict=True):
+            if d.conditional:
+                i = position[d.name]
+                both = (self._spread(block, runs, choices[i]) for runs in (forth_runs, runs_back[d.name]))
+                ratio = block.det(_matched, ratio, *both, flags[i], flags_after[i], label="same move back?")
+        drawn_new, dropped = _total(block, rest_new), _total(block, rest_old)
+        log_density = signed(block, (state.log_density, target, drawn_new), (dropped,), "log density")
+        return Proposed(State(tuple(after), new.flags, log_density), ratio)
+
+    def _scores(
+        self,
+        block: Block,
+        program: Form,
+        inputs: Sequence[Var],
+        choices: Sequence[Choice],
+        old: State,
+        values: Sequence[Var],
+        flags: Sequence[Var],
+    ) -> tuple[dict[str, Var], dict[str, Var]]:
+        """Append, by name, the log densities of drawing an old state from a new one, and whether each is drawn."""
+        scoring = interpose(self.trace(program), Score())
+        data = Data(block, choices, self._arrays(inputs))
+        olds = {c.name: value for c, value in zip(choices, old.values, strict=True)}
+        drawn = scoring.choices
+        operands = data.operands(self.current, values, flags)
+        back = scoring.spliced(block, [*operands, *(olds[d.name] for d in drawn)])
+        runs = flag_per_choice(block, drawn, back.flags)
+        scores = {d.name: term for d, (term,) in zip(drawn, back.outputs, strict=True)}
+        return scores, {d.name: flag for d, flag in zip(drawn, runs, strict=True)}
+
+    def _refuse_other_sites(self, forth: Sequence[Choice], back: Sequence[Choice]) -> None:
+        """Refuse a way back that draws other sites than the way forth, since it could not come from where it went."""
+        there, here = {c.name for c in forth}, {c.name for c in back}
+        if there != here:
+            raise LawfulError(
+                f"proposal {self!r}: it samples {', '.join(sorted(there))}, and its way back {self.back!r} samples "
+                f"{', '.join(sorted(here))}. Fix: both sample the same sites; what one leaves alone it samples from a "
+                "point mass at its value."
+            )
+
+    def plan(self, program: Form) -> list[str]:
+        """Say which site is proposed how."""
+        drawn = {c.name: c for c in choices_of(self.trace(program))}
+        lines = []
+        for choice in choices_of(program):
+            if choice.name in drawn:
+                lines.append(f"{choice.name}: proposed by {self!r} from {drawn[choice.name].law.label}")
+            else:
+                lines.append(f"{choice.name}: not moved")
+        return lines
+
+    def trace(self, program: Form) -> Form:
+        """Trace the proposal for the choices of a program.
+
+        Raises: LawfulError where it draws what is not a choice of the program, or weighs.
+        """
+        choices = choices_of(program)
+        state = {c.name: jax.ShapeDtypeStruct(c.full_shape, c.dtype) for c in choices}
+        arrays = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in self._arrays(program.inputs)]
+        form = trace(self.program, *((state,) if self.current else ()), *arrays)
+        check_proposal(form, choices, repr(self))
+        return form
+
+    def _arrays(self, inputs: Sequence[Var]) -> Sequence[Var]:
+        """Give the arrays of the model's arguments that the proposal takes behind the current choices."""
+        first = int(self.current)
+        return inputs[: positional(self.program, first + len(inputs)) - first]
+
+    def _spread(self, block: Block, flag: Var, choice: Choice) -> Var:
+        """Give each step of a loop the flag of a proposal that draws all steps at once."""
+        return flag if flag.shape == choice.loops else block.det(_Broadcast(choice.loops), flag, label="offered?")
+
+    def _counted(self, block: Block, score: Var, flag: Var, choice: Choice) -> Var:
+        """Count the score of a value that the state has."""
+        if choice.conditional:
+            score = block.det(where_active, flag, score, label="counted?")
+        return block.det(jnp.sum, score, label="sum") if score.shape else score
+
+    def __repr__(self) -> str:
+        """Show the name of the program."""
+        name = getattr(self.program, "__name__", "program")
+        return f"{name}" if self.current else f"independence({name})"
+
+
+def takes_arrays(function: Callable[..., Any], first: int) -> bool:
+    """Tell whether a function takes the arrays of the model's arguments behind its first arguments."""
+    return positional(function, first + 1) > first
+
+
+def positional(function: Callable[..., Any], most: int) -> int:
+    """Count the positional arguments that a function takes; one that takes any number takes `most`.
+
+    >>> positional(lambda current, y: None, 5), positional(lambda *arrays: None, 5)
+    (2, 5)
+    """
+    kinds = [p.kind for p in inspect.signature(function).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return most
+    return sum(k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds)
+
+
+def check_proposal(form: Form, choices: Sequence[Choice], name: str) -> None:
+    """Refuse a proposal that draws what is not a choice of the program, or in another shape, or that weighs."""
+    known = {c.name: c for c in choices}
+    drawn = choices_of(form)
+    if has_weight(form):
+        raise LawfulError(f"proposal {name}: it observes or weighs. Fix: a proposal only samples new values.")
+    if not drawn:
+        raise LawfulError(f"proposal {name}: it samples nothing. Fix: sample new values under the names of sites.")
+    children: dict[Address, set[Address]] = {}
+    for tail, head in dependence(form).edges:
+        children.setdefault(tail, set()).add(head)
+    for choice in drawn:
+        own = known.get(choice.name)
+        if own is None:
+            raise LawfulError(
+                f"proposal {name}: it samples '{choice.name}' ({choice.source}), which is no choice of the program; "
+                f"these are: {', '.join(known)}. Fix: use the site's name; other randomness has no way back.",
+                site=choice.address,
+            )
+        if choice.full_shape != own.full_shape or choice.dtype != own.dtype:
+            raise LawfulError(
+                f"proposal {name}: '{choice.name}' ({choice.source}) has shape {choice.full_shape} and type "
+                f"{choice.dtype}, but the program's site ({own.source}) has {own.full_shape}, {own.dtype}.",
+                site=choice.address,
+            )
+        if own.conditional and (children.get(choice.address) or choice.loops != own.loops):
+            why = "others depend on it" if children.get(choice.address) else "it draws all steps at once"
+            raise UnsupportedProgramError(
+                f"proposal {name}: '{choice.name}' ({choice.source}) only runs in a branch of the program, and in the "
+                f"proposal {why}, so what is drawn in vain has no density of its own. Fix: let the program's prior "
+                "draw it, or propose it apart.",
+                site=choice.address,
+            )
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a program of the current choices is given."""
+
+    block: Block
+    choices: Sequence[Choice]
+    arrays: Sequence[Var]
+
+    def operands(self, current: bool, values: Sequence[Var], flags: Sequence[Var]) -> list[Var]:
+        """List the operands of the traced proposal: choices by name, zero where they do not run, then arrays."""
+        given = {}
+        for choice, value, flag in zip(self.choices, values, flags, strict=True):
+            given[choice.name] = (
+                self.block.det(where_active, flag, value, label="current") if choice.conditional else value
+            )
+        return [*(given[name] for name in sorted(given) if current), *self.arrays]
+
+
+@dataclass(frozen=True)
+class _Broadcast:
+    shape: tuple[int, ...]
+
+    def __call__(self, flag: jax.Array) -> jax.Array:
+        return jnp.broadcast_to(flag, self.shape)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Which parts of the old value are scored: all but those dropped as prior draws."""
+
+    shape: tuple[int, ...]
+
+    def __call__(self, now: jax.Array, later: jax.Array, again: jax.Array) -> jax.Array:
+        kept = now & (later | again)
+        return jnp.broadcast_to(kept.reshape(kept.shape + (1,) * (len(self.shape) - kept.ndim)), self.shape)
+
+
+def where_active(flag: jax.Array, value: jax.Array) -> jax.Array:
+    """Give zero where a choice does not run."""
+    return jnp.where(flag.reshape(flag.shape + (1,) * (value.ndim - flag.ndim)), value, jnp.zeros_like(value))
+
+
+def _matched(ratio: Any, forth: Any, back: Any, now: Any, later: Any) -> Any:
+    """Reject where a site that stays is proposed in one direction only: there is no way back."""
+    return jnp.where(jnp.all(~(now & later) | (forth == back)), ratio, -jnp.inf)
+
+
+def _total(block: Block, terms: Sequence[Var]) -> Var:
+    flat = [block.det(jnp.sum, t, label="sum") if t.shape else t for t in terms]
+    return total(block, flat)
+
+
+def independence(program: Callable[..., Any] | None = None) -> Any:
+    """Propose new values without a look at the current ones.
+
+    Args:
+        program: samples new values under the names of sites; its arguments, if it has any, are the arrays among the
+            model's arguments. Default: the prior of all sites, so that the ratio is that of the likelihoods.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> independence(), independence(lambda: lawful.sample("x", dist.Normal(0.0, 2.0)))
+    (independence(), independence(<lambda>))
+    """
+    return PriorProposal() if program is None else ProgramProposal(program, current=False)

@@ -1,1 +1,0 @@
-"""Local moves: what changes where one element of a choice does."""

@@ -1,0 +1,5 @@
+"""Laws of the sites that algorithms add: picks, coins, ancestors, and the resampling schemes with their enumeration.
+
+Law: what an algorithm draws here it can also enumerate, from the same function of the same uniforms.
+May import: no other folder.
+"""

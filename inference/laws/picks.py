@@ -1,0 +1,212 @@
+"""Laws of the sites that algorithms add: ancestors, picks, coins and orders.
+
+Law: the draw and the list of all values come from one pure function of a uniform, so both describe one distribution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lawful.distributions.protocol import Law
+from lawful.distributions.sampling.categorical import sample_categorical, sample_rows
+from lawful.distributions.sampling.threefry import words
+from lawful.distributions.sampling.uint64 import Wide, portion
+
+from .scheme import Scheme
+
+
+class AncestorsLaw(Law):
+    """A law of ancestors, which several cells may give."""
+
+    @property
+    def dtype(self) -> Any:
+        """Indices."""
+        return jnp.dtype("int32")
+
+    def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+        """Sum the masses of the cells that give these ancestors."""
+        ancestors, masses = self.enumerate(*parameters)
+        return jax.scipy.special.logsumexp(jnp.where(jnp.all(ancestors == value, axis=1), masses, -jnp.inf))
+
+
+@dataclass(frozen=True)
+class ResampleLaw(AncestorsLaw):
+    """Ancestors of `offspring` particles drawn from `size` weights by a resampling scheme."""
+
+    scheme: Scheme
+    size: int
+    offspring: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One ancestor per offspring."""
+        return (self.offspring,)
+
+    @property
+    def atoms(self) -> int:
+        """Number of cells of the scheme's partition of its uniforms."""
+        return self.scheme.cells(self.size, self.offspring)
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return str(self.scheme)
+
+    def draw(self, key: jax.Array, weights: jax.Array) -> jax.Array:
+        """Draw ancestors."""
+        return self.scheme.draw(key, weights, self.offspring).astype(jnp.int32)
+
+    def enumerate(self, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """List the cells with their log masses."""
+        ancestors, masses = self.scheme.enumerate(weights, self.offspring)
+        return ancestors.astype(jnp.int32), masses
+
+
+@dataclass(frozen=True)
+class PickLaw(Law):
+    """One index with probability proportional to a non-negative weight; all-zero weights pick uniformly.
+
+    Where it is `shared` and its weights are the same for runs side by side, these take one index for all.
+    """
+
+    size: int
+    shared: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A scalar."""
+        return ()
+
+    @property
+    def dtype(self) -> Any:
+        """An index."""
+        return jnp.dtype("int32")
+
+    @property
+    def atoms(self) -> int:
+        """One value per item."""
+        return self.size
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return "pick"
+
+    def draw(self, key: jax.Array, weights: jax.Array) -> jax.Array:
+        """Draw by exact sums, so that in float32 an item of small weight is picked as often as it should be."""
+        weights = jnp.where(jnp.sum(weights) > 0, weights, jnp.ones_like(weights))
+        picked = sample_categorical(key, jnp.log(weights))
+        return jnp.maximum(picked, 0).astype(jnp.int32)
+
+    def draw_side_by_side(self, key: jax.Array, count: int, laned: Sequence[bool], *parameters: jax.Array) -> jax.Array:
+        """Draw from each row of weights."""
+        if not all(laned):
+            return super().draw_side_by_side(key, count, laned, *parameters)
+        (weights,) = parameters
+        usable = jnp.sum(weights, axis=1, keepdims=True) > 0
+        picked = sample_rows(key, jnp.where(usable, weights, jnp.ones_like(weights)))
+        return jnp.maximum(picked, 0).astype(jnp.int32)
+
+    def log_masses(self, weights: jax.Array) -> jax.Array:
+        """Log probabilities."""
+        whole = jnp.sum(weights)
+        return jnp.where(whole > 0, jnp.log(weights) - jnp.log(whole), -jnp.log(float(self.size)))
+
+    def enumerate(self, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """List the indices."""
+        return jnp.arange(self.size, dtype=jnp.int32), self.log_masses(weights)
+
+    def log_prob(self, value: jax.Array, weights: jax.Array) -> jax.Array:
+        """Log probability of an index."""
+        return self.log_masses(weights)[value]
+
+
+@dataclass(frozen=True)
+class CoinLaw(Law):
+    """A coin with a given probability of heads: acceptance decisions are coins, so that they can be enumerated."""
+
+    probability_dtype: str = "float64"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A scalar."""
+        return ()
+
+    @property
+    def dtype(self) -> Any:
+        """A truth value."""
+        return jnp.dtype(bool)
+
+    @property
+    def atoms(self) -> int:
+        """Tails and heads."""
+        return 2
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return "coin"
+
+    def draw(self, key: jax.Array, probability: jax.Array) -> jax.Array:
+        """Compare a uniform with the probability."""
+        return jax.random.uniform(key, (), probability.dtype) < probability
+
+    def enumerate(self, probability: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """List both sides."""
+        return jnp.array([False, True]), jnp.log(jnp.stack([1.0 - probability, probability]))
+
+    def log_prob(self, value: jax.Array, probability: jax.Array) -> jax.Array:
+        """Log probability of a side."""
+        return jnp.log(jnp.where(value, probability, 1.0 - probability))
+
+
+@dataclass(frozen=True)
+class UniformIndexLaw(Law):
+    """One of `count` indices, all equally likely; `count` may vary up to `size`.
+
+    Where it is `shared`, runs side by side draw one index for all: each of them has the law, and what it decides is the
+    same branch for all.
+    """
+
+    size: int
+    shared: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A scalar."""
+        return ()
+
+    @property
+    def dtype(self) -> Any:
+        """An index."""
+        return jnp.dtype("int32")
+
+    @property
+    def atoms(self) -> int:
+        """The largest count."""
+        return self.size
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return "uniform index"
+
+    def draw(self, key: jax.Array, count: jax.Array) -> jax.Array:
+        """Draw an index below the count, from 64 random bits: a shared one by the short way, which has no lanes."""
+        bits = words(key, (2,)) if self.shared else jax.random.bits(key, (2,), jnp.uint32)
+        return portion(jnp.maximum(count, 1).astype(jnp.uint32), Wide(bits[0], bits[1])).astype(jnp.int32)
+
+    def enumerate(self, count: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """List all indices; those at or above the count have probability zero."""
+        index = jnp.arange(self.size, dtype=jnp.int32)
+        return index, self.log_prob(index, count)
+
+    def log_prob(self, value: jax.Array, count: jax.Array) -> jax.Array:
+        """Log probability of an index; of none, the first is drawn."""
+        count = jnp.maximum(count, 1)
+        return jnp.where(value < count, -jnp.log(count * 1.0), -jnp.inf)

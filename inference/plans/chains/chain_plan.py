@@ -1,0 +1,401 @@
+"""Chain plan: Markov chains of a kernel built from a model, their compiled program, and how a run becomes a result.
+
+Law: the kernel keeps the posterior; the chains start where `starts` says, and warm-up draws are never posterior draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from lawful.addresses import show_address
+from lawful.errors import NoFiniteStartError
+from lawful.form import Form
+from lawful.form.arguments.constant_data import refuse_other_data
+from lawful.form.choices import Choice, choices_of, dims_of
+from lawful.passes.initial_values import TRIES
+from lawful.passes.record import record
+
+from ...contract import Contract
+from ...devices.mesh import devices_of, placed_on, readable, replicated, spread_over
+from ...devices.watch import watched
+from ...findings.findings import Finding, idle_device, never_moved
+from ...findings.map_failures import map_findings
+from ...kernels.base.base import KernelForm, initial_state, unweighed
+from ...kernels.gradient.gradient import with_gradient
+from ...representations.absent_elements import form_for
+from ...representations.conditional import without_factors
+from ...representations.densities_of import is_own
+from ...results.batches import in_one_row
+from ...results.collect import from_chains
+from ...results.log_densities import log_densities
+from ...results.result import Result, Warmup
+from ...running.driver import Chunk
+from ...running.memory import Need, memory_for
+from ...running.options import RunOptions, not_in_chunks
+from ..plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
+from ..resuming import header_of
+from .chain_loop import ChainLoop, chain_loop, loop_form
+from .chain_rows import deterministics, draws_of, thinned, without_own
+from .chain_runs import iterate_chains, resume_chains, run_chains
+from .drawn import Drawn, whole_run
+from .nan_proposals import broken_findings
+from .no_start import no_start
+from .one_by_one import OneByOne
+from .starts import GIVEN, Begun, Start, drawn_starts, starts_at
+from .tally import Tally
+from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
+from .warm_up_restarts import RESTARTS, restart_findings
+
+if TYPE_CHECKING:
+    from ...checkpoints.checkpoints import Checkpoint
+
+
+type ChainMethod = Literal["vectorized", "sequential"]
+
+
+@dataclass(frozen=True)
+class _Built:
+    kernel: KernelForm
+    loop: ChainLoop | TunedLoop | OneByOne
+    run: Callable[..., Any]
+    start: Callable[..., Any]
+    given_start: Start | None
+    named: Callable[..., Any] | None
+    named_choices: tuple[Choice, ...]
+    form: Form
+    log_densities: Callable[..., Any] | None
+    whole: bool  # whether a state has a value for every choice of the program
+    steps: dict[int | None, Any] = field(default_factory=dict)  # compiled for portions, by the most steps of a call
+
+
+class ChainPlan:
+    """A Markov chain method built from a model: call it with a key and the model's arguments."""
+
+    def __init__(
+        self, model: Any, kernel: Any, settings: dict[str, Any], init: Any, run: RunOptions | None = None,
+        mesh: Mesh | None = None, chain_method: ChainMethod = "vectorized",
+    ) -> None:  # fmt: skip
+        """Keep the parts; nothing is traced before the first call."""
+        self.kernel, self.settings, self.init, self.run = kernel, settings, init, run
+        self.mesh, self.one_by_one = mesh, chain_method == "sequential"
+        self.recipe = "mcmc", {**settings, "kernel": kernel}
+        self.contract: Contract = kernel.contract
+        self.reasons: tuple[str, ...] = ()  # why this kernel, where the program decided
+        self.prepare = Builder(model, self._build)
+
+    def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
+        """Run the chains.
+
+        Raises:
+            NoFiniteStartError: no start of finite density was found, naming the sites; with on_fault="flag" the result
+                has no draw, and says so.
+            ObservationError: the data do not fit their sites.
+            MemoryLimitError: the draws take more memory than is free.
+        """
+        prepared = self.prepare(args, key, named)
+        if self.run is not None and self.run.store is not None:  # draws go to files, and memory holds a piece of them
+            return self._run(prepared, key)
+        with memory_for(self._need(prepared), devices_of(self.mesh)):
+            return self._run(prepared, key)
+
+    def _run(self, prepared: Prepared, key: Any) -> Result:
+        start_key, run_key = _two_keys(one_key(key))
+        try:
+            begun = self._begun(prepared, start_key, run_key)
+        except NoFiniteStartError as error:
+            if self.settings["on_fault"] == "raise":
+                raise
+            return self._without_draws(prepared, error)
+        if self.run is not None:
+            return run_chains(self, prepared, begun, self.run)
+        if self.mesh is None:
+            out, seconds = timed(prepared.built.run, run_key, prepared.inputs, begun.state)
+        else:
+            with watched(self.mesh):
+                shared = replicated(self.mesh, (run_key, prepared.inputs))
+                out, seconds = timed(prepared.built.run, *shared, spread_over(self.mesh, begun.state))
+                out = readable(self.mesh, out)
+        return self._collect(prepared, whole_run(prepared.built.loop, out), times(seconds), begun)
+
+    def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
+        """Run the chains chunk by chunk, as the options of the run say, and give each chunk; nothing is kept.
+
+        Chunks of "warmup" come first, then those of "sampling"; together they are the draws of a call, bit for bit.
+
+        Raises: NoFiniteStartError where no start of finite density was found.
+        """
+        options = self._in_chunks(self.run or RunOptions())
+        prepared = self.prepare(args, key, named)
+        start_key, run_key = _two_keys(one_key(key))
+        return iterate_chains(self, prepared, self._begun(prepared, start_key, run_key), options)
+
+    def header(self, prepared: Prepared) -> dict[str, Any]:
+        """Describe a run for its checkpoints."""
+        devices = devices_of(self.mesh)
+        return header_of(prepared, self.settings, self.recipe, devices if devices > 1 else None)
+
+    def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
+        """Go on from a checkpoint; see `inference.resume`."""
+        return resume_chains(self, self.prepare(args), found, self._in_chunks(options))
+
+    def _in_chunks(self, options: RunOptions) -> RunOptions:
+        """Refuse chunks where the chains do not go step by step, or are on the devices of several processes."""
+        not_in_chunks(self.recipe[0], options, self.mesh, self.one_by_one)
+        return options
+
+    def longer(self, draws: int) -> ChainPlan:
+        """Return the plan with another number of draws."""
+        settings, (method, options) = {**self.settings, "draws": draws}, self.recipe
+        found = ChainPlan(self.prepare.model, self.kernel, settings, self.init, self.run, self.mesh)
+        found.recipe, found.reasons = (method, {**options, "draws": draws}), self.reasons
+        return found
+
+    def sampler(self, *args: Any, **named: Any) -> Callable[..., dict[str, jax.Array]]:
+        """Return the plan as a function that JAX can map, compile or combine with others.
+
+        Returns: takes a key and the arrays among the arguments; gives draws by name, (chains * draws, ...), those of a
+            chain side by side. Draws of a chain that found no start of finite density are NaN.
+        """
+        prepared = self.prepare(args, named=named)
+        built: _Built = prepared.built
+        choices = built.kernel.choices
+
+        def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
+            refuse_other_data(prepared.form, inputs)
+            start_key, run_key = _two_keys(one_key(key))
+            state = self._state(built, start_key, inputs)[0]
+            late = built.loop.parts(built.loop(run_key, inputs, state)["kept"])[1]
+            flat = [in_one_row(jnp.moveaxis(x, 1, 0)) for x in late]
+            flags = dict(zip((c.name for c in choices if c.conditional), flat[len(choices) : -1], strict=True))
+            started = jnp.repeat(jnp.isfinite(state[-1]), self.settings["draws"])
+            broken = {c.name: started for c in choices if jnp.issubdtype(c.dtype, jnp.floating)}
+            draws = dict(zip((c.name for c in choices), flat, strict=False))
+            return without_own(masked(masked(draws, broken), flags), choices)
+
+        return draw
+
+    def memory(self, *args: Any, **named: Any) -> int:
+        """Estimate the bytes that a run takes at its peak; nothing is run."""
+        return self._need(self.prepare(args, named=named)).peak
+
+    def plan(self, *args: Any, **named: Any) -> str:
+        """Say which site is moved how, for the given arguments."""
+        prepared = self.prepare(args, named=named)
+        why = ("chosen by the program:", *(f"  {reason}" for reason in self.reasons)) if self.reasons else ()
+        lines = (*why, *self.kernel.plan(prepared.form))
+        return "\n".join([f"mcmc: {self.kernel!r}", *(f"  {line}" for line in lines)])
+
+    def form(self, *args: Any, **named: Any) -> Form:
+        """Return the algorithm itself as a Form."""
+        return self.prepare(args, named=named).built.form
+
+    def __repr__(self) -> str:
+        """Show the kernel."""
+        return f"mcmc({self.kernel!r})"
+
+    def _need(self, prepared: Prepared) -> Need:
+        """Tell what a run takes: all states and numbers, one step of the chains, and the values named at each draw."""
+        built: _Built = prepared.built
+        chains, warmup, draws, thin = (self.settings[name] for name in ("chains", "warmup", "draws", "thin"))
+        loop: Any = built.loop.loop if isinstance(built.loop, OneByOne) else built.loop
+        kept, most = loop.memory()
+        peak = kept + most
+        if self.one_by_one:  # what the chains leave is put side by side at the end
+            kept, peak = chains * kept, peak + (2 * chains - 1) * kept
+        named = sum(int(np.prod(c.full_shape)) * np.dtype(c.dtype).itemsize for c in built.named_choices)
+        return Need(
+            f"mcmc: {chains} chains of {warmup + draws * thin} steps",
+            peak + named * chains * (warmup + draws),
+            kept // max(1, warmup + draws),
+            lambda free, chunk: (
+                f"about {max(1, draws * free // (2 * max(peak, 1)))} draws, a larger thin, fewer chains, or "
+                f"run=RunOptions(store=PATH, chunk={chunk}), which writes the draws to files"
+            ),
+        )
+
+    def _build(self, form: Form) -> _Built:
+        sizes = tuple(self.settings[name] for name in ("chains", "warmup", "draws", "thin"))
+        loop: ChainLoop | TunedLoop | OneByOne
+        form = form_for(self.kernel, form)
+        states = initial_state(form)
+        side_by_side = (1, *sizes[1:]) if self.one_by_one else sizes
+        if needs_tuned_loop(self.kernel):
+            loop = tuned_loop(self.kernel, form, *side_by_side)
+            kernel, algorithm = loop.kernel, loop.form
+            states = with_gradient(self.kernel, form, states)
+        else:
+            kernel = unweighed(self.kernel.build(form), "mcmc")
+            states = states if kernel.states is None else without_factors(kernel.states)
+            loop = chain_loop(kernel, *side_by_side)
+            algorithm = loop_form(loop)
+        if self.one_by_one:
+            loop = OneByOne(loop, sizes[0])
+        whole = {c.address for c in choices_of(form)} <= {c.address for c in kernel.choices}
+        named = record(form, ("deterministic",))
+        named_choices = named.choices if whole else ()
+        function = deterministics(named.form, named.own) if named_choices else None
+        return _Built(
+            kernel,
+            loop,
+            jax.jit(loop),
+            drawn_starts(self.kernel, kernel, form, states, sizes[0]),
+            self._starts_at(form, kernel, states) if self.init else None,
+            function,
+            named_choices,
+            algorithm,
+            log_densities(form) if kernel.incremental else None,
+            whole,
+        )
+
+    def _idle(self, built: _Built) -> tuple[Finding, ...]:
+        """Remark that an accelerator has too little to do, where more chains would be taken side by side."""
+        loop, there = built.loop, placed_on(self.mesh)
+        if isinstance(loop, OneByOne):
+            return ()
+        return idle_device(there["device"], "chains", lambda: loop.memory()[1] // there.get("devices", 1))
+
+    def _begun(self, prepared: Prepared, start_key: jax.Array, run_key: jax.Array) -> Begun:
+        """Find where every chain begins.
+
+        Raises: NoFiniteStartError where the density or its gradient is not finite there.
+        """
+        built: _Built = prepared.built
+        state, origin = self._state(built, start_key, prepared.inputs)
+        if not bool(_all_finite(state[-1])):
+            raise no_start(prepared, built.kernel.choices, state, whole=built.whole, origin=origin)
+        return Begun(run_key, state, origin)
+
+    def _state(self, built: _Built, key: jax.Array, inputs: Sequence[Any]) -> tuple[list[jax.Array], jax.Array]:
+        """Give a state of each chain, and what it is from."""
+        if not self.init:
+            found: tuple[list[jax.Array], jax.Array] = built.start(key, inputs)
+            return found
+        assert built.given_start is not None
+        origin = jnp.full((self.settings["chains"], 2), GIVEN, jnp.int32).at[:, 1].set(0)
+        return built.given_start(key, inputs, self.init), origin
+
+    def _without_draws(self, prepared: Prepared, error: NoFiniteStartError) -> Result:
+        """Report that no chain could start."""
+        choices = tuple(c for c in prepared.built.kernel.choices if not is_own(c))
+        sites = tuple(show_address(address) for address in error.fields["sites"])
+        return from_chains(
+            {c.name: np.empty((self.settings["chains"], 0, *c.full_shape), c.dtype) for c in choices},
+            observed=prepared.observed,
+            model=prepared.subject.model,
+            args=prepared.args,
+            found=(Finding("NO_FINITE_START", str(error), sites, TRIES),),
+            form=prepared.subject.form,
+            dims=dims_of(choices),
+            run=environment(self.settings, 0.0, prepared.seed),
+        )
+
+    def _starts_at(self, form: Form, kernel: KernelForm, states: Form) -> Start:
+        shown = [c for c in kernel.choices if not is_own(c)]
+        return starts_at(form, states, shown, self.init, self.settings["chains"])
+
+    def _collect(self, prepared: Prepared, out: Drawn, run: Mapping[str, Any], begun: Begun, **fields: Any) -> Result:
+        """Make the result; `run` holds times, and `fields` what else is known of it."""
+        built: _Built = prepared.built
+        warm = out.warm
+        early, late = ([np.asarray(x) for x in part] for part in (out.early, out.late))
+        numbers = {name: np.asarray(x) for name, x in zip(built.kernel.info, out.numbers, strict=True)}
+        tally = self.tally(prepared, begun.state)
+        parts: list[Warmup | None] = []
+        for number, (states, part) in enumerate(((early, slice(warm)), (late, slice(warm, None)))):
+            own = {name: x[part] for name, x in numbers.items()}
+            tally = self.counted(prepared, tally, begun.state, number, states, own)
+            parts.append(self.shown(prepared, number, states, own) if number or warm else None)
+        first, kept = parts
+        assert kept is not None
+        return self.result(prepared, (kept, first), tally, (out.last, out.tuned), run, begun, **fields)
+
+    def tally(self, prepared: Prepared, start: Sequence[Any]) -> Tally:
+        """Begin to look at chains."""
+        return Tally.at_start(start, prepared.built.kernel.info)
+
+    def counted(
+        self, prepared: Prepared, tally: Tally, start: Sequence[Any], phase: int,
+        states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray],
+    ) -> Tally:  # fmt: skip
+        """Look at some rows of warm-up (0) or draws (1); a warm-up that tunes tries steps that are too long."""
+        learns = not phase and needs_tuned_loop(self.kernel)
+        return tally.plus(start, states, numbers, learns=learns)
+
+    def shown(
+        self, prepared: Prepared, phase: int, states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray]
+    ) -> Warmup:
+        """Give some rows (step, chain, ...) of warm-up (0) or draws (1) as the result has them, (chain, draw, ...)."""
+        told = {name: np.moveaxis(x, 1, 0) for name, x in numbers.items()}
+        if phase:
+            told = {name: thinned(name, x, self.settings["thin"]) for name, x in told.items()}
+        return draws_of(prepared.built, prepared.inputs, [np.moveaxis(x, 1, 0) for x in states], told)
+
+    def result(
+        self, prepared: Prepared, parts: tuple[Warmup, Warmup | None], tally: Tally, ended: tuple[Any, Any],
+        run: Mapping[str, Any], begun: Begun, **fields: Any,
+    ) -> Result:  # fmt: skip
+        """Make the result of draws and warm-up, of what was seen of them, and of the last state and the settings."""
+        built: _Built = prepared.built
+        (kept, first), (last, tuned), kernel = parts, ended, built.kernel
+        model, form, observed = prepared.subject
+        dims = dims_of((*kernel.choices, *built.named_choices))
+        if form is not prepared.form:
+            dims |= dims_of(choices_of(form, ("sample", "deterministic")))
+        found = (
+            *fields.pop("found", ()),
+            *broken_findings(prepared, self.kernel, tally, begun.key),
+            *map_findings(tally.counts),
+            *restart_findings(*(np.asarray(tuned.get(name, ())) for name in RESTARTS)),
+            *prepared.unread,
+            *never_moved(*_moved(kernel.choices, tally), int(tally.rows), tuned.get("step_size", 1.0)),
+            *self._idle(built),
+        )
+        return from_chains(
+            kept.posterior,
+            stats=kept.stats,
+            warmup=first,
+            observed=observed,
+            model=model,
+            args=prepared.args,
+            found=found,
+            state=list(last),
+            form=form,
+            dims=dims,
+            run={
+                **environment(self.settings, 0.0, prepared.seed),
+                **placed_on(self.mesh),
+                **run,
+                **{k: np.asarray(v) for k, v in tuned.items()},
+                "starts": begun.words,
+                "plan": Told(lambda: self.plan(*prepared.args)),
+            },
+            **fields,
+        )
+
+
+def _moved(choices: Sequence[Choice], tally: Tally) -> tuple[list[str], np.ndarray]:
+    """Name the sites, and tell of each chain and site whether it moved; one that may be absent moves as its chain."""
+    shown = [i for i, (c, x) in enumerate(zip(choices, tally.before, strict=False)) if x.size and not is_own(c)]
+    moved = tally.moved[:, shown] | (
+        np.array([choices[i].conditional for i in shown], bool) & tally.moved.any(axis=1)[:, None]
+    )
+    return [choices[i].name for i in shown], moved
+
+
+@jax.jit
+def _two_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Derive the key of the starts and that of the run, in one call."""
+    starts, run = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(2))
+    return starts, run
+
+
+@jax.jit
+def _all_finite(values: jax.Array) -> jax.Array:
+    return jnp.isfinite(values).all()

@@ -1,0 +1,203 @@
+"""Chain runs: a plan of chains, driven in chunks.
+
+Law: the result is that of the plan's whole loop, bit for bit; one that was ended early holds a prefix of its draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from lawful.errors import LawfulError, MemoryLimitError
+
+from ...results.result import Result
+from ...running.driver import Chunk, Drive
+from ...running.options import RunOptions
+from ...running.saving import Saver
+from ...running.spread import spread_on
+from ..plan import Prepared
+from ..resuming import begun_of, put_back, taken_up
+from .chain_course import ChainState, chain_course, steps_of
+from .chain_store import chain_stream, found_store
+from .drawn import Drawn
+from .row_streams import Stream
+from .starts import Begun
+
+if TYPE_CHECKING:
+    from ...checkpoints.checkpoints import Checkpoint
+    from .chain_plan import ChainPlan
+
+
+def run_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOptions) -> Result:
+    """Run chains in chunks.
+
+    Raises: LawfulError where a callback raised, with the finished part as its attribute `result`.
+    """
+    drive = chain_drive(plan, prepared, begun, options)
+    drive.run()
+    return chain_result(plan, prepared, begun, drive)
+
+
+def iterate_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOptions) -> Iterator[Chunk]:
+    """Run chains chunk by chunk; only what checkpoints and callbacks need is kept."""
+    drive = chain_drive(plan, prepared, begun, options)
+    if drive.stream is None:
+        drive.keeping = bool(options.callbacks) or options.checkpoint is not None
+    yield from drive.shown_chunks(lambda portion: _shown(plan, prepared, portion.number, portion.rows))
+
+
+def resume_chains(plan: ChainPlan, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
+    """Go on with chains from a checkpoint."""
+    prepared, remarks = taken_up(plan, prepared, found)
+    built, inputs = prepared.built, list(prepared.inputs)
+    begun = begun_of(found, lambda key: Begun(key, *jax.eval_shape(built.start, key, inputs)))
+    stored = bool(found.header.get("stored"))
+    if stored and options.store is None:
+        options = replace(options, store=found_store(found.path.parent))
+    if options.store is not None and not stored:
+        raise LawfulError(
+            f"{found.path}: the run keeps its draws in its checkpoints, and a store was given. Fix: leave out store=."
+        )
+    drive = chain_drive(plan, prepared, begun, options, found.header["done"] if stored else None)
+    put_back(drive, found)
+    drive.found = (*remarks, *drive.found)
+    drive.run()
+    return chain_result(plan, prepared, begun, drive)
+
+
+def extend_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive, draws: int) -> Result:
+    """Go on with chains for further draws: the result is that of a run that asked for all of them."""
+    warm, done = drive.done
+    if warm < drive.phases[0].total:
+        raise LawfulError(
+            f"extend: the run was ended after {warm} of {drive.phases[0].total} steps of its warm-up, so it has no "
+            "draw to add to. Fix: inference.resume where there is a checkpoint, or a new run."
+        )
+    longer = plan.longer(done + draws)
+    ready = replace(longer.prepare(prepared.args), seed=prepared.seed, elsewhere=prepared.elsewhere)
+    onward = chain_drive(longer, ready, begun, replace(plan.run or RunOptions(), store=None))
+    onward.state, onward.done, onward.seconds, onward.found = drive.state, [warm, done], drive.seconds, drive.found
+    for number in range(2):
+        onward.kept.write(number, 0, drive.rows(number))
+    onward.run()
+    return chain_result(longer, ready, begun, onward)
+
+
+def chain_drive(
+    plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOptions, done: Sequence[int] | None = None
+) -> Drive:
+    """Make the run of chains from a start; one that goes on has the steps of each phase that are `done`."""
+    built, key, start = prepared.built, begun.key, begun.state
+    if options.longest not in built.steps:
+        built.steps[options.longest] = steps_of(built.loop, options.longest)
+    loop, steps, spread = built.loop, built.steps[options.longest], spread_on(plan.mesh)
+    course = chain_course(loop, steps, key, list(prepared.inputs), list(start), spread)
+    size, info = built.kernel.size, built.kernel.info
+
+    def named(number: int, rows: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
+        return dict(zip(info, rows[size:], strict=True))
+
+    def drawn(drive: Drive, number: int) -> Mapping[str, Any]:
+        names = [c.name for c in built.kernel.choices]
+        if drive.stream is not None:
+            known = drive.stream.part(number).posterior
+            return {name: known[name] for name in names if name in known}
+        return {name: np.moveaxis(x, 1, 0) for name, x in zip(names, drive.rows(number), strict=False)}
+
+    saver = None
+    if options.checkpoint is not None:
+        saver = Saver(options.checkpoint, plan.header(prepared), begun)
+    drive = Drive(course, options, named, drawn, saver)
+    if options.store is not None:
+        piece = None if options.chunk == "auto" else int(options.chunk)
+        drive.stream, drive.found = chain_stream(plan, prepared, begun, options.store, course, piece, done)
+        drive.keeping = drive.stream is None
+    return drive
+
+
+def chain_result(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive) -> Result:
+    """Make the result of what is done."""
+    built = prepared.built
+    size = built.kernel.size
+    if drive.state is None:  # it failed before its first step
+        assert drive.failed is not None
+        raise drive.failed
+    if drive.stream is not None:
+        return _stored_result(plan, prepared, begun, drive, drive.stream)
+    early, late = drive.rows(0), drive.rows(1)
+    pairs = zip(early[size:], late[size:], strict=True)
+    numbers = [np.concatenate(pair) if len(pair[0]) else pair[1] for pair in pairs]
+    warm, draws = drive.done
+    last, tuned = _end(prepared, drive)
+    out = Drawn(early[:size], late[:size], numbers, warm, last, tuned)
+    result = plan._collect(
+        prepared, out, drive.times(), begun, found=drive.found, interrupted=drive.interrupted, finished=draws,
+        more=lambda draws: extend_chains(plan, prepared, begun, drive, draws),
+    )  # fmt: skip
+    if drive.failed is not None:
+        raise failure(drive, result)
+    return result
+
+
+def _stored_result(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive, stream: Stream) -> Result:
+    """Make the result of a run whose draws are in its store."""
+    first, kept = stream.part(0) if drive.phases[0].total else None, stream.part(1)
+
+    def more(draws: int) -> Result:
+        raise LawfulError(
+            f"extend: the draws are in the store {stream.store.path}, which has room for {drive.phases[1].total} and "
+            "no more. Fix: ask for all draws from the start; the same key gives the same first draws."
+        )
+
+    run = {**drive.times(), "store": str(stream.store.path)}
+    result = plan.result(
+        prepared, (kept, first), stream.tally, _end(prepared, drive), run, begun,
+        found=(*drive.found, *stream.found), interrupted=drive.interrupted, finished=drive.done[1], more=more,
+    )  # fmt: skip
+    if drive.failed is not None:
+        raise failure(drive, result)
+    return result
+
+
+def failure(drive: Drive, result: Result) -> LawfulError:
+    """Return the error of a run that a callback or memory ended, with what is finished."""
+    cause = drive.failed
+    if isinstance(cause, MemoryLimitError):
+        found: LawfulError = cause
+    else:
+        found = LawfulError(
+            f"a callback raised {type(cause).__name__} after {sum(drive.done)} steps, which ended the run: {cause}. "
+            "What is finished is in the attribute result of this error."
+        )
+        found.__cause__ = cause
+    found.result = result
+    return found
+
+
+def _end(prepared: Prepared, drive: Drive) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Give the last state of the chains, and the settings that a warm-up found where all is done."""
+    built = prepared.built
+    if isinstance(drive.state, ChainState):
+        return drive.state.values, {}
+    size, names = built.kernel.size, built.loop.names
+    if drive.complete:
+        course: Any = drive.course
+        found = list(course.portions.unshown(drive.state).values())
+        return found[:size], dict(zip(names, found[size:], strict=True))
+    if drive.stream is not None:
+        return drive.stream.last[:size], {}
+    rows = drive.rows(1) if drive.done[1] else drive.rows(0)
+    return [x[-1] for x in rows[:size] if len(x)], {}
+
+
+def _shown(
+    plan: ChainPlan, prepared: Prepared, number: int, rows: Sequence[np.ndarray]
+) -> tuple[Mapping[str, np.ndarray], Mapping[str, Any]]:
+    """Give draws and numbers of some rows by name, (chain, draw, ...), as the result has them."""
+    size, info = prepared.built.kernel.size, prepared.built.kernel.info
+    part = plan.shown(prepared, number, rows[:size], dict(zip(info, rows[size:], strict=True)))
+    return part.posterior, part.stats

@@ -1,0 +1,366 @@
+"""Tuned loop: many chains of a kernel, a warm-up that tunes it and draws by what it found, as one Form.
+
+Law: the steps of the warm-up alone learn and restart chains, so that the draws are chains of one kernel. Warm-up and
+draws are one loop, which is compiled once: its input says which steps learn. Only where draws are thinned they have a
+loop of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.backends.xla import emit
+from lawful.form import Form, Plate, Var
+from lawful.form.builder import Block
+from lawful.form.fingerprint import addresses_of
+from lawful.form.liveness import without_dead_code
+from lawful.passes.add_plate import lift
+from lawful.passes.rolling.match_steps import renamed_form
+
+from ...kernels.base.base import KernelForm, state_inputs
+from ...kernels.gradient.gradient import SETTINGS, SIGNAL, Gradient, Native, leaves_of, replaced
+from ...kernels.gradient.window_adaptation import ROW, Learnt, Tuner, schedule, tuned_names
+from ...running.memory import output_bytes, peak_bytes
+from .warm_up_regions import Window, closed, observed, window
+from .warm_up_restarts import RESTARTS, Watched, moved, seen, watched
+
+
+@dataclass(frozen=True, eq=False)
+class TunedLoop:
+    """The chains as a Form.
+
+    Attributes:
+        form: inputs are the program's, then the state of each chain; outputs the last state, states and numbers of
+            all steps (where draws are thinned: of the warm-up, then of the draws), and the settings.
+        kernel: names, choices and state of the kernel.
+        warmup: steps before the first draw.
+        draws: states kept after that.
+        thin: steps per draw.
+        names: names of the settings.
+        writer: writes the loops.
+    """
+
+    form: Form
+    kernel: KernelForm
+    warmup: int
+    draws: int
+    thin: int
+    names: tuple[str, ...]
+    writer: _Writer
+
+    @cached_property
+    def divisible(self) -> Form:
+        """The form for runs in portions: where draws are thinned, the numbers of a draw's steps stay a row."""
+        return self.form if self.thin == 1 else self.writer.write(self.warmup, self.draws, self.thin, joined=False)
+
+    @cached_property
+    def _run(self) -> Callable[..., Any]:
+        return emit(self.form)
+
+    def __call__(self, key: jax.Array, inputs: Sequence[Any], state: Sequence[Any]) -> dict[str, Any]:
+        """Run all steps.
+
+        Returns: the "last" state; "kept", the states (step, chain, ...) for `parts`; "numbers" (step, chain), of all;
+            "tuned", the settings by name.
+        """
+        outputs, _ = self._run(key, *inputs, *state)
+        size, info = self.kernel.size, len(self.kernel.info)
+        rest = iter(outputs)
+        last = [next(rest) for _ in range(size)]
+        kept, counted = [], []
+        for _ in range(1 if self.thin == 1 else 2):
+            kept.append([jnp.swapaxes(next(rest), 0, 1) for _ in range(size)])
+            counted.append([jnp.swapaxes(next(rest), 0, 1) for _ in range(info)])
+        numbers = [jnp.concatenate(parts) for parts in zip(*counted, strict=True)]
+        tuned = dict(zip(self.names, rest, strict=True))
+        return {"last": last, "kept": kept, "numbers": numbers, "tuned": tuned}
+
+    def memory(self) -> tuple[int, int]:
+        """Tell the bytes of all states and numbers that are kept, and those that a step takes beside them."""
+        kept = output_bytes(self.form)
+        return kept, peak_bytes(self.form) - kept
+
+    def parts(self, kept: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Any]]:
+        """Give the states of the warmup and the draws, from what a run kept."""
+        if len(kept) == 1:
+            return [x[: self.warmup] for x in kept[0]], [x[self.warmup :] for x in kept[0]]
+        warm, drawn = kept
+        return list(warm), list(drawn)
+
+
+def needs_tuned_loop(kernel: Any) -> bool:
+    """Tell whether a kernel has coordinates of its own, or is tuned."""
+    return isinstance(kernel, Gradient) or any(leaf.tuned for leaf in leaves_of(kernel))
+
+
+def tuned_loop(kernel: Any, program: Form, chains: int, warmup: int, draws: int, thin: int) -> TunedLoop:
+    """Write warm-up and draws of many chains."""
+    slotted, tuners = _with_slots(kernel, program)
+    own = len(program.inputs)
+    settings = [v for tuner in tuners for v in _settings_of(tuner)]
+    extended = replace(program, inputs=(*program.inputs, *settings))
+    native = slotted.native(extended) if isinstance(slotted, Gradient) else _plain(slotted.build(extended))
+    slots = [own + SETTINGS * i for i in range(len(tuners))]
+    writer = _Writer(native, own, tuners, slots, Plate("chain", chains))
+    info = tuple(name for name in native.info if not name.startswith(SIGNAL))
+    kernel_form = KernelForm(native.step, native.choices, info, native.incremental)
+    names = [f"{name}{suffix}" for suffix in tuned_names(slots) for name in ("step_size", "inverse_mass")]
+    if writer.watches:
+        names += RESTARTS
+    form = writer.write(warmup, draws, thin)
+    return TunedLoop(form, kernel_form, warmup, draws, thin, tuple(names), writer)
+
+
+def _with_slots(kernel: Any, program: Form) -> tuple[Any, list[Tuner]]:
+    """Give the kernels that are tuned a place among the program's inputs; the sizes are seen by building once."""
+    sizes: dict[int, int] = {}
+    leaves: list[Gradient] = []
+
+    def looked_at(leaf: Gradient) -> Gradient:
+        number = len(leaves)
+        leaves.append(leaf)
+        return replace(leaf, seen=lambda size: sizes.__setitem__(number, size))
+
+    replaced(kernel, looked_at).build(program)
+    tuned = [i for i, leaf in enumerate(leaves) if leaf.tuned and i in sizes]
+    tuners = [
+        Tuner(
+            sizes[i], leaves[i].dense, leaves[i].target, leaves[i].step_size,
+            None if leaves[i].tunes_mass else leaves[i].root(sizes[i]),
+        )
+        for i in tuned
+    ]  # fmt: skip
+    places = {i: len(program.inputs) + SETTINGS * number for number, i in enumerate(tuned)}
+    count = iter(range(len(leaves)))
+
+    def placed(leaf: Gradient) -> Gradient:
+        return replace(leaf, slot=places.get(next(count)))
+
+    return replaced(kernel, placed), tuners
+
+
+def _settings_of(tuner: Tuner) -> tuple[Var, Var, Var]:
+    dtype = jnp.result_type(float)
+    return Var((), dtype), Var((tuner.size,) * (2 if tuner.dense else 1), dtype), Var((), jnp.dtype(bool))
+
+
+def _plain(built: KernelForm) -> Native:
+    """A kernel whose own coordinates are the state."""
+    block, count = Block(), len(built.form.inputs) - built.size
+    inputs = tuple(v.like() for v in built.form.inputs[:count])
+    state = state_inputs(built.choices).flat
+    same = block.form((*inputs, *state), state)
+    return Native(same, built.form, same, built.size, built.choices, built.info, built.incremental)
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Writes the loops; `own` counts the program's inputs, which the settings of the tuners follow."""
+
+    native: Native
+    own: int
+    tuners: Sequence[Tuner]
+    slots: Sequence[int]
+    plate: Plate
+
+    @property
+    def watches(self) -> bool:
+        """Whether chains are watched: one alone has none to be restarted from."""
+        return self.plate.size > 1
+
+    @property
+    def compares(self) -> bool:
+        """Whether the regions of chains are compared: a kernel in its own coordinates carries what that takes."""
+        return self.watches and self.native.carries_points
+
+    def write(self, warmup: int, draws: int, thin: int, joined: bool = True) -> Form:
+        block, native = Block(), self.native
+        inputs = tuple(v.like() for v in native.enter.inputs[: self.own])
+        state = tuple(v.like((self.plate,)) for v in state_inputs(native.choices).flat)
+        known = [x for tuner in self.tuners for x in tuner.start(self.plate.size)]
+        known += window(self.plate.size, *native.enter.outputs[0].shape) if self.compares else ()
+        known += watched(self.plate.size) if self.watches else ()
+        learnt = tuple(map(block.constant, known))
+        carried = self.lifted(block, native.enter, (*inputs, *self.settings(block, learnt)), state)
+        if thin == 1:
+            carried, learnt, kept = self.learning(block, inputs, carried, learnt, warmup, draws)
+            groups = [kept]
+        else:
+            carried, learnt, early = self.learning(block, inputs, carried, learnt, warmup, 0, ("warmup",))
+            fixed = (*inputs, *self.settings(block, learnt))
+            carried, late = self.drawn(block, fixed, carried, draws, thin, joined)
+            groups = [early, late]
+        settings = self.settings(block, learnt)
+        last = self.lifted(block, native.leave, (*inputs, *settings), carried)
+        shown = [
+            block.det(show, v, label="setting")
+            for at in range(0, len(settings), SETTINGS)
+            for show, v in zip((_first, _inverse_mass), settings[at:], strict=False)
+        ]
+        shown += learnt[-len(RESTARTS) :] if self.watches else ()
+        return without_dead_code(block.form((*inputs, *state), (*last, *(v for g in groups for v in g), *shown)))
+
+    def lifted(self, block: Block, form: Form, shared: Sequence[Var], own: Sequence[Var]) -> tuple[Var, ...]:
+        """Append a form for every chain."""
+        plated = [self.plate in v.plates for v in shared] + [True] * len(own)
+        copied = lift(form, self.plate, plated, carried=[True] * len(form.outputs)).form
+        return block.splice(copied, (*shared, *own))
+
+    def settings(self, block: Block, learnt: Sequence[Var], row: Var | None = None) -> list[Var]:
+        """Append step size and root of every tuner, and whether the scales are known, at a row of the schedule."""
+        found: list[Var] = []
+        scaled = block.constant(np.array(True)) if row is None else block.det(_scaled, row, label="scales known?")
+        for tuner, known in zip(self.tuners, self.each(learnt), strict=True):
+            found += block.det(tuner.settings, scaled, *known, label="settings", adds=[(self.plate,), (), ()])
+        return found
+
+    def each(self, learnt: Sequence[Var]) -> list[Sequence[Var]]:
+        """Split what is known by tuner."""
+        size = len(Learnt._fields)
+        return [learnt[i * size : (i + 1) * size] for i in range(len(self.tuners))]
+
+    def step(self, block: Block, fixed: Sequence[Var], carried: Sequence[Var]) -> tuple[Any, Any, Any]:
+        """Append a step; gives what is carried, numbers by name, and the signals of the tuners."""
+        native = self.native
+        outs = self.lifted(block, native.step, fixed, carried)
+        numbers = dict(zip(native.info, outs[native.size :], strict=True))
+        signals = [numbers.pop(f"{SIGNAL}{slot}") for slot in self.slots]
+        return outs[: native.size], tuple(numbers.values()), signals
+
+    def learning(
+        self,
+        block: Block,
+        inputs: Sequence[Var],
+        carried: Sequence[Var],
+        learnt: Sequence[Var],
+        warmup: int,
+        draws: int,
+        name: tuple[str, ...] = (),
+    ) -> tuple[tuple[Var, ...], tuple[Var, ...], tuple[Var, ...]]:
+        """Append a loop whose first steps learn; gives what is carried, what is learnt, and states and numbers of all.
+
+        `name` stands before the addresses of its sites.
+        """
+        inner = Block()
+        shared, state, known = (tuple(v.like() for v in group) for group in (inputs, carried, learnt))
+        row = Var((ROW,), jnp.result_type(float))
+        fixed = (*shared, *self.settings(inner, known, row))
+        after, numbers, signals = self.step(inner, fixed, state)
+        after, new = self.learnt(inner, row, signals, known, state, after)
+        kept = self.lifted(inner, self.native.leave, fixed, after)
+        body = inner.form((*shared, *state, *known, row), (*after, *new, *kept, *numbers))
+        if name:
+            names = {address: (*name, *address) for node in body.nodes for address in addresses_of(node)}
+            body = renamed_form(body, names)
+        rows = block.constant(np.asarray(schedule(warmup, draws), row.dtype))
+        last, stacked = block.loop(body, warmup + draws, inputs, (*carried, *learnt), (rows,))
+        return last[: len(carried)], last[len(carried) :], stacked
+
+    def learnt(
+        self, block: Block, row: Var, signals: Sequence[Var], known: Sequence[Var], before: Sequence[Var],
+        after: Sequence[Var],
+    ) -> tuple[tuple[Var, ...], tuple[Var, ...]]:  # fmt: skip
+        """Append what a step teaches, in a branch that draws do not enter; gives what is carried, and what is known."""
+        if not known:
+            return tuple(after), ()
+        index = block.det(_learns, row, label="does the step learn?")
+        operands, size = (row, *signals, *before, *known, *after), 1 + len(signals) + len(before)
+        arms = []
+        for learns in (False, True):
+            inside = Block()
+            given = tuple(v.like() for v in operands)
+            found = self.taught(inside, given) if learns else given[size:]
+            arms.append(inside.form(given, found))
+        outs = block.branch(index, arms, operands, operands[size:], label="does the step learn?")
+        return outs[len(known) :], outs[: len(known)]
+
+    def taught(self, block: Block, operands: Sequence[Var]) -> tuple[Var, ...]:
+        """Append what is known after a step, then what is carried on."""
+        count, size = len(self.tuners), self.native.size
+        row, signals, before = operands[0], operands[1 : 1 + count], operands[1 + count : 1 + count + size]
+        known, after = operands[1 + count + size : -size], operands[-size:]
+        watch: tuple[Var, ...] = ()
+        apart = block.constant(np.zeros(self.plate.size, bool))
+        if self.watches:
+            changed = block.det(lambda *x: moved(x[:size], x[size:]), *before, *after, label="moved?")
+            points: Sequence[Var] = ()
+            below = block.constant(np.zeros(self.plate.size, row.dtype))
+            if self.compares:
+                at = len(known) - len(Watched._fields)
+                *points, below = block.det(
+                    _compared, row, *after, *known[at - len(Window._fields) : at], label="where is no mass?"
+                )
+            found = known[-len(Watched._fields) :]
+            *told, places = block.det(_looked, row, changed, below, *found, label="is a chain restarted?")
+            apart, watch = told[1], (*points, *told)
+            after = block.det(_taken, places, *after, label="places", adds=(self.plate,))
+        new: list[Var] = []
+        for tuner, own, signal in zip(self.tuners, self.each(known), signals, strict=True):
+            found = block.det(tuner.update, row, apart, signal, *own, label="tune")
+            new += block.det(tuner.taken, places, *found, label="steps") if self.watches else found
+        return (*new, *watch, *after)
+
+    def drawn(
+        self, block: Block, fixed: Sequence[Var], carried: Sequence[Var], draws: int, thin: int, joined: bool
+    ) -> tuple[tuple[Var, ...], tuple[Var, ...]]:
+        """Append the draws; gives what is carried, the states that are kept, and the numbers of all steps."""
+        inner = Block()
+        shared, state = (tuple(v.like() for v in group) for group in (fixed, carried))
+        after, numbers, _ = self.step(inner, shared, state)
+        one, outer = inner.form((*shared, *state), (*after, *numbers)), Block()
+        shared, state = (tuple(v.like() for v in group) for group in (fixed, carried))
+        after, stacked = outer.loop(one, thin, shared, state, ())
+        kept = self.lifted(outer, self.native.leave, shared, after)
+        body = outer.form((*shared, *state), (*after, *kept, *stacked))
+        last, late = block.loop(body, draws, fixed, carried, ())
+        if not joined:
+            return last, late
+        size = len(kept)
+        flat = [block.det(_joined, v, label="steps", plates=v.plates) for v in late[size:]]
+        return last, (*late[:size], *flat)
+
+
+def _joined(steps: jax.Array) -> jax.Array:
+    """Make one axis of draws and of their steps."""
+    return steps.reshape((-1, *steps.shape[2:]))
+
+
+def _scaled(row: jax.Array) -> jax.Array:
+    return row[5] == 0
+
+
+def _learns(row: jax.Array) -> jax.Array:
+    return (row[2] > 0).astype(jnp.int32)
+
+
+def _looked(row: jax.Array, changed: jax.Array, below: jax.Array, *known: jax.Array) -> tuple[jax.Array, ...]:
+    after, places = seen(Watched(*known), changed, row[4] == 0, below)
+    return *after, places
+
+
+def _compared(row: jax.Array, *operands: jax.Array) -> tuple[jax.Array, ...]:
+    vector, log_density, gradient, *known = operands
+    # Before the first scales are found, a chain may still be on its way.
+    now = observed(Window(*known), vector, log_density, gradient, row[0] * (1 - row[5]))
+    after, below = closed(now, row[1] * (1 - row[5]) > 0)
+    return *after, below
+
+
+def _taken(places: jax.Array, *carried: jax.Array) -> tuple[jax.Array, ...]:
+    return tuple(x[places] for x in carried)
+
+
+def _first(steps: jax.Array) -> jax.Array:
+    """All chains have the same step size in the end."""
+    return steps[0]
+
+
+def _inverse_mass(root: jax.Array) -> jax.Array:
+    return root**2 if root.ndim == 1 else root @ root.T

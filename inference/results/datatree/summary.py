@@ -1,0 +1,45 @@
+"""Summaries: ArviZ's table of the variables of a result.
+
+Law: what a table says of chains is said of chains only; the error of a population comes from its runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .groups import listed
+from .tree import renamed, tree_of
+
+if TYPE_CHECKING:
+    import pandas
+
+    from ..result import Result
+
+
+def summary(result: Result, **options: Any) -> pandas.DataFrame:
+    """Tabulate the variables; see `Result.summary`."""
+    import arviz_base
+    from arviz_stats.summary import summary as table_of
+
+    result._refuse_dead_runs()
+    tree = tree_of(result, log_likelihood=False, log_prior=False)
+    table = table_of(tree, **options)
+    if result.weighted is None:
+        return table
+    # Duplicates break the effective sizes of chains: the error comes from independent runs.
+    table = table.drop(columns=[name for name in table.columns if name.startswith(("ess_", "mcse_"))])
+    kept = {name: value for name, value in options.items() if name in ("var_names", "filter_vars", "coords")}
+    means = {name: np.asarray(array, dtype=float).mean(axis=1) for name, array in result.posterior.items()}
+    runs = len(result.runs)
+    by_run = arviz_base.dict_to_dataset(
+        means,
+        sample_dims=["chain"],
+        dims=listed(result.dims),
+        coords=dict(renamed(result, None, None).coords),
+    )
+    spread = table_of(by_run, sample_dims=["chain"], kind="stats", round_to="none", **kept)
+    if runs > 1:
+        table["mcse_runs"] = spread["sd"] / np.sqrt(runs)
+    return table

@@ -1,0 +1,393 @@
+"""Chains under sums: a loop whose carry depends on summed sites, by the forward recursion, drawn back step by step.
+
+Law: the weights carried through the loop are, up to the factors put forward, those of the loop's state with all earlier
+sites summed, so T steps of K states cost T K^2. Going back, a step is drawn given the state after it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.addresses import Address, show_address
+from lawful.form import Loop, Plate, Var
+from lawful.form.builder import Block, total
+from lawful.passes.thread_sites import Threaded
+
+from .axes import Axes
+from .laws import log_sum
+from .records import Frame, Terms, Value, reached
+from .tables import PREFIX, NotChain, Picks, Pool, Summand, flat, unflat
+from .values import picked_choice
+
+if TYPE_CHECKING:
+    from .walk import Walk
+
+
+@dataclass(eq=False)
+class _Setting:
+    """What is known of a chain before its body is walked.
+
+    Attributes:
+        node: the loop.
+        body: its body, with its choices among the outputs.
+        values: the loop's operands.
+        outer: summed sites that these depend on.
+        label: stands in the addresses of the factors and picks.
+        carried: position of each carry that depends on summed sites, with the axes of the elements in it.
+        shape: elements of the state.
+    """
+
+    node: Loop
+    body: Threaded
+    values: tuple[Var, ...]
+    outer: tuple[Plate, ...]
+    label: Address
+    carried: dict[int, Axes]
+    shape: tuple[int, ...]
+
+    @property
+    def n_const(self) -> int:
+        return len(self.node.constants)
+
+    @property
+    def n_carry(self) -> int:
+        return len(self.node.init)
+
+
+@dataclass(eq=False)
+class _Body:
+    """A walked body: inputs, weights of the state before a step with the log of their scale, and what it gives."""
+
+    walk: Walk
+    inputs: tuple[Var, ...]
+    belief: Var
+    scale: Var
+    previous: Plate
+    frame: Frame
+    after: tuple[Plate, ...]
+
+    def carry(self, setting: _Setting) -> list[Value]:
+        return [self.frame.env[v] for v in setting.body.form.outputs[: setting.n_carry]]
+
+    def summed(self) -> set[Address]:
+        """The sites that are summed in it, and in the chains among its steps."""
+        inner = [step.body.summed() for step in self.walk.pool.steps if isinstance(step, ChainStep)]
+        return {found.address for found in self.walk.sites}.union(*inner)
+
+
+def chain(walk: Walk, node: Loop, frame: Frame) -> None:
+    """Sum a loop along its states.
+
+    Raises: NotChain where the state after a step depends on more than the state before it.
+    """
+    setting = _settle(walk, node, frame)
+    before = math.prod(p.size for p in setting.outer)
+    probe = _find_state(walk, setting, before)
+    after = math.prod(p.size for p in probe.after)
+    size = before if probe.after == (probe.previous,) else max(before, after)
+    body = _walk_body(walk, setting, size)
+    _write(walk, setting, body, size, frame)
+
+
+def _settle(walk: Walk, node: Loop, frame: Frame) -> _Setting:
+    values = [frame.env[v] for v in node.ins]
+    plain = tuple(v for v in values if isinstance(v, Var))
+    if len(plain) < len(values):
+        raise NotChain(node, "it reads a sum over elements")
+    outer = walk.plates(plain)
+    pool = walk.pool
+    for plate in outer:
+        pool.refuse_closed(plate)
+        if set(pool.dims(plate)) != set(pool.dims(outer[0])):
+            raise NotChain(node, "it reads sites with different elements")
+    shape = pool.summands[outer[0]].shape if outer else ()
+    inside = [n for n in node.body.sites() if walk.job.sums(n)]
+    address = inside[0].address if inside else pool.summands[outer[0]].address
+    setting = _Setting(node, walk.job.recorded(node), plain, outer, walk.job.label(address), {}, shape)
+    for position, value in enumerate(plain[setting.n_const : setting.n_const + setting.n_carry]):
+        if value.plates:
+            setting.carried[position] = _common(walk, value, node)
+    return setting
+
+
+def _common(walk: Walk, value: Var, node: Loop) -> Axes:
+    """The axes of the elements in a value, the same for all its sites."""
+    found = {walk.axes_of(value, plate) or () for plate in value.plates}
+    if len(found) != 1:
+        raise NotChain(node, "its state holds sites with different elements")
+    return found.pop()
+
+
+def _find_state(walk: Walk, setting: _Setting, size: int) -> _Body:
+    """Walk the body until it is known which carries depend on summed sites, and on which."""
+    while True:
+        names = Counter(walk.job.names)
+        body = _walk_body(walk, setting, size)
+        walk.job.names.clear()
+        walk.job.names.update(names)
+        known = dict(setting.carried)
+        for position, value in enumerate(body.carry(setting)):
+            if isinstance(value, Terms):
+                raise NotChain(setting.node, "it carries a sum over elements")
+            if value.plates:
+                axes = _common(body.walk, value, setting.node)
+                if known.setdefault(position, axes) != axes:
+                    raise NotChain(setting.node, "the elements of its state move")
+        shape = body.walk.pool.summands[body.after[0]].shape
+        if known == setting.carried and shape == setting.shape:
+            return body
+        if shape != setting.shape and (setting.outer or setting.shape):
+            raise NotChain(setting.node, "its state has other elements than its start")
+        setting.carried, setting.shape = known, shape
+
+
+def _walk_body(walk: Walk, setting: _Setting, size: int) -> _Body:
+    """Walk the body, given the state before the step as one more summed site."""
+    inner = walk.child()
+    block, node = inner.block, setting.node
+    previous = Plate(f"state before {show_address(setting.label)}", size)
+    place = (*setting.label, "before")
+    inner.pool.declare(Summand(place, previous, setting.shape, place, node))
+    inputs: list[Var] = []
+    given: list[Value] = []
+    for position, (value, own) in enumerate(zip(setting.values, setting.body.form.inputs, strict=True)):
+        carry = position - setting.n_const
+        is_carry = 0 <= carry < setting.n_carry
+        if carry in setting.carried if is_carry else bool(value.plates):
+            flat_in = Var((size, *own.shape), own.dtype)
+            axes = setting.carried[carry] if is_carry else _axes_inside(walk, setting, position, value)
+            inside = unflat(block, flat_in, (previous,))
+            inner.axes[inside] = {previous: axes}
+        else:
+            flat_in = inside = own.like()
+        inputs.append(flat_in)
+        given.append(inside)
+    belief, scale = (Var(shape, jnp.result_type(float)) for shape in ((size, *setting.shape), setting.shape))
+    weights = block.det(_lowered, belief, scale, label="weights of the state")
+    inner.pool.add(unflat(block, weights, (previous,)), {previous: tuple(range(len(setting.shape)))})
+    frame = inner.run(setting.body.form, given, _wanted(walk, setting))
+    carry_out = [frame.env[v] for v in setting.body.form.outputs[: setting.n_carry]]
+    after = inner.plates(carry_out)
+    for plate in after:
+        inner.pool.refuse_closed(plate)
+    split = setting.n_const, setting.n_const + setting.n_carry
+    fixed = [v for v in (*setting.values[: split[0]], *setting.values[split[1] :]) if v.plates]
+    if fixed and after and after != (previous,):
+        names = ", ".join(walk.pool.summands[p].name for p in setting.outer)
+        raise NotChain(node, f"every step reads {names} besides the state before it")
+    if previous in after and after != (previous,):
+        raise NotChain(node, "its state after a step depends on more than the step's own sites")
+    return _Body(inner, tuple(inputs), belief, scale, previous, frame, after or (previous,))
+
+
+def _axes_inside(walk: Walk, setting: _Setting, position: int, value: Var) -> Axes:
+    """The axes of a constant, or of one step of a scanned value."""
+    axes = _common(walk, value, setting.node)
+    if position < setting.n_const:
+        return axes
+    if 0 in axes:
+        raise NotChain(setting.node, "its steps are elements of a site")
+    return tuple(a - 1 for a in axes)
+
+
+def _wanted(walk: Walk, setting: _Setting) -> set[Var]:
+    """The outputs of the body that are computed in the forward pass: the carry, and what no summed site reaches."""
+    form = setting.body.form
+    start = {form.inputs[setting.n_const + i] for i in setting.carried}
+    for position, value in enumerate(setting.values):
+        if value.plates:
+            start.add(form.inputs[position])
+    touched = reached(form, start, walk.job)
+    return set(form.outputs[: setting.n_carry]) | {v for v in form.outputs if v not in touched}
+
+
+def _write(walk: Walk, setting: _Setting, body: _Body, size: int, frame: Frame) -> None:
+    """Close the body, write the loop, and hand its last state to what comes after."""
+    inner, node, block = body.walk, setting.node, body.walk.block
+    pool = inner.pool
+    pool.eliminate({p for t in pool.tables for p in t.term.plates} - set(body.after))
+    weights = _padded(block, flat(block, pool.joint(body.after), body.after), size, -jnp.inf)
+    kept = _kept(setting, body)
+    # The largest weight costs less than their sum, which is the evidence of the step: what draws the sites that stay,
+    # step by step, weighs by that.
+    scale = block.det(log_sum if kept else _largest, weights, label="scale of the weights")
+    label = walk.job.label(("~total", *setting.label))
+    grown = block.det(jnp.sum, scale, label="scale") if setting.shape else scale
+    block.factor((PREFIX, *label), total(block, [*pool.totals, grown]))
+    carry: list[Var] = []
+    for position, value in enumerate(body.carry(setting)):
+        assert isinstance(value, Var)
+        if position in setting.carried:
+            value = _padded(block, flat(block, value, body.after), size, None)
+        carry.append(value)
+    ys = [v for v in setting.body.form.outputs[setting.n_carry : setting.body.own]]
+    plain = [i for i, v in enumerate(ys) if isinstance(x := body.frame.env.get(v), Var) and not x.plates]
+    saved = _saved(body)
+    stored = [flat(block, v, v.plates) if v.plates else v for v in saved]
+    plain_out = [body.frame.env[ys[i]] for i in plain]
+    outputs = [*carry, weights, scale, *plain_out, *kept.values(), *stored]
+    inputs = (
+        *body.inputs[: setting.n_const + setting.n_carry],
+        body.belief,
+        body.scale,
+        *body.inputs[setting.n_const + setting.n_carry :],
+    )
+    form = block.form(inputs, outputs)
+    # The loop itself.
+    start = _start(walk, setting, size)
+    last, stacked = walk.block.loop(form, node.length, start[0], start[1], start[2], node.reverse)
+    n = setting.n_carry
+    frame.env |= {node.ys[i]: y for i, y in zip(plain, stacked, strict=False)}
+    walk.stacked |= dict(zip(kept, stacked[len(plain) :], strict=False))
+    after = Plate(f"state after {show_address(setting.label)}", size)
+    place = (*setting.label, "after")
+    walk.pool.declare(Summand(place, after, setting.shape, place, node))
+    for position, out in enumerate(node.carry_out):
+        value = last[position]
+        if position in setting.carried:
+            value = unflat(walk.block, value, (after,))
+            walk.axes[value] = {after: setting.carried[position]}
+        frame.env[out] = value
+    step = ChainStep(setting, body, after, saved, tuple(stacked[len(plain) + len(kept) :]), walk.stacked)
+    walk.pool.steps.append(step)
+    belief = walk.block.det(_lowered, last[n], last[n + 1], label="weights of the state")
+    walk.pool.add(unflat(walk.block, belief, (after,)), {after: tuple(range(len(setting.shape)))})
+
+
+def _kept(setting: _Setting, body: _Body) -> dict[Address, Var]:
+    """The values of the sites that stay."""
+    found, summed = {}, body.summed()
+    for choice, value in zip(setting.body.choices, setting.body.parts.values, strict=True):
+        if choice.address not in summed:
+            own = body.frame.env.get(value)
+            if not isinstance(own, Var) or own.plates:
+                raise NotChain(setting.node, f"'{choice.name}' is drawn in a part that summed sites decide")
+            found[choice.address] = own
+    return found
+
+
+def _saved(body: _Body) -> tuple[Var, ...]:
+    """What going back needs of each step."""
+    sites = body.walk.sites
+    wanted = [v for step in body.walk.pool.steps for v in step.saved]
+    wanted += [*(f.values for f in sites), *(f.guard for f in sites if f.guard is not None)]
+    return tuple(dict.fromkeys(wanted))
+
+
+def _start(walk: Walk, setting: _Setting, size: int) -> tuple[list[Var], list[Var], list[Var]]:
+    """The loop's operands: constants, initial carry with the weights of the state and their scale, scanned values."""
+    block, outer, node = walk.block, setting.outer, setting.node
+    split = setting.n_const, setting.n_const + setting.n_carry
+    before = math.prod(p.size for p in outer)
+    constants = [_flat_padded(block, v, outer, size) if v.plates else v for v in setting.values[: split[0]]]
+    init = [
+        _flat_padded(block, v, outer, size) if i in setting.carried else v
+        for i, v in enumerate(setting.values[split[0] : split[1]])
+    ]
+    xs = []
+    for value in setting.values[split[1] :]:
+        if value.plates:
+            value = _flat_padded(block, value, outer, size)
+            value = block.det(lambda x: jnp.moveaxis(x, 0, 1), value, label="steps first")
+        xs.append(value)
+    if outer:
+        weights = flat(block, walk.pool.use_up(outer, node), outer)
+    else:
+        weights = block.constant(np.zeros((before, *setting.shape), jnp.result_type(float)))
+    # What the start weighs is counted by the first step.
+    scale = block.constant(np.zeros(setting.shape, weights.dtype))
+    return constants, [*init, _padded(block, weights, size, -jnp.inf), scale], xs
+
+
+def _flat_padded(block: Block, value: Var, plates: Sequence[Plate], size: int) -> Var:
+    return _padded(block, flat(block, value, plates), size, None)
+
+
+def _padded(block: Block, value: Var, size: int, fill: float | None) -> Var:
+    """Lengthen the first axis: with a number, or by repeating the last part."""
+    more = size - value.shape[0]
+    if not more:
+        return value
+
+    def pad(x: jax.Array) -> jax.Array:
+        end = jnp.broadcast_to(x[-1:] if fill is None else jnp.asarray(fill, x.dtype), (more, *x.shape[1:]))
+        return jnp.concatenate([x, end])
+
+    return block.det(pad, value, label="pad")
+
+
+def _lowered(weights: jax.Array, by: jax.Array) -> jax.Array:
+    return weights - jnp.where(jnp.isfinite(by), by, 0.0)
+
+
+def _largest(weights: jax.Array) -> jax.Array:
+    return jax.lax.stop_gradient(jnp.max(weights, axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class ChainStep:
+    """A loop that was summed along its states.
+
+    Attributes:
+        setting: what is known of the chain.
+        body: its walked body.
+        after: the state after the last step.
+        stored: what going back needs of a step.
+        saved: the same of all steps.
+        results: where the values that are drawn back are put.
+    """
+
+    setting: _Setting
+    body: _Body
+    after: Plate
+    stored: tuple[Var, ...]
+    saved: tuple[Var, ...]
+    results: dict[Address, Var]
+
+    def moved(self, here: Mapping[Var, Var], results: dict[Address, Var]) -> ChainStep:
+        """Read what was saved from elsewhere, and put what is drawn somewhere else."""
+        return replace(self, saved=tuple(here[v] for v in self.saved), results=results)
+
+    def draw(self, block: Block, picks: Picks, pool: Pool) -> None:
+        """Draw the states back, the last step first."""
+        setting, walk, own = self.setting, self.body.walk, Block()
+        state = Var(setting.shape, jnp.dtype("int32"))
+        stored = [Var(x.shape[1:], x.dtype) for x in self.saved]
+        here = {v: unflat(own, x, v.plates) if len(v.plates) else x for v, x in zip(self.stored, stored, strict=True)}
+        inner: Picks = dict(_unravelled(own, state, self.body.after))
+        view = walk.child()
+        for step in reversed(walk.pool.steps):
+            step.moved(here, view.stacked).draw(own, inner, walk.pool)
+        for found in walk.sites:
+            moved = replace(found, values=here[found.values], guard=None if found.guard is None else here[found.guard])
+            view.axes[moved.values] = walk.axes.get(found.values, {})
+            view.sites.append(moved)
+        summed = self.body.summed()
+        wanted = [c for c in setting.body.choices if c.address in summed]
+        values = [picked_choice(view, own, c, inner) for c in wanted]
+        form = own.form((state, *stored), (inner[self.body.previous], *values))
+        length, reverse = setting.node.length, not setting.node.reverse
+        (first,), ys = block.loop(form, length, (), (picks[self.after],), self.saved, reverse)
+        self.results.update(zip((c.address for c in wanted), ys, strict=True))
+        picks |= _unravelled(block, first, setting.outer)
+
+
+def _unravelled(block: Block, index: Var, plates: Sequence[Plate]) -> dict[Plate, Var]:
+    """Split the index of a state into those of its sites."""
+    found, stride = {}, math.prod(p.size for p in plates)
+    for plate in plates:
+        stride //= plate.size
+        found[plate] = block.det(_digit(stride, plate.size), index, label="index")
+    return found
+
+
+def _digit(stride: int, size: int) -> Callable[..., Any]:
+    return lambda index: (index // stride) % size

@@ -1,0 +1,112 @@
+"""Parts of a walk that sums sites: what is summed and how, the values met, and the sites found.
+
+Law: none of its own; these are the records that `summing_walk`, `summing_control` and `summing_chain` share.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from lawful.addresses import Address
+from lawful.form import Form, Loop, Node, Site, Var, subforms, walk
+from lawful.form.liveness import makes
+from lawful.passes.record import record
+from lawful.passes.thread_sites import Threaded
+
+from .tables import MAX_TABLE, Summand
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A scalar that is a sum over elements: the terms before they are summed."""
+
+    terms: tuple[Var, ...]
+
+
+type Value = Var | Terms
+
+
+def parts(value: Value) -> tuple[Var, ...]:
+    """The arrays of a value."""
+    return value.terms if isinstance(value, Terms) else (value,)
+
+
+@dataclass
+class Job:
+    """What to sum, and how: sites whose elements are summed together, and loops that are written out, with reasons."""
+
+    wanted: frozenset[Address]
+    cap: int = MAX_TABLE
+    together: dict[Address, str] = field(default_factory=dict)
+    unrolled: dict[Loop, str] = field(default_factory=dict)
+    names: Counter[Address] = field(default_factory=Counter)
+    bodies: dict[Loop, Threaded] = field(default_factory=dict)
+
+    def recorded(self, loop: Loop) -> Threaded:
+        """Add the choices of a body to its outputs: once, so that loops inside it stay the same at every attempt."""
+        if loop not in self.bodies:
+            self.bodies[loop] = record(loop.body, ("sample",))
+        return self.bodies[loop]
+
+    def sums(self, node: Node) -> bool:
+        """Tell whether a node is a site that is summed."""
+        return isinstance(node, Site) and node.observed is None and node.address in self.wanted
+
+    def keeps(self, node: Node) -> bool:
+        """Tell whether a node is a latent site that stays."""
+        return isinstance(node, Site) and node.observed is None and node.address not in self.wanted
+
+    def any_inside(self, node: Node, test: Callable[[Node], bool]) -> bool:
+        """Test a node and all nodes inside it."""
+        return any(test(n) for n in inside(node))
+
+    def label(self, address: Address) -> Address:
+        """Make an address that no other site of the form has."""
+        self.names[address] += 1
+        return address if self.names[address] == 1 else (*address, f"#{self.names[address]}")
+
+
+def inside(node: Node) -> Iterator[Node]:
+    """Walk a node and all nodes inside it."""
+    yield node
+    for form in subforms(node):
+        yield from walk(form)
+
+
+@dataclass(eq=False)
+class Found:
+    """A summed site as it was met: once for each step and arm that is written out."""
+
+    address: Address
+    steps: tuple[int, ...]
+    summand: Summand
+    values: Var
+    guard: Var | None
+
+
+@dataclass(eq=False)
+class Frame:
+    """One form while it is walked: its values so far, when it runs, and what of it is read."""
+
+    env: dict[Var, Value]
+    guard: Var | None
+    steps: tuple[int, ...] | None
+    need: set[Var]
+
+
+def reached(form: Form, start: Iterable[Var], job: Job) -> set[Var]:
+    """Find what depends on summed sites, or on given values, at the top level of a form."""
+    found = set(start)
+    for node in form.nodes:
+        if isinstance(node, Site) and job.keeps(node):
+            continue
+        if job.any_inside(node, job.sums) or any(v in found for v in makes(node)):
+            found.update(node.outs)
+    return found
+
+
+def is_observed(node: Node) -> bool:
+    """Tell whether a node is an observation."""
+    return isinstance(node, Site) and node.observed is not None

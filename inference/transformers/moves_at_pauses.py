@@ -1,0 +1,157 @@
+"""Rejuvenation: kernels on a population at a pause, with the program up to the pause as their target.
+
+Law: a kernel that keeps the measure of the program so far keeps that of the population, whatever its weights. What the
+program computes from its choices is computed again from those that were moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.errors import LawfulError
+from lawful.form import Form, Loop, Plate, Var
+from lawful.form.builder import Block
+from lawful.form.choices import choices_of
+from lawful.form.liveness import without_dead_code
+from lawful.passes.add_plate import lift
+from lawful.passes.thread_sites import score
+
+from ..findings.move_statistics import kept_of, of_particles, told
+from ..representations.absent_elements import refuse_absent
+from ..representations.densities_of import exact, scoped, scored
+from ..representations.population import Population, equal_log_weight, weighed_by
+from ..representations.sequential import Sequential
+
+
+@dataclass(frozen=True)
+class Target:
+    """The program up to a pause, and where a population stands in it.
+
+    Attributes:
+        cut: the program in segments, its choices held.
+        program: the program so far; its outputs are of no account.
+        inputs: the population's values of the program's inputs.
+        names: the value of the program that each value of the population is.
+        started: whether anything was chosen before, as a value of the population's block; None where it is known.
+    """
+
+    cut: Sequential
+    program: Form
+    inputs: tuple[Var, ...]
+    names: tuple[Var, ...]
+    started: Var | None = None
+
+
+def rejuvenated(population: Population, target: Target, kernel: Any) -> Population:
+    """Apply a kernel once to the choices of every particle."""
+    if not target.cut.hold:
+        raise LawfulError(
+            "move: the choices of the suspended program are not in view. Fix: suspend it by suspend(hold=True), or use "
+            "inference.smc(model, move=kernel)."
+        )
+    choices = choices_of(target.program)
+    if not choices:
+        return population
+    chosen = tuple(target.cut.choices[choice.address] for choice in choices)
+    now = dict(zip(target.names, population.values, strict=True))
+    plate = population.plate
+    others = tuple(v for v, x in now.items() if v not in chosen and plate in x.plates)
+    form, names = _step(replace(target.program, outputs=others), kernel)
+    operands = [*target.inputs, *(now[v] for v in chosen)]
+    plated = [plate in v.plates for v in operands]
+    lifted = lift(form, plate, plated, carried=[True] * len(form.outputs))
+    moved = scoped(lifted.form, (*population.scope, f"move{population.stage}"))
+    block, given = population.block, [now[v] for v in (*others, *chosen)]
+    given += [_of_no_move(block, plate, v) for v in form.outputs[len(given) :]]
+    if lifted.weighted:
+        given.append(equal_log_weight(block, plate)[0])
+    if target.started is None:
+        after = block.splice(moved, operands)
+    else:
+        after = _where_started(block, target.started, moved, operands, given)
+    count = len(others) + len(chosen)
+    for name, number in zip(names, after[count : count + len(names)], strict=True):
+        population.trail.note(told(name), of_particles(block, name, number, population.log_weight))
+    if lifted.weighted:
+        population = weighed_by(population, after[-1])
+    now |= zip((*others, *chosen), after, strict=False)
+    return population.next_stage(values=tuple(now[v] for v in target.names))
+
+
+def _step(program: Form, kernel: Any) -> tuple[Form, list[str]]:
+    """Write one step of a kernel: from inputs and choices of a program to its outputs, moved choices and numbers."""
+    refuse_absent(kernel, program, "move")
+    built = exact(kernel.build(program), "move", weighs=True)
+    block = Block()
+    inputs = tuple(v.like() for v in program.inputs)
+    values = tuple(Var(choice.full_shape, choice.dtype) for choice in built.choices)
+    log_density, flags = scored(block, program, inputs, values)
+    out = block.splice(built.form, [*inputs, *values, *flags, log_density])
+    names = kept_of(built.info)
+    after, numbers = out[: len(values)], [out[built.size + built.info.index(name)] for name in names]
+    outputs = score(program).spliced(block, [*inputs, *after]).own
+    return without_dead_code(block.form((*inputs, *values), (*outputs, *after, *numbers))), names
+
+
+def _of_no_move(block: Block, plate: Plate, number: Var) -> Var:
+    """Append the numbers of particles that have nothing to move: no count, and no rate."""
+    floating = jnp.issubdtype(number.dtype, jnp.floating)
+    nothing = jnp.full((plate.size, *number.full_shape), jnp.nan if floating else 0, number.dtype)
+    none: Var = block.det(lambda: nothing, label="nothing moved", adds=(plate,))
+    return none
+
+
+def _where_started(
+    block: Block, started: Var, form: Form, operands: Sequence[Var], given: Sequence[Var]
+) -> tuple[Var, ...]:
+    """Apply a form where something was chosen before; else its outputs are the given values."""
+    index = block.det(lambda x: x.astype(jnp.int32), started, label="anything to move?")
+    every = [*operands, *given]
+    move, keep = Block(), Block()
+    move_in, keep_in = ([v.like() for v in every] for _ in range(2))
+    moved = move.form(move_in, move.splice(form, move_in[: len(operands)]))
+    return block.branch(index, (keep.form(keep_in, keep_in[len(operands) :]), moved), every, given, label="~move")
+
+
+def replayed(
+    population: Population, cut: Sequential, position: int, wanted: Sequence[Var], now: dict[Var, Var]
+) -> dict[Var, Var]:
+    """Compute values of the program after a segment from the choices that are held."""
+    program = cut.so_far(position, wanted)
+    answered = score(program)
+    form = without_dead_code(replace(answered.form, outputs=answered.parts.own))
+    operands = [*population.inputs, *(now[cut.choices[choice.address]] for choice in answered.choices)]
+    lifted = lift(form, population.plate, [population.plate in v.plates for v in operands]).form
+    return dict(zip(wanted, population.block.splice(lifted, operands), strict=True))
+
+
+def until(cut: Sequential, position: int, loop: Loop) -> Form:
+    """Give the program after a segment and the steps of the loop that follows that come before a given one.
+
+    Its inputs are those of the program, then the number of the step.
+    """
+    block = Block()
+    block.constants.extend(cut.form.constants)
+    block.nodes.extend(node for segment in cut.segments[: position + 1] for node in segment.nodes)
+    length, backwards = loop.length, loop.reverse
+    now = Var((), jnp.dtype("int32"))
+    steps = block.det(lambda: jnp.arange(length, dtype=jnp.int32), label="steps")
+    inner, skip = Block(), Block()
+    now_in, step_in = now.like(), now.like()
+    ins = tuple(v.like() for v in loop.body.inputs)
+    n_const, n_carry = len(loop.constants), len(loop.init)
+    skip_in = tuple(v.like() for v in ins)
+    nothing = [skip.constant(np.zeros(v.shape, v.dtype)) for v in loop.body.outputs[n_carry:]]
+    skipped = skip.form(skip_in, (*skip_in[n_const : n_const + n_carry], *nothing))
+    past = inner.det(
+        lambda i, n: (i > n if backwards else i < n).astype(jnp.int32), step_in, now_in, label="step is past?"
+    )
+    outs = inner.branch(past, (skipped, loop.body), ins, loop.body.outputs, label="~past")
+    body = inner.form((now_in, *ins, step_in), outs)
+    block.nodes.append(replace(loop, body=body, constants=(now, *loop.constants), xs=(*loop.xs, steps)))
+    return block.form((*cut.form.inputs, now), ())

@@ -1,0 +1,101 @@
+"""Repeating: a step at every pause of a suspended program, then the run to its end.
+
+Law: finish . advance = finish, and a step done at every pause keeps the measure when the step does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+from lawful.errors import LawfulError
+
+from ..contract import Transformer
+from ..representations.lineage import unwind
+from ..representations.population import Population
+from ..representations.suspended import Advance, Suspended, run_part, settled
+from .moves_at_pauses import Target, rejuvenated, replayed
+from .push_evidence import PRESERVES
+from .through_loop import through_loop
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """What stands at a pause and runs its own stages, as a path of measures does."""
+
+    def repeat(self, population: Population, step: Transformer) -> Population:
+        """Do a step at every stage that is left."""
+
+    def finish(self, population: Population) -> Population:
+        """Run to the end."""
+
+
+def repeat_to_end(step: Transformer) -> Transformer:
+    """Do a step at every pause of a suspended population; the pauses of a loop are one loop of the Form."""
+    return Transformer(f"({step.name})^T", lambda population: repeated(population, step), step.contract)
+
+
+def repeated(population: Population, step: Transformer) -> Population:
+    """Do a step at every pause that is left."""
+    if isinstance(population.pending, Staged):
+        return population.pending.repeat(population, step)
+    while isinstance(population.pending, Suspended) and not population.pending.at_the_end:
+        segment = population.pending.next
+        if segment.loop is not None:
+            population = through_loop(population, step, population.pending)
+        else:
+            population = _through_stretch(population, step if segment.pauses else Advance, population.pending)
+    return population
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The pause before a part of the program without a pause inside."""
+
+    suspended: Suspended
+
+    def advance(self, population: Population) -> Population:
+        """Run the part; its factors join the weights."""
+        before = self.suspended
+        now = dict(zip(before.names, population.values, strict=True))
+        form = before.next.form
+        outputs, population = run_part(population, form, [now[v] for v in form.inputs])
+        now |= zip(form.outputs, outputs, strict=True)
+        return settled(population, before.cut, before.position + 1, now, before.shed)
+
+    def move(self, population: Population, kernel: Any) -> Population:
+        """Move the choices made so far by a kernel that keeps the program up to here."""
+        before = self.suspended
+        program = before.cut.so_far(before.position, ())
+        return rejuvenated(population, Target(before.cut, program, population.inputs, before.names), kernel)
+
+
+def _through_stretch(population: Population, step: Transformer, before: Suspended) -> Population:
+    if population.trail.stats[-1]:
+        population.trail.stats.append({})
+    after = step(replace(population, pending=Stretch(before)))
+    if not isinstance(after.pending, Suspended):
+        raise LawfulError(f"repeat_to_end: the step {step.name} does not advance. Fix: put Advance into it.")
+    return after
+
+
+def finish(population: Population) -> Population:
+    """Run the rest of the program, each particle with its own history."""
+    pending = population.pending
+    if isinstance(pending, Staged):
+        return pending.finish(population)
+    if not isinstance(pending, Suspended):
+        return replace(population, pending=None)
+    if not pending.at_the_end:
+        return finish(repeated(population, Advance))
+    found, roots = unwind(population.block, population.plate, population.trail.ancestors, pending.shed)
+    found |= zip(pending.names, population.values, strict=True)
+    form = pending.cut.suffix
+    if pending.cut.hold:
+        found |= replayed(population, pending.cut, pending.position, form.inputs, found)
+    outputs, population = run_part(population, form, [found[v] for v in form.inputs])
+    population.trail.roots = roots
+    return replace(population, values=outputs, pending=None)
+
+
+Finish = Transformer("finish", finish, PRESERVES)
