@@ -43,6 +43,7 @@ class _Setting:
         label: stands in the addresses of the factors and picks.
         carried: position of each carry that depends on summed sites, with the axes of the elements in it.
         shape: elements of the state.
+        scaled: whether each step takes a scale out of the weights.
     """
 
     node: Loop
@@ -52,6 +53,7 @@ class _Setting:
     label: Address
     carried: dict[int, Axes]
     shape: tuple[int, ...]
+    scaled: bool = True
 
     @property
     def n_const(self) -> int:
@@ -64,12 +66,11 @@ class _Setting:
 
 @dataclass(eq=False)
 class _Body:
-    """A walked body: inputs, weights of the state before a step with the log of their scale, and what it gives."""
+    """A walked body: inputs, weights of the state before a step (and the log of their scale), and what it gives."""
 
     walk: Walk
     inputs: tuple[Var, ...]
-    belief: Var
-    scale: Var
+    belief: tuple[Var, ...]
     previous: Plate
     frame: Frame
     after: tuple[Plate, ...]
@@ -93,6 +94,9 @@ def chain(walk: Walk, node: Loop, frame: Frame) -> None:
     probe = _find_state(walk, setting, before)
     after = math.prod(p.size for p in probe.after)
     size = before if probe.after == (probe.previous,) else max(before, after)
+    # What draws the sites that stay weighs by the evidence of each step. Without such sites, double precision keeps ten
+    # digits of log weights up to 1e6 as they are; single precision needs the largest taken out.
+    setting.scaled = bool(_kept(setting, probe)) or probe.belief[0].dtype != np.float64
     body = _walk_body(walk, setting, size)
     _write(walk, setting, body, size, frame)
 
@@ -170,9 +174,9 @@ def _walk_body(walk: Walk, setting: _Setting, size: int) -> _Body:
             flat_in = inside = own.like()
         inputs.append(flat_in)
         given.append(inside)
-    belief, scale = (Var(shape, jnp.result_type(float)) for shape in ((size, *setting.shape), setting.shape))
-    weights = block.det(_lowered, belief, scale, label="weights of the state")
-    inner.pool.add(unflat(block, weights, (previous,)), {previous: tuple(range(len(setting.shape)))})
+    shapes = ((size, *setting.shape), setting.shape)[: 1 + setting.scaled]
+    belief = tuple(Var(shape, jnp.result_type(float)) for shape in shapes)
+    inner.pool.add(unflat(block, _weights(block, belief), (previous,)), {previous: tuple(range(len(setting.shape)))})
     frame = inner.run(setting.body.form, given, _wanted(walk, setting))
     carry_out = [frame.env[v] for v in setting.body.form.outputs[: setting.n_carry]]
     after = inner.plates(carry_out)
@@ -185,7 +189,7 @@ def _walk_body(walk: Walk, setting: _Setting, size: int) -> _Body:
         raise NotChain(node, f"every step reads {names} besides the state before it")
     if previous in after and after != (previous,):
         raise NotChain(node, "its state after a step depends on more than the step's own sites")
-    return _Body(inner, tuple(inputs), belief, scale, previous, frame, after or (previous,))
+    return _Body(inner, tuple(inputs), belief, previous, frame, after or (previous,))
 
 
 def _axes_inside(walk: Walk, setting: _Setting, position: int, value: Var) -> Axes:
@@ -216,12 +220,13 @@ def _write(walk: Walk, setting: _Setting, body: _Body, size: int, frame: Frame) 
     pool.eliminate({p for t in pool.tables for p in t.term.plates} - set(body.after))
     weights = _padded(block, flat(block, pool.joint(body.after), body.after), size, -jnp.inf)
     kept = _kept(setting, body)
-    # The largest weight costs less than their sum, which is the evidence of the step: what draws the sites that stay,
-    # step by step, weighs by that.
-    scale = block.det(log_sum if kept else _largest, weights, label="scale of the weights")
-    label = walk.job.label(("~total", *setting.label))
-    grown = block.det(jnp.sum, scale, label="scale") if setting.shape else scale
-    block.factor((PREFIX, *label), total(block, [*pool.totals, grown]))
+    belief, totals = [weights], [*pool.totals]
+    if setting.scaled:  # the largest weight costs less than their sum
+        scale = block.det(log_sum if kept else _largest, weights, label="scale of the weights")
+        belief.append(scale)
+        totals.append(block.det(jnp.sum, scale, label="scale") if setting.shape else scale)
+    if totals:
+        block.factor((PREFIX, *walk.job.label(("~total", *setting.label))), total(block, totals))
     carry: list[Var] = []
     for position, value in enumerate(body.carry(setting)):
         assert isinstance(value, Var)
@@ -233,11 +238,10 @@ def _write(walk: Walk, setting: _Setting, body: _Body, size: int, frame: Frame) 
     saved = _saved(body)
     stored = [flat(block, v, v.plates) if v.plates else v for v in saved]
     plain_out = [body.frame.env[ys[i]] for i in plain]
-    outputs = [*carry, weights, scale, *plain_out, *kept.values(), *stored]
+    outputs: list[Any] = [*carry, *belief, *plain_out, *kept.values(), *stored]
     inputs = (
         *body.inputs[: setting.n_const + setting.n_carry],
-        body.belief,
-        body.scale,
+        *body.belief,
         *body.inputs[setting.n_const + setting.n_carry :],
     )
     form = block.form(inputs, outputs)
@@ -258,8 +262,8 @@ def _write(walk: Walk, setting: _Setting, body: _Body, size: int, frame: Frame) 
         frame.env[out] = value
     step = ChainStep(setting, body, after, saved, tuple(stacked[len(plain) + len(kept) :]), walk.stacked)
     walk.pool.steps.append(step)
-    belief = walk.block.det(_lowered, last[n], last[n + 1], label="weights of the state")
-    walk.pool.add(unflat(walk.block, belief, (after,)), {after: tuple(range(len(setting.shape)))})
+    weights = _weights(walk.block, last[n : n + len(belief)])
+    walk.pool.add(unflat(walk.block, weights, (after,)), {after: tuple(range(len(setting.shape)))})
 
 
 def _kept(setting: _Setting, body: _Body) -> dict[Address, Var]:
@@ -302,9 +306,10 @@ def _start(walk: Walk, setting: _Setting, size: int) -> tuple[list[Var], list[Va
         weights = flat(block, walk.pool.use_up(outer, node), outer)
     else:
         weights = block.constant(np.zeros((before, *setting.shape), jnp.result_type(float)))
-    # What the start weighs is counted by the first step.
-    scale = block.constant(np.zeros(setting.shape, weights.dtype))
-    return constants, [*init, _padded(block, weights, size, -jnp.inf), scale], xs
+    belief = [_padded(block, weights, size, -jnp.inf)]
+    if setting.scaled:  # what the start weighs is counted by the first step
+        belief.append(block.constant(np.zeros(setting.shape, weights.dtype)))
+    return constants, [*init, *belief], xs
 
 
 def _flat_padded(block: Block, value: Var, plates: Sequence[Plate], size: int) -> Var:
@@ -322,6 +327,11 @@ def _padded(block: Block, value: Var, size: int, fill: float | None) -> Var:
         return jnp.concatenate([x, end])
 
     return block.det(pad, value, label="pad")
+
+
+def _weights(block: Block, belief: Sequence[Var]) -> Var:
+    """The weights of a state, of which their scale was counted."""
+    return belief[0] if len(belief) == 1 else block.det(_lowered, *belief, label="weights of the state")
 
 
 def _lowered(weights: jax.Array, by: jax.Array) -> jax.Array:

@@ -265,6 +265,22 @@ def test_a_hidden_chain_is_summed_by_the_forward_recursion():
     assert log_evidence(hidden, y) == pytest.approx(forward(y), rel=1e-12)
 
 
+def test_a_long_chain_of_large_terms_keeps_its_digits():
+    """In double precision no step takes a scale out of the weights: here they grow to a million nats."""
+    y = np.random.default_rng(5).normal(size=1000)
+
+    def program(y):
+        def step(z, y):
+            z = lawful.sample("z", dist.Categorical(TRANSITION[z]))
+            lawful.sample("y", dist.Normal(MEANS[z], 1.0), obs=y)
+            lawful.factor("large", -1000.0)
+            return z, None
+
+        lawful.scan(step, lawful.sample("first", dist.Categorical(WEIGHTS)), y)
+
+    assert log_evidence(program, y) == pytest.approx(forward(y) - 1e6, rel=1e-13)
+
+
 def test_the_density_of_a_hidden_chain_has_the_recursion_of_the_states_alone_in_its_loop():
     """Tables and terms of the data are made outside; one exponential of K x K numbers is left, as written by hand."""
     y = np.random.default_rng(4).normal(size=12)
