@@ -9,34 +9,20 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..addresses import Address
 from .builder import Tupled
-from .nodes import Det, Factor, Form, Loop, Node, Site, Var, subforms
+from .nodes import Det, Factor, Form, Loop, Node, Site, Var
 from .operations.equation import Equation, traced_parts
-from .operations.stacks import is_slice, literals, opened
+from .operations.stacks import opened
 
 CHECKERS = ("<@beartype", "jaxtyping")  # where the code stands that checks types around a function, in tests
 LARGE = 1 << 12  # an array of more elements equals itself alone
-
-
-def addresses_of(node: Node) -> Iterator[Address]:
-    """List the addresses of a node and of the forms inside it, in a fixed order."""
-    if isinstance(node, Site | Factor):
-        yield node.address
-    elif isinstance(node, Det):
-        if node.address is not None:
-            yield node.address
-    else:
-        for form in subforms(node):
-            for inner in form.nodes:
-                yield from addresses_of(inner)
 
 
 class Describer:
@@ -67,11 +53,11 @@ class Describer:
 
     def _operation(self, function: Any) -> Hashable:
         """Describe a function but for the values of its literals."""
-        if not isinstance(function, Equation) or is_slice(function):
-            return self.content(opened(function))
-        name, params, written = function.parts
-        held = tuple(None if held is None else (np.shape(held[0]), held[1]) for held in written)
-        return name, self.content(params) if params else (), held
+        function, held = opened(function)
+        if not isinstance(function, Equation):
+            return self.content(function)
+        name, params, _ = function.parts
+        return name, self.content(params) if params else (), tuple((i, x.shape, x.dtype) for i, x in held.items())
 
     def form(self, form: Form) -> Hashable:
         """Describe a form up to the names of its values and sites; its literals and constants count."""
@@ -89,7 +75,7 @@ class Describer:
 
     def literals(self, node: Node) -> Hashable:
         """Describe the numbers that the program wrote into an operation."""
-        return tuple(map(self.content, literals(node.function).values())) if isinstance(node, Det) else ()
+        return tuple(map(self.content, opened(node.function)[1].values())) if isinstance(node, Det) else ()
 
     def content(self, value: Any) -> Hashable:
         """Describe a value by its content: arrays by their bytes, functions by their code, others by equality."""
@@ -110,7 +96,7 @@ class Describer:
         if isinstance(value, np.ndarray | np.generic | jax.Array):
             return array_key(value)
         if isinstance(value, Equation):
-            return "equation", self._operation(value), tuple(map(self.content, literals(value).values()))
+            return "equation", self._operation(value), tuple(map(self.content, opened(value)[1].values()))
         if isinstance(value, Tupled):
             return "tupled", self.content(value.function)
         if isinstance(value, functools.partial):

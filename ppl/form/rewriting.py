@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import is_
 
-from .nodes import Branch, Det, Form, Loop, Node, Var, subforms
+from ..addresses import Address
+from .nodes import Branch, Det, Factor, Form, Loop, Node, Site, Var, subforms
 
 
 def with_operands(node: Node, ins: tuple[Var, ...]) -> Node:
@@ -53,6 +54,17 @@ def with_subforms(node: Node, rule: Callable[[Form], Form]) -> Node:
     if isinstance(node, Loop):
         return replace(node, body=new[0])
     return replace(node, forms=new) if isinstance(node, Branch) else node
+
+
+def with_addresses(form: Form, rule: Callable[[Address], Address]) -> Form:
+    """Return a Form with other addresses, also in the Forms inside it."""
+
+    def renamed(node: Node) -> Node:
+        if isinstance(node, Site | Factor | Det):
+            return node if node.address is None else replace(node, address=rule(node.address))
+        return with_subforms(node, lambda inner: with_addresses(inner, rule))
+
+    return replace(form, nodes=tuple(map(renamed, form.nodes)))
 
 
 def with_nodes(form: Form, nodes: Sequence[Node]) -> Form:

@@ -33,7 +33,7 @@ from ..form.labels import fitting, labels_of
 from ..form.operations.stacks import Cut, Window, Windows
 from ..inspection.lint.observed_data import checked_data
 from ..passes.initial_values import TRIES, Start, found_start, prior_coordinates
-from ..passes.rolling.unnamed_steps import Folded, folded
+from ..passes.rolling.roll import Folded, folded
 from ..passes.unconstrain import (
     first_and_values,
     free_parts,

@@ -20,7 +20,7 @@ from ..form import Det, Form, Site, Var, subforms
 from ..form.builder import Block
 from ..form.choices import Choice
 from ..form.liveness import without_dead_code
-from .rolling.unnamed_steps import Folded, folded
+from .rolling.roll import Folded, folded
 from .thread_sites import Answer, Answers, Threaded, interpose
 
 

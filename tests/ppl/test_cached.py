@@ -22,7 +22,7 @@ from lawful.inference.kernels.default_kernel import default_kernel
 from lawful.inference.representations.absent_elements import presence_of
 from lawful.inference.results.log_densities import densities
 from lawful.inference.running.memory import peak_bytes
-from lawful.passes.rolling.unnamed_steps import folded
+from lawful.passes.rolling.roll import folded
 
 
 def fresh():

@@ -11,7 +11,7 @@ from lawful import factor, plate, sample, scan
 from lawful.errors import ObservationError
 from lawful.form import Loop
 from lawful.inspection.lint.observed_data import checked_data
-from lawful.passes.rolling.unnamed_steps import folded
+from lawful.passes.rolling.roll import folded
 from tests.ppl.unrolled import random_unrolled
 
 Y = jnp.linspace(-1.0, 1.0, 12)

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lawful.addresses import Address
 from lawful.form import Det, Form, Loop, Var
 from lawful.form.builder import Block
-from lawful.form.fingerprint import addresses_of
 from lawful.form.operations.stacks import Join, Row
-from lawful.form.rewriting import with_operands
-from lawful.passes.rolling.match_steps import renamed_form
+from lawful.form.rewriting import with_addresses, with_operands
 from lawful.passes.rolling.roll import rolled
 
 from ...contract import Transformer
@@ -65,8 +62,7 @@ def _steps(block: Block, loop: Loop) -> dict[Var, Var]:
 
 def _at(body: Form, step: int) -> Form:
     """Give the addresses of a body the step as their last name."""
-    addresses: list[Address] = [address for node in body.nodes for address in addresses_of(node)]
-    return renamed_form(body, {address: (*address, str(step)) for address in addresses})
+    return with_addresses(body, lambda address: (*address, str(step)))
 
 
 Roll = Transformer("roll . unroll", lambda form: rolled(unrolled(form), 2, always=True), PRESERVES)

@@ -16,9 +16,8 @@ from lawful.backends.site_keys import Keys, keys_of, step_keys
 from lawful.backends.xla import broadcast_plates, run_nodes
 from lawful.form import Form, Plate, Var
 from lawful.form.builder import Block
-from lawful.form.fingerprint import addresses_of
+from lawful.form.rewriting import with_addresses
 from lawful.passes.add_plate import lift
-from lawful.passes.rolling.match_steps import renamed_form
 
 from ...kernels.base.base import KernelForm
 from ...running.memory import bytes_of, peak_bytes
@@ -135,8 +134,8 @@ def loop_form(loop: ChainLoop) -> Form:
         return block.form((*constants, *init), (*last, *kept))
     state, warm = init, tuple[Var, ...]()
     if loop.warmup:
-        names = {address: ("warmup", *address) for node in step.nodes for address in addresses_of(node)}
-        state, warm = block.loop(renamed_form(step, names), loop.warmup, constants, init, ())
+        warming = with_addresses(step, lambda address: ("warmup", *address))
+        state, warm = block.loop(warming, loop.warmup, constants, init, ())
     inner = Block()
     shared, before = (tuple(v.like() for v in values) for values in (constants, init))
     after, numbers = inner.loop(_step(loop, 0), loop.thin, shared, before, ())

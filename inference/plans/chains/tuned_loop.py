@@ -19,10 +19,9 @@ import numpy as np
 from lawful.backends.xla import emit
 from lawful.form import Form, Plate, Var
 from lawful.form.builder import Block
-from lawful.form.fingerprint import addresses_of
 from lawful.form.liveness import without_dead_code
+from lawful.form.rewriting import with_addresses
 from lawful.passes.add_plate import lift
-from lawful.passes.rolling.match_steps import renamed_form
 
 from ...kernels.base.base import KernelForm, state_inputs
 from ...kernels.gradient.gradient import SETTINGS, SIGNAL, Gradient, Native, leaves_of, replaced
@@ -257,8 +256,7 @@ class _Writer:
         kept = self.lifted(inner, self.native.leave, fixed, after)
         body = inner.form((*shared, *state, *known, row), (*after, *new, *kept, *numbers))
         if name:
-            names = {address: (*name, *address) for node in body.nodes for address in addresses_of(node)}
-            body = renamed_form(body, names)
+            body = with_addresses(body, lambda address: (*name, *address))
         rows = block.constant(np.asarray(schedule(warmup, draws), row.dtype))
         last, stacked = block.loop(body, warmup + draws, inputs, (*carried, *learnt), (rows,))
         return last[: len(carried)], last[len(carried) :], stacked

@@ -53,7 +53,8 @@ class Equation:
     @property
     def bare(self) -> Equation:
         """The same with the numbers that the program wrote as operands."""
-        return replace(self, literals=(None,) * len(self.literals))
+        none = (None,) * len(self.literals)
+        return self if self.literals == none else replace(self, literals=none)
 
     # What it is.
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..builder import Tupled, add
 from .equation import Equation
 
 type Rows = tuple[int, ...]
@@ -167,64 +168,39 @@ class Lay:
         return (jnp.moveaxis(stack, 0, self.axis),)
 
 
-def total_of_rows(stack: jax.Array) -> jax.Array:
-    """Sum the rows of a stack, in its own type."""
+def _total(stack: jax.Array) -> jax.Array:
     return jnp.sum(stack, axis=0, dtype=stack.dtype)
 
 
-def tuples(starts: np.ndarray) -> tuple[tuple[int, ...], ...] | Rows:
-    """Write starts as tuples, which can be compared."""
-    if starts.ndim == 1:
-        return tuple(int(i) for i in starts)
-    return tuple(tuple(int(i) for i in row) for row in starts)
+TOTAL = Tupled(_total)  # the sum of the rows of a stack, in its own type
 
 
-# The same of operations of JAX.
-
-
-def literals(function: Any) -> dict[int, Any]:
-    """Return the numbers that the program wrote into an operation, by the position that they have among its operands.
+def opened(function: Any) -> tuple[Any, dict[int, np.ndarray]]:
+    """Give an operation with the numbers that the program wrote as operands, and these, by their positions.
 
     Where a slice starts is such a number, after its array.
     """
     if isinstance(function, Row):
-        return {1: np.asarray(function.index, np.int32)}
+        return Pick(), {1: np.asarray(function.index, np.int32)}
     if isinstance(function, Cut):
-        return {1: np.asarray([function.start], np.int32)}
+        return Window((math.prod(function.shape),), function.shape), {1: np.asarray([function.start], np.int32)}
     if not isinstance(function, Equation):
-        return {}
-    if is_slice(function):
-        return {1: np.asarray(function.params["start_indices"], np.int32)}
-    return {i: np.asarray(*held) for i, held in enumerate(function.literals) if held is not None}
+        return function, {}
+    if function.name == "slice" and function.params["strides"] is None and function.literals == (None,):
+        starts = np.asarray(function.params["start_indices"], np.int32)
+        sizes = tuple((np.asarray(function.params["limit_indices"]) - starts).tolist())
+        return Window(sizes, sizes), {1: starts}
+    return function.bare, {i: np.asarray(*held) for i, held in enumerate(function.literals) if held is not None}
 
 
-def opened(function: Any) -> Any:
-    """Return the operation with its literals as operands."""
-    if isinstance(function, Row):
-        return Pick()
-    if isinstance(function, Cut):
-        return Window((int(np.prod(function.shape)),), function.shape)
-    if not isinstance(function, Equation):
-        return function
-    if is_slice(function):
-        sizes = _sizes(function)
-        return Window(sizes, sizes)
-    return function.bare
+def of_a_stack(function: Any) -> Any:
+    """Give the operation on the stack of its operands that does what a sum, a concatenation or a stacking does to them.
 
-
-def _sizes(function: Equation) -> tuple[int, ...]:
-    params = function.params
-    return tuple([int(b) - int(a) for a, b in zip(params["start_indices"], params["limit_indices"], strict=True)])
-
-
-def is_slice(function: Equation) -> bool:
-    """Tell whether an operation reads a slice without gaps of an array that is an operand."""
-    return function.name == "slice" and function.params["strides"] is None and function.literals == (None,)
-
-
-def of_a_stack(function: Any) -> Flatten | Lay | None:
-    """Return the operation on the stack of its operands that does what a concatenation or a stacking does to them."""
-    if not isinstance(function, Equation) or literals(function):
+    None for all others.
+    """
+    if isinstance(function, Tupled) and function.function is add:
+        return TOTAL
+    if not isinstance(function, Equation) or any(held is not None for held in function.literals):
         return None
     if function.name == "concatenate":
         return Flatten(*function.axes)

@@ -27,7 +27,7 @@ from ...form.liveness import without_dead_code
 from ...form.operations.equation import identity
 from ...language.data.checked import nan_message, support_message
 from ...passes.probe import Probe
-from ...passes.rolling.unnamed_steps import folded
+from ...passes.rolling.roll import folded
 from ...tracing.lower import lower
 from .settled import Answer, settled
 
