@@ -9,8 +9,9 @@ arm that does not run has one world.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,7 +24,7 @@ from ..errors import PathLimitError, UnsupportedProgramError
 from ..form import Branch, Det, Factor, Form, Loop, Site, Var, subforms
 from ..form.fold import Fold
 from ..messages import OVERFLOW
-from .xla import broadcast_plates, laned_flags, map_over, select_arms
+from .xla import broadcast_plates, laned_flags, map_over, select, select_arms
 
 
 @dataclass(frozen=True)
@@ -40,25 +41,6 @@ class Worlds:
     decisions: dict[str, Any]
     log_overflow: Any = None
     broken: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class _Value:
-    """An array, with a leading axis of `worlds` worlds, or none where it is the same in all."""
-
-    array: jax.Array
-    worlds: int | None
-
-
-@dataclass
-class _State:
-    count: int = 1
-    log_probability: Any = None
-    log_weight: Any = None
-    decisions: list[tuple[str, Any, Any, int]] = field(default_factory=list)
-    overflow: Any = None
-    blame: bool = False
-    broken: list[tuple[str, Any, int]] = field(default_factory=list)
 
 
 def count_worlds(form: Form) -> int:
@@ -107,24 +89,24 @@ def emit_worlds(form: Form, max_worlds: int = 1 << 22, *, blame: bool = False) -
 
     def run(*inputs: Any) -> Worlds:
         zero = jnp.zeros((1,), jnp.result_type(float))
-        state = _State(1, zero, zero, blame=blame)
-        outputs = _Run(state, None)(form, [_Value(jnp.asarray(x), None) for x in inputs])
-        full = [_spread(v, state.count) for v in outputs]
+        state = _Run(zero, zero, blame)
+        outputs = state(form, [_Value(jnp.asarray(x)) for x in inputs])
+        probability, count = state.log_probability, state.count
         decisions: dict[str, jax.Array] = {}
-        for label, index, guard, worlds in state.decisions:
-            seen = _seen(_spread_array(index, worlds, state.count), _guard(guard, state.count), state.log_probability)
+        for label, index, guard in state.decisions:
+            p = jnp.where(_over(guard, count), jnp.exp(probability), 0.0)
+            seen = jnp.stack([jnp.sum(jnp.where(index.over(count) == k, p, 0.0)) for k in range(2)])
             decisions[label] = decisions.get(label, 0.0) + seen
-        possible = state.log_probability != -jnp.inf  # NaN is no probability, and has to be seen
-        log_mass = jnp.where(possible, state.log_probability + state.log_weight, -jnp.inf)
-        log_overflow = None
+        possible = probability != -jnp.inf  # NaN is no probability, and has to be seen
+        log_mass, log_overflow = jnp.where(possible, probability + state.log_weight, -jnp.inf), None
         if state.overflow is not None:
             log_overflow = jnp.where(state.overflow, log_mass, -jnp.inf)
             log_mass = jnp.where(state.overflow, -jnp.inf, log_mass)
         broken: dict[str, jax.Array] = {}
-        for name, flags, worlds in state.broken:
-            here = _spread_array(flags, worlds, state.count)
+        for name, flags in state.broken:
+            here = flags.over(count)
             broken[name] = broken[name] | here if name in broken else here
-        return Worlds(full, log_mass, state.log_probability, decisions, log_overflow, broken)
+        return Worlds([v.over(count) for v in outputs], log_mass, probability, decisions, log_overflow, broken)
 
     return run
 
@@ -136,237 +118,185 @@ jax.tree_util.register_dataclass(
 )
 
 
-def _seen(index: jax.Array, guard: jax.Array, log_probability: jax.Array) -> jax.Array:
-    """Probability of each of the values 0 and 1 (and more) of a decision, as a vector of two."""
-    p = jnp.where(guard, jnp.exp(log_probability), 0.0)
-    return jnp.stack([jnp.sum(jnp.where(index == k, p, 0.0)) for k in range(2)])
+@dataclass(frozen=True)
+class _Value:
+    """An array, with a leading axis of `worlds` worlds, or none where it is the same in all."""
+
+    array: jax.Array
+    worlds: int | None = None
+
+    def over(self, count: int) -> jax.Array:
+        """Give it the leading axis of all worlds; worlds multiply on the right, so older values repeat."""
+        if self.worlds is None:
+            return jnp.broadcast_to(self.array, (count, *self.array.shape))
+        return self.array if self.worlds == count else jnp.repeat(self.array, count // self.worlds, axis=0)
 
 
-def _guard(guard: _Value | None, count: int) -> jax.Array:
-    return jnp.ones((count,), bool) if guard is None else _spread(guard, count)
+def _over(guard: _Value | None, count: int) -> jax.Array:
+    return jnp.ones((count,), bool) if guard is None else guard.over(count)
 
 
-def _spread(value: _Value, count: int) -> jax.Array:
-    """Give a value the leading axis of all worlds; worlds multiply on the right, so older values repeat."""
-    if value.worlds is None:
-        return jnp.broadcast_to(value.array, (count, *value.array.shape))
-    return _spread_array(value.array, value.worlds, count)
-
-
-def _spread_array(array: jax.Array, worlds: int, count: int) -> jax.Array:
-    return array if worlds == count else jnp.repeat(array, count // worlds, axis=0)
-
-
-def _align(values: Sequence[_Value], count: int) -> tuple[list[jax.Array], list[int | None]]:
-    arrays = [v.array if v.worlds is None else _spread_array(v.array, v.worlds, count) for v in values]
-    return arrays, [None if v.worlds is None else 0 for v in values]
-
-
-def _map_worlds(function: Callable[..., Any], axes: Sequence[int | None]) -> Callable[..., Any]:
-    return function if all(a is None for a in axes) else jax.vmap(function, in_axes=tuple(axes))
-
-
+@dataclass(eq=False)
 class _Run(Fold[_Value]):
-    """The value of a node in all worlds; `guard` tells in which of them it runs."""
+    """The values of nodes in all worlds that there are so far; `guard` tells in which of them the nodes run."""
 
-    def __init__(self, state: _State, guard: _Value | None) -> None:
-        self.state, self.guard = state, guard
+    log_probability: jax.Array
+    log_weight: jax.Array
+    blame: bool
+    count: int = 1
+    overflow: jax.Array | None = None
+    guard: _Value | None = None
+    decisions: list[tuple[str, _Value, _Value | None]] = field(default_factory=list)
+    broken: list[tuple[str, _Value]] = field(default_factory=list)
+
+    def apply(self, function: Callable[..., Any], values: Sequence[_Value]) -> list[_Value]:
+        """Apply a function, in each world by itself where an operand differs between them."""
+        axes = tuple(None if v.worlds is None else 0 for v in values)
+        arrays = [v.array if v.worlds is None else v.over(self.count) for v in values]
+        apart = any(axis is not None for axis in axes)
+        results = (jax.vmap(function, in_axes=axes) if apart else function)(*arrays)
+        many = results if isinstance(results, tuple | list) else [results]
+        return [_Value(x, self.count if apart else None) for x in many]
 
     def constant(self, variable: Var, array: Any) -> _Value:
-        return _Value(jnp.asarray(array), None)
+        return _Value(jnp.asarray(array))
 
     def det(self, node: Det, ins: list[_Value]) -> list[_Value]:
-        return _det(node, ins, self.state)
-
-    def site(self, node: Site, ins: list[_Value]) -> _Value:
-        return _site(node, ins, self.state, self.guard)
+        return self.apply(map_over(node.function, node.plates, [v.plates for v in node.ins]), ins)
 
     def factor(self, node: Factor, term: _Value) -> None:
-        weigh = _cut_off if node.role == OVERFLOW else _weigh
-        weigh(node, term, self.state, self.guard)
+        if node.role != OVERFLOW:
+            self.weigh(node, term)
+            return
+        # A bounded loop has not ended in some worlds; their mass is measured apart.
+        over = term.over(self.count) == -jnp.inf
+        if self.guard is not None:
+            over = over & self.guard.over(self.count)
+        self.overflow = over if self.overflow is None else over | self.overflow
+
+    def weigh(self, node: Site | Factor, term: _Value) -> None:
+        add = term.over(self.count)
+        if self.guard is not None:
+            add = jnp.where(self.guard.over(self.count), add, 0.0)
+        if self.overflow is not None:
+            add = jnp.where(self.overflow, 0.0, add)
+        if self.blame:
+            bad = (jnp.isnan(add) | (add == jnp.inf)) & (self.log_probability > -jnp.inf)
+            self.note(node, bad)
+        self.log_weight = jnp.where(self.log_weight == -jnp.inf, -jnp.inf, self.log_weight + add)
+
+    def note(self, node: Site | Factor, bad: jax.Array) -> None:
+        name = f"{type(node).__name__.lower()} '{show_address(node.address)}' ({node.source})"
+        self.broken.append((name, _Value(bad, len(bad))))
+
+    def site(self, node: Site, ins: list[_Value]) -> _Value:
+        if node.observed is not None:
+            *parameters, observed = ins
+            self.weigh(node, *self.apply(node.law.log_prob, [observed, *parameters]))
+            return observed
+        law, old, atoms, shape = node.law, self.count, site_atoms(node), tuple(node.law.shape)
+        if node.plates:
+            law = LanesLaw(law, tuple(p.size for p in node.plates), laned_flags(node.plates, node.parameters))
+            shape = tuple(law.shape)
+        listed, masses = (v.array for v in self.apply(law.enumerate, ins))
+        listed = jnp.broadcast_to(listed, (old, atoms, *shape)).reshape((old * atoms, *shape))
+        masses = jnp.broadcast_to(masses, (old, atoms))
+        if self.guard is not None:
+            one = jnp.where(jnp.arange(atoms) == 0, 0.0, -jnp.inf)
+            masses = jnp.where(self.guard.over(old)[:, None], masses, one)
+        ended = (self.log_probability == -jnp.inf) | (self.log_weight == -jnp.inf)  # where nothing is drawn any more
+        masses = jnp.where(ended[:, None] & jnp.isnan(masses), -jnp.inf, masses)
+        if self.blame:
+            self.note(node, jnp.repeat(jnp.isnan(masses).any(axis=1), atoms))
+        self.count = old * atoms
+        self.log_probability = jnp.repeat(self.log_probability, atoms) + masses.reshape(-1)
+        self.log_weight = jnp.repeat(self.log_weight, atoms)
+        self.overflow = None if self.overflow is None else jnp.repeat(self.overflow, atoms)
+        return _Value(listed, self.count)
 
     def loop(self, node: Loop, ins: list[_Value]) -> list[_Value]:
-        return _loop(node, ins, self.state, self.guard)
+        constants, init, stacks = node.split(ins)
+        expected, given = node.split(node.body.inputs)[1], node.split_out(node.body.outputs)[0]
+        carry = self.replated(init, node.init, expected)
+        stacked: dict[int, list[_Value]] = {}
+        for step in range(node.length - 1, -1, -1) if node.reverse else range(node.length):
+            xs = [
+                _Value(jnp.take(x.array, step, axis=len(v.plates) + (x.worlds is not None)), x.worlds)
+                for x, v in zip(stacks, node.xs, strict=True)
+            ]
+            after, stacked[step] = node.split_out(self(node.body, [*constants, *carry, *xs]))
+            carry = self.replated(after, given, expected)
+        if not node.length:
+            return [*carry, *(_Value(jnp.zeros(v.full_shape, v.dtype)) for v in node.ys)]
+        inner, columns = node.split_out(node.body.outputs)[1], zip(*(stacked[k] for k in sorted(stacked)), strict=True)
+        return [*carry, *(self.stacked(column, len(v.plates)) for column, v in zip(columns, inner, strict=True))]
+
+    def stacked(self, parts: Sequence[_Value], axis: int) -> _Value:
+        if all(p.worlds is None for p in parts):
+            return _Value(jnp.stack([p.array for p in parts], axis=axis))
+        return _Value(jnp.stack([p.over(self.count) for p in parts], axis=axis + 1), self.count)
+
+    def replated(self, values: Sequence[_Value], have: Sequence[Var], want: Sequence[Var]) -> list[_Value]:
+        """Repeat values over the plates that they lack."""
+        return [
+            x if v.plates == w.plates else self.apply(lambda array, v=v, w=w: broadcast_plates(array, v, w), [x])[0]
+            for x, v, w in zip(values, have, want, strict=True)
+        ]
 
     def branch(self, node: Branch, index: _Value, operands: list[_Value]) -> list[_Value]:
-        return _branch(node, index, operands, self.state, self.guard)
+        if node.index.plates:
+            return self.plated_branch(node, index, operands)
+        index = _Value(jnp.clip(index.array.astype(jnp.int32), 0, len(node.forms) - 1), index.worlds)
+        self.decisions.append((node.label, _Value(index.over(self.count), self.count), self.guard))
+        arms, results = [], []
+        for number, form in enumerate(node.forms):
+            runs = _Value(index.array == number, index.worlds)
+            if self.guard is not None:
+                runs = _Value(runs.over(self.count) & self.guard.over(self.count), self.count)
+            arm = replace(self, guard=runs, decisions=[], broken=[])
+            results.append(arm.replated(arm(form, operands), form.outputs, node.outs))
+            arms.append(arm)
+        places = self.merge(arms, index)
 
+        def shared(values: Sequence[_Value]) -> Iterator[_Value]:
+            for value, arm, (at, _) in zip(values, arms, places, strict=True):
+                yield value if value.worlds is None else _Value(value.over(arm.count)[at], self.count)
 
-def _det(node: Det, operands: Sequence[_Value], state: _State) -> list[_Value]:
-    arrays, axes = _align(operands, state.count)
-    function = _map_worlds(map_over(node.function, node.plates, [v.plates for v in node.ins]), axes)
-    worlds = None if all(a is None for a in axes) else state.count
-    return [_Value(x, worlds) for x in function(*arrays)]
+        columns = zip(*results, strict=True)
+        return [self.apply(select, [index, *shared(column)])[0] for column in columns]
 
+    def merge(self, arms: Sequence[_Run], index: _Value) -> list[tuple[Any, Any]]:
+        """Go on from a branch: of the worlds that its arms share, each keeps what the arm that runs in it has found.
 
-def _weigh(node: Site | Factor, term: _Value, state: _State, guard: _Value | None) -> None:
-    add = _spread(term, state.count)
-    if guard is not None:
-        add = jnp.where(_spread(guard, state.count), add, 0.0)
-    if state.overflow is not None:
-        add = jnp.where(state.overflow, 0.0, add)
-    if state.blame:
-        kind = "site" if isinstance(node, Site) else "factor"
-        bad = (jnp.isnan(add) | (add == jnp.inf)) & (state.log_probability > -jnp.inf)
-        state.broken.append((f"{kind} '{show_address(node.address)}' ({node.source})", bad, state.count))
-    state.log_weight = jnp.where(state.log_weight == -jnp.inf, -jnp.inf, state.log_weight + add)
+        Returns, for each arm, the place of every shared world among its own, and which of the shared worlds it has.
+        """
+        shares = [arm.count // self.count for arm in arms]
+        self.count *= max(shares)
+        before, within = np.divmod(np.arange(self.count), max(shares))
+        places = [(before * own + np.minimum(within, own - 1), within < own) for own in shares]
 
+        def shared(parts: Sequence[Any], absent: Any) -> jax.Array:
+            found = [jnp.where(has, part[at], absent) for part, (at, has) in zip(parts, places, strict=True)]
+            return jax.lax.select_n(index.over(self.count), *found)
 
-def _cut_off(node: Factor, term: _Value, state: _State, guard: _Value | None) -> None:
-    """Note the worlds in which a bounded loop has not ended; their mass is measured apart."""
-    over = _spread(term, state.count) == -jnp.inf
-    if guard is not None:
-        over = over & _spread(guard, state.count)
-    state.overflow = over if state.overflow is None else over | state.overflow
+        self.log_probability = shared([arm.log_probability for arm in arms], -jnp.inf)
+        self.log_weight = shared([arm.log_weight for arm in arms], 0.0)
+        if any(arm.overflow is not None for arm in arms):
+            over = [jnp.zeros(arm.count, bool) if arm.overflow is None else arm.overflow for arm in arms]
+            self.overflow = shared(over, False)
+        for arm, (at, has) in zip(arms, places, strict=True):
+            for label, which, guard in arm.decisions:
+                runs = _Value(_over(guard, arm.count)[at] & has, self.count)
+                self.decisions.append((label, _Value(which.over(arm.count)[at], self.count), runs))
+            for name, flags in arm.broken:
+                self.broken.append((name, _Value(flags.over(arm.count)[at] & has, self.count)))
+        return places
 
-
-def _site(node: Site, operands: list[_Value], state: _State, guard: _Value | None) -> _Value:
-    if node.observed is not None:
-        *parameters, observed = operands
-        arrays, axes = _align([observed, *parameters], state.count)
-        term = _map_worlds(node.law.log_prob, axes)(*arrays)
-        _weigh(node, _Value(term, None if all(a is None for a in axes) else state.count), state, guard)
-        return observed
-    law = node.law
-    if node.plates:
-        law = LanesLaw(law, tuple(p.size for p in node.plates), laned_flags(node.plates, node.parameters))
-    arrays, axes = _align(operands, state.count)
-    listed, masses = _map_worlds(law.enumerate, axes)(*arrays)
-    old, atoms = state.count, site_atoms(node)
-    shape = tuple(law.shape)
-    listed = jnp.broadcast_to(listed, (old, atoms, *shape)).reshape((old * atoms, *shape))
-    masses = jnp.broadcast_to(masses, (old, atoms))
-    if guard is not None:
-        one = jnp.where(jnp.arange(atoms) == 0, 0.0, -jnp.inf)
-        masses = jnp.where(_spread(guard, old)[:, None], masses, one)
-    ended = (state.log_probability == -jnp.inf) | (state.log_weight == -jnp.inf)  # where nothing is drawn any more
-    masses = jnp.where(ended[:, None] & jnp.isnan(masses), -jnp.inf, masses)
-    if state.blame:
-        bad = jnp.repeat(jnp.isnan(masses).any(axis=1), atoms)
-        state.broken.append((f"site '{show_address(node.address)}' ({node.source})", bad, old * atoms))
-    state.count = old * atoms
-    state.log_probability = jnp.repeat(state.log_probability, atoms) + masses.reshape(-1)
-    state.log_weight = jnp.repeat(state.log_weight, atoms)
-    state.overflow = None if state.overflow is None else jnp.repeat(state.overflow, atoms)
-    return _Value(listed, state.count)
-
-
-def _loop(node: Loop, ins: list[_Value], state: _State, guard: _Value | None) -> list[_Value]:
-    constants, init, stacks = node.split(ins)
-    expected, given = node.split(node.body.inputs)[1], node.split_out(node.body.outputs)[0]
-    carry = [_replated(x, v, want) for x, v, want in zip(init, node.init, expected, strict=True)]
-    order = range(node.length - 1, -1, -1) if node.reverse else range(node.length)
-    stacked: dict[int, list[_Value]] = {}
-    for step in order:
-        xs = [_step(x, v, step) for x, v in zip(stacks, node.xs, strict=True)]
-        outputs = _Run(state, guard)(node.body, [*constants, *carry, *xs])
-        after, stacked[step] = node.split_out(outputs)
-        carry = [_replated(x, have, want) for x, have, want in zip(after, given, expected, strict=True)]
-    return [*carry, *(_stack(node, position, stacked, state) for position in range(len(node.ys)))]
-
-
-def _replated(value: _Value, have: Var, want: Var) -> _Value:
-    if have.plates == want.plates:
-        return value
-    function = _map_worlds(lambda x: broadcast_plates(x, have, want), [None if value.worlds is None else 0])
-    return _Value(function(value.array), value.worlds)
-
-
-def _step(value: _Value, variable: Var, step: int) -> _Value:
-    axis = len(variable.plates) + (0 if value.worlds is None else 1)
-    return _Value(jnp.take(value.array, step, axis=axis), value.worlds)
-
-
-def _stack(node: Loop, position: int, stacked: dict[int, list[_Value]], state: _State) -> _Value:
-    out, inner = node.ys[position], node.body.outputs[len(node.init) + position]
-    if node.length == 0:
-        return _Value(jnp.zeros(out.full_shape, out.dtype), None)
-    parts = [stacked[step][position] for step in range(node.length)]
-    axis = len(inner.plates)
-    if all(p.worlds is None for p in parts):
-        return _Value(jnp.stack([p.array for p in parts], axis=axis), None)
-    return _Value(jnp.stack([_spread(p, state.count) for p in parts], axis=axis + 1), state.count)
-
-
-def _branch(node: Branch, index: _Value, operands: list[_Value], state: _State, guard: _Value | None) -> list[_Value]:
-    if node.index.plates:
-        return _plated_branch(node, index, operands, state, guard)
-    index = _Value(jnp.clip(index.array.astype(jnp.int32), 0, len(node.forms) - 1), index.worlds)
-    state.decisions.append((node.label, _spread(index, state.count), guard, state.count))
-    states, arms = [], []
-    for number, form in enumerate(node.forms):
-        arm, runs = replace(state, decisions=[], broken=[]), _Value(index.array == number, index.worlds)
-        outputs = _Run(arm, _both(runs, guard, arm))(form, operands)
-        arms.append([_replated(v, have, want) for v, have, want in zip(outputs, form.outputs, node.outs, strict=True)])
-        states.append(arm)
-    places = _join(states, index, state)
-    return [_select(index, [arm[i] for arm in arms], states, places, state) for i in range(len(node.outs))]
-
-
-def _join(arms: Sequence[_State], index: _Value, state: _State) -> list[Any]:
-    """Go on from a branch: of the worlds that its arms share, each keeps what the arm that runs in it has found.
-
-    Returns, for each arm, the place of every shared world among its own, and which of the shared worlds it has.
-    """
-    old = state.count
-    share = max(arm.count for arm in arms) // old
-    state.count = old * share
-    before, within = np.divmod(np.arange(state.count), share)
-    places = []
-    for arm in arms:
-        own = arm.count // old
-        places.append((before * own + np.minimum(within, own - 1), within < own))
-
-    def shared(parts: Sequence[Any], absent: Any) -> Any:
-        found = [jnp.where(has, part[at], absent) for part, (at, has) in zip(parts, places, strict=True)]
-        return jax.lax.select_n(_spread(index, state.count), *found)
-
-    state.log_probability = shared([arm.log_probability for arm in arms], -jnp.inf)
-    state.log_weight = shared([arm.log_weight for arm in arms], 0.0)
-    if any(arm.overflow is not None for arm in arms):
-        state.overflow = shared([jnp.zeros(a.count, bool) if a.overflow is None else a.overflow for a in arms], False)
-    for arm, (at, has) in zip(arms, places, strict=True):
-        for label, which, guard, worlds in arm.decisions:
-            runs = _Value(_guard(guard, arm.count)[at] & has, state.count)
-            state.decisions.append((label, _spread_array(which, worlds, arm.count)[at], runs, state.count))
-        for name, flags, worlds in arm.broken:
-            state.broken.append((name, _spread_array(flags, worlds, arm.count)[at] & has, state.count))
-    return places
-
-
-def _both(first: _Value, second: _Value | None, state: _State) -> _Value:
-    if second is None:
-        return first
-    return _Value(_spread(first, state.count) & _spread(second, state.count), state.count)
-
-
-def _select(
-    index: _Value, outputs: Sequence[_Value], arms: Sequence[_State], places: Sequence[Any], state: _State
-) -> _Value:
-    """Take a value from the arm that runs."""
-
-    def choose(which: jax.Array, *options: jax.Array) -> jax.Array:
-        return jax.lax.select_n(jnp.broadcast_to(which, options[0].shape), *options)
-
-    if index.worlds is None and all(v.worlds is None for v in outputs):
-        return _Value(choose(index.array, *(v.array for v in outputs)), None)
-    moved = [
-        v if v.worlds is None else _Value(_spread(v, arm.count)[at], state.count)
-        for v, arm, (at, _) in zip(outputs, arms, places, strict=True)
-    ]
-    arrays, axes = _align([index, *moved], state.count)
-    return _Value(_map_worlds(choose, axes)(*arrays), state.count)
-
-
-def _plated_branch(
-    node: Branch, index: _Value, operands: list[_Value], state: _State, guard: _Value | None
-) -> list[_Value]:
-    """Run all arms; the sites of the arms not taken by a lane are drawn too, and their mass sums to one."""
-    arms = [_Run(state, guard)(form, operands) for form in node.forms]
-    results = []
-    for position, out in enumerate(node.outs):
-        parts = [_replated(arm[position], f.outputs[position], out) for arm, f in zip(arms, node.forms, strict=True)]
-        arrays, axes = _align([index, *parts], state.count)
-        pick = _map_worlds(lambda which, *options, out=out: select_arms(node.index, which, out, list(options)), axes)
-        results.append(_Value(pick(*arrays), None if all(a is None for a in axes) else state.count))
-    return results
+    def plated_branch(self, node: Branch, index: _Value, operands: list[_Value]) -> list[_Value]:
+        """Run all arms; the sites of the arms not taken by a lane are drawn too, and their mass sums to one."""
+        arms = [self.replated(self(form, operands), form.outputs, node.outs) for form in node.forms]
+        results = []
+        for out, column in zip(node.outs, zip(*arms, strict=True), strict=True):
+            pick = partial(select_arms, node.index, out)
+            results += self.apply(pick, [index, *column])
+        return results

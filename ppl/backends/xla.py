@@ -158,7 +158,7 @@ class Run(Fold[jax.Array]):
             for number, form in enumerate(node.forms)
         ]
         columns = zip(node.outs, zip(*runs, strict=True), strict=True)
-        return [select_arms(node.index, index, out, list(column)) for out, column in columns]
+        return [select_arms(node.index, out, index, *column) for out, column in columns]
 
 
 def _require(weight: Sum | None) -> Sum:
@@ -283,14 +283,14 @@ def broadcast_plates(array: jax.Array, have: Var, want: Var) -> jax.Array:
     return jnp.broadcast_to(array[index], (*(p.size for p in want.plates), *own))
 
 
-def _select(index: jax.Array, *arms: jax.Array) -> jax.Array:
+def select(index: jax.Array, *arms: jax.Array) -> jax.Array:
+    """Pick among arms by one index."""
     return jax.lax.select_n(jnp.broadcast_to(jnp.asarray(index, jnp.int32), arms[0].shape), *arms)
 
 
-def select_arms(index: Var, array: jax.Array, out: Var, arms: list[jax.Array]) -> jax.Array:
+def select_arms(index: Var, out: Var, array: jax.Array, *arms: jax.Array) -> jax.Array:
     """Pick among arms per element of the plates of the index."""
-    select = map_over(_select, out.plates, [index.plates, *[out.plates for _ in arms]])
-    return select(array, *arms)
+    return map_over(select, out.plates, [index.plates, *[out.plates for _ in arms]])(array, *arms)
 
 
 ROWS = 64  # rows of the matrix from which turning the vectors around costs next to nothing

@@ -19,6 +19,7 @@ from .nodes import (
     constant_arrays,
     subforms,
     walk,
+    within,
 )
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "constant_arrays",
     "subforms",
     "walk",
+    "within",
 ]

@@ -8,47 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from operator import is_
 from typing import Any
 
 from .cached import keeps
 from .fold import Fold, Visitor
-from .nodes import Branch, Det, Factor, Form, Loop, Node, Site, Var, subforms, walk
+from .nodes import Branch, Det, Factor, Form, Loop, Node, Site, Var, walk, within
+from .rewriting import with_nodes
+
+
+def _weighs(node: Node) -> bool:
+    return isinstance(node, Factor) or (isinstance(node, Site) and node.observed is not None)
+
+
+def _draws(node: Node) -> bool:
+    return isinstance(node, Site) and node.observed is None
+
+
+def _is_recorded(node: Node) -> bool:
+    """Tell whether a node draws or names a value: what the record of a program lists."""
+    if isinstance(node, Det):
+        return node.address is not None
+    return isinstance(node, Site) and node.observed is None and not node.droppable
 
 
 def has_weight(form: Form) -> bool:
     """Tell whether a form holds factors or observations."""
-    return any(isinstance(n, Factor) or (isinstance(n, Site) and n.observed is not None) for n in walk(form))
+    return any(map(_weighs, walk(form)))
 
 
 def is_random(node: Node) -> bool:
     """Tell whether a node draws, or holds a node that draws."""
-    if isinstance(node, Site):
-        return node.observed is None
-    return any(site.observed is None for form in subforms(node) for site in form.sites())
+    return any(map(_draws, within(node)))
 
 
 def makes(node: Node) -> tuple[Var, ...]:
     """Return what the values of a node are made of: an observed site gives back what was observed, whatever its law."""
     return (node.observed,) if isinstance(node, Site) and node.observed is not None else node.ins
-
-
-def _is_recorded(node: Node) -> bool:
-    """Tell whether a node draws or names a value, or holds such a node: what the record of a program lists."""
-    inner = (n for form in subforms(node) for n in walk(form))
-    return any(
-        (isinstance(n, Site) and n.observed is None and not n.droppable)
-        or (isinstance(n, Det) and n.address is not None)
-        for n in (node, *inner)
-    )
-
-
-def _weighs(node: Node) -> bool:
-    if isinstance(node, Factor):
-        return True
-    if isinstance(node, Site):
-        return node.observed is not None
-    return any(map(has_weight, subforms(node)))
 
 
 @keeps("the outputs and the weight")
@@ -59,98 +54,70 @@ def without_dead_code(form: Form, *, keep_sites: bool = False) -> Form:
         form: the form.
         keep_sites: keep random sites and named values that nothing reads, as the record of a program needs.
     """
-    return _prune(form, set(form.outputs), keep_sites)[0]
-
-
-def _prune(form: Form, live: set[Var], keep_sites: bool) -> tuple[Form, set[Var]]:
-    nodes: list[Node] = []
-    live = set(live)
-    shrink = _Shrink(live, keep_sites)
-    for node in reversed(form.nodes):
-        unread = live.isdisjoint(node.outs)
-        if unread and not _weighs(node) and not (keep_sites and _is_recorded(node)):
-            continue
-        node = shrink.node(node)
-        nodes.append(node)
-        live.update(node.ins)
-    nodes.reverse()
-    constants = tuple((v, a) for v, a in form.constants if v in live)
-    if len(constants) == len(form.constants) and len(nodes) == len(form.nodes) and all(map(is_, nodes, form.nodes)):
-        return form, live
-    return replace(form, nodes=tuple(nodes), constants=constants), live
+    return _Pruned({*form.outputs}, keep_sites).form(form)
 
 
 @dataclass(frozen=True)
-class _Shrink(Visitor):
-    """Writes a node without the parts of it that nothing reads."""
+class _Pruned(Visitor):
+    """A form that is read from its end: `live` are the values that something reads."""
 
     live: set[Var]
     keep_sites: bool
+
+    def form(self, form: Form) -> Form:
+        nodes: list[Node] = []
+        for node in reversed(form.nodes):
+            if not self.live.isdisjoint(node.outs) or any(map(self.stays, within(node))):
+                nodes.append(self.node(node))
+                self.live.update(nodes[-1].ins)
+        small, constants = with_nodes(form, nodes[::-1]), tuple(c for c in form.constants if c[0] in self.live)
+        return small if len(constants) == len(form.constants) else replace(small, constants=constants)
+
+    def stays(self, node: Node) -> bool:
+        return _weighs(node) or (self.keep_sites and _is_recorded(node))
 
     def det(self, node: Node) -> Node:
         return node
 
     site = factor = det
 
-    def loop(self, node: Loop) -> Loop:
-        return _shrink_loop(node, self.live, self.keep_sites)
-
     def branch(self, node: Branch) -> Branch:
-        return _shrink_branch(node, self.live, self.keep_sites)
+        kept = [i for i, out in enumerate(node.outs) if out in self.live]
+        arms, used = [], set[int]()
+        for arm in node.forms:
+            inner = _Pruned({arm.outputs[i] for i in kept}, self.keep_sites)
+            arms.append(inner.form(replace(arm, outputs=_picked(arm.outputs, kept))))
+            used.update(i for i, v in enumerate(arm.inputs) if v in inner.live)
+        read = sorted(used)
+        forms = tuple(replace(arm, inputs=_picked(arm.inputs, read)) for arm in arms)
+        return replace(node, forms=forms, operands=_picked(node.operands, read), outs=_picked(node.outs, kept))
+
+    def loop(self, node: Loop) -> Loop:
+        (constants, carry, xs), (after, ys) = node.split(node.body.inputs), node.split_out(node.body.outputs)
+        kept, given = ([i for i, v in enumerate(outs) if v in self.live] for outs in (node.carry_out, node.ys))
+        while True:
+            inner = _Pruned({*_picked(after, kept), *_picked(ys, given)}, self.keep_sites)
+            body = inner.form(node.body)
+            grown = [i for i, v in enumerate(carry) if i in kept or v in inner.live]
+            if grown == kept:
+                break
+            kept = grown
+        held, rows = ([i for i, v in enumerate(values) if v in inner.live] for values in (constants, xs))
+        inputs = (*_picked(constants, held), *_picked(carry, kept), *_picked(xs, rows))
+        body = replace(body, inputs=inputs, outputs=(*_picked(after, kept), *_picked(ys, given)))
+        return replace(
+            node,
+            body=body,
+            constants=_picked(node.constants, held),
+            init=_picked(node.init, kept),
+            xs=_picked(node.xs, rows),
+            carry_out=_picked(node.carry_out, kept),
+            ys=_picked(node.ys, given),
+        )
 
 
-def _shrink_branch(node: Branch, live: set[Var], keep_sites: bool) -> Branch:
-    kept = [i for i, out in enumerate(node.outs) if out in live]
-    forms = []
-    used = [False] * len(node.operands)
-    pruned = []
-    for arm in node.forms:
-        small = replace(arm, outputs=tuple(arm.outputs[i] for i in kept))
-        small, inside = _prune(small, set(small.outputs), keep_sites)
-        pruned.append(small)
-        used = [u or v in inside for u, v in zip(used, arm.inputs, strict=True)]
-    for small in pruned:
-        forms.append(replace(small, inputs=tuple(v for v, u in zip(small.inputs, used, strict=True) if u)))
-    operands = tuple(v for v, u in zip(node.operands, used, strict=True) if u)
-    return replace(node, forms=tuple(forms), operands=operands, outs=tuple(node.outs[i] for i in kept))
-
-
-def _shrink_loop(node: Loop, live: set[Var], keep_sites: bool) -> Loop:
-    body = node.body
-    n_const, n_carry = len(node.constants), len(node.init)
-    consts, carry_in = body.inputs[:n_const], body.inputs[n_const : n_const + n_carry]
-    xs_in = body.inputs[n_const + n_carry :]
-    carry_body, ys_body = body.outputs[:n_carry], body.outputs[n_carry:]
-    live_y = [i for i, y in enumerate(node.ys) if y in live]
-    live_carry = {i for i, c in enumerate(node.carry_out) if c in live}
-    while True:
-        wanted = {carry_body[i] for i in live_carry} | {ys_body[i] for i in live_y}
-        small, inside = _prune(body, wanted, keep_sites)
-        grown = live_carry | {i for i, v in enumerate(carry_in) if v in inside}
-        if grown == live_carry:
-            break
-        live_carry = grown
-    kept = sorted(live_carry)
-    used_const = [i for i, v in enumerate(consts) if v in inside]
-    used_xs = [i for i, v in enumerate(xs_in) if v in inside]
-    small = replace(
-        small,
-        inputs=(
-            *(consts[i] for i in used_const),
-            *(carry_in[i] for i in kept),
-            *(xs_in[i] for i in used_xs),
-        ),
-        outputs=(*(carry_body[i] for i in kept), *(ys_body[i] for i in live_y)),
-    )
-    return replace(
-        node,
-        body=small,
-        constants=tuple(node.constants[i] for i in used_const),
-        init=tuple(node.init[i] for i in kept),
-        xs=tuple(node.xs[i] for i in used_xs),
-        carry_out=tuple(node.carry_out[i] for i in kept),
-        ys=tuple(node.ys[i] for i in live_y),
-    )
+def _picked(values: Sequence[Var], which: Iterable[int]) -> tuple[Var, ...]:
+    return tuple(values[i] for i in which)
 
 
 def dependents(form: Form, start: Iterable[Var]) -> set[Var]:
@@ -164,11 +131,8 @@ def dependents(form: Form, start: Iterable[Var]) -> set[Var]:
 
 def random_values(form: Form, start: Iterable[Var] = ()) -> set[Var]:
     """Return every top-level value that depends on a random choice of the form, or on the given values."""
-    reached = set(start)
-    for node in form.nodes:
-        if is_random(node) or any(v in reached for v in makes(node)):
-            reached.update(node.outs)
-    return reached
+    drawn = (v for node in form.nodes if is_random(node) for v in node.outs)
+    return dependents(form, (*start, *drawn))
 
 
 def moved_operands(form: Form) -> dict[Site, set[Var]]:

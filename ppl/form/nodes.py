@@ -293,9 +293,14 @@ def subforms(node: Node) -> tuple[Form, ...]:
 def walk(form: Form) -> Iterator[Node]:
     """Walk all nodes in the order of evaluation, parents before their insides."""
     for node in form.nodes:
-        yield node
-        for inner in subforms(node):
-            yield from walk(inner)
+        yield from within(node)
+
+
+def within(node: Node) -> Iterator[Node]:
+    """Walk a node and all nodes inside it."""
+    yield node
+    for inner in subforms(node):
+        yield from walk(inner)
 
 
 def constant_arrays(form: Form) -> dict[Var, Any]:

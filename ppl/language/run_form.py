@@ -272,7 +272,7 @@ def _branch(node: Branch, index: Any, operands: Sequence[Any]) -> list[Any]:
     if node.index.plates:
         arms = [_in_arm(k, arm(k), operands) for k in range(len(node.forms))]
         if is_staged():
-            return [select_arms(node.index, index, v, [a[k] for a in arms]) for k, v in enumerate(node.outs)]
+            return [select_arms(node.index, v, index, *(a[k] for a in arms)) for k, v in enumerate(node.outs)]
         count = len(node.outs)
         return remembered(
             node, None, (index, *(x for a in arms for x in a)),
