@@ -6,40 +6,11 @@ An array whose numbers are not known, since JAX traces it, is told by its type a
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
 import jax
-
-__all__ = [
-    "ApproximateInExact",
-    "CheckpointError",
-    "CheckpointMismatch",
-    "CorruptCheckpoint",
-    "DeadPopulationError",
-    "DuplicateSiteError",
-    "FactorTooLarge",
-    "ImproperPriorError",
-    "ImpureProgramError",
-    "IndexRangeError",
-    "KeyReuseError",
-    "LawfulError",
-    "MalformedFileError",
-    "MemoryLimitError",
-    "NoFiniteStartError",
-    "NonFiniteError",
-    "NotConvergedError",
-    "ObservationError",
-    "ParameterError",
-    "PathLimitError",
-    "ResultFileError",
-    "SingularScaleError",
-    "UnboundedSupport",
-    "UnsafeCheckpoint",
-    "UnsupportedProgramError",
-    "ValidationFailure",
-    "WidthError",
-]
 
 
 class LawfulError(Exception):
@@ -63,11 +34,7 @@ class LawfulError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild from the message and the fields, so that errors cross process boundaries whole."""
-        return _rebuild, (type(self), self.args[0], self.fields)
-
-
-def _rebuild(kind: type[LawfulError], message: str, fields: dict[str, Any]) -> LawfulError:
-    return kind(message, **fields)
+        return functools.partial(type(self), **self.fields), self.args
 
 
 def kind_of(value: Any) -> str:
@@ -216,3 +183,6 @@ class ApproximateInExact(LawfulError):
 
 class ValidationFailure(LawfulError):
     """A law does not hold: the message holds the key, the worst statistic and a line that repeats the check."""
+
+
+__all__ = [name for name, kind in globals().items() if isinstance(kind, type) and issubclass(kind, LawfulError)]

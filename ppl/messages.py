@@ -158,42 +158,34 @@ def handlers() -> tuple[Handler, ...]:
 
 
 @contextlib.contextmanager
+def reinstalled(stack: tuple[Handler, ...], place: Surroundings) -> Iterator[None]:
+    """Run a block under given handlers and in given surroundings; the first begin a program (see `watched`)."""
+    with contextlib.nullcontext() if _stack.get() else watched():
+        token, before = _stack.set(stack), _surroundings.set(place)
+        try:
+            yield
+        finally:
+            _surroundings.reset(before)
+            _stack.reset(token)
+
+
+@contextlib.contextmanager
 def installed(handler: Handler) -> Iterator[Handler]:
-    """Push a handler for the time of a block; where it is the first, a program runs inside (see `watched`).
+    """Push a handler for the time of a block.
 
     >>> with installed(Handler()) as handler:
     ...     handlers()[-1] is handler
     True
     """
-    with contextlib.nullcontext() if _stack.get() else watched():
-        token = _stack.set((*_stack.get(), handler))
-        try:
-            yield handler
-        finally:
-            _stack.reset(token)
-
-
-@contextlib.contextmanager
-def reinstalled(stack: tuple[Handler, ...], place: Surroundings) -> Iterator[None]:
-    """Run a block under the handlers and in the surroundings of an earlier statement."""
-    token, before = _stack.set(stack), _surroundings.set(place)
-    try:
-        yield
-    finally:
-        _surroundings.reset(before)
-        _stack.reset(token)
+    with reinstalled((*_stack.get(), handler), _surroundings.get()):
+        yield handler
 
 
 @contextlib.contextmanager
 def only(handler: Handler) -> Iterator[Handler]:
     """Make a handler the whole stack, with fresh surroundings: a program inside means what it means alone."""
-    with contextlib.nullcontext() if _stack.get() else watched():
-        token, place = _stack.set((handler,)), _surroundings.set(Surroundings())
-        try:
-            yield handler
-        finally:
-            _surroundings.reset(place)
-            _stack.reset(token)
+    with reinstalled((handler,), Surroundings()):
+        yield handler
 
 
 def is_staged() -> bool:

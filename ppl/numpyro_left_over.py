@@ -42,12 +42,9 @@ class LeftOver(primitives.Messenger):
         answering = [h for h in inside if not isinstance(h, (*_AROUND, LeftOver))]
         if any(isinstance(h, handlers.trace) or not type(h).__module__.startswith("numpyro.") for h in answering):
             return  # recorded
-        if not answering or (msg["type"] == "sample" and (msg["is_observed"] or _has_no_value(msg))):
+        drawn = msg["value"] is not None or msg["kwargs"].get("rng_key") is not None
+        if not answering or (msg["type"] == "sample" and (msg["is_observed"] or not drawn)):
             raise _left_over(msg)
-
-
-def _has_no_value(msg: Mapping[str, Any]) -> bool:
-    return msg["value"] is None and msg["kwargs"].get("rng_key") is None
 
 
 def _left_over(msg: Mapping[str, Any]) -> UnsupportedProgramError:

@@ -11,7 +11,6 @@ from ..backends.log_density import log_density
 from ..form import Form
 from ..language.run_form import run_form
 from .drawing import graph_text
-from .drawing.factor_graph import factor_graph_to_dot, to_factor_graph
 from .drawing.svg import to_svg
 from .drawing.text import show_form
 from .lint.check import check_program
@@ -20,7 +19,7 @@ from .lint.form_rules import check_form
 
 def to_dot(form: Form, *, factors: bool = False) -> str:
     """Write the graph of sites and factors in the DOT language; with `factors`, the factor graph."""
-    return factor_graph_to_dot(form) if factors else graph_text.to_dot(form)
+    return graph_text.factor_graph_to_dot(form) if factors else graph_text.to_dot(form)
 
 
 def check(form: Form, *args: Any) -> tuple[Any, ...]:
@@ -41,7 +40,7 @@ METHODS = {
     "to_mermaid": graph_text.to_mermaid,
     "to_svg": to_svg,
     "to_networkx": graph_text.to_networkx,
-    "to_factor_graph": to_factor_graph,
+    "to_factor_graph": graph_text.to_factor_graph,
     "log_density": log_density,
     "check": check,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -43,7 +43,7 @@ from ..passes.unconstrain import (
     to_coordinates,
 )
 from ..tracing.trace import trace
-from .samplers import blackjax_of, coordinates_of_axes, flowmc_of, nutpie_of
+from .nutpie_model import nutpie_of
 
 type Position = Mapping[str, Any]
 
@@ -119,7 +119,18 @@ class Density:
 
         Raises: LawfulError where one name has two lengths.
         """
-        return coordinates_of_axes(self) | fitting(labels_of(self.form, self.args), self.shapes, self.dims)
+        found: dict[str, tuple[str, int]] = {}
+        for name, dims in self.dims.items():
+            for dim, size in zip(dims, self.shapes[name], strict=True):
+                other, length = found.setdefault(dim, (name, size))
+                if length != size:
+                    raise LawfulError(
+                        f"the axis '{dim}' has length {length} at site '{other}' and {size} at site '{name}'. Fix: "
+                        "name the axes apart, by plates of different names.",
+                        sites=(other, name), dim=dim,
+                    )  # fmt: skip
+        counted = {dim: np.arange(size) for dim, (_, size) in found.items()}
+        return counted | fitting(labels_of(self.form, self.args), self.shapes, self.dims)
 
     def log_density(self, choices: Mapping[Any, Any]) -> jax.Array:
         """Score values in their own space, without Jacobian; see `Form.log_density`."""
@@ -157,7 +168,8 @@ class Density:
         """
         values, _ = gather_choices(self.choices, choices)
         position = dict(zip(self.names, self._back(values), strict=True))
-        bad = [c for c in self.choices if _is_known(x := position[c.name]) and not np.isfinite(x).all()]
+        known = [c for c in self.choices if not isinstance(position[c.name], jax.core.Tracer)]
+        bad = [c for c in known if not np.isfinite(position[c.name]).all()]
         if bad:
             named = ", ".join(f"'{c.name}' ({c.source})" for c in bad)
             raise LawfulError(
@@ -215,7 +227,7 @@ class Density:
         >>> bool(jax.numpy.isfinite(logdensity(position)))
         True
         """
-        return blackjax_of(self, key)
+        return self.logp, self.initial(key)
 
     def to_flowmc(self, key: jax.Array, chains: int) -> tuple[Callable[[jax.Array, Any], jax.Array], jax.Array]:
         """Give what the samplers of flowMC start from.
@@ -235,7 +247,10 @@ class Density:
         >>> starts.shape, bool(jax.numpy.isfinite(logpdf(starts[0], {})))
         ((3, 1), True)
         """
-        return flowmc_of(self, key, chains)
+        if not isinstance(chains, int | np.integer) or chains < 1:
+            raise LawfulError(f"to_flowmc: chains: expected an integer of 1 or more, got {chains!r}.")
+        starts = [self.ravel(self.initial(jax.random.fold_in(key, chain)))[0] for chain in range(chains)]
+        return lambda vector, data: self.logp_vector(vector), jnp.stack(starts)
 
     def to_nutpie(self) -> Any:
         """Make a model for `nutpie.sample`, whose result is a DataTree of the values of the sites.
@@ -250,13 +265,7 @@ class Density:
         return nutpie_of(self)
 
     @cached_property
-    def _judge(self) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
-        """Log density and gradient of a vector."""
-        return jax.jit(jax.value_and_grad(self.logp_vector))
-
-    @cached_property
     def _find(self) -> Callable[[jax.Array], Start]:
-        """Find a start by a key."""
         origin, _ = self.ravel()
         prior, target = self._prior, jax.value_and_grad(self.logp_vector)
         return jax.jit(lambda key: found_start(target, len(origin), origin.dtype, key, prior))
@@ -283,13 +292,8 @@ class Density:
         return {c.name: (*c.loops, *shapes[c.address]) for c in self.choices}
 
     @cached_property
-    def _answered(self) -> Form:
-        """The form with coordinates for choices: its outputs are the log density and the values."""
-        return first_and_values(in_coordinates(self.form))
-
-    @cached_property
     def _run(self) -> Callable[[Sequence[jax.Array]], tuple[jax.Array, list[jax.Array]]]:
-        run = emit(self._answered, UNCHAINED)
+        run = emit(first_and_values(in_coordinates(self.form)), UNCHAINED)
 
         def score(free: Sequence[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
             (score, *values), _ = run(jax.random.key(0), *self.inputs, *free)
@@ -305,11 +309,10 @@ class Density:
     @cached_property
     def _run_vector(self) -> Callable[[jax.Array], jax.Array]:
         found = folded(self.form)
-        shapes, choices = free_parts(found.form), choices_of(found.form)
-        if len({choice.dtype for choice in choices}) != 1:
+        if len({choice.dtype for choice in self.choices}) != 1:
             _, unravel = self.ravel()
             return jax.jit(lambda vector: self.logp(unravel(vector)))
-        block, vector, free = _coordinates(found, choices, shapes)
+        block, vector, free = _coordinates(found)
         inputs, answered = tuple(v.like() for v in self.form.inputs), in_coordinates(found.form)
         score = answered.spliced(block, [*inputs, *free]).sums[0]
         run = emit(block.form((*inputs, vector), [score]), UNCHAINED)
@@ -346,47 +349,38 @@ class Density:
         )  # fmt: skip
 
 
-def _is_known(array: Any) -> bool:
-    """Tell whether an array has values, as none has that JAX traces."""
-    return not isinstance(array, jax.core.Tracer)
+def _pieces(found: Folded) -> dict[Address, tuple[int, ...]]:
+    """Give the shapes of the coordinates of all choices, in the order of the form."""
+    shapes = free_parts(found.form)
+    return {
+        address: (*c.loops[c.address in found.steps :], *shapes[c.address])
+        for c in choices_of(found.form)
+        for address in found.names(c.address)
+    }
 
 
-def _places(
-    found: Folded, choices: Sequence[Choice], shapes: Mapping[Address, tuple[int, ...]]
-) -> tuple[dict[Address, tuple[int, ...]], dict[Address, int], int]:
-    """Give shape and place of each choice's coordinates in one vector, which has the order of `ravel`, and its size."""
-    pieces: dict[Address, tuple[int, ...]] = {}
-    for c in choices:
-        piece = (*c.loops[c.address in found.steps :], *shapes[c.address])
-        pieces |= dict.fromkeys(found.names(c.address), piece)
-    order = sorted(pieces, key=show_address)
-    ends = list(itertools.accumulate(math.prod(pieces[address]) for address in order))
-    return pieces, dict(zip(order, [0, *ends], strict=False)), ends[-1] if ends else 0
+def _starts(pieces: Mapping[Address, tuple[int, ...]], order: Iterable[Address]) -> dict[Address, int]:
+    """Tell where each begins, one after the other."""
+    order = list(order)
+    return dict(zip(order, itertools.accumulate((math.prod(pieces[a]) for a in order), initial=0), strict=False))
 
 
 def _order(found: Folded) -> np.ndarray:
-    """Tell where the numbers of one vector stand among the coordinates of all choices in the order of the form."""
-    choices = choices_of(found.form)
-    pieces, starts, size = _places(found, choices, free_parts(found.form))
-    order, at = np.zeros(size, int), 0
-    for c in choices:
-        for address in found.names(c.address):
-            count = math.prod(pieces[address])
-            order[starts[address] : starts[address] + count] = np.arange(at, at + count)
-            at += count
-    return order
+    """Tell where the numbers of one vector, which has the order of `ravel`, stand in the order of the form."""
+    pieces = _pieces(found)
+    starts = _starts(pieces, pieces)
+    runs = [starts[a] + np.arange(math.prod(pieces[a])) for a in sorted(pieces, key=show_address)]
+    return np.concatenate([np.zeros(0, int), *runs])
 
 
-def _coordinates(
-    found: Folded, choices: Sequence[Choice], shapes: Mapping[Address, tuple[int, ...]]
-) -> tuple[Block, Var, list[Var]]:
+def _coordinates(found: Folded) -> tuple[Block, Var, list[Var]]:
     """Write how the coordinates of each choice are read from one vector, which has the order of `ravel`."""
-    pieces, starts, size = _places(found, choices, shapes)
-    block, vector = Block(), Var((size,), choices[0].dtype)
+    pieces, choices = _pieces(found), choices_of(found.form)
+    starts = _starts(pieces, sorted(pieces, key=show_address))
+    block, vector = Block(), Var((sum(map(math.prod, pieces.values())),), choices[0].dtype)
     free = []
     for c in choices:
-        piece = pieces[found.names(c.address)[0]]
-        where = [starts[address] for address in found.names(c.address)]
+        where, piece = [starts[address] for address in found.names(c.address)], pieces[found.names(c.address)[0]]
         windows = Windows(Window((math.prod(piece),), piece), tuple((start,) for start in where))
         read, shape = (windows, (len(where), *piece)) if c.address in found.steps else (Cut(where[0], piece), piece)
         free.append(Var(shape, vector.dtype))

@@ -42,15 +42,16 @@ def encloses(outer, inner):
 def test_no_two_vertices_overlap_and_a_box_holds_its_own_vertices_alone(name):
     found = dependence(lawful.trace(MODELS[name][0], *MODELS[name][1]), named=True)
     boxed = drawable(found)
-    placed = layout(found, {address: (50.0 + 7 * k, 30.0) for k, address in enumerate(found.vertices)}, boxed)
-    assert set(placed.vertices) == set(found.vertices)
-    for one, other in itertools.combinations(placed.vertices.values(), 2):
+    placed = layout(found, {address: (50.0 + 7 * k, 30.0) for k, address in enumerate(found.vertices)})
+    vertices = {address: placed.places[address] for address in found.vertices}
+    boxes = {box: place for box, place in placed.places.items() if box not in vertices}
+    for one, other in itertools.combinations(vertices.values(), 2):
         assert apart(one, other)
-    for box, outline in placed.boxes:
+    for box, outline in boxes.items():
         for address, vertex in found.vertices.items():
             inside = any(own.key == box.key and own == box for own in vertex.boxes if boxed(own))
-            assert (encloses if inside else apart)(outline, placed.vertices[address])
-    whole = [*placed.vertices.values(), *(outline for _, outline in placed.boxes)]
+            assert (encloses if inside else apart)(outline, vertices[address])
+    whole = placed.places.values()
     assert all(0 <= p.x - p.width / 2 and p.x + p.width / 2 <= placed.width + 1e-9 for p in whole)
     assert all(0 <= p.y - p.height / 2 and p.y + p.height / 2 <= placed.height + 1e-9 for p in whole)
     assert name != "many" or placed.width < 2 * WIDEST
@@ -60,9 +61,9 @@ def test_no_two_vertices_overlap_and_a_box_holds_its_own_vertices_alone(name):
 def test_causes_stand_above_effects(name):
     """Where no box is both read by a vertex outside and reads it."""
     found = dependence(lawful.trace(PROGRAMS[name][0], *PROGRAMS[name][1]), named=True)
-    placed = layout(found, dict.fromkeys(found.vertices, (50.0, 30.0)), drawable(found))
+    placed = layout(found, dict.fromkeys(found.vertices, (50.0, 30.0)))
     for (tail, head), carried in found.edges.items():
-        assert carried or placed.vertices[tail].y < placed.vertices[head].y
+        assert carried or placed.places[tail].y < placed.places[head].y
 
 
 @pytest.mark.parametrize("name", MODELS)

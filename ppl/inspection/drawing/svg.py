@@ -10,13 +10,16 @@ from __future__ import annotations
 import html
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import networkx
 
 from ...addresses import Address
 from ...form import Form
 from ...form.dependence import Box, Dependence, Vertex, dependence
-from .graph_text import box_title, drawable, marks
+from .graph_text import Group, box_title, drawable, grouped, marked
 
 HEIGHT, SQUARE = 36.0, 12.0
 LETTER = 6.6  # width of a letter, on the average
@@ -42,12 +45,10 @@ def to_svg(form: Form) -> str:
     """
     found = dependence(form, named=True)
     boxed = drawable(found)
-    turning = {tail for tail, head in found.edges if tail == head}
-    labels = {address: _label(vertex, vertex.name + marks(vertex, boxed)) for address, vertex in found.vertices.items()}
-    own = {address: _size(found.vertices[address], lines) for address, lines in labels.items()}
-    room = {address: _room(found.vertices[address], labels[address], address in turning) for address in own}
-    placed = layout(found, room, boxed)
-    shapes = {a: Rectangle(place.x, place.y, *own[a]) for a, place in placed.vertices.items()}
+    labels = {address: _label(vertex, marked(vertex, boxed)) for address, vertex in found.vertices.items()}
+    own = {address: _size(vertex, labels[address]) for address, vertex in found.vertices.items()}
+    placed = layout(found, {a: _room(v, labels[a], (a, a) in found.edges) for a, v in found.vertices.items()})
+    shapes = {a: Rectangle(placed.places[a].x, placed.places[a].y, *own[a]) for a in own}
     width, height = (side + 2 * BORDER for side in (placed.width, placed.height))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="the model as a graph" width="{width:.0f}" '
@@ -55,22 +56,14 @@ def to_svg(form: Form) -> str:
         'style="max-width:100%;height:auto" font-family="sans-serif" font-size="12" text-anchor="middle" fill="none" '
         'stroke="#333">'
     ]
-    for box, place in placed.boxes:
-        left, top = place.x - place.width / 2, place.y - place.height / 2
-        right, bottom = left + place.width - 8, top + place.height - 7
-        parts.append(
-            f'<rect x="{left:.1f}" y="{top:.1f}" width="{place.width:.1f}" height="{place.height:.1f}" rx="6" '
-            f'stroke="#999"/><text x="{right:.1f}" y="{bottom:.1f}" text-anchor="end" fill="#555" stroke="none">'
-            f"{html.escape(_short(box_title(box)))}</text>"
-        )
+    parts += [_outline(box, place) for box, place in placed.places.items() if isinstance(box, Box)]
     parts += [_arrow(shapes[a], shapes[b], carried) for (a, b), carried in found.edges.items()]
     parts += [_vertex(vertex, shapes[address], labels[address]) for address, vertex in found.vertices.items()]
     return "".join([*parts, "</svg>"])
 
 
 def _label(vertex: Vertex, name: str) -> list[str]:
-    law = [vertex.label] if vertex.kind == "sample" else []
-    return [_short(line) for line in (name, *law)]
+    return [_short(line) for line in ((name, vertex.label) if vertex.kind == "sample" else (name,))]
 
 
 def _short(text: str) -> str:
@@ -91,6 +84,16 @@ def _room(vertex: Vertex, lines: list[str], turning: bool) -> tuple[float, float
     return width + (2 * SPREAD if turning else 0.0), height
 
 
+def _outline(box: Box, place: Rectangle) -> str:
+    left, top = place.x - place.width / 2, place.y - place.height / 2
+    right, bottom = left + place.width - 8, top + place.height - 7
+    return (
+        f'<rect x="{left:.1f}" y="{top:.1f}" width="{place.width:.1f}" height="{place.height:.1f}" rx="6" '
+        f'stroke="#999"/><text x="{right:.1f}" y="{bottom:.1f}" text-anchor="end" fill="#555" stroke="none">'
+        f"{html.escape(_short(box_title(box)))}</text>"
+    )
+
+
 def _vertex(vertex: Vertex, place: Rectangle, lines: list[str]) -> str:
     x, y, half = place.x, place.y, place.width / 2
     title = f"<title>{html.escape(vertex.name)}</title>"
@@ -103,18 +106,14 @@ def _vertex(vertex: Vertex, place: Rectangle, lines: list[str]) -> str:
     fill = "#d5d5d5" if vertex.observed else "#fff"
     dash = ' stroke-dasharray="4 3"' if vertex.kind == "deterministic" else ""
     spans = "".join(
-        f'<tspan x="{x:.1f}" y="{y + 4 + (k - (len(lines) - 1) / 2) * 14:.1f}"{_pale(k)}>{html.escape(line)}</tspan>'
-        for k, line in enumerate(lines)
+        f'<tspan x="{x:.1f}" y="{y + 4 + (k - (len(lines) - 1) / 2) * 14:.1f}"{pale}>{html.escape(line)}</tspan>'
+        for k, (line, pale) in enumerate(zip(lines, ("", ' fill="#666" font-size="10"'), strict=False))
     )
     return (
         f'<g>{title}<ellipse cx="{x:.1f}" cy="{y:.1f}" rx="{half:.1f}" ry="{place.height / 2:.1f}" '
         f'fill="{fill}"{dash}/>'
         f'<text fill="#222" stroke="none">{spans}</text></g>'
     )
-
-
-def _pale(line: int) -> str:
-    return ' fill="#666" font-size="10"' if line else ""
 
 
 def _arrow(tail: Rectangle, head: Rectangle, carried: bool) -> str:
@@ -156,119 +155,69 @@ class Rectangle:
     width: float
     height: float
 
-    def moved(self, x: float, y: float) -> Rectangle:
-        """Move it."""
-        return Rectangle(self.x + x, self.y + y, self.width, self.height)
-
 
 @dataclass
 class Block:
-    """A laid out part of a picture, its upper left corner at the origin."""
+    """A laid out part of a picture, its upper left corner at the origin; a box stands before what is in it."""
 
     width: float
     height: float
-    vertices: dict[Address, Rectangle] = field(default_factory=dict)
-    boxes: list[tuple[Box, Rectangle]] = field(default_factory=list)
-
-    def take(self, part: Block, x: float, y: float) -> None:
-        """Put a part at a place."""
-        self.vertices |= {address: place.moved(x, y) for address, place in part.vertices.items()}
-        self.boxes += [(box, place.moved(x, y)) for box, place in part.boxes]
+    places: dict[Address | Box, Rectangle]
 
 
-@dataclass
-class _Group:
-    """The vertices and the boxes in a box, in the order of evaluation."""
-
-    box: Box | None
-    items: list[Address | _Group] = field(default_factory=list)
-
-    def inside(self, box: Box) -> _Group:
-        for item in self.items:
-            if isinstance(item, _Group) and item.box == box:
-                return item
-        self.items.append(made := _Group(box))
-        return made
-
-
-def layout(
-    found: Dependence, sizes: Mapping[Address, tuple[float, float]], drawn: Callable[[Box], bool] = lambda box: True
-) -> Block:
-    """Lay out a graph.
-
-    Args:
-        found: the graph.
-        sizes: width and height of each vertex.
-        drawn: which of its boxes are drawn.
+def layout(found: Dependence, sizes: Mapping[Address, tuple[float, float]]) -> Block:
+    """Lay out a graph, given width and height of each vertex.
 
     >>> import numpyro.distributions as dist, lawful
     >>> from lawful.form.dependence import dependence
     >>> def chain():
     ...     lawful.sample("y", dist.Normal(lawful.sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=0.0)
     >>> placed = layout(dependence(lawful.trace(chain)), {("x",): (40.0, 20.0), ("y",): (60.0, 20.0)})
-    >>> [(place.x, place.y) for place in placed.vertices.values()], placed.width, placed.height
+    >>> [(place.x, place.y) for place in placed.places.values()], placed.width, placed.height
     ([(30.0, 10.0), (30.0, 64.0)], 60.0, 74.0)
     """
-    root = _Group(None)
-    for address, vertex in found.vertices.items():
-        group = root
-        for box in filter(drawn, vertex.boxes):
-            group = group.inside(box)
-        group.items.append(address)
-    return _arranged(root, sizes, list(found.edges))
+    return _arranged(grouped(found), sizes, list(found.edges))
 
 
 def _arranged(
-    group: _Group, sizes: Mapping[Address, tuple[float, float]], edges: Sequence[tuple[Address, Address]]
+    item: Vertex | Group, sizes: Mapping[Address, tuple[float, float]], edges: Sequence[tuple[Address, Address]]
 ) -> Block:
-    parts = []
-    for item in group.items:
-        if isinstance(item, _Group):
-            parts.append(_arranged(item, sizes, edges))
-        else:
-            width, height = sizes[item]
-            parts.append(Block(width, height, {item: Rectangle(width / 2, height / 2, width, height)}))
-    home = {address: k for k, part in enumerate(parts) for address in part.vertices}
+    if isinstance(item, Vertex):
+        width, height = sizes[item.address]
+        return Block(width, height, {item.address: Rectangle(width / 2, height / 2, width, height)})
+    parts = [_arranged(part, sizes, edges) for part in item.items]
+    home = {place: k for k, part in enumerate(parts) for place in part.places}
     inner = {(home[a], home[b]) for a, b in edges if a in home and b in home}
     arrows = sorted((a, b) for a, b in inner if a < b)  # by the order of evaluation, so without a cycle
     rows = [row for level in _sorted_rows(len(parts), arrows) for row in _broken(level, parts)]
     widths = [sum(parts[k].width for k in row) + GAP * (len(row) - 1) for row in rows]
-    margin, title = (EDGE, TITLE) if group.box is not None else (0.0, 0.0)
-    whole = Block(max(widths, default=0.0) + 2 * margin, 0.0)
-    y = margin
-    for row, width in zip(rows, widths, strict=True):
+    margin, title = (0.0, 0.0) if item.box is None else (EDGE, TITLE)
+    width, y, places = max(widths, default=0.0) + 2 * margin, margin, dict[Address | Box, Rectangle]()
+    for row, long in zip(rows, widths, strict=True):
         tallest = max(parts[k].height for k in row)
-        x = (whole.width - width) / 2
+        x = (width - long) / 2
         for k in row:
-            whole.take(parts[k], x, y + (tallest - parts[k].height) / 2)
+            down = y + (tallest - parts[k].height) / 2
+            places |= {own: replace(at, x=at.x + x, y=at.y + down) for own, at in parts[k].places.items()}
             x += parts[k].width + GAP
         y += tallest + ROW_GAP
-    whole.height = y - (ROW_GAP if rows else 0.0) + title + margin / 2
-    if group.box is not None:
-        outline = Rectangle(whole.width / 2, whole.height / 2, whole.width, whole.height)
-        whole.boxes.insert(0, (group.box, outline))  # an outer box is drawn before those inside it
-    return whole
+    height = y - (ROW_GAP if rows else 0.0) + title + margin / 2
+    outline = {} if item.box is None else {item.box: Rectangle(width / 2, height / 2, width, height)}
+    return Block(width, height, outline | places)
 
 
 def _sorted_rows(count: int, arrows: Sequence[tuple[int, int]]) -> list[list[int]]:
     """Give each part a row below all that it reads, right above the first that reads it, and sort the rows."""
-    level = [0] * count
-    for a, b in sorted(arrows, key=lambda arrow: arrow[1]):
-        level[b] = max(level[b], level[a] + 1)
+    graph = networkx.DiGraph(arrows)
+    graph.add_nodes_from(range(count))
+    level = {k: depth for depth, row in enumerate(networkx.topological_generations(graph)) for k in row}
     for a in reversed(range(count)):
-        below = [level[b] for tail, b in arrows if tail == a]
-        if below:
-            level[a] = min(below) - 1
-    rows = [[k for k in range(count) if level[k] == depth] for depth in range(max(level, default=-1) + 1)]
-    rows = [row for row in rows if row]
-    near: dict[int, list[int]] = {k: [] for k in range(count)}
-    for a, b in arrows:
-        near[a].append(b)
-        near[b].append(a)
-    place = _places(rows)
+        level[a] = min([level[b] for b in graph[a]], default=level[a] + 1) - 1
+    rows = [[k for k in range(count) if level[k] == depth] for depth in sorted(set(level.values()))]
+    near, place = graph.to_undirected(), _places(rows)
     for sweep in range(SWEEPS):
         for row in rows if sweep % 2 == 0 else reversed(rows):
-            row.sort(key=lambda k: sum(place[n] for n in near[k]) / len(near[k]) if near[k] else place[k])
+            row.sort(key=lambda k: fmean([place[n] for n in near[k]] or [place[k]]))
             place |= _places([row])
     return rows
 

@@ -1,13 +1,12 @@
-"""Samplers from elsewhere: an exported density in the form in which BlackJAX, flowMC and nutpie take theirs.
+"""Nutpie: an exported density as a model of nutpie.
 
-Law: all get the log density of the program in coordinates without bounds, Jacobian included, and its gradient; starts
-are those of `Density.initial`.
+Law: nutpie gets the log density of the program in coordinates without bounds, Jacobian included, and its gradient;
+starts are those of `Density.initial`.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,42 +15,7 @@ import numpy as np
 
 from ..errors import LawfulError
 
-type Density = Any  # that of the module `density`, whose methods call these functions
-
-
-def coordinates_of_axes(density: Density) -> dict[str, np.ndarray]:
-    """Number the elements of each named axis.
-
-    Raises: LawfulError where an axis has two lengths, naming the sites.
-    """
-    found: dict[str, tuple[str, int]] = {}
-    for name, dims in density.dims.items():
-        for dim, size in zip(dims, density.shapes[name], strict=True):
-            other, length = found.setdefault(dim, (name, size))
-            if length != size:
-                raise LawfulError(
-                    f"the axis '{dim}' has length {length} at site '{other}' and {size} at site '{name}'. Fix: name "
-                    "the axes apart, by plates of different names.",
-                    sites=(other, name), dim=dim,
-                )  # fmt: skip
-    return {dim: np.arange(size) for dim, (_, size) in found.items()}
-
-
-def blackjax_of(density: Density, key: jax.Array) -> tuple[Callable[..., jax.Array], dict[str, jax.Array]]:
-    """Give the log density on positions, and a first position."""
-    return density.logp, density.initial(key)
-
-
-def flowmc_of(density: Density, key: jax.Array, chains: int) -> tuple[Callable[[jax.Array, Any], jax.Array], jax.Array]:
-    """Give the log density on vectors, which takes data and reads none, and a first vector of every chain."""
-    if not isinstance(chains, int | np.integer) or chains < 1:
-        raise LawfulError(f"to_flowmc: chains: expected an integer of 1 or more, got {chains!r}.")
-
-    def logpdf(vector: jax.Array, data: Any) -> jax.Array:
-        return density.logp_vector(vector)
-
-    starts = [density.ravel(density.initial(jax.random.fold_in(key, chain)))[0] for chain in range(chains)]
-    return logpdf, jnp.stack(starts)
+type Density = Any  # that of the module `density`, whose method calls this function
 
 
 def nutpie_of(density: Density) -> Any:
@@ -68,9 +32,10 @@ def nutpie_of(density: Density) -> Any:
     names = list(density.names)
     origin, unravel = density.ravel()
     expand = jax.jit(lambda vector: density.constrain(unravel(vector)))
+    judge = jax.jit(jax.value_and_grad(density.logp_vector))
 
     def score(vector: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = density._judge(jnp.asarray(vector))
+        value, gradient = judge(jnp.asarray(vector))
         return float(value), np.asarray(gradient, np.float64)
 
     def values(vector: np.ndarray) -> dict[str, np.ndarray]:
