@@ -67,7 +67,7 @@ def _bounds(site: Site) -> list[Var]:
     """List the parameters that the support of an observed site reads."""
     try:
         operands = (site.out, *site.parameters)
-        test, _ = lower(site.law.inside, *(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in operands))
+        test = lower(site.law.inside, *(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in operands))
     except NotImplementedError:  # a constraint without a test, as that of a law of an algorithm: nothing is outside
         return []
     test = without_dead_code(test)

@@ -25,20 +25,14 @@ from .primitives import factor_p, first_mark, site_p, weighs
 type Values = tuple[Var, ...]
 
 
-def lower(program: Callable[..., Any], *args: Any) -> tuple[Form, Any]:
-    """Trace a program on the shapes of its arguments and return its Form and the structure of its output."""
-    trees: list[Any] = []
+def lower(program: Callable[..., Any], *args: Any) -> Form:
+    """Trace a program on the shapes of its arguments and return its Form."""
 
-    def flat(*leaves: Any) -> list[Any]:
-        out = program(*jax.tree.unflatten(in_tree, leaves))
-        flat_out, tree = jax.tree.flatten(out)
-        trees.append(tree)
-        return [_output(leaf) for leaf in flat_out]
+    def checked(*leaves: Any) -> Any:  # errors of JAX name an argument by this name
+        return jax.tree.map(_output, program(*leaves))
 
-    leaves, in_tree = jax.tree.flatten(args)
-    closed = jax.make_jaxpr(flat)(*leaves)
-    form = _Lowering().form(closed, in_tree=in_tree, out_tree=trees[-1])
-    return form, trees[-1]
+    closed, out = jax.make_jaxpr(checked, return_shape=True)(*args)
+    return _Lowering().form(closed, in_tree=jax.tree.structure(args), out_tree=jax.tree.structure(out))
 
 
 def holds_statements(function: Callable[..., Any], *args: Any) -> bool:

@@ -7,8 +7,9 @@ derivative taken inside a program.
 
 from __future__ import annotations
 
+import functools
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,15 +114,10 @@ class Stage(Handler):
             factor_p.bind(message.log_weight, mark=Mark(names, role=message.role, **told))
         elif isinstance(message, DeterministicMessage):
             leaves, tree = jax.tree.flatten(message.value)
-            bound = []
-            for i, leaf in enumerate(leaves):
-                mark = Mark((*names, *_part(i, leaves)), frames=message.plates, **told)
-                bound.append(label_p.bind(jnp.asarray(leaf), mark=mark))
+            parts = [(*names, str(i)) for i in range(len(leaves))] if len(leaves) > 1 else [names]
+            marks = [Mark(part, frames=message.plates, **told) for part in parts]
+            bound = [label_p.bind(jnp.asarray(x), mark=mark) for x, mark in zip(leaves, marks, strict=False)]
             message.value = jax.tree.unflatten(tree, bound)
-
-
-def _part(index: int, leaves: Sequence[Any]) -> tuple[str, ...]:
-    return () if len(leaves) == 1 else (str(index),)
 
 
 @site_p.def_abstract_eval
@@ -167,20 +163,10 @@ def _batch_label(axis: Any, operands: Any, dims: Any, *, mark: Mark) -> Any:
     return label_p.bind(*operands, mark=mark), dims[0]
 
 
-def _constant_in_derivatives(primitive: Any) -> Callable[..., Any]:
-    """A drawn value is a constant of any derivative taken inside a program."""
-
-    def rule(primals: Any, tangents: Any, **params: Any) -> Any:
-        out = primitive.bind(*primals, **params)
-        return out, _no_tangent(out)
-
-    return rule
-
-
-def _no_tangent(out: Any) -> Any:
-    if jnp.issubdtype(out.dtype, jnp.inexact):
-        return jnp.zeros_like(out)
-    return np.zeros(out.shape, jax.dtypes.float0)
+def _no_derivative(primitive: Any, primals: Any, tangents: Any, **params: Any) -> Any:
+    out = primitive.bind(*primals, **params)
+    inexact = jnp.issubdtype(out.dtype, jnp.inexact)
+    return out, jnp.zeros_like(out) if inexact else np.zeros(out.shape, jax.dtypes.float0)
 
 
 def _label_derivative(primals: Any, tangents: Any, **params: Any) -> Any:
@@ -190,15 +176,12 @@ def _label_derivative(primals: Any, tangents: Any, **params: Any) -> Any:
 batching.fancy_primitive_batchers[site_p] = _batch_site
 batching.fancy_primitive_batchers[factor_p] = _batch_factor
 batching.fancy_primitive_batchers[label_p] = _batch_label
-ad.primitive_jvps[site_p] = _constant_in_derivatives(site_p)
-ad.primitive_jvps[factor_p] = _constant_in_derivatives(factor_p)
+ad.primitive_jvps[site_p] = functools.partial(_no_derivative, site_p)
+ad.primitive_jvps[factor_p] = functools.partial(_no_derivative, factor_p)
 ad.primitive_jvps[label_p] = _label_derivative
 
 
-def current_trace() -> Any:
-    """Return a token of the JAX transformation that is running; equal tokens mean the same one."""
-    return get_opaque_trace_state()
-
+current_trace = get_opaque_trace_state  # a token of the JAX transformation that is running
 
 with jax.core.eval_context():  # this module may be imported inside a transformation
     _NONE = current_trace()

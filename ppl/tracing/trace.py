@@ -36,7 +36,6 @@ PYTHON_VALUES = (
     jax.errors.TracerArrayConversionError, jax.errors.NonConcreteBooleanIndexError,
 )  # fmt: skip
 _forms: OrderedDict[Any, Form] = OrderedDict()
-_watches: OrderedDict[Any, Watch] = OrderedDict()
 
 
 def trace(program: Callable[..., Any] | Form, *args: Any, **named: Any) -> Form:
@@ -93,8 +92,8 @@ def form_of(program: Any, args: tuple[Any, ...], learning: bool = True) -> Form:
             key = (*key[:-1], data)
         else:
             if data is not None:
-                values = as_given([x for x in jax.tree.leaves(args) if is_array(x)], arrays)
-                rebuild = functools.partial(_first, rebuild(values))
+                given = rebuild(as_given([x for x in jax.tree.leaves(args) if is_array(x)], arrays))
+                rebuild = lambda leaves: given  # noqa: E731
             try:
                 form = _trace(program, arrays, rebuild)
             except (TypeError, ValueError) as error:
@@ -113,14 +112,10 @@ def form_of(program: Any, args: tuple[Any, ...], learning: bool = True) -> Form:
     return _forms[key]
 
 
+@functools.lru_cache(maxsize=_LIMIT)
 def watch_of(program: Any) -> Watch:
     """Give the watch over what a program reads from outside."""
-    if program not in _watches:
-        _watches[program] = Watch(program)
-        while len(_watches) > _LIMIT:
-            _watches.popitem(last=False)
-    _watches.move_to_end(program)
-    return _watches[program]
+    return Watch(program)
 
 
 def _no_numbers(program: Any, args: tuple[Any, ...], error: Exception) -> LawfulError | None:
@@ -138,11 +133,6 @@ def _no_numbers(program: Any, args: tuple[Any, ...], error: Exception) -> Lawful
             found.__cause__ = error
             return found
     return None
-
-
-def _first(args: tuple[Any, ...], leaves: Any) -> tuple[Any, ...]:
-    """Give arguments with their values, whatever stands for their arrays."""
-    return args
 
 
 @dataclass(frozen=True)
@@ -235,7 +225,7 @@ def _staged(stage: Stage, program: Callable[..., Any], arrays: list[Any], rebuil
             return call(program, rebuild(leaves))
 
     try:
-        return stage, lower(run, *arrays)[0]
+        return stage, lower(run, *arrays)
     except PYTHON_VALUES as error:
         source = user_line(error)
         site, line = stage.last or (None, None)

@@ -164,7 +164,7 @@ def _x64() -> bool:
 @functools.lru_cache(maxsize=1024)
 def _scoring(law: Any, types: tuple[Type, ...], x64: bool) -> Form:
     with jax.ensure_compile_time_eval():  # the caller may be traced; the constants of a Form never are
-        form, _ = lower(law.log_prob_units, *(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in types))
+        form = lower(law.log_prob_units, *(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in types))
     return inlined(form)
 
 
@@ -190,7 +190,7 @@ def _drawing(law: ElementLaw, x64: bool) -> Form | None:
     """Give the draw of one part as a form of the key and the whole parameters; None where it draws all parts."""
     with jax.ensure_compile_time_eval():
         key = jax.eval_shape(lambda: jax.random.key(0))
-        form, _ = lower(law.base.draw, key, *(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in law.types))
+        form = lower(law.base.draw, key, *(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in law.types))
     form = inlined(form)
     block = Block()
     zero = Var((), jnp.dtype("int32"))

@@ -123,7 +123,7 @@ def _form(form: Form, handler: Callable[[Any, Any], _Proposer]) -> Form:
         with only(stage):
             return program(*inputs)
 
-    again, _ = lower(run, *(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in form.inputs))
+    again = lower(run, *(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in form.inputs))
     return replace(without_dead_code(again, keep_sites=True), in_tree=form.in_tree, out_tree=form.out_tree)
 
 

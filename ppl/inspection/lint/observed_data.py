@@ -79,7 +79,7 @@ def _written(law: Law, name: str, operands: tuple[Any, ...]) -> tuple[Callable[.
     asked = law.broken if name == "broken" else law.inside
     try:
         with jax.ensure_compile_time_eval():  # the caller may be traced; what is remembered never is
-            test = without_dead_code(lower(asked, *operands)[0])
+            test = without_dead_code(lower(asked, *operands))
     except NotImplementedError:  # a constraint without a test: nothing is written
         return None
     read = {v for inner in test.nodes for v in inner.ins} | set(test.outputs)
