@@ -237,6 +237,17 @@ def test_a_hidden_choice_that_is_seeded_has_the_density_of_numpyro():
     assert float(jnp.exp(runs.log_evidence_pooled)) == pytest.approx(truth, rel=0.04)
 
 
+def test_arms_may_have_different_sites_and_a_loop_may_start_from_a_number():
+    def model(flag):
+        start = cond(flag, lambda _: numpyro.sample("a", dist.Normal(0.0, 2.0)), lambda _: 0.0, None)
+        scan(lambda x, _: (numpyro.sample("x", dist.Normal(x + start, 1.0)),) * 2, 0, None, length=2)
+
+    x = np.array([0.3, -0.2])
+    found = lawful.trace(from_numpyro(model), jnp.array(False)).log_density({"a": 0.0, "x": x}, jnp.array(False))
+    truth = dist.Normal(np.array([0.0, 0.3]), 1.0).log_prob(x).sum()
+    assert float(found) == pytest.approx(float(truth), abs=1e-12)
+
+
 def _mutable():
     numpyro.primitives.mutable("count", {"n": 0})
 
@@ -253,10 +264,6 @@ def _drawn():
 def _flat():
     with handlers.mask(mask=False):
         numpyro.sample("x", dist.Normal(0.0, 1.0))
-
-
-def _arms():
-    cond(True, lambda _: numpyro.sample("x", dist.Normal()), lambda _: numpyro.sample("z", dist.Normal()), None)
 
 
 def _stretched():
@@ -278,7 +285,6 @@ def _long():
         (_drawn, {}, LawfulError, "parameter 'w'.*params="),
         (_drawn, {"params": {"w": 1.0, "v": 2.0}}, LawfulError, "params: the program has no 'v'"),
         (_flat, {}, ImproperPriorError, "site 'x'"),
-        (_arms, {}, UnsupportedProgramError, "same sites in both arms"),
         (_stretched, {}, ObservationError, "site 'x'"),
         (_long, {}, ObservationError, r"site 'y'.*\(5,\), expected \(3,\)"),
     ],

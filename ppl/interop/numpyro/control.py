@@ -8,7 +8,7 @@ is given to every step. Any other handler that acts on a site of the body is ref
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -34,33 +34,32 @@ SITES = ("sample", "deterministic", "param")
 def run_scan(message: dict[str, Any], run: Run) -> Any:
     """Run NumPyro's scan as our loop; gives what NumPyro's scan expects back, without sites to be shown once more."""
     body, init, xs, length, reverse = message["args"]
-    data, key = _data(message), message["kwargs"].get("rng_key")
+    key = message["kwargs"].get("rng_key")
     steps = int(np.shape(jax.tree.leaves(xs)[0])[0]) if length is None else int(length)
-    (_, _, carry), (_, outputs) = _shapes(message, data, functools.partial(_of_step, None, steps))
+
+    own = message["kwargs"] | {"rng_key": jax.random.key(0) if key is None else key, "substitute_stack": []}
+    (_, _, carry), _ = jax.eval_shape(lambda: message["fn"](*message["args"], **own))  # a start may have another type
+
+    def typed(state: Any) -> Any:
+        return jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), state, carry)
 
     def step(state: Any, row: Any) -> tuple[Any, Any]:
         x, index, subkey = row
-        state, y = run(_given(_seeded(body, subkey), data, functools.partial(_of_step, index, steps)), state, x)
-        return _typed(state, carry), _typed(y, outputs)
+        after, y = run(_given(_seeded(body, subkey), message, functools.partial(_of_step, index, steps)), state, x)
+        return typed(after), y
 
-    turned = _flipped if reverse else _same  # our loops run forward, so what a step reads is turned round
-    keys = None if key is None else _subkeys(key, steps)
-    inputs = (jax.tree.map(turned, xs), jnp.arange(steps), keys)
-    last, ys = control.scan(step, _typed(init, carry), inputs, length=steps)
+    turned = (lambda rows: rows[::-1]) if reverse else (lambda rows: rows)  # our loops run forward
+    rows = jax.tree.map(turned, xs), jnp.arange(steps), None if key is None else _subkeys(key, steps)
+    last, ys = control.scan(step, typed(init), rows, length=steps)
     return (steps, key, last), (PytreeTrace({}), jax.tree.map(turned, ys))
 
 
 def run_cond(message: dict[str, Any], run: Run) -> Any:
     """Run NumPyro's cond as our choice; gives what NumPyro's cond expects back, without sites to be shown once more."""
-    pred, true_fun, false_fun, operand = message["args"]
-    data, key = _data(message), message["kwargs"].get("rng_key")
-    value, _ = _shapes(message, data, _of_name)
-
-    def arm(function: Body) -> Body:
-        body = _given(_seeded(function, key), data, _of_name)
-        return lambda operand: _typed(run(body, operand), value)
-
-    return control.cond(pred, arm(true_fun), arm(false_fun), operand), PytreeTrace({})
+    pred, *arms, operand = message["args"]
+    key = message["kwargs"].get("rng_key")
+    bodies = [functools.partial(run, _given(_seeded(arm, key), message, _of_name)) for arm in arms]
+    return control.cond(pred, *bodies, operand), PytreeTrace({})
 
 
 def refuse_around(handler: Messenger, statement: str, site: Mapping[str, Any]) -> None:
@@ -111,32 +110,11 @@ def _acts(handler: Messenger, site: Mapping[str, Any]) -> bool:
             return True
 
 
-def _shapes(message: dict[str, Any], data: Sequence[Any], find: Find) -> Any:
-    """Run NumPyro's own loop or choice on shapes alone, for the types of what it gives."""
-    kwargs = message["kwargs"] | {
-        "substitute_stack": [("condition", functools.partial(find, values)) for values in data]
-    }
-    if kwargs.get("rng_key") is None:
-        kwargs["rng_key"] = jax.random.key(0)  # nothing is drawn
-    try:
-        return jax.eval_shape(lambda: message["fn"](*message["args"], **kwargs))
-    except TypeError as error:
-        if message["fn"].__name__ != "cond_wrapper":
-            raise
-        raise UnsupportedProgramError(
-            f"numpyro's cond ({caller()}) needs the same sites in both arms, of the same families and shapes: "
-            f"{str(error).splitlines()[0]} Fix: write this choice with lawful.cond, whose arms may differ.",
-        ) from error
-
-
-def _data(message: Mapping[str, Any]) -> list[Any]:
-    """List what `condition` around the statement holds, innermost first: mappings, and functions of a site."""
-    return [data for kind, data in message["kwargs"]["substitute_stack"] if kind == "condition"]
-
-
-def _given(body: Body, data: Sequence[Any], find: Find) -> Body:
-    for values in data:
-        body = handlers.condition(body, condition_fn=functools.partial(find, values))
+def _given(body: Body, message: Mapping[str, Any], find: Find) -> Body:
+    """Give a body what `condition` around it holds, the innermost first: mappings, or functions of a site."""
+    for kind, values in message["kwargs"]["substitute_stack"]:
+        if kind == "condition":
+            body = handlers.condition(body, condition_fn=functools.partial(find, values))
     return body
 
 
@@ -145,7 +123,7 @@ def _of_name(values: Any, site: Mapping[str, Any]) -> Any:
 
 
 def _of_step(index: Any, steps: int, values: Any, site: dict[str, Any]) -> Any:
-    """Find the data of a site at a step; without an index, at the first."""
+    """Find the data of a site at a step."""
     value = _of_name(values, site)
     if value is None:
         return None
@@ -161,8 +139,6 @@ def _of_step(index: Any, steps: int, values: Any, site: dict[str, Any]) -> Any:
         )  # fmt: skip
     if given[0] == 0:
         return None
-    if index is None:
-        return jnp.asarray(value)[0]
     if given[0] < steps:
         site[PRESENT] = jnp.broadcast_to(index < given[0], site["fn"].batch_shape)
     return jnp.asarray(value)[jnp.minimum(index, given[0] - 1)]
@@ -180,21 +156,3 @@ def _subkeys(key: jax.Array, steps: int) -> jax.Array:
         return key, subkey
 
     return jax.lax.scan(step, key, None, length=steps)[1]
-
-
-def _typed(values: Any, like: Any) -> Any:
-    """Give values the types that NumPyro's own run has; a number that starts a loop may be of a narrower one."""
-    return jax.tree.map(_cast, values, like)
-
-
-def _cast(leaf: Any, like: Any) -> Any:
-    is_key = jnp.issubdtype(like.dtype, jax.dtypes.prng_key)
-    return leaf if is_key else jnp.asarray(leaf, like.dtype)
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _flipped(value: Any) -> Any:
-    return value[::-1]
