@@ -288,26 +288,33 @@ class Watch:
     """
 
     def __init__(self, program: Any) -> None:
-        """Read nothing yet."""
-        self._program = program
-        self._reading: Reading | None = None
+        """Read for the first time."""
+        self._program, self._reading = program, Reading(program)
+
+    @property
+    def now(self) -> Reading:
+        """What is read now."""
+        if not self._reading.holds():
+            self._reading = Reading(self._program, self._reading.own)
+        return self._reading
 
     @property
     def key(self) -> Key:
         """Tell what is read now."""
-        if self._reading is None or not self._reading.holds():
-            self._reading = Reading(self._program, {} if self._reading is None else self._reading.own)
-        return self._reading.key
+        return self.now.key
 
     @property
-    def names(self) -> frozenset[str]:
-        """The names of globals and attributes in the user's functions."""
-        return frozenset() if self._reading is None else frozenset(self._reading.users_names)
+    def whole(self) -> Reading:
+        """What is read now, with what the program writes itself."""
+        return Reading(self._program) if self.now.own else self.now
 
-    def ran(self) -> Key:
-        """Tell it after the program ran: it may have imported modules, and what it changed itself counts no more."""
-        own = {} if self._reading is None else {**self._reading.own, **self._reading.changed()}
-        self._reading = Reading(self._program, own)
+    def ran(self, after: Reading | None = None) -> Key:
+        """Tell it after the program ran: it may have imported modules, and what it changed itself counts no more.
+
+        Args: after: the whole reading, if there is one.
+        """
+        own = {**self._reading.own, **self._reading.changed()}
+        self._reading = Reading(self._program, own) if own or after is None else after
         return self._reading.key
 
 

@@ -5,7 +5,7 @@ Law: after a program was traced, nothing that it reads from outside (see `free_v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,27 +18,18 @@ from .free_variables import Reading
 from .primitives import Mark
 
 
-def traced_values(program: Any) -> dict[int, tuple[str, Any]]:
-    """Find the traced values that a program can reach: by identity, with the name of the place.
-
-    >>> traced_values(lambda: None)
-    {}
-    """
-    return Reading(program).tracers
-
-
-def refuse_escaped(program: Callable[..., Any], before: Mapping[int, Any], drawn: Sequence[tuple[Any, Mark]]) -> None:
+def refuse_escaped(before: Reading, after: Reading, drawn: Sequence[tuple[Any, Mark]]) -> None:
     """Refuse a program that keeps a value of its trace.
 
     Args:
-        program: the program.
-        before: what it could reach before it was traced.
+        before: what it read before it was traced.
+        after: what it reads now.
         drawn: weak references to the values of its sites, with their marks.
 
     Raises: ImpureProgramError naming the site and the variable.
     """
-    for identity, (place, value) in traced_values(program).items():
-        if identity not in before:
+    for identity, (place, value) in after.tracers.items():
+        if identity not in before.tracers:
             mark = next((mark for reference, mark in drawn if reference() is value), None)
             what = "a traced value" if mark is None else f"the value of site '{show_address(mark.address)}'"
             raise ImpureProgramError(

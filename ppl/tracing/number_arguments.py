@@ -104,7 +104,7 @@ def _array(number: int, truth: bool, x64: bool) -> jax.Array:
 
 def _inputs(source: Any, given: Callable[..., tuple[Any, ...]], places: Sequence[int], bound: int) -> frozenset[int]:
     """Find the numbers that can be inputs: all but those that errors name or, where they name none, that are tried."""
-    if watch_of(source).names & ASKED:
+    if watch_of(source).now.users_names & ASKED:
         return frozenset()
     some = set(places)
     while some:

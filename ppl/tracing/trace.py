@@ -24,8 +24,8 @@ from ..form.arguments.constant_data import as_given, hold, learn, needed
 from ..form.liveness import without_dead_code
 from ..messages import Source, only, user_line
 from .fast_checks import quick_checks
-from .free_variables import Watch
-from .leaked_tracers import met_escaped, refuse_dead, refuse_escaped, traced_values
+from .free_variables import Reading, Watch
+from .leaked_tracers import met_escaped, refuse_dead, refuse_escaped
 from .lower import lower
 from .primitives import Stage
 from .refused_parameters import refused_parameter
@@ -88,6 +88,7 @@ def form_of(program: Any, args: tuple[Any, ...], learning: bool = True) -> Form:
     if key not in _forms:
         if isinstance(program, Rewritten):
             form = program.form(*args)
+            watch.ran()
             data = needed(program.source, arrays)  # which the program may have taught just now
             key = (*key[:-1], data)
         else:
@@ -95,7 +96,7 @@ def form_of(program: Any, args: tuple[Any, ...], learning: bool = True) -> Form:
                 given = rebuild(as_given([x for x in jax.tree.leaves(args) if is_array(x)], arrays))
                 rebuild = lambda leaves: given  # noqa: E731
             try:
-                form = _trace(program, arrays, rebuild)
+                form = _trace(program, watch, arrays, rebuild)
             except (TypeError, ValueError) as error:
                 raise _no_numbers(program, args, error) or error
             except UnsupportedProgramError:
@@ -104,7 +105,7 @@ def form_of(program: Any, args: tuple[Any, ...], learning: bool = True) -> Form:
                 return form_of(program, args)
         if data is not None:
             hold(form, data)
-        key = (*key[:-2], watch.ran(), data)
+        key = (*key[:-2], watch.key, data)
         _forms[key] = form
         while len(_forms) > _LIMIT:
             _forms.popitem(last=False)
@@ -199,8 +200,8 @@ def source_of(program: Any) -> Any:
     return program.source if isinstance(program, Rewritten) else program
 
 
-def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[Any], tuple[Any, ...]]) -> Form:
-    before = traced_values(program)
+def _trace(program: Callable[..., Any], watch: Watch, arrays: list[Any], rebuild: Any) -> Form:
+    before = watch.whole
     try:
         stage, form = _staged(Stage(), program, arrays, rebuild)
     except UnsupportedProgramError as error:
@@ -210,7 +211,9 @@ def _trace(program: Callable[..., Any], arrays: list[Any], rebuild: Callable[[An
             stage, form = _staged(Stage(known=True), program, arrays, rebuild)
         except UnsupportedProgramError:
             raise error from error.__cause__
-    refuse_escaped(program, before, stage.drawn_values)
+    after = Reading(program)
+    refuse_escaped(before, after, stage.drawn_values)
+    watch.ran(after)
     refuse_dead(form, stage.last[1] if stage.last else Source("<program>", 0))
     form = without_dead_code(form, keep_sites=True)
     hidden = {note.address: note for note in stage.unseen or ()}  # of two, what hides it rather than what drew it
