@@ -1,4 +1,4 @@
-"""Nutpie: an exported density as a model of nutpie.
+"""Nutpie model: an exported density as nutpie takes it.
 
 Law: nutpie gets the log density of the program in coordinates without bounds, Jacobian included, and its gradient;
 starts are those of `Density.initial`.

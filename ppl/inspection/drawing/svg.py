@@ -202,6 +202,7 @@ def _arranged(
             x += parts[k].width + GAP
         y += tallest + ROW_GAP
     height = y - (ROW_GAP if rows else 0.0) + title + margin / 2
+    outline: dict[Address | Box, Rectangle]
     outline = {} if item.box is None else {item.box: Rectangle(width / 2, height / 2, width, height)}
     return Block(width, height, outline | places)
 

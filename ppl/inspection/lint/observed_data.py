@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 
 from ...addresses import Address, show_address
-from ...backends.xla import run_nodes
 from ...distributions.bijections import fixed_support
 from ...distributions.censoring import empty_message
 from ...distributions.protocol import Law
@@ -29,7 +27,7 @@ from ...language.data.checked import nan_message, support_message
 from ...passes.probe import Probe
 from ...passes.rolling.roll import folded
 from ...tracing.lower import lower
-from .settled import Answer, settled
+from .settled import Answer, reader, settled
 
 
 @per_form
@@ -79,13 +77,10 @@ def _written(law: Law, name: str, operands: tuple[Any, ...]) -> tuple[Callable[.
     asked = law.broken if name == "broken" else law.inside
     try:
         with jax.ensure_compile_time_eval():  # the caller may be traced; what is remembered never is
-            test = without_dead_code(lower(asked, *operands))
+            places, run = reader(without_dead_code(lower(asked, *operands)))
     except NotImplementedError:  # a constraint without a test: nothing is written
         return None
-    read = {v for inner in test.nodes for v in inner.ins} | set(test.outputs)
-    places = tuple(place for place, v in enumerate(test.inputs) if v in read)
-    small = replace(test, inputs=tuple(test.inputs[place] for place in places))
-    return lambda *values: run_nodes(small, values, {})[0][0], places
+    return lambda *values: run(*values)[0], places
 
 
 def checked_data(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:

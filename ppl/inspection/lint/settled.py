@@ -51,24 +51,27 @@ def settled(
     kept = [k for k, _ in enumerate(columns) if not next(moved) | next(moved)]
     outputs = tuple(v for k in kept for v in columns[k])
     small = without_dead_code(without_weights(replace(recorded.form, outputs=outputs)))
-    reading = _at_once(unnamed(small))
-    read = {v for node in reading.nodes for v in node.ins} | set(reading.outputs)
-    places = [place for place, v in enumerate(reading.inputs) if v in read]
-    reading = replace(reading, inputs=tuple(reading.inputs[place] for place in places))
-
-    def compute(*inputs: Any) -> list[Any]:
-        return run_nodes(reading, inputs, {})[0]
+    places, compute = reader(_at_once(unnamed(small)))
 
     def run(inputs: Sequence[Any]) -> list[Answer]:
-        arrays = [_typed(plain(inputs[place]), v.dtype) for place, v in zip(places, reading.inputs, strict=True)]
-        found = iter(evaluate(compute, arrays))
+        given = [(plain(inputs[place]), form.inputs[place].dtype) for place in places]
+        found = iter(evaluate(compute, [x if x.dtype == dtype else x.astype(dtype) for x, dtype in given]))
         return [(asked[k], *_arrays(recorded.choices[k], next(found), next(found), whole)) for k in kept]
 
     return tuple(asked[k] for k in kept), run
 
 
-def _typed(array: Any, dtype: Any) -> Any:
-    return array if array.dtype == dtype else array.astype(dtype)
+def inputs_read(form: Form) -> tuple[int, ...]:
+    """Tell which inputs of a form something reads."""
+    read = {v for node in form.nodes for v in node.ins} | set(form.outputs)
+    return tuple(place for place, v in enumerate(form.inputs) if v in read)
+
+
+def reader(form: Form) -> tuple[tuple[int, ...], Callable[..., list[Any]]]:
+    """Give a form without choices as a function of those inputs that something reads, and which these are."""
+    places = inputs_read(form)
+    small = replace(form, inputs=tuple(form.inputs[place] for place in places))
+    return places, lambda *inputs: run_nodes(small, inputs, {})[0]
 
 
 def _arrays(choice: Choice, value: Any, flag: Any, whole: bool) -> tuple[np.ndarray, np.ndarray | None]:

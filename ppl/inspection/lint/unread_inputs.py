@@ -17,11 +17,11 @@ from ...form import Form
 from ...form.arguments.arrays import is_array
 from ...form.arguments.calls import named_arguments
 from ...form.arguments.constant_data import holds_data
-from ...form.cached import per_form
 from ...form.choices import choices_of
 from ...messages import Source
 from .finding import LintFinding
 from .precision import readers
+from .settled import inputs_read
 
 
 def input_names(program: Any, args: Sequence[Any]) -> list[str]:
@@ -57,17 +57,12 @@ def unread_arguments(form: Form, program: Any, args: Sequence[Any]) -> tuple[Lin
     >>> [(one.level, one.site) for one in unread_arguments(lawful.trace(model, 1.0, 2.0), model, (1.0, 2.0))]
     [('error', ('y',))]
     """
-    unread = _unread(form)
-    if not unread or isinstance(program, Form) or holds_data(form):
+    read = inputs_read(form)
+    if len(read) == len(form.inputs) or isinstance(program, Form) or holds_data(form):
         return ()
     names = input_names(program, args)
-    return tuple(_finding(form, names[k], form.inputs[k].shape) for k in unread if len(names) == len(form.inputs))
-
-
-@per_form
-def _unread(form: Form) -> tuple[int, ...]:
-    read = {v for node in form.nodes for v in node.ins} | set(form.outputs)
-    return tuple(k for k, v in enumerate(form.inputs) if v not in read)
+    named = enumerate(zip(names, form.inputs, strict=True) if len(names) == len(form.inputs) else ())
+    return tuple(_finding(form, name, v.shape) for k, (name, v) in named if k not in read)
 
 
 def _finding(form: Form, name: str, shape: tuple[int, ...]) -> LintFinding:
