@@ -17,6 +17,7 @@ from ..addresses import Address
 from ..messages import Source
 from .nodes import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 from .operations.device import device_array
+from .rewriting import with_operands, with_results
 
 
 @dataclass(frozen=True)
@@ -153,9 +154,9 @@ def unmapped_shape(value: Var, plates: tuple[Plate, ...]) -> tuple[int, ...]:
 
 def renamed(node: Node, mapping: dict[Var, Var]) -> Node:
     """Copy a node with new operands and fresh results; `mapping` learns the results."""
-    moved = node.with_ins(tuple([mapping[v] for v in node.ins]))
+    moved = with_operands(node, tuple([mapping[v] for v in node.ins]))
     mapping.update((v, v.like()) for v in node.outs)
-    return moved.with_outs(tuple([mapping[v] for v in node.outs]))
+    return with_results(moved, tuple([mapping[v] for v in node.outs]))
 
 
 def add(*terms: Any) -> Any:

@@ -32,25 +32,8 @@ class Blanket:
     terms: frozenset[Address]
 
 
-def blanket(form: Form, moved: Collection[Address]) -> Blanket:
-    """Find what a change of choices reaches: the choices themselves and their children.
-
-    >>> import numpyro.distributions as dist, lawful
-    >>> def chain():
-    ...     x = lawful.sample("x", dist.Normal(0.0, 1.0))
-    ...     y = lawful.sample("y", dist.Normal(x, 1.0))
-    ...     lawful.sample("z", dist.Normal(y, 1.0))
-    >>> sorted(blanket(lawful.trace(chain), [("x",)]).terms)
-    [('x',), ('y',)]
-    """
-    children = _children(form)
-    reached = frozenset().union(*(children.get(address, frozenset()) for address in moved))
-    conditional = {c.address for c in choices_of(form) if c.conditional}
-    return Blanket(frozenset(moved), (reached & conditional) - frozenset(moved), reached | frozenset(moved))
-
-
 def reached(form: Form, moved: Collection[Address]) -> Blanket:
-    """Find what a change of choices reaches, with what the sites reach that it switches on or off.
+    """Find what a change of choices reaches: themselves, their children, and those of the sites switched on or off.
 
     >>> import numpyro.distributions as dist, lawful
     >>> def switch():
@@ -61,12 +44,14 @@ def reached(form: Form, moved: Collection[Address]) -> Blanket:
     >>> sorted(found.switched), sorted(found.terms)
     ([('v',)], [('b',), ('v',), ('y',)])
     """
-    found = blanket(form, moved)
+    children, conditional = _children(form), {c.address for c in choices_of(form) if c.conditional}
+    switched = frozenset[Address]()
     while True:
-        wider = blanket(form, found.moved | found.switched)
-        if wider.switched <= found.switched and wider.terms == found.terms:
-            return Blanket(frozenset(moved), found.switched, found.terms)
-        found = Blanket(found.moved, found.switched | wider.switched, wider.terms)
+        changed = switched.union(moved)
+        terms = changed.union(*(children.get(address, ()) for address in changed))
+        if (terms & conditional).difference(moved) <= switched:
+            return Blanket(frozenset(moved), switched, terms)
+        switched |= (terms & conditional).difference(moved)
 
 
 def all_terms(form: Form) -> frozenset[Address]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..addresses import Address, colliding, names_of, shared_key, show_address
@@ -58,14 +58,6 @@ class Det(Statement):
     label: str
     plates: tuple[Plate, ...] = ()
 
-    def with_ins(self, ins: tuple[Var, ...]) -> Det:
-        """Give the node with other operands."""
-        return replace(self, ins=ins)
-
-    def with_outs(self, outs: tuple[Var, ...]) -> Det:
-        """Give the node with other results."""
-        return replace(self, outs=outs)
-
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Site(Statement):
@@ -88,15 +80,6 @@ class Site(Statement):
         """The value."""
         return (self.out,)
 
-    def with_ins(self, ins: tuple[Var, ...]) -> Site:
-        """Give the node with other operands."""
-        count = len(self.parameters)
-        return replace(self, parameters=ins[:count], observed=ins[count] if len(ins) > count else None)
-
-    def with_outs(self, outs: tuple[Var, ...]) -> Site:
-        """Give the node with another value."""
-        return replace(self, out=outs[0])
-
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Factor(Statement):
@@ -116,14 +99,6 @@ class Factor(Statement):
     def outs(self) -> tuple[Var, ...]:
         """Nothing."""
         return ()
-
-    def with_ins(self, ins: tuple[Var, ...]) -> Factor:
-        """Give the node with another log weight."""
-        return replace(self, term=ins[0])
-
-    def with_outs(self, outs: tuple[Var, ...]) -> Factor:
-        """Give the node itself, which has no results."""
-        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,16 +144,6 @@ class Loop:
         """Final carry, stacked outputs."""
         return (*self.carry_out, *self.ys)
 
-    def with_ins(self, ins: tuple[Var, ...]) -> Loop:
-        """Give the node with other operands."""
-        constants, init, xs = map(tuple, self.split(ins))
-        return replace(self, constants=constants, init=init, xs=xs)
-
-    def with_outs(self, outs: tuple[Var, ...]) -> Loop:
-        """Give the node with other results."""
-        carry_out, ys = map(tuple, self.split_out(outs))
-        return replace(self, carry_out=carry_out, ys=ys)
-
 
 @dataclass(frozen=True, eq=False)
 class Branch:
@@ -195,14 +160,6 @@ class Branch:
     def ins(self) -> tuple[Var, ...]:
         """The index, then the operands."""
         return (self.index, *self.operands)
-
-    def with_ins(self, ins: tuple[Var, ...]) -> Branch:
-        """Give the node with other operands."""
-        return replace(self, index=ins[0], operands=ins[1:])
-
-    def with_outs(self, outs: tuple[Var, ...]) -> Branch:
-        """Give the node with other results."""
-        return replace(self, outs=outs)
 
 
 type Node = Det | Site | Factor | Loop | Branch
@@ -235,7 +192,9 @@ class Form:
 
     def __post_init__(self) -> None:
         """Refuse two sites with one address, unless they stand in different arms, and colliding address codes."""
-        _check_addresses(self)
+        pair = colliding(_addresses(self))
+        if pair is not None:
+            raise shared_key(*pair)
 
     def sites(self) -> Iterator[Site]:
         """Walk all sites, also inside loops and branches."""
@@ -312,38 +271,23 @@ def constant_arrays(form: Form) -> dict[Var, Any]:
     return found
 
 
-def _check_addresses(form: Form) -> None:
-    pair = colliding(_addresses(form))
-    if pair is not None:
-        raise shared_key(*pair)
-
-
 def _addresses(form: Form) -> dict[Address, Source]:
     found: dict[Address, Source] = {}
     for node in form.nodes:
-        if isinstance(node, Site | Factor):
-            _merge(found, {node.address: node.source})
-        elif isinstance(node, Det) and node.address is not None:
-            _merge(found, {node.address: node.source})
-        elif isinstance(node, Loop):
-            body = _addresses(node.body)
-            if node.addresses is not None:
-                body = {own: body[first] for first, steps in node.addresses if first in body for own in steps}
-            _merge(found, body)
-        elif isinstance(node, Branch):
-            arms: dict[Address, Source] = {}
-            for arm in node.forms:
-                arms |= _addresses(arm)
-            _merge(found, arms)
+        if isinstance(node, Det | Site | Factor):
+            if node.address is None:
+                continue
+            new = {node.address: node.source}
+        else:
+            new = {address: source for inner in subforms(node) for address, source in _addresses(inner).items()}
+        if isinstance(node, Loop) and node.addresses is not None:
+            new = {own: new[first] for first, steps in node.addresses if first in new for own in steps}
+        for address, source in new.items():
+            if address in found:
+                raise DuplicateSiteError(
+                    f"site '{show_address(names_of(address))}' is used twice: at {found[address]} and at {source}. "
+                    "Fix: rename one, or call the program inside lawful.scope(prefix).",
+                    site=address, first=found[address], second=source,
+                )  # fmt: skip
+            found[address] = source
     return found
-
-
-def _merge(found: dict[Address, Source], new: dict[Address, Source]) -> None:
-    for address, source in new.items():
-        if address in found:
-            raise DuplicateSiteError(
-                f"site '{show_address(names_of(address))}' is used twice: at {found[address]} and at {source}. "
-                "Fix: rename one, or call the program inside lawful.scope(prefix).",
-                site=address, first=found[address], second=source,
-            )  # fmt: skip
-        found[address] = source

@@ -15,7 +15,35 @@ from .nodes import Branch, Det, Factor, Form, Loop, Node, Site, Var, subforms
 
 def with_operands(node: Node, ins: tuple[Var, ...]) -> Node:
     """Return a node with other operands; where they are its own it is returned itself."""
-    return node if all(map(is_, ins, node.ins)) else node.with_ins(ins)
+    if all(map(is_, ins, node.ins)):
+        return node
+    match node:
+        case Det():
+            return replace(node, ins=ins)
+        case Site():
+            parameters, observed = ins[: len(node.parameters)], ins[len(node.parameters) :]
+            return replace(node, parameters=parameters, observed=observed[0] if observed else None)
+        case Factor():
+            return replace(node, term=ins[0])
+        case Loop():
+            constants, init, xs = map(tuple, node.split(ins))
+            return replace(node, constants=constants, init=init, xs=xs)
+        case Branch():
+            return replace(node, index=ins[0], operands=ins[1:])
+
+
+def with_results(node: Node, outs: tuple[Var, ...]) -> Node:
+    """Return a node with other results."""
+    match node:
+        case Site():
+            return replace(node, out=outs[0])
+        case Factor():
+            return node
+        case Loop():
+            carry_out, ys = map(tuple, node.split_out(outs))
+            return replace(node, carry_out=carry_out, ys=ys)
+        case _:
+            return replace(node, outs=outs)
 
 
 @dataclass(frozen=True)
@@ -59,12 +87,12 @@ def with_subforms(node: Node, rule: Callable[[Form], Form]) -> Node:
 def with_addresses(form: Form, rule: Callable[[Address], Address]) -> Form:
     """Return a Form with other addresses, also in the Forms inside it."""
 
-    def renamed(node: Node) -> Node:
+    def moved(node: Node) -> Node:
         if isinstance(node, Site | Factor | Det):
             return node if node.address is None else replace(node, address=rule(node.address))
         return with_subforms(node, lambda inner: with_addresses(inner, rule))
 
-    return replace(form, nodes=tuple(map(renamed, form.nodes)))
+    return replace(form, nodes=tuple(map(moved, form.nodes)))
 
 
 def with_nodes(form: Form, nodes: Sequence[Node]) -> Form:

@@ -19,6 +19,7 @@ from ..form.builder import Block, LogProb, add, total
 from ..form.fold import Visitor
 from ..form.liveness import is_random
 from ..form.operations.compensated_sum import Sum
+from ..form.rewriting import with_operands, with_results
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,7 @@ def gained(high: jax.Array, low: jax.Array, term: jax.Array) -> tuple[jax.Array,
     >>> [float(x) for x in gained(jnp.float32(1e8), jnp.float32(0.0), jnp.float32(1.0))]
     [100000000.0, 1.0]
     """
-    found = Sum(high, low).add(term)
-    return found.high, found.low
+    return Sum(high, low).add(term)
 
 
 def _unless_over(before: jax.Array, check: jax.Array) -> jax.Array:
@@ -134,33 +134,21 @@ class _Lifting(Visitor):
         self.block.nodes.append(replace(node, ins=ins, outs=outs, plates=plates))
 
     def site(self, node: Site) -> None:
-        parameters = self.get(node.parameters)
-        if node.observed is None and node.law.shared and not self.varies(parameters):
-            self.block.nodes.append(replace(node, parameters=parameters, out=self.fresh(node.out, False)))
-            return
+        ins = self.get(node.ins)
         if node.observed is None:
-            out = self.fresh(node.out, True)
-            self.block.nodes.append(replace(node, parameters=parameters, out=out, plates=(self.plate, *node.plates)))
+            varies = self.varies(ins) or not node.law.shared
+            plates = (self.plate, *node.plates) if varies else node.plates
+            self.block.nodes.append(replace(node, parameters=ins, out=self.fresh(node.out, varies), plates=plates))
             return
-        observed = self.names[node.observed]
-        varies = self.varies((observed, *parameters))
+        *parameters, observed = ins
+        varies = self.varies(ins)
         if not varies and not self.consume_all:
-            out = self.fresh(node.out, False)
-            self.block.nodes.append(replace(node, parameters=parameters, observed=observed, out=out))
+            self.block.nodes.append(with_results(with_operands(node, ins), (self.fresh(node.out, False),)))
             return
         self.names[node.out] = observed
-        plates = (self.plate,) if varies else ()
-        term = Var((), jnp.result_type(float), plates)
-        self.block.nodes.append(
-            Det(
-                LogProb(node.law),
-                (observed, *parameters),
-                (term,),
-                f"log p({node.address[-1]})",
-                plates,
-                source=node.source,
-            )  # fmt: skip
-        )
+        term = Var((), jnp.result_type(float), (self.plate,) if varies else ())
+        score, label = LogProb(node.law), f"log p({node.address[-1]})"
+        self.block.nodes.append(Det(score, (observed, *parameters), (term,), label, term.plates, source=node.source))
         self.terms.append(term)
 
     def factor(self, node: Factor) -> None:
@@ -196,13 +184,11 @@ class _Lifting(Visitor):
         if lifted.weighted:
             body, start, sums = self.accumulate(body, len(constants), n_carry, lifted.checked)
             self.checked = self.checked or lifted.checked
-            new = replace(
-                node, body=body, constants=constants, init=(*init, *start), xs=xs, carry_out=(*carry_out, *sums), ys=ys
-            )
+            init, carry_out = (*init, *start), (*carry_out, *sums)
             self.terms.extend(sums)
-        else:
-            new = replace(node, body=body, constants=constants, init=init, xs=xs, carry_out=carry_out, ys=ys)
-        self.block.nodes.append(new)
+        self.block.nodes.append(
+            replace(node, body=body, constants=constants, init=init, xs=xs, carry_out=carry_out, ys=ys)
+        )
 
     def accumulate(self, body: Form, n_const: int, n_carry: int, checked: bool) -> tuple[Form, list[Var], list[Var]]:
         """Turn the last output of a lifted body, a log weight, into more carry that sums it over the steps.

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from ..addresses import indices_of, names_of, show_address
 from ..distributions.parameter_constraints import DRAWN, limits, parameters_of
-from ..form import CHECK, Det, Factor, Form, Node, Site, Var, subforms
+from ..form import CHECK, Det, Factor, Form, Site, Var
 from ..form.builder import Block
 from ..form.operations.primitive_rows import row_of
 from ..form.rewriting import insides, with_nodes, with_subforms
@@ -32,12 +32,30 @@ def with_checked_draws(form: Form) -> Form:
     >>> [type(node).__name__ for node in with_checked_draws(form).nodes]
     ['Site', 'Det', 'Factor']
     """
-    return _checked(form, ())
+    sites = {*checked_draws(form)}
+
+    def checked(form: Form) -> Form:
+        block = Block()
+        for node in form.nodes:
+            block.nodes.append(with_subforms(node, checked))
+            if isinstance(node, Site) and node in sites:
+                label = f"law of {show_address(node.address)}?"
+                term = block.det(_Weight(node.law), node.out, *node.parameters, label=label)
+                address = (*names_of(node.address), CHECK, *indices_of(node.address))
+                block.nodes.append(Factor(address, term, source=node.source, role=CHECK))
+        return with_nodes(form, block.nodes)
+
+    return checked(form)
 
 
-def checked_draws(form: Form) -> Iterator[Site]:
-    """Walk the choices that get such a factor."""
-    yield from _draws(form, ())
+def checked_draws(form: Form, constant: Collection[Var] = ()) -> Iterator[Site]:
+    """Walk the choices that get such a factor; some inputs may be known to be constants."""
+    known = {*constant, *(v for v, _ in form.constants)}
+    for node in form.nodes:
+        if isinstance(node, Site) and _is_checked(node, form, known):
+            yield node
+        for part in insides(node):
+            yield from checked_draws(part.form, {v for v, outer in part.same.items() if outer in known})
 
 
 def question(node: Site | Factor) -> Iterable[Probe]:
@@ -99,28 +117,6 @@ class _Weight:
         return jnp.where(broken, jnp.nan, jnp.zeros((), jnp.result_type(float)))
 
 
-def _checked(form: Form, constant: Collection[Var]) -> Form:
-    known = {*constant, *(v for v, _ in form.constants)}
-    block = Block()
-    for node in form.nodes:
-        block.nodes.append(with_subforms(node, functools.partial(_checked, constant=_constants_inside(node, known))))
-        if isinstance(node, Site) and _is_checked(node, form, known):
-            label = f"law of {show_address(node.address)}?"
-            term = block.det(_Weight(node.law), node.out, *node.parameters, label=label)
-            address = (*names_of(node.address), CHECK, *indices_of(node.address))
-            block.nodes.append(Factor(address, term, source=node.source, role=CHECK))
-    return with_nodes(form, block.nodes)
-
-
-def _draws(form: Form, constant: Collection[Var]) -> Iterator[Site]:
-    known = {*constant, *(v for v, _ in form.constants)}
-    for node in form.nodes:
-        if isinstance(node, Site) and _is_checked(node, form, known):
-            yield node
-        for inner in subforms(node):
-            yield from _draws(inner, _constants_inside(node, known))
-
-
 def _is_checked(site: Site, form: Form, known: Collection[Var]) -> bool:
     """Tell whether a choice may have parameters that make no law, which nothing else weighs."""
     if site.observed is not None or site.law.numbered is None or not has_flaws(site):
@@ -142,8 +138,3 @@ def _is_weighed(value: Var, form: Form) -> bool:
         if (observed or isinstance(node, Factor)) and not reached.isdisjoint(node.ins):
             return True
     return False
-
-
-def _constants_inside(node: Node, known: Collection[Var]) -> set[Var]:
-    """Find the inputs of the forms of a node that are constants."""
-    return {v for part in insides(node) for v, outer in part.same.items() if outer in known}

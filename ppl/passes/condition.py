@@ -45,16 +45,11 @@ def conditioned(form: Form, addresses: Collection[Address], terms: Collection[Ad
     return fed(form, addresses, observe)
 
 
-def own_value(choice: Choice) -> Var:
-    """What is brought to a choice by default: a value of its own."""
-    return Var(choice.shape, choice.dtype)
-
-
 def fed(
     form: Form,
     addresses: Collection[Address],
     rule: Callable[[Site | Factor, Var | None], tuple[Node, ...]],
-    kind: Callable[[Choice], Var] = own_value,
+    kind: Callable[[Choice], Var] = lambda choice: Var(choice.shape, choice.dtype),
 ) -> Threaded:
     """Bring one array for each of some choices to its site, through loops and branches.
 

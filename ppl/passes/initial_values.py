@@ -152,23 +152,12 @@ def _climbed(now: _Search, new: Start, finite: jax.Array) -> _Search:
     newton *= 1 - jnp.sign(now.aim) * jnp.sqrt(aim / jnp.maximum(left, aim))
     newton *= reach / jnp.maximum(_norm(newton), reach)
     direction = jnp.where(known, newton, _along(new.gradient, reach))
-    rests = (near & ended) | ~jnp.any(new.gradient)
-    taken = _Search(
-        new,
-        now.tries,
-        now.trials + 1,
-        direction,
-        jnp.ones_like(now.share),
-        reach,
-        steps,
-        changes,
-        pairs,
-        rests,
-        now.aim,
-    )
-    share = now.share * SHRINKS
-    shorter = now._replace(trials=now.trials + 1, share=share, rests=share < SHORTEST)
-    return jax.tree.map(lambda a, b: jnp.where(gains, a, b), taken, shorter)
+    now = now._replace(trials=now.trials + 1, share=now.share * SHRINKS)
+    taken = now._replace(
+        found=new, direction=direction, share=jnp.ones_like(now.share), reach=reach,
+        steps=steps, changes=changes, pairs=pairs, rests=(near & ended) | ~jnp.any(new.gradient),
+    )  # fmt: skip
+    return jax.tree.map(lambda a, b: jnp.where(gains, a, b), taken, now._replace(rests=now.share < SHORTEST))
 
 
 def _learnt(now: _Search, step: jax.Array, change: jax.Array, gains: jax.Array) -> tuple[jax.Array, ...]:

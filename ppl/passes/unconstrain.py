@@ -17,7 +17,7 @@ from ..addresses import Address, show_address
 from ..distributions.bijections import free_shape, from_support, is_discrete, jacobian_to_support, to_support
 from ..errors import UnsupportedProgramError
 from ..form import Det, Form, Site, Var, subforms
-from ..form.builder import Block
+from ..form.builder import Block, Tupled
 from ..form.choices import Choice
 from ..form.liveness import without_dead_code
 from .rolling.roll import Folded, folded
@@ -122,12 +122,8 @@ class _Back(Answers):
     def answer(self, block: Block, site: Site, given: Sequence[Var]) -> Answer:
         free = Var(self.shapes[site.address], site.out.dtype)
         label = f"coordinates of {site.address[-1]}"
-        block.nodes.append(Det(_listed(from_support(site.law)), (given[0], *site.parameters), (free,), label))
+        block.nodes.append(Det(Tupled(from_support(site.law)), (given[0], *site.parameters), (free,), label))
         return Answer(given[0], outputs=(free,))
-
-
-def _listed(function: Callable[..., jax.Array]) -> Callable[..., tuple[jax.Array]]:
-    return lambda *operands: (function(*operands),)
 
 
 def refuse_discrete(found: Folded) -> None:

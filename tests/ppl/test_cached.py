@@ -14,7 +14,7 @@ from lawful.backends.log_density import scored
 from lawful.backends.pointwise import pointwise
 from lawful.backends.xla import DEFAULT, compile, emit
 from lawful.form.cached import LAWS, cache_of, per_form
-from lawful.form.markov_blanket import blanket
+from lawful.form.markov_blanket import reached
 from lawful.form.operations.from_jaxpr import inlined
 from lawful.inference import check
 from lawful.inference.check.exact.outcomes import compiled_worlds
@@ -44,7 +44,7 @@ CLIENTS = {
     "eager": lambda form: handlers.seed(form, jax.random.key(0))(0.5),
     "linter": lambda form: form.check(0.5),
     "kernel": default_kernel,
-    "analyses": lambda form: (presence_of(form), peak_bytes(form), blanket(form, [("x",)]), folded(form)),
+    "analyses": lambda form: (presence_of(form), peak_bytes(form), reached(form, [("x",)]), folded(form)),
 }
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from lawful.form import Det, Factor, Form, Site, Var
 from lawful.form.builder import Block
-from lawful.form.rewriting import with_operands, with_subforms
+from lawful.form.rewriting import with_operands, with_results, with_subforms
 from lawful.passes.simplify import simplified
 
 from ...contract import Transformer
@@ -42,7 +42,7 @@ def doubled(form: Form) -> Form:
         node = with_subforms(node, doubled)
         if isinstance(node, Det) and node.address is None:
             for outs in (node.outs, tuple(v.like() for v in node.outs)):
-                again = node.with_ins(tuple(map(read, node.ins))).with_outs(tuple(outs))
+                again = with_results(with_operands(node, tuple(map(read, node.ins))), tuple(outs))
                 block.nodes.append(again)
                 for value, copy in zip(node.outs, outs, strict=True):
                     copies.setdefault(value, []).append(copy)

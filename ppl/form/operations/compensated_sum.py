@@ -54,7 +54,8 @@ class Sum(NamedTuple):
 
     def plus(self, other: Sum) -> Sum:
         """Add another sum."""
-        return Sum(*self.add(other.high)[:1], self.add(other.high).low + other.low)
+        total = self.add(other.high)
+        return Sum(total.high, total.low + other.low)
 
     def value(self) -> jax.Array:
         """Return the total."""

@@ -32,18 +32,10 @@ class Equation:
         """Apply the operation; always a tuple."""
         operands = self.operands(values, lambda literal: literal[0])
         bind = getattr(self.primitive, "get_bind_params", None)
-        if bind is None:
-            out = self.primitive.bind(*operands, **self.params)
-        else:
-            out = self._call(bind, operands)
+        bound = self.params if bind is None else bind(self.params)
+        functions, params = ((), bound) if isinstance(bound, dict) else bound
+        out = self.primitive.bind(*functions, *operands, **params)
         return tuple(out) if self.multiple else (out,)
-
-    def _call(self, bind: Callable[..., Any], operands: list[Any]) -> Any:
-        bound = bind(self.params)
-        if isinstance(bound, dict):
-            return self.primitive.bind(*operands, **bound)
-        subfunctions, params = bound
-        return self.primitive.bind(*subfunctions, *operands, **params)
 
     def operands(self, values: Iterable[Any], written: Callable[[tuple[Any, ...]], Any]) -> list[Any]:
         """List all operands, with what is made of the numbers that the program wrote (number, type) in their places."""

@@ -35,22 +35,19 @@ class Reader:
 
     def form(self, closed: Any, *, in_tree: Any = None, out_tree: Any = None) -> Form:
         """Read a traced program as a form."""
-        jaxpr, consts = parts_of(closed)
-        values: dict[Any, Var] = {}
-        constants: list[tuple[Var, Any]] = []
-        for variable, array in zip(jaxpr.constvars, consts, strict=True):
-            values[variable] = _new(variable)
-            constants.append((values[variable], array))
-        inputs = tuple(values.setdefault(v, _new(v)) for v in jaxpr.invars)
-        frame = Frame(values, constants, [])
-        self.equations(jaxpr.eqns, frame)
-        outputs = tuple(map(frame.read, jaxpr.outvars))
-        return Form(inputs, tuple(frame.nodes), outputs, tuple(constants), in_tree, out_tree)
+        frame, inputs = Frame({}, [], []), tuple(map(_new, parts_of(closed)[0].invars))
+        outputs = self.opened(closed, inputs, frame)
+        return Form(inputs, tuple(frame.nodes), outputs, tuple(frame.constants), in_tree, out_tree)
 
-    def equations(self, equations: Sequence[Any], frame: Frame) -> None:
-        """Read operations in their order."""
-        for equation in equations:
-            self.equation(equation, frame)
+    def opened(self, closed: Any, inputs: Sequence[Var], frame: Frame) -> tuple[Var, ...]:
+        """Append the operations of a traced function; gives its outputs."""
+        jaxpr, consts = parts_of(closed)
+        called = Frame(dict(zip(jaxpr.invars, inputs, strict=True)), frame.constants, frame.nodes)
+        for variable, array in zip(jaxpr.constvars, consts, strict=True):
+            called.values[variable] = called.constant(_new(variable), array)
+        for eqn in jaxpr.eqns:
+            self.equation(eqn, called)
+        return tuple(map(called.read, jaxpr.outvars))
 
     def equation(self, eqn: Any, frame: Frame) -> None:
         """Read an operation."""
@@ -65,8 +62,7 @@ class Reader:
         elif name == "cond" and self.loops:
             self.branch(eqn, frame)
         elif self.opens(eqn):
-            outs = self.opened_call(eqn, frame.operands(eqn), frame)
-            frame.values.update(zip(eqn.outvars, outs, strict=True))
+            frame.values |= zip(eqn.outvars, self.opened(body_of(eqn), frame.operands(eqn), frame), strict=True)
         else:
             return False
         return True
@@ -81,20 +77,10 @@ class Reader:
     def loop(self, eqn: Any, frame: Frame) -> None:
         """Read a scan as a loop."""
         consts, carry = scan_counts(eqn.params, eqn.invars)
-        body = self.form(eqn.params["jaxpr"])
-        operands, outs = frame.operands(eqn), frame.results(eqn)
-        frame.nodes.append(
-            Loop(
-                body,
-                int(eqn.params["length"]),
-                operands[:consts],
-                operands[consts : consts + carry],
-                operands[consts + carry :],
-                outs[:carry],
-                outs[carry:],
-                bool(eqn.params["reverse"]),
-            )
-        )
+        body, operands, outs = self.form(eqn.params["jaxpr"]), frame.operands(eqn), frame.results(eqn)
+        parts = operands[:consts], operands[consts : consts + carry], operands[consts + carry :]
+        length, reverse = int(eqn.params["length"]), bool(eqn.params["reverse"])
+        frame.nodes.append(Loop(body, length, *parts, outs[:carry], outs[carry:], reverse))
 
     def branch(self, eqn: Any, frame: Frame) -> None:
         """Read a choice as a branch."""
@@ -109,17 +95,6 @@ class Reader:
         counts = int(eqn.params["cond_nconsts"]), int(eqn.params["body_nconsts"])
         return self.form(eqn.params["cond_jaxpr"]), self.form(eqn.params["body_jaxpr"]), counts
 
-    def opened_call(self, operation: Any, operands: Sequence[Var], frame: Frame) -> list[Var]:
-        """Append the operations of a call; gives its results."""
-        jaxpr, consts = parts_of(body_of(operation))
-        values: dict[Any, Var] = {}
-        for variable, array in zip(jaxpr.constvars, consts, strict=True):
-            values[variable] = frame.constant(_new(variable), array)
-        values |= zip(jaxpr.invars, operands, strict=True)
-        called = Frame(values, frame.constants, frame.nodes)
-        self.equations(jaxpr.eqns, called)
-        return [called.read(v) for v in jaxpr.outvars]
-
 
 @dataclass(eq=False)
 class Frame:
@@ -132,13 +107,14 @@ class Frame:
 
     def read(self, variable: Any) -> Var:
         """Give the value of a variable, or of a number that the program wrote."""
-        if isinstance(variable, Literal):
-            array = literal_array(variable)
-            number = array.dtype, array.shape, array.tobytes()
-            if number not in self.numbers:
-                self.numbers[number] = self.constant(_new(variable), array)
-            return self.numbers[number]
-        return self.values[variable]
+        return self.number(literal_array(variable)) if isinstance(variable, Literal) else self.values[variable]
+
+    def number(self, array: np.ndarray) -> Var:
+        """Give a number that the program wrote."""
+        key = array.dtype, array.shape, array.tobytes()
+        if key not in self.numbers:
+            self.numbers[key] = self.constant(Var(array.shape, array.dtype), array)
+        return self.numbers[key]
 
     def operands(self, eqn: Any) -> tuple[Var, ...]:
         """Give the operands of an operation, numbers that the program wrote included."""
@@ -213,25 +189,14 @@ def inlined(form: Form) -> Form:
     block.constants.extend(form.constants)
     names: dict[Var, Var] = {v: v for v in (*form.inputs, *(v for v, _ in form.constants))}
     for node in form.nodes:
-        if isinstance(node, Det) and _is_opened(node):
-            call: Any = node.function
+        call: Any = node.function if isinstance(node, Det) and not node.plates and node.address is None else None
+        if isinstance(call, Equation) and call.is_call:
             frame = Frame({}, block.constants, block.nodes)
-            operands = call.operands([names[v] for v in node.ins], lambda literal: _number(frame, literal))
-            names |= zip(node.outs, reader.opened_call(call, operands, frame), strict=True)
+            operands = call.operands([names[v] for v in node.ins], lambda held: frame.number(np.asarray(*held)))
+            names |= zip(node.outs, reader.opened(body_of(call), operands, frame), strict=True)
             continue
         if isinstance(node, Loop):
             node = replace(node, body=inlined(node.body))
         block.nodes.append(renamed(node, names))
     outputs = [names[v] for v in form.outputs]
     return block.form(form.inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree)
-
-
-def _is_opened(node: Det) -> bool:
-    """Tell whether a node is a call that can be opened: a named value keeps its node."""
-    plain = not node.plates and node.address is None
-    return plain and isinstance(node.function, Equation) and node.function.is_call
-
-
-def _number(frame: Frame, literal: Any) -> Var:
-    array = np.asarray(*literal)
-    return frame.constant(Var(array.shape, array.dtype), array)

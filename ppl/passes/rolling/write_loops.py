@@ -21,7 +21,7 @@ from ...form import Det, Form, Node, Var
 from ...form.builder import Block
 from ...form.fingerprint import array_key
 from ...form.operations.stacks import TOTAL, Join, Pick, Row, Window, Windows, of_a_stack, opened
-from ...form.rewriting import with_operands
+from ...form.rewriting import with_operands, with_results
 from .match_steps import Made, Origin, Steps
 
 type Place = tuple[int, int]  # node of a step, result of the node
@@ -221,7 +221,7 @@ class Body:
         else:
             node = with_operands(node, tuple(map(self.operand, origins)))
         self.results |= {(j, result): v for result, v in enumerate(fresh)}
-        self.nodes.append(node.with_outs(fresh))
+        self.nodes.append(with_results(node, fresh))
 
     def literals(self, j: int) -> tuple[Any, dict[int, np.ndarray]]:
         """Open a node whose literals differ between the steps; gives all of them, stacked, by their position."""

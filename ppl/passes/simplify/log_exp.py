@@ -48,10 +48,7 @@ def _log_scale(node: Det, made: Mapping[Var, Det]) -> Det:
     if not isinstance(node.function, LogProb) or type(node.function.law.numbered) is not dist.Normal:
         return node
     loc, scale = (node.ins[1 + (position_of(node.function.law, name) or 0)] for name in ("loc", "scale"))
-    source = made.get(scale)
-    if source is None or not isinstance(source.function, Equation) or not source.function.is_exp:
-        return node
-    (log_scale,) = source.ins or (None,)
+    log_scale = _exponent(scale, made)
     if log_scale is None or log_scale.plates != scale.plates:
         return node
     return replace(node, function=NormalOfLogScale(), ins=(node.ins[0], loc, log_scale))
@@ -71,12 +68,16 @@ def without_inverses(form: Form) -> Form:
 def _undone(node: Det, made: Mapping[Var, Det]) -> Det:
     if not isinstance(node.function, Equation) or not node.function.is_log or not node.ins:  # as the log of a literal
         return node
-    source = made.get(node.ins[0])
-    if source is None or not isinstance(source.function, Equation) or not source.function.is_exp:
+    value, (out,) = _exponent(node.ins[0], made), node.outs
+    if value is None or node.ins[0].plates != node.plates or not jnp.issubdtype(value.dtype, jnp.floating):
         return node
-    if source.plates != node.plates or not source.ins:
-        return node
-    (value,), (out,) = source.ins, node.outs
-    real = jnp.issubdtype(value.dtype, jnp.floating)
     same = (value.shape, value.dtype, value.plates) == (out.shape, out.dtype, out.plates)
-    return replace(node, function=SAME, ins=source.ins) if real and same else node
+    return replace(node, function=SAME, ins=(value,)) if same else node
+
+
+def _exponent(value: Var, made: Mapping[Var, Det]) -> Var | None:
+    """Return x of a value exp(x); None for others."""
+    source = made.get(value)
+    if source is None or not isinstance(source.function, Equation) or not source.function.is_exp:
+        return None
+    return source.ins[0] if source.ins else None
