@@ -75,7 +75,7 @@ class Dependence:
         return found
 
 
-def dependence(form: Form, *, named: bool = False) -> Dependence:
+def dependence(form: Form, *, named: bool = False, inputs: Sequence[frozenset[Address]] | None = None) -> Dependence:
     """Find the direct dependences of a form, through its deterministic operations, loops and branches.
 
     A site or factor in an arm depends also on what decides the branch.
@@ -83,6 +83,7 @@ def dependence(form: Form, *, named: bool = False) -> Dependence:
     Args:
         form: the form.
         named: make vertices of `deterministic` values too; else the graph looks through them.
+        inputs: what each input reads, by names of the caller's own; default: nothing.
 
     >>> import numpyro.distributions as dist, lawful
     >>> def chain():
@@ -92,22 +93,8 @@ def dependence(form: Form, *, named: bool = False) -> Dependence:
     {(('x',), ('y',)): False}
     """
     walk = _Walk(named)
-    walk(form, [frozenset()] * len(form.inputs))
+    walk(form, inputs or [frozenset()] * len(form.inputs))
     return walk.graph
-
-
-def dependence_on(form: Form, inputs: Sequence[frozenset[Address]]) -> tuple[Dependence, list[frozenset[Address]]]:
-    """Find the dependences of a form whose inputs stand for given vertices.
-
-    Args:
-        form: the form, as the body of a loop.
-        inputs: what each input reads; the names are the caller's own.
-
-    Returns: the graph, and what each output reads.
-    """
-    walk = _Walk(False)
-    outputs = walk(form, inputs)
-    return walk.graph, outputs
 
 
 type _Reads = frozenset[Address]
@@ -148,16 +135,17 @@ class _Walk(Fold[_Reads]):
         self.add(node, node.address, term, "factor")
 
     def add(self, node: Site | Factor | Det, address: Address, read: _Reads, kind: str) -> None:
-        boxes = (*self.place.boxes, *(Box("plate", p.name, p.size, p.name) for p in node.plates))
-        details: dict[str, Any] = {}
+        frames, details = node.frames, dict[str, Any]()
         if isinstance(node, Site):
-            boxes = (*boxes, *(Box("plate", f.name, f.size, f.name) for f in node.frames))
             details = {"observed": node.observed is not None, "shape": node.out.shape, "label": node.law.label}
-        elif isinstance(node, Det):
-            shape = node.outs[0].shape
-            whole = len(shape) >= len(node.frames) and all(f.size in shape for f in node.frames)  # else a sum over them
-            boxes = (*boxes, *(Box("plate", f.name, f.size, f.name) for f in node.frames if whole))
-            details = {"shape": shape}
+        elif isinstance(node, Factor):
+            frames = ()
+        else:
+            details = {"shape": (shape := node.outs[0].shape)}
+            whole = len(shape) >= len(frames) and all(f.size in shape for f in frames)
+            frames = frames if whole else ()  # it is a sum over them
+        marks: list[Any] = [*node.plates, *frames]
+        boxes = (*self.place.boxes, *(Box("plate", p.name, p.size, p.name) for p in marks))
         self.graph.vertices.setdefault(address, Vertex(address, kind, boxes=boxes, source=node.source, **details))
         for tail in sorted(read | self.place.guards):
             self.graph.edges.setdefault((tail, address), self.place.carried)

@@ -33,7 +33,7 @@ def _is_recorded(node: Node) -> bool:
 
 def has_weight(form: Form) -> bool:
     """Tell whether a form holds factors or observations."""
-    return any(map(_weighs, walk(form)))
+    return any(map(_weighs, [*walk(form)]))
 
 
 def is_random(node: Node) -> bool:
@@ -67,7 +67,7 @@ class _Pruned(Visitor):
     def form(self, form: Form) -> Form:
         nodes: list[Node] = []
         for node in reversed(form.nodes):
-            if not self.live.isdisjoint(node.outs) or any(map(self.stays, within(node))):
+            if not self.live.isdisjoint(node.outs) or any(map(self.stays, [*within(node)])):
                 nodes.append(self.node(node))
                 self.live.update(nodes[-1].ins)
         small, constants = with_nodes(form, nodes[::-1]), tuple(c for c in form.constants if c[0] in self.live)

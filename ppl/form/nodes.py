@@ -17,7 +17,6 @@ from ..errors import DuplicateSiteError
 from ..sources import Source, Statement
 
 V = TypeVar("V")
-_ids = itertools.count()
 CHECK = "parameters"  # the role of a factor that is 0, or NaN where a choice was drawn from no law
 
 
@@ -36,7 +35,7 @@ class Var:
     shape: tuple[int, ...]
     dtype: Any
     plates: tuple[Plate, ...] = ()
-    id: int = field(default_factory=lambda: next(_ids))
+    id: int = field(default_factory=itertools.count().__next__)
 
     @property
     def full_shape(self) -> tuple[int, ...]:

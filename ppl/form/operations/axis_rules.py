@@ -87,25 +87,10 @@ def window(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> A
     return (axis, *[None] * (len(operands) - 1)) if shape[axis] == operands[0][axis] else None
 
 
-def transpose(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
-    """Follow the order."""
-    return (params["permutation"][axis],)
-
-
-def iota(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
-    """Read nothing."""
-    return None if params["dimension"] == axis or operands else ()
-
-
 def sliced(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
     """Follow the axes that stay whole."""
     step = 1 if params["strides"] is None else params["strides"][axis]
     return (axis,) if shape[axis] == operands[0][axis] and step == 1 else None
-
-
-def pad(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
-    """Follow the axes that get nothing; what is filled in is read whole."""
-    return (axis, None) if tuple(params["padding_config"][axis]) == (0, 0, 0) else None
 
 
 def dot_general(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
@@ -128,18 +113,3 @@ def gather(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> A
     kept = [d for d in range(len(operands[0])) if d not in (*numbers.collapsed_slice_dims, *batching)]
     window = kept[sorted(numbers.offset_dims).index(axis)]
     return (window, None) if sizes[window] == operands[0][window] else None
-
-
-def random_bits(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
-    """Read the key."""
-    return (None,) if operands[0] == () else None
-
-
-def random_gamma(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
-    """Read the key, and the same element of the parameter."""
-    return (None, axis) if operands[0] == () else None
-
-
-def bitcast(params: Any, operands: Sequence[Shape], shape: Shape, axis: int) -> Axes | None:
-    """Follow all axes, where words stay words."""
-    return (axis,) if operands[0] == shape else None

@@ -40,15 +40,12 @@ class Sum(NamedTuple):
         return cls(jnp.zeros((), jnp.result_type(float)), jnp.zeros((), jnp.result_type(float)))
 
     def add(self, term: jax.Array) -> Sum:
-        """Add a term without losing its low bits (Knuth's two-sum); infinite totals stay infinite.
+        """Add a term without losing its low bits; infinite totals stay infinite.
 
         What is lost goes back into the total as soon as it is large enough, so that it is never itself a long sum.
         """
-        term = term.astype(self.high.dtype)
-        total = self.high + term
-        shifted = total - self.high
-        lost = (self.high - (total - shifted)) + (term - shifted)
-        rest = self.low + jnp.where(jnp.isfinite(total), lost, 0.0)
+        total, lost = _two_sum(self.high, term.astype(self.high.dtype))
+        rest = self.low + lost
         high = total + rest
         return Sum(high, jnp.where(jnp.isfinite(high), rest - (high - total), 0.0))
 
@@ -62,15 +59,20 @@ class Sum(NamedTuple):
         return self.high + self.low
 
 
+def _two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Add, and give what rounding loses (Knuth); nothing where the total is infinite."""
+    total = a + b
+    shifted = total - a
+    return total, jnp.where(jnp.isfinite(total), (a - (total - shifted)) + (b - shifted), 0.0)
+
+
 @jax.custom_jvp
 def _by_pairs(terms: jax.Array) -> jax.Array:
     high, low = terms, jnp.zeros_like(terms)
     while high.shape[0] > 1:
         half = high.shape[0] // 2
         a, b, rest = high[:half], high[half : 2 * half], high[2 * half :]
-        added = a + b
-        shifted = added - a
-        lost = jnp.where(jnp.isfinite(added), (a - (added - shifted)) + (b - shifted), 0.0)
+        added, lost = _two_sum(a, b)
         low = jnp.concatenate([low[:half] + low[half : 2 * half] + lost, low[2 * half :]])
         high = jnp.concatenate([added, rest])
     return high[0] + low[0]

@@ -79,15 +79,6 @@ def _where(
     return tuple(found)
 
 
-def elementwise(operation: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the rule of an operation that is one of NumPy's."""
-
-    def rule(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-        return operation(*operands)
-
-    return rule
-
-
 def div(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     """Divide; whole numbers towards zero."""
     above, below = operands
@@ -198,8 +189,3 @@ def sort(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     axis = params["dimension"]
     order = np.lexsort(operands[: params["num_keys"]][::-1], axis=axis)
     return [np.take_along_axis(x, order, axis=axis) for x in operands]
-
-
-def put(array: np.ndarray, where: Any, updates: np.ndarray) -> None:
-    """Write in place."""
-    array[where] = updates

@@ -85,7 +85,7 @@ def _first(sizes: Sequence[bool]) -> bool:
 
 
 def _each(function: Callable[..., Any] | None = None, **facts: Any) -> Row:
-    return Row(axes=axes.elementwise, numpy=function and numpy.elementwise(function), **facts)
+    return Row(axes=axes.elementwise, numpy=function and (lambda x, p: function(*x)), **facts)
 
 
 def _smooth(function: Callable[..., Any], **facts: Any) -> Row:
@@ -151,13 +151,14 @@ ROWS: dict[str, Row] = {
     "convert_element_type": replace(_SAME, numpy=numpy.convert, moves=False, keeps_nan=True),
     "copy": _SAME,
     "stop_gradient": replace(_SAME, moves=False, linear=None, bound=None, flat=True),
-    "bitcast_convert_type": Row(axes=axes.bitcast),
+    "bitcast_convert_type": Row(axes=lambda p, of, shape, axis: (axis,) if of[0] == shape else None),
     # Elements, put elsewhere.
     "broadcast_in_dim": _moved(axes.broadcast, numpy.broadcast, sizes="shape", notation=SILENT, keeps_nan=True),
     "reshape": _moved(axes.reshape, numpy.reshape, sizes="new_sizes", notation=SILENT, keeps_nan=True),
     "squeeze": _moved(axes.dropping("dimensions"), lambda x, p: np.squeeze(x[0], tuple(p["dimensions"])),
                       notation=SILENT, keeps_nan=True),
-    "transpose": _moved(axes.transpose, lambda x, p: np.transpose(x[0], p["permutation"])),
+    "transpose": _moved(lambda p, of, shape, axis: (p["permutation"][axis],),
+                        lambda x, p: np.transpose(x[0], p["permutation"])),
     "rev": _moved(axes.along("dimensions"), lambda x, p: np.flip(x[0], tuple(p["dimensions"]))),
     "slice": _moved(axes.sliced, numpy.sliced, sizes="limit_indices"),
     "dynamic_slice": _moved(axes.window, numpy.dynamic_slice, sizes="slice_sizes"),
@@ -166,9 +167,11 @@ ROWS: dict[str, Row] = {
     "gather": Row(axes=axes.gather, numpy=numpy.gather, sizes="slice_sizes", linear=_first),
     "concatenate": Row(axes=axes.along("dimension"), numpy=lambda x, p: np.concatenate(x, axis=p["dimension"])),
     "stack": Row(axes=axes.stack, numpy=lambda x, p: np.stack(x, axis=p["axis"])),
-    "pad": Row(axes=axes.pad, numpy=numpy.pad),
-    "iota": Row(axes=axes.iota, numpy=numpy.iota, sizes="shape", counts=True),
-    "scatter": Row(numpy=numpy.scatter(numpy.put)), "scatter-add": Row(numpy=numpy.scatter(np.add.at)),
+    "pad": Row(axes=lambda p, of, shape, axis: (axis, None) if tuple(p["padding_config"][axis]) == (0, 0, 0) else None,
+               numpy=numpy.pad),
+    "iota": Row(axes=lambda p, of, shape, axis: None if p["dimension"] == axis or of else (), numpy=numpy.iota,
+                sizes="shape", counts=True),
+    "scatter": Row(numpy=numpy.scatter(np.ndarray.__setitem__)), "scatter-add": Row(numpy=numpy.scatter(np.add.at)),
     "sort": Row(axes=axes.along("dimension"), numpy=numpy.sort),
     "optimization_barrier": Row(numpy=lambda x, p: x),
     # Along axes.
@@ -180,8 +183,8 @@ ROWS: dict[str, Row] = {
     "dot_general": Row(axes=axes.dot_general), "cholesky": Row(axes=axes.by_matrices, factorises=True),
     "triangular_solve": Row(axes=axes.by_matrices),
     # Random numbers.
-    "random_bits": Row(axes=axes.random_bits, sizes="shape", draws=True),
-    "random_gamma": Row(axes=axes.random_gamma, draws=True),
+    "random_bits": Row(axes=lambda p, of, shape, axis: (None,) if of[0] == () else None, sizes="shape", draws=True),
+    "random_gamma": Row(axes=lambda p, of, shape, axis: (None, axis) if of[0] == () else None, draws=True),
     # Calls.
     **dict.fromkeys("jit remat remat2 checkpoint".split(), Row(body="jaxpr")),
     **dict.fromkeys("closed_call core_call".split(), Row(body="call_jaxpr")),

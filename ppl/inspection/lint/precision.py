@@ -16,7 +16,7 @@ import numpy as np
 from ...addresses import Address
 from ...form import Form, Site, constant_arrays
 from ...form.arguments.arrays import is_array
-from ...form.dependence import Dependence, dependence_on
+from ...form.dependence import Dependence, dependence
 from ...form.fold import placed
 from ...messages import Source
 from .finding import LintFinding
@@ -83,7 +83,7 @@ def argument_findings(form: Form, args: Sequence[Any]) -> Iterator[LintFinding]:
 def readers(form: Form) -> tuple[Dependence, list[list[Address]]]:
     """Give the dependence graph, and for each input of a form the sites and factors that read it."""
     names: list[Address] = [("~argument", str(k)) for k in range(len(form.inputs))]
-    graph, _ = dependence_on(form, [frozenset({name}) for name in names])
+    graph = dependence(form, inputs=[frozenset({name}) for name in names])
     return graph, [[head for tail, head in graph.edges if tail == name] for name in names]
 
 

@@ -6,13 +6,12 @@ Law: a site that was rolled into a loop is never counted.
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ...addresses import Address
-from ...form import Det, Form, Site, subforms, walk
+from ...form import Det, Form, Node, Site, subforms, walk
 from ...form.builder import LogProb
 from ...messages import Source
 
@@ -46,25 +45,21 @@ class Straight:
 REMEDY = "write the sequence with lawful.scan, or independent sites with one site in a plate."
 
 
-def straight(form: Form, least: int = MANY_SITES) -> Iterator[Straight]:
-    """List the groups of more than `least` equal sites (or scores of sites) of one line in a form that was rolled."""
+def straight(form: Form) -> Iterator[Straight]:
+    """List the groups of many equal sites (or scores of sites) of one line in a form that was rolled."""
     for inner in (form, *(inner for node in walk(form) for inner in subforms(node))):
-        nodes = [node for node in inner.nodes if isinstance(node, Det | Site)]
-        sites = [(node.source, law, node) for node in nodes for law in _laws(node)]
-        counts = Counter((source, law) for source, law, _ in sites)
-        for (source, law), count in counts.items():
-            if count > least:
-                first = next(node for where, own, node in sites if where == source and own == law)
-                yield Straight(count, getattr(first, "address", None) or (), source, law.label)
-
-
-def _laws(node: Det | Site) -> tuple[Any, ...]:
-    """Return the law that a node draws from or scores with."""
-    if isinstance(node, Site):
-        return (node.law,)
-    if not isinstance(node.function, LogProb) or node.source == Source("<algorithm>", 0):
-        return ()
-    return (node.function.law,)
+        groups: dict[tuple[Source, Any], list[Node]] = {}
+        for node in inner.nodes:
+            if isinstance(node, Site):
+                law = node.law
+            elif isinstance(node, Det) and isinstance(node.function, LogProb) and node.source.line:
+                law = node.function.law
+            else:
+                continue
+            groups.setdefault((node.source, law), []).append(node)
+        for (source, law), nodes in groups.items():
+            if len(nodes) > MANY_SITES:
+                yield Straight(len(nodes), getattr(nodes[0], "address", None) or (), source, law.label)
 
 
 _warned: set[Source] = set()

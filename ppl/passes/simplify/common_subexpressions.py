@@ -136,13 +136,11 @@ class _Scope(Visitor):
         """Leave an operation out whose results are known."""
         return () if self.known(node) else (node,)
 
-    def site(self, node: Site) -> Sequence[Node]:
-        """Keep a site."""
+    def site(self, node: Site | Factor) -> Sequence[Node]:
+        """Keep a statement."""
         return (node,)
 
-    def factor(self, node: Factor) -> Sequence[Node]:
-        """Keep a factor."""
-        return (node,)
+    factor = site
 
     def loop(self, node: Loop) -> Sequence[Node]:
         """Read a loop; its steps see the values around it as constants."""
