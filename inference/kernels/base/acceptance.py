@@ -7,24 +7,23 @@ log density is no number, and a place of infinite density would keep a chain for
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Var
-from lawful.form.builder import Block
+from lawful.form import Det, Form, Var
+from lawful.form.builder import Block, Tupled
 from lawful.form.choices import Choice
+from lawful.form.rewriting import with_operations
 
 from ...laws.meaningless import meaningless
 from ...laws.picks import CoinLaw
 from .redraw import PREFIX
 
-_revealing: ContextVar[bool] = ContextVar("lawful_revealing", default=False)
-_barkers: ContextVar[bool] = ContextVar("lawful_barker", default=False)
+LABEL = "acceptance"  # of the operation that gives the probability of the coin
 INFO = ("acceptance_rate", "accepted", "n_nonfinite")
 
 
@@ -46,6 +45,9 @@ def barkers_acceptance(log_ratio: jax.Array) -> jax.Array:
     return jnp.where(meaningless(log_ratio), 0.0, jax.nn.sigmoid(log_ratio))
 
 
+_METROPOLIS, _BARKER = Tupled(acceptance), Tupled(barkers_acceptance)
+
+
 def refuse_nothing_to_move(choices: Sequence[Choice]) -> None:
     """Refuse a program without choices."""
     if not choices:
@@ -57,30 +59,16 @@ def accept(block: Block, log_ratio: Var) -> tuple[Var, Var, Var]:
 
     Returns: the probability of acceptance, whether the move is accepted, and whether its ratio is NaN or +inf.
     """
-    rule = barkers_acceptance if _barkers.get() else acceptance
-    probability = block.det(rule, log_ratio, label="acceptance")
+    probability = block.det(acceptance, log_ratio, label=LABEL)
     coin = block.site((PREFIX, "accept"), CoinLaw(str(probability.dtype)), (probability,))
     broken = block.det(meaningless, log_ratio, label="no number?")
-    if _revealing.get():
-        coin = block.det(jnp.logical_or, coin, broken, label="reveal")
     return probability, coin, broken
 
 
-@contextlib.contextmanager
-def by_barkers_rule() -> Iterator[None]:
-    """Build kernels that accept with Barker's probability."""
-    token = _barkers.set(True)
-    try:
-        yield
-    finally:
-        _barkers.reset(token)
+def by_barkers_rule(form: Form) -> Form:
+    """Accept with Barker's probability wherever a kernel accepts with that of Metropolis."""
 
+    def rule(node: Det, made: Mapping[Var, Det]) -> Det:
+        return replace(node, function=_BARKER) if node.function == _METROPOLIS and node.label == LABEL else node
 
-@contextlib.contextmanager
-def revealing() -> Iterator[None]:
-    """Build kernels that accept what is no number, so that it can be looked at: they keep no law."""
-    token = _revealing.set(True)
-    try:
-        yield
-    finally:
-        _revealing.reset(token)
+    return with_operations(form, rule)

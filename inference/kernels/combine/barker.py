@@ -8,7 +8,7 @@ Reference: Barker (1965), Monte Carlo calculations of the radial distribution fu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lawful.form import Form
@@ -41,9 +41,8 @@ class Barker:
 
     def build(self, program: Form) -> KernelForm:
         """Build the kernel under the other rule."""
-        with by_barkers_rule():
-            built: KernelForm = self.kernel.build(program)
-            return built
+        built: KernelForm = self.kernel.build(program)
+        return replace(built, form=by_barkers_rule(built.form))
 
     def plan(self, program: Form) -> list[str]:
         """Say what the kernel moves."""

@@ -27,7 +27,7 @@ from ...devices.mesh import devices_of, placed_on, readable, replicated, spread_
 from ...devices.watch import watched
 from ...findings.findings import Finding, idle_device, never_moved
 from ...findings.map_failures import map_findings
-from ...kernels.base.base import KernelForm, initial_state, unweighed
+from ...kernels.base.base import KernelForm, initial_state
 from ...kernels.gradient.gradient import with_gradient
 from ...representations.absent_elements import form_for
 from ...representations.conditional import without_factors
@@ -41,16 +41,14 @@ from ...running.memory import Need, memory_for
 from ...running.options import RunOptions, not_in_chunks
 from ..plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
 from ..resuming import header_of
-from .chain_loop import ChainLoop, chain_loop, loop_form
-from .chain_rows import deterministics, draws_of, thinned, without_own
+from .chain_rows import Drawn, deterministics, draws_of, thinned, whole_run, without_own
 from .chain_runs import iterate_chains, resume_chains, run_chains
-from .drawn import Drawn, whole_run
 from .nan_proposals import broken_findings
 from .no_start import no_start
 from .one_by_one import OneByOne
 from .starts import GIVEN, Begun, Start, drawn_starts, starts_at
 from .tally import Tally
-from .tuned_loop import TunedLoop, needs_tuned_loop, tuned_loop
+from .tuned_loop import TunedLoop, is_tuned, tuned_loop
 from .warm_up_restarts import RESTARTS, restart_findings
 
 if TYPE_CHECKING:
@@ -63,7 +61,7 @@ type ChainMethod = Literal["vectorized", "sequential"]
 @dataclass(frozen=True)
 class _Built:
     kernel: KernelForm
-    loop: ChainLoop | TunedLoop | OneByOne
+    loop: TunedLoop | OneByOne
     run: Callable[..., Any]
     start: Callable[..., Any]
     given_start: Start | None
@@ -222,21 +220,12 @@ class ChainPlan:
 
     def _build(self, form: Form) -> _Built:
         sizes = tuple(self.settings[name] for name in ("chains", "warmup", "draws", "thin"))
-        loop: ChainLoop | TunedLoop | OneByOne
         form = form_for(self.kernel, form)
-        states = initial_state(form)
-        side_by_side = (1, *sizes[1:]) if self.one_by_one else sizes
-        if needs_tuned_loop(self.kernel):
-            loop = tuned_loop(self.kernel, form, *side_by_side)
-            kernel, algorithm = loop.kernel, loop.form
-            states = with_gradient(self.kernel, form, states)
-        else:
-            kernel = unweighed(self.kernel.build(form), "mcmc")
-            states = states if kernel.states is None else without_factors(kernel.states)
-            loop = chain_loop(kernel, *side_by_side)
-            algorithm = loop_form(loop)
-        if self.one_by_one:
-            loop = OneByOne(loop, sizes[0])
+        many = tuned_loop(self.kernel, form, *((1, *sizes[1:]) if self.one_by_one else sizes))
+        loop = OneByOne(many, sizes[0]) if self.one_by_one else many
+        kernel = many.kernel
+        states = initial_state(form) if kernel.states is None else without_factors(kernel.states)
+        states = with_gradient(self.kernel, form, states)
         whole = {c.address for c in choices_of(form)} <= {c.address for c in kernel.choices}
         named = record(form, ("deterministic",))
         named_choices = named.choices if whole else ()
@@ -249,7 +238,7 @@ class ChainPlan:
             self._starts_at(form, kernel, states) if self.init else None,
             function,
             named_choices,
-            algorithm,
+            many.form,
             log_densities(form) if kernel.incremental else None,
             whole,
         )
@@ -325,7 +314,7 @@ class ChainPlan:
         states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray],
     ) -> Tally:  # fmt: skip
         """Look at some rows of warm-up (0) or draws (1); a warm-up that tunes tries steps that are too long."""
-        learns = not phase and needs_tuned_loop(self.kernel)
+        learns = not phase and is_tuned(self.kernel)
         return tally.plus(start, states, numbers, learns=learns)
 
     def shown(
@@ -350,7 +339,7 @@ class ChainPlan:
             dims |= dims_of(choices_of(form, ("sample", "deterministic")))
         found = (
             *fields.pop("found", ()),
-            *broken_findings(prepared, self.kernel, tally, begun.key),
+            *broken_findings(prepared, tally),
             *map_findings(tally.counts),
             *restart_findings(*(np.asarray(tuned.get(name, ())) for name in RESTARTS)),
             *prepared.unread,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -20,6 +20,25 @@ from lawful.passes.thread_sites import score
 from ...representations.densities_of import is_own
 from ...results.result import Warmup
 from ..plan import masked
+from .one_by_one import OneByOne
+from .tuned_loop import TunedLoop
+
+
+class Drawn(NamedTuple):
+    """What chains left: states of warm-up and draws, (step, chain, ...), and numbers of all steps, (step, chain)."""
+
+    early: Sequence[Any]
+    late: Sequence[Any]
+    numbers: Sequence[Any]
+    warm: int
+    last: Sequence[Any]
+    tuned: Mapping[str, Any]
+
+
+def whole_run(loop: TunedLoop | OneByOne, out: Mapping[str, Any]) -> Drawn:
+    """Read what the whole loop gave; on the host warm-up and draws are parts of one array, and none is copied."""
+    early, late = loop.parts([[np.asarray(x) for x in states] for states in out["kept"]])
+    return Drawn(early, late, out["numbers"], loop.warmup, out["last"], out["tuned"])
 
 
 def draws_of(built: Any, inputs: Sequence[Any], states: Sequence[np.ndarray], numbers: Mapping[str, Any]) -> Warmup:

@@ -21,9 +21,9 @@ from ...running.saving import Saver
 from ...running.spread import spread_on
 from ..plan import Prepared
 from ..resuming import begun_of, put_back, taken_up
-from .chain_course import ChainState, chain_course, steps_of
+from .chain_course import ChainCourse, portions_of
+from .chain_rows import Drawn
 from .chain_store import chain_stream, found_store
-from .drawn import Drawn
 from .row_streams import Stream
 from .starts import Begun
 
@@ -93,9 +93,9 @@ def chain_drive(
     """Make the run of chains from a start; one that goes on has the steps of each phase that are `done`."""
     built, key, start = prepared.built, begun.key, begun.state
     if options.longest not in built.steps:
-        built.steps[options.longest] = steps_of(built.loop, options.longest)
+        built.steps[options.longest] = portions_of(built.loop, options.longest)
     loop, steps, spread = built.loop, built.steps[options.longest], spread_on(plan.mesh)
-    course = chain_course(loop, steps, key, list(prepared.inputs), list(start), spread)
+    course = ChainCourse(steps, loop, key, list(prepared.inputs), list(start), spread)
     size, info = built.kernel.size, built.kernel.info
 
     def named(number: int, rows: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -181,8 +181,6 @@ def failure(drive: Drive, result: Result) -> LawfulError:
 def _end(prepared: Prepared, drive: Drive) -> tuple[Sequence[Any], Mapping[str, Any]]:
     """Give the last state of the chains, and the settings that a warm-up found where all is done."""
     built = prepared.built
-    if isinstance(drive.state, ChainState):
-        return drive.state.values, {}
     size, names = built.kernel.size, built.loop.names
     if drive.complete:
         course: Any = drive.course

@@ -1,4 +1,4 @@
-"""Nearby: a place around a state where the log density is not a number, for kernels whose steps are not run again.
+"""Nearby: a place around a state where the log density is not a number.
 
 Law: looking changes nothing, and where it fails nothing is lost; what is found is such a place, though not the very
 one that a proposal led to.
@@ -7,6 +7,7 @@ one that a proposal led to.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import jax
@@ -14,10 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
+from lawful.backends.log_density import scored
+from lawful.backends.xla import emit
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
+from lawful.form.arguments.arrays import split_arguments
 from lawful.interop.density import Density, density
 
+from ...kernels.base.base import initial_state
 from ...laws.meaningless import meaningless
 from ...results.unconstrained import unconstrained
 
@@ -25,12 +30,13 @@ __all__ = ["broken_nearby"]
 
 LANES, AT_ONCE = 256, 8  # directions that are tried at each distance, and how many are scored side by side
 DISTANCES = 2.0 ** np.arange(-6, 5)  # in units of the coordinates without bounds
+SHARES = 2.0 ** np.arange(-4, 1)  # of the elements that are drawn anew
 
 
 def broken_nearby(
     form: Form, args: tuple[Any, ...], values: Mapping[Address, Any], seed: int = 0
 ) -> dict[Address, np.ndarray] | None:
-    """Look ever farther from a state, along random directions.
+    """Look ever farther from a state: along random directions, or with ever more elements as the prior draws them.
 
     Args:
         form: the program.
@@ -38,7 +44,7 @@ def broken_nearby(
         values: of its choices, by address.
         seed: of the directions.
 
-    Returns: values of the choices at the nearest place found; None where none was, or a choice has no coordinates.
+    Returns: values of the choices at the nearest place found; None where none was.
 
     >>> import lawful, numpyro.distributions as dist
     >>> def model():
@@ -47,10 +53,12 @@ def broken_nearby(
     >>> float(broken_nearby(lawful.trace(model), (), {("x",): 0.1})[("x",)]) < 0
     True
     """
-    try:
-        return _found(density(form, *args), values, seed)
-    except (UnsupportedProgramError, jax.errors.JaxRuntimeError):  # choices without coordinates; no memory
-        return None
+    with suppress(jax.errors.JaxRuntimeError):  # no memory
+        try:
+            return _found(density(form, *args), values, seed)
+        except UnsupportedProgramError:  # choices without coordinates
+            return _redrawn(form, args, values, seed)
+    return None
 
 
 def _found(found: Density, values: Mapping[Address, Any], seed: int) -> dict[Address, np.ndarray] | None:
@@ -72,4 +80,30 @@ def _found(found: Density, values: Mapping[Address, Any], seed: int) -> dict[Add
                 unravel(start + distance * jnp.asarray(directions[int(lost.argmax())], start.dtype))
             )
             return {address: np.asarray(there[name]) for address, name in names.items()}
+    return None
+
+
+def _redrawn(
+    form: Form, args: tuple[Any, ...], values: Mapping[Address, Any], seed: int
+) -> dict[Address, np.ndarray] | None:
+    states, (parts, score) = emit(initial_state(form)), scored(form)
+    inputs, here = split_arguments(args)[0], [jnp.asarray(values[c.address]) for c in parts.choices]
+
+    @jax.jit
+    def looked(share: Any, keys: Any) -> Any:
+        def one(key: jax.Array) -> Any:
+            drawn, chosen = jax.random.split(key)
+            fresh = states(drawn, *inputs)[0]
+            mixed = [
+                jnp.where(jax.random.bernoulli(jax.random.fold_in(chosen, i), share, old.shape), fresh[i], old)
+                for i, old in enumerate(here)
+            ]
+            return mixed, meaningless(sum(score(inputs, mixed)[:2]))
+
+        return jax.lax.map(one, keys, batch_size=AT_ONCE)
+
+    for share in SHARES:
+        mixed, lost = jax.tree.map(np.asarray, looked(share, jax.random.split(jax.random.key(seed), LANES)))
+        if lost.any():
+            return {c.address: x[int(lost.argmax())] for c, x in zip(parts.choices, mixed, strict=True)}
     return None

@@ -1,7 +1,7 @@
 """Broken proposals: where the log density of a rejected proposal was not a number.
 
-Law: looking changes nothing: such a step is run again with the same keys, this once accepted, and the state
-that it leads to is scored site by site. Where steps are not run again, a place like it is looked for near by.
+Law: looking changes nothing: a place like it is looked for near the state before the proposal, and is scored site by
+site by running the program there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -24,10 +23,8 @@ from lawful.handlers.named_values import lookup
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, only
 
 from ...findings.findings import Finding
-from ...kernels.base.acceptance import revealing
 from ...laws.meaningless import meaningless
 from ..plan import Prepared
-from .chain_loop import ChainLoop, chain_loop, stepper
 from .nan_nearby import broken_nearby
 from .tally import BROKEN, Tally
 
@@ -50,69 +47,26 @@ class Broken:
     value: Any
 
 
-def broken_findings(prepared: Prepared, kernel: Any, tally: Tally, key: jax.Array) -> tuple[Finding, ...]:
+def broken_findings(prepared: Prepared, tally: Tally) -> tuple[Finding, ...]:
     """Report proposals whose log density was not a number, with the place of the first.
 
     Args:
         prepared: the program, its arguments, and what was built for them.
-        kernel: the kernel, not built.
         tally: what was seen of the chains.
-        key: the key of the run.
     """
     count = int(tally.counts.get(BROKEN, 0))
     if not count:
         return ()
     message = f"{count} proposals had a log density that is NaN or +inf; they were rejected, so the chains target "
     message += "the posterior restricted to the rest"
-    built, place, words = prepared.built, None, ""
-    before, where = (tally.before, int(tally.at)), (int(tally.place[0]), int(tally.place[1]))
-    at = f"chain {where[1]} at step {where[0]}"
-    if built.whole and isinstance(built.loop, ChainLoop):
-        place = first_broken(prepared.form, prepared.args, kernel, built.loop, key, prepared.inputs, before, where)
-        words = f"the first, in {at}, was at"
-    if built.whole and place is None:  # steps of other loops are not run again, and some kernels try several places
-        place = near_broken(prepared.form, prepared.args, built.kernel.choices, before[0], where)
-        words = f"the first was in {at}; near the state before it, the density is so at"
+    built, place, where = prepared.built, None, (int(tally.place[0]), int(tally.place[1]))
+    if built.whole:
+        place = near_broken(prepared.form, prepared.args, built.kernel.choices, tally.before, where)
     if place is None:
         return (Finding("NONFINITE_DENSITY", f"{message}.", (), count, 0),)
-    text = f"{message}: {words} {describe(place)}. Fix: guard the model's arithmetic there."
+    message += f": the first was in chain {where[1]} at step {where[0]}; near the state before it, the density is so at"
+    text = f"{message} {describe(place)}. Fix: guard the model's arithmetic there."
     return (Finding("NONFINITE_DENSITY", text, (place.site,), count, 0),)
-
-
-def first_broken(
-    form: Form,
-    args: Sequence[Any],
-    kernel: Any,
-    loop: ChainLoop,
-    key: jax.Array,
-    inputs: Sequence[Any],
-    before: tuple[Sequence[Any], int],
-    where: tuple[int, int],
-) -> Broken | None:
-    """Find what broke a proposal whose log density is not a number.
-
-    Args:
-        form: the program.
-        args: its arguments.
-        kernel: the kernel, not built.
-        loop: the loop that ran.
-        key: its key.
-        inputs: the program's inputs.
-        before: a state before the proposal, and the steps that were done there.
-        where: step and chain of the proposal.
-
-    Returns: the place; None where no single site shows it.
-    """
-    (state, first), (step, chain) = before, where
-    take = stepper(loop)
-    for t in range(first, step):
-        state = take(key, inputs, state, jnp.asarray(t))
-    with revealing():
-        built = kernel.build(form)
-    reveal = stepper(chain_loop(built, loop.plate.size, 0, 0, 1))
-    after = reveal(key, inputs, state, jnp.asarray(step))
-    values = {c.address: np.asarray(x)[chain] for c, x in zip(built.choices, after, strict=False)}
-    return _probed(form, args, values)
 
 
 def near_broken(

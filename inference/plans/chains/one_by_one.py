@@ -35,8 +35,7 @@ class OneByOne:
 
         out = jax.lax.map(one, jnp.arange(self.chains))
         kept, numbers = jax.tree.map(lambda x: jnp.moveaxis(x[:, :, 0], 0, 1), (out["kept"], out["numbers"]))
-        found = {"last": [x[:, 0] for x in out["last"]], "kept": kept, "numbers": numbers}
-        return found | ({"tuned": out["tuned"]} if "tuned" in out else {})
+        return {"last": [x[:, 0] for x in out["last"]], "kept": kept, "numbers": numbers, "tuned": out["tuned"]}
 
     @property
     def warmup(self) -> int:

@@ -1,4 +1,4 @@
-"""Tuned loop: many chains of a kernel, a warm-up that tunes it and draws by what it found, as one Form.
+"""Tuned loop: many chains of a kernel, a warm-up that tunes it where it has settings, and draws, as one Form.
 
 Law: the steps of the warm-up alone learn and restart chains, so that the draws are chains of one kernel. Warm-up and
 draws are one loop, which is compiled once: its input says which steps learn. Only where draws are thinned they have a
@@ -26,6 +26,7 @@ from lawful.passes.add_plate import lift
 from ...kernels.base.base import KernelForm, state_inputs
 from ...kernels.gradient.gradient import SETTINGS, SIGNAL, Gradient, Native, leaves_of, replaced
 from ...kernels.gradient.window_adaptation import ROW, Learnt, Tuner, schedule, tuned_names
+from ...representations.densities_of import unweighed
 from ...running.memory import output_bytes, peak_bytes
 from .warm_up_regions import Window, closed, observed, window
 from .warm_up_restarts import RESTARTS, Watched, moved, seen, watched
@@ -94,8 +95,8 @@ class TunedLoop:
         return list(warm), list(drawn)
 
 
-def needs_tuned_loop(kernel: Any) -> bool:
-    """Tell whether a kernel has coordinates of its own, or is tuned."""
+def is_tuned(kernel: Any) -> bool:
+    """Tell whether a warm-up finds settings of a kernel, or looks after chains in coordinates of their own."""
     return isinstance(kernel, Gradient) or any(leaf.tuned for leaf in leaves_of(kernel))
 
 
@@ -105,11 +106,13 @@ def tuned_loop(kernel: Any, program: Form, chains: int, warmup: int, draws: int,
     own = len(program.inputs)
     settings = [v for tuner in tuners for v in _settings_of(tuner)]
     extended = replace(program, inputs=(*program.inputs, *settings))
-    native = slotted.native(extended) if isinstance(slotted, Gradient) else _plain(slotted.build(extended))
+    built = None if isinstance(slotted, Gradient) else unweighed(slotted.build(extended), "mcmc")
+    native = slotted.native(extended) if built is None else _plain(built)
     slots = [own + SETTINGS * i for i in range(len(tuners))]
     writer = _Writer(native, own, tuners, slots, Plate("chain", chains))
     info = tuple(name for name in native.info if not name.startswith(SIGNAL))
-    kernel_form = KernelForm(native.step, native.choices, info, native.incremental)
+    states = None if built is None else built.states
+    kernel_form = KernelForm(native.step, native.choices, info, native.incremental, states)
     names = [f"{name}{suffix}" for suffix in tuned_names(slots) for name in ("step_size", "inverse_mass")]
     if writer.watches:
         names += RESTARTS
@@ -171,8 +174,8 @@ class _Writer:
 
     @property
     def watches(self) -> bool:
-        """Whether chains are watched: one alone has none to be restarted from."""
-        return self.plate.size > 1
+        """Whether the warm-up restarts chains: one alone has none to be restarted from."""
+        return self.plate.size > 1 and (bool(self.tuners) or self.native.carries_points)
 
     @property
     def compares(self) -> bool:

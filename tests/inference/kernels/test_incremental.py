@@ -21,7 +21,7 @@ from lawful.form.arguments.arrays import split_arguments
 from lawful.inference import kernels
 from lawful.inference.check import key_of
 from lawful.inference.kernels.base.base import initial_state
-from lawful.inference.plans.chains.chain_loop import chain_loop
+from lawful.inference.plans.chains.tuned_loop import tuned_loop
 from lawful.passes.add_plate import lift
 
 CHAINS, STEPS = 24, 80
@@ -126,7 +126,7 @@ def run(program):
     start = emit(lift(initial_state(form), Plate("chain", CHAINS), [False] * len(form.inputs)).form)
     k_start, k_run = jax.random.split(key_of(f"incremental/{program.__name__}"))
     first = start(k_start, *inputs)[0]
-    loop = chain_loop(kernel, CHAINS, 0, STEPS, 1)
+    loop = tuned_loop(kernels.mh(), form, CHAINS, 0, STEPS, 1)
     out = jax.jit(loop)(k_run, inputs, first)
     _, drawn = loop.parts(out["kept"])
     states = [np.concatenate([np.asarray(a)[None], np.asarray(b)]) for a, b in zip(first, drawn, strict=True)]

@@ -1,4 +1,6 @@
-"""Runs that were stopped half-way and whose checkpoints are kept in `kept/`, written before files of the library moved.
+"""Runs that were stopped half-way and whose checkpoints are kept in `kept/`.
+
+Those of populations were written before files of the library moved, those of chains since all chains run in one loop.
 
 Law: a kept file is read by all code that follows. It was written by the code of its time, compiled as tests are:
 

@@ -50,7 +50,7 @@ def rounded_alike(result, whole):
 
 
 @pytest.mark.parametrize("name", rest_slow(KEPT, 2))
-def test_a_checkpoint_from_before_the_moves_is_resumed(name, runs):
+def test_a_kept_checkpoint_is_resumed(name, runs):
     """As the same run today, to the bit where numbers are rounded as then; another version may draw otherwise."""
     result, whole = runs(name)
     assert result.finished == whole.finished and not result.interrupted
@@ -59,16 +59,21 @@ def test_a_checkpoint_from_before_the_moves_is_resumed(name, runs):
     assert old.keys() == new.keys()
     for part in () if elsewhere else new:
         np.testing.assert_allclose(old[part], new[part], 1e-9, 1e-9, err_msg=part)
-    chains = name if name in ("chains", "tuned") else "chains"
-    if not elsewhere and rounded_alike(*runs(chains)):
+    if not elsewhere and rounded_alike(*runs("tuned")):
         assert_same(result, whole)
 
 
-def test_the_kept_checkpoints_are_from_before_the_moves(tmp_path):
-    for name in KEPT:
+def test_kept_checkpoints_of_populations_are_from_before_the_moves(tmp_path):
+    for name in ("filtered", "tempered", "older_chains"):
         put(name, tmp_path)
         recipe = checkpoints.load(tmp_path).header["recipe"]
         assert "lawful.inference.check.contracts:Contract" in json.dumps(recipe)
+
+
+def test_a_checkpoint_of_chains_in_a_loop_that_is_gone_is_refused(tmp_path):
+    put("older_chains", tmp_path)
+    with pytest.raises(CheckpointMismatch, match="older version of lawful"):
+        resume(tmp_path, clusters, Y)
 
 
 def test_a_checkpoint_from_before_the_moves_is_compared_with_what_goes_on(tmp_path):
