@@ -8,18 +8,18 @@ integrates to one, so that the measure stays finite for samplers that move every
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from jax import lax
 from numpyro.distributions import biject_to, constraints, transforms
 
 from .densities import HALF_LOG_2PI
 from .families import core_of, law_name, log_prob, written
 from .law import IMPROPER, law_of
+from .parameter_constraints import is_everywhere
 from .protocol import Law
 
 
@@ -40,9 +40,7 @@ def guarded(distribution: Any, present: Any) -> Any:
     """
     if not isinstance(distribution, dist.Distribution) or isinstance(core_of(distribution), dist.Delta):
         return distribution
-    if law_name(distribution) == IMPROPER or (
-        not isinstance(present, jax.core.Tracer) and bool(np.all(np.asarray(present)))
-    ):
+    if law_name(distribution) == IMPROPER or is_everywhere(present):
         return distribution
     if isinstance(distribution, dist.Independent):
         inner = distribution.base_dist
@@ -83,7 +81,6 @@ class Guarded(dist.Distribution):
     pytree_data_fields = ("base_dist", "present")
 
     def __init__(self, base_dist: Any, present: Any, *, validate_args: bool | None = None) -> None:
-        """Keep the parts."""
         self.base_dist, self.present = base_dist, present
         super().__init__(base_dist.batch_shape, base_dist.event_shape, validate_args=validate_args)
 
@@ -100,7 +97,7 @@ class Guarded(dist.Distribution):
     @constraints.dependent_property
     def support(self) -> Any:
         """The support of the base, where an element is there."""
-        return WherePresent(self.base_dist.support, self.present, _filling(self.base_dist))
+        return _WherePresent(self.base_dist.support, self.present, _filling(self.base_dist))
 
     def log_prob(self, value: Any) -> Any:
         """Score what is there."""
@@ -115,17 +112,14 @@ class Guarded(dist.Distribution):
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
         """Draw what is there."""
-        law, parameters = law_of(self.base_dist)
-        if not sample_shape:
-            return self.support.filled(law.draw(key, *parameters))
-        keys = jax.random.split(key, math.prod(sample_shape))
-        draws = jax.vmap(lambda key: self.support.filled(law.draw(key, *parameters)))(keys)
-        return draws.reshape((*sample_shape, *self.shape()))
+        base = self.base_dist.expand((*sample_shape, *self.batch_shape)) if sample_shape else self.base_dist
+        law, parameters = law_of(base)
+        return self.support.filled(law.draw(key, *parameters))
 
     @property
     def has_enumerate_support(self) -> bool:
         """A finite base stays finite."""
-        return bool(getattr(core_of(self.base_dist), "has_enumerate_support", False))
+        return bool(self.base_dist.has_enumerate_support)
 
     def enumerate_support(self, expand: bool = True) -> Any:
         """List the values of the base; of an absent element one has all the mass."""
@@ -143,15 +137,14 @@ def _filling(distribution: Any) -> Any:
     else:
         onto = biject_to(support)
         filling = onto(jnp.full(onto.inverse_shape(shape), 0.5))
-    filling = jnp.broadcast_to(jax.lax.stop_gradient(filling), shape)
+    filling = jnp.broadcast_to(lax.stop_gradient(filling), shape)
     return jnp.where(jnp.isnan(filling), jnp.zeros((), filling.dtype), filling)
 
 
-class WherePresent(constraints.Constraint):
+class _WherePresent(constraints.Constraint):
     """A constraint on the elements that are present; the others have a filling."""
 
     def __init__(self, base: Any, present: Any, filling: Any) -> None:
-        """Keep the parts."""
         self.base, self.present, self.filling = base, present, filling
         self.is_discrete, self.event_dim = base.is_discrete, base.event_dim
 
@@ -160,48 +153,26 @@ class WherePresent(constraints.Constraint):
         return jnp.where(_spread(self.present, self.event_dim), value, self.filling.astype(jnp.result_type(value)))
 
     def __call__(self, x: Any) -> Any:
-        """Tell for each element whether it is absent or inside."""
         return self.base(self.filled(x)) | ~self.present
 
     def __repr__(self) -> str:
-        """Show the base."""
         return f"{self.base!r} where present"
 
     def feasible_like(self, prototype: Any) -> Any:
-        """Return the filling."""
         return jnp.broadcast_to(self.filling, jnp.shape(prototype))
 
-    def eq(self, other: object, static: bool = False) -> Any:
-        """Compare the parts."""
-        if not isinstance(other, WherePresent):
-            return False
-        return self.base.eq(other.base, static) & jnp.array_equal(self.present, other.present)
-
     def tree_flatten(self) -> Any:
-        """Take apart, as numpyro does."""
         fixed = {"is_discrete": self.is_discrete, "event_dim": self.event_dim}
         return (self.base, self.present, self.filling), (("base", "present", "filling"), fixed)
 
 
-class OntoPresent(transforms.Transform):
+class _OntoPresent(transforms.Transform):
     """Coordinates of the elements that are present; an absent one has its filling, and a standard normal law."""
 
-    def __init__(self, base: Any, support: WherePresent) -> None:
-        """Keep the map of the base and the support."""
-        self.base, self.support = base, support
-
-    @property
-    def domain(self) -> Any:
-        """That of the base."""
-        return self.base.domain
-
-    @property
-    def codomain(self) -> Any:
-        """The support."""
-        return self.support
+    def __init__(self, support: _WherePresent) -> None:
+        self.base, self.support = biject_to(support.base), support
 
     def __call__(self, x: Any) -> Any:
-        """Place coordinates."""
         return self.support.filled(self.base(self._moving(x)))
 
     def _inverse(self, y: Any) -> Any:
@@ -212,33 +183,19 @@ class OntoPresent(transforms.Transform):
         moving = self._moving(x)
         volume = self.base.log_abs_det_jacobian(moving, self.base(moving))
         normal = -0.5 * x * x - HALF_LOG_2PI
-        normal = jnp.sum(normal, axis=tuple(range(normal.ndim - self.domain.event_dim, normal.ndim)))
+        normal = jnp.sum(normal, axis=tuple(range(normal.ndim - self.base.domain.event_dim, normal.ndim)))
         return jnp.where(self.support.present, volume, normal)
 
     def _moving(self, x: Any) -> Any:
         """Put zero in the place of coordinates of what is absent."""
-        return jnp.where(_spread(self.support.present, self.domain.event_dim), x, jnp.zeros((), jnp.result_type(x)))
-
-    def forward_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """As the base."""
-        return tuple(self.base.forward_shape(shape))
+        present = _spread(self.support.present, self.base.domain.event_dim)
+        return jnp.where(present, x, jnp.zeros((), jnp.result_type(x)))
 
     def inverse_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """As the base."""
         return tuple(self.base.inverse_shape(shape))
 
-    def tree_flatten(self) -> Any:
-        """Take apart, as numpyro does."""
-        return (self.base, self.support), (("base", "support"), {})
 
-    def eq(self, other: object, static: bool = False) -> Any:
-        """Compare the parts."""
-        return isinstance(other, OntoPresent) and self.support.eq(other.support, static)
-
-
-@transforms.biject_to.register(WherePresent)
-def _onto(constraint: WherePresent) -> OntoPresent:
-    return OntoPresent(biject_to(constraint.base), constraint)
+biject_to.register(_WherePresent, _OntoPresent)
 
 
 def _spread(present: Any, axes: int) -> Any:

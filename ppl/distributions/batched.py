@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress, islice
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .protocol import Known, Law, product_grid
+from .protocol import Law, of_base, product_grid
 
 
+@of_base("dtype", "innermost", "element_values", "known", "scaled", "own")
 @dataclass(frozen=True)
 class LanesLaw(Law):
     """Independent copies of a law along new leading axes: what a plain `jax.vmap` over a site means.
@@ -35,11 +37,6 @@ class LanesLaw(Law):
         return (*self.lanes, *self.base.shape)
 
     @property
-    def dtype(self) -> Any:
-        """Type of one value."""
-        return self.base.dtype
-
-    @property
     def atoms(self) -> int | None:
         """Values of one copy to the power of the number of copies."""
         return None if self.base.atoms is None else self.base.atoms ** math.prod(self.lanes)
@@ -53,37 +50,13 @@ class LanesLaw(Law):
         """Draw all copies with one key."""
         return draw_lanes(self.base, key, self.lanes, parameters, self.laned)
 
-    @property
-    def innermost(self) -> Any:
-        """That of one copy."""
-        return self.base.innermost
-
-    @property
-    def element_values(self) -> np.ndarray | None:
-        """Those of one copy."""
-        return self.base.element_values
-
-    @property
-    def known(self) -> Known:
-        """That of the data of one copy."""
-        return self.base.known
-
-    @property
-    def scaled(self) -> bool:
-        """As one copy."""
-        return self.base.scaled
-
-    def own(self, parameters: Sequence[Any]) -> tuple[Any, ...]:
-        """Those of one copy, each with the lanes that it has."""
-        return self.base.own(parameters)
-
     def text(self, parameters: Sequence[str]) -> str:
         """Write the law of one copy, and how many there are."""
         return f"{self.base.text(parameters)} for each of {list(self.lanes)}"
 
     def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Sum the scores of the copies."""
-        return jnp.sum(self.mapped(self.base.log_prob, (True,) * len(self.lanes))(value, *parameters))
+        return jnp.sum(self.mapped(self.base.log_prob, 1)(value, *parameters))
 
     @property
     def units(self) -> tuple[int, ...]:
@@ -92,7 +65,7 @@ class LanesLaw(Law):
 
     def log_prob_units(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Score each independent part."""
-        return self.mapped(self.base.log_prob_units, (True,) * len(self.lanes))(value, *parameters)
+        return self.mapped(self.base.log_prob_units, 1)(value, *parameters)
 
     def element_masses(self, *parameters: jax.Array) -> jax.Array:
         """Log masses (values, *shape): of each value, for each element of each copy."""
@@ -100,11 +73,11 @@ class LanesLaw(Law):
 
     def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Tell for each copy whether it lies in the support."""
-        return self.mapped(self.base.inside, (True,) * len(self.lanes))(value, *parameters)
+        return self.mapped(self.base.inside, 1)(value, *parameters)
 
     def broken(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Tell for each number of each copy whether it is none where data are wanted."""
-        return self.mapped(self.base.broken, (True,) * len(self.lanes))(value, *parameters)
+        return self.mapped(self.base.broken, 1)(value, *parameters)
 
     def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List the product over the copies."""
@@ -115,29 +88,21 @@ class LanesLaw(Law):
         """List the elements of all copies, one copy after the other."""
         parts = []
         for cell in np.ndindex(*self.lanes):
-            own = [
-                np.asarray(p)[tuple(i for i, has in zip(cell, flag, strict=True) if has)]
-                for p, flag in zip(parameters, self.laned, strict=True)
-            ]
+            own = [np.asarray(p)[tuple(compress(cell, flag))] for p, flag in zip(parameters, self.laned, strict=True)]
             parts.append(self.base.finite_elements(site_of, *own))
-        counts = [len(elements) for elements, _ in parts]
 
         def assemble(chosen: Sequence[Any]) -> Any:
-            values, start = [], 0
-            for count, (_, join) in zip(counts, parts, strict=True):
-                values.append(join(chosen[start : start + count]))
-                start += count
+            rest = iter(chosen)
+            values = [join(list(islice(rest, len(elements)))) for elements, join in parts]
             return np.asarray(values, self.dtype).reshape(self.shape)
 
         return [element for elements, _ in parts for element in elements], assemble
 
-    def mapped(self, function: Any, *first: tuple[bool, ...]) -> Any:
-        """Map a function of a copy's parameters over the lanes; `first` holds the flags of arguments before them."""
-        flags = (*first, *self.laned)
+    def mapped(self, function: Any, values: int = 0) -> Any:
+        """Map a function of some values, which have all lanes, and of a copy's parameters over the lanes."""
         for depth in reversed(range(len(self.lanes))):
-            function = jax.vmap(
-                function, in_axes=tuple(0 if flag[depth] else None for flag in flags), axis_size=self.lanes[depth]
-            )
+            axes = *(0,) * values, *(0 if flag[depth] else None for flag in self.laned)
+            function = jax.vmap(function, in_axes=axes, axis_size=self.lanes[depth])
         return function
 
 
@@ -158,15 +123,15 @@ def draw_lanes(
 ) -> jax.Array:
     """Draw independent copies along new leading axes with one key."""
     count = math.prod(lanes)
-    flat = []
-    for parameter, flag in zip(parameters, laned, strict=True):
-        own = parameter.shape[sum(flag) :]
-        if any(flag):
-            index = tuple(slice(None) if has else None for has in flag)
-            full = jnp.broadcast_to(parameter[index], (*lanes, *own))
-            flat.append(full.reshape((count, *own)))
-        else:
-            flat.append(parameter)
     if count == 0:
         return jnp.zeros((*lanes, *law.shape), law.dtype)
-    return law.draw_side_by_side(key, count, tuple(map(any, laned)), *flat).reshape((*lanes, *law.shape))
+
+    def flat(parameter: jax.Array, flag: tuple[bool, ...]) -> jax.Array:
+        if not any(flag):
+            return parameter
+        own = parameter.shape[sum(flag) :]
+        spread = parameter[tuple(slice(None) if has else None for has in flag)]
+        return jnp.broadcast_to(spread, (*lanes, *own)).reshape((count, *own))
+
+    drawn = law.draw_side_by_side(key, count, tuple(map(any, laned)), *map(flat, parameters, laned))
+    return drawn.reshape((*lanes, *law.shape))

@@ -181,7 +181,7 @@ def to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
 def jacobian_to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Return the function (coordinates, *parameters) -> (value, log |d value / d coordinates|)."""
     if isinstance(law, LanesLaw):
-        inner = law.mapped(jacobian_to_support(law.base), (True,) * len(law.lanes))
+        inner = law.mapped(jacobian_to_support(law.base), 1)
 
         def lanes(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
             value, jacobian = inner(free, *parameters)
@@ -205,7 +205,7 @@ def jacobian_to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
 def from_support(law: Any) -> Callable[..., jax.Array]:
     """Return the function (value, *parameters) -> coordinates, the inverse of the map of `to_support`."""
     if isinstance(law, LanesLaw):
-        lanes: Callable[..., jax.Array] = law.mapped(from_support(law.base), (True,) * len(law.lanes))
+        lanes: Callable[..., jax.Array] = law.mapped(from_support(law.base), 1)
         return lanes
     if law.averaged is not None:
         back = from_support(law.averaged)

@@ -14,35 +14,17 @@ import jax
 import jax.numpy as jnp
 
 from .law import law_of
-from .protocol import ALL, BoundLaw, Known, Law
+from .protocol import ALL, BoundLaw, Known, Law, of_base
 
 
+@of_base("shape", "dtype", "label", "atoms")
 class DerivedLaw(Law):
-    """A law on the values of another one, the field `base` of the law."""
+    """A law on the values of another one, the field `base` of the law; how much mass each has is up to the law."""
 
     base: Any
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the base."""
-        return tuple(self.base.shape)
 
-    @property
-    def dtype(self) -> Any:
-        """Type of the base."""
-        return self.base.dtype
-
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return str(self.base.label)
-
-    @property
-    def atoms(self) -> int | None:
-        """Number of values that the base lists; how much mass each has is up to the law."""
-        return self.base.atoms
-
-
+@of_base("units", "innermost")
 @dataclass(frozen=True)
 class ObservedLaw(DerivedLaw):
     """The law of an observed site: its parameters are the arrays of what is known, a scale if any, and the base's."""
@@ -65,16 +47,6 @@ class ObservedLaw(DerivedLaw):
         """Return the arrays of what is known, the scale or None, and the parameters of the base."""
         n = self.known.arrays
         return parameters[:n], parameters[n] if self.scaled else None, tuple(parameters[n + self.scaled :])
-
-    @property
-    def units(self) -> tuple[int, ...]:
-        """Those of the base."""
-        return tuple(self.base.units)
-
-    @property
-    def innermost(self) -> Any:
-        """That of the base."""
-        return self.base.innermost
 
     def own(self, parameters: Sequence[Any]) -> tuple[Any, ...]:
         """Return the parameters of the innermost law."""

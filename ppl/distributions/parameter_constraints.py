@@ -117,9 +117,7 @@ def harmless(distribution: Any, mask: Any) -> Any:
     >>> harmless(coins, jnp.array([True, False])).probs.tolist()
     [0.25, 0.5]
     """
-    if not isinstance(distribution, Distribution) or (
-        not isinstance(mask, jax.core.Tracer) and np.all(np.asarray(mask))
-    ):
+    if not isinstance(distribution, Distribution) or is_everywhere(mask):
         return distribution
     changed = copy.copy(distribution)
     for name, part in vars(distribution).items():
@@ -134,6 +132,11 @@ def harmless(distribution: Any, mask: Any) -> Any:
             wrong = wrong.reshape(wrong.shape + (1,) * constraint.event_dim)
             setattr(changed, name, jnp.where(wrong, constraint.feasible_like(whole), whole))
     return changed
+
+
+def is_everywhere(mask: Any) -> bool:
+    """Tell whether a mask is known to leave nothing out."""
+    return not isinstance(mask, jax.core.Tracer) and bool(np.all(np.asarray(mask)))
 
 
 def _is_known_to_fit(constraint: Any, value: Any) -> bool:

@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -217,6 +217,17 @@ class Law:
     def text(self, parameters: Sequence[str]) -> str:
         """Write the law with its parameters for people."""
         return f"{self.label}({', '.join(parameters)})"
+
+
+def of_base[T: type](*names: str) -> Callable[[T], T]:
+    """Let a law have the named members of the law that it is made of, its field `base`."""
+
+    def complete(law: T) -> T:
+        for name in names:
+            setattr(law, name, property(attrgetter(f"base.{name}")))
+        return law
+
+    return complete
 
 
 def product_grid(values: int, elements: int) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints, transforms
 
 from ..errors import LawfulError
-from .families import FAMILIES, core_of, law_name, log_prob, name_of
+from .families import FAMILIES, law_name, log_prob, name_of
 from .interval_probability import bounds_of, has_masses, log_mass
 from .log_tails import log1mexp
 
@@ -60,7 +60,6 @@ class Truncated(dist.Distribution):
     pytree_data_fields = ("base_dist", "lower", "upper")
 
     def __init__(self, base_dist: Any, lower: Any, upper: Any, *, validate_args: bool | None = None) -> None:
-        """Keep the parts."""
         shape = jnp.broadcast_shapes(base_dist.batch_shape, np.shape(lower), np.shape(upper))
         self.base_dist = base_dist if base_dist.batch_shape == shape else base_dist.expand(shape)
         self.lower, self.upper = _spread(lower, shape), _spread(upper, shape)
@@ -75,7 +74,7 @@ class Truncated(dist.Distribution):
         if self._whole:
             lower, upper = math.ceil(lower), math.floor(upper)
         lower, upper = math.maximum(lower, first), math.minimum(upper, last)
-        return WholeBetween(lower, upper) if self._whole else Between(lower, upper)
+        return _WholeBetween(lower, upper) if self._whole else Between(lower, upper)
 
     def log_prob(self, value: Any) -> Any:
         """Score a value: the log density of the base less the log mass kept; -inf outside."""
@@ -102,20 +101,16 @@ class Truncated(dist.Distribution):
 
         start, end = (jnp.broadcast_to(b, shape) for b in (support.lower_bound, support.upper_bound))
         found = _first_where(reached, start, end, self._whole)
-        return found.astype(self._dtype)
+        return found.astype(jnp.result_type(int if self._whole else float))
 
     @property
     def _whole(self) -> bool:
         return bool(self.base_dist.support.is_discrete)
 
     @property
-    def _dtype(self) -> Any:
-        return jnp.result_type(int) if self._whole else jnp.result_type(float)
-
-    @property
     def has_enumerate_support(self) -> bool:
         """A finite base stays finite: what is outside has mass zero."""
-        return bool(getattr(core_of(self.base_dist), "has_enumerate_support", False))
+        return bool(self.base_dist.has_enumerate_support)
 
     def enumerate_support(self, expand: bool = True) -> Any:
         """List the values of the base."""
@@ -133,47 +128,31 @@ def _first_where(reached: Any, start: jax.Array, end: jax.Array, whole: bool) ->
     Floating numbers are halved by their place in the order of all of them, so that 1e-300 is as near as 1e300.
     """
     dtype = jnp.result_type(float)
-    bits = jnp.finfo(dtype).bits
-    kind = jnp.int64 if bits == 64 else jnp.int32
-    big = jnp.finfo(dtype).max
-    low, high = (_order(jnp.clip(b, -big, big).astype(dtype), kind) for b in (start, end))
+    limits = jnp.finfo(dtype)
+    kind = jnp.int64 if limits.bits == 64 else jnp.int32
+
+    def turned(word: jax.Array) -> jax.Array:
+        """Turn the bits of negative numbers into their place in the order, and back."""
+        return jnp.where(word < 0, jnp.iinfo(kind).min - word, word)
+
+    def number(place: jax.Array) -> jax.Array:
+        x = jax.lax.bitcast_convert_type(turned(place), dtype)
+        return jnp.floor(x) if whole else x
 
     def halve(_: Any, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = ends
         middle = (low >> 1) + (high >> 1) + (low & high & 1)
-        x = _number(middle, dtype)
-        holds = reached(jnp.floor(x) if whole else x)
-        return jnp.where(holds, low, middle + 1), jnp.where(holds, middle, high)
+        holds, apart = reached(number(middle)), low < high
+        return jnp.where(apart & ~holds, middle + 1, low), jnp.where(apart & holds, middle, high)
 
-    _, high = jax.lax.fori_loop(0, bits + 1, lambda i, ends: _still(halve(i, ends), ends), (low, high))
-    x = _number(high, dtype)
-    return jnp.clip(jnp.floor(x) if whole else x, start, end)
-
-
-def _still(new: tuple[jax.Array, jax.Array], old: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Keep what has come together."""
-    done = old[0] >= old[1]
-    return jnp.where(done, old[0], new[0]), jnp.where(done, old[1], new[1])
+    bounds = (jnp.clip(b, limits.min, limits.max).astype(dtype) for b in (start, end))
+    low, high = (turned(jax.lax.bitcast_convert_type(b, kind)) for b in bounds)
+    _, high = jax.lax.fori_loop(0, limits.bits + 1, halve, (low, high))
+    return jnp.clip(number(high), start, end)
 
 
-def _order(x: jax.Array, kind: Any) -> jax.Array:
-    """Number the floating numbers in their order."""
-    word = jax.lax.bitcast_convert_type(x, kind)
-    return jnp.where(word < 0, jnp.iinfo(kind).min - word, word)
-
-
-def _number(place: jax.Array, dtype: Any) -> jax.Array:
-    kind = place.dtype
-    word = jnp.where(place < 0, jnp.iinfo(kind).min - place, place)
-    return jax.lax.bitcast_convert_type(word, dtype)
-
-
-class Between(constraints.Constraint):
+class Between(constraints.interval):
     """The numbers between two bounds, each of which may be infinite, element by element."""
-
-    def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
-        """Keep the bounds."""
-        self.lower_bound, self.upper_bound = lower_bound, upper_bound
 
     def __call__(self, x: Any) -> Any:
         """Tell whether a number lies between."""
@@ -185,89 +164,52 @@ class Between(constraints.Constraint):
 
     def feasible_like(self, prototype: Any) -> Any:
         """Return the middle, or a number beside the finite bound, or zero."""
-        return jnp.broadcast_to(BetweenTransform(self)(jnp.zeros(())), jnp.shape(prototype))
-
-    def eq(self, other: object, static: bool = False) -> Any:
-        """Compare the bounds."""
-        if type(other) is not type(self):
-            return False
-        same = jnp.array_equal(self.lower_bound, other.lower_bound)
-        return same & jnp.array_equal(self.upper_bound, other.upper_bound)
-
-    def tree_flatten(self) -> Any:
-        """Take apart, as numpyro does."""
-        return (self.lower_bound, self.upper_bound), (("lower_bound", "upper_bound"), {})
+        return jnp.broadcast_to(_OntoBetween(self)(jnp.zeros(())), jnp.shape(prototype))
 
 
-class WholeBetween(Between):
+class _WholeBetween(Between):
     """The whole numbers between two bounds."""
 
     is_discrete = True
 
     def __call__(self, x: Any) -> Any:
-        """Tell whether a whole number lies between."""
-        return (jnp.mod(x, 1) == 0) & (x >= self.lower_bound) & (x <= self.upper_bound)
+        return (jnp.mod(x, 1) == 0) & super().__call__(x)
 
     def feasible_like(self, prototype: Any) -> Any:
         """Return the number nearest to zero."""
         return jnp.broadcast_to(jnp.clip(0.0, self.lower_bound, self.upper_bound), jnp.shape(prototype))
 
 
-class BetweenTransform(transforms.Transform):
+class _OntoBetween(transforms.Transform):
     """The line onto the numbers between two bounds: by exp from one bound, by the logistic function between two."""
 
-    domain = constraints.real
-
     def __init__(self, between: Between) -> None:
-        """Keep the bounds."""
-        self.between = between
-
-    @property
-    def codomain(self) -> Any:
-        """The numbers between."""
-        return self.between
+        """Tell which elements have two bounds and which one; keep the two, and the one with its direction."""
+        bounds = between.lower_bound, between.upper_bound
+        lower, upper = (jnp.asarray(b, jnp.result_type(float)) for b in bounds)
+        has_lower, has_upper = lower > -jnp.inf, upper < jnp.inf
+        self.both, self.one = has_lower & has_upper, has_lower ^ has_upper
+        self.low, self.high = jnp.where(self.both, lower, 0.0), jnp.where(self.both, upper, 1.0)
+        self.start = jnp.where(self.one, jnp.where(has_lower, lower, upper), 0.0)
+        self.direction = jnp.where(has_lower, 1.0, -1.0)
 
     def __call__(self, x: Any) -> Any:
-        """Place a coordinate."""
-        kinds, (low, high), start = self._parts()
-        half = start[0] + start[1] * jnp.exp(jnp.where(kinds[1], x, 0.0))
-        return self._chosen(kinds, low + (high - low) * jax.nn.sigmoid(jnp.where(kinds[0], x, 0.0)), half, x)
+        half = self.start + self.direction * jnp.exp(jnp.where(self.one, x, 0.0))
+        share = jax.nn.sigmoid(jnp.where(self.both, x, 0.0))
+        return self._chosen(self.low + (self.high - self.low) * share, half, x)
 
     def _inverse(self, y: Any) -> Any:
-        kinds, (low, high), start = self._parts()
-        inside = jnp.where(kinds[0], y, 0.5)
-        distance = jnp.where(kinds[1], (y - start[0]) * start[1], 1.0)
-        return self._chosen(kinds, jnp.log(inside - low) - jnp.log(high - inside), jnp.log(distance), y)
+        inside = jnp.where(self.both, y, 0.5)
+        distance = jnp.where(self.one, (y - self.start) * self.direction, 1.0)
+        return self._chosen(jnp.log(inside - self.low) - jnp.log(self.high - inside), jnp.log(distance), y)
 
     def log_abs_det_jacobian(self, x: Any, y: Any, intermediates: Any = None) -> Any:
-        """Return the log of the derivative."""
-        kinds, (low, high), _ = self._parts()
-        t = jnp.where(kinds[0], x, 0.0)
-        inside = jnp.log(high - low) - jax.nn.softplus(t) - jax.nn.softplus(-t)
-        return self._chosen(kinds, inside, x, jnp.zeros(()))
+        t = jnp.where(self.both, x, 0.0)
+        inside = jnp.log(self.high - self.low) - jax.nn.softplus(t) - jax.nn.softplus(-t)
+        return self._chosen(inside, x, jnp.zeros(()))
 
-    def _parts(self) -> tuple[tuple[Any, Any], tuple[Any, Any], tuple[Any, Any]]:
-        """Tell which elements have two bounds and which one; give the two, and the one with its direction."""
-        lower, upper = (jnp.asarray(b, jnp.result_type(float)) for b in (self.between.lower_bound,
-                                                                         self.between.upper_bound))  # fmt: skip
-        has_lower, has_upper = lower > -jnp.inf, upper < jnp.inf
-        both, one = has_lower & has_upper, has_lower ^ has_upper
-        start = jnp.where(one, jnp.where(has_lower, lower, upper), 0.0)
-        direction = jnp.where(has_lower, 1.0, -1.0)
-        return (both, one), (jnp.where(both, lower, 0.0), jnp.where(both, upper, 1.0)), (start, direction)
-
-    def _chosen(self, kinds: tuple[Any, Any], both: Any, one: Any, none: Any) -> Any:
-        return jnp.where(kinds[0], both, jnp.where(kinds[1], one, none))
-
-    def tree_flatten(self) -> Any:
-        """Take apart, as numpyro does."""
-        return (self.between,), (("between",), {})
-
-    def eq(self, other: object, static: bool = False) -> Any:
-        """Compare the bounds."""
-        return isinstance(other, BetweenTransform) and self.between.eq(other.between, static)
+    def _chosen(self, both: Any, one: Any, none: Any) -> Any:
+        return jnp.where(self.both, both, jnp.where(self.one, one, none))
 
 
-@transforms.biject_to.register(Between)
-def _onto(constraint: Between) -> BetweenTransform:
-    return BetweenTransform(constraint)
+transforms.biject_to.register(Between, _OntoBetween)

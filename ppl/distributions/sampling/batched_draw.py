@@ -63,14 +63,19 @@ def widen(draw: Callable[..., jax.Array], arguments: Sequence[Any], laned: Seque
     if len(scalar.outputs) != 1 or is_key(scalar.outputs[0]):
         raise LawfulError(f"a draw must return one array of numbers, this one returns {_show(scalar.outputs)}.")
     inputs = [False, *laned]
+    fallback = False
     try:
         wide = jax.make_jaxpr(lambda *values: _interpret(scalar, list(map(_Value, values, inputs)), lanes))(key, *many)
+        flat = jaxpr_as_fun(wide)
     except _KeyPerLane:
-        axes = (0, *(0 if m else None for m in laned))
+        fallback, axes = True, (0, *(0 if m else None for m in laned))
         mapped = jax.vmap(draw, in_axes=axes, axis_size=lanes)
-        return Widened(_checked(lambda key, *values: mapped(jax.random.split(key, lanes), *values), key, many), True)
-    flat = jaxpr_as_fun(wide)
-    return Widened(_checked(lambda key, *values: flat(key, *values)[0], key, many), False)
+
+    def drawn(key: jax.Array, *values: Any) -> jax.Array:
+        arrays = [v if is_key(s) else jnp.asarray(v, s.dtype) for v, s in zip(values, many, strict=True)]
+        return mapped(jax.random.split(key, lanes), *arrays) if fallback else flat(key, *arrays)[0]
+
+    return Widened(drawn, fallback)
 
 
 def _foreign_key() -> LawfulError:
@@ -94,14 +99,12 @@ class _Value:
 
 def _interpret(form: Form, inputs: Sequence[_Value], lanes: int) -> Any:
     (out,) = _run(form, inputs, lanes)
-    if out.laned:
-        return out.array
-    if any(node.function.draws for node in operations(form)):
+    if not out.laned and any(node.function.draws for node in operations(form)):
         raise LawfulError(
             f"a draw of type {_show(form.outputs)} consumes random numbers, but its value does not depend on them: all "
             "lanes would share one value. Return a value computed from the random numbers."
         )
-    return jnp.broadcast_to(out.array, (lanes, *out.array.shape))
+    return out.array if out.laned else jnp.broadcast_to(out.array, (lanes, *out.array.shape))
 
 
 def _run(form: Form, inputs: Sequence[_Value], lanes: int) -> list[_Value]:
@@ -159,27 +162,6 @@ def _map(equation: Equation, inputs: Sequence[_Value]) -> list[_Value]:
     if laned:
         function = jax.vmap(function, in_axes=tuple(0 if value.laned else None for value in inputs))
     return [_Value(out, laned) for out in function(*(value.array for value in inputs))]
-
-
-def _checked(function: Callable[..., Any], key: Any, structs: Sequence[Any]) -> Callable[..., jax.Array]:
-    """Refuse arguments of other shapes than announced, which would be broadcast to wrong values."""
-
-    def checked(given: jax.Array, *values: Any) -> jax.Array:
-        if getattr(given, "dtype", None) != key.dtype or given.shape != ():
-            raise LawfulError(
-                f"a widened draw takes one key of type {key.dtype}, got {_show([given])}: "
-                "make it by jax.random.key(seed)."
-            )
-        arrays = [v if is_key(s) else jnp.asarray(v, s.dtype) for v, s in zip(values, structs, strict=True)]
-        for position, (array, struct) in enumerate(zip(arrays, structs, strict=True)):
-            if array.shape != struct.shape:
-                raise LawfulError(
-                    f"argument {position} of a widened draw has shape {array.shape}, expected {struct.shape}.",
-                    position=position, given=array.shape, expected=struct.shape,
-                )  # fmt: skip
-        return function(given, *arrays)
-
-    return checked
 
 
 def _struct(argument: Any) -> jax.ShapeDtypeStruct:

@@ -21,6 +21,7 @@ from ...distributions.censoring import law_within
 from ...distributions.families import core_of
 from ...distributions.law import law_of
 from ...distributions.marginal_normal import is_of_parts, law_of_missing_parts
+from ...distributions.parameter_constraints import is_everywhere
 from ...distributions.weighting import both
 from ...errors import LawfulError
 from ...messages import SampleMessage, send
@@ -50,7 +51,7 @@ def complete(message: SampleMessage, distribution: Any, impute: bool = False, la
     Raises: LawfulError where no handler gives the missing elements a value.
     """
     present = message.present
-    if not isinstance(present, jax.core.Tracer) and bool(np.all(np.asarray(present))):
+    if is_everywhere(present):
         return
     parts, law = is_of_parts(distribution, present), distribution
     if message.interval is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 from numpyro.distributions import constraints
 
@@ -17,6 +16,7 @@ from ...distributions.absent import without_guard
 from ...distributions.censoring import Interval
 from ...distributions.law import law_of
 from ...distributions.marginal_normal import is_of_parts, partly_observed, with_filling
+from ...distributions.parameter_constraints import is_everywhere
 from ...distributions.protocol import BoundLaw
 from ...distributions.support import of_elements
 from ...distributions.weighting import both, correction, refuse_shapes, weighed
@@ -88,9 +88,7 @@ _BOUNDED = (constraints.simplex, constraints.corr_cholesky, constraints.corr_mat
 
 def _refuse_improper(message: SampleMessage) -> None:
     """Refuse to drop the density of a choice on an unbounded set, which would leave a measure of infinite mass."""
-    if isinstance(message.distribution, BoundLaw):
-        return
-    if not isinstance(message.mask, jax.core.Tracer) and bool(np.all(np.asarray(message.mask))):
+    if isinstance(message.distribution, BoundLaw) or is_everywhere(message.mask):
         return
     support = of_elements(message.distribution.support)
     bounded = any(support is one for one in _BOUNDED) or support is constraints.boolean
